@@ -1,0 +1,297 @@
+//! The composition root: builds the parts, starts them, and stops them in order.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use tokio::{net::TcpListener, task::JoinHandle, time};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Config,
+    crypto::{
+        password::{PasswordCost, PasswordError, Passwords},
+        random::SystemRandomness,
+    },
+    db::{
+        Database, DbError,
+        embedded::{self, EmbeddedError, EmbeddedPostgres, EmbeddedSettings},
+        migrations, provision,
+    },
+    domain::{
+        clock::{Ambient, SystemClock},
+        ticket::NumberPrefix,
+    },
+    events::EventLog,
+    graphql,
+    http::{self, Api},
+    service::{
+        self, Desk, Settings,
+        demo::{self, DemoError},
+    },
+};
+
+/// How long requests that are under way may take when the server stops.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+/// The embedded database's name, and the one that it has until it is filled.
+const DATABASE: &str = "ticketwire";
+const UNFINISHED: &str = "ticketwire_unfinished";
+
+/// Why the server can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The embedded database failed.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// Passwords can't be hashed.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The demo data can't be written.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// A value of the configuration can't be used.
+    #[error("`{key}` {problem}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {cause}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        cause: std::io::Error,
+    },
+}
+
+/// The system's clock and randomness.
+pub fn ambient() -> Ambient {
+    Ambient::new(Arc::new(SystemClock), Arc::new(SystemRandomness))
+}
+
+/// The database to work with: one that the configuration names, or an embedded one.
+pub struct Store {
+    url: String,
+    embedded: Option<EmbeddedPostgres>,
+}
+
+impl Store {
+    /// Finds the database, starting an embedded one where none is named; a new
+    /// embedded one is filled with demo data.
+    ///
+    /// # Errors
+    /// No Postgres to run, another server on the data folder, an address to listen
+    /// on that isn't safe with demo accounts.
+    pub async fn open(config: &Config) -> Result<Self, StartError> {
+        if let Some(url) = &config.database.url {
+            return Ok(Self { url: url.expose().to_owned(), embedded: None });
+        }
+        if !config.listen.ip().is_loopback() {
+            return Err(StartError::Config {
+                key: "listen",
+                problem: format!(
+                    "is {}, and the embedded database has demo accounts with a known password: listen \
+                     on 127.0.0.1, or set DATABASE_URL to a database of your own",
+                    config.listen.ip()
+                ),
+            });
+        }
+        let postgres = EmbeddedPostgres::start(&embedded_settings(config)).await?;
+        let store = Self { url: postgres.url(DATABASE), embedded: Some(postgres) };
+        match store.fill(config).await {
+            Ok(()) => Ok(store),
+            Err(error) => {
+                store.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds the database for a command that runs beside a server or without one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_for_command(config: &Config) -> Result<Self, StartError> {
+        if config.database.url.is_none()
+            && let Some(url) = embedded::running_url(&embedded_settings(config), DATABASE)?
+        {
+            return Ok(Self { url, embedded: None });
+        }
+        Self::open(config).await
+    }
+
+    /// Whether the database is the embedded one, with its demo data.
+    pub fn is_demo(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// A URL that can't be read.
+    pub fn connect(&self, config: &Config) -> Result<Database, DbError> {
+        Database::new(&self.url, config.database.pool_size)
+    }
+
+    /// Stops the embedded database, if there is one.
+    pub async fn close(self) {
+        if let Some(postgres) = self.embedded
+            && let Err(error) = postgres.stop().await
+        {
+            tracing::error!(%error, "the embedded database did not stop cleanly");
+        }
+    }
+
+    /// Makes and fills the embedded database at its first start. It gets its name
+    /// when it is whole: a start that was cut short begins anew.
+    async fn fill(&self, config: &Config) -> Result<(), StartError> {
+        let Some(postgres) = &self.embedded else { return Ok(()) };
+        let server = Database::new(&postgres.url("postgres"), 2)?;
+        if provision::exists(&server, DATABASE).await? {
+            return Ok(());
+        }
+        tracing::info!("first start: the embedded database is filled with demo data");
+        provision::recreate(&server, UNFINISHED).await?;
+        // Durable again with the checkpoint that the rename waits for.
+        let url = format!("{}?options=-c%20synchronous_commit%3Doff", postgres.url(UNFINISHED));
+        let database = Database::new(&url, 4)?;
+        migrations::run(&database).await?;
+        start_numbers(&database, config).await?;
+        demo::seed(&database, &ambient(), settings(config)?).await?;
+        database.close();
+        provision::rename(&server, UNFINISHED, DATABASE).await?;
+        Ok(())
+    }
+}
+
+fn embedded_settings(config: &Config) -> EmbeddedSettings {
+    let pool = u16::try_from(config.database.pool_size).unwrap_or(u16::MAX);
+    EmbeddedSettings {
+        data_dir: config.data_dir.clone(),
+        bin_dir: config.embedded.bin_dir.clone(),
+        cache_dir: None,
+        durable: true,
+        max_connections: pool.saturating_add(20),
+    }
+}
+
+fn settings(config: &Config) -> Result<Settings, StartError> {
+    let number_prefix = NumberPrefix::parse(&config.tickets.prefix)
+        .map_err(|problem| StartError::Config { key: "tickets.prefix", problem: problem.into() })?;
+    let session_lifetime = TimeDelta::hours(config.sessions.lifetime_hours.into());
+    Ok(Settings { number_prefix, session_lifetime })
+}
+
+async fn start_numbers(database: &Database, config: &Config) -> Result<(), DbError> {
+    crate::db::ticket::start_numbers_at(&mut *database.read().await?, config.tickets.first_number)
+        .await
+}
+
+/// The use cases over a database, for a command.
+///
+/// # Errors
+/// A configuration that can't be used.
+pub fn desk(
+    config: &Config,
+    database: Database,
+    ambient: Ambient,
+    cost: PasswordCost,
+) -> Result<Desk, StartError> {
+    let passwords = Passwords::new(cost, ambient.clone())?;
+    Ok(Desk::new(database, ambient, passwords, settings(config)?))
+}
+
+/// A running server.
+pub struct App {
+    address: SocketAddr,
+    database: Database,
+    draining: CancellationToken,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    sockets: TaskTracker,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+impl App {
+    /// Migrates the database and starts a server on it.
+    ///
+    /// # Errors
+    /// The database can't be reached or migrated; an address that can't be listened on.
+    pub async fn start(
+        config: &Config,
+        database: Database,
+        ambient: Ambient,
+        cost: PasswordCost,
+    ) -> Result<Self, StartError> {
+        for migration in migrations::run(&database).await? {
+            tracing::info!(migration, "the database was migrated");
+        }
+        start_numbers(&database, config).await?;
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|cause| StartError::Listen { address: config.listen, cause })?;
+        let address = listener
+            .local_addr()
+            .map_err(|cause| StartError::Listen { address: config.listen, cause })?;
+
+        let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
+        let (tasks, sockets) = (TaskTracker::new(), TaskTracker::new());
+        let desk = desk(config, database.clone(), ambient.clone(), cost)?;
+        let log = EventLog::open(database.clone(), ambient, &tasks, &stop).await?;
+        let pruner = prune(desk.clone());
+        let stopped = stop.clone();
+        tasks.spawn(async move { stopped.run_until_cancelled(pruner).await });
+
+        let router = http::router(Api {
+            schema: graphql::build(desk.clone(), log.clone(), config.graphql.introspection),
+            desk,
+            log,
+            database: database.clone(),
+            draining: draining.clone(),
+            sockets: sockets.clone(),
+        });
+        let drain = draining.clone();
+        let serve = axum::serve(listener, router)
+            .with_graceful_shutdown(async move { drain.cancelled().await });
+        let server = tokio::spawn(serve.into_future());
+        Ok(Self { address, database, draining, stop, tasks, sockets, server })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more requests, lets those under way finish within ten seconds,
+    /// closes websockets, and stops the background tasks.
+    pub async fn stop(self) {
+        self.draining.cancel();
+        self.sockets.close();
+        let drained = async {
+            let _ = self.server.await;
+            self.sockets.wait().await;
+        };
+        if time::timeout(DRAIN_WITHIN, drained).await.is_err() {
+            tracing::warn!("some requests were cut off: they took longer than the server waits");
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.database.close();
+    }
+}
+
+async fn prune(desk: Desk) {
+    loop {
+        if let Err(error) = service::prune(&desk).await {
+            tracing::warn!(%error, "what is out of date could not be deleted");
+        }
+        time::sleep(PRUNE_EVERY).await;
+    }
+}

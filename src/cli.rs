@@ -1,0 +1,261 @@
+//! The command line: verbs, and what they print.
+
+use std::{
+    error::Error,
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    app::{self, App, Store},
+    config::{Config, LogFormat},
+    crypto::password::{Password, PasswordCost},
+    db::migrations,
+    domain::{
+        account::{Locale, Role},
+        actor::Actor,
+    },
+    graphql,
+    service::{
+        ServiceError,
+        account::{self, NewAccount},
+        demo,
+    },
+};
+
+/// A support desk as a GraphQL server.
+///
+/// Without a command it serves. The configuration comes from a file
+/// (--config, TICKETWIRE_CONFIG or ./ticketwire.toml), then from the environment
+/// (TICKETWIRE_LISTEN, DATABASE_URL, …), then from flags.
+#[derive(Parser)]
+#[command(name = "ticketwire", version)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Where data is kept, among it the embedded database.
+    #[arg(long, value_name = "FOLDER", global = true)]
+    data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server, on an embedded Postgres with demo data where no DATABASE_URL is set.
+    Serve(ServeArgs),
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Print the GraphQL schema.
+    Schema,
+    /// Manage accounts.
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+#[derive(Args, Clone, Default)]
+struct ServeArgs {
+    /// The address and port to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Make an account. The password is asked for, or read from standard input.
+    Create {
+        /// The e-mail address that it signs in with.
+        #[arg(long)]
+        email: String,
+        /// The name that others see.
+        #[arg(long)]
+        name: String,
+        /// What it may do.
+        #[arg(long, value_enum, default_value = "customer")]
+        role: RoleArg,
+        /// The language that it is addressed in.
+        #[arg(long, value_enum, default_value = "en")]
+        locale: LocaleArg,
+        /// Read the password from standard input (its first line) without asking.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RoleArg {
+    Customer,
+    Agent,
+    Admin,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LocaleArg {
+    En,
+    Ru,
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What went wrong, in words for people.
+    pub async fn run(self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let command = self.command.unwrap_or(Command::Serve(self.serve));
+        if matches!(command, Command::Schema) {
+            return print(&graphql::sdl());
+        }
+        let mut flags = Vec::new();
+        if let Some(folder) = self.data_dir {
+            flags.push((
+                "data_dir",
+                folder.into_os_string().into_string().map_err(|_| "--data-dir is not UTF-8")?,
+            ));
+        }
+        if let Command::Serve(ServeArgs { listen: Some(listen) }) = &command {
+            flags.push(("listen", listen.clone()));
+        }
+        let config = Config::load(self.config.as_deref(), &flags)?;
+        start_logging(&config)?;
+        match command {
+            Command::Serve(_) => serve(&config).await,
+            Command::Migrate => migrate(&config).await,
+            Command::Schema => Ok(()),
+            Command::User(UserCommand::Create { email, name, role, locale, password_stdin }) => {
+                let password = Some(read_password(password_stdin)?);
+                let role = match role {
+                    RoleArg::Customer => Role::Customer,
+                    RoleArg::Agent => Role::Agent,
+                    RoleArg::Admin => Role::Admin,
+                };
+                let locale = match locale {
+                    LocaleArg::En => Locale::En,
+                    LocaleArg::Ru => Locale::Ru,
+                };
+                create_user(&config, NewAccount { email, name, role, locale, password }).await
+            }
+        }
+    }
+}
+
+/// Writes to standard output; a reader that hangs up is no failure.
+fn print(text: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn start_logging(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let filter =
+        EnvFilter::try_new(&config.log.filter).map_err(|error| format!("`log.filter`: {error}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log.format {
+        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    }
+}
+
+async fn serve(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
+    // Installed first: a signal in mid-start is heard, and the start undone.
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut stopped = std::pin::pin!(async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    let store = tokio::select! {
+        store = Store::open(config) => store?,
+        () = &mut stopped => return Ok(()),
+    };
+    let served = async {
+        let database = store.connect(config)?;
+        let app = tokio::select! {
+            app = App::start(config, database, app::ambient(), PasswordCost::default()) => app?,
+            () = &mut stopped => return Ok(()),
+        };
+        print(&welcome(&app, &store)?)?;
+        stopped.await;
+        tracing::info!("stopping");
+        app.stop().await;
+        Ok(())
+    };
+    let result = served.await;
+    store.close().await;
+    result
+}
+
+fn welcome(app: &App, store: &Store) -> Result<String, Box<dyn Error + Send + Sync>> {
+    let address = app.address();
+    let mut text = format!(
+        "Ticketwire is ready.\n\n  GraphQL      http://{address}/graphql\n  Live         ws://{address}/graphql (graphql-transport-ws)\n"
+    );
+    if store.is_demo() {
+        text += &format!("\n  Demo accounts, all with the password {}\n", demo::PASSWORD);
+        for account in demo::accounts()? {
+            let role = format!("{:?}", account.role).to_lowercase();
+            text += &format!("    {role:<10} {:<32} {}\n", account.email, account.name);
+        }
+    }
+    text += "\nStop it with Ctrl-C.\n";
+    Ok(text)
+}
+
+async fn migrate(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let store = Store::open_for_command(config).await?;
+    let ran = async { migrations::run(&store.connect(config)?).await }.await;
+    store.close().await;
+    let ran = ran?;
+    if ran.is_empty() {
+        return print("The database is up to date.\n");
+    }
+    print(&ran.iter().map(|name| format!("Ran {name}\n")).collect::<String>())
+}
+
+async fn create_user(config: &Config, new: NewAccount) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let store = Store::open_for_command(config).await?;
+    let created = async {
+        let database = store.connect(config)?;
+        migrations::run(&database).await?;
+        let desk = app::desk(config, database, app::ambient(), PasswordCost::default())?;
+        match account::create(&Actor::System, &desk, new).await {
+            Err(ServiceError::Invalid(errors)) => Err(errors
+                .into_iter()
+                .map(|error| error.message)
+                .collect::<Vec<_>>()
+                .join("\n")
+                .into()),
+            other => other.map_err(Box::<dyn Error + Send + Sync>::from),
+        }
+    }
+    .await;
+    store.close().await;
+    let account = created?;
+    print(&format!("Made the account {} ({:?}).\n", account.email, account.role))
+}
+
+/// The password, never from the command line: other users of the machine see that.
+fn read_password(from_stdin: bool) -> Result<Password, Box<dyn Error + Send + Sync>> {
+    if !from_stdin {
+        if !io::stdin().is_terminal() {
+            return Err("there is no terminal to ask for the password on: pass --password-stdin and the password on standard input".into());
+        }
+        let first = rpassword::prompt_password("Password: ")?;
+        if rpassword::prompt_password("Again: ")? != first {
+            return Err("the two passwords differ".into());
+        }
+        return Ok(Password::new(first));
+    }
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(Password::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+}

@@ -1,0 +1,388 @@
+//! The configuration: defaults, then a file, then the environment, then flags,
+//! each over the one before. The only reader of the environment.
+
+use std::{
+    env, fmt, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use config::{ConfigError as LayerError, File, FileFormat};
+use serde::Deserialize;
+
+/// The whole configuration. Keys are named as in the file: `tickets.prefix`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the server listens: address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the embedded database and other data are kept.
+    pub data_dir: PathBuf,
+    /// The database.
+    pub database: DatabaseConfig,
+    /// The embedded database.
+    pub embedded: EmbeddedConfig,
+    /// Tickets.
+    pub tickets: TicketsConfig,
+    /// Sessions.
+    pub sessions: SessionsConfig,
+    /// The GraphQL endpoint.
+    pub graphql: GraphqlConfig,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// The database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// The URL of a Postgres database; without one, an embedded Postgres is run.
+    #[serde(default)]
+    pub url: Option<Secret>,
+    /// Connections at most, 2 to 1,000, besides one that listens.
+    pub pool_size: usize,
+}
+
+/// The embedded database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddedConfig {
+    /// The folder of Postgres' programs; found by itself in the usual places.
+    #[serde(default)]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// Tickets.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TicketsConfig {
+    /// What ticket numbers begin with: 1 to 10 letters from A to Z.
+    pub prefix: String,
+    /// The first ticket's number, at least 1. Numbers never go back.
+    pub first_number: i64,
+}
+
+/// Sessions.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionsConfig {
+    /// How long a session lasts, in hours: 1 to 8,760.
+    pub lifetime_hours: u32,
+}
+
+/// The GraphQL endpoint.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphqlConfig {
+    /// Whether the schema can be asked for.
+    pub introspection: bool,
+}
+
+/// Logs, which go to standard error.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// What is logged, as `tracing_subscriber`'s `EnvFilter` takes it: `info`, `ticketwire=debug`.
+    pub filter: String,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A key of the configuration.
+struct Key {
+    name: &'static str,
+    /// The environment variable that sets it.
+    variable: &'static str,
+    secret: bool,
+}
+
+const fn key(name: &'static str, variable: &'static str) -> Key {
+    Key { name, variable, secret: false }
+}
+
+/// Every key. What is not here is refused wherever it is set.
+const KEYS: &[Key] = &[
+    key("listen", "TICKETWIRE_LISTEN"),
+    key("data_dir", "TICKETWIRE_DATA_DIR"),
+    Key { name: "database.url", variable: "DATABASE_URL", secret: true },
+    key("database.pool_size", "TICKETWIRE_DATABASE_POOL_SIZE"),
+    key("embedded.bin_dir", "TICKETWIRE_EMBEDDED_BIN_DIR"),
+    key("tickets.prefix", "TICKETWIRE_TICKETS_PREFIX"),
+    key("tickets.first_number", "TICKETWIRE_TICKETS_FIRST_NUMBER"),
+    key("sessions.lifetime_hours", "TICKETWIRE_SESSIONS_LIFETIME_HOURS"),
+    key("graphql.introspection", "TICKETWIRE_GRAPHQL_INTROSPECTION"),
+    key("log.format", "TICKETWIRE_LOG_FORMAT"),
+    key("log.filter", "TICKETWIRE_LOG_FILTER"),
+];
+
+/// Names the configuration file, where the command line doesn't.
+const FILE_VARIABLE: &str = "TICKETWIRE_CONFIG";
+const DEFAULT_FILE: &str = "ticketwire.toml";
+
+const DEFAULTS: &str = r#"
+listen = "127.0.0.1:8080"
+
+[database]
+pool_size = 16
+
+[embedded]
+
+[tickets]
+prefix = "CS"
+first_number = 100001
+
+[sessions]
+lifetime_hours = 720
+
+[graphql]
+introspection = true
+
+[log]
+format = "text"
+filter = "info"
+"#;
+
+/// What is wrong with the configuration, with the key's name.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("the configuration file {path} can't be read: {cause}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        cause: String,
+    },
+    /// A key that there is not.
+    #[error("{place}: there is no key `{key}`; the keys are {known}")]
+    UnknownKey {
+        /// Where it is set.
+        place: String,
+        /// Its name there.
+        key: String,
+        /// All there are.
+        known: String,
+    },
+    /// A value that its key doesn't take.
+    #[error("`{key}` {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What it takes.
+        problem: String,
+    },
+    /// A value of the wrong type.
+    #[error("the configuration can't be used: {0}")]
+    Type(String),
+}
+
+impl Config {
+    /// Reads the configuration: `file`, or the one that `TICKETWIRE_CONFIG` names, or
+    /// `ticketwire.toml` if there is one; then the environment; then `flags`, as keys
+    /// with their values.
+    ///
+    /// # Errors
+    /// An unknown key, a value that its key doesn't take, a file that can't be read.
+    pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self, ConfigError> {
+        Self::layered(
+            file,
+            env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+            flags,
+        )
+    }
+
+    fn layered(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[(&str, String)],
+    ) -> Result<Self, ConfigError> {
+        let environment = environment.collect::<Vec<_>>();
+        let named = environment
+            .iter()
+            .find(|(name, _)| name == FILE_VARIABLE)
+            .map(|(_, path)| PathBuf::from(path));
+        let file = match (file.map(Path::to_path_buf).or(named), Path::new(DEFAULT_FILE)) {
+            (Some(path), _) => Some(path),
+            (None, default) => default.exists().then(|| default.to_path_buf()),
+        };
+        let mut layers = config::Config::builder()
+            .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
+            .set_default("data_dir", default_data_dir())
+            .map_err(type_error)?;
+        if let Some(path) = &file {
+            layers = layers.add_source(File::from_str(&read_file(path)?, FileFormat::Toml));
+        }
+        for (name, value) in from_environment(&environment)? {
+            layers = layers.set_override(name, value).map_err(type_error)?;
+        }
+        for (name, value) in flags {
+            layers = layers.set_override(*name, value.clone()).map_err(type_error)?;
+        }
+        let config: Self =
+            layers.build().and_then(config::Config::try_deserialize).map_err(type_error)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let within = |key, fits: bool, problem: &str| {
+            if fits { Ok(()) } else { Err(ConfigError::Value { key, problem: problem.into() }) }
+        };
+        within(
+            "database.pool_size",
+            (2..=1_000).contains(&self.database.pool_size),
+            "must be 2 to 1000",
+        )?;
+        within(
+            "tickets.first_number",
+            (1..=1_000_000_000_000).contains(&self.tickets.first_number),
+            "must be 1 to 1000000000000",
+        )?;
+        within(
+            "sessions.lifetime_hours",
+            (1..=8_760).contains(&self.sessions.lifetime_hours),
+            "must be 1 to 8760",
+        )
+    }
+}
+
+fn default_data_dir() -> &'static str {
+    // Postgres won't run as root, and its own user can't reach root's home.
+    if rustix::process::geteuid().is_root() { "/var/lib/ticketwire" } else { "ticketwire-data" }
+}
+
+/// The file's text, if every key in it is one of ours.
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let failed = |cause: String| ConfigError::File { path: path.display().to_string(), cause };
+    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let table: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
+    let mut found = Vec::new();
+    flatten("", &table, &mut found);
+    match found.into_iter().find(|name| KEYS.iter().all(|key| key.name != name)) {
+        Some(key) => Err(ConfigError::UnknownKey {
+            place: path.display().to_string(),
+            key,
+            known: KEYS.iter().map(|key| key.name).collect::<Vec<_>>().join(", "),
+        }),
+        None => Ok(text),
+    }
+}
+
+fn flatten(prefix: &str, table: &toml::Table, found: &mut Vec<String>) {
+    for (name, value) in table {
+        let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match value {
+            toml::Value::Table(inner) => flatten(&name, inner, found),
+            _ => found.push(name),
+        }
+    }
+}
+
+/// What the environment sets; a secret also from the file that `…_FILE` names.
+fn from_environment(
+    environment: &[(String, String)],
+) -> Result<Vec<(&'static str, String)>, ConfigError> {
+    let mut set = Vec::new();
+    for (variable, value) in environment {
+        let key = KEYS.iter().find(|key| key.variable == variable);
+        let by_file = KEYS
+            .iter()
+            .find(|key| key.secret && variable.strip_suffix("_FILE") == Some(key.variable));
+        match (key, by_file) {
+            (Some(key), _) => set.push((key.name, value.clone())),
+            (None, Some(key)) => {
+                let secret = fs::read_to_string(value).map_err(|error| ConfigError::File {
+                    path: value.clone(),
+                    cause: error.to_string(),
+                })?;
+                set.push((key.name, secret.trim_end().to_owned()));
+            }
+            (None, None) if variable.starts_with("TICKETWIRE_") && variable != FILE_VARIABLE => {
+                return Err(ConfigError::UnknownKey {
+                    place: "the environment".into(),
+                    key: variable.clone(),
+                    known: KEYS.iter().map(|key| key.variable).collect::<Vec<_>>().join(", "),
+                });
+            }
+            (None, None) => {}
+        }
+    }
+    Ok(set)
+}
+
+fn type_error(error: LayerError) -> ConfigError {
+    ConfigError::Type(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(environment: &[(&str, &str)], flags: &[(&str, String)]) -> Result<Config, String> {
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::layered(None, environment, flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_go_over_the_environment_and_that_over_the_defaults() {
+        assert_eq!(load(&[], &[]).unwrap().listen.port(), 8080);
+        let environment = [("TICKETWIRE_LISTEN", "127.0.0.1:1"), ("UNRELATED", "x")];
+        assert_eq!(load(&environment, &[]).unwrap().listen.port(), 1);
+        let flags = [("listen", "127.0.0.1:2".to_owned())];
+        assert_eq!(load(&environment, &flags).unwrap().listen.port(), 2);
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        for (variable, value, expected) in [
+            ("TICKETWIRE_LISTEN", "nonsense", "`listen`"),
+            ("TICKETWIRE_LISTNE", "127.0.0.1:1", "`TICKETWIRE_LISTNE`"),
+            ("TICKETWIRE_DATABASE_POOL_SIZE", "many", "`database.pool_size`"),
+            ("TICKETWIRE_DATABASE_POOL_SIZE", "1", "`database.pool_size`"),
+            ("TICKETWIRE_GRAPHQL_INTROSPECTION", "perhaps", "`graphql.introspection`"),
+            ("TICKETWIRE_LOG_FORMAT", "xml", "`log.format`"),
+            ("DATABASE_URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
+        ] {
+            let error = load(&[(variable, value)], &[]).unwrap_err();
+            assert!(error.contains(expected), "{variable}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let config = load(&[("DATABASE_URL", "postgres://u:hunter2@h/d")], &[]).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert_eq!(config.database.url.unwrap().expose(), "postgres://u:hunter2@h/d");
+    }
+}

@@ -1,0 +1,5 @@
+//! Passwords and tokens.
+
+pub mod password;
+pub mod random;
+pub mod token;

@@ -1,0 +1,94 @@
+//! Accounts.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::{Connection, DbError, schema::accounts};
+use crate::{
+    crypto::password::StoredPassword,
+    domain::{
+        account::{Account, EmailAddress, Locale, Role},
+        clock::Timestamp,
+        ids::AccountId,
+    },
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = accounts)]
+pub(super) struct AccountRow {
+    id: Uuid,
+    email: String,
+    name: String,
+    role: Role,
+    locale: Locale,
+    disabled_at: Option<Timestamp>,
+    created_at: Timestamp,
+}
+
+impl TryFrom<AccountRow> for Account {
+    type Error = DbError;
+
+    fn try_from(row: AccountRow) -> Result<Self, DbError> {
+        let email = EmailAddress::parse(&row.email)
+            .map_err(|error| DbError::Value(format!("accounts.email of {} {error}", row.id)))?;
+        Ok(Self {
+            id: AccountId(row.id),
+            email,
+            name: row.name,
+            role: row.role,
+            locale: row.locale,
+            disabled_at: row.disabled_at,
+            created_at: row.created_at,
+        })
+    }
+}
+
+/// The accounts of some ids, in no order; unknown ids are left out.
+pub async fn by_ids(db: &mut Connection, ids: &[AccountId]) -> Result<Vec<Account>, DbError> {
+    let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    let rows = accounts::table
+        .filter(accounts::id.eq_any(ids))
+        .select(AccountRow::as_select())
+        .load(db)
+        .await?;
+    rows.into_iter().map(Account::try_from).collect()
+}
+
+/// The account that signs in with an address, and what is kept of its password.
+pub async fn by_email(
+    db: &mut Connection,
+    email: &EmailAddress,
+) -> Result<Option<(Account, Option<StoredPassword>)>, DbError> {
+    let row = accounts::table
+        .filter(accounts::email.eq(email.as_str()))
+        .select((AccountRow::as_select(), accounts::password_hash))
+        .first::<(AccountRow, Option<String>)>(db)
+        .await
+        .optional()?;
+    row.map(|(row, phc)| Ok((row.try_into()?, phc.map(StoredPassword::from_phc)))).transpose()
+}
+
+/// Adds an account; `false`, and nothing done, where the address is taken.
+pub async fn insert(
+    db: &mut Connection,
+    account: &Account,
+    password: Option<&StoredPassword>,
+) -> Result<bool, DbError> {
+    let added = diesel::insert_into(accounts::table)
+        .values((
+            accounts::id.eq(account.id.0),
+            accounts::email.eq(account.email.as_str()),
+            accounts::name.eq(&account.name),
+            accounts::role.eq(account.role),
+            accounts::locale.eq(account.locale),
+            accounts::password_hash.eq(password.map(StoredPassword::expose)),
+            accounts::disabled_at.eq(account.disabled_at),
+            accounts::created_at.eq(account.created_at),
+        ))
+        .on_conflict(accounts::email)
+        .do_nothing()
+        .execute(db)
+        .await?;
+    Ok(added == 1)
+}

@@ -1,0 +1,212 @@
+//! Finds the programs of a Postgres server on this machine.
+
+use std::{
+    collections::HashSet,
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{EmbeddedError, EmbeddedSettings, account::Account, npm};
+
+/// The oldest major version that serves.
+const MINIMUM_MAJOR: u32 = 14;
+
+/// Where packages of the common systems put their programs; `*` stands for any part of a name.
+const USUAL_PLACES: [&str; 14] = [
+    "/usr/lib/postgresql/*/bin",                      // Debian, Ubuntu
+    "/usr/lib/postgresql*/bin",                       // openSUSE, Gentoo
+    "/usr/lib64/postgresql*/bin",                     // Gentoo
+    "/usr/libexec/postgresql*",                       // Alpine
+    "/usr/pgsql-*/bin",                               // the PostgreSQL project's RPMs
+    "/usr/local/pgsql*/bin",                          // built from source
+    "/usr/local/bin",                                 // FreeBSD
+    "/opt/postgresql*/bin",                           // by hand
+    "/opt/PostgreSQL/*/bin",                          // EDB's installer, Linux
+    "/Library/PostgreSQL/*/bin",                      // EDB's installer, macOS
+    "/opt/homebrew/opt/postgresql*/bin",              // Homebrew, Apple silicon
+    "/usr/local/opt/postgresql*/bin",                 // Homebrew, Intel
+    "/home/linuxbrew/.linuxbrew/opt/postgresql*/bin", // Homebrew, Linux
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+];
+
+/// How long `postgres --version` may take.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A folder with `initdb` and `postgres`, seen to run as the account that they are for.
+#[derive(Debug)]
+pub(super) struct Binaries {
+    folder: PathBuf,
+    major: u32,
+}
+
+impl Binaries {
+    /// The programs for `cluster`, which `cluster_major` made or which is to be made by the first
+    /// ones that serve: the configured ones and no others; else those on PATH, the newest in the
+    /// usual places, or the ones from npm.
+    ///
+    /// # Errors
+    /// `BadBinDir`, `NoBinaries`, or `WrongMajor` where there are only other versions.
+    pub(super) async fn find(
+        settings: &EmbeddedSettings,
+        account: &Account,
+        cluster: &Path,
+        cluster_major: Option<u32>,
+    ) -> Result<Self, EmbeddedError> {
+        let serves = |found: &Self| match cluster_major {
+            Some(major) => found.major == major,
+            None => found.major >= MINIMUM_MAJOR,
+        };
+        let mut search = Search::new(account);
+        if let Some(folder) = &settings.bin_dir {
+            search.probe_all(vec![folder.clone()]).await;
+            if search.found.is_empty() {
+                return Err(EmbeddedError::BadBinDir { reason: search.notes.join("\n") });
+            }
+        } else {
+            search.probe_all(on_path()).await;
+            if !search.found.iter().any(serves) {
+                let usual = USUAL_PLACES.iter().flat_map(|place| expand(place)).collect();
+                search.probe_all(usual).await;
+                search.found.sort_by_key(|found| std::cmp::Reverse(found.major));
+            }
+            if !search.found.iter().any(serves)
+                && cluster_major.is_none_or(|major| major == npm::MAJOR)
+            {
+                match npm::fetch(settings, account).await {
+                    Ok(folder) => search.probe_all(vec![folder]).await,
+                    Err(reason) => search.notes.push(format!("npm: {reason}")),
+                }
+            }
+        }
+        let Search { found, mut notes, .. } = search;
+        notes.extend(found.iter().map(ToString::to_string));
+        let tried = notes.iter().map(|note| format!("  {note}\n")).collect();
+        found.into_iter().find(serves).ok_or_else(|| match cluster_major {
+            Some(cluster_major) => {
+                EmbeddedError::WrongMajor { cluster: cluster.to_owned(), cluster_major, tried }
+            }
+            None => EmbeddedError::NoBinaries { minimum: MINIMUM_MAJOR, tried },
+        })
+    }
+
+    /// The path of `program`.
+    pub(super) fn program(&self, program: &str) -> PathBuf {
+        self.folder.join(program)
+    }
+}
+
+impl fmt::Display for Binaries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: PostgreSQL {}", self.folder.display(), self.major)
+    }
+}
+
+/// A search in progress: what was found, and why the rest was not taken.
+struct Search<'a> {
+    account: &'a Account,
+    seen: HashSet<PathBuf>,
+    found: Vec<Binaries>,
+    notes: Vec<String>,
+}
+
+impl<'a> Search<'a> {
+    fn new(account: &'a Account) -> Self {
+        Self { account, seen: HashSet::new(), found: Vec::new(), notes: Vec::new() }
+    }
+
+    async fn probe_all(&mut self, folders: Vec<PathBuf>) {
+        for folder in folders {
+            match resolve(&folder) {
+                Err(reason) => self.notes.push(reason),
+                Ok(folder) if !self.seen.insert(folder.clone()) => {}
+                Ok(folder) => match probe(&folder, self.account).await {
+                    Ok(major) => self.found.push(Binaries { folder, major }),
+                    Err(reason) => self.notes.push(format!("{}: {reason}", folder.display())),
+                },
+            }
+        }
+    }
+}
+
+/// The folder where `postgres` really is. Postgres looks for its share files relative to it, so a
+/// symlink to the program alone (/usr/local/bin/postgres) must be followed.
+fn resolve(folder: &Path) -> Result<PathBuf, String> {
+    let program = folder.join("postgres");
+    let target =
+        fs::canonicalize(&program).map_err(|error| format!("{}: {error}", program.display()))?;
+    let real = target.parent().unwrap_or(folder);
+    if real.join("initdb").is_file() {
+        Ok(real.to_owned())
+    } else {
+        Err(format!("{}: has postgres, but no initdb", real.display()))
+    }
+}
+
+/// The major version of the server in `folder`, or why it does not run.
+async fn probe(folder: &Path, account: &Account) -> Result<u32, String> {
+    if let Some(closed) = account.obstacle(folder).map_err(|error| error.to_string())? {
+        return Err(format!("{} is closed to user {}", closed.display(), account.name()));
+    }
+    let version =
+        account.command(&folder.join("postgres")).arg("--version").kill_on_drop(true).output();
+    let output = tokio::time::timeout(VERSION_TIMEOUT, version)
+        .await
+        .map_err(|_| "does not answer".to_owned())?
+        .map_err(|error| error.to_string())?;
+    major_of(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        format!("does not tell its version: {}", complaint.trim())
+    })
+}
+
+/// 15 from `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, 18 from `… 18beta1`.
+fn major_of(version: &str) -> Option<u32> {
+    let number = version.split("(PostgreSQL) ").nth(1)?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The folders on PATH that have a `postgres`. Relative ones would depend on where we were started.
+fn on_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter(|folder| folder.is_absolute() && folder.join("postgres").exists())
+        .collect()
+}
+
+/// The folders with a `postgres` that match `pattern`, which has at most one `*`.
+fn expand(pattern: &str) -> Vec<PathBuf> {
+    let Some((before, after)) = pattern.split_once('*') else {
+        return existing(PathBuf::from(pattern)).collect();
+    };
+    let (parent, prefix) = before.rsplit_once('/').unwrap_or(("", before));
+    let (suffix, rest) = after.split_once('/').unwrap_or((after, ""));
+    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with(prefix) && name.ends_with(suffix))
+        .flat_map(|name| existing(Path::new(parent).join(name).join(rest)))
+        .collect()
+}
+
+fn existing(folder: PathBuf) -> impl Iterator<Item = PathBuf> {
+    folder.join("postgres").exists().then_some(folder).into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_versions() {
+        assert_eq!(major_of("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(major_of("postgres (PostgreSQL) 18beta1\n"), Some(18));
+        assert_eq!(major_of("postgres (EnterpriseDB) 15\n"), None);
+        assert_eq!(major_of(""), None);
+    }
+
+    #[test]
+    fn every_usual_place_has_at_most_one_star() {
+        assert!(USUAL_PLACES.iter().all(|place| place.matches('*').count() <= 1));
+    }
+}

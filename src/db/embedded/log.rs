@@ -1,0 +1,90 @@
+//! The log of initdb and the server, which also tells whether any of them is alive.
+//!
+//! A run locks its log, and all its processes write to the same open file. So the kernel keeps the
+//! lock until the last one of them is gone, orphans too.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use super::{EmbeddedError, error::at};
+
+const NAME: &str = "postgres.log";
+const PREVIOUS: &str = "postgres.log.1";
+
+/// How much of the end of a log an error shows, at most.
+const TAIL_BYTES: u64 = 4096;
+const TAIL_LINES: usize = 15;
+
+/// A log file of one run.
+#[derive(Debug)]
+pub(super) struct Log {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+}
+
+impl Log {
+    /// Whether a process that writes to the log of an earlier run is alive.
+    pub(super) fn has_writers(data_dir: &Path) -> Result<bool, EmbeddedError> {
+        let path = data_dir.join(NAME);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(at("open", &path)(error)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(at("lock", &path)(error)),
+        }
+    }
+
+    /// Starts a new log in the data folder. The one of the run before is kept (it may tell why
+    /// that ended) and replaces the one before that, so logs don't pile up.
+    pub(super) fn create(data_dir: &Path) -> Result<Self, EmbeddedError> {
+        let path = data_dir.join(NAME);
+        match fs::rename(&path, data_dir.join(PREVIOUS)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at("put aside", &path)(error));
+            }
+            _ => {}
+        }
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(at("create", &path))?;
+        file.lock().map_err(at("lock", &path))?;
+        Ok(Self { path, file })
+    }
+
+    /// Its last lines.
+    pub(super) fn tail(&self) -> String {
+        tail(&self.path)
+    }
+}
+
+/// The last lines of a file, for an error that already explains something else: a file that can't
+/// be read shows as the reason for that.
+pub(super) fn tail(path: &Path) -> String {
+    let end = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match end() {
+        Err(error) => format!("(can't be read: {error})"),
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            let lines: Vec<&str> = text.trim_end().lines().collect();
+            lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+        }
+    }
+}

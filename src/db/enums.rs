@@ -1,0 +1,93 @@
+//! Postgres' enums as the domain's: the same values, one spelling each.
+
+use std::io::Write as _;
+
+use diesel::{
+    deserialize::{self, FromSql},
+    expression::AsExpression,
+    internal::derives::as_expression::Bound,
+    pg::{Pg, PgValue},
+    serialize::{self, IsNull, Output, ToSql},
+    sql_types::Nullable,
+};
+
+use super::schema::sql_types;
+use crate::domain::{
+    account::{Locale, Role},
+    comment::Visibility,
+    event::Audience,
+    ticket::{Priority, Status},
+};
+
+macro_rules! pg_enum {
+    ($domain:ident = $sql:ident { $($variant:ident = $label:literal),+ $(,)? }) => {
+        impl ToSql<sql_types::$sql, Pg> for $domain {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                out.write_all(match self { $(Self::$variant => $label),+ })?;
+                Ok(IsNull::No)
+            }
+        }
+
+        impl FromSql<sql_types::$sql, Pg> for $domain {
+            fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+                match value.as_bytes() {
+                    $($label => Ok(Self::$variant),)+
+                    other => Err(format!(
+                        "unknown {}: {}", stringify!($domain), String::from_utf8_lossy(other)
+                    ).into()),
+                }
+            }
+        }
+
+        impl diesel::Queryable<sql_types::$sql, Pg> for $domain {
+            type Row = Self;
+
+            fn build(row: Self) -> deserialize::Result<Self> {
+                Ok(row)
+            }
+        }
+
+        impl AsExpression<sql_types::$sql> for $domain {
+            type Expression = Bound<sql_types::$sql, Self>;
+
+            fn as_expression(self) -> Self::Expression {
+                Bound::new(self)
+            }
+        }
+
+        impl<'e> AsExpression<sql_types::$sql> for &'e $domain {
+            type Expression = Bound<sql_types::$sql, Self>;
+
+            fn as_expression(self) -> Self::Expression {
+                Bound::new(self)
+            }
+        }
+
+        impl AsExpression<Nullable<sql_types::$sql>> for $domain {
+            type Expression = Bound<Nullable<sql_types::$sql>, Self>;
+
+            fn as_expression(self) -> Self::Expression {
+                Bound::new(self)
+            }
+        }
+    };
+}
+
+pg_enum!(Role = AccountRole { Customer = b"customer", Agent = b"agent", Admin = b"admin" });
+pg_enum!(Locale = Locale { En = b"en", Ru = b"ru" });
+pg_enum!(Visibility = CommentVisibility { Public = b"public", Internal = b"internal" });
+pg_enum!(Audience = EventAudience { Participants = b"participants", Staff = b"staff" });
+pg_enum!(Priority = TicketPriority {
+    Lowest = b"lowest",
+    Low = b"low",
+    Medium = b"medium",
+    High = b"high",
+    Highest = b"highest",
+});
+pg_enum!(Status = TicketStatus {
+    WaitingForSupport = b"waiting_for_support",
+    WorkingOnIt = b"working_on_it",
+    WaitingForCustomer = b"waiting_for_customer",
+    Resolved = b"resolved",
+    Closed = b"closed",
+});

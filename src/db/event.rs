@@ -1,0 +1,227 @@
+//! The event log's writing end, and the timeline of a ticket.
+
+use std::collections::HashMap;
+
+use diesel::{
+    prelude::*,
+    sql_types::{Array, BigInt, Bool, Nullable, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    Connection, DbError,
+    schema::{accounts, events, pending_events, sql_types, tickets},
+};
+use crate::domain::{
+    clock::Timestamp,
+    cursor::Cursor,
+    event::{Audience, Event, EventData, FeedEvent, Subject},
+    ids::{AccountId, EventId, TicketId},
+    page::{Direction, Page, Slice},
+};
+
+/// The columns that an event is read from, as `sql_query` gives them.
+#[derive(QueryableByName)]
+pub(super) struct EventRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    ticket_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    account_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    reporter_id: Option<Uuid>,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    kind: String,
+    #[diesel(sql_type = sql_types::EventAudience)]
+    audience: Audience,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    actor_id: Option<Uuid>,
+    #[diesel(sql_type = diesel::sql_types::Jsonb)]
+    data: Value,
+    #[diesel(sql_type = diesel::sql_types::Timestamptz)]
+    occurred_at: Timestamp,
+}
+
+impl TryFrom<EventRow> for Event {
+    type Error = DbError;
+
+    fn try_from(row: EventRow) -> Result<Self, DbError> {
+        let subject = match (row.ticket_id, row.reporter_id, row.account_id) {
+            (Some(id), Some(reporter), None) => {
+                Subject::Ticket { id: TicketId(id), reporter: AccountId(reporter) }
+            }
+            (None, None, Some(id)) => Subject::Account(AccountId(id)),
+            _ => return Err(DbError::Value(format!("event {} has no one subject", row.id))),
+        };
+        let data = serde_json::from_value(json!({ "kind": row.kind, "data": row.data }))
+            .inspect_err(|_| {
+                tracing::warn!(kind = row.kind, "an event of an unknown kind is passed over")
+            })
+            .ok();
+        Ok(Self {
+            id: EventId(row.id),
+            subject,
+            audience: row.audience,
+            actor_id: row.actor_id.map(AccountId),
+            data,
+            occurred_at: row.occurred_at,
+        })
+    }
+}
+
+/// Something that happened to a ticket or account, to be written down.
+pub struct NewEvent {
+    /// What happened.
+    pub data: EventData,
+    /// For whom it is.
+    pub audience: Audience,
+    /// Who did it; none: the system.
+    pub actor_id: Option<AccountId>,
+    /// When.
+    pub occurred_at: Timestamp,
+}
+
+/// Appends events about a ticket, in order. The ticket's row has to be locked
+/// (or new) in this transaction.
+pub async fn append_to_ticket(
+    db: &mut Connection,
+    ticket: TicketId,
+    new: &[NewEvent],
+) -> Result<(), DbError> {
+    let last = diesel::update(tickets::table.find(ticket.0))
+        .set(tickets::event_seq.eq(tickets::event_seq + count(new)))
+        .returning(tickets::event_seq)
+        .get_result::<i64>(db)
+        .await?;
+    append(db, Some(ticket.0), None, last, new).await
+}
+
+/// Appends events about an account, in order; the update takes the row's lock.
+pub async fn append_to_account(
+    db: &mut Connection,
+    account: AccountId,
+    new: &[NewEvent],
+) -> Result<(), DbError> {
+    let last = diesel::update(accounts::table.find(account.0))
+        .set(accounts::event_seq.eq(accounts::event_seq + count(new)))
+        .returning(accounts::event_seq)
+        .get_result::<i64>(db)
+        .await?;
+    append(db, None, Some(account.0), last, new).await
+}
+
+fn count(new: &[NewEvent]) -> i64 {
+    i64::try_from(new.len()).unwrap_or(i64::MAX)
+}
+
+async fn append(
+    db: &mut Connection,
+    ticket_id: Option<Uuid>,
+    account_id: Option<Uuid>,
+    last_seq: i64,
+    new: &[NewEvent],
+) -> Result<(), DbError> {
+    let first_seq = last_seq - count(new) + 1;
+    let rows = (first_seq..)
+        .zip(new)
+        .map(|(seq, event)| {
+            let (kind, data) = columns(&event.data)?;
+            Ok((
+                events::ticket_id.eq(ticket_id),
+                events::account_id.eq(account_id),
+                events::seq.eq(seq),
+                events::kind.eq(kind),
+                events::audience.eq(event.audience),
+                events::actor_id.eq(event.actor_id.map(|id| id.0)),
+                events::data.eq(data),
+                events::occurred_at.eq(event.occurred_at),
+            ))
+        })
+        .collect::<Result<Vec<_>, DbError>>()?;
+    let ids = diesel::insert_into(events::table)
+        .values(rows)
+        .returning(events::id)
+        .get_results::<i64>(db)
+        .await?;
+    diesel::insert_into(pending_events::table)
+        .values(ids.into_iter().map(|id| pending_events::event_id.eq(id)).collect::<Vec<_>>())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// The kind and data columns of what happened.
+fn columns(data: &EventData) -> Result<(String, Value), DbError> {
+    let unreadable = |reason: &str| DbError::Value(format!("an event can't be written: {reason}"));
+    let mut value = serde_json::to_value(data).map_err(|error| unreadable(&error.to_string()))?;
+    let kind = value["kind"].as_str().ok_or_else(|| unreadable("it has no kind"))?.to_owned();
+    Ok((kind, value.get_mut("data").map_or_else(|| json!({}), Value::take)))
+}
+
+#[derive(QueryableByName)]
+struct TimelineRow {
+    #[diesel(embed)]
+    event: EventRow,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pos: Option<i64>,
+    #[diesel(sql_type = Nullable<diesel::sql_types::Integer>)]
+    epoch: Option<i32>,
+}
+
+/// A page of the history of each of some tickets, oldest first, in one query.
+/// Events that are not in the feed yet carry `fallback` for a cursor, from which
+/// a stream repeats them. Tickets without events are left out.
+pub async fn timelines(
+    db: &mut Connection,
+    ticket_ids: &[TicketId],
+    internal: bool,
+    page: &Page<EventId>,
+    fallback: Cursor,
+) -> Result<HashMap<TicketId, Slice<FeedEvent>>, DbError> {
+    let order = match page.direction {
+        Direction::Forward => "ASC",
+        Direction::Backward => "DESC",
+    };
+    // Ids rise with seq within a ticket, and only seq has the index.
+    let query = format!(
+        "SELECT e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, e.audience, e.actor_id,
+                e.data, e.occurred_at, f.pos,
+                (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
+         FROM unnest($1) AS wanted (id)
+         JOIN tickets t ON t.id = wanted.id
+         CROSS JOIN LATERAL (
+             SELECT * FROM events
+             WHERE ticket_id = t.id
+               AND ($2 OR audience = 'participants')
+               AND ($3 IS NULL OR seq > (SELECT seq FROM events k WHERE k.id = $3 AND k.ticket_id = t.id))
+               AND ($4 IS NULL OR seq < (SELECT seq FROM events k WHERE k.id = $4 AND k.ticket_id = t.id))
+             ORDER BY seq {order}
+             LIMIT $5
+         ) e
+         LEFT JOIN feed f ON f.event_id = e.id
+         ORDER BY e.seq {order}"
+    );
+    let rows = diesel::sql_query(query)
+        .bind::<Array<SqlUuid>, _>(ticket_ids.iter().map(|id| id.0).collect::<Vec<_>>())
+        .bind::<Bool, _>(internal)
+        .bind::<Nullable<BigInt>, _>(page.after.map(|id| id.0))
+        .bind::<Nullable<BigInt>, _>(page.before.map(|id| id.0))
+        .bind::<BigInt, _>(page.fetch_limit())
+        .load::<TimelineRow>(db)
+        .await?;
+    let mut found = HashMap::<TicketId, Vec<FeedEvent>>::new();
+    for row in rows {
+        let cursor = match (row.epoch, row.pos) {
+            (Some(epoch), Some(pos)) => Cursor { epoch, pos },
+            _ => fallback,
+        };
+        let event = Event::try_from(row.event)?;
+        if let Subject::Ticket { id, .. } = event.subject {
+            found.entry(id).or_default().push(FeedEvent { cursor, event });
+        }
+    }
+    Ok(found.into_iter().map(|(id, events)| (id, page.slice(events))).collect())
+}

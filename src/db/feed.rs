@@ -1,0 +1,192 @@
+//! The feed: the one order in which everybody sees the events. The sequencer's
+//! end writes it; the tailer and the replays read it.
+
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Bool, Integer, Nullable, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl;
+
+use super::{
+    Connection, DbError,
+    event::EventRow,
+    schema::{feed_epochs, feed_head, pending_events},
+};
+use crate::domain::{
+    clock::Timestamp,
+    cursor::Cursor,
+    event::FeedEvent,
+    ids::{AccountId, TicketId},
+};
+
+/// An epoch of the feed: a history that was never rewound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// What its cursors carry.
+    pub tag: i32,
+    /// The last position before it.
+    pub start_pos: i64,
+}
+
+/// Which events a replay reads.
+#[derive(Clone, Copy, Debug)]
+pub enum ReplayScope {
+    /// All: the tailer's.
+    Everything,
+    /// Those of one ticket; `internal`: with those that are for staff only.
+    Ticket {
+        /// The ticket.
+        id: TicketId,
+        /// With those for staff only.
+        internal: bool,
+    },
+    /// Those of all tickets that an account opened, except those for staff only.
+    ReportedBy(AccountId),
+    /// Those of all tickets: staff's.
+    AllTickets,
+}
+
+/// Whether any event waits for its place in the feed.
+pub async fn has_pending(db: &mut Connection) -> Result<bool, DbError> {
+    Ok(diesel::select(diesel::dsl::exists(pending_events::table.select(pending_events::event_id)))
+        .get_result(db)
+        .await?)
+}
+
+/// The last position that was given out.
+pub async fn head(db: &mut Connection) -> Result<i64, DbError> {
+    Ok(feed_head::table.select(feed_head::pos).first(db).await?)
+}
+
+/// The epochs, oldest first. There is none before the first sequencer has run.
+pub async fn epochs(db: &mut Connection) -> Result<Vec<Epoch>, DbError> {
+    let rows = feed_epochs::table
+        .order(feed_epochs::epoch)
+        .select((feed_epochs::tag, feed_epochs::start_pos))
+        .load::<(i32, i64)>(db)
+        .await?;
+    Ok(rows.into_iter().map(|(tag, start_pos)| Epoch { tag, start_pos }).collect())
+}
+
+/// Locks the head of the feed until the transaction ends: one sequencer at a time.
+pub async fn lock_head(db: &mut Connection) -> Result<i64, DbError> {
+    Ok(feed_head::table.select(feed_head::pos).for_update().first(db).await?)
+}
+
+/// Opens an epoch at `head` if this cluster's identity or timeline differs from
+/// the last epoch's: the database was restored, or failed over. Gives whether it did.
+pub async fn open_epoch_if_rewound(
+    db: &mut Connection,
+    head: i64,
+    tag: i32,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let opened = diesel::sql_query(
+        "WITH here AS (
+             SELECT system_identifier,
+                    ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
+                        AS timeline
+             FROM pg_control_system()
+         ), last AS (
+             SELECT * FROM feed_epochs ORDER BY epoch DESC LIMIT 1
+         )
+         INSERT INTO feed_epochs (epoch, tag, start_pos, system_identifier, timeline, opened_at)
+         SELECT coalesce((SELECT epoch FROM last), 0) + 1, $1, $2, system_identifier, timeline, $3
+         FROM here
+         WHERE NOT EXISTS (
+             SELECT FROM last
+             WHERE last.system_identifier = here.system_identifier AND last.timeline = here.timeline
+         )",
+    )
+    .bind::<Integer, _>(tag)
+    .bind::<BigInt, _>(head)
+    .bind::<Timestamptz, _>(now)
+    .execute(db)
+    .await?;
+    Ok(opened == 1)
+}
+
+#[derive(QueryableByName)]
+struct Placed {
+    #[diesel(sql_type = BigInt)]
+    placed: i64,
+}
+
+/// Gives the pending events of the lowest ids, `limit` at most, the positions
+/// after `head`; gives how many. The head has to be locked in this transaction.
+pub async fn place_pending(db: &mut Connection, head: i64, limit: i64) -> Result<i64, DbError> {
+    let row = diesel::sql_query(
+        "WITH batch AS (
+             DELETE FROM pending_events
+             WHERE event_id IN (SELECT event_id FROM pending_events ORDER BY event_id LIMIT $2)
+             RETURNING event_id
+         ), placed AS (
+             INSERT INTO feed (pos, event_id, ticket_id)
+             SELECT $1 + row_number() OVER (ORDER BY e.id), e.id, e.ticket_id
+             FROM batch JOIN events e ON e.id = batch.event_id
+             RETURNING pos
+         ), moved AS (
+             UPDATE feed_head SET pos = placed.last
+             FROM (SELECT max(pos) AS last FROM placed) placed
+             WHERE placed.last IS NOT NULL
+         )
+         SELECT count(*) AS placed FROM placed",
+    )
+    .bind::<BigInt, _>(head)
+    .bind::<BigInt, _>(limit)
+    .get_result::<Placed>(db)
+    .await?;
+    Ok(row.placed)
+}
+
+#[derive(QueryableByName)]
+struct FeedRow {
+    #[diesel(sql_type = BigInt)]
+    pos: i64,
+    #[diesel(sql_type = Integer)]
+    epoch: i32,
+    #[diesel(embed)]
+    event: EventRow,
+}
+
+/// The first `limit` events in scope with `after` < position ≤ `until`, in order.
+pub async fn replay(
+    db: &mut Connection,
+    scope: ReplayScope,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<FeedEvent>, DbError> {
+    let (condition, id, internal) = match scope {
+        ReplayScope::Everything => ("$4 IS NULL", None, true),
+        ReplayScope::Ticket { id, internal } => ("f.ticket_id = $4", Some(id.0), internal),
+        ReplayScope::ReportedBy(id) => ("t.reporter_id = $4", Some(id.0), false),
+        ReplayScope::AllTickets => ("f.ticket_id IS NOT NULL AND $4 IS NULL", None, true),
+    };
+    let query = format!(
+        "SELECT f.pos, e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, e.audience,
+                e.actor_id, e.data, e.occurred_at,
+                (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
+         FROM feed f
+         JOIN events e ON e.id = f.event_id
+         LEFT JOIN tickets t ON t.id = f.ticket_id
+         WHERE f.pos > $1 AND f.pos <= $2 AND {condition}
+           AND ($5 OR e.audience = 'participants')
+         ORDER BY f.pos
+         LIMIT $3"
+    );
+    let rows = diesel::sql_query(query)
+        .bind::<BigInt, _>(after)
+        .bind::<BigInt, _>(until)
+        .bind::<BigInt, _>(limit)
+        .bind::<Nullable<SqlUuid>, _>(id)
+        .bind::<Bool, _>(internal)
+        .load::<FeedRow>(db)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let cursor = Cursor { epoch: row.epoch, pos: row.pos };
+            Ok(FeedEvent { cursor, event: row.event.try_into()? })
+        })
+        .collect()
+}

@@ -1,0 +1,20 @@
+//! Postgres: the only place that names tables, and the only one where diesel's
+//! traits are in scope. Rows are private to their file and leave it as domain types.
+
+pub mod account;
+pub mod category;
+pub mod comment;
+pub mod embedded;
+mod enums;
+pub mod event;
+pub mod feed;
+pub mod idempotency;
+pub mod listen;
+pub mod migrations;
+mod pool;
+pub mod provision;
+mod schema;
+pub mod session;
+pub mod ticket;
+
+pub use pool::{Connection, Database, DbError, PooledConnection};

@@ -1,0 +1,184 @@
+// @generated automatically by Diesel CLI.
+
+pub mod sql_types {
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "account_role"))]
+    pub struct AccountRole;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "comment_visibility"))]
+    pub struct CommentVisibility;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "event_audience"))]
+    pub struct EventAudience;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "locale"))]
+    pub struct Locale;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "ticket_priority"))]
+    pub struct TicketPriority;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "ticket_status"))]
+    pub struct TicketStatus;
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::AccountRole;
+    use super::sql_types::Locale;
+
+    accounts (id) {
+        id -> Uuid,
+        email -> Text,
+        name -> Text,
+        role -> AccountRole,
+        locale -> Locale,
+        password_hash -> Nullable<Text>,
+        disabled_at -> Nullable<Timestamptz>,
+        event_seq -> Int8,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    categories (id) {
+        id -> Uuid,
+        slug -> Text,
+        name_en -> Text,
+        name_ru -> Text,
+        position -> Int4,
+        retired_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::CommentVisibility;
+
+    comments (id) {
+        id -> Uuid,
+        ticket_id -> Uuid,
+        author_id -> Uuid,
+        visibility -> CommentVisibility,
+        body -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::EventAudience;
+
+    events (id) {
+        id -> Int8,
+        ticket_id -> Nullable<Uuid>,
+        account_id -> Nullable<Uuid>,
+        seq -> Int8,
+        kind -> Text,
+        audience -> EventAudience,
+        actor_id -> Nullable<Uuid>,
+        data -> Jsonb,
+        occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    feed (pos) {
+        pos -> Int8,
+        event_id -> Int8,
+        ticket_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    feed_epochs (epoch) {
+        epoch -> Int4,
+        tag -> Int4,
+        start_pos -> Int8,
+        system_identifier -> Int8,
+        timeline -> Int4,
+        opened_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    feed_head (one) {
+        one -> Bool,
+        pos -> Int8,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (account_id, key) {
+        account_id -> Uuid,
+        key -> Text,
+        fingerprint -> Bytea,
+        result_id -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    pending_events (event_id) {
+        event_id -> Int8,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        token_hash -> Bytea,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::TicketStatus;
+    use super::sql_types::TicketPriority;
+
+    tickets (id) {
+        id -> Uuid,
+        number -> Int8,
+        category_id -> Uuid,
+        reporter_id -> Uuid,
+        assignee_id -> Nullable<Uuid>,
+        summary -> Text,
+        description -> Text,
+        status -> TicketStatus,
+        priority -> TicketPriority,
+        version -> Int4,
+        event_seq -> Int8,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(comments -> accounts (author_id));
+diesel::joinable!(comments -> tickets (ticket_id));
+diesel::joinable!(events -> tickets (ticket_id));
+diesel::joinable!(feed -> events (event_id));
+diesel::joinable!(idempotency_keys -> accounts (account_id));
+diesel::joinable!(sessions -> accounts (account_id));
+diesel::joinable!(tickets -> categories (category_id));
+
+diesel::allow_tables_to_appear_in_same_query!(
+    accounts,
+    categories,
+    comments,
+    events,
+    feed,
+    feed_epochs,
+    feed_head,
+    idempotency_keys,
+    pending_events,
+    sessions,
+    tickets,
+);

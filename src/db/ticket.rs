@@ -1,0 +1,295 @@
+//! Tickets.
+
+use diesel::{
+    dsl::sql,
+    pg::Pg,
+    prelude::*,
+    sql_types::{Bool, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::{
+    Connection, DbError,
+    schema::{sql_types::TicketPriority, tickets},
+};
+use crate::domain::{
+    clock::Timestamp,
+    ids::{AccountId, CategoryId, TicketId},
+    page::{Direction, Page, Slice},
+    policy::TicketScope,
+    ticket::{Priority, Status, Ticket, TicketNumber},
+};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = tickets)]
+struct TicketRow {
+    id: Uuid,
+    number: i64,
+    category_id: Uuid,
+    reporter_id: Uuid,
+    assignee_id: Option<Uuid>,
+    summary: String,
+    description: String,
+    status: Status,
+    priority: Priority,
+    version: i32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<TicketRow> for Ticket {
+    fn from(row: TicketRow) -> Self {
+        Self {
+            id: TicketId(row.id),
+            number: TicketNumber(row.number),
+            category_id: CategoryId(row.category_id),
+            reporter_id: AccountId(row.reporter_id),
+            assignee_id: row.assignee_id.map(AccountId),
+            summary: row.summary,
+            description: row.description,
+            status: row.status,
+            priority: row.priority,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// Which tickets a list is narrowed to; `None` and empty leave a field open.
+#[derive(Clone, Debug, Default)]
+pub struct TicketFilter {
+    /// Any of these statuses.
+    pub statuses: Option<Vec<Status>>,
+    /// Any of these priorities.
+    pub priorities: Option<Vec<Priority>>,
+    /// In any of these categories.
+    pub categories: Option<Vec<CategoryId>>,
+    /// Assigned to this account; `Some(None)`: to nobody.
+    pub assignee: Option<Option<AccountId>>,
+    /// Opened by this account.
+    pub reporter: Option<AccountId>,
+}
+
+/// What a list is sorted by; equal tickets follow in the order of their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketSort {
+    /// When they were opened.
+    CreatedAt,
+    /// When something last changed that the customer can see.
+    UpdatedAt,
+    /// From lowest to highest.
+    Priority,
+}
+
+/// A ticket's place in a sorted list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketKey {
+    /// In a list by the time of opening or of the last change.
+    Time(Timestamp, TicketId),
+    /// In a list by priority.
+    Priority(Priority, TicketId),
+}
+
+impl TicketKey {
+    /// The place of a ticket.
+    pub fn of(ticket: &Ticket, sort: TicketSort) -> Self {
+        match sort {
+            TicketSort::CreatedAt => Self::Time(ticket.created_at, ticket.id),
+            TicketSort::UpdatedAt => Self::Time(ticket.updated_at, ticket.id),
+            TicketSort::Priority => Self::Priority(ticket.priority, ticket.id),
+        }
+    }
+}
+
+type Tickets<'a> = tickets::BoxedQuery<'a, Pg>;
+
+fn in_scope<'a>(scope: TicketScope) -> Tickets<'a> {
+    let all = tickets::table.into_boxed();
+    match scope {
+        TicketScope::All => all,
+        TicketScope::ReportedBy(account) => all.filter(tickets::reporter_id.eq(account.0)),
+        TicketScope::Nothing => all.filter(sql::<Bool>("false")),
+    }
+}
+
+/// A page of the tickets in scope, by keyset.
+pub async fn page(
+    db: &mut Connection,
+    scope: TicketScope,
+    filter: &TicketFilter,
+    sort: TicketSort,
+    descending: bool,
+    page: &Page<TicketKey>,
+) -> Result<Slice<Ticket>, DbError> {
+    let mut query = filtered(in_scope(scope), filter);
+    if let Some(key) = page.after {
+        query = beside(query, sort, if descending { "<" } else { ">" }, key);
+    }
+    if let Some(key) = page.before {
+        query = beside(query, sort, if descending { ">" } else { "<" }, key);
+    }
+    let backward = page.direction == Direction::Backward;
+    let rows = sorted(query, sort, descending != backward)
+        .limit(page.fetch_limit())
+        .select(TicketRow::as_select())
+        .load(db)
+        .await?;
+    Ok(page.slice(rows.into_iter().map(Ticket::from).collect()))
+}
+
+fn filtered<'a>(mut query: Tickets<'a>, filter: &TicketFilter) -> Tickets<'a> {
+    if let Some(statuses) = &filter.statuses {
+        query = query.filter(tickets::status.eq_any(statuses.clone()));
+    }
+    if let Some(priorities) = &filter.priorities {
+        query = query.filter(tickets::priority.eq_any(priorities.clone()));
+    }
+    if let Some(categories) = &filter.categories {
+        let ids = categories.iter().map(|id| id.0).collect::<Vec<_>>();
+        query = query.filter(tickets::category_id.eq_any(ids));
+    }
+    if let Some(reporter) = filter.reporter {
+        query = query.filter(tickets::reporter_id.eq(reporter.0));
+    }
+    match filter.assignee {
+        Some(Some(assignee)) => query.filter(tickets::assignee_id.eq(assignee.0)),
+        Some(None) => query.filter(tickets::assignee_id.is_null()),
+        None => query,
+    }
+}
+
+/// Those before or after a key: a row comparison, which one index range answers.
+fn beside<'a>(query: Tickets<'a>, sort: TicketSort, operator: &str, key: TicketKey) -> Tickets<'a> {
+    let column = match sort {
+        TicketSort::CreatedAt => "created_at",
+        TicketSort::UpdatedAt => "updated_at",
+        TicketSort::Priority => "priority",
+    };
+    let row = sql::<Bool>(&format!("(tickets.{column}, tickets.id) {operator} ("));
+    match key {
+        TicketKey::Time(time, id) => query
+            .filter(row.bind::<Timestamptz, _>(time).sql(", ").bind::<SqlUuid, _>(id.0).sql(")")),
+        TicketKey::Priority(priority, id) => query.filter(
+            row.bind::<TicketPriority, _>(priority).sql(", ").bind::<SqlUuid, _>(id.0).sql(")"),
+        ),
+    }
+}
+
+fn sorted(query: Tickets<'_>, sort: TicketSort, descending: bool) -> Tickets<'_> {
+    match (sort, descending) {
+        (TicketSort::CreatedAt, false) => query.order((tickets::created_at, tickets::id)),
+        (TicketSort::CreatedAt, true) => {
+            query.order((tickets::created_at.desc(), tickets::id.desc()))
+        }
+        (TicketSort::UpdatedAt, false) => query.order((tickets::updated_at, tickets::id)),
+        (TicketSort::UpdatedAt, true) => {
+            query.order((tickets::updated_at.desc(), tickets::id.desc()))
+        }
+        (TicketSort::Priority, false) => query.order((tickets::priority, tickets::id)),
+        (TicketSort::Priority, true) => query.order((tickets::priority.desc(), tickets::id.desc())),
+    }
+}
+
+/// The tickets in scope of some ids, in no order; others are left out.
+pub async fn by_ids(
+    db: &mut Connection,
+    scope: TicketScope,
+    ids: &[TicketId],
+) -> Result<Vec<Ticket>, DbError> {
+    let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    let rows = in_scope(scope)
+        .filter(tickets::id.eq_any(ids))
+        .select(TicketRow::as_select())
+        .load(db)
+        .await?;
+    Ok(rows.into_iter().map(Ticket::from).collect())
+}
+
+/// The ticket in scope of a number.
+pub async fn by_number(
+    db: &mut Connection,
+    scope: TicketScope,
+    number: TicketNumber,
+) -> Result<Option<Ticket>, DbError> {
+    let row = in_scope(scope)
+        .filter(tickets::number.eq(number.0))
+        .select(TicketRow::as_select())
+        .first(db)
+        .await
+        .optional()?;
+    Ok(row.map(Ticket::from))
+}
+
+/// The ticket of an id, locked until the transaction ends: every writer of a
+/// ticket takes this lock first.
+pub async fn lock(db: &mut Connection, id: TicketId) -> Result<Option<Ticket>, DbError> {
+    let row = tickets::table
+        .find(id.0)
+        .select(TicketRow::as_select())
+        .for_update()
+        .first(db)
+        .await
+        .optional()?;
+    Ok(row.map(Ticket::from))
+}
+
+/// The next ticket number. A number whose transaction rolls back is not used again.
+pub async fn next_number(db: &mut Connection) -> Result<TicketNumber, DbError> {
+    let number = diesel::select(sql::<diesel::sql_types::BigInt>("nextval('ticket_numbers')"))
+        .get_result(db)
+        .await?;
+    Ok(TicketNumber(number))
+}
+
+/// Makes sure that the next number is at least `first`; numbers never go back.
+pub async fn start_numbers_at(db: &mut Connection, first: i64) -> Result<(), DbError> {
+    diesel::sql_query(
+        "SELECT setval('ticket_numbers', $1, false) FROM ticket_numbers
+         WHERE last_value + is_called::int < $1",
+    )
+    .bind::<diesel::sql_types::BigInt, _>(first)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Adds a ticket.
+pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError> {
+    diesel::insert_into(tickets::table)
+        .values((
+            tickets::id.eq(ticket.id.0),
+            tickets::number.eq(ticket.number.0),
+            tickets::category_id.eq(ticket.category_id.0),
+            tickets::reporter_id.eq(ticket.reporter_id.0),
+            tickets::assignee_id.eq(ticket.assignee_id.map(|id| id.0)),
+            tickets::summary.eq(&ticket.summary),
+            tickets::description.eq(&ticket.description),
+            tickets::status.eq(ticket.status),
+            tickets::priority.eq(ticket.priority),
+            tickets::version.eq(ticket.version),
+            tickets::created_at.eq(ticket.created_at),
+            tickets::updated_at.eq(ticket.updated_at),
+        ))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Writes what can change about a locked ticket.
+pub async fn update(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError> {
+    diesel::update(tickets::table.find(ticket.id.0))
+        .set((
+            tickets::category_id.eq(ticket.category_id.0),
+            tickets::assignee_id.eq(ticket.assignee_id.map(|id| id.0)),
+            tickets::summary.eq(&ticket.summary),
+            tickets::status.eq(ticket.status),
+            tickets::priority.eq(ticket.priority),
+            tickets::version.eq(ticket.version),
+            tickets::updated_at.eq(ticket.updated_at),
+        ))
+        .execute(db)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! Events: what happened, in the words of the log.
+
+use super::{
+    account::Role,
+    clock::Timestamp,
+    cursor::Cursor,
+    ids::{AccountId, CategoryId, CommentId, EventId, SessionId, TicketId},
+    ticket::{Priority, Status},
+};
+
+/// What happened. Ids and from/to values, never text that people wrote: the log
+/// is kept for good, and text has to be erasable.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", content = "data", rename_all = "snake_case")]
+pub enum EventData {
+    /// A ticket was opened.
+    TicketCreated {},
+    /// A comment was posted, or an internal note (the audience tells).
+    CommentAdded {
+        /// The comment.
+        comment_id: CommentId,
+    },
+    /// A ticket's status changed.
+    StatusChanged {
+        /// The old one.
+        from: Status,
+        /// The new one.
+        to: Status,
+    },
+    /// A ticket's priority changed.
+    PriorityChanged {
+        /// The old one.
+        from: Priority,
+        /// The new one.
+        to: Priority,
+    },
+    /// A ticket was assigned, handed on or taken off somebody.
+    AssigneeChanged {
+        /// The old assignee.
+        from: Option<AccountId>,
+        /// The new assignee.
+        to: Option<AccountId>,
+    },
+    /// A ticket was moved to another category.
+    CategoryChanged {
+        /// The old one.
+        from: CategoryId,
+        /// The new one.
+        to: CategoryId,
+    },
+    /// A ticket's summary was reworded.
+    SummaryChanged,
+    /// A session was ended before its time.
+    SessionRevoked {
+        /// The session.
+        session_id: SessionId,
+    },
+    /// An account was made at the command line, or another role given to it.
+    RoleChanged {
+        /// The old role; none for a new account.
+        from: Option<Role>,
+        /// The new role.
+        to: Role,
+    },
+}
+
+/// For whom an event about a ticket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// Everybody who may see the ticket.
+    Participants,
+    /// Staff only.
+    Staff,
+}
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A ticket, with the reporter who may see it.
+    Ticket {
+        /// The ticket.
+        id: TicketId,
+        /// Its reporter.
+        reporter: AccountId,
+    },
+    /// An account.
+    Account(AccountId),
+}
+
+/// An event as it stands in the log.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// What it is about.
+    pub subject: Subject,
+    /// For whom it is.
+    pub audience: Audience,
+    /// Who did it; none: the system.
+    pub actor_id: Option<AccountId>,
+    /// What happened; none: a newer version wrote a kind that this one doesn't know.
+    pub data: Option<EventData>,
+    /// When.
+    pub occurred_at: Timestamp,
+}
+
+/// An event and the place in the feed where everybody sees it.
+#[derive(Clone, Debug)]
+pub struct FeedEvent {
+    /// The place.
+    pub cursor: Cursor,
+    /// The event.
+    pub event: Event,
+}

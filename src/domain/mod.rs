@@ -1,0 +1,16 @@
+//! Plain types and rules: no I/O, no GraphQL, no HTTP, no SQL. Everything above
+//! speaks in these words; nothing here knows who is speaking.
+
+pub mod account;
+pub mod actor;
+pub mod category;
+pub mod clock;
+pub mod comment;
+pub mod cursor;
+pub mod event;
+pub mod ids;
+pub mod page;
+pub mod policy;
+pub mod session;
+pub mod text;
+pub mod ticket;

@@ -1,0 +1,253 @@
+//! Who may do what: one pure function, and the scopes that lists and streams
+//! derive from the same rule.
+
+use super::{
+    account::Role,
+    actor::Actor,
+    comment::Visibility,
+    event::{Audience, Event, Subject},
+    ids::AccountId,
+    ticket::Standing,
+};
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// See the installation's categories, lists of tickets that one may see, one's own account.
+    Enter,
+    /// Open a ticket.
+    CreateTicket,
+    /// See a ticket, its public comments and history.
+    ViewTicket,
+    /// Post a public comment, or move the status as the table allows.
+    Converse,
+    /// Read internal notes and what else is for staff.
+    ViewInternal,
+    /// Write an internal note.
+    WriteNote,
+    /// Set priority, assignee, category, summary.
+    Triage,
+    /// See an account's name.
+    ViewAccount,
+    /// See an account's e-mail address, role and language.
+    ViewContact,
+    /// Make accounts and give roles.
+    ManageAccounts,
+}
+
+/// What it is to be done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// The installation as a whole.
+    Desk,
+    /// A ticket.
+    Ticket {
+        /// Who opened it.
+        reporter: AccountId,
+    },
+    /// An account.
+    Account {
+        /// Whose.
+        id: AccountId,
+        /// Its role.
+        role: Role,
+    },
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Go ahead.
+    Allow,
+    /// Sign in first.
+    Unauthenticated,
+    /// They may see it, and not do this to it.
+    Forbidden,
+    /// They may not see it, so it does not exist for them.
+    NotFound,
+}
+
+/// The policy.
+pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
+    use Decision::{Allow, Forbidden, NotFound, Unauthenticated};
+
+    let identity = match actor {
+        Actor::System => return Allow,
+        Actor::Anonymous => return Unauthenticated,
+        Actor::Account(identity) => identity,
+    };
+    let staff = identity.role.is_staff();
+    match resource {
+        Resource::Desk => match action {
+            Action::Enter | Action::CreateTicket => Allow,
+            Action::ViewInternal if staff => Allow,
+            Action::ManageAccounts if identity.role == Role::Admin => Allow,
+            _ => Forbidden,
+        },
+        Resource::Ticket { reporter } => match action {
+            _ if !staff && reporter != identity.id => NotFound,
+            Action::ViewTicket | Action::Converse => Allow,
+            Action::ViewInternal | Action::WriteNote | Action::Triage if staff => Allow,
+            _ => Forbidden,
+        },
+        Resource::Account { id, role } => match action {
+            _ if !staff && id != identity.id && !role.is_staff() => NotFound,
+            Action::ViewAccount => Allow,
+            Action::ViewContact if staff || id == identity.id => Allow,
+            Action::ManageAccounts if identity.role == Role::Admin => Allow,
+            _ => Forbidden,
+        },
+    }
+}
+
+/// Which tickets a list or stream may show: the same rule as [`decide`], for SQL
+/// and for topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TicketScope {
+    /// None at all.
+    Nothing,
+    /// Those that this account opened.
+    ReportedBy(AccountId),
+    /// Every ticket.
+    All,
+}
+
+/// The tickets that somebody may see.
+pub fn ticket_scope(actor: &Actor) -> TicketScope {
+    match actor {
+        Actor::System => TicketScope::All,
+        Actor::Anonymous => TicketScope::Nothing,
+        Actor::Account(identity) if identity.role.is_staff() => TicketScope::All,
+        Actor::Account(identity) => TicketScope::ReportedBy(identity.id),
+    }
+}
+
+/// The comment visibility and event audience that somebody may see: staff see
+/// what is internal, others don't.
+pub fn sees_internal(actor: &Actor) -> bool {
+    decide(actor, Action::ViewInternal, Resource::Desk) == Decision::Allow
+}
+
+/// Whether somebody may see a comment on a ticket that they may see.
+pub fn sees_comment(actor: &Actor, visibility: Visibility) -> bool {
+    visibility == Visibility::Public || sees_internal(actor)
+}
+
+/// Whether somebody may see an event about a ticket.
+pub fn sees_event(actor: &Actor, event: &Event) -> bool {
+    match event.subject {
+        Subject::Account(_) => false,
+        Subject::Ticket { reporter, .. } => {
+            let action = match event.audience {
+                Audience::Participants => Action::ViewTicket,
+                Audience::Staff => Action::ViewInternal,
+            };
+            decide(actor, action, Resource::Ticket { reporter }) == Decision::Allow
+        }
+    }
+}
+
+/// In what capacities somebody stands to a ticket.
+pub fn standing(actor: &Actor, reporter: AccountId) -> Standing {
+    Standing { staff: actor.is_staff(), reporter: actor.account_id() == Some(reporter) }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{Action::*, Decision::*, *};
+    use crate::domain::{account::Locale, actor::Identity, ids::SessionId};
+
+    const ACTIONS: [Action; 10] = [
+        Enter,
+        CreateTicket,
+        ViewTicket,
+        Converse,
+        ViewInternal,
+        WriteNote,
+        Triage,
+        ViewAccount,
+        ViewContact,
+        ManageAccounts,
+    ];
+
+    fn person(id: u128, role: Role) -> Actor {
+        Actor::Account(Identity {
+            id: AccountId(Uuid::from_u128(id)),
+            role,
+            locale: Locale::En,
+            session: SessionId(Uuid::nil()),
+        })
+    }
+
+    /// The decisions of all actions, in the order of `ACTIONS`, one letter each.
+    fn row(actor: &Actor, resource: Resource) -> String {
+        let letter = |action| match decide(actor, action, resource) {
+            Allow => 'A',
+            Unauthenticated => 'u',
+            Forbidden => 'f',
+            NotFound => '-',
+        };
+        ACTIONS.into_iter().map(letter).collect()
+    }
+
+    #[test]
+    fn the_whole_matrix_is_exactly_this() {
+        let customer = AccountId(Uuid::from_u128(1));
+        let agent = AccountId(Uuid::from_u128(3));
+        let actors = [
+            Actor::Anonymous,
+            person(1, Role::Customer),
+            person(2, Role::Customer),
+            person(3, Role::Agent),
+            person(4, Role::Admin),
+            Actor::System,
+        ];
+        let matrix = |resource| actors.map(|actor| row(&actor, resource));
+
+        // Enter, CreateTicket, ViewTicket, Converse, ViewInternal, WriteNote, Triage,
+        // ViewAccount, ViewContact, ManageAccounts; by nobody, the customer, another
+        // customer, the agent, the admin, the system.
+        let all = "AAAAAAAAAA";
+        let nobody = "uuuuuuuuuu";
+        assert_eq!(
+            matrix(Resource::Desk),
+            [nobody, "AAffffffff", "AAffffffff", "AAffAfffff", "AAffAffffA", all]
+        );
+        assert_eq!(
+            matrix(Resource::Ticket { reporter: customer }),
+            [nobody, "ffAAffffff", "----------", "ffAAAAAfff", "ffAAAAAfff", all]
+        );
+        assert_eq!(
+            matrix(Resource::Account { id: customer, role: Role::Customer }),
+            [nobody, "fffffffAAf", "----------", "fffffffAAf", "fffffffAAA", all]
+        );
+        assert_eq!(
+            matrix(Resource::Account { id: agent, role: Role::Agent }),
+            [nobody, "fffffffAff", "fffffffAff", "fffffffAAf", "fffffffAAA", all]
+        );
+    }
+
+    #[test]
+    fn lists_and_streams_follow_the_same_rule() {
+        let reporter = AccountId(Uuid::from_u128(1));
+        for actor in [
+            Actor::Anonymous,
+            person(1, Role::Customer),
+            person(2, Role::Customer),
+            person(3, Role::Agent),
+            person(4, Role::Admin),
+            Actor::System,
+        ] {
+            let listed = match ticket_scope(&actor) {
+                TicketScope::Nothing => false,
+                TicketScope::ReportedBy(id) => id == reporter,
+                TicketScope::All => true,
+            };
+            let may = |action| decide(&actor, action, Resource::Ticket { reporter }) == Allow;
+            assert_eq!(listed, may(ViewTicket), "{actor:?}");
+            assert_eq!(sees_comment(&actor, Visibility::Internal), may(ViewInternal), "{actor:?}");
+        }
+    }
+}

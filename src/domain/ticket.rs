@@ -1,0 +1,315 @@
+//! Tickets: what they are and how they may change.
+
+use std::fmt;
+
+use super::{
+    clock::Timestamp,
+    event::EventData,
+    ids::{AccountId, CategoryId, TicketId},
+    text::Summary,
+};
+
+/// Where a ticket stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Support has to act.
+    WaitingForSupport,
+    /// Support is acting.
+    WorkingOnIt,
+    /// The customer has to answer.
+    WaitingForCustomer,
+    /// Done, and the reporter may take it up again.
+    Resolved,
+    /// Done for good.
+    Closed,
+}
+
+/// How urgent a ticket is, from low to high.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Can wait for any time.
+    Lowest,
+    /// Can wait.
+    Low,
+    /// As most are.
+    Medium,
+    /// Before others.
+    High,
+    /// Before all others.
+    Highest,
+}
+
+/// The number that people call a ticket by, without the installation's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TicketNumber(pub i64);
+
+/// The installation's prefix of ticket numbers: 1 to 10 capital letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberPrefix(String);
+
+impl NumberPrefix {
+    /// Accepts a prefix.
+    ///
+    /// # Errors
+    /// Anything but 1 to 10 letters from A to Z.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let fits = (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase());
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("must be 1 to 10 letters from A to Z, like CS")
+        }
+    }
+
+    /// The number as people see it: `CS-234567`.
+    pub fn format(&self, number: TicketNumber) -> String {
+        format!("{}-{}", self.0, number.0)
+    }
+
+    /// Reads a number as people write it, in any case, with or without spaces around it.
+    pub fn read(&self, text: &str) -> Option<TicketNumber> {
+        let (prefix, digits) = text.trim().split_once('-')?;
+        if !prefix.eq_ignore_ascii_case(&self.0) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        digits.parse().ok().map(TicketNumber)
+    }
+}
+
+/// A ticket.
+#[derive(Clone)]
+pub struct Ticket {
+    /// Its id.
+    pub id: TicketId,
+    /// What people call it by.
+    pub number: TicketNumber,
+    /// What it is sorted into.
+    pub category_id: CategoryId,
+    /// The customer who opened it.
+    pub reporter_id: AccountId,
+    /// The member of staff who works on it.
+    pub assignee_id: Option<AccountId>,
+    /// What it is about, in a line.
+    pub summary: String,
+    /// What it is about.
+    pub description: String,
+    /// Where it stands.
+    pub status: Status,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Moves by one with each change of status, priority, assignee, summary or category.
+    pub version: i32,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When something last changed that the customer can see.
+    pub updated_at: Timestamp,
+}
+
+// What people write stays out of logs.
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({}, version {})", self.number.0, self.version)
+    }
+}
+
+/// In what capacities a person stands to a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// They are staff.
+    pub staff: bool,
+    /// They opened it.
+    pub reporter: bool,
+}
+
+/// What is to change about a ticket; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// The new status.
+    pub status: Option<Status>,
+    /// The new priority.
+    pub priority: Option<Priority>,
+    /// The new assignee; `Some(None)` takes the present one off.
+    pub assignee: Option<Option<AccountId>>,
+    /// The new category.
+    pub category: Option<CategoryId>,
+    /// The new summary.
+    pub summary: Option<Summary>,
+}
+
+/// A status change that the table doesn't allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IllegalMove {
+    /// Where the ticket stands.
+    pub from: Status,
+    /// Where it was to go.
+    pub to: Status,
+}
+
+impl Status {
+    /// All of them, in the order of a ticket's life.
+    pub const ALL: [Self; 5] = [
+        Self::WaitingForSupport,
+        Self::WorkingOnIt,
+        Self::WaitingForCustomer,
+        Self::Resolved,
+        Self::Closed,
+    ];
+
+    /// Neither resolved nor closed.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::WaitingForSupport | Self::WorkingOnIt | Self::WaitingForCustomer)
+    }
+
+    /// The whole table of who may move a ticket from here to where.
+    pub fn may_move(self, to: Self, by: Standing) -> bool {
+        let ends = matches!(to, Self::Resolved | Self::Closed);
+        let staff_may = self.is_open() && (to.is_open() || ends) && self != to;
+        let reporter_may =
+            (self.is_open() && ends) || (self == Self::Resolved && to == Self::WaitingForSupport);
+        (by.staff && staff_may) || (by.reporter && reporter_may)
+    }
+
+    /// Where a public comment moves a ticket that stands here, if anywhere.
+    pub fn after_comment(self, by: Standing) -> Option<Self> {
+        match self {
+            Self::WaitingForSupport if by.staff && !by.reporter => Some(Self::WorkingOnIt),
+            Self::WaitingForCustomer | Self::Resolved if by.reporter => {
+                Some(Self::WaitingForSupport)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Ticket {
+    /// Applies changes, or none of them. Gives the events that tell of what did
+    /// change: a field that is set to what it is already is no change.
+    ///
+    /// # Errors
+    /// A status change that the table doesn't allow.
+    pub fn apply(
+        &mut self,
+        changes: Changes,
+        by: Standing,
+        now: Timestamp,
+    ) -> Result<Vec<EventData>, IllegalMove> {
+        if let Some(to) = changes.status
+            && to != self.status
+            && !self.status.may_move(to, by)
+        {
+            return Err(IllegalMove { from: self.status, to });
+        }
+        Ok(self.set(changes, now))
+    }
+
+    /// Moves the ticket to whose turn it is after a public comment. The table of
+    /// moves doesn't bind this: it is the rule, not a person's choice.
+    pub fn take_turn(&mut self, by: Standing, now: Timestamp) -> Vec<EventData> {
+        let status = self.status.after_comment(by);
+        self.set(Changes { status, ..Changes::default() }, now)
+    }
+
+    fn set(&mut self, changes: Changes, now: Timestamp) -> Vec<EventData> {
+        let mut events = Vec::new();
+        if let Some((from, to)) = replace(&mut self.status, changes.status) {
+            events.push(EventData::StatusChanged { from, to });
+        }
+        if let Some((from, to)) = replace(&mut self.priority, changes.priority) {
+            events.push(EventData::PriorityChanged { from, to });
+        }
+        if let Some((from, to)) = replace(&mut self.assignee_id, changes.assignee) {
+            events.push(EventData::AssigneeChanged { from, to });
+        }
+        if let Some((from, to)) = replace(&mut self.category_id, changes.category) {
+            events.push(EventData::CategoryChanged { from, to });
+        }
+        if replace(&mut self.summary, changes.summary.map(Summary::into_string)).is_some() {
+            events.push(EventData::SummaryChanged);
+        }
+        if !events.is_empty() {
+            self.version += 1;
+            self.updated_at = now;
+        }
+        events
+    }
+}
+
+/// Puts the new value in, and gives the old and the new one if they differ.
+fn replace<T: Clone + PartialEq>(field: &mut T, new: Option<T>) -> Option<(T, T)> {
+    let new = new.filter(|new| new != field)?;
+    let old = std::mem::replace(field, new.clone());
+    Some((old, new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Status::*, *};
+
+    const STAFF: Standing = Standing { staff: true, reporter: false };
+    const REPORTER: Standing = Standing { staff: false, reporter: true };
+    const STRANGER: Standing = Standing { staff: false, reporter: false };
+
+    #[test]
+    fn the_table_of_moves_is_exactly_this() {
+        let allowed = |by| -> Vec<(Status, Status)> {
+            let pairs = Status::ALL.into_iter().flat_map(|from| Status::ALL.map(|to| (from, to)));
+            pairs.filter(|&(from, to)| from.may_move(to, by)).collect()
+        };
+        assert_eq!(
+            allowed(STAFF),
+            [
+                (WaitingForSupport, WorkingOnIt),
+                (WaitingForSupport, WaitingForCustomer),
+                (WaitingForSupport, Resolved),
+                (WaitingForSupport, Closed),
+                (WorkingOnIt, WaitingForSupport),
+                (WorkingOnIt, WaitingForCustomer),
+                (WorkingOnIt, Resolved),
+                (WorkingOnIt, Closed),
+                (WaitingForCustomer, WaitingForSupport),
+                (WaitingForCustomer, WorkingOnIt),
+                (WaitingForCustomer, Resolved),
+                (WaitingForCustomer, Closed),
+            ]
+        );
+        assert_eq!(
+            allowed(REPORTER),
+            [
+                (WaitingForSupport, Resolved),
+                (WaitingForSupport, Closed),
+                (WorkingOnIt, Resolved),
+                (WorkingOnIt, Closed),
+                (WaitingForCustomer, Resolved),
+                (WaitingForCustomer, Closed),
+                (Resolved, WaitingForSupport),
+            ]
+        );
+        assert_eq!(allowed(STRANGER), []);
+    }
+
+    #[test]
+    fn comments_move_a_ticket_to_whose_turn_it_is() {
+        let moves = |by: Standing| Status::ALL.map(|status| status.after_comment(by));
+        assert_eq!(moves(STAFF), [Some(WorkingOnIt), None, None, None, None]);
+        assert_eq!(
+            moves(REPORTER),
+            [None, None, Some(WaitingForSupport), Some(WaitingForSupport), None]
+        );
+    }
+
+    #[test]
+    fn numbers_are_read_as_people_write_them() {
+        let prefix = NumberPrefix::parse("CS").unwrap();
+        assert_eq!(prefix.format(TicketNumber(234_567)), "CS-234567");
+        assert_eq!(prefix.read(" cs-234567 "), Some(TicketNumber(234_567)));
+        for text in ["234567", "XX-1", "CS-", "CS--1", "CS-+1", "CS-99999999999999999999", "CS-1٣"]
+        {
+            assert_eq!(prefix.read(text), None, "{text}");
+        }
+        assert!(NumberPrefix::parse("cs").is_err() && NumberPrefix::parse("").is_err());
+    }
+}

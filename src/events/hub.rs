@@ -1,0 +1,277 @@
+//! Where a node's subscriptions are: events come in from the tailer, in the order
+//! of the feed, and go to the mailboxes of those whom they may concern.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use tokio::sync::Notify;
+
+use crate::{
+    db::{
+        DbError,
+        feed::{Epoch, ReplayScope},
+    },
+    domain::{
+        cursor::Cursor,
+        event::{FeedEvent, Subject},
+        ids::{AccountId, TicketId},
+    },
+};
+
+/// The events kept in memory for replays. An event holds ids only, some 250
+/// bytes, so this is 3 MB at the most.
+const RING: usize = 10_000;
+/// A mailbox that nobody empties is dropped at this many events: its
+/// subscription goes back to replay, and nothing is skipped.
+const MAILBOX: usize = 64;
+
+/// What a mailbox is registered under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Topic {
+    /// One ticket.
+    Ticket(TicketId),
+    /// The tickets that an account opened.
+    ReportedBy(AccountId),
+    /// All tickets.
+    AllTickets,
+    /// An account's sessions and rights.
+    Account(AccountId),
+}
+
+/// What waits for a subscription.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    queue: Mutex<Queue>,
+    filled: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Arc<FeedEvent>>,
+    overflowed: bool,
+    rewound_to: Option<i64>,
+}
+
+/// What a subscription finds in its mailbox.
+pub(super) enum Mail {
+    /// The next event.
+    Event(Arc<FeedEvent>),
+    /// Too many came to be kept: the log has them.
+    Overflowed,
+    /// The feed was rewound to this position.
+    RewoundTo(i64),
+    /// Nothing.
+    Empty,
+}
+
+impl Mailbox {
+    /// Takes out what is first.
+    pub(super) fn take(&self) -> Mail {
+        let mut queue = self.queue();
+        if let Some(pos) = queue.rewound_to.take() {
+            return Mail::RewoundTo(pos);
+        }
+        if std::mem::take(&mut queue.overflowed) {
+            return Mail::Overflowed;
+        }
+        queue.events.pop_front().map_or(Mail::Empty, Mail::Event)
+    }
+
+    /// Resolves after something was put in since the last call.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    fn put(&self, event: &Arc<FeedEvent>) {
+        let mut queue = self.queue();
+        if queue.events.len() >= MAILBOX {
+            queue.events = VecDeque::new();
+            queue.overflowed = true;
+        }
+        if !queue.overflowed {
+            queue.events.push_back(Arc::clone(event));
+        }
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    fn rewind(&self, pos: i64) {
+        let mut queue = self.queue();
+        queue.events = VecDeque::new();
+        queue.rewound_to = Some(pos);
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct Hub {
+    state: RwLock<State>,
+}
+
+struct State {
+    head: i64,
+    epochs: Vec<Epoch>,
+    ring: VecDeque<Arc<FeedEvent>>,
+    topics: HashMap<Topic, Vec<Arc<Mailbox>>>,
+}
+
+/// Whether a cursor can be continued from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Continuity {
+    /// It can.
+    Unbroken,
+    /// Its part of the history was rewound since.
+    Broken,
+}
+
+impl Hub {
+    pub(super) fn new(head: i64, epochs: Vec<Epoch>) -> Self {
+        let state = State { head, epochs, ring: VecDeque::new(), topics: HashMap::new() };
+        Self { state: RwLock::new(state) }
+    }
+
+    /// The last position that was published, in the present epoch.
+    pub(super) fn cursor(&self) -> Cursor {
+        self.read().cursor()
+    }
+
+    /// Whether an epoch's tag has been seen.
+    pub(super) fn knows_epoch(&self, tag: i32) -> bool {
+        self.read().epochs.iter().any(|epoch| epoch.tag == tag)
+    }
+
+    /// Takes over the epochs as the database has them. A new one that starts
+    /// before the head means that the feed was rewound: whoever has seen more is told.
+    pub(super) fn set_epochs(&self, epochs: Vec<Epoch>) {
+        let mut state = self.write();
+        let new = epochs.iter().filter(|epoch| !state.epochs.contains(epoch));
+        let rewound_to = new.map(|epoch| epoch.start_pos).min().filter(|&start| start < state.head);
+        state.epochs = epochs;
+        if let Some(start) = rewound_to {
+            state.head = start;
+            state.ring.clear();
+            state.topics.values().flatten().for_each(|mailbox| mailbox.rewind(start));
+        }
+    }
+
+    /// Publishes the events that follow the head.
+    ///
+    /// # Errors
+    /// A position is missing: the feed is dense, so something is badly wrong, and
+    /// going on would lose an event silently.
+    pub(super) fn publish(&self, events: Vec<FeedEvent>) -> Result<(), DbError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.write();
+        for event in events {
+            let pos = event.cursor.pos;
+            if pos != state.head + 1 {
+                return Err(DbError::Value(format!("the feed goes from {} to {pos}", state.head)));
+            }
+            let event = Arc::new(event);
+            for topic in topics_of(&event).into_iter().flatten() {
+                for mailbox in state.topics.get(&topic).into_iter().flatten() {
+                    mailbox.put(&event);
+                }
+            }
+            if state.ring.len() == RING {
+                state.ring.pop_front();
+            }
+            state.ring.push_back(event);
+            state.head = pos;
+        }
+        Ok(())
+    }
+
+    /// Registers a mailbox. It gets every event after the cursor that this gives.
+    pub(super) fn register(&self, topics: &[Topic], mailbox: &Arc<Mailbox>) -> Cursor {
+        let mut state = self.write();
+        for topic in topics {
+            state.topics.entry(*topic).or_default().push(Arc::clone(mailbox));
+        }
+        state.cursor()
+    }
+
+    /// Takes a mailbox out again.
+    pub(super) fn unregister(&self, topics: &[Topic], mailbox: &Arc<Mailbox>) {
+        let mut state = self.write();
+        for topic in topics {
+            if let Some(mailboxes) = state.topics.get_mut(topic) {
+                mailboxes.retain(|other| !Arc::ptr_eq(other, mailbox));
+                if mailboxes.is_empty() {
+                    state.topics.remove(topic);
+                }
+            }
+        }
+    }
+
+    /// Whether the history that a cursor belongs to reaches to the present.
+    pub(super) fn continuity(&self, cursor: Cursor) -> Continuity {
+        let state = self.read();
+        let Some(index) = state.epochs.iter().position(|epoch| epoch.tag == cursor.epoch) else {
+            return Continuity::Broken;
+        };
+        match state.epochs.get(index + 1) {
+            Some(next) if cursor.pos > next.start_pos => Continuity::Broken,
+            _ => Continuity::Unbroken,
+        }
+    }
+
+    /// The first `limit` events in scope with `after` < position ≤ `until`, from
+    /// memory; `None` where memory doesn't reach back so far.
+    pub(super) fn replay(
+        &self,
+        scope: ReplayScope,
+        after: i64,
+        until: i64,
+        limit: usize,
+    ) -> Option<Vec<Arc<FeedEvent>>> {
+        let state = self.read();
+        let oldest = state.ring.front()?.cursor.pos;
+        if after + 1 < oldest || until > state.head {
+            return None;
+        }
+        let start = state.ring.partition_point(|event| event.cursor.pos <= after);
+        let events = state.ring.range(start..).take_while(|event| event.cursor.pos <= until);
+        Some(events.filter(|event| in_scope(event, scope)).take(limit).cloned().collect())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epochs.last().map_or(0, |epoch| epoch.tag), pos: self.head }
+    }
+}
+
+fn topics_of(event: &FeedEvent) -> [Option<Topic>; 3] {
+    match event.event.subject {
+        Subject::Ticket { id, reporter } => {
+            [Some(Topic::Ticket(id)), Some(Topic::ReportedBy(reporter)), Some(Topic::AllTickets)]
+        }
+        Subject::Account(id) => [Some(Topic::Account(id)), None, None],
+    }
+}
+
+fn in_scope(event: &FeedEvent, scope: ReplayScope) -> bool {
+    match (scope, event.event.subject) {
+        (ReplayScope::Everything, _) | (ReplayScope::AllTickets, Subject::Ticket { .. }) => true,
+        (ReplayScope::Ticket { id, .. }, Subject::Ticket { id: subject, .. }) => id == subject,
+        (ReplayScope::ReportedBy(account), Subject::Ticket { reporter, .. }) => account == reporter,
+        (_, Subject::Account(_)) => false,
+    }
+}

@@ -1,0 +1,75 @@
+//! The event log's reading end. Writers append to `events`; the
+//! [sequencer](sequencer) gives them their places in the feed; the
+//! [tailer](tailer) reads the feed once a node and publishes it to the
+//! [hub](hub); a [subscription](subscription) replays what its caller missed and
+//! then follows the hub. There is no other door out of the log.
+
+mod hub;
+mod sequencer;
+mod subscription;
+mod tailer;
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use subscription::{Item, ResyncReason, Scope, SubscribeError, Subscription};
+
+use crate::{
+    db::{Database, DbError, feed},
+    domain::{clock::Ambient, cursor::Cursor},
+};
+use hub::Hub;
+
+/// So many replays may read the database at once: a storm of reconnections
+/// leaves connections for everybody else.
+const REPLAYS_AT_ONCE: usize = 8;
+
+/// The way to the events, for whoever subscribes.
+#[derive(Clone)]
+pub struct EventLog {
+    database: Database,
+    ambient: Ambient,
+    hub: Arc<Hub>,
+    replays: Arc<Semaphore>,
+}
+
+impl EventLog {
+    /// Opens the log and starts this node's sequencer and tailer, which run until
+    /// `stop`.
+    ///
+    /// # Errors
+    /// The database can't be reached.
+    pub async fn open(
+        database: Database,
+        ambient: Ambient,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, DbError> {
+        let hint = Arc::new(Notify::new());
+        let sequencer =
+            sequencer::Sequencer::new(database.clone(), ambient.clone(), Arc::clone(&hint));
+        // The first round opens the first epoch, or a new one after a restore.
+        sequencer.place_all().await?;
+        let hub = {
+            let mut connection = database.read().await?;
+            Arc::new(Hub::new(
+                feed::head(&mut connection).await?,
+                feed::epochs(&mut connection).await?,
+            ))
+        };
+        let tailer = tailer::Tailer::new(database.clone(), Arc::clone(&hub), hint);
+        let stopped = stop.clone();
+        tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
+        let stopped = stop.clone();
+        tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
+        Ok(Self { database, ambient, hub, replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)) })
+    }
+
+    /// How far this node has published. What a request reads after this is at
+    /// least as new: a stream from here may repeat it, and misses nothing.
+    pub fn cursor(&self) -> Cursor {
+        self.hub.cursor()
+    }
+}

@@ -1,0 +1,306 @@
+//! One caller's stream: what they missed, then what happens, in the order of the
+//! feed, each event once.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::time;
+
+use super::{
+    EventLog,
+    hub::{Continuity, Hub, Mail, Mailbox, Topic},
+};
+use crate::{
+    db::{
+        DbError,
+        feed::{self, ReplayScope},
+        session,
+    },
+    domain::{
+        actor::{Actor, Identity},
+        clock::Timestamp,
+        cursor::Cursor,
+        event::{EventData, FeedEvent, Subject},
+        ids::TicketId,
+        policy::{self, TicketScope},
+    },
+};
+
+/// Events a page of a replay: what a subscription holds in memory at most.
+const PAGE: usize = 200;
+/// How far an inbox may lie behind and still be replayed, in positions of the feed.
+const INBOX_SPAN: i64 = 100_000;
+/// A quiet stream says so this often: its cursor moves on though nothing comes.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+/// What a stream is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One ticket, which the caller may see: the service has checked that.
+    Ticket(TicketId),
+    /// Every ticket that the caller may see.
+    Inbox,
+}
+
+/// What a stream gives.
+#[derive(Debug)]
+pub enum Item {
+    /// Something happened.
+    Event(Arc<FeedEvent>),
+    /// All up to here has been given.
+    Checkpoint(Cursor),
+    /// The stream can't be continued without a gap, and ends here.
+    Resync(ResyncReason),
+    /// The session has ended, or its rights have changed: the stream ends here.
+    Revoked,
+}
+
+/// Why a stream can't be continued without a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResyncReason {
+    /// The database was restored to an earlier state after the cursor was given out.
+    HistoryRewound,
+    /// More was missed than is replayed.
+    TooFarBehind,
+}
+
+/// Why a stream can't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// Nobody is signed in, or no longer.
+    #[error("no live session")]
+    Unauthenticated,
+    /// The cursor lies after the end of the feed.
+    #[error("the cursor lies after the end of the event log")]
+    CursorAhead,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// A stream of one caller's events.
+pub struct Subscription {
+    log: EventLog,
+    identity: Identity,
+    expires_at: Timestamp,
+    replay_scope: ReplayScope,
+    registration: Registration,
+    /// Everything up to here was given out, or was not for this caller.
+    last: Cursor,
+    /// Replayed and not given out yet.
+    buffer: VecDeque<Arc<FeedEvent>>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    /// The log is read up to this position, then the mailbox.
+    Replaying { until: Cursor },
+    /// The mailbox is read.
+    Live,
+    /// The stream can't go on.
+    Resync(ResyncReason),
+    /// Nothing comes any more.
+    Ended,
+}
+
+/// A mailbox's place in the hub, given up when it is dropped.
+struct Registration {
+    hub: Arc<Hub>,
+    topics: [Topic; 2],
+    mailbox: Arc<Mailbox>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.hub.unregister(&self.topics, &self.mailbox);
+    }
+}
+
+impl EventLog {
+    /// Begins a stream after a cursor, or with what happens from now on.
+    ///
+    /// # Errors
+    /// Nobody is signed in; a cursor from the future; the database failed.
+    pub async fn subscribe(
+        &self,
+        actor: &Actor,
+        scope: Scope,
+        after: Option<Cursor>,
+    ) -> Result<Subscription, SubscribeError> {
+        let identity = actor.identity().ok_or(SubscribeError::Unauthenticated)?;
+        let mailbox = Arc::new(Mailbox::default());
+        let (topic, replay_scope) = topic_and_replay(actor, scope)?;
+        let topics = [topic, Topic::Account(identity.id)];
+        let head = self.hub.register(&topics, &mailbox);
+        let registration = Registration { hub: Arc::clone(&self.hub), topics, mailbox };
+
+        // Registered first, then looked at afresh: a revocation is either seen
+        // here or comes by the mailbox.
+        let mut connection = self.database.read().await?;
+        let live = session::live_by_id(&mut connection, identity.session, self.ambient.now())
+            .await?
+            .filter(|live| live.identity.role == identity.role)
+            .ok_or(SubscribeError::Unauthenticated)?;
+        let phase = match after {
+            None => Phase::Replaying { until: head },
+            Some(cursor) if self.hub.continuity(cursor) == Continuity::Broken => {
+                Phase::Resync(ResyncReason::HistoryRewound)
+            }
+            // Another node may have given it out: this one just has not read so far.
+            Some(cursor)
+                if cursor.pos > head.pos && cursor.pos > feed::head(&mut connection).await? =>
+            {
+                return Err(SubscribeError::CursorAhead);
+            }
+            Some(cursor) if scope == Scope::Inbox && head.pos - cursor.pos > INBOX_SPAN => {
+                Phase::Resync(ResyncReason::TooFarBehind)
+            }
+            Some(_) => Phase::Replaying { until: head },
+        };
+        Ok(Subscription {
+            log: self.clone(),
+            identity: live.identity,
+            expires_at: live.expires_at,
+            replay_scope,
+            registration,
+            last: after.unwrap_or(head),
+            buffer: VecDeque::new(),
+            phase,
+        })
+    }
+}
+
+fn topic_and_replay(actor: &Actor, scope: Scope) -> Result<(Topic, ReplayScope), SubscribeError> {
+    let internal = policy::sees_internal(actor);
+    match (scope, policy::ticket_scope(actor)) {
+        (_, TicketScope::Nothing) => Err(SubscribeError::Unauthenticated),
+        (Scope::Ticket(id), _) => Ok((Topic::Ticket(id), ReplayScope::Ticket { id, internal })),
+        (Scope::Inbox, TicketScope::All) => Ok((Topic::AllTickets, ReplayScope::AllTickets)),
+        (Scope::Inbox, TicketScope::ReportedBy(id)) => {
+            Ok((Topic::ReportedBy(id), ReplayScope::ReportedBy(id)))
+        }
+    }
+}
+
+impl Subscription {
+    /// The next item; `None` after the stream has ended.
+    ///
+    /// # Errors
+    /// The database failed in a replay; the stream has ended and can be resumed
+    /// from its last cursor.
+    pub async fn next(&mut self) -> Result<Option<Item>, DbError> {
+        loop {
+            if let Some(event) = self.buffer.pop_front() {
+                if let Some(item) = self.admit(event) {
+                    return Ok(Some(item));
+                }
+                continue;
+            }
+            match self.phase {
+                Phase::Ended => return Ok(None),
+                Phase::Resync(reason) => {
+                    self.phase = Phase::Ended;
+                    return Ok(Some(Item::Resync(reason)));
+                }
+                Phase::Replaying { until } => {
+                    let page = self
+                        .replay_page(until.pos)
+                        .await
+                        .inspect_err(|_| self.phase = Phase::Ended)?;
+                    if page.is_empty() {
+                        self.phase = Phase::Live;
+                        if until.pos >= self.last.pos {
+                            self.last = until;
+                        }
+                        return Ok(Some(Item::Checkpoint(self.last)));
+                    }
+                    self.buffer = page.into();
+                }
+                Phase::Live => {
+                    if let Some(item) = self.live().await {
+                        return Ok(Some(item));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What comes by the mailbox; `None`: look again.
+    async fn live(&mut self) -> Option<Item> {
+        // Read before the mailbox: what lies up to here has been put in already.
+        let head = self.log.hub.cursor();
+        match self.registration.mailbox.take() {
+            Mail::Event(event) => {
+                self.buffer.push_back(event);
+                None
+            }
+            Mail::Overflowed => {
+                self.phase = Phase::Replaying { until: self.log.hub.cursor() };
+                None
+            }
+            Mail::RewoundTo(pos) => {
+                if pos < self.last.pos {
+                    self.phase = Phase::Resync(ResyncReason::HistoryRewound);
+                }
+                None
+            }
+            Mail::Empty => {
+                let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
+                if left.is_zero() {
+                    self.phase = Phase::Ended;
+                    return Some(Item::Revoked);
+                }
+                let quiet = CHECKPOINT_EVERY.min(left);
+                if time::timeout(quiet, self.registration.mailbox.filled()).await.is_ok() {
+                    return None;
+                }
+                if head.pos > self.last.pos {
+                    self.last = head;
+                }
+                Some(Item::Checkpoint(self.last))
+            }
+        }
+    }
+
+    /// The one door: gives an event out if it is new, and for this caller.
+    fn admit(&mut self, event: Arc<FeedEvent>) -> Option<Item> {
+        if event.cursor.pos <= self.last.pos {
+            return None;
+        }
+        self.last = event.cursor;
+        if let Subject::Account(_) = event.event.subject {
+            return self.revokes(&event).then(|| {
+                self.phase = Phase::Ended;
+                self.buffer.clear();
+                Item::Revoked
+            });
+        }
+        let known = event.event.data.is_some();
+        (known && policy::sees_event(&Actor::Account(self.identity), &event.event))
+            .then_some(Item::Event(event))
+    }
+
+    fn revokes(&self, event: &FeedEvent) -> bool {
+        match event.event.data {
+            Some(EventData::SessionRevoked { session_id }) => session_id == self.identity.session,
+            Some(EventData::RoleChanged { to, .. }) => to != self.identity.role,
+            _ => false,
+        }
+    }
+
+    async fn replay_page(&self, until: i64) -> Result<Vec<Arc<FeedEvent>>, DbError> {
+        let (scope, after) = (self.replay_scope, self.last.pos);
+        if after >= until {
+            return Ok(Vec::new());
+        }
+        if let Some(page) = self.log.hub.replay(scope, after, until, PAGE) {
+            return Ok(page);
+        }
+        // The semaphore is never closed, so a permit always comes.
+        let _permit = self.log.replays.acquire().await.ok();
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        let mut connection = self.log.database.read().await?;
+        let page = feed::replay(&mut connection, scope, after, until, limit).await?;
+        Ok(page.into_iter().map(Arc::new).collect())
+    }
+}

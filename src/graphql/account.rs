@@ -1,0 +1,105 @@
+//! Accounts.
+
+use async_graphql::{Context, Description, Enum, ID, Object};
+use chrono::{DateTime, Utc};
+
+use super::{context::ContextExt as _, error::Failure, id::GlobalId};
+use crate::{domain::account, service};
+
+/// What an account may do.
+#[derive(Enum, Copy, Clone, PartialEq, Eq)]
+#[graphql(remote = "account::Role")]
+pub enum Role {
+    /// Opens tickets and sees only their own.
+    Customer,
+    /// Support staff: works the whole queue.
+    Agent,
+    /// An agent who may also configure the installation.
+    Admin,
+}
+
+/// A language that people are addressed in.
+#[derive(Enum, Copy, Clone, PartialEq, Eq)]
+#[graphql(remote = "account::Locale")]
+pub enum Locale {
+    /// English.
+    En,
+    /// Russian.
+    Ru,
+}
+
+/// A person with an account: a customer or a member of staff. A customer sees
+/// their own account and the names of staff.
+#[derive(Description)]
+pub struct Account {
+    account: account::Account,
+    /// It is the caller's own, though they have only just signed in.
+    own: bool,
+}
+
+#[Object(use_type_description)]
+impl Account {
+    /// Its global id.
+    pub async fn id(&self) -> ID {
+        GlobalId::Account(self.account.id).into()
+    }
+
+    /// The name that others see.
+    async fn name(&self) -> &str {
+        &self.account.name
+    }
+
+    /// Whether this is a member of the support staff.
+    async fn is_staff(&self) -> bool {
+        self.account.role.is_staff()
+    }
+
+    /// The e-mail address; null unless it is your own account or you are staff.
+    async fn email(&self, ctx: &Context<'_>) -> Result<Option<&str>, Failure> {
+        Ok(self.contact(ctx)?.map(|account| account.email.as_str()))
+    }
+
+    /// What the account may do; null unless it is your own account or you are staff.
+    async fn role(&self, ctx: &Context<'_>) -> Result<Option<Role>, Failure> {
+        Ok(self.contact(ctx)?.map(|account| account.role.into()))
+    }
+
+    /// The language that the account is addressed in; null unless it is your own
+    /// account or you are staff.
+    async fn locale(&self, ctx: &Context<'_>) -> Result<Option<Locale>, Failure> {
+        Ok(self.contact(ctx)?.map(|account| account.locale.into()))
+    }
+
+    /// When the account was made; null unless it is your own account or you are staff.
+    async fn created_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Failure> {
+        Ok(self.contact(ctx)?.map(|account| account.created_at))
+    }
+}
+
+impl Account {
+    /// An account that the caller may see.
+    pub fn new(account: account::Account) -> Self {
+        Self { account, own: false }
+    }
+
+    /// The account that has just signed in.
+    pub fn signed_in(account: account::Account) -> Self {
+        Self { account, own: true }
+    }
+
+    fn contact(&self, ctx: &Context<'_>) -> Result<Option<&account::Account>, Failure> {
+        let sees = self.own || service::account::sees_contact(ctx.actor()?, &self.account);
+        Ok(sees.then_some(&self.account))
+    }
+}
+
+#[derive(Default)]
+pub struct AccountQuery;
+
+#[Object]
+impl AccountQuery {
+    /// Your own account.
+    async fn viewer(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
+        Ok(Some(Account::new(service::account::viewer(ctx.actor()?, ctx.desk()?).await?)))
+    }
+}

@@ -1,0 +1,78 @@
+//! What a request carries with it.
+
+use async_graphql::Context;
+use tokio_util::sync::CancellationToken;
+
+use super::{error::Failure, loader::Loaders};
+use crate::{
+    domain::{
+        account::Locale,
+        actor::{Actor, Identity},
+        cursor::Cursor,
+    },
+    events::EventLog,
+    service::{Desk, ServiceError},
+};
+
+/// Who asks, since when, and the loaders of this one request.
+pub struct RequestContext {
+    actor: Actor,
+    /// How far the node had published before the request read anything.
+    cursor: Cursor,
+    loaders: Loaders,
+}
+
+impl RequestContext {
+    /// Begins a request.
+    pub fn new(actor: Actor, desk: &Desk, log: &EventLog) -> Self {
+        let cursor = log.cursor();
+        Self { actor, cursor, loaders: Loaders::new(actor, desk, cursor) }
+    }
+}
+
+/// Tells the transport of a live stream that its session has ended.
+#[derive(Clone, Default)]
+pub struct SessionEnd(pub CancellationToken);
+
+/// What resolvers take from their context. The schema and the transports put
+/// all of it there, so that a missing part is a fault of the server.
+pub(super) trait ContextExt {
+    fn desk(&self) -> Result<&Desk, Failure>;
+    fn log(&self) -> Result<&EventLog, Failure>;
+    fn actor(&self) -> Result<&Actor, Failure>;
+    fn loaders(&self) -> Result<&Loaders, Failure>;
+    fn cursor(&self) -> Result<Cursor, Failure>;
+
+    /// The signed-in person.
+    fn identity(&self) -> Result<&Identity, Failure> {
+        self.actor()?.identity().ok_or_else(|| ServiceError::Unauthenticated.into())
+    }
+
+    /// The given language, or the reader's.
+    fn locale(&self, given: Option<Locale>) -> Result<Locale, Failure> {
+        let own = self.actor()?.identity().map_or(Locale::En, |identity| identity.locale);
+        Ok(given.unwrap_or(own))
+    }
+}
+
+impl ContextExt for Context<'_> {
+    fn desk(&self) -> Result<&Desk, Failure> {
+        self.data::<Desk>().map_err(Failure::missing)
+    }
+
+    fn log(&self) -> Result<&EventLog, Failure> {
+        self.data::<EventLog>().map_err(Failure::missing)
+    }
+
+    fn actor(&self) -> Result<&Actor, Failure> {
+        Ok(&self.data::<RequestContext>().map_err(Failure::missing)?.actor)
+    }
+
+    fn loaders(&self) -> Result<&Loaders, Failure> {
+        Ok(&self.data::<RequestContext>().map_err(Failure::missing)?.loaders)
+    }
+
+    fn cursor(&self) -> Result<Cursor, Failure> {
+        Ok(self.data::<RequestContext>().map_err(Failure::missing)?.cursor)
+    }
+}

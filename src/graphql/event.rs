@@ -1,0 +1,416 @@
+//! Events: the timeline of a ticket, and the live streams.
+
+use std::sync::Arc;
+
+use async_graphql::{
+    Context, Description, Enum, ID, Interface, Object, SimpleObject, Subscription, Union,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use futures_util::{Stream, stream};
+
+use super::{
+    account::Account,
+    category::Category,
+    comment::Comment,
+    context::{ContextExt as _, SessionEnd},
+    error::Failure,
+    id::{GlobalId, event_id},
+    loader::TimelineKey,
+    pagination::{PageArgs, connection},
+    ticket::{Ticket, TicketPriority, TicketStatus},
+};
+use crate::{
+    domain::{
+        cursor::Cursor,
+        event::{EventData, FeedEvent, Subject},
+        ids::{AccountId, CategoryId, CommentId, EventId},
+        page::Slice,
+        ticket,
+    },
+    events::{self, Item, Scope},
+    service::{self, ServiceError},
+};
+
+/// Something that happened to a ticket.
+#[derive(Interface)]
+#[graphql(
+    field(
+        name = "id",
+        ty = "ID",
+        desc = "Tells events apart: an event that comes twice has the same id."
+    ),
+    field(
+        name = "cursor",
+        ty = "String",
+        desc = "The place in the event log: pass it as `after` to any stream to go on after this event."
+    ),
+    field(name = "occurred_at", ty = "DateTime<Utc>", desc = "When it happened."),
+    field(name = "actor", ty = "Option<Account>", desc = "Who did it; null: the system."),
+    field(
+        name = "ticket",
+        ty = "Ticket",
+        desc = "The ticket as it stands when you read this, not as it stood then."
+    )
+)]
+pub enum TicketEvent {
+    /// A ticket was opened.
+    TicketCreated(TicketCreated),
+    /// A comment was posted, or an internal note.
+    CommentAdded(CommentAdded),
+    /// The status changed.
+    StatusChanged(StatusChanged),
+    /// The priority changed.
+    PriorityChanged(PriorityChanged),
+    /// The assignee changed.
+    AssigneeChanged(AssigneeChanged),
+    /// The category changed.
+    CategoryChanged(CategoryChanged),
+    /// The summary was reworded.
+    SummaryChanged(SummaryChanged),
+}
+
+/// What a live stream gives: events, and word about the stream itself.
+#[derive(Union)]
+pub enum StreamMessage {
+    /// A ticket was opened.
+    TicketCreated(TicketCreated),
+    /// A comment was posted, or an internal note.
+    CommentAdded(CommentAdded),
+    /// The status changed.
+    StatusChanged(StatusChanged),
+    /// The priority changed.
+    PriorityChanged(PriorityChanged),
+    /// The assignee changed.
+    AssigneeChanged(AssigneeChanged),
+    /// The category changed.
+    CategoryChanged(CategoryChanged),
+    /// The summary was reworded.
+    SummaryChanged(SummaryChanged),
+    /// All up to here has been given.
+    Checkpoint(Checkpoint),
+    /// The stream can't go on without a gap.
+    ResyncRequired(ResyncRequired),
+}
+
+/// Declares an event's type: the fields that all events have, and its own.
+macro_rules! event_type {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ty),* } $($own:tt)*) => {
+        $(#[$doc])*
+        #[derive(Description)]
+        pub struct $name {
+            of: Arc<FeedEvent>,
+            $($field: $ty,)*
+        }
+
+        #[Object(use_type_description)]
+        impl $name {
+            /// Tells events apart: an event that comes twice has the same id.
+            async fn id(&self) -> ID {
+                event_id(self.of.event.id)
+            }
+
+            /// The place in the event log: pass it as `after` to any stream to go on after this event.
+            async fn cursor(&self) -> String {
+                self.of.cursor.encode()
+            }
+
+            /// When it happened.
+            async fn occurred_at(&self) -> DateTime<Utc> {
+                self.of.event.occurred_at
+            }
+
+            /// Who did it; null: the system.
+            async fn actor(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
+                account(ctx, self.of.event.actor_id).await
+            }
+
+            /// The ticket as it stands when you read this, not as it stood then.
+            async fn ticket(&self, ctx: &Context<'_>) -> Result<Ticket, Failure> {
+                match self.of.event.subject {
+                    Subject::Ticket { id, .. } => Ok(Ticket(ctx.loaders()?.require(id).await?)),
+                    Subject::Account(_) => Err(Failure::not_found()),
+                }
+            }
+
+            $($own)*
+        }
+    };
+}
+
+event_type! {
+    /// A ticket was opened.
+    TicketCreated {}
+}
+
+event_type! {
+    /// A comment was posted, or an internal note (its visibility tells; customers
+    /// don't get these).
+    CommentAdded { comment_id: CommentId }
+
+    /// The comment.
+    async fn comment(&self, ctx: &Context<'_>) -> Result<Comment, Failure> {
+        Ok(Comment(ctx.loaders()?.require(self.comment_id).await?))
+    }
+}
+
+event_type! {
+    /// The status changed.
+    StatusChanged { from: ticket::Status, to: ticket::Status }
+
+    /// The old status.
+    #[graphql(name = "fromStatus")]
+    async fn old_status(&self) -> TicketStatus {
+        self.from.into()
+    }
+
+    /// The new status.
+    #[graphql(name = "toStatus")]
+    async fn new_status(&self) -> TicketStatus {
+        self.to.into()
+    }
+}
+
+event_type! {
+    /// The priority changed.
+    PriorityChanged { from: ticket::Priority, to: ticket::Priority }
+
+    /// The old priority.
+    #[graphql(name = "fromPriority")]
+    async fn old_priority(&self) -> TicketPriority {
+        self.from.into()
+    }
+
+    /// The new priority.
+    #[graphql(name = "toPriority")]
+    async fn new_priority(&self) -> TicketPriority {
+        self.to.into()
+    }
+}
+
+event_type! {
+    /// The ticket was assigned, handed on, or taken off somebody.
+    AssigneeChanged { from: Option<AccountId>, to: Option<AccountId> }
+
+    /// The old assignee.
+    #[graphql(name = "fromAssignee")]
+    async fn old_assignee(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
+        account(ctx, self.from).await
+    }
+
+    /// The new assignee.
+    #[graphql(name = "toAssignee")]
+    async fn new_assignee(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
+        account(ctx, self.to).await
+    }
+}
+
+event_type! {
+    /// The ticket was moved to another category.
+    CategoryChanged { from: CategoryId, to: CategoryId }
+
+    /// The old category.
+    #[graphql(name = "fromCategory")]
+    async fn old_category(&self, ctx: &Context<'_>) -> Result<Category, Failure> {
+        Ok(Category(ctx.loaders()?.require(self.from).await?))
+    }
+
+    /// The new category.
+    #[graphql(name = "toCategory")]
+    async fn new_category(&self, ctx: &Context<'_>) -> Result<Category, Failure> {
+        Ok(Category(ctx.loaders()?.require(self.to).await?))
+    }
+}
+
+event_type! {
+    /// The summary was reworded. `ticket` has it as it stands.
+    SummaryChanged {}
+}
+
+async fn account(ctx: &Context<'_>, id: Option<AccountId>) -> Result<Option<Account>, Failure> {
+    match id {
+        Some(id) => Ok(Some(Account::new(ctx.loaders()?.require(id).await?))),
+        None => Ok(None),
+    }
+}
+
+impl TicketEvent {
+    /// The API's view of an event; `None` for one that is not about a ticket.
+    fn of(of: Arc<FeedEvent>) -> Option<Self> {
+        Some(match of.event.data.clone()? {
+            EventData::TicketCreated {} => Self::TicketCreated(TicketCreated { of }),
+            EventData::CommentAdded { comment_id } => {
+                Self::CommentAdded(CommentAdded { of, comment_id })
+            }
+            EventData::StatusChanged { from, to } => {
+                Self::StatusChanged(StatusChanged { of, from, to })
+            }
+            EventData::PriorityChanged { from, to } => {
+                Self::PriorityChanged(PriorityChanged { of, from, to })
+            }
+            EventData::AssigneeChanged { from, to } => {
+                Self::AssigneeChanged(AssigneeChanged { of, from, to })
+            }
+            EventData::CategoryChanged { from, to } => {
+                Self::CategoryChanged(CategoryChanged { of, from, to })
+            }
+            EventData::SummaryChanged => Self::SummaryChanged(SummaryChanged { of }),
+            EventData::SessionRevoked { .. } | EventData::RoleChanged { .. } => return None,
+        })
+    }
+}
+
+impl From<TicketEvent> for StreamMessage {
+    fn from(event: TicketEvent) -> Self {
+        match event {
+            TicketEvent::TicketCreated(event) => Self::TicketCreated(event),
+            TicketEvent::CommentAdded(event) => Self::CommentAdded(event),
+            TicketEvent::StatusChanged(event) => Self::StatusChanged(event),
+            TicketEvent::PriorityChanged(event) => Self::PriorityChanged(event),
+            TicketEvent::AssigneeChanged(event) => Self::AssigneeChanged(event),
+            TicketEvent::CategoryChanged(event) => Self::CategoryChanged(event),
+            TicketEvent::SummaryChanged(event) => Self::SummaryChanged(event),
+        }
+    }
+}
+
+/// All that you may see up to here has been given. Comes when the stream has
+/// caught up with what happened before, and every 30 seconds while it is quiet.
+#[derive(SimpleObject)]
+pub struct Checkpoint {
+    /// The place in the event log: pass it as `after` to go on from here.
+    cursor: String,
+}
+
+/// The stream can't go on from its `after` without a gap, and ends with this.
+/// Read what you show anew, with `eventCursor`, and subscribe after that.
+#[derive(SimpleObject)]
+pub struct ResyncRequired {
+    /// Why.
+    reason: ResyncReason,
+}
+
+/// Why a stream can't go on without a gap.
+#[derive(Enum, Copy, Clone, PartialEq, Eq)]
+#[graphql(remote = "events::ResyncReason")]
+pub enum ResyncReason {
+    /// The database was restored to a state from before the cursor.
+    HistoryRewound,
+    /// More happened since the cursor than is replayed.
+    TooFarBehind,
+}
+
+connection!(TimelineConnection, TimelineEdge, TicketEvent, "a ticket's events");
+
+impl TimelineConnection {
+    /// The page of a ticket's timeline that the arguments ask for.
+    pub(super) async fn load(
+        ctx: &Context<'_>,
+        ticket: &ticket::Ticket,
+        args: PageArgs,
+    ) -> Result<Self, Failure> {
+        let page = args.page(decode_place)?;
+        let key = TimelineKey { ticket: ticket.id, reporter: ticket.reporter_id, page };
+        let none = Slice { items: vec![], has_previous: false, has_next: false };
+        let slice = ctx.loaders()?.get(key).await?.unwrap_or(none);
+        let (has_previous, has_next) = (slice.has_previous, slice.has_next);
+        let known = slice.items.into_iter().filter_map(|event| {
+            let place = encode_place(event.event.id);
+            Some((place, TicketEvent::of(Arc::new(event))?))
+        });
+        Ok(Self::new(Slice { items: known.collect(), has_previous, has_next }))
+    }
+}
+
+fn encode_place(EventId(id): EventId) -> String {
+    URL_SAFE_NO_PAD.encode(id.to_be_bytes())
+}
+
+fn decode_place(text: &str) -> Option<EventId> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    Some(EventId(i64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
+#[derive(Default)]
+pub struct EventQuery;
+
+#[Object]
+impl EventQuery {
+    /// A place in the event log from before this request read anything: a stream
+    /// with this `after` may repeat what the request shows, and misses nothing.
+    async fn event_cursor(&self, ctx: &Context<'_>) -> Result<String, Failure> {
+        ctx.identity()?;
+        Ok(ctx.cursor()?.encode())
+    }
+}
+
+#[derive(Default)]
+pub struct EventSubscription;
+
+#[Subscription]
+impl EventSubscription {
+    /// What happens to one ticket, as far as you may see it: first what happened
+    /// after the cursor, then a checkpoint, then each event as it happens.
+    async fn ticket_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The ticket.")] ticket_id: ID,
+        #[graphql(
+            desc = "The cursor of the last event or checkpoint that you have; none: from now on."
+        )]
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<StreamMessage, Failure>>, Failure> {
+        ctx.identity()?;
+        let id = GlobalId::ticket(&ticket_id).ok_or_else(Failure::not_found)?;
+        let ticket = service::ticket::by_id(ctx.actor()?, ctx.desk()?, id).await?;
+        messages(ctx, Scope::Ticket(ticket.id), after).await
+    }
+
+    /// What happens to all tickets that you may see, a customer's own or all for
+    /// staff: first what happened after the cursor, then a checkpoint, then each
+    /// event as it happens.
+    async fn inbox_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "The cursor of the last event or checkpoint that you have; none: from now on."
+        )]
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<StreamMessage, Failure>>, Failure> {
+        messages(ctx, Scope::Inbox, after).await
+    }
+}
+
+async fn messages(
+    ctx: &Context<'_>,
+    scope: Scope,
+    after: Option<String>,
+) -> Result<impl Stream<Item = Result<StreamMessage, Failure>> + use<>, Failure> {
+    let after = after.as_deref().map(Cursor::decode).transpose()?;
+    let subscription = ctx.log()?.subscribe(ctx.actor()?, scope, after).await?;
+    let session_end = ctx.data_opt::<SessionEnd>().cloned().unwrap_or_default();
+    Ok(stream::unfold(Some((subscription, session_end)), |state| async move {
+        let (mut subscription, session_end) = state?;
+        loop {
+            let message = match subscription.next().await {
+                Ok(None) => return None,
+                Ok(Some(Item::Event(event))) => match TicketEvent::of(event) {
+                    Some(event) => event.into(),
+                    None => continue,
+                },
+                Ok(Some(Item::Checkpoint(cursor))) => {
+                    StreamMessage::Checkpoint(Checkpoint { cursor: cursor.encode() })
+                }
+                Ok(Some(Item::Resync(reason))) => {
+                    StreamMessage::ResyncRequired(ResyncRequired { reason: reason.into() })
+                }
+                Ok(Some(Item::Revoked)) => {
+                    session_end.0.cancel();
+                    return Some((Err(ServiceError::Unauthenticated.into()), None));
+                }
+                Err(error) => return Some((Err(ServiceError::from(error).into()), None)),
+            };
+            return Some((Ok(message), Some((subscription, session_end))));
+        }
+    }))
+}

@@ -1,0 +1,76 @@
+//! The API's types and operations, by noun. Domain types are wrapped, never
+//! exposed; resolvers call services and turn their errors into the API's.
+
+mod account;
+mod category;
+mod comment;
+mod context;
+mod error;
+mod event;
+mod id;
+mod loader;
+mod node;
+mod pagination;
+mod session;
+mod ticket;
+
+use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions};
+
+pub use context::{RequestContext, SessionEnd};
+pub use error::code;
+
+use crate::{events::EventLog, service::Desk};
+
+/// The executable schema.
+pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
+
+/// How deep fields may nest; the introspection query of GraphiQL takes 15.
+const MAX_DEPTH: usize = 20;
+/// What a request may ask for: each field counts 1, and what lies in a list as
+/// often as the list is long.
+const MAX_COMPLEXITY: usize = 20_000;
+/// Directives on one field.
+const MAX_DIRECTIVES: usize = 8;
+
+/// What can be asked for. Fields need a signed-in session where nothing else is said.
+#[derive(MergedObject, Default)]
+pub struct Query(
+    account::AccountQuery,
+    category::CategoryQuery,
+    event::EventQuery,
+    node::NodeQuery,
+    ticket::TicketQuery,
+);
+
+/// What can be done. Each mutation takes one `input` and answers with what it
+/// changed and with `userErrors`: what the person can mend in their input.
+#[derive(MergedObject, Default)]
+pub struct Mutation(session::SessionMutation, ticket::TicketMutation, comment::CommentMutation);
+
+/// What can be watched live, over websockets (the graphql-transport-ws protocol).
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(event::EventSubscription);
+
+/// Builds the schema over the installation's parts.
+pub fn build(desk: Desk, log: EventLog, introspection: bool) -> Schema {
+    let mut builder = builder().data(desk).data(log);
+    if !introspection {
+        builder = builder.disable_introspection();
+    }
+    builder.finish()
+}
+
+/// The schema in the schema definition language, as `schema.graphql` has it.
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
+    builder().finish().sdl_with_options(options.include_specified_by())
+}
+
+fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query::default(), Mutation::default(), Subscription::default())
+        .limit_depth(MAX_DEPTH)
+        .limit_complexity(MAX_COMPLEXITY)
+        .limit_directives(MAX_DIRECTIVES)
+        .register_output_type::<node::Node>()
+        .register_output_type::<event::TicketEvent>()
+}

@@ -1,0 +1,117 @@
+//! Signing in and out.
+
+use async_graphql::{Context, Description, ID, InputObject, Object, SimpleObject};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+
+use super::{
+    account::Account,
+    context::ContextExt as _,
+    error::{Failure, Outcome, UserError},
+};
+use crate::{
+    crypto::password::Password,
+    service::{self, session::SignedIn},
+};
+
+/// What `signIn` takes.
+#[derive(InputObject)]
+pub struct SignInInput {
+    /// The account's e-mail address, in any case.
+    email: String,
+    /// Its password.
+    #[graphql(secret)]
+    password: String,
+}
+
+/// What `signIn` answers: a session, or a challenge to be answered first, or
+/// neither and the reason why.
+#[derive(SimpleObject)]
+pub struct SignInPayload {
+    /// The new session, where the password was right and no second step is needed.
+    session: Option<NewSession>,
+    /// The second step, where one is needed. None is in this version.
+    challenge: Option<SignInChallenge>,
+    /// What is wrong with the input.
+    user_errors: Vec<UserError>,
+}
+
+/// A session that was just given: the only time that its token is shown.
+#[derive(Description)]
+pub struct NewSession(SignedIn);
+
+#[Object(use_type_description)]
+impl NewSession {
+    /// The session's id.
+    async fn id(&self) -> ID {
+        ID(URL_SAFE_NO_PAD.encode(format!("Session:{}", self.0.session.id.0)))
+    }
+
+    /// The bearer token: send it as `Authorization: Bearer …` with each request, and
+    /// as `{"authorization": "Bearer …"}` in the payload of a websocket's connection_init.
+    async fn token(&self) -> &str {
+        self.0.token.expose()
+    }
+
+    /// When the session ends by itself.
+    async fn expires_at(&self) -> DateTime<Utc> {
+        self.0.session.expires_at
+    }
+
+    /// Who signed in.
+    async fn account(&self) -> Account {
+        Account::signed_in(self.0.account.clone())
+    }
+}
+
+/// A second step that has to be taken before a session is given.
+#[derive(SimpleObject)]
+pub struct SignInChallenge {
+    /// What stands for the half-finished sign-in in the next step.
+    token: String,
+    /// Until when the step can be taken.
+    expires_at: DateTime<Utc>,
+}
+
+/// What `signOut` answers.
+#[derive(SimpleObject)]
+pub struct SignOutPayload {
+    /// Whether the session that the request was made with has ended.
+    signed_out: bool,
+    /// What is wrong with the input.
+    user_errors: Vec<UserError>,
+}
+
+#[derive(Default)]
+pub struct SessionMutation;
+
+#[Object]
+impl SessionMutation {
+    /// Signs in with an e-mail address and a password. Needs no session. A wrong
+    /// password and an unknown address get the same answer.
+    async fn sign_in(
+        &self,
+        ctx: &Context<'_>,
+        input: SignInInput,
+    ) -> Result<SignInPayload, Failure> {
+        let password = Password::new(input.password);
+        let signed_in =
+            service::session::sign_in(ctx.actor()?, ctx.desk()?, &input.email, password).await;
+        Ok(match Outcome::of(signed_in)? {
+            Outcome::Done(signed_in) => SignInPayload {
+                session: Some(NewSession(signed_in)),
+                challenge: None,
+                user_errors: vec![],
+            },
+            Outcome::Refused { errors, .. } => {
+                SignInPayload { session: None, challenge: None, user_errors: errors }
+            }
+        })
+    }
+
+    /// Ends the session that the request was made with; its live streams end too.
+    async fn sign_out(&self, ctx: &Context<'_>) -> Result<SignOutPayload, Failure> {
+        service::session::sign_out(ctx.actor()?, ctx.desk()?).await?;
+        Ok(SignOutPayload { signed_out: true, user_errors: vec![] })
+    }
+}

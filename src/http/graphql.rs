@@ -1,0 +1,296 @@
+//! GraphQL over HTTP (the GraphQL-over-HTTP specification): POST with JSON, and
+//! GET for queries.
+
+use std::{any::Any, time::Duration};
+
+use async_graphql::{
+    ParseRequestError, Request as GraphqlRequest, Response as GraphqlResponse, ServerError, Value,
+    parser::types::OperationType,
+};
+use async_graphql_axum::GraphQLRequest;
+use axum::{
+    body::{Body, Bytes},
+    extract::{
+        FromRequest as _, FromRequestParts as _, Query, Request, State, ws::WebSocketUpgrade,
+    },
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use tokio::time;
+
+use super::{
+    Api, MAX_BODY, authentication, guard, negotiation, negotiation::MediaType, observe::RequestId,
+    websocket,
+};
+use crate::graphql::{RequestContext, code};
+
+/// A caller that sends too much is heard out up to here, so that it reads our
+/// answer instead of a broken connection.
+const MAX_DISCARDED: usize = 64 * MAX_BODY;
+const DISCARD_FOR: Duration = Duration::from_secs(5);
+
+/// The endpoint: GraphQL by POST, queries by GET, websockets on upgrade.
+pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let id = parts.extensions.get::<RequestId>().copied();
+    if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+        return websocket::upgrade(api, upgrade, &parts.headers);
+    }
+    let media = MediaType::accepted(&parts.headers);
+    let answer = match answer(&api, parts, body, media).await {
+        Ok(response) => Answer::of(response, media),
+        Err(refusal) => refusal.into(),
+    };
+    answer.into_response(media.unwrap_or(MediaType::Json), id)
+}
+
+async fn answer(
+    api: &Api,
+    parts: Parts,
+    body: Body,
+    media: Option<MediaType>,
+) -> Result<GraphqlResponse, Refusal> {
+    if !matches!(parts.method, Method::GET | Method::POST) {
+        return Err(Refusal::method("This endpoint takes POST, and GET for queries."));
+    }
+    if media.is_none() {
+        return Err(Refusal::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "The answer can only be application/graphql-response+json or application/json; accept one of these.",
+        ));
+    }
+    let (method, headers) = (parts.method.clone(), parts.headers.clone());
+    let mut request = match method {
+        Method::GET => from_query(parts).await?,
+        _ => from_body(parts, body).await?,
+    };
+    let operation = match guard::admit(&mut request) {
+        Ok(operation) => operation,
+        Err(error) => return Ok(GraphqlResponse::from_errors(vec![error])),
+    };
+    if method == Method::GET && operation.is_some_and(|ty| ty != OperationType::Query) {
+        return Err(Refusal::method("GET takes queries only; send a mutation by POST."));
+    }
+    if operation == Some(OperationType::Subscription) {
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "Subscriptions run over a websocket (graphql-transport-ws) at this same path.",
+        ));
+    }
+    let actor = match authentication::actor(&headers, &api.desk).await {
+        Ok(actor) => actor,
+        Err(error) => return Err(Refusal::internal(&error.to_string())),
+    };
+    let request = request.data(RequestContext::new(actor, &api.desk, &api.log));
+    Ok(api.schema.execute(request).await)
+}
+
+/// The parameters of a GET.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameters {
+    query: String,
+    operation_name: Option<String>,
+    variables: Option<String>,
+    extensions: Option<String>,
+}
+
+async fn from_query(mut parts: Parts) -> Result<GraphqlRequest, Refusal> {
+    let Query(parameters) = Query::<Parameters>::from_request_parts(&mut parts, &())
+        .await
+        .map_err(|_| Refusal::bad("The URL needs a parameter `query`, percent-encoded."))?;
+    let mut request = GraphqlRequest::new(parameters.query);
+    if let Some(name) = parameters.operation_name.filter(|name| !name.is_empty()) {
+        request = request.operation_name(name);
+    }
+    if let Some(variables) = parameters.variables.filter(|text| !text.is_empty()) {
+        let variables = serde_json::from_str(&variables)
+            .map_err(|_| Refusal::bad("The parameter `variables` has to be a JSON object."))?;
+        request = request.variables(variables);
+    }
+    if let Some(extensions) = parameters.extensions.filter(|text| !text.is_empty()) {
+        request.extensions = serde_json::from_str(&extensions)
+            .map_err(|_| Refusal::bad("The parameter `extensions` has to be a JSON object."))?;
+    }
+    Ok(request)
+}
+
+async fn from_body(parts: Parts, body: Body) -> Result<GraphqlRequest, Refusal> {
+    if !negotiation::is_json(&parts.headers) {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The body has to be JSON in UTF-8, sent with Content-Type: application/json.",
+        ));
+    }
+    let body = read(&parts.headers, body).await?;
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(Refusal::bad("Batches are not taken: send one request at a time."));
+    }
+    let request = Request::from_parts(parts, Body::from(body));
+    Ok(GraphQLRequest::<Refusal>::from_request(request, &()).await?.into_inner())
+}
+
+/// Reads a body of at most [`MAX_BODY`].
+async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(MAX_BODY));
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::bad("The body ended before its time."))?;
+        if bytes.len() + chunk.len() > MAX_BODY {
+            let mut discarded = bytes.len();
+            let discard = async {
+                while let Some(Ok(chunk)) = chunks.next().await {
+                    discarded += chunk.len();
+                    if discarded > MAX_DISCARDED {
+                        break;
+                    }
+                }
+            };
+            let _ = time::timeout(DISCARD_FOR, discard).await;
+            let message = format!("The body is larger than {MAX_BODY} bytes.");
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.into())
+}
+
+/// A request that is not executed.
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, code: code::BAD_REQUEST, message: message.into() }
+    }
+
+    fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    fn method(message: &str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, message)
+    }
+
+    fn internal(cause: &str) -> Self {
+        tracing::error!(cause, "a request could not be executed");
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: code::INTERNAL,
+            message: "The server failed to answer this. Try again; if it stays so, tell its operator the request id.".into(),
+        }
+    }
+}
+
+impl From<ParseRequestError> for Refusal {
+    fn from(error: ParseRequestError) -> Self {
+        match error {
+            ParseRequestError::PayloadTooLarge => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
+            }
+            ParseRequestError::InvalidRequest(cause) => Self::bad(format!(
+                "The body has to be a JSON object with a string `query`, and maybe `variables` and `operationName`: {cause}."
+            )),
+            _ => Self::bad("The body can't be read as a GraphQL request."),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        Answer::from(self).into_response(MediaType::Json, None)
+    }
+}
+
+/// An answer before it is encoded.
+struct Answer {
+    status: StatusCode,
+    response: GraphqlResponse,
+}
+
+impl Answer {
+    /// A document that could not be executed is the caller's fault: 400, except
+    /// where the old media type wants 200.
+    fn of(response: GraphqlResponse, media: Option<MediaType>) -> Self {
+        let refused = is_request_error(&response) && media == Some(MediaType::GraphqlResponse);
+        let status = if refused { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+        Self { status, response }
+    }
+
+    fn into_response(mut self, media: MediaType, id: Option<RequestId>) -> Response {
+        complete(&mut self.response.errors, id);
+        let body = serde_json::to_vec(&Encoded::of(&self.response)).unwrap_or_default();
+        let mut response = (self.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, media.content_type());
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        let mut error = ServerError::new(refusal.message, None);
+        error.extensions.get_or_insert_default().set("code", refusal.code);
+        Self { status: refusal.status, response: GraphqlResponse::from_errors(vec![error]) }
+    }
+}
+
+/// Whether nothing was executed: parsing, validation or a guard refused the document.
+pub fn is_request_error(response: &GraphqlResponse) -> bool {
+    response.data == Value::Null
+        && !response.errors.is_empty()
+        && response.errors.iter().all(|error| error.path.is_empty())
+}
+
+/// Gives every error a code, and the server's own errors the request's id. What
+/// has no code yet comes from parsing, validation or the coercion of an input.
+pub fn complete(errors: &mut [ServerError], id: Option<RequestId>) {
+    for error in errors {
+        let extensions = error.extensions.get_or_insert_default();
+        if extensions.get("code").is_none() {
+            extensions.set("code", code::BAD_REQUEST);
+        }
+        let internal = extensions.get("code") == Some(&Value::from(code::INTERNAL));
+        if let Some(RequestId(id)) = id.filter(|_| internal) {
+            extensions.set("requestId", id.simple().to_string());
+        }
+    }
+}
+
+/// A response as the specification has it: no `data` where nothing was executed.
+#[derive(Serialize)]
+pub struct Encoded<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'r Value>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'r [ServerError],
+}
+
+impl<'r> Encoded<'r> {
+    /// Wraps a response.
+    pub fn of(response: &'r GraphqlResponse) -> Self {
+        let data = (!is_request_error(response)).then_some(&response.data);
+        Self { data, errors: &response.errors }
+    }
+}
+
+/// The answer to a request whose handling panicked.
+pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
+    let text = cause
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| cause.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    Refusal::internal(text).into_response()
+}

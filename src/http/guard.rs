@@ -1,0 +1,257 @@
+//! What a document has to pass before anything expensive looks at it. The parser
+//! recurses with each bracket and overflows the stack; validation visits a
+//! fragment as often as it is spread. Both are bounded here, in linear time, on
+//! every transport.
+
+use std::collections::HashMap;
+
+use async_graphql::{
+    Name, Positioned, Request, ServerError,
+    parser::types::{ExecutableDocument, OperationType, Selection, SelectionSet},
+};
+
+/// How deep brackets of any kind may nest.
+const MAX_NESTING: usize = 100;
+/// How many tokens a document may have.
+const MAX_TOKENS: usize = 10_000;
+/// How many fields a document may have when every fragment is written out.
+const MAX_SELECTIONS: usize = 5_000;
+/// How many fields a mutation or subscription may have at its root.
+const MAX_ROOT_FIELDS: usize = 10;
+
+/// Lets a request pass; gives the type of the operation that it asks for, where
+/// it names one that exists.
+///
+/// # Errors
+/// The document has too many brackets, tokens or fields, or can't be parsed.
+pub fn admit(request: &mut Request) -> Result<Option<OperationType>, ServerError> {
+    scan(&request.query).map_err(refusal)?;
+    let name = request.operation_name.clone();
+    let document = request.parsed_query()?;
+    measure(document).map_err(refusal)?;
+    let mut operations = document.operations.iter();
+    let operation = match &name {
+        Some(wanted) => {
+            operations.find(|(name, _)| name.is_some_and(|name| name.as_str() == wanted))
+        }
+        None => operations.next().filter(|_| operations.next().is_none()),
+    };
+    Ok(operation.map(|(_, operation)| operation.node.ty))
+}
+
+fn refusal(message: String) -> ServerError {
+    ServerError::new(message, None)
+}
+
+/// Counts tokens and the depth of brackets, passing over strings and comments as
+/// the grammar has them.
+fn scan(document: &str) -> Result<(), String> {
+    let bytes = document.as_bytes();
+    let (mut at, mut depth, mut tokens) = (0, 0_usize, 0_usize);
+    while let Some(&byte) = bytes.get(at) {
+        let start = at;
+        at = match byte {
+            b' ' | b'\t' | b'\n' | b'\r' | b',' | 0xEF | 0xBB | 0xBF => {
+                at += 1;
+                continue;
+            }
+            b'#' => {
+                at += bytes[at..]
+                    .iter()
+                    .position(|&b| b == b'\n' || b == b'\r')
+                    .unwrap_or(bytes.len() - at);
+                continue;
+            }
+            b'"' if bytes[at..].starts_with(b"\"\"\"") => end_of_block_string(bytes, at + 3),
+            b'"' => end_of_string(bytes, at + 1),
+            b'(' | b'[' | b'{' => {
+                depth += 1;
+                at + 1
+            }
+            b')' | b']' | b'}' => {
+                depth = depth.saturating_sub(1);
+                at + 1
+            }
+            b if is_word(b) => at + bytes[at..].iter().take_while(|&&b| is_word(b)).count(),
+            _ => at + 1,
+        };
+        debug_assert!(at > start);
+        tokens += 1;
+        if depth > MAX_NESTING {
+            return Err(format!("The document nests brackets more than {MAX_NESTING} deep."));
+        }
+        if tokens > MAX_TOKENS {
+            return Err(format!(
+                "The document has more than {MAX_TOKENS} tokens. Pass large values as variables."
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'+')
+}
+
+/// Behind the closing quote, or where a line ends before it comes: no string goes
+/// on there, and the parser stops.
+fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            b'\n' | b'\r' => return at,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+fn end_of_block_string(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() {
+        if bytes[at..].starts_with(b"\\\"\"\"") {
+            at += 4;
+        } else if bytes[at..].starts_with(b"\"\"\"") {
+            return at + 3;
+        } else {
+            at += 1;
+        }
+    }
+    bytes.len()
+}
+
+/// Counts fields with every fragment written out, each fragment once.
+fn measure(document: &ExecutableDocument) -> Result<(), String> {
+    let mut sizes = Sizes { document, known: HashMap::new() };
+    let mut total = 0_usize;
+    for (_, operation) in document.operations.iter() {
+        let roots = operation.node.selection_set.node.items.len();
+        if operation.node.ty != OperationType::Query && roots > MAX_ROOT_FIELDS {
+            return Err(format!(
+                "A mutation or subscription may have {MAX_ROOT_FIELDS} fields at its root; this has {roots}."
+            ));
+        }
+        total = total.saturating_add(sizes.of(&operation.node.selection_set.node)?);
+    }
+    for name in document.fragments.keys() {
+        total = total.saturating_add(sizes.of_fragment(name)?);
+    }
+    if total > MAX_SELECTIONS {
+        return Err(format!(
+            "The document asks for more than {MAX_SELECTIONS} fields, counting each fragment as often as it is spread."
+        ));
+    }
+    Ok(())
+}
+
+struct Sizes<'d> {
+    document: &'d ExecutableDocument,
+    /// `None` while a fragment is being measured: it spreads itself.
+    known: HashMap<&'d Name, Option<usize>>,
+}
+
+impl<'d> Sizes<'d> {
+    fn of(&mut self, set: &'d SelectionSet) -> Result<usize, String> {
+        let mut size = 0_usize;
+        for Positioned { node, .. } in &set.items {
+            let part = match node {
+                Selection::Field(field) => {
+                    self.of(&field.node.selection_set.node)?.saturating_add(1)
+                }
+                Selection::InlineFragment(fragment) => {
+                    self.of(&fragment.node.selection_set.node)?.saturating_add(1)
+                }
+                Selection::FragmentSpread(spread) => {
+                    self.of_fragment(&spread.node.fragment_name.node)?.saturating_add(1)
+                }
+            };
+            size = size.saturating_add(part);
+        }
+        Ok(size)
+    }
+
+    fn of_fragment(&mut self, name: &Name) -> Result<usize, String> {
+        // An unknown fragment is validation's to report.
+        let Some((name, fragment)) = self.document.fragments.get_key_value(name) else {
+            return Ok(0);
+        };
+        match self.known.get(name) {
+            Some(Some(size)) => return Ok(*size),
+            Some(None) => return Err(format!("The fragment `{name}` spreads itself.")),
+            None => {}
+        }
+        self.known.insert(name, None);
+        let size = self.of(&fragment.node.selection_set.node)?;
+        self.known.insert(name, Some(size));
+        Ok(size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(query: &str) -> Result<Option<OperationType>, String> {
+        admit(&mut Request::new(query)).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn ordinary_documents_pass() {
+        assert_eq!(admits("{ viewer { name } }"), Ok(Some(OperationType::Query)));
+        assert_eq!(admits("mutation { signOut { signedOut } }"), Ok(Some(OperationType::Mutation)));
+        let text = format!(r#"{{ ticket(number: "{}") {{ id }} }}"#, "(".repeat(1_000));
+        assert!(admits(&text).is_ok());
+        let block = format!(
+            "# {}\n{{ a(b: \"\"\"{} \\\"\"\" {}\"\"\") }}",
+            "{".repeat(500),
+            "[".repeat(500),
+            "(".repeat(500)
+        );
+        assert!(admits(&block).is_ok());
+    }
+
+    #[test]
+    fn nested_brackets_are_refused_before_they_are_parsed() {
+        for bracket in ["{", "[", "(", "{a(b:["] {
+            for query in [bracket.repeat(100_000), format!("{{ a(b: {}", bracket.repeat(100_000))] {
+                assert!(admits(&query).unwrap_err().contains("nests brackets"));
+            }
+        }
+        let after_string = format!("{{ a(b: \"\\\\\") {}", "{a".repeat(1_000));
+        assert!(admits(&after_string).unwrap_err().contains("nests brackets"));
+    }
+
+    #[test]
+    fn fragments_that_multiply_are_refused() {
+        let mut query = "{ ...f0 }".to_owned();
+        for level in 0..20 {
+            let next = level + 1;
+            query += &format!(
+                " fragment f{level} on Query {{ ...f{next} ...f{next} ...f{next} ...f{next} }}"
+            );
+        }
+        query += " fragment f20 on Query { viewer { name } }";
+        assert!(admits(&query).unwrap_err().contains("counting each fragment"));
+    }
+
+    #[test]
+    fn fragments_that_spread_themselves_are_refused() {
+        let query = "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }";
+        assert!(admits(query).unwrap_err().contains("spreads itself"));
+    }
+
+    #[test]
+    fn a_long_chain_of_fragments_does_not_overflow_the_stack() {
+        let chain = (0..1_500).map(|n| format!("fragment f{n} on Query {{ ...f{} }} ", n + 1));
+        let query = format!("{{ ...f0 }} {}", chain.collect::<String>());
+        assert!(admits(&query).is_err());
+    }
+
+    #[test]
+    fn many_tokens_and_many_roots_are_refused() {
+        assert!(admits(&format!("{{ {} }}", "a ".repeat(10_001))).unwrap_err().contains("tokens"));
+        let roots = (0..11).map(|n| format!("a{n}: signOut {{ signedOut }} "));
+        let query = format!("mutation {{ {} }}", roots.collect::<String>());
+        assert!(admits(&query).unwrap_err().contains("at its root"));
+    }
+}

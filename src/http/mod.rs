@@ -1,0 +1,60 @@
+//! The transports: routes, the GraphQL endpoint over HTTP and websockets, who is
+//! asking, health.
+
+mod authentication;
+mod graphql;
+mod guard;
+mod health;
+mod negotiation;
+mod observe;
+mod websocket;
+
+use axum::{Router, middleware, response::Html, routing::get};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+
+use crate::{db::Database, events::EventLog, graphql::Schema, service::Desk};
+
+/// The largest body or websocket message, in bytes: the longest comment with every
+/// character escaped in JSON fits.
+pub const MAX_BODY: usize = 1024 * 1024;
+
+/// What the transports work with.
+#[derive(Clone)]
+pub struct Api {
+    /// Executes documents.
+    pub schema: Schema,
+    /// The use cases, to tell who is asking.
+    pub desk: Desk,
+    /// The event log, for where it stands.
+    pub log: EventLog,
+    /// For readiness.
+    pub database: Database,
+    /// Cancelled when the server begins to stop.
+    pub draining: CancellationToken,
+    /// The open websockets, for whoever waits until they are closed.
+    pub sockets: TaskTracker,
+}
+
+/// The server's routes.
+pub fn router(api: Api) -> Router {
+    let nosniff = SetResponseHeaderLayer::overriding(
+        axum::http::header::X_CONTENT_TYPE_OPTIONS,
+        axum::http::HeaderValue::from_static("nosniff"),
+    );
+    Router::new()
+        .route("/", get(welcome))
+        .route("/graphql", axum::routing::any(graphql::endpoint))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .with_state(api)
+        .layer(CatchPanicLayer::custom(graphql::panicked))
+        .layer(nosniff)
+        .layer(middleware::from_fn(observe::observe))
+}
+
+async fn welcome() -> Html<&'static str> {
+    Html(
+        "<!doctype html><title>Ticketwire</title><p>Ticketwire answers GraphQL at <code>/graphql</code>.",
+    )
+}

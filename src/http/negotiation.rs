@@ -1,0 +1,105 @@
+//! Media types of GraphQL over HTTP.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+/// The media type of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaType {
+    /// `application/graphql-response+json`: the status code tells whether the
+    /// request was executed.
+    GraphqlResponse,
+    /// `application/json`: a well-formed request is answered with 200 in any case.
+    Json,
+}
+
+impl MediaType {
+    /// The `Content-Type` of an answer.
+    pub fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
+            Self::Json => "application/json; charset=utf-8",
+        })
+    }
+
+    /// The type that the caller likes best; `None` where it takes neither.
+    pub fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(header::ACCEPT).iter().peekable();
+        if values.peek().is_none() {
+            return Some(Self::GraphqlResponse);
+        }
+        let ranges =
+            values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        let ranges = ranges.filter_map(range).collect::<Vec<_>>();
+        let quality = |name: &str| {
+            // The most specific range that fits tells, RFC 9110 §12.5.1.
+            let fits = [name, "application/*", "*/*"];
+            fits.iter()
+                .find_map(|fit| ranges.iter().find(|(range, _)| range == fit))
+                .map_or(0.0, |(_, q)| *q)
+        };
+        let (new, old) =
+            (quality("application/graphql-response+json"), quality("application/json"));
+        match () {
+            () if new <= 0.0 && old <= 0.0 => None,
+            () if new >= old => Some(Self::GraphqlResponse),
+            () => Some(Self::Json),
+        }
+    }
+}
+
+/// A media range and its weight.
+fn range(text: &str) -> Option<(String, f32)> {
+    let mut parts = text.split(';').map(str::trim);
+    let range = parts.next()?.to_ascii_lowercase();
+    let weight =
+        parts.find_map(|parameter| parameter.strip_prefix("q=").or(parameter.strip_prefix("Q=")));
+    Some((range, weight.map_or(Some(1.0), |q| q.parse().ok())?))
+}
+
+/// Whether a body is JSON in UTF-8. Any other type could be sent by a browser
+/// from a foreign page without asking us first.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
+    let mut parts = value.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    json && parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, charset)) if name.eq_ignore_ascii_case("charset") => {
+            matches!(charset.trim_matches('"').to_ascii_lowercase().as_str(), "utf-8" | "utf8")
+        }
+        _ => true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(accept: &str) -> Option<MediaType> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        MediaType::accepted(&headers)
+    }
+
+    #[test]
+    fn the_best_type_wins() {
+        use MediaType::{GraphqlResponse, Json};
+        assert_eq!(MediaType::accepted(&HeaderMap::new()), Some(GraphqlResponse));
+        for (accept, expected) in [
+            ("application/json", Some(Json)),
+            ("application/graphql-response+json", Some(GraphqlResponse)),
+            ("*/*", Some(GraphqlResponse)),
+            ("application/*", Some(GraphqlResponse)),
+            ("application/json, application/graphql-response+json;q=0.9", Some(Json)),
+            ("application/graphql-response+json, application/json;q=0.9", Some(GraphqlResponse)),
+            ("Application/JSON; charset=utf-8", Some(Json)),
+            ("*/*;q=0.1, application/graphql-response+json;q=0", Some(Json)),
+            ("text/html", None),
+            ("application/json;q=nonsense", None),
+        ] {
+            assert_eq!(accepted(accept), expected, "{accept}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! A request id for every request, on its log lines and in its answer. Neither
+//! headers nor bodies nor query strings are logged: they hold secrets.
+
+use std::time::Instant;
+
+use axum::{extract::Request, http::HeaderValue, middleware::Next, response::Response};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+/// Names a request in logs and errors.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId(pub Uuid);
+
+/// Gives the request its id, and logs how it went.
+#[expect(clippy::disallowed_methods, reason = "a request id is no domain value")]
+pub async fn observe(mut request: Request, next: Next) -> Response {
+    let id = RequestId(Uuid::new_v4());
+    request.extensions_mut().insert(id);
+    let span = tracing::info_span!("request", id = %id.0.simple(), method = %request.method(), path = request.uri().path());
+    let started = Instant::now();
+    async {
+        let mut response = next.run(request).await;
+        if let Ok(value) = HeaderValue::from_str(&id.0.simple().to_string()) {
+            response.headers_mut().insert("x-request-id", value);
+        }
+        let status = response.status().as_u16();
+        let millis = started.elapsed().as_millis();
+        if response.status().is_server_error() {
+            tracing::error!(status, millis, "answered");
+        } else {
+            tracing::debug!(status, millis, "answered");
+        }
+        response
+    }
+    .instrument(span)
+    .await
+}

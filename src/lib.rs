@@ -1,0 +1,31 @@
+//! Ticketwire: a support desk as a GraphQL server with real-time subscriptions.
+//!
+//! One noun, one file name in every layer; data goes one way. Each layer may
+//! import those named behind it, and `tests/it/architecture.rs` checks that:
+//!
+//! | module    | what it is                                                        | may import                        |
+//! |-----------|-------------------------------------------------------------------|-----------------------------------|
+//! | `cli`     | the verbs                                                         | all                               |
+//! | `app`     | composition root: builds everything, starts and stops it          | all but `cli`                     |
+//! | `config`  | the only reader of the environment                                | nothing of ours                   |
+//! | `http`    | routes, the GraphQL endpoint, websockets, authentication, health  | graphql, service, events, db, domain |
+//! | `graphql` | the API's types and operations                                    | service, events, crypto, domain   |
+//! | `service` | use cases: authorise first, own the transaction                   | db, crypto, domain                |
+//! | `events`  | sequencer, tailer, hub, subscriptions: the one door out of the log | db, domain                       |
+//! | `crypto`  | passwords, tokens                                                 | domain                            |
+//! | `db`      | the only place that names tables                                  | crypto, domain                    |
+//! | `domain`  | plain types and rules, no I/O                                     | nothing of ours                   |
+
+// The roots are merged from one object a noun, which nests deep types.
+#![recursion_limit = "512"]
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod crypto;
+pub mod db;
+pub mod domain;
+pub mod events;
+pub mod graphql;
+pub mod http;
+pub mod service;

@@ -1,0 +1,26 @@
+//! The binary: parses the command line and calls into the library.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use ticketwire::cli::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Cli::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = format!("ticketwire: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                // Most of our errors repeat their cause in their own words.
+                if !text.contains(&cause.to_string()) {
+                    text += &format!(": {cause}");
+                }
+                source = cause.source();
+            }
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Accounts.
+
+use super::{Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review};
+use crate::{
+    crypto::password::{MAX_PASSWORD, Password},
+    db::{
+        account,
+        event::{self, NewEvent},
+    },
+    domain::{
+        account::{Account, EmailAddress, Locale, Role},
+        actor::Actor,
+        event::{Audience, EventData},
+        ids::AccountId,
+        policy::{self, Action, Decision, Resource},
+        text::PersonName,
+    },
+};
+
+/// The shortest password that may be set, in characters.
+pub const MIN_PASSWORD: usize = 8;
+
+/// An account to be made.
+pub struct NewAccount {
+    /// What it signs in with.
+    pub email: String,
+    /// The name that others see.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The language that it is addressed in.
+    pub locale: Locale,
+    /// Its password; without one it can't sign in with a password.
+    pub password: Option<Password>,
+}
+
+/// The actor's own account.
+///
+/// # Errors
+/// Nobody is signed in.
+pub async fn viewer(actor: &Actor, desk: &Desk) -> Result<Account, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let found = account::by_ids(&mut *desk.database.read().await?, &[id]).await?;
+    found.into_iter().next().ok_or(ServiceError::Unauthenticated)
+}
+
+/// The accounts of some ids that the actor may see, in no order.
+///
+/// # Errors
+/// Nobody is signed in.
+pub async fn by_ids(
+    actor: &Actor,
+    desk: &Desk,
+    ids: &[AccountId],
+) -> Result<Vec<Account>, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let mut found = account::by_ids(&mut *desk.database.read().await?, ids).await?;
+    found.retain(|account| may(actor, Action::ViewAccount, account));
+    Ok(found)
+}
+
+/// Whether the actor may see an account's e-mail address, role and language.
+pub fn sees_contact(actor: &Actor, account: &Account) -> bool {
+    may(actor, Action::ViewContact, account)
+}
+
+fn may(actor: &Actor, action: Action, account: &Account) -> bool {
+    let resource = Resource::Account { id: account.id, role: account.role };
+    policy::decide(actor, action, resource) == Decision::Allow
+}
+
+/// Makes an account.
+///
+/// # Errors
+/// Not an admin; errors of the input; an address that another account has.
+pub async fn create(actor: &Actor, desk: &Desk, new: NewAccount) -> Result<Account, ServiceError> {
+    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    let mut review = Review::default();
+    let email = review.text("email", "The e-mail address", EmailAddress::parse(&new.email));
+    let name = review.text("name", "The name", PersonName::parse(&new.name));
+    if let Some(password) = &new.password {
+        let chars = password.chars();
+        if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&chars) {
+            let message = format!(
+                "The password must be {MIN_PASSWORD} to {MAX_PASSWORD} characters long; this has {chars}."
+            );
+            let code =
+                if chars < MIN_PASSWORD { UserErrorCode::Invalid } else { UserErrorCode::TooLong };
+            review.note(UserError::new("password", code, message));
+        }
+    }
+    let (email, name) = review.finish(email.zip(name))?;
+    let password = match new.password {
+        Some(password) => Some(desk.passwords.hash(password).await?),
+        None => None,
+    };
+    let now = desk.ambient.now();
+    let account = Account {
+        id: AccountId(desk.ambient.uuid()),
+        email,
+        name: name.into_string(),
+        role: new.role,
+        locale: new.locale,
+        disabled_at: None,
+        created_at: now,
+    };
+    let created = NewEvent {
+        data: EventData::RoleChanged { from: None, to: account.role },
+        audience: Audience::Participants,
+        actor_id: actor.account_id(),
+        occurred_at: now,
+    };
+    let (row, password) = (&account, password.as_ref());
+    desk.database
+        .write(async |db| {
+            if !account::insert(db, row, password).await? {
+                return Err(ServiceError::from(UserError::new(
+                    "email",
+                    UserErrorCode::Taken,
+                    "Another account has this e-mail address.",
+                )));
+            }
+            event::append_to_account(db, row.id, &[created]).await?;
+            Ok(())
+        })
+        .await?;
+    Ok(account)
+}

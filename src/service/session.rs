@@ -1,0 +1,152 @@
+//! Signing in and out, and who is behind a token.
+
+use std::{sync::Arc, time::Duration};
+
+use moka::future::Cache;
+
+use super::{Desk, ServiceError, UserError, UserErrorCode, authorise};
+use crate::{
+    crypto::{
+        password::Password,
+        token::{BearerToken, TokenHash},
+    },
+    db::{
+        DbError, account,
+        event::{self, NewEvent},
+        session::{self, LiveSession},
+    },
+    domain::{
+        account::{Account, EmailAddress},
+        actor::{Actor, Identity},
+        event::{Audience, EventData},
+        ids::SessionId,
+        policy::{Action, Resource},
+        session::Session,
+    },
+};
+
+/// How long another node's sign-out may go unnoticed by requests here; a
+/// sign-out on this node is noticed at once.
+const TRUSTED_FOR: Duration = Duration::from_secs(5);
+const CACHED_SESSIONS: u64 = 100_000;
+
+/// Spares a look-up of the session with each request.
+#[derive(Clone)]
+pub(super) struct SessionCache {
+    live: Cache<TokenHash, LiveSession>,
+    /// Revoked here lately: a look-up that began before the revocation must not
+    /// bring the session back.
+    revoked: Cache<SessionId, ()>,
+}
+
+impl Default for SessionCache {
+    fn default() -> Self {
+        let live = Cache::builder().max_capacity(CACHED_SESSIONS).time_to_live(TRUSTED_FOR).build();
+        let revoked = Cache::builder().time_to_live(TRUSTED_FOR * 4).build();
+        Self { live, revoked }
+    }
+}
+
+/// A sign-in that succeeded.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The token that stands for the session: shown once.
+    pub token: BearerToken,
+    /// The session.
+    pub session: Session,
+    /// Who signed in.
+    pub account: Account,
+}
+
+/// Signs somebody in. An unknown address takes the same time and gives the same
+/// answer as a wrong password.
+///
+/// # Errors
+/// Wrong credentials, as a user error.
+pub async fn sign_in(
+    _actor: &Actor,
+    desk: &Desk,
+    email: &str,
+    password: Password,
+) -> Result<SignedIn, ServiceError> {
+    let found = match EmailAddress::parse(email) {
+        Ok(email) => account::by_email(&mut *desk.database.read().await?, &email).await?,
+        Err(_) => None,
+    };
+    let (account, stored) = found.map_or((None, None), |(account, stored)| (Some(account), stored));
+    let right = desk.passwords.verify(password, stored).await?;
+    let account =
+        account.filter(|account| right && account.disabled_at.is_none()).ok_or_else(|| {
+            UserError {
+                field: vec![],
+                code: UserErrorCode::InvalidCredentials,
+                message: "The e-mail address or the password is wrong.".into(),
+            }
+        })?;
+    let now = desk.ambient.now();
+    let session = Session {
+        id: SessionId(desk.ambient.uuid()),
+        account_id: account.id,
+        created_at: now,
+        expires_at: now + desk.settings.session_lifetime,
+    };
+    let token = BearerToken::generate(&desk.ambient);
+    session::insert(&mut *desk.database.read().await?, &session, token.hash()).await?;
+    Ok(SignedIn { token, session, account })
+}
+
+/// Ends the session that the actor acts through, and its live streams.
+///
+/// # Errors
+/// Nobody is signed in.
+pub async fn sign_out(actor: &Actor, desk: &Desk) -> Result<(), ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let identity = *actor.identity().ok_or(ServiceError::Unauthenticated)?;
+    let now = desk.ambient.now();
+    desk.database
+        .write(async |db| {
+            if session::revoke(db, identity.session, now).await? {
+                let revoked = NewEvent {
+                    data: EventData::SessionRevoked { session_id: identity.session },
+                    audience: Audience::Participants,
+                    actor_id: Some(identity.id),
+                    occurred_at: now,
+                };
+                event::append_to_account(db, identity.id, &[revoked]).await?;
+            }
+            Ok::<_, DbError>(())
+        })
+        .await?;
+    desk.sessions.revoked.insert(identity.session, ()).await;
+    Ok(())
+}
+
+/// Who is behind a token; `None` where it is unknown, has ended or has expired.
+///
+/// # Errors
+/// The database failed.
+pub async fn authenticate(desk: &Desk, token: &str) -> Result<Option<Identity>, ServiceError> {
+    let Some(hash) = TokenHash::of_presented(token) else { return Ok(None) };
+    let now = desk.ambient.now();
+    let found = desk.sessions.live.try_get_with(hash, async {
+        let mut connection = desk.database.read().await.map_err(Lookup::Failed)?;
+        let live =
+            session::live_by_token(&mut connection, hash, now).await.map_err(Lookup::Failed)?;
+        live.ok_or(Lookup::Unknown)
+    });
+    match found.await {
+        Ok(live) if live.expires_at <= now => Ok(None),
+        Ok(live) if desk.sessions.revoked.contains_key(&live.identity.session) => Ok(None),
+        Ok(live) => Ok(Some(live.identity)),
+        Err(error) => match Arc::as_ref(&error) {
+            Lookup::Unknown => Ok(None),
+            Lookup::Failed(cause) => Err(DbError::Unavailable(cause.to_string()).into()),
+        },
+    }
+}
+
+/// Why a look-up gave nothing: only what was found is cached.
+enum Lookup {
+    Unknown,
+    Failed(DbError),
+}

@@ -1,0 +1,315 @@
+//! Tickets.
+
+use super::{
+    Desk, ServiceError, UserError, UserErrorCode, authorise,
+    error::Review,
+    idempotency::{Attempt, fingerprint},
+};
+use crate::{
+    db::{
+        Connection, account, category,
+        event::{self, NewEvent},
+        ticket as tickets,
+    },
+    domain::{
+        actor::Actor,
+        clock::Timestamp,
+        event::{Audience, EventData},
+        ids::{AccountId, CategoryId, TicketId},
+        page::{Page, Slice},
+        policy::{self, Action, Resource},
+        text::{Body, IdempotencyKey, Summary},
+        ticket::{Changes, IllegalMove, Priority, Status, Ticket, TicketNumber},
+    },
+};
+
+pub use crate::db::ticket::{TicketFilter, TicketKey, TicketSort};
+
+/// A ticket to be opened.
+pub struct NewTicket {
+    /// What it is sorted into; `None`: an id that can't be one.
+    pub category_id: Option<CategoryId>,
+    /// What it is about, in a line.
+    pub summary: String,
+    /// What it is about.
+    pub description: String,
+    /// The caller's key for repeating the call.
+    pub idempotency_key: Option<String>,
+}
+
+/// What is to change about a ticket; `None` leaves a field as it is.
+#[derive(Default)]
+pub struct TicketChanges {
+    /// The new status.
+    pub status: Option<Status>,
+    /// The new priority.
+    pub priority: Option<Priority>,
+    /// The new assignee; `Some(None)` takes the present one off.
+    pub assignee: Option<Option<AccountId>>,
+    /// The new category.
+    pub category: Option<CategoryId>,
+    /// The new summary.
+    pub summary: Option<String>,
+    /// The version that the caller has seen.
+    pub expected_version: Option<i32>,
+}
+
+/// A page of the tickets that the actor may see.
+///
+/// # Errors
+/// Nobody is signed in.
+pub async fn page(
+    actor: &Actor,
+    desk: &Desk,
+    filter: &TicketFilter,
+    sort: TicketSort,
+    descending: bool,
+    page: &Page<TicketKey>,
+) -> Result<Slice<Ticket>, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let scope = policy::ticket_scope(actor);
+    let mut connection = desk.database.read().await?;
+    Ok(tickets::page(&mut connection, scope, filter, sort, descending, page).await?)
+}
+
+/// The tickets of some ids that the actor may see, in no order.
+///
+/// # Errors
+/// Nobody is signed in.
+pub async fn by_ids(
+    actor: &Actor,
+    desk: &Desk,
+    ids: &[TicketId],
+) -> Result<Vec<Ticket>, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let scope = policy::ticket_scope(actor);
+    Ok(tickets::by_ids(&mut *desk.database.read().await?, scope, ids).await?)
+}
+
+/// The ticket of an id.
+///
+/// # Errors
+/// There is none that the actor may see.
+pub async fn by_id(actor: &Actor, desk: &Desk, id: TicketId) -> Result<Ticket, ServiceError> {
+    let found = by_ids(actor, desk, &[id]).await?;
+    found.into_iter().next().ok_or(ServiceError::NotFound)
+}
+
+/// The ticket of a number as people write it.
+///
+/// # Errors
+/// There is none that the actor may see.
+pub async fn by_number(actor: &Actor, desk: &Desk, number: &str) -> Result<Ticket, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let number = desk.number_prefix().read(number).ok_or(ServiceError::NotFound)?;
+    let scope = policy::ticket_scope(actor);
+    let found = tickets::by_number(&mut *desk.database.read().await?, scope, number).await?;
+    found.ok_or(ServiceError::NotFound)
+}
+
+/// Opens a ticket.
+///
+/// # Errors
+/// Nobody is signed in; errors of the input.
+pub async fn create(actor: &Actor, desk: &Desk, new: NewTicket) -> Result<Ticket, ServiceError> {
+    authorise(actor, Action::CreateTicket, Resource::Desk)?;
+    let reporter = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let mut review = Review::default();
+    let summary = review.text("summary", "The summary", Summary::parse(&new.summary));
+    let description = review.text("description", "The description", Body::parse(&new.description));
+    let key = new.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
+    let key = review.text("idempotencyKey", "The idempotency key", key);
+    if new.category_id.is_none() {
+        review.note(unknown_category());
+    }
+    let reviewed = summary.zip(description).zip(key).zip(new.category_id);
+    let (((summary, description), key), category_id) = review.finish(reviewed)?;
+
+    let input = category_id.0.to_string();
+    let fingerprint =
+        fingerprint("createTicket", &[&input, summary.as_str(), description.as_str()]);
+    let attempt = &Attempt { account: reporter, key, fingerprint };
+    let now = desk.ambient.now();
+    let ticket = &Ticket {
+        id: TicketId(desk.ambient.uuid()),
+        // Given out below, in the transaction.
+        number: TicketNumber(0),
+        category_id,
+        reporter_id: reporter,
+        assignee_id: None,
+        summary: summary.into_string(),
+        description: description.into_string(),
+        status: Status::WaitingForSupport,
+        priority: Priority::Medium,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    desk.database
+        .write(async |db| {
+            if let Some(earlier) = attempt.earlier_result(db, ticket.id.0, now).await? {
+                let scope = policy::ticket_scope(actor);
+                let found = tickets::by_ids(db, scope, &[TicketId(earlier)]).await?;
+                return found.into_iter().next().ok_or(ServiceError::NotFound);
+            }
+            require_category(db, category_id).await?;
+            let ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
+            tickets::insert(db, &ticket).await?;
+            let created = public_event(EventData::TicketCreated {}, reporter, now);
+            event::append_to_ticket(db, ticket.id, &[created]).await?;
+            Ok(ticket)
+        })
+        .await
+}
+
+/// Changes a ticket.
+///
+/// # Errors
+/// A ticket that the actor may not see; fields that a customer may not set;
+/// errors of the input; a status that the table doesn't allow; a stale version.
+pub async fn update(
+    actor: &Actor,
+    desk: &Desk,
+    id: TicketId,
+    changes: TicketChanges,
+) -> Result<Ticket, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let now = desk.ambient.now();
+    let changes = &changes;
+    desk.database
+        .write(async |db| {
+            let mut ticket = lock(actor, db, id).await?;
+            let resource = Resource::Ticket { reporter: ticket.reporter_id };
+            authorise(actor, Action::Converse, resource)?;
+            if triages(changes) {
+                authorise(actor, Action::Triage, resource)?;
+            }
+            refuse_stale(&ticket, changes.expected_version)?;
+            let reviewed = reviewed(db, &ticket, changes).await?;
+            let by = policy::standing(actor, ticket.reporter_id);
+            let changed = ticket.apply(reviewed, by, now).map_err(illegal)?;
+            if !changed.is_empty() {
+                tickets::update(db, &ticket).await?;
+                let events = changed
+                    .into_iter()
+                    .map(|data| public_event(data, editor, now))
+                    .collect::<Vec<_>>();
+                event::append_to_ticket(db, ticket.id, &events).await?;
+            }
+            Ok(ticket)
+        })
+        .await
+}
+
+fn triages(changes: &TicketChanges) -> bool {
+    changes.priority.is_some()
+        || changes.assignee.is_some()
+        || changes.category.is_some()
+        || changes.summary.is_some()
+}
+
+/// The changes, where what they refer to exists and their texts fit.
+async fn reviewed(
+    db: &mut Connection,
+    ticket: &Ticket,
+    changes: &TicketChanges,
+) -> Result<Changes, ServiceError> {
+    let summary = changes.summary.as_deref().map(Summary::parse).transpose();
+    let summary = summary.map_err(|error| UserError::text("summary", "The summary", error))?;
+    if let Some(category) = changes.category.filter(|&category| category != ticket.category_id) {
+        require_category(db, category).await?;
+    }
+    if let Some(Some(assignee)) = changes.assignee {
+        require_assignable(db, assignee).await?;
+    }
+    Ok(Changes {
+        status: changes.status,
+        priority: changes.priority,
+        assignee: changes.assignee,
+        category: changes.category,
+        summary,
+    })
+}
+
+/// The ticket of an id, locked, if the actor may see it.
+pub(super) async fn lock(
+    actor: &Actor,
+    db: &mut Connection,
+    id: TicketId,
+) -> Result<Ticket, ServiceError> {
+    let ticket = tickets::lock(db, id).await?.ok_or(ServiceError::NotFound)?;
+    authorise(actor, Action::ViewTicket, Resource::Ticket { reporter: ticket.reporter_id })?;
+    Ok(ticket)
+}
+
+/// Refuses a change that was decided on looking at an older version.
+pub(super) fn refuse_stale(ticket: &Ticket, expected: Option<i32>) -> Result<(), ServiceError> {
+    match expected {
+        Some(expected) if expected != ticket.version => {
+            Err(ServiceError::Conflict(Box::new(ticket.clone())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An event about a ticket for everybody who may see it.
+pub(super) fn public_event(data: EventData, actor: AccountId, now: Timestamp) -> NewEvent {
+    NewEvent { data, audience: Audience::Participants, actor_id: Some(actor), occurred_at: now }
+}
+
+/// A status change that the table doesn't allow, in words.
+pub(super) fn illegal(IllegalMove { from, to }: IllegalMove) -> ServiceError {
+    let message = if from == Status::Closed {
+        "This ticket is closed, which is final. Open a new ticket instead.".into()
+    } else {
+        format!("You can't move this ticket from {} to {}.", status_name(from), status_name(to))
+    };
+    UserError::new("status", UserErrorCode::IllegalTransition, message).into()
+}
+
+/// A status as the API spells it.
+fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::WaitingForSupport => "WAITING_FOR_SUPPORT",
+        Status::WorkingOnIt => "WORKING_ON_IT",
+        Status::WaitingForCustomer => "WAITING_FOR_CUSTOMER",
+        Status::Resolved => "RESOLVED",
+        Status::Closed => "CLOSED",
+    }
+}
+
+async fn require_category(db: &mut Connection, id: CategoryId) -> Result<(), ServiceError> {
+    let found = category::by_ids(db, &[id]).await?.into_iter().next();
+    let category = found.ok_or_else(unknown_category)?;
+    if category.retired_at.is_some() {
+        return Err(UserError::new(
+            "categoryId",
+            UserErrorCode::CategoryRetired,
+            "This category takes no tickets any more. `categories` lists those that do.",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+fn unknown_category() -> UserError {
+    UserError::new(
+        "categoryId",
+        UserErrorCode::NotFound,
+        "There is no such category. `categories` lists them with their ids.",
+    )
+}
+
+async fn require_assignable(db: &mut Connection, id: AccountId) -> Result<(), ServiceError> {
+    let found = account::by_ids(db, &[id]).await?.into_iter().next();
+    if found.is_some_and(|account| account.role.is_staff() && account.disabled_at.is_none()) {
+        return Ok(());
+    }
+    Err(UserError::new(
+        "assigneeId",
+        UserErrorCode::NotAssignable,
+        "Tickets can only be assigned to an agent or admin whose account is not disabled.",
+    )
+    .into())
+}
