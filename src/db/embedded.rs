@@ -21,11 +21,13 @@ mod lock;
 mod log;
 mod npm;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, DirBuilder},
-    os::unix::fs::PermissionsExt,
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -54,6 +56,27 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often to look whether something has changed.
 const POLL: Duration = Duration::from_millis(10);
+
+/// What is the same for every server.
+const SERVER_SETTINGS: [&str; 11] = [
+    "listen_addresses=",
+    "unix_socket_permissions=0700",
+    "shared_buffers=128MB",
+    // Compiling a query costs more memory and time than it saves in queries like ours.
+    "jit=off",
+    "timezone=UTC",
+    "log_timezone=UTC",
+    "log_destination=stderr",
+    "logging_collector=off",
+    // What goes wrong in a query is for the one who sent it to log: the server's log stays short
+    // and free of what people have written.
+    "log_min_messages=log",
+    "log_checkpoints=off",
+    "log_error_verbosity=terse",
+];
+
+/// Turns off all that guards against a crash of the machine.
+const NOT_DURABLE: [&str; 3] = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
 
 /// How to run the embedded database.
 #[derive(Debug, Clone)]
@@ -96,13 +119,13 @@ impl EmbeddedPostgres {
         let configured = &settings.data_dir;
         let account = Account::for_cluster(&Cluster::of(configured).path)?;
         let data_dir = prepare_data_dir(configured, &account)?;
-        let lock = DataLock::acquire(&data_dir).await?;
+        let lock = DataLock::acquire(&data_dir, &account).await?;
         let cluster = Cluster::of(&data_dir);
         let major = cluster.major()?;
         let binaries = Binaries::find(settings, &account, &cluster.path, major).await?;
         let socket = SocketFolder::prepare(&data_dir, &account)?;
         cluster.evict(&socket.claim()).await?;
-        let log = Log::create(&data_dir)?;
+        let log = Log::create(&data_dir, &account)?;
         if major.is_none() {
             cluster.create(&binaries, &account, &log, settings.durable).await?;
         }
@@ -165,13 +188,16 @@ fn url(host: &str, database: &str) -> String {
 fn prepare_data_dir(data_dir: &Path, account: &Account) -> Result<PathBuf, EmbeddedError> {
     if !data_dir.exists() {
         let mode = if account.is_other() { 0o711 } else { 0o700 };
-        DirBuilder::new()
-            .recursive(true)
-            .create(data_dir)
+        fs::create_dir_all(data_dir)
             .and_then(|()| fs::set_permissions(data_dir, fs::Permissions::from_mode(mode)))
             .map_err(at("create", data_dir))?;
     }
     let canonical = fs::canonicalize(data_dir).map_err(at("look at", data_dir))?;
+    if canonical.as_os_str().as_bytes().contains(&b'\n') {
+        // It would write a postmaster.pid that nobody can read.
+        let reason = io::Error::other("PostgreSQL can't work in a path with a line break");
+        return Err(at("use", &canonical)(reason));
+    }
     match account.obstacle(&canonical).map_err(at("look at the way to", &canonical))? {
         None => Ok(canonical),
         Some(closed) => Err(EmbeddedError::Unreachable {
@@ -192,31 +218,12 @@ fn server_options(
     directories.push(socket.as_setting());
     let max_connections = format!("max_connections={}", settings.max_connections);
     let port = format!("port={PORT}");
-    let mut values: Vec<OsString> = vec![directories, max_connections.into(), port.into()];
-    values.extend(
-        [
-            "listen_addresses=",
-            "unix_socket_permissions=0700",
-            "shared_buffers=128MB",
-            // Compiling a query costs more memory and time than it saves in queries like ours.
-            "jit=off",
-            "timezone=UTC",
-            "log_timezone=UTC",
-            "log_destination=stderr",
-            "logging_collector=off",
-            // What goes wrong in a query is for the one who sent it to log. The rest is little.
-            "log_min_messages=log",
-            "log_checkpoints=off",
-            "log_error_verbosity=terse",
-        ]
-        .map(OsString::from),
-    );
+    let mut values = vec![directories, max_connections.into(), port.into()];
+    values.extend(SERVER_SETTINGS.map(OsString::from));
     if !settings.durable {
-        values.extend(
-            ["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(OsString::from),
-        );
+        values.extend(NOT_DURABLE.map(OsString::from));
     }
-    let mut options: Vec<OsString> = vec!["-D".into(), cluster.path.clone().into()];
+    let mut options = vec!["-D".into(), cluster.path.clone().into()];
     options.extend(values.into_iter().flat_map(|value| ["-c".into(), value]));
     options
 }
@@ -233,14 +240,10 @@ struct Launch {
 impl Launch {
     /// Starts the server and waits until it is ready; returns it with its pid.
     async fn run(&self, socket: &SocketFolder) -> Result<(Guarded, u32), EmbeddedError> {
-        let mut server = Guarded::spawn(
-            self.account.shell(),
-            &self.program,
-            &self.options,
-            Stop::Fast,
-            &self.log.file,
-        )
-        .map_err(at("start", &self.program))?;
+        let shell = self.account.shell();
+        let mut server =
+            Guarded::spawn(shell, Stop::Fast, &self.log.file, &self.program, &self.options)
+                .map_err(at("start", &self.program))?;
         let pid = self.wait_ready(&mut server, socket).await?;
         Ok((server, pid))
     }
@@ -259,15 +262,14 @@ impl Launch {
                     Err(error) => Err(at("connect to", &path)(error)),
                 };
             }
-            let log = || (self.log.path.clone(), self.log.tail());
-            if server.try_wait().map_err(at("wait for", &self.program))?.is_some() {
-                let (log, tail) = log();
-                return Err(EmbeddedError::Exited { log, tail });
-            }
-            if Instant::now() >= deadline {
-                let (log, tail) = log();
+            let ended = server.try_wait().map_err(at("wait for", &self.program))?;
+            if ended.is_some() || Instant::now() >= deadline {
+                let (log, tail) = (self.log.path.clone(), self.log.tail());
                 let seconds = READY_TIMEOUT.as_secs();
-                return Err(EmbeddedError::NotReady { seconds, log, tail });
+                return Err(match ended {
+                    Some(_) => EmbeddedError::Exited { log, tail },
+                    None => EmbeddedError::NotReady { seconds, log, tail },
+                });
             }
             sleep(POLL).await;
         }

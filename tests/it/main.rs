@@ -1,1 +1,18 @@
+//! Integration tests, in one binary: each test has a database, a server and a
+//! clock of its own, and nothing is shared but a running Postgres.
 
+mod harness;
+
+mod account;
+mod architecture;
+mod bad_input;
+mod comment;
+mod embedded;
+mod events;
+mod http;
+mod leaks;
+mod resilience;
+mod schema;
+mod session;
+mod ticket;
+mod websocket;

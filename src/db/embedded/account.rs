@@ -34,7 +34,7 @@ impl Account {
     /// # Errors
     /// When the cluster belongs to somebody for whom we can't run it, or there is nobody to be.
     pub(super) fn for_cluster(cluster: &Path) -> Result<Self, EmbeddedError> {
-        let (uid, gid) = our_ids().map_err(at("ask for this process's user, near", cluster))?;
+        let (uid, gid) = our_ids().map_err(at("find out who may use", cluster))?;
         let users = fs::read_to_string(PASSWD).unwrap_or_default();
         let owner = match fs::metadata(cluster) {
             Ok(metadata) => Some((metadata.uid(), metadata.gid())),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -41,48 +41,31 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The programs for `cluster`, which `cluster_major` made or which is to be made by the first
-    /// ones that serve: the configured ones and no others; else those on PATH, the newest in the
-    /// usual places, or the ones from npm.
+    /// The programs for `cluster`, which `wanted` made or which is yet to be made by any major
+    /// version that serves: the configured ones and no others; else those on PATH, the newest in
+    /// the usual places, or the ones from npm, in this order.
     ///
     /// # Errors
-    /// `BadBinDir`, `NoBinaries`, or `WrongMajor` where there are only other versions.
+    /// `BadBinDir`; `NoBinaries`; or `WrongMajor` where a version is wanted and there are others.
     pub(super) async fn find(
         settings: &EmbeddedSettings,
         account: &Account,
         cluster: &Path,
-        cluster_major: Option<u32>,
+        wanted: Option<u32>,
     ) -> Result<Self, EmbeddedError> {
-        let serves = |found: &Self| match cluster_major {
-            Some(major) => found.major == major,
-            None => found.major >= MINIMUM_MAJOR,
-        };
-        let mut search = Search::new(account);
-        if let Some(folder) = &settings.bin_dir {
-            search.probe_all(vec![folder.clone()]).await;
-            if search.found.is_empty() {
-                return Err(EmbeddedError::BadBinDir { reason: search.notes.join("\n") });
-            }
-        } else {
-            search.probe_all(on_path()).await;
-            if !search.found.iter().any(serves) {
-                let usual = USUAL_PLACES.iter().flat_map(|place| expand(place)).collect();
-                search.probe_all(usual).await;
-                search.found.sort_by_key(|found| std::cmp::Reverse(found.major));
-            }
-            if !search.found.iter().any(serves)
-                && cluster_major.is_none_or(|major| major == npm::MAJOR)
-            {
-                match npm::fetch(settings, account).await {
-                    Ok(folder) => search.probe_all(vec![folder]).await,
-                    Err(reason) => search.notes.push(format!("npm: {reason}")),
-                }
-            }
+        let mut search =
+            Search { account, wanted, seen: HashSet::new(), found: None, notes: vec![] };
+        match &settings.bin_dir {
+            Some(folder) => search.probe([folder.clone()]).await,
+            None => search.everywhere(settings).await,
         }
-        let Search { found, mut notes, .. } = search;
-        notes.extend(found.iter().map(ToString::to_string));
-        let tried = notes.iter().map(|note| format!("  {note}\n")).collect();
-        found.into_iter().find(serves).ok_or_else(|| match cluster_major {
+        let Search { seen, found, notes, .. } = search;
+        let tried = notes.join("\n");
+        let is_bad_folder = settings.bin_dir.is_some() && (seen.is_empty() || wanted.is_none());
+        found.ok_or_else(|| match wanted {
+            _ if is_bad_folder => {
+                EmbeddedError::BadBinDir { minimum: MINIMUM_MAJOR, reason: tried }
+            }
             Some(cluster_major) => {
                 EmbeddedError::WrongMajor { cluster: cluster.to_owned(), cluster_major, tried }
             }
@@ -96,35 +79,61 @@ impl Binaries {
     }
 }
 
-impl fmt::Display for Binaries {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: PostgreSQL {}", self.folder.display(), self.major)
-    }
-}
-
-/// A search in progress: what was found, and why the rest was not taken.
+/// A search in progress.
 struct Search<'a> {
     account: &'a Account,
+    /// The major version to find; any that is new enough, if none.
+    wanted: Option<u32>,
     seen: HashSet<PathBuf>,
-    found: Vec<Binaries>,
+    found: Option<Binaries>,
+    /// Why other folders were not taken.
     notes: Vec<String>,
 }
 
-impl<'a> Search<'a> {
-    fn new(account: &'a Account) -> Self {
-        Self { account, seen: HashSet::new(), found: Vec::new(), notes: Vec::new() }
+impl Search<'_> {
+    async fn everywhere(&mut self, settings: &EmbeddedSettings) {
+        for folder in on_path() {
+            self.probe([folder]).await;
+        }
+        if self.found.is_none() {
+            self.probe(USUAL_PLACES.iter().flat_map(|place| expand(place))).await;
+        }
+        if self.found.is_none() {
+            match npm::fetch(settings, self.account, self.wanted).await {
+                Ok(folder) => self.probe([folder]).await,
+                Err(reason) => self.notes.push(format!("npm: {reason}")),
+            }
+        }
     }
 
-    async fn probe_all(&mut self, folders: Vec<PathBuf>) {
+    /// Takes the newest server in `folders` that serves, unless one is found already.
+    async fn probe(&mut self, folders: impl IntoIterator<Item = PathBuf>) {
+        if self.found.is_some() {
+            return;
+        }
         for folder in folders {
             match resolve(&folder) {
                 Err(reason) => self.notes.push(reason),
                 Ok(folder) if !self.seen.insert(folder.clone()) => {}
-                Ok(folder) => match probe(&folder, self.account).await {
-                    Ok(major) => self.found.push(Binaries { folder, major }),
+                Ok(folder) => match major_in(&folder, self.account).await {
                     Err(reason) => self.notes.push(format!("{}: {reason}", folder.display())),
+                    Ok(major) => self.consider(Binaries { folder, major }),
                 },
             }
+        }
+    }
+
+    fn consider(&mut self, binaries: Binaries) {
+        let serves = match self.wanted {
+            Some(major) => binaries.major == major,
+            None => binaries.major >= MINIMUM_MAJOR,
+        };
+        let is_newest = self.found.as_ref().is_none_or(|found| binaries.major > found.major);
+        if serves && is_newest {
+            self.found = Some(binaries);
+        } else {
+            let Binaries { folder, major } = binaries;
+            self.notes.push(format!("{}: PostgreSQL {major}", folder.display()));
         }
     }
 }
@@ -144,7 +153,7 @@ fn resolve(folder: &Path) -> Result<PathBuf, String> {
 }
 
 /// The major version of the server in `folder`, or why it does not run.
-async fn probe(folder: &Path, account: &Account) -> Result<u32, String> {
+async fn major_in(folder: &Path, account: &Account) -> Result<u32, String> {
     if let Some(closed) = account.obstacle(folder).map_err(|error| error.to_string())? {
         return Err(format!("{} is closed to user {}", closed.display(), account.name()));
     }
@@ -181,7 +190,9 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
     };
     let (parent, prefix) = before.rsplit_once('/').unwrap_or(("", before));
     let (suffix, rest) = after.split_once('/').unwrap_or((after, ""));
-    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(parent) else {
+        return Vec::new();
+    };
     entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.starts_with(prefix) && name.ends_with(suffix))

@@ -2,15 +2,19 @@
 //! server of an earlier run works on it.
 
 use std::{
-    ffi::OsString,
+    ffi::OsStr,
     fs::{self, DirBuilder, File},
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    process::Command,
+    time::{Instant, sleep},
+};
 
 use super::{
     EmbeddedError, POLL, SUPERUSER,
@@ -25,6 +29,11 @@ const NAME: &str = "postgres";
 
 /// What a new cluster is called until it is whole.
 const UNFINISHED: &str = "postgres.unfinished";
+
+/// Connections need no password: all are local, and only the server's own account and root get to
+/// the socket.
+const INITDB_OPTIONS: [&str; 4] =
+    ["--auth-local=trust", "--auth-host=reject", "--data-checksums", "--no-instructions"];
 
 /// How to get rid of a server of an earlier run: how long to wait for it, then what to send. Its
 /// guard is stopping it already; the signals are for one that has lost its guard.
@@ -74,7 +83,7 @@ impl Cluster {
         for locale in ["C.UTF-8", "C"] {
             make_empty(&unfinished, account)?;
             let options = initdb_options(&unfinished, locale, durable);
-            let status = Guarded::spawn(account.shell(), &program, options, Stop::Kill, &log.file)
+            let status = Guarded::spawn(account.shell(), Stop::Kill, &log.file, &program, options)
                 .map_err(at("start", &program))?
                 .wait()
                 .await
@@ -92,9 +101,11 @@ impl Cluster {
 
     /// The server's pid, when the server says that it takes connections.
     pub(super) fn ready_pid(&self) -> Option<u32> {
-        let text = fs::read_to_string(self.pid_file()).ok()?;
-        let status = text.lines().last()?.trim();
-        if status == "ready" { parse_pid(&text) } else { None }
+        let bytes = fs::read(self.pid_file()).ok()?;
+        // Paths in it need not be UTF-8. The pid comes first, the status last.
+        let text = String::from_utf8_lossy(&bytes);
+        let is_ready = text.lines().last()?.trim() == "ready";
+        if is_ready { text.lines().next()?.trim().parse().ok() } else { None }
     }
 
     /// Makes sure that no process of a server works on the cluster and that the files by which one
@@ -128,7 +139,7 @@ impl Cluster {
                 let Some(signal) = signal else {
                     return Err(EmbeddedError::StillRunning { pids });
                 };
-                tracing::warn!(?pids, signal, "stopping a PostgreSQL that an earlier run left");
+                tracing::warn!(?pids, signal, "stopping PostgreSQL, left by an earlier run");
                 send(signal, &pids).await?;
                 break;
             }
@@ -201,34 +212,25 @@ fn make_empty(folder: &Path, account: &Account) -> Result<(), EmbeddedError> {
     account.own(folder)
 }
 
-/// How initdb is called: local connections need no password, because only the server's own account
-/// and root get to the socket; there are no others.
-fn initdb_options(folder: &Path, locale: &str, durable: bool) -> Vec<OsString> {
-    let mut options: Vec<OsString> = vec!["--pgdata".into(), folder.into()];
+/// How initdb is called to make a cluster in `folder`.
+fn initdb_options<'a>(folder: &'a Path, locale: &'a str, durable: bool) -> Vec<&'a OsStr> {
+    let mut options = vec![OsStr::new("--pgdata"), folder.as_os_str()];
     options
-        .extend(["--username", SUPERUSER, "--encoding=UTF8", "--locale", locale].map(Into::into));
-    options.extend(
-        ["--auth-local=trust", "--auth-host=reject", "--data-checksums", "--no-instructions"]
-            .map(Into::into),
-    );
+        .extend(["--username", SUPERUSER, "--encoding=UTF8", "--locale", locale].map(OsStr::new));
+    options.extend(INITDB_OPTIONS.map(OsStr::new));
     if !durable {
-        options.push("--no-sync".into());
+        options.push(OsStr::new("--no-sync"));
     }
     options
-}
-
-/// The pid in the first line of a postmaster.pid.
-fn parse_pid(text: &str) -> Option<u32> {
-    text.lines().next()?.trim().parse().ok()
 }
 
 /// Sends a signal. Processes that are gone already are as good. The standard library can't do it,
 /// but every shell can.
 async fn send(signal: &str, pids: &[u32]) -> Result<(), EmbeddedError> {
-    tokio::process::Command::new(SHELL)
+    Command::new(SHELL)
         .args(["-c", r#"for pid; do kill -"$0" "$pid"; done"#, signal])
         .args(pids.iter().map(ToString::to_string))
-        .stderr(std::process::Stdio::null())
+        .stderr(Stdio::null())
         .status()
         .await
         .map(drop)

@@ -21,10 +21,13 @@ pub enum EmbeddedError {
     },
     /// The configured folder of binaries does not serve.
     #[error(
-        "the configured folder of PostgreSQL programs does not serve: {reason}. Correct it, or \
-         leave it out to have the usual places searched"
+        "the configured folder of PostgreSQL programs does not serve: {reason} (wanted are \
+         initdb and postgres, version {minimum} or newer). Correct it, or leave it out to have \
+         the usual places searched"
     )]
     BadBinDir {
+        /// The oldest major version that serves.
+        minimum: u32,
         /// The folder and what is wrong with it.
         reason: String,
     },

@@ -5,7 +5,14 @@
 //! shell reads end-of-file and stops the command. Stopping on purpose, dropping a half-done start
 //! and crashing are therefore one and the same path.
 
-use std::{ffi::OsStr, fs::File, io, path::Path, process::ExitStatus, time::Duration};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -81,10 +88,10 @@ impl Guarded {
     /// Those of starting the shell. A program that cannot be run makes it exit with 126 or 127.
     pub(super) fn spawn<I, S>(
         mut shell: Command,
-        program: &Path,
-        arguments: I,
         stop: Stop,
         log: &File,
+        program: &Path,
+        arguments: I,
     ) -> io::Result<Self>
     where
         I: IntoIterator<Item = S>,
@@ -98,7 +105,7 @@ impl Guarded {
             .args(["-c", SCRIPT, "ticketwire-guard", &tries.to_string()])
             .arg(program)
             .args(arguments)
-            .stdin(std::process::Stdio::piped())
+            .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log.try_clone()?)
             .process_group(0)

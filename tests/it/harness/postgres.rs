@@ -1,0 +1,171 @@
+//! One Postgres for all tests of a run, and a database of its own for each, made
+//! from a template in some 30 ms.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::PathBuf,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc as std_mpsc,
+    },
+    thread,
+};
+
+use ticketwire::db::{
+    Database,
+    embedded::{EmbeddedError, EmbeddedPostgres, EmbeddedSettings},
+    migrations,
+};
+use tokio::sync::mpsc;
+use tokio_postgres::NoTls;
+
+/// A database for one test; dropped with this.
+pub struct TestDatabase {
+    name: String,
+    /// Where it is.
+    pub url: String,
+}
+
+struct Server {
+    url: Box<dyn Fn(&str) -> String + Send + Sync>,
+    template: String,
+    dropped: mpsc::UnboundedSender<String>,
+}
+
+static SERVER: LazyLock<Server> = LazyLock::new(start);
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+impl TestDatabase {
+    /// A migrated, empty database.
+    pub async fn new() -> Self {
+        let server = tokio::task::spawn_blocking(|| &*SERVER).await.unwrap();
+        let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        execute(
+            &(server.url)("postgres"),
+            &format!("CREATE DATABASE {name} TEMPLATE {} STRATEGY FILE_COPY", server.template),
+        )
+        .await;
+        let url = (server.url)(&name);
+        Self { name, url }
+    }
+
+    /// A connection of the test's own.
+    pub async fn connect(&self) -> tokio_postgres::Client {
+        connect(&self.url).await
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let _ = SERVER.dropped.send(self.name.clone());
+    }
+}
+
+/// Connects to any database; the connection is driven in the background.
+pub async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn execute(url: &str, sql: &str) {
+    connect(url).await.batch_execute(sql).await.unwrap();
+}
+
+/// A folder for a cluster that the user `postgres` can reach, when root tests.
+pub fn cluster_folder(name: &str) -> PathBuf {
+    std::env::temp_dir()
+        .join(format!("ticketwire-tests-{}-{name}", rustix::process::geteuid().as_raw()))
+}
+
+/// Settings for a cluster of a test's own.
+pub fn cluster_settings(data_dir: PathBuf) -> EmbeddedSettings {
+    EmbeddedSettings {
+        data_dir,
+        bin_dir: None,
+        cache_dir: None,
+        durable: false,
+        max_connections: 400,
+    }
+}
+
+/// Starts the server on a thread and runtime of its own, which outlive every
+/// test's. It is stopped by its guard when this process ends.
+fn start() -> Server {
+    let (ready, is_ready) = std_mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let postgres = start_in_a_free_folder().await;
+            let template = make_template(&postgres).await;
+            let (dropped, mut to_drop) = mpsc::unbounded_channel::<String>();
+            let admin = postgres.url("postgres");
+            let host = postgres.url("NAME");
+            let url = Box::new(move |name: &str| host.replace("NAME", name));
+            ready.send(Server { url, template, dropped }).unwrap();
+            while let Some(name) = to_drop.recv().await {
+                execute(&admin, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+            }
+        });
+    });
+    is_ready
+        .recv()
+        .expect("Postgres could not be started; install it with: apt-get install postgresql")
+}
+
+async fn start_in_a_free_folder() -> EmbeddedPostgres {
+    for slot in 0..16 {
+        match EmbeddedPostgres::start(&cluster_settings(cluster_folder(&slot.to_string()))).await {
+            Ok(postgres) => return postgres,
+            Err(EmbeddedError::Locked { .. }) => {}
+            Err(error) => panic!("the tests need Postgres (apt-get install postgresql): {error}"),
+        }
+    }
+    panic!("16 runs of these tests hold all the folders for clusters");
+}
+
+/// The template of this set of migrations; what an earlier run left is dropped.
+async fn make_template(postgres: &EmbeddedPostgres) -> String {
+    let mut hash = DefaultHasher::new();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut migrations =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    migrations.sort();
+    for migration in migrations {
+        std::fs::read(migration.join("up.sql")).unwrap().hash(&mut hash);
+    }
+    let template = format!("template_{:016x}", hash.finish());
+    let admin = connect(&postgres.url("postgres")).await;
+    let left = admin
+        .query("SELECT datname FROM pg_database WHERE datname ~ '^(test|template|making)_' AND datname <> $1", &[&template])
+        .await
+        .unwrap();
+    for row in left {
+        admin
+            .batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", row.get::<_, &str>(0)))
+            .await
+            .unwrap();
+    }
+    let known =
+        admin.query("SELECT FROM pg_database WHERE datname = $1", &[&template]).await.unwrap();
+    if known.is_empty() {
+        admin.batch_execute("CREATE DATABASE making_template").await.unwrap();
+        let database = Database::new(&postgres.url("making_template"), 2).unwrap();
+        migrations::run(&database).await.unwrap();
+        database.close();
+        admin
+            .batch_execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'making_template'")
+            .await
+            .unwrap();
+        admin
+            .batch_execute(&format!("ALTER DATABASE making_template RENAME TO {template}"))
+            .await
+            .unwrap();
+    }
+    template
+}

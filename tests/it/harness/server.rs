@@ -1,0 +1,140 @@
+//! A server in this process, on a free port, with its own database and clock.
+
+use std::sync::Arc;
+
+use ticketwire::{
+    app::{self, App},
+    config::Config,
+    crypto::{
+        password::{Password, PasswordCost},
+        random::SystemRandomness,
+    },
+    db::Database,
+    domain::{
+        account::{Locale, Role},
+        actor::Actor,
+        clock::Ambient,
+    },
+    service::account::{self, NewAccount},
+};
+
+use super::{Client, clock::TestClock, postgres::TestDatabase};
+
+/// The password of all accounts that tests make.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// The cheapest hash that argon2 makes: tests are not about its strength.
+pub const CHEAP: PasswordCost = PasswordCost { memory_kib: 8, passes: 1 };
+
+/// A running server.
+pub struct TestServer {
+    app: Option<App>,
+    /// Its database.
+    pub database: TestDatabase,
+    /// Its clock.
+    pub clock: Arc<TestClock>,
+}
+
+impl TestServer {
+    /// Starts a server on a new database.
+    pub async fn start() -> Self {
+        let (database, clock) = (TestDatabase::new().await, Arc::default());
+        let app = start_app(&database.url, &clock).await;
+        Self { app: Some(app), database, clock }
+    }
+
+    /// A second node on the same database. It has to be stopped before the server.
+    pub async fn second_node(&self) -> App {
+        start_app(&self.database.url, &self.clock).await
+    }
+
+    /// Stops the server and starts another on the same database.
+    pub async fn restart(&mut self) {
+        self.app.take().unwrap().stop().await;
+        self.app = Some(start_app(&self.database.url, &self.clock).await);
+    }
+
+    /// Stops the server.
+    pub async fn stop(mut self) {
+        self.app.take().unwrap().stop().await;
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        self.app.as_ref().unwrap().address().to_string()
+    }
+
+    /// A client that is not signed in.
+    pub fn anonymous(&self) -> Client {
+        Client::new(&self.address(), None)
+    }
+
+    /// Makes an account and signs it in.
+    pub async fn sign_up(&self, name: &str, role: Role) -> Client {
+        let email = format!("{}@example.com", name.to_lowercase());
+        create_account(&self.database.url, &self.clock, &email, name, role).await;
+        self.anonymous().sign_in(&email, PASSWORD).await
+    }
+
+    /// A customer, signed in.
+    pub async fn customer(&self, name: &str) -> Client {
+        self.sign_up(name, Role::Customer).await
+    }
+
+    /// An agent, signed in.
+    pub async fn agent(&self, name: &str) -> Client {
+        self.sign_up(name, Role::Agent).await
+    }
+
+    /// The whole content of the database but sessions and the feed's own rows, to
+    /// see that nothing has changed.
+    pub async fn content(&self) -> String {
+        let client = self.database.connect().await;
+        let mut content = String::new();
+        for table in ["accounts", "categories", "tickets", "comments", "events", "idempotency_keys"]
+        {
+            let query = format!(
+                "SELECT coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '') FROM {table} t"
+            );
+            content += &client.query_one(&query, &[]).await.unwrap().get::<_, String>(0);
+        }
+        content
+    }
+}
+
+/// Makes an account in a database.
+pub async fn create_account(
+    url: &str,
+    clock: &Arc<TestClock>,
+    email: &str,
+    name: &str,
+    role: Role,
+) {
+    let database = Database::new(url, 2).unwrap();
+    let desk = app::desk(&config(), database.clone(), ambient(clock), CHEAP).unwrap();
+    let new = NewAccount {
+        email: email.to_owned(),
+        name: name.to_owned(),
+        role,
+        locale: Locale::En,
+        password: Some(Password::new(PASSWORD.to_owned())),
+    };
+    account::create(&Actor::System, &desk, new).await.unwrap();
+    database.close();
+}
+
+/// A configuration of defaults, on a free port.
+pub fn config() -> Config {
+    let flags = [("listen", "127.0.0.1:0".to_owned()), ("database.pool_size", "8".to_owned())];
+    Config::load(Some("/dev/null".as_ref()), &flags).unwrap()
+}
+
+fn ambient(clock: &Arc<TestClock>) -> Ambient {
+    Ambient::new(Arc::clone(clock) as _, Arc::new(SystemRandomness))
+}
+
+async fn start_app(url: &str, clock: &Arc<TestClock>) -> App {
+    let config = config();
+    let database = Database::new(url, config.database.pool_size).unwrap();
+    App::start(&config, database, ambient(clock), CHEAP).await.unwrap()
+}

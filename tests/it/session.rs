@@ -1,0 +1,128 @@
+//! Signing in and out.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use crate::harness::{Client, TestServer, server::PASSWORD};
+use ticketwire::domain::account::Role;
+
+const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
+    session { token expiresAt account { name email role } } challenge { token } userErrors { field code message } } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_password_gives_a_session() {
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    let input = json!({ "email": " Anna@Example.com ", "password": PASSWORD });
+    let reply = server.anonymous().ok(SIGN_IN, json!({ "input": input })).await;
+    let payload = &reply["signIn"];
+    let token = payload["session"]["token"].as_str().unwrap();
+    assert!(token.starts_with("tw_") && token.len() == 46, "{token}");
+    assert_eq!(
+        payload["session"]["account"],
+        json!({ "name": "Anna", "email": "anna@example.com", "role": "CUSTOMER" })
+    );
+    assert_eq!((&payload["challenge"], &payload["userErrors"]), (&json!(null), &json!([])));
+    let client = Client::new(&server.address(), Some(token.to_owned()));
+    assert_eq!(client.ok("{ viewer { name } }", json!({})).await["viewer"]["name"], "Anna");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    let mut answers = Vec::new();
+    for (email, password) in [
+        ("anna@example.com", "wrong"),
+        ("nobody@example.com", PASSWORD),
+        ("not an address", PASSWORD),
+        ("anna@example.com\0", PASSWORD),
+        ("anna@example.com", ""),
+        ("anna@example.com", &"x".repeat(100_000)),
+    ] {
+        let input = json!({ "email": email, "password": password });
+        answers.push(server.anonymous().ok(SIGN_IN, json!({ "input": input })).await);
+    }
+    assert_eq!(answers[0]["signIn"]["session"], json!(null));
+    assert_eq!(answers[0]["signIn"]["userErrors"][0]["code"], "INVALID_CREDENTIALS");
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_account_cannot_sign_in_nor_go_on() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let database = server.database.connect().await;
+    database.batch_execute("UPDATE accounts SET disabled_at = created_at").await.unwrap();
+    let input = json!({ "email": "anna@example.com", "password": PASSWORD });
+    let reply = server.anonymous().send(SIGN_IN, json!({ "input": input })).await;
+    assert_eq!(reply.user_errors("signIn"), ["INVALID_CREDENTIALS"]);
+    assert_eq!(anna.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_out_token_is_worth_nothing_at_once_and_a_second_one_lives_on() {
+    let server = TestServer::start().await;
+    let first = server.customer("Anna").await;
+    let second = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
+    first.ok("{ viewer { id } }", json!({})).await;
+    let reply = first.ok("mutation { signOut { signedOut userErrors { code } } }", json!({})).await;
+    assert_eq!(reply["signOut"]["signedOut"], true);
+    assert_eq!(first.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+    assert_eq!(
+        first.send("mutation { signOut { signedOut } }", json!({})).await.code(),
+        "UNAUTHENTICATED"
+    );
+    second.ok("{ viewer { id } }", json!({})).await;
+    // An old token in the header doesn't keep its owner from signing in again.
+    first.sign_in("anna@example.com", PASSWORD).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_by_itself() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    server.clock.advance(TimeDelta::hours(719));
+    anna.ok("{ viewer { id } }", json!({})).await;
+    server.clock.advance(TimeDelta::hours(2));
+    assert_eq!(anna.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_and_passwords_are_kept_as_hashes_only() {
+    let server = TestServer::start().await;
+    let anna = server.sign_up("Anna", Role::Agent).await;
+    let database = server.database.connect().await;
+    let row = database
+        .query_one(
+            "SELECT s::text || a::text FROM sessions s JOIN accounts a ON a.id = s.account_id",
+            &[],
+        )
+        .await
+        .unwrap();
+    let text: String = row.get(0);
+    assert!(text.contains("$argon2id$v=19$"), "{text}");
+    let token = anna.token.unwrap();
+    assert!(
+        !text.contains(PASSWORD) && !text.contains(&token) && !text.contains(&token[3..]),
+        "{text}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_for_a_token_is_nobody() {
+    let server = TestServer::start().await;
+    for token in
+        ["", "tw_", "tw_AAAA", "Basic x", &format!("tw_{}", "A".repeat(43)), &"A".repeat(5_000)]
+    {
+        let client = Client::new(&server.address(), Some(token.to_owned()));
+        assert_eq!(client.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+    }
+    server.stop().await;
+}
