@@ -153,9 +153,17 @@ fn print(text: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
     }
 }
 
+/// Libraries that log what passes through them at their finest levels: tokens,
+/// texts, statements with their values. These levels stay off, whatever is asked for.
+const TALKATIVE: [&str; 5] =
+    ["tungstenite", "tokio_tungstenite", "tokio_postgres", "hyper", "async_graphql"];
+
 fn start_logging(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let filter =
+    let mut filter =
         EnvFilter::try_new(&config.log.filter).map_err(|error| format!("`log.filter`: {error}"))?;
+    for library in TALKATIVE {
+        filter = filter.add_directive(format!("{library}=info").parse()?);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match config.log.format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),

@@ -223,12 +223,13 @@ pub async fn by_number(
 }
 
 /// The ticket of an id, locked until the transaction ends: every writer of a
-/// ticket takes this lock first.
+/// ticket takes this lock first. It is the weakest lock that excludes other
+/// writers, so that rows that refer to the ticket can be added beside it.
 pub async fn lock(db: &mut Connection, id: TicketId) -> Result<Option<Ticket>, DbError> {
     let row = tickets::table
         .find(id.0)
         .select(TicketRow::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(db)
         .await
         .optional()?;

@@ -49,7 +49,7 @@ pub enum EventData {
         to: CategoryId,
     },
     /// A ticket's summary was reworded.
-    SummaryChanged,
+    SummaryChanged {},
     /// A session was ended before its time.
     SessionRevoked {
         /// The session.

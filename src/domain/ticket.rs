@@ -228,7 +228,7 @@ impl Ticket {
             events.push(EventData::CategoryChanged { from, to });
         }
         if replace(&mut self.summary, changes.summary.map(Summary::into_string)).is_some() {
-            events.push(EventData::SummaryChanged);
+            events.push(EventData::SummaryChanged {});
         }
         if !events.is_empty() {
             self.version += 1;

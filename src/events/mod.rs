@@ -21,6 +21,7 @@ use crate::{
     domain::{clock::Ambient, cursor::Cursor},
 };
 use hub::Hub;
+use sequencer::Sequencer;
 
 /// So many replays may read the database at once: a storm of reconnections
 /// leaves connections for everybody else.
@@ -32,6 +33,7 @@ pub struct EventLog {
     database: Database,
     ambient: Ambient,
     hub: Arc<Hub>,
+    sequencer: Arc<Sequencer>,
     replays: Arc<Semaphore>,
 }
 
@@ -49,7 +51,7 @@ impl EventLog {
     ) -> Result<Self, DbError> {
         let hint = Arc::new(Notify::new());
         let sequencer =
-            sequencer::Sequencer::new(database.clone(), ambient.clone(), Arc::clone(&hint));
+            Arc::new(Sequencer::new(database.clone(), ambient.clone(), Arc::clone(&hint)));
         // The first round opens the first epoch, or a new one after a restore.
         sequencer.place_all().await?;
         let hub = {
@@ -60,11 +62,17 @@ impl EventLog {
             ))
         };
         let tailer = tailer::Tailer::new(database.clone(), Arc::clone(&hub), hint);
-        let stopped = stop.clone();
-        tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
+        let (stopped, running) = (stop.clone(), Arc::clone(&sequencer));
+        tasks.spawn(async move { stopped.run_until_cancelled(running.run()).await });
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
-        Ok(Self { database, ambient, hub, replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)) })
+        Ok(Self {
+            database,
+            ambient,
+            hub,
+            sequencer,
+            replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)),
+        })
     }
 
     /// How far this node has published. What a request reads after this is at

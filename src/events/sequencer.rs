@@ -31,7 +31,7 @@ impl Sequencer {
     }
 
     /// Runs until it is dropped.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(&self) {
         // After a failure the database may be another one, restored: look whole.
         let mut look_whole = false;
         loop {
@@ -54,6 +54,14 @@ impl Sequencer {
                 }
             };
         }
+    }
+
+    /// The position after everything that is committed now.
+    pub(super) async fn present(&self) -> Result<i64, DbError> {
+        if self.has_pending().await? {
+            self.place_all().await?;
+        }
+        feed::head(&mut *self.database.read().await?).await
     }
 
     async fn has_pending(&self) -> Result<bool, DbError> {

@@ -157,13 +157,19 @@ impl EventLog {
             }
             Some(_) => Phase::Replaying { until: head },
         };
+        drop(connection);
+        let last = match after {
+            Some(cursor) => cursor,
+            // "From now on" leaves out what was committed before and is still on its way.
+            None => Cursor { pos: self.sequencer.present().await?.max(head.pos), ..head },
+        };
         Ok(Subscription {
             log: self.clone(),
             identity: live.identity,
             expires_at: live.expires_at,
             replay_scope,
             registration,
-            last: after.unwrap_or(head),
+            last,
             buffer: VecDeque::new(),
             phase,
         })

@@ -254,7 +254,7 @@ impl TicketEvent {
             EventData::CategoryChanged { from, to } => {
                 Self::CategoryChanged(CategoryChanged { of, from, to })
             }
-            EventData::SummaryChanged => Self::SummaryChanged(SummaryChanged { of }),
+            EventData::SummaryChanged {} => Self::SummaryChanged(SummaryChanged { of }),
             EventData::SessionRevoked { .. } | EventData::RoleChanged { .. } => return None,
         })
     }

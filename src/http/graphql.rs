@@ -129,7 +129,11 @@ async fn from_body(parts: Parts, body: Body) -> Result<GraphqlRequest, Refusal> 
         return Err(Refusal::bad("Batches are not taken: send one request at a time."));
     }
     let request = Request::from_parts(parts, Body::from(body));
-    Ok(GraphQLRequest::<Refusal>::from_request(request, &()).await?.into_inner())
+    let request = GraphQLRequest::<Refusal>::from_request(request, &()).await?.into_inner();
+    if request.query.is_empty() {
+        return Err(Refusal::bad("The body has no `query`, or an empty one."));
+    }
+    Ok(request)
 }
 
 /// Reads a body of at most [`MAX_BODY`].

@@ -1,1 +1,179 @@
-//! soon
+//! Bad input: a clear error with a stable code, and nothing changed.
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    TestServer,
+    client::{SALES, TECHNICAL_SUPPORT},
+};
+
+/// 862 bytes that would ask for four million fields.
+pub fn multiplying_fragments() -> String {
+    let levels = (0..11).map(|level| {
+        let next = level + 1;
+        format!("fragment f{level} on Query {{ ...f{next} ...f{next} ...f{next} ...f{next} }} ")
+    });
+    format!(
+        "{{ ...f0 }} {} fragment f11 on Query {{ viewer {{ id }} }}",
+        levels.collect::<String>()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_cannot_be_executed() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let before = server.content().await;
+    let deep = format!("{{ node(id: \"x\") {{ ... on Ticket {{ {} }} }} }}", {
+        let inner = "timeline { nodes { ticket { ".repeat(10);
+        format!("{inner} id {}", "} } }".repeat(10))
+    });
+    for (query, variables) in [
+        ("{ nope }".to_owned(), json!({})),
+        ("{ viewer }".into(), json!({})),
+        ("{ viewer { id }".into(), json!({})),
+        (String::new(), json!({})),
+        ("query A { viewer { id } } query B { viewer { id } }".into(), json!({})),
+        ("{ ticket(number: 5) { id } }".into(), json!({})),
+        ("query($n: String!) { ticket(number: $n) { id } }".into(), json!({})),
+        ("query($n: String!) { ticket(number: $n) { id } }".into(), json!({ "n": 5 })),
+        ("{ tickets(first: \"ten\") { nodes { id } } }".into(), json!({})),
+        ("{ tickets(first: 99999999999) { nodes { id } } }".into(), json!({})),
+        ("{ tickets(filter: { status: [NOPE] }) { nodes { id } } }".into(), json!({})),
+        ("mutation { createTicket(input: { summary: \"x\" }) { ticket { id } } }".into(), json!({})),
+        ("{ nodes(ids: [".to_owned() + &"\"x\",".repeat(101) + "]) { id } }", json!({})),
+        (deep, json!({})),
+        ("{ tickets(first: 100) { nodes { timeline(first: 100) { nodes { id cursor occurredAt } } } } }".into(), json!({})),
+        ("[".repeat(100_000), json!({})),
+        ("{a".repeat(2_000), json!({})),
+        (multiplying_fragments(), json!({})),
+        ("{ ...a } fragment a on Query { ...a }".into(), json!({})),
+        (format!("mutation {{ {} }}", (0..11).map(|n| format!("a{n}: signOut {{ signedOut }} ")).collect::<String>()), json!({})),
+        (format!("{{ {} }}", "a: viewer { id } ".repeat(4_000)), json!({})),
+        ("subscription { inboxEvents { __typename } }".into(), json!({})),
+    ] {
+        let reply = anna.send(&query, variables).await;
+        assert_eq!(reply.code(), "BAD_REQUEST", "{query:.80}: {:.400}", reply.body.to_string());
+        assert!(!reply.at("/errors/0/message").as_str().unwrap().is_empty());
+        assert_eq!(*reply.at("/data"), Value::Null, "{query:.80}");
+    }
+    assert_eq!(server.content().await, before);
+    // The session stands, and so does the server.
+    anna.ok("{ viewer { id } }", json!({})).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_that_do_not_fit() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let before = server.content().await;
+    let long = |n: usize| "я".repeat(n);
+    for (summary, description, key, field, code) in [
+        ("", "d", "k", "summary", "REQUIRED"),
+        (" \t\u{a0} ", "d", "k", "summary", "REQUIRED"),
+        (long(256).as_str(), "d", "k", "summary", "TOO_LONG"),
+        ("a\nb", "d", "k", "summary", "INVALID"),
+        ("a\0b", "d", "k", "summary", "INVALID"),
+        ("a\r\nBcc: x@example.com", "d", "k", "summary", "INVALID"),
+        ("a\u{202e}b", "d", "k", "summary", "INVALID"),
+        ("s", "", "k", "description", "REQUIRED"),
+        ("s", long(65_537).as_str(), "k", "description", "TOO_LONG"),
+        ("s", "a\u{1b}[31m", "k", "description", "INVALID"),
+        ("s", "d", "", "idempotencyKey", "REQUIRED"),
+        ("s", "d", long(256).as_str(), "idempotencyKey", "TOO_LONG"),
+    ] {
+        let input = json!({ "categoryId": SALES, "summary": summary, "description": description, "idempotencyKey": key });
+        let reply = anna.try_create_ticket(input).await;
+        assert_eq!(reply.user_errors("createTicket"), [code], "{field}");
+        assert_eq!(*reply.at("/data/createTicket/userErrors/0/field"), json!([field]));
+        assert_eq!(*reply.at("/data/createTicket/ticket"), Value::Null);
+    }
+    for (body, code) in
+        [("", "REQUIRED"), (long(65_537).as_str(), "TOO_LONG"), ("\u{7}", "INVALID")]
+    {
+        let reply = anna.try_comment(&ticket, json!({ "body": body })).await;
+        assert_eq!(reply.user_errors("addComment"), [code]);
+    }
+    // All that is wrong is told at once.
+    let input = json!({ "categoryId": "nonsense", "summary": "", "description": "" });
+    let reply = anna.try_create_ticket(input).await;
+    assert_eq!(reply.user_errors("createTicket"), ["REQUIRED", "REQUIRED", "NOT_FOUND"]);
+    assert_eq!(server.content().await, before);
+    // What just fits is taken.
+    let input = json!({ "categoryId": SALES, "summary": long(255), "description": long(65_536) });
+    assert_eq!(anna.try_create_ticket(input).await.user_errors("createTicket"), [] as [&str; 0]);
+    anna.comment(&ticket, &"\u{1F600}".repeat(65_536)).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn things_that_are_not_there() {
+    let server = TestServer::start().await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let theirs = jonas.create_ticket("theirs").await;
+    let before = server.content().await;
+    let unknown = "VGlja2V0OjAxOTlhMDAwLTAwMDAtNzAwMC04MDAwLTAwMDAwMDAwMDAwOQ";
+    for id in
+        [theirs.id.as_str(), unknown, TECHNICAL_SUPPORT, "garbage", "", "\0", &"A".repeat(10_000)]
+    {
+        let ticket = crate::harness::client::Ticket { id: id.to_owned(), ..theirs.clone() };
+        for reply in [
+            anna.try_comment(&ticket, json!({ "body": "x" })).await,
+            anna.try_comment(&ticket, json!({ "body": "x", "visibility": "INTERNAL" })).await,
+            anna.try_update(&ticket, json!({ "status": "CLOSED" })).await,
+            anna.try_update(&ticket, json!({ "priority": "HIGH", "expectedVersion": 9 })).await,
+        ] {
+            assert_eq!(reply.code(), "NOT_FOUND", "{id:.40}: {}", reply.body);
+        }
+    }
+    for number in [theirs.number.as_str(), "CS-999999", "garbage", "", "CS-99999999999999999999999"]
+    {
+        let reply = anna
+            .send("query($n: String!) { ticket(number: $n) { id } }", json!({ "n": number }))
+            .await;
+        assert_eq!(
+            (reply.code(), reply.at("/data/ticket")),
+            ("NOT_FOUND", &Value::Null),
+            "{number}"
+        );
+    }
+    for category in [
+        theirs.id.as_str(),
+        "garbage",
+        "",
+        "Q2F0ZWdvcnk6MDE5OWEwMDAtMDAwMC03MDAwLTgwMDAtMDAwMDAwMDAwMDk5",
+    ] {
+        let input = json!({ "categoryId": category, "summary": "s", "description": "d" });
+        assert_eq!(anna.try_create_ticket(input).await.user_errors("createTicket"), ["NOT_FOUND"]);
+    }
+    assert_eq!(server.content().await, before);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_texts_come_back_as_they_went_in() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    for _ in 0..40 {
+        let text = (0..40).map(|_| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            char::from_u32(u32::try_from(random % 0x11_0000).unwrap()).unwrap_or('"')
+        });
+        let summary = format!("<{}>", text.collect::<String>());
+        let input = json!({ "categoryId": SALES, "summary": summary, "description": "d" });
+        let reply = anna.try_create_ticket(input).await;
+        let number = reply.at("/data/createTicket/ticket/number");
+        if number.is_null() {
+            assert_eq!(reply.user_errors("createTicket"), ["INVALID"], "{summary:?}");
+        } else {
+            let query = "query($n: String!) { ticket(number: $n) { summary } }";
+            assert_eq!(anna.ok(query, json!({ "n": number })).await["ticket"]["summary"], summary);
+        }
+    }
+    server.stop().await;
+}

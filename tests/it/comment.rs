@@ -1,1 +1,174 @@
-//! soon
+//! Comments, internal notes and the timeline.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, TestServer, client::Ticket};
+
+const TIMELINE: &str = "query($id: ID!, $first: Int, $after: String, $last: Int, $before: String) { node(id: $id) { ... on Ticket {
+    status updatedAt timeline(first: $first, after: $after, last: $last, before: $before) { nodes { __typename actor { name }
+        ... on CommentAdded { comment { body } } ... on StatusChanged { toStatus } ... on PriorityChanged { toPriority }
+        ... on AssigneeChanged { fromAssignee { name } toAssignee { name } } ... on CategoryChanged { toCategory { slug } } }
+        pageInfo { startCursor endCursor hasNextPage hasPreviousPage } } } } }";
+
+/// The timeline in words.
+async fn timeline(client: &Client, ticket: &Ticket) -> Vec<String> {
+    let data = client.ok(TIMELINE, json!({ "id": ticket.id, "first": 100 })).await;
+    words(&data["node"]["timeline"]["nodes"])
+}
+
+fn words(nodes: &Value) -> Vec<String> {
+    let word = |node: &Value| {
+        let detail =
+            ["/comment/body", "/toStatus", "/toPriority", "/toAssignee/name", "/toCategory/slug"];
+        let detail =
+            detail.iter().find_map(|pointer| node.pointer(pointer)?.as_str()).unwrap_or("");
+        format!(
+            "{} {} {detail}",
+            node["actor"]["name"].as_str().unwrap(),
+            node["__typename"].as_str().unwrap()
+        )
+    };
+    nodes.as_array().unwrap().iter().map(word).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_moves_the_ticket_to_whose_turn_it_is() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    assert_eq!(anna.comment(&ticket, "more detail").await.1.status, "WAITING_FOR_SUPPORT");
+    assert_eq!(marta.note(&ticket, "a hard one").await.1.status, "WAITING_FOR_SUPPORT");
+    assert_eq!(marta.comment(&ticket, "on it").await.1.status, "WORKING_ON_IT");
+    let asked = json!({ "body": "which server?", "status": "WAITING_FOR_CUSTOMER" });
+    assert_eq!(marta.comment_with(&ticket, asked).await.1.status, "WAITING_FOR_CUSTOMER");
+    assert_eq!(marta.comment(&ticket, "please").await.1.status, "WAITING_FOR_CUSTOMER");
+    assert_eq!(anna.comment(&ticket, "web3").await.1.status, "WAITING_FOR_SUPPORT");
+    let done = json!({ "body": "done", "status": "RESOLVED" });
+    assert_eq!(marta.comment_with(&ticket, done).await.1.status, "RESOLVED");
+    assert_eq!(marta.comment(&ticket, "by the way").await.1.status, "RESOLVED");
+    assert_eq!(anna.comment(&ticket, "no, it is not").await.1.status, "WAITING_FOR_SUPPORT");
+    let closed = json!({ "body": "bye", "status": "CLOSED" });
+    assert_eq!(anna.comment_with(&ticket, closed).await.1.status, "CLOSED");
+    for client in [&anna, &marta] {
+        let reply = client.try_comment(&ticket, json!({ "body": "hello?" })).await;
+        assert_eq!(reply.user_errors("addComment"), ["TICKET_CLOSED"]);
+    }
+    assert_eq!(
+        timeline(&marta, &ticket).await,
+        [
+            "Anna TicketCreated ",
+            "Anna CommentAdded more detail",
+            "Marta CommentAdded a hard one",
+            "Marta CommentAdded on it",
+            "Marta StatusChanged WORKING_ON_IT",
+            "Marta CommentAdded which server?",
+            "Marta StatusChanged WAITING_FOR_CUSTOMER",
+            "Marta CommentAdded please",
+            "Anna CommentAdded web3",
+            "Anna StatusChanged WAITING_FOR_SUPPORT",
+            "Marta CommentAdded done",
+            "Marta StatusChanged RESOLVED",
+            "Marta CommentAdded by the way",
+            "Anna CommentAdded no, it is not",
+            "Anna StatusChanged WAITING_FOR_SUPPORT",
+            "Anna CommentAdded bye",
+            "Anna StatusChanged CLOSED",
+        ]
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_is_for_staff_and_leaves_no_trace_for_the_customer() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let seen = anna.ok(TIMELINE, json!({ "id": ticket.id })).await;
+    let (note, after) = marta.note(&ticket, "card declined twice").await;
+    assert_eq!((after.version, after.status.as_str()), (1, "WAITING_FOR_SUPPORT"));
+    assert_eq!(anna.ok(TIMELINE, json!({ "id": ticket.id })).await, seen);
+    let node = "query($id: ID!) { node(id: $id) { id } nodes(ids: [$id]) { id } }";
+    let reply = anna.send(node, json!({ "id": note })).await;
+    assert_eq!(
+        (reply.code(), reply.at("/data/node"), reply.at("/data/nodes/0")),
+        ("NOT_FOUND", &Value::Null, &Value::Null)
+    );
+    assert_eq!(marta.ok(node, json!({ "id": note })).await["node"]["id"], note);
+    let reply =
+        anna.try_comment(&ticket, json!({ "body": "mine", "visibility": "INTERNAL" })).await;
+    assert_eq!(reply.code(), "FORBIDDEN");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_timeline_has_every_change_and_pages_join() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let me = marta.account_id().await;
+    let change = json!({ "priority": "LOW", "assigneeId": me, "summary": "Reworded",
+        "categoryId": crate::harness::client::SALES });
+    marta.update(&ticket, change).await;
+    marta.note(&ticket, "n").await;
+    anna.comment(&ticket, "c").await;
+    let public = [
+        "Anna TicketCreated ",
+        "Marta PriorityChanged LOW",
+        "Marta AssigneeChanged Marta",
+        "Marta CategoryChanged sales",
+        "Marta SummaryChanged ",
+        "Anna CommentAdded c",
+    ];
+    assert_eq!(timeline(&anna, &ticket).await, public);
+    let (mut pages, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let data = anna.ok(TIMELINE, json!({ "id": ticket.id, "first": 2, "after": after })).await;
+        let page = &data["node"]["timeline"];
+        pages.extend(words(&page["nodes"]));
+        after = page["pageInfo"]["endCursor"].clone();
+        if page["pageInfo"]["hasNextPage"] == false {
+            break;
+        }
+    }
+    assert_eq!(pages, public);
+    let newest = anna.ok(TIMELINE, json!({ "id": ticket.id, "last": 2 })).await;
+    assert_eq!(words(&newest["node"]["timeline"]["nodes"]), public[4..]);
+    assert_eq!(newest["node"]["timeline"]["pageInfo"]["hasPreviousPage"], true);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeating_a_comment_with_its_key_posts_it_once() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
+    let input = || json!({ "body": "hello", "idempotencyKey": "k" });
+    let calls = (0..6).map(|_| anna.comment_with(&one, input()));
+    let ids = futures_util::future::join_all(calls)
+        .await
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect::<Vec<_>>();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    assert_eq!(timeline(&anna, &one).await.len(), 2);
+    for (ticket, changed) in
+        [(&two, input()), (&one, json!({ "body": "other", "idempotencyKey": "k" }))]
+    {
+        let reply = anna.try_comment(ticket, changed).await;
+        assert_eq!(reply.user_errors("addComment"), ["IDEMPOTENCY_KEY_REUSED"]);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_on_a_stale_version_conflicts() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    marta.update(&ticket, json!({ "priority": "HIGH" })).await;
+    let reply = marta.try_comment(&ticket, json!({ "body": "late", "expectedVersion": 1 })).await;
+    assert_eq!(reply.user_errors("addComment"), ["CONFLICT"]);
+    assert_eq!(*reply.at("/data/addComment/ticket/version"), 2);
+    assert_eq!(*reply.at("/data/addComment/comment"), Value::Null);
+    server.stop().await;
+}

@@ -1,1 +1,199 @@
-//! soon
+//! `serve` on its own Postgres: the newcomer's way in.
+
+use std::{
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::time;
+
+use crate::harness::{
+    Client,
+    postgres::cluster_folder,
+    process::{self, Process},
+};
+
+/// A data folder of the test's own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = cluster_folder(&format!("{name}-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&folder));
+        Self(folder)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The processes that have a path on their command line.
+fn processes_on(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(command) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        if command.contains(folder) {
+            found.push(format!("{}: {command}", entry.file_name().to_string_lossy()));
+        }
+    }
+    found
+}
+
+/// Waits until nothing runs on a folder.
+async fn nothing_runs_on(folder: &str) {
+    for _ in 0..200 {
+        if processes_on(folder).is_empty() {
+            return;
+        }
+        // There is nobody to tell us: the processes are not ours to wait for.
+        time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("orphans: {:#?}", processes_on(folder));
+}
+
+async fn sign_in(server: &Process, email: &str) -> Client {
+    Client::new(&server.address, None).sign_in(email, "ticketwire-demo").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_gets_a_desk_full_of_tickets_and_keeps_what_they_do() {
+    let folder = Folder::new("newcomer");
+    let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
+    let server = Process::serve(&variables).await;
+    for account in [
+        "customer@demo.example",
+        "other-customer@demo.example",
+        "agent@demo.example",
+        "admin@demo.example",
+        "ticketwire-demo",
+    ] {
+        assert!(server.welcome.contains(account), "{}", server.welcome);
+    }
+    let (anna, marta) = (
+        sign_in(&server, "customer@demo.example").await,
+        sign_in(&server, "agent@demo.example").await,
+    );
+    let counts =
+        "{ a: tickets(first: 100, filter: { status: [WAITING_FOR_SUPPORT] }) { nodes { id } }
+        b: tickets(first: 100, filter: { status: [WORKING_ON_IT] }) { nodes { id } }
+        c: tickets(first: 100, filter: { status: [WAITING_FOR_CUSTOMER] }) { nodes { id } }
+        d: tickets(first: 100, filter: { status: [RESOLVED] }) { nodes { id } }
+        e: tickets(first: 100, filter: { status: [CLOSED] }) { nodes { id } } }";
+    let data = marta.ok(counts, json!({})).await;
+    let lengths = "abcde"
+        .chars()
+        .map(|list| data[list.to_string()]["nodes"].as_array().unwrap().len())
+        .collect::<Vec<_>>();
+    assert!(lengths.iter().all(|length| *length >= 10), "{lengths:?}");
+    assert!(lengths.iter().sum::<usize>() >= 100, "{lengths:?}");
+    let ticket = anna.create_ticket("mine").await;
+    // The command line finds the running server's database.
+    let create =
+        ["user", "create", "--email", "new@example.com", "--name", "New", "--password-stdin"];
+    let made = process::run(&create, &variables, "a good password\n").await;
+    assert!(made.success, "{}", made.stderr);
+    assert!(server.terminate(Signal::INT).await);
+    nothing_runs_on(folder.path()).await;
+
+    let again = Process::serve(&variables).await;
+    let anna = sign_in(&again, "customer@demo.example").await;
+    let query = "query($n: String!) { ticket(number: $n) { summary } }";
+    let found = anna.ok(query, json!({ "n": ticket.number })).await;
+    assert_eq!(found["ticket"]["summary"], "mine");
+    Client::new(&again.address, None).sign_in("new@example.com", "a good password").await;
+    assert!(again.terminate(Signal::TERM).await);
+    nothing_runs_on(folder.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_leaves_nothing_behind_and_starts_again() {
+    let folder = Folder::new("kill");
+    let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
+    let server = Process::serve(&variables).await;
+    let ticket = sign_in(&server, "customer@demo.example").await.create_ticket("mine").await;
+    server.kill().await;
+    // At once: the next one waits for the last one's database to go.
+    let server = Process::serve(&variables).await;
+    let anna = sign_in(&server, "customer@demo.example").await;
+    let query = "query($n: String!) { ticket(number: $n) { summary } }";
+    anna.ok(query, json!({ "n": ticket.number })).await;
+    server.kill().await;
+    nothing_runs_on(folder.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_on_the_same_folder_is_refused() {
+    let folder = Folder::new("second");
+    let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
+    let server = Process::serve(&variables).await;
+    let second = process::run(&["serve"], &variables, "").await;
+    assert!(!second.success);
+    assert!(
+        second.stderr.contains(&server.pid().to_string()) && second.stderr.contains(folder.path()),
+        "{}",
+        second.stderr
+    );
+    sign_in(&server, "customer@demo.example").await;
+    assert!(server.terminate(Signal::TERM).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn demo_accounts_are_not_shown_to_the_world() {
+    let folder = Folder::new("world");
+    let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_LISTEN", "0.0.0.0:0")];
+    let refused = process::run(&["serve"], &variables, "").await;
+    assert!(!refused.success && refused.stderr.contains("`listen`"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("DATABASE_URL"), "{}", refused.stderr);
+    assert!(!Path::new(folder.path()).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_postgres_one_is_told_what_to_install() {
+    let folder = Folder::new("none");
+    let empty = Folder::new("none-bin");
+    std::fs::create_dir_all(&empty.0).unwrap();
+    std::fs::set_permissions(&empty.0, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(std::fs::metadata(&empty.0).unwrap().mode() & 0o777 == 0o755);
+    let variables =
+        [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_EMBEDDED_BIN_DIR", empty.path())];
+    let refused = process::run(&["serve"], &variables, "").await;
+    assert!(!refused.success);
+    assert!(refused.stderr.contains(empty.path()), "{}", refused.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_there_is_an_error_for_people() {
+    for (url, expected) in [
+        ("postgres://nobody@127.0.0.1:1/none", "127.0.0.1"),
+        ("nonsense", "postgres://user:password@host"),
+    ] {
+        let variables = [("DATABASE_URL", url)];
+        let refused = process::run(&["migrate"], &variables, "").await;
+        assert!(!refused.success && !refused.stderr.contains("panicked"), "{}", refused.stderr);
+        assert!(refused.stderr.lines().count() < 4, "{}", refused.stderr);
+        assert!(url != "nonsense" || refused.stderr.contains(expected), "{}", refused.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_explains_itself() {
+    for arguments in [&["--help"][..], &["serve", "--help"], &["user", "create", "--help"]] {
+        let help = process::run(arguments, &[], "").await;
+        assert!(help.success && help.stdout.contains("Usage"), "{arguments:?}");
+    }
+    let wrong = process::run(&["serve"], &[("TICKETWIRE_LISTNE", "x")], "").await;
+    assert!(!wrong.success && wrong.stderr.contains("TICKETWIRE_LISTNE"), "{}", wrong.stderr);
+    let schema = process::run(&["schema"], &[], "").await;
+    assert_eq!(schema.stdout, ticketwire::graphql::sdl());
+}

@@ -1,1 +1,389 @@
-//! soon
+//! The event log, through subscriptions.
+
+use std::collections::HashSet;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+
+use crate::harness::{Socket, TestServer, client::Ticket, socket::Incoming};
+
+/// An event in words.
+fn word(item: &Value) -> String {
+    let detail =
+        ["/comment/body", "/toStatus"].iter().find_map(|pointer| item.pointer(pointer)?.as_str());
+    format!("{} {}", item["__typename"].as_str().unwrap(), detail.unwrap_or("")).trim().to_owned()
+}
+
+/// So many events, without the checkpoints between them.
+async fn events_of(socket: &mut Socket, count: usize) -> Vec<Value> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        let item = socket.item().await;
+        if item["__typename"] != "Checkpoint" {
+            events.push(item);
+        }
+    }
+    events
+}
+
+/// The events up to the checkpoint that tells that the stream has caught up.
+async fn until_caught_up(socket: &mut Socket) -> (Vec<Value>, String) {
+    let mut events = Vec::new();
+    loop {
+        let item = socket.item().await;
+        if item["__typename"] == "Checkpoint" {
+            return (events, item["cursor"].as_str().unwrap().to_owned());
+        }
+        events.push(item);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_sees_the_answer_and_the_status_as_they_happen_and_not_the_note() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let (mut customer, mut staff) = (anna.socket().await, marta.socket().await);
+    customer.watch_ticket("1", &ticket.id, None).await;
+    staff.watch_inbox("1", None).await;
+    customer.caught_up().await;
+    staff.caught_up().await;
+    marta.note(&ticket, "secret").await;
+    marta.comment(&ticket, "on it").await;
+    anna.comment(&ticket, "thanks").await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(word(&customer.item().await));
+    }
+    assert_eq!(seen, ["CommentAdded on it", "StatusChanged WORKING_ON_IT", "CommentAdded thanks"]);
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(word(&staff.item().await));
+    }
+    assert_eq!(
+        all,
+        [
+            "CommentAdded secret",
+            "CommentAdded on it",
+            "StatusChanged WORKING_ON_IT",
+            "CommentAdded thanks"
+        ]
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_resumes_at_its_cursor_on_either_node() {
+    let server = TestServer::start().await;
+    let other = server.second_node().await;
+    let there = other.address().to_string();
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let mut cursor =
+        anna.ok("{ eventCursor }", json!({})).await["eventCursor"].as_str().unwrap().to_owned();
+    let mut seen = Vec::new();
+    for round in 0..6 {
+        let node = if round % 2 == 0 { anna.clone() } else { anna.at(&there) };
+        let mut socket = node.socket().await;
+        socket.watch_ticket("1", &ticket.id, Some(&cursor)).await;
+        marta.comment(&ticket, &format!("live {round}")).await;
+        loop {
+            let item = socket.item().await;
+            cursor = item["cursor"].as_str().unwrap().to_owned();
+            if item["__typename"] == "CommentAdded" {
+                seen.push(word(&item));
+            }
+            if word(&item) == format!("CommentAdded live {round}") {
+                break;
+            }
+        }
+        drop(socket);
+        marta.at(&there).comment(&ticket, &format!("missed {round}")).await;
+    }
+    let expected = (0..6).flat_map(|round| {
+        [format!("CommentAdded live {round}"), format!("CommentAdded missed {round}")]
+    });
+    assert_eq!(seen, expected.take(11).collect::<Vec<_>>());
+    other.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_from_memory_and_one_from_the_database_are_the_same() {
+    let mut server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let start =
+        anna.ok("{ eventCursor }", json!({})).await["eventCursor"].as_str().unwrap().to_owned();
+    let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
+    for n in 0..150 {
+        let ticket = if n % 3 == 0 { &two } else { &one };
+        marta.comment(ticket, &format!("c{n}")).await;
+        if n % 10 == 0 {
+            marta.note(ticket, "n").await;
+        }
+    }
+    let replay = async |server: &TestServer| {
+        let (anna, marta) = (anna.at(&server.address()), marta.at(&server.address()));
+        let mut streams = Vec::new();
+        // Each ticket: its opening, its comments, one status change; and the notes for staff.
+        for (client, scope, events) in [
+            (&anna, Some(&one), 1 + 100 + 1),
+            (&anna, None, 2 + 150 + 2),
+            (&marta, Some(&one), 1 + 100 + 1 + 10),
+            (&marta, None, 2 + 150 + 2 + 15),
+        ] {
+            let mut socket = client.socket().await;
+            match scope {
+                Some(ticket) => socket.watch_ticket("1", &ticket.id, Some(&start)).await,
+                None => socket.watch_inbox("1", Some(&start)).await,
+            }
+            streams.push(events_of(&mut socket, events).await);
+        }
+        streams
+    };
+    // A new node starts with nothing in memory.
+    let from_memory = replay(&server).await;
+    server.restart().await;
+    let from_database = replay(&server).await;
+    assert_eq!(from_memory, from_database);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_has_ones_own_tickets_only() {
+    let server = TestServer::start().await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    let theirs = jonas.create_ticket("theirs").await;
+    jonas.comment(&theirs, "private").await;
+    let mine = anna.create_ticket("mine").await;
+    let event = socket.item().await;
+    assert_eq!((word(&event), &event["ticket"]["id"]), ("TicketCreated".into(), &json!(mine.id)));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_future_and_foreign_cursors_are_told_apart() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = anna.socket().await;
+    let cursor = ticketwire::domain::cursor::Cursor::decode(
+        anna.ok("{ eventCursor }", json!({})).await["eventCursor"].as_str().unwrap(),
+    )
+    .unwrap();
+    let future = ticketwire::domain::cursor::Cursor { pos: cursor.pos + 1_000_000, ..cursor };
+    for (id, after) in [("a", "garbage".to_owned()), ("b", String::new()), ("c", future.encode())] {
+        socket.watch_ticket(id, &ticket.id, Some(&after)).await;
+        let message = socket.message().await;
+        assert_eq!((&message["type"], &message["id"]), (&json!("error"), &json!(id)), "{message}");
+        assert_eq!(message["payload"][0]["extensions"]["code"], "BAD_REQUEST", "{message}");
+    }
+    // From a history that is no more: the reader has to look anew.
+    let foreign = ticketwire::domain::cursor::Cursor { epoch: cursor.epoch ^ 1, ..cursor };
+    socket.watch_ticket("d", &ticket.id, Some(&foreign.encode())).await;
+    assert_eq!(
+        socket.item().await,
+        json!({ "__typename": "ResyncRequired", "reason": "HISTORY_REWOUND" })
+    );
+    assert_eq!(socket.message().await["type"], "complete");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_old_cursors_are_good_up_to_where_it_was_rewound() {
+    let mut server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("1", &ticket.id, None).await;
+    let before = socket.caught_up().await;
+    anna.comment(&ticket, "lost").await;
+    let lost = socket.item().await["cursor"].as_str().unwrap().to_owned();
+    // What a restore to before the last comment leaves: another timeline and an
+    // earlier head.
+    let database = server.database.connect().await;
+    database
+        .batch_execute(
+            "ALTER TABLE events DISABLE TRIGGER events_append_only;
+             DELETE FROM feed WHERE pos > (SELECT min(pos) FROM feed JOIN events e ON e.id = event_id WHERE kind = 'ticket_created');
+             DELETE FROM events WHERE kind = 'comment_added';
+             UPDATE tickets SET event_seq = 1;
+             UPDATE feed_head SET pos = (SELECT max(pos) FROM feed);
+             UPDATE feed_epochs SET timeline = timeline - 1;
+             ALTER TABLE events ENABLE TRIGGER events_append_only",
+        )
+        .await
+        .unwrap();
+    server.restart().await;
+    let anna = anna.at(&server.address());
+    anna.comment(&ticket, "new").await;
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("1", &ticket.id, Some(&lost)).await;
+    assert_eq!(socket.item().await["__typename"], "ResyncRequired");
+    assert_eq!(socket.message().await["type"], "complete");
+    socket.watch_ticket("2", &ticket.id, Some(&before)).await;
+    assert_eq!(word(&socket.item().await), "CommentAdded new");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_goes_back_to_the_log_and_misses_nothing() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = Socket::open_narrow(&server.address(), anna.token.as_deref().unwrap()).await;
+    socket.watch_ticket("1", &ticket.id, None).await;
+    socket.caught_up().await;
+    // Nothing is read meanwhile, and each event is large: the socket's buffers and
+    // the mailbox overflow.
+    let large = "x".repeat(60_000);
+    let comments = (0..200).map(|n| {
+        let (marta, ticket, body) = (marta.clone(), ticket.clone(), format!("{n} {large}"));
+        async move { marta.comment(&ticket, &body).await.0 }
+    });
+    let written = stream::iter(comments).buffer_unordered(8).collect::<HashSet<_>>().await;
+    let (mut seen, mut last) = (HashSet::new(), String::new());
+    while seen.len() < 200 {
+        let item = socket.item().await;
+        if let Some(comment) = item.pointer("/comment/id").and_then(Value::as_str) {
+            assert!(seen.insert(comment.to_owned()), "{comment} came twice");
+            let cursor = item["cursor"].as_str().unwrap().to_owned();
+            assert!(last < cursor, "out of order");
+            last = cursor;
+        }
+    }
+    assert_eq!(seen, written);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_ends_the_sessions_streams_and_no_others() {
+    let server = TestServer::start().await;
+    let first = server.customer("Anna").await;
+    let second =
+        server.anonymous().sign_in("anna@example.com", crate::harness::server::PASSWORD).await;
+    let ticket = first.create_ticket("one").await;
+    let (mut ended, mut other) = (first.socket().await, second.socket().await);
+    for socket in [&mut ended, &mut other] {
+        socket.watch_ticket("1", &ticket.id, None).await;
+        socket.caught_up().await;
+    }
+    first.ok("mutation { signOut { signedOut } }", json!({})).await;
+    second.comment(&ticket, "after").await;
+    // 4401 is fatal to clients: they don't retry with a token that is worth nothing.
+    loop {
+        match ended.incoming().await {
+            Incoming::Closed(code, _) => break assert_eq!(code, 4401),
+            Incoming::Message(message) => {
+                assert!(message["payload"].get("errors").is_some(), "{message}")
+            }
+            Incoming::Broken => panic!("no close frame"),
+        }
+    }
+    assert_eq!(word(&other.item().await), "CommentAdded after");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_writers_rollbacks_and_a_long_transaction_lose_and_invert_nothing() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let mut tickets = Vec::new();
+    for n in 0..5 {
+        tickets.push(anna.create_ticket(&format!("t{n}")).await);
+    }
+    // A transaction that writes an event and stays open: it holds up nobody.
+    let mut held = server.database.connect().await;
+    let long = held.transaction().await.unwrap();
+    long.batch_execute(
+        "INSERT INTO events (ticket_id, seq, kind, audience, data, occurred_at)
+         SELECT id, 1000, 'summary_changed', 'participants', '{}', now() FROM tickets LIMIT 1",
+    )
+    .await
+    .unwrap();
+    let mut inbox = marta.socket().await;
+    inbox.watch_inbox("1", None).await;
+    inbox.caught_up().await;
+
+    let writers = (0..8).map(|writer| {
+        let (client, tickets) =
+            (if writer % 2 == 0 { anna.clone() } else { marta.clone() }, tickets.clone());
+        tokio::spawn(async move {
+            for n in 0..25 {
+                let ticket: &Ticket = &tickets[(writer + n) % tickets.len()];
+                client.comment(ticket, &format!("{writer}.{n}")).await;
+                // Refused in the transaction, after the lock was taken.
+                client
+                    .try_update(ticket, json!({ "status": "WORKING_ON_IT", "expectedVersion": 0 }))
+                    .await;
+            }
+        })
+    });
+    futures_util::future::join_all(writers).await.into_iter().for_each(Result::unwrap);
+    let database = server.database.connect().await;
+    let mut seen = Vec::new();
+    while seen.iter().filter(|word: &&String| word.starts_with("CommentAdded")).count() < 200 {
+        seen.push(word(&inbox.item().await));
+    }
+    for writer in 0..8 {
+        let own = seen.iter().filter(|word| word.starts_with(&format!("CommentAdded {writer}.")));
+        let expected = (0..25).map(|n| format!("CommentAdded {writer}.{n}")).collect::<Vec<_>>();
+        assert!(own.eq(expected.iter()), "writer {writer}'s events are out of order");
+    }
+    long.rollback().await.unwrap();
+    // The feed is dense, and no ticket's events are out of order in it.
+    let inverted = "SELECT count(*) FROM (SELECT e.seq, lag(e.seq) OVER (PARTITION BY e.ticket_id ORDER BY f.pos) AS before
+        FROM feed f JOIN events e ON e.id = f.event_id WHERE e.ticket_id IS NOT NULL) o WHERE seq <= before";
+    assert_eq!(database.query_one(inverted, &[]).await.unwrap().get::<_, i64>(0), 0);
+    let dense = "SELECT count(*) = max(pos) AND max(pos) = (SELECT pos FROM feed_head) FROM feed";
+    assert!(database.query_one(dense, &[]).await.unwrap().get::<_, bool>(0));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_with_a_cursor_and_watching_from_it_leaves_no_gap() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let query = "query($id: ID!) { eventCursor node(id: $id) { ... on Ticket { timeline(first: 100) { nodes { id cursor } } } } }";
+    let writer = {
+        let (marta, ticket) = (marta.clone(), ticket.clone());
+        tokio::spawn(async move {
+            for n in 0..40 {
+                marta.comment(&ticket, &format!("c{n}")).await;
+            }
+        })
+    };
+    for _ in 0..10 {
+        let data = anna.ok(query, json!({ "id": ticket.id })).await;
+        let read = data["node"]["timeline"]["nodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|node| node["id"].clone())
+            .collect::<Vec<_>>();
+        let mut socket = anna.socket().await;
+        socket.watch_ticket("1", &ticket.id, data["eventCursor"].as_str()).await;
+        let (streamed, _) = until_caught_up(&mut socket).await;
+        let streamed = streamed.iter().map(|event| event["id"].clone()).collect::<Vec<_>>();
+        let now = anna.ok(query, json!({ "id": ticket.id })).await;
+        let now = now["node"]["timeline"]["nodes"].as_array().unwrap();
+        // Everything that the stream gave follows what was read, without a hole.
+        let joined = now
+            .iter()
+            .map(|node| &node["id"])
+            .filter(|id| read.contains(id) || streamed.contains(id))
+            .count();
+        assert!(
+            joined == now.len()
+                || now[..joined]
+                    .iter()
+                    .all(|node| read.contains(&node["id"]) || streamed.contains(&node["id"]))
+        );
+    }
+    writer.await.unwrap();
+    server.stop().await;
+}

@@ -1,1 +1,213 @@
-//! soon
+//! GraphQL over HTTP: methods, media types, status codes, limits.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{Reply, TestServer};
+
+const NEW: &str = "application/graphql-response+json";
+
+async fn accepting(server: &TestServer, accept: &str, body: &str) -> Reply {
+    let request = |request: reqwest::RequestBuilder| {
+        request
+            .header("content-type", "application/json")
+            .header("accept", accept)
+            .body(body.to_owned())
+    };
+    server.anonymous().request(Method::POST, "/graphql", request).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_codes_follow_the_media_type() {
+    let server = TestServer::start().await;
+    for (body, new, old, has_data) in [
+        (r#"{"query":"{ __typename }"}"#, 200, 200, true),
+        (r#"{"query":"{ viewer { id } }"}"#, 200, 200, true),
+        (r#"{"query":"{"}"#, 400, 200, false),
+        (r#"{"query":"{ nope }"}"#, 400, 200, false),
+        (r#"{"query":"query A { __typename }","operationName":"B"}"#, 400, 200, false),
+        (
+            r#"{"query":"{ __typename }","variables":null,"operationName":null,"extensions":null}"#,
+            200,
+            200,
+            true,
+        ),
+        ("{", 400, 400, false),
+        ("", 400, 400, false),
+        ("null", 400, 400, false),
+        ("5", 400, 400, false),
+        ("{}", 400, 400, false),
+        (r#"{"query":5}"#, 400, 400, false),
+        (r#"{"query":"{ __typename }","variables":[]}"#, 400, 400, false),
+        (r#"{"query":"{ __typename }","operationName":5}"#, 400, 400, false),
+        (r#"[{"query":"{ __typename }"}]"#, 400, 400, false),
+        ("{\"query\":\"\\ud800\"}", 400, 400, false),
+    ] {
+        for (accept, status) in [(NEW, new), ("application/json", old), ("*/*", new)] {
+            let reply = accepting(&server, accept, body).await;
+            assert_eq!(reply.status.as_u16(), status, "{accept} {body}: {}", reply.body);
+            assert_eq!(reply.body.get("data").is_some(), has_data, "{body}: {}", reply.body);
+            let expected = if accept == "application/json" { accept } else { NEW };
+            assert_eq!(reply.headers["content-type"], format!("{expected}; charset=utf-8"));
+            if !has_data {
+                assert_eq!(reply.code(), "BAD_REQUEST");
+            }
+        }
+    }
+    let reply = accepting(&server, "text/html", r#"{"query":"{ __typename }"}"#).await;
+    assert_eq!((reply.status, reply.code()), (StatusCode::NOT_ACCEPTABLE, "BAD_REQUEST"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_a_browser_sends_unasked_is_taken() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let before = server.content().await;
+    let query = r#"{"query":"mutation { signOut { signedOut } }"}"#;
+    for content_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/plain; application/json",
+        "application/json; charset=utf-16",
+        "application/jsonp",
+        "",
+    ] {
+        let reply = anna.post(content_type, query).await;
+        assert_eq!(reply.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+        assert_eq!(reply.code(), "BAD_REQUEST");
+    }
+    assert_eq!(
+        anna.post("Application/JSON; Charset=\"UTF-8\"", r#"{"query":"{ __typename }"}"#)
+            .await
+            .status,
+        200
+    );
+    assert_eq!(server.content().await, before);
+    anna.ok("{ viewer { id } }", json!({})).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn get_takes_queries_only() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let get = async |parameters: &[(&str, &str)]| {
+        anna.request(Method::GET, "/graphql", |request| request.query(parameters)).await
+    };
+    let reply = get(&[("query", "{ viewer { name } }")]).await;
+    assert_eq!((reply.status, reply.at("/data/viewer/name")), (StatusCode::OK, &json!("Anna")));
+    let named = [
+        (
+            "query",
+            "query A { viewer { name } } query B($n: Int) { tickets(first: $n) { nodes { id } } }",
+        ),
+        ("operationName", "B"),
+        ("variables", r#"{"n":1}"#),
+    ];
+    assert_eq!(*get(&named).await.at("/data/tickets/nodes"), json!([]));
+
+    let before = server.content().await;
+    let mutation = [
+        ("query", "query A { viewer { id } } mutation B { signOut { signedOut } }"),
+        ("operationName", "B"),
+    ];
+    let reply = get(&mutation).await;
+    assert_eq!((reply.status, reply.code()), (StatusCode::METHOD_NOT_ALLOWED, "BAD_REQUEST"));
+    assert_eq!(reply.headers["allow"], "GET, POST");
+    for parameters in [
+        vec![],
+        vec![("query", "{")],
+        vec![("query", "subscription { inboxEvents { __typename } }")],
+        vec![("query", "{ __typename }"), ("variables", "[")],
+        vec![("query", "{ __typename }"), ("variables", "5")],
+    ] {
+        let reply = get(&parameters).await;
+        assert!(
+            reply.status.is_client_error() && reply.code() == "BAD_REQUEST",
+            "{parameters:?}: {}",
+            reply.body
+        );
+    }
+    for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
+        let reply = anna.request(method, "/graphql", |request| request).await;
+        assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
+    }
+    anna.ok("{ viewer { id } }", json!({})).await;
+    assert_eq!(server.content().await, before);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_are_refused_with_words() {
+    let server = TestServer::start().await;
+    let anonymous = server.anonymous();
+    let reply = anonymous.post("application/json", "x".repeat(60_000_000)).await;
+    assert_eq!((reply.status, reply.code()), (StatusCode::PAYLOAD_TOO_LARGE, "BAD_REQUEST"));
+    let nested = format!(
+        r#"{{"query":"{{ __typename }}","variables":{}1{}}}"#,
+        r#"{"a":"#.repeat(100_000),
+        "}".repeat(100_000)
+    );
+    let reply = anonymous.post("application/json", nested).await;
+    assert_eq!((reply.status, reply.code()), (StatusCode::BAD_REQUEST, "BAD_REQUEST"));
+    let invalid: &[u8] = b"{\"query\":\"\xff\xfe\"}";
+    assert_eq!(anonymous.post("application/json", invalid).await.status, StatusCode::BAD_REQUEST);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_own_failures_tell_nothing_and_can_be_found() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    anna.ok("{ viewer { id } }", json!({})).await;
+    server
+        .database
+        .connect()
+        .await
+        .batch_execute("ALTER TABLE categories RENAME TO hidden")
+        .await
+        .unwrap();
+    let reply = anna.send("{ categories { id } }", json!({})).await;
+    assert_eq!(reply.code(), "INTERNAL");
+    let id = reply.at("/errors/0/extensions/requestId").as_str().unwrap();
+    assert_eq!(reply.headers["x-request-id"], id);
+    assert!(!reply.body.to_string().contains("categories\\\""), "{}", reply.body);
+    assert!(!reply.body.to_string().contains("does not exist"), "{}", reply.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_tells_of_the_process_and_of_the_database() {
+    let server = TestServer::start().await;
+    let get =
+        async |path: &str| server.anonymous().request(Method::GET, path, |request| request).await;
+    assert_eq!(
+        (get("/healthz").await.status, get("/readyz").await.status),
+        (StatusCode::OK, StatusCode::OK)
+    );
+    assert_eq!(get("/healthz").await.body, Value::String("ok\n".into()));
+    assert_eq!(get("/nowhere").await.status, StatusCode::NOT_FOUND);
+    let admin = server.database.connect().await;
+    let name: String =
+        admin.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
+    let other =
+        crate::harness::postgres::connect(&server.database.url.replace(&name, "postgres")).await;
+    other
+        .batch_execute(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false"))
+        .await
+        .unwrap();
+    let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+    other.query(end, &[&name]).await.unwrap();
+    assert_eq!(
+        (get("/healthz").await.status, get("/readyz").await.status),
+        (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE)
+    );
+    other
+        .batch_execute(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true"))
+        .await
+        .unwrap();
+    assert_eq!(get("/readyz").await.status, StatusCode::OK);
+    server.stop().await;
+}

@@ -1,1 +1,117 @@
-//! soon
+//! No customer sees anything of another's, by any field, id or stream.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, TestServer};
+
+/// Every text that only Jonas and staff may see, in all of his ticket.
+const SECRETS: [&str; 5] =
+    ["theirs-summary", "It does not work", "theirs-comment", "internal-note", "Jonas"];
+
+const EVERYTHING: &str = "fragment everything on Ticket { id number summary description status statusName priority version
+    createdAt updatedAt category { name } reporter { id name email role } assignee { name email }
+    timeline(first: 20) { nodes { id cursor occurredAt actor { name email } ticket { summary }
+        ... on CommentAdded { comment { id body visibility author { name email } ticket { summary } } } } } }";
+
+async fn jonas_ids(jonas: &Client, marta: &Client) -> Vec<String> {
+    let ticket = jonas.create_ticket("theirs-summary").await;
+    let comment = jonas.comment(&ticket, "theirs-comment").await.0;
+    let note = marta.note(&ticket, "internal-note").await.0;
+    vec![ticket.id, comment, note, jonas.account_id().await]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_customers_things_do_not_exist() {
+    let server = TestServer::start().await;
+    let (anna, jonas, marta) = (
+        server.customer("Anna").await,
+        server.customer("Jonas").await,
+        server.agent("Marta").await,
+    );
+    let cursor = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
+    let ids = jonas_ids(&jonas, &marta).await;
+    let mine = anna.create_ticket("mine").await;
+    let mut answers = Vec::new();
+    for id in &ids {
+        let query = format!(
+            "query($id: ID!) {{ node(id: $id) {{ id ... on Account {{ name email }} ... on Comment {{ body }} ... everything }} }} {EVERYTHING}"
+        );
+        let reply = anna.send(&query, json!({ "id": id })).await;
+        assert_eq!((reply.code(), reply.at("/data/node")), ("NOT_FOUND", &Value::Null));
+        answers.push(reply.body.to_string());
+    }
+    let nodes = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }";
+    let many = anna.ok(nodes, json!({ "ids": ids })).await;
+    assert_eq!(many["nodes"], json!([null, null, null, null]));
+    let lists = format!(
+        "query($ids: [ID!]!, $jonas: ID!) {{ viewer {{ name }} nodes(ids: $ids) {{ ...everything }} tickets(first: 20) {{ nodes {{ ...everything }} }}
+            filtered: tickets(first: 5, filter: {{ reporterId: $jonas }}) {{ nodes {{ ...everything }} }} }} {EVERYTHING}"
+    );
+    answers.push(anna.ok(&lists, json!({ "ids": [mine.id], "jonas": ids[3] })).await.to_string());
+
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("t", &ids[0], cursor.as_str()).await;
+    let refused = socket.message().await;
+    assert_eq!(
+        (&refused["type"], &refused["payload"][0]["extensions"]["code"]),
+        (&json!("error"), &json!("NOT_FOUND"))
+    );
+    socket.watch_inbox("i", cursor.as_str()).await;
+    loop {
+        let item = socket.item().await;
+        answers.push(item.to_string());
+        if item["__typename"] == "Checkpoint" {
+            break;
+        }
+    }
+    for answer in answers {
+        for secret in SECRETS.iter().filter(|secret| **secret != "It does not work") {
+            assert!(!answer.contains(secret), "{secret} in {answer}");
+        }
+    }
+    // The test can fail: to Jonas and to staff all of it is there.
+    let all = "query($id: ID!) { node(id: $id) { ...everything } } ".to_owned() + EVERYTHING;
+    let own = jonas.ok(&all, json!({ "id": ids[0] })).await.to_string();
+    let staff = marta.ok(&all, json!({ "id": ids[0] })).await.to_string();
+    for secret in SECRETS {
+        assert!(staff.contains(secret), "{secret}");
+        assert_eq!(own.contains(secret), secret != "internal-note", "{secret}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_busy_server_holds_no_secrets() {
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    let variables = [
+        ("DATABASE_URL", server.database.url.as_str()),
+        ("TICKETWIRE_LOG_FILTER", "trace"),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+    ];
+    let process = crate::harness::process::Process::serve(&variables).await;
+    let anna = Client::new(&process.address, None)
+        .sign_in("anna@example.com", crate::harness::server::PASSWORD)
+        .await;
+    let wrong = "mutation { signIn(input: { email: \"anna@example.com\", password: \"wrong-password\" }) { session { token } } }";
+    anna.ok(wrong, json!({})).await;
+    let ticket = anna.create_ticket("a-private-summary").await;
+    anna.comment(&ticket, "a-private-comment").await;
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    let token = anna.token.clone().unwrap();
+    let log = process.stop_and_read_log().await;
+    assert!(log.contains("\"level\":\"INFO\"") && log.len() > 1_000, "{log}");
+    for secret in [
+        crate::harness::server::PASSWORD,
+        "wrong-password",
+        &token,
+        "a-private-summary",
+        "a-private-comment",
+    ] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret} was logged");
+    }
+    server.stop().await;
+}

@@ -1,1 +1,261 @@
-//! soon
+//! `kill -9` of the server and of Postgres in mid-traffic: what was acknowledged
+//! is there, and a resuming subscriber misses nothing and gets nothing twice.
+
+use std::{sync::Arc, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use ticketwire::{
+    db::{
+        Database,
+        embedded::{EmbeddedPostgres, EmbeddedSettings},
+        migrations,
+    },
+    domain::account::Role,
+};
+use tokio::{sync::watch, time};
+
+use crate::harness::{
+    Client, TestServer,
+    client::Ticket,
+    postgres::{cluster_folder, cluster_settings, connect},
+    process::Process,
+    server::{PASSWORD, create_account},
+    socket::{Incoming, Socket},
+};
+
+/// How long a client waits for word of a new address before it tries the old one again.
+const RETRY: Duration = Duration::from_millis(50);
+const ROUNDS: usize = 4;
+const COMMENTS: usize = 40;
+
+/// Where the server is now, for clients that reconnect.
+type Address = watch::Receiver<String>;
+
+/// Posts comments, each under its key until it is acknowledged; gives their bodies.
+async fn write(
+    client: Client,
+    mut address: Address,
+    ticket: Ticket,
+    writer: usize,
+    progress: Arc<watch::Sender<usize>>,
+) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for n in 0..COMMENTS {
+        let body = format!("{writer}.{n}");
+        loop {
+            let now = client.at(&address.borrow_and_update().clone());
+            match now.try_post_comment(&ticket, &body).await {
+                Some(()) => break,
+                // Nothing to try with before the server is somewhere else, or back.
+                None => drop(time::timeout(RETRY, address.changed()).await),
+            }
+        }
+        acknowledged.push(body);
+        progress.send_modify(|count| *count += 1);
+    }
+    acknowledged
+}
+
+/// Watches a ticket over as many connections as it takes, until all that was
+/// expected has come; gives the bodies and ids in the order in which they came.
+async fn watch_all(
+    client: Client,
+    mut address: Address,
+    ticket: Ticket,
+    mut cursor: String,
+    expected: usize,
+) -> Vec<(String, String)> {
+    let mut seen = Vec::new();
+    'reconnect: while seen.len() < expected {
+        let now = address.borrow_and_update().clone();
+        let Some(mut socket) = Socket::try_open(&now, client.token.as_deref()).await else {
+            drop(time::timeout(RETRY, address.changed()).await);
+            continue;
+        };
+        socket.watch_ticket("1", &ticket.id, Some(&cursor)).await;
+        while seen.len() < expected {
+            let Incoming::Message(message) = socket.incoming().await else { continue 'reconnect };
+            if message["type"] != "next" || message["payload"].get("errors").is_some() {
+                // The database was away: the stream ended at its last cursor.
+                continue 'reconnect;
+            }
+            let item = &message["payload"]["data"]["ticketEvents"];
+            if let Some(next) = item["cursor"].as_str() {
+                cursor = next.to_owned();
+            }
+            if let Some(body) = item.pointer("/comment/body").and_then(Value::as_str) {
+                seen.push((body.to_owned(), item["id"].as_str().unwrap().to_owned()));
+            }
+        }
+    }
+    seen
+}
+
+async fn event_cursor(client: &Client) -> String {
+    let data = client.ok("{ eventCursor }", json!({})).await;
+    data["eventCursor"].as_str().unwrap().to_owned()
+}
+
+/// Checks what a watcher saw against what the writers know to be written.
+fn check(seen: &[(String, String)], written: &[Vec<String>]) {
+    let mut ids = seen.iter().map(|(_, id)| id).collect::<Vec<_>>();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), seen.len(), "an event came twice");
+    for (writer, expected) in written.iter().enumerate() {
+        let own = seen
+            .iter()
+            .map(|(body, _)| body)
+            .filter(|body| body.starts_with(&format!("{writer}.")));
+        assert!(own.eq(expected), "writer {writer}'s comments are lost, doubled or out of order");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_loses_and_repeats_nothing() {
+    let server = TestServer::start().await;
+    for (name, role) in [("Anna", Role::Customer), ("Marta", Role::Agent)] {
+        server.sign_up(name, role).await;
+    }
+    let variables = [("DATABASE_URL", server.database.url.as_str())];
+    let mut process = Process::serve(&variables).await;
+    // Signed in by the process's clock, which is the real one.
+    let anonymous = Client::new(&process.address, None);
+    let anna = anonymous.sign_in("anna@example.com", PASSWORD).await;
+    let marta = anonymous.sign_in("marta@example.com", PASSWORD).await;
+    let ticket = anna.create_ticket("one").await;
+    let cursor = event_cursor(&anna).await;
+    let (moved, address) = watch::channel(process.address.clone());
+    let progress = Arc::new(watch::Sender::new(0));
+
+    let writers = [&anna, &marta].into_iter().enumerate().map(|(n, client)| {
+        tokio::spawn(write(
+            client.clone(),
+            address.clone(),
+            ticket.clone(),
+            n,
+            Arc::clone(&progress),
+        ))
+    });
+    let writers = writers.collect::<Vec<_>>();
+    let watchers = (0..3).map(|_| {
+        tokio::spawn(watch_all(
+            anna.clone(),
+            address.clone(),
+            ticket.clone(),
+            cursor.clone(),
+            2 * COMMENTS,
+        ))
+    });
+    let watchers = watchers.collect::<Vec<_>>();
+    let mut counted = progress.subscribe();
+    for round in 1..=ROUNDS {
+        counted.wait_for(|count| *count >= round * 2 * COMMENTS / (ROUNDS + 1)).await.unwrap();
+        process.kill().await;
+        process = Process::serve(&variables).await;
+        moved.send(process.address.clone()).unwrap();
+    }
+    let mut written = Vec::new();
+    for writer in writers {
+        written.push(writer.await.unwrap());
+    }
+    for watcher in watchers {
+        check(&watcher.await.unwrap(), &written);
+    }
+    assert!(process.terminate(Signal::TERM).await, "the last server did not end well");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_postgres_loses_and_repeats_nothing() {
+    // Durable: what Postgres acknowledges has to survive here.
+    let settings = EmbeddedSettings { durable: true, ..cluster_settings(cluster_folder("killed")) };
+    drop(std::fs::remove_dir_all(&settings.data_dir));
+    let mut postgres = EmbeddedPostgres::start(&settings).await.unwrap();
+    let url = postgres.url("ticketwire_killed");
+    connect(&postgres.url("postgres"))
+        .await
+        .batch_execute("CREATE DATABASE ticketwire_killed")
+        .await
+        .unwrap();
+    let database = Database::new(&url, 2).unwrap();
+    migrations::run(&database).await.unwrap();
+    database.close();
+    for (name, role) in [("Anna", Role::Customer), ("Marta", Role::Agent)] {
+        create_account(
+            &url,
+            &Arc::default(),
+            &format!("{}@example.com", name.to_lowercase()),
+            name,
+            role,
+        )
+        .await;
+    }
+    let process = Process::serve(&[("DATABASE_URL", &url)]).await;
+    let anonymous = Client::new(&process.address, None);
+    let anna = anonymous.sign_in("anna@example.com", PASSWORD).await;
+    let marta = anonymous.sign_in("marta@example.com", PASSWORD).await;
+    let ticket = anna.create_ticket("one").await;
+    let cursor = event_cursor(&anna).await;
+    let (_moved, address) = watch::channel(process.address.clone());
+    let progress = Arc::new(watch::Sender::new(0));
+    let writers = [&anna, &marta].into_iter().enumerate().map(|(n, client)| {
+        tokio::spawn(write(
+            client.clone(),
+            address.clone(),
+            ticket.clone(),
+            n,
+            Arc::clone(&progress),
+        ))
+    });
+    let writers = writers.collect::<Vec<_>>();
+    let watcher = tokio::spawn(watch_all(
+        anna.clone(),
+        address.clone(),
+        ticket.clone(),
+        cursor,
+        2 * COMMENTS,
+    ));
+    let mut counted = progress.subscribe();
+    for round in 1..=ROUNDS {
+        counted.wait_for(|count| *count >= round * 2 * COMMENTS / (ROUNDS + 1)).await.unwrap();
+        kill_process(Pid::from_raw(postgres.pid().try_into().unwrap()).unwrap(), Signal::KILL)
+            .unwrap();
+        drop(postgres);
+        postgres = EmbeddedPostgres::start(&settings).await.unwrap();
+    }
+    let mut written = Vec::new();
+    for writer in writers {
+        written.push(writer.await.unwrap());
+    }
+    check(&watcher.await.unwrap(), &written);
+    assert!(process.terminate(Signal::INT).await, "the server did not end well");
+    postgres.stop().await.unwrap();
+    drop(std::fs::remove_dir_all(&settings.data_dir));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_start_at_once_migrate_once() {
+    let server = TestServer::start().await;
+    let name = format!("fresh_{}", std::process::id());
+    let admin = server.database.connect().await;
+    admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let current: String =
+        admin.query_one("SELECT current_database()::text", &[]).await.unwrap().get(0);
+    let url = server.database.url.replace(&current, &name);
+    let starts = (0..4).map(|_| {
+        let url = url.clone();
+        async move { Process::serve(&[("DATABASE_URL", &url)]).await }
+    });
+    for process in futures_util::future::join_all(starts).await {
+        assert!(process.terminate(Signal::TERM).await);
+    }
+    let fresh = connect(&url).await;
+    let count = "SELECT (SELECT count(*) FROM feed_epochs), (SELECT count(*) FROM categories)";
+    let row = fresh.query_one(count, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1, 3));
+    drop(fresh);
+    admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+    server.stop().await;
+}

@@ -1,1 +1,325 @@
-//! soon
+//! Tickets: opening, listing, changing.
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Client, TestServer,
+    client::{SALES, TECHNICAL_SUPPORT},
+};
+
+const LIST: &str = "query($first: Int, $after: String, $last: Int, $before: String, $filter: TicketFilterInput, $order: TicketOrder) {
+    tickets(first: $first, after: $after, last: $last, before: $before, filter: $filter, orderBy: $order) {
+        nodes { summary } edges { cursor } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }";
+
+async fn list(client: &Client, variables: Value) -> (Vec<String>, Value) {
+    let data = client.ok(LIST, variables).await;
+    let nodes = data["tickets"]["nodes"].as_array().unwrap();
+    let summaries = nodes.iter().map(|node| node["summary"].as_str().unwrap().to_owned()).collect();
+    (summaries, data["tickets"]["pageInfo"].clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_ticket_waits_for_support() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let input = json!({ "categoryId": SALES, "summary": "  A bigger plan ", "description": "Which one?\r\nThanks" });
+    let document = "mutation($input: CreateTicketInput!) { createTicket(input: $input) { ticket {
+        number summary description status statusName(locale: RU) priority version category { slug name(locale: RU) }
+        reporter { name } assignee { name } createdAt updatedAt } userErrors { code } } }";
+    let ticket =
+        anna.ok(document, json!({ "input": input })).await["createTicket"]["ticket"].clone();
+    assert_eq!(ticket["createdAt"], ticket["updatedAt"]);
+    let expected = json!({
+        "number": "CS-100001", "summary": "A bigger plan", "description": "Which one?\nThanks",
+        "status": "WAITING_FOR_SUPPORT", "statusName": "Ожидает поддержки", "priority": "MEDIUM", "version": 1,
+        "category": { "slug": "sales", "name": "Отдел продаж" }, "reporter": { "name": "Anna" }, "assignee": null,
+        "createdAt": ticket["createdAt"], "updatedAt": ticket["updatedAt"],
+    });
+    assert_eq!(ticket, expected);
+    assert_eq!(anna.create_ticket("Next").await.number, "CS-100002");
+    let found = anna.ok("{ ticket(number: \" cs-100002 \") { summary } }", json!({})).await;
+    assert_eq!(found["ticket"]["summary"], "Next");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_lists_ones_own_tickets_and_staff_all_of_them() {
+    let server = TestServer::start().await;
+    let (anna, jonas, marta) = (
+        server.customer("Anna").await,
+        server.customer("Jonas").await,
+        server.agent("Marta").await,
+    );
+    anna.create_ticket("one").await;
+    jonas.create_ticket("two").await;
+    anna.create_ticket("three").await;
+    assert_eq!(list(&anna, json!({})).await.0, ["three", "one"]);
+    assert_eq!(list(&jonas, json!({})).await.0, ["two"]);
+    assert_eq!(list(&marta, json!({})).await.0, ["three", "two", "one"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_join_without_gap_or_overlap_in_every_order() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let priorities = ["HIGH", "LOW", "HIGH", "LOWEST", "HIGHEST", "LOW", "MEDIUM"];
+    for (n, priority) in priorities.iter().enumerate() {
+        let ticket = anna.create_ticket(&format!("t{n}")).await;
+        marta.update(&ticket, json!({ "priority": priority })).await;
+    }
+    for field in ["CREATED_AT", "UPDATED_AT", "PRIORITY"] {
+        for direction in ["ASC", "DESC"] {
+            let order = json!({ "field": field, "direction": direction });
+            let (all, _) = list(&anna, json!({ "order": order })).await;
+            assert_eq!(all.len(), 7);
+            let (mut forward, mut after) = (Vec::new(), Value::Null);
+            loop {
+                let (page, info) =
+                    list(&anna, json!({ "first": 3, "after": after, "order": order })).await;
+                assert_eq!(info["hasPreviousPage"], !after.is_null());
+                forward.extend(page);
+                after = info["endCursor"].clone();
+                if info["hasNextPage"] == false {
+                    break;
+                }
+            }
+            assert_eq!(forward, all, "{order}");
+            let (mut backward, mut before) = (Vec::new(), Value::Null);
+            loop {
+                let (page, info) =
+                    list(&anna, json!({ "last": 3, "before": before, "order": order })).await;
+                backward.splice(0..0, page);
+                before = info["startCursor"].clone();
+                if info["hasPreviousPage"] == false {
+                    break;
+                }
+            }
+            assert_eq!(backward, all, "{order}");
+        }
+    }
+    let by_priority = json!({ "order": { "field": "PRIORITY" } });
+    assert_eq!(list(&anna, by_priority).await.0, ["t4", "t2", "t0", "t6", "t5", "t1", "t3"]);
+    assert_eq!(list(&anna, json!({ "first": 0 })).await.0, [] as [&str; 0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_narrow_the_list() {
+    let server = TestServer::start().await;
+    let (anna, jonas, marta) = (
+        server.customer("Anna").await,
+        server.customer("Jonas").await,
+        server.agent("Marta").await,
+    );
+    let one = anna.create_ticket("one").await;
+    let two = anna.create_ticket("two").await;
+    let three = jonas.create_ticket("three").await;
+    let (marta_id, jonas_id) = (marta.account_id().await, jonas.account_id().await);
+    marta.update(&one, json!({ "status": "RESOLVED", "assigneeId": marta_id })).await;
+    marta.update(&two, json!({ "priority": "HIGH", "categoryId": SALES })).await;
+    let filtered = async |filter| list(&marta, json!({ "filter": filter })).await.0;
+    assert_eq!(filtered(json!({ "status": ["RESOLVED", "CLOSED"] })).await, ["one"]);
+    assert_eq!(filtered(json!({ "status": [] })).await, [] as [&str; 0]);
+    assert_eq!(filtered(json!({ "priority": ["HIGH"] })).await, ["two"]);
+    assert_eq!(filtered(json!({ "categoryIds": [SALES] })).await, ["two"]);
+    assert_eq!(
+        filtered(json!({ "categoryIds": [TECHNICAL_SUPPORT], "status": ["WAITING_FOR_SUPPORT"] }))
+            .await,
+        ["three"]
+    );
+    assert_eq!(filtered(json!({ "assigneeId": marta_id })).await, ["one"]);
+    assert_eq!(filtered(json!({ "assigneeId": null })).await, ["three", "two"]);
+    assert_eq!(filtered(json!({ "reporterId": jonas_id })).await, ["three"]);
+    assert_eq!(filtered(json!({ "reporterId": three.id })).await, [] as [&str; 0]);
+    // A filter never widens what one may see.
+    let (others, _) = list(&anna, json!({ "filter": { "reporterId": jonas_id } })).await;
+    assert_eq!(others, [] as [&str; 0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_of_another_order_and_numbers_out_of_bounds_are_refused() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    anna.create_ticket("one").await;
+    let cursor = list(&anna, json!({})).await.1["endCursor"].clone();
+    for variables in [
+        json!({ "after": "garbage" }),
+        json!({ "after": cursor, "order": { "field": "PRIORITY" } }),
+        json!({ "first": 101 }),
+        json!({ "first": -1 }),
+        json!({ "last": 1, "first": 1 }),
+        json!({ "before": "" }),
+    ] {
+        let reply = anna.send(LIST, variables.clone()).await;
+        assert_eq!(reply.code(), "BAD_REQUEST", "{variables}: {}", reply.body);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_set_what_customers_may_not() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let marta_id = marta.account_id().await;
+    let before = server.content().await;
+    for change in [
+        json!({ "priority": "HIGH" }),
+        json!({ "assigneeId": marta_id }),
+        json!({ "assigneeId": null }),
+        json!({ "categoryId": SALES }),
+        json!({ "summary": "mine" }),
+        json!({ "status": "RESOLVED", "priority": "HIGH" }),
+    ] {
+        assert_eq!(anna.try_update(&ticket, change).await.code(), "FORBIDDEN");
+    }
+    assert_eq!(server.content().await, before);
+    let change = json!({ "priority": "HIGH", "assigneeId": marta_id, "categoryId": SALES, "summary": "Reworded", "status": "WORKING_ON_IT" });
+    let reply = marta.try_update(&ticket, change.clone()).await;
+    let expected = json!({ "id": ticket.id, "number": ticket.number, "status": "WORKING_ON_IT", "version": 2,
+        "summary": "Reworded", "priority": "HIGH", "assignee": { "name": "Marta" }, "category": { "slug": "sales" } });
+    assert_eq!(*reply.at("/data/updateTicket/ticket"), expected);
+    // The same again changes nothing.
+    assert_eq!(marta.update(&ticket, change).await.version, 2);
+    assert_eq!(marta.update(&ticket, json!({})).await.version, 2);
+    let freed = marta.try_update(&ticket, json!({ "assigneeId": null })).await;
+    assert_eq!(*freed.at("/data/updateTicket/ticket/assignee"), Value::Null);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_are_assigned_to_staff_only() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let gone = server.agent("Gone").await.account_id().await;
+    let database = server.database.connect().await;
+    database
+        .batch_execute("UPDATE accounts SET disabled_at = created_at WHERE name = 'Gone'")
+        .await
+        .unwrap();
+    for (assignee, code) in [
+        (anna.account_id().await, "NOT_ASSIGNABLE"),
+        (gone, "NOT_ASSIGNABLE"),
+        (ticket.id.clone(), "NOT_FOUND"),
+        ("garbage".into(), "NOT_FOUND"),
+    ] {
+        let reply = marta.try_update(&ticket, json!({ "assigneeId": assignee })).await;
+        assert_eq!(reply.user_errors("updateTicket"), [code]);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_table_is_kept_through_the_api() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let refused = async |client: &Client, status: &str| {
+        let reply = client.try_update(&ticket, json!({ "status": status })).await;
+        assert_eq!(reply.user_errors("updateTicket"), ["ILLEGAL_TRANSITION"], "{}", reply.body);
+        assert_eq!(*reply.at("/data/updateTicket/userErrors/0/field"), json!(["status"]));
+    };
+    refused(&anna, "WORKING_ON_IT").await;
+    assert_eq!(marta.update(&ticket, json!({ "status": "WAITING_FOR_CUSTOMER" })).await.version, 2);
+    refused(&anna, "WAITING_FOR_SUPPORT").await;
+    assert_eq!(anna.update(&ticket, json!({ "status": "RESOLVED" })).await.status, "RESOLVED");
+    refused(&marta, "WORKING_ON_IT").await;
+    refused(&marta, "CLOSED").await;
+    refused(&anna, "CLOSED").await;
+    assert_eq!(anna.update(&ticket, json!({ "status": "WAITING_FOR_SUPPORT" })).await.version, 4);
+    assert_eq!(anna.update(&ticket, json!({ "status": "CLOSED" })).await.status, "CLOSED");
+    refused(&anna, "WAITING_FOR_SUPPORT").await;
+    refused(&marta, "WAITING_FOR_SUPPORT").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_changes_on_one_version_one_wins_and_the_other_sees_the_ticket() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let change = |priority| json!({ "priority": priority, "expectedVersion": 1 });
+    let (first, second) = tokio::join!(
+        marta.try_update(&ticket, change("HIGH")),
+        marta.try_update(&ticket, change("LOW"))
+    );
+    let (won, lost) = if first.user_errors("updateTicket").is_empty() {
+        (first, second)
+    } else {
+        (second, first)
+    };
+    assert_eq!(won.user_errors("updateTicket"), [] as [&str; 0]);
+    assert_eq!(lost.user_errors("updateTicket"), ["CONFLICT"]);
+    assert_eq!(*lost.at("/data/updateTicket/ticket/version"), 2);
+    assert_eq!(
+        lost.at("/data/updateTicket/ticket/priority"),
+        won.at("/data/updateTicket/ticket/priority")
+    );
+    // Comments and notes don't move the version.
+    anna.comment(&ticket, "hello").await;
+    marta.note(&ticket, "hm").await;
+    assert_eq!(
+        marta.update(&ticket, json!({ "priority": "HIGHEST", "expectedVersion": 2 })).await.version,
+        3
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeating_a_call_with_its_key_makes_one_ticket() {
+    let server = TestServer::start().await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let input = |summary| json!({ "categoryId": TECHNICAL_SUPPORT, "summary": summary, "description": "d", "idempotencyKey": "k-1" });
+    let calls = (0..8).map(|_| anna.try_create_ticket(input("one")));
+    let replies = futures_util::future::join_all(calls).await;
+    let number = replies[0].at("/data/createTicket/ticket/number").clone();
+    assert!(number.is_string());
+    assert!(replies.iter().all(|reply| *reply.at("/data/createTicket/ticket/number") == number));
+    assert_eq!(list(&anna, json!({})).await.0, ["one"]);
+
+    let other = anna.try_create_ticket(input("two")).await;
+    assert_eq!(other.user_errors("createTicket"), ["IDEMPOTENCY_KEY_REUSED"]);
+    // A key is its account's own, and is free again after a day.
+    assert_ne!(
+        *jonas.try_create_ticket(input("one")).await.at("/data/createTicket/ticket/number"),
+        number
+    );
+    server.clock.advance(chrono::TimeDelta::hours(25));
+    assert_eq!(
+        anna.try_create_ticket(input("two")).await.user_errors("createTicket"),
+        [] as [&str; 0]
+    );
+    assert_eq!(list(&anna, json!({})).await.0, ["two", "one"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_statements_does_not_depend_on_the_number_of_rows() {
+    let server = TestServer::start_logged().await;
+    let marta = server.agent("Marta").await;
+    for n in 0..3 {
+        let customer = server.customer(&format!("Customer{n}")).await;
+        for m in 0..4 {
+            let ticket = customer.create_ticket(&format!("{n}-{m}")).await;
+            marta.comment(&ticket, "answer").await;
+        }
+    }
+    let query = |first: u8| {
+        format!(
+            "{{ tickets(first: {first}) {{ nodes {{ number category {{ name }} reporter {{ name }} assignee {{ name }}
+                timeline(last: 5) {{ nodes {{ __typename actor {{ name }} ticket {{ number }}
+                    ... on CommentAdded {{ comment {{ body author {{ name }} }} }} }} }} }} }} }}"
+        )
+    };
+    // Once before, so that the session is cached and every statement prepared.
+    marta.ok(&query(12), json!({})).await;
+    let one = server.count_statements(async || drop(marta.ok(&query(1), json!({})).await)).await;
+    let twelve =
+        server.count_statements(async || drop(marta.ok(&query(12), json!({})).await)).await;
+    assert!(one > 3, "{one} statements were counted");
+    assert_eq!(one, twelve);
+    server.stop().await;
+}

@@ -1,1 +1,175 @@
-//! soon
+//! The graphql-transport-ws protocol.
+
+use serde_json::json;
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{Error, Message, client::IntoClientRequest as _},
+};
+
+use crate::harness::{Socket, TestServer, socket::Incoming};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_current_sub_protocol_is_spoken() {
+    let server = TestServer::start().await;
+    for protocol in [None, Some("graphql-ws"), Some("nonsense")] {
+        let mut request =
+            format!("ws://{}/graphql", server.address()).into_client_request().unwrap();
+        if let Some(protocol) = protocol {
+            request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
+        }
+        match connect_async(request).await {
+            Err(Error::Http(response)) => assert_eq!(response.status(), 400),
+            other => panic!("{protocol:?}: {other:?}"),
+        }
+    }
+    let mut request = format!("ws://{}/graphql", server.address()).into_client_request().unwrap();
+    request
+        .headers_mut()
+        .insert("sec-websocket-protocol", "graphql-ws, graphql-transport-ws".parse().unwrap());
+    let (_, response) = connect_async(request).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "graphql-transport-ws");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn breaches_of_the_protocol_close_with_its_codes() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let init = json!({ "type": "connection_init" });
+    let query = json!({ "query": "{ viewer { id } }" });
+    let live = json!({ "query": "subscription { inboxEvents { __typename } }" });
+    let auth = json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {}", anna.token.as_ref().unwrap()) } });
+    let subscribe = |id: &str, payload: &serde_json::Value| json!({ "type": "subscribe", "id": id, "payload": payload });
+    for (code, messages) in [
+        (4401, vec![subscribe("1", &query)]),
+        (4429, vec![init.clone(), init.clone()]),
+        (
+            4403,
+            vec![
+                json!({ "type": "connection_init", "payload": { "authorization": "Bearer tw_nonsense" } }),
+            ],
+        ),
+        (4400, vec![json!({ "type": "connection_init", "payload": 5 })]),
+        (4400, vec![json!({ "type": "nonsense" })]),
+        (4400, vec![json!([])]),
+        (4400, vec![init.clone(), json!({ "type": "subscribe", "payload": query })]),
+        (4400, vec![init.clone(), json!({ "type": "subscribe", "id": "", "payload": query })]),
+        (
+            4400,
+            vec![
+                init.clone(),
+                json!({ "type": "subscribe", "id": "1", "payload": { "query": 5 } }),
+            ],
+        ),
+        (4409, vec![auth, subscribe("1", &live), subscribe("1", &live)]),
+    ] {
+        let mut socket = Socket::connect(&server.address()).await;
+        for message in &messages {
+            socket.send(message.clone()).await;
+        }
+        assert_eq!(socket.close_code().await, code, "{messages:?}");
+    }
+    for raw in
+        [Message::text("{"), Message::text("[".repeat(100_000)), Message::binary(vec![0, 159])]
+    {
+        let mut socket = anna.socket().await;
+        socket.send_raw(raw).await;
+        assert_eq!(socket.close_code().await, 4400);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_mutations_and_errors_run_over_a_socket_too() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    socket.send(json!({ "type": "ping", "payload": { "a": 1 } })).await;
+    assert_eq!(socket.message().await["type"], "pong");
+    socket.subscribe("q", "{ viewer { name } }", json!({})).await;
+    let next = json!({ "type": "next", "id": "q", "payload": { "data": { "viewer": { "name": "Anna" } } } });
+    assert_eq!(socket.message().await, next);
+    assert_eq!(socket.message().await, json!({ "type": "complete", "id": "q" }));
+    // The id is free again.
+    socket.subscribe("q", "{ nonsense }", json!({})).await;
+    let error = socket.message().await;
+    assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("q")));
+    assert_eq!(error["payload"][0]["extensions"]["code"], "BAD_REQUEST");
+    socket
+        .subscribe(
+            "q",
+            "subscription($id: ID!) { ticketEvents(ticketId: $id) { __typename } }",
+            json!({ "id": "x" }),
+        )
+        .await;
+    let error = socket.message().await;
+    assert_eq!(
+        (&error["type"], &error["payload"][0]["extensions"]["code"]),
+        (&json!("error"), &json!("NOT_FOUND"))
+    );
+    // A completed stream says no more.
+    let ticket = anna.create_ticket("one").await;
+    socket.watch_ticket("live", &ticket.id, None).await;
+    socket.caught_up().await;
+    socket.send(json!({ "type": "complete", "id": "live" })).await;
+    socket.watch_inbox("inbox", None).await;
+    socket.caught_up().await;
+    anna.comment(&ticket, "hello").await;
+    assert_eq!(socket.message().await["id"], "inbox");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unauthenticated_socket_can_sign_in_and_see_nothing() {
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    let mut socket = server.anonymous().socket().await;
+    socket.watch_inbox("1", None).await;
+    let error = socket.message().await;
+    assert_eq!(error["payload"][0]["extensions"]["code"], "UNAUTHENTICATED");
+    let sign_in = "mutation { signIn(input: { email: \"anna@example.com\", password: \"correct horse battery\" }) { session { token } } }";
+    socket.subscribe("2", sign_in, json!({})).await;
+    assert!(socket.message().await["payload"]["data"]["signIn"]["session"]["token"].is_string());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guards_hold_on_a_socket() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    for query in [
+        "[".repeat(100_000),
+        format!("{{ a(b: {}", "{a:".repeat(50_000)),
+        crate::bad_input::multiplying_fragments(),
+    ] {
+        socket.subscribe("1", &query, json!({})).await;
+        let error = socket.message().await;
+        assert_eq!(
+            (&error["type"], &error["payload"][0]["extensions"]["code"]),
+            (&json!("error"), &json!("BAD_REQUEST"))
+        );
+    }
+    for n in 0..100 {
+        socket.watch_inbox(&n.to_string(), None).await;
+        socket.caught_up().await;
+    }
+    socket.watch_inbox("one too many", None).await;
+    assert_eq!(socket.message().await["type"], "error");
+    let mut large = anna.socket().await;
+    large.send_raw(Message::text("x".repeat(10 * 1024 * 1024))).await;
+    assert!(!matches!(large.incoming().await, Incoming::Message(_)));
+    anna.ok("{ viewer { id } }", json!({})).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_says_so() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    server.stop().await;
+    assert_eq!(socket.close_code().await, 1012);
+}

@@ -147,6 +147,19 @@ impl Client {
         self.send(document, json!({ "input": input })).await
     }
 
+    /// Posts a comment with its body for a key; `None` where no answer came, or that
+    /// the server could not do it.
+    pub async fn try_post_comment(&self, ticket: &Ticket, body: &str) -> Option<()> {
+        let document =
+            "mutation($input: AddCommentInput!) { addComment(input: $input) { comment { id } } }";
+        let input = json!({ "ticketId": ticket.id, "body": body, "idempotencyKey": body });
+        let request = json!({ "query": document, "variables": { "input": input } });
+        let request = self.http.post(format!("http://{}/graphql", self.address)).json(&request);
+        let response = request.bearer_auth(self.token.as_ref()?).send().await.ok()?;
+        let body = response.json::<Value>().await.ok()?;
+        body.pointer("/data/addComment/comment/id")?.as_str().map(|_| ())
+    }
+
     /// Changes a ticket.
     pub async fn update(&self, ticket: &Ticket, input: Value) -> Ticket {
         let reply = self.try_update(ticket, input).await;

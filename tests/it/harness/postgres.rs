@@ -30,6 +30,7 @@ pub struct TestDatabase {
 struct Server {
     url: Box<dyn Fn(&str) -> String + Send + Sync>,
     template: String,
+    folder: PathBuf,
     dropped: mpsc::UnboundedSender<String>,
 }
 
@@ -50,6 +51,12 @@ impl TestDatabase {
         Self { name, url }
     }
 
+    /// Has the statements of connections made from now on written to the server's log.
+    pub async fn log_statements(&self) {
+        execute(&self.url, &format!("ALTER DATABASE {} SET log_statement = 'all'", self.name))
+            .await;
+    }
+
     /// A connection of the test's own.
     pub async fn connect(&self) -> tokio_postgres::Client {
         connect(&self.url).await
@@ -60,6 +67,11 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         let _ = SERVER.dropped.send(self.name.clone());
     }
+}
+
+/// What the Postgres of all tests logs to.
+pub fn log_file() -> PathBuf {
+    SERVER.folder.join("postgres.log")
 }
 
 /// Connects to any database; the connection is driven in the background.
@@ -101,13 +113,13 @@ fn start() -> Server {
             .build()
             .unwrap();
         runtime.block_on(async move {
-            let postgres = start_in_a_free_folder().await;
+            let (postgres, folder) = start_in_a_free_folder().await;
             let template = make_template(&postgres).await;
             let (dropped, mut to_drop) = mpsc::unbounded_channel::<String>();
             let admin = postgres.url("postgres");
             let host = postgres.url("NAME");
             let url = Box::new(move |name: &str| host.replace("NAME", name));
-            ready.send(Server { url, template, dropped }).unwrap();
+            ready.send(Server { url, template, folder, dropped }).unwrap();
             while let Some(name) = to_drop.recv().await {
                 execute(&admin, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
             }
@@ -118,10 +130,11 @@ fn start() -> Server {
         .expect("Postgres could not be started; install it with: apt-get install postgresql")
 }
 
-async fn start_in_a_free_folder() -> EmbeddedPostgres {
+async fn start_in_a_free_folder() -> (EmbeddedPostgres, PathBuf) {
     for slot in 0..16 {
-        match EmbeddedPostgres::start(&cluster_settings(cluster_folder(&slot.to_string()))).await {
-            Ok(postgres) => return postgres,
+        let folder = cluster_folder(&slot.to_string());
+        match EmbeddedPostgres::start(&cluster_settings(folder.clone())).await {
+            Ok(postgres) => return (postgres, folder),
             Err(EmbeddedError::Locked { .. }) => {}
             Err(error) => panic!("the tests need Postgres (apt-get install postgresql): {error}"),
         }

@@ -6,6 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
     process::{Child, Command},
+    task::JoinHandle,
     time,
 };
 
@@ -18,6 +19,8 @@ pub struct Process {
     pub address: String,
     /// What it printed until it was ready.
     pub welcome: String,
+    /// Its standard error, once it has ended.
+    log: JoinHandle<String>,
 }
 
 /// How a run ended that was to end by itself.
@@ -65,14 +68,18 @@ impl Process {
         let mut child = command.arg("serve").spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut stderr = child.stderr.take().unwrap();
+        // Read from the beginning, so that the server never waits for us to do it.
+        let log = tokio::spawn(async move {
+            let mut text = Vec::new();
+            let _ = stderr.read_to_end(&mut text).await;
+            String::from_utf8_lossy(&text).into_owned()
+        });
         let mut welcome = String::new();
         loop {
             match time::timeout(PATIENCE, lines.next_line()).await.expect("a line in time").unwrap()
             {
                 None => {
-                    let mut text = String::new();
-                    stderr.read_to_string(&mut text).await.unwrap();
-                    panic!("the server did not start: {text}");
+                    panic!("the server did not start: {}", log.await.unwrap());
                 }
                 Some(line) => {
                     welcome += &line;
@@ -83,14 +90,12 @@ impl Process {
                 }
             }
         }
-        // Drained, so that the server never waits for us to read.
         tokio::spawn(
             async move { while lines.next_line().await.is_ok_and(|line| line.is_some()) {} },
         );
-        tokio::spawn(async move { stderr.read_to_end(&mut Vec::new()).await });
         let address =
             welcome.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
-        Self { child, address, welcome }
+        Self { child, address, welcome, log }
     }
 
     /// Sends a signal.
@@ -107,6 +112,13 @@ impl Process {
     /// `kill -9`.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
+    }
+
+    /// Ends it as an operator does, and gives what it logged.
+    pub async fn stop_and_read_log(mut self) -> String {
+        self.signal(Signal::TERM);
+        time::timeout(PATIENCE, self.child.wait()).await.expect("an end in time").unwrap();
+        self.log.await.unwrap()
     }
 
     /// Ends it as an operator does; gives whether it ended well.

@@ -86,6 +86,35 @@ impl TestServer {
         self.sign_up(name, Role::Agent).await
     }
 
+    /// Starts a server whose statements are logged, to be counted. One test only
+    /// may do this: the log is that of all tests' Postgres.
+    pub async fn start_logged() -> Self {
+        let (database, clock) = (TestDatabase::new().await, Arc::default());
+        database.log_statements().await;
+        let app = start_app(&database.url, &clock).await;
+        Self { app: Some(app), database, clock }
+    }
+
+    /// How many statements the server sends while something is done, besides those
+    /// with which it follows the event log, or learns a type on a new connection.
+    pub async fn count_statements(&self, work: impl AsyncFnOnce()) -> usize {
+        let log = || std::fs::read_to_string(super::postgres::log_file()).unwrap();
+        let before = log().len();
+        work().await;
+        let others = [
+            "pending_events",
+            "SELECT f.pos",
+            "feed_epochs\".",
+            "feed_head",
+            "SELECT t.typname",
+            "SELECT enumlabel",
+        ];
+        let executed = |line: &&str| {
+            line.contains("LOG:  execute") && !others.iter().any(|part| line.contains(part))
+        };
+        log()[before..].lines().filter(executed).count()
+    }
+
     /// The whole content of the database but sessions and the feed's own rows, to
     /// see that nothing has changed.
     pub async fn content(&self) -> String {

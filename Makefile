@@ -1,0 +1,27 @@
+# `make run` starts Ticketwire and `make test` passes its tests, on a bare machine: both see to what
+# is missing first. ARGS goes on to the program or to the tests:
+#
+#   make run ARGS='--listen 127.0.0.1:9000'
+#   make test ARGS='ticket'
+
+.DEFAULT_GOAL := help
+.PHONY: help run test build lint setup
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: setup ## Start the server, with a database of its own unless DATABASE_URL names one
+	cargo run --locked -- serve $(ARGS)
+
+test: setup ## Run all tests
+	cargo test --locked $(ARGS)
+
+build: setup ## Build the binary to deploy, target/release/ticketwire
+	cargo build --release --locked $(ARGS)
+
+lint: setup ## Check the formatting and the lints
+	cargo fmt --all --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+setup: ## Install what is missing (Debian packages, as root), or say what to install
+	@scripts/setup
