@@ -5,7 +5,7 @@ use super::{
     clock::Timestamp,
     cursor::Cursor,
     ids::{AccountId, CategoryId, CommentId, EventId, SessionId, TicketId},
-    ticket::{Priority, Status},
+    status::{Priority, Status},
 };
 
 /// What happened. Ids and from/to values, never text that people wrote: the log

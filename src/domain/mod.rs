@@ -12,5 +12,6 @@ pub mod ids;
 pub mod page;
 pub mod policy;
 pub mod session;
+pub mod status;
 pub mod text;
 pub mod ticket;

@@ -4,25 +4,25 @@
 use std::{any::Any, time::Duration};
 
 use async_graphql::{
-    ParseRequestError, Request as GraphqlRequest, Response as GraphqlResponse, ServerError, Value,
+    ParseRequestError, Request as GraphqlRequest, Response as GraphqlResponse, ServerError,
     parser::types::OperationType,
 };
 use async_graphql_axum::GraphQLRequest;
 use axum::{
     body::{Body, Bytes},
-    extract::{
-        FromRequest as _, FromRequestParts as _, Query, Request, State, ws::WebSocketUpgrade,
-    },
+    extract::{FromRequest as _, FromRequestParts as _, Query, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::time;
 
 use super::{
-    Api, MAX_BODY, authentication, guard, negotiation, negotiation::MediaType, observe::RequestId,
-    websocket,
+    Api, MAX_BODY, authentication, guard, negotiation,
+    negotiation::MediaType,
+    observe::RequestId,
+    response::{Encoded, complete, is_request_error},
 };
 use crate::graphql::{RequestContext, code};
 
@@ -31,13 +31,10 @@ use crate::graphql::{RequestContext, code};
 const MAX_DISCARDED: usize = 64 * MAX_BODY;
 const DISCARD_FOR: Duration = Duration::from_secs(5);
 
-/// The endpoint: GraphQL by POST, queries by GET, websockets on upgrade.
+/// GraphQL by POST, and queries by GET.
 pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let id = parts.extensions.get::<RequestId>().copied();
-    if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        return websocket::upgrade(api, upgrade, &parts.headers);
-    }
     let media = MediaType::accepted(&parts.headers);
     let answer = match answer(&api, parts, body, media).await {
         Ok(response) => Answer::of(response, media),
@@ -247,45 +244,6 @@ impl From<Refusal> for Answer {
         let mut error = ServerError::new(refusal.message, None);
         error.extensions.get_or_insert_default().set("code", refusal.code);
         Self { status: refusal.status, response: GraphqlResponse::from_errors(vec![error]) }
-    }
-}
-
-/// Whether nothing was executed: parsing, validation or a guard refused the document.
-pub fn is_request_error(response: &GraphqlResponse) -> bool {
-    response.data == Value::Null
-        && !response.errors.is_empty()
-        && response.errors.iter().all(|error| error.path.is_empty())
-}
-
-/// Gives every error a code, and the server's own errors the request's id. What
-/// has no code yet comes from parsing, validation or the coercion of an input.
-pub fn complete(errors: &mut [ServerError], id: Option<RequestId>) {
-    for error in errors {
-        let extensions = error.extensions.get_or_insert_default();
-        if extensions.get("code").is_none() {
-            extensions.set("code", code::BAD_REQUEST);
-        }
-        let internal = extensions.get("code") == Some(&Value::from(code::INTERNAL));
-        if let Some(RequestId(id)) = id.filter(|_| internal) {
-            extensions.set("requestId", id.simple().to_string());
-        }
-    }
-}
-
-/// A response as the specification has it: no `data` where nothing was executed.
-#[derive(Serialize)]
-pub struct Encoded<'r> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'r Value>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'r [ServerError],
-}
-
-impl<'r> Encoded<'r> {
-    /// Wraps a response.
-    pub fn of(response: &'r GraphqlResponse) -> Self {
-        let data = (!is_request_error(response)).then_some(&response.data);
-        Self { data, errors: &response.errors }
     }
 }
 

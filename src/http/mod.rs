@@ -7,9 +7,16 @@ mod guard;
 mod health;
 mod negotiation;
 mod observe;
+mod response;
 mod websocket;
 
-use axum::{Router, middleware, response::Html, routing::get};
+use axum::{
+    Router,
+    extract::{FromRequestParts as _, Request, State, ws::WebSocketUpgrade},
+    middleware,
+    response::{Html, Response},
+    routing::{any, get},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
@@ -44,7 +51,7 @@ pub fn router(api: Api) -> Router {
     );
     Router::new()
         .route("/", get(welcome))
-        .route("/graphql", axum::routing::any(graphql::endpoint))
+        .route("/graphql", any(endpoint))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .with_state(api)
@@ -57,4 +64,13 @@ async fn welcome() -> Html<&'static str> {
     Html(
         "<!doctype html><title>Ticketwire</title><p>Ticketwire answers GraphQL at <code>/graphql</code>.",
     )
+}
+
+/// GraphQL over HTTP, or over a websocket where the request asks for one.
+async fn endpoint(State(api): State<Api>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+        Ok(upgrade) => websocket::upgrade(api, upgrade, &parts.headers),
+        Err(_) => graphql::endpoint(State(api), Request::from_parts(parts, body)).await,
+    }
 }

@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{self, Instant};
 use tokio_stream::StreamMap;
 
-use super::{Api, MAX_BODY, authentication, graphql, graphql::Encoded, guard};
+use super::{
+    Api, MAX_BODY, authentication, guard,
+    response::{self, Encoded},
+};
 use crate::{
     domain::actor::Actor,
     graphql::{RequestContext, SessionEnd},
@@ -185,6 +188,11 @@ impl Connection {
             if let Err(end) = step {
                 return end;
             }
+            // Before anything else is said: a stream that ended with its session is
+            // not complete.
+            if session_end.is_cancelled() {
+                return End::Close(UNAUTHORIZED);
+            }
         }
     }
 
@@ -266,11 +274,11 @@ impl Connection {
     async fn give(&mut self, id: &str, output: Output) -> Result<(), End> {
         match output {
             Output::Next(mut response) => {
-                graphql::complete(&mut response.errors, None);
+                response::complete(&mut response.errors, None);
                 self.say(&ToClient::Next { id, payload: Encoded::of(&response) }).await
             }
             Output::Error(mut errors) => {
-                graphql::complete(&mut errors, None);
+                response::complete(&mut errors, None);
                 self.operations.remove(id);
                 self.say(&ToClient::Error { id, payload: &errors }).await
             }
@@ -309,7 +317,7 @@ fn outputs(
         let begins = std::mem::take(&mut first);
         // A subscription whose source can't be made is a request error too.
         let failed = subscription && response.data == Value::Null && !response.errors.is_empty();
-        if begins && (failed || graphql::is_request_error(&response)) {
+        if begins && (failed || response::is_request_error(&response)) {
             return Output::Error(response.errors);
         }
         Output::Next(Box::new(response))

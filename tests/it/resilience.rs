@@ -13,7 +13,7 @@ use ticketwire::{
     },
     domain::account::Role,
 };
-use tokio::{sync::watch, time};
+use tokio::{sync::watch, task::JoinHandle, time};
 
 use crate::harness::{
     Client, TestServer,
@@ -92,11 +92,6 @@ async fn watch_all(
     seen
 }
 
-async fn event_cursor(client: &Client) -> String {
-    let data = client.ok("{ eventCursor }", json!({})).await;
-    data["eventCursor"].as_str().unwrap().to_owned()
-}
-
 /// Checks what a watcher saw against what the writers know to be written.
 fn check(seen: &[(String, String)], written: &[Vec<String>]) {
     let mut ids = seen.iter().map(|(_, id)| id).collect::<Vec<_>>();
@@ -112,6 +107,56 @@ fn check(seen: &[(String, String)], written: &[Vec<String>]) {
     }
 }
 
+/// A customer and an agent who talk on a ticket, and watchers of it.
+struct Traffic {
+    writers: Vec<JoinHandle<Vec<String>>>,
+    watchers: Vec<JoinHandle<Vec<(String, String)>>>,
+    progress: watch::Receiver<usize>,
+    moved: watch::Sender<String>,
+}
+
+impl Traffic {
+    /// Begins the traffic on a server whose accounts are Anna's and Marta's.
+    async fn begin(address: &str) -> Self {
+        // Signed in by the process's clock, which is the real one.
+        let anonymous = Client::new(address, None);
+        let anna = anonymous.sign_in("anna@example.com", PASSWORD).await;
+        let marta = anonymous.sign_in("marta@example.com", PASSWORD).await;
+        let ticket = anna.create_ticket("one").await;
+        let data = anna.ok("{ eventCursor }", json!({})).await;
+        let cursor = data["eventCursor"].as_str().unwrap();
+        let (moved, address) = watch::channel(address.to_owned());
+        let (posted, progress) = watch::channel(0);
+        let posted = Arc::new(posted);
+        let writers = [anna.clone(), marta].into_iter().enumerate().map(|(n, client)| {
+            let posted = Arc::clone(&posted);
+            tokio::spawn(write(client, address.clone(), ticket.clone(), n, posted))
+        });
+        let watchers = (0..3).map(|_| {
+            let (ticket, cursor) = (ticket.clone(), cursor.to_owned());
+            tokio::spawn(watch_all(anna.clone(), address.clone(), ticket, cursor, 2 * COMMENTS))
+        });
+        Self { writers: writers.collect(), watchers: watchers.collect(), progress, moved }
+    }
+
+    /// Waits until the share of a round of the traffic has passed.
+    async fn round(&mut self, round: usize) {
+        let share = round * 2 * COMMENTS / (ROUNDS + 1);
+        self.progress.wait_for(|posted| *posted >= share).await.unwrap();
+    }
+
+    /// Waits for its end, and checks that each watcher saw what was written.
+    async fn end(self) {
+        let mut written = Vec::new();
+        for writer in self.writers {
+            written.push(writer.await.unwrap());
+        }
+        for watcher in self.watchers {
+            check(&watcher.await.unwrap(), &written);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_loses_and_repeats_nothing() {
     let server = TestServer::start().await;
@@ -120,49 +165,14 @@ async fn a_killed_server_loses_and_repeats_nothing() {
     }
     let variables = [("DATABASE_URL", server.database.url.as_str())];
     let mut process = Process::serve(&variables).await;
-    // Signed in by the process's clock, which is the real one.
-    let anonymous = Client::new(&process.address, None);
-    let anna = anonymous.sign_in("anna@example.com", PASSWORD).await;
-    let marta = anonymous.sign_in("marta@example.com", PASSWORD).await;
-    let ticket = anna.create_ticket("one").await;
-    let cursor = event_cursor(&anna).await;
-    let (moved, address) = watch::channel(process.address.clone());
-    let progress = Arc::new(watch::Sender::new(0));
-
-    let writers = [&anna, &marta].into_iter().enumerate().map(|(n, client)| {
-        tokio::spawn(write(
-            client.clone(),
-            address.clone(),
-            ticket.clone(),
-            n,
-            Arc::clone(&progress),
-        ))
-    });
-    let writers = writers.collect::<Vec<_>>();
-    let watchers = (0..3).map(|_| {
-        tokio::spawn(watch_all(
-            anna.clone(),
-            address.clone(),
-            ticket.clone(),
-            cursor.clone(),
-            2 * COMMENTS,
-        ))
-    });
-    let watchers = watchers.collect::<Vec<_>>();
-    let mut counted = progress.subscribe();
+    let mut traffic = Traffic::begin(&process.address).await;
     for round in 1..=ROUNDS {
-        counted.wait_for(|count| *count >= round * 2 * COMMENTS / (ROUNDS + 1)).await.unwrap();
+        traffic.round(round).await;
         process.kill().await;
         process = Process::serve(&variables).await;
-        moved.send(process.address.clone()).unwrap();
+        traffic.moved.send(process.address.clone()).unwrap();
     }
-    let mut written = Vec::new();
-    for writer in writers {
-        written.push(writer.await.unwrap());
-    }
-    for watcher in watchers {
-        check(&watcher.await.unwrap(), &written);
-    }
+    traffic.end().await;
     assert!(process.terminate(Signal::TERM).await, "the last server did not end well");
     server.stop().await;
 }
@@ -173,63 +183,26 @@ async fn a_killed_postgres_loses_and_repeats_nothing() {
     let settings = EmbeddedSettings { durable: true, ..cluster_settings(cluster_folder("killed")) };
     drop(std::fs::remove_dir_all(&settings.data_dir));
     let mut postgres = EmbeddedPostgres::start(&settings).await.unwrap();
+    let admin = connect(&postgres.url("postgres")).await;
+    admin.batch_execute("CREATE DATABASE ticketwire_killed").await.unwrap();
     let url = postgres.url("ticketwire_killed");
-    connect(&postgres.url("postgres"))
-        .await
-        .batch_execute("CREATE DATABASE ticketwire_killed")
-        .await
-        .unwrap();
     let database = Database::new(&url, 2).unwrap();
     migrations::run(&database).await.unwrap();
     database.close();
     for (name, role) in [("Anna", Role::Customer), ("Marta", Role::Agent)] {
-        create_account(
-            &url,
-            &Arc::default(),
-            &format!("{}@example.com", name.to_lowercase()),
-            name,
-            role,
-        )
-        .await;
+        let email = format!("{}@example.com", name.to_lowercase());
+        create_account(&url, &Arc::default(), &email, name, role).await;
     }
     let process = Process::serve(&[("DATABASE_URL", &url)]).await;
-    let anonymous = Client::new(&process.address, None);
-    let anna = anonymous.sign_in("anna@example.com", PASSWORD).await;
-    let marta = anonymous.sign_in("marta@example.com", PASSWORD).await;
-    let ticket = anna.create_ticket("one").await;
-    let cursor = event_cursor(&anna).await;
-    let (_moved, address) = watch::channel(process.address.clone());
-    let progress = Arc::new(watch::Sender::new(0));
-    let writers = [&anna, &marta].into_iter().enumerate().map(|(n, client)| {
-        tokio::spawn(write(
-            client.clone(),
-            address.clone(),
-            ticket.clone(),
-            n,
-            Arc::clone(&progress),
-        ))
-    });
-    let writers = writers.collect::<Vec<_>>();
-    let watcher = tokio::spawn(watch_all(
-        anna.clone(),
-        address.clone(),
-        ticket.clone(),
-        cursor,
-        2 * COMMENTS,
-    ));
-    let mut counted = progress.subscribe();
+    let mut traffic = Traffic::begin(&process.address).await;
     for round in 1..=ROUNDS {
-        counted.wait_for(|count| *count >= round * 2 * COMMENTS / (ROUNDS + 1)).await.unwrap();
-        kill_process(Pid::from_raw(postgres.pid().try_into().unwrap()).unwrap(), Signal::KILL)
-            .unwrap();
+        traffic.round(round).await;
+        let pid = Pid::from_raw(postgres.pid().try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
         drop(postgres);
         postgres = EmbeddedPostgres::start(&settings).await.unwrap();
     }
-    let mut written = Vec::new();
-    for writer in writers {
-        written.push(writer.await.unwrap());
-    }
-    check(&watcher.await.unwrap(), &written);
+    traffic.end().await;
     assert!(process.terminate(Signal::INT).await, "the server did not end well");
     postgres.stop().await.unwrap();
     drop(std::fs::remove_dir_all(&settings.data_dir));

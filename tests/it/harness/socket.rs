@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    time,
-};
+use tokio::{net::TcpStream, time};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, client_async, connect_async,
+    MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _, handshake::client::Request},
 };
 
@@ -65,16 +62,6 @@ impl Socket {
     /// Opens a websocket and greets with a token.
     pub async fn open(address: &str, token: Option<&str>) -> Self {
         Self::try_open(address, token).await.expect("a server that acknowledges the greeting")
-    }
-
-    /// Opens a websocket that takes little at a time, and greets.
-    pub async fn open_narrow(address: &str, token: &str) -> Self {
-        let tcp = TcpSocket::new_v4().unwrap();
-        tcp.set_recv_buffer_size(4_096).unwrap();
-        let tcp = tcp.connect(address.parse().unwrap()).await.unwrap();
-        let (stream, _) = client_async(request(address), MaybeTlsStream::Plain(tcp)).await.unwrap();
-        let socket = Self(stream).greet(Some(token)).await;
-        socket.expect("a server that acknowledges the greeting")
     }
 
     /// Sends a message.

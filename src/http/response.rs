@@ -1,0 +1,46 @@
+//! A response as every transport sends it.
+
+use async_graphql::{Response as GraphqlResponse, ServerError, Value};
+use serde::Serialize;
+
+use super::observe::RequestId;
+use crate::graphql::code;
+
+/// Whether nothing was executed: parsing, validation or a guard refused the document.
+pub fn is_request_error(response: &GraphqlResponse) -> bool {
+    response.data == Value::Null
+        && !response.errors.is_empty()
+        && response.errors.iter().all(|error| error.path.is_empty())
+}
+
+/// Gives every error a code, and the server's own errors the request's id. What
+/// has no code yet comes from parsing, validation or the coercion of an input.
+pub fn complete(errors: &mut [ServerError], id: Option<RequestId>) {
+    for error in errors {
+        let extensions = error.extensions.get_or_insert_default();
+        if extensions.get("code").is_none() {
+            extensions.set("code", code::BAD_REQUEST);
+        }
+        let internal = extensions.get("code") == Some(&Value::from(code::INTERNAL));
+        if let Some(RequestId(id)) = id.filter(|_| internal) {
+            extensions.set("requestId", id.simple().to_string());
+        }
+    }
+}
+
+/// A response as the specification has it: no `data` where nothing was executed.
+#[derive(Serialize)]
+pub struct Encoded<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'r Value>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'r [ServerError],
+}
+
+impl<'r> Encoded<'r> {
+    /// Wraps a response.
+    pub fn of(response: &'r GraphqlResponse) -> Self {
+        let data = (!is_request_error(response)).then_some(&response.data);
+        Self { data, errors: &response.errors }
+    }
+}
