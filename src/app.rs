@@ -23,7 +23,7 @@ use crate::{
     },
     events::EventLog,
     graphql,
-    http::{self, Api},
+    http::{self, Api, Playground},
     service::{
         self, Desk, Settings,
         demo::{self, DemoError},
@@ -253,6 +253,10 @@ impl App {
             desk,
             log,
             database: database.clone(),
+            playground: config
+                .playground
+                .then(|| Playground::new(config.database.url.is_none()))
+                .transpose()?,
             draining: draining.clone(),
             sockets: sockets.clone(),
         });

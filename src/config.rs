@@ -28,6 +28,8 @@ pub struct Config {
     pub sessions: SessionsConfig,
     /// The GraphQL endpoint.
     pub graphql: GraphqlConfig,
+    /// Whether the playground is served at `/`.
+    pub playground: bool,
     /// Logs.
     pub log: LogConfig,
 }
@@ -139,6 +141,7 @@ const KEYS: &[Key] = &[
     key("tickets.first_number", "TICKETWIRE_TICKETS_FIRST_NUMBER"),
     key("sessions.lifetime_hours", "TICKETWIRE_SESSIONS_LIFETIME_HOURS"),
     key("graphql.introspection", "TICKETWIRE_GRAPHQL_INTROSPECTION"),
+    key("playground", "TICKETWIRE_PLAYGROUND"),
     key("log.format", "TICKETWIRE_LOG_FORMAT"),
     key("log.filter", "TICKETWIRE_LOG_FILTER"),
 ];
@@ -149,6 +152,7 @@ const DEFAULT_FILE: &str = "ticketwire.toml";
 
 const DEFAULTS: &str = r#"
 listen = "127.0.0.1:8080"
+playground = true
 
 [database]
 pool_size = 16
@@ -371,6 +375,7 @@ mod tests {
             ("TICKETWIRE_DATABASE_POOL_SIZE", "many", "`database.pool_size`"),
             ("TICKETWIRE_DATABASE_POOL_SIZE", "1", "`database.pool_size`"),
             ("TICKETWIRE_GRAPHQL_INTROSPECTION", "perhaps", "`graphql.introspection`"),
+            ("TICKETWIRE_PLAYGROUND", "perhaps", "`playground`"),
             ("TICKETWIRE_LOG_FORMAT", "xml", "`log.format`"),
             ("DATABASE_URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
         ] {

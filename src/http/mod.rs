@@ -7,6 +7,7 @@ mod guard;
 mod health;
 mod negotiation;
 mod observe;
+mod playground;
 mod response;
 mod websocket;
 
@@ -14,11 +15,13 @@ use axum::{
     Router,
     extract::{FromRequestParts as _, Request, State, ws::WebSocketUpgrade},
     middleware,
-    response::{Html, Response},
+    response::Response,
     routing::{any, get},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+
+pub use playground::Playground;
 
 use crate::{db::Database, events::EventLog, graphql::Schema, service::Desk};
 
@@ -37,6 +40,8 @@ pub struct Api {
     pub log: EventLog,
     /// For readiness.
     pub database: Database,
+    /// What is served at `/`; `None` where that is switched off.
+    pub playground: Option<Playground>,
     /// Cancelled when the server begins to stop.
     pub draining: CancellationToken,
     /// The open websockets, for whoever waits until they are closed.
@@ -50,7 +55,8 @@ pub fn router(api: Api) -> Router {
         axum::http::HeaderValue::from_static("nosniff"),
     );
     Router::new()
-        .route("/", get(welcome))
+        .route("/", get(playground::page))
+        .route("/playground/{*name}", get(playground::file))
         .route("/graphql", any(endpoint))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -58,12 +64,6 @@ pub fn router(api: Api) -> Router {
         .layer(CatchPanicLayer::custom(graphql::panicked))
         .layer(nosniff)
         .layer(middleware::from_fn(observe::observe))
-}
-
-async fn welcome() -> Html<&'static str> {
-    Html(
-        "<!doctype html><title>Ticketwire</title><p>Ticketwire answers GraphQL at <code>/graphql</code>.",
-    )
 }
 
 /// GraphQL over HTTP, or over a websocket where the request asks for one.

@@ -94,6 +94,8 @@ struct TicketsFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TicketEntry {
+    /// Fixed where the playground's operations refer to the ticket.
+    id: Option<uuid::Uuid>,
     category: String,
     by: String,
     opened_minutes_ago: i64,
@@ -281,7 +283,8 @@ async fn open(
         description: entry.description.clone(),
         idempotency_key: None,
     };
-    Ok(ticket::create(by, desk, new).await?.id)
+    let id = TicketId(entry.id.unwrap_or_else(|| desk.ambient.uuid()));
+    Ok(ticket::create_as(by, desk, id, new).await?.id)
 }
 
 async fn play(

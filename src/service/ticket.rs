@@ -112,6 +112,19 @@ pub async fn by_number(actor: &Actor, desk: &Desk, number: &str) -> Result<Ticke
 /// # Errors
 /// Nobody is signed in; errors of the input.
 pub async fn create(actor: &Actor, desk: &Desk, new: NewTicket) -> Result<Ticket, ServiceError> {
+    create_as(actor, desk, TicketId(desk.ambient.uuid()), new).await
+}
+
+/// Opens a ticket under a given id: demo data has tickets that examples refer to.
+///
+/// # Errors
+/// As [`create`]; the id is taken.
+pub(super) async fn create_as(
+    actor: &Actor,
+    desk: &Desk,
+    id: TicketId,
+    new: NewTicket,
+) -> Result<Ticket, ServiceError> {
     authorise(actor, Action::CreateTicket, Resource::Desk)?;
     let reporter = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let mut review = Review::default();
@@ -131,7 +144,7 @@ pub async fn create(actor: &Actor, desk: &Desk, new: NewTicket) -> Result<Ticket
     let attempt = &Attempt { account: reporter, key, fingerprint };
     let now = desk.ambient.now();
     let ticket = &Ticket {
-        id: TicketId(desk.ambient.uuid()),
+        id,
         // Given out below, in the transaction.
         number: TicketNumber(0),
         category_id,

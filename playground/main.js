@@ -1,0 +1,40 @@
+// The playground: GraphiQL with the story's operations as its tabs, a session for all of
+// them, and live streams that go on.
+
+import { Bridge } from "./editor.js";
+import { fetcher } from "./fetcher.js";
+import * as header from "./header.js";
+import * as link from "./link.js";
+import * as live from "./live.js";
+import { storage } from "./storage.js";
+import * as story from "./story.js";
+import * as streams from "./streams.js";
+
+const setup = await (await fetch("playground/setup.json")).json();
+
+story.begin(setup.operations);
+header.begin(setup.demo);
+live.begin();
+link.open();
+
+const tabs = setup.operations.map(({ query, variables }) => ({ query, variables }));
+const known = new Set();
+
+const app = React.createElement(GraphiQL, {
+  fetcher,
+  storage,
+  defaultTabs: tabs,
+  defaultEditorToolsVisibility: "variables",
+  // The session goes with every request by itself.
+  isHeadersEditorEnabled: false,
+  shouldPersistHeaders: false,
+  toolbar: { additionalComponent: Bridge },
+  // A stream ends with its tab.
+  onTabChange: ({ tabs }) => {
+    const open = new Set(tabs.map(({ id }) => id));
+    known.forEach((id) => open.has(id) || streams.close(id));
+    known.clear();
+    open.forEach((id) => known.add(id));
+  },
+});
+ReactDOM.createRoot(document.getElementById("graphiql")).render(app);
