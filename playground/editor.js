@@ -40,6 +40,8 @@ export function Bridge() {
   const isReady = Boolean(context.queryEditor && context.variableEditor && context.responseEditor);
   React.useEffect(() => {
     if (!isReady) return;
+    // The comments that tell the story are to be read without scrolling.
+    context.queryEditor.setOption("lineWrapping", true);
     refresh();
     // A stream that went on behind other tabs is shown again.
     if (streams.of(tab())) execution.run();

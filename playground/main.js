@@ -18,9 +18,11 @@ live.begin();
 link.open();
 
 const tabs = setup.operations.map(({ query, variables }) => ({ query, variables }));
+// GraphiQL takes the first tab's variables from there, and from nowhere else.
+if (!storage.getItem("graphiql:tabState")) storage.setItem("graphiql:variables", tabs[0].variables);
 const known = new Set();
 
-const app = React.createElement(GraphiQL, {
+const options = {
   fetcher,
   storage,
   defaultTabs: tabs,
@@ -36,5 +38,8 @@ const app = React.createElement(GraphiQL, {
     known.clear();
     open.forEach((id) => known.add(id));
   },
-});
+};
+// The header has a name already.
+const noLogo = React.createElement(GraphiQL.Logo, {}, " ");
+const app = React.createElement(GraphiQL, options, noLogo);
 ReactDOM.createRoot(document.getElementById("graphiql")).render(app);

@@ -52,7 +52,10 @@ function connect(stream) {
   stream.current = current;
   // A sink of an earlier connection has nothing to say any more.
   const only = (act) => (value) => stream.current === current && act(value);
-  stream.as = session.account();
+  const as = session.account();
+  // What one account was shown is nothing for the next.
+  if (as?.email !== stream.as?.email) Object.assign(stream, { messages: [], count: 0 });
+  stream.as = as;
   stream.problem = undefined;
   stream.state = link.state() === "open" ? "live" : "connecting";
   stream.cancel = link.subscribe(stream.operation, {
