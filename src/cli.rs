@@ -191,7 +191,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
             app = App::start(config, database, app::ambient(), PasswordCost::default()) => app?,
             () = &mut stopped => return Ok(()),
         };
-        print(&welcome(&app, &store)?)?;
+        print(&welcome(config, &app, &store)?)?;
         stopped.await;
         tracing::info!("stopping");
         app.stop().await;
@@ -202,10 +202,18 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     result
 }
 
-fn welcome(app: &App, store: &Store) -> Result<String, Box<dyn Error + Send + Sync>> {
+fn welcome(
+    config: &Config,
+    app: &App,
+    store: &Store,
+) -> Result<String, Box<dyn Error + Send + Sync>> {
     let address = app.address();
-    let mut text = format!(
-        "Ticketwire is ready.\n\n  GraphQL      http://{address}/graphql\n  Live         ws://{address}/graphql (graphql-transport-ws)\n"
+    let mut text = String::from("Ticketwire is ready.\n\n");
+    if config.playground {
+        text += &format!("  Playground   http://{address}/\n");
+    }
+    text += &format!(
+        "  GraphQL      http://{address}/graphql\n  Live         ws://{address}/graphql (graphql-transport-ws)\n"
     );
     if store.is_demo() {
         text += &format!("\n  Demo accounts, all with the password {}\n", demo::PASSWORD);

@@ -11,6 +11,7 @@ mod embedded;
 mod events;
 mod http;
 mod leaks;
+mod playground;
 mod resilience;
 mod schema;
 mod session;

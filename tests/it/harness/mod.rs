@@ -1,7 +1,9 @@
 //! What the tests stand on.
 
+pub mod browser;
 pub mod client;
 pub mod clock;
+pub mod demo;
 pub mod postgres;
 pub mod process;
 pub mod server;

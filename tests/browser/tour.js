@@ -1,0 +1,227 @@
+// The playground, tried as a newcomer tries it: by clicks, in a real browser. Run by
+// tests/it/playground.rs, which also starts and stops the server when asked to.
+
+const assert = require("node:assert/strict");
+const readline = require("node:readline");
+const { chromium } = require("playwright-core");
+
+const [origin, executablePath, pictures] = process.argv.slice(2);
+const ARGUMENTS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+/** Has the test do something with the server, and waits until it is done. */
+async function ask(command, ...words) {
+  console.log([`>${command}`, ...words].join("\t"));
+  const { value, done } = await answers.next();
+  assert.ok(!done && value === "done", `the test answered ${value} to ${command}`);
+}
+
+const complaints = [];
+const strangers = [];
+let isServerDown = false;
+
+/** Notes what the page complains about, and requests that leave the machine. */
+function listen(page) {
+  page.on("pageerror", (error) => complaints.push(error.stack));
+  page.on("console", (message) => {
+    if (!["error", "warning"].includes(message.type())) return;
+    // A browser writes it down itself when a connection can't be made.
+    if (isServerDown && /ERR_CONNECTION_REFUSED|WebSocket connection/.test(message.text())) return;
+    complaints.push(message.text());
+  });
+  const note = (url) => {
+    const { protocol, host } = new URL(url);
+    if (!["data:", "blob:"].includes(protocol) && host !== new URL(origin).host) strangers.push(url);
+  };
+  page.on("request", (request) => note(request.url()));
+  page.on("websocket", (socket) => note(socket.url()));
+}
+
+/** What an editor of GraphiQL holds; it draws only the lines that are in view. */
+const content = (page, place) =>
+  page.evaluate((place) => document.querySelector(`${place} .CodeMirror`).CodeMirror.getValue(), place);
+const variables = (page) => content(page, ".graphiql-editor-tool");
+
+const waitForText = (page, place, expected) =>
+  page.waitForFunction(
+    ([place, expected]) =>
+      document.querySelector(`${place} .CodeMirror`)?.CodeMirror.getValue().includes(expected),
+    [place, expected],
+  );
+
+/** Looks at a tab. */
+async function look(page, name) {
+  const tab = page.locator(".graphiql-tab", { has: page.getByText(name, { exact: true }) });
+  await tab.locator(".graphiql-tab-button").click();
+  await page.locator(".graphiql-tab-active", { hasText: name }).waitFor();
+}
+
+/** Looks at a tab, presses play, and waits until the response has a text in it. */
+async function play(page, name, expected) {
+  await look(page, name);
+  await page.locator(".graphiql-execute-button").click();
+  await waitForText(page, ".result-window", expected);
+}
+
+/** The stream's events, the newest first, as the list at the bottom has them. */
+const events = (page) => page.locator("#live li").allInnerTexts();
+const event = (page, text) => page.locator("#live li", { hasText: text });
+const signedInAs = (page, name) => page.locator("#who", { hasText: name }).waitFor();
+
+async function open(browser, colorScheme) {
+  const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, colorScheme });
+  listen(page);
+  await page.goto(origin);
+  await waitForText(page, ".graphiql-query-editor", "mutation SignIn");
+  await page.locator("#link.open").waitFor();
+  // The schema has come when the editor knows the types: then the docs are there too.
+  return page;
+}
+
+async function theStory(page) {
+  const titles = await page.locator(".graphiql-tab-button").allInnerTexts();
+  assert.equal(titles.length, 12, titles.join());
+  await play(page, "MyTickets", "UNAUTHENTICATED");
+  await page.locator("#notice-session", { hasText: "needs a session" }).waitFor();
+
+  await play(page, "SignIn", '"token": "tw_');
+  await signedInAs(page, "Anna Petrova");
+  const kept = await page.evaluate(() => [JSON.stringify(sessionStorage), JSON.stringify(localStorage)]);
+  assert.ok(kept[0].includes("tw_") && !kept[1].includes("tw_"), "the token belongs to this tab");
+
+  await look(page, "Comment");
+  const before = await variables(page);
+  await play(page, "OpenTicket", '"number": "CS-');
+  const { id, number } = JSON.parse(await content(page, ".result-window")).data.createTicket.ticket;
+  await page.locator("#ticket", { hasText: number }).waitFor();
+  await play(page, "MyTickets", number);
+
+  await play(page, "WatchTicket", "Checkpoint");
+  const after = JSON.parse(await variables(page));
+  assert.equal(after.ticketId, id, "the tabs work on the new ticket");
+  assert.ok(after.after, "`after` has moved to the checkpoint");
+  await play(page, "Comment", '"addComment"');
+  assert.ok((await variables(page)).includes(id) && !before.includes(id));
+  await event(page, "right after the update of PHP").waitFor();
+  // Back at the stream: it never stopped, and `after` has moved on.
+  await look(page, "WatchTicket");
+  await waitForText(page, ".result-window", "right after the update of PHP");
+  assert.notEqual(JSON.parse(await variables(page)).after, after.after);
+
+  await play(page, "AsAgent", '"AGENT"');
+  await signedInAs(page, "Marta Lindqvist");
+  await play(page, "Queue", number);
+  await page.locator("#live .stream", { hasText: "as Marta Lindqvist" }).locator(".live").waitFor();
+  await play(page, "Answer", "WORKING_ON_IT");
+  await play(page, "InternalNote", '"INTERNAL"');
+  await event(page, "(internal)").waitFor();
+  await play(page, "SetStatus", "WAITING_FOR_CUSTOMER");
+  await event(page, "PriorityChanged").waitFor();
+  await look(page, "WatchTicket");
+  await page.screenshot({ path: `${pictures}/playground.png` });
+
+  await play(page, "AsCustomer", '"CUSTOMER"');
+  await page.locator("#live .stream", { hasText: "as Anna Petrova" }).waitFor();
+  await play(page, "CustomerView", "I am looking at the server now");
+  const seen = await content(page, ".result-window");
+  assert.ok(!seen.includes("memory limit") && !seen.includes("INTERNAL"), seen);
+  assert.ok(!(await page.locator("#live").innerText()).includes("memory limit"), "an agent's stream is no customer's");
+  return id;
+}
+
+/** The server is killed, something happens meanwhile, and the stream goes on. */
+async function theRestart(page, id) {
+  await page.locator(".stream", { hasText: "as Anna Petrova" }).locator(".live").waitFor();
+  await event(page, "Checkpoint").first().waitFor();
+  isServerDown = true;
+  await ask("kill");
+  await page.locator("#notice-link", { hasText: "The server does not answer" }).waitFor();
+  await page.locator("#link.lost").waitFor();
+  await page.screenshot({ path: `${pictures}/lost.png` });
+  await play(page, "MyTickets", "The server does not answer");
+  await ask("meanwhile", id, "Said while the server was away");
+  await ask("start");
+  await page.locator("#link.open").waitFor();
+  await event(page, "Said while the server was away").waitFor();
+  isServerDown = false;
+  await page.locator("#notice-link").waitFor({ state: "detached" });
+  await play(page, "Comment", '"addComment"');
+  await event(page, "right after the update of PHP").first().waitFor();
+  const lines = (await events(page)).map((line) => line.replace(/^\S+( [AP]M)?\s+/, ""));
+  const comments = lines.filter((line) => line.startsWith("CommentAdded"));
+  assert.equal(comments.length, 2, `without a gap, and nothing twice:\n${lines.join("\n")}`);
+}
+
+/** A session ends while the page is open. */
+async function theEndOfASession(page) {
+  const token = await page.evaluate(() => JSON.parse(sessionStorage.getItem("ticketwire:session")).token);
+  await ask("revoke", token);
+  await page.locator("#notice-session", { hasText: "The session of Anna Petrova has ended" }).waitFor();
+  await page.locator("#live .state", { hasText: "waits for a session" }).waitFor();
+  await page.screenshot({ path: `${pictures}/ended.png` });
+  await page.getByRole("button", { name: "Sign in again as Anna Petrova" }).click();
+  await signedInAs(page, "Anna Petrova");
+  await page.locator("#notice-session").waitFor({ state: "detached" });
+  await page.locator("#live .state.live").waitFor();
+}
+
+/** One click for another account, one to sign out; a reload keeps the session. */
+async function theAccounts(page) {
+  await page.getByRole("button", { name: "Ilya · admin" }).click();
+  await signedInAs(page, "Ilya Sokolov");
+  await page.reload();
+  await signedInAs(page, "Ilya Sokolov");
+  await page.locator("#link.open").waitFor();
+  await play(page, "MyTickets", "admin@demo.example");
+  await page.locator("#sign-out").click();
+  await signedInAs(page, "Not signed in");
+  await play(page, "MyTickets", "UNAUTHENTICATED");
+}
+
+/** What GraphiQL opens over the page keeps to our Content-Security-Policy, too. */
+async function theDocs(page) {
+  await page.getByRole("button", { name: "Show Documentation Explorer" }).click();
+  await page.locator(".graphiql-doc-explorer").getByText("Mutation", { exact: true }).click();
+  await page.locator(".graphiql-doc-explorer", { hasText: "Opens a ticket." }).waitFor();
+  await page.getByRole("button", { name: "Open settings dialog" }).click();
+  await page.locator(".graphiql-dialog").getByRole("button", { name: "Light" }).click();
+  await page.locator("body.graphiql-light").waitFor();
+  await page.locator(".graphiql-dialog").getByRole("button", { name: "System" }).click();
+  await page.keyboard.press("Escape");
+  await page.locator(".graphiql-dialog").waitFor({ state: "detached" });
+  await page.screenshot({ path: `${pictures}/dark.png` });
+}
+
+async function tour() {
+  const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
+  try {
+    const page = await open(browser, "light");
+    const id = await theStory(page);
+    await theRestart(page, id);
+    await theEndOfASession(page);
+    await theAccounts(page);
+    await page.close();
+    await theDocs(await open(browser, "dark"));
+    assert.deepEqual(complaints, [], "the console has complaints");
+    assert.deepEqual(strangers, [], "requests left the machine");
+  } finally {
+    await browser.close();
+  }
+}
+
+tour().then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error, { complaints, strangers });
+    process.exit(1);
+  },
+);
