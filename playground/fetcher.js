@@ -9,8 +9,10 @@ import * as streams from "./streams.js";
 
 /** Executes an operation: a result, or for a subscription something to observe. */
 export async function fetcher({ query, variables, operationName }) {
-  const operation = { query, variables: variables ?? {}, operationName };
   const definition = chosen(query, operationName);
+  // Just after a click on another tab GraphiQL still gives the earlier tab's name.
+  const name = definition?.name?.value ?? operationName;
+  const operation = { query, variables: variables ?? {}, operationName: name };
   if (definition?.operation === "subscription") return subscribe(operation, definition);
   const fields = rootFields(definition);
   const send = () => request(operation, token);
@@ -25,8 +27,10 @@ export async function fetcher({ query, variables, operationName }) {
 function chosen(query, operationName) {
   const { definitions } = GraphiQL.GraphQL.parse(query);
   const operations = definitions.filter(({ kind }) => kind === "OperationDefinition");
-  return operations.find(({ name }) => name?.value === operationName) ?? operations[0];
+  return operations.find(({ name }) => name?.value === operationName) ?? only(operations);
 }
+
+const only = (list) => (list.length === 1 ? list[0] : undefined);
 
 /** The names that an operation's fields have in the answer, by their own names. */
 function rootFields(definition) {

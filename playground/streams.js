@@ -56,6 +56,7 @@ function connect(stream) {
   // What one account was shown is nothing for the next.
   if (as?.email !== stream.as?.email) Object.assign(stream, { messages: [], count: 0 });
   stream.as = as;
+  stream.token = session.token();
   stream.problem = undefined;
   stream.state = link.state() === "open" ? "live" : "connecting";
   stream.cancel = link.subscribe(stream.operation, {
@@ -67,6 +68,7 @@ function connect(stream) {
 }
 
 function receive(stream, result) {
+  if (unauthenticated(result.errors)) return fail(stream, result.errors);
   const message = result.data && Object.values(result.data)[0];
   stream.count += 1;
   stream.messages.unshift({ at: new Date(), message, result });
@@ -78,17 +80,17 @@ function receive(stream, result) {
 }
 
 function fail(stream, error) {
-  const session_ended = unauthenticated(error);
-  if (link.isBroken(error) || session_ended) {
-    // The connection as a whole is closed: the stream goes on when there is one again.
-    stream.state = session.token() || !session_ended ? "connecting" : "waiting";
-    stream.cancel = undefined;
-    if (session_ended) session.expire(session.token());
-    if (!session.token()) stream.state = "waiting";
-    return changed(stream);
+  const refused = unauthenticated(error);
+  if (!refused && !link.isBroken(error)) {
+    stream.problem = error.map(({ message }) => message).join(" ");
+    return settle(stream, "failed", { errors: error });
   }
-  stream.problem = error.map(({ message }) => message).join(" ");
-  settle(stream, "failed", { errors: error });
+  // It goes on with the next session, or on the next connection.
+  stream.current = stream.cancel = undefined;
+  stream.state = refused ? "waiting" : "connecting";
+  if (refused) stream.watchers.forEach((watcher) => watcher.next({ errors: error }));
+  changed(stream);
+  if (refused) session.expire(stream.token);
 }
 
 /** Ends what the editor shows of a stream. */

@@ -103,7 +103,7 @@ impl CommentMutation {
     async fn add_comment(
         &self,
         ctx: &Context<'_>,
-        input: AddCommentInput,
+        #[graphql(desc = "What to post, and where.")] input: AddCommentInput,
     ) -> Result<AddCommentPayload, Failure> {
         ctx.identity()?;
         let new = NewComment {

@@ -14,7 +14,7 @@ mod pagination;
 mod session;
 mod ticket;
 
-use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions};
+use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 
 pub use context::{RequestContext, SessionEnd};
 pub use error::code;
@@ -71,6 +71,9 @@ fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
         .limit_depth(MAX_DEPTH)
         .limit_complexity(MAX_COMPLEXITY)
         .limit_directives(MAX_DIRECTIVES)
+        .override_output_type_description::<ID>(
+            "What tells things of one kind apart: opaque, to be kept and given back as it is.",
+        )
         .register_output_type::<node::Node>()
         .register_output_type::<event::TicketEvent>()
 }

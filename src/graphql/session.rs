@@ -92,7 +92,7 @@ impl SessionMutation {
     async fn sign_in(
         &self,
         ctx: &Context<'_>,
-        input: SignInInput,
+        #[graphql(desc = "Who signs in.")] input: SignInInput,
     ) -> Result<SignInPayload, Failure> {
         let password = Password::new(input.password);
         let signed_in =

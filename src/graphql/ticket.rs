@@ -392,7 +392,7 @@ impl TicketMutation {
     async fn create_ticket(
         &self,
         ctx: &Context<'_>,
-        input: CreateTicketInput,
+        #[graphql(desc = "The new ticket.")] input: CreateTicketInput,
     ) -> Result<CreateTicketPayload, Failure> {
         let new = NewTicket {
             category_id: GlobalId::category(&input.category_id),
@@ -415,7 +415,7 @@ impl TicketMutation {
     async fn update_ticket(
         &self,
         ctx: &Context<'_>,
-        input: UpdateTicketInput,
+        #[graphql(desc = "The ticket, and what changes in it.")] input: UpdateTicketInput,
     ) -> Result<UpdateTicketPayload, Failure> {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;

@@ -16,6 +16,8 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 
+const PATIENCE = 20_000;
+
 const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
 /** Has the test do something with the server, and waits until it is done. */
@@ -42,6 +44,9 @@ function listen(page) {
     const { protocol, host } = new URL(url);
     if (!["data:", "blob:"].includes(protocol) && host !== new URL(origin).host) strangers.push(url);
   };
+  page.on("response", async (response) => {
+    if (response.status() >= 400) complaints.push(`${response.url()}: ${await response.text()}`);
+  });
   page.on("request", (request) => note(request.url()));
   page.on("websocket", (socket) => note(socket.url()));
 }
@@ -51,11 +56,22 @@ const content = (page, place) =>
   page.evaluate((place) => document.querySelector(`${place} .CodeMirror`).CodeMirror.getValue(), place);
 const variables = (page) => content(page, ".graphiql-editor-tool");
 
+/** Waits until an editor holds a text. Playwright's own waitForFunction calls `eval`, which
+    the page's Content-Security-Policy forbids. */
 const waitForText = (page, place, expected) =>
-  page.waitForFunction(
-    ([place, expected]) =>
-      document.querySelector(`${place} .CodeMirror`)?.CodeMirror.getValue().includes(expected),
-    [place, expected],
+  page.evaluate(
+    ([place, expected, patience]) =>
+      new Promise((resolve, reject) => {
+        const until = performance.now() + patience;
+        const look = () => {
+          const text = document.querySelector(`${place} .CodeMirror`)?.CodeMirror.getValue();
+          if (text?.includes(expected)) return resolve();
+          if (performance.now() < until) return requestAnimationFrame(look);
+          reject(new Error(`${place} has no ${expected}, but: ${text}`));
+        };
+        look();
+      }),
+    [place, expected, PATIENCE],
   );
 
 /** Looks at a tab. */
@@ -79,11 +95,11 @@ const signedInAs = (page, name) => page.locator("#who", { hasText: name }).waitF
 
 async function open(browser, colorScheme) {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, colorScheme });
+  page.setDefaultTimeout(PATIENCE);
   listen(page);
   await page.goto(origin);
   await waitForText(page, ".graphiql-query-editor", "mutation SignIn");
   await page.locator("#link.open").waitFor();
-  // The schema has come when the editor knows the types: then the docs are there too.
   return page;
 }
 
