@@ -12,13 +12,18 @@ use flate2::{Compression, write::GzEncoder};
 /// What our own files of the playground are told by.
 const OWN: [&str; 4] = ["html", "css", "js", "svg"];
 
-/// Other people's files: where npm puts them, and the name that they are served by.
-const VENDOR: [(&str, &str); 5] = [
+/// Other people's files, with their licences: where npm puts them, and the name
+/// that they are served by.
+const VENDOR: [(&str, &str); 9] = [
     ("react/umd/react.production.min.js", "vendor/react.js"),
     ("react-dom/umd/react-dom.production.min.js", "vendor/react-dom.js"),
     ("graphiql/graphiql.min.js", "vendor/graphiql.js"),
     ("graphiql/graphiql.min.css", "vendor/graphiql.css"),
     ("graphql-ws/umd/graphql-ws.min.js", "vendor/graphql-ws.js"),
+    ("react/LICENSE", "vendor/react.LICENSE.txt"),
+    ("react-dom/LICENSE", "vendor/react-dom.LICENSE.txt"),
+    ("graphiql/LICENSE", "vendor/graphiql.LICENSE.txt"),
+    ("graphql-ws/LICENSE.md", "vendor/graphql-ws.LICENSE.txt"),
 ];
 
 /// What `npm ci` reads.

@@ -23,11 +23,19 @@ export async function fetcher({ query, variables, operationName }) {
   return result;
 }
 
-/** The operation of a document that is to be executed. */
+/** The operation of a document that is to be executed, if it has one. */
 function chosen(query, operationName) {
-  const { definitions } = GraphiQL.GraphQL.parse(query);
-  const operations = definitions.filter(({ kind }) => kind === "OperationDefinition");
+  const operations = definitions(query).filter(({ kind }) => kind === "OperationDefinition");
   return operations.find(({ name }) => name?.value === operationName) ?? only(operations);
+}
+
+/** What a document defines; nothing where it can't be read: the server says why. */
+function definitions(query) {
+  try {
+    return GraphiQL.GraphQL.parse(query).definitions;
+  } catch {
+    return [];
+  }
 }
 
 const only = (list) => (list.length === 1 ? list[0] : undefined);

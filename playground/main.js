@@ -6,7 +6,7 @@ import { fetcher } from "./fetcher.js";
 import * as header from "./header.js";
 import * as link from "./link.js";
 import * as live from "./live.js";
-import { storage } from "./storage.js";
+import { recall, storage } from "./storage.js";
 import * as story from "./story.js";
 import * as streams from "./streams.js";
 
@@ -18,8 +18,7 @@ live.begin();
 link.open();
 
 const tabs = setup.operations.map(({ query, variables }) => ({ query, variables }));
-// GraphiQL takes the first tab's variables from there, and from nowhere else.
-if (!storage.getItem("graphiql:tabState")) storage.setItem("graphiql:variables", tabs[0].variables);
+recall(tabs[0]);
 const known = new Set();
 
 const options = {

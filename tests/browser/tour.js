@@ -16,7 +16,7 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 
-const PATIENCE = 20_000;
+const PATIENCE = 30_000;
 
 const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
@@ -190,13 +190,28 @@ async function theEndOfASession(page) {
   await page.locator("#live .state.live").waitFor();
 }
 
+/** A stream that is stopped by hand has stopped, and goes on from its cursor. */
+async function theStop(page) {
+  await look(page, "WatchTicket");
+  const { after } = JSON.parse(await variables(page));
+  await page.locator('.graphiql-execute-button[aria-label^="Stop"]').click();
+  await page.locator("#live").waitFor({ state: "hidden" });
+  await play(page, "Comment", '"addComment"');
+  await play(page, "WatchTicket", "right after the update of PHP");
+  assert.notEqual(JSON.parse(await variables(page)).after, after);
+  await page.locator(".graphiql-tab-active .graphiql-tab-close").click();
+  await page.locator("#live").waitFor({ state: "hidden" });
+}
+
 /** One click for another account, one to sign out; a reload keeps the session. */
 async function theAccounts(page) {
   await page.getByRole("button", { name: "Ilya · admin" }).click();
   await signedInAs(page, "Ilya Sokolov");
+  const tabs = await page.locator(".graphiql-tab").count();
   await page.reload();
   await signedInAs(page, "Ilya Sokolov");
   await page.locator("#link.open").waitFor();
+  assert.equal(await page.locator(".graphiql-tab").count(), tabs);
   await play(page, "MyTickets", "admin@demo.example");
   await page.locator("#sign-out").click();
   await signedInAs(page, "Not signed in");
@@ -224,6 +239,7 @@ async function tour() {
     const id = await theStory(page);
     await theRestart(page, id);
     await theEndOfASession(page);
+    await theStop(page);
     await theAccounts(page);
     await page.close();
     await theDocs(await open(browser, "dark"));
