@@ -13,7 +13,8 @@ help: ## List these commands
 run: setup ## Start the server, with a database of its own unless DATABASE_URL names one
 	cargo run --locked -- serve $(ARGS)
 
-test: setup ## Run all tests
+test: ## Run all tests
+	@scripts/setup test
 	cargo test --locked $(ARGS)
 
 build: setup ## Build the binary to deploy, target/release/ticketwire

@@ -8,7 +8,7 @@
 //! | `cli`     | the verbs                                                         | all                               |
 //! | `app`     | composition root: builds everything, starts and stops it          | all but `cli`                     |
 //! | `config`  | the only reader of the environment                                | nothing of ours                   |
-//! | `http`    | routes, the GraphQL endpoint, websockets, authentication, health  | graphql, service, events, db, domain |
+//! | `http`    | routes, GraphQL, websockets, authentication, health, playground    | graphql, service, events, db, domain |
 //! | `graphql` | the API's types and operations                                    | service, events, crypto, domain   |
 //! | `service` | use cases: authorise first, own the transaction                   | db, crypto, domain                |
 //! | `events`  | sequencer, tailer, hub, subscriptions: the one door out of the log | db, domain                       |

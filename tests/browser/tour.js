@@ -211,7 +211,8 @@ async function theAccounts(page) {
   await page.reload();
   await signedInAs(page, "Ilya Sokolov");
   await page.locator("#link.open").waitFor();
-  assert.equal(await page.locator(".graphiql-tab").count(), tabs);
+  await page.locator(".graphiql-tab-active").waitFor();
+  assert.equal(await page.locator(".graphiql-tab").count(), tabs, "no tab more than before");
   await play(page, "MyTickets", "admin@demo.example");
   await page.locator("#sign-out").click();
   await signedInAs(page, "Not signed in");
