@@ -62,7 +62,9 @@ fn pack() -> io::Result<()> {
         None => {
             files.extend(VENDOR.map(|(_, name)| (name.to_owned(), out.join(format!("{name}.gz")))))
         }
-        Some(reason) if must_be_whole() => return Err(io::Error::other(reason.clone())),
+        Some(reason) if must_be_whole() => {
+            return Err(io::Error::other(format!("{reason}; install Node.js and npm")));
+        }
         Some(reason) => {
             println!("cargo::warning=built without the playground: {reason}");
             // A file that doesn't exist: the next build tries again.

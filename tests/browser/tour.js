@@ -88,6 +88,14 @@ async function play(page, name, expected) {
   await waitForText(page, ".result-window", expected);
 }
 
+/** Waits until GraphiQL has kept its tabs for a reload; it takes its time. */
+async function untilStored(page, tabs) {
+  const stored = () => JSON.parse(sessionStorage.getItem("graphiql:tabState")).tabs.length;
+  while ((await page.evaluate(stored)) !== tabs) {
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+  }
+}
+
 /** The stream's events, the newest first, as the list at the bottom has them. */
 const events = (page) => page.locator("#live li").allInnerTexts();
 const event = (page, text) => page.locator("#live li", { hasText: text });
@@ -208,6 +216,7 @@ async function theAccounts(page) {
   await page.getByRole("button", { name: "Ilya · admin" }).click();
   await signedInAs(page, "Ilya Sokolov");
   const tabs = await page.locator(".graphiql-tab").count();
+  await untilStored(page, tabs);
   await page.reload();
   await signedInAs(page, "Ilya Sokolov");
   await page.locator("#link.open").waitFor();
