@@ -185,7 +185,8 @@ pub async fn timelines(
         Direction::Forward => "ASC",
         Direction::Backward => "DESC",
     };
-    // Ids rise with seq within a ticket, and only seq has the index.
+    // Ids rise with seq within a ticket, and only seq has the index. The cursor of an
+    // event that the reader may not see is as good as none: it must not tell where it lies.
     let query = format!(
         "SELECT e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, e.audience, e.actor_id,
                 e.data, e.occurred_at, f.pos,
@@ -196,8 +197,12 @@ pub async fn timelines(
              SELECT * FROM events
              WHERE ticket_id = t.id
                AND ($2 OR audience = 'participants')
-               AND ($3 IS NULL OR seq > (SELECT seq FROM events k WHERE k.id = $3 AND k.ticket_id = t.id))
-               AND ($4 IS NULL OR seq < (SELECT seq FROM events k WHERE k.id = $4 AND k.ticket_id = t.id))
+               AND ($3 IS NULL OR seq > (
+                   SELECT k.seq FROM events k
+                   WHERE k.id = $3 AND k.ticket_id = t.id AND ($2 OR k.audience = 'participants')))
+               AND ($4 IS NULL OR seq < (
+                   SELECT k.seq FROM events k
+                   WHERE k.id = $4 AND k.ticket_id = t.id AND ($2 OR k.audience = 'participants')))
              ORDER BY seq {order}
              LIMIT $5
          ) e

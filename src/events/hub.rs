@@ -51,7 +51,16 @@ pub(super) struct Mailbox {
 struct Queue {
     events: VecDeque<Arc<FeedEvent>>,
     overflowed: bool,
-    rewound_to: Option<i64>,
+    notices: VecDeque<Notice>,
+}
+
+/// What a subscription has to know before any further event: never dropped, and
+/// rare.
+pub(super) enum Notice {
+    /// Something happened to the subscriber's account: a session ended, a role changed.
+    Account(Arc<FeedEvent>),
+    /// The feed was rewound to this position.
+    RewoundTo(i64),
 }
 
 /// What a subscription finds in its mailbox.
@@ -60,19 +69,19 @@ pub(super) enum Mail {
     Event(Arc<FeedEvent>),
     /// Too many came to be kept: the log has them.
     Overflowed,
-    /// The feed was rewound to this position.
-    RewoundTo(i64),
     /// Nothing.
     Empty,
 }
 
 impl Mailbox {
+    /// Takes out the first notice.
+    pub(super) fn take_notice(&self) -> Option<Notice> {
+        self.queue().notices.pop_front()
+    }
+
     /// Takes out what is first.
     pub(super) fn take(&self) -> Mail {
         let mut queue = self.queue();
-        if let Some(pos) = queue.rewound_to.take() {
-            return Mail::RewoundTo(pos);
-        }
         if std::mem::take(&mut queue.overflowed) {
             return Mail::Overflowed;
         }
@@ -86,11 +95,12 @@ impl Mailbox {
 
     fn put(&self, event: &Arc<FeedEvent>) {
         let mut queue = self.queue();
-        if queue.events.len() >= MAILBOX {
+        if let Subject::Account(_) = event.event.subject {
+            queue.notices.push_back(Notice::Account(Arc::clone(event)));
+        } else if queue.events.len() >= MAILBOX {
             queue.events = VecDeque::new();
             queue.overflowed = true;
-        }
-        if !queue.overflowed {
+        } else if !queue.overflowed {
             queue.events.push_back(Arc::clone(event));
         }
         drop(queue);
@@ -100,7 +110,7 @@ impl Mailbox {
     fn rewind(&self, pos: i64) {
         let mut queue = self.queue();
         queue.events = VecDeque::new();
-        queue.rewound_to = Some(pos);
+        queue.notices.push_back(Notice::RewoundTo(pos));
         drop(queue);
         self.filled.notify_one();
     }

@@ -7,7 +7,7 @@ use tokio::time;
 
 use super::{
     EventLog,
-    hub::{Continuity, Hub, Mail, Mailbox, Topic},
+    hub::{Continuity, Hub, Mail, Mailbox, Notice, Topic},
 };
 use crate::{
     db::{
@@ -19,7 +19,7 @@ use crate::{
         actor::{Actor, Identity},
         clock::Timestamp,
         cursor::Cursor,
-        event::{EventData, FeedEvent, Subject},
+        event::{EventData, FeedEvent},
         ids::TicketId,
         policy::{self, TicketScope},
     },
@@ -84,6 +84,8 @@ pub struct Subscription {
     expires_at: Timestamp,
     replay_scope: ReplayScope,
     registration: Registration,
+    /// The role that the session has was looked at after this position.
+    authorised_at: i64,
     /// Everything up to here was given out, or was not for this caller.
     last: Cursor,
     /// Replayed and not given out yet.
@@ -134,22 +136,13 @@ impl EventLog {
         let head = self.hub.register(&topics, &mailbox);
         let registration = Registration { hub: Arc::clone(&self.hub), topics, mailbox };
 
-        // Registered first, then looked at afresh: a revocation is either seen
-        // here or comes by the mailbox.
-        let mut connection = self.database.read().await?;
-        let live = session::live_by_id(&mut connection, identity.session, self.ambient.now())
-            .await?
-            .filter(|live| live.identity.role == identity.role)
-            .ok_or(SubscribeError::Unauthenticated)?;
         let phase = match after {
             None => Phase::Replaying { until: head },
             Some(cursor) if self.hub.continuity(cursor) == Continuity::Broken => {
                 Phase::Resync(ResyncReason::HistoryRewound)
             }
             // Another node may have given it out: this one just has not read so far.
-            Some(cursor)
-                if cursor.pos > head.pos && cursor.pos > feed::head(&mut connection).await? =>
-            {
+            Some(cursor) if cursor.pos > head.pos && cursor.pos > self.head().await? => {
                 return Err(SubscribeError::CursorAhead);
             }
             Some(cursor) if scope == Scope::Inbox && head.pos - cursor.pos > INBOX_SPAN => {
@@ -157,22 +150,36 @@ impl EventLog {
             }
             Some(_) => Phase::Replaying { until: head },
         };
-        drop(connection);
         let last = match after {
             Some(cursor) => cursor,
             // "From now on" leaves out what was committed before and is still on its way.
             None => Cursor { pos: self.sequencer.present().await?.max(head.pos), ..head },
         };
+        // Registered first, and looked at afresh last: a revocation is either seen here,
+        // or comes by the mailbox.
+        let mut connection = self.database.read().await?;
+        let live = session::live_by_id(&mut connection, identity.session, self.ambient.now())
+            .await?
+            .filter(|live| live.identity.role == identity.role)
+            .ok_or(SubscribeError::Unauthenticated)?;
         Ok(Subscription {
             log: self.clone(),
             identity: live.identity,
             expires_at: live.expires_at,
             replay_scope,
             registration,
+            authorised_at: last.pos,
             last,
             buffer: VecDeque::new(),
             phase,
         })
+    }
+}
+
+impl EventLog {
+    /// The last position of the feed, which this node may not have read yet.
+    async fn head(&self) -> Result<i64, DbError> {
+        feed::head(&mut *self.database.read().await?).await
     }
 }
 
@@ -196,6 +203,9 @@ impl Subscription {
     /// from its last cursor.
     pub async fn next(&mut self) -> Result<Option<Item>, DbError> {
         loop {
+            if let Some(item) = self.heed_notices() {
+                return Ok(Some(item));
+            }
             if let Some(event) = self.buffer.pop_front() {
                 if let Some(item) = self.admit(event) {
                     return Ok(Some(item));
@@ -244,12 +254,6 @@ impl Subscription {
                 self.phase = Phase::Replaying { until: self.log.hub.cursor() };
                 None
             }
-            Mail::RewoundTo(pos) => {
-                if pos < self.last.pos {
-                    self.phase = Phase::Resync(ResyncReason::HistoryRewound);
-                }
-                None
-            }
             Mail::Empty => {
                 let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
                 if left.is_zero() {
@@ -268,19 +272,41 @@ impl Subscription {
         }
     }
 
+    /// What goes before any further event: the end of the session or of its rights,
+    /// and a rewound feed.
+    fn heed_notices(&mut self) -> Option<Item> {
+        if matches!(self.phase, Phase::Ended) {
+            return None;
+        }
+        let expired = self.log.ambient.now() >= self.expires_at;
+        let mut revoked = expired;
+        while let Some(notice) = self.registration.mailbox.take_notice() {
+            match notice {
+                Notice::Account(event) => revoked |= self.revokes(&event),
+                Notice::RewoundTo(pos) => {
+                    self.buffer.clear();
+                    self.phase = if pos < self.last.pos {
+                        Phase::Resync(ResyncReason::HistoryRewound)
+                    } else {
+                        // What was dropped with the mailbox belongs to both histories.
+                        Phase::Replaying { until: self.log.hub.cursor() }
+                    };
+                }
+            }
+        }
+        revoked.then(|| {
+            self.phase = Phase::Ended;
+            self.buffer.clear();
+            Item::Revoked
+        })
+    }
+
     /// The one door: gives an event out if it is new, and for this caller.
     fn admit(&mut self, event: Arc<FeedEvent>) -> Option<Item> {
         if event.cursor.pos <= self.last.pos {
             return None;
         }
         self.last = event.cursor;
-        if let Subject::Account(_) = event.event.subject {
-            return self.revokes(&event).then(|| {
-                self.phase = Phase::Ended;
-                self.buffer.clear();
-                Item::Revoked
-            });
-        }
         let known = event.event.data.is_some();
         (known && policy::sees_event(&Actor::Account(self.identity), &event.event))
             .then_some(Item::Event(event))
@@ -289,7 +315,9 @@ impl Subscription {
     fn revokes(&self, event: &FeedEvent) -> bool {
         match event.event.data {
             Some(EventData::SessionRevoked { session_id }) => session_id == self.identity.session,
-            Some(EventData::RoleChanged { to, .. }) => to != self.identity.role,
+            Some(EventData::RoleChanged { to, .. }) => {
+                event.cursor.pos > self.authorised_at && to != self.identity.role
+            }
             _ => false,
         }
     }

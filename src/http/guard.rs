@@ -16,8 +16,8 @@ const MAX_NESTING: usize = 100;
 const MAX_TOKENS: usize = 10_000;
 /// How many fields a document may have when every fragment is written out.
 const MAX_SELECTIONS: usize = 5_000;
-/// How many fields a mutation or subscription may have at its root.
-const MAX_ROOT_FIELDS: usize = 10;
+/// How many fields a mutation may have at its root: each may cost a password hash.
+const MAX_MUTATION_ROOTS: usize = 10;
 
 /// Lets a request pass; gives the type of the operation that it asks for, where
 /// it names one that exists.
@@ -125,12 +125,6 @@ fn measure(document: &ExecutableDocument) -> Result<(), String> {
     let mut sizes = Sizes { document, known: HashMap::new() };
     let mut total = 0_usize;
     for (_, operation) in document.operations.iter() {
-        let roots = operation.node.selection_set.node.items.len();
-        if operation.node.ty != OperationType::Query && roots > MAX_ROOT_FIELDS {
-            return Err(format!(
-                "A mutation or subscription may have {MAX_ROOT_FIELDS} fields at its root; this has {roots}."
-            ));
-        }
         total = total.saturating_add(sizes.of(&operation.node.selection_set.node)?);
     }
     for name in document.fragments.keys() {
@@ -141,7 +135,35 @@ fn measure(document: &ExecutableDocument) -> Result<(), String> {
             "The document asks for more than {MAX_SELECTIONS} fields, counting each fragment as often as it is spread."
         ));
     }
+    for (_, operation) in document.operations.iter() {
+        let (kind, most) = match operation.node.ty {
+            OperationType::Query => continue,
+            OperationType::Mutation => ("mutation", MAX_MUTATION_ROOTS),
+            // The specification's own rule, §5.2.4.1.
+            OperationType::Subscription => ("subscription", 1),
+        };
+        let fields = roots(document, &operation.node.selection_set.node);
+        if fields > most {
+            return Err(format!(
+                "A {kind} may have at most {most} fields at its root; this has {fields}."
+            ));
+        }
+    }
     Ok(())
+}
+
+/// The fields at an operation's root, with fragments written out. The document has
+/// been measured, so that this ends soon.
+fn roots(document: &ExecutableDocument, set: &SelectionSet) -> usize {
+    let count = |selection: &Positioned<Selection>| match &selection.node {
+        Selection::Field(_) => 1,
+        Selection::InlineFragment(fragment) => roots(document, &fragment.node.selection_set.node),
+        Selection::FragmentSpread(spread) => document
+            .fragments
+            .get(&spread.node.fragment_name.node)
+            .map_or(0, |fragment| roots(document, &fragment.node.selection_set.node)),
+    };
+    set.items.iter().map(count).sum()
 }
 
 struct Sizes<'d> {
@@ -253,5 +275,11 @@ mod tests {
         let roots = (0..11).map(|n| format!("a{n}: signOut {{ signedOut }} "));
         let query = format!("mutation {{ {} }}", roots.collect::<String>());
         assert!(admits(&query).unwrap_err().contains("at its root"));
+        let fields = query.strip_prefix("mutation ").unwrap();
+        let spread = format!("mutation {{ ...f }} fragment f on Mutation {fields}");
+        assert!(admits(&spread).unwrap_err().contains("at its root"));
+        let two =
+            "subscription { ... { a: inboxEvents { __typename } } b: inboxEvents { __typename } }";
+        assert!(admits(two).unwrap_err().contains("at its root"));
     }
 }

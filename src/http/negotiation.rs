@@ -23,7 +23,8 @@ impl MediaType {
 
     /// The type that the caller likes best; `None` where it takes neither.
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(header::ACCEPT).iter().peekable();
+        let values = headers.get_all(header::ACCEPT).iter();
+        let mut values = values.filter(|value| !value.is_empty()).peekable();
         if values.peek().is_none() {
             return Some(Self::GraphqlResponse);
         }

@@ -103,6 +103,8 @@ pub async fn sign_out(actor: &Actor, desk: &Desk) -> Result<(), ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let identity = *actor.identity().ok_or(ServiceError::Unauthenticated)?;
     let now = desk.ambient.now();
+    // Before the commit: a caller that hangs up cuts off what comes after it.
+    desk.sessions.revoked.insert(identity.session, ()).await;
     desk.database
         .write(async |db| {
             if session::revoke(db, identity.session, now).await? {
@@ -117,7 +119,6 @@ pub async fn sign_out(actor: &Actor, desk: &Desk) -> Result<(), ServiceError> {
             Ok::<_, DbError>(())
         })
         .await?;
-    desk.sessions.revoked.insert(identity.session, ()).await;
     Ok(())
 }
 

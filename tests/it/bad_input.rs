@@ -51,6 +51,13 @@ async fn documents_that_cannot_be_executed() {
         (format!("mutation {{ {} }}", (0..11).map(|n| format!("a{n}: signOut {{ signedOut }} ")).collect::<String>()), json!({})),
         (format!("{{ {} }}", "a: viewer { id } ".repeat(4_000)), json!({})),
         ("subscription { inboxEvents { __typename } }".into(), json!({})),
+        (
+            format!(
+                "mutation {{ ...f }} fragment f on Mutation {{ {} }}",
+                (0..11).map(|n| format!("a{n}: signOut {{ signedOut }} ")).collect::<String>()
+            ),
+            json!({}),
+        ),
     ] {
         let reply = anna.send(&query, variables).await;
         assert_eq!(reply.code(), "BAD_REQUEST", "{query:.80}: {:.400}", reply.body.to_string());

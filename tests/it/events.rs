@@ -289,6 +289,73 @@ async fn signing_out_ends_the_sessions_streams_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_not_lost_with_an_overflowing_mailbox() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("1", &ticket.id, None).await;
+    socket.caught_up().await;
+    // In one transaction: more than a mailbox holds, the revocation, and as much again.
+    let database = server.database.connect().await;
+    let comments = |from: u32, to: u32| {
+        format!(
+            "WITH posted AS (
+                 INSERT INTO comments
+                 SELECT gen_random_uuid(), t.id, t.reporter_id, 'public', n::text, now()
+                 FROM tickets t, generate_series({from}, {to}) n RETURNING *
+             ), appended AS (
+                 INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, occurred_at)
+                 SELECT ticket_id, 100 + body::int, 'comment_added', 'participants', author_id,
+                        jsonb_build_object('comment_id', id), now()
+                 FROM posted ORDER BY body::int RETURNING id
+             ) INSERT INTO pending_events SELECT id FROM appended;"
+        )
+    };
+    let revoke = "UPDATE sessions SET revoked_at = now();
+         WITH appended AS (
+             INSERT INTO events (account_id, seq, kind, audience, data, occurred_at)
+             SELECT account_id, 1000, 'session_revoked', 'participants',
+                    jsonb_build_object('session_id', id), now()
+             FROM sessions RETURNING id
+         ) INSERT INTO pending_events SELECT id FROM appended;";
+    let sql = format!("BEGIN; {} {revoke} {} COMMIT", comments(1, 100), comments(101, 200));
+    database.batch_execute(&sql).await.unwrap();
+    loop {
+        match socket.incoming().await {
+            Incoming::Closed(code, _) => break assert_eq!(code, 4401),
+            Incoming::Message(message) => {
+                let body = message.pointer("/payload/data/ticketEvents/comment/body");
+                let body = body.and_then(Value::as_str).map_or(0, |body| body.parse().unwrap());
+                assert!(body <= 100, "comment {body} came after the revocation");
+            }
+            Incoming::Broken => panic!("no close frame"),
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_begins_while_its_session_ends_does_not_outlive_it() {
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    for _ in 0..12 {
+        let password = crate::harness::server::PASSWORD;
+        let anna = server.anonymous().sign_in("anna@example.com", password).await;
+        let mut socket = anna.socket().await;
+        for n in 0..6 {
+            socket.watch_inbox(&n.to_string(), None).await;
+        }
+        anna.ok("mutation { signOut { signedOut } }", json!({})).await;
+        for n in 6..9 {
+            socket.watch_inbox(&n.to_string(), None).await;
+        }
+        assert_eq!(socket.close_code().await, 4401);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_writers_rollbacks_and_a_long_transaction_lose_and_invert_nothing() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);

@@ -1,5 +1,6 @@
 //! No customer sees anything of another's, by any field, id or stream.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::harness::{Client, TestServer};
@@ -76,6 +77,34 @@ async fn another_customers_things_do_not_exist() {
     for secret in SECRETS {
         assert!(staff.contains(secret), "{secret}");
         assert_eq!(own.contains(secret), secret != "internal-note", "{secret}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_cursor_tells_where_a_note_lies() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("mine").await;
+    marta.note(&ticket, "internal-note").await;
+    anna.comment(&ticket, "mine").await;
+    let page = "query($id: ID!, $before: String, $after: String) { node(id: $id) { ... on Ticket {
+        timeline(first: 10, before: $before, after: $after) { edges { cursor } } } } }";
+    let edges = async |before: Option<String>, after: Option<String>| {
+        let variables = json!({ "id": ticket.id, "before": before, "after": after });
+        anna.ok(page, variables).await["node"]["timeline"]["edges"].as_array().unwrap().clone()
+    };
+    let own = edges(None, None).await;
+    assert_eq!(own.len(), 2);
+    let bytes = URL_SAFE_NO_PAD.decode(own[0]["cursor"].as_str().unwrap()).unwrap();
+    let first = i64::from_be_bytes(bytes.try_into().unwrap());
+    let at = |distance: i64| Some(URL_SAFE_NO_PAD.encode((first + distance).to_be_bytes()));
+    // The note's id is the next one; one far away names nothing at all.
+    for (before, after) in [(true, false), (false, true)] {
+        let ask = async |distance| {
+            edges(at(distance).filter(|_| before), at(distance).filter(|_| after)).await
+        };
+        assert_eq!(ask(1).await, ask(1_000).await);
     }
     server.stop().await;
 }
