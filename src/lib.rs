@@ -12,7 +12,8 @@
 //! | `graphql` | the API's types and operations                                    | service, events, crypto, domain   |
 //! | `service` | use cases: authorise first, own the transaction                   | db, crypto, domain                |
 //! | `events`  | sequencer, tailer, hub, subscriptions: the one door out of the log | db, domain                       |
-//! | `crypto`  | passwords, tokens                                                 | domain                            |
+//! | `mail`    | planner, senders, templates                                       | events, db, crypto, domain        |
+//! | `crypto`  | passwords, tokens, signatures                                     | domain                            |
 //! | `db`      | the only place that names tables                                  | crypto, domain                    |
 //! | `domain`  | plain types and rules, no I/O                                     | nothing of ours                   |
 
@@ -28,4 +29,5 @@ pub mod domain;
 pub mod events;
 pub mod graphql;
 pub mod http;
+pub mod mail;
 pub mod service;

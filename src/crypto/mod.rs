@@ -1,5 +1,6 @@
-//! Passwords and tokens.
+//! Passwords, tokens, signatures.
 
 pub mod password;
 pub mod random;
+pub mod signing;
 pub mod token;

@@ -15,7 +15,9 @@ use super::schema::sql_types;
 use crate::domain::{
     account::{Locale, Role},
     comment::Visibility,
+    delivery::DeliveryState,
     event::Audience,
+    notification::NotificationKind,
     ticket::{Priority, Status},
 };
 
@@ -90,4 +92,23 @@ pg_enum!(Status = TicketStatus {
     WaitingForCustomer = b"waiting_for_customer",
     Resolved = b"resolved",
     Closed = b"closed",
+});
+pg_enum!(DeliveryState = DeliveryState {
+    Queued = b"queued",
+    Sending = b"sending",
+    Sent = b"sent",
+    Refused = b"refused",
+    GivenUp = b"given_up",
+    Unbuildable = b"unbuildable",
+    Expired = b"expired",
+    Cancelled = b"cancelled",
+});
+pg_enum!(NotificationKind = NotificationKind {
+    TicketCreated = b"ticket_created",
+    TicketOpened = b"ticket_opened",
+    SupportAnswered = b"support_answered",
+    StatusChanged = b"status_changed",
+    TicketClosed = b"ticket_closed",
+    CustomerAnswered = b"customer_answered",
+    TicketAssigned = b"ticket_assigned",
 });

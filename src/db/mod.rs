@@ -4,6 +4,8 @@
 pub mod account;
 pub mod category;
 pub mod comment;
+pub mod consumer;
+pub mod delivery;
 pub mod embedded;
 mod enums;
 pub mod event;
@@ -11,10 +13,13 @@ pub mod feed;
 pub mod idempotency;
 pub mod listen;
 pub mod migrations;
+pub mod notification;
 mod pool;
+pub mod preferences;
 pub mod provision;
 mod schema;
 pub mod session;
 pub mod ticket;
+pub mod unsubscription;
 
 pub use pool::{Connection, Database, DbError, PooledConnection};

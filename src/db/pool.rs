@@ -113,12 +113,12 @@ impl Database {
         Ok(value)
     }
 
-    /// Runs the sequencer's transaction: like [`write`](Self::write), without
+    /// Runs a transaction that appends no events: like [`write`](Self::write), without
     /// waking the sequencer.
     ///
     /// # Errors
     /// What `body` gives, or the database's.
-    pub async fn sequence<T, F>(&self, body: F) -> Result<T, DbError>
+    pub async fn write_aside<T, F>(&self, body: F) -> Result<T, DbError>
     where
         for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<T, DbError>
             + TransactionBody<&'c mut Connection, Result<T, DbError>, Running: Send>

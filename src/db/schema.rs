@@ -10,12 +10,20 @@ pub mod sql_types {
     pub struct CommentVisibility;
 
     #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "delivery_state"))]
+    pub struct DeliveryState;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
     #[diesel(postgres_type(name = "event_audience"))]
     pub struct EventAudience;
 
     #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
     #[diesel(postgres_type(name = "locale"))]
     pub struct Locale;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "notification_kind"))]
+    pub struct NotificationKind;
 
     #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
     #[diesel(postgres_type(name = "ticket_priority"))]
@@ -66,6 +74,50 @@ diesel::table! {
         visibility -> CommentVisibility,
         body -> Text,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    consumer_offsets (name) {
+        name -> Text,
+        pos -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::Locale;
+    use super::sql_types::DeliveryState;
+
+    deliveries (id) {
+        id -> Uuid,
+        seq -> Int8,
+        address -> Text,
+        account_id -> Nullable<Uuid>,
+        ticket_id -> Nullable<Uuid>,
+        locale -> Locale,
+        priority -> Bool,
+        state -> DeliveryState,
+        attempts -> Int4,
+        due_at -> Timestamptz,
+        joinable_until -> Nullable<Timestamptz>,
+        expires_at -> Nullable<Timestamptz>,
+        payload -> Nullable<Bytea>,
+        last_error -> Nullable<Text>,
+        created_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::NotificationKind;
+
+    delivery_events (event_id, address) {
+        event_id -> Int8,
+        address -> Text,
+        delivery_id -> Uuid,
+        kind -> NotificationKind,
     }
 }
 
@@ -123,6 +175,40 @@ diesel::table! {
 }
 
 diesel::table! {
+    mail_preferences (account_id) {
+        account_id -> Uuid,
+        ticket_created -> Bool,
+        support_answered -> Bool,
+        status_changed -> Bool,
+        ticket_closed -> Bool,
+    }
+}
+
+diesel::table! {
+    mail_unsubscriptions (ticket_id, address) {
+        ticket_id -> Uuid,
+        address -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::NotificationKind;
+
+    notifications (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        event_id -> Int8,
+        ticket_id -> Uuid,
+        kind -> NotificationKind,
+        pos -> Int8,
+        created_at -> Timestamptz,
+        read_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     pending_events (event_id) {
         event_id -> Int8,
     }
@@ -163,9 +249,18 @@ diesel::table! {
 
 diesel::joinable!(comments -> accounts (author_id));
 diesel::joinable!(comments -> tickets (ticket_id));
+diesel::joinable!(deliveries -> accounts (account_id));
+diesel::joinable!(deliveries -> tickets (ticket_id));
+diesel::joinable!(delivery_events -> deliveries (delivery_id));
+diesel::joinable!(delivery_events -> events (event_id));
 diesel::joinable!(events -> tickets (ticket_id));
 diesel::joinable!(feed -> events (event_id));
 diesel::joinable!(idempotency_keys -> accounts (account_id));
+diesel::joinable!(mail_preferences -> accounts (account_id));
+diesel::joinable!(mail_unsubscriptions -> tickets (ticket_id));
+diesel::joinable!(notifications -> accounts (account_id));
+diesel::joinable!(notifications -> events (event_id));
+diesel::joinable!(notifications -> tickets (ticket_id));
 diesel::joinable!(sessions -> accounts (account_id));
 diesel::joinable!(tickets -> categories (category_id));
 
@@ -173,11 +268,17 @@ diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     categories,
     comments,
+    consumer_offsets,
+    deliveries,
+    delivery_events,
     events,
     feed,
     feed_epochs,
     feed_head,
     idempotency_keys,
+    mail_preferences,
+    mail_unsubscriptions,
+    notifications,
     pending_events,
     sessions,
     tickets,

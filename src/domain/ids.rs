@@ -18,6 +18,10 @@ uuid_ids! {
     CategoryId,
     /// A comment or internal note on a ticket.
     CommentId,
+    /// A mail on its way.
+    DeliveryId,
+    /// Something on somebody's bell.
+    NotificationId,
     /// A signed-in session.
     SessionId,
     /// A ticket. People see its [number](super::ticket::TicketNumber) instead.

@@ -53,6 +53,23 @@ impl Status {
         Self::Closed,
     ];
 
+    /// Its name for people.
+    pub fn name(self, locale: Locale) -> &'static str {
+        use Locale::{En, Ru};
+        match (self, locale) {
+            (Self::WaitingForSupport, En) => "Waiting for support",
+            (Self::WaitingForSupport, Ru) => "Ожидает поддержки",
+            (Self::WorkingOnIt, En) => "Working on it",
+            (Self::WorkingOnIt, Ru) => "В работе",
+            (Self::WaitingForCustomer, En) => "Waiting for customer",
+            (Self::WaitingForCustomer, Ru) => "Ожидает клиента",
+            (Self::Resolved, En) => "Resolved",
+            (Self::Resolved, Ru) => "Решена",
+            (Self::Closed, En) => "Closed",
+            (Self::Closed, Ru) => "Закрыта",
+        }
+    }
+
     /// Neither resolved nor closed.
     pub fn is_open(self) -> bool {
         matches!(self, Self::WaitingForSupport | Self::WorkingOnIt | Self::WaitingForCustomer)

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     db::{
@@ -122,6 +122,8 @@ impl Mailbox {
 
 pub(super) struct Hub {
     state: RwLock<State>,
+    /// The head again, for those who wait for it to move.
+    moved: watch::Sender<i64>,
 }
 
 struct State {
@@ -143,12 +145,17 @@ pub(super) enum Continuity {
 impl Hub {
     pub(super) fn new(head: i64, epochs: Vec<Epoch>) -> Self {
         let state = State { head, epochs, ring: VecDeque::new(), topics: HashMap::new() };
-        Self { state: RwLock::new(state) }
+        Self { state: RwLock::new(state), moved: watch::Sender::new(head) }
     }
 
     /// The last position that was published, in the present epoch.
     pub(super) fn cursor(&self) -> Cursor {
         self.read().cursor()
+    }
+
+    /// Tells of each move of the head.
+    pub(super) fn moves(&self) -> watch::Receiver<i64> {
+        self.moved.subscribe()
     }
 
     /// Whether an epoch's tag has been seen.
@@ -197,6 +204,7 @@ impl Hub {
             state.ring.push_back(event);
             state.head = pos;
         }
+        self.moved.send_replace(state.head);
         Ok(())
     }
 

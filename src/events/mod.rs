@@ -11,13 +11,13 @@ mod tailer;
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use subscription::{Item, ResyncReason, Scope, SubscribeError, Subscription};
 
 use crate::{
-    db::{Database, DbError, feed},
+    db::{Database, DbError, consumer, feed},
     domain::{clock::Ambient, cursor::Cursor},
 };
 use hub::Hub;
@@ -35,6 +35,8 @@ pub struct EventLog {
     hub: Arc<Hub>,
     sequencer: Arc<Sequencer>,
     replays: Arc<Semaphore>,
+    /// Up to where people have been told of what happened.
+    told: Arc<watch::Sender<i64>>,
 }
 
 impl EventLog {
@@ -54,25 +56,31 @@ impl EventLog {
             Arc::new(Sequencer::new(database.clone(), ambient.clone(), Arc::clone(&hint)));
         // The first round opens the first epoch, or a new one after a restore.
         sequencer.place_all().await?;
-        let hub = {
+        let (hub, told) = {
             let mut connection = database.read().await?;
-            Arc::new(Hub::new(
-                feed::head(&mut connection).await?,
-                feed::epochs(&mut connection).await?,
-            ))
+            let told = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
+            let head = feed::head(&mut connection).await?;
+            let epochs = feed::epochs(&mut connection).await?;
+            (Arc::new(Hub::new(head, epochs)), Arc::new(watch::Sender::new(told)))
         };
         let tailer = tailer::Tailer::new(database.clone(), Arc::clone(&hub), hint);
         let (stopped, running) = (stop.clone(), Arc::clone(&sequencer));
         tasks.spawn(async move { stopped.run_until_cancelled(running.run()).await });
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
-        Ok(Self {
-            database,
-            ambient,
-            hub,
-            sequencer,
-            replays: Arc::new(Semaphore::new(REPLAYS_AT_ONCE)),
-        })
+        let replays = Arc::new(Semaphore::new(REPLAYS_AT_ONCE));
+        Ok(Self { database, ambient, hub, sequencer, replays, told })
+    }
+
+    /// Tells of each move of the feed's head that this node sees: a hint to read on.
+    pub fn moves(&self) -> watch::Receiver<i64> {
+        self.hub.moves()
+    }
+
+    /// Notes that people have been told of everything up to a position: wakes those
+    /// who show it.
+    pub fn set_told(&self, pos: i64) {
+        self.told.send_replace(pos);
     }
 
     /// How far this node has published. What a request reads after this is at

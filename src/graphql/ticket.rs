@@ -98,7 +98,7 @@ impl Ticket {
         ctx: &Context<'_>,
         #[graphql(desc = "The language; your account's by default.")] locale: Option<Locale>,
     ) -> Result<&str, Failure> {
-        Ok(status_name(self.0.status, ctx.locale(locale.map(Into::into))?))
+        Ok(self.0.status.name(ctx.locale(locale.map(Into::into))?))
     }
 
     /// How urgent it is.
@@ -152,22 +152,6 @@ impl Ticket {
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<TimelineConnection, Failure> {
         TimelineConnection::load(ctx, &self.0, PageArgs { first, after, last, before }).await
-    }
-}
-
-fn status_name(status: Status, locale: account::Locale) -> &'static str {
-    use account::Locale::{En, Ru};
-    match (status, locale) {
-        (Status::WaitingForSupport, En) => "Waiting for support",
-        (Status::WaitingForSupport, Ru) => "Ожидает поддержки",
-        (Status::WorkingOnIt, En) => "Working on it",
-        (Status::WorkingOnIt, Ru) => "В работе",
-        (Status::WaitingForCustomer, En) => "Waiting for customer",
-        (Status::WaitingForCustomer, Ru) => "Ожидает клиента",
-        (Status::Resolved, En) => "Resolved",
-        (Status::Resolved, Ru) => "Решена",
-        (Status::Closed, En) => "Closed",
-        (Status::Closed, Ru) => "Закрыта",
     }
 }
 

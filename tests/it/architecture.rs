@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// Which layers a layer may import.
 const RULES: &[(&str, &[&str])] = &[
-    ("cli", &["app", "config", "crypto", "db", "domain", "events", "graphql", "http", "service"]),
-    ("app", &["config", "crypto", "db", "domain", "events", "graphql", "http", "service"]),
+    ("cli", &["app", "config", "crypto", "db", "domain", "events", "graphql", "http", "mail", "service"]),
+    ("app", &["config", "crypto", "db", "domain", "events", "graphql", "http", "mail", "service"]),
     ("config", &[]),
     ("http", &["graphql", "service", "events", "db", "domain"]),
     ("graphql", &["service", "events", "crypto", "domain"]),
     ("service", &["db", "crypto", "domain"]),
     ("events", &["db", "domain"]),
+    ("mail", &["events", "db", "crypto", "domain"]),
     ("crypto", &["domain"]),
     ("db", &["crypto", "domain"]),
     ("domain", &[]),

@@ -1,0 +1,80 @@
+//! Signs what goes out in links and comes back from strangers.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use uuid::Uuid;
+
+use crate::domain::ids::DeliveryId;
+
+/// The shortest key that is taken, in bytes.
+pub const MIN_KEY: usize = 32;
+
+/// A key for HMAC-SHA-256. It can't be printed.
+#[derive(Clone)]
+pub struct SigningKey(Vec<u8>);
+
+impl SigningKey {
+    /// Takes a key's text.
+    ///
+    /// # Errors
+    /// Shorter than 32 bytes.
+    pub fn new(key: &str) -> Result<Self, &'static str> {
+        if key.len() < MIN_KEY {
+            return Err("must be at least 32 characters long; `openssl rand -hex 32` makes a good one");
+        }
+        Ok(Self(key.as_bytes().to_vec()))
+    }
+
+    /// The token of a mail's unsubscribe link: the mail's id and its signature. It
+    /// names nobody.
+    pub fn sign_delivery(&self, DeliveryId(id): DeliveryId) -> String {
+        let signature = self.mac(id).finalize().into_bytes();
+        URL_SAFE_NO_PAD.encode([id.as_bytes().as_slice(), &signature].concat())
+    }
+
+    /// The mail that a token was made for; `None` where it was not made by this key.
+    pub fn verify_delivery(&self, token: &str) -> Option<DeliveryId> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (id, signature) = bytes.split_at_checked(16)?;
+        let id = Uuid::from_slice(id).ok()?;
+        // Compares in constant time.
+        self.mac(id).verify_slice(signature).ok().map(|()| DeliveryId(id))
+    }
+
+    fn mac(&self, id: Uuid) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        // The purpose is signed too: a signature made for another is worth nothing here.
+        mac.update(b"ticketwire unsubscribe 1");
+        mac.update(id.as_bytes());
+        mac
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_key_signed_is_taken() {
+        let key = SigningKey::new(&"k".repeat(32)).unwrap();
+        let id = DeliveryId(Uuid::from_u128(7));
+        let token = key.sign_delivery(id);
+        assert_eq!(key.verify_delivery(&token), Some(id));
+        let other = SigningKey::new(&"l".repeat(32)).unwrap();
+        assert_eq!(other.verify_delivery(&token), None);
+        let forged = format!("A{}", &token[1..]);
+        for text in ["", "x", &token[..token.len() - 4], &forged, &"A".repeat(10_000)] {
+            assert_eq!(key.verify_delivery(text), None, "{text:.40}");
+        }
+        assert!(SigningKey::new("short").is_err());
+    }
+}

@@ -1,0 +1,37 @@
+//! How far each consumer of the feed has got.
+
+use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
+use diesel_async::RunQueryDsl;
+
+use super::{Connection, DbError, schema::consumer_offsets as offsets};
+
+/// The one that tells people of events.
+pub const NOTIFICATIONS: &str = "notifications";
+
+/// How far a consumer has got.
+pub async fn offset(db: &mut Connection, name: &str) -> Result<i64, DbError> {
+    Ok(offsets::table.find(name).select(offsets::pos).first(db).await?)
+}
+
+/// Locks a consumer's offset until the transaction ends: of many nodes one at a
+/// time goes on from it.
+pub async fn lock(db: &mut Connection, name: &str) -> Result<i64, DbError> {
+    Ok(offsets::table.find(name).select(offsets::pos).for_update().first(db).await?)
+}
+
+/// Moves a locked offset.
+pub async fn move_to(db: &mut Connection, name: &str, pos: i64) -> Result<(), DbError> {
+    diesel::update(offsets::table.find(name)).set(offsets::pos.eq(pos)).execute(db).await?;
+    Ok(())
+}
+
+/// Passes over everything that has happened so far, placed in the feed or not. For
+/// a database that nobody else writes to meanwhile.
+pub async fn pass_over_all(db: &mut Connection, name: &str) -> Result<(), DbError> {
+    let end = "(SELECT pos FROM feed_head) + (SELECT count(*) FROM pending_events)";
+    diesel::update(offsets::table.find(name))
+        .set(offsets::pos.eq(sql::<BigInt>(end)))
+        .execute(db)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! Notifications: what the bell shows.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::{Connection, DbError, schema::notifications};
+use crate::domain::{
+    clock::Timestamp,
+    ids::{AccountId, EventId, NotificationId, TicketId},
+    notification::{Notification, NotificationKind},
+    page::{Direction, Page, Slice},
+};
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = notifications)]
+struct NotificationRow {
+    id: Uuid,
+    account_id: Uuid,
+    event_id: i64,
+    ticket_id: Uuid,
+    kind: NotificationKind,
+    pos: i64,
+    created_at: Timestamp,
+    read_at: Option<Timestamp>,
+}
+
+impl From<NotificationRow> for Notification {
+    fn from(row: NotificationRow) -> Self {
+        Self {
+            id: NotificationId(row.id),
+            account_id: AccountId(row.account_id),
+            event_id: EventId(row.event_id),
+            ticket_id: TicketId(row.ticket_id),
+            kind: row.kind,
+            pos: row.pos,
+            created_at: row.created_at,
+            read_at: row.read_at,
+        }
+    }
+}
+
+impl From<&Notification> for NotificationRow {
+    fn from(new: &Notification) -> Self {
+        Self {
+            id: new.id.0,
+            account_id: new.account_id.0,
+            event_id: new.event_id.0,
+            ticket_id: new.ticket_id.0,
+            kind: new.kind,
+            pos: new.pos,
+            created_at: new.created_at,
+            read_at: new.read_at,
+        }
+    }
+}
+
+/// Adds notifications; of one event an account is told once.
+pub async fn insert(db: &mut Connection, new: &[Notification]) -> Result<(), DbError> {
+    diesel::insert_into(notifications::table)
+        .values(new.iter().map(NotificationRow::from).collect::<Vec<_>>())
+        .on_conflict_do_nothing()
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A page of an account's notifications, newest first.
+pub async fn page(
+    db: &mut Connection,
+    account: AccountId,
+    unread_only: bool,
+    page: &Page<i64>,
+) -> Result<Slice<Notification>, DbError> {
+    let mut query =
+        notifications::table.filter(notifications::account_id.eq(account.0)).into_boxed();
+    if unread_only {
+        query = query.filter(notifications::read_at.is_null());
+    }
+    if let Some(pos) = page.after {
+        query = query.filter(notifications::pos.lt(pos));
+    }
+    if let Some(pos) = page.before {
+        query = query.filter(notifications::pos.gt(pos));
+    }
+    query = match page.direction {
+        Direction::Forward => query.order(notifications::pos.desc()),
+        Direction::Backward => query.order(notifications::pos.asc()),
+    };
+    let rows = query
+        .limit(page.fetch_limit())
+        .select(NotificationRow::as_select())
+        .load(db)
+        .await?;
+    Ok(page.slice(rows.into_iter().map(Notification::from).collect()))
+}
+
+/// An account's first `limit` notifications with `after` < position ≤ `until`, in order.
+pub async fn between(
+    db: &mut Connection,
+    account: AccountId,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<Notification>, DbError> {
+    let rows = notifications::table
+        .filter(notifications::account_id.eq(account.0))
+        .filter(notifications::pos.gt(after))
+        .filter(notifications::pos.le(until))
+        .order(notifications::pos)
+        .limit(limit)
+        .select(NotificationRow::as_select())
+        .load(db)
+        .await?;
+    Ok(rows.into_iter().map(Notification::from).collect())
+}
+
+/// How many an account has not read.
+pub async fn unread(db: &mut Connection, account: AccountId) -> Result<i64, DbError> {
+    Ok(notifications::table
+        .filter(notifications::account_id.eq(account.0))
+        .filter(notifications::read_at.is_null())
+        .count()
+        .get_result(db)
+        .await?)
+}
+
+/// Notes that an account has read some of its notifications, or all (`None`).
+/// Those of others, and those that were read before, stay as they are.
+pub async fn mark_read(
+    db: &mut Connection,
+    account: AccountId,
+    ids: Option<&[NotificationId]>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let unread = notifications::table
+        .filter(notifications::account_id.eq(account.0))
+        .filter(notifications::read_at.is_null());
+    let read = notifications::read_at.eq(now);
+    match ids {
+        None => diesel::update(unread).set(read).execute(db).await?,
+        Some(ids) => {
+            let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+            diesel::update(unread.filter(notifications::id.eq_any(ids)))
+                .set(read)
+                .execute(db)
+                .await?
+        }
+    };
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Who has had enough of a ticket's mails.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::{Connection, DbError, schema::mail_unsubscriptions as unsubscriptions};
+use crate::domain::{clock::Timestamp, ids::TicketId};
+
+/// Whether an address has had enough of a ticket.
+pub async fn exists(
+    db: &mut Connection,
+    ticket: TicketId,
+    address: &str,
+) -> Result<bool, DbError> {
+    let found = unsubscriptions::table.find((ticket.0, address));
+    Ok(diesel::select(diesel::dsl::exists(found)).get_result(db).await?)
+}
+
+/// Notes that an address has had enough of a ticket.
+pub async fn insert(
+    db: &mut Connection,
+    ticket: TicketId,
+    address: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    diesel::insert_into(unsubscriptions::table)
+        .values((
+            unsubscriptions::ticket_id.eq(ticket.0),
+            unsubscriptions::address.eq(address),
+            unsubscriptions::created_at.eq(now),
+        ))
+        .on_conflict_do_nothing()
+        .execute(db)
+        .await?;
+    Ok(())
+}

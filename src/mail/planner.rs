@@ -1,0 +1,207 @@
+//! Reads the event log and writes down who is told of what. Runs on every node: the
+//! lock on the consumer's offset makes them take turns, and since what is planned and
+//! the offset move in one transaction, each event is planned once.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use tokio::{sync::Notify, time};
+
+use super::StaffAddresses;
+use crate::{
+    db::{
+        Connection, Database, DbError, account, category,
+        consumer::{self, NOTIFICATIONS},
+        delivery::{self, NewDelivery},
+        feed::{self, ReplayScope},
+        notification, preferences, ticket, unsubscription,
+    },
+    domain::{
+        account::{EmailAddress, Locale},
+        category::Category,
+        clock::Ambient,
+        event::{FeedEvent, Subject},
+        ids::{AccountId, CategoryId, DeliveryId, NotificationId, TicketId},
+        notification::{Concern, Notification, Recipient, concerns},
+        policy::TicketScope,
+        ticket::Ticket,
+    },
+    events::EventLog,
+};
+
+/// Events a transaction.
+const PAGE: i64 = 200;
+/// Hints may be lost; the feed is looked at this often without one.
+const POLL: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+pub(super) struct Planner {
+    pub(super) database: Database,
+    pub(super) ambient: Ambient,
+    pub(super) log: EventLog,
+    /// For how long events join one mail, and the staff's addresses; without them
+    /// nothing is mailed.
+    pub(super) rules: Option<(TimeDelta, StaffAddresses)>,
+    /// Wakes this node's senders.
+    pub(super) planned: Arc<Notify>,
+}
+
+/// What a batch of events refers to.
+struct Context {
+    tickets: HashMap<TicketId, Ticket>,
+    categories: HashMap<CategoryId, Category>,
+}
+
+impl Planner {
+    /// Runs until it is dropped.
+    pub(super) async fn run(self) {
+        let mut moves = self.log.moves();
+        loop {
+            match self.plan_batch().await {
+                Ok((told, full)) => {
+                    self.log.set_told(told);
+                    if !full {
+                        let _ = time::timeout(POLL, moves.changed()).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the planner failed and tries again");
+                    time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+    }
+
+    /// Plans the next events; gives how far it got, and whether there may be more.
+    async fn plan_batch(&self) -> Result<(i64, bool), DbError> {
+        let (told, count) = self
+            .database
+            .write_aside(async |db| {
+                let after = consumer::lock(db, NOTIFICATIONS).await?;
+                let events = feed::replay(db, ReplayScope::Everything, after, i64::MAX, PAGE).await?;
+                let Some(last) = events.last().map(|event| event.cursor.pos) else {
+                    return Ok((after, 0));
+                };
+                let context = Context::load(db, &events).await?;
+                for event in &events {
+                    self.plan(db, &context, event).await?;
+                }
+                consumer::move_to(db, NOTIFICATIONS, last).await?;
+                Ok((last, events.len()))
+            })
+            .await?;
+        if count > 0 {
+            self.planned.notify_waiters();
+        }
+        Ok((told, i64::try_from(count).is_ok_and(|count| count == PAGE)))
+    }
+
+    async fn plan(
+        &self,
+        db: &mut Connection,
+        context: &Context,
+        event: &FeedEvent,
+    ) -> Result<(), DbError> {
+        let Subject::Ticket { id, .. } = event.event.subject else { return Ok(()) };
+        let Some(ticket) = context.tickets.get(&id) else { return Ok(()) };
+        for concern in concerns(&event.event, ticket.assignee_id) {
+            if let (true, Recipient::Account(account)) = (concern.channels.bell(), concern.recipient) {
+                notification::insert(db, &[self.on_the_bell(account, ticket, &concern, event)]).await?;
+            }
+            if concern.channels.mail() {
+                self.plan_mail(db, context, ticket, &concern, event).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_the_bell(
+        &self,
+        account_id: AccountId,
+        ticket: &Ticket,
+        concern: &Concern,
+        event: &FeedEvent,
+    ) -> Notification {
+        Notification {
+            id: NotificationId(self.ambient.uuid()),
+            account_id,
+            event_id: event.event.id,
+            ticket_id: ticket.id,
+            kind: concern.kind,
+            pos: event.cursor.pos,
+            created_at: event.event.occurred_at,
+            read_at: None,
+        }
+    }
+
+    async fn plan_mail(
+        &self,
+        db: &mut Connection,
+        context: &Context,
+        ticket: &Ticket,
+        concern: &Concern,
+        event: &FeedEvent,
+    ) -> Result<(), DbError> {
+        let Some((window, staff)) = &self.rules else { return Ok(()) };
+        let to = match concern.recipient {
+            Recipient::Account(account) => mailed(db, account, concern).await?,
+            Recipient::StaffAddress => {
+                let category = context.categories.get(&ticket.category_id);
+                let found = category.and_then(|category| staff.of(category));
+                found.map(|(address, locale)| (None, address.clone(), locale))
+            }
+        };
+        let Some((account_id, address, locale)) = to else { return Ok(()) };
+        if unsubscription::exists(db, ticket.id, address.as_str()).await? {
+            return Ok(());
+        }
+        let new = NewDelivery {
+            id: DeliveryId(self.ambient.uuid()),
+            address: &address,
+            account_id,
+            ticket_id: ticket.id,
+            locale,
+            event_id: event.event.id,
+            kind: concern.kind,
+            occurred_at: event.event.occurred_at,
+            window: *window,
+            now: self.ambient.now(),
+        };
+        delivery::plan(db, &new).await
+    }
+}
+
+/// Where a person is mailed, and in which language, if they want mail of this kind.
+async fn mailed(
+    db: &mut Connection,
+    id: AccountId,
+    concern: &Concern,
+) -> Result<Option<(Option<AccountId>, EmailAddress, Locale)>, DbError> {
+    let account = match account::by_ids(db, &[id]).await {
+        // One account that can't be read holds up nobody else's mail.
+        Err(DbError::Value(cause)) => {
+            tracing::error!(cause, "an account can't be mailed");
+            None
+        }
+        found => found?.into_iter().next().filter(|account| account.disabled_at.is_none()),
+    };
+    let Some(account) = account else { return Ok(None) };
+    let wanted = preferences::of(db, id).await?.wants(concern.kind);
+    Ok(wanted.then_some((Some(id), account.email, account.locale)))
+}
+
+impl Context {
+    async fn load(db: &mut Connection, events: &[FeedEvent]) -> Result<Self, DbError> {
+        let ids = events.iter().filter_map(|event| match event.event.subject {
+            Subject::Ticket { id, .. } => Some(id),
+            Subject::Account(_) => None,
+        });
+        let ids = ids.collect::<Vec<_>>();
+        let tickets = ticket::by_ids(db, TicketScope::All, &ids).await?.into_iter();
+        let categories = category::all(db).await?.into_iter();
+        Ok(Self {
+            tickets: tickets.map(|ticket| (ticket.id, ticket)).collect(),
+            categories: categories.map(|category| (category.id, category)).collect(),
+        })
+    }
+}
