@@ -1,5 +1,7 @@
 //! The composition root: builds the parts, starts them, and stops them in order.
 
+pub mod mail;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
@@ -13,7 +15,7 @@ use crate::{
         random::SystemRandomness,
     },
     db::{
-        Database, DbError,
+        Database, DbError, consumer,
         embedded::{self, EmbeddedError, EmbeddedPostgres, EmbeddedSettings},
         migrations, provision,
     },
@@ -24,6 +26,7 @@ use crate::{
     events::EventLog,
     graphql,
     http::{self, Api, Playground},
+    mail::{self as mailing, templates::TemplateError},
     service::{
         self, Desk, Settings,
         demo::{self, DemoError},
@@ -60,6 +63,9 @@ pub enum StartError {
         /// What is wrong.
         problem: String,
     },
+    /// A mail template can't be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {cause}")]
     Listen {
@@ -164,6 +170,8 @@ impl Store {
         migrations::run(&database).await?;
         start_numbers(&database, config).await?;
         demo::seed(&database, &ambient(), settings(config)?).await?;
+        // The played past is nobody's news.
+        consumer::pass_over_all(&mut *database.read().await?, consumer::NOTIFICATIONS).await?;
         database.close();
         provision::rename(&server, UNFINISHED, DATABASE).await?;
         Ok(())
@@ -242,8 +250,16 @@ impl App {
 
         let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, sockets) = (TaskTracker::new(), TaskTracker::new());
-        let desk = desk(config, database.clone(), ambient.clone(), cost)?;
-        let log = EventLog::open(database.clone(), ambient, &tasks, &stop).await?;
+        let mail = mail::set_up(config, address, &ambient)?;
+        let mut desk = desk(config, database.clone(), ambient.clone(), cost)?;
+        if let Some(mail) = &mail {
+            desk = desk.with_signing_key(mail.parts.composer.key.clone());
+        } else {
+            tracing::info!("no mail goes out: set mail.smtp_url to a mail server");
+        }
+        let mailbox = mail.as_ref().and_then(|mail| mail.folder.clone());
+        let log = EventLog::open(database.clone(), ambient.clone(), &tasks, &stop).await?;
+        mailing::start(&database, &ambient, &log, mail.map(|mail| mail.parts), &tasks, &stop);
         let pruner = prune(desk.clone());
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(pruner).await });
@@ -257,6 +273,7 @@ impl App {
                 .playground
                 .then(|| Playground::new(config.database.url.is_none()))
                 .transpose()?,
+            mailbox,
             draining: draining.clone(),
             sockets: sockets.clone(),
         });

@@ -26,6 +26,10 @@ pub struct Config {
     pub tickets: TicketsConfig,
     /// Sessions.
     pub sessions: SessionsConfig,
+    /// Mail.
+    pub mail: MailConfig,
+    /// What links in mails lead to.
+    pub links: LinksConfig,
     /// The GraphQL endpoint.
     pub graphql: GraphqlConfig,
     /// Whether the playground is served at `/`.
@@ -70,6 +74,68 @@ pub struct TicketsConfig {
 pub struct SessionsConfig {
     /// How long a session lasts, in hours: 1 to 8,760.
     pub lifetime_hours: u32,
+}
+
+/// Mail.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailConfig {
+    /// The mail server: `smtp://user:password@host:587?tls=required` (STARTTLS) or
+    /// `smtps://user:password@host`. Without one the embedded default writes files,
+    /// and an installation with a database of its own mails nothing.
+    #[serde(default)]
+    pub smtp_url: Option<Secret>,
+    /// Who mails come from: `Example Support <support@example.com>`.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// Signs the links in mails: at least 32 characters, the same on all nodes. The
+    /// embedded default makes one.
+    #[serde(default)]
+    pub signing_key: Option<Secret>,
+    /// For so many seconds events join one mail: 0 to 3,600.
+    pub window_seconds: u32,
+    /// So long one attempt to send may take, in seconds: 1 to 600.
+    pub timeout_seconds: u32,
+    /// So many mails are sent at once, 1 to 64.
+    pub senders: usize,
+    /// A folder whose files replace the embedded templates.
+    #[serde(default)]
+    pub templates_dir: Option<PathBuf>,
+    /// A file of a certificate (PEM) that the mail server's may be signed with.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Who is told of new tickets: `sales=sales@example.com, *=desk@example.com`, by
+    /// the category's slug; `*` stands for the others.
+    pub staff_addresses: String,
+    /// The language of those mails: `en` or `ru`.
+    pub staff_locale: LocaleName,
+}
+
+/// A language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LocaleName {
+    /// English.
+    En,
+    /// Russian.
+    Ru,
+}
+
+/// What links in mails lead to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinksConfig {
+    /// Where this server is reached from outside, like `https://desk.example.com`.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// A ticket's page in your portal; `{number}` stands for its number. Without it
+    /// mails have no link to their ticket.
+    #[serde(default)]
+    pub ticket: Option<String>,
+    /// A page of your own for unsubscribing; `{token}` stands for what it has to
+    /// send to `/unsubscribe?token=…` by POST. Without it a built-in page is linked.
+    #[serde(default)]
+    pub unsubscribe: Option<String>,
 }
 
 /// The GraphQL endpoint.
@@ -140,6 +206,19 @@ const KEYS: &[Key] = &[
     key("tickets.prefix", "TICKETWIRE_TICKETS_PREFIX"),
     key("tickets.first_number", "TICKETWIRE_TICKETS_FIRST_NUMBER"),
     key("sessions.lifetime_hours", "TICKETWIRE_SESSIONS_LIFETIME_HOURS"),
+    Key { name: "mail.smtp_url", variable: "TICKETWIRE_MAIL_SMTP_URL", secret: true },
+    key("mail.from", "TICKETWIRE_MAIL_FROM"),
+    Key { name: "mail.signing_key", variable: "TICKETWIRE_MAIL_SIGNING_KEY", secret: true },
+    key("mail.window_seconds", "TICKETWIRE_MAIL_WINDOW_SECONDS"),
+    key("mail.timeout_seconds", "TICKETWIRE_MAIL_TIMEOUT_SECONDS"),
+    key("mail.senders", "TICKETWIRE_MAIL_SENDERS"),
+    key("mail.templates_dir", "TICKETWIRE_MAIL_TEMPLATES_DIR"),
+    key("mail.ca_file", "TICKETWIRE_MAIL_CA_FILE"),
+    key("mail.staff_addresses", "TICKETWIRE_MAIL_STAFF_ADDRESSES"),
+    key("mail.staff_locale", "TICKETWIRE_MAIL_STAFF_LOCALE"),
+    key("links.base_url", "TICKETWIRE_LINKS_BASE_URL"),
+    key("links.ticket", "TICKETWIRE_LINKS_TICKET"),
+    key("links.unsubscribe", "TICKETWIRE_LINKS_UNSUBSCRIBE"),
     key("graphql.introspection", "TICKETWIRE_GRAPHQL_INTROSPECTION"),
     key("playground", "TICKETWIRE_PLAYGROUND"),
     key("log.format", "TICKETWIRE_LOG_FORMAT"),
@@ -165,6 +244,15 @@ first_number = 100001
 
 [sessions]
 lifetime_hours = 720
+
+[mail]
+window_seconds = 30
+timeout_seconds = 60
+senders = 4
+staff_addresses = ""
+staff_locale = "en"
+
+[links]
 
 [graphql]
 introspection = true
@@ -275,7 +363,25 @@ impl Config {
             "sessions.lifetime_hours",
             (1..=8_760).contains(&self.sessions.lifetime_hours),
             "must be 1 to 8760",
-        )
+        )?;
+        let mail = &self.mail;
+        within("mail.window_seconds", mail.window_seconds <= 3_600, "must be 0 to 3600")?;
+        let fits = (1..=600).contains(&mail.timeout_seconds);
+        within("mail.timeout_seconds", fits, "must be 1 to 600")?;
+        within("mail.senders", (1..=64).contains(&mail.senders), "must be 1 to 64")?;
+        let links = [
+            ("links.base_url", &self.links.base_url, ""),
+            ("links.ticket", &self.links.ticket, "{number}"),
+            ("links.unsubscribe", &self.links.unsubscribe, "{token}"),
+        ];
+        for (key, link, placeholder) in links {
+            let Some(link) = link else { continue };
+            let web = link.starts_with("https://") || link.starts_with("http://");
+            let plain = link.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte));
+            let problem = format!("must be a URL (http or https, ASCII) {placeholder}");
+            within(key, web && plain && link.contains(placeholder), problem.trim_end())?;
+        }
+        Ok(())
     }
 }
 

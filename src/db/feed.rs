@@ -149,6 +149,15 @@ struct FeedRow {
     event: EventRow,
 }
 
+impl TryFrom<FeedRow> for FeedEvent {
+    type Error = DbError;
+
+    fn try_from(row: FeedRow) -> Result<Self, DbError> {
+        let cursor = Cursor { epoch: row.epoch, pos: row.pos };
+        Ok(Self { cursor, event: row.event.try_into()? })
+    }
+}
+
 /// The first `limit` events in scope with `after` < position ≤ `until`, in order.
 pub async fn replay(
     db: &mut Connection,
@@ -183,10 +192,22 @@ pub async fn replay(
         .bind::<Bool, _>(internal)
         .load::<FeedRow>(db)
         .await?;
-    rows.into_iter()
-        .map(|row| {
-            let cursor = Cursor { epoch: row.epoch, pos: row.pos };
-            Ok(FeedEvent { cursor, event: row.event.try_into()? })
-        })
-        .collect()
+    rows.into_iter().map(FeedEvent::try_from).collect()
+}
+
+/// The events at some positions, in no order; unknown positions are left out.
+pub async fn at(db: &mut Connection, positions: &[i64]) -> Result<Vec<FeedEvent>, DbError> {
+    let rows = diesel::sql_query(
+        "SELECT f.pos, e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, e.audience,
+                e.actor_id, e.data, e.occurred_at,
+                (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
+         FROM feed f
+         JOIN events e ON e.id = f.event_id
+         LEFT JOIN tickets t ON t.id = f.ticket_id
+         WHERE f.pos = ANY($1)",
+    )
+    .bind::<diesel::sql_types::Array<BigInt>, _>(positions)
+    .load::<FeedRow>(db)
+    .await?;
+    rows.into_iter().map(FeedEvent::try_from).collect()
 }

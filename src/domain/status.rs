@@ -1,5 +1,7 @@
 //! Statuses and priorities, and the one table of who may move what.
 
+use super::account::Locale;
+
 /// Where a ticket stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,6 +4,7 @@
 //! [hub](hub); a [subscription](subscription) replays what its caller missed and
 //! then follows the hub. There is no other door out of the log.
 
+mod bell;
 mod hub;
 mod sequencer;
 mod subscription;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use bell::{Bell, BellItem};
 pub use subscription::{Item, ResyncReason, Scope, SubscribeError, Subscription};
 
 use crate::{

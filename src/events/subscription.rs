@@ -106,10 +106,23 @@ enum Phase {
 }
 
 /// A mailbox's place in the hub, given up when it is dropped.
-struct Registration {
+pub(super) struct Registration {
     hub: Arc<Hub>,
     topics: [Topic; 2],
     mailbox: Arc<Mailbox>,
+}
+
+impl Registration {
+    /// Registers a mailbox.
+    pub(super) fn new(hub: &Arc<Hub>, topics: [Topic; 2], mailbox: Arc<Mailbox>) -> Self {
+        hub.register(&topics, &mailbox);
+        Self { hub: Arc::clone(hub), topics, mailbox }
+    }
+
+    /// The mailbox.
+    pub(super) fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
 }
 
 impl Drop for Registration {
@@ -282,7 +295,9 @@ impl Subscription {
         let mut revoked = expired;
         while let Some(notice) = self.registration.mailbox.take_notice() {
             match notice {
-                Notice::Account(event) => revoked |= self.revokes(&event),
+                Notice::Account(event) => {
+                    revoked |= revokes(&self.identity, self.authorised_at, &event);
+                }
                 Notice::RewoundTo(pos) => {
                     self.buffer.clear();
                     self.phase = if pos < self.last.pos {
@@ -312,16 +327,6 @@ impl Subscription {
             .then_some(Item::Event(event))
     }
 
-    fn revokes(&self, event: &FeedEvent) -> bool {
-        match event.event.data {
-            Some(EventData::SessionRevoked { session_id }) => session_id == self.identity.session,
-            Some(EventData::RoleChanged { to, .. }) => {
-                event.cursor.pos > self.authorised_at && to != self.identity.role
-            }
-            _ => false,
-        }
-    }
-
     async fn replay_page(&self, until: i64) -> Result<Vec<Arc<FeedEvent>>, DbError> {
         let (scope, after) = (self.replay_scope, self.last.pos);
         if after >= until {
@@ -336,5 +341,17 @@ impl Subscription {
         let mut connection = self.log.database.read().await?;
         let page = feed::replay(&mut connection, scope, after, until, limit).await?;
         Ok(page.into_iter().map(Arc::new).collect())
+    }
+}
+
+/// Whether an event about an account ends the streams of a session whose role was
+/// looked at after a position.
+pub(super) fn revokes(identity: &Identity, authorised_at: i64, event: &FeedEvent) -> bool {
+    match event.event.data {
+        Some(EventData::SessionRevoked { session_id }) => session_id == identity.session,
+        Some(EventData::RoleChanged { to, .. }) => {
+            event.cursor.pos > authorised_at && to != identity.role
+        }
+        _ => false,
     }
 }

@@ -3,7 +3,14 @@
 use async_graphql::{Context, Description, Enum, ID, Object};
 use chrono::{DateTime, Utc};
 
-use super::{context::ContextExt as _, error::Failure, id::GlobalId};
+use super::{
+    context::ContextExt as _,
+    error::Failure,
+    id::GlobalId,
+    notification::NotificationConnection,
+    pagination::{PageArgs, cost},
+    preferences::MailPreferences,
+};
 use crate::{domain::account, service};
 
 /// What an account may do.
@@ -70,6 +77,40 @@ impl Account {
         Ok(self.contact(ctx)?.map(|account| account.locale.into()))
     }
 
+    /// What is on the account's bell, newest first; null unless it is your own account.
+    #[graphql(complexity = "cost(first, last, child_complexity)")]
+    async fn notifications(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "So many from the start; 0 to 100, 20 by default.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many from the end; 0 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Only what you have not read.", default = false)] unread_only: bool,
+    ) -> Result<Option<NotificationConnection>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        let args = PageArgs { first, after, last, before };
+        NotificationConnection::load(ctx, unread_only, args).await.map(Some)
+    }
+
+    /// How many notifications you have not read; null unless it is your own account.
+    async fn unread_notification_count(&self, ctx: &Context<'_>) -> Result<Option<i64>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        Ok(Some(service::notification::unread(ctx.actor()?, ctx.desk()?).await?))
+    }
+
+    /// Which mails you want; null unless it is your own account.
+    async fn mail_preferences(&self, ctx: &Context<'_>) -> Result<Option<MailPreferences>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        Ok(Some(service::preferences::of_viewer(ctx.actor()?, ctx.desk()?).await?.into()))
+    }
+
     /// When the account was made; null unless it is your own account or you are staff.
     async fn created_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Failure> {
         Ok(self.contact(ctx)?.map(|account| account.created_at))
@@ -85,6 +126,10 @@ impl Account {
     /// The account that has just signed in.
     pub fn signed_in(account: account::Account) -> Self {
         Self { account, own: true }
+    }
+
+    fn is_viewer(&self, ctx: &Context<'_>) -> Result<bool, Failure> {
+        Ok(ctx.actor()?.account_id() == Some(self.account.id))
     }
 
     fn contact(&self, ctx: &Context<'_>) -> Result<Option<&account::Account>, Failure> {

@@ -236,7 +236,7 @@ async fn account(ctx: &Context<'_>, id: Option<AccountId>) -> Result<Option<Acco
 
 impl TicketEvent {
     /// The API's view of an event; `None` for one that is not about a ticket.
-    fn of(of: Arc<FeedEvent>) -> Option<Self> {
+    pub(super) fn of(of: Arc<FeedEvent>) -> Option<Self> {
         Some(match of.event.data.clone()? {
             EventData::TicketCreated {} => Self::TicketCreated(TicketCreated { of }),
             EventData::CommentAdded { comment_id } => {
@@ -288,6 +288,12 @@ pub struct Checkpoint {
 pub struct ResyncRequired {
     /// Why.
     reason: ResyncReason,
+}
+
+impl ResyncRequired {
+    pub(super) fn because(reason: events::ResyncReason) -> Self {
+        Self { reason: reason.into() }
+    }
 }
 
 /// Why a stream can't go on without a gap.

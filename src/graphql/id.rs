@@ -4,7 +4,9 @@ use async_graphql::ID;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-use crate::domain::ids::{AccountId, CategoryId, CommentId, EventId, TicketId};
+use crate::domain::ids::{
+    AccountId, CategoryId, CommentId, DeliveryId, EventId, NotificationId, TicketId,
+};
 
 /// What a global id names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +17,10 @@ pub enum GlobalId {
     Category(CategoryId),
     /// A comment.
     Comment(CommentId),
+    /// A mail.
+    Delivery(DeliveryId),
+    /// Something on a bell.
+    Notification(NotificationId),
     /// A ticket.
     Ticket(TicketId),
 }
@@ -29,6 +35,8 @@ impl GlobalId {
             "Account" => Some(Self::Account(AccountId(uuid))),
             "Category" => Some(Self::Category(CategoryId(uuid))),
             "Comment" => Some(Self::Comment(CommentId(uuid))),
+            "Delivery" => Some(Self::Delivery(DeliveryId(uuid))),
+            "Notification" => Some(Self::Notification(NotificationId(uuid))),
             "Ticket" => Some(Self::Ticket(TicketId(uuid))),
             _ => None,
         }
@@ -50,6 +58,14 @@ impl GlobalId {
         }
     }
 
+    /// The notification that an id names, if it names one.
+    pub fn notification(id: &ID) -> Option<NotificationId> {
+        match Self::parse(id) {
+            Some(Self::Notification(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     /// The account that an id names, if it names one.
     pub fn account(id: &ID) -> Option<AccountId> {
         match Self::parse(id) {
@@ -65,6 +81,8 @@ impl From<GlobalId> for ID {
             GlobalId::Account(AccountId(uuid)) => encode("Account", uuid),
             GlobalId::Category(CategoryId(uuid)) => encode("Category", uuid),
             GlobalId::Comment(CommentId(uuid)) => encode("Comment", uuid),
+            GlobalId::Delivery(DeliveryId(uuid)) => encode("Delivery", uuid),
+            GlobalId::Notification(NotificationId(uuid)) => encode("Notification", uuid),
             GlobalId::Ticket(TicketId(uuid)) => encode("Ticket", uuid),
         }
     }

@@ -31,6 +31,7 @@ use crate::{
         category::Category,
         comment::Comment,
         cursor::Cursor,
+        delivery::Delivery,
         event::FeedEvent,
         ids::{AccountId, CategoryId, CommentId, EventId, TicketId},
         page::{Page, Slice},
@@ -46,6 +47,8 @@ pub struct Loaders {
     comments: Batch<CommentId>,
     tickets: Batch<TicketId>,
     timelines: Batch<TimelineKey>,
+    events: Batch<FeedPosition>,
+    deliveries: Batch<DeliveriesOf>,
 }
 
 /// On whose behalf things are loaded, and with what.
@@ -158,6 +161,8 @@ impl Loaders {
             comments: Batch::new(source),
             tickets: Batch::new(source),
             timelines: Batch::new(source),
+            events: Batch::new(source),
+            deliveries: Batch::new(source),
         }
     }
 
@@ -233,5 +238,45 @@ impl Key for TimelineKey {
 
     fn batch(loaders: &Loaders) -> &Batch<Self> {
         &loaders.timelines
+    }
+}
+
+/// The event at a position of the feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FeedPosition(pub i64);
+
+impl Key for FeedPosition {
+    type Value = FeedEvent;
+
+    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+        let positions = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let found = service::notification::events(&source.actor, &source.desk, &positions).await?;
+        Ok(found.into_iter().map(|event| (Self(event.cursor.pos), event)).collect())
+    }
+
+    fn batch(loaders: &Loaders) -> &Batch<Self> {
+        &loaders.events
+    }
+}
+
+/// The mails about a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DeliveriesOf(pub TicketId);
+
+impl Key for DeliveriesOf {
+    type Value = Vec<Delivery>;
+
+    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+        let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let found = service::delivery::of_tickets(&source.actor, &source.desk, &tickets).await?;
+        let mut loaded = HashMap::<_, Vec<_>>::new();
+        for (ticket, delivery) in found {
+            loaded.entry(Self(ticket)).or_default().push(delivery);
+        }
+        Ok(loaded)
+    }
+
+    fn batch(loaders: &Loaders) -> &Batch<Self> {
+        &loaders.deliveries
     }
 }

@@ -5,12 +5,15 @@ mod account;
 mod category;
 mod comment;
 mod context;
+mod delivery;
 mod error;
 mod event;
 mod id;
 mod loader;
 mod node;
+mod notification;
 mod pagination;
+mod preferences;
 mod session;
 mod ticket;
 
@@ -45,11 +48,17 @@ pub struct Query(
 /// What can be done. Each mutation takes one `input` and answers with what it
 /// changed and with `userErrors`: what the person can mend in their input.
 #[derive(MergedObject, Default)]
-pub struct Mutation(session::SessionMutation, ticket::TicketMutation, comment::CommentMutation);
+pub struct Mutation(
+    session::SessionMutation,
+    ticket::TicketMutation,
+    comment::CommentMutation,
+    notification::NotificationMutation,
+    preferences::PreferencesMutation,
+);
 
 /// What can be watched live, over websockets (the graphql-transport-ws protocol).
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(event::EventSubscription);
+pub struct Subscription(event::EventSubscription, notification::NotificationSubscription);
 
 /// Builds the schema over the installation's parts.
 pub fn build(desk: Desk, log: EventLog, introspection: bool) -> Schema {

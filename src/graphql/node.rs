@@ -59,7 +59,8 @@ impl NodeQuery {
 async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>, Failure> {
     let loaders = ctx.loaders()?;
     Ok(match GlobalId::parse(id) {
-        None => None,
+        // These are reached from what they belong to.
+        None | Some(GlobalId::Delivery(_) | GlobalId::Notification(_)) => None,
         Some(GlobalId::Account(id)) => {
             loaders.get(id).await?.map(|it| Node::Account(Account::new(it)))
         }

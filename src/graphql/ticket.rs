@@ -11,14 +11,15 @@ use super::{
     account::{Account, Locale},
     category::Category,
     context::ContextExt as _,
+    delivery::Delivery,
     error::{Failure, Outcome, UserError},
     event::TimelineConnection,
     id::GlobalId,
+    loader::DeliveriesOf,
     pagination::{PageArgs, connection, cost},
 };
 use crate::{
     domain::{
-        account,
         ids::TicketId,
         page::Page,
         ticket::{self, Priority, Status},
@@ -152,6 +153,17 @@ impl Ticket {
         #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
     ) -> Result<TimelineConnection, Failure> {
         TimelineConnection::load(ctx, &self.0, PageArgs { first, after, last, before }).await
+    }
+
+    /// The last 100 mails about it, oldest first, and what became of them; null
+    /// unless you are staff.
+    #[graphql(complexity = "1 + 10 * child_complexity")]
+    async fn deliveries(&self, ctx: &Context<'_>) -> Result<Option<Vec<Delivery>>, Failure> {
+        if !ctx.identity()?.role.is_staff() {
+            return Ok(None);
+        }
+        let found = ctx.loaders()?.get(DeliveriesOf(self.0.id)).await?.unwrap_or_default();
+        Ok(Some(found.into_iter().map(Delivery).collect()))
     }
 }
 

@@ -5,11 +5,16 @@ mod authentication;
 mod graphql;
 mod guard;
 mod health;
+mod mailbox;
 mod negotiation;
 mod observe;
+mod page;
 mod playground;
 mod response;
+mod unsubscribe;
 mod websocket;
+
+use std::path::PathBuf;
 
 use axum::{
     Router,
@@ -42,6 +47,8 @@ pub struct Api {
     pub database: Database,
     /// What is served at `/`; `None` where that is switched off.
     pub playground: Option<Playground>,
+    /// The folder that mails are written to, where a newcomer may look at them.
+    pub mailbox: Option<PathBuf>,
     /// Cancelled when the server begins to stop.
     pub draining: CancellationToken,
     /// The open websockets, for whoever waits until they are closed.
@@ -54,12 +61,15 @@ pub fn router(api: Api) -> Router {
         axum::http::header::X_CONTENT_TYPE_OPTIONS,
         axum::http::HeaderValue::from_static("nosniff"),
     );
+    let mailbox = api.mailbox.is_some().then(mailbox::routes).unwrap_or_default();
     Router::new()
         .route("/", get(playground::page))
         .route("/playground/{*name}", get(playground::file))
         .route("/graphql", any(endpoint))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/unsubscribe", get(unsubscribe::ask).post(unsubscribe::done))
+        .merge(mailbox)
         .with_state(api)
         .layer(CatchPanicLayer::custom(graphql::panicked))
         .layer(nosniff)

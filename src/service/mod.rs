@@ -5,12 +5,16 @@
 pub mod account;
 pub mod category;
 pub mod comment;
+pub mod delivery;
 pub mod demo;
 pub mod error;
 mod idempotency;
+pub mod notification;
+pub mod preferences;
 pub mod session;
 pub mod ticket;
 pub mod timeline;
+pub mod unsubscription;
 
 use std::sync::Arc;
 
@@ -19,7 +23,7 @@ use chrono::TimeDelta;
 pub use error::{ServiceError, UserError, UserErrorCode};
 
 use crate::{
-    crypto::password::Passwords,
+    crypto::{password::Passwords, signing::SigningKey},
     db::{Database, DbError, idempotency as keys},
     domain::{
         actor::Actor,
@@ -37,6 +41,8 @@ pub struct Desk {
     passwords: Passwords,
     settings: Arc<Settings>,
     sessions: session::SessionCache,
+    /// Signs links in mails; none: no mail goes out.
+    signing_key: Option<SigningKey>,
 }
 
 /// What an installation chooses.
@@ -57,7 +63,14 @@ impl Desk {
         settings: Settings,
     ) -> Self {
         let sessions = session::SessionCache::default();
-        Self { database, ambient, passwords, settings: Arc::new(settings), sessions }
+        let settings = Arc::new(settings);
+        Self { database, ambient, passwords, settings, sessions, signing_key: None }
+    }
+
+    /// The same with a key that signed the links in mails.
+    #[must_use]
+    pub fn with_signing_key(self, key: SigningKey) -> Self {
+        Self { signing_key: Some(key), ..self }
     }
 
     /// What ticket numbers begin with.

@@ -47,6 +47,13 @@ impl Default for SessionCache {
     }
 }
 
+impl SessionCache {
+    /// Looks every session up anew: what is known of somebody has changed.
+    pub(super) fn refresh(&self) {
+        self.live.invalidate_all();
+    }
+}
+
 /// A sign-in that succeeded.
 #[derive(Debug)]
 pub struct SignedIn {

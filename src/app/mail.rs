@@ -1,0 +1,155 @@
+//! Puts the mail parts together from the configuration.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
+
+use super::{StartError, settings};
+use crate::{
+    config::{Config, LocaleName, Secret},
+    crypto::signing::SigningKey,
+    domain::{account::Locale, clock::Ambient},
+    mail::{
+        Mail, StaffAddresses,
+        compose::Composer,
+        outlet::{Outlet, SmtpSettings},
+        templates::Templates,
+    },
+};
+
+const DEMO_FROM: &str = "Ticketwire Support <support@ticketwire.example>";
+
+/// The mail parts.
+pub struct SetUp {
+    /// What runs.
+    pub parts: Mail,
+    /// Where mails are written to, if they aren't sent.
+    pub folder: Option<PathBuf>,
+}
+
+/// The mail parts that the configuration asks for. `None`: it names a database and
+/// no mail server, so people are told on the bell only. Mails that nobody can send
+/// are not kept for later: whoever sets up a mail server after a year would flood
+/// their customers.
+///
+/// # Errors
+/// Templates, addresses, links or keys that can't be used.
+pub fn set_up(
+    config: &Config,
+    address: SocketAddr,
+    ambient: &Ambient,
+) -> Result<Option<SetUp>, StartError> {
+    let demo = config.database.url.is_none();
+    let templates = Templates::load(config.mail.templates_dir.as_deref())?;
+    let staff_locale = match config.mail.staff_locale {
+        LocaleName::En => Locale::En,
+        LocaleName::Ru => Locale::Ru,
+    };
+    let staff = StaffAddresses::parse(&config.mail.staff_addresses, staff_locale)
+        .map_err(wrong("mail.staff_addresses"))?;
+    let folder = match (&config.mail.smtp_url, demo) {
+        (Some(_), _) => None,
+        (None, true) => Some(make_folder(&config.data_dir)?),
+        (None, false) => return Ok(None),
+    };
+    let outlet = match &folder {
+        None => smtp(config)?,
+        Some(folder) => Outlet::Folder(folder.clone()),
+    };
+    let from = match (&config.mail.from, demo) {
+        (Some(from), _) => from.as_str(),
+        (None, true) => DEMO_FROM,
+        (None, false) => return Err(missing("mail.from", "Example Support <support@example.com>")),
+    };
+    let base = match (&config.links.base_url, demo) {
+        (Some(base), _) => base.trim_end_matches('/').to_owned(),
+        (None, true) => format!("http://{address}"),
+        (None, false) => return Err(missing("links.base_url", "https://desk.example.com")),
+    };
+    let key = match (&config.mail.signing_key, demo) {
+        (Some(key), _) => key.expose().to_owned(),
+        (None, true) => kept_key(&make_folder(&config.data_dir)?.join("signing.key"), ambient)?,
+        (None, false) => {
+            return Err(missing("mail.signing_key", "what `openssl rand -hex 32` prints"));
+        }
+    };
+    let composer = Composer {
+        templates,
+        from: from.parse().map_err(|_| StartError::Config {
+            key: "mail.from",
+            problem: "must be like Example Support <support@example.com>".into(),
+        })?,
+        number_prefix: settings(config)?.number_prefix,
+        ticket_link: config.links.ticket.clone(),
+        unsubscribe_link: match &config.links.unsubscribe {
+            Some(link) => link.clone(),
+            None => format!("{base}/unsubscribe?token={{token}}"),
+        },
+        key: SigningKey::new(&key)
+            .map_err(|problem| wrong("mail.signing_key")(problem.to_owned()))?,
+    };
+    let window = TimeDelta::seconds(config.mail.window_seconds.into());
+    let parts = Mail { window, staff, composer, outlet, senders: config.mail.senders };
+    Ok(Some(SetUp { parts, folder }))
+}
+
+fn wrong(key: &'static str) -> impl Fn(String) -> StartError {
+    move |problem| StartError::Config { key, problem }
+}
+
+fn missing(key: &'static str, example: &str) -> StartError {
+    let problem = format!("is needed to send mail, and has no default: set it to {example}");
+    StartError::Config { key, problem }
+}
+
+fn smtp(config: &Config) -> Result<Outlet, StartError> {
+    let trusted = config.mail.ca_file.as_ref().map(|path| {
+        fs::read(path).map_err(|error| wrong("mail.ca_file")(format!("{}: {error}", path.display())))
+    });
+    let trusted = trusted.transpose()?;
+    let settings = SmtpSettings {
+        url: config.mail.smtp_url.as_ref().map(Secret::expose).unwrap_or_default(),
+        trusted: trusted.as_deref(),
+        timeout: Duration::from_secs(config.mail.timeout_seconds.into()),
+        connections: u32::try_from(config.mail.senders).unwrap_or(u32::MAX).saturating_add(1),
+    };
+    Outlet::smtp(&settings).map_err(wrong("mail.smtp_url"))
+}
+
+fn make_folder(data_dir: &Path) -> Result<PathBuf, StartError> {
+    let folder = data_dir.join("mail");
+    let failed = |error: std::io::Error| wrong("data_dir")(format!("{}: {error}", folder.display()));
+    fs::create_dir_all(&folder).map_err(failed)?;
+    Ok(folder)
+}
+
+/// The key that is kept in a file that its owner alone may read; made at first.
+fn kept_key(path: &Path, ambient: &Ambient) -> Result<String, StartError> {
+    let failed = |error: std::io::Error| wrong("data_dir")(format!("{}: {error}", path.display()));
+    match fs::read_to_string(path) {
+        Ok(key) => return Ok(key.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let key = URL_SAFE_NO_PAD.encode(ambient.bytes::<32>());
+    // Renamed into place, so that a crash leaves no half a key.
+    let part = path.with_extension("part");
+    let _ = fs::remove_file(&part);
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)
+        .map_err(failed)?;
+    file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&part, path).map_err(failed)?;
+    Ok(key)
+}

@@ -1,0 +1,228 @@
+//! One caller's stream of notifications. A notification has the position of the
+//! event that it tells of, and the planner moves how far it has got in the
+//! transaction that writes notifications: what lies up to there is complete, so
+//! reading from the last position up to there, again and again, misses nothing.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time};
+
+use super::{
+    EventLog, ResyncReason, SubscribeError,
+    hub::{Continuity, Mailbox, Notice, Topic},
+    subscription::{Registration, revokes},
+};
+use crate::{
+    db::{
+        DbError,
+        consumer::{self, NOTIFICATIONS},
+        feed, notification, session,
+    },
+    domain::{
+        actor::{Actor, Identity},
+        clock::Timestamp,
+        cursor::Cursor,
+        notification::Notification,
+    },
+};
+
+const PAGE: i64 = 200;
+/// How far a bell may lie behind and still be caught up with, in positions of the feed.
+const SPAN: i64 = 100_000;
+/// A quiet stream says so this often.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+/// What a bell gives.
+#[derive(Debug)]
+pub enum BellItem {
+    /// Something new.
+    Added {
+        /// From where to go on.
+        cursor: Cursor,
+        /// What.
+        notification: Notification,
+        /// How many are unread now.
+        unread: i64,
+    },
+    /// All up to here has been given.
+    Checkpoint {
+        /// From where to go on.
+        cursor: Cursor,
+        /// How many are unread now.
+        unread: i64,
+    },
+    /// The stream can't be continued without a gap, and ends here.
+    Resync(ResyncReason),
+    /// The session has ended, or its rights have changed: the stream ends here.
+    Revoked,
+}
+
+/// A stream of one caller's notifications.
+pub struct Bell {
+    log: EventLog,
+    identity: Identity,
+    expires_at: Timestamp,
+    registration: Registration,
+    /// The role that the session has was looked at after this position.
+    authorised_at: i64,
+    told: watch::Receiver<i64>,
+    last: i64,
+    buffer: VecDeque<Notification>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing has been said yet.
+    CatchingUp,
+    /// The first checkpoint has been given.
+    Live,
+    /// The stream can't go on.
+    Resync(ResyncReason),
+    /// Nothing comes any more.
+    Ended,
+}
+
+impl EventLog {
+    /// Begins a stream of the actor's notifications after a cursor, or from now on.
+    ///
+    /// # Errors
+    /// Nobody is signed in; a cursor from the future; the database failed.
+    pub async fn bell(&self, actor: &Actor, after: Option<Cursor>) -> Result<Bell, SubscribeError> {
+        let identity = actor.identity().ok_or(SubscribeError::Unauthenticated)?;
+        let mailbox = Arc::new(Mailbox::default());
+        let topics = [Topic::Account(identity.id), Topic::Account(identity.id)];
+        let registration = Registration::new(&self.hub, topics, mailbox);
+        let authorised_at = self.hub.cursor().pos;
+        let mut connection = self.database.read().await?;
+        let live = session::live_by_id(&mut connection, identity.session, self.ambient.now())
+            .await?
+            .filter(|live| live.identity.role == identity.role)
+            .ok_or(SubscribeError::Unauthenticated)?;
+        let told = consumer::offset(&mut connection, NOTIFICATIONS).await?;
+        let phase = match after {
+            Some(cursor) if self.hub.continuity(cursor) == Continuity::Broken => {
+                Phase::Resync(ResyncReason::HistoryRewound)
+            }
+            Some(cursor) if cursor.pos > told && cursor.pos > feed::head(&mut connection).await? => {
+                return Err(SubscribeError::CursorAhead);
+            }
+            Some(cursor) if told - cursor.pos > SPAN => Phase::Resync(ResyncReason::TooFarBehind),
+            _ => Phase::CatchingUp,
+        };
+        Ok(Bell {
+            log: self.clone(),
+            identity: live.identity,
+            expires_at: live.expires_at,
+            registration,
+            authorised_at,
+            told: self.told.subscribe(),
+            last: after.map_or(told, |cursor| cursor.pos),
+            buffer: VecDeque::new(),
+            phase,
+        })
+    }
+}
+
+impl Bell {
+    /// The next item; `None` after the stream has ended.
+    ///
+    /// # Errors
+    /// The database failed; the stream has ended and can be resumed from its last cursor.
+    pub async fn next(&mut self) -> Result<Option<BellItem>, DbError> {
+        let next = self.advance().await;
+        if next.is_err() {
+            self.phase = Phase::Ended;
+        }
+        next
+    }
+
+    async fn advance(&mut self) -> Result<Option<BellItem>, DbError> {
+        loop {
+            if let Some(item) = self.ended() {
+                return Ok(item);
+            }
+            if let Some(notification) = self.buffer.pop_front() {
+                self.last = notification.pos;
+                let cursor = self.cursor();
+                return Ok(Some(BellItem::Added { cursor, notification, unread: self.unread().await? }));
+            }
+            if self.read_on().await? {
+                continue;
+            }
+            if self.phase == Phase::CatchingUp {
+                self.phase = Phase::Live;
+                return self.checkpoint().await.map(Some);
+            }
+            let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
+            tokio::select! {
+                _ = self.told.changed() => {}
+                () = self.registration.mailbox().filled() => {}
+                () = time::sleep(CHECKPOINT_EVERY.min(left)) => {
+                    if left > CHECKPOINT_EVERY {
+                        return self.checkpoint().await.map(Some);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the stream ends here, and with what.
+    fn ended(&mut self) -> Option<Option<BellItem>> {
+        match self.phase {
+            Phase::Ended => return Some(None),
+            Phase::Resync(reason) => {
+                self.phase = Phase::Ended;
+                return Some(Some(BellItem::Resync(reason)));
+            }
+            Phase::CatchingUp | Phase::Live => {}
+        }
+        let mut revoked = self.expires_at <= self.log.ambient.now();
+        while let Some(notice) = self.registration.mailbox().take_notice() {
+            match notice {
+                Notice::Account(event) => {
+                    revoked |= revokes(&self.identity, self.authorised_at, &event);
+                }
+                Notice::RewoundTo(pos) if pos < self.last => {
+                    self.phase = Phase::Ended;
+                    return Some(Some(BellItem::Resync(ResyncReason::HistoryRewound)));
+                }
+                Notice::RewoundTo(_) => {}
+            }
+        }
+        revoked.then(|| {
+            self.phase = Phase::Ended;
+            Some(BellItem::Revoked)
+        })
+    }
+
+    /// Reads what was told since; whether there was any.
+    async fn read_on(&mut self) -> Result<bool, DbError> {
+        let known = *self.told.borrow_and_update();
+        if known <= self.last && self.phase == Phase::Live {
+            return Ok(false);
+        }
+        let mut connection = self.log.database.read().await?;
+        // This node may not know yet how far another has got.
+        let told = consumer::offset(&mut connection, NOTIFICATIONS).await?;
+        let page =
+            notification::between(&mut connection, self.identity.id, self.last, told, PAGE).await?;
+        if page.is_empty() {
+            self.last = self.last.max(told);
+        }
+        self.buffer = page.into();
+        Ok(!self.buffer.is_empty())
+    }
+
+    async fn checkpoint(&self) -> Result<BellItem, DbError> {
+        Ok(BellItem::Checkpoint { cursor: self.cursor(), unread: self.unread().await? })
+    }
+
+    async fn unread(&self) -> Result<i64, DbError> {
+        notification::unread(&mut *self.log.database.read().await?, self.identity.id).await
+    }
+
+    fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.log.cursor().epoch, pos: self.last }
+    }
+}
