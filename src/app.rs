@@ -224,6 +224,7 @@ pub struct App {
     tasks: TaskTracker,
     sockets: TaskTracker,
     server: JoinHandle<std::io::Result<()>>,
+    has_mailbox: bool,
 }
 
 impl App {
@@ -257,7 +258,10 @@ impl App {
         } else {
             tracing::info!("no mail goes out: set mail.smtp_url to a mail server");
         }
+        // The demo's mails are for whoever sits at this machine.
         let mailbox = mail.as_ref().and_then(|mail| mail.folder.clone());
+        let mailbox = mailbox.filter(|_| address.ip().is_loopback());
+        let has_mailbox = mailbox.is_some();
         let log = EventLog::open(database.clone(), ambient.clone(), &tasks, &stop).await?;
         mailing::start(&database, &ambient, &log, mail.map(|mail| mail.parts), &tasks, &stop);
         let pruner = prune(desk.clone());
@@ -281,12 +285,17 @@ impl App {
         let serve = axum::serve(listener, router)
             .with_graceful_shutdown(async move { drain.cancelled().await });
         let server = tokio::spawn(serve.into_future());
-        Ok(Self { address, database, draining, stop, tasks, sockets, server })
+        Ok(Self { address, database, draining, stop, tasks, sockets, server, has_mailbox })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether mails are shown on a page instead of being sent.
+    pub fn has_mailbox(&self) -> bool {
+        self.has_mailbox
     }
 
     /// Takes no more requests, lets those under way finish within ten seconds,

@@ -1,5 +1,7 @@
 //! The command line: verbs, and what they print.
 
+mod doctor;
+
 use std::{
     error::Error,
     io::{self, IsTerminal as _, Write as _},
@@ -58,6 +60,23 @@ enum Command {
     /// Manage accounts.
     #[command(subcommand)]
     User(UserCommand),
+    /// Check the database, its schema and the mail server, and say what is wrong.
+    Doctor,
+    /// Try the mail server.
+    #[command(subcommand)]
+    Mail(MailCommand),
+}
+
+#[derive(Subcommand)]
+enum MailCommand {
+    /// Send a mail to an address, and say exactly what is wrong where it fails.
+    Test {
+        /// Where to.
+        address: String,
+        /// The language of the mail.
+        #[arg(long, value_enum, default_value = "en")]
+        locale: LocaleArg,
+    },
 }
 
 #[derive(Args, Clone, Default)]
@@ -102,6 +121,15 @@ enum LocaleArg {
     Ru,
 }
 
+impl From<LocaleArg> for Locale {
+    fn from(locale: LocaleArg) -> Self {
+        match locale {
+            LocaleArg::En => Self::En,
+            LocaleArg::Ru => Self::Ru,
+        }
+    }
+}
+
 impl Cli {
     /// Runs the command.
     ///
@@ -128,6 +156,10 @@ impl Cli {
             Command::Serve(_) => serve(&config).await,
             Command::Migrate => migrate(&config).await,
             Command::Schema => Ok(()),
+            Command::Doctor => doctor::run(&config).await,
+            Command::Mail(MailCommand::Test { address, locale }) => {
+                doctor::mail_test(&config, &address, locale.into()).await
+            }
             Command::User(UserCommand::Create { email, name, role, locale, password_stdin }) => {
                 let password = Some(read_password(password_stdin)?);
                 let role = match role {
@@ -135,10 +167,7 @@ impl Cli {
                     RoleArg::Agent => Role::Agent,
                     RoleArg::Admin => Role::Admin,
                 };
-                let locale = match locale {
-                    LocaleArg::En => Locale::En,
-                    LocaleArg::Ru => Locale::Ru,
-                };
+                let locale = locale.into();
                 create_user(&config, NewAccount { email, name, role, locale, password }).await
             }
         }
@@ -215,6 +244,9 @@ fn welcome(
     text += &format!(
         "  GraphQL      http://{address}/graphql\n  Live         ws://{address}/graphql (graphql-transport-ws)\n"
     );
+    if app.has_mailbox() {
+        text += &format!("  Mailbox      http://{address}/mailbox (no mail is sent)\n");
+    }
     if store.is_demo() {
         text += &format!("\n  Demo accounts, all with the password {}\n", demo::PASSWORD);
         for account in demo::accounts()? {

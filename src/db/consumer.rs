@@ -3,7 +3,8 @@
 use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, schema::consumer_offsets as offsets};
+use super::{Connection, DbError, schema::{consumer_offsets as offsets, feed_head},
+};
 
 /// The one that tells people of events.
 pub const NOTIFICATIONS: &str = "notifications";
@@ -11,6 +12,13 @@ pub const NOTIFICATIONS: &str = "notifications";
 /// How far a consumer has got.
 pub async fn offset(db: &mut Connection, name: &str) -> Result<i64, DbError> {
     Ok(offsets::table.find(name).select(offsets::pos).first(db).await?)
+}
+
+/// Whether the feed has more than a consumer has dealt with.
+pub async fn is_behind(db: &mut Connection, name: &str) -> Result<bool, DbError> {
+    let head = feed_head::table.select(feed_head::pos).single_value();
+    let behind = offsets::table.find(name).filter(offsets::pos.nullable().lt(head));
+    Ok(diesel::select(diesel::dsl::exists(behind)).get_result(db).await?)
 }
 
 /// Locks a consumer's offset until the transaction ends: of many nodes one at a

@@ -82,6 +82,20 @@ impl Outlet {
         Ok(Self::Smtp { transport: builder.build(), timeout: settings.timeout })
     }
 
+    /// Connects, with TLS and AUTH where they are configured, and sends nothing.
+    ///
+    /// # Errors
+    /// What failed.
+    pub async fn try_out(&self) -> Result<(), SendError> {
+        let Self::Smtp { transport, timeout } = self else { return Ok(()) };
+        match time::timeout(*timeout, transport.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(SendError::Failed("the mail server closed the connection".into())),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) => Err(silent(*timeout)),
+        }
+    }
+
     /// How long a sender may hold a mail: longer than an attempt takes.
     pub(super) fn lease(&self) -> TimeDelta {
         let attempt = match self {
@@ -137,10 +151,7 @@ impl Outlet {
         };
         match time::timeout(*timeout, attempt).await {
             Ok(done) => done,
-            Err(_) => Err(SendError::Failed(format!(
-                "the mail server did not answer within {} s",
-                timeout.as_secs()
-            ))),
+            Err(_) => Err(silent(*timeout)),
         }
     }
 }
@@ -148,6 +159,10 @@ impl Outlet {
 #[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 fn failed(error: SmtpError) -> SendError {
     SendError::Failed(chain(&error))
+}
+
+fn silent(timeout: Duration) -> SendError {
+    SendError::Failed(format!("the mail server did not answer within {} s", timeout.as_secs()))
 }
 
 fn host(url: &str) -> Option<&str> {

@@ -12,6 +12,7 @@ mod events;
 mod http;
 mod leaks;
 mod playground;
+mod mail;
 mod resilience;
 mod schema;
 mod session;

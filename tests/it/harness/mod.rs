@@ -4,9 +4,11 @@ pub mod browser;
 pub mod client;
 pub mod clock;
 pub mod demo;
+pub mod mail;
 pub mod postgres;
 pub mod process;
 pub mod server;
+pub mod smtp;
 pub mod socket;
 
 pub use client::{Client, Reply};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ticketwire::{
-    app::{self, App},
+    app::{self, App, StartError},
     config::Config,
     crypto::{
         password::{Password, PasswordCost},
@@ -41,6 +41,18 @@ impl TestServer {
         let (database, clock) = (TestDatabase::new().await, Arc::default());
         let app = start_app(&database.url, &clock).await;
         Self { app: Some(app), database, clock }
+    }
+
+    /// Starts a server with more configuration, as keys and values, on a new database.
+    pub async fn start_with(flags: &[(&'static str, String)]) -> Self {
+        let (database, clock) = (TestDatabase::new().await, Arc::default());
+        let app = start_app_with(&database.url, &clock, flags).await.unwrap();
+        Self { app: Some(app), database, clock }
+    }
+
+    /// Another node with more configuration. It has to be stopped before the server.
+    pub async fn another_node(&self, flags: &[(&'static str, String)]) -> Result<App, StartError> {
+        start_app_with(&self.database.url, &self.clock, flags).await
     }
 
     /// A second node on the same database. It has to be stopped before the server.
@@ -163,7 +175,25 @@ fn ambient(clock: &Arc<TestClock>) -> Ambient {
 }
 
 async fn start_app(url: &str, clock: &Arc<TestClock>) -> App {
-    let config = config();
+    start_app_with(url, clock, &[]).await.unwrap()
+}
+
+async fn start_app_with(
+    url: &str,
+    clock: &Arc<TestClock>,
+    flags: &[(&'static str, String)],
+) -> Result<App, StartError> {
+    let mut all = vec![
+        ("listen", "127.0.0.1:0".to_owned()),
+        ("database.pool_size", "8".to_owned()),
+        ("database.url", url.to_owned()),
+    ];
+    all.extend_from_slice(flags);
+    let config = Config::load(Some("/dev/null".as_ref()), &all).unwrap();
     let database = Database::new(url, config.database.pool_size).unwrap();
-    App::start(&config, database, ambient(clock), CHEAP).await.unwrap()
+    let app = App::start(&config, database.clone(), ambient(clock), CHEAP).await;
+    if app.is_err() {
+        database.close();
+    }
+    app
 }

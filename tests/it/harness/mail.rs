@@ -1,0 +1,51 @@
+//! A server that mails, and the mail server that it mails to.
+
+use ticketwire::domain::account::Role;
+
+use super::{Client, TestServer, smtp::Smtp};
+
+/// Settings for mail to an SMTP URL: no window, and no patience.
+pub fn settings(url: &str) -> Vec<(&'static str, String)> {
+    [
+        ("mail.smtp_url", url),
+        ("mail.from", "Help Desk <desk@example.com>"),
+        ("mail.signing_key", "0123456789abcdef0123456789abcdef"),
+        ("mail.window_seconds", "0"),
+        ("mail.timeout_seconds", "1"),
+        ("links.base_url", "https://desk.example.com"),
+        ("links.ticket", "https://portal.example.com/tickets/{number}"),
+        ("mail.staff_addresses", "sales=sales@example.com"),
+    ]
+    .map(|(key, value)| (key, value.to_owned()))
+    .into()
+}
+
+/// A server that mails, with a customer and an agent.
+pub struct MailDesk {
+    /// The server.
+    pub server: TestServer,
+    /// Its mail server.
+    pub smtp: Smtp,
+    /// The customer: anna@example.com.
+    pub anna: Client,
+    /// The agent: boris@example.com.
+    pub boris: Client,
+}
+
+impl MailDesk {
+    /// Starts both.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts both, with other settings over the usual ones.
+    pub async fn with(more: &[(&'static str, &str)]) -> Self {
+        let smtp = Smtp::start().await;
+        let mut flags = settings(&smtp.url());
+        flags.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        let server = TestServer::start_with(&flags).await;
+        let anna = server.sign_up("Anna", Role::Customer).await;
+        let boris = server.sign_up("Boris", Role::Agent).await;
+        Self { server, smtp, anna, boris }
+    }
+}
