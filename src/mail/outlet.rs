@@ -1,12 +1,16 @@
 //! Where mails leave: a mail server, or, for newcomers, a folder.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use lettre::{
-    AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
+    AsyncTransport as _, Message, Tokio1Executor,
     transport::smtp::{
-        Error as SmtpError, PoolConfig,
+        AsyncSmtpTransport, AsyncSmtpTransportBuilder, Error as SmtpError, PoolConfig,
         client::{Certificate, Tls, TlsParameters},
     },
 };
@@ -42,8 +46,11 @@ pub struct SmtpSettings<'a> {
 pub enum Outlet {
     /// A mail server.
     Smtp {
-        /// Pooled connections to it.
-        transport: AsyncSmtpTransport<Tokio1Executor>,
+        /// How to connect.
+        builder: AsyncSmtpTransportBuilder,
+        /// Pooled connections. Exchanged for none after a timeout: lettre puts a
+        /// connection that was given up in mid-sentence back into its pool.
+        transport: Mutex<AsyncSmtpTransport<Tokio1Executor>>,
         /// How long one attempt may take.
         timeout: Duration,
     },
@@ -79,7 +86,8 @@ impl Outlet {
                 _ => builder,
             };
         }
-        Ok(Self::Smtp { transport: builder.build(), timeout: settings.timeout })
+        let transport = Mutex::new(builder.clone().build());
+        Ok(Self::Smtp { builder, transport, timeout: settings.timeout })
     }
 
     /// Connects, with TLS and AUTH where they are configured, and sends nothing.
@@ -87,12 +95,9 @@ impl Outlet {
     /// # Errors
     /// What failed.
     pub async fn try_out(&self) -> Result<(), SendError> {
-        let Self::Smtp { transport, timeout } = self else { return Ok(()) };
-        match time::timeout(*timeout, transport.test_connection()).await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(SendError::Failed("the mail server closed the connection".into())),
-            Ok(Err(error)) => Err(failed(error)),
-            Err(_) => Err(silent(*timeout)),
+        match self {
+            Self::Smtp { .. } => self.attempt(async |transport| connected(&transport).await).await,
+            Self::Folder(_) => Ok(()),
         }
     }
 
@@ -130,16 +135,11 @@ impl Outlet {
     /// # Errors
     /// It was not taken; there is no mail server.
     pub async fn submit(&self, message: Message) -> Result<(), SendError> {
-        let Self::Smtp { transport, timeout } = self else {
-            return Err(SendError::Failed("no mail server is configured".into()));
-        };
         let plain = !message.envelope().to().iter().any(|to| !to.to_string().is_ascii());
-        let attempt = async {
+        self.attempt(async |transport| {
             // What goes wrong before the mail is spoken of (greeting, TLS, AUTH) is
             // no verdict on the mail, whatever code it has.
-            if !transport.test_connection().await.map_err(failed)? {
-                return Err(SendError::Failed("the mail server closed the connection".into()));
-            }
+            connected(&transport).await?;
             transport.send(message).await.map(|_| ()).map_err(|error| {
                 // Only a server with SMTPUTF8 takes letters that are not ASCII.
                 if error.is_permanent() || (error.is_client() && !plain) {
@@ -148,21 +148,42 @@ impl Outlet {
                     failed(error)
                 }
             })
+        })
+        .await
+    }
+
+    /// Does something with the mail server, in the time that an attempt may take.
+    async fn attempt(
+        &self,
+        work: impl AsyncFnOnce(AsyncSmtpTransport<Tokio1Executor>) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let Self::Smtp { builder, transport, timeout } = self else {
+            return Err(SendError::Failed("no mail server is configured".into()));
         };
-        match time::timeout(*timeout, attempt).await {
+        let current = transport.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match time::timeout(*timeout, work(current)).await {
             Ok(done) => done,
-            Err(_) => Err(silent(*timeout)),
+            Err(_) => {
+                *transport.lock().unwrap_or_else(PoisonError::into_inner) = builder.clone().build();
+                Err(SendError::Failed(format!(
+                    "the mail server did not answer within {} s",
+                    timeout.as_secs()
+                )))
+            }
         }
     }
+}
+
+async fn connected(transport: &AsyncSmtpTransport<Tokio1Executor>) -> Result<(), SendError> {
+    if transport.test_connection().await.map_err(failed)? {
+        return Ok(());
+    }
+    Err(SendError::Failed("the mail server closed the connection".into()))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 fn failed(error: SmtpError) -> SendError {
     SendError::Failed(chain(&error))
-}
-
-fn silent(timeout: Duration) -> SendError {
-    SendError::Failed(format!("the mail server did not answer within {} s", timeout.as_secs()))
 }
 
 fn host(url: &str) -> Option<&str> {

@@ -13,6 +13,7 @@ mod http;
 mod leaks;
 mod playground;
 mod mail;
+mod notifications;
 mod resilience;
 mod schema;
 mod session;

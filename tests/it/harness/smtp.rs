@@ -331,7 +331,7 @@ impl State {
             in_reply_to: ids(mail.in_reply_to()).pop(),
             references: ids(mail.references()),
             subject: mail.subject().unwrap_or_default().to_owned(),
-            text: mail.body_text(0).unwrap_or_default().into_owned(),
+            text: mail.body_text(0).unwrap_or_default().replace("\r\n", "\n"),
             html: mail.body_html(0).unwrap_or_default().into_owned(),
             raw: raw.clone(),
             tls,

@@ -1,0 +1,208 @@
+//! The bell: what is on it, what was read, and its live stream; preferences; and
+//! unsubscribing.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Socket, TestServer, mail::MailDesk};
+
+const BELL: &str = "{ viewer { unreadNotificationCount notifications { nodes {
+    id kind readAt ticket { number } event { __typename actor { name } } } } } }";
+
+const STREAM: &str = "subscription($after: String) { notifications(after: $after) { __typename
+    ... on NotificationAdded { cursor unreadNotificationCount notification { kind ticket { number } } }
+    ... on NotificationCheckpoint { cursor unreadNotificationCount } } }";
+
+/// Waits, by the live stream, until a bell has so many unread; gives the stream.
+async fn until_unread(client: &Client, count: i64) -> Socket {
+    let mut socket = client.socket().await;
+    socket.subscribe("bell", STREAM, json!({})).await;
+    loop {
+        if socket.item().await["unreadNotificationCount"] == count {
+            return socket;
+        }
+    }
+}
+
+async fn mark_read(client: &Client, input: Value) -> Value {
+    let mutation = "mutation($input: MarkNotificationsReadInput!) {
+        markNotificationsRead(input: $input) { unreadNotificationCount userErrors { code } } }";
+    let data = client.ok(mutation, json!({ "input": input })).await;
+    data["markNotificationsRead"]["unreadNotificationCount"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bell_tells_of_what_others_do_and_forgets_what_was_read() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    boris.note(&ticket, "Hm.").await;
+    boris.comment(&ticket, "We look into it.").await;
+    until_unread(&anna, 2).await;
+    let viewer = &anna.ok(BELL, json!({})).await["viewer"];
+    let nodes = viewer["notifications"]["nodes"].as_array().unwrap();
+    let told = nodes.iter().map(|it| (it["kind"].as_str().unwrap(), it["event"]["__typename"].as_str().unwrap()));
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [("STATUS_CHANGED", "StatusChanged"), ("SUPPORT_ANSWERED", "CommentAdded")]
+    );
+    assert!(nodes.iter().all(|it| it["readAt"].is_null() && it["event"]["actor"]["name"] == "Boris"));
+
+    // Somebody else can neither read them nor mark them.
+    assert_eq!(mark_read(&boris, json!({ "ids": [nodes[0]["id"]] })).await, 0);
+    let query = "query($id: ID!) { node(id: $id) { ... on Account { notifications { nodes { id } } unreadNotificationCount mailPreferences { statusChanged } } } }";
+    let seen = boris.ok(query, json!({ "id": anna.account_id().await })).await;
+    assert_eq!(seen["node"], json!({ "notifications": null, "unreadNotificationCount": null, "mailPreferences": null }));
+
+    assert_eq!(mark_read(&anna, json!({ "ids": [nodes[0]["id"], "nonsense"] })).await, 1);
+    assert_eq!(mark_read(&anna, json!({ "ids": [nodes[0]["id"]] })).await, 1);
+    let unread = "{ viewer { notifications(unreadOnly: true) { nodes { kind } } } }";
+    let left = anna.ok(unread, json!({})).await;
+    assert_eq!(left["viewer"]["notifications"]["nodes"], json!([{ "kind": "SUPPORT_ANSWERED" }]));
+    assert_eq!(mark_read(&anna, json!({})).await, 0);
+    assert_eq!(server.anonymous().send(BELL, json!({})).await.code(), "UNAUTHENTICATED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bell_has_pages() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    for _ in 0..5 {
+        boris.comment(&ticket, "Still at it.").await;
+    }
+    until_unread(&anna, 6).await;
+    let query = "query($after: String) { viewer { notifications(first: 4, after: $after) {
+        pageInfo { hasNextPage endCursor } nodes { id } } } }";
+    let first = anna.ok(query, json!({})).await["viewer"]["notifications"].clone();
+    let after = json!({ "after": first["pageInfo"]["endCursor"] });
+    let second = anna.ok(query, after).await["viewer"]["notifications"].clone();
+    assert_eq!((&first["pageInfo"]["hasNextPage"], &second["pageInfo"]["hasNextPage"]), (&json!(true), &json!(false)));
+    let mut ids = [&first, &second].map(|page| page["nodes"].as_array().unwrap().clone()).concat();
+    assert_eq!(ids.len(), 6);
+    ids.dedup();
+    assert_eq!(ids.len(), 6);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bells_stream_goes_on_after_its_cursor_without_a_gap_on_any_node() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    let mut socket = until_unread(&anna, 0).await;
+    boris.comment(&ticket, "First.").await;
+    let first = socket.item().await;
+    assert_eq!(first["__typename"], "NotificationAdded", "{first}");
+    assert_eq!(first["notification"]["kind"], "SUPPORT_ANSWERED");
+    assert_eq!(socket.item().await["notification"]["kind"], "STATUS_CHANGED");
+    drop(socket);
+    boris.comment(&ticket, "Second.").await;
+    boris.comment(&ticket, "Third.").await;
+
+    let second = server.second_node().await;
+    let mut socket = anna.at(&second.address().to_string()).socket().await;
+    socket.subscribe("bell", STREAM, json!({ "after": first["cursor"] })).await;
+    let mut kinds = Vec::new();
+    while kinds.len() < 3 {
+        let item = socket.item().await;
+        if item["__typename"] == "NotificationAdded" {
+            kinds.push(item["notification"]["kind"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(kinds, ["STATUS_CHANGED", "SUPPORT_ANSWERED", "SUPPORT_ANSWERED"]);
+    // What is told by the one node is seen at the other.
+    boris.comment(&ticket, "Fourth.").await;
+    loop {
+        let item = socket.item().await;
+        if item["__typename"] == "NotificationAdded" {
+            assert_eq!(item["unreadNotificationCount"], 5);
+            break;
+        }
+    }
+    anna.ok("mutation { signOut { signedOut } }", json!({})).await;
+    assert_eq!(socket.close_code().await, 4401);
+    second.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn assignees_hear_of_their_tickets_on_the_bell() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let carol = server.agent("Carol").await;
+    let ticket = anna.create_ticket("The site is down").await;
+    carol.update(&ticket, json!({ "assigneeId": boris.account_id().await })).await;
+    anna.comment(&ticket, "Hello?").await;
+    until_unread(&boris, 2).await;
+    let viewer = boris.ok(BELL, json!({})).await;
+    let nodes = viewer["viewer"]["notifications"]["nodes"].as_array().unwrap();
+    let kinds = nodes.iter().map(|it| it["kind"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(kinds, ["CUSTOMER_ANSWERED", "TICKET_ASSIGNED"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_choose_their_language_and_their_mails() {
+    let desk = MailDesk::start().await;
+    let update = "mutation($input: UpdatePreferencesInput!) { updatePreferences(input: $input) {
+        account { locale mailPreferences { ticketCreated supportAnswered statusChanged ticketClosed } } userErrors { code } } }";
+    let input = json!({ "locale": "RU", "mail": { "ticketCreated": false, "ticketClosed": false } });
+    let data = desk.anna.ok(update, json!({ "input": input })).await;
+    let wanted = json!({ "ticketCreated": false, "supportAnswered": true, "statusChanged": true, "ticketClosed": false });
+    assert_eq!(data["updatePreferences"]["account"], json!({ "locale": "RU", "mailPreferences": wanted }));
+    let ticket = desk.anna.create_ticket("Сайт не открывается").await;
+    desk.boris.comment(&ticket, "Смотрим.").await;
+    let mails = desk.smtp.received(1).await;
+    assert_eq!(mails[0].subject, "[CS-100001] Сайт не открывается");
+    assert!(mails[0].text.contains("Boris пишет:") && mails[0].text.contains("Новый статус: В работе"));
+    desk.boris.update(&ticket, json!({ "status": "RESOLVED" })).await;
+    desk.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
+    desk.anna.ok(update, json!({ "input": { "mail": { "ticketCreated": true } } })).await;
+    desk.anna.create_ticket("Ещё одна").await;
+    assert!(desk.smtp.received(2).await[1].subject.contains("Ещё одна"));
+    assert_eq!(
+        desk.server.anonymous().send(update, json!({ "input": {} })).await.code(),
+        "UNAUTHENTICATED"
+    );
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_click_ends_a_tickets_mails_and_no_others() {
+    let desk = MailDesk::start().await;
+    let ticket = desk.anna.create_ticket("The site is down").await;
+    let mail = desk.smtp.received(1).await.remove(0);
+    assert!(mail.raw.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"));
+    let link = mail.raw.split("List-Unsubscribe: <").nth(1).unwrap().split('>').next().unwrap();
+    assert!(mail.text.contains(link) && mail.html.contains("/unsubscribe?token="));
+    let path = link.strip_prefix("https://desk.example.com").unwrap();
+    let stranger = desk.server.anonymous();
+
+    // Looking changes nothing.
+    let page = stranger.request(Method::GET, path, |request| request).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.body.as_str().unwrap().contains("No more mail about the ticket CS-100001?"));
+    assert!(page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    desk.boris.comment(&ticket, "First.").await;
+    desk.smtp.received(2).await;
+
+    let click = async |path: &str| {
+        let form = "application/x-www-form-urlencoded";
+        let post = stranger.request(Method::POST, path, |request| {
+            request.header("content-type", form).body("List-Unsubscribe=One-Click")
+        });
+        post.await.status
+    };
+    assert_eq!(click(path).await, StatusCode::OK);
+    assert_eq!(click(path).await, StatusCode::OK);
+    desk.boris.comment(&ticket, "Second.").await;
+    desk.anna.create_ticket("Another").await;
+    assert!(desk.smtp.received(3).await[2].subject.contains("Another"));
+
+    for forged in ["/unsubscribe", "/unsubscribe?token=", "/unsubscribe?token=AAAA", &path[..path.len() - 2]] {
+        assert_eq!(click(forged).await, StatusCode::NOT_FOUND, "{forged}");
+    }
+    desk.server.stop().await;
+}
