@@ -256,3 +256,98 @@ fn read_folder(folder: &Path) -> Result<Vec<(String, String, String)>, TemplateE
     found.sort();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn story(locale: Locale) -> Value {
+        let en = locale == Locale::En;
+        let pick = |a: &'static str, b: &'static str| if en { a } else { b };
+        context! {
+            desk => pick("Example Hosting Support", "Поддержка «Пример-Хостинг»"),
+            heading => "CS-234567",
+            follows => true,
+            unsubscribe_link => "https://desk.example.com/unsubscribe?token=abc",
+            ticket => context! {
+                number => "CS-234567",
+                summary => pick("The site <b>does not</b> open", "Сайт <b>не открывается</b>"),
+                description => pick(
+                    "Since this morning I get:\n\n<script>alert(1)</script> {{ 7 * 7 }}\n\nPlease help.",
+                    "С утра вижу вот это:\n\n<script>alert(1)</script> {{ 7 * 7 }}\n\nПомогите, пожалуйста.",
+                ),
+                status => "", category => pick("Technical Support", "Техническая поддержка"),
+                reporter => pick("Anna Smith", "Анна Смирнова"),
+                link => "https://portal.example.com/tickets/CS-234567",
+            },
+            changes => vec![
+                context! { kind => "answer", by => pick("Boris", "Борис"), text => pick(
+                    "Good morning!\n\nWe have restarted the web server: does the site open now?",
+                    "Доброе утро!\n\nМы перезапустили веб-сервер: открывается ли сайт теперь?",
+                ) },
+                context! { kind => "status", by => "B", from => pick("Waiting for support", "Ожидает поддержки"),
+                    to => pick("Waiting for customer", "Ожидает клиента") },
+            ],
+        }
+    }
+
+    #[test]
+    fn mails_read_as_they_did_when_people_last_looked_at_them() {
+        let templates = Templates::load(None).unwrap();
+        for template in Template::ALL {
+            for (locale, name) in [(Locale::En, "en"), (Locale::Ru, "ru")] {
+                let mail = templates.render(template, locale, &story(locale)).unwrap();
+                let whole = format!("{}\n\n{}\n\n{}", mail.subject, mail.text, mail.html);
+                insta::assert_snapshot!(format!("{}_{name}", template.folder()), whole);
+                if let Some(folder) = option_env!("TICKETWIRE_MAIL_PREVIEW") {
+                    let path = Path::new(folder).join(format!("{}_{name}.html", template.folder()));
+                    fs::write(path, mail.html).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_subject_is_one_line() {
+        let templates = Templates::load(None).unwrap();
+        let ticket = context! { number => "CS-1", summary => "a\r\nBcc: eve@example.com\u{2028}x" };
+        let context = context! { ticket, ..story(Locale::En) };
+        let name = "ticket_created/subject.en.txt";
+        let raw = templates.0.get_template(name).unwrap().render(&context).unwrap();
+        assert!(raw.contains("\r\n"), "the template itself does nothing about it");
+        let ticket = context! {
+            number => "CS-1", summary => "a\r\nBcc: eve@example.com", description => "x", link => "",
+        };
+        let context = context! { ticket, ..story(Locale::En) };
+        let mail = templates.render(Template::TicketCreated, Locale::En, &context).unwrap();
+        assert_eq!(mail.subject, "[CS-1] a  Bcc: eve@example.com");
+    }
+
+    #[test]
+    fn an_operators_folder_replaces_templates_and_faults_are_named_with_file_and_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let load = || Templates::load(Some(folder.path()));
+        file("ticket_created/subject.en.txt", "Ours: {{ ticket.summary }}");
+        let mail = load().unwrap().render(Template::TicketCreated, Locale::En, &story(Locale::En));
+        assert!(mail.unwrap().subject.starts_with("Ours: "));
+        for (text, expected) in [
+            ("one\ntwo {{ ticket.summary", "ticket_created/subject.en.txt:2"),
+            ("one\ntwo\n{% if x %}", "ticket_created/subject.en.txt:3"),
+            ("{{ ticket.sumary }}", "ticket_created/subject.en.txt:1"),
+            ("{% include 'nowhere' %}", "ticket_created/subject.en.txt:1"),
+        ] {
+            file("ticket_created/subject.en.txt", text);
+            let error = load().err().unwrap().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        file("ticket_created/subject.en.txt", "x");
+        file("ticket_created/subjekt.en.txt", "x");
+        let error = load().err().unwrap().to_string();
+        assert!(error.contains("there is no template `ticket_created/subjekt.en.txt`"), "{error}");
+    }
+}

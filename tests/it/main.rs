@@ -13,6 +13,7 @@ mod http;
 mod leaks;
 mod playground;
 mod mail;
+mod mail_crash;
 mod notifications;
 mod resilience;
 mod schema;

@@ -157,7 +157,6 @@ async fn people_choose_their_language_and_their_mails() {
     let mails = desk.smtp.received(1).await;
     assert_eq!(mails[0].subject, "[CS-100001] Сайт не открывается");
     assert!(mails[0].text.contains("Boris пишет:") && mails[0].text.contains("Новый статус: В работе"));
-    desk.boris.update(&ticket, json!({ "status": "RESOLVED" })).await;
     desk.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
     desk.anna.ok(update, json!({ "input": { "mail": { "ticketCreated": true } } })).await;
     desk.anna.create_ticket("Ещё одна").await;
@@ -176,7 +175,7 @@ async fn one_click_ends_a_tickets_mails_and_no_others() {
     let mail = desk.smtp.received(1).await.remove(0);
     assert!(mail.raw.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"));
     let link = mail.raw.split("List-Unsubscribe: <").nth(1).unwrap().split('>').next().unwrap();
-    assert!(mail.text.contains(link) && mail.html.contains("/unsubscribe?token="));
+    assert!(mail.text.contains(link) && mail.html.contains("unsubscribe?token="));
     let path = link.strip_prefix("https://desk.example.com").unwrap();
     let stranger = desk.server.anonymous();
 

@@ -15,7 +15,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
     sync::Notify,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time,
 };
 use tokio_rustls::{
@@ -149,10 +149,12 @@ impl Smtp {
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
+            // Its conversations end with it.
+            let mut conversations = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let state = Arc::clone(&shared);
-                tokio::spawn(async move { state.serve(stream).await });
+                conversations.spawn(async move { state.serve(stream).await });
             }
         });
         Self { state, task, address, certificate: certified.cert.pem() }
