@@ -299,8 +299,8 @@ mod tests {
                 let mail = templates.render(template, locale, &story(locale)).unwrap();
                 let whole = format!("{}\n\n{}\n\n{}", mail.subject, mail.text, mail.html);
                 insta::assert_snapshot!(format!("{}_{name}", template.folder()), whole);
-                if let Some(folder) = option_env!("TICKETWIRE_MAIL_PREVIEW") {
-                    let path = Path::new(folder).join(format!("{}_{name}.html", template.folder()));
+                if let Some(folder) = std::env::var_os("TICKETWIRE_MAIL_PREVIEW") {
+                    let path = Path::new(&folder).join(format!("{}_{name}.html", template.folder()));
                     fs::write(path, mail.html).unwrap();
                 }
             }
