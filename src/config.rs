@@ -377,7 +377,8 @@ impl Config {
         for (key, link, placeholder) in links {
             let Some(link) = link else { continue };
             let web = link.starts_with("https://") || link.starts_with("http://");
-            let plain = link.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte));
+            let plain =
+                link.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte));
             let problem = format!("must be a URL (http or https, ASCII) {placeholder}");
             within(key, web && plain && link.contains(placeholder), problem.trim_end())?;
         }

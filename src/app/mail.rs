@@ -112,7 +112,8 @@ fn missing(key: &'static str, example: &str) -> StartError {
 
 fn smtp(config: &Config) -> Result<Outlet, StartError> {
     let trusted = config.mail.ca_file.as_ref().map(|path| {
-        fs::read(path).map_err(|error| wrong("mail.ca_file")(format!("{}: {error}", path.display())))
+        fs::read(path)
+            .map_err(|error| wrong("mail.ca_file")(format!("{}: {error}", path.display())))
     });
     let trusted = trusted.transpose()?;
     let settings = SmtpSettings {
@@ -126,7 +127,8 @@ fn smtp(config: &Config) -> Result<Outlet, StartError> {
 
 fn make_folder(data_dir: &Path) -> Result<PathBuf, StartError> {
     let folder = data_dir.join("mail");
-    let failed = |error: std::io::Error| wrong("data_dir")(format!("{}: {error}", folder.display()));
+    let failed =
+        |error: std::io::Error| wrong("data_dir")(format!("{}: {error}", folder.display()));
     fs::create_dir_all(&folder).map_err(failed)?;
     Ok(folder)
 }

@@ -23,7 +23,9 @@ impl SigningKey {
     /// Shorter than 32 bytes.
     pub fn new(key: &str) -> Result<Self, &'static str> {
         if key.len() < MIN_KEY {
-            return Err("must be at least 32 characters long; `openssl rand -hex 32` makes a good one");
+            return Err(
+                "must be at least 32 characters long; `openssl rand -hex 32` makes a good one",
+            );
         }
         Ok(Self(key.as_bytes().to_vec()))
     }
@@ -45,7 +47,8 @@ impl SigningKey {
     }
 
     fn mac(&self, id: Uuid) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         // The purpose is signed too: a signature made for another is worth nothing here.
         mac.update(b"ticketwire unsubscribe 1");
         mac.update(id.as_bytes());

@@ -3,7 +3,9 @@
 use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, schema::{consumer_offsets as offsets, feed_head},
+use super::{
+    Connection, DbError,
+    schema::{consumer_offsets as offsets, feed_head},
 };
 
 /// The one that tells people of events.

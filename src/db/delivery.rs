@@ -225,12 +225,8 @@ pub async fn next_due(db: &mut Connection) -> Result<Option<Timestamp>, DbError>
 
 /// The delivery of an id.
 pub async fn by_id(db: &mut Connection, id: DeliveryId) -> Result<Option<Delivery>, DbError> {
-    let row = deliveries::table
-        .find(id.0)
-        .select(DeliveryRow::as_select())
-        .first(db)
-        .await
-        .optional()?;
+    let row =
+        deliveries::table.find(id.0).select(DeliveryRow::as_select()).first(db).await.optional()?;
     Ok(row.map(Delivery::from))
 }
 
@@ -272,12 +268,14 @@ pub async fn thread(
     limit: i64,
 ) -> Result<Vec<DeliveryId>, DbError> {
     let Some(ticket) = delivery.ticket_id else { return Ok(vec![]) };
-    let before = || deliveries::table
-        .filter(deliveries::ticket_id.eq(ticket.0))
-        .filter(deliveries::address.eq(&delivery.address))
-        .filter(deliveries::seq.lt(delivery.seq))
-        .filter(deliveries::state.eq(DeliveryState::Sent))
-        .select(deliveries::id);
+    let before = || {
+        deliveries::table
+            .filter(deliveries::ticket_id.eq(ticket.0))
+            .filter(deliveries::address.eq(&delivery.address))
+            .filter(deliveries::seq.lt(delivery.seq))
+            .filter(deliveries::state.eq(DeliveryState::Sent))
+            .select(deliveries::id)
+    };
     let mut ids = before().order(deliveries::seq.desc()).limit(limit).load::<Uuid>(db).await?;
     ids.reverse();
     let root = before().order(deliveries::seq).first::<Uuid>(db).await.optional()?;

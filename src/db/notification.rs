@@ -87,11 +87,8 @@ pub async fn page(
         Direction::Forward => query.order(notifications::pos.desc()),
         Direction::Backward => query.order(notifications::pos.asc()),
     };
-    let rows = query
-        .limit(page.fetch_limit())
-        .select(NotificationRow::as_select())
-        .load(db)
-        .await?;
+    let rows =
+        query.limit(page.fetch_limit()).select(NotificationRow::as_select()).load(db).await?;
     Ok(page.slice(rows.into_iter().map(Notification::from).collect()))
 }
 

@@ -7,11 +7,7 @@ use super::{Connection, DbError, schema::mail_unsubscriptions as unsubscriptions
 use crate::domain::{clock::Timestamp, ids::TicketId};
 
 /// Whether an address has had enough of a ticket.
-pub async fn exists(
-    db: &mut Connection,
-    ticket: TicketId,
-    address: &str,
-) -> Result<bool, DbError> {
+pub async fn exists(db: &mut Connection, ticket: TicketId, address: &str) -> Result<bool, DbError> {
     let found = unsubscriptions::table.find((ticket.0, address));
     Ok(diesel::select(diesel::dsl::exists(found)).get_result(db).await?)
 }

@@ -136,8 +136,7 @@ pub fn concerns(event: &Event, assignee: Option<AccountId>) -> Vec<Concern> {
     if event.audience != Audience::Participants {
         return vec![];
     }
-    let reporter_is_told =
-        |kind| told(event, reporter, kind, Channels::MailAndBell).into_iter();
+    let reporter_is_told = |kind| told(event, reporter, kind, Channels::MailAndBell).into_iter();
     let assignee_is_told = |kind| {
         let assignee = assignee.filter(|&assignee| assignee != reporter);
         assignee.and_then(|assignee| told(event, assignee, kind, Channels::Bell))
@@ -150,11 +149,9 @@ pub fn concerns(event: &Event, assignee: Option<AccountId>) -> Vec<Concern> {
                 to(Recipient::StaffAddress, NotificationKind::TicketOpened),
             ]
         }
-        Some(EventData::CommentAdded { .. }) => {
-            reporter_is_told(NotificationKind::SupportAnswered)
-                .chain(assignee_is_told(NotificationKind::CustomerAnswered))
-                .collect()
-        }
+        Some(EventData::CommentAdded { .. }) => reporter_is_told(NotificationKind::SupportAnswered)
+            .chain(assignee_is_told(NotificationKind::CustomerAnswered))
+            .collect(),
         Some(EventData::StatusChanged { to, .. }) => {
             let kind = match to {
                 Status::Resolved | Status::Closed => NotificationKind::TicketClosed,
@@ -190,7 +187,11 @@ mod tests {
     const AGENT: AccountId = AccountId(Uuid::from_u128(2));
     const COLLEAGUE: AccountId = AccountId(Uuid::from_u128(3));
 
-    fn told(actor: AccountId, audience: Audience, data: EventData) -> Vec<(Recipient, NotificationKind, Channels)> {
+    fn told(
+        actor: AccountId,
+        audience: Audience,
+        data: EventData,
+    ) -> Vec<(Recipient, NotificationKind, Channels)> {
         let event = Event {
             id: EventId(1),
             subject: Subject::Ticket { id: TicketId(Uuid::nil()), reporter: CUSTOMER },
@@ -211,19 +212,34 @@ mod tests {
         let (customer, agent) = (Recipient::Account(CUSTOMER), Recipient::Account(AGENT));
         assert_eq!(
             told(CUSTOMER, Participants, EventData::TicketCreated {}),
-            [(customer, TicketCreated, Channels::Mail), (Recipient::StaffAddress, TicketOpened, Channels::Mail)]
+            [
+                (customer, TicketCreated, Channels::Mail),
+                (Recipient::StaffAddress, TicketOpened, Channels::Mail)
+            ]
         );
-        assert_eq!(told(AGENT, Participants, comment()), [(customer, SupportAnswered, Channels::MailAndBell)]);
-        assert_eq!(told(CUSTOMER, Participants, comment()), [(agent, CustomerAnswered, Channels::Bell)]);
+        assert_eq!(
+            told(AGENT, Participants, comment()),
+            [(customer, SupportAnswered, Channels::MailAndBell)]
+        );
+        assert_eq!(
+            told(CUSTOMER, Participants, comment()),
+            [(agent, CustomerAnswered, Channels::Bell)]
+        );
         assert_eq!(
             told(COLLEAGUE, Participants, moved(Status::Closed)),
-            [(customer, TicketClosed, Channels::MailAndBell), (agent, TicketClosed, Channels::Bell)]
+            [
+                (customer, TicketClosed, Channels::MailAndBell),
+                (agent, TicketClosed, Channels::Bell)
+            ]
         );
         assert_eq!(
             told(AGENT, Participants, moved(Status::WorkingOnIt)),
             [(customer, StatusChanged, Channels::MailAndBell)]
         );
-        assert_eq!(told(CUSTOMER, Participants, moved(Status::Resolved)), [(agent, TicketClosed, Channels::Bell)]);
+        assert_eq!(
+            told(CUSTOMER, Participants, moved(Status::Resolved)),
+            [(agent, TicketClosed, Channels::Bell)]
+        );
         let assigned = |to| EventData::AssigneeChanged { from: None, to };
         assert_eq!(
             told(COLLEAGUE, Participants, assigned(Some(AGENT))),

@@ -104,11 +104,19 @@ impl EventLog {
             Some(cursor) if self.hub.continuity(cursor) == Continuity::Broken => {
                 Phase::Resync(ResyncReason::HistoryRewound)
             }
-            Some(cursor) if cursor.pos > told && cursor.pos > feed::head(&mut connection).await? => {
+            Some(cursor)
+                if cursor.pos > told && cursor.pos > feed::head(&mut connection).await? =>
+            {
                 return Err(SubscribeError::CursorAhead);
             }
             Some(cursor) if told - cursor.pos > SPAN => Phase::Resync(ResyncReason::TooFarBehind),
             _ => Phase::CatchingUp,
+        };
+        drop(connection);
+        let last = match after {
+            Some(cursor) => cursor.pos,
+            // "From now on" leaves out what was committed before and is still on its way.
+            None => self.sequencer.present().await?,
         };
         Ok(Bell {
             log: self.clone(),
@@ -117,7 +125,7 @@ impl EventLog {
             registration,
             authorised_at,
             told: self.told.subscribe(),
-            last: after.map_or(told, |cursor| cursor.pos),
+            last,
             buffer: VecDeque::new(),
             phase,
         })
@@ -145,7 +153,11 @@ impl Bell {
             if let Some(notification) = self.buffer.pop_front() {
                 self.last = notification.pos;
                 let cursor = self.cursor();
-                return Ok(Some(BellItem::Added { cursor, notification, unread: self.unread().await? }));
+                return Ok(Some(BellItem::Added {
+                    cursor,
+                    notification,
+                    unread: self.unread().await?,
+                }));
             }
             if self.read_on().await? {
                 continue;

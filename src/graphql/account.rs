@@ -104,7 +104,10 @@ impl Account {
     }
 
     /// Which mails you want; null unless it is your own account.
-    async fn mail_preferences(&self, ctx: &Context<'_>) -> Result<Option<MailPreferences>, Failure> {
+    async fn mail_preferences(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<MailPreferences>, Failure> {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }

@@ -86,8 +86,7 @@ impl PreferencesMutation {
             status_changed: mail.and_then(|mail| mail.status_changed),
             ticket_closed: mail.and_then(|mail| mail.ticket_closed),
         };
-        let account =
-            service::preferences::update(ctx.actor()?, ctx.desk()?, changes).await?;
+        let account = service::preferences::update(ctx.actor()?, ctx.desk()?, changes).await?;
         Ok(UpdatePreferencesPayload { account: Some(Account::new(account)), user_errors: vec![] })
     }
 }

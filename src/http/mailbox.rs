@@ -15,13 +15,15 @@ use axum::{
 use mail_parser::{Message, MessageParser};
 use tokio::fs;
 
-use super::{Api, page::{escaped, page, respond}};
+use super::{
+    Api,
+    page::{escaped, page, respond},
+};
 
 /// So many mails are listed: the last.
 const LISTED: usize = 200;
 /// A mail's HTML stands in a frame of its own that may do nothing.
-const FRAME_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'; base-uri 'none'";
+const FRAME_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'; base-uri 'none'";
 
 /// The mailbox's routes.
 pub fn routes() -> Router<Api> {
@@ -130,6 +132,6 @@ fn asks_for_this_machine(headers: &HeaderMap) -> bool {
     let name = host.rsplit_once(':').map_or(host, |(name, port)| {
         if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }
     });
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]") || name.starts_with("127.")
-        && name.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+        || name.starts_with("127.") && name.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }

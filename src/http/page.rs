@@ -29,7 +29,12 @@ pub fn page(status: StatusCode, language: &str, title: &str, body: &str) -> Resp
 }
 
 /// An answer that browsers neither keep nor tell others of.
-pub fn respond(status: StatusCode, media_type: &str, policy: &str, body: impl IntoResponse) -> Response {
+pub fn respond(
+    status: StatusCode,
+    media_type: &str,
+    policy: &str,
+    body: impl IntoResponse,
+) -> Response {
     let headers: [(HeaderName, &str); 4] = [
         (header::CONTENT_TYPE, media_type),
         (header::CONTENT_SECURITY_POLICY, policy),

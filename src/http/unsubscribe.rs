@@ -9,7 +9,10 @@ use axum::{
 };
 use serde::Deserialize;
 
-use super::{Api, page::{escaped, page}};
+use super::{
+    Api,
+    page::{escaped, page},
+};
 use crate::{
     domain::account::Locale,
     service::{
@@ -29,8 +32,12 @@ pub async fn ask(State(api): State<Api>, Query(Token { token }): Query<Token>) -
     match unsubscription::find(&api.desk, &token).await {
         Ok(found) => {
             let (title, button) = match found.locale {
-                Locale::En => (format!("No more mail about the ticket {}?", found.number), "Unsubscribe"),
-                Locale::Ru => (format!("Больше не присылать писем о заявке {}?", found.number), "Отписаться"),
+                Locale::En => {
+                    (format!("No more mail about the ticket {}?", found.number), "Unsubscribe")
+                }
+                Locale::Ru => {
+                    (format!("Больше не присылать писем о заявке {}?", found.number), "Отписаться")
+                }
             };
             // The token is what we signed: base64url.
             let body = format!(

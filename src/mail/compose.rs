@@ -110,7 +110,13 @@ impl Composer {
     ///
     /// # Errors
     /// An address that no mail can be sent to.
-    pub fn trial(&self, address: &str, locale: Locale, id: Uuid, now: Timestamp) -> Result<Message, String> {
+    pub fn trial(
+        &self,
+        address: &str,
+        locale: Locale,
+        id: Uuid,
+        now: Timestamp,
+    ) -> Result<Message, String> {
         let context = context! { desk => self.desk(), heading => self.desk() };
         let rendered = self
             .templates
@@ -155,7 +161,12 @@ impl Composer {
         }
     }
 
-    fn message(&self, rendered: Rendered, headers: Headers, now: Timestamp) -> Result<Message, String> {
+    fn message(
+        &self,
+        rendered: Rendered,
+        headers: Headers,
+        now: Timestamp,
+    ) -> Result<Message, String> {
         let mut builder = Message::builder()
             .from(self.from.clone())
             .to(headers.to)
@@ -218,7 +229,8 @@ impl Story {
             return Err(ComposeError::Unbuildable("it tells of nothing".into()));
         }
         let people = events.iter().filter_map(|(event, _)| event.actor_id);
-        let people = people.chain([ticket.reporter_id]).chain(delivery.account_id).collect::<Vec<_>>();
+        let people =
+            people.chain([ticket.reporter_id]).chain(delivery.account_id).collect::<Vec<_>>();
         let accounts = account::by_ids(db, &people).await?;
         let disabled = accounts.iter().any(|account| {
             Some(account.id) == delivery.account_id && account.disabled_at.is_some()

@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn staff_addresses_are_read_and_bad_ones_named() {
-        let read = StaffAddresses::parse("sales = S@example.com, *=desk@example.com,", Locale::En).unwrap();
+        let read = StaffAddresses::parse("sales = S@example.com, *=desk@example.com,", Locale::En)
+            .unwrap();
         assert_eq!(read.by_slug["sales"].as_str(), "s@example.com");
         assert_eq!(read.other.unwrap().as_str(), "desk@example.com");
         for text in ["sales", "sales=nobody", "sales=a@b\r\nBcc: c@d"] {

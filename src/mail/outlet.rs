@@ -81,7 +81,9 @@ impl Outlet {
                 .map_err(|error| chain(&error))?;
             builder = match (settings.url.split_once("://"), settings.url.split_once("tls=")) {
                 (Some(("smtps", _)), _) => builder.tls(Tls::Wrapper(tls)),
-                (_, Some((_, way))) if way.starts_with("required") => builder.tls(Tls::Required(tls)),
+                (_, Some((_, way))) if way.starts_with("required") => {
+                    builder.tls(Tls::Required(tls))
+                }
                 (_, Some(_)) => builder.tls(Tls::Opportunistic(tls)),
                 _ => builder,
             };

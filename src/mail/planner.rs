@@ -85,7 +85,8 @@ impl Planner {
             .database
             .write_aside(async |db| {
                 let after = consumer::lock(db, NOTIFICATIONS).await?;
-                let events = feed::replay(db, ReplayScope::Everything, after, i64::MAX, PAGE).await?;
+                let events =
+                    feed::replay(db, ReplayScope::Everything, after, i64::MAX, PAGE).await?;
                 let Some(last) = events.last().map(|event| event.cursor.pos) else {
                     return Ok((after, 0));
                 };
@@ -112,8 +113,11 @@ impl Planner {
         let Subject::Ticket { id, .. } = event.event.subject else { return Ok(()) };
         let Some(ticket) = context.tickets.get(&id) else { return Ok(()) };
         for concern in concerns(&event.event, ticket.assignee_id) {
-            if let (true, Recipient::Account(account)) = (concern.channels.bell(), concern.recipient) {
-                notification::insert(db, &[self.on_the_bell(account, ticket, &concern, event)]).await?;
+            if let (true, Recipient::Account(account)) =
+                (concern.channels.bell(), concern.recipient)
+            {
+                notification::insert(db, &[self.on_the_bell(account, ticket, &concern, event)])
+                    .await?;
             }
             if concern.channels.mail() {
                 self.plan_mail(db, context, ticket, &concern, event).await?;

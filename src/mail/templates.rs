@@ -153,9 +153,7 @@ impl Templates {
         let places = texts.iter().map(|(name, (place, _))| (name.clone(), place.clone()));
         let places = places.collect::<BTreeMap<_, _>>();
         for (name, (_, text)) in texts {
-            environment
-                .add_template_owned(name, text)
-                .map_err(|error| located(&error, &places))?;
+            environment.add_template_owned(name, text).map_err(|error| located(&error, &places))?;
         }
         let templates = Self(environment);
         for template in Template::ALL {
@@ -189,7 +187,12 @@ impl Templates {
         let subject = part("subject", "txt")?;
         Ok(Rendered {
             // Whatever a summary holds, a subject is one line: nothing becomes a header.
-            subject: subject.split(char::is_control).collect::<Vec<_>>().join(" ").trim().to_owned(),
+            subject: subject
+                .split(char::is_control)
+                .collect::<Vec<_>>()
+                .join(" ")
+                .trim()
+                .to_owned(),
             text: part("text", "txt")?.trim_end().to_owned() + "\n",
             html: part("body", "html")?,
         })
@@ -211,7 +214,10 @@ fn located(error: &minijinja::Error, places: &BTreeMap<String, String>) -> Templ
     let file = places.get(name).map_or(name, String::as_str);
     let line = innermost.line().map(|line| format!(":{line}")).unwrap_or_default();
     let detail = innermost.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-    TemplateError::Syntax { place: format!("{file}{line}"), cause: format!("{}{detail}", innermost.kind()) }
+    TemplateError::Syntax {
+        place: format!("{file}{line}"),
+        cause: format!("{}{detail}", innermost.kind()),
+    }
 }
 
 /// Everything that a template may name, to try it on.
@@ -300,7 +306,8 @@ mod tests {
                 let whole = format!("{}\n\n{}\n\n{}", mail.subject, mail.text, mail.html);
                 insta::assert_snapshot!(format!("{}_{name}", template.folder()), whole);
                 if let Some(folder) = std::env::var_os("TICKETWIRE_MAIL_PREVIEW") {
-                    let path = Path::new(&folder).join(format!("{}_{name}.html", template.folder()));
+                    let path =
+                        Path::new(&folder).join(format!("{}_{name}.html", template.folder()));
                     fs::write(path, mail.html).unwrap();
                 }
             }

@@ -4,7 +4,13 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// Which layers a layer may import.
 const RULES: &[(&str, &[&str])] = &[
-    ("cli", &["app", "config", "crypto", "db", "domain", "events", "graphql", "http", "mail", "service"]),
+    (
+        "cli",
+        &[
+            "app", "config", "crypto", "db", "domain", "events", "graphql", "http", "mail",
+            "service",
+        ],
+    ),
     ("app", &["config", "crypto", "db", "domain", "events", "graphql", "http", "mail", "service"]),
     ("config", &[]),
     ("http", &["graphql", "service", "events", "db", "domain"]),

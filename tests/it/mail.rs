@@ -140,8 +140,10 @@ async fn a_refused_recipient_is_not_tried_again_and_holds_up_nobody() {
     desk.boris.comment(&ticket, "We look into it.").await;
     let mails = desk.smtp.received(1).await;
     assert!(mails[0].text.contains("We look into it.") && mails[0].in_reply_to.is_none());
-    assert_eq!(desk.anna.ok("query { tickets { nodes { deliveries { id } } } }", json!({})).await,
-        json!({ "tickets": { "nodes": [{ "deliveries": null }] } }));
+    assert_eq!(
+        desk.anna.ok("query { tickets { nodes { deliveries { id } } } }", json!({})).await,
+        json!({ "tickets": { "nodes": [{ "deliveries": null }] } })
+    );
     desk.server.stop().await;
 }
 
@@ -192,7 +194,11 @@ async fn a_dead_mail_server_is_waited_for_three_days() {
     until_states(&boris, &other, &["SENT"]).await;
     let of_ticket = mails.iter().filter(|mail| mail.subject.contains(&ticket.number));
     let texts = of_ticket.map(|mail| mail.text.as_str()).collect::<Vec<_>>();
-    assert!(texts[0].contains("You wrote:") && texts[1].contains("First.") && texts[2].contains("Second."));
+    assert!(
+        texts[0].contains("You wrote:")
+            && texts[1].contains("First.")
+            && texts[2].contains("Second.")
+    );
     drop(smtp);
 
     let given_up = anna.create_ticket("Never told").await;
@@ -281,7 +287,9 @@ async fn what_cannot_be_built_is_laid_aside() {
             SELECT gen_random_uuid(), $1, id, 'en', created_at, created_at FROM tickets";
         client.execute(insert, &[&address]).await.unwrap();
     }
-    let seen = until_states(&desk.boris, &ticket, &["SENT", "UNBUILDABLE", "UNBUILDABLE", "UNBUILDABLE"]).await;
+    let seen =
+        until_states(&desk.boris, &ticket, &["SENT", "UNBUILDABLE", "UNBUILDABLE", "UNBUILDABLE"])
+            .await;
     assert!(seen[1]["lastError"].as_str().unwrap().contains("can't be mailed to"), "{seen:?}");
     desk.boris.comment(&ticket, "We look into it.").await;
     assert_eq!(desk.smtp.received(2).await.len(), 2);
@@ -293,11 +301,18 @@ async fn what_people_write_stays_text() {
     let desk = MailDesk::start().await;
     let summary = "<b>Bold</b> {{ 7 * 7 }} Bcc: eve@example.com é я 日本";
     let ticket = desk.anna.create_ticket(summary).await;
-    let long = format!("<script>alert(1)</script> {{% raw %}} {{{{ ticket }}}}\n.\nBcc: x\n{}", "ш".repeat(65_000));
+    let long = format!(
+        "<script>alert(1)</script> {{% raw %}} {{{{ ticket }}}}\n.\nBcc: x\n{}",
+        "ш".repeat(65_000)
+    );
     desk.boris.comment(&ticket, &long).await;
     let mails = desk.smtp.received(2).await;
     assert_eq!(mails[0].subject, format!("[CS-100001] {summary}"));
-    assert!(mails[0].html.contains("&lt;b&gt;Bold&lt;&#x2f;b&gt; {{ 7 * 7 }}"), "{}", mails[0].html);
+    assert!(
+        mails[0].html.contains("&lt;b&gt;Bold&lt;&#x2f;b&gt; {{ 7 * 7 }}"),
+        "{}",
+        mails[0].html
+    );
     assert!(!mails[1].html.contains("<script") && mails[1].html.contains("{{ ticket }}"));
     assert!(mails[1].text.contains(long.trim_end()), "the whole comment, as it is");
     for mail in &mails {
@@ -306,7 +321,8 @@ async fn what_people_write_stays_text() {
         assert!(mail.raw.lines().all(|line| line.len() <= 998));
         assert!(head.is_ascii() && head.contains("Auto-Submitted: auto-generated"));
     }
-    let refused = json!({ "categoryId": SALES, "summary": "a\r\nBcc: eve@example.com", "description": "x" });
+    let refused =
+        json!({ "categoryId": SALES, "summary": "a\r\nBcc: eve@example.com", "description": "x" });
     let reply = desk.anna.try_create_ticket(refused).await;
     assert_eq!(reply.user_errors("createTicket"), ["INVALID"]);
     desk.server.stop().await;
@@ -316,10 +332,16 @@ async fn what_people_write_stays_text() {
 async fn addresses_outside_ascii_are_spelt_in_ascii_or_refused_plainly() {
     let desk = MailDesk::start().await;
     let client = desk.server.database.connect().await;
-    client.batch_execute("UPDATE accounts SET email = 'anna@почта.рф' WHERE name = 'Anna'").await.unwrap();
+    client
+        .batch_execute("UPDATE accounts SET email = 'anna@почта.рф' WHERE name = 'Anna'")
+        .await
+        .unwrap();
     desk.anna.create_ticket("A domain").await;
     assert_eq!(desk.smtp.received(1).await[0].to, "anna@xn--80a1acny.xn--p1ai");
-    client.batch_execute("UPDATE accounts SET email = 'анна@example.com' WHERE name = 'Anna'").await.unwrap();
+    client
+        .batch_execute("UPDATE accounts SET email = 'анна@example.com' WHERE name = 'Anna'")
+        .await
+        .unwrap();
     let ticket = desk.anna.create_ticket("A name").await;
     let seen = until_states(&desk.boris, &ticket, &["REFUSED"]).await;
     assert!(seen[0]["lastError"].as_str().unwrap().contains("SMTPUTF8"), "{seen:?}");
@@ -351,14 +373,16 @@ async fn without_the_tls_that_is_asked_for_nothing_is_sent() {
     // No STARTTLS offered; a certificate that nobody trusts; a wrong password.
     let plain = Smtp::start().await;
     let untrusted = Smtp::with(Abilities { implicit_tls: true, ..Abilities::default() }).await;
-    let strict = Smtp::with(Abilities { auth: Some("AGRlc2sAc2VjcmV0"), ..Abilities::default() }).await;
+    let strict =
+        Smtp::with(Abilities { auth: Some("AGRlc2sAc2VjcmV0"), ..Abilities::default() }).await;
     for (smtp, url, expected) in [
         (&plain, plain.named_url("smtp", "", "?tls=required"), "STARTTLS"),
         (&untrusted, untrusted.named_url("smtps", "", ""), "ertificate"),
         (&strict, strict.named_url("smtp", "desk:wrong@", ""), "535"),
     ] {
         let server = TestServer::start_with(&settings(&url)).await;
-        let (anna, boris) = (server.sign_up("Anna", Role::Customer).await, server.agent("Boris").await);
+        let (anna, boris) =
+            (server.sign_up("Anna", Role::Customer).await, server.agent("Boris").await);
         let ticket = anna.create_ticket("The site is down").await;
         until_due_is_tried(&server).await;
         let seen = until_states(&boris, &ticket, &["QUEUED"]).await;

@@ -37,7 +37,8 @@ async fn serve(database: &TestDatabase, smtp: &Smtp) -> Process {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_mail_is_lost_to_kill_9_and_one_at_most_is_repeated_a_kill() {
     let (database, smtp) = (TestDatabase::new().await, Smtp::start().await);
-    create_account(&database.url, &Arc::default(), "anna@example.com", "Anna", Role::Customer).await;
+    create_account(&database.url, &Arc::default(), "anna@example.com", "Anna", Role::Customer)
+        .await;
     let mut created = Vec::new();
     for kill in 0..KILLS {
         let process = serve(&database, &smtp).await;
@@ -69,15 +70,21 @@ async fn no_mail_is_lost_to_kill_9_and_one_at_most_is_repeated_a_kill() {
     }
     // Put-backs wait for a minute; nobody has to.
     let client = database.connect().await;
-    client.batch_execute("UPDATE deliveries SET due_at = created_at WHERE state = 'queued'").await.unwrap();
+    client
+        .batch_execute("UPDATE deliveries SET due_at = created_at WHERE state = 'queued'")
+        .await
+        .unwrap();
     let process = serve(&database, &smtp).await;
     let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
     anna.ok("{ viewer { id } }", json!({})).await;
     for _ in 0..100_000 {
         let done = "SELECT count(*) FROM deliveries WHERE state = 'sent'";
-        let left = "UPDATE deliveries SET due_at = created_at WHERE state = 'queued' AND attempts > 0";
+        let left =
+            "UPDATE deliveries SET due_at = created_at WHERE state = 'queued' AND attempts > 0";
         client.batch_execute(left).await.unwrap();
-        if client.query_one(done, &[]).await.unwrap().get::<_, i64>(0) == i64::try_from(KILLS).unwrap() {
+        if client.query_one(done, &[]).await.unwrap().get::<_, i64>(0)
+            == i64::try_from(KILLS).unwrap()
+        {
             break;
         }
     }

@@ -14,6 +14,7 @@ mod leaks;
 mod playground;
 mod mail;
 mod mail_crash;
+mod mailbox;
 mod notifications;
 mod resilience;
 mod schema;

@@ -41,18 +41,25 @@ async fn the_bell_tells_of_what_others_do_and_forgets_what_was_read() {
     until_unread(&anna, 2).await;
     let viewer = &anna.ok(BELL, json!({})).await["viewer"];
     let nodes = viewer["notifications"]["nodes"].as_array().unwrap();
-    let told = nodes.iter().map(|it| (it["kind"].as_str().unwrap(), it["event"]["__typename"].as_str().unwrap()));
+    let told = nodes
+        .iter()
+        .map(|it| (it["kind"].as_str().unwrap(), it["event"]["__typename"].as_str().unwrap()));
     assert_eq!(
         told.collect::<Vec<_>>(),
         [("STATUS_CHANGED", "StatusChanged"), ("SUPPORT_ANSWERED", "CommentAdded")]
     );
-    assert!(nodes.iter().all(|it| it["readAt"].is_null() && it["event"]["actor"]["name"] == "Boris"));
+    assert!(
+        nodes.iter().all(|it| it["readAt"].is_null() && it["event"]["actor"]["name"] == "Boris")
+    );
 
     // Somebody else can neither read them nor mark them.
     assert_eq!(mark_read(&boris, json!({ "ids": [nodes[0]["id"]] })).await, 0);
     let query = "query($id: ID!) { node(id: $id) { ... on Account { notifications { nodes { id } } unreadNotificationCount mailPreferences { statusChanged } } } }";
     let seen = boris.ok(query, json!({ "id": anna.account_id().await })).await;
-    assert_eq!(seen["node"], json!({ "notifications": null, "unreadNotificationCount": null, "mailPreferences": null }));
+    assert_eq!(
+        seen["node"],
+        json!({ "notifications": null, "unreadNotificationCount": null, "mailPreferences": null })
+    );
 
     assert_eq!(mark_read(&anna, json!({ "ids": [nodes[0]["id"], "nonsense"] })).await, 1);
     assert_eq!(mark_read(&anna, json!({ "ids": [nodes[0]["id"]] })).await, 1);
@@ -78,7 +85,10 @@ async fn the_bell_has_pages() {
     let first = anna.ok(query, json!({})).await["viewer"]["notifications"].clone();
     let after = json!({ "after": first["pageInfo"]["endCursor"] });
     let second = anna.ok(query, after).await["viewer"]["notifications"].clone();
-    assert_eq!((&first["pageInfo"]["hasNextPage"], &second["pageInfo"]["hasNextPage"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&first["pageInfo"]["hasNextPage"], &second["pageInfo"]["hasNextPage"]),
+        (&json!(true), &json!(false))
+    );
     let mut ids = [&first, &second].map(|page| page["nodes"].as_array().unwrap().clone()).concat();
     assert_eq!(ids.len(), 6);
     ids.dedup();
@@ -148,15 +158,21 @@ async fn people_choose_their_language_and_their_mails() {
     let desk = MailDesk::start().await;
     let update = "mutation($input: UpdatePreferencesInput!) { updatePreferences(input: $input) {
         account { locale mailPreferences { ticketCreated supportAnswered statusChanged ticketClosed } } userErrors { code } } }";
-    let input = json!({ "locale": "RU", "mail": { "ticketCreated": false, "ticketClosed": false } });
+    let input =
+        json!({ "locale": "RU", "mail": { "ticketCreated": false, "ticketClosed": false } });
     let data = desk.anna.ok(update, json!({ "input": input })).await;
     let wanted = json!({ "ticketCreated": false, "supportAnswered": true, "statusChanged": true, "ticketClosed": false });
-    assert_eq!(data["updatePreferences"]["account"], json!({ "locale": "RU", "mailPreferences": wanted }));
+    assert_eq!(
+        data["updatePreferences"]["account"],
+        json!({ "locale": "RU", "mailPreferences": wanted })
+    );
     let ticket = desk.anna.create_ticket("Сайт не открывается").await;
     desk.boris.comment(&ticket, "Смотрим.").await;
     let mails = desk.smtp.received(1).await;
     assert_eq!(mails[0].subject, "[CS-100001] Сайт не открывается");
-    assert!(mails[0].text.contains("Boris пишет:") && mails[0].text.contains("Новый статус: В работе"));
+    assert!(
+        mails[0].text.contains("Boris пишет:") && mails[0].text.contains("Новый статус: В работе")
+    );
     desk.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
     desk.anna.ok(update, json!({ "input": { "mail": { "ticketCreated": true } } })).await;
     desk.anna.create_ticket("Ещё одна").await;
@@ -183,7 +199,9 @@ async fn one_click_ends_a_tickets_mails_and_no_others() {
     let page = stranger.request(Method::GET, path, |request| request).await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(page.body.as_str().unwrap().contains("No more mail about the ticket CS-100001?"));
-    assert!(page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    assert!(
+        page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'")
+    );
     desk.boris.comment(&ticket, "First.").await;
     desk.smtp.received(2).await;
 
@@ -200,7 +218,9 @@ async fn one_click_ends_a_tickets_mails_and_no_others() {
     desk.anna.create_ticket("Another").await;
     assert!(desk.smtp.received(3).await[2].subject.contains("Another"));
 
-    for forged in ["/unsubscribe", "/unsubscribe?token=", "/unsubscribe?token=AAAA", &path[..path.len() - 2]] {
+    for forged in
+        ["/unsubscribe", "/unsubscribe?token=", "/unsubscribe?token=AAAA", &path[..path.len() - 2]]
+    {
         assert_eq!(click(forged).await, StatusCode::NOT_FOUND, "{forged}");
     }
     desk.server.stop().await;

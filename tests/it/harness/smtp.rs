@@ -131,7 +131,8 @@ impl Smtp {
 
     fn on(listener: TcpListener, abilities: Abilities) -> Self {
         let certified = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
+        let key =
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
         let tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -274,7 +275,8 @@ impl State {
                 }
                 "AUTH" => {
                     let right = self.abilities.auth.is_some_and(|wanted| line.ends_with(wanted));
-                    say(stream, if right { "235 welcome" } else { "535 5.7.8 wrong password" }).await;
+                    say(stream, if right { "235 welcome" } else { "535 5.7.8 wrong password" })
+                        .await;
                 }
                 "MAIL" => {
                     mood = self.next_mood();
@@ -323,7 +325,9 @@ impl State {
         let ids = |header: &mail_parser::HeaderValue<'_>| -> Vec<String> {
             match header {
                 mail_parser::HeaderValue::Text(id) => vec![id.to_string()],
-                mail_parser::HeaderValue::TextList(ids) => ids.iter().map(ToString::to_string).collect(),
+                mail_parser::HeaderValue::TextList(ids) => {
+                    ids.iter().map(ToString::to_string).collect()
+                }
                 _ => vec![],
             }
         };

@@ -1,0 +1,146 @@
+//! What operators and newcomers see of mail: the demo's mailbox, `doctor` and
+//! `mail test`, and what start refuses.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::harness::{
+    Client, TestServer,
+    mail::settings,
+    postgres::{TestDatabase, cluster_folder},
+    process::{Process, run},
+    smtp::{Abilities, Mood, Smtp},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_reads_the_demos_mails_on_a_page() {
+    let folder = cluster_folder(&format!("mailbox-{}", std::process::id()));
+    drop(std::fs::remove_dir_all(&folder));
+    let path = folder.to_str().unwrap().to_owned();
+    let variables =
+        [("TICKETWIRE_DATA_DIR", path.as_str()), ("TICKETWIRE_MAIL_WINDOW_SECONDS", "0")];
+    let server = Process::serve(&variables).await;
+    assert!(server.welcome.contains(&format!("http://{}/mailbox", server.address)));
+    let anyone = Client::new(&server.address, None);
+    let get = async |path: &str| anyone.request(Method::GET, path, |request| request).await;
+    assert!(get("/mailbox").await.body.as_str().unwrap().contains("No mail yet"));
+
+    let email = server.welcome.lines().find(|line| line.contains("customer")).unwrap();
+    let email = email.split_whitespace().nth(1).unwrap();
+    let customer = anyone.sign_in(email, "ticketwire-demo").await;
+    customer.create_ticket("<script>alert(1)</script>").await;
+    let mut list = String::new();
+    while !list.contains("/mailbox/0") {
+        list = get("/mailbox").await.body.as_str().unwrap().to_owned();
+    }
+    assert!(list.contains("&lt;script&gt;") && !list.contains("<script"), "{list}");
+    let link = list.split("href=\"").nth(1).unwrap().split('"').next().unwrap();
+    let mail = get(link).await;
+    let text = mail.body.as_str().unwrap();
+    assert!(text.contains("iframe sandbox") && !text.contains("<script"), "{text}");
+    let html = get(&format!("{link}/html")).await;
+    assert!(html.headers["content-security-policy"].to_str().unwrap().contains("sandbox"));
+    assert!(!html.body.as_str().unwrap().contains("<script"));
+    // Neither a page of the web by a name of its own, nor a path out of the folder.
+    let rebound =
+        anyone.request(Method::GET, link, |request| request.header("host", "evil.example"));
+    assert_eq!(rebound.await.status, StatusCode::NOT_FOUND);
+    assert_eq!(get("/mailbox/signing.key").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(get("/mailbox/..%2F..%2Fsigning.key").await.status, StatusCode::NOT_FOUND);
+    use std::os::unix::fs::PermissionsExt as _;
+    let key = std::fs::metadata(folder.join("mail/signing.key")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    assert!(server.terminate(rustix::process::Signal::TERM).await);
+    drop(std::fs::remove_dir_all(&folder));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_embedded_default_there_is_no_mailbox() {
+    let server = TestServer::start().await;
+    let reply = server.anonymous().request(Method::GET, "/mailbox", |request| request).await;
+    assert_eq!(reply.status, StatusCode::NOT_FOUND);
+    server.stop().await;
+}
+
+/// The variables of the settings for mail to a URL.
+fn variables(url: &str, database: &str) -> Vec<(String, String)> {
+    let mut variables = vec![("DATABASE_URL".to_owned(), database.to_owned())];
+    variables.extend(settings(url).into_iter().map(|(key, value)| {
+        (format!("TICKETWIRE_{}", key.replace('.', "_").to_uppercase()), value)
+    }));
+    variables
+}
+
+fn borrowed(variables: &[(String, String)]) -> Vec<(&str, &str)> {
+    variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_and_mail_test_say_what_is_wrong() {
+    let database = TestDatabase::new().await;
+    let smtp =
+        Smtp::with(Abilities { auth: Some("AGRlc2sAc2VjcmV0"), ..Abilities::default() }).await;
+    let good = variables(&smtp.named_url("smtp", "desk:secret@", ""), &database.url);
+    let healthy = run(&["doctor"], &borrowed(&good), "").await;
+    assert!(healthy.success, "{}{}", healthy.stdout, healthy.stderr);
+    assert!(healthy.stdout.lines().all(|line| line.starts_with("ok")), "{}", healthy.stdout);
+    let sent =
+        run(&["mail", "test", "op@example.com", "--locale", "ru"], &borrowed(&good), "").await;
+    assert!(sent.success, "{}", sent.stderr);
+    assert_eq!(smtp.received(1).await[0].subject, "Ticketwire может отправлять почту");
+
+    let wrong = variables(&smtp.named_url("smtp", "desk:wrong@", ""), &database.url);
+    let ill = run(&["doctor"], &borrowed(&wrong), "").await;
+    assert!(
+        !ill.success && ill.stdout.contains("FAILED  mail") && ill.stdout.contains("535"),
+        "{}",
+        ill.stdout
+    );
+    smtp.then([Mood::Rcpt("550 5.1.1 no such user")]);
+    for (variables, address, expected) in [
+        (&wrong, "op@example.com", "wrong password"),
+        (&good, "op@example.com", "no such user"),
+        (&good, "nonsense", "it has no @"),
+        (&variables("smtp://127.0.0.1:1", &database.url), "op@example.com", "refused"),
+        (&variables("http://127.0.0.1", &database.url), "op@example.com", "mail.smtp_url"),
+        (
+            &vec![("DATABASE_URL".to_owned(), database.url.clone())],
+            "op@example.com",
+            "mail.smtp_url",
+        ),
+    ] {
+        let failed = run(&["mail", "test", address], &borrowed(variables), "").await;
+        assert!(!failed.success && failed.stderr.contains(expected), "{}", failed.stderr);
+        assert!(!failed.stderr.contains("secret") && !failed.stderr.contains("desk:wrong"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn start_refuses_mail_that_is_set_up_by_halves() {
+    let server = TestServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("ticket_created")).unwrap();
+    std::fs::write(folder.path().join("ticket_created/text.en.txt"), "one\n{{ two").unwrap();
+    let templates = folder.path().display().to_string();
+    let without = |key: &str| {
+        let mut flags = settings("smtp://127.0.0.1:1");
+        flags.retain(|(name, _)| *name != key);
+        flags
+    };
+    for (flags, more, expected) in [
+        (without("mail.from"), None, "`mail.from`"),
+        (without("links.base_url"), None, "`links.base_url`"),
+        (without("mail.signing_key"), None, "`mail.signing_key`"),
+        (without(""), Some(("mail.signing_key", "short".to_owned())), "`mail.signing_key`"),
+        (without(""), Some(("mail.from", "a\r\nBcc: b@c".to_owned())), "`mail.from`"),
+        (without(""), Some(("mail.staff_addresses", "sales".to_owned())), "`mail.staff_addresses`"),
+        (without(""), Some(("mail.ca_file", "/nowhere".to_owned())), "`mail.ca_file`"),
+        (without(""), Some(("mail.templates_dir", templates)), "ticket_created/text.en.txt:2"),
+    ] {
+        let flags = flags.into_iter().chain(more).collect::<Vec<_>>();
+        let error = server.another_node(&flags).await.err().expect("a refusal").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    assert_eq!(server.anonymous().ok("{ __typename }", json!({})).await["__typename"], "Query");
+    server.stop().await;
+}
