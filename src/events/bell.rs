@@ -113,11 +113,8 @@ impl EventLog {
             _ => Phase::CatchingUp,
         };
         drop(connection);
-        let last = match after {
-            Some(cursor) => cursor.pos,
-            // "From now on" leaves out what was committed before and is still on its way.
-            None => self.sequencer.present().await?,
-        };
+        // Not the present end of the log: what is on its way there has not been counted.
+        let last = after.map_or(told, |cursor| cursor.pos);
         Ok(Bell {
             log: self.clone(),
             identity: live.identity,
