@@ -47,7 +47,7 @@ pub enum Outlet {
     /// A mail server.
     Smtp {
         /// How to connect.
-        builder: AsyncSmtpTransportBuilder,
+        builder: Box<AsyncSmtpTransportBuilder>,
         /// Pooled connections. Exchanged for none after a timeout: lettre puts a
         /// connection that was given up in mid-sentence back into its pool.
         transport: Mutex<AsyncSmtpTransport<Tokio1Executor>>,
@@ -89,7 +89,7 @@ impl Outlet {
             };
         }
         let transport = Mutex::new(builder.clone().build());
-        Ok(Self::Smtp { builder, transport, timeout: settings.timeout })
+        Ok(Self::Smtp { builder: Box::new(builder), transport, timeout: settings.timeout })
     }
 
     /// Connects, with TLS and AUTH where they are configured, and sends nothing.
@@ -166,7 +166,8 @@ impl Outlet {
         match time::timeout(*timeout, work(current)).await {
             Ok(done) => done,
             Err(_) => {
-                *transport.lock().unwrap_or_else(PoisonError::into_inner) = builder.clone().build();
+                *transport.lock().unwrap_or_else(PoisonError::into_inner) =
+                    builder.as_ref().clone().build();
                 Err(SendError::Failed(format!(
                     "the mail server did not answer within {} s",
                     timeout.as_secs()
