@@ -115,6 +115,8 @@ impl TestServer {
         work().await;
         let others = [
             "pending_events",
+            "consumer_offsets",
+            "deliveries",
             "SELECT f.pos",
             "feed_epochs\".",
             "feed_head",
