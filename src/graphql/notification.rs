@@ -136,7 +136,7 @@ impl NotificationMutation {
     async fn mark_notifications_read(
         &self,
         ctx: &Context<'_>,
-        input: MarkNotificationsReadInput,
+        #[graphql(desc = "Which to mark.")] input: MarkNotificationsReadInput,
     ) -> Result<MarkNotificationsReadPayload, Failure> {
         ctx.identity()?;
         let ids = input.ids.map(|ids| {

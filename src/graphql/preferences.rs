@@ -76,7 +76,7 @@ impl PreferencesMutation {
     async fn update_preferences(
         &self,
         ctx: &Context<'_>,
-        input: UpdatePreferencesInput,
+        #[graphql(desc = "What to change.")] input: UpdatePreferencesInput,
     ) -> Result<UpdatePreferencesPayload, Failure> {
         let mail = input.mail.as_ref();
         let changes = PreferenceChanges {

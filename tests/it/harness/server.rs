@@ -107,6 +107,15 @@ impl TestServer {
         Self { app: Some(app), database, clock }
     }
 
+    /// Waits until everything that was committed has been dealt with in the background:
+    /// placed in the feed, and planned for the bell and for mail.
+    pub async fn quiet(&self) {
+        let database = self.database.connect().await;
+        let dealt_with = "SELECT NOT EXISTS (SELECT FROM pending_events)
+            AND (SELECT pos FROM feed_head) = (SELECT min(pos) FROM consumer_offsets)";
+        while !database.query_one(dealt_with, &[]).await.unwrap().get::<_, bool>(0) {}
+    }
+
     /// How many statements the server sends while something is done, besides those
     /// with which it follows the event log, or learns a type on a new connection.
     pub async fn count_statements(&self, work: impl AsyncFnOnce()) -> usize {
