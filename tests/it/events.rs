@@ -11,6 +11,22 @@ fn word(item: &Value) -> String {
     format!("{} {}", item["__typename"].as_str().unwrap(), detail.unwrap_or("")).trim().to_owned()
 }
 
+/// SQL that posts comments with the bodies `from` to `to` on the one ticket there is.
+fn comments(from: u32, to: u32) -> String {
+    format!(
+        "WITH posted AS (
+             INSERT INTO comments
+             SELECT gen_random_uuid(), t.id, t.reporter_id, 'public', n::text, now()
+             FROM tickets t, generate_series({from}, {to}) n RETURNING *
+         ), appended AS (
+             INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, occurred_at)
+             SELECT ticket_id, 100 + body::int, 'comment_added', 'participants', author_id,
+                    jsonb_build_object('comment_id', id), now()
+             FROM posted ORDER BY body::int RETURNING id
+         ) INSERT INTO pending_events SELECT id FROM appended;"
+    )
+}
+
 /// So many events, without the checkpoints between them.
 async fn events_of(socket: &mut Socket, count: usize) -> Vec<Value> {
     let mut events = Vec::new();
@@ -236,24 +252,8 @@ async fn more_at_once_than_a_mailbox_holds_is_read_from_the_log_and_nothing_is_m
     socket.caught_up().await;
     // One transaction, so that the tailer publishes all of it before the stream wakes.
     let database = server.database.connect().await;
-    database
-        .batch_execute(
-            "BEGIN;
-             INSERT INTO comments
-             SELECT gen_random_uuid(), t.id, t.reporter_id, 'public', n::text, now()
-             FROM tickets t, generate_series(1, 500) n;
-             WITH appended AS (
-                 INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, occurred_at)
-                 SELECT ticket_id, 100 + body::int, 'comment_added', 'participants', author_id,
-                        jsonb_build_object('comment_id', id), now()
-                 FROM comments ORDER BY body::int
-                 RETURNING id
-             )
-             INSERT INTO pending_events SELECT id FROM appended;
-             COMMIT",
-        )
-        .await
-        .unwrap();
+    let sql = format!("BEGIN; {} COMMIT", comments(1, 500));
+    database.batch_execute(&sql).await.unwrap();
     let bodies = events_of(&mut socket, 500).await;
     let bodies = bodies.iter().map(|event| event["comment"]["body"].as_str().unwrap().to_owned());
     assert!(bodies.eq((1..=500).map(|n| n.to_string())), "lost, doubled or out of order");
@@ -298,20 +298,6 @@ async fn a_revocation_is_not_lost_with_an_overflowing_mailbox() {
     socket.caught_up().await;
     // In one transaction: more than a mailbox holds, the revocation, and as much again.
     let database = server.database.connect().await;
-    let comments = |from: u32, to: u32| {
-        format!(
-            "WITH posted AS (
-                 INSERT INTO comments
-                 SELECT gen_random_uuid(), t.id, t.reporter_id, 'public', n::text, now()
-                 FROM tickets t, generate_series({from}, {to}) n RETURNING *
-             ), appended AS (
-                 INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, occurred_at)
-                 SELECT ticket_id, 100 + body::int, 'comment_added', 'participants', author_id,
-                        jsonb_build_object('comment_id', id), now()
-                 FROM posted ORDER BY body::int RETURNING id
-             ) INSERT INTO pending_events SELECT id FROM appended;"
-        )
-    };
     let revoke = "UPDATE sessions SET revoked_at = now();
          WITH appended AS (
              INSERT INTO events (account_id, seq, kind, audience, data, occurred_at)
