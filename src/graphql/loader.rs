@@ -11,7 +11,7 @@ use std::{
     hash::Hash,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -77,43 +77,94 @@ pub trait Key: Clone + Eq + Hash + Send + Sync + 'static {
 /// Gathers keys until the request waits, then looks them up together.
 pub struct Batch<K: Key> {
     source: Source,
-    gathering: Arc<Mutex<Gathering<K>>>,
+    rounds: Rounds,
+    gathering: Mutex<Option<Gathering<K>>>,
 }
 
 struct Gathering<K: Key> {
-    keys: HashSet<K>,
+    round: usize,
+    keys: Arc<Mutex<HashSet<K>>>,
     /// The look-up that will take the keys; whoever waits for it drives it.
-    next: Option<Shared<BoxFuture<'static, Answer<K>>>>,
+    answer: Shared<BoxFuture<'static, Answer<K>>>,
 }
 
 impl<K: Key> Batch<K> {
-    fn new(source: &Source) -> Self {
-        let gathering = Gathering { keys: HashSet::new(), next: None };
-        Self { source: source.clone(), gathering: Arc::new(Mutex::new(gathering)) }
+    fn new(source: &Source, rounds: &Rounds) -> Self {
+        Self { source: source.clone(), rounds: rounds.clone(), gathering: Mutex::default() }
     }
 
     async fn get(&self, key: K) -> Result<Option<K::Value>, Arc<ServiceError>> {
         let answer = {
-            let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
-            gathering.keys.insert(key.clone());
-            gathering.next.get_or_insert_with(|| self.look_up()).clone()
+            let round = self.rounds.ask();
+            let mut gathering = lock(&self.gathering);
+            let gathering = match &mut *gathering {
+                Some(gathering) if gathering.round == round.number => gathering,
+                other => other.insert(self.gather(round)),
+            };
+            lock(&gathering.keys).insert(key.clone());
+            gathering.answer.clone()
         };
         Ok(answer.await?.get(&key).cloned())
     }
 
-    fn look_up(&self) -> Shared<BoxFuture<'static, Answer<K>>> {
-        let (source, gathering) = (self.source.clone(), Arc::clone(&self.gathering));
+    fn gather(&self, round: Round) -> Gathering<K> {
+        let keys = Arc::<Mutex<HashSet<K>>>::default();
+        let (source, asked) = (self.source.clone(), Arc::clone(&keys));
         let look_up = async move {
-            Idle::default().await;
-            let keys = {
-                let mut gathering = gathering.lock().unwrap_or_else(PoisonError::into_inner);
-                gathering.next = None;
-                std::mem::take(&mut gathering.keys)
-            };
-            K::load(source, keys.into_iter().collect()).await.map(Arc::new).map_err(Arc::new)
+            round.ended.await;
+            let keys = lock(&asked).drain().collect();
+            K::load(source, keys).await.map(Arc::new).map_err(Arc::new)
         };
-        look_up.boxed().shared()
+        Gathering { round: round.number, keys, answer: look_up.boxed().shared() }
     }
+}
+
+/// The rounds in which a request's fields ask: all that is asked for in one round,
+/// by whatever key, is looked up when it ends.
+#[derive(Clone, Default)]
+struct Rounds(Arc<Mutex<Asked>>);
+
+#[derive(Default)]
+struct Asked {
+    /// How many questions there were so far.
+    times: usize,
+    open: Option<Round>,
+}
+
+#[derive(Clone)]
+struct Round {
+    number: usize,
+    /// Resolves at its end; whoever waits for it drives it.
+    ended: Shared<BoxFuture<'static, ()>>,
+}
+
+impl Rounds {
+    /// Takes part in the open round, or opens one.
+    fn ask(&self) -> Round {
+        let mut asked = lock(&self.0);
+        asked.times += 1;
+        let number = asked.times;
+        asked
+            .open
+            .get_or_insert_with(|| Round { number, ended: self.clone().end().boxed().shared() })
+            .clone()
+    }
+
+    /// Ends the round when the request has nothing else to do.
+    async fn end(self) {
+        // What fields wait for may arrive when some of them have been polled and some have
+        // not: those ask later than these, and the round has to wait for them.
+        let mut times = 0;
+        while times != lock(&self.0).times {
+            times = lock(&self.0).times;
+            Idle::default().await;
+        }
+        lock(&self.0).open = None;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Resolves when everything else in the task has been polled and waits. Unlike
@@ -155,14 +206,15 @@ impl Loaders {
     /// get `cursor`.
     pub fn new(actor: Actor, desk: &Desk, cursor: Cursor) -> Self {
         let source = &Source { actor, desk: desk.clone(), cursor };
+        let rounds = &Rounds::default();
         Self {
-            accounts: Batch::new(source),
-            categories: Batch::new(source),
-            comments: Batch::new(source),
-            tickets: Batch::new(source),
-            timelines: Batch::new(source),
-            events: Batch::new(source),
-            deliveries: Batch::new(source),
+            accounts: Batch::new(source, rounds),
+            categories: Batch::new(source, rounds),
+            comments: Batch::new(source, rounds),
+            tickets: Batch::new(source, rounds),
+            timelines: Batch::new(source, rounds),
+            events: Batch::new(source, rounds),
+            deliveries: Batch::new(source, rounds),
         }
     }
 

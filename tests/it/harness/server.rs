@@ -116,9 +116,9 @@ impl TestServer {
         while !database.query_one(dealt_with, &[]).await.unwrap().get::<_, bool>(0) {}
     }
 
-    /// How many statements the server sends while something is done, besides those
-    /// with which it follows the event log, or learns a type on a new connection.
-    pub async fn count_statements(&self, work: impl AsyncFnOnce()) -> usize {
+    /// The statements that the server sends while something is done, besides those
+    /// with which it follows the event log, or prepares a new connection.
+    pub async fn statements_of(&self, work: impl AsyncFnOnce()) -> Vec<String> {
         let log = || std::fs::read_to_string(super::postgres::log_file()).unwrap();
         let before = log().len();
         work().await;
@@ -129,13 +129,16 @@ impl TestServer {
             "SELECT f.pos",
             "feed_epochs\".",
             "feed_head",
+            "SELECT pg_type.oid",
             "SELECT t.typname",
             "SELECT enumlabel",
+            "SET TIME ZONE",
+            "SET CLIENT_ENCODING",
         ];
         let executed = |line: &&str| {
             line.contains("LOG:  execute") && !others.iter().any(|part| line.contains(part))
         };
-        log()[before..].lines().filter(executed).count()
+        log()[before..].lines().filter(executed).map(str::to_owned).collect()
     }
 
     /// The whole content of the database but sessions and the feed's own rows, to
