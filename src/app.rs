@@ -278,12 +278,14 @@ impl App {
                 .then(|| Playground::new(config.database.url.is_none()))
                 .transpose()?,
             mailbox,
+            trusted_proxies: config.trusted_proxies,
             draining: draining.clone(),
             sockets: sockets.clone(),
         });
         let drain = draining.clone();
-        let serve = axum::serve(listener, router)
-            .with_graceful_shutdown(async move { drain.cancelled().await });
+        let serve =
+            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+                .with_graceful_shutdown(async move { drain.cancelled().await });
         let server = tokio::spawn(serve.into_future());
         Ok(Self { address, database, draining, stop, tasks, sockets, server, has_mailbox })
     }

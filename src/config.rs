@@ -16,6 +16,9 @@ use serde::Deserialize;
 pub struct Config {
     /// Where the server listens: address and port; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// So many reverse proxies of your own stand in front of the server, 0 to 10: the
+    /// caller's address is taken from what they add to `X-Forwarded-For`.
+    pub trusted_proxies: usize,
     /// Where the embedded database and other data are kept.
     pub data_dir: PathBuf,
     /// The database.
@@ -199,6 +202,7 @@ const fn key(name: &'static str, variable: &'static str) -> Key {
 /// Every key. What is not here is refused wherever it is set.
 const KEYS: &[Key] = &[
     key("listen", "TICKETWIRE_LISTEN"),
+    key("trusted_proxies", "TICKETWIRE_TRUSTED_PROXIES"),
     key("data_dir", "TICKETWIRE_DATA_DIR"),
     Key { name: "database.url", variable: "DATABASE_URL", secret: true },
     key("database.pool_size", "TICKETWIRE_DATABASE_POOL_SIZE"),
@@ -231,6 +235,7 @@ const DEFAULT_FILE: &str = "ticketwire.toml";
 
 const DEFAULTS: &str = r#"
 listen = "127.0.0.1:8080"
+trusted_proxies = 0
 playground = true
 
 [database]
@@ -354,6 +359,7 @@ impl Config {
             (2..=1_000).contains(&self.database.pool_size),
             "must be 2 to 1000",
         )?;
+        within("trusted_proxies", self.trusted_proxies <= 10, "must be 0 to 10")?;
         within(
             "tickets.first_number",
             (1..=1_000_000_000_000).contains(&self.tickets.first_number),

@@ -222,6 +222,10 @@ diesel::table! {
         created_at -> Timestamptz,
         expires_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>,
+        last_used_at -> Timestamptz,
+        address -> Nullable<Text>,
+        device -> Nullable<Text>,
+        confined -> Bool,
     }
 }
 

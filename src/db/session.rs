@@ -44,7 +44,11 @@ pub async fn insert(
             sessions::account_id.eq(session.account_id.0),
             sessions::token_hash.eq(token.0.as_slice()),
             sessions::created_at.eq(session.created_at),
+            sessions::last_used_at.eq(session.last_used_at),
             sessions::expires_at.eq(session.expires_at),
+            sessions::address.eq(session.origin.address.map(|address| address.to_string())),
+            sessions::device.eq(session.origin.device()),
+            sessions::confined.eq(session.confined),
         ))
         .execute(db)
         .await?;
@@ -81,11 +85,12 @@ fn live(now: Timestamp) -> Sessions {
 }
 
 async fn first(db: &mut Connection, query: Sessions) -> Result<Option<LiveSession>, DbError> {
-    type Row = (Uuid, Timestamp, Uuid, Role, Locale);
+    type Row = (Uuid, Timestamp, bool, Uuid, Role, Locale);
     let row = query
         .select((
             sessions::id,
             sessions::expires_at,
+            sessions::confined,
             accounts::id,
             accounts::role,
             accounts::locale,
@@ -93,8 +98,14 @@ async fn first(db: &mut Connection, query: Sessions) -> Result<Option<LiveSessio
         .first::<Row>(db)
         .await
         .optional()?;
-    Ok(row.map(|(session, expires_at, account, role, locale)| LiveSession {
-        identity: Identity { id: AccountId(account), role, locale, session: SessionId(session) },
+    Ok(row.map(|(session, expires_at, confined, account, role, locale)| LiveSession {
+        identity: Identity {
+            id: AccountId(account),
+            role,
+            locale,
+            session: SessionId(session),
+            confined,
+        },
         expires_at,
     }))
 }

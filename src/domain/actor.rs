@@ -27,6 +27,9 @@ pub struct Identity {
     pub locale: Locale,
     /// The session that they act through.
     pub session: SessionId,
+    /// The session can do nothing but configure a second factor, see
+    /// [`Session`](super::session::Session).
+    pub confined: bool,
 }
 
 impl Actor {

@@ -178,6 +178,7 @@ mod tests {
             role,
             locale: Locale::En,
             session: SessionId(Uuid::nil()),
+            confined: false,
         })
     }
 

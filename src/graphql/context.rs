@@ -9,14 +9,16 @@ use crate::{
         account::Locale,
         actor::{Actor, Identity},
         cursor::Cursor,
+        session::Origin,
     },
     events::EventLog,
     service::{Desk, ServiceError},
 };
 
-/// Who asks, since when, and the loaders of this one request.
+/// Who asks, from where, since when, and the loaders of this one request.
 pub struct RequestContext {
     actor: Actor,
+    origin: Origin,
     /// How far the node had published before the request read anything.
     cursor: Cursor,
     loaders: Loaders,
@@ -24,9 +26,9 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// Begins a request.
-    pub fn new(actor: Actor, desk: &Desk, log: &EventLog) -> Self {
+    pub fn new(actor: Actor, origin: Origin, desk: &Desk, log: &EventLog) -> Self {
         let cursor = log.cursor();
-        Self { actor, cursor, loaders: Loaders::new(actor, desk, cursor) }
+        Self { actor, origin, cursor, loaders: Loaders::new(actor, desk, cursor) }
     }
 }
 
@@ -40,6 +42,7 @@ pub(super) trait ContextExt {
     fn desk(&self) -> Result<&Desk, Failure>;
     fn log(&self) -> Result<&EventLog, Failure>;
     fn actor(&self) -> Result<&Actor, Failure>;
+    fn origin(&self) -> Result<&Origin, Failure>;
     fn loaders(&self) -> Result<&Loaders, Failure>;
     fn cursor(&self) -> Result<Cursor, Failure>;
 
@@ -66,6 +69,10 @@ impl ContextExt for Context<'_> {
 
     fn actor(&self) -> Result<&Actor, Failure> {
         Ok(&self.data::<RequestContext>().map_err(Failure::missing)?.actor)
+    }
+
+    fn origin(&self) -> Result<&Origin, Failure> {
+        Ok(&self.data::<RequestContext>().map_err(Failure::missing)?.origin)
     }
 
     fn loaders(&self) -> Result<&Loaders, Failure> {

@@ -95,8 +95,9 @@ impl SessionMutation {
         #[graphql(desc = "Who signs in.")] input: SignInInput,
     ) -> Result<SignInPayload, Failure> {
         let password = Password::new(input.password);
+        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
         let signed_in =
-            service::session::sign_in(ctx.actor()?, ctx.desk()?, &input.email, password).await;
+            service::session::sign_in(actor, desk, &input.email, password, origin).await;
         Ok(match Outcome::of(signed_in)? {
             Outcome::Done(signed_in) => SignInPayload {
                 session: Some(NewSession(signed_in)),

@@ -59,6 +59,7 @@ async fn answer(
         ));
     }
     let (method, headers) = (parts.method.clone(), parts.headers.clone());
+    let origin = authentication::origin(&parts, api.trusted_proxies);
     let mut request = match method {
         Method::GET => from_query(parts).await?,
         _ => from_body(parts, body).await?,
@@ -80,7 +81,7 @@ async fn answer(
         Ok(actor) => actor,
         Err(error) => return Err(Refusal::internal(&error.to_string())),
     };
-    let request = request.data(RequestContext::new(actor, &api.desk, &api.log));
+    let request = request.data(RequestContext::new(actor, origin, &api.desk, &api.log));
     Ok(api.schema.execute(request).await)
 }
 

@@ -49,6 +49,8 @@ pub struct Api {
     pub playground: Option<Playground>,
     /// The folder that mails are written to, where a newcomer may look at them.
     pub mailbox: Option<PathBuf>,
+    /// So many reverse proxies of the installation's own stand in front of it.
+    pub trusted_proxies: usize,
     /// Cancelled when the server begins to stop.
     pub draining: CancellationToken,
     /// The open websockets, for whoever waits until they are closed.
@@ -80,7 +82,7 @@ pub fn router(api: Api) -> Router {
 async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => websocket::upgrade(api, upgrade, &parts.headers),
+        Ok(upgrade) => websocket::upgrade(api, upgrade, &parts),
         Err(_) => graphql::endpoint(State(api), Request::from_parts(parts, body)).await,
     }
 }

@@ -8,7 +8,7 @@ use async_graphql::{
 };
 use axum::{
     extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use futures_util::{Stream, StreamExt as _, stream};
@@ -21,7 +21,7 @@ use super::{
     response::{self, Encoded},
 };
 use crate::{
-    domain::actor::Actor,
+    domain::{actor::Actor, session::Origin},
     graphql::{RequestContext, SessionEnd},
     service::session,
 };
@@ -39,8 +39,8 @@ const BUFFER: usize = 4 * 1024;
 const MAX_ID: usize = 256;
 
 /// Accepts a websocket, if it speaks the sub-protocol.
-pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, headers: &HeaderMap) -> Response {
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
+    let offered = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let offered =
         offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     if !offered.map(str::trim).any(|protocol| protocol == PROTOCOL) {
@@ -48,15 +48,16 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, headers: &HeaderMap) -> Resp
             format!("Offer the websocket sub-protocol {PROTOCOL}: npm's graphql-ws speaks it.\n");
         return (StatusCode::BAD_REQUEST, message).into_response();
     }
+    let origin = authentication::origin(parts, api.trusted_proxies);
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(MAX_BODY)
         .max_frame_size(MAX_BODY)
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
-        .on_upgrade(|socket| {
+        .on_upgrade(move |socket| {
             let sockets = api.sockets.clone();
-            sockets.track_future(Connection::new(api, socket).run())
+            sockets.track_future(Connection::new(api, origin, socket).run())
         })
 }
 
@@ -106,6 +107,7 @@ type Operation = Pin<Box<dyn Stream<Item = Output> + Send>>;
 
 struct Connection {
     api: Api,
+    origin: Origin,
     socket: WebSocket,
     /// What `connection_init` said; `None` before it came.
     greeting: Option<Greeting>,
@@ -139,9 +141,10 @@ enum End {
 }
 
 impl Connection {
-    fn new(api: Api, socket: WebSocket) -> Self {
+    fn new(api: Api, origin: Origin, socket: WebSocket) -> Self {
         Self {
             api,
+            origin,
             socket,
             greeting: None,
             operations: StreamMap::new(),
@@ -258,7 +261,8 @@ impl Connection {
         match guard::admit(&mut request) {
             Err(error) => self.give(&id, Output::Error(vec![error])).await,
             Ok(operation) => {
-                let context = RequestContext::new(actor, &self.api.desk, &self.api.log);
+                let origin = self.origin.clone();
+                let context = RequestContext::new(actor, origin, &self.api.desk, &self.api.log);
                 let mut data = Data::default();
                 data.insert(self.session_end.clone());
                 let responses = self

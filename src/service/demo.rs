@@ -268,6 +268,7 @@ fn as_actor(account: &Account) -> Actor {
         locale: account.locale,
         // The demo's people act without having signed in.
         session: SessionId(uuid::Uuid::nil()),
+        confined: false,
     })
 }
 

@@ -21,7 +21,7 @@ use crate::{
         event::{Audience, EventData},
         ids::SessionId,
         policy::{Action, Resource},
-        session::Session,
+        session::{Origin, Session},
     },
 };
 
@@ -75,6 +75,7 @@ pub async fn sign_in(
     desk: &Desk,
     email: &str,
     password: Password,
+    origin: &Origin,
 ) -> Result<SignedIn, ServiceError> {
     let found = match EmailAddress::parse(email) {
         Ok(email) => account::by_email(&mut *desk.database.read().await?, &email).await?,
@@ -90,12 +91,20 @@ pub async fn sign_in(
                 message: "The e-mail address or the password is wrong.".into(),
             }
         })?;
+    admit(desk, account, origin).await
+}
+
+/// Lets somebody in who has proven to be the account's owner.
+async fn admit(desk: &Desk, account: Account, origin: &Origin) -> Result<SignedIn, ServiceError> {
     let now = desk.ambient.now();
     let session = Session {
         id: SessionId(desk.ambient.uuid()),
         account_id: account.id,
         created_at: now,
+        last_used_at: now,
         expires_at: now + desk.settings.session_lifetime,
+        origin: origin.clone(),
+        confined: false,
     };
     let token = BearerToken::generate(&desk.ambient);
     session::insert(&mut *desk.database.read().await?, &session, token.hash()).await?;
