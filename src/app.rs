@@ -1,5 +1,6 @@
 //! The composition root: builds the parts, starts them, and stops them in order.
 
+mod keys;
 pub mod mail;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -9,7 +10,7 @@ use tokio::{net::TcpListener, task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config,
+    config::{Config, RequirementName},
     crypto::{
         password::{PasswordCost, PasswordError, Passwords},
         random::SystemRandomness,
@@ -21,6 +22,7 @@ use crate::{
     },
     domain::{
         clock::{Ambient, SystemClock},
+        second_factor::{Requirement, Requirements},
         ticket::NumberPrefix,
     },
     events::EventLog,
@@ -169,7 +171,8 @@ impl Store {
         let database = Database::new(&url, 4)?;
         migrations::run(&database).await?;
         start_numbers(&database, config).await?;
-        demo::seed(&database, &ambient(), settings(config)?).await?;
+        let keys = keys::keyring(config, &ambient())?;
+        demo::seed(&database, &ambient(), keys, settings(config)?).await?;
         // The played past is nobody's news.
         consumer::pass_over_all(&mut *database.read().await?, consumer::NOTIFICATIONS).await?;
         database.close();
@@ -192,8 +195,20 @@ fn embedded_settings(config: &Config) -> EmbeddedSettings {
 fn settings(config: &Config) -> Result<Settings, StartError> {
     let number_prefix = NumberPrefix::parse(&config.tickets.prefix)
         .map_err(|problem| StartError::Config { key: "tickets.prefix", problem: problem.into() })?;
-    let session_lifetime = TimeDelta::hours(config.sessions.lifetime_hours.into());
-    Ok(Settings { number_prefix, session_lifetime })
+    let requirement = |name| match name {
+        RequirementName::Offered => Requirement::Offered,
+        RequirementName::Required => Requirement::Required,
+    };
+    Ok(Settings {
+        number_prefix,
+        session_lifetime: TimeDelta::hours(config.sessions.lifetime_hours.into()),
+        second_factors: Requirements {
+            customers: requirement(config.second_factor.customers),
+            staff: requirement(config.second_factor.staff),
+        },
+        issuer: config.second_factor.issuer.clone(),
+        mails: mail::goes_out(config),
+    })
 }
 
 async fn start_numbers(database: &Database, config: &Config) -> Result<(), DbError> {
@@ -212,7 +227,8 @@ pub fn desk(
     cost: PasswordCost,
 ) -> Result<Desk, StartError> {
     let passwords = Passwords::new(cost, ambient.clone())?;
-    Ok(Desk::new(database, ambient, passwords, settings(config)?))
+    let keys = keys::keyring(config, &ambient)?;
+    Ok(Desk::new(database, ambient, passwords, keys, settings(config)?))
 }
 
 /// A running server.

@@ -29,6 +29,10 @@ pub struct Config {
     pub tickets: TicketsConfig,
     /// Sessions.
     pub sessions: SessionsConfig,
+    /// What is asked of people besides their password.
+    pub second_factor: SecondFactorConfig,
+    /// Keys.
+    pub security: SecurityConfig,
     /// Mail.
     pub mail: MailConfig,
     /// What links in mails lead to.
@@ -77,6 +81,39 @@ pub struct TicketsConfig {
 pub struct SessionsConfig {
     /// How long a session lasts, in hours: 1 to 8,760.
     pub lifetime_hours: u32,
+}
+
+/// What is asked of people besides their password.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecondFactorConfig {
+    /// Of customers.
+    pub customers: RequirementName,
+    /// Of agents and admins.
+    pub staff: RequirementName,
+    /// The installation's name in authenticator apps: 1 to 60 characters, no colon.
+    pub issuer: String,
+}
+
+/// Whether a second factor has to be configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequirementName {
+    /// It can be.
+    Offered,
+    /// Nothing else can be done until it is.
+    Required,
+}
+
+/// Keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecurityConfig {
+    /// Seals what has to be read again, like the keys of authenticators: one or more
+    /// of at least 32 characters each, separated by commas, the newest first, the
+    /// same on all nodes. The embedded default makes one.
+    #[serde(default)]
+    pub sealing_keys: Option<Secret>,
 }
 
 /// Mail.
@@ -135,6 +172,10 @@ pub struct LinksConfig {
     /// mails have no link to their ticket.
     #[serde(default)]
     pub ticket: Option<String>,
+    /// A page of your own for setting a new password; `{token}` stands for what it has
+    /// to give to `resetPassword`. Without it a built-in page is linked.
+    #[serde(default)]
+    pub reset_password: Option<String>,
     /// A page of your own for unsubscribing; `{token}` stands for what it has to
     /// send to `/unsubscribe?token=…` by POST. Without it a built-in page is linked.
     #[serde(default)]
@@ -210,6 +251,14 @@ const KEYS: &[Key] = &[
     key("tickets.prefix", "TICKETWIRE_TICKETS_PREFIX"),
     key("tickets.first_number", "TICKETWIRE_TICKETS_FIRST_NUMBER"),
     key("sessions.lifetime_hours", "TICKETWIRE_SESSIONS_LIFETIME_HOURS"),
+    key("second_factor.customers", "TICKETWIRE_SECOND_FACTOR_CUSTOMERS"),
+    key("second_factor.staff", "TICKETWIRE_SECOND_FACTOR_STAFF"),
+    key("second_factor.issuer", "TICKETWIRE_SECOND_FACTOR_ISSUER"),
+    Key {
+        name: "security.sealing_keys",
+        variable: "TICKETWIRE_SECURITY_SEALING_KEYS",
+        secret: true,
+    },
     Key { name: "mail.smtp_url", variable: "TICKETWIRE_MAIL_SMTP_URL", secret: true },
     key("mail.from", "TICKETWIRE_MAIL_FROM"),
     Key { name: "mail.signing_key", variable: "TICKETWIRE_MAIL_SIGNING_KEY", secret: true },
@@ -222,6 +271,7 @@ const KEYS: &[Key] = &[
     key("mail.staff_locale", "TICKETWIRE_MAIL_STAFF_LOCALE"),
     key("links.base_url", "TICKETWIRE_LINKS_BASE_URL"),
     key("links.ticket", "TICKETWIRE_LINKS_TICKET"),
+    key("links.reset_password", "TICKETWIRE_LINKS_RESET_PASSWORD"),
     key("links.unsubscribe", "TICKETWIRE_LINKS_UNSUBSCRIBE"),
     key("graphql.introspection", "TICKETWIRE_GRAPHQL_INTROSPECTION"),
     key("playground", "TICKETWIRE_PLAYGROUND"),
@@ -249,6 +299,13 @@ first_number = 100001
 
 [sessions]
 lifetime_hours = 720
+
+[second_factor]
+customers = "offered"
+staff = "offered"
+issuer = "Ticketwire"
+
+[security]
 
 [mail]
 window_seconds = 30
@@ -370,6 +427,9 @@ impl Config {
             (1..=8_760).contains(&self.sessions.lifetime_hours),
             "must be 1 to 8760",
         )?;
+        let issuer = &self.second_factor.issuer;
+        let fits = (1..=60).contains(&issuer.chars().count()) && !issuer.contains(':');
+        within("second_factor.issuer", fits, "must be 1 to 60 characters without a colon")?;
         let mail = &self.mail;
         within("mail.window_seconds", mail.window_seconds <= 3_600, "must be 0 to 3600")?;
         let fits = (1..=600).contains(&mail.timeout_seconds);
@@ -378,6 +438,7 @@ impl Config {
         let links = [
             ("links.base_url", &self.links.base_url, ""),
             ("links.ticket", &self.links.ticket, "{number}"),
+            ("links.reset_password", &self.links.reset_password, "{token}"),
             ("links.unsubscribe", &self.links.unsubscribe, "{token}"),
         ];
         for (key, link, placeholder) in links {

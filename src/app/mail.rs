@@ -2,17 +2,14 @@
 
 use std::{
     fs,
-    io::Write as _,
     net::SocketAddr,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
 
-use super::{StartError, settings};
+use super::{StartError, keys, settings};
 use crate::{
     config::{Config, LocaleName, Secret},
     crypto::signing::SigningKey,
@@ -33,6 +30,11 @@ pub struct SetUp {
     pub parts: Mail,
     /// Where mails are written to, if they aren't sent.
     pub folder: Option<PathBuf>,
+}
+
+/// Whether any mail goes out: see [`set_up`].
+pub fn goes_out(config: &Config) -> bool {
+    config.mail.smtp_url.is_some() || config.database.url.is_none()
 }
 
 /// The mail parts that the configuration asks for. `None`: it names a database and
@@ -76,7 +78,7 @@ pub fn set_up(
     };
     let key = match (&config.mail.signing_key, demo) {
         (Some(key), _) => key.expose().to_owned(),
-        (None, true) => kept_key(&make_folder(&config.data_dir)?.join("signing.key"), ambient)?,
+        (None, true) => keys::kept(&make_folder(&config.data_dir)?.join("signing.key"), ambient)?,
         (None, false) => {
             return Err(missing("mail.signing_key", "what `openssl rand -hex 32` prints"));
         }
@@ -93,6 +95,12 @@ pub fn set_up(
             Some(link) => link.clone(),
             None => format!("{base}/unsubscribe?token={{token}}"),
         },
+        reset_link: match &config.links.reset_password {
+            Some(link) => link.clone(),
+            // In the fragment: no server's log gets to see it.
+            None => format!("{base}/reset-password#token={{token}}"),
+        },
+        keys: keys::keyring(config, ambient)?,
         key: SigningKey::new(&key)
             .map_err(|problem| wrong("mail.signing_key")(problem.to_owned()))?,
     };
@@ -101,7 +109,7 @@ pub fn set_up(
     Ok(Some(SetUp { parts, folder }))
 }
 
-fn wrong(key: &'static str) -> impl Fn(String) -> StartError {
+pub(super) fn wrong(key: &'static str) -> impl Fn(String) -> StartError {
     move |problem| StartError::Config { key, problem }
 }
 
@@ -131,27 +139,4 @@ fn make_folder(data_dir: &Path) -> Result<PathBuf, StartError> {
         |error: std::io::Error| wrong("data_dir")(format!("{}: {error}", folder.display()));
     fs::create_dir_all(&folder).map_err(failed)?;
     Ok(folder)
-}
-
-/// The key that is kept in a file that its owner alone may read; made at first.
-fn kept_key(path: &Path, ambient: &Ambient) -> Result<String, StartError> {
-    let failed = |error: std::io::Error| wrong("data_dir")(format!("{}: {error}", path.display()));
-    match fs::read_to_string(path) {
-        Ok(key) => return Ok(key.trim().to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let key = URL_SAFE_NO_PAD.encode(ambient.bytes::<32>());
-    // Renamed into place, so that a crash leaves no half a key.
-    let part = path.with_extension("part");
-    let _ = fs::remove_file(&part);
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&part)
-        .map_err(failed)?;
-    file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&part, path).map_err(failed)?;
-    Ok(key)
 }

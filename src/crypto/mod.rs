@@ -1,6 +1,8 @@
-//! Passwords, tokens, signatures.
+//! Passwords, tokens, signatures, seals, one-time passwords.
 
 pub mod password;
 pub mod random;
+pub mod seal;
 pub mod signing;
 pub mod token;
+pub mod totp;

@@ -23,6 +23,11 @@ impl Password {
         Self(text)
     }
 
+    /// What was typed, to be judged or compared with its repetition.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
     /// Its length in characters.
     pub fn chars(&self) -> usize {
         self.0.chars().count()

@@ -77,6 +77,26 @@ pub async fn by_email(
     row.map(|(row, phc)| Ok((row.try_into()?, phc.map(StoredPassword::from_phc)))).transpose()
 }
 
+/// What is kept of an account's password.
+pub async fn password(
+    db: &mut Connection,
+    id: AccountId,
+) -> Result<Option<StoredPassword>, DbError> {
+    let phc = accounts::table.find(id.0).select(accounts::password_hash);
+    Ok(phc.first::<Option<String>>(db).await?.map(StoredPassword::from_phc))
+}
+
+/// Sets an account's password.
+pub async fn set_password(
+    db: &mut Connection,
+    id: AccountId,
+    password: &StoredPassword,
+) -> Result<(), DbError> {
+    let account = accounts::table.find(id.0);
+    diesel::update(account).set(accounts::password_hash.eq(password.expose())).execute(db).await?;
+    Ok(())
+}
+
 /// Adds an account; `false`, and nothing done, where the address is taken.
 pub async fn insert(
     db: &mut Connection,

@@ -35,6 +35,7 @@ struct DeliveryRow {
     state: DeliveryState,
     attempts: i32,
     expires_at: Option<Timestamp>,
+    payload: Option<Vec<u8>>,
     last_error: Option<String>,
     created_at: Timestamp,
     finished_at: Option<Timestamp>,
@@ -53,6 +54,7 @@ impl From<DeliveryRow> for Delivery {
             state: row.state,
             attempts: row.attempts,
             expires_at: row.expires_at,
+            payload: row.payload,
             last_error: row.last_error,
             created_at: row.created_at,
             finished_at: row.finished_at,
@@ -82,6 +84,42 @@ pub struct NewDelivery<'a> {
     pub window: TimeDelta,
     /// Now.
     pub now: Timestamp,
+}
+
+/// A mail that goes ahead of everything else.
+pub struct NewPriorityMail<'a> {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Where it goes.
+    pub address: &'a EmailAddress,
+    /// In which language.
+    pub locale: Locale,
+    /// Its sealed content.
+    pub payload: Vec<u8>,
+    /// Not to be sent after this.
+    pub expires_at: Timestamp,
+}
+
+/// Plans a mail that goes ahead of everything else.
+pub async fn plan_priority(
+    db: &mut Connection,
+    new: &NewPriorityMail<'_>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    diesel::insert_into(deliveries::table)
+        .values((
+            deliveries::id.eq(new.id.0),
+            deliveries::address.eq(new.address.as_str()),
+            deliveries::locale.eq(new.locale),
+            deliveries::priority.eq(true),
+            deliveries::payload.eq(&new.payload),
+            deliveries::due_at.eq(now),
+            deliveries::expires_at.eq(new.expires_at),
+            deliveries::created_at.eq(now),
+        ))
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// Plans a mail of an event, or lets the event join the recipient's last mail about
@@ -159,7 +197,8 @@ pub async fn claim(
          SET state = 'sending', attempts = d.attempts + 1, due_at = $2
          FROM due WHERE d.id = due.id
          RETURNING d.id, d.seq, d.address, d.account_id, d.ticket_id, d.locale,
-                   d.priority, d.state, d.attempts, d.expires_at, d.last_error, d.created_at, d.finished_at",
+                   d.priority, d.state, d.attempts, d.expires_at,
+                   d.payload, d.last_error, d.created_at, d.finished_at",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<Timestamptz, _>(lease_until)
@@ -242,7 +281,7 @@ pub async fn of_tickets(
         "SELECT d.* FROM unnest($1) AS wanted (id)
          CROSS JOIN LATERAL (
              SELECT id, seq, address, account_id, ticket_id, locale, priority, state, attempts, expires_at,
-                    last_error, created_at, finished_at
+                    payload, last_error, created_at, finished_at
              FROM deliveries WHERE ticket_id = wanted.id ORDER BY seq DESC LIMIT $2
          ) d
          ORDER BY d.seq",

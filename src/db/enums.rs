@@ -18,6 +18,7 @@ use crate::domain::{
     delivery::DeliveryState,
     event::Audience,
     notification::NotificationKind,
+    second_factor::Method,
     ticket::{Priority, Status},
 };
 
@@ -93,6 +94,7 @@ pg_enum!(Status = TicketStatus {
     Resolved = b"resolved",
     Closed = b"closed",
 });
+pg_enum!(Method = SecondFactorMethod { Authenticator = b"authenticator", Email = b"email" });
 pg_enum!(DeliveryState = DeliveryState {
     Queued = b"queued",
     Sending = b"sending",

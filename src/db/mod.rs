@@ -2,7 +2,9 @@
 //! traits are in scope. Rows are private to their file and leave it as domain types.
 
 pub mod account;
+pub mod attempt;
 pub mod category;
+pub mod challenge;
 pub mod comment;
 pub mod consumer;
 pub mod delivery;
@@ -14,10 +16,12 @@ pub mod idempotency;
 pub mod listen;
 pub mod migrations;
 pub mod notification;
+pub mod password_reset;
 mod pool;
 pub mod preferences;
 pub mod provision;
 mod schema;
+pub mod second_factor;
 pub mod session;
 pub mod ticket;
 pub mod unsubscription;

@@ -26,6 +26,10 @@ pub mod sql_types {
     pub struct NotificationKind;
 
     #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "second_factor_method"))]
+    pub struct SecondFactorMethod;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
     #[diesel(postgres_type(name = "ticket_priority"))]
     pub struct TicketPriority;
 
@@ -49,6 +53,21 @@ diesel::table! {
         disabled_at -> Nullable<Timestamptz>,
         event_seq -> Int8,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    attempts (bucket) {
+        bucket -> Bytea,
+        empty_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    authenticator_enrolments (account_id) {
+        account_id -> Uuid,
+        secret -> Bytea,
+        expires_at -> Timestamptz,
     }
 }
 
@@ -193,6 +212,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    mailed_codes (holder_id) {
+        holder_id -> Uuid,
+        account_id -> Uuid,
+        code_hash -> Bytea,
+        tries_left -> Int4,
+        sent_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     use super::sql_types::NotificationKind;
 
@@ -209,8 +239,39 @@ diesel::table! {
 }
 
 diesel::table! {
+    password_resets (token_hash) {
+        token_hash -> Bytea,
+        email -> Text,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     pending_events (event_id) {
         event_id -> Int8,
+    }
+}
+
+diesel::table! {
+    recovery_codes (account_id, code_hash) {
+        account_id -> Uuid,
+        code_hash -> Bytea,
+        used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::SecondFactorMethod;
+
+    second_factors (account_id, method) {
+        account_id -> Uuid,
+        method -> SecondFactorMethod,
+        secret -> Nullable<Bytea>,
+        last_step -> Nullable<Int8>,
+        configured_at -> Timestamptz,
+        last_used_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -226,6 +287,18 @@ diesel::table! {
         address -> Nullable<Text>,
         device -> Nullable<Text>,
         confined -> Bool,
+        reauthenticated_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    sign_in_challenges (id) {
+        id -> Uuid,
+        account_id -> Uuid,
+        token_hash -> Bytea,
+        tries_left -> Int4,
+        expires_at -> Timestamptz,
+        finished_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -251,6 +324,7 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(authenticator_enrolments -> accounts (account_id));
 diesel::joinable!(comments -> accounts (author_id));
 diesel::joinable!(comments -> tickets (ticket_id));
 diesel::joinable!(deliveries -> accounts (account_id));
@@ -262,14 +336,20 @@ diesel::joinable!(feed -> events (event_id));
 diesel::joinable!(idempotency_keys -> accounts (account_id));
 diesel::joinable!(mail_preferences -> accounts (account_id));
 diesel::joinable!(mail_unsubscriptions -> tickets (ticket_id));
+diesel::joinable!(mailed_codes -> accounts (account_id));
 diesel::joinable!(notifications -> accounts (account_id));
 diesel::joinable!(notifications -> events (event_id));
 diesel::joinable!(notifications -> tickets (ticket_id));
+diesel::joinable!(recovery_codes -> accounts (account_id));
+diesel::joinable!(second_factors -> accounts (account_id));
 diesel::joinable!(sessions -> accounts (account_id));
+diesel::joinable!(sign_in_challenges -> accounts (account_id));
 diesel::joinable!(tickets -> categories (category_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
+    attempts,
+    authenticator_enrolments,
     categories,
     comments,
     consumer_offsets,
@@ -282,8 +362,13 @@ diesel::allow_tables_to_appear_in_same_query!(
     idempotency_keys,
     mail_preferences,
     mail_unsubscriptions,
+    mailed_codes,
     notifications,
+    password_resets,
     pending_events,
+    recovery_codes,
+    second_factors,
     sessions,
+    sign_in_challenges,
     tickets,
 );

@@ -1,7 +1,7 @@
 //! Sessions.
 
 use diesel::{
-    dsl::{InnerJoin, IntoBoxed},
+    dsl::{InnerJoin, IntoBoxed, exists, not},
     pg::Pg,
     prelude::*,
 };
@@ -108,6 +108,57 @@ async fn first(db: &mut Connection, query: Sessions) -> Result<Option<LiveSessio
         },
         expires_at,
     }))
+}
+
+/// Gives a session its freedom: a second factor has been configured.
+pub async fn release(db: &mut Connection, id: SessionId) -> Result<(), DbError> {
+    let session = sessions::table.find(id.0);
+    diesel::update(session).set(sessions::confined.eq(false)).execute(db).await?;
+    Ok(())
+}
+
+/// Notes that password and code were given again.
+pub async fn reauthenticate(
+    db: &mut Connection,
+    id: SessionId,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let session = sessions::table.find(id.0);
+    diesel::update(session).set(sessions::reauthenticated_at.eq(now)).execute(db).await?;
+    Ok(())
+}
+
+/// When password and code were last given again.
+pub async fn reauthenticated_at(
+    db: &mut Connection,
+    id: SessionId,
+) -> Result<Option<Timestamp>, DbError> {
+    Ok(sessions::table.find(id.0).select(sessions::reauthenticated_at).first(db).await?)
+}
+
+/// Whether an account that was used before was never used on this device.
+pub async fn is_new_device(
+    db: &mut Connection,
+    account: AccountId,
+    device: Option<&str>,
+) -> Result<bool, DbError> {
+    let of_account = || sessions::table.filter(sessions::account_id.eq(account.0));
+    let same = of_account().filter(sessions::device.is_not_distinct_from(device));
+    Ok(diesel::select(exists(of_account()).and(not(exists(same)))).get_result(db).await?)
+}
+
+/// Whether somebody has signed in to the account of an e-mail address from a network
+/// address before.
+pub async fn knows_address(
+    db: &mut Connection,
+    email: &str,
+    address: &str,
+) -> Result<bool, DbError> {
+    let found = sessions::table
+        .inner_join(accounts::table)
+        .filter(accounts::email.eq(email))
+        .filter(sessions::address.eq(address));
+    Ok(diesel::select(exists(found)).get_result(db).await?)
 }
 
 /// Ends a session of an account; `false` where it had ended before, or is another's.

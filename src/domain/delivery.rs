@@ -60,6 +60,8 @@ pub struct Delivery {
     pub attempts: i32,
     /// Not to be sent after this.
     pub expires_at: Option<Timestamp>,
+    /// Sealed content of a mail that is not about a ticket.
+    pub payload: Option<Vec<u8>>,
     /// What the last failure was.
     pub last_error: Option<String>,
     /// When it was planned.

@@ -5,6 +5,7 @@ use super::{
     clock::Timestamp,
     cursor::Cursor,
     ids::{AccountId, CategoryId, CommentId, EventId, SessionId, TicketId},
+    second_factor::Method,
     status::{Priority, Status},
 };
 
@@ -55,6 +56,26 @@ pub enum EventData {
         /// The session.
         session_id: SessionId,
     },
+    /// A second factor was configured.
+    SecondFactorAdded {
+        /// Which.
+        method: Method,
+    },
+    /// A second factor was removed.
+    SecondFactorRemoved {
+        /// Which.
+        method: Method,
+    },
+    /// The staff removed all second factors.
+    SecondFactorsReset {},
+    /// Somebody signed in with a recovery code.
+    RecoveryCodeUsed {},
+    /// New recovery codes were made.
+    RecoveryCodesRegenerated {},
+    /// The password was changed by its owner.
+    PasswordChanged {},
+    /// The password was set anew by a link that was mailed.
+    PasswordReset {},
     /// An account was made at the command line, or another role given to it.
     RoleChanged {
         /// The old role; none for a new account.

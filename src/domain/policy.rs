@@ -33,6 +33,8 @@ pub enum Action {
     ViewContact,
     /// Make accounts and give roles.
     ManageAccounts,
+    /// See and change what protects one's own account: password, second factors, sessions.
+    SecureAccount,
 }
 
 /// What it is to be done to.
@@ -65,11 +67,13 @@ pub enum Decision {
     Forbidden,
     /// They may not see it, so it does not exist for them.
     NotFound,
+    /// They have to configure a second factor first.
+    SecondFactorMissing,
 }
 
 /// The policy.
 pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
-    use Decision::{Allow, Forbidden, NotFound, Unauthenticated};
+    use Decision::{Allow, Forbidden, NotFound, SecondFactorMissing, Unauthenticated};
 
     let identity = match actor {
         Actor::System => return Allow,
@@ -77,9 +81,12 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
         Actor::Account(identity) => identity,
     };
     let staff = identity.role.is_staff();
+    if identity.confined && action != Action::SecureAccount {
+        return SecondFactorMissing;
+    }
     match resource {
         Resource::Desk => match action {
-            Action::Enter | Action::CreateTicket => Allow,
+            Action::Enter | Action::CreateTicket | Action::SecureAccount => Allow,
             Action::ViewInternal if staff => Allow,
             Action::ManageAccounts if identity.role == Role::Admin => Allow,
             _ => Forbidden,
@@ -117,6 +124,7 @@ pub fn ticket_scope(actor: &Actor) -> TicketScope {
     match actor {
         Actor::System => TicketScope::All,
         Actor::Anonymous => TicketScope::Nothing,
+        Actor::Account(identity) if identity.confined => TicketScope::Nothing,
         Actor::Account(identity) if identity.role.is_staff() => TicketScope::All,
         Actor::Account(identity) => TicketScope::ReportedBy(identity.id),
     }
@@ -159,7 +167,7 @@ mod tests {
     use super::{Action::*, Decision::*, *};
     use crate::domain::{account::Locale, actor::Identity, ids::SessionId};
 
-    const ACTIONS: [Action; 10] = [
+    const ACTIONS: [Action; 11] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -170,6 +178,7 @@ mod tests {
         ViewAccount,
         ViewContact,
         ManageAccounts,
+        SecureAccount,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -189,6 +198,7 @@ mod tests {
             Unauthenticated => 'u',
             Forbidden => 'f',
             NotFound => '-',
+            SecondFactorMissing => 's',
         };
         ACTIONS.into_iter().map(letter).collect()
     }
@@ -208,26 +218,34 @@ mod tests {
         let matrix = |resource| actors.map(|actor| row(&actor, resource));
 
         // Enter, CreateTicket, ViewTicket, Converse, ViewInternal, WriteNote, Triage,
-        // ViewAccount, ViewContact, ManageAccounts; by nobody, the customer, another
-        // customer, the agent, the admin, the system.
-        let all = "AAAAAAAAAA";
-        let nobody = "uuuuuuuuuu";
+        // ViewAccount, ViewContact, ManageAccounts, SecureAccount; by nobody, the
+        // customer, another customer, the agent, the admin, the system.
+        let all = "AAAAAAAAAAA";
+        let nobody = "uuuuuuuuuuu";
         assert_eq!(
             matrix(Resource::Desk),
-            [nobody, "AAffffffff", "AAffffffff", "AAffAfffff", "AAffAffffA", all]
+            [nobody, "AAffffffffA", "AAffffffffA", "AAffAfffffA", "AAffAffffAA", all]
         );
         assert_eq!(
             matrix(Resource::Ticket { reporter: customer }),
-            [nobody, "ffAAffffff", "----------", "ffAAAAAfff", "ffAAAAAfff", all]
+            [nobody, "ffAAfffffff", "-----------", "ffAAAAAffff", "ffAAAAAffff", all]
         );
         assert_eq!(
             matrix(Resource::Account { id: customer, role: Role::Customer }),
-            [nobody, "fffffffAAf", "----------", "fffffffAAf", "fffffffAAA", all]
+            [nobody, "fffffffAAff", "-----------", "fffffffAAff", "fffffffAAAf", all]
         );
         assert_eq!(
             matrix(Resource::Account { id: agent, role: Role::Agent }),
-            [nobody, "fffffffAff", "fffffffAff", "fffffffAAf", "fffffffAAA", all]
+            [nobody, "fffffffAfff", "fffffffAfff", "fffffffAAff", "fffffffAAAf", all]
         );
+        // Without the second factor that they need, nobody does anything but get one.
+        for role in [Role::Customer, Role::Agent, Role::Admin] {
+            let Actor::Account(identity) = person(1, role) else { unreachable!() };
+            let actor = Actor::Account(Identity { confined: true, ..identity });
+            assert_eq!(row(&actor, Resource::Desk), "ssssssssssA");
+            assert_eq!(row(&actor, Resource::Ticket { reporter: customer }), "ssssssssssf");
+            assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::{sync::watch, time};
 use super::{
     EventLog, ResyncReason, SubscribeError,
     hub::{Continuity, Mailbox, Notice, Topic},
-    subscription::{Registration, revokes},
+    subscription::{Registration, admitted, revokes},
 };
 use crate::{
     db::{
@@ -89,7 +89,7 @@ impl EventLog {
     /// # Errors
     /// Nobody is signed in; a cursor from the future; the database failed.
     pub async fn bell(&self, actor: &Actor, after: Option<Cursor>) -> Result<Bell, SubscribeError> {
-        let identity = actor.identity().ok_or(SubscribeError::Unauthenticated)?;
+        let identity = admitted(actor)?;
         let mailbox = Arc::new(Mailbox::default());
         let topics = [Topic::Account(identity.id), Topic::Account(identity.id)];
         let registration = Registration::new(&self.hub, topics, mailbox);

@@ -69,6 +69,9 @@ pub enum SubscribeError {
     /// Nobody is signed in, or no longer.
     #[error("no live session")]
     Unauthenticated,
+    /// They have to configure a second factor first.
+    #[error("a second factor has to be configured first")]
+    SecondFactorMissing,
     /// The cursor lies after the end of the feed.
     #[error("the cursor lies after the end of the event log")]
     CursorAhead,
@@ -142,7 +145,7 @@ impl EventLog {
         scope: Scope,
         after: Option<Cursor>,
     ) -> Result<Subscription, SubscribeError> {
-        let identity = actor.identity().ok_or(SubscribeError::Unauthenticated)?;
+        let identity = admitted(actor)?;
         let mailbox = Arc::new(Mailbox::default());
         let (topic, replay_scope) = topic_and_replay(actor, scope)?;
         let topics = [topic, Topic::Account(identity.id)];
@@ -341,6 +344,15 @@ impl Subscription {
         let mut connection = self.log.database.read().await?;
         let page = feed::replay(&mut connection, scope, after, until, limit).await?;
         Ok(page.into_iter().map(Arc::new).collect())
+    }
+}
+
+/// Who is asking, if they may watch anything at all.
+pub(super) fn admitted(actor: &Actor) -> Result<&Identity, SubscribeError> {
+    match actor.identity() {
+        None => Err(SubscribeError::Unauthenticated),
+        Some(identity) if identity.confined => Err(SubscribeError::SecondFactorMissing),
+        Some(identity) => Ok(identity),
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     notification::NotificationConnection,
     pagination::{PageArgs, cost},
     preferences::MailPreferences,
+    second_factor::SecondFactor,
 };
 use crate::{domain::account, service};
 
@@ -114,6 +115,28 @@ impl Account {
         Ok(Some(service::preferences::of_viewer(ctx.actor()?, ctx.desk()?).await?.into()))
     }
 
+    /// The second factors that the account has; null unless it is your own account.
+    async fn second_factors(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<Vec<SecondFactor>>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        let (factors, _) = service::second_factor::of_viewer(ctx.actor()?, ctx.desk()?).await?;
+        Ok(Some(factors.into_iter().map(SecondFactor::from).collect()))
+    }
+
+    /// How many recovery codes the account has left, of 10; null unless it is your own
+    /// account.
+    async fn recovery_codes_left(&self, ctx: &Context<'_>) -> Result<Option<i64>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        let (_, left) = service::second_factor::of_viewer(ctx.actor()?, ctx.desk()?).await?;
+        Ok(Some(left))
+    }
+
     /// When the account was made; null unless it is your own account or you are staff.
     async fn created_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Failure> {
         Ok(self.contact(ctx)?.map(|account| account.created_at))
@@ -148,6 +171,6 @@ pub struct AccountQuery;
 impl AccountQuery {
     /// Your own account.
     async fn viewer(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
-        Ok(Some(Account::new(service::account::viewer(ctx.actor()?, ctx.desk()?).await?)))
+        Ok(Some(Account::signed_in(service::account::viewer(ctx.actor()?, ctx.desk()?).await?)))
     }
 }

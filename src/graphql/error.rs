@@ -18,6 +18,10 @@ pub mod code {
     pub const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
     /// You may see it, and not do this to it.
     pub const FORBIDDEN: &str = "FORBIDDEN";
+    /// Your account needs a second factor: configure one first, with `beginSecondFactor`.
+    pub const SECOND_FACTOR_REQUIRED: &str = "SECOND_FACTOR_REQUIRED";
+    /// Too many attempts; `extensions.retryAfterSeconds` says how long to wait.
+    pub const RATE_LIMITED: &str = "RATE_LIMITED";
     /// It does not exist, or not for you.
     pub const NOT_FOUND: &str = "NOT_FOUND";
     /// The request itself is wrong.
@@ -51,6 +55,21 @@ pub enum UserErrorCode {
     NotFound,
     /// The e-mail address or the password is wrong.
     InvalidCredentials,
+    /// The code is wrong, has been used, or is not the last one that was sent.
+    InvalidCode,
+    /// The challenge, link or set-up is over, was used before, or never was: begin again.
+    Expired,
+    /// The password is too common or too easy to guess.
+    WeakPassword,
+    /// The new password and its repetition differ.
+    Mismatch,
+    /// Give your password, and a code if you have a second factor, with `reauthenticate`
+    /// first.
+    ReauthenticationRequired,
+    /// Your account needs a second factor, and this is the last one.
+    SecondFactorRequired,
+    /// It is not configured for your account, or not possible in this installation.
+    NotAvailable,
     /// The ticket's status can't be changed so, or not by you.
     IllegalTransition,
     /// The ticket is closed and takes no comments.
@@ -82,12 +101,13 @@ impl From<service::UserError> for UserError {
 pub struct Failure {
     code: &'static str,
     message: String,
+    retry_after_seconds: Option<i64>,
 }
 
 impl Failure {
     /// The request itself is wrong.
     pub fn bad_request(message: impl Into<String>) -> Self {
-        Self { code: code::BAD_REQUEST, message: message.into() }
+        Self { code: code::BAD_REQUEST, message: message.into(), retry_after_seconds: None }
     }
 
     /// There is no such thing, or not for the caller.
@@ -108,6 +128,7 @@ fn internal(cause: &str) -> Failure {
         message: "The server failed to answer this. Try again; if it stays so, tell its operator \
                   the request id."
             .into(),
+        retry_after_seconds: None,
     }
 }
 
@@ -121,15 +142,33 @@ impl From<&ServiceError> for Failure {
                  sent has expired or been signed out.",
             ),
             ServiceError::Forbidden => (code::FORBIDDEN, "Your account may not do this."),
+            ServiceError::SecondFactorMissing => (
+                code::SECOND_FACTOR_REQUIRED,
+                "Your account needs a second factor: configure one first, with `beginSecondFactor` \
+                 and `confirmSecondFactor`.",
+            ),
+            ServiceError::RateLimited { retry_after } => {
+                // Rounded up: whoever waits so long is not refused again.
+                let seconds = (retry_after.num_milliseconds().max(1) + 999) / 1_000;
+                return Self {
+                    code: code::RATE_LIMITED,
+                    message: format!(
+                        "Too many attempts. Wait for {seconds} seconds and try again."
+                    ),
+                    retry_after_seconds: Some(seconds),
+                };
+            }
             ServiceError::NotFound => {
                 (code::NOT_FOUND, "There is no such thing, or you may not see it.")
             }
             ServiceError::Invalid(_)
             | ServiceError::Conflict(_)
             | ServiceError::Database(_)
+            | ServiceError::Seal(_)
+            | ServiceError::Totp(_)
             | ServiceError::Password(_) => return internal(&error.to_string()),
         };
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), retry_after_seconds: None }
     }
 }
 
@@ -155,6 +194,7 @@ impl From<SubscribeError> for Failure {
     fn from(error: SubscribeError) -> Self {
         match error {
             SubscribeError::Unauthenticated => ServiceError::Unauthenticated.into(),
+            SubscribeError::SecondFactorMissing => ServiceError::SecondFactorMissing.into(),
             SubscribeError::CursorAhead => Self::bad_request(
                 "`after`: this cursor lies after the end of the event log, so it was not given out \
                  by this installation. Start again without `after`.",
@@ -166,7 +206,12 @@ impl From<SubscribeError> for Failure {
 
 impl From<Failure> for async_graphql::Error {
     fn from(failure: Failure) -> Self {
-        Self::new(failure.message).extend_with(|_, extensions| extensions.set("code", failure.code))
+        Self::new(failure.message).extend_with(|_, extensions| {
+            extensions.set("code", failure.code);
+            if let Some(seconds) = failure.retry_after_seconds {
+                extensions.set("retryAfterSeconds", seconds);
+            }
+        })
     }
 }
 

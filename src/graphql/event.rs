@@ -255,7 +255,8 @@ impl TicketEvent {
                 Self::CategoryChanged(CategoryChanged { of, from, to })
             }
             EventData::SummaryChanged {} => Self::SummaryChanged(SummaryChanged { of }),
-            EventData::SessionRevoked { .. } | EventData::RoleChanged { .. } => return None,
+            // Of accounts.
+            _ => return None,
         })
     }
 }

@@ -13,7 +13,9 @@ mod loader;
 mod node;
 mod notification;
 mod pagination;
+mod password;
 mod preferences;
+mod second_factor;
 mod session;
 mod ticket;
 
@@ -50,6 +52,8 @@ pub struct Query(
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     session::SessionMutation,
+    second_factor::SecondFactorMutation,
+    password::PasswordMutation,
     ticket::TicketMutation,
     comment::CommentMutation,
     notification::NotificationMutation,

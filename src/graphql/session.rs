@@ -8,10 +8,15 @@ use super::{
     account::Account,
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
+    second_factor::{SecondFactorAdvice, SecondFactorProof},
 };
 use crate::{
     crypto::password::Password,
-    service::{self, session::SignedIn},
+    service::{
+        self, ServiceError,
+        second_factor::Advice,
+        session::{SignInStep, SignedIn},
+    },
 };
 
 /// What `signIn` takes.
@@ -24,52 +29,105 @@ pub struct SignInInput {
     password: String,
 }
 
-/// What `signIn` answers: a session, or a challenge to be answered first, or
-/// neither and the reason why.
+/// What a step of signing in answers: a session, or a challenge to be answered first,
+/// or neither and the reason why.
 #[derive(SimpleObject)]
 pub struct SignInPayload {
     /// The new session, where the password was right and no second step is needed.
     session: Option<NewSession>,
-    /// The second step, where one is needed. None is in this version.
-    challenge: Option<SignInChallenge>,
+    /// The second step, where the account has a second factor: go on with
+    /// `verifySecondFactor`.
+    challenge: Option<SecondFactorRequired>,
     /// What is wrong with the input.
     user_errors: Vec<UserError>,
 }
 
+impl SignInPayload {
+    /// What a first step came to.
+    pub(super) fn of(
+        ctx: &Context<'_>,
+        step: Result<SignInStep, ServiceError>,
+    ) -> Result<Self, Failure> {
+        Ok(match Outcome::of(step)? {
+            Outcome::Done(SignInStep::Done(signed_in)) => {
+                let advice = service::second_factor::advice(ctx.desk()?, &signed_in, false);
+                let session = Some(NewSession { signed_in, advice });
+                Self { session, challenge: None, user_errors: vec![] }
+            }
+            Outcome::Done(SignInStep::SecondFactor(challenged)) => {
+                let challenge = Some(SecondFactorRequired {
+                    token: challenged.token.expose().to_owned(),
+                    methods: challenged.methods.into_iter().map(Into::into).collect(),
+                    expires_at: challenged.expires_at,
+                });
+                Self { session: None, challenge, user_errors: vec![] }
+            }
+            Outcome::Refused { errors, .. } => {
+                Self { session: None, challenge: None, user_errors: errors }
+            }
+        })
+    }
+
+    /// What the second step came to.
+    pub(super) fn of_verified(verified: Result<SignedIn, ServiceError>) -> Result<Self, Failure> {
+        Ok(match Outcome::of(verified)? {
+            Outcome::Done(signed_in) => {
+                let session = Some(NewSession { signed_in, advice: Advice::Configured });
+                Self { session, challenge: None, user_errors: vec![] }
+            }
+            Outcome::Refused { errors, .. } => {
+                Self { session: None, challenge: None, user_errors: errors }
+            }
+        })
+    }
+}
+
 /// A session that was just given: the only time that its token is shown.
 #[derive(Description)]
-pub struct NewSession(SignedIn);
+pub struct NewSession {
+    signed_in: SignedIn,
+    advice: Advice,
+}
 
 #[Object(use_type_description)]
 impl NewSession {
     /// The session's id.
     async fn id(&self) -> ID {
-        ID(URL_SAFE_NO_PAD.encode(format!("Session:{}", self.0.session.id.0)))
+        ID(URL_SAFE_NO_PAD.encode(format!("Session:{}", self.signed_in.session.id.0)))
     }
 
     /// The bearer token: send it as `Authorization: Bearer …` with each request, and
     /// as `{"authorization": "Bearer …"}` in the payload of a websocket's connection_init.
     async fn token(&self) -> &str {
-        self.0.token.expose()
+        self.signed_in.token.expose()
     }
 
     /// When the session ends by itself.
     async fn expires_at(&self) -> DateTime<Utc> {
-        self.0.session.expires_at
+        self.signed_in.session.expires_at
+    }
+
+    /// Whether a second factor is configured, offered or required. Where one is
+    /// required and missing, the session can do nothing but configure one.
+    async fn second_factor(&self) -> SecondFactorAdvice {
+        self.advice.into()
     }
 
     /// Who signed in.
     async fn account(&self) -> Account {
-        Account::signed_in(self.0.account.clone())
+        Account::signed_in(self.signed_in.account.clone())
     }
 }
 
 /// A second step that has to be taken before a session is given.
 #[derive(SimpleObject)]
-pub struct SignInChallenge {
-    /// What stands for the half-finished sign-in in the next step.
+pub struct SecondFactorRequired {
+    /// What stands for the half-finished sign-in in `verifySecondFactor` and
+    /// `sendSecondFactorCode`. It is no session and opens nothing else.
     token: String,
-    /// Until when the step can be taken.
+    /// What can be presented: the choice is the caller's.
+    methods: Vec<SecondFactorProof>,
+    /// Until when the step can be taken. It takes 5 wrong codes at most.
     expires_at: DateTime<Utc>,
 }
 
@@ -87,8 +145,9 @@ pub struct SessionMutation;
 
 #[Object]
 impl SessionMutation {
-    /// Signs in with an e-mail address and a password. Needs no session. A wrong
-    /// password and an unknown address get the same answer.
+    /// Signs in with an e-mail address and a password. Needs no session. An account
+    /// with a second factor gets a challenge instead of a session. A wrong password and
+    /// an unknown address get the same answer; too many of them get RATE_LIMITED.
     async fn sign_in(
         &self,
         ctx: &Context<'_>,
@@ -98,16 +157,7 @@ impl SessionMutation {
         let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
         let signed_in =
             service::session::sign_in(actor, desk, &input.email, password, origin).await;
-        Ok(match Outcome::of(signed_in)? {
-            Outcome::Done(signed_in) => SignInPayload {
-                session: Some(NewSession(signed_in)),
-                challenge: None,
-                user_errors: vec![],
-            },
-            Outcome::Refused { errors, .. } => {
-                SignInPayload { session: None, challenge: None, user_errors: errors }
-            }
-        })
+        SignInPayload::of(ctx, signed_in)
     }
 
     /// Ends the session that the request was made with; its live streams end too.

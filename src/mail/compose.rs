@@ -15,15 +15,16 @@ use uuid::Uuid;
 
 use super::templates::{Rendered, Template, Templates};
 use crate::{
-    crypto::signing::SigningKey,
+    crypto::{seal::Keyring, signing::SigningKey},
     db::{Connection, DbError, account, category, comment, delivery, ticket, unsubscription},
     domain::{
-        account::Locale,
+        account::{EmailAddress, Locale},
         clock::Timestamp,
         comment::Visibility,
         delivery::Delivery,
         event::{Audience, Event, EventData},
         ids::{AccountId, CommentId, DeliveryId},
+        notice::Notice,
         notification::NotificationKind,
         policy::TicketScope,
         ticket::{NumberPrefix, Ticket},
@@ -43,10 +44,14 @@ pub struct Composer {
     pub number_prefix: NumberPrefix,
     /// Where a ticket's page is; `{number}` stands for its number.
     pub ticket_link: Option<String>,
+    /// Where a new password is set; `{token}` stands for what is to be given there.
+    pub reset_link: String,
     /// Where unsubscribing is; `{token}` stands for what is to be given there.
     pub unsubscribe_link: String,
     /// Signs that token.
     pub key: SigningKey,
+    /// Opens what was sealed.
+    pub keys: Keyring,
 }
 
 /// Why there is no message.
@@ -83,7 +88,7 @@ impl Composer {
     ) -> Result<Option<Message>, ComposeError> {
         let to = mailbox(&delivery.address).map_err(ComposeError::Unbuildable)?;
         let Some(ticket_id) = delivery.ticket_id else {
-            return Err(ComposeError::Unbuildable("it is not about a ticket".into()));
+            return self.compose_notice(db, delivery, to, now).await;
         };
         if unsubscription::exists(db, ticket_id, &delivery.address).await? {
             return Ok(None);
@@ -102,6 +107,55 @@ impl Composer {
             id: self.message_id(delivery.id),
             earlier: story.earlier.iter().map(|&id| self.message_id(id)).collect(),
             unsubscribe: Some(unsubscribe),
+        };
+        self.message(rendered, headers, now).map(Some).map_err(ComposeError::Unbuildable)
+    }
+
+    /// A mail that is not about a ticket; `None` where there is no such account.
+    async fn compose_notice(
+        &self,
+        db: &mut Connection,
+        delivery: &Delivery,
+        to: Address,
+        now: Timestamp,
+    ) -> Result<Option<Message>, ComposeError> {
+        let unbuildable =
+            |error: &dyn std::fmt::Display| ComposeError::Unbuildable(error.to_string());
+        let payload = delivery.payload.as_deref().unwrap_or_default();
+        let content = self
+            .keys
+            .open(delivery.id.0.as_bytes(), payload)
+            .map_err(|error| unbuildable(&error))?;
+        let notice = serde_json::from_slice::<Notice>(&content)
+            .map_err(|_| unbuildable(&"its content is of a newer version"))?;
+        let address =
+            EmailAddress::parse(&delivery.address).map_err(|error| unbuildable(&error))?;
+        let found = account::by_email(db, &address).await?;
+        let found = found.map(|(account, _)| account);
+        let Some(account) = found.filter(|account| account.disabled_at.is_none()) else {
+            return Ok(None);
+        };
+        let (template, values) = match &notice {
+            Notice::Code { code } => (Template::Code, context! { code }),
+            Notice::PasswordReset { token } => {
+                let link = self.reset_link.replace("{token}", token);
+                (Template::PasswordReset, context! { link })
+            }
+            Notice::Security { what, device, address, at } => {
+                let at = at.format("%Y-%m-%d %H:%M UTC").to_string();
+                (Template::SecurityNotice, context! { what, device, address, at })
+            }
+        };
+        let context = context! { desk => self.desk(), heading => self.desk(), name => account.name, ..values };
+        let rendered = self
+            .templates
+            .render(template, account.locale, &context)
+            .map_err(|error| unbuildable(&error))?;
+        let headers = Headers {
+            to: Mailbox::new(Some(account.name), to),
+            id: self.message_id(delivery.id),
+            earlier: vec![],
+            unsubscribe: None,
         };
         self.message(rendered, headers, now).map(Some).map_err(ComposeError::Unbuildable)
     }

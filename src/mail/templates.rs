@@ -17,19 +17,35 @@ pub enum Template {
     TicketOpened,
     /// To its reporter: what has happened to the ticket.
     TicketUpdated,
+    /// A one-time code.
+    Code,
+    /// A link to set a new password.
+    PasswordReset,
+    /// What was done to an account.
+    SecurityNotice,
     /// The operator's trial.
     Test,
 }
 
 impl Template {
-    const ALL: [Self; 4] =
-        [Self::TicketCreated, Self::TicketOpened, Self::TicketUpdated, Self::Test];
+    const ALL: [Self; 7] = [
+        Self::TicketCreated,
+        Self::TicketOpened,
+        Self::TicketUpdated,
+        Self::Code,
+        Self::PasswordReset,
+        Self::SecurityNotice,
+        Self::Test,
+    ];
 
     fn folder(self) -> &'static str {
         match self {
             Self::TicketCreated => "ticket_created",
             Self::TicketOpened => "ticket_opened",
             Self::TicketUpdated => "ticket_updated",
+            Self::Code => "code",
+            Self::PasswordReset => "password_reset",
+            Self::SecurityNotice => "security_notice",
             Self::Test => "test",
         }
     }
@@ -95,6 +111,8 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "parts/footer.en.txt",
     "parts/footer.ru.html",
     "parts/footer.ru.txt",
+    "parts/security.en.txt",
+    "parts/security.ru.txt",
     "ticket_created/subject.en.txt",
     "ticket_created/text.en.txt",
     "ticket_created/body.en.html",
@@ -113,6 +131,24 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "ticket_updated/subject.ru.txt",
     "ticket_updated/text.ru.txt",
     "ticket_updated/body.ru.html",
+    "code/subject.en.txt",
+    "code/text.en.txt",
+    "code/body.en.html",
+    "code/subject.ru.txt",
+    "code/text.ru.txt",
+    "code/body.ru.html",
+    "password_reset/subject.en.txt",
+    "password_reset/text.en.txt",
+    "password_reset/body.en.html",
+    "password_reset/subject.ru.txt",
+    "password_reset/text.ru.txt",
+    "password_reset/body.ru.html",
+    "security_notice/subject.en.txt",
+    "security_notice/text.en.txt",
+    "security_notice/body.en.html",
+    "security_notice/subject.ru.txt",
+    "security_notice/text.ru.txt",
+    "security_notice/body.ru.html",
     "test/subject.en.txt",
     "test/text.en.txt",
     "test/body.en.html",
@@ -226,6 +262,13 @@ fn sample(link: bool) -> Value {
     context! {
         desk => "Support",
         heading => "CS-1",
+        name => "I",
+        code => "123456",
+        link => "https://example.com/",
+        what => context! { change => "second_factor_added", method => "email", left => 3 },
+        device => link,
+        address => link,
+        at => "2026-01-01 00:00 UTC",
         follows => link.is_some(),
         unsubscribe_link => link,
         ticket => context! {
@@ -273,6 +316,13 @@ mod tests {
         context! {
             desk => pick("Example Hosting Support", "Поддержка «Пример-Хостинг»"),
             heading => "CS-234567",
+            name => pick("Anna Smith", "Анна Смирнова"),
+            code => "081804",
+            link => "https://desk.example.com/reset-password#token=abc",
+            what => context! { change => "second_factor_added", method => "authenticator" },
+            device => "Mozilla/5.0 (X11; <b>Linux</b>) Firefox/150.0",
+            address => "203.0.113.9",
+            at => "2026-01-01 12:00 UTC",
             follows => true,
             unsubscribe_link => "https://desk.example.com/unsubscribe?token=abc",
             ticket => context! {

@@ -1,8 +1,8 @@
 //! Accounts.
 
-use super::{Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review};
+use super::{Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, password};
 use crate::{
-    crypto::password::{MAX_PASSWORD, Password},
+    crypto::password::Password,
     db::{
         account,
         event::{self, NewEvent},
@@ -16,9 +16,6 @@ use crate::{
         text::PersonName,
     },
 };
-
-/// The shortest password that may be set, in characters.
-pub const MIN_PASSWORD: usize = 8;
 
 /// An account to be made.
 pub struct NewAccount {
@@ -39,7 +36,7 @@ pub struct NewAccount {
 /// # Errors
 /// Nobody is signed in.
 pub async fn viewer(actor: &Actor, desk: &Desk) -> Result<Account, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
+    authorise(actor, Action::SecureAccount, Resource::Desk)?;
     let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let found = account::by_ids(&mut *desk.database.read().await?, &[id]).await?;
     found.into_iter().next().ok_or(ServiceError::Unauthenticated)
@@ -80,18 +77,10 @@ pub async fn create(actor: &Actor, desk: &Desk, new: NewAccount) -> Result<Accou
     let email = review.text("email", "The e-mail address", EmailAddress::parse(&new.email));
     let name = review.text("name", "The name", PersonName::parse(&new.name));
     if let Some(password) = &new.password {
-        let chars = password.chars();
-        if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&chars) {
-            let message = format!(
-                "The password must be {MIN_PASSWORD} to {MAX_PASSWORD} characters long; this has {chars}."
-            );
-            let code =
-                if chars < MIN_PASSWORD { UserErrorCode::Invalid } else { UserErrorCode::TooLong };
-            review.note(UserError::new("password", code, message));
-        }
+        password::length_error(password).into_iter().for_each(|error| review.note(error));
     }
     let (email, name) = review.finish(email.zip(name))?;
-    let password = match new.password {
+    let hashed = match new.password {
         Some(password) => Some(desk.passwords.hash(password).await?),
         None => None,
     };
@@ -111,10 +100,10 @@ pub async fn create(actor: &Actor, desk: &Desk, new: NewAccount) -> Result<Accou
         actor_id: actor.account_id(),
         occurred_at: now,
     };
-    let (row, password) = (&account, password.as_ref());
+    let (row, hashed) = (&account, hashed.as_ref());
     desk.database
         .write(async |db| {
-            if !account::insert(db, row, password).await? {
+            if !account::insert(db, row, hashed).await? {
                 return Err(ServiceError::from(UserError::new(
                     "email",
                     UserErrorCode::Taken,

@@ -17,7 +17,10 @@ use super::{
     ticket::{self, NewTicket, TicketChanges},
 };
 use crate::{
-    crypto::password::{Password, PasswordCost, PasswordError, Passwords},
+    crypto::{
+        password::{Password, PasswordCost, PasswordError, Passwords},
+        seal::Keyring,
+    },
     db::Database,
     domain::{
         account::{Account, Locale, Role},
@@ -169,13 +172,14 @@ struct Moment<'t> {
 pub async fn seed(
     database: &Database,
     ambient: &Ambient,
+    keys: Keyring,
     settings: Settings,
 ) -> Result<(), DemoError> {
     let now = ambient.now();
     let clock = Arc::new(PlayedClock(Mutex::new(now)));
     let played = ambient.with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
     let passwords = Passwords::new(PasswordCost::default(), played.clone())?;
-    let desk = Desk::new(database.clone(), played, passwords, settings);
+    let desk = Desk::new(database.clone(), played, passwords, keys, settings);
 
     let mut tickets = Vec::new();
     for file in TICKETS {

@@ -1,7 +1,9 @@
 //! How a use case can fail.
 
+use chrono::TimeDelta;
+
 use crate::{
-    crypto::password::PasswordError,
+    crypto::{password::PasswordError, seal::SealError, totp::TotpError},
     db::DbError,
     domain::{text::TextError, ticket::Ticket},
 };
@@ -18,6 +20,15 @@ pub enum ServiceError {
     /// It does not exist, or not for them.
     #[error("there is no such thing for the actor")]
     NotFound,
+    /// They have to configure a second factor first.
+    #[error("a second factor has to be configured first")]
+    SecondFactorMissing,
+    /// They have tried too often.
+    #[error("too many attempts")]
+    RateLimited {
+        /// How long to wait.
+        retry_after: TimeDelta,
+    },
     /// What they can mend in their input: at least one.
     #[error("the input has errors: {0:?}")]
     Invalid(Vec<UserError>),
@@ -27,6 +38,12 @@ pub enum ServiceError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
+    /// What was sealed can't be opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// An authenticator can't be described.
+    #[error(transparent)]
+    Totp(#[from] TotpError),
     /// Passwords can't be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -56,6 +73,20 @@ pub enum UserErrorCode {
     NotFound,
     /// The address or the password is wrong.
     InvalidCredentials,
+    /// The code is wrong, or was used before.
+    InvalidCode,
+    /// The challenge, link or enrolment is over, was used, or never was.
+    Expired,
+    /// The password is too easy to guess.
+    WeakPassword,
+    /// The password and its repetition differ.
+    Mismatch,
+    /// Password and code have to be given again first.
+    ReauthenticationRequired,
+    /// The last second factor of an account that needs one.
+    SecondFactorRequired,
+    /// It is not configured, or can't be used here.
+    NotAvailable,
     /// The status table doesn't allow the change.
     IllegalTransition,
     /// The ticket is closed.

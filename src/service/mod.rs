@@ -4,13 +4,18 @@
 
 pub mod account;
 pub mod category;
+pub mod challenge;
 pub mod comment;
 pub mod delivery;
 pub mod demo;
 pub mod error;
 mod idempotency;
+mod limit;
 pub mod notification;
+pub mod password;
+mod post;
 pub mod preferences;
+pub mod second_factor;
 pub mod session;
 pub mod ticket;
 pub mod timeline;
@@ -23,12 +28,16 @@ use chrono::TimeDelta;
 pub use error::{ServiceError, UserError, UserErrorCode};
 
 use crate::{
-    crypto::{password::Passwords, signing::SigningKey},
-    db::{Database, DbError, idempotency as keys},
+    crypto::{password::Passwords, seal::Keyring, signing::SigningKey},
+    db::{
+        Database, DbError, attempt, challenge as db_challenge, idempotency as keys, password_reset,
+        second_factor as db_second_factor,
+    },
     domain::{
         actor::Actor,
         clock::Ambient,
         policy::{self, Action, Decision, Resource},
+        second_factor::Requirements,
         ticket::NumberPrefix,
     },
 };
@@ -41,6 +50,8 @@ pub struct Desk {
     passwords: Passwords,
     settings: Arc<Settings>,
     sessions: session::SessionCache,
+    /// Seals what has to be read again.
+    keys: Keyring,
     /// Signs links in mails; none: no mail goes out.
     signing_key: Option<SigningKey>,
 }
@@ -52,6 +63,12 @@ pub struct Settings {
     pub number_prefix: NumberPrefix,
     /// How long a session lasts.
     pub session_lifetime: TimeDelta,
+    /// Who has to have a second factor.
+    pub second_factors: Requirements,
+    /// The installation's name in authenticator apps.
+    pub issuer: String,
+    /// Whether any mail goes out.
+    pub mails: bool,
 }
 
 impl Desk {
@@ -60,11 +77,12 @@ impl Desk {
         database: Database,
         ambient: Ambient,
         passwords: Passwords,
+        keys: Keyring,
         settings: Settings,
     ) -> Self {
         let sessions = session::SessionCache::default();
         let settings = Arc::new(settings);
-        Self { database, ambient, passwords, settings, sessions, signing_key: None }
+        Self { database, ambient, passwords, settings, sessions, keys, signing_key: None }
     }
 
     /// The same with a key that signed the links in mails.
@@ -85,7 +103,12 @@ impl Desk {
 /// The database failed.
 pub async fn prune(desk: &Desk) -> Result<(), DbError> {
     let mut connection = desk.database.read().await?;
-    keys::prune(&mut connection, desk.ambient.now()).await?;
+    let now = desk.ambient.now();
+    keys::prune(&mut connection, now).await?;
+    attempt::prune(&mut connection, now).await?;
+    db_challenge::prune(&mut connection, now).await?;
+    password_reset::prune(&mut connection, now).await?;
+    db_second_factor::prune(&mut connection, now).await?;
     Ok(())
 }
 
@@ -96,5 +119,6 @@ fn authorise(actor: &Actor, action: Action, resource: Resource) -> Result<(), Se
         Decision::Unauthenticated => Err(ServiceError::Unauthenticated),
         Decision::Forbidden => Err(ServiceError::Forbidden),
         Decision::NotFound => Err(ServiceError::NotFound),
+        Decision::SecondFactorMissing => Err(ServiceError::SecondFactorMissing),
     }
 }

@@ -4,15 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use moka::future::Cache;
 
-use super::{Desk, ServiceError, UserError, UserErrorCode, authorise};
+use super::{
+    Desk, ServiceError, UserError, UserErrorCode, authorise,
+    challenge::Presentable,
+    limit::{self, Guessable},
+    post,
+};
 use crate::{
     crypto::{
         password::Password,
         token::{BearerToken, TokenHash},
     },
     db::{
-        Connection, DbError, account,
+        Connection, DbError, account, challenge,
         event::{self, NewEvent},
+        second_factor,
         session::{self, LiveSession},
     },
     domain::{
@@ -21,7 +27,9 @@ use crate::{
         clock::Timestamp,
         event::{Audience, EventData},
         ids::{AccountId, SessionId},
+        notice::SecurityChange,
         policy::{Action, Resource},
+        second_factor::{CHALLENGE_LASTS, Requirement},
         session::{Origin, Session},
     },
 };
@@ -66,21 +74,45 @@ pub struct SignedIn {
     pub account: Account,
 }
 
+/// What a first step of signing in comes to.
+#[derive(Debug)]
+pub enum SignInStep {
+    /// It was enough.
+    Done(SignedIn),
+    /// A second factor is asked for.
+    SecondFactor(Challenged),
+}
+
+/// A sign-in whose first step is done.
+#[derive(Debug)]
+pub struct Challenged {
+    /// The token that stands for it: shown once.
+    pub token: BearerToken,
+    /// How it can be finished.
+    pub methods: Vec<Presentable>,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
 /// Signs somebody in. An unknown address takes the same time and gives the same
 /// answer as a wrong password.
 ///
 /// # Errors
-/// Wrong credentials, as a user error.
+/// Wrong credentials, as a user error; too many of them.
 pub async fn sign_in(
     _actor: &Actor,
     desk: &Desk,
     email: &str,
     password: Password,
     origin: &Origin,
-) -> Result<SignedIn, ServiceError> {
-    let found = match EmailAddress::parse(email) {
-        Ok(email) => account::by_email(&mut *desk.database.read().await?, &email).await?,
-        Err(_) => None,
+) -> Result<SignInStep, ServiceError> {
+    let email = EmailAddress::parse(email).ok();
+    let counted =
+        limit::count(desk, Guessable::Password, email.as_ref().map(EmailAddress::as_str), origin)
+            .await?;
+    let found = match &email {
+        Some(email) => account::by_email(&mut *desk.database.read().await?, email).await?,
+        None => None,
     };
     let (account, stored) = found.map_or((None, None), |(account, stored)| (Some(account), stored));
     let right = desk.passwords.verify(password, stored).await?;
@@ -92,12 +124,40 @@ pub async fn sign_in(
                 message: "The e-mail address or the password is wrong.".into(),
             }
         })?;
+    limit::give_back(desk, counted).await?;
     admit(desk, account, origin).await
 }
 
-/// Lets somebody in who has proven to be the account's owner.
-async fn admit(desk: &Desk, account: Account, origin: &Origin) -> Result<SignedIn, ServiceError> {
+/// Lets somebody in who has proven to be the account's owner once: asks for a second
+/// factor where one is configured.
+async fn admit(desk: &Desk, account: Account, origin: &Origin) -> Result<SignInStep, ServiceError> {
+    let mut connection = desk.database.read().await?;
+    let factors = second_factor::of_account(&mut connection, account.id).await?;
     let now = desk.ambient.now();
+    if !factors.is_empty() {
+        let left = second_factor::recovery_codes_left(&mut connection, account.id).await?;
+        let methods = factors.iter().map(|factor| factor.method.into());
+        let methods = methods.chain((left > 0).then_some(Presentable::RecoveryCode)).collect();
+        let (token, expires_at) = (BearerToken::generate(&desk.ambient), now + CHALLENGE_LASTS);
+        let id = desk.ambient.uuid();
+        challenge::insert(&mut connection, id, account.id, token.hash(), expires_at).await?;
+        return Ok(SignInStep::SecondFactor(Challenged { token, methods, expires_at }));
+    }
+    drop(connection);
+    let confined = desk.settings.second_factors.of(account.role) == Requirement::Required;
+    let (token, session) = new_session(desk, &account, origin, confined, now);
+    desk.database.write(async |db| begin(desk, db, &account, &session, token.hash()).await).await?;
+    Ok(SignInStep::Done(SignedIn { token, session, account }))
+}
+
+/// A session that is to begin.
+pub(super) fn new_session(
+    desk: &Desk,
+    account: &Account,
+    origin: &Origin,
+    confined: bool,
+    now: Timestamp,
+) -> (BearerToken, Session) {
     let session = Session {
         id: SessionId(desk.ambient.uuid()),
         account_id: account.id,
@@ -105,11 +165,36 @@ async fn admit(desk: &Desk, account: Account, origin: &Origin) -> Result<SignedI
         last_used_at: now,
         expires_at: now + desk.settings.session_lifetime,
         origin: origin.clone(),
-        confined: false,
+        confined,
     };
-    let token = BearerToken::generate(&desk.ambient);
-    session::insert(&mut *desk.database.read().await?, &session, token.hash()).await?;
-    Ok(SignedIn { token, session, account })
+    (BearerToken::generate(&desk.ambient), session)
+}
+
+/// Begins a session, in a transaction, and tells the owner where the device is new.
+pub(super) async fn begin(
+    desk: &Desk,
+    db: &mut Connection,
+    account: &Account,
+    session: &Session,
+    token: TokenHash,
+) -> Result<(), DbError> {
+    let (origin, now) = (&session.origin, session.created_at);
+    if session::is_new_device(db, account.id, origin.device()).await? {
+        post::tell_owner(desk, db, account, SecurityChange::NewDevice, origin, now).await?;
+    }
+    session::insert(db, session, token).await
+}
+
+/// Writes down what was done to an account, in the transaction that does it.
+pub(super) async fn note(
+    db: &mut Connection,
+    account: AccountId,
+    actor_id: Option<AccountId>,
+    data: EventData,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let event = NewEvent { data, audience: Audience::Participants, actor_id, occurred_at: now };
+    event::append_to_account(db, account, &[event]).await
 }
 
 /// Ends the session that the actor acts through, and its live streams.
@@ -117,7 +202,7 @@ async fn admit(desk: &Desk, account: Account, origin: &Origin) -> Result<SignedI
 /// # Errors
 /// Nobody is signed in.
 pub async fn sign_out(actor: &Actor, desk: &Desk) -> Result<(), ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
+    authorise(actor, Action::SecureAccount, Resource::Desk)?;
     let identity = *actor.identity().ok_or(ServiceError::Unauthenticated)?;
     let now = desk.ambient.now();
     desk.database
@@ -188,7 +273,11 @@ pub async fn authenticate(desk: &Desk, token: &str) -> Result<Option<Identity>, 
         let mut connection = desk.database.read().await.map_err(Lookup::Failed)?;
         let live =
             session::live_by_token(&mut connection, hash, now).await.map_err(Lookup::Failed)?;
-        live.ok_or(Lookup::Unknown)
+        match live {
+            None => Err(Lookup::Unknown),
+            Some(live) if live.identity.confined => Err(Lookup::Confined(live)),
+            Some(live) => Ok(live),
+        }
     });
     match found.await {
         Ok(live) if live.expires_at <= now => Ok(None),
@@ -196,13 +285,16 @@ pub async fn authenticate(desk: &Desk, token: &str) -> Result<Option<Identity>, 
         Ok(live) => Ok(Some(live.identity)),
         Err(error) => match Arc::as_ref(&error) {
             Lookup::Unknown => Ok(None),
+            Lookup::Confined(live) => Ok(Some(live.identity)),
             Lookup::Failed(cause) => Err(DbError::Unavailable(cause.to_string()).into()),
         },
     }
 }
 
-/// Why a look-up gave nothing: only what was found is cached.
+/// Why a look-up gave nothing that is cached.
 enum Lookup {
     Unknown,
+    /// Its owner is about to be let in, perhaps by another node.
+    Confined(LiveSession),
     Failed(DbError),
 }

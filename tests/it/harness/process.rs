@@ -37,6 +37,7 @@ pub struct Ended {
 pub fn command(variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ticketwire"));
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command.env("TICKETWIRE_SECURITY_SEALING_KEYS", super::server::SEALING_KEYS);
     command.envs(variables.iter().copied()).current_dir(std::env::temp_dir()).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -23,6 +23,9 @@ use super::{Client, clock::TestClock, postgres::TestDatabase};
 /// The password of all accounts that tests make.
 pub const PASSWORD: &str = "correct horse battery";
 
+/// What the tests' servers seal with.
+pub const SEALING_KEYS: &str = "the key that the tests of Ticketwire seal with";
+
 /// The cheapest hash that argon2 makes: tests are not about its strength.
 pub const CHEAP: PasswordCost = PasswordCost { memory_kib: 8, passes: 1 };
 
@@ -64,6 +67,12 @@ impl TestServer {
     pub async fn restart(&mut self) {
         self.app.take().unwrap().stop().await;
         self.app = Some(start_app(&self.database.url, &self.clock).await);
+    }
+
+    /// Stops the server and starts another on the same database, with more configuration.
+    pub async fn restart_with(&mut self, flags: &[(&'static str, String)]) {
+        self.app.take().unwrap().stop().await;
+        self.app = Some(start_app_with(&self.database.url, &self.clock, flags).await.unwrap());
     }
 
     /// Stops the server.
@@ -180,8 +189,15 @@ pub async fn create_account(
 
 /// A configuration of defaults, on a free port.
 pub fn config() -> Config {
-    let flags = [("listen", "127.0.0.1:0".to_owned()), ("database.pool_size", "8".to_owned())];
-    Config::load(Some("/dev/null".as_ref()), &flags).unwrap()
+    Config::load(Some("/dev/null".as_ref()), &usual_flags()).unwrap()
+}
+
+fn usual_flags() -> Vec<(&'static str, String)> {
+    vec![
+        ("listen", "127.0.0.1:0".to_owned()),
+        ("database.pool_size", "8".to_owned()),
+        ("security.sealing_keys", SEALING_KEYS.to_owned()),
+    ]
 }
 
 fn ambient(clock: &Arc<TestClock>) -> Ambient {
@@ -197,11 +213,8 @@ async fn start_app_with(
     clock: &Arc<TestClock>,
     flags: &[(&'static str, String)],
 ) -> Result<App, StartError> {
-    let mut all = vec![
-        ("listen", "127.0.0.1:0".to_owned()),
-        ("database.pool_size", "8".to_owned()),
-        ("database.url", url.to_owned()),
-    ];
+    let mut all = usual_flags();
+    all.push(("database.url", url.to_owned()));
     all.extend_from_slice(flags);
     let config = Config::load(Some("/dev/null".as_ref()), &all).unwrap();
     let database = Database::new(url, config.database.pool_size).unwrap();

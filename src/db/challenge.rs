@@ -1,0 +1,164 @@
+//! Half-finished sign-ins, and the codes that were mailed for them and for the
+//! configuration of second factors.
+
+use chrono::TimeDelta;
+use diesel::{prelude::*, query_dsl::methods};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::{
+    Connection, DbError,
+    schema::{mailed_codes, sign_in_challenges as challenges},
+};
+use crate::{
+    crypto::token::TokenHash,
+    domain::{clock::Timestamp, ids::AccountId, second_factor::TRIES},
+};
+
+/// A half-finished sign-in.
+#[derive(Clone, Copy, Debug)]
+pub struct Challenge {
+    /// Its id.
+    pub id: Uuid,
+    /// Who is signing in.
+    pub account_id: AccountId,
+    /// How many codes may still be tried.
+    pub tries_left: i32,
+}
+
+/// Adds a challenge.
+pub async fn insert(
+    db: &mut Connection,
+    id: Uuid,
+    account: AccountId,
+    token: TokenHash,
+    expires_at: Timestamp,
+) -> Result<(), DbError> {
+    diesel::insert_into(challenges::table)
+        .values((
+            challenges::id.eq(id),
+            challenges::account_id.eq(account.0),
+            challenges::token_hash.eq(token.0.as_slice()),
+            challenges::tries_left.eq(TRIES),
+            challenges::expires_at.eq(expires_at),
+        ))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+type Row = (Uuid, Uuid, i32);
+
+fn challenge((id, account_id, tries_left): Row) -> Challenge {
+    Challenge { id, account_id: AccountId(account_id), tries_left }
+}
+
+/// The challenge that a token stands for, if it can still be answered.
+pub async fn find(
+    db: &mut Connection,
+    token: TokenHash,
+    now: Timestamp,
+) -> Result<Option<Challenge>, DbError> {
+    let found = challenges::table
+        .filter(challenges::token_hash.eq(token.0.to_vec()))
+        .filter(challenges::finished_at.is_null())
+        .filter(challenges::expires_at.gt(now))
+        .filter(challenges::tries_left.gt(0))
+        .select((challenges::id, challenges::account_id, challenges::tries_left))
+        .first::<Row>(db)
+        .await
+        .optional()?;
+    Ok(found.map(challenge))
+}
+
+/// Takes one of a challenge's tries, if it can still be answered.
+pub async fn take_try(
+    db: &mut Connection,
+    token: TokenHash,
+    now: Timestamp,
+) -> Result<Option<Challenge>, DbError> {
+    let taken = diesel::update(challenges::table)
+        .filter(challenges::token_hash.eq(token.0.to_vec()))
+        .filter(challenges::finished_at.is_null())
+        .filter(challenges::expires_at.gt(now))
+        .filter(challenges::tries_left.gt(0))
+        .set(challenges::tries_left.eq(challenges::tries_left - 1))
+        .returning((challenges::id, challenges::account_id, challenges::tries_left))
+        .get_result::<Row>(db)
+        .await
+        .optional()?;
+    Ok(taken.map(challenge))
+}
+
+/// Finishes a challenge; `false` where another caller did.
+pub async fn finish(db: &mut Connection, id: Uuid, now: Timestamp) -> Result<bool, DbError> {
+    let finished = diesel::update(challenges::table.find(id))
+        .filter(challenges::finished_at.is_null())
+        .set(challenges::finished_at.eq(now))
+        .execute(db)
+        .await?;
+    Ok(finished == 1)
+}
+
+/// Keeps a mailed code, in place of the holder's last one; otherwise, where that was
+/// sent less than `pause` ago, when it was sent.
+pub async fn keep_code(
+    db: &mut Connection,
+    (holder, account): (Uuid, AccountId),
+    hash: [u8; 32],
+    (now, expires_at): (Timestamp, Timestamp),
+    pause: TimeDelta,
+) -> Result<Result<(), Timestamp>, DbError> {
+    let values = (
+        mailed_codes::account_id.eq(account.0),
+        mailed_codes::code_hash.eq(hash.to_vec()),
+        mailed_codes::tries_left.eq(TRIES),
+        mailed_codes::sent_at.eq(now),
+        mailed_codes::expires_at.eq(expires_at),
+    );
+    let insert = diesel::insert_into(mailed_codes::table)
+        .values((mailed_codes::holder_id.eq(holder), values.clone()))
+        .on_conflict(mailed_codes::holder_id)
+        .do_update()
+        .set(values);
+    let kept = methods::FilterDsl::filter(insert, mailed_codes::sent_at.le(now - pause))
+        .execute(db)
+        .await?;
+    if kept == 1 {
+        return Ok(Ok(()));
+    }
+    let sent_at = mailed_codes::table.find(holder).select(mailed_codes::sent_at);
+    Ok(Err(sent_at.first(db).await?))
+}
+
+/// Takes one of the tries of a holder's mailed code; gives what is kept of it.
+pub async fn try_code(
+    db: &mut Connection,
+    holder: Uuid,
+    now: Timestamp,
+) -> Result<Option<Vec<u8>>, DbError> {
+    let code = mailed_codes::table.find(holder);
+    Ok(diesel::update(code.filter(mailed_codes::tries_left.gt(0)))
+        .filter(mailed_codes::expires_at.gt(now))
+        .set(mailed_codes::tries_left.eq(mailed_codes::tries_left - 1))
+        .returning(mailed_codes::code_hash)
+        .get_result(db)
+        .await
+        .optional()?)
+}
+
+/// Uses up a mailed code; `false` where another caller did, or a new one was sent.
+pub async fn use_code(db: &mut Connection, holder: Uuid, hash: &[u8]) -> Result<bool, DbError> {
+    let code = mailed_codes::table.find(holder);
+    let used = diesel::delete(code.filter(mailed_codes::code_hash.eq(hash)));
+    Ok(used.execute(db).await? == 1)
+}
+
+/// Forgets challenges and codes whose time is over.
+pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
+    let old = challenges::table.filter(challenges::expires_at.le(now));
+    diesel::delete(old).execute(db).await?;
+    let old = mailed_codes::table.filter(mailed_codes::expires_at.le(now));
+    diesel::delete(old).execute(db).await?;
+    Ok(())
+}

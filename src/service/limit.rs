@@ -1,0 +1,129 @@
+//! Limits on guessable things, kept in the database so that they hold across nodes
+//! and restarts. Each try counts for the account from its network address, for the
+//! account as a whole, and for the network address as a whole. Whoever tries an
+//! account from elsewhere can fill the second; its owner, on an address that they
+//! have signed in from before, is not held up by that. Whether there is such an
+//! account makes no difference.
+
+use chrono::TimeDelta;
+use sha2::{Digest as _, Sha256};
+
+use super::{Desk, ServiceError};
+use crate::{
+    db::{
+        Connection, DbError,
+        attempt::{self, Bucket},
+        session,
+    },
+    domain::session::Origin,
+};
+
+/// A thing that can be guessed, or that costs.
+#[derive(Clone, Copy)]
+pub(super) enum Guessable {
+    /// Passwords.
+    Password,
+    /// One-time codes and recovery codes.
+    Code,
+    /// Links to set a new password, and to hand over.
+    Link,
+}
+
+impl Guessable {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Code => "code",
+            Self::Link => "link",
+        }
+    }
+}
+
+const FROM_ADDRESS: (i32, TimeDelta) = (10, TimeDelta::minutes(15));
+const OF_ACCOUNT: (i32, TimeDelta) = (100, TimeDelta::hours(1));
+const OF_ADDRESS: (i32, TimeDelta) = (100, TimeDelta::minutes(15));
+/// Mails with codes or links, for an address that is mailed to.
+const MAILS: (i32, TimeDelta) = (10, TimeDelta::hours(1));
+
+/// A try that was counted.
+pub(super) struct Try(Vec<Bucket>);
+
+/// Counts a try before it is looked at, so that tries at once don't slip through.
+/// `subject` is the account's e-mail address; none: a guess at no account in
+/// particular.
+///
+/// # Errors
+/// Too many.
+pub(super) async fn count(
+    desk: &Desk,
+    what: Guessable,
+    subject: Option<&str>,
+    origin: &Origin,
+) -> Result<Try, ServiceError> {
+    let address = origin.address.map(|address| address.to_string()).unwrap_or_default();
+    let name = what.name();
+    let mut connection = desk.database.read().await?;
+    let mut buckets = vec![bucket(&[name, "of address", &address], OF_ADDRESS)];
+    if let Some(subject) = subject {
+        buckets.push(bucket(&[name, "from address", subject, &address], FROM_ADDRESS));
+        if !session::knows_address(&mut connection, subject, &address).await? {
+            buckets.push(bucket(&[name, "of account", subject], OF_ACCOUNT));
+        }
+    }
+    take(desk, &mut connection, &buckets).await?;
+    Ok(Try(buckets))
+}
+
+/// Gives a try back that was right.
+pub(super) async fn give_back(desk: &Desk, Try(buckets): Try) -> Result<(), ServiceError> {
+    let mut connection = desk.database.read().await?;
+    for bucket in &buckets {
+        attempt::give_back(&mut connection, bucket).await?;
+    }
+    Ok(())
+}
+
+/// Counts a mail that somebody has caused to an address.
+///
+/// # Errors
+/// Too many.
+pub(super) async fn count_mail(
+    desk: &Desk,
+    email: &str,
+    origin: &Origin,
+) -> Result<(), ServiceError> {
+    let from = origin.address.map(|address| address.to_string()).unwrap_or_default();
+    let buckets = [bucket(&["mail", "from", &from], OF_ADDRESS), bucket(&["mail", email], MAILS)];
+    take(desk, &mut *desk.database.read().await?, &buckets).await
+}
+
+/// Forgets what was tried at an account's password: its owner has proven themselves
+/// by another way.
+pub(super) async fn forgive(db: &mut Connection, email: &str) -> Result<(), DbError> {
+    attempt::empty(db, &bucket(&[Guessable::Password.name(), "of account", email], OF_ACCOUNT))
+        .await
+}
+
+async fn take(
+    desk: &Desk,
+    connection: &mut Connection,
+    buckets: &[Bucket],
+) -> Result<(), ServiceError> {
+    let now = desk.ambient.now();
+    for bucket in buckets {
+        attempt::take(connection, bucket, now)
+            .await?
+            .map_err(|retry_after| ServiceError::RateLimited { retry_after })?;
+    }
+    Ok(())
+}
+
+fn bucket(parts: &[&str], (tries, within): (i32, TimeDelta)) -> Bucket {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // With its length, so that the parts can't run into each other.
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    Bucket { id: hash.finalize().into(), tries, within }
+}

@@ -1,0 +1,209 @@
+//! Passwords: changed by their owner, or set anew by a link that was mailed.
+
+use zxcvbn::{Score, zxcvbn};
+
+use super::{
+    Desk, ServiceError, UserError, UserErrorCode, account as accounts, authorise,
+    limit::{self, Guessable},
+    post, session,
+};
+use crate::{
+    crypto::{
+        password::{MAX_PASSWORD, Password, StoredPassword},
+        token::{BearerToken, TokenHash},
+    },
+    db::{self, Connection, password_reset},
+    domain::{
+        account::{Account, EmailAddress, Locale},
+        actor::Actor,
+        clock::Timestamp,
+        event::EventData,
+        ids::SessionId,
+        notice::{Notice, RESET_LASTS, SecurityChange},
+        policy::{Action, Resource},
+        session::Origin,
+    },
+};
+
+/// The shortest password that may be set, in characters.
+pub const MIN_PASSWORD: usize = 8;
+
+/// A new password, given twice.
+pub struct NewPassword {
+    /// The password.
+    pub password: Password,
+    /// The same again.
+    pub repetition: Password,
+}
+
+/// What is wrong with a password's length.
+pub(super) fn length_error(password: &Password) -> Option<UserError> {
+    let chars = password.chars();
+    let code = match chars {
+        0 => UserErrorCode::Required,
+        _ if chars < MIN_PASSWORD => UserErrorCode::WeakPassword,
+        _ if chars > MAX_PASSWORD => UserErrorCode::TooLong,
+        _ => return None,
+    };
+    let message = format!(
+        "The password must be {MIN_PASSWORD} to {MAX_PASSWORD} characters long; this has {chars}."
+    );
+    Some(UserError::new("password", code, message))
+}
+
+impl NewPassword {
+    /// Judges the password: its length, whether it was given twice, and how hard it is
+    /// to guess for somebody who knows the account.
+    fn review(&self, account: &Account) -> Result<(), UserError> {
+        if let Some(error) = length_error(&self.password) {
+            return Err(error);
+        }
+        if self.password.expose() != self.repetition.expose() {
+            let message = "The two passwords differ.";
+            return Err(UserError::new("passwordAgain", UserErrorCode::Mismatch, message));
+        }
+        let known = [account.email.as_str(), account.name.as_str(), "ticketwire"];
+        let entropy = zxcvbn(self.password.expose(), &known);
+        if entropy.score() >= Score::Three {
+            return Ok(());
+        }
+        let mut message = "This password is too easy to guess.".to_owned();
+        if let Some(feedback) = entropy.feedback() {
+            let advice = feedback.warning().map(|warning| warning.to_string()).into_iter();
+            let advice = advice.chain(feedback.suggestions().iter().map(ToString::to_string));
+            for sentence in advice {
+                message.push_str(&format!(" {}.", sentence.trim_end_matches('.')));
+            }
+        }
+        Err(UserError::new("password", UserErrorCode::WeakPassword, message))
+    }
+
+    async fn hash(self, desk: &Desk) -> Result<StoredPassword, ServiceError> {
+        Ok(desk.passwords.hash(self.password).await?)
+    }
+}
+
+/// Asks for a link to set a new password. What is done is the same whether there is
+/// such an account or not: that shows only when the mail is made.
+///
+/// # Errors
+/// An address that can't be one, as a user error; too many.
+pub async fn request_reset(
+    _actor: &Actor,
+    desk: &Desk,
+    email: &str,
+    origin: &Origin,
+) -> Result<(), ServiceError> {
+    let email = EmailAddress::parse(email)
+        .map_err(|error| UserError::text("email", "The e-mail address", error))?;
+    limit::count_mail(desk, email.as_str(), origin).await?;
+    let token = BearerToken::generate(&desk.ambient);
+    let (now, notice) =
+        (desk.ambient.now(), Notice::PasswordReset { token: token.expose().to_owned() });
+    desk.database
+        .write_aside(async |db| {
+            password_reset::insert(db, token.hash(), &email, now + RESET_LASTS).await?;
+            // The language is the account's, when the mail is made.
+            post::plan(desk, db, (&email, Locale::En), &notice, RESET_LASTS, now).await
+        })
+        .await?;
+    Ok(())
+}
+
+/// Sets a new password by a link. All sessions end, and the owner is told. A second
+/// factor is asked for at the next sign-in as before.
+///
+/// # Errors
+/// As user errors: a link that is over or was used; a password that is weak or not the
+/// same twice. Too many links.
+pub async fn reset(
+    actor: &Actor,
+    desk: &Desk,
+    token: &str,
+    new: NewPassword,
+    origin: &Origin,
+) -> Result<(), ServiceError> {
+    let over = || {
+        let message = "This link has expired or was used: ask for a new one.";
+        ServiceError::from(UserError::new("token", UserErrorCode::Expired, message))
+    };
+    let counted = limit::count(desk, Guessable::Link, None, origin).await?;
+    let hash = TokenHash::of_presented(token).ok_or_else(over)?;
+    let account = {
+        let mut connection = desk.database.read().await?;
+        let email = password_reset::find(&mut connection, hash, desk.ambient.now()).await?;
+        let email = email.and_then(|email| EmailAddress::parse(&email).ok()).ok_or_else(over)?;
+        let found = db::account::by_email(&mut connection, &email).await?;
+        let found = found.map(|(account, _)| account);
+        found.filter(|account| account.disabled_at.is_none()).ok_or_else(over)?
+    };
+    new.review(&account)?;
+    let stored = new.hash(desk).await?;
+    let now = desk.ambient.now();
+    desk.database
+        .write(async |db| {
+            if !password_reset::consume(db, hash, &account.email, now).await? {
+                return Err(over());
+            }
+            limit::forgive(db, account.email.as_str()).await?;
+            let was = (EventData::PasswordReset {}, None);
+            change(desk, db, actor, &account, &stored, was, origin, now).await
+        })
+        .await?;
+    limit::give_back(desk, counted).await
+}
+
+/// Changes the actor's password. All their other sessions end, and they are told.
+///
+/// # Errors
+/// As user errors: a wrong password; a new one that is weak or not the same twice. Too
+/// many wrong ones.
+pub async fn change_own(
+    actor: &Actor,
+    desk: &Desk,
+    current: Password,
+    new: NewPassword,
+    origin: &Origin,
+) -> Result<(), ServiceError> {
+    authorise(actor, Action::SecureAccount, Resource::Desk)?;
+    let identity = *actor.identity().ok_or(ServiceError::Unauthenticated)?;
+    let account = accounts::viewer(actor, desk).await?;
+    let email = Some(account.email.as_str());
+    let counted = limit::count(desk, Guessable::Password, email, origin).await?;
+    let stored = db::account::password(&mut *desk.database.read().await?, account.id).await?;
+    if !desk.passwords.verify(current, stored).await? {
+        let message = "This is not your present password.";
+        let code = UserErrorCode::InvalidCredentials;
+        return Err(UserError::new("currentPassword", code, message).into());
+    }
+    limit::give_back(desk, counted).await?;
+    new.review(&account)?;
+    let stored = new.hash(desk).await?;
+    let now = desk.ambient.now();
+    desk.database
+        .write(async |db| {
+            password_reset::void(db, &account.email, now).await?;
+            let was = (EventData::PasswordChanged {}, Some(identity.session));
+            change(desk, db, actor, &account, &stored, was, origin, now).await
+        })
+        .await
+}
+
+#[expect(clippy::too_many_arguments, reason = "they are what the two callers share")]
+async fn change(
+    desk: &Desk,
+    db: &mut Connection,
+    actor: &Actor,
+    account: &Account,
+    stored: &StoredPassword,
+    (what, spared): (EventData, Option<SessionId>),
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    db::account::lock(db, account.id).await?;
+    db::account::set_password(db, account.id, stored).await?;
+    session::note(db, account.id, actor.account_id(), what, now).await?;
+    post::tell_owner(desk, db, account, SecurityChange::PasswordChanged, origin, now).await?;
+    session::end_sessions(desk, db, account.id, spared, actor, now).await?;
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! Passwords: reset by mail, changed; and the limits on guessing.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::harness::{Client, TestServer, mail::MailDesk, server::PASSWORD, smtp::Smtp};
+
+const REQUEST: &str =
+    "mutation($input: RequestPasswordResetInput!) { requestPasswordReset(input: $input) {
+    accepted userErrors { field code message } } }";
+const RESET: &str = "mutation($input: ResetPasswordInput!) { resetPassword(input: $input) {
+    changed userErrors { field code message } } }";
+const CHANGE: &str = "mutation($input: ChangePasswordInput!) { changePassword(input: $input) {
+    changed userErrors { field code message } } }";
+const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
+    session { token } challenge { token } userErrors { field code message } } }";
+const NEW: &str = "walrus umbrella seventeen";
+
+async fn request(client: &Client, email: &str) -> Value {
+    client.ok(REQUEST, json!({ "input": { "email": email } })).await["requestPasswordReset"].clone()
+}
+
+async fn reset(client: &Client, token: &str, password: &str, again: &str) -> Value {
+    let input = json!({ "token": token, "password": password, "passwordAgain": again });
+    client.ok(RESET, json!({ "input": input })).await["resetPassword"].clone()
+}
+
+async fn sign_in(client: &Client, email: &str, password: &str) -> Value {
+    let input = json!({ "email": email, "password": password });
+    client.send(SIGN_IN, json!({ "input": input })).await.body
+}
+
+fn code_of(payload: &Value) -> &str {
+    payload["userErrors"][0]["code"].as_str().unwrap_or("none")
+}
+
+/// The token in the link of the nth mail.
+async fn mailed_token(smtp: &Smtp, nth: usize) -> String {
+    let mails = smtp.received(nth).await;
+    let text = &mails[nth - 1].text;
+    let rest = text.split("https://desk.example.com/reset-password#token=").nth(1);
+    rest.unwrap_or_else(|| panic!("a link in {text}")).split_whitespace().next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_sets_a_new_password_once_and_ends_all_sessions() {
+    let desk = MailDesk::start().await;
+    let anonymous = desk.server.anonymous();
+    let mut socket = desk.anna.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    let accepted = request(&anonymous, " Anna@Example.com ").await;
+    assert_eq!(accepted, json!({ "accepted": true, "userErrors": [] }));
+    let token = mailed_token(&desk.smtp, 1).await;
+
+    // What is refused doesn't use it up.
+    for (password, again, error) in [
+        ("", "", "REQUIRED"),
+        ("short", "short", "WEAK_PASSWORD"),
+        ("password123", "password123", "WEAK_PASSWORD"),
+        ("anna@example.com", "anna@example.com", "WEAK_PASSWORD"),
+        (NEW, "walrus umbrella eighteen", "MISMATCH"),
+        (&"x".repeat(1_025), &"x".repeat(1_025), "TOO_LONG"),
+    ] {
+        let refused = reset(&anonymous, &token, password, again).await;
+        assert_eq!(code_of(&refused), error, "{password:.20}: {refused}");
+    }
+    let racing =
+        futures_util::future::join_all((0..4).map(|_| reset(&anonymous, &token, NEW, NEW)));
+    let won = racing.await.iter().filter(|it| it["changed"] == true).count();
+    assert_eq!(won, 1);
+    assert_eq!(code_of(&reset(&anonymous, &token, NEW, NEW).await), "EXPIRED");
+    assert_eq!(socket.close_code().await, 4401);
+    let reply = desk.anna.send("{ viewer { name } }", json!({})).await;
+    assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
+    let old = sign_in(&anonymous, "anna@example.com", PASSWORD).await;
+    assert_eq!(code_of(&old["data"]["signIn"]), "INVALID_CREDENTIALS");
+    let new = sign_in(&anonymous, "anna@example.com", NEW).await;
+    assert!(new["data"]["signIn"]["session"].is_object());
+    let mails = desk.smtp.received(2).await;
+    assert!(mails[1].text.contains("password of your account was changed"), "{}", mails[1].text);
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_lasts_half_an_hour_and_only_ours_count() {
+    let desk = MailDesk::start().await;
+    let anonymous = desk.server.anonymous();
+    request(&anonymous, "anna@example.com").await;
+    let token = mailed_token(&desk.smtp, 1).await;
+    desk.server.clock.advance(TimeDelta::minutes(31));
+    let late = reset(&anonymous, &token, NEW, NEW).await;
+    assert_eq!(code_of(&late), "EXPIRED");
+    let session = desk.anna.token.clone().unwrap();
+    for token in ["", "tw_", "garbage", &"x".repeat(10_000), &session] {
+        assert_eq!(reset(&anonymous, token, NEW, NEW).await, late);
+    }
+    // Of two links the use of one voids the other.
+    request(&anonymous, "anna@example.com").await;
+    request(&anonymous, "anna@example.com").await;
+    let (first, second) = (mailed_token(&desk.smtp, 2).await, mailed_token(&desk.smtp, 3).await);
+    assert_eq!(reset(&anonymous, &second, NEW, NEW).await["changed"], true);
+    assert_eq!(reset(&anonymous, &first, NEW, NEW).await, late);
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_tells_whether_an_address_is_known() {
+    let desk = MailDesk::start().await;
+    let anonymous = desk.server.anonymous();
+    let known = request(&anonymous, "anna@example.com").await;
+    let unknown = request(&anonymous, "nobody@example.com").await;
+    assert_eq!(known, unknown);
+    // What was done for both is the same too; only one became a mail.
+    let database = desk.server.database.connect().await;
+    let count = "SELECT count(*), count(DISTINCT address) FROM deliveries";
+    let row = database.query_one(count, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2, 2));
+    mailed_token(&desk.smtp, 1).await;
+    for email in ["", "anna", "a@b\r\nBcc: eve@example.com", &"x".repeat(300)] {
+        let refused = request(&anonymous, email).await;
+        assert_eq!(refused["accepted"], false, "{email:.20}");
+    }
+    // Too many are refused for both alike.
+    for email in ["anna@example.com", "nobody@example.com"] {
+        for _ in 0..9 {
+            request(&anonymous, email).await;
+        }
+        let reply = anonymous.send(REQUEST, json!({ "input": { "email": email } })).await;
+        assert_eq!(*reply.at("/errors/0/extensions/code"), "RATE_LIMITED");
+        assert!(reply.at("/errors/0/extensions/retryAfterSeconds").as_i64().unwrap() > 60);
+    }
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ones_own_password_is_changed_with_the_old_one() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let elsewhere = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
+    let change = async |current: &str, new: &str| {
+        let input = json!({ "currentPassword": current, "password": new, "passwordAgain": new });
+        anna.ok(CHANGE, json!({ "input": input })).await["changePassword"].clone()
+    };
+    assert_eq!(code_of(&change("wrong", NEW).await), "INVALID_CREDENTIALS");
+    assert_eq!(code_of(&change(PASSWORD, "qwertyuiop").await), "WEAK_PASSWORD");
+    assert_eq!(change(PASSWORD, NEW).await["changed"], true);
+    assert_eq!(anna.ok("{ viewer { name } }", json!({})).await["viewer"]["name"], "Anna");
+    let reply = elsewhere.send("{ viewer { name } }", json!({})).await;
+    assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
+    let long = format!("{} ünd 密码 ", "correct horse ".repeat(70));
+    assert_eq!(change(NEW, &long).await["changed"], true);
+    server.anonymous().sign_in("anna@example.com", &long).await;
+    // Nothing of it was cut off.
+    let cut = &long[..long.len() - 1];
+    let refused = sign_in(&server.anonymous(), "anna@example.com", cut).await;
+    assert_eq!(code_of(&refused["data"]["signIn"]), "INVALID_CREDENTIALS");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_are_limited_alike_for_accounts_that_exist_and_not() {
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    server.customer("Jonas").await;
+    for email in ["anna@example.com", "nobody@example.com"] {
+        for _ in 0..10 {
+            let wrong = sign_in(&server.anonymous(), email, "wrong").await;
+            assert_eq!(code_of(&wrong["data"]["signIn"]), "INVALID_CREDENTIALS");
+        }
+        let limited = sign_in(&server.anonymous(), email, PASSWORD).await;
+        assert_eq!(limited["errors"][0]["extensions"]["code"], "RATE_LIMITED", "{limited}");
+    }
+    // Others are not held up, and the right password costs nothing.
+    for _ in 0..12 {
+        server.anonymous().sign_in("jonas@example.com", PASSWORD).await;
+    }
+    let limited = sign_in(&server.anonymous(), "anna@example.com", PASSWORD).await;
+    let wait = limited["errors"][0]["extensions"]["retryAfterSeconds"].as_i64().unwrap();
+    server.clock.advance(TimeDelta::seconds(wait));
+    server.anonymous().sign_in("anna@example.com", PASSWORD).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_attacks_an_account_from_everywhere_cant_lock_its_owner_out() {
+    let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
+    let anna = server.customer("Anna").await;
+    let from = async |address: String, password: &str| {
+        let input = json!({ "email": "anna@example.com", "password": password });
+        let body = json!({ "query": SIGN_IN, "variables": { "input": input } }).to_string();
+        let reply = server
+            .anonymous()
+            .request(reqwest::Method::POST, "/graphql", |request| {
+                request
+                    .header("content-type", "application/json")
+                    .header("x-forwarded-for", address.clone())
+                    .body(body.clone())
+            })
+            .await;
+        reply.body
+    };
+    assert!(from("192.0.2.1".into(), PASSWORD).await["data"]["signIn"]["session"].is_object());
+    for n in 0..100 {
+        from(format!("198.51.100.{n}"), "wrong").await;
+    }
+    // A new address has to wait, though it is the owner's; one that they have used before not.
+    let elsewhere = from("203.0.113.1".into(), PASSWORD).await;
+    assert_eq!(elsewhere["errors"][0]["extensions"]["code"], "RATE_LIMITED");
+    assert!(from("192.0.2.1".into(), PASSWORD).await["data"]["signIn"]["session"].is_object());
+    drop(anna);
+    server.stop().await;
+}

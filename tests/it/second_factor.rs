@@ -1,0 +1,496 @@
+//! Second factors: configured, asked for, removed, and what guards them.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use totp_rs::Totp;
+
+use crate::harness::{
+    Client, TestServer,
+    mail::MailDesk,
+    server::PASSWORD,
+    smtp::{Received, Smtp},
+};
+use ticketwire::domain::{account::Role, clock::Clock as _};
+
+const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
+    session { token secondFactor account { name email } }
+    challenge { token methods expiresAt } userErrors { field code message } } }";
+const VERIFY: &str =
+    "mutation($input: VerifySecondFactorInput!) { verifySecondFactor(input: $input) {
+    session { token secondFactor } challenge { token } userErrors { field code message } } }";
+const BEGIN: &str = "mutation($input: BeginSecondFactorInput!) { beginSecondFactor(input: $input) {
+    authenticator { secret uri qrCode expiresAt }
+    codeSent { expiresAt nextAt nextInSeconds } userErrors { field code message } } }";
+const CONFIRM: &str =
+    "mutation($input: ConfirmSecondFactorInput!) { confirmSecondFactor(input: $input) {
+    secondFactor { method configuredAt lastUsedAt } recoveryCodes userErrors { field code message } } }";
+const SEND: &str =
+    "mutation($input: SendSecondFactorCodeInput!) { sendSecondFactorCode(input: $input) {
+    codeSent { nextInSeconds } userErrors { field code message } } }";
+const REMOVE: &str =
+    "mutation($input: RemoveSecondFactorInput!) { removeSecondFactor(input: $input) {
+    viewer { secondFactors { method } recoveryCodesLeft } userErrors { field code message } } }";
+const REAUTHENTICATE: &str =
+    "mutation($input: ReauthenticateInput!) { reauthenticate(input: $input) {
+    validUntil userErrors { field code message } } }";
+const REGENERATE: &str = "mutation { regenerateRecoveryCodes {
+    recoveryCodes userErrors { field code message } } }";
+
+fn code_of(payload: &Value) -> &str {
+    payload["userErrors"][0]["code"].as_str().unwrap_or("none")
+}
+
+async fn sign_in(server: &TestServer, email: &str) -> Value {
+    let input = json!({ "email": email, "password": PASSWORD });
+    server.anonymous().ok(SIGN_IN, json!({ "input": input })).await["signIn"].clone()
+}
+
+/// The token of a challenge.
+async fn challenge(server: &TestServer, email: &str) -> String {
+    let payload = sign_in(server, email).await;
+    assert_eq!(payload["session"], json!(null));
+    payload["challenge"]["token"].as_str().unwrap().to_owned()
+}
+
+async fn verify(server: &TestServer, token: &str, method: &str, code: &str) -> Value {
+    let input = json!({ "challengeToken": token, "method": method, "code": code });
+    server.anonymous().ok(VERIFY, json!({ "input": input })).await["verifySecondFactor"].clone()
+}
+
+async fn begin(client: &Client, method: &str) -> Value {
+    let input = json!({ "method": method });
+    client.ok(BEGIN, json!({ "input": input })).await["beginSecondFactor"].clone()
+}
+
+async fn confirm(client: &Client, method: &str, code: &str) -> Value {
+    let input = json!({ "method": method, "code": code });
+    client.ok(CONFIRM, json!({ "input": input })).await["confirmSecondFactor"].clone()
+}
+
+async fn reauthenticate(client: &Client, input: Value) -> Value {
+    client.ok(REAUTHENTICATE, json!({ "input": input })).await["reauthenticate"].clone()
+}
+
+async fn remove(client: &Client, method: &str) -> Value {
+    let input = json!({ "method": method });
+    client.ok(REMOVE, json!({ "input": input })).await["removeSecondFactor"].clone()
+}
+
+/// An authenticator app on somebody's phone, whose clock is right.
+struct App(Totp);
+
+impl App {
+    fn scan(setup: &Value) -> Self {
+        Self(Totp::from_url(setup["authenticator"]["uri"].as_str().unwrap()).unwrap())
+    }
+
+    fn code(&self, server: &TestServer) -> String {
+        self.code_in(server, TimeDelta::zero())
+    }
+
+    fn code_in(&self, server: &TestServer, later: TimeDelta) -> String {
+        let at = server.clock.now() + later;
+        self.0.generate(u64::try_from(at.timestamp()).unwrap()).to_string()
+    }
+}
+
+/// Configures an authenticator; gives it and the recovery codes.
+async fn with_authenticator(server: &TestServer, client: &Client) -> (App, Vec<String>) {
+    let app = App::scan(&begin(client, "AUTHENTICATOR").await);
+    let confirmed = confirm(client, "AUTHENTICATOR", &app.code(server)).await;
+    assert_eq!(confirmed["userErrors"], json!([]));
+    let codes = confirmed["recoveryCodes"].as_array().unwrap().iter();
+    let codes = codes.map(|code| code.as_str().unwrap().to_owned()).collect();
+    // The step of that code is used up.
+    server.clock.advance(TimeDelta::seconds(31));
+    (app, codes)
+}
+
+/// The code in the last of so many mails with codes.
+async fn mailed_code(smtp: &Smtp, nth: usize) -> String {
+    let is_code = |mail: &&Received| mail.subject.contains("one-time code");
+    let mut count = nth;
+    loop {
+        let mails = smtp.received(count).await;
+        let codes = mails.iter().filter(is_code).collect::<Vec<_>>();
+        if let Some(mail) = codes.get(nth - 1) {
+            let digits = mail.text.split(|c: char| !c.is_ascii_digit());
+            return digits.filter(|word| word.len() == 6).next_back().unwrap().to_owned();
+        }
+        count = mails.len() + 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authenticator_is_offered_configured_and_asked_for() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let first = sign_in(&server, "anna@example.com").await;
+    assert_eq!(first["session"]["secondFactor"], "OFFERED");
+
+    let setup = begin(&anna, "AUTHENTICATOR").await;
+    let (uri, secret) = (&setup["authenticator"]["uri"], &setup["authenticator"]["secret"]);
+    assert_eq!(
+        *uri,
+        format!(
+            "otpauth://totp/Ticketwire:anna%40example.com?secret={}&issuer=Ticketwire",
+            secret.as_str().unwrap()
+        )
+    );
+    assert_eq!(secret.as_str().unwrap().len(), 32);
+    let image = setup["authenticator"]["qrCode"].as_str().unwrap();
+    assert!(image.starts_with("data:image/svg+xml;base64,"), "{image:.60}");
+
+    // Until the first code was right nothing is configured.
+    assert!(sign_in(&server, "anna@example.com").await["challenge"].is_null());
+    let app = App::scan(&setup);
+    assert_eq!(code_of(&confirm(&anna, "AUTHENTICATOR", "000000").await), "INVALID_CODE");
+    let code = app.code(&server);
+    let spaced = format!(" {} {} ", &code[..3], &code[3..]);
+    let confirmed = confirm(&anna, "AUTHENTICATOR", &spaced).await;
+    assert_eq!(confirmed["secondFactor"]["method"], "AUTHENTICATOR");
+    assert_eq!(confirmed["recoveryCodes"].as_array().unwrap().len(), 10);
+
+    // The code that configured it is used up; the next one lets her in, once.
+    let token = challenge(&server, "anna@example.com").await;
+    assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &code).await), "INVALID_CODE");
+    server.clock.advance(TimeDelta::seconds(30));
+    let next = app.code(&server);
+    let verified = verify(&server, &token, "AUTHENTICATOR", &next).await;
+    assert_eq!(verified["session"]["secondFactor"], "CONFIGURED");
+    let session = verified["session"]["token"].as_str().unwrap().to_owned();
+    let again = challenge(&server, "anna@example.com").await;
+    assert_eq!(code_of(&verify(&server, &again, "AUTHENTICATOR", &next).await), "INVALID_CODE");
+    assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &next).await), "EXPIRED");
+
+    let inside = Client::new(&server.address(), Some(session));
+    let viewer = inside
+        .ok("{ viewer { secondFactors { method lastUsedAt } recoveryCodesLeft } }", json!({}))
+        .await;
+    assert_eq!(viewer["viewer"]["secondFactors"][0]["method"], "AUTHENTICATOR");
+    assert!(viewer["viewer"]["secondFactors"][0]["lastUsedAt"].is_string());
+    assert_eq!(viewer["viewer"]["recoveryCodesLeft"], 10);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_drifts_by_one_step_and_no_more() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let (app, _) = with_authenticator(&server, &anna).await;
+    for (seconds, accepted) in [(-60, false), (60, false), (-30, true), (30, true)] {
+        server.clock.advance(TimeDelta::minutes(5));
+        let token = challenge(&server, "anna@example.com").await;
+        let code = app.code_in(&server, TimeDelta::seconds(seconds));
+        let verified = verify(&server, &token, "AUTHENTICATOR", &code).await;
+        assert_eq!(verified["session"].is_object(), accepted, "{seconds}: {verified}");
+    }
+    // A later step was accepted: an earlier one is not any more.
+    let token = challenge(&server, "anna@example.com").await;
+    let code = app.code(&server);
+    assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &code).await), "INVALID_CODE");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_callers_at_once_with_one_code_one_wins() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let node = server.second_node().await;
+    let app = App::scan(&begin(&anna, "AUTHENTICATOR").await);
+    let code = app.code(&server);
+    let clients = [&anna, &anna.at(&node.address().to_string())];
+    let confirmed = futures_util::future::join_all(
+        (0..4).map(|n| confirm(clients[n % 2], "AUTHENTICATOR", &code)),
+    );
+    let won = confirmed.await.iter().filter(|it| it["secondFactor"].is_object()).count();
+    assert_eq!(won, 1);
+
+    server.clock.advance(TimeDelta::minutes(1));
+    let mut tokens = vec![];
+    for _ in 0..4 {
+        tokens.push(challenge(&server, "anna@example.com").await);
+    }
+    let code = app.code(&server);
+    let verified = futures_util::future::join_all(
+        tokens.iter().map(|token| verify(&server, token, "AUTHENTICATOR", &code)),
+    );
+    let won = verified.await.iter().filter(|it| it["session"].is_object()).count();
+    assert_eq!(won, 1);
+    node.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_takes_five_wrong_codes_and_ten_minutes() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let (app, _) = with_authenticator(&server, &anna).await;
+    let token = challenge(&server, "anna@example.com").await;
+    // What can't be a code costs no try.
+    for code in ["", "12345", "1234567", "abcdef", "１２３４５６"] {
+        assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", code).await), "INVALID");
+    }
+    for _ in 0..5 {
+        assert_eq!(
+            code_of(&verify(&server, &token, "AUTHENTICATOR", "000000").await),
+            "INVALID_CODE"
+        );
+    }
+    let code = app.code(&server);
+    assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &code).await), "EXPIRED");
+    let late = challenge(&server, "anna@example.com").await;
+    server.clock.advance(TimeDelta::minutes(10));
+    let code = app.code(&server);
+    assert_eq!(code_of(&verify(&server, &late, "AUTHENTICATOR", &code).await), "EXPIRED");
+    // All that is no challenge looks the same.
+    for token in ["", "tw_", "x", &late, &anna.token.clone().unwrap()] {
+        assert_eq!(
+            verify(&server, token, "AUTHENTICATOR", "123456").await,
+            verify(&server, &late, "AUTHENTICATOR", "123456").await
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_by_mail_last_two_minutes_and_the_last_one_counts() {
+    let desk = MailDesk::start().await;
+    let (server, anna) = (&desk.server, &desk.anna);
+    let begun = begin(anna, "EMAIL").await;
+    assert_eq!(begun["codeSent"]["nextInSeconds"], 30);
+    let first = mailed_code(&desk.smtp, 1).await;
+    // Too soon for another.
+    let again = anna.send(BEGIN, json!({ "input": { "method": "EMAIL" } })).await;
+    assert_eq!(*again.at("/errors/0/extensions/code"), "RATE_LIMITED");
+    assert_eq!(*again.at("/errors/0/extensions/retryAfterSeconds"), 30);
+    assert_eq!(confirm(anna, "EMAIL", &first).await["secondFactor"]["method"], "EMAIL");
+
+    let mut sent = 1;
+    for (seconds, accepted) in [(119, true), (121, false)] {
+        let token = challenge(server, "anna@example.com").await;
+        let input = json!({ "input": { "challengeToken": token } });
+        server.anonymous().ok(SEND, input).await;
+        sent += 1;
+        let code = mailed_code(&desk.smtp, sent).await;
+        server.clock.advance(TimeDelta::seconds(seconds));
+        let verified = verify(server, &token, "EMAIL", &code).await;
+        assert_eq!(verified["session"].is_object(), accepted, "{seconds}");
+    }
+
+    // A new code voids the last, and a code is good for its own challenge only.
+    let token = challenge(server, "anna@example.com").await;
+    let other = challenge(server, "anna@example.com").await;
+    let input = json!({ "input": { "challengeToken": token } });
+    server.anonymous().ok(SEND, input.clone()).await;
+    let old = mailed_code(&desk.smtp, sent + 1).await;
+    server.clock.advance(TimeDelta::seconds(31));
+    server.anonymous().ok(SEND, input).await;
+    let new = mailed_code(&desk.smtp, sent + 2).await;
+    if old != new {
+        assert_eq!(code_of(&verify(server, &token, "EMAIL", &old).await), "INVALID_CODE");
+    }
+    assert_eq!(code_of(&verify(server, &other, "EMAIL", &new).await), "INVALID_CODE");
+    let twice =
+        futures_util::future::join_all((0..2).map(|_| verify(server, &token, "EMAIL", &new)));
+    assert_eq!(twice.await.iter().filter(|it| it["session"].is_object()).count(), 1);
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_mail_codes_by_mail_are_not_available() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    assert_eq!(code_of(&begin(&anna, "EMAIL").await), "NOT_AVAILABLE");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recovery_codes_stand_in_once_each() {
+    let desk = MailDesk::start().await;
+    let (server, anna) = (&desk.server, &desk.anna);
+    let (_, codes) = with_authenticator(server, anna).await;
+    let methods = sign_in(server, "anna@example.com").await["challenge"]["methods"].clone();
+    assert_eq!(methods, json!(["AUTHENTICATOR", "RECOVERY_CODE"]));
+    let token = challenge(server, "anna@example.com").await;
+    let wrong = verify(server, &token, "RECOVERY_CODE", "2222-2222-2222").await;
+    assert_eq!(code_of(&wrong), "INVALID_CODE");
+    let typed = codes[0].to_uppercase().replace('-', " ");
+    let verified = verify(server, &token, "RECOVERY_CODE", &typed).await;
+    let session = verified["session"]["token"].as_str().unwrap().to_owned();
+    let inside = Client::new(&server.address(), Some(session));
+    let left = inside.ok("{ viewer { recoveryCodesLeft } }", json!({})).await;
+    assert_eq!(left["viewer"]["recoveryCodesLeft"], 9);
+    let token = challenge(server, "anna@example.com").await;
+    assert_eq!(code_of(&verify(server, &token, "RECOVERY_CODE", &codes[0]).await), "INVALID_CODE");
+    // One was added, one was used: the owner hears of both.
+    let mails = desk.smtp.received(2).await;
+    assert!(mails.iter().any(|mail| mail.text.contains("with a recovery code")));
+
+    // New ones void the old ones; they take a proof.
+    let refused = inside.ok(REGENERATE, json!({})).await;
+    assert_eq!(code_of(&refused["regenerateRecoveryCodes"]), "REAUTHENTICATION_REQUIRED");
+    let input = json!({ "password": PASSWORD, "method": "RECOVERY_CODE", "code": codes[1] });
+    assert!(reauthenticate(&inside, input).await["validUntil"].is_string());
+    let made = inside.ok(REGENERATE, json!({})).await;
+    let new = made["regenerateRecoveryCodes"]["recoveryCodes"][0].as_str().unwrap().to_owned();
+    assert_eq!(code_of(&verify(server, &token, "RECOVERY_CODE", &codes[2]).await), "INVALID_CODE");
+    assert!(verify(server, &token, "RECOVERY_CODE", &new).await["session"].is_object());
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_one_takes_password_and_code_again() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let (app, _) = with_authenticator(&server, &anna).await;
+    let elsewhere = challenge(&server, "anna@example.com").await;
+    let elsewhere = verify(&server, &elsewhere, "AUTHENTICATOR", &app.code(&server)).await;
+    let token = elsewhere["session"]["token"].as_str().unwrap().to_owned();
+    let elsewhere = Client::new(&server.address(), Some(token));
+    assert_eq!(code_of(&remove(&anna, "AUTHENTICATOR").await), "REAUTHENTICATION_REQUIRED");
+    assert_eq!(code_of(&begin(&anna, "AUTHENTICATOR").await), "REAUTHENTICATION_REQUIRED");
+
+    server.clock.advance(TimeDelta::seconds(31));
+    let code = app.code(&server);
+    for (input, error) in [
+        (json!({ "password": PASSWORD }), "REQUIRED"),
+        (json!({ "password": "wrong", "code": code }), "INVALID_CREDENTIALS"),
+        (json!({ "password": PASSWORD, "code": "000000" }), "INVALID_CODE"),
+    ] {
+        assert_eq!(code_of(&reauthenticate(&anna, input).await), error);
+    }
+    let input = json!({ "password": PASSWORD, "code": code });
+    assert!(reauthenticate(&anna, input).await["validUntil"].is_string());
+    server.clock.advance(TimeDelta::minutes(10));
+    assert_eq!(code_of(&remove(&anna, "AUTHENTICATOR").await), "REAUTHENTICATION_REQUIRED");
+    let input = json!({ "password": PASSWORD, "code": app.code(&server) });
+    reauthenticate(&anna, input).await;
+    assert_eq!(code_of(&remove(&anna, "EMAIL").await), "NOT_FOUND");
+    let removed = remove(&anna, "AUTHENTICATOR").await;
+    assert_eq!(removed["viewer"], json!({ "secondFactors": [], "recoveryCodesLeft": 0 }));
+    assert!(sign_in(&server, "anna@example.com").await["session"].is_object());
+    // The session elsewhere has ended.
+    let reply = elsewhere.send("{ viewer { name } }", json!({})).await;
+    assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_one_is_required_nothing_else_can_be_done_until_there_is_one() {
+    let flags = [("second_factor.staff", "required".to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let anna = server.customer("Anna").await;
+    assert_eq!(sign_in(&server, "anna@example.com").await["session"]["secondFactor"], "OFFERED");
+    let ticket = anna.create_ticket("Help").await;
+    server.agent("Marta").await;
+    let signed_in = sign_in(&server, "marta@example.com").await;
+    assert_eq!(signed_in["session"]["secondFactor"], "REQUIRED");
+    assert_eq!(signed_in["session"]["account"]["email"], "marta@example.com");
+    let token = signed_in["session"]["token"].as_str().unwrap().to_owned();
+    let marta = Client::new(&server.address(), Some(token));
+    for document in [
+        "{ tickets { nodes { number } } }",
+        "{ categories { slug } }",
+        "{ ticket(number: \"CS-100001\") { summary } }",
+        "{ viewer { notifications { nodes { kind } } } }",
+        "mutation { createServiceToken(input: {}) { userErrors { code } } }",
+    ] {
+        let reply = marta.send(document, json!({})).await;
+        let code = reply.at("/errors/0/extensions/code").clone();
+        // The last is refused before anybody is asked.
+        let refused = code == "SECOND_FACTOR_REQUIRED" || document.starts_with("mutation");
+        assert!(refused && reply.at("/data/tickets").is_null(), "{document}: {}", reply.body);
+    }
+    let node = json!({ "id": ticket.id });
+    let reply = marta.send("query($id: ID!) { node(id: $id) { id } }", node).await;
+    assert_eq!(*reply.at("/errors/0/extensions/code"), "SECOND_FACTOR_REQUIRED");
+    let mut socket = marta.socket().await;
+    socket.watch_inbox("1", None).await;
+    let message = socket.message().await;
+    assert_eq!(message["payload"][0]["extensions"]["code"], "SECOND_FACTOR_REQUIRED", "{message}");
+
+    let (app, _) = with_authenticator(&server, &marta).await;
+    assert_eq!(
+        marta.ok("{ tickets { nodes { number } } }", json!({})).await["tickets"]["nodes"][0]["number"],
+        "CS-100001"
+    );
+    let input = json!({ "password": PASSWORD, "code": app.code(&server) });
+    reauthenticate(&marta, input).await;
+    assert_eq!(code_of(&remove(&marta, "AUTHENTICATOR").await), "SECOND_FACTOR_REQUIRED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_lets_somebody_in_who_has_lost_everything() {
+    let desk = MailDesk::start().await;
+    let (server, anna) = (&desk.server, &desk.anna);
+    with_authenticator(server, anna).await;
+    let id = anna.ok("{ viewer { id } }", json!({})).await["viewer"]["id"].clone();
+    let reset = "mutation($input: ResetSecondFactorsInput!) { resetSecondFactors(input: $input) {
+        account { name } userErrors { code } } }";
+    let input = json!({ "input": { "accountId": id } });
+    let refused = desk.boris.send(reset, input.clone()).await;
+    assert_eq!(*refused.at("/errors/0/extensions/code"), "FORBIDDEN");
+    let admin = server.sign_up("Ada", Role::Admin).await;
+    admin.ok(reset, input).await;
+    assert!(sign_in(server, "anna@example.com").await["session"].is_object());
+    let reply = anna.send("{ viewer { name } }", json!({})).await;
+    assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
+    let mails = desk.smtp.received(2).await;
+    assert!(mails.iter().any(|mail| mail.text.contains("removed all second factors")));
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_codes_are_sealed_or_hashed_where_they_lie() {
+    let desk = MailDesk::start().await;
+    let (server, anna) = (&desk.server, &desk.anna);
+    let setup = begin(anna, "AUTHENTICATOR").await;
+    let app = App::scan(&setup);
+    let confirmed = confirm(anna, "AUTHENTICATOR", &app.code(server)).await;
+    begin(anna, "EMAIL").await;
+    let code = mailed_code(&desk.smtp, 1).await;
+    let database = server.database.connect().await;
+    let mut content = String::new();
+    for table in [
+        "second_factors",
+        "recovery_codes",
+        "mailed_codes",
+        "sign_in_challenges",
+        "deliveries",
+        "events",
+    ] {
+        let query = format!("SELECT coalesce(string_agg(t::text, ' '), '') FROM {table} t");
+        content += &database.query_one(&query, &[]).await.unwrap().get::<_, String>(0);
+    }
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let recovery = confirmed["recoveryCodes"][0].as_str().unwrap().replace('-', "");
+    for secret in [
+        setup["authenticator"]["secret"].as_str().unwrap().to_owned(),
+        hex(app.0.secret().as_ref()),
+        hex(recovery.as_bytes()),
+        recovery,
+        hex(code.as_bytes()),
+    ] {
+        assert!(!content.contains(&secret));
+    }
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_key_still_opens_and_is_replaced_at_the_next_sign_in() {
+    let mut server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let (app, _) = with_authenticator(&server, &anna).await;
+    let old = crate::harness::server::SEALING_KEYS;
+    let new = "another key of the tests that is newer than the first";
+    for keys in [format!("{new}, {old}"), new.to_owned()] {
+        server.restart_with(&[("security.sealing_keys", keys)]).await;
+        server.clock.advance(TimeDelta::minutes(1));
+        let token = challenge(&server, "anna@example.com").await;
+        let verified = verify(&server, &token, "AUTHENTICATOR", &app.code(&server)).await;
+        assert!(verified["session"].is_object(), "{verified}");
+    }
+    server.stop().await;
+}
