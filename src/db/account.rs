@@ -55,6 +55,14 @@ pub async fn by_ids(db: &mut Connection, ids: &[AccountId]) -> Result<Vec<Accoun
     rows.into_iter().map(Account::try_from).collect()
 }
 
+/// Holds an account's row until the transaction ends. What changes an account and its
+/// sessions takes it first, so that two such changes can't block each other.
+pub async fn lock(db: &mut Connection, id: AccountId) -> Result<(), DbError> {
+    let row = accounts::table.find(id.0).select(accounts::id).for_no_key_update();
+    row.first::<Uuid>(db).await?;
+    Ok(())
+}
+
 /// The account that signs in with an address, and what is kept of its password.
 pub async fn by_email(
     db: &mut Connection,

@@ -110,13 +110,39 @@ async fn first(db: &mut Connection, query: Sessions) -> Result<Option<LiveSessio
     }))
 }
 
-/// Ends a session; `false` where it had ended before.
-pub async fn revoke(db: &mut Connection, id: SessionId, now: Timestamp) -> Result<bool, DbError> {
+/// Ends a session of an account; `false` where it had ended before, or is another's.
+pub async fn revoke(
+    db: &mut Connection,
+    account: AccountId,
+    id: SessionId,
+    now: Timestamp,
+) -> Result<bool, DbError> {
     let ended = diesel::update(sessions::table)
         .filter(sessions::id.eq(id.0))
+        .filter(sessions::account_id.eq(account.0))
         .filter(sessions::revoked_at.is_null())
         .set(sessions::revoked_at.eq(now))
         .execute(db)
         .await?;
     Ok(ended == 1)
+}
+
+/// Ends an account's sessions but one; gives those that had not ended before.
+pub async fn revoke_all(
+    db: &mut Connection,
+    account: AccountId,
+    except: Option<SessionId>,
+    now: Timestamp,
+) -> Result<Vec<SessionId>, DbError> {
+    let spared = except.into_iter().map(|id| id.0).collect::<Vec<_>>();
+    let ended = diesel::update(sessions::table)
+        .filter(sessions::account_id.eq(account.0))
+        .filter(sessions::id.ne_all(spared))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::expires_at.gt(now))
+        .set(sessions::revoked_at.eq(now))
+        .returning(sessions::id)
+        .get_results::<Uuid>(db)
+        .await?;
+    Ok(ended.into_iter().map(SessionId).collect())
 }

@@ -11,15 +11,16 @@ use crate::{
         token::{BearerToken, TokenHash},
     },
     db::{
-        DbError, account,
+        Connection, DbError, account,
         event::{self, NewEvent},
         session::{self, LiveSession},
     },
     domain::{
         account::{Account, EmailAddress},
         actor::{Actor, Identity},
+        clock::Timestamp,
         event::{Audience, EventData},
-        ids::SessionId,
+        ids::{AccountId, SessionId},
         policy::{Action, Resource},
         session::{Origin, Session},
     },
@@ -119,22 +120,60 @@ pub async fn sign_out(actor: &Actor, desk: &Desk) -> Result<(), ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let identity = *actor.identity().ok_or(ServiceError::Unauthenticated)?;
     let now = desk.ambient.now();
-    // Before the commit: a caller that hangs up cuts off what comes after it.
-    desk.sessions.revoked.insert(identity.session, ()).await;
     desk.database
         .write(async |db| {
-            if session::revoke(db, identity.session, now).await? {
-                let revoked = NewEvent {
-                    data: EventData::SessionRevoked { session_id: identity.session },
-                    audience: Audience::Participants,
-                    actor_id: Some(identity.id),
-                    occurred_at: now,
-                };
-                event::append_to_account(db, identity.id, &[revoked]).await?;
+            account::lock(db, identity.id).await?;
+            if session::revoke(db, identity.id, identity.session, now).await? {
+                tell_of_ends(desk, db, identity.id, &[identity.session], actor, now).await?;
             }
             Ok::<_, DbError>(())
         })
         .await?;
+    Ok(())
+}
+
+/// Ends an account's sessions but one, and their live streams, in the transaction
+/// that makes the change which is the reason for it; gives how many ended.
+///
+/// # Errors
+/// The database failed.
+pub(super) async fn end_sessions(
+    desk: &Desk,
+    db: &mut Connection,
+    account: AccountId,
+    except: Option<SessionId>,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<usize, DbError> {
+    account::lock(db, account).await?;
+    let ended = session::revoke_all(db, account, except, now).await?;
+    tell_of_ends(desk, db, account, &ended, actor, now).await?;
+    Ok(ended.len())
+}
+
+/// Writes down that sessions have ended: whoever streams to them reads it.
+async fn tell_of_ends(
+    desk: &Desk,
+    db: &mut Connection,
+    account: AccountId,
+    ended: &[SessionId],
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    // Before the commit: a caller that hangs up cuts off what comes after it.
+    for &id in ended {
+        desk.sessions.revoked.insert(id, ()).await;
+    }
+    let revoked = ended.iter().map(|&session_id| NewEvent {
+        data: EventData::SessionRevoked { session_id },
+        audience: Audience::Participants,
+        actor_id: actor.account_id(),
+        occurred_at: now,
+    });
+    let revoked = revoked.collect::<Vec<_>>();
+    if !revoked.is_empty() {
+        event::append_to_account(db, account, &revoked).await?;
+    }
     Ok(())
 }
 
