@@ -1,5 +1,6 @@
 //! Passwords, tokens, signatures.
 
+pub mod import;
 pub mod password;
 pub mod random;
 pub mod signing;

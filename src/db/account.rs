@@ -77,6 +77,30 @@ pub async fn by_email(
     row.map(|(row, phc)| Ok((row.try_into()?, phc.map(StoredPassword::from_phc)))).transpose()
 }
 
+/// Keeps another hash of the same password; nothing is done where the password was
+/// changed meanwhile.
+pub async fn renew_password(
+    db: &mut Connection,
+    id: AccountId,
+    old: &StoredPassword,
+    new: &StoredPassword,
+) -> Result<(), DbError> {
+    diesel::update(accounts::table.find(id.0))
+        .filter(accounts::password_hash.eq(old.expose()))
+        .set(accounts::password_hash.eq(new.expose()))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Gives an account a role; gives the one that it had.
+pub async fn set_role(db: &mut Connection, id: AccountId, role: Role) -> Result<Role, DbError> {
+    let row = accounts::table.find(id.0);
+    let old = row.select(accounts::role).for_no_key_update().first::<Role>(db).await?;
+    diesel::update(row).set(accounts::role.eq(role)).execute(db).await?;
+    Ok(old)
+}
+
 /// Adds an account; `false`, and nothing done, where the address is taken.
 pub async fn insert(
     db: &mut Connection,

@@ -2,14 +2,17 @@
 //! traits are in scope. Rows are private to their file and leave it as domain types.
 
 pub mod account;
+pub mod audit;
 pub mod category;
 pub mod comment;
 pub mod consumer;
+pub mod customer;
 pub mod delivery;
 pub mod embedded;
 mod enums;
 pub mod event;
 pub mod feed;
+pub mod handoff;
 pub mod idempotency;
 pub mod listen;
 pub mod migrations;
@@ -18,6 +21,7 @@ mod pool;
 pub mod preferences;
 pub mod provision;
 mod schema;
+pub mod service_token;
 pub mod session;
 pub mod ticket;
 pub mod unsubscription;

@@ -3,10 +3,11 @@
 
 use super::{
     account::Role,
-    actor::Actor,
+    actor::{Actor, Machine},
     comment::Visibility,
     event::{Audience, Event, Subject},
     ids::AccountId,
+    service_token::Scope,
     ticket::Standing,
 };
 
@@ -33,6 +34,14 @@ pub enum Action {
     ViewContact,
     /// Make accounts and give roles.
     ManageAccounts,
+    /// See what happened to anybody's account.
+    ViewAudit,
+    /// Make, see and revoke service tokens.
+    ManageServiceTokens,
+    /// Make and update customers' accounts, as the control panel does.
+    ProvisionCustomers,
+    /// Make links with which customers come over from the control panel.
+    CreateHandoffs,
 }
 
 /// What it is to be done to.
@@ -74,6 +83,7 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
     let identity = match actor {
         Actor::System => return Allow,
         Actor::Anonymous => return Unauthenticated,
+        Actor::Machine(machine) => return decide_for_machine(machine, action, resource),
         Actor::Account(identity) => identity,
     };
     let staff = identity.role.is_staff();
@@ -81,7 +91,11 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
         Resource::Desk => match action {
             Action::Enter | Action::CreateTicket => Allow,
             Action::ViewInternal if staff => Allow,
-            Action::ManageAccounts if identity.role == Role::Admin => Allow,
+            Action::ManageAccounts | Action::ViewAudit | Action::ManageServiceTokens
+                if identity.role == Role::Admin =>
+            {
+                Allow
+            }
             _ => Forbidden,
         },
         Resource::Ticket { reporter } => match action {
@@ -100,6 +114,17 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
     }
 }
 
+/// A machine may do what its scopes say, and sees nobody's things.
+fn decide_for_machine(machine: &Machine, action: Action, resource: Resource) -> Decision {
+    let wanted = match (resource, action) {
+        (Resource::Desk, Action::ProvisionCustomers) => Scope::ProvisionCustomers,
+        (Resource::Desk, Action::CreateHandoffs) => Scope::CreateHandoffs,
+        (Resource::Desk, _) => return Decision::Forbidden,
+        (Resource::Ticket { .. } | Resource::Account { .. }, _) => return Decision::NotFound,
+    };
+    if machine.scopes.has(wanted) { Decision::Allow } else { Decision::Forbidden }
+}
+
 /// Which tickets a list or stream may show: the same rule as [`decide`], for SQL
 /// and for topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -116,7 +141,7 @@ pub enum TicketScope {
 pub fn ticket_scope(actor: &Actor) -> TicketScope {
     match actor {
         Actor::System => TicketScope::All,
-        Actor::Anonymous => TicketScope::Nothing,
+        Actor::Anonymous | Actor::Machine(_) => TicketScope::Nothing,
         Actor::Account(identity) if identity.role.is_staff() => TicketScope::All,
         Actor::Account(identity) => TicketScope::ReportedBy(identity.id),
     }
@@ -157,9 +182,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::{Action::*, Decision::*, *};
-    use crate::domain::{account::Locale, actor::Identity, ids::SessionId};
+    use crate::domain::{
+        account::Locale,
+        actor::Identity,
+        ids::{ServiceTokenId, SessionId},
+    };
 
-    const ACTIONS: [Action; 10] = [
+    const ACTIONS: [Action; 14] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -170,6 +199,10 @@ mod tests {
         ViewAccount,
         ViewContact,
         ManageAccounts,
+        ViewAudit,
+        ManageServiceTokens,
+        ProvisionCustomers,
+        CreateHandoffs,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -180,6 +213,11 @@ mod tests {
             session: SessionId(Uuid::nil()),
             confined: false,
         })
+    }
+
+    fn machine(scopes: &[Scope]) -> Actor {
+        let scopes = scopes.iter().copied().collect();
+        Actor::Machine(Machine { token: ServiceTokenId(Uuid::nil()), scopes })
     }
 
     /// The decisions of all actions, in the order of `ACTIONS`, one letter each.
@@ -203,30 +241,46 @@ mod tests {
             person(2, Role::Customer),
             person(3, Role::Agent),
             person(4, Role::Admin),
+            machine(&[]),
+            machine(&[Scope::ProvisionCustomers]),
+            machine(&[Scope::CreateHandoffs]),
             Actor::System,
         ];
         let matrix = |resource| actors.map(|actor| row(&actor, resource));
 
         // Enter, CreateTicket, ViewTicket, Converse, ViewInternal, WriteNote, Triage,
-        // ViewAccount, ViewContact, ManageAccounts; by nobody, the customer, another
-        // customer, the agent, the admin, the system.
-        let all = "AAAAAAAAAA";
-        let nobody = "uuuuuuuuuu";
+        // ViewAccount, ViewContact, ManageAccounts, ViewAudit, ManageServiceTokens,
+        // ProvisionCustomers, CreateHandoffs; by nobody, the customer, another customer,
+        // the agent, the admin, machines with no scope and with one each, the system.
+        let all = "AAAAAAAAAAAAAA";
+        let nobody = "uuuuuuuuuuuuuu";
+        let nothing = "--------------";
         assert_eq!(
             matrix(Resource::Desk),
-            [nobody, "AAffffffff", "AAffffffff", "AAffAfffff", "AAffAffffA", all]
+            [
+                nobody,
+                "AAffffffffffff",
+                "AAffffffffffff",
+                "AAffAfffffffff",
+                "AAffAffffAAAff",
+                "ffffffffffffff",
+                "ffffffffffffAf",
+                "fffffffffffffA",
+                all
+            ]
         );
-        assert_eq!(
-            matrix(Resource::Ticket { reporter: customer }),
-            [nobody, "ffAAffffff", "----------", "ffAAAAAfff", "ffAAAAAfff", all]
-        );
+        let ticket = ["ffAAffffffffff", nothing, "ffAAAAAfffffff", "ffAAAAAfffffff"];
+        let by_people = |[own, other, agent, admin]: [&'static str; 4]| {
+            [nobody, own, other, agent, admin, nothing, nothing, nothing, all]
+        };
+        assert_eq!(matrix(Resource::Ticket { reporter: customer }), by_people(ticket));
         assert_eq!(
             matrix(Resource::Account { id: customer, role: Role::Customer }),
-            [nobody, "fffffffAAf", "----------", "fffffffAAf", "fffffffAAA", all]
+            by_people(["fffffffAAfffff", nothing, "fffffffAAfffff", "fffffffAAAffff"])
         );
         assert_eq!(
             matrix(Resource::Account { id: agent, role: Role::Agent }),
-            [nobody, "fffffffAff", "fffffffAff", "fffffffAAf", "fffffffAAA", all]
+            by_people(["fffffffAffffff", "fffffffAffffff", "fffffffAAfffff", "fffffffAAAffff"])
         );
     }
 
@@ -239,6 +293,7 @@ mod tests {
             person(2, Role::Customer),
             person(3, Role::Agent),
             person(4, Role::Admin),
+            machine(&Scope::ALL),
             Actor::System,
         ] {
             let listed = match ticket_scope(&actor) {

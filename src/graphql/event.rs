@@ -255,7 +255,14 @@ impl TicketEvent {
                 Self::CategoryChanged(CategoryChanged { of, from, to })
             }
             EventData::SummaryChanged {} => Self::SummaryChanged(SummaryChanged { of }),
-            EventData::SessionRevoked { .. } | EventData::RoleChanged { .. } => return None,
+            EventData::SignedIn { .. }
+            | EventData::SessionRevoked { .. }
+            | EventData::RoleChanged { .. }
+            | EventData::ServiceTokenCreated { .. }
+            | EventData::ServiceTokenRevoked { .. }
+            | EventData::CustomerProvisioned { .. }
+            | EventData::HandoffCreated { .. }
+            | EventData::HandoffRedeemed { .. } => return None,
         })
     }
 }
@@ -392,6 +399,7 @@ async fn messages(
     scope: Scope,
     after: Option<String>,
 ) -> Result<impl Stream<Item = Result<StreamMessage, Failure>> + use<>, Failure> {
+    ctx.identity()?;
     let after = after.as_deref().map(Cursor::decode).transpose()?;
     let subscription = ctx.log()?.subscribe(ctx.actor()?, scope, after).await?;
     let session_end = ctx.data_opt::<SessionEnd>().cloned().unwrap_or_default();
