@@ -31,7 +31,7 @@ pub struct Config {
     pub sessions: SessionsConfig,
     /// Mail.
     pub mail: MailConfig,
-    /// What links in mails lead to.
+    /// What links of ours lead to.
     pub links: LinksConfig,
     /// The GraphQL endpoint.
     pub graphql: GraphqlConfig,
@@ -75,8 +75,10 @@ pub struct TicketsConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionsConfig {
-    /// How long a session lasts, in hours: 1 to 8,760.
+    /// How long a session lasts, however much it is used, in hours: 1 to 8,760.
     pub lifetime_hours: u32,
+    /// How long a session lasts that is not used, in hours: 1 to 8,760.
+    pub idle_hours: u32,
 }
 
 /// Mail.
@@ -124,7 +126,7 @@ pub enum LocaleName {
     Ru,
 }
 
-/// What links in mails lead to.
+/// What links of ours lead to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinksConfig {
@@ -139,6 +141,11 @@ pub struct LinksConfig {
     /// send to `/unsubscribe?token=…` by POST. Without it a built-in page is linked.
     #[serde(default)]
     pub unsubscribe: Option<String>,
+    /// A page of your own where customers come over from the control panel; `{token}`
+    /// stands for what it has to redeem, best behind a `#`. Without it a built-in page
+    /// is linked.
+    #[serde(default)]
+    pub handoff: Option<String>,
 }
 
 /// The GraphQL endpoint.
@@ -210,6 +217,7 @@ const KEYS: &[Key] = &[
     key("tickets.prefix", "TICKETWIRE_TICKETS_PREFIX"),
     key("tickets.first_number", "TICKETWIRE_TICKETS_FIRST_NUMBER"),
     key("sessions.lifetime_hours", "TICKETWIRE_SESSIONS_LIFETIME_HOURS"),
+    key("sessions.idle_hours", "TICKETWIRE_SESSIONS_IDLE_HOURS"),
     Key { name: "mail.smtp_url", variable: "TICKETWIRE_MAIL_SMTP_URL", secret: true },
     key("mail.from", "TICKETWIRE_MAIL_FROM"),
     Key { name: "mail.signing_key", variable: "TICKETWIRE_MAIL_SIGNING_KEY", secret: true },
@@ -223,6 +231,7 @@ const KEYS: &[Key] = &[
     key("links.base_url", "TICKETWIRE_LINKS_BASE_URL"),
     key("links.ticket", "TICKETWIRE_LINKS_TICKET"),
     key("links.unsubscribe", "TICKETWIRE_LINKS_UNSUBSCRIBE"),
+    key("links.handoff", "TICKETWIRE_LINKS_HANDOFF"),
     key("graphql.introspection", "TICKETWIRE_GRAPHQL_INTROSPECTION"),
     key("playground", "TICKETWIRE_PLAYGROUND"),
     key("log.format", "TICKETWIRE_LOG_FORMAT"),
@@ -249,6 +258,7 @@ first_number = 100001
 
 [sessions]
 lifetime_hours = 720
+idle_hours = 168
 
 [mail]
 window_seconds = 30
@@ -370,6 +380,11 @@ impl Config {
             (1..=8_760).contains(&self.sessions.lifetime_hours),
             "must be 1 to 8760",
         )?;
+        within(
+            "sessions.idle_hours",
+            (1..=8_760).contains(&self.sessions.idle_hours),
+            "must be 1 to 8760",
+        )?;
         let mail = &self.mail;
         within("mail.window_seconds", mail.window_seconds <= 3_600, "must be 0 to 3600")?;
         let fits = (1..=600).contains(&mail.timeout_seconds);
@@ -379,6 +394,7 @@ impl Config {
             ("links.base_url", &self.links.base_url, ""),
             ("links.ticket", &self.links.ticket, "{number}"),
             ("links.unsubscribe", &self.links.unsubscribe, "{token}"),
+            ("links.handoff", &self.links.handoff, "{token}"),
         ];
         for (key, link, placeholder) in links {
             let Some(link) = link else { continue };

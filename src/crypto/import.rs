@@ -55,7 +55,11 @@ impl ImportedPassword {
         if text.len() > LONGEST {
             return Err(ImportError::Malformed);
         }
-        if text.starts_with("$2") { check_bcrypt(text)? } else { check_argon2(text)? }
+        if text.starts_with("$2") {
+            check_bcrypt(text)?
+        } else {
+            check_argon2(text)?
+        }
         let fingerprint = Sha256::digest(text).into();
         Ok(Self { stored: StoredPassword::from_phc(text.to_owned()), fingerprint })
     }
@@ -146,7 +150,8 @@ mod tests {
             assert_eq!(argon2(head), Ok(()), "{head}");
         }
         for prefix in ["2a", "2b", "2y"] {
-            let text = format!("${prefix}$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy");
+            let text =
+                format!("${prefix}$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy");
             assert!(ImportedPassword::parse(&text).is_ok(), "{prefix}");
         }
     }

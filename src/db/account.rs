@@ -11,6 +11,7 @@ use crate::{
         account::{Account, EmailAddress, Locale, Role},
         clock::Timestamp,
         ids::AccountId,
+        text::ExternalId,
     },
 };
 
@@ -61,6 +62,20 @@ pub async fn lock(db: &mut Connection, id: AccountId) -> Result<(), DbError> {
     let row = accounts::table.find(id.0).select(accounts::id).for_no_key_update();
     row.first::<Uuid>(db).await?;
     Ok(())
+}
+
+/// The account of an external id.
+pub async fn by_external_id(
+    db: &mut Connection,
+    id: &ExternalId,
+) -> Result<Option<Account>, DbError> {
+    let row = accounts::table
+        .filter(accounts::external_id.eq(id.as_str()))
+        .select(AccountRow::as_select())
+        .first(db)
+        .await
+        .optional()?;
+    row.map(Account::try_from).transpose()
 }
 
 /// The account that signs in with an address, and what is kept of its password.

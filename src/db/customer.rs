@@ -39,7 +39,7 @@ pub async fn by_external_id(
     let row = accounts::table
         .filter(accounts::external_id.eq(id.as_str()))
         .select((AccountRow::as_select(), accounts::external_id, accounts::imported_hash))
-        .for_no_key_update()
+        .for_update()
         .first::<Row>(db)
         .await
         .optional()?;
@@ -54,7 +54,7 @@ pub async fn by_email(
     let row = accounts::table
         .filter(accounts::email.eq(email.as_str()))
         .select((AccountRow::as_select(), accounts::external_id, accounts::imported_hash))
-        .for_no_key_update()
+        .for_update()
         .first::<Row>(db)
         .await
         .optional()?;

@@ -112,10 +112,7 @@ pub async fn revoke(
 ) -> Result<Option<ServiceToken>, DbError> {
     let revoked = diesel::update(service_tokens::table.find(id.0))
         .filter(service_tokens::revoked_at.is_null())
-        .set((
-            service_tokens::revoked_at.eq(now),
-            service_tokens::revoked_by.eq(by.map(|id| id.0)),
-        ))
+        .set((service_tokens::revoked_at.eq(now), service_tokens::revoked_by.eq(by.map(|id| id.0))))
         .returning(ServiceTokenRow::as_returning())
         .get_result(db)
         .await

@@ -102,16 +102,18 @@ async fn first(db: &mut Connection, query: Sessions) -> Result<Option<LiveSessio
         .first::<Row>(db)
         .await
         .optional()?;
-    Ok(row.map(|(session, expires_at, last_used_at, confined, account, role, locale)| LiveSession {
-        identity: Identity {
-            id: AccountId(account),
-            role,
-            locale,
-            session: SessionId(session),
-            confined,
-        },
-        expires_at,
-        last_used_at,
+    Ok(row.map(|(session, expires_at, last_used_at, confined, account, role, locale)| {
+        LiveSession {
+            identity: Identity {
+                id: AccountId(account),
+                role,
+                locale,
+                session: SessionId(session),
+                confined,
+            },
+            expires_at,
+            last_used_at,
+        }
     }))
 }
 

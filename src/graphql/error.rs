@@ -51,6 +51,8 @@ pub enum UserErrorCode {
     NotFound,
     /// The e-mail address or the password is wrong.
     InvalidCredentials,
+    /// The link was used before, has expired, or is none of ours.
+    InvalidLink,
     /// The ticket's status can't be changed so, or not by you.
     IllegalTransition,
     /// The ticket is closed and takes no comments.

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     domain::{actor::Actor, session::Origin},
     graphql::{RequestContext, SessionEnd},
-    service::session,
+    service,
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -124,11 +124,10 @@ impl Greeting {
     /// Who the client is now; `None` where its token has stopped standing for a session.
     async fn actor(&self, api: &Api) -> Result<Option<Actor>, End> {
         let Some(token) = &self.token else { return Ok(Some(Actor::Anonymous)) };
-        let found = session::authenticate(&api.desk, token).await.map_err(|error| {
+        service::authentication::actor(&api.desk, token).await.map_err(|error| {
             tracing::error!(%error, "a websocket's session could not be looked up");
             End::Close(SERVER_ERROR)
-        })?;
-        Ok(found.map(Actor::Account))
+        })
     }
 }
 

@@ -56,6 +56,8 @@ pub enum UserErrorCode {
     NotFound,
     /// The address or the password is wrong.
     InvalidCredentials,
+    /// The link was used, has expired or is none of ours.
+    InvalidLink,
     /// The status table doesn't allow the change.
     IllegalTransition,
     /// The ticket is closed.

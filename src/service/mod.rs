@@ -3,14 +3,19 @@
 //! happens inside one.
 
 pub mod account;
+pub mod audit;
+pub mod authentication;
 pub mod category;
 pub mod comment;
+pub mod customer;
 pub mod delivery;
 pub mod demo;
 pub mod error;
+pub mod handoff;
 mod idempotency;
 pub mod notification;
 pub mod preferences;
+pub mod service_token;
 pub mod session;
 pub mod ticket;
 pub mod timeline;
@@ -24,7 +29,7 @@ pub use error::{ServiceError, UserError, UserErrorCode};
 
 use crate::{
     crypto::{password::Passwords, signing::SigningKey},
-    db::{Database, DbError, idempotency as keys},
+    db::{Database, DbError, handoff as handoffs, idempotency as keys},
     domain::{
         actor::Actor,
         clock::Ambient,
@@ -43,6 +48,8 @@ pub struct Desk {
     sessions: session::SessionCache,
     /// Signs links in mails; none: no mail goes out.
     signing_key: Option<SigningKey>,
+    /// Where customers come over from the control panel; `{token}` stands for the token.
+    handoff_link: Arc<str>,
 }
 
 /// What an installation chooses.
@@ -50,8 +57,10 @@ pub struct Desk {
 pub struct Settings {
     /// What ticket numbers begin with.
     pub number_prefix: NumberPrefix,
-    /// How long a session lasts.
+    /// How long a session lasts, however much it is used.
     pub session_lifetime: TimeDelta,
+    /// How long a session lasts that is not used.
+    pub session_idle: TimeDelta,
 }
 
 impl Desk {
@@ -64,7 +73,8 @@ impl Desk {
     ) -> Self {
         let sessions = session::SessionCache::default();
         let settings = Arc::new(settings);
-        Self { database, ambient, passwords, settings, sessions, signing_key: None }
+        let handoff_link = "/handoff#token={token}".into();
+        Self { database, ambient, passwords, settings, sessions, signing_key: None, handoff_link }
     }
 
     /// The same with a key that signed the links in mails.
@@ -73,11 +83,21 @@ impl Desk {
         Self { signing_key: Some(key), ..self }
     }
 
+    /// The same with another place where customers come over from the control panel;
+    /// `{token}` stands for the token.
+    #[must_use]
+    pub fn with_handoff_link(self, link: &str) -> Self {
+        Self { handoff_link: link.into(), ..self }
+    }
+
     /// What ticket numbers begin with.
     pub fn number_prefix(&self) -> &NumberPrefix {
         &self.settings.number_prefix
     }
 }
+
+/// Hand-overs that can't be used any more are kept for so long, to be looked into.
+const HANDOFFS_KEPT_FOR: TimeDelta = TimeDelta::hours(24);
 
 /// Forgets what is kept for a time only and whose time is over. Safe on many nodes.
 ///
@@ -85,7 +105,9 @@ impl Desk {
 /// The database failed.
 pub async fn prune(desk: &Desk) -> Result<(), DbError> {
     let mut connection = desk.database.read().await?;
-    keys::prune(&mut connection, desk.ambient.now()).await?;
+    let now = desk.ambient.now();
+    keys::prune(&mut connection, now).await?;
+    handoffs::prune(&mut connection, now - HANDOFFS_KEPT_FOR).await?;
     Ok(())
 }
 

@@ -1,13 +1,22 @@
 //! Signing in and out, and who is behind a token.
 
-use std::{sync::Arc, time::Duration};
+pub mod own;
 
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
 use moka::future::Cache;
+use tokio::sync::Notify;
 
 use super::{Desk, ServiceError, UserError, UserErrorCode, authorise};
 use crate::{
     crypto::{
-        password::Password,
+        password::{Checked, Password},
         token::{BearerToken, TokenHash},
     },
     db::{
@@ -30,6 +39,8 @@ use crate::{
 /// sign-out on this node is noticed at once.
 const TRUSTED_FOR: Duration = Duration::from_secs(5);
 const CACHED_SESSIONS: u64 = 100_000;
+/// Not each use of a session is worth a write.
+const USE_PRECISION: TimeDelta = TimeDelta::minutes(1);
 
 /// Spares a look-up of the session with each request.
 #[derive(Clone)]
@@ -38,13 +49,19 @@ pub(super) struct SessionCache {
     /// Revoked here lately: a look-up that began before the revocation must not
     /// bring the session back.
     revoked: Cache<SessionId, ()>,
+    /// When sessions were last acted through here.
+    used: Cache<SessionId, Timestamp>,
+    /// What of that is still to be written down, off the requests' path.
+    unwritten: Arc<Mutex<HashMap<SessionId, Timestamp>>>,
+    was_used: Arc<Notify>,
 }
 
 impl Default for SessionCache {
     fn default() -> Self {
         let live = Cache::builder().max_capacity(CACHED_SESSIONS).time_to_live(TRUSTED_FOR).build();
         let revoked = Cache::builder().time_to_live(TRUSTED_FOR * 4).build();
-        Self { live, revoked }
+        let used = Cache::builder().max_capacity(CACHED_SESSIONS).build();
+        Self { live, revoked, used, unwritten: Arc::default(), was_used: Arc::default() }
     }
 }
 
@@ -52,6 +69,23 @@ impl SessionCache {
     /// Looks every session up anew: what is known of somebody has changed.
     pub(super) fn refresh(&self) {
         self.live.invalidate_all();
+    }
+
+    /// When a session was last acted through, as far as is known here.
+    async fn last_used(&self, live: &LiveSession) -> Timestamp {
+        let here = self.used.get(&live.identity.session).await;
+        here.map_or(live.last_used_at, |here| here.max(live.last_used_at))
+    }
+
+    /// Notes that a session is acted through.
+    async fn note_use(&self, session: SessionId, now: Timestamp) {
+        self.used.insert(session, now).await;
+        self.unwritten().insert(session, now);
+        self.was_used.notify_one();
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, HashMap<SessionId, Timestamp>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,7 +117,8 @@ pub async fn sign_in(
         Err(_) => None,
     };
     let (account, stored) = found.map_or((None, None), |(account, stored)| (Some(account), stored));
-    let right = desk.passwords.verify(password, stored).await?;
+    let checked = desk.passwords.check(password, stored.clone()).await?;
+    let right = !matches!(checked, Checked::Wrong);
     let account =
         account.filter(|account| right && account.disabled_at.is_none()).ok_or_else(|| {
             UserError {
@@ -92,11 +127,19 @@ pub async fn sign_in(
                 message: "The e-mail address or the password is wrong.".into(),
             }
         })?;
+    if let (Checked::Outdated(new), Some(old)) = (checked, stored) {
+        let mut connection = desk.database.read().await?;
+        account::renew_password(&mut connection, account.id, &old, &new).await?;
+    }
     admit(desk, account, origin).await
 }
 
 /// Lets somebody in who has proven to be the account's owner.
-async fn admit(desk: &Desk, account: Account, origin: &Origin) -> Result<SignedIn, ServiceError> {
+pub(super) async fn admit(
+    desk: &Desk,
+    account: Account,
+    origin: &Origin,
+) -> Result<SignedIn, ServiceError> {
     let now = desk.ambient.now();
     let session = Session {
         id: SessionId(desk.ambient.uuid()),
@@ -108,8 +151,24 @@ async fn admit(desk: &Desk, account: Account, origin: &Origin) -> Result<SignedI
         confined: false,
     };
     let token = BearerToken::generate(&desk.ambient);
-    session::insert(&mut *desk.database.read().await?, &session, token.hash()).await?;
+    begin(desk, &session, token.hash()).await?;
     Ok(SignedIn { token, session, account })
+}
+
+/// Adds a session, and notes it in its owner's trail.
+async fn begin(desk: &Desk, session: &Session, token: TokenHash) -> Result<(), DbError> {
+    let signed_in = NewEvent {
+        data: EventData::SignedIn { session_id: session.id },
+        audience: Audience::Participants,
+        actor_id: Some(session.account_id),
+        occurred_at: session.created_at,
+    };
+    desk.database
+        .write(async |db| {
+            session::insert(db, session, token).await?;
+            event::append_to_account(db, session.account_id, &[signed_in]).await
+        })
+        .await
 }
 
 /// Ends the session that the actor acts through, and its live streams.
@@ -181,7 +240,10 @@ async fn tell_of_ends(
 ///
 /// # Errors
 /// The database failed.
-pub async fn authenticate(desk: &Desk, token: &str) -> Result<Option<Identity>, ServiceError> {
+pub(super) async fn authenticate(
+    desk: &Desk,
+    token: &str,
+) -> Result<Option<Identity>, ServiceError> {
     let Some(hash) = TokenHash::of_presented(token) else { return Ok(None) };
     let now = desk.ambient.now();
     let found = desk.sessions.live.try_get_with(hash, async {
@@ -190,14 +252,37 @@ pub async fn authenticate(desk: &Desk, token: &str) -> Result<Option<Identity>, 
             session::live_by_token(&mut connection, hash, now).await.map_err(Lookup::Failed)?;
         live.ok_or(Lookup::Unknown)
     });
-    match found.await {
-        Ok(live) if live.expires_at <= now => Ok(None),
-        Ok(live) if desk.sessions.revoked.contains_key(&live.identity.session) => Ok(None),
-        Ok(live) => Ok(Some(live.identity)),
+    let live = match found.await {
+        Ok(live) => live,
         Err(error) => match Arc::as_ref(&error) {
-            Lookup::Unknown => Ok(None),
-            Lookup::Failed(cause) => Err(DbError::Unavailable(cause.to_string()).into()),
+            Lookup::Unknown => return Ok(None),
+            Lookup::Failed(cause) => return Err(DbError::Unavailable(cause.to_string()).into()),
         },
+    };
+    let last_used = desk.sessions.last_used(&live).await;
+    let ended = live.expires_at <= now
+        || last_used + desk.settings.session_idle <= now
+        || desk.sessions.revoked.contains_key(&live.identity.session);
+    if ended {
+        return Ok(None);
+    }
+    if last_used + USE_PRECISION <= now {
+        desk.sessions.note_use(live.identity.session, now).await;
+    }
+    Ok(Some(live.identity))
+}
+
+/// Writes down when sessions were last acted through, many at a time when there are
+/// many. Runs until it is dropped.
+pub async fn write_down_uses(desk: &Desk) {
+    loop {
+        desk.sessions.was_used.notified().await;
+        let uses = mem::take(&mut *desk.sessions.unwritten()).into_iter().collect::<Vec<_>>();
+        let written = async { session::note_uses(&mut *desk.database.read().await?, &uses).await };
+        // The next use comes in a minute.
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "the last use of sessions could not be written down");
+        }
     }
 }
 
