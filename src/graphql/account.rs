@@ -4,12 +4,14 @@ use async_graphql::{Context, Description, Enum, ID, Object};
 use chrono::{DateTime, Utc};
 
 use super::{
+    audit::AccountEventConnection,
     context::ContextExt as _,
     error::Failure,
     id::GlobalId,
     notification::NotificationConnection,
     pagination::{PageArgs, cost},
     preferences::MailPreferences,
+    session::own::Session,
 };
 use crate::{domain::account, service};
 
@@ -40,7 +42,7 @@ pub enum Locale {
 #[derive(Description)]
 pub struct Account {
     account: account::Account,
-    /// It is the caller's own, though they have only just signed in.
+    /// The caller may see its contact, though the policy doesn't know them as its owner.
     own: bool,
 }
 
@@ -114,6 +116,33 @@ impl Account {
         Ok(Some(service::preferences::of_viewer(ctx.actor()?, ctx.desk()?).await?.into()))
     }
 
+    /// Where you are signed in, the last used first; null unless it is your own account.
+    #[graphql(complexity = "cost(None, None, child_complexity)")]
+    async fn sessions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Session>>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        Session::of_viewer(ctx).await.map(Some)
+    }
+
+    /// What happened to the account, newest first: sign-ins, ended sessions, changes; null
+    /// unless it is your own account.
+    #[graphql(complexity = "cost(first, last, child_complexity)")]
+    async fn security_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "So many from the start; 0 to 100, 20 by default.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many from the end; 0 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+    ) -> Result<Option<AccountEventConnection>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        let args = PageArgs { first, after, last, before };
+        AccountEventConnection::of_viewer(ctx, args).await.map(Some)
+    }
+
     /// When the account was made; null unless it is your own account or you are staff.
     async fn created_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Failure> {
         Ok(self.contact(ctx)?.map(|account| account.created_at))
@@ -126,8 +155,9 @@ impl Account {
         Self { account, own: false }
     }
 
-    /// The account that has just signed in.
-    pub fn signed_in(account: account::Account) -> Self {
+    /// An account whose contact the caller may see whatever the policy says of them: who
+    /// has just signed in, and the machine that has just written it.
+    pub fn own(account: account::Account) -> Self {
         Self { account, own: true }
     }
 

@@ -2,18 +2,22 @@
 //! exposed; resolvers call services and turn their errors into the API's.
 
 mod account;
+mod audit;
 mod category;
 mod comment;
 mod context;
+mod customer;
 mod delivery;
 mod error;
 mod event;
+mod handoff;
 mod id;
 mod loader;
 mod node;
 mod notification;
 mod pagination;
 mod preferences;
+mod service_token;
 mod session;
 mod ticket;
 
@@ -42,6 +46,8 @@ pub struct Query(
     category::CategoryQuery,
     event::EventQuery,
     node::NodeQuery,
+    audit::AuditQuery,
+    service_token::ServiceTokenQuery,
     ticket::TicketQuery,
 );
 
@@ -50,6 +56,10 @@ pub struct Query(
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     session::SessionMutation,
+    session::own::OwnSessionMutation,
+    handoff::HandoffMutation,
+    customer::CustomerMutation,
+    service_token::ServiceTokenMutation,
     ticket::TicketMutation,
     comment::CommentMutation,
     notification::NotificationMutation,

@@ -1,17 +1,19 @@
 //! Signing in and out.
 
+pub mod own;
+
 use async_graphql::{Context, Description, ID, InputObject, Object, SimpleObject};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 
 use super::{
     account::Account,
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
+    id::GlobalId,
 };
 use crate::{
     crypto::password::Password,
-    service::{self, session::SignedIn},
+    service::{self, ServiceError, session::SignedIn},
 };
 
 /// What `signIn` takes.
@@ -24,7 +26,7 @@ pub struct SignInInput {
     password: String,
 }
 
-/// What `signIn` answers: a session, or a challenge to be answered first, or
+/// What `signIn` and `redeemHandoff` answer: a session, or a challenge to be answered first, or
 /// neither and the reason why.
 #[derive(SimpleObject)]
 pub struct SignInPayload {
@@ -36,6 +38,20 @@ pub struct SignInPayload {
     user_errors: Vec<UserError>,
 }
 
+impl SignInPayload {
+    /// What a sign-in came to.
+    pub(super) fn of(signed_in: Result<SignedIn, ServiceError>) -> Result<Self, Failure> {
+        Ok(match Outcome::of(signed_in)? {
+            Outcome::Done(signed_in) => {
+                Self { session: Some(NewSession(signed_in)), challenge: None, user_errors: vec![] }
+            }
+            Outcome::Refused { errors, .. } => {
+                Self { session: None, challenge: None, user_errors: errors }
+            }
+        })
+    }
+}
+
 /// A session that was just given: the only time that its token is shown.
 #[derive(Description)]
 pub struct NewSession(SignedIn);
@@ -44,7 +60,7 @@ pub struct NewSession(SignedIn);
 impl NewSession {
     /// The session's id.
     async fn id(&self) -> ID {
-        ID(URL_SAFE_NO_PAD.encode(format!("Session:{}", self.0.session.id.0)))
+        GlobalId::Session(self.0.session.id).into()
     }
 
     /// The bearer token: send it as `Authorization: Bearer …` with each request, and
@@ -60,7 +76,7 @@ impl NewSession {
 
     /// Who signed in.
     async fn account(&self) -> Account {
-        Account::signed_in(self.0.account.clone())
+        Account::own(self.0.account.clone())
     }
 }
 
@@ -98,16 +114,7 @@ impl SessionMutation {
         let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
         let signed_in =
             service::session::sign_in(actor, desk, &input.email, password, origin).await;
-        Ok(match Outcome::of(signed_in)? {
-            Outcome::Done(signed_in) => SignInPayload {
-                session: Some(NewSession(signed_in)),
-                challenge: None,
-                user_errors: vec![],
-            },
-            Outcome::Refused { errors, .. } => {
-                SignInPayload { session: None, challenge: None, user_errors: errors }
-            }
-        })
+        SignInPayload::of(signed_in)
     }
 
     /// Ends the session that the request was made with; its live streams end too.

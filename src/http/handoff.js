@@ -24,13 +24,13 @@ async function redeem() {
   const payload = (await response.json()).data.redeemHandoff;
   if (payload.challenge) return show("challenge");
   if (!payload.session) return show("refused");
+  if (!document.querySelector("[data-playground]")) {
+    at("name").textContent = payload.session.account.name;
+    return show("done");
+  }
   // The playground takes its session from here; it belongs to this tab.
   sessionStorage.setItem("ticketwire:session", JSON.stringify(payload.session));
-  if (document.querySelector("[data-playground]")) location.replace("./");
-  else {
-    at("name").textContent = payload.session.account.name;
-    show("done");
-  }
+  location.replace("./");
 }
 
 // It has been read: it shall not stay in the address that people copy or bookmark.
@@ -39,6 +39,7 @@ if (token) {
   show("ask");
   at("go").addEventListener("click", () => {
     at("go").disabled = true;
+    at("failed").hidden = true;
     redeem().catch(() => {
       at("go").disabled = false;
       at("failed").hidden = false;

@@ -100,6 +100,14 @@ pub async fn redeem(
             let Some((handoff_id, id)) = handoff::redeem(db, hash, now).await? else {
                 return Ok::<_, ServiceError>(None);
             };
+            let found = account::by_ids(db, &[id]).await?.into_iter().next();
+            // Who was made a member of staff meanwhile is no longer the control panel's to
+            // let in.
+            let Some(account) =
+                found.filter(|found| found.disabled_at.is_none() && found.role == Role::Customer)
+            else {
+                return Ok(None);
+            };
             let redeemed = NewEvent {
                 data: EventData::HandoffRedeemed { handoff_id },
                 audience: Audience::Participants,
@@ -107,12 +115,9 @@ pub async fn redeem(
                 occurred_at: now,
             };
             event::append_to_account(db, id, &[redeemed]).await?;
-            Ok(account::by_ids(db, &[id]).await?.into_iter().next())
+            Ok(Some(account))
         })
         .await?;
-    // Who was made a member of staff meanwhile is no longer the control panel's to let in.
-    let admitted = account
-        .filter(|account| account.disabled_at.is_none() && account.role == Role::Customer)
-        .ok_or_else(refused)?;
+    let admitted = account.ok_or_else(refused)?;
     session::admit(desk, admitted, origin).await
 }
