@@ -32,6 +32,7 @@ use crate::{
     service::{
         self, Desk, Settings,
         demo::{self, DemoError},
+        session,
     },
 };
 
@@ -202,6 +203,7 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
     Ok(Settings {
         number_prefix,
         session_lifetime: TimeDelta::hours(config.sessions.lifetime_hours.into()),
+        session_idle: TimeDelta::hours(config.sessions.idle_hours.into()),
         second_factors: Requirements {
             customers: requirement(config.second_factor.customers),
             staff: requirement(config.second_factor.staff),
@@ -269,6 +271,7 @@ impl App {
         let (tasks, sockets) = (TaskTracker::new(), TaskTracker::new());
         let mail = mail::set_up(config, address, &ambient)?;
         let mut desk = desk(config, database.clone(), ambient.clone(), cost)?;
+        desk = desk.with_handoff_link(&handoff_link(config, address));
         if let Some(mail) = &mail {
             desk = desk.with_signing_key(mail.parts.composer.key.clone());
         } else {
@@ -283,6 +286,11 @@ impl App {
         let pruner = prune(desk.clone());
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(pruner).await });
+
+        let (user, stopped) = (desk.clone(), stop.clone());
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(session::write_down_uses(&user)).await;
+        });
 
         let router = http::router(Api {
             schema: graphql::build(desk.clone(), log.clone(), config.graphql.introspection),
@@ -333,6 +341,17 @@ impl App {
         self.tasks.wait().await;
         self.database.close();
     }
+}
+
+/// Where customers come over from the control panel.
+fn handoff_link(config: &Config, address: SocketAddr) -> String {
+    let links = &config.links;
+    let page = || {
+        let here = || format!("http://{address}");
+        let base = links.base_url.clone().unwrap_or_else(here);
+        format!("{}/handoff#token={{token}}", base.trim_end_matches('/'))
+    };
+    links.handoff.clone().unwrap_or_else(page)
 }
 
 async fn prune(desk: Desk) {

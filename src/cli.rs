@@ -1,6 +1,7 @@
 //! The command line: verbs, and what they print.
 
 mod doctor;
+mod service_token;
 
 use std::{
     error::Error,
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use self::service_token::ServiceTokenCommand;
 use crate::{
     app::{self, App, Store},
     config::{Config, LogFormat},
@@ -23,7 +25,7 @@ use crate::{
     },
     graphql,
     service::{
-        ServiceError,
+        Desk, ServiceError,
         account::{self, NewAccount},
         demo,
     },
@@ -60,6 +62,9 @@ enum Command {
     /// Manage accounts.
     #[command(subcommand)]
     User(UserCommand),
+    /// Manage what machines sign in with.
+    #[command(subcommand)]
+    ServiceToken(ServiceTokenCommand),
     /// Check the database, its schema and the mail server, and say what is wrong.
     Doctor,
     /// Try the mail server.
@@ -106,6 +111,14 @@ enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
+    /// Give an account another role. Its sessions end.
+    SetRole {
+        /// The e-mail address that it signs in with.
+        email: String,
+        /// What it may do from now on.
+        #[arg(value_enum)]
+        role: RoleArg,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -113,6 +126,16 @@ enum RoleArg {
     Customer,
     Agent,
     Admin,
+}
+
+impl From<RoleArg> for Role {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::Customer => Self::Customer,
+            RoleArg::Agent => Self::Agent,
+            RoleArg::Admin => Self::Admin,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -162,14 +185,13 @@ impl Cli {
             }
             Command::User(UserCommand::Create { email, name, role, locale, password_stdin }) => {
                 let password = Some(read_password(password_stdin)?);
-                let role = match role {
-                    RoleArg::Customer => Role::Customer,
-                    RoleArg::Agent => Role::Agent,
-                    RoleArg::Admin => Role::Admin,
-                };
-                let locale = locale.into();
+                let (role, locale) = (role.into(), locale.into());
                 create_user(&config, NewAccount { email, name, role, locale, password }).await
             }
+            Command::User(UserCommand::SetRole { email, role }) => {
+                set_role(&config, &email, role.into()).await
+            }
+            Command::ServiceToken(command) => service_token::run(&config, command).await,
         }
     }
 }
@@ -269,26 +291,50 @@ async fn migrate(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
     print(&ran.iter().map(|name| format!("Ran {name}\n")).collect::<String>())
 }
 
-async fn create_user(config: &Config, new: NewAccount) -> Result<(), Box<dyn Error + Send + Sync>> {
+/// Does something with the use cases over the migrated database.
+async fn with_desk<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(&Desk) -> Result<T, Box<dyn Error + Send + Sync>>,
+) -> Result<T, Box<dyn Error + Send + Sync>> {
     let store = Store::open_for_command(config).await?;
-    let created = async {
+    let done = async {
         let database = store.connect(config)?;
         migrations::run(&database).await?;
-        let desk = app::desk(config, database, app::ambient(), PasswordCost::default())?;
-        match account::create(&Actor::System, &desk, new).await {
-            Err(ServiceError::Invalid(errors)) => Err(errors
-                .into_iter()
-                .map(|error| error.message)
-                .collect::<Vec<_>>()
-                .join("\n")
-                .into()),
-            other => other.map_err(Box::<dyn Error + Send + Sync>::from),
-        }
+        work(&app::desk(config, database, app::ambient(), PasswordCost::default())?).await
     }
     .await;
     store.close().await;
-    let account = created?;
+    done
+}
+
+/// What went wrong, in the words that the use case has for people.
+fn explained(error: ServiceError) -> Box<dyn Error + Send + Sync> {
+    match error {
+        ServiceError::Invalid(errors) => {
+            errors.into_iter().map(|error| error.message).collect::<Vec<_>>().join("\n").into()
+        }
+        other => other.into(),
+    }
+}
+
+async fn create_user(config: &Config, new: NewAccount) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let account = with_desk(config, async |desk| {
+        account::create(&Actor::System, desk, new).await.map_err(explained)
+    })
+    .await?;
     print(&format!("Made the account {} ({:?}).\n", account.email, account.role))
+}
+
+async fn set_role(
+    config: &Config,
+    email: &str,
+    role: Role,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let account = with_desk(config, async |desk| {
+        account::set_role(&Actor::System, desk, email, role).await.map_err(explained)
+    })
+    .await?;
+    print(&format!("{} is {:?} now, and has to sign in again.\n", account.email, account.role))
 }
 
 /// The password, never from the command line: other users of the machine see that.

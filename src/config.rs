@@ -35,7 +35,7 @@ pub struct Config {
     pub security: SecurityConfig,
     /// Mail.
     pub mail: MailConfig,
-    /// What links in mails lead to.
+    /// What links of ours lead to.
     pub links: LinksConfig,
     /// The GraphQL endpoint.
     pub graphql: GraphqlConfig,
@@ -79,8 +79,10 @@ pub struct TicketsConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionsConfig {
-    /// How long a session lasts, in hours: 1 to 8,760.
+    /// How long a session lasts, however much it is used, in hours: 1 to 8,760.
     pub lifetime_hours: u32,
+    /// How long a session lasts that is not used, in hours: 1 to 8,760.
+    pub idle_hours: u32,
 }
 
 /// What is asked of people besides their password.
@@ -161,7 +163,7 @@ pub enum LocaleName {
     Ru,
 }
 
-/// What links in mails lead to.
+/// What links of ours lead to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinksConfig {
@@ -180,6 +182,11 @@ pub struct LinksConfig {
     /// send to `/unsubscribe?token=…` by POST. Without it a built-in page is linked.
     #[serde(default)]
     pub unsubscribe: Option<String>,
+    /// A page of your own where customers come over from the control panel; `{token}`
+    /// stands for what it has to redeem, best behind a `#`. Without it a built-in page
+    /// is linked.
+    #[serde(default)]
+    pub handoff: Option<String>,
 }
 
 /// The GraphQL endpoint.
@@ -259,6 +266,7 @@ const KEYS: &[Key] = &[
         variable: "TICKETWIRE_SECURITY_SEALING_KEYS",
         secret: true,
     },
+    key("sessions.idle_hours", "TICKETWIRE_SESSIONS_IDLE_HOURS"),
     Key { name: "mail.smtp_url", variable: "TICKETWIRE_MAIL_SMTP_URL", secret: true },
     key("mail.from", "TICKETWIRE_MAIL_FROM"),
     Key { name: "mail.signing_key", variable: "TICKETWIRE_MAIL_SIGNING_KEY", secret: true },
@@ -273,6 +281,7 @@ const KEYS: &[Key] = &[
     key("links.ticket", "TICKETWIRE_LINKS_TICKET"),
     key("links.reset_password", "TICKETWIRE_LINKS_RESET_PASSWORD"),
     key("links.unsubscribe", "TICKETWIRE_LINKS_UNSUBSCRIBE"),
+    key("links.handoff", "TICKETWIRE_LINKS_HANDOFF"),
     key("graphql.introspection", "TICKETWIRE_GRAPHQL_INTROSPECTION"),
     key("playground", "TICKETWIRE_PLAYGROUND"),
     key("log.format", "TICKETWIRE_LOG_FORMAT"),
@@ -299,6 +308,7 @@ first_number = 100001
 
 [sessions]
 lifetime_hours = 720
+idle_hours = 168
 
 [second_factor]
 customers = "offered"
@@ -430,6 +440,11 @@ impl Config {
         let issuer = &self.second_factor.issuer;
         let fits = (1..=60).contains(&issuer.chars().count()) && !issuer.contains(':');
         within("second_factor.issuer", fits, "must be 1 to 60 characters without a colon")?;
+        within(
+            "sessions.idle_hours",
+            (1..=8_760).contains(&self.sessions.idle_hours),
+            "must be 1 to 8760",
+        )?;
         let mail = &self.mail;
         within("mail.window_seconds", mail.window_seconds <= 3_600, "must be 0 to 3600")?;
         let fits = (1..=600).contains(&mail.timeout_seconds);
@@ -440,6 +455,7 @@ impl Config {
             ("links.ticket", &self.links.ticket, "{number}"),
             ("links.reset_password", &self.links.reset_password, "{token}"),
             ("links.unsubscribe", &self.links.unsubscribe, "{token}"),
+            ("links.handoff", &self.links.handoff, "{token}"),
         ];
         for (key, link, placeholder) in links {
             let Some(link) = link else { continue };

@@ -1,5 +1,6 @@
 //! Passwords, tokens, signatures, seals, one-time passwords.
 
+pub mod import;
 pub mod password;
 pub mod random;
 pub mod seal;

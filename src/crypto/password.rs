@@ -1,4 +1,5 @@
-//! Passwords: argon2id (RFC 9106) as PHC strings.
+//! Passwords: argon2id (RFC 9106) as PHC strings. Those that another system hashed are
+//! checked by their own kind and parameters, and hashed anew when they are known.
 
 use std::{fmt, sync::Arc, thread};
 
@@ -8,6 +9,7 @@ use argon2::{
 };
 use tokio::{sync::Semaphore, task};
 
+use super::import;
 use crate::domain::clock::Ambient;
 
 /// The longest password that is taken, in characters: nothing is ever truncated.
@@ -78,6 +80,18 @@ impl Default for PasswordCost {
     }
 }
 
+/// What checking a password came to.
+#[derive(Debug)]
+pub enum Checked {
+    /// It is another one, or there is none.
+    Wrong,
+    /// It is the one that was stored.
+    Right,
+    /// It is the one that was stored, by another method or at another cost than ours:
+    /// this is to be kept in its place.
+    Outdated(StoredPassword),
+}
+
 /// Hashing failed. The password itself is never the reason, and is not told.
 #[derive(Debug, thiserror::Error)]
 #[error("passwords can't be hashed: {0}")]
@@ -135,6 +149,32 @@ impl Passwords {
         Ok(known && matches)
     }
 
+    /// As [`verify`](Self::verify), and hashes a right password anew where it was
+    /// hashed by another system or at another cost.
+    ///
+    /// # Errors
+    /// The check could not run at all; out of memory.
+    pub async fn check(
+        &self,
+        password: Password,
+        stored: Option<StoredPassword>,
+    ) -> Result<Checked, PasswordError> {
+        let known = stored.is_some() && password.chars() <= MAX_PASSWORD;
+        let stored = stored.unwrap_or_else(|| self.decoy.clone());
+        let (argon2, salt) = (self.argon2.clone(), self.ambient.bytes());
+        self.blocking(move || {
+            let matches = verify(&argon2, &password, &stored);
+            if !(matches && known) {
+                return Ok(Checked::Wrong);
+            }
+            if is_current(&argon2, &stored) || !import::sees_all(&password.0, &stored) {
+                return Ok(Checked::Right);
+            }
+            hash(&argon2, &password, salt).map(Checked::Outdated)
+        })
+        .await?
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -167,6 +207,20 @@ fn hash(
 }
 
 fn verify(argon2: &Argon2<'_>, password: &Password, stored: &StoredPassword) -> bool {
+    if import::is_bcrypt(stored) {
+        return import::verify_bcrypt(&password.0, stored);
+    }
+    // By the kind and the parameters of the hash, whatever ours are.
     PasswordHash::new(&stored.0)
         .is_ok_and(|hash| argon2.verify_password(password.0.as_bytes(), &hash).is_ok())
+}
+
+/// Whether a password is stored as we would store it.
+fn is_current(argon2: &Argon2<'_>, stored: &StoredPassword) -> bool {
+    let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+    PasswordHash::new(&stored.0).is_ok_and(|hash| {
+        hash.algorithm.as_str() == Algorithm::Argon2id.as_str()
+            && hash.version == Some(Version::V0x13.into())
+            && Params::try_from(&hash).is_ok_and(|params| cost(&params) == cost(argon2.params()))
+    })
 }

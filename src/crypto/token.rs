@@ -7,11 +7,39 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::clock::Ambient;
 
-/// So that secret scanners and people recognise a token of ours.
-const PREFIX: &str = "tw_";
+/// What a token stands for: its prefix says it, so that secret scanners and people
+/// recognise a token of ours, and one kind can't stand where another is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// A session.
+    Session,
+    /// A machine.
+    Service,
+    /// A customer on their way from the control panel.
+    Handoff,
+    /// A sign-in whose first step is done.
+    Challenge,
+    /// Somebody who sets a new password.
+    PasswordReset,
+}
 
-/// A bearer token: `tw_` and 256 random bits in base64url. It can't be printed
-/// by accident; [`expose`](Self::expose) gives it out.
+impl TokenKind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Session => "tw_",
+            Self::Service => "tw_svc_",
+            Self::Handoff => "tw_handoff_",
+            Self::Challenge => "tw_challenge_",
+            Self::PasswordReset => "tw_reset_",
+        }
+    }
+}
+
+/// 256 bits in base64url, in characters.
+const RANDOM: usize = 43;
+
+/// A bearer token: its kind's prefix and 256 random bits in base64url. It can't be
+/// printed by accident; [`expose`](Self::expose) gives it out.
 pub struct BearerToken(String);
 
 /// SHA-256 of a token. A token has 256 bits of entropy, so a fast hash without
@@ -20,9 +48,14 @@ pub struct BearerToken(String);
 pub struct TokenHash(pub [u8; 32]);
 
 impl BearerToken {
-    /// A new token.
+    /// A new token of a session.
     pub fn generate(ambient: &Ambient) -> Self {
-        Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(ambient.bytes::<32>())))
+        Self::of(TokenKind::Session, ambient)
+    }
+
+    /// A new token of a kind.
+    pub fn of(kind: TokenKind, ambient: &Ambient) -> Self {
+        Self(format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(ambient.bytes::<32>())))
     }
 
     /// The token's text, for its owner only.
@@ -37,10 +70,17 @@ impl BearerToken {
 }
 
 impl TokenHash {
-    /// The hash of a token that a caller presents; `None` where it can't be one of ours.
+    /// The hash of a session's token that a caller presents; `None` where it can't be
+    /// one of ours.
     pub fn of_presented(token: &str) -> Option<Self> {
-        let ours = token.len() == PREFIX.len() + 43 && token.starts_with(PREFIX);
-        ours.then(|| Self(Sha256::digest(token).into()))
+        Self::presented_as(TokenKind::Session, token)
+    }
+
+    /// The hash of a token that a caller presents as one of a kind; `None` where it
+    /// can't be one of ours.
+    pub fn presented_as(kind: TokenKind, token: &str) -> Option<Self> {
+        let random = token.strip_prefix(kind.prefix())?;
+        (random.len() == RANDOM).then(|| Self(Sha256::digest(token).into()))
     }
 }
 

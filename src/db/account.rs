@@ -11,6 +11,7 @@ use crate::{
         account::{Account, EmailAddress, Locale, Role},
         clock::Timestamp,
         ids::AccountId,
+        text::ExternalId,
     },
 };
 
@@ -63,6 +64,20 @@ pub async fn lock(db: &mut Connection, id: AccountId) -> Result<(), DbError> {
     Ok(())
 }
 
+/// The account of an external id.
+pub async fn by_external_id(
+    db: &mut Connection,
+    id: &ExternalId,
+) -> Result<Option<Account>, DbError> {
+    let row = accounts::table
+        .filter(accounts::external_id.eq(id.as_str()))
+        .select(AccountRow::as_select())
+        .first(db)
+        .await
+        .optional()?;
+    row.map(Account::try_from).transpose()
+}
+
 /// The account that signs in with an address, and what is kept of its password.
 pub async fn by_email(
     db: &mut Connection,
@@ -95,6 +110,30 @@ pub async fn set_password(
     let account = accounts::table.find(id.0);
     diesel::update(account).set(accounts::password_hash.eq(password.expose())).execute(db).await?;
     Ok(())
+}
+
+/// Keeps another hash of the same password; nothing is done where the password was
+/// changed meanwhile.
+pub async fn renew_password(
+    db: &mut Connection,
+    id: AccountId,
+    old: &StoredPassword,
+    new: &StoredPassword,
+) -> Result<(), DbError> {
+    diesel::update(accounts::table.find(id.0))
+        .filter(accounts::password_hash.eq(old.expose()))
+        .set(accounts::password_hash.eq(new.expose()))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Gives an account a role; gives the one that it had.
+pub async fn set_role(db: &mut Connection, id: AccountId, role: Role) -> Result<Role, DbError> {
+    let row = accounts::table.find(id.0);
+    let old = row.select(accounts::role).for_no_key_update().first::<Role>(db).await?;
+    diesel::update(row).set(accounts::role.eq(role)).execute(db).await?;
+    Ok(old)
 }
 
 /// Adds an account; `false`, and nothing done, where the address is taken.

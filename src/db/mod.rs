@@ -3,15 +3,18 @@
 
 pub mod account;
 pub mod attempt;
+pub mod audit;
 pub mod category;
 pub mod challenge;
 pub mod comment;
 pub mod consumer;
+pub mod customer;
 pub mod delivery;
 pub mod embedded;
 mod enums;
 pub mod event;
 pub mod feed;
+pub mod handoff;
 pub mod idempotency;
 pub mod listen;
 pub mod migrations;
@@ -22,6 +25,7 @@ pub mod preferences;
 pub mod provision;
 mod schema;
 pub mod second_factor;
+pub mod service_token;
 pub mod session;
 pub mod ticket;
 pub mod unsubscription;

@@ -53,6 +53,8 @@ diesel::table! {
         disabled_at -> Nullable<Timestamptz>,
         event_seq -> Int8,
         created_at -> Timestamptz,
+        external_id -> Nullable<Text>,
+        imported_hash -> Nullable<Bytea>,
     }
 }
 
@@ -184,6 +186,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    handoffs (id) {
+        id -> Uuid,
+        token_hash -> Bytea,
+        account_id -> Uuid,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     idempotency_keys (account_id, key) {
         account_id -> Uuid,
         key -> Text,
@@ -276,6 +289,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    service_tokens (id) {
+        id -> Uuid,
+        name -> Text,
+        token_hash -> Bytea,
+        provision_customers -> Bool,
+        create_handoffs -> Bool,
+        created_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        last_used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+        revoked_by -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
     sessions (id) {
         id -> Uuid,
         account_id -> Uuid,
@@ -333,6 +361,7 @@ diesel::joinable!(delivery_events -> deliveries (delivery_id));
 diesel::joinable!(delivery_events -> events (event_id));
 diesel::joinable!(events -> tickets (ticket_id));
 diesel::joinable!(feed -> events (event_id));
+diesel::joinable!(handoffs -> accounts (account_id));
 diesel::joinable!(idempotency_keys -> accounts (account_id));
 diesel::joinable!(mail_preferences -> accounts (account_id));
 diesel::joinable!(mail_unsubscriptions -> tickets (ticket_id));
@@ -359,6 +388,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     feed,
     feed_epochs,
     feed_head,
+    handoffs,
     idempotency_keys,
     mail_preferences,
     mail_unsubscriptions,
@@ -368,6 +398,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     pending_events,
     recovery_codes,
     second_factors,
+    service_tokens,
     sessions,
     sign_in_challenges,
     tickets,

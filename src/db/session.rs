@@ -4,6 +4,7 @@ use diesel::{
     dsl::{InnerJoin, IntoBoxed, exists, not},
     pg::Pg,
     prelude::*,
+    sql_types::{Array, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -19,7 +20,7 @@ use crate::{
         actor::Identity,
         clock::Timestamp,
         ids::{AccountId, SessionId},
-        session::Session,
+        session::{Origin, Session},
     },
 };
 
@@ -28,8 +29,10 @@ use crate::{
 pub struct LiveSession {
     /// Who acts.
     pub identity: Identity,
-    /// When the session ends by itself.
+    /// When the session ends by itself, however much it is used.
     pub expires_at: Timestamp,
+    /// When it was last acted through, to the minute.
+    pub last_used_at: Timestamp,
 }
 
 /// Adds a session.
@@ -85,11 +88,12 @@ fn live(now: Timestamp) -> Sessions {
 }
 
 async fn first(db: &mut Connection, query: Sessions) -> Result<Option<LiveSession>, DbError> {
-    type Row = (Uuid, Timestamp, bool, Uuid, Role, Locale);
+    type Row = (Uuid, Timestamp, Timestamp, bool, Uuid, Role, Locale);
     let row = query
         .select((
             sessions::id,
             sessions::expires_at,
+            sessions::last_used_at,
             sessions::confined,
             accounts::id,
             accounts::role,
@@ -98,15 +102,18 @@ async fn first(db: &mut Connection, query: Sessions) -> Result<Option<LiveSessio
         .first::<Row>(db)
         .await
         .optional()?;
-    Ok(row.map(|(session, expires_at, confined, account, role, locale)| LiveSession {
-        identity: Identity {
-            id: AccountId(account),
-            role,
-            locale,
-            session: SessionId(session),
-            confined,
-        },
-        expires_at,
+    Ok(row.map(|(session, expires_at, last_used_at, confined, account, role, locale)| {
+        LiveSession {
+            identity: Identity {
+                id: AccountId(account),
+                role,
+                locale,
+                session: SessionId(session),
+                confined,
+            },
+            expires_at,
+            last_used_at,
+        }
     }))
 }
 
@@ -196,4 +203,76 @@ pub async fn revoke_all(
         .get_results::<Uuid>(db)
         .await?;
     Ok(ended.into_iter().map(SessionId).collect())
+}
+
+/// Notes when sessions were last acted through. What is known better stays.
+pub async fn note_uses(
+    db: &mut Connection,
+    uses: &[(SessionId, Timestamp)],
+) -> Result<(), DbError> {
+    let (ids, times) = uses.iter().map(|(id, at)| (id.0, *at)).unzip::<_, _, Vec<_>, Vec<_>>();
+    diesel::sql_query(
+        "UPDATE sessions SET last_used_at = uses.at
+         FROM unnest($1, $2) AS uses (id, at)
+         WHERE sessions.id = uses.id AND sessions.last_used_at < uses.at",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<Timestamptz>, _>(times)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions)]
+struct SessionRow {
+    id: Uuid,
+    account_id: Uuid,
+    created_at: Timestamp,
+    last_used_at: Timestamp,
+    expires_at: Timestamp,
+    address: Option<String>,
+    device: Option<String>,
+    confined: bool,
+}
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: SessionId(row.id),
+            account_id: AccountId(row.account_id),
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
+            expires_at: row.expires_at,
+            origin: origin(row.address.as_deref(), row.device.as_deref()),
+            confined: row.confined,
+        }
+    }
+}
+
+/// From where a session was begun, as its columns have it.
+pub(super) fn origin(address: Option<&str>, device: Option<&str>) -> Origin {
+    Origin::new(address.and_then(|address| address.parse().ok()), device)
+}
+
+/// An account's sessions that have not ended and were acted through after `idle_since`,
+/// the last used first, `limit` at most.
+pub async fn of_account(
+    db: &mut Connection,
+    account: AccountId,
+    now: Timestamp,
+    idle_since: Timestamp,
+    limit: i64,
+) -> Result<Vec<Session>, DbError> {
+    let rows = sessions::table
+        .filter(sessions::account_id.eq(account.0))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::expires_at.gt(now))
+        .filter(sessions::last_used_at.gt(idle_since))
+        .order((sessions::last_used_at.desc(), sessions::id.desc()))
+        .limit(limit)
+        .select(SessionRow::as_select())
+        .load(db)
+        .await?;
+    Ok(rows.into_iter().map(Session::from).collect())
 }

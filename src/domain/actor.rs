@@ -2,7 +2,8 @@
 
 use super::{
     account::{Locale, Role},
-    ids::{AccountId, SessionId},
+    ids::{AccountId, ServiceTokenId, SessionId},
+    service_token::Scopes,
 };
 
 /// The one on whose behalf something is done. Every service function takes it first.
@@ -12,6 +13,8 @@ pub enum Actor {
     Anonymous,
     /// A person with an account.
     Account(Identity),
+    /// A machine with a service token.
+    Machine(Machine),
     /// Ticketwire itself or its operator at the command line.
     System,
 }
@@ -32,18 +35,35 @@ pub struct Identity {
     pub confined: bool,
 }
 
+/// A machine, like the control panel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The token that it acts with.
+    pub token: ServiceTokenId,
+    /// What it may do.
+    pub scopes: Scopes,
+}
+
 impl Actor {
     /// The signed-in person, if there is one.
     pub fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Account(identity) => Some(identity),
-            Self::Anonymous | Self::System => None,
+            Self::Anonymous | Self::Machine(_) | Self::System => None,
         }
     }
 
     /// The account's id, if there is one.
     pub fn account_id(&self) -> Option<AccountId> {
         self.identity().map(|identity| identity.id)
+    }
+
+    /// The service token that is acted with, if one is.
+    pub fn service_token(&self) -> Option<ServiceTokenId> {
+        match self {
+            Self::Machine(machine) => Some(machine.token),
+            Self::Anonymous | Self::Account(_) | Self::System => None,
+        }
     }
 
     /// Whether a member of staff is asking.

@@ -4,7 +4,9 @@ use super::{
     account::Role,
     clock::Timestamp,
     cursor::Cursor,
-    ids::{AccountId, CategoryId, CommentId, EventId, SessionId, TicketId},
+    ids::{
+        AccountId, CategoryId, CommentId, EventId, HandoffId, ServiceTokenId, SessionId, TicketId,
+    },
     second_factor::Method,
     status::{Priority, Status},
 };
@@ -51,6 +53,11 @@ pub enum EventData {
     },
     /// A ticket's summary was reworded.
     SummaryChanged {},
+    /// Somebody signed in.
+    SignedIn {
+        /// The session that began.
+        session_id: SessionId,
+    },
     /// A session was ended before its time.
     SessionRevoked {
         /// The session.
@@ -76,13 +83,52 @@ pub enum EventData {
     PasswordChanged {},
     /// The password was set anew by a link that was mailed.
     PasswordReset {},
-    /// An account was made at the command line, or another role given to it.
+    /// An account was made by an admin, or another role given to it.
     RoleChanged {
         /// The old role; none for a new account.
         from: Option<Role>,
         /// The new role.
         to: Role,
     },
+    /// An admin made a service token.
+    ServiceTokenCreated {
+        /// The token.
+        token_id: ServiceTokenId,
+    },
+    /// An admin revoked a service token.
+    ServiceTokenRevoked {
+        /// The token.
+        token_id: ServiceTokenId,
+    },
+    /// The control panel made a customer's account, or changed it.
+    CustomerProvisioned {
+        /// The token that it did it with.
+        token_id: Option<ServiceTokenId>,
+        /// Whether the account is new.
+        created: bool,
+        /// Whether it has another password now.
+        password_changed: bool,
+    },
+    /// The control panel made a link to hand a customer over.
+    HandoffCreated {
+        /// The hand-over.
+        handoff_id: HandoffId,
+        /// The token that it did it with.
+        token_id: Option<ServiceTokenId>,
+    },
+    /// A customer came over by such a link.
+    HandoffRedeemed {
+        /// The hand-over.
+        handoff_id: HandoffId,
+    },
+}
+
+impl EventData {
+    /// Whether an event about an account can end live streams: the others are
+    /// nobody's news.
+    pub fn ends_streams(&self) -> bool {
+        matches!(self, Self::SessionRevoked { .. } | Self::RoleChanged { .. })
+    }
 }
 
 /// For whom an event about a ticket is.

@@ -20,8 +20,12 @@ uuid_ids! {
     CommentId,
     /// A mail on its way.
     DeliveryId,
+    /// A link with which the control panel hands a customer over.
+    HandoffId,
     /// Something on somebody's bell.
     NotificationId,
+    /// What a machine signs in with.
+    ServiceTokenId,
     /// A signed-in session.
     SessionId,
     /// A ticket. People see its [number](super::ticket::TicketNumber) instead.

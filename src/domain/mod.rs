@@ -3,18 +3,21 @@
 
 pub mod account;
 pub mod actor;
+pub mod audit;
 pub mod category;
 pub mod clock;
 pub mod comment;
 pub mod cursor;
 pub mod delivery;
 pub mod event;
+pub mod handoff;
 pub mod ids;
 pub mod notice;
 pub mod notification;
 pub mod page;
 pub mod policy;
 pub mod second_factor;
+pub mod service_token;
 pub mod session;
 pub mod status;
 pub mod text;

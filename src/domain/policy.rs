@@ -3,10 +3,11 @@
 
 use super::{
     account::Role,
-    actor::Actor,
+    actor::{Actor, Machine},
     comment::Visibility,
     event::{Audience, Event, Subject},
     ids::AccountId,
+    service_token::Scope,
     ticket::Standing,
 };
 
@@ -35,6 +36,14 @@ pub enum Action {
     ManageAccounts,
     /// See and change what protects one's own account: password, second factors, sessions.
     SecureAccount,
+    /// See what happened to anybody's account.
+    ViewAudit,
+    /// Make, see and revoke service tokens.
+    ManageServiceTokens,
+    /// Make and update customers' accounts, as the control panel does.
+    ProvisionCustomers,
+    /// Make links with which customers come over from the control panel.
+    CreateHandoffs,
 }
 
 /// What it is to be done to.
@@ -78,6 +87,7 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
     let identity = match actor {
         Actor::System => return Allow,
         Actor::Anonymous => return Unauthenticated,
+        Actor::Machine(machine) => return decide_for_machine(machine, action, resource),
         Actor::Account(identity) => identity,
     };
     let staff = identity.role.is_staff();
@@ -88,7 +98,11 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
         Resource::Desk => match action {
             Action::Enter | Action::CreateTicket | Action::SecureAccount => Allow,
             Action::ViewInternal if staff => Allow,
-            Action::ManageAccounts if identity.role == Role::Admin => Allow,
+            Action::ManageAccounts | Action::ViewAudit | Action::ManageServiceTokens
+                if identity.role == Role::Admin =>
+            {
+                Allow
+            }
             _ => Forbidden,
         },
         Resource::Ticket { reporter } => match action {
@@ -107,6 +121,17 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
     }
 }
 
+/// A machine may do what its scopes say, and sees nobody's things.
+fn decide_for_machine(machine: &Machine, action: Action, resource: Resource) -> Decision {
+    let wanted = match (resource, action) {
+        (Resource::Desk, Action::ProvisionCustomers) => Scope::ProvisionCustomers,
+        (Resource::Desk, Action::CreateHandoffs) => Scope::CreateHandoffs,
+        (Resource::Desk, _) => return Decision::Forbidden,
+        (Resource::Ticket { .. } | Resource::Account { .. }, _) => return Decision::NotFound,
+    };
+    if machine.scopes.has(wanted) { Decision::Allow } else { Decision::Forbidden }
+}
+
 /// Which tickets a list or stream may show: the same rule as [`decide`], for SQL
 /// and for topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,7 +148,7 @@ pub enum TicketScope {
 pub fn ticket_scope(actor: &Actor) -> TicketScope {
     match actor {
         Actor::System => TicketScope::All,
-        Actor::Anonymous => TicketScope::Nothing,
+        Actor::Anonymous | Actor::Machine(_) => TicketScope::Nothing,
         Actor::Account(identity) if identity.confined => TicketScope::Nothing,
         Actor::Account(identity) if identity.role.is_staff() => TicketScope::All,
         Actor::Account(identity) => TicketScope::ReportedBy(identity.id),
@@ -165,9 +190,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::{Action::*, Decision::*, *};
-    use crate::domain::{account::Locale, actor::Identity, ids::SessionId};
+    use crate::domain::{
+        account::Locale,
+        actor::Identity,
+        ids::{ServiceTokenId, SessionId},
+    };
 
-    const ACTIONS: [Action; 11] = [
+    const ACTIONS: [Action; 15] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -178,6 +207,10 @@ mod tests {
         ViewAccount,
         ViewContact,
         ManageAccounts,
+        ViewAudit,
+        ManageServiceTokens,
+        ProvisionCustomers,
+        CreateHandoffs,
         SecureAccount,
     ];
 
@@ -189,6 +222,11 @@ mod tests {
             session: SessionId(Uuid::nil()),
             confined: false,
         })
+    }
+
+    fn machine(scopes: &[Scope]) -> Actor {
+        let scopes = scopes.iter().copied().collect();
+        Actor::Machine(Machine { token: ServiceTokenId(Uuid::nil()), scopes })
     }
 
     /// The decisions of all actions, in the order of `ACTIONS`, one letter each.
@@ -213,37 +251,54 @@ mod tests {
             person(2, Role::Customer),
             person(3, Role::Agent),
             person(4, Role::Admin),
+            machine(&[]),
+            machine(&[Scope::ProvisionCustomers]),
+            machine(&[Scope::CreateHandoffs]),
             Actor::System,
         ];
         let matrix = |resource| actors.map(|actor| row(&actor, resource));
 
         // Enter, CreateTicket, ViewTicket, Converse, ViewInternal, WriteNote, Triage,
-        // ViewAccount, ViewContact, ManageAccounts, SecureAccount; by nobody, the
-        // customer, another customer, the agent, the admin, the system.
-        let all = "AAAAAAAAAAA";
-        let nobody = "uuuuuuuuuuu";
+        // ViewAccount, ViewContact, ManageAccounts, ViewAudit, ManageServiceTokens,
+        // ProvisionCustomers, CreateHandoffs, SecureAccount; by nobody, the customer,
+        // another customer, the agent, the admin, machines with no scope and with one
+        // each, the system.
+        let all = "AAAAAAAAAAAAAAA";
+        let nobody = "uuuuuuuuuuuuuuu";
+        let nothing = "---------------";
         assert_eq!(
             matrix(Resource::Desk),
-            [nobody, "AAffffffffA", "AAffffffffA", "AAffAfffffA", "AAffAffffAA", all]
+            [
+                nobody,
+                "AAffffffffffffA",
+                "AAffffffffffffA",
+                "AAffAfffffffffA",
+                "AAffAffffAAAffA",
+                "fffffffffffffff",
+                "ffffffffffffAff",
+                "fffffffffffffAf",
+                all
+            ]
         );
-        assert_eq!(
-            matrix(Resource::Ticket { reporter: customer }),
-            [nobody, "ffAAfffffff", "-----------", "ffAAAAAffff", "ffAAAAAffff", all]
-        );
+        let ticket = ["ffAAfffffffffff", nothing, "ffAAAAAffffffff", "ffAAAAAffffffff"];
+        let by_people = |[own, other, agent, admin]: [&'static str; 4]| {
+            [nobody, own, other, agent, admin, nothing, nothing, nothing, all]
+        };
+        assert_eq!(matrix(Resource::Ticket { reporter: customer }), by_people(ticket));
         assert_eq!(
             matrix(Resource::Account { id: customer, role: Role::Customer }),
-            [nobody, "fffffffAAff", "-----------", "fffffffAAff", "fffffffAAAf", all]
+            by_people(["fffffffAAffffff", nothing, "fffffffAAffffff", "fffffffAAAfffff"])
         );
         assert_eq!(
             matrix(Resource::Account { id: agent, role: Role::Agent }),
-            [nobody, "fffffffAfff", "fffffffAfff", "fffffffAAff", "fffffffAAAf", all]
+            by_people(["fffffffAfffffff", "fffffffAfffffff", "fffffffAAffffff", "fffffffAAAfffff"])
         );
         // Without the second factor that they need, nobody does anything but get one.
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "ssssssssssA");
-            assert_eq!(row(&actor, Resource::Ticket { reporter: customer }), "ssssssssssf");
+            assert_eq!(row(&actor, Resource::Desk), "ssssssssssssssA");
+            assert_eq!(row(&actor, Resource::Ticket { reporter: customer }), "ssssssssssssssf");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }
@@ -257,6 +312,7 @@ mod tests {
             person(2, Role::Customer),
             person(3, Role::Agent),
             person(4, Role::Admin),
+            machine(&Scope::ALL),
             Actor::System,
         ] {
             let listed = match ticket_scope(&actor) {

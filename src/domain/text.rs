@@ -36,6 +36,10 @@ pub struct Prose<const MAX: usize>(String);
 pub type Summary = Line<255>;
 /// A person's name as shown to others.
 pub type PersonName = Line<120>;
+/// What another system calls something.
+pub type ExternalId = Line<255>;
+/// What something is called, for those who look after it.
+pub type Label = Line<120>;
 /// A caller's key for repeating a mutation safely.
 pub type IdempotencyKey = Line<255>;
 /// A ticket's description or a comment.

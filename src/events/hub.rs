@@ -15,7 +15,7 @@ use crate::{
     },
     domain::{
         cursor::Cursor,
-        event::{FeedEvent, Subject},
+        event::{EventData, FeedEvent, Subject},
         ids::{AccountId, TicketId},
     },
 };
@@ -281,7 +281,11 @@ fn topics_of(event: &FeedEvent) -> [Option<Topic>; 3] {
         Subject::Ticket { id, reporter } => {
             [Some(Topic::Ticket(id)), Some(Topic::ReportedBy(reporter)), Some(Topic::AllTickets)]
         }
-        Subject::Account(id) => [Some(Topic::Account(id)), None, None],
+        // Nobody is woken for what changes nothing in any stream, like a sign-in.
+        Subject::Account(id) => {
+            let ends_streams = event.event.data.as_ref().is_some_and(EventData::ends_streams);
+            [ends_streams.then_some(Topic::Account(id)), None, None]
+        }
     }
 }
 

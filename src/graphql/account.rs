@@ -4,6 +4,7 @@ use async_graphql::{Context, Description, Enum, ID, Object};
 use chrono::{DateTime, Utc};
 
 use super::{
+    audit::AccountEventConnection,
     context::ContextExt as _,
     error::Failure,
     id::GlobalId,
@@ -11,6 +12,7 @@ use super::{
     pagination::{PageArgs, cost},
     preferences::MailPreferences,
     second_factor::SecondFactor,
+    session::own::Session,
 };
 use crate::{domain::account, service};
 
@@ -41,7 +43,7 @@ pub enum Locale {
 #[derive(Description)]
 pub struct Account {
     account: account::Account,
-    /// It is the caller's own, though they have only just signed in.
+    /// The caller may see its contact, though the policy doesn't know them as its owner.
     own: bool,
 }
 
@@ -137,6 +139,33 @@ impl Account {
         Ok(Some(left))
     }
 
+    /// Where you are signed in, the last used first; null unless it is your own account.
+    #[graphql(complexity = "cost(None, None, child_complexity)")]
+    async fn sessions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Session>>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        Session::of_viewer(ctx).await.map(Some)
+    }
+
+    /// What happened to the account, newest first: sign-ins, ended sessions, changes; null
+    /// unless it is your own account.
+    #[graphql(complexity = "cost(first, last, child_complexity)")]
+    async fn security_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "So many from the start; 0 to 100, 20 by default.")] first: Option<i32>,
+        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
+        #[graphql(desc = "So many from the end; 0 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+    ) -> Result<Option<AccountEventConnection>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        let args = PageArgs { first, after, last, before };
+        AccountEventConnection::of_viewer(ctx, args).await.map(Some)
+    }
+
     /// When the account was made; null unless it is your own account or you are staff.
     async fn created_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Failure> {
         Ok(self.contact(ctx)?.map(|account| account.created_at))
@@ -149,8 +178,9 @@ impl Account {
         Self { account, own: false }
     }
 
-    /// The account that has just signed in.
-    pub fn signed_in(account: account::Account) -> Self {
+    /// An account whose contact the caller may see whatever the policy says of them: who
+    /// has just signed in, and the machine that has just written it.
+    pub fn own(account: account::Account) -> Self {
         Self { account, own: true }
     }
 
@@ -171,6 +201,6 @@ pub struct AccountQuery;
 impl AccountQuery {
     /// Your own account.
     async fn viewer(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
-        Ok(Some(Account::signed_in(service::account::viewer(ctx.actor()?, ctx.desk()?).await?)))
+        Ok(Some(Account::own(service::account::viewer(ctx.actor()?, ctx.desk()?).await?)))
     }
 }

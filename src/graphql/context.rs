@@ -46,9 +46,13 @@ pub(super) trait ContextExt {
     fn loaders(&self) -> Result<&Loaders, Failure>;
     fn cursor(&self) -> Result<Cursor, Failure>;
 
-    /// The signed-in person.
+    /// The signed-in person. A machine is told that it may not do what people do.
     fn identity(&self) -> Result<&Identity, Failure> {
-        self.actor()?.identity().ok_or_else(|| ServiceError::Unauthenticated.into())
+        match self.actor()? {
+            Actor::Account(identity) => Ok(identity),
+            Actor::Machine(_) => Err(ServiceError::Forbidden.into()),
+            Actor::Anonymous | Actor::System => Err(ServiceError::Unauthenticated.into()),
+        }
     }
 
     /// The given language, or the reader's.

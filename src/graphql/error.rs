@@ -70,6 +70,8 @@ pub enum UserErrorCode {
     SecondFactorRequired,
     /// It is not configured for your account, or not possible in this installation.
     NotAvailable,
+    /// The link was used before, has expired, or is none of ours.
+    InvalidLink,
     /// The ticket's status can't be changed so, or not by you.
     IllegalTransition,
     /// The ticket is closed and takes no comments.

@@ -393,6 +393,7 @@ async fn messages(
     scope: Scope,
     after: Option<String>,
 ) -> Result<impl Stream<Item = Result<StreamMessage, Failure>> + use<>, Failure> {
+    ctx.identity()?;
     let after = after.as_deref().map(Cursor::decode).transpose()?;
     let subscription = ctx.log()?.subscribe(ctx.actor()?, scope, after).await?;
     let session_end = ctx.data_opt::<SessionEnd>().cloned().unwrap_or_default();

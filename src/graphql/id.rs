@@ -5,7 +5,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use crate::domain::ids::{
-    AccountId, CategoryId, CommentId, DeliveryId, EventId, NotificationId, TicketId,
+    AccountId, CategoryId, CommentId, DeliveryId, EventId, NotificationId, ServiceTokenId,
+    SessionId, TicketId,
 };
 
 /// What a global id names.
@@ -21,6 +22,10 @@ pub enum GlobalId {
     Delivery(DeliveryId),
     /// Something on a bell.
     Notification(NotificationId),
+    /// What a machine signs in with.
+    ServiceToken(ServiceTokenId),
+    /// A session.
+    Session(SessionId),
     /// A ticket.
     Ticket(TicketId),
 }
@@ -37,6 +42,8 @@ impl GlobalId {
             "Comment" => Some(Self::Comment(CommentId(uuid))),
             "Delivery" => Some(Self::Delivery(DeliveryId(uuid))),
             "Notification" => Some(Self::Notification(NotificationId(uuid))),
+            "ServiceToken" => Some(Self::ServiceToken(ServiceTokenId(uuid))),
+            "Session" => Some(Self::Session(SessionId(uuid))),
             "Ticket" => Some(Self::Ticket(TicketId(uuid))),
             _ => None,
         }
@@ -66,6 +73,22 @@ impl GlobalId {
         }
     }
 
+    /// The service token that an id names, if it names one.
+    pub fn service_token(id: &ID) -> Option<ServiceTokenId> {
+        match Self::parse(id) {
+            Some(Self::ServiceToken(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The session that an id names, if it names one.
+    pub fn session(id: &ID) -> Option<SessionId> {
+        match Self::parse(id) {
+            Some(Self::Session(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     /// The account that an id names, if it names one.
     pub fn account(id: &ID) -> Option<AccountId> {
         match Self::parse(id) {
@@ -83,6 +106,8 @@ impl From<GlobalId> for ID {
             GlobalId::Comment(CommentId(uuid)) => encode("Comment", uuid),
             GlobalId::Delivery(DeliveryId(uuid)) => encode("Delivery", uuid),
             GlobalId::Notification(NotificationId(uuid)) => encode("Notification", uuid),
+            GlobalId::ServiceToken(ServiceTokenId(uuid)) => encode("ServiceToken", uuid),
+            GlobalId::Session(SessionId(uuid)) => encode("Session", uuid),
             GlobalId::Ticket(TicketId(uuid)) => encode("Ticket", uuid),
         }
     }

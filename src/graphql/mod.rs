@@ -2,12 +2,15 @@
 //! exposed; resolvers call services and turn their errors into the API's.
 
 mod account;
+mod audit;
 mod category;
 mod comment;
 mod context;
+mod customer;
 mod delivery;
 mod error;
 mod event;
+mod handoff;
 mod id;
 mod loader;
 mod node;
@@ -16,6 +19,7 @@ mod pagination;
 mod password;
 mod preferences;
 mod second_factor;
+mod service_token;
 mod session;
 mod ticket;
 
@@ -44,6 +48,8 @@ pub struct Query(
     category::CategoryQuery,
     event::EventQuery,
     node::NodeQuery,
+    audit::AuditQuery,
+    service_token::ServiceTokenQuery,
     ticket::TicketQuery,
 );
 
@@ -54,6 +60,10 @@ pub struct Mutation(
     session::SessionMutation,
     second_factor::SecondFactorMutation,
     password::PasswordMutation,
+    session::own::OwnSessionMutation,
+    handoff::HandoffMutation,
+    customer::CustomerMutation,
+    service_token::ServiceTokenMutation,
     ticket::TicketMutation,
     comment::CommentMutation,
     notification::NotificationMutation,

@@ -60,7 +60,13 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>, Failure> {
     let loaders = ctx.loaders()?;
     Ok(match GlobalId::parse(id) {
         // These are reached from what they belong to.
-        None | Some(GlobalId::Delivery(_) | GlobalId::Notification(_)) => None,
+        None
+        | Some(
+            GlobalId::Delivery(_)
+            | GlobalId::Notification(_)
+            | GlobalId::ServiceToken(_)
+            | GlobalId::Session(_),
+        ) => None,
         Some(GlobalId::Account(id)) => {
             loaders.get(id).await?.map(|it| Node::Account(Account::new(it)))
         }

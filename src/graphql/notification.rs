@@ -202,6 +202,7 @@ impl NotificationSubscription {
         )]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<NotificationMessage, Failure>> + use<>, Failure> {
+        ctx.identity()?;
         let after = after.as_deref().map(Cursor::decode).transpose()?;
         let bell = ctx.log()?.bell(ctx.actor()?, after).await?;
         let session_end = ctx.data_opt::<SessionEnd>().cloned().unwrap_or_default();

@@ -1,13 +1,15 @@
 //! Signing in and out.
 
+pub mod own;
+
 use async_graphql::{Context, Description, ID, InputObject, Object, SimpleObject};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 
 use super::{
     account::Account,
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
+    id::GlobalId,
     second_factor::{SecondFactorAdvice, SecondFactorProof},
 };
 use crate::{
@@ -29,8 +31,8 @@ pub struct SignInInput {
     password: String,
 }
 
-/// What a step of signing in answers: a session, or a challenge to be answered first,
-/// or neither and the reason why.
+/// What a step of signing in answers, with a password, a second factor or a hand-over: a
+/// session, or a challenge to be answered first, or neither and the reason why.
 #[derive(SimpleObject)]
 pub struct SignInPayload {
     /// The new session, where the password was right and no second step is needed.
@@ -93,7 +95,7 @@ pub struct NewSession {
 impl NewSession {
     /// The session's id.
     async fn id(&self) -> ID {
-        ID(URL_SAFE_NO_PAD.encode(format!("Session:{}", self.signed_in.session.id.0)))
+        GlobalId::Session(self.signed_in.session.id).into()
     }
 
     /// The bearer token: send it as `Authorization: Bearer …` with each request, and
@@ -115,7 +117,7 @@ impl NewSession {
 
     /// Who signed in.
     async fn account(&self) -> Account {
-        Account::signed_in(self.signed_in.account.clone())
+        Account::own(self.signed_in.account.clone())
     }
 }
 

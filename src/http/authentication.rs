@@ -10,7 +10,7 @@ use axum::{
 
 use crate::{
     domain::{actor::Actor, session::Origin},
-    service::{Desk, ServiceError, session},
+    service::{Desk, ServiceError, authentication},
 };
 
 /// The token in an `Authorization` value; `None` where it is of another scheme.
@@ -28,10 +28,7 @@ pub async fn actor(headers: &HeaderMap, desk: &Desk) -> Result<Actor, ServiceErr
     let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     match value.and_then(bearer) {
         None => Ok(Actor::Anonymous),
-        Some(token) => {
-            let identity = session::authenticate(desk, token).await?;
-            Ok(identity.map_or(Actor::Anonymous, Actor::Account))
-        }
+        Some(token) => Ok(authentication::actor(desk, token).await?.unwrap_or(Actor::Anonymous)),
     }
 }
 

@@ -4,6 +4,7 @@
 mod authentication;
 mod graphql;
 mod guard;
+mod handoff;
 mod health;
 mod mailbox;
 mod negotiation;
@@ -70,6 +71,7 @@ pub fn router(api: Api) -> Router {
         .route("/graphql", any(endpoint))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/handoff", get(handoff::page))
         .route("/unsubscribe", get(unsubscribe::ask).post(unsubscribe::done))
         .merge(mailbox)
         .with_state(api)

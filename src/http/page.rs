@@ -1,31 +1,94 @@
-//! The few pages of our own that people see: no scripts, nothing from elsewhere,
-//! and whatever people wrote is escaped.
+//! The few pages of our own that people see: nothing from elsewhere, no scripts but
+//! our own, and whatever people wrote is escaped.
 
 use axum::{
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
+
+use crate::domain::account::Locale;
 
 /// Nothing may be loaded but the page's own style; it may show frames of ours.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
     frame-src 'self'; frame-ancestors 'self'; base-uri 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
 
 const STYLE: &str = ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;\
 margin:2rem auto;padding:0 1rem}h1{font-size:1.4rem}button{font:inherit;padding:.5rem 1.2rem;\
 border-radius:6px;border:0;background:#2f6fed;color:#fff;cursor:pointer}table{width:100%;\
 border-collapse:collapse}td,th{text-align:left;padding:.4rem .6rem;border-bottom:1px solid #8884;\
 overflow-wrap:anywhere}pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:1rem;border:1px solid #8884;\
-border-radius:6px}iframe{width:100%;height:40rem;border:1px solid #8884;border-radius:6px}";
+border-radius:6px}iframe{width:100%;height:40rem;border:1px solid #8884;border-radius:6px}label{display:block;\
+margin:1rem 0}input{font:inherit;display:block;width:100%;max-width:24rem;box-sizing:border-box;\
+padding:.5rem;border-radius:6px;border:1px solid #888}button:disabled{opacity:.5}[role=alert]{color:#d22}";
 
 /// A page; `body` is HTML, the rest is escaped here.
 pub fn page(status: StatusCode, language: &str, title: &str, body: &str) -> Response {
+    respond(status, HTML, POLICY, html(language, title, body))
+}
+
+/// A page with a script of ours, which talks to this server only. `body` is HTML. The
+/// script goes into the page as it is: it has to be a constant of ours. What it has to
+/// say stands in the body, in the reader's language, `hidden` until it is shown.
+pub fn script_page(locale: Locale, title: &str, body: &str, script: &'static str) -> Response {
+    // Nothing else runs, not even a script that somebody got into the page; nothing may
+    // be sent but by our script, and to nobody but us; nobody may frame the page.
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; \
+         form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
+        hash(script),
+        hash(STYLE)
+    );
+    let body = format!("<main>{body}</main><script>{script}</script>");
+    respond(StatusCode::OK, HTML, &policy, html(language(locale), title, &body))
+}
+
+fn html(language: &str, title: &str, body: &str) -> String {
     let title = escaped(title);
-    let html = format!(
+    format!(
         "<!doctype html><html lang=\"{language}\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{body}</html>"
-    );
-    respond(status, "text/html; charset=utf-8", POLICY, html)
+    )
+}
+
+/// What a policy names a script or style by (CSP level 2).
+fn hash(text: &str) -> String {
+    STANDARD.encode(Sha256::digest(text))
+}
+
+/// A language's tag (BCP 47).
+pub fn language(locale: Locale) -> &'static str {
+    match locale {
+        Locale::En => "en",
+        Locale::Ru => "ru",
+    }
+}
+
+/// The language that a browser asks for (`Accept-Language`, RFC 9110), of those that
+/// we speak; English where it asks for none of them.
+pub fn preferred(headers: &HeaderMap) -> Locale {
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let mut best = (0.0, Locale::En);
+    for entry in accepted.unwrap_or_default().split(',') {
+        let (tag, weight) = entry.split_once(';').unwrap_or((entry, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok());
+        let weight = weight.unwrap_or_default();
+        let primary = tag.trim().split('-').next().unwrap_or_default();
+        let locale = match primary.to_ascii_lowercase().as_str() {
+            "en" => Locale::En,
+            "ru" => Locale::Ru,
+            _ => continue,
+        };
+        // Of equals the first.
+        if weight > best.0 {
+            best = (weight, locale);
+        }
+    }
+    best.1
 }
 
 /// An answer that browsers neither keep nor tell others of.
@@ -59,4 +122,35 @@ pub fn escaped(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_gets_the_language_that_it_asks_for() {
+        for (accepted, expected) in [
+            ("", Locale::En),
+            ("de, fr;q=0.9", Locale::En),
+            ("ru-RU,ru;q=0.9,en-US;q=0.8,en;q=0.7", Locale::Ru),
+            ("en;q=0.3, RU;q=0.4", Locale::Ru),
+            ("en-GB, ru", Locale::En),
+            ("ru;q=0, en;q=0.1", Locale::En),
+            ("ru;q=nonsense,;;,q=1", Locale::En),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_LANGUAGE, accepted.parse().unwrap());
+            assert_eq!(preferred(&headers), expected, "{accepted}");
+        }
+    }
+
+    #[test]
+    fn a_page_runs_its_own_script_and_no_other() {
+        let page = script_page(Locale::Ru, "A & B", "<p>text</p>", "alert(1)");
+        let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        let hash = "bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI=";
+        assert!(policy.contains(&format!("script-src 'sha256-{hash}'")), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
 }

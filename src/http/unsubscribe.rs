@@ -11,14 +11,11 @@ use serde::Deserialize;
 
 use super::{
     Api,
-    page::{escaped, page},
+    page::{escaped, language, page},
 };
 use crate::{
     domain::account::Locale,
-    service::{
-        ServiceError,
-        unsubscription::{self, Subscription},
-    },
+    service::{ServiceError, unsubscription},
 };
 
 #[derive(Deserialize)]
@@ -44,7 +41,7 @@ pub async fn ask(State(api): State<Api>, Query(Token { token }): Query<Token>) -
                 "<form method=\"post\" action=\"/unsubscribe?token={}\"><button>{button}</button></form>",
                 escaped(&token)
             );
-            page(StatusCode::OK, language(&found), &title, &body)
+            page(StatusCode::OK, language(found.locale), &title, &body)
         }
         Err(error) => refused(&error),
     }
@@ -64,16 +61,9 @@ pub async fn done(State(api): State<Api>, Query(Token { token }): Query<Token>) 
                     "Сама заявка остаётся, её по-прежнему видно в вашем аккаунте.",
                 ),
             };
-            page(StatusCode::OK, language(&found), &title, &format!("<p>{text}</p>"))
+            page(StatusCode::OK, language(found.locale), &title, &format!("<p>{text}</p>"))
         }
         Err(error) => refused(&error),
-    }
-}
-
-fn language(found: &Subscription) -> &'static str {
-    match found.locale {
-        Locale::En => "en",
-        Locale::Ru => "ru",
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     domain::{actor::Actor, session::Origin},
     graphql::{RequestContext, SessionEnd},
-    service::session,
+    service,
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -33,6 +33,9 @@ const INIT_WITHIN: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(25);
 /// A client that takes nothing for so long is gone.
 const SEND_WITHIN: Duration = Duration::from_secs(10);
+/// How often a session is used by its socket's being open: the shortest time that an
+/// installation may have sessions expire in is twice as long.
+const USE_EVERY: Duration = Duration::from_secs(1_800);
 const MAX_OPERATIONS: usize = 100;
 /// Most sockets are idle: small buffers keep them cheap.
 const BUFFER: usize = 4 * 1024;
@@ -113,6 +116,8 @@ struct Connection {
     greeting: Option<Greeting>,
     operations: StreamMap<String, Operation>,
     session_end: SessionEnd,
+    /// When the token was last asked about.
+    used_at: Instant,
 }
 
 /// Who a socket belongs to. The token is asked about again with each operation.
@@ -124,11 +129,10 @@ impl Greeting {
     /// Who the client is now; `None` where its token has stopped standing for a session.
     async fn actor(&self, api: &Api) -> Result<Option<Actor>, End> {
         let Some(token) = &self.token else { return Ok(Some(Actor::Anonymous)) };
-        let found = session::authenticate(&api.desk, token).await.map_err(|error| {
+        service::authentication::actor(&api.desk, token).await.map_err(|error| {
             tracing::error!(%error, "a websocket's session could not be looked up");
             End::Close(SERVER_ERROR)
-        })?;
-        Ok(found.map(Actor::Account))
+        })
     }
 }
 
@@ -149,6 +153,7 @@ impl Connection {
             greeting: None,
             operations: StreamMap::new(),
             session_end: SessionEnd::default(),
+            used_at: Instant::now(),
         }
     }
 
@@ -180,7 +185,7 @@ impl Connection {
                 () = time::sleep_until(init_by), if self.greeting.is_none() => Err(End::Close(INIT_TIMEOUT)),
                 _ = ping.tick() => {
                     if std::mem::take(&mut heard) {
-                        self.send(Message::Ping(Vec::new().into())).await
+                        self.ping().await
                     } else {
                         Err(End::Gone)
                     }
@@ -217,6 +222,20 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    /// Asks whether the client is there. Its session is in use as long as it is: whoever
+    /// only watches is not signed out for lack of use.
+    async fn ping(&mut self) -> Result<(), End> {
+        if let Some(greeting) = &self.greeting
+            && self.used_at.elapsed() >= USE_EVERY
+        {
+            self.used_at = Instant::now();
+            if greeting.actor(&self.api).await?.is_none() {
+                return Err(End::Close(UNAUTHORIZED));
+            }
+        }
+        self.send(Message::Ping(Vec::new().into())).await
     }
 
     /// Greets a client. One without a token may sign in over the socket; a token

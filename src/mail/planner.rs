@@ -208,6 +208,9 @@ impl Context {
             Subject::Account(_) => None,
         });
         let ids = ids.collect::<Vec<_>>();
+        if ids.is_empty() {
+            return Ok(Self { tickets: HashMap::new(), categories: HashMap::new() });
+        }
         let tickets = ticket::by_ids(db, TicketScope::All, &ids).await?.into_iter();
         let categories = category::all(db).await?.into_iter();
         Ok(Self {

@@ -1,6 +1,8 @@
 //! Accounts.
 
-use super::{Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, password};
+use super::{
+    Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, password, session,
+};
 use crate::{
     crypto::password::Password,
     db::{
@@ -65,6 +67,46 @@ pub fn sees_contact(actor: &Actor, account: &Account) -> bool {
 fn may(actor: &Actor, action: Action, account: &Account) -> bool {
     let resource = Resource::Account { id: account.id, role: account.role };
     policy::decide(actor, action, resource) == Decision::Allow
+}
+
+/// Gives the account of an address a role. Its sessions end, so that nothing goes on
+/// with the rights of the old one.
+///
+/// # Errors
+/// Not an admin; no such account, as a user error.
+pub async fn set_role(
+    actor: &Actor,
+    desk: &Desk,
+    email: &str,
+    role: Role,
+) -> Result<Account, ServiceError> {
+    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    let mut review = Review::default();
+    let email = review.text("email", "The e-mail address", EmailAddress::parse(email));
+    let email = review.finish(email)?;
+    let found = account::by_email(&mut *desk.database.read().await?, &email).await?;
+    let (account, _) = found.ok_or_else(|| {
+        UserError::new("email", UserErrorCode::NotFound, "No account has this e-mail address.")
+    })?;
+    let (id, now) = (account.id, desk.ambient.now());
+    desk.database
+        .write(async |db| {
+            let from = account::set_role(db, id, role).await?;
+            if from == role {
+                return Ok(());
+            }
+            let changed = NewEvent {
+                data: EventData::RoleChanged { from: Some(from), to: role },
+                audience: Audience::Participants,
+                actor_id: actor.account_id(),
+                occurred_at: now,
+            };
+            event::append_to_account(db, id, &[changed]).await?;
+            session::end_sessions(desk, db, id, None, actor, now).await.map(drop)
+        })
+        .await?;
+    desk.sessions.refresh();
+    Ok(Account { role, ..account })
 }
 
 /// Makes an account.

@@ -9,7 +9,10 @@ use super::{
     session::{self, SignedIn},
 };
 use crate::{
-    crypto::{token::TokenHash, totp::Authenticator},
+    crypto::{
+        token::{TokenHash, TokenKind},
+        totp::Authenticator,
+    },
     db::{Connection, DbError, account, challenge, second_factor},
     domain::{
         account::Account,
@@ -163,7 +166,7 @@ pub async fn verify(
     origin: &Origin,
 ) -> Result<SignedIn, ServiceError> {
     let presented = Presented::parse(what, code)?;
-    let hash = TokenHash::of_presented(token).ok_or_else(expired)?;
+    let hash = TokenHash::presented_as(TokenKind::Challenge, token).ok_or_else(expired)?;
     let (_, account) = pending(desk, hash).await?;
     let counted = limit::count(desk, Guessable::Code, Some(account.email.as_str()), origin).await?;
     let now = desk.ambient.now();
@@ -229,7 +232,7 @@ pub async fn send_code(
     token: &str,
     origin: &Origin,
 ) -> Result<CodeSent, ServiceError> {
-    let hash = TokenHash::of_presented(token).ok_or_else(expired)?;
+    let hash = TokenHash::presented_as(TokenKind::Challenge, token).ok_or_else(expired)?;
     let (challenge, account) = pending(desk, hash).await?;
     let factors = second_factor::of_account(&mut *desk.database.read().await?, account.id).await?;
     if !factors.iter().any(|factor| factor.method == Method::Email) {

@@ -87,6 +87,8 @@ pub enum UserErrorCode {
     SecondFactorRequired,
     /// It is not configured, or can't be used here.
     NotAvailable,
+    /// The link was used, has expired or is none of ours.
+    InvalidLink,
     /// The status table doesn't allow the change.
     IllegalTransition,
     /// The ticket is closed.

@@ -3,12 +3,16 @@
 //! happens inside one.
 
 pub mod account;
+pub mod audit;
+pub mod authentication;
 pub mod category;
 pub mod challenge;
 pub mod comment;
+pub mod customer;
 pub mod delivery;
 pub mod demo;
 pub mod error;
+pub mod handoff;
 mod idempotency;
 mod limit;
 pub mod notification;
@@ -16,6 +20,7 @@ pub mod password;
 mod post;
 pub mod preferences;
 pub mod second_factor;
+pub mod service_token;
 pub mod session;
 pub mod ticket;
 pub mod timeline;
@@ -30,8 +35,8 @@ pub use error::{ServiceError, UserError, UserErrorCode};
 use crate::{
     crypto::{password::Passwords, seal::Keyring, signing::SigningKey},
     db::{
-        Database, DbError, attempt, challenge as db_challenge, idempotency as keys, password_reset,
-        second_factor as db_second_factor,
+        Database, DbError, attempt, challenge as db_challenge, handoff as handoffs,
+        idempotency as keys, password_reset, second_factor as db_second_factor,
     },
     domain::{
         actor::Actor,
@@ -54,6 +59,8 @@ pub struct Desk {
     keys: Keyring,
     /// Signs links in mails; none: no mail goes out.
     signing_key: Option<SigningKey>,
+    /// Where customers come over from the control panel; `{token}` stands for the token.
+    handoff_link: Arc<str>,
 }
 
 /// What an installation chooses.
@@ -61,7 +68,7 @@ pub struct Desk {
 pub struct Settings {
     /// What ticket numbers begin with.
     pub number_prefix: NumberPrefix,
-    /// How long a session lasts.
+    /// How long a session lasts, however much it is used.
     pub session_lifetime: TimeDelta,
     /// Who has to have a second factor.
     pub second_factors: Requirements,
@@ -69,6 +76,8 @@ pub struct Settings {
     pub issuer: String,
     /// Whether any mail goes out.
     pub mails: bool,
+    /// How long a session lasts that is not used.
+    pub session_idle: TimeDelta,
 }
 
 impl Desk {
@@ -82,7 +91,17 @@ impl Desk {
     ) -> Self {
         let sessions = session::SessionCache::default();
         let settings = Arc::new(settings);
-        Self { database, ambient, passwords, settings, sessions, keys, signing_key: None }
+        let handoff_link = "/handoff#token={token}".into();
+        Self {
+            database,
+            ambient,
+            passwords,
+            settings,
+            sessions,
+            keys,
+            signing_key: None,
+            handoff_link,
+        }
     }
 
     /// The same with a key that signed the links in mails.
@@ -91,11 +110,21 @@ impl Desk {
         Self { signing_key: Some(key), ..self }
     }
 
+    /// The same with another place where customers come over from the control panel;
+    /// `{token}` stands for the token.
+    #[must_use]
+    pub fn with_handoff_link(self, link: &str) -> Self {
+        Self { handoff_link: link.into(), ..self }
+    }
+
     /// What ticket numbers begin with.
     pub fn number_prefix(&self) -> &NumberPrefix {
         &self.settings.number_prefix
     }
 }
+
+/// Hand-overs that can't be used any more are kept for so long, to be looked into.
+const HANDOFFS_KEPT_FOR: TimeDelta = TimeDelta::hours(24);
 
 /// Forgets what is kept for a time only and whose time is over. Safe on many nodes.
 ///
@@ -109,6 +138,7 @@ pub async fn prune(desk: &Desk) -> Result<(), DbError> {
     db_challenge::prune(&mut connection, now).await?;
     password_reset::prune(&mut connection, now).await?;
     db_second_factor::prune(&mut connection, now).await?;
+    handoffs::prune(&mut connection, now - HANDOFFS_KEPT_FOR).await?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     crypto::{
         password::{MAX_PASSWORD, Password, StoredPassword},
-        token::{BearerToken, TokenHash},
+        token::{BearerToken, TokenHash, TokenKind},
     },
     db::{self, Connection, password_reset},
     domain::{
@@ -97,7 +97,7 @@ pub async fn request_reset(
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
     limit::count_mail(desk, email.as_str(), origin).await?;
-    let token = BearerToken::generate(&desk.ambient);
+    let token = BearerToken::of(TokenKind::PasswordReset, &desk.ambient);
     let (now, notice) =
         (desk.ambient.now(), Notice::PasswordReset { token: token.expose().to_owned() });
     desk.database
@@ -128,7 +128,7 @@ pub async fn reset(
         ServiceError::from(UserError::new("token", UserErrorCode::Expired, message))
     };
     let counted = limit::count(desk, Guessable::Link, None, origin).await?;
-    let hash = TokenHash::of_presented(token).ok_or_else(over)?;
+    let hash = TokenHash::presented_as(TokenKind::PasswordReset, token).ok_or_else(over)?;
     let account = {
         let mut connection = desk.database.read().await?;
         let email = password_reset::find(&mut connection, hash, desk.ambient.now()).await?;

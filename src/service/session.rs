@@ -1,8 +1,17 @@
 //! Signing in and out, and who is behind a token.
 
-use std::{sync::Arc, time::Duration};
+pub mod own;
 
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
 use moka::future::Cache;
+use tokio::sync::Notify;
 
 use super::{
     Desk, ServiceError, UserError, UserErrorCode, authorise,
@@ -12,8 +21,8 @@ use super::{
 };
 use crate::{
     crypto::{
-        password::Password,
-        token::{BearerToken, TokenHash},
+        password::{Checked, Password},
+        token::{BearerToken, TokenHash, TokenKind},
     },
     db::{
         Connection, DbError, account, challenge,
@@ -38,6 +47,8 @@ use crate::{
 /// sign-out on this node is noticed at once.
 const TRUSTED_FOR: Duration = Duration::from_secs(5);
 const CACHED_SESSIONS: u64 = 100_000;
+/// Not each use of a session is worth a write.
+const USE_PRECISION: TimeDelta = TimeDelta::minutes(1);
 
 /// Spares a look-up of the session with each request.
 #[derive(Clone)]
@@ -46,13 +57,19 @@ pub(super) struct SessionCache {
     /// Revoked here lately: a look-up that began before the revocation must not
     /// bring the session back.
     revoked: Cache<SessionId, ()>,
+    /// When sessions were last acted through here.
+    used: Cache<SessionId, Timestamp>,
+    /// What of that is still to be written down, off the requests' path.
+    unwritten: Arc<Mutex<HashMap<SessionId, Timestamp>>>,
+    was_used: Arc<Notify>,
 }
 
 impl Default for SessionCache {
     fn default() -> Self {
         let live = Cache::builder().max_capacity(CACHED_SESSIONS).time_to_live(TRUSTED_FOR).build();
         let revoked = Cache::builder().time_to_live(TRUSTED_FOR * 4).build();
-        Self { live, revoked }
+        let used = Cache::builder().max_capacity(CACHED_SESSIONS).build();
+        Self { live, revoked, used, unwritten: Arc::default(), was_used: Arc::default() }
     }
 }
 
@@ -60,6 +77,23 @@ impl SessionCache {
     /// Looks every session up anew: what is known of somebody has changed.
     pub(super) fn refresh(&self) {
         self.live.invalidate_all();
+    }
+
+    /// When a session was last acted through, as far as is known here.
+    async fn last_used(&self, live: &LiveSession) -> Timestamp {
+        let here = self.used.get(&live.identity.session).await;
+        here.map_or(live.last_used_at, |here| here.max(live.last_used_at))
+    }
+
+    /// Notes that a session is acted through.
+    async fn note_use(&self, session: SessionId, now: Timestamp) {
+        self.used.insert(session, now).await;
+        self.unwritten().insert(session, now);
+        self.was_used.notify_one();
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, HashMap<SessionId, Timestamp>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,7 +149,8 @@ pub async fn sign_in(
         None => None,
     };
     let (account, stored) = found.map_or((None, None), |(account, stored)| (Some(account), stored));
-    let right = desk.passwords.verify(password, stored).await?;
+    let checked = desk.passwords.check(password, stored.clone()).await?;
+    let right = !matches!(checked, Checked::Wrong);
     let account =
         account.filter(|account| right && account.disabled_at.is_none()).ok_or_else(|| {
             UserError {
@@ -125,12 +160,20 @@ pub async fn sign_in(
             }
         })?;
     limit::give_back(desk, counted).await?;
+    if let (Checked::Outdated(new), Some(old)) = (checked, stored) {
+        let mut connection = desk.database.read().await?;
+        account::renew_password(&mut connection, account.id, &old, &new).await?;
+    }
     admit(desk, account, origin).await
 }
 
 /// Lets somebody in who has proven to be the account's owner once: asks for a second
 /// factor where one is configured.
-async fn admit(desk: &Desk, account: Account, origin: &Origin) -> Result<SignInStep, ServiceError> {
+pub(super) async fn admit(
+    desk: &Desk,
+    account: Account,
+    origin: &Origin,
+) -> Result<SignInStep, ServiceError> {
     let mut connection = desk.database.read().await?;
     let factors = second_factor::of_account(&mut connection, account.id).await?;
     let now = desk.ambient.now();
@@ -138,7 +181,8 @@ async fn admit(desk: &Desk, account: Account, origin: &Origin) -> Result<SignInS
         let left = second_factor::recovery_codes_left(&mut connection, account.id).await?;
         let methods = factors.iter().map(|factor| factor.method.into());
         let methods = methods.chain((left > 0).then_some(Presentable::RecoveryCode)).collect();
-        let (token, expires_at) = (BearerToken::generate(&desk.ambient), now + CHALLENGE_LASTS);
+        let (token, expires_at) =
+            (BearerToken::of(TokenKind::Challenge, &desk.ambient), now + CHALLENGE_LASTS);
         let id = desk.ambient.uuid();
         challenge::insert(&mut connection, id, account.id, token.hash(), expires_at).await?;
         return Ok(SignInStep::SecondFactor(Challenged { token, methods, expires_at }));
@@ -170,7 +214,8 @@ pub(super) fn new_session(
     (BearerToken::generate(&desk.ambient), session)
 }
 
-/// Begins a session, in a transaction, and tells the owner where the device is new.
+/// Begins a session, in a transaction: notes it in its owner's trail, and tells them
+/// where the device is new.
 pub(super) async fn begin(
     desk: &Desk,
     db: &mut Connection,
@@ -182,7 +227,9 @@ pub(super) async fn begin(
     if session::is_new_device(db, account.id, origin.device()).await? {
         post::tell_owner(desk, db, account, SecurityChange::NewDevice, origin, now).await?;
     }
-    session::insert(db, session, token).await
+    session::insert(db, session, token).await?;
+    let signed_in = EventData::SignedIn { session_id: session.id };
+    note(db, account.id, Some(account.id), signed_in, now).await
 }
 
 /// Writes down what was done to an account, in the transaction that does it.
@@ -266,7 +313,10 @@ async fn tell_of_ends(
 ///
 /// # Errors
 /// The database failed.
-pub async fn authenticate(desk: &Desk, token: &str) -> Result<Option<Identity>, ServiceError> {
+pub(super) async fn authenticate(
+    desk: &Desk,
+    token: &str,
+) -> Result<Option<Identity>, ServiceError> {
     let Some(hash) = TokenHash::of_presented(token) else { return Ok(None) };
     let now = desk.ambient.now();
     let found = desk.sessions.live.try_get_with(hash, async {
@@ -279,15 +329,39 @@ pub async fn authenticate(desk: &Desk, token: &str) -> Result<Option<Identity>, 
             Some(live) => Ok(live),
         }
     });
-    match found.await {
-        Ok(live) if live.expires_at <= now => Ok(None),
-        Ok(live) if desk.sessions.revoked.contains_key(&live.identity.session) => Ok(None),
-        Ok(live) => Ok(Some(live.identity)),
+    let live = match found.await {
+        Ok(live) => live,
         Err(error) => match Arc::as_ref(&error) {
-            Lookup::Unknown => Ok(None),
-            Lookup::Confined(live) => Ok(Some(live.identity)),
-            Lookup::Failed(cause) => Err(DbError::Unavailable(cause.to_string()).into()),
+            Lookup::Unknown => return Ok(None),
+            // One that is used to get its second factor is not idle.
+            Lookup::Confined(live) => return Ok(Some(live.identity)),
+            Lookup::Failed(cause) => return Err(DbError::Unavailable(cause.to_string()).into()),
         },
+    };
+    let last_used = desk.sessions.last_used(&live).await;
+    let ended = live.expires_at <= now
+        || last_used + desk.settings.session_idle <= now
+        || desk.sessions.revoked.contains_key(&live.identity.session);
+    if ended {
+        return Ok(None);
+    }
+    if last_used + USE_PRECISION <= now {
+        desk.sessions.note_use(live.identity.session, now).await;
+    }
+    Ok(Some(live.identity))
+}
+
+/// Writes down when sessions were last acted through, many at a time when there are
+/// many. Runs until it is dropped.
+pub async fn write_down_uses(desk: &Desk) {
+    loop {
+        desk.sessions.was_used.notified().await;
+        let uses = mem::take(&mut *desk.sessions.unwritten()).into_iter().collect::<Vec<_>>();
+        let written = async { session::note_uses(&mut *desk.database.read().await?, &uses).await };
+        // The next use comes in a minute.
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "the last use of sessions could not be written down");
+        }
     }
 }
 

@@ -4,12 +4,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use totp_rs::Totp;
 
-use crate::harness::{
-    Client, TestServer,
-    mail::MailDesk,
-    server::PASSWORD,
-    smtp::{Received, Smtp},
-};
+use crate::harness::{Client, TestServer, mail::MailDesk, server::PASSWORD, smtp::Smtp};
 use ticketwire::domain::{account::Role, clock::Clock as _};
 
 const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
@@ -106,19 +101,11 @@ async fn with_authenticator(server: &TestServer, client: &Client) -> (App, Vec<S
     (app, codes)
 }
 
-/// The code in the last of so many mails with codes.
+/// The code in the nth of the mails with codes.
 async fn mailed_code(smtp: &Smtp, nth: usize) -> String {
-    let is_code = |mail: &&Received| mail.subject.contains("one-time code");
-    let mut count = nth;
-    loop {
-        let mails = smtp.received(count).await;
-        let codes = mails.iter().filter(is_code).collect::<Vec<_>>();
-        if let Some(mail) = codes.get(nth - 1) {
-            let digits = mail.text.split(|c: char| !c.is_ascii_digit());
-            return digits.filter(|word| word.len() == 6).next_back().unwrap().to_owned();
-        }
-        count = mails.len() + 1;
-    }
+    let text = smtp.nth(nth, "your one-time code is").await.text;
+    let digits = text.split(|c: char| !c.is_ascii_digit());
+    digits.filter(|word| word.len() == 6).next_back().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -324,8 +311,8 @@ async fn recovery_codes_stand_in_once_each() {
     let token = challenge(server, "anna@example.com").await;
     assert_eq!(code_of(&verify(server, &token, "RECOVERY_CODE", &codes[0]).await), "INVALID_CODE");
     // One was added, one was used: the owner hears of both.
-    let mails = desk.smtp.received(2).await;
-    assert!(mails.iter().any(|mail| mail.text.contains("with a recovery code")));
+    desk.smtp.nth(1, "A second factor was added").await;
+    desk.smtp.nth(1, "with a recovery code. Recovery codes left: 9").await;
 
     // New ones void the old ones; they take a proof.
     let refused = inside.ok(REGENERATE, json!({})).await;
@@ -437,8 +424,7 @@ async fn an_admin_lets_somebody_in_who_has_lost_everything() {
     assert!(sign_in(server, "anna@example.com").await["session"].is_object());
     let reply = anna.send("{ viewer { name } }", json!({})).await;
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
-    let mails = desk.smtp.received(2).await;
-    assert!(mails.iter().any(|mail| mail.text.contains("removed all second factors")));
+    desk.smtp.nth(1, "removed all second factors").await;
     desk.server.stop().await;
 }
 

@@ -14,8 +14,12 @@ use ticketwire::{
         account::{Locale, Role},
         actor::Actor,
         clock::Ambient,
+        service_token::Scope,
     },
-    service::account::{self, NewAccount},
+    service::{
+        account::{self, NewAccount},
+        service_token,
+    },
 };
 
 use super::{Client, clock::TestClock, postgres::TestDatabase};
@@ -105,6 +109,15 @@ impl TestServer {
     /// An agent, signed in.
     pub async fn agent(&self, name: &str) -> Client {
         self.sign_up(name, Role::Agent).await
+    }
+
+    /// A machine with a service token of some scopes.
+    pub async fn machine(&self, scopes: &[Scope]) -> Client {
+        let database = Database::new(&self.database.url, 2).unwrap();
+        let desk = app::desk(&config(), database.clone(), ambient(&self.clock), CHEAP).unwrap();
+        let issued = service_token::create(&Actor::System, &desk, "panel", scopes).await.unwrap();
+        database.close();
+        Client::new(&self.address(), Some(issued.secret.expose().to_owned()))
     }
 
     /// Starts a server whose statements are logged, to be counted. One test only

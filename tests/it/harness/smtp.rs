@@ -1,7 +1,7 @@
 //! A mail server on a socket, which can be told to misbehave.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -191,6 +191,18 @@ impl Smtp {
     pub async fn received(&self, count: usize) -> Vec<Received> {
         self.until(&format!("{count} mails"), || self.mails().len() >= count).await;
         self.mails()
+    }
+
+    /// Waits for the nth mail whose text holds some words; one that came again counts once.
+    pub async fn nth(&self, nth: usize, words: &str) -> Received {
+        let fitting = || {
+            let mut fitting = self.mails();
+            let mut seen = HashSet::new();
+            fitting.retain(|mail| mail.text.contains(words) && seen.insert(mail.id.clone()));
+            fitting
+        };
+        self.until(&format!("mail {nth} with `{words}`"), || fitting().len() >= nth).await;
+        fitting().swap_remove(nth - 1)
     }
 
     /// Waits until so many mails were begun.

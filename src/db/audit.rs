@@ -1,0 +1,70 @@
+//! The audit trail: the events about an account.
+
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl;
+
+use super::{Connection, DbError, event::EventRow, session};
+use crate::domain::{
+    audit::AuditEntry,
+    ids::{AccountId, EventId},
+    page::{Direction, Page, Slice},
+};
+
+#[derive(QueryableByName)]
+struct AuditRow {
+    #[diesel(embed)]
+    event: EventRow,
+    #[diesel(sql_type = Nullable<Text>)]
+    address: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    device: Option<String>,
+}
+
+impl TryFrom<AuditRow> for AuditEntry {
+    type Error = DbError;
+
+    fn try_from(row: AuditRow) -> Result<Self, DbError> {
+        let origin = session::origin(row.address.as_deref(), row.device.as_deref());
+        Ok(Self { event: row.event.try_into()?, origin })
+    }
+}
+
+/// A page of the events about an account, newest first.
+pub async fn page(
+    db: &mut Connection,
+    account: AccountId,
+    page: &Page<EventId>,
+) -> Result<Slice<AuditEntry>, DbError> {
+    let order = match page.direction {
+        Direction::Forward => "DESC",
+        Direction::Backward => "ASC",
+    };
+    // Ids rise with seq within an account, and only seq has the index. A place in another
+    // account's trail is none in this.
+    let query = format!(
+        "SELECT e.id, e.ticket_id, e.account_id, NULL::uuid AS reporter_id, e.kind, e.audience,
+                e.actor_id, e.data, e.occurred_at, s.address, s.device
+         FROM events e
+         LEFT JOIN sessions s
+             ON s.id = (e.data ->> 'session_id')::uuid AND s.account_id = e.account_id
+         WHERE e.account_id = $1
+           AND ($2 IS NULL OR e.seq < (
+               SELECT k.seq FROM events k WHERE k.id = $2 AND k.account_id = $1))
+           AND ($3 IS NULL OR e.seq > (
+               SELECT k.seq FROM events k WHERE k.id = $3 AND k.account_id = $1))
+         ORDER BY e.seq {order}
+         LIMIT $4"
+    );
+    let rows = diesel::sql_query(query)
+        .bind::<SqlUuid, _>(account.0)
+        .bind::<Nullable<BigInt>, _>(page.after.map(|id| id.0))
+        .bind::<Nullable<BigInt>, _>(page.before.map(|id| id.0))
+        .bind::<BigInt, _>(page.fetch_limit())
+        .load::<AuditRow>(db)
+        .await?;
+    let entries = rows.into_iter().map(AuditEntry::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(page.slice(entries))
+}

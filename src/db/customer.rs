@@ -1,0 +1,122 @@
+//! Customers as the control panel knows them.
+
+use diesel::{
+    prelude::*,
+    result::{DatabaseErrorKind, Error},
+};
+use diesel_async::RunQueryDsl;
+
+use super::{Connection, DbError, account::AccountRow, schema::accounts};
+use crate::{
+    crypto::{import::ImportedPassword, password::StoredPassword},
+    domain::{
+        account::{Account, EmailAddress},
+        text::ExternalId,
+    },
+};
+
+/// An account, and what the control panel has said of it.
+pub struct Customer {
+    /// The account.
+    pub account: Account,
+    /// What the control panel calls it; none: it doesn't know it.
+    pub external_id: Option<String>,
+    /// Tells whether a password hash comes again.
+    pub imported_hash: Option<Vec<u8>>,
+}
+
+type Row = (AccountRow, Option<String>, Option<Vec<u8>>);
+
+fn customer((row, external_id, imported_hash): Row) -> Result<Customer, DbError> {
+    Ok(Customer { account: row.try_into()?, external_id, imported_hash })
+}
+
+/// The account of an external id; its row is held until the transaction ends.
+pub async fn by_external_id(
+    db: &mut Connection,
+    id: &ExternalId,
+) -> Result<Option<Customer>, DbError> {
+    let row = accounts::table
+        .filter(accounts::external_id.eq(id.as_str()))
+        .select((AccountRow::as_select(), accounts::external_id, accounts::imported_hash))
+        .for_update()
+        .first::<Row>(db)
+        .await
+        .optional()?;
+    row.map(customer).transpose()
+}
+
+/// The account of an e-mail address; its row is held until the transaction ends.
+pub async fn by_email(
+    db: &mut Connection,
+    email: &EmailAddress,
+) -> Result<Option<Customer>, DbError> {
+    let row = accounts::table
+        .filter(accounts::email.eq(email.as_str()))
+        .select((AccountRow::as_select(), accounts::external_id, accounts::imported_hash))
+        .for_update()
+        .first::<Row>(db)
+        .await
+        .optional()?;
+    row.map(customer).transpose()
+}
+
+/// Writes an account's name, address, language and external id, and another password
+/// where one is given; `false` where another account has the address or the external
+/// id, which leaves nothing to do in the transaction but to roll it back.
+pub async fn update(
+    db: &mut Connection,
+    account: &Account,
+    external_id: &ExternalId,
+    password: Option<&ImportedPassword>,
+) -> Result<bool, DbError> {
+    let row = diesel::update(accounts::table.find(account.id.0));
+    let known = (
+        accounts::email.eq(account.email.as_str()),
+        accounts::name.eq(&account.name),
+        accounts::locale.eq(account.locale),
+        accounts::external_id.eq(external_id.as_str()),
+    );
+    let updated = match password {
+        None => row.set(known).execute(db).await,
+        Some(password) => {
+            let kept = (
+                accounts::password_hash.eq(password.stored().expose()),
+                accounts::imported_hash.eq(password.fingerprint().to_vec()),
+            );
+            row.set((known, kept)).execute(db).await
+        }
+    };
+    match updated {
+        Ok(_) => Ok(true),
+        Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Adds an account; `false`, and nothing done, where another has the address or the
+/// external id.
+pub async fn insert(
+    db: &mut Connection,
+    account: &Account,
+    external_id: &ExternalId,
+    password: Option<&ImportedPassword>,
+) -> Result<bool, DbError> {
+    let added = diesel::insert_into(accounts::table)
+        .values((
+            accounts::id.eq(account.id.0),
+            accounts::email.eq(account.email.as_str()),
+            accounts::name.eq(&account.name),
+            accounts::role.eq(account.role),
+            accounts::locale.eq(account.locale),
+            accounts::external_id.eq(external_id.as_str()),
+            accounts::password_hash
+                .eq(password.map(ImportedPassword::stored).map(StoredPassword::expose)),
+            accounts::imported_hash.eq(password.map(|password| password.fingerprint().to_vec())),
+            accounts::created_at.eq(account.created_at),
+        ))
+        .on_conflict_do_nothing()
+        .execute(db)
+        .await?;
+    Ok(added == 1)
+}

@@ -1,0 +1,59 @@
+//! Hand-overs.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::{Connection, DbError, schema::handoffs};
+use crate::{
+    crypto::token::TokenHash,
+    domain::{
+        clock::Timestamp,
+        handoff::Handoff,
+        ids::{AccountId, HandoffId},
+    },
+};
+
+/// Adds a hand-over.
+pub async fn insert(
+    db: &mut Connection,
+    handoff: &Handoff,
+    token: TokenHash,
+) -> Result<(), DbError> {
+    diesel::insert_into(handoffs::table)
+        .values((
+            handoffs::id.eq(handoff.id.0),
+            handoffs::token_hash.eq(token.0.as_slice()),
+            handoffs::account_id.eq(handoff.account_id.0),
+            handoffs::created_at.eq(handoff.created_at),
+            handoffs::expires_at.eq(handoff.expires_at),
+        ))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Uses a hand-over up: of two who try at once one gets it. `None` where it is unknown,
+/// has expired or was used.
+pub async fn redeem(
+    db: &mut Connection,
+    token: TokenHash,
+    now: Timestamp,
+) -> Result<Option<(HandoffId, AccountId)>, DbError> {
+    let used = diesel::update(handoffs::table)
+        .filter(handoffs::token_hash.eq(token.0.as_slice()))
+        .filter(handoffs::used_at.is_null())
+        .filter(handoffs::expires_at.gt(now))
+        .set(handoffs::used_at.eq(now))
+        .returning((handoffs::id, handoffs::account_id))
+        .get_result::<(Uuid, Uuid)>(db)
+        .await
+        .optional()?;
+    Ok(used.map(|(id, account)| (HandoffId(id), AccountId(account))))
+}
+
+/// Forgets the hand-overs that had expired at a time; gives how many.
+pub async fn prune(db: &mut Connection, expired_at: Timestamp) -> Result<usize, DbError> {
+    let old = handoffs::expires_at.le(expired_at);
+    Ok(diesel::delete(handoffs::table.filter(old)).execute(db).await?)
+}

@@ -1,0 +1,472 @@
+//! Customers who come over from the control panel: provisioning, the same password as
+//! there, and links to come over by.
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use ticketwire::domain::{account::Role, service_token::Scope};
+
+use crate::harness::{
+    Client, Reply, TestServer, browser::Script, demo::Demo, process::Process, server::PASSWORD,
+};
+
+const PROVISION: &str =
+    "mutation($input: ProvisionCustomerInput!) { provisionCustomer(input: $input) {
+    account { id email name locale role } created userErrors { field code message } } }";
+const CREATE: &str = "mutation($id: String!) { createHandoff(input: { externalId: $id }) {
+    handoff { url token expiresAt } userErrors { field code message } } }";
+const REDEEM: &str = "mutation($token: String!) { redeemHandoff(input: { token: $token }) {
+    session { token account { name } } challenge { token } userErrors { field code message } } }";
+
+/// By libxcrypt, of the tests' password.
+const BCRYPT: &str = "$2y$05$N9qo8uLOickgx2ZMRZoMyecnY.m33OXwivjC6FvrTD1vlRxg57yGS";
+
+async fn panel(server: &TestServer) -> Client {
+    server.machine(&Scope::ALL).await
+}
+
+/// What the control panel has of Anna, with other fields in place of some.
+fn anna(other: Value) -> Value {
+    let mut input =
+        json!({ "externalId": "client-17", "email": "anna@example.com", "name": "Anna" });
+    for (name, value) in other.as_object().unwrap() {
+        input[name] = value.clone();
+    }
+    input
+}
+
+async fn try_provision(panel: &Client, input: Value) -> Reply {
+    panel.send(PROVISION, json!({ "input": input })).await
+}
+
+async fn provision(panel: &Client, input: Value) -> Value {
+    let reply = try_provision(panel, input).await;
+    let payload = reply.at("/data/provisionCustomer").clone();
+    assert_eq!(payload["userErrors"], json!([]), "{}", reply.body);
+    payload
+}
+
+/// The token of a new link for an external id.
+async fn link(panel: &Client, external_id: &str) -> String {
+    let payload = panel.ok(CREATE, json!({ "id": external_id })).await["createHandoff"].clone();
+    let token = payload["handoff"]["token"].as_str().unwrap_or_else(|| panic!("{payload}"));
+    token.to_owned()
+}
+
+async fn redeem(server: &TestServer, token: &str) -> Value {
+    server.anonymous().ok(REDEEM, json!({ "token": token })).await["redeemHandoff"].clone()
+}
+
+/// What is kept of Anna's password.
+async fn stored(server: &TestServer) -> String {
+    let database = server.database.connect().await;
+    let query = "SELECT password_hash FROM accounts WHERE email = 'anna@example.com'";
+    database.query_one(query, &[]).await.unwrap().get(0)
+}
+
+async fn try_sign_in(server: &TestServer, password: &str) -> Reply {
+    let document = "mutation($password: String!) { signIn(input: { email: \"anna@example.com\", password: $password }) {
+        session { token } userErrors { code } } }";
+    server.anonymous().send(document, json!({ "password": password })).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_comes_over_once() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    let made = provision(&panel, anna(json!({ "locale": "RU" }))).await;
+    assert_eq!(made["created"], true);
+    let account =
+        json!({ "email": "anna@example.com", "name": "Anna", "locale": "RU", "role": "CUSTOMER" });
+    for (field, value) in account.as_object().unwrap() {
+        assert_eq!(made["account"][field], *value, "{made}");
+    }
+    let handoff =
+        panel.ok(CREATE, json!({ "id": "client-17" })).await["createHandoff"]["handoff"].clone();
+    let token = handoff["token"].as_str().unwrap();
+    assert!(token.starts_with("tw_handoff_"), "{token}");
+    assert_eq!(handoff["url"], format!("http://{}/handoff#token={token}", server.address()));
+
+    let payload = redeem(&server, token).await;
+    assert_eq!((&payload["challenge"], &payload["userErrors"]), (&Value::Null, &json!([])));
+    let session = payload["session"]["token"].as_str().unwrap().to_owned();
+    let anna = Client::new(&server.address(), Some(session));
+    let viewer = anna
+        .ok("{ viewer { name securityEvents { nodes { kind actor { name } } } } }", json!({}))
+        .await;
+    assert_eq!(viewer["viewer"]["name"], "Anna");
+    let events = viewer["viewer"]["securityEvents"]["nodes"].as_array().unwrap();
+    let kinds = events.iter().map(|event| event["kind"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(kinds, ["SIGNED_IN", "HANDOFF_REDEEMED", "HANDOFF_CREATED", "PROVISIONED"]);
+    assert_eq!(events[3]["actor"], Value::Null);
+
+    let again = redeem(&server, token).await;
+    assert_eq!(
+        (&again["session"], &again["userErrors"][0]["code"]),
+        (&Value::Null, &json!("INVALID_LINK"))
+    );
+    let database = server.database.connect().await;
+    let kept: String = database
+        .query_one("SELECT string_agg(h::text, '') FROM handoffs h", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert!(!kept.contains(token) && !kept.contains(&token[11..]), "{kept}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_use_a_link_at_once_one_comes_in() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    provision(&panel, anna(json!({}))).await;
+    for _ in 0..5 {
+        let token = link(&panel, "client-17").await;
+        let answers = join_all((0..8).map(|_| redeem(&server, &token))).await;
+        let inside = answers.iter().filter(|answer| answer["session"].is_object()).count();
+        assert_eq!(inside, 1, "{answers:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_good_for_a_minute() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    provision(&panel, anna(json!({}))).await;
+    let (in_time, late) = (link(&panel, "client-17").await, link(&panel, "client-17").await);
+    server.clock.advance(TimeDelta::seconds(59));
+    assert!(redeem(&server, &in_time).await["session"].is_object());
+    server.clock.advance(TimeDelta::seconds(2));
+    assert_eq!(redeem(&server, &late).await["session"], Value::Null);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_tells_why_a_link_is_refused() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    for name in ["disabled", "promoted", "used", "expired"] {
+        let email = format!("{name}@example.com");
+        provision(&panel, json!({ "externalId": name, "email": email, "name": name })).await;
+    }
+    let expired = link(&panel, "expired").await;
+    server.clock.advance(TimeDelta::seconds(61));
+    let used = link(&panel, "used").await;
+    redeem(&server, &used).await;
+    let (disabled, promoted) = (link(&panel, "disabled").await, link(&panel, "promoted").await);
+    let database = server.database.connect().await;
+    let changes = "UPDATE accounts SET disabled_at = created_at WHERE external_id = 'disabled';
+        UPDATE accounts SET role = 'agent' WHERE external_id = 'promoted'";
+    database.batch_execute(changes).await.unwrap();
+    let session = server.customer("Jonas").await.token.unwrap();
+    let foreign = format!("tw_handoff_{}", "A".repeat(43));
+    let mut answers = Vec::new();
+    for token in [
+        &expired,
+        &used,
+        &disabled,
+        &promoted,
+        &foreign,
+        &session,
+        panel.token.as_ref().unwrap(),
+        &format!("{used} "),
+        &"x".repeat(100_000),
+        &String::new(),
+    ] {
+        answers.push(redeem(&server, token).await);
+    }
+    assert_eq!(answers[0]["userErrors"][0]["code"], "INVALID_LINK");
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    // A refused link has let nobody in, and says so nowhere.
+    let noted = "SELECT count(*) FROM events WHERE kind IN ('signed_in', 'handoff_redeemed')
+        AND account_id IN (SELECT id FROM accounts WHERE external_id IN ('disabled', 'promoted'))";
+    assert_eq!(database.query_one(noted, &[]).await.unwrap().get::<_, i64>(0), 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_customers_are_handed_over() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    for name in ["disabled", "promoted"] {
+        let email = format!("{name}@example.com");
+        provision(&panel, json!({ "externalId": name, "email": email, "name": name })).await;
+    }
+    let changes = "UPDATE accounts SET disabled_at = created_at WHERE external_id = 'disabled';
+        UPDATE accounts SET role = 'agent' WHERE external_id = 'promoted'";
+    server.database.connect().await.batch_execute(changes).await.unwrap();
+    for (id, code) in [
+        ("nobody", "NOT_FOUND"),
+        ("promoted", "NOT_FOUND"),
+        ("", "NOT_FOUND"),
+        ("disabled", "INVALID"),
+    ] {
+        let reply = panel.send(CREATE, json!({ "id": id })).await;
+        assert_eq!(reply.user_errors("createHandoff"), [code], "{id}: {}", reply.body);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provisioning_again_changes_what_differs_and_nothing_else() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    let first = provision(&panel, anna(json!({ "locale": "RU" }))).await;
+    let before = server.content().await;
+    let second = provision(&panel, anna(json!({ "email": " ANNA@example.com " }))).await;
+    assert_eq!((&second["created"], &second["account"]), (&json!(false), &first["account"]));
+    assert_eq!(server.content().await, before, "nothing was written");
+
+    let moved =
+        provision(&panel, anna(json!({ "email": "a@example.com", "name": "A", "locale": "EN" })))
+            .await;
+    assert_eq!(moved["account"]["id"], first["account"]["id"]);
+    assert_eq!(
+        (&moved["account"]["email"], &moved["account"]["locale"]),
+        (&json!("a@example.com"), &json!("EN"))
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provisioning_takes_nobody_elses_account() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    let (jonas, _) = (server.customer("Jonas").await, server.agent("Marta").await);
+    server.sign_up("Ilya", Role::Admin).await;
+    provision(&panel, anna(json!({}))).await;
+    let before = server.content().await;
+    let other = |email: &str| json!({ "externalId": "client-18", "email": email, "name": "Other" });
+    for email in ["anna@example.com", "marta@example.com", "ilya@example.com"] {
+        let reply = try_provision(&panel, other(email)).await;
+        assert_eq!(reply.user_errors("provisionCustomer"), ["TAKEN"], "{email}");
+        assert_eq!(reply.at("/data/provisionCustomer/userErrors/0/field"), &json!(["email"]));
+        assert_eq!(reply.at("/data/provisionCustomer/account"), &Value::Null);
+    }
+    let reply = try_provision(&panel, anna(json!({ "email": "marta@example.com" }))).await;
+    assert_eq!(reply.user_errors("provisionCustomer"), ["TAKEN"]);
+    assert_eq!(server.content().await, before);
+
+    // A customer whom the panel doesn't know yet is the same person.
+    let linked = provision(&panel, other("jonas@example.com")).await;
+    assert_eq!(
+        (&linked["created"], &linked["account"]["id"]),
+        (&json!(false), &json!(jonas.account_id().await))
+    );
+    // Who was made a member of staff is out of the panel's reach.
+    let promote = "UPDATE accounts SET role = 'agent' WHERE external_id = 'client-18'";
+    server.database.connect().await.batch_execute(promote).await.unwrap();
+    let reply = try_provision(&panel, other("jonas@example.com")).await;
+    assert_eq!(reply.user_errors("provisionCustomer"), ["TAKEN"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_refused_all_at_once() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    let before = server.content().await;
+    let input = json!({ "externalId": " ", "email": "nonsense", "name": "a\u{0}b", "passwordHash": "hunter2" });
+    let reply = try_provision(&panel, input).await;
+    assert_eq!(
+        reply.user_errors("provisionCustomer"),
+        ["REQUIRED", "INVALID", "INVALID", "INVALID"]
+    );
+    assert!(!reply.body.to_string().contains("hunter2"));
+    let long = anna(json!({ "externalId": "x".repeat(256) }));
+    assert_eq!(try_provision(&panel, long).await.user_errors("provisionCustomer"), ["TOO_LONG"]);
+    for hash in [
+        "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        "$argon2id$v=19$m=1024,t=4294967295,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+        "$2y$31$N9qo8uLOickgx2ZMRZoMyecnY.m33OXwivjC6FvrTD1vlRxg57yGS",
+        "",
+    ] {
+        let reply = try_provision(&panel, anna(json!({ "passwordHash": hash }))).await;
+        assert_eq!(reply.user_errors("provisionCustomer"), ["INVALID"], "{hash}");
+    }
+    assert_eq!(server.content().await, before);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_provision_the_same_customer_at_once() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    let other = server.second_node().await;
+    let panels = [panel.clone(), panel.at(&other.address().to_string())];
+    for n in 0..5 {
+        let input = json!({ "externalId": format!("c{n}"), "email": format!("c{n}@example.com"), "name": "C" });
+        let made = join_all((0..8).map(|call| provision(&panels[call % 2], input.clone()))).await;
+        let new = made.iter().filter(|payload| payload["created"] == true).count();
+        assert_eq!(new, 1, "{made:#?}");
+        assert!(made.iter().all(|payload| payload["account"]["id"] == made[0]["account"]["id"]));
+    }
+    other.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_panels_password_signs_in_and_is_hashed_anew() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    // By libxcrypt, and by argon2's reference implementation.
+    for (hash, password) in [
+        (BCRYPT, PASSWORD),
+        ("$2a$06$abcdefghijklmnopqrstuu50eFBEC8vQwBnuFXMHE45jBnqvQ8xz.", PASSWORD),
+        ("$argon2i$v=19$m=65536,t=2,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub+b4dWRWJTmaaJObG", "password"),
+        (
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            "password",
+        ),
+    ] {
+        provision(&panel, anna(json!({ "passwordHash": hash }))).await;
+        assert_eq!(stored(&server).await, hash);
+        assert_eq!(
+            try_sign_in(&server, "wrong").await.user_errors("signIn"),
+            ["INVALID_CREDENTIALS"]
+        );
+        assert_eq!(stored(&server).await, hash);
+        for _ in 0..2 {
+            let reply = try_sign_in(&server, password).await;
+            assert!(reply.at("/data/signIn/session/token").is_string(), "{hash}: {}", reply.body);
+            assert!(stored(&server).await.starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_bcrypt_did_not_look_at_is_not_taken_for_the_password() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    // Of 80 letters; bcrypt looks at 72.
+    let hash = "$2y$05$N9qo8uLOickgx2ZMRZoMyej2j0Zkw2E5XohszjUUJVaz5JPjerhg6";
+    provision(&panel, anna(json!({ "passwordHash": hash }))).await;
+    let reply = try_sign_in(&server, &format!("{}typo", "x".repeat(76))).await;
+    assert!(reply.at("/data/signIn/session/token").is_string(), "{}", reply.body);
+    assert_eq!(stored(&server).await, hash);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_password_in_the_panel_ends_the_sessions_and_the_same_one_does_not() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    provision(&panel, anna(json!({ "passwordHash": BCRYPT }))).await;
+    let session = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
+    let mut socket = session.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    // It has been hashed anew: the panel's next call with the old hash changes nothing.
+    let ours = stored(&server).await;
+    provision(&panel, anna(json!({ "passwordHash": BCRYPT }))).await;
+    assert_eq!(stored(&server).await, ours);
+    session.ok("{ viewer { id } }", json!({})).await;
+
+    let other =
+        "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    provision(&panel, anna(json!({ "passwordHash": other }))).await;
+    assert_eq!(socket.close_code().await, 4401);
+    assert_eq!(session.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+    assert_eq!(try_sign_in(&server, PASSWORD).await.user_errors("signIn"), ["INVALID_CREDENTIALS"]);
+    server.anonymous().sign_in("anna@example.com", "password").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_has_a_page_of_its_own() {
+    let flags = [("links.handoff", "https://my.example.com/support?from=panel#{token}".to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let panel = panel(&server).await;
+    provision(&panel, anna(json!({}))).await;
+    let handoff =
+        panel.ok(CREATE, json!({ "id": "client-17" })).await["createHandoff"]["handoff"].clone();
+    let expected =
+        format!("https://my.example.com/support?from=panel#{}", handoff["token"].as_str().unwrap());
+    assert_eq!(handoff["url"], expected);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_speaks_the_browsers_language_and_runs_one_script() {
+    let server = TestServer::start().await;
+    for (accepted, language, text) in [("en", "en", "Sign in"), ("ru-RU,ru;q=0.9", "ru", "Войти")]
+    {
+        let page = server
+            .anonymous()
+            .request(Method::GET, "/handoff", |request| request.header("accept-language", accepted))
+            .await;
+        assert_eq!(page.status, StatusCode::OK);
+        let html = page.body.as_str().unwrap();
+        assert!(
+            html.contains(&format!("<html lang=\"{language}\">")) && html.contains(text),
+            "{html}"
+        );
+        let policy = page.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("http") && !policy.contains('*'));
+        assert_eq!(page.headers["referrer-policy"], "no-referrer");
+        assert_eq!(page.headers["cache-control"], "no-store");
+        assert_eq!(html.matches("<script").count(), 1);
+        assert!(!html.contains("src=") && !html.contains("href="), "{html}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_comes_over_by_the_page() {
+    let demo = Demo::new();
+    let process = demo.serve("127.0.0.1:0").await;
+    let admin = Demo::sign_in(&process.address, "admin@demo.example").await;
+    let create = "mutation { createServiceToken(input: { name: \"panel\", scopes: [PROVISION_CUSTOMERS, CREATE_HANDOFFS] }) { token } }";
+    let token = admin.ok(create, json!({})).await["createServiceToken"]["token"].clone();
+    let panel = Client::new(&process.address, token.as_str().map(str::to_owned));
+    provision(&panel, anna(json!({}))).await;
+    let token = link(&panel, "client-17").await;
+    let page = format!("http://{}/handoff#token={token}", process.address);
+    let mut script = Script::start("handoff.js", &page).await;
+    assert_eq!(script.command().await, None);
+    assert!(script.succeeded().await, "see above");
+    assert!(process.terminate(rustix::process::Signal::TERM).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_it_is_in_the_log() {
+    let server = TestServer::start().await;
+    let machine = panel(&server).await;
+    let variables = [
+        ("DATABASE_URL", server.database.url.as_str()),
+        ("TICKETWIRE_LOG_FILTER", "trace"),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+    ];
+    let process = Process::serve(&variables).await;
+    // The process has the system's clock, and the token was made by the test's.
+    let panel = machine.at(&process.address);
+    provision(&panel, anna(json!({ "passwordHash": BCRYPT }))).await;
+    let refused = "$2b$04$thisisnohashatall";
+    try_provision(&panel, anna(json!({ "passwordHash": refused }))).await;
+    let token = link(&panel, "client-17").await;
+    let anyone = Client::new(&process.address, None);
+    let session = anyone.ok(REDEEM, json!({ "token": token })).await;
+    anyone.ok(REDEEM, json!({ "token": token })).await;
+    let session = session["redeemHandoff"]["session"]["token"].as_str().unwrap();
+    let signed_in = anyone.sign_in("anna@example.com", PASSWORD).await;
+    let log = process.stop_and_read_log().await;
+    assert!(log.len() > 1_000, "{log}");
+    for secret in [
+        BCRYPT,
+        refused,
+        &token,
+        session,
+        signed_in.token.as_ref().unwrap(),
+        panel.token.as_ref().unwrap(),
+        PASSWORD,
+        "anna@example.com",
+    ] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret} was logged");
+    }
+    server.stop().await;
+}

@@ -1,0 +1,224 @@
+//! Machines: what they sign in with, and that they may do nothing but their scopes.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use ticketwire::domain::{account::Role, service_token::Scope};
+
+use crate::harness::{Client, TestServer, process};
+
+const CREATE: &str = "mutation($input: CreateServiceTokenInput!) { createServiceToken(input: $input) {
+    token serviceToken { id name scopes createdBy { name } lastUsedAt revokedAt } userErrors { field code } } }";
+const REVOKE: &str = "mutation($id: ID!) { revokeServiceToken(input: { id: $id }) {
+    serviceToken { id revokedAt } userErrors { field code } } }";
+const LIST: &str =
+    "{ serviceTokens { id name scopes createdAt createdBy { name } lastUsedAt revokedAt } }";
+const PROVISION: &str = "mutation { provisionCustomer(input: { externalId: \"1\", email: \"anna@example.com\", name: \"Anna\" }) {
+    account { name } userErrors { code } } }";
+const HANDOFF: &str = "mutation { createHandoff(input: { externalId: \"1\" }) { handoff { url } userErrors { code } } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_makes_lists_and_revokes_them() {
+    let server = TestServer::start().await;
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let input = json!({ "name": " panel ", "scopes": ["CREATE_HANDOFFS", "PROVISION_CUSTOMERS", "CREATE_HANDOFFS"] });
+    let made = ilya.ok(CREATE, json!({ "input": input })).await["createServiceToken"].clone();
+    let secret = made["token"].as_str().unwrap().to_owned();
+    assert!(secret.starts_with("tw_svc_") && secret.len() == 50, "{secret}");
+    let kept = &made["serviceToken"];
+    assert_eq!((&kept["name"], &kept["createdBy"]["name"]), (&json!("panel"), &json!("Ilya")));
+    assert_eq!(kept["scopes"], json!(["PROVISION_CUSTOMERS", "CREATE_HANDOFFS"]));
+    let text: String = server
+        .database
+        .connect()
+        .await
+        .query_one("SELECT s::text FROM service_tokens s", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert!(!text.contains(&secret) && !text.contains(&secret[7..]), "{text}");
+
+    let panel = Client::new(&server.address(), Some(secret));
+    assert_eq!(
+        panel.ok(PROVISION, json!({})).await["provisionCustomer"]["account"]["name"],
+        "Anna"
+    );
+    let first = ilya.ok(LIST, json!({})).await["serviceTokens"][0]["lastUsedAt"].clone();
+    assert!(first.is_string());
+    panel.ok(HANDOFF, json!({})).await;
+    assert_eq!(ilya.ok(LIST, json!({})).await["serviceTokens"][0]["lastUsedAt"], first);
+    server.clock.advance(TimeDelta::seconds(60));
+    panel.ok(HANDOFF, json!({})).await;
+    assert_ne!(ilya.ok(LIST, json!({})).await["serviceTokens"][0]["lastUsedAt"], first);
+
+    let mut socket = panel.socket().await;
+    let revoked = ilya.ok(REVOKE, json!({ "id": kept["id"] })).await["revokeServiceToken"].clone();
+    assert!(revoked["serviceToken"]["revokedAt"].is_string(), "{revoked}");
+    assert_eq!(panel.send(PROVISION, json!({})).await.code(), "UNAUTHENTICATED");
+    socket.subscribe("1", HANDOFF, json!({})).await;
+    assert_eq!(socket.close_code().await, 4401);
+    for id in [kept["id"].clone(), json!("garbage"), json!(ilya.account_id().await)] {
+        let reply = ilya.send(REVOKE, json!({ "id": id })).await;
+        assert_eq!(reply.user_errors("revokeServiceToken"), ["NOT_FOUND"]);
+    }
+    let mine = ilya
+        .ok("{ viewer { securityEvents(first: 2) { nodes { kind serviceTokenId } } } }", json!({}))
+        .await;
+    assert_eq!(
+        mine["viewer"]["securityEvents"]["nodes"],
+        json!([
+            { "kind": "SERVICE_TOKEN_REVOKED", "serviceTokenId": kept["id"] },
+            { "kind": "SERVICE_TOKEN_CREATED", "serviceTokenId": kept["id"] },
+        ])
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_input_is_checked() {
+    let server = TestServer::start().await;
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let input = json!({ "name": "", "scopes": [] });
+    let reply = ilya.send(CREATE, json!({ "input": input })).await;
+    assert_eq!(reply.user_errors("createServiceToken"), ["REQUIRED", "REQUIRED"]);
+    assert_eq!(reply.at("/data/createServiceToken/token"), &Value::Null);
+    let input = json!({ "name": "x".repeat(121), "scopes": ["CREATE_HANDOFFS"] });
+    let reply = ilya.send(CREATE, json!({ "input": input })).await;
+    assert_eq!(reply.user_errors("createServiceToken"), ["TOO_LONG"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_but_admins_manages_them() {
+    let server = TestServer::start().await;
+    let machine = server.machine(&Scope::ALL).await;
+    let input = json!({ "name": "mine", "scopes": ["CREATE_HANDOFFS"] });
+    for (client, code) in [
+        (server.anonymous(), "UNAUTHENTICATED"),
+        (server.customer("Anna").await, "FORBIDDEN"),
+        (server.agent("Marta").await, "FORBIDDEN"),
+        (machine, "FORBIDDEN"),
+    ] {
+        assert_eq!(client.send(CREATE, json!({ "input": input })).await.code(), code);
+        assert_eq!(client.send(LIST, json!({})).await.code(), code);
+        assert_eq!(client.send(REVOKE, json!({ "id": "x" })).await.code(), code);
+        let events = "{ accountEvents(accountId: \"x\") { nodes { id } } }";
+        assert_eq!(client.send(events, json!({})).await.code(), code);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_may_do_what_its_scopes_say() {
+    let server = TestServer::start().await;
+    let (provisions, hands_over) = (
+        server.machine(&[Scope::ProvisionCustomers]).await,
+        server.machine(&[Scope::CreateHandoffs]).await,
+    );
+    assert_eq!(hands_over.send(PROVISION, json!({})).await.code(), "FORBIDDEN");
+    assert_eq!(provisions.send(HANDOFF, json!({})).await.code(), "FORBIDDEN");
+    provisions.ok(PROVISION, json!({})).await;
+    assert!(hands_over.ok(HANDOFF, json!({})).await["createHandoff"]["handoff"]["url"].is_string());
+    // People may do neither, admins included.
+    for (client, code) in [
+        (server.anonymous(), "UNAUTHENTICATED"),
+        (server.customer("Jonas").await, "FORBIDDEN"),
+        (server.agent("Marta").await, "FORBIDDEN"),
+        (server.sign_up("Ilya", Role::Admin).await, "FORBIDDEN"),
+    ] {
+        assert_eq!(client.send(PROVISION, json!({})).await.code(), code);
+        assert_eq!(client.send(HANDOFF, json!({})).await.code(), code);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_does_nothing_that_people_do() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let machine = server.machine(&Scope::ALL).await;
+    let before = server.content().await;
+    for query in [
+        "{ viewer { id } }".to_owned(),
+        "{ tickets { nodes { id } } }".into(),
+        "{ categories { id } }".into(),
+        "{ eventCursor }".into(),
+        format!("{{ node(id: \"{}\") {{ id }} }}", ticket.id),
+        format!("{{ nodes(ids: [\"{}\"]) {{ id }} }}", ticket.id),
+        format!("{{ ticket(number: \"{}\") {{ id }} }}", ticket.number),
+        format!("mutation {{ addComment(input: {{ ticketId: \"{}\", body: \"x\" }}) {{ comment {{ id }} }} }}", ticket.id),
+        format!("mutation {{ updateTicket(input: {{ ticketId: \"{}\", status: CLOSED }}) {{ ticket {{ id }} }} }}", ticket.id),
+        "mutation { createTicket(input: { categoryId: \"x\", summary: \"s\", description: \"d\" }) { ticket { id } } }".into(),
+        "mutation { markNotificationsRead(input: {}) { unreadNotificationCount } }".into(),
+        "mutation { revokeOtherSessions { revokedCount } }".into(),
+        "mutation { revokeSession(input: { id: \"x\" }) { revokedSessionId } }".into(),
+        "mutation { signOut { signedOut } }".into(),
+    ] {
+        let reply = machine.send(&query, json!({})).await;
+        assert_eq!(reply.code(), "FORBIDDEN", "{query}: {}", reply.body);
+    }
+    let mut socket = machine.socket().await;
+    for stream in [
+        "subscription { inboxEvents { __typename } }".to_owned(),
+        "subscription { notifications { __typename } }".into(),
+        format!("subscription {{ ticketEvents(ticketId: \"{}\") {{ __typename }} }}", ticket.id),
+    ] {
+        socket.subscribe("1", &stream, json!({})).await;
+        let refused = socket.message().await;
+        assert_eq!(refused["payload"][0]["extensions"]["code"], "FORBIDDEN", "{stream}: {refused}");
+    }
+    socket.subscribe("2", "{ __typename }", json!({})).await;
+    assert_eq!(socket.message().await["type"], "next");
+    assert_eq!(server.content().await, before);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_makes_lists_and_revokes_them() {
+    let server = TestServer::start().await;
+    let variables = [("DATABASE_URL", server.database.url.as_str())];
+    let run = async |arguments: &[&str]| {
+        process::run(&[&["service-token"], arguments].concat(), &variables, "").await
+    };
+    assert!(run(&["list"]).await.stdout.contains("no service tokens"));
+    let made = run(&[
+        "create",
+        "--name",
+        "panel",
+        "--scope",
+        "provision_customers",
+        "--scope",
+        "create_handoffs",
+    ])
+    .await;
+    assert!(made.success, "{}", made.stderr);
+    // The token and nothing else, for a script to take.
+    let secret = made.stdout.trim_end();
+    assert!(secret.starts_with("tw_svc_") && !secret.contains('\n'), "{}", made.stdout);
+    assert!(!made.stderr.contains(secret) && made.stderr.contains("not shown again"));
+    let panel = Client::new(&server.address(), Some(secret.to_owned()));
+    panel.ok(PROVISION, json!({})).await;
+
+    let listed = run(&["list"]).await.stdout;
+    assert!(
+        listed.contains("panel") && listed.contains("provision_customers,create_handoffs"),
+        "{listed}"
+    );
+    assert!(listed.contains("last used 20") && !listed.contains(secret), "{listed}");
+    let id = listed.split_whitespace().next().unwrap();
+    let revoked = run(&["revoke", id]).await;
+    assert!(revoked.success && revoked.stdout.contains("panel"), "{}", revoked.stderr);
+    assert_eq!(panel.send(PROVISION, json!({})).await.code(), "UNAUTHENTICATED");
+    let again = run(&["revoke", id]).await;
+    assert!(!again.success && again.stderr.contains("revoked before"), "{}", again.stderr);
+    assert!(run(&["list"]).await.stdout.contains("revoked 20"));
+    for wrong in [
+        &["create", "--name", "x"] as &[&str],
+        &["create", "--name", "x", "--scope", "everything"],
+        &["create", "--name", " ", "--scope", "create_handoffs"],
+        &["revoke", "garbage"],
+    ] {
+        assert!(!run(wrong).await.success, "{wrong:?}");
+    }
+    server.stop().await;
+}

@@ -1,0 +1,293 @@
+//! Where somebody is signed in: the list, ending them from afar, lack of use, and the
+//! trail that all of it leaves.
+
+use chrono::{DateTime, TimeDelta};
+use serde_json::{Value, json};
+use ticketwire::domain::account::Role;
+
+use crate::harness::{Client, TestServer, process, server::PASSWORD};
+
+const LIST: &str =
+    "{ viewer { sessions { id device address createdAt lastUsedAt expiresAt isCurrent } } }";
+const REVOKE: &str = "mutation($id: ID!) { revokeSession(input: { id: $id }) { revokedSessionId userErrors { field code } } }";
+const REVOKE_OTHERS: &str = "mutation { revokeOtherSessions { revokedCount userErrors { code } } }";
+const TRAIL: &str = "{ viewer { securityEvents { nodes { kind device address sessionId actor { name } fromRole toRole } } } }";
+
+async fn sessions(client: &Client) -> Vec<Value> {
+    client.ok(LIST, json!({})).await["viewer"]["sessions"].as_array().unwrap().clone()
+}
+
+async fn current(client: &Client) -> Value {
+    sessions(client).await.into_iter().find(|it| it["isCurrent"] == true).unwrap()
+}
+
+async fn is_in(client: &Client) -> bool {
+    let reply = client.send("{ viewer { id } }", json!({})).await;
+    reply.body.get("errors").is_none() || {
+        assert_eq!(reply.code(), "UNAUTHENTICATED");
+        false
+    }
+}
+
+/// Signs in as a device.
+async fn sign_in_as(server: &TestServer, email: &str, device: &str) -> Client {
+    let document = format!(
+        "mutation {{ signIn(input: {{ email: \"{email}\", password: \"{PASSWORD}\" }}) {{ session {{ token }} }} }}"
+    );
+    let reply = server
+        .anonymous()
+        .request(reqwest::Method::POST, "/graphql", |request| {
+            request.header("user-agent", device).json(&json!({ "query": document }))
+        })
+        .await;
+    let token = reply.at("/data/signIn/session/token").as_str().map(str::to_owned);
+    assert!(token.is_some(), "{}", reply.body);
+    Client::new(&server.address(), token)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sees_where_one_is_signed_in() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let phone = sign_in_as(&server, "anna@example.com", "Phone/1.0\tÄ").await;
+    server.customer("Jonas").await;
+    let seen = sessions(&anna).await;
+    assert_eq!(seen.len(), 2);
+    assert_eq!((&seen[0]["device"], &seen[1]["device"]), (&json!("Phone/1.0Ä"), &Value::Null));
+    assert!(seen.iter().all(|session| session["address"] == "127.0.0.1"), "{seen:?}");
+    assert_eq!((&seen[0]["isCurrent"], &seen[1]["isCurrent"]), (&json!(false), &json!(true)));
+    assert_eq!(current(&phone).await["id"], seen[0]["id"]);
+    // Nobody else sees them, staff included.
+    let marta = server.agent("Marta").await;
+    let of_anna = "query($id: ID!) { node(id: $id) { ... on Account { sessions { id } securityEvents { nodes { id } } } } }";
+    let theirs = marta.ok(of_anna, json!({ "id": anna.account_id().await })).await;
+    assert_eq!(theirs["node"], json!({ "sessions": null, "securityEvents": null }));
+    let node = marta.send(of_anna, json!({ "id": seen[0]["id"] })).await;
+    assert_eq!(node.code(), "NOT_FOUND");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_session_ends_at_once_with_its_websockets() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let phone = sign_in_as(&server, "anna@example.com", "phone").await;
+    let jonas = server.customer("Jonas").await;
+    let (mut inbox, mut bell, mut own) =
+        (phone.socket().await, phone.socket().await, anna.socket().await);
+    inbox.watch_inbox("1", None).await;
+    inbox.caught_up().await;
+    bell.subscribe("1", "subscription { notifications { __typename } }", json!({})).await;
+    bell.item().await;
+    own.watch_inbox("1", None).await;
+    own.caught_up().await;
+
+    let id = current(&phone).await["id"].clone();
+    for other in
+        [json!("garbage"), current(&jonas).await["id"].clone(), json!(anna.account_id().await)]
+    {
+        let reply = anna.send(REVOKE, json!({ "id": other })).await;
+        assert_eq!(reply.user_errors("revokeSession"), ["NOT_FOUND"]);
+    }
+    let ended = anna.ok(REVOKE, json!({ "id": id })).await;
+    assert_eq!(ended["revokeSession"], json!({ "revokedSessionId": id, "userErrors": [] }));
+    assert!(!is_in(&phone).await && is_in(&jonas).await && is_in(&anna).await);
+    assert_eq!((inbox.close_code().await, bell.close_code().await), (4401, 4401));
+    assert_eq!(
+        anna.send(REVOKE, json!({ "id": id })).await.user_errors("revokeSession"),
+        ["NOT_FOUND"]
+    );
+    anna.create_ticket("still here").await;
+    assert_eq!(own.item().await["__typename"], "TicketCreated");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_others_end_together() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut others = Vec::new();
+    for device in ["one", "two", "three"] {
+        others.push(sign_in_as(&server, "anna@example.com", device).await);
+    }
+    let mut socket = others[0].socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    assert_eq!(anna.ok(REVOKE_OTHERS, json!({})).await["revokeOtherSessions"]["revokedCount"], 3);
+    assert_eq!(socket.close_code().await, 4401);
+    for other in &others {
+        assert!(!is_in(other).await);
+    }
+    assert_eq!(sessions(&anna).await.len(), 1);
+    assert_eq!(anna.ok(REVOKE_OTHERS, json!({})).await["revokeOtherSessions"]["revokedCount"], 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_end_each_other_at_once_do_not_block_each_other() {
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    let mut clients = Vec::new();
+    for n in 0..6 {
+        clients.push(sign_in_as(&server, "anna@example.com", &n.to_string()).await);
+    }
+    let replies = futures_util::future::join_all(
+        clients.iter().map(|client| client.send(REVOKE_OTHERS, json!({}))),
+    )
+    .await;
+    for reply in &replies {
+        let done = reply.body.get("errors").is_none();
+        assert!(done || reply.code() == "UNAUTHENTICATED", "{}", reply.body);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_not_used_ends() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    server.clock.advance(TimeDelta::hours(167));
+    assert!(is_in(&anna).await, "it was used in time");
+    server.clock.advance(TimeDelta::hours(167));
+    assert!(is_in(&anna).await, "each use counts");
+    let other = sign_in_as(&server, "anna@example.com", "other").await;
+    server.clock.advance(TimeDelta::hours(169));
+    assert!(!is_in(&anna).await && !is_in(&other).await);
+    let fresh = sign_in_as(&server, "anna@example.com", "fresh").await;
+    assert_eq!(sessions(&fresh).await.len(), 1, "what has ended is not listed");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_used_ends_all_the_same() {
+    let flags =
+        [("sessions.lifetime_hours", "3".to_owned()), ("sessions.idle_hours", "2".to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let anna = server.customer("Anna").await;
+    for _ in 0..2 {
+        server.clock.advance(TimeDelta::minutes(89));
+        assert!(is_in(&anna).await);
+    }
+    server.clock.advance(TimeDelta::minutes(3));
+    assert!(!is_in(&anna).await);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_use_is_kept_to_the_minute_and_known_to_other_nodes() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let time = |session: &Value, field: &str| {
+        DateTime::parse_from_rfc3339(session[field].as_str().unwrap()).unwrap()
+    };
+    let session = current(&anna).await;
+    assert_eq!(session["lastUsedAt"], session["createdAt"]);
+    server.clock.advance(TimeDelta::minutes(10));
+    assert!(is_in(&anna).await);
+    // It is written down off the request's path.
+    let other = server.second_node().await;
+    let there = anna.at(&other.address().to_string());
+    let mut seen = current(&there).await;
+    while seen["lastUsedAt"] == session["lastUsedAt"] {
+        seen = current(&there).await;
+    }
+    let used = time(&seen, "lastUsedAt") - time(&session, "createdAt");
+    assert!((10..11).contains(&used.num_minutes()), "{seen}");
+    assert!(time(&seen, "expiresAt") > time(&session, "expiresAt"), "{seen}");
+    other.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ones_trail_says_what_happened_from_where() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let phone = sign_in_as(&server, "anna@example.com", "phone").await;
+    let id = current(&phone).await["id"].clone();
+    anna.ok(REVOKE, json!({ "id": id })).await;
+    let trail = anna.ok(TRAIL, json!({})).await["viewer"]["securityEvents"]["nodes"].clone();
+    let event = |kind: &str| {
+        json!({ "kind": kind, "device": "phone", "address": "127.0.0.1", "sessionId": id,
+            "actor": { "name": "Anna" }, "fromRole": null, "toRole": null })
+    };
+    assert_eq!((&trail[0], &trail[1]), (&event("SESSION_REVOKED"), &event("SIGNED_IN")));
+    assert_eq!(
+        (&trail[3]["kind"], &trail[3]["toRole"]),
+        (&json!("ROLE_CHANGED"), &json!("CUSTOMER"))
+    );
+
+    let page = "query($first: Int, $after: String, $last: Int) { viewer {
+        securityEvents(first: $first, after: $after, last: $last) { nodes { kind } pageInfo { hasNextPage endCursor } } } }";
+    let first = anna.ok(page, json!({ "first": 3 })).await["viewer"]["securityEvents"].clone();
+    assert_eq!(first["pageInfo"]["hasNextPage"], true);
+    let rest = anna.ok(page, json!({ "first": 3, "after": first["pageInfo"]["endCursor"] })).await;
+    assert_eq!(rest["viewer"]["securityEvents"]["nodes"], json!([{ "kind": "ROLE_CHANGED" }]));
+    let last = anna.ok(page, json!({ "last": 1 })).await;
+    assert_eq!(last["viewer"]["securityEvents"]["nodes"], json!([{ "kind": "ROLE_CHANGED" }]));
+    // A place in Anna's trail is none in another's.
+    let jonas = server.customer("Jonas").await;
+    let none = jonas.ok(page, json!({ "first": 3, "after": first["pageInfo"]["endCursor"] })).await;
+    assert_eq!(none["viewer"]["securityEvents"]["nodes"], json!([]));
+
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let of = "query($id: ID!) { accountEvents(accountId: $id) { nodes { kind device } } }";
+    let seen = ilya.ok(of, json!({ "id": anna.account_id().await })).await;
+    assert_eq!(
+        seen["accountEvents"]["nodes"][0],
+        json!({ "kind": "SESSION_REVOKED", "device": "phone" })
+    );
+    assert_eq!(ilya.send(of, json!({ "id": "garbage" })).await.code(), "NOT_FOUND");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn account_events_are_nobodys_news() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    for device in ["one", "two"] {
+        sign_in_as(&server, "anna@example.com", device).await;
+    }
+    anna.ok(REVOKE_OTHERS, json!({})).await;
+    anna.create_ticket("the next thing").await;
+    assert_eq!(socket.item().await["__typename"], "TicketCreated");
+    server.quiet().await;
+    let told = "SELECT (SELECT count(*) FROM notifications) + (SELECT count(*) FROM deliveries)";
+    let told = server.database.connect().await.query_one(told, &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(told, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_role_ends_the_sessions() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    let variables = [("DATABASE_URL", server.database.url.as_str())];
+    let set = async |email: &str, role: &str| {
+        process::run(&["user", "set-role", email, role], &variables, "").await
+    };
+    let done = set("Anna@Example.com", "agent").await;
+    assert!(done.success && done.stdout.contains("Agent"), "{}{}", done.stdout, done.stderr);
+    assert_eq!(socket.close_code().await, 4401);
+    let anna = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
+    assert_eq!(anna.ok("{ viewer { role } }", json!({})).await["viewer"]["role"], "AGENT");
+    let trail = anna.ok(TRAIL, json!({})).await["viewer"]["securityEvents"]["nodes"].clone();
+    assert_eq!(trail[1]["kind"], "SESSION_REVOKED");
+    assert_eq!(
+        (&trail[2]["fromRole"], &trail[2]["toRole"], &trail[2]["actor"]),
+        (&json!("CUSTOMER"), &json!("AGENT"), &Value::Null)
+    );
+    // The same role again is no change.
+    assert!(set("anna@example.com", "agent").await.success && is_in(&anna).await);
+    for (email, role) in
+        [("nobody@example.com", "agent"), ("nonsense", "agent"), ("anna@example.com", "king")]
+    {
+        assert!(!set(email, role).await.success, "{email} {role}");
+    }
+    server.stop().await;
+}
