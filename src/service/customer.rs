@@ -122,12 +122,13 @@ async fn find(db: &mut Connection, wanted: &Wanted) -> Result<Option<Customer>, 
         }
         return Ok(Some(known));
     }
-    match customer::by_email(db, &wanted.email).await? {
-        Some(found) if found.external_id.is_some() || found.account.role != Role::Customer => {
-            Err(taken("email", "Another account has this e-mail address."))
-        }
-        found => Ok(found),
+    let Some(found) = customer::by_email(db, &wanted.email).await? else { return Ok(None) };
+    // It may have been made since the first look, by an equal call.
+    let free = found.external_id.as_deref().is_none_or(|id| id == wanted.external_id.as_str());
+    if free && found.account.role == Role::Customer {
+        return Ok(Some(found));
     }
+    Err(taken("email", "Another account has this e-mail address."))
 }
 
 async fn make(
