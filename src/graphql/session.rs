@@ -69,7 +69,7 @@ impl NewSession {
         self.0.token.expose()
     }
 
-    /// When the session ends by itself.
+    /// When the session ends by itself at the latest: sooner, if it is not used.
     async fn expires_at(&self) -> DateTime<Utc> {
         self.0.session.expires_at
     }

@@ -38,8 +38,19 @@ pub struct CustomerInput {
 pub struct Provisioned {
     /// The customer's account.
     pub account: Account,
-    /// Whether it is new.
-    pub created: bool,
+    /// What was done to it.
+    pub change: Change,
+}
+
+/// What provisioning did to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was made.
+    Made,
+    /// It was brought up to date.
+    Updated,
+    /// Nothing: it was up to date.
+    Nothing,
 }
 
 /// The input, once it is known to be good.
@@ -78,14 +89,14 @@ pub async fn provision(
                     return update(actor, desk, db, known, wanted, now).await;
                 }
                 if let Some(account) = make(actor, db, id, wanted, now).await? {
-                    return Ok(Provisioned { account, created: true });
+                    return Ok(Provisioned { account, change: Change::Made });
                 }
             }
             Err(taken("email", "Another account has this e-mail address."))
         })
         .await?;
-    if !provisioned.created {
-        // What is known of the account may have changed.
+    if provisioned.change == Change::Updated {
+        // What sessions know of the account.
         desk.sessions.refresh();
     }
     Ok(provisioned)
@@ -184,7 +195,7 @@ async fn update(
         && account.name == known.account.name
         && account.locale == known.account.locale;
     if same && password.is_none() {
-        return Ok(Provisioned { account, created: false });
+        return Ok(Provisioned { account, change: Change::Nothing });
     }
     if !customer::update(db, &account, &wanted.external_id, password).await? {
         return Err(taken("email", "Another account has this e-mail address."));
@@ -198,7 +209,7 @@ async fn update(
     if password.is_some() {
         session::end_sessions(desk, db, account.id, None, actor, now).await?;
     }
-    Ok(Provisioned { account, created: false })
+    Ok(Provisioned { account, change: Change::Updated })
 }
 
 fn provisioning(actor: &Actor, data: EventData, now: Timestamp) -> NewEvent {
