@@ -95,3 +95,28 @@ impl fmt::Debug for TokenHash {
         f.write_str("TokenHash(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_kind_never_stands_where_another_is_wanted() {
+        let kinds = [TokenKind::Session, TokenKind::Service, TokenKind::Handoff];
+        // Random parts that begin like another kind's prefix.
+        for random in
+            ["A".repeat(43), format!("svc_{}", "A".repeat(39)), "handoff_".repeat(6)[..43].into()]
+        {
+            for kind in kinds {
+                let token = format!("{}{random}", kind.prefix());
+                let taken = kinds
+                    .into_iter()
+                    .filter(|&as_kind| TokenHash::presented_as(as_kind, &token).is_some());
+                assert_eq!(taken.collect::<Vec<_>>(), [kind], "{token}");
+            }
+        }
+        for garbage in ["", "tw_", "tw_svc_", "TW_SVC_", "Bearer tw_svc_x"] {
+            assert!(kinds.iter().all(|&kind| TokenHash::presented_as(kind, garbage).is_none()));
+        }
+    }
+}

@@ -7,7 +7,10 @@ use super::{
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
 };
-use crate::service::{self, customer::CustomerInput};
+use crate::service::{
+    self,
+    customer::{Change, CustomerInput},
+};
 
 /// What `provisionCustomer` takes.
 #[derive(InputObject)]
@@ -64,7 +67,7 @@ impl CustomerMutation {
         Ok(match Outcome::of(provisioned)? {
             Outcome::Done(provisioned) => ProvisionCustomerPayload {
                 account: Some(Account::own(provisioned.account)),
-                created: provisioned.created,
+                created: provisioned.change == Change::Made,
                 user_errors: vec![],
             },
             Outcome::Refused { errors, .. } => {

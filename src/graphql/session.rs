@@ -104,7 +104,7 @@ impl NewSession {
         self.signed_in.token.expose()
     }
 
-    /// When the session ends by itself.
+    /// When the session ends by itself at the latest: sooner, if it is not used.
     async fn expires_at(&self) -> DateTime<Utc> {
         self.signed_in.session.expires_at
     }

@@ -38,8 +38,19 @@ pub struct CustomerInput {
 pub struct Provisioned {
     /// The customer's account.
     pub account: Account,
-    /// Whether it is new.
-    pub created: bool,
+    /// What was done to it.
+    pub change: Change,
+}
+
+/// What provisioning did to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was made.
+    Made,
+    /// It was brought up to date.
+    Updated,
+    /// Nothing: it was up to date.
+    Nothing,
 }
 
 /// The input, once it is known to be good.
@@ -78,14 +89,14 @@ pub async fn provision(
                     return update(actor, desk, db, known, wanted, now).await;
                 }
                 if let Some(account) = make(actor, db, id, wanted, now).await? {
-                    return Ok(Provisioned { account, created: true });
+                    return Ok(Provisioned { account, change: Change::Made });
                 }
             }
             Err(taken("email", "Another account has this e-mail address."))
         })
         .await?;
-    if !provisioned.created {
-        // What is known of the account may have changed.
+    if provisioned.change == Change::Updated {
+        // What sessions know of the account.
         desk.sessions.refresh();
     }
     Ok(provisioned)
@@ -122,12 +133,13 @@ async fn find(db: &mut Connection, wanted: &Wanted) -> Result<Option<Customer>, 
         }
         return Ok(Some(known));
     }
-    match customer::by_email(db, &wanted.email).await? {
-        Some(found) if found.external_id.is_some() || found.account.role != Role::Customer => {
-            Err(taken("email", "Another account has this e-mail address."))
-        }
-        found => Ok(found),
+    let Some(found) = customer::by_email(db, &wanted.email).await? else { return Ok(None) };
+    // It may have been made since the first look, by an equal call.
+    let free = found.external_id.as_deref().is_none_or(|id| id == wanted.external_id.as_str());
+    if free && found.account.role == Role::Customer {
+        return Ok(Some(found));
     }
+    Err(taken("email", "Another account has this e-mail address."))
 }
 
 async fn make(
@@ -183,7 +195,7 @@ async fn update(
         && account.name == known.account.name
         && account.locale == known.account.locale;
     if same && password.is_none() {
-        return Ok(Provisioned { account, created: false });
+        return Ok(Provisioned { account, change: Change::Nothing });
     }
     if !customer::update(db, &account, &wanted.external_id, password).await? {
         return Err(taken("email", "Another account has this e-mail address."));
@@ -197,7 +209,7 @@ async fn update(
     if password.is_some() {
         session::end_sessions(desk, db, account.id, None, actor, now).await?;
     }
-    Ok(Provisioned { account, created: false })
+    Ok(Provisioned { account, change: Change::Updated })
 }
 
 fn provisioning(actor: &Actor, data: EventData, now: Timestamp) -> NewEvent {

@@ -315,11 +315,12 @@ async fn the_panels_password_signs_in_and_is_hashed_anew() {
     for (hash, password) in [
         (BCRYPT, PASSWORD),
         ("$2a$06$abcdefghijklmnopqrstuu50eFBEC8vQwBnuFXMHE45jBnqvQ8xz.", PASSWORD),
-        ("$argon2i$v=19$m=65536,t=2,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub+b4dWRWJTmaaJObG", "password"),
+        ("$argon2i$v=19$m=65536,t=2,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub+b+dWRWJTmaaJObG", "password"),
         (
-            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
-            "password",
+            "$argon2d$v=19$m=4096,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$0on8ZPa8/X8n7BW4we5n+jRzgxHZ1AFZY6BulJn5JZo",
+            PASSWORD,
         ),
+        ("$argon2id$v=19$m=1024,t=2,p=4$c2FsdHNhbHRzYWx0c2FsdA$itHAXZRTmjPbEk1N8bNXsA", PASSWORD),
     ] {
         provision(&panel, anna(json!({ "passwordHash": hash }))).await;
         assert_eq!(stored(&server).await, hash);

@@ -84,7 +84,7 @@ async fn a_signed_out_token_is_worth_nothing_at_once_and_a_second_one_lives_on()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_by_itself() {
-    let server = TestServer::start().await;
+    let server = TestServer::start_with(&[("sessions.idle_hours", "8760".to_owned())]).await;
     let anna = server.customer("Anna").await;
     server.clock.advance(TimeDelta::hours(719));
     anna.ok("{ viewer { id } }", json!({})).await;
