@@ -22,12 +22,13 @@ use crate::{
     domain::{
         account::{Locale, Role},
         actor::Actor,
+        session::Origin,
     },
     graphql,
     service::{
         Desk, ServiceError,
         account::{self, NewAccount},
-        demo,
+        demo, second_factor,
     },
 };
 
@@ -119,6 +120,12 @@ enum UserCommand {
         #[arg(value_enum)]
         role: RoleArg,
     },
+    /// Remove all second factors of somebody who has lost them. Their sessions end, and
+    /// they are told by mail.
+    ResetSecondFactor {
+        /// The e-mail address that it signs in with.
+        email: String,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -190,6 +197,9 @@ impl Cli {
             }
             Command::User(UserCommand::SetRole { email, role }) => {
                 set_role(&config, &email, role.into()).await
+            }
+            Command::User(UserCommand::ResetSecondFactor { email }) => {
+                reset_second_factor(&config, &email).await
             }
             Command::ServiceToken(command) => service_token::run(&config, command).await,
         }
@@ -335,6 +345,20 @@ async fn set_role(
     })
     .await?;
     print(&format!("{} is {:?} now, and has to sign in again.\n", account.email, account.role))
+}
+
+async fn reset_second_factor(
+    config: &Config,
+    email: &str,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let account = with_desk(config, async |desk| {
+        let account = account::by_email(&Actor::System, desk, email).await.map_err(explained)?;
+        second_factor::reset(&Actor::System, desk, account.id, &Origin::default())
+            .await
+            .map_err(explained)
+    })
+    .await?;
+    print(&format!("{} has no second factor now, and has to sign in again.\n", account.email))
 }
 
 /// The password, never from the command line: other users of the machine see that.

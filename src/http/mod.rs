@@ -11,6 +11,7 @@ mod negotiation;
 mod observe;
 mod page;
 mod playground;
+mod reset_password;
 mod response;
 mod unsubscribe;
 mod websocket;
@@ -71,6 +72,7 @@ pub fn router(api: Api) -> Router {
         .route("/graphql", any(endpoint))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/reset-password", get(reset_password::page))
         .route("/handoff", get(handoff::page))
         .route("/unsubscribe", get(unsubscribe::ask).post(unsubscribe::done))
         .merge(mailbox)

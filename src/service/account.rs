@@ -69,6 +69,21 @@ fn may(actor: &Actor, action: Action, account: &Account) -> bool {
     policy::decide(actor, action, resource) == Decision::Allow
 }
 
+/// The account of an e-mail address.
+///
+/// # Errors
+/// Not an admin; an address that no account has, as a user error.
+pub async fn by_email(actor: &Actor, desk: &Desk, email: &str) -> Result<Account, ServiceError> {
+    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    let email = EmailAddress::parse(email)
+        .map_err(|error| UserError::text("email", "The e-mail address", error))?;
+    let found = account::by_email(&mut *desk.database.read().await?, &email).await?;
+    let (account, _) = found.ok_or_else(|| {
+        UserError::new("email", UserErrorCode::NotFound, "No account has this e-mail address.")
+    })?;
+    Ok(account)
+}
+
 /// Gives the account of an address a role. Its sessions end, so that nothing goes on
 /// with the rights of the old one.
 ///
@@ -80,14 +95,7 @@ pub async fn set_role(
     email: &str,
     role: Role,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
-    let mut review = Review::default();
-    let email = review.text("email", "The e-mail address", EmailAddress::parse(email));
-    let email = review.finish(email)?;
-    let found = account::by_email(&mut *desk.database.read().await?, &email).await?;
-    let (account, _) = found.ok_or_else(|| {
-        UserError::new("email", UserErrorCode::NotFound, "No account has this e-mail address.")
-    })?;
+    let account = by_email(actor, desk, email).await?;
     let (id, now) = (account.id, desk.ambient.now());
     desk.database
         .write(async |db| {

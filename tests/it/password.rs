@@ -3,7 +3,9 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, TestServer, mail::MailDesk, server::PASSWORD, smtp::Smtp};
+use crate::harness::{
+    Client, TestServer, browser::Script, mail::MailDesk, server::PASSWORD, smtp::Smtp,
+};
 
 const REQUEST: &str =
     "mutation($input: RequestPasswordResetInput!) { requestPasswordReset(input: $input) {
@@ -77,6 +79,19 @@ async fn a_link_sets_a_new_password_once_and_ends_all_sessions() {
     let new = sign_in(&anonymous, "anna@example.com", NEW).await;
     assert!(new["data"]["signIn"]["session"].is_object());
     desk.smtp.nth(1, "password of your account was changed").await;
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_sets_a_new_password_by_the_page() {
+    let desk = MailDesk::start().await;
+    request(&desk.server.anonymous(), "anna@example.com").await;
+    let token = mailed_token(&desk.smtp, 1).await;
+    let page = format!("http://{}/reset-password#token={token}", desk.server.address());
+    let mut script = Script::start("reset-password.js", &page).await;
+    assert_eq!(script.command().await, None);
+    assert!(script.succeeded().await, "see above");
+    desk.server.anonymous().sign_in("anna@example.com", NEW).await;
     desk.server.stop().await;
 }
 

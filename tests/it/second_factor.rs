@@ -4,7 +4,9 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use totp_rs::Totp;
 
-use crate::harness::{Client, TestServer, mail::MailDesk, server::PASSWORD, smtp::Smtp};
+use crate::harness::{
+    Client, TestServer, browser::Script, mail::MailDesk, process, server::PASSWORD, smtp::Smtp,
+};
 use ticketwire::domain::{account::Role, clock::Clock as _};
 
 const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
@@ -426,6 +428,40 @@ async fn an_admin_lets_somebody_in_who_has_lost_everything() {
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
     desk.smtp.nth(1, "removed all second factors").await;
     desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_resets_second_factors_too() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    with_authenticator(&server, &anna).await;
+    let variables = [("DATABASE_URL", server.database.url.as_str())];
+    let run = async |email: &str| {
+        process::run(&["user", "reset-second-factor", email], &variables, "").await
+    };
+    let unknown = run("nobody@example.com").await;
+    assert!(!unknown.success && unknown.stderr.contains("No account has"), "{}", unknown.stderr);
+    let reset = run("anna@example.com").await;
+    assert!(reset.success, "{}", reset.stderr);
+    assert!(sign_in(&server, "anna@example.com").await["session"].is_object());
+    server.stop().await;
+}
+
+/// An authenticator in another language, and a decoder of QR codes that knows nothing
+/// of us, in a real browser.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_qr_code_sets_up_somebody_elses_authenticator() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let setup = begin(&anna, "AUTHENTICATOR").await["authenticator"].clone();
+    let mut script = Script::start("authenticator.js", setup["qrCode"].as_str().unwrap()).await;
+    let decoded = script.command().await.expect("what the QR code says");
+    assert_eq!(decoded, ["decoded", setup["uri"].as_str().unwrap()]);
+    script.answer(&server.clock.now().timestamp_millis().to_string()).await;
+    let code = script.command().await.expect("a code");
+    let confirmed = confirm(&anna, "AUTHENTICATOR", &code[1]).await;
+    assert_eq!(confirmed["userErrors"], json!([]));
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,7 +55,12 @@ impl Script {
 
     /// Tells the script that it is done.
     pub async fn done(&mut self) {
-        self.answers.write_all(b"done\n").await.unwrap();
+        self.answer("done").await;
+    }
+
+    /// Answers the script with a line.
+    pub async fn answer(&mut self, line: &str) {
+        self.answers.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
     /// Whether the script ended well.
