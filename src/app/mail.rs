@@ -20,7 +20,8 @@ use crate::{
     mail::{
         Mail, StaffAddresses,
         compose::Composer,
-        outlet::{Outlet, SmtpSettings},
+        outlet::Outlet,
+        smtp::{SmtpServer, SmtpSettings},
         templates::Templates,
     },
 };
@@ -120,9 +121,8 @@ fn smtp(config: &Config) -> Result<Outlet, StartError> {
         url: config.mail.smtp_url.as_ref().map(Secret::expose).unwrap_or_default(),
         trusted: trusted.as_deref(),
         timeout: Duration::from_secs(config.mail.timeout_seconds.into()),
-        connections: u32::try_from(config.mail.senders).unwrap_or(u32::MAX).saturating_add(1),
     };
-    Outlet::smtp(&settings).map_err(wrong("mail.smtp_url"))
+    SmtpServer::new(&settings).map(Outlet::Smtp).map_err(wrong("mail.smtp_url"))
 }
 
 fn make_folder(data_dir: &Path) -> Result<PathBuf, StartError> {

@@ -100,7 +100,7 @@ pub async fn mail_test(config: &Config, address: &str, locale: Locale) -> Outcom
         return Err("no mail goes out".into());
     };
     let message = mail.parts.composer.trial(address, locale, ambient.uuid(), ambient.now())?;
-    match mail.parts.outlet.submit(message).await {
+    match mail.parts.outlet.submit(&message).await {
         Ok(()) => print(&format!("The mail server took a mail to {address}.\n")),
         Err(error) => Err(format!("the mail was not sent: {error}").into()),
     }

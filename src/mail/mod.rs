@@ -9,6 +9,7 @@ pub mod compose;
 pub mod outlet;
 mod planner;
 mod sender;
+pub mod smtp;
 pub mod templates;
 
 use std::{collections::HashMap, sync::Arc};

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{
     Client, TestServer,
-    mail::settings,
+    mail::{borrowed, settings, variables},
     postgres::{TestDatabase, cluster_folder},
     process::{Process, run},
     smtp::{Abilities, Mood, Smtp},
@@ -60,19 +60,6 @@ async fn without_the_embedded_default_there_is_no_mailbox() {
     let reply = server.anonymous().request(Method::GET, "/mailbox", |request| request).await;
     assert_eq!(reply.status, StatusCode::NOT_FOUND);
     server.stop().await;
-}
-
-/// The variables of the settings for mail to a URL.
-fn variables(url: &str, database: &str) -> Vec<(String, String)> {
-    let mut variables = vec![("DATABASE_URL".to_owned(), database.to_owned())];
-    variables.extend(settings(url).into_iter().map(|(key, value)| {
-        (format!("TICKETWIRE_{}", key.replace('.', "_").to_uppercase()), value)
-    }));
-    variables
-}
-
-fn borrowed(variables: &[(String, String)]) -> Vec<(&str, &str)> {
-    variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
