@@ -16,6 +16,7 @@ use super::{StartError, settings};
 use crate::{
     config::{Config, LocaleName, Secret},
     crypto::signing::SigningKey,
+    db::{Database, category},
     domain::{account::Locale, clock::Ambient},
     mail::{
         Mail, StaffAddresses,
@@ -50,12 +51,7 @@ pub fn set_up(
 ) -> Result<Option<SetUp>, StartError> {
     let demo = config.database.url.is_none();
     let templates = Templates::load(config.mail.templates_dir.as_deref())?;
-    let staff_locale = match config.mail.staff_locale {
-        LocaleName::En => Locale::En,
-        LocaleName::Ru => Locale::Ru,
-    };
-    let staff = StaffAddresses::parse(&config.mail.staff_addresses, staff_locale)
-        .map_err(wrong("mail.staff_addresses"))?;
+    let staff = staff_addresses(config)?;
     let folder = match (&config.mail.smtp_url, demo) {
         (Some(_), _) => None,
         (None, true) => Some(make_folder(&config.data_dir)?),
@@ -100,6 +96,32 @@ pub fn set_up(
     let window = TimeDelta::seconds(config.mail.window_seconds.into());
     let parts = Mail { window, staff, composer, outlet, senders: config.mail.senders };
     Ok(Some(SetUp { parts, folder }))
+}
+
+/// Checks what only the database knows: that the categories exist whose addresses are
+/// configured. Nobody would be told of the tickets of one that is misspelt.
+///
+/// # Errors
+/// A category that there is not; addresses that can't be read; the database failed.
+pub async fn check_staff_addresses(config: &Config, database: &Database) -> Result<(), StartError> {
+    let staff = staff_addresses(config)?;
+    let categories = category::all(&mut *database.read().await?).await?;
+    let known = categories.iter().map(|category| category.slug.as_str()).collect::<Vec<_>>();
+    let Some(stranger) = staff.slugs().find(|slug| !known.contains(slug)) else { return Ok(()) };
+    let problem = format!(
+        "names `{stranger}`, which is no category; the categories are {}",
+        known.join(", ")
+    );
+    Err(wrong("mail.staff_addresses")(problem))
+}
+
+fn staff_addresses(config: &Config) -> Result<StaffAddresses, StartError> {
+    let locale = match config.mail.staff_locale {
+        LocaleName::En => Locale::En,
+        LocaleName::Ru => Locale::Ru,
+    };
+    StaffAddresses::parse(&config.mail.staff_addresses, locale)
+        .map_err(wrong("mail.staff_addresses"))
 }
 
 fn wrong(key: &'static str) -> impl Fn(String) -> StartError {

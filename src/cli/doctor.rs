@@ -39,6 +39,7 @@ pub async fn run(config: &Config) -> Outcome {
                     say("database", Ok("it answers".into()))?;
                     say("migrations", migrated(&database).await)?;
                     say("mail queue", queue(&database).await)?;
+                    say("staff addresses", staff_addresses(config, &database).await)?;
                     database.close();
                 }
             }
@@ -72,6 +73,11 @@ async fn queue(database: &Database) -> Result<String, String> {
         }
         Err(error) => Err(error.to_string()),
     }
+}
+
+async fn staff_addresses(config: &Config, database: &Database) -> Result<String, String> {
+    let checked = mail::check_staff_addresses(config, database).await;
+    checked.map(|()| "their categories exist".into()).map_err(|error| error.to_string())
 }
 
 async fn mail_server(config: &Config) -> Result<String, String> {

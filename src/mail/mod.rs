@@ -75,6 +75,11 @@ impl StaffAddresses {
         Ok(addresses)
     }
 
+    /// The categories that are named.
+    pub fn slugs(&self) -> impl Iterator<Item = &str> {
+        self.by_slug.keys().map(String::as_str)
+    }
+
     fn of(&self, category: &Category) -> Option<(&EmailAddress, Locale)> {
         let address = self.by_slug.get(&category.slug).or(self.other.as_ref())?;
         Some((address, self.locale.unwrap_or(Locale::En)))
