@@ -11,11 +11,12 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action
     frame-src 'self'; frame-ancestors 'self'; base-uri 'none'";
 
 const STYLE: &str = ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;\
-margin:2rem auto;padding:0 1rem}h1{font-size:1.4rem}button{font:inherit;padding:.5rem 1.2rem;\
-border-radius:6px;border:0;background:#2f6fed;color:#fff;cursor:pointer}table{width:100%;\
-border-collapse:collapse}td,th{text-align:left;padding:.4rem .6rem;border-bottom:1px solid #8884;\
-overflow-wrap:anywhere}pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:1rem;border:1px solid #8884;\
-border-radius:6px}iframe{width:100%;height:40rem;border:1px solid #8884;border-radius:6px}";
+margin:2rem auto;padding:0 1rem}h1{font-size:1.4rem;line-height:1.3;overflow-wrap:anywhere}\
+h2{font-size:1.1rem}button{font:inherit;padding:.5rem 1.2rem;border-radius:6px;border:0;background:#2f6fed;\
+color:#fff;cursor:pointer}table{width:100%;border-collapse:collapse}td,th{text-align:left;\
+padding:.4rem .6rem;border-bottom:1px solid #8884}td:first-child{overflow-wrap:anywhere}\
+pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:1rem;border:1px solid #8884;border-radius:6px}\
+iframe{width:100%;height:40rem;border:1px solid #8884;border-radius:6px}";
 
 /// A page; `body` is HTML, the rest is escaped here.
 pub fn page(status: StatusCode, language: &str, title: &str, body: &str) -> Response {

@@ -176,6 +176,11 @@ async function theMailbox(page, number) {
   await mailbox.getByText(`Re: [${number}]`).first().click();
   await mailbox.frameLocator("iframe").getByText("There is news on your ticket.").waitFor();
   await mailbox.screenshot({ path: `${pictures}/mail.png`, fullPage: true });
+  const link = mailbox.frameLocator("iframe").getByText("No more mail about this ticket");
+  const [farewell] = await Promise.all([mailbox.waitForEvent("popup"), link.click()]);
+  await farewell.getByRole("button", { name: "Unsubscribe" }).click();
+  await farewell.getByText(`No more mail about ${number}`, { exact: true }).waitFor();
+  await farewell.close();
   await mailbox.close();
 }
 

@@ -37,7 +37,7 @@ async fn a_newcomer_reads_the_demos_mails_on_a_page() {
     let link = list.split("href=\"").nth(1).unwrap().split('"').next().unwrap();
     let mail = get(link).await;
     let text = mail.body.as_str().unwrap();
-    assert!(text.contains("iframe sandbox") && !text.contains("<script"), "{text}");
+    assert!(text.contains("iframe sandbox=\"allow-popups ") && !text.contains("<script"), "{text}");
     let html = get(&format!("{link}/html")).await;
     assert!(html.headers["content-security-policy"].to_str().unwrap().contains("sandbox"));
     assert!(!html.body.as_str().unwrap().contains("<script"));
