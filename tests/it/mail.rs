@@ -148,12 +148,17 @@ async fn a_mail_that_is_put_off_goes_out_later_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_recipient_is_not_tried_again_and_holds_up_nobody() {
+async fn what_is_refused_for_good_is_not_tried_again_and_holds_up_nobody() {
     let desk = MailDesk::start().await;
     desk.smtp.then([Mood::Rcpt("550 5.1.1 no such user")]);
     let ticket = desk.anna.create_ticket("The site is down").await;
     let seen = until_states(&desk.boris, &ticket, &["REFUSED"]).await;
     assert!(seen[0]["lastError"].as_str().unwrap().contains("5.1.1 no such user"), "{seen:?}");
+    desk.smtp.then([Mood::Data("554 5.7.1 looks like spam")]);
+    desk.boris.comment(&ticket, "Buy now!").await;
+    let seen = until_states(&desk.boris, &ticket, &["REFUSED", "REFUSED"]).await;
+    assert!(seen[1]["lastError"].as_str().unwrap().contains("looks like spam"), "{seen:?}");
+    assert!(seen.iter().all(|it| it["attempts"] == 1), "{seen:?}");
     desk.boris.comment(&ticket, "We look into it.").await;
     let mails = desk.smtp.received(1).await;
     assert!(mails[0].text.contains("We look into it.") && mails[0].in_reply_to.is_none());
