@@ -15,10 +15,13 @@ const LINK = {
 
 const place = document.getElementById("header");
 let demo;
+let mails;
 
-/** Shows the header; `accounts` are offered where the server runs the demo. */
-export function begin(accounts) {
+/** Shows the header; `accounts` are offered, and the `mailbox` shown, where the server runs
+    the demo. */
+export function begin(accounts, mailbox) {
   demo = accounts;
+  mails = mailbox;
   [session, story, link].forEach((subject) => subject.onChange(draw));
   session.onChange(tellOfExpiry);
   draw();
@@ -28,7 +31,7 @@ export function begin(accounts) {
 function draw() {
   const brand = element("strong", { className: "brand" }, "Ticketwire");
   const dot = element("span", { className: `link ${link.state()}`, id: "link" }, LINK[link.state()]);
-  place.replaceChildren(brand, dot, ...ticket(), element("span", { className: "gap" }), ...accounts(), ...who());
+  place.replaceChildren(brand, dot, ...ticket(), element("span", { className: "gap" }), ...mailbox(), ...accounts(), ...who());
 }
 
 function ticket() {
@@ -36,6 +39,12 @@ function ticket() {
   if (!present) return [];
   const back = button("×", story.forget, { className: "quiet", title: "Work on the demo data's ticket again" });
   return [element("span", { className: "chip", id: "ticket" }, `Working on ${present.number}`, back)];
+}
+
+function mailbox() {
+  if (!mails) return [];
+  const title = "The mails that people would have been sent";
+  return [element("a", { id: "mailbox", href: mails, target: "_blank", rel: "noopener", title }, "Mailbox ↗")];
 }
 
 function accounts() {

@@ -13,7 +13,7 @@ import * as streams from "./streams.js";
 const setup = await (await fetch("playground/setup.json")).json();
 
 story.begin(setup.operations);
-header.begin(setup.demo);
+header.begin(setup.demo, setup.mailbox);
 live.begin();
 link.open();
 

@@ -269,6 +269,7 @@ impl App {
 
         let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, sockets) = (TaskTracker::new(), TaskTracker::new());
+        mail::check_staff_addresses(config, &database).await?;
         let mail = mail::set_up(config, address, &ambient)?;
         let mut desk = desk(config, database.clone(), ambient.clone(), cost)?;
         desk = desk.with_handoff_link(&handoff_link(config, address));
@@ -299,7 +300,7 @@ impl App {
             database: database.clone(),
             playground: config
                 .playground
-                .then(|| Playground::new(config.database.url.is_none()))
+                .then(|| Playground::new(config.database.url.is_none(), has_mailbox))
                 .transpose()?,
             mailbox,
             trusted_proxies: config.trusted_proxies,

@@ -13,11 +13,13 @@ use super::{StartError, keys, settings};
 use crate::{
     config::{Config, LocaleName, Secret},
     crypto::signing::SigningKey,
+    db::{Database, category},
     domain::{account::Locale, clock::Ambient},
     mail::{
         Mail, StaffAddresses,
         compose::Composer,
-        outlet::{Outlet, SmtpSettings},
+        outlet::Outlet,
+        smtp::{SmtpServer, SmtpSettings},
         templates::Templates,
     },
 };
@@ -51,12 +53,7 @@ pub fn set_up(
 ) -> Result<Option<SetUp>, StartError> {
     let demo = config.database.url.is_none();
     let templates = Templates::load(config.mail.templates_dir.as_deref())?;
-    let staff_locale = match config.mail.staff_locale {
-        LocaleName::En => Locale::En,
-        LocaleName::Ru => Locale::Ru,
-    };
-    let staff = StaffAddresses::parse(&config.mail.staff_addresses, staff_locale)
-        .map_err(wrong("mail.staff_addresses"))?;
+    let staff = staff_addresses(config)?;
     let folder = match (&config.mail.smtp_url, demo) {
         (Some(_), _) => None,
         (None, true) => Some(make_folder(&config.data_dir)?),
@@ -109,6 +106,32 @@ pub fn set_up(
     Ok(Some(SetUp { parts, folder }))
 }
 
+/// Checks what only the database knows: that the categories exist whose addresses are
+/// configured. Nobody would be told of the tickets of one that is misspelt.
+///
+/// # Errors
+/// A category that there is not; addresses that can't be read; the database failed.
+pub async fn check_staff_addresses(config: &Config, database: &Database) -> Result<(), StartError> {
+    let staff = staff_addresses(config)?;
+    let categories = category::all(&mut *database.read().await?).await?;
+    let known = categories.iter().map(|category| category.slug.as_str()).collect::<Vec<_>>();
+    let Some(stranger) = staff.slugs().find(|slug| !known.contains(slug)) else { return Ok(()) };
+    let problem = format!(
+        "names `{stranger}`, which is no category; the categories are {}",
+        known.join(", ")
+    );
+    Err(wrong("mail.staff_addresses")(problem))
+}
+
+fn staff_addresses(config: &Config) -> Result<StaffAddresses, StartError> {
+    let locale = match config.mail.staff_locale {
+        LocaleName::En => Locale::En,
+        LocaleName::Ru => Locale::Ru,
+    };
+    StaffAddresses::parse(&config.mail.staff_addresses, locale)
+        .map_err(wrong("mail.staff_addresses"))
+}
+
 pub(super) fn wrong(key: &'static str) -> impl Fn(String) -> StartError {
     move |problem| StartError::Config { key, problem }
 }
@@ -128,9 +151,8 @@ fn smtp(config: &Config) -> Result<Outlet, StartError> {
         url: config.mail.smtp_url.as_ref().map(Secret::expose).unwrap_or_default(),
         trusted: trusted.as_deref(),
         timeout: Duration::from_secs(config.mail.timeout_seconds.into()),
-        connections: u32::try_from(config.mail.senders).unwrap_or(u32::MAX).saturating_add(1),
     };
-    Outlet::smtp(&settings).map_err(wrong("mail.smtp_url"))
+    SmtpServer::new(&settings).map(Outlet::Smtp).map_err(wrong("mail.smtp_url"))
 }
 
 fn make_folder(data_dir: &Path) -> Result<PathBuf, StartError> {

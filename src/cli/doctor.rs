@@ -39,6 +39,7 @@ pub async fn run(config: &Config) -> Outcome {
                     say("database", Ok("it answers".into()))?;
                     say("migrations", migrated(&database).await)?;
                     say("mail queue", queue(&database).await)?;
+                    say("staff addresses", staff_addresses(config, &database).await)?;
                     database.close();
                 }
             }
@@ -74,6 +75,11 @@ async fn queue(database: &Database) -> Result<String, String> {
     }
 }
 
+async fn staff_addresses(config: &Config, database: &Database) -> Result<String, String> {
+    let checked = mail::check_staff_addresses(config, database).await;
+    checked.map(|()| "their categories exist".into()).map_err(|error| error.to_string())
+}
+
 async fn mail_server(config: &Config) -> Result<String, String> {
     match mail::set_up(config, config.listen, &app::ambient()) {
         Err(error) => Err(error.to_string()),
@@ -100,7 +106,7 @@ pub async fn mail_test(config: &Config, address: &str, locale: Locale) -> Outcom
         return Err("no mail goes out".into());
     };
     let message = mail.parts.composer.trial(address, locale, ambient.uuid(), ambient.now())?;
-    match mail.parts.outlet.submit(message).await {
+    match mail.parts.outlet.submit(&message).await {
         Ok(()) => print(&format!("The mail server took a mail to {address}.\n")),
         Err(error) => Err(format!("the mail was not sent: {error}").into()),
     }

@@ -22,8 +22,10 @@ use super::{
 
 /// So many mails are listed: the last.
 const LISTED: usize = 200;
-/// A mail's HTML stands in a frame of its own that may do nothing.
-const FRAME_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'; base-uri 'none'";
+/// A mail's HTML stands in a frame of its own that may do nothing but open its links
+/// elsewhere: a form of a page that is opened in the frame would not work.
+const SANDBOX: &str = "allow-popups allow-popups-to-escape-sandbox";
+const LINKS_ELSEWHERE: &str = "<head><base target=\"_blank\">";
 
 /// The mailbox's routes.
 pub fn routes() -> Router<Api> {
@@ -47,7 +49,7 @@ async fn list(State(api): State<Api>, headers: HeaderMap) -> Response {
             escaped(&name),
             escaped(mail.subject().unwrap_or("—")),
             escaped(&recipient(&mail)),
-            escaped(&date)
+            escaped(&date.replace('T', " ").replace('Z', " UTC"))
         );
     }
     let body = if rows.is_empty() {
@@ -70,8 +72,8 @@ async fn show(
     let head = String::from_utf8_lossy(&bytes);
     let head = head.split("\r\n\r\n").next().unwrap_or_default();
     let body = format!(
-        "<p><a href=\"/mailbox\">All mails</a><p>To: {}<iframe sandbox src=\"/mailbox/{}/html\" \
-         title=\"HTML\"></iframe><h2>Text</h2><pre>{}</pre><h2>Headers</h2><pre>{}</pre>",
+        "<p><a href=\"/mailbox\">All mails</a></p><p>To: {}</p><iframe sandbox=\"{SANDBOX}\" \
+         src=\"/mailbox/{}/html\" title=\"HTML\"></iframe><h2>Text</h2><pre>{}</pre><h2>Headers</h2><pre>{}</pre>",
         escaped(&recipient(&mail)),
         escaped(&name),
         escaped(&mail.body_text(0).unwrap_or_default()),
@@ -87,8 +89,11 @@ async fn html(
 ) -> Response {
     let Some(bytes) = find(&api, &headers, &name).await else { return nothing() };
     let Some(mail) = MessageParser::default().parse(&bytes) else { return nothing() };
-    let html = mail.body_html(0).unwrap_or_default().into_owned();
-    respond(StatusCode::OK, "text/html; charset=utf-8", FRAME_POLICY, html)
+    let html = mail.body_html(0).unwrap_or_default().replacen("<head>", LINKS_ELSEWHERE, 1);
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; sandbox {SANDBOX}; frame-ancestors 'self'; base-uri 'none'"
+    );
+    respond(StatusCode::OK, "text/html; charset=utf-8", &policy, html)
 }
 
 fn nothing() -> Response {

@@ -17,11 +17,12 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action
 const HTML: &str = "text/html; charset=utf-8";
 
 const STYLE: &str = ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;\
-margin:2rem auto;padding:0 1rem}h1{font-size:1.4rem}button{font:inherit;padding:.5rem 1.2rem;\
-border-radius:6px;border:0;background:#2f6fed;color:#fff;cursor:pointer}table{width:100%;\
-border-collapse:collapse}td,th{text-align:left;padding:.4rem .6rem;border-bottom:1px solid #8884;\
-overflow-wrap:anywhere}pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:1rem;border:1px solid #8884;\
-border-radius:6px}iframe{width:100%;height:40rem;border:1px solid #8884;border-radius:6px}label{display:block;\
+margin:2rem auto;padding:0 1rem}h1{font-size:1.4rem;line-height:1.3;overflow-wrap:anywhere}\
+h2{font-size:1.1rem}button{font:inherit;padding:.5rem 1.2rem;border-radius:6px;border:0;background:#2f6fed;\
+color:#fff;cursor:pointer}table{width:100%;border-collapse:collapse}td,th{text-align:left;\
+padding:.4rem .6rem;border-bottom:1px solid #8884}td:first-child{overflow-wrap:anywhere}\
+pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:1rem;border:1px solid #8884;border-radius:6px}\
+iframe{width:100%;height:40rem;border:1px solid #8884;border-radius:6px}label{display:block;\
 margin:1rem 0}input{font:inherit;display:block;width:100%;max-width:24rem;box-sizing:border-box;\
 padding:.5rem;border-radius:6px;border:1px solid #888}button:disabled{opacity:.5}[role=alert]{color:#d22}";
 

@@ -44,6 +44,8 @@ pub struct Playground {
 #[derive(Serialize)]
 struct Setup {
     demo: Option<Demo>,
+    /// Where the mails are that the demo would have sent.
+    mailbox: Option<&'static str>,
     operations: &'static [Operation],
 }
 
@@ -61,16 +63,18 @@ struct Person {
 }
 
 impl Playground {
-    /// Prepares the playground of a server with demo accounts, or of one without.
+    /// Prepares the playground of a server with demo accounts, or of one without, and
+    /// with a mailbox page or without.
     ///
     /// # Errors
     /// The demo data is wrong.
-    pub fn new(with_demo: bool) -> Result<Self, DemoError> {
+    pub fn new(with_demo: bool, with_mailbox: bool) -> Result<Self, DemoError> {
         let demo = with_demo.then(demo::accounts).transpose()?.map(|accounts| Demo {
             password: demo::PASSWORD,
             accounts: accounts.into_iter().map(Person::from).collect(),
         });
-        let setup = serde_json::to_vec(&Setup { demo, operations: OPERATIONS })
+        let mailbox = with_mailbox.then_some("/mailbox");
+        let setup = serde_json::to_vec(&Setup { demo, mailbox, operations: OPERATIONS })
             .map_err(|error| DemoError::Data(error.to_string()))?;
         Ok(Self { setup: setup.into() })
     }
@@ -147,11 +151,15 @@ mod tests {
     }
 
     #[test]
-    fn only_a_demo_server_tells_the_demo_password() {
-        let setup = |with_demo| {
-            String::from_utf8(Playground::new(with_demo).unwrap().setup.to_vec()).unwrap()
+    fn only_a_demo_server_tells_the_demo_password_and_where_its_mailbox_is() {
+        let setup = |with_demo, with_mailbox| {
+            let playground = Playground::new(with_demo, with_mailbox).unwrap();
+            String::from_utf8(playground.setup.to_vec()).unwrap()
         };
-        assert!(setup(true).contains(r#""accounts":[{"email":"customer@demo.example""#));
-        assert!(setup(false).contains(r#""demo":null"#));
+        let demo = setup(true, true);
+        assert!(demo.contains(r#""accounts":[{"email":"customer@demo.example""#));
+        assert!(demo.contains(r#""mailbox":"/mailbox""#));
+        assert!(setup(true, false).contains(r#""mailbox":null"#));
+        assert!(setup(false, false).contains(r#""demo":null,"mailbox":null"#));
     }
 }

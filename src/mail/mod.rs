@@ -9,6 +9,7 @@ pub mod compose;
 pub mod outlet;
 mod planner;
 mod sender;
+pub mod smtp;
 pub mod templates;
 
 use std::{collections::HashMap, sync::Arc};
@@ -72,6 +73,11 @@ impl StaffAddresses {
             }
         }
         Ok(addresses)
+    }
+
+    /// The categories that are named.
+    pub fn slugs(&self) -> impl Iterator<Item = &str> {
+        self.by_slug.keys().map(String::as_str)
     }
 
     fn of(&self, category: &Category) -> Option<(&EmailAddress, Locale)> {

@@ -159,7 +159,29 @@ async function theStory(page) {
   const seen = await content(page, ".result-window");
   assert.ok(!seen.includes("memory limit") && !seen.includes("INTERNAL"), seen);
   assert.ok(!(await page.locator("#live").innerText()).includes("memory limit"), "an agent's stream is no customer's");
-  return id;
+  return { id, number };
+}
+
+/** The mails that the story has caused, one click away. */
+async function theMailbox(page, number) {
+  const [mailbox] = await Promise.all([page.waitForEvent("popup"), page.locator("#mailbox").click()]);
+  listen(mailbox);
+  await mailbox.waitForLoadState();
+  const until = performance.now() + PATIENCE;
+  while ((await mailbox.getByText(`Re: [${number}]`).count()) === 0) {
+    assert.ok(performance.now() < until, await mailbox.content());
+    await mailbox.reload();
+  }
+  await mailbox.screenshot({ path: `${pictures}/mailbox.png` });
+  await mailbox.getByText(`Re: [${number}]`).first().click();
+  await mailbox.frameLocator("iframe").getByText("There is news on your ticket.").waitFor();
+  await mailbox.screenshot({ path: `${pictures}/mail.png`, fullPage: true });
+  const link = mailbox.frameLocator("iframe").getByText("No more mail about this ticket");
+  const [farewell] = await Promise.all([mailbox.waitForEvent("popup"), link.click()]);
+  await farewell.getByRole("button", { name: "Unsubscribe" }).click();
+  await farewell.getByText(`No more mail about ${number}`, { exact: true }).waitFor();
+  await farewell.close();
+  await mailbox.close();
 }
 
 /** The server is killed, something happens meanwhile, and the stream goes on. */
@@ -246,7 +268,8 @@ async function tour() {
   const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
   try {
     const page = await open(browser, "light");
-    const id = await theStory(page);
+    const { id, number } = await theStory(page);
+    await theMailbox(page, number);
     await theRestart(page, id);
     await theEndOfASession(page);
     await theStop(page);

@@ -1,16 +1,21 @@
 //! Mail: who gets which, in what form, and what becomes of it when the mail server
 //! misbehaves.
 
+use std::time::{Duration, SystemTime};
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tokio::time;
 
 use crate::harness::{
     Client, TestServer,
     client::{SALES, Ticket},
     mail::{MailDesk, settings},
-    smtp::{Abilities, Mood, Smtp},
+    smtp::{Abilities, Mood, Smtp, Step},
 };
-use ticketwire::domain::account::Role;
+use ticketwire::domain::{account::Role, clock::Clock as _};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What staff see of a ticket's mails: recipient, state, attempts, last error.
 async fn deliveries(staff: &Client, ticket: &Ticket) -> Vec<Value> {
@@ -23,14 +28,28 @@ async fn deliveries(staff: &Client, ticket: &Ticket) -> Vec<Value> {
 /// Waits until a ticket's mails are in some states, in order. Each look is a request
 /// to a server that works on it meanwhile.
 async fn until_states(staff: &Client, ticket: &Ticket, states: &[&str]) -> Vec<Value> {
+    let reached = |seen: &[Value]| {
+        seen.iter().map(|it| it["state"].as_str().unwrap()).eq(states.iter().copied())
+    };
+    until(staff, ticket, &format!("{states:?}"), reached).await
+}
+
+/// Waits until a ticket's mails are as they should be.
+async fn until(
+    staff: &Client,
+    ticket: &Ticket,
+    what: &str,
+    reached: impl Fn(&[Value]) -> bool,
+) -> Vec<Value> {
     let mut seen = vec![];
-    for _ in 0..2_000 {
-        seen = deliveries(staff, ticket).await;
-        if seen.iter().map(|it| it["state"].as_str().unwrap()).eq(states.iter().copied()) {
-            return seen;
+    let looks = async {
+        while seen.is_empty() || !reached(&seen) {
+            seen = deliveries(staff, ticket).await;
         }
-    }
-    panic!("not {states:?} but {seen:?}");
+    };
+    let in_time = time::timeout(PATIENCE, looks).await.is_ok();
+    assert!(in_time, "not {what} but {seen:?}");
+    seen
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,12 +133,10 @@ async fn a_mail_that_is_put_off_goes_out_later_and_in_order() {
     let ticket = desk.anna.create_ticket("The site is down").await;
     desk.smtp.attempted(1).await;
     desk.boris.comment(&ticket, "We look into it.").await;
-    let seen = until_states(&desk.boris, &ticket, &["QUEUED", "QUEUED"]).await;
-    let mut error = seen[0]["lastError"].as_str().unwrap_or_default().to_owned();
-    while error.is_empty() {
-        let seen = deliveries(&desk.boris, &ticket).await;
-        error = seen[0]["lastError"].as_str().unwrap_or_default().to_owned();
-    }
+    until_states(&desk.boris, &ticket, &["QUEUED", "QUEUED"]).await;
+    let put_off = |seen: &[Value]| seen[0]["lastError"].is_string();
+    let seen = until(&desk.boris, &ticket, "put off", put_off).await;
+    let error = seen[0]["lastError"].as_str().unwrap();
     assert!(error.contains("4.3.0 later"), "{error}");
     desk.server.clock.advance(TimeDelta::minutes(2));
     let mails = desk.smtp.received(2).await;
@@ -131,12 +148,17 @@ async fn a_mail_that_is_put_off_goes_out_later_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_recipient_is_not_tried_again_and_holds_up_nobody() {
+async fn what_is_refused_for_good_is_not_tried_again_and_holds_up_nobody() {
     let desk = MailDesk::start().await;
     desk.smtp.then([Mood::Rcpt("550 5.1.1 no such user")]);
     let ticket = desk.anna.create_ticket("The site is down").await;
     let seen = until_states(&desk.boris, &ticket, &["REFUSED"]).await;
     assert!(seen[0]["lastError"].as_str().unwrap().contains("5.1.1 no such user"), "{seen:?}");
+    desk.smtp.then([Mood::Data("554 5.7.1 looks like spam")]);
+    desk.boris.comment(&ticket, "Buy now!").await;
+    let seen = until_states(&desk.boris, &ticket, &["REFUSED", "REFUSED"]).await;
+    assert!(seen[1]["lastError"].as_str().unwrap().contains("looks like spam"), "{seen:?}");
+    assert!(seen.iter().all(|it| it["attempts"] == 1), "{seen:?}");
     desk.boris.comment(&ticket, "We look into it.").await;
     let mails = desk.smtp.received(1).await;
     assert!(mails[0].text.contains("We look into it.") && mails[0].in_reply_to.is_none());
@@ -154,18 +176,17 @@ async fn a_mail_server_that_stalls_hangs_up_or_is_busy_loses_nothing() {
     desk.smtp.then([
         Mood::Greet("554 5.3.2 not now"),
         Mood::Greet("421 busy"),
-        Mood::Stall,
+        Mood::Pause(Step::Mail),
         Mood::DropMidData,
     ]);
     let ticket = desk.anna.create_ticket("The site is down").await;
     desk.smtp.attempted(1).await;
-    for _ in 0..20_000 {
-        if deliveries(&desk.boris, &ticket).await[0]["state"] == "SENT" {
-            break;
-        }
+    let finished = |seen: &[Value]| {
         desk.server.clock.advance(TimeDelta::seconds(1));
-    }
-    let seen = deliveries(&desk.boris, &ticket).await;
+        !matches!(seen[0]["state"].as_str(), Some("QUEUED" | "SENDING"))
+    };
+    let seen = until(&desk.boris, &ticket, "finished", finished).await;
+    assert_eq!(seen[0]["state"], "SENT");
     assert!(seen[0]["attempts"].as_i64().unwrap() >= 5, "{seen:?}");
     // The clock runs so fast here that a lease may end in mid-attempt: the same mail, then.
     let ids = desk.smtp.mails().into_iter().map(|mail| mail.id).collect::<Vec<_>>();
@@ -178,55 +199,84 @@ async fn a_dead_mail_server_is_waited_for_three_days() {
     let address = Smtp::reserve().await;
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
-    let ticket = anna.create_ticket("The site is down").await;
-    boris.comment(&ticket, "First.").await;
-    boris.comment(&ticket, "Second.").await;
-    let other = anna.create_ticket("Another").await;
-    // A day goes by, hour by hour.
-    for _ in 0..24 {
+    let ticket = anna.create_ticket("Never told").await;
+    let wait = async |times: u32| {
+        for _ in 0..times {
+            until_due_is_tried(&server).await;
+            server.clock.advance(TimeDelta::hours(6));
+        }
         until_due_is_tried(&server).await;
-        server.clock.advance(TimeDelta::hours(1));
-    }
-    let smtp = Smtp::at(&address).await;
-    server.clock.advance(TimeDelta::hours(6));
-    let mails = smtp.received(4).await;
-    until_states(&boris, &ticket, &["SENT", "SENT", "SENT"]).await;
-    until_states(&boris, &other, &["SENT"]).await;
-    let of_ticket = mails.iter().filter(|mail| mail.subject.contains(&ticket.number));
-    let texts = of_ticket.map(|mail| mail.text.as_str()).collect::<Vec<_>>();
-    assert!(
-        texts[0].contains("You wrote:")
-            && texts[1].contains("First.")
-            && texts[2].contains("Second.")
-    );
-    drop(smtp);
-
-    let given_up = anna.create_ticket("Never told").await;
-    for _ in 0..16 {
-        until_due_is_tried(&server).await;
-        server.clock.advance(TimeDelta::hours(6));
-    }
-    let seen = until_states(&boris, &given_up, &["GIVEN_UP"]).await;
+    };
+    wait(10).await;
+    until_states(&boris, &ticket, &["QUEUED"]).await;
+    wait(3).await;
+    let seen = until_states(&boris, &ticket, &["GIVEN_UP"]).await;
     assert!(seen[0]["lastError"].as_str().unwrap().contains("refused"), "{seen:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_without_a_mail_server_loses_nothing_and_ends_in_no_storm() {
+    const TICKETS: usize = 20;
+    const SENDERS: usize = 3;
+    let address = Smtp::reserve().await;
+    let mut flags = settings(&format!("smtp://{address}"));
+    flags.extend([("mail.senders", SENDERS.to_string()), ("mail.timeout_seconds", "60".into())]);
+    let server = TestServer::start_with(&flags).await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let mut tickets = Vec::new();
+    for n in 0..TICKETS {
+        let ticket = anna.create_ticket(&format!("Down {n}")).await;
+        boris.comment(&ticket, "First.").await;
+        boris.comment(&ticket, "Second.").await;
+        tickets.push(ticket);
+    }
+    for _ in 0..12 {
+        until_due_is_tried(&server).await;
+        server.clock.advance(TimeDelta::hours(2));
+    }
+    until_due_is_tried(&server).await;
+    // Not tried each of the 13 times that the clock was moved, and not all at once:
+    // pauses have grown to three to six hours.
+    let paces = "SELECT max(attempts)::bigint, count(DISTINCT date_trunc('minute', due_at))
+        FROM deliveries WHERE state = 'queued' AND attempts > 0";
+    let paces = server.database.connect().await.query_one(paces, &[]).await.unwrap();
+    let (attempts, minutes) = (paces.get::<_, i64>(0), paces.get::<_, i64>(1));
+    assert!(attempts <= 11 && minutes >= 10, "{attempts} attempts, in {minutes} minutes");
+
+    // At worst all are due at once when it is back: as many come as there are senders,
+    // and one after the other on the same connections.
+    let smtp = Smtp::at(&address).await;
+    smtp.then([Mood::Pause(Step::Mail); SENDERS]);
+    server.clock.advance(TimeDelta::hours(6));
+    smtp.paused(SENDERS).await;
+    smtp.release();
+    let mails = smtp.received(3 * TICKETS).await;
+    assert_eq!((smtp.connections(), smtp.most_connections()), (SENDERS, SENDERS));
+    for ticket in &tickets {
+        until_states(&boris, ticket, &["SENT"; 3]).await;
+        let of_ticket = mails.iter().filter(|mail| mail.subject.contains(&ticket.number));
+        let texts = of_ticket.map(|mail| mail.text.as_str()).collect::<Vec<_>>();
+        let expected = ["You wrote:", "First.", "Second."];
+        let in_order = texts.iter().zip(expected).all(|(text, part)| text.contains(part));
+        assert!(texts.len() == 3 && in_order, "{texts:?}");
+    }
     server.stop().await;
 }
 
 /// Waits until no mail is due that has not been tried.
 async fn until_due_is_tried(server: &TestServer) {
     let client = server.database.connect().await;
-    for _ in 0..20_000 {
+    let tried = async {
         let planned = "SELECT (SELECT pos FROM consumer_offsets) = (SELECT pos FROM feed_head)
             AND NOT EXISTS (SELECT FROM pending_events)
             AND NOT EXISTS (SELECT FROM deliveries d WHERE state = 'sending' OR (state = 'queued' AND due_at <= $1
                 AND NOT EXISTS (SELECT FROM deliveries e WHERE e.ticket_id = d.ticket_id
                     AND e.address = d.address AND e.seq < d.seq AND e.state IN ('queued', 'sending'))))";
-        use ticketwire::domain::clock::Clock as _;
-        let now = std::time::SystemTime::from(server.clock.now());
-        if client.query_one(planned, &[&now]).await.unwrap().get(0) {
-            return;
-        }
-    }
-    panic!("mails are due and not tried");
+        let now = || SystemTime::from(server.clock.now());
+        while !client.query_one(planned, &[&now()]).await.unwrap().get::<_, bool>(0) {}
+    };
+    time::timeout(PATIENCE, tried).await.expect("mails are due and not tried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +305,51 @@ async fn two_nodes_mail_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn priority_mail_goes_first_and_expires_unsent() {
+async fn priority_mail_goes_ahead_of_everything() {
+    let settings =
+        [("mail.window_seconds", "30"), ("mail.senders", "1"), ("mail.timeout_seconds", "60")];
+    let desk = MailDesk::with(&settings).await;
+    let client = desk.server.database.connect().await;
+    let hurry = async |count: i64| {
+        let last = "UPDATE deliveries SET priority = true
+            WHERE seq IN (SELECT seq FROM deliveries ORDER BY seq DESC LIMIT $1)";
+        client.execute(last, &[&count]).await.unwrap();
+        desk.server.clock.advance(TimeDelta::seconds(31));
+    };
+    let subject = |n: usize| desk.smtp.mails()[n].subject.clone();
+    // A backlog, all of it due at once; what was planned last is in a hurry.
+    for n in 0..6 {
+        desk.anna.create_ticket(&format!("Backlog {n}")).await;
+    }
+    until_due_is_tried(&desk.server).await;
+    desk.smtp.then([Mood::Pause(Step::Taken); 2]);
+    hurry(2).await;
+    desk.smtp.paused(2).await;
+    let mut first = [subject(0), subject(1)];
+    first.sort();
+    assert_eq!(first, ["[CS-100005] Backlog 4", "[CS-100006] Backlog 5"]);
+    desk.smtp.release();
+    desk.smtp.received(6).await;
+
+    // All ordinary senders are stuck: it goes out nevertheless.
+    desk.smtp.then([Mood::Pause(Step::Mail)]);
+    desk.anna.create_ticket("Stuck").await;
+    until_due_is_tried(&desk.server).await;
+    hurry(0).await;
+    desk.smtp.paused(3).await;
+    desk.anna.create_ticket("In a hurry").await;
+    desk.server.quiet().await;
+    hurry(1).await;
+    desk.smtp.received(7).await;
+    assert_eq!(subject(6), "[CS-100008] In a hurry");
+    desk.smtp.release();
+    desk.smtp.received(8).await;
+    assert_eq!(subject(7), "[CS-100007] Stuck");
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn priority_mail_expires_unsent() {
     let address = Smtp::reserve().await;
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);

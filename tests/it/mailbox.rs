@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{
     Client, TestServer,
-    mail::settings,
+    mail::{borrowed, settings, variables},
     postgres::{TestDatabase, cluster_folder},
     process::{Process, run},
     smtp::{Abilities, Mood, Smtp},
@@ -37,7 +37,7 @@ async fn a_newcomer_reads_the_demos_mails_on_a_page() {
     let link = list.split("href=\"").nth(1).unwrap().split('"').next().unwrap();
     let mail = get(link).await;
     let text = mail.body.as_str().unwrap();
-    assert!(text.contains("iframe sandbox") && !text.contains("<script"), "{text}");
+    assert!(text.contains("iframe sandbox=\"allow-popups ") && !text.contains("<script"), "{text}");
     let html = get(&format!("{link}/html")).await;
     assert!(html.headers["content-security-policy"].to_str().unwrap().contains("sandbox"));
     assert!(!html.body.as_str().unwrap().contains("<script"));
@@ -62,19 +62,6 @@ async fn without_the_embedded_default_there_is_no_mailbox() {
     server.stop().await;
 }
 
-/// The variables of the settings for mail to a URL.
-fn variables(url: &str, database: &str) -> Vec<(String, String)> {
-    let mut variables = vec![("DATABASE_URL".to_owned(), database.to_owned())];
-    variables.extend(settings(url).into_iter().map(|(key, value)| {
-        (format!("TICKETWIRE_{}", key.replace('.', "_").to_uppercase()), value)
-    }));
-    variables
-}
-
-fn borrowed(variables: &[(String, String)]) -> Vec<(&str, &str)> {
-    variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_and_mail_test_say_what_is_wrong() {
     let database = TestDatabase::new().await;
@@ -96,11 +83,28 @@ async fn doctor_and_mail_test_say_what_is_wrong() {
         "{}",
         ill.stdout
     );
+    let mut misspelt = good.clone();
+    misspelt.retain(|(name, _)| name != "TICKETWIRE_MAIL_STAFF_ADDRESSES");
+    misspelt.push(("TICKETWIRE_MAIL_STAFF_ADDRESSES".to_owned(), "slaes=a@example.com".to_owned()));
+    let ill = run(&["doctor"], &borrowed(&misspelt), "").await;
+    assert!(!ill.success && ill.stdout.contains("FAILED  staff addresses"), "{}", ill.stdout);
+
+    let secret = Smtp::with(Abilities { implicit_tls: true, ..Abilities::default() }).await;
     smtp.then([Mood::Rcpt("550 5.1.1 no such user")]);
     for (variables, address, expected) in [
         (&wrong, "op@example.com", "wrong password"),
         (&good, "op@example.com", "no such user"),
         (&good, "nonsense", "it has no @"),
+        (
+            &variables(&smtp.named_url("smtp", "", "?tls=required"), &database.url),
+            "op@example.com",
+            "STARTTLS is not supported",
+        ),
+        (
+            &variables(&secret.named_url("smtps", "", ""), &database.url),
+            "op@example.com",
+            "invalid peer certificate",
+        ),
         (&variables("smtp://127.0.0.1:1", &database.url), "op@example.com", "refused"),
         (&variables("http://127.0.0.1", &database.url), "op@example.com", "mail.smtp_url"),
         (
@@ -134,6 +138,11 @@ async fn start_refuses_mail_that_is_set_up_by_halves() {
         (without(""), Some(("mail.signing_key", "short".to_owned())), "`mail.signing_key`"),
         (without(""), Some(("mail.from", "a\r\nBcc: b@c".to_owned())), "`mail.from`"),
         (without(""), Some(("mail.staff_addresses", "sales".to_owned())), "`mail.staff_addresses`"),
+        (
+            without(""),
+            Some(("mail.staff_addresses", "slaes=a@example.com".to_owned())),
+            "`mail.staff_addresses` names `slaes`, which is no category; the categories are",
+        ),
         (without(""), Some(("mail.ca_file", "/nowhere".to_owned())), "`mail.ca_file`"),
         (without(""), Some(("mail.templates_dir", templates)), "ticket_created/text.en.txt:2"),
     ] {

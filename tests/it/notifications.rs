@@ -185,6 +185,41 @@ async fn people_choose_their_language_and_their_mails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_kind_of_mail_has_its_switch() {
+    let desk = MailDesk::start().await;
+    let kinds = ["ticketCreated", "supportAnswered", "statusChanged", "ticketClosed"];
+    let update = "mutation($input: UpdatePreferencesInput!) {
+        updatePreferences(input: $input) { userErrors { code } } }";
+    let working = "New status: Working on it";
+    let expected: [&[&str]; 4] = [
+        &["Your ticket has reached us."],
+        &["We look into it."],
+        &[working, "New status: Waiting for customer"],
+        &["New status: Closed"],
+    ];
+    let mut taken = 0;
+    for (wanted, expected) in kinds.iter().zip(expected) {
+        let mail = kinds.iter().map(|kind| ((*kind).to_owned(), json!(kind == wanted)));
+        let mail = mail.collect::<serde_json::Map<_, _>>();
+        desk.anna.ok(update, json!({ "input": { "mail": mail } })).await;
+        let ticket = desk.anna.create_ticket(wanted).await;
+        desk.boris.comment(&ticket, "We look into it.").await;
+        desk.boris.update(&ticket, json!({ "status": "WAITING_FOR_CUSTOMER" })).await;
+        desk.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
+        // What is wanted is asked when a mail is planned.
+        desk.server.quiet().await;
+        let mails = desk.smtp.received(taken + expected.len()).await.split_off(taken);
+        taken += expected.len();
+        assert_eq!(mails.len(), expected.len(), "{wanted}");
+        for (mail, part) in mails.iter().zip(expected) {
+            assert!(mail.subject.contains(&ticket.number) && mail.text.contains(part), "{wanted}");
+            assert!(mail.text.contains(working) == (*part == working), "{}", mail.text);
+        }
+    }
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_click_ends_a_tickets_mails_and_no_others() {
     let desk = MailDesk::start().await;
     let ticket = desk.anna.create_ticket("The site is down").await;

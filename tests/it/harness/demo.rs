@@ -23,7 +23,10 @@ impl Demo {
     /// A server on it, at an address; port 0 takes a free one.
     pub async fn serve(&self, address: &str) -> Process {
         let folder = self.0.to_str().unwrap();
-        Process::serve(&[("TICKETWIRE_DATA_DIR", folder), ("TICKETWIRE_LISTEN", address)]).await
+        // Mails are there as soon as what they tell of.
+        let window = ("TICKETWIRE_MAIL_WINDOW_SECONDS", "0");
+        let variables = [("TICKETWIRE_DATA_DIR", folder), ("TICKETWIRE_LISTEN", address), window];
+        Process::serve(&variables).await
     }
 
     /// A demo account of a server, signed in.

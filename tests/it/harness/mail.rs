@@ -20,6 +20,20 @@ pub fn settings(url: &str) -> Vec<(&'static str, String)> {
     .into()
 }
 
+/// The variables of the environment that say the same, for a server on a database.
+pub fn variables(url: &str, database: &str) -> Vec<(String, String)> {
+    let mut variables = vec![("DATABASE_URL".to_owned(), database.to_owned())];
+    variables.extend(settings(url).into_iter().map(|(key, value)| {
+        (format!("TICKETWIRE_{}", key.replace('.', "_").to_uppercase()), value)
+    }));
+    variables
+}
+
+/// Variables as a process takes them.
+pub fn borrowed(variables: &[(String, String)]) -> Vec<(&str, &str)> {
+    variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
 /// A server that mails, with a customer and an agent.
 pub struct MailDesk {
     /// The server.

@@ -29,8 +29,27 @@ use tokio_rustls::{
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A step of a conversation, as the server sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Connected, and not greeted yet.
+    Greeting,
+    /// EHLO has come, without an answer yet.
+    Ehlo,
+    /// So has MAIL.
+    Mail,
+    /// So has RCPT.
+    Rcpt,
+    /// So has DATA.
+    Data,
+    /// The mail's first line has come.
+    MidData,
+    /// The mail was taken, which is not said yet.
+    Taken,
+}
+
 /// What the server does with the next mails; `Accept` when none is left.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Mood {
     /// Takes it.
     Accept,
@@ -38,10 +57,8 @@ pub enum Mood {
     Rcpt(&'static str),
     /// Answers the end of the data with this line.
     Data(&'static str),
-    /// Takes the mail and never says so.
-    TakeAndStall,
-    /// Says nothing to MAIL.
-    Stall,
+    /// Goes no further at this step until it is released.
+    Pause(Step),
     /// Hangs up in the middle of the data.
     DropMidData,
     /// Answers the greeting with this line.
@@ -87,6 +104,11 @@ struct State {
     mails: Mutex<Vec<Received>>,
     changed: Notify,
     attempts: AtomicUsize,
+    paused: AtomicUsize,
+    released: Notify,
+    connections: AtomicUsize,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
     abilities: Abilities,
     acceptor: TlsAcceptor,
 }
@@ -144,6 +166,11 @@ impl Smtp {
             mails: Mutex::default(),
             changed: Notify::new(),
             attempts: AtomicUsize::new(0),
+            paused: AtomicUsize::new(0),
+            released: Notify::new(),
+            connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            most_open: AtomicUsize::new(0),
             abilities,
             acceptor: TlsAcceptor::from(Arc::new(tls)),
         });
@@ -155,7 +182,13 @@ impl Smtp {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let state = Arc::clone(&shared);
-                conversations.spawn(async move { state.serve(stream).await });
+                conversations.spawn(async move {
+                    state.connections.fetch_add(1, Ordering::SeqCst);
+                    let open = state.open.fetch_add(1, Ordering::SeqCst) + 1;
+                    state.most_open.fetch_max(open, Ordering::SeqCst);
+                    state.serve(stream).await;
+                    state.open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         Self { state, task, address, certificate: certified.cert.pem() }
@@ -210,6 +243,31 @@ impl Smtp {
         self.until(&format!("{count} attempts"), || self.attempts() >= count).await;
     }
 
+    /// How many times it has paused.
+    pub fn pauses(&self) -> usize {
+        self.state.paused.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it has paused so many times.
+    pub async fn paused(&self, count: usize) {
+        self.until(&format!("{count} pauses"), || self.pauses() >= count).await;
+    }
+
+    /// Lets all conversations go on that it has paused.
+    pub fn release(&self) {
+        self.state.released.notify_waiters();
+    }
+
+    /// How many connections it had, one after the other and at once.
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many connections it had at once, at most.
+    pub fn most_connections(&self) -> usize {
+        self.state.most_open.load(Ordering::SeqCst)
+    }
+
     async fn until(&self, what: &str, reached: impl Fn() -> bool) {
         let wait = async {
             loop {
@@ -227,7 +285,7 @@ impl Smtp {
 }
 
 impl State {
-    async fn serve(self: Arc<Self>, stream: TcpStream) {
+    async fn serve(&self, stream: TcpStream) {
         if self.abilities.implicit_tls {
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 self.converse(&mut BufReader::new(stream), true, true).await;
@@ -246,6 +304,27 @@ impl State {
         self.moods.lock().unwrap().pop_front().unwrap_or(Mood::Accept)
     }
 
+    /// What is to be done before a mail is spoken of, if that is next.
+    fn mood_at_first(&self) -> Mood {
+        let mut moods = self.moods.lock().unwrap();
+        let next = moods.pop_front_if(|mood| match mood {
+            Mood::Greet(_) => true,
+            Mood::Pause(step) => matches!(step, Step::Greeting | Step::Ehlo),
+            _ => false,
+        });
+        next.unwrap_or(Mood::Accept)
+    }
+
+    /// Waits to be released, if that is the mood at this step.
+    async fn pause_at(&self, step: Step, mood: Mood) {
+        if matches!(mood, Mood::Pause(at) if at == step) {
+            let released = self.released.notified();
+            self.paused.fetch_add(1, Ordering::SeqCst);
+            self.changed.notify_waiters();
+            released.await;
+        }
+    }
+
     /// Speaks until the client hangs up; `true` where it is to go on over TLS.
     async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
@@ -253,16 +332,17 @@ impl State {
         greets: bool,
         tls: bool,
     ) -> bool {
+        let (mut mood, mut to) = (Mood::Accept, String::new());
         if greets {
-            let bad = matches!(self.moods.lock().unwrap().front(), Some(Mood::Greet(_)));
-            if bad && let Mood::Greet(line) = self.next_mood() {
+            mood = self.mood_at_first();
+            if let Mood::Greet(line) = mood {
                 self.count();
                 say(stream, line).await;
                 return false;
             }
+            self.pause_at(Step::Greeting, mood).await;
             say(stream, "220 sink ESMTP").await;
         }
-        let (mut mood, mut to) = (Mood::Accept, String::new());
         loop {
             let mut line = String::new();
             if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
@@ -272,6 +352,7 @@ impl State {
             let verb = line.split(' ').next().unwrap().to_ascii_uppercase();
             match verb.as_str() {
                 "EHLO" => {
+                    self.pause_at(Step::Ehlo, mood).await;
                     let mut answer = String::from("250-sink\r\n");
                     if self.abilities.starttls && !tls {
                         answer += "250-STARTTLS\r\n";
@@ -293,36 +374,56 @@ impl State {
                 "MAIL" => {
                     mood = self.next_mood();
                     self.count();
-                    if matches!(mood, Mood::Stall) {
-                        return std::future::pending().await;
-                    }
+                    self.pause_at(Step::Mail, mood).await;
                     say(stream, "250 ok").await;
                 }
                 "RCPT" => {
                     to = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+                    self.pause_at(Step::Rcpt, mood).await;
                     let answer = if let Mood::Rcpt(line) = mood { line } else { "250 ok" };
                     say(stream, answer).await;
                 }
                 "DATA" => {
+                    self.pause_at(Step::Data, mood).await;
                     say(stream, "354 go on").await;
-                    let Some(raw) = read_data(stream, &mood).await else { return false };
-                    match mood {
-                        Mood::Data(line) => say(stream, line).await,
-                        Mood::TakeAndStall => {
-                            self.take(&to, raw, tls);
-                            return std::future::pending().await;
-                        }
-                        _ => {
-                            self.take(&to, raw, tls);
-                            say(stream, "250 taken").await;
-                        }
+                    let Some(raw) = self.read_data(stream, mood).await else { return false };
+                    if let Mood::Data(line) = mood {
+                        say(stream, line).await;
+                        continue;
                     }
+                    self.take(&to, raw, tls);
+                    self.pause_at(Step::Taken, mood).await;
+                    say(stream, "250 taken").await;
                 }
                 "QUIT" => {
                     say(stream, "221 bye").await;
                     return false;
                 }
                 _ => say(stream, "250 ok").await,
+            }
+        }
+    }
+
+    async fn read_data<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: &mut BufReader<S>,
+        mood: Mood,
+    ) -> Option<String> {
+        let mut raw = String::new();
+        loop {
+            let start = raw.len();
+            if stream.read_line(&mut raw).await.unwrap_or(0) == 0 {
+                return None;
+            }
+            if matches!(mood, Mood::DropMidData) {
+                return None;
+            }
+            if start == 0 {
+                self.pause_at(Step::MidData, mood).await;
+            }
+            if &raw[start..] == ".\r\n" {
+                raw.truncate(start);
+                return Some(raw.replace("\r\n..", "\r\n."));
             }
         }
     }
@@ -356,26 +457,6 @@ impl State {
         };
         self.mails.lock().unwrap().push(received);
         self.changed.notify_waiters();
-    }
-}
-
-async fn read_data<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut BufReader<S>,
-    mood: &Mood,
-) -> Option<String> {
-    let mut raw = String::new();
-    loop {
-        let start = raw.len();
-        if stream.read_line(&mut raw).await.unwrap_or(0) == 0 {
-            return None;
-        }
-        if matches!(mood, Mood::DropMidData) {
-            return None;
-        }
-        if &raw[start..] == ".\r\n" {
-            raw.truncate(start);
-            return Some(raw.replace("\r\n..", "\r\n."));
-        }
     }
 }
 
