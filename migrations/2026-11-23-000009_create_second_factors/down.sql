@@ -1,3 +1,4 @@
+ALTER TABLE accounts DROP COLUMN session_generation;
 ALTER TABLE sessions DROP COLUMN reauthenticated_at;
 DROP TABLE mailed_codes;
 DROP TABLE sign_in_challenges;

@@ -35,6 +35,8 @@ CREATE TABLE sign_in_challenges (
     id uuid PRIMARY KEY,
     account_id uuid NOT NULL REFERENCES accounts,
     token_hash bytea NOT NULL UNIQUE CHECK (octet_length(token_hash) = 32),
+    -- The account's at the first step: see there.
+    session_generation integer NOT NULL,
     -- Tries that are left: taken before a code is looked at.
     tries_left integer NOT NULL CHECK (tries_left >= 0),
     expires_at timestamptz NOT NULL,
@@ -53,6 +55,10 @@ CREATE TABLE mailed_codes (
     expires_at timestamptz NOT NULL
 );
 CREATE INDEX mailed_codes_expires ON mailed_codes (expires_at);
+
+ALTER TABLE accounts
+    -- How often all sessions were ended: a sign-in that began before is not finished after.
+    ADD COLUMN session_generation integer NOT NULL DEFAULT 0;
 
 ALTER TABLE sessions
     -- When password and code were last given again.

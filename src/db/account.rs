@@ -25,6 +25,7 @@ pub(super) struct AccountRow {
     locale: Locale,
     disabled_at: Option<Timestamp>,
     created_at: Timestamp,
+    session_generation: i32,
 }
 
 impl TryFrom<AccountRow> for Account {
@@ -41,6 +42,7 @@ impl TryFrom<AccountRow> for Account {
             locale: row.locale,
             disabled_at: row.disabled_at,
             created_at: row.created_at,
+            session_generation: row.session_generation,
         })
     }
 }
@@ -62,6 +64,28 @@ pub async fn lock(db: &mut Connection, id: AccountId) -> Result<(), DbError> {
     let row = accounts::table.find(id.0).select(accounts::id).for_no_key_update();
     row.first::<Uuid>(db).await?;
     Ok(())
+}
+
+/// Begins another generation of an account's sessions: whoever is signing in has to
+/// begin anew. Holds the account's row, as [`lock`] does.
+pub async fn next_session_generation(db: &mut Connection, id: AccountId) -> Result<(), DbError> {
+    diesel::update(accounts::table.find(id.0))
+        .set(accounts::session_generation.eq(accounts::session_generation + 1))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Whether an account's sessions are still of this generation, and it may sign in.
+/// Holds the account's row, as [`lock`] does.
+pub async fn admits(db: &mut Connection, id: AccountId, generation: i32) -> Result<bool, DbError> {
+    let (present, disabled_at) = accounts::table
+        .find(id.0)
+        .select((accounts::session_generation, accounts::disabled_at))
+        .for_no_key_update()
+        .first::<(i32, Option<Timestamp>)>(db)
+        .await?;
+    Ok(present == generation && disabled_at.is_none())
 }
 
 /// The account of an external id.

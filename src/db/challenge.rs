@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     crypto::token::TokenHash,
-    domain::{clock::Timestamp, ids::AccountId, second_factor::TRIES},
+    domain::{account::Account, clock::Timestamp, ids::AccountId, second_factor::TRIES},
 };
 
 /// A half-finished sign-in.
@@ -24,20 +24,23 @@ pub struct Challenge {
     pub account_id: AccountId,
     /// How many codes may still be tried.
     pub tries_left: i32,
+    /// The account's when the first step was done.
+    pub session_generation: i32,
 }
 
 /// Adds a challenge.
 pub async fn insert(
     db: &mut Connection,
     id: Uuid,
-    account: AccountId,
+    account: &Account,
     token: TokenHash,
     expires_at: Timestamp,
 ) -> Result<(), DbError> {
     diesel::insert_into(challenges::table)
         .values((
             challenges::id.eq(id),
-            challenges::account_id.eq(account.0),
+            challenges::account_id.eq(account.id.0),
+            challenges::session_generation.eq(account.session_generation),
             challenges::token_hash.eq(token.0.as_slice()),
             challenges::tries_left.eq(TRIES),
             challenges::expires_at.eq(expires_at),
@@ -47,10 +50,10 @@ pub async fn insert(
     Ok(())
 }
 
-type Row = (Uuid, Uuid, i32);
+type Row = (Uuid, Uuid, i32, i32);
 
-fn challenge((id, account_id, tries_left): Row) -> Challenge {
-    Challenge { id, account_id: AccountId(account_id), tries_left }
+fn challenge((id, account_id, tries_left, session_generation): Row) -> Challenge {
+    Challenge { id, account_id: AccountId(account_id), tries_left, session_generation }
 }
 
 /// The challenge that a token stands for, if it can still be answered.
@@ -64,7 +67,12 @@ pub async fn find(
         .filter(challenges::finished_at.is_null())
         .filter(challenges::expires_at.gt(now))
         .filter(challenges::tries_left.gt(0))
-        .select((challenges::id, challenges::account_id, challenges::tries_left))
+        .select((
+            challenges::id,
+            challenges::account_id,
+            challenges::tries_left,
+            challenges::session_generation,
+        ))
         .first::<Row>(db)
         .await
         .optional()?;
@@ -83,7 +91,12 @@ pub async fn take_try(
         .filter(challenges::expires_at.gt(now))
         .filter(challenges::tries_left.gt(0))
         .set(challenges::tries_left.eq(challenges::tries_left - 1))
-        .returning((challenges::id, challenges::account_id, challenges::tries_left))
+        .returning((
+            challenges::id,
+            challenges::account_id,
+            challenges::tries_left,
+            challenges::session_generation,
+        ))
         .get_result::<Row>(db)
         .await
         .optional()?;

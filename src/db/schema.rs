@@ -53,6 +53,7 @@ diesel::table! {
         disabled_at -> Nullable<Timestamptz>,
         event_seq -> Int8,
         created_at -> Timestamptz,
+        session_generation -> Int4,
         external_id -> Nullable<Text>,
         imported_hash -> Nullable<Bytea>,
     }
@@ -324,6 +325,7 @@ diesel::table! {
         id -> Uuid,
         account_id -> Uuid,
         token_hash -> Bytea,
+        session_generation -> Int4,
         tries_left -> Int4,
         expires_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,

@@ -56,6 +56,8 @@ pub struct Account {
     pub disabled_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// How often all its sessions were ended, when this was read.
+    pub session_generation: i32,
 }
 
 /// An e-mail address in lower case, at most 254 characters (RFC 5321): compared

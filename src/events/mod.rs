@@ -7,6 +7,7 @@
 mod bell;
 mod hub;
 mod sequencer;
+mod session_watch;
 mod subscription;
 mod tailer;
 
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use bell::{Bell, BellItem};
+pub use session_watch::SessionWatch;
 pub use subscription::{Item, ResyncReason, Scope, SubscribeError, Subscription};
 
 use crate::{

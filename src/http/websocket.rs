@@ -1,7 +1,7 @@
 //! GraphQL over websockets: the `graphql-transport-ws` sub-protocol, as the
 //! PROTOCOL.md of the graphql-ws library specifies it.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{future, pin::Pin, sync::Arc, time::Duration};
 
 use async_graphql::{
     Data, Request, Response as GraphqlResponse, ServerError, Value, parser::types::OperationType,
@@ -116,6 +116,8 @@ struct Connection {
     greeting: Option<Greeting>,
     operations: StreamMap<String, Operation>,
     session_end: SessionEnd,
+    /// Resolves when the session has ended that the socket belongs to.
+    session_watch: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// When the token was last asked about.
     used_at: Instant,
 }
@@ -144,6 +146,14 @@ enum End {
     Gone,
 }
 
+/// Resolves with a watch; never where there is none.
+async fn ended(watch: &mut Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
+    match watch {
+        Some(watch) => watch.await,
+        None => future::pending().await,
+    }
+}
+
 impl Connection {
     fn new(api: Api, origin: Origin, socket: WebSocket) -> Self {
         Self {
@@ -153,6 +163,7 @@ impl Connection {
             greeting: None,
             operations: StreamMap::new(),
             session_end: SessionEnd::default(),
+            session_watch: None,
             used_at: Instant::now(),
         }
     }
@@ -192,6 +203,7 @@ impl Connection {
                 }
                 () = draining.cancelled() => Err(End::Close(RESTART)),
                 () = session_end.cancelled() => Err(End::Close(UNAUTHORIZED)),
+                () = ended(&mut self.session_watch) => Err(End::Close(UNAUTHORIZED)),
             };
             if let Err(end) = step {
                 return end;
@@ -255,8 +267,16 @@ impl Connection {
             .filter(|value| !value.is_empty())
             .map(|value| authentication::bearer(value).unwrap_or(value).to_owned());
         let greeting = Greeting { token };
-        if greeting.actor(&self.api).await?.is_none() {
+        let Some(actor) = greeting.actor(&self.api).await? else {
             return Err(End::Close(FORBIDDEN));
+        };
+        if let Some(identity) = actor.identity() {
+            let watch = self.api.log.watch_session(identity).await.map_err(|error| {
+                tracing::error!(%error, "a websocket's session can't be watched over");
+                End::Close(SERVER_ERROR)
+            })?;
+            let Some(watch) = watch else { return Err(End::Close(FORBIDDEN)) };
+            self.session_watch = Some(Box::pin(watch.ended()));
         }
         self.greeting = Some(greeting);
         self.say(&ToClient::ConnectionAck {}).await

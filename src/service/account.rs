@@ -143,6 +143,7 @@ pub async fn create(actor: &Actor, desk: &Desk, new: NewAccount) -> Result<Accou
         locale: new.locale,
         disabled_at: None,
         created_at: now,
+        session_generation: 0,
     };
     let created = NewEvent {
         data: EventData::RoleChanged { from: None, to: account.role },

@@ -21,7 +21,7 @@ pub async fn own(
     desk: &Desk,
     page: &Page<EventId>,
 ) -> Result<Slice<AuditEntry>, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
+    authorise(actor, Action::SecureAccount, Resource::Desk)?;
     let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     Ok(audit::page(&mut *desk.database.read().await?, id, page).await?)
 }

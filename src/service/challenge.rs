@@ -191,8 +191,7 @@ pub async fn verify(
                 let used = SecurityChange::RecoveryCodeUsed { left };
                 post::tell_owner(desk, db, owner, used, origin, now).await?;
             }
-            session::begin(desk, db, owner, &session, session_token.hash()).await?;
-            Ok(())
+            session::begin(desk, db, owner, &session, session_token.hash()).await
         })
         .await?;
     limit::give_back(desk, counted).await?;
@@ -208,7 +207,9 @@ async fn pending(
     let found = challenge::find(&mut connection, hash, desk.ambient.now()).await?;
     let challenge = found.ok_or_else(expired)?;
     let account = account::by_ids(&mut connection, &[challenge.account_id]).await?;
-    let account = account.into_iter().find(|account| account.disabled_at.is_none());
+    let account = account.into_iter().find(|account| {
+        account.disabled_at.is_none() && account.session_generation == challenge.session_generation
+    });
     Ok((challenge, account.ok_or_else(expired)?))
 }
 

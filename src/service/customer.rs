@@ -1,12 +1,15 @@
 //! Customers, as the control panel makes and updates them.
 
-use super::{Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, session};
+use super::{
+    Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, post, session,
+};
 use crate::{
     crypto::import::ImportedPassword,
     db::{
         Connection, account,
         customer::{self, Customer},
         event::{self, NewEvent},
+        password_reset,
     },
     domain::{
         account::{Account, EmailAddress, Locale, Role},
@@ -14,7 +17,9 @@ use crate::{
         clock::Timestamp,
         event::{Audience, EventData},
         ids::AccountId,
+        notice::SecurityChange,
         policy::{Action, Resource},
+        session::Origin,
         text::{ExternalId, PersonName},
     },
 };
@@ -157,6 +162,7 @@ async fn make(
         locale: wanted.locale.unwrap_or(Locale::En),
         disabled_at: None,
         created_at: now,
+        session_generation: 0,
     };
     let password = wanted.password.as_ref();
     if !customer::insert(db, &account, &wanted.external_id, password).await? {
@@ -207,6 +213,11 @@ async fn update(
     };
     event::append_to_account(db, account.id, &[provisioning(actor, data, now)]).await?;
     if password.is_some() {
+        for email in [&known.account.email, &account.email] {
+            password_reset::void(db, email, now).await?;
+        }
+        let changed = SecurityChange::PasswordChanged;
+        post::tell_owner(desk, db, &account, changed, &Origin::default(), now).await?;
         session::end_sessions(desk, db, account.id, None, actor, now).await?;
     }
     Ok(Provisioned { account, change: Change::Updated })

@@ -184,7 +184,7 @@ pub(super) async fn admit(
         let (token, expires_at) =
             (BearerToken::of(TokenKind::Challenge, &desk.ambient), now + CHALLENGE_LASTS);
         let id = desk.ambient.uuid();
-        challenge::insert(&mut connection, id, account.id, token.hash(), expires_at).await?;
+        challenge::insert(&mut connection, id, &account, token.hash(), expires_at).await?;
         return Ok(SignInStep::SecondFactor(Challenged { token, methods, expires_at }));
     }
     drop(connection);
@@ -215,21 +215,27 @@ pub(super) fn new_session(
 }
 
 /// Begins a session, in a transaction: notes it in its owner's trail, and tells them
-/// where the device is new.
+/// where the device is new. Refused where all sessions were ended after the account was
+/// read: what was proven then may not be enough now.
 pub(super) async fn begin(
     desk: &Desk,
     db: &mut Connection,
-    account: &Account,
+    owner: &Account,
     session: &Session,
     token: TokenHash,
-) -> Result<(), DbError> {
+) -> Result<(), ServiceError> {
+    if !account::admits(db, owner.id, owner.session_generation).await? {
+        let message = "The account was changed while you signed in: sign in again.";
+        let code = UserErrorCode::Expired;
+        return Err(UserError { field: vec![], code, message: message.into() }.into());
+    }
     let (origin, now) = (&session.origin, session.created_at);
-    if session::is_new_device(db, account.id, origin.device()).await? {
-        post::tell_owner(desk, db, account, SecurityChange::NewDevice, origin, now).await?;
+    if session::is_new_device(db, owner.id, origin.device()).await? {
+        post::tell_owner(desk, db, owner, SecurityChange::NewDevice, origin, now).await?;
     }
     session::insert(db, session, token).await?;
     let signed_in = EventData::SignedIn { session_id: session.id };
-    note(db, account.id, Some(account.id), signed_in, now).await
+    Ok(note(db, owner.id, Some(owner.id), signed_in, now).await?)
 }
 
 /// Writes down what was done to an account, in the transaction that does it.
@@ -277,7 +283,7 @@ pub(super) async fn end_sessions(
     actor: &Actor,
     now: Timestamp,
 ) -> Result<usize, DbError> {
-    account::lock(db, account).await?;
+    account::next_session_generation(db, account).await?;
     let ended = session::revoke_all(db, account, except, now).await?;
     tell_of_ends(desk, db, account, &ended, actor, now).await?;
     Ok(ended.len())

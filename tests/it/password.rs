@@ -50,6 +50,7 @@ async fn a_link_sets_a_new_password_once_and_ends_all_sessions() {
     let mut socket = desk.anna.socket().await;
     socket.watch_inbox("1", None).await;
     socket.caught_up().await;
+    let mut idle = desk.anna.socket().await;
     let accepted = request(&anonymous, " Anna@Example.com ").await;
     assert_eq!(accepted, json!({ "accepted": true, "userErrors": [] }));
     let token = mailed_token(&desk.smtp, 1).await;
@@ -72,6 +73,7 @@ async fn a_link_sets_a_new_password_once_and_ends_all_sessions() {
     assert_eq!(won, 1);
     assert_eq!(code_of(&reset(&anonymous, &token, NEW, NEW).await), "EXPIRED");
     assert_eq!(socket.close_code().await, 4401);
+    assert_eq!(idle.close_code().await, 4401);
     let reply = desk.anna.send("{ viewer { name } }", json!({})).await;
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
     let old = sign_in(&anonymous, "anna@example.com", PASSWORD).await;

@@ -243,6 +243,23 @@ async fn a_challenge_takes_five_wrong_codes_and_ten_minutes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_began_with_the_old_password_is_not_finished_with_the_new_one() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let (app, _) = with_authenticator(&server, &anna).await;
+    let token = challenge(&server, "anna@example.com").await;
+    let change =
+        "mutation($input: ChangePasswordInput!) { changePassword(input: $input) { changed } }";
+    let new = "walrus umbrella seventeen";
+    let input = json!({ "currentPassword": PASSWORD, "password": new, "passwordAgain": new });
+    let changed = anna.ok(change, json!({ "input": input })).await;
+    assert_eq!(changed["changePassword"]["changed"], true);
+    let code = app.code(&server);
+    assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &code).await), "EXPIRED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn codes_by_mail_last_two_minutes_and_the_last_one_counts() {
     let desk = MailDesk::start().await;
     let (server, anna) = (&desk.server, &desk.anna);

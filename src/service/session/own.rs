@@ -77,6 +77,6 @@ pub async fn revoke_others(actor: &Actor, desk: &Desk) -> Result<usize, ServiceE
 }
 
 fn owner(actor: &Actor) -> Result<Identity, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
+    authorise(actor, Action::SecureAccount, Resource::Desk)?;
     actor.identity().copied().ok_or(ServiceError::Unauthenticated)
 }

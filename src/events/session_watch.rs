@@ -1,0 +1,74 @@
+//! Tells when a session has ended, for sockets on which nothing else is going on.
+
+use std::sync::Arc;
+
+use tokio::time;
+
+use super::{
+    EventLog,
+    hub::{Mailbox, Notice, Topic},
+    subscription::{Registration, revokes},
+};
+use crate::{
+    db::{DbError, session},
+    domain::{actor::Identity, clock::Timestamp},
+};
+
+/// Watches over one session.
+pub struct SessionWatch {
+    log: EventLog,
+    identity: Identity,
+    expires_at: Timestamp,
+    registration: Registration,
+    /// The role that the session has was looked at after this position.
+    authorised_at: i64,
+}
+
+impl EventLog {
+    /// Begins to watch over a session; `None` where it has ended.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn watch_session(
+        &self,
+        identity: &Identity,
+    ) -> Result<Option<SessionWatch>, DbError> {
+        // Registered first: an end that is committed after the look is heard of.
+        let topics = [Topic::Account(identity.id), Topic::Account(identity.id)];
+        let registration = Registration::new(&self.hub, topics, Arc::new(Mailbox::default()));
+        let authorised_at = self.hub.cursor().pos;
+        let mut connection = self.database.read().await?;
+        let now = self.ambient.now();
+        let live = session::live_by_id(&mut connection, identity.session, now).await?;
+        Ok(live.map(|live| SessionWatch {
+            log: self.clone(),
+            identity: live.identity,
+            expires_at: live.expires_at,
+            registration,
+            authorised_at,
+        }))
+    }
+}
+
+impl SessionWatch {
+    /// Resolves when the session has ended.
+    pub async fn ended(self) {
+        loop {
+            while let Some(notice) = self.registration.mailbox().take_notice() {
+                if let Notice::Account(event) = notice
+                    && revokes(&self.identity, self.authorised_at, &event)
+                {
+                    return;
+                }
+            }
+            let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = self.registration.mailbox().filled() => {}
+                () = time::sleep(left) => {}
+            }
+        }
+    }
+}
