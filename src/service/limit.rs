@@ -66,9 +66,10 @@ pub(super) async fn count(
     let mut buckets = vec![bucket(&[name, "of address", &address], OF_ADDRESS)];
     if let Some(subject) = subject {
         buckets.push(bucket(&[name, "from address", subject, &address], FROM_ADDRESS));
-        if !session::knows_address(&mut connection, subject, &address).await? {
-            buckets.push(bucket(&[name, "of account", subject], OF_ACCOUNT));
-        }
+        // Of its own, and not none: what is done is the same for every account.
+        let known = session::knows_address(&mut connection, subject, &address).await?;
+        let whose = if known { "of account, known address" } else { "of account" };
+        buckets.push(bucket(&[name, whose, subject], OF_ACCOUNT));
     }
     take(desk, &mut connection, &buckets).await?;
     Ok(Try(buckets))

@@ -150,6 +150,31 @@ async fn nothing_tells_whether_an_address_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_same_is_done_for_an_address_that_is_known_and_one_that_is_not() {
+    let server = TestServer::start_logged().await;
+    server.customer("Anna").await;
+    let anonymous = server.anonymous();
+    // Once before, so that every statement is prepared.
+    for email in ["anna@example.com", "nobody@example.com"] {
+        sign_in(&anonymous, email, "wrong").await;
+        request(&anonymous, email).await;
+    }
+    server.quiet().await;
+    let done = async |email: &str| {
+        let lines = server.statements_of(async || {
+            sign_in(&anonymous, email, "wrong").await;
+            request(&anonymous, email).await;
+        });
+        let statement = |line: String| line.split_once(": ").map(|(_, it)| it.to_owned());
+        lines.await.into_iter().filter_map(statement).collect::<Vec<_>>()
+    };
+    let (known, unknown) = (done("anna@example.com").await, done("nobody@example.com").await);
+    assert!(known.len() > 5, "{known:#?}");
+    assert_eq!(known.len(), unknown.len(), "{known:#?}\n{unknown:#?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ones_own_password_is_changed_with_the_old_one() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;

@@ -57,6 +57,13 @@ impl TestDatabase {
             .await;
     }
 
+    /// The process ids of the database's connections.
+    pub async fn backends(&self) -> Vec<i32> {
+        let query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";
+        let rows = self.connect().await.query(query, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// A connection of the test's own.
     pub async fn connect(&self) -> tokio_postgres::Client {
         connect(&self.url).await

@@ -120,8 +120,7 @@ impl TestServer {
         Client::new(&self.address(), Some(issued.secret.expose().to_owned()))
     }
 
-    /// Starts a server whose statements are logged, to be counted. One test only
-    /// may do this: the log is that of all tests' Postgres.
+    /// Starts a server whose statements are logged, to be counted.
     pub async fn start_logged() -> Self {
         let (database, clock) = (TestDatabase::new().await, Arc::default());
         database.log_statements().await;
@@ -154,11 +153,16 @@ impl TestServer {
             "SELECT pg_type.oid",
             "SELECT t.typname",
             "SELECT enumlabel",
+            "pg_stat_activity",
             "SET TIME ZONE",
             "SET CLIENT_ENCODING",
         ];
+        // The log is that of all tests' Postgres.
+        let own = self.database.backends().await;
         let executed = |line: &&str| {
-            line.contains("LOG:  execute") && !others.iter().any(|part| line.contains(part))
+            line.contains("LOG:  execute")
+                && own.iter().any(|pid| line.contains(&format!("[{pid}]")))
+                && !others.iter().any(|part| line.contains(part))
         };
         log()[before..].lines().filter(executed).map(str::to_owned).collect()
     }
