@@ -5,9 +5,17 @@ use serde_json::{Value, json};
 use totp_rs::Totp;
 
 use crate::harness::{
-    Client, TestServer, browser::Script, mail::MailDesk, process, server::PASSWORD, smtp::Smtp,
+    Client, TestServer,
+    browser::Script,
+    mail::MailDesk,
+    process::{self, Process},
+    server::PASSWORD,
+    smtp::Smtp,
 };
-use ticketwire::domain::{account::Role, clock::Clock as _};
+use ticketwire::domain::{
+    account::Role,
+    clock::{Clock as _, SystemClock},
+};
 
 const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
     session { token secondFactor account { name email } }
@@ -515,6 +523,70 @@ async fn keys_and_codes_are_sealed_or_hashed_where_they_lie() {
         assert!(!content.contains(&secret));
     }
     desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_ones_own_needs_keys_of_ones_own() {
+    let server = TestServer::start().await;
+    let variables = [("DATABASE_URL", server.database.url.as_str())];
+    let mut without = process::command(&variables);
+    without.env_remove("TICKETWIRE_SECURITY_SEALING_KEYS");
+    let missing = without.arg("serve").output().await.unwrap();
+    let short = [variables[0], ("TICKETWIRE_SECURITY_SEALING_KEYS", "short")];
+    let short = process::command(&short).arg("serve").output().await.unwrap();
+    for refused in [missing, short] {
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && told.contains("security.sealing_keys"), "{told}");
+        assert!(told.contains("openssl rand -hex 32"), "{told}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_it_is_in_the_log() {
+    let (server, smtp) = (TestServer::start().await, Smtp::start().await);
+    server.customer("Anna").await;
+    let smtp_url = smtp.url();
+    let process = Process::serve(&[
+        ("DATABASE_URL", server.database.url.as_str()),
+        ("TICKETWIRE_MAIL_SMTP_URL", &smtp_url),
+        ("TICKETWIRE_MAIL_FROM", "desk@example.com"),
+        ("TICKETWIRE_MAIL_SIGNING_KEY", "0123456789abcdef0123456789abcdef"),
+        ("TICKETWIRE_LINKS_BASE_URL", "https://desk.example.com"),
+        ("TICKETWIRE_LOG_FILTER", "trace"),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+    ])
+    .await;
+    let anyone = Client::new(&process.address, None);
+    let anna = anyone.sign_in("anna@example.com", PASSWORD).await;
+    begin(&anna, "EMAIL").await;
+    let mailed = mailed_code(&smtp, 1).await;
+    confirm(&anna, "EMAIL", &mailed).await;
+    let setup = begin(&anna, "AUTHENTICATOR").await;
+    let now = u64::try_from(SystemClock.now().timestamp()).unwrap();
+    let shown = App::scan(&setup).0.generate(now).to_string();
+    confirm(&anna, "AUTHENTICATOR", &shown).await;
+    let input = json!({ "input": { "email": "anna@example.com", "password": PASSWORD } });
+    let challenge = anyone.ok(SIGN_IN, input).await["signIn"]["challenge"]["token"].clone();
+    let reset =
+        "mutation { requestPasswordReset(input: { email: \"anna@example.com\" }) { accepted } }";
+    anyone.ok(reset, json!({})).await;
+    let mail = smtp.nth(1, "Reset my password").await.text;
+    let link = mail.split("#token=").nth(1).unwrap().split_whitespace().next().unwrap();
+    let log = process.stop_and_read_log().await;
+    assert!(log.len() > 1_000, "{log}");
+    for secret in [
+        format!("\"{mailed}"),
+        format!("\"{shown}"),
+        setup["authenticator"]["secret"].as_str().unwrap().to_owned(),
+        challenge.as_str().unwrap().to_owned(),
+        link.to_owned(),
+        "anna@example.com".to_owned(),
+    ] {
+        let line = log.lines().find(|line| line.contains(&secret));
+        assert_eq!(line, None, "{secret} was logged");
+    }
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
