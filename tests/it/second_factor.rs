@@ -114,8 +114,8 @@ async fn with_authenticator(server: &TestServer, client: &Client) -> (App, Vec<S
 /// The code in the nth of the mails with codes.
 async fn mailed_code(smtp: &Smtp, nth: usize) -> String {
     let text = smtp.nth(nth, "your one-time code is").await.text;
-    let digits = text.split(|c: char| !c.is_ascii_digit());
-    digits.filter(|word| word.len() == 6).next_back().unwrap().to_owned()
+    let mut digits = text.split(|c: char| !c.is_ascii_digit());
+    digits.rfind(|word| word.len() == 6).unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
