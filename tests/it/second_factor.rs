@@ -490,6 +490,21 @@ async fn the_qr_code_sets_up_somebody_elses_authenticator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn oathtool_makes_the_codes_that_are_taken() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let setup = begin(&anna, "AUTHENTICATOR").await;
+    let secret = setup["authenticator"]["secret"].as_str().unwrap();
+    let now = format!("@{}", server.clock.now().timestamp());
+    let mut oathtool = tokio::process::Command::new("oathtool");
+    let made = oathtool.args(["--totp", "--base32", secret, "--now", &now]).output().await;
+    let made = made.expect("oathtool (install it with: apt-get install oathtool)");
+    let confirmed = confirm(&anna, "AUTHENTICATOR", &String::from_utf8(made.stdout).unwrap()).await;
+    assert_eq!(confirmed["userErrors"], json!([]));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_and_codes_are_sealed_or_hashed_where_they_lie() {
     let desk = MailDesk::start().await;
     let (server, anna) = (&desk.server, &desk.anna);
