@@ -282,7 +282,9 @@ impl App {
         let mailbox = mail.as_ref().and_then(|mail| mail.folder.clone());
         let mailbox = mailbox.filter(|_| address.ip().is_loopback());
         let has_mailbox = mailbox.is_some();
-        let log = EventLog::open(database.clone(), ambient.clone(), &tasks, &stop).await?;
+        let heeding = desk.clone();
+        let heed = move |event: &_| heeding.heed(event);
+        let log = EventLog::open(database.clone(), ambient.clone(), &tasks, &stop, heed).await?;
         mailing::start(&database, &ambient, &log, mail.map(|mail| mail.parts), &tasks, &stop);
         let pruner = prune(desk.clone());
         let stopped = stop.clone();

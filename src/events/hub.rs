@@ -15,7 +15,7 @@ use crate::{
     },
     domain::{
         cursor::Cursor,
-        event::{EventData, FeedEvent, Subject},
+        event::{Event, EventData, FeedEvent, Subject},
         ids::{AccountId, TicketId},
     },
 };
@@ -124,7 +124,12 @@ pub(super) struct Hub {
     state: RwLock<State>,
     /// The head again, for those who wait for it to move.
     moved: watch::Sender<i64>,
+    /// Hears of what ends streams before any stream does.
+    heed: Heed,
 }
+
+/// What heeds the events that end streams.
+pub(super) type Heed = Box<dyn Fn(&Event) + Send + Sync>;
 
 struct State {
     head: i64,
@@ -143,9 +148,9 @@ pub(super) enum Continuity {
 }
 
 impl Hub {
-    pub(super) fn new(head: i64, epochs: Vec<Epoch>) -> Self {
+    pub(super) fn new(head: i64, epochs: Vec<Epoch>, heed: Heed) -> Self {
         let state = State { head, epochs, ring: VecDeque::new(), topics: HashMap::new() };
-        Self { state: RwLock::new(state), moved: watch::Sender::new(head) }
+        Self { state: RwLock::new(state), moved: watch::Sender::new(head), heed }
     }
 
     /// The last position that was published, in the present epoch.
@@ -191,6 +196,9 @@ impl Hub {
             let pos = event.cursor.pos;
             if pos != state.head + 1 {
                 return Err(DbError::Value(format!("the feed goes from {} to {pos}", state.head)));
+            }
+            if event.event.data.as_ref().is_some_and(EventData::ends_streams) {
+                (self.heed)(&event.event);
             }
             let event = Arc::new(event);
             for topic in topics_of(&event).into_iter().flatten() {

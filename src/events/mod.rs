@@ -22,7 +22,7 @@ pub use subscription::{Item, ResyncReason, Scope, SubscribeError, Subscription};
 
 use crate::{
     db::{Database, DbError, consumer, feed},
-    domain::{clock::Ambient, cursor::Cursor},
+    domain::{clock::Ambient, cursor::Cursor, event::Event},
 };
 use hub::Hub;
 use sequencer::Sequencer;
@@ -45,7 +45,8 @@ pub struct EventLog {
 
 impl EventLog {
     /// Opens the log and starts this node's sequencer and tailer, which run until
-    /// `stop`.
+    /// `stop`. `heed` hears of the events that end streams, wherever they come from,
+    /// before any stream does.
     ///
     /// # Errors
     /// The database can't be reached.
@@ -54,6 +55,7 @@ impl EventLog {
         ambient: Ambient,
         tasks: &TaskTracker,
         stop: &CancellationToken,
+        heed: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<Self, DbError> {
         let hint = Arc::new(Notify::new());
         let sequencer =
@@ -65,7 +67,7 @@ impl EventLog {
             let told = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
             let head = feed::head(&mut connection).await?;
             let epochs = feed::epochs(&mut connection).await?;
-            (Arc::new(Hub::new(head, epochs)), Arc::new(watch::Sender::new(told)))
+            (Arc::new(Hub::new(head, epochs, Box::new(heed))), Arc::new(watch::Sender::new(told)))
         };
         let tailer = tailer::Tailer::new(database.clone(), Arc::clone(&hub), hint);
         let (stopped, running) = (stop.clone(), Arc::clone(&sequencer));

@@ -41,6 +41,7 @@ use crate::{
     domain::{
         actor::Actor,
         clock::Ambient,
+        event::Event,
         policy::{self, Action, Decision, Resource},
         second_factor::Requirements,
         ticket::NumberPrefix,
@@ -115,6 +116,12 @@ impl Desk {
     #[must_use]
     pub fn with_handoff_link(self, link: &str) -> Self {
         Self { handoff_link: link.into(), ..self }
+    }
+
+    /// Heeds an event about an account that ends sessions or changes what they may: what
+    /// is kept of them here is not trusted any more.
+    pub fn heed(&self, event: &Event) {
+        self.sessions.heed(event);
     }
 
     /// What ticket numbers begin with.

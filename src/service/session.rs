@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use moka::future::Cache;
+use moka::{future::Cache, sync};
 use tokio::sync::Notify;
 
 use super::{
@@ -34,7 +34,7 @@ use crate::{
         account::{Account, EmailAddress},
         actor::{Actor, Identity},
         clock::Timestamp,
-        event::{Audience, EventData},
+        event::{Audience, Event, EventData},
         ids::{AccountId, SessionId},
         notice::SecurityChange,
         policy::{Action, Resource},
@@ -43,8 +43,8 @@ use crate::{
     },
 };
 
-/// How long another node's sign-out may go unnoticed by requests here; a
-/// sign-out on this node is noticed at once.
+/// What was looked up of a session counts for so long. That it has ended is known
+/// sooner: at once on this node, and on others when they hear of the event.
 const TRUSTED_FOR: Duration = Duration::from_secs(5);
 const CACHED_SESSIONS: u64 = 100_000;
 /// Not each use of a session is worth a write.
@@ -54,9 +54,9 @@ const USE_PRECISION: TimeDelta = TimeDelta::minutes(1);
 #[derive(Clone)]
 pub(super) struct SessionCache {
     live: Cache<TokenHash, LiveSession>,
-    /// Revoked here lately: a look-up that began before the revocation must not
+    /// Revoked lately: a look-up that began before the revocation must not
     /// bring the session back.
-    revoked: Cache<SessionId, ()>,
+    revoked: sync::Cache<SessionId, ()>,
     /// When sessions were last acted through here.
     used: Cache<SessionId, Timestamp>,
     /// What of that is still to be written down, off the requests' path.
@@ -67,7 +67,7 @@ pub(super) struct SessionCache {
 impl Default for SessionCache {
     fn default() -> Self {
         let live = Cache::builder().max_capacity(CACHED_SESSIONS).time_to_live(TRUSTED_FOR).build();
-        let revoked = Cache::builder().time_to_live(TRUSTED_FOR * 4).build();
+        let revoked = sync::Cache::builder().time_to_live(TRUSTED_FOR * 4).build();
         let used = Cache::builder().max_capacity(CACHED_SESSIONS).build();
         Self { live, revoked, used, unwritten: Arc::default(), was_used: Arc::default() }
     }
@@ -77,6 +77,14 @@ impl SessionCache {
     /// Looks every session up anew: what is known of somebody has changed.
     pub(super) fn refresh(&self) {
         self.live.invalidate_all();
+    }
+
+    /// Heeds an event that ends streams, wherever it comes from.
+    pub(super) fn heed(&self, event: &Event) {
+        match event.data {
+            Some(EventData::SessionRevoked { session_id }) => self.revoked.insert(session_id, ()),
+            _ => self.refresh(),
+        }
     }
 
     /// When a session was last acted through, as far as is known here.
@@ -300,7 +308,7 @@ async fn tell_of_ends(
 ) -> Result<(), DbError> {
     // Before the commit: a caller that hangs up cuts off what comes after it.
     for &id in ended {
-        desk.sessions.revoked.insert(id, ()).await;
+        desk.sessions.revoked.insert(id, ());
     }
     let revoked = ended.iter().map(|&session_id| NewEvent {
         data: EventData::SessionRevoked { session_id },

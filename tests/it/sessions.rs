@@ -293,3 +293,20 @@ async fn another_role_ends_the_sessions() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_on_one_node_has_ended_on_the_others() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let node = server.second_node().await;
+    let there = anna.at(&node.address().to_string());
+    // That node knows the session now, and need not ask for some seconds.
+    there.ok("{ viewer { name } }", json!({})).await;
+    let mut socket = there.socket().await;
+    anna.ok("mutation { signOut { signedOut } }", json!({})).await;
+    assert_eq!(socket.close_code().await, 4401);
+    let reply = there.send("{ viewer { name } }", json!({})).await;
+    assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
+    node.stop().await;
+    server.stop().await;
+}
