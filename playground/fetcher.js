@@ -49,7 +49,8 @@ function rootFields(definition) {
 /** Takes over what a mutation means for the page. */
 async function learn(fields, data) {
   if (!data) return;
-  const token = data[fields.signIn]?.session?.token;
+  const signedIn = fields.signIn ?? fields.verifySecondFactor ?? fields.redeemHandoff;
+  const token = data[signedIn]?.session?.token;
   if (token) await session.begin(token);
   if (data[fields.signOut]) session.end();
   const ticket = data[fields.createTicket]?.ticket;

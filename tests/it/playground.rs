@@ -5,6 +5,8 @@ use std::{fs, path::Path};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use ticketwire::domain::clock::{Clock as _, SystemClock};
+use totp_rs::Totp;
 
 use crate::harness::{
     Client, TestServer, browser::Script, demo::Demo, postgres::TestDatabase, process::Process,
@@ -144,9 +146,53 @@ async fn the_operations_run_in_their_order() {
     assert!(process.terminate(rustix::process::Signal::TERM).await);
 }
 
+/// What a person copies from an answer, or reads off their phone, and types.
+#[derive(Default)]
+struct Typed {
+    app: Option<Totp>,
+    recovery_code: Option<Value>,
+    challenge: Option<Value>,
+    /// Each code works once: the next one is for the next time step.
+    codes: u64,
+}
+
+impl Typed {
+    fn fill_in(&mut self, input: &mut Value) {
+        let Value::Object(input) = input else { return };
+        if let (Some(_), Some(challenge)) = (input.get("challengeToken"), &self.challenge) {
+            input.insert("challengeToken".into(), challenge.clone());
+        }
+        let code = match input.get("method").and_then(Value::as_str) {
+            Some("AUTHENTICATOR") => self.app.as_ref().map(|app| {
+                let now = u64::try_from(SystemClock.now().timestamp()).unwrap();
+                self.codes += 1;
+                json!(app.generate(now + 30 * (self.codes - 1)).to_string())
+            }),
+            Some("RECOVERY_CODE") => self.recovery_code.clone(),
+            _ => None,
+        };
+        if let (Some(_), Some(code)) = (input.get("code"), code) {
+            input.insert("code".into(), code);
+        }
+    }
+
+    fn note(&mut self, data: &Value) {
+        if let Some(uri) = data.pointer("/beginSecondFactor/authenticator/uri") {
+            self.app = Some(Totp::from_url(uri.as_str().unwrap()).unwrap());
+        }
+        if let Some(code) = data.pointer("/confirmSecondFactor/recoveryCodes/0") {
+            self.recovery_code = Some(code.clone());
+        }
+        if let Some(token) = data.pointer("/signIn/challenge/token") {
+            self.challenge = Some(token.clone());
+        }
+    }
+}
+
 async fn run_story(address: &str, own_ticket: bool) {
     let mut client = Client::new(address, None);
-    let (mut ticket, mut stream, mut last) = (None::<String>, None, Value::Null);
+    let (mut ticket, mut stream, mut view) = (None::<String>, None, Value::Null);
+    let mut typed = Typed::default();
     for Operation { name, query, mut variables } in operations() {
         if let Some(id) = ticket.as_ref().filter(|_| own_ticket) {
             let holder = if variables["input"].is_object() {
@@ -165,7 +211,9 @@ async fn run_story(address: &str, own_ticket: bool) {
             stream = Some(socket);
             continue;
         }
+        typed.fill_in(&mut variables["input"]);
         let data = client.ok(&query, variables).await;
+        typed.note(&data);
         let answer = data.as_object().unwrap().values().next_back().unwrap();
         assert!(items(&answer["userErrors"]).is_empty(), "{name}: {answer}");
         if let Some(token) = answer.pointer("/session/token") {
@@ -178,9 +226,11 @@ async fn run_story(address: &str, own_ticket: bool) {
             let stream = stream.as_mut().expect("a stream before the comment");
             while stream.item().await["__typename"] != "CommentAdded" {}
         }
-        last = data;
+        if name.ends_with("-what-the-customer-sees") {
+            view = data;
+        }
     }
-    let (seen, files) = (last.to_string(), operations());
+    let (seen, files) = (view.to_string(), operations());
     let body = |part: &str| {
         let found = files.iter().find(|operation| operation.name.contains(part)).unwrap();
         found.variables["input"]["body"].to_string()
