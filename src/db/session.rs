@@ -143,6 +143,11 @@ pub async fn reauthenticated_at(
     Ok(sessions::table.find(id.0).select(sessions::reauthenticated_at).first(db).await?)
 }
 
+/// When a session began.
+pub async fn created_at(db: &mut Connection, id: SessionId) -> Result<Timestamp, DbError> {
+    Ok(sessions::table.find(id.0).select(sessions::created_at).first(db).await?)
+}
+
 /// Whether an account that was used before was never used on this device.
 pub async fn is_new_device(
     db: &mut Connection,

@@ -289,7 +289,8 @@ impl SecondFactorMutation {
 
     /// Begins to configure a second factor: shows what an authenticator app has to
     /// learn, or mails a first code. To replace an authenticator you have, call
-    /// `reauthenticate` before.
+    /// `reauthenticate` before; so too where you have a second factor and signed in more
+    /// than 10 minutes ago.
     async fn begin_second_factor(
         &self,
         ctx: &Context<'_>,

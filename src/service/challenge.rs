@@ -257,7 +257,7 @@ pub(super) async fn mail_code(
         let message = "This installation sends no mail, so codes can't be mailed.";
         return Err(UserError::new("method", UserErrorCode::NotAvailable, message).into());
     }
-    limit::count_mail(desk, account.email.as_str(), origin).await?;
+    limit::count_mail(desk, Guessable::Code, account.email.as_str(), origin).await?;
     let code = Code::random(|| desk.ambient.bytes());
     let hash = desk.keys.hash(holder.as_bytes(), code.expose());
     let now = desk.ambient.now();

@@ -5,6 +5,8 @@
 //! have signed in from before, is not held up by that. Whether there is such an
 //! account makes no difference.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
@@ -60,12 +62,12 @@ pub(super) async fn count(
     subject: Option<&str>,
     origin: &Origin,
 ) -> Result<Try, ServiceError> {
+    let (name, network) = (what.name(), network(origin));
     let address = origin.address.map(|address| address.to_string()).unwrap_or_default();
-    let name = what.name();
     let mut connection = desk.database.read().await?;
-    let mut buckets = vec![bucket(&[name, "of address", &address], OF_ADDRESS)];
+    let mut buckets = vec![bucket(&[name, "of address", &network], OF_ADDRESS)];
     if let Some(subject) = subject {
-        buckets.push(bucket(&[name, "from address", subject, &address], FROM_ADDRESS));
+        buckets.push(bucket(&[name, "from address", subject, &network], FROM_ADDRESS));
         // Of its own, and not none: what is done is the same for every account.
         let known = session::knows_address(&mut connection, subject, &address).await?;
         let whose = if known { "of account, known address" } else { "of account" };
@@ -84,17 +86,21 @@ pub(super) async fn give_back(desk: &Desk, Try(buckets): Try) -> Result<(), Serv
     Ok(())
 }
 
-/// Counts a mail that somebody has caused to an address.
+/// Counts a mail with a code or a link that somebody has caused to an address. Each has
+/// a bucket of its own: a stranger, who can ask for links, keeps nobody from their codes.
 ///
 /// # Errors
 /// Too many.
 pub(super) async fn count_mail(
     desk: &Desk,
+    what: Guessable,
     email: &str,
     origin: &Origin,
 ) -> Result<(), ServiceError> {
-    let from = origin.address.map(|address| address.to_string()).unwrap_or_default();
-    let buckets = [bucket(&["mail", "from", &from], OF_ADDRESS), bucket(&["mail", email], MAILS)];
+    let name = what.name();
+    let from = network(origin);
+    let buckets =
+        [bucket(&["mail", name, "from", &from], OF_ADDRESS), bucket(&["mail", name, email], MAILS)];
     take(desk, &mut *desk.database.read().await?, &buckets).await
 }
 
@@ -103,6 +109,19 @@ pub(super) async fn count_mail(
 pub(super) async fn forgive(db: &mut Connection, email: &str) -> Result<(), DbError> {
     attempt::empty(db, &bucket(&[Guessable::Password.name(), "of account", email], OF_ACCOUNT))
         .await
+}
+
+/// What one caller has to itself: an IPv4 address, or a network of IPv6 (a /64), in
+/// which addresses cost nothing.
+fn network(origin: &Origin) -> String {
+    match origin.address {
+        Some(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_string()
+        }
+        Some(address) => address.to_string(),
+        None => String::new(),
+    }
 }
 
 async fn take(

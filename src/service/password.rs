@@ -96,7 +96,7 @@ pub async fn request_reset(
 ) -> Result<(), ServiceError> {
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
-    limit::count_mail(desk, email.as_str(), origin).await?;
+    limit::count_mail(desk, Guessable::Link, email.as_str(), origin).await?;
     let token = BearerToken::of(TokenKind::PasswordReset, &desk.ambient);
     let (now, notice) =
         (desk.ambient.now(), Notice::PasswordReset { token: token.expose().to_owned() });
@@ -182,6 +182,7 @@ pub async fn change_own(
     let now = desk.ambient.now();
     desk.database
         .write(async |db| {
+            session::still_stands(db, &identity, &account, now).await?;
             password_reset::void(db, &account.email, now).await?;
             let was = (EventData::PasswordChanged {}, Some(identity.session));
             change(desk, db, actor, &account, &stored, was, origin, now).await

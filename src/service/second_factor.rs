@@ -99,9 +99,9 @@ pub fn advice(desk: &Desk, signed_in: &session::SignedIn, by_second_factor: bool
 /// forgotten.
 ///
 /// # Errors
-/// As user errors: codes by e-mail that are configured already or that can't be mailed; an
-/// authenticator that is configured already and is to be replaced without having
-/// [re-authenticated](reauthenticate).
+/// As user errors: codes by e-mail that are configured already or that can't be mailed; not
+/// [re-authenticated](reauthenticate), where an authenticator is to be replaced or where the
+/// account has a second factor and the session began more than 10 minutes ago.
 pub async fn begin(
     actor: &Actor,
     desk: &Desk,
@@ -112,6 +112,10 @@ pub async fn begin(
     let mut connection = desk.database.read().await?;
     let factors = second_factor::of_account(&mut connection, account.id).await?;
     let configured = factors.iter().any(|factor| factor.method == method);
+    // A session that somebody has stolen since must not give its thief a factor of theirs.
+    if !factors.is_empty() && !is_fresh(desk, &mut connection, &identity).await? {
+        require_reauthentication(desk, &mut connection, &identity).await?;
+    }
     match method {
         Method::Authenticator => {
             if configured {
@@ -174,7 +178,7 @@ pub async fn confirm(
     let first = desk
         .database
         .write(async |db| {
-            db::account::lock(db, account.id).await?;
+            session::still_stands(db, &identity, &account, now).await?;
             let added = match &proof {
                 Proof::Authenticator { step, sealed } => {
                     second_factor::add_authenticator(db, account.id, sealed, *step, now).await?
@@ -233,7 +237,7 @@ pub async fn remove(
     desk.database
         .write(async |db| {
             // Two that are removed at once would each take the other for the last.
-            db::account::lock(db, account.id).await?;
+            session::still_stands(db, &identity, &account, now).await?;
             if !second_factor::remove(db, account.id, method).await? {
                 let message = "It is not configured.";
                 return Err(UserError::new("method", UserErrorCode::NotFound, message).into());
@@ -272,7 +276,7 @@ pub async fn regenerate_recovery_codes(
     let (hashes, now) = (hashes(desk, account.id, &codes), desk.ambient.now());
     desk.database
         .write(async |db| {
-            db::account::lock(db, account.id).await?;
+            session::still_stands(db, &identity, &account, now).await?;
             if second_factor::of_account(db, account.id).await?.is_empty() {
                 let message = "Recovery codes stand in for a second factor: configure one first.";
                 return Err(UserError {
@@ -316,7 +320,7 @@ pub async fn send_code(
 /// and with a code, if it has a second factor. Gives until when that holds.
 ///
 /// # Errors
-/// A wrong password or code, as user errors that don't tell which; too many.
+/// A wrong password or code, as user errors; too many.
 pub async fn reauthenticate(
     actor: &Actor,
     desk: &Desk,
@@ -327,7 +331,10 @@ pub async fn reauthenticate(
     let (identity, account) = owner(actor, desk).await?;
     let code = code.map(|(what, code)| Presented::parse(what, code)).transpose()?;
     let email = Some(account.email.as_str());
-    let counted = limit::count(desk, Guessable::Password, email, origin).await?;
+    let mut counted = vec![limit::count(desk, Guessable::Password, email, origin).await?];
+    if code.is_some() {
+        counted.push(limit::count(desk, Guessable::Code, email, origin).await?);
+    }
     let (stored, factors) = {
         let mut connection = desk.database.read().await?;
         let stored = db::account::password(&mut connection, account.id).await?;
@@ -362,7 +369,9 @@ pub async fn reauthenticate(
             Ok(())
         })
         .await?;
-    limit::give_back(desk, counted).await?;
+    for counted in counted {
+        limit::give_back(desk, counted).await?;
+    }
     Ok(now + REAUTHENTICATION_LASTS)
 }
 
@@ -397,6 +406,16 @@ pub async fn reset(
         })
         .await?;
     Ok(account)
+}
+
+/// Whether a session has only just begun, with all that the account asks for.
+async fn is_fresh(
+    desk: &Desk,
+    db: &mut Connection,
+    identity: &Identity,
+) -> Result<bool, ServiceError> {
+    let began = db::session::created_at(db, identity.session).await?;
+    Ok(began > desk.ambient.now() - REAUTHENTICATION_LASTS)
 }
 
 async fn require_reauthentication(

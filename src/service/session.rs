@@ -222,6 +222,25 @@ pub(super) fn new_session(
     (BearerToken::generate(&desk.ambient), session)
 }
 
+/// Holds an account's row, and sees that a session still stands for what was proven
+/// when the account was read: what is changed next may not undo a change that has ended
+/// the session meanwhile.
+pub(super) async fn still_stands(
+    db: &mut Connection,
+    identity: &Identity,
+    account: &Account,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    let stands = account::admits(db, account.id, account.session_generation).await?
+        && session::live_by_id(db, identity.session, now).await?.is_some();
+    if stands { Ok(()) } else { Err(changed_meanwhile()) }
+}
+
+fn changed_meanwhile() -> ServiceError {
+    let message = "The account was changed meanwhile: begin again.";
+    UserError { field: vec![], code: UserErrorCode::Expired, message: message.into() }.into()
+}
+
 /// Begins a session, in a transaction: notes it in its owner's trail, and tells them
 /// where the device is new. Refused where all sessions were ended after the account was
 /// read: what was proven then may not be enough now.
@@ -233,9 +252,7 @@ pub(super) async fn begin(
     token: TokenHash,
 ) -> Result<(), ServiceError> {
     if !account::admits(db, owner.id, owner.session_generation).await? {
-        let message = "The account was changed while you signed in: sign in again.";
-        let code = UserErrorCode::Expired;
-        return Err(UserError { field: vec![], code, message: message.into() }.into());
+        return Err(changed_meanwhile());
     }
     let (origin, now) = (&session.origin, session.created_at);
     if session::is_new_device(db, owner.id, origin.device()).await? {
@@ -347,8 +364,10 @@ pub(super) async fn authenticate(
         Ok(live) => live,
         Err(error) => match Arc::as_ref(&error) {
             Lookup::Unknown => return Ok(None),
-            // One that is used to get its second factor is not idle.
-            Lookup::Confined(live) => return Ok(Some(live.identity)),
+            Lookup::Confined(live) => {
+                let idle = live.last_used_at + desk.settings.session_idle <= now;
+                return Ok((!idle).then_some(live.identity));
+            }
             Lookup::Failed(cause) => return Err(DbError::Unavailable(cause.to_string()).into()),
         },
     };

@@ -146,6 +146,11 @@ async fn nothing_tells_whether_an_address_is_known() {
         assert_eq!(*reply.at("/errors/0/extensions/code"), "RATE_LIMITED");
         assert!(reply.at("/errors/0/extensions/retryAfterSeconds").as_i64().unwrap() > 60);
     }
+    // Which keeps nobody from a code: a stranger can ask for links, not for codes.
+    let begin =
+        "mutation { beginSecondFactor(input: { method: EMAIL }) { codeSent { expiresAt } } }";
+    let begun = desk.anna.ok(begin, json!({})).await;
+    assert!(begun["beginSecondFactor"]["codeSent"].is_object());
     desk.server.stop().await;
 }
 
@@ -196,6 +201,46 @@ async fn ones_own_password_is_changed_with_the_old_one() {
     let cut = &long[..long.len() - 1];
     let refused = sign_in(&server.anonymous(), "anna@example.com", cut).await;
     assert_eq!(code_of(&refused["data"]["signIn"]), "INVALID_CREDENTIALS");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_changes_at_once_the_second_one_is_refused() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let elsewhere = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
+    let change = async |client: &Client| {
+        let input = json!({ "currentPassword": PASSWORD, "password": NEW, "passwordAgain": NEW });
+        client.send(CHANGE, json!({ "input": input })).await.body
+    };
+    let (one, other) = futures_util::future::join(change(&anna), change(&elsewhere)).await;
+    let done = |body: &Value| body.pointer("/data/changePassword/changed") == Some(&json!(true));
+    assert!(done(&one) != done(&other), "{one} {other}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_of_one_network_are_one_guesser() {
+    let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
+    let wrong = async |address: String| {
+        let input = json!({ "email": "anna@example.com", "password": "wrong" });
+        let body = json!({ "query": SIGN_IN, "variables": { "input": input } }).to_string();
+        let reply = server
+            .anonymous()
+            .request(reqwest::Method::POST, "/graphql", |request| {
+                request
+                    .header("content-type", "application/json")
+                    .header("x-forwarded-for", address.clone())
+                    .body(body.clone())
+            })
+            .await;
+        reply.body["errors"][0]["extensions"]["code"].clone()
+    };
+    for n in 0..10 {
+        assert_eq!(wrong(format!("2001:db8:0:1::{n}")).await, json!(null));
+    }
+    assert_eq!(wrong("2001:db8:0:1::ffff".into()).await, "RATE_LIMITED");
+    assert_eq!(wrong("2001:db8:0:2::1".into()).await, json!(null));
     server.stop().await;
 }
 

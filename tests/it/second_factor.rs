@@ -268,6 +268,20 @@ async fn a_sign_in_that_began_with_the_old_password_is_not_finished_with_the_new
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_session_adds_no_factor_of_the_thiefs() {
+    let desk = MailDesk::start().await;
+    begin(&desk.anna, "EMAIL").await;
+    let code = mailed_code(&desk.smtp, 1).await;
+    confirm(&desk.anna, "EMAIL", &code).await;
+    // Soon after the sign-in a further one is added as it is.
+    assert!(begin(&desk.anna, "AUTHENTICATOR").await["authenticator"].is_object());
+    desk.server.clock.advance(TimeDelta::minutes(10));
+    let late = begin(&desk.anna, "AUTHENTICATOR").await;
+    assert_eq!(code_of(&late), "REAUTHENTICATION_REQUIRED");
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn codes_by_mail_last_two_minutes_and_the_last_one_counts() {
     let desk = MailDesk::start().await;
     let (server, anna) = (&desk.server, &desk.anna);
