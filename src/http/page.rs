@@ -23,7 +23,7 @@ color:#fff;cursor:pointer}table{width:100%;border-collapse:collapse}td,th{text-a
 padding:.4rem .6rem;border-bottom:1px solid #8884}td:first-child{overflow-wrap:anywhere}\
 pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:1rem;border:1px solid #8884;border-radius:6px}\
 iframe{width:100%;height:40rem;border:1px solid #8884;border-radius:6px}label{display:block;\
-margin:1rem 0}input{font:inherit;display:block;width:100%;max-width:24rem;box-sizing:border-box;\
+margin:1rem 0}input,select{font:inherit;display:block;width:100%;max-width:24rem;box-sizing:border-box;\
 padding:.5rem;border-radius:6px;border:1px solid #888}button:disabled{opacity:.5}[role=alert]{color:#d22}";
 
 /// A page; `body` is HTML, the rest is escaped here.

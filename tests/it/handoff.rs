@@ -5,7 +5,12 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use ticketwire::domain::{account::Role, service_token::Scope};
+use ticketwire::domain::{
+    account::Role,
+    clock::{Clock as _, SystemClock},
+    service_token::Scope,
+};
+use totp_rs::Totp;
 
 use crate::harness::{
     Client, Reply, TestServer, browser::Script, demo::Demo, process::Process, server::PASSWORD,
@@ -428,6 +433,31 @@ async fn a_browser_comes_over_by_the_page() {
     let token = link(&panel, "client-17").await;
     let page = format!("http://{}/handoff#token={token}", process.address);
     let mut script = Script::start("handoff.js", &page).await;
+    assert_eq!(script.command().await, None);
+    assert!(script.succeeded().await, "see above");
+
+    // With a second factor the page asks for it.
+    let token = link(&panel, "client-17").await;
+    let redeemed = panel.ok(REDEEM, json!({ "token": token })).await;
+    let session = redeemed["redeemHandoff"]["session"]["token"].as_str().map(str::to_owned);
+    let customer = Client::new(&process.address, session);
+    let begin = "mutation { beginSecondFactor(input: { method: AUTHENTICATOR }) { authenticator { uri } } }";
+    let setup = customer.ok(begin, json!({})).await;
+    let uri = setup.pointer("/beginSecondFactor/authenticator/uri").unwrap().as_str().unwrap();
+    let phone = Totp::from_url(uri).unwrap();
+    let shown = |later: u64| {
+        let now = u64::try_from(SystemClock.now().timestamp()).unwrap();
+        phone.generate(now + later).to_string()
+    };
+    let confirm = "mutation($code: String!) { confirmSecondFactor(input: { method: AUTHENTICATOR, code: $code }) { userErrors { code } } }";
+    let confirmed = customer.ok(confirm, json!({ "code": shown(0) })).await;
+    assert_eq!(confirmed["confirmSecondFactor"]["userErrors"], json!([]));
+    let token = link(&panel, "client-17").await;
+    let page = format!("http://{}/handoff#token={token}", process.address);
+    let mut script = Script::start("handoff-code.js", &page).await;
+    assert_eq!(script.command().await, Some(vec!["code".to_owned()]));
+    // A code works once: the next one.
+    script.answer(&shown(30)).await;
     assert_eq!(script.command().await, None);
     assert!(script.succeeded().await, "see above");
     assert!(process.terminate(rustix::process::Signal::TERM).await);
