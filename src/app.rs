@@ -36,7 +36,8 @@ use crate::{
     },
 };
 
-/// How long requests that are under way may take when the server stops.
+/// How long requests that are under way may take when the server stops, beyond the time
+/// in which websockets are closed.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 /// The embedded database's name, and the one that it has until it is filled.
@@ -242,6 +243,7 @@ pub struct App {
     tasks: TaskTracker,
     sockets: TaskTracker,
     server: JoinHandle<std::io::Result<()>>,
+    drain_within: Duration,
     has_mailbox: bool,
 }
 
@@ -295,6 +297,7 @@ impl App {
             stopped.run_until_cancelled(session::write_down_uses(&user)).await;
         });
 
+        let drain_within = Duration::from_secs(config.drain_seconds.into());
         let router = http::router(Api {
             schema: graphql::build(desk.clone(), log.clone(), config.graphql.introspection),
             desk,
@@ -307,6 +310,7 @@ impl App {
             mailbox,
             trusted_proxies: config.trusted_proxies,
             draining: draining.clone(),
+            drain_within,
             sockets: sockets.clone(),
         });
         let drain = draining.clone();
@@ -314,7 +318,17 @@ impl App {
             axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
                 .with_graceful_shutdown(async move { drain.cancelled().await });
         let server = tokio::spawn(serve.into_future());
-        Ok(Self { address, database, draining, stop, tasks, sockets, server, has_mailbox })
+        Ok(Self {
+            address,
+            database,
+            draining,
+            stop,
+            tasks,
+            sockets,
+            server,
+            drain_within,
+            has_mailbox,
+        })
     }
 
     /// Where it listens.
@@ -327,8 +341,8 @@ impl App {
         self.has_mailbox
     }
 
-    /// Takes no more requests, lets those under way finish within ten seconds,
-    /// closes websockets, and stops the background tasks.
+    /// Takes no more requests, closes websockets one after the other, lets what is under
+    /// way finish within ten seconds, and stops the background tasks.
     pub async fn stop(self) {
         self.draining.cancel();
         self.sockets.close();
@@ -336,7 +350,7 @@ impl App {
             let _ = self.server.await;
             self.sockets.wait().await;
         };
-        if time::timeout(DRAIN_WITHIN, drained).await.is_err() {
+        if time::timeout(self.drain_within + DRAIN_WITHIN, drained).await.is_err() {
             tracing::warn!("some requests were cut off: they took longer than the server waits");
         }
         self.stop.cancel();

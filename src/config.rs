@@ -19,6 +19,9 @@ pub struct Config {
     /// So many reverse proxies of your own stand in front of the server, 0 to 10: the
     /// caller's address is taken from what they add to `X-Forwarded-For`.
     pub trusted_proxies: usize,
+    /// When the server stops, websockets are closed one after the other within so many
+    /// seconds, 0 to 600: their clients don't all connect to the others at once.
+    pub drain_seconds: u32,
     /// Where the embedded database and other data are kept.
     pub data_dir: PathBuf,
     /// The database.
@@ -251,6 +254,7 @@ const fn key(name: &'static str, variable: &'static str) -> Key {
 const KEYS: &[Key] = &[
     key("listen", "TICKETWIRE_LISTEN"),
     key("trusted_proxies", "TICKETWIRE_TRUSTED_PROXIES"),
+    key("drain_seconds", "TICKETWIRE_DRAIN_SECONDS"),
     key("data_dir", "TICKETWIRE_DATA_DIR"),
     Key { name: "database.url", variable: "DATABASE_URL", secret: true },
     key("database.pool_size", "TICKETWIRE_DATABASE_POOL_SIZE"),
@@ -295,6 +299,7 @@ const DEFAULT_FILE: &str = "ticketwire.toml";
 const DEFAULTS: &str = r#"
 listen = "127.0.0.1:8080"
 trusted_proxies = 0
+drain_seconds = 10
 playground = true
 
 [database]
@@ -426,6 +431,7 @@ impl Config {
             (2..=1_000).contains(&self.database.pool_size),
             "must be 2 to 1000",
         )?;
+        within("drain_seconds", self.drain_seconds <= 600, "must be 0 to 600")?;
         within("trusted_proxies", self.trusted_proxies <= 10, "must be 0 to 10")?;
         within(
             "tickets.first_number",

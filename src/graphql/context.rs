@@ -1,7 +1,8 @@
 //! What a request carries with it.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use async_graphql::Context;
-use tokio_util::sync::CancellationToken;
 
 use super::{error::Failure, loader::Loaders};
 use crate::{
@@ -32,9 +33,45 @@ impl RequestContext {
     }
 }
 
-/// Tells the transport of a live stream that its session has ended.
+/// What a live stream tells the transport that carries it, besides its messages.
+/// A transport that wants to know puts one into the request's data.
 #[derive(Clone, Default)]
-pub struct SessionEnd(pub CancellationToken);
+pub struct StreamSignals(Arc<Mutex<(Option<Cursor>, Option<StreamEnd>)>>);
+
+/// Why a stream ended that its caller did not end and that is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The session has ended, or its rights have changed.
+    SessionEnded,
+    /// The client takes less than happens, by more than is kept in memory.
+    FellBehind,
+    /// The server failed.
+    Failed,
+}
+
+impl StreamSignals {
+    /// From where the stream goes on after the last message that it gave.
+    pub fn position(&self) -> Option<Cursor> {
+        self.lock().0
+    }
+
+    /// Why the stream ended; `None` where it goes on or is complete.
+    pub fn end(&self) -> Option<StreamEnd> {
+        self.lock().1
+    }
+
+    pub(super) fn set_position(&self, cursor: Cursor) {
+        self.lock().0 = Some(cursor);
+    }
+
+    pub(super) fn set_end(&self, end: StreamEnd) {
+        self.lock().1 = Some(end);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Option<Cursor>, Option<StreamEnd>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What resolvers take from their context. The schema and the transports put
 /// all of it there, so that a missing part is a fault of the server.

@@ -13,7 +13,7 @@ use super::{
     account::Account,
     category::Category,
     comment::Comment,
-    context::{ContextExt as _, SessionEnd},
+    context::{ContextExt as _, StreamEnd, StreamSignals},
     error::Failure,
     id::{GlobalId, event_id},
     loader::TimelineKey,
@@ -396,29 +396,32 @@ async fn messages(
     ctx.identity()?;
     let after = after.as_deref().map(Cursor::decode).transpose()?;
     let subscription = ctx.log()?.subscribe(ctx.actor()?, scope, after).await?;
-    let session_end = ctx.data_opt::<SessionEnd>().cloned().unwrap_or_default();
-    Ok(stream::unfold(Some((subscription, session_end)), |state| async move {
-        let (mut subscription, session_end) = state?;
+    let signals = ctx.data_opt::<StreamSignals>().cloned().unwrap_or_default();
+    Ok(stream::unfold(Some((subscription, signals)), |state| async move {
+        let (mut subscription, signals) = state?;
         loop {
             let message = match subscription.next().await {
                 Ok(None) => return None,
-                Ok(Some(Item::Event(event))) => match TicketEvent::of(event) {
-                    Some(event) => event.into(),
-                    None => continue,
-                },
+                Ok(Some(Item::Event(event))) => {
+                    let cursor = event.cursor;
+                    let Some(event) = TicketEvent::of(event) else { continue };
+                    signals.set_position(cursor);
+                    event.into()
+                }
                 Ok(Some(Item::Checkpoint(cursor))) => {
+                    signals.set_position(cursor);
                     StreamMessage::Checkpoint(Checkpoint { cursor: cursor.encode() })
                 }
                 Ok(Some(Item::Resync(reason))) => {
                     StreamMessage::ResyncRequired(ResyncRequired { reason: reason.into() })
                 }
                 Ok(Some(Item::Revoked)) => {
-                    session_end.0.cancel();
-                    return Some((Err(ServiceError::Unauthenticated.into()), None));
+                    signals.set_end(StreamEnd::SessionEnded);
+                    return None;
                 }
                 Err(error) => return Some((Err(ServiceError::from(error).into()), None)),
             };
-            return Some((Ok(message), Some((subscription, session_end))));
+            return Some((Ok(message), Some((subscription, signals))));
         }
     }))
 }

@@ -25,7 +25,7 @@ mod ticket;
 
 use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 
-pub use context::{RequestContext, SessionEnd};
+pub use context::{RequestContext, StreamEnd, StreamSignals};
 pub use error::code;
 
 use crate::{events::EventLog, service::Desk};

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
 
 use super::{
-    context::{ContextExt as _, SessionEnd},
+    context::{ContextExt as _, StreamEnd, StreamSignals},
     error::{Failure, UserError},
     event::{ResyncRequired, TicketEvent},
     id::GlobalId,
@@ -205,19 +205,26 @@ impl NotificationSubscription {
         ctx.identity()?;
         let after = after.as_deref().map(Cursor::decode).transpose()?;
         let bell = ctx.log()?.bell(ctx.actor()?, after).await?;
-        let session_end = ctx.data_opt::<SessionEnd>().cloned().unwrap_or_default();
-        Ok(stream::unfold(Some((bell, session_end)), |state| async move {
-            let (mut bell, session_end) = state?;
+        let signals = ctx.data_opt::<StreamSignals>().cloned().unwrap_or_default();
+        Ok(stream::unfold(Some((bell, signals)), |state| async move {
+            let (mut bell, signals) = state?;
             let message = match bell.next().await {
                 Ok(None) => return None,
                 Ok(Some(BellItem::Revoked)) => {
-                    session_end.0.cancel();
-                    return Some((Err(ServiceError::Unauthenticated.into()), None));
+                    signals.set_end(StreamEnd::SessionEnded);
+                    return None;
                 }
-                Ok(Some(item)) => message(item)?,
+                Ok(Some(item)) => {
+                    if let BellItem::Added { cursor, .. } | BellItem::Checkpoint { cursor, .. } =
+                        item
+                    {
+                        signals.set_position(cursor);
+                    }
+                    message(item)?
+                }
                 Err(error) => return Some((Err(ServiceError::from(error).into()), None)),
             };
-            Some((Ok(message), Some((bell, session_end))))
+            Some((Ok(message), Some((bell, signals))))
         }))
     }
 }

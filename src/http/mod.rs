@@ -9,6 +9,7 @@ mod health;
 mod mailbox;
 mod negotiation;
 mod observe;
+mod operation;
 mod page;
 mod playground;
 mod reset_password;
@@ -16,7 +17,7 @@ mod response;
 mod unsubscribe;
 mod websocket;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use axum::{
     Router,
@@ -55,6 +56,8 @@ pub struct Api {
     pub trusted_proxies: usize,
     /// Cancelled when the server begins to stop.
     pub draining: CancellationToken,
+    /// When the server stops, websockets are closed one after the other within this time.
+    pub drain_within: Duration,
     /// The open websockets, for whoever waits until they are closed.
     pub sockets: TaskTracker,
 }

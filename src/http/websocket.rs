@@ -1,38 +1,44 @@
 //! GraphQL over websockets: the `graphql-transport-ws` sub-protocol, as the
 //! PROTOCOL.md of the graphql-ws library specifies it.
 
-use std::{future, pin::Pin, sync::Arc, time::Duration};
+mod line;
+mod protocol;
 
-use async_graphql::{
-    Data, Request, Response as GraphqlResponse, ServerError, Value, parser::types::OperationType,
-};
+use std::{future, time::Duration};
+
 use axum::{
-    extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+    extract::ws::{Message, WebSocket, WebSocketUpgrade},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
-use futures_util::{Stream, StreamExt as _, stream};
-use serde::{Deserialize, Serialize};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use tokio::time::{self, Instant};
 use tokio_stream::StreamMap;
 
+use self::{
+    line::{Heard, Line},
+    protocol::{
+        BAD_MESSAGE, Closing, DUPLICATE, FORBIDDEN, FromClient, INIT_TIMEOUT, RESTART,
+        SERVER_ERROR, TOO_MANY_INITS, TOO_SLOW, ToClient, UNAUTHORIZED,
+    },
+};
 use super::{
     Api, MAX_BODY, authentication, guard,
-    response::{self, Encoded},
+    operation::{self, Operation, Output},
+    response,
 };
 use crate::{
     domain::{actor::Actor, session::Origin},
-    graphql::{RequestContext, SessionEnd},
+    graphql::StreamEnd,
     service,
 };
 
-const PROTOCOL: &str = "graphql-transport-ws";
 /// How long a client may take to send `connection_init`.
 const INIT_WITHIN: Duration = Duration::from_secs(10);
-/// How often a quiet client is asked whether it is there.
+/// How often a client is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(25);
-/// A client that takes nothing for so long is gone.
-const SEND_WITHIN: Duration = Duration::from_secs(10);
+/// A client that takes nothing of what waits for it for so long is too slow.
+const TAKE_WITHIN: Duration = Duration::from_secs(10);
 /// How often a session is used by its socket's being open: the shortest time that an
 /// installation may have sessions expire in is twice as long.
 const USE_EVERY: Duration = Duration::from_secs(1_800);
@@ -40,86 +46,79 @@ const MAX_OPERATIONS: usize = 100;
 /// Most sockets are idle: small buffers keep them cheap.
 const BUFFER: usize = 4 * 1024;
 const MAX_ID: usize = 256;
+/// So many outputs are written at once, where they are there.
+const BATCH: usize = 32;
+/// A stopping server closes one socket after the other, so far apart where there is time
+/// for it: their clients all connect to somebody else.
+const DRAIN_GAP: Duration = Duration::from_millis(5);
 
 /// Accepts a websocket, if it speaks the sub-protocol.
 pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
     let offered = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let offered =
         offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    if !offered.map(str::trim).any(|protocol| protocol == PROTOCOL) {
-        let message =
-            format!("Offer the websocket sub-protocol {PROTOCOL}: npm's graphql-ws speaks it.\n");
+    if !offered.map(str::trim).any(|protocol| protocol == protocol::NAME) {
+        let message = format!(
+            "Offer the websocket sub-protocol {}: npm's graphql-ws speaks it.\n",
+            protocol::NAME
+        );
         return (StatusCode::BAD_REQUEST, message).into_response();
     }
     let origin = authentication::origin(parts, api.trusted_proxies);
     upgrade
-        .protocols([PROTOCOL])
+        .protocols([protocol::NAME])
         .max_message_size(MAX_BODY)
         .max_frame_size(MAX_BODY)
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
-        .on_upgrade(move |socket| {
+        .on_upgrade(move |socket| async move {
             let sockets = api.sockets.clone();
-            sockets.track_future(Connection::new(api, origin, socket).run())
+            let served = sockets.track_future(serve(api, origin, socket)).await;
+            // A stopping server does not wait for this.
+            if let Some(line) = served {
+                line.hung_up().await;
+            }
         })
 }
 
-/// A message from the client.
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum FromClient {
-    ConnectionInit { payload: Option<serde_json::Value> },
-    Ping {},
-    Pong {},
-    Subscribe { id: String, payload: Box<Request> },
-    Complete { id: String },
+/// Converses until the end, and says why it is the end; gives the socket where the
+/// client is still there.
+async fn serve(api: Api, origin: Origin, socket: WebSocket) -> Option<Line> {
+    let mut connection = Connection::new(api, origin, socket);
+    match connection.converse().await {
+        End::Close(closing) => connection.into_line().close(closing).await,
+        End::Gone => None,
+    }
 }
 
-/// A message to the client.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum ToClient<'m> {
-    ConnectionAck {},
-    Pong {},
-    Next { id: &'m str, payload: Encoded<'m> },
-    Error { id: &'m str, payload: &'m [ServerError] },
-    Complete { id: &'m str },
+/// How a conversation ends.
+enum End {
+    /// We close, and say why.
+    Close(Closing),
+    /// The peer is gone.
+    Gone,
 }
-
-/// Why a socket is closed: a code and a short reason.
-struct Closing(u16, &'static str);
-
-const BAD_MESSAGE: Closing = Closing(4400, "Invalid message");
-const UNAUTHORIZED: Closing = Closing(4401, "Unauthorized");
-const FORBIDDEN: Closing = Closing(4403, "Forbidden");
-const INIT_TIMEOUT: Closing = Closing(4408, "Connection initialisation timeout");
-const DUPLICATE: Closing = Closing(4409, "Subscriber already exists");
-const TOO_MANY_INITS: Closing = Closing(4429, "Too many initialisation requests");
-const SERVER_ERROR: Closing = Closing(1011, "Internal error");
-const RESTART: Closing = Closing(1012, "Service restart");
-
-/// What an operation gives.
-enum Output {
-    Next(Box<GraphqlResponse>),
-    /// Nothing was executed: the errors, and no more.
-    Error(Vec<ServerError>),
-    Complete,
-}
-
-type Operation = Pin<Box<dyn Stream<Item = Output> + Send>>;
 
 struct Connection {
     api: Api,
     origin: Origin,
-    socket: WebSocket,
+    line: Line,
     /// What `connection_init` said; `None` before it came.
     greeting: Option<Greeting>,
     operations: StreamMap<String, Operation>,
-    session_end: SessionEnd,
-    /// Resolves when the session has ended that the socket belongs to.
-    session_watch: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Resolves when the session has ended that the socket belongs to; never where it
+    /// belongs to none.
+    session_ended: BoxFuture<'static, ()>,
+    /// When the socket was opened.
+    opened_at: Instant,
     /// When the token was last asked about.
     used_at: Instant,
+    /// When the client was last asked whether it is there.
+    pinged_at: Instant,
+    /// Whether anything came from it since.
+    heard: bool,
+    /// When it is closed because the server stops.
+    closes_at: Option<Instant>,
 }
 
 /// Who a socket belongs to. The token is asked about again with each operation.
@@ -129,106 +128,133 @@ struct Greeting {
 
 impl Greeting {
     /// Who the client is now; `None` where its token has stopped standing for a session.
-    async fn actor(&self, api: &Api) -> Result<Option<Actor>, End> {
-        let Some(token) = &self.token else { return Ok(Some(Actor::Anonymous)) };
+    async fn actor(token: Option<&str>, api: &Api) -> Result<Option<Actor>, ()> {
+        let Some(token) = token else { return Ok(Some(Actor::Anonymous)) };
         service::authentication::actor(&api.desk, token).await.map_err(|error| {
             tracing::error!(%error, "a websocket's session could not be looked up");
-            End::Close(SERVER_ERROR)
         })
-    }
-}
-
-/// How a step of the conversation ended it.
-enum End {
-    /// We close, and say why.
-    Close(Closing),
-    /// The peer is gone.
-    Gone,
-}
-
-/// Resolves with a watch; never where there is none.
-async fn ended(watch: &mut Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
-    match watch {
-        Some(watch) => watch.await,
-        None => future::pending().await,
     }
 }
 
 impl Connection {
     fn new(api: Api, origin: Origin, socket: WebSocket) -> Self {
+        let now = Instant::now();
         Self {
             api,
             origin,
-            socket,
+            line: Line::new(socket),
             greeting: None,
             operations: StreamMap::new(),
-            session_end: SessionEnd::default(),
-            session_watch: None,
-            used_at: Instant::now(),
+            session_ended: future::pending().boxed(),
+            opened_at: now,
+            used_at: now,
+            pinged_at: now,
+            heard: true,
+            closes_at: None,
         }
     }
 
-    async fn run(mut self) {
-        if let End::Close(Closing(code, reason)) = self.converse().await {
-            let frame = CloseFrame { code, reason: reason.into() };
-            let _ = time::timeout(SEND_WITHIN, self.socket.send(Message::Close(Some(frame)))).await;
-        }
+    /// Gives up everything but the socket.
+    fn into_line(self) -> Line {
+        self.line
     }
 
     async fn converse(&mut self) -> End {
-        let init_by = Instant::now() + INIT_WITHIN;
-        let mut heard = true;
-        let mut ping = time::interval(PING_EVERY);
-        ping.reset();
-        let (draining, session_end) = (self.api.draining.clone(), self.session_end.0.clone());
+        let mut draining = Box::pin(self.api.draining.clone().cancelled_owned());
+        let mut timer = Box::pin(time::sleep_until(self.next_deadline()));
         loop {
+            let deadline = self.next_deadline();
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            let room = self.line.has_room() && !self.operations.is_empty();
             let step = tokio::select! {
-                received = self.socket.recv() => match received {
-                    Some(Ok(message)) => {
-                        heard = true;
-                        self.receive(message).await
-                    }
-                    Some(Err(_)) | None => Err(End::Gone),
-                },
-                Some((id, output)) = self.operations.next(), if !self.operations.is_empty() => {
-                    self.give(&id, output).await
+                heard = self.line.heard() => self.receive(heard).await,
+                Some((id, output)) = self.operations.next(), if room => self.give(id, output),
+                () = &mut timer => self.keep_time().await,
+                () = &mut self.session_ended => Err(End::Close(UNAUTHORIZED)),
+                () = &mut draining, if self.closes_at.is_none() => {
+                    self.closes_at = Some(Instant::now() + self.drain_delay());
+                    Ok(())
                 }
-                () = time::sleep_until(init_by), if self.greeting.is_none() => Err(End::Close(INIT_TIMEOUT)),
-                _ = ping.tick() => {
-                    if std::mem::take(&mut heard) {
-                        self.ping().await
-                    } else {
-                        Err(End::Gone)
-                    }
-                }
-                () = draining.cancelled() => Err(End::Close(RESTART)),
-                () = session_end.cancelled() => Err(End::Close(UNAUTHORIZED)),
-                () = ended(&mut self.session_watch) => Err(End::Close(UNAUTHORIZED)),
             };
             if let Err(end) = step {
                 return end;
             }
-            // Before anything else is said: a stream that ended with its session is
-            // not complete.
-            if session_end.is_cancelled() {
-                return End::Close(UNAUTHORIZED);
-            }
         }
     }
 
-    async fn receive(&mut self, message: Message) -> Result<(), End> {
-        let text = match message {
-            Message::Text(text) => text,
-            Message::Binary(_) => return Err(End::Close(BAD_MESSAGE)),
-            Message::Ping(_) | Message::Pong(_) => return Ok(()),
-            Message::Close(_) => return Err(End::Gone),
+    /// When [`keep_time`](Self::keep_time) has something to do next.
+    fn next_deadline(&self) -> Instant {
+        let init = self.greeting.is_none().then_some(self.opened_at + INIT_WITHIN);
+        let taken = self.line.blocked_since().map(|since| since + TAKE_WITHIN);
+        let deadlines = [init, taken, self.closes_at];
+        deadlines.into_iter().flatten().fold(self.pinged_at + PING_EVERY, Instant::min)
+    }
+
+    /// Does what is due.
+    async fn keep_time(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.greeting.is_none() && now >= self.opened_at + INIT_WITHIN {
+            return Err(End::Close(INIT_TIMEOUT));
+        }
+        if self.line.blocked_since().is_some_and(|since| now >= since + TAKE_WITHIN) {
+            return Err(End::Close(TOO_SLOW));
+        }
+        if self.closes_at.is_some_and(|at| now >= at) {
+            return Err(End::Close(RESTART));
+        }
+        if now >= self.pinged_at + PING_EVERY {
+            if !std::mem::take(&mut self.heard) {
+                return Err(End::Gone);
+            }
+            self.pinged_at = now;
+            self.stay_signed_in(now).await?;
+            self.line.push_control(Message::Ping(Vec::new().into()));
+        }
+        Ok(())
+    }
+
+    /// A session is in use as long as its socket is open: whoever only watches is not
+    /// signed out for lack of use.
+    async fn stay_signed_in(&mut self, now: Instant) -> Result<(), End> {
+        let Some(greeting) = &self.greeting else { return Ok(()) };
+        if now < self.used_at + USE_EVERY {
+            return Ok(());
+        }
+        self.used_at = now;
+        match Greeting::actor(greeting.token.as_deref(), &self.api).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(End::Close(UNAUTHORIZED)),
+            Err(()) => Err(End::Close(SERVER_ERROR)),
+        }
+    }
+
+    /// How long this socket stays open when the server stops.
+    fn drain_delay(&self) -> Duration {
+        let open = u32::try_from(self.api.sockets.len()).unwrap_or(u32::MAX);
+        let spread = DRAIN_GAP.saturating_mul(open).min(self.api.drain_within);
+        spread.mul_f64(rand::random_range(0.0..=1.0))
+    }
+
+    async fn receive(&mut self, heard: Heard) -> Result<(), End> {
+        self.heard = true;
+        let text = match heard {
+            Heard::Message(Message::Text(text)) => text,
+            Heard::Message(Message::Ping(_) | Message::Pong(_)) => return Ok(()),
+            Heard::Message(Message::Binary(_)) => return Err(End::Close(BAD_MESSAGE)),
+            Heard::Message(Message::Close(_)) | Heard::Gone => return Err(End::Gone),
+            Heard::Broken(closing) => return Err(End::Close(closing)),
         };
         let message = serde_json::from_str(&text).map_err(|_| End::Close(BAD_MESSAGE))?;
         match message {
-            FromClient::ConnectionInit { payload } => self.init(payload.as_ref()).await,
-            FromClient::Ping {} => self.say(&ToClient::Pong {}).await,
-            FromClient::Pong {} => Ok(()),
-            FromClient::Subscribe { id, payload } => self.subscribe(id, payload).await,
+            FromClient::ConnectionInit { payload } => self.init(payload.unwrap_or_default()).await,
+            FromClient::Ping { .. } => {
+                self.line.push_control(Message::Text(ToClient::Pong {}.encode().into()));
+                Ok(())
+            }
+            FromClient::Pong { .. } => Ok(()),
+            FromClient::Subscribe { id, payload } => self.subscribe(id, *payload),
             FromClient::Complete { id } => {
                 self.operations.remove(&id);
                 Ok(())
@@ -236,53 +262,37 @@ impl Connection {
         }
     }
 
-    /// Asks whether the client is there. Its session is in use as long as it is: whoever
-    /// only watches is not signed out for lack of use.
-    async fn ping(&mut self) -> Result<(), End> {
-        if let Some(greeting) = &self.greeting
-            && self.used_at.elapsed() >= USE_EVERY
-        {
-            self.used_at = Instant::now();
-            if greeting.actor(&self.api).await?.is_none() {
-                return Err(End::Close(UNAUTHORIZED));
-            }
-        }
-        self.send(Message::Ping(Vec::new().into())).await
-    }
-
     /// Greets a client. One without a token may sign in over the socket; a token
     /// that stands for no live session is refused.
-    async fn init(&mut self, payload: Option<&serde_json::Value>) -> Result<(), End> {
+    async fn init(
+        &mut self,
+        payload: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), End> {
         if self.greeting.is_some() {
             return Err(End::Close(TOO_MANY_INITS));
         }
-        if payload.is_some_and(|payload| !payload.is_object() && !payload.is_null()) {
-            return Err(End::Close(BAD_MESSAGE));
-        }
-        let value = payload.and_then(|payload| {
-            let named = |name| payload.get(name).and_then(serde_json::Value::as_str);
-            named("authorization").or_else(|| named("Authorization"))
-        });
+        let named = |name| payload.get(name).and_then(serde_json::Value::as_str);
+        let value = named("authorization").or_else(|| named("Authorization"));
         let token = value
             .filter(|value| !value.is_empty())
             .map(|value| authentication::bearer(value).unwrap_or(value).to_owned());
-        let greeting = Greeting { token };
-        let Some(actor) = greeting.actor(&self.api).await? else {
-            return Err(End::Close(FORBIDDEN));
-        };
+        let failed = |()| End::Close(SERVER_ERROR);
+        let actor = Greeting::actor(token.as_deref(), &self.api).await.map_err(failed)?;
+        let Some(actor) = actor else { return Err(End::Close(FORBIDDEN)) };
         if let Some(identity) = actor.identity() {
             let watch = self.api.log.watch_session(identity).await.map_err(|error| {
                 tracing::error!(%error, "a websocket's session can't be watched over");
                 End::Close(SERVER_ERROR)
             })?;
             let Some(watch) = watch else { return Err(End::Close(FORBIDDEN)) };
-            self.session_watch = Some(Box::pin(watch.ended()));
+            self.session_ended = watch.ended().boxed();
         }
-        self.greeting = Some(greeting);
-        self.say(&ToClient::ConnectionAck {}).await
+        self.greeting = Some(Greeting { token });
+        self.line.push(ToClient::ConnectionAck {}.encode());
+        Ok(())
     }
 
-    async fn subscribe(&mut self, id: String, mut request: Box<Request>) -> Result<(), End> {
+    fn subscribe(&mut self, id: String, mut request: async_graphql::Request) -> Result<(), End> {
         let Some(greeting) = &self.greeting else { return Err(End::Close(UNAUTHORIZED)) };
         if id.is_empty() || id.len() > MAX_ID {
             return Err(End::Close(BAD_MESSAGE));
@@ -290,86 +300,62 @@ impl Connection {
         if self.operations.contains_key(&id) {
             return Err(End::Close(DUPLICATE));
         }
-        let Some(actor) = greeting.actor(&self.api).await? else {
-            return Err(End::Close(UNAUTHORIZED));
-        };
         if self.operations.len() >= MAX_OPERATIONS {
             let message = format!("A socket may have {MAX_OPERATIONS} operations at once.");
-            return self.give(&id, Output::Error(vec![ServerError::new(message, None)])).await;
+            let error = async_graphql::ServerError::new(message, None);
+            return self.give(id, Output::Error(vec![error]));
         }
-        match guard::admit(&mut request) {
-            Err(error) => self.give(&id, Output::Error(vec![error])).await,
-            Ok(operation) => {
-                let origin = self.origin.clone();
-                let context = RequestContext::new(actor, origin, &self.api.desk, &self.api.log);
-                let mut data = Data::default();
-                data.insert(self.session_end.clone());
-                let responses = self
-                    .api
-                    .schema
-                    .execute_stream_with_session_data(request.data(context), Arc::new(data));
-                self.operations.insert(id, outputs(responses, operation));
-                Ok(())
+        let operation = match guard::admit(&mut request) {
+            Err(error) => return self.give(id, Output::Error(vec![error])),
+            Ok(operation) => operation,
+        };
+        let (api, origin, token) = (self.api.clone(), self.origin.clone(), greeting.token.clone());
+        let outputs = async move {
+            match Greeting::actor(token.as_deref(), &api).await {
+                Ok(Some(actor)) => operation::start(&api, actor, origin, request, operation),
+                Ok(None) => stream::iter([Output::Ended(StreamEnd::SessionEnded)]).boxed(),
+                Err(()) => stream::iter([Output::Ended(StreamEnd::Failed)]).boxed(),
             }
-        }
+        };
+        self.operations.insert(id, outputs.flatten_stream().boxed());
+        Ok(())
     }
 
-    async fn give(&mut self, id: &str, output: Output) -> Result<(), End> {
-        match output {
-            Output::Next(mut response) => {
-                response::complete(&mut response.errors, None);
-                self.say(&ToClient::Next { id, payload: Encoded::of(&response) }).await
+    /// Gives out an output, and what else is there at once.
+    fn give(&mut self, id: String, output: Output) -> Result<(), End> {
+        self.say(&id, output)?;
+        for _ in 1..BATCH {
+            if !self.line.has_room() {
+                break;
             }
+            match self.operations.next().now_or_never() {
+                Some(Some((id, output))) => self.say(&id, output)?,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, id: &str, output: Output) -> Result<(), End> {
+        match output {
+            Output::Next { payload, .. } => self.line.push(protocol::next(id, &payload)),
             Output::Error(mut errors) => {
                 response::complete(&mut errors, None);
                 self.operations.remove(id);
-                self.say(&ToClient::Error { id, payload: &errors }).await
+                self.line.push(ToClient::Error { id, payload: &errors }.encode());
             }
             Output::Complete => {
                 self.operations.remove(id);
-                self.say(&ToClient::Complete { id }).await
+                self.line.push(ToClient::Complete { id }.encode());
+            }
+            Output::Ended(end) => {
+                return Err(End::Close(match end {
+                    StreamEnd::SessionEnded => UNAUTHORIZED,
+                    StreamEnd::FellBehind => TOO_SLOW,
+                    StreamEnd::Failed => SERVER_ERROR,
+                }));
             }
         }
+        Ok(())
     }
-
-    async fn say(&mut self, message: &ToClient<'_>) -> Result<(), End> {
-        let text = serde_json::to_string(message).map_err(|error| {
-            tracing::error!(%error, "a message could not be encoded");
-            End::Close(SERVER_ERROR)
-        })?;
-        self.send(Message::Text(text.into())).await
-    }
-
-    async fn send(&mut self, message: Message) -> Result<(), End> {
-        match time::timeout(SEND_WITHIN, self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(End::Gone),
-        }
-    }
-}
-
-/// An operation's outputs: its responses and the end, or the errors for which
-/// there is nothing to execute.
-fn outputs(
-    responses: impl Stream<Item = GraphqlResponse> + Send + 'static,
-    operation: Option<OperationType>,
-) -> Operation {
-    let subscription = operation == Some(OperationType::Subscription);
-    let mut first = true;
-    let outputs = responses.map(move |response| {
-        let begins = std::mem::take(&mut first);
-        // A subscription whose source can't be made is a request error too.
-        let failed = subscription && response.data == Value::Null && !response.errors.is_empty();
-        if begins && (failed || response::is_request_error(&response)) {
-            return Output::Error(response.errors);
-        }
-        Output::Next(Box::new(response))
-    });
-    // Nothing follows an error, and `complete` follows everything else.
-    let with_end =
-        outputs.chain(stream::once(async { Output::Complete })).scan(false, |ended, output| {
-            let over = std::mem::replace(ended, matches!(output, Output::Error(_)));
-            std::future::ready((!over).then_some(output))
-        });
-    Box::pin(with_end)
 }

@@ -1,0 +1,89 @@
+//! The messages of the sub-protocol, and the codes that a socket is closed with.
+
+use async_graphql::{Request, ServerError};
+use serde::{Deserialize, Serialize};
+
+/// The sub-protocol's name.
+pub const NAME: &str = "graphql-transport-ws";
+
+/// What a client may add to a message that is not about an operation.
+pub type Payload = serde_json::Map<String, serde_json::Value>;
+
+/// A message from the client.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromClient {
+    /// Greets.
+    ConnectionInit { payload: Option<Payload> },
+    /// Asks for a pong.
+    Ping {
+        #[serde(rename = "payload")]
+        _payload: Option<Payload>,
+    },
+    /// Answers a ping, or says that the client is there.
+    Pong {
+        #[serde(rename = "payload")]
+        _payload: Option<Payload>,
+    },
+    /// Starts an operation.
+    Subscribe { id: String, payload: Box<Request> },
+    /// Wants no more of an operation.
+    Complete { id: String },
+}
+
+/// A message to the client, but for `next`.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToClient<'m> {
+    /// Greets back.
+    ConnectionAck {},
+    /// Answers a ping.
+    Pong {},
+    /// The operation was not executed.
+    Error { id: &'m str, payload: &'m [ServerError] },
+    /// The operation has ended.
+    Complete { id: &'m str },
+}
+
+impl ToClient<'_> {
+    /// The message's text.
+    pub fn encode(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// A `next` message with an encoded response.
+pub fn next(id: &str, payload: &str) -> String {
+    let id = serde_json::to_string(id).unwrap_or_default();
+    ["{\"type\":\"next\",\"id\":", &id, ",\"payload\":", payload, "}"].concat()
+}
+
+/// Why a socket is closed: a code and a short reason. The codes from 4400 on are the
+/// sub-protocol's, those below RFC 6455's and its registry's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing(pub u16, pub &'static str);
+
+/// What was sent is no message of the sub-protocol.
+pub const BAD_MESSAGE: Closing = Closing(4400, "Invalid message");
+/// An operation before the greeting, or a session that has ended.
+pub const UNAUTHORIZED: Closing = Closing(4401, "Unauthorized");
+/// The greeting's token stands for no live session.
+pub const FORBIDDEN: Closing = Closing(4403, "Forbidden");
+/// No greeting came.
+pub const INIT_TIMEOUT: Closing = Closing(4408, "Connection initialisation timeout");
+/// An operation has this id.
+pub const DUPLICATE: Closing = Closing(4409, "Subscriber already exists");
+/// A second greeting.
+pub const TOO_MANY_INITS: Closing = Closing(4429, "Too many initialisation requests");
+/// Frames that break RFC 6455.
+pub const BAD_FRAME: Closing = Closing(1002, "Protocol error");
+/// Text that is not UTF-8.
+pub const BAD_TEXT: Closing = Closing(1007, "Invalid UTF-8");
+/// A message over the limit.
+pub const TOO_BIG: Closing = Closing(1009, "Message too big");
+/// The server failed.
+pub const SERVER_ERROR: Closing = Closing(1011, "Internal error");
+/// The server stops: connect again, to another.
+pub const RESTART: Closing = Closing(1012, "Service restart");
+/// The client takes less than is sent to it.
+pub const TOO_SLOW: Closing = Closing(1013, "Too slow: resume at your last cursor");
