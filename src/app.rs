@@ -27,7 +27,7 @@ use crate::{
     },
     events::EventLog,
     graphql,
-    http::{self, Api, Playground},
+    http::{self, Api, Parts, Plans, Playground},
     mail::{self as mailing, templates::TemplateError},
     service::{
         self, Desk, Settings,
@@ -298,10 +298,11 @@ impl App {
         });
 
         let drain_within = Duration::from_secs(config.drain_seconds.into());
-        let router = http::router(Api {
+        let router = http::router(Api::new(Parts {
             schema: graphql::build(desk.clone(), log.clone(), config.graphql.introspection),
             desk,
             log,
+            plans: Plans::default(),
             database: database.clone(),
             playground: config
                 .playground
@@ -312,7 +313,7 @@ impl App {
             draining: draining.clone(),
             drain_within,
             sockets: sockets.clone(),
-        });
+        }));
         let drain = draining.clone();
         let serve =
             axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())

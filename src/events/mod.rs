@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use bell::{Bell, BellItem};
 pub use session_watch::SessionWatch;
-pub use subscription::{Item, ResyncReason, Scope, SubscribeError, Subscription};
+pub use subscription::{Item, ResyncReason, Scope, StreamEnd, SubscribeError, Subscription};
 
 use crate::{
     db::{Database, DbError, consumer, feed},

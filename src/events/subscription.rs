@@ -42,7 +42,7 @@ pub enum Scope {
 }
 
 /// What a stream gives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Item {
     /// Something happened.
     Event(Arc<FeedEvent>),
@@ -50,8 +50,30 @@ pub enum Item {
     Checkpoint(Cursor),
     /// The stream can't be continued without a gap, and ends here.
     Resync(ResyncReason),
-    /// The session has ended, or its rights have changed: the stream ends here.
-    Revoked,
+    /// The stream ends here, and is not complete.
+    Ended(StreamEnd),
+}
+
+impl Item {
+    /// From where the stream goes on after this.
+    pub fn cursor(&self) -> Option<Cursor> {
+        match self {
+            Self::Event(event) => Some(event.cursor),
+            Self::Checkpoint(cursor) => Some(*cursor),
+            Self::Resync(_) | Self::Ended(_) => None,
+        }
+    }
+}
+
+/// Why a stream ended that its caller did not end and that is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The session has ended, or its rights have changed.
+    SessionEnded,
+    /// The caller takes less than happens, by more than is kept in memory.
+    FellBehind,
+    /// The server failed.
+    Failed,
 }
 
 /// Why a stream can't be continued without a gap.
@@ -99,7 +121,13 @@ pub struct Subscription {
 #[derive(Clone, Copy)]
 enum Phase {
     /// The log is read up to this position, then the mailbox.
-    Replaying { until: Cursor },
+    Replaying {
+        /// The position.
+        until: Cursor,
+        /// Only as far as it is in memory: the stream was live, and its caller takes less
+        /// than happens.
+        from_memory: bool,
+    },
     /// The mailbox is read.
     Live,
     /// The stream can't go on.
@@ -152,8 +180,9 @@ impl EventLog {
         let head = self.hub.register(&topics, &mailbox);
         let registration = Registration { hub: Arc::clone(&self.hub), topics, mailbox };
 
+        let replaying = Phase::Replaying { until: head, from_memory: false };
         let phase = match after {
-            None => Phase::Replaying { until: head },
+            None => replaying,
             Some(cursor) if self.hub.continuity(cursor) == Continuity::Broken => {
                 Phase::Resync(ResyncReason::HistoryRewound)
             }
@@ -164,7 +193,7 @@ impl EventLog {
             Some(cursor) if scope == Scope::Inbox && head.pos - cursor.pos > INBOX_SPAN => {
                 Phase::Resync(ResyncReason::TooFarBehind)
             }
-            Some(_) => Phase::Replaying { until: head },
+            Some(_) => replaying,
         };
         let last = match after {
             Some(cursor) => cursor,
@@ -196,6 +225,20 @@ impl EventLog {
     /// The last position of the feed, which this node may not have read yet.
     async fn head(&self) -> Result<i64, DbError> {
         feed::head(&mut *self.database.read().await?).await
+    }
+
+    async fn replay_from_database(
+        &self,
+        scope: ReplayScope,
+        after: i64,
+        until: i64,
+    ) -> Result<Vec<Arc<FeedEvent>>, DbError> {
+        // The semaphore is never closed, so a permit always comes.
+        let _permit = self.replays.acquire().await.ok();
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        let mut connection = self.database.read().await?;
+        let page = feed::replay(&mut connection, scope, after, until, limit).await?;
+        Ok(page.into_iter().map(Arc::new).collect())
     }
 }
 
@@ -234,11 +277,11 @@ impl Subscription {
                     self.phase = Phase::Ended;
                     return Ok(Some(Item::Resync(reason)));
                 }
-                Phase::Replaying { until } => {
-                    let page = self
-                        .replay_page(until.pos)
-                        .await
-                        .inspect_err(|_| self.phase = Phase::Ended)?;
+                Phase::Replaying { until, from_memory } => {
+                    let Some(page) = self.replay_page(until.pos, from_memory).await? else {
+                        self.phase = Phase::Ended;
+                        return Ok(Some(Item::Ended(StreamEnd::FellBehind)));
+                    };
                     if page.is_empty() {
                         self.phase = Phase::Live;
                         if until.pos >= self.last.pos {
@@ -267,14 +310,14 @@ impl Subscription {
                 None
             }
             Mail::Overflowed => {
-                self.phase = Phase::Replaying { until: self.log.hub.cursor() };
+                self.phase = Phase::Replaying { until: self.log.hub.cursor(), from_memory: true };
                 None
             }
             Mail::Empty => {
                 let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
                 if left.is_zero() {
                     self.phase = Phase::Ended;
-                    return Some(Item::Revoked);
+                    return Some(Item::Ended(StreamEnd::SessionEnded));
                 }
                 let quiet = CHECKPOINT_EVERY.min(left);
                 if time::timeout(quiet, self.registration.mailbox.filled()).await.is_ok() {
@@ -307,7 +350,7 @@ impl Subscription {
                         Phase::Resync(ResyncReason::HistoryRewound)
                     } else {
                         // What was dropped with the mailbox belongs to both histories.
-                        Phase::Replaying { until: self.log.hub.cursor() }
+                        Phase::Replaying { until: self.log.hub.cursor(), from_memory: false }
                     };
                 }
             }
@@ -315,7 +358,7 @@ impl Subscription {
         revoked.then(|| {
             self.phase = Phase::Ended;
             self.buffer.clear();
-            Item::Revoked
+            Item::Ended(StreamEnd::SessionEnded)
         })
     }
 
@@ -330,20 +373,24 @@ impl Subscription {
             .then_some(Item::Event(event))
     }
 
-    async fn replay_page(&self, until: i64) -> Result<Vec<Arc<FeedEvent>>, DbError> {
+    /// The next events of a replay; `None` where they are to come from memory, and it
+    /// doesn't reach back so far.
+    async fn replay_page(
+        &mut self,
+        until: i64,
+        from_memory: bool,
+    ) -> Result<Option<Vec<Arc<FeedEvent>>>, DbError> {
         let (scope, after) = (self.replay_scope, self.last.pos);
         if after >= until {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
-        if let Some(page) = self.log.hub.replay(scope, after, until, PAGE) {
+        let page = self.log.hub.replay(scope, after, until, PAGE);
+        if page.is_some() || from_memory {
             return Ok(page);
         }
-        // The semaphore is never closed, so a permit always comes.
-        let _permit = self.log.replays.acquire().await.ok();
-        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-        let mut connection = self.log.database.read().await?;
-        let page = feed::replay(&mut connection, scope, after, until, limit).await?;
-        Ok(page.into_iter().map(Arc::new).collect())
+        // Boxed: most streams never read the database again, and are kept small.
+        let page = Box::pin(self.log.replay_from_database(scope, after, until)).await;
+        page.map(Some).inspect_err(|_| self.phase = Phase::Ended)
     }
 }
 

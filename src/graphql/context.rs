@@ -12,7 +12,7 @@ use crate::{
         cursor::Cursor,
         session::Origin,
     },
-    events::EventLog,
+    events::{EventLog, StreamEnd},
     service::{Desk, ServiceError},
 };
 
@@ -37,17 +37,6 @@ impl RequestContext {
 /// A transport that wants to know puts one into the request's data.
 #[derive(Clone, Default)]
 pub struct StreamSignals(Arc<Mutex<(Option<Cursor>, Option<StreamEnd>)>>);
-
-/// Why a stream ended that its caller did not end and that is not complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamEnd {
-    /// The session has ended, or its rights have changed.
-    SessionEnded,
-    /// The client takes less than happens, by more than is kept in memory.
-    FellBehind,
-    /// The server failed.
-    Failed,
-}
 
 impl StreamSignals {
     /// From where the stream goes on after the last message that it gave.

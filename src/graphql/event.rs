@@ -7,17 +7,18 @@ use async_graphql::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use futures_util::{Stream, stream};
+use futures_util::{StreamExt as _, stream, stream::BoxStream};
 
 use super::{
     account::Account,
     category::Category,
     comment::Comment,
-    context::{ContextExt as _, StreamEnd, StreamSignals},
+    context::{ContextExt as _, StreamSignals},
     error::Failure,
     id::{GlobalId, event_id},
     loader::TimelineKey,
     pagination::{PageArgs, connection},
+    sharing::{Given, Handover},
     ticket::{Ticket, TicketPriority, TicketStatus},
 };
 use crate::{
@@ -261,6 +262,20 @@ impl TicketEvent {
     }
 }
 
+impl StreamMessage {
+    /// The API's view of what a subscription gives; `None` for what is no message.
+    fn of(item: Item) -> Option<Self> {
+        match item {
+            Item::Event(event) => TicketEvent::of(event).map(Into::into),
+            Item::Checkpoint(cursor) => {
+                Some(Self::Checkpoint(Checkpoint { cursor: cursor.encode() }))
+            }
+            Item::Resync(reason) => Some(Self::ResyncRequired(ResyncRequired::because(reason))),
+            Item::Ended(_) => None,
+        }
+    }
+}
+
 impl From<TicketEvent> for StreamMessage {
     fn from(event: TicketEvent) -> Self {
         match event {
@@ -366,7 +381,10 @@ impl EventSubscription {
             desc = "The cursor of the last event or checkpoint that you have; none: from now on."
         )]
         after: Option<String>,
-    ) -> Result<impl Stream<Item = Result<StreamMessage, Failure>>, Failure> {
+    ) -> Result<Messages, Failure> {
+        if let Some(given) = ctx.data_opt::<Given>() {
+            return Ok(given_messages(given));
+        }
         ctx.identity()?;
         let id = GlobalId::ticket(&ticket_id).ok_or_else(Failure::not_found)?;
         let ticket = service::ticket::by_id(ctx.actor()?, ctx.desk()?, id).await?;
@@ -383,45 +401,57 @@ impl EventSubscription {
             desc = "The cursor of the last event or checkpoint that you have; none: from now on."
         )]
         after: Option<String>,
-    ) -> Result<impl Stream<Item = Result<StreamMessage, Failure>>, Failure> {
+    ) -> Result<Messages, Failure> {
+        if let Some(given) = ctx.data_opt::<Given>() {
+            return Ok(given_messages(given));
+        }
         messages(ctx, Scope::Inbox, after).await
     }
 }
+
+type Messages = BoxStream<'static, Result<StreamMessage, Failure>>;
 
 async fn messages(
     ctx: &Context<'_>,
     scope: Scope,
     after: Option<String>,
-) -> Result<impl Stream<Item = Result<StreamMessage, Failure>> + use<>, Failure> {
+) -> Result<Messages, Failure> {
     ctx.identity()?;
     let after = after.as_deref().map(Cursor::decode).transpose()?;
     let subscription = ctx.log()?.subscribe(ctx.actor()?, scope, after).await?;
+    if let Some(handover) = ctx.data_opt::<Handover>() {
+        handover.put(subscription);
+        return Ok(stream::empty().boxed());
+    }
     let signals = ctx.data_opt::<StreamSignals>().cloned().unwrap_or_default();
-    Ok(stream::unfold(Some((subscription, signals)), |state| async move {
+    let messages = stream::unfold(Some((subscription, signals)), |state| async move {
         let (mut subscription, signals) = state?;
         loop {
-            let message = match subscription.next().await {
+            let item = match subscription.next().await {
                 Ok(None) => return None,
-                Ok(Some(Item::Event(event))) => {
-                    let cursor = event.cursor;
-                    let Some(event) = TicketEvent::of(event) else { continue };
-                    signals.set_position(cursor);
-                    event.into()
-                }
-                Ok(Some(Item::Checkpoint(cursor))) => {
-                    signals.set_position(cursor);
-                    StreamMessage::Checkpoint(Checkpoint { cursor: cursor.encode() })
-                }
-                Ok(Some(Item::Resync(reason))) => {
-                    StreamMessage::ResyncRequired(ResyncRequired { reason: reason.into() })
-                }
-                Ok(Some(Item::Revoked)) => {
-                    signals.set_end(StreamEnd::SessionEnded);
-                    return None;
-                }
+                Ok(Some(item)) => item,
                 Err(error) => return Some((Err(ServiceError::from(error).into()), None)),
             };
-            return Some((Ok(message), Some((subscription, signals))));
+            if let Item::Ended(end) = item {
+                signals.set_end(end);
+                return None;
+            }
+            if let Some(cursor) = item.cursor() {
+                signals.set_position(cursor);
+            }
+            if let Some(message) = StreamMessage::of(item) {
+                return Some((Ok(message), Some((subscription, signals))));
+            }
         }
-    }))
+    });
+    Ok(messages.boxed())
+}
+
+/// The one message that a request is given, to be executed.
+fn given_messages(given: &Given) -> Messages {
+    let message = given.take().and_then(|item| match item {
+        Ok(item) => StreamMessage::of(item).map(Ok),
+        Err(error) => Some(Err(error.into())),
+    });
+    stream::iter(message).boxed()
 }

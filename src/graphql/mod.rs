@@ -21,12 +21,14 @@ mod preferences;
 mod second_factor;
 mod service_token;
 mod session;
+mod sharing;
 mod ticket;
 
 use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 
-pub use context::{RequestContext, StreamEnd, StreamSignals};
+pub use context::{RequestContext, StreamSignals};
 pub use error::code;
+pub use sharing::{Given, Handover, is_shareable};
 
 use crate::{events::EventLog, service::Desk};
 

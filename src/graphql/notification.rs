@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
 
 use super::{
-    context::{ContextExt as _, StreamEnd, StreamSignals},
+    context::{ContextExt as _, StreamSignals},
     error::{Failure, UserError},
     event::{ResyncRequired, TicketEvent},
     id::GlobalId,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     domain::{cursor::Cursor, notification},
-    events::BellItem,
+    events::{BellItem, StreamEnd},
     service::{self, ServiceError},
 };
 

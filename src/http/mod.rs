@@ -2,6 +2,7 @@
 //! asking, health.
 
 mod authentication;
+mod execution;
 mod graphql;
 mod guard;
 mod handoff;
@@ -14,10 +15,11 @@ mod page;
 mod playground;
 mod reset_password;
 mod response;
+mod sharing;
 mod unsubscribe;
 mod websocket;
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -30,6 +32,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 pub use playground::Playground;
+pub use sharing::Plans;
 
 use crate::{db::Database, events::EventLog, graphql::Schema, service::Desk};
 
@@ -37,15 +40,35 @@ use crate::{db::Database, events::EventLog, graphql::Schema, service::Desk};
 /// character escaped in JSON fits.
 pub const MAX_BODY: usize = 1024 * 1024;
 
-/// What the transports work with.
+/// What the transports work with, shared by all that runs.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<Parts>);
+
+impl Api {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts that the transports work with.
+pub struct Parts {
     /// Executes documents.
     pub schema: Schema,
     /// The use cases, to tell who is asking.
     pub desk: Desk,
     /// The event log, for where it stands.
     pub log: EventLog,
+    /// What subscribers share.
+    pub plans: Plans,
     /// For readiness.
     pub database: Database,
     /// What is served at `/`; `None` where that is switched off.

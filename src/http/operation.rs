@@ -1,41 +1,11 @@
-//! An operation, executed for a transport that gives out its responses one after the
-//! other: a websocket, or a stream of server-sent events.
+//! An operation, run for a transport that gives out its responses one after the other:
+//! a websocket, or a stream of server-sent events.
 
-use std::{pin::Pin, sync::Arc};
+use async_graphql::{Request, parser::types::OperationType};
 
-use async_graphql::{
-    Request, Response as GraphqlResponse, ServerError, Value, parser::types::OperationType,
-};
-use futures_util::{Stream, StreamExt as _, stream};
-
-use super::{
-    Api,
-    response::{self, Encoded},
-};
-use crate::{
-    domain::{actor::Actor, cursor::Cursor, session::Origin},
-    graphql::{RequestContext, StreamEnd, StreamSignals},
-};
-
-/// What an operation gives.
-pub enum Output {
-    /// A response.
-    Next {
-        /// The response, encoded as JSON.
-        payload: Arc<str>,
-        /// From where a live stream goes on after it.
-        cursor: Option<Cursor>,
-    },
-    /// Nothing was executed: the errors, and no more.
-    Error(Vec<ServerError>),
-    /// The end.
-    Complete,
-    /// The end of a stream that is not complete.
-    Ended(StreamEnd),
-}
-
-/// A running operation.
-pub type Operation = Pin<Box<dyn Stream<Item = Output> + Send>>;
+pub use super::execution::{Operation, Output};
+use super::{Api, execution, sharing};
+use crate::domain::{actor::Actor, session::Origin};
 
 /// Starts a request that the [guard](super::guard) has admitted as an operation of
 /// this type.
@@ -43,43 +13,15 @@ pub fn start(
     api: &Api,
     actor: Actor,
     origin: Origin,
-    request: Request,
+    mut request: Request,
     operation: Option<OperationType>,
 ) -> Operation {
-    let signals = StreamSignals::default();
-    let context = RequestContext::new(actor, origin, &api.desk, &api.log);
-    let responses = api.schema.execute_stream(request.data(context).data(signals.clone()));
-    let ended = signals.clone();
-    let outputs = outputs(responses, operation, signals);
-    // Nothing follows an error, and an end follows everything else.
-    let end = stream::once(async move { ended.end().map_or(Output::Complete, Output::Ended) });
-    let with_end = outputs.chain(end).scan(false, |over, output| {
-        let before = std::mem::replace(over, matches!(output, Output::Error(_)));
-        std::future::ready((!before).then_some(output))
-    });
-    Box::pin(with_end)
-}
-
-fn outputs(
-    responses: impl Stream<Item = GraphqlResponse> + Send + 'static,
-    operation: Option<OperationType>,
-    signals: StreamSignals,
-) -> impl Stream<Item = Output> + Send + 'static {
-    let subscription = operation == Some(OperationType::Subscription);
-    let mut first = true;
-    responses.map(move |mut response| {
-        let begins = std::mem::take(&mut first);
-        // A subscription whose source can't be made is a request error too.
-        let failed = subscription && response.data == Value::Null && !response.errors.is_empty();
-        let refused = begins && (failed || response::is_request_error(&response));
-        response::complete(&mut response.errors, None);
-        if refused {
-            return Output::Error(response.errors);
-        }
-        Output::Next { payload: encode(&response), cursor: signals.position() }
-    })
-}
-
-fn encode(response: &GraphqlResponse) -> Arc<str> {
-    serde_json::to_string(&Encoded::of(response)).unwrap_or_default().into()
+    let plan = match operation {
+        Some(OperationType::Subscription) => api.plans.of(&mut request, &actor),
+        _ => None,
+    };
+    match plan {
+        Some(plan) => sharing::start(api, actor, origin, request, plan),
+        None => execution::execute(api, actor, origin, request, operation),
+    }
 }

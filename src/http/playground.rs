@@ -104,11 +104,11 @@ pub async fn file(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match (api.playground, Asset::named(&name)) {
+    match (&api.playground, Asset::named(&name)) {
         (Some(playground), _) if name == SETUP => {
             let headers =
                 [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-            guarded((headers, playground.setup).into_response())
+            guarded((headers, playground.setup.clone()).into_response())
         }
         (Some(_), Some(asset)) => guarded(asset.answer(&headers)),
         (Some(_), None) => (StatusCode::NOT_FOUND, "There is no such file.\n").into_response(),

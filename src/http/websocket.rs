@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     domain::{actor::Actor, session::Origin},
-    graphql::StreamEnd,
+    events::StreamEnd,
     service,
 };
 

@@ -238,7 +238,12 @@ async fn after_a_restore_old_cursors_are_good_up_to_where_it_was_rewound() {
     assert_eq!(socket.item().await["__typename"], "ResyncRequired");
     assert_eq!(socket.message().await["type"], "complete");
     socket.watch_ticket("2", &ticket.id, Some(&before)).await;
-    assert_eq!(word(&socket.item().await), "CommentAdded new");
+    // The node may not have read the comment when the stream begins.
+    let mut item = socket.item().await;
+    if item["__typename"] == "Checkpoint" {
+        item = socket.item().await;
+    }
+    assert_eq!(word(&item), "CommentAdded new");
     server.stop().await;
 }
 
