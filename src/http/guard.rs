@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 
 use async_graphql::{
-    Name, Positioned, Request, ServerError,
-    parser::types::{ExecutableDocument, OperationType, Selection, SelectionSet},
+    Name, Positioned, Request, ServerError, Value, Variables,
+    parser::types::{
+        ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
+    },
 };
 
 /// How deep brackets of any kind may nest.
@@ -23,10 +25,12 @@ const MAX_MUTATION_ROOTS: usize = 10;
 /// it names one that exists.
 ///
 /// # Errors
-/// The document has too many brackets, tokens or fields, or can't be parsed.
+/// The document has too many brackets, tokens or fields, or can't be parsed; a variable
+/// has no value.
 pub fn admit(request: &mut Request) -> Result<Option<OperationType>, ServerError> {
     scan(&request.query).map_err(refusal)?;
     let name = request.operation_name.clone();
+    let given = request.variables.clone();
     let document = request.parsed_query()?;
     measure(document).map_err(refusal)?;
     let mut operations = document.operations.iter();
@@ -36,7 +40,27 @@ pub fn admit(request: &mut Request) -> Result<Option<OperationType>, ServerError
         }
         None => operations.next().filter(|_| operations.next().is_none()),
     };
-    Ok(operation.map(|(_, operation)| operation.node.ty))
+    let operation = operation.map(|(_, operation)| &operation.node);
+    if let Some(operation) = operation {
+        check_variables(operation, &given)?;
+    }
+    Ok(operation.map(|operation| operation.ty))
+}
+
+/// Sees that every variable has a value that has to have one: without it nothing may be
+/// executed (the specification's §6.1.2).
+fn check_variables(operation: &OperationDefinition, given: &Variables) -> Result<(), ServerError> {
+    for definition in &operation.variable_definitions {
+        let Positioned { node, pos } = definition;
+        let needed = !node.var_type.node.nullable && node.default_value.is_none();
+        let missing = given.get(&node.name.node).is_none_or(|value| *value == Value::Null);
+        if needed && missing {
+            let message =
+                format!("The variable `${}` of type `{}` has no value.", node.name, node.var_type);
+            return Err(ServerError::new(message, Some(*pos)));
+        }
+    }
+    Ok(())
 }
 
 fn refusal(message: String) -> ServerError {

@@ -18,8 +18,8 @@ use tokio_stream::StreamMap;
 use self::{
     line::{Heard, Line},
     protocol::{
-        BAD_MESSAGE, Closing, DUPLICATE, FORBIDDEN, FromClient, INIT_TIMEOUT, RESTART,
-        SERVER_ERROR, TOO_MANY_INITS, TOO_SLOW, ToClient, UNAUTHORIZED,
+        BAD_MESSAGE, Closing, FORBIDDEN, FromClient, INIT_TIMEOUT, RESTART, SERVER_ERROR,
+        TOO_MANY_INITS, TOO_SLOW, ToClient, UNAUTHORIZED,
     },
 };
 use super::{
@@ -87,6 +87,7 @@ async fn serve(api: Api, origin: Origin, socket: WebSocket) -> Option<Line> {
     let mut connection = Connection::new(api, origin, socket);
     match connection.converse().await {
         End::Close(closing) => connection.into_line().close(closing).await,
+        End::Closed => Some(connection.into_line()),
         End::Gone => None,
     }
 }
@@ -95,7 +96,9 @@ async fn serve(api: Api, origin: Origin, socket: WebSocket) -> Option<Line> {
 enum End {
     /// We close, and say why.
     Close(Closing),
-    /// The peer is gone.
+    /// The client closes.
+    Closed,
+    /// The client is gone.
     Gone,
 }
 
@@ -243,7 +246,8 @@ impl Connection {
             Heard::Message(Message::Text(text)) => text,
             Heard::Message(Message::Ping(_) | Message::Pong(_)) => return Ok(()),
             Heard::Message(Message::Binary(_)) => return Err(End::Close(BAD_MESSAGE)),
-            Heard::Message(Message::Close(_)) | Heard::Gone => return Err(End::Gone),
+            Heard::Message(Message::Close(_)) => return Err(End::Closed),
+            Heard::Gone => return Err(End::Gone),
             Heard::Broken(closing) => return Err(End::Close(closing)),
         };
         let message = serde_json::from_str(&text).map_err(|_| End::Close(BAD_MESSAGE))?;
@@ -254,7 +258,7 @@ impl Connection {
                 Ok(())
             }
             FromClient::Pong { .. } => Ok(()),
-            FromClient::Subscribe { id, payload } => self.subscribe(id, *payload),
+            FromClient::Subscribe { id, payload } => self.subscribe(id, (*payload).into()),
             FromClient::Complete { id } => {
                 self.operations.remove(&id);
                 Ok(())
@@ -298,7 +302,7 @@ impl Connection {
             return Err(End::Close(BAD_MESSAGE));
         }
         if self.operations.contains_key(&id) {
-            return Err(End::Close(DUPLICATE));
+            return Err(End::Close(Closing::duplicate(&id)));
         }
         if self.operations.len() >= MAX_OPERATIONS {
             let message = format!("A socket may have {MAX_OPERATIONS} operations at once.");

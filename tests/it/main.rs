@@ -18,6 +18,7 @@ mod mailbox;
 mod notifications;
 mod password;
 mod playground;
+mod protocol;
 mod resilience;
 mod schema;
 mod second_factor;

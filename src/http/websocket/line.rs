@@ -103,18 +103,18 @@ impl Line {
 
     /// Sends the close frame instead of all that waits; `None` where the client does not
     /// take it.
-    pub async fn close(mut self, Closing(code, reason): Closing) -> Option<Self> {
+    pub async fn close(mut self, Closing { code, reason }: Closing) -> Option<Self> {
         self.control.clear();
         self.queue = VecDeque::new();
         self.queued = 0;
-        let frame = CloseFrame { code, reason: reason.into() };
+        let frame = CloseFrame { code, reason: reason.as_ref().into() };
         self.push_control(Message::Close(Some(frame)));
         let written = poll_fn(|cx| self.poll_write(cx));
         matches!(time::timeout(CLOSE_WITHIN, written).await, Ok(Ok(()))).then_some(self)
     }
 
-    /// Waits a while until the client has closed the socket too: what it still sends is
-    /// read, so that it hears of our close frame and not of a reset.
+    /// Waits a while until both sides have closed: what the client still sends is read, so
+    /// that it hears of our close frame and not of a reset.
     pub async fn hung_up(mut self) {
         let hung_up = async { while let Heard::Message(_) = self.heard().await {} };
         let _ = time::timeout(HANG_UP_WITHIN, hung_up).await;

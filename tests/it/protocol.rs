@@ -1,0 +1,342 @@
+//! The graphql-transport-ws protocol, clause by clause: each test is named after what
+//! PROTOCOL.md says, in its order.
+
+use serde_json::{Value, json};
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{
+        Message,
+        client::IntoClientRequest as _,
+        protocol::frame::{
+            CloseFrame, Frame,
+            coding::{CloseCode, Control, Data, OpCode},
+        },
+    },
+};
+
+use crate::harness::{Client, Socket, TestServer, socket::Incoming};
+
+const LIVE: &str = "subscription { inboxEvents { __typename ... on TicketEvent { id } } }";
+
+/// What a socket is closed with after some messages.
+async fn closed_after(server: &TestServer, messages: &[Value]) -> (u16, String) {
+    let mut socket = Socket::connect(&server.address()).await;
+    for message in messages {
+        socket.send(message.clone()).await;
+    }
+    closed(&mut socket).await
+}
+
+async fn closed(socket: &mut Socket) -> (u16, String) {
+    loop {
+        match socket.incoming().await {
+            Incoming::Closed(code, reason) => return (code, reason),
+            Incoming::Broken => panic!("broken without a close frame"),
+            Incoming::Message(_) => {}
+        }
+    }
+}
+
+fn init(client: &Client) -> Value {
+    let token = client.token.as_deref().unwrap();
+    json!({ "type": "connection_init", "payload": { "authorization": format!("Bearer {token}") } })
+}
+
+fn subscribe(id: &str, query: &str) -> Value {
+    json!({ "type": "subscribe", "id": id, "payload": { "query": query } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn if_no_connection_init_comes_in_time_the_socket_is_closed_with_4408() {
+    let server = TestServer::start().await;
+    let mut socket = Socket::connect(&server.address()).await;
+    // A ping is no greeting.
+    socket.send(json!({ "type": "ping" })).await;
+    assert_eq!(socket.message().await, json!({ "type": "pong" }));
+    let expected = (4408, "Connection initialisation timeout".to_owned());
+    assert_eq!(closed(&mut socket).await, expected);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_one_connection_init_closes_with_4429() {
+    let server = TestServer::start().await;
+    let init = json!({ "type": "connection_init" });
+    let expected = (4429, "Too many initialisation requests".to_owned());
+    assert_eq!(closed_after(&server, &[init.clone(), init]).await, expected);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_init_may_have_a_payload_and_is_acknowledged() {
+    let server = TestServer::start().await;
+    for init in [
+        json!({ "type": "connection_init" }),
+        json!({ "type": "connection_init", "payload": null }),
+        json!({ "type": "connection_init", "payload": {} }),
+        json!({ "type": "connection_init", "payload": { "authorization": "", "other": [1] } }),
+    ] {
+        let mut socket = Socket::connect(&server.address()).await;
+        socket.send(init).await;
+        assert_eq!(socket.message().await, json!({ "type": "connection_ack" }));
+    }
+    for payload in [json!(5), json!("text"), json!([]), json!(true)] {
+        let init = json!({ "type": "connection_init", "payload": payload });
+        assert_eq!(closed_after(&server, &[init]).await.0, 4400);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_before_the_acknowledgement_close_with_4401() {
+    let server = TestServer::start().await;
+    let expected = (4401, "Unauthorized".to_owned());
+    assert_eq!(closed_after(&server, &[subscribe("1", "{ __typename }")]).await, expected);
+    // Right behind the greeting it is acknowledged first.
+    let anna = server.customer("Anna").await;
+    let mut socket = Socket::connect(&server.address()).await;
+    socket.send(init(&anna)).await;
+    socket.send(subscribe("1", "{ viewer { name } }")).await;
+    assert_eq!(socket.message().await["type"], "connection_ack");
+    assert_eq!(socket.item().await["name"], "Anna");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_a_stream_has_closes_with_4409_and_names_it() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let expected = (4409, "Subscriber for my-id already exists".to_owned());
+    let twice = [init(&anna), subscribe("my-id", LIVE), subscribe("my-id", LIVE)];
+    assert_eq!(closed_after(&server, &twice).await, expected);
+    // A reason has to fit into a control frame, whatever the id.
+    let long = "й".repeat(128);
+    let twice = [init(&anna), subscribe(&long, LIVE), subscribe(&long, LIVE)];
+    let (code, reason) = closed_after(&server, &twice).await;
+    assert!(code == 4409 && reason.starts_with("Subscriber for й") && reason.len() <= 123);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_result_comes_with_next_and_is_followed_by_complete() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    for payload in [
+        json!({ "query": "{ viewer { name } }" }),
+        json!({ "query": "{ viewer { name } }", "variables": null, "operationName": null, "extensions": null }),
+        json!({ "query": "query a { viewer { id } } query b { viewer { name } }", "operationName": "b", "variables": {} }),
+    ] {
+        socket.send(json!({ "type": "subscribe", "id": "one", "payload": payload })).await;
+        let next = json!({ "type": "next", "id": "one", "payload": { "data": { "viewer": { "name": "Anna" } } } });
+        assert_eq!(socket.message().await, next);
+        assert_eq!(socket.message().await, json!({ "type": "complete", "id": "one" }));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_before_the_execution_come_with_error_and_without_complete() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    for query in [
+        "{ nonsense }",
+        "{",
+        "subscription { nonsense }",
+        "subscription { a: inboxEvents { __typename } b: inboxEvents { __typename } }",
+        "query($number: String!) { ticket(number: $number) { id } }",
+    ] {
+        socket.send(subscribe("e", query)).await;
+        let error = socket.message().await;
+        assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("e")), "{error}");
+        assert!(error["payload"][0]["message"].is_string(), "{query}");
+    }
+    // The id is free, and nothing follows.
+    socket.send(subscribe("e", "{ viewer { name } }")).await;
+    assert_eq!(socket.message().await["type"], "next");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_gives_next_until_the_server_completes_it() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut socket = anna.socket().await;
+    // From a history that is no more.
+    let after = ticketwire::domain::cursor::Cursor { epoch: 1, pos: 1 }.encode();
+    socket.watch_inbox("s", Some(&after)).await;
+    assert_eq!(socket.item().await["__typename"], "ResyncRequired");
+    assert_eq!(socket.message().await, json!({ "type": "complete", "id": "s" }));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_completes_a_stream_hears_no_more_of_it() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = anna.socket().await;
+    for id in ["stopped", "other"] {
+        socket.send(subscribe(id, LIVE)).await;
+        socket.item().await;
+    }
+    socket.send(json!({ "type": "complete", "id": "stopped" })).await;
+    // Neither what never was nor what has ended is an error.
+    for id in ["never was", "stopped"] {
+        socket.send(json!({ "type": "complete", "id": id })).await;
+    }
+    anna.comment(&ticket, "hello").await;
+    assert_eq!(socket.message().await["id"], "other");
+    // The id is free again.
+    socket.send(subscribe("stopped", LIVE)).await;
+    assert_eq!(socket.message().await["id"], "stopped");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pings_are_answered_at_any_time_and_pongs_are_taken() {
+    let server = TestServer::start().await;
+    let mut socket = Socket::connect(&server.address()).await;
+    for ping in [
+        json!({ "type": "ping" }),
+        json!({ "type": "ping", "payload": null }),
+        json!({ "type": "ping", "payload": { "any": "thing" } }),
+    ] {
+        socket.send(json!({ "type": "pong", "payload": { "any": "thing" } })).await;
+        socket.send(ping).await;
+        assert_eq!(socket.message().await, json!({ "type": "pong" }));
+    }
+    for payload in [json!(5), json!([])] {
+        for kind in ["ping", "pong"] {
+            let message = json!({ "type": kind, "payload": payload });
+            assert_eq!(closed_after(&server, &[message]).await.0, 4400);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_message_closes_with_4400_and_a_short_reason() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let query = json!({ "query": "{ viewer { id } }" });
+    let mut cases = [
+        json!({}),
+        json!([]),
+        json!("connection_init"),
+        json!(null),
+        json!({ "type": 5 }),
+        json!({ "type": "start", "id": "1", "payload": query }),
+        json!({ "type": "connection_ack" }),
+        json!({ "type": "next", "id": "1", "payload": {} }),
+        json!({ "type": "subscribe" }),
+        json!({ "type": "subscribe", "id": 1, "payload": query }),
+        json!({ "type": "subscribe", "id": "", "payload": query }),
+        json!({ "type": "subscribe", "id": "x".repeat(1_000_000), "payload": query }),
+        json!({ "type": "subscribe", "id": "1" }),
+        json!({ "type": "subscribe", "id": "1", "payload": null }),
+        json!({ "type": "subscribe", "id": "1", "payload": {} }),
+        json!({ "type": "subscribe", "id": "1", "payload": { "query": ["{ viewer { id } }"] } }),
+        json!({ "type": "subscribe", "id": "1", "payload": { "query": "{ a }", "variables": 5 } }),
+        json!({ "type": "subscribe", "id": "1", "payload": { "query": "{ a }", "operationName": 5 } }),
+        json!({ "type": "complete" }),
+    ]
+    .map(|message| message.to_string())
+    .to_vec();
+    cases.extend([String::new(), "{".to_owned(), "[".repeat(500_000), "{\"a\":".repeat(100_000)]);
+    for text in cases {
+        let mut socket = anna.socket().await;
+        socket.send_raw(Message::text(text.clone())).await;
+        let (code, reason) = closed(&mut socket).await;
+        let shown = text.chars().take(100).collect::<String>();
+        assert_eq!(code, 4400, "{shown}");
+        assert!((1..=123).contains(&reason.len()), "{shown}: {reason}");
+    }
+    let mut socket = anna.socket().await;
+    socket.send_raw(Message::binary(init(&anna).to_string())).await;
+    assert_eq!(closed(&mut socket).await.0, 4400);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_closes_with_1000() {
+    let server = TestServer::start().await;
+    let mut socket = server.customer("Anna").await.socket().await;
+    socket.send(subscribe("1", LIVE)).await;
+    socket.item().await;
+    let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+    socket.send_raw(Message::Close(Some(normal))).await;
+    assert_eq!(socket.incoming().await, Incoming::Closed(1000, String::new()));
+    server.stop().await;
+}
+
+// What RFC 6455 says, which the protocol runs on.
+
+fn frame(data: &[u8], opcode: OpCode, is_final: bool) -> Message {
+    Message::Frame(Frame::message(data.to_vec(), opcode, is_final))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_in_fragments_is_one_message() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut socket = Socket::connect(&server.address()).await;
+    let text = init(&anna).to_string();
+    let (first, rest) = text.as_bytes().split_at(7);
+    socket.send_raw(frame(first, OpCode::Data(Data::Text), false)).await;
+    // Control frames may come in between.
+    socket.send_raw(Message::Ping(vec![1].into())).await;
+    socket.send_raw(frame(rest, OpCode::Data(Data::Continue), true)).await;
+    assert_eq!(socket.message().await["type"], "connection_ack");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_frames_close_with_the_codes_of_rfc_6455() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut reserved = Frame::message(b"{}".to_vec(), OpCode::Data(Data::Text), true);
+    reserved.header_mut().rsv1 = true;
+    let mut long_ping = Frame::message(vec![0; 126], OpCode::Data(Data::Text), true);
+    long_ping.header_mut().opcode = OpCode::Control(Control::Ping);
+    for (code, message) in [
+        (1007, frame(&[b'"', 0xFF, b'"'], OpCode::Data(Data::Text), true)),
+        (1002, frame(b"{}", OpCode::Data(Data::Continue), true)),
+        (1002, Message::Frame(reserved)),
+        (1002, Message::Frame(long_ping)),
+    ] {
+        let mut socket = anna.socket().await;
+        let shown = format!("{message:?}");
+        socket.send_raw(message).await;
+        assert_eq!(closed(&mut socket).await.0, code, "{shown}");
+    }
+    let mut socket = anna.socket().await;
+    socket.send_raw(frame(b"{", OpCode::Data(Data::Text), false)).await;
+    socket.send_raw(frame(b"{", OpCode::Data(Data::Text), true)).await;
+    assert_eq!(closed(&mut socket).await.0, 1002);
+    // More fragments than a message may have bytes.
+    let mut socket = anna.socket().await;
+    let part = vec![b' '; 256 * 1024];
+    socket.send_raw(frame(&part, OpCode::Data(Data::Text), false)).await;
+    for _ in 0..4 {
+        socket.send_raw(frame(&part, OpCode::Data(Data::Continue), false)).await;
+    }
+    assert_eq!(closed(&mut socket).await.0, 1009);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_compression_is_agreed_on() {
+    let server = TestServer::start().await;
+    let mut request = format!("ws://{}/graphql", server.address()).into_client_request().unwrap();
+    for (name, value) in [
+        ("sec-websocket-protocol", "graphql-transport-ws"),
+        ("sec-websocket-extensions", "permessage-deflate"),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let (_, response) = connect_async(request).await.unwrap();
+    assert_eq!(response.headers().get("sec-websocket-extensions"), None);
+    server.stop().await;
+}
