@@ -18,8 +18,10 @@ use crate::domain::{
     clock::Timestamp,
     cursor::Cursor,
     event::{Audience, Event, EventData, FeedEvent, Subject},
-    ids::{AccountId, EventId, TicketId},
+    ids::{AccountId, CategoryId, EventId, TicketId},
     page::{Direction, Page, Slice},
+    queue::TicketState,
+    ticket::{Priority, Status, Ticket},
 };
 
 /// The columns that an event is read from, as `sql_query` gives them.
@@ -41,9 +43,21 @@ pub(super) struct EventRow {
     actor_id: Option<Uuid>,
     #[diesel(sql_type = diesel::sql_types::Jsonb)]
     data: Value,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    category_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<sql_types::TicketStatus>)]
+    status: Option<Status>,
+    #[diesel(sql_type = Nullable<sql_types::TicketPriority>)]
+    priority: Option<Priority>,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    assignee_id: Option<Uuid>,
     #[diesel(sql_type = diesel::sql_types::Timestamptz)]
     occurred_at: Timestamp,
 }
+
+/// The columns that [`EventRow`] is read from, of `events e` and of its ticket `t`.
+pub(super) const EVENT_COLUMNS: &str = "e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, \
+    e.audience, e.actor_id, e.data, e.category_id, e.status, e.priority, e.assignee_id, e.occurred_at";
 
 impl TryFrom<EventRow> for Event {
     type Error = DbError;
@@ -56,6 +70,15 @@ impl TryFrom<EventRow> for Event {
             (None, None, Some(id)) => Subject::Account(AccountId(id)),
             _ => return Err(DbError::Value(format!("event {} has no one subject", row.id))),
         };
+        let state = match (row.category_id, row.status, row.priority) {
+            (Some(category), Some(status), Some(priority)) => Some(TicketState {
+                category: CategoryId(category),
+                status,
+                priority,
+                assignee: row.assignee_id.map(AccountId),
+            }),
+            _ => None,
+        };
         let data = serde_json::from_value(json!({ "kind": row.kind, "data": row.data }))
             .inspect_err(|_| {
                 tracing::warn!(kind = row.kind, "an event of an unknown kind is passed over")
@@ -67,6 +90,7 @@ impl TryFrom<EventRow> for Event {
             audience: row.audience,
             actor_id: row.actor_id.map(AccountId),
             data,
+            state,
             occurred_at: row.occurred_at,
         })
     }
@@ -84,19 +108,26 @@ pub struct NewEvent {
     pub occurred_at: Timestamp,
 }
 
-/// Appends events about a ticket, in order. The ticket's row has to be locked
-/// (or new) in this transaction.
+/// Appends events about a ticket, in order, after which it stands as given. The
+/// ticket's row has to be locked (or new) in this transaction.
 pub async fn append_to_ticket(
     db: &mut Connection,
-    ticket: TicketId,
+    ticket: &Ticket,
     new: &[NewEvent],
 ) -> Result<(), DbError> {
-    let last = diesel::update(tickets::table.find(ticket.0))
+    let last = diesel::update(tickets::table.find(ticket.id.0))
         .set(tickets::event_seq.eq(tickets::event_seq + count(new)))
         .returning(tickets::event_seq)
         .get_result::<i64>(db)
         .await?;
-    append(db, Some(ticket.0), None, last, new).await
+    let mut after = TicketState::of(ticket);
+    let mut states = Vec::with_capacity(new.len());
+    for event in new.iter().rev() {
+        states.push(Some(after));
+        after = after.before(&event.data);
+    }
+    states.reverse();
+    append(db, Some(ticket.id.0), None, last, new, &states).await
 }
 
 /// Appends events about an account, in order; the update takes the row's lock.
@@ -110,7 +141,7 @@ pub async fn append_to_account(
         .returning(accounts::event_seq)
         .get_result::<i64>(db)
         .await?;
-    append(db, None, Some(account.0), last, new).await
+    append(db, None, Some(account.0), last, new, &vec![None; new.len()]).await
 }
 
 fn count(new: &[NewEvent]) -> i64 {
@@ -123,11 +154,12 @@ async fn append(
     account_id: Option<Uuid>,
     last_seq: i64,
     new: &[NewEvent],
+    states: &[Option<TicketState>],
 ) -> Result<(), DbError> {
     let first_seq = last_seq - count(new) + 1;
     let rows = (first_seq..)
-        .zip(new)
-        .map(|(seq, event)| {
+        .zip(new.iter().zip(states))
+        .map(|(seq, (event, state))| {
             let (kind, data) = columns(&event.data)?;
             Ok((
                 events::ticket_id.eq(ticket_id),
@@ -137,6 +169,10 @@ async fn append(
                 events::audience.eq(event.audience),
                 events::actor_id.eq(event.actor_id.map(|id| id.0)),
                 events::data.eq(data),
+                events::category_id.eq(state.map(|state| state.category.0)),
+                events::status.eq(state.map(|state| state.status)),
+                events::priority.eq(state.map(|state| state.priority)),
+                events::assignee_id.eq(state.and_then(|state| state.assignee).map(|id| id.0)),
                 events::occurred_at.eq(event.occurred_at),
             ))
         })
@@ -188,8 +224,7 @@ pub async fn timelines(
     // Ids rise with seq within a ticket, and only seq has the index. The cursor of an
     // event that the reader may not see is as good as none: it must not tell where it lies.
     let query = format!(
-        "SELECT e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, e.audience, e.actor_id,
-                e.data, e.occurred_at, f.pos,
+        "SELECT {EVENT_COLUMNS}, f.pos,
                 (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
          FROM unnest($1) AS wanted (id)
          JOIN tickets t ON t.id = wanted.id

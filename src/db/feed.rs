@@ -9,7 +9,7 @@ use diesel_async::RunQueryDsl;
 
 use super::{
     Connection, DbError,
-    event::EventRow,
+    event::{EVENT_COLUMNS, EventRow},
     schema::{feed_epochs, feed_head, pending_events},
 };
 use crate::domain::{
@@ -173,8 +173,7 @@ pub async fn replay(
         ReplayScope::AllTickets => ("f.ticket_id IS NOT NULL AND $4 IS NULL", None, true),
     };
     let query = format!(
-        "SELECT f.pos, e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, e.audience,
-                e.actor_id, e.data, e.occurred_at,
+        "SELECT f.pos, {EVENT_COLUMNS},
                 (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
          FROM feed f
          JOIN events e ON e.id = f.event_id
@@ -197,17 +196,17 @@ pub async fn replay(
 
 /// The events at some positions, in no order; unknown positions are left out.
 pub async fn at(db: &mut Connection, positions: &[i64]) -> Result<Vec<FeedEvent>, DbError> {
-    let rows = diesel::sql_query(
-        "SELECT f.pos, e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, e.audience,
-                e.actor_id, e.data, e.occurred_at,
+    let query = format!(
+        "SELECT f.pos, {EVENT_COLUMNS},
                 (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
          FROM feed f
          JOIN events e ON e.id = f.event_id
          LEFT JOIN tickets t ON t.id = f.ticket_id
-         WHERE f.pos = ANY($1)",
-    )
-    .bind::<diesel::sql_types::Array<BigInt>, _>(positions)
-    .load::<FeedRow>(db)
-    .await?;
+         WHERE f.pos = ANY($1)"
+    );
+    let rows = diesel::sql_query(query)
+        .bind::<diesel::sql_types::Array<BigInt>, _>(positions)
+        .load::<FeedRow>(db)
+        .await?;
     rows.into_iter().map(FeedEvent::try_from).collect()
 }

@@ -146,6 +146,8 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
     use super::sql_types::EventAudience;
+    use super::sql_types::TicketStatus;
+    use super::sql_types::TicketPriority;
 
     events (id) {
         id -> Int8,
@@ -157,6 +159,10 @@ diesel::table! {
         actor_id -> Nullable<Uuid>,
         data -> Jsonb,
         occurred_at -> Timestamptz,
+        category_id -> Nullable<Uuid>,
+        status -> Nullable<TicketStatus>,
+        priority -> Nullable<TicketPriority>,
+        assignee_id -> Nullable<Uuid>,
     }
 }
 
@@ -361,6 +367,7 @@ diesel::joinable!(deliveries -> accounts (account_id));
 diesel::joinable!(deliveries -> tickets (ticket_id));
 diesel::joinable!(delivery_events -> deliveries (delivery_id));
 diesel::joinable!(delivery_events -> events (event_id));
+diesel::joinable!(events -> categories (category_id));
 diesel::joinable!(events -> tickets (ticket_id));
 diesel::joinable!(feed -> events (event_id));
 diesel::joinable!(handoffs -> accounts (account_id));

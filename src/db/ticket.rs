@@ -18,6 +18,7 @@ use crate::domain::{
     ids::{AccountId, CategoryId, TicketId},
     page::{Direction, Page, Slice},
     policy::TicketScope,
+    queue::TicketFilter,
     ticket::{Priority, Status, Ticket, TicketNumber},
 };
 
@@ -55,21 +56,6 @@ impl From<TicketRow> for Ticket {
             updated_at: row.updated_at,
         }
     }
-}
-
-/// Which tickets a list is narrowed to; `None` and empty leave a field open.
-#[derive(Clone, Debug, Default)]
-pub struct TicketFilter {
-    /// Any of these statuses.
-    pub statuses: Option<Vec<Status>>,
-    /// Any of these priorities.
-    pub priorities: Option<Vec<Priority>>,
-    /// In any of these categories.
-    pub categories: Option<Vec<CategoryId>>,
-    /// Assigned to this account; `Some(None)`: to nobody.
-    pub assignee: Option<Option<AccountId>>,
-    /// Opened by this account.
-    pub reporter: Option<AccountId>,
 }
 
 /// What a list is sorted by; equal tickets follow in the order of their ids.

@@ -7,6 +7,7 @@ use super::{
     ids::{
         AccountId, CategoryId, CommentId, EventId, HandoffId, ServiceTokenId, SessionId, TicketId,
     },
+    queue::TicketState,
     second_factor::Method,
     status::{Priority, Status},
 };
@@ -167,6 +168,8 @@ pub struct Event {
     pub actor_id: Option<AccountId>,
     /// What happened; none: a newer version wrote a kind that this one doesn't know.
     pub data: Option<EventData>,
+    /// How its ticket stood after it; none where it is about an account.
+    pub state: Option<TicketState>,
     /// When.
     pub occurred_at: Timestamp,
 }

@@ -16,6 +16,7 @@ pub mod notice;
 pub mod notification;
 pub mod page;
 pub mod policy;
+pub mod queue;
 pub mod second_factor;
 pub mod service_token;
 pub mod session;

@@ -198,6 +198,7 @@ mod tests {
             audience,
             actor_id: Some(actor),
             data: Some(data),
+            state: None,
             occurred_at: Timestamp::default(),
         };
         let told = concerns(&event, Some(AGENT)).into_iter();

@@ -91,7 +91,7 @@ impl EventLog {
     pub async fn bell(&self, actor: &Actor, after: Option<Cursor>) -> Result<Bell, SubscribeError> {
         let identity = admitted(actor)?;
         let mailbox = Arc::new(Mailbox::default());
-        let topics = [Topic::Account(identity.id), Topic::Account(identity.id)];
+        let topics = vec![Topic::Account(identity.id)];
         let registration = Registration::new(&self.hub, topics, mailbox);
         let authorised_at = self.hub.cursor().pos;
         let mut connection = self.database.read().await?;

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         cursor::Cursor,
         event::{Event, EventData, FeedEvent, Subject},
-        ids::{AccountId, TicketId},
+        ids::{AccountId, CategoryId, TicketId},
     },
 };
 
@@ -36,6 +36,8 @@ pub(super) enum Topic {
     ReportedBy(AccountId),
     /// All tickets.
     AllTickets,
+    /// The tickets of a category: an event that moves one is of both.
+    Category(CategoryId),
     /// An account's sessions and rights.
     Account(AccountId),
 }
@@ -284,15 +286,26 @@ impl State {
     }
 }
 
-fn topics_of(event: &FeedEvent) -> [Option<Topic>; 3] {
+fn topics_of(event: &FeedEvent) -> [Option<Topic>; 5] {
     match event.event.subject {
         Subject::Ticket { id, reporter } => {
-            [Some(Topic::Ticket(id)), Some(Topic::ReportedBy(reporter)), Some(Topic::AllTickets)]
+            let from = match event.event.data {
+                Some(EventData::CategoryChanged { from, .. }) => Some(from),
+                _ => None,
+            };
+            let category = event.event.state.map(|state| state.category);
+            [
+                Some(Topic::Ticket(id)),
+                Some(Topic::ReportedBy(reporter)),
+                Some(Topic::AllTickets),
+                category.map(Topic::Category),
+                from.map(Topic::Category),
+            ]
         }
         // Nobody is woken for what changes nothing in any stream, like a sign-in.
         Subject::Account(id) => {
             let ends_streams = event.event.data.as_ref().is_some_and(EventData::ends_streams);
-            [ends_streams.then_some(Topic::Account(id)), None, None]
+            [ends_streams.then_some(Topic::Account(id)), None, None, None, None]
         }
     }
 }

@@ -34,7 +34,7 @@ impl EventLog {
         identity: &Identity,
     ) -> Result<Option<SessionWatch>, DbError> {
         // Registered first: an end that is committed after the look is heard of.
-        let topics = [Topic::Account(identity.id), Topic::Account(identity.id)];
+        let topics = vec![Topic::Account(identity.id)];
         let registration = Registration::new(&self.hub, topics, Arc::new(Mailbox::default()));
         let authorised_at = self.hub.cursor().pos;
         let mut connection = self.database.read().await?;

@@ -22,6 +22,7 @@ use crate::{
         event::{EventData, FeedEvent},
         ids::TicketId,
         policy::{self, TicketScope},
+        queue::TicketFilter,
     },
 };
 
@@ -32,13 +33,18 @@ const INBOX_SPAN: i64 = 100_000;
 /// A quiet stream says so this often: its cursor moves on though nothing comes.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
+/// A filter by more categories than this hears of all tickets.
+const MAX_TOPICS: usize = 100;
+
 /// What a stream is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Scope {
     /// One ticket, which the caller may see: the service has checked that.
     Ticket(TicketId),
     /// Every ticket that the caller may see.
     Inbox,
+    /// The tickets that fit a filter, for staff: the service has checked that they are.
+    Queue(Arc<TicketFilter>),
 }
 
 /// What a stream gives.
@@ -108,6 +114,7 @@ pub struct Subscription {
     identity: Identity,
     expires_at: Timestamp,
     replay_scope: ReplayScope,
+    filter: Option<Arc<TicketFilter>>,
     registration: Registration,
     /// The role that the session has was looked at after this position.
     authorised_at: i64,
@@ -139,13 +146,13 @@ enum Phase {
 /// A mailbox's place in the hub, given up when it is dropped.
 pub(super) struct Registration {
     hub: Arc<Hub>,
-    topics: [Topic; 2],
+    topics: Vec<Topic>,
     mailbox: Arc<Mailbox>,
 }
 
 impl Registration {
     /// Registers a mailbox.
-    pub(super) fn new(hub: &Arc<Hub>, topics: [Topic; 2], mailbox: Arc<Mailbox>) -> Self {
+    pub(super) fn new(hub: &Arc<Hub>, topics: Vec<Topic>, mailbox: Arc<Mailbox>) -> Self {
         hub.register(&topics, &mailbox);
         Self { hub: Arc::clone(hub), topics, mailbox }
     }
@@ -175,8 +182,8 @@ impl EventLog {
     ) -> Result<Subscription, SubscribeError> {
         let identity = admitted(actor)?;
         let mailbox = Arc::new(Mailbox::default());
-        let (topic, replay_scope) = topic_and_replay(actor, scope)?;
-        let topics = [topic, Topic::Account(identity.id)];
+        let (mut topics, replay_scope) = topics_and_replay(actor, &scope)?;
+        topics.push(Topic::Account(identity.id));
         let head = self.hub.register(&topics, &mailbox);
         let registration = Registration { hub: Arc::clone(&self.hub), topics, mailbox };
 
@@ -190,7 +197,9 @@ impl EventLog {
             Some(cursor) if cursor.pos > head.pos && cursor.pos > self.head().await? => {
                 return Err(SubscribeError::CursorAhead);
             }
-            Some(cursor) if scope == Scope::Inbox && head.pos - cursor.pos > INBOX_SPAN => {
+            Some(cursor)
+                if !matches!(scope, Scope::Ticket(_)) && head.pos - cursor.pos > INBOX_SPAN =>
+            {
                 Phase::Resync(ResyncReason::TooFarBehind)
             }
             Some(_) => replaying,
@@ -212,6 +221,10 @@ impl EventLog {
             identity: live.identity,
             expires_at: live.expires_at,
             replay_scope,
+            filter: match scope {
+                Scope::Queue(filter) => Some(filter),
+                Scope::Ticket(_) | Scope::Inbox => None,
+            },
             registration,
             authorised_at: last.pos,
             last,
@@ -242,14 +255,27 @@ impl EventLog {
     }
 }
 
-fn topic_and_replay(actor: &Actor, scope: Scope) -> Result<(Topic, ReplayScope), SubscribeError> {
+fn topics_and_replay(
+    actor: &Actor,
+    scope: &Scope,
+) -> Result<(Vec<Topic>, ReplayScope), SubscribeError> {
     let internal = policy::sees_internal(actor);
     match (scope, policy::ticket_scope(actor)) {
         (_, TicketScope::Nothing) => Err(SubscribeError::Unauthenticated),
-        (Scope::Ticket(id), _) => Ok((Topic::Ticket(id), ReplayScope::Ticket { id, internal })),
-        (Scope::Inbox, TicketScope::All) => Ok((Topic::AllTickets, ReplayScope::AllTickets)),
-        (Scope::Inbox, TicketScope::ReportedBy(id)) => {
-            Ok((Topic::ReportedBy(id), ReplayScope::ReportedBy(id)))
+        (Scope::Ticket(id), _) => {
+            Ok((vec![Topic::Ticket(*id)], ReplayScope::Ticket { id: *id, internal }))
+        }
+        (Scope::Inbox | Scope::Queue(_), TicketScope::ReportedBy(id)) => {
+            Ok((vec![Topic::ReportedBy(id)], ReplayScope::ReportedBy(id)))
+        }
+        (Scope::Inbox, TicketScope::All) => Ok((vec![Topic::AllTickets], ReplayScope::AllTickets)),
+        (Scope::Queue(filter), TicketScope::All) => {
+            let few = |categories: &&[_]| categories.len() <= MAX_TOPICS;
+            let categories = filter.categories.as_deref().filter(few);
+            let topics = categories.map_or(vec![Topic::AllTickets], |categories| {
+                categories.iter().copied().map(Topic::Category).collect()
+            });
+            Ok((topics, ReplayScope::AllTickets))
         }
     }
 }
@@ -369,7 +395,8 @@ impl Subscription {
         }
         self.last = event.cursor;
         let known = event.event.data.is_some();
-        (known && policy::sees_event(&Actor::Account(self.identity), &event.event))
+        let wanted = self.filter.as_ref().is_none_or(|filter| filter.fits(&event.event));
+        (known && wanted && policy::sees_event(&Actor::Account(self.identity), &event.event))
             .then_some(Item::Event(event))
     }
 

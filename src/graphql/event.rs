@@ -19,7 +19,7 @@ use super::{
     loader::TimelineKey,
     pagination::{PageArgs, connection},
     sharing::{Given, Handover},
-    ticket::{Ticket, TicketPriority, TicketStatus},
+    ticket::{Ticket, TicketFilterInput, TicketPriority, TicketStatus},
 };
 use crate::{
     domain::{
@@ -406,6 +406,29 @@ impl EventSubscription {
             return Ok(given_messages(given));
         }
         messages(ctx, Scope::Inbox, after).await
+    }
+
+    /// What happens to the tickets of a queue, for staff: first what happened after the
+    /// cursor, then a checkpoint, then each event as it happens. An event is given if its
+    /// ticket fitted the filter before or after it, so that you see tickets come and go.
+    async fn queue_events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Narrows the queue; all tickets by default.")] filter: Option<
+            TicketFilterInput,
+        >,
+        #[graphql(
+            desc = "The cursor of the last event or checkpoint that you have; none: from now on."
+        )]
+        after: Option<String>,
+    ) -> Result<Messages, Failure> {
+        if let Some(given) = ctx.data_opt::<Given>() {
+            return Ok(given_messages(given));
+        }
+        ctx.identity()?;
+        service::ticket::require_queue(ctx.actor()?)?;
+        let filter = filter.unwrap_or_default().into();
+        messages(ctx, Scope::Queue(Arc::new(filter)), after).await
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The streams whose messages may be shared.
-const STREAMS: [&str; 2] = ["ticketEvents", "inboxEvents"];
+const STREAMS: [&str; 3] = ["ticketEvents", "inboxEvents", "queueEvents"];
 
 /// What all events have.
 const EVENT: &[(&str, &str)] =

@@ -131,7 +131,7 @@ pub async fn add(
             };
             let moved = moved.into_iter().map(|data| ticket::public_event(data, author, now));
             let events = [added].into_iter().chain(moved).collect::<Vec<_>>();
-            event::append_to_ticket(db, ticket.id, &events).await?;
+            event::append_to_ticket(db, &ticket, &events).await?;
             Ok((posted.clone(), ticket))
         })
         .await

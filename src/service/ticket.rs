@@ -23,7 +23,10 @@ use crate::{
     },
 };
 
-pub use crate::db::ticket::{TicketFilter, TicketKey, TicketSort};
+pub use crate::{
+    db::ticket::{TicketKey, TicketSort},
+    domain::queue::TicketFilter,
+};
 
 /// A ticket to be opened.
 pub struct NewTicket {
@@ -169,7 +172,7 @@ pub(super) async fn create_as(
             let ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
             tickets::insert(db, &ticket).await?;
             let created = public_event(EventData::TicketCreated {}, reporter, now);
-            event::append_to_ticket(db, ticket.id, &[created]).await?;
+            event::append_to_ticket(db, &ticket, &[created]).await?;
             Ok(ticket)
         })
         .await
@@ -208,11 +211,19 @@ pub async fn update(
                     .into_iter()
                     .map(|data| public_event(data, editor, now))
                     .collect::<Vec<_>>();
-                event::append_to_ticket(db, ticket.id, &events).await?;
+                event::append_to_ticket(db, &ticket, &events).await?;
             }
             Ok(ticket)
         })
         .await
+}
+
+/// Sees that the actor works the queue.
+///
+/// # Errors
+/// They don't.
+pub fn require_queue(actor: &Actor) -> Result<(), ServiceError> {
+    authorise(actor, Action::ViewInternal, Resource::Desk)
 }
 
 fn triages(changes: &TicketChanges) -> bool {

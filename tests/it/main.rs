@@ -19,6 +19,7 @@ mod notifications;
 mod password;
 mod playground;
 mod protocol;
+mod queue;
 mod resilience;
 mod schema;
 mod second_factor;

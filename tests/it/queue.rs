@@ -1,0 +1,153 @@
+//! The staff's live queue.
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Client, Socket, TestServer,
+    client::{SALES, TECHNICAL_SUPPORT, Ticket},
+};
+
+async fn watch(socket: &mut Socket, id: &str, filter: Value, after: Option<&str>) {
+    let query = "subscription($filter: TicketFilterInput, $after: String) {
+        queueEvents(filter: $filter, after: $after) {
+            __typename
+            ... on TicketEvent { id cursor ticket { number } }
+            ... on CommentAdded { comment { visibility } }
+            ... on Checkpoint { cursor } } }";
+    socket.subscribe(id, query, json!({ "filter": filter, "after": after })).await;
+}
+
+/// So many events, passing over checkpoints.
+async fn events(socket: &mut Socket, count: usize) -> Vec<Value> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        let item = socket.item().await;
+        if item["__typename"] != "Checkpoint" {
+            events.push(item);
+        }
+    }
+    events
+}
+
+fn kinds(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["__typename"].as_str().unwrap()).collect()
+}
+
+/// A ticket's way through the desk: each attribute changes and changes back.
+async fn live_through(anna: &Client, marta: &Client, marta_id: &str) -> Ticket {
+    let mut ticket = anna.create_ticket("one").await;
+    for changes in [
+        json!({ "categoryId": SALES }),
+        json!({ "categoryId": TECHNICAL_SUPPORT }),
+        json!({ "priority": "HIGHEST" }),
+        json!({ "priority": "LOW" }),
+        json!({ "assigneeId": marta_id }),
+        json!({ "assigneeId": null }),
+        json!({ "status": "WAITING_FOR_CUSTOMER" }),
+    ] {
+        ticket = marta.update(&ticket, changes).await;
+    }
+    marta.note(&ticket, "between us").await;
+    anna.comment(&ticket, "thanks").await;
+    ticket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_shows_tickets_that_come_and_go_the_same_whenever_it_is_read() {
+    let mut server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let marta_id = marta.account_id().await;
+    let node = server.second_node().await;
+    let start = marta.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
+    let all = [
+        "TicketCreated",
+        "CategoryChanged",
+        "CategoryChanged",
+        "PriorityChanged",
+        "PriorityChanged",
+        "AssigneeChanged",
+        "AssigneeChanged",
+        "StatusChanged",
+        "CommentAdded",
+        "CommentAdded",
+        "StatusChanged",
+    ];
+    let waiting = json!({ "status": ["WAITING_FOR_CUSTOMER"] });
+    let filters = [
+        (json!(null), all.to_vec()),
+        (json!({ "categoryIds": [SALES] }), all[1..3].to_vec()),
+        (json!({ "priority": ["HIGHEST", "HIGH"] }), all[3..5].to_vec()),
+        (json!({ "assigneeId": marta_id }), all[5..7].to_vec()),
+        (waiting, all[7..11].to_vec()),
+        // Until it is assigned, and from when it no longer is.
+        (json!({ "assigneeId": null, "priority": ["LOW"] }), all[4..11].to_vec()),
+        (json!({ "categoryIds": [SALES], "assigneeId": marta_id }), vec![]),
+        (json!({ "categoryIds": [SALES, TECHNICAL_SUPPORT] }), all.to_vec()),
+        (json!({ "reporterId": marta_id }), vec![]),
+        (json!({ "status": [] }), vec![]),
+    ];
+    let mut sockets = Vec::new();
+    for (n, (filter, _)) in filters.iter().enumerate() {
+        let address = if n % 2 == 0 { server.address() } else { node.address().to_string() };
+        let mut socket = marta.at(&address).socket().await;
+        watch(&mut socket, "live", filter.clone(), None).await;
+        socket.caught_up().await;
+        sockets.push(socket);
+    }
+    live_through(&anna, &marta, &marta_id).await;
+    let mut live = Vec::new();
+    for (socket, (filter, expected)) in sockets.iter_mut().zip(&filters) {
+        let got = events(socket, expected.len()).await;
+        assert_eq!(kinds(&got), *expected, "{filter}");
+        live.push(got);
+    }
+    drop(sockets);
+    node.stop().await;
+    // From memory, and by a node that has nothing in memory.
+    for _ in 0..2 {
+        let marta = marta.at(&server.address());
+        for ((filter, expected), live) in filters.iter().zip(&live) {
+            let mut socket = marta.socket().await;
+            watch(&mut socket, "replay", filter.clone(), start.as_str()).await;
+            assert_eq!(events(&mut socket, expected.len()).await, *live, "{filter}");
+            socket.caught_up().await;
+        }
+        server.restart().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_is_for_staff() {
+    let server = TestServer::start().await;
+    for (client, code) in
+        [(server.customer("Anna").await, "FORBIDDEN"), (server.anonymous(), "UNAUTHENTICATED")]
+    {
+        let mut socket = client.socket().await;
+        watch(&mut socket, "1", json!(null), None).await;
+        let error = socket.message().await;
+        assert_eq!(error["type"], "error", "{error}");
+        assert_eq!(error["payload"][0]["extensions"]["code"], code, "{error}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_migration_finds_out_how_tickets_stood() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    live_through(&anna, &marta, &marta.account_id().await).await;
+    anna.create_ticket("untouched").await;
+    let database = server.database.connect().await;
+    let states = "SELECT string_agg(format('%s %s %s %s %s', id, category_id, status, priority, assignee_id), E'\\n' ORDER BY id)
+        FROM events";
+    let written = database.query_one(states, &[]).await.unwrap().get::<_, String>(0);
+    let folder = "migrations/2026-11-23-000012_remember_ticket_states";
+    for script in ["down.sql", "up.sql"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(script);
+        database.batch_execute(&std::fs::read_to_string(path).unwrap()).await.unwrap();
+    }
+    let found = database.query_one(states, &[]).await.unwrap().get::<_, String>(0);
+    assert_eq!(found, written);
+    server.stop().await;
+}
