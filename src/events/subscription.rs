@@ -23,6 +23,7 @@ use crate::{
         ids::TicketId,
         policy::{self, TicketScope},
     },
+    metrics::{Counted, ReplaySource, ReplayState, StreamKind},
 };
 
 /// Events a page of a replay: what a subscription holds in memory at most.
@@ -39,6 +40,15 @@ pub enum Scope {
     Ticket(TicketId),
     /// Every ticket that the caller may see.
     Inbox,
+}
+
+impl Scope {
+    fn kind(self) -> StreamKind {
+        match self {
+            Self::Ticket(_) => StreamKind::Ticket,
+            Self::Inbox => StreamKind::Inbox,
+        }
+    }
 }
 
 /// What a stream gives.
@@ -61,6 +71,16 @@ pub enum ResyncReason {
     HistoryRewound,
     /// More was missed than is replayed.
     TooFarBehind,
+}
+
+impl ResyncReason {
+    /// Its name in the metrics.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::HistoryRewound => "history_rewound",
+            Self::TooFarBehind => "too_far_behind",
+        }
+    }
 }
 
 /// Why a stream can't begin.
@@ -94,6 +114,8 @@ pub struct Subscription {
     /// Replayed and not given out yet.
     buffer: VecDeque<Arc<FeedEvent>>,
     phase: Phase,
+    kind: StreamKind,
+    _counted: Counted,
 }
 
 #[derive(Clone, Copy)]
@@ -188,6 +210,8 @@ impl EventLog {
             last,
             buffer: VecDeque::new(),
             phase,
+            kind: scope.kind(),
+            _counted: self.metrics.subscriber(scope.kind()),
         })
     }
 }
@@ -231,6 +255,7 @@ impl Subscription {
             match self.phase {
                 Phase::Ended => return Ok(None),
                 Phase::Resync(reason) => {
+                    self.log.metrics.resync(reason.label());
                     self.phase = Phase::Ended;
                     return Ok(Some(Item::Resync(reason)));
                 }
@@ -273,6 +298,7 @@ impl Subscription {
             Mail::Empty => {
                 let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
                 if left.is_zero() {
+                    self.log.metrics.revoked();
                     self.phase = Phase::Ended;
                     return Some(Item::Revoked);
                 }
@@ -313,6 +339,7 @@ impl Subscription {
             }
         }
         revoked.then(|| {
+            self.log.metrics.revoked();
             self.phase = Phase::Ended;
             self.buffer.clear();
             Item::Revoked
@@ -326,8 +353,11 @@ impl Subscription {
         }
         self.last = event.cursor;
         let known = event.event.data.is_some();
-        (known && policy::sees_event(&Actor::Account(self.identity), &event.event))
-            .then_some(Item::Event(event))
+        let seen = known && policy::sees_event(&Actor::Account(self.identity), &event.event);
+        seen.then(|| {
+            self.log.metrics.delivered(self.kind);
+            Item::Event(event)
+        })
     }
 
     async fn replay_page(&self, until: i64) -> Result<Vec<Arc<FeedEvent>>, DbError> {
@@ -336,10 +366,15 @@ impl Subscription {
             return Ok(Vec::new());
         }
         if let Some(page) = self.log.hub.replay(scope, after, until, PAGE) {
+            self.log.metrics.replay_read(ReplaySource::Memory);
             return Ok(page);
         }
+        let waiting = self.log.metrics.replay(ReplayState::Waiting);
         // The semaphore is never closed, so a permit always comes.
         let _permit = self.log.replays.acquire().await.ok();
+        drop(waiting);
+        let _reading = self.log.metrics.replay(ReplayState::Reading);
+        self.log.metrics.replay_read(ReplaySource::Database);
         let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
         let mut connection = self.log.database.read().await?;
         let page = feed::replay(&mut connection, scope, after, until, limit).await?;
