@@ -29,6 +29,7 @@ use crate::{
     graphql,
     http::{self, Api, Parts, Plans, Playground},
     mail::{self as mailing, templates::TemplateError},
+    metrics::Metrics,
     service::{
         self, Desk, Settings,
         demo::{self, DemoError},
@@ -237,6 +238,7 @@ pub fn desk(
 /// A running server.
 pub struct App {
     address: SocketAddr,
+    admin: Option<Admin>,
     database: Database,
     draining: CancellationToken,
     stop: CancellationToken,
@@ -245,6 +247,30 @@ pub struct App {
     server: JoinHandle<std::io::Result<()>>,
     drain_within: Duration,
     has_mailbox: bool,
+}
+
+/// The listener for operators' machines.
+struct Admin {
+    address: SocketAddr,
+    stop: CancellationToken,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+impl Admin {
+    fn start(listener: TcpListener, address: SocketAddr, api: Api) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let serve = axum::serve(listener, http::admin::router(api))
+            .with_graceful_shutdown(async move { stopped.cancelled().await });
+        Self { address, stop, server: tokio::spawn(serve.into_future()) }
+    }
+
+    /// Lets no scraper that keeps its connection hold up the end.
+    async fn stop(self) {
+        self.stop.cancel();
+        self.server.abort();
+        let _ = self.server.await;
+    }
 }
 
 impl App {
@@ -268,13 +294,15 @@ impl App {
         let address = listener
             .local_addr()
             .map_err(|cause| StartError::Listen { address: config.listen, cause })?;
+        let admin = listen_for_admin(config).await?;
+        let metrics = Metrics::default();
 
         let (stop, draining) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, sockets) = (TaskTracker::new(), TaskTracker::new());
         mail::check_staff_addresses(config, &database).await?;
         let mail = mail::set_up(config, address, &ambient)?;
         let mut desk = desk(config, database.clone(), ambient.clone(), cost)?;
-        desk = desk.with_handoff_link(&handoff_link(config, address));
+        desk = desk.with_handoff_link(&handoff_link(config, address)).with_metrics(metrics.clone());
         if let Some(mail) = &mail {
             desk = desk.with_signing_key(mail.parts.composer.key.clone());
         } else {
@@ -286,8 +314,18 @@ impl App {
         let has_mailbox = mailbox.is_some();
         let heeding = desk.clone();
         let heed = move |event: &_| heeding.heed(event);
-        let log = EventLog::open(database.clone(), ambient.clone(), &tasks, &stop, heed).await?;
-        mailing::start(&database, &ambient, &log, mail.map(|mail| mail.parts), &tasks, &stop);
+        let log =
+            EventLog::open(database.clone(), ambient.clone(), &tasks, &stop, heed, metrics.clone())
+                .await?;
+        mailing::start(
+            &database,
+            &ambient,
+            &log,
+            mail.map(|mail| mail.parts),
+            &tasks,
+            &stop,
+            &metrics,
+        );
         let pruner = prune(desk.clone());
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(pruner).await });
@@ -298,12 +336,14 @@ impl App {
         });
 
         let drain_within = Duration::from_secs(config.drain_seconds.into());
-        let router = http::router(Api::new(Parts {
+        let api = Api::new(Parts {
             schema: graphql::build(desk.clone(), log.clone(), config.graphql.introspection),
             desk,
             log,
             plans: Plans::default(),
             database: database.clone(),
+            ambient: ambient.clone(),
+            metrics,
             playground: config
                 .playground
                 .then(|| Playground::new(config.database.url.is_none(), has_mailbox))
@@ -313,7 +353,9 @@ impl App {
             draining: draining.clone(),
             drain_within,
             sockets: sockets.clone(),
-        }));
+        });
+        let admin = admin.map(|(listener, address)| Admin::start(listener, address, api.clone()));
+        let router = http::router(api);
         let drain = draining.clone();
         let serve =
             axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -321,6 +363,7 @@ impl App {
         let server = tokio::spawn(serve.into_future());
         Ok(Self {
             address,
+            admin,
             database,
             draining,
             stop,
@@ -335,6 +378,11 @@ impl App {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics and health are served, if they are.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// Whether mails are shown on a page instead of being sent.
@@ -358,7 +406,25 @@ impl App {
         self.tasks.close();
         self.tasks.wait().await;
         self.database.close();
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
     }
+}
+
+async fn listen_for_admin(
+    config: &Config,
+) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    let Some(address) = config.admin.listen else { return Ok(None) };
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok::<_, std::io::Error>((listener, address))
+    };
+    bound.await.map(Some).map_err(|cause| StartError::Config {
+        key: "admin.listen",
+        problem: format!("is {address}, which can't be listened on: {cause}"),
+    })
 }
 
 /// Where customers come over from the control panel.

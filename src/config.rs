@@ -24,6 +24,8 @@ pub struct Config {
     pub drain_seconds: u32,
     /// Where the embedded database and other data are kept.
     pub data_dir: PathBuf,
+    /// What operators' machines ask.
+    pub admin: AdminConfig,
     /// The database.
     pub database: DatabaseConfig,
     /// The embedded database.
@@ -46,6 +48,16 @@ pub struct Config {
     pub playground: bool,
     /// Logs.
     pub log: LogConfig,
+}
+
+/// What operators' machines ask.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Where metrics and health are served: address and port, for the machines that
+    /// watch the server and nobody else. Without it there is no such listener.
+    #[serde(default)]
+    pub listen: Option<SocketAddr>,
 }
 
 /// The database.
@@ -255,6 +267,7 @@ const KEYS: &[Key] = &[
     key("listen", "TICKETWIRE_LISTEN"),
     key("trusted_proxies", "TICKETWIRE_TRUSTED_PROXIES"),
     key("drain_seconds", "TICKETWIRE_DRAIN_SECONDS"),
+    key("admin.listen", "TICKETWIRE_ADMIN_LISTEN"),
     key("data_dir", "TICKETWIRE_DATA_DIR"),
     Key { name: "database.url", variable: "DATABASE_URL", secret: true },
     key("database.pool_size", "TICKETWIRE_DATABASE_POOL_SIZE"),
@@ -301,6 +314,8 @@ listen = "127.0.0.1:8080"
 trusted_proxies = 0
 drain_seconds = 10
 playground = true
+
+[admin]
 
 [database]
 pool_size = 16
@@ -567,6 +582,7 @@ mod tests {
     fn errors_name_the_key() {
         for (variable, value, expected) in [
             ("TICKETWIRE_LISTEN", "nonsense", "`listen`"),
+            ("TICKETWIRE_ADMIN_LISTEN", "9100", "`admin.listen`"),
             ("TICKETWIRE_LISTNE", "127.0.0.1:1", "`TICKETWIRE_LISTNE`"),
             ("TICKETWIRE_DATABASE_POOL_SIZE", "many", "`database.pool_size`"),
             ("TICKETWIRE_DATABASE_POOL_SIZE", "1", "`database.pool_size`"),

@@ -8,14 +8,15 @@
 //! | `cli`     | the verbs                                                         | all                               |
 //! | `app`     | composition root: builds everything, starts and stops it          | all but `cli`                     |
 //! | `config`  | the only reader of the environment                                | nothing of ours                   |
-//! | `http`    | routes, GraphQL, websockets, authentication, health, playground    | graphql, service, events, db, domain |
+//! | `http`    | routes, GraphQL, websockets, authentication, health, playground    | graphql, service, events, db, domain, metrics |
 //! | `graphql` | the API's types and operations                                    | service, events, crypto, domain   |
-//! | `service` | use cases: authorise first, own the transaction                   | db, crypto, domain                |
-//! | `events`  | sequencer, tailer, hub, subscriptions: the one door out of the log | db, domain                       |
-//! | `mail`    | planner, senders, templates                                       | events, db, crypto, domain        |
+//! | `service` | use cases: authorise first, own the transaction                   | db, crypto, domain, metrics       |
+//! | `events`  | sequencer, tailer, hub, subscriptions: the one door out of the log | db, domain, metrics              |
+//! | `mail`    | planner, senders, templates                                       | events, db, crypto, domain, metrics |
 //! | `crypto`  | passwords, tokens, signatures                                     | domain                            |
 //! | `db`      | the only place that names tables                                  | crypto, domain                    |
 //! | `domain`  | plain types and rules, no I/O                                     | nothing of ours                   |
+//! | `metrics` | counters and gauges of one server                                 | nothing of ours                   |
 
 // The roots are merged from one object a noun, which nests deep types.
 #![recursion_limit = "512"]
@@ -30,4 +31,5 @@ pub mod events;
 pub mod graphql;
 pub mod http;
 pub mod mail;
+pub mod metrics;
 pub mod service;

@@ -1,10 +1,10 @@
 -- How the ticket stood after the event: what the staff's queue is filtered by, so that a stream gives
 -- the same events whenever it is read. NULL for events about accounts.
 ALTER TABLE events
-    ADD COLUMN category_id uuid REFERENCES categories,
+    ADD COLUMN category_id uuid,
     ADD COLUMN status ticket_status,
     ADD COLUMN priority ticket_priority,
-    ADD COLUMN assignee_id uuid REFERENCES accounts;
+    ADD COLUMN assignee_id uuid;
 
 -- A field's value after an event is what the last change up to there set, else what the first change
 -- after it found, else what it is now.

@@ -6,7 +6,11 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, event::EventRow, session};
+use super::{
+    Connection, DbError,
+    event::{EVENT_COLUMNS, EventRow},
+    session,
+};
 use crate::domain::{
     audit::AuditEntry,
     ids::{AccountId, EventId},
@@ -45,9 +49,9 @@ pub async fn page(
     // Ids rise with seq within an account, and only seq has the index. A place in another
     // account's trail is none in this.
     let query = format!(
-        "SELECT e.id, e.ticket_id, e.account_id, NULL::uuid AS reporter_id, e.kind, e.audience,
-                e.actor_id, e.data, e.occurred_at, s.address, s.device
+        "SELECT {EVENT_COLUMNS}, s.address, s.device
          FROM events e
+         LEFT JOIN tickets t ON t.id = e.ticket_id
          LEFT JOIN sessions s
              ON s.id = (e.data ->> 'session_id')::uuid AND s.account_id = e.account_id
          WHERE e.account_id = $1

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    event::EventRow,
+    event::{EVENT_COLUMNS, EventRow},
     schema::{deliveries, delivery_events, sql_types},
 };
 use crate::domain::{
@@ -337,15 +337,14 @@ pub async fn events(
     db: &mut Connection,
     id: DeliveryId,
 ) -> Result<Vec<(Event, NotificationKind)>, DbError> {
-    let rows = diesel::sql_query(
-        "SELECT e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, e.audience, e.actor_id,
-                e.data, e.occurred_at, d.kind AS told_as
+    let rows = diesel::sql_query(format!(
+        "SELECT {EVENT_COLUMNS}, d.kind AS told_as
          FROM delivery_events d
          JOIN events e ON e.id = d.event_id
          LEFT JOIN tickets t ON t.id = e.ticket_id
          WHERE d.delivery_id = $1
-         ORDER BY e.id",
-    )
+         ORDER BY e.id"
+    ))
     .bind::<diesel::sql_types::Uuid, _>(id.0)
     .load::<ToldRow>(db)
     .await?;

@@ -18,6 +18,7 @@ pub mod handoff;
 pub mod idempotency;
 pub mod listen;
 pub mod migrations;
+pub mod monitor;
 pub mod notification;
 pub mod password_reset;
 mod pool;

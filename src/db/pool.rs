@@ -170,6 +170,19 @@ impl Database {
         Ok(())
     }
 
+    /// How many connections the pool has, by what they are: at most, made, lent out, and
+    /// waited for.
+    pub fn pool_use(&self) -> [(&'static str, usize); 4] {
+        let status = self.pool.status();
+        let lent = status.size.saturating_sub(status.available);
+        [
+            ("limit", status.max_size),
+            ("open", status.size),
+            ("in_use", lent),
+            ("waiting", status.waiting),
+        ]
+    }
+
     /// Closes the pool: whoever asks for a connection is refused from now on.
     pub fn close(&self) {
         self.pool.close();

@@ -367,7 +367,6 @@ diesel::joinable!(deliveries -> accounts (account_id));
 diesel::joinable!(deliveries -> tickets (ticket_id));
 diesel::joinable!(delivery_events -> deliveries (delivery_id));
 diesel::joinable!(delivery_events -> events (event_id));
-diesel::joinable!(events -> categories (category_id));
 diesel::joinable!(events -> tickets (ticket_id));
 diesel::joinable!(feed -> events (event_id));
 diesel::joinable!(handoffs -> accounts (account_id));

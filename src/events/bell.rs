@@ -24,6 +24,7 @@ use crate::{
         cursor::Cursor,
         notification::Notification,
     },
+    metrics::{Counted, StreamKind},
 };
 
 const PAGE: i64 = 200;
@@ -69,6 +70,7 @@ pub struct Bell {
     last: i64,
     buffer: VecDeque<Notification>,
     phase: Phase,
+    _counted: Counted,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -125,6 +127,7 @@ impl EventLog {
             last,
             buffer: VecDeque::new(),
             phase,
+            _counted: self.metrics.subscriber(StreamKind::Notifications),
         })
     }
 }
@@ -150,6 +153,7 @@ impl Bell {
             if let Some(notification) = self.buffer.pop_front() {
                 self.last = notification.pos;
                 let cursor = self.cursor();
+                self.log.metrics.delivered(StreamKind::Notifications);
                 return Ok(Some(BellItem::Added {
                     cursor,
                     notification,
@@ -181,6 +185,7 @@ impl Bell {
         match self.phase {
             Phase::Ended => return Some(None),
             Phase::Resync(reason) => {
+                self.log.metrics.resync(reason.label());
                 self.phase = Phase::Ended;
                 return Some(Some(BellItem::Resync(reason)));
             }
@@ -193,13 +198,16 @@ impl Bell {
                     revoked |= revokes(&self.identity, self.authorised_at, &event);
                 }
                 Notice::RewoundTo(pos) if pos < self.last => {
+                    let reason = ResyncReason::HistoryRewound;
+                    self.log.metrics.resync(reason.label());
                     self.phase = Phase::Ended;
-                    return Some(Some(BellItem::Resync(ResyncReason::HistoryRewound)));
+                    return Some(Some(BellItem::Resync(reason)));
                 }
                 Notice::RewoundTo(_) => {}
             }
         }
         revoked.then(|| {
+            self.log.metrics.revoked();
             self.phase = Phase::Ended;
             Some(BellItem::Revoked)
         })

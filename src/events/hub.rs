@@ -18,6 +18,7 @@ use crate::{
         event::{Event, EventData, FeedEvent, Subject},
         ids::{AccountId, CategoryId, TicketId},
     },
+    metrics::Metrics,
 };
 
 /// The events kept in memory for replays. An event holds ids only, some 250
@@ -38,6 +39,8 @@ pub(super) enum Topic {
     AllTickets,
     /// The tickets of a category: an event that moves one is of both.
     Category(CategoryId),
+    /// The tickets of which an event does not tell their category.
+    AnyCategory,
     /// An account's sessions and rights.
     Account(AccountId),
 }
@@ -95,18 +98,21 @@ impl Mailbox {
         self.filled.notified().await;
     }
 
-    fn put(&self, event: &Arc<FeedEvent>) {
+    /// Puts an event in; gives whether that was one too many.
+    fn put(&self, event: &Arc<FeedEvent>) -> bool {
         let mut queue = self.queue();
+        let mut overflows = false;
         if let Subject::Account(_) = event.event.subject {
             queue.notices.push_back(Notice::Account(Arc::clone(event)));
         } else if queue.events.len() >= MAILBOX {
             queue.events = VecDeque::new();
-            queue.overflowed = true;
+            overflows = !std::mem::replace(&mut queue.overflowed, true);
         } else if !queue.overflowed {
             queue.events.push_back(Arc::clone(event));
         }
         drop(queue);
         self.filled.notify_one();
+        overflows
     }
 
     fn rewind(&self, pos: i64) {
@@ -128,6 +134,7 @@ pub(super) struct Hub {
     moved: watch::Sender<i64>,
     /// Hears of what ends streams before any stream does.
     heed: Heed,
+    metrics: Metrics,
 }
 
 /// What heeds the events that end streams.
@@ -150,9 +157,9 @@ pub(super) enum Continuity {
 }
 
 impl Hub {
-    pub(super) fn new(head: i64, epochs: Vec<Epoch>, heed: Heed) -> Self {
+    pub(super) fn new(head: i64, epochs: Vec<Epoch>, heed: Heed, metrics: Metrics) -> Self {
         let state = State { head, epochs, ring: VecDeque::new(), topics: HashMap::new() };
-        Self { state: RwLock::new(state), moved: watch::Sender::new(head), heed }
+        Self { state: RwLock::new(state), moved: watch::Sender::new(head), heed, metrics }
     }
 
     /// The last position that was published, in the present epoch.
@@ -205,7 +212,9 @@ impl Hub {
             let event = Arc::new(event);
             for topic in topics_of(&event).into_iter().flatten() {
                 for mailbox in state.topics.get(&topic).into_iter().flatten() {
-                    mailbox.put(&event);
+                    if mailbox.put(&event) {
+                        self.metrics.overflowed();
+                    }
                 }
             }
             if state.ring.len() == RING {
@@ -213,6 +222,7 @@ impl Hub {
             }
             state.ring.push_back(event);
             state.head = pos;
+            self.metrics.published(1);
         }
         self.moved.send_replace(state.head);
         Ok(())
@@ -293,12 +303,12 @@ fn topics_of(event: &FeedEvent) -> [Option<Topic>; 5] {
                 Some(EventData::CategoryChanged { from, .. }) => Some(from),
                 _ => None,
             };
-            let category = event.event.state.map(|state| state.category);
+            let category = event.event.state.map(|state| Topic::Category(state.category));
             [
                 Some(Topic::Ticket(id)),
                 Some(Topic::ReportedBy(reporter)),
                 Some(Topic::AllTickets),
-                category.map(Topic::Category),
+                Some(category.unwrap_or(Topic::AnyCategory)),
                 from.map(Topic::Category),
             ]
         }

@@ -23,6 +23,7 @@ pub use subscription::{Item, ResyncReason, Scope, StreamEnd, SubscribeError, Sub
 use crate::{
     db::{Database, DbError, consumer, feed},
     domain::{clock::Ambient, cursor::Cursor, event::Event},
+    metrics::Metrics,
 };
 use hub::Hub;
 use sequencer::Sequencer;
@@ -41,6 +42,7 @@ pub struct EventLog {
     replays: Arc<Semaphore>,
     /// Up to where people have been told of what happened.
     told: Arc<watch::Sender<i64>>,
+    metrics: Metrics,
 }
 
 impl EventLog {
@@ -56,6 +58,7 @@ impl EventLog {
         tasks: &TaskTracker,
         stop: &CancellationToken,
         heed: impl Fn(&Event) + Send + Sync + 'static,
+        metrics: Metrics,
     ) -> Result<Self, DbError> {
         let hint = Arc::new(Notify::new());
         let sequencer =
@@ -67,7 +70,8 @@ impl EventLog {
             let told = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
             let head = feed::head(&mut connection).await?;
             let epochs = feed::epochs(&mut connection).await?;
-            (Arc::new(Hub::new(head, epochs, Box::new(heed))), Arc::new(watch::Sender::new(told)))
+            let hub = Hub::new(head, epochs, Box::new(heed), metrics.clone());
+            (Arc::new(hub), Arc::new(watch::Sender::new(told)))
         };
         let tailer = tailer::Tailer::new(database.clone(), Arc::clone(&hub), hint);
         let (stopped, running) = (stop.clone(), Arc::clone(&sequencer));
@@ -75,7 +79,7 @@ impl EventLog {
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
         let replays = Arc::new(Semaphore::new(REPLAYS_AT_ONCE));
-        Ok(Self { database, ambient, hub, sequencer, replays, told })
+        Ok(Self { database, ambient, hub, sequencer, replays, told, metrics })
     }
 
     /// Tells of each move of the feed's head that this node sees: a hint to read on.

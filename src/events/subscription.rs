@@ -24,6 +24,7 @@ use crate::{
         policy::{self, TicketScope},
         queue::TicketFilter,
     },
+    metrics::{Counted, ReplaySource, ReplayState, StreamKind},
 };
 
 /// Events a page of a replay: what a subscription holds in memory at most.
@@ -45,6 +46,16 @@ pub enum Scope {
     Inbox,
     /// The tickets that fit a filter, for staff: the service has checked that they are.
     Queue(Arc<TicketFilter>),
+}
+
+impl Scope {
+    fn kind(&self) -> StreamKind {
+        match self {
+            Self::Ticket(_) => StreamKind::Ticket,
+            Self::Inbox => StreamKind::Inbox,
+            Self::Queue(_) => StreamKind::Queue,
+        }
+    }
 }
 
 /// What a stream gives.
@@ -91,6 +102,16 @@ pub enum ResyncReason {
     TooFarBehind,
 }
 
+impl ResyncReason {
+    /// Its name in the metrics.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::HistoryRewound => "history_rewound",
+            Self::TooFarBehind => "too_far_behind",
+        }
+    }
+}
+
 /// Why a stream can't begin.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscribeError {
@@ -123,6 +144,8 @@ pub struct Subscription {
     /// Replayed and not given out yet.
     buffer: VecDeque<Arc<FeedEvent>>,
     phase: Phase,
+    kind: StreamKind,
+    _counted: Counted,
 }
 
 #[derive(Clone, Copy)]
@@ -221,8 +244,8 @@ impl EventLog {
             identity: live.identity,
             expires_at: live.expires_at,
             replay_scope,
-            filter: match scope {
-                Scope::Queue(filter) => Some(filter),
+            filter: match &scope {
+                Scope::Queue(filter) => Some(Arc::clone(filter)),
                 Scope::Ticket(_) | Scope::Inbox => None,
             },
             registration,
@@ -230,6 +253,8 @@ impl EventLog {
             last,
             buffer: VecDeque::new(),
             phase,
+            kind: scope.kind(),
+            _counted: self.metrics.subscriber(scope.kind()),
         })
     }
 }
@@ -246,8 +271,12 @@ impl EventLog {
         after: i64,
         until: i64,
     ) -> Result<Vec<Arc<FeedEvent>>, DbError> {
+        let waiting = self.metrics.replay(ReplayState::Waiting);
         // The semaphore is never closed, so a permit always comes.
         let _permit = self.replays.acquire().await.ok();
+        drop(waiting);
+        let _reading = self.metrics.replay(ReplayState::Reading);
+        self.metrics.replay_read(ReplaySource::Database);
         let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
         let mut connection = self.database.read().await?;
         let page = feed::replay(&mut connection, scope, after, until, limit).await?;
@@ -265,7 +294,8 @@ fn topics_and_replay(
         (Scope::Ticket(id), _) => {
             Ok((vec![Topic::Ticket(*id)], ReplayScope::Ticket { id: *id, internal }))
         }
-        (Scope::Inbox | Scope::Queue(_), TicketScope::ReportedBy(id)) => {
+        (Scope::Queue(_), TicketScope::ReportedBy(_)) => Err(SubscribeError::Unauthenticated),
+        (Scope::Inbox, TicketScope::ReportedBy(id)) => {
             Ok((vec![Topic::ReportedBy(id)], ReplayScope::ReportedBy(id)))
         }
         (Scope::Inbox, TicketScope::All) => Ok((vec![Topic::AllTickets], ReplayScope::AllTickets)),
@@ -273,7 +303,8 @@ fn topics_and_replay(
             let few = |categories: &&[_]| categories.len() <= MAX_TOPICS;
             let categories = filter.categories.as_deref().filter(few);
             let topics = categories.map_or(vec![Topic::AllTickets], |categories| {
-                categories.iter().copied().map(Topic::Category).collect()
+                let own = categories.iter().copied().map(Topic::Category);
+                own.chain([Topic::AnyCategory]).collect()
             });
             Ok((topics, ReplayScope::AllTickets))
         }
@@ -300,6 +331,7 @@ impl Subscription {
             match self.phase {
                 Phase::Ended => return Ok(None),
                 Phase::Resync(reason) => {
+                    self.log.metrics.resync(reason.label());
                     self.phase = Phase::Ended;
                     return Ok(Some(Item::Resync(reason)));
                 }
@@ -342,6 +374,7 @@ impl Subscription {
             Mail::Empty => {
                 let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
                 if left.is_zero() {
+                    self.log.metrics.revoked();
                     self.phase = Phase::Ended;
                     return Some(Item::Ended(StreamEnd::SessionEnded));
                 }
@@ -382,6 +415,7 @@ impl Subscription {
             }
         }
         revoked.then(|| {
+            self.log.metrics.revoked();
             self.phase = Phase::Ended;
             self.buffer.clear();
             Item::Ended(StreamEnd::SessionEnded)
@@ -396,8 +430,12 @@ impl Subscription {
         self.last = event.cursor;
         let known = event.event.data.is_some();
         let wanted = self.filter.as_ref().is_none_or(|filter| filter.fits(&event.event));
-        (known && wanted && policy::sees_event(&Actor::Account(self.identity), &event.event))
-            .then_some(Item::Event(event))
+        let seen =
+            known && wanted && policy::sees_event(&Actor::Account(self.identity), &event.event);
+        seen.then(|| {
+            self.log.metrics.delivered(self.kind);
+            Item::Event(event)
+        })
     }
 
     /// The next events of a replay; `None` where they are to come from memory, and it
@@ -412,6 +450,9 @@ impl Subscription {
             return Ok(Some(Vec::new()));
         }
         let page = self.log.hub.replay(scope, after, until, PAGE);
+        if page.is_some() {
+            self.log.metrics.replay_read(ReplaySource::Memory);
+        }
         if page.is_some() || from_memory {
             return Ok(page);
         }

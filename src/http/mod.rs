@@ -1,6 +1,7 @@
 //! The transports: routes, the GraphQL endpoint over HTTP and websockets, who is
 //! asking, health.
 
+pub mod admin;
 mod authentication;
 mod execution;
 mod graphql;
@@ -34,7 +35,10 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 pub use playground::Playground;
 pub use sharing::Plans;
 
-use crate::{db::Database, events::EventLog, graphql::Schema, service::Desk};
+use crate::{
+    db::Database, domain::clock::Ambient, events::EventLog, graphql::Schema, metrics::Metrics,
+    service::Desk,
+};
 
 /// The largest body or websocket message, in bytes: the longest comment with every
 /// character escaped in JSON fits.
@@ -71,6 +75,10 @@ pub struct Parts {
     pub plans: Plans,
     /// For readiness.
     pub database: Database,
+    /// For ages.
+    pub ambient: Ambient,
+    /// What is counted.
+    pub metrics: Metrics,
     /// What is served at `/`; `None` where that is switched off.
     pub playground: Option<Playground>,
     /// The folder that mails are written to, where a newcomer may look at them.
@@ -91,6 +99,7 @@ pub fn router(api: Api) -> Router {
         axum::http::header::X_CONTENT_TYPE_OPTIONS,
         axum::http::HeaderValue::from_static("nosniff"),
     );
+    let observed = middleware::from_fn_with_state(api.metrics.clone(), observe::observe);
     let mailbox = api.mailbox.is_some().then(mailbox::routes).unwrap_or_default();
     Router::new()
         .route("/", get(playground::page))
@@ -105,7 +114,7 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
         .layer(CatchPanicLayer::custom(graphql::panicked))
         .layer(nosniff)
-        .layer(middleware::from_fn(observe::observe))
+        .layer(observed)
 }
 
 /// GraphQL over HTTP, or over a websocket where the request asks for one.

@@ -86,7 +86,12 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
 async fn serve(api: Api, origin: Origin, socket: WebSocket) -> Option<Line> {
     let mut connection = Connection::new(api, origin, socket);
     match connection.converse().await {
-        End::Close(closing) => connection.into_line().close(closing).await,
+        End::Close(closing) => {
+            if closing == TOO_SLOW {
+                connection.api.metrics.slow_consumer_closed();
+            }
+            connection.into_line().close(closing).await
+        }
         End::Closed => Some(connection.into_line()),
         End::Gone => None,
     }

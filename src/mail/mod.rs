@@ -26,6 +26,7 @@ use crate::{
         clock::Ambient,
     },
     events::EventLog,
+    metrics::Metrics,
 };
 use compose::Composer;
 use outlet::Outlet;
@@ -95,6 +96,7 @@ pub fn start(
     mail: Option<Mail>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
+    metrics: &Metrics,
 ) {
     let planned = Arc::new(Notify::new());
     let rules = mail.as_ref().map(|mail| (mail.window, mail.staff.clone()));
@@ -117,6 +119,7 @@ pub fn start(
         outlet: mail.outlet,
         planned,
         stop: stop.clone(),
+        metrics: metrics.clone(),
     });
     // One more that takes priority mail only: however many stall, a code goes out.
     for priority_only in std::iter::repeat_n(false, senders).chain([true]) {

@@ -20,6 +20,7 @@ use crate::{
         clock::Ambient,
         delivery::{Delivery, DeliveryState},
     },
+    metrics::Metrics,
 };
 
 /// Mails that were planned on another node, put back or left behind are looked for
@@ -40,6 +41,7 @@ pub(super) struct Sender {
     pub(super) lease: TimeDelta,
     pub(super) planned: Arc<Notify>,
     pub(super) stop: CancellationToken,
+    pub(super) metrics: Metrics,
 }
 
 impl Sender {
@@ -118,6 +120,7 @@ impl Sender {
             SendError::Failed(_) => match delivery.retry_at(now, jitter) {
                 None => self.finish(delivery, DeliveryState::GivenUp, Some(&text)).await,
                 Some(at) => {
+                    self.metrics.mail_attempt("put_off");
                     let mut connection = self.database.read().await?;
                     delivery::put_back(&mut connection, delivery, at, Some(&text)).await
                 }
@@ -133,6 +136,7 @@ impl Sender {
         state: DeliveryState,
         error: Option<&str>,
     ) -> Result<(), DbError> {
+        self.metrics.mail_attempt(outcome(state));
         let error = error.map(shortened);
         let until = self.ambient.now() + self.lease;
         loop {
@@ -149,6 +153,19 @@ impl Sender {
                 written => return written,
             }
         }
+    }
+}
+
+/// What the metrics call a state that a mail ends in.
+fn outcome(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Queued | DeliveryState::Sending => "put_off",
+        DeliveryState::Sent => "sent",
+        DeliveryState::Refused => "refused",
+        DeliveryState::GivenUp => "given_up",
+        DeliveryState::Unbuildable => "unbuildable",
+        DeliveryState::Expired => "expired",
+        DeliveryState::Cancelled => "cancelled",
     }
 }
 

@@ -46,6 +46,7 @@ use crate::{
         second_factor::Requirements,
         ticket::NumberPrefix,
     },
+    metrics::Metrics,
 };
 
 /// What the use cases work with: cheap to clone, shared by all requests.
@@ -62,6 +63,7 @@ pub struct Desk {
     signing_key: Option<SigningKey>,
     /// Where customers come over from the control panel; `{token}` stands for the token.
     handoff_link: Arc<str>,
+    metrics: Metrics,
 }
 
 /// What an installation chooses.
@@ -102,6 +104,7 @@ impl Desk {
             keys,
             signing_key: None,
             handoff_link,
+            metrics: Metrics::default(),
         }
     }
 
@@ -116,6 +119,12 @@ impl Desk {
     #[must_use]
     pub fn with_handoff_link(self, link: &str) -> Self {
         Self { handoff_link: link.into(), ..self }
+    }
+
+    /// The same, counting in a server's metrics.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Heeds an event about an account that ends sessions or changes what they may: what

@@ -41,6 +41,7 @@ use crate::{
         second_factor::{CHALLENGE_LASTS, Requirement},
         session::{Origin, Session},
     },
+    metrics::SignInOutcome,
 };
 
 /// What was looked up of a session counts for so long. That it has ended is known
@@ -143,6 +144,23 @@ pub struct Challenged {
 /// Wrong credentials, as a user error; too many of them.
 pub async fn sign_in(
     _actor: &Actor,
+    desk: &Desk,
+    email: &str,
+    password: Password,
+    origin: &Origin,
+) -> Result<SignInStep, ServiceError> {
+    let step = first_step(desk, email, password, origin).await;
+    desk.metrics.sign_in(match &step {
+        Ok(SignInStep::Done(_)) => SignInOutcome::SignedIn,
+        Ok(SignInStep::SecondFactor(_)) => SignInOutcome::SecondFactor,
+        Err(ServiceError::Invalid(_)) => SignInOutcome::Wrong,
+        Err(ServiceError::RateLimited { .. }) => SignInOutcome::Limited,
+        Err(_) => SignInOutcome::Failed,
+    });
+    step
+}
+
+async fn first_step(
     desk: &Desk,
     email: &str,
     password: Password,

@@ -8,19 +8,26 @@ const RULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "app", "config", "crypto", "db", "domain", "events", "graphql", "http", "mail",
+            "metrics", "service",
+        ],
+    ),
+    (
+        "app",
+        &[
+            "config", "crypto", "db", "domain", "events", "graphql", "http", "mail", "metrics",
             "service",
         ],
     ),
-    ("app", &["config", "crypto", "db", "domain", "events", "graphql", "http", "mail", "service"]),
     ("config", &[]),
-    ("http", &["graphql", "service", "events", "db", "domain"]),
+    ("http", &["graphql", "service", "events", "db", "domain", "metrics"]),
     ("graphql", &["service", "events", "crypto", "domain"]),
-    ("service", &["db", "crypto", "domain"]),
-    ("events", &["db", "domain"]),
-    ("mail", &["events", "db", "crypto", "domain"]),
+    ("service", &["db", "crypto", "domain", "metrics"]),
+    ("events", &["db", "domain", "metrics"]),
+    ("mail", &["events", "db", "crypto", "domain", "metrics"]),
     ("crypto", &["domain"]),
     ("db", &["crypto", "domain"]),
     ("domain", &[]),
+    ("metrics", &[]),
 ];
 
 #[test]

@@ -12,7 +12,7 @@ fn word(item: &Value) -> String {
 }
 
 /// SQL that posts comments with the bodies `from` to `to` on the one ticket there is.
-fn comments(from: u32, to: u32) -> String {
+pub fn comments(from: u32, to: u32) -> String {
     format!(
         "WITH posted AS (
              INSERT INTO comments

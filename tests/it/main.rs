@@ -15,6 +15,7 @@ mod leaks;
 mod mail;
 mod mail_crash;
 mod mailbox;
+mod metrics;
 mod notifications;
 mod password;
 mod playground;

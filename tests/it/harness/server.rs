@@ -89,6 +89,13 @@ impl TestServer {
         self.app.as_ref().unwrap().address().to_string()
     }
 
+    /// Asks the admin listener for a path; gives the status and the body.
+    pub async fn admin(&self, path: &str) -> (u16, String) {
+        let address = self.app.as_ref().unwrap().admin_address().expect("an admin listener");
+        let response = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
     /// A client that is not signed in.
     pub fn anonymous(&self) -> Client {
         Client::new(&self.address(), None)

@@ -1,0 +1,226 @@
+//! The admin listener, and what it tells of the server.
+
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::harness::{
+    Client, TestServer, mail::settings, postgres::connect, smtp::Smtp, socket::Incoming,
+};
+
+const FREE: &str = "127.0.0.1:0";
+
+async fn watched(more: &[(&'static str, String)]) -> TestServer {
+    let mut flags = vec![("admin.listen", FREE.to_owned())];
+    flags.extend_from_slice(more);
+    TestServer::start_with(&flags).await
+}
+
+/// What a metric is at, by its name and labels as they are written; `None` where it is missing.
+async fn at(server: &TestServer, name: &str) -> Option<f64> {
+    let (status, text) = server.admin("/metrics").await;
+    assert_eq!(status, 200, "{text}");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    Some(line.parse().unwrap())
+}
+
+/// Waits until a metric is as it should be.
+async fn until(server: &TestServer, name: &str, right: impl Fn(f64) -> bool) {
+    let reached = async { while !at(server, name).await.is_some_and(&right) {} };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(20), reached).await;
+    if waited.is_err() {
+        panic!("{name} is at {:?}", at(server, name).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_listener_serves_metrics_and_health_and_nothing_else() {
+    let server = watched(&[]).await;
+    assert_eq!(server.admin("/healthz").await.0, 200);
+    assert_eq!(server.admin("/readyz").await.0, 200);
+    assert_eq!(server.admin("/graphql").await.0, 404);
+    assert_eq!(server.admin("/").await.0, 404);
+    let get = server.anonymous().request(reqwest::Method::GET, "/metrics", |get| get).await;
+    assert_eq!(get.status, 404);
+    let (_, text) = server.admin("/metrics").await;
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    for name in names {
+        assert!(name.starts_with("ticketwire_"), "{name}");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} is not explained");
+    }
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    assert_eq!(text.matches("# EOF").count(), 1);
+    let version = format!("ticketwire_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(at(&server, &version).await, Some(1.0));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_address_in_use_is_refused_by_its_key() {
+    let server = TestServer::start().await;
+    let taken = TcpListener::bind(FREE).await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = server.another_node(&[("admin.listen", address.clone())]).await;
+    let error = refused.err().expect("a refusal").to_string();
+    assert!(error.contains("`admin.listen`") && error.contains(&address), "{error}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_counted_while_they_last_and_so_is_what_they_are_given() {
+    let server = watched(&[]).await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("1", &ticket.id, None).await;
+    socket.watch_inbox("2", None).await;
+    for _ in 0..2 {
+        socket.item().await;
+    }
+    assert_eq!(at(&server, "ticketwire_sockets").await, Some(1.0));
+    let of = |kind: &str| format!("ticketwire_subscribers{{stream=\"{kind}\"}}");
+    assert_eq!(at(&server, &of("ticket")).await, Some(1.0));
+    assert_eq!(at(&server, &of("inbox")).await, Some(1.0));
+    assert_eq!(at(&server, &of("notifications")).await, Some(0.0));
+    anna.comment(&ticket, "hello").await;
+    for _ in 0..2 {
+        socket.item().await;
+    }
+    let given = "ticketwire_events_delivered_total{stream=\"ticket\"}";
+    assert_eq!(at(&server, given).await, Some(1.0));
+    let head = at(&server, "ticketwire_feed_head_position").await.unwrap();
+    assert!(head >= 2.0, "{head}");
+    assert!(at(&server, "ticketwire_events_published_total").await.unwrap() >= 2.0);
+    // Signed out: the stream is revoked, and the socket closed.
+    anna.ok("mutation { signOut { signedOut } }", json!({})).await;
+    socket.close_code().await;
+    until(&server, &of("ticket"), |count| count == 0.0).await;
+    until(&server, "ticketwire_sockets", |count| count == 0.0).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_mailbox_and_where_replays_are_read_are_counted() {
+    let mut server = watched(&[]).await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("1", &ticket.id, None).await;
+    let start = socket.caught_up().await;
+    let (overflows, memory, database) = (
+        "ticketwire_mailbox_overflows_total",
+        "ticketwire_replay_reads_total{source=\"memory\"}",
+        "ticketwire_replay_reads_total{source=\"database\"}",
+    );
+    assert_eq!(at(&server, overflows).await, Some(0.0));
+    // One transaction, so that the tailer publishes all of it before the stream wakes.
+    let many = crate::events::comments(1, 500);
+    server.database.connect().await.batch_execute(&format!("BEGIN; {many} COMMIT")).await.unwrap();
+    while socket.item().await["comment"]["body"] != "500" {}
+    assert!(at(&server, overflows).await.unwrap() >= 1.0);
+    assert!(at(&server, memory).await.unwrap() >= 1.0);
+    assert_eq!(at(&server, database).await, Some(0.0));
+    // A new node has nothing in memory.
+    server.restart_with(&[("admin.listen", FREE.to_owned())]).await;
+    let mut socket = anna.at(&server.address()).socket().await;
+    socket.watch_ticket("1", &ticket.id, Some(&start)).await;
+    while socket.item().await["comment"]["body"] != "500" {}
+    assert_eq!(at(&server, memory).await, Some(0.0));
+    assert!(at(&server, database).await.unwrap() >= 3.0, "500 events are three pages");
+    for state in ["waiting", "reading"] {
+        let replays = format!("ticketwire_replays{{state=\"{state}\"}}");
+        assert_eq!(at(&server, &replays).await, Some(0.0));
+    }
+    let foreign = ticketwire::domain::cursor::Cursor { epoch: 0, pos: 1 }.encode();
+    socket.watch_ticket("2", &ticket.id, Some(&foreign)).await;
+    while !matches!(socket.incoming().await, Incoming::Message(message) if message["id"] == "2") {}
+    let resyncs = "ticketwire_resyncs_total{reason=\"history_rewound\"}";
+    assert_eq!(at(&server, resyncs).await, Some(1.0));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stuck_is_seen_by_its_age_and_its_lag() {
+    let smtp = Smtp::reserve().await;
+    let server = watched(&settings(&format!("smtp://{smtp}"))).await;
+    let anna = server.customer("Anna").await;
+    server.quiet().await;
+    let lag = "ticketwire_feed_consumer_lag_positions{consumer=\"notifications\"}";
+    let (mail, queued) = (
+        "ticketwire_oldest_undelivered_mail_age_seconds",
+        "ticketwire_mails_undelivered{state=\"queued\"}",
+    );
+    let pending = "ticketwire_oldest_pending_event_age_seconds";
+    assert_eq!(at(&server, lag).await, Some(0.0));
+    assert_eq!(at(&server, pending).await, Some(0.0));
+    // A consumer that is held up.
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; SELECT FROM consumer_offsets FOR UPDATE").await.unwrap();
+    anna.create_ticket("one").await;
+    until(&server, lag, |lag| lag >= 1.0).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    until(&server, lag, |lag| lag == 0.0).await;
+    // Nobody takes mails: the confirmation waits for another attempt.
+    until(&server, queued, |count| count >= 1.0).await;
+    server.clock.advance(chrono::TimeDelta::minutes(1));
+    until(&server, mail, |age| (60.0..600.0).contains(&age)).await;
+    until(&server, "ticketwire_mail_attempts_total{outcome=\"put_off\"}", |n| n >= 1.0).await;
+    // A sequencer that is held up.
+    holder.batch_execute("BEGIN; SELECT FROM feed_head FOR UPDATE").await.unwrap();
+    anna.create_ticket("two").await;
+    server.clock.advance(chrono::TimeDelta::minutes(5));
+    until(&server, pending, |age| age >= 300.0).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    until(&server, pending, |age| age == 0.0).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_and_sign_ins_are_counted_under_names_that_nobody_can_make_up() {
+    let server = watched(&[]).await;
+    let anna = server.customer("Anna").await;
+    let wrong = json!({ "input": { "email": "anna@example.com", "password": "not this one" } });
+    let document =
+        "mutation($input: SignInInput!) { signIn(input: $input) { userErrors { code } } }";
+    server.anonymous().send(document, wrong).await;
+    let sign_ins = |outcome| format!("ticketwire_sign_ins_total{{outcome=\"{outcome}\"}}");
+    assert_eq!(at(&server, &sign_ins("signed_in")).await, Some(1.0));
+    assert_eq!(at(&server, &sign_ins("wrong")).await, Some(1.0));
+    let secret = format!("/nowhere/{}", anna.token.as_ref().unwrap());
+    anna.request(reqwest::Method::GET, &secret, |get| get).await;
+    let (_, text) = server.admin("/metrics").await;
+    assert!(!text.contains("nowhere") && !text.contains("tw_") && !text.contains('@'), "{text}");
+    let requests = "ticketwire_http_requests_total{route=\"other\",status=\"4xx\"}";
+    assert_eq!(at(&server, requests).await, Some(1.0));
+    let requests = "ticketwire_http_requests_total{route=\"/graphql\",status=\"2xx\"}";
+    assert_eq!(at(&server, requests).await, Some(2.0));
+    let durations = "ticketwire_http_request_duration_seconds_count{route=\"/graphql\"}";
+    assert_eq!(at(&server, durations).await, Some(2.0));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_database_the_metrics_of_memory_still_come() {
+    let server = watched(&[]).await;
+    Client::new(&server.address(), None).send("{ __typename }", json!({})).await;
+    assert_eq!(at(&server, "ticketwire_database_up").await, Some(1.0));
+    let pool = "ticketwire_database_pool_connections{state=\"limit\"}";
+    assert_eq!(at(&server, pool).await, Some(8.0));
+    let name = server.database.url.clone();
+    let name = name.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
+    let admin = connect(&server.database.url.replace(&name, "postgres")).await;
+    // One after the other: what is refused first can't come back in between.
+    for statement in [
+        format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"),
+        format!(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
+        ),
+    ] {
+        admin.batch_execute(&statement).await.unwrap();
+    }
+    until(&server, "ticketwire_database_up", |up| up == 0.0).await;
+    assert_eq!(at(&server, "ticketwire_feed_head_position").await, None);
+    assert_eq!(at(&server, pool).await, Some(8.0));
+    assert_eq!(server.admin("/healthz").await.0, 200);
+    assert_eq!(server.admin("/readyz").await.0, 503);
+    server.stop().await;
+}
