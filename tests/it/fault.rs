@@ -49,6 +49,8 @@ const STALLED_FOR: usize = 100;
 const HELD: i64 = 100;
 /// How long a client that was refused waits before it tries the next node.
 const RETRY: Duration = Duration::from_millis(50);
+/// A client that hears nothing for so long connects anew: it may have been stalled.
+const SILENCE: Duration = Duration::from_secs(15);
 /// Everything takes less.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long comments are, and how long while a reader stalls, so that its socket fills up.
@@ -228,8 +230,8 @@ impl Subscriber {
         while !self.done(&last, number) {
             let address = &proxies[node % NODES];
             node += 1;
-            let Some(mut socket) = Socket::try_open(address, self.client.token.as_deref()).await
-            else {
+            let opening = Socket::try_open(address, self.client.token.as_deref());
+            let Ok(Some(mut socket)) = time::timeout(SILENCE, opening).await else {
                 time::sleep(RETRY).await;
                 continue;
             };
@@ -243,9 +245,10 @@ impl Subscriber {
             }
             while !self.done(&last, number) {
                 let incoming = tokio::select! {
-                    incoming = socket.incoming() => incoming,
+                    incoming = time::timeout(SILENCE, socket.incoming()) => incoming,
                     _ = last.changed() => continue,
                 };
+                let Ok(incoming) = incoming else { break };
                 if !self.take(incoming, &observed) {
                     break;
                 }
