@@ -252,22 +252,17 @@ pub struct App {
 /// The listener for operators' machines.
 struct Admin {
     address: SocketAddr,
-    stop: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
 }
 
 impl Admin {
     fn start(listener: TcpListener, address: SocketAddr, api: Api) -> Self {
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let serve = axum::serve(listener, http::admin::router(api))
-            .with_graceful_shutdown(async move { stopped.cancelled().await });
-        Self { address, stop, server: tokio::spawn(serve.into_future()) }
+        let serve = axum::serve(listener, http::admin::router(api));
+        Self { address, server: tokio::spawn(serve.into_future()) }
     }
 
-    /// Lets no scraper that keeps its connection hold up the end.
+    /// Ends it at once: a scraper that keeps its connection holds up nothing.
     async fn stop(self) {
-        self.stop.cancel();
         self.server.abort();
         let _ = self.server.await;
     }
@@ -391,7 +386,8 @@ impl App {
     }
 
     /// Takes no more requests, closes websockets one after the other, lets what is under
-    /// way finish within ten seconds, and stops the background tasks.
+    /// way finish within ten seconds, and stops the background tasks; the admin listener
+    /// last.
     pub async fn stop(self) {
         self.draining.cancel();
         self.sockets.close();

@@ -276,6 +276,9 @@ fn welcome(
     text += &format!(
         "  GraphQL      http://{address}/graphql\n  Live         ws://{address}/graphql (graphql-transport-ws)\n"
     );
+    if let Some(admin) = app.admin_address() {
+        text += &format!("  Metrics      http://{admin}/metrics\n");
+    }
     if app.has_mailbox() {
         text += &format!("  Mailbox      http://{address}/mailbox (no mail is sent)\n");
     }

@@ -9,6 +9,7 @@ mod bad_input;
 mod comment;
 mod embedded;
 mod events;
+mod fault;
 mod handoff;
 mod http;
 mod leaks;

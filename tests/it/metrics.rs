@@ -1,7 +1,10 @@
 //! The admin listener, and what it tells of the server.
 
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::harness::{
     Client, TestServer, mail::settings, postgres::connect, smtp::Smtp, socket::Incoming,
@@ -63,6 +66,30 @@ async fn an_admin_address_in_use_is_refused_by_its_key() {
     let error = refused.err().expect("a refusal").to_string();
     assert!(error.contains("`admin.listen`") && error.contains(&address), "{error}");
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_listener_answers_while_the_server_drains_and_stops_with_it() {
+    let server = watched(&[]).await;
+    let admin = server.admin_address();
+    // A request that is under way: the server has asked for its body.
+    let mut slow = TcpStream::connect(server.address()).await.unwrap();
+    let head = "POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+        Content-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut asked = [0; 12];
+    slow.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100");
+    let stopping = tokio::spawn(server.stop());
+    let readiness = || async {
+        reqwest::get(format!("http://{admin}/readyz")).await.unwrap().text().await.unwrap()
+    };
+    while readiness().await != "stopping\n" {}
+    let metrics = reqwest::get(format!("http://{admin}/metrics")).await.unwrap();
+    assert_eq!(metrics.status(), 200);
+    drop(slow);
+    stopping.await.unwrap();
+    assert!(TcpStream::connect(&admin).await.is_err(), "it outlives the server");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -153,11 +153,16 @@ impl Client {
         let document =
             "mutation($input: AddCommentInput!) { addComment(input: $input) { comment { id } } }";
         let input = json!({ "ticketId": ticket.id, "body": body, "idempotencyKey": body });
-        let request = json!({ "query": document, "variables": { "input": input } });
+        let body = self.try_send(document, json!({ "input": input })).await?;
+        body.pointer("/data/addComment/comment/id")?.as_str().map(|_| ())
+    }
+
+    /// Sends a document; `None` where no answer came.
+    pub async fn try_send(&self, document: &str, variables: Value) -> Option<Value> {
+        let request = json!({ "query": document, "variables": variables });
         let request = self.http.post(format!("http://{}/graphql", self.address)).json(&request);
         let response = request.bearer_auth(self.token.as_ref()?).send().await.ok()?;
-        let body = response.json::<Value>().await.ok()?;
-        body.pointer("/data/addComment/comment/id")?.as_str().map(|_| ())
+        response.json().await.ok()
     }
 
     /// Changes a ticket.

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod mail;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod server;
 pub mod smtp;
 pub mod socket;

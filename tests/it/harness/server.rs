@@ -91,9 +91,15 @@ impl TestServer {
 
     /// Asks the admin listener for a path; gives the status and the body.
     pub async fn admin(&self, path: &str) -> (u16, String) {
-        let address = self.app.as_ref().unwrap().admin_address().expect("an admin listener");
-        let response = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        let response =
+            reqwest::get(format!("http://{}{path}", self.admin_address())).await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Where the admin listener is: `127.0.0.1:port`.
+    pub fn admin_address(&self) -> String {
+        let address = self.app.as_ref().unwrap().admin_address();
+        address.expect("an admin listener").to_string()
     }
 
     /// A client that is not signed in.

@@ -1,0 +1,674 @@
+//! Everything at once: writers, resuming subscribers on three nodes, and faults. Servers
+//! are killed and stopped, Postgres is stopped as if the power failed, connections are cut
+//! in the middle of a frame, readers stall, a transaction is held open. In the end each
+//! subscriber has seen what the log holds for them: nothing lost, nothing twice, in order.
+//!
+//! Nothing here waits for time to pass: a fault comes when so many events have been seen
+//! since the last, and a stall lasts until so many have been written.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use ticketwire::{
+    db::{
+        Database,
+        embedded::{EmbeddedPostgres, EmbeddedSettings},
+        migrations,
+    },
+    domain::{account::Role, cursor::Cursor},
+};
+use tokio::{sync::watch, task::JoinHandle, time};
+
+use crate::harness::{
+    Client,
+    client::Ticket,
+    postgres::{cluster_folder, cluster_settings, connect},
+    process::Process,
+    proxy::Proxy,
+    server::{PASSWORD, create_account},
+    socket::{Incoming, Socket},
+};
+
+const NODES: usize = 3;
+/// So many events are seen between two faults, by all subscribers together.
+const BETWEEN: usize = 60;
+/// So many writes are acknowledged while a reader stalls: more than fits into the sockets'
+/// buffers and a mailbox.
+const STALLED_FOR: usize = 100;
+/// So many events a held transaction appends: its commit brings more at once than a
+/// mailbox holds.
+const HELD: i64 = 100;
+/// How long a client that was refused waits before it tries the next node.
+const RETRY: Duration = Duration::from_millis(50);
+/// A client that hears nothing for so long connects anew: it may have been stalled.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Everything takes less.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long comments are, and how long while a reader stalls, so that its socket fills up.
+const SHORT: usize = 1_000;
+const LONG: usize = 40_000;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    /// A node gets `kill -9`.
+    Kill,
+    /// A node is told to stop, and drains.
+    Drain,
+    /// A node's connections are cut in the middle of a frame.
+    Cut,
+    /// A node's connections are not read from.
+    Stall,
+    /// Postgres is stopped with `-m immediate`.
+    Postgres,
+}
+
+/// What happens while a transaction is held open.
+const ROUND: [Fault; 6] =
+    [Fault::Cut, Fault::Kill, Fault::Stall, Fault::Cut, Fault::Drain, Fault::Kill];
+
+/// Who watches what. The order is that of `LOG`'s conditions.
+#[derive(Clone, Copy, Debug)]
+enum Stream {
+    StaffInbox,
+    CustomerInbox,
+    OtherCustomerInbox,
+    StaffTicket,
+    CustomerTicket,
+}
+
+const STREAMS: [Stream; 5] = [
+    Stream::StaffInbox,
+    Stream::CustomerInbox,
+    Stream::OtherCustomerInbox,
+    Stream::StaffTicket,
+    Stream::CustomerTicket,
+];
+
+impl Stream {
+    /// Which events of the log are its own.
+    fn condition(self) -> &'static str {
+        match self {
+            Self::StaffInbox => "true",
+            Self::CustomerInbox => "a.email = 'anna@example.com' AND e.audience = 'participants'",
+            Self::OtherCustomerInbox => {
+                "a.email = 'jonas@example.com' AND e.audience = 'participants'"
+            }
+            Self::StaffTicket => "t.summary = 'one'",
+            Self::CustomerTicket => "t.summary = 'one' AND e.audience = 'participants'",
+        }
+    }
+}
+
+/// The people, and their tickets.
+#[derive(Clone)]
+struct People {
+    anna: Client,
+    jonas: Client,
+    marta: Client,
+    /// Anna's, then one of Jonas'.
+    tickets: Vec<Ticket>,
+    /// One of Anna's that nobody but the held transaction writes to.
+    held: Ticket,
+}
+
+impl People {
+    async fn meet(address: &str) -> Self {
+        let anonymous = Client::new(address, None);
+        let anna = anonymous.sign_in("anna@example.com", PASSWORD).await;
+        let jonas = anonymous.sign_in("jonas@example.com", PASSWORD).await;
+        let marta = anonymous.sign_in("marta@example.com", PASSWORD).await;
+        let tickets = vec![
+            anna.create_ticket("one").await,
+            anna.create_ticket("two").await,
+            jonas.create_ticket("three").await,
+        ];
+        let held = anna.create_ticket("held").await;
+        Self { anna, jonas, marta, tickets, held }
+    }
+
+    fn who(&self, stream: Stream) -> &Client {
+        match stream {
+            Stream::StaffInbox | Stream::StaffTicket => &self.marta,
+            Stream::CustomerInbox | Stream::CustomerTicket => &self.anna,
+            Stream::OtherCustomerInbox => &self.jonas,
+        }
+    }
+}
+
+/// Where the nodes are now, for those who don't go through the proxies.
+type Addresses = watch::Receiver<Vec<String>>;
+
+/// Writes comments of a length until that is 0: each comment under its key until it is acknowledged,
+/// by whatever node; gives their bodies.
+async fn write(
+    writer: usize,
+    people: People,
+    addresses: Addresses,
+    acknowledged: Arc<watch::Sender<usize>>,
+    length: Arc<AtomicUsize>,
+) -> Vec<String> {
+    let (client, tickets) = match writer {
+        0 => (&people.anna, &people.tickets[..2]),
+        1 => (&people.jonas, &people.tickets[2..]),
+        _ => (&people.marta, &people.tickets[..]),
+    };
+    let staff = writer > 1;
+    let mut written = Vec::new();
+    let mut node = writer;
+    loop {
+        let length = length.load(Ordering::SeqCst);
+        if length == 0 {
+            return written;
+        }
+        let n = written.len();
+        let ticket = &tickets[n % tickets.len()];
+        let key = format!("{writer}.{n}");
+        let visibility = if staff && n % 3 == 0 { "INTERNAL" } else { "PUBLIC" };
+        let input = json!({
+            "ticketId": ticket.id,
+            "body": format!("{key} {}", "x".repeat(length)),
+            "visibility": visibility,
+            "idempotencyKey": key,
+        });
+        let document =
+            "mutation($input: AddCommentInput!) { addComment(input: $input) { comment { id } } }";
+        loop {
+            let at = addresses.borrow()[node % NODES].clone();
+            let answer = client.at(&at).try_send(document, json!({ "input": input })).await;
+            if answer.is_some_and(|answer| answer.pointer("/data/addComment/comment/id").is_some())
+            {
+                break;
+            }
+            node += 1;
+            time::sleep(RETRY).await;
+        }
+        if staff && n % 4 == 1 {
+            // May fail, or come too late: whatever becomes of it is in the log, or is not.
+            let input = json!({ "ticketId": ticket.id, "status": "WAITING_FOR_CUSTOMER" });
+            let document = "mutation($input: UpdateTicketInput!) { updateTicket(input: $input) { ticket { id } } }";
+            let at = addresses.borrow()[node % NODES].clone();
+            let _ = client.at(&at).try_send(document, json!({ "input": input })).await;
+        }
+        written.push(key);
+        acknowledged.send_modify(|count| *count += 1);
+    }
+}
+
+/// What a subscriber knows.
+struct Subscriber {
+    stream: Stream,
+    client: Client,
+    ticket: String,
+    /// After the last event that was dealt with.
+    cursor: String,
+    /// The ids of all events, as they came.
+    seen: Vec<String>,
+    /// How often it had to connect again.
+    reconnections: usize,
+}
+
+impl Subscriber {
+    /// Watches over as many connections as it takes, until it has seen the last event.
+    async fn watch(
+        mut self,
+        mut node: usize,
+        proxies: Vec<String>,
+        observed: Arc<watch::Sender<usize>>,
+        mut last: watch::Receiver<Option<HashMap<usize, String>>>,
+        number: usize,
+    ) -> Self {
+        while !self.done(&last, number) {
+            let address = &proxies[node % NODES];
+            node += 1;
+            let opening = Socket::try_open(address, self.client.token.as_deref());
+            let Ok(Some(mut socket)) = time::timeout(SILENCE, opening).await else {
+                time::sleep(RETRY).await;
+                continue;
+            };
+            self.reconnections += 1;
+            let after = Some(self.cursor.as_str());
+            match self.stream {
+                Stream::StaffTicket | Stream::CustomerTicket => {
+                    socket.watch_ticket("1", &self.ticket, after).await;
+                }
+                _ => socket.watch_inbox("1", after).await,
+            }
+            while !self.done(&last, number) {
+                let incoming = tokio::select! {
+                    incoming = time::timeout(SILENCE, socket.incoming()) => incoming,
+                    _ = last.changed() => continue,
+                };
+                let Ok(incoming) = incoming else { break };
+                if !self.take(incoming, &observed) {
+                    break;
+                }
+            }
+        }
+        self
+    }
+
+    fn done(&self, last: &watch::Receiver<Option<HashMap<usize, String>>>, number: usize) -> bool {
+        let last = last.borrow();
+        last.as_ref().is_some_and(|last| last.get(&number) == self.seen.last())
+    }
+
+    /// Deals with what came; gives whether the stream goes on.
+    fn take(&mut self, incoming: Incoming, observed: &watch::Sender<usize>) -> bool {
+        let message = match incoming {
+            Incoming::Message(message) => message,
+            Incoming::Closed(code, reason) => {
+                assert!(code < 4000, "closed for good: {code} {reason}");
+                return false;
+            }
+            Incoming::Broken => return false,
+        };
+        if message["type"] != "next" || message["payload"].get("errors").is_some() {
+            // The database was away: the stream goes on from its last cursor.
+            return false;
+        }
+        let item = message["payload"]["data"].as_object().unwrap().values().next().unwrap();
+        assert_ne!(item["__typename"], "ResyncRequired", "{item}");
+        if let Some(id) = item["id"].as_str() {
+            self.seen.push(id.to_owned());
+            observed.send_modify(|count| *count += 1);
+        }
+        self.cursor = item["cursor"].as_str().expect("a cursor").to_owned();
+        true
+    }
+}
+
+/// A node behind its proxy.
+struct Node {
+    process: Option<Process>,
+    proxy: Proxy,
+}
+
+impl Node {
+    /// How many mailboxes the node has dropped since they were not emptied in time.
+    async fn overflows(&self) -> usize {
+        let welcome = &self.process.as_ref().unwrap().welcome;
+        let line = welcome.lines().find(|line| line.trim().starts_with("Metrics")).unwrap();
+        let url = line.split_whitespace().last().unwrap();
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let name = "ticketwire_mailbox_overflows_total ";
+        text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+    }
+}
+
+/// All of it.
+struct Scene {
+    settings: EmbeddedSettings,
+    postgres: Option<EmbeddedPostgres>,
+    url: String,
+    nodes: Vec<Node>,
+    moved: watch::Sender<Vec<String>>,
+    people: People,
+    /// After everything that happened before the writers began.
+    start: String,
+    held: Option<tokio_postgres::Client>,
+    /// How many transactions were held so far.
+    holds: i64,
+    faults: BTreeMap<Fault, usize>,
+    /// How many mailboxes were dropped while readers stalled.
+    overflows: usize,
+    acknowledged: watch::Receiver<usize>,
+    observed: watch::Receiver<usize>,
+    writers: Vec<JoinHandle<Vec<String>>>,
+    subscribers: Vec<JoinHandle<Subscriber>>,
+    last: watch::Sender<Option<HashMap<usize, String>>>,
+    /// How long comments are; 0: no more are written.
+    length: Arc<AtomicUsize>,
+}
+
+async fn serve(url: &str) -> Process {
+    let variables = [
+        ("DATABASE_URL", url),
+        ("TICKETWIRE_DATABASE_POOL_SIZE", "8"),
+        ("TICKETWIRE_ADMIN_LISTEN", "127.0.0.1:0"),
+    ];
+    Process::serve(&variables).await
+}
+
+impl Scene {
+    async fn set(name: &str) -> Self {
+        // Durable: what Postgres acknowledges has to survive here.
+        let settings = EmbeddedSettings { durable: true, ..cluster_settings(cluster_folder(name)) };
+        drop(std::fs::remove_dir_all(&settings.data_dir));
+        let postgres = EmbeddedPostgres::start(&settings).await.unwrap();
+        let admin = connect(&postgres.url("postgres")).await;
+        admin.batch_execute("CREATE DATABASE ticketwire_fault").await.unwrap();
+        let url = postgres.url("ticketwire_fault");
+        let database = Database::new(&url, 2).unwrap();
+        migrations::run(&database).await.unwrap();
+        database.close();
+        for (name, role) in
+            [("Anna", Role::Customer), ("Jonas", Role::Customer), ("Marta", Role::Agent)]
+        {
+            let email = format!("{}@example.com", name.to_lowercase());
+            create_account(&url, &Arc::default(), &email, name, role).await;
+        }
+        let mut nodes = Vec::new();
+        for _ in 0..NODES {
+            let process = serve(&url).await;
+            let proxy = Proxy::before(&process.address).await;
+            nodes.push(Node { process: Some(process), proxy });
+        }
+        let addresses = nodes.iter().map(|node| node.process.as_ref().unwrap().address.clone());
+        let moved = watch::Sender::new(addresses.collect::<Vec<_>>());
+        let people = People::meet(&moved.borrow()[0]).await;
+        let data = people.anna.ok("{ eventCursor }", json!({})).await;
+        let start = data["eventCursor"].as_str().unwrap().to_owned();
+        let mut scene = Self {
+            settings,
+            postgres: Some(postgres),
+            url,
+            nodes,
+            moved,
+            people,
+            start,
+            held: None,
+            holds: 0,
+            faults: BTreeMap::new(),
+            overflows: 0,
+            acknowledged: watch::channel(0).1,
+            observed: watch::channel(0).1,
+            writers: vec![],
+            subscribers: vec![],
+            last: watch::Sender::new(None),
+            length: Arc::new(AtomicUsize::new(SHORT)),
+        };
+        scene.begin();
+        scene
+    }
+
+    /// Lets the writers write and the subscribers watch: two of each stream, which begin
+    /// on different nodes.
+    fn begin(&mut self) {
+        let proxies = self.nodes.iter().map(|node| node.proxy.address.clone()).collect::<Vec<_>>();
+        let (seen, observed) = watch::channel(0);
+        let seen = Arc::new(seen);
+        for (number, stream) in STREAMS.into_iter().chain(STREAMS).enumerate() {
+            let subscriber = Subscriber {
+                stream,
+                client: self.people.who(stream).clone(),
+                ticket: self.people.tickets[0].id.clone(),
+                cursor: self.start.clone(),
+                seen: vec![],
+                reconnections: 0,
+            };
+            let (proxies, seen) = (proxies.clone(), Arc::clone(&seen));
+            let watching = subscriber.watch(number, proxies, seen, self.last.subscribe(), number);
+            self.subscribers.push(tokio::spawn(watching));
+        }
+        let (posted, acknowledged) = watch::channel(0);
+        let posted = Arc::new(posted);
+        for writer in 0..4 {
+            let addresses = self.moved.subscribe();
+            let (posted, length) = (Arc::clone(&posted), Arc::clone(&self.length));
+            let writing = write(writer, self.people.clone(), addresses, posted, length);
+            self.writers.push(tokio::spawn(writing));
+        }
+        (self.observed, self.acknowledged) = (observed, acknowledged);
+    }
+
+    /// Has a transaction begun that appends events and stays open.
+    async fn hold(&mut self) {
+        let client = connect(&self.url).await;
+        self.holds += 1;
+        let sql = format!(
+            "BEGIN;
+             WITH appended AS (
+                 INSERT INTO events (ticket_id, seq, kind, audience, data, occurred_at)
+                 SELECT id, {} + n, 'summary_changed', 'participants', '{{}}', now()
+                 FROM tickets, generate_series(1, {HELD}) n WHERE summary = 'held' RETURNING id
+             ) INSERT INTO pending_events SELECT id FROM appended",
+            self.holds * HELD,
+        );
+        client.batch_execute(&sql).await.unwrap();
+        self.held = Some(client);
+    }
+
+    /// Waits until so many more events were seen.
+    async fn more_seen(&mut self) {
+        let enough = *self.observed.borrow_and_update() + BETWEEN;
+        let seen = time::timeout(PATIENCE, self.observed.wait_for(|seen| *seen >= enough)).await;
+        seen.expect("events in time").unwrap();
+    }
+
+    async fn befall(&mut self, fault: Fault) {
+        self.more_seen().await;
+        let times = self.faults.entry(fault).or_default();
+        *times += 1;
+        let (times, at) = (*times, *times % NODES);
+        match fault {
+            Fault::Kill => {
+                self.nodes[at].process.take().unwrap().kill().await;
+                self.serve_again(at).await;
+            }
+            Fault::Drain => {
+                let process = self.nodes[at].process.take().unwrap();
+                assert!(process.terminate(Signal::TERM).await, "a node did not end well");
+                self.serve_again(at).await;
+            }
+            Fault::Cut => {
+                // In the head of a frame, soon after it, and far behind.
+                let after = [1, 40, 400][times % 3];
+                let cut = self.nodes[self.busiest()].proxy.cut(after);
+                time::timeout(PATIENCE, cut).await.expect("a cut in time");
+            }
+            Fault::Stall => {
+                let at = self.busiest();
+                let before = self.nodes[at].overflows().await;
+                self.nodes[at].proxy.stall(true);
+                self.length.store(LONG, Ordering::SeqCst);
+                let enough = *self.acknowledged.borrow_and_update() + STALLED_FOR;
+                let written = self.acknowledged.wait_for(|written| *written >= enough);
+                time::timeout(PATIENCE, written).await.expect("writes in time").unwrap();
+                self.overflows += self.nodes[at].overflows().await - before;
+                self.length.store(SHORT, Ordering::SeqCst);
+                self.nodes[at].proxy.stall(false);
+            }
+            Fault::Postgres => {
+                let postgres = self.postgres.take().unwrap();
+                let pid = Pid::from_raw(postgres.pid().try_into().unwrap()).unwrap();
+                kill_process(pid, Signal::QUIT).unwrap();
+                drop(postgres);
+                self.postgres = Some(EmbeddedPostgres::start(&self.settings).await.unwrap());
+                self.held = None;
+            }
+        }
+    }
+
+    /// The node that most subscribers are at.
+    fn busiest(&self) -> usize {
+        (0..NODES).max_by_key(|&at| self.nodes[at].proxy.open()).unwrap_or_default()
+    }
+
+    async fn serve_again(&mut self, at: usize) {
+        let process = serve(&self.url).await;
+        self.nodes[at].proxy.lead_to(&process.address);
+        self.moved.send_modify(|addresses| addresses[at].clone_from(&process.address));
+        self.nodes[at].process = Some(process);
+    }
+
+    /// Rounds of faults; in each a transaction is held for as long at least, and the one
+    /// after it dies with Postgres.
+    async fn suffer(&mut self, rounds: usize, held_for: Duration) {
+        for _ in 0..rounds {
+            self.hold().await;
+            let since = Instant::now();
+            loop {
+                for fault in ROUND {
+                    self.befall(fault).await;
+                }
+                if since.elapsed() >= held_for {
+                    break;
+                }
+            }
+            let held = self.held.take().unwrap();
+            held.batch_execute("COMMIT").await.unwrap();
+            self.hold().await;
+            self.befall(Fault::Postgres).await;
+        }
+        self.more_seen().await;
+    }
+
+    /// Lets everybody finish, and holds what was seen against the log.
+    async fn check(mut self) {
+        self.length.store(0, Ordering::SeqCst);
+        let mut written = Vec::new();
+        for writer in std::mem::take(&mut self.writers) {
+            written.extend(writer.await.unwrap());
+        }
+        let database = connect(&self.url).await;
+        let placed = "SELECT NOT EXISTS (SELECT FROM pending_events)";
+        while !database.query_one(placed, &[]).await.unwrap().get::<_, bool>(0) {}
+        let mut expected = Vec::new();
+        for stream in STREAMS {
+            expected.push(log(&database, stream, &self.start).await);
+        }
+        let last = (0..self.subscribers.len())
+            .filter_map(|number| Some((number, expected[number % STREAMS.len()].last()?.clone())));
+        self.last.send(Some(last.collect())).unwrap();
+        let (mut lost, mut duplicated, mut inverted, mut foreign) = (0, 0, 0, 0);
+        let mut reconnections = 0;
+        for (number, watching) in std::mem::take(&mut self.subscribers).into_iter().enumerate() {
+            let finished = time::timeout(PATIENCE, watching).await;
+            let Ok(subscriber) = finished else {
+                panic!("subscriber {number} misses its last event")
+            };
+            let subscriber = subscriber.unwrap();
+            let verdict = Verdict::of(&subscriber.seen, &expected[number % STREAMS.len()]);
+            println!("{:?}: {} events, {verdict:?}", subscriber.stream, subscriber.seen.len());
+            lost += verdict.lost;
+            duplicated += verdict.duplicated;
+            inverted += verdict.inverted;
+            foreign += verdict.foreign;
+            reconnections += subscriber.reconnections;
+        }
+        let cuts = self.nodes.iter().map(|node| node.proxy.cuts()).sum::<usize>();
+        println!(
+            "{:?}: {} writes, {reconnections} connections, {cuts} of them cut, \
+             {} mailboxes dropped; {lost} events lost, \
+             {duplicated} duplicated, {inverted} out of order, {foreign} of others",
+            self.faults,
+            written.len(),
+            self.overflows,
+        );
+        assert_eq!((lost, duplicated, inverted, foreign), (0, 0, 0, 0));
+        assert!(cuts >= self.faults[&Fault::Cut], "a cut that met nobody");
+        self.check_writes(&database, written).await;
+        drop(database);
+        self.end().await;
+    }
+
+    /// What was acknowledged is in the log, once.
+    async fn check_writes(&self, database: &tokio_postgres::Client, mut written: Vec<String>) {
+        let in_log =
+            "SELECT split_part(c.body, ' ', 1) FROM feed f JOIN events e ON e.id = f.event_id
+            JOIN comments c ON c.id = (e.data->>'comment_id')::uuid WHERE e.kind = 'comment_added'";
+        let rows = database.query(in_log, &[]).await.unwrap();
+        let mut logged = rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>();
+        logged.sort();
+        written.sort();
+        assert_eq!(logged, written, "what was acknowledged is not what is there");
+        let held = "SELECT count(*) FROM feed f JOIN tickets t ON t.id = f.ticket_id
+            WHERE t.summary = 'held'";
+        let held = database.query_one(held, &[]).await.unwrap().get::<_, i64>(0);
+        // Its opening, and of each two transactions the one that was committed.
+        assert_eq!(held, 1 + self.holds / 2 * HELD, "{}", self.people.held.number);
+    }
+
+    async fn end(mut self) {
+        let ends = self.nodes.iter_mut().map(|node| {
+            let process = node.process.take().unwrap();
+            process.terminate(Signal::TERM)
+        });
+        let ends = futures_util::future::join_all(ends).await;
+        assert_eq!(ends, [true; NODES], "a node did not end well");
+        self.postgres.take().unwrap().stop().await.unwrap();
+        drop(std::fs::remove_dir_all(&self.settings.data_dir));
+    }
+}
+
+/// What the log holds for a stream after a cursor: ids as the API shows them.
+async fn log(database: &tokio_postgres::Client, stream: Stream, start: &str) -> Vec<String> {
+    let query = format!(
+        "SELECT e.id FROM feed f JOIN events e ON e.id = f.event_id
+         JOIN tickets t ON t.id = f.ticket_id JOIN accounts a ON a.id = t.reporter_id
+         WHERE f.pos > $1 AND {} ORDER BY f.pos",
+        stream.condition(),
+    );
+    let start = Cursor::decode(start).unwrap().pos;
+    let rows = database.query(&query, &[&start]).await.unwrap();
+    let shown = |id: i64| URL_SAFE_NO_PAD.encode(format!("Event:{id}"));
+    rows.iter().map(|row| shown(row.get(0))).collect()
+}
+
+/// How what was seen differs from what was to be seen.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Verdict {
+    lost: usize,
+    duplicated: usize,
+    inverted: usize,
+    foreign: usize,
+}
+
+impl Verdict {
+    fn of(seen: &[String], expected: &[String]) -> Self {
+        let places = expected.iter().enumerate().map(|(place, id)| (id, place));
+        let places = places.collect::<HashMap<_, _>>();
+        let mut once = HashSet::new();
+        let (mut verdict, mut furthest) = (Self::default(), None);
+        for id in seen {
+            let Some(&place) = places.get(id) else {
+                verdict.foreign += 1;
+                continue;
+            };
+            if !once.insert(id) {
+                verdict.duplicated += 1;
+            } else if furthest.is_some_and(|furthest| place < furthest) {
+                verdict.inverted += 1;
+            }
+            furthest = furthest.max(Some(place));
+        }
+        verdict.lost = expected.len() - once.len();
+        verdict
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_subscriber_sees_the_log_whatever_breaks() {
+    let mut scene = Scene::set("fault").await;
+    scene.suffer(1, Duration::ZERO).await;
+    scene.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes; by hand: cargo test --test it fault -- --ignored --nocapture"]
+async fn and_for_minutes_beside_transactions_of_a_minute() {
+    let mut scene = Scene::set("fault-long").await;
+    scene.suffer(5, Duration::from_secs(60)).await;
+    scene.check().await;
+}
+
+#[test]
+fn verdicts_tell_what_is_wrong() {
+    let ids = |text: &str| text.chars().map(|c| c.to_string()).collect::<Vec<_>>();
+    let verdict = |seen: &str| Verdict::of(&ids(seen), &ids("abcd"));
+    assert_eq!(verdict("abcd"), Verdict::default());
+    assert_eq!(verdict("acd"), Verdict { lost: 1, ..Verdict::default() });
+    assert_eq!(verdict("abbcd"), Verdict { duplicated: 1, ..Verdict::default() });
+    assert_eq!(verdict("acbd"), Verdict { inverted: 1, ..Verdict::default() });
+    assert_eq!(verdict("abxcd"), Verdict { foreign: 1, ..Verdict::default() });
+}
