@@ -22,7 +22,6 @@ use super::{
 };
 use crate::{
     domain::{
-        cursor::Cursor,
         event::{EventData, FeedEvent, Subject},
         ids::{AccountId, CategoryId, CommentId, EventId},
         page::Slice,
@@ -394,7 +393,7 @@ async fn messages(
     after: Option<String>,
 ) -> Result<impl Stream<Item = Result<StreamMessage, Failure>> + use<>, Failure> {
     ctx.identity()?;
-    let after = after.as_deref().map(Cursor::decode).transpose()?;
+    let after = ctx.resume_after(after.as_deref())?;
     let subscription = ctx.log()?.subscribe(ctx.actor()?, scope, after).await?;
     let signals = ctx.data_opt::<StreamSignals>().cloned().unwrap_or_default();
     Ok(stream::unfold(Some((subscription, signals)), |state| async move {

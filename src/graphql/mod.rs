@@ -25,7 +25,7 @@ mod ticket;
 
 use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 
-pub use context::{RequestContext, StreamEnd, StreamSignals};
+pub use context::{RequestContext, ResumeAt, StreamEnd, StreamSignals};
 pub use error::code;
 
 use crate::{events::EventLog, service::Desk};
@@ -70,7 +70,8 @@ pub struct Mutation(
     preferences::PreferencesMutation,
 );
 
-/// What can be watched live, over websockets (the graphql-transport-ws protocol).
+/// What can be watched live, over websockets (the graphql-transport-ws protocol) or as
+/// server-sent events (graphql-sse).
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(event::EventSubscription, notification::NotificationSubscription);
 

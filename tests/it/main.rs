@@ -24,5 +24,6 @@ mod second_factor;
 mod service_token;
 mod session;
 mod sessions;
+mod sse;
 mod ticket;
 mod websocket;
