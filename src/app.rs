@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// How long requests that are under way may take when the server stops, beyond the time
-/// in which websockets are closed.
+/// in which websockets and event streams are closed.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 /// The embedded database's name, and the one that it has until it is filled.
@@ -385,9 +385,9 @@ impl App {
         self.has_mailbox
     }
 
-    /// Takes no more requests, closes websockets one after the other, lets what is under
-    /// way finish within ten seconds, and stops the background tasks; the admin listener
-    /// last.
+    /// Takes no more requests, closes websockets and event streams one after the other, lets
+    /// what is under way finish within ten seconds, and stops the background tasks; the
+    /// admin listener last.
     pub async fn stop(self) {
         self.draining.cancel();
         self.sockets.close();

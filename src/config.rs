@@ -19,8 +19,9 @@ pub struct Config {
     /// So many reverse proxies of your own stand in front of the server, 0 to 10: the
     /// caller's address is taken from what they add to `X-Forwarded-For`.
     pub trusted_proxies: usize,
-    /// When the server stops, websockets are closed one after the other within so many
-    /// seconds, 0 to 600: their clients don't all connect to the others at once.
+    /// When the server stops, websockets and event streams are closed one after the other
+    /// within so many seconds, 0 to 600: their clients don't all connect to the others at
+    /// once.
     pub drain_seconds: u32,
     /// Where the embedded database and other data are kept.
     pub data_dir: PathBuf,

@@ -33,6 +33,11 @@ impl RequestContext {
     }
 }
 
+/// From where a live stream is to go on, whatever its `after` says: the cursor that a
+/// reconnecting client was last given. A transport that knows puts it into the request's
+/// data.
+pub struct ResumeAt(pub String);
+
 /// What a live stream tells the transport that carries it, besides its messages.
 /// A transport that wants to know puts one into the request's data.
 #[derive(Clone, Default)]
@@ -71,6 +76,9 @@ pub(super) trait ContextExt {
     fn origin(&self) -> Result<&Origin, Failure>;
     fn loaders(&self) -> Result<&Loaders, Failure>;
     fn cursor(&self) -> Result<Cursor, Failure>;
+
+    /// From where a live stream goes on: where its client was, or after the argument.
+    fn resume_after(&self, after: Option<&str>) -> Result<Option<Cursor>, Failure>;
 
     /// The signed-in person. A machine is told that it may not do what people do.
     fn identity(&self) -> Result<&Identity, Failure> {
@@ -111,5 +119,10 @@ impl ContextExt for Context<'_> {
 
     fn cursor(&self) -> Result<Cursor, Failure> {
         Ok(self.data::<RequestContext>().map_err(Failure::missing)?.cursor)
+    }
+
+    fn resume_after(&self, after: Option<&str>) -> Result<Option<Cursor>, Failure> {
+        let last = self.data_opt::<ResumeAt>().map(|ResumeAt(cursor)| cursor.as_str());
+        Ok(last.or(after).map(Cursor::decode).transpose()?)
     }
 }

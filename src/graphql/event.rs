@@ -23,7 +23,6 @@ use super::{
 };
 use crate::{
     domain::{
-        cursor::Cursor,
         event::{EventData, FeedEvent, Subject},
         ids::{AccountId, CategoryId, CommentId, EventId},
         page::Slice,
@@ -440,7 +439,7 @@ async fn messages(
     after: Option<String>,
 ) -> Result<Messages, Failure> {
     ctx.identity()?;
-    let after = after.as_deref().map(Cursor::decode).transpose()?;
+    let after = ctx.resume_after(after.as_deref())?;
     let subscription = ctx.log()?.subscribe(ctx.actor()?, scope, after).await?;
     if let Some(handover) = ctx.data_opt::<Handover>() {
         handover.put(subscription);

@@ -26,7 +26,7 @@ mod ticket;
 
 use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 
-pub use context::{RequestContext, StreamSignals};
+pub use context::{RequestContext, ResumeAt, StreamSignals};
 pub use error::code;
 pub use sharing::{Given, Handover, is_shareable};
 
@@ -72,7 +72,8 @@ pub struct Mutation(
     preferences::PreferencesMutation,
 );
 
-/// What can be watched live, over websockets (the graphql-transport-ws protocol).
+/// What can be watched live, over websockets (the graphql-transport-ws protocol) or as
+/// server-sent events (graphql-sse).
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(event::EventSubscription, notification::NotificationSubscription);
 

@@ -19,7 +19,7 @@ use super::{
     ticket::Ticket,
 };
 use crate::{
-    domain::{cursor::Cursor, notification},
+    domain::notification,
     events::{BellItem, StreamEnd},
     service::{self, ServiceError},
 };
@@ -203,7 +203,7 @@ impl NotificationSubscription {
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<NotificationMessage, Failure>> + use<>, Failure> {
         ctx.identity()?;
-        let after = after.as_deref().map(Cursor::decode).transpose()?;
+        let after = ctx.resume_after(after.as_deref())?;
         let bell = ctx.log()?.bell(ctx.actor()?, after).await?;
         let signals = ctx.data_opt::<StreamSignals>().cloned().unwrap_or_default();
         Ok(stream::unfold(Some((bell, signals)), |state| async move {

@@ -1,7 +1,10 @@
 //! Who is asking: the bearer token (RFC 6750) of a request or of a websocket, and
 //! from where.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use axum::{
     extract::ConnectInfo,
@@ -13,10 +16,19 @@ use crate::{
     service::{Desk, ServiceError, authentication},
 };
 
+/// How often a session is used by its socket's or stream's being open: the shortest time
+/// that an installation may have sessions expire in is twice as long.
+pub const USE_EVERY: Duration = Duration::from_secs(1_800);
+
 /// The token in an `Authorization` value; `None` where it is of another scheme.
 pub fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The token that a request comes with.
+pub fn token(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?))
 }
 
 /// Who sends a request. A token that stands for no live session counts as none,
@@ -25,8 +37,7 @@ pub fn bearer(value: &str) -> Option<&str> {
 /// # Errors
 /// The database failed.
 pub async fn actor(headers: &HeaderMap, desk: &Desk) -> Result<Actor, ServiceError> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match value.and_then(bearer) {
+    match token(headers) {
         None => Ok(Actor::Anonymous),
         Some(token) => Ok(authentication::actor(desk, token).await?.unwrap_or(Actor::Anonymous)),
     }

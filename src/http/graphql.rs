@@ -1,5 +1,5 @@
 //! GraphQL over HTTP (the GraphQL-over-HTTP specification): POST with JSON, and
-//! GET for queries.
+//! GET for queries. Answered by JSON, or by server-sent events where they are asked for.
 
 use std::{any::Any, time::Duration};
 
@@ -23,8 +23,9 @@ use super::{
     negotiation::MediaType,
     observe::RequestId,
     response::{Encoded, complete, is_request_error},
+    sse,
 };
-use crate::graphql::{RequestContext, code};
+use crate::graphql::{RequestContext, ResumeAt, code};
 
 /// A caller that sends too much is heard out up to here, so that it reads our
 /// answer instead of a broken connection.
@@ -36,11 +37,18 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = parts.extensions.get::<RequestId>().copied();
     let media = MediaType::accepted(&parts.headers);
-    let answer = match answer(&api, parts, body, media).await {
-        Ok(response) => Answer::of(response, media),
-        Err(refusal) => refusal.into(),
-    };
-    answer.into_response(media.unwrap_or(MediaType::Json), id)
+    let json = media.filter(|media| *media != MediaType::EventStream).unwrap_or(MediaType::Json);
+    match answer(&api, parts, body, media, id).await {
+        Ok(Answered::Once(response)) => Answer::of(response, json).into_response(json, id),
+        Ok(Answered::Streamed(response)) => response,
+        Err(refusal) => Answer::from(refusal).into_response(json, id),
+    }
+}
+
+/// What a request is answered with.
+enum Answered {
+    Once(GraphqlResponse),
+    Streamed(Response),
 }
 
 async fn answer(
@@ -48,14 +56,15 @@ async fn answer(
     parts: Parts,
     body: Body,
     media: Option<MediaType>,
-) -> Result<GraphqlResponse, Refusal> {
+    id: Option<RequestId>,
+) -> Result<Answered, Refusal> {
     if !matches!(parts.method, Method::GET | Method::POST) {
         return Err(Refusal::method("This endpoint takes POST, and GET for queries."));
     }
     if media.is_none() {
         return Err(Refusal::new(
             StatusCode::NOT_ACCEPTABLE,
-            "The answer can only be application/graphql-response+json or application/json; accept one of these.",
+            "The answer can only be application/graphql-response+json, application/json or text/event-stream; accept one of these.",
         ));
     }
     let (method, headers) = (parts.method.clone(), parts.headers.clone());
@@ -64,25 +73,41 @@ async fn answer(
         Method::GET => from_query(parts).await?,
         _ => from_body(parts, body).await?,
     };
-    let operation = match guard::admit(&mut request) {
+    let admitted = guard::admit(&mut request);
+    let subscribes = matches!(admitted, Ok(Some(OperationType::Subscription)));
+    let streams =
+        media == Some(MediaType::EventStream) || subscribes && MediaType::takes_events(&headers);
+    let operation = match admitted {
         Ok(operation) => operation,
-        Err(error) => return Ok(GraphqlResponse::from_errors(vec![error])),
+        Err(error) if streams => return Ok(Answered::Streamed(sse::refuse(vec![error], id))),
+        Err(error) => return Ok(Answered::Once(GraphqlResponse::from_errors(vec![error]))),
     };
-    if method == Method::GET && operation.is_some_and(|ty| ty != OperationType::Query) {
+    let by_get = |ty| ty == OperationType::Query || (ty == OperationType::Subscription && streams);
+    if method == Method::GET && !operation.is_none_or(by_get) {
         return Err(Refusal::method("GET takes queries only; send a mutation by POST."));
     }
-    if operation == Some(OperationType::Subscription) {
+    if subscribes && !streams {
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,
-            "Subscriptions run over a websocket (graphql-transport-ws) at this same path.",
+            "Subscriptions run over a websocket (graphql-transport-ws) at this same path, or as \
+             server-sent events: accept text/event-stream.",
         ));
     }
     let actor = match authentication::actor(&headers, &api.desk).await {
         Ok(actor) => actor,
         Err(error) => return Err(Refusal::internal(&error.to_string())),
     };
+    if streams {
+        if let Some(last) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
+            request = request.data(ResumeAt(String::from_utf8_lossy(last.as_bytes()).into()));
+        }
+        let token = authentication::token(&headers).map(str::to_owned);
+        let caller = sse::Caller { actor, origin, token, id };
+        let streamed = sse::answer(api.clone(), caller, request, operation).await;
+        return Ok(Answered::Streamed(streamed));
+    }
     let request = request.data(RequestContext::new(actor, origin, &api.desk, &api.log));
-    Ok(api.schema.execute(request).await)
+    Ok(Answered::Once(api.schema.execute(request).await))
 }
 
 /// The parameters of a GET.
@@ -220,8 +245,8 @@ struct Answer {
 impl Answer {
     /// A document that could not be executed is the caller's fault: 400, except
     /// where the old media type wants 200.
-    fn of(response: GraphqlResponse, media: Option<MediaType>) -> Self {
-        let refused = is_request_error(&response) && media == Some(MediaType::GraphqlResponse);
+    fn of(response: GraphqlResponse, media: MediaType) -> Self {
+        let refused = is_request_error(&response) && media == MediaType::GraphqlResponse;
         let status = if refused { StatusCode::BAD_REQUEST } else { StatusCode::OK };
         Self { status, response }
     }

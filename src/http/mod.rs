@@ -1,5 +1,5 @@
-//! The transports: routes, the GraphQL endpoint over HTTP and websockets, who is
-//! asking, health.
+//! The transports: routes, the GraphQL endpoint over HTTP, server-sent events and
+//! websockets, who is asking, health.
 
 pub mod admin;
 mod authentication;
@@ -17,6 +17,7 @@ mod playground;
 mod reset_password;
 mod response;
 mod sharing;
+mod sse;
 mod unsubscribe;
 mod websocket;
 
@@ -43,6 +44,9 @@ use crate::{
 /// The largest body or websocket message, in bytes: the longest comment with every
 /// character escaped in JSON fits.
 pub const MAX_BODY: usize = 1024 * 1024;
+/// A stopping server closes one socket or stream after the other, so far apart where there
+/// is time for it: their clients all connect to somebody else.
+const DRAIN_GAP: Duration = Duration::from_millis(5);
 
 /// What the transports work with, shared by all that runs.
 #[derive(Clone)]
@@ -87,10 +91,21 @@ pub struct Parts {
     pub trusted_proxies: usize,
     /// Cancelled when the server begins to stop.
     pub draining: CancellationToken,
-    /// When the server stops, websockets are closed one after the other within this time.
+    /// When the server stops, websockets and event streams are closed one after the other
+    /// within this time.
     pub drain_within: Duration,
-    /// The open websockets, for whoever waits until they are closed.
+    /// The open websockets and event streams, for whoever waits until they are closed.
     pub sockets: TaskTracker,
+}
+
+impl Api {
+    /// How long one of the open websockets or event streams stays open when the server
+    /// stops.
+    fn drain_delay(&self) -> Duration {
+        let open = u32::try_from(self.sockets.len()).unwrap_or(u32::MAX);
+        let spread = DRAIN_GAP.saturating_mul(open).min(self.drain_within);
+        spread.mul_f64(rand::random_range(0.0..=1.0))
+    }
 }
 
 /// The server's routes.

@@ -10,6 +10,8 @@ pub enum MediaType {
     GraphqlResponse,
     /// `application/json`: a well-formed request is answered with 200 in any case.
     Json,
+    /// `text/event-stream`: one execution result after the other.
+    EventStream,
 }
 
 impl MediaType {
@@ -18,34 +20,48 @@ impl MediaType {
         HeaderValue::from_static(match self {
             Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
             Self::Json => "application/json; charset=utf-8",
+            Self::EventStream => "text/event-stream; charset=utf-8",
         })
     }
 
-    /// The type that the caller likes best; `None` where it takes neither.
+    /// The type that the caller likes best; `None` where it takes none of them.
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let values = headers.get_all(header::ACCEPT).iter();
-        let mut values = values.filter(|value| !value.is_empty()).peekable();
-        if values.peek().is_none() {
+        if headers.get_all(header::ACCEPT).iter().all(HeaderValue::is_empty) {
             return Some(Self::GraphqlResponse);
         }
-        let ranges =
-            values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        let ranges = ranges.filter_map(range).collect::<Vec<_>>();
-        let quality = |name: &str| {
+        let ranges = ranges(headers);
+        let quality = |fits: [&str; 3]| {
             // The most specific range that fits tells, RFC 9110 §12.5.1.
-            let fits = [name, "application/*", "*/*"];
             fits.iter()
                 .find_map(|fit| ranges.iter().find(|(range, _)| range == fit))
                 .map_or(0.0, |(_, q)| *q)
         };
-        let (new, old) =
-            (quality("application/graphql-response+json"), quality("application/json"));
+        let (new, old, events) = (
+            quality(["application/graphql-response+json", "application/*", "*/*"]),
+            quality(["application/json", "application/*", "*/*"]),
+            quality([EVENT_STREAM, "text/*", "*/*"]),
+        );
         match () {
-            () if new <= 0.0 && old <= 0.0 => None,
+            () if new.max(old).max(events) <= 0.0 => None,
+            () if events > new.max(old) => Some(Self::EventStream),
             () if new >= old => Some(Self::GraphqlResponse),
             () => Some(Self::Json),
         }
     }
+
+    /// Whether the caller names the type that live streams are answered with, however
+    /// much it likes others: clients send one list for all that they ask.
+    pub fn takes_events(headers: &HeaderMap) -> bool {
+        ranges(headers).iter().any(|(range, q)| range == EVENT_STREAM && *q > 0.0)
+    }
+}
+
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// The media ranges that the caller accepts.
+fn ranges(headers: &HeaderMap) -> Vec<(String, f32)> {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(range).collect()
 }
 
 /// A media range and its weight.
@@ -86,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_best_type_wins() {
-        use MediaType::{GraphqlResponse, Json};
+        use MediaType::{EventStream, GraphqlResponse, Json};
         assert_eq!(MediaType::accepted(&HeaderMap::new()), Some(GraphqlResponse));
         for (accept, expected) in [
             ("application/json", Some(Json)),
@@ -97,10 +113,33 @@ mod tests {
             ("application/graphql-response+json, application/json;q=0.9", Some(GraphqlResponse)),
             ("Application/JSON; charset=utf-8", Some(Json)),
             ("*/*;q=0.1, application/graphql-response+json;q=0", Some(Json)),
+            ("text/event-stream", Some(EventStream)),
+            ("Text/Event-Stream; charset=utf-8, application/json;q=0.9", Some(EventStream)),
+            ("text/*", Some(EventStream)),
+            ("text/event-stream, */*", Some(GraphqlResponse)),
+            ("text/event-stream, */*;q=0.1", Some(EventStream)),
+            ("application/json, text/event-stream", Some(Json)),
+            ("text/event-stream;q=0.5, application/json;q=0.4", Some(EventStream)),
+            ("text/event-stream;q=0, */*", Some(GraphqlResponse)),
+            ("text/event-stream;q=0", None),
             ("text/html", None),
             ("application/json;q=nonsense", None),
         ] {
             assert_eq!(accepted(accept), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn live_streams_take_it_to_be_named() {
+        for (accept, expected) in [
+            ("application/json, text/event-stream;q=0.1", true),
+            ("text/event-stream;q=0", false),
+            ("text/*", false),
+            ("*/*", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            assert_eq!(MediaType::takes_events(&headers), expected, "{accept}");
         }
     }
 }

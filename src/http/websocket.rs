@@ -23,7 +23,9 @@ use self::{
     },
 };
 use super::{
-    Api, MAX_BODY, authentication, guard,
+    Api, MAX_BODY,
+    authentication::{self, USE_EVERY},
+    guard,
     operation::{self, Operation, Output},
     response,
 };
@@ -39,18 +41,12 @@ const INIT_WITHIN: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(25);
 /// A client that takes nothing of what waits for it for so long is too slow.
 const TAKE_WITHIN: Duration = Duration::from_secs(10);
-/// How often a session is used by its socket's being open: the shortest time that an
-/// installation may have sessions expire in is twice as long.
-const USE_EVERY: Duration = Duration::from_secs(1_800);
 const MAX_OPERATIONS: usize = 100;
 /// Most sockets are idle: small buffers keep them cheap.
 const BUFFER: usize = 4 * 1024;
 const MAX_ID: usize = 256;
 /// So many outputs are written at once, where they are there.
 const BATCH: usize = 32;
-/// A stopping server closes one socket after the other, so far apart where there is time
-/// for it: their clients all connect to somebody else.
-const DRAIN_GAP: Duration = Duration::from_millis(5);
 
 /// Accepts a websocket, if it speaks the sub-protocol.
 pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
@@ -182,7 +178,7 @@ impl Connection {
                 () = &mut timer => self.keep_time().await,
                 () = &mut self.session_ended => Err(End::Close(UNAUTHORIZED)),
                 () = &mut draining, if self.closes_at.is_none() => {
-                    self.closes_at = Some(Instant::now() + self.drain_delay());
+                    self.closes_at = Some(Instant::now() + self.api.drain_delay());
                     Ok(())
                 }
             };
@@ -236,13 +232,6 @@ impl Connection {
             Ok(None) => Err(End::Close(UNAUTHORIZED)),
             Err(()) => Err(End::Close(SERVER_ERROR)),
         }
-    }
-
-    /// How long this socket stays open when the server stops.
-    fn drain_delay(&self) -> Duration {
-        let open = u32::try_from(self.api.sockets.len()).unwrap_or(u32::MAX);
-        let spread = DRAIN_GAP.saturating_mul(open).min(self.api.drain_within);
-        spread.mul_f64(rand::random_range(0.0..=1.0))
     }
 
     async fn receive(&mut self, heard: Heard) -> Result<(), End> {

@@ -29,5 +29,6 @@ mod service_token;
 mod session;
 mod sessions;
 mod sharing;
+mod sse;
 mod ticket;
 mod websocket;

@@ -3,7 +3,7 @@
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use super::Socket;
+use super::{EventStream, Socket};
 
 /// The id of the category "Technical Support" of every new installation.
 pub const TECHNICAL_SUPPORT: &str = "Q2F0ZWdvcnk6MDE5OWEwMDAtMDAwMC03MDAwLTgwMDAtMDAwMDAwMDAwMDAx";
@@ -184,6 +184,38 @@ impl Client {
     /// One's own account's id.
     pub async fn account_id(&self) -> String {
         self.ok("{ viewer { id } }", json!({})).await["viewer"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a request to `/graphql` that takes server-sent events.
+    pub async fn respond_with_events(
+        &self,
+        build: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
+    ) -> reqwest::Response {
+        let request = self.http.post(format!("http://{}/graphql", self.address));
+        let mut request = request.header("accept", "text/event-stream");
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        build(request).send().await.unwrap()
+    }
+
+    /// Begins an operation whose outputs come as server-sent events.
+    pub async fn stream(&self, document: &str, variables: Value) -> EventStream {
+        let body = json!({ "query": document, "variables": variables });
+        EventStream::new(self.respond_with_events(|request| request.json(&body)).await)
+    }
+
+    /// Watches everything that one may see by server-sent events, from now on or after the
+    /// last event that one was given.
+    pub async fn stream_inbox(&self, last: Option<&str>) -> EventStream {
+        let query = format!("subscription {{ inboxEvents {{ {} }} }}", super::socket::EVENT);
+        let request = |mut request: reqwest::RequestBuilder| {
+            if let Some(last) = last {
+                request = request.header("last-event-id", last);
+            }
+            request.json(&json!({ "query": query }))
+        };
+        EventStream::new(self.respond_with_events(request).await)
     }
 
     /// Opens a websocket and greets.

@@ -4,6 +4,7 @@ pub mod browser;
 pub mod client;
 pub mod clock;
 pub mod demo;
+pub mod event_stream;
 pub mod mail;
 pub mod postgres;
 pub mod process;
@@ -13,5 +14,6 @@ pub mod smtp;
 pub mod socket;
 
 pub use client::{Client, Reply};
+pub use event_stream::EventStream;
 pub use server::TestServer;
 pub use socket::Socket;
