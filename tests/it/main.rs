@@ -29,6 +29,7 @@ mod service_token;
 mod session;
 mod sessions;
 mod sharing;
+mod slow;
 mod sse;
 mod ticket;
 mod websocket;

@@ -12,7 +12,8 @@ use crate::harness::{
 
 const FREE: &str = "127.0.0.1:0";
 
-async fn watched(more: &[(&'static str, String)]) -> TestServer {
+/// A server with metrics.
+pub async fn watched(more: &[(&'static str, String)]) -> TestServer {
     let mut flags = vec![("admin.listen", FREE.to_owned())];
     flags.extend_from_slice(more);
     TestServer::start_with(&flags).await
@@ -27,7 +28,7 @@ async fn at(server: &TestServer, name: &str) -> Option<f64> {
 }
 
 /// Waits until a metric is as it should be.
-async fn until(server: &TestServer, name: &str, right: impl Fn(f64) -> bool) {
+pub async fn until(server: &TestServer, name: &str, right: impl Fn(f64) -> bool) {
     let reached = async { while !at(server, name).await.is_some_and(&right) {} };
     let waited = tokio::time::timeout(std::time::Duration::from_secs(20), reached).await;
     if waited.is_err() {

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time,
+};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _, handshake::client::Request},
 };
 
@@ -62,6 +65,17 @@ impl Socket {
     /// Opens a websocket and greets with a token.
     pub async fn open(address: &str, token: Option<&str>) -> Self {
         Self::try_open(address, token).await.expect("a server that acknowledges the greeting")
+    }
+
+    /// Opens a websocket that the kernel takes little for, and greets: whoever does not
+    /// read from it is soon felt by the server.
+    pub async fn open_narrow(address: &str, token: Option<&str>) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        let stream = socket.connect(address.parse().unwrap()).await.unwrap();
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) = client_async(request(address), stream).await.unwrap();
+        Self(socket).greet(token).await.expect("a server that acknowledges the greeting")
     }
 
     /// Sends a message.

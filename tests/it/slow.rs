@@ -1,0 +1,205 @@
+//! Clients that take less than is sent to them, and sockets on which much goes on.
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{Client, Socket, TestServer, client::Ticket, socket::Incoming},
+    metrics::{until, watched},
+};
+
+/// More than the kernel keeps for a socket that nobody reads from.
+const COMMENTS: i32 = 300;
+const OVERFLOWS: &str = "ticketwire_mailbox_overflows_total";
+const INBOXES: &str = "ticketwire_subscribers{stream=\"inbox\"}";
+
+/// Posts large comments, numbered from 1, in one transaction.
+async fn post_many(server: &TestServer, ticket: &Ticket) {
+    let sql = format!(
+        "WITH ticket AS (
+             UPDATE tickets SET event_seq = event_seq + {COMMENTS} WHERE number = {number}
+             RETURNING id, reporter_id, category_id, status, priority, event_seq - {COMMENTS} AS seq
+         ), posted AS (
+             INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
+             SELECT gen_random_uuid(), t.id, t.reporter_id, 'public',
+                    rpad(n || ' ', 60000, 'x'), now()
+             FROM ticket t, generate_series(1, {COMMENTS}) n
+             RETURNING id, ticket_id, author_id, split_part(body, ' ', 1)::int AS n
+         ), appended AS (
+             INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, category_id,
+                                 status, priority, occurred_at)
+             SELECT ticket_id, seq + n, 'comment_added', 'participants', author_id,
+                    jsonb_build_object('comment_id', p.id), category_id, status, priority, now()
+             FROM posted p, ticket ORDER BY n
+             RETURNING id
+         )
+         INSERT INTO pending_events SELECT id FROM appended",
+        number = ticket.number.trim_start_matches("CS-"),
+    );
+    server.database.connect().await.batch_execute(&sql).await.unwrap();
+}
+
+/// The number of a comment that an event tells of.
+fn number(message: &Value) -> Option<i32> {
+    let body = message.pointer("/payload/data/inboxEvents/comment/body")?.as_str()?;
+    Some(body.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// A socket of somebody who follows their inbox and stopped reading while much happened.
+async fn stuck(server: &TestServer, anna: &Client) -> Socket {
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = Socket::open_narrow(&server.address(), anna.token.as_deref()).await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    post_many(server, &ticket).await;
+    until(server, OVERFLOWS, |overflows| overflows > 0.0).await;
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_is_closed_with_1013_and_misses_nothing() {
+    let server = watched(&[]).await;
+    let anna = server.customer("Anna").await;
+    let mut socket = stuck(&server, &anna).await;
+    until(&server, "ticketwire_slow_consumers_closed_total", |closed| closed == 1.0).await;
+    until(&server, INBOXES, |open| open == 0.0).await;
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        match socket.incoming().await {
+            Incoming::Message(message) => {
+                seen.push(number(&message).unwrap());
+                let cursor = &message["payload"]["data"]["inboxEvents"]["cursor"];
+                after = cursor.as_str().map(str::to_owned);
+            }
+            Incoming::Closed(code, reason) => {
+                assert_eq!((code, reason.as_str()), (1013, "Too slow: resume at your last cursor"));
+                break;
+            }
+            Incoming::Broken => panic!("no close frame"),
+        }
+    }
+    assert!(seen.len() < COMMENTS as usize, "nothing was held up");
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("1", after.as_deref()).await;
+    while seen.len() < COMMENTS as usize {
+        seen.push(number(&socket.message().await).unwrap());
+    }
+    assert!(seen.into_iter().eq(1..=COMMENTS), "lost, doubled or out of order");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_while_a_send_is_blocked_ends_at_once() {
+    let server = watched(&[]).await;
+    let anna = server.customer("Anna").await;
+    let mut socket = stuck(&server, &anna).await;
+    anna.ok("mutation { signOut { signedOut } }", json!({})).await;
+    until(&server, INBOXES, |open| open == 0.0).await;
+    let mut last = 0;
+    loop {
+        match socket.incoming().await {
+            Incoming::Message(message) => last = number(&message).unwrap_or(last),
+            Incoming::Closed(code, _) => break assert_eq!(code, 4401),
+            Incoming::Broken => panic!("no close frame"),
+        }
+    }
+    assert!(last < COMMENTS, "all was sent before");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_is_answered_before_what_waits() {
+    let server = watched(&[]).await;
+    let anna = server.customer("Anna").await;
+    let mut socket = stuck(&server, &anna).await;
+    socket.send(json!({ "type": "ping" })).await;
+    let mut seen = 0;
+    loop {
+        let message = socket.message().await;
+        if message["type"] == "pong" {
+            break;
+        }
+        seen = number(&message).unwrap();
+    }
+    assert!(seen < COMMENTS, "all was sent before the pong");
+    while seen < COMMENTS {
+        let message = socket.message().await;
+        let next = number(&message);
+        assert!(next.is_none_or(|next| next == seen + 1), "{seen}, then {next:?}");
+        seen = next.unwrap_or(seen);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_stream_leaves_room_for_others() {
+    let server = watched(&[]).await;
+    let anna = server.customer("Anna").await;
+    let start = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
+    let ticket = anna.create_ticket("one").await;
+    post_many(&server, &ticket).await;
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("busy", start.as_str()).await;
+    socket.subscribe("quiet", "{ viewer { name } }", json!({})).await;
+    let (mut busy, mut quiet_after) = (0, None);
+    while busy < COMMENTS {
+        let message = socket.message().await;
+        if message["id"] == "quiet" {
+            quiet_after.get_or_insert(busy);
+        }
+        busy = number(&message).unwrap_or(busy);
+    }
+    assert!(quiet_after.is_some_and(|after| after < COMMENTS / 2), "{quiet_after:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_drained_goes_on_at_another_node() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let node = server.second_node().await;
+    let mut sockets = Vec::new();
+    for _ in 0..20 {
+        let mut socket = anna.at(&node.address().to_string()).socket().await;
+        socket.watch_ticket("1", &ticket.id, None).await;
+        let cursor = socket.caught_up().await;
+        sockets.push((socket, cursor));
+    }
+    let (writer, one) = (anna.clone(), ticket.clone());
+    let posted = tokio::spawn(async move {
+        for n in 1..=30 {
+            writer.comment(&one, &n.to_string()).await;
+        }
+    });
+    let followers = sockets.into_iter().map(|(mut socket, mut cursor)| {
+        let (anna, ticket) = (anna.clone(), ticket.clone());
+        tokio::spawn(async move {
+            let mut seen = Vec::new();
+            while seen.len() < 30 {
+                match socket.incoming().await {
+                    Incoming::Message(message) => {
+                        let event = &message["payload"]["data"]["ticketEvents"];
+                        cursor = event["cursor"].as_str().unwrap().to_owned();
+                        if let Some(body) = event["comment"]["body"].as_str() {
+                            seen.push(body.to_owned());
+                        }
+                    }
+                    Incoming::Closed(code, _) => {
+                        assert_eq!(code, 1012);
+                        socket = anna.socket().await;
+                        socket.watch_ticket("1", &ticket.id, Some(&cursor)).await;
+                    }
+                    Incoming::Broken => panic!("broken without a close frame"),
+                }
+            }
+            seen
+        })
+    });
+    let followers = followers.collect::<Vec<_>>();
+    node.stop().await;
+    posted.await.unwrap();
+    for follower in followers {
+        assert!(follower.await.unwrap().into_iter().eq((1..=30).map(|n| n.to_string())));
+    }
+    server.stop().await;
+}
