@@ -7,6 +7,9 @@ use axum::{extract::Request, http::HeaderValue, middleware::Next, response::Resp
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+/// The header that an answer has its request's id in.
+pub const REQUEST_ID: &str = "x-request-id";
+
 /// Names a request in logs and errors.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestId(pub Uuid);
@@ -21,7 +24,7 @@ pub async fn observe(mut request: Request, next: Next) -> Response {
     async {
         let mut response = next.run(request).await;
         if let Ok(value) = HeaderValue::from_str(&id.0.simple().to_string()) {
-            response.headers_mut().insert("x-request-id", value);
+            response.headers_mut().insert(REQUEST_ID, value);
         }
         let status = response.status().as_u16();
         let millis = started.elapsed().as_millis();

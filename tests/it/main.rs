@@ -16,6 +16,7 @@ mod mail;
 mod mail_crash;
 mod mailbox;
 mod notifications;
+mod origins;
 mod password;
 mod playground;
 mod resilience;
