@@ -6,6 +6,7 @@ mod harness;
 mod account;
 mod architecture;
 mod bad_input;
+mod clients;
 mod comment;
 mod embedded;
 mod events;
