@@ -27,7 +27,7 @@ use crate::{
     },
     events::EventLog,
     graphql,
-    http::{self, Api, Parts, Plans, Playground},
+    http::{self, Api, Origins, Parts, Plans, Playground},
     mail::{self as mailing, templates::TemplateError},
     metrics::Metrics,
     service::{
@@ -283,6 +283,8 @@ impl App {
             tracing::info!(migration, "the database was migrated");
         }
         start_numbers(&database, config).await?;
+        let origins = Origins::parse(&config.allowed_origins)
+            .map_err(|problem| StartError::Config { key: "allowed_origins", problem })?;
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|cause| StartError::Listen { address: config.listen, cause })?;
@@ -344,6 +346,7 @@ impl App {
                 .then(|| Playground::new(config.database.url.is_none(), has_mailbox))
                 .transpose()?,
             mailbox,
+            origins,
             trusted_proxies: config.trusted_proxies,
             draining: draining.clone(),
             drain_within,

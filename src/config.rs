@@ -16,6 +16,9 @@ use serde::Deserialize;
 pub struct Config {
     /// Where the server listens: address and port; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The web pages that may call, besides the server's own, by their origins:
+    /// `https://portal.example.com, http://localhost:3000`; `*` alone: all.
+    pub allowed_origins: String,
     /// So many reverse proxies of your own stand in front of the server, 0 to 10: the
     /// caller's address is taken from what they add to `X-Forwarded-For`.
     pub trusted_proxies: usize,
@@ -266,6 +269,7 @@ const fn key(name: &'static str, variable: &'static str) -> Key {
 /// Every key. What is not here is refused wherever it is set.
 const KEYS: &[Key] = &[
     key("listen", "TICKETWIRE_LISTEN"),
+    key("allowed_origins", "TICKETWIRE_ALLOWED_ORIGINS"),
     key("trusted_proxies", "TICKETWIRE_TRUSTED_PROXIES"),
     key("drain_seconds", "TICKETWIRE_DRAIN_SECONDS"),
     key("admin.listen", "TICKETWIRE_ADMIN_LISTEN"),
@@ -312,6 +316,7 @@ const DEFAULT_FILE: &str = "ticketwire.toml";
 
 const DEFAULTS: &str = r#"
 listen = "127.0.0.1:8080"
+allowed_origins = ""
 trusted_proxies = 0
 drain_seconds = 10
 playground = true

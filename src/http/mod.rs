@@ -12,6 +12,7 @@ mod mailbox;
 mod negotiation;
 mod observe;
 mod operation;
+mod origins;
 mod page;
 mod playground;
 mod reset_password;
@@ -33,6 +34,7 @@ use axum::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
+pub use origins::Origins;
 pub use playground::Playground;
 pub use sharing::Plans;
 
@@ -87,6 +89,8 @@ pub struct Parts {
     pub playground: Option<Playground>,
     /// The folder that mails are written to, where a newcomer may look at them.
     pub mailbox: Option<PathBuf>,
+    /// The pages that may call, besides our own.
+    pub origins: Origins,
     /// So many reverse proxies of the installation's own stand in front of it.
     pub trusted_proxies: usize,
     /// Cancelled when the server begins to stop.
@@ -115,11 +119,15 @@ pub fn router(api: Api) -> Router {
         axum::http::HeaderValue::from_static("nosniff"),
     );
     let observed = middleware::from_fn_with_state(api.metrics.clone(), observe::observe);
+    let graphql = match api.origins.cors() {
+        Some(cors) => any(endpoint).layer(cors),
+        None => any(endpoint),
+    };
     let mailbox = api.mailbox.is_some().then(mailbox::routes).unwrap_or_default();
     Router::new()
         .route("/", get(playground::page))
         .route("/playground/{*name}", get(playground::file))
-        .route("/graphql", any(endpoint))
+        .route("/graphql", graphql)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/reset-password", get(reset_password::page))

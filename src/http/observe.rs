@@ -14,6 +14,9 @@ use uuid::Uuid;
 
 use crate::metrics::Metrics;
 
+/// The header that an answer has its request's id in.
+pub const REQUEST_ID: &str = "x-request-id";
+
 /// Names a request in logs and errors.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestId(pub Uuid);
@@ -32,7 +35,7 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
     async {
         let mut response = next.run(request).await;
         if let Ok(value) = HeaderValue::from_str(&id.0.simple().to_string()) {
-            response.headers_mut().insert("x-request-id", value);
+            response.headers_mut().insert(REQUEST_ID, value);
         }
         let status = response.status().as_u16();
         let took = started.elapsed();

@@ -48,6 +48,10 @@ const MAX_ID: usize = 256;
 /// So many outputs are written at once, where they are there.
 const BATCH: usize = 32;
 
+const FOREIGN_PAGE: &str = "Pages of this origin may not open a websocket here. The operator can list it in \
+    `allowed_origins` (TICKETWIRE_ALLOWED_ORIGINS). If it is the server's own, its proxy has to \
+    pass on the Host header.\n";
+
 /// Accepts a websocket, if it speaks the sub-protocol.
 pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
     let offered = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
@@ -59,6 +63,9 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
             protocol::NAME
         );
         return (StatusCode::BAD_REQUEST, message).into_response();
+    }
+    if !api.origins.admit(&parts.headers) {
+        return (StatusCode::FORBIDDEN, FOREIGN_PAGE).into_response();
     }
     let origin = authentication::origin(parts, api.trusted_proxies);
     upgrade

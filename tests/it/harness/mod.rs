@@ -6,6 +6,7 @@ pub mod clock;
 pub mod demo;
 pub mod event_stream;
 pub mod mail;
+pub mod npm;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -1,0 +1,31 @@
+import { ApolloClient, InMemoryCache, gql } from "@apollo/client/core";
+import { CombinedGraphQLErrors } from "@apollo/client/errors";
+import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
+import { createClient } from "graphql-ws";
+import WebSocket from "ws";
+import { EVENTS, authorization, follow, isSignedOut, url } from "./desk.mjs";
+import { resuming } from "./resuming.mjs";
+
+const socket = createClient({
+  url: url.replace(/^http/, "ws"),
+  webSocketImpl: WebSocket,
+  connectionParams: authorization,
+  retryAttempts: Infinity,
+  shouldRetry: (event) => event.code !== 4403,
+  // Apollo's error of a closing has no code.
+  on: { closed: isSignedOut },
+});
+// Apollo copies the variables: what moves `after` has to stand behind it.
+const link = new GraphQLWsLink(resuming(socket));
+const client = new ApolloClient({ link, cache: new InMemoryCache() });
+
+await follow((after, sink) =>
+  client.subscribe({ query: gql(EVENTS), variables: { after }, fetchPolicy: "no-cache" }).subscribe({
+    next({ data, error }) {
+      if (!error) sink.next({ data });
+      else sink.error(CombinedGraphQLErrors.is(error) ? error.errors : (error.cause ?? error));
+    },
+    error: sink.error,
+    complete: sink.complete,
+  }),
+);

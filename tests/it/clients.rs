@@ -1,0 +1,189 @@
+//! The clients of docs/CLIENTS.md, each over restarts of the server and the end of its
+//! session.
+
+use std::{fs, path::Path, process::Stdio, sync::Arc, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::json;
+use ticketwire::domain::account::Role;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time,
+};
+
+use crate::harness::{
+    Client,
+    client::Ticket,
+    npm,
+    postgres::TestDatabase,
+    process::Process,
+    server::{PASSWORD, create_account},
+};
+
+const SOURCE: &str = "docs/clients";
+const EMAIL: &str = "anna@example.com";
+/// Clients wait longer after each attempt that fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running client, and what it has printed.
+struct Follower {
+    lines: Lines<BufReader<ChildStdout>>,
+    seen: Vec<String>,
+    _child: Child,
+}
+
+impl Follower {
+    async fn start(file: &str, address: &str) -> Self {
+        let folder = npm::install(SOURCE).await;
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(SOURCE);
+        let mut command = if file == "curl.sh" {
+            Command::new(source.join(file))
+        } else {
+            // Modules are looked for beside the file.
+            for name in [file, "desk.mjs", "resuming.mjs"] {
+                replace(&source.join(name), &folder.join(name));
+            }
+            let mut command = npm::program("node");
+            command.arg(folder.join(file));
+            command
+        };
+        command.env("TICKETWIRE_URL", format!("http://{address}/graphql"));
+        command.env("TICKETWIRE_EMAIL", EMAIL).env("TICKETWIRE_PASSWORD", PASSWORD);
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { lines, seen: Vec::new(), _child: child }
+    }
+
+    /// Reads what it prints until there is something in it.
+    async fn prints(&mut self, what: &str) {
+        loop {
+            let line = time::timeout(PATIENCE, self.lines.next_line()).await;
+            let line = line.unwrap_or_else(|_| panic!("no {what} in time after {:?}", self.seen));
+            let line = line.unwrap().expect("a client that goes on");
+            if line.contains("CommentAdded") {
+                self.seen.push(
+                    line.split(['"', ' ']).find(|word| word.starts_with("no.")).unwrap().to_owned(),
+                );
+            }
+            if line.contains(what) {
+                return;
+            }
+        }
+    }
+}
+
+/// Puts a file in place at once: another test may be reading it.
+fn replace(from: &Path, to: &Path) {
+    let half = to.with_extension(format!("{:?}", std::thread::current().id()));
+    fs::copy(from, &half).unwrap();
+    fs::rename(half, to).unwrap();
+}
+
+/// A desk with two nodes: the client's, which comes and goes, and ours.
+struct Desk {
+    url: String,
+    address: String,
+    anna: Client,
+    ticket: Ticket,
+    posted: usize,
+}
+
+impl Desk {
+    async fn post(&mut self, count: usize) -> String {
+        for _ in 0..count {
+            self.posted += 1;
+            self.anna.comment(&self.ticket, &format!("no.{}", self.posted)).await;
+        }
+        format!("no.{}", self.posted)
+    }
+
+    async fn serve(&self) -> Process {
+        Process::serve(&[("DATABASE_URL", &self.url), ("TICKETWIRE_LISTEN", &self.address)]).await
+    }
+}
+
+async fn goes_on(file: &str) {
+    let database = TestDatabase::new().await;
+    create_account(&database.url, &Arc::default(), EMAIL, "Anna", Role::Customer).await;
+    let variables = [("DATABASE_URL", database.url.as_str())];
+    let (server, ours) = (Process::serve(&variables).await, Process::serve(&variables).await);
+    let anna = Client::new(&ours.address, None).sign_in(EMAIL, PASSWORD).await;
+    let ticket = anna.create_ticket("one").await;
+    let (url, address) = (database.url.clone(), server.address.clone());
+    let mut desk = Desk { url, address, anna, ticket, posted: 0 };
+
+    let mut follower = Follower::start(file, &desk.address).await;
+    follower.prints("Checkpoint").await;
+    let last = desk.post(3).await;
+    follower.prints(&last).await;
+
+    server.kill().await;
+    desk.post(3).await;
+    let server = desk.serve().await;
+    let last = desk.post(3).await;
+    follower.prints(&last).await;
+
+    assert!(server.terminate(Signal::TERM).await);
+    desk.post(3).await;
+    let server = desk.serve().await;
+    let last = desk.post(3).await;
+    follower.prints(&last).await;
+
+    // Its own session, and not ours.
+    let others = "mutation { revokeOtherSessions { revokedCount userErrors { code } } }";
+    let ended = desk.anna.ok(others, json!({})).await;
+    assert_eq!(ended["revokeOtherSessions"]["revokedCount"], 1, "{ended}");
+    let last = desk.post(3).await;
+    follower.prints(&last).await;
+
+    let expected = (1..=desk.posted).map(|n| format!("no.{n}")).collect::<Vec<_>>();
+    assert_eq!(follower.seen, expected);
+    drop(follower);
+    server.kill().await;
+    ours.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn graphql_ws_goes_on() {
+    goes_on("graphql-ws.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apollo_goes_on() {
+    goes_on("apollo.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn urql_goes_on() {
+    goes_on("urql.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn graphql_sse_goes_on() {
+    goes_on("sse.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_goes_on() {
+    goes_on("curl.sh").await;
+}
+
+#[test]
+fn every_client_is_told_of_and_quoted_as_it_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = fs::read_to_string(root.join("docs/CLIENTS.md")).unwrap();
+    for file in fs::read_dir(root.join(SOURCE)).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !name.ends_with(".mjs") && !name.ends_with(".sh") {
+            continue;
+        }
+        assert!(guide.contains(&format!("(clients/{name})")), "no link to {name}");
+        let code = fs::read_to_string(&path).unwrap();
+        let quoted = name == "resuming.mjs" || name == "graphql-ws.mjs";
+        assert_eq!(guide.contains(code.trim()), quoted, "{name} is not quoted as it is");
+    }
+    let lock = fs::read_to_string(root.join(SOURCE).join("package-lock.json")).unwrap();
+    assert!(!lock.contains("\"resolved\""), "a lock file names no registry");
+}
