@@ -39,6 +39,8 @@ async fn metrics(State(api): State<Api>) -> Response {
     let mut looked = Looked::default();
     let sockets = i64::try_from(api.sockets.len()).unwrap_or(i64::MAX);
     looked.gauge("sockets", "Websockets that are open on this node", sockets);
+    let help = "The last position of the feed that this node has published";
+    looked.gauge("feed_published_position", help, api.log.cursor().pos);
     let pool = api.database.pool_use();
     let help = "Connections of the database pool, at most, made, lent out, and waited for";
     let pool =

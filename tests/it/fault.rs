@@ -76,7 +76,7 @@ enum Fault {
 const ROUND: [Fault; 6] =
     [Fault::Cut, Fault::Kill, Fault::Stall, Fault::Cut, Fault::Drain, Fault::Kill];
 
-/// Who watches what. The order is that of `LOG`'s conditions.
+/// Who watches what.
 #[derive(Clone, Copy, Debug)]
 enum Stream {
     StaffInbox,
@@ -215,6 +215,10 @@ struct Subscriber {
     seen: Vec<String>,
     /// How often it had to connect again.
     reconnections: usize,
+    /// When it gives up on what it still lacks, once nothing more is written.
+    until: Option<Instant>,
+    /// What ended its last streams.
+    ends: Vec<String>,
 }
 
 impl Subscriber {
@@ -248,7 +252,10 @@ impl Subscriber {
                     incoming = time::timeout(SILENCE, socket.incoming()) => incoming,
                     _ = last.changed() => continue,
                 };
-                let Ok(incoming) = incoming else { break };
+                let Ok(incoming) = incoming else {
+                    self.note("silence".to_owned());
+                    break;
+                };
                 if !self.take(incoming, &observed) {
                     break;
                 }
@@ -257,9 +264,24 @@ impl Subscriber {
         self
     }
 
-    fn done(&self, last: &watch::Receiver<Option<HashMap<usize, String>>>, number: usize) -> bool {
+    /// Whether it has seen the last event, or has waited for it long enough.
+    fn done(
+        &mut self,
+        last: &watch::Receiver<Option<HashMap<usize, String>>>,
+        number: usize,
+    ) -> bool {
         let last = last.borrow();
-        last.as_ref().is_some_and(|last| last.get(&number) == self.seen.last())
+        let Some(last) = last.as_ref() else { return false };
+        let until = *self.until.get_or_insert_with(|| Instant::now() + PATIENCE);
+        last.get(&number) == self.seen.last() || Instant::now() >= until
+    }
+
+    /// Notes why a stream ended, to be told where events are missing.
+    fn note(&mut self, end: String) {
+        if self.ends.len() == 10 {
+            self.ends.remove(0);
+        }
+        self.ends.push(end);
     }
 
     /// Deals with what came; gives whether the stream goes on.
@@ -268,12 +290,17 @@ impl Subscriber {
             Incoming::Message(message) => message,
             Incoming::Closed(code, reason) => {
                 assert!(code < 4000, "closed for good: {code} {reason}");
+                self.note(format!("{code} {reason}"));
                 return false;
             }
-            Incoming::Broken => return false,
+            Incoming::Broken => {
+                self.note("a cut".to_owned());
+                return false;
+            }
         };
         if message["type"] != "next" || message["payload"].get("errors").is_some() {
             // The database was away: the stream goes on from its last cursor.
+            self.note(message.to_string().chars().take(300).collect());
             return false;
         }
         let item = message["payload"]["data"].as_object().unwrap().values().next().unwrap();
@@ -405,6 +432,8 @@ impl Scene {
                 cursor: self.start.clone(),
                 seen: vec![],
                 reconnections: 0,
+                until: None,
+                ends: vec![],
             };
             let (proxies, seen) = (proxies.clone(), Arc::clone(&seen));
             let watching = subscriber.watch(number, proxies, seen, self.last.subscribe(), number);
@@ -543,11 +572,10 @@ impl Scene {
         let (mut lost, mut duplicated, mut inverted, mut foreign) = (0, 0, 0, 0);
         let mut reconnections = 0;
         for (number, watching) in std::mem::take(&mut self.subscribers).into_iter().enumerate() {
-            let finished = time::timeout(PATIENCE, watching).await;
-            let Ok(subscriber) = finished else {
-                panic!("subscriber {number} misses its last event")
-            };
-            let subscriber = subscriber.unwrap();
+            let subscriber = watching.await.unwrap();
+            if subscriber.until.is_some_and(|until| Instant::now() >= until) {
+                println!("{number} gave up; its last streams ended with {:?}", subscriber.ends);
+            }
             let verdict = Verdict::of(&subscriber.seen, &expected[number % STREAMS.len()]);
             println!("{:?}: {} events, {verdict:?}", subscriber.stream, subscriber.seen.len());
             lost += verdict.lost;

@@ -115,8 +115,10 @@ async fn streams_are_counted_while_they_last_and_so_is_what_they_are_given() {
     }
     let given = "ticketwire_events_delivered_total{stream=\"ticket\"}";
     assert_eq!(at(&server, given).await, Some(1.0));
+    server.quiet().await;
     let head = at(&server, "ticketwire_feed_head_position").await.unwrap();
     assert!(head >= 2.0, "{head}");
+    until(&server, "ticketwire_feed_published_position", |published| published == head).await;
     assert!(at(&server, "ticketwire_events_published_total").await.unwrap() >= 2.0);
     // Signed out: the stream is revoked, and the socket closed.
     anna.ok("mutation { signOut { signedOut } }", json!({})).await;
@@ -236,15 +238,13 @@ async fn without_a_database_the_metrics_of_memory_still_come() {
     let name = server.database.url.clone();
     let name = name.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
     let admin = connect(&server.database.url.replace(&name, "postgres")).await;
-    // One after the other: what is refused first can't come back in between.
-    for statement in [
-        format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"),
-        format!(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
-        ),
-    ] {
-        admin.batch_execute(&statement).await.unwrap();
-    }
+    // By itself, so that nobody connects anew before it counts.
+    let closed = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
+    admin.batch_execute(&closed).await.unwrap();
+    let gone = format!(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
+    );
+    admin.batch_execute(&gone).await.unwrap();
     until(&server, "ticketwire_database_up", |up| up == 0.0).await;
     assert_eq!(at(&server, "ticketwire_feed_head_position").await, None);
     assert_eq!(at(&server, pool).await, Some(8.0));
