@@ -52,22 +52,21 @@ pub fn execute(
     let responses = api.schema.execute_stream(request.data(context).data(signals.clone()));
     let ended = signals.clone();
     let outputs = outputs(responses, operation, signals);
-    // Nothing follows an error, and an end follows everything else.
+    // An end follows everything but an end.
     let end = stream::once(async move { ended.end().map_or(Output::Complete, Output::Ended) });
     let with_end = outputs.chain(end).scan(false, |over, output| {
-        let before = std::mem::replace(over, matches!(output, Output::Error(_)));
+        let last = !matches!(output, Output::Next { .. });
+        let before = std::mem::replace(over, last);
         std::future::ready((!before).then_some(output))
     });
     Box::pin(with_end)
 }
 
-/// Executes what gives one response at most; gives it encoded, and whether it is without
-/// errors.
-pub async fn execute_one(api: &Api, request: Request) -> Option<(Arc<str>, bool)> {
+/// Executes what gives one response at most; gives that, with its errors completed.
+pub async fn execute_one(api: &Api, request: Request) -> Option<GraphqlResponse> {
     let mut response = api.schema.execute_stream(request).next().await?;
-    let well = response.errors.is_empty();
     response::complete(&mut response.errors, None);
-    Some((encode(&response), well))
+    Some(response)
 }
 
 fn outputs(
@@ -83,6 +82,11 @@ fn outputs(
         let failed = subscription && response.data == Value::Null && !response.errors.is_empty();
         let refused = begins && (failed || response::is_request_error(&response));
         response::complete(&mut response.errors, None);
+        // A stream that went on would have skipped what could not be read: its caller
+        // resumes, and gets it then.
+        if subscription && response::is_internal(&response) {
+            return Output::Ended(StreamEnd::Failed);
+        }
         if refused {
             return Output::Error(response.errors);
         }
@@ -90,6 +94,7 @@ fn outputs(
     })
 }
 
-fn encode(response: &GraphqlResponse) -> Arc<str> {
+/// A response as JSON.
+pub fn encode(response: &GraphqlResponse) -> Arc<str> {
     serde_json::to_string(&Encoded::of(response)).unwrap_or_default().into()
 }

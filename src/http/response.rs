@@ -28,6 +28,14 @@ pub fn complete(errors: &mut [ServerError], id: Option<RequestId>) {
     }
 }
 
+/// Whether the server failed at a part of a response whose errors have been completed.
+pub fn is_internal(response: &GraphqlResponse) -> bool {
+    let internal = Value::from(code::INTERNAL);
+    response.errors.iter().any(|error| {
+        error.extensions.as_ref().and_then(|values| values.get("code")) == Some(&internal)
+    })
+}
+
 /// A response as the specification has it: no `data` where nothing was executed.
 #[derive(Serialize)]
 pub struct Encoded<'r> {

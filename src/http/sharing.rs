@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 use super::{
     Api,
     execution::{self, Operation, Output},
+    response,
 };
 use crate::{
     domain::{
@@ -26,7 +27,7 @@ use crate::{
         ids::AccountId,
         session::Origin,
     },
-    events::{Item, Subscription},
+    events::{Item, StreamEnd, Subscription},
     graphql::{self, Given, Handover, RequestContext},
     service::ServiceError,
 };
@@ -185,9 +186,10 @@ impl SharedStream {
             match payload {
                 Ok(payload) => return (Output::Next { payload, cursor }, Some(self)),
                 Err(Unshared::Nothing) => {}
-                Err(Unshared::Failed(payload)) => {
+                Err(Unshared::Errors(payload)) => {
                     return (Output::Next { payload, cursor }, Some(self));
                 }
+                Err(Unshared::Failed) => return (Output::Ended(StreamEnd::Failed), None),
             }
         }
     }
@@ -203,8 +205,10 @@ impl SharedStream {
         let request = request.data(context).data(Given::new(item));
         match execution::execute_one(&self.api, request).await {
             None => Err(Unshared::Nothing),
-            Some((payload, true)) => Ok(payload),
-            Some((payload, false)) => Err(Unshared::Failed(payload)),
+            // Skipped if the stream went on: its caller resumes, and gets it then.
+            Some(response) if response::is_internal(&response) => Err(Unshared::Failed),
+            Some(response) if response.errors.is_empty() => Ok(execution::encode(&response)),
+            Some(response) => Err(Unshared::Errors(execution::encode(&response))),
         }
     }
 }
@@ -214,7 +218,9 @@ enum Unshared {
     /// An item that is no message.
     Nothing,
     /// A response with errors.
-    Failed(Arc<str>),
+    Errors(Arc<str>),
+    /// The server failed.
+    Failed,
 }
 
 impl Plan {

@@ -18,8 +18,8 @@ use tokio_stream::StreamMap;
 use self::{
     line::{Heard, Line},
     protocol::{
-        BAD_MESSAGE, Closing, FORBIDDEN, FromClient, INIT_TIMEOUT, RESTART, SERVER_ERROR,
-        TOO_MANY_INITS, TOO_SLOW, ToClient, UNAUTHORIZED,
+        BAD_MESSAGE, Closing, FORBIDDEN, FromClient, INIT_TIMEOUT, RESTART, TOO_MANY_INITS,
+        TOO_SLOW, TRY_AGAIN, ToClient, UNAUTHORIZED,
     },
 };
 use super::{
@@ -237,7 +237,7 @@ impl Connection {
         match Greeting::actor(greeting.token.as_deref(), &self.api).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(End::Close(UNAUTHORIZED)),
-            Err(()) => Err(End::Close(SERVER_ERROR)),
+            Err(()) => Err(End::Close(TRY_AGAIN)),
         }
     }
 
@@ -281,13 +281,13 @@ impl Connection {
         let token = value
             .filter(|value| !value.is_empty())
             .map(|value| authentication::bearer(value).unwrap_or(value).to_owned());
-        let failed = |()| End::Close(SERVER_ERROR);
+        let failed = |()| End::Close(TRY_AGAIN);
         let actor = Greeting::actor(token.as_deref(), &self.api).await.map_err(failed)?;
         let Some(actor) = actor else { return Err(End::Close(FORBIDDEN)) };
         if let Some(identity) = actor.identity() {
             let watch = self.api.log.watch_session(identity).await.map_err(|error| {
                 tracing::error!(%error, "a websocket's session can't be watched over");
-                End::Close(SERVER_ERROR)
+                End::Close(TRY_AGAIN)
             })?;
             let Some(watch) = watch else { return Err(End::Close(FORBIDDEN)) };
             self.session_ended = watch.ended().boxed();
@@ -357,7 +357,7 @@ impl Connection {
                 return Err(End::Close(match end {
                     StreamEnd::SessionEnded => UNAUTHORIZED,
                     StreamEnd::FellBehind => TOO_SLOW,
-                    StreamEnd::Failed => SERVER_ERROR,
+                    StreamEnd::Failed => TRY_AGAIN,
                 }));
             }
         }

@@ -131,6 +131,54 @@ async fn a_ping_is_answered_before_what_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_cannot_be_read_is_not_skipped() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    anna.create_ticket("one").await;
+    let database = server.database.connect().await;
+    // Executed for all who ask for the same, and for one caller alone.
+    for directive in ["", "@include(if: true)"] {
+        let query = format!(
+            "subscription($after: String) {{ inboxEvents(after: $after) {{ __typename {directive}
+                 ... on CommentAdded {{ comment {{ body }} }} ... on Checkpoint {{ cursor }} }} }}"
+        );
+        let mut socket = anna.socket().await;
+        socket.subscribe("1", &query, json!({})).await;
+        let cursor = socket.caught_up().await;
+        database.batch_execute("ALTER TABLE comments RENAME TO hidden").await.unwrap();
+        // Its text can't be read, but that is not seen before the event is.
+        database
+            .batch_execute(
+                "WITH ticket AS (
+                     UPDATE tickets SET event_seq = event_seq + 1
+                     RETURNING id, reporter_id, category_id, status, priority, event_seq
+                 ), posted AS (
+                     INSERT INTO hidden (id, ticket_id, author_id, visibility, body, created_at)
+                     SELECT gen_random_uuid(), id, reporter_id, 'public', 'hello', now() FROM ticket
+                     RETURNING id
+                 ), appended AS (
+                     INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data,
+                                         category_id, status, priority, occurred_at)
+                     SELECT t.id, event_seq, 'comment_added', 'participants', reporter_id,
+                            jsonb_build_object('comment_id', p.id), category_id, status, priority, now()
+                     FROM ticket t, posted p
+                     RETURNING id
+                 )
+                 INSERT INTO pending_events SELECT id FROM appended",
+            )
+            .await
+            .unwrap();
+        let reason = "The server failed: resume at your last cursor".to_owned();
+        assert_eq!(socket.incoming().await, Incoming::Closed(1013, reason));
+        database.batch_execute("ALTER TABLE hidden RENAME TO comments").await.unwrap();
+        let mut socket = anna.socket().await;
+        socket.subscribe("1", &query, json!({ "after": cursor })).await;
+        assert_eq!(socket.item().await["comment"]["body"], "hello");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_busy_stream_leaves_room_for_others() {
     let server = watched(&[]).await;
     let anna = server.customer("Anna").await;

@@ -119,8 +119,8 @@ pub const BAD_FRAME: Closing = Closing::new(1002, "Protocol error");
 pub const BAD_TEXT: Closing = Closing::new(1007, "Invalid UTF-8");
 /// A message over the limit.
 pub const TOO_BIG: Closing = Closing::new(1009, "Message too big");
-/// The server failed.
-pub const SERVER_ERROR: Closing = Closing::new(1011, "Internal error");
+/// The server failed, and may not the next time. Clients give up at 1011.
+pub const TRY_AGAIN: Closing = Closing::new(1013, "The server failed: resume at your last cursor");
 /// The server stops: connect again, to another.
 pub const RESTART: Closing = Closing::new(1012, "Service restart");
 /// The client takes less than is sent to it.
