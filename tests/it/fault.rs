@@ -215,7 +215,8 @@ struct Subscriber {
     seen: Vec<String>,
     /// How often it had to connect again.
     reconnections: usize,
-    /// When it gives up on what it still lacks, once nothing more is written.
+    /// When it gives up on what it still lacks, once nothing more is written and nothing
+    /// comes.
     until: Option<Instant>,
     /// What ended its last streams.
     ends: Vec<String>,
@@ -307,6 +308,7 @@ impl Subscriber {
         assert_ne!(item["__typename"], "ResyncRequired", "{item}");
         if let Some(id) = item["id"].as_str() {
             self.seen.push(id.to_owned());
+            self.until = self.until.map(|_| Instant::now() + PATIENCE);
             observed.send_modify(|count| *count += 1);
         }
         self.cursor = item["cursor"].as_str().expect("a cursor").to_owned();
