@@ -16,6 +16,7 @@ mod loader;
 mod node;
 mod notification;
 mod pagination;
+mod participant;
 mod password;
 mod preferences;
 mod second_factor;
@@ -68,6 +69,7 @@ pub struct Mutation(
     service_token::ServiceTokenMutation,
     ticket::TicketMutation,
     comment::CommentMutation,
+    participant::ParticipantMutation,
     notification::NotificationMutation,
     preferences::PreferencesMutation,
 );

@@ -16,6 +16,7 @@ pub mod handoff;
 mod idempotency;
 mod limit;
 pub mod notification;
+pub mod participant;
 pub mod password;
 mod post;
 pub mod preferences;

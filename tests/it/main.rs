@@ -20,6 +20,7 @@ mod mailbox;
 mod metrics;
 mod notifications;
 mod origins;
+mod participant;
 mod password;
 mod playground;
 mod protocol;
