@@ -2,6 +2,7 @@
 
 mod keys;
 pub mod mail;
+pub mod storage;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use crate::{
         migrations, provision,
     },
     domain::{
+        attachment::Limits,
         clock::{Ambient, SystemClock},
         second_factor::{Requirement, Requirements},
         ticket::NumberPrefix,
@@ -41,6 +43,7 @@ use crate::{
 /// in which websockets and event streams are closed.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+const CLEAN_EVERY: Duration = Duration::from_secs(900);
 /// The embedded database's name, and the one that it has until it is filled.
 const DATABASE: &str = "ticketwire";
 const UNFINISHED: &str = "ticketwire_unfinished";
@@ -212,6 +215,12 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
         },
         issuer: config.second_factor.issuer.clone(),
         mails: mail::goes_out(config),
+        attachments: Limits {
+            max_file_bytes: config.attachments.max_file_bytes,
+            max_files: config.attachments.max_files,
+            max_total_bytes: config.attachments.max_total_bytes,
+        },
+        base_url: config.links.base_url.clone(),
     })
 }
 
@@ -232,7 +241,11 @@ pub fn desk(
 ) -> Result<Desk, StartError> {
     let passwords = Passwords::new(cost, ambient.clone())?;
     let keys = keys::keyring(config, &ambient)?;
-    Ok(Desk::new(database, ambient, passwords, keys, settings(config)?))
+    let desk = Desk::new(database, ambient, passwords, keys, settings(config)?);
+    Ok(match storage::set_up(config)? {
+        Some(storage) => desk.with_storage(storage),
+        None => desk,
+    })
 }
 
 /// A running server.
@@ -326,6 +339,9 @@ impl App {
         let pruner = prune(desk.clone());
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(pruner).await });
+
+        let (cleaner, stopped) = (clean(desk.clone()), stop.clone());
+        tasks.spawn(async move { stopped.run_until_cancelled(cleaner).await });
 
         let (user, stopped) = (desk.clone(), stop.clone());
         tasks.spawn(async move {
@@ -443,5 +459,14 @@ async fn prune(desk: Desk) {
             tracing::warn!(%error, "what is out of date could not be deleted");
         }
         time::sleep(PRUNE_EVERY).await;
+    }
+}
+
+async fn clean(desk: Desk) {
+    loop {
+        if let Err(error) = service::attachment::clean(&desk).await {
+            tracing::warn!(%error, "uploads that nobody used could not be deleted");
+        }
+        time::sleep(CLEAN_EVERY).await;
     }
 }

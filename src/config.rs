@@ -46,6 +46,10 @@ pub struct Config {
     pub mail: MailConfig,
     /// What links of ours lead to.
     pub links: LinksConfig,
+    /// Attachments.
+    pub attachments: AttachmentsConfig,
+    /// Where the bytes of attachments are kept.
+    pub storage: StorageConfig,
     /// The GraphQL endpoint.
     pub graphql: GraphqlConfig,
     /// Whether the playground is served at `/`.
@@ -208,6 +212,53 @@ pub struct LinksConfig {
     pub handoff: Option<String>,
 }
 
+/// Attachments.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachmentsConfig {
+    /// How large a file may be, in bytes: 1 to 5 GiB.
+    pub max_file_bytes: u64,
+    /// So many files may come at once: 1 to 50.
+    pub max_files: usize,
+    /// How large all of these may be together, in bytes: at least `max_file_bytes`, at
+    /// most 50 GiB.
+    pub max_total_bytes: u64,
+}
+
+/// Where the bytes of attachments are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// A folder, the same for all nodes. The embedded default has one in the data folder;
+    /// without folder and bucket an installation with a database of its own takes no
+    /// attachments.
+    #[serde(default)]
+    pub folder: Option<PathBuf>,
+    /// A bucket, instead of a folder.
+    pub s3: S3Config,
+}
+
+/// A bucket of S3, or of what speaks like it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    /// Its name.
+    #[serde(default)]
+    pub bucket: Option<String>,
+    /// Its region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The server's URL, where it is not Amazon's.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// The access key's id.
+    #[serde(default)]
+    pub access_key: Option<Secret>,
+    /// The access key's secret.
+    #[serde(default)]
+    pub secret_key: Option<Secret>,
+}
+
 /// The GraphQL endpoint.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -304,6 +355,23 @@ const KEYS: &[Key] = &[
     key("links.reset_password", "TICKETWIRE_LINKS_RESET_PASSWORD"),
     key("links.unsubscribe", "TICKETWIRE_LINKS_UNSUBSCRIBE"),
     key("links.handoff", "TICKETWIRE_LINKS_HANDOFF"),
+    key("attachments.max_file_bytes", "TICKETWIRE_ATTACHMENTS_MAX_FILE_BYTES"),
+    key("attachments.max_files", "TICKETWIRE_ATTACHMENTS_MAX_FILES"),
+    key("attachments.max_total_bytes", "TICKETWIRE_ATTACHMENTS_MAX_TOTAL_BYTES"),
+    key("storage.folder", "TICKETWIRE_STORAGE_FOLDER"),
+    key("storage.s3.bucket", "TICKETWIRE_STORAGE_S3_BUCKET"),
+    key("storage.s3.region", "TICKETWIRE_STORAGE_S3_REGION"),
+    key("storage.s3.endpoint", "TICKETWIRE_STORAGE_S3_ENDPOINT"),
+    Key {
+        name: "storage.s3.access_key",
+        variable: "TICKETWIRE_STORAGE_S3_ACCESS_KEY",
+        secret: true,
+    },
+    Key {
+        name: "storage.s3.secret_key",
+        variable: "TICKETWIRE_STORAGE_S3_SECRET_KEY",
+        secret: true,
+    },
     key("graphql.introspection", "TICKETWIRE_GRAPHQL_INTROSPECTION"),
     key("playground", "TICKETWIRE_PLAYGROUND"),
     key("log.format", "TICKETWIRE_LOG_FORMAT"),
@@ -351,6 +419,15 @@ staff_addresses = ""
 staff_locale = "en"
 
 [links]
+
+[attachments]
+max_file_bytes = 26214400
+max_files = 10
+max_total_bytes = 104857600
+
+[storage]
+
+[storage.s3]
 
 [graphql]
 introspection = true
@@ -477,6 +554,23 @@ impl Config {
         let fits = (1..=600).contains(&mail.timeout_seconds);
         within("mail.timeout_seconds", fits, "must be 1 to 600")?;
         within("mail.senders", (1..=64).contains(&mail.senders), "must be 1 to 64")?;
+        let attached = &self.attachments;
+        let fits = (1..=5 << 30).contains(&attached.max_file_bytes);
+        within("attachments.max_file_bytes", fits, "must be 1 to 5368709120")?;
+        let fits = (1..=50).contains(&attached.max_files);
+        within("attachments.max_files", fits, "must be 1 to 50")?;
+        let fits = (attached.max_file_bytes..=50 << 30).contains(&attached.max_total_bytes);
+        let problem = "must be at least attachments.max_file_bytes, and at most 53687091200";
+        within("attachments.max_total_bytes", fits, problem)?;
+        let s3 = &self.storage.s3;
+        if s3.bucket.is_some() {
+            let problem = "can't stand beside storage.s3.bucket: set one of them";
+            within("storage.folder", self.storage.folder.is_none(), problem)?;
+            let problem = "is needed with storage.s3.bucket";
+            within("storage.s3.region", s3.region.is_some(), problem)?;
+            within("storage.s3.access_key", s3.access_key.is_some(), problem)?;
+            within("storage.s3.secret_key", s3.secret_key.is_some(), problem)?;
+        }
         let links = [
             ("links.base_url", &self.links.base_url, ""),
             ("links.ticket", &self.links.ticket, "{number}"),

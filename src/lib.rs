@@ -10,7 +10,8 @@
 //! | `config`  | the only reader of the environment                                | nothing of ours                   |
 //! | `http`    | routes, GraphQL, websockets, authentication, health, playground    | graphql, service, events, db, domain, metrics |
 //! | `graphql` | the API's types and operations                                    | service, events, crypto, domain   |
-//! | `service` | use cases: authorise first, own the transaction                   | db, crypto, domain, metrics       |
+//! | `service` | use cases: authorise first, own the transaction                   | db, storage, crypto, domain, metrics |
+//! | `storage` | the bytes of attachments                                          | domain                            |
 //! | `events`  | sequencer, tailer, hub, subscriptions: the one door out of the log | db, domain, metrics              |
 //! | `mail`    | planner, senders, templates                                       | events, db, crypto, domain, metrics |
 //! | `crypto`  | passwords, tokens, signatures                                     | domain                            |
@@ -33,3 +34,4 @@ pub mod http;
 pub mod mail;
 pub mod metrics;
 pub mod service;
+pub mod storage;

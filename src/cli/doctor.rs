@@ -7,7 +7,7 @@ use crate::{
     app::{self, Store, mail},
     config::Config,
     db::{Database, consumer, delivery, feed, migrations},
-    domain::account::Locale,
+    domain::{account::Locale, ids::AttachmentId},
 };
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
@@ -47,6 +47,7 @@ pub async fn run(config: &Config) -> Outcome {
         }
     }
     say("mail", mail_server(config).await)?;
+    say("attachments", storage(config).await)?;
     if failed == 0 { Ok(()) } else { Err(format!("{failed} of the checks failed").into()) }
 }
 
@@ -78,6 +79,16 @@ async fn queue(database: &Database) -> Result<String, String> {
 async fn staff_addresses(config: &Config, database: &Database) -> Result<String, String> {
     let checked = mail::check_staff_addresses(config, database).await;
     checked.map(|()| "their categories exist".into()).map_err(|error| error.to_string())
+}
+
+async fn storage(config: &Config) -> Result<String, String> {
+    match app::storage::set_up(config).map_err(|error| error.to_string())? {
+        None => Ok("none are taken, since neither storage.folder nor storage.s3 is set".into()),
+        Some(storage) => {
+            let tried = storage.try_out(AttachmentId(app::ambient().uuid())).await;
+            tried.map(|()| "they can be kept".into()).map_err(|error| error.to_string())
+        }
+    }
 }
 
 async fn mail_server(config: &Config) -> Result<String, String> {

@@ -92,6 +92,11 @@ impl Keyring {
     pub fn hashes(&self, purpose: &[u8], secret: &str) -> Vec<[u8; 32]> {
         self.keys.iter().map(|key| key.hash(purpose, secret)).collect()
     }
+
+    /// Whether a hash was made of a secret under any of the keys; compares in constant time.
+    pub fn verify(&self, purpose: &[u8], secret: &str, hash: &[u8]) -> bool {
+        self.keys.iter().any(|key| key.mac(purpose, secret).verify_slice(hash).is_ok())
+    }
 }
 
 impl Key {
@@ -115,12 +120,16 @@ impl Key {
     }
 
     fn hash(&self, purpose: &[u8], secret: &str) -> [u8; 32] {
+        self.mac(purpose, secret).finalize().into_bytes().into()
+    }
+
+    fn mac(&self, purpose: &[u8], secret: &str) -> Hmac<Sha256> {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.hashing).expect("HMAC takes keys of any length");
         // Of a fixed length, so that purpose and secret can't run into each other.
         mac.update(&Sha256::digest(purpose));
         mac.update(secret.as_bytes());
-        mac.finalize().into_bytes().into()
+        mac
     }
 }
 

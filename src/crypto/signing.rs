@@ -3,11 +3,16 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::DateTime;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use uuid::Uuid;
 
-use crate::domain::ids::DeliveryId;
+use super::seal::Keyring;
+use crate::domain::{
+    attachment::Link,
+    ids::{AccountId, AttachmentId, DeliveryId, SessionId},
+};
 
 /// The shortest key that is taken, in bytes.
 pub const MIN_KEY: usize = 32;
@@ -60,6 +65,42 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey(…)")
     }
+}
+
+const LINK_PURPOSE: &[u8] = b"ticketwire attachment link 1";
+const LINK: usize = 56;
+
+/// The token of a link to an attachment.
+pub fn sign_link(keys: &Keyring, link: &Link) -> String {
+    let said = URL_SAFE_NO_PAD.encode(
+        [
+            link.attachment.0.as_bytes().as_slice(),
+            link.account.0.as_bytes(),
+            link.session.0.as_bytes(),
+            &link.expires_at.timestamp_micros().to_be_bytes(),
+        ]
+        .concat(),
+    );
+    let signature = URL_SAFE_NO_PAD.encode(keys.hash(LINK_PURPOSE, &said));
+    format!("{said}.{signature}")
+}
+
+/// What a token was made for; `None` where it was not made under one of the keys.
+pub fn verify_link(keys: &Keyring, token: &str) -> Option<Link> {
+    let (said, signature) = token.split_once('.')?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+    if !keys.verify(LINK_PURPOSE, said, &signature) {
+        return None;
+    }
+    let bytes = <[u8; LINK]>::try_from(URL_SAFE_NO_PAD.decode(said).ok()?).ok()?;
+    let uuid = |at: usize| Uuid::from_slice(&bytes[at..at + 16]).ok();
+    let micros = i64::from_be_bytes(bytes[48..].try_into().ok()?);
+    Some(Link {
+        attachment: AttachmentId(uuid(0)?),
+        account: AccountId(uuid(16)?),
+        session: SessionId(uuid(32)?),
+        expires_at: DateTime::from_timestamp_micros(micros)?,
+    })
 }
 
 #[cfg(test)]

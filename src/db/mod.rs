@@ -2,6 +2,7 @@
 //! traits are in scope. Rows are private to their file and leave it as domain types.
 
 pub mod account;
+pub mod attachment;
 pub mod attempt;
 pub mod audit;
 pub mod category;

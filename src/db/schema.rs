@@ -60,6 +60,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    attachments (id) {
+        id -> Uuid,
+        uploader_id -> Uuid,
+        name -> Text,
+        size -> Nullable<Int8>,
+        content_type -> Nullable<Text>,
+        sha256 -> Nullable<Bytea>,
+        ticket_id -> Nullable<Uuid>,
+        comment_id -> Nullable<Uuid>,
+        position -> Int2,
+        condemned_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     attempts (bucket) {
         bucket -> Bytea,
         empty_at -> Timestamptz,
@@ -363,6 +379,9 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(attachments -> accounts (uploader_id));
+diesel::joinable!(attachments -> comments (comment_id));
+diesel::joinable!(attachments -> tickets (ticket_id));
 diesel::joinable!(authenticator_enrolments -> accounts (account_id));
 diesel::joinable!(comments -> accounts (author_id));
 diesel::joinable!(comments -> tickets (ticket_id));
@@ -388,6 +407,7 @@ diesel::joinable!(tickets -> categories (category_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
+    attachments,
     attempts,
     authenticator_enrolments,
     categories,

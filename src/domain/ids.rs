@@ -14,6 +14,8 @@ macro_rules! uuid_ids {
 uuid_ids! {
     /// An account, of a customer or of staff.
     AccountId,
+    /// A file on a ticket or comment.
+    AttachmentId,
     /// A category of tickets.
     CategoryId,
     /// A comment or internal note on a ticket.

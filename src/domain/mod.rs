@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod actor;
+pub mod attachment;
 pub mod audit;
 pub mod category;
 pub mod clock;

@@ -5,9 +5,11 @@ use chrono::{DateTime, Utc};
 
 use super::{
     account::Account,
+    attachment::{self, Attachment, Upload},
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
     id::GlobalId,
+    loader::AttachmentsOf,
     ticket::{Ticket, TicketStatus},
 };
 use crate::{
@@ -56,6 +58,12 @@ impl Comment {
         &self.0.body
     }
 
+    /// The files that came with it, in their order: 50 at most.
+    #[graphql(complexity = "1 + 10 * child_complexity")]
+    async fn attachments(&self, ctx: &Context<'_>) -> Result<Vec<Attachment>, Failure> {
+        Attachment::of(ctx, AttachmentsOf::Comment(self.0.id)).await
+    }
+
     /// When it was posted.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
@@ -78,6 +86,10 @@ pub struct AddCommentInput {
     status: Option<TicketStatus>,
     /// The ticket's version that you have seen: another one gives `CONFLICT`.
     expected_version: Option<i32>,
+    /// Files that come with it: `multipart/form-data` as the GraphQL multipart request
+    /// specification has it.
+    #[graphql(default)]
+    attachments: Vec<Upload>,
     /// Makes repeating the call safe, for 24 hours: the same key and input give the
     /// first call's comment. 1 to 255 characters, your own choice; a UUID is good.
     idempotency_key: Option<String>,
@@ -112,6 +124,7 @@ impl CommentMutation {
             visibility: input.visibility.into(),
             status: input.status.map(Into::into),
             expected_version: input.expected_version,
+            attachments: attachment::uploads(ctx, &input.attachments)?,
             idempotency_key: input.idempotency_key,
         };
         let added = service::comment::add(ctx.actor()?, ctx.desk()?, new).await;

@@ -89,6 +89,8 @@ pub enum UserErrorCode {
     Taken,
     /// There are as many as there can be.
     TooMany,
+    /// The file is larger than is taken, or all files together are.
+    TooLarge,
 }
 
 impl From<service::UserError> for UserError {
@@ -168,6 +170,7 @@ impl From<&ServiceError> for Failure {
             ServiceError::Invalid(_)
             | ServiceError::Conflict(_)
             | ServiceError::Database(_)
+            | ServiceError::Storage(_)
             | ServiceError::Seal(_)
             | ServiceError::Totp(_)
             | ServiceError::Password(_) => return internal(&error.to_string()),

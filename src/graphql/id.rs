@@ -5,8 +5,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use crate::domain::ids::{
-    AccountId, CategoryId, CommentId, DeliveryId, EventId, NotificationId, ServiceTokenId,
-    SessionId, TicketId,
+    AccountId, AttachmentId, CategoryId, CommentId, DeliveryId, EventId, NotificationId,
+    ServiceTokenId, SessionId, TicketId,
 };
 
 /// What a global id names.
@@ -14,6 +14,8 @@ use crate::domain::ids::{
 pub enum GlobalId {
     /// An account.
     Account(AccountId),
+    /// An attachment.
+    Attachment(AttachmentId),
     /// A category.
     Category(CategoryId),
     /// A comment.
@@ -38,6 +40,7 @@ impl GlobalId {
         let uuid = Uuid::try_parse(uuid).ok()?;
         match kind {
             "Account" => Some(Self::Account(AccountId(uuid))),
+            "Attachment" => Some(Self::Attachment(AttachmentId(uuid))),
             "Category" => Some(Self::Category(CategoryId(uuid))),
             "Comment" => Some(Self::Comment(CommentId(uuid))),
             "Delivery" => Some(Self::Delivery(DeliveryId(uuid))),
@@ -102,6 +105,7 @@ impl From<GlobalId> for ID {
     fn from(id: GlobalId) -> Self {
         match id {
             GlobalId::Account(AccountId(uuid)) => encode("Account", uuid),
+            GlobalId::Attachment(AttachmentId(uuid)) => encode("Attachment", uuid),
             GlobalId::Category(CategoryId(uuid)) => encode("Category", uuid),
             GlobalId::Comment(CommentId(uuid)) => encode("Comment", uuid),
             GlobalId::Delivery(DeliveryId(uuid)) => encode("Delivery", uuid),

@@ -28,12 +28,13 @@ use crate::{
     domain::{
         account::Account,
         actor::Actor,
+        attachment::Attachment,
         category::Category,
         comment::Comment,
         cursor::Cursor,
         delivery::Delivery,
         event::FeedEvent,
-        ids::{AccountId, CategoryId, CommentId, EventId, TicketId},
+        ids::{AccountId, AttachmentId, CategoryId, CommentId, EventId, TicketId},
         page::{Page, Slice},
         ticket::Ticket,
     },
@@ -43,6 +44,8 @@ use crate::{
 /// The loaders of one request.
 pub struct Loaders {
     accounts: Batch<AccountId>,
+    attachments: Batch<AttachmentId>,
+    attachments_of: Batch<AttachmentsOf>,
     categories: Batch<CategoryId>,
     comments: Batch<CommentId>,
     tickets: Batch<TicketId>,
@@ -209,6 +212,8 @@ impl Loaders {
         let rounds = &Rounds::default();
         Self {
             accounts: Batch::new(source, rounds),
+            attachments: Batch::new(source, rounds),
+            attachments_of: Batch::new(source, rounds),
             categories: Batch::new(source, rounds),
             comments: Batch::new(source, rounds),
             tickets: Batch::new(source, rounds),
@@ -251,6 +256,7 @@ macro_rules! by_id {
 }
 
 by_id!(AccountId, Account, account, accounts);
+by_id!(AttachmentId, Attachment, attachment, attachments);
 by_id!(CategoryId, Category, category, categories);
 by_id!(CommentId, Comment, comment, comments);
 by_id!(TicketId, Ticket, ticket, tickets);
@@ -335,5 +341,47 @@ impl Key for DeliveriesOf {
 
     fn batch(loaders: &Loaders) -> &Batch<Self> {
         &loaders.deliveries
+    }
+}
+
+/// The attachments of a ticket's description or of a comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttachmentsOf {
+    /// Of a ticket's description.
+    Ticket(TicketId),
+    /// Of a comment.
+    Comment(CommentId),
+}
+
+impl Key for AttachmentsOf {
+    type Value = Vec<Attachment>;
+
+    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+        let (mut tickets, mut comments) = (Vec::new(), Vec::new());
+        for key in keys {
+            match key {
+                Self::Ticket(id) => tickets.push(id),
+                Self::Comment(id) => comments.push(id),
+            }
+        }
+        let (actor, desk) = (&source.actor, &source.desk);
+        let mut found = Vec::new();
+        if !tickets.is_empty() {
+            found.extend(service::attachment::of_tickets(actor, desk, &tickets).await?);
+        }
+        if !comments.is_empty() {
+            found.extend(service::attachment::of_comments(actor, desk, &comments).await?);
+        }
+        let mut loaded = HashMap::<_, Vec<_>>::new();
+        for attachment in found {
+            let ticket = Self::Ticket(attachment.ticket_id);
+            let of = attachment.comment_id.map_or(ticket, Self::Comment);
+            loaded.entry(of).or_default().push(attachment);
+        }
+        Ok(loaded)
+    }
+
+    fn batch(loaders: &Loaders) -> &Batch<Self> {
+        &loaders.attachments_of
     }
 }

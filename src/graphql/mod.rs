@@ -2,6 +2,7 @@
 //! exposed; resolvers call services and turn their errors into the API's.
 
 mod account;
+mod attachment;
 mod audit;
 mod category;
 mod comment;
@@ -27,6 +28,7 @@ mod ticket;
 
 use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 
+pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamSignals};
 pub use error::code;
 pub use sharing::{Given, Handover, is_shareable};

@@ -3,8 +3,8 @@
 use async_graphql::{Context, ID, Interface, Object};
 
 use super::{
-    account::Account, category::Category, comment::Comment, context::ContextExt as _,
-    error::Failure, id::GlobalId, ticket::Ticket,
+    account::Account, attachment::Attachment, category::Category, comment::Comment,
+    context::ContextExt as _, error::Failure, id::GlobalId, ticket::Ticket,
 };
 
 /// Something with a global id.
@@ -13,6 +13,8 @@ use super::{
 pub enum Node {
     /// A person with an account.
     Account(Account),
+    /// A file on a ticket or comment.
+    Attachment(Attachment),
     /// A category.
     Category(Category),
     /// A comment or internal note.
@@ -69,6 +71,9 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>, Failure> {
         ) => None,
         Some(GlobalId::Account(id)) => {
             loaders.get(id).await?.map(|it| Node::Account(Account::new(it)))
+        }
+        Some(GlobalId::Attachment(id)) => {
+            loaders.get(id).await?.map(|it| Node::Attachment(Attachment(it)))
         }
         Some(GlobalId::Category(id)) => {
             loaders.get(id).await?.map(|it| Node::Category(Category(it)))

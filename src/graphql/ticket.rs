@@ -10,13 +10,14 @@ use uuid::Uuid;
 
 use super::{
     account::{Account, Locale},
+    attachment::{self, Attachment, Upload},
     category::Category,
     context::ContextExt as _,
     delivery::Delivery,
     error::{Failure, Outcome, UserError},
     event::TimelineConnection,
     id::GlobalId,
-    loader::DeliveriesOf,
+    loader::{AttachmentsOf, DeliveriesOf},
     pagination::{PageArgs, connection, cost},
 };
 use crate::{
@@ -133,6 +134,12 @@ impl Ticket {
         let loaders = ctx.loaders()?;
         let found = self.0.participant_ids.iter().map(|&id| loaders.require(id));
         Ok(try_join_all(found).await?.into_iter().map(Account::new).collect())
+    }
+
+    /// The files that came with its description, in their order: 50 at most.
+    #[graphql(complexity = "1 + 10 * child_complexity")]
+    async fn attachments(&self, ctx: &Context<'_>) -> Result<Vec<Attachment>, Failure> {
+        Attachment::of(ctx, AttachmentsOf::Ticket(self.0.id)).await
     }
 
     /// Moves by one with each change of status, priority, assignee, summary or
@@ -342,6 +349,10 @@ pub struct CreateTicketInput {
     summary: String,
     /// What it is about: 1 to 65,536 characters; line ends become `\n`.
     description: String,
+    /// Files that come with it: `multipart/form-data` as the GraphQL multipart request
+    /// specification has it.
+    #[graphql(default)]
+    attachments: Vec<Upload>,
     /// Makes repeating the call safe, for 24 hours: the same key and input give the
     /// first call's ticket. 1 to 255 characters, your own choice; a UUID is good.
     idempotency_key: Option<String>,
@@ -404,6 +415,7 @@ impl TicketMutation {
             category_id: GlobalId::category(&input.category_id),
             summary: input.summary,
             description: input.description,
+            attachments: attachment::uploads(ctx, &input.attachments)?,
             idempotency_key: input.idempotency_key,
         };
         let created = service::ticket::create(ctx.actor()?, ctx.desk()?, new).await;

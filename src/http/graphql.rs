@@ -9,7 +9,7 @@ use async_graphql::{
 };
 use async_graphql_axum::GraphQLRequest;
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, BodyDataStream, Bytes},
     extract::{FromRequest as _, FromRequestParts as _, Query, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -23,7 +23,7 @@ use super::{
     negotiation::MediaType,
     observe::RequestId,
     response::{Encoded, complete, is_request_error},
-    sse,
+    sse, upload,
 };
 use crate::graphql::{RequestContext, ResumeAt, code};
 
@@ -67,6 +67,9 @@ async fn answer(
             "The answer can only be application/graphql-response+json, application/json or text/event-stream; accept one of these.",
         ));
     }
+    if parts.method == Method::POST && upload::is_multipart(&parts.headers) {
+        return from_multipart(api, parts, body, media, id).await;
+    }
     let (method, headers) = (parts.method.clone(), parts.headers.clone());
     let origin = authentication::origin(&parts, api.trusted_proxies);
     let mut request = match method {
@@ -105,6 +108,31 @@ async fn answer(
         let caller = sse::Caller { actor, origin, token, id };
         let streamed = sse::answer(api.clone(), caller, request, operation).await;
         return Ok(Answered::Streamed(streamed));
+    }
+    let request = request.data(RequestContext::new(actor, origin, &api.desk, &api.log));
+    Ok(Answered::Once(api.schema.execute(request).await))
+}
+
+/// A mutation with files. They are kept before it is executed, and tied to what it makes.
+async fn from_multipart(
+    api: &Api,
+    parts: Parts,
+    body: Body,
+    media: Option<MediaType>,
+    id: Option<RequestId>,
+) -> Result<Answered, Refusal> {
+    let origin = authentication::origin(&parts, api.trusted_proxies);
+    let mut chunks = body.into_data_stream();
+    let read = upload::read(api, &parts.headers, &mut chunks).await;
+    if !matches!(read, Ok(upload::Read { whole: true, .. })) {
+        discard(&mut chunks, 0).await;
+    }
+    let upload::Read { actor, request, .. } = read?;
+    if media == Some(MediaType::EventStream) {
+        let token = authentication::token(&parts.headers).map(str::to_owned);
+        let caller = sse::Caller { actor, origin, token, id };
+        let operation = Some(OperationType::Mutation);
+        return Ok(Answered::Streamed(sse::answer(api.clone(), caller, request, operation).await));
     }
     let request = request.data(RequestContext::new(actor, origin, &api.desk, &api.log));
     Ok(Answered::Once(api.schema.execute(request).await))
@@ -168,16 +196,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Refusal::bad("The body ended before its time."))?;
         if bytes.len() + chunk.len() > MAX_BODY {
-            let mut discarded = bytes.len();
-            let discard = async {
-                while let Some(Ok(chunk)) = chunks.next().await {
-                    discarded += chunk.len();
-                    if discarded > MAX_DISCARDED {
-                        break;
-                    }
-                }
-            };
-            let _ = time::timeout(DISCARD_FOR, discard).await;
+            discard(&mut chunks, bytes.len()).await;
             let message = format!("The body is larger than {MAX_BODY} bytes.");
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
         }
@@ -186,19 +205,32 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     Ok(bytes.into())
 }
 
+/// Reads on, up to a bound, from where so much has been read.
+async fn discard(chunks: &mut BodyDataStream, mut read: usize) {
+    let discard = async {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            read += chunk.len();
+            if read > MAX_DISCARDED {
+                break;
+            }
+        }
+    };
+    let _ = time::timeout(DISCARD_FOR, discard).await;
+}
+
 /// A request that is not executed.
-struct Refusal {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) message: String,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, code: code::BAD_REQUEST, message: message.into() }
     }
 
-    fn bad(message: impl Into<String>) -> Self {
+    pub(super) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
@@ -206,7 +238,7 @@ impl Refusal {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, message)
     }
 
-    fn internal(cause: &str) -> Self {
+    pub(super) fn internal(cause: &str) -> Self {
         tracing::error!(cause, "a request could not be executed");
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,

@@ -2,6 +2,7 @@
 //! websockets, who is asking, health.
 
 pub mod admin;
+mod attachment;
 mod authentication;
 mod execution;
 mod graphql;
@@ -20,6 +21,7 @@ mod response;
 mod sharing;
 mod sse;
 mod unsubscribe;
+mod upload;
 mod websocket;
 
 use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
@@ -128,6 +130,7 @@ pub fn router(api: Api) -> Router {
         .route("/", get(playground::page))
         .route("/playground/{*name}", get(playground::file))
         .route("/graphql", graphql)
+        .route("/attachments/{token}", get(attachment::fetch))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/reset-password", get(reset_password::page))

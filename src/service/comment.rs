@@ -1,7 +1,9 @@
 //! Comments and internal notes.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise,
+    Desk, ServiceError, UserError, UserErrorCode,
+    attachment::{self, Upload},
+    authorise,
     error::Review,
     idempotency::{Attempt, fingerprint},
     ticket::{self, refuse_stale},
@@ -31,6 +33,8 @@ pub struct NewComment {
     pub status: Option<Status>,
     /// The version that the author has seen.
     pub expected_version: Option<i32>,
+    /// The files that come with it.
+    pub attachments: Vec<Upload>,
     /// The caller's key for repeating the call.
     pub idempotency_key: Option<String>,
 }
@@ -70,17 +74,17 @@ pub async fn add(
     let body = review.text("body", "The comment", Body::parse(&new.body));
     let key = new.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
     let key = review.text("idempotencyKey", "The idempotency key", key);
+    attachment::review(&mut review, &new.attachments);
     let (body, key) = review.finish(body.zip(key))?;
 
     let input = format!(
         "{:?} {:?} {:?} {:?}",
         new.ticket_id, new.visibility, new.status, new.expected_version
     );
-    let attempt = Attempt {
-        account: author,
-        key,
-        fingerprint: fingerprint("addComment", &[&input, body.as_str()]),
-    };
+    let files = attachment::fingerprints(&new.attachments);
+    let mut fields = vec![input.as_str(), body.as_str()];
+    fields.extend(files.iter().map(String::as_str));
+    let attempt = Attempt { account: author, key, fingerprint: fingerprint("addComment", &fields) };
     let now = desk.ambient.now();
     let posted = Comment {
         id: CommentId(desk.ambient.uuid()),
@@ -119,6 +123,8 @@ pub async fn add(
                 ticket.updated_at = now;
             }
             comment::insert(db, posted).await?;
+            let of = Some(posted.id);
+            attachment::tie(db, author, &new.attachments, ticket.id, of).await?;
             tickets::update(db, &ticket).await?;
             let added = NewEvent {
                 data: EventData::CommentAdded { comment_id: posted.id },

@@ -286,6 +286,7 @@ async fn open(
         category_id: categories.get(&entry.category).copied(),
         summary: entry.summary.clone(),
         description: entry.description.clone(),
+        attachments: vec![],
         idempotency_key: None,
     };
     let id = TicketId(entry.id.unwrap_or_else(|| desk.ambient.uuid()));
@@ -313,6 +314,7 @@ async fn play(
                 visibility,
                 status,
                 expected_version: None,
+                attachments: vec![],
                 idempotency_key: None,
             };
             return comment::add(by, desk, new).await.map(|_| ());

@@ -6,6 +6,7 @@ use crate::{
     crypto::{password::PasswordError, seal::SealError, totp::TotpError},
     db::DbError,
     domain::{text::TextError, ticket::Ticket},
+    storage::StorageError,
 };
 
 /// How a use case can fail. Nothing was changed in any of these cases.
@@ -38,6 +39,9 @@ pub enum ServiceError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
+    /// The bytes of attachments can't be kept or read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// What was sealed can't be opened.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -105,6 +109,8 @@ pub enum UserErrorCode {
     Taken,
     /// There are as many as there can be.
     TooMany,
+    /// A file or all of them are larger than is taken.
+    TooLarge,
 }
 
 impl UserError {

@@ -3,6 +3,7 @@
 //! happens inside one.
 
 pub mod account;
+pub mod attachment;
 pub mod audit;
 pub mod authentication;
 pub mod category;
@@ -41,6 +42,7 @@ use crate::{
     },
     domain::{
         actor::Actor,
+        attachment::Limits,
         clock::Ambient,
         event::Event,
         policy::{self, Action, Decision, Resource},
@@ -48,6 +50,7 @@ use crate::{
         ticket::NumberPrefix,
     },
     metrics::Metrics,
+    storage::Storage,
 };
 
 /// What the use cases work with: cheap to clone, shared by all requests.
@@ -65,6 +68,8 @@ pub struct Desk {
     /// Where customers come over from the control panel; `{token}` stands for the token.
     handoff_link: Arc<str>,
     metrics: Metrics,
+    /// Keeps the bytes of attachments; none: none are taken.
+    storage: Option<Storage>,
 }
 
 /// What an installation chooses.
@@ -82,6 +87,10 @@ pub struct Settings {
     pub mails: bool,
     /// How long a session lasts that is not used.
     pub session_idle: TimeDelta,
+    /// How much may be attached at once.
+    pub attachments: Limits,
+    /// What links to attachments begin with.
+    pub base_url: Option<String>,
 }
 
 impl Desk {
@@ -106,6 +115,7 @@ impl Desk {
             signing_key: None,
             handoff_link,
             metrics: Metrics::default(),
+            storage: None,
         }
     }
 
@@ -120,6 +130,12 @@ impl Desk {
     #[must_use]
     pub fn with_handoff_link(self, link: &str) -> Self {
         Self { handoff_link: link.into(), ..self }
+    }
+
+    /// The same with a place for the bytes of attachments.
+    #[must_use]
+    pub fn with_storage(self, storage: Storage) -> Self {
+        Self { storage: Some(storage), ..self }
     }
 
     /// The same, counting in a server's metrics.

@@ -1,7 +1,9 @@
 //! Tickets.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise,
+    Desk, ServiceError, UserError, UserErrorCode,
+    attachment::{self, Upload},
+    authorise,
     error::Review,
     idempotency::{Attempt, fingerprint},
 };
@@ -36,6 +38,8 @@ pub struct NewTicket {
     pub summary: String,
     /// What it is about.
     pub description: String,
+    /// The files that come with it.
+    pub attachments: Vec<Upload>,
     /// The caller's key for repeating the call.
     pub idempotency_key: Option<String>,
 }
@@ -135,6 +139,7 @@ pub(super) async fn create_as(
     let description = review.text("description", "The description", Body::parse(&new.description));
     let key = new.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
     let key = review.text("idempotencyKey", "The idempotency key", key);
+    attachment::review(&mut review, &new.attachments);
     if new.category_id.is_none() {
         review.note(unknown_category());
     }
@@ -142,9 +147,12 @@ pub(super) async fn create_as(
     let (((summary, description), key), category_id) = review.finish(reviewed)?;
 
     let input = category_id.0.to_string();
-    let fingerprint =
-        fingerprint("createTicket", &[&input, summary.as_str(), description.as_str()]);
+    let files = attachment::fingerprints(&new.attachments);
+    let mut fields = vec![input.as_str(), summary.as_str(), description.as_str()];
+    fields.extend(files.iter().map(String::as_str));
+    let fingerprint = fingerprint("createTicket", &fields);
     let attempt = &Attempt { account: reporter, key, fingerprint };
+    let uploads = new.attachments.as_slice();
     let now = desk.ambient.now();
     let ticket = &Ticket {
         id,
@@ -173,6 +181,7 @@ pub(super) async fn create_as(
             require_category(db, category_id).await?;
             let ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
             tickets::insert(db, &ticket).await?;
+            attachment::tie(db, reporter, uploads, ticket.id, None).await?;
             let created = public_event(EventData::TicketCreated {}, reporter, now);
             event::append_to_ticket(db, &ticket, &[created]).await?;
             Ok(ticket)

@@ -5,6 +5,7 @@ mod harness;
 
 mod account;
 mod architecture;
+mod attachment;
 mod bad_input;
 mod clients;
 mod comment;

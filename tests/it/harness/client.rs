@@ -43,9 +43,16 @@ pub struct Ticket {
     pub version: i64,
 }
 
+/// Makes ring the provider of TLS, without which no client is made.
+pub fn provide_tls() {
+    // Whoever comes first installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 impl Client {
     /// A client of a server, with a token or without.
     pub fn new(address: &str, token: Option<String>) -> Self {
+        provide_tls();
         Self { http: reqwest::Client::new(), address: address.to_owned(), token }
     }
 

@@ -40,6 +40,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 impl TestDatabase {
     /// A migrated, empty database.
     pub async fn new() -> Self {
+        super::client::provide_tls();
         let server = tokio::task::spawn_blocking(|| &*SERVER).await.unwrap();
         let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         execute(

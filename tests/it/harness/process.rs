@@ -62,6 +62,7 @@ pub async fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) ->
 impl Process {
     /// Starts a server and waits until it is ready.
     pub async fn serve(variables: &[(&str, &str)]) -> Self {
+        super::client::provide_tls();
         let mut command = command(variables);
         if !variables.iter().any(|(name, _)| *name == "TICKETWIRE_LISTEN") {
             command.env("TICKETWIRE_LISTEN", "127.0.0.1:0");

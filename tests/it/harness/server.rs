@@ -227,6 +227,7 @@ fn usual_flags() -> Vec<(&'static str, String)> {
         ("listen", "127.0.0.1:0".to_owned()),
         ("database.pool_size", "8".to_owned()),
         ("security.sealing_keys", SEALING_KEYS.to_owned()),
+        ("storage.folder", format!("{}/attachments", env!("CARGO_TARGET_TMPDIR"))),
     ]
 }
 

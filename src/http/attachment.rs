@@ -1,0 +1,173 @@
+//! The bytes of attachments, by the links that the API gives out.
+
+use std::ops::Range;
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::Api;
+use crate::{
+    domain::attachment::{Attachment, FileName},
+    service::{ServiceError, attachment},
+};
+
+/// What RFC 8187 lets stand in a name.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The bytes that a link leads to, or a range of them. Answers HEAD too.
+pub async fn fetch(
+    State(api): State<Api>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let found = match attachment::follow(&api.desk, &token).await {
+        Ok(found) => found,
+        Err(error) => return refused(&error),
+    };
+    let size = found.content.size;
+    let tag = found.content.sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let tag = format!("\"{tag}\"");
+    if text(&headers, header::IF_NONE_MATCH).is_some_and(|tags| matches(tags, &tag)) {
+        return described(StatusCode::NOT_MODIFIED.into_response(), &found, &tag);
+    }
+    let same = text(&headers, header::IF_RANGE).is_none_or(|known| known.trim() == tag);
+    let range = text(&headers, header::RANGE).filter(|_| same).and_then(|text| wanted(text, size));
+    let (status, range) = match range {
+        None => (StatusCode::OK, 0..size),
+        Some(Some(range)) => (StatusCode::PARTIAL_CONTENT, range),
+        Some(None) => {
+            let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+            set(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
+            return described(response, &found, &tag);
+        }
+    };
+    let length = range.end - range.start;
+    let within = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
+    let bytes = match attachment::read(&api.desk, &found, range).await {
+        Ok(bytes) => bytes,
+        Err(error) => return refused(&error),
+    };
+    let mut response = (status, Body::from_stream(bytes)).into_response();
+    set(&mut response, header::CONTENT_LENGTH, &length.to_string());
+    set(&mut response, header::CONTENT_TYPE, &found.content.media_type);
+    if status == StatusCode::PARTIAL_CONTENT {
+        set(&mut response, header::CONTENT_RANGE, &within);
+    }
+    described(response, &found, &tag)
+}
+
+/// Sees that no browser shows the file, runs what is in it, or keeps it.
+fn described(mut response: Response, found: &Attachment, tag: &str) -> Response {
+    let disposition = disposition(&found.name);
+    for (name, value) in [
+        (header::ETAG, tag),
+        (header::ACCEPT_RANGES, "bytes"),
+        (header::CONTENT_DISPOSITION, &disposition),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+        (header::CACHE_CONTROL, "private, no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-site"),
+    ] {
+        set(&mut response, name, value);
+    }
+    response
+}
+
+fn set(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn matches(tags: &str, tag: &str) -> bool {
+    let mut tags = tags.split(',').map(str::trim);
+    tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+/// The one range that is asked for; `None`: what is asked for is to be passed over (RFC
+/// 9110); `Some(None)`: there are no such bytes.
+fn wanted(text: &str, size: u64) -> Option<Option<Range<u64>>> {
+    let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
+    let (first, last) = (first.trim(), last.trim());
+    let range = if first.is_empty() {
+        let length = last.parse::<u64>().ok()?;
+        size.saturating_sub(length)..size
+    } else {
+        let first = first.parse::<u64>().ok()?;
+        let end = match last {
+            "" => size,
+            last => last.parse::<u64>().ok().filter(|&last| last >= first)?.saturating_add(1),
+        };
+        first..end.min(size)
+    };
+    Some((range.start < range.end).then_some(range))
+}
+
+/// The name twice (RFC 6266): as ASCII for old programs, and whole.
+fn disposition(name: &FileName) -> String {
+    let plain =
+        |c: char| if c.is_ascii_graphic() && !"\"\\%".contains(c) || c == ' ' { c } else { '_' };
+    let ascii = name.as_str().chars().map(plain).collect::<String>();
+    let whole = utf8_percent_encode(name.as_str(), ENCODED);
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{whole}")
+}
+
+fn refused(error: &ServiceError) -> Response {
+    let (status, text) = match error {
+        ServiceError::Unauthenticated => (
+            StatusCode::FORBIDDEN,
+            "This link has expired, or the session that it was made for has ended. Sign in and \
+             open the ticket again: it has a new link.\n",
+        ),
+        ServiceError::NotFound | ServiceError::Forbidden | ServiceError::SecondFactorMissing => (
+            StatusCode::NOT_FOUND,
+            "There is no such file, or you may not see it. Take the link whole from the ticket.\n",
+        ),
+        error => {
+            tracing::error!(%error, "an attachment could not be read");
+            (StatusCode::SERVICE_UNAVAILABLE, "The file can't be read just now. Try again later.\n")
+        }
+    };
+    let mut response = (status, text).into_response();
+    set(&mut response, header::CACHE_CONTROL, "no-store");
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_range_is_taken() {
+        for (text, range) in [
+            ("bytes=0-0", Some(Some(0..1))),
+            ("bytes=5-", Some(Some(5..10))),
+            ("bytes=-3", Some(Some(7..10))),
+            ("bytes=-30", Some(Some(0..10))),
+            ("bytes=2-99", Some(Some(2..10))),
+            ("bytes=10-", Some(None)),
+            ("bytes=-0", Some(None)),
+            ("bytes=0-1,3-4", None),
+            ("bytes=5-2", None),
+            ("items=0-1", None),
+        ] {
+            assert_eq!(wanted(text, 10), range, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_given_whole_and_as_ascii() {
+        let name = FileName::of("a\"б.txt");
+        let expected = "attachment; filename=\"a__.txt\"; filename*=UTF-8''a%22%D0%B1.txt";
+        assert_eq!(disposition(&name), expected);
+    }
+}

@@ -1,0 +1,323 @@
+//! Attachments: uploading, who may fetch them, and what becomes of what nobody used.
+
+use std::{fs, path::Path};
+
+use chrono::TimeDelta;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Client, TestServer,
+    client::{Reply, TECHNICAL_SUPPORT},
+};
+
+const CREATE: &str = "mutation($input: CreateTicketInput!) { createTicket(input: $input) {
+    ticket { id number status version attachments { id name size contentType sha256 url } }
+    userErrors { field code message } } }";
+const COMMENT: &str = "mutation($input: AddCommentInput!) { addComment(input: $input) {
+    comment { id attachments { id name size contentType url } } userErrors { code } } }";
+const BOUNDARY: &str = "a-boundary-of-the-tests";
+
+/// A part: its name, its file's name, its bytes.
+type Part<'p> = (&'p str, Option<&'p str>, &'p [u8]);
+
+fn body(parts: &[Part<'_>]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, file, bytes) in parts {
+        let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
+        let head = format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    body
+}
+
+async fn send(client: &Client, parts: &[Part<'_>]) -> Reply {
+    client.post(&format!("multipart/form-data; boundary={BOUNDARY}"), body(parts)).await
+}
+
+/// Sends a mutation with files, as clients do.
+async fn upload(
+    client: &Client,
+    document: &str,
+    mut input: Value,
+    files: &[(&str, &[u8])],
+) -> Reply {
+    input["attachments"] = json!(vec![Value::Null; files.len()]);
+    let operations = json!({ "query": document, "variables": { "input": input } }).to_string();
+    let names = (0..files.len()).map(|n| n.to_string()).collect::<Vec<_>>();
+    let map =
+        names.iter().map(|n| (n.clone(), json!([format!("variables.input.attachments.{n}")])));
+    let map = Value::Object(map.collect()).to_string();
+    let mut parts: Vec<Part<'_>> =
+        vec![("operations", None, operations.as_bytes()), ("map", None, map.as_bytes())];
+    parts.extend(
+        names.iter().zip(files).map(|(n, (name, bytes))| (n.as_str(), Some(*name), *bytes)),
+    );
+    send(client, &parts).await
+}
+
+fn ticket() -> Value {
+    json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "A file", "description": "See there." })
+}
+
+async fn fetch(client: &Client, url: &str, headers: &[(&str, &str)]) -> Reply {
+    client
+        .request(Method::GET, url, |mut request| {
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            request
+        })
+        .await
+}
+
+async fn count(server: &TestServer, condition: &str) -> i64 {
+    let query = format!("SELECT count(*) FROM attachments WHERE {condition}");
+    server.database.connect().await.query_one(&query, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_come_with_a_ticket_and_are_fetched_by_their_links() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let files: [(&str, &[u8]); 2] =
+        [("log.txt", b"0123456789"), ("../../\u{202E}gnp.html", b"\x89PNG\r\n\x1a\n....")];
+    let reply = upload(&anna, CREATE, ticket(), &files).await;
+    let found = reply.at("/data/createTicket/ticket/attachments");
+    assert_eq!(found[0]["name"], "log.txt", "{}", reply.body);
+    assert_eq!(found[0]["size"], 10.0);
+    assert_eq!(found[0]["contentType"], "text/plain");
+    let sha256 = "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882";
+    assert_eq!(found[0]["sha256"], sha256);
+    assert_eq!(found[1]["name"], "gnp.html");
+    assert_eq!(found[1]["contentType"], "image/png");
+
+    let url = found[0]["url"].as_str().unwrap();
+    let stranger = server.anonymous();
+    let whole = fetch(&stranger, url, &[]).await;
+    assert_eq!((whole.status, &whole.body), (StatusCode::OK, &json!("0123456789")));
+    let header = |name: &str| whole.headers[name].to_str().unwrap().to_owned();
+    assert_eq!(header("content-length"), "10");
+    assert_eq!(
+        header("content-disposition"),
+        "attachment; filename=\"log.txt\"; filename*=UTF-8''log.txt"
+    );
+    assert_eq!(header("content-security-policy"), "default-src 'none'; sandbox");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    let tag = header("etag");
+    let part = fetch(&stranger, url, &[("range", "bytes=2-4")]).await;
+    assert_eq!((part.status, &part.body), (StatusCode::PARTIAL_CONTENT, &json!(234)));
+    assert_eq!(part.headers["content-range"], "bytes 2-4/10");
+    assert_eq!(fetch(&stranger, url, &[("range", "bytes=10-")]).await.status, 416);
+    assert_eq!(fetch(&stranger, url, &[("if-none-match", &tag)]).await.status, 304);
+    let stale = [("range", "bytes=2-4"), ("if-range", "\"other\"")];
+    assert_eq!(fetch(&stranger, url, &stale).await.status, 200);
+    let head = stranger.request(Method::HEAD, url, |request| request).await;
+    assert_eq!(
+        (head.status, &head.headers["content-length"]),
+        (StatusCode::OK, &"10".parse().unwrap())
+    );
+
+    for altered in [format!("{url}x"), url.replacen('.', "A.", 1), "/attachments/x".into()] {
+        assert_eq!(fetch(&stranger, &altered, &[]).await.status, 404, "{altered}");
+    }
+    let id = json!({ "id": found[0]["id"] });
+    let seen =
+        marta.ok("query($id: ID!) { node(id: $id) { ... on Attachment { url } } }", id).await;
+    let hers = seen["node"]["url"].as_str().unwrap();
+    assert_eq!(fetch(&stranger, hers, &[]).await.status, 200);
+    marta.ok("mutation { signOut { signedOut } }", json!({})).await;
+    assert_eq!(fetch(&stranger, hers, &[]).await.status, 403);
+    server.clock.advance(TimeDelta::minutes(11));
+    assert_eq!(fetch(&stranger, url, &[]).await.status, 403);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_with_a_note_does_not_exist_for_customers() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let opened = anna.create_ticket("one").await;
+    let input = json!({ "ticketId": opened.id, "body": "Look", "visibility": "INTERNAL" });
+    let reply = upload(&marta, COMMENT, input, &[("secret.txt", b"secret")]).await;
+    let found = reply.at("/data/addComment/comment/attachments/0");
+    assert_eq!(found["name"], "secret.txt", "{}", reply.body);
+    let node = "query($id: ID!) { node(id: $id) { ... on Attachment { name } } }";
+    let reply = anna.send(node, json!({ "id": found["id"] })).await;
+    assert_eq!(reply.code(), "NOT_FOUND");
+    let url = found["url"].as_str().unwrap();
+    assert_eq!(fetch(&server.anonymous(), url, &[]).await.body, "secret");
+    // Whoever is staff no longer has links that lead nowhere.
+    let database = server.database.connect().await;
+    database
+        .execute("UPDATE accounts SET role = 'customer' WHERE name = 'Marta'", &[])
+        .await
+        .unwrap();
+    assert_eq!(fetch(&server.anonymous(), url, &[]).await.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_can_mend_is_a_user_error_and_leaves_nothing() {
+    let limits = [
+        ("attachments.max_file_bytes", "100".to_owned()),
+        ("attachments.max_total_bytes", "150".to_owned()),
+        ("attachments.max_files", "3".to_owned()),
+    ];
+    let server = TestServer::start_with(&limits).await;
+    let anna = server.customer("Anna").await;
+    let before = server.content().await;
+    let cases: [(&[(&str, &[u8])], &str); 4] = [
+        (&[("a", b"a"), ("empty.txt", b"")], "REQUIRED"),
+        (&[("large.txt", &[b'a'; 101])], "TOO_LARGE"),
+        (&[("a", &[b'a'; 80]), ("b", &[b'a'; 80])], "TOO_LARGE"),
+        (&[("a", b"a"), ("b", b"b"), ("c", b"c"), ("d", b"d")], "TOO_MANY"),
+    ];
+    for (files, code) in cases {
+        let reply = upload(&anna, CREATE, ticket(), files).await;
+        assert_eq!(reply.user_errors("createTicket"), [code], "{}", reply.body);
+    }
+    let many = vec![("x", &b"x"[..]); 1_000];
+    let reply = upload(&anna, CREATE, ticket(), &many).await;
+    assert_eq!(reply.user_errors("createTicket"), ["TOO_MANY"], "{}", reply.body);
+    assert_eq!(server.content().await, before);
+    assert_eq!(count(&server, "ticket_id IS NOT NULL").await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_requests_are_refused_and_leave_nothing() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut input = ticket();
+    input["attachments"] = json!([null]);
+    let good = json!({ "query": CREATE, "variables": { "input": input } }).to_string();
+    let query =
+        json!({ "query": "query($f: ID) { node(id: $f) { id } }", "variables": { "f": null } });
+    let query = query.to_string();
+    let map = |path: &str| json!({ "0": [path] }).to_string();
+    let right = map("variables.input.attachments.0");
+    let before = server.content().await;
+    let many = json!({ "0": vec!["variables.input.attachments.0"; 2_000] }).to_string();
+    let far = map("variables.input.attachments.999999999");
+    let (unknown, set, outside) =
+        (map("variables.nothing"), map("variables.input.summary"), map("query"));
+    let batch = format!("[{good}]");
+    let file: Part<'_> = ("0", Some("a.txt"), b"a");
+    let cases: Vec<(&str, &str, Vec<Part<'_>>)> = vec![
+        (&good, &far, vec![file]),
+        (&good, &unknown, vec![file]),
+        (&good, &set, vec![file]),
+        (&good, &outside, vec![file]),
+        (&good, &many, vec![file]),
+        (&good, "{}", vec![file]),
+        (&good, "null", vec![file]),
+        (&good, "[1]", vec![file]),
+        ("null", &right, vec![file]),
+        ("{}", &right, vec![file]),
+        (&batch, &right, vec![file]),
+        (&query, "{\"0\": [\"variables.f\"]}", vec![file]),
+        (&good, &right, vec![]),
+        (&good, &right, vec![file, ("1", Some("b.txt"), b"b")]),
+        (&good, &right, vec![file, file]),
+    ];
+    for (operations, map, files) in cases {
+        let mut parts: Vec<Part<'_>> =
+            vec![("operations", None, operations.as_bytes()), ("map", None, map.as_bytes())];
+        parts.extend(files);
+        let reply = send(&anna, &parts).await;
+        assert_eq!(
+            (reply.status, reply.code()),
+            (StatusCode::BAD_REQUEST, "BAD_REQUEST"),
+            "{map:.60}"
+        );
+    }
+    let parts: [Part<'_>; 1] = [("map", None, right.as_bytes())];
+    assert_eq!(send(&anna, &parts).await.code(), "BAD_REQUEST");
+    let typed = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"operations\"\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{good}\r\n--{BOUNDARY}--\r\n"
+    );
+    let media = format!("multipart/form-data; boundary={BOUNDARY}");
+    assert_eq!(anna.post(&media, typed).await.code(), "BAD_REQUEST");
+    assert_eq!(anna.post("multipart/form-data", "x").await.code(), "BAD_REQUEST");
+    // A body that ends in the middle of a file.
+    let parts: [Part<'_>; 3] =
+        [("operations", None, good.as_bytes()), ("map", None, right.as_bytes()), file];
+    let half = body(&parts);
+    let half = half[..half.len() - BOUNDARY.len() - 8].to_vec();
+    assert_eq!(anna.post(&media, half).await.code(), "BAD_REQUEST");
+    // Without a header that only our own pages send.
+    let anonymous = server.anonymous();
+    assert_eq!(send(&anonymous, &parts).await.code(), "BAD_REQUEST");
+    let reply = anonymous
+        .request(Method::POST, "/graphql", |request| {
+            request
+                .header("content-type", &media)
+                .header("apollo-require-preflight", "1")
+                .body(body(&parts))
+        })
+        .await;
+    assert_eq!((reply.status, reply.code()), (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"));
+    // What stands for a file can't be made up.
+    let mut input = ticket();
+    for made_up in
+        [json!(["upload:00000000-0000-0000-0000-000000000000"]), json!(["x"]), json!([null])]
+    {
+        input["attachments"] = made_up;
+        assert_eq!(anna.send(CREATE, json!({ "input": input })).await.code(), "BAD_REQUEST");
+    }
+    assert_eq!(server.content().await, before);
+    assert_eq!(count(&server, "ticket_id IS NOT NULL").await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_can_be_repeated_and_what_was_not_used_is_deleted() {
+    let mut server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut input = ticket();
+    input["idempotencyKey"] = json!("key");
+    let first = upload(&anna, CREATE, input.clone(), &[("a.txt", b"first")]).await;
+    let again = upload(&anna, CREATE, input.clone(), &[("a.txt", b"first")]).await;
+    let path = "/data/createTicket/ticket/number";
+    assert_eq!(first.at(path), again.at(path), "{}", again.body);
+    for other in [("a.txt", &b"other"[..]), ("b.txt", b"first")] {
+        let reply = upload(&anna, CREATE, input.clone(), &[other]).await;
+        assert_eq!(reply.user_errors("createTicket"), ["IDEMPOTENCY_KEY_REUSED"]);
+    }
+    assert_eq!(count(&server, "ticket_id IS NULL").await, 3);
+    let database = server.database.connect().await;
+    let rows =
+        database.query("SELECT id::text, ticket_id IS NULL FROM attachments", &[]).await.unwrap();
+    let kept =
+        |id: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join("attachments").join(id).exists();
+    assert!(rows.iter().all(|row| kept(row.get(0))));
+    server.clock.advance(TimeDelta::hours(25));
+    server.restart().await;
+    while count(&server, "ticket_id IS NULL").await > 0 {}
+    assert_eq!(count(&server, "true").await, 1);
+    for row in rows {
+        assert_eq!(kept(row.get(0)), !row.get::<_, bool>(1));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_can_not_be_written_gives_an_error_and_no_ticket() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("a-file-and-no-folder");
+    fs::write(&file, "").unwrap();
+    let folder = [("storage.folder", file.join("x").to_str().unwrap().to_owned())];
+    let server = TestServer::start_with(&folder).await;
+    let anna = server.customer("Anna").await;
+    let before = server.content().await;
+    let reply = upload(&anna, CREATE, ticket(), &[("a.txt", b"a")]).await;
+    assert_eq!((reply.status, reply.code()), (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"));
+    assert!(!reply.body.to_string().contains("a-file-and-no-folder"));
+    assert_eq!(server.content().await, before);
+    server.stop().await;
+}
