@@ -5,6 +5,7 @@ pub mod mail;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::serve::ListenerExt as _;
 use chrono::TimeDelta;
 use tokio::{net::TcpListener, task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -355,9 +356,11 @@ impl App {
         let admin = admin.map(|(listener, address)| Admin::start(listener, address, api.clone()));
         let router = http::router(api);
         let drain = draining.clone();
-        let serve =
-            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-                .with_graceful_shutdown(async move { drain.cancelled().await });
+        let serve = axum::serve(
+            listener.tap_io(http::prepare),
+            router.into_make_service_with_connect_info::<SocketAddr>(),
+        )
+        .with_graceful_shutdown(async move { drain.cancelled().await });
         let server = tokio::spawn(serve.into_future());
         Ok(Self {
             address,

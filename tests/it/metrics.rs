@@ -20,7 +20,7 @@ pub async fn watched(more: &[(&'static str, String)]) -> TestServer {
 }
 
 /// What a metric is at, by its name and labels as they are written; `None` where it is missing.
-async fn at(server: &TestServer, name: &str) -> Option<f64> {
+pub async fn at(server: &TestServer, name: &str) -> Option<f64> {
     let (status, text) = server.admin("/metrics").await;
     assert_eq!(status, 200, "{text}");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
