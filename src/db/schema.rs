@@ -36,6 +36,10 @@ pub mod sql_types {
     #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
     #[diesel(postgres_type(name = "ticket_status"))]
     pub struct TicketStatus;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "tsvector", schema = "pg_catalog"))]
+    pub struct Tsvector;
 }
 
 diesel::table! {
@@ -283,6 +287,20 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
+    use super::sql_types::CommentVisibility;
+    use super::sql_types::Tsvector;
+
+    search_documents (id) {
+        id -> Uuid,
+        ticket_id -> Uuid,
+        visibility -> CommentVisibility,
+        summary -> Nullable<Text>,
+        words -> Tsvector,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
     use super::sql_types::SecondFactorMethod;
 
     second_factors (account_id, method) {
@@ -357,6 +375,7 @@ diesel::table! {
         event_seq -> Int8,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        waiting_since -> Nullable<Timestamptz>,
     }
 }
 
@@ -378,6 +397,7 @@ diesel::joinable!(notifications -> accounts (account_id));
 diesel::joinable!(notifications -> events (event_id));
 diesel::joinable!(notifications -> tickets (ticket_id));
 diesel::joinable!(recovery_codes -> accounts (account_id));
+diesel::joinable!(search_documents -> tickets (ticket_id));
 diesel::joinable!(second_factors -> accounts (account_id));
 diesel::joinable!(sessions -> accounts (account_id));
 diesel::joinable!(sign_in_challenges -> accounts (account_id));
@@ -405,6 +425,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     password_resets,
     pending_events,
     recovery_codes,
+    search_documents,
     second_factors,
     service_tokens,
     sessions,

@@ -3,9 +3,11 @@
 
 mod account;
 mod audit;
+mod bulk;
 mod category;
 mod comment;
 mod context;
+mod count;
 mod customer;
 mod delivery;
 mod error;
@@ -17,7 +19,9 @@ mod node;
 mod notification;
 mod pagination;
 mod password;
+mod people;
 mod preferences;
+mod search;
 mod second_factor;
 mod service_token;
 mod session;
@@ -53,6 +57,9 @@ pub struct Query(
     audit::AuditQuery,
     service_token::ServiceTokenQuery,
     ticket::TicketQuery,
+    count::CountQuery,
+    search::SearchQuery,
+    people::PeopleQuery,
 );
 
 /// What can be done. Each mutation takes one `input` and answers with what it
@@ -67,6 +74,7 @@ pub struct Mutation(
     customer::CustomerMutation,
     service_token::ServiceTokenMutation,
     ticket::TicketMutation,
+    bulk::BulkMutation,
     comment::CommentMutation,
     notification::NotificationMutation,
     preferences::PreferencesMutation,

@@ -141,6 +141,40 @@ impl TestServer {
         Self { app: Some(app), database, clock }
     }
 
+    /// Starts a server on a database in which the plans of its statements are logged.
+    pub async fn start_explained() -> Self {
+        let (database, clock) = (TestDatabase::new().await, Arc::default());
+        database.log_plans().await;
+        let app = start_app(&database.url, &clock).await;
+        Self { app: Some(app), database, clock }
+    }
+
+    /// The plans of the statements that the server sends while something is done, each with
+    /// its statement.
+    pub async fn plans_of(&self, work: impl AsyncFnOnce()) -> Vec<String> {
+        let log = || std::fs::read_to_string(super::postgres::log_file()).unwrap();
+        let before = log().len();
+        work().await;
+        let own = self.database.backends().await;
+        let mut plans = Vec::<String>::new();
+        let mut is_own = false;
+        for line in log()[before..].lines() {
+            if line.starts_with('\t') {
+                if let Some(plan) = plans.last_mut().filter(|_| is_own) {
+                    plan.push_str(line);
+                    plan.push('\n');
+                }
+                continue;
+            }
+            is_own = line.contains("LOG:  duration")
+                && own.iter().any(|pid| line.contains(&format!("[{pid}]")));
+            if is_own {
+                plans.push(String::new());
+            }
+        }
+        plans
+    }
+
     /// Waits until everything that was committed has been dealt with in the background:
     /// placed in the feed, and planned for the bell and for mail.
     pub async fn quiet(&self) {
