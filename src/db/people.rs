@@ -14,6 +14,11 @@ pub async fn find(
     staff: Option<bool>,
     limit: i64,
 ) -> Result<Vec<Account>, DbError> {
+    if !text.as_str().chars().any(char::is_alphanumeric) {
+        return Ok(vec![]);
+    }
+    // Whose address is with the same provider is not like them.
+    let similar = text.as_str().split('@').next().unwrap_or_default();
     // Who is called so comes before who is called something like it.
     let rows = diesel::sql_query(
         "SELECT a.* FROM accounts a
@@ -27,7 +32,7 @@ pub async fn find(
                   lower(a.name), a.id
          LIMIT $4",
     )
-    .bind::<Text, _>(text.as_str())
+    .bind::<Text, _>(similar)
     .bind::<Text, _>(literally(text.as_str()))
     .bind::<Nullable<Bool>, _>(staff)
     .bind::<BigInt, _>(limit)

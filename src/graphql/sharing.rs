@@ -57,6 +57,7 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
             ("version", ""),
             ("createdAt", ""),
             ("updatedAt", ""),
+            ("waitingSince", ""),
         ],
     ),
     (

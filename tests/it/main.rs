@@ -23,6 +23,7 @@ mod notifications;
 mod origins;
 mod password;
 mod people;
+mod plans;
 mod playground;
 mod protocol;
 mod queue;
