@@ -1,6 +1,9 @@
 //! Accounts.
 
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Array, Uuid as SqlUuid},
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -45,6 +48,42 @@ impl TryFrom<AccountRow> for Account {
             session_generation: row.session_generation,
         })
     }
+}
+
+/// Those of some accounts that have, or had, a part in a ticket that `viewer` opened or
+/// takes part in.
+pub async fn sharing_tickets_with(
+    db: &mut Connection,
+    viewer: AccountId,
+    ids: &[AccountId],
+) -> Result<Vec<AccountId>, DbError> {
+    let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    let rows = diesel::sql_query(
+        "WITH shared AS MATERIALIZED (
+             SELECT reporter_id, participant_ids, past_participant_ids FROM tickets
+             WHERE reporter_id = $1
+               AND (participant_ids <> '{}' OR past_participant_ids <> '{}')
+             UNION ALL
+             SELECT reporter_id, participant_ids, past_participant_ids FROM tickets
+             WHERE participant_ids <> '{}' AND participant_ids @> ARRAY[$1]
+         )
+         SELECT id FROM unnest($2) AS wanted (id)
+         WHERE EXISTS (
+             SELECT FROM shared
+             WHERE reporter_id = id OR participant_ids @> ARRAY[id]
+                OR past_participant_ids @> ARRAY[id])",
+    )
+    .bind::<SqlUuid, _>(viewer.0)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .load::<IdRow>(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| AccountId(row.id)).collect())
+}
+
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
 }
 
 /// The accounts of some ids, in no order; unknown ids are left out.

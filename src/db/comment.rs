@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     Connection, DbError,
     schema::{comments, tickets},
+    ticket,
 };
 use crate::domain::{
     clock::Timestamp,
@@ -38,20 +39,23 @@ impl From<CommentRow> for Comment {
     }
 }
 
-/// The comments of some ids, each with its ticket's reporter, in no order;
-/// unknown ids are left out.
+/// The comments of some ids, each with its ticket's reporter and participants, in no
+/// order; unknown ids are left out.
 pub async fn by_ids(
     db: &mut Connection,
     ids: &[CommentId],
-) -> Result<Vec<(Comment, AccountId)>, DbError> {
+) -> Result<Vec<(Comment, AccountId, Vec<AccountId>)>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
     let rows = comments::table
         .inner_join(tickets::table)
         .filter(comments::id.eq_any(ids))
-        .select((CommentRow::as_select(), tickets::reporter_id))
-        .load::<(CommentRow, Uuid)>(db)
+        .select((CommentRow::as_select(), tickets::reporter_id, tickets::participant_ids))
+        .load::<(CommentRow, Uuid, Vec<Option<Uuid>>)>(db)
         .await?;
-    Ok(rows.into_iter().map(|(row, reporter)| (row.into(), AccountId(reporter))).collect())
+    let found = rows.into_iter().map(|(row, reporter, participants)| {
+        (row.into(), AccountId(reporter), ticket::accounts(participants))
+    });
+    Ok(found.collect())
 }
 
 /// Adds a comment.

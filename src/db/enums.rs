@@ -113,4 +113,5 @@ pg_enum!(NotificationKind = NotificationKind {
     TicketClosed = b"ticket_closed",
     CustomerAnswered = b"customer_answered",
     TicketAssigned = b"ticket_assigned",
+    ParticipantAdded = b"participant_added",
 });

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     Connection, DbError,
     schema::{accounts, events, pending_events, sql_types, tickets},
+    ticket,
 };
 use crate::domain::{
     clock::Timestamp,
@@ -51,13 +52,16 @@ pub(super) struct EventRow {
     priority: Option<Priority>,
     #[diesel(sql_type = Nullable<SqlUuid>)]
     assignee_id: Option<Uuid>,
+    #[diesel(sql_type = Array<Nullable<SqlUuid>>)]
+    participant_ids: Vec<Option<Uuid>>,
     #[diesel(sql_type = diesel::sql_types::Timestamptz)]
     occurred_at: Timestamp,
 }
 
 /// The columns that [`EventRow`] is read from, of `events e` and of its ticket `t`.
 pub(super) const EVENT_COLUMNS: &str = "e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, \
-    e.audience, e.actor_id, e.data, e.category_id, e.status, e.priority, e.assignee_id, e.occurred_at";
+    e.audience, e.actor_id, e.data, e.category_id, e.status, e.priority, e.assignee_id, \
+    e.participant_ids, e.occurred_at";
 
 impl TryFrom<EventRow> for Event {
     type Error = DbError;
@@ -91,6 +95,7 @@ impl TryFrom<EventRow> for Event {
             actor_id: row.actor_id.map(AccountId),
             data,
             state,
+            participants: ticket::accounts(row.participant_ids),
             occurred_at: row.occurred_at,
         })
     }
@@ -120,6 +125,7 @@ pub async fn append_to_ticket(
         .returning(tickets::event_seq)
         .get_result::<i64>(db)
         .await?;
+    let participants = ticket::uuids(&ticket.participant_ids);
     let mut after = TicketState::of(ticket);
     let mut states = Vec::with_capacity(new.len());
     for event in new.iter().rev() {
@@ -127,7 +133,7 @@ pub async fn append_to_ticket(
         after = after.before(&event.data);
     }
     states.reverse();
-    append(db, Some(ticket.id.0), None, last, new, &states).await
+    append(db, Some(ticket.id.0), None, last, new, &states, &participants).await
 }
 
 /// Appends events about an account, in order; the update takes the row's lock.
@@ -141,7 +147,7 @@ pub async fn append_to_account(
         .returning(accounts::event_seq)
         .get_result::<i64>(db)
         .await?;
-    append(db, None, Some(account.0), last, new, &vec![None; new.len()]).await
+    append(db, None, Some(account.0), last, new, &vec![None; new.len()], &[]).await
 }
 
 fn count(new: &[NewEvent]) -> i64 {
@@ -155,6 +161,7 @@ async fn append(
     last_seq: i64,
     new: &[NewEvent],
     states: &[Option<TicketState>],
+    participants: &[Uuid],
 ) -> Result<(), DbError> {
     let first_seq = last_seq - count(new) + 1;
     let rows = (first_seq..)
@@ -173,6 +180,7 @@ async fn append(
                 events::status.eq(state.map(|state| state.status)),
                 events::priority.eq(state.map(|state| state.priority)),
                 events::assignee_id.eq(state.and_then(|state| state.assignee).map(|id| id.0)),
+                events::participant_ids.eq(participants),
                 events::occurred_at.eq(event.occurred_at),
             ))
         })

@@ -40,8 +40,9 @@ pub enum ReplayScope {
         /// With those for staff only.
         internal: bool,
     },
-    /// Those of all tickets that an account opened, except those for staff only.
-    ReportedBy(AccountId),
+    /// Those of all tickets that an account opened or took part in then, and those by
+    /// which it ceased to, except those for staff only.
+    Of(AccountId),
     /// Those of all tickets: staff's.
     AllTickets,
 }
@@ -169,7 +170,12 @@ pub async fn replay(
     let (condition, id, internal) = match scope {
         ReplayScope::Everything => ("$4 IS NULL", None, true),
         ReplayScope::Ticket { id, internal } => ("f.ticket_id = $4", Some(id.0), internal),
-        ReplayScope::ReportedBy(id) => ("t.reporter_id = $4", Some(id.0), false),
+        ReplayScope::Of(id) => (
+            "(t.reporter_id = $4 OR $4 = ANY (e.participant_ids)
+              OR (e.kind = 'participant_removed' AND (e.data ->> 'account_id')::uuid = $4))",
+            Some(id.0),
+            false,
+        ),
         ReplayScope::AllTickets => ("f.ticket_id IS NOT NULL AND $4 IS NULL", None, true),
     };
     let query = format!(

@@ -112,6 +112,20 @@ pub async fn between(
     Ok(rows.into_iter().map(Notification::from).collect())
 }
 
+/// Takes a ticket off an account's bell.
+pub async fn forget(
+    db: &mut Connection,
+    account: AccountId,
+    ticket: TicketId,
+) -> Result<(), DbError> {
+    diesel::delete(notifications::table)
+        .filter(notifications::account_id.eq(account.0))
+        .filter(notifications::ticket_id.eq(ticket.0))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// How many an account has not read.
 pub async fn unread(db: &mut Connection, account: AccountId) -> Result<i64, DbError> {
     Ok(notifications::table

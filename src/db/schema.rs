@@ -167,6 +167,7 @@ diesel::table! {
         status -> Nullable<TicketStatus>,
         priority -> Nullable<TicketPriority>,
         assignee_id -> Nullable<Uuid>,
+        participant_ids -> Array<Nullable<Uuid>>,
     }
 }
 
@@ -375,6 +376,8 @@ diesel::table! {
         event_seq -> Int8,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        participant_ids -> Array<Nullable<Uuid>>,
+        past_participant_ids -> Array<Nullable<Uuid>>,
         waiting_since -> Nullable<Timestamptz>,
     }
 }

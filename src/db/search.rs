@@ -152,7 +152,9 @@ pub async fn page(
 ) -> Result<Slice<Found>, DbError> {
     let (condition, account) = match scope {
         TicketScope::Nothing => ("false AND $6 IS NULL", None),
-        TicketScope::ReportedBy(account) => ("t.reporter_id = $6", Some(account.0)),
+        TicketScope::Of(account) => {
+            ("(t.reporter_id = $6 OR t.participant_ids @> ARRAY[$6])", Some(account.0))
+        }
         TicketScope::All => ("$6 IS NULL", None),
     };
     let [select, head, beginning, similar, text] = WANTED;

@@ -1,5 +1,7 @@
 //! Tickets.
 
+use std::cmp::Ordering;
+
 use diesel::{
     dsl::sql,
     pg::Pg,
@@ -30,6 +32,8 @@ pub(super) struct TicketRow {
     number: i64,
     category_id: Uuid,
     reporter_id: Uuid,
+    participant_ids: Vec<Option<Uuid>>,
+    past_participant_ids: Vec<Option<Uuid>>,
     assignee_id: Option<Uuid>,
     summary: String,
     description: String,
@@ -48,6 +52,8 @@ impl From<TicketRow> for Ticket {
             number: TicketNumber(row.number),
             category_id: CategoryId(row.category_id),
             reporter_id: AccountId(row.reporter_id),
+            participant_ids: accounts(row.participant_ids),
+            past_participant_ids: accounts(row.past_participant_ids),
             assignee_id: row.assignee_id.map(AccountId),
             summary: row.summary,
             description: row.description,
@@ -59,6 +65,16 @@ impl From<TicketRow> for Ticket {
             waiting_since: row.waiting_since,
         }
     }
+}
+
+/// The accounts of an array; no element of ours is null.
+pub(super) fn accounts(ids: Vec<Option<Uuid>>) -> Vec<AccountId> {
+    ids.into_iter().flatten().map(AccountId).collect()
+}
+
+/// Accounts as an array's elements.
+pub(super) fn uuids(accounts: &[AccountId]) -> Vec<Uuid> {
+    accounts.iter().map(|id| id.0).collect()
 }
 
 /// What a list is sorted by; equal tickets follow in the order of their ids.
@@ -75,7 +91,7 @@ pub enum TicketSort {
 }
 
 /// A ticket's place in a sorted list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TicketKey {
     /// In a list by the time of opening or of the last change.
     Time(Timestamp, TicketId),
@@ -95,6 +111,16 @@ impl TicketKey {
             TicketSort::WaitingSince => Self::Waiting(ticket.waiting_since, ticket.id),
         }
     }
+
+    /// Which of two places is lower in a list: who doesn't wait is last in either direction.
+    fn compare(self, other: Self, descending: bool) -> Ordering {
+        match (self, other) {
+            (Self::Waiting(a, _), Self::Waiting(b, _)) if !descending => {
+                a.is_none().cmp(&b.is_none()).then(self.cmp(&other))
+            }
+            _ => self.cmp(&other),
+        }
+    }
 }
 
 type Tickets<'a> = tickets::BoxedQuery<'a, Pg>;
@@ -103,7 +129,11 @@ fn in_scope<'a>(scope: TicketScope) -> Tickets<'a> {
     let all = tickets::table.into_boxed();
     match scope {
         TicketScope::All => all,
-        TicketScope::ReportedBy(account) => all.filter(tickets::reporter_id.eq(account.0)),
+        TicketScope::Of(account) => all.filter(
+            tickets::reporter_id
+                .eq(account.0)
+                .or(tickets::participant_ids.contains(vec![account.0])),
+        ),
         TicketScope::Nothing => all.filter(sql::<Bool>("false")),
     }
 }
@@ -117,8 +147,51 @@ pub async fn page(
     descending: bool,
     page: &Page<TicketKey>,
 ) -> Result<Slice<Ticket>, DbError> {
+    let part = |query| {
+        part(query, scope, selection, sort, descending, page).select(TicketRow::as_select())
+    };
+    let rows = match scope {
+        // Two parts, each with an index of its own: one condition for both would have none.
+        TicketScope::Of(account) => {
+            let own = part(tickets::table.filter(tickets::reporter_id.eq(account.0)).into_boxed());
+            let shared = part(shared_with(account));
+            own.union_all(shared).load(db).await?
+        }
+        TicketScope::All | TicketScope::Nothing => part(in_scope(scope)).load(db).await?,
+    };
+    let mut found = rows.into_iter().map(Ticket::from).collect::<Vec<_>>();
+    if let TicketScope::Of(_) = scope {
+        let backward = page.direction == Direction::Backward;
+        found.sort_by(|a, b| {
+            let order = TicketKey::of(a, sort).compare(TicketKey::of(b, sort), descending);
+            if descending != backward { order.reverse() } else { order }
+        });
+        found.truncate(usize::try_from(page.fetch_limit()).unwrap_or(usize::MAX));
+    }
+    Ok(page.slice(found))
+}
+
+/// The tickets that an account takes part in and did not open: found by themselves, so
+/// that the order of a list is no reason to look through all tickets for them.
+fn shared_with<'a>(account: AccountId) -> Tickets<'a> {
+    let found = sql::<Bool>(
+        "tickets.id = ANY (ARRAY(SELECT shared.id FROM tickets shared
+             WHERE shared.participant_ids <> '{}' AND shared.participant_ids @> ARRAY[",
+    );
+    tickets::table.filter(found.bind::<SqlUuid, _>(account.0).sql("]))")).into_boxed()
+}
+
+/// As much of a query's tickets as a page needs, in its order.
+fn part<'a>(
+    query: Tickets<'a>,
+    scope: TicketScope,
+    selection: &TicketSelection,
+    sort: TicketSort,
+    descending: bool,
+    page: &Page<TicketKey>,
+) -> Tickets<'a> {
     let conditions = conditions(selection, scope == TicketScope::All);
-    let mut query = conditions.into_iter().fold(in_scope(scope), QueryDsl::filter);
+    let mut query = conditions.into_iter().fold(query, QueryDsl::filter);
     let column = column(sort, descending);
     if let Some(key) = page.after {
         query = beside(query, column, if descending { "<" } else { ">" }, key);
@@ -127,12 +200,7 @@ pub async fn page(
         query = beside(query, column, if descending { ">" } else { "<" }, key);
     }
     let backward = page.direction == Direction::Backward;
-    let rows = sorted(query, column, descending != backward)
-        .limit(page.fetch_limit())
-        .select(TicketRow::as_select())
-        .load(db)
-        .await?;
-    Ok(page.slice(rows.into_iter().map(Ticket::from).collect()))
+    sorted(query, column, descending != backward).limit(page.fetch_limit())
 }
 
 /// How many of all tickets there are of each category and status.
@@ -236,6 +304,16 @@ pub async fn by_ids(
     Ok(rows.into_iter().map(Ticket::from).collect())
 }
 
+/// Whether the ticket of an id is in scope.
+pub async fn is_in_scope(
+    db: &mut Connection,
+    scope: TicketScope,
+    id: TicketId,
+) -> Result<bool, DbError> {
+    let found = in_scope(scope).filter(tickets::id.eq(id.0)).select(tickets::id);
+    Ok(found.first::<Uuid>(db).await.optional()?.is_some())
+}
+
 /// The ticket in scope of a number.
 pub async fn by_number(
     db: &mut Connection,
@@ -279,6 +357,19 @@ pub async fn lock(db: &mut Connection, id: TicketId) -> Result<Option<Ticket>, D
     Ok(row.map(Ticket::from))
 }
 
+/// Keeps the participants of some tickets as they are until the transaction ends, and
+/// gives the tickets. In the order of their ids, as all do who lock several.
+pub async fn hold(db: &mut Connection, ids: &[TicketId]) -> Result<Vec<Ticket>, DbError> {
+    let rows = tickets::table
+        .filter(tickets::id.eq_any(ids.iter().map(|id| id.0)))
+        .order(tickets::id)
+        .select(TicketRow::as_select())
+        .for_share()
+        .load(db)
+        .await?;
+    Ok(rows.into_iter().map(Ticket::from).collect())
+}
+
 /// The next ticket number. A number whose transaction rolls back is not used again.
 pub async fn next_number(db: &mut Connection) -> Result<TicketNumber, DbError> {
     let number = diesel::select(sql::<diesel::sql_types::BigInt>("nextval('ticket_numbers')"))
@@ -307,6 +398,8 @@ pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
             tickets::number.eq(ticket.number.0),
             tickets::category_id.eq(ticket.category_id.0),
             tickets::reporter_id.eq(ticket.reporter_id.0),
+            tickets::participant_ids.eq(uuids(&ticket.participant_ids)),
+            tickets::past_participant_ids.eq(uuids(&ticket.past_participant_ids)),
             tickets::assignee_id.eq(ticket.assignee_id.map(|id| id.0)),
             tickets::summary.eq(&ticket.summary),
             tickets::description.eq(&ticket.description),
@@ -328,6 +421,8 @@ pub async fn update(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
         .set((
             tickets::category_id.eq(ticket.category_id.0),
             tickets::assignee_id.eq(ticket.assignee_id.map(|id| id.0)),
+            tickets::participant_ids.eq(uuids(&ticket.participant_ids)),
+            tickets::past_participant_ids.eq(uuids(&ticket.past_participant_ids)),
             tickets::summary.eq(&ticket.summary),
             tickets::status.eq(ticket.status),
             tickets::priority.eq(ticket.priority),

@@ -54,6 +54,16 @@ pub enum EventData {
     },
     /// A ticket's summary was reworded.
     SummaryChanged {},
+    /// A customer takes part in a ticket.
+    ParticipantAdded {
+        /// The customer.
+        account_id: AccountId,
+    },
+    /// A customer takes part in a ticket no longer.
+    ParticipantRemoved {
+        /// The customer.
+        account_id: AccountId,
+    },
     /// Somebody signed in.
     SignedIn {
         /// The session that began.
@@ -170,6 +180,8 @@ pub struct Event {
     pub data: Option<EventData>,
     /// How its ticket stood after it; none where it is about an account.
     pub state: Option<TicketState>,
+    /// The customers who took part in its ticket after it, besides the reporter.
+    pub participants: Vec<AccountId>,
     /// When.
     pub occurred_at: Timestamp,
 }

@@ -24,6 +24,8 @@ pub enum NotificationKind {
     CustomerAnswered,
     /// A ticket was assigned to you.
     TicketAssigned,
+    /// Somebody let you take part in a ticket.
+    ParticipantAdded,
 }
 
 /// Something on somebody's bell.
@@ -81,7 +83,8 @@ impl MailPreferences {
             NotificationKind::TicketClosed => self.ticket_closed,
             NotificationKind::TicketOpened
             | NotificationKind::CustomerAnswered
-            | NotificationKind::TicketAssigned => true,
+            | NotificationKind::TicketAssigned
+            | NotificationKind::ParticipantAdded => true,
         }
     }
 }
@@ -136,7 +139,9 @@ pub fn concerns(event: &Event, assignee: Option<AccountId>) -> Vec<Concern> {
     if event.audience != Audience::Participants {
         return vec![];
     }
-    let reporter_is_told = |kind| told(event, reporter, kind, Channels::MailAndBell).into_iter();
+    let customers = || [reporter].into_iter().chain(event.participants.iter().copied());
+    let customers_are_told =
+        |kind| customers().filter_map(move |id| told(event, id, kind, Channels::MailAndBell));
     let assignee_is_told = |kind| {
         let assignee = assignee.filter(|&assignee| assignee != reporter);
         assignee.and_then(|assignee| told(event, assignee, kind, Channels::Bell))
@@ -149,15 +154,23 @@ pub fn concerns(event: &Event, assignee: Option<AccountId>) -> Vec<Concern> {
                 to(Recipient::StaffAddress, NotificationKind::TicketOpened),
             ]
         }
-        Some(EventData::CommentAdded { .. }) => reporter_is_told(NotificationKind::SupportAnswered)
-            .chain(assignee_is_told(NotificationKind::CustomerAnswered))
-            .collect(),
+        Some(EventData::CommentAdded { .. }) => {
+            customers_are_told(NotificationKind::SupportAnswered)
+                .chain(assignee_is_told(NotificationKind::CustomerAnswered))
+                .collect()
+        }
+        Some(EventData::ParticipantAdded { account_id })
+            if event.participants.contains(&account_id) =>
+        {
+            let kind = NotificationKind::ParticipantAdded;
+            told(event, account_id, kind, Channels::MailAndBell).into_iter().collect()
+        }
         Some(EventData::StatusChanged { to, .. }) => {
             let kind = match to {
                 Status::Resolved | Status::Closed => NotificationKind::TicketClosed,
                 _ => NotificationKind::StatusChanged,
             };
-            reporter_is_told(kind).chain(assignee_is_told(kind)).collect()
+            customers_are_told(kind).chain(assignee_is_told(kind)).collect()
         }
         Some(EventData::AssigneeChanged { to: Some(to), .. }) => {
             told(event, to, NotificationKind::TicketAssigned, Channels::Bell).into_iter().collect()
@@ -199,6 +212,7 @@ mod tests {
             actor_id: Some(actor),
             data: Some(data),
             state: None,
+            participants: vec![],
             occurred_at: Timestamp::default(),
         };
         let told = concerns(&event, Some(AGENT)).into_iter();
@@ -248,6 +262,37 @@ mod tests {
         );
         assert_eq!(told(AGENT, Participants, assigned(Some(AGENT))), []);
         assert_eq!(told(AGENT, Participants, assigned(None)), []);
+    }
+
+    #[test]
+    fn participants_are_told_what_the_reporter_is_told() {
+        let comment = EventData::CommentAdded { comment_id: CommentId(Uuid::nil()) };
+        let added = |account_id| EventData::ParticipantAdded { account_id };
+        let removed = EventData::ParticipantRemoved { account_id: COLLEAGUE };
+        let event = |actor, data| Event {
+            id: EventId(1),
+            subject: Subject::Ticket { id: TicketId(Uuid::nil()), reporter: CUSTOMER },
+            audience: Audience::Participants,
+            actor_id: Some(actor),
+            data: Some(data),
+            state: None,
+            participants: vec![COLLEAGUE],
+            occurred_at: Timestamp::default(),
+        };
+        let told = |actor, data| {
+            let told = concerns(&event(actor, data), None).into_iter();
+            told.map(|concern| (concern.recipient, concern.kind)).collect::<Vec<_>>()
+        };
+        let (customer, colleague) = (Recipient::Account(CUSTOMER), Recipient::Account(COLLEAGUE));
+        assert_eq!(
+            told(AGENT, comment.clone()),
+            [(customer, SupportAnswered), (colleague, SupportAnswered)]
+        );
+        assert_eq!(told(COLLEAGUE, comment), [(customer, SupportAnswered)]);
+        assert_eq!(told(CUSTOMER, added(COLLEAGUE)), [(colleague, ParticipantAdded)]);
+        // They have left since.
+        assert_eq!(told(CUSTOMER, added(AGENT)), []);
+        assert_eq!(told(CUSTOMER, removed), []);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     event::{Audience, Event, Subject},
     ids::AccountId,
     service_token::Scope,
-    ticket::Standing,
+    ticket::{Standing, Ticket},
 };
 
 /// What somebody wants to do.
@@ -28,6 +28,8 @@ pub enum Action {
     WriteNote,
     /// Set priority, assignee, category, summary.
     Triage,
+    /// Let other customers take part in a ticket, or no longer.
+    ManageParticipants,
     /// See an account's name.
     ViewAccount,
     /// See an account's e-mail address, role and language.
@@ -48,13 +50,15 @@ pub enum Action {
 
 /// What it is to be done to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resource {
+pub enum Resource<'a> {
     /// The installation as a whole.
     Desk,
     /// A ticket.
     Ticket {
         /// Who opened it.
         reporter: AccountId,
+        /// The other customers who take part in it.
+        participants: &'a [AccountId],
     },
     /// An account.
     Account {
@@ -63,6 +67,12 @@ pub enum Resource {
         /// Its role.
         role: Role,
     },
+}
+
+impl<'a> From<&'a Ticket> for Resource<'a> {
+    fn from(ticket: &'a Ticket) -> Self {
+        Self::Ticket { reporter: ticket.reporter_id, participants: &ticket.participant_ids }
+    }
 }
 
 /// The answer.
@@ -81,7 +91,7 @@ pub enum Decision {
 }
 
 /// The policy.
-pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
+pub fn decide(actor: &Actor, action: Action, resource: Resource<'_>) -> Decision {
     use Decision::{Allow, Forbidden, NotFound, SecondFactorMissing, Unauthenticated};
 
     let identity = match actor {
@@ -105,9 +115,12 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
             }
             _ => Forbidden,
         },
-        Resource::Ticket { reporter } => match action {
-            _ if !staff && reporter != identity.id => NotFound,
+        Resource::Ticket { reporter, participants } => match action {
+            _ if !staff && reporter != identity.id && !participants.contains(&identity.id) => {
+                NotFound
+            }
             Action::ViewTicket | Action::Converse => Allow,
+            Action::ManageParticipants if staff || reporter == identity.id => Allow,
             Action::ViewInternal | Action::WriteNote | Action::Triage if staff => Allow,
             _ => Forbidden,
         },
@@ -122,7 +135,7 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource) -> Decision {
 }
 
 /// A machine may do what its scopes say, and sees nobody's things.
-fn decide_for_machine(machine: &Machine, action: Action, resource: Resource) -> Decision {
+fn decide_for_machine(machine: &Machine, action: Action, resource: Resource<'_>) -> Decision {
     let wanted = match (resource, action) {
         (Resource::Desk, Action::ProvisionCustomers) => Scope::ProvisionCustomers,
         (Resource::Desk, Action::CreateHandoffs) => Scope::CreateHandoffs,
@@ -138,8 +151,8 @@ fn decide_for_machine(machine: &Machine, action: Action, resource: Resource) -> 
 pub enum TicketScope {
     /// None at all.
     Nothing,
-    /// Those that this account opened.
-    ReportedBy(AccountId),
+    /// Those that this account opened or takes part in.
+    Of(AccountId),
     /// Every ticket.
     All,
 }
@@ -151,7 +164,7 @@ pub fn ticket_scope(actor: &Actor) -> TicketScope {
         Actor::Anonymous | Actor::Machine(_) => TicketScope::Nothing,
         Actor::Account(identity) if identity.confined => TicketScope::Nothing,
         Actor::Account(identity) if identity.role.is_staff() => TicketScope::All,
-        Actor::Account(identity) => TicketScope::ReportedBy(identity.id),
+        Actor::Account(identity) => TicketScope::Of(identity.id),
     }
 }
 
@@ -166,7 +179,8 @@ pub fn sees_comment(actor: &Actor, visibility: Visibility) -> bool {
     visibility == Visibility::Public || sees_internal(actor)
 }
 
-/// Whether somebody may see an event about a ticket.
+/// Whether somebody may see an event about a ticket, as far as it shows itself: who took
+/// part in the ticket then may do so no longer.
 pub fn sees_event(actor: &Actor, event: &Event) -> bool {
     match event.subject {
         Subject::Account(_) => false,
@@ -175,14 +189,20 @@ pub fn sees_event(actor: &Actor, event: &Event) -> bool {
                 Audience::Participants => Action::ViewTicket,
                 Audience::Staff => Action::ViewInternal,
             };
-            decide(actor, action, Resource::Ticket { reporter }) == Decision::Allow
+            let ticket = Resource::Ticket { reporter, participants: &event.participants };
+            decide(actor, action, ticket) == Decision::Allow
         }
     }
 }
 
 /// In what capacities somebody stands to a ticket.
-pub fn standing(actor: &Actor, reporter: AccountId) -> Standing {
-    Standing { staff: actor.is_staff(), reporter: actor.account_id() == Some(reporter) }
+pub fn standing(actor: &Actor, ticket: &Ticket) -> Standing {
+    let account = actor.account_id();
+    Standing {
+        staff: actor.is_staff(),
+        reporter: account == Some(ticket.reporter_id),
+        participant: account.is_some_and(|id| ticket.participant_ids.contains(&id)),
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +216,7 @@ mod tests {
         ids::{ServiceTokenId, SessionId},
     };
 
-    const ACTIONS: [Action; 15] = [
+    const ACTIONS: [Action; 16] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -204,6 +224,7 @@ mod tests {
         ViewInternal,
         WriteNote,
         Triage,
+        ManageParticipants,
         ViewAccount,
         ViewContact,
         ManageAccounts,
@@ -230,7 +251,7 @@ mod tests {
     }
 
     /// The decisions of all actions, in the order of `ACTIONS`, one letter each.
-    fn row(actor: &Actor, resource: Resource) -> String {
+    fn row(actor: &Actor, resource: Resource<'_>) -> String {
         let letter = |action| match decide(actor, action, resource) {
             Allow => 'A',
             Unauthenticated => 'u',
@@ -249,6 +270,7 @@ mod tests {
             Actor::Anonymous,
             person(1, Role::Customer),
             person(2, Role::Customer),
+            person(5, Role::Customer),
             person(3, Role::Agent),
             person(4, Role::Admin),
             machine(&[]),
@@ -259,46 +281,69 @@ mod tests {
         let matrix = |resource| actors.map(|actor| row(&actor, resource));
 
         // Enter, CreateTicket, ViewTicket, Converse, ViewInternal, WriteNote, Triage,
-        // ViewAccount, ViewContact, ManageAccounts, ViewAudit, ManageServiceTokens,
-        // ProvisionCustomers, CreateHandoffs, SecureAccount; by nobody, the customer,
-        // another customer, the agent, the admin, machines with no scope and with one
-        // each, the system.
-        let all = "AAAAAAAAAAAAAAA";
-        let nobody = "uuuuuuuuuuuuuuu";
-        let nothing = "---------------";
+        // ManageParticipants, ViewAccount, ViewContact, ManageAccounts, ViewAudit,
+        // ManageServiceTokens, ProvisionCustomers, CreateHandoffs, SecureAccount; by
+        // nobody, the customer, another customer, one who takes part, the agent, the
+        // admin, machines with no scope and with one each, the system.
+        let all = "AAAAAAAAAAAAAAAA";
+        let nobody = "uuuuuuuuuuuuuuuu";
+        let nothing = "----------------";
         assert_eq!(
             matrix(Resource::Desk),
             [
                 nobody,
-                "AAffffffffffffA",
-                "AAffffffffffffA",
-                "AAffAfffffffffA",
-                "AAffAffffAAAffA",
-                "fffffffffffffff",
-                "ffffffffffffAff",
-                "fffffffffffffAf",
+                "AAfffffffffffffA",
+                "AAfffffffffffffA",
+                "AAfffffffffffffA",
+                "AAffAffffffffffA",
+                "AAffAfffffAAAffA",
+                "ffffffffffffffff",
+                "fffffffffffffAff",
+                "ffffffffffffffAf",
                 all
             ]
         );
-        let ticket = ["ffAAfffffffffff", nothing, "ffAAAAAffffffff", "ffAAAAAffffffff"];
-        let by_people = |[own, other, agent, admin]: [&'static str; 4]| {
-            [nobody, own, other, agent, admin, nothing, nothing, nothing, all]
+        let by_people = |[own, other, participant, agent, admin]: [&'static str; 5]| {
+            [nobody, own, other, participant, agent, admin, nothing, nothing, nothing, all]
         };
-        assert_eq!(matrix(Resource::Ticket { reporter: customer }), by_people(ticket));
+        let participants = [AccountId(Uuid::from_u128(5))];
+        assert_eq!(
+            matrix(Resource::Ticket { reporter: customer, participants: &participants }),
+            by_people([
+                "ffAAfffAffffffff",
+                nothing,
+                "ffAAffffffffffff",
+                "ffAAAAAAffffffff",
+                "ffAAAAAAffffffff"
+            ])
+        );
         assert_eq!(
             matrix(Resource::Account { id: customer, role: Role::Customer }),
-            by_people(["fffffffAAffffff", nothing, "fffffffAAffffff", "fffffffAAAfffff"])
+            by_people([
+                "ffffffffAAffffff",
+                nothing,
+                nothing,
+                "ffffffffAAffffff",
+                "ffffffffAAAfffff"
+            ])
         );
         assert_eq!(
             matrix(Resource::Account { id: agent, role: Role::Agent }),
-            by_people(["fffffffAfffffff", "fffffffAfffffff", "fffffffAAffffff", "fffffffAAAfffff"])
+            by_people([
+                "ffffffffAfffffff",
+                "ffffffffAfffffff",
+                "ffffffffAfffffff",
+                "ffffffffAAffffff",
+                "ffffffffAAAfffff"
+            ])
         );
         // Without the second factor that they need, nobody does anything but get one.
+        let ticket = Resource::Ticket { reporter: customer, participants: &[] };
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "ssssssssssssssA");
-            assert_eq!(row(&actor, Resource::Ticket { reporter: customer }), "ssssssssssssssf");
+            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssA");
+            assert_eq!(row(&actor, ticket), "sssssssssssssssf");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }
@@ -306,10 +351,12 @@ mod tests {
     #[test]
     fn lists_and_streams_follow_the_same_rule() {
         let reporter = AccountId(Uuid::from_u128(1));
+        let participants = [AccountId(Uuid::from_u128(5))];
         for actor in [
             Actor::Anonymous,
             person(1, Role::Customer),
             person(2, Role::Customer),
+            person(5, Role::Customer),
             person(3, Role::Agent),
             person(4, Role::Admin),
             machine(&Scope::ALL),
@@ -317,10 +364,11 @@ mod tests {
         ] {
             let listed = match ticket_scope(&actor) {
                 TicketScope::Nothing => false,
-                TicketScope::ReportedBy(id) => id == reporter,
+                TicketScope::Of(id) => id == reporter || participants.contains(&id),
                 TicketScope::All => true,
             };
-            let may = |action| decide(&actor, action, Resource::Ticket { reporter }) == Allow;
+            let ticket = Resource::Ticket { reporter, participants: &participants };
+            let may = |action| decide(&actor, action, ticket) == Allow;
             assert_eq!(listed, may(ViewTicket), "{actor:?}");
             assert_eq!(sees_comment(&actor, Visibility::Internal), may(ViewInternal), "{actor:?}");
         }

@@ -136,6 +136,7 @@ mod tests {
                 priority: Priority::High,
                 assignee: Some(MARTA),
             }),
+            participants: vec![],
             occurred_at: Timestamp::default(),
         }
     }

@@ -43,6 +43,8 @@ pub struct Standing {
     pub staff: bool,
     /// They opened it.
     pub reporter: bool,
+    /// They take part in it, without having opened it.
+    pub participant: bool,
 }
 
 impl Status {
@@ -88,11 +90,10 @@ impl Status {
 
     /// Where a public comment moves a ticket that stands here, if anywhere.
     pub fn after_comment(self, by: Standing) -> Option<Self> {
+        let customer = by.reporter || by.participant;
         match self {
-            Self::WaitingForSupport if by.staff && !by.reporter => Some(Self::WorkingOnIt),
-            Self::WaitingForCustomer | Self::Resolved if by.reporter => {
-                Some(Self::WaitingForSupport)
-            }
+            Self::WaitingForSupport if by.staff && !customer => Some(Self::WorkingOnIt),
+            Self::WaitingForCustomer | Self::Resolved if customer => Some(Self::WaitingForSupport),
             _ => None,
         }
     }
@@ -102,9 +103,10 @@ impl Status {
 mod tests {
     use super::{Status::*, *};
 
-    const STAFF: Standing = Standing { staff: true, reporter: false };
-    const REPORTER: Standing = Standing { staff: false, reporter: true };
-    const STRANGER: Standing = Standing { staff: false, reporter: false };
+    const STRANGER: Standing = Standing { staff: false, reporter: false, participant: false };
+    const STAFF: Standing = Standing { staff: true, ..STRANGER };
+    const REPORTER: Standing = Standing { reporter: true, ..STRANGER };
+    const PARTICIPANT: Standing = Standing { participant: true, ..STRANGER };
 
     #[test]
     fn the_table_of_moves_is_exactly_this() {
@@ -141,6 +143,7 @@ mod tests {
                 (Resolved, WaitingForSupport),
             ]
         );
+        assert_eq!(allowed(PARTICIPANT), []);
         assert_eq!(allowed(STRANGER), []);
     }
 
@@ -148,9 +151,11 @@ mod tests {
     fn comments_move_a_ticket_to_whose_turn_it_is() {
         let moves = |by: Standing| Status::ALL.map(|status| status.after_comment(by));
         assert_eq!(moves(STAFF), [Some(WorkingOnIt), None, None, None, None]);
-        assert_eq!(
-            moves(REPORTER),
-            [None, None, Some(WaitingForSupport), Some(WaitingForSupport), None]
-        );
+        for customer in [REPORTER, PARTICIPANT] {
+            assert_eq!(
+                moves(customer),
+                [None, None, Some(WaitingForSupport), Some(WaitingForSupport), None]
+            );
+        }
     }
 }

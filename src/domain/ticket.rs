@@ -48,6 +48,11 @@ impl NumberPrefix {
     }
 }
 
+/// So many customers take part in a ticket besides its reporter.
+pub const MAX_PARTICIPANTS: usize = 50;
+/// So many may have left a ticket: their names are needed for its history.
+const MAX_PAST_PARTICIPANTS: usize = 200;
+
 /// A ticket.
 #[derive(Clone)]
 pub struct Ticket {
@@ -59,6 +64,11 @@ pub struct Ticket {
     pub category_id: CategoryId,
     /// The customer who opened it.
     pub reporter_id: AccountId,
+    /// The other customers who take part in it, in the order in which they were added;
+    /// [`MAX_PARTICIPANTS`] at most.
+    pub participant_ids: Vec<AccountId>,
+    /// Those who took part in it before and do no longer.
+    pub past_participant_ids: Vec<AccountId>,
     /// The member of staff who works on it.
     pub assignee_id: Option<AccountId>,
     /// What it is about, in a line.
@@ -110,7 +120,49 @@ pub struct IllegalMove {
     pub to: Status,
 }
 
+/// Why nobody can be added to a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyParticipants;
+
 impl Ticket {
+    /// Lets a customer take part. Gives the event that tells of it; none where they have
+    /// a part in it already.
+    ///
+    /// # Errors
+    /// As many take part as can, or did.
+    pub fn add_participant(
+        &mut self,
+        account_id: AccountId,
+        now: Timestamp,
+    ) -> Result<Option<EventData>, TooManyParticipants> {
+        if account_id == self.reporter_id || self.participant_ids.contains(&account_id) {
+            return Ok(None);
+        }
+        if self.participant_ids.len() >= MAX_PARTICIPANTS
+            || self.past_participant_ids.len() >= MAX_PAST_PARTICIPANTS
+        {
+            return Err(TooManyParticipants);
+        }
+        self.past_participant_ids.retain(|&id| id != account_id);
+        self.participant_ids.push(account_id);
+        self.updated_at = now;
+        Ok(Some(EventData::ParticipantAdded { account_id }))
+    }
+
+    /// Lets a customer take part no longer. Gives the event that tells of it; none where
+    /// they did not.
+    pub fn remove_participant(
+        &mut self,
+        account_id: AccountId,
+        now: Timestamp,
+    ) -> Option<EventData> {
+        let index = self.participant_ids.iter().position(|&id| id == account_id)?;
+        self.participant_ids.remove(index);
+        self.past_participant_ids.push(account_id);
+        self.updated_at = now;
+        Some(EventData::ParticipantRemoved { account_id })
+    }
+
     /// Applies changes, or none of them. Gives the events that tell of what did
     /// change: a field that is set to what it is already is no change.
     ///

@@ -33,8 +33,9 @@ const MAILBOX: usize = 64;
 pub(super) enum Topic {
     /// One ticket.
     Ticket(TicketId),
-    /// The tickets that an account opened.
-    ReportedBy(AccountId),
+    /// The tickets that an account opened or takes part in, and those that it ceases to
+    /// take part in.
+    Of(AccountId),
     /// All tickets.
     AllTickets,
     /// The tickets of a category: an event that moves one is of both.
@@ -79,6 +80,11 @@ pub(super) enum Mail {
 }
 
 impl Mailbox {
+    /// Whether there is any notice.
+    pub(super) fn has_notice(&self) -> bool {
+        !self.queue().notices.is_empty()
+    }
+
     /// Takes out the first notice.
     pub(super) fn take_notice(&self) -> Option<Notice> {
         self.queue().notices.pop_front()
@@ -210,7 +216,7 @@ impl Hub {
                 (self.heed)(&event.event);
             }
             let event = Arc::new(event);
-            for topic in topics_of(&event).into_iter().flatten() {
+            for topic in topics_of(&event.event) {
                 for mailbox in state.topics.get(&topic).into_iter().flatten() {
                     if mailbox.put(&event) {
                         self.metrics.overflowed();
@@ -296,35 +302,42 @@ impl State {
     }
 }
 
-fn topics_of(event: &FeedEvent) -> [Option<Topic>; 5] {
-    match event.event.subject {
+fn topics_of(event: &Event) -> impl Iterator<Item = Topic> {
+    let (fixed, customers) = match event.subject {
         Subject::Ticket { id, reporter } => {
-            let from = match event.event.data {
-                Some(EventData::CategoryChanged { from, .. }) => Some(from),
-                _ => None,
+            let (from, removed) = match event.data {
+                Some(EventData::CategoryChanged { from, .. }) => (Some(from), None),
+                Some(EventData::ParticipantRemoved { account_id }) => (None, Some(account_id)),
+                _ => (None, None),
             };
-            let category = event.event.state.map(|state| Topic::Category(state.category));
-            [
+            let category = event.state.map(|state| Topic::Category(state.category));
+            let fixed = [
                 Some(Topic::Ticket(id)),
-                Some(Topic::ReportedBy(reporter)),
+                Some(Topic::Of(reporter)),
                 Some(Topic::AllTickets),
                 Some(category.unwrap_or(Topic::AnyCategory)),
                 from.map(Topic::Category),
-            ]
+                removed.map(Topic::Of),
+            ];
+            (fixed, event.participants.as_slice())
         }
         // Nobody is woken for what changes nothing in any stream, like a sign-in.
         Subject::Account(id) => {
-            let ends_streams = event.event.data.as_ref().is_some_and(EventData::ends_streams);
-            [ends_streams.then_some(Topic::Account(id)), None, None, None, None]
+            let ends_streams = event.data.as_ref().is_some_and(EventData::ends_streams);
+            let account = ends_streams.then_some(Topic::Account(id));
+            ([account, None, None, None, None, None], [].as_slice())
         }
-    }
+    };
+    fixed.into_iter().flatten().chain(customers.iter().copied().map(Topic::Of))
 }
 
 fn in_scope(event: &FeedEvent, scope: ReplayScope) -> bool {
     match (scope, event.event.subject) {
         (ReplayScope::Everything, _) | (ReplayScope::AllTickets, Subject::Ticket { .. }) => true,
         (ReplayScope::Ticket { id, .. }, Subject::Ticket { id: subject, .. }) => id == subject,
-        (ReplayScope::ReportedBy(account), Subject::Ticket { reporter, .. }) => account == reporter,
+        (ReplayScope::Of(account), Subject::Ticket { .. }) => {
+            topics_of(&event.event).any(|topic| topic == Topic::Of(account))
+        }
         (_, Subject::Account(_)) => false,
     }
 }

@@ -10,6 +10,7 @@ mod sequencer;
 mod session_watch;
 mod subscription;
 mod tailer;
+mod task;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use bell::{Bell, BellItem};
 pub use session_watch::SessionWatch;
 pub use subscription::{Item, ResyncReason, Scope, StreamEnd, SubscribeError, Subscription};
+pub use task::detached;
 
 use crate::{
     db::{Database, DbError, consumer, feed},

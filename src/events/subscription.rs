@@ -6,20 +6,20 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time;
 
 use super::{
-    EventLog,
+    EventLog, detached,
     hub::{Continuity, Hub, Mail, Mailbox, Notice, Topic},
 };
 use crate::{
     db::{
         DbError,
         feed::{self, ReplayScope},
-        session,
+        session, ticket,
     },
     domain::{
         actor::{Actor, Identity},
         clock::Timestamp,
         cursor::Cursor,
-        event::{EventData, FeedEvent},
+        event::{EventData, FeedEvent, Subject},
         ids::TicketId,
         policy::{self, TicketScope},
         queue::TicketFilter,
@@ -40,7 +40,7 @@ const MAX_TOPICS: usize = 100;
 /// What a stream is about.
 #[derive(Clone, Debug)]
 pub enum Scope {
-    /// One ticket, which the caller may see: the service has checked that.
+    /// One ticket.
     Ticket(TicketId),
     /// Every ticket that the caller may see.
     Inbox,
@@ -65,6 +65,13 @@ pub enum Item {
     Event(Arc<FeedEvent>),
     /// All up to here has been given.
     Checkpoint(Cursor),
+    /// The caller may see a ticket no longer.
+    AccessRevoked {
+        /// The ticket.
+        ticket: TicketId,
+        /// The place of the event by which they lost it.
+        cursor: Cursor,
+    },
     /// The stream can't be continued without a gap, and ends here.
     Resync(ResyncReason),
     /// The stream ends here, and is not complete.
@@ -76,7 +83,7 @@ impl Item {
     pub fn cursor(&self) -> Option<Cursor> {
         match self {
             Self::Event(event) => Some(event.cursor),
-            Self::Checkpoint(cursor) => Some(*cursor),
+            Self::Checkpoint(cursor) | Self::AccessRevoked { cursor, .. } => Some(*cursor),
             Self::Resync(_) | Self::Ended(_) => None,
         }
     }
@@ -118,6 +125,9 @@ pub enum SubscribeError {
     /// Nobody is signed in, or no longer.
     #[error("no live session")]
     Unauthenticated,
+    /// There is no such ticket that the caller may see.
+    #[error("no such ticket")]
+    NotFound,
     /// They have to configure a second factor first.
     #[error("a second factor has to be configured first")]
     SecondFactorMissing,
@@ -196,7 +206,8 @@ impl EventLog {
     /// Begins a stream after a cursor, or with what happens from now on.
     ///
     /// # Errors
-    /// Nobody is signed in; a cursor from the future; the database failed.
+    /// Nobody is signed in; a ticket that the caller may not see; a cursor from the future;
+    /// the database failed.
     pub async fn subscribe(
         &self,
         actor: &Actor,
@@ -239,6 +250,12 @@ impl EventLog {
             .await?
             .filter(|live| live.identity.role == identity.role)
             .ok_or(SubscribeError::Unauthenticated)?;
+        if let Scope::Ticket(id) = scope {
+            let seen = policy::ticket_scope(actor);
+            if !ticket::is_in_scope(&mut connection, seen, id).await? {
+                return Err(SubscribeError::NotFound);
+            }
+        }
         Ok(Subscription {
             log: self.clone(),
             identity: live.identity,
@@ -265,8 +282,14 @@ impl EventLog {
         feed::head(&mut *self.database.read().await?).await
     }
 
+    /// Whether somebody may see a ticket as it stands.
+    async fn sees_ticket(self, identity: Identity, id: TicketId) -> Result<bool, DbError> {
+        let scope = policy::ticket_scope(&Actor::Account(identity));
+        ticket::is_in_scope(&mut *self.database.read().await?, scope, id).await
+    }
+
     async fn replay_from_database(
-        &self,
+        self,
         scope: ReplayScope,
         after: i64,
         until: i64,
@@ -294,10 +317,8 @@ fn topics_and_replay(
         (Scope::Ticket(id), _) => {
             Ok((vec![Topic::Ticket(*id)], ReplayScope::Ticket { id: *id, internal }))
         }
-        (Scope::Queue(_), TicketScope::ReportedBy(_)) => Err(SubscribeError::Unauthenticated),
-        (Scope::Inbox, TicketScope::ReportedBy(id)) => {
-            Ok((vec![Topic::ReportedBy(id)], ReplayScope::ReportedBy(id)))
-        }
+        (Scope::Queue(_), TicketScope::Of(_)) => Err(SubscribeError::Unauthenticated),
+        (Scope::Inbox, TicketScope::Of(id)) => Ok((vec![Topic::Of(id)], ReplayScope::Of(id))),
         (Scope::Inbox, TicketScope::All) => Ok((vec![Topic::AllTickets], ReplayScope::AllTickets)),
         (Scope::Queue(filter), TicketScope::All) => {
             let few = |categories: &&[_]| categories.len() <= MAX_TOPICS;
@@ -323,7 +344,9 @@ impl Subscription {
                 return Ok(Some(item));
             }
             if let Some(event) = self.buffer.pop_front() {
-                if let Some(item) = self.admit(event) {
+                if let Some(item) = self.admit(event)
+                    && self.may_still_see(&item).await?
+                {
                     return Ok(Some(item));
                 }
                 continue;
@@ -354,6 +377,27 @@ impl Subscription {
                         return Ok(Some(item));
                     }
                 }
+            }
+        }
+    }
+
+    /// The next event of a replay, if it is in memory already.
+    pub fn next_replayed(&mut self) -> Option<Item> {
+        if !matches!(self.phase, Phase::Replaying { .. }) {
+            return None;
+        }
+        loop {
+            // Anything else is for `next`, as is what the database is asked about.
+            let expired = self.log.ambient.now() >= self.expires_at;
+            if expired
+                || self.registration.mailbox.has_notice()
+                || !self.sees_for_sure(self.buffer.front()?)
+            {
+                return None;
+            }
+            let event = self.buffer.pop_front()?;
+            if let Some(item) = self.admit(event) {
+                return Some(item);
             }
         }
     }
@@ -432,10 +476,54 @@ impl Subscription {
         let wanted = self.filter.as_ref().is_none_or(|filter| filter.fits(&event.event));
         let seen =
             known && wanted && policy::sees_event(&Actor::Account(self.identity), &event.event);
-        seen.then(|| {
-            self.log.metrics.delivered(self.kind);
-            Item::Event(event)
-        })
+        if !seen {
+            return self.lose(&event).filter(|_| wanted);
+        }
+        self.log.metrics.delivered(self.kind);
+        Some(Item::Event(event))
+    }
+
+    /// What there is to say of an event that the caller may not see: that they may see its
+    /// ticket no longer, if it is by this that they don't.
+    fn lose(&mut self, event: &FeedEvent) -> Option<Item> {
+        let (Some(EventData::ParticipantRemoved { account_id }), Subject::Ticket { id, .. }) =
+            (&event.event.data, event.event.subject)
+        else {
+            return None;
+        };
+        if *account_id != self.identity.id {
+            return None;
+        }
+        self.log.metrics.revoked();
+        if self.kind == StreamKind::Ticket {
+            self.phase = Phase::Ended;
+            self.buffer.clear();
+        }
+        Some(Item::AccessRevoked { ticket: id, cursor: event.cursor })
+    }
+
+    /// Whether nothing can keep the caller from seeing an event's ticket: they opened it, or
+    /// are staff.
+    fn sees_for_sure(&self, event: &FeedEvent) -> bool {
+        let reporter = match event.event.subject {
+            Subject::Ticket { reporter, .. } => Some(reporter),
+            Subject::Account(_) => None,
+        };
+        self.identity.role.is_staff() || reporter == Some(self.identity.id)
+    }
+
+    /// Whether the caller may see now what they could see when it happened: somebody who
+    /// took part in a ticket may do so no longer, and word of that is on its way.
+    async fn may_still_see(&mut self, item: &Item) -> Result<bool, DbError> {
+        let Item::Event(event) = item else { return Ok(true) };
+        let Subject::Ticket { id, .. } = event.event.subject else { return Ok(true) };
+        if self.sees_for_sure(event) {
+            return Ok(true);
+        }
+        let asking = self.log.clone().sees_ticket(self.identity, id);
+        // Boxed: most streams never ask, and are kept small.
+        let seen = Box::pin(detached(asking)).await.unwrap_or_else(panicked);
+        seen.inspect_err(|_| self.phase = Phase::Ended)
     }
 
     /// The next events of a replay; `None` where they are to come from memory, and it
@@ -457,9 +545,14 @@ impl Subscription {
             return Ok(page);
         }
         // Boxed: most streams never read the database again, and are kept small.
-        let page = Box::pin(self.log.replay_from_database(scope, after, until)).await;
+        let reading = self.log.clone().replay_from_database(scope, after, until);
+        let page = Box::pin(detached(reading)).await.unwrap_or_else(panicked);
         page.map(Some).inspect_err(|_| self.phase = Phase::Ended)
     }
+}
+
+fn panicked<T>() -> Result<T, DbError> {
+    Err(DbError::Value("a read for a stream panicked".into()))
 }
 
 /// Who is asking, if they may watch anything at all.

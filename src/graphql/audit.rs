@@ -176,7 +176,9 @@ fn kind(data: &EventData) -> AccountEventKind {
         | EventData::PriorityChanged { .. }
         | EventData::AssigneeChanged { .. }
         | EventData::CategoryChanged { .. }
-        | EventData::SummaryChanged {} => AccountEventKind::Other,
+        | EventData::SummaryChanged {}
+        | EventData::ParticipantAdded { .. }
+        | EventData::ParticipantRemoved { .. } => AccountEventKind::Other,
     }
 }
 

@@ -87,6 +87,8 @@ pub enum UserErrorCode {
     Conflict,
     /// Another account has it.
     Taken,
+    /// There are as many as there can be.
+    TooMany,
 }
 
 impl From<service::UserError> for UserError {
@@ -196,6 +198,7 @@ impl From<SubscribeError> for Failure {
     fn from(error: SubscribeError) -> Self {
         match error {
             SubscribeError::Unauthenticated => ServiceError::Unauthenticated.into(),
+            SubscribeError::NotFound => ServiceError::NotFound.into(),
             SubscribeError::SecondFactorMissing => ServiceError::SecondFactorMissing.into(),
             SubscribeError::CursorAhead => Self::bad_request(
                 "`after`: this cursor lies after the end of the event log, so it was not given out \
@@ -218,6 +221,7 @@ impl From<Failure> for async_graphql::Error {
 }
 
 /// What a mutation came to: done, or refused with what the person can mend.
+#[expect(clippy::large_enum_variant, reason = "it lives for a match")]
 pub enum Outcome<T> {
     /// It is done.
     Done(T),

@@ -68,6 +68,10 @@ pub enum TicketEvent {
     CategoryChanged(CategoryChanged),
     /// The summary was reworded.
     SummaryChanged(SummaryChanged),
+    /// A customer takes part in the ticket.
+    ParticipantAdded(ParticipantAdded),
+    /// A customer takes part in the ticket no longer.
+    ParticipantRemoved(ParticipantRemoved),
 }
 
 /// What a live stream gives: events, and word about the stream itself.
@@ -87,8 +91,14 @@ pub enum StreamMessage {
     CategoryChanged(CategoryChanged),
     /// The summary was reworded.
     SummaryChanged(SummaryChanged),
+    /// A customer takes part in the ticket.
+    ParticipantAdded(ParticipantAdded),
+    /// A customer takes part in the ticket no longer.
+    ParticipantRemoved(ParticipantRemoved),
     /// All up to here has been given.
     Checkpoint(Checkpoint),
+    /// You may see a ticket no longer.
+    AccessRevoked(AccessRevoked),
     /// The stream can't go on without a gap.
     ResyncRequired(ResyncRequired),
 }
@@ -227,6 +237,27 @@ event_type! {
     SummaryChanged {}
 }
 
+event_type! {
+    /// A customer takes part in the ticket: they see it and its public history, and may
+    /// comment.
+    ParticipantAdded { account_id: AccountId }
+
+    /// The customer.
+    async fn participant(&self, ctx: &Context<'_>) -> Result<Account, Failure> {
+        Ok(Account::new(ctx.loaders()?.require(self.account_id).await?))
+    }
+}
+
+event_type! {
+    /// A customer takes part in the ticket no longer, and doesn't see it any more.
+    ParticipantRemoved { account_id: AccountId }
+
+    /// The customer.
+    async fn participant(&self, ctx: &Context<'_>) -> Result<Account, Failure> {
+        Ok(Account::new(ctx.loaders()?.require(self.account_id).await?))
+    }
+}
+
 async fn account(ctx: &Context<'_>, id: Option<AccountId>) -> Result<Option<Account>, Failure> {
     match id {
         Some(id) => Ok(Some(Account::new(ctx.loaders()?.require(id).await?))),
@@ -255,6 +286,12 @@ impl TicketEvent {
                 Self::CategoryChanged(CategoryChanged { of, from, to })
             }
             EventData::SummaryChanged {} => Self::SummaryChanged(SummaryChanged { of }),
+            EventData::ParticipantAdded { account_id } => {
+                Self::ParticipantAdded(ParticipantAdded { of, account_id })
+            }
+            EventData::ParticipantRemoved { account_id } => {
+                Self::ParticipantRemoved(ParticipantRemoved { of, account_id })
+            }
             // Of accounts.
             _ => return None,
         })
@@ -269,6 +306,10 @@ impl StreamMessage {
             Item::Checkpoint(cursor) => {
                 Some(Self::Checkpoint(Checkpoint { cursor: cursor.encode() }))
             }
+            Item::AccessRevoked { ticket, cursor } => Some(Self::AccessRevoked(AccessRevoked {
+                ticket_id: GlobalId::Ticket(ticket).into(),
+                cursor: cursor.encode(),
+            })),
             Item::Resync(reason) => Some(Self::ResyncRequired(ResyncRequired::because(reason))),
             Item::Ended(_) => None,
         }
@@ -285,6 +326,8 @@ impl From<TicketEvent> for StreamMessage {
             TicketEvent::AssigneeChanged(event) => Self::AssigneeChanged(event),
             TicketEvent::CategoryChanged(event) => Self::CategoryChanged(event),
             TicketEvent::SummaryChanged(event) => Self::SummaryChanged(event),
+            TicketEvent::ParticipantAdded(event) => Self::ParticipantAdded(event),
+            TicketEvent::ParticipantRemoved(event) => Self::ParticipantRemoved(event),
         }
     }
 }
@@ -293,6 +336,16 @@ impl From<TicketEvent> for StreamMessage {
 /// caught up with what happened before, and every 30 seconds while it is quiet.
 #[derive(SimpleObject)]
 pub struct Checkpoint {
+    /// The place in the event log: pass it as `after` to go on from here.
+    cursor: String,
+}
+
+/// You may see a ticket no longer, and get nothing more of what happens to it. The
+/// stream of that ticket ends with this; others go on.
+#[derive(SimpleObject)]
+pub struct AccessRevoked {
+    /// The ticket's global id: forget what you show of it.
+    ticket_id: ID,
     /// The place in the event log: pass it as `after` to go on from here.
     cursor: String,
 }
@@ -331,7 +384,12 @@ impl TimelineConnection {
         args: PageArgs,
     ) -> Result<Self, Failure> {
         let page = args.page(decode_place)?;
-        let key = TimelineKey { ticket: ticket.id, reporter: ticket.reporter_id, page };
+        let key = TimelineKey {
+            ticket: ticket.id,
+            reporter: ticket.reporter_id,
+            participants: ticket.participant_ids.clone(),
+            page,
+        };
         let none = Slice { items: vec![], has_previous: false, has_next: false };
         let slice = ctx.loaders()?.get(key).await?.unwrap_or(none);
         let (has_previous, has_next) = (slice.has_previous, slice.has_next);
@@ -386,8 +444,7 @@ impl EventSubscription {
         }
         ctx.identity()?;
         let id = GlobalId::ticket(&ticket_id).ok_or_else(Failure::not_found)?;
-        let ticket = service::ticket::by_id(ctx.actor()?, ctx.desk()?, id).await?;
-        messages(ctx, Scope::Ticket(ticket.id), after).await
+        messages(ctx, Scope::Ticket(id), after).await
     }
 
     /// What happens to all tickets that you may see, a customer's own or all for

@@ -262,6 +262,8 @@ pub struct TimelineKey {
     pub ticket: TicketId,
     /// Its reporter.
     pub reporter: AccountId,
+    /// Its participants.
+    pub participants: Vec<AccountId>,
     /// The page.
     pub page: Page<EventId>,
 }
@@ -277,7 +279,10 @@ impl Key for TimelineKey {
         }
         let mut loaded = HashMap::new();
         for (page, keys) in by_page {
-            let tickets = keys.iter().map(|key| (key.ticket, key.reporter)).collect::<Vec<_>>();
+            let tickets = keys
+                .iter()
+                .map(|key| (key.ticket, key.reporter, key.participants.as_slice()))
+                .collect::<Vec<_>>();
             let (actor, desk, cursor) = (&source.actor, &source.desk, source.cursor);
             let mut pages = service::timeline::pages(actor, desk, &tickets, &page, cursor).await?;
             loaded.extend(keys.into_iter().filter_map(|key| {

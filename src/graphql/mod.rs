@@ -18,6 +18,7 @@ mod loader;
 mod node;
 mod notification;
 mod pagination;
+mod participant;
 mod password;
 mod people;
 mod preferences;
@@ -76,6 +77,7 @@ pub struct Mutation(
     ticket::TicketMutation,
     bulk::BulkMutation,
     comment::CommentMutation,
+    participant::ParticipantMutation,
     notification::NotificationMutation,
     preferences::PreferencesMutation,
 );

@@ -42,6 +42,8 @@ pub enum NotificationKind {
     CustomerAnswered,
     /// A ticket was assigned to you.
     TicketAssigned,
+    /// Somebody let you take part in a ticket.
+    ParticipantAdded,
 }
 
 /// Something on your bell. You are not told of your own doing.

@@ -38,8 +38,11 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
     ("AssigneeChanged", &[("fromAssignee", "Account"), ("toAssignee", "Account")]),
     ("CategoryChanged", &[("fromCategory", "Category"), ("toCategory", "Category")]),
     ("SummaryChanged", &[]),
+    ("ParticipantAdded", &[("participant", "Account")]),
+    ("ParticipantRemoved", &[("participant", "Account")]),
     ("StreamMessage", &[]),
     ("Checkpoint", &[("cursor", "")]),
+    ("AccessRevoked", &[("ticketId", ""), ("cursor", "")]),
     ("ResyncRequired", &[("reason", "")]),
     (
         "Ticket",
@@ -76,8 +79,16 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
 ];
 
 /// Types that have no field of all events.
-const NO_EVENTS: [&str; 7] =
-    ["StreamMessage", "Checkpoint", "ResyncRequired", "Ticket", "Comment", "Account", "Category"];
+const NO_EVENTS: [&str; 8] = [
+    "StreamMessage",
+    "Checkpoint",
+    "AccessRevoked",
+    "ResyncRequired",
+    "Ticket",
+    "Comment",
+    "Account",
+    "Category",
+];
 
 /// Whether the messages of an operation may be shared between those who ask for the
 /// same in the same role and language: it is a stream of events that asks for nothing

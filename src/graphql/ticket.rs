@@ -5,6 +5,7 @@ use async_graphql::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use super::{
@@ -124,6 +125,15 @@ impl Ticket {
             Some(id) => Ok(Some(Account::new(ctx.loaders()?.require(id).await?))),
             None => Ok(None),
         }
+    }
+
+    /// The other customers who take part in it, in the order in which they were added: 50
+    /// at most.
+    #[graphql(complexity = "1 + 50 * child_complexity")]
+    async fn participants(&self, ctx: &Context<'_>) -> Result<Vec<Account>, Failure> {
+        let loaders = ctx.loaders()?;
+        let found = self.0.participant_ids.iter().map(|&id| loaders.require(id));
+        Ok(try_join_all(found).await?.into_iter().map(Account::new).collect())
     }
 
     /// Moves by one with each change of status, priority, assignee, summary or

@@ -1,12 +1,17 @@
 //! The execution of an operation, for a transport that gives out its responses one after
 //! the other.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use async_graphql::{
     Request, Response as GraphqlResponse, ServerError, Value, parser::types::OperationType,
 };
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, future, stream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     Api,
@@ -14,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{actor::Actor, cursor::Cursor, session::Origin},
-    events::StreamEnd,
+    events::{StreamEnd, detached},
     graphql::{RequestContext, StreamSignals},
 };
 
@@ -39,7 +44,7 @@ pub enum Output {
 pub type Operation = Pin<Box<dyn Stream<Item = Output> + Send>>;
 
 /// Executes a request that the [guard](super::guard) has admitted as an operation of
-/// this type.
+/// this type, in a task of its own.
 pub fn execute(
     api: &Api,
     actor: Actor,
@@ -57,9 +62,19 @@ pub fn execute(
     let with_end = outputs.chain(end).scan(false, |over, output| {
         let last = !matches!(output, Output::Next { .. });
         let before = std::mem::replace(over, last);
-        std::future::ready((!before).then_some(output))
+        future::ready((!before).then_some(output))
     });
-    Box::pin(with_end)
+    let (sender, outputs) = mpsc::channel(1);
+    let task = detached(async move {
+        let mut with_end = pin!(with_end);
+        while let Some(output) = with_end.next().await
+            && sender.send(output).await.is_ok()
+        {}
+    });
+    // The task is begun, and ends, with the stream.
+    let task = stream::once(task)
+        .filter_map(async |done| done.is_none().then_some(Output::Ended(StreamEnd::Failed)));
+    Box::pin(stream::select(task, ReceiverStream::new(outputs)))
 }
 
 /// Executes what gives one response at most; gives that, with its errors completed.
@@ -76,7 +91,7 @@ fn outputs(
 ) -> impl Stream<Item = Output> + Send + 'static {
     let subscription = operation == Some(OperationType::Subscription);
     let mut first = true;
-    responses.map(move |mut response| {
+    responses.filter_map(move |mut response| {
         let begins = std::mem::take(&mut first);
         // A subscription whose source can't be made is a request error too.
         let failed = subscription && response.data == Value::Null && !response.errors.is_empty();
@@ -84,13 +99,16 @@ fn outputs(
         response::complete(&mut response.errors, None);
         // A stream that went on would have skipped what could not be read: its caller
         // resumes, and gets it then.
-        if subscription && response::is_internal(&response) {
-            return Output::Ended(StreamEnd::Failed);
-        }
-        if refused {
-            return Output::Error(response.errors);
-        }
-        Output::Next { payload: encode(&response), cursor: signals.position() }
+        let output = if subscription && response::is_internal(&response) {
+            Some(Output::Ended(StreamEnd::Failed))
+        } else if refused {
+            Some(Output::Error(response.errors))
+        } else if subscription && response::is_out_of_sight(&response) {
+            None
+        } else {
+            Some(Output::Next { payload: encode(&response), cursor: signals.position() })
+        };
+        future::ready(output)
     })
 }
 

@@ -30,10 +30,21 @@ pub fn complete(errors: &mut [ServerError], id: Option<RequestId>) {
 
 /// Whether the server failed at a part of a response whose errors have been completed.
 pub fn is_internal(response: &GraphqlResponse) -> bool {
-    let internal = Value::from(code::INTERNAL);
-    response.errors.iter().any(|error| {
-        error.extensions.as_ref().and_then(|values| values.get("code")) == Some(&internal)
-    })
+    has_code(response, code::INTERNAL)
+}
+
+/// Whether a stream's response, to a message that its reader could see, shows what they
+/// can see no longer: word of that follows, and the message is no more for them.
+pub fn is_out_of_sight(response: &GraphqlResponse) -> bool {
+    has_code(response, code::NOT_FOUND)
+}
+
+fn has_code(response: &GraphqlResponse, code: &str) -> bool {
+    let code = Value::from(code);
+    response
+        .errors
+        .iter()
+        .any(|error| error.extensions.as_ref().and_then(|values| values.get("code")) == Some(&code))
 }
 
 /// A response as the specification has it: no `data` where nothing was executed.

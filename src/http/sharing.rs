@@ -11,8 +11,11 @@ use async_graphql::{
     Request, Variables,
     parser::types::{ExecutableDocument, OperationType},
 };
-use futures_util::{FutureExt as _, StreamExt as _, stream};
-use tokio::sync::OnceCell;
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{BoxFuture, Shared},
+    stream::{self, FuturesOrdered},
+};
 
 use super::{
     Api,
@@ -27,13 +30,15 @@ use crate::{
         ids::AccountId,
         session::Origin,
     },
-    events::{Item, StreamEnd, Subscription},
+    events::{Item, StreamEnd, Subscription, detached},
     graphql::{self, Given, Handover, RequestContext},
     service::ServiceError,
 };
 
 /// So many responses are kept for those who come later.
 const KEPT: usize = 128;
+/// So many messages of a replay are executed at a time, for one subscriber.
+const AHEAD: usize = 8;
 /// A response shows its ticket as it was when it was executed: nobody gets an older one.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
@@ -60,18 +65,29 @@ enum Reader {
 pub struct Plan {
     plans: Plans,
     key: PlanKey,
+    asked: Arc<Asked>,
+    latest: Mutex<VecDeque<Latest>>,
+}
+
+/// What is executed for each message.
+struct Asked {
+    query: Arc<str>,
+    operation_name: Option<String>,
     document: ExecutableDocument,
     /// Those of the first subscriber: a message does not depend on them.
     variables: Variables,
-    latest: Mutex<VecDeque<Latest>>,
 }
 
 struct Latest {
     cursor: Cursor,
     is_event: bool,
     since: Instant,
-    payload: Arc<OnceCell<Arc<str>>>,
+    response: Response,
 }
+
+/// A response that is there or being made. Whoever waits for it drives it: a subscriber
+/// that is not polled, because its client takes nothing, holds up nobody else.
+type Response = Shared<BoxFuture<'static, Result<Arc<str>, Unshared>>>;
 
 impl Plans {
     /// The plan of a request that the guard has admitted; `None` where its responses are
@@ -99,11 +115,16 @@ impl Plans {
         if !graphql::is_shareable(document, &operation.node) {
             return None;
         }
+        let asked = Asked {
+            query: Arc::clone(&key.query),
+            operation_name: key.operation_name.clone(),
+            document: document.clone(),
+            variables,
+        };
         let plan = Arc::new(Plan {
             plans: self.clone(),
             key: key.clone(),
-            document: document.clone(),
-            variables,
+            asked: Arc::new(asked),
             latest: Mutex::default(),
         });
         lock(&self.0).insert(key, Arc::downgrade(&plan));
@@ -138,7 +159,8 @@ pub fn start(
     let outputs = async move {
         let first = checked.next().await;
         let shared = handover.take().map(|subscription| {
-            let shared = SharedStream { api, actor, origin, plan, subscription };
+            let reader = Arc::new(SharedReader { api, actor, origin, plan });
+            let shared = SharedStream { subscription, reader, ahead: None };
             stream::unfold(Some(shared), async |shared| Some(shared?.next().await))
         });
         match shared {
@@ -151,71 +173,128 @@ pub fn start(
 
 /// A subscription whose responses are shared.
 struct SharedStream {
+    subscription: Subscription,
+    reader: Arc<SharedReader>,
+    /// What is being executed, in order: several at a time while the subscription replays,
+    /// and none while it is live.
+    ahead: Option<Box<FuturesOrdered<BoxFuture<'static, Executed>>>>,
+}
+
+/// On whose behalf, and by which plan, messages are executed.
+struct SharedReader {
     api: Api,
     actor: Actor,
     origin: Origin,
     plan: Arc<Plan>,
-    subscription: Subscription,
 }
+
+/// What came of an item; `None` where it is no message.
+type Executed = Option<Output>;
 
 impl SharedStream {
     /// The next output, and the stream if it goes on.
     async fn next(mut self) -> (Output, Option<Self>) {
         loop {
-            let item = match self.subscription.next().await {
-                Ok(None) => return (Output::Complete, None),
-                Ok(Some(Item::Ended(end))) => return (Output::Ended(end), None),
-                Ok(Some(item)) => Ok(item),
-                Err(error) => Err(ServiceError::from(error)),
-            };
-            let cursor = item.as_ref().ok().and_then(Item::cursor);
-            let payload = match (&item, cursor) {
-                (Ok(shared), Some(cursor)) => {
-                    let is_event = matches!(shared, Item::Event(_));
-                    let cell = self.plan.cell(cursor, is_event);
-                    match cell.get() {
-                        Some(payload) => Ok(Arc::clone(payload)),
-                        // Boxed: most subscribers never execute anything, and are kept small.
-                        None => {
-                            Box::pin(cell.get_or_try_init(|| self.execute(item))).await.cloned()
-                        }
+            let executed = match &mut self.ahead {
+                Some(ahead) => {
+                    while ahead.len() < AHEAD
+                        && let Some(item) = self.subscription.next_replayed()
+                    {
+                        ahead.push_back(Arc::clone(&self.reader).respond(Ok(item)).boxed());
                     }
+                    let executed = ahead.next().await;
+                    if ahead.is_empty() {
+                        self.ahead = None;
+                    }
+                    executed.flatten()
                 }
-                _ => Box::pin(self.execute(item)).await,
+                None => self.read_on().await,
             };
-            match payload {
-                Ok(payload) => return (Output::Next { payload, cursor }, Some(self)),
-                Err(Unshared::Nothing) => {}
-                Err(Unshared::Errors(payload)) => {
-                    return (Output::Next { payload, cursor }, Some(self));
-                }
-                Err(Unshared::Failed) => return (Output::Ended(StreamEnd::Failed), None),
+            match executed {
+                None => {}
+                Some(next @ Output::Next { .. }) => return (next, Some(self)),
+                Some(end) => return (end, None),
             }
         }
     }
 
-    async fn execute(&self, item: Result<Item, ServiceError>) -> Result<Arc<str>, Unshared> {
-        let plan = &self.plan;
-        let context =
-            RequestContext::new(self.actor, self.origin.clone(), &self.api.desk, &self.api.log);
-        let mut request = Request::new(plan.key.query.to_string());
-        request.operation_name.clone_from(&plan.key.operation_name);
-        request.variables = plan.variables.clone();
-        request.set_parsed_query(plan.document.clone());
-        let request = request.data(context).data(Given::new(item));
-        match execution::execute_one(&self.api, request).await {
-            None => Err(Unshared::Nothing),
-            // Skipped if the stream went on: its caller resumes, and gets it then.
-            Some(response) if response::is_internal(&response) => Err(Unshared::Failed),
-            Some(response) if response.errors.is_empty() => Ok(execution::encode(&response)),
-            Some(response) => Err(Unshared::Errors(execution::encode(&response))),
+    /// Waits for the next item. Where others follow at once, all are executed ahead.
+    async fn read_on(&mut self) -> Executed {
+        let item = match self.subscription.next().await {
+            Ok(None) => return Some(Output::Complete),
+            Ok(Some(item)) => Ok(item),
+            Err(error) => Err(ServiceError::from(error)),
+        };
+        let Some(following) = self.subscription.next_replayed() else {
+            return Arc::clone(&self.reader).respond(item).await;
+        };
+        let both = [item, Ok(following)];
+        let ahead = both.map(|item| Arc::clone(&self.reader).respond(item).boxed());
+        self.ahead = Some(Box::new(ahead.into_iter().collect()));
+        None
+    }
+}
+
+impl SharedReader {
+    async fn respond(self: Arc<Self>, item: Result<Item, ServiceError>) -> Executed {
+        if let Ok(Item::Ended(end)) = item {
+            return Some(Output::Ended(end));
+        }
+        let cursor = item.as_ref().ok().and_then(Item::cursor);
+        let payload = match (&item, cursor) {
+            (Ok(shared), Some(cursor)) => {
+                let is_event = matches!(shared, Item::Event(_));
+                let response = self.plan.response(cursor, is_event, || self.execute(item).boxed());
+                let payload = response.clone().await;
+                if payload.is_err() {
+                    self.plan.forget(&response);
+                }
+                payload
+            }
+            // Boxed: most subscribers never execute anything, and are kept small.
+            _ => self.execute(item).boxed().await,
+        };
+        match payload {
+            Ok(payload) | Err(Unshared::Errors(payload)) => Some(Output::Next { payload, cursor }),
+            Err(Unshared::Nothing) => None,
+            Err(Unshared::Failed) => Some(Output::Ended(StreamEnd::Failed)),
+        }
+    }
+
+    /// Executes an item. What this gives refers to no plan, which may keep it.
+    fn execute(
+        &self,
+        item: Result<Item, ServiceError>,
+    ) -> impl Future<Output = Result<Arc<str>, Unshared>> + Send + 'static {
+        let asked = Arc::clone(&self.plan.asked);
+        let (api, actor, origin) = (self.api.clone(), self.actor, self.origin.clone());
+        async move {
+            let context = RequestContext::new(actor, origin, &api.desk, &api.log);
+            let mut request = Request::new(asked.query.to_string());
+            request.operation_name.clone_from(&asked.operation_name);
+            request.variables = asked.variables.clone();
+            request.set_parsed_query(asked.document.clone());
+            let request = request.data(context).data(Given::new(item));
+            let executing = async move { execution::execute_one(&api, request).await };
+            let Some(executed) = detached(executing).await else {
+                return Err(Unshared::Failed);
+            };
+            match executed {
+                None => Err(Unshared::Nothing),
+                // Skipped if the stream went on: its caller resumes, and gets it then.
+                Some(response) if response::is_internal(&response) => Err(Unshared::Failed),
+                Some(response) if response::is_out_of_sight(&response) => Err(Unshared::Nothing),
+                Some(response) if response.errors.is_empty() => Ok(execution::encode(&response)),
+                Some(response) => Err(Unshared::Errors(execution::encode(&response))),
+            }
         }
     }
 }
 
-/// What others don't get.
+/// What those who come later don't get.
+#[derive(Clone)]
 enum Unshared {
-    /// An item that is no message.
+    /// An item that is no message, or none for its reader any more.
     Nothing,
     /// A response with errors.
     Errors(Arc<str>),
@@ -224,26 +303,36 @@ enum Unshared {
 }
 
 impl Plan {
-    /// Where the response to a message is, or will be.
-    fn cell(&self, cursor: Cursor, is_event: bool) -> Arc<OnceCell<Arc<str>>> {
+    /// The response to a message: a fresh one that there is, or what `make` gives.
+    fn response(
+        &self,
+        cursor: Cursor,
+        is_event: bool,
+        make: impl FnOnce() -> BoxFuture<'static, Result<Arc<str>, Unshared>>,
+    ) -> Response {
         let mut latest = lock(&self.latest);
         let fits = |kept: &&Latest| kept.cursor == cursor && kept.is_event == is_event;
         if let Some(kept) = latest.iter().rev().find(fits)
             && kept.since.elapsed() < FRESH_FOR
         {
-            return Arc::clone(&kept.payload);
+            return kept.response.clone();
         }
         if latest.len() == KEPT {
             latest.pop_front();
         }
-        let payload = Arc::default();
+        let response = make().shared();
         latest.push_back(Latest {
             cursor,
             is_event,
             since: Instant::now(),
-            payload: Arc::clone(&payload),
+            response: response.clone(),
         });
-        payload
+        response
+    }
+
+    /// Whoever comes later does not get this response.
+    fn forget(&self, response: &Response) {
+        lock(&self.latest).retain(|kept| !kept.response.ptr_eq(response));
     }
 }
 

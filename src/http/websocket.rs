@@ -242,12 +242,13 @@ impl Connection {
     }
 
     async fn receive(&mut self, heard: Heard) -> Result<(), End> {
-        self.heard = true;
+        self.heard |= !matches!(heard, Heard::Nothing);
         let text = match heard {
             Heard::Message(Message::Text(text)) => text,
             Heard::Message(Message::Ping(_) | Message::Pong(_)) => return Ok(()),
             Heard::Message(Message::Binary(_)) => return Err(End::Close(BAD_MESSAGE)),
             Heard::Message(Message::Close(_)) => return Err(End::Closed),
+            Heard::Nothing => return Ok(()),
             Heard::Gone => return Err(End::Gone),
             Heard::Broken(closing) => return Err(End::Close(closing)),
         };

@@ -18,7 +18,7 @@ use crate::{
     crypto::{seal::Keyring, signing::SigningKey},
     db::{Connection, DbError, account, category, comment, delivery, ticket, unsubscription},
     domain::{
-        account::{EmailAddress, Locale},
+        account::{Account, EmailAddress, Locale},
         clock::Timestamp,
         comment::Visibility,
         delivery::Delivery,
@@ -270,7 +270,7 @@ fn mailbox(address: &str) -> Result<Address, String> {
 
 impl Story {
     /// What a mail tells of, as it stands now; `None` where its recipient has been
-    /// disabled.
+    /// disabled, or may see the ticket no longer.
     async fn load(db: &mut Connection, delivery: &Delivery) -> Result<Option<Self>, ComposeError> {
         let gone = || ComposeError::Unbuildable("its ticket is gone".into());
         let ids = delivery.ticket_id.as_slice();
@@ -286,10 +286,8 @@ impl Story {
         let people =
             people.chain([ticket.reporter_id]).chain(delivery.account_id).collect::<Vec<_>>();
         let accounts = account::by_ids(db, &people).await?;
-        let disabled = accounts.iter().any(|account| {
-            Some(account.id) == delivery.account_id && account.disabled_at.is_some()
-        });
-        if disabled {
+        let recipient = accounts.iter().find(|account| Some(account.id) == delivery.account_id);
+        if recipient.is_some_and(|it| it.disabled_at.is_some() || !sees(it, &ticket)) {
             return Ok(None);
         }
         let written = events.iter().filter_map(|(event, _)| match event.data {
@@ -297,13 +295,13 @@ impl Story {
             _ => None,
         });
         let comments = comment::by_ids(db, &written.collect::<Vec<_>>()).await?.into_iter();
-        let public = comments.filter(|(comment, _)| comment.visibility == Visibility::Public);
+        let public = comments.filter(|(comment, ..)| comment.visibility == Visibility::Public);
         let category = category::by_ids(db, &[ticket.category_id]).await?.into_iter().next();
         Ok(Some(Self {
             category: category.map(|it| it.name(delivery.locale).to_owned()).unwrap_or_default(),
             ticket,
             names: accounts.into_iter().map(|account| (account.id, account.name)).collect(),
-            comments: public.map(|(comment, _)| (comment.id, comment.body)).collect(),
+            comments: public.map(|(comment, ..)| (comment.id, comment.body)).collect(),
             events,
             earlier: delivery::thread(db, delivery, REFERENCES).await?,
         }))
@@ -334,7 +332,15 @@ impl Story {
             EventData::StatusChanged { from, to } => Some(
                 context! { kind => "status", by, from => from.name(locale), to => to.name(locale) },
             ),
+            EventData::ParticipantAdded { .. } => Some(context! { kind => "added", by }),
             _ => None,
         }
     }
+}
+
+/// Whether somebody may see a ticket.
+fn sees(account: &Account, ticket: &Ticket) -> bool {
+    account.role.is_staff()
+        || account.id == ticket.reporter_id
+        || ticket.participant_ids.contains(&account.id)
 }

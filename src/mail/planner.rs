@@ -112,7 +112,10 @@ impl Planner {
     ) -> Result<(), DbError> {
         let Subject::Ticket { id, .. } = event.event.subject else { return Ok(()) };
         let Some(ticket) = context.tickets.get(&id) else { return Ok(()) };
-        for concern in concerns(&event.event, ticket.assignee_id) {
+        // Who takes part no longer is told of nothing, not even of what happened before.
+        let mut seen = event.event.clone();
+        seen.participants.retain(|id| ticket.participant_ids.contains(id));
+        for concern in concerns(&seen, ticket.assignee_id) {
             if let (true, Recipient::Account(account)) =
                 (concern.channels.bell(), concern.recipient)
             {
@@ -212,9 +215,22 @@ impl Context {
             return Ok(Self { tickets: HashMap::new(), categories: HashMap::new() });
         }
         let tickets = ticket::by_ids(db, TicketScope::All, &ids).await?.into_iter();
+        let mut tickets = tickets.map(|ticket| (ticket.id, ticket)).collect::<HashMap<_, _>>();
+        let shared = events.iter().filter(|event| !event.event.participants.is_empty());
+        let shared = shared.filter_map(|event| match event.event.subject {
+            Subject::Ticket { id, .. } => Some(id),
+            Subject::Account(_) => None,
+        });
+        let shared = shared.collect::<Vec<_>>();
+        if !shared.is_empty() {
+            // Whoever ceases to take part takes the ticket off their bell: not before what
+            // is planned here is on it.
+            let held = ticket::hold(db, &shared).await?;
+            tickets.extend(held.into_iter().map(|ticket| (ticket.id, ticket)));
+        }
         let categories = category::all(db).await?.into_iter();
         Ok(Self {
-            tickets: tickets.map(|ticket| (ticket.id, ticket)).collect(),
+            tickets,
             categories: categories.map(|category| (category.id, category)).collect(),
         })
     }

@@ -278,6 +278,7 @@ fn sample(link: bool) -> Value {
         changes => vec![
             context! { kind => "answer", by => link, text => "F" },
             context! { kind => "status", by => link, from => "G", to => "H" },
+            context! { kind => "added", by => link },
         ],
     }
 }
@@ -343,6 +344,7 @@ mod tests {
                 ) },
                 context! { kind => "status", by => "B", from => pick("Waiting for support", "Ожидает поддержки"),
                     to => pick("Waiting for customer", "Ожидает клиента") },
+                context! { kind => "added", by => pick("Boris", "Борис") },
             ],
         }
     }

@@ -44,7 +44,8 @@ pub async fn viewer(actor: &Actor, desk: &Desk) -> Result<Account, ServiceError>
     found.into_iter().next().ok_or(ServiceError::Unauthenticated)
 }
 
-/// The accounts of some ids that the actor may see, in no order.
+/// The accounts of some ids that the actor may see, in no order. A customer sees those
+/// of the staff, and of other customers those with whom they share a ticket.
 ///
 /// # Errors
 /// Nobody is signed in.
@@ -54,9 +55,16 @@ pub async fn by_ids(
     ids: &[AccountId],
 ) -> Result<Vec<Account>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
-    let mut found = account::by_ids(&mut *desk.database.read().await?, ids).await?;
-    found.retain(|account| may(actor, Action::ViewAccount, account));
-    Ok(found)
+    let mut connection = desk.database.read().await?;
+    let found = account::by_ids(&mut connection, ids).await?;
+    let (mut seen, others) =
+        found.into_iter().partition::<Vec<_>, _>(|it| may(actor, Action::ViewAccount, it));
+    if let (Some(viewer), false) = (actor.account_id(), others.is_empty()) {
+        let ids = others.iter().map(|account| account.id).collect::<Vec<_>>();
+        let shared = account::sharing_tickets_with(&mut connection, viewer, &ids).await?;
+        seen.extend(others.into_iter().filter(|account| shared.contains(&account.id)));
+    }
+    Ok(seen)
 }
 
 /// Whether the actor may see an account's e-mail address, role and language.

@@ -45,9 +45,8 @@ pub async fn update(
             let mut results = HashMap::new();
             for mut ticket in tickets::lock_all(db, known).await? {
                 let id = ticket.id;
-                let resource = Resource::Ticket { reporter: ticket.reporter_id };
-                authorise(actor, Action::Triage, resource)?;
-                let by = policy::standing(actor, ticket.reporter_id);
+                authorise(actor, Action::Triage, Resource::from(&ticket))?;
+                let by = policy::standing(actor, &ticket);
                 let result = match ticket.apply(reviewed.clone(), by, now) {
                     Ok(changed) => {
                         ticket::record(db, &ticket, changed, editor, now).await?;

@@ -46,12 +46,12 @@ pub async fn by_ids(
 ) -> Result<Vec<Comment>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let found = comment::by_ids(&mut *desk.database.read().await?, ids).await?;
-    let visible = found.into_iter().filter(|(comment, reporter)| {
-        let ticket = Resource::Ticket { reporter: *reporter };
+    let visible = found.into_iter().filter(|(comment, reporter, participants)| {
+        let ticket = Resource::Ticket { reporter: *reporter, participants };
         authorise(actor, Action::ViewTicket, ticket).is_ok()
             && policy::sees_comment(actor, comment.visibility)
     });
-    Ok(visible.map(|(comment, _)| comment).collect())
+    Ok(visible.map(|(comment, ..)| comment).collect())
 }
 
 /// Posts a comment or note, and moves the ticket to whose turn it is.
@@ -101,12 +101,12 @@ pub async fn add(
                 Visibility::Public => Action::Converse,
                 Visibility::Internal => Action::WriteNote,
             };
-            authorise(actor, action, Resource::Ticket { reporter: ticket.reporter_id })?;
+            authorise(actor, action, Resource::from(&ticket))?;
             refuse_stale(&ticket, new.expected_version)?;
             if ticket.status == Status::Closed {
                 return Err(closed().into());
             }
-            let by = policy::standing(actor, ticket.reporter_id);
+            let by = policy::standing(actor, &ticket);
             let moved = match (new.status, new.visibility) {
                 (Some(_), _) => {
                     let changes = Changes { status: new.status, ..Changes::default() };
@@ -144,7 +144,7 @@ async fn repeated(
     id: CommentId,
 ) -> Result<(Comment, Ticket), ServiceError> {
     let found = comment::by_ids(db, &[id]).await?.into_iter().next();
-    let (comment, _) = found.ok_or(ServiceError::NotFound)?;
+    let (comment, ..) = found.ok_or(ServiceError::NotFound)?;
     let scope = policy::ticket_scope(actor);
     let found = tickets::by_ids(db, scope, &[comment.ticket_id]).await?.into_iter().next();
     Ok((comment, found.ok_or(ServiceError::NotFound)?))

@@ -103,6 +103,8 @@ pub enum UserErrorCode {
     Conflict,
     /// Another account has it.
     Taken,
+    /// There are as many as there can be.
+    TooMany,
 }
 
 impl UserError {

@@ -29,6 +29,8 @@ pub(super) enum Guessable {
     Code,
     /// Links to set a new password, and to hand over.
     Link,
+    /// Which addresses have an account.
+    Address,
 }
 
 impl Guessable {
@@ -37,6 +39,7 @@ impl Guessable {
             Self::Password => "password",
             Self::Code => "code",
             Self::Link => "link",
+            Self::Address => "address",
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod handoff;
 mod idempotency;
 mod limit;
 pub mod notification;
+pub mod participant;
 pub mod password;
 pub mod people;
 mod post;

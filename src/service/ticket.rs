@@ -165,6 +165,8 @@ pub(super) async fn create_as(
         number: TicketNumber(0),
         category_id,
         reporter_id: reporter,
+        participant_ids: vec![],
+        past_participant_ids: vec![],
         assignee_id: None,
         summary: summary.into_string(),
         description: description.into_string(),
@@ -210,14 +212,13 @@ pub async fn update(
     desk.database
         .write(async |db| {
             let mut ticket = lock(actor, db, id).await?;
-            let resource = Resource::Ticket { reporter: ticket.reporter_id };
-            authorise(actor, Action::Converse, resource)?;
+            authorise(actor, Action::Converse, Resource::from(&ticket))?;
             if triages(changes) {
-                authorise(actor, Action::Triage, resource)?;
+                authorise(actor, Action::Triage, Resource::from(&ticket))?;
             }
             refuse_stale(&ticket, changes.expected_version)?;
             let reviewed = reviewed(db, Some(ticket.category_id), changes).await?;
-            let by = policy::standing(actor, ticket.reporter_id);
+            let by = policy::standing(actor, &ticket);
             let changed = ticket.apply(reviewed, by, now).map_err(illegal)?;
             record(db, &ticket, changed, editor, now).await?;
             Ok(ticket)
@@ -288,7 +289,7 @@ pub(super) async fn lock(
     id: TicketId,
 ) -> Result<Ticket, ServiceError> {
     let ticket = tickets::lock(db, id).await?.ok_or(ServiceError::NotFound)?;
-    authorise(actor, Action::ViewTicket, Resource::Ticket { reporter: ticket.reporter_id })?;
+    authorise(actor, Action::ViewTicket, Resource::from(&ticket))?;
     Ok(ticket)
 }
 

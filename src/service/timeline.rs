@@ -15,23 +15,23 @@ use crate::{
     },
 };
 
-/// A page of the history of each of some tickets, given with their reporters,
-/// oldest first: of what the actor may see. `fallback` is the cursor of events that have no place in the
-/// feed yet.
+/// A page of the history of each of some tickets, given with their reporters and
+/// participants, oldest first: of what the actor may see. `fallback` is the cursor of
+/// events that have no place in the feed yet.
 ///
 /// # Errors
 /// Nobody is signed in; a ticket that the actor may not see.
 pub async fn pages(
     actor: &Actor,
     desk: &Desk,
-    tickets: &[(TicketId, AccountId)],
+    tickets: &[(TicketId, AccountId, &[AccountId])],
     page: &Page<EventId>,
     fallback: Cursor,
 ) -> Result<HashMap<TicketId, Slice<FeedEvent>>, ServiceError> {
-    for &(_, reporter) in tickets {
-        authorise(actor, Action::ViewTicket, Resource::Ticket { reporter })?;
+    for &(_, reporter, participants) in tickets {
+        authorise(actor, Action::ViewTicket, Resource::Ticket { reporter, participants })?;
     }
-    let ids = tickets.iter().map(|&(id, _)| id).collect::<Vec<_>>();
+    let ids = tickets.iter().map(|&(id, ..)| id).collect::<Vec<_>>();
     let internal = policy::sees_internal(actor);
     let mut connection = desk.database.read().await?;
     Ok(event::timelines(&mut connection, &ids, internal, page, fallback).await?)

@@ -21,6 +21,7 @@ mod mailbox;
 mod metrics;
 mod notifications;
 mod origins;
+mod participant;
 mod password;
 mod people;
 mod plans;

@@ -35,7 +35,9 @@ async fn the_table_definitions_are_what_the_migrated_database_has() {
         .unwrap();
     let actual = rows.iter().map(|row| {
         let (table, column, ty): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
-        let ty = ty.split('_').map(capitalised).collect::<String>();
+        let name = ty.trim_start_matches('_').split('_').map(capitalised).collect::<String>();
+        // Postgres calls the type of an array by its elements' behind a line.
+        let ty = if ty.starts_with('_') { format!("Array<Nullable<{name}>>") } else { name };
         let ty = if row.get::<_, bool>(3) { ty } else { format!("Nullable<{ty}>") };
         (format!("{table}.{column}"), ty)
     });

@@ -181,6 +181,34 @@ async fn a_search_finds_nothing_that_one_may_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn participants_find_what_they_take_part_in() {
+    let server = TestServer::start().await;
+    let (anna, jonas, marta) = (
+        server.customer("Anna").await,
+        server.customer("Jonas").await,
+        server.agent("Marta").await,
+    );
+    let ticket = open(&anna, "Card payment", "It was refused.").await;
+    marta.note(&ticket, "A fraudulent card.").await;
+    let jonas_id = jonas.account_id().await;
+    let change = async |document: &str, input: Value| {
+        anna.ok(document, json!({ "input": input })).await;
+    };
+    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
+    change(add, json!({ "ticketId": ticket.id, "email": "jonas@example.com" })).await;
+    for text in ["refused", "Card paymnt", &ticket.number] {
+        assert_eq!(found(&jonas, text).await, ["Card payment"], "{text}");
+        assert_eq!(listed(&jonas, text).await, ["Card payment"], "{text}");
+    }
+    assert_eq!(found(&jonas, "fraudulent").await, [] as [&str; 0]);
+    let remove = "mutation($input: RemoveParticipantInput!) { removeParticipant(input: $input) { userErrors { code } } }";
+    change(remove, json!({ "ticketId": ticket.id, "accountId": jonas_id })).await;
+    assert_eq!(found(&jonas, "refused").await, [] as [&str; 0]);
+    assert_eq!(listed(&jonas, "refused").await, [] as [&str; 0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_search_goes_with_the_text() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);

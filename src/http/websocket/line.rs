@@ -31,6 +31,8 @@ const HANG_UP_WITHIN: Duration = Duration::from_secs(2);
 pub enum Heard {
     /// A message.
     Message(Message),
+    /// Nothing yet, but there is room again, or the client has ceased to take anything.
+    Nothing,
     /// Something that breaks RFC 6455 or a limit.
     Broken(Closing),
     /// It is gone.
@@ -86,8 +88,13 @@ impl Line {
     /// What comes next. Writes in the meantime what it can.
     pub async fn heard(&mut self) -> Heard {
         poll_fn(|cx| {
+            let (had_room, was_blocked) = (self.has_room(), self.blocked_since.is_some());
             if let Poll::Ready(Err(())) = self.poll_write(cx) {
                 return Poll::Ready(Heard::Gone);
+            }
+            let has_ceased = self.blocked_since.is_some() && !was_blocked;
+            if has_ceased || (self.has_room() && !had_room) {
+                return Poll::Ready(Heard::Nothing);
             }
             if self.queued >= MOST || self.control.len() >= MOST_PONGS {
                 return Poll::Pending;
@@ -116,7 +123,8 @@ impl Line {
     /// Waits a while until both sides have closed: what the client still sends is read, so
     /// that it hears of our close frame and not of a reset.
     pub async fn hung_up(mut self) {
-        let hung_up = async { while let Heard::Message(_) = self.heard().await {} };
+        let hung_up =
+            async { while let Heard::Message(_) | Heard::Nothing = self.heard().await {} };
         let _ = time::timeout(HANG_UP_WITHIN, hung_up).await;
     }
 

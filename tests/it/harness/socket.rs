@@ -22,6 +22,7 @@ pub const EVENT: &str = "__typename
     ... on CommentAdded { comment { id body visibility } }
     ... on StatusChanged { fromStatus toStatus }
     ... on Checkpoint { cursor }
+    ... on AccessRevoked { ticketId cursor }
     ... on ResyncRequired { reason }";
 
 /// An open websocket.

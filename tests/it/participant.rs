@@ -1,0 +1,418 @@
+//! Customers who take part in tickets that others opened: what they see, hear and may
+//! do, and that they lose it all at once.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Client, Socket, TestServer,
+    client::{Reply, Ticket},
+    mail::MailDesk,
+    socket::Incoming,
+};
+
+/// Tries to let a customer take part.
+async fn try_add(client: &Client, ticket: &str, email: &str) -> Reply {
+    let mutation = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) {
+        ticket { participants { name } version } userErrors { field code message } } }";
+    client.send(mutation, json!({ "input": { "ticketId": ticket, "email": email } })).await
+}
+
+/// Lets a customer take part; gives the names of all who do.
+async fn add(client: &Client, ticket: &Ticket, email: &str) -> Vec<String> {
+    let reply = try_add(client, &ticket.id, email).await;
+    let names = reply.at("/data/addParticipant/ticket/participants");
+    let names = names.as_array().unwrap_or_else(|| panic!("{}", reply.body));
+    names.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn try_remove(client: &Client, ticket: &str, account: &str) -> Reply {
+    let mutation = "mutation($input: RemoveParticipantInput!) { removeParticipant(input: $input) {
+        ticket { participants { name } } userErrors { field code } } }";
+    client.send(mutation, json!({ "input": { "ticketId": ticket, "accountId": account } })).await
+}
+
+async fn remove(client: &Client, ticket: &Ticket, account: &str) {
+    let reply = try_remove(client, &ticket.id, account).await;
+    assert_eq!(reply.user_errors("removeParticipant"), [] as [&str; 0], "{}", reply.body);
+}
+
+async fn numbers(client: &Client, arguments: &str) -> Vec<String> {
+    let query = format!("{{ tickets({arguments}) {{ nodes {{ number }} }} }}");
+    let data = client.ok(&query, json!({})).await;
+    let nodes = data["tickets"]["nodes"].as_array().unwrap().clone();
+    nodes.iter().map(|it| it["number"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The place in the event log after all that has been done.
+async fn now(client: &Client) -> String {
+    let mut socket = client.socket().await;
+    socket.watch_inbox("now", None).await;
+    socket.caught_up().await
+}
+
+/// What a stream gives next besides checkpoints.
+async fn event(socket: &mut Socket) -> Value {
+    loop {
+        let item = socket.item().await;
+        if item["__typename"] != "Checkpoint" {
+            return item;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_sees_the_ticket_and_its_people_and_may_write_and_leave() {
+    let server = TestServer::start().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    let (dora, marta) = (server.customer("Dora").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    marta.note(&ticket, "between us").await;
+    anna.comment(&ticket, "anybody?").await;
+    assert_eq!(add(&anna, &ticket, " CARL@example.com ").await, ["Carl"]);
+    // Again changes nothing, and by staff it is the same.
+    assert_eq!(add(&marta, &ticket, "carl@example.com").await, ["Carl"]);
+    assert_eq!(add(&marta, &ticket, "dora@example.com").await, ["Carl", "Dora"]);
+
+    let query = "query($id: ID!, $anna: ID!) {
+        anna: node(id: $anna) { ... on Account { name email } }
+        node(id: $id) { ... on Ticket { number version reporter { id name email } participants { name }
+            timeline { nodes { __typename actor { name }
+                ... on CommentAdded { comment { body author { name } } }
+                ... on ParticipantAdded { participant { name } } } } } } }";
+    let ids = json!({ "id": ticket.id, "anna": anna.account_id().await });
+    let seen = carl.ok(query, ids.clone()).await;
+    let node = &seen["node"];
+    assert_eq!((&node["number"], &node["version"]), (&json!(ticket.number), &json!(1)));
+    assert_eq!(
+        (&node["reporter"]["name"], &node["reporter"]["email"]),
+        (&json!("Anna"), &json!(null))
+    );
+    assert_eq!(seen["anna"], json!({ "name": "Anna", "email": null }));
+    let nodes = node["timeline"]["nodes"].as_array().unwrap();
+    let kinds = nodes.iter().map(|it| it["__typename"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(kinds, ["TicketCreated", "CommentAdded", "ParticipantAdded", "ParticipantAdded"]);
+    assert_eq!(nodes[3]["participant"]["name"], "Dora");
+
+    // What customers write moves it on, and the reporter sees who it was.
+    let waiting = marta.update(&ticket, json!({ "status": "WAITING_FOR_CUSTOMER" })).await;
+    let (comment, moved) = carl.comment(&waiting, "It is up again.").await;
+    assert_eq!(moved.status, "WAITING_FOR_SUPPORT");
+    let query_comment = "query($id: ID!) { node(id: $id) { ... on Comment { author { name } } } }";
+    let seen = anna.ok(query_comment, json!({ "id": comment })).await;
+    assert_eq!(seen["node"]["author"]["name"], "Carl");
+
+    // To say who takes part, and where it stands, is not theirs.
+    let dora_id = dora.account_id().await;
+    assert_eq!(try_add(&carl, &ticket.id, "dora@example.com").await.code(), "FORBIDDEN");
+    assert_eq!(try_remove(&carl, &ticket.id, &dora_id).await.code(), "FORBIDDEN");
+    let refused = carl.try_update(&moved, json!({ "status": "CLOSED" })).await;
+    assert_eq!(refused.user_errors("updateTicket"), ["ILLEGAL_TRANSITION"]);
+    assert_eq!(carl.try_update(&moved, json!({ "priority": "HIGH" })).await.code(), "FORBIDDEN");
+    assert_eq!(
+        carl.try_comment(&moved, json!({ "body": "x", "visibility": "INTERNAL" })).await.code(),
+        "FORBIDDEN"
+    );
+
+    // They leave, and it is as if it had never been: but in its history, for the others.
+    let carl_id = carl.account_id().await;
+    let left = try_remove(&carl, &ticket.id, &carl_id).await;
+    assert_eq!(left.at("/data/removeParticipant"), &json!({ "ticket": null, "userErrors": [] }));
+    for (id, account) in [(&ids["id"], &ids["id"]), (&ids["anna"], &ids["anna"])] {
+        let gone = carl.send(query, json!({ "id": id, "anna": account })).await;
+        assert_eq!((gone.code(), gone.at("/data")), ("NOT_FOUND", &json!(null)));
+    }
+    assert_eq!(carl.try_comment(&moved, json!({ "body": "x" })).await.code(), "NOT_FOUND");
+    assert_eq!(try_remove(&carl, &ticket.id, &carl_id).await.code(), "NOT_FOUND");
+    assert_eq!(carl.send(query_comment, json!({ "id": comment })).await.code(), "NOT_FOUND");
+    let seen = dora.ok(query, ids).await;
+    let nodes = seen["node"]["timeline"]["nodes"].as_array().unwrap().clone();
+    assert_eq!(nodes.last().unwrap()["__typename"], "ParticipantRemoved");
+    assert!(nodes.iter().any(|it| it["comment"]["author"]["name"] == "Carl"));
+    assert_eq!(seen["node"]["participants"], json!([{ "name": "Dora" }]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_hold_what_one_opened_and_what_one_takes_part_in_in_one_order() {
+    let server = TestServer::start().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    for round in 0..4 {
+        let (whose, other, email) = if round % 2 == 0 {
+            (&anna, &carl, "carl@example.com")
+        } else {
+            (&carl, &anna, "anna@example.com")
+        };
+        let shared = whose.create_ticket("shared").await;
+        add(whose, &shared, email).await;
+        other.create_ticket("own").await;
+        server.clock.advance(TimeDelta::seconds(1));
+    }
+    for client in [&anna, &carl] {
+        let all = numbers(client, "first: 100").await;
+        assert_eq!(all.len(), 6, "four shared and two own: {all:?}");
+        for order in [
+            "",
+            ", orderBy: { field: PRIORITY }",
+            ", orderBy: { field: UPDATED_AT, direction: ASC }",
+        ] {
+            let whole = numbers(client, &format!("first: 100{order}")).await;
+            let mut paged = Vec::new();
+            let mut after = json!(null);
+            loop {
+                let query = format!(
+                    "query($after: String) {{ tickets(first: 2, after: $after{order}) {{ nodes {{ number }} pageInfo {{ endCursor hasNextPage }} }} }}"
+                );
+                let data = client.ok(&query, json!({ "after": after })).await;
+                let nodes = data["tickets"]["nodes"].as_array().unwrap().clone();
+                paged.extend(nodes.iter().map(|it| it["number"].as_str().unwrap().to_owned()));
+                after = data["tickets"]["pageInfo"]["endCursor"].clone();
+                if data["tickets"]["pageInfo"]["hasNextPage"] == false {
+                    break;
+                }
+            }
+            assert_eq!(paged, whole, "{order}");
+            let last = numbers(client, &format!("last: 3{order}")).await;
+            assert_eq!(last, whole[3..], "{order}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn access_that_is_lost_ends_streams_at_that_place_on_every_node() {
+    let server = TestServer::start().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    let marta = server.agent("Marta").await;
+    let carl_id = carl.account_id().await;
+    let node = server.second_node().await;
+    let elsewhere = carl.at(&node.address().to_string());
+    let ticket = anna.create_ticket("shared").await;
+    let own = carl.create_ticket("own").await;
+    let start = &now(&carl).await;
+    add(&anna, &ticket, "carl@example.com").await;
+
+    let mut sockets = vec![carl.socket().await, elsewhere.socket().await];
+    for socket in &mut sockets {
+        socket.watch_ticket("ticket", &ticket.id, None).await;
+        socket.caught_up().await;
+    }
+    let mut inboxes = vec![carl.socket().await, elsewhere.socket().await];
+    for inbox in &mut inboxes {
+        inbox.watch_inbox("inbox", Some(start)).await;
+        assert_eq!(event(inbox).await["__typename"], "ParticipantAdded");
+    }
+    let mut staff = marta.socket().await;
+    staff.watch_ticket("ticket", &ticket.id, None).await;
+    staff.caught_up().await;
+
+    anna.comment(&ticket, "for all").await;
+    for stream in sockets.iter_mut().chain(&mut inboxes) {
+        assert_eq!(event(stream).await["comment"]["body"], "for all");
+    }
+    remove(&anna, &ticket, &carl_id).await;
+    anna.comment(&ticket, "not for Carl").await;
+    carl.comment(&own, "mine").await;
+
+    for socket in &mut sockets {
+        let lost = event(socket).await;
+        assert_eq!(
+            (&lost["__typename"], &lost["ticketId"]),
+            (&json!("AccessRevoked"), &json!(ticket.id))
+        );
+        assert_eq!(
+            socket.incoming().await,
+            Incoming::Message(json!({ "type": "complete", "id": "ticket" }))
+        );
+    }
+    let mut cursors = Vec::new();
+    for inbox in &mut inboxes {
+        let lost = event(inbox).await;
+        assert_eq!(
+            (&lost["__typename"], &lost["ticketId"]),
+            (&json!("AccessRevoked"), &json!(ticket.id))
+        );
+        cursors.push(lost["cursor"].as_str().unwrap().to_owned());
+        assert_eq!(event(inbox).await["comment"]["body"], "mine");
+    }
+    assert_eq!(cursors[0], cursors[1]);
+    // For the others it is an event.
+    assert_eq!(event(&mut staff).await["__typename"], "CommentAdded");
+    assert_eq!(event(&mut staff).await["__typename"], "ParticipantRemoved");
+
+    // Whoever comes later with an old cursor gets nothing of the time that they could see
+    // it, only the word that they no longer may; on both nodes, from memory or not.
+    for client in [&carl, &elsewhere] {
+        let mut late = client.socket().await;
+        late.watch_inbox("inbox", Some(start)).await;
+        let lost = event(&mut late).await;
+        assert_eq!(
+            (&lost["__typename"], &lost["cursor"]),
+            (&json!("AccessRevoked"), &json!(cursors[0]))
+        );
+        assert_eq!(event(&mut late).await["comment"]["body"], "mine");
+        let mut refused = client.socket().await;
+        refused.watch_ticket("ticket", &ticket.id, Some(start)).await;
+        let message = refused.message().await;
+        assert_eq!(message["payload"][0]["extensions"]["code"], "NOT_FOUND", "{message}");
+    }
+
+    // Back again, they go on from where they were.
+    add(&anna, &ticket, "carl@example.com").await;
+    let mut again = elsewhere.socket().await;
+    again.watch_ticket("ticket", &ticket.id, Some(&cursors[0])).await;
+    assert_eq!(event(&mut again).await["__typename"], "ParticipantAdded");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_from_the_database_is_as_one_from_memory() {
+    let mut server = TestServer::start().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    let start = &now(&carl).await;
+    let kept = anna.create_ticket("kept").await;
+    let lost = anna.create_ticket("lost").await;
+    for ticket in [&kept, &lost] {
+        add(&anna, ticket, "carl@example.com").await;
+        anna.comment(ticket, "hello").await;
+    }
+    remove(&anna, &lost, &carl.account_id().await).await;
+    anna.comment(&lost, "not for Carl").await;
+    anna.comment(&kept, "bye").await;
+    for from_memory in [true, false] {
+        if !from_memory {
+            server.restart().await;
+        }
+        let mut socket = carl.at(&server.address()).socket().await;
+        socket.watch_inbox("inbox", Some(start)).await;
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let item = event(&mut socket).await;
+            seen.push(item["__typename"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(
+            seen,
+            ["ParticipantAdded", "CommentAdded", "AccessRevoked", "CommentAdded"],
+            "{from_memory}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn participants_are_told_by_mail_and_on_the_bell_until_they_have_left() {
+    let desk = MailDesk::with(&[("mail.window_seconds", "30")]).await;
+    let (anna, boris) = (&desk.anna, &desk.boris);
+    let carl = desk.server.customer("Carl").await;
+    let window = TimeDelta::seconds(31);
+    let ticket = anna.create_ticket("The site is down").await;
+    add(anna, &ticket, "carl@example.com").await;
+    boris.comment(&ticket, "We look into it.").await;
+    desk.server.quiet().await;
+    assert_eq!(bell(&carl).await, ["STATUS_CHANGED", "SUPPORT_ANSWERED", "PARTICIPANT_ADDED"]);
+    desk.server.clock.advance(window);
+    let mails = desk.smtp.received(2).await;
+    let told = |to: &str| mails.iter().find(|mail| mail.to == to).unwrap();
+    let text = &told("carl@example.com").text;
+    assert!(text.contains("Anna added you to this ticket") && text.contains("It does not work."));
+    assert!(text.contains("Boris wrote:\n\nWe look into it."), "{text}");
+    assert!(!told("anna@example.com").text.contains("added you"));
+
+    // What is planned and not sent yet is not sent any more, and the bell is empty.
+    boris.comment(&ticket, "One more thing.").await;
+    desk.server.quiet().await;
+    assert_eq!(bell(&carl).await.len(), 4);
+    remove(anna, &ticket, &carl.account_id().await).await;
+    boris.comment(&ticket, "And another.").await;
+    desk.server.quiet().await;
+    assert_eq!(bell(&carl).await, [] as [&str; 0]);
+    desk.server.clock.advance(window);
+    let query =
+        "query($id: ID!) { node(id: $id) { ... on Ticket { deliveries { recipient state } } } }";
+    let mut states = json!(null);
+    while states[3]["state"] != "CANCELLED" || states[2]["state"] != "SENT" {
+        let data = boris.ok(query, json!({ "id": ticket.id })).await;
+        states = data["node"]["deliveries"].clone();
+    }
+    assert_eq!(states[3]["recipient"], "carl@example.com", "{states}");
+    assert_eq!(states.as_array().unwrap().len(), 4, "{states}");
+    assert_eq!(desk.smtp.mails().len(), 3);
+    desk.server.stop().await;
+}
+
+/// What is on somebody's bell, newest first.
+async fn bell(client: &Client) -> Vec<String> {
+    let query =
+        "{ viewer { unreadNotificationCount notifications { nodes { kind ticket { number } } } } }";
+    let data = client.ok(query, json!({})).await;
+    let nodes = data["viewer"]["notifications"]["nodes"].as_array().unwrap();
+    assert_eq!(data["viewer"]["unreadNotificationCount"], nodes.len());
+    nodes.iter().map(|it| it["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_shared_is_refused_and_nothing_is_told_of_who_is_a_customer() {
+    let server = TestServer::start().await;
+    let (anna, _) = (server.customer("Anna").await, server.customer("Carl").await);
+    let (eve, marta) = (server.customer("Eve").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("mine").await;
+    let (anna_id, marta_id) = (anna.account_id().await, marta.account_id().await);
+
+    // Of others' tickets nothing can be done, as if they did not exist.
+    assert_eq!(try_add(&eve, &ticket.id, "eve@example.com").await.code(), "NOT_FOUND");
+    assert_eq!(try_remove(&eve, &ticket.id, &anna_id).await.code(), "NOT_FOUND");
+    assert_eq!(
+        try_add(&server.anonymous(), &ticket.id, "eve@example.com").await.code(),
+        "UNAUTHENTICATED"
+    );
+    assert_eq!(try_add(&anna, "nonsense", "eve@example.com").await.code(), "NOT_FOUND");
+
+    // An unknown address, one of the staff and a malformed one.
+    let unknown = try_add(&anna, &ticket.id, "nobody@example.com").await;
+    let staff = try_add(&anna, &ticket.id, "marta@example.com").await;
+    assert_eq!(unknown.user_errors("addParticipant"), ["NOT_FOUND"]);
+    assert_eq!(unknown.body, staff.body);
+    let malformed = try_add(&anna, &ticket.id, "no address").await;
+    assert_eq!(malformed.user_errors("addParticipant"), ["INVALID"]);
+    // The reporter takes part anyhow, and stays.
+    assert_eq!(add(&anna, &ticket, "anna@example.com").await, [] as [&str; 0]);
+    let stays = try_remove(&marta, &ticket.id, &anna_id).await;
+    assert_eq!(stays.user_errors("removeParticipant"), ["INVALID"]);
+    let no_account = try_remove(&anna, &ticket.id, "nonsense").await;
+    assert_eq!(no_account.user_errors("removeParticipant"), ["NOT_FOUND"]);
+    remove(&anna, &ticket, &marta_id).await;
+
+    // Guessing goes on for ten tries, and then not even right ones are taken.
+    let mut codes = Vec::new();
+    for n in 0..10 {
+        let reply = try_add(&anna, &ticket.id, &format!("guess{n}@example.com")).await;
+        codes.push(reply.at("/errors/0/extensions/code").clone());
+    }
+    assert_eq!(codes.last().unwrap(), "RATE_LIMITED", "{codes:?}");
+    assert_eq!(try_add(&anna, &ticket.id, "carl@example.com").await.code(), "RATE_LIMITED");
+    assert_eq!(add(&marta, &ticket, "carl@example.com").await, ["Carl"]);
+
+    let closed = marta.update(&ticket, json!({ "status": "CLOSED" })).await;
+    let refused = try_add(&marta, &closed.id, "eve@example.com").await;
+    assert_eq!(refused.user_errors("addParticipant"), ["TICKET_CLOSED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_take_part_and_no_more() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let marta = server.agent("Marta").await;
+    let ticket = anna.create_ticket("popular").await;
+    let database = server.database.connect().await;
+    let many = "WITH made AS (
+            INSERT INTO accounts (id, email, name, role, locale, created_at)
+            SELECT gen_random_uuid(), 'c' || n || '@example.com', 'C' || n, 'customer', 'en', now()
+            FROM generate_series(1, 51) n RETURNING id, name)
+        UPDATE tickets SET participant_ids = (SELECT array_agg(id) FROM made WHERE name <> 'C51')";
+    database.execute(many, &[]).await.unwrap();
+    let refused = try_add(&marta, &ticket.id, "c51@example.com").await;
+    assert_eq!(refused.user_errors("addParticipant"), ["TOO_MANY"]);
+    let query = "query($id: ID!) { node(id: $id) { ... on Ticket { participants { id name } } } }";
+    let seen = anna.ok(query, json!({ "id": ticket.id })).await;
+    let all = seen["node"]["participants"].as_array().unwrap();
+    assert_eq!(all.len(), 50);
+    remove(&anna, &ticket, all[0]["id"].as_str().unwrap()).await;
+    assert_eq!(add(&marta, &ticket, "c51@example.com").await.last().unwrap(), "C51");
+}
