@@ -36,6 +36,10 @@ pub mod sql_types {
     #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
     #[diesel(postgres_type(name = "ticket_status"))]
     pub struct TicketStatus;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "tsvector", schema = "pg_catalog"))]
+    pub struct Tsvector;
 }
 
 diesel::table! {
@@ -284,6 +288,20 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
+    use super::sql_types::CommentVisibility;
+    use super::sql_types::Tsvector;
+
+    search_documents (id) {
+        id -> Uuid,
+        ticket_id -> Uuid,
+        visibility -> CommentVisibility,
+        summary -> Nullable<Text>,
+        words -> Tsvector,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
     use super::sql_types::SecondFactorMethod;
 
     second_factors (account_id, method) {
@@ -360,6 +378,7 @@ diesel::table! {
         updated_at -> Timestamptz,
         participant_ids -> Array<Nullable<Uuid>>,
         past_participant_ids -> Array<Nullable<Uuid>>,
+        waiting_since -> Nullable<Timestamptz>,
     }
 }
 
@@ -381,6 +400,7 @@ diesel::joinable!(notifications -> accounts (account_id));
 diesel::joinable!(notifications -> events (event_id));
 diesel::joinable!(notifications -> tickets (ticket_id));
 diesel::joinable!(recovery_codes -> accounts (account_id));
+diesel::joinable!(search_documents -> tickets (ticket_id));
 diesel::joinable!(second_factors -> accounts (account_id));
 diesel::joinable!(sessions -> accounts (account_id));
 diesel::joinable!(sign_in_challenges -> accounts (account_id));
@@ -408,6 +428,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     password_resets,
     pending_events,
     recovery_codes,
+    search_documents,
     second_factors,
     service_tokens,
     sessions,

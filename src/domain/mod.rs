@@ -17,6 +17,7 @@ pub mod notification;
 pub mod page;
 pub mod policy;
 pub mod queue;
+pub mod search;
 pub mod second_factor;
 pub mod service_token;
 pub mod session;

@@ -85,6 +85,8 @@ pub struct Ticket {
     pub created_at: Timestamp,
     /// When something last changed that the customer can see.
     pub updated_at: Timestamp,
+    /// Since when it waits for support without a break; none: it doesn't.
+    pub waiting_since: Option<Timestamp>,
 }
 
 // What people write stays out of logs.
@@ -192,6 +194,7 @@ impl Ticket {
         let mut events = Vec::new();
         if let Some((from, to)) = replace(&mut self.status, changes.status) {
             events.push(EventData::StatusChanged { from, to });
+            self.waiting_since = (to == Status::WaitingForSupport).then_some(now);
         }
         if let Some((from, to)) = replace(&mut self.priority, changes.priority) {
             events.push(EventData::PriorityChanged { from, to });

@@ -3,9 +3,11 @@
 
 mod account;
 mod audit;
+mod bulk;
 mod category;
 mod comment;
 mod context;
+mod count;
 mod customer;
 mod delivery;
 mod error;
@@ -18,7 +20,9 @@ mod notification;
 mod pagination;
 mod participant;
 mod password;
+mod people;
 mod preferences;
+mod search;
 mod second_factor;
 mod service_token;
 mod session;
@@ -54,6 +58,9 @@ pub struct Query(
     audit::AuditQuery,
     service_token::ServiceTokenQuery,
     ticket::TicketQuery,
+    count::CountQuery,
+    search::SearchQuery,
+    people::PeopleQuery,
 );
 
 /// What can be done. Each mutation takes one `input` and answers with what it
@@ -68,6 +75,7 @@ pub struct Mutation(
     customer::CustomerMutation,
     service_token::ServiceTokenMutation,
     ticket::TicketMutation,
+    bulk::BulkMutation,
     comment::CommentMutation,
     participant::ParticipantMutation,
     notification::NotificationMutation,

@@ -5,6 +5,7 @@
 pub mod account;
 pub mod audit;
 pub mod authentication;
+pub mod bulk;
 pub mod category;
 pub mod challenge;
 pub mod comment;
@@ -18,8 +19,10 @@ mod limit;
 pub mod notification;
 pub mod participant;
 pub mod password;
+pub mod people;
 mod post;
 pub mod preferences;
+pub mod search;
 pub mod second_factor;
 pub mod service_token;
 pub mod session;

@@ -25,7 +25,7 @@ use crate::{
 
 pub use crate::{
     db::ticket::{TicketKey, TicketSort},
-    domain::queue::TicketFilter,
+    domain::queue::{TicketCount, TicketFilter, TicketSelection},
 };
 
 /// A ticket to be opened.
@@ -64,7 +64,7 @@ pub struct TicketChanges {
 pub async fn page(
     actor: &Actor,
     desk: &Desk,
-    filter: &TicketFilter,
+    selection: &TicketSelection,
     sort: TicketSort,
     descending: bool,
     page: &Page<TicketKey>,
@@ -72,7 +72,20 @@ pub async fn page(
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
     let mut connection = desk.database.read().await?;
-    Ok(tickets::page(&mut connection, scope, filter, sort, descending, page).await?)
+    Ok(tickets::page(&mut connection, scope, selection, sort, descending, page).await?)
+}
+
+/// How many tickets there are of each category and status.
+///
+/// # Errors
+/// Not staff.
+pub async fn counts(
+    actor: &Actor,
+    desk: &Desk,
+    selection: &TicketSelection,
+) -> Result<Vec<TicketCount>, ServiceError> {
+    authorise(actor, Action::ViewInternal, Resource::Desk)?;
+    Ok(tickets::counts(&mut *desk.database.read().await?, selection).await?)
 }
 
 /// The tickets of some ids that the actor may see, in no order.
@@ -162,6 +175,7 @@ pub(super) async fn create_as(
         version: 1,
         created_at: now,
         updated_at: now,
+        waiting_since: Some(now),
     };
     desk.database
         .write(async |db| {
@@ -203,20 +217,30 @@ pub async fn update(
                 authorise(actor, Action::Triage, Resource::from(&ticket))?;
             }
             refuse_stale(&ticket, changes.expected_version)?;
-            let reviewed = reviewed(db, &ticket, changes).await?;
+            let reviewed = reviewed(db, Some(ticket.category_id), changes).await?;
             let by = policy::standing(actor, &ticket);
             let changed = ticket.apply(reviewed, by, now).map_err(illegal)?;
-            if !changed.is_empty() {
-                tickets::update(db, &ticket).await?;
-                let events = changed
-                    .into_iter()
-                    .map(|data| public_event(data, editor, now))
-                    .collect::<Vec<_>>();
-                event::append_to_ticket(db, &ticket, &events).await?;
-            }
+            record(db, &ticket, changed, editor, now).await?;
             Ok(ticket)
         })
         .await
+}
+
+/// Writes down how a locked ticket stands after a change, and the events that tell of it.
+pub(super) async fn record(
+    db: &mut Connection,
+    ticket: &Ticket,
+    changed: Vec<EventData>,
+    editor: AccountId,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    tickets::update(db, ticket).await?;
+    let events =
+        changed.into_iter().map(|data| public_event(data, editor, now)).collect::<Vec<_>>();
+    Ok(event::append_to_ticket(db, ticket, &events).await?)
 }
 
 /// Sees that the actor works the queue.
@@ -234,15 +258,16 @@ fn triages(changes: &TicketChanges) -> bool {
         || changes.summary.is_some()
 }
 
-/// The changes, where what they refer to exists and their texts fit.
-async fn reviewed(
+/// The changes, where what they refer to exists and their texts fit. A ticket may keep the
+/// category that it has now.
+pub(super) async fn reviewed(
     db: &mut Connection,
-    ticket: &Ticket,
+    present: Option<CategoryId>,
     changes: &TicketChanges,
 ) -> Result<Changes, ServiceError> {
     let summary = changes.summary.as_deref().map(Summary::parse).transpose();
     let summary = summary.map_err(|error| UserError::text("summary", "The summary", error))?;
-    if let Some(category) = changes.category.filter(|&category| category != ticket.category_id) {
+    if let Some(category) = changes.category.filter(|&category| Some(category) != present) {
         require_category(db, category).await?;
     }
     if let Some(Some(assignee)) = changes.assignee {
@@ -284,13 +309,13 @@ pub(super) fn public_event(data: EventData, actor: AccountId, now: Timestamp) ->
 }
 
 /// A status change that the table doesn't allow, in words.
-pub(super) fn illegal(IllegalMove { from, to }: IllegalMove) -> ServiceError {
+pub(super) fn illegal(IllegalMove { from, to }: IllegalMove) -> UserError {
     let message = if from == Status::Closed {
         "This ticket is closed, which is final. Open a new ticket instead.".into()
     } else {
         format!("You can't move this ticket from {} to {}.", status_name(from), status_name(to))
     };
-    UserError::new("status", UserErrorCode::IllegalTransition, message).into()
+    UserError::new("status", UserErrorCode::IllegalTransition, message)
 }
 
 /// A status as the API spells it.
