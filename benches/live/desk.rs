@@ -28,6 +28,8 @@ pub struct Desk {
     pub agent: String,
     /// The tickets' global ids.
     pub tickets: Vec<String>,
+    /// Another ticket, on which much happens that nobody watches.
+    pub busy: String,
 }
 
 impl Desk {
@@ -70,11 +72,13 @@ impl Desk {
             address,
             agent: String::new(),
             tickets: vec![],
+            busy: String::new(),
         };
         desk.agent = desk.sign_in("agent").await;
         let customer = desk.sign_in("customer").await;
         let opened = stream::iter(0..tickets).map(|n| desk.open(&customer, n));
         desk.tickets = opened.buffered(32).collect().await;
+        desk.busy = desk.open(&customer, tickets).await;
         // The first answer changes the status too: from now on a comment is one event.
         let answers = desk.tickets.iter().map(|ticket| desk.comment(ticket, "We look into it."));
         stream::iter(answers).buffer_unordered(32).collect::<Vec<_>>().await;

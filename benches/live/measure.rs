@@ -126,15 +126,14 @@ pub async fn idle_and_storm(desk: &Desk, subscribers: usize) {
     // One event on each ticket, and so many others that memory does not reach back so far.
     let missed = desk.tickets.iter().map(|ticket| desk.comment(ticket, "While you were away"));
     stream::iter(missed).buffer_unordered(WRITERS).collect::<Vec<_>>().await;
-    let busy = &desk.tickets[0];
-    let others = (0..10_000).map(|_| desk.comment(busy, "Something else"));
+    let others = (0..10_000).map(|_| desk.comment(&desk.busy, "Something else"));
     stream::iter(others).buffer_unordered(WRITERS).collect::<Vec<_>>().await;
     let begun = Instant::now();
     let resumed = cursors.iter().enumerate().map(|(n, cursor)| {
         let ticket = &desk.tickets[n % desk.tickets.len()];
         async move {
             let all = Watcher::of_ticket(&desk.address, &desk.agent, ticket, Some(cursor)).await;
-            assert_eq!(all.2, if n % topics == 0 { 10_001 } else { 1 }, "missed or doubled");
+            assert_eq!(all.2, 1, "missed or doubled");
         }
     });
     let most = watch_replays(desk);
