@@ -69,7 +69,7 @@ async fn a_client_that_takes_nothing_is_closed_with_1013_and_misses_nothing() {
     loop {
         match socket.incoming().await {
             Incoming::Message(message) => {
-                seen.push(number(&message).unwrap());
+                seen.extend(number(&message));
                 let cursor = &message["payload"]["data"]["inboxEvents"]["cursor"];
                 after = cursor.as_str().map(str::to_owned);
             }
@@ -84,7 +84,7 @@ async fn a_client_that_takes_nothing_is_closed_with_1013_and_misses_nothing() {
     let mut socket = anna.socket().await;
     socket.watch_inbox("1", after.as_deref()).await;
     while seen.len() < COMMENTS as usize {
-        seen.push(number(&socket.message().await).unwrap());
+        seen.extend(number(&socket.message().await));
     }
     assert!(seen.into_iter().eq(1..=COMMENTS), "lost, doubled or out of order");
     server.stop().await;
@@ -121,7 +121,8 @@ async fn a_ping_is_answered_before_what_waits() {
         if message["type"] == "pong" {
             break;
         }
-        seen = number(&message).unwrap();
+        // Where it has caught up with what is in memory, it says so.
+        seen = number(&message).unwrap_or(seen);
     }
     assert!(seen < COMMENTS, "all was sent before the pong");
     while seen < COMMENTS {
