@@ -22,6 +22,7 @@ use crate::{
         migrations, provision,
     },
     domain::{
+        actor::Actor,
         clock::{Ambient, SystemClock},
         second_factor::{Requirement, Requirements},
         ticket::NumberPrefix,
@@ -32,7 +33,7 @@ use crate::{
     mail::{self as mailing, templates::TemplateError},
     metrics::Metrics,
     service::{
-        self, Desk, Settings,
+        self, Desk, Settings, closing,
         demo::{self, DemoError},
         session,
     },
@@ -42,6 +43,7 @@ use crate::{
 /// in which websockets and event streams are closed.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+const CLOSE_EVERY: Duration = Duration::from_secs(600);
 /// The embedded database's name, and the one that it has until it is filled.
 const DATABASE: &str = "ticketwire";
 const UNFINISHED: &str = "ticketwire_unfinished";
@@ -213,6 +215,9 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
         },
         issuer: config.second_factor.issuer.clone(),
         mails: mail::goes_out(config),
+        close_resolved_after: Some(config.tickets.close_resolved_after_days)
+            .filter(|&days| days > 0)
+            .map(|days| TimeDelta::days(days.into())),
     })
 }
 
@@ -327,6 +332,10 @@ impl App {
         let pruner = prune(desk.clone());
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(pruner).await });
+
+        let closer = close_resolved(desk.clone());
+        let stopped = stop.clone();
+        tasks.spawn(async move { stopped.run_until_cancelled(closer).await });
 
         let (user, stopped) = (desk.clone(), stop.clone());
         tasks.spawn(async move {
@@ -446,5 +455,16 @@ async fn prune(desk: Desk) {
             tracing::warn!(%error, "what is out of date could not be deleted");
         }
         time::sleep(PRUNE_EVERY).await;
+    }
+}
+
+async fn close_resolved(desk: Desk) {
+    loop {
+        match closing::close_resolved(&Actor::System, &desk).await {
+            Ok(0) => {}
+            Ok(closed) => tracing::info!(closed, "resolved tickets were closed"),
+            Err(error) => tracing::warn!(%error, "resolved tickets could not be closed"),
+        }
+        time::sleep(CLOSE_EVERY).await;
     }
 }

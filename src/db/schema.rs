@@ -358,6 +358,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    ticket_reads (account_id, ticket_id) {
+        account_id -> Uuid,
+        ticket_id -> Uuid,
+        seq -> Int8,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     use super::sql_types::TicketStatus;
     use super::sql_types::TicketPriority;
@@ -379,6 +387,14 @@ diesel::table! {
         participant_ids -> Array<Nullable<Uuid>>,
         past_participant_ids -> Array<Nullable<Uuid>>,
         waiting_since -> Nullable<Timestamptz>,
+        resolved_at -> Nullable<Timestamptz>,
+        follow_up_to_id -> Nullable<Uuid>,
+        public_seq -> Int8,
+        public_actor_id -> Nullable<Uuid>,
+        public_seq_by_others -> Int8,
+        any_seq -> Int8,
+        any_actor_id -> Nullable<Uuid>,
+        any_seq_by_others -> Int8,
     }
 }
 
@@ -404,6 +420,8 @@ diesel::joinable!(search_documents -> tickets (ticket_id));
 diesel::joinable!(second_factors -> accounts (account_id));
 diesel::joinable!(sessions -> accounts (account_id));
 diesel::joinable!(sign_in_challenges -> accounts (account_id));
+diesel::joinable!(ticket_reads -> accounts (account_id));
+diesel::joinable!(ticket_reads -> tickets (ticket_id));
 diesel::joinable!(tickets -> categories (category_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -433,5 +451,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     service_tokens,
     sessions,
     sign_in_challenges,
+    ticket_reads,
     tickets,
 );

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     Connection, DbError,
     schema::{sql_types::TicketPriority, tickets},
-    search,
+    search, unread,
 };
 use crate::domain::{
     clock::Timestamp,
@@ -43,6 +43,8 @@ pub(super) struct TicketRow {
     created_at: Timestamp,
     updated_at: Timestamp,
     waiting_since: Option<Timestamp>,
+    resolved_at: Option<Timestamp>,
+    follow_up_to_id: Option<Uuid>,
 }
 
 impl From<TicketRow> for Ticket {
@@ -63,6 +65,8 @@ impl From<TicketRow> for Ticket {
             created_at: row.created_at,
             updated_at: row.updated_at,
             waiting_since: row.waiting_since,
+            resolved_at: row.resolved_at,
+            follow_up_to: row.follow_up_to_id.map(TicketId),
         }
     }
 }
@@ -123,9 +127,9 @@ impl TicketKey {
     }
 }
 
-type Tickets<'a> = tickets::BoxedQuery<'a, Pg>;
+pub(super) type Tickets<'a> = tickets::BoxedQuery<'a, Pg>;
 
-fn in_scope<'a>(scope: TicketScope) -> Tickets<'a> {
+pub(super) fn in_scope<'a>(scope: TicketScope) -> Tickets<'a> {
     let all = tickets::table.into_boxed();
     match scope {
         TicketScope::All => all,
@@ -222,11 +226,11 @@ pub async fn counts(
     Ok(rows.into_iter().map(count).collect())
 }
 
-type Condition = Box<dyn BoxableExpression<tickets::table, Pg, SqlType = Bool>>;
+pub(super) type Condition = Box<dyn BoxableExpression<tickets::table, Pg, SqlType = Bool>>;
 
 /// What a selection asks of tickets. `internal`: its words are looked for in notes too.
 fn conditions(selection: &TicketSelection, internal: bool) -> Vec<Condition> {
-    let TicketSelection { filter, waiting_since, wanted } = selection;
+    let TicketSelection { filter, waiting_since, wanted, unread } = selection;
     let mut all: Vec<Condition> = Vec::new();
     if let Some(statuses) = &filter.statuses {
         all.push(Box::new(tickets::status.eq_any(statuses.clone())));
@@ -249,6 +253,9 @@ fn conditions(selection: &TicketSelection, internal: bool) -> Vec<Condition> {
     if let Some(time) = *waiting_since {
         let waiting = sql::<Bool>("coalesce(tickets.waiting_since, 'infinity') <= ");
         all.push(Box::new(waiting.bind::<Timestamptz, _>(time)));
+    }
+    if let Some((reader, is_unread)) = *unread {
+        all.push(unread::is_unread(reader, is_unread));
     }
     if let Some(wanted) = wanted {
         all.push(search::fits(wanted, internal));
@@ -409,6 +416,8 @@ pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
             tickets::created_at.eq(ticket.created_at),
             tickets::updated_at.eq(ticket.updated_at),
             tickets::waiting_since.eq(ticket.waiting_since),
+            tickets::resolved_at.eq(ticket.resolved_at),
+            tickets::follow_up_to_id.eq(ticket.follow_up_to.map(|id| id.0)),
         ))
         .execute(db)
         .await?;
@@ -429,6 +438,7 @@ pub async fn update(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
             tickets::version.eq(ticket.version),
             tickets::updated_at.eq(ticket.updated_at),
             tickets::waiting_since.eq(ticket.waiting_since),
+            tickets::resolved_at.eq(ticket.resolved_at),
         ))
         .execute(db)
         .await?;

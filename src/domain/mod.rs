@@ -24,3 +24,4 @@ pub mod session;
 pub mod status;
 pub mod text;
 pub mod ticket;
+pub mod unread;

@@ -6,6 +6,7 @@ use super::{
     ids::{AccountId, CategoryId},
     search::Wanted,
     ticket::{Priority, Status, Ticket},
+    unread::Reader,
 };
 
 /// Which tickets a list or stream is narrowed to; `None` leaves a field open.
@@ -33,6 +34,8 @@ pub struct TicketSelection {
     pub waiting_since: Option<Timestamp>,
     /// With these words.
     pub wanted: Option<Wanted>,
+    /// Unread by somebody, or not.
+    pub unread: Option<(Reader, bool)>,
 }
 
 /// How many tickets of a category have a status.

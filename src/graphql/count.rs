@@ -71,7 +71,8 @@ impl CountQuery {
         #[graphql(desc = "Which to count; all by default.")] filter: Option<TicketFilterInput>,
     ) -> Result<TicketCounts, Failure> {
         service::ticket::require_queue(ctx.actor()?)?;
-        let selection = filter.unwrap_or_default().selection(ctx.desk()?.number_prefix())?;
+        let selection =
+            filter.unwrap_or_default().selection(ctx.actor()?, ctx.desk()?.number_prefix())?;
         let counts = service::ticket::counts(ctx.actor()?, ctx.desk()?, &selection).await?;
         let mut by_category = HashMap::<CategoryId, Vec<TicketCount>>::new();
         for count in &counts {

@@ -28,6 +28,7 @@ mod service_token;
 mod session;
 mod sharing;
 mod ticket;
+mod unread;
 
 use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 
@@ -78,6 +79,7 @@ pub struct Mutation(
     bulk::BulkMutation,
     comment::CommentMutation,
     participant::ParticipantMutation,
+    unread::UnreadMutation,
     notification::NotificationMutation,
     preferences::PreferencesMutation,
 );

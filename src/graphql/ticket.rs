@@ -16,14 +16,16 @@ use super::{
     error::{Failure, Outcome, UserError},
     event::TimelineConnection,
     id::GlobalId,
-    loader::DeliveriesOf,
+    loader::{DeliveriesOf, FollowUpsOf, IsUnread},
     pagination::{PageArgs, connection, cost},
     search::wanted,
 };
 use crate::{
     domain::{
+        actor::Actor,
         ids::{AccountId, CategoryId, TicketId},
         page::Page,
+        policy,
         ticket::{self, Priority, Status},
     },
     service::{
@@ -157,6 +159,28 @@ impl Ticket {
         self.0.waiting_since
     }
 
+    /// Whether something happened on it that you may see, that somebody else did, and that
+    /// you have not read: what you do yourself makes it neither unread nor read. An internal
+    /// note is news to staff only. `markTicketRead` marks it.
+    async fn is_unread(&self, ctx: &Context<'_>) -> Result<bool, Failure> {
+        Ok(ctx.loaders()?.get(IsUnread(self.0.id)).await?.unwrap_or_default())
+    }
+
+    /// The closed ticket that it goes on from; null where there is none that you may see.
+    async fn follow_up_to(&self, ctx: &Context<'_>) -> Result<Option<Ticket>, Failure> {
+        match self.0.follow_up_to {
+            Some(id) => Ok(ctx.loaders()?.get(id).await?.map(Ticket)),
+            None => Ok(None),
+        }
+    }
+
+    /// The first 50 tickets that go on from it and that you may see, oldest first.
+    #[graphql(complexity = "1 + 10 * child_complexity")]
+    async fn follow_ups(&self, ctx: &Context<'_>) -> Result<Vec<Ticket>, Failure> {
+        let found = ctx.loaders()?.get(FollowUpsOf(self.0.id)).await?.unwrap_or_default();
+        Ok(found.into_iter().map(Ticket).collect())
+    }
+
     /// Its history, oldest first: the opening, the conversation and every change, as
     /// far as you may see them. `last` gives the newest.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
@@ -203,22 +227,37 @@ pub struct TicketFilterInput {
     waiting_since: Option<DateTime<Utc>>,
     /// With these words: found as `search` finds them, 1 to 255 characters. Not for streams.
     text: Option<String>,
+    /// As `Ticket.isUnread` has it. For staff together with `assigneeId` only; not for streams.
+    is_unread: Option<bool>,
 }
 
 impl TicketFilterInput {
     /// What a list is narrowed to.
-    pub fn selection(self, prefix: &ticket::NumberPrefix) -> Result<TicketSelection, Failure> {
+    pub fn selection(
+        self,
+        actor: &Actor,
+        prefix: &ticket::NumberPrefix,
+    ) -> Result<TicketSelection, Failure> {
+        let reader = policy::reader(actor);
+        let assigned = matches!(self.assignee_id, MaybeUndefined::Value(_));
+        if self.is_unread.is_some() && reader.is_some_and(|it| it.is_staff) && !assigned {
+            return Err(Failure::bad_request(
+                "`filter`: staff narrow by `isUnread` together with `assigneeId` only. Pass your own \
+                 account's id, or another's.",
+            ));
+        }
+        let unread = reader.zip(self.is_unread);
         let wanted = self.text.as_deref().map(|text| wanted(text, prefix)).transpose()?;
         let waiting_since = self.waiting_since;
-        Ok(TicketSelection { filter: self.into(), waiting_since, wanted })
+        Ok(TicketSelection { filter: self.into(), waiting_since, wanted, unread })
     }
 
     /// What a stream is narrowed to: only by what events tell.
     pub fn of_stream(self) -> Result<TicketFilter, Failure> {
-        if self.text.is_some() || self.waiting_since.is_some() {
+        if self.text.is_some() || self.waiting_since.is_some() || self.is_unread.is_some() {
             return Err(Failure::bad_request(
-                "`filter`: `text` and `waitingSince` narrow lists, not streams. Leave them out, and \
-                 ask for the list anew when an event comes.",
+                "`filter`: `text`, `waitingSince` and `isUnread` narrow lists, not streams. Leave them \
+                 out, and ask for the list anew when an event comes.",
             ));
         }
         Ok(self.into())
@@ -368,7 +407,7 @@ impl TicketQuery {
         let page: Page<TicketKey> = args.page(|cursor| decode_key(sort, cursor))?;
         ctx.identity()?;
         let (actor, desk) = (ctx.actor()?, ctx.desk()?);
-        let selection = filter.unwrap_or_default().selection(desk.number_prefix())?;
+        let selection = filter.unwrap_or_default().selection(actor, desk.number_prefix())?;
         let slice = service::ticket::page(actor, desk, &selection, sort, descending, &page).await?;
         Ok(TicketConnection::new(slice.map(|ticket| (encode_key(sort, &ticket), Ticket(ticket)))))
     }
@@ -383,6 +422,8 @@ pub struct CreateTicketInput {
     summary: String,
     /// What it is about: 1 to 65,536 characters; line ends become `\n`.
     description: String,
+    /// The closed ticket that this one goes on from: one that you may see.
+    follow_up_to_id: Option<ID>,
     /// Makes repeating the call safe, for 24 hours: the same key and input give the
     /// first call's ticket. 1 to 255 characters, your own choice; a UUID is good.
     idempotency_key: Option<String>,
@@ -445,6 +486,10 @@ impl TicketMutation {
             category_id: GlobalId::category(&input.category_id),
             summary: input.summary,
             description: input.description,
+            // An id that names nothing names no ticket: a nil UUID stands for it.
+            follow_up_to: input
+                .follow_up_to_id
+                .map(|id| GlobalId::ticket(&id).unwrap_or(TicketId(Uuid::nil()))),
             idempotency_key: input.idempotency_key,
         };
         let created = service::ticket::create(ctx.actor()?, ctx.desk()?, new).await;

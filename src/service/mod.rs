@@ -8,11 +8,13 @@ pub mod authentication;
 pub mod bulk;
 pub mod category;
 pub mod challenge;
+pub mod closing;
 pub mod comment;
 pub mod customer;
 pub mod delivery;
 pub mod demo;
 pub mod error;
+pub mod follow_up;
 pub mod handoff;
 mod idempotency;
 mod limit;
@@ -28,6 +30,7 @@ pub mod service_token;
 pub mod session;
 pub mod ticket;
 pub mod timeline;
+pub mod unread;
 pub mod unsubscription;
 
 use std::sync::Arc;
@@ -85,6 +88,8 @@ pub struct Settings {
     pub mails: bool,
     /// How long a session lasts that is not used.
     pub session_idle: TimeDelta,
+    /// So long after they were resolved tickets close; none: they don't.
+    pub close_resolved_after: Option<TimeDelta>,
 }
 
 impl Desk {

@@ -3,6 +3,7 @@
 use super::{
     Desk, ServiceError, UserError, UserErrorCode, authorise,
     error::Review,
+    follow_up,
     idempotency::{Attempt, fingerprint},
 };
 use crate::{
@@ -36,6 +37,8 @@ pub struct NewTicket {
     pub summary: String,
     /// What it is about.
     pub description: String,
+    /// The closed ticket that it goes on from.
+    pub follow_up_to: Option<TicketId>,
     /// The caller's key for repeating the call.
     pub idempotency_key: Option<String>,
 }
@@ -155,8 +158,10 @@ pub(super) async fn create_as(
     let (((summary, description), key), category_id) = review.finish(reviewed)?;
 
     let input = category_id.0.to_string();
-    let fingerprint =
-        fingerprint("createTicket", &[&input, summary.as_str(), description.as_str()]);
+    let mut fields = vec![input.as_str(), summary.as_str(), description.as_str()];
+    let follow_up_to = new.follow_up_to.map(|id| id.0.to_string());
+    fields.extend(follow_up_to.as_deref());
+    let fingerprint = fingerprint("createTicket", &fields);
     let attempt = &Attempt { account: reporter, key, fingerprint };
     let now = desk.ambient.now();
     let ticket = &Ticket {
@@ -176,6 +181,8 @@ pub(super) async fn create_as(
         created_at: now,
         updated_at: now,
         waiting_since: Some(now),
+        resolved_at: None,
+        follow_up_to: new.follow_up_to,
     };
     desk.database
         .write(async |db| {
@@ -185,6 +192,9 @@ pub(super) async fn create_as(
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
             require_category(db, category_id).await?;
+            if let Some(predecessor) = ticket.follow_up_to {
+                follow_up::require_closed(actor, db, predecessor).await?;
+            }
             let ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
             tickets::insert(db, &ticket).await?;
             let created = public_event(EventData::TicketCreated {}, reporter, now);
@@ -311,7 +321,9 @@ pub(super) fn public_event(data: EventData, actor: AccountId, now: Timestamp) ->
 /// A status change that the table doesn't allow, in words.
 pub(super) fn illegal(IllegalMove { from, to }: IllegalMove) -> UserError {
     let message = if from == Status::Closed {
-        "This ticket is closed, which is final. Open a new ticket instead.".into()
+        "This ticket is closed, which is final. Open a follow-up instead: `createTicket` with this \
+         ticket's id as `followUpToId`."
+            .into()
     } else {
         format!("You can't move this ticket from {} to {}.", status_name(from), status_name(to))
     };

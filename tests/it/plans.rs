@@ -7,7 +7,7 @@ use ticketwire::domain::cursor::Cursor;
 use crate::harness::{TestServer, client::SALES};
 
 /// The tables that grow.
-const GROWING: [&str; 8] = [
+const GROWING: [&str; 9] = [
     "accounts",
     "tickets",
     "comments",
@@ -15,6 +15,7 @@ const GROWING: [&str; 8] = [
     "feed",
     "notifications",
     "search_documents",
+    "ticket_reads",
     "deliveries",
 ];
 
@@ -27,15 +28,20 @@ const FILL: &str = "
     SELECT id, row_number() OVER () - 1 AS n FROM accounts WHERE role = 'customer';
     CREATE TEMPORARY TABLE places AS SELECT id, row_number() OVER () - 1 AS n FROM categories;
     INSERT INTO tickets (id, number, category_id, reporter_id, assignee_id, summary, description, status, priority,
-                         event_seq, created_at, updated_at, waiting_since)
+                         event_seq, any_seq, public_seq, created_at, updated_at, waiting_since, resolved_at, follow_up_to_id)
     SELECT gen_random_uuid(), 900000 + i.n, (SELECT id FROM places WHERE places.n = i.n % 3),
            CASE WHEN i.n % 20 = 0 THEN (SELECT id FROM accounts WHERE name = 'Anna') ELSE people.id END,
            CASE WHEN i.n % 4 = 0 THEN (SELECT id FROM accounts WHERE role = 'agent') END,
            'Summary' || i.n || ' of word' || i.n % 500, 'Description with term' || i.n % 700 || repeat('-', 900),
-           (enum_range(NULL::ticket_status))[1 + i.n % 5], (enum_range(NULL::ticket_priority))[1 + i.n % 5], 2,
+           (enum_range(NULL::ticket_status))[1 + i.n % 5], (enum_range(NULL::ticket_priority))[1 + i.n % 5], 2, 2, 2,
            timestamptz '2026-01-01' + i.n * interval '1 minute', timestamptz '2026-02-01' + i.n * interval '1 minute',
-           CASE WHEN i.n % 5 = 0 THEN timestamptz '2026-01-01' + i.n * interval '1 minute' END
+           CASE WHEN i.n % 5 = 0 THEN timestamptz '2026-01-01' + i.n * interval '1 minute' END,
+           CASE WHEN i.n % 5 = 3 THEN timestamptz '2026-01-01' + i.n * interval '1 minute' END,
+           CASE WHEN i.n % 50 = 0 THEN (SELECT id FROM tickets WHERE number < 900000 LIMIT 1) END
     FROM generate_series(1, 20000) i (n) JOIN people ON people.n = i.n % 20000;
+    INSERT INTO ticket_reads (account_id, ticket_id, seq)
+    SELECT a.id, t.id, 2 FROM tickets t JOIN accounts a ON a.id IN (t.reporter_id, t.assignee_id)
+    WHERE t.number % 3 > 0;
     INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
     SELECT gen_random_uuid(), id, reporter_id, (enum_range(NULL::comment_visibility))[1 + (number % 4 = 0)::int],
            'Comment with item' || number % 600, created_at FROM tickets;
@@ -134,6 +140,21 @@ async fn nothing_reads_a_growing_table_from_end_to_end() {
         unread: notifications(unreadOnly: true) { nodes { id } } } }";
     asked.push((bell.into(), Value::Null, false));
 
+    let counts = "{ viewer { openTicketCount unreadTicketCount } }";
+    let unread = "query($filter: TicketFilterInput) {
+        tickets(filter: $filter) { nodes { isUnread followUpTo { id } followUps { id } } } }";
+    let hers = json!({ "isUnread": true, "assigneeId": marta_id });
+    asked.push((unread.into(), json!({ "filter": hers }), true));
+    asked.push((unread.into(), json!({ "filter": { "isUnread": true } }), false));
+    let follow_ups = "query($id: ID!) { node(id: $id) { ... on Ticket { followUps { id } } } }";
+    let read =
+        "mutation($id: ID!) { markTicketRead(input: { ticketId: $id }) { unreadTicketCount } }";
+    for staff in [true, false] {
+        asked.push((counts.into(), Value::Null, staff));
+        asked.push((follow_ups.into(), json!({ "id": ticket.id }), staff));
+        asked.push((read.into(), json!({ "id": ticket.id }), staff));
+    }
+
     let (mut seen, mut scans) = (0, Vec::new());
     for (query, variables, staff) in asked {
         let client = if staff { &marta } else { &anna };
@@ -144,6 +165,9 @@ async fn nothing_reads_a_growing_table_from_end_to_end() {
         scans.extend(whole_scans(&plans, &format!("{query} {variables}")));
     }
     assert!(seen > 150, "only {seen} plans were looked at");
+
+    let closing = server.plans_of(async || assert!(server.close_resolved(1).await > 0)).await;
+    scans.extend(whole_scans(&closing, "closing"));
 
     for (client, stream) in [
         (&anna, format!("ticketEvents(ticketId: \"{}\", after: $after)", ticket.id)),

@@ -21,7 +21,7 @@ use ticketwire::{
     },
     service::{
         account::{self, NewAccount},
-        service_token,
+        closing, service_token,
     },
 };
 
@@ -134,6 +134,18 @@ impl TestServer {
         let issued = service_token::create(&Actor::System, &desk, "panel", scopes).await.unwrap();
         database.close();
         Client::new(&self.address(), Some(issued.secret.expose().to_owned()))
+    }
+
+    /// Closes the tickets that were resolved long enough ago, as a node of some configuration
+    /// does; gives how many.
+    pub async fn close_resolved(&self, after_days: u32) -> usize {
+        let database = Database::new(&self.database.url, 2).unwrap();
+        let mut config = config();
+        config.tickets.close_resolved_after_days = after_days;
+        let desk = app::desk(&config, database.clone(), ambient(&self.clock), CHEAP).unwrap();
+        let closed = closing::close_resolved(&Actor::System, &desk).await.unwrap();
+        database.close();
+        closed
     }
 
     /// Starts a server whose statements are logged, to be counted.
