@@ -36,7 +36,7 @@ const FILL: &str = "
            (enum_range(NULL::ticket_status))[1 + i.n % 5], (enum_range(NULL::ticket_priority))[1 + i.n % 5], 2, 2, 2,
            timestamptz '2026-01-01' + i.n * interval '1 minute', timestamptz '2026-02-01' + i.n * interval '1 minute',
            CASE WHEN i.n % 5 = 0 THEN timestamptz '2026-01-01' + i.n * interval '1 minute' END,
-           CASE WHEN i.n % 5 = 3 THEN timestamptz '2026-01-01' + i.n * interval '1 minute' END,
+           CASE WHEN i.n % 5 = 3 THEN timestamptz '2025-12-31 10:00' + i.n * interval '1 minute' END,
            CASE WHEN i.n % 50 = 0 THEN (SELECT id FROM tickets WHERE number < 900000 LIMIT 1) END
     FROM generate_series(1, 20000) i (n) JOIN people ON people.n = i.n % 20000;
     INSERT INTO ticket_reads (account_id, ticket_id, seq)
