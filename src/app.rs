@@ -6,6 +6,7 @@ pub mod storage;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::serve::ListenerExt as _;
 use chrono::TimeDelta;
 use tokio::{net::TcpListener, task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,6 +23,7 @@ use crate::{
         migrations, provision,
     },
     domain::{
+        actor::Actor,
         attachment::Limits,
         clock::{Ambient, SystemClock},
         second_factor::{Requirement, Requirements},
@@ -33,7 +35,7 @@ use crate::{
     mail::{self as mailing, templates::TemplateError},
     metrics::Metrics,
     service::{
-        self, Desk, Settings,
+        self, Desk, Settings, closing,
         demo::{self, DemoError},
         session,
     },
@@ -44,6 +46,7 @@ use crate::{
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 const CLEAN_EVERY: Duration = Duration::from_secs(900);
+const CLOSE_EVERY: Duration = Duration::from_secs(600);
 /// The embedded database's name, and the one that it has until it is filled.
 const DATABASE: &str = "ticketwire";
 const UNFINISHED: &str = "ticketwire_unfinished";
@@ -221,6 +224,9 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
             max_total_bytes: config.attachments.max_total_bytes,
         },
         base_url: config.links.base_url.clone(),
+        close_resolved_after: Some(config.tickets.close_resolved_after_days)
+            .filter(|&days| days > 0)
+            .map(|days| TimeDelta::days(days.into())),
     })
 }
 
@@ -342,6 +348,9 @@ impl App {
 
         let (cleaner, stopped) = (clean(desk.clone()), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(cleaner).await });
+        let closer = close_resolved(desk.clone());
+        let stopped = stop.clone();
+        tasks.spawn(async move { stopped.run_until_cancelled(closer).await });
 
         let (user, stopped) = (desk.clone(), stop.clone());
         tasks.spawn(async move {
@@ -371,9 +380,11 @@ impl App {
         let admin = admin.map(|(listener, address)| Admin::start(listener, address, api.clone()));
         let router = http::router(api);
         let drain = draining.clone();
-        let serve =
-            axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-                .with_graceful_shutdown(async move { drain.cancelled().await });
+        let serve = axum::serve(
+            listener.tap_io(http::prepare),
+            router.into_make_service_with_connect_info::<SocketAddr>(),
+        )
+        .with_graceful_shutdown(async move { drain.cancelled().await });
         let server = tokio::spawn(serve.into_future());
         Ok(Self {
             address,
@@ -468,5 +479,16 @@ async fn clean(desk: Desk) {
             tracing::warn!(%error, "uploads that nobody used could not be deleted");
         }
         time::sleep(CLEAN_EVERY).await;
+    }
+}
+
+async fn close_resolved(desk: Desk) {
+    loop {
+        match closing::close_resolved(&Actor::System, &desk).await {
+            Ok(0) => {}
+            Ok(closed) => tracing::info!(closed, "resolved tickets were closed"),
+            Err(error) => tracing::warn!(%error, "resolved tickets could not be closed"),
+        }
+        time::sleep(CLOSE_EVERY).await;
     }
 }

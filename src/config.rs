@@ -96,6 +96,8 @@ pub struct TicketsConfig {
     pub prefix: String,
     /// The first ticket's number, at least 1. Numbers never go back.
     pub first_number: i64,
+    /// So many days after they were resolved tickets close, 0 to 3,650; 0: they don't.
+    pub close_resolved_after_days: u32,
 }
 
 /// Sessions.
@@ -330,6 +332,7 @@ const KEYS: &[Key] = &[
     key("embedded.bin_dir", "TICKETWIRE_EMBEDDED_BIN_DIR"),
     key("tickets.prefix", "TICKETWIRE_TICKETS_PREFIX"),
     key("tickets.first_number", "TICKETWIRE_TICKETS_FIRST_NUMBER"),
+    key("tickets.close_resolved_after_days", "TICKETWIRE_TICKETS_CLOSE_RESOLVED_AFTER_DAYS"),
     key("sessions.lifetime_hours", "TICKETWIRE_SESSIONS_LIFETIME_HOURS"),
     key("second_factor.customers", "TICKETWIRE_SECOND_FACTOR_CUSTOMERS"),
     key("second_factor.staff", "TICKETWIRE_SECOND_FACTOR_STAFF"),
@@ -399,6 +402,7 @@ pool_size = 16
 [tickets]
 prefix = "CS"
 first_number = 100001
+close_resolved_after_days = 14
 
 [sessions]
 lifetime_hours = 720
@@ -535,6 +539,11 @@ impl Config {
             "tickets.first_number",
             (1..=1_000_000_000_000).contains(&self.tickets.first_number),
             "must be 1 to 1000000000000",
+        )?;
+        within(
+            "tickets.close_resolved_after_days",
+            self.tickets.close_resolved_after_days <= 3_650,
+            "must be 0 to 3650",
         )?;
         within(
             "sessions.lifetime_hours",

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-#[derive(Queryable, Selectable)]
+#[derive(Queryable, QueryableByName, Selectable)]
 #[diesel(table_name = accounts)]
 pub(super) struct AccountRow {
     id: Uuid,

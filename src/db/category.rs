@@ -34,11 +34,12 @@ pub async fn all(db: &mut Connection) -> Result<Vec<Category>, DbError> {
     Ok(rows.into_iter().map(Category::from).collect())
 }
 
-/// The categories of some ids, in no order; unknown ids are left out.
+/// The categories of some ids, in the installation's order; unknown ids are left out.
 pub async fn by_ids(db: &mut Connection, ids: &[CategoryId]) -> Result<Vec<Category>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
     let rows = categories::table
         .filter(categories::id.eq_any(ids))
+        .order((categories::position, categories::id))
         .select(CategoryRow::as_select())
         .load(db)
         .await?;

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    schema::{accounts, events, pending_events, sql_types, tickets},
-    ticket,
+    schema::{accounts, events, pending_events, sql_types},
+    ticket, unread,
 };
 use crate::domain::{
     clock::Timestamp,
@@ -120,11 +120,10 @@ pub async fn append_to_ticket(
     ticket: &Ticket,
     new: &[NewEvent],
 ) -> Result<(), DbError> {
-    let last = diesel::update(tickets::table.find(ticket.id.0))
-        .set(tickets::event_seq.eq(tickets::event_seq + count(new)))
-        .returning(tickets::event_seq)
-        .get_result::<i64>(db)
-        .await?;
+    let mut last = 0;
+    for by_one in new.chunk_by(|a, b| a.actor_id == b.actor_id) {
+        last = unread::advance(db, ticket.id, by_one).await?;
+    }
     let participants = ticket::uuids(&ticket.participant_ids);
     let mut after = TicketState::of(ticket);
     let mut states = Vec::with_capacity(new.len());
@@ -150,7 +149,7 @@ pub async fn append_to_account(
     append(db, None, Some(account.0), last, new, &vec![None; new.len()], &[]).await
 }
 
-fn count(new: &[NewEvent]) -> i64 {
+pub(super) fn count(new: &[NewEvent]) -> i64 {
     i64::try_from(new.len()).unwrap_or(i64::MAX)
 }
 

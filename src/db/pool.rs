@@ -50,9 +50,11 @@ pub enum DbError {
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request that was dropped leaves its statement running on the server: these
-/// bound it, in the server's own words.
+/// bound it, in the server's own words. The last makes a wrong letter in a word of
+/// seven a typo; the server's own default forgives it from eleven on.
 const SESSION_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=10s \
-    -c idle_in_transaction_session_timeout=60s -c TimeZone=UTC";
+    -c idle_in_transaction_session_timeout=60s -c TimeZone=UTC \
+    -c pg_trgm.word_similarity_threshold=0.45";
 
 /// The database, as everything above `db` holds it.
 #[derive(Clone)]

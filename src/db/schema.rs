@@ -36,6 +36,10 @@ pub mod sql_types {
     #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
     #[diesel(postgres_type(name = "ticket_status"))]
     pub struct TicketStatus;
+
+    #[derive(diesel::query_builder::QueryId, Clone, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "tsvector", schema = "pg_catalog"))]
+    pub struct Tsvector;
 }
 
 diesel::table! {
@@ -300,6 +304,20 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
+    use super::sql_types::CommentVisibility;
+    use super::sql_types::Tsvector;
+
+    search_documents (id) {
+        id -> Uuid,
+        ticket_id -> Uuid,
+        visibility -> CommentVisibility,
+        summary -> Nullable<Text>,
+        words -> Tsvector,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
     use super::sql_types::SecondFactorMethod;
 
     second_factors (account_id, method) {
@@ -356,6 +374,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    ticket_reads (account_id, ticket_id) {
+        account_id -> Uuid,
+        ticket_id -> Uuid,
+        seq -> Int8,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     use super::sql_types::TicketStatus;
     use super::sql_types::TicketPriority;
@@ -376,6 +402,15 @@ diesel::table! {
         updated_at -> Timestamptz,
         participant_ids -> Array<Nullable<Uuid>>,
         past_participant_ids -> Array<Nullable<Uuid>>,
+        waiting_since -> Nullable<Timestamptz>,
+        resolved_at -> Nullable<Timestamptz>,
+        follow_up_to_id -> Nullable<Uuid>,
+        public_seq -> Int8,
+        public_actor_id -> Nullable<Uuid>,
+        public_seq_by_others -> Int8,
+        any_seq -> Int8,
+        any_actor_id -> Nullable<Uuid>,
+        any_seq_by_others -> Int8,
     }
 }
 
@@ -400,9 +435,12 @@ diesel::joinable!(notifications -> accounts (account_id));
 diesel::joinable!(notifications -> events (event_id));
 diesel::joinable!(notifications -> tickets (ticket_id));
 diesel::joinable!(recovery_codes -> accounts (account_id));
+diesel::joinable!(search_documents -> tickets (ticket_id));
 diesel::joinable!(second_factors -> accounts (account_id));
 diesel::joinable!(sessions -> accounts (account_id));
 diesel::joinable!(sign_in_challenges -> accounts (account_id));
+diesel::joinable!(ticket_reads -> accounts (account_id));
+diesel::joinable!(ticket_reads -> tickets (ticket_id));
 diesel::joinable!(tickets -> categories (category_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
@@ -428,9 +466,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     password_resets,
     pending_events,
     recovery_codes,
+    search_documents,
     second_factors,
     service_tokens,
     sessions,
     sign_in_challenges,
+    ticket_reads,
     tickets,
 );

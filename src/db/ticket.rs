@@ -1,5 +1,7 @@
 //! Tickets.
 
+use std::cmp::Ordering;
+
 use diesel::{
     dsl::sql,
     pg::Pg,
@@ -12,19 +14,20 @@ use uuid::Uuid;
 use super::{
     Connection, DbError,
     schema::{sql_types::TicketPriority, tickets},
+    search, unread,
 };
 use crate::domain::{
     clock::Timestamp,
     ids::{AccountId, CategoryId, TicketId},
     page::{Direction, Page, Slice},
     policy::TicketScope,
-    queue::TicketFilter,
+    queue::{TicketCount, TicketSelection},
     ticket::{Priority, Status, Ticket, TicketNumber},
 };
 
-#[derive(Queryable, Selectable)]
+#[derive(Queryable, QueryableByName, Selectable)]
 #[diesel(table_name = tickets)]
-struct TicketRow {
+pub(super) struct TicketRow {
     id: Uuid,
     number: i64,
     category_id: Uuid,
@@ -39,6 +42,9 @@ struct TicketRow {
     version: i32,
     created_at: Timestamp,
     updated_at: Timestamp,
+    waiting_since: Option<Timestamp>,
+    resolved_at: Option<Timestamp>,
+    follow_up_to_id: Option<Uuid>,
 }
 
 impl From<TicketRow> for Ticket {
@@ -58,6 +64,9 @@ impl From<TicketRow> for Ticket {
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            waiting_since: row.waiting_since,
+            resolved_at: row.resolved_at,
+            follow_up_to: row.follow_up_to_id.map(TicketId),
         }
     }
 }
@@ -81,6 +90,8 @@ pub enum TicketSort {
     UpdatedAt,
     /// From lowest to highest.
     Priority,
+    /// Since when they wait for support; those that don't come last, in either direction.
+    WaitingSince,
 }
 
 /// A ticket's place in a sorted list.
@@ -90,6 +101,8 @@ pub enum TicketKey {
     Time(Timestamp, TicketId),
     /// In a list by priority.
     Priority(Priority, TicketId),
+    /// In a list by waiting; `None`: among those that don't.
+    Waiting(Option<Timestamp>, TicketId),
 }
 
 impl TicketKey {
@@ -99,13 +112,24 @@ impl TicketKey {
             TicketSort::CreatedAt => Self::Time(ticket.created_at, ticket.id),
             TicketSort::UpdatedAt => Self::Time(ticket.updated_at, ticket.id),
             TicketSort::Priority => Self::Priority(ticket.priority, ticket.id),
+            TicketSort::WaitingSince => Self::Waiting(ticket.waiting_since, ticket.id),
+        }
+    }
+
+    /// Which of two places is lower in a list: who doesn't wait is last in either direction.
+    fn compare(self, other: Self, descending: bool) -> Ordering {
+        match (self, other) {
+            (Self::Waiting(a, _), Self::Waiting(b, _)) if !descending => {
+                a.is_none().cmp(&b.is_none()).then(self.cmp(&other))
+            }
+            _ => self.cmp(&other),
         }
     }
 }
 
-type Tickets<'a> = tickets::BoxedQuery<'a, Pg>;
+pub(super) type Tickets<'a> = tickets::BoxedQuery<'a, Pg>;
 
-fn in_scope<'a>(scope: TicketScope) -> Tickets<'a> {
+pub(super) fn in_scope<'a>(scope: TicketScope) -> Tickets<'a> {
     let all = tickets::table.into_boxed();
     match scope {
         TicketScope::All => all,
@@ -122,12 +146,14 @@ fn in_scope<'a>(scope: TicketScope) -> Tickets<'a> {
 pub async fn page(
     db: &mut Connection,
     scope: TicketScope,
-    filter: &TicketFilter,
+    selection: &TicketSelection,
     sort: TicketSort,
     descending: bool,
     page: &Page<TicketKey>,
 ) -> Result<Slice<Ticket>, DbError> {
-    let part = |query| part(query, filter, sort, descending, page).select(TicketRow::as_select());
+    let part = |query| {
+        part(query, scope, selection, sort, descending, page).select(TicketRow::as_select())
+    };
     let rows = match scope {
         // Two parts, each with an index of its own: one condition for both would have none.
         TicketScope::Of(account) => {
@@ -141,7 +167,7 @@ pub async fn page(
     if let TicketScope::Of(_) = scope {
         let backward = page.direction == Direction::Backward;
         found.sort_by(|a, b| {
-            let order = TicketKey::of(a, sort).cmp(&TicketKey::of(b, sort));
+            let order = TicketKey::of(a, sort).compare(TicketKey::of(b, sort), descending);
             if descending != backward { order.reverse() } else { order }
         });
         found.truncate(usize::try_from(page.fetch_limit()).unwrap_or(usize::MAX));
@@ -162,73 +188,112 @@ fn shared_with<'a>(account: AccountId) -> Tickets<'a> {
 /// As much of a query's tickets as a page needs, in its order.
 fn part<'a>(
     query: Tickets<'a>,
-    filter: &TicketFilter,
+    scope: TicketScope,
+    selection: &TicketSelection,
     sort: TicketSort,
     descending: bool,
     page: &Page<TicketKey>,
 ) -> Tickets<'a> {
-    let mut query = filtered(query, filter);
+    let conditions = conditions(selection, scope == TicketScope::All);
+    let mut query = conditions.into_iter().fold(query, QueryDsl::filter);
+    let column = column(sort, descending);
     if let Some(key) = page.after {
-        query = beside(query, sort, if descending { "<" } else { ">" }, key);
+        query = beside(query, column, if descending { "<" } else { ">" }, key);
     }
     if let Some(key) = page.before {
-        query = beside(query, sort, if descending { ">" } else { "<" }, key);
+        query = beside(query, column, if descending { ">" } else { "<" }, key);
     }
     let backward = page.direction == Direction::Backward;
-    sorted(query, sort, descending != backward).limit(page.fetch_limit())
+    sorted(query, column, descending != backward).limit(page.fetch_limit())
 }
 
-fn filtered<'a>(mut query: Tickets<'a>, filter: &TicketFilter) -> Tickets<'a> {
+/// How many of all tickets there are of each category and status.
+pub async fn counts(
+    db: &mut Connection,
+    selection: &TicketSelection,
+) -> Result<Vec<TicketCount>, DbError> {
+    let all = tickets::table
+        .group_by((tickets::category_id, tickets::status))
+        .select((tickets::category_id, tickets::status, diesel::dsl::count_star()))
+        .into_boxed();
+    let rows = conditions(selection, true)
+        .into_iter()
+        .fold(all, QueryDsl::filter)
+        .load::<(Uuid, Status, i64)>(db)
+        .await?;
+    let count =
+        |(category, status, count)| TicketCount { category: CategoryId(category), status, count };
+    Ok(rows.into_iter().map(count).collect())
+}
+
+pub(super) type Condition = Box<dyn BoxableExpression<tickets::table, Pg, SqlType = Bool>>;
+
+/// What a selection asks of tickets. `internal`: its words are looked for in notes too.
+fn conditions(selection: &TicketSelection, internal: bool) -> Vec<Condition> {
+    let TicketSelection { filter, waiting_since, wanted, unread } = selection;
+    let mut all: Vec<Condition> = Vec::new();
     if let Some(statuses) = &filter.statuses {
-        query = query.filter(tickets::status.eq_any(statuses.clone()));
+        all.push(Box::new(tickets::status.eq_any(statuses.clone())));
     }
     if let Some(priorities) = &filter.priorities {
-        query = query.filter(tickets::priority.eq_any(priorities.clone()));
+        all.push(Box::new(tickets::priority.eq_any(priorities.clone())));
     }
     if let Some(categories) = &filter.categories {
         let ids = categories.iter().map(|id| id.0).collect::<Vec<_>>();
-        query = query.filter(tickets::category_id.eq_any(ids));
+        all.push(Box::new(tickets::category_id.eq_any(ids)));
     }
     if let Some(reporter) = filter.reporter {
-        query = query.filter(tickets::reporter_id.eq(reporter.0));
+        all.push(Box::new(tickets::reporter_id.eq(reporter.0)));
     }
     match filter.assignee {
-        Some(Some(assignee)) => query.filter(tickets::assignee_id.eq(assignee.0)),
-        Some(None) => query.filter(tickets::assignee_id.is_null()),
-        None => query,
+        Some(Some(id)) => all.push(Box::new(tickets::assignee_id.eq(id.0).assume_not_null())),
+        Some(None) => all.push(Box::new(tickets::assignee_id.is_null())),
+        None => {}
+    }
+    if let Some(time) = *waiting_since {
+        let waiting = sql::<Bool>("coalesce(tickets.waiting_since, 'infinity') <= ");
+        all.push(Box::new(waiting.bind::<Timestamptz, _>(time)));
+    }
+    if let Some((reader, is_unread)) = *unread {
+        all.push(unread::is_unread(reader, is_unread));
+    }
+    if let Some(wanted) = wanted {
+        all.push(search::fits(wanted, internal));
+    }
+    all
+}
+
+/// What a list is sorted by, as an index has it: who waits comes first in either direction.
+fn column(sort: TicketSort, descending: bool) -> &'static str {
+    match (sort, descending) {
+        (TicketSort::CreatedAt, _) => "tickets.created_at",
+        (TicketSort::UpdatedAt, _) => "tickets.updated_at",
+        (TicketSort::Priority, _) => "tickets.priority",
+        (TicketSort::WaitingSince, false) => "coalesce(tickets.waiting_since, 'infinity')",
+        (TicketSort::WaitingSince, true) => "coalesce(tickets.waiting_since, '-infinity')",
     }
 }
 
 /// Those before or after a key: a row comparison, which one index range answers.
-fn beside<'a>(query: Tickets<'a>, sort: TicketSort, operator: &str, key: TicketKey) -> Tickets<'a> {
-    let column = match sort {
-        TicketSort::CreatedAt => "created_at",
-        TicketSort::UpdatedAt => "updated_at",
-        TicketSort::Priority => "priority",
-    };
-    let row = sql::<Bool>(&format!("(tickets.{column}, tickets.id) {operator} ("));
+fn beside<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) -> Tickets<'a> {
+    let row = sql::<Bool>(&format!("({column}, tickets.id) {operator} ("));
     match key {
-        TicketKey::Time(time, id) => query
+        TicketKey::Time(time, id) | TicketKey::Waiting(Some(time), id) => query
             .filter(row.bind::<Timestamptz, _>(time).sql(", ").bind::<SqlUuid, _>(id.0).sql(")")),
         TicketKey::Priority(priority, id) => query.filter(
             row.bind::<TicketPriority, _>(priority).sql(", ").bind::<SqlUuid, _>(id.0).sql(")"),
         ),
+        // The value that the column has for who doesn't wait.
+        TicketKey::Waiting(None, id) => {
+            let none = column.replace("tickets.waiting_since", "NULL::timestamptz");
+            query.filter(row.sql(&none).sql(", ").bind::<SqlUuid, _>(id.0).sql(")"))
+        }
     }
 }
 
-fn sorted(query: Tickets<'_>, sort: TicketSort, descending: bool) -> Tickets<'_> {
-    match (sort, descending) {
-        (TicketSort::CreatedAt, false) => query.order((tickets::created_at, tickets::id)),
-        (TicketSort::CreatedAt, true) => {
-            query.order((tickets::created_at.desc(), tickets::id.desc()))
-        }
-        (TicketSort::UpdatedAt, false) => query.order((tickets::updated_at, tickets::id)),
-        (TicketSort::UpdatedAt, true) => {
-            query.order((tickets::updated_at.desc(), tickets::id.desc()))
-        }
-        (TicketSort::Priority, false) => query.order((tickets::priority, tickets::id)),
-        (TicketSort::Priority, true) => query.order((tickets::priority.desc(), tickets::id.desc())),
-    }
+fn sorted<'a>(query: Tickets<'a>, column: &str, descending: bool) -> Tickets<'a> {
+    let direction = if descending { "DESC" } else { "ASC" };
+    query.order(sql::<Bool>(&format!("{column} {direction}, tickets.id {direction}")))
 }
 
 /// The tickets in scope of some ids, in no order; others are left out.
@@ -269,6 +334,20 @@ pub async fn by_number(
         .await
         .optional()?;
     Ok(row.map(Ticket::from))
+}
+
+/// The tickets of some ids, each locked as [`lock`] does, in the order of their ids: who
+/// locks several can't block others who do. Unknown ids are left out.
+pub async fn lock_all(db: &mut Connection, ids: &[TicketId]) -> Result<Vec<Ticket>, DbError> {
+    let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    let rows = tickets::table
+        .filter(tickets::id.eq_any(ids))
+        .order(tickets::id)
+        .for_no_key_update()
+        .select(TicketRow::as_select())
+        .load(db)
+        .await?;
+    Ok(rows.into_iter().map(Ticket::from).collect())
 }
 
 /// The ticket of an id, locked until the transaction ends: every writer of a
@@ -336,6 +415,9 @@ pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
             tickets::version.eq(ticket.version),
             tickets::created_at.eq(ticket.created_at),
             tickets::updated_at.eq(ticket.updated_at),
+            tickets::waiting_since.eq(ticket.waiting_since),
+            tickets::resolved_at.eq(ticket.resolved_at),
+            tickets::follow_up_to_id.eq(ticket.follow_up_to.map(|id| id.0)),
         ))
         .execute(db)
         .await?;
@@ -355,6 +437,8 @@ pub async fn update(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
             tickets::priority.eq(ticket.priority),
             tickets::version.eq(ticket.version),
             tickets::updated_at.eq(ticket.updated_at),
+            tickets::waiting_since.eq(ticket.waiting_since),
+            tickets::resolved_at.eq(ticket.resolved_at),
         ))
         .execute(db)
         .await?;

@@ -9,6 +9,7 @@ use super::{
     ids::AccountId,
     service_token::Scope,
     ticket::{Standing, Ticket},
+    unread::Reader,
 };
 
 /// What somebody wants to do.
@@ -172,6 +173,12 @@ pub fn ticket_scope(actor: &Actor) -> TicketScope {
 /// what is internal, others don't.
 pub fn sees_internal(actor: &Actor) -> bool {
     decide(actor, Action::ViewInternal, Resource::Desk) == Decision::Allow
+}
+
+/// As whom somebody reads tickets; nobody who has no account does.
+pub fn reader(actor: &Actor) -> Option<Reader> {
+    let account = actor.account_id()?;
+    Some(Reader { account, is_staff: sees_internal(actor) })
 }
 
 /// Whether somebody may see a comment on a ticket that they may see.

@@ -1,9 +1,12 @@
 //! What staff pick their tickets by, in lists and in live streams.
 
 use super::{
+    clock::Timestamp,
     event::{Event, EventData, Subject},
     ids::{AccountId, CategoryId},
+    search::Wanted,
     ticket::{Priority, Status, Ticket},
+    unread::Reader,
 };
 
 /// Which tickets a list or stream is narrowed to; `None` leaves a field open.
@@ -19,6 +22,31 @@ pub struct TicketFilter {
     pub assignee: Option<Option<AccountId>>,
     /// Opened by this account.
     pub reporter: Option<AccountId>,
+}
+
+/// Which tickets a list is narrowed to: by what a stream can be narrowed to as well, and by
+/// what no event tells.
+#[derive(Clone, Debug, Default)]
+pub struct TicketSelection {
+    /// What a stream can be narrowed to.
+    pub filter: TicketFilter,
+    /// Waiting for support since then at the latest.
+    pub waiting_since: Option<Timestamp>,
+    /// With these words.
+    pub wanted: Option<Wanted>,
+    /// Unread by somebody, or not.
+    pub unread: Option<(Reader, bool)>,
+}
+
+/// How many tickets of a category have a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TicketCount {
+    /// The category.
+    pub category: CategoryId,
+    /// The status.
+    pub status: Status,
+    /// How many.
+    pub count: i64,
 }
 
 /// Where a ticket stands in the queue.

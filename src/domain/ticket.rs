@@ -85,6 +85,12 @@ pub struct Ticket {
     pub created_at: Timestamp,
     /// When something last changed that the customer can see.
     pub updated_at: Timestamp,
+    /// Since when it waits for support without a break; none: it doesn't.
+    pub waiting_since: Option<Timestamp>,
+    /// Since when it is resolved; none: it isn't.
+    pub resolved_at: Option<Timestamp>,
+    /// The closed ticket that it goes on from.
+    pub follow_up_to: Option<TicketId>,
 }
 
 // What people write stays out of logs.
@@ -188,10 +194,18 @@ impl Ticket {
         self.set(Changes { status, ..Changes::default() }, now)
     }
 
+    /// Closes the ticket, if it is resolved: nobody has taken it up again for long enough.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<EventData> {
+        let status = (self.status == Status::Resolved).then_some(Status::Closed);
+        self.set(Changes { status, ..Changes::default() }, now)
+    }
+
     fn set(&mut self, changes: Changes, now: Timestamp) -> Vec<EventData> {
         let mut events = Vec::new();
         if let Some((from, to)) = replace(&mut self.status, changes.status) {
             events.push(EventData::StatusChanged { from, to });
+            self.waiting_since = (to == Status::WaitingForSupport).then_some(now);
+            self.resolved_at = (to == Status::Resolved).then_some(now);
         }
         if let Some((from, to)) = replace(&mut self.priority, changes.priority) {
             events.push(EventData::PriorityChanged { from, to });

@@ -16,13 +16,15 @@ use crate::{
     db::{
         DbError,
         consumer::{self, NOTIFICATIONS},
-        feed, notification, session,
+        feed, notification, session, unread,
     },
     domain::{
         actor::{Actor, Identity},
         clock::Timestamp,
         cursor::Cursor,
         notification::Notification,
+        policy,
+        unread::{Reader, TicketCounts},
     },
     metrics::{Counted, StreamKind},
 };
@@ -33,6 +35,15 @@ const SPAN: i64 = 100_000;
 /// A quiet stream says so this often.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
+/// What there is to read now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BellCounts {
+    /// Notifications that were not read.
+    pub notifications: i64,
+    /// Tickets of the reader's own concern.
+    pub tickets: TicketCounts,
+}
+
 /// What a bell gives.
 #[derive(Debug)]
 pub enum BellItem {
@@ -42,15 +53,15 @@ pub enum BellItem {
         cursor: Cursor,
         /// What.
         notification: Notification,
-        /// How many are unread now.
-        unread: i64,
+        /// How many are unread now, and of tickets.
+        counts: BellCounts,
     },
     /// All up to here has been given.
     Checkpoint {
         /// From where to go on.
         cursor: Cursor,
-        /// How many are unread now.
-        unread: i64,
+        /// How many are unread now, and of tickets.
+        counts: BellCounts,
     },
     /// The stream can't be continued without a gap, and ends here.
     Resync(ResyncReason),
@@ -157,7 +168,7 @@ impl Bell {
                 return Ok(Some(BellItem::Added {
                     cursor,
                     notification,
-                    unread: self.unread().await?,
+                    counts: self.counts().await?,
                 }));
             }
             if self.read_on().await? {
@@ -232,11 +243,17 @@ impl Bell {
     }
 
     async fn checkpoint(&self) -> Result<BellItem, DbError> {
-        Ok(BellItem::Checkpoint { cursor: self.cursor(), unread: self.unread().await? })
+        Ok(BellItem::Checkpoint { cursor: self.cursor(), counts: self.counts().await? })
     }
 
-    async fn unread(&self) -> Result<i64, DbError> {
-        notification::unread(&mut *self.log.database.read().await?, self.identity.id).await
+    async fn counts(&self) -> Result<BellCounts, DbError> {
+        let mut connection = self.log.database.read().await?;
+        let actor = Actor::Account(self.identity);
+        let reader = Reader { account: self.identity.id, is_staff: policy::sees_internal(&actor) };
+        Ok(BellCounts {
+            notifications: notification::unread(&mut connection, self.identity.id).await?,
+            tickets: unread::counts(&mut connection, reader).await?,
+        })
     }
 
     fn cursor(&self) -> Cursor {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use bell::{Bell, BellItem};
+pub use bell::{Bell, BellCounts, BellItem};
 pub use session_watch::SessionWatch;
 pub use subscription::{Item, ResyncReason, Scope, StreamEnd, SubscribeError, Subscription};
 pub use task::detached;

@@ -1,9 +1,9 @@
 //! One caller's stream: what they missed, then what happens, in the order of the
 //! feed, each event once.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::time;
+use tokio::time::{self, Instant, Sleep};
 
 use super::{
     EventLog, detached,
@@ -155,6 +155,10 @@ pub struct Subscription {
     buffer: VecDeque<Arc<FeedEvent>>,
     phase: Phase,
     kind: StreamKind,
+    /// When something was given out last.
+    given_at: Instant,
+    /// Wakes a quiet stream. It is not set anew for each event, only looked at again.
+    quiet: Pin<Box<Sleep>>,
     _counted: Counted,
 }
 
@@ -271,6 +275,8 @@ impl EventLog {
             buffer: VecDeque::new(),
             phase,
             kind: scope.kind(),
+            given_at: Instant::now(),
+            quiet: Box::pin(time::sleep(CHECKPOINT_EVERY)),
             _counted: self.metrics.subscriber(scope.kind()),
         })
     }
@@ -422,13 +428,21 @@ impl Subscription {
                     self.phase = Phase::Ended;
                     return Some(Item::Ended(StreamEnd::SessionEnded));
                 }
-                let quiet = CHECKPOINT_EVERY.min(left);
-                if time::timeout(quiet, self.registration.mailbox.filled()).await.is_ok() {
+                let until = (self.given_at + CHECKPOINT_EVERY).min(Instant::now() + left);
+                if self.quiet.deadline() > until || self.quiet.is_elapsed() {
+                    self.quiet.as_mut().reset(until);
+                }
+                tokio::select! {
+                    () = self.registration.mailbox.filled() => return None,
+                    () = &mut self.quiet => {}
+                }
+                if Instant::now() < until {
                     return None;
                 }
                 if head.pos > self.last.pos {
                     self.last = head;
                 }
+                self.given_at = Instant::now();
                 Some(Item::Checkpoint(self.last))
             }
         }
@@ -480,6 +494,7 @@ impl Subscription {
             return self.lose(&event).filter(|_| wanted);
         }
         self.log.metrics.delivered(self.kind);
+        self.given_at = Instant::now();
         Some(Item::Event(event))
     }
 

@@ -106,6 +106,26 @@ impl Account {
         Ok(Some(service::notification::unread(ctx.actor()?, ctx.desk()?).await?))
     }
 
+    /// How many of your tickets are neither resolved nor closed: those that you opened or
+    /// take part in, and for staff those that are assigned to you; null unless it is your own
+    /// account.
+    async fn open_ticket_count(&self, ctx: &Context<'_>) -> Result<Option<i64>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        Ok(Some(service::unread::counts(ctx.actor()?, ctx.desk()?).await?.open))
+    }
+
+    /// How many of your tickets are unread, closed ones too: those that you opened or take
+    /// part in, and for staff those that are assigned to you; null unless it is your own
+    /// account.
+    async fn unread_ticket_count(&self, ctx: &Context<'_>) -> Result<Option<i64>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        Ok(Some(service::unread::counts(ctx.actor()?, ctx.desk()?).await?.unread))
+    }
+
     /// Which mails you want; null unless it is your own account.
     async fn mail_preferences(
         &self,

@@ -470,9 +470,10 @@ impl EventSubscription {
     async fn queue_events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Narrows the queue; all tickets by default.")] filter: Option<
-            TicketFilterInput,
-        >,
+        #[graphql(
+            desc = "Narrows the queue; all tickets by default. `text` and `waitingSince` can't be used here."
+        )]
+        filter: Option<TicketFilterInput>,
         #[graphql(
             desc = "The cursor of the last event or checkpoint that you have; none: from now on."
         )]
@@ -483,7 +484,7 @@ impl EventSubscription {
         }
         ctx.identity()?;
         service::ticket::require_queue(ctx.actor()?)?;
-        let filter = filter.unwrap_or_default().into();
+        let filter = filter.unwrap_or_default().of_stream()?;
         messages(ctx, Scope::Queue(Arc::new(filter)), after).await
     }
 }

@@ -117,6 +117,12 @@ impl From<GlobalId> for ID {
     }
 }
 
+/// The event that an id names, if it names one.
+pub fn event(id: &ID) -> Option<EventId> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id.as_str()).ok()?).ok()?;
+    text.strip_prefix("Event:")?.parse().ok().map(EventId)
+}
+
 /// The id of an event: it tells equal events apart, and `node` doesn't take it.
 pub fn event_id(EventId(id): EventId) -> ID {
     encode("Event", id)

@@ -52,6 +52,8 @@ pub struct Loaders {
     timelines: Batch<TimelineKey>,
     events: Batch<FeedPosition>,
     deliveries: Batch<DeliveriesOf>,
+    unread: Batch<IsUnread>,
+    follow_ups: Batch<FollowUpsOf>,
 }
 
 /// On whose behalf things are loaded, and with what.
@@ -220,6 +222,8 @@ impl Loaders {
             timelines: Batch::new(source, rounds),
             events: Batch::new(source, rounds),
             deliveries: Batch::new(source, rounds),
+            unread: Batch::new(source, rounds),
+            follow_ups: Batch::new(source, rounds),
         }
     }
 
@@ -383,5 +387,47 @@ impl Key for AttachmentsOf {
 
     fn batch(loaders: &Loaders) -> &Batch<Self> {
         &loaders.attachments_of
+    }
+}
+
+/// Whether a ticket has something that the actor has not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IsUnread(pub TicketId);
+
+impl Key for IsUnread {
+    type Value = bool;
+
+    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+        let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let unread = service::unread::among(&source.actor, &source.desk, &tickets).await?;
+        Ok(keys.into_iter().map(|key| (key, unread.contains(&key.0))).collect())
+    }
+
+    fn batch(loaders: &Loaders) -> &Batch<Self> {
+        &loaders.unread
+    }
+}
+
+/// The tickets that go on from a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FollowUpsOf(pub TicketId);
+
+impl Key for FollowUpsOf {
+    type Value = Vec<Ticket>;
+
+    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+        let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let found = service::follow_up::of(&source.actor, &source.desk, &tickets).await?;
+        let mut loaded = HashMap::<_, Vec<_>>::new();
+        for ticket in found {
+            if let Some(predecessor) = ticket.follow_up_to {
+                loaded.entry(Self(predecessor)).or_default().push(ticket);
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn batch(loaders: &Loaders) -> &Batch<Self> {
+        &loaders.follow_ups
     }
 }

@@ -4,9 +4,11 @@
 mod account;
 mod attachment;
 mod audit;
+mod bulk;
 mod category;
 mod comment;
 mod context;
+mod count;
 mod customer;
 mod delivery;
 mod error;
@@ -19,12 +21,15 @@ mod notification;
 mod pagination;
 mod participant;
 mod password;
+mod people;
 mod preferences;
+mod search;
 mod second_factor;
 mod service_token;
 mod session;
 mod sharing;
 mod ticket;
+mod unread;
 
 use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 
@@ -56,6 +61,9 @@ pub struct Query(
     audit::AuditQuery,
     service_token::ServiceTokenQuery,
     ticket::TicketQuery,
+    count::CountQuery,
+    search::SearchQuery,
+    people::PeopleQuery,
 );
 
 /// What can be done. Each mutation takes one `input` and answers with what it
@@ -70,8 +78,10 @@ pub struct Mutation(
     customer::CustomerMutation,
     service_token::ServiceTokenMutation,
     ticket::TicketMutation,
+    bulk::BulkMutation,
     comment::CommentMutation,
     participant::ParticipantMutation,
+    unread::UnreadMutation,
     notification::NotificationMutation,
     preferences::PreferencesMutation,
 );

@@ -177,6 +177,10 @@ pub struct NotificationAdded {
     notification: Notification,
     /// How many you have not read now.
     unread_notification_count: i64,
+    /// As `viewer.openTicketCount` is now.
+    open_ticket_count: i64,
+    /// As `viewer.unreadTicketCount` is now: what you have read elsewhere shows here.
+    unread_ticket_count: i64,
 }
 
 /// All up to here has been given. Comes when the stream has caught up, and every
@@ -187,6 +191,10 @@ pub struct NotificationCheckpoint {
     cursor: String,
     /// How many you have not read now.
     unread_notification_count: i64,
+    /// As `viewer.openTicketCount` is now.
+    open_ticket_count: i64,
+    /// As `viewer.unreadTicketCount` is now: what you have read elsewhere shows here.
+    unread_ticket_count: i64,
 }
 
 #[derive(Default)]
@@ -233,17 +241,21 @@ impl NotificationSubscription {
 
 fn message(item: BellItem) -> Option<NotificationMessage> {
     Some(match item {
-        BellItem::Added { cursor, notification, unread } => {
+        BellItem::Added { cursor, notification, counts } => {
             NotificationMessage::NotificationAdded(NotificationAdded {
                 cursor: cursor.encode(),
                 notification: Notification(notification),
-                unread_notification_count: unread,
+                unread_notification_count: counts.notifications,
+                open_ticket_count: counts.tickets.open,
+                unread_ticket_count: counts.tickets.unread,
             })
         }
-        BellItem::Checkpoint { cursor, unread } => {
+        BellItem::Checkpoint { cursor, counts } => {
             NotificationMessage::NotificationCheckpoint(NotificationCheckpoint {
                 cursor: cursor.encode(),
-                unread_notification_count: unread,
+                unread_notification_count: counts.notifications,
+                open_ticket_count: counts.tickets.open,
+                unread_ticket_count: counts.tickets.unread,
             })
         }
         BellItem::Resync(reason) => {

@@ -60,6 +60,7 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
             ("version", ""),
             ("createdAt", ""),
             ("updatedAt", ""),
+            ("waitingSince", ""),
         ],
     ),
     (

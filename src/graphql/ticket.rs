@@ -17,18 +17,21 @@ use super::{
     error::{Failure, Outcome, UserError},
     event::TimelineConnection,
     id::GlobalId,
-    loader::{AttachmentsOf, DeliveriesOf},
+    loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, IsUnread},
     pagination::{PageArgs, connection, cost},
+    search::wanted,
 };
 use crate::{
     domain::{
-        ids::TicketId,
+        actor::Actor,
+        ids::{AccountId, CategoryId, TicketId},
         page::Page,
+        policy,
         ticket::{self, Priority, Status},
     },
     service::{
         self, UserErrorCode,
-        ticket::{NewTicket, TicketChanges, TicketFilter, TicketKey, TicketSort},
+        ticket::{NewTicket, TicketChanges, TicketFilter, TicketKey, TicketSelection, TicketSort},
     },
 };
 
@@ -158,6 +161,33 @@ impl Ticket {
         self.0.updated_at
     }
 
+    /// Since when it waits for support without a break; null: it doesn't.
+    async fn waiting_since(&self) -> Option<DateTime<Utc>> {
+        self.0.waiting_since
+    }
+
+    /// Whether something happened on it that you may see, that somebody else did, and that
+    /// you have not read: what you do yourself makes it neither unread nor read. An internal
+    /// note is news to staff only. `markTicketRead` marks it.
+    async fn is_unread(&self, ctx: &Context<'_>) -> Result<bool, Failure> {
+        Ok(ctx.loaders()?.get(IsUnread(self.0.id)).await?.unwrap_or_default())
+    }
+
+    /// The closed ticket that it goes on from; null where there is none that you may see.
+    async fn follow_up_to(&self, ctx: &Context<'_>) -> Result<Option<Ticket>, Failure> {
+        match self.0.follow_up_to {
+            Some(id) => Ok(ctx.loaders()?.get(id).await?.map(Ticket)),
+            None => Ok(None),
+        }
+    }
+
+    /// The first 50 tickets that go on from it and that you may see, oldest first.
+    #[graphql(complexity = "1 + 10 * child_complexity")]
+    async fn follow_ups(&self, ctx: &Context<'_>) -> Result<Vec<Ticket>, Failure> {
+        let found = ctx.loaders()?.get(FollowUpsOf(self.0.id)).await?.unwrap_or_default();
+        Ok(found.into_iter().map(Ticket).collect())
+    }
+
     /// Its history, oldest first: the opening, the conversation and every change, as
     /// far as you may see them. `last` gives the newest.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
@@ -200,13 +230,51 @@ pub struct TicketFilterInput {
     assignee_id: MaybeUndefined<ID>,
     /// Opened by this account.
     reporter_id: Option<ID>,
+    /// Waiting for support since this time at the latest. Not for streams: no event tells it.
+    waiting_since: Option<DateTime<Utc>>,
+    /// With these words: found as `search` finds them, 1 to 255 characters. Not for streams.
+    text: Option<String>,
+    /// As `Ticket.isUnread` has it. For staff together with `assigneeId` only; not for streams.
+    is_unread: Option<bool>,
+}
+
+impl TicketFilterInput {
+    /// What a list is narrowed to.
+    pub fn selection(
+        self,
+        actor: &Actor,
+        prefix: &ticket::NumberPrefix,
+    ) -> Result<TicketSelection, Failure> {
+        let reader = policy::reader(actor);
+        let assigned = matches!(self.assignee_id, MaybeUndefined::Value(_));
+        if self.is_unread.is_some() && reader.is_some_and(|it| it.is_staff) && !assigned {
+            return Err(Failure::bad_request(
+                "`filter`: staff narrow by `isUnread` together with `assigneeId` only. Pass your own \
+                 account's id, or another's.",
+            ));
+        }
+        let unread = reader.zip(self.is_unread);
+        let wanted = self.text.as_deref().map(|text| wanted(text, prefix)).transpose()?;
+        let waiting_since = self.waiting_since;
+        Ok(TicketSelection { filter: self.into(), waiting_since, wanted, unread })
+    }
+
+    /// What a stream is narrowed to: only by what events tell.
+    pub fn of_stream(self) -> Result<TicketFilter, Failure> {
+        if self.text.is_some() || self.waiting_since.is_some() || self.is_unread.is_some() {
+            return Err(Failure::bad_request(
+                "`filter`: `text`, `waitingSince` and `isUnread` narrow lists, not streams. Leave them \
+                 out, and ask for the list anew when an event comes.",
+            ));
+        }
+        Ok(self.into())
+    }
 }
 
 impl From<TicketFilterInput> for TicketFilter {
     fn from(input: TicketFilterInput) -> Self {
         // An id that names nothing fits no ticket: a nil UUID stands for it.
-        let account =
-            |id: &ID| GlobalId::account(id).unwrap_or(crate::domain::ids::AccountId(Uuid::nil()));
+        let account = |id: &ID| GlobalId::account(id).unwrap_or(AccountId(Uuid::nil()));
         Self {
             statuses: input.status.map(|list| list.into_iter().map(Into::into).collect()),
             priorities: input.priority.map(|list| list.into_iter().map(Into::into).collect()),
@@ -233,6 +301,9 @@ pub enum TicketOrderField {
     UpdatedAt,
     /// How urgent they are.
     Priority,
+    /// Since when they wait for support: with `ASC` who waits longest is first. Those that
+    /// don't wait come last, in either direction.
+    WaitingSince,
 }
 
 /// Which end of an order comes first.
@@ -266,12 +337,16 @@ fn encode_key(sort: TicketSort, ticket: &ticket::Ticket) -> String {
     let (value, id) = match TicketKey::of(ticket, sort) {
         TicketKey::Time(time, id) => (time.timestamp_micros(), id),
         TicketKey::Priority(priority, id) => (priority as i64, id),
+        TicketKey::Waiting(time, id) => (time.map_or(NOT_WAITING, |t| t.timestamp_micros()), id),
     };
     let mut bytes = vec![sort as u8];
     bytes.extend(value.to_be_bytes());
     bytes.extend(id.0.into_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
+
+/// Stands for no time.
+const NOT_WAITING: i64 = i64::MAX;
 
 fn decode_key(sort: TicketSort, text: &str) -> Option<TicketKey> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
@@ -285,6 +360,10 @@ fn decode_key(sort: TicketSort, text: &str) -> Option<TicketKey> {
     Some(match sort {
         TicketSort::CreatedAt | TicketSort::UpdatedAt => {
             TicketKey::Time(DateTime::from_timestamp_micros(value)?, id)
+        }
+        TicketSort::WaitingSince if value == NOT_WAITING => TicketKey::Waiting(None, id),
+        TicketSort::WaitingSince => {
+            TicketKey::Waiting(Some(DateTime::from_timestamp_micros(value)?), id)
         }
         TicketSort::Priority => {
             let all = [
@@ -333,9 +412,10 @@ impl TicketQuery {
         let (sort, descending) = (order.field.into(), order.direction == OrderDirection::Desc);
         let args = PageArgs { first, after, last, before };
         let page: Page<TicketKey> = args.page(|cursor| decode_key(sort, cursor))?;
-        let filter = filter.unwrap_or_default().into();
+        ctx.identity()?;
         let (actor, desk) = (ctx.actor()?, ctx.desk()?);
-        let slice = service::ticket::page(actor, desk, &filter, sort, descending, &page).await?;
+        let selection = filter.unwrap_or_default().selection(actor, desk.number_prefix())?;
+        let slice = service::ticket::page(actor, desk, &selection, sort, descending, &page).await?;
         Ok(TicketConnection::new(slice.map(|ticket| (encode_key(sort, &ticket), Ticket(ticket)))))
     }
 }
@@ -353,6 +433,8 @@ pub struct CreateTicketInput {
     /// specification has it.
     #[graphql(default)]
     attachments: Vec<Upload>,
+    /// The closed ticket that this one goes on from: one that you may see.
+    follow_up_to_id: Option<ID>,
     /// Makes repeating the call safe, for 24 hours: the same key and input give the
     /// first call's ticket. 1 to 255 characters, your own choice; a UUID is good.
     idempotency_key: Option<String>,
@@ -416,6 +498,10 @@ impl TicketMutation {
             summary: input.summary,
             description: input.description,
             attachments: attachment::uploads(ctx, &input.attachments)?,
+            // An id that names nothing names no ticket: a nil UUID stands for it.
+            follow_up_to: input
+                .follow_up_to_id
+                .map(|id| GlobalId::ticket(&id).unwrap_or(TicketId(Uuid::nil()))),
             idempotency_key: input.idempotency_key,
         };
         let created = service::ticket::create(ctx.actor()?, ctx.desk()?, new).await;
@@ -453,21 +539,7 @@ impl TicketMutation {
 }
 
 fn changes(input: UpdateTicketInput) -> Result<TicketChanges, service::UserError> {
-    let unknown = |field, what: &str| {
-        let message = format!("`{field}` names no {what}.");
-        service::UserError::new(field, UserErrorCode::NotFound, message)
-    };
-    let assignee = match input.assignee_id {
-        MaybeUndefined::Undefined => None,
-        MaybeUndefined::Null => Some(None),
-        MaybeUndefined::Value(id) => {
-            Some(Some(GlobalId::account(&id).ok_or_else(|| unknown("assigneeId", "account"))?))
-        }
-    };
-    let category = match input.category_id {
-        None => None,
-        Some(id) => Some(GlobalId::category(&id).ok_or_else(|| unknown("categoryId", "category"))?),
-    };
+    let (assignee, category) = references(input.assignee_id, input.category_id)?;
     Ok(TicketChanges {
         status: input.status.map(Into::into),
         priority: input.priority.map(Into::into),
@@ -476,4 +548,29 @@ fn changes(input: UpdateTicketInput) -> Result<TicketChanges, service::UserError
         summary: input.summary,
         expected_version: input.expected_version,
     })
+}
+
+type References = (Option<Option<AccountId>>, Option<CategoryId>);
+
+/// The assignee and category that ids name.
+pub fn references(
+    assignee: MaybeUndefined<ID>,
+    category: Option<ID>,
+) -> Result<References, service::UserError> {
+    let unknown = |field, what: &str| {
+        let message = format!("`{field}` names no {what}.");
+        service::UserError::new(field, UserErrorCode::NotFound, message)
+    };
+    let assignee = match assignee {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(None),
+        MaybeUndefined::Value(id) => {
+            Some(Some(GlobalId::account(&id).ok_or_else(|| unknown("assigneeId", "account"))?))
+        }
+    };
+    let category = match category {
+        None => None,
+        Some(id) => Some(GlobalId::category(&id).ok_or_else(|| unknown("categoryId", "category"))?),
+    };
+    Ok((assignee, category))
 }

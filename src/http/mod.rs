@@ -4,6 +4,7 @@
 pub mod admin;
 mod attachment;
 mod authentication;
+mod connection;
 mod execution;
 mod graphql;
 mod guard;
@@ -36,6 +37,7 @@ use axum::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
+pub use connection::prepare;
 pub use origins::Origins;
 pub use playground::Playground;
 pub use sharing::Plans;

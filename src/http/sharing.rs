@@ -160,7 +160,7 @@ pub fn start(
         let first = checked.next().await;
         let shared = handover.take().map(|subscription| {
             let reader = Arc::new(SharedReader { api, actor, origin, plan });
-            let shared = SharedStream { subscription, reader, ahead: None };
+            let shared = SharedStream { subscription: Box::new(subscription), reader, ahead: None };
             stream::unfold(Some(shared), async |shared| Some(shared?.next().await))
         });
         match shared {
@@ -173,7 +173,7 @@ pub fn start(
 
 /// A subscription whose responses are shared.
 struct SharedStream {
-    subscription: Subscription,
+    subscription: Box<Subscription>,
     reader: Arc<SharedReader>,
     /// What is being executed, in order: several at a time while the subscription replays,
     /// and none while it is live.

@@ -4,7 +4,11 @@
 mod line;
 mod protocol;
 
-use std::{future, time::Duration};
+use std::{
+    future::{self, Future as _},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     extract::ws::{Message, WebSocket, WebSocketUpgrade},
@@ -79,7 +83,7 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
             let served = sockets.track_future(serve(api, origin, socket)).await;
             // A stopping server does not wait for this.
             if let Some(line) = served {
-                line.hung_up().await;
+                Box::pin(line.hung_up()).await;
             }
         })
 }
@@ -93,7 +97,7 @@ async fn serve(api: Api, origin: Origin, socket: WebSocket) -> Option<Line> {
             if closing == TOO_SLOW {
                 connection.api.metrics.slow_consumer_closed();
             }
-            connection.into_line().close(closing).await
+            Box::pin(connection.into_line().close(closing)).await
         }
         End::Closed => Some(connection.into_line()),
         End::Gone => None,
@@ -108,6 +112,18 @@ enum End {
     Closed,
     /// The client is gone.
     Gone,
+}
+
+/// What a conversation goes on with.
+enum Step {
+    /// What came from the client.
+    Heard(Heard),
+    /// What is due.
+    Time,
+    /// The server stops.
+    Drain,
+    /// The end.
+    End(End),
 }
 
 struct Connection {
@@ -178,21 +194,51 @@ impl Connection {
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
             }
-            let room = self.line.has_room() && !self.operations.is_empty();
-            let step = tokio::select! {
-                heard = self.line.heard() => self.receive(heard).await,
-                Some((id, output)) = self.operations.next(), if room => self.give(id, output),
-                () = &mut timer => self.keep_time().await,
-                () = &mut self.session_ended => Err(End::Close(UNAUTHORIZED)),
-                () = &mut draining, if self.closes_at.is_none() => {
+            let step = future::poll_fn(|cx| {
+                if self.closes_at.is_none() && draining.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Step::Drain);
+                }
+                if timer.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Step::Time);
+                }
+                self.poll_step(cx)
+            });
+            let done = match step.await {
+                Step::Heard(heard) => self.receive(heard).await,
+                Step::Time => self.keep_time().await,
+                Step::Drain => {
                     self.closes_at = Some(Instant::now() + self.api.drain_delay());
                     Ok(())
                 }
+                Step::End(end) => Err(end),
             };
-            if let Err(end) = step {
+            if let Err(end) = done {
                 return end;
             }
         }
+    }
+
+    /// Gives out what operations have for the client, writes it, and reads what the client
+    /// says: all in one pass, since most of what a socket does is to be woken for one event.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if self.session_ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Step::End(End::Close(UNAUTHORIZED)));
+        }
+        let mut given = 0;
+        while given < BATCH && self.line.has_room() && !self.operations.is_empty() {
+            let Poll::Ready(Some((id, output))) = self.operations.poll_next_unpin(cx) else {
+                break;
+            };
+            given += 1;
+            if let Err(end) = self.say(&id, output) {
+                return Poll::Ready(Step::End(end));
+            }
+        }
+        if given == BATCH {
+            // There may be more, after others have had their turn.
+            cx.waker().wake_by_ref();
+        }
+        self.line.poll_heard(cx).map(Step::Heard)
     }
 
     /// When [`keep_time`](Self::keep_time) has something to do next.
@@ -220,7 +266,7 @@ impl Connection {
                 return Err(End::Gone);
             }
             self.pinged_at = now;
-            self.stay_signed_in(now).await?;
+            Box::pin(self.stay_signed_in(now)).await?;
             self.line.push_control(Message::Ping(Vec::new().into()));
         }
         Ok(())
@@ -254,7 +300,10 @@ impl Connection {
         };
         let message = serde_json::from_str(&text).map_err(|_| End::Close(BAD_MESSAGE))?;
         match message {
-            FromClient::ConnectionInit { payload } => self.init(payload.unwrap_or_default()).await,
+            // Boxed, as all that is rare: what most sockets never do makes none of them large.
+            FromClient::ConnectionInit { payload } => {
+                Box::pin(self.init(payload.unwrap_or_default())).await
+            }
             FromClient::Ping { .. } => {
                 self.line.push_control(Message::Text(ToClient::Pong {}.encode().into()));
                 Ok(())
@@ -309,36 +358,21 @@ impl Connection {
         if self.operations.len() >= MAX_OPERATIONS {
             let message = format!("A socket may have {MAX_OPERATIONS} operations at once.");
             let error = async_graphql::ServerError::new(message, None);
-            return self.give(id, Output::Error(vec![error]));
+            return self.say(&id, Output::Error(vec![error]));
         }
         let operation = match guard::admit(&mut request) {
-            Err(error) => return self.give(id, Output::Error(vec![error])),
+            Err(error) => return self.say(&id, Output::Error(vec![error])),
             Ok(operation) => operation,
         };
         let (api, origin, token) = (self.api.clone(), self.origin.clone(), greeting.token.clone());
         let outputs = async move {
-            match Greeting::actor(token.as_deref(), &api).await {
+            match Box::pin(Greeting::actor(token.as_deref(), &api)).await {
                 Ok(Some(actor)) => operation::start(&api, actor, origin, request, operation),
                 Ok(None) => stream::iter([Output::Ended(StreamEnd::SessionEnded)]).boxed(),
                 Err(()) => stream::iter([Output::Ended(StreamEnd::Failed)]).boxed(),
             }
         };
         self.operations.insert(id, outputs.flatten_stream().boxed());
-        Ok(())
-    }
-
-    /// Gives out an output, and what else is there at once.
-    fn give(&mut self, id: String, output: Output) -> Result<(), End> {
-        self.say(&id, output)?;
-        for _ in 1..BATCH {
-            if !self.line.has_room() {
-                break;
-            }
-            match self.operations.next().now_or_never() {
-                Some(Some((id, output))) => self.say(&id, output)?,
-                _ => break,
-            }
-        }
         Ok(())
     }
 

@@ -22,7 +22,7 @@ pub async fn list(actor: &Actor, desk: &Desk) -> Result<Vec<Category>, ServiceEr
     Ok(all)
 }
 
-/// The categories of some ids, retired ones too, in no order.
+/// The categories of some ids, retired ones too, in the installation's order.
 ///
 /// # Errors
 /// Nobody is signed in.

@@ -160,6 +160,7 @@ fn closed() -> UserError {
     UserError::new(
         "ticketId",
         UserErrorCode::TicketClosed,
-        "This ticket is closed and takes no more comments. Open a new ticket instead.",
+        "This ticket is closed and takes no more comments. Open a follow-up instead: `createTicket` \
+         with this ticket's id as `followUpToId`.",
     )
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     Desk, ServiceError, Settings,
     account::{self, NewAccount},
-    category,
+    category, closing,
     comment::{self, NewComment},
     ticket::{self, NewTicket, TicketChanges},
 };
@@ -204,6 +204,7 @@ pub async fn seed(
     let mut made = HashMap::<usize, TicketId>::new();
     for moment in moments {
         clock.set(moment.at);
+        closing::close_resolved(&Actor::System, &desk).await?;
         let entry = &tickets[moment.ticket];
         match (moment.step, made.get(&moment.ticket)) {
             (Some(step), Some(&id)) => {
@@ -287,6 +288,7 @@ async fn open(
         summary: entry.summary.clone(),
         description: entry.description.clone(),
         attachments: vec![],
+        follow_up_to: None,
         idempotency_key: None,
     };
     let id = TicketId(entry.id.unwrap_or_else(|| desk.ambient.uuid()));

@@ -6,26 +6,32 @@ pub mod account;
 pub mod attachment;
 pub mod audit;
 pub mod authentication;
+pub mod bulk;
 pub mod category;
 pub mod challenge;
+pub mod closing;
 pub mod comment;
 pub mod customer;
 pub mod delivery;
 pub mod demo;
 pub mod error;
+pub mod follow_up;
 pub mod handoff;
 mod idempotency;
 mod limit;
 pub mod notification;
 pub mod participant;
 pub mod password;
+pub mod people;
 mod post;
 pub mod preferences;
+pub mod search;
 pub mod second_factor;
 pub mod service_token;
 pub mod session;
 pub mod ticket;
 pub mod timeline;
+pub mod unread;
 pub mod unsubscription;
 
 use std::sync::Arc;
@@ -91,6 +97,8 @@ pub struct Settings {
     pub attachments: Limits,
     /// What links to attachments begin with.
     pub base_url: Option<String>,
+    /// So long after they were resolved tickets close; none: they don't.
+    pub close_resolved_after: Option<TimeDelta>,
 }
 
 impl Desk {

@@ -5,6 +5,7 @@ use super::{
     attachment::{self, Upload},
     authorise,
     error::Review,
+    follow_up,
     idempotency::{Attempt, fingerprint},
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
 
 pub use crate::{
     db::ticket::{TicketKey, TicketSort},
-    domain::queue::TicketFilter,
+    domain::queue::{TicketCount, TicketFilter, TicketSelection},
 };
 
 /// A ticket to be opened.
@@ -40,6 +41,8 @@ pub struct NewTicket {
     pub description: String,
     /// The files that come with it.
     pub attachments: Vec<Upload>,
+    /// The closed ticket that it goes on from.
+    pub follow_up_to: Option<TicketId>,
     /// The caller's key for repeating the call.
     pub idempotency_key: Option<String>,
 }
@@ -68,7 +71,7 @@ pub struct TicketChanges {
 pub async fn page(
     actor: &Actor,
     desk: &Desk,
-    filter: &TicketFilter,
+    selection: &TicketSelection,
     sort: TicketSort,
     descending: bool,
     page: &Page<TicketKey>,
@@ -76,7 +79,20 @@ pub async fn page(
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
     let mut connection = desk.database.read().await?;
-    Ok(tickets::page(&mut connection, scope, filter, sort, descending, page).await?)
+    Ok(tickets::page(&mut connection, scope, selection, sort, descending, page).await?)
+}
+
+/// How many tickets there are of each category and status.
+///
+/// # Errors
+/// Not staff.
+pub async fn counts(
+    actor: &Actor,
+    desk: &Desk,
+    selection: &TicketSelection,
+) -> Result<Vec<TicketCount>, ServiceError> {
+    authorise(actor, Action::ViewInternal, Resource::Desk)?;
+    Ok(tickets::counts(&mut *desk.database.read().await?, selection).await?)
 }
 
 /// The tickets of some ids that the actor may see, in no order.
@@ -148,7 +164,9 @@ pub(super) async fn create_as(
 
     let input = category_id.0.to_string();
     let files = attachment::fingerprints(&new.attachments);
+    let follow_up_to = new.follow_up_to.map(|id| id.0.to_string());
     let mut fields = vec![input.as_str(), summary.as_str(), description.as_str()];
+    fields.extend(follow_up_to.as_deref());
     fields.extend(files.iter().map(String::as_str));
     let fingerprint = fingerprint("createTicket", &fields);
     let attempt = &Attempt { account: reporter, key, fingerprint };
@@ -170,6 +188,9 @@ pub(super) async fn create_as(
         version: 1,
         created_at: now,
         updated_at: now,
+        waiting_since: Some(now),
+        resolved_at: None,
+        follow_up_to: new.follow_up_to,
     };
     desk.database
         .write(async |db| {
@@ -179,6 +200,9 @@ pub(super) async fn create_as(
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
             require_category(db, category_id).await?;
+            if let Some(predecessor) = ticket.follow_up_to {
+                follow_up::require_closed(actor, db, predecessor).await?;
+            }
             let ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
             tickets::insert(db, &ticket).await?;
             attachment::tie(db, reporter, uploads, ticket.id, None).await?;
@@ -212,20 +236,30 @@ pub async fn update(
                 authorise(actor, Action::Triage, Resource::from(&ticket))?;
             }
             refuse_stale(&ticket, changes.expected_version)?;
-            let reviewed = reviewed(db, &ticket, changes).await?;
+            let reviewed = reviewed(db, Some(ticket.category_id), changes).await?;
             let by = policy::standing(actor, &ticket);
             let changed = ticket.apply(reviewed, by, now).map_err(illegal)?;
-            if !changed.is_empty() {
-                tickets::update(db, &ticket).await?;
-                let events = changed
-                    .into_iter()
-                    .map(|data| public_event(data, editor, now))
-                    .collect::<Vec<_>>();
-                event::append_to_ticket(db, &ticket, &events).await?;
-            }
+            record(db, &ticket, changed, editor, now).await?;
             Ok(ticket)
         })
         .await
+}
+
+/// Writes down how a locked ticket stands after a change, and the events that tell of it.
+pub(super) async fn record(
+    db: &mut Connection,
+    ticket: &Ticket,
+    changed: Vec<EventData>,
+    editor: AccountId,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    tickets::update(db, ticket).await?;
+    let events =
+        changed.into_iter().map(|data| public_event(data, editor, now)).collect::<Vec<_>>();
+    Ok(event::append_to_ticket(db, ticket, &events).await?)
 }
 
 /// Sees that the actor works the queue.
@@ -243,15 +277,16 @@ fn triages(changes: &TicketChanges) -> bool {
         || changes.summary.is_some()
 }
 
-/// The changes, where what they refer to exists and their texts fit.
-async fn reviewed(
+/// The changes, where what they refer to exists and their texts fit. A ticket may keep the
+/// category that it has now.
+pub(super) async fn reviewed(
     db: &mut Connection,
-    ticket: &Ticket,
+    present: Option<CategoryId>,
     changes: &TicketChanges,
 ) -> Result<Changes, ServiceError> {
     let summary = changes.summary.as_deref().map(Summary::parse).transpose();
     let summary = summary.map_err(|error| UserError::text("summary", "The summary", error))?;
-    if let Some(category) = changes.category.filter(|&category| category != ticket.category_id) {
+    if let Some(category) = changes.category.filter(|&category| Some(category) != present) {
         require_category(db, category).await?;
     }
     if let Some(Some(assignee)) = changes.assignee {
@@ -293,13 +328,15 @@ pub(super) fn public_event(data: EventData, actor: AccountId, now: Timestamp) ->
 }
 
 /// A status change that the table doesn't allow, in words.
-pub(super) fn illegal(IllegalMove { from, to }: IllegalMove) -> ServiceError {
+pub(super) fn illegal(IllegalMove { from, to }: IllegalMove) -> UserError {
     let message = if from == Status::Closed {
-        "This ticket is closed, which is final. Open a new ticket instead.".into()
+        "This ticket is closed, which is final. Open a follow-up instead: `createTicket` with this \
+         ticket's id as `followUpToId`."
+            .into()
     } else {
         format!("You can't move this ticket from {} to {}.", status_name(from), status_name(to))
     };
-    UserError::new("status", UserErrorCode::IllegalTransition, message).into()
+    UserError::new("status", UserErrorCode::IllegalTransition, message)
 }
 
 /// A status as the API spells it.

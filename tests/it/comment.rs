@@ -170,5 +170,17 @@ async fn a_comment_on_a_stale_version_conflicts() {
     assert_eq!(reply.user_errors("addComment"), ["CONFLICT"]);
     assert_eq!(*reply.at("/data/addComment/ticket/version"), 2);
     assert_eq!(*reply.at("/data/addComment/comment"), Value::Null);
+    // Answer and status change are one step: both are done or neither.
+    let answer = |version| json!({ "body": "Try now.", "status": "WAITING_FOR_CUSTOMER", "expectedVersion": version });
+    let reply = marta.try_comment(&ticket, answer(1)).await;
+    assert_eq!(reply.user_errors("addComment"), ["CONFLICT"]);
+    assert_eq!(*reply.at("/data/addComment/ticket/status"), json!("WAITING_FOR_SUPPORT"));
+    let (_, answered) = marta.comment_with(&ticket, answer(2)).await;
+    assert_eq!((answered.status.as_str(), answered.version), ("WAITING_FOR_CUSTOMER", 3));
+    let words = timeline(&anna, &ticket).await;
+    assert_eq!(
+        words[2..],
+        ["Marta CommentAdded Try now.", "Marta StatusChanged WAITING_FOR_CUSTOMER"]
+    );
     server.stop().await;
 }

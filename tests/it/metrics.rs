@@ -20,7 +20,7 @@ pub async fn watched(more: &[(&'static str, String)]) -> TestServer {
 }
 
 /// What a metric is at, by its name and labels as they are written; `None` where it is missing.
-async fn at(server: &TestServer, name: &str) -> Option<f64> {
+pub async fn at(server: &TestServer, name: &str) -> Option<f64> {
     let (status, text) = server.admin("/metrics").await;
     assert_eq!(status, 200, "{text}");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
@@ -30,7 +30,7 @@ async fn at(server: &TestServer, name: &str) -> Option<f64> {
 /// Waits until a metric is as it should be.
 pub async fn until(server: &TestServer, name: &str, right: impl Fn(f64) -> bool) {
     let reached = async { while !at(server, name).await.is_some_and(&right) {} };
-    let waited = tokio::time::timeout(std::time::Duration::from_secs(20), reached).await;
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), reached).await;
     if waited.is_err() {
         panic!("{name} is at {:?}", at(server, name).await);
     }

@@ -151,3 +151,118 @@ async fn the_migration_finds_out_how_tickets_stood() {
     assert_eq!(found, written);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_tells_since_when_tickets_wait() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let waiting = async |ticket: &Ticket| {
+        let query = "query($id: ID!) { node(id: $id) { ... on Ticket { waitingSince } } }";
+        marta.ok(query, json!({ "id": ticket.id })).await["node"]["waitingSince"].clone()
+    };
+    let one = anna.create_ticket("one").await;
+    let two = anna.create_ticket("two").await;
+    let since = waiting(&one).await;
+    assert!(since.is_string());
+    server.clock.advance(chrono::TimeDelta::hours(1));
+    // More of the same waiting.
+    anna.comment(&one, "and another thing").await;
+    marta.note(&one, "hm").await;
+    marta.update(&one, json!({ "priority": "HIGH" })).await;
+    assert_eq!(waiting(&one).await, since);
+    marta.comment(&one, "on it").await;
+    assert_eq!(waiting(&one).await, Value::Null);
+    marta.update(&one, json!({ "status": "WAITING_FOR_CUSTOMER" })).await;
+    server.clock.advance(chrono::TimeDelta::hours(1));
+    anna.comment(&one, "it is web3").await;
+    let again = waiting(&one).await;
+    assert!(again.as_str() > since.as_str(), "{again}");
+
+    let since_then = |time: &Value| json!({ "waitingSince": time });
+    assert_eq!(summaries(&marta, since_then(&since)).await, [] as [&str; 0]);
+    assert_eq!(summaries(&marta, since_then(&waiting(&two).await)).await, ["two"]);
+    assert_eq!(summaries(&marta, since_then(&again)).await, ["two", "one"]);
+    marta.update(&two, json!({ "status": "CLOSED" })).await;
+    assert_eq!(waiting(&two).await, Value::Null);
+
+    // The migration finds the same in the event log.
+    let database = server.database.connect().await;
+    let states =
+        "SELECT string_agg(format('%s %s', id, waiting_since), E'\\n' ORDER BY id) FROM tickets";
+    let written = database.query_one(states, &[]).await.unwrap().get::<_, String>(0);
+    for script in ["down.sql", "up.sql"] {
+        database.batch_execute(&migration(script)).await.unwrap();
+    }
+    let found = database.query_one(states, &[]).await.unwrap().get::<_, String>(0);
+    assert_eq!(found, written);
+    server.stop().await;
+}
+
+pub fn migration(script: &str) -> String {
+    let folder = "migrations/2026-11-23-000015_search_and_queue";
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(script);
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// The tickets that a filter leaves, those that wait longest first.
+async fn summaries(client: &Client, filter: Value) -> Vec<String> {
+    let query = "query($filter: TicketFilterInput) {
+        tickets(filter: $filter, orderBy: { field: WAITING_SINCE, direction: ASC }) { nodes { summary } } }";
+    let data = client.ok(query, json!({ "filter": filter })).await;
+    let nodes = data["tickets"]["nodes"].as_array().unwrap();
+    nodes.iter().map(|node| node["summary"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_see_how_many_tickets_there_are() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let marta_id = marta.account_id().await;
+    let query = "query($filter: TicketFilterInput) { ticketCounts(filter: $filter) { total statuses { status count }
+        categories { category { slug } total statuses { status count } } } }";
+    let counts = async |filter: Value| {
+        marta.ok(query, json!({ "filter": filter })).await["ticketCounts"].clone()
+    };
+    assert_eq!(counts(json!(null)).await["total"], 0);
+    for n in 0..3 {
+        let ticket = anna.create_ticket(&format!("t{n}")).await;
+        if n == 0 {
+            let taken =
+                json!({ "status": "WORKING_ON_IT", "categoryId": SALES, "assigneeId": marta_id });
+            marta.update(&ticket, taken).await;
+        }
+    }
+    let statuses = |waiting: i32, working: i32| {
+        json!([
+            { "status": "WAITING_FOR_SUPPORT", "count": waiting }, { "status": "WORKING_ON_IT", "count": working },
+            { "status": "WAITING_FOR_CUSTOMER", "count": 0 }, { "status": "RESOLVED", "count": 0 },
+            { "status": "CLOSED", "count": 0 },
+        ])
+    };
+    let all = json!({ "total": 3, "statuses": statuses(2, 1), "categories": [
+        { "category": { "slug": "technical-support" }, "total": 2, "statuses": statuses(2, 0) },
+        { "category": { "slug": "sales" }, "total": 1, "statuses": statuses(0, 1) },
+    ] });
+    assert_eq!(counts(json!(null)).await, all);
+    let hers = counts(json!({ "assigneeId": marta_id })).await;
+    assert_eq!((&hers["total"], &hers["statuses"]), (&json!(1), &statuses(0, 1)));
+    assert_eq!(counts(json!({ "text": "t1" })).await["total"], 1);
+    for (client, code) in [(&anna, "FORBIDDEN"), (&server.anonymous(), "UNAUTHENTICATED")] {
+        assert_eq!(client.send(query, json!({})).await.code(), code);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_queue_is_not_narrowed_by_what_no_event_tells() {
+    let server = TestServer::start().await;
+    let marta = server.agent("Marta").await;
+    for filter in [json!({ "text": "mail" }), json!({ "waitingSince": "2026-11-23T08:00:00Z" })] {
+        let mut socket = marta.socket().await;
+        watch(&mut socket, "1", filter, None).await;
+        let error = socket.message().await;
+        assert_eq!(error["type"], "error", "{error}");
+        assert_eq!(error["payload"][0]["extensions"]["code"], "BAD_REQUEST", "{error}");
+    }
+    server.stop().await;
+}

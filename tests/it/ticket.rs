@@ -64,11 +64,15 @@ async fn pages_join_without_gap_or_overlap_in_every_order() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let priorities = ["HIGH", "LOW", "HIGH", "LOWEST", "HIGHEST", "LOW", "MEDIUM"];
+    let mut tickets = Vec::new();
     for (n, priority) in priorities.iter().enumerate() {
         let ticket = anna.create_ticket(&format!("t{n}")).await;
-        marta.update(&ticket, json!({ "priority": priority })).await;
+        tickets.push(marta.update(&ticket, json!({ "priority": priority })).await);
     }
-    for field in ["CREATED_AT", "UPDATED_AT", "PRIORITY"] {
+    for n in [1, 3, 4] {
+        marta.update(&tickets[n], json!({ "status": "WORKING_ON_IT" })).await;
+    }
+    for field in ["CREATED_AT", "UPDATED_AT", "PRIORITY", "WAITING_SINCE"] {
         for direction in ["ASC", "DESC"] {
             let order = json!({ "field": field, "direction": direction });
             let (all, _) = list(&anna, json!({ "order": order })).await;
@@ -100,6 +104,11 @@ async fn pages_join_without_gap_or_overlap_in_every_order() {
     }
     let by_priority = json!({ "order": { "field": "PRIORITY" } });
     assert_eq!(list(&anna, by_priority).await.0, ["t4", "t2", "t0", "t6", "t5", "t1", "t3"]);
+    // Who waits comes first in either direction.
+    let waiting = json!({ "order": { "field": "WAITING_SINCE", "direction": "ASC" } });
+    assert_eq!(list(&anna, waiting).await.0, ["t0", "t2", "t5", "t6", "t1", "t3", "t4"]);
+    let waiting = json!({ "order": { "field": "WAITING_SINCE", "direction": "DESC" } });
+    assert_eq!(list(&anna, waiting).await.0, ["t6", "t5", "t2", "t0", "t4", "t3", "t1"]);
     assert_eq!(list(&anna, json!({ "first": 0 })).await.0, [] as [&str; 0]);
     server.stop().await;
 }

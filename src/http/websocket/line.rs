@@ -86,26 +86,25 @@ impl Line {
     }
 
     /// What comes next. Writes in the meantime what it can.
-    pub async fn heard(&mut self) -> Heard {
-        poll_fn(|cx| {
-            let (had_room, was_blocked) = (self.has_room(), self.blocked_since.is_some());
-            if let Poll::Ready(Err(())) = self.poll_write(cx) {
-                return Poll::Ready(Heard::Gone);
-            }
-            let has_ceased = self.blocked_since.is_some() && !was_blocked;
-            if has_ceased || (self.has_room() && !had_room) {
-                return Poll::Ready(Heard::Nothing);
-            }
-            if self.queued >= MOST || self.control.len() >= MOST_PONGS {
-                return Poll::Pending;
-            }
-            Pin::new(&mut self.socket).poll_next(cx).map(|received| match received {
+    pub fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
+        let (had_room, was_blocked) = (self.has_room(), self.blocked_since.is_some());
+        if let Poll::Ready(Err(())) = self.poll_write(cx) {
+            return Poll::Ready(Heard::Gone);
+        }
+        // Read before anything else is said: a client that is slow to take is heard too.
+        let reads = self.queued < MOST && self.control.len() < MOST_PONGS;
+        if reads && let Poll::Ready(received) = Pin::new(&mut self.socket).poll_next(cx) {
+            return Poll::Ready(match received {
                 Some(Ok(message)) => Heard::Message(message),
                 Some(Err(error)) => broken(error).map_or(Heard::Gone, Heard::Broken),
                 None => Heard::Gone,
-            })
-        })
-        .await
+            });
+        }
+        let has_ceased = self.blocked_since.is_some() && !was_blocked;
+        if has_ceased || (self.has_room() && !had_room) {
+            return Poll::Ready(Heard::Nothing);
+        }
+        Poll::Pending
     }
 
     /// Sends the close frame instead of all that waits; `None` where the client does not
@@ -123,8 +122,10 @@ impl Line {
     /// Waits a while until both sides have closed: what the client still sends is read, so
     /// that it hears of our close frame and not of a reset.
     pub async fn hung_up(mut self) {
-        let hung_up =
-            async { while let Heard::Message(_) | Heard::Nothing = self.heard().await {} };
+        let hung_up = async {
+            while let Heard::Message(_) | Heard::Nothing = poll_fn(|cx| self.poll_heard(cx)).await {
+            }
+        };
         let _ = time::timeout(HANG_UP_WITHIN, hung_up).await;
     }
 

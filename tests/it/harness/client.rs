@@ -232,7 +232,7 @@ impl Client {
 }
 
 impl Ticket {
-    fn read(value: &Value) -> Self {
+    pub fn read(value: &Value) -> Self {
         let text = |name: &str| {
             value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}")).to_owned()
         };

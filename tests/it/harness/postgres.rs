@@ -58,6 +58,19 @@ impl TestDatabase {
             .await;
     }
 
+    /// Has the plans of the statements of connections made from now on written to the
+    /// server's log; they are made as for a disk that has no head to move.
+    pub async fn log_plans(&self) {
+        let settings = [
+            "session_preload_libraries = auto_explain",
+            "auto_explain.log_min_duration = 0",
+            "random_page_cost = 1.1",
+        ];
+        for setting in settings {
+            execute(&self.url, &format!("ALTER DATABASE {} SET {setting}", self.name)).await;
+        }
+    }
+
     /// The process ids of the database's connections.
     pub async fn backends(&self) -> Vec<i32> {
         let query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";

@@ -1,6 +1,9 @@
 //! A server in this process, on a free port, with its own database and clock.
 
-use std::sync::Arc;
+use std::{
+    io::{Read as _, Seek as _, SeekFrom},
+    sync::Arc,
+};
 
 use ticketwire::{
     app::{self, App, StartError},
@@ -18,7 +21,7 @@ use ticketwire::{
     },
     service::{
         account::{self, NewAccount},
-        service_token,
+        closing, service_token,
     },
 };
 
@@ -133,12 +136,62 @@ impl TestServer {
         Client::new(&self.address(), Some(issued.secret.expose().to_owned()))
     }
 
+    /// Closes the tickets that were resolved long enough ago, as a node of some configuration
+    /// does; gives how many.
+    pub async fn close_resolved(&self, after_days: u32) -> usize {
+        let database = Database::new(&self.database.url, 2).unwrap();
+        let mut config = config();
+        config.tickets.close_resolved_after_days = after_days;
+        let desk = app::desk(&config, database.clone(), ambient(&self.clock), CHEAP).unwrap();
+        let closed = closing::close_resolved(&Actor::System, &desk).await.unwrap();
+        database.close();
+        closed
+    }
+
     /// Starts a server whose statements are logged, to be counted.
     pub async fn start_logged() -> Self {
         let (database, clock) = (TestDatabase::new().await, Arc::default());
         database.log_statements().await;
         let app = start_app(&database.url, &clock).await;
         Self { app: Some(app), database, clock }
+    }
+
+    /// Starts a server on a database in which the plans of its statements are logged.
+    pub async fn start_explained() -> Self {
+        let (database, clock) = (TestDatabase::new().await, Arc::default());
+        database.log_plans().await;
+        let app = start_app(&database.url, &clock).await;
+        Self { app: Some(app), database, clock }
+    }
+
+    /// The plans of the statements that the server sends while something is done, each with
+    /// its statement, besides those with which it follows the event log.
+    pub async fn plans_of(&self, work: impl AsyncFnOnce()) -> Vec<String> {
+        let before = std::fs::metadata(super::postgres::log_file()).unwrap().len();
+        work().await;
+        let own = self.database.backends().await;
+        let mut log = std::fs::File::open(super::postgres::log_file()).unwrap();
+        log.seek(SeekFrom::Start(before)).unwrap();
+        let mut logged = String::new();
+        log.read_to_string(&mut logged).unwrap();
+        let mut plans = Vec::<String>::new();
+        let mut is_own = false;
+        for line in logged.lines() {
+            if line.starts_with('\t') {
+                if let Some(plan) = plans.last_mut().filter(|_| is_own) {
+                    plan.push_str(line);
+                    plan.push('\n');
+                }
+                continue;
+            }
+            is_own = line.contains("LOG:  duration")
+                && own.iter().any(|pid| line.contains(&format!("[{pid}]")));
+            if is_own {
+                plans.push(String::new());
+            }
+        }
+        plans.retain(|plan| !plan.contains("AND $4 IS NULL\n") && !plan.contains("pending_events"));
+        plans
     }
 
     /// Waits until everything that was committed has been dealt with in the background:

@@ -1,0 +1,340 @@
+//! The figures.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt as _, future::join_all, stream};
+use serde_json::json;
+use tokio::{sync::Semaphore, task::JoinHandle, time};
+
+use super::{broadcast::Broadcast, desk::Desk, pgbench, watcher::Watcher};
+
+/// Events a second where it is not the rate that is measured.
+const RATE: u32 = 200;
+/// Who sees them.
+const FEW: usize = 50;
+/// Who sees them where it is.
+const MANY: usize = 1_000;
+/// Events that not all have seen yet, at most.
+const UNDER_WAY: usize = 4;
+const WRITERS: usize = 32;
+
+/// From the sending of a mutation to its event at each of a few subscribers, alone and
+/// beside a transaction that is held open.
+pub async fn latency(desk: &Desk, time: Duration) {
+    let broadcast = Broadcast::start().await;
+    let limit = Target::Limit(&broadcast).latencies(time).await;
+    let alone = Target::Ours(desk).latencies(time).await;
+    let holder = desk.database().await;
+    holder.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.expect("a transaction");
+    let beside = Target::Ours(desk).latencies(time).await;
+    holder.batch_execute("COMMIT").await.expect("an end");
+    for (label, part) in [("p50", 0.5), ("p99", 0.99)] {
+        let [ours, held, limit] = [&alone, &beside, &limit].map(|all| quantile(all, part));
+        let what = format!("mutation sent → {FEW} subscribers at {RATE}/s, {label}, ms");
+        row(&what, ours, Some(limit));
+        row(&format!("the same beside an open transaction, {label}, ms"), held, Some(limit));
+    }
+}
+
+/// Events a second of many writers that one subscriber sees all of.
+pub async fn sustained(desk: &Desk, time: Duration) {
+    let mut watcher = Watcher::of_all(&desk.address, &desk.agent).await;
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    let watching = tokio::spawn(async move {
+        while watcher.event().await.is_ok() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let begun = Instant::now();
+    let written = AtomicUsize::new(0);
+    let writers = (0..WRITERS).map(async |writer| {
+        for n in 0.. {
+            if begun.elapsed() >= time {
+                break;
+            }
+            let ticket = &desk.tickets[(writer + n * WRITERS) % desk.tickets.len()];
+            desk.comment(ticket, "A comment of the benchmark").await;
+            written.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    join_all(writers).await;
+    let (took, written) = (begun.elapsed(), written.load(Ordering::Relaxed));
+    while seen.load(Ordering::Relaxed) < written {
+        time::sleep(Duration::from_millis(1)).await;
+    }
+    let lag = begun.elapsed() - took;
+    watching.abort();
+    let limit = pgbench::comments(desk, WRITERS, time).await;
+    row(
+        &format!("comments/s of {WRITERS} writers, durable"),
+        written as f64 / took.as_secs_f64(),
+        limit,
+    );
+    row("the last of them seen after the last was written, ms", lag.as_secs_f64() * 1e3, None);
+}
+
+/// Deliveries a second and what one costs.
+pub async fn fan_out(desk: &Desk, time: Duration) {
+    let broadcast = Broadcast::start().await;
+    let limit = Target::Limit(&broadcast).deliveries(time).await;
+    let ours = Target::Ours(desk).deliveries(time).await;
+    row(&format!("deliveries/s to {MANY} subscribers of a ticket"), ours.rate, Some(limit.rate));
+    row("CPU of the server a delivery, µs", ours.cpu, Some(limit.cpu));
+}
+
+/// What idle subscribers cost; and how long it takes until all of them have gone on where
+/// they were when all connections are cut at once.
+pub async fn idle_and_storm(desk: &Desk, subscribers: usize) {
+    let broadcast = Broadcast::start().await;
+    let limit = {
+        let before = resident(broadcast.pid());
+        let opened = stream::iter(0..subscribers).map(|n| {
+            let (address, topic) =
+                (broadcast.address.clone(), (n % desk.tickets.len()).to_string());
+            async move { Watcher::of_broadcast(&address, &topic).await }
+        });
+        let _open = opened.buffer_unordered(100).collect::<Vec<_>>().await;
+        (resident(broadcast.pid()) - before) / subscribers as f64
+    };
+    drop(broadcast);
+    let before = resident(desk.pid());
+    let opened = stream::iter(0..subscribers).map(|n| {
+        let ticket = &desk.tickets[n % desk.tickets.len()];
+        Watcher::of_ticket(&desk.address, &desk.agent, ticket, None)
+    });
+    let open = opened.buffered(100).collect::<Vec<_>>().await;
+    let each = (resident(desk.pid()) - before) / subscribers as f64;
+    let used = cpu(desk.pid());
+    time::sleep(Duration::from_secs(3)).await;
+    let used = (cpu(desk.pid()) - used) / 3.0;
+    let topics = desk.tickets.len();
+    row(
+        &format!("KiB resident an idle subscriber, {subscribers} on {topics} tickets"),
+        each,
+        Some(limit),
+    );
+    row("CPU of all of them, cores", used, None);
+
+    let cursors = open.into_iter().map(|(_, cursor, _)| cursor).collect::<Vec<_>>();
+    // One event on each ticket, and so many others that memory does not reach back so far.
+    let missed = desk.tickets.iter().map(|ticket| desk.comment(ticket, "While you were away"));
+    stream::iter(missed).buffer_unordered(WRITERS).collect::<Vec<_>>().await;
+    let others = (0..10_000).map(|_| desk.comment(&desk.busy, "Something else"));
+    stream::iter(others).buffer_unordered(WRITERS).collect::<Vec<_>>().await;
+    let begun = Instant::now();
+    let resumed = cursors.iter().enumerate().map(|(n, cursor)| {
+        let ticket = &desk.tickets[n % desk.tickets.len()];
+        async move {
+            let all = Watcher::of_ticket(&desk.address, &desk.agent, ticket, Some(cursor)).await;
+            assert_eq!(all.2, 1, "missed or doubled");
+        }
+    });
+    let most = watch_replays(desk);
+    let all = stream::iter(resumed).buffer_unordered(subscribers).collect::<Vec<_>>();
+    let (_, most) = tokio::join!(all, async {
+        let mut peak = 0.0_f64;
+        let mut sampling = std::pin::pin!(most);
+        while begun.elapsed() < Duration::from_secs(1) {
+            peak = peak.max(sampling.as_mut().next().await.unwrap_or_default());
+        }
+        peak
+    });
+    row(
+        &format!("{subscribers} resume at once, until the last has all it missed, s"),
+        begun.elapsed().as_secs_f64(),
+        None,
+    );
+    row("replays that read the database at a time, at most", most, None);
+}
+
+fn watch_replays(desk: &Desk) -> impl futures_util::Stream<Item = f64> {
+    stream::unfold((), async |()| {
+        Some((desk.metric("ticketwire_replays{state=\"reading\"}").await, ()))
+    })
+}
+
+/// How long it takes until all streams of a session have ended, after the session has.
+pub async fn revocation(desk: &Desk) {
+    let token = desk.sign_in("other").await;
+    let ticket = &desk.tickets[1];
+    let opened = (0..MANY).map(|_| Watcher::of_ticket(&desk.address, &token, ticket, None));
+    let open = stream::iter(opened).buffer_unordered(100).collect::<Vec<_>>().await;
+    let ended = open.into_iter().map(|(mut watcher, ..)| {
+        tokio::spawn(async move {
+            let mut events = 0;
+            loop {
+                match watcher.event().await {
+                    Ok(_) => events += 1,
+                    Err(code) => return (code, events),
+                }
+            }
+        })
+    });
+    let ended = ended.collect::<Vec<_>>();
+    let begun = Instant::now();
+    desk.send(&token, "mutation { signOut { signedOut } }", json!({})).await;
+    desk.comment(ticket, "Not for you").await;
+    let ended = join_all(ended).await.into_iter().map(|end| end.expect("an end"));
+    let ended = ended.collect::<Vec<_>>();
+    assert!(ended.iter().all(|&(code, _)| code == 4401), "closed with another code");
+    let after = ended.iter().map(|(_, events)| events).sum::<usize>();
+    row(
+        &format!("{MANY} streams of a session that ends closed after, ms"),
+        begun.elapsed().as_secs_f64() * 1e3,
+        None,
+    );
+    row("events past that place", after as f64, None);
+}
+
+/// What is measured.
+#[derive(Clone, Copy)]
+enum Target<'t> {
+    Ours(&'t Desk),
+    Limit(&'t Broadcast),
+}
+
+struct Deliveries {
+    rate: f64,
+    /// Microseconds.
+    cpu: f64,
+}
+
+impl Target<'_> {
+    fn pid(self) -> u32 {
+        match self {
+            Self::Ours(desk) => desk.pid(),
+            Self::Limit(broadcast) => broadcast.pid(),
+        }
+    }
+
+    /// Subscribers of one ticket, or of all.
+    async fn watchers(self, count: usize, of_all: bool) -> Vec<Watcher> {
+        let opened = (0..count).map(async |_| match self {
+            Self::Ours(desk) if of_all => Watcher::of_all(&desk.address, &desk.agent).await,
+            Self::Ours(desk) => {
+                Watcher::of_ticket(&desk.address, &desk.agent, &desk.tickets[0], None).await.0
+            }
+            Self::Limit(broadcast) => Watcher::of_broadcast(&broadcast.address, "0").await,
+        });
+        stream::iter(opened).buffer_unordered(100).collect().await
+    }
+
+    async fn write(self, http: &reqwest::Client, topic: usize, text: &str) {
+        match self {
+            Self::Ours(desk) => desk.comment(&desk.tickets[topic % desk.tickets.len()], text).await,
+            Self::Limit(broadcast) => {
+                // As long as what the subscribers of a ticket get.
+                let frame = format!("{text} {}", "x".repeat(200));
+                let request = http.post(format!("http://{}/0", broadcast.address)).body(frame);
+                request.send().await.expect("an answer");
+            }
+        }
+    }
+
+    /// Milliseconds from the sending of each event to each of a few subscribers.
+    async fn latencies(self, time: Duration) -> Vec<f64> {
+        let (begun, http) = (Instant::now(), reqwest::Client::new());
+        let events = usize::try_from(RATE).expect("a number") * time.as_secs() as usize;
+        let watching = self.watchers(FEW, true).await.into_iter().map(|mut watcher| {
+            tokio::spawn(async move {
+                let mut taken = Vec::with_capacity(events);
+                while taken.len() < events {
+                    let text = watcher.event().await.expect("an event");
+                    let end = |c: char| c != '.' && !c.is_ascii_digit();
+                    let sent = text.split("sent ").nth(1).and_then(|rest| rest.split(end).next());
+                    let sent = sent.and_then(|sent| sent.parse::<f64>().ok()).expect("a time");
+                    taken.push(begun.elapsed().as_secs_f64() * 1e3 - sent);
+                }
+                taken
+            })
+        });
+        let watching = watching.collect::<Vec<JoinHandle<_>>>();
+        let first = time::Instant::now();
+        let writing = (0..events).map(async |n| {
+            // At its time, whether or not those before have ended.
+            let due = Duration::from_secs(1) / RATE * u32::try_from(n).expect("a number");
+            time::sleep_until(first + due).await;
+            let sent = begun.elapsed().as_secs_f64() * 1e3;
+            self.write(&http, n, &format!("sent {sent} ")).await;
+        });
+        join_all(writing).await;
+        let mut all = Vec::new();
+        for taken in watching {
+            all.extend(taken.await.expect("a watcher"));
+        }
+        all
+    }
+
+    /// Deliveries to many subscribers of one topic, with a few events under way.
+    async fn deliveries(self, time: Duration) -> Deliveries {
+        let http = reqwest::Client::new();
+        let room = Arc::new(Semaphore::new(UNDER_WAY));
+        let seen = Arc::new(AtomicUsize::new(0));
+        let watching = self.watchers(MANY, false).await.into_iter().map(|mut watcher| {
+            let (seen, room) = (Arc::clone(&seen), Arc::clone(&room));
+            tokio::spawn(async move {
+                while watcher.event().await.is_ok() {
+                    // The last of the subscribers makes room for another event.
+                    if (seen.fetch_add(1, Ordering::Relaxed) + 1) % MANY == 0 {
+                        room.add_permits(1);
+                    }
+                }
+            })
+        });
+        let watching = watching.collect::<Vec<_>>();
+        let (begun, used) = (Instant::now(), cpu(self.pid()));
+        let writers = (0..UNDER_WAY).map(async |_| {
+            while begun.elapsed() < time {
+                room.acquire().await.expect("room").forget();
+                self.write(&http, 0, "A comment of the benchmark").await;
+            }
+        });
+        join_all(writers).await;
+        let _ = room.acquire_many(u32::try_from(UNDER_WAY).expect("a number")).await;
+        let (took, used) = (begun.elapsed().as_secs_f64(), cpu(self.pid()) - used);
+        let delivered = seen.load(Ordering::Relaxed) as f64;
+        watching.iter().for_each(JoinHandle::abort);
+        Deliveries { rate: delivered / took, cpu: used * 1e6 / delivered }
+    }
+}
+
+fn quantile(all: &[f64], part: f64) -> f64 {
+    let mut sorted = all.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[((sorted.len() - 1) as f64 * part) as usize]
+}
+
+/// Seconds of CPU that a process has used.
+fn cpu(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let fields = stat.rsplit(") ").next().expect("fields").split(' ').collect::<Vec<_>>();
+    let ticks = |field: usize| fields[field].parse::<f64>().expect("a number");
+    // Linux counts in hundredths of a second.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// KiB that a process has in memory.
+fn resident(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+fn row(what: &str, ours: f64, limit: Option<f64>) {
+    let (limit, ratio) = match limit {
+        Some(limit) => (number(limit), format!("{:.2}", ours / limit)),
+        None => ("–".into(), "–".into()),
+    };
+    println!("| {what} | {} | {limit} | {ratio} |", number(ours));
+}
+
+fn number(value: f64) -> String {
+    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
+}

@@ -1,0 +1,57 @@
+//! The limit of what is written: the statements of a comment, through pgbench.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// What `addComment` writes, with its event. The sequencer's part is not among it.
+const SCRIPT: &str = r"
+\set n random(1, :tickets)
+BEGIN;
+SELECT id, status, version FROM tickets WHERE number = :first + :n FOR NO KEY UPDATE \gset
+INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
+    VALUES (gen_random_uuid(), ':id', ':agent', 'public', 'A comment of the benchmark', now()) RETURNING id AS comment \gset
+UPDATE tickets SET updated_at = now() WHERE id = ':id';
+UPDATE tickets SET event_seq = event_seq + 1 WHERE id = ':id' RETURNING event_seq AS seq \gset
+INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, occurred_at)
+    VALUES (':id', :seq, 'comment_added', 'participants', ':agent',
+            jsonb_build_object('comment_id', ':comment'), now()) RETURNING id AS event \gset
+INSERT INTO pending_events VALUES (:event);
+COMMIT;
+";
+
+/// Comments a second by so many writers at once; `None` without the program.
+pub async fn comments(desk: &super::desk::Desk, writers: usize, time: Duration) -> Option<f64> {
+    let program = program()?;
+    let database = desk.database().await;
+    let first: i64 =
+        database.query_one("SELECT min(number) - 1 FROM tickets", &[]).await.ok()?.get(0);
+    let agent = "SELECT id::text FROM accounts WHERE email = 'agent@example.com'";
+    let agent: String = database.query_one(agent, &[]).await.ok()?.get(0);
+    let script = std::env::temp_dir().join(format!("ticketwire-bench-{}.sql", std::process::id()));
+    std::fs::write(&script, SCRIPT).expect("a script");
+    let output = Command::new(program)
+        .args(["-n", "-j", "2", "-c", &writers.to_string(), "-T", &time.as_secs().to_string()])
+        .args(["-D", &format!("tickets={}", desk.tickets.len())])
+        .args(["-D", &format!("first={first}"), "-D", &format!("agent={agent}")])
+        .arg("-f")
+        .arg(&script)
+        .arg(desk.database_url())
+        .output()
+        .ok()?;
+    let _ = std::fs::remove_file(script);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let rate = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next());
+    if rate.is_none() {
+        eprintln!("pgbench: {text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    rate?.parse().ok()
+}
+
+fn program() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let found = versions.flatten().map(|version| version.path().join("bin/pgbench"));
+    found.filter(|path| Path::exists(path)).max()
+}

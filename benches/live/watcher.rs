@@ -1,0 +1,126 @@
+//! Subscribers: websockets of the graphql-transport-ws protocol, and of the limit's.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{
+        Message,
+        client::IntoClientRequest as _,
+        protocol::{WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+/// Longer than anything that is measured.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A subscriber.
+pub struct Watcher(WebSocketStream<TcpStream>);
+
+impl Watcher {
+    /// One who watches a ticket, from now on or after a cursor; gives the cursor up to which
+    /// it has seen all, and how many events came before.
+    pub async fn of_ticket(
+        address: &str,
+        token: &str,
+        ticket: &str,
+        after: Option<&str>,
+    ) -> (Self, String, usize) {
+        let query = "subscription($t: ID!, $a: String) { ticketEvents(ticketId: $t, after: $a) {
+            __typename ... on CommentAdded { cursor comment { id body createdAt } }
+            ... on Checkpoint { cursor } } }";
+        Self::subscribed(address, token, query, json!({ "t": ticket, "a": after })).await
+    }
+
+    /// One who watches all tickets from now on.
+    pub async fn of_all(address: &str, token: &str) -> Self {
+        let query = "subscription { inboxEvents {
+            __typename ... on CommentAdded { cursor comment { id body createdAt } }
+            ... on Checkpoint { cursor } } }";
+        Self::subscribed(address, token, query, json!({})).await.0
+    }
+
+    async fn subscribed(
+        address: &str,
+        token: &str,
+        query: &str,
+        variables: Value,
+    ) -> (Self, String, usize) {
+        let mut watcher = Self::connect(address, "graphql").await;
+        let payload = json!({ "authorization": format!("Bearer {token}") });
+        watcher.send(json!({ "type": "connection_init", "payload": payload })).await;
+        watcher.text().await.expect("an acknowledgement");
+        let payload = json!({ "query": query, "variables": variables });
+        watcher.send(json!({ "type": "subscribe", "id": "1", "payload": payload })).await;
+        let mut missed = 0;
+        loop {
+            let text = watcher.text().await.expect("a message");
+            if text.contains("\"Checkpoint\"") {
+                let message: Value = serde_json::from_str(&text).expect("JSON");
+                let stream = &message["payload"]["data"];
+                let item = stream.as_object().and_then(|fields| fields.values().next());
+                let cursor = item.and_then(|item| item["cursor"].as_str()).expect("a cursor");
+                return (watcher, cursor.to_owned(), missed);
+            }
+            assert!(text.contains("\"CommentAdded\""), "{text}");
+            missed += 1;
+        }
+    }
+
+    /// One who gets what is broadcast on a topic of the limit's.
+    pub async fn of_broadcast(address: &str, topic: &str) -> Self {
+        let mut watcher = Self::connect(address, topic).await;
+        watcher.text().await.expect("a greeting");
+        watcher
+    }
+
+    async fn connect(address: &str, path: &str) -> Self {
+        let mut request =
+            format!("ws://{address}/{path}").into_client_request().expect("a request");
+        let protocol = "graphql-transport-ws".parse().expect("a header");
+        if path == "graphql" {
+            request.headers_mut().insert("sec-websocket-protocol", protocol);
+        }
+        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
+        loop {
+            // Ten thousand at once are more than a queue of connections takes.
+            let Ok(stream) = TcpStream::connect(address).await else { continue };
+            stream.set_nodelay(true).expect("an option");
+            let opened = client_async_with_config(request.clone(), stream, Some(config)).await;
+            return Self(opened.expect("a websocket").0);
+        }
+    }
+
+    async fn send(&mut self, message: Value) {
+        self.0.send(Message::text(message.to_string())).await.expect("a connection");
+    }
+
+    /// The text of the next message, or the code that the server closes with.
+    pub async fn text(&mut self) -> Result<String, u16> {
+        loop {
+            let next = time::timeout(PATIENCE, self.0.next()).await.expect("a message in time");
+            match next {
+                Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
+                Some(Ok(Message::Close(frame))) => {
+                    let code = frame.map_or(CloseCode::Status, |frame| frame.code);
+                    return Err(code.into());
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(1006),
+            }
+        }
+    }
+
+    /// The text of the next event.
+    pub async fn event(&mut self) -> Result<String, u16> {
+        loop {
+            let text = self.text().await?;
+            if !text.contains("\"Checkpoint\"") {
+                return Ok(text);
+            }
+        }
+    }
+}

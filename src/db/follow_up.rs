@@ -1,0 +1,38 @@
+//! Tickets that go on from closed ones.
+
+use diesel::sql_types::{Array, BigInt, Nullable, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+
+use super::{Connection, DbError, ticket::TicketRow};
+use crate::domain::{ids::TicketId, policy::TicketScope, ticket::Ticket};
+
+/// The first `limit` follow-ups in scope of each of some tickets, oldest first.
+pub async fn of(
+    db: &mut Connection,
+    scope: TicketScope,
+    ids: &[TicketId],
+    limit: i64,
+) -> Result<Vec<Ticket>, DbError> {
+    let account = match scope {
+        TicketScope::Nothing => return Ok(vec![]),
+        TicketScope::Of(account) => Some(account.0),
+        TicketScope::All => None,
+    };
+    let rows = diesel::sql_query(
+        "SELECT f.* FROM unnest($1) AS wanted (id)
+         CROSS JOIN LATERAL (
+             SELECT * FROM tickets
+             WHERE follow_up_to_id = wanted.id
+               AND ($2 IS NULL OR reporter_id = $2 OR participant_ids @> ARRAY[$2])
+             ORDER BY created_at, id
+             LIMIT $3
+         ) f
+         ORDER BY f.created_at, f.id",
+    )
+    .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.0).collect::<Vec<_>>())
+    .bind::<Nullable<SqlUuid>, _>(account)
+    .bind::<BigInt, _>(limit)
+    .load::<TicketRow>(db)
+    .await?;
+    Ok(rows.into_iter().map(Ticket::from).collect())
+}

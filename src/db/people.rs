@@ -1,0 +1,47 @@
+//! Finding people by the beginnings of their names and addresses, and with typos.
+
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel_async::RunQueryDsl;
+
+use super::{Connection, DbError, account::AccountRow};
+use crate::domain::{account::Account, search::SearchText};
+
+/// The people that a text fits best, the best first. `staff`: only staff, or only others.
+/// Those whose accounts are disabled are left out.
+pub async fn find(
+    db: &mut Connection,
+    text: &SearchText,
+    staff: Option<bool>,
+    limit: i64,
+) -> Result<Vec<Account>, DbError> {
+    if !text.as_str().chars().any(char::is_alphanumeric) {
+        return Ok(vec![]);
+    }
+    // Whose address is with the same provider is not like them.
+    let similar = text.as_str().split('@').next().unwrap_or_default();
+    // Who is called so comes before who is called something like it.
+    let rows = diesel::sql_query(
+        "SELECT a.* FROM accounts a
+         WHERE (a.name ILIKE $2 || '%' OR a.name ILIKE '% ' || $2 || '%' OR a.email ILIKE $2 || '%'
+                OR $1 <% a.name OR $1 <% a.email)
+           AND a.disabled_at IS NULL
+           AND ($3 IS NULL OR (a.role <> 'customer') = $3)
+         ORDER BY a.name ILIKE $2 || '%' OR a.email ILIKE $2 || '%' DESC,
+                  a.name ILIKE '% ' || $2 || '%' DESC,
+                  greatest(word_similarity($1, a.name), word_similarity($1, a.email)) DESC,
+                  lower(a.name), a.id
+         LIMIT $4",
+    )
+    .bind::<Text, _>(similar)
+    .bind::<Text, _>(literally(text.as_str()))
+    .bind::<Nullable<Bool>, _>(staff)
+    .bind::<BigInt, _>(limit)
+    .load::<AccountRow>(db)
+    .await?;
+    rows.into_iter().map(Account::try_from).collect()
+}
+
+/// A text as a pattern of LIKE that stands for itself.
+fn literally(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}

@@ -1,0 +1,183 @@
+//! What people have read of tickets, and what they have not.
+
+use std::collections::HashSet;
+
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{BigInt, Bool, Nullable, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::{
+    Connection, DbError,
+    event::{self, NewEvent},
+    schema::{events, tickets},
+    ticket::{Condition, in_scope},
+};
+use crate::domain::{
+    event::Audience,
+    ids::{EventId, TicketId},
+    policy::TicketScope,
+    unread::{Reader, TicketCounts},
+};
+
+#[derive(QueryableByName)]
+struct SeqRow {
+    #[diesel(sql_type = BigInt)]
+    event_seq: i64,
+}
+
+/// Gives out the places of new events by one person in a locked ticket, and keeps which
+/// are the last ones, by whom; gives the last place.
+pub(super) async fn advance(
+    db: &mut Connection,
+    ticket: TicketId,
+    new: &[NewEvent],
+) -> Result<i64, DbError> {
+    let last_public = new.iter().rposition(|event| event.audience == Audience::Participants);
+    let public = last_public.map(|index| event::count(&new[..=index]));
+    let actor = new.first().and_then(|event| event.actor_id).map(|id| id.0);
+    let row = diesel::sql_query(
+        "UPDATE tickets SET
+             event_seq = event_seq + $2,
+             any_seq = event_seq + $2,
+             any_seq_by_others =
+                 CASE WHEN any_actor_id IS DISTINCT FROM $3 THEN any_seq ELSE any_seq_by_others END,
+             any_actor_id = $3,
+             public_seq = coalesce(event_seq + $4, public_seq),
+             public_seq_by_others = CASE
+                 WHEN $4 IS NOT NULL AND public_actor_id IS DISTINCT FROM $3 THEN public_seq
+                 ELSE public_seq_by_others END,
+             public_actor_id = CASE WHEN $4 IS NULL THEN public_actor_id ELSE $3 END
+         WHERE id = $1
+         RETURNING event_seq",
+    )
+    .bind::<SqlUuid, _>(ticket.0)
+    .bind::<BigInt, _>(event::count(new))
+    .bind::<Nullable<SqlUuid>, _>(actor)
+    .bind::<Nullable<BigInt>, _>(public)
+    .get_result::<SeqRow>(db)
+    .await?;
+    Ok(row.event_seq)
+}
+
+/// The columns of the last event that a reader may see, of who did it, and of the last
+/// one before it that others did.
+fn columns(reader: Reader) -> [&'static str; 3] {
+    if reader.is_staff {
+        ["any_seq", "any_actor_id", "any_seq_by_others"]
+    } else {
+        ["public_seq", "public_actor_id", "public_seq_by_others"]
+    }
+}
+
+/// Whether tickets are unread by somebody, or (`wanted` is false) are not.
+pub(super) fn is_unread(reader: Reader, wanted: bool) -> Condition {
+    let [last, actor, by_others] = columns(reader);
+    let account = reader.account.0;
+    let condition = sql::<Bool>(&format!("(CASE WHEN tickets.{actor} IS DISTINCT FROM "))
+        .bind::<SqlUuid, _>(account)
+        .sql(&format!(" THEN tickets.{last} ELSE tickets.{by_others} END > coalesce(("))
+        .sql("SELECT r.seq FROM ticket_reads r WHERE r.account_id = ")
+        .bind::<SqlUuid, _>(account)
+        .sql(" AND r.ticket_id = tickets.id), 0)) = ")
+        .bind::<Bool, _>(wanted);
+    Box::new(condition)
+}
+
+/// Which of some tickets in scope somebody has not read.
+pub async fn among(
+    db: &mut Connection,
+    scope: TicketScope,
+    reader: Reader,
+    ids: &[TicketId],
+) -> Result<HashSet<TicketId>, DbError> {
+    let found = in_scope(scope)
+        .filter(tickets::id.eq_any(ids.iter().map(|id| id.0).collect::<Vec<_>>()))
+        .filter(is_unread(reader, true))
+        .select(tickets::id)
+        .load::<Uuid>(db)
+        .await?;
+    Ok(found.into_iter().map(TicketId).collect())
+}
+
+#[derive(QueryableByName)]
+struct CountsRow {
+    #[diesel(sql_type = BigInt)]
+    open: i64,
+    #[diesel(sql_type = BigInt)]
+    unread: i64,
+}
+
+/// How many tickets are somebody's concern: of a customer those that they opened or take
+/// part in, of staff those that are assigned to them.
+pub async fn counts(db: &mut Connection, reader: Reader) -> Result<TicketCounts, DbError> {
+    let [last, actor, by_others] = columns(reader);
+    let part = |condition| {
+        format!(
+            "SELECT id, status,
+                    CASE WHEN {actor} IS DISTINCT FROM $1 THEN {last} ELSE {by_others} END AS last
+             FROM tickets WHERE {condition}"
+        )
+    };
+    // Each part has an index of its own.
+    let mine = if reader.is_staff {
+        part("assignee_id = $1")
+    } else {
+        let shared = part("participant_ids <> '{}' AND participant_ids @> ARRAY[$1]");
+        format!("{} UNION ALL {shared}", part("reporter_id = $1"))
+    };
+    let row = diesel::sql_query(format!(
+        "SELECT count(*) FILTER (WHERE m.status NOT IN ('resolved', 'closed')) AS open,
+                count(*) FILTER (WHERE m.last > coalesce(r.seq, 0)) AS unread
+         FROM ({mine}) m
+         LEFT JOIN ticket_reads r ON r.account_id = $1 AND r.ticket_id = m.id"
+    ))
+    .bind::<SqlUuid, _>(reader.account.0)
+    .get_result::<CountsRow>(db)
+    .await?;
+    Ok(TicketCounts { open: row.open, unread: row.unread })
+}
+
+/// Which place in a ticket an event has, if somebody who reads it sees it there.
+pub async fn place(
+    db: &mut Connection,
+    ticket: TicketId,
+    event: EventId,
+    reader: Reader,
+) -> Result<Option<i64>, DbError> {
+    let mut query = events::table
+        .filter(events::id.eq(event.0))
+        .filter(events::ticket_id.eq(ticket.0))
+        .select(events::seq)
+        .into_boxed();
+    if !reader.is_staff {
+        query = query.filter(events::audience.eq(Audience::Participants));
+    }
+    Ok(query.first(db).await.optional()?)
+}
+
+/// Notes that somebody has read a ticket up to a place, or (`None`) all that there is.
+/// What they had read further stays read.
+pub async fn mark_read(
+    db: &mut Connection,
+    ticket: TicketId,
+    reader: Reader,
+    up_to: Option<i64>,
+) -> Result<(), DbError> {
+    let [last, ..] = columns(reader);
+    diesel::sql_query(format!(
+        "INSERT INTO ticket_reads AS r (account_id, ticket_id, seq)
+         SELECT $1, id, coalesce($3, {last}) FROM tickets WHERE id = $2
+         ON CONFLICT (account_id, ticket_id) DO UPDATE SET seq = excluded.seq
+             WHERE r.seq < excluded.seq"
+    ))
+    .bind::<SqlUuid, _>(reader.account.0)
+    .bind::<SqlUuid, _>(ticket.0)
+    .bind::<Nullable<BigInt>, _>(up_to)
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! Finding tickets by what they say.
+
+use super::{Desk, ServiceError, authorise};
+use crate::{
+    db::search,
+    domain::{
+        actor::Actor,
+        page::{Page, Slice},
+        policy::{self, Action, Resource},
+        search::{Found, FoundKey, Wanted},
+    },
+};
+
+/// A page of the tickets that fit, of those that the actor may see and by what they may
+/// read of them; the best first.
+///
+/// # Errors
+/// Nobody is signed in.
+pub async fn page(
+    actor: &Actor,
+    desk: &Desk,
+    wanted: &Wanted,
+    page: &Page<FoundKey>,
+) -> Result<Slice<Found>, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let (scope, internal) = (policy::ticket_scope(actor), policy::sees_internal(actor));
+    let mut connection = desk.database.read().await?;
+    Ok(search::page(&mut connection, scope, internal, wanted, page).await?)
+}

@@ -1,0 +1,165 @@
+//! Tickets that are closed: by themselves some time after they were resolved, and by
+//! their reporter.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tokio::join;
+
+use crate::harness::{Client, TestServer, client::Ticket, mail::MailDesk};
+
+const HISTORY: &str = "query($id: ID!) { node(id: $id) { ... on Ticket { status version updatedAt
+    timeline { nodes { __typename actor { name } occurredAt ... on StatusChanged { fromStatus toStatus } } } } } }";
+
+async fn history(client: &Client, ticket: &Ticket) -> Value {
+    client.ok(HISTORY, json!({ "id": ticket.id })).await["node"].clone()
+}
+
+async fn resolved(client: &Client, summary: &str) -> Ticket {
+    let ticket = client.create_ticket(summary).await;
+    client.update(&ticket, json!({ "status": "RESOLVED" })).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resolved_tickets_close_when_their_time_is_over() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let first = resolved(&anna, "first").await;
+    let open = anna.create_ticket("open").await;
+    server.clock.advance(TimeDelta::days(1));
+    let second = resolved(&anna, "second").await;
+    // The time counts from when it was resolved, whatever else happens to it.
+    let again = resolved(&anna, "again").await;
+    let reopened = anna.update(&again, json!({ "status": "WAITING_FOR_SUPPORT" })).await;
+    assert_eq!(server.close_resolved(2).await, 0);
+    server.clock.advance(TimeDelta::days(1));
+    assert_eq!(server.close_resolved(0).await, 0, "it is switched off");
+    assert_eq!(server.close_resolved(2).await, 1);
+
+    let closed = history(&anna, &first).await;
+    assert_eq!((&closed["status"], &closed["version"]), (&json!("CLOSED"), &json!(3)));
+    let last = closed["timeline"]["nodes"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["actor"], &last["fromStatus"], &last["toStatus"]),
+        (&json!(null), &json!("RESOLVED"), &json!("CLOSED"))
+    );
+    assert_eq!(last["occurredAt"], closed["updatedAt"]);
+    for (ticket, status) in
+        [(&second, "RESOLVED"), (&open, "WAITING_FOR_SUPPORT"), (&again, "WAITING_FOR_SUPPORT")]
+    {
+        assert_eq!(history(&anna, ticket).await["status"], status);
+    }
+
+    // Resolved anew, it has all its time again.
+    server.clock.advance(TimeDelta::days(1));
+    anna.update(&reopened, json!({ "status": "RESOLVED" })).await;
+    assert_eq!(server.close_resolved(2).await, 1);
+    assert_eq!(history(&anna, &second).await["status"], "CLOSED");
+    server.clock.advance(TimeDelta::days(1));
+    assert_eq!(server.close_resolved(2).await, 0);
+    server.clock.advance(TimeDelta::days(1));
+    assert_eq!(server.close_resolved(2).await, 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_close_at_once_close_each_ticket_once() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut tickets = Vec::new();
+    for n in 0..45 {
+        tickets.push(resolved(&anna, &format!("t{n}")).await);
+    }
+    server.clock.advance(TimeDelta::days(2));
+    let held = tickets.pop().unwrap();
+    let mut other = server.database.connect().await;
+    let transaction = other.transaction().await.unwrap();
+    let hold = format!(
+        "SELECT FROM tickets WHERE number = {} FOR NO KEY UPDATE",
+        held.number.trim_start_matches("CS-")
+    );
+    transaction.batch_execute(&hold).await.unwrap();
+    let (a, b, c) =
+        join!(server.close_resolved(1), server.close_resolved(1), server.close_resolved(1));
+    assert_eq!(a + b + c, tickets.len());
+    for ticket in &tickets {
+        let closed = history(&anna, ticket).await;
+        let nodes = closed["timeline"]["nodes"].as_array().unwrap().clone();
+        assert_eq!((closed["version"].as_i64(), nodes.len()), (Some(3), 3), "{closed}");
+    }
+    // Somebody had it, and takes it up again before they let it go.
+    let reopen = format!(
+        "UPDATE tickets SET status = 'waiting_for_support', resolved_at = NULL WHERE number = {}",
+        held.number.trim_start_matches("CS-")
+    );
+    transaction.batch_execute(&reopen).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(server.close_resolved(1).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_closes_in_the_background_and_people_are_told_by_nobody_s_name() {
+    let mut desk = MailDesk::start().await;
+    let ticket = desk.anna.create_ticket("The site is down").await;
+    desk.boris.update(&ticket, json!({ "status": "RESOLVED" })).await;
+    desk.server.quiet().await;
+    let before = desk.smtp.received(2).await.len();
+    desk.server.clock.advance(TimeDelta::days(2));
+    let mut flags = crate::harness::mail::settings(&desk.smtp.url());
+    flags.push(("tickets.close_resolved_after_days", "1".to_owned()));
+    desk.server.restart_with(&flags).await;
+    let mails = desk.smtp.received(before + 1).await;
+    let text = &mails.last().unwrap().text;
+    assert!(text.contains("Resolved") && text.contains("Closed"), "{text}");
+    assert!(!text.contains("Boris"), "{text}");
+    let anna = desk.anna.at(&desk.server.address());
+    assert_eq!(history(&anna, &ticket).await["status"], "CLOSED");
+    let bell = "{ viewer { notifications(first: 1) { nodes { kind event { actor { name } } } } } }";
+    let bell = anna.ok(bell, json!({})).await;
+    assert_eq!(
+        bell["viewer"]["notifications"]["nodes"],
+        json!([{ "kind": "TICKET_CLOSED", "event": { "actor": null } }])
+    );
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reporter_closes_and_reopens_and_participants_do_not() {
+    let server = TestServer::start().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    let ticket = resolved(&anna, "shared").await;
+    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
+    anna.ok(add, json!({ "input": { "ticketId": ticket.id, "email": "carl@example.com" } })).await;
+    let try_set = async |client: &Client, status: &str| {
+        let reply = client.try_update(&ticket, json!({ "status": status })).await;
+        reply.user_errors("updateTicket").iter().map(|&code| code.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(try_set(&carl, "WAITING_FOR_SUPPORT").await, ["ILLEGAL_TRANSITION"]);
+    assert_eq!(try_set(&anna, "WAITING_FOR_SUPPORT").await, [] as [&str; 0]);
+    assert_eq!(try_set(&carl, "CLOSED").await, ["ILLEGAL_TRANSITION"]);
+    assert_eq!(try_set(&anna, "CLOSED").await, [] as [&str; 0]);
+    assert_eq!(try_set(&anna, "WAITING_FOR_SUPPORT").await, ["ILLEGAL_TRANSITION"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_migration_finds_out_since_when_tickets_are_resolved() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let again = resolved(&anna, "again").await;
+    anna.update(&again, json!({ "status": "WAITING_FOR_SUPPORT" })).await;
+    anna.update(&again, json!({ "status": "RESOLVED" })).await;
+    anna.create_ticket("open").await;
+    let database = server.database.connect().await;
+    let times =
+        "SELECT string_agg(format('%s %s', number, resolved_at), ' ' ORDER BY number) FROM tickets";
+    let written = database.query_one(times, &[]).await.unwrap().get::<_, String>(0);
+    let folder = "migrations/2026-11-23-000016_tell_unread_and_finished_tickets";
+    for script in ["down.sql", "up.sql"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(script);
+        database.batch_execute(&std::fs::read_to_string(path).unwrap()).await.unwrap();
+    }
+    let found = database.query_one(times, &[]).await.unwrap().get::<_, String>(0);
+    assert_eq!(found, written);
+    server.stop().await;
+}

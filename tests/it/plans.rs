@@ -1,0 +1,204 @@
+//! How Postgres goes about what the server asks: on tables of some size no list, no
+//! search and no stream reads a table from end to end.
+
+use serde_json::{Value, json};
+use ticketwire::domain::cursor::Cursor;
+
+use crate::harness::{TestServer, client::SALES};
+
+/// The tables that grow.
+const GROWING: [&str; 9] = [
+    "accounts",
+    "tickets",
+    "comments",
+    "events",
+    "feed",
+    "notifications",
+    "search_documents",
+    "ticket_reads",
+    "deliveries",
+];
+
+/// Some 60,000 texts and 40,000 events of 20,000 customers.
+const FILL: &str = "
+    INSERT INTO accounts (id, email, name, role, locale, created_at)
+    SELECT gen_random_uuid(), 'e' || md5('e' || n) || '@example.com', initcap(left(md5('a' || n), 8) || ' ' || left(md5('b' || n), 8)), 'customer', 'en', '2026-01-01'
+    FROM generate_series(1, 20000) n;
+    CREATE TEMPORARY TABLE people AS
+    SELECT id, row_number() OVER () - 1 AS n FROM accounts WHERE role = 'customer';
+    CREATE TEMPORARY TABLE places AS SELECT id, row_number() OVER () - 1 AS n FROM categories;
+    INSERT INTO tickets (id, number, category_id, reporter_id, assignee_id, summary, description, status, priority,
+                         event_seq, any_seq, public_seq, created_at, updated_at, waiting_since, resolved_at, follow_up_to_id)
+    SELECT gen_random_uuid(), 900000 + i.n, (SELECT id FROM places WHERE places.n = i.n % 3),
+           CASE WHEN i.n % 20 = 0 THEN (SELECT id FROM accounts WHERE name = 'Anna') ELSE people.id END,
+           CASE WHEN i.n % 4 = 0 THEN (SELECT id FROM accounts WHERE role = 'agent') END,
+           'Summary' || i.n || ' of word' || i.n % 500, 'Description with term' || i.n % 700 || repeat('-', 900),
+           (enum_range(NULL::ticket_status))[1 + i.n % 5], (enum_range(NULL::ticket_priority))[1 + i.n % 5], 2, 2, 2,
+           timestamptz '2026-01-01' + i.n * interval '1 minute', timestamptz '2026-02-01' + i.n * interval '1 minute',
+           CASE WHEN i.n % 5 = 0 THEN timestamptz '2026-01-01' + i.n * interval '1 minute' END,
+           CASE WHEN i.n % 5 = 3 THEN timestamptz '2025-12-31 10:00' + i.n * interval '1 minute' END,
+           CASE WHEN i.n % 50 = 0 THEN (SELECT id FROM tickets WHERE number < 900000 LIMIT 1) END
+    FROM generate_series(1, 20000) i (n) JOIN people ON people.n = i.n % 20000;
+    INSERT INTO ticket_reads (account_id, ticket_id, seq)
+    SELECT a.id, t.id, 2 FROM tickets t JOIN accounts a ON a.id IN (t.reporter_id, t.assignee_id)
+    WHERE t.number % 3 > 0;
+    INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
+    SELECT gen_random_uuid(), id, reporter_id, (enum_range(NULL::comment_visibility))[1 + (number % 4 = 0)::int],
+           'Comment with item' || number % 600, created_at FROM tickets;
+    INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, occurred_at, category_id, status, priority)
+    SELECT t.id, s, CASE s WHEN 1 THEN 'ticket_created' ELSE 'summary_changed' END, 'participants', reporter_id, '{}',
+           t.created_at, category_id, status, priority
+    FROM tickets t, generate_series(1, 2) s WHERE t.number > 900000 ORDER BY s, t.id;
+    INSERT INTO feed (pos, event_id, ticket_id)
+    SELECT (SELECT pos FROM feed_head) + row_number() OVER (ORDER BY e.id), e.id, e.ticket_id
+    FROM events e LEFT JOIN feed f ON f.event_id = e.id WHERE f.pos IS NULL;
+    UPDATE feed_head SET pos = (SELECT max(pos) FROM feed);
+    UPDATE consumer_offsets SET pos = (SELECT pos FROM feed_head);
+    INSERT INTO notifications (id, account_id, event_id, ticket_id, kind, pos, created_at, read_at)
+    SELECT gen_random_uuid(), t.reporter_id, f.event_id, t.id, 'status_changed', f.pos, t.created_at,
+           CASE WHEN t.number % 3 = 0 THEN t.created_at END
+    FROM feed f JOIN tickets t ON t.id = f.ticket_id;
+    INSERT INTO deliveries (id, address, account_id, ticket_id, locale, state, due_at, created_at, finished_at)
+    SELECT gen_random_uuid(), 'person@example.com', reporter_id, id, 'en', 'sent', created_at, created_at, created_at
+    FROM tickets;
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_reads_a_growing_table_from_end_to_end() {
+    let mut server = TestServer::start_explained().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let (anna_id, marta_id) = (anna.account_id().await, marta.account_id().await);
+    let ticket = anna.create_ticket("one").await;
+    server.quiet().await;
+    let start = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
+    let start = Cursor::decode(start.as_str().unwrap()).unwrap();
+    let database = server.database.connect().await;
+    database.batch_execute(FILL).await.unwrap();
+    let head = database.query_one("SELECT pos FROM feed_head", &[]).await.unwrap();
+    // Somebody comes back after a while.
+    let start = Cursor { pos: head.get::<_, i64>(0) - 200, ..start }.encode();
+    // This server's memory holds nothing of all that: what it replays it reads.
+    server.restart().await;
+    let (anna, marta) = (anna.at(&server.address()), marta.at(&server.address()));
+    database.batch_execute("VACUUM ANALYZE").await.unwrap();
+    // Whoever looks on meanwhile keeps rows from being known as visible to all.
+    let unsettled = "SELECT relallvisible < relpages FROM pg_class WHERE relname = 'tickets'";
+    while database.query_one(unsettled, &[]).await.unwrap().get::<_, bool>(0) {
+        database.batch_execute("VACUUM tickets").await.unwrap();
+    }
+
+    let list = "query($filter: TicketFilterInput, $order: TicketOrder, $after: String) {
+        tickets(filter: $filter, orderBy: $order, after: $after) { nodes { id reporter { name } } pageInfo { endCursor } } }";
+    let filters = [
+        json!({}),
+        json!({ "status": ["WAITING_FOR_SUPPORT", "WORKING_ON_IT"] }),
+        json!({ "priority": ["HIGHEST"] }),
+        json!({ "categoryIds": [SALES] }),
+        json!({ "categoryIds": [SALES], "status": ["WAITING_FOR_SUPPORT"] }),
+        json!({ "assigneeId": marta_id }),
+        json!({ "assigneeId": null }),
+        json!({ "reporterId": anna_id }),
+        json!({ "waitingSince": "2026-01-02T00:00:00Z" }),
+        json!({ "text": "word77" }),
+        json!({ "text": "term77", "status": ["WAITING_FOR_SUPPORT"] }),
+    ];
+    let mut asked = Vec::<(String, Value, bool)>::new();
+    for field in ["CREATED_AT", "UPDATED_AT", "PRIORITY", "WAITING_SINCE"] {
+        for direction in ["ASC", "DESC"] {
+            let order = json!({ "field": field, "direction": direction });
+            for (client, staff) in [(&marta, true), (&anna, false)] {
+                asked.push((list.into(), json!({ "order": order }), staff));
+                // And from somewhere on.
+                let page = client.ok(list, json!({ "order": order })).await;
+                let after = &page["tickets"]["pageInfo"]["endCursor"];
+                asked.push((list.into(), json!({ "order": order, "after": after }), staff));
+            }
+        }
+        let usual = if field == "WAITING_SINCE" { "ASC" } else { "DESC" };
+        for filter in &filters {
+            let order = json!({ "field": field, "direction": usual });
+            asked.push((list.into(), json!({ "filter": filter, "order": order }), true));
+        }
+    }
+    let counts = "query($filter: TicketFilterInput) { ticketCounts(filter: $filter) { total } }";
+    for filter in &filters {
+        asked.push((counts.into(), json!({ "filter": filter }), true));
+    }
+    let search = "query($text: String!) { search(text: $text) { nodes { ticket { id } excerpt { text } comment { id } } } }";
+    let people = "query($text: String!) { people(text: $text) { id } }";
+    for text in ["word77", "item77 term", "Sumary19", "900077", "\"of word77\" -term3", "wo"] {
+        asked.push((search.into(), json!({ "text": text }), true));
+        asked.push((search.into(), json!({ "text": text }), false));
+    }
+    for text in ["9f14025a", "e9f140", "3fa c81", "ab", "anna@example.com"] {
+        asked.push((people.into(), json!({ "text": text }), true));
+    }
+    let page = "query($id: ID!) { node(id: $id) { ... on Ticket { timeline { nodes { id actor { name } } } deliveries { id } } } }";
+    asked.push((page.replace("deliveries { id }", ""), json!({ "id": ticket.id }), false));
+    asked.push((page.into(), json!({ "id": ticket.id }), true));
+    let bell = "{ viewer { unreadNotificationCount notifications { nodes { id event { id } } }
+        unread: notifications(unreadOnly: true) { nodes { id } } } }";
+    asked.push((bell.into(), Value::Null, false));
+
+    let counts = "{ viewer { openTicketCount unreadTicketCount } }";
+    let unread = "query($filter: TicketFilterInput) {
+        tickets(filter: $filter) { nodes { isUnread followUpTo { id } followUps { id } } } }";
+    let hers = json!({ "isUnread": true, "assigneeId": marta_id });
+    asked.push((unread.into(), json!({ "filter": hers }), true));
+    asked.push((unread.into(), json!({ "filter": { "isUnread": true } }), false));
+    let follow_ups = "query($id: ID!) { node(id: $id) { ... on Ticket { followUps { id } } } }";
+    let read =
+        "mutation($id: ID!) { markTicketRead(input: { ticketId: $id }) { unreadTicketCount } }";
+    for staff in [true, false] {
+        asked.push((counts.into(), Value::Null, staff));
+        asked.push((follow_ups.into(), json!({ "id": ticket.id }), staff));
+        asked.push((read.into(), json!({ "id": ticket.id }), staff));
+    }
+
+    let (mut seen, mut scans) = (0, Vec::new());
+    for (query, variables, staff) in asked {
+        let client = if staff { &marta } else { &anna };
+        let plans =
+            server.plans_of(async || drop(client.ok(&query, variables.clone()).await)).await;
+        assert!(!plans.is_empty(), "{query} {variables}");
+        seen += plans.len();
+        scans.extend(whole_scans(&plans, &format!("{query} {variables}")));
+    }
+    assert!(seen > 150, "only {seen} plans were looked at");
+
+    let closing = server.plans_of(async || assert!(server.close_resolved(1).await > 0)).await;
+    scans.extend(whole_scans(&closing, "closing"));
+
+    for (client, stream) in [
+        (&anna, format!("ticketEvents(ticketId: \"{}\", after: $after)", ticket.id)),
+        (&anna, "inboxEvents(after: $after)".to_owned()),
+        (
+            &marta,
+            "queueEvents(filter: { status: [CLOSED], priority: [LOWEST] }, after: $after)"
+                .to_owned(),
+        ),
+    ] {
+        let query = format!(
+            "subscription($after: String) {{ {stream} {{ __typename ... on Checkpoint {{ cursor }} }} }}"
+        );
+        let plans = server.plans_of(async || {
+            let mut socket = client.socket().await;
+            socket.subscribe("1", &query, json!({ "after": start })).await;
+            while socket.item().await["__typename"] != "Checkpoint" {}
+        });
+        let plans = plans.await;
+        assert!(!plans.is_empty(), "{query}");
+        scans.extend(whole_scans(&plans, &query));
+    }
+    assert!(scans.is_empty(), "{}", scans.join("\n"));
+    server.stop().await;
+}
+
+/// The plans that read a growing table from end to end, with what was asked.
+fn whole_scans(plans: &[String], what: &str) -> Vec<String> {
+    let is_scan = |plan: &&String| {
+        let scanned = plan.split("Seq Scan on ").skip(1).filter_map(|rest| rest.split(' ').next());
+        scanned.into_iter().any(|table| GROWING.contains(&table))
+    };
+    plans.iter().filter(is_scan).map(|plan| format!("{what}\n{plan}")).collect()
+}

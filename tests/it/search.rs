@@ -1,0 +1,322 @@
+//! Finding tickets by what they say.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, TestServer, client::TECHNICAL_SUPPORT};
+
+const SEARCH: &str = "query($text: String!, $first: Int, $after: String) { search(text: $text, first: $first, after: $after) {
+    nodes { ticket { summary } summary { text isMatch } excerpt { text isMatch } comment { body } }
+    pageInfo { hasNextPage endCursor } } }";
+
+/// The summaries of what is found, best first.
+async fn found(client: &Client, text: &str) -> Vec<String> {
+    let data = client.ok(SEARCH, json!({ "text": text })).await;
+    let nodes = data["search"]["nodes"].as_array().unwrap();
+    nodes.iter().map(|node| node["ticket"]["summary"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What a list has that is narrowed by a text, sorted.
+async fn listed(client: &Client, text: &str) -> Vec<String> {
+    let query = "query($text: String!) { tickets(filter: { text: $text }) { nodes { summary } } }";
+    let data = client.ok(query, json!({ "text": text })).await;
+    let nodes = data["tickets"]["nodes"].as_array().unwrap();
+    let mut summaries =
+        nodes.iter().map(|node| node["summary"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    summaries.sort();
+    summaries
+}
+
+async fn open(client: &Client, summary: &str, description: &str) -> crate::harness::client::Ticket {
+    let input =
+        json!({ "categoryId": TECHNICAL_SUPPORT, "summary": summary, "description": description });
+    let reply = client.try_create_ticket(input).await;
+    crate::harness::client::Ticket::read(reply.at("/data/createTicket/ticket"))
+}
+
+/// Fragments as text, with matches in brackets.
+fn marked(fragments: &Value) -> String {
+    let part = |part: &Value| {
+        let text = part["text"].as_str().unwrap();
+        if part["isMatch"] == true { format!("[{text}]") } else { text.to_owned() }
+    };
+    fragments.as_array().unwrap().iter().map(part).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_are_found_by_words_in_any_form_and_names_as_they_are() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    open(&anna, "Certificates expired", "On web3.example.com since 2026.").await;
+    open(&anna, "Не работает почта", "Серверы не принимают письма с anna@demo.example").await;
+    let third =
+        open(&anna, "Firewall", "Please open 192.0.2.10:8443 for /var/log/app, see CS-234567.")
+            .await;
+    open(&anna, "Invoices", "Two invoices were charged twice, the card is fine.").await;
+    for (text, expected) in [
+        ("certificate", "Certificates expired"),
+        ("EXPIRING certificates", "Certificates expired"),
+        ("web3.example.com", "Certificates expired"),
+        ("сервер", "Не работает почта"),
+        ("ПОЧТОЙ", "Не работает почта"),
+        ("anna@demo.example", "Не работает почта"),
+        ("192.0.2.10", "Firewall"),
+        ("/var/log/app", "Firewall"),
+        ("cs-234567", "Firewall"),
+        (&third.number, "Firewall"),
+        (&third.number[3..], "Firewall"),
+        // The last word may be a beginning.
+        ("certi", "Certificates expired"),
+        ("charged tw", "Invoices"),
+        ("поч", "Не работает почта"),
+        // Phrases, alternatives, words to leave out.
+        ("\"charged twice\"", "Invoices"),
+        ("nonsense or invoice", "Invoices"),
+        ("please -card", "Firewall"),
+        // A letter or two wrong, in summaries.
+        ("certifcates", "Certificates expired"),
+        ("Firewal", "Firewall"),
+        ("the certifcate expierd", "Certificates expired"),
+        ("почтта", "Не работает почта"),
+    ] {
+        assert_eq!(found(&anna, text).await, [expected], "{text}");
+        assert_eq!(found(&marta, text).await, [expected], "{text}");
+        assert_eq!(listed(&anna, text).await, [expected], "{text}");
+    }
+    for text in [
+        "\"twice charged\"",
+        "invoice firewall",
+        "card -twice",
+        "certifcate firewal",
+        "CS-999999",
+        "xylophone",
+    ] {
+        assert_eq!(found(&anna, text).await, [] as [&str; 0], "{text}");
+        assert_eq!(listed(&anna, text).await, [] as [&str; 0], "{text}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_best_come_first_and_say_where() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let commented = open(&anna, "Something else", "Slow.").await;
+    marta.comment(&commented, "The <b>backup</b> is running, & nothing is lost.").await;
+    open(&anna, "Slow", "The backup takes all night.").await;
+    open(&anna, "Backup failed", "See above.").await;
+    open(&anna, "Backpu plans", "Which?").await;
+    assert_eq!(
+        found(&anna, "backup").await,
+        ["Backup failed", "Slow", "Something else", "Backpu plans"]
+    );
+    let data = anna.ok(SEARCH, json!({ "text": "backups" })).await;
+    let nodes = &data["search"]["nodes"];
+    assert_eq!(marked(&nodes[0]["summary"]), "[Backup] failed");
+    assert_eq!(marked(&nodes[1]["excerpt"]), "[backup] takes all night");
+    assert_eq!(nodes[1]["comment"], Value::Null);
+    let body = nodes[2]["comment"]["body"].as_str().unwrap();
+    assert_eq!(body, "The <b>backup</b> is running, & nothing is lost.");
+    assert!(marked(&nodes[2]["excerpt"]).contains("[backup]"), "{nodes}");
+    // By number before all else; no text is highlighted.
+    let by_number = found(&anna, &commented.number).await;
+    assert_eq!(by_number[0], "Something else");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_search_join() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    for n in 0..9 {
+        let ticket = open(&anna, &format!("t{n}"), &"disk ".repeat(n % 3 + 1)).await;
+        marta.comment(&ticket, "The disk is being replaced.").await;
+    }
+    let all = found(&anna, "disk").await;
+    assert_eq!(all, ["t8", "t5", "t2", "t7", "t4", "t1", "t6", "t3", "t0"]);
+    let (mut pages, mut after) = (Vec::new(), Value::Null);
+    loop {
+        let data = anna.ok(SEARCH, json!({ "text": "disk", "first": 2, "after": after })).await;
+        let page = data["search"]["nodes"].as_array().unwrap();
+        pages
+            .extend(page.iter().map(|node| node["ticket"]["summary"].as_str().unwrap().to_owned()));
+        after = data["search"]["pageInfo"]["endCursor"].clone();
+        if data["search"]["pageInfo"]["hasNextPage"] == false {
+            break;
+        }
+    }
+    assert_eq!(pages, all);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_finds_nothing_that_one_may_not_read() {
+    let server = TestServer::start().await;
+    let (anna, jonas, marta) = (
+        server.customer("Anna").await,
+        server.customer("Jonas").await,
+        server.agent("Marta").await,
+    );
+    let ticket = open(&anna, "Card payment", "It was refused.").await;
+    let seen = anna.ok(SEARCH, json!({ "text": "card" })).await;
+    marta.note(&ticket, "The card is a fraudulent card: card, card, card.").await;
+    for text in ["fraud", "fraudulent", "card fraudulent", "fraudulet", "fraudulent or nonsense"] {
+        assert_eq!(found(&anna, text).await, [] as [&str; 0], "{text}");
+        assert_eq!(listed(&anna, text).await, [] as [&str; 0], "{text}");
+    }
+    // Neither rank, excerpt nor place show that there is a note.
+    assert_eq!(anna.ok(SEARCH, json!({ "text": "card" })).await, seen);
+    assert_eq!(found(&anna, "payment -fraudulent").await, ["Card payment"]);
+    assert_eq!(found(&marta, "fraudulent").await, ["Card payment"]);
+    assert_eq!(listed(&marta, "fraudulent").await, ["Card payment"]);
+    for text in ["card", "refused", "Card paymnt", &ticket.number] {
+        assert_eq!(found(&anna, text).await, ["Card payment"], "{text}");
+        assert_eq!(found(&jonas, text).await, [] as [&str; 0], "{text}");
+        assert_eq!(listed(&jonas, text).await, [] as [&str; 0], "{text}");
+    }
+    assert_eq!(
+        server.anonymous().send(SEARCH, json!({ "text": "card" })).await.code(),
+        "UNAUTHENTICATED"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn participants_find_what_they_take_part_in() {
+    let server = TestServer::start().await;
+    let (anna, jonas, marta) = (
+        server.customer("Anna").await,
+        server.customer("Jonas").await,
+        server.agent("Marta").await,
+    );
+    let ticket = open(&anna, "Card payment", "It was refused.").await;
+    marta.note(&ticket, "A fraudulent card.").await;
+    let jonas_id = jonas.account_id().await;
+    let change = async |document: &str, input: Value| {
+        anna.ok(document, json!({ "input": input })).await;
+    };
+    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
+    change(add, json!({ "ticketId": ticket.id, "email": "jonas@example.com" })).await;
+    for text in ["refused", "Card paymnt", &ticket.number] {
+        assert_eq!(found(&jonas, text).await, ["Card payment"], "{text}");
+        assert_eq!(listed(&jonas, text).await, ["Card payment"], "{text}");
+    }
+    assert_eq!(found(&jonas, "fraudulent").await, [] as [&str; 0]);
+    let remove = "mutation($input: RemoveParticipantInput!) { removeParticipant(input: $input) { userErrors { code } } }";
+    change(remove, json!({ "ticketId": ticket.id, "accountId": jonas_id })).await;
+    assert_eq!(found(&jonas, "refused").await, [] as [&str; 0]);
+    assert_eq!(listed(&jonas, "refused").await, [] as [&str; 0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_goes_with_the_text() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = open(&anna, "Printer", "It smokes.").await;
+    marta.update(&ticket, json!({ "summary": "Scanner" })).await;
+    assert_eq!(found(&anna, "printer").await, [] as [&str; 0]);
+    assert_eq!(found(&anna, "scaner").await, ["Scanner"]);
+    // What the migration finds in texts that were there before is the same.
+    marta.comment(&ticket, "Smoke is normal.").await;
+    marta.note(&ticket, "Is it?").await;
+    let database = server.database.connect().await;
+    let documents = "SELECT string_agg(d::text, E'\\n' ORDER BY id) FROM search_documents d";
+    let written = database.query_one(documents, &[]).await.unwrap().get::<_, String>(0);
+    for script in ["down.sql", "up.sql"] {
+        database.batch_execute(&super::queue::migration(script)).await.unwrap();
+    }
+    let found_again = database.query_one(documents, &[]).await.unwrap().get::<_, String>(0);
+    assert_eq!(found_again, written);
+    database.batch_execute("DELETE FROM comments WHERE visibility = 'public'").await.unwrap();
+    assert_eq!(found(&anna, "normal").await, [] as [&str; 0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_searches_are_refused_or_find_nothing() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    open(&anna, "The one and only", "It is what it is").await;
+    let list = "query($text: String!) { tickets(filter: { text: $text }) { nodes { id } } }";
+    let counts = "query($text: String!) { ticketCounts(filter: { text: $text }) { total } }";
+    for text in ["", " \t", "a\0b", "a\u{202e}b", &"a".repeat(256), &"почта ".repeat(1_000)] {
+        for document in [SEARCH, list, counts] {
+            let reply = marta.send(document, json!({ "text": text })).await;
+            assert_eq!(reply.code(), "BAD_REQUEST", "{text:.40}: {}", reply.body);
+        }
+    }
+    for text in [
+        "the and of",
+        "it is what it is",
+        "и в не",
+        "-only",
+        "-only -one",
+        "& | !",
+        "!!!",
+        "'",
+        "\"",
+        "\"\"",
+        ":*",
+        "a & | !",
+        "'a':*",
+        "!a",
+        "<->",
+        "()",
+        "\\",
+        "\\'",
+        "%",
+        "_",
+        "👩‍💻",
+        "-",
+        "- -",
+        "or",
+        "OR or",
+        "\u{ad}",
+        "-\"",
+        "a:*b",
+        "zz' || 'zz",
+        "²³",
+        "𝔘𝔫𝔦",
+        "ﷺ",
+    ] {
+        assert_eq!(found(&anna, text).await, [] as [&str; 0], "{text}");
+        assert_eq!(listed(&anna, text).await, [] as [&str; 0], "{text}");
+        assert_eq!(found(&marta, text).await, [] as [&str; 0], "{text}");
+    }
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    for _ in 0..60 {
+        let text = (0..30).map(|_| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let odd =
+                ['"', '\'', '&', '|', '!', '(', ')', ':', '*', '<', '-', '\\', ' ', 'a', 'я', '%'];
+            odd[usize::try_from(random % 16).unwrap()]
+        });
+        let text = format!("x{}", text.collect::<String>());
+        anna.ok(SEARCH, json!({ "text": text })).await;
+        anna.ok(list, json!({ "text": text })).await;
+    }
+    for after in ["garbage", "", "AAAAAAAAAAAAAAAAAAAAAAAAAAAA", &"A".repeat(1_000)] {
+        let reply = anna.send(SEARCH, json!({ "text": "one", "after": after })).await;
+        if after.len() != 28 {
+            assert_eq!(reply.code(), "BAD_REQUEST", "{after:.40}");
+        }
+    }
+    server.stop().await;
+}
+
+/// Postgres' parser would take minutes for some of these.
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_that_are_hard_to_parse_are_posted_and_found() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = open(&anna, "Odd", "texts").await;
+    for odd in ["a_", "a-1.", "<!-- ", "<a ", "a.b-", "я-", "a@b.c/", "&#1;", "http://a/", "<"] {
+        let body = format!("{} needle", odd.repeat(65_000 / odd.chars().count()));
+        anna.comment(&ticket, &body).await;
+    }
+    let data = anna.ok(SEARCH, json!({ "text": "needle" })).await;
+    assert_eq!(data["search"]["nodes"].as_array().unwrap().len(), 1);
+    server.stop().await;
+}

@@ -1,0 +1,233 @@
+//! What people have not read.
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Client, TestServer,
+    client::{Reply, Ticket},
+};
+
+/// Whether a ticket is unread, and how many of one's tickets are open and unread.
+async fn state(client: &Client, ticket: &Ticket) -> (bool, i64, i64) {
+    let query = "query($id: ID!) { node(id: $id) { ... on Ticket { isUnread } }
+        viewer { openTicketCount unreadTicketCount } }";
+    let data = client.ok(query, json!({ "id": ticket.id })).await;
+    let count = |name: &str| data["viewer"][name].as_i64().unwrap();
+    (
+        data["node"]["isUnread"].as_bool().unwrap(),
+        count("openTicketCount"),
+        count("unreadTicketCount"),
+    )
+}
+
+async fn is_unread(client: &Client, ticket: &Ticket) -> bool {
+    state(client, ticket).await.0
+}
+
+async fn try_read(client: &Client, ticket: &str, up_to: Option<&str>) -> Reply {
+    let mutation = "mutation($input: MarkTicketReadInput!) { markTicketRead(input: $input) {
+        ticket { isUnread } unreadTicketCount userErrors { field code } } }";
+    client.send(mutation, json!({ "input": { "ticketId": ticket, "upTo": up_to } })).await
+}
+
+/// Marks a ticket as read; gives whether it is unread all the same.
+async fn read(client: &Client, ticket: &Ticket, up_to: Option<&str>) -> bool {
+    let reply = try_read(client, &ticket.id, up_to).await;
+    let unread = reply.at("/data/markTicketRead/ticket/isUnread").as_bool();
+    unread.unwrap_or_else(|| panic!("{}", reply.body))
+}
+
+/// The ids of a ticket's events.
+async fn events(client: &Client, ticket: &Ticket) -> Vec<String> {
+    let query = "query($id: ID!) { node(id: $id) { ... on Ticket { timeline { nodes { id } } } } }";
+    let data = client.ok(query, json!({ "id": ticket.id })).await;
+    let nodes = data["node"]["timeline"]["nodes"].as_array().unwrap();
+    nodes.iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn listed(client: &Client, filter: Value) -> Vec<String> {
+    let query =
+        "query($filter: TicketFilterInput) { tickets(filter: $filter) { nodes { number } } }";
+    let data = client.ok(query, json!({ "filter": filter })).await;
+    let nodes = data["tickets"]["nodes"].as_array().unwrap();
+    nodes.iter().map(|it| it["number"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_do_is_unread_until_it_was_read() {
+    let server = TestServer::start().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    let (marta, boris) = (server.agent("Marta").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("one").await;
+    assert_eq!(state(&anna, &ticket).await, (false, 1, 0));
+    assert_eq!(state(&marta, &ticket).await, (true, 0, 0), "it is not hers");
+    let marta_id = marta.account_id().await;
+    marta.update(&ticket, json!({ "assigneeId": marta_id })).await;
+    assert_eq!(state(&marta, &ticket).await, (true, 1, 1), "one's own doing reads nothing");
+    assert!(!read(&marta, &ticket, None).await);
+    assert_eq!(state(&marta, &ticket).await, (false, 1, 0));
+    assert_eq!(state(&anna, &ticket).await, (true, 1, 1));
+    assert!(!read(&anna, &ticket, None).await);
+
+    // One's own doing is no news, also between that of others.
+    anna.comment(&ticket, "anybody?").await;
+    anna.comment(&ticket, "hello?").await;
+    assert_eq!(state(&anna, &ticket).await, (false, 1, 0));
+    assert!(is_unread(&marta, &ticket).await && is_unread(&boris, &ticket).await);
+    marta.comment(&ticket, "We look into it.").await;
+    anna.comment(&ticket, "Thanks.").await;
+    anna.comment(&ticket, "And?").await;
+    assert_eq!(state(&anna, &ticket).await, (true, 1, 1), "Marta's answer lies before it");
+    assert!(!read(&anna, &ticket, None).await && !read(&marta, &ticket, None).await);
+
+    // An internal note is news to staff only.
+    boris.note(&ticket, "between us").await;
+    assert_eq!(state(&anna, &ticket).await, (false, 1, 0));
+    assert_eq!(state(&marta, &ticket).await, (true, 1, 1));
+    assert!(!read(&marta, &ticket, None).await);
+    marta.note(&ticket, "yes").await;
+    boris.note(&ticket, "no").await;
+    assert!(!is_unread(&anna, &ticket).await && is_unread(&marta, &ticket).await);
+
+    // Who is added has all of it to read, and their tickets count.
+    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
+    anna.ok(add, json!({ "input": { "ticketId": ticket.id, "email": "carl@example.com" } })).await;
+    assert_eq!(state(&carl, &ticket).await, (true, 1, 1));
+    assert!(!read(&carl, &ticket, None).await);
+    assert!(!is_unread(&anna, &ticket).await);
+
+    // Closed by the system is somebody else's doing for all.
+    anna.update(&ticket, json!({ "status": "RESOLVED" })).await;
+    assert_eq!(state(&anna, &ticket).await, (false, 0, 0));
+    assert_eq!(state(&carl, &ticket).await, (true, 0, 1));
+    server.clock.advance(chrono::TimeDelta::days(1));
+    assert_eq!(server.close_resolved(1).await, 1);
+    for client in [&anna, &carl] {
+        assert_eq!(state(client, &ticket).await, (true, 0, 1));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_goes_up_to_an_event_and_never_back() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let jonas = server.customer("Jonas").await;
+    let (ticket, other) = (anna.create_ticket("one").await, jonas.create_ticket("other").await);
+    marta.comment(&ticket, "one").await;
+    marta.note(&ticket, "between us").await;
+    marta.comment(&ticket, "two").await;
+    let seen = events(&anna, &ticket).await;
+    // Opened, answered, working on it, answered.
+    assert_eq!(seen.len(), 4);
+    assert!(read(&anna, &ticket, Some(&seen[2])).await, "the last answer is not read");
+    assert!(!read(&anna, &ticket, Some(&seen[3])).await);
+    assert!(!read(&anna, &ticket, Some(&seen[0])).await, "it stays read");
+    marta.comment(&ticket, "three").await;
+    assert!(read(&anna, &ticket, Some(&seen[3])).await);
+    assert!(!read(&anna, &ticket, None).await && !read(&anna, &ticket, None).await);
+
+    // A note is nothing that Anna could have read, nor is what is on another ticket.
+    let notes = events(&marta, &ticket).await.into_iter().filter(|id| !seen.contains(id));
+    let note = notes.collect::<Vec<_>>().remove(0);
+    let foreign = events(&jonas, &other).await.remove(0);
+    for id in [note.as_str(), &foreign, "nonsense", &ticket.id] {
+        let refused = try_read(&anna, &ticket.id, Some(id)).await;
+        assert_eq!(refused.user_errors("markTicketRead"), ["NOT_FOUND"], "{id}");
+    }
+    assert!(read(&marta, &other, None).await.eq(&false) && !is_unread(&marta, &other).await);
+    assert_eq!(try_read(&anna, &other.id, None).await.code(), "NOT_FOUND");
+    assert_eq!(try_read(&anna, "nonsense", None).await.code(), "NOT_FOUND");
+    assert_eq!(try_read(&server.anonymous(), &ticket.id, None).await.code(), "UNAUTHENTICATED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_narrowed_to_what_is_unread() {
+    let server = TestServer::start().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    let marta = server.agent("Marta").await;
+    let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
+    let shared = carl.create_ticket("shared").await;
+    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
+    carl.ok(add, json!({ "input": { "ticketId": shared.id, "email": "anna@example.com" } })).await;
+    marta.comment(&two, "answer").await;
+    assert_eq!(listed(&anna, json!({ "isUnread": true })).await, [&*shared.number, &*two.number]);
+    assert_eq!(listed(&anna, json!({ "isUnread": false })).await, [&*one.number]);
+    read(&anna, &two, None).await;
+    assert_eq!(listed(&anna, json!({ "isUnread": true })).await, [&*shared.number]);
+
+    let marta_id = marta.account_id().await;
+    let hers = json!({ "isUnread": true, "assigneeId": marta_id });
+    marta.update(&one, json!({ "assigneeId": marta_id })).await;
+    assert_eq!(listed(&marta, hers.clone()).await, [&*one.number]);
+    read(&marta, &one, None).await;
+    assert_eq!(listed(&marta, hers.clone()).await, [] as [&str; 0]);
+    let all = "{ tickets(filter: { isUnread: true }) { nodes { id } } }";
+    assert_eq!(marta.send(all, json!({})).await.code(), "BAD_REQUEST");
+    let mut socket = marta.socket().await;
+    let stream = "subscription { queueEvents(filter: { isUnread: true }) { __typename } }";
+    socket.subscribe("queue", stream, json!({})).await;
+    let refused = socket.message().await;
+    assert_eq!(refused["payload"][0]["extensions"]["code"], "BAD_REQUEST", "{refused}");
+
+    // To others one's counts are nothing.
+    let query = "query($id: ID!) { node(id: $id) { ... on Account { openTicketCount unreadTicketCount } } }";
+    let seen = marta.ok(query, json!({ "id": anna.account_id().await })).await;
+    assert_eq!(seen["node"], json!({ "openTicketCount": null, "unreadTicketCount": null }));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bell_tells_how_many_are_open_and_unread() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
+    let stream = "subscription($after: String) { notifications(after: $after) { __typename
+        ... on NotificationAdded { cursor openTicketCount unreadTicketCount }
+        ... on NotificationCheckpoint { cursor openTicketCount unreadTicketCount } } }";
+    let mut socket = anna.socket().await;
+    socket.subscribe("bell", stream, json!({})).await;
+    let counts =
+        |item: &Value| (item["openTicketCount"].clone(), item["unreadTicketCount"].clone());
+    assert_eq!(counts(&socket.item().await), (json!(2), json!(0)));
+    marta.comment_with(&one, json!({ "body": "answer", "status": "WAITING_FOR_CUSTOMER" })).await;
+    assert_eq!(counts(&socket.item().await), (json!(2), json!(1)));
+    socket.item().await;
+    // Read on another device, it shows with the next message.
+    read(&anna, &one, None).await;
+    marta.comment_with(&two, json!({ "body": "answer", "status": "RESOLVED" })).await;
+    assert_eq!(counts(&socket.item().await), (json!(1), json!(1)));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_do_at_once_is_counted_in_one_order() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let boris = server.agent("Boris").await;
+    let ticket = anna.create_ticket("one").await;
+    let work = async |client: &Client| {
+        for n in 0..10 {
+            client.comment(&ticket, &format!("{n}")).await;
+            client.note(&ticket, &format!("{n}")).await;
+        }
+    };
+    tokio::join!(work(&marta), work(&boris), async {
+        for n in 0..10 {
+            anna.comment(&ticket, &format!("{n}")).await;
+        }
+    });
+    let database = server.database.connect().await;
+    // What the ticket's row says is what its events say.
+    let wrong = "SELECT count(*) FROM tickets t WHERE NOT (
+        any_seq = event_seq
+        AND any_actor_id = (SELECT actor_id FROM events WHERE ticket_id = t.id AND seq = any_seq)
+        AND any_seq_by_others = (SELECT max(seq) FROM events WHERE ticket_id = t.id AND actor_id <> any_actor_id)
+        AND public_seq = (SELECT max(seq) FROM events WHERE ticket_id = t.id AND audience = 'participants')
+        AND public_actor_id = (SELECT actor_id FROM events WHERE ticket_id = t.id AND seq = public_seq)
+        AND public_seq_by_others = (SELECT max(seq) FROM events
+            WHERE ticket_id = t.id AND audience = 'participants' AND actor_id <> public_actor_id))";
+    assert_eq!(database.query_one(wrong, &[]).await.unwrap().get::<_, i64>(0), 0);
+    server.stop().await;
+}
