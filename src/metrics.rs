@@ -102,6 +102,19 @@ pub enum SignInOutcome {
     Failed,
 }
 
+/// A stream, counted as long as this lives, and what it is given.
+pub struct CountedStream {
+    _open: Counted,
+    delivered: Counter,
+}
+
+impl CountedStream {
+    /// Notes that it was given something.
+    pub fn delivered(&self) {
+        self.delivered.inc();
+    }
+}
+
 /// One more in a gauge as long as this lives.
 pub struct Counted(Gauge);
 
@@ -195,13 +208,11 @@ impl Metrics {
     }
 
     /// Notes a stream, as long as what this gives lives.
-    pub fn subscriber(&self, kind: StreamKind) -> Counted {
-        Counted::new(&self.0.subscribers.get_or_create(&kind.label()))
-    }
-
-    /// Notes that a stream was given something.
-    pub fn delivered(&self, kind: StreamKind) {
-        self.0.delivered.get_or_create(&kind.label()).inc();
+    pub fn subscriber(&self, kind: StreamKind) -> CountedStream {
+        CountedStream {
+            _open: Counted::new(&self.0.subscribers.get_or_create(&kind.label())),
+            delivered: self.0.delivered.get_or_create_owned(&kind.label()),
+        }
     }
 
     /// Notes that a mailbox was dropped.

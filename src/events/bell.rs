@@ -26,7 +26,7 @@ use crate::{
         policy,
         unread::{Reader, TicketCounts},
     },
-    metrics::{Counted, StreamKind},
+    metrics::{CountedStream, StreamKind},
 };
 
 const PAGE: i64 = 200;
@@ -81,7 +81,7 @@ pub struct Bell {
     last: i64,
     buffer: VecDeque<Notification>,
     phase: Phase,
-    _counted: Counted,
+    counted: CountedStream,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl EventLog {
             last,
             buffer: VecDeque::new(),
             phase,
-            _counted: self.metrics.subscriber(StreamKind::Notifications),
+            counted: self.metrics.subscriber(StreamKind::Notifications),
         })
     }
 }
@@ -164,7 +164,7 @@ impl Bell {
             if let Some(notification) = self.buffer.pop_front() {
                 self.last = notification.pos;
                 let cursor = self.cursor();
-                self.log.metrics.delivered(StreamKind::Notifications);
+                self.counted.delivered();
                 return Ok(Some(BellItem::Added {
                     cursor,
                     notification,

@@ -3,10 +3,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{
     db::{
@@ -46,11 +51,13 @@ pub(super) enum Topic {
     Account(AccountId),
 }
 
-/// What waits for a subscription.
+/// What waits for a subscription: one reader.
 #[derive(Default)]
 pub(super) struct Mailbox {
     queue: Mutex<Queue>,
-    filled: Notify,
+    /// Whether there is a notice. It is asked for each event, so without the lock; it is set
+    /// before any later event can be taken.
+    noticed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -58,6 +65,8 @@ struct Queue {
     events: VecDeque<Arc<FeedEvent>>,
     overflowed: bool,
     notices: VecDeque<Notice>,
+    /// Who waits for something to be put in.
+    reader: Option<Waker>,
 }
 
 /// What a subscription has to know before any further event: never dropped, and
@@ -75,33 +84,56 @@ pub(super) enum Mail {
     Event(Arc<FeedEvent>),
     /// Too many came to be kept: the log has them.
     Overflowed,
-    /// Nothing.
-    Empty,
+    /// A notice, which goes before.
+    Notice,
 }
 
 impl Mailbox {
     /// Whether there is any notice.
     pub(super) fn has_notice(&self) -> bool {
-        !self.queue().notices.is_empty()
+        self.noticed.load(Ordering::Acquire)
     }
 
     /// Takes out the first notice.
     pub(super) fn take_notice(&self) -> Option<Notice> {
-        self.queue().notices.pop_front()
-    }
-
-    /// Takes out what is first.
-    pub(super) fn take(&self) -> Mail {
         let mut queue = self.queue();
-        if std::mem::take(&mut queue.overflowed) {
-            return Mail::Overflowed;
-        }
-        queue.events.pop_front().map_or(Mail::Empty, Mail::Event)
+        let notice = queue.notices.pop_front();
+        self.noticed.store(!queue.notices.is_empty(), Ordering::Release);
+        notice
     }
 
-    /// Resolves after something was put in since the last call.
+    /// Takes out what is first, but for a notice, which stays.
+    pub(super) fn poll_take(&self, cx: &Context<'_>) -> Poll<Mail> {
+        let mut queue = self.queue();
+        if !queue.notices.is_empty() {
+            return Poll::Ready(Mail::Notice);
+        }
+        if std::mem::take(&mut queue.overflowed) {
+            return Poll::Ready(Mail::Overflowed);
+        }
+        if let Some(event) = queue.events.pop_front() {
+            return Poll::Ready(Mail::Event(event));
+        }
+        queue.wait(cx);
+        Poll::Pending
+    }
+
+    /// Whether nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue().is_empty()
+    }
+
+    /// Resolves when something is in it.
     pub(super) async fn filled(&self) {
-        self.filled.notified().await;
+        poll_fn(|cx| {
+            let mut queue = self.queue();
+            if !queue.is_empty() {
+                return Poll::Ready(());
+            }
+            queue.wait(cx);
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Puts an event in; gives whether that was one too many.
@@ -110,14 +142,14 @@ impl Mailbox {
         let mut overflows = false;
         if let Subject::Account(_) = event.event.subject {
             queue.notices.push_back(Notice::Account(Arc::clone(event)));
+            self.noticed.store(true, Ordering::Release);
         } else if queue.events.len() >= MAILBOX {
             queue.events = VecDeque::new();
             overflows = !std::mem::replace(&mut queue.overflowed, true);
         } else if !queue.overflowed {
             queue.events.push_back(Arc::clone(event));
         }
-        drop(queue);
-        self.filled.notify_one();
+        wake(queue);
         overflows
     }
 
@@ -125,12 +157,34 @@ impl Mailbox {
         let mut queue = self.queue();
         queue.events = VecDeque::new();
         queue.notices.push_back(Notice::RewoundTo(pos));
-        drop(queue);
-        self.filled.notify_one();
+        self.noticed.store(true, Ordering::Release);
+        wake(queue);
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.notices.is_empty() && !self.overflowed
+    }
+
+    fn wait(&mut self, cx: &Context<'_>) {
+        match &mut self.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+}
+
+/// Wakes who waits for a queue, which is free again by then.
+fn wake(mut queue: MutexGuard<'_, Queue>) {
+    let reader = queue.reader.take();
+    drop(queue);
+    if let Some(reader) = reader {
+        reader.wake();
     }
 }
 

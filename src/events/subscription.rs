@@ -1,7 +1,14 @@
 //! One caller's stream: what they missed, then what happens, in the order of the
 //! feed, each event once.
 
-use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::time::{self, Instant, Sleep};
 
@@ -24,7 +31,7 @@ use crate::{
         policy::{self, TicketScope},
         queue::TicketFilter,
     },
-    metrics::{Counted, ReplaySource, ReplayState, StreamKind},
+    metrics::{CountedStream, ReplaySource, ReplayState, StreamKind},
 };
 
 /// Events a page of a replay: what a subscription holds in memory at most.
@@ -157,9 +164,10 @@ pub struct Subscription {
     kind: StreamKind,
     /// When something was given out last.
     given_at: Instant,
-    /// Wakes a quiet stream. It is not set anew for each event, only looked at again.
+    /// Wakes a quiet stream, and one whose session expires. It is not set anew for each
+    /// event, only looked at again.
     quiet: Pin<Box<Sleep>>,
-    _counted: Counted,
+    counted: CountedStream,
 }
 
 #[derive(Clone, Copy)]
@@ -260,6 +268,7 @@ impl EventLog {
                 return Err(SubscribeError::NotFound);
             }
         }
+        let left = (live.expires_at - self.ambient.now()).to_std().unwrap_or_default();
         Ok(Subscription {
             log: self.clone(),
             identity: live.identity,
@@ -276,8 +285,8 @@ impl EventLog {
             phase,
             kind: scope.kind(),
             given_at: Instant::now(),
-            quiet: Box::pin(time::sleep(CHECKPOINT_EVERY)),
-            _counted: self.metrics.subscriber(scope.kind()),
+            quiet: Box::pin(time::sleep(CHECKPOINT_EVERY.min(left))),
+            counted: self.metrics.subscriber(scope.kind()),
         })
     }
 }
@@ -350,6 +359,9 @@ impl Subscription {
                 return Ok(Some(item));
             }
             if let Some(event) = self.buffer.pop_front() {
+                if self.has_expired() {
+                    return Ok(Some(self.end_session()));
+                }
                 if let Some(item) = self.admit(event)
                     && self.may_still_see(&item).await?
                 {
@@ -394,8 +406,7 @@ impl Subscription {
         }
         loop {
             // Anything else is for `next`, as is what the database is asked about.
-            let expired = self.log.ambient.now() >= self.expires_at;
-            if expired
+            if self.has_expired()
                 || self.registration.mailbox.has_notice()
                 || !self.sees_for_sure(self.buffer.front()?)
             {
@@ -410,52 +421,65 @@ impl Subscription {
 
     /// What comes by the mailbox; `None`: look again.
     async fn live(&mut self) -> Option<Item> {
+        let mailbox = &self.registration.mailbox;
+        let mail = poll_fn(|cx| match mailbox.poll_take(cx) {
+            Poll::Ready(mail) => Poll::Ready(Some(mail)),
+            Poll::Pending => self.quiet.as_mut().poll(cx).map(|()| None),
+        });
+        match mail.await {
+            Some(Mail::Event(event)) => self.buffer.push_back(event),
+            Some(Mail::Overflowed) => {
+                self.phase = Phase::Replaying { until: self.log.hub.cursor(), from_memory: true };
+            }
+            Some(Mail::Notice) => {}
+            None => return self.keep_time(),
+        }
+        None
+    }
+
+    /// What there is to say when nothing has come for a while.
+    fn keep_time(&mut self) -> Option<Item> {
+        let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
+        if left.is_zero() {
+            return Some(self.end_session());
+        }
         // Read before the mailbox: what lies up to here has been put in already.
         let head = self.log.hub.cursor();
-        match self.registration.mailbox.take() {
-            Mail::Event(event) => {
-                self.buffer.push_back(event);
-                None
-            }
-            Mail::Overflowed => {
-                self.phase = Phase::Replaying { until: self.log.hub.cursor(), from_memory: true };
-                None
-            }
-            Mail::Empty => {
-                let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
-                if left.is_zero() {
-                    self.log.metrics.revoked();
-                    self.phase = Phase::Ended;
-                    return Some(Item::Ended(StreamEnd::SessionEnded));
-                }
-                let until = (self.given_at + CHECKPOINT_EVERY).min(Instant::now() + left);
-                if self.quiet.deadline() > until || self.quiet.is_elapsed() {
-                    self.quiet.as_mut().reset(until);
-                }
-                tokio::select! {
-                    () = self.registration.mailbox.filled() => return None,
-                    () = &mut self.quiet => {}
-                }
-                if Instant::now() < until {
-                    return None;
-                }
-                if head.pos > self.last.pos {
-                    self.last = head;
-                }
-                self.given_at = Instant::now();
-                Some(Item::Checkpoint(self.last))
+        if !self.registration.mailbox.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let is_quiet = now >= self.given_at + CHECKPOINT_EVERY;
+        if is_quiet {
+            self.given_at = now;
+            if head.pos > self.last.pos {
+                self.last = head;
             }
         }
+        self.quiet.as_mut().reset((self.given_at + CHECKPOINT_EVERY).min(now + left));
+        is_quiet.then_some(Item::Checkpoint(self.last))
+    }
+
+    /// Whether the session has lasted as long as it may.
+    fn has_expired(&self) -> bool {
+        self.log.ambient.now() >= self.expires_at
+    }
+
+    /// Ends the stream, since its session has ended or has other rights.
+    fn end_session(&mut self) -> Item {
+        self.log.metrics.revoked();
+        self.phase = Phase::Ended;
+        self.buffer.clear();
+        Item::Ended(StreamEnd::SessionEnded)
     }
 
     /// What goes before any further event: the end of the session or of its rights,
     /// and a rewound feed.
     fn heed_notices(&mut self) -> Option<Item> {
-        if matches!(self.phase, Phase::Ended) {
+        if !self.registration.mailbox.has_notice() || matches!(self.phase, Phase::Ended) {
             return None;
         }
-        let expired = self.log.ambient.now() >= self.expires_at;
-        let mut revoked = expired;
+        let mut revoked = false;
         while let Some(notice) = self.registration.mailbox.take_notice() {
             match notice {
                 Notice::Account(event) => {
@@ -472,12 +496,7 @@ impl Subscription {
                 }
             }
         }
-        revoked.then(|| {
-            self.log.metrics.revoked();
-            self.phase = Phase::Ended;
-            self.buffer.clear();
-            Item::Ended(StreamEnd::SessionEnded)
-        })
+        revoked.then(|| self.end_session())
     }
 
     /// The one door: gives an event out if it is new, and for this caller.
@@ -493,7 +512,7 @@ impl Subscription {
         if !seen {
             return self.lose(&event).filter(|_| wanted);
         }
-        self.log.metrics.delivered(self.kind);
+        self.counted.delivered();
         self.given_at = Instant::now();
         Some(Item::Event(event))
     }

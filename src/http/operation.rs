@@ -8,9 +8,9 @@ use super::{Api, execution, sharing};
 use crate::domain::{actor::Actor, session::Origin};
 
 /// Starts a request that the [guard](super::guard) has admitted as an operation of
-/// this type.
-pub fn start(
-    api: &Api,
+/// this type; resolves when it is known what it gives.
+pub async fn start(
+    api: Api,
     actor: Actor,
     origin: Origin,
     mut request: Request,
@@ -21,7 +21,7 @@ pub fn start(
         _ => None,
     };
     match plan {
-        Some(plan) => sharing::start(api, actor, origin, request, plan),
-        None => execution::execute(api, actor, origin, request, operation),
+        Some(plan) => sharing::start(api, actor, origin, request, plan).await,
+        None => execution::execute(&api, actor, origin, request, operation),
     }
 }

@@ -144,8 +144,8 @@ impl Drop for Plan {
 
 /// Starts a subscription whose responses are shared. It is checked and made as any
 /// other, and then taken out of its execution.
-pub fn start(
-    api: &Api,
+pub async fn start(
+    api: Api,
     actor: Actor,
     origin: Origin,
     request: Request,
@@ -154,21 +154,12 @@ pub fn start(
     let handover = Handover::default();
     let request = request.data(handover.clone());
     let mut checked =
-        execution::execute(api, actor, origin.clone(), request, Some(OperationType::Subscription));
-    let api = api.clone();
-    let outputs = async move {
-        let first = checked.next().await;
-        let shared = handover.take().map(|subscription| {
-            let reader = Arc::new(SharedReader { api, actor, origin, plan });
-            let shared = SharedStream { subscription: Box::new(subscription), reader, ahead: None };
-            stream::unfold(Some(shared), async |shared| Some(shared?.next().await))
-        });
-        match shared {
-            Some(shared) => shared.boxed(),
-            None => stream::iter(first).boxed(),
-        }
-    };
-    outputs.flatten_stream().boxed()
+        execution::execute(&api, actor, origin.clone(), request, Some(OperationType::Subscription));
+    let first = checked.next().await;
+    let Some(subscription) = handover.take() else { return stream::iter(first).boxed() };
+    let reader = Arc::new(SharedReader { api, actor, origin, plan });
+    let shared = SharedStream { subscription: Box::new(subscription), reader, ahead: None };
+    stream::unfold(Some(shared), async |shared| Some(shared?.next().await)).boxed()
 }
 
 /// A subscription whose responses are shared.

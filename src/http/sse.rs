@@ -74,12 +74,12 @@ pub async fn answer(
     // What is not live ends by itself.
     let drained = if live { drained(api.clone()).boxed() } else { future::pending().boxed() };
     let open = api.sockets.token();
-    let outputs = operation::start(&api, caller.actor, caller.origin, request, operation);
+    let outputs = operation::start(api.clone(), caller.actor, caller.origin, request, operation);
     let conversation = Conversation {
         api,
         token: caller.token,
         id: caller.id,
-        outputs: Some(outputs),
+        outputs: Some(outputs.flatten_stream().boxed()),
         session_ended,
         drained,
         heartbeat: time::interval(HEARTBEAT_EVERY),

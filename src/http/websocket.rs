@@ -1,26 +1,32 @@
 //! GraphQL over websockets: the `graphql-transport-ws` sub-protocol, as the
 //! PROTOCOL.md of the graphql-ws library specifies it.
 
+mod doorbell;
 mod line;
+mod operations;
 mod protocol;
 
 use std::{
     future::{self, Future as _},
+    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
+use async_graphql::ServerError;
 use axum::{
     extract::ws::{Message, WebSocket, WebSocketUpgrade},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
-use tokio::time::{self, Instant};
-use tokio_stream::StreamMap;
+use tokio::time::{self, Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::{
+    doorbell::{Doorbell, Doorbells},
     line::{Heard, Line},
+    operations::{Given, Operations},
     protocol::{
         BAD_MESSAGE, Closing, FORBIDDEN, FromClient, INIT_TIMEOUT, RESTART, TOO_MANY_INITS,
         TOO_SLOW, TRY_AGAIN, ToClient, UNAUTHORIZED,
@@ -30,7 +36,7 @@ use super::{
     Api, MAX_BODY,
     authentication::{self, USE_EVERY},
     guard,
-    operation::{self, Operation, Output},
+    operation::{self, Output},
     response,
 };
 use crate::{
@@ -132,7 +138,10 @@ struct Connection {
     line: Line,
     /// What `connection_init` said; `None` before it came.
     greeting: Option<Greeting>,
-    operations: StreamMap<String, Operation>,
+    operations: Operations,
+    bells: Doorbells,
+    /// That of what is seldom due: the timer, the session's end, the server's stop.
+    seldom: Doorbell,
     /// Resolves when the session has ended that the socket belongs to; never where it
     /// belongs to none.
     session_ended: BoxFuture<'static, ()>,
@@ -165,13 +174,15 @@ impl Greeting {
 
 impl Connection {
     fn new(api: Api, origin: Origin, socket: WebSocket) -> Self {
-        let now = Instant::now();
+        let (now, bells) = (Instant::now(), Doorbells::default());
         Self {
             api,
             origin,
             line: Line::new(socket),
             greeting: None,
-            operations: StreamMap::new(),
+            operations: Operations::default(),
+            seldom: bells.hang(),
+            bells,
             session_ended: future::pending().boxed(),
             opened_at: now,
             used_at: now,
@@ -193,13 +204,15 @@ impl Connection {
             let deadline = self.next_deadline();
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
+                self.seldom.ring();
             }
             let step = future::poll_fn(|cx| {
-                if self.closes_at.is_none() && draining.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Step::Drain);
-                }
-                if timer.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Step::Time);
+                self.bells.attend(cx);
+                if self.seldom.has_rung()
+                    && let Poll::Ready(step) = self.poll_seldom(draining.as_mut(), timer.as_mut())
+                {
+                    self.seldom.ring();
+                    return Poll::Ready(step);
                 }
                 self.poll_step(cx)
             });
@@ -218,19 +231,32 @@ impl Connection {
         }
     }
 
+    /// What is seldom due.
+    fn poll_seldom(
+        &mut self,
+        draining: Pin<&mut WaitForCancellationFutureOwned>,
+        timer: Pin<&mut Sleep>,
+    ) -> Poll<Step> {
+        let mut cx = self.seldom.context();
+        if self.session_ended.as_mut().poll(&mut cx).is_ready() {
+            return Poll::Ready(Step::End(End::Close(UNAUTHORIZED)));
+        }
+        if self.closes_at.is_none() && draining.poll(&mut cx).is_ready() {
+            return Poll::Ready(Step::Drain);
+        }
+        timer.poll(&mut cx).map(|()| Step::Time)
+    }
+
     /// Gives out what operations have for the client, writes it, and reads what the client
     /// says: all in one pass, since most of what a socket does is to be woken for one event.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        if self.session_ended.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Step::End(End::Close(UNAUTHORIZED)));
-        }
         let mut given = 0;
-        while given < BATCH && self.line.has_room() && !self.operations.is_empty() {
-            let Poll::Ready(Some((id, output))) = self.operations.poll_next_unpin(cx) else {
-                break;
-            };
+        while given < BATCH
+            && self.line.has_room()
+            && let Poll::Ready(output) = self.operations.poll_next()
+        {
             given += 1;
-            if let Err(end) = self.say(&id, output) {
+            if let Err(end) = self.give(output) {
                 return Poll::Ready(Step::End(end));
             }
         }
@@ -341,6 +367,7 @@ impl Connection {
             })?;
             let Some(watch) = watch else { return Err(End::Close(FORBIDDEN)) };
             self.session_ended = watch.ended().boxed();
+            self.seldom.ring();
         }
         self.greeting = Some(Greeting { token });
         self.line.push(ToClient::ConnectionAck {}.encode());
@@ -352,43 +379,40 @@ impl Connection {
         if id.is_empty() || id.len() > MAX_ID {
             return Err(End::Close(BAD_MESSAGE));
         }
-        if self.operations.contains_key(&id) {
+        if self.operations.contains(&id) {
             return Err(End::Close(Closing::duplicate(&id)));
         }
         if self.operations.len() >= MAX_OPERATIONS {
             let message = format!("A socket may have {MAX_OPERATIONS} operations at once.");
-            let error = async_graphql::ServerError::new(message, None);
-            return self.say(&id, Output::Error(vec![error]));
+            self.refuse(&id, vec![ServerError::new(message, None)]);
+            return Ok(());
         }
         let operation = match guard::admit(&mut request) {
-            Err(error) => return self.say(&id, Output::Error(vec![error])),
+            Err(error) => {
+                self.refuse(&id, vec![error]);
+                return Ok(());
+            }
             Ok(operation) => operation,
         };
         let (api, origin, token) = (self.api.clone(), self.origin.clone(), greeting.token.clone());
-        let outputs = async move {
-            match Box::pin(Greeting::actor(token.as_deref(), &api)).await {
-                Ok(Some(actor)) => operation::start(&api, actor, origin, request, operation),
+        let starting = async move {
+            match Greeting::actor(token.as_deref(), &api).await {
+                Ok(Some(actor)) => operation::start(api, actor, origin, request, operation).await,
                 Ok(None) => stream::iter([Output::Ended(StreamEnd::SessionEnded)]).boxed(),
                 Err(()) => stream::iter([Output::Ended(StreamEnd::Failed)]).boxed(),
             }
         };
-        self.operations.insert(id, outputs.flatten_stream().boxed());
+        self.operations.insert(id, starting.boxed(), self.bells.hang());
         Ok(())
     }
 
-    fn say(&mut self, id: &str, output: Output) -> Result<(), End> {
-        match output {
-            Output::Next { payload, .. } => self.line.push(protocol::next(id, &payload)),
-            Output::Error(mut errors) => {
-                response::complete(&mut errors, None);
-                self.operations.remove(id);
-                self.line.push(ToClient::Error { id, payload: &errors }.encode());
-            }
-            Output::Complete => {
-                self.operations.remove(id);
-                self.line.push(ToClient::Complete { id }.encode());
-            }
-            Output::Ended(end) => {
+    /// Passes on what an operation gives.
+    fn give(&mut self, given: Given) -> Result<(), End> {
+        match given {
+            Given::Next(text) => self.line.push(text),
+            Given::Error(id, errors) => self.refuse(&id, errors),
+            Given::Complete(id) => self.line.push(ToClient::Complete { id: &id }.encode()),
+            Given::Ended(end) => {
                 return Err(End::Close(match end {
                     StreamEnd::SessionEnded => UNAUTHORIZED,
                     StreamEnd::FellBehind => TOO_SLOW,
@@ -397,5 +421,11 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Says that an operation was not executed.
+    fn refuse(&mut self, id: &str, mut errors: Vec<ServerError>) {
+        response::complete(&mut errors, None);
+        self.line.push(ToClient::Error { id, payload: &errors }.encode());
     }
 }

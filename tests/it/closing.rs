@@ -144,7 +144,7 @@ async fn the_reporter_closes_and_reopens_and_participants_do_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_migration_finds_out_since_when_tickets_are_resolved() {
-    let server = TestServer::start().await;
+    let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let again = resolved(&anna, "again").await;
     anna.update(&again, json!({ "status": "WAITING_FOR_SUPPORT" })).await;
@@ -154,11 +154,7 @@ async fn the_migration_finds_out_since_when_tickets_are_resolved() {
     let times =
         "SELECT string_agg(format('%s %s', number, resolved_at), ' ' ORDER BY number) FROM tickets";
     let written = database.query_one(times, &[]).await.unwrap().get::<_, String>(0);
-    let folder = "migrations/2026-11-23-000016_tell_unread_and_finished_tickets";
-    for script in ["down.sql", "up.sql"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(script);
-        database.batch_execute(&std::fs::read_to_string(path).unwrap()).await.unwrap();
-    }
+    server.migrate_again("2026-11-23-000016_tell_unread_and_finished_tickets").await;
     let found = database.query_one(times, &[]).await.unwrap().get::<_, String>(0);
     assert_eq!(found, written);
     server.stop().await;

@@ -164,7 +164,6 @@ async fn the_same_is_done_for_an_address_that_is_known_and_one_that_is_not() {
         sign_in(&anonymous, email, "wrong").await;
         request(&anonymous, email).await;
     }
-    server.quiet().await;
     let done = async |email: &str| {
         let lines = server.statements_of(async || {
             sign_in(&anonymous, email, "wrong").await;

@@ -52,6 +52,9 @@ async fn live_through(anna: &Client, marta: &Client, marta_id: &str) -> Ticket {
     ticket
 }
 
+/// The migration that brought the search and what queues tell.
+pub const MIGRATION: &str = "2026-11-23-000015_search_and_queue";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_shows_tickets_that_come_and_go_the_same_whenever_it_is_read() {
     let mut server = TestServer::start().await;
@@ -134,7 +137,7 @@ async fn a_queue_is_for_staff() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_migration_finds_out_how_tickets_stood() {
-    let server = TestServer::start().await;
+    let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     live_through(&anna, &marta, &marta.account_id().await).await;
     anna.create_ticket("untouched").await;
@@ -142,11 +145,7 @@ async fn the_migration_finds_out_how_tickets_stood() {
     let states = "SELECT string_agg(format('%s %s %s %s %s', id, category_id, status, priority, assignee_id), E'\\n' ORDER BY id)
         FROM events";
     let written = database.query_one(states, &[]).await.unwrap().get::<_, String>(0);
-    let folder = "migrations/2026-11-23-000012_remember_ticket_states";
-    for script in ["down.sql", "up.sql"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(script);
-        database.batch_execute(&std::fs::read_to_string(path).unwrap()).await.unwrap();
-    }
+    server.migrate_again("2026-11-23-000012_remember_ticket_states").await;
     let found = database.query_one(states, &[]).await.unwrap().get::<_, String>(0);
     assert_eq!(found, written);
     server.stop().await;
@@ -154,7 +153,7 @@ async fn the_migration_finds_out_how_tickets_stood() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_tells_since_when_tickets_wait() {
-    let server = TestServer::start().await;
+    let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let waiting = async |ticket: &Ticket| {
         let query = "query($id: ID!) { node(id: $id) { ... on Ticket { waitingSince } } }";
@@ -190,18 +189,10 @@ async fn a_queue_tells_since_when_tickets_wait() {
     let states =
         "SELECT string_agg(format('%s %s', id, waiting_since), E'\\n' ORDER BY id) FROM tickets";
     let written = database.query_one(states, &[]).await.unwrap().get::<_, String>(0);
-    for script in ["down.sql", "up.sql"] {
-        database.batch_execute(&migration(script)).await.unwrap();
-    }
+    server.migrate_again(MIGRATION).await;
     let found = database.query_one(states, &[]).await.unwrap().get::<_, String>(0);
     assert_eq!(found, written);
     server.stop().await;
-}
-
-pub fn migration(script: &str) -> String {
-    let folder = "migrations/2026-11-23-000015_search_and_queue";
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(script);
-    std::fs::read_to_string(path).unwrap()
 }
 
 /// The tickets that a filter leaves, those that wait longest first.

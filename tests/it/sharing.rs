@@ -119,7 +119,6 @@ async fn an_event_is_executed_once_for_all_who_ask_for_the_same() {
         watch(&mut socket, "1", &ticket.id, SHARED).await;
         sockets.push(socket);
     }
-    server.quiet().await;
     let statements = server
         .statements_of(async || {
             anna.comment(&ticket, "hello").await;

@@ -13,7 +13,10 @@ use futures_util::{Sink as _, Stream as _};
 use tokio::time::{self, Instant};
 use tokio_tungstenite::tungstenite;
 
-use super::protocol::{BAD_FRAME, BAD_TEXT, Closing, TOO_BIG};
+use super::{
+    doorbell::{Doorbell, Doorbells},
+    protocol::{BAD_FRAME, BAD_TEXT, Closing, TOO_BIG},
+};
 
 /// Operations give nothing more while so many bytes wait for the client.
 const ROOM: usize = 256 * 1024;
@@ -49,13 +52,19 @@ pub struct Line {
     unflushed: bool,
     /// Since when the client has taken nothing of what waits.
     blocked_since: Option<Instant>,
+    bells: Doorbells,
+    /// That of what comes from the client: each attempt to read clears a buffer first.
+    incoming: Doorbell,
 }
 
 impl Line {
     /// Wraps a socket.
     pub fn new(socket: WebSocket) -> Self {
+        let bells = Doorbells::default();
         Self {
             socket,
+            incoming: bells.hang(),
+            bells,
             control: VecDeque::new(),
             queue: VecDeque::new(),
             queued: 0,
@@ -93,7 +102,13 @@ impl Line {
         }
         // Read before anything else is said: a client that is slow to take is heard too.
         let reads = self.queued < MOST && self.control.len() < MOST_PONGS;
-        if reads && let Poll::Ready(received) = Pin::new(&mut self.socket).poll_next(cx) {
+        self.bells.attend(cx);
+        if reads
+            && self.incoming.has_rung()
+            && let Poll::Ready(received) =
+                Pin::new(&mut self.socket).poll_next(&mut self.incoming.context())
+        {
+            self.incoming.ring();
             return Poll::Ready(match received {
                 Some(Ok(message)) => Heard::Message(message),
                 Some(Err(error)) => broken(error).map_or(Heard::Gone, Heard::Broken),

@@ -75,10 +75,20 @@ impl ToClient<'_> {
     }
 }
 
-/// A `next` message with an encoded response.
-pub fn next(id: &str, payload: &str) -> String {
-    let id = serde_json::to_string(id).unwrap_or_default();
-    ["{\"type\":\"next\",\"id\":", &id, ",\"payload\":", payload, "}"].concat()
+/// What all `next` messages of an operation have in common.
+pub struct Next(String);
+
+impl Next {
+    /// That of the operation with this id.
+    pub fn of(id: &str) -> Self {
+        let id = serde_json::to_string(id).unwrap_or_default();
+        Self(["{\"type\":\"next\",\"id\":", &id, ",\"payload\":"].concat())
+    }
+
+    /// The message's text with an encoded response.
+    pub fn encode(&self, payload: &str) -> String {
+        [&self.0, payload, "}"].concat()
+    }
 }
 
 /// Why a socket is closed: a code and a short reason. The codes from 4400 on are the

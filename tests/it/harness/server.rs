@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read as _, Seek as _, SeekFrom},
+    path::Path,
     sync::Arc,
 };
 
@@ -82,9 +83,23 @@ impl TestServer {
         self.app = Some(start_app_with(&self.database.url, &self.clock, flags).await.unwrap());
     }
 
-    /// Stops the server.
-    pub async fn stop(mut self) {
+    /// Stops the server, undoes one migration, a folder's, and does it again. Migrations lock
+    /// tables in an order that a running server does not keep to.
+    pub async fn migrate_again(&mut self, folder: &str) {
         self.app.take().unwrap().stop().await;
+        let database = self.database.connect().await;
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
+        for script in ["down.sql", "up.sql"] {
+            let script = std::fs::read_to_string(folder.join(script)).unwrap();
+            database.batch_execute(&script).await.unwrap();
+        }
+    }
+
+    /// Stops the server, if it still runs.
+    pub async fn stop(mut self) {
+        if let Some(app) = self.app.take() {
+            app.stop().await;
+        }
     }
 
     /// `127.0.0.1:port`.
@@ -207,6 +222,7 @@ impl TestServer {
     /// with which it follows the event log, or prepares a new connection.
     pub async fn statements_of(&self, work: impl AsyncFnOnce()) -> Vec<String> {
         let log = || std::fs::read_to_string(super::postgres::log_file()).unwrap();
+        self.quiet().await;
         let before = log().len();
         work().await;
         let others = [

@@ -1,0 +1,112 @@
+//! The operations of a socket, which take turns.
+
+use std::task::{Poll, ready};
+
+use async_graphql::ServerError;
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
+
+use super::{
+    super::operation::{Operation, Output},
+    doorbell::Doorbell,
+    protocol::Next,
+};
+use crate::events::StreamEnd;
+
+/// What an operation gives.
+pub enum Given {
+    /// The text of a `next` message.
+    Next(String),
+    /// The operation of this id was not executed.
+    Error(String, Vec<ServerError>),
+    /// The operation of this id has ended.
+    Complete(String),
+    /// A stream has ended that is not complete.
+    Ended(StreamEnd),
+}
+
+/// The operations of a socket. Only those that were woken are polled.
+#[derive(Default)]
+pub struct Operations {
+    running: Vec<Running>,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+struct Running {
+    id: String,
+    next: Next,
+    stage: Stage,
+    bell: Doorbell,
+}
+
+enum Stage {
+    Starting(BoxFuture<'static, Operation>),
+    /// What starting it took is given up by then: most sockets have one for long.
+    Started(Operation),
+}
+
+impl Running {
+    fn poll_next(&mut self) -> Poll<Option<Output>> {
+        let mut cx = self.bell.context();
+        loop {
+            match &mut self.stage {
+                Stage::Starting(starting) => {
+                    self.stage = Stage::Started(ready!(starting.poll_unpin(&mut cx)));
+                }
+                Stage::Started(outputs) => return outputs.poll_next_unpin(&mut cx),
+            }
+        }
+    }
+}
+
+impl Operations {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether there is one of this id.
+    pub fn contains(&self, id: &str) -> bool {
+        self.running.iter().any(|running| running.id == id)
+    }
+
+    /// Adds an operation that starts, whose id no other has, with the bell that wakes it.
+    pub fn insert(&mut self, id: String, starting: BoxFuture<'static, Operation>, bell: Doorbell) {
+        let next = Next::of(&id);
+        self.running.push(Running { id, next, stage: Stage::Starting(starting), bell });
+    }
+
+    /// Ends an operation, if there is one of this id.
+    pub fn remove(&mut self, id: &str) {
+        self.running.retain(|running| running.id != id);
+    }
+
+    /// What one of them gives; one that has given its last is gone.
+    pub fn poll_next(&mut self) -> Poll<Given> {
+        for _ in 0..self.running.len() {
+            let place = if self.turn < self.running.len() { self.turn } else { 0 };
+            let Some(running) = self.running.get_mut(place) else { break };
+            self.turn = place + 1;
+            if !running.bell.has_rung() {
+                continue;
+            }
+            match running.poll_next() {
+                Poll::Pending => {}
+                Poll::Ready(Some(Output::Next { payload, .. })) => {
+                    running.bell.ring();
+                    return Poll::Ready(Given::Next(running.next.encode(&payload)));
+                }
+                Poll::Ready(last) => {
+                    let id = self.running.remove(place).id;
+                    self.turn = place;
+                    return Poll::Ready(match last {
+                        Some(Output::Error(errors)) => Given::Error(id, errors),
+                        Some(Output::Ended(end)) => Given::Ended(end),
+                        _ => Given::Complete(id),
+                    });
+                }
+            }
+        }
+        Poll::Pending
+    }
+}
