@@ -221,6 +221,17 @@ fn refuse(error: ServiceError) -> Refusal {
                       `beginSecondFactor` and `confirmSecondFactor`."
                 .into(),
         },
+        ServiceError::Storage(error) => {
+            tracing::error!(%error, "a file could not be kept");
+            Refusal {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                code: code::INTERNAL,
+                message: "The server can't keep files just now, and nothing was saved. Send it \
+                          without them or try again later; if it stays so, tell its operator \
+                          the request id."
+                    .into(),
+            }
+        }
         error => Refusal::internal(&error.to_string()),
     }
 }

@@ -330,19 +330,22 @@ pub async fn read(
 /// be condemned or tied, and never both.
 ///
 /// # Errors
-/// The database or the storage failed.
+/// The database failed, or the storage did for some of the files: these are tried again.
 pub async fn clean(desk: &Desk) -> Result<(), ServiceError> {
     let Some(storage) = &desk.storage else { return Ok(()) };
+    let mut failed = None;
     loop {
         let now = desk.ambient.now();
         let condemned = attachments::condemn(&mut *desk.database.read().await?, now).await?;
         if condemned.is_empty() {
-            return Ok(());
+            return failed.map_or(Ok(()), Err);
         }
         for id in condemned {
             // Its row goes last: until then it is tried again.
-            storage.delete(id).await?;
-            attachments::forget(&mut *desk.database.read().await?, id).await?;
+            match storage.delete(id).await {
+                Ok(()) => attachments::forget(&mut *desk.database.read().await?, id).await?,
+                Err(error) => failed = Some(error.into()),
+            }
         }
     }
 }

@@ -5,10 +5,17 @@ use std::{fs, path::Path};
 use chrono::TimeDelta;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use ticketwire::domain::{account::Role, clock::Clock as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::harness::{
     Client, TestServer,
     client::{Reply, TECHNICAL_SUPPORT},
+    process::Process,
+    server::PASSWORD,
 };
 
 const CREATE: &str = "mutation($input: CreateTicketInput!) { createTicket(input: $input) {
@@ -316,8 +323,210 @@ async fn a_store_that_can_not_be_written_gives_an_error_and_no_ticket() {
     let anna = server.customer("Anna").await;
     let before = server.content().await;
     let reply = upload(&anna, CREATE, ticket(), &[("a.txt", b"a")]).await;
-    assert_eq!((reply.status, reply.code()), (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"));
+    assert_eq!((reply.status, reply.code()), (StatusCode::SERVICE_UNAVAILABLE, "INTERNAL"));
+    assert!(reply.body.to_string().contains("nothing was saved"), "{}", reply.body);
     assert!(!reply.body.to_string().contains("a-file-and-no-folder"));
     assert_eq!(server.content().await, before);
+    server.stop().await;
+}
+
+/// A ticket with one file, as bytes of which some are held back.
+struct Slow {
+    stream: TcpStream,
+    rest: Vec<u8>,
+}
+
+impl Slow {
+    /// Sends all but the end of the file.
+    async fn begin(address: &str, client: &Client, file: &[u8]) -> Self {
+        let mut input = ticket();
+        input["attachments"] = json!([null]);
+        let operations = json!({ "query": CREATE, "variables": { "input": input } }).to_string();
+        let map = json!({ "0": ["variables.input.attachments.0"] }).to_string();
+        let body = body(&[
+            ("operations", None, operations.as_bytes()),
+            ("map", None, map.as_bytes()),
+            ("0", Some("slow.bin"), file),
+        ]);
+        let head = format!(
+            "POST /graphql HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n",
+            client.token.as_deref().unwrap(),
+            body.len()
+        );
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let (first, rest) = body.split_at(body.len() - 1_000);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        Self { stream, rest: rest.to_vec() }
+    }
+
+    /// Sends the rest, and gives the answer.
+    async fn end(mut self) -> String {
+        self.stream.write_all(&self.rest).await.unwrap();
+        let mut answer = String::new();
+        self.stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
+/// The folder of a test's files.
+fn folder(name: &str) -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    drop(fs::remove_dir_all(&folder));
+    folder
+}
+
+/// The files in a folder and in those below it.
+fn files(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let entries = entries.map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_breaks_off_leaves_no_half_file_and_no_ticket() {
+    let folder = folder("broken-off");
+    let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let anna = server.customer("Anna").await;
+    let before = server.content().await;
+    // More than what is passed on at once, so that there is something to clear away.
+    let slow = Slow::begin(&server.address(), &anna, &vec![b'x'; 6 << 20]).await;
+    while files(&folder) == 0 {}
+    drop(slow);
+    while files(&folder) > 0 {}
+    assert_eq!(count(&server, "size IS NULL").await, 1);
+    assert_eq!(server.content().await, before);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_in_the_middle_of_an_upload_leaves_nothing_for_long() {
+    let folder = folder("crashed");
+    let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
+    let mut server = TestServer::start_with(&flags).await;
+    server.customer("Anna").await;
+    let variables = [
+        ("DATABASE_URL", server.database.url.as_str()),
+        ("TICKETWIRE_STORAGE_FOLDER", folder.to_str().unwrap()),
+    ];
+    let process = Process::serve(&variables).await;
+    let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
+    let before = server.content().await;
+    let slow = Slow::begin(&process.address, &anna, &vec![b'x'; 6 << 20]).await;
+    while files(&folder) == 0 {}
+    process.kill().await;
+    drop(slow);
+    assert_eq!((files(&folder), count(&server, "size IS NULL").await), (1, 1));
+    assert_eq!(server.content().await, before);
+    // The killed server's clock was that of the wall.
+    server.clock.advance(chrono::Utc::now() - server.clock.now() + TimeDelta::hours(25));
+    server.restart_with(&flags).await;
+    while count(&server, "true").await > 0 {}
+    assert_eq!(files(&folder), 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_meanwhile_is_not_used() {
+    let folder = folder("too-long");
+    let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let anna = server.customer("Anna").await;
+    let before = server.content().await;
+    let slow = Slow::begin(&server.address(), &anna, &[b'x'; 2_000]).await;
+    while count(&server, "true").await == 0 {}
+    // Another node begins to delete it.
+    let database = server.database.connect().await;
+    database.execute("UPDATE attachments SET condemned_at = created_at", &[]).await.unwrap();
+    let answer = slow.end().await;
+    assert!(answer.contains("EXPIRED"), "{answer}");
+    assert_eq!(server.content().await, before);
+    assert_eq!(count(&server, "ticket_id IS NOT NULL").await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_file_takes_little_memory() {
+    const LARGEST: usize = 25 << 20;
+    let folder = folder("large");
+    let server = TestServer::start().await;
+    server.sign_up("Anna", Role::Customer).await;
+    let variables = [
+        ("DATABASE_URL", server.database.url.as_str()),
+        ("TICKETWIRE_STORAGE_FOLDER", folder.to_str().unwrap()),
+    ];
+    let process = Process::serve(&variables).await;
+    let anna = Client::new(&process.address, None);
+    let anna = anna.sign_in("anna@example.com", PASSWORD).await;
+    let most = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    upload(&anna, CREATE, ticket(), &[("small", b"x")]).await;
+    let before = most();
+    let large = vec![b'x'; LARGEST];
+    let files = [("a", &large[..]), ("b", &large), ("c", &large), ("d", &large)];
+    let reply = upload(&anna, CREATE, ticket(), &files).await;
+    let found = reply.at("/data/createTicket/ticket/attachments");
+    assert_eq!(found[3]["size"], 26_214_400.0, "{}", reply.body);
+    let url = found[0]["url"].as_str().unwrap();
+    let fetched = fetch(&anna, url, &[]).await;
+    assert_eq!(fetched.headers["content-length"], LARGEST.to_string());
+    let grown = most() - before;
+    assert!(grown < 64 << 10, "{grown} KiB more");
+    process.kill().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_come_by_no_other_way() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut input = ticket();
+    input["attachments"] = json!([null]);
+    let mut socket = anna.socket().await;
+    socket.subscribe("1", CREATE, json!({ "input": input })).await;
+    let refused = socket.message().await;
+    assert_eq!(refused["type"], "error", "{refused}");
+    assert_eq!(refused["payload"][0]["extensions"]["code"], "BAD_REQUEST", "{refused}");
+    let media = format!("multipart/form-data; boundary={BOUNDARY}");
+    for method in [Method::GET, Method::PUT] {
+        let request = anna.request(method, "/graphql", |request| {
+            request.header("content-type", &media).body(body(&[("operations", None, b"{}")]))
+        });
+        assert!(request.await.status.is_client_error());
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_names_are_kept_for_people_and_harm_nobody() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let long = "н".repeat(2_048) + ".txt";
+    let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
+    let page = b"<!DOCTYPE html><script>alert(1)</script>";
+    let reply = upload(&anna, CREATE, ticket(), &[("a\0b.txt", b"x")]).await;
+    assert_eq!(reply.code(), "BAD_REQUEST", "no header has a NUL");
+    let cases: [(&str, &[u8]); 4] =
+        [(&long, b"x"), ("..\\..\\etc/passwd", b"x"), ("drawing.svg", svg), ("picture.png", page)];
+    for (name, bytes) in cases {
+        let reply = upload(&anna, CREATE, ticket(), &[(name, bytes)]).await;
+        let found = reply.at("/data/createTicket/ticket/attachments/0");
+        let kept = found["name"].as_str().unwrap_or_else(|| panic!("{name:?}: {}", reply.body));
+        assert!((1..=255).contains(&kept.chars().count()), "{kept:?}");
+        assert!(!kept.contains(['/', '\\', '\0']), "{kept:?}");
+        let fetched = fetch(&server.anonymous(), found["url"].as_str().unwrap(), &[]).await;
+        let header = |name: &str| fetched.headers[name].to_str().unwrap().to_owned();
+        assert_eq!(fetched.status, StatusCode::OK, "{name:?}");
+        assert!(header("content-disposition").starts_with("attachment; "));
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("content-security-policy"), "default-src 'none'; sandbox");
+        assert_ne!(header("content-type"), "image/png");
+    }
     server.stop().await;
 }

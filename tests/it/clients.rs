@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::harness::{
-    Client,
+    Client, TestServer,
     client::Ticket,
     npm,
     postgres::TestDatabase,
@@ -35,21 +35,12 @@ struct Follower {
 
 impl Follower {
     async fn start(file: &str, address: &str) -> Self {
-        let folder = npm::install(SOURCE).await;
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(SOURCE);
         let mut command = if file == "curl.sh" {
-            Command::new(source.join(file))
+            Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(SOURCE).join(file))
         } else {
-            // Modules are looked for beside the file.
-            for name in [file, "desk.mjs", "resuming.mjs"] {
-                replace(&source.join(name), &folder.join(name));
-            }
-            let mut command = npm::program("node");
-            command.arg(folder.join(file));
-            command
+            module(file).await
         };
-        command.env("TICKETWIRE_URL", format!("http://{address}/graphql"));
-        command.env("TICKETWIRE_EMAIL", EMAIL).env("TICKETWIRE_PASSWORD", PASSWORD);
+        serve_to(&mut command, address);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { lines, seen: Vec::new(), _child: child }
@@ -71,6 +62,25 @@ impl Follower {
             }
         }
     }
+}
+
+/// Node with a module.
+async fn module(file: &str) -> Command {
+    let folder = npm::install(SOURCE).await;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(SOURCE);
+    // Modules are looked for beside the file.
+    for name in [file, "desk.mjs", "resuming.mjs"] {
+        replace(&source.join(name), &folder.join(name));
+    }
+    let mut command = npm::program("node");
+    command.arg(folder.join(file));
+    command
+}
+
+/// Tells a client where the server is, and who it is there.
+fn serve_to(command: &mut Command, address: &str) {
+    command.env("TICKETWIRE_URL", format!("http://{address}/graphql"));
+    command.env("TICKETWIRE_EMAIL", EMAIL).env("TICKETWIRE_PASSWORD", PASSWORD);
 }
 
 /// Puts a file in place at once: another test may be reading it.
@@ -167,6 +177,30 @@ async fn graphql_sse_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_goes_on() {
     goes_on("curl.sh").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apollo_sends_files() {
+    let server = TestServer::start().await;
+    server.customer("Anna").await;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("apollo-sends");
+    fs::create_dir_all(&folder).unwrap();
+    let (log, picture) = (folder.join("ошибка.log"), folder.join("screen.png"));
+    fs::write(&log, "it broke").unwrap();
+    fs::write(&picture, b"\x89PNG\r\n\x1a\n....").unwrap();
+    let mut command = module("upload.mjs").await;
+    serve_to(&mut command, &server.address());
+    let sent = command.arg(log).arg(picture).output().await.unwrap();
+    let printed = String::from_utf8(sent.stdout).unwrap();
+    let lines = printed.lines().collect::<Vec<_>>();
+    let errors = String::from_utf8_lossy(&sent.stderr);
+    assert_eq!(lines.len(), 2, "{printed}{errors}");
+    assert!(lines[0].starts_with("ошибка.log 8 text/plain http://"), "{printed}");
+    assert!(lines[1].starts_with("screen.png 12 image/png http://"), "{printed}");
+    let url = lines[0].split_whitespace().last().unwrap();
+    let fetched = reqwest::get(url).await.unwrap().text().await.unwrap();
+    assert_eq!(fetched, "it broke");
+    server.stop().await;
 }
 
 #[test]
