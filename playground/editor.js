@@ -38,11 +38,15 @@ export function Bridge() {
   context = useEditorContext({ nonNull: true });
   execution = useExecutionContext({ nonNull: true });
   const isReady = Boolean(context.queryEditor && context.variableEditor && context.responseEditor);
-  React.useEffect(() => {
+  // Before the tab is seen, so that nobody can press play before.
+  React.useLayoutEffect(() => {
     if (!isReady) return;
     // The comments that tell the story are to be read without scrolling.
     context.queryEditor.setOption("lineWrapping", true);
     refresh();
+  }, [tab(), isReady]);
+  React.useEffect(() => {
+    if (!isReady) return;
     // A stream that went on behind other tabs is shown again.
     if (streams.of(tab())) execution.run();
   }, [tab(), isReady]);

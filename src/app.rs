@@ -181,7 +181,8 @@ impl Store {
         migrations::run(&database).await?;
         start_numbers(&database, config).await?;
         let keys = keys::keyring(config, &ambient())?;
-        demo::seed(&database, &ambient(), keys, settings(config)?).await?;
+        let storage = storage::set_up(config)?;
+        demo::seed(&database, &ambient(), keys, settings(config)?, storage).await?;
         // The played past is nobody's news.
         consumer::pass_over_all(&mut *database.read().await?, consumer::NOTIFICATIONS).await?;
         database.close();

@@ -70,10 +70,11 @@ impl Attachment {
     }
 }
 
-/// A file that comes with the request: send `multipart/form-data` as the GraphQL multipart
-/// request specification has it, with null in the variables where the file belongs.
+/// A file that comes with the request.
 pub struct Upload(AttachmentId);
 
+/// A file that comes with the request: send `multipart/form-data` as the GraphQL multipart
+/// request specification has it, with null in the variables where the file belongs.
 #[Scalar(specified_by_url = "https://github.com/jaydenseric/graphql-multipart-request-spec")]
 impl ScalarType for Upload {
     fn parse(value: Value) -> InputValueResult<Self> {

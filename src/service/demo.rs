@@ -3,17 +3,22 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use axum::body::Bytes;
 use chrono::TimeDelta;
+use futures_util::stream;
 use serde::Deserialize;
 
 use super::{
     Desk, ServiceError, Settings,
     account::{self, NewAccount},
+    attachment::{ReceiveError, Reception, Upload},
     category, closing,
     comment::{self, NewComment},
+    participant,
     ticket::{self, NewTicket, TicketChanges},
 };
 use crate::{
@@ -27,9 +32,11 @@ use crate::{
         actor::{Actor, Identity},
         clock::{Ambient, Clock, Timestamp},
         comment::Visibility,
-        ids::{CategoryId, SessionId, TicketId},
+        ids::{AttachmentId, CategoryId, SessionId, TicketId},
+        session::Origin,
         ticket::{Priority, Status},
     },
+    storage::Storage,
 };
 
 /// The password of all demo accounts.
@@ -105,7 +112,17 @@ struct TicketEntry {
     summary: String,
     description: String,
     #[serde(default)]
+    file: Vec<FileEntry>,
+    #[serde(default)]
     step: Vec<Step>,
+}
+
+/// An attachment.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileEntry {
+    name: String,
+    text: String,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +135,8 @@ struct Step {
     to: Option<String>,
     text: Option<String>,
     status: Option<Status>,
+    #[serde(default)]
+    file: Vec<FileEntry>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -128,6 +147,7 @@ enum Doing {
     Note,
     Status,
     Priority,
+    Participant,
 }
 
 /// The accounts that a newcomer signs in with: a customer, another customer, an
@@ -174,12 +194,17 @@ pub async fn seed(
     ambient: &Ambient,
     keys: Keyring,
     settings: Settings,
+    storage: Option<Storage>,
 ) -> Result<(), DemoError> {
     let now = ambient.now();
     let clock = Arc::new(PlayedClock(Mutex::new(now)));
     let played = ambient.with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
     let passwords = Passwords::new(PasswordCost::default(), played.clone())?;
     let desk = Desk::new(database.clone(), played, passwords, keys, settings);
+    let desk = match storage {
+        Some(storage) => desk.with_storage(storage),
+        None => desk,
+    };
 
     let mut tickets = Vec::new();
     for file in TICKETS {
@@ -208,13 +233,12 @@ pub async fn seed(
         let entry = &tickets[moment.ticket];
         match (moment.step, made.get(&moment.ticket)) {
             (Some(step), Some(&id)) => {
-                let to = step.to.as_deref();
-                let assignee = match (step.what, to) {
-                    (Doing::Assign, Some(key)) => Some(Some(actor(key)?.1.id)),
+                let to = match (step.what, &step.to) {
+                    (Doing::Assign | Doing::Participant, Some(key)) => Some(actor(key)?.1),
                     _ => None,
                 };
                 let (by, _) = actor(&step.by)?;
-                play(&by, &desk, id, step, assignee).await.map_err(|error| {
+                play(&by, &desk, id, step, to).await.map_err(|error| {
                     DemoError::Data(format!("`{}`, step by {}: {error}", entry.summary, step.by))
                 })?;
             }
@@ -287,7 +311,7 @@ async fn open(
         category_id: categories.get(&entry.category).copied(),
         summary: entry.summary.clone(),
         description: entry.description.clone(),
-        attachments: vec![],
+        attachments: upload(by, desk, &entry.file).await?,
         follow_up_to: None,
         idempotency_key: None,
     };
@@ -300,7 +324,7 @@ async fn play(
     desk: &Desk,
     ticket_id: TicketId,
     step: &Step,
-    assignee: Option<Option<crate::domain::ids::AccountId>>,
+    to: Option<&Account>,
 ) -> Result<(), ServiceError> {
     let changes = match step.what {
         Doing::Comment | Doing::Note => {
@@ -316,12 +340,19 @@ async fn play(
                 visibility,
                 status,
                 expected_version: None,
-                attachments: vec![],
+                attachments: upload(by, desk, &step.file).await?,
                 idempotency_key: None,
             };
             return comment::add(by, desk, new).await.map(|_| ());
         }
-        Doing::Assign => TicketChanges { assignee, ..TicketChanges::default() },
+        Doing::Participant => {
+            let email = to.map_or("", |account| account.email.as_str());
+            let added = participant::add(by, desk, ticket_id, email, &Origin::default()).await;
+            return added.map(|_| ());
+        }
+        Doing::Assign => {
+            TicketChanges { assignee: to.map(|to| Some(to.id)), ..TicketChanges::default() }
+        }
         Doing::Status => {
             TicketChanges { status: named::<Status>(step), ..TicketChanges::default() }
         }
@@ -330,6 +361,21 @@ async fn play(
         }
     };
     ticket::update(by, desk, ticket_id, changes).await.map(|_| ())
+}
+
+async fn upload(by: &Actor, desk: &Desk, files: &[FileEntry]) -> Result<Vec<Upload>, ServiceError> {
+    let mut uploads = Vec::new();
+    for FileEntry { name, text } in files {
+        let bytes = Ok::<_, Infallible>(Bytes::from(text.clone().into_bytes()));
+        let id = AttachmentId(desk.ambient.uuid());
+        let mut reception = Reception::open(by, desk)?;
+        let received = reception.receive(id, name, stream::iter([bytes])).await;
+        uploads.push(received.map_err(|error| match error {
+            ReceiveError::Service(error) => error,
+            ReceiveError::Sender(never) => match never {},
+        })?);
+    }
+    Ok(uploads)
 }
 
 /// The status or priority that a step names.
