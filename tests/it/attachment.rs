@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use chrono::TimeDelta;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use ticketwire::domain::{account::Role, clock::Clock as _};
+use ticketwire::domain::{
+    account::Role,
+    clock::{Clock as _, SystemClock},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -25,6 +28,8 @@ const COMMENT: &str = "mutation($input: AddCommentInput!) { addComment(input: $i
     comment { id attachments { id name size contentType url } } userErrors { code } } }";
 const BOUNDARY: &str = "a-boundary-of-the-tests";
 
+/// The names and the bytes of files.
+type Files<'f> = &'f [(&'f str, &'f [u8])];
 /// A part: its name, its file's name, its bytes.
 type Part<'p> = (&'p str, Option<&'p str>, &'p [u8]);
 
@@ -179,7 +184,7 @@ async fn what_a_person_can_mend_is_a_user_error_and_leaves_nothing() {
     let server = TestServer::start_with(&limits).await;
     let anna = server.customer("Anna").await;
     let before = server.content().await;
-    let cases: [(&[(&str, &[u8])], &str); 4] = [
+    let cases: [(Files<'_>, &str); 4] = [
         (&[("a", b"a"), ("empty.txt", b"")], "REQUIRED"),
         (&[("large.txt", &[b'a'; 101])], "TOO_LARGE"),
         (&[("a", &[b'a'; 80]), ("b", &[b'a'; 80])], "TOO_LARGE"),
@@ -422,7 +427,7 @@ async fn a_crash_in_the_middle_of_an_upload_leaves_nothing_for_long() {
     assert_eq!((files(&folder), count(&server, "size IS NULL").await), (1, 1));
     assert_eq!(server.content().await, before);
     // The killed server's clock was that of the wall.
-    server.clock.advance(chrono::Utc::now() - server.clock.now() + TimeDelta::hours(25));
+    server.clock.advance(SystemClock.now() - server.clock.now() + TimeDelta::hours(25));
     server.restart_with(&flags).await;
     while count(&server, "true").await > 0 {}
     assert_eq!(files(&folder), 0);
