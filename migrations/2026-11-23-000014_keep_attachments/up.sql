@@ -23,3 +23,4 @@ CREATE TABLE attachments (
 CREATE INDEX attachments_ticket ON attachments (ticket_id, position) WHERE comment_id IS NULL;
 CREATE INDEX attachments_comment ON attachments (comment_id, position) WHERE comment_id IS NOT NULL;
 CREATE INDEX attachments_unused ON attachments (created_at) WHERE ticket_id IS NULL;
+CREATE INDEX attachments_of_uploader ON attachments (uploader_id) WHERE ticket_id IS NULL;

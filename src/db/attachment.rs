@@ -125,6 +125,14 @@ pub async fn find(db: &mut Connection, wanted: Wanted<'_>) -> Result<Vec<Found>,
     Ok(found.collect())
 }
 
+/// How many files of somebody are on their way, or were never used and are not deleted yet.
+pub async fn count_unused(db: &mut Connection, uploader: AccountId) -> Result<i64, DbError> {
+    let unused = attachments::table
+        .filter(attachments::uploader_id.eq(uploader.0))
+        .filter(attachments::ticket_id.is_null());
+    Ok(unused.count().get_result(db).await?)
+}
+
 /// Notes a file whose bytes are about to come.
 pub async fn begin(
     db: &mut Connection,

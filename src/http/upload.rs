@@ -94,7 +94,7 @@ pub async fn read(
     }
     let actor = authentication::actor(headers, &api.desk).await.map_err(refuse)?;
     let mut reception = Reception::open(&actor, &api.desk).map_err(refuse)?;
-    if let Some(error) = reception.refuse(expected.len()) {
+    if let Some(error) = reception.refuse(expected.len()).await.map_err(refuse)? {
         let refused = |id| Upload { id, outcome: Err(error.clone()) };
         let uploads = expected.into_values().map(refused).collect();
         return Ok(Read { actor, request: request.data(Uploads(uploads)), whole: false });

@@ -26,6 +26,9 @@ use crate::{
 /// How long a link to an attachment can be followed.
 const LINK_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 const FIELD: &str = "attachments";
+/// So many files of one person are kept unused, so that nobody fills the disk or the memory
+/// with them.
+const MAX_UNUSED: i64 = 50;
 
 /// A file that was uploaded, or was not taken.
 #[derive(Clone, Debug)]
@@ -75,7 +78,26 @@ impl Reception {
     }
 
     /// What is wrong with receiving so many files.
-    pub fn refuse(&self, files: usize) -> Option<UserError> {
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn refuse(&self, files: usize) -> Result<Option<UserError>, ServiceError> {
+        if let Some(error) = self.refuse_number(files) {
+            return Ok(Some(error));
+        }
+        let mut connection = self.desk.database.read().await?;
+        let unused = attachments::count_unused(&mut connection, self.uploader).await?;
+        let files = i64::try_from(files).unwrap_or(i64::MAX);
+        Ok((unused.saturating_add(files) > MAX_UNUSED).then(|| {
+            let message = format!(
+                "At most {MAX_UNUSED} files can be on their way or wait unused: those of requests \
+                 that failed count for a day. Send this without files, or wait."
+            );
+            error(UserErrorCode::TooMany, message)
+        }))
+    }
+
+    fn refuse_number(&self, files: usize) -> Option<UserError> {
         if self.storage.is_none() {
             return Some(error(
                 UserErrorCode::NotAvailable,

@@ -535,3 +535,31 @@ async fn odd_names_are_kept_for_people_and_harm_nobody() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_fills_the_disk_with_files_that_are_never_used() {
+    let server = TestServer::start().await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let mut nameless = ticket();
+    nameless["summary"] = json!("");
+    let ten = vec![("x", &b"x"[..]); 10];
+    for _ in 0..5 {
+        let reply = upload(&anna, CREATE, nameless.clone(), &ten).await;
+        assert_eq!(reply.user_errors("createTicket"), ["REQUIRED"], "{}", reply.body);
+    }
+    let one: Files<'_> = &[("x", b"x")];
+    let reply = upload(&anna, CREATE, ticket(), one).await;
+    assert_eq!(reply.user_errors("createTicket"), ["TOO_MANY"], "{}", reply.body);
+    assert_eq!(count(&server, "true").await, 50);
+    let reply = upload(&jonas, CREATE, ticket(), one).await;
+    assert_eq!(reply.user_errors("createTicket"), [] as [&str; 0], "{}", reply.body);
+    // They are deleted after a day.
+    server.clock.advance(TimeDelta::hours(25));
+    let anna = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
+    let node = server.second_node().await;
+    while count(&server, "ticket_id IS NULL").await > 0 {}
+    let reply = upload(&anna, CREATE, ticket(), one).await;
+    assert_eq!(reply.user_errors("createTicket"), [] as [&str; 0], "{}", reply.body);
+    node.stop().await;
+    server.stop().await;
+}
