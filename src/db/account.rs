@@ -7,13 +7,15 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, schema::accounts};
+use super::{Connection, DbError, people, schema::accounts};
 use crate::{
     crypto::password::StoredPassword,
     domain::{
         account::{Account, EmailAddress, Locale, Role},
         clock::Timestamp,
         ids::AccountId,
+        page::{Direction, Page, Slice},
+        search::SearchText,
         text::ExternalId,
     },
 };
@@ -95,6 +97,81 @@ pub async fn by_ids(db: &mut Connection, ids: &[AccountId]) -> Result<Vec<Accoun
         .load(db)
         .await?;
     rows.into_iter().map(Account::try_from).collect()
+}
+
+/// The ids of the admins who can sign in, whose rows are held until the transaction ends.
+/// What makes their number smaller takes them before any other account's, so that two such
+/// changes can't block each other.
+pub async fn lock_admins(db: &mut Connection) -> Result<Vec<AccountId>, DbError> {
+    let ids = accounts::table
+        .filter(accounts::role.eq(Role::Admin))
+        .filter(accounts::disabled_at.is_null())
+        .order(accounts::id)
+        .select(accounts::id)
+        .for_no_key_update()
+        .load::<Uuid>(db)
+        .await?;
+    Ok(ids.into_iter().map(AccountId).collect())
+}
+
+/// The account of an id as it stands, its row held as [`lock`] does.
+pub async fn hold(db: &mut Connection, id: AccountId) -> Result<Option<Account>, DbError> {
+    let row = accounts::table
+        .find(id.0)
+        .select(AccountRow::as_select())
+        .for_no_key_update()
+        .first(db)
+        .await
+        .optional()?;
+    row.map(Account::try_from).transpose()
+}
+
+/// Writes down what an admin can change about an account, but for its role.
+pub async fn update(db: &mut Connection, account: &Account) -> Result<(), DbError> {
+    diesel::update(accounts::table.find(account.id.0))
+        .set((
+            accounts::name.eq(&account.name),
+            accounts::locale.eq(account.locale),
+            accounts::disabled_at.eq(account.disabled_at),
+        ))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A page of all accounts in the order of their addresses: of a role, and with a name or
+/// an address that begins with a text, where these are given.
+pub async fn page(
+    db: &mut Connection,
+    role: Option<Role>,
+    text: Option<&SearchText>,
+    page: &Page<EmailAddress>,
+) -> Result<Slice<Account>, DbError> {
+    let mut query =
+        accounts::table.select(AccountRow::as_select()).limit(page.fetch_limit()).into_boxed();
+    if let Some(role) = role {
+        query = query.filter(accounts::role.eq(role));
+    }
+    if let Some(text) = text {
+        let start = format!("{}%", people::literally(text.as_str()));
+        let begins = accounts::name
+            .ilike(start.clone())
+            .or(accounts::name.ilike(format!("% {start}")))
+            .or(accounts::email.ilike(start));
+        query = query.filter(begins);
+    }
+    if let Some(after) = &page.after {
+        query = query.filter(accounts::email.gt(after.as_str()));
+    }
+    if let Some(before) = &page.before {
+        query = query.filter(accounts::email.lt(before.as_str()));
+    }
+    let rows = match page.direction {
+        Direction::Forward => query.order(accounts::email.asc()).load(db).await?,
+        Direction::Backward => query.order(accounts::email.desc()).load(db).await?,
+    };
+    let found = rows.into_iter().map(Account::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(page.slice(found))
 }
 
 /// Holds an account's row until the transaction ends. What changes an account and its
@@ -191,12 +268,10 @@ pub async fn renew_password(
     Ok(())
 }
 
-/// Gives an account a role; gives the one that it had.
-pub async fn set_role(db: &mut Connection, id: AccountId, role: Role) -> Result<Role, DbError> {
-    let row = accounts::table.find(id.0);
-    let old = row.select(accounts::role).for_no_key_update().first::<Role>(db).await?;
-    diesel::update(row).set(accounts::role.eq(role)).execute(db).await?;
-    Ok(old)
+/// Gives an account a role.
+pub async fn set_role(db: &mut Connection, id: AccountId, role: Role) -> Result<(), DbError> {
+    diesel::update(accounts::table.find(id.0)).set(accounts::role.eq(role)).execute(db).await?;
+    Ok(())
 }
 
 /// Adds an account; `false`, and nothing done, where the address is taken.

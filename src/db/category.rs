@@ -1,6 +1,9 @@
 //! Categories.
 
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Array, Text, Uuid as SqlUuid},
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -44,4 +47,64 @@ pub async fn by_ids(db: &mut Connection, ids: &[CategoryId]) -> Result<Vec<Categ
         .load(db)
         .await?;
     Ok(rows.into_iter().map(Category::from).collect())
+}
+
+/// The category of an id, which can't be changed until the transaction ends.
+pub async fn hold(db: &mut Connection, id: CategoryId) -> Result<Option<Category>, DbError> {
+    let row = categories::table
+        .find(id.0)
+        .select(CategoryRow::as_select())
+        .for_share()
+        .first(db)
+        .await
+        .optional()?;
+    Ok(row.map(Category::from))
+}
+
+/// Keeps all others from changing categories until the transaction ends, and gives them
+/// all in the installation's order. Reading goes on, and so does opening tickets.
+pub async fn lock_all(db: &mut Connection) -> Result<Vec<Category>, DbError> {
+    diesel::sql_query("LOCK TABLE categories IN SHARE ROW EXCLUSIVE MODE").execute(db).await?;
+    all(db).await
+}
+
+/// Adds a category behind all others.
+pub async fn insert(db: &mut Connection, category: &Category) -> Result<(), DbError> {
+    diesel::sql_query(
+        "INSERT INTO categories (id, slug, name_en, name_ru, position)
+         SELECT $1, $2, $3, $4, coalesce(max(position), 0) + 1 FROM categories",
+    )
+    .bind::<SqlUuid, _>(category.id.0)
+    .bind::<Text, _>(&category.slug)
+    .bind::<Text, _>(&category.name_en)
+    .bind::<Text, _>(&category.name_ru)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Writes down a category's names and whether it is retired.
+pub async fn update(db: &mut Connection, category: &Category) -> Result<(), DbError> {
+    diesel::update(categories::table.find(category.id.0))
+        .set((
+            categories::name_en.eq(&category.name_en),
+            categories::name_ru.eq(&category.name_ru),
+            categories::retired_at.eq(category.retired_at),
+        ))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Puts all categories in an order: their places are 1, 2, 3 and so on.
+pub async fn set_order(db: &mut Connection, order: &[CategoryId]) -> Result<(), DbError> {
+    diesel::sql_query(
+        "UPDATE categories c SET position = wanted.place
+         FROM unnest($1) WITH ORDINALITY AS wanted (id, place)
+         WHERE c.id = wanted.id AND c.position <> wanted.place",
+    )
+    .bind::<Array<SqlUuid>, _>(order.iter().map(|id| id.0).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
 }

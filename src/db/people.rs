@@ -42,6 +42,6 @@ pub async fn find(
 }
 
 /// A text as a pattern of LIKE that stands for itself.
-fn literally(text: &str) -> String {
+pub(super) fn literally(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

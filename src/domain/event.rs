@@ -132,6 +132,39 @@ pub enum EventData {
         /// The hand-over.
         handoff_id: HandoffId,
     },
+    /// An admin disabled an account.
+    AccountDisabled {},
+    /// An admin let a disabled account sign in again.
+    AccountEnabled {},
+    /// An admin changed an account's name or language.
+    AccountUpdated {},
+    /// An admin made a category.
+    CategoryCreated {
+        /// The category.
+        category_id: CategoryId,
+    },
+    /// An admin gave a category another name.
+    CategoryRenamed {
+        /// The category.
+        category_id: CategoryId,
+    },
+    /// An admin put the categories in another order.
+    CategoriesOrdered {
+        /// The old one.
+        from: Vec<CategoryId>,
+        /// The new one.
+        to: Vec<CategoryId>,
+    },
+    /// An admin retired a category.
+    CategoryRetired {
+        /// The category.
+        category_id: CategoryId,
+    },
+    /// An admin let a category take tickets again.
+    CategoryRestored {
+        /// The category.
+        category_id: CategoryId,
+    },
 }
 
 impl EventData {

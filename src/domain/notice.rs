@@ -9,6 +9,8 @@ use super::{clock::Timestamp, second_factor::Method};
 
 /// A link to set a new password is good for so long.
 pub const RESET_LASTS: TimeDelta = TimeDelta::minutes(30);
+/// The link in the mail to somebody whose account an admin has made is good for so long.
+pub const INVITATION_LASTS: TimeDelta = TimeDelta::hours(72);
 /// A security notice that could not be sent for so long is not news any more.
 pub const NOTICE_LASTS: TimeDelta = TimeDelta::hours(72);
 
@@ -24,6 +26,11 @@ pub enum Notice {
     },
     /// A link to set a new password, if there is such an account.
     PasswordReset {
+        /// What the link carries.
+        token: String,
+    },
+    /// An admin has made the account; a link to set its first password.
+    Invitation {
         /// What the link carries.
         token: String,
     },
@@ -74,6 +81,7 @@ impl fmt::Debug for Notice {
         f.write_str(match self {
             Self::Code { .. } => "Code(…)",
             Self::PasswordReset { .. } => "PasswordReset(…)",
+            Self::Invitation { .. } => "Invitation(…)",
             Self::Security { .. } => "Security(…)",
         })
     }

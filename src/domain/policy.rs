@@ -35,6 +35,8 @@ pub enum Action {
     ViewAccount,
     /// See an account's e-mail address, role and language.
     ViewContact,
+    /// Make, rename, order, retire and restore categories, and see retired ones.
+    ManageCategories,
     /// Make accounts and give roles.
     ManageAccounts,
     /// See and change what protects one's own account: password, second factors, sessions.
@@ -109,7 +111,10 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource<'_>) -> Decision
         Resource::Desk => match action {
             Action::Enter | Action::CreateTicket | Action::SecureAccount => Allow,
             Action::ViewInternal if staff => Allow,
-            Action::ManageAccounts | Action::ViewAudit | Action::ManageServiceTokens
+            Action::ManageCategories
+            | Action::ManageAccounts
+            | Action::ViewAudit
+            | Action::ManageServiceTokens
                 if identity.role == Role::Admin =>
             {
                 Allow
@@ -223,7 +228,7 @@ mod tests {
         ids::{ServiceTokenId, SessionId},
     };
 
-    const ACTIONS: [Action; 16] = [
+    const ACTIONS: [Action; 17] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -240,6 +245,7 @@ mod tests {
         ProvisionCustomers,
         CreateHandoffs,
         SecureAccount,
+        ManageCategories,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -289,24 +295,24 @@ mod tests {
 
         // Enter, CreateTicket, ViewTicket, Converse, ViewInternal, WriteNote, Triage,
         // ManageParticipants, ViewAccount, ViewContact, ManageAccounts, ViewAudit,
-        // ManageServiceTokens, ProvisionCustomers, CreateHandoffs, SecureAccount; by
-        // nobody, the customer, another customer, one who takes part, the agent, the
+        // ManageServiceTokens, ProvisionCustomers, CreateHandoffs, SecureAccount,
+        // ManageCategories; by nobody, the customer, another customer, one who takes part, the agent, the
         // admin, machines with no scope and with one each, the system.
-        let all = "AAAAAAAAAAAAAAAA";
-        let nobody = "uuuuuuuuuuuuuuuu";
-        let nothing = "----------------";
+        let all = "AAAAAAAAAAAAAAAAA";
+        let nobody = "uuuuuuuuuuuuuuuuu";
+        let nothing = "-----------------";
         assert_eq!(
             matrix(Resource::Desk),
             [
                 nobody,
-                "AAfffffffffffffA",
-                "AAfffffffffffffA",
-                "AAfffffffffffffA",
-                "AAffAffffffffffA",
-                "AAffAfffffAAAffA",
-                "ffffffffffffffff",
-                "fffffffffffffAff",
-                "ffffffffffffffAf",
+                "AAfffffffffffffAf",
+                "AAfffffffffffffAf",
+                "AAfffffffffffffAf",
+                "AAffAffffffffffAf",
+                "AAffAfffffAAAffAA",
+                "fffffffffffffffff",
+                "fffffffffffffAfff",
+                "ffffffffffffffAff",
                 all
             ]
         );
@@ -317,31 +323,31 @@ mod tests {
         assert_eq!(
             matrix(Resource::Ticket { reporter: customer, participants: &participants }),
             by_people([
-                "ffAAfffAffffffff",
+                "ffAAfffAfffffffff",
                 nothing,
-                "ffAAffffffffffff",
-                "ffAAAAAAffffffff",
-                "ffAAAAAAffffffff"
+                "ffAAfffffffffffff",
+                "ffAAAAAAfffffffff",
+                "ffAAAAAAfffffffff"
             ])
         );
         assert_eq!(
             matrix(Resource::Account { id: customer, role: Role::Customer }),
             by_people([
-                "ffffffffAAffffff",
+                "ffffffffAAfffffff",
                 nothing,
                 nothing,
-                "ffffffffAAffffff",
-                "ffffffffAAAfffff"
+                "ffffffffAAfffffff",
+                "ffffffffAAAffffff"
             ])
         );
         assert_eq!(
             matrix(Resource::Account { id: agent, role: Role::Agent }),
             by_people([
-                "ffffffffAfffffff",
-                "ffffffffAfffffff",
-                "ffffffffAfffffff",
-                "ffffffffAAffffff",
-                "ffffffffAAAfffff"
+                "ffffffffAffffffff",
+                "ffffffffAffffffff",
+                "ffffffffAffffffff",
+                "ffffffffAAfffffff",
+                "ffffffffAAAffffff"
             ])
         );
         // Without the second factor that they need, nobody does anything but get one.
@@ -349,8 +355,8 @@ mod tests {
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssA");
-            assert_eq!(row(&actor, ticket), "sssssssssssssssf");
+            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAs");
+            assert_eq!(row(&actor, ticket), "sssssssssssssssfs");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }

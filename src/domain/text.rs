@@ -38,6 +38,8 @@ pub type Summary = Line<255>;
 pub type PersonName = Line<120>;
 /// What another system calls something.
 pub type ExternalId = Line<255>;
+/// The name of a category.
+pub type CategoryName = Line<80>;
 /// What something is called, for those who look after it.
 pub type Label = Line<120>;
 /// A caller's key for repeating a mutation safely.

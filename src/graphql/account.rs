@@ -186,6 +186,12 @@ impl Account {
         AccountEventConnection::of_viewer(ctx, args).await.map(Some)
     }
 
+    /// Since when the account can't sign in, if it can't; null unless it is your own account
+    /// or you are staff.
+    async fn disabled_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Failure> {
+        Ok(self.contact(ctx)?.and_then(|account| account.disabled_at))
+    }
+
     /// When the account was made; null unless it is your own account or you are staff.
     async fn created_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Failure> {
         Ok(self.contact(ctx)?.map(|account| account.created_at))

@@ -13,7 +13,12 @@ use super::{
     second_factor::SecondFactorMethod,
 };
 use crate::{
-    domain::{audit::AuditEntry, event::EventData, ids::EventId, page::Slice},
+    domain::{
+        audit::AuditEntry,
+        event::EventData,
+        ids::{CategoryId, EventId},
+        page::Slice,
+    },
     service,
 };
 
@@ -32,7 +37,8 @@ pub enum AccountEventKind {
     ServiceTokenRevoked,
     /// The control panel made the account.
     Provisioned,
-    /// The control panel changed the account's name, address or language.
+    /// The control panel changed the account's name, address or language, or an admin its
+    /// name or language.
     ProfileChanged,
     /// The control panel sent another password for the account.
     PasswordImported,
@@ -54,6 +60,20 @@ pub enum AccountEventKind {
     PasswordChanged,
     /// The password was set anew by a link that was mailed.
     PasswordReset,
+    /// An admin disabled the account.
+    AccountDisabled,
+    /// An admin let the account sign in again.
+    AccountEnabled,
+    /// The account made a category.
+    CategoryCreated,
+    /// The account gave a category another name.
+    CategoryRenamed,
+    /// The account put the categories in another order.
+    CategoriesOrdered,
+    /// The account retired a category.
+    CategoryRetired,
+    /// The account let a category take tickets again.
+    CategoryRestored,
     /// Something that this version of the server doesn't know.
     Other,
 }
@@ -129,6 +149,37 @@ impl AccountEvent {
         id.map(|id| GlobalId::ServiceToken(id).into())
     }
 
+    /// The category that it was done to.
+    async fn category_id(&self) -> Option<ID> {
+        match self.0.event.data.as_ref()? {
+            EventData::CategoryCreated { category_id }
+            | EventData::CategoryRenamed { category_id }
+            | EventData::CategoryRetired { category_id }
+            | EventData::CategoryRestored { category_id } => {
+                Some(GlobalId::Category(*category_id).into())
+            }
+            _ => None,
+        }
+    }
+
+    /// The order of the categories before; null where it is not about their order.
+    #[graphql(name = "fromCategoryIds")]
+    async fn old_category_ids(&self) -> Option<Vec<ID>> {
+        match self.0.event.data.as_ref()? {
+            EventData::CategoriesOrdered { from, .. } => Some(category_ids(from)),
+            _ => None,
+        }
+    }
+
+    /// The order of the categories after.
+    #[graphql(name = "toCategoryIds")]
+    async fn new_category_ids(&self) -> Option<Vec<ID>> {
+        match self.0.event.data.as_ref()? {
+            EventData::CategoriesOrdered { to, .. } => Some(category_ids(to)),
+            _ => None,
+        }
+    }
+
     /// The role before; null where it is not about a role, or the account is new.
     #[graphql(name = "fromRole")]
     async fn old_role(&self) -> Option<Role> {
@@ -148,6 +199,10 @@ impl AccountEvent {
     }
 }
 
+fn category_ids(ids: &[CategoryId]) -> Vec<ID> {
+    ids.iter().map(|&id| GlobalId::Category(id).into()).collect()
+}
+
 fn kind(data: &EventData) -> AccountEventKind {
     match data {
         EventData::SignedIn { .. } => AccountEventKind::SignedIn,
@@ -159,7 +214,11 @@ fn kind(data: &EventData) -> AccountEventKind {
         EventData::CustomerProvisioned { password_changed: true, .. } => {
             AccountEventKind::PasswordImported
         }
-        EventData::CustomerProvisioned { .. } => AccountEventKind::ProfileChanged,
+        EventData::CustomerProvisioned { .. } | EventData::AccountUpdated {} => {
+            AccountEventKind::ProfileChanged
+        }
+        EventData::AccountDisabled {} => AccountEventKind::AccountDisabled,
+        EventData::AccountEnabled {} => AccountEventKind::AccountEnabled,
         EventData::HandoffCreated { .. } => AccountEventKind::HandoffCreated,
         EventData::HandoffRedeemed { .. } => AccountEventKind::HandoffRedeemed,
         EventData::SecondFactorAdded { .. } => AccountEventKind::SecondFactorAdded,
@@ -169,6 +228,11 @@ fn kind(data: &EventData) -> AccountEventKind {
         EventData::RecoveryCodesRegenerated {} => AccountEventKind::RecoveryCodesRegenerated,
         EventData::PasswordChanged {} => AccountEventKind::PasswordChanged,
         EventData::PasswordReset {} => AccountEventKind::PasswordReset,
+        EventData::CategoryCreated { .. } => AccountEventKind::CategoryCreated,
+        EventData::CategoryRenamed { .. } => AccountEventKind::CategoryRenamed,
+        EventData::CategoriesOrdered { .. } => AccountEventKind::CategoriesOrdered,
+        EventData::CategoryRetired { .. } => AccountEventKind::CategoryRetired,
+        EventData::CategoryRestored { .. } => AccountEventKind::CategoryRestored,
         // Of tickets, not of accounts.
         EventData::TicketCreated {}
         | EventData::CommentAdded { .. }

@@ -78,6 +78,12 @@ pub enum UserErrorCode {
     TicketClosed,
     /// The category takes no tickets any more.
     CategoryRetired,
+    /// This is the last category that takes tickets: it can't be retired.
+    LastCategory,
+    /// Nobody may do this to their own account: another admin has to.
+    OwnAccount,
+    /// This is the last admin who can sign in: make somebody else one first.
+    LastAdmin,
     /// Tickets can't be assigned to this account.
     NotAssignable,
     /// The idempotency key was used in the last 24 hours with another input.
@@ -85,7 +91,7 @@ pub enum UserErrorCode {
     /// The ticket has changed since the `expectedVersion` that was given; the
     /// payload has it as it stands.
     Conflict,
-    /// Another account has it.
+    /// Another account, or another category, has it.
     Taken,
     /// There are as many as there can be.
     TooMany,

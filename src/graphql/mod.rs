@@ -28,6 +28,7 @@ mod second_factor;
 mod service_token;
 mod session;
 mod sharing;
+mod staff;
 mod ticket;
 mod unread;
 
@@ -64,6 +65,7 @@ pub struct Query(
     count::CountQuery,
     search::SearchQuery,
     people::PeopleQuery,
+    staff::StaffQuery,
 );
 
 /// What can be done. Each mutation takes one `input` and answers with what it
@@ -77,6 +79,8 @@ pub struct Mutation(
     handoff::HandoffMutation,
     customer::CustomerMutation,
     service_token::ServiceTokenMutation,
+    category::CategoryMutation,
+    staff::StaffMutation,
     ticket::TicketMutation,
     bulk::BulkMutation,
     comment::CommentMutation,

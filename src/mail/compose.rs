@@ -141,6 +141,10 @@ impl Composer {
                 let link = self.reset_link.replace("{token}", token);
                 (Template::PasswordReset, context! { link })
             }
+            Notice::Invitation { token } => {
+                let link = self.reset_link.replace("{token}", token);
+                (Template::Invitation, context! { link, email => account.email.as_str() })
+            }
             Notice::Security { what, device, address, at } => {
                 let at = at.format("%Y-%m-%d %H:%M UTC").to_string();
                 (Template::SecurityNotice, context! { what, device, address, at })

@@ -21,6 +21,8 @@ pub enum Template {
     Code,
     /// A link to set a new password.
     PasswordReset,
+    /// An account was made: a link to set its first password.
+    Invitation,
     /// What was done to an account.
     SecurityNotice,
     /// The operator's trial.
@@ -28,12 +30,13 @@ pub enum Template {
 }
 
 impl Template {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::TicketCreated,
         Self::TicketOpened,
         Self::TicketUpdated,
         Self::Code,
         Self::PasswordReset,
+        Self::Invitation,
         Self::SecurityNotice,
         Self::Test,
     ];
@@ -45,6 +48,7 @@ impl Template {
             Self::TicketUpdated => "ticket_updated",
             Self::Code => "code",
             Self::PasswordReset => "password_reset",
+            Self::Invitation => "invitation",
             Self::SecurityNotice => "security_notice",
             Self::Test => "test",
         }
@@ -143,6 +147,12 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "password_reset/subject.ru.txt",
     "password_reset/text.ru.txt",
     "password_reset/body.ru.html",
+    "invitation/subject.en.txt",
+    "invitation/text.en.txt",
+    "invitation/body.en.html",
+    "invitation/subject.ru.txt",
+    "invitation/text.ru.txt",
+    "invitation/body.ru.html",
     "security_notice/subject.en.txt",
     "security_notice/text.en.txt",
     "security_notice/body.en.html",
@@ -264,6 +274,7 @@ fn sample(link: bool) -> Value {
         heading => "CS-1",
         name => "I",
         code => "123456",
+        email => "i@example.com",
         link => "https://example.com/",
         what => context! { change => "second_factor_added", method => "email", left => 3 },
         device => link,
@@ -319,6 +330,7 @@ mod tests {
             heading => "CS-234567",
             name => pick("Anna Smith", "Анна Смирнова"),
             code => "081804",
+            email => "anna@example.com",
             link => "https://desk.example.com/reset-password#token=abc",
             what => context! { change => "second_factor_added", method => "authenticator" },
             device => "Mozilla/5.0 (X11; <b>Linux</b>) Firefox/150.0",

@@ -1,7 +1,7 @@
 //! Accounts.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, password, session,
+    Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, password, staff,
 };
 use crate::{
     crypto::password::Password,
@@ -96,7 +96,7 @@ pub async fn by_email(actor: &Actor, desk: &Desk, email: &str) -> Result<Account
 /// with the rights of the old one.
 ///
 /// # Errors
-/// Not an admin; no such account, as a user error.
+/// Not an admin; as user errors: no such account, the actor's own one, and the last admin.
 pub async fn set_role(
     actor: &Actor,
     desk: &Desk,
@@ -104,25 +104,7 @@ pub async fn set_role(
     role: Role,
 ) -> Result<Account, ServiceError> {
     let account = by_email(actor, desk, email).await?;
-    let (id, now) = (account.id, desk.ambient.now());
-    desk.database
-        .write(async |db| {
-            let from = account::set_role(db, id, role).await?;
-            if from == role {
-                return Ok(());
-            }
-            let changed = NewEvent {
-                data: EventData::RoleChanged { from: Some(from), to: role },
-                audience: Audience::Participants,
-                actor_id: actor.account_id(),
-                occurred_at: now,
-            };
-            event::append_to_account(db, id, &[changed]).await?;
-            session::end_sessions(desk, db, id, None, actor, now).await.map(drop)
-        })
-        .await?;
-    desk.sessions.refresh();
-    Ok(Account { role, ..account })
+    staff::give_role(actor, desk, account.id, role).await
 }
 
 /// Makes an account.

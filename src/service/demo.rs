@@ -220,7 +220,7 @@ pub async fn seed(
         Ok::<_, DemoError>((as_actor(account), account))
     };
     let (admin, _) = actor("ilya")?;
-    let categories = category::list(&admin, &desk).await?;
+    let categories = category::list(&admin, &desk, false).await?;
     let categories = categories
         .into_iter()
         .map(|category| (category.slug, category.id))

@@ -99,13 +99,19 @@ pub enum UserErrorCode {
     TicketClosed,
     /// The category takes no tickets any more.
     CategoryRetired,
+    /// The last category that takes tickets.
+    LastCategory,
+    /// Nobody may do this to their own account.
+    OwnAccount,
+    /// The last admin who can sign in.
+    LastAdmin,
     /// The account can't be assigned tickets.
     NotAssignable,
     /// The key was used before, with another input.
     IdempotencyKeyReused,
     /// The ticket has changed since the caller read it.
     Conflict,
-    /// Another account has it.
+    /// Another account, or another category, has it.
     Taken,
     /// There are as many as there can be.
     TooMany,

@@ -29,6 +29,7 @@ pub mod search;
 pub mod second_factor;
 pub mod service_token;
 pub mod session;
+pub mod staff;
 pub mod ticket;
 pub mod timeline;
 pub mod unread;

@@ -12,14 +12,14 @@ use crate::{
         password::{MAX_PASSWORD, Password, StoredPassword},
         token::{BearerToken, TokenHash, TokenKind},
     },
-    db::{self, Connection, password_reset},
+    db::{self, Connection, DbError, password_reset},
     domain::{
         account::{Account, EmailAddress, Locale},
         actor::Actor,
         clock::Timestamp,
         event::EventData,
         ids::SessionId,
-        notice::{Notice, RESET_LASTS, SecurityChange},
+        notice::{INVITATION_LASTS, Notice, RESET_LASTS, SecurityChange},
         policy::{Action, Resource},
         session::Origin,
     },
@@ -108,6 +108,21 @@ pub async fn request_reset(
         })
         .await?;
     Ok(())
+}
+
+/// Plans the mail with which the owner of a new account sets its first password, in the
+/// transaction that makes the account.
+pub(super) async fn invite(
+    desk: &Desk,
+    db: &mut Connection,
+    account: &Account,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let token = BearerToken::of(TokenKind::PasswordReset, &desk.ambient);
+    password_reset::insert(db, token.hash(), &account.email, now + INVITATION_LASTS).await?;
+    let notice = Notice::Invitation { token: token.expose().to_owned() };
+    let to = (&account.email, account.locale);
+    post::plan(desk, db, to, &notice, INVITATION_LASTS, now).await
 }
 
 /// Sets a new password by a link. All sessions end, and the owner is told. A second

@@ -351,8 +351,7 @@ fn status_name(status: Status) -> &'static str {
 }
 
 async fn require_category(db: &mut Connection, id: CategoryId) -> Result<(), ServiceError> {
-    let found = category::by_ids(db, &[id]).await?.into_iter().next();
-    let category = found.ok_or_else(unknown_category)?;
+    let category = category::hold(db, id).await?.ok_or_else(unknown_category)?;
     if category.retired_at.is_some() {
         return Err(UserError::new(
             "categoryId",

@@ -113,7 +113,7 @@ async function open(browser, colorScheme) {
 
 async function theStory(page) {
   const titles = await page.locator(".graphiql-tab-button").allInnerTexts();
-  assert.equal(titles.length, 27, titles.join());
+  assert.equal(titles.length, 30, titles.join());
   await play(page, "MyTickets", "UNAUTHENTICATED");
   await page.locator("#notice-session", { hasText: "needs a session" }).waitFor();
 

@@ -1,0 +1,263 @@
+//! Accounts, looked after by admins.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use ticketwire::domain::{account::Role, service_token::Scope};
+
+use crate::harness::{
+    Client, TestServer,
+    client::Reply,
+    mail::{self, MailDesk},
+    server::PASSWORD,
+    smtp::Smtp,
+};
+
+const CREATE: &str = "mutation($input: CreateAccountInput!) { createAccount(input: $input) {
+    account { id name email role } userErrors { field code message } } }";
+const SET_ROLE: &str = "mutation($input: SetAccountRoleInput!) { setAccountRole(input: $input) {
+    account { role } userErrors { field code } } }";
+const DISABLE: &str = "mutation($input: DisableAccountInput!) { disableAccount(input: $input) {
+    account { disabledAt } userErrors { field code } } }";
+const ENABLE: &str = "mutation($input: EnableAccountInput!) { enableAccount(input: $input) {
+    account { disabledAt } userErrors { field code } } }";
+const UPDATE: &str = "mutation($input: UpdateAccountInput!) { updateAccount(input: $input) {
+    account { name locale } userErrors { field code } } }";
+const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
+    session { token } userErrors { code } } }";
+const RESET: &str = "mutation($input: ResetPasswordInput!) { resetPassword(input: $input) {
+    changed userErrors { code } } }";
+const NEW: &str = "walrus umbrella seventeen";
+
+async fn send(client: &Client, mutation: &str, input: Value) -> Reply {
+    client.send(mutation, json!({ "input": input })).await
+}
+
+/// Sends a mutation; gives the first code of its user errors, or what it gives.
+async fn outcome(client: &Client, mutation: &str, input: Value) -> Result<Value, String> {
+    let data = client.ok(mutation, json!({ "input": input })).await;
+    let payload = data.as_object().unwrap().values().next().unwrap().clone();
+    match payload["userErrors"][0]["code"].as_str() {
+        Some(code) => Err(code.to_owned()),
+        None => Ok(payload["account"].clone()),
+    }
+}
+
+fn person(email: &str) -> Value {
+    json!({ "email": email, "name": "Olga", "role": "AGENT", "locale": "EN" })
+}
+
+/// The addresses of a page of accounts, and its last cursor.
+async fn listed(client: &Client, variables: Value) -> (Vec<String>, Value) {
+    let query = "query($first: Int, $after: String, $last: Int, $role: Role, $text: String) {
+        accounts(first: $first, after: $after, last: $last, role: $role, text: $text) {
+            nodes { email } pageInfo { endCursor } } }";
+    let data = client.ok(query, variables).await;
+    let nodes = data["accounts"]["nodes"].as_array().unwrap();
+    let emails = nodes.iter().map(|node| node["email"].as_str().unwrap().to_owned()).collect();
+    (emails, data["accounts"]["pageInfo"]["endCursor"].clone())
+}
+
+/// The token in the invitation that is the nth mail.
+async fn invited(smtp: &Smtp, nth: usize) -> String {
+    let text = smtp.nth(nth, "an account was made for you").await.text;
+    let rest = text.split("https://desk.example.com/reset-password#token=").nth(1).unwrap();
+    rest.split_whitespace().next().unwrap().to_owned()
+}
+
+/// What happened to an account, the newest last.
+async fn trail(admin: &Client, id: &Value) -> Vec<String> {
+    let query = "query($id: ID!) { accountEvents(accountId: $id, first: 50) { nodes { kind actor { name } } } }";
+    let data = admin.ok(query, json!({ "id": id })).await;
+    let mut nodes = data["accountEvents"]["nodes"].as_array().unwrap().clone();
+    nodes.reverse();
+    let kind = |node: &Value| {
+        format!(
+            "{} {}",
+            node["kind"].as_str().unwrap(),
+            node["actor"]["name"].as_str().unwrap_or("-")
+        )
+    };
+    nodes.iter().map(kind).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invited_agent_sets_a_password_and_works() {
+    let desk = MailDesk::start().await;
+    let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
+    let mut input = person(" Olga@Example.com ");
+    input["idempotencyKey"] = json!("1");
+    let made = outcome(&ilya, CREATE, input.clone()).await.unwrap();
+    assert_eq!((&made["email"], &made["role"]), (&json!("olga@example.com"), &json!("AGENT")));
+    assert_eq!(outcome(&ilya, CREATE, input.clone()).await.unwrap()["id"], made["id"]);
+    input["name"] = json!("Another");
+    assert_eq!(outcome(&ilya, CREATE, input).await, Err("IDEMPOTENCY_KEY_REUSED".into()));
+    assert_eq!(outcome(&ilya, CREATE, person("OLGA@example.com")).await, Err("TAKEN".into()));
+
+    let anonymous = desk.server.anonymous();
+    let token = invited(&desk.smtp, 1).await;
+    let wish = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
+    let set = async || {
+        let data = anonymous.ok(RESET, json!({ "input": wish })).await;
+        data["resetPassword"]["changed"] == true
+    };
+    assert!(set().await);
+    assert!(!set().await, "a link works once");
+    let olga = anonymous.sign_in("olga@example.com", NEW).await;
+    olga.ok("{ ticketCounts { total } }", json!({})).await;
+    assert_eq!(trail(&ilya, &made["id"]).await[0], "ROLE_CHANGED Ilya");
+    desk.smtp.nth(1, "password of your account").await;
+    desk.server.quiet().await;
+    assert_eq!(desk.smtp.mails().len(), 2, "one invitation, and word of the password");
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_that_is_repeated_on_two_nodes_makes_one_account() {
+    let desk = MailDesk::start().await;
+    let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
+    let flags = mail::settings(&desk.smtp.url());
+    let node = desk.server.another_node(&flags).await.unwrap();
+    let nodes = [ilya.clone(), ilya.at(&node.address().to_string())];
+    let mut input = person("olga@example.com");
+    input["idempotencyKey"] = json!("1");
+    let racing = (0..8).map(|n| outcome(&nodes[n % 2], CREATE, input.clone()));
+    let made = join_all(racing).await;
+    assert!(made.iter().all(|it| it.is_ok() && it == &made[0]), "{made:?}");
+    let without_a_key = (0..4).map(|n| outcome(&nodes[n % 2], CREATE, person("vera@example.com")));
+    let made = join_all(without_a_key).await;
+    assert_eq!(made.iter().filter(|it| it.is_ok()).count(), 1, "{made:?}");
+    node.stop().await;
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_disabled_or_demoted_is_out_at_once() {
+    let server = TestServer::start().await;
+    let (ilya, marta) = (server.sign_up("Ilya", Role::Admin).await, server.agent("Marta").await);
+    let id = json!(marta.account_id().await);
+    let mut socket = marta.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    let disabled = outcome(&ilya, DISABLE, json!({ "id": id })).await.unwrap();
+    assert!(disabled["disabledAt"].is_string());
+    assert_eq!(socket.close_code().await, 4401);
+    assert_eq!(marta.send("{ viewer { name } }", json!({})).await.code(), "UNAUTHENTICATED");
+    let wish = json!({ "email": "marta@example.com", "password": PASSWORD });
+    let refused = server.anonymous().ok(SIGN_IN, json!({ "input": wish })).await;
+    assert_eq!(refused["signIn"]["userErrors"][0]["code"], "INVALID_CREDENTIALS");
+    assert_eq!(outcome(&ilya, DISABLE, json!({ "id": id })).await, Ok(disabled));
+
+    let enabled = outcome(&ilya, ENABLE, json!({ "id": id })).await.unwrap();
+    assert_eq!(enabled["disabledAt"], Value::Null);
+    let marta = server.anonymous().sign_in("marta@example.com", PASSWORD).await;
+    let mut socket = marta.socket().await;
+    socket.watch_inbox("1", None).await;
+    socket.caught_up().await;
+    let demoted = outcome(&ilya, SET_ROLE, json!({ "id": id, "role": "CUSTOMER" })).await.unwrap();
+    assert_eq!(demoted["role"], "CUSTOMER");
+    assert_eq!(socket.close_code().await, 4401);
+    let marta = server.anonymous().sign_in("marta@example.com", PASSWORD).await;
+    assert_eq!(marta.send("{ ticketCounts { total } }", json!({})).await.code(), "FORBIDDEN");
+
+    let renamed = json!({ "id": id, "name": " Marta L. ", "locale": "RU" });
+    let renamed = outcome(&ilya, UPDATE, renamed).await.unwrap();
+    assert_eq!(renamed, json!({ "name": "Marta L.", "locale": "RU" }));
+    let nobody = json!({ "id": id, "name": "" });
+    assert_eq!(outcome(&ilya, UPDATE, nobody).await, Err("REQUIRED".into()));
+    let told = trail(&ilya, &id).await;
+    let told = told.iter().filter(|it| it.ends_with("Ilya")).collect::<Vec<_>>();
+    let kinds = ["ACCOUNT_DISABLED", "ACCOUNT_ENABLED", "ROLE_CHANGED", "PROFILE_CHANGED"];
+    for kind in kinds {
+        assert_eq!(told.iter().filter(|it| it.starts_with(kind)).count(), 1, "{told:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_admin_stays_one_also_when_two_demote_each_other() {
+    let server = TestServer::start().await;
+    let (ilya, olga) =
+        (server.sign_up("Ilya", Role::Admin).await, server.sign_up("Olga", Role::Admin).await);
+    let (hers, his) = (json!(olga.account_id().await), json!(ilya.account_id().await));
+    for (mutation, input) in
+        [(SET_ROLE, json!({ "id": his, "role": "AGENT" })), (DISABLE, json!({ "id": his }))]
+    {
+        assert_eq!(outcome(&ilya, mutation, input).await, Err("OWN_ACCOUNT".into()));
+    }
+    let demote = |id: &Value| json!({ "id": id, "role": "AGENT" });
+    let (one, other) = tokio::join!(
+        send(&ilya, SET_ROLE, demote(&hers)),
+        send(&olga, DISABLE, json!({ "id": his }))
+    );
+    let database = server.database.connect().await;
+    let left = "SELECT count(*) FROM accounts WHERE role = 'admin' AND disabled_at IS NULL";
+    let left = database.query_one(left, &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(left, 1, "{} {}", one.body, other.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn admins_list_accounts_page_by_page() {
+    let server = TestServer::start().await;
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    for name in ["Anna", "Boris", "Clara"] {
+        server.customer(name).await;
+    }
+    server.agent("Marta").await;
+    let all = ["anna", "boris", "clara", "ilya", "marta"].map(|name| format!("{name}@example.com"));
+    let (first, cursor) = listed(&ilya, json!({ "first": 2 })).await;
+    let (rest, _) = listed(&ilya, json!({ "first": 9, "after": cursor })).await;
+    assert_eq!([first, rest].concat(), all);
+    assert_eq!(listed(&ilya, json!({ "last": 2 })).await.0, all[3..]);
+    assert_eq!(listed(&ilya, json!({ "role": "AGENT" })).await.0, ["marta@example.com"]);
+    assert_eq!(listed(&ilya, json!({ "text": "bOr" })).await.0, ["boris@example.com"]);
+    assert_eq!(listed(&ilya, json!({ "text": "%" })).await.0, [] as [&str; 0]);
+    let query = "query($after: String, $text: String) { accounts(after: $after, text: $text) { nodes { id } } }";
+    for variables in [json!({ "after": "x" }), json!({ "text": "" }), json!({ "text": "a\0" })] {
+        assert_eq!(ilya.send(query, variables).await.code(), "BAD_REQUEST");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_for_admins() {
+    let server = TestServer::start().await;
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let id = json!(server.customer("Jonas").await.account_id().await);
+    let clients = [
+        (server.anonymous(), "UNAUTHENTICATED"),
+        (server.customer("Anna").await, "FORBIDDEN"),
+        (server.agent("Marta").await, "FORBIDDEN"),
+        (server.machine(&Scope::ALL).await, "FORBIDDEN"),
+    ];
+    let before = server.content().await;
+    for (client, code) in clients {
+        for (mutation, input) in [
+            (CREATE, person("")),
+            (SET_ROLE, json!({ "id": id, "role": "ADMIN" })),
+            (DISABLE, json!({ "id": id })),
+            (ENABLE, json!({ "id": id })),
+            (UPDATE, json!({ "id": id, "name": "x" })),
+        ] {
+            let reply = send(&client, mutation, input).await;
+            assert_eq!(reply.code(), code, "{mutation}: {}", reply.body);
+        }
+        let reply = client.send("{ accounts(after: \"x\") { nodes { id } } }", json!({})).await;
+        assert_eq!(reply.code(), code, "{}", reply.body);
+    }
+    for (mutation, input) in [
+        (SET_ROLE, json!({ "id": "x", "role": "AGENT" })),
+        (DISABLE, json!({ "id": "x" })),
+        (ENABLE, json!({ "id": "x" })),
+        (UPDATE, json!({ "id": "x" })),
+    ] {
+        assert_eq!(send(&ilya, mutation, input).await.code(), "NOT_FOUND");
+    }
+    // Nobody could set a password where no mail is sent.
+    assert_eq!(
+        outcome(&ilya, CREATE, person("olga@example.com")).await,
+        Err("NOT_AVAILABLE".into())
+    );
+    assert_eq!(server.content().await, before);
+    server.stop().await;
+}
