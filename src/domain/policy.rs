@@ -296,8 +296,8 @@ mod tests {
         // Enter, CreateTicket, ViewTicket, Converse, ViewInternal, WriteNote, Triage,
         // ManageParticipants, ViewAccount, ViewContact, ManageAccounts, ViewAudit,
         // ManageServiceTokens, ProvisionCustomers, CreateHandoffs, SecureAccount,
-        // ManageCategories; by nobody, the customer, another customer, one who takes part, the agent, the
-        // admin, machines with no scope and with one each, the system.
+        // ManageCategories; by nobody, the customer, another customer, one who takes part,
+        // the agent, the admin, machines with no scope and with one each, the system.
         let all = "AAAAAAAAAAAAAAAAA";
         let nobody = "uuuuuuuuuuuuuuuuu";
         let nothing = "-----------------";

@@ -97,6 +97,7 @@ pub async fn invite(actor: &Actor, desk: &Desk, new: NewPerson) -> Result<Accoun
                 let found = account::by_ids(db, &[AccountId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
+            lock_admins(actor, db).await?;
             if !account::insert(db, new, None).await? {
                 let message = "Another account has this e-mail address. `accounts` finds it.";
                 return Err(UserError::new("email", UserErrorCode::Taken, message).into());
@@ -253,17 +254,23 @@ pub async fn update(
     Ok(updated)
 }
 
-/// An account and the admins who can sign in, none of whom changes until the transaction
-/// ends. Refused where the actor is no admin any more.
+/// The admins who can sign in, none of whom changes until the transaction ends. Refused
+/// where the actor is no admin any more.
+async fn lock_admins(actor: &Actor, db: &mut Connection) -> Result<Vec<AccountId>, ServiceError> {
+    let admins = account::lock_admins(db).await?;
+    if actor.account_id().is_some_and(|actor| !admins.contains(&actor)) {
+        return Err(ServiceError::Forbidden);
+    }
+    Ok(admins)
+}
+
+/// An account, and with it the admins who can sign in.
 async fn lock(
     actor: &Actor,
     db: &mut Connection,
     id: AccountId,
 ) -> Result<(Account, Vec<AccountId>), ServiceError> {
-    let admins = account::lock_admins(db).await?;
-    if actor.account_id().is_some_and(|actor| !admins.contains(&actor)) {
-        return Err(ServiceError::Forbidden);
-    }
+    let admins = lock_admins(actor, db).await?;
     let account = account::hold(db, id).await?.ok_or(ServiceError::NotFound)?;
     Ok((account, admins))
 }

@@ -8,6 +8,7 @@ use crate::harness::{
     Client, TestServer,
     client::Reply,
     mail::{self, MailDesk},
+    process,
     server::PASSWORD,
     smtp::Smtp,
 };
@@ -26,6 +27,8 @@ const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
     session { token } userErrors { code } } }";
 const RESET: &str = "mutation($input: ResetPasswordInput!) { resetPassword(input: $input) {
     changed userErrors { code } } }";
+const REQUEST: &str = "mutation($input: RequestPasswordResetInput!) {
+    requestPasswordReset(input: $input) { accepted userErrors { code } } }";
 const NEW: &str = "walrus umbrella seventeen";
 
 async fn send(client: &Client, mutation: &str, input: Value) -> Reply {
@@ -62,6 +65,14 @@ async fn invited(smtp: &Smtp, nth: usize) -> String {
     let text = smtp.nth(nth, "an account was made for you").await.text;
     let rest = text.split("https://desk.example.com/reset-password#token=").nth(1).unwrap();
     rest.split_whitespace().next().unwrap().to_owned()
+}
+
+/// Waits until no mail is on its way.
+async fn all_sent(server: &TestServer) {
+    server.quiet().await;
+    let database = server.database.connect().await;
+    let sent = "SELECT NOT EXISTS (SELECT FROM deliveries WHERE state IN ('queued', 'sending'))";
+    while !database.query_one(sent, &[]).await.unwrap().get::<_, bool>(0) {}
 }
 
 /// What happened to an account, the newest last.
@@ -106,7 +117,7 @@ async fn an_invited_agent_sets_a_password_and_works() {
     olga.ok("{ ticketCounts { total } }", json!({})).await;
     assert_eq!(trail(&ilya, &made["id"]).await[0], "ROLE_CHANGED Ilya");
     desk.smtp.nth(1, "password of your account").await;
-    desk.server.quiet().await;
+    all_sent(&desk.server).await;
     assert_eq!(desk.smtp.mails().len(), 2, "one invitation, and word of the password");
     desk.server.stop().await;
 }
@@ -156,6 +167,7 @@ async fn whoever_is_disabled_or_demoted_is_out_at_once() {
     let demoted = outcome(&ilya, SET_ROLE, json!({ "id": id, "role": "CUSTOMER" })).await.unwrap();
     assert_eq!(demoted["role"], "CUSTOMER");
     assert_eq!(socket.close_code().await, 4401);
+    assert_eq!(marta.send("{ viewer { name } }", json!({})).await.code(), "UNAUTHENTICATED");
     let marta = server.anonymous().sign_in("marta@example.com", PASSWORD).await;
     assert_eq!(marta.send("{ ticketCounts { total } }", json!({})).await.code(), "FORBIDDEN");
 
@@ -184,16 +196,75 @@ async fn the_last_admin_stays_one_also_when_two_demote_each_other() {
     {
         assert_eq!(outcome(&ilya, mutation, input).await, Err("OWN_ACCOUNT".into()));
     }
-    let demote = |id: &Value| json!({ "id": id, "role": "AGENT" });
-    let (one, other) = tokio::join!(
-        send(&ilya, SET_ROLE, demote(&hers)),
-        send(&olga, DISABLE, json!({ "id": his }))
-    );
     let database = server.database.connect().await;
-    let left = "SELECT count(*) FROM accounts WHERE role = 'admin' AND disabled_at IS NULL";
-    let left = database.query_one(left, &[]).await.unwrap().get::<_, i64>(0);
-    assert_eq!(left, 1, "{} {}", one.body, other.body);
+    let left = async || {
+        let left = "SELECT coalesce(min(email), ''), count(*) FROM accounts
+            WHERE role = 'admin' AND disabled_at IS NULL";
+        let row = database.query_one(left, &[]).await.unwrap();
+        (row.get::<_, String>(0), row.get::<_, i64>(1))
+    };
+    for _ in 0..5 {
+        let ilya = server.anonymous().sign_in("ilya@example.com", PASSWORD).await;
+        let olga = server.anonymous().sign_in("olga@example.com", PASSWORD).await;
+        let (one, other) = tokio::join!(
+            send(&ilya, SET_ROLE, json!({ "id": hers, "role": "AGENT" })),
+            send(&olga, DISABLE, json!({ "id": his }))
+        );
+        assert_eq!(left().await.1, 1, "{} {}", one.body, other.body);
+        let both = "UPDATE accounts SET role = 'admin', disabled_at = NULL";
+        database.batch_execute(both).await.unwrap();
+    }
+    // The operator takes nobody's rights by mistake either.
+    database.batch_execute("UPDATE accounts SET role = 'agent' WHERE name = 'Olga'").await.unwrap();
+    let variables = [("DATABASE_URL", server.database.url.as_str())];
+    let command = ["user", "set-role", "ilya@example.com", "customer"];
+    let refused = process::run(&command, &variables, "").await;
+    assert!(!refused.success && refused.stderr.contains("last admin"), "{}", refused.stderr);
+    assert_eq!(left().await, ("ilya@example.com".to_owned(), 1));
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_account_keeps_its_tickets_and_gets_neither_mail_nor_links() {
+    let desk = MailDesk::start().await;
+    let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
+    let ticket = desk.anna.create_ticket("The site is down").await;
+    desk.smtp.received(1).await;
+    let (anna, boris) = (desk.anna.account_id().await, desk.boris.account_id().await);
+    ilya.update(&ticket, json!({ "assigneeId": boris })).await;
+    for id in [&anna, &boris] {
+        outcome(&ilya, DISABLE, json!({ "id": id })).await.unwrap();
+    }
+    ilya.comment(&ticket, "We look into it.").await;
+    let query = "query($number: String!) { ticket(number: $number) {
+        reporter { name } assignee { name } } }";
+    let kept = ilya.ok(query, json!({ "number": ticket.number })).await;
+    assert_eq!(
+        kept["ticket"],
+        json!({ "reporter": { "name": "Anna" }, "assignee": { "name": "Boris" } })
+    );
+
+    let olga = outcome(&ilya, CREATE, person("olga@example.com")).await.unwrap();
+    let token = invited(&desk.smtp, 1).await;
+    outcome(&ilya, DISABLE, json!({ "id": olga["id"] })).await.unwrap();
+    let anonymous = desk.server.anonymous();
+    for email in ["anna@example.com", "olga@example.com"] {
+        anonymous.ok(REQUEST, json!({ "input": { "email": email } })).await;
+    }
+    all_sent(&desk.server).await;
+    // The link that was mailed before is void, also once the account is enabled again.
+    let wish = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
+    let set = async || {
+        let data = anonymous.ok(RESET, json!({ "input": wish })).await;
+        data["resetPassword"]["userErrors"][0]["code"].clone()
+    };
+    assert_eq!(set().await, "EXPIRED");
+    outcome(&ilya, ENABLE, json!({ "id": olga["id"] })).await.unwrap();
+    assert_eq!(set().await, "EXPIRED");
+    all_sent(&desk.server).await;
+    let subjects = desk.smtp.mails().into_iter().map(|mail| mail.subject).collect::<Vec<_>>();
+    assert_eq!(subjects, ["[CS-100001] The site is down", "Help Desk: your account"]);
+    desk.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,9 +292,17 @@ async fn admins_list_accounts_page_by_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accounts_are_for_admins() {
+    let server = TestServer::start_with(&[("second_factor.staff", "required".to_owned())]).await;
+    let jonas = server.customer("Jonas").await.account_id().await;
+    let confined = server.sign_up("Ilya", Role::Admin).await;
+    let before = server.content().await;
+    refuse_all(&jonas, &[(confined, "SECOND_FACTOR_REQUIRED")]).await;
+    assert_eq!(server.content().await, before);
+    server.stop().await;
+
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
-    let id = json!(server.customer("Jonas").await.account_id().await);
+    let jonas = server.customer("Jonas").await.account_id().await;
     let clients = [
         (server.anonymous(), "UNAUTHENTICATED"),
         (server.customer("Anna").await, "FORBIDDEN"),
@@ -231,20 +310,7 @@ async fn accounts_are_for_admins() {
         (server.machine(&Scope::ALL).await, "FORBIDDEN"),
     ];
     let before = server.content().await;
-    for (client, code) in clients {
-        for (mutation, input) in [
-            (CREATE, person("")),
-            (SET_ROLE, json!({ "id": id, "role": "ADMIN" })),
-            (DISABLE, json!({ "id": id })),
-            (ENABLE, json!({ "id": id })),
-            (UPDATE, json!({ "id": id, "name": "x" })),
-        ] {
-            let reply = send(&client, mutation, input).await;
-            assert_eq!(reply.code(), code, "{mutation}: {}", reply.body);
-        }
-        let reply = client.send("{ accounts(after: \"x\") { nodes { id } } }", json!({})).await;
-        assert_eq!(reply.code(), code, "{}", reply.body);
-    }
+    refuse_all(&jonas, &clients).await;
     for (mutation, input) in [
         (SET_ROLE, json!({ "id": "x", "role": "AGENT" })),
         (DISABLE, json!({ "id": "x" })),
@@ -260,4 +326,21 @@ async fn accounts_are_for_admins() {
     );
     assert_eq!(server.content().await, before);
     server.stop().await;
+}
+
+async fn refuse_all(id: &str, clients: &[(Client, &str)]) {
+    for (client, code) in clients {
+        for (mutation, input) in [
+            (CREATE, person("")),
+            (SET_ROLE, json!({ "id": id, "role": "ADMIN" })),
+            (DISABLE, json!({ "id": id })),
+            (ENABLE, json!({ "id": id })),
+            (UPDATE, json!({ "id": id, "name": "x" })),
+        ] {
+            let reply = send(client, mutation, input).await;
+            assert_eq!(reply.code(), *code, "{mutation}: {}", reply.body);
+        }
+        let reply = client.send("{ accounts(after: \"x\") { nodes { id } } }", json!({})).await;
+        assert_eq!(reply.code(), *code, "{}", reply.body);
+    }
 }
