@@ -40,6 +40,8 @@ fn main() {
         eprintln!("Needs {} file descriptors: ulimit -n {}", 2 * SUBSCRIBERS, 2 * SUBSCRIBERS);
         std::process::exit(1);
     }
+    // Without a provider of TLS reqwest makes no client.
+    rustls::crypto::ring::default_provider().install_default().expect("no other provider");
     runtime.block_on(async {
         let desk = Desk::start(TOPICS).await;
         println!("| what | ours | limit | ours / limit |");
