@@ -23,6 +23,8 @@ const MANY: usize = 1_000;
 /// Events that not all have seen yet, at most.
 const UNDER_WAY: usize = 4;
 const WRITERS: usize = 32;
+/// How often it is looked how many replays read the database.
+const SAMPLED_EVERY: Duration = Duration::from_millis(50);
 
 /// From the sending of a mutation to its event at each of a few subscribers, alone and
 /// beside a transaction that is held open.
@@ -136,28 +138,24 @@ pub async fn idle_and_storm(desk: &Desk, subscribers: usize) {
             assert_eq!(all.2, 1, "missed or doubled");
         }
     });
-    let most = watch_replays(desk);
     let all = stream::iter(resumed).buffer_unordered(subscribers).collect::<Vec<_>>();
-    let (_, most) = tokio::join!(all, async {
-        let mut peak = 0.0_f64;
-        let mut sampling = std::pin::pin!(most);
-        while begun.elapsed() < Duration::from_secs(1) {
-            peak = peak.max(sampling.as_mut().next().await.unwrap_or_default());
+    let mut most = 0.0_f64;
+    let sampling = async {
+        loop {
+            most = most.max(desk.metric("ticketwire_replays{state=\"reading\"}").await);
+            time::sleep(SAMPLED_EVERY).await;
         }
-        peak
-    });
+    };
+    tokio::select! {
+        _ = all => {}
+        () = sampling => {}
+    }
     row(
         &format!("{subscribers} resume at once, until the last has all it missed, s"),
         begun.elapsed().as_secs_f64(),
         None,
     );
     row("replays that read the database at a time, at most", most, None);
-}
-
-fn watch_replays(desk: &Desk) -> impl futures_util::Stream<Item = f64> {
-    stream::unfold((), async |()| {
-        Some((desk.metric("ticketwire_replays{state=\"reading\"}").await, ()))
-    })
 }
 
 /// How long it takes until all streams of a session have ended, after the session has.

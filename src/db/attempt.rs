@@ -8,7 +8,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, schema::attempts};
+use super::{Connection, DbError, prepared::Prepare as _, schema::attempts};
 use crate::domain::clock::Timestamp;
 
 /// A bucket: so many tries, given back evenly in so long.
@@ -51,6 +51,7 @@ pub async fn take(
     .bind::<Timestamptz, _>(now)
     .bind::<Interval, _>(bucket.pause())
     .bind::<Interval, _>(bucket.within)
+    .prepared()
     .load::<EmptyAt>(db)
     .await?;
     if !taken.is_empty() {
@@ -71,6 +72,7 @@ pub async fn give_back(db: &mut Connection, bucket: &Bucket) -> Result<(), DbErr
     diesel::sql_query("UPDATE attempts SET empty_at = empty_at - $2 WHERE bucket = $1")
         .bind::<Binary, _>(bucket.id.as_slice())
         .bind::<Interval, _>(bucket.pause())
+        .prepared()
         .execute(db)
         .await?;
     Ok(())

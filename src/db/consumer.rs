@@ -5,6 +5,7 @@ use diesel_async::RunQueryDsl;
 
 use super::{
     Connection, DbError,
+    prepared::Prepare as _,
     schema::{consumer_offsets as offsets, feed_head},
 };
 
@@ -31,7 +32,11 @@ pub async fn lock(db: &mut Connection, name: &str) -> Result<i64, DbError> {
 
 /// Moves a locked offset.
 pub async fn move_to(db: &mut Connection, name: &str, pos: i64) -> Result<(), DbError> {
-    diesel::update(offsets::table.find(name)).set(offsets::pos.eq(pos)).execute(db).await?;
+    diesel::update(offsets::table.find(name))
+        .set(offsets::pos.eq(pos))
+        .prepared()
+        .execute(db)
+        .await?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     Connection, DbError,
     event::{EVENT_COLUMNS, EventRow},
+    prepared::Prepare as _,
     schema::{deliveries, delivery_events, sql_types},
 };
 use crate::domain::{
@@ -225,6 +226,7 @@ pub async fn finish(
             deliveries::payload.eq(None::<Vec<u8>>),
             deliveries::finished_at.eq(now),
         ))
+        .prepared()
         .execute(db)
         .await?;
     Ok(())
@@ -248,6 +250,7 @@ pub async fn put_back(
             deliveries::due_at.eq(due_at),
             deliveries::last_error.eq(error),
         ))
+        .prepared()
         .execute(db)
         .await?;
     Ok(())
@@ -346,6 +349,7 @@ pub async fn events(
          ORDER BY e.id"
     ))
     .bind::<diesel::sql_types::Uuid, _>(id.0)
+    .prepared()
     .load::<ToldRow>(db)
     .await?;
     rows.into_iter().map(|row| Ok((row.event.try_into()?, row.told_as))).collect()

@@ -10,6 +10,7 @@ use diesel_async::RunQueryDsl;
 use super::{
     Connection, DbError,
     event::{EVENT_COLUMNS, EventRow},
+    prepared::Prepare as _,
     schema::{feed_epochs, feed_head, pending_events},
 };
 use crate::domain::{
@@ -31,8 +32,6 @@ pub struct Epoch {
 /// Which events a replay reads.
 #[derive(Clone, Copy, Debug)]
 pub enum ReplayScope {
-    /// All: the tailer's.
-    Everything,
     /// Those of one ticket; `internal`: with those that are for staff only.
     Ticket {
         /// The ticket.
@@ -102,6 +101,7 @@ pub async fn open_epoch_if_rewound(
     .bind::<Integer, _>(tag)
     .bind::<BigInt, _>(head)
     .bind::<Timestamptz, _>(now)
+    .prepared()
     .execute(db)
     .await?;
     Ok(opened == 1)
@@ -119,12 +119,15 @@ pub async fn place_pending(db: &mut Connection, head: i64, limit: i64) -> Result
     let row = diesel::sql_query(
         "WITH batch AS (
              DELETE FROM pending_events
-             WHERE event_id IN (SELECT event_id FROM pending_events ORDER BY event_id LIMIT $2)
+             WHERE event_id = ANY (ARRAY(
+                 SELECT event_id FROM pending_events ORDER BY event_id LIMIT $2))
              RETURNING event_id
          ), placed AS (
              INSERT INTO feed (pos, event_id, ticket_id)
              SELECT $1 + row_number() OVER (ORDER BY e.id), e.id, e.ticket_id
-             FROM batch JOIN events e ON e.id = batch.event_id
+             FROM batch
+             CROSS JOIN LATERAL (
+                 SELECT id, ticket_id FROM events WHERE id = batch.event_id LIMIT 1) e
              RETURNING pos
          ), moved AS (
              UPDATE feed_head SET pos = placed.last
@@ -135,6 +138,7 @@ pub async fn place_pending(db: &mut Connection, head: i64, limit: i64) -> Result
     )
     .bind::<BigInt, _>(head)
     .bind::<BigInt, _>(limit)
+    .prepared()
     .get_result::<Placed>(db)
     .await?;
     Ok(row.placed)
@@ -159,6 +163,43 @@ impl TryFrom<FeedRow> for FeedEvent {
     }
 }
 
+/// What [`FeedRow`] is read from, as far as to the condition. The limits say that each row
+/// of the feed is of one event: no plan reads all events, not even one that was made while
+/// there were few.
+fn feed_rows() -> String {
+    format!(
+        "SELECT f.pos, {EVENT_COLUMNS},
+                (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
+         FROM feed f
+         CROSS JOIN LATERAL (SELECT * FROM events WHERE id = f.event_id LIMIT 1) e
+         LEFT JOIN LATERAL (SELECT reporter_id FROM tickets WHERE id = f.ticket_id LIMIT 1) t ON true"
+    )
+}
+
+/// The first `limit` events after a position, in order: the feed has no gaps.
+pub async fn following(
+    db: &mut Connection,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<FeedEvent>, DbError> {
+    // Named one by one. Of a range Postgres can't tell how much it holds before it has the
+    // bounds, and would plan this anew each time.
+    let query = format!(
+        "{}
+         WHERE f.pos = ANY (ARRAY(
+             SELECT generate_series($1 + 1, least($1 + $2, (SELECT pos FROM feed_head)))))
+         ORDER BY f.pos",
+        feed_rows(),
+    );
+    let rows = diesel::sql_query(query)
+        .bind::<BigInt, _>(after)
+        .bind::<BigInt, _>(limit)
+        .prepared()
+        .load::<FeedRow>(db)
+        .await?;
+    rows.into_iter().map(FeedEvent::try_from).collect()
+}
+
 /// The first `limit` events in scope with `after` < position ≤ `until`, in order.
 pub async fn replay(
     db: &mut Connection,
@@ -168,7 +209,6 @@ pub async fn replay(
     limit: i64,
 ) -> Result<Vec<FeedEvent>, DbError> {
     let (condition, id, internal) = match scope {
-        ReplayScope::Everything => ("$4 IS NULL", None, true),
         ReplayScope::Ticket { id, internal } => ("f.ticket_id = $4", Some(id.0), internal),
         ReplayScope::Of(id) => (
             "(t.reporter_id = $4 OR $4 = ANY (e.participant_ids)
@@ -179,15 +219,12 @@ pub async fn replay(
         ReplayScope::AllTickets => ("f.ticket_id IS NOT NULL AND $4 IS NULL", None, true),
     };
     let query = format!(
-        "SELECT f.pos, {EVENT_COLUMNS},
-                (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
-         FROM feed f
-         JOIN events e ON e.id = f.event_id
-         LEFT JOIN tickets t ON t.id = f.ticket_id
+        "{}
          WHERE f.pos > $1 AND f.pos <= $2 AND {condition}
            AND ($5 OR e.audience = 'participants')
          ORDER BY f.pos
-         LIMIT $3"
+         LIMIT $3",
+        feed_rows(),
     );
     let rows = diesel::sql_query(query)
         .bind::<BigInt, _>(after)
@@ -195,6 +232,7 @@ pub async fn replay(
         .bind::<BigInt, _>(limit)
         .bind::<Nullable<SqlUuid>, _>(id)
         .bind::<Bool, _>(internal)
+        .prepared()
         .load::<FeedRow>(db)
         .await?;
     rows.into_iter().map(FeedEvent::try_from).collect()
@@ -202,16 +240,9 @@ pub async fn replay(
 
 /// The events at some positions, in no order; unknown positions are left out.
 pub async fn at(db: &mut Connection, positions: &[i64]) -> Result<Vec<FeedEvent>, DbError> {
-    let query = format!(
-        "SELECT f.pos, {EVENT_COLUMNS},
-                (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
-         FROM feed f
-         JOIN events e ON e.id = f.event_id
-         LEFT JOIN tickets t ON t.id = f.ticket_id
-         WHERE f.pos = ANY($1)"
-    );
-    let rows = diesel::sql_query(query)
+    let rows = diesel::sql_query(format!("{} WHERE f.pos = ANY ($1)", feed_rows()))
         .bind::<diesel::sql_types::Array<BigInt>, _>(positions)
+        .prepared()
         .load::<FeedRow>(db)
         .await?;
     rows.into_iter().map(FeedEvent::try_from).collect()

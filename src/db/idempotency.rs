@@ -5,7 +5,7 @@ use diesel::{prelude::*, query_dsl::methods::FilterDsl};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, schema::idempotency_keys as keys};
+use super::{Connection, DbError, prepared::Prepare as _, schema::idempotency_keys as keys};
 use crate::domain::{clock::Timestamp, ids::AccountId, text::IdempotencyKey};
 
 /// How long a key is remembered.
@@ -49,8 +49,8 @@ pub async fn claim(
             keys::created_at.eq(now),
         ));
     // ON CONFLICT DO UPDATE … WHERE: a key that is no longer kept is taken over.
-    let claimed =
-        FilterDsl::filter(insert, keys::created_at.le(now - KEPT_FOR)).execute(db).await?;
+    let insert = FilterDsl::filter(insert, keys::created_at.le(now - KEPT_FOR));
+    let claimed = insert.prepared().execute(db).await?;
     if claimed == 1 {
         return Ok(Claim::First);
     }

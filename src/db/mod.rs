@@ -27,6 +27,7 @@ pub mod password_reset;
 pub mod people;
 mod pool;
 pub mod preferences;
+mod prepared;
 pub mod provision;
 mod schema;
 pub mod search;

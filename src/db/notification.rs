@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, schema::notifications};
+use super::{Connection, DbError, prepared::Prepare as _, schema::notifications};
 use crate::domain::{
     clock::Timestamp,
     ids::{AccountId, EventId, NotificationId, TicketId},
@@ -55,11 +55,12 @@ impl From<&Notification> for NotificationRow {
     }
 }
 
-/// Adds notifications; of one event an account is told once.
-pub async fn insert(db: &mut Connection, new: &[Notification]) -> Result<(), DbError> {
+/// Adds a notification; of one event an account is told once.
+pub async fn insert(db: &mut Connection, new: &Notification) -> Result<(), DbError> {
     diesel::insert_into(notifications::table)
-        .values(new.iter().map(NotificationRow::from).collect::<Vec<_>>())
+        .values(NotificationRow::from(new))
         .on_conflict_do_nothing()
+        .prepared()
         .execute(db)
         .await?;
     Ok(())

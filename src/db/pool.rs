@@ -50,11 +50,13 @@ pub enum DbError {
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request that was dropped leaves its statement running on the server: these
-/// bound it, in the server's own words. The last makes a wrong letter in a word of
-/// seven a typo; the server's own default forgives it from eleven on.
+/// bound it, in the server's own words. The word similarity makes a wrong letter in a word
+/// of seven a typo; the server's own default forgives it from eleven on. The page cost is
+/// that of disks that don't spin: by the server's own default a plan that is made while a
+/// table is small goes on to read all of it as it grows.
 const SESSION_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=10s \
     -c idle_in_transaction_session_timeout=60s -c TimeZone=UTC \
-    -c pg_trgm.word_similarity_threshold=0.45";
+    -c pg_trgm.word_similarity_threshold=0.45 -c random_page_cost=1.1";
 
 /// The database, as everything above `db` holds it.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
+    prepared::Prepare as _,
     schema::{accounts, sessions},
 };
 use crate::{
@@ -223,6 +224,7 @@ pub async fn note_uses(
     )
     .bind::<Array<SqlUuid>, _>(ids)
     .bind::<Array<Timestamptz>, _>(times)
+    .prepared()
     .execute(db)
     .await?;
     Ok(())

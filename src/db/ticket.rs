@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
+    prepared::Prepare as _,
     schema::{sql_types::TicketPriority, tickets},
     search, unread,
 };
@@ -440,6 +441,7 @@ pub async fn update(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
             tickets::waiting_since.eq(ticket.waiting_since),
             tickets::resolved_at.eq(ticket.resolved_at),
         ))
+        .prepared()
         .execute(db)
         .await?;
     Ok(())

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     Connection, DbError,
     event::{self, NewEvent},
+    prepared::Prepare as _,
     schema::{events, tickets},
     ticket::{Condition, in_scope},
 };
@@ -58,6 +59,7 @@ pub(super) async fn advance(
     .bind::<BigInt, _>(event::count(new))
     .bind::<Nullable<SqlUuid>, _>(actor)
     .bind::<Nullable<BigInt>, _>(public)
+    .prepared()
     .get_result::<SeqRow>(db)
     .await?;
     Ok(row.event_seq)
@@ -177,6 +179,7 @@ pub async fn mark_read(
     .bind::<SqlUuid, _>(reader.account.0)
     .bind::<SqlUuid, _>(ticket.0)
     .bind::<Nullable<BigInt>, _>(up_to)
+    .prepared()
     .execute(db)
     .await?;
     Ok(())

@@ -387,7 +387,7 @@ fn topics_of(event: &Event) -> impl Iterator<Item = Topic> {
 
 fn in_scope(event: &FeedEvent, scope: ReplayScope) -> bool {
     match (scope, event.event.subject) {
-        (ReplayScope::Everything, _) | (ReplayScope::AllTickets, Subject::Ticket { .. }) => true,
+        (ReplayScope::AllTickets, Subject::Ticket { .. }) => true,
         (ReplayScope::Ticket { id, .. }, Subject::Ticket { id: subject, .. }) => id == subject,
         (ReplayScope::Of(account), Subject::Ticket { .. }) => {
             topics_of(&event.event).any(|topic| topic == Topic::Of(account))

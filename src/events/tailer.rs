@@ -54,8 +54,7 @@ impl Tailer {
                 self.hub.set_epochs(feed::epochs(&mut connection).await?);
             }
             let after = self.hub.cursor().pos;
-            let everything = feed::ReplayScope::Everything;
-            let page = feed::replay(&mut connection, everything, after, i64::MAX, PAGE).await?;
+            let page = feed::following(&mut connection, after, PAGE).await?;
             let full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
             if page.iter().any(|event| !self.hub.knows_epoch(event.cursor.epoch)) {
                 look_whole = true;

@@ -13,8 +13,7 @@ use crate::{
         Connection, Database, DbError, account, category,
         consumer::{self, NOTIFICATIONS},
         delivery::{self, NewDelivery},
-        feed::{self, ReplayScope},
-        notification, preferences, ticket, unsubscription,
+        feed, notification, preferences, ticket, unsubscription,
     },
     domain::{
         account::{EmailAddress, Locale},
@@ -85,8 +84,7 @@ impl Planner {
             .database
             .write_aside(async |db| {
                 let after = consumer::lock(db, NOTIFICATIONS).await?;
-                let events =
-                    feed::replay(db, ReplayScope::Everything, after, i64::MAX, PAGE).await?;
+                let events = feed::following(db, after, PAGE).await?;
                 let Some(last) = events.last().map(|event| event.cursor.pos) else {
                     return Ok((after, 0));
                 };
@@ -119,8 +117,8 @@ impl Planner {
             if let (true, Recipient::Account(account)) =
                 (concern.channels.bell(), concern.recipient)
             {
-                notification::insert(db, &[self.on_the_bell(account, ticket, &concern, event)])
-                    .await?;
+                let new = self.on_the_bell(account, ticket, &concern, event);
+                notification::insert(db, &new).await?;
             }
             if concern.channels.mail() {
                 self.plan_mail(db, context, ticket, &concern, event).await?;

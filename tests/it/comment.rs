@@ -1,5 +1,7 @@
 //! Comments, internal notes and the timeline.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Value, json};
 
 use crate::harness::{Client, TestServer, client::Ticket};
@@ -182,5 +184,36 @@ async fn a_comment_on_a_stale_version_conflicts() {
         words[2..],
         ["Marta CommentAdded Try now.", "Marta StatusChanged WAITING_FOR_CUSTOMER"]
     );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_comment_takes_is_prepared_once() {
+    let server = TestServer::start_logged().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let mut statements = server
+        .all_statements_of(async || {
+            for _ in 0..10 {
+                marta.comment(&ticket, "hello").await;
+                server.quiet().await;
+            }
+        })
+        .await;
+    statements.retain(|line| !line.contains("SELECT pg_type.oid"));
+    // "[pid] LOG:  execute s1: SELECT …": the name is that of the prepared statement.
+    let mut names = HashMap::<_, HashSet<_>>::new();
+    for line in &statements {
+        let (connection, executed) = line.split_once(" LOG:  execute ").unwrap();
+        let (name, text) = executed.split_once(": ").unwrap();
+        let connection = connection.split('[').next_back().unwrap();
+        names.entry((connection, text)).or_default().insert(name);
+    }
+    let anew = names.iter().filter(|(_, names)| names.len() > 1).collect::<Vec<_>>();
+    assert!(anew.is_empty(), "{anew:#?}");
+    for part in ["INSERT INTO \"comments\"", "INSERT INTO \"events\"", "SELECT f.pos", "WITH batch"]
+    {
+        assert!(statements.iter().any(|line| line.contains(part)), "no {part} in {statements:#?}");
+    }
     server.stop().await;
 }

@@ -205,7 +205,7 @@ impl TestServer {
                 plans.push(String::new());
             }
         }
-        plans.retain(|plan| !plan.contains("AND $4 IS NULL\n") && !plan.contains("pending_events"));
+        plans.retain(|plan| !plan.contains("pending_events"));
         plans
     }
 
@@ -221,10 +221,6 @@ impl TestServer {
     /// The statements that the server sends while something is done, besides those
     /// with which it follows the event log, or prepares a new connection.
     pub async fn statements_of(&self, work: impl AsyncFnOnce()) -> Vec<String> {
-        let log = || std::fs::read_to_string(super::postgres::log_file()).unwrap();
-        self.quiet().await;
-        let before = log().len();
-        work().await;
         let others = [
             "pending_events",
             "consumer_offsets",
@@ -239,12 +235,23 @@ impl TestServer {
             "SET TIME ZONE",
             "SET CLIENT_ENCODING",
         ];
+        let mut statements = self.all_statements_of(work).await;
+        statements.retain(|line| !others.iter().any(|part| line.contains(part)));
+        statements
+    }
+
+    /// All statements that the server sends while something is done: their first lines as
+    /// they are logged.
+    pub async fn all_statements_of(&self, work: impl AsyncFnOnce()) -> Vec<String> {
+        let log = || std::fs::read_to_string(super::postgres::log_file()).unwrap();
+        self.quiet().await;
+        let before = log().len();
+        work().await;
         // The log is that of all tests' Postgres.
         let own = self.database.backends().await;
         let executed = |line: &&str| {
             line.contains("LOG:  execute")
                 && own.iter().any(|pid| line.contains(&format!("[{pid}]")))
-                && !others.iter().any(|part| line.contains(part))
         };
         log()[before..].lines().filter(executed).map(str::to_owned).collect()
     }
