@@ -1,21 +1,20 @@
 //! Comments and internal notes.
 
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Array, Nullable, Uuid as SqlUuid},
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{
-    Connection, DbError,
-    schema::{comments, tickets},
-    ticket,
-};
+use super::{Connection, DbError, prepared::Prepare as _, schema::comments, ticket};
 use crate::domain::{
     clock::Timestamp,
     comment::{Comment, Visibility},
     ids::{AccountId, CommentId, TicketId},
 };
 
-#[derive(Queryable, Selectable)]
+#[derive(QueryableByName)]
 #[diesel(table_name = comments)]
 struct CommentRow {
     id: Uuid,
@@ -39,6 +38,16 @@ impl From<CommentRow> for Comment {
     }
 }
 
+#[derive(QueryableByName)]
+struct PostedRow {
+    #[diesel(embed)]
+    comment: CommentRow,
+    #[diesel(sql_type = SqlUuid)]
+    reporter_id: Uuid,
+    #[diesel(sql_type = Array<Nullable<SqlUuid>>)]
+    participant_ids: Vec<Option<Uuid>>,
+}
+
 /// The comments of some ids, each with its ticket's reporter and participants, in no
 /// order; unknown ids are left out.
 pub async fn by_ids(
@@ -46,14 +55,23 @@ pub async fn by_ids(
     ids: &[CommentId],
 ) -> Result<Vec<(Comment, AccountId, Vec<AccountId>)>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
-    let rows = comments::table
-        .inner_join(tickets::table)
-        .filter(comments::id.eq_any(ids))
-        .select((CommentRow::as_select(), tickets::reporter_id, tickets::participant_ids))
-        .load::<(CommentRow, Uuid, Vec<Option<Uuid>>)>(db)
-        .await?;
-    let found = rows.into_iter().map(|(row, reporter, participants)| {
-        (row.into(), AccountId(reporter), ticket::accounts(participants))
+    // Asked so that Postgres can't tell how many ids there are, it plans this once; and by
+    // the limits it looks each of them up, however few rows there were then.
+    let rows = diesel::sql_query(
+        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
+                t.reporter_id, t.participant_ids
+         FROM unnest(ARRAY(SELECT unnest($1))) AS wanted (id)
+         CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = wanted.id LIMIT 1) c
+         CROSS JOIN LATERAL (
+             SELECT reporter_id, participant_ids FROM tickets WHERE id = c.ticket_id LIMIT 1) t",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .prepared()
+    .load::<PostedRow>(db)
+    .await?;
+    let found = rows.into_iter().map(|row| {
+        let participants = ticket::accounts(row.participant_ids);
+        (row.comment.into(), AccountId(row.reporter_id), participants)
     });
     Ok(found.collect())
 }

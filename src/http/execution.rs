@@ -77,10 +77,11 @@ pub fn execute(
     Box::pin(stream::select(task, ReceiverStream::new(outputs)))
 }
 
-/// Executes what gives one response at most; gives that, with its errors completed.
-pub async fn execute_one(api: &Api, request: Request) -> Option<GraphqlResponse> {
+/// Executes a subscription for one message; gives its response, with its errors completed.
+pub async fn execute_message(api: &Api, request: Request) -> Option<GraphqlResponse> {
     let mut response = api.schema.execute_stream(request).next().await?;
     response::complete(&mut response.errors, None);
+    response::fill_message(&mut response);
     Some(response)
 }
 
@@ -97,6 +98,9 @@ fn outputs(
         let failed = subscription && response.data == Value::Null && !response.errors.is_empty();
         let refused = begins && (failed || response::is_request_error(&response));
         response::complete(&mut response.errors, None);
+        if subscription {
+            response::fill_message(&mut response);
+        }
         // A stream that went on would have skipped what could not be read: its caller
         // resumes, and gets it then.
         let output = if subscription && response::is_internal(&response) {

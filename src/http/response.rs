@@ -6,6 +6,15 @@ use serde::Serialize;
 use super::observe::RequestId;
 use crate::graphql::code;
 
+/// Gives a message of a stream of which nothing was selected its empty object: async-graphql
+/// says `null`, which no message may be.
+pub fn fill_message(response: &mut GraphqlResponse) {
+    if let (true, Value::Object(message)) = (response.errors.is_empty(), &mut response.data) {
+        let empty = message.values_mut().filter(|value| **value == Value::Null);
+        empty.for_each(|value| *value = Value::Object(Default::default()));
+    }
+}
+
 /// Whether nothing was executed: parsing, validation or a guard refused the document.
 pub fn is_request_error(response: &GraphqlResponse) -> bool {
     response.data == Value::Null

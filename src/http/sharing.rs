@@ -266,7 +266,7 @@ impl SharedReader {
             request.variables = asked.variables.clone();
             request.set_parsed_query(asked.document.clone());
             let request = request.data(context).data(Given::new(item));
-            let executing = async move { execution::execute_one(&api, request).await };
+            let executing = async move { execution::execute_message(&api, request).await };
             let Some(executed) = detached(executing).await else {
                 return Err(Unshared::Failed);
             };

@@ -233,6 +233,26 @@ async fn a_search_goes_with_the_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_a_text_that_changes_is_indexed_anew() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = open(&anna, "Printer", "It smokes.").await;
+    let database = server.database.connect().await;
+    let document = async || {
+        let written = "SELECT ctid::text FROM search_documents WHERE summary IS NOT NULL";
+        database.query_one(written, &[]).await.unwrap().get::<_, String>(0)
+    };
+    let first = document().await;
+    marta.comment(&ticket, "Dust is normal.").await;
+    marta.update(&ticket, json!({ "priority": "HIGH", "summary": "Printer" })).await;
+    assert_eq!(document().await, first);
+    marta.update(&ticket, json!({ "summary": "Scanner" })).await;
+    assert_ne!(document().await, first);
+    assert_eq!(found(&anna, "scanner").await, ["Scanner"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn odd_searches_are_refused_or_find_nothing() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);

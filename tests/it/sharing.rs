@@ -127,8 +127,25 @@ async fn an_event_is_executed_once_for_all_who_ask_for_the_same() {
             }
         })
         .await;
-    let reads = statements.iter().filter(|line| line.contains("SELECT \"comments\"")).count();
+    let reads = statements.iter().filter(|line| line.contains("SELECT c.id, c.ticket_id")).count();
     assert_eq!(reads, 1, "{statements:#?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_which_nothing_is_selected_is_an_empty_object() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = marta.socket().await;
+    // The first is shared, the other is not.
+    for (id, field) in [("1", "id"), ("2", "id @include(if: true)")] {
+        let query = format!(
+            "subscription($id: ID!) {{ ticketEvents(ticketId: $id) {{ ... on CommentAdded {{ {field} }} }} }}"
+        );
+        socket.subscribe(id, &query, json!({ "id": ticket.id })).await;
+        assert_eq!(socket.item().await, json!({}), "the checkpoint of {id}");
+    }
     server.stop().await;
 }
 
