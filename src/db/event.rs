@@ -14,7 +14,8 @@ use super::{
     Connection, DbError,
     prepared::Prepare as _,
     schema::{accounts, events, pending_events, sql_types},
-    ticket, unread,
+    ticket,
+    unread::News,
 };
 use crate::domain::{
     clock::Timestamp,
@@ -114,7 +115,7 @@ pub struct NewEvent {
     pub occurred_at: Timestamp,
 }
 
-/// Appends events about a ticket, in order, after which it stands as given. The
+/// Writes down how a ticket stands after some events, and appends them in order. The
 /// ticket's row has to be locked (or new) in this transaction.
 pub async fn append_to_ticket(
     db: &mut Connection,
@@ -123,7 +124,13 @@ pub async fn append_to_ticket(
 ) -> Result<(), DbError> {
     let mut last = 0;
     for by_one in new.chunk_by(|a, b| a.actor_id == b.actor_id) {
-        last = unread::advance(db, ticket.id, by_one).await?;
+        let public = by_one.iter().rposition(|event| event.audience == Audience::Participants);
+        let news = News {
+            actor: by_one.first().and_then(|event| event.actor_id),
+            events: count(by_one),
+            last_public: public.map(|index| count(&by_one[..=index])),
+        };
+        last = ticket::update(db, ticket, &news).await?;
     }
     let participants = ticket::uuids(&ticket.participant_ids);
     let mut after = TicketState::of(ticket);
@@ -151,7 +158,7 @@ pub async fn append_to_account(
     append(db, None, Some(account.0), last, new, &vec![None; new.len()], &[]).await
 }
 
-pub(super) fn count(new: &[NewEvent]) -> i64 {
+fn count(new: &[NewEvent]) -> i64 {
     i64::try_from(new.len()).unwrap_or(i64::MAX)
 }
 

@@ -15,7 +15,8 @@ use super::{
     Connection, DbError,
     prepared::Prepare as _,
     schema::{sql_types::TicketPriority, tickets},
-    search, unread,
+    search,
+    unread::{self, News},
 };
 use crate::domain::{
     clock::Timestamp,
@@ -425,24 +426,31 @@ pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
     Ok(())
 }
 
-/// Writes what can change about a locked ticket.
-pub async fn update(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError> {
-    diesel::update(tickets::table.find(ticket.id.0))
-        .set((
-            tickets::category_id.eq(ticket.category_id.0),
-            tickets::assignee_id.eq(ticket.assignee_id.map(|id| id.0)),
-            tickets::participant_ids.eq(uuids(&ticket.participant_ids)),
-            tickets::past_participant_ids.eq(uuids(&ticket.past_participant_ids)),
-            tickets::summary.eq(&ticket.summary),
-            tickets::status.eq(ticket.status),
-            tickets::priority.eq(ticket.priority),
-            tickets::version.eq(ticket.version),
-            tickets::updated_at.eq(ticket.updated_at),
-            tickets::waiting_since.eq(ticket.waiting_since),
-            tickets::resolved_at.eq(ticket.resolved_at),
-        ))
+/// Writes what can change about a locked ticket, with news of it; gives the place of the last
+/// of its events. One statement, as each has to write all the indexes.
+pub(super) async fn update(
+    db: &mut Connection,
+    ticket: &Ticket,
+    news: &News,
+) -> Result<i64, DbError> {
+    let state = (
+        tickets::category_id.eq(ticket.category_id.0),
+        tickets::assignee_id.eq(ticket.assignee_id.map(|id| id.0)),
+        tickets::participant_ids.eq(uuids(&ticket.participant_ids)),
+        tickets::past_participant_ids.eq(uuids(&ticket.past_participant_ids)),
+        tickets::summary.eq(&ticket.summary),
+        tickets::status.eq(ticket.status),
+        tickets::priority.eq(ticket.priority),
+        tickets::version.eq(ticket.version),
+        tickets::updated_at.eq(ticket.updated_at),
+        tickets::waiting_since.eq(ticket.waiting_since),
+        tickets::resolved_at.eq(ticket.resolved_at),
+    );
+    let place = diesel::update(tickets::table.find(ticket.id.0))
+        .set((state, unread::told(news)))
+        .returning(tickets::event_seq)
         .prepared()
-        .execute(db)
+        .get_result(db)
         .await?;
-    Ok(())
+    Ok(place)
 }

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 
 use diesel::{
-    dsl::sql,
+    dsl::{case_when, sql},
+    pg::Pg,
     prelude::*,
+    query_builder::QueryFragment,
     sql_types::{BigInt, Bool, Nullable, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
@@ -12,57 +14,55 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    event::{self, NewEvent},
     prepared::Prepare as _,
     schema::{events, tickets},
     ticket::{Condition, in_scope},
 };
 use crate::domain::{
     event::Audience,
-    ids::{EventId, TicketId},
+    ids::{AccountId, EventId, TicketId},
     policy::TicketScope,
     unread::{Reader, TicketCounts},
 };
 
-#[derive(QueryableByName)]
-struct SeqRow {
-    #[diesel(sql_type = BigInt)]
-    event_seq: i64,
+/// New events by one person in a ticket, as far as those who have not read them are concerned.
+pub(super) struct News {
+    /// Who did it; none: the system.
+    pub actor: Option<AccountId>,
+    /// How many there are.
+    pub events: i64,
+    /// Which of them, from 1, is the last that customers see; none: they see none.
+    pub last_public: Option<i64>,
 }
 
-/// Gives out the places of new events by one person in a locked ticket, and keeps which
-/// are the last ones, by whom; gives the last place.
-pub(super) async fn advance(
-    db: &mut Connection,
-    ticket: TicketId,
-    new: &[NewEvent],
-) -> Result<i64, DbError> {
-    let last_public = new.iter().rposition(|event| event.audience == Audience::Participants);
-    let public = last_public.map(|index| event::count(&new[..=index]));
-    let actor = new.first().and_then(|event| event.actor_id).map(|id| id.0);
-    let row = diesel::sql_query(
-        "UPDATE tickets SET
-             event_seq = event_seq + $2,
-             any_seq = event_seq + $2,
-             any_seq_by_others =
-                 CASE WHEN any_actor_id IS DISTINCT FROM $3 THEN any_seq ELSE any_seq_by_others END,
-             any_actor_id = $3,
-             public_seq = coalesce(event_seq + $4, public_seq),
-             public_seq_by_others = CASE
-                 WHEN $4 IS NOT NULL AND public_actor_id IS DISTINCT FROM $3 THEN public_seq
-                 ELSE public_seq_by_others END,
-             public_actor_id = CASE WHEN $4 IS NULL THEN public_actor_id ELSE $3 END
-         WHERE id = $1
-         RETURNING event_seq",
+/// What a ticket keeps of news: the last place of an event, and which are the last ones, by
+/// whom.
+pub(super) fn told(
+    news: &News,
+) -> impl AsChangeset<Target = tickets::table, Changeset: QueryFragment<Pg> + Send> + use<> {
+    let actor = news.actor.map(|id| id.0);
+    let place = |nth: i64| tickets::event_seq + nth;
+    (
+        tickets::event_seq.eq(place(news.events)),
+        tickets::any_seq.eq(place(news.events)),
+        tickets::any_seq_by_others.eq(case_when(
+            tickets::any_actor_id.is_distinct_from(actor),
+            tickets::any_seq,
+        )
+        .otherwise(tickets::any_seq_by_others)),
+        tickets::any_actor_id.eq(actor),
+        news.last_public.map(|nth| {
+            (
+                tickets::public_seq.eq(place(nth)),
+                tickets::public_seq_by_others.eq(case_when(
+                    tickets::public_actor_id.is_distinct_from(actor),
+                    tickets::public_seq,
+                )
+                .otherwise(tickets::public_seq_by_others)),
+                tickets::public_actor_id.eq(actor),
+            )
+        }),
     )
-    .bind::<SqlUuid, _>(ticket.0)
-    .bind::<BigInt, _>(event::count(new))
-    .bind::<Nullable<SqlUuid>, _>(actor)
-    .bind::<Nullable<BigInt>, _>(public)
-    .prepared()
-    .get_result::<SeqRow>(db)
-    .await?;
-    Ok(row.event_seq)
 }
 
 /// The columns of the last event that a reader may see, of who did it, and of the last

@@ -5,7 +5,6 @@ use crate::{
     db::{
         closing,
         event::{self, NewEvent},
-        ticket as tickets,
     },
     domain::{
         actor::Actor,
@@ -41,7 +40,6 @@ pub async fn close_resolved(actor: &Actor, desk: &Desk) -> Result<usize, Service
                         occurred_at: now,
                     });
                     let events = events.collect::<Vec<_>>();
-                    tickets::update(db, ticket).await?;
                     event::append_to_ticket(db, ticket, &events).await?;
                 }
                 Ok(batch.len())

@@ -125,7 +125,6 @@ pub async fn add(
             comment::insert(db, posted).await?;
             let of = Some(posted.id);
             attachment::tie(db, author, &new.attachments, ticket.id, of).await?;
-            tickets::update(db, &ticket).await?;
             let added = NewEvent {
                 data: EventData::CommentAdded { comment_id: posted.id },
                 audience: match new.visibility {

@@ -6,7 +6,7 @@ use super::{
     ticket::{lock, public_event},
 };
 use crate::{
-    db::{account, event, notification, ticket as tickets},
+    db::{account, event, notification},
     domain::{
         account::{EmailAddress, Role},
         actor::Actor,
@@ -51,7 +51,6 @@ pub async fn add(
             let account = found.ok_or_else(unknown)?;
             let added = ticket.add_participant(account.id, now).map_err(|_| too_many())?;
             if let Some(added) = added {
-                tickets::update(db, &ticket).await?;
                 let added = public_event(added, editor, now);
                 event::append_to_ticket(db, &ticket, &[added]).await?;
             }
@@ -88,7 +87,6 @@ pub async fn remove(
                 return Err(reporter().into());
             }
             if let Some(removed) = ticket.remove_participant(account, now) {
-                tickets::update(db, &ticket).await?;
                 notification::forget(db, account, id).await?;
                 let removed = public_event(removed, editor, now);
                 event::append_to_ticket(db, &ticket, &[removed]).await?;

@@ -256,7 +256,6 @@ pub(super) async fn record(
     if changed.is_empty() {
         return Ok(());
     }
-    tickets::update(db, ticket).await?;
     let events =
         changed.into_iter().map(|data| public_event(data, editor, now)).collect::<Vec<_>>();
     Ok(event::append_to_ticket(db, ticket, &events).await?)

@@ -188,7 +188,7 @@ async fn a_comment_on_a_stale_version_conflicts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_comment_takes_is_prepared_once() {
+async fn what_a_comment_takes_is_prepared_once_and_writes_its_ticket_once() {
     let server = TestServer::start_logged().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -215,5 +215,7 @@ async fn what_a_comment_takes_is_prepared_once() {
     {
         assert!(statements.iter().any(|line| line.contains(part)), "no {part} in {statements:#?}");
     }
+    let writes = |line: &&String| line.replace('"', "").contains("UPDATE tickets SET");
+    assert_eq!(statements.iter().filter(writes).count(), 10, "{statements:#?}");
     server.stop().await;
 }
