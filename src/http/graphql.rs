@@ -17,6 +17,7 @@ use axum::{
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tokio::time;
+use tower_http::timeout::TimeoutBody;
 
 use super::{
     Api, MAX_BODY, authentication, guard, negotiation,
@@ -31,10 +32,13 @@ use crate::graphql::{RequestContext, ResumeAt, code};
 /// answer instead of a broken connection.
 const MAX_DISCARDED: usize = 64 * MAX_BODY;
 const DISCARD_FOR: Duration = Duration::from_secs(5);
+/// A body of which nothing comes for so long has ended before its time.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// GraphQL by POST, and queries by GET.
 pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    let body = Body::new(TimeoutBody::new(STALLED_AFTER, body));
     let id = parts.extensions.get::<RequestId>().copied();
     let media = MediaType::accepted(&parts.headers);
     let json = media.filter(|media| *media != MediaType::EventStream).unwrap_or(MediaType::Json);
@@ -194,7 +198,8 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(MAX_BODY));
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Refusal::bad("The body ended before its time."))?;
+        let chunk =
+            chunk.map_err(|_| Refusal::bad("The body ended before its time, or did not go on."))?;
         if bytes.len() + chunk.len() > MAX_BODY {
             discard(&mut chunks, bytes.len()).await;
             let message = format!("The body is larger than {MAX_BODY} bytes.");

@@ -199,7 +199,9 @@ fn find<'v>(variables: &'v mut Variables, path: &str) -> Option<&'v mut Value> {
 }
 
 fn broken(_: multer::Error) -> Refusal {
-    Refusal::bad("The body is no well-formed multipart/form-data, or ended before its time.")
+    Refusal::bad(
+        "The body is no well-formed multipart/form-data, ended before its time, or did not go on.",
+    )
 }
 
 fn refuse(error: ServiceError) -> Refusal {

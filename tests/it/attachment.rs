@@ -370,6 +370,11 @@ impl Slow {
     /// Sends the rest, and gives the answer.
     async fn end(mut self) -> String {
         self.stream.write_all(&self.rest).await.unwrap();
+        self.answer().await
+    }
+
+    /// What the server says.
+    async fn answer(mut self) -> String {
         let mut answer = String::new();
         self.stream.read_to_string(&mut answer).await.unwrap();
         answer
@@ -403,6 +408,22 @@ async fn who_breaks_off_leaves_no_half_file_and_no_ticket() {
     drop(slow);
     while files(&folder) > 0 {}
     assert_eq!(count(&server, "size IS NULL").await, 1);
+    assert_eq!(server.content().await, before);
+    server.stop().await;
+}
+
+/// Takes the half minute that the server waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_go_on_is_not_waited_for() {
+    let folder = folder("stalled");
+    let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let anna = server.customer("Anna").await;
+    let before = server.content().await;
+    let slow = Slow::begin(&server.address(), &anna, &vec![b'x'; 6 << 20]).await;
+    let answer = slow.answer().await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("did not go on"), "{answer}");
+    while files(&folder) > 0 {}
     assert_eq!(server.content().await, before);
     server.stop().await;
 }
