@@ -14,7 +14,7 @@ use crate::domain::{
     ids::CommentId,
     page::{Page, Slice},
     policy::TicketScope,
-    search::{Found, FoundKey, Fragment, MAX_FOUND, Wanted},
+    search::{Found, FoundKey, Fragment, MAX_FOUND, MAX_RANKED, Wanted},
 };
 
 /// What begins and ends a match in what `ts_headline` gives: texts have no control characters.
@@ -79,7 +79,24 @@ pub(super) fn fits(
 ) -> Box<dyn BoxableExpression<tickets::table, Pg, SqlType = Bool>> {
     let values = WantedValues::from(wanted);
     let [select, head, beginning, similar, text] = WANTED;
-    let condition = sql::<Bool>(&format!("tickets.id IN (WITH {select}"))
+    // Who may not see notes has few tickets: each one's texts are looked at by themselves. Of
+    // all tickets, those that fit are looked up.
+    let (before, after) = if internal {
+        let found = format!(
+            " SELECT d.ticket_id FROM wanted w JOIN search_documents d ON d.words @@ w.query
+              UNION ALL SELECT d.ticket_id FROM wanted w JOIN search_documents d ON {SIMILAR}
+              UNION ALL SELECT n.id FROM tickets n WHERE n.number = "
+        );
+        ("tickets.id IN (WITH ", found)
+    } else {
+        let found = format!(
+            " SELECT FROM wanted w JOIN search_documents d ON d.ticket_id = tickets.id
+              WHERE d.visibility = 'public' AND d.words @@ w.query OR {SIMILAR}
+              UNION ALL SELECT WHERE tickets.number = "
+        );
+        ("EXISTS (WITH ", found)
+    };
+    let condition = sql::<Bool>(&format!("{before}{select}"))
         .bind::<Nullable<Text>, _>(values.head)
         .sql(head)
         .bind::<Nullable<Text>, _>(values.beginning)
@@ -88,15 +105,7 @@ pub(super) fn fits(
         .sql(similar)
         .bind::<Text, _>(values.text)
         .sql(text)
-        .sql(
-            " SELECT d.ticket_id FROM wanted w
-              JOIN search_documents d ON d.words @@ w.query WHERE d.visibility = 'public' OR ",
-        )
-        .bind::<Bool, _>(internal)
-        .sql(&format!(
-            " UNION ALL SELECT d.ticket_id FROM wanted w JOIN search_documents d ON {SIMILAR}
-              UNION ALL SELECT n.id FROM tickets n WHERE n.number = "
-        ))
+        .sql(&after)
         .bind::<Nullable<BigInt>, _>(wanted.number().map(|number| number.0))
         .sql(")");
     Box::new(condition)
@@ -142,6 +151,14 @@ fn fragments(headline: &str) -> Vec<Fragment> {
         .collect()
 }
 
+/// The texts of a customer's tickets `d`. They are few: to look through them is better than to
+/// look up in an index what all customers have written.
+const OWN_TEXTS: &str = "(
+    SELECT id FROM tickets WHERE reporter_id = $6
+    UNION
+    SELECT id FROM tickets WHERE participant_ids <> '{}' AND participant_ids @> ARRAY[$6]
+) own CROSS JOIN LATERAL (SELECT * FROM search_documents WHERE ticket_id = own.id OFFSET 0) d";
+
 /// The best tickets in scope that fit, best first. `internal`: notes are searched too.
 pub async fn page(
     db: &mut Connection,
@@ -150,28 +167,34 @@ pub async fn page(
     wanted: &Wanted,
     page: &Page<FoundKey>,
 ) -> Result<Slice<Found>, DbError> {
-    let (condition, account) = match scope {
-        TicketScope::Nothing => ("false AND $6 IS NULL", None),
-        TicketScope::Of(account) => {
-            ("(t.reporter_id = $6 OR t.participant_ids @> ARRAY[$6])", Some(account.0))
+    let (texts, condition, account) = match scope {
+        TicketScope::Nothing => {
+            ("(SELECT * FROM search_documents LIMIT 0) d", "false AND $6 IS NULL", None)
         }
-        TicketScope::All => ("$6 IS NULL", None),
+        TicketScope::Of(account) => {
+            (OWN_TEXTS, "(t.reporter_id = $6 OR t.participant_ids @> ARRAY[$6])", Some(account.0))
+        }
+        TicketScope::All => ("search_documents d", "$6 IS NULL", None),
     };
     let [select, head, beginning, similar, text] = WANTED;
-    // Ranks lie in 0..1, those by letters below 0.1, that is after almost all by words.
+    // Ranks lie in 0..1, those by letters below 0.1, that is after almost all by words: where
+    // words find enough, letters are not compared. To rank takes longer than to find, so what
+    // is ranked is bounded. Ids rise with time; the index on them must not be walked for that,
+    // which would read all texts for a rare word.
     let query = format!(
-        "WITH {select}$1{head}$2{beginning}$3{similar}$4{text}, hits AS (
+        "WITH {select}$1{head}$2{beginning}$3{similar}$4{text}, worded AS MATERIALIZED (
+             SELECT d.id
+             FROM wanted w CROSS JOIN {texts}
+             WHERE d.words @@ w.query AND ($5 OR d.visibility = 'public')
+         ), hits AS (
              SELECT d.ticket_id, d.id AS document_id, ts_rank_cd(d.words, w.query, 32) AS rank
-             FROM wanted w
-             JOIN search_documents d ON d.words @@ w.query
-             JOIN tickets t ON t.id = d.ticket_id
-             WHERE ($5 OR d.visibility = 'public') AND {condition}
+             FROM (SELECT id FROM worded ORDER BY id DESC LIMIT {MAX_RANKED}) newest
+             JOIN search_documents d ON d.id = newest.id
+             CROSS JOIN wanted w
              UNION ALL
              SELECT d.ticket_id, d.id, (SELECT avg(word_similarity(word, d.summary)) / 10 FROM unnest(w.similar) AS word)::real
-             FROM wanted w
-             JOIN search_documents d ON {SIMILAR}
-             JOIN tickets t ON t.id = d.ticket_id
-             WHERE {condition}
+             FROM wanted w CROSS JOIN {texts}
+             WHERE (SELECT count(*) FROM worded) < {MAX_FOUND} AND {SIMILAR}
              UNION ALL
              SELECT t.id, t.id, 2::real FROM tickets t WHERE t.number = $7 AND {condition}
          ), tops AS (

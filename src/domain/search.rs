@@ -12,6 +12,9 @@ pub type SearchText = Line<255>;
 /// At most so many tickets are found, the best ones.
 pub const MAX_FOUND: i64 = 1_000;
 
+/// Where more texts fit, so many of them are compared, the newest.
+pub const MAX_RANKED: i64 = 10_000;
+
 /// Words of fewer letters and digits are like too many others.
 const MIN_SIMILAR: usize = 3;
 

@@ -115,6 +115,7 @@ impl SearchQuery {
     /// The order: the ticket of that number; then the more often the words come in a text, the
     /// closer together, and above all in a summary, then in a description, then in a comment;
     /// what was found by similar letters only comes last. Of equally good ones the newest is first.
+    /// Where more than 10,000 texts fit, only the newest of them are compared: add a word.
     #[graphql(complexity = "cost(first, None, child_complexity)")]
     async fn search(
         &self,
