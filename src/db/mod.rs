@@ -35,6 +35,7 @@ pub mod second_factor;
 pub mod service_token;
 pub mod session;
 pub mod ticket;
+mod union;
 pub mod unread;
 pub mod unsubscription;
 

@@ -23,9 +23,14 @@ pub(super) trait Prepare: Sized {
         Prepared { statement: self, kept: true }
     }
 
+    /// The same where the statement is one of those.
+    fn prepared_if(self, kept: bool) -> Prepared<Self> {
+        Prepared { statement: self, kept }
+    }
+
     /// The same for an insert of so many rows, if they are few.
     fn prepared_if_few(self, rows: usize) -> Prepared<Self> {
-        Prepared { statement: self, kept: rows <= FEW }
+        self.prepared_if(rows <= FEW)
     }
 }
 

@@ -1,12 +1,12 @@
 //! Tickets.
 
-use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use diesel::{
     dsl::sql,
     pg::Pg,
     prelude::*,
-    sql_types::{Bool, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, Bool, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use super::{
     prepared::Prepare as _,
     schema::{sql_types::TicketPriority, tickets},
     search,
+    union::Union,
     unread::{self, News},
 };
 use crate::domain::{
@@ -23,7 +24,7 @@ use crate::domain::{
     ids::{AccountId, CategoryId, TicketId},
     page::{Direction, Page, Slice},
     policy::TicketScope,
-    queue::{TicketCount, TicketSelection},
+    queue::{TicketCount, TicketFilter, TicketSelection},
     ticket::{Priority, Status, Ticket, TicketNumber},
 };
 
@@ -97,7 +98,7 @@ pub enum TicketSort {
 }
 
 /// A ticket's place in a sorted list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketKey {
     /// In a list by the time of opening or of the last change.
     Time(Timestamp, TicketId),
@@ -115,16 +116,6 @@ impl TicketKey {
             TicketSort::UpdatedAt => Self::Time(ticket.updated_at, ticket.id),
             TicketSort::Priority => Self::Priority(ticket.priority, ticket.id),
             TicketSort::WaitingSince => Self::Waiting(ticket.waiting_since, ticket.id),
-        }
-    }
-
-    /// Which of two places is lower in a list: who doesn't wait is last in either direction.
-    fn compare(self, other: Self, descending: bool) -> Ordering {
-        match (self, other) {
-            (Self::Waiting(a, _), Self::Waiting(b, _)) if !descending => {
-                a.is_none().cmp(&b.is_none()).then(self.cmp(&other))
-            }
-            _ => self.cmp(&other),
         }
     }
 }
@@ -153,28 +144,80 @@ pub async fn page(
     descending: bool,
     page: &Page<TicketKey>,
 ) -> Result<Slice<Ticket>, DbError> {
-    let part = |query| {
-        part(query, scope, selection, sort, descending, page).select(TicketRow::as_select())
-    };
-    let rows = match scope {
-        // Two parts, each with an index of its own: one condition for both would have none.
+    // Parts, each with an index of its own: one condition for all of them would have none.
+    let parts = match scope {
         TicketScope::Of(account) => {
-            let own = part(tickets::table.filter(tickets::reporter_id.eq(account.0)).into_boxed());
-            let shared = part(shared_with(account));
-            own.union_all(shared).load(db).await?
+            let own = tickets::table.filter(tickets::reporter_id.eq(account.0)).into_boxed();
+            vec![(own, selection.clone()), (shared_with(account), selection.clone())]
         }
-        TicketScope::All | TicketScope::Nothing => part(in_scope(scope)).load(db).await?,
+        TicketScope::All if sort == TicketSort::UpdatedAt => {
+            let parts = by_state(selection).into_iter();
+            parts.map(|selection| (in_scope(scope), selection)).collect()
+        }
+        TicketScope::All | TicketScope::Nothing => vec![(in_scope(scope), selection.clone())],
     };
-    let mut found = rows.into_iter().map(Ticket::from).collect::<Vec<_>>();
-    if let TicketScope::Of(_) = scope {
-        let backward = page.direction == Direction::Backward;
-        found.sort_by(|a, b| {
-            let order = TicketKey::of(a, sort).compare(TicketKey::of(b, sort), descending);
-            if descending != backward { order.reverse() } else { order }
-        });
-        found.truncate(usize::try_from(page.fetch_limit()).unwrap_or(usize::MAX));
+    let column = column(sort, descending);
+    // What can be asked in few ways, each with an index for it, is planned once.
+    let known = parts.len() <= KNOWN_PARTS && parts.iter().all(|(_, part)| is_indexed(part, sort));
+    let parts = parts.into_iter().map(|(all, selection)| {
+        let conditions = conditions(&selection, scope == TicketScope::All);
+        let part = conditions.into_iter().fold(all, QueryDsl::filter);
+        part_of_page(part, column, descending, page).select(TicketRow::as_select())
+    });
+    let union = Union {
+        name: "tickets",
+        parts: parts.collect(),
+        order: order(column, descending != (page.direction == Direction::Backward)),
+        limit: page.fetch_limit(),
+    };
+    let rows: Vec<TicketRow> = union.prepared_if(known).load(db).await?;
+    Ok(page.slice(rows.into_iter().map(Ticket::from).collect()))
+}
+
+/// The most parts of a list that is planned once.
+const KNOWN_PARTS: usize = 3;
+/// The most parts that a list is split into.
+const MAX_PARTS: usize = 12;
+
+/// Splits a selection by status and category, so that an index gives the tickets of each
+/// part in the order in which they were changed; not where something else narrows it more.
+fn by_state(selection: &TicketSelection) -> Vec<TicketSelection> {
+    let TicketFilter { statuses, categories, assignee, reporter, .. } = &selection.filter;
+    let statuses = statuses.iter().flatten().copied().collect::<HashSet<_>>();
+    let categories = match categories {
+        Some(categories) => categories.iter().copied().map(Some).collect::<HashSet<_>>(),
+        None => HashSet::from([None]),
+    };
+    let narrowed = assignee.is_some() || reporter.is_some() || selection.wanted.is_some();
+    if narrowed || !(2..=MAX_PARTS).contains(&(statuses.len() * categories.len())) {
+        return vec![selection.clone()];
     }
-    Ok(page.slice(found))
+    let part = |status, category: Option<CategoryId>| {
+        let mut part = selection.clone();
+        part.filter.statuses = Some(vec![status]);
+        part.filter.categories = category.map(|category| vec![category]);
+        part
+    };
+    let of_status = |status| categories.iter().map(move |&category| part(status, category));
+    statuses.into_iter().flat_map(of_status).collect()
+}
+
+/// Whether an index gives all of a selection, and nothing else, in the order of a list.
+fn is_indexed(selection: &TicketSelection, sort: TicketSort) -> bool {
+    let TicketSelection { filter, waiting_since: None, wanted: None, unread: None } = selection
+    else {
+        return false;
+    };
+    let TicketFilter { statuses, priorities: None, categories, assignee: None, reporter: None } =
+        filter
+    else {
+        return false;
+    };
+    match (statuses.as_deref(), categories.as_deref()) {
+        (None, None) => true,
+        (Some([_]), None | Some([_])) => sort == TicketSort::UpdatedAt,
+        _ => false,
+    }
 }
 
 /// The tickets that an account takes part in and did not open: found by themselves, so
@@ -188,17 +231,12 @@ fn shared_with<'a>(account: AccountId) -> Tickets<'a> {
 }
 
 /// As much of a query's tickets as a page needs, in its order.
-fn part<'a>(
-    query: Tickets<'a>,
-    scope: TicketScope,
-    selection: &TicketSelection,
-    sort: TicketSort,
+fn part_of_page<'a>(
+    mut query: Tickets<'a>,
+    column: &str,
     descending: bool,
     page: &Page<TicketKey>,
 ) -> Tickets<'a> {
-    let conditions = conditions(selection, scope == TicketScope::All);
-    let mut query = conditions.into_iter().fold(query, QueryDsl::filter);
-    let column = column(sort, descending);
     if let Some(key) = page.after {
         query = beside(query, column, if descending { "<" } else { ">" }, key);
     }
@@ -206,7 +244,7 @@ fn part<'a>(
         query = beside(query, column, if descending { ">" } else { "<" }, key);
     }
     let backward = page.direction == Direction::Backward;
-    sorted(query, column, descending != backward).limit(page.fetch_limit())
+    query.order(sql::<Bool>(&order(column, descending != backward))).limit(page.fetch_limit())
 }
 
 /// How many of all tickets there are of each category and status.
@@ -234,15 +272,24 @@ pub(super) type Condition = Box<dyn BoxableExpression<tickets::table, Pg, SqlTyp
 fn conditions(selection: &TicketSelection, internal: bool) -> Vec<Condition> {
     let TicketSelection { filter, waiting_since, wanted, unread } = selection;
     let mut all: Vec<Condition> = Vec::new();
-    if let Some(statuses) = &filter.statuses {
-        all.push(Box::new(tickets::status.eq_any(statuses.clone())));
+    // An index gives the rows of one value in order, and those of several values in none.
+    match filter.statuses.as_deref() {
+        Some(&[status]) => all.push(Box::new(tickets::status.eq(status))),
+        Some(statuses) => all.push(Box::new(tickets::status.eq_any(statuses.to_vec()))),
+        None => {}
     }
-    if let Some(priorities) = &filter.priorities {
-        all.push(Box::new(tickets::priority.eq_any(priorities.clone())));
+    match filter.priorities.as_deref() {
+        Some(&[priority]) => all.push(Box::new(tickets::priority.eq(priority))),
+        Some(priorities) => all.push(Box::new(tickets::priority.eq_any(priorities.to_vec()))),
+        None => {}
     }
-    if let Some(categories) = &filter.categories {
-        let ids = categories.iter().map(|id| id.0).collect::<Vec<_>>();
-        all.push(Box::new(tickets::category_id.eq_any(ids)));
+    match filter.categories.as_deref() {
+        Some(&[category]) => all.push(Box::new(tickets::category_id.eq(category.0))),
+        Some(categories) => {
+            let ids = categories.iter().map(|id| id.0).collect::<Vec<_>>();
+            all.push(Box::new(tickets::category_id.eq_any(ids)));
+        }
+        None => {}
     }
     if let Some(reporter) = filter.reporter {
         all.push(Box::new(tickets::reporter_id.eq(reporter.0)));
@@ -293,9 +340,9 @@ fn beside<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) 
     }
 }
 
-fn sorted<'a>(query: Tickets<'a>, column: &str, descending: bool) -> Tickets<'a> {
+fn order(column: &str, descending: bool) -> String {
     let direction = if descending { "DESC" } else { "ASC" };
-    query.order(sql::<Bool>(&format!("{column} {direction}, tickets.id {direction}")))
+    format!("{column} {direction}, tickets.id {direction}")
 }
 
 /// The tickets in scope of some ids, in no order; others are left out.
@@ -305,9 +352,12 @@ pub async fn by_ids(
     ids: &[TicketId],
 ) -> Result<Vec<Ticket>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    // Asked so that Postgres can't tell how many ids there are, it plans this once.
+    let wanted = sql::<Bool>("tickets.id = ANY (ARRAY(SELECT unnest(");
     let rows = in_scope(scope)
-        .filter(tickets::id.eq_any(ids))
+        .filter(wanted.bind::<Array<SqlUuid>, _>(ids).sql(")))"))
         .select(TicketRow::as_select())
+        .prepared()
         .load(db)
         .await?;
     Ok(rows.into_iter().map(Ticket::from).collect())

@@ -4,7 +4,10 @@
 use serde_json::{Value, json};
 use ticketwire::domain::cursor::Cursor;
 
-use crate::harness::{TestServer, client::SALES};
+use crate::harness::{
+    TestServer,
+    client::{SALES, TECHNICAL_SUPPORT},
+};
 
 /// The tables that grow.
 const GROWING: [&str; 9] = [
@@ -176,6 +179,14 @@ async fn nothing_reads_a_growing_table_from_end_to_end() {
         }
     }
     assert!(seen > 150, "only {seen} plans were looked at");
+
+    // The open queue is merged from where its parts lie in order, whatever its length.
+    let open = json!({ "status": ["WAITING_FOR_SUPPORT", "WORKING_ON_IT"], "categoryIds": [SALES, TECHNICAL_SUPPORT] });
+    let open = json!({ "filter": open, "order": { "field": "UPDATED_AT" } });
+    let plans = server.plans_of(async || drop(marta.ok(list, open.clone()).await)).await;
+    let merged = plans.iter().find(|plan| plan.contains("Merge Append")).expect("a merged list");
+    assert_eq!(merged.matches("using tickets_category_status_updated").count(), 4, "{merged}");
+    assert!(!merged.contains("Sort  "), "{merged}");
 
     let closing = server.plans_of(async || assert!(server.close_resolved(1).await > 0)).await;
     scans.extend(whole_scans(&closing, "closing"));
