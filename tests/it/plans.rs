@@ -68,7 +68,17 @@ const FILL: &str = "
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_reads_a_growing_table_from_end_to_end() {
-    let mut server = TestServer::start_explained().await;
+    read_everything("force_custom_plan").await;
+}
+
+/// As with a statement that Postgres has planned once, without its values.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_planned_once_reads_a_growing_table_from_end_to_end() {
+    read_everything("force_generic_plan").await;
+}
+
+async fn read_everything(plan_cache_mode: &str) {
+    let mut server = TestServer::start_explained(plan_cache_mode).await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let (anna_id, marta_id) = (anna.account_id().await, marta.account_id().await);
     let ticket = anna.create_ticket("one").await;

@@ -60,11 +60,12 @@ impl TestDatabase {
 
     /// Has the plans of the statements of connections made from now on written to the
     /// server's log; they are made as for a disk that has no head to move.
-    pub async fn log_plans(&self) {
+    pub async fn log_plans(&self, plan_cache_mode: &str) {
         let settings = [
             "session_preload_libraries = auto_explain",
             "auto_explain.log_min_duration = 0",
             "random_page_cost = 1.1",
+            &format!("plan_cache_mode = {plan_cache_mode}"),
         ];
         for setting in settings {
             execute(&self.url, &format!("ALTER DATABASE {} SET {setting}", self.name)).await;

@@ -172,9 +172,9 @@ impl TestServer {
     }
 
     /// Starts a server on a database in which the plans of its statements are logged.
-    pub async fn start_explained() -> Self {
+    pub async fn start_explained(plan_cache_mode: &str) -> Self {
         let (database, clock) = (TestDatabase::new().await, Arc::default());
-        database.log_plans().await;
+        database.log_plans(plan_cache_mode).await;
         let app = start_app(&database.url, &clock).await;
         Self { app: Some(app), database, clock }
     }
