@@ -18,9 +18,9 @@ use crate::{
     mail::{
         Mail, StaffAddresses,
         compose::Composer,
-        outlet::Outlet,
         smtp::{SmtpServer, SmtpSettings},
         templates::Templates,
+        transport::Outlet,
     },
 };
 

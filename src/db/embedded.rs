@@ -12,7 +12,6 @@
 //! | `postgres.log`, `postgres.log.1` | what the server says in this run and said in the last one |
 //! | `run/` | the socket, where its path is short enough |
 
-mod account;
 mod binaries;
 mod cluster;
 mod error;
@@ -20,6 +19,7 @@ mod guard;
 mod lock;
 mod log;
 mod npm;
+mod os_user;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -39,13 +39,13 @@ use tokio::{
 
 pub use error::EmbeddedError;
 
-use account::Account;
 use binaries::Binaries;
 use cluster::Cluster;
 use error::at;
 use guard::{Guarded, Stop};
 use lock::DataLock;
 use log::Log;
+use os_user::OsUser;
 use socket::{PORT, SocketFolder, percent_encode};
 
 /// The one role of the server.
@@ -117,22 +117,22 @@ impl EmbeddedPostgres {
     /// Any [`EmbeddedError`] but `NotStopped`; nothing is left running then.
     pub async fn start(settings: &EmbeddedSettings) -> Result<Self, EmbeddedError> {
         let configured = &settings.data_dir;
-        let account = Account::for_cluster(&Cluster::of(configured).path)?;
-        let data_dir = prepare_data_dir(configured, &account)?;
-        let lock = DataLock::acquire(&data_dir, &account).await?;
+        let user = OsUser::for_cluster(&Cluster::of(configured).path)?;
+        let data_dir = prepare_data_dir(configured, &user)?;
+        let lock = DataLock::acquire(&data_dir, &user).await?;
         let cluster = Cluster::of(&data_dir);
         let major = cluster.major()?;
-        let binaries = Binaries::find(settings, &account, &cluster.path, major).await?;
-        let socket = SocketFolder::prepare(&data_dir, &account)?;
+        let binaries = Binaries::find(settings, &user, &cluster.path, major).await?;
+        let socket = SocketFolder::prepare(&data_dir, &user)?;
         cluster.evict(&socket.claim()).await?;
-        let log = Log::create(&data_dir, &account)?;
+        let log = Log::create(&data_dir, &user)?;
         if major.is_none() {
-            cluster.create(&binaries, &account, &log, settings.durable).await?;
+            cluster.create(&binaries, &user, &log, settings.durable).await?;
         }
         let launch = Launch {
             program: binaries.program("postgres"),
             options: server_options(settings, &cluster, &socket),
-            account,
+            user,
             cluster,
             log,
         };
@@ -183,11 +183,11 @@ fn url(host: &str, database: &str) -> String {
     format!("postgresql://{SUPERUSER}@{host}:{PORT}/{database}")
 }
 
-/// Makes the data folder where it is missing, closed as far as the server's account allows, and
+/// Makes the data folder where it is missing, closed as far as the server's user allows, and
 /// returns its canonical path.
-fn prepare_data_dir(data_dir: &Path, account: &Account) -> Result<PathBuf, EmbeddedError> {
+fn prepare_data_dir(data_dir: &Path, user: &OsUser) -> Result<PathBuf, EmbeddedError> {
     if !data_dir.exists() {
-        let mode = if account.is_other() { 0o711 } else { 0o700 };
+        let mode = if user.is_other() { 0o711 } else { 0o700 };
         fs::create_dir_all(data_dir)
             .and_then(|()| fs::set_permissions(data_dir, fs::Permissions::from_mode(mode)))
             .map_err(at("create", data_dir))?;
@@ -198,12 +198,12 @@ fn prepare_data_dir(data_dir: &Path, account: &Account) -> Result<PathBuf, Embed
         let reason = io::Error::other("PostgreSQL can't work in a path with a line break");
         return Err(at("use", &canonical)(reason));
     }
-    match account.obstacle(&canonical).map_err(at("look at the way to", &canonical))? {
+    match user.obstacle(&canonical).map_err(at("look at the way to", &canonical))? {
         None => Ok(canonical),
         Some(closed) => Err(EmbeddedError::Unreachable {
             folder: canonical,
             closed,
-            account: account.name().to_owned(),
+            user: user.name().to_owned(),
         }),
     }
 }
@@ -232,7 +232,7 @@ fn server_options(
 struct Launch {
     program: PathBuf,
     options: Vec<OsString>,
-    account: Account,
+    user: OsUser,
     cluster: Cluster,
     log: Log,
 }
@@ -240,7 +240,7 @@ struct Launch {
 impl Launch {
     /// Starts the server and waits until it is ready; returns it with its pid.
     async fn run(&self, socket: &SocketFolder) -> Result<(Guarded, u32), EmbeddedError> {
-        let shell = self.account.shell();
+        let shell = self.user.shell();
         let mut server =
             Guarded::spawn(shell, Stop::Fast, &self.log.file, &self.program, &self.options)
                 .map_err(at("start", &self.program))?;

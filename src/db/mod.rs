@@ -3,7 +3,6 @@
 
 pub mod account;
 pub mod attachment;
-pub mod attempt;
 pub mod audit;
 pub mod category;
 pub mod challenge;
@@ -29,6 +28,7 @@ mod pool;
 pub mod preferences;
 mod prepared;
 pub mod provision;
+pub mod rate_limit;
 mod schema;
 pub mod search;
 pub mod second_factor;

@@ -4,8 +4,8 @@
 //! [hub](hub); a [subscription](subscription) replays what its caller missed and
 //! then follows the hub. There is no other door out of the log.
 
-mod bell;
 mod hub;
+mod notification;
 mod sequencer;
 mod session_watch;
 mod subscription;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use bell::{Bell, BellCounts, BellItem};
+pub use notification::{Bell, BellCounts, BellItem};
 pub use session_watch::SessionWatch;
 pub use subscription::{Item, ResyncReason, Scope, StreamEnd, SubscribeError, Subscription};
 pub use task::detached;

@@ -15,10 +15,10 @@ use super::{
     comment::Comment,
     context::{ContextExt as _, StreamSignals},
     error::Failure,
+    fan_out::{Given, Handover},
     id::{GlobalId, event_id},
     loader::TimelineKey,
     pagination::{PageArgs, connection},
-    sharing::{Given, Handover},
     ticket::{Ticket, TicketFilterInput, TicketPriority, TicketStatus},
 };
 use crate::{

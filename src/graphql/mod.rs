@@ -13,6 +13,7 @@ mod customer;
 mod delivery;
 mod error;
 mod event;
+mod fan_out;
 mod handoff;
 mod id;
 mod loader;
@@ -27,7 +28,6 @@ mod search;
 mod second_factor;
 mod service_token;
 mod session;
-mod sharing;
 mod staff;
 mod ticket;
 mod unread;
@@ -37,7 +37,7 @@ use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamSignals};
 pub use error::code;
-pub use sharing::{Given, Handover, is_shareable};
+pub use fan_out::{Given, Handover, is_shareable};
 
 use crate::{events::EventLog, service::Desk};
 

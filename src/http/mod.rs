@@ -13,13 +13,11 @@ mod health;
 mod mailbox;
 mod negotiation;
 mod observe;
-mod operation;
 mod origins;
 mod page;
 mod playground;
 mod reset_password;
 mod response;
-mod sharing;
 mod sse;
 mod unsubscribe;
 mod upload;
@@ -38,9 +36,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 pub use connection::prepare;
+pub use execution::Plans;
 pub use origins::Origins;
 pub use playground::Playground;
-pub use sharing::Plans;
 
 use crate::{
     db::Database, domain::clock::Ambient, events::EventLog, graphql::Schema, metrics::Metrics,

@@ -20,9 +20,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::{
     Api,
     authentication::USE_EVERY,
+    execution::{self, Operation, Output},
     negotiation::MediaType,
     observe::RequestId,
-    operation::{self, Operation, Output},
     response,
 };
 use crate::{
@@ -74,7 +74,7 @@ pub async fn answer(
     // What is not live ends by itself.
     let drained = if live { drained(api.clone()).boxed() } else { future::pending().boxed() };
     let open = api.sockets.token();
-    let outputs = operation::start(api.clone(), caller.actor, caller.origin, request, operation);
+    let outputs = execution::start(api.clone(), caller.actor, caller.origin, request, operation);
     let conversation = Conversation {
         api,
         token: caller.token,

@@ -1,10 +1,10 @@
 //! GraphQL over websockets: the `graphql-transport-ws` sub-protocol, as the
 //! PROTOCOL.md of the graphql-ws library specifies it.
 
-mod doorbell;
-mod line;
-mod operations;
+mod duplex;
+mod multiplexer;
 mod protocol;
+mod wake_flag;
 
 use std::{
     future::{self, Future as _},
@@ -24,20 +24,19 @@ use tokio::time::{self, Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::{
-    doorbell::{Doorbell, Doorbells},
-    line::{Heard, Line},
-    operations::{Given, Operations},
+    duplex::{Heard, Line},
+    multiplexer::{Given, Operations},
     protocol::{
         BAD_MESSAGE, Closing, FORBIDDEN, FromClient, INIT_TIMEOUT, RESTART, TOO_MANY_INITS,
         TOO_SLOW, TRY_AGAIN, ToClient, UNAUTHORIZED,
     },
+    wake_flag::{Doorbell, Doorbells},
 };
 use super::{
     Api, MAX_BODY,
     authentication::{self, USE_EVERY},
-    guard,
-    operation::{self, Output},
-    response,
+    execution::{self, Output},
+    guard, response,
 };
 use crate::{
     domain::{actor::Actor, session::Origin},
@@ -397,7 +396,7 @@ impl Connection {
         let (api, origin, token) = (self.api.clone(), self.origin.clone(), greeting.token.clone());
         let starting = async move {
             match Greeting::actor(token.as_deref(), &api).await {
-                Ok(Some(actor)) => operation::start(api, actor, origin, request, operation).await,
+                Ok(Some(actor)) => execution::start(api, actor, origin, request, operation).await,
                 Ok(None) => stream::iter([Output::Ended(StreamEnd::SessionEnded)]).boxed(),
                 Err(()) => stream::iter([Output::Ended(StreamEnd::Failed)]).boxed(),
             }

@@ -24,9 +24,9 @@ use crate::{
         delivery::Delivery,
         event::{Audience, Event, EventData},
         ids::{AccountId, CommentId, DeliveryId},
-        notice::Notice,
         notification::NotificationKind,
         policy::TicketScope,
+        priority_mail::Notice,
         ticket::{NumberPrefix, Ticket},
     },
 };

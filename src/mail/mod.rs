@@ -6,11 +6,11 @@
 //! share, so either may be killed at any point.
 
 pub mod compose;
-pub mod outlet;
 mod planner;
 mod sender;
 pub mod smtp;
 pub mod templates;
+pub mod transport;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
 };
 use compose::Composer;
-use outlet::Outlet;
+use transport::Outlet;
 
 /// What goes out by mail, and how. Without it people are told on the bell only.
 pub struct Mail {

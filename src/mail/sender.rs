@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     compose::{ComposeError, Composer},
-    outlet::{Outlet, SendError},
+    transport::{Outlet, SendError},
 };
 use crate::{
     db::{Database, DbError, delivery},

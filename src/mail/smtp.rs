@@ -22,7 +22,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time;
 use url::Url;
 
-use super::outlet::SendError;
+use super::transport::SendError;
 
 const FORM: &str = "must be like smtp://user:password@host:587?tls=required (STARTTLS) or \
                     smtps://user:password@host (TLS from the start); percent-encode special \

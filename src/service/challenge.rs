@@ -3,9 +3,8 @@
 use uuid::Uuid;
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode,
-    limit::{self, Guessable},
-    post,
+    Desk, ServiceError, UserError, UserErrorCode, priority_mail,
+    rate_limit::{self, Guessable},
     session::{self, SignedIn},
 };
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
         clock::Timestamp,
         event::EventData,
         ids::AccountId,
-        notice::{Notice, SecurityChange},
+        priority_mail::{Notice, SecurityChange},
         second_factor::{
             Code, MAILED_CODE_LASTS, MAILED_CODE_PAUSE, MalformedCode, Method, RecoveryCode,
         },
@@ -168,7 +167,8 @@ pub async fn verify(
     let presented = Presented::parse(what, code)?;
     let hash = TokenHash::presented_as(TokenKind::Challenge, token).ok_or_else(expired)?;
     let (_, account) = pending(desk, hash).await?;
-    let counted = limit::count(desk, Guessable::Code, Some(account.email.as_str()), origin).await?;
+    let counted =
+        rate_limit::count(desk, Guessable::Code, Some(account.email.as_str()), origin).await?;
     let now = desk.ambient.now();
     let taken = challenge::take_try(&mut *desk.database.read().await?, hash, now).await?;
     let challenge = taken.ok_or_else(expired)?;
@@ -189,12 +189,12 @@ pub async fn verify(
                 session::note(db, owner.id, Some(owner.id), EventData::RecoveryCodeUsed {}, now)
                     .await?;
                 let used = SecurityChange::RecoveryCodeUsed { left };
-                post::tell_owner(desk, db, owner, used, origin, now).await?;
+                priority_mail::tell_owner(desk, db, owner, used, origin, now).await?;
             }
             session::begin(desk, db, owner, &session, session_token.hash()).await
         })
         .await?;
-    limit::give_back(desk, counted).await?;
+    rate_limit::give_back(desk, counted).await?;
     Ok(SignedIn { token: session_token, session, account })
 }
 
@@ -257,7 +257,7 @@ pub(super) async fn mail_code(
         let message = "This installation sends no mail, so codes can't be mailed.";
         return Err(UserError::new("method", UserErrorCode::NotAvailable, message).into());
     }
-    limit::count_mail(desk, Guessable::Code, account.email.as_str(), origin).await?;
+    rate_limit::count_mail(desk, Guessable::Code, account.email.as_str(), origin).await?;
     let code = Code::random(|| desk.ambient.bytes());
     let hash = desk.keys.hash(holder.as_bytes(), code.expose());
     let now = desk.ambient.now();
@@ -271,7 +271,7 @@ pub(super) async fn mail_code(
                 retry_after: sent_at + MAILED_CODE_PAUSE - now,
             })?;
             let to = (&account.email, account.locale);
-            post::plan(desk, db, to, &notice, MAILED_CODE_LASTS, now).await?;
+            priority_mail::plan(desk, db, to, &notice, MAILED_CODE_LASTS, now).await?;
             Ok::<_, ServiceError>(())
         })
         .await?;

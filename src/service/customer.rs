@@ -1,7 +1,7 @@
 //! Customers, as the control panel makes and updates them.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, post, session,
+    Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, priority_mail, session,
 };
 use crate::{
     crypto::import::ImportedPassword,
@@ -17,8 +17,8 @@ use crate::{
         clock::Timestamp,
         event::{Audience, EventData},
         ids::AccountId,
-        notice::SecurityChange,
         policy::{Action, Resource},
+        priority_mail::SecurityChange,
         session::Origin,
         text::{ExternalId, PersonName},
     },
@@ -217,7 +217,7 @@ async fn update(
             password_reset::void(db, email, now).await?;
         }
         let changed = SecurityChange::PasswordChanged;
-        post::tell_owner(desk, db, &account, changed, &Origin::default(), now).await?;
+        priority_mail::tell_owner(desk, db, &account, changed, &Origin::default(), now).await?;
         session::end_sessions(desk, db, account.id, None, actor, now).await?;
     }
     Ok(Provisioned { account, change: Change::Updated })

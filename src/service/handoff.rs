@@ -3,7 +3,7 @@
 
 use super::{
     Desk, ServiceError, UserError, UserErrorCode, authorise, customer,
-    limit::{self, Guessable},
+    rate_limit::{self, Guessable},
     session::{self, SignInStep},
 };
 use crate::{
@@ -93,7 +93,7 @@ pub async fn redeem(
                        where you came from and try again.";
         ServiceError::from(UserError::new("token", UserErrorCode::InvalidLink, message))
     };
-    let counted = limit::count(desk, Guessable::Link, None, origin).await?;
+    let counted = rate_limit::count(desk, Guessable::Link, None, origin).await?;
     let hash = TokenHash::presented_as(TokenKind::Handoff, token).ok_or_else(refused)?;
     let now = desk.ambient.now();
     let account = desk
@@ -121,6 +121,6 @@ pub async fn redeem(
         })
         .await?;
     let admitted = account.ok_or_else(refused)?;
-    limit::give_back(desk, counted).await?;
+    rate_limit::give_back(desk, counted).await?;
     session::admit(desk, admitted, origin).await
 }

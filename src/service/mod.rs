@@ -18,13 +18,13 @@ pub mod error;
 pub mod follow_up;
 pub mod handoff;
 mod idempotency;
-mod limit;
 pub mod notification;
 pub mod participant;
 pub mod password;
 pub mod people;
-mod post;
 pub mod preferences;
+mod priority_mail;
+mod rate_limit;
 pub mod search;
 pub mod second_factor;
 pub mod service_token;
@@ -44,8 +44,8 @@ pub use error::{ServiceError, UserError, UserErrorCode};
 use crate::{
     crypto::{password::Passwords, seal::Keyring, signing::SigningKey},
     db::{
-        Database, DbError, attempt, challenge as db_challenge, handoff as handoffs,
-        idempotency as keys, password_reset, second_factor as db_second_factor,
+        Database, DbError, challenge as db_challenge, handoff as handoffs, idempotency as keys,
+        password_reset, rate_limit as db_rate_limit, second_factor as db_second_factor,
     },
     domain::{
         actor::Actor,
@@ -176,7 +176,7 @@ pub async fn prune(desk: &Desk) -> Result<(), DbError> {
     let mut connection = desk.database.read().await?;
     let now = desk.ambient.now();
     keys::prune(&mut connection, now).await?;
-    attempt::prune(&mut connection, now).await?;
+    db_rate_limit::prune(&mut connection, now).await?;
     db_challenge::prune(&mut connection, now).await?;
     password_reset::prune(&mut connection, now).await?;
     db_second_factor::prune(&mut connection, now).await?;

@@ -2,7 +2,7 @@
 
 use super::{
     Desk, ServiceError, UserError, UserErrorCode, authorise,
-    limit::{self, Guessable},
+    rate_limit::{self, Guessable},
     ticket::{lock, public_event},
 };
 use crate::{
@@ -35,7 +35,8 @@ pub async fn add(
     let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
-    let tries = limit::count(desk, Guessable::Address, Some(&editor.0.to_string()), origin).await?;
+    let tries =
+        rate_limit::count(desk, Guessable::Address, Some(&editor.0.to_string()), origin).await?;
     let now = desk.ambient.now();
     let email = &email;
     let added: Result<Ticket, ServiceError> = desk
@@ -58,7 +59,7 @@ pub async fn add(
         })
         .await;
     let ticket = added?;
-    limit::give_back(desk, tries).await?;
+    rate_limit::give_back(desk, tries).await?;
     Ok(ticket)
 }
 

@@ -3,9 +3,9 @@
 use zxcvbn::{Score, zxcvbn};
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, account as accounts, authorise,
-    limit::{self, Guessable},
-    post, session,
+    Desk, ServiceError, UserError, UserErrorCode, account as accounts, authorise, priority_mail,
+    rate_limit::{self, Guessable},
+    session,
 };
 use crate::{
     crypto::{
@@ -19,8 +19,8 @@ use crate::{
         clock::Timestamp,
         event::EventData,
         ids::SessionId,
-        notice::{INVITATION_LASTS, Notice, RESET_LASTS, SecurityChange},
         policy::{Action, Resource},
+        priority_mail::{INVITATION_LASTS, Notice, RESET_LASTS, SecurityChange},
         session::Origin,
     },
 };
@@ -96,7 +96,7 @@ pub async fn request_reset(
 ) -> Result<(), ServiceError> {
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
-    limit::count_mail(desk, Guessable::Link, email.as_str(), origin).await?;
+    rate_limit::count_mail(desk, Guessable::Link, email.as_str(), origin).await?;
     let token = BearerToken::of(TokenKind::PasswordReset, &desk.ambient);
     let (now, notice) =
         (desk.ambient.now(), Notice::PasswordReset { token: token.expose().to_owned() });
@@ -104,7 +104,7 @@ pub async fn request_reset(
         .write_aside(async |db| {
             password_reset::insert(db, token.hash(), &email, now + RESET_LASTS).await?;
             // The language is the account's, when the mail is made.
-            post::plan(desk, db, (&email, Locale::En), &notice, RESET_LASTS, now).await
+            priority_mail::plan(desk, db, (&email, Locale::En), &notice, RESET_LASTS, now).await
         })
         .await?;
     Ok(())
@@ -122,7 +122,7 @@ pub(super) async fn invite(
     password_reset::insert(db, token.hash(), &account.email, now + INVITATION_LASTS).await?;
     let notice = Notice::Invitation { token: token.expose().to_owned() };
     let to = (&account.email, account.locale);
-    post::plan(desk, db, to, &notice, INVITATION_LASTS, now).await
+    priority_mail::plan(desk, db, to, &notice, INVITATION_LASTS, now).await
 }
 
 /// Sets a new password by a link. All sessions end, and the owner is told. A second
@@ -142,7 +142,7 @@ pub async fn reset(
         let message = "This link has expired or was used: ask for a new one.";
         ServiceError::from(UserError::new("token", UserErrorCode::Expired, message))
     };
-    let counted = limit::count(desk, Guessable::Link, None, origin).await?;
+    let counted = rate_limit::count(desk, Guessable::Link, None, origin).await?;
     let hash = TokenHash::presented_as(TokenKind::PasswordReset, token).ok_or_else(over)?;
     let account = {
         let mut connection = desk.database.read().await?;
@@ -160,12 +160,12 @@ pub async fn reset(
             if !password_reset::consume(db, hash, &account.email, now).await? {
                 return Err(over());
             }
-            limit::forgive(db, account.email.as_str()).await?;
+            rate_limit::forgive(db, account.email.as_str()).await?;
             let was = (EventData::PasswordReset {}, None);
             change(desk, db, actor, &account, &stored, was, origin, now).await
         })
         .await?;
-    limit::give_back(desk, counted).await
+    rate_limit::give_back(desk, counted).await
 }
 
 /// Changes the actor's password. All their other sessions end, and they are told.
@@ -184,14 +184,14 @@ pub async fn change_own(
     let identity = *actor.identity().ok_or(ServiceError::Unauthenticated)?;
     let account = accounts::viewer(actor, desk).await?;
     let email = Some(account.email.as_str());
-    let counted = limit::count(desk, Guessable::Password, email, origin).await?;
+    let counted = rate_limit::count(desk, Guessable::Password, email, origin).await?;
     let stored = db::account::password(&mut *desk.database.read().await?, account.id).await?;
     if !desk.passwords.verify(current, stored).await? {
         let message = "This is not your present password.";
         let code = UserErrorCode::InvalidCredentials;
         return Err(UserError::new("currentPassword", code, message).into());
     }
-    limit::give_back(desk, counted).await?;
+    rate_limit::give_back(desk, counted).await?;
     new.review(&account)?;
     let stored = new.hash(desk).await?;
     let now = desk.ambient.now();
@@ -219,7 +219,8 @@ async fn change(
     db::account::lock(db, account.id).await?;
     db::account::set_password(db, account.id, stored).await?;
     session::note(db, account.id, actor.account_id(), what, now).await?;
-    post::tell_owner(desk, db, account, SecurityChange::PasswordChanged, origin, now).await?;
+    priority_mail::tell_owner(desk, db, account, SecurityChange::PasswordChanged, origin, now)
+        .await?;
     session::end_sessions(desk, db, account.id, spared, actor, now).await?;
     Ok(())
 }

@@ -4,8 +4,9 @@
 use super::{
     Desk, ServiceError, UserError, UserErrorCode, account as accounts, authorise,
     challenge::{self, CodeSent, Presentable, Presented, Proof},
-    limit::{self, Guessable},
-    post, session,
+    priority_mail,
+    rate_limit::{self, Guessable},
+    session,
 };
 use crate::{
     crypto::{password::Password, totp::Authenticator},
@@ -16,8 +17,8 @@ use crate::{
         clock::Timestamp,
         event::EventData,
         ids::AccountId,
-        notice::SecurityChange,
         policy::{Action, Resource},
+        priority_mail::SecurityChange,
         second_factor::{
             ENROLMENT_LASTS, Method, REAUTHENTICATION_LASTS, RECOVERY_CODES, RecoveryCode,
             Requirement, SecondFactor,
@@ -156,7 +157,8 @@ pub async fn confirm(
 ) -> Result<Confirmed, ServiceError> {
     let (identity, account) = owner(actor, desk).await?;
     let presented = Presented::parse(method.into(), code)?;
-    let counted = limit::count(desk, Guessable::Code, Some(account.email.as_str()), origin).await?;
+    let counted =
+        rate_limit::count(desk, Guessable::Code, Some(account.email.as_str()), origin).await?;
     let now = desk.ambient.now();
     let proof = match &presented {
         Presented::Authenticator(code) => {
@@ -206,13 +208,13 @@ pub async fn confirm(
             )
             .await?;
             let added = SecurityChange::SecondFactorAdded { method };
-            post::tell_owner(desk, db, &account, added, origin, now).await?;
+            priority_mail::tell_owner(desk, db, &account, added, origin, now).await?;
             let spared = Some(identity.session);
             session::end_sessions(desk, db, account.id, spared, actor, now).await?;
             Ok::<_, ServiceError>(first)
         })
         .await?;
-    limit::give_back(desk, counted).await?;
+    rate_limit::give_back(desk, counted).await?;
     Ok(Confirmed {
         factor: SecondFactor { method, configured_at: now, last_used_at: None },
         recovery_codes: if first { codes } else { vec![] },
@@ -253,7 +255,7 @@ pub async fn remove(
             let removed = EventData::SecondFactorRemoved { method };
             session::note(db, account.id, Some(account.id), removed, now).await?;
             let removed = SecurityChange::SecondFactorRemoved { method };
-            post::tell_owner(desk, db, &account, removed, origin, now).await?;
+            priority_mail::tell_owner(desk, db, &account, removed, origin, now).await?;
             let spared = Some(identity.session);
             session::end_sessions(desk, db, account.id, spared, actor, now).await?;
             Ok::<_, ServiceError>(())
@@ -290,7 +292,7 @@ pub async fn regenerate_recovery_codes(
             let made = EventData::RecoveryCodesRegenerated {};
             session::note(db, account.id, Some(account.id), made, now).await?;
             let made = SecurityChange::RecoveryCodesRegenerated;
-            post::tell_owner(desk, db, &account, made, origin, now).await?;
+            priority_mail::tell_owner(desk, db, &account, made, origin, now).await?;
             Ok::<_, ServiceError>(())
         })
         .await?;
@@ -331,9 +333,9 @@ pub async fn reauthenticate(
     let (identity, account) = owner(actor, desk).await?;
     let code = code.map(|(what, code)| Presented::parse(what, code)).transpose()?;
     let email = Some(account.email.as_str());
-    let mut counted = vec![limit::count(desk, Guessable::Password, email, origin).await?];
+    let mut counted = vec![rate_limit::count(desk, Guessable::Password, email, origin).await?];
     if code.is_some() {
-        counted.push(limit::count(desk, Guessable::Code, email, origin).await?);
+        counted.push(rate_limit::count(desk, Guessable::Code, email, origin).await?);
     }
     let (stored, factors) = {
         let mut connection = desk.database.read().await?;
@@ -370,7 +372,7 @@ pub async fn reauthenticate(
         })
         .await?;
     for counted in counted {
-        limit::give_back(desk, counted).await?;
+        rate_limit::give_back(desk, counted).await?;
     }
     Ok(now + REAUTHENTICATION_LASTS)
 }
@@ -400,7 +402,7 @@ pub async fn reset(
             let reset = EventData::SecondFactorsReset {};
             session::note(db, account.id, actor.account_id(), reset, now).await?;
             let reset = SecurityChange::SecondFactorsReset;
-            post::tell_owner(desk, db, &account, reset, origin, now).await?;
+            priority_mail::tell_owner(desk, db, &account, reset, origin, now).await?;
             session::end_sessions(desk, db, account.id, None, actor, now).await?;
             Ok::<_, DbError>(())
         })

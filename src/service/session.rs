@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 use super::{
     Desk, ServiceError, UserError, UserErrorCode, authorise,
     challenge::Presentable,
-    limit::{self, Guessable},
-    post,
+    priority_mail,
+    rate_limit::{self, Guessable},
 };
 use crate::{
     crypto::{
@@ -36,8 +36,8 @@ use crate::{
         clock::Timestamp,
         event::{Audience, Event, EventData},
         ids::{AccountId, SessionId},
-        notice::SecurityChange,
         policy::{Action, Resource},
+        priority_mail::SecurityChange,
         second_factor::{CHALLENGE_LASTS, Requirement},
         session::{Origin, Session},
     },
@@ -167,9 +167,13 @@ async fn first_step(
     origin: &Origin,
 ) -> Result<SignInStep, ServiceError> {
     let email = EmailAddress::parse(email).ok();
-    let counted =
-        limit::count(desk, Guessable::Password, email.as_ref().map(EmailAddress::as_str), origin)
-            .await?;
+    let counted = rate_limit::count(
+        desk,
+        Guessable::Password,
+        email.as_ref().map(EmailAddress::as_str),
+        origin,
+    )
+    .await?;
     let found = match &email {
         Some(email) => account::by_email(&mut *desk.database.read().await?, email).await?,
         None => None,
@@ -185,7 +189,7 @@ async fn first_step(
                 message: "The e-mail address or the password is wrong.".into(),
             }
         })?;
-    limit::give_back(desk, counted).await?;
+    rate_limit::give_back(desk, counted).await?;
     if let (Checked::Outdated(new), Some(old)) = (checked, stored) {
         let mut connection = desk.database.read().await?;
         account::renew_password(&mut connection, account.id, &old, &new).await?;
@@ -274,7 +278,7 @@ pub(super) async fn begin(
     }
     let (origin, now) = (&session.origin, session.created_at);
     if session::is_new_device(db, owner.id, origin.device()).await? {
-        post::tell_owner(desk, db, owner, SecurityChange::NewDevice, origin, now).await?;
+        priority_mail::tell_owner(desk, db, owner, SecurityChange::NewDevice, origin, now).await?;
     }
     session::insert(db, session, token).await?;
     let signed_in = EventData::SignedIn { session_id: session.id };

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{EmbeddedError, EmbeddedSettings, account::Account, npm};
+use super::{EmbeddedError, EmbeddedSettings, npm, os_user::OsUser};
 
 /// The oldest major version that serves.
 const MINIMUM_MAJOR: u32 = 14;
@@ -33,7 +33,7 @@ const USUAL_PLACES: [&str; 14] = [
 /// How long `postgres --version` may take.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A folder with `initdb` and `postgres`, seen to run as the account that they are for.
+/// A folder with `initdb` and `postgres`, seen to run as the user that they are for.
 #[derive(Debug)]
 pub(super) struct Binaries {
     folder: PathBuf,
@@ -49,12 +49,11 @@ impl Binaries {
     /// `BadBinDir`; `NoBinaries`; or `WrongMajor` where a version is wanted and there are others.
     pub(super) async fn find(
         settings: &EmbeddedSettings,
-        account: &Account,
+        user: &OsUser,
         cluster: &Path,
         wanted: Option<u32>,
     ) -> Result<Self, EmbeddedError> {
-        let mut search =
-            Search { account, wanted, seen: HashSet::new(), found: None, notes: vec![] };
+        let mut search = Search { user, wanted, seen: HashSet::new(), found: None, notes: vec![] };
         match &settings.bin_dir {
             Some(folder) => search.probe([folder.clone()]).await,
             None => search.everywhere(settings).await,
@@ -81,7 +80,7 @@ impl Binaries {
 
 /// A search in progress.
 struct Search<'a> {
-    account: &'a Account,
+    user: &'a OsUser,
     /// The major version to find; any that is new enough, if none.
     wanted: Option<u32>,
     seen: HashSet<PathBuf>,
@@ -99,7 +98,7 @@ impl Search<'_> {
             self.probe(USUAL_PLACES.iter().flat_map(|place| expand(place))).await;
         }
         if self.found.is_none() {
-            match npm::fetch(settings, self.account, self.wanted).await {
+            match npm::fetch(settings, self.user, self.wanted).await {
                 Ok(folder) => self.probe([folder]).await,
                 Err(reason) => self.notes.push(format!("npm: {reason}")),
             }
@@ -115,7 +114,7 @@ impl Search<'_> {
             match resolve(&folder) {
                 Err(reason) => self.notes.push(reason),
                 Ok(folder) if !self.seen.insert(folder.clone()) => {}
-                Ok(folder) => match major_in(&folder, self.account).await {
+                Ok(folder) => match major_in(&folder, self.user).await {
                     Err(reason) => self.notes.push(format!("{}: {reason}", folder.display())),
                     Ok(major) => self.consider(Binaries { folder, major }),
                 },
@@ -153,12 +152,12 @@ fn resolve(folder: &Path) -> Result<PathBuf, String> {
 }
 
 /// The major version of the server in `folder`, or why it does not run.
-async fn major_in(folder: &Path, account: &Account) -> Result<u32, String> {
-    if let Some(closed) = account.obstacle(folder).map_err(|error| error.to_string())? {
-        return Err(format!("{} is closed to user {}", closed.display(), account.name()));
+async fn major_in(folder: &Path, user: &OsUser) -> Result<u32, String> {
+    if let Some(closed) = user.obstacle(folder).map_err(|error| error.to_string())? {
+        return Err(format!("{} is closed to user {}", closed.display(), user.name()));
     }
     let version =
-        account.command(&folder.join("postgres")).arg("--version").kill_on_drop(true).output();
+        user.command(&folder.join("postgres")).arg("--version").kill_on_drop(true).output();
     let output = tokio::time::timeout(VERSION_TIMEOUT, version)
         .await
         .map_err(|_| "does not answer".to_owned())?

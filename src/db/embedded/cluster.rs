@@ -18,11 +18,11 @@ use tokio::{
 
 use super::{
     EmbeddedError, POLL, SUPERUSER,
-    account::Account,
     binaries::Binaries,
     error::at,
     guard::{Guarded, SHELL, Stop},
     log::Log,
+    os_user::OsUser,
 };
 
 const NAME: &str = "postgres";
@@ -30,7 +30,7 @@ const NAME: &str = "postgres";
 /// What a new cluster is called until it is whole.
 const UNFINISHED: &str = "postgres.unfinished";
 
-/// Connections need no password: all are local, and only the server's own account and root get to
+/// Connections need no password: all are local, and only the server's own user and root get to
 /// the socket.
 const INITDB_OPTIONS: [&str; 4] =
     ["--auth-local=trust", "--auth-host=reject", "--data-checksums", "--no-instructions"];
@@ -73,7 +73,7 @@ impl Cluster {
     pub(super) async fn create(
         &self,
         binaries: &Binaries,
-        account: &Account,
+        user: &OsUser,
         log: &Log,
         durable: bool,
     ) -> Result<(), EmbeddedError> {
@@ -81,9 +81,9 @@ impl Cluster {
         let program = binaries.program("initdb");
         // Not every system knows C.UTF-8. In both, text sorts by code point.
         for locale in ["C.UTF-8", "C"] {
-            make_empty(&unfinished, account)?;
+            make_empty(&unfinished, user)?;
             let options = initdb_options(&unfinished, locale, durable);
-            let status = Guarded::spawn(account.shell(), Stop::Kill, &log.file, &program, options)
+            let status = Guarded::spawn(user.shell(), Stop::Kill, &log.file, &program, options)
                 .map_err(at("start", &program))?
                 .wait()
                 .await
@@ -200,8 +200,8 @@ impl Cluster {
     }
 }
 
-/// Makes `folder` anew, for the account alone.
-fn make_empty(folder: &Path, account: &Account) -> Result<(), EmbeddedError> {
+/// Makes `folder` anew, for the user alone.
+fn make_empty(folder: &Path, user: &OsUser) -> Result<(), EmbeddedError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(at("remove", folder)(error));
@@ -209,7 +209,7 @@ fn make_empty(folder: &Path, account: &Account) -> Result<(), EmbeddedError> {
         _ => {}
     }
     DirBuilder::new().mode(0o700).create(folder).map_err(at("create", folder))?;
-    account.own(folder)
+    user.own(folder)
 }
 
 /// How initdb is called to make a cluster in `folder`.

@@ -77,7 +77,7 @@ pub enum EmbeddedError {
     },
     /// The user who runs Postgres can't get to a folder.
     #[error(
-        "PostgreSQL runs as user {account}, who can't get to {} because {} is closed to others. \
+        "PostgreSQL runs as user {user}, who can't get to {} because {} is closed to others. \
          Choose a data folder that this user can reach, such as /var/lib/ticketwire, or open \
          the way with `chmod o+x {}`",
         .folder.display(), .closed.display(), .closed.display()
@@ -88,7 +88,7 @@ pub enum EmbeddedError {
         /// The outermost folder that does not let the user pass.
         closed: PathBuf,
         /// The user's name.
-        account: String,
+        user: String,
     },
     /// The folder for the socket exists and is not ours alone.
     #[error(

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{EmbeddedError, account::Account, error::at};
+use super::{EmbeddedError, error::at, os_user::OsUser};
 
 const NAME: &str = "ticketwire.lock";
 
@@ -33,7 +33,7 @@ impl DataLock {
     ///
     /// # Errors
     /// `Locked` when another process has it.
-    pub(super) async fn acquire(data_dir: &Path, account: &Account) -> Result<Self, EmbeddedError> {
+    pub(super) async fn acquire(data_dir: &Path, user: &OsUser) -> Result<Self, EmbeddedError> {
         let path = data_dir.join(NAME);
         let file = OpenOptions::new()
             .read(true)
@@ -43,7 +43,7 @@ impl DataLock {
             .mode(0o600)
             .open(&path)
             .map_err(at("open", &path))?;
-        account.own(&path)?;
+        user.own(&path)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             match file.try_lock() {

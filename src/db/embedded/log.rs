@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{EmbeddedError, account::Account, error::at};
+use super::{EmbeddedError, error::at, os_user::OsUser};
 
 const NAME: &str = "postgres.log";
 const PREVIOUS: &str = "postgres.log.1";
@@ -44,7 +44,7 @@ impl Log {
 
     /// Starts a new log in the data folder. The one of the run before is kept (it may tell why
     /// that ended) and replaces the one before that, so logs don't pile up.
-    pub(super) fn create(data_dir: &Path, account: &Account) -> Result<Self, EmbeddedError> {
+    pub(super) fn create(data_dir: &Path, user: &OsUser) -> Result<Self, EmbeddedError> {
         let path = data_dir.join(NAME);
         match fs::rename(&path, data_dir.join(PREVIOUS)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -58,7 +58,7 @@ impl Log {
             .mode(0o600)
             .open(&path)
             .map_err(at("create", &path))?;
-        account.own(&path)?;
+        user.own(&path)?;
         file.lock().map_err(at("lock", &path))?;
         Ok(Self { path, file })
     }

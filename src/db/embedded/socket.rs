@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{EmbeddedError, account::Account, error::at};
+use super::{EmbeddedError, error::at, os_user::OsUser};
 
 /// Names the socket. Nothing listens on TCP, so it needs to be free nowhere.
 pub(super) const PORT: u16 = 5432;
@@ -20,7 +20,7 @@ pub(super) const PORT: u16 = 5432;
 /// The longest path of a socket in bytes, without the zero at its end.
 const MAX_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-/// A folder that only the server's account (and root) can enter.
+/// A folder that only the server's user (and root) can enter.
 #[derive(Debug)]
 pub(super) struct SocketFolder(PathBuf);
 
@@ -30,19 +30,19 @@ impl SocketFolder {
     ///
     /// # Errors
     /// `SocketFolder` when somebody else has taken that name or can enter it.
-    pub(super) fn prepare(data_dir: &Path, account: &Account) -> Result<Self, EmbeddedError> {
+    pub(super) fn prepare(data_dir: &Path, user: &OsUser) -> Result<Self, EmbeddedError> {
         let inside = Self(data_dir.join("run"));
-        let folder = if inside.serves() { inside } else { Self::outside(data_dir, account) };
+        let folder = if inside.serves() { inside } else { Self::outside(data_dir, user) };
         let path = &folder.0;
         match DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => account.own(path)?,
+            Ok(()) => user.own(path)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let found = fs::symlink_metadata(path).map_err(at("look at", path))?;
                 let closed = found.is_dir() && found.mode() & 0o077 == 0;
                 if closed && found.uid() == 0 {
                     // An earlier run ended between making it and giving it away.
-                    account.own(path)?;
-                } else if !closed || !account.is(found.uid()) {
+                    user.own(path)?;
+                } else if !closed || !user.is(found.uid()) {
                     return Err(EmbeddedError::SocketFolder { folder: path.clone() });
                 }
             }
@@ -51,12 +51,12 @@ impl SocketFolder {
         Ok(folder)
     }
 
-    fn outside(data_dir: &Path, account: &Account) -> Self {
+    fn outside(data_dir: &Path, user: &OsUser) -> Self {
         let name = format!("ticketwire-{:016x}", fnv1a(data_dir.as_os_str().as_bytes()));
         std::env::var_os("XDG_RUNTIME_DIR")
             .map(PathBuf::from)
-            // Root's own is closed to the account that runs the server.
-            .filter(|folder| !account.is_other() && folder.is_absolute() && folder.is_dir())
+            // Root's own is closed to the user that runs the server.
+            .filter(|folder| !user.is_other() && folder.is_absolute() && folder.is_dir())
             .map(|folder| Self(folder.join(&name)))
             .filter(Self::serves)
             .unwrap_or_else(|| Self(Path::new("/tmp").join(&name)))

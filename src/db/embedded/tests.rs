@@ -91,6 +91,6 @@ async fn data_of_another_major_version_stay_as_they_are() {
 
 /// Makes a folder that root has made look like a cluster's.
 fn give_away(folder: &Path) {
-    let account = Account::for_cluster(Path::new("/nonexistent")).expect("there is one");
-    account.own(folder).expect("it can be given away");
+    let user = OsUser::for_cluster(Path::new("/nonexistent")).expect("there is one");
+    user.own(folder).expect("it can be given away");
 }

@@ -14,8 +14,8 @@ use tokio::time::{self, Instant};
 use tokio_tungstenite::tungstenite;
 
 use super::{
-    doorbell::{Doorbell, Doorbells},
     protocol::{BAD_FRAME, BAD_TEXT, Closing, TOO_BIG},
+    wake_flag::{Doorbell, Doorbells},
 };
 
 /// Operations give nothing more while so many bytes wait for the client.

@@ -6,9 +6,9 @@ use async_graphql::ServerError;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
 use super::{
-    super::operation::{Operation, Output},
-    doorbell::Doorbell,
+    super::execution::{Operation, Output},
     protocol::Next,
+    wake_flag::Doorbell,
 };
 use crate::events::StreamEnd;
 

@@ -14,7 +14,7 @@ use super::{Desk, ServiceError};
 use crate::{
     db::{
         Connection, DbError,
-        attempt::{self, Bucket},
+        rate_limit::{self, Bucket},
         session,
     },
     domain::session::Origin,
@@ -84,7 +84,7 @@ pub(super) async fn count(
 pub(super) async fn give_back(desk: &Desk, Try(buckets): Try) -> Result<(), ServiceError> {
     let mut connection = desk.database.read().await?;
     for bucket in &buckets {
-        attempt::give_back(&mut connection, bucket).await?;
+        rate_limit::give_back(&mut connection, bucket).await?;
     }
     Ok(())
 }
@@ -110,7 +110,7 @@ pub(super) async fn count_mail(
 /// Forgets what was tried at an account's password: its owner has proven themselves
 /// by another way.
 pub(super) async fn forgive(db: &mut Connection, email: &str) -> Result<(), DbError> {
-    attempt::empty(db, &bucket(&[Guessable::Password.name(), "of account", email], OF_ACCOUNT))
+    rate_limit::empty(db, &bucket(&[Guessable::Password.name(), "of account", email], OF_ACCOUNT))
         .await
 }
 
@@ -134,7 +134,7 @@ async fn take(
 ) -> Result<(), ServiceError> {
     let now = desk.ambient.now();
     for bucket in buckets {
-        attempt::take(connection, bucket, now)
+        rate_limit::take(connection, bucket, now)
             .await?
             .map_err(|retry_after| ServiceError::RateLimited { retry_after })?;
     }

@@ -18,16 +18,16 @@ const PASSWD: &str = "/etc/passwd";
 
 /// A user of this machine.
 #[derive(Debug, Clone)]
-pub(super) struct Account {
+pub(super) struct OsUser {
     /// For messages and for commands that people are told to run.
     name: String,
     uid: u32,
     gid: u32,
-    /// Whether this process is root and has to become the account.
+    /// Whether this process is root and has to become the user.
     switch: bool,
 }
 
-impl Account {
+impl OsUser {
     /// Who runs the server whose cluster is, or will be, at `cluster`: ourselves, or, if we are
     /// root, the cluster's owner, or for a new one `postgres`, else `nobody`.
     ///
@@ -66,7 +66,7 @@ impl Account {
         }
     }
 
-    /// The account's name, for people.
+    /// The user's name, for people.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -76,12 +76,12 @@ impl Account {
         self.switch
     }
 
-    /// Whether `uid` is the account.
+    /// Whether `uid` is the user.
     pub(super) fn is(&self, uid: u32) -> bool {
         self.uid == uid
     }
 
-    /// Gives `path` (a symlink itself, not what it points to) to the account.
+    /// Gives `path` (a symlink itself, not what it points to) to the user.
     pub(super) fn own(&self, path: &Path) -> Result<(), EmbeddedError> {
         if !self.switch {
             return Ok(());
@@ -89,7 +89,7 @@ impl Account {
         lchown(path, Some(self.uid), Some(self.gid)).map_err(at("hand over to Postgres", path))
     }
 
-    /// A command that runs as the account, from `/`, with next to nothing of our environment:
+    /// A command that runs as the user, from `/`, with next to nothing of our environment:
     /// variables such as `PGOPTIONS` would change the server, and secrets are not its business.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
@@ -111,7 +111,7 @@ impl Account {
     }
 
     /// The outermost folder on the way into `folder`, an absolute path without symlinks, that does
-    /// not let the account pass.
+    /// not let the user pass.
     pub(super) fn obstacle(&self, folder: &Path) -> io::Result<Option<PathBuf>> {
         if !self.switch {
             return Ok(None);
@@ -153,9 +153,9 @@ fn entries(users: &str) -> impl Iterator<Item = (&str, u32, u32)> {
     })
 }
 
-fn by_name(users: &str, wanted: &str) -> Option<Account> {
+fn by_name(users: &str, wanted: &str) -> Option<OsUser> {
     let (name, uid, gid) = entries(users).find(|(name, ..)| *name == wanted)?;
-    Some(Account { name: name.to_owned(), uid, gid, switch: true })
+    Some(OsUser { name: name.to_owned(), uid, gid, switch: true })
 }
 
 fn name_of(users: &str, wanted: u32) -> String {

@@ -13,7 +13,7 @@ use crate::{
         account::{Account, EmailAddress, Locale},
         clock::Timestamp,
         ids::DeliveryId,
-        notice::{NOTICE_LASTS, Notice, SecurityChange},
+        priority_mail::{NOTICE_LASTS, Notice, SecurityChange},
         session::Origin,
     },
 };

@@ -18,9 +18,8 @@ use futures_util::{
 };
 
 use super::{
-    Api,
-    execution::{self, Operation, Output},
-    response,
+    super::{Api, response},
+    direct::{self, Operation, Output},
 };
 use crate::{
     domain::{
@@ -154,7 +153,7 @@ pub async fn start(
     let handover = Handover::default();
     let request = request.data(handover.clone());
     let mut checked =
-        execution::execute(&api, actor, origin.clone(), request, Some(OperationType::Subscription));
+        direct::execute(&api, actor, origin.clone(), request, Some(OperationType::Subscription));
     let first = checked.next().await;
     let Some(subscription) = handover.take() else { return stream::iter(first).boxed() };
     let reader = Arc::new(SharedReader { api, actor, origin, plan });
@@ -266,7 +265,7 @@ impl SharedReader {
             request.variables = asked.variables.clone();
             request.set_parsed_query(asked.document.clone());
             let request = request.data(context).data(Given::new(item));
-            let executing = async move { execution::execute_message(&api, request).await };
+            let executing = async move { direct::execute_message(&api, request).await };
             let Some(executed) = detached(executing).await else {
                 return Err(Unshared::Failed);
             };
@@ -275,8 +274,8 @@ impl SharedReader {
                 // Skipped if the stream went on: its caller resumes, and gets it then.
                 Some(response) if response::is_internal(&response) => Err(Unshared::Failed),
                 Some(response) if response::is_out_of_sight(&response) => Err(Unshared::Nothing),
-                Some(response) if response.errors.is_empty() => Ok(execution::encode(&response)),
-                Some(response) => Err(Unshared::Errors(execution::encode(&response))),
+                Some(response) if response.errors.is_empty() => Ok(direct::encode(&response)),
+                Some(response) => Err(Unshared::Errors(direct::encode(&response))),
             }
         }
     }
