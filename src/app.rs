@@ -31,11 +31,11 @@ use crate::{
     },
     events::EventLog,
     graphql,
-    http::{self, Api, Origins, Parts, Plans, Playground},
+    http::{self, Api, FanOutGroups, Origins, Parts, Playground},
     mail::{self as mailing, templates::TemplateError},
     metrics::Metrics,
     service::{
-        self, Desk, Settings, closing,
+        self, Services, Settings, closing,
         demo::{self, DemoError},
         session,
     },
@@ -240,18 +240,18 @@ async fn start_numbers(database: &Database, config: &Config) -> Result<(), DbErr
 ///
 /// # Errors
 /// A configuration that can't be used.
-pub fn desk(
+pub fn services(
     config: &Config,
     database: Database,
     ambient: Ambient,
     cost: PasswordCost,
-) -> Result<Desk, StartError> {
+) -> Result<Services, StartError> {
     let passwords = Passwords::new(cost, ambient.clone())?;
     let keys = keys::keyring(config, &ambient)?;
-    let desk = Desk::new(database, ambient, passwords, keys, settings(config)?);
+    let services = Services::new(database, ambient, passwords, keys, settings(config)?);
     Ok(match storage::set_up(config)? {
-        Some(storage) => desk.with_storage(storage),
-        None => desk,
+        Some(storage) => services.with_storage(storage),
+        None => services,
     })
 }
 
@@ -318,10 +318,12 @@ impl App {
         let (tasks, sockets) = (TaskTracker::new(), TaskTracker::new());
         mail::check_staff_addresses(config, &database).await?;
         let mail = mail::set_up(config, address, &ambient)?;
-        let mut desk = desk(config, database.clone(), ambient.clone(), cost)?;
-        desk = desk.with_handoff_link(&handoff_link(config, address)).with_metrics(metrics.clone());
+        let mut services = services(config, database.clone(), ambient.clone(), cost)?;
+        services = services
+            .with_handoff_link(&handoff_link(config, address))
+            .with_metrics(metrics.clone());
         if let Some(mail) = &mail {
-            desk = desk.with_signing_key(mail.parts.composer.key.clone());
+            services = services.with_signing_key(mail.parts.composer.key.clone());
         } else {
             tracing::info!("no mail goes out: set mail.smtp_url to a mail server");
         }
@@ -329,11 +331,17 @@ impl App {
         let mailbox = mail.as_ref().and_then(|mail| mail.folder.clone());
         let mailbox = mailbox.filter(|_| address.ip().is_loopback());
         let has_mailbox = mailbox.is_some();
-        let heeding = desk.clone();
-        let heed = move |event: &_| heeding.heed(event);
-        let log =
-            EventLog::open(database.clone(), ambient.clone(), &tasks, &stop, heed, metrics.clone())
-                .await?;
+        let services_for_events = services.clone();
+        let on_event = move |event: &_| services_for_events.on_event(event);
+        let log = EventLog::open(
+            database.clone(),
+            ambient.clone(),
+            &tasks,
+            &stop,
+            on_event,
+            metrics.clone(),
+        )
+        .await?;
         mailing::start(
             &database,
             &ambient,
@@ -343,27 +351,27 @@ impl App {
             &stop,
             &metrics,
         );
-        let pruner = prune(desk.clone());
+        let pruner = prune(services.clone());
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(pruner).await });
 
-        let (cleaner, stopped) = (clean(desk.clone()), stop.clone());
+        let (cleaner, stopped) = (clean(services.clone()), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled(cleaner).await });
-        let closer = close_resolved(desk.clone());
+        let closer = close_resolved(services.clone());
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(closer).await });
 
-        let (user, stopped) = (desk.clone(), stop.clone());
+        let (user, stopped) = (services.clone(), stop.clone());
         tasks.spawn(async move {
             stopped.run_until_cancelled(session::write_down_uses(&user)).await;
         });
 
         let drain_within = Duration::from_secs(config.drain_seconds.into());
         let api = Api::new(Parts {
-            schema: graphql::build(desk.clone(), log.clone(), config.graphql.introspection),
-            desk,
+            schema: graphql::build(services.clone(), log.clone(), config.graphql.introspection),
+            services,
             log,
-            plans: Plans::default(),
+            fan_out: FanOutGroups::default(),
             database: database.clone(),
             ambient: ambient.clone(),
             metrics,
@@ -465,27 +473,27 @@ fn handoff_link(config: &Config, address: SocketAddr) -> String {
     links.handoff.clone().unwrap_or_else(page)
 }
 
-async fn prune(desk: Desk) {
+async fn prune(services: Services) {
     loop {
-        if let Err(error) = service::prune(&desk).await {
+        if let Err(error) = service::prune(&services).await {
             tracing::warn!(%error, "what is out of date could not be deleted");
         }
         time::sleep(PRUNE_EVERY).await;
     }
 }
 
-async fn clean(desk: Desk) {
+async fn clean(services: Services) {
     loop {
-        if let Err(error) = service::attachment::clean(&desk).await {
+        if let Err(error) = service::attachment::clean(&services).await {
             tracing::warn!(%error, "uploads that nobody used could not be deleted");
         }
         time::sleep(CLEAN_EVERY).await;
     }
 }
 
-async fn close_resolved(desk: Desk) {
+async fn close_resolved(services: Services) {
     loop {
-        match closing::close_resolved(&Actor::System, &desk).await {
+        match closing::close_resolved(&Actor::System, &services).await {
             Ok(0) => {}
             Ok(closed) => tracing::info!(closed, "resolved tickets were closed"),
             Err(error) => tracing::warn!(%error, "resolved tickets could not be closed"),

@@ -26,7 +26,7 @@ use crate::{
     },
     graphql,
     service::{
-        Desk, ServiceError,
+        ServiceError, Services,
         account::{self, NewAccount},
         demo, second_factor,
     },
@@ -305,15 +305,15 @@ async fn migrate(config: &Config) -> Result<(), Box<dyn Error + Send + Sync>> {
 }
 
 /// Does something with the use cases over the migrated database.
-async fn with_desk<T>(
+async fn with_services<T>(
     config: &Config,
-    work: impl AsyncFnOnce(&Desk) -> Result<T, Box<dyn Error + Send + Sync>>,
+    work: impl AsyncFnOnce(&Services) -> Result<T, Box<dyn Error + Send + Sync>>,
 ) -> Result<T, Box<dyn Error + Send + Sync>> {
     let store = Store::open_for_command(config).await?;
     let done = async {
         let database = store.connect(config)?;
         migrations::run(&database).await?;
-        work(&app::desk(config, database, app::ambient(), PasswordCost::default())?).await
+        work(&app::services(config, database, app::ambient(), PasswordCost::default())?).await
     }
     .await;
     store.close().await;
@@ -331,8 +331,8 @@ fn explained(error: ServiceError) -> Box<dyn Error + Send + Sync> {
 }
 
 async fn create_user(config: &Config, new: NewAccount) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let account = with_desk(config, async |desk| {
-        account::create(&Actor::System, desk, new).await.map_err(explained)
+    let account = with_services(config, async |services| {
+        account::create(&Actor::System, services, new).await.map_err(explained)
     })
     .await?;
     print(&format!("Made the account {} ({:?}).\n", account.email, account.role))
@@ -343,8 +343,8 @@ async fn set_role(
     email: &str,
     role: Role,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let account = with_desk(config, async |desk| {
-        account::set_role(&Actor::System, desk, email, role).await.map_err(explained)
+    let account = with_services(config, async |services| {
+        account::set_role(&Actor::System, services, email, role).await.map_err(explained)
     })
     .await?;
     print(&format!("{} is {:?} now, and has to sign in again.\n", account.email, account.role))
@@ -354,9 +354,10 @@ async fn reset_second_factor(
     config: &Config,
     email: &str,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let account = with_desk(config, async |desk| {
-        let account = account::by_email(&Actor::System, desk, email).await.map_err(explained)?;
-        second_factor::reset(&Actor::System, desk, account.id, &Origin::default())
+    let account = with_services(config, async |services| {
+        let account =
+            account::by_email(&Actor::System, services, email).await.map_err(explained)?;
+        second_factor::reset(&Actor::System, services, account.id, &Origin::default())
             .await
             .map_err(explained)
     })

@@ -168,7 +168,7 @@ impl Inner {
         let help = "Events and notifications that were given to streams";
         registry.register("events_delivered", help, self.delivered.clone());
         let help = "Mailboxes of streams that were dropped since they were not emptied in time";
-        registry.register("mailbox_overflows", help, self.overflows.clone());
+        registry.register("subscriber_buffer_overflows", help, self.overflows.clone());
         let help = "Streams that ended since they could not be continued without a gap";
         registry.register("resyncs", help, self.resyncs.clone());
         let help = "Streams that ended with their session or its rights";

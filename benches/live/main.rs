@@ -6,14 +6,14 @@
 //! own and 20,000 file descriptors.
 
 mod broadcast;
-mod desk;
 mod measure;
 mod pgbench;
+mod server;
 mod watcher;
 
 use std::time::Duration;
 
-use desk::Desk;
+use server::BenchServer;
 
 /// Idle subscribers, and those of the storm.
 const SUBSCRIBERS: usize = 10_000;
@@ -43,24 +43,24 @@ fn main() {
     // Without a provider of TLS reqwest makes no client.
     rustls::crypto::ring::default_provider().install_default().expect("no other provider");
     runtime.block_on(async {
-        let desk = Desk::start(TOPICS).await;
+        let server = BenchServer::start(TOPICS).await;
         println!("| what | ours | limit | ours / limit |");
         println!("| --- | ---: | ---: | ---: |");
         if wanted("latency") {
-            measure::latency(&desk, FOR).await;
+            measure::latency(&server, FOR).await;
         }
         if wanted("sustained") {
-            measure::sustained(&desk, FOR).await;
+            measure::sustained(&server, FOR).await;
         }
         if wanted("fan_out") {
-            measure::fan_out(&desk, FOR).await;
+            measure::fan_out(&server, FOR).await;
         }
         if wanted("idle_and_storm") {
-            measure::idle_and_storm(&desk, SUBSCRIBERS).await;
+            measure::idle_and_storm(&server, SUBSCRIBERS).await;
         }
         if wanted("revocation") {
-            measure::revocation(&desk).await;
+            measure::revocation(&server).await;
         }
-        desk.stop().await;
+        server.stop().await;
     });
 }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, future::join_all, stream};
 use serde_json::json;
 use tokio::{sync::Semaphore, task::JoinHandle, time};
 
-use super::{broadcast::Broadcast, desk::Desk, pgbench, watcher::Watcher};
+use super::{broadcast::Broadcast, pgbench, server::BenchServer, watcher::Watcher};
 
 /// Events a second where it is not the rate that is measured.
 const RATE: u32 = 200;
@@ -28,13 +28,13 @@ const SAMPLED_EVERY: Duration = Duration::from_millis(50);
 
 /// From the sending of a mutation to its event at each of a few subscribers, alone and
 /// beside a transaction that is held open.
-pub async fn latency(desk: &Desk, time: Duration) {
+pub async fn latency(server: &BenchServer, time: Duration) {
     let broadcast = Broadcast::start().await;
     let limit = Target::Limit(&broadcast).latencies(time).await;
-    let alone = Target::Ours(desk).latencies(time).await;
-    let holder = desk.database().await;
+    let alone = Target::Ours(server).latencies(time).await;
+    let holder = server.database().await;
     holder.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.expect("a transaction");
-    let beside = Target::Ours(desk).latencies(time).await;
+    let beside = Target::Ours(server).latencies(time).await;
     holder.batch_execute("COMMIT").await.expect("an end");
     for (label, part) in [("p50", 0.5), ("p99", 0.99)] {
         let [ours, held, limit] = [&alone, &beside, &limit].map(|all| quantile(all, part));
@@ -45,8 +45,8 @@ pub async fn latency(desk: &Desk, time: Duration) {
 }
 
 /// Events a second of many writers that one subscriber sees all of.
-pub async fn sustained(desk: &Desk, time: Duration) {
-    let mut watcher = Watcher::of_all(&desk.address, &desk.agent).await;
+pub async fn sustained(server: &BenchServer, time: Duration) {
+    let mut watcher = Watcher::of_all(&server.address, &server.agent).await;
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
     let watching = tokio::spawn(async move {
@@ -61,8 +61,8 @@ pub async fn sustained(desk: &Desk, time: Duration) {
             if begun.elapsed() >= time {
                 break;
             }
-            let ticket = &desk.tickets[(writer + n * WRITERS) % desk.tickets.len()];
-            desk.comment(ticket, "A comment of the benchmark").await;
+            let ticket = &server.tickets[(writer + n * WRITERS) % server.tickets.len()];
+            server.comment(ticket, "A comment of the benchmark").await;
             written.fetch_add(1, Ordering::Relaxed);
         }
     });
@@ -73,7 +73,7 @@ pub async fn sustained(desk: &Desk, time: Duration) {
     }
     let lag = begun.elapsed() - took;
     watching.abort();
-    let limit = pgbench::comments(desk, WRITERS, time).await;
+    let limit = pgbench::comments(server, WRITERS, time).await;
     row(
         &format!("comments/s of {WRITERS} writers, durable"),
         written as f64 / took.as_secs_f64(),
@@ -83,40 +83,40 @@ pub async fn sustained(desk: &Desk, time: Duration) {
 }
 
 /// Deliveries a second and what one costs.
-pub async fn fan_out(desk: &Desk, time: Duration) {
+pub async fn fan_out(server: &BenchServer, time: Duration) {
     let broadcast = Broadcast::start().await;
     let limit = Target::Limit(&broadcast).deliveries(time).await;
-    let ours = Target::Ours(desk).deliveries(time).await;
+    let ours = Target::Ours(server).deliveries(time).await;
     row(&format!("deliveries/s to {MANY} subscribers of a ticket"), ours.rate, Some(limit.rate));
     row("CPU of the server a delivery, µs", ours.cpu, Some(limit.cpu));
 }
 
 /// What idle subscribers cost; and how long it takes until all of them have gone on where
 /// they were when all connections are cut at once.
-pub async fn idle_and_storm(desk: &Desk, subscribers: usize) {
+pub async fn idle_and_storm(server: &BenchServer, subscribers: usize) {
     let broadcast = Broadcast::start().await;
     let limit = {
         let before = resident(broadcast.pid());
         let opened = stream::iter(0..subscribers).map(|n| {
             let (address, topic) =
-                (broadcast.address.clone(), (n % desk.tickets.len()).to_string());
+                (broadcast.address.clone(), (n % server.tickets.len()).to_string());
             async move { Watcher::of_broadcast(&address, &topic).await }
         });
         let _open = opened.buffer_unordered(100).collect::<Vec<_>>().await;
         (resident(broadcast.pid()) - before) / subscribers as f64
     };
     drop(broadcast);
-    let before = resident(desk.pid());
+    let before = resident(server.pid());
     let opened = stream::iter(0..subscribers).map(|n| {
-        let ticket = &desk.tickets[n % desk.tickets.len()];
-        Watcher::of_ticket(&desk.address, &desk.agent, ticket, None)
+        let ticket = &server.tickets[n % server.tickets.len()];
+        Watcher::of_ticket(&server.address, &server.agent, ticket, None)
     });
     let open = opened.buffered(100).collect::<Vec<_>>().await;
-    let each = (resident(desk.pid()) - before) / subscribers as f64;
-    let used = cpu(desk.pid());
+    let each = (resident(server.pid()) - before) / subscribers as f64;
+    let used = cpu(server.pid());
     time::sleep(Duration::from_secs(3)).await;
-    let used = (cpu(desk.pid()) - used) / 3.0;
-    let topics = desk.tickets.len();
+    let used = (cpu(server.pid()) - used) / 3.0;
+    let topics = server.tickets.len();
     row(
         &format!("KiB resident an idle subscriber, {subscribers} on {topics} tickets"),
         each,
@@ -126,15 +126,16 @@ pub async fn idle_and_storm(desk: &Desk, subscribers: usize) {
 
     let cursors = open.into_iter().map(|(_, cursor, _)| cursor).collect::<Vec<_>>();
     // One event on each ticket, and so many others that memory does not reach back so far.
-    let missed = desk.tickets.iter().map(|ticket| desk.comment(ticket, "While you were away"));
+    let missed = server.tickets.iter().map(|ticket| server.comment(ticket, "While you were away"));
     stream::iter(missed).buffer_unordered(WRITERS).collect::<Vec<_>>().await;
-    let others = (0..10_000).map(|_| desk.comment(&desk.busy, "Something else"));
+    let others = (0..10_000).map(|_| server.comment(&server.busy, "Something else"));
     stream::iter(others).buffer_unordered(WRITERS).collect::<Vec<_>>().await;
     let begun = Instant::now();
     let resumed = cursors.iter().enumerate().map(|(n, cursor)| {
-        let ticket = &desk.tickets[n % desk.tickets.len()];
+        let ticket = &server.tickets[n % server.tickets.len()];
         async move {
-            let all = Watcher::of_ticket(&desk.address, &desk.agent, ticket, Some(cursor)).await;
+            let all =
+                Watcher::of_ticket(&server.address, &server.agent, ticket, Some(cursor)).await;
             assert_eq!(all.2, 1, "missed or doubled");
         }
     });
@@ -142,7 +143,7 @@ pub async fn idle_and_storm(desk: &Desk, subscribers: usize) {
     let mut most = 0.0_f64;
     let sampling = async {
         loop {
-            most = most.max(desk.metric("ticketwire_replays{state=\"reading\"}").await);
+            most = most.max(server.metric("ticketwire_replays{state=\"reading\"}").await);
             time::sleep(SAMPLED_EVERY).await;
         }
     };
@@ -159,10 +160,10 @@ pub async fn idle_and_storm(desk: &Desk, subscribers: usize) {
 }
 
 /// How long it takes until all streams of a session have ended, after the session has.
-pub async fn revocation(desk: &Desk) {
-    let token = desk.sign_in("other").await;
-    let ticket = &desk.tickets[1];
-    let opened = (0..MANY).map(|_| Watcher::of_ticket(&desk.address, &token, ticket, None));
+pub async fn revocation(server: &BenchServer) {
+    let token = server.sign_in("other").await;
+    let ticket = &server.tickets[1];
+    let opened = (0..MANY).map(|_| Watcher::of_ticket(&server.address, &token, ticket, None));
     let open = stream::iter(opened).buffer_unordered(100).collect::<Vec<_>>().await;
     let ended = open.into_iter().map(|(mut watcher, ..)| {
         tokio::spawn(async move {
@@ -177,8 +178,8 @@ pub async fn revocation(desk: &Desk) {
     });
     let ended = ended.collect::<Vec<_>>();
     let begun = Instant::now();
-    desk.send(&token, "mutation { signOut { signedOut } }", json!({})).await;
-    desk.comment(ticket, "Not for you").await;
+    server.send(&token, "mutation { signOut { signedOut } }", json!({})).await;
+    server.comment(ticket, "Not for you").await;
     let ended = join_all(ended).await.into_iter().map(|end| end.expect("an end"));
     let ended = ended.collect::<Vec<_>>();
     assert!(ended.iter().all(|&(code, _)| code == 4401), "closed with another code");
@@ -194,7 +195,7 @@ pub async fn revocation(desk: &Desk) {
 /// What is measured.
 #[derive(Clone, Copy)]
 enum Target<'t> {
-    Ours(&'t Desk),
+    Ours(&'t BenchServer),
     Limit(&'t Broadcast),
 }
 
@@ -207,7 +208,7 @@ struct Deliveries {
 impl Target<'_> {
     fn pid(self) -> u32 {
         match self {
-            Self::Ours(desk) => desk.pid(),
+            Self::Ours(server) => server.pid(),
             Self::Limit(broadcast) => broadcast.pid(),
         }
     }
@@ -215,9 +216,9 @@ impl Target<'_> {
     /// Subscribers of one ticket, or of all.
     async fn watchers(self, count: usize, of_all: bool) -> Vec<Watcher> {
         let opened = (0..count).map(async |_| match self {
-            Self::Ours(desk) if of_all => Watcher::of_all(&desk.address, &desk.agent).await,
-            Self::Ours(desk) => {
-                Watcher::of_ticket(&desk.address, &desk.agent, &desk.tickets[0], None).await.0
+            Self::Ours(server) if of_all => Watcher::of_all(&server.address, &server.agent).await,
+            Self::Ours(server) => {
+                Watcher::of_ticket(&server.address, &server.agent, &server.tickets[0], None).await.0
             }
             Self::Limit(broadcast) => Watcher::of_broadcast(&broadcast.address, "0").await,
         });
@@ -226,7 +227,9 @@ impl Target<'_> {
 
     async fn write(self, http: &reqwest::Client, topic: usize, text: &str) {
         match self {
-            Self::Ours(desk) => desk.comment(&desk.tickets[topic % desk.tickets.len()], text).await,
+            Self::Ours(server) => {
+                server.comment(&server.tickets[topic % server.tickets.len()], text).await
+            }
             Self::Limit(broadcast) => {
                 // As long as what the subscribers of a ticket get.
                 let frame = format!("{text} {}", "x".repeat(200));

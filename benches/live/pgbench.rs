@@ -22,9 +22,13 @@ COMMIT;
 ";
 
 /// Comments a second by so many writers at once; `None` without the program.
-pub async fn comments(desk: &super::desk::Desk, writers: usize, time: Duration) -> Option<f64> {
+pub async fn comments(
+    server: &super::server::BenchServer,
+    writers: usize,
+    time: Duration,
+) -> Option<f64> {
     let program = program()?;
-    let database = desk.database().await;
+    let database = server.database().await;
     let first: i64 =
         database.query_one("SELECT min(number) - 1 FROM tickets", &[]).await.ok()?.get(0);
     let agent = "SELECT id::text FROM accounts WHERE email = 'agent@example.com'";
@@ -33,11 +37,11 @@ pub async fn comments(desk: &super::desk::Desk, writers: usize, time: Duration) 
     std::fs::write(&script, SCRIPT).expect("a script");
     let output = Command::new(program)
         .args(["-n", "-j", "2", "-c", &writers.to_string(), "-T", &time.as_secs().to_string()])
-        .args(["-D", &format!("tickets={}", desk.tickets.len())])
+        .args(["-D", &format!("tickets={}", server.tickets.len())])
         .args(["-D", &format!("first={first}"), "-D", &format!("agent={agent}")])
         .arg("-f")
         .arg(&script)
-        .arg(desk.database_url())
+        .arg(server.database_url())
         .output()
         .ok()?;
     let _ = std::fs::remove_file(script);

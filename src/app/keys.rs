@@ -4,7 +4,7 @@ use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{StartError, mail::wrong};
+use super::{StartError, mail::invalid_setting};
 use crate::{config::Config, crypto::seal::Keyring, domain::clock::Ambient};
 
 const SEALING_KEYS: &str = "security.sealing_keys";
@@ -20,22 +20,24 @@ pub(super) fn keyring(config: &Config, ambient: &Ambient) -> Result<Keyring, Sta
         (Some(keys), _) => keys.expose().to_owned(),
         (None, None) => {
             let folder = config.data_dir.join("keys");
-            fs::create_dir_all(&folder)
-                .map_err(|error| wrong("data_dir")(format!("{}: {error}", folder.display())))?;
-            kept(&folder.join("sealing.key"), ambient)?
+            fs::create_dir_all(&folder).map_err(|error| {
+                invalid_setting("data_dir")(format!("{}: {error}", folder.display()))
+            })?;
+            load_or_create_key(&folder.join("sealing.key"), ambient)?
         }
         (None, Some(_)) => {
             let problem = "is needed with a database of your own, and has no default: set it to \
                            what `openssl rand -hex 32` prints, and keep it as you keep the database";
-            return Err(wrong(SEALING_KEYS)(problem.into()));
+            return Err(invalid_setting(SEALING_KEYS)(problem.into()));
         }
     };
-    Keyring::parse(&keys).map_err(|problem| wrong(SEALING_KEYS)(problem.into()))
+    Keyring::parse(&keys).map_err(|problem| invalid_setting(SEALING_KEYS)(problem.into()))
 }
 
 /// The key that is kept in a file that its owner alone may read; made at first.
-pub(super) fn kept(path: &Path, ambient: &Ambient) -> Result<String, StartError> {
-    let failed = |error: std::io::Error| wrong("data_dir")(format!("{}: {error}", path.display()));
+pub(super) fn load_or_create_key(path: &Path, ambient: &Ambient) -> Result<String, StartError> {
+    let failed =
+        |error: std::io::Error| invalid_setting("data_dir")(format!("{}: {error}", path.display()));
     match fs::read_to_string(path) {
         Ok(key) => return Ok(key.trim().to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

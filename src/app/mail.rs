@@ -20,7 +20,7 @@ use crate::{
         compose::Composer,
         smtp::{SmtpServer, SmtpSettings},
         templates::Templates,
-        transport::Outlet,
+        transport::MailTransport,
     },
 };
 
@@ -59,25 +59,31 @@ pub fn set_up(
         (None, true) => Some(make_folder(&config.data_dir)?),
         (None, false) => return Ok(None),
     };
-    let outlet = match &folder {
+    let transport = match &folder {
         None => smtp(config)?,
-        Some(folder) => Outlet::Folder(folder.clone()),
+        Some(folder) => MailTransport::Folder(folder.clone()),
     };
     let from = match (&config.mail.from, demo) {
         (Some(from), _) => from.as_str(),
         (None, true) => DEMO_FROM,
-        (None, false) => return Err(missing("mail.from", "Example Support <support@example.com>")),
+        (None, false) => {
+            return Err(missing_setting("mail.from", "Example Support <support@example.com>"));
+        }
     };
     let base = match (&config.links.base_url, demo) {
         (Some(base), _) => base.trim_end_matches('/').to_owned(),
         (None, true) => format!("http://{address}"),
-        (None, false) => return Err(missing("links.base_url", "https://desk.example.com")),
+        (None, false) => {
+            return Err(missing_setting("links.base_url", "https://services.example.com"));
+        }
     };
     let key = match (&config.mail.signing_key, demo) {
         (Some(key), _) => key.expose().to_owned(),
-        (None, true) => keys::kept(&make_folder(&config.data_dir)?.join("signing.key"), ambient)?,
+        (None, true) => {
+            keys::load_or_create_key(&make_folder(&config.data_dir)?.join("signing.key"), ambient)?
+        }
         (None, false) => {
-            return Err(missing("mail.signing_key", "what `openssl rand -hex 32` prints"));
+            return Err(missing_setting("mail.signing_key", "what `openssl rand -hex 32` prints"));
         }
     };
     let composer = Composer {
@@ -99,10 +105,10 @@ pub fn set_up(
         },
         keys: keys::keyring(config, ambient)?,
         key: SigningKey::new(&key)
-            .map_err(|problem| wrong("mail.signing_key")(problem.to_owned()))?,
+            .map_err(|problem| invalid_setting("mail.signing_key")(problem.to_owned()))?,
     };
     let window = TimeDelta::seconds(config.mail.window_seconds.into());
-    let parts = Mail { window, staff, composer, outlet, senders: config.mail.senders };
+    let parts = Mail { window, staff, composer, transport, senders: config.mail.senders };
     Ok(Some(SetUp { parts, folder }))
 }
 
@@ -120,7 +126,7 @@ pub async fn check_staff_addresses(config: &Config, database: &Database) -> Resu
         "names `{stranger}`, which is no category; the categories are {}",
         known.join(", ")
     );
-    Err(wrong("mail.staff_addresses")(problem))
+    Err(invalid_setting("mail.staff_addresses")(problem))
 }
 
 fn staff_addresses(config: &Config) -> Result<StaffAddresses, StartError> {
@@ -129,22 +135,23 @@ fn staff_addresses(config: &Config) -> Result<StaffAddresses, StartError> {
         LocaleName::Ru => Locale::Ru,
     };
     StaffAddresses::parse(&config.mail.staff_addresses, locale)
-        .map_err(wrong("mail.staff_addresses"))
+        .map_err(invalid_setting("mail.staff_addresses"))
 }
 
-pub(super) fn wrong(key: &'static str) -> impl Fn(String) -> StartError {
+pub(super) fn invalid_setting(key: &'static str) -> impl Fn(String) -> StartError {
     move |problem| StartError::Config { key, problem }
 }
 
-fn missing(key: &'static str, example: &str) -> StartError {
+fn missing_setting(key: &'static str, example: &str) -> StartError {
     let problem = format!("is needed to send mail, and has no default: set it to {example}");
     StartError::Config { key, problem }
 }
 
-fn smtp(config: &Config) -> Result<Outlet, StartError> {
+fn smtp(config: &Config) -> Result<MailTransport, StartError> {
     let trusted = config.mail.ca_file.as_ref().map(|path| {
-        fs::read(path)
-            .map_err(|error| wrong("mail.ca_file")(format!("{}: {error}", path.display())))
+        fs::read(path).map_err(|error| {
+            invalid_setting("mail.ca_file")(format!("{}: {error}", path.display()))
+        })
     });
     let trusted = trusted.transpose()?;
     let settings = SmtpSettings {
@@ -152,13 +159,14 @@ fn smtp(config: &Config) -> Result<Outlet, StartError> {
         trusted: trusted.as_deref(),
         timeout: Duration::from_secs(config.mail.timeout_seconds.into()),
     };
-    SmtpServer::new(&settings).map(Outlet::Smtp).map_err(wrong("mail.smtp_url"))
+    SmtpServer::new(&settings).map(MailTransport::Smtp).map_err(invalid_setting("mail.smtp_url"))
 }
 
 fn make_folder(data_dir: &Path) -> Result<PathBuf, StartError> {
     let folder = data_dir.join("mail");
-    let failed =
-        |error: std::io::Error| wrong("data_dir")(format!("{}: {error}", folder.display()));
+    let failed = |error: std::io::Error| {
+        invalid_setting("data_dir")(format!("{}: {error}", folder.display()))
+    };
     fs::create_dir_all(&folder).map_err(failed)?;
     Ok(folder)
 }

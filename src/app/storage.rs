@@ -1,6 +1,6 @@
 //! Puts the storage of attachments together from the configuration.
 
-use super::{StartError, mail::wrong};
+use super::{StartError, mail::invalid_setting};
 use crate::{
     config::{Config, Secret},
     storage::{S3Settings, Storage},
@@ -26,7 +26,7 @@ pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
             secret_key: exposed(&s3.secret_key),
         };
         let storage = Storage::in_s3(settings);
-        return storage.map(Some).map_err(|error| wrong("storage.s3")(error.to_string()));
+        return storage.map(Some).map_err(|error| invalid_setting("storage.s3")(error.to_string()));
     }
     let folder = match (&config.storage.folder, &config.database.url) {
         (Some(folder), _) => folder.clone(),
@@ -34,5 +34,5 @@ pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
         (None, Some(_)) => return Ok(None),
     };
     let storage = Storage::in_folder(&folder);
-    storage.map(Some).map_err(|error| wrong("storage.folder")(error.to_string()))
+    storage.map(Some).map_err(|error| invalid_setting("storage.folder")(error.to_string()))
 }

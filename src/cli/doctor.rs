@@ -62,8 +62,8 @@ async fn migrated(database: &Database) -> Result<String, String> {
 async fn queue(database: &Database) -> Result<String, String> {
     let read = async {
         let mut connection = database.read().await?;
-        let told = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
-        let behind = feed::head(&mut connection).await? - told;
+        let notified_up_to = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
+        let behind = feed::head(&mut connection).await? - notified_up_to;
         let next = delivery::next_due(&mut connection).await?;
         Ok::<_, crate::db::DbError>((behind, next))
     };
@@ -85,7 +85,7 @@ async fn storage(config: &Config) -> Result<String, String> {
     match app::storage::set_up(config).map_err(|error| error.to_string())? {
         None => Ok("none are taken, since neither storage.folder nor storage.s3 is set".into()),
         Some(storage) => {
-            let tried = storage.try_out(AttachmentId(app::ambient().uuid())).await;
+            let tried = storage.check(AttachmentId(app::ambient().uuid())).await;
             tried.map(|()| "they can be kept".into()).map_err(|error| error.to_string())
         }
     }
@@ -98,7 +98,7 @@ async fn mail_server(config: &Config) -> Result<String, String> {
         Ok(Some(mail::SetUp { folder: Some(folder), .. })) => {
             Ok(format!("written to {}, since mail.smtp_url is not set", folder.display()))
         }
-        Ok(Some(mail)) => match mail.parts.outlet.try_out().await {
+        Ok(Some(mail)) => match mail.parts.transport.check().await {
             Ok(()) => Ok("the server takes our connection".into()),
             Err(error) => Err(error.to_string()),
         },
@@ -117,7 +117,7 @@ pub async fn mail_test(config: &Config, address: &str, locale: Locale) -> Outcom
         return Err("no mail goes out".into());
     };
     let message = mail.parts.composer.trial(address, locale, ambient.uuid(), ambient.now())?;
-    match mail.parts.outlet.submit(&message).await {
+    match mail.parts.transport.submit(&message).await {
         Ok(()) => print(&format!("The mail server took a mail to {address}.\n")),
         Err(error) => Err(format!("the mail was not sent: {error}").into()),
     }

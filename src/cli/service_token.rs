@@ -6,7 +6,7 @@ use chrono::SecondsFormat;
 use clap::{Subcommand, ValueEnum};
 use uuid::Uuid;
 
-use super::{explained, print, with_desk};
+use super::{explained, print, with_services};
 use crate::{
     config::Config,
     domain::{actor::Actor, clock::Timestamp, ids::ServiceTokenId, service_token::Scope},
@@ -59,8 +59,8 @@ pub(super) async fn run(
     match command {
         ServiceTokenCommand::Create { name, scope } => {
             let scopes = scope.into_iter().map(Scope::from).collect::<Vec<_>>();
-            let issued = with_desk(config, async |desk| {
-                let made = service_token::create(&Actor::System, desk, &name, &scopes).await;
+            let issued = with_services(config, async |services| {
+                let made = service_token::create(&Actor::System, services, &name, &scopes).await;
                 made.map_err(explained)
             })
             .await?;
@@ -72,8 +72,8 @@ pub(super) async fn run(
             Ok(())
         }
         ServiceTokenCommand::List => {
-            let tokens = with_desk(config, async |desk| {
-                service_token::all(&Actor::System, desk).await.map_err(explained)
+            let tokens = with_services(config, async |services| {
+                service_token::all(&Actor::System, services).await.map_err(explained)
             })
             .await?;
             let lines = tokens.iter().map(|token| {
@@ -89,9 +89,9 @@ pub(super) async fn run(
             print(if lines.is_empty() { "There are no service tokens.\n" } else { &lines })
         }
         ServiceTokenCommand::Revoke { id } => {
-            let revoked = with_desk(config, async |desk| {
+            let revoked = with_services(config, async |services| {
                 let id = Some(ServiceTokenId(id));
-                service_token::revoke(&Actor::System, desk, id).await.map_err(explained)
+                service_token::revoke(&Actor::System, services, id).await.map_err(explained)
             })
             .await?;
             print(&format!("{} is worth nothing from now on.\n", revoked.name))

@@ -69,7 +69,7 @@ pub async fn sharing_tickets_with(
              SELECT reporter_id, participant_ids, past_participant_ids FROM tickets
              WHERE participant_ids <> '{}' AND participant_ids @> ARRAY[$1]
          )
-         SELECT id FROM unnest($2) AS wanted (id)
+         SELECT id FROM unnest($2) AS requested (id)
          WHERE EXISTS (
              SELECT FROM shared
              WHERE reporter_id = id OR participant_ids @> ARRAY[id]
@@ -115,7 +115,7 @@ pub async fn lock_admins(db: &mut Connection) -> Result<Vec<AccountId>, DbError>
 }
 
 /// The account of an id as it stands, its row held as [`lock`] does.
-pub async fn hold(db: &mut Connection, id: AccountId) -> Result<Option<Account>, DbError> {
+pub async fn lock_and_read(db: &mut Connection, id: AccountId) -> Result<Option<Account>, DbError> {
     let row = accounts::table
         .find(id.0)
         .select(AccountRow::as_select())
@@ -153,7 +153,7 @@ pub async fn page(
         query = query.filter(accounts::role.eq(role));
     }
     if let Some(text) = text {
-        let start = format!("{}%", people::literally(text.as_str()));
+        let start = format!("{}%", people::escape_like(text.as_str()));
         let begins = accounts::name
             .ilike(start.clone())
             .or(accounts::name.ilike(format!("% {start}")))
@@ -194,7 +194,11 @@ pub async fn next_session_generation(db: &mut Connection, id: AccountId) -> Resu
 
 /// Whether an account's sessions are still of this generation, and it may sign in.
 /// Holds the account's row, as [`lock`] does.
-pub async fn admits(db: &mut Connection, id: AccountId, generation: i32) -> Result<bool, DbError> {
+pub async fn is_current_generation(
+    db: &mut Connection,
+    id: AccountId,
+    generation: i32,
+) -> Result<bool, DbError> {
     let (present, disabled_at) = accounts::table
         .find(id.0)
         .select((accounts::session_generation, accounts::disabled_at))

@@ -68,7 +68,7 @@ impl AttachmentRow {
             id: AttachmentId(self.id),
             ticket_id: TicketId(self.ticket_id?),
             comment_id: self.comment_id.map(CommentId),
-            name: FileName::kept(self.name),
+            name: FileName::from_stored(self.name),
             content: Content {
                 size: self.size?.try_into().ok()?,
                 media_type: self.content_type?,
@@ -80,7 +80,7 @@ impl AttachmentRow {
 }
 
 /// By what attachments are looked for.
-pub enum Wanted<'i> {
+pub enum Requested<'i> {
     /// Themselves.
     Ids(&'i [AttachmentId]),
     /// Those of some tickets' descriptions.
@@ -90,7 +90,7 @@ pub enum Wanted<'i> {
 }
 
 /// Tied attachments, in the order in which they came with what they are tied to.
-pub async fn find(db: &mut Connection, wanted: Wanted<'_>) -> Result<Vec<Found>, DbError> {
+pub async fn find(db: &mut Connection, requested: Requested<'_>) -> Result<Vec<Found>, DbError> {
     let query = attachments::table
         .inner_join(tickets::table)
         .left_join(comments::table)
@@ -102,14 +102,14 @@ pub async fn find(db: &mut Connection, wanted: Wanted<'_>) -> Result<Vec<Found>,
             comments::visibility.nullable(),
         ))
         .into_boxed();
-    let query = match wanted {
-        Wanted::Ids(ids) => {
+    let query = match requested {
+        Requested::Ids(ids) => {
             query.filter(attachments::id.eq_any(ids.iter().map(|id| id.0).collect::<Vec<_>>()))
         }
-        Wanted::OfTickets(ids) => query
+        Requested::OfTickets(ids) => query
             .filter(attachments::comment_id.is_null())
             .filter(attachments::ticket_id.eq_any(ids.iter().map(|id| id.0).collect::<Vec<_>>())),
-        Wanted::OfComments(ids) => query
+        Requested::OfComments(ids) => query
             .filter(attachments::comment_id.eq_any(ids.iter().map(|id| id.0).collect::<Vec<_>>())),
     };
     let rows =

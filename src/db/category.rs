@@ -50,7 +50,7 @@ pub async fn by_ids(db: &mut Connection, ids: &[CategoryId]) -> Result<Vec<Categ
 }
 
 /// The category of an id, which can't be changed until the transaction ends.
-pub async fn hold(db: &mut Connection, id: CategoryId) -> Result<Option<Category>, DbError> {
+pub async fn lock_shared(db: &mut Connection, id: CategoryId) -> Result<Option<Category>, DbError> {
     let row = categories::table
         .find(id.0)
         .select(CategoryRow::as_select())
@@ -99,9 +99,9 @@ pub async fn update(db: &mut Connection, category: &Category) -> Result<(), DbEr
 /// Puts all categories in an order: their places are 1, 2, 3 and so on.
 pub async fn set_order(db: &mut Connection, order: &[CategoryId]) -> Result<(), DbError> {
     diesel::sql_query(
-        "UPDATE categories c SET position = wanted.place
-         FROM unnest($1) WITH ORDINALITY AS wanted (id, place)
-         WHERE c.id = wanted.id AND c.position <> wanted.place",
+        "UPDATE categories c SET position = requested.place
+         FROM unnest($1) WITH ORDINALITY AS requested (id, place)
+         WHERE c.id = requested.id AND c.position <> requested.place",
     )
     .bind::<Array<SqlUuid>, _>(order.iter().map(|id| id.0).collect::<Vec<_>>())
     .execute(db)

@@ -60,8 +60,8 @@ pub async fn by_ids(
     let rows = diesel::sql_query(
         "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
                 t.reporter_id, t.participant_ids
-         FROM unnest(ARRAY(SELECT unnest($1))) AS wanted (id)
-         CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = wanted.id LIMIT 1) c
+         FROM unnest(ARRAY(SELECT unnest($1))) AS requested (id)
+         CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = requested.id LIMIT 1) c
          CROSS JOIN LATERAL (
              SELECT reporter_id, participant_ids FROM tickets WHERE id = c.ticket_id LIMIT 1) t",
     )

@@ -281,11 +281,11 @@ pub async fn of_tickets(
     tickets: &[TicketId],
 ) -> Result<Vec<(TicketId, Delivery)>, DbError> {
     let rows = diesel::sql_query(
-        "SELECT d.* FROM unnest($1) AS wanted (id)
+        "SELECT d.* FROM unnest($1) AS requested (id)
          CROSS JOIN LATERAL (
              SELECT id, seq, address, account_id, ticket_id, locale, priority, state, attempts, expires_at,
                     payload, last_error, created_at, finished_at
-             FROM deliveries WHERE ticket_id = wanted.id ORDER BY seq DESC LIMIT $2
+             FROM deliveries WHERE ticket_id = requested.id ORDER BY seq DESC LIMIT $2
          ) d
          ORDER BY d.seq",
     )
@@ -332,7 +332,7 @@ struct ToldRow {
     #[diesel(embed)]
     event: EventRow,
     #[diesel(sql_type = sql_types::NotificationKind)]
-    told_as: NotificationKind,
+    notified_as: NotificationKind,
 }
 
 /// What a mail tells of, in the order of the events.
@@ -341,7 +341,7 @@ pub async fn events(
     id: DeliveryId,
 ) -> Result<Vec<(Event, NotificationKind)>, DbError> {
     let rows = diesel::sql_query(format!(
-        "SELECT {EVENT_COLUMNS}, d.kind AS told_as
+        "SELECT {EVENT_COLUMNS}, d.kind AS notified_as
          FROM delivery_events d
          JOIN events e ON e.id = d.event_id
          LEFT JOIN tickets t ON t.id = e.ticket_id
@@ -352,5 +352,5 @@ pub async fn events(
     .prepared()
     .load::<ToldRow>(db)
     .await?;
-    rows.into_iter().map(|row| Ok((row.event.try_into()?, row.told_as))).collect()
+    rows.into_iter().map(|row| Ok((row.event.try_into()?, row.notified_as))).collect()
 }

@@ -15,7 +15,7 @@ use super::{
     prepared::Prepare as _,
     schema::{accounts, events, pending_events, sql_types},
     ticket,
-    unread::News,
+    unread::LatestEvents,
 };
 use crate::domain::{
     clock::Timestamp,
@@ -117,7 +117,7 @@ pub struct NewEvent {
 
 /// Writes down how a ticket stands after some events, and appends them in order. The
 /// ticket's row has to be locked (or new) in this transaction.
-pub async fn append_to_ticket(
+pub async fn save_with_events(
     db: &mut Connection,
     ticket: &Ticket,
     new: &[NewEvent],
@@ -125,12 +125,12 @@ pub async fn append_to_ticket(
     let mut last = 0;
     for by_one in new.chunk_by(|a, b| a.actor_id == b.actor_id) {
         let public = by_one.iter().rposition(|event| event.audience == Audience::Participants);
-        let news = News {
+        let latest = LatestEvents {
             actor: by_one.first().and_then(|event| event.actor_id),
             events: count(by_one),
             last_public: public.map(|index| count(&by_one[..=index])),
         };
-        last = ticket::update(db, ticket, &news).await?;
+        last = ticket::update(db, ticket, &latest).await?;
     }
     let participants = ticket::uuids(&ticket.participant_ids);
     let mut after = TicketState::of(ticket);
@@ -255,8 +255,8 @@ pub async fn timelines(
     let query = format!(
         "SELECT {EVENT_COLUMNS}, f.pos,
                 (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
-         FROM unnest($1) AS wanted (id)
-         JOIN tickets t ON t.id = wanted.id
+         FROM unnest($1) AS requested (id)
+         JOIN tickets t ON t.id = requested.id
          CROSS JOIN LATERAL (
              SELECT * FROM events
              WHERE ticket_id = t.id AND {visible} {after} {before}

@@ -19,10 +19,10 @@ pub async fn of(
         TicketScope::All => None,
     };
     let rows = diesel::sql_query(
-        "SELECT f.* FROM unnest($1) AS wanted (id)
+        "SELECT f.* FROM unnest($1) AS requested (id)
          CROSS JOIN LATERAL (
              SELECT * FROM tickets
-             WHERE follow_up_to_id = wanted.id
+             WHERE follow_up_to_id = requested.id
                AND ($2 IS NULL OR reporter_id = $2 OR participant_ids @> ARRAY[$2])
              ORDER BY created_at, id
              LIMIT $3

@@ -33,7 +33,7 @@ pub async fn find(
          LIMIT $4",
     )
     .bind::<Text, _>(similar)
-    .bind::<Text, _>(literally(text.as_str()))
+    .bind::<Text, _>(escape_like(text.as_str()))
     .bind::<Nullable<Bool>, _>(staff)
     .bind::<BigInt, _>(limit)
     .load::<AccountRow>(db)
@@ -42,6 +42,6 @@ pub async fn find(
 }
 
 /// A text as a pattern of LIKE that stands for itself.
-pub(super) fn literally(text: &str) -> String {
+pub(super) fn escape_like(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

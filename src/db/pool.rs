@@ -23,7 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A connection as query functions take it.
 pub type Connection = AsyncPgConnection;
-/// A connection lent by the pool.
+/// A connection in_use by the pool.
 pub type PooledConnection = Object<AsyncPgConnection>;
 
 /// The database failed, or could not be reached. The text is for the log.
@@ -174,15 +174,15 @@ impl Database {
         Ok(())
     }
 
-    /// How many connections the pool has, by what they are: at most, made, lent out, and
+    /// How many connections the pool has, by what they are: at most, made, in_use out, and
     /// waited for.
     pub fn pool_use(&self) -> [(&'static str, usize); 4] {
         let status = self.pool.status();
-        let lent = status.size.saturating_sub(status.available);
+        let in_use = status.size.saturating_sub(status.available);
         [
             ("limit", status.max_size),
             ("open", status.size),
-            ("in_use", lent),
+            ("in_use", in_use),
             ("waiting", status.waiting),
         ]
     }

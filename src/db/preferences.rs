@@ -46,14 +46,14 @@ pub async fn of(db: &mut Connection, account: AccountId) -> Result<MailPreferenc
 pub async fn set(
     db: &mut Connection,
     account: AccountId,
-    wanted: MailPreferences,
+    preferences: MailPreferences,
 ) -> Result<(), DbError> {
     let row = PreferencesRow {
         account_id: account.0,
-        ticket_created: wanted.ticket_created,
-        support_answered: wanted.support_answered,
-        status_changed: wanted.status_changed,
-        ticket_closed: wanted.ticket_closed,
+        ticket_created: preferences.ticket_created,
+        support_answered: preferences.support_answered,
+        status_changed: preferences.status_changed,
+        ticket_closed: preferences.ticket_closed,
     };
     diesel::insert_into(mail_preferences::table)
         .values(&row)

@@ -68,7 +68,7 @@ pub async fn take(
 }
 
 /// Gives a try back that turned out to be none.
-pub async fn give_back(db: &mut Connection, bucket: &Bucket) -> Result<(), DbError> {
+pub async fn refund(db: &mut Connection, bucket: &Bucket) -> Result<(), DbError> {
     diesel::sql_query("UPDATE attempts SET empty_at = empty_at - $2 WHERE bucket = $1")
         .bind::<Binary, _>(bucket.id.as_slice())
         .bind::<Interval, _>(bucket.pause())

@@ -14,7 +14,7 @@ use crate::domain::{
     ids::CommentId,
     page::{Page, Slice},
     policy::TicketScope,
-    search::{Found, FoundKey, Fragment, MAX_FOUND, MAX_RANKED, Wanted},
+    search::{Found, FoundKey, Fragment, MAX_FOUND, MAX_RANKED, SearchQuery},
 };
 
 /// What begins and ends a match in what `ts_headline` gives: texts have no control characters.
@@ -24,11 +24,11 @@ const MARKS: &str = "E'StartSel=\"\\x01\", StopSel=\"\\x02\", '";
 /// Excerpts come from so many characters: cutting them out takes longer than the text is long.
 const EXCERPTED: i32 = 8_192;
 
-/// `wanted (query, similar)`: one row with the query and the words to be compared by their
+/// `search_query (query, similar)`: one row with the query and the words to be compared by their
 /// letters, the longest first, or none where there is nothing to look for: only stop words, or only words to leave out, which
-/// no index answers. Between the pieces belong [`WantedValues`].
+/// no index answers. Between the pieces belong [`SearchQueryValues`].
 const WANTED: [&str; 5] = [
-    "wanted AS MATERIALIZED (
+    "search_query AS MATERIALIZED (
         SELECT coalesce(words || (websearch_to_tsquery('desk', ",
     ") && to_tsquery('simple', ",
     ")), words) AS query, ARRAY(
@@ -42,7 +42,7 @@ const WANTED: [&str; 5] = [
 ];
 
 /// What belongs between the pieces of [`WANTED`], in this order.
-struct WantedValues {
+struct SearchQueryValues {
     /// The text without its last word.
     head: Option<String>,
     /// That word, as a beginning.
@@ -53,20 +53,20 @@ struct WantedValues {
     text: String,
 }
 
-impl From<&Wanted> for WantedValues {
-    fn from(wanted: &Wanted) -> Self {
-        let last = wanted.last_word();
+impl From<&SearchQuery> for SearchQueryValues {
+    fn from(search_query: &SearchQuery) -> Self {
+        let last = search_query.last_word();
         Self {
             head: last.map(|(head, _)| head.to_owned()),
             // Letters and digits only: nothing in it can end the quotes.
             beginning: last.map(|(_, word)| format!("'{word}':*")),
-            similar: wanted.similar().into_iter().map(str::to_owned).collect(),
-            text: wanted.text().to_owned(),
+            similar: search_query.similar().into_iter().map(str::to_owned).collect(),
+            text: search_query.text().to_owned(),
         }
     }
 }
 
-/// Whether all words of `wanted w` are like some in the summary of `search_documents d`: the
+/// Whether all words of `search_query w` are like some in the summary of `search_documents d`: the
 /// index looks for the longest.
 const SIMILAR: &str = "d.summary IS NOT NULL AND w.similar[1] <% d.summary \
     AND (SELECT bool_and(word <% d.summary) FROM unnest(w.similar) AS word)";
@@ -74,23 +74,23 @@ const SIMILAR: &str = "d.summary IS NOT NULL AND w.similar[1] <% d.summary \
 /// Which tickets a search would find, as a condition on `tickets`. `internal`: notes are
 /// searched too.
 pub(super) fn fits(
-    wanted: &Wanted,
+    search_query: &SearchQuery,
     internal: bool,
 ) -> Box<dyn BoxableExpression<tickets::table, Pg, SqlType = Bool>> {
-    let values = WantedValues::from(wanted);
+    let values = SearchQueryValues::from(search_query);
     let [select, head, beginning, similar, text] = WANTED;
     // Who may not see notes has few tickets: each one's texts are looked at by themselves. Of
     // all tickets, those that fit are looked up.
     let (before, after) = if internal {
         let found = format!(
-            " SELECT d.ticket_id FROM wanted w JOIN search_documents d ON d.words @@ w.query
-              UNION ALL SELECT d.ticket_id FROM wanted w JOIN search_documents d ON {SIMILAR}
+            " SELECT d.ticket_id FROM search_query w JOIN search_documents d ON d.words @@ w.query
+              UNION ALL SELECT d.ticket_id FROM search_query w JOIN search_documents d ON {SIMILAR}
               UNION ALL SELECT n.id FROM tickets n WHERE n.number = "
         );
         ("tickets.id IN (WITH ", found)
     } else {
         let found = format!(
-            " SELECT FROM wanted w JOIN search_documents d ON d.ticket_id = tickets.id
+            " SELECT FROM search_query w JOIN search_documents d ON d.ticket_id = tickets.id
               WHERE d.visibility = 'public' AND d.words @@ w.query OR {SIMILAR}
               UNION ALL SELECT WHERE tickets.number = "
         );
@@ -106,7 +106,7 @@ pub(super) fn fits(
         .bind::<Text, _>(values.text)
         .sql(text)
         .sql(&after)
-        .bind::<Nullable<BigInt>, _>(wanted.number().map(|number| number.0))
+        .bind::<Nullable<BigInt>, _>(search_query.number().map(|number| number.0))
         .sql(")");
     Box::new(condition)
 }
@@ -164,7 +164,7 @@ pub async fn page(
     db: &mut Connection,
     scope: TicketScope,
     internal: bool,
-    wanted: &Wanted,
+    search_query: &SearchQuery,
     page: &Page<FoundKey>,
 ) -> Result<Slice<Found>, DbError> {
     let (texts, condition, account) = match scope {
@@ -184,16 +184,16 @@ pub async fn page(
     let query = format!(
         "WITH {select}$1{head}$2{beginning}$3{similar}$4{text}, worded AS MATERIALIZED (
              SELECT d.id
-             FROM wanted w CROSS JOIN {texts}
+             FROM search_query w CROSS JOIN {texts}
              WHERE d.words @@ w.query AND ($5 OR d.visibility = 'public')
          ), hits AS (
              SELECT d.ticket_id, d.id AS document_id, ts_rank_cd(d.words, w.query, 32) AS rank
              FROM (SELECT id FROM worded ORDER BY id DESC LIMIT {MAX_RANKED}) newest
              JOIN search_documents d ON d.id = newest.id
-             CROSS JOIN wanted w
+             CROSS JOIN search_query w
              UNION ALL
              SELECT d.ticket_id, d.id, (SELECT avg(word_similarity(word, d.summary)) / 10 FROM unnest(w.similar) AS word)::real
-             FROM wanted w CROSS JOIN {texts}
+             FROM search_query w CROSS JOIN {texts}
              WHERE (SELECT count(*) FROM worded) < {MAX_FOUND} AND {SIMILAR}
              UNION ALL
              SELECT t.id, t.id, 2::real FROM tickets t WHERE t.number = $7 AND {condition}
@@ -209,16 +209,16 @@ pub async fn page(
          )
          SELECT t.*, s.document_id, s.rank,
                 coalesce((SELECT ts_headline('desk', searchable(t.summary), query, {MARKS} || 'HighlightAll=true')
-                          FROM wanted), t.summary) AS summary_fragments,
+                          FROM search_query), t.summary) AS summary_fragments,
                 coalesce((SELECT ts_headline('desk', searchable(left(coalesce(c.body, t.description), {EXCERPTED})), query,
                                              {MARKS} || 'MaxFragments=2, MinWords=8, MaxWords=24, FragmentDelimiter=\" … \"')
-                          FROM wanted), left(coalesce(c.body, t.description), 160)) AS excerpt_fragments
+                          FROM search_query), left(coalesce(c.body, t.description), 160)) AS excerpt_fragments
          FROM shown s
          JOIN tickets t ON t.id = s.ticket_id
          LEFT JOIN comments c ON c.id = s.document_id
          ORDER BY s.rank DESC, s.ticket_id DESC"
     );
-    let values = WantedValues::from(wanted);
+    let values = SearchQueryValues::from(search_query);
     let rows = diesel::sql_query(query)
         .bind::<Nullable<Text>, _>(values.head)
         .bind::<Nullable<Text>, _>(values.beginning)
@@ -226,7 +226,7 @@ pub async fn page(
         .bind::<Text, _>(values.text)
         .bind::<Bool, _>(internal)
         .bind::<Nullable<SqlUuid>, _>(account)
-        .bind::<Nullable<BigInt>, _>(wanted.number().map(|number| number.0))
+        .bind::<Nullable<BigInt>, _>(search_query.number().map(|number| number.0))
         .bind::<Nullable<Float>, _>(page.after.map(|key| key.rank))
         .bind::<Nullable<SqlUuid>, _>(page.after.map(|key| key.ticket.0))
         .bind::<BigInt, _>(page.fetch_limit())

@@ -17,7 +17,7 @@ use super::{
     schema::{sql_types::TicketPriority, tickets},
     search,
     union::Union,
-    unread::{self, News},
+    unread::{self, LatestEvents},
 };
 use crate::domain::{
     clock::Timestamp,
@@ -188,7 +188,7 @@ fn by_state(selection: &TicketSelection) -> Vec<TicketSelection> {
         Some(categories) => categories.iter().copied().map(Some).collect::<HashSet<_>>(),
         None => HashSet::from([None]),
     };
-    let narrowed = assignee.is_some() || reporter.is_some() || selection.wanted.is_some();
+    let narrowed = assignee.is_some() || reporter.is_some() || selection.search.is_some();
     if narrowed || !(2..=MAX_PARTS).contains(&(statuses.len() * categories.len())) {
         return vec![selection.clone()];
     }
@@ -204,7 +204,7 @@ fn by_state(selection: &TicketSelection) -> Vec<TicketSelection> {
 
 /// Whether an index gives all of a selection, and nothing else, in the order of a list.
 fn is_indexed(selection: &TicketSelection, sort: TicketSort) -> bool {
-    let TicketSelection { filter, waiting_since: None, wanted: None, unread: None } = selection
+    let TicketSelection { filter, waiting_since: None, search: None, unread: None } = selection
     else {
         return false;
     };
@@ -238,10 +238,10 @@ fn part_of_page<'a>(
     page: &Page<TicketKey>,
 ) -> Tickets<'a> {
     if let Some(key) = page.after {
-        query = beside(query, column, if descending { "<" } else { ">" }, key);
+        query = seek(query, column, if descending { "<" } else { ">" }, key);
     }
     if let Some(key) = page.before {
-        query = beside(query, column, if descending { ">" } else { "<" }, key);
+        query = seek(query, column, if descending { ">" } else { "<" }, key);
     }
     let backward = page.direction == Direction::Backward;
     query.order(sql::<Bool>(&order(column, descending != backward))).limit(page.fetch_limit())
@@ -270,7 +270,7 @@ pub(super) type Condition = Box<dyn BoxableExpression<tickets::table, Pg, SqlTyp
 
 /// What a selection asks of tickets. `internal`: its words are looked for in notes too.
 fn conditions(selection: &TicketSelection, internal: bool) -> Vec<Condition> {
-    let TicketSelection { filter, waiting_since, wanted, unread } = selection;
+    let TicketSelection { filter, waiting_since, search, unread } = selection;
     let mut all: Vec<Condition> = Vec::new();
     // An index gives the rows of one value in order, and those of several values in none.
     match filter.statuses.as_deref() {
@@ -306,8 +306,8 @@ fn conditions(selection: &TicketSelection, internal: bool) -> Vec<Condition> {
     if let Some((reader, is_unread)) = *unread {
         all.push(unread::is_unread(reader, is_unread));
     }
-    if let Some(wanted) = wanted {
-        all.push(search::fits(wanted, internal));
+    if let Some(search_query) = search {
+        all.push(search::fits(search_query, internal));
     }
     all
 }
@@ -324,7 +324,7 @@ fn column(sort: TicketSort, descending: bool) -> &'static str {
 }
 
 /// Those before or after a key: a row comparison, which one index range answers.
-fn beside<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) -> Tickets<'a> {
+fn seek<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) -> Tickets<'a> {
     let row = sql::<Bool>(&format!("({column}, tickets.id) {operator} ("));
     match key {
         TicketKey::Time(time, id) | TicketKey::Waiting(Some(time), id) => query
@@ -353,9 +353,9 @@ pub async fn by_ids(
 ) -> Result<Vec<Ticket>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
     // Asked so that Postgres can't tell how many ids there are, it plans this once.
-    let wanted = sql::<Bool>("tickets.id = ANY (ARRAY(SELECT unnest(");
+    let requested = sql::<Bool>("tickets.id = ANY (ARRAY(SELECT unnest(");
     let rows = in_scope(scope)
-        .filter(wanted.bind::<Array<SqlUuid>, _>(ids).sql(")))"))
+        .filter(requested.bind::<Array<SqlUuid>, _>(ids).sql(")))"))
         .select(TicketRow::as_select())
         .prepared()
         .load(db)
@@ -418,7 +418,7 @@ pub async fn lock(db: &mut Connection, id: TicketId) -> Result<Option<Ticket>, D
 
 /// Keeps the participants of some tickets as they are until the transaction ends, and
 /// gives the tickets. In the order of their ids, as all do who lock several.
-pub async fn hold(db: &mut Connection, ids: &[TicketId]) -> Result<Vec<Ticket>, DbError> {
+pub async fn lock_shared(db: &mut Connection, ids: &[TicketId]) -> Result<Vec<Ticket>, DbError> {
     let rows = tickets::table
         .filter(tickets::id.eq_any(ids.iter().map(|id| id.0)))
         .order(tickets::id)
@@ -476,12 +476,12 @@ pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
     Ok(())
 }
 
-/// Writes what can change about a locked ticket, with news of it; gives the place of the last
+/// Writes what can change about a locked ticket, with latest of it; gives the place of the last
 /// of its events. One statement, as each has to write all the indexes.
 pub(super) async fn update(
     db: &mut Connection,
     ticket: &Ticket,
-    news: &News,
+    latest: &LatestEvents,
 ) -> Result<i64, DbError> {
     let state = (
         tickets::category_id.eq(ticket.category_id.0),
@@ -497,7 +497,7 @@ pub(super) async fn update(
         tickets::resolved_at.eq(ticket.resolved_at),
     );
     let place = diesel::update(tickets::table.find(ticket.id.0))
-        .set((state, unread::told(news)))
+        .set((state, unread::latest_event_columns(latest)))
         .returning(tickets::event_seq)
         .prepared()
         .get_result(db)

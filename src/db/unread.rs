@@ -26,7 +26,7 @@ use crate::domain::{
 };
 
 /// New events by one person in a ticket, as far as those who have not read them are concerned.
-pub(super) struct News {
+pub(super) struct LatestEvents {
     /// Who did it; none: the system.
     pub actor: Option<AccountId>,
     /// How many there are.
@@ -35,23 +35,23 @@ pub(super) struct News {
     pub last_public: Option<i64>,
 }
 
-/// What a ticket keeps of news: the last place of an event, and which are the last ones, by
+/// What a ticket keeps of latest: the last place of an event, and which are the last ones, by
 /// whom.
-pub(super) fn told(
-    news: &News,
+pub(super) fn latest_event_columns(
+    latest: &LatestEvents,
 ) -> impl AsChangeset<Target = tickets::table, Changeset: QueryFragment<Pg> + Send> + use<> {
-    let actor = news.actor.map(|id| id.0);
+    let actor = latest.actor.map(|id| id.0);
     let place = |nth: i64| tickets::event_seq + nth;
     (
-        tickets::event_seq.eq(place(news.events)),
-        tickets::any_seq.eq(place(news.events)),
+        tickets::event_seq.eq(place(latest.events)),
+        tickets::any_seq.eq(place(latest.events)),
         tickets::any_seq_by_others.eq(case_when(
             tickets::any_actor_id.is_distinct_from(actor),
             tickets::any_seq,
         )
         .otherwise(tickets::any_seq_by_others)),
         tickets::any_actor_id.eq(actor),
-        news.last_public.map(|nth| {
+        latest.last_public.map(|nth| {
             (
                 tickets::public_seq.eq(place(nth)),
                 tickets::public_seq_by_others.eq(case_when(

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     clock::Timestamp,
     ids::AccountId,
-    text::{Line, TextError},
+    text::{SingleLine, TextError},
 };
 
 /// What an account may do; each includes nothing of the others by itself, see
@@ -73,7 +73,7 @@ impl EmailAddress {
     /// not of the form `local@domain`.
     pub fn parse(text: &str) -> Result<Self, TextError> {
         const FORM: TextError = TextError::Malformed("an e-mail address like name@example.com");
-        let line = Line::<254>::parse(&text.to_lowercase())?;
+        let line = SingleLine::<254>::parse(&text.to_lowercase())?;
         let (local, domain) = line.as_str().rsplit_once('@').ok_or(FORM)?;
         let plain = |part: &str| {
             !part.is_empty()

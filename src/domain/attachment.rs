@@ -85,7 +85,7 @@ impl FileName {
     }
 
     /// A name that was kept.
-    pub fn kept(name: String) -> Self {
+    pub fn from_stored(name: String) -> Self {
         Self(name)
     }
 }

@@ -4,7 +4,7 @@ use super::{
     account::Locale,
     clock::Timestamp,
     ids::CategoryId,
-    text::{Line, TextError},
+    text::{SingleLine, TextError},
 };
 
 /// There are so many categories at most, retired ones included.
@@ -36,7 +36,7 @@ impl Slug {
     /// # Errors
     /// Empty, longer than 64 characters, or not of this form.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        let line = Line::<64>::parse(text)?;
+        let line = SingleLine::<64>::parse(text)?;
         let is_word = |word: &str| {
             !word.is_empty() && word.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9'))
         };

@@ -104,26 +104,26 @@ pub enum Channels {
     /// By mail only: the bell needn't tell people what they have just done.
     Mail,
     /// On the bell only.
-    Bell,
+    App,
     /// Both.
-    MailAndBell,
+    MailAndApp,
 }
 
 impl Channels {
     /// Whether a mail is among them.
     pub fn mail(self) -> bool {
-        self != Self::Bell
+        self != Self::App
     }
 
     /// Whether the bell is among them.
-    pub fn bell(self) -> bool {
+    pub fn in_app(self) -> bool {
         self != Self::Mail
     }
 }
 
 /// Somebody who is to be told of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Concern {
+pub struct NotificationTarget {
     /// Who.
     pub recipient: Recipient,
     /// What it means to them.
@@ -134,59 +134,62 @@ pub struct Concern {
 
 /// Everybody who is to be told of an event. Nobody is told of their own doing, but
 /// for the confirmation of a ticket; what is for staff only is told to nobody.
-pub fn concerns(event: &Event, assignee: Option<AccountId>) -> Vec<Concern> {
+pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<NotificationTarget> {
     let Subject::Ticket { reporter, .. } = event.subject else { return vec![] };
     if event.audience != Audience::Participants {
         return vec![];
     }
     let customers = || [reporter].into_iter().chain(event.participants.iter().copied());
-    let customers_are_told =
-        |kind| customers().filter_map(move |id| told(event, id, kind, Channels::MailAndBell));
-    let assignee_is_told = |kind| {
+    let notify_customers =
+        |kind| customers().filter_map(move |id| notify(event, id, kind, Channels::MailAndApp));
+    let notify_assignee = |kind| {
         let assignee = assignee.filter(|&assignee| assignee != reporter);
-        assignee.and_then(|assignee| told(event, assignee, kind, Channels::Bell))
+        assignee.and_then(|assignee| notify(event, assignee, kind, Channels::App))
     };
     match event.data {
         Some(EventData::TicketCreated {}) => {
-            let to = |recipient, kind| Concern { recipient, kind, channels: Channels::Mail };
+            let to =
+                |recipient, kind| NotificationTarget { recipient, kind, channels: Channels::Mail };
             vec![
                 to(Recipient::Account(reporter), NotificationKind::TicketCreated),
                 to(Recipient::StaffAddress, NotificationKind::TicketOpened),
             ]
         }
-        Some(EventData::CommentAdded { .. }) => {
-            customers_are_told(NotificationKind::SupportAnswered)
-                .chain(assignee_is_told(NotificationKind::CustomerAnswered))
-                .collect()
-        }
+        Some(EventData::CommentAdded { .. }) => notify_customers(NotificationKind::SupportAnswered)
+            .chain(notify_assignee(NotificationKind::CustomerAnswered))
+            .collect(),
         Some(EventData::ParticipantAdded { account_id })
             if event.participants.contains(&account_id) =>
         {
             let kind = NotificationKind::ParticipantAdded;
-            told(event, account_id, kind, Channels::MailAndBell).into_iter().collect()
+            notify(event, account_id, kind, Channels::MailAndApp).into_iter().collect()
         }
         Some(EventData::StatusChanged { to, .. }) => {
             let kind = match to {
                 Status::Resolved | Status::Closed => NotificationKind::TicketClosed,
                 _ => NotificationKind::StatusChanged,
             };
-            customers_are_told(kind).chain(assignee_is_told(kind)).collect()
+            notify_customers(kind).chain(notify_assignee(kind)).collect()
         }
         Some(EventData::AssigneeChanged { to: Some(to), .. }) => {
-            told(event, to, NotificationKind::TicketAssigned, Channels::Bell).into_iter().collect()
+            notify(event, to, NotificationKind::TicketAssigned, Channels::App).into_iter().collect()
         }
         _ => vec![],
     }
 }
 
-fn told(
+fn notify(
     event: &Event,
     account: AccountId,
     kind: NotificationKind,
     channels: Channels,
-) -> Option<Concern> {
+) -> Option<NotificationTarget> {
     let own_doing = event.actor_id == Some(account);
-    (!own_doing).then_some(Concern { recipient: Recipient::Account(account), kind, channels })
+    (!own_doing).then_some(NotificationTarget {
+        recipient: Recipient::Account(account),
+        kind,
+        channels,
+    })
 }
 
 #[cfg(test)]
@@ -200,7 +203,7 @@ mod tests {
     const AGENT: AccountId = AccountId(Uuid::from_u128(2));
     const COLLEAGUE: AccountId = AccountId(Uuid::from_u128(3));
 
-    fn told(
+    fn notify(
         actor: AccountId,
         audience: Audience,
         data: EventData,
@@ -215,57 +218,54 @@ mod tests {
             participants: vec![],
             occurred_at: Timestamp::default(),
         };
-        let told = concerns(&event, Some(AGENT)).into_iter();
-        told.map(|concern| (concern.recipient, concern.kind, concern.channels)).collect()
+        let targets = notification_targets(&event, Some(AGENT)).into_iter();
+        targets.map(|target| (target.recipient, target.kind, target.channels)).collect()
     }
 
     #[test]
-    fn people_are_told_of_what_others_do() {
+    fn people_are_notified_of_what_others_do() {
         use Audience::Participants;
         let comment = || EventData::CommentAdded { comment_id: CommentId(Uuid::nil()) };
         let moved = |to| EventData::StatusChanged { from: Status::WaitingForSupport, to };
         let (customer, agent) = (Recipient::Account(CUSTOMER), Recipient::Account(AGENT));
         assert_eq!(
-            told(CUSTOMER, Participants, EventData::TicketCreated {}),
+            notify(CUSTOMER, Participants, EventData::TicketCreated {}),
             [
                 (customer, TicketCreated, Channels::Mail),
                 (Recipient::StaffAddress, TicketOpened, Channels::Mail)
             ]
         );
         assert_eq!(
-            told(AGENT, Participants, comment()),
-            [(customer, SupportAnswered, Channels::MailAndBell)]
+            notify(AGENT, Participants, comment()),
+            [(customer, SupportAnswered, Channels::MailAndApp)]
         );
         assert_eq!(
-            told(CUSTOMER, Participants, comment()),
-            [(agent, CustomerAnswered, Channels::Bell)]
+            notify(CUSTOMER, Participants, comment()),
+            [(agent, CustomerAnswered, Channels::App)]
         );
         assert_eq!(
-            told(COLLEAGUE, Participants, moved(Status::Closed)),
-            [
-                (customer, TicketClosed, Channels::MailAndBell),
-                (agent, TicketClosed, Channels::Bell)
-            ]
+            notify(COLLEAGUE, Participants, moved(Status::Closed)),
+            [(customer, TicketClosed, Channels::MailAndApp), (agent, TicketClosed, Channels::App)]
         );
         assert_eq!(
-            told(AGENT, Participants, moved(Status::WorkingOnIt)),
-            [(customer, StatusChanged, Channels::MailAndBell)]
+            notify(AGENT, Participants, moved(Status::WorkingOnIt)),
+            [(customer, StatusChanged, Channels::MailAndApp)]
         );
         assert_eq!(
-            told(CUSTOMER, Participants, moved(Status::Resolved)),
-            [(agent, TicketClosed, Channels::Bell)]
+            notify(CUSTOMER, Participants, moved(Status::Resolved)),
+            [(agent, TicketClosed, Channels::App)]
         );
         let assigned = |to| EventData::AssigneeChanged { from: None, to };
         assert_eq!(
-            told(COLLEAGUE, Participants, assigned(Some(AGENT))),
-            [(agent, TicketAssigned, Channels::Bell)]
+            notify(COLLEAGUE, Participants, assigned(Some(AGENT))),
+            [(agent, TicketAssigned, Channels::App)]
         );
-        assert_eq!(told(AGENT, Participants, assigned(Some(AGENT))), []);
-        assert_eq!(told(AGENT, Participants, assigned(None)), []);
+        assert_eq!(notify(AGENT, Participants, assigned(Some(AGENT))), []);
+        assert_eq!(notify(AGENT, Participants, assigned(None)), []);
     }
 
     #[test]
-    fn participants_are_told_what_the_reporter_is_told() {
+    fn participants_are_notified_like_the_reporter() {
         let comment = EventData::CommentAdded { comment_id: CommentId(Uuid::nil()) };
         let added = |account_id| EventData::ParticipantAdded { account_id };
         let removed = EventData::ParticipantRemoved { account_id: COLLEAGUE };
@@ -279,25 +279,25 @@ mod tests {
             participants: vec![COLLEAGUE],
             occurred_at: Timestamp::default(),
         };
-        let told = |actor, data| {
-            let told = concerns(&event(actor, data), None).into_iter();
-            told.map(|concern| (concern.recipient, concern.kind)).collect::<Vec<_>>()
+        let notify = |actor, data| {
+            let targets = notification_targets(&event(actor, data), None).into_iter();
+            targets.map(|target| (target.recipient, target.kind)).collect::<Vec<_>>()
         };
         let (customer, colleague) = (Recipient::Account(CUSTOMER), Recipient::Account(COLLEAGUE));
         assert_eq!(
-            told(AGENT, comment.clone()),
+            notify(AGENT, comment.clone()),
             [(customer, SupportAnswered), (colleague, SupportAnswered)]
         );
-        assert_eq!(told(COLLEAGUE, comment), [(customer, SupportAnswered)]);
-        assert_eq!(told(CUSTOMER, added(COLLEAGUE)), [(colleague, ParticipantAdded)]);
+        assert_eq!(notify(COLLEAGUE, comment), [(customer, SupportAnswered)]);
+        assert_eq!(notify(CUSTOMER, added(COLLEAGUE)), [(colleague, ParticipantAdded)]);
         // They have left since.
-        assert_eq!(told(CUSTOMER, added(AGENT)), []);
-        assert_eq!(told(CUSTOMER, removed), []);
+        assert_eq!(notify(CUSTOMER, added(AGENT)), []);
+        assert_eq!(notify(CUSTOMER, removed), []);
     }
 
     #[test]
-    fn internal_notes_are_told_to_nobody() {
+    fn internal_notes_notify_nobody() {
         let note = EventData::CommentAdded { comment_id: CommentId(Uuid::nil()) };
-        assert_eq!(told(COLLEAGUE, Audience::Staff, note), []);
+        assert_eq!(notify(COLLEAGUE, Audience::Staff, note), []);
     }
 }

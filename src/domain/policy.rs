@@ -142,13 +142,13 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource<'_>) -> Decision
 
 /// A machine may do what its scopes say, and sees nobody's things.
 fn decide_for_machine(machine: &Machine, action: Action, resource: Resource<'_>) -> Decision {
-    let wanted = match (resource, action) {
+    let required_scope = match (resource, action) {
         (Resource::Desk, Action::ProvisionCustomers) => Scope::ProvisionCustomers,
         (Resource::Desk, Action::CreateHandoffs) => Scope::CreateHandoffs,
         (Resource::Desk, _) => return Decision::Forbidden,
         (Resource::Ticket { .. } | Resource::Account { .. }, _) => return Decision::NotFound,
     };
-    if machine.scopes.has(wanted) { Decision::Allow } else { Decision::Forbidden }
+    if machine.scopes.has(required_scope) { Decision::Allow } else { Decision::Forbidden }
 }
 
 /// Which tickets a list or stream may show: the same rule as [`decide`], for SQL

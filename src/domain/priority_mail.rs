@@ -12,13 +12,13 @@ pub const RESET_LASTS: TimeDelta = TimeDelta::minutes(30);
 /// The link in the mail to somebody whose account an admin has made is good for so long.
 pub const INVITATION_LASTS: TimeDelta = TimeDelta::hours(72);
 /// A security notice that could not be sent for so long is not news any more.
-pub const NOTICE_LASTS: TimeDelta = TimeDelta::hours(72);
+pub const SECURITY_NOTICE_LASTS: TimeDelta = TimeDelta::hours(72);
 
 /// The content of such a mail: sealed while it waits, erased when it was sent. It
 /// can't be printed.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Notice {
+pub enum PriorityMail {
     /// A one-time code.
     Code {
         /// Its digits.
@@ -35,7 +35,8 @@ pub enum Notice {
         token: String,
     },
     /// Something was done to the account that its owner should know of.
-    Security {
+    #[serde(rename = "security")]
+    SecurityNotice {
         /// What.
         what: SecurityChange,
         /// From which device, as it says itself.
@@ -76,13 +77,13 @@ pub enum SecurityChange {
     RecoveryCodesRegenerated,
 }
 
-impl fmt::Debug for Notice {
+impl fmt::Debug for PriorityMail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Code { .. } => "Code(…)",
             Self::PasswordReset { .. } => "PasswordReset(…)",
             Self::Invitation { .. } => "Invitation(…)",
-            Self::Security { .. } => "Security(…)",
+            Self::SecurityNotice { .. } => "SecurityNotice(…)",
         })
     }
 }

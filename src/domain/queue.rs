@@ -4,7 +4,7 @@ use super::{
     clock::Timestamp,
     event::{Event, EventData, Subject},
     ids::{AccountId, CategoryId},
-    search::Wanted,
+    search::SearchQuery,
     ticket::{Priority, Status, Ticket},
     unread::Reader,
 };
@@ -33,7 +33,7 @@ pub struct TicketSelection {
     /// Waiting for support since then at the latest.
     pub waiting_since: Option<Timestamp>,
     /// With these words.
-    pub wanted: Option<Wanted>,
+    pub search: Option<SearchQuery>,
     /// Unread by somebody, or not.
     pub unread: Option<(Reader, bool)>,
 }
@@ -91,7 +91,7 @@ impl TicketFilter {
     /// does not tell how its ticket stood fits: an older version wrote it.
     pub fn fits(&self, event: &Event) -> bool {
         let Subject::Ticket { reporter, .. } = event.subject else { return false };
-        if self.reporter.is_some_and(|wanted| wanted != reporter) {
+        if self.reporter.is_some_and(|required| required != reporter) {
             return false;
         }
         let Some(after) = event.state else { return true };
@@ -100,13 +100,13 @@ impl TicketFilter {
     }
 
     fn includes(&self, state: TicketState) -> bool {
-        fn any<T: PartialEq>(wanted: Option<&Vec<T>>, value: &T) -> bool {
-            wanted.is_none_or(|wanted| wanted.contains(value))
+        fn any<T: PartialEq>(required: Option<&Vec<T>>, value: &T) -> bool {
+            required.is_none_or(|required| required.contains(value))
         }
         any(self.statuses.as_ref(), &state.status)
             && any(self.priorities.as_ref(), &state.priority)
             && any(self.categories.as_ref(), &state.category)
-            && self.assignee.is_none_or(|wanted| wanted == state.assignee)
+            && self.assignee.is_none_or(|required| required == state.assignee)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::{
     ids::CommentId,
-    text::{Line, TextError},
+    text::{SingleLine, TextError},
     ticket::{NumberPrefix, Ticket, TicketNumber},
 };
 
 /// What somebody searches for, as they typed it.
-pub type SearchText = Line<255>;
+pub type SearchText = SingleLine<255>;
 
 /// At most so many tickets are found, the best ones.
 pub const MAX_FOUND: i64 = 1_000;
@@ -20,12 +20,12 @@ const MIN_SIMILAR: usize = 3;
 
 /// What a search looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct SearchQuery {
     text: SearchText,
     number: Option<TicketNumber>,
 }
 
-impl Wanted {
+impl SearchQuery {
     /// Reads what somebody typed.
     ///
     /// # Errors
@@ -108,35 +108,35 @@ pub struct Found {
 mod tests {
     use super::*;
 
-    fn wanted(text: &str) -> Wanted {
-        Wanted::parse(text, &NumberPrefix::parse("CS").unwrap()).unwrap()
+    fn parse(text: &str) -> SearchQuery {
+        SearchQuery::parse(text, &NumberPrefix::parse("CS").unwrap()).unwrap()
     }
 
     #[test]
     fn numbers_are_read_with_and_without_their_prefix() {
         for text in ["cs-234567", " 234567 "] {
-            assert_eq!(wanted(text).number(), Some(TicketNumber(234_567)));
+            assert_eq!(parse(text).number(), Some(TicketNumber(234_567)));
         }
         for text in ["CS-", "XX-1", "23 4", "99999999999999999999"] {
-            assert_eq!(wanted(text).number(), None, "{text}");
+            assert_eq!(parse(text).number(), None, "{text}");
         }
     }
 
     #[test]
     fn the_last_word_may_be_a_beginning() {
-        assert_eq!(wanted("mail serv").last_word(), Some(("mail ", "serv")));
-        assert_eq!(wanted("почт").last_word(), Some(("", "почт")));
-        assert_eq!(wanted("a\u{3000}b").last_word(), Some(("a\u{3000}", "b")));
+        assert_eq!(parse("mail serv").last_word(), Some(("mail ", "serv")));
+        assert_eq!(parse("почт").last_word(), Some(("", "почт")));
+        assert_eq!(parse("a\u{3000}b").last_word(), Some(("a\u{3000}", "b")));
         for text in ["mail -serv", "\"mail serv\"", "a:*", "web3.example.com"] {
-            assert_eq!(wanted(text).last_word(), None, "{text}");
+            assert_eq!(parse(text).last_word(), None, "{text}");
         }
     }
 
     #[test]
     fn only_words_are_compared_letter_by_letter() {
-        assert_eq!(wanted("a certifcate ?!?").similar(), ["certifcate"]);
+        assert_eq!(parse("a certifcate ?!?").similar(), ["certifcate"]);
         for text in ["ab", "?!?!", "mail -web", "\"mail web\"", "mail or web"] {
-            assert_eq!(wanted(text).similar(), [] as [&str; 0], "{text}");
+            assert_eq!(parse(text).similar(), [] as [&str; 0], "{text}");
         }
     }
 }

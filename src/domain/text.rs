@@ -26,28 +26,28 @@ pub enum TextError {
 
 /// A line of text without control characters: 1 to `MAX` characters, trimmed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Line<const MAX: usize>(String);
+pub struct SingleLine<const MAX: usize>(String);
 
 /// Text of several lines: 1 to `MAX` characters; line ends are `\n`, tabs stay.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Prose<const MAX: usize>(String);
+pub struct MultiLine<const MAX: usize>(String);
 
 /// What a ticket is about, in a line.
-pub type Summary = Line<255>;
+pub type Summary = SingleLine<255>;
 /// A person's name as shown to others.
-pub type PersonName = Line<120>;
+pub type PersonName = SingleLine<120>;
 /// What another system calls something.
-pub type ExternalId = Line<255>;
+pub type ExternalId = SingleLine<255>;
 /// The name of a category.
-pub type CategoryName = Line<80>;
+pub type CategoryName = SingleLine<80>;
 /// What something is called, for those who look after it.
-pub type Label = Line<120>;
+pub type Label = SingleLine<120>;
 /// A caller's key for repeating a mutation safely.
-pub type IdempotencyKey = Line<255>;
+pub type IdempotencyKey = SingleLine<255>;
 /// A ticket's description or a comment.
-pub type Body = Prose<65_536>;
+pub type Body = MultiLine<65_536>;
 
-impl<const MAX: usize> Line<MAX> {
+impl<const MAX: usize> SingleLine<MAX> {
     /// Accepts a line.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl<const MAX: usize> Line<MAX> {
     }
 }
 
-impl<const MAX: usize> Prose<MAX> {
+impl<const MAX: usize> MultiLine<MAX> {
     /// Accepts a text; `\r\n` and `\r` become `\n`, white space at the end goes.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ macro_rules! text_traits {
     )+};
 }
 
-text_traits!(Line, Prose);
+text_traits!(SingleLine, MultiLine);
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,5 @@
 //! Where a node's subscriptions are: events come in from the tailer, in the order
-//! of the feed, and go to the mailboxes of those whom they may concern.
+//! of the feed, and go to the buffers of those whom they may concern.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,11 +29,11 @@ use crate::{
 /// The events kept in memory for replays. An event holds ids only, some 250
 /// bytes, so this is 3 MB at the most.
 const RING: usize = 10_000;
-/// A mailbox that nobody empties is dropped at this many events: its
+/// A buffer that nobody empties is dropped at this many events: its
 /// subscription goes back to replay, and nothing is skipped.
-const MAILBOX: usize = 64;
+const BUFFER_CAPACITY: usize = 64;
 
-/// What a mailbox is registered under.
+/// What a buffer is registered under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Topic {
     /// One ticket.
@@ -53,66 +53,66 @@ pub(super) enum Topic {
 
 /// What waits for a subscription: one reader.
 #[derive(Default)]
-pub(super) struct Mailbox {
+pub(super) struct SubscriberBuffer {
     queue: Mutex<Queue>,
-    /// Whether there is a notice. It is asked for each event, so without the lock; it is set
+    /// Whether there is a signal. It is asked for each event, so without the lock; it is set
     /// before any later event can be taken.
-    noticed: AtomicBool,
+    signalled: AtomicBool,
 }
 
 #[derive(Default)]
 struct Queue {
     events: VecDeque<Arc<FeedEvent>>,
     overflowed: bool,
-    notices: VecDeque<Notice>,
+    signals: VecDeque<ControlSignal>,
     /// Who waits for something to be put in.
     reader: Option<Waker>,
 }
 
 /// What a subscription has to know before any further event: never dropped, and
 /// rare.
-pub(super) enum Notice {
+pub(super) enum ControlSignal {
     /// Something happened to the subscriber's account: a session ended, a role changed.
     Account(Arc<FeedEvent>),
     /// The feed was rewound to this position.
     RewoundTo(i64),
 }
 
-/// What a subscription finds in its mailbox.
-pub(super) enum Mail {
+/// What a subscription finds in its buffer.
+pub(super) enum Buffered {
     /// The next event.
     Event(Arc<FeedEvent>),
     /// Too many came to be kept: the log has them.
     Overflowed,
-    /// A notice, which goes before.
-    Notice,
+    /// A signal, which goes before.
+    ControlSignal,
 }
 
-impl Mailbox {
-    /// Whether there is any notice.
-    pub(super) fn has_notice(&self) -> bool {
-        self.noticed.load(Ordering::Acquire)
+impl SubscriberBuffer {
+    /// Whether there is any signal.
+    pub(super) fn has_signal(&self) -> bool {
+        self.signalled.load(Ordering::Acquire)
     }
 
-    /// Takes out the first notice.
-    pub(super) fn take_notice(&self) -> Option<Notice> {
+    /// Takes out the first signal.
+    pub(super) fn take_signal(&self) -> Option<ControlSignal> {
         let mut queue = self.queue();
-        let notice = queue.notices.pop_front();
-        self.noticed.store(!queue.notices.is_empty(), Ordering::Release);
-        notice
+        let signal = queue.signals.pop_front();
+        self.signalled.store(!queue.signals.is_empty(), Ordering::Release);
+        signal
     }
 
-    /// Takes out what is first, but for a notice, which stays.
-    pub(super) fn poll_take(&self, cx: &Context<'_>) -> Poll<Mail> {
+    /// Takes out what is first, but for a signal, which stays.
+    pub(super) fn poll_take(&self, cx: &Context<'_>) -> Poll<Buffered> {
         let mut queue = self.queue();
-        if !queue.notices.is_empty() {
-            return Poll::Ready(Mail::Notice);
+        if !queue.signals.is_empty() {
+            return Poll::Ready(Buffered::ControlSignal);
         }
         if std::mem::take(&mut queue.overflowed) {
-            return Poll::Ready(Mail::Overflowed);
+            return Poll::Ready(Buffered::Overflowed);
         }
         if let Some(event) = queue.events.pop_front() {
-            return Poll::Ready(Mail::Event(event));
+            return Poll::Ready(Buffered::Event(event));
         }
         queue.wait(cx);
         Poll::Pending
@@ -141,9 +141,9 @@ impl Mailbox {
         let mut queue = self.queue();
         let mut overflows = false;
         if let Subject::Account(_) = event.event.subject {
-            queue.notices.push_back(Notice::Account(Arc::clone(event)));
-            self.noticed.store(true, Ordering::Release);
-        } else if queue.events.len() >= MAILBOX {
+            queue.signals.push_back(ControlSignal::Account(Arc::clone(event)));
+            self.signalled.store(true, Ordering::Release);
+        } else if queue.events.len() >= BUFFER_CAPACITY {
             queue.events = VecDeque::new();
             overflows = !std::mem::replace(&mut queue.overflowed, true);
         } else if !queue.overflowed {
@@ -156,8 +156,8 @@ impl Mailbox {
     fn rewind(&self, pos: i64) {
         let mut queue = self.queue();
         queue.events = VecDeque::new();
-        queue.notices.push_back(Notice::RewoundTo(pos));
-        self.noticed.store(true, Ordering::Release);
+        queue.signals.push_back(ControlSignal::RewoundTo(pos));
+        self.signalled.store(true, Ordering::Release);
         wake(queue);
     }
 
@@ -168,7 +168,7 @@ impl Mailbox {
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.notices.is_empty() && !self.overflowed
+        self.events.is_empty() && self.signals.is_empty() && !self.overflowed
     }
 
     fn wait(&mut self, cx: &Context<'_>) {
@@ -193,7 +193,7 @@ pub(super) struct Hub {
     /// The head again, for those who wait for it to move.
     moved: watch::Sender<i64>,
     /// Hears of what ends streams before any stream does.
-    heed: Heed,
+    on_event: Heed,
     metrics: Metrics,
 }
 
@@ -204,7 +204,7 @@ struct State {
     head: i64,
     epochs: Vec<Epoch>,
     ring: VecDeque<Arc<FeedEvent>>,
-    topics: HashMap<Topic, Vec<Arc<Mailbox>>>,
+    topics: HashMap<Topic, Vec<Arc<SubscriberBuffer>>>,
 }
 
 /// Whether a cursor can be continued from.
@@ -217,9 +217,9 @@ pub(super) enum Continuity {
 }
 
 impl Hub {
-    pub(super) fn new(head: i64, epochs: Vec<Epoch>, heed: Heed, metrics: Metrics) -> Self {
+    pub(super) fn new(head: i64, epochs: Vec<Epoch>, on_event: Heed, metrics: Metrics) -> Self {
         let state = State { head, epochs, ring: VecDeque::new(), topics: HashMap::new() };
-        Self { state: RwLock::new(state), moved: watch::Sender::new(head), heed, metrics }
+        Self { state: RwLock::new(state), moved: watch::Sender::new(head), on_event, metrics }
     }
 
     /// The last position that was published, in the present epoch.
@@ -247,7 +247,7 @@ impl Hub {
         if let Some(start) = rewound_to {
             state.head = start;
             state.ring.clear();
-            state.topics.values().flatten().for_each(|mailbox| mailbox.rewind(start));
+            state.topics.values().flatten().for_each(|buffer| buffer.rewind(start));
         }
     }
 
@@ -267,12 +267,12 @@ impl Hub {
                 return Err(DbError::Value(format!("the feed goes from {} to {pos}", state.head)));
             }
             if event.event.data.as_ref().is_some_and(EventData::ends_streams) {
-                (self.heed)(&event.event);
+                (self.on_event)(&event.event);
             }
             let event = Arc::new(event);
             for topic in topics_of(&event.event) {
-                for mailbox in state.topics.get(&topic).into_iter().flatten() {
-                    if mailbox.put(&event) {
+                for buffer in state.topics.get(&topic).into_iter().flatten() {
+                    if buffer.put(&event) {
                         self.metrics.overflowed();
                     }
                 }
@@ -288,22 +288,22 @@ impl Hub {
         Ok(())
     }
 
-    /// Registers a mailbox. It gets every event after the cursor that this gives.
-    pub(super) fn register(&self, topics: &[Topic], mailbox: &Arc<Mailbox>) -> Cursor {
+    /// Registers a buffer. It gets every event after the cursor that this gives.
+    pub(super) fn register(&self, topics: &[Topic], buffer: &Arc<SubscriberBuffer>) -> Cursor {
         let mut state = self.write();
         for topic in topics {
-            state.topics.entry(*topic).or_default().push(Arc::clone(mailbox));
+            state.topics.entry(*topic).or_default().push(Arc::clone(buffer));
         }
         state.cursor()
     }
 
-    /// Takes a mailbox out again.
-    pub(super) fn unregister(&self, topics: &[Topic], mailbox: &Arc<Mailbox>) {
+    /// Takes a buffer out again.
+    pub(super) fn unregister(&self, topics: &[Topic], buffer: &Arc<SubscriberBuffer>) {
         let mut state = self.write();
         for topic in topics {
-            if let Some(mailboxes) = state.topics.get_mut(topic) {
-                mailboxes.retain(|other| !Arc::ptr_eq(other, mailbox));
-                if mailboxes.is_empty() {
+            if let Some(buffers) = state.topics.get_mut(topic) {
+                buffers.retain(|other| !Arc::ptr_eq(other, buffer));
+                if buffers.is_empty() {
                     state.topics.remove(topic);
                 }
             }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use notification::{Bell, BellCounts, BellItem};
+pub use notification::{NotificationItem, NotificationStream, UnreadCounts};
 pub use session_watch::SessionWatch;
 pub use subscription::{Item, ResyncReason, Scope, StreamEnd, SubscribeError, Subscription};
 pub use task::detached;
@@ -42,8 +42,8 @@ pub struct EventLog {
     hub: Arc<Hub>,
     sequencer: Arc<Sequencer>,
     replays: Arc<Semaphore>,
-    /// Up to where people have been told of what happened.
-    told: Arc<watch::Sender<i64>>,
+    /// Up to where people have been notified_up_to of what happened.
+    notified_up_to: Arc<watch::Sender<i64>>,
     metrics: Metrics,
 }
 
@@ -59,7 +59,7 @@ impl EventLog {
         ambient: Ambient,
         tasks: &TaskTracker,
         stop: &CancellationToken,
-        heed: impl Fn(&Event) + Send + Sync + 'static,
+        on_event: impl Fn(&Event) + Send + Sync + 'static,
         metrics: Metrics,
     ) -> Result<Self, DbError> {
         let hint = Arc::new(Notify::new());
@@ -67,13 +67,13 @@ impl EventLog {
             Arc::new(Sequencer::new(database.clone(), ambient.clone(), Arc::clone(&hint)));
         // The first round opens the first epoch, or a new one after a restore.
         sequencer.place_all().await?;
-        let (hub, told) = {
+        let (hub, notified_up_to) = {
             let mut connection = database.read().await?;
-            let told = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
+            let notified_up_to = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
             let head = feed::head(&mut connection).await?;
             let epochs = feed::epochs(&mut connection).await?;
-            let hub = Hub::new(head, epochs, Box::new(heed), metrics.clone());
-            (Arc::new(hub), Arc::new(watch::Sender::new(told)))
+            let hub = Hub::new(head, epochs, Box::new(on_event), metrics.clone());
+            (Arc::new(hub), Arc::new(watch::Sender::new(notified_up_to)))
         };
         let tailer = tailer::Tailer::new(database.clone(), Arc::clone(&hub), hint);
         let (stopped, running) = (stop.clone(), Arc::clone(&sequencer));
@@ -81,7 +81,7 @@ impl EventLog {
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
         let replays = Arc::new(Semaphore::new(REPLAYS_AT_ONCE));
-        Ok(Self { database, ambient, hub, sequencer, replays, told, metrics })
+        Ok(Self { database, ambient, hub, sequencer, replays, notified_up_to, metrics })
     }
 
     /// Tells of each move of the feed's head that this node sees: a hint to read on.
@@ -89,10 +89,10 @@ impl EventLog {
         self.hub.moves()
     }
 
-    /// Notes that people have been told of everything up to a position: wakes those
+    /// Notes that people have been notified_up_to of everything up to a position: wakes those
     /// who show it.
-    pub fn set_told(&self, pos: i64) {
-        self.told.send_replace(pos);
+    pub fn set_notified_up_to(&self, pos: i64) {
+        self.notified_up_to.send_replace(pos);
     }
 
     /// How far this node has published. What a request reads after this is at

@@ -9,8 +9,8 @@ use tokio::{sync::watch, time};
 
 use super::{
     EventLog, ResyncReason, SubscribeError,
-    hub::{Continuity, Mailbox, Notice, Topic},
-    subscription::{Registration, admitted, revokes},
+    hub::{Continuity, ControlSignal, SubscriberBuffer, Topic},
+    subscription::{Registration, require_identity, revokes},
 };
 use crate::{
     db::{
@@ -37,7 +37,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 /// What there is to read now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BellCounts {
+pub struct UnreadCounts {
     /// Notifications that were not read.
     pub notifications: i64,
     /// Tickets of the reader's own concern.
@@ -46,7 +46,7 @@ pub struct BellCounts {
 
 /// What a bell gives.
 #[derive(Debug)]
-pub enum BellItem {
+pub enum NotificationItem {
     /// Something new.
     Added {
         /// From where to go on.
@@ -54,14 +54,14 @@ pub enum BellItem {
         /// What.
         notification: Notification,
         /// How many are unread now, and of tickets.
-        counts: BellCounts,
+        counts: UnreadCounts,
     },
     /// All up to here has been given.
     Checkpoint {
         /// From where to go on.
         cursor: Cursor,
         /// How many are unread now, and of tickets.
-        counts: BellCounts,
+        counts: UnreadCounts,
     },
     /// The stream can't be continued without a gap, and ends here.
     Resync(ResyncReason),
@@ -70,16 +70,16 @@ pub enum BellItem {
 }
 
 /// A stream of one caller's notifications.
-pub struct Bell {
+pub struct NotificationStream {
     log: EventLog,
     identity: Identity,
     expires_at: Timestamp,
     registration: Registration,
     /// The role that the session has was looked at after this position.
     authorised_at: i64,
-    told: watch::Receiver<i64>,
+    notified_up_to: watch::Receiver<i64>,
     last: i64,
-    buffer: VecDeque<Notification>,
+    page: VecDeque<Notification>,
     phase: Phase,
     counted: CountedStream,
 }
@@ -101,54 +101,61 @@ impl EventLog {
     ///
     /// # Errors
     /// Nobody is signed in; a cursor from the future; the database failed.
-    pub async fn bell(&self, actor: &Actor, after: Option<Cursor>) -> Result<Bell, SubscribeError> {
-        let identity = admitted(actor)?;
-        let mailbox = Arc::new(Mailbox::default());
+    pub async fn notifications(
+        &self,
+        actor: &Actor,
+        after: Option<Cursor>,
+    ) -> Result<NotificationStream, SubscribeError> {
+        let identity = require_identity(actor)?;
+        let buffer = Arc::new(SubscriberBuffer::default());
         let topics = vec![Topic::Account(identity.id)];
-        let registration = Registration::new(&self.hub, topics, mailbox);
+        let registration = Registration::new(&self.hub, topics, buffer);
         let authorised_at = self.hub.cursor().pos;
         let mut connection = self.database.read().await?;
         let live = session::live_by_id(&mut connection, identity.session, self.ambient.now())
             .await?
             .filter(|live| live.identity.role == identity.role)
             .ok_or(SubscribeError::Unauthenticated)?;
-        let told = consumer::offset(&mut connection, NOTIFICATIONS).await?;
+        let notified_up_to = consumer::offset(&mut connection, NOTIFICATIONS).await?;
         let phase = match after {
             Some(cursor) if self.hub.continuity(cursor) == Continuity::Broken => {
                 Phase::Resync(ResyncReason::HistoryRewound)
             }
             Some(cursor)
-                if cursor.pos > told && cursor.pos > feed::head(&mut connection).await? =>
+                if cursor.pos > notified_up_to
+                    && cursor.pos > feed::head(&mut connection).await? =>
             {
                 return Err(SubscribeError::CursorAhead);
             }
-            Some(cursor) if told - cursor.pos > SPAN => Phase::Resync(ResyncReason::TooFarBehind),
+            Some(cursor) if notified_up_to - cursor.pos > SPAN => {
+                Phase::Resync(ResyncReason::TooFarBehind)
+            }
             _ => Phase::CatchingUp,
         };
         drop(connection);
         // Not the present end of the log: what is on its way there has not been counted.
-        let last = after.map_or(told, |cursor| cursor.pos);
-        Ok(Bell {
+        let last = after.map_or(notified_up_to, |cursor| cursor.pos);
+        Ok(NotificationStream {
             log: self.clone(),
             identity: live.identity,
             expires_at: live.expires_at,
             registration,
             authorised_at,
-            told: self.told.subscribe(),
+            notified_up_to: self.notified_up_to.subscribe(),
             last,
-            buffer: VecDeque::new(),
+            page: VecDeque::new(),
             phase,
             counted: self.metrics.subscriber(StreamKind::Notifications),
         })
     }
 }
 
-impl Bell {
+impl NotificationStream {
     /// The next item; `None` after the stream has ended.
     ///
     /// # Errors
     /// The database failed; the stream has ended and can be resumed from its last cursor.
-    pub async fn next(&mut self) -> Result<Option<BellItem>, DbError> {
+    pub async fn next(&mut self) -> Result<Option<NotificationItem>, DbError> {
         let next = self.advance().await;
         if next.is_err() {
             self.phase = Phase::Ended;
@@ -156,16 +163,16 @@ impl Bell {
         next
     }
 
-    async fn advance(&mut self) -> Result<Option<BellItem>, DbError> {
+    async fn advance(&mut self) -> Result<Option<NotificationItem>, DbError> {
         loop {
             if let Some(item) = self.ended() {
                 return Ok(item);
             }
-            if let Some(notification) = self.buffer.pop_front() {
+            if let Some(notification) = self.page.pop_front() {
                 self.last = notification.pos;
                 let cursor = self.cursor();
                 self.counted.delivered();
-                return Ok(Some(BellItem::Added {
+                return Ok(Some(NotificationItem::Added {
                     cursor,
                     notification,
                     counts: self.counts().await?,
@@ -180,8 +187,8 @@ impl Bell {
             }
             let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
             tokio::select! {
-                _ = self.told.changed() => {}
-                () = self.registration.mailbox().filled() => {}
+                _ = self.notified_up_to.changed() => {}
+                () = self.registration.buffer().filled() => {}
                 () = time::sleep(CHECKPOINT_EVERY.min(left)) => {
                     if left > CHECKPOINT_EVERY {
                         return self.checkpoint().await.map(Some);
@@ -192,65 +199,71 @@ impl Bell {
     }
 
     /// Whether the stream ends here, and with what.
-    fn ended(&mut self) -> Option<Option<BellItem>> {
+    fn ended(&mut self) -> Option<Option<NotificationItem>> {
         match self.phase {
             Phase::Ended => return Some(None),
             Phase::Resync(reason) => {
                 self.log.metrics.resync(reason.label());
                 self.phase = Phase::Ended;
-                return Some(Some(BellItem::Resync(reason)));
+                return Some(Some(NotificationItem::Resync(reason)));
             }
             Phase::CatchingUp | Phase::Live => {}
         }
         let mut revoked = self.expires_at <= self.log.ambient.now();
-        while let Some(notice) = self.registration.mailbox().take_notice() {
-            match notice {
-                Notice::Account(event) => {
+        while let Some(signal) = self.registration.buffer().take_signal() {
+            match signal {
+                ControlSignal::Account(event) => {
                     revoked |= revokes(&self.identity, self.authorised_at, &event);
                 }
-                Notice::RewoundTo(pos) if pos < self.last => {
+                ControlSignal::RewoundTo(pos) if pos < self.last => {
                     let reason = ResyncReason::HistoryRewound;
                     self.log.metrics.resync(reason.label());
                     self.phase = Phase::Ended;
-                    return Some(Some(BellItem::Resync(reason)));
+                    return Some(Some(NotificationItem::Resync(reason)));
                 }
-                Notice::RewoundTo(_) => {}
+                ControlSignal::RewoundTo(_) => {}
             }
         }
         revoked.then(|| {
             self.log.metrics.revoked();
             self.phase = Phase::Ended;
-            Some(BellItem::Revoked)
+            Some(NotificationItem::Revoked)
         })
     }
 
-    /// Reads what was told since; whether there was any.
+    /// Reads what was notified_up_to since; whether there was any.
     async fn read_on(&mut self) -> Result<bool, DbError> {
-        let known = *self.told.borrow_and_update();
+        let known = *self.notified_up_to.borrow_and_update();
         if known <= self.last && self.phase == Phase::Live {
             return Ok(false);
         }
         let mut connection = self.log.database.read().await?;
         // This node may not know yet how far another has got.
-        let told = consumer::offset(&mut connection, NOTIFICATIONS).await?;
-        let page =
-            notification::between(&mut connection, self.identity.id, self.last, told, PAGE).await?;
+        let notified_up_to = consumer::offset(&mut connection, NOTIFICATIONS).await?;
+        let page = notification::between(
+            &mut connection,
+            self.identity.id,
+            self.last,
+            notified_up_to,
+            PAGE,
+        )
+        .await?;
         if page.is_empty() {
-            self.last = self.last.max(told);
+            self.last = self.last.max(notified_up_to);
         }
-        self.buffer = page.into();
-        Ok(!self.buffer.is_empty())
+        self.page = page.into();
+        Ok(!self.page.is_empty())
     }
 
-    async fn checkpoint(&self) -> Result<BellItem, DbError> {
-        Ok(BellItem::Checkpoint { cursor: self.cursor(), counts: self.counts().await? })
+    async fn checkpoint(&self) -> Result<NotificationItem, DbError> {
+        Ok(NotificationItem::Checkpoint { cursor: self.cursor(), counts: self.counts().await? })
     }
 
-    async fn counts(&self) -> Result<BellCounts, DbError> {
+    async fn counts(&self) -> Result<UnreadCounts, DbError> {
         let mut connection = self.log.database.read().await?;
         let actor = Actor::Account(self.identity);
         let reader = Reader { account: self.identity.id, is_staff: policy::sees_internal(&actor) };
-        Ok(BellCounts {
+        Ok(UnreadCounts {
             notifications: notification::unread(&mut connection, self.identity.id).await?,
             tickets: unread::counts(&mut connection, reader).await?,
         })

@@ -6,7 +6,7 @@ use tokio::time;
 
 use super::{
     EventLog,
-    hub::{Mailbox, Notice, Topic},
+    hub::{ControlSignal, SubscriberBuffer, Topic},
     subscription::{Registration, revokes},
 };
 use crate::{
@@ -35,7 +35,8 @@ impl EventLog {
     ) -> Result<Option<SessionWatch>, DbError> {
         // Registered first: an end that is committed after the look is heard of.
         let topics = vec![Topic::Account(identity.id)];
-        let registration = Registration::new(&self.hub, topics, Arc::new(Mailbox::default()));
+        let registration =
+            Registration::new(&self.hub, topics, Arc::new(SubscriberBuffer::default()));
         let authorised_at = self.hub.cursor().pos;
         let mut connection = self.database.read().await?;
         let now = self.ambient.now();
@@ -54,8 +55,8 @@ impl SessionWatch {
     /// Resolves when the session has ended.
     pub async fn ended(self) {
         loop {
-            while let Some(notice) = self.registration.mailbox().take_notice() {
-                if let Notice::Account(event) = notice
+            while let Some(signal) = self.registration.buffer().take_signal() {
+                if let ControlSignal::Account(event) = signal
                     && revokes(&self.identity, self.authorised_at, &event)
                 {
                     return;
@@ -66,7 +67,7 @@ impl SessionWatch {
                 return;
             }
             tokio::select! {
-                () = self.registration.mailbox().filled() => {}
+                () = self.registration.buffer().filled() => {}
                 () = time::sleep(left) => {}
             }
         }

@@ -14,7 +14,7 @@ use tokio::time::{self, Instant, Sleep};
 
 use super::{
     EventLog, detached,
-    hub::{Continuity, Hub, Mail, Mailbox, Notice, Topic},
+    hub::{Buffered, Continuity, ControlSignal, Hub, SubscriberBuffer, Topic},
 };
 use crate::{
     db::{
@@ -159,7 +159,7 @@ pub struct Subscription {
     /// Everything up to here was given out, or was not for this caller.
     last: Cursor,
     /// Replayed and not given out yet.
-    buffer: VecDeque<Arc<FeedEvent>>,
+    page: VecDeque<Arc<FeedEvent>>,
     phase: Phase,
     kind: StreamKind,
     /// When something was given out last.
@@ -172,7 +172,7 @@ pub struct Subscription {
 
 #[derive(Clone, Copy)]
 enum Phase {
-    /// The log is read up to this position, then the mailbox.
+    /// The log is read up to this position, then the buffer.
     Replaying {
         /// The position.
         until: Cursor,
@@ -180,7 +180,7 @@ enum Phase {
         /// than happens.
         from_memory: bool,
     },
-    /// The mailbox is read.
+    /// The buffer is read.
     Live,
     /// The stream can't go on.
     Resync(ResyncReason),
@@ -188,29 +188,29 @@ enum Phase {
     Ended,
 }
 
-/// A mailbox's place in the hub, given up when it is dropped.
+/// A buffer's place in the hub, given up when it is dropped.
 pub(super) struct Registration {
     hub: Arc<Hub>,
     topics: Vec<Topic>,
-    mailbox: Arc<Mailbox>,
+    buffer: Arc<SubscriberBuffer>,
 }
 
 impl Registration {
-    /// Registers a mailbox.
-    pub(super) fn new(hub: &Arc<Hub>, topics: Vec<Topic>, mailbox: Arc<Mailbox>) -> Self {
-        hub.register(&topics, &mailbox);
-        Self { hub: Arc::clone(hub), topics, mailbox }
+    /// Registers a buffer.
+    pub(super) fn new(hub: &Arc<Hub>, topics: Vec<Topic>, buffer: Arc<SubscriberBuffer>) -> Self {
+        hub.register(&topics, &buffer);
+        Self { hub: Arc::clone(hub), topics, buffer }
     }
 
-    /// The mailbox.
-    pub(super) fn mailbox(&self) -> &Mailbox {
-        &self.mailbox
+    /// The buffer.
+    pub(super) fn buffer(&self) -> &SubscriberBuffer {
+        &self.buffer
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.hub.unregister(&self.topics, &self.mailbox);
+        self.hub.unregister(&self.topics, &self.buffer);
     }
 }
 
@@ -226,12 +226,12 @@ impl EventLog {
         scope: Scope,
         after: Option<Cursor>,
     ) -> Result<Subscription, SubscribeError> {
-        let identity = admitted(actor)?;
-        let mailbox = Arc::new(Mailbox::default());
+        let identity = require_identity(actor)?;
+        let buffer = Arc::new(SubscriberBuffer::default());
         let (mut topics, replay_scope) = topics_and_replay(actor, &scope)?;
         topics.push(Topic::Account(identity.id));
-        let head = self.hub.register(&topics, &mailbox);
-        let registration = Registration { hub: Arc::clone(&self.hub), topics, mailbox };
+        let head = self.hub.register(&topics, &buffer);
+        let registration = Registration { hub: Arc::clone(&self.hub), topics, buffer };
 
         let replaying = Phase::Replaying { until: head, from_memory: false };
         let phase = match after {
@@ -256,7 +256,7 @@ impl EventLog {
             None => Cursor { pos: self.sequencer.present().await?.max(head.pos), ..head },
         };
         // Registered first, and looked at afresh last: a revocation is either seen here,
-        // or comes by the mailbox.
+        // or comes by the buffer.
         let mut connection = self.database.read().await?;
         let live = session::live_by_id(&mut connection, identity.session, self.ambient.now())
             .await?
@@ -281,7 +281,7 @@ impl EventLog {
             registration,
             authorised_at: last.pos,
             last,
-            buffer: VecDeque::new(),
+            page: VecDeque::new(),
             phase,
             kind: scope.kind(),
             given_at: Instant::now(),
@@ -355,14 +355,14 @@ impl Subscription {
     /// from its last cursor.
     pub async fn next(&mut self) -> Result<Option<Item>, DbError> {
         loop {
-            if let Some(item) = self.heed_notices() {
+            if let Some(item) = self.on_signals() {
                 return Ok(Some(item));
             }
-            if let Some(event) = self.buffer.pop_front() {
+            if let Some(event) = self.page.pop_front() {
                 if self.has_expired() {
                     return Ok(Some(self.end_session()));
                 }
-                if let Some(item) = self.admit(event)
+                if let Some(item) = self.authorise_event(event)
                     && self.may_still_see(&item).await?
                 {
                     return Ok(Some(item));
@@ -388,7 +388,7 @@ impl Subscription {
                         }
                         return Ok(Some(Item::Checkpoint(self.last)));
                     }
-                    self.buffer = page.into();
+                    self.page = page.into();
                 }
                 Phase::Live => {
                     if let Some(item) = self.live().await {
@@ -407,31 +407,31 @@ impl Subscription {
         loop {
             // Anything else is for `next`, as is what the database is asked about.
             if self.has_expired()
-                || self.registration.mailbox.has_notice()
-                || !self.sees_for_sure(self.buffer.front()?)
+                || self.registration.buffer.has_signal()
+                || !self.sees_for_sure(self.page.front()?)
             {
                 return None;
             }
-            let event = self.buffer.pop_front()?;
-            if let Some(item) = self.admit(event) {
+            let event = self.page.pop_front()?;
+            if let Some(item) = self.authorise_event(event) {
                 return Some(item);
             }
         }
     }
 
-    /// What comes by the mailbox; `None`: look again.
+    /// What comes by the buffer; `None`: look again.
     async fn live(&mut self) -> Option<Item> {
-        let mailbox = &self.registration.mailbox;
-        let mail = poll_fn(|cx| match mailbox.poll_take(cx) {
-            Poll::Ready(mail) => Poll::Ready(Some(mail)),
+        let buffer = &self.registration.buffer;
+        let buffered = poll_fn(|cx| match buffer.poll_take(cx) {
+            Poll::Ready(buffered) => Poll::Ready(Some(buffered)),
             Poll::Pending => self.quiet.as_mut().poll(cx).map(|()| None),
         });
-        match mail.await {
-            Some(Mail::Event(event)) => self.buffer.push_back(event),
-            Some(Mail::Overflowed) => {
+        match buffered.await {
+            Some(Buffered::Event(event)) => self.page.push_back(event),
+            Some(Buffered::Overflowed) => {
                 self.phase = Phase::Replaying { until: self.log.hub.cursor(), from_memory: true };
             }
-            Some(Mail::Notice) => {}
+            Some(Buffered::ControlSignal) => {}
             None => return self.keep_time(),
         }
         None
@@ -443,9 +443,9 @@ impl Subscription {
         if left.is_zero() {
             return Some(self.end_session());
         }
-        // Read before the mailbox: what lies up to here has been put in already.
+        // Read before the buffer: what lies up to here has been put in already.
         let head = self.log.hub.cursor();
-        if !self.registration.mailbox.is_empty() {
+        if !self.registration.buffer.is_empty() {
             return None;
         }
         let now = Instant::now();
@@ -469,28 +469,28 @@ impl Subscription {
     fn end_session(&mut self) -> Item {
         self.log.metrics.revoked();
         self.phase = Phase::Ended;
-        self.buffer.clear();
+        self.page.clear();
         Item::Ended(StreamEnd::SessionEnded)
     }
 
     /// What goes before any further event: the end of the session or of its rights,
     /// and a rewound feed.
-    fn heed_notices(&mut self) -> Option<Item> {
-        if !self.registration.mailbox.has_notice() || matches!(self.phase, Phase::Ended) {
+    fn on_signals(&mut self) -> Option<Item> {
+        if !self.registration.buffer.has_signal() || matches!(self.phase, Phase::Ended) {
             return None;
         }
         let mut revoked = false;
-        while let Some(notice) = self.registration.mailbox.take_notice() {
-            match notice {
-                Notice::Account(event) => {
+        while let Some(signal) = self.registration.buffer.take_signal() {
+            match signal {
+                ControlSignal::Account(event) => {
                     revoked |= revokes(&self.identity, self.authorised_at, &event);
                 }
-                Notice::RewoundTo(pos) => {
-                    self.buffer.clear();
+                ControlSignal::RewoundTo(pos) => {
+                    self.page.clear();
                     self.phase = if pos < self.last.pos {
                         Phase::Resync(ResyncReason::HistoryRewound)
                     } else {
-                        // What was dropped with the mailbox belongs to both histories.
+                        // What was dropped with the buffer belongs to both histories.
                         Phase::Replaying { until: self.log.hub.cursor(), from_memory: false }
                     };
                 }
@@ -500,17 +500,18 @@ impl Subscription {
     }
 
     /// The one door: gives an event out if it is new, and for this caller.
-    fn admit(&mut self, event: Arc<FeedEvent>) -> Option<Item> {
+    fn authorise_event(&mut self, event: Arc<FeedEvent>) -> Option<Item> {
         if event.cursor.pos <= self.last.pos {
             return None;
         }
         self.last = event.cursor;
         let known = event.event.data.is_some();
-        let wanted = self.filter.as_ref().is_none_or(|filter| filter.fits(&event.event));
-        let seen =
-            known && wanted && policy::sees_event(&Actor::Account(self.identity), &event.event);
+        let matches_filter = self.filter.as_ref().is_none_or(|filter| filter.fits(&event.event));
+        let seen = known
+            && matches_filter
+            && policy::sees_event(&Actor::Account(self.identity), &event.event);
         if !seen {
-            return self.lose(&event).filter(|_| wanted);
+            return self.access_revoked(&event).filter(|_| matches_filter);
         }
         self.counted.delivered();
         self.given_at = Instant::now();
@@ -519,7 +520,7 @@ impl Subscription {
 
     /// What there is to say of an event that the caller may not see: that they may see its
     /// ticket no longer, if it is by this that they don't.
-    fn lose(&mut self, event: &FeedEvent) -> Option<Item> {
+    fn access_revoked(&mut self, event: &FeedEvent) -> Option<Item> {
         let (Some(EventData::ParticipantRemoved { account_id }), Subject::Ticket { id, .. }) =
             (&event.event.data, event.event.subject)
         else {
@@ -531,7 +532,7 @@ impl Subscription {
         self.log.metrics.revoked();
         if self.kind == StreamKind::Ticket {
             self.phase = Phase::Ended;
-            self.buffer.clear();
+            self.page.clear();
         }
         Some(Item::AccessRevoked { ticket: id, cursor: event.cursor })
     }
@@ -590,7 +591,7 @@ fn panicked<T>() -> Result<T, DbError> {
 }
 
 /// Who is asking, if they may watch anything at all.
-pub(super) fn admitted(actor: &Actor) -> Result<&Identity, SubscribeError> {
+pub(super) fn require_identity(actor: &Actor) -> Result<&Identity, SubscribeError> {
     match actor.identity() {
         None => Err(SubscribeError::Unauthenticated),
         Some(identity) if identity.confined => Err(SubscribeError::SecondFactorMissing),

@@ -103,7 +103,7 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        Ok(Some(service::notification::unread(ctx.actor()?, ctx.desk()?).await?))
+        Ok(Some(service::notification::unread(ctx.actor()?, ctx.services()?).await?))
     }
 
     /// How many of your tickets are neither resolved nor closed: those that you opened or
@@ -113,7 +113,7 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        Ok(Some(service::unread::counts(ctx.actor()?, ctx.desk()?).await?.open))
+        Ok(Some(service::unread::counts(ctx.actor()?, ctx.services()?).await?.open))
     }
 
     /// How many of your tickets are unread, closed ones too: those that you opened or take
@@ -123,7 +123,7 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        Ok(Some(service::unread::counts(ctx.actor()?, ctx.desk()?).await?.unread))
+        Ok(Some(service::unread::counts(ctx.actor()?, ctx.services()?).await?.unread))
     }
 
     /// Which mails you want; null unless it is your own account.
@@ -134,7 +134,7 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        Ok(Some(service::preferences::of_viewer(ctx.actor()?, ctx.desk()?).await?.into()))
+        Ok(Some(service::preferences::of_viewer(ctx.actor()?, ctx.services()?).await?.into()))
     }
 
     /// The second factors that the account has; null unless it is your own account.
@@ -145,7 +145,7 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        let (factors, _) = service::second_factor::of_viewer(ctx.actor()?, ctx.desk()?).await?;
+        let (factors, _) = service::second_factor::of_viewer(ctx.actor()?, ctx.services()?).await?;
         Ok(Some(factors.into_iter().map(SecondFactor::from).collect()))
     }
 
@@ -155,7 +155,7 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        let (_, left) = service::second_factor::of_viewer(ctx.actor()?, ctx.desk()?).await?;
+        let (_, left) = service::second_factor::of_viewer(ctx.actor()?, ctx.services()?).await?;
         Ok(Some(left))
     }
 
@@ -227,6 +227,6 @@ pub struct AccountQuery;
 impl AccountQuery {
     /// Your own account.
     async fn viewer(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
-        Ok(Some(Account::own(service::account::viewer(ctx.actor()?, ctx.desk()?).await?)))
+        Ok(Some(Account::own(service::account::viewer(ctx.actor()?, ctx.services()?).await?)))
     }
 }

@@ -58,7 +58,7 @@ impl Attachment {
     /// your session lasts and you may see it. A path, to be resolved against this API's
     /// origin, unless the operator has set where the server is reached from outside.
     async fn url(&self, ctx: &Context<'_>) -> Result<String, Failure> {
-        Ok(service::attachment::link(ctx.actor()?, ctx.desk()?, self.0.id)?)
+        Ok(service::attachment::link(ctx.actor()?, ctx.services()?, self.0.id)?)
     }
 }
 

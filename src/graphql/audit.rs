@@ -252,7 +252,7 @@ impl AccountEventConnection {
     /// A page of what happened to the viewer.
     pub(super) async fn of_viewer(ctx: &Context<'_>, args: PageArgs) -> Result<Self, Failure> {
         let page = args.page(decode_place)?;
-        Ok(Self::of(service::audit::own(ctx.actor()?, ctx.desk()?, &page).await?))
+        Ok(Self::of(service::audit::own(ctx.actor()?, ctx.services()?, &page).await?))
     }
 
     fn of(slice: Slice<AuditEntry>) -> Self {
@@ -288,8 +288,8 @@ impl AuditQuery {
     ) -> Result<Option<AccountEventConnection>, Failure> {
         let page = PageArgs { first, after, last, before }.page(decode_place);
         let id = GlobalId::account(&account_id);
-        let (actor, desk) = (ctx.actor()?, ctx.desk()?);
-        let slice = service::audit::of_account(actor, desk, id, &page?).await?;
+        let (actor, services) = (ctx.actor()?, ctx.services()?);
+        let slice = service::audit::of_account(actor, services, id, &page?).await?;
         Ok(Some(AccountEventConnection::of(slice)))
     }
 }

@@ -70,7 +70,7 @@ impl BulkMutation {
                     category,
                     ..TicketChanges::default()
                 };
-                service::bulk::update(ctx.actor()?, ctx.desk()?, &ids, &changes).await
+                service::bulk::update(ctx.actor()?, ctx.services()?, &ids, &changes).await
             }
             Err(error) => Err(error.into()),
         };

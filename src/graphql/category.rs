@@ -151,7 +151,7 @@ impl CategoryQuery {
         )]
         include_retired: bool,
     ) -> Result<Vec<Category>, Failure> {
-        let found = service::category::list(ctx.actor()?, ctx.desk()?, include_retired).await?;
+        let found = service::category::list(ctx.actor()?, ctx.services()?, include_retired).await?;
         Ok(found.into_iter().map(Category).collect())
     }
 }
@@ -173,7 +173,7 @@ impl CategoryMutation {
             name_ru: input.name_ru,
             idempotency_key: input.idempotency_key,
         };
-        let made = service::category::create(ctx.actor()?, ctx.desk()?, new).await;
+        let made = service::category::create(ctx.actor()?, ctx.services()?, new).await;
         let (category, user_errors) = changed(made)?;
         Ok(CreateCategoryPayload { category, user_errors })
     }
@@ -186,7 +186,7 @@ impl CategoryMutation {
     ) -> Result<UpdateCategoryPayload, Failure> {
         let id = GlobalId::category(&input.id);
         let (en, ru) = (input.name_en.as_deref(), input.name_ru.as_deref());
-        let renamed = service::category::rename(ctx.actor()?, ctx.desk()?, id, en, ru).await;
+        let renamed = service::category::rename(ctx.actor()?, ctx.services()?, id, en, ru).await;
         let (category, user_errors) = changed(renamed)?;
         Ok(UpdateCategoryPayload { category, user_errors })
     }
@@ -198,7 +198,7 @@ impl CategoryMutation {
         #[graphql(desc = "The whole order.")] input: OrderCategoriesInput,
     ) -> Result<OrderCategoriesPayload, Failure> {
         let ids = input.ids.iter().map(GlobalId::category).collect::<Vec<_>>();
-        let ordered = service::category::order(ctx.actor()?, ctx.desk()?, &ids).await;
+        let ordered = service::category::order(ctx.actor()?, ctx.services()?, &ids).await;
         Ok(match Outcome::of(ordered)? {
             Outcome::Done(ordered) => OrderCategoriesPayload {
                 categories: Some(ordered.into_iter().map(Category).collect()),
@@ -218,7 +218,7 @@ impl CategoryMutation {
         #[graphql(desc = "Which to retire.")] input: RetireCategoryInput,
     ) -> Result<RetireCategoryPayload, Failure> {
         let id = GlobalId::category(&input.id);
-        let retired = service::category::retire(ctx.actor()?, ctx.desk()?, id).await;
+        let retired = service::category::retire(ctx.actor()?, ctx.services()?, id).await;
         let (category, user_errors) = changed(retired)?;
         Ok(RetireCategoryPayload { category, user_errors })
     }
@@ -230,7 +230,7 @@ impl CategoryMutation {
         #[graphql(desc = "Which to restore.")] input: RestoreCategoryInput,
     ) -> Result<RestoreCategoryPayload, Failure> {
         let id = GlobalId::category(&input.id);
-        let restored = service::category::restore(ctx.actor()?, ctx.desk()?, id).await;
+        let restored = service::category::restore(ctx.actor()?, ctx.services()?, id).await;
         let (category, user_errors) = changed(restored)?;
         Ok(RestoreCategoryPayload { category, user_errors })
     }

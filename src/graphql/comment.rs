@@ -127,7 +127,7 @@ impl CommentMutation {
             attachments: attachment::uploads(ctx, &input.attachments)?,
             idempotency_key: input.idempotency_key,
         };
-        let added = service::comment::add(ctx.actor()?, ctx.desk()?, new).await;
+        let added = service::comment::add(ctx.actor()?, ctx.services()?, new).await;
         Ok(match Outcome::of(added)? {
             Outcome::Done((comment, ticket)) => AddCommentPayload {
                 comment: Some(Comment(comment)),

@@ -13,7 +13,7 @@ use crate::{
         session::Origin,
     },
     events::{EventLog, StreamEnd},
-    service::{Desk, ServiceError},
+    service::{ServiceError, Services},
 };
 
 /// Who asks, from where, since when, and the loaders of this one request.
@@ -27,9 +27,9 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// Begins a request.
-    pub fn new(actor: Actor, origin: Origin, desk: &Desk, log: &EventLog) -> Self {
+    pub fn new(actor: Actor, origin: Origin, services: &Services, log: &EventLog) -> Self {
         let cursor = log.cursor();
-        Self { actor, origin, cursor, loaders: Loaders::new(actor, desk, cursor) }
+        Self { actor, origin, cursor, loaders: Loaders::new(actor, services, cursor) }
     }
 }
 
@@ -70,7 +70,7 @@ impl StreamSignals {
 /// What resolvers take from their context. The schema and the transports put
 /// all of it there, so that a missing part is a fault of the server.
 pub(super) trait ContextExt {
-    fn desk(&self) -> Result<&Desk, Failure>;
+    fn services(&self) -> Result<&Services, Failure>;
     fn log(&self) -> Result<&EventLog, Failure>;
     fn actor(&self) -> Result<&Actor, Failure>;
     fn origin(&self) -> Result<&Origin, Failure>;
@@ -97,8 +97,8 @@ pub(super) trait ContextExt {
 }
 
 impl ContextExt for Context<'_> {
-    fn desk(&self) -> Result<&Desk, Failure> {
-        self.data::<Desk>().map_err(Failure::missing)
+    fn services(&self) -> Result<&Services, Failure> {
+        self.data::<Services>().map_err(Failure::missing)
     }
 
     fn log(&self) -> Result<&EventLog, Failure> {

@@ -72,14 +72,14 @@ impl CountQuery {
     ) -> Result<TicketCounts, Failure> {
         service::ticket::require_queue(ctx.actor()?)?;
         let selection =
-            filter.unwrap_or_default().selection(ctx.actor()?, ctx.desk()?.number_prefix())?;
-        let counts = service::ticket::counts(ctx.actor()?, ctx.desk()?, &selection).await?;
+            filter.unwrap_or_default().selection(ctx.actor()?, ctx.services()?.number_prefix())?;
+        let counts = service::ticket::counts(ctx.actor()?, ctx.services()?, &selection).await?;
         let mut by_category = HashMap::<CategoryId, Vec<TicketCount>>::new();
         for count in &counts {
             by_category.entry(count.category).or_default().push(*count);
         }
         let ids = by_category.keys().copied().collect::<Vec<_>>();
-        let found = service::category::by_ids(ctx.actor()?, ctx.desk()?, &ids).await?;
+        let found = service::category::by_ids(ctx.actor()?, ctx.services()?, &ids).await?;
         let categories = found.into_iter().filter_map(|category| {
             let counts = by_category.remove(&category.id)?;
             let (total, statuses) = (total(&counts), statuses(&counts));

@@ -63,7 +63,7 @@ impl CustomerMutation {
             locale: input.locale.map(Into::into),
             password_hash: input.password_hash,
         };
-        let provisioned = service::customer::provision(ctx.actor()?, ctx.desk()?, input).await;
+        let provisioned = service::customer::provision(ctx.actor()?, ctx.services()?, input).await;
         Ok(match Outcome::of(provisioned)? {
             Outcome::Done(provisioned) => ProvisionCustomerPayload {
                 account: Some(Account::own(provisioned.account)),

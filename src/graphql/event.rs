@@ -15,7 +15,7 @@ use super::{
     comment::Comment,
     context::{ContextExt as _, StreamSignals},
     error::Failure,
-    fan_out::{Given, Handover},
+    fan_out::{InjectedItem, SubscriptionSlot},
     id::{GlobalId, event_id},
     loader::TimelineKey,
     pagination::{PageArgs, connection},
@@ -439,7 +439,7 @@ impl EventSubscription {
         )]
         after: Option<String>,
     ) -> Result<Messages, Failure> {
-        if let Some(given) = ctx.data_opt::<Given>() {
+        if let Some(given) = ctx.data_opt::<InjectedItem>() {
             return Ok(given_messages(given));
         }
         ctx.identity()?;
@@ -458,7 +458,7 @@ impl EventSubscription {
         )]
         after: Option<String>,
     ) -> Result<Messages, Failure> {
-        if let Some(given) = ctx.data_opt::<Given>() {
+        if let Some(given) = ctx.data_opt::<InjectedItem>() {
             return Ok(given_messages(given));
         }
         messages(ctx, Scope::Inbox, after).await
@@ -479,7 +479,7 @@ impl EventSubscription {
         )]
         after: Option<String>,
     ) -> Result<Messages, Failure> {
-        if let Some(given) = ctx.data_opt::<Given>() {
+        if let Some(given) = ctx.data_opt::<InjectedItem>() {
             return Ok(given_messages(given));
         }
         ctx.identity()?;
@@ -499,8 +499,8 @@ async fn messages(
     ctx.identity()?;
     let after = ctx.resume_after(after.as_deref())?;
     let subscription = ctx.log()?.subscribe(ctx.actor()?, scope, after).await?;
-    if let Some(handover) = ctx.data_opt::<Handover>() {
-        handover.put(subscription);
+    if let Some(slot) = ctx.data_opt::<SubscriptionSlot>() {
+        slot.put(subscription);
         return Ok(stream::empty().boxed());
     }
     let signals = ctx.data_opt::<StreamSignals>().cloned().unwrap_or_default();
@@ -528,7 +528,7 @@ async fn messages(
 }
 
 /// The one message that a request is given, to be executed.
-fn given_messages(given: &Given) -> Messages {
+fn given_messages(given: &InjectedItem) -> Messages {
     let message = given.take().and_then(|item| match item {
         Ok(item) => StreamMessage::of(item).map(Ok),
         Err(error) => Some(Err(error.into())),

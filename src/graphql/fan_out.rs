@@ -93,7 +93,7 @@ const NO_EVENTS: [&str; 8] = [
 /// Whether the messages of an operation may be shared between those who ask for the
 /// same in the same role and language: it is a stream of events that asks for nothing
 /// else than what is named here, and whose variables only say from where it starts.
-pub fn is_shareable(document: &ExecutableDocument, operation: &OperationDefinition) -> bool {
+pub fn can_fan_out(document: &ExecutableDocument, operation: &OperationDefinition) -> bool {
     if operation.ty != OperationType::Subscription || !operation.directives.is_empty() {
         return false;
     }
@@ -105,10 +105,10 @@ pub fn is_shareable(document: &ExecutableDocument, operation: &OperationDefiniti
     let root = &root.node;
     STREAMS.contains(&root.name.node.as_str())
         && root.directives.is_empty()
-        && is_shared(document, "StreamMessage", &root.selection_set.node)
+        && only_shared_fields(document, "StreamMessage", &root.selection_set.node)
 }
 
-fn is_shared(document: &ExecutableDocument, parent: &str, set: &SelectionSet) -> bool {
+fn only_shared_fields(document: &ExecutableDocument, parent: &str, set: &SelectionSet) -> bool {
     set.items.iter().all(|selection| match &selection.node {
         Selection::Field(field) => {
             let field = &field.node;
@@ -122,7 +122,7 @@ fn is_shared(document: &ExecutableDocument, parent: &str, set: &SelectionSet) ->
             plain
                 && match field_type(parent, name) {
                     Some("") => empty,
-                    Some(ty) => is_shared(document, ty, &field.selection_set.node),
+                    Some(ty) => only_shared_fields(document, ty, &field.selection_set.node),
                     None => false,
                 }
         }
@@ -130,7 +130,8 @@ fn is_shared(document: &ExecutableDocument, parent: &str, set: &SelectionSet) ->
             let fragment = &fragment.node;
             let on = fragment.type_condition.as_ref();
             let ty = on.map_or(parent, |condition| condition.node.on.node.as_str());
-            fragment.directives.is_empty() && is_shared(document, ty, &fragment.selection_set.node)
+            fragment.directives.is_empty()
+                && only_shared_fields(document, ty, &fragment.selection_set.node)
         }
         Selection::FragmentSpread(spread) => {
             let found = document.fragments.get(&spread.node.fragment_name.node);
@@ -139,7 +140,7 @@ fn is_shared(document: &ExecutableDocument, parent: &str, set: &SelectionSet) ->
                     let fragment = &fragment.node;
                     let ty = fragment.type_condition.node.on.node.as_str();
                     fragment.directives.is_empty()
-                        && is_shared(document, ty, &fragment.selection_set.node)
+                        && only_shared_fields(document, ty, &fragment.selection_set.node)
                 })
         }
     })
@@ -158,9 +159,9 @@ fn field_type(parent: &str, name: &str) -> Option<&'static str> {
 /// Hands a subscription over to the transport, once the request has been checked: the
 /// execution that it is part of then gives nothing.
 #[derive(Clone, Default)]
-pub struct Handover(Arc<Mutex<Option<Subscription>>>);
+pub struct SubscriptionSlot(Arc<Mutex<Option<Subscription>>>);
 
-impl Handover {
+impl SubscriptionSlot {
     /// Takes the subscription; `None` where the request was refused.
     pub fn take(&self) -> Option<Subscription> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -172,9 +173,9 @@ impl Handover {
 }
 
 /// What the stream that a request asks for is to give, instead of what happens.
-pub struct Given(Mutex<Option<Result<Item, ServiceError>>>);
+pub struct InjectedItem(Mutex<Option<Result<Item, ServiceError>>>);
 
-impl Given {
+impl InjectedItem {
     /// One message.
     pub fn new(item: Result<Item, ServiceError>) -> Self {
         Self(Mutex::new(Some(item)))
@@ -189,15 +190,15 @@ impl Given {
 mod tests {
     use super::*;
 
-    fn shareable(query: &str) -> bool {
+    fn fans_out(query: &str) -> bool {
         let document = async_graphql::parser::parse_query(query).unwrap();
         let (_, operation) = document.operations.iter().next().unwrap();
-        is_shareable(&document, &operation.node)
+        can_fan_out(&document, &operation.node)
     }
 
     #[test]
     fn only_what_depends_on_the_message_alone_is_shared() {
-        assert!(shareable(
+        assert!(fans_out(
             "subscription($t: ID!, $a: String) { live: ticketEvents(ticketId: $t, after: $a) {
                 __typename ... on TicketEvent { id cursor actor { name } ticket { number statusName(locale: RU) } }
                 ...c ... on Checkpoint { cursor } } }
@@ -216,7 +217,7 @@ mod tests {
             "subscription { inboxEvents { ... @skip(if: true) { __typename } } }",
             "subscription($l: Locale) { inboxEvents { ... on TicketEvent { ticket { statusName(locale: $l) } } } }",
         ] {
-            assert!(!shareable(query), "{query}");
+            assert!(!fans_out(query), "{query}");
         }
     }
 

@@ -58,12 +58,12 @@ impl HandoffMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Who comes over.")] input: CreateHandoffInput,
     ) -> Result<CreateHandoffPayload, Failure> {
-        let (actor, desk) = (ctx.actor()?, ctx.desk()?);
-        let begun = service::handoff::create(actor, desk, &input.external_id).await;
+        let (actor, services) = (ctx.actor()?, ctx.services()?);
+        let begun = service::handoff::create(actor, services, &input.external_id).await;
         Ok(match Outcome::of(begun)? {
             Outcome::Done(begun) => CreateHandoffPayload {
                 handoff: Some(Handoff {
-                    url: service::handoff::link(desk, &begun.token),
+                    url: service::handoff::link(services, &begun.token),
                     token: begun.token.expose().to_owned(),
                     expires_at: begun.handoff.expires_at,
                 }),
@@ -82,8 +82,8 @@ impl HandoffMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The token of the link.")] input: RedeemHandoffInput,
     ) -> Result<SignInPayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
-        let admitted = service::handoff::redeem(actor, desk, &input.token, origin).await;
-        SignInPayload::of(ctx, admitted)
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
+        let redeemed = service::handoff::redeem(actor, services, &input.token, origin).await;
+        SignInPayload::of(ctx, redeemed)
     }
 }

@@ -38,7 +38,7 @@ use crate::{
         page::{Page, Slice},
         ticket::Ticket,
     },
-    service::{self, Desk, ServiceError},
+    service::{self, ServiceError, Services},
 };
 
 /// The loaders of one request.
@@ -60,7 +60,7 @@ pub struct Loaders {
 #[derive(Clone)]
 pub struct Source {
     actor: Actor,
-    desk: Desk,
+    services: Services,
     cursor: Cursor,
 }
 
@@ -209,8 +209,8 @@ impl Future for Idle {
 impl Loaders {
     /// The loaders for a new request. Events that have no place in the feed yet
     /// get `cursor`.
-    pub fn new(actor: Actor, desk: &Desk, cursor: Cursor) -> Self {
-        let source = &Source { actor, desk: desk.clone(), cursor };
+    pub fn new(actor: Actor, services: &Services, cursor: Cursor) -> Self {
+        let source = &Source { actor, services: services.clone(), cursor };
         let rounds = &Rounds::default();
         Self {
             accounts: Batch::new(source, rounds),
@@ -248,7 +248,7 @@ macro_rules! by_id {
             type Value = $value;
 
             async fn load(source: Source, ids: Vec<Self>) -> Loaded<Self> {
-                let found = service::$noun::by_ids(&source.actor, &source.desk, &ids).await?;
+                let found = service::$noun::by_ids(&source.actor, &source.services, &ids).await?;
                 Ok(found.into_iter().map(|value| (value.id, value)).collect())
             }
 
@@ -293,8 +293,9 @@ impl Key for TimelineKey {
                 .iter()
                 .map(|key| (key.ticket, key.reporter, key.participants.as_slice()))
                 .collect::<Vec<_>>();
-            let (actor, desk, cursor) = (&source.actor, &source.desk, source.cursor);
-            let mut pages = service::timeline::pages(actor, desk, &tickets, &page, cursor).await?;
+            let (actor, services, cursor) = (&source.actor, &source.services, source.cursor);
+            let mut pages =
+                service::timeline::pages(actor, services, &tickets, &page, cursor).await?;
             loaded.extend(keys.into_iter().filter_map(|key| {
                 let slice = pages.remove(&key.ticket)?;
                 Some((key, slice))
@@ -317,7 +318,8 @@ impl Key for FeedPosition {
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
         let positions = keys.iter().map(|key| key.0).collect::<Vec<_>>();
-        let found = service::notification::events(&source.actor, &source.desk, &positions).await?;
+        let found =
+            service::notification::events(&source.actor, &source.services, &positions).await?;
         Ok(found.into_iter().map(|event| (Self(event.cursor.pos), event)).collect())
     }
 
@@ -335,7 +337,8 @@ impl Key for DeliveriesOf {
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
         let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
-        let found = service::delivery::of_tickets(&source.actor, &source.desk, &tickets).await?;
+        let found =
+            service::delivery::of_tickets(&source.actor, &source.services, &tickets).await?;
         let mut loaded = HashMap::<_, Vec<_>>::new();
         for (ticket, delivery) in found {
             loaded.entry(Self(ticket)).or_default().push(delivery);
@@ -368,13 +371,13 @@ impl Key for AttachmentsOf {
                 Self::Comment(id) => comments.push(id),
             }
         }
-        let (actor, desk) = (&source.actor, &source.desk);
+        let (actor, services) = (&source.actor, &source.services);
         let mut found = Vec::new();
         if !tickets.is_empty() {
-            found.extend(service::attachment::of_tickets(actor, desk, &tickets).await?);
+            found.extend(service::attachment::of_tickets(actor, services, &tickets).await?);
         }
         if !comments.is_empty() {
-            found.extend(service::attachment::of_comments(actor, desk, &comments).await?);
+            found.extend(service::attachment::of_comments(actor, services, &comments).await?);
         }
         let mut loaded = HashMap::<_, Vec<_>>::new();
         for attachment in found {
@@ -399,7 +402,7 @@ impl Key for IsUnread {
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
         let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
-        let unread = service::unread::among(&source.actor, &source.desk, &tickets).await?;
+        let unread = service::unread::among(&source.actor, &source.services, &tickets).await?;
         Ok(keys.into_iter().map(|key| (key, unread.contains(&key.0))).collect())
     }
 
@@ -417,7 +420,7 @@ impl Key for FollowUpsOf {
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
         let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
-        let found = service::follow_up::of(&source.actor, &source.desk, &tickets).await?;
+        let found = service::follow_up::of(&source.actor, &source.services, &tickets).await?;
         let mut loaded = HashMap::<_, Vec<_>>::new();
         for ticket in found {
             if let Some(predecessor) = ticket.follow_up_to {

@@ -37,9 +37,9 @@ use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamSignals};
 pub use error::code;
-pub use fan_out::{Given, Handover, is_shareable};
+pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 
-use crate::{events::EventLog, service::Desk};
+use crate::{events::EventLog, service::Services};
 
 /// The executable schema.
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
@@ -96,8 +96,8 @@ pub struct Mutation(
 pub struct Subscription(event::EventSubscription, notification::NotificationSubscription);
 
 /// Builds the schema over the installation's parts.
-pub fn build(desk: Desk, log: EventLog, introspection: bool) -> Schema {
-    let mut builder = builder().data(desk).data(log);
+pub fn build(services: Services, log: EventLog, introspection: bool) -> Schema {
+    let mut builder = builder().data(services).data(log);
     if !introspection {
         builder = builder.disable_introspection();
     }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     domain::notification,
-    events::{BellItem, StreamEnd},
+    events::{NotificationItem, StreamEnd},
     service::{self, ServiceError},
 };
 
@@ -95,7 +95,7 @@ impl NotificationConnection {
     ) -> Result<Self, Failure> {
         let page = args.page(decode_place)?;
         let slice =
-            service::notification::page(ctx.actor()?, ctx.desk()?, unread_only, &page).await?;
+            service::notification::page(ctx.actor()?, ctx.services()?, unread_only, &page).await?;
         Ok(Self::new(slice.map(|it| (encode_place(it.pos), Notification(it)))))
     }
 }
@@ -149,7 +149,7 @@ impl NotificationMutation {
         });
         let ids = ids.transpose()?;
         let unread =
-            service::notification::mark_read(ctx.actor()?, ctx.desk()?, ids.as_deref()).await?;
+            service::notification::mark_read(ctx.actor()?, ctx.services()?, ids.as_deref()).await?;
         Ok(MarkNotificationsReadPayload {
             unread_notification_count: Some(unread),
             user_errors: vec![],
@@ -214,19 +214,19 @@ impl NotificationSubscription {
     ) -> Result<impl Stream<Item = Result<NotificationMessage, Failure>> + use<>, Failure> {
         ctx.identity()?;
         let after = ctx.resume_after(after.as_deref())?;
-        let bell = ctx.log()?.bell(ctx.actor()?, after).await?;
+        let notifications = ctx.log()?.notifications(ctx.actor()?, after).await?;
         let signals = ctx.data_opt::<StreamSignals>().cloned().unwrap_or_default();
-        Ok(stream::unfold(Some((bell, signals)), |state| async move {
-            let (mut bell, signals) = state?;
-            let message = match bell.next().await {
+        Ok(stream::unfold(Some((notifications, signals)), |state| async move {
+            let (mut notifications, signals) = state?;
+            let message = match notifications.next().await {
                 Ok(None) => return None,
-                Ok(Some(BellItem::Revoked)) => {
+                Ok(Some(NotificationItem::Revoked)) => {
                     signals.set_end(StreamEnd::SessionEnded);
                     return None;
                 }
                 Ok(Some(item)) => {
-                    if let BellItem::Added { cursor, .. } | BellItem::Checkpoint { cursor, .. } =
-                        item
+                    if let NotificationItem::Added { cursor, .. }
+                    | NotificationItem::Checkpoint { cursor, .. } = item
                     {
                         signals.set_position(cursor);
                     }
@@ -234,14 +234,14 @@ impl NotificationSubscription {
                 }
                 Err(error) => return Some((Err(ServiceError::from(error).into()), None)),
             };
-            Some((Ok(message), Some((bell, signals))))
+            Some((Ok(message), Some((notifications, signals))))
         }))
     }
 }
 
-fn message(item: BellItem) -> Option<NotificationMessage> {
+fn message(item: NotificationItem) -> Option<NotificationMessage> {
     Some(match item {
-        BellItem::Added { cursor, notification, counts } => {
+        NotificationItem::Added { cursor, notification, counts } => {
             NotificationMessage::NotificationAdded(NotificationAdded {
                 cursor: cursor.encode(),
                 notification: Notification(notification),
@@ -250,7 +250,7 @@ fn message(item: BellItem) -> Option<NotificationMessage> {
                 unread_ticket_count: counts.tickets.unread,
             })
         }
-        BellItem::Checkpoint { cursor, counts } => {
+        NotificationItem::Checkpoint { cursor, counts } => {
             NotificationMessage::NotificationCheckpoint(NotificationCheckpoint {
                 cursor: cursor.encode(),
                 unread_notification_count: counts.notifications,
@@ -258,9 +258,9 @@ fn message(item: BellItem) -> Option<NotificationMessage> {
                 unread_ticket_count: counts.tickets.unread,
             })
         }
-        BellItem::Resync(reason) => {
+        NotificationItem::Resync(reason) => {
             NotificationMessage::ResyncRequired(ResyncRequired::because(reason))
         }
-        BellItem::Revoked => return None,
+        NotificationItem::Revoked => return None,
     })
 }

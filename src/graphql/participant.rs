@@ -62,8 +62,9 @@ impl ParticipantMutation {
     ) -> Result<AddParticipantPayload, Failure> {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
-        let (desk, origin) = (ctx.desk()?, ctx.origin()?);
-        let added = service::participant::add(ctx.actor()?, desk, id, &input.email, origin).await;
+        let (services, origin) = (ctx.services()?, ctx.origin()?);
+        let added =
+            service::participant::add(ctx.actor()?, services, id, &input.email, origin).await;
         Ok(match Outcome::of(added)? {
             Outcome::Done(ticket) => {
                 AddParticipantPayload { ticket: Some(Ticket(ticket)), user_errors: vec![] }
@@ -86,7 +87,7 @@ impl ParticipantMutation {
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
         let removed = match GlobalId::account(&input.account_id) {
             Some(account) => {
-                service::participant::remove(ctx.actor()?, ctx.desk()?, id, account).await
+                service::participant::remove(ctx.actor()?, ctx.services()?, id, account).await
             }
             None => Err(service::UserError::new(
                 "accountId",

@@ -90,8 +90,8 @@ impl PasswordMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Whose password.")] input: RequestPasswordResetInput,
     ) -> Result<RequestPasswordResetPayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
-        let asked = service::password::request_reset(actor, desk, &input.email, origin).await;
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
+        let asked = service::password::request_reset(actor, services, &input.email, origin).await;
         Ok(match Outcome::of(asked)? {
             Outcome::Done(()) => {
                 RequestPasswordResetPayload { accepted: true, user_errors: vec![] }
@@ -110,9 +110,9 @@ impl PasswordMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The link and the new password.")] input: ResetPasswordInput,
     ) -> Result<ChangePasswordPayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let new = new_password(input.password, input.password_again);
-        let reset = service::password::reset(actor, desk, &input.token, new, origin).await;
+        let reset = service::password::reset(actor, services, &input.token, new, origin).await;
         ChangePasswordPayload::of(reset)
     }
 
@@ -122,11 +122,11 @@ impl PasswordMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The old and the new password.")] input: ChangePasswordInput,
     ) -> Result<ChangePasswordPayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let new = new_password(input.password, input.password_again);
         let current = Password::new(input.current_password);
         ChangePasswordPayload::of(
-            service::password::change_own(actor, desk, current, new, origin).await,
+            service::password::change_own(actor, services, current, new, origin).await,
         )
     }
 }

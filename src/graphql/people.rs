@@ -39,8 +39,8 @@ impl PeopleQuery {
         if limit.is_none() {
             return Err(Failure::bad_request(format!("`first` takes 0 to {MAX_PAGE}.")));
         }
-        let (actor, desk) = (ctx.actor()?, ctx.desk()?);
-        let found = service::people::find(actor, desk, &text, is_staff, first.into()).await?;
+        let (actor, services) = (ctx.actor()?, ctx.services()?);
+        let found = service::people::find(actor, services, &text, is_staff, first.into()).await?;
         Ok(found.into_iter().map(Account::new).collect())
     }
 }

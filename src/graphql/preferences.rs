@@ -26,12 +26,12 @@ pub struct MailPreferences {
 }
 
 impl From<notification::MailPreferences> for MailPreferences {
-    fn from(wanted: notification::MailPreferences) -> Self {
+    fn from(preferences: notification::MailPreferences) -> Self {
         Self {
-            ticket_created: wanted.ticket_created,
-            support_answered: wanted.support_answered,
-            status_changed: wanted.status_changed,
-            ticket_closed: wanted.ticket_closed,
+            ticket_created: preferences.ticket_created,
+            support_answered: preferences.support_answered,
+            status_changed: preferences.status_changed,
+            ticket_closed: preferences.ticket_closed,
         }
     }
 }
@@ -86,7 +86,7 @@ impl PreferencesMutation {
             status_changed: mail.and_then(|mail| mail.status_changed),
             ticket_closed: mail.and_then(|mail| mail.ticket_closed),
         };
-        let account = service::preferences::update(ctx.actor()?, ctx.desk()?, changes).await?;
+        let account = service::preferences::update(ctx.actor()?, ctx.services()?, changes).await?;
         Ok(UpdatePreferencesPayload { account: Some(Account::new(account)), user_errors: vec![] })
     }
 }

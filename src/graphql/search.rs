@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         ids::{CommentId, TicketId},
-        search::{self, Found, FoundKey, Wanted},
+        search::{self, Found, FoundKey},
         ticket::NumberPrefix,
     },
     service,
@@ -76,8 +76,8 @@ impl From<Found> for TicketMatch {
 }
 
 /// Reads what somebody searches for.
-pub fn wanted(text: &str, prefix: &NumberPrefix) -> Result<Wanted, Failure> {
-    Wanted::parse(text, prefix).map_err(|error| {
+pub fn parse_query(text: &str, prefix: &NumberPrefix) -> Result<search::SearchQuery, Failure> {
+    search::SearchQuery::parse(text, prefix).map_err(|error| {
         Failure::bad_request(format!("`text` {error}. Search for something else."))
     })
 }
@@ -127,9 +127,10 @@ impl SearchQuery {
         >,
     ) -> Result<TicketMatchConnection, Failure> {
         ctx.identity()?;
-        let wanted = wanted(&text, ctx.desk()?.number_prefix())?;
+        let search_query = parse_query(&text, ctx.services()?.number_prefix())?;
         let page = PageArgs { first, after, last: None, before: None }.page(decode_key)?;
-        let slice = service::search::page(ctx.actor()?, ctx.desk()?, &wanted, &page).await?;
+        let slice =
+            service::search::page(ctx.actor()?, ctx.services()?, &search_query, &page).await?;
         Ok(TicketMatchConnection::new(slice.map(|found| (encode_key(&found), found.into()))))
     }
 }

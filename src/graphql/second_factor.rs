@@ -257,10 +257,11 @@ impl SecondFactorMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What is presented.")] input: VerifySecondFactorInput,
     ) -> Result<SignInPayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let proof = (input.method.into(), input.code.as_str());
         let verified =
-            service::challenge::verify(actor, desk, &input.challenge_token, proof, origin).await;
+            service::challenge::verify(actor, services, &input.challenge_token, proof, origin)
+                .await;
         SignInPayload::of_verified(verified)
     }
 
@@ -271,10 +272,10 @@ impl SecondFactorMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What it is for.")] input: SendSecondFactorCodeInput,
     ) -> Result<SendSecondFactorCodePayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let sent = match &input.challenge_token {
-            Some(token) => service::challenge::send_code(actor, desk, token, origin).await,
-            None => service::second_factor::send_code(actor, desk, origin).await,
+            Some(token) => service::challenge::send_code(actor, services, token, origin).await,
+            None => service::second_factor::send_code(actor, services, origin).await,
         };
         Ok(match Outcome::of(sent)? {
             Outcome::Done(sent) => SendSecondFactorCodePayload {
@@ -296,8 +297,9 @@ impl SecondFactorMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to configure.")] input: BeginSecondFactorInput,
     ) -> Result<BeginSecondFactorPayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
-        let begun = service::second_factor::begin(actor, desk, input.method.into(), origin).await;
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
+        let begun =
+            service::second_factor::begin(actor, services, input.method.into(), origin).await;
         let mut payload = BeginSecondFactorPayload::default();
         match Outcome::of(begun)? {
             Outcome::Done(Begun::Authenticator { authenticator, uri, qr_code, expires_at }) => {
@@ -318,9 +320,9 @@ impl SecondFactorMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The first code.")] input: ConfirmSecondFactorInput,
     ) -> Result<ConfirmSecondFactorPayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let first = (input.method.into(), input.code.as_str());
-        let confirmed = service::second_factor::confirm(actor, desk, first, origin).await;
+        let confirmed = service::second_factor::confirm(actor, services, first, origin).await;
         Ok(match Outcome::of(confirmed)? {
             Outcome::Done(confirmed) => ConfirmSecondFactorPayload {
                 second_factor: Some(confirmed.factor.into()),
@@ -341,12 +343,12 @@ impl SecondFactorMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What to remove.")] input: RemoveSecondFactorInput,
     ) -> Result<RemoveSecondFactorPayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let removed =
-            service::second_factor::remove(actor, desk, input.method.into(), origin).await;
+            service::second_factor::remove(actor, services, input.method.into(), origin).await;
         Ok(match Outcome::of(removed)? {
             Outcome::Done(()) => RemoveSecondFactorPayload {
-                viewer: Some(Account::new(service::account::viewer(actor, desk).await?)),
+                viewer: Some(Account::new(service::account::viewer(actor, services).await?)),
                 user_errors: vec![],
             },
             Outcome::Refused { errors, .. } => {
@@ -360,8 +362,8 @@ impl SecondFactorMutation {
         &self,
         ctx: &Context<'_>,
     ) -> Result<RegenerateRecoveryCodesPayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
-        let made = service::second_factor::regenerate_recovery_codes(actor, desk, origin).await;
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
+        let made = service::second_factor::regenerate_recovery_codes(actor, services, origin).await;
         Ok(match Outcome::of(made)? {
             Outcome::Done(codes) => RegenerateRecoveryCodesPayload {
                 recovery_codes: Some(codes.iter().map(|code| code.shown()).collect()),
@@ -380,13 +382,13 @@ impl SecondFactorMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "What proves it.")] input: ReauthenticateInput,
     ) -> Result<ReauthenticatePayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let method = input.method.map(Presentable::from);
         let code = input.code.as_deref();
         let proof = code.map(|code| (method.unwrap_or(Presentable::Authenticator), code));
         let password = Password::new(input.password);
         let proven =
-            service::second_factor::reauthenticate(actor, desk, password, proof, origin).await;
+            service::second_factor::reauthenticate(actor, services, password, proof, origin).await;
         Ok(match Outcome::of(proven)? {
             Outcome::Done(until) => {
                 ReauthenticatePayload { valid_until: Some(until), user_errors: vec![] }
@@ -404,9 +406,9 @@ impl SecondFactorMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Whose.")] input: ResetSecondFactorsInput,
     ) -> Result<ResetSecondFactorsPayload, Failure> {
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let id = GlobalId::account(&input.account_id).ok_or_else(Failure::not_found)?;
-        let reset = service::second_factor::reset(actor, desk, id, origin).await;
+        let reset = service::second_factor::reset(actor, services, id, origin).await;
         Ok(match Outcome::of(reset)? {
             Outcome::Done(account) => ResetSecondFactorsPayload {
                 account: Some(Account::new(account)),

@@ -112,7 +112,7 @@ impl ServiceTokenQuery {
         &self,
         ctx: &Context<'_>,
     ) -> Result<Option<Vec<ServiceToken>>, Failure> {
-        let tokens = service::service_token::all(ctx.actor()?, ctx.desk()?).await?;
+        let tokens = service::service_token::all(ctx.actor()?, ctx.services()?).await?;
         Ok(Some(tokens.into_iter().map(ServiceToken).collect()))
     }
 }
@@ -129,8 +129,8 @@ impl ServiceTokenMutation {
         #[graphql(desc = "What it is for.")] input: CreateServiceTokenInput,
     ) -> Result<CreateServiceTokenPayload, Failure> {
         let scopes = input.scopes.into_iter().map(Into::into).collect::<Vec<_>>();
-        let (actor, desk) = (ctx.actor()?, ctx.desk()?);
-        let made = service::service_token::create(actor, desk, &input.name, &scopes).await;
+        let (actor, services) = (ctx.actor()?, ctx.services()?);
+        let made = service::service_token::create(actor, services, &input.name, &scopes).await;
         Ok(match Outcome::of(made)? {
             Outcome::Done(issued) => CreateServiceTokenPayload {
                 token: Some(issued.secret.expose().to_owned()),
@@ -150,7 +150,7 @@ impl ServiceTokenMutation {
         #[graphql(desc = "Which to revoke.")] input: RevokeServiceTokenInput,
     ) -> Result<RevokeServiceTokenPayload, Failure> {
         let id = GlobalId::service_token(&input.id);
-        let revoked = service::service_token::revoke(ctx.actor()?, ctx.desk()?, id).await;
+        let revoked = service::service_token::revoke(ctx.actor()?, ctx.services()?, id).await;
         Ok(match Outcome::of(revoked)? {
             Outcome::Done(token) => RevokeServiceTokenPayload {
                 service_token: Some(ServiceToken(token)),

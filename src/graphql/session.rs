@@ -52,7 +52,7 @@ impl SignInPayload {
     ) -> Result<Self, Failure> {
         Ok(match Outcome::of(step)? {
             Outcome::Done(SignInStep::Done(signed_in)) => {
-                let advice = service::second_factor::advice(ctx.desk()?, &signed_in, false);
+                let advice = service::second_factor::advice(ctx.services()?, &signed_in, false);
                 let session = Some(NewSession { signed_in, advice });
                 Self { session, challenge: None, user_errors: vec![] }
             }
@@ -156,15 +156,15 @@ impl SessionMutation {
         #[graphql(desc = "Who signs in.")] input: SignInInput,
     ) -> Result<SignInPayload, Failure> {
         let password = Password::new(input.password);
-        let (actor, desk, origin) = (ctx.actor()?, ctx.desk()?, ctx.origin()?);
+        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let signed_in =
-            service::session::sign_in(actor, desk, &input.email, password, origin).await;
+            service::session::sign_in(actor, services, &input.email, password, origin).await;
         SignInPayload::of(ctx, signed_in)
     }
 
     /// Ends the session that the request was made with; its live streams end too.
     async fn sign_out(&self, ctx: &Context<'_>) -> Result<SignOutPayload, Failure> {
-        service::session::sign_out(ctx.actor()?, ctx.desk()?).await?;
+        service::session::sign_out(ctx.actor()?, ctx.services()?).await?;
         Ok(SignOutPayload { signed_out: true, user_errors: vec![] })
     }
 }

@@ -136,14 +136,14 @@ impl StaffQuery {
         )]
         text: Option<String>,
     ) -> Result<Option<AccountConnection>, Failure> {
-        let (actor, desk) = (ctx.actor()?, ctx.desk()?);
+        let (actor, services) = (ctx.actor()?, ctx.services()?);
         service::staff::require_admin(actor)?;
         let page = PageArgs { first, after, last, before }.page(decode_place)?;
         let text = text.as_deref().map(SearchText::parse).transpose().map_err(|error| {
             Failure::bad_request(format!("`text` {error}. Leave it out to list everybody."))
         })?;
         let role = role.map(Into::into);
-        let slice = service::staff::page(actor, desk, role, text.as_ref(), &page).await?;
+        let slice = service::staff::page(actor, services, role, text.as_ref(), &page).await?;
         let place = |account: &account::Account| URL_SAFE_NO_PAD.encode(account.email.as_str());
         let items = slice.map(|account| (place(&account), Account::new(account)));
         Ok(Some(AccountConnection::new(items)))
@@ -174,7 +174,7 @@ impl StaffMutation {
             locale: input.locale.into(),
             idempotency_key: input.idempotency_key,
         };
-        let done = service::staff::invite(ctx.actor()?, ctx.desk()?, new).await;
+        let done = service::staff::invite(ctx.actor()?, ctx.services()?, new).await;
         let (account, user_errors) = changed(done)?;
         Ok(CreateAccountPayload { account, user_errors })
     }
@@ -187,7 +187,7 @@ impl StaffMutation {
         #[graphql(desc = "Whose, and which.")] input: SetAccountRoleInput,
     ) -> Result<SetAccountRolePayload, Failure> {
         let (id, role) = (GlobalId::account(&input.id), input.role.into());
-        let done = service::staff::set_role(ctx.actor()?, ctx.desk()?, id, role).await;
+        let done = service::staff::set_role(ctx.actor()?, ctx.services()?, id, role).await;
         let (account, user_errors) = changed(done)?;
         Ok(SetAccountRolePayload { account, user_errors })
     }
@@ -200,7 +200,7 @@ impl StaffMutation {
         #[graphql(desc = "Which to disable.")] input: DisableAccountInput,
     ) -> Result<DisableAccountPayload, Failure> {
         let id = GlobalId::account(&input.id);
-        let done = service::staff::disable(ctx.actor()?, ctx.desk()?, id).await;
+        let done = service::staff::disable(ctx.actor()?, ctx.services()?, id).await;
         let (account, user_errors) = changed(done)?;
         Ok(DisableAccountPayload { account, user_errors })
     }
@@ -212,7 +212,7 @@ impl StaffMutation {
         #[graphql(desc = "Which to enable.")] input: EnableAccountInput,
     ) -> Result<EnableAccountPayload, Failure> {
         let id = GlobalId::account(&input.id);
-        let done = service::staff::enable(ctx.actor()?, ctx.desk()?, id).await;
+        let done = service::staff::enable(ctx.actor()?, ctx.services()?, id).await;
         let (account, user_errors) = changed(done)?;
         Ok(EnableAccountPayload { account, user_errors })
     }
@@ -225,7 +225,7 @@ impl StaffMutation {
     ) -> Result<UpdateAccountPayload, Failure> {
         let (id, name) = (GlobalId::account(&input.id), input.name.as_deref());
         let locale = input.locale.map(Into::into);
-        let done = service::staff::update(ctx.actor()?, ctx.desk()?, id, name, locale).await;
+        let done = service::staff::update(ctx.actor()?, ctx.services()?, id, name, locale).await;
         let (account, user_errors) = changed(done)?;
         Ok(UpdateAccountPayload { account, user_errors })
     }

@@ -19,7 +19,7 @@ use super::{
     id::GlobalId,
     loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, IsUnread},
     pagination::{PageArgs, connection, cost},
-    search::wanted,
+    search::parse_query,
 };
 use crate::{
     domain::{
@@ -80,7 +80,7 @@ impl Ticket {
 
     /// What people call it by, like `CS-234567`.
     async fn number(&self, ctx: &Context<'_>) -> Result<String, Failure> {
-        Ok(ctx.desk()?.number_prefix().format(self.0.number))
+        Ok(ctx.services()?.number_prefix().format(self.0.number))
     }
 
     /// What it is about, in a line.
@@ -254,9 +254,9 @@ impl TicketFilterInput {
             ));
         }
         let unread = reader.zip(self.is_unread);
-        let wanted = self.text.as_deref().map(|text| wanted(text, prefix)).transpose()?;
+        let search = self.text.as_deref().map(|text| parse_query(text, prefix)).transpose()?;
         let waiting_since = self.waiting_since;
-        Ok(TicketSelection { filter: self.into(), waiting_since, wanted, unread })
+        Ok(TicketSelection { filter: self.into(), waiting_since, search, unread })
     }
 
     /// What a stream is narrowed to: only by what events tell.
@@ -389,7 +389,7 @@ impl TicketQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "The number as people see it, like `CS-234567`.")] number: String,
     ) -> Result<Option<Ticket>, Failure> {
-        let found = service::ticket::by_number(ctx.actor()?, ctx.desk()?, &number).await?;
+        let found = service::ticket::by_number(ctx.actor()?, ctx.services()?, &number).await?;
         Ok(Some(Ticket(found)))
     }
 
@@ -413,9 +413,10 @@ impl TicketQuery {
         let args = PageArgs { first, after, last, before };
         let page: Page<TicketKey> = args.page(|cursor| decode_key(sort, cursor))?;
         ctx.identity()?;
-        let (actor, desk) = (ctx.actor()?, ctx.desk()?);
-        let selection = filter.unwrap_or_default().selection(actor, desk.number_prefix())?;
-        let slice = service::ticket::page(actor, desk, &selection, sort, descending, &page).await?;
+        let (actor, services) = (ctx.actor()?, ctx.services()?);
+        let selection = filter.unwrap_or_default().selection(actor, services.number_prefix())?;
+        let slice =
+            service::ticket::page(actor, services, &selection, sort, descending, &page).await?;
         Ok(TicketConnection::new(slice.map(|ticket| (encode_key(sort, &ticket), Ticket(ticket)))))
     }
 }
@@ -504,7 +505,7 @@ impl TicketMutation {
                 .map(|id| GlobalId::ticket(&id).unwrap_or(TicketId(Uuid::nil()))),
             idempotency_key: input.idempotency_key,
         };
-        let created = service::ticket::create(ctx.actor()?, ctx.desk()?, new).await;
+        let created = service::ticket::create(ctx.actor()?, ctx.services()?, new).await;
         Ok(match Outcome::of(created)? {
             Outcome::Done(ticket) => {
                 CreateTicketPayload { ticket: Some(Ticket(ticket)), user_errors: vec![] }
@@ -524,7 +525,9 @@ impl TicketMutation {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
         let updated = match changes(input) {
-            Ok(changes) => service::ticket::update(ctx.actor()?, ctx.desk()?, id, changes).await,
+            Ok(changes) => {
+                service::ticket::update(ctx.actor()?, ctx.services()?, id, changes).await
+            }
             Err(error) => Err(error.into()),
         };
         Ok(match Outcome::of(updated)? {

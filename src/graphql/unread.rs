@@ -47,12 +47,12 @@ impl UnreadMutation {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
         let up_to = input.up_to.map_or(UpTo::Now, |event| UpTo::Event(id::event(&event)));
-        let (actor, desk) = (ctx.actor()?, ctx.desk()?);
-        let marked = service::unread::mark_read(actor, desk, id, up_to).await;
+        let (actor, services) = (ctx.actor()?, ctx.services()?);
+        let marked = service::unread::mark_read(actor, services, id, up_to).await;
         Ok(match Outcome::of(marked)? {
             Outcome::Done(ticket) => MarkTicketReadPayload {
                 ticket: Some(Ticket(ticket)),
-                unread_ticket_count: Some(service::unread::counts(actor, desk).await?.unread),
+                unread_ticket_count: Some(service::unread::counts(actor, services).await?.unread),
                 user_errors: vec![],
             },
             Outcome::Refused { errors, current } => MarkTicketReadPayload {

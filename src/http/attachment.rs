@@ -25,7 +25,7 @@ pub async fn fetch(
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let found = match attachment::follow(&api.desk, &token).await {
+    let found = match attachment::follow(&api.services, &token).await {
         Ok(found) => found,
         Err(error) => return refused(&error),
     };
@@ -36,7 +36,8 @@ pub async fn fetch(
         return described(StatusCode::NOT_MODIFIED.into_response(), &found, &tag);
     }
     let same = text(&headers, header::IF_RANGE).is_none_or(|known| known.trim() == tag);
-    let range = text(&headers, header::RANGE).filter(|_| same).and_then(|text| wanted(text, size));
+    let range =
+        text(&headers, header::RANGE).filter(|_| same).and_then(|text| parse_range(text, size));
     let (status, range) = match range {
         None => (StatusCode::OK, 0..size),
         Some(Some(range)) => (StatusCode::PARTIAL_CONTENT, range),
@@ -48,7 +49,7 @@ pub async fn fetch(
     };
     let length = range.end - range.start;
     let within = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
-    let bytes = match attachment::read(&api.desk, &found, range).await {
+    let bytes = match attachment::read(&api.services, &found, range).await {
         Ok(bytes) => bytes,
         Err(error) => return refused(&error),
     };
@@ -95,7 +96,7 @@ fn matches(tags: &str, tag: &str) -> bool {
 
 /// The one range that is asked for; `None`: what is asked for is to be passed over (RFC
 /// 9110); `Some(None)`: there are no such bytes.
-fn wanted(text: &str, size: u64) -> Option<Option<Range<u64>>> {
+fn parse_range(text: &str, size: u64) -> Option<Option<Range<u64>>> {
     let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
     let (first, last) = (first.trim(), last.trim());
     let range = if first.is_empty() {
@@ -160,7 +161,7 @@ mod tests {
             ("bytes=5-2", None),
             ("items=0-1", None),
         ] {
-            assert_eq!(wanted(text, 10), range, "{text}");
+            assert_eq!(parse_range(text, 10), range, "{text}");
         }
     }
 

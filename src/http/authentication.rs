@@ -13,7 +13,7 @@ use axum::{
 
 use crate::{
     domain::{actor::Actor, session::Origin},
-    service::{Desk, ServiceError, authentication},
+    service::{ServiceError, Services, authentication},
 };
 
 /// How often a session is used by its socket's or stream's being open: the shortest time
@@ -36,10 +36,12 @@ pub fn token(headers: &HeaderMap) -> Option<&str> {
 ///
 /// # Errors
 /// The database failed.
-pub async fn actor(headers: &HeaderMap, desk: &Desk) -> Result<Actor, ServiceError> {
+pub async fn actor(headers: &HeaderMap, services: &Services) -> Result<Actor, ServiceError> {
     match token(headers) {
         None => Ok(Actor::Anonymous),
-        Some(token) => Ok(authentication::actor(desk, token).await?.unwrap_or(Actor::Anonymous)),
+        Some(token) => {
+            Ok(authentication::actor(services, token).await?.unwrap_or(Actor::Anonymous))
+        }
     }
 }
 

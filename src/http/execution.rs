@@ -9,7 +9,7 @@ mod fan_out;
 use super::Api;
 use crate::domain::{actor::Actor, session::Origin};
 pub use direct::{Operation, Output};
-pub use fan_out::Plans;
+pub use fan_out::FanOutGroups;
 
 /// Starts a request that the [guard](super::guard) has admitted as an operation of
 /// this type; resolves when it is known what it gives.
@@ -20,12 +20,12 @@ pub async fn start(
     mut request: Request,
     operation: Option<OperationType>,
 ) -> Operation {
-    let plan = match operation {
-        Some(OperationType::Subscription) => api.plans.of(&mut request, &actor),
+    let group = match operation {
+        Some(OperationType::Subscription) => api.fan_out.of(&mut request, &actor),
         _ => None,
     };
-    match plan {
-        Some(plan) => fan_out::start(api, actor, origin, request, plan).await,
+    match group {
+        Some(group) => fan_out::start(api, actor, origin, request, group).await,
         None => direct::execute(&api, actor, origin, request, operation),
     }
 }

@@ -80,11 +80,11 @@ async fn answer(
         Method::GET => from_query(parts).await?,
         _ => from_body(parts, body).await?,
     };
-    let admitted = guard::admit(&mut request);
-    let subscribes = matches!(admitted, Ok(Some(OperationType::Subscription)));
+    let validated = guard::validate_document(&mut request);
+    let subscribes = matches!(validated, Ok(Some(OperationType::Subscription)));
     let streams =
         media == Some(MediaType::EventStream) || subscribes && MediaType::takes_events(&headers);
-    let operation = match admitted {
+    let operation = match validated {
         Ok(operation) => operation,
         Err(error) if streams => return Ok(Answered::Streamed(sse::refuse(vec![error], id))),
         Err(error) => return Ok(Answered::Once(GraphqlResponse::from_errors(vec![error]))),
@@ -100,7 +100,7 @@ async fn answer(
              server-sent events: accept text/event-stream.",
         ));
     }
-    let actor = match authentication::actor(&headers, &api.desk).await {
+    let actor = match authentication::actor(&headers, &api.services).await {
         Ok(actor) => actor,
         Err(error) => return Err(Refusal::internal(&error.to_string())),
     };
@@ -113,7 +113,7 @@ async fn answer(
         let streamed = sse::answer(api.clone(), caller, request, operation).await;
         return Ok(Answered::Streamed(streamed));
     }
-    let request = request.data(RequestContext::new(actor, origin, &api.desk, &api.log));
+    let request = request.data(RequestContext::new(actor, origin, &api.services, &api.log));
     Ok(Answered::Once(api.schema.execute(request).await))
 }
 
@@ -138,7 +138,7 @@ async fn from_multipart(
         let operation = Some(OperationType::Mutation);
         return Ok(Answered::Streamed(sse::answer(api.clone(), caller, request, operation).await));
     }
-    let request = request.data(RequestContext::new(actor, origin, &api.desk, &api.log));
+    let request = request.data(RequestContext::new(actor, origin, &api.services, &api.log));
     Ok(Answered::Once(api.schema.execute(request).await))
 }
 

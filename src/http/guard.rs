@@ -27,7 +27,7 @@ const MAX_MUTATION_ROOTS: usize = 10;
 /// # Errors
 /// The document has too many brackets, tokens or fields, or can't be parsed; a variable
 /// has no value.
-pub fn admit(request: &mut Request) -> Result<Option<OperationType>, ServerError> {
+pub fn validate_document(request: &mut Request) -> Result<Option<OperationType>, ServerError> {
     scan(&request.query).map_err(refusal)?;
     let name = request.operation_name.clone();
     let given = request.variables.clone();
@@ -35,8 +35,8 @@ pub fn admit(request: &mut Request) -> Result<Option<OperationType>, ServerError
     measure(document).map_err(refusal)?;
     let mut operations = document.operations.iter();
     let operation = match &name {
-        Some(wanted) => {
-            operations.find(|(name, _)| name.is_some_and(|name| name.as_str() == wanted))
+        Some(requested) => {
+            operations.find(|(name, _)| name.is_some_and(|name| name.as_str() == requested))
         }
         None => operations.next().filter(|_| operations.next().is_none()),
     };
@@ -237,34 +237,37 @@ impl<'d> Sizes<'d> {
 mod tests {
     use super::*;
 
-    fn admits(query: &str) -> Result<Option<OperationType>, String> {
-        admit(&mut Request::new(query)).map_err(|error| error.message)
+    fn validate(query: &str) -> Result<Option<OperationType>, String> {
+        validate_document(&mut Request::new(query)).map_err(|error| error.message)
     }
 
     #[test]
     fn ordinary_documents_pass() {
-        assert_eq!(admits("{ viewer { name } }"), Ok(Some(OperationType::Query)));
-        assert_eq!(admits("mutation { signOut { signedOut } }"), Ok(Some(OperationType::Mutation)));
+        assert_eq!(validate("{ viewer { name } }"), Ok(Some(OperationType::Query)));
+        assert_eq!(
+            validate("mutation { signOut { signedOut } }"),
+            Ok(Some(OperationType::Mutation))
+        );
         let text = format!(r#"{{ ticket(number: "{}") {{ id }} }}"#, "(".repeat(1_000));
-        assert!(admits(&text).is_ok());
+        assert!(validate(&text).is_ok());
         let block = format!(
             "# {}\n{{ a(b: \"\"\"{} \\\"\"\" {}\"\"\") }}",
             "{".repeat(500),
             "[".repeat(500),
             "(".repeat(500)
         );
-        assert!(admits(&block).is_ok());
+        assert!(validate(&block).is_ok());
     }
 
     #[test]
     fn nested_brackets_are_refused_before_they_are_parsed() {
         for bracket in ["{", "[", "(", "{a(b:["] {
             for query in [bracket.repeat(100_000), format!("{{ a(b: {}", bracket.repeat(100_000))] {
-                assert!(admits(&query).unwrap_err().contains("nests brackets"));
+                assert!(validate(&query).unwrap_err().contains("nests brackets"));
             }
         }
         let after_string = format!("{{ a(b: \"\\\\\") {}", "{a".repeat(1_000));
-        assert!(admits(&after_string).unwrap_err().contains("nests brackets"));
+        assert!(validate(&after_string).unwrap_err().contains("nests brackets"));
     }
 
     #[test]
@@ -277,33 +280,35 @@ mod tests {
             );
         }
         query += " fragment f20 on Query { viewer { name } }";
-        assert!(admits(&query).unwrap_err().contains("counting each fragment"));
+        assert!(validate(&query).unwrap_err().contains("counting each fragment"));
     }
 
     #[test]
     fn fragments_that_spread_themselves_are_refused() {
         let query = "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }";
-        assert!(admits(query).unwrap_err().contains("spreads itself"));
+        assert!(validate(query).unwrap_err().contains("spreads itself"));
     }
 
     #[test]
     fn a_long_chain_of_fragments_does_not_overflow_the_stack() {
         let chain = (0..1_500).map(|n| format!("fragment f{n} on Query {{ ...f{} }} ", n + 1));
         let query = format!("{{ ...f0 }} {}", chain.collect::<String>());
-        assert!(admits(&query).is_err());
+        assert!(validate(&query).is_err());
     }
 
     #[test]
     fn many_tokens_and_many_roots_are_refused() {
-        assert!(admits(&format!("{{ {} }}", "a ".repeat(10_001))).unwrap_err().contains("tokens"));
+        assert!(
+            validate(&format!("{{ {} }}", "a ".repeat(10_001))).unwrap_err().contains("tokens")
+        );
         let roots = (0..11).map(|n| format!("a{n}: signOut {{ signedOut }} "));
         let query = format!("mutation {{ {} }}", roots.collect::<String>());
-        assert!(admits(&query).unwrap_err().contains("at its root"));
+        assert!(validate(&query).unwrap_err().contains("at its root"));
         let fields = query.strip_prefix("mutation ").unwrap();
         let spread = format!("mutation {{ ...f }} fragment f on Mutation {fields}");
-        assert!(admits(&spread).unwrap_err().contains("at its root"));
+        assert!(validate(&spread).unwrap_err().contains("at its root"));
         let two =
             "subscription { ... { a: inboxEvents { __typename } } b: inboxEvents { __typename } }";
-        assert!(admits(two).unwrap_err().contains("at its root"));
+        assert!(validate(two).unwrap_err().contains("at its root"));
     }
 }

@@ -36,13 +36,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 pub use connection::prepare;
-pub use execution::Plans;
+pub use execution::FanOutGroups;
 pub use origins::Origins;
 pub use playground::Playground;
 
 use crate::{
     db::Database, domain::clock::Ambient, events::EventLog, graphql::Schema, metrics::Metrics,
-    service::Desk,
+    service::Services,
 };
 
 /// The largest body or websocket message, in bytes: the longest comment with every
@@ -76,11 +76,11 @@ pub struct Parts {
     /// Executes documents.
     pub schema: Schema,
     /// The use cases, to tell who is asking.
-    pub desk: Desk,
+    pub services: Services,
     /// The event log, for where it stands.
     pub log: EventLog,
     /// What subscribers share.
-    pub plans: Plans,
+    pub fan_out: FanOutGroups,
     /// For readiness.
     pub database: Database,
     /// For ages.

@@ -45,7 +45,7 @@ impl Origins {
 
     /// Whether a page at the origin that a request names may open a websocket: browsers
     /// don't ask before they do.
-    pub fn admit(&self, headers: &HeaderMap) -> bool {
+    pub fn origin_allowed(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else { return true };
         let Self::Listed(listed) = self else { return true };
         let Ok(origin) = origin.to_str() else { return false };
@@ -135,22 +135,22 @@ mod tests {
 
     #[test]
     fn pages_of_the_servers_own_and_of_the_list_may_open_a_websocket() {
-        let admits = |origins: &str, origin: Option<&str>| {
+        let allowed = |origins: &str, origin: Option<&str>| {
             let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static("desk.example:8080"));
+            headers.insert(header::HOST, HeaderValue::from_static("services.example:8080"));
             if let Some(origin) = origin {
                 headers.insert(header::ORIGIN, origin.parse().unwrap());
             }
-            Origins::parse(origins).unwrap().admit(&headers)
+            Origins::parse(origins).unwrap().origin_allowed(&headers)
         };
         let portal = "https://portal.example";
         for (origins, origin, expected) in [
             ("", None, true),
-            ("", Some("http://desk.example:8080"), true),
-            ("", Some("https://Desk.example:8080"), true),
-            ("", Some("http://desk.example"), false),
-            ("", Some("http://desk.example:80801"), false),
-            ("", Some("http://evil.example/http://desk.example:8080"), false),
+            ("", Some("http://services.example:8080"), true),
+            ("", Some("https://Services.example:8080"), true),
+            ("", Some("http://services.example"), false),
+            ("", Some("http://services.example:80801"), false),
+            ("", Some("http://evil.example/http://services.example:8080"), false),
             ("", Some(portal), false),
             ("", Some("null"), false),
             (portal, Some(portal), true),
@@ -160,7 +160,7 @@ mod tests {
             ("*", Some("null"), true),
             ("*", Some("https://anybody.example"), true),
         ] {
-            assert_eq!(admits(origins, origin), expected, "{origins}: {origin:?}");
+            assert_eq!(allowed(origins, origin), expected, "{origins}: {origin:?}");
         }
     }
 }

@@ -171,7 +171,7 @@ impl Conversation {
     async fn beat(&mut self, now: Instant) -> Option<String> {
         if let Some(token) = self.token.as_deref().filter(|_| now >= self.used_at + USE_EVERY) {
             self.used_at = now;
-            match service::authentication::actor(&self.api.desk, token).await {
+            match service::authentication::actor(&self.api.services, token).await {
                 Ok(Some(_)) => {}
                 Ok(None) => return Some(self.sign_out()),
                 Err(error) => {

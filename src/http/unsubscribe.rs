@@ -26,7 +26,7 @@ pub struct Token {
 
 /// The page with the button.
 pub async fn ask(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
-    match unsubscription::find(&api.desk, &token).await {
+    match unsubscription::find(&api.services, &token).await {
         Ok(found) => {
             let (title, button) = match found.locale {
                 Locale::En => {
@@ -49,7 +49,7 @@ pub async fn ask(State(api): State<Api>, Query(Token { token }): Query<Token>) -
 
 /// Unsubscribes, however often it is called.
 pub async fn done(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
-    match unsubscription::unsubscribe(&api.desk, &token).await {
+    match unsubscription::unsubscribe(&api.services, &token).await {
         Ok(found) => {
             let (title, text) = match found.locale {
                 Locale::En => (

@@ -88,12 +88,13 @@ pub async fn read(
     })?;
     let mut expected = place(api, &mut request.variables, map)?;
 
-    let operation = guard::admit(&mut request).map_err(|error| Refusal::bad(error.message))?;
+    let operation =
+        guard::validate_document(&mut request).map_err(|error| Refusal::bad(error.message))?;
     if operation != Some(OperationType::Mutation) {
         return Err(Refusal::bad("Files come with mutations only; send anything else as JSON."));
     }
-    let actor = authentication::actor(headers, &api.desk).await.map_err(refuse)?;
-    let mut reception = Reception::open(&actor, &api.desk).map_err(refuse)?;
+    let actor = authentication::actor(headers, &api.services).await.map_err(refuse)?;
+    let mut reception = Reception::open(&actor, &api.services).map_err(refuse)?;
     if let Some(error) = reception.refuse(expected.len()).await.map_err(refuse)? {
         let refused = |id| Upload { id, outcome: Err(error.clone()) };
         let uploads = expected.into_values().map(refused).collect();

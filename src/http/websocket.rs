@@ -24,13 +24,13 @@ use tokio::time::{self, Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::{
-    duplex::{Heard, Line},
-    multiplexer::{Given, Operations},
+    duplex::{Duplex, Received},
+    multiplexer::{Multiplexer, SocketOutput},
     protocol::{
         BAD_MESSAGE, Closing, FORBIDDEN, FromClient, INIT_TIMEOUT, RESTART, TOO_MANY_INITS,
         TOO_SLOW, TRY_AGAIN, ToClient, UNAUTHORIZED,
     },
-    wake_flag::{Doorbell, Doorbells},
+    wake_flag::{WakeFlag, WakeFlags},
 };
 use super::{
     Api, MAX_BODY,
@@ -73,7 +73,7 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
         );
         return (StatusCode::BAD_REQUEST, message).into_response();
     }
-    if !api.origins.admit(&parts.headers) {
+    if !api.origins.origin_allowed(&parts.headers) {
         return (StatusCode::FORBIDDEN, FOREIGN_PAGE).into_response();
     }
     let origin = authentication::origin(parts, api.trusted_proxies);
@@ -87,24 +87,24 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
             let sockets = api.sockets.clone();
             let served = sockets.track_future(serve(api, origin, socket)).await;
             // A stopping server does not wait for this.
-            if let Some(line) = served {
-                Box::pin(line.hung_up()).await;
+            if let Some(duplex) = served {
+                Box::pin(duplex.drain()).await;
             }
         })
 }
 
 /// Converses until the end, and says why it is the end; gives the socket where the
 /// client is still there.
-async fn serve(api: Api, origin: Origin, socket: WebSocket) -> Option<Line> {
+async fn serve(api: Api, origin: Origin, socket: WebSocket) -> Option<Duplex> {
     let mut connection = Connection::new(api, origin, socket);
     match connection.converse().await {
         End::Close(closing) => {
             if closing == TOO_SLOW {
                 connection.api.metrics.slow_consumer_closed();
             }
-            Box::pin(connection.into_line().close(closing)).await
+            Box::pin(connection.into_duplex().close(closing)).await
         }
-        End::Closed => Some(connection.into_line()),
+        End::Closed => Some(connection.into_duplex()),
         End::Gone => None,
     }
 }
@@ -122,7 +122,7 @@ enum End {
 /// What a conversation goes on with.
 enum Step {
     /// What came from the client.
-    Heard(Heard),
+    Received(Received),
     /// What is due.
     Time,
     /// The server stops.
@@ -134,13 +134,13 @@ enum Step {
 struct Connection {
     api: Api,
     origin: Origin,
-    line: Line,
+    duplex: Duplex,
     /// What `connection_init` said; `None` before it came.
     greeting: Option<Greeting>,
-    operations: Operations,
-    bells: Doorbells,
-    /// That of what is seldom due: the timer, the session's end, the server's stop.
-    seldom: Doorbell,
+    operations: Multiplexer,
+    flags: WakeFlags,
+    /// That of what is rare due: the timer, the session's end, the server's stop.
+    rare: WakeFlag,
     /// Resolves when the session has ended that the socket belongs to; never where it
     /// belongs to none.
     session_ended: BoxFuture<'static, ()>,
@@ -151,7 +151,7 @@ struct Connection {
     /// When the client was last asked whether it is there.
     pinged_at: Instant,
     /// Whether anything came from it since.
-    heard: bool,
+    received: bool,
     /// When it is closed because the server stops.
     closes_at: Option<Instant>,
 }
@@ -165,7 +165,7 @@ impl Greeting {
     /// Who the client is now; `None` where its token has stopped standing for a session.
     async fn actor(token: Option<&str>, api: &Api) -> Result<Option<Actor>, ()> {
         let Some(token) = token else { return Ok(Some(Actor::Anonymous)) };
-        service::authentication::actor(&api.desk, token).await.map_err(|error| {
+        service::authentication::actor(&api.services, token).await.map_err(|error| {
             tracing::error!(%error, "a websocket's session could not be looked up");
         })
     }
@@ -173,27 +173,27 @@ impl Greeting {
 
 impl Connection {
     fn new(api: Api, origin: Origin, socket: WebSocket) -> Self {
-        let (now, bells) = (Instant::now(), Doorbells::default());
+        let (now, flags) = (Instant::now(), WakeFlags::default());
         Self {
             api,
             origin,
-            line: Line::new(socket),
+            duplex: Duplex::new(socket),
             greeting: None,
-            operations: Operations::default(),
-            seldom: bells.hang(),
-            bells,
+            operations: Multiplexer::default(),
+            rare: flags.new_flag(),
+            flags,
             session_ended: future::pending().boxed(),
             opened_at: now,
             used_at: now,
             pinged_at: now,
-            heard: true,
+            received: true,
             closes_at: None,
         }
     }
 
     /// Gives up everything but the socket.
-    fn into_line(self) -> Line {
-        self.line
+    fn into_duplex(self) -> Duplex {
+        self.duplex
     }
 
     async fn converse(&mut self) -> End {
@@ -203,20 +203,20 @@ impl Connection {
             let deadline = self.next_deadline();
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
-                self.seldom.ring();
+                self.rare.set();
             }
             let step = future::poll_fn(|cx| {
-                self.bells.attend(cx);
-                if self.seldom.has_rung()
-                    && let Poll::Ready(step) = self.poll_seldom(draining.as_mut(), timer.as_mut())
+                self.flags.register(cx);
+                if self.rare.take()
+                    && let Poll::Ready(step) = self.poll_rare(draining.as_mut(), timer.as_mut())
                 {
-                    self.seldom.ring();
+                    self.rare.set();
                     return Poll::Ready(step);
                 }
                 self.poll_step(cx)
             });
             let done = match step.await {
-                Step::Heard(heard) => self.receive(heard).await,
+                Step::Received(received) => self.receive(received).await,
                 Step::Time => self.keep_time().await,
                 Step::Drain => {
                     self.closes_at = Some(Instant::now() + self.api.drain_delay());
@@ -230,13 +230,13 @@ impl Connection {
         }
     }
 
-    /// What is seldom due.
-    fn poll_seldom(
+    /// What is rare due.
+    fn poll_rare(
         &mut self,
         draining: Pin<&mut WaitForCancellationFutureOwned>,
         timer: Pin<&mut Sleep>,
     ) -> Poll<Step> {
-        let mut cx = self.seldom.context();
+        let mut cx = self.rare.context();
         if self.session_ended.as_mut().poll(&mut cx).is_ready() {
             return Poll::Ready(Step::End(End::Close(UNAUTHORIZED)));
         }
@@ -251,7 +251,7 @@ impl Connection {
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         let mut given = 0;
         while given < BATCH
-            && self.line.has_room()
+            && self.duplex.has_room()
             && let Poll::Ready(output) = self.operations.poll_next()
         {
             given += 1;
@@ -263,13 +263,13 @@ impl Connection {
             // There may be more, after others have had their turn.
             cx.waker().wake_by_ref();
         }
-        self.line.poll_heard(cx).map(Step::Heard)
+        self.duplex.poll_receive(cx).map(Step::Received)
     }
 
     /// When [`keep_time`](Self::keep_time) has something to do next.
     fn next_deadline(&self) -> Instant {
         let init = self.greeting.is_none().then_some(self.opened_at + INIT_WITHIN);
-        let taken = self.line.blocked_since().map(|since| since + TAKE_WITHIN);
+        let taken = self.duplex.blocked_since().map(|since| since + TAKE_WITHIN);
         let deadlines = [init, taken, self.closes_at];
         deadlines.into_iter().flatten().fold(self.pinged_at + PING_EVERY, Instant::min)
     }
@@ -280,19 +280,19 @@ impl Connection {
         if self.greeting.is_none() && now >= self.opened_at + INIT_WITHIN {
             return Err(End::Close(INIT_TIMEOUT));
         }
-        if self.line.blocked_since().is_some_and(|since| now >= since + TAKE_WITHIN) {
+        if self.duplex.blocked_since().is_some_and(|since| now >= since + TAKE_WITHIN) {
             return Err(End::Close(TOO_SLOW));
         }
         if self.closes_at.is_some_and(|at| now >= at) {
             return Err(End::Close(RESTART));
         }
         if now >= self.pinged_at + PING_EVERY {
-            if !std::mem::take(&mut self.heard) {
+            if !std::mem::take(&mut self.received) {
                 return Err(End::Gone);
             }
             self.pinged_at = now;
             Box::pin(self.stay_signed_in(now)).await?;
-            self.line.push_control(Message::Ping(Vec::new().into()));
+            self.duplex.push_control(Message::Ping(Vec::new().into()));
         }
         Ok(())
     }
@@ -312,16 +312,16 @@ impl Connection {
         }
     }
 
-    async fn receive(&mut self, heard: Heard) -> Result<(), End> {
-        self.heard |= !matches!(heard, Heard::Nothing);
-        let text = match heard {
-            Heard::Message(Message::Text(text)) => text,
-            Heard::Message(Message::Ping(_) | Message::Pong(_)) => return Ok(()),
-            Heard::Message(Message::Binary(_)) => return Err(End::Close(BAD_MESSAGE)),
-            Heard::Message(Message::Close(_)) => return Err(End::Closed),
-            Heard::Nothing => return Ok(()),
-            Heard::Gone => return Err(End::Gone),
-            Heard::Broken(closing) => return Err(End::Close(closing)),
+    async fn receive(&mut self, received: Received) -> Result<(), End> {
+        self.received |= !matches!(received, Received::Nothing);
+        let text = match received {
+            Received::Message(Message::Text(text)) => text,
+            Received::Message(Message::Ping(_) | Message::Pong(_)) => return Ok(()),
+            Received::Message(Message::Binary(_)) => return Err(End::Close(BAD_MESSAGE)),
+            Received::Message(Message::Close(_)) => return Err(End::Closed),
+            Received::Nothing => return Ok(()),
+            Received::Gone => return Err(End::Gone),
+            Received::Broken(closing) => return Err(End::Close(closing)),
         };
         let message = serde_json::from_str(&text).map_err(|_| End::Close(BAD_MESSAGE))?;
         match message {
@@ -330,7 +330,7 @@ impl Connection {
                 Box::pin(self.init(payload.unwrap_or_default())).await
             }
             FromClient::Ping { .. } => {
-                self.line.push_control(Message::Text(ToClient::Pong {}.encode().into()));
+                self.duplex.push_control(Message::Text(ToClient::Pong {}.encode().into()));
                 Ok(())
             }
             FromClient::Pong { .. } => Ok(()),
@@ -366,10 +366,10 @@ impl Connection {
             })?;
             let Some(watch) = watch else { return Err(End::Close(FORBIDDEN)) };
             self.session_ended = watch.ended().boxed();
-            self.seldom.ring();
+            self.rare.set();
         }
         self.greeting = Some(Greeting { token });
-        self.line.push(ToClient::ConnectionAck {}.encode());
+        self.duplex.push(ToClient::ConnectionAck {}.encode());
         Ok(())
     }
 
@@ -386,7 +386,7 @@ impl Connection {
             self.refuse(&id, vec![ServerError::new(message, None)]);
             return Ok(());
         }
-        let operation = match guard::admit(&mut request) {
+        let operation = match guard::validate_document(&mut request) {
             Err(error) => {
                 self.refuse(&id, vec![error]);
                 return Ok(());
@@ -401,17 +401,17 @@ impl Connection {
                 Err(()) => stream::iter([Output::Ended(StreamEnd::Failed)]).boxed(),
             }
         };
-        self.operations.insert(id, starting.boxed(), self.bells.hang());
+        self.operations.insert(id, starting.boxed(), self.flags.new_flag());
         Ok(())
     }
 
     /// Passes on what an operation gives.
-    fn give(&mut self, given: Given) -> Result<(), End> {
+    fn give(&mut self, given: SocketOutput) -> Result<(), End> {
         match given {
-            Given::Next(text) => self.line.push(text),
-            Given::Error(id, errors) => self.refuse(&id, errors),
-            Given::Complete(id) => self.line.push(ToClient::Complete { id: &id }.encode()),
-            Given::Ended(end) => {
+            SocketOutput::Next(text) => self.duplex.push(text),
+            SocketOutput::Error(id, errors) => self.refuse(&id, errors),
+            SocketOutput::Complete(id) => self.duplex.push(ToClient::Complete { id: &id }.encode()),
+            SocketOutput::Ended(end) => {
                 return Err(End::Close(match end {
                     StreamEnd::SessionEnded => UNAUTHORIZED,
                     StreamEnd::FellBehind => TOO_SLOW,
@@ -425,6 +425,6 @@ impl Connection {
     /// Says that an operation was not executed.
     fn refuse(&mut self, id: &str, mut errors: Vec<ServerError>) {
         response::complete(&mut errors, None);
-        self.line.push(ToClient::Error { id, payload: &errors }.encode());
+        self.duplex.push(ToClient::Error { id, payload: &errors }.encode());
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         ids::{AccountId, CommentId, DeliveryId},
         notification::NotificationKind,
         policy::TicketScope,
-        priority_mail::Notice,
+        priority_mail::PriorityMail,
         ticket::{NumberPrefix, Ticket},
     },
 };
@@ -126,7 +126,7 @@ impl Composer {
             .keys
             .open(delivery.id.0.as_bytes(), payload)
             .map_err(|error| unbuildable(&error))?;
-        let notice = serde_json::from_slice::<Notice>(&content)
+        let notice = serde_json::from_slice::<PriorityMail>(&content)
             .map_err(|_| unbuildable(&"its content is of a newer version"))?;
         let address =
             EmailAddress::parse(&delivery.address).map_err(|error| unbuildable(&error))?;
@@ -136,16 +136,16 @@ impl Composer {
             return Ok(None);
         };
         let (template, values) = match &notice {
-            Notice::Code { code } => (Template::Code, context! { code }),
-            Notice::PasswordReset { token } => {
+            PriorityMail::Code { code } => (Template::Code, context! { code }),
+            PriorityMail::PasswordReset { token } => {
                 let link = self.reset_link.replace("{token}", token);
                 (Template::PasswordReset, context! { link })
             }
-            Notice::Invitation { token } => {
+            PriorityMail::Invitation { token } => {
                 let link = self.reset_link.replace("{token}", token);
                 (Template::Invitation, context! { link, email => account.email.as_str() })
             }
-            Notice::Security { what, device, address, at } => {
+            PriorityMail::SecurityNotice { what, device, address, at } => {
                 let at = at.format("%Y-%m-%d %H:%M UTC").to_string();
                 (Template::SecurityNotice, context! { what, device, address, at })
             }
@@ -312,7 +312,7 @@ impl Story {
     }
 
     fn template(&self) -> Template {
-        let tells = |kind| self.events.iter().any(|&(_, told)| told == kind);
+        let tells = |kind| self.events.iter().any(|&(_, notified)| notified == kind);
         if tells(NotificationKind::TicketOpened) {
             Template::TicketOpened
         } else if tells(NotificationKind::TicketCreated) {

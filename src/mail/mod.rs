@@ -2,7 +2,7 @@
 //! writes down, in one transaction a batch, what is shown on whose bell and what is
 //! mailed to whom. The [senders](sender) take those mails in hand one by one, have
 //! them [composed](compose) from [templates](templates), and give them to an
-//! [outlet](outlet): a mail server, or files. The database is all that the two
+//! [transport](transport): a mail server, or files. The database is all that the two
 //! share, so either may be killed at any point.
 
 pub mod compose;
@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
 };
 use compose::Composer;
-use transport::Outlet;
+use transport::MailTransport;
 
 /// What goes out by mail, and how. Without it people are told on the bell only.
 pub struct Mail {
@@ -40,7 +40,7 @@ pub struct Mail {
     /// Makes mails.
     pub composer: Composer,
     /// Takes them.
-    pub outlet: Outlet,
+    pub transport: MailTransport,
     /// So many mails are sent at once.
     pub senders: usize,
 }
@@ -114,9 +114,9 @@ pub fn start(
     let sender = Arc::new(sender::Sender {
         database: database.clone(),
         ambient: ambient.clone(),
-        lease: mail.outlet.lease(),
+        lease: mail.transport.lease(),
         composer: mail.composer,
-        outlet: mail.outlet,
+        transport: mail.transport,
         planned,
         stop: stop.clone(),
         metrics: metrics.clone(),

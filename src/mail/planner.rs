@@ -21,7 +21,7 @@ use crate::{
         clock::Ambient,
         event::{FeedEvent, Subject},
         ids::{AccountId, CategoryId, DeliveryId, NotificationId, TicketId},
-        notification::{Concern, Notification, Recipient, concerns},
+        notification::{Notification, NotificationTarget, Recipient, notification_targets},
         policy::TicketScope,
         ticket::Ticket,
     },
@@ -57,8 +57,8 @@ impl Planner {
         let mut moves = self.log.moves();
         loop {
             match self.plan_batch().await {
-                Ok((told, full)) => {
-                    self.log.set_told(told);
+                Ok((notified_up_to, full)) => {
+                    self.log.set_notified_up_to(notified_up_to);
                     if !full {
                         let _ = time::timeout(POLL, moves.changed()).await;
                     }
@@ -80,7 +80,7 @@ impl Planner {
                 return Ok((consumer::offset(&mut connection, NOTIFICATIONS).await?, false));
             }
         }
-        let (told, count) = self
+        let (notified_up_to, count) = self
             .database
             .write_aside(async |db| {
                 let after = consumer::lock(db, NOTIFICATIONS).await?;
@@ -99,7 +99,7 @@ impl Planner {
         if count > 0 {
             self.planned.notify_waiters();
         }
-        Ok((told, i64::try_from(count).is_ok_and(|count| count == PAGE)))
+        Ok((notified_up_to, i64::try_from(count).is_ok_and(|count| count == PAGE)))
     }
 
     async fn plan(
@@ -113,25 +113,25 @@ impl Planner {
         // Who takes part no longer is told of nothing, not even of what happened before.
         let mut seen = event.event.clone();
         seen.participants.retain(|id| ticket.participant_ids.contains(id));
-        for concern in concerns(&seen, ticket.assignee_id) {
+        for target in notification_targets(&seen, ticket.assignee_id) {
             if let (true, Recipient::Account(account)) =
-                (concern.channels.bell(), concern.recipient)
+                (target.channels.in_app(), target.recipient)
             {
-                let new = self.on_the_bell(account, ticket, &concern, event);
+                let new = self.notification(account, ticket, &target, event);
                 notification::insert(db, &new).await?;
             }
-            if concern.channels.mail() {
-                self.plan_mail(db, context, ticket, &concern, event).await?;
+            if target.channels.mail() {
+                self.plan_mail(db, context, ticket, &target, event).await?;
             }
         }
         Ok(())
     }
 
-    fn on_the_bell(
+    fn notification(
         &self,
         account_id: AccountId,
         ticket: &Ticket,
-        concern: &Concern,
+        target: &NotificationTarget,
         event: &FeedEvent,
     ) -> Notification {
         Notification {
@@ -139,7 +139,7 @@ impl Planner {
             account_id,
             event_id: event.event.id,
             ticket_id: ticket.id,
-            kind: concern.kind,
+            kind: target.kind,
             pos: event.cursor.pos,
             created_at: event.event.occurred_at,
             read_at: None,
@@ -151,12 +151,12 @@ impl Planner {
         db: &mut Connection,
         context: &Context,
         ticket: &Ticket,
-        concern: &Concern,
+        target: &NotificationTarget,
         event: &FeedEvent,
     ) -> Result<(), DbError> {
         let Some((window, staff)) = &self.rules else { return Ok(()) };
-        let to = match concern.recipient {
-            Recipient::Account(account) => mailed(db, account, concern).await?,
+        let to = match target.recipient {
+            Recipient::Account(account) => mailed(db, account, target).await?,
             Recipient::StaffAddress => {
                 let category = context.categories.get(&ticket.category_id);
                 let found = category.and_then(|category| staff.of(category));
@@ -174,7 +174,7 @@ impl Planner {
             ticket_id: ticket.id,
             locale,
             event_id: event.event.id,
-            kind: concern.kind,
+            kind: target.kind,
             occurred_at: event.event.occurred_at,
             window: *window,
             now: self.ambient.now(),
@@ -187,7 +187,7 @@ impl Planner {
 async fn mailed(
     db: &mut Connection,
     id: AccountId,
-    concern: &Concern,
+    target: &NotificationTarget,
 ) -> Result<Option<(Option<AccountId>, EmailAddress, Locale)>, DbError> {
     let account = match account::by_ids(db, &[id]).await {
         // One account that can't be read holds up nobody else's mail.
@@ -198,8 +198,8 @@ async fn mailed(
         found => found?.into_iter().next().filter(|account| account.disabled_at.is_none()),
     };
     let Some(account) = account else { return Ok(None) };
-    let wanted = preferences::of(db, id).await?.wants(concern.kind);
-    Ok(wanted.then_some((Some(id), account.email, account.locale)))
+    let enabled = preferences::of(db, id).await?.wants(target.kind);
+    Ok(enabled.then_some((Some(id), account.email, account.locale)))
 }
 
 impl Context {
@@ -223,7 +223,7 @@ impl Context {
         if !shared.is_empty() {
             // Whoever ceases to take part takes the ticket off their bell: not before what
             // is planned here is on it.
-            let held = ticket::hold(db, &shared).await?;
+            let held = ticket::lock_shared(db, &shared).await?;
             tickets.extend(held.into_iter().map(|ticket| (ticket.id, ticket)));
         }
         let categories = category::all(db).await?.into_iter();

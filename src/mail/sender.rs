@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     compose::{ComposeError, Composer},
-    transport::{Outlet, SendError},
+    transport::{MailTransport, SendError},
 };
 use crate::{
     db::{Database, DbError, delivery},
@@ -36,7 +36,7 @@ pub(super) struct Sender {
     pub(super) database: Database,
     pub(super) ambient: Ambient,
     pub(super) composer: Composer,
-    pub(super) outlet: Outlet,
+    pub(super) transport: MailTransport,
     /// Longer than an attempt may take, so that a mail has one sender at a time.
     pub(super) lease: TimeDelta,
     pub(super) planned: Arc<Notify>,
@@ -103,7 +103,7 @@ impl Sender {
                 return self.finish(delivery, DeliveryState::Unbuildable, Some(&error)).await;
             }
         };
-        match self.outlet.send(delivery, message).await {
+        match self.transport.send(delivery, message).await {
             Ok(()) => self.finish(delivery, DeliveryState::Sent, None).await,
             Err(error) => self.failed(delivery, &error).await,
         }

@@ -97,7 +97,7 @@ impl SmtpServer {
     ///
     /// # Errors
     /// What failed.
-    pub async fn try_out(&self) -> Result<(), SendError> {
+    pub async fn check(&self) -> Result<(), SendError> {
         self.in_time(async {
             self.connect().await.map_err(failed)?.quit().await.map_err(failed)?;
             Ok(())

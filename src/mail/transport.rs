@@ -21,21 +21,21 @@ pub enum SendError {
 }
 
 /// Where mails leave.
-pub enum Outlet {
+pub enum MailTransport {
     /// A mail server.
     Smtp(SmtpServer),
     /// A folder that gets an `.eml` file for each mail.
     Folder(PathBuf),
 }
 
-impl Outlet {
+impl MailTransport {
     /// Connects, with TLS and AUTH where they are configured, and sends nothing.
     ///
     /// # Errors
     /// What failed.
-    pub async fn try_out(&self) -> Result<(), SendError> {
+    pub async fn check(&self) -> Result<(), SendError> {
         match self {
-            Self::Smtp(server) => server.try_out().await,
+            Self::Smtp(server) => server.check().await,
             Self::Folder(_) => Ok(()),
         }
     }

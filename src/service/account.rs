@@ -1,7 +1,7 @@
 //! Accounts.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, password, staff,
+    ServiceError, Services, UserError, UserErrorCode, authorise, error::Review, password, staff,
 };
 use crate::{
     crypto::password::Password,
@@ -37,10 +37,10 @@ pub struct NewAccount {
 ///
 /// # Errors
 /// Nobody is signed in.
-pub async fn viewer(actor: &Actor, desk: &Desk) -> Result<Account, ServiceError> {
+pub async fn viewer(actor: &Actor, services: &Services) -> Result<Account, ServiceError> {
     authorise(actor, Action::SecureAccount, Resource::Desk)?;
     let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let found = account::by_ids(&mut *desk.database.read().await?, &[id]).await?;
+    let found = account::by_ids(&mut *services.database.read().await?, &[id]).await?;
     found.into_iter().next().ok_or(ServiceError::Unauthenticated)
 }
 
@@ -51,11 +51,11 @@ pub async fn viewer(actor: &Actor, desk: &Desk) -> Result<Account, ServiceError>
 /// Nobody is signed in.
 pub async fn by_ids(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     ids: &[AccountId],
 ) -> Result<Vec<Account>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     let found = account::by_ids(&mut connection, ids).await?;
     let (mut seen, others) =
         found.into_iter().partition::<Vec<_>, _>(|it| may(actor, Action::ViewAccount, it));
@@ -81,11 +81,15 @@ fn may(actor: &Actor, action: Action, account: &Account) -> bool {
 ///
 /// # Errors
 /// Not an admin; an address that no account has, as a user error.
-pub async fn by_email(actor: &Actor, desk: &Desk, email: &str) -> Result<Account, ServiceError> {
+pub async fn by_email(
+    actor: &Actor,
+    services: &Services,
+    email: &str,
+) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
-    let found = account::by_email(&mut *desk.database.read().await?, &email).await?;
+    let found = account::by_email(&mut *services.database.read().await?, &email).await?;
     let (account, _) = found.ok_or_else(|| {
         UserError::new("email", UserErrorCode::NotFound, "No account has this e-mail address.")
     })?;
@@ -99,19 +103,23 @@ pub async fn by_email(actor: &Actor, desk: &Desk, email: &str) -> Result<Account
 /// Not an admin; as user errors: no such account, the actor's own one, and the last admin.
 pub async fn set_role(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     email: &str,
     role: Role,
 ) -> Result<Account, ServiceError> {
-    let account = by_email(actor, desk, email).await?;
-    staff::give_role(actor, desk, account.id, role).await
+    let account = by_email(actor, services, email).await?;
+    staff::give_role(actor, services, account.id, role).await
 }
 
 /// Makes an account.
 ///
 /// # Errors
 /// Not an admin; errors of the input; an address that another account has.
-pub async fn create(actor: &Actor, desk: &Desk, new: NewAccount) -> Result<Account, ServiceError> {
+pub async fn create(
+    actor: &Actor,
+    services: &Services,
+    new: NewAccount,
+) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
     let mut review = Review::default();
     let email = review.text("email", "The e-mail address", EmailAddress::parse(&new.email));
@@ -121,12 +129,12 @@ pub async fn create(actor: &Actor, desk: &Desk, new: NewAccount) -> Result<Accou
     }
     let (email, name) = review.finish(email.zip(name))?;
     let hashed = match new.password {
-        Some(password) => Some(desk.passwords.hash(password).await?),
+        Some(password) => Some(services.passwords.hash(password).await?),
         None => None,
     };
-    let now = desk.ambient.now();
+    let now = services.ambient.now();
     let account = Account {
-        id: AccountId(desk.ambient.uuid()),
+        id: AccountId(services.ambient.uuid()),
         email,
         name: name.into_string(),
         role: new.role,
@@ -142,7 +150,8 @@ pub async fn create(actor: &Actor, desk: &Desk, new: NewAccount) -> Result<Accou
         occurred_at: now,
     };
     let (row, hashed) = (&account, hashed.as_ref());
-    desk.database
+    services
+        .database
         .write(async |db| {
             if !account::insert(db, row, hashed).await? {
                 return Err(ServiceError::from(UserError::new(

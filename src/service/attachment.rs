@@ -6,12 +6,12 @@ use chrono::TimeDelta;
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use sha2::{Digest as _, Sha256};
 
-use super::{Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review};
+use super::{ServiceError, Services, UserError, UserErrorCode, authorise, error::Review};
 use crate::{
     crypto::signing,
     db::{
         Connection,
-        attachment::{self as attachments, Found, Wanted},
+        attachment::{self as attachments, Found, Requested},
         session,
     },
     domain::{
@@ -58,7 +58,7 @@ impl<E> From<StorageError> for ReceiveError<E> {
 
 /// The files of one request, as they come in.
 pub struct Reception {
-    desk: Desk,
+    services: Services,
     storage: Option<Storage>,
     uploader: AccountId,
     /// So many bytes may still come.
@@ -70,11 +70,11 @@ impl Reception {
     ///
     /// # Errors
     /// Nobody is signed in.
-    pub fn open(actor: &Actor, desk: &Desk) -> Result<Self, ServiceError> {
+    pub fn open(actor: &Actor, services: &Services) -> Result<Self, ServiceError> {
         authorise(actor, Action::CreateTicket, Resource::Desk)?;
         let uploader = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-        let left = limits(desk).max_total_bytes;
-        Ok(Self { desk: desk.clone(), storage: desk.storage.clone(), uploader, left })
+        let left = limits(services).max_total_bytes;
+        Ok(Self { services: services.clone(), storage: services.storage.clone(), uploader, left })
     }
 
     /// What is wrong with receiving so many files.
@@ -85,7 +85,7 @@ impl Reception {
         if let Some(error) = self.refuse_number(files) {
             return Ok(Some(error));
         }
-        let mut connection = self.desk.database.read().await?;
+        let mut connection = self.services.database.read().await?;
         let unused = attachments::count_unused(&mut connection, self.uploader).await?;
         let files = i64::try_from(files).unwrap_or(i64::MAX);
         Ok((unused.saturating_add(files) > MAX_UNUSED).then(|| {
@@ -105,7 +105,7 @@ impl Reception {
                  operator to set storage.folder or storage.s3.",
             ));
         }
-        let max = limits(&self.desk).max_files;
+        let max = limits(&self.services).max_files;
         (files > max).then(|| {
             let message =
                 format!("At most {max} files can be attached at once; these are {files}.");
@@ -126,9 +126,9 @@ impl Reception {
     ) -> Result<Upload, ReceiveError<E>> {
         let storage = self.storage.clone().ok_or(ServiceError::NotFound)?;
         let name = FileName::of(name);
-        let now = self.desk.ambient.now();
+        let now = self.services.ambient.now();
         // Its row first: by it the bytes are found, whatever happens to this process.
-        let mut connection = self.desk.database.read().await.map_err(ServiceError::from)?;
+        let mut connection = self.services.database.read().await.map_err(ServiceError::from)?;
         attachments::begin(&mut connection, id, self.uploader, &name, now)
             .await
             .map_err(ServiceError::from)?;
@@ -137,7 +137,8 @@ impl Reception {
         match self.pass_on(&name, &mut writing, &mut chunks).await {
             Ok(Ok(content)) => {
                 writing.finish().await?;
-                let mut connection = self.desk.database.read().await.map_err(ServiceError::from)?;
+                let mut connection =
+                    self.services.database.read().await.map_err(ServiceError::from)?;
                 attachments::complete(&mut connection, id, &content)
                     .await
                     .map_err(ServiceError::from)?;
@@ -160,7 +161,7 @@ impl Reception {
         writing: &mut Writing,
         chunks: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     ) -> Result<Result<Content, UserError>, ReceiveError<E>> {
-        let Limits { max_file_bytes, max_total_bytes, .. } = limits(&self.desk);
+        let Limits { max_file_bytes, max_total_bytes, .. } = limits(&self.services);
         let (mut size, mut hash, mut head) = (0_u64, Sha256::new(), Vec::new());
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(ReceiveError::Sender)?;
@@ -196,8 +197,8 @@ impl Reception {
     }
 }
 
-fn limits(desk: &Desk) -> Limits {
-    desk.settings.attachments
+fn limits(services: &Services) -> Limits {
+    services.settings.attachments
 }
 
 async fn abandon(writing: Writing) {
@@ -250,10 +251,10 @@ pub(super) async fn tie(
 /// Nobody is signed in.
 pub async fn by_ids(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     ids: &[AttachmentId],
 ) -> Result<Vec<Attachment>, ServiceError> {
-    visible(actor, desk, Wanted::Ids(ids)).await
+    visible(actor, services, Requested::Ids(ids)).await
 }
 
 /// The attachments of some tickets' descriptions that the actor may see, those of each in
@@ -263,10 +264,10 @@ pub async fn by_ids(
 /// Nobody is signed in.
 pub async fn of_tickets(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     ids: &[TicketId],
 ) -> Result<Vec<Attachment>, ServiceError> {
-    visible(actor, desk, Wanted::OfTickets(ids)).await
+    visible(actor, services, Requested::OfTickets(ids)).await
 }
 
 /// The attachments of some comments that the actor may see, those of each in their order.
@@ -275,19 +276,19 @@ pub async fn of_tickets(
 /// Nobody is signed in.
 pub async fn of_comments(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     ids: &[CommentId],
 ) -> Result<Vec<Attachment>, ServiceError> {
-    visible(actor, desk, Wanted::OfComments(ids)).await
+    visible(actor, services, Requested::OfComments(ids)).await
 }
 
 async fn visible(
     actor: &Actor,
-    desk: &Desk,
-    wanted: Wanted<'_>,
+    services: &Services,
+    requested: Requested<'_>,
 ) -> Result<Vec<Attachment>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
-    let found = attachments::find(&mut *desk.database.read().await?, wanted).await?;
+    let found = attachments::find(&mut *services.database.read().await?, requested).await?;
     let visible = found.into_iter().filter(|found| {
         let Found { reporter, participants, visibility, .. } = found;
         let ticket = Resource::Ticket { reporter: *reporter, participants };
@@ -301,17 +302,17 @@ async fn visible(
 ///
 /// # Errors
 /// Nobody is signed in.
-pub fn link(actor: &Actor, desk: &Desk, id: AttachmentId) -> Result<String, ServiceError> {
+pub fn link(actor: &Actor, services: &Services, id: AttachmentId) -> Result<String, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let identity = actor.identity().ok_or(ServiceError::Unauthenticated)?;
     let link = Link {
         attachment: id,
         account: identity.id,
         session: identity.session,
-        expires_at: desk.ambient.now() + LINK_LIFETIME,
+        expires_at: services.ambient.now() + LINK_LIFETIME,
     };
-    let base = desk.settings.base_url.as_deref().unwrap_or_default().trim_end_matches('/');
-    Ok(format!("{base}/attachments/{}", signing::sign_link(&desk.keys, &link)))
+    let base = services.settings.base_url.as_deref().unwrap_or_default().trim_end_matches('/');
+    Ok(format!("{base}/attachments/{}", signing::sign_link(&services.keys, &link)))
 }
 
 /// What a link leads to, if whoever it was given to may still see it.
@@ -319,18 +320,18 @@ pub fn link(actor: &Actor, desk: &Desk, id: AttachmentId) -> Result<String, Serv
 /// # Errors
 /// `Unauthenticated`: it has expired, or the session that it was given to has ended;
 /// `NotFound`: it was not signed here, or its holder may not see the attachment.
-pub async fn follow(desk: &Desk, token: &str) -> Result<Attachment, ServiceError> {
-    let link = signing::verify_link(&desk.keys, token).ok_or(ServiceError::NotFound)?;
-    let now = desk.ambient.now();
+pub async fn follow(services: &Services, token: &str) -> Result<Attachment, ServiceError> {
+    let link = signing::verify_link(&services.keys, token).ok_or(ServiceError::NotFound)?;
+    let now = services.ambient.now();
     if link.expires_at <= now {
         return Err(ServiceError::Unauthenticated);
     }
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     let live = session::live_by_id(&mut connection, link.session, now).await?;
     drop(connection);
     let identity = live.map(|live| live.identity).filter(|who| who.id == link.account);
     let actor = Actor::Account(identity.ok_or(ServiceError::Unauthenticated)?);
-    let found = by_ids(&actor, desk, &[link.attachment]).await?;
+    let found = by_ids(&actor, services, &[link.attachment]).await?;
     found.into_iter().next().ok_or(ServiceError::NotFound)
 }
 
@@ -339,11 +340,11 @@ pub async fn follow(desk: &Desk, token: &str) -> Result<Attachment, ServiceError
 /// # Errors
 /// The storage failed.
 pub async fn read(
-    desk: &Desk,
+    services: &Services,
     attachment: &Attachment,
     range: std::ops::Range<u64>,
 ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, ServiceError> {
-    let storage = desk.storage.as_ref().ok_or(ServiceError::NotFound)?;
+    let storage = services.storage.as_ref().ok_or(ServiceError::NotFound)?;
     let bytes = storage.read(attachment.id, range).await?;
     Ok(bytes.map(|chunk| chunk.map_err(StorageError::from)).boxed())
 }
@@ -353,19 +354,19 @@ pub async fn read(
 ///
 /// # Errors
 /// The database failed, or the storage did for some of the files: these are tried again.
-pub async fn clean(desk: &Desk) -> Result<(), ServiceError> {
-    let Some(storage) = &desk.storage else { return Ok(()) };
+pub async fn clean(services: &Services) -> Result<(), ServiceError> {
+    let Some(storage) = &services.storage else { return Ok(()) };
     let mut failed = None;
     loop {
-        let now = desk.ambient.now();
-        let condemned = attachments::condemn(&mut *desk.database.read().await?, now).await?;
+        let now = services.ambient.now();
+        let condemned = attachments::condemn(&mut *services.database.read().await?, now).await?;
         if condemned.is_empty() {
             return failed.map_or(Ok(()), Err);
         }
         for id in condemned {
             // Its row goes last: until then it is tried again.
             match storage.delete(id).await {
-                Ok(()) => attachments::forget(&mut *desk.database.read().await?, id).await?,
+                Ok(()) => attachments::forget(&mut *services.database.read().await?, id).await?,
                 Err(error) => failed = Some(error.into()),
             }
         }

@@ -1,6 +1,6 @@
 //! The audit trail: what happened to an account.
 
-use super::{Desk, ServiceError, authorise};
+use super::{ServiceError, Services, authorise};
 use crate::{
     db::{account, audit},
     domain::{
@@ -18,12 +18,12 @@ use crate::{
 /// Nobody is signed in.
 pub async fn own(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     page: &Page<EventId>,
 ) -> Result<Slice<AuditEntry>, ServiceError> {
     authorise(actor, Action::SecureAccount, Resource::Desk)?;
     let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    Ok(audit::page(&mut *desk.database.read().await?, id, page).await?)
+    Ok(audit::page(&mut *services.database.read().await?, id, page).await?)
 }
 
 /// A page of what happened to an account, newest first.
@@ -32,13 +32,13 @@ pub async fn own(
 /// Not an admin; no such account.
 pub async fn of_account(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<AccountId>,
     page: &Page<EventId>,
 ) -> Result<Slice<AuditEntry>, ServiceError> {
     authorise(actor, Action::ViewAudit, Resource::Desk)?;
     let id = id.ok_or(ServiceError::NotFound)?;
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     if account::by_ids(&mut connection, &[id]).await?.is_empty() {
         return Err(ServiceError::NotFound);
     }

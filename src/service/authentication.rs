@@ -1,6 +1,6 @@
 //! Who presents a token: a person's session, or a machine.
 
-use super::{Desk, ServiceError, session};
+use super::{ServiceError, Services, session};
 use crate::{
     crypto::token::{TokenHash, TokenKind},
     db::service_token,
@@ -11,13 +11,13 @@ use crate::{
 ///
 /// # Errors
 /// The database failed.
-pub async fn actor(desk: &Desk, token: &str) -> Result<Option<Actor>, ServiceError> {
+pub async fn actor(services: &Services, token: &str) -> Result<Option<Actor>, ServiceError> {
     let Some(hash) = TokenHash::presented_as(TokenKind::Service, token) else {
-        return Ok(session::authenticate(desk, token).await?.map(Actor::Account));
+        return Ok(session::authenticate(services, token).await?.map(Actor::Account));
     };
     // Looked up each time: machines are few, and a token that leaked has to be worth
     // nothing at once, on every node.
-    let mut connection = desk.database.read().await?;
-    let found = service_token::by_token(&mut connection, hash, desk.ambient.now()).await?;
+    let mut connection = services.database.read().await?;
+    let found = service_token::by_token(&mut connection, hash, services.ambient.now()).await?;
     Ok(found.map(|token| Actor::Machine(Machine { token: token.id, scopes: token.scopes })))
 }

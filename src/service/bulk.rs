@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise,
+    ServiceError, Services, UserError, UserErrorCode, authorise,
     ticket::{self, TicketChanges},
 };
 use crate::{
@@ -31,15 +31,16 @@ pub type TicketResult = Result<Ticket, UserError>;
 /// get.
 pub async fn update(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     ids: &[Option<TicketId>],
     changes: &TicketChanges,
 ) -> Result<Vec<TicketResult>, ServiceError> {
     authorise(actor, Action::ViewInternal, Resource::Desk)?;
     let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let known = &distinct(ids)?;
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             let reviewed = ticket::reviewed(db, None, changes).await?;
             let mut results = HashMap::new();

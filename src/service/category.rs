@@ -1,9 +1,9 @@
 //! Categories.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise,
+    ServiceError, Services, UserError, UserErrorCode, authorise,
     error::Review,
-    idempotency::{Attempt, fingerprint},
+    idempotency::{IdempotentCall, fingerprint},
     session,
 };
 use crate::{
@@ -38,12 +38,12 @@ pub struct NewCategory {
 /// Nobody is signed in; retired ones for somebody who is no admin.
 pub async fn list(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     retired: bool,
 ) -> Result<Vec<Category>, ServiceError> {
     let action = if retired { Action::ManageCategories } else { Action::Enter };
     authorise(actor, action, Resource::Desk)?;
-    let mut all = category::all(&mut *desk.database.read().await?).await?;
+    let mut all = category::all(&mut *services.database.read().await?).await?;
     all.retain(|category| retired || category.retired_at.is_none());
     Ok(all)
 }
@@ -54,11 +54,11 @@ pub async fn list(
 /// Nobody is signed in.
 pub async fn by_ids(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     ids: &[CategoryId],
 ) -> Result<Vec<Category>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
-    Ok(category::by_ids(&mut *desk.database.read().await?, ids).await?)
+    Ok(category::by_ids(&mut *services.database.read().await?, ids).await?)
 }
 
 /// Makes a category, the last of those that take tickets.
@@ -67,7 +67,7 @@ pub async fn by_ids(
 /// Not an admin; errors of the input; a stable name that another one has; too many.
 pub async fn create(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     new: NewCategory,
 ) -> Result<Category, ServiceError> {
     authorise(actor, Action::ManageCategories, Resource::Desk)?;
@@ -81,18 +81,19 @@ pub async fn create(
     let reviewed = slug.zip(name_en).zip(name_ru).zip(key);
     let (((slug, name_en), name_ru), key) = review.finish(reviewed)?;
     let new = &Category {
-        id: CategoryId(desk.ambient.uuid()),
+        id: CategoryId(services.ambient.uuid()),
         slug: slug.into_string(),
         name_en: name_en.into_string(),
         name_ru: name_ru.into_string(),
         retired_at: None,
     };
     let fingerprint = fingerprint("createCategory", &[&new.slug, &new.name_en, &new.name_ru]);
-    let attempt = &Attempt { account: admin, key, fingerprint };
-    let now = desk.ambient.now();
-    desk.database
+    let call = &IdempotentCall { account: admin, key, fingerprint };
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
-            if let Some(earlier) = attempt.earlier_result(db, new.id.0, now).await? {
+            if let Some(earlier) = call.earlier_result(db, new.id.0, now).await? {
                 let found = category::by_ids(db, &[CategoryId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
@@ -124,7 +125,7 @@ pub async fn create(
 /// Not an admin; no such category; errors of the input.
 pub async fn rename(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<CategoryId>,
     name_en: Option<&str>,
     name_ru: Option<&str>,
@@ -138,8 +139,9 @@ pub async fn rename(
     let name_ru = review.text("nameRu", "The Russian name", name_ru);
     let (name_en, name_ru) = review.finish(name_en.zip(name_ru))?;
     let (name_en, name_ru) = (&name_en, &name_ru);
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             let (mut category, _) = lock(db, id).await?;
             let old = (category.name_en.clone(), category.name_ru.clone());
@@ -167,13 +169,14 @@ pub async fn rename(
 /// categories that are missing.
 pub async fn order(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     order: &[Option<CategoryId>],
 ) -> Result<Vec<Category>, ServiceError> {
     authorise(actor, Action::ManageCategories, Resource::Desk)?;
     let admin = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             let all = category::lock_all(db).await?;
             let (active, retired) =
@@ -195,11 +198,11 @@ pub async fn order(
 /// Not an admin; no such category; the last one that takes tickets, as a user error.
 pub async fn retire(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<CategoryId>,
 ) -> Result<Category, ServiceError> {
     authorise(actor, Action::ManageCategories, Resource::Desk)?;
-    set_retired(actor, desk, id, true).await
+    set_retired(actor, services, id, true).await
 }
 
 /// Lets a retired category take tickets again, as the last one.
@@ -208,22 +211,23 @@ pub async fn retire(
 /// Not an admin; no such category.
 pub async fn restore(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<CategoryId>,
 ) -> Result<Category, ServiceError> {
     authorise(actor, Action::ManageCategories, Resource::Desk)?;
-    set_retired(actor, desk, id, false).await
+    set_retired(actor, services, id, false).await
 }
 
 async fn set_retired(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<CategoryId>,
     retired: bool,
 ) -> Result<Category, ServiceError> {
     let admin = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             let (mut category, mut others) = lock(db, id).await?;
             if category.retired_at.is_some() == retired {

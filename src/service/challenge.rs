@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, priority_mail,
-    rate_limit::{self, Guessable},
+    ServiceError, Services, UserError, UserErrorCode, priority_mail,
+    rate_limit::{self, Limited},
     session::{self, SignedIn},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         clock::Timestamp,
         event::EventData,
         ids::AccountId,
-        priority_mail::{Notice, SecurityChange},
+        priority_mail::{PriorityMail, SecurityChange},
         second_factor::{
             Code, MAILED_CODE_LASTS, MAILED_CODE_PAUSE, MalformedCode, Method, RecoveryCode,
         },
@@ -79,37 +79,37 @@ pub(super) enum Proof {
 /// Looks at a code; `holder` is what a mailed one was sent for. A wrong one costs the
 /// mailed code one of its tries.
 pub(super) async fn examine(
-    desk: &Desk,
+    services: &Services,
     account: AccountId,
     holder: Uuid,
     presented: &Presented,
 ) -> Result<Option<Proof>, ServiceError> {
-    let (now, purpose) = (desk.ambient.now(), account.0.as_bytes().as_slice());
-    let mut connection = desk.database.read().await?;
+    let (now, purpose) = (services.ambient.now(), account.0.as_bytes().as_slice());
+    let mut connection = services.database.read().await?;
     match presented {
         Presented::Authenticator(code) => {
             let Some(sealed) = second_factor::authenticator(&mut connection, account).await? else {
                 return Ok(None);
             };
-            let secret = desk.keys.open(purpose, &sealed)?;
+            let secret = services.keys.open(purpose, &sealed)?;
             let step = Authenticator::with_secret(secret.clone()).check(code, now);
-            let sealed = if desk.keys.is_newest(&sealed) {
+            let sealed = if services.keys.is_newest(&sealed) {
                 sealed
             } else {
-                desk.keys.seal(&desk.ambient, purpose, &secret)
+                services.keys.seal(&services.ambient, purpose, &secret)
             };
             Ok(step.map(|step| Proof::Authenticator { step, sealed }))
         }
         Presented::Email(code) => {
             let kept = challenge::try_code(&mut connection, holder, now).await?;
-            let mut hashes = desk.keys.hashes(holder.as_bytes(), code.expose()).into_iter();
+            let mut hashes = services.keys.hashes(holder.as_bytes(), code.expose()).into_iter();
             // Of keyed hashes: what their comparison takes tells nothing of the code.
             Ok(kept
                 .filter(|kept| hashes.any(|hash| hash.as_slice() == kept))
                 .map(|hash| Proof::Email { hash }))
         }
         Presented::RecoveryCode(code) => {
-            let hashes = desk.keys.hashes(purpose, code.expose());
+            let hashes = services.keys.hashes(purpose, code.expose());
             Ok(Some(Proof::RecoveryCode { hashes }))
         }
     }
@@ -159,24 +159,25 @@ fn expired() -> ServiceError {
 /// A wrong code, a challenge that is over, as user errors; too many codes.
 pub async fn verify(
     _actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     token: &str,
     (what, code): (Presentable, &str),
     origin: &Origin,
 ) -> Result<SignedIn, ServiceError> {
     let presented = Presented::parse(what, code)?;
     let hash = TokenHash::presented_as(TokenKind::Challenge, token).ok_or_else(expired)?;
-    let (_, account) = pending(desk, hash).await?;
+    let (_, account) = pending(services, hash).await?;
     let counted =
-        rate_limit::count(desk, Guessable::Code, Some(account.email.as_str()), origin).await?;
-    let now = desk.ambient.now();
-    let taken = challenge::take_try(&mut *desk.database.read().await?, hash, now).await?;
+        rate_limit::count(services, Limited::Code, Some(account.email.as_str()), origin).await?;
+    let now = services.ambient.now();
+    let taken = challenge::take_try(&mut *services.database.read().await?, hash, now).await?;
     let challenge = taken.ok_or_else(expired)?;
     let wrong = || wrong_code(Some(challenge.tries_left));
-    let proof = examine(desk, account.id, challenge.id, &presented).await?.ok_or_else(wrong)?;
-    let (session_token, session) = session::new_session(desk, &account, origin, false, now);
+    let proof = examine(services, account.id, challenge.id, &presented).await?.ok_or_else(wrong)?;
+    let (session_token, session) = session::new_session(services, &account, origin, false, now);
     let owner = &account;
-    desk.database
+    services
+        .database
         .write(async |db| {
             if !challenge::finish(db, challenge.id, now).await? {
                 return Err(expired());
@@ -189,22 +190,22 @@ pub async fn verify(
                 session::note(db, owner.id, Some(owner.id), EventData::RecoveryCodeUsed {}, now)
                     .await?;
                 let used = SecurityChange::RecoveryCodeUsed { left };
-                priority_mail::tell_owner(desk, db, owner, used, origin, now).await?;
+                priority_mail::notify_owner(services, db, owner, used, origin, now).await?;
             }
-            session::begin(desk, db, owner, &session, session_token.hash()).await
+            session::begin(services, db, owner, &session, session_token.hash()).await
         })
         .await?;
-    rate_limit::give_back(desk, counted).await?;
+    rate_limit::refund(services, counted).await?;
     Ok(SignedIn { token: session_token, session, account })
 }
 
 /// The challenge that a token stands for, and who is signing in.
 async fn pending(
-    desk: &Desk,
+    services: &Services,
     hash: TokenHash,
 ) -> Result<(challenge::Challenge, Account), ServiceError> {
-    let mut connection = desk.database.read().await?;
-    let found = challenge::find(&mut connection, hash, desk.ambient.now()).await?;
+    let mut connection = services.database.read().await?;
+    let found = challenge::find(&mut connection, hash, services.ambient.now()).await?;
     let challenge = found.ok_or_else(expired)?;
     let account = account::by_ids(&mut connection, &[challenge.account_id]).await?;
     let account = account.into_iter().find(|account| {
@@ -229,18 +230,19 @@ pub struct CodeSent {
 /// too many codes.
 pub async fn send_code(
     _actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     token: &str,
     origin: &Origin,
 ) -> Result<CodeSent, ServiceError> {
     let hash = TokenHash::presented_as(TokenKind::Challenge, token).ok_or_else(expired)?;
-    let (challenge, account) = pending(desk, hash).await?;
-    let factors = second_factor::of_account(&mut *desk.database.read().await?, account.id).await?;
+    let (challenge, account) = pending(services, hash).await?;
+    let factors =
+        second_factor::of_account(&mut *services.database.read().await?, account.id).await?;
     if !factors.iter().any(|factor| factor.method == Method::Email) {
         let message = "Codes by e-mail are not configured for this account.";
         return Err(UserError::new("challengeToken", UserErrorCode::NotAvailable, message).into());
     }
-    mail_code(desk, &account, challenge.id, origin).await
+    mail_code(services, &account, challenge.id, origin).await
 }
 
 /// Mails a code to an account's owner, which voids the last one for this holder.
@@ -248,22 +250,23 @@ pub async fn send_code(
 /// # Errors
 /// No mail goes out, as a user error; too many, or too soon.
 pub(super) async fn mail_code(
-    desk: &Desk,
+    services: &Services,
     account: &Account,
     holder: Uuid,
     origin: &Origin,
 ) -> Result<CodeSent, ServiceError> {
-    if !desk.settings.mails {
+    if !services.settings.mails {
         let message = "This installation sends no mail, so codes can't be mailed.";
         return Err(UserError::new("method", UserErrorCode::NotAvailable, message).into());
     }
-    rate_limit::count_mail(desk, Guessable::Code, account.email.as_str(), origin).await?;
-    let code = Code::random(|| desk.ambient.bytes());
-    let hash = desk.keys.hash(holder.as_bytes(), code.expose());
-    let now = desk.ambient.now();
+    rate_limit::count_mail(services, Limited::Code, account.email.as_str(), origin).await?;
+    let code = Code::random(|| services.ambient.bytes());
+    let hash = services.keys.hash(holder.as_bytes(), code.expose());
+    let now = services.ambient.now();
     let times = (now, now + MAILED_CODE_LASTS);
-    let notice = Notice::Code { code: code.expose().to_owned() };
-    desk.database
+    let notice = PriorityMail::Code { code: code.expose().to_owned() };
+    services
+        .database
         .write(async |db| {
             let kept =
                 challenge::keep_code(db, (holder, account.id), hash, times, MAILED_CODE_PAUSE);
@@ -271,7 +274,7 @@ pub(super) async fn mail_code(
                 retry_after: sent_at + MAILED_CODE_PAUSE - now,
             })?;
             let to = (&account.email, account.locale);
-            priority_mail::plan(desk, db, to, &notice, MAILED_CODE_LASTS, now).await?;
+            priority_mail::plan(services, db, to, &notice, MAILED_CODE_LASTS, now).await?;
             Ok::<_, ServiceError>(())
         })
         .await?;

@@ -1,6 +1,6 @@
 //! Resolved tickets that close by themselves.
 
-use super::{Desk, ServiceError, authorise};
+use super::{ServiceError, Services, authorise};
 use crate::{
     db::{
         closing,
@@ -22,13 +22,13 @@ const BATCH: i64 = 20;
 ///
 /// # Errors
 /// Not the system itself; the database failed.
-pub async fn close_resolved(actor: &Actor, desk: &Desk) -> Result<usize, ServiceError> {
+pub async fn close_resolved(actor: &Actor, services: &Services) -> Result<usize, ServiceError> {
     authorise(actor, Action::Triage, Resource::Desk)?;
-    let Some(after) = desk.settings.close_resolved_after else { return Ok(0) };
+    let Some(after) = services.settings.close_resolved_after else { return Ok(0) };
     let mut closed = 0;
     loop {
-        let now = desk.ambient.now();
-        let batch: Result<usize, ServiceError> = desk
+        let now = services.ambient.now();
+        let batch: Result<usize, ServiceError> = services
             .database
             .write(async |db| {
                 let mut batch = closing::lock_resolved(db, now - after, BATCH).await?;
@@ -40,7 +40,7 @@ pub async fn close_resolved(actor: &Actor, desk: &Desk) -> Result<usize, Service
                         occurred_at: now,
                     });
                     let events = events.collect::<Vec<_>>();
-                    event::append_to_ticket(db, ticket, &events).await?;
+                    event::save_with_events(db, ticket, &events).await?;
                 }
                 Ok(batch.len())
             })

@@ -1,11 +1,11 @@
 //! Comments and internal notes.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode,
+    ServiceError, Services, UserError, UserErrorCode,
     attachment::{self, Upload},
     authorise,
     error::Review,
-    idempotency::{Attempt, fingerprint},
+    idempotency::{IdempotentCall, fingerprint},
     ticket::{self, refuse_stale},
 };
 use crate::{
@@ -45,11 +45,11 @@ pub struct NewComment {
 /// Nobody is signed in.
 pub async fn by_ids(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     ids: &[CommentId],
 ) -> Result<Vec<Comment>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
-    let found = comment::by_ids(&mut *desk.database.read().await?, ids).await?;
+    let found = comment::by_ids(&mut *services.database.read().await?, ids).await?;
     let visible = found.into_iter().filter(|(comment, reporter, participants)| {
         let ticket = Resource::Ticket { reporter: *reporter, participants };
         authorise(actor, Action::ViewTicket, ticket).is_ok()
@@ -65,7 +65,7 @@ pub async fn by_ids(
 /// input; a closed ticket; a status that the table doesn't allow; a stale version.
 pub async fn add(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     new: NewComment,
 ) -> Result<(Comment, Ticket), ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
@@ -84,20 +84,22 @@ pub async fn add(
     let files = attachment::fingerprints(&new.attachments);
     let mut fields = vec![input.as_str(), body.as_str()];
     fields.extend(files.iter().map(String::as_str));
-    let attempt = Attempt { account: author, key, fingerprint: fingerprint("addComment", &fields) };
-    let now = desk.ambient.now();
+    let call =
+        IdempotentCall { account: author, key, fingerprint: fingerprint("addComment", &fields) };
+    let now = services.ambient.now();
     let posted = Comment {
-        id: CommentId(desk.ambient.uuid()),
+        id: CommentId(services.ambient.uuid()),
         ticket_id: new.ticket_id,
         author_id: author,
         visibility: new.visibility,
         body: body.into_string(),
         created_at: now,
     };
-    let (attempt, posted, new) = (&attempt, &posted, &new);
-    desk.database
+    let (call, posted, new) = (&call, &posted, &new);
+    services
+        .database
         .write(async |db| {
-            if let Some(earlier) = attempt.earlier_result(db, posted.id.0, now).await? {
+            if let Some(earlier) = call.earlier_result(db, posted.id.0, now).await? {
                 return repeated(actor, db, CommentId(earlier)).await;
             }
             let mut ticket = ticket::lock(actor, db, new.ticket_id).await?;
@@ -136,7 +138,7 @@ pub async fn add(
             };
             let moved = moved.into_iter().map(|data| ticket::public_event(data, author, now));
             let events = [added].into_iter().chain(moved).collect::<Vec<_>>();
-            event::append_to_ticket(db, &ticket, &events).await?;
+            event::save_with_events(db, &ticket, &events).await?;
             Ok((posted.clone(), ticket))
         })
         .await

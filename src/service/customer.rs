@@ -1,7 +1,8 @@
 //! Customers, as the control panel makes and updates them.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review, priority_mail, session,
+    ServiceError, Services, UserError, UserErrorCode, authorise, error::Review, priority_mail,
+    session,
 };
 use crate::{
     crypto::import::ImportedPassword,
@@ -59,7 +60,7 @@ pub enum Change {
 }
 
 /// The input, once it is known to be good.
-struct Wanted {
+struct RequestedCustomer {
     external_id: ExternalId,
     email: EmailAddress,
     name: PersonName,
@@ -80,20 +81,20 @@ const LOOKS: usize = 3;
 /// belongs to somebody else.
 pub async fn provision(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     input: CustomerInput,
 ) -> Result<Provisioned, ServiceError> {
     authorise(actor, Action::ProvisionCustomers, Resource::Desk)?;
-    let wanted = &review(input)?;
-    let (id, now) = (AccountId(desk.ambient.uuid()), desk.ambient.now());
-    let provisioned = desk
+    let requested = &review(input)?;
+    let (id, now) = (AccountId(services.ambient.uuid()), services.ambient.now());
+    let provisioned = services
         .database
         .write(async |db| {
             for _ in 0..LOOKS {
-                if let Some(known) = find(db, wanted).await? {
-                    return update(actor, desk, db, known, wanted, now).await;
+                if let Some(known) = find(db, requested).await? {
+                    return update(actor, services, db, known, requested, now).await;
                 }
-                if let Some(account) = make(actor, db, id, wanted, now).await? {
+                if let Some(account) = make(actor, db, id, requested, now).await? {
                     return Ok(Provisioned { account, change: Change::Made });
                 }
             }
@@ -102,12 +103,12 @@ pub async fn provision(
         .await?;
     if provisioned.change == Change::Updated {
         // What sessions know of the account.
-        desk.sessions.refresh();
+        services.sessions.refresh();
     }
     Ok(provisioned)
 }
 
-fn review(input: CustomerInput) -> Result<Wanted, ServiceError> {
+fn review(input: CustomerInput) -> Result<RequestedCustomer, ServiceError> {
     let mut review = Review::default();
     let external_id =
         review.text("externalId", "The external id", ExternalId::parse(&input.external_id));
@@ -121,7 +122,7 @@ fn review(input: CustomerInput) -> Result<Wanted, ServiceError> {
     });
     let texts = external_id.zip(email).zip(name);
     let ((external_id, email), name) = review.finish(texts)?;
-    Ok(Wanted { external_id, email, name, locale: input.locale, password })
+    Ok(RequestedCustomer { external_id, email, name, locale: input.locale, password })
 }
 
 fn taken(field: &'static str, message: &str) -> ServiceError {
@@ -130,17 +131,20 @@ fn taken(field: &'static str, message: &str) -> ServiceError {
 
 /// The account of the external id; or a customer's of the same address that the control
 /// panel doesn't know yet, which it may take over.
-async fn find(db: &mut Connection, wanted: &Wanted) -> Result<Option<Customer>, ServiceError> {
-    if let Some(known) = customer::by_external_id(db, &wanted.external_id).await? {
+async fn find(
+    db: &mut Connection,
+    requested: &RequestedCustomer,
+) -> Result<Option<Customer>, ServiceError> {
+    if let Some(known) = customer::by_external_id(db, &requested.external_id).await? {
         if known.account.role != Role::Customer {
             let message = "The account of this external id is not a customer's.";
             return Err(taken("externalId", message));
         }
         return Ok(Some(known));
     }
-    let Some(found) = customer::by_email(db, &wanted.email).await? else { return Ok(None) };
+    let Some(found) = customer::by_email(db, &requested.email).await? else { return Ok(None) };
     // It may have been made since the first look, by an equal call.
-    let free = found.external_id.as_deref().is_none_or(|id| id == wanted.external_id.as_str());
+    let free = found.external_id.as_deref().is_none_or(|id| id == requested.external_id.as_str());
     if free && found.account.role == Role::Customer {
         return Ok(Some(found));
     }
@@ -151,21 +155,21 @@ async fn make(
     actor: &Actor,
     db: &mut Connection,
     id: AccountId,
-    wanted: &Wanted,
+    requested: &RequestedCustomer,
     now: Timestamp,
 ) -> Result<Option<Account>, ServiceError> {
     let account = Account {
         id,
-        email: wanted.email.clone(),
-        name: wanted.name.as_str().to_owned(),
+        email: requested.email.clone(),
+        name: requested.name.as_str().to_owned(),
         role: Role::Customer,
-        locale: wanted.locale.unwrap_or(Locale::En),
+        locale: requested.locale.unwrap_or(Locale::En),
         disabled_at: None,
         created_at: now,
         session_generation: 0,
     };
-    let password = wanted.password.as_ref();
-    if !customer::insert(db, &account, &wanted.external_id, password).await? {
+    let password = requested.password.as_ref();
+    if !customer::insert(db, &account, &requested.external_id, password).await? {
         return Ok(None);
     }
     let data = EventData::CustomerProvisioned {
@@ -179,21 +183,21 @@ async fn make(
 
 async fn update(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     db: &mut Connection,
     known: Customer,
-    wanted: &Wanted,
+    requested: &RequestedCustomer,
     now: Timestamp,
 ) -> Result<Provisioned, ServiceError> {
     let account = Account {
-        email: wanted.email.clone(),
-        name: wanted.name.as_str().to_owned(),
-        locale: wanted.locale.unwrap_or(known.account.locale),
+        email: requested.email.clone(),
+        name: requested.name.as_str().to_owned(),
+        locale: requested.locale.unwrap_or(known.account.locale),
         ..known.account.clone()
     };
     // A hash that came before was replaced by ours at a sign-in, or by another password
     // that its owner has set here: it stays so until the control panel has a new one.
-    let password = wanted.password.as_ref().filter(|password| {
+    let password = requested.password.as_ref().filter(|password| {
         known.imported_hash.as_deref() != Some(password.fingerprint().as_slice())
     });
     let same = known.external_id.is_some()
@@ -203,7 +207,7 @@ async fn update(
     if same && password.is_none() {
         return Ok(Provisioned { account, change: Change::Nothing });
     }
-    if !customer::update(db, &account, &wanted.external_id, password).await? {
+    if !customer::update(db, &account, &requested.external_id, password).await? {
         return Err(taken("email", "Another account has this e-mail address."));
     }
     let data = EventData::CustomerProvisioned {
@@ -217,8 +221,9 @@ async fn update(
             password_reset::void(db, email, now).await?;
         }
         let changed = SecurityChange::PasswordChanged;
-        priority_mail::tell_owner(desk, db, &account, changed, &Origin::default(), now).await?;
-        session::end_sessions(desk, db, account.id, None, actor, now).await?;
+        priority_mail::notify_owner(services, db, &account, changed, &Origin::default(), now)
+            .await?;
+        session::end_sessions(services, db, account.id, None, actor, now).await?;
     }
     Ok(Provisioned { account, change: Change::Updated })
 }

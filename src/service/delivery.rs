@@ -1,6 +1,6 @@
 //! What became of a ticket's mails, for staff.
 
-use super::{Desk, ServiceError, authorise};
+use super::{ServiceError, Services, authorise};
 use crate::{
     db::delivery,
     domain::{
@@ -17,9 +17,9 @@ use crate::{
 /// The actor is not staff.
 pub async fn of_tickets(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     tickets: &[TicketId],
 ) -> Result<Vec<(TicketId, Delivery)>, ServiceError> {
     authorise(actor, Action::ViewInternal, Resource::Desk)?;
-    Ok(delivery::of_tickets(&mut *desk.database.read().await?, tickets).await?)
+    Ok(delivery::of_tickets(&mut *services.database.read().await?, tickets).await?)
 }

@@ -13,7 +13,7 @@ use futures_util::stream;
 use serde::Deserialize;
 
 use super::{
-    Desk, ServiceError, Settings,
+    ServiceError, Services, Settings,
     account::{self, NewAccount},
     attachment::{ReceiveError, Reception, Upload},
     category, closing,
@@ -200,10 +200,10 @@ pub async fn seed(
     let clock = Arc::new(PlayedClock(Mutex::new(now)));
     let played = ambient.with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
     let passwords = Passwords::new(PasswordCost::default(), played.clone())?;
-    let desk = Desk::new(database.clone(), played, passwords, keys, settings);
-    let desk = match storage {
-        Some(storage) => desk.with_storage(storage),
-        None => desk,
+    let services = Services::new(database.clone(), played, passwords, keys, settings);
+    let services = match storage {
+        Some(storage) => services.with_storage(storage),
+        None => services,
     };
 
     let mut tickets = Vec::new();
@@ -213,14 +213,14 @@ pub async fn seed(
     let moments = moments(&tickets, now);
     let first = moments.first().map_or(now, |moment| moment.at);
     clock.set(first - TimeDelta::days(1));
-    let people = people(&desk).await?;
+    let people = people(&services).await?;
     let actor = |key: &str| {
         let account =
             people.get(key).ok_or_else(|| DemoError::Data(format!("no account `{key}`")))?;
         Ok::<_, DemoError>((as_actor(account), account))
     };
     let (admin, _) = actor("ilya")?;
-    let categories = category::list(&admin, &desk, false).await?;
+    let categories = category::list(&admin, &services, false).await?;
     let categories = categories
         .into_iter()
         .map(|category| (category.slug, category.id))
@@ -229,7 +229,7 @@ pub async fn seed(
     let mut made = HashMap::<usize, TicketId>::new();
     for moment in moments {
         clock.set(moment.at);
-        closing::close_resolved(&Actor::System, &desk).await?;
+        closing::close_resolved(&Actor::System, &services).await?;
         let entry = &tickets[moment.ticket];
         match (moment.step, made.get(&moment.ticket)) {
             (Some(step), Some(&id)) => {
@@ -238,13 +238,13 @@ pub async fn seed(
                     _ => None,
                 };
                 let (by, _) = actor(&step.by)?;
-                play(&by, &desk, id, step, to).await.map_err(|error| {
+                play(&by, &services, id, step, to).await.map_err(|error| {
                     DemoError::Data(format!("`{}`, step by {}: {error}", entry.summary, step.by))
                 })?;
             }
             _ => {
                 let (by, _) = actor(&entry.by)?;
-                made.insert(moment.ticket, open(&by, &desk, entry, &categories).await?);
+                made.insert(moment.ticket, open(&by, &services, entry, &categories).await?);
             }
         }
     }
@@ -272,7 +272,7 @@ fn moments(tickets: &[TicketEntry], now: Timestamp) -> Vec<Moment<'_>> {
     moments
 }
 
-async fn people(desk: &Desk) -> Result<HashMap<String, Account>, DemoError> {
+async fn people(services: &Services) -> Result<HashMap<String, Account>, DemoError> {
     let mut people = HashMap::new();
     for entry in read::<AccountsFile>(ACCOUNTS)?.account {
         let new = NewAccount {
@@ -285,7 +285,7 @@ async fn people(desk: &Desk) -> Result<HashMap<String, Account>, DemoError> {
             },
             password: entry.demo.then(|| Password::new(PASSWORD.to_owned())),
         };
-        people.insert(entry.key, account::create(&Actor::System, desk, new).await?);
+        people.insert(entry.key, account::create(&Actor::System, services, new).await?);
     }
     Ok(people)
 }
@@ -303,7 +303,7 @@ fn as_actor(account: &Account) -> Actor {
 
 async fn open(
     by: &Actor,
-    desk: &Desk,
+    services: &Services,
     entry: &TicketEntry,
     categories: &HashMap<String, CategoryId>,
 ) -> Result<TicketId, DemoError> {
@@ -311,17 +311,17 @@ async fn open(
         category_id: categories.get(&entry.category).copied(),
         summary: entry.summary.clone(),
         description: entry.description.clone(),
-        attachments: upload(by, desk, &entry.file).await?,
+        attachments: upload(by, services, &entry.file).await?,
         follow_up_to: None,
         idempotency_key: None,
     };
-    let id = TicketId(entry.id.unwrap_or_else(|| desk.ambient.uuid()));
-    Ok(ticket::create_as(by, desk, id, new).await?.id)
+    let id = TicketId(entry.id.unwrap_or_else(|| services.ambient.uuid()));
+    Ok(ticket::create_as(by, services, id, new).await?.id)
 }
 
 async fn play(
     by: &Actor,
-    desk: &Desk,
+    services: &Services,
     ticket_id: TicketId,
     step: &Step,
     to: Option<&Account>,
@@ -340,14 +340,14 @@ async fn play(
                 visibility,
                 status,
                 expected_version: None,
-                attachments: upload(by, desk, &step.file).await?,
+                attachments: upload(by, services, &step.file).await?,
                 idempotency_key: None,
             };
-            return comment::add(by, desk, new).await.map(|_| ());
+            return comment::add(by, services, new).await.map(|_| ());
         }
         Doing::Participant => {
             let email = to.map_or("", |account| account.email.as_str());
-            let added = participant::add(by, desk, ticket_id, email, &Origin::default()).await;
+            let added = participant::add(by, services, ticket_id, email, &Origin::default()).await;
             return added.map(|_| ());
         }
         Doing::Assign => {
@@ -360,15 +360,19 @@ async fn play(
             TicketChanges { priority: named::<Priority>(step), ..TicketChanges::default() }
         }
     };
-    ticket::update(by, desk, ticket_id, changes).await.map(|_| ())
+    ticket::update(by, services, ticket_id, changes).await.map(|_| ())
 }
 
-async fn upload(by: &Actor, desk: &Desk, files: &[FileEntry]) -> Result<Vec<Upload>, ServiceError> {
+async fn upload(
+    by: &Actor,
+    services: &Services,
+    files: &[FileEntry],
+) -> Result<Vec<Upload>, ServiceError> {
     let mut uploads = Vec::new();
     for FileEntry { name, text } in files {
         let bytes = Ok::<_, Infallible>(Bytes::from(text.clone().into_bytes()));
-        let id = AttachmentId(desk.ambient.uuid());
-        let mut reception = Reception::open(by, desk)?;
+        let id = AttachmentId(services.ambient.uuid());
+        let mut reception = Reception::open(by, services)?;
         let received = reception.receive(id, name, stream::iter([bytes])).await;
         uploads.push(received.map_err(|error| match error {
             ReceiveError::Service(error) => error,

@@ -1,6 +1,6 @@
 //! Tickets that go on from closed ones.
 
-use super::{Desk, ServiceError, UserError, UserErrorCode, authorise};
+use super::{ServiceError, Services, UserError, UserErrorCode, authorise};
 use crate::{
     db::{Connection, follow_up, ticket as tickets},
     domain::{
@@ -18,10 +18,14 @@ const LISTED: i64 = 50;
 ///
 /// # Errors
 /// Nobody is signed in.
-pub async fn of(actor: &Actor, desk: &Desk, ids: &[TicketId]) -> Result<Vec<Ticket>, ServiceError> {
+pub async fn of(
+    actor: &Actor,
+    services: &Services,
+    ids: &[TicketId],
+) -> Result<Vec<Ticket>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
-    Ok(follow_up::of(&mut *desk.database.read().await?, scope, ids, LISTED).await?)
+    Ok(follow_up::of(&mut *services.database.read().await?, scope, ids, LISTED).await?)
 }
 
 /// Sees that a new ticket can go on from another.

@@ -2,8 +2,8 @@
 //! that the panel asks for, without another password.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise, customer,
-    rate_limit::{self, Guessable},
+    ServiceError, Services, UserError, UserErrorCode, authorise, customer,
+    rate_limit::{self, Limited},
     session::{self, SignInStep},
 };
 use crate::{
@@ -37,23 +37,27 @@ pub struct Begun {
 ///
 /// # Errors
 /// The machine may not do it; no such customer, or a disabled one, as a user error.
-pub async fn create(actor: &Actor, desk: &Desk, external_id: &str) -> Result<Begun, ServiceError> {
+pub async fn create(
+    actor: &Actor,
+    services: &Services,
+    external_id: &str,
+) -> Result<Begun, ServiceError> {
     authorise(actor, Action::CreateHandoffs, Resource::Desk)?;
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     let account = customer::by_external_id(&mut connection, external_id).await?;
     drop(connection);
     if account.disabled_at.is_some() {
         let message = "This customer's account is disabled.";
         return Err(UserError::new("externalId", UserErrorCode::Invalid, message).into());
     }
-    let now = desk.ambient.now();
+    let now = services.ambient.now();
     let handoff = Handoff {
-        id: HandoffId(desk.ambient.uuid()),
+        id: HandoffId(services.ambient.uuid()),
         account_id: account.id,
         created_at: now,
         expires_at: now + VALID_FOR,
     };
-    let token = BearerToken::of(TokenKind::Handoff, &desk.ambient);
+    let token = BearerToken::of(TokenKind::Handoff, &services.ambient);
     let created = NewEvent {
         data: EventData::HandoffCreated { handoff_id: handoff.id, token_id: actor.service_token() },
         audience: Audience::Participants,
@@ -61,7 +65,8 @@ pub async fn create(actor: &Actor, desk: &Desk, external_id: &str) -> Result<Beg
         occurred_at: now,
     };
     let (row, hash) = (&handoff, token.hash());
-    desk.database
+    services
+        .database
         .write(async |db| {
             handoff::insert(db, row, hash).await?;
             event::append_to_account(db, row.account_id, &[created]).await
@@ -72,8 +77,8 @@ pub async fn create(actor: &Actor, desk: &Desk, external_id: &str) -> Result<Beg
 
 /// The link of a hand-over. The token stands in its fragment, which browsers send to no
 /// server.
-pub fn link(desk: &Desk, token: &BearerToken) -> String {
-    desk.handoff_link.replace("{token}", token.expose())
+pub fn link(services: &Services, token: &BearerToken) -> String {
+    services.handoff_link.replace("{token}", token.expose())
 }
 
 /// Lets the customer of a hand-over in. It can be done once: of two who try at the same
@@ -84,7 +89,7 @@ pub fn link(desk: &Desk, token: &BearerToken) -> String {
 /// same user error, which tells nothing of which.
 pub async fn redeem(
     _actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     token: &str,
     origin: &Origin,
 ) -> Result<SignInStep, ServiceError> {
@@ -93,10 +98,10 @@ pub async fn redeem(
                        where you came from and try again.";
         ServiceError::from(UserError::new("token", UserErrorCode::InvalidLink, message))
     };
-    let counted = rate_limit::count(desk, Guessable::Link, None, origin).await?;
+    let counted = rate_limit::count(services, Limited::Link, None, origin).await?;
     let hash = TokenHash::presented_as(TokenKind::Handoff, token).ok_or_else(refused)?;
-    let now = desk.ambient.now();
-    let account = desk
+    let now = services.ambient.now();
+    let account = services
         .database
         .write(async |db| {
             let Some((handoff_id, id)) = handoff::redeem(db, hash, now).await? else {
@@ -120,7 +125,7 @@ pub async fn redeem(
             Ok(Some(account))
         })
         .await?;
-    let admitted = account.ok_or_else(refused)?;
-    rate_limit::give_back(desk, counted).await?;
-    session::admit(desk, admitted, origin).await
+    let customer = account.ok_or_else(refused)?;
+    rate_limit::refund(services, counted).await?;
+    session::begin_session_or_challenge(services, customer, origin).await
 }

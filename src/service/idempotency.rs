@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A call that may come again.
-pub(super) struct Attempt {
+pub(super) struct IdempotentCall {
     /// Who calls.
     pub(super) account: AccountId,
     /// The caller's key; without one every call is the first.
@@ -32,7 +32,7 @@ pub(super) fn fingerprint(mutation: &str, fields: &[&str]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-impl Attempt {
+impl IdempotentCall {
     /// Claims the key in the transaction that makes the result; gives the id of
     /// an earlier equal call's result. Taken before any other lock, so that two
     /// equal calls can't block each other.

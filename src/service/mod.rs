@@ -62,7 +62,7 @@ use crate::{
 
 /// What the use cases work with: cheap to clone, shared by all requests.
 #[derive(Clone)]
-pub struct Desk {
+pub struct Services {
     database: Database,
     ambient: Ambient,
     passwords: Passwords,
@@ -102,7 +102,7 @@ pub struct Settings {
     pub close_resolved_after: Option<TimeDelta>,
 }
 
-impl Desk {
+impl Services {
     /// Puts the parts together.
     pub fn new(
         database: Database,
@@ -155,8 +155,8 @@ impl Desk {
 
     /// Heeds an event about an account that ends sessions or changes what they may: what
     /// is kept of them here is not trusted any more.
-    pub fn heed(&self, event: &Event) {
-        self.sessions.heed(event);
+    pub fn on_event(&self, event: &Event) {
+        self.sessions.on_event(event);
     }
 
     /// What ticket numbers begin with.
@@ -172,9 +172,9 @@ const HANDOFFS_KEPT_FOR: TimeDelta = TimeDelta::hours(24);
 ///
 /// # Errors
 /// The database failed.
-pub async fn prune(desk: &Desk) -> Result<(), DbError> {
-    let mut connection = desk.database.read().await?;
-    let now = desk.ambient.now();
+pub async fn prune(services: &Services) -> Result<(), DbError> {
+    let mut connection = services.database.read().await?;
+    let now = services.ambient.now();
     keys::prune(&mut connection, now).await?;
     db_rate_limit::prune(&mut connection, now).await?;
     db_challenge::prune(&mut connection, now).await?;

@@ -1,6 +1,6 @@
 //! The bell: what somebody was told of, and what of it they have read.
 
-use super::{Desk, ServiceError, authorise};
+use super::{ServiceError, Services, authorise};
 use crate::{
     db::{feed, notification},
     domain::{
@@ -19,12 +19,12 @@ use crate::{
 /// Nobody is signed in.
 pub async fn page(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     unread_only: bool,
     page: &Page<i64>,
 ) -> Result<Slice<Notification>, ServiceError> {
     let account = reader(actor)?;
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     Ok(notification::page(&mut connection, account, unread_only, page).await?)
 }
 
@@ -32,9 +32,9 @@ pub async fn page(
 ///
 /// # Errors
 /// Nobody is signed in.
-pub async fn unread(actor: &Actor, desk: &Desk) -> Result<i64, ServiceError> {
+pub async fn unread(actor: &Actor, services: &Services) -> Result<i64, ServiceError> {
     let account = reader(actor)?;
-    Ok(notification::unread(&mut *desk.database.read().await?, account).await?)
+    Ok(notification::unread(&mut *services.database.read().await?, account).await?)
 }
 
 /// Notes that the actor has read some of their notifications, or all (`None`);
@@ -44,12 +44,12 @@ pub async fn unread(actor: &Actor, desk: &Desk) -> Result<i64, ServiceError> {
 /// Nobody is signed in.
 pub async fn mark_read(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     ids: Option<&[NotificationId]>,
 ) -> Result<i64, ServiceError> {
     let account = reader(actor)?;
-    let mut connection = desk.database.read().await?;
-    notification::mark_read(&mut connection, account, ids, desk.ambient.now()).await?;
+    let mut connection = services.database.read().await?;
+    notification::mark_read(&mut connection, account, ids, services.ambient.now()).await?;
     Ok(notification::unread(&mut connection, account).await?)
 }
 
@@ -59,11 +59,11 @@ pub async fn mark_read(
 /// Nobody is signed in.
 pub async fn events(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     positions: &[i64],
 ) -> Result<Vec<FeedEvent>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
-    let mut found = feed::at(&mut *desk.database.read().await?, positions).await?;
+    let mut found = feed::at(&mut *services.database.read().await?, positions).await?;
     found.retain(|event| policy::sees_event(actor, &event.event));
     Ok(found)
 }

@@ -1,8 +1,8 @@
 //! The customers who take part in a ticket besides the one who opened it.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise,
-    rate_limit::{self, Guessable},
+    ServiceError, Services, UserError, UserErrorCode, authorise,
+    rate_limit::{self, Limited},
     ticket::{lock, public_event},
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 /// customer has; a closed ticket; as many participants as can be; too many tries.
 pub async fn add(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: TicketId,
     email: &str,
     origin: &Origin,
@@ -36,10 +36,10 @@ pub async fn add(
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
     let tries =
-        rate_limit::count(desk, Guessable::Address, Some(&editor.0.to_string()), origin).await?;
-    let now = desk.ambient.now();
+        rate_limit::count(services, Limited::Address, Some(&editor.0.to_string()), origin).await?;
+    let now = services.ambient.now();
     let email = &email;
-    let added: Result<Ticket, ServiceError> = desk
+    let added: Result<Ticket, ServiceError> = services
         .database
         .write(async |db| {
             let mut ticket = lock(actor, db, id).await?;
@@ -53,13 +53,13 @@ pub async fn add(
             let added = ticket.add_participant(account.id, now).map_err(|_| too_many())?;
             if let Some(added) = added {
                 let added = public_event(added, editor, now);
-                event::append_to_ticket(db, &ticket, &[added]).await?;
+                event::save_with_events(db, &ticket, &[added]).await?;
             }
             Ok(ticket)
         })
         .await;
     let ticket = added?;
-    rate_limit::give_back(desk, tries).await?;
+    rate_limit::refund(services, tries).await?;
     Ok(ticket)
 }
 
@@ -71,14 +71,15 @@ pub async fn add(
 /// A ticket that the actor may not see, or in which it is not theirs to say who takes part.
 pub async fn remove(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: TicketId,
     account: AccountId,
 ) -> Result<Option<Ticket>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             let mut ticket = lock(actor, db, id).await?;
             if account != editor {
@@ -90,7 +91,7 @@ pub async fn remove(
             if let Some(removed) = ticket.remove_participant(account, now) {
                 notification::forget(db, account, id).await?;
                 let removed = public_event(removed, editor, now);
-                event::append_to_ticket(db, &ticket, &[removed]).await?;
+                event::save_with_events(db, &ticket, &[removed]).await?;
             }
             let seen = authorise(actor, Action::ViewTicket, Resource::from(&ticket)).is_ok();
             Ok(seen.then_some(ticket))

@@ -3,8 +3,9 @@
 use zxcvbn::{Score, zxcvbn};
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, account as accounts, authorise, priority_mail,
-    rate_limit::{self, Guessable},
+    ServiceError, Services, UserError, UserErrorCode, account as accounts, authorise,
+    priority_mail,
+    rate_limit::{self, Limited},
     session,
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         event::EventData,
         ids::SessionId,
         policy::{Action, Resource},
-        priority_mail::{INVITATION_LASTS, Notice, RESET_LASTS, SecurityChange},
+        priority_mail::{INVITATION_LASTS, PriorityMail, RESET_LASTS, SecurityChange},
         session::Origin,
     },
 };
@@ -78,8 +79,8 @@ impl NewPassword {
         Err(UserError::new("password", UserErrorCode::WeakPassword, message))
     }
 
-    async fn hash(self, desk: &Desk) -> Result<StoredPassword, ServiceError> {
-        Ok(desk.passwords.hash(self.password).await?)
+    async fn hash(self, services: &Services) -> Result<StoredPassword, ServiceError> {
+        Ok(services.passwords.hash(self.password).await?)
     }
 }
 
@@ -90,21 +91,22 @@ impl NewPassword {
 /// An address that can't be one, as a user error; too many.
 pub async fn request_reset(
     _actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     email: &str,
     origin: &Origin,
 ) -> Result<(), ServiceError> {
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
-    rate_limit::count_mail(desk, Guessable::Link, email.as_str(), origin).await?;
-    let token = BearerToken::of(TokenKind::PasswordReset, &desk.ambient);
+    rate_limit::count_mail(services, Limited::Link, email.as_str(), origin).await?;
+    let token = BearerToken::of(TokenKind::PasswordReset, &services.ambient);
     let (now, notice) =
-        (desk.ambient.now(), Notice::PasswordReset { token: token.expose().to_owned() });
-    desk.database
+        (services.ambient.now(), PriorityMail::PasswordReset { token: token.expose().to_owned() });
+    services
+        .database
         .write_aside(async |db| {
             password_reset::insert(db, token.hash(), &email, now + RESET_LASTS).await?;
             // The language is the account's, when the mail is made.
-            priority_mail::plan(desk, db, (&email, Locale::En), &notice, RESET_LASTS, now).await
+            priority_mail::plan(services, db, (&email, Locale::En), &notice, RESET_LASTS, now).await
         })
         .await?;
     Ok(())
@@ -113,16 +115,16 @@ pub async fn request_reset(
 /// Plans the mail with which the owner of a new account sets its first password, in the
 /// transaction that makes the account.
 pub(super) async fn invite(
-    desk: &Desk,
+    services: &Services,
     db: &mut Connection,
     account: &Account,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let token = BearerToken::of(TokenKind::PasswordReset, &desk.ambient);
+    let token = BearerToken::of(TokenKind::PasswordReset, &services.ambient);
     password_reset::insert(db, token.hash(), &account.email, now + INVITATION_LASTS).await?;
-    let notice = Notice::Invitation { token: token.expose().to_owned() };
+    let notice = PriorityMail::Invitation { token: token.expose().to_owned() };
     let to = (&account.email, account.locale);
-    priority_mail::plan(desk, db, to, &notice, INVITATION_LASTS, now).await
+    priority_mail::plan(services, db, to, &notice, INVITATION_LASTS, now).await
 }
 
 /// Sets a new password by a link. All sessions end, and the owner is told. A second
@@ -133,7 +135,7 @@ pub(super) async fn invite(
 /// same twice. Too many links.
 pub async fn reset(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     token: &str,
     new: NewPassword,
     origin: &Origin,
@@ -142,30 +144,31 @@ pub async fn reset(
         let message = "This link has expired or was used: ask for a new one.";
         ServiceError::from(UserError::new("token", UserErrorCode::Expired, message))
     };
-    let counted = rate_limit::count(desk, Guessable::Link, None, origin).await?;
+    let counted = rate_limit::count(services, Limited::Link, None, origin).await?;
     let hash = TokenHash::presented_as(TokenKind::PasswordReset, token).ok_or_else(over)?;
     let account = {
-        let mut connection = desk.database.read().await?;
-        let email = password_reset::find(&mut connection, hash, desk.ambient.now()).await?;
+        let mut connection = services.database.read().await?;
+        let email = password_reset::find(&mut connection, hash, services.ambient.now()).await?;
         let email = email.and_then(|email| EmailAddress::parse(&email).ok()).ok_or_else(over)?;
         let found = db::account::by_email(&mut connection, &email).await?;
         let found = found.map(|(account, _)| account);
         found.filter(|account| account.disabled_at.is_none()).ok_or_else(over)?
     };
     new.review(&account)?;
-    let stored = new.hash(desk).await?;
-    let now = desk.ambient.now();
-    desk.database
+    let stored = new.hash(services).await?;
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             if !password_reset::consume(db, hash, &account.email, now).await? {
                 return Err(over());
             }
-            rate_limit::forgive(db, account.email.as_str()).await?;
+            rate_limit::clear(db, account.email.as_str()).await?;
             let was = (EventData::PasswordReset {}, None);
-            change(desk, db, actor, &account, &stored, was, origin, now).await
+            change(services, db, actor, &account, &stored, was, origin, now).await
         })
         .await?;
-    rate_limit::give_back(desk, counted).await
+    rate_limit::refund(services, counted).await
 }
 
 /// Changes the actor's password. All their other sessions end, and they are told.
@@ -175,39 +178,40 @@ pub async fn reset(
 /// many wrong ones.
 pub async fn change_own(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     current: Password,
     new: NewPassword,
     origin: &Origin,
 ) -> Result<(), ServiceError> {
     authorise(actor, Action::SecureAccount, Resource::Desk)?;
     let identity = *actor.identity().ok_or(ServiceError::Unauthenticated)?;
-    let account = accounts::viewer(actor, desk).await?;
+    let account = accounts::viewer(actor, services).await?;
     let email = Some(account.email.as_str());
-    let counted = rate_limit::count(desk, Guessable::Password, email, origin).await?;
-    let stored = db::account::password(&mut *desk.database.read().await?, account.id).await?;
-    if !desk.passwords.verify(current, stored).await? {
+    let counted = rate_limit::count(services, Limited::Password, email, origin).await?;
+    let stored = db::account::password(&mut *services.database.read().await?, account.id).await?;
+    if !services.passwords.verify(current, stored).await? {
         let message = "This is not your present password.";
         let code = UserErrorCode::InvalidCredentials;
         return Err(UserError::new("currentPassword", code, message).into());
     }
-    rate_limit::give_back(desk, counted).await?;
+    rate_limit::refund(services, counted).await?;
     new.review(&account)?;
-    let stored = new.hash(desk).await?;
-    let now = desk.ambient.now();
-    desk.database
+    let stored = new.hash(services).await?;
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             session::still_stands(db, &identity, &account, now).await?;
             password_reset::void(db, &account.email, now).await?;
             let was = (EventData::PasswordChanged {}, Some(identity.session));
-            change(desk, db, actor, &account, &stored, was, origin, now).await
+            change(services, db, actor, &account, &stored, was, origin, now).await
         })
         .await
 }
 
 #[expect(clippy::too_many_arguments, reason = "they are what the two callers share")]
 async fn change(
-    desk: &Desk,
+    services: &Services,
     db: &mut Connection,
     actor: &Actor,
     account: &Account,
@@ -219,8 +223,15 @@ async fn change(
     db::account::lock(db, account.id).await?;
     db::account::set_password(db, account.id, stored).await?;
     session::note(db, account.id, actor.account_id(), what, now).await?;
-    priority_mail::tell_owner(desk, db, account, SecurityChange::PasswordChanged, origin, now)
-        .await?;
-    session::end_sessions(desk, db, account.id, spared, actor, now).await?;
+    priority_mail::notify_owner(
+        services,
+        db,
+        account,
+        SecurityChange::PasswordChanged,
+        origin,
+        now,
+    )
+    .await?;
+    session::end_sessions(services, db, account.id, spared, actor, now).await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Finding people, for whoever picks one.
 
-use super::{Desk, ServiceError, authorise};
+use super::{ServiceError, Services, authorise};
 use crate::{
     db::people,
     domain::{
@@ -17,11 +17,11 @@ use crate::{
 /// Not staff.
 pub async fn find(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     text: &SearchText,
     staff: Option<bool>,
     limit: i64,
 ) -> Result<Vec<Account>, ServiceError> {
     authorise(actor, Action::ViewInternal, Resource::Desk)?;
-    Ok(people::find(&mut *desk.database.read().await?, text, staff, limit).await?)
+    Ok(people::find(&mut *services.database.read().await?, text, staff, limit).await?)
 }

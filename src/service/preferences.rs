@@ -1,6 +1,6 @@
 //! In which language people are addressed, and which mails they want.
 
-use super::{Desk, ServiceError, account, authorise};
+use super::{ServiceError, Services, account, authorise};
 use crate::{
     db::{DbError, preferences},
     domain::{
@@ -30,10 +30,13 @@ pub struct PreferenceChanges {
 ///
 /// # Errors
 /// Nobody is signed in.
-pub async fn of_viewer(actor: &Actor, desk: &Desk) -> Result<MailPreferences, ServiceError> {
+pub async fn of_viewer(
+    actor: &Actor,
+    services: &Services,
+) -> Result<MailPreferences, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    Ok(preferences::of(&mut *desk.database.read().await?, id).await?)
+    Ok(preferences::of(&mut *services.database.read().await?, id).await?)
 }
 
 /// Changes what the actor wants; gives their account.
@@ -42,27 +45,28 @@ pub async fn of_viewer(actor: &Actor, desk: &Desk) -> Result<MailPreferences, Se
 /// Nobody is signed in.
 pub async fn update(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     changes: PreferenceChanges,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    desk.database
+    services
+        .database
         .write_aside(async |db| {
             if let Some(locale) = changes.locale {
                 preferences::set_locale(db, id, locale).await?;
             }
             let before = preferences::of(db, id).await?;
-            let wanted = MailPreferences {
+            let new = MailPreferences {
                 ticket_created: changes.ticket_created.unwrap_or(before.ticket_created),
                 support_answered: changes.support_answered.unwrap_or(before.support_answered),
                 status_changed: changes.status_changed.unwrap_or(before.status_changed),
                 ticket_closed: changes.ticket_closed.unwrap_or(before.ticket_closed),
             };
-            preferences::set(db, id, wanted).await?;
+            preferences::set(db, id, new).await?;
             Ok::<_, DbError>(())
         })
         .await?;
-    desk.sessions.refresh();
-    account::viewer(actor, desk).await
+    services.sessions.refresh();
+    account::viewer(actor, services).await
 }

@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 
-use super::Desk;
+use super::Services;
 use crate::{
     db::{
         Connection, DbError,
@@ -13,44 +13,44 @@ use crate::{
         account::{Account, EmailAddress, Locale},
         clock::Timestamp,
         ids::DeliveryId,
-        priority_mail::{NOTICE_LASTS, Notice, SecurityChange},
+        priority_mail::{PriorityMail, SECURITY_NOTICE_LASTS, SecurityChange},
         session::Origin,
     },
 };
 
 /// Plans a mail, where the installation sends any.
 pub(super) async fn plan(
-    desk: &Desk,
+    services: &Services,
     db: &mut Connection,
     (address, locale): (&EmailAddress, Locale),
-    notice: &Notice,
+    mail: &PriorityMail,
     lasts: TimeDelta,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    if !desk.settings.mails {
+    if !services.settings.mails {
         return Ok(());
     }
-    let id = DeliveryId(desk.ambient.uuid());
-    let content = serde_json::to_vec(notice).map_err(|error| DbError::Value(error.to_string()))?;
-    let payload = desk.keys.seal(&desk.ambient, id.0.as_bytes(), &content);
+    let id = DeliveryId(services.ambient.uuid());
+    let content = serde_json::to_vec(mail).map_err(|error| DbError::Value(error.to_string()))?;
+    let payload = services.keys.seal(&services.ambient, id.0.as_bytes(), &content);
     let new = NewPriorityMail { id, address, locale, payload, expires_at: now + lasts };
     delivery::plan_priority(db, &new, now).await
 }
 
 /// Tells an account's owner of what was done to it.
-pub(super) async fn tell_owner(
-    desk: &Desk,
+pub(super) async fn notify_owner(
+    services: &Services,
     db: &mut Connection,
     owner: &Account,
     what: SecurityChange,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let notice = Notice::Security {
+    let mail = PriorityMail::SecurityNotice {
         what,
         device: origin.device().map(str::to_owned),
         address: origin.address.map(|address| address.to_string()),
         at: now,
     };
-    plan(desk, db, (&owner.email, owner.locale), &notice, NOTICE_LASTS, now).await
+    plan(services, db, (&owner.email, owner.locale), &mail, SECURITY_NOTICE_LASTS, now).await
 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
-use super::{Desk, ServiceError};
+use super::{ServiceError, Services};
 use crate::{
     db::{
         Connection, DbError,
@@ -22,7 +22,7 @@ use crate::{
 
 /// A thing that can be guessed, or that costs.
 #[derive(Clone, Copy)]
-pub(super) enum Guessable {
+pub(super) enum Limited {
     /// Passwords.
     Password,
     /// One-time codes and recovery codes.
@@ -33,7 +33,7 @@ pub(super) enum Guessable {
     Address,
 }
 
-impl Guessable {
+impl Limited {
     fn name(self) -> &'static str {
         match self {
             Self::Password => "password",
@@ -51,7 +51,7 @@ const OF_ADDRESS: (i32, TimeDelta) = (100, TimeDelta::minutes(15));
 const MAILS: (i32, TimeDelta) = (10, TimeDelta::hours(1));
 
 /// A try that was counted.
-pub(super) struct Try(Vec<Bucket>);
+pub(super) struct Counted(Vec<Bucket>);
 
 /// Counts a try before it is looked at, so that tries at once don't slip through.
 /// `subject` is the account's e-mail address; none: a guess at no account in
@@ -60,14 +60,14 @@ pub(super) struct Try(Vec<Bucket>);
 /// # Errors
 /// Too many.
 pub(super) async fn count(
-    desk: &Desk,
-    what: Guessable,
+    services: &Services,
+    what: Limited,
     subject: Option<&str>,
     origin: &Origin,
-) -> Result<Try, ServiceError> {
+) -> Result<Counted, ServiceError> {
     let (name, network) = (what.name(), network(origin));
     let address = origin.address.map(|address| address.to_string()).unwrap_or_default();
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     let mut buckets = vec![bucket(&[name, "of address", &network], OF_ADDRESS)];
     if let Some(subject) = subject {
         buckets.push(bucket(&[name, "from address", subject, &network], FROM_ADDRESS));
@@ -76,15 +76,18 @@ pub(super) async fn count(
         let whose = if known { "of account, known address" } else { "of account" };
         buckets.push(bucket(&[name, whose, subject], OF_ACCOUNT));
     }
-    take(desk, &mut connection, &buckets).await?;
-    Ok(Try(buckets))
+    take(services, &mut connection, &buckets).await?;
+    Ok(Counted(buckets))
 }
 
 /// Gives a try back that was right.
-pub(super) async fn give_back(desk: &Desk, Try(buckets): Try) -> Result<(), ServiceError> {
-    let mut connection = desk.database.read().await?;
+pub(super) async fn refund(
+    services: &Services,
+    Counted(buckets): Counted,
+) -> Result<(), ServiceError> {
+    let mut connection = services.database.read().await?;
     for bucket in &buckets {
-        rate_limit::give_back(&mut connection, bucket).await?;
+        rate_limit::refund(&mut connection, bucket).await?;
     }
     Ok(())
 }
@@ -95,8 +98,8 @@ pub(super) async fn give_back(desk: &Desk, Try(buckets): Try) -> Result<(), Serv
 /// # Errors
 /// Too many.
 pub(super) async fn count_mail(
-    desk: &Desk,
-    what: Guessable,
+    services: &Services,
+    what: Limited,
     email: &str,
     origin: &Origin,
 ) -> Result<(), ServiceError> {
@@ -104,13 +107,13 @@ pub(super) async fn count_mail(
     let from = network(origin);
     let buckets =
         [bucket(&["mail", name, "from", &from], OF_ADDRESS), bucket(&["mail", name, email], MAILS)];
-    take(desk, &mut *desk.database.read().await?, &buckets).await
+    take(services, &mut *services.database.read().await?, &buckets).await
 }
 
 /// Forgets what was tried at an account's password: its owner has proven themselves
 /// by another way.
-pub(super) async fn forgive(db: &mut Connection, email: &str) -> Result<(), DbError> {
-    rate_limit::empty(db, &bucket(&[Guessable::Password.name(), "of account", email], OF_ACCOUNT))
+pub(super) async fn clear(db: &mut Connection, email: &str) -> Result<(), DbError> {
+    rate_limit::empty(db, &bucket(&[Limited::Password.name(), "of account", email], OF_ACCOUNT))
         .await
 }
 
@@ -128,11 +131,11 @@ fn network(origin: &Origin) -> String {
 }
 
 async fn take(
-    desk: &Desk,
+    services: &Services,
     connection: &mut Connection,
     buckets: &[Bucket],
 ) -> Result<(), ServiceError> {
-    let now = desk.ambient.now();
+    let now = services.ambient.now();
     for bucket in buckets {
         rate_limit::take(connection, bucket, now)
             .await?

@@ -1,13 +1,13 @@
 //! Finding tickets by what they say.
 
-use super::{Desk, ServiceError, authorise};
+use super::{ServiceError, Services, authorise};
 use crate::{
     db::search,
     domain::{
         actor::Actor,
         page::{Page, Slice},
         policy::{self, Action, Resource},
-        search::{Found, FoundKey, Wanted},
+        search::{Found, FoundKey, SearchQuery},
     },
 };
 
@@ -18,12 +18,12 @@ use crate::{
 /// Nobody is signed in.
 pub async fn page(
     actor: &Actor,
-    desk: &Desk,
-    wanted: &Wanted,
+    services: &Services,
+    search_query: &SearchQuery,
     page: &Page<FoundKey>,
 ) -> Result<Slice<Found>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let (scope, internal) = (policy::ticket_scope(actor), policy::sees_internal(actor));
-    let mut connection = desk.database.read().await?;
-    Ok(search::page(&mut connection, scope, internal, wanted, page).await?)
+    let mut connection = services.database.read().await?;
+    Ok(search::page(&mut connection, scope, internal, search_query, page).await?)
 }

@@ -2,10 +2,10 @@
 //! it is oneself.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, account as accounts, authorise,
+    ServiceError, Services, UserError, UserErrorCode, account as accounts, authorise,
     challenge::{self, CodeSent, Presentable, Presented, Proof},
     priority_mail,
-    rate_limit::{self, Guessable},
+    rate_limit::{self, Limited},
     session,
 };
 use crate::{
@@ -66,10 +66,10 @@ pub struct Confirmed {
 }
 
 /// The actor's account, where they may care for its safety.
-async fn owner(actor: &Actor, desk: &Desk) -> Result<(Identity, Account), ServiceError> {
+async fn owner(actor: &Actor, services: &Services) -> Result<(Identity, Account), ServiceError> {
     authorise(actor, Action::SecureAccount, Resource::Desk)?;
     let identity = *actor.identity().ok_or(ServiceError::Unauthenticated)?;
-    Ok((identity, accounts::viewer(actor, desk).await?))
+    Ok((identity, accounts::viewer(actor, services).await?))
 }
 
 /// The actor's second factors, and how many recovery codes they have left.
@@ -78,18 +78,22 @@ async fn owner(actor: &Actor, desk: &Desk) -> Result<(Identity, Account), Servic
 /// Nobody is signed in.
 pub async fn of_viewer(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
 ) -> Result<(Vec<SecondFactor>, i64), ServiceError> {
     authorise(actor, Action::SecureAccount, Resource::Desk)?;
     let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     let factors = second_factor::of_account(&mut connection, id).await?;
     Ok((factors, second_factor::recovery_codes_left(&mut connection, id).await?))
 }
 
 /// How a session that has just begun stands to second factors.
-pub fn advice(desk: &Desk, signed_in: &session::SignedIn, by_second_factor: bool) -> Advice {
-    match desk.settings.second_factors.of(signed_in.account.role) {
+pub fn advice(
+    services: &Services,
+    signed_in: &session::SignedIn,
+    by_second_factor: bool,
+) -> Advice {
+    match services.settings.second_factors.of(signed_in.account.role) {
         _ if by_second_factor => Advice::Configured,
         Requirement::Required => Advice::Required,
         Requirement::Offered => Advice::Offered,
@@ -105,29 +109,29 @@ pub fn advice(desk: &Desk, signed_in: &session::SignedIn, by_second_factor: bool
 /// account has a second factor and the session began more than 10 minutes ago.
 pub async fn begin(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     method: Method,
     origin: &Origin,
 ) -> Result<Begun, ServiceError> {
-    let (identity, account) = owner(actor, desk).await?;
-    let mut connection = desk.database.read().await?;
+    let (identity, account) = owner(actor, services).await?;
+    let mut connection = services.database.read().await?;
     let factors = second_factor::of_account(&mut connection, account.id).await?;
     let configured = factors.iter().any(|factor| factor.method == method);
     // A session that somebody has stolen since must not give its thief a factor of theirs.
-    if !factors.is_empty() && !is_fresh(desk, &mut connection, &identity).await? {
-        require_reauthentication(desk, &mut connection, &identity).await?;
+    if !factors.is_empty() && !is_fresh(services, &mut connection, &identity).await? {
+        require_reauthentication(services, &mut connection, &identity).await?;
     }
     match method {
         Method::Authenticator => {
             if configured {
-                require_reauthentication(desk, &mut connection, &identity).await?;
+                require_reauthentication(services, &mut connection, &identity).await?;
             }
-            let issuer = &desk.settings.issuer;
+            let issuer = &services.settings.issuer;
             let authenticator =
-                Authenticator::generate(&desk.ambient, issuer, account.email.as_str())?;
+                Authenticator::generate(&services.ambient, issuer, account.email.as_str())?;
             let purpose = account.id.0.as_bytes();
-            let sealed = desk.keys.seal(&desk.ambient, purpose, authenticator.secret());
-            let expires_at = desk.ambient.now() + ENROLMENT_LASTS;
+            let sealed = services.keys.seal(&services.ambient, purpose, authenticator.secret());
+            let expires_at = services.ambient.now() + ENROLMENT_LASTS;
             second_factor::enrol(&mut connection, account.id, &sealed, expires_at).await?;
             let (uri, qr_code) = authenticator.uri()?;
             Ok(Begun::Authenticator { authenticator, uri, qr_code, expires_at })
@@ -138,7 +142,7 @@ pub async fn begin(
         }
         Method::Email => {
             drop(connection);
-            let sent = challenge::mail_code(desk, &account, identity.session.0, origin).await?;
+            let sent = challenge::mail_code(services, &account, identity.session.0, origin).await?;
             Ok(Begun::Email(sent))
         }
     }
@@ -151,33 +155,33 @@ pub async fn begin(
 /// As user errors: a wrong code; nothing that was begun, or too long ago. Too many codes.
 pub async fn confirm(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     (method, code): (Method, &str),
     origin: &Origin,
 ) -> Result<Confirmed, ServiceError> {
-    let (identity, account) = owner(actor, desk).await?;
+    let (identity, account) = owner(actor, services).await?;
     let presented = Presented::parse(method.into(), code)?;
     let counted =
-        rate_limit::count(desk, Guessable::Code, Some(account.email.as_str()), origin).await?;
-    let now = desk.ambient.now();
+        rate_limit::count(services, Limited::Code, Some(account.email.as_str()), origin).await?;
+    let now = services.ambient.now();
     let proof = match &presented {
         Presented::Authenticator(code) => {
-            let mut connection = desk.database.read().await?;
+            let mut connection = services.database.read().await?;
             let begun = second_factor::enrolment(&mut connection, account.id, now).await?;
             let sealed = begun.ok_or_else(|| {
                 let message = "No authenticator was begun in the last 10 minutes: begin anew.";
                 UserError::new("method", UserErrorCode::Expired, message)
             })?;
-            let secret = desk.keys.open(account.id.0.as_bytes(), &sealed)?;
+            let secret = services.keys.open(account.id.0.as_bytes(), &sealed)?;
             let step = Authenticator::with_secret(secret).check(code, now);
             step.map(|step| Proof::Authenticator { step, sealed })
         }
-        _ => challenge::examine(desk, account.id, identity.session.0, &presented).await?,
+        _ => challenge::examine(services, account.id, identity.session.0, &presented).await?,
     };
     let proof = proof.ok_or_else(|| challenge::wrong_code(None))?;
-    let codes = (0..RECOVERY_CODES).map(|_| recovery_code(desk)).collect::<Vec<_>>();
-    let hashes = hashes(desk, account.id, &codes);
-    let first = desk
+    let codes = (0..RECOVERY_CODES).map(|_| recovery_code(services)).collect::<Vec<_>>();
+    let hashes = hashes(services, account.id, &codes);
+    let first = services
         .database
         .write(async |db| {
             session::still_stands(db, &identity, &account, now).await?;
@@ -208,13 +212,13 @@ pub async fn confirm(
             )
             .await?;
             let added = SecurityChange::SecondFactorAdded { method };
-            priority_mail::tell_owner(desk, db, &account, added, origin, now).await?;
+            priority_mail::notify_owner(services, db, &account, added, origin, now).await?;
             let spared = Some(identity.session);
-            session::end_sessions(desk, db, account.id, spared, actor, now).await?;
+            session::end_sessions(services, db, account.id, spared, actor, now).await?;
             Ok::<_, ServiceError>(first)
         })
         .await?;
-    rate_limit::give_back(desk, counted).await?;
+    rate_limit::refund(services, counted).await?;
     Ok(Confirmed {
         factor: SecondFactor { method, configured_at: now, last_used_at: None },
         recovery_codes: if first { codes } else { vec![] },
@@ -228,15 +232,16 @@ pub async fn confirm(
 /// one of an account that needs one.
 pub async fn remove(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     method: Method,
     origin: &Origin,
 ) -> Result<(), ServiceError> {
-    let (identity, account) = owner(actor, desk).await?;
-    require_reauthentication(desk, &mut *desk.database.read().await?, &identity).await?;
-    let required = desk.settings.second_factors.of(account.role) == Requirement::Required;
-    let now = desk.ambient.now();
-    desk.database
+    let (identity, account) = owner(actor, services).await?;
+    require_reauthentication(services, &mut *services.database.read().await?, &identity).await?;
+    let required = services.settings.second_factors.of(account.role) == Requirement::Required;
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             // Two that are removed at once would each take the other for the last.
             session::still_stands(db, &identity, &account, now).await?;
@@ -255,9 +260,9 @@ pub async fn remove(
             let removed = EventData::SecondFactorRemoved { method };
             session::note(db, account.id, Some(account.id), removed, now).await?;
             let removed = SecurityChange::SecondFactorRemoved { method };
-            priority_mail::tell_owner(desk, db, &account, removed, origin, now).await?;
+            priority_mail::notify_owner(services, db, &account, removed, origin, now).await?;
             let spared = Some(identity.session);
-            session::end_sessions(desk, db, account.id, spared, actor, now).await?;
+            session::end_sessions(services, db, account.id, spared, actor, now).await?;
             Ok::<_, ServiceError>(())
         })
         .await
@@ -269,14 +274,15 @@ pub async fn remove(
 /// As user errors: not [re-authenticated](reauthenticate); no second factor.
 pub async fn regenerate_recovery_codes(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     origin: &Origin,
 ) -> Result<Vec<RecoveryCode>, ServiceError> {
-    let (identity, account) = owner(actor, desk).await?;
-    require_reauthentication(desk, &mut *desk.database.read().await?, &identity).await?;
-    let codes = (0..RECOVERY_CODES).map(|_| recovery_code(desk)).collect::<Vec<_>>();
-    let (hashes, now) = (hashes(desk, account.id, &codes), desk.ambient.now());
-    desk.database
+    let (identity, account) = owner(actor, services).await?;
+    require_reauthentication(services, &mut *services.database.read().await?, &identity).await?;
+    let codes = (0..RECOVERY_CODES).map(|_| recovery_code(services)).collect::<Vec<_>>();
+    let (hashes, now) = (hashes(services, account.id, &codes), services.ambient.now());
+    services
+        .database
         .write(async |db| {
             session::still_stands(db, &identity, &account, now).await?;
             if second_factor::of_account(db, account.id).await?.is_empty() {
@@ -292,7 +298,7 @@ pub async fn regenerate_recovery_codes(
             let made = EventData::RecoveryCodesRegenerated {};
             session::note(db, account.id, Some(account.id), made, now).await?;
             let made = SecurityChange::RecoveryCodesRegenerated;
-            priority_mail::tell_owner(desk, db, &account, made, origin, now).await?;
+            priority_mail::notify_owner(services, db, &account, made, origin, now).await?;
             Ok::<_, ServiceError>(())
         })
         .await?;
@@ -305,17 +311,18 @@ pub async fn regenerate_recovery_codes(
 /// Codes by e-mail that are not configured, as a user error; too many codes.
 pub async fn send_code(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     origin: &Origin,
 ) -> Result<CodeSent, ServiceError> {
-    let (identity, account) = owner(actor, desk).await?;
-    let factors = second_factor::of_account(&mut *desk.database.read().await?, account.id).await?;
+    let (identity, account) = owner(actor, services).await?;
+    let factors =
+        second_factor::of_account(&mut *services.database.read().await?, account.id).await?;
     if !factors.iter().any(|factor| factor.method == Method::Email) {
         let message = "Codes by e-mail are not configured for your account.";
         let code = UserErrorCode::NotAvailable;
         return Err(UserError { field: vec![], code, message: message.into() }.into());
     }
-    challenge::mail_code(desk, &account, identity.session.0, origin).await
+    challenge::mail_code(services, &account, identity.session.0, origin).await
 }
 
 /// Proves once more that it is oneself: with the password, if the account has one,
@@ -325,25 +332,25 @@ pub async fn send_code(
 /// A wrong password or code, as user errors; too many.
 pub async fn reauthenticate(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     password: Password,
     code: Option<(Presentable, &str)>,
     origin: &Origin,
 ) -> Result<Timestamp, ServiceError> {
-    let (identity, account) = owner(actor, desk).await?;
+    let (identity, account) = owner(actor, services).await?;
     let code = code.map(|(what, code)| Presented::parse(what, code)).transpose()?;
     let email = Some(account.email.as_str());
-    let mut counted = vec![rate_limit::count(desk, Guessable::Password, email, origin).await?];
+    let mut counted = vec![rate_limit::count(services, Limited::Password, email, origin).await?];
     if code.is_some() {
-        counted.push(rate_limit::count(desk, Guessable::Code, email, origin).await?);
+        counted.push(rate_limit::count(services, Limited::Code, email, origin).await?);
     }
     let (stored, factors) = {
-        let mut connection = desk.database.read().await?;
+        let mut connection = services.database.read().await?;
         let stored = db::account::password(&mut connection, account.id).await?;
         (stored, second_factor::of_account(&mut connection, account.id).await?)
     };
     let has_password = stored.is_some();
-    let right = desk.passwords.verify(password, stored).await?;
+    let right = services.passwords.verify(password, stored).await?;
     if has_password && !right {
         let message = "The password or the code is wrong.";
         return Err(UserError::new("password", UserErrorCode::InvalidCredentials, message).into());
@@ -355,12 +362,14 @@ pub async fn reauthenticate(
             return Err(UserError::new("code", UserErrorCode::Required, message).into());
         }
         Some(presented) => {
-            let proof = challenge::examine(desk, account.id, identity.session.0, presented).await?;
+            let proof =
+                challenge::examine(services, account.id, identity.session.0, presented).await?;
             Some(proof.ok_or_else(|| challenge::wrong_code(None))?)
         }
     };
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             if let Some(proof) = &proof
                 && !challenge::accept(db, account.id, identity.session.0, proof, now).await?
@@ -372,7 +381,7 @@ pub async fn reauthenticate(
         })
         .await?;
     for counted in counted {
-        rate_limit::give_back(desk, counted).await?;
+        rate_limit::refund(services, counted).await?;
     }
     Ok(now + REAUTHENTICATION_LASTS)
 }
@@ -384,15 +393,16 @@ pub async fn reauthenticate(
 /// Not an admin; no such account.
 pub async fn reset(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     account: AccountId,
     origin: &Origin,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
-    let found = db::account::by_ids(&mut *desk.database.read().await?, &[account]).await?;
+    let found = db::account::by_ids(&mut *services.database.read().await?, &[account]).await?;
     let account = found.into_iter().next().ok_or(ServiceError::NotFound)?;
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             db::account::lock(db, account.id).await?;
             for method in [Method::Authenticator, Method::Email] {
@@ -402,8 +412,8 @@ pub async fn reset(
             let reset = EventData::SecondFactorsReset {};
             session::note(db, account.id, actor.account_id(), reset, now).await?;
             let reset = SecurityChange::SecondFactorsReset;
-            priority_mail::tell_owner(desk, db, &account, reset, origin, now).await?;
-            session::end_sessions(desk, db, account.id, None, actor, now).await?;
+            priority_mail::notify_owner(services, db, &account, reset, origin, now).await?;
+            session::end_sessions(services, db, account.id, None, actor, now).await?;
             Ok::<_, DbError>(())
         })
         .await?;
@@ -412,21 +422,21 @@ pub async fn reset(
 
 /// Whether a session has only just begun, with all that the account asks for.
 async fn is_fresh(
-    desk: &Desk,
+    services: &Services,
     db: &mut Connection,
     identity: &Identity,
 ) -> Result<bool, ServiceError> {
     let began = db::session::created_at(db, identity.session).await?;
-    Ok(began > desk.ambient.now() - REAUTHENTICATION_LASTS)
+    Ok(began > services.ambient.now() - REAUTHENTICATION_LASTS)
 }
 
 async fn require_reauthentication(
-    desk: &Desk,
+    services: &Services,
     db: &mut Connection,
     identity: &Identity,
 ) -> Result<(), ServiceError> {
     let last = db::session::reauthenticated_at(db, identity.session).await?;
-    let oldest = desk.ambient.now() - REAUTHENTICATION_LASTS;
+    let oldest = services.ambient.now() - REAUTHENTICATION_LASTS;
     if last.is_some_and(|last| last > oldest) {
         return Ok(());
     }
@@ -436,10 +446,10 @@ async fn require_reauthentication(
     Err(UserError { field: vec![], code, message: message.into() }.into())
 }
 
-fn recovery_code(desk: &Desk) -> RecoveryCode {
-    RecoveryCode::random(|| desk.ambient.bytes::<1>()[0])
+fn recovery_code(services: &Services) -> RecoveryCode {
+    RecoveryCode::random(|| services.ambient.bytes::<1>()[0])
 }
 
-fn hashes(desk: &Desk, account: AccountId, codes: &[RecoveryCode]) -> Vec<[u8; 32]> {
-    codes.iter().map(|code| desk.keys.hash(account.0.as_bytes(), code.expose())).collect()
+fn hashes(services: &Services, account: AccountId, codes: &[RecoveryCode]) -> Vec<[u8; 32]> {
+    codes.iter().map(|code| services.keys.hash(account.0.as_bytes(), code.expose())).collect()
 }

@@ -1,6 +1,6 @@
 //! Service tokens: making, listing and revoking them.
 
-use super::{Desk, ServiceError, UserError, UserErrorCode, authorise, error::Review};
+use super::{ServiceError, Services, UserError, UserErrorCode, authorise, error::Review};
 use crate::{
     crypto::token::{BearerToken, TokenKind},
     db::{
@@ -34,7 +34,7 @@ pub struct Issued {
 /// Not an admin; errors of the input.
 pub async fn create(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     name: &str,
     scopes: &[Scope],
 ) -> Result<Issued, ServiceError> {
@@ -46,9 +46,9 @@ pub async fn create(
         review.note(UserError::new("scopes", UserErrorCode::Required, message));
     }
     let name = review.finish(name)?.into_string();
-    let now = desk.ambient.now();
+    let now = services.ambient.now();
     let token = ServiceToken {
-        id: ServiceTokenId(desk.ambient.uuid()),
+        id: ServiceTokenId(services.ambient.uuid()),
         name,
         scopes: scopes.iter().copied().collect(),
         created_at: now,
@@ -56,10 +56,11 @@ pub async fn create(
         last_used_at: None,
         revoked_at: None,
     };
-    let secret = BearerToken::of(TokenKind::Service, &desk.ambient);
+    let secret = BearerToken::of(TokenKind::Service, &services.ambient);
     let (row, hash) = (&token, secret.hash());
     let created = EventData::ServiceTokenCreated { token_id: token.id };
-    desk.database
+    services
+        .database
         .write(async |db| {
             service_token::insert(db, row, hash).await?;
             note(db, actor, created, now).await
@@ -72,9 +73,9 @@ pub async fn create(
 ///
 /// # Errors
 /// Not an admin.
-pub async fn all(actor: &Actor, desk: &Desk) -> Result<Vec<ServiceToken>, ServiceError> {
+pub async fn all(actor: &Actor, services: &Services) -> Result<Vec<ServiceToken>, ServiceError> {
     authorise(actor, Action::ManageServiceTokens, Resource::Desk)?;
-    Ok(service_token::all(&mut *desk.database.read().await?).await?)
+    Ok(service_token::all(&mut *services.database.read().await?).await?)
 }
 
 /// Revokes a service token: it is worth nothing from now on.
@@ -83,7 +84,7 @@ pub async fn all(actor: &Actor, desk: &Desk) -> Result<Vec<ServiceToken>, Servic
 /// Not an admin; no such token, or one that was revoked before, as a user error.
 pub async fn revoke(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<ServiceTokenId>,
 ) -> Result<ServiceToken, ServiceError> {
     authorise(actor, Action::ManageServiceTokens, Resource::Desk)?;
@@ -92,8 +93,9 @@ pub async fn revoke(
         ServiceError::from(UserError::new("id", UserErrorCode::NotFound, message))
     };
     let id = id.ok_or_else(unknown)?;
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             let revoked = service_token::revoke(db, id, actor.account_id(), now).await?;
             let revoked = revoked.ok_or_else(unknown)?;

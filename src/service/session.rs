@@ -14,10 +14,10 @@ use moka::{future::Cache, sync};
 use tokio::sync::Notify;
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise,
+    ServiceError, Services, UserError, UserErrorCode, authorise,
     challenge::Presentable,
     priority_mail,
-    rate_limit::{self, Guessable},
+    rate_limit::{self, Limited},
 };
 use crate::{
     crypto::{
@@ -81,7 +81,7 @@ impl SessionCache {
     }
 
     /// Heeds an event that ends streams, wherever it comes from.
-    pub(super) fn heed(&self, event: &Event) {
+    pub(super) fn on_event(&self, event: &Event) {
         match event.data {
             Some(EventData::SessionRevoked { session_id }) => self.revoked.insert(session_id, ()),
             _ => self.refresh(),
@@ -144,13 +144,13 @@ pub struct Challenged {
 /// Wrong credentials, as a user error; too many of them.
 pub async fn sign_in(
     _actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     email: &str,
     password: Password,
     origin: &Origin,
 ) -> Result<SignInStep, ServiceError> {
-    let step = first_step(desk, email, password, origin).await;
-    desk.metrics.sign_in(match &step {
+    let step = first_step(services, email, password, origin).await;
+    services.metrics.sign_in(match &step {
         Ok(SignInStep::Done(_)) => SignInOutcome::SignedIn,
         Ok(SignInStep::SecondFactor(_)) => SignInOutcome::SecondFactor,
         Err(ServiceError::Invalid(_)) => SignInOutcome::Wrong,
@@ -161,25 +161,25 @@ pub async fn sign_in(
 }
 
 async fn first_step(
-    desk: &Desk,
+    services: &Services,
     email: &str,
     password: Password,
     origin: &Origin,
 ) -> Result<SignInStep, ServiceError> {
     let email = EmailAddress::parse(email).ok();
     let counted = rate_limit::count(
-        desk,
-        Guessable::Password,
+        services,
+        Limited::Password,
         email.as_ref().map(EmailAddress::as_str),
         origin,
     )
     .await?;
     let found = match &email {
-        Some(email) => account::by_email(&mut *desk.database.read().await?, email).await?,
+        Some(email) => account::by_email(&mut *services.database.read().await?, email).await?,
         None => None,
     };
     let (account, stored) = found.map_or((None, None), |(account, stored)| (Some(account), stored));
-    let checked = desk.passwords.check(password, stored.clone()).await?;
+    let checked = services.passwords.check(password, stored.clone()).await?;
     let right = !matches!(checked, Checked::Wrong);
     let account =
         account.filter(|account| right && account.disabled_at.is_none()).ok_or_else(|| {
@@ -189,59 +189,62 @@ async fn first_step(
                 message: "The e-mail address or the password is wrong.".into(),
             }
         })?;
-    rate_limit::give_back(desk, counted).await?;
+    rate_limit::refund(services, counted).await?;
     if let (Checked::Outdated(new), Some(old)) = (checked, stored) {
-        let mut connection = desk.database.read().await?;
+        let mut connection = services.database.read().await?;
         account::renew_password(&mut connection, account.id, &old, &new).await?;
     }
-    admit(desk, account, origin).await
+    begin_session_or_challenge(services, account, origin).await
 }
 
 /// Lets somebody in who has proven to be the account's owner once: asks for a second
 /// factor where one is configured.
-pub(super) async fn admit(
-    desk: &Desk,
+pub(super) async fn begin_session_or_challenge(
+    services: &Services,
     account: Account,
     origin: &Origin,
 ) -> Result<SignInStep, ServiceError> {
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     let factors = second_factor::of_account(&mut connection, account.id).await?;
-    let now = desk.ambient.now();
+    let now = services.ambient.now();
     if !factors.is_empty() {
         let left = second_factor::recovery_codes_left(&mut connection, account.id).await?;
         let methods = factors.iter().map(|factor| factor.method.into());
         let methods = methods.chain((left > 0).then_some(Presentable::RecoveryCode)).collect();
         let (token, expires_at) =
-            (BearerToken::of(TokenKind::Challenge, &desk.ambient), now + CHALLENGE_LASTS);
-        let id = desk.ambient.uuid();
+            (BearerToken::of(TokenKind::Challenge, &services.ambient), now + CHALLENGE_LASTS);
+        let id = services.ambient.uuid();
         challenge::insert(&mut connection, id, &account, token.hash(), expires_at).await?;
         return Ok(SignInStep::SecondFactor(Challenged { token, methods, expires_at }));
     }
     drop(connection);
-    let confined = desk.settings.second_factors.of(account.role) == Requirement::Required;
-    let (token, session) = new_session(desk, &account, origin, confined, now);
-    desk.database.write(async |db| begin(desk, db, &account, &session, token.hash()).await).await?;
+    let confined = services.settings.second_factors.of(account.role) == Requirement::Required;
+    let (token, session) = new_session(services, &account, origin, confined, now);
+    services
+        .database
+        .write(async |db| begin(services, db, &account, &session, token.hash()).await)
+        .await?;
     Ok(SignInStep::Done(SignedIn { token, session, account }))
 }
 
 /// A session that is to begin.
 pub(super) fn new_session(
-    desk: &Desk,
+    services: &Services,
     account: &Account,
     origin: &Origin,
     confined: bool,
     now: Timestamp,
 ) -> (BearerToken, Session) {
     let session = Session {
-        id: SessionId(desk.ambient.uuid()),
+        id: SessionId(services.ambient.uuid()),
         account_id: account.id,
         created_at: now,
         last_used_at: now,
-        expires_at: now + desk.settings.session_lifetime,
+        expires_at: now + services.settings.session_lifetime,
         origin: origin.clone(),
         confined,
     };
-    (BearerToken::generate(&desk.ambient), session)
+    (BearerToken::generate(&services.ambient), session)
 }
 
 /// Holds an account's row, and sees that a session still stands for what was proven
@@ -253,7 +256,7 @@ pub(super) async fn still_stands(
     account: &Account,
     now: Timestamp,
 ) -> Result<(), ServiceError> {
-    let stands = account::admits(db, account.id, account.session_generation).await?
+    let stands = account::is_current_generation(db, account.id, account.session_generation).await?
         && session::live_by_id(db, identity.session, now).await?.is_some();
     if stands { Ok(()) } else { Err(changed_meanwhile()) }
 }
@@ -267,18 +270,19 @@ fn changed_meanwhile() -> ServiceError {
 /// where the device is new. Refused where all sessions were ended after the account was
 /// read: what was proven then may not be enough now.
 pub(super) async fn begin(
-    desk: &Desk,
+    services: &Services,
     db: &mut Connection,
     owner: &Account,
     session: &Session,
     token: TokenHash,
 ) -> Result<(), ServiceError> {
-    if !account::admits(db, owner.id, owner.session_generation).await? {
+    if !account::is_current_generation(db, owner.id, owner.session_generation).await? {
         return Err(changed_meanwhile());
     }
     let (origin, now) = (&session.origin, session.created_at);
     if session::is_new_device(db, owner.id, origin.device()).await? {
-        priority_mail::tell_owner(desk, db, owner, SecurityChange::NewDevice, origin, now).await?;
+        priority_mail::notify_owner(services, db, owner, SecurityChange::NewDevice, origin, now)
+            .await?;
     }
     session::insert(db, session, token).await?;
     let signed_in = EventData::SignedIn { session_id: session.id };
@@ -301,15 +305,16 @@ pub(super) async fn note(
 ///
 /// # Errors
 /// Nobody is signed in.
-pub async fn sign_out(actor: &Actor, desk: &Desk) -> Result<(), ServiceError> {
+pub async fn sign_out(actor: &Actor, services: &Services) -> Result<(), ServiceError> {
     authorise(actor, Action::SecureAccount, Resource::Desk)?;
     let identity = *actor.identity().ok_or(ServiceError::Unauthenticated)?;
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             account::lock(db, identity.id).await?;
             if session::revoke(db, identity.id, identity.session, now).await? {
-                tell_of_ends(desk, db, identity.id, &[identity.session], actor, now).await?;
+                tell_of_ends(services, db, identity.id, &[identity.session], actor, now).await?;
             }
             Ok::<_, DbError>(())
         })
@@ -323,7 +328,7 @@ pub async fn sign_out(actor: &Actor, desk: &Desk) -> Result<(), ServiceError> {
 /// # Errors
 /// The database failed.
 pub(super) async fn end_sessions(
-    desk: &Desk,
+    services: &Services,
     db: &mut Connection,
     account: AccountId,
     except: Option<SessionId>,
@@ -332,13 +337,13 @@ pub(super) async fn end_sessions(
 ) -> Result<usize, DbError> {
     account::next_session_generation(db, account).await?;
     let ended = session::revoke_all(db, account, except, now).await?;
-    tell_of_ends(desk, db, account, &ended, actor, now).await?;
+    tell_of_ends(services, db, account, &ended, actor, now).await?;
     Ok(ended.len())
 }
 
 /// Writes down that sessions have ended: whoever streams to them reads it.
 async fn tell_of_ends(
-    desk: &Desk,
+    services: &Services,
     db: &mut Connection,
     account: AccountId,
     ended: &[SessionId],
@@ -347,7 +352,7 @@ async fn tell_of_ends(
 ) -> Result<(), DbError> {
     // Before the commit: a caller that hangs up cuts off what comes after it.
     for &id in ended {
-        desk.sessions.revoked.insert(id, ());
+        services.sessions.revoked.insert(id, ());
     }
     let revoked = ended.iter().map(|&session_id| NewEvent {
         data: EventData::SessionRevoked { session_id },
@@ -367,13 +372,13 @@ async fn tell_of_ends(
 /// # Errors
 /// The database failed.
 pub(super) async fn authenticate(
-    desk: &Desk,
+    services: &Services,
     token: &str,
 ) -> Result<Option<Identity>, ServiceError> {
     let Some(hash) = TokenHash::of_presented(token) else { return Ok(None) };
-    let now = desk.ambient.now();
-    let found = desk.sessions.live.try_get_with(hash, async {
-        let mut connection = desk.database.read().await.map_err(Lookup::Failed)?;
+    let now = services.ambient.now();
+    let found = services.sessions.live.try_get_with(hash, async {
+        let mut connection = services.database.read().await.map_err(Lookup::Failed)?;
         let live =
             session::live_by_token(&mut connection, hash, now).await.map_err(Lookup::Failed)?;
         match live {
@@ -387,32 +392,33 @@ pub(super) async fn authenticate(
         Err(error) => match Arc::as_ref(&error) {
             Lookup::Unknown => return Ok(None),
             Lookup::Confined(live) => {
-                let idle = live.last_used_at + desk.settings.session_idle <= now;
+                let idle = live.last_used_at + services.settings.session_idle <= now;
                 return Ok((!idle).then_some(live.identity));
             }
             Lookup::Failed(cause) => return Err(DbError::Unavailable(cause.to_string()).into()),
         },
     };
-    let last_used = desk.sessions.last_used(&live).await;
+    let last_used = services.sessions.last_used(&live).await;
     let ended = live.expires_at <= now
-        || last_used + desk.settings.session_idle <= now
-        || desk.sessions.revoked.contains_key(&live.identity.session);
+        || last_used + services.settings.session_idle <= now
+        || services.sessions.revoked.contains_key(&live.identity.session);
     if ended {
         return Ok(None);
     }
     if last_used + USE_PRECISION <= now {
-        desk.sessions.note_use(live.identity.session, now).await;
+        services.sessions.note_use(live.identity.session, now).await;
     }
     Ok(Some(live.identity))
 }
 
 /// Writes down when sessions were last acted through, many at a time when there are
 /// many. Runs until it is dropped.
-pub async fn write_down_uses(desk: &Desk) {
+pub async fn write_down_uses(services: &Services) {
     loop {
-        desk.sessions.was_used.notified().await;
-        let uses = mem::take(&mut *desk.sessions.unwritten()).into_iter().collect::<Vec<_>>();
-        let written = async { session::note_uses(&mut *desk.database.read().await?, &uses).await };
+        services.sessions.was_used.notified().await;
+        let uses = mem::take(&mut *services.sessions.unwritten()).into_iter().collect::<Vec<_>>();
+        let written =
+            async { session::note_uses(&mut *services.database.read().await?, &uses).await };
         // The next use comes in a minute.
         if let Err(error) = written.await {
             tracing::warn!(%error, "the last use of sessions could not be written down");

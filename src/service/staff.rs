@@ -1,9 +1,9 @@
 //! Accounts as admins look after them: made, listed, given roles, disabled and enabled.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode, authorise,
+    ServiceError, Services, UserError, UserErrorCode, authorise,
     error::Review,
-    idempotency::{Attempt, fingerprint},
+    idempotency::{IdempotentCall, fingerprint},
     password, session,
 };
 use crate::{
@@ -49,13 +49,13 @@ pub fn require_admin(actor: &Actor) -> Result<(), ServiceError> {
 /// Not an admin.
 pub async fn page(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     role: Option<Role>,
     text: Option<&SearchText>,
     page: &Page<EmailAddress>,
 ) -> Result<Slice<Account>, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
-    Ok(account::page(&mut *desk.database.read().await?, role, text, page).await?)
+    Ok(account::page(&mut *services.database.read().await?, role, text, page).await?)
 }
 
 /// Makes an account without a password: its owner is mailed a link to set one.
@@ -63,7 +63,11 @@ pub async fn page(
 /// # Errors
 /// Not an admin; errors of the input; an address that another account has; an
 /// installation that sends no mail, as a user error.
-pub async fn invite(actor: &Actor, desk: &Desk, new: NewPerson) -> Result<Account, ServiceError> {
+pub async fn invite(
+    actor: &Actor,
+    services: &Services,
+    new: NewPerson,
+) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
     let admin = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let mut review = Review::default();
@@ -71,15 +75,15 @@ pub async fn invite(actor: &Actor, desk: &Desk, new: NewPerson) -> Result<Accoun
     let name = review.text("name", "The name", PersonName::parse(&new.name));
     let key = new.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
     let key = review.text("idempotencyKey", "The idempotency key", key);
-    if !desk.settings.mails {
+    if !services.settings.mails {
         let message = "This installation sends no mail, so nobody could set a password: its \
                        operator makes accounts with `ticketwire user create`.";
         review.note(UserError::new("email", UserErrorCode::NotAvailable, message));
     }
     let ((email, name), key) = review.finish(email.zip(name).zip(key))?;
-    let now = desk.ambient.now();
+    let now = services.ambient.now();
     let new = &Account {
-        id: AccountId(desk.ambient.uuid()),
+        id: AccountId(services.ambient.uuid()),
         email,
         name: name.into_string(),
         role: new.role,
@@ -90,10 +94,11 @@ pub async fn invite(actor: &Actor, desk: &Desk, new: NewPerson) -> Result<Accoun
     };
     let kind = format!("{:?} {:?}", new.role, new.locale);
     let fingerprint = fingerprint("createAccount", &[&kind, new.email.as_str(), &new.name]);
-    let attempt = &Attempt { account: admin, key, fingerprint };
-    desk.database
+    let call = &IdempotentCall { account: admin, key, fingerprint };
+    services
+        .database
         .write(async |db| {
-            if let Some(earlier) = attempt.earlier_result(db, new.id.0, now).await? {
+            if let Some(earlier) = call.earlier_result(db, new.id.0, now).await? {
                 let found = account::by_ids(db, &[AccountId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
@@ -104,7 +109,7 @@ pub async fn invite(actor: &Actor, desk: &Desk, new: NewPerson) -> Result<Accoun
             }
             let made = EventData::RoleChanged { from: None, to: new.role };
             session::note(db, new.id, Some(admin), made, now).await?;
-            password::invite(desk, db, new, now).await?;
+            password::invite(services, db, new, now).await?;
             Ok(new.clone())
         })
         .await
@@ -117,23 +122,23 @@ pub async fn invite(actor: &Actor, desk: &Desk, new: NewPerson) -> Result<Accoun
 /// Not an admin; no such account; the actor's own one, as a user error.
 pub async fn set_role(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<AccountId>,
     role: Role,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
-    give_role(actor, desk, id.ok_or(ServiceError::NotFound)?, role).await
+    give_role(actor, services, id.ok_or(ServiceError::NotFound)?, role).await
 }
 
 /// What [`set_role`] does once the actor is known to be an admin.
 pub(super) async fn give_role(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: AccountId,
     role: Role,
 ) -> Result<Account, ServiceError> {
-    let now = desk.ambient.now();
-    let changed = desk
+    let now = services.ambient.now();
+    let changed = services
         .database
         .write(async |db| {
             let (mut account, admins) = lock(actor, db, id).await?;
@@ -148,11 +153,11 @@ pub(super) async fn give_role(
             account::set_role(db, id, role).await?;
             let given = EventData::RoleChanged { from, to: role };
             session::note(db, id, actor.account_id(), given, now).await?;
-            session::end_sessions(desk, db, id, None, actor, now).await?;
+            session::end_sessions(services, db, id, None, actor, now).await?;
             Ok::<_, ServiceError>(account)
         })
         .await?;
-    desk.sessions.refresh();
+    services.sessions.refresh();
     Ok(changed)
 }
 
@@ -163,13 +168,13 @@ pub(super) async fn give_role(
 /// Not an admin; no such account; the actor's own one, as a user error.
 pub async fn disable(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<AccountId>,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
     let id = id.ok_or(ServiceError::NotFound)?;
-    let now = desk.ambient.now();
-    let disabled = desk
+    let now = services.ambient.now();
+    let disabled = services
         .database
         .write(async |db| {
             let (mut account, admins) = lock(actor, db, id).await?;
@@ -182,11 +187,11 @@ pub async fn disable(
             password_reset::void(db, &account.email, now).await?;
             let data = EventData::AccountDisabled {};
             session::note(db, id, actor.account_id(), data, now).await?;
-            session::end_sessions(desk, db, id, None, actor, now).await?;
+            session::end_sessions(services, db, id, None, actor, now).await?;
             Ok::<_, ServiceError>(account)
         })
         .await?;
-    desk.sessions.refresh();
+    services.sessions.refresh();
     Ok(disabled)
 }
 
@@ -196,13 +201,14 @@ pub async fn disable(
 /// Not an admin; no such account.
 pub async fn enable(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<AccountId>,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
     let id = id.ok_or(ServiceError::NotFound)?;
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             let (mut account, _) = lock(actor, db, id).await?;
             if account.disabled_at.take().is_some() {
@@ -221,7 +227,7 @@ pub async fn enable(
 /// Not an admin; no such account; errors of the input.
 pub async fn update(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<AccountId>,
     name: Option<&str>,
     locale: Option<Locale>,
@@ -231,8 +237,8 @@ pub async fn update(
     let mut review = Review::default();
     let name = review.text("name", "The name", name.map(PersonName::parse).transpose());
     let name = review.finish(name)?;
-    let (name, now) = (&name, desk.ambient.now());
-    let updated = desk
+    let (name, now) = (&name, services.ambient.now());
+    let updated = services
         .database
         .write(async |db| {
             let (mut account, _) = lock(actor, db, id).await?;
@@ -250,7 +256,7 @@ pub async fn update(
         })
         .await?;
     // What sessions know of the account.
-    desk.sessions.refresh();
+    services.sessions.refresh();
     Ok(updated)
 }
 
@@ -271,7 +277,7 @@ async fn lock(
     id: AccountId,
 ) -> Result<(Account, Vec<AccountId>), ServiceError> {
     let admins = lock_admins(actor, db).await?;
-    let account = account::hold(db, id).await?.ok_or(ServiceError::NotFound)?;
+    let account = account::lock_and_read(db, id).await?.ok_or(ServiceError::NotFound)?;
     Ok((account, admins))
 }
 

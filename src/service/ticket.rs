@@ -1,12 +1,12 @@
 //! Tickets.
 
 use super::{
-    Desk, ServiceError, UserError, UserErrorCode,
+    ServiceError, Services, UserError, UserErrorCode,
     attachment::{self, Upload},
     authorise,
     error::Review,
     follow_up,
-    idempotency::{Attempt, fingerprint},
+    idempotency::{IdempotentCall, fingerprint},
 };
 use crate::{
     db::{
@@ -70,7 +70,7 @@ pub struct TicketChanges {
 /// Nobody is signed in.
 pub async fn page(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     selection: &TicketSelection,
     sort: TicketSort,
     descending: bool,
@@ -78,7 +78,7 @@ pub async fn page(
 ) -> Result<Slice<Ticket>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     Ok(tickets::page(&mut connection, scope, selection, sort, descending, page).await?)
 }
 
@@ -88,11 +88,11 @@ pub async fn page(
 /// Not staff.
 pub async fn counts(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     selection: &TicketSelection,
 ) -> Result<Vec<TicketCount>, ServiceError> {
     authorise(actor, Action::ViewInternal, Resource::Desk)?;
-    Ok(tickets::counts(&mut *desk.database.read().await?, selection).await?)
+    Ok(tickets::counts(&mut *services.database.read().await?, selection).await?)
 }
 
 /// The tickets of some ids that the actor may see, in no order.
@@ -101,20 +101,24 @@ pub async fn counts(
 /// Nobody is signed in.
 pub async fn by_ids(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     ids: &[TicketId],
 ) -> Result<Vec<Ticket>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
-    Ok(tickets::by_ids(&mut *desk.database.read().await?, scope, ids).await?)
+    Ok(tickets::by_ids(&mut *services.database.read().await?, scope, ids).await?)
 }
 
 /// The ticket of an id.
 ///
 /// # Errors
 /// There is none that the actor may see.
-pub async fn by_id(actor: &Actor, desk: &Desk, id: TicketId) -> Result<Ticket, ServiceError> {
-    let found = by_ids(actor, desk, &[id]).await?;
+pub async fn by_id(
+    actor: &Actor,
+    services: &Services,
+    id: TicketId,
+) -> Result<Ticket, ServiceError> {
+    let found = by_ids(actor, services, &[id]).await?;
     found.into_iter().next().ok_or(ServiceError::NotFound)
 }
 
@@ -122,11 +126,15 @@ pub async fn by_id(actor: &Actor, desk: &Desk, id: TicketId) -> Result<Ticket, S
 ///
 /// # Errors
 /// There is none that the actor may see.
-pub async fn by_number(actor: &Actor, desk: &Desk, number: &str) -> Result<Ticket, ServiceError> {
+pub async fn by_number(
+    actor: &Actor,
+    services: &Services,
+    number: &str,
+) -> Result<Ticket, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
-    let number = desk.number_prefix().read(number).ok_or(ServiceError::NotFound)?;
+    let number = services.number_prefix().read(number).ok_or(ServiceError::NotFound)?;
     let scope = policy::ticket_scope(actor);
-    let found = tickets::by_number(&mut *desk.database.read().await?, scope, number).await?;
+    let found = tickets::by_number(&mut *services.database.read().await?, scope, number).await?;
     found.ok_or(ServiceError::NotFound)
 }
 
@@ -134,8 +142,12 @@ pub async fn by_number(actor: &Actor, desk: &Desk, number: &str) -> Result<Ticke
 ///
 /// # Errors
 /// Nobody is signed in; errors of the input.
-pub async fn create(actor: &Actor, desk: &Desk, new: NewTicket) -> Result<Ticket, ServiceError> {
-    create_as(actor, desk, TicketId(desk.ambient.uuid()), new).await
+pub async fn create(
+    actor: &Actor,
+    services: &Services,
+    new: NewTicket,
+) -> Result<Ticket, ServiceError> {
+    create_as(actor, services, TicketId(services.ambient.uuid()), new).await
 }
 
 /// Opens a ticket under a given id: demo data has tickets that examples refer to.
@@ -144,7 +156,7 @@ pub async fn create(actor: &Actor, desk: &Desk, new: NewTicket) -> Result<Ticket
 /// As [`create`]; the id is taken.
 pub(super) async fn create_as(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: TicketId,
     new: NewTicket,
 ) -> Result<Ticket, ServiceError> {
@@ -169,9 +181,9 @@ pub(super) async fn create_as(
     fields.extend(follow_up_to.as_deref());
     fields.extend(files.iter().map(String::as_str));
     let fingerprint = fingerprint("createTicket", &fields);
-    let attempt = &Attempt { account: reporter, key, fingerprint };
+    let call = &IdempotentCall { account: reporter, key, fingerprint };
     let uploads = new.attachments.as_slice();
-    let now = desk.ambient.now();
+    let now = services.ambient.now();
     let ticket = &Ticket {
         id,
         // Given out below, in the transaction.
@@ -192,9 +204,10 @@ pub(super) async fn create_as(
         resolved_at: None,
         follow_up_to: new.follow_up_to,
     };
-    desk.database
+    services
+        .database
         .write(async |db| {
-            if let Some(earlier) = attempt.earlier_result(db, ticket.id.0, now).await? {
+            if let Some(earlier) = call.earlier_result(db, ticket.id.0, now).await? {
                 let scope = policy::ticket_scope(actor);
                 let found = tickets::by_ids(db, scope, &[TicketId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
@@ -207,7 +220,7 @@ pub(super) async fn create_as(
             tickets::insert(db, &ticket).await?;
             attachment::tie(db, reporter, uploads, ticket.id, None).await?;
             let created = public_event(EventData::TicketCreated {}, reporter, now);
-            event::append_to_ticket(db, &ticket, &[created]).await?;
+            event::save_with_events(db, &ticket, &[created]).await?;
             Ok(ticket)
         })
         .await
@@ -220,15 +233,16 @@ pub(super) async fn create_as(
 /// errors of the input; a status that the table doesn't allow; a stale version.
 pub async fn update(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: TicketId,
     changes: TicketChanges,
 ) -> Result<Ticket, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let now = desk.ambient.now();
+    let now = services.ambient.now();
     let changes = &changes;
-    desk.database
+    services
+        .database
         .write(async |db| {
             let mut ticket = lock(actor, db, id).await?;
             authorise(actor, Action::Converse, Resource::from(&ticket))?;
@@ -258,7 +272,7 @@ pub(super) async fn record(
     }
     let events =
         changed.into_iter().map(|data| public_event(data, editor, now)).collect::<Vec<_>>();
-    Ok(event::append_to_ticket(db, ticket, &events).await?)
+    Ok(event::save_with_events(db, ticket, &events).await?)
 }
 
 /// Sees that the actor works the queue.
@@ -350,7 +364,7 @@ fn status_name(status: Status) -> &'static str {
 }
 
 async fn require_category(db: &mut Connection, id: CategoryId) -> Result<(), ServiceError> {
-    let category = category::hold(db, id).await?.ok_or_else(unknown_category)?;
+    let category = category::lock_shared(db, id).await?.ok_or_else(unknown_category)?;
     if category.retired_at.is_some() {
         return Err(UserError::new(
             "categoryId",

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Desk, ServiceError, authorise};
+use super::{ServiceError, Services, authorise};
 use crate::{
     db::event,
     domain::{
@@ -23,7 +23,7 @@ use crate::{
 /// Nobody is signed in; a ticket that the actor may not see.
 pub async fn pages(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     tickets: &[(TicketId, AccountId, &[AccountId])],
     page: &Page<EventId>,
     fallback: Cursor,
@@ -33,6 +33,6 @@ pub async fn pages(
     }
     let ids = tickets.iter().map(|&(id, ..)| id).collect::<Vec<_>>();
     let internal = policy::sees_internal(actor);
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     Ok(event::timelines(&mut connection, &ids, internal, page, fallback).await?)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Desk, ServiceError, UserError, UserErrorCode, authorise};
+use super::{ServiceError, Services, UserError, UserErrorCode, authorise};
 use crate::{
     db::{ticket as tickets, unread},
     domain::{
@@ -29,21 +29,21 @@ pub enum UpTo {
 /// Nobody is signed in.
 pub async fn among(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     ids: &[TicketId],
 ) -> Result<HashSet<TicketId>, ServiceError> {
     let reader = reader(actor)?;
     let scope = policy::ticket_scope(actor);
-    Ok(unread::among(&mut *desk.database.read().await?, scope, reader, ids).await?)
+    Ok(unread::among(&mut *services.database.read().await?, scope, reader, ids).await?)
 }
 
 /// How many tickets that are the actor's concern are open, and how many unread.
 ///
 /// # Errors
 /// Nobody is signed in.
-pub async fn counts(actor: &Actor, desk: &Desk) -> Result<TicketCounts, ServiceError> {
+pub async fn counts(actor: &Actor, services: &Services) -> Result<TicketCounts, ServiceError> {
     let reader = reader(actor)?;
-    Ok(unread::counts(&mut *desk.database.read().await?, reader).await?)
+    Ok(unread::counts(&mut *services.database.read().await?, reader).await?)
 }
 
 /// Notes that the actor has read a ticket. What they had read further stays read.
@@ -52,12 +52,12 @@ pub async fn counts(actor: &Actor, desk: &Desk) -> Result<TicketCounts, ServiceE
 /// A ticket that the actor may not see; an event that is none of it that they may see.
 pub async fn mark_read(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: TicketId,
     up_to: UpTo,
 ) -> Result<Ticket, ServiceError> {
     let reader = reader(actor)?;
-    let mut connection = desk.database.read().await?;
+    let mut connection = services.database.read().await?;
     let scope = policy::ticket_scope(actor);
     let found = tickets::by_ids(&mut connection, scope, &[id]).await?;
     let ticket = found.into_iter().next().ok_or(ServiceError::NotFound)?;

@@ -126,7 +126,7 @@ impl Storage {
     ///
     /// # Errors
     /// They can't.
-    pub async fn try_out(&self, id: AttachmentId) -> Result<(), StorageError> {
+    pub async fn check(&self, id: AttachmentId) -> Result<(), StorageError> {
         let mut writing = self.begin(id).await?;
         writing.write(Bytes::from_static(b"ticketwire")).await?;
         writing.finish().await?;

@@ -329,7 +329,7 @@ impl Node {
         let line = welcome.lines().find(|line| line.trim().starts_with("Metrics")).unwrap();
         let url = line.split_whitespace().last().unwrap();
         let text = reqwest::get(url).await.unwrap().text().await.unwrap();
-        let name = "ticketwire_mailbox_overflows_total ";
+        let name = "ticketwire_subscriber_buffer_overflows_total ";
         text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
     }
 }

@@ -137,7 +137,7 @@ async fn a_dropped_mailbox_and_where_replays_are_read_are_counted() {
     socket.watch_ticket("1", &ticket.id, None).await;
     let start = socket.caught_up().await;
     let (overflows, memory, database) = (
-        "ticketwire_mailbox_overflows_total",
+        "ticketwire_subscriber_buffer_overflows_total",
         "ticketwire_replay_reads_total{source=\"memory\"}",
         "ticketwire_replay_reads_total{source=\"database\"}",
     );

@@ -12,7 +12,7 @@ use crate::{
 
 /// More than the kernel keeps for a socket that nobody reads from.
 const COMMENTS: i32 = 300;
-const OVERFLOWS: &str = "ticketwire_mailbox_overflows_total";
+const OVERFLOWS: &str = "ticketwire_subscriber_buffer_overflows_total";
 const INBOXES: &str = "ticketwire_subscribers{stream=\"inbox\"}";
 
 /// Posts large comments, numbered from 1, in one transaction.

@@ -41,27 +41,27 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The programs for `cluster`, which `wanted` made or which is yet to be made by any major
+    /// The programs for `cluster`, which `major` made or which is yet to be made by any major
     /// version that serves: the configured ones and no others; else those on PATH, the newest in
     /// the usual places, or the ones from npm, in this order.
     ///
     /// # Errors
-    /// `BadBinDir`; `NoBinaries`; or `WrongMajor` where a version is wanted and there are others.
+    /// `BadBinDir`; `NoBinaries`; or `WrongMajor` where a version is major and there are others.
     pub(super) async fn find(
         settings: &EmbeddedSettings,
         user: &OsUser,
         cluster: &Path,
-        wanted: Option<u32>,
+        major: Option<u32>,
     ) -> Result<Self, EmbeddedError> {
-        let mut search = Search { user, wanted, seen: HashSet::new(), found: None, notes: vec![] };
+        let mut search = Search { user, major, seen: HashSet::new(), found: None, notes: vec![] };
         match &settings.bin_dir {
             Some(folder) => search.probe([folder.clone()]).await,
             None => search.everywhere(settings).await,
         }
         let Search { seen, found, notes, .. } = search;
         let tried = notes.join("\n");
-        let is_bad_folder = settings.bin_dir.is_some() && (seen.is_empty() || wanted.is_none());
-        found.ok_or_else(|| match wanted {
+        let is_bad_folder = settings.bin_dir.is_some() && (seen.is_empty() || major.is_none());
+        found.ok_or_else(|| match major {
             _ if is_bad_folder => {
                 EmbeddedError::BadBinDir { minimum: MINIMUM_MAJOR, reason: tried }
             }
@@ -82,7 +82,7 @@ impl Binaries {
 struct Search<'a> {
     user: &'a OsUser,
     /// The major version to find; any that is new enough, if none.
-    wanted: Option<u32>,
+    major: Option<u32>,
     seen: HashSet<PathBuf>,
     found: Option<Binaries>,
     /// Why other folders were not taken.
@@ -98,7 +98,7 @@ impl Search<'_> {
             self.probe(USUAL_PLACES.iter().flat_map(|place| expand(place))).await;
         }
         if self.found.is_none() {
-            match npm::fetch(settings, self.user, self.wanted).await {
+            match npm::fetch(settings, self.user, self.major).await {
                 Ok(folder) => self.probe([folder]).await,
                 Err(reason) => self.notes.push(format!("npm: {reason}")),
             }
@@ -123,7 +123,7 @@ impl Search<'_> {
     }
 
     fn consider(&mut self, binaries: Binaries) {
-        let serves = match self.wanted {
+        let serves = match self.major {
             Some(major) => binaries.major == major,
             None => binaries.major >= MINIMUM_MAJOR,
         };

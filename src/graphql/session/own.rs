@@ -58,7 +58,7 @@ impl Session {
 impl Session {
     /// The viewer's sessions, the last used first.
     pub async fn of_viewer(ctx: &Context<'_>) -> Result<Vec<Self>, Failure> {
-        let sessions = service::session::own::all(ctx.actor()?, ctx.desk()?).await?;
+        let sessions = service::session::own::all(ctx.actor()?, ctx.services()?).await?;
         Ok(sessions.into_iter().map(Self).collect())
     }
 }
@@ -100,7 +100,7 @@ impl OwnSessionMutation {
         #[graphql(desc = "Which to end.")] input: RevokeSessionInput,
     ) -> Result<RevokeSessionPayload, Failure> {
         let id = GlobalId::session(&input.id);
-        let ended = service::session::own::revoke(ctx.actor()?, ctx.desk()?, id).await;
+        let ended = service::session::own::revoke(ctx.actor()?, ctx.services()?, id).await;
         Ok(match Outcome::of(ended)? {
             Outcome::Done(id) => RevokeSessionPayload {
                 revoked_session_id: Some(GlobalId::Session(id).into()),
@@ -117,7 +117,7 @@ impl OwnSessionMutation {
         &self,
         ctx: &Context<'_>,
     ) -> Result<RevokeOtherSessionsPayload, Failure> {
-        let ended = service::session::own::revoke_others(ctx.actor()?, ctx.desk()?).await?;
+        let ended = service::session::own::revoke_others(ctx.actor()?, ctx.services()?).await?;
         Ok(RevokeOtherSessionsPayload {
             revoked_count: Some(i64::try_from(ended).unwrap_or(i64::MAX)),
             user_errors: vec![],

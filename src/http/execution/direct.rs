@@ -53,7 +53,7 @@ pub fn execute(
     operation: Option<OperationType>,
 ) -> Operation {
     let signals = StreamSignals::default();
-    let context = RequestContext::new(actor, origin, &api.desk, &api.log);
+    let context = RequestContext::new(actor, origin, &api.services, &api.log);
     let responses = api.schema.execute_stream(request.data(context).data(signals.clone()));
     let ended = signals.clone();
     let outputs = outputs(responses, operation, signals);

@@ -30,24 +30,24 @@ use crate::{
         session::Origin,
     },
     events::{Item, StreamEnd, Subscription, detached},
-    graphql::{self, Given, Handover, RequestContext},
+    graphql::{self, InjectedItem, RequestContext, SubscriptionSlot},
     service::ServiceError,
 };
 
-/// So many responses are kept for those who come later.
-const KEPT: usize = 128;
+/// So many responses are recent for those who come later.
+const MAX_RECENT: usize = 128;
 /// So many messages of a replay are executed at a time, for one subscriber.
 const AHEAD: usize = 8;
 /// A response shows its ticket as it was when it was executed: nobody gets an older one.
-const FRESH_FOR: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// The plans of this node that somebody subscribes by.
+/// The groups of this node that somebody subscribes by.
 #[derive(Clone, Default)]
-pub struct Plans(Arc<Mutex<HashMap<PlanKey, Weak<Plan>>>>);
+pub struct FanOutGroups(Arc<Mutex<HashMap<GroupKey, Weak<FanOutGroup>>>>);
 
 /// What has to be the same for two subscribers to get the same bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct PlanKey {
+struct GroupKey {
     query: Arc<str>,
     operation_name: Option<String>,
     reader: Reader,
@@ -60,16 +60,16 @@ enum Reader {
     Customer(AccountId, Locale),
 }
 
-/// A document that somebody subscribes by, and its latest responses.
-pub struct Plan {
-    plans: Plans,
-    key: PlanKey,
-    asked: Arc<Asked>,
-    latest: Mutex<VecDeque<Latest>>,
+/// A document that somebody subscribes by, and its recent responses.
+pub struct FanOutGroup {
+    groups: FanOutGroups,
+    key: GroupKey,
+    request: Arc<SharedRequest>,
+    recent: Mutex<VecDeque<Recent>>,
 }
 
 /// What is executed for each message.
-struct Asked {
+struct SharedRequest {
     query: Arc<str>,
     operation_name: Option<String>,
     document: ExecutableDocument,
@@ -77,21 +77,21 @@ struct Asked {
     variables: Variables,
 }
 
-struct Latest {
+struct Recent {
     cursor: Cursor,
     is_event: bool,
     since: Instant,
-    response: Response,
+    response: SharedResponse,
 }
 
 /// A response that is there or being made. Whoever waits for it drives it: a subscriber
 /// that is not polled, because its client takes nothing, holds up nobody else.
-type Response = Shared<BoxFuture<'static, Result<Arc<str>, Unshared>>>;
+type SharedResponse = Shared<BoxFuture<'static, Result<Arc<str>, NotShared>>>;
 
-impl Plans {
-    /// The plan of a request that the guard has admitted; `None` where its responses are
+impl FanOutGroups {
+    /// The group of a request that the guard has admitted; `None` where its responses are
     /// not shared.
-    pub fn of(&self, request: &mut Request, actor: &Actor) -> Option<Arc<Plan>> {
+    pub fn of(&self, request: &mut Request, actor: &Actor) -> Option<Arc<FanOutGroup>> {
         let identity = actor.identity()?;
         let reader = if identity.role.is_staff() {
             Reader::Staff(identity.role, identity.locale)
@@ -99,44 +99,46 @@ impl Plans {
             Reader::Customer(identity.id, identity.locale)
         };
         let name = request.operation_name.clone();
-        let key = PlanKey { query: request.query.as_str().into(), operation_name: name, reader };
-        if let Some(plan) = lock(&self.0).get(&key).and_then(Weak::upgrade) {
-            return Some(plan);
+        let key = GroupKey { query: request.query.as_str().into(), operation_name: name, reader };
+        if let Some(group) = lock(&self.0).get(&key).and_then(Weak::upgrade) {
+            return Some(group);
         }
         let variables = request.variables.clone();
         let document = request.parsed_query().ok()?;
         let mut operations = document.operations.iter();
-        let wanted = key.operation_name.as_deref();
-        let (_, operation) = match wanted {
-            Some(wanted) => operations.find(|(name, _)| name.is_some_and(|name| name == wanted)),
+        let requested = key.operation_name.as_deref();
+        let (_, operation) = match requested {
+            Some(requested) => {
+                operations.find(|(name, _)| name.is_some_and(|name| name == requested))
+            }
             None => operations.next(),
         }?;
-        if !graphql::is_shareable(document, &operation.node) {
+        if !graphql::can_fan_out(document, &operation.node) {
             return None;
         }
-        let asked = Asked {
+        let request = SharedRequest {
             query: Arc::clone(&key.query),
             operation_name: key.operation_name.clone(),
             document: document.clone(),
             variables,
         };
-        let plan = Arc::new(Plan {
-            plans: self.clone(),
+        let group = Arc::new(FanOutGroup {
+            groups: self.clone(),
             key: key.clone(),
-            asked: Arc::new(asked),
-            latest: Mutex::default(),
+            request: Arc::new(request),
+            recent: Mutex::default(),
         });
-        lock(&self.0).insert(key, Arc::downgrade(&plan));
-        Some(plan)
+        lock(&self.0).insert(key, Arc::downgrade(&group));
+        Some(group)
     }
 }
 
-impl Drop for Plan {
+impl Drop for FanOutGroup {
     fn drop(&mut self) {
-        let mut plans = lock(&self.plans.0);
+        let mut groups = lock(&self.groups.0);
         // Another may have taken its place.
-        if plans.get(&self.key).is_some_and(|plan| plan.strong_count() == 0) {
-            plans.remove(&self.key);
+        if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
+            groups.remove(&self.key);
         }
     }
 }
@@ -148,40 +150,40 @@ pub async fn start(
     actor: Actor,
     origin: Origin,
     request: Request,
-    plan: Arc<Plan>,
+    group: Arc<FanOutGroup>,
 ) -> Operation {
-    let handover = Handover::default();
-    let request = request.data(handover.clone());
+    let slot = SubscriptionSlot::default();
+    let request = request.data(slot.clone());
     let mut checked =
         direct::execute(&api, actor, origin.clone(), request, Some(OperationType::Subscription));
     let first = checked.next().await;
-    let Some(subscription) = handover.take() else { return stream::iter(first).boxed() };
-    let reader = Arc::new(SharedReader { api, actor, origin, plan });
-    let shared = SharedStream { subscription: Box::new(subscription), reader, ahead: None };
+    let Some(subscription) = slot.take() else { return stream::iter(first).boxed() };
+    let reader = Arc::new(FanOutReader { api, actor, origin, group });
+    let shared = FanOutStream { subscription: Box::new(subscription), reader, ahead: None };
     stream::unfold(Some(shared), async |shared| Some(shared?.next().await)).boxed()
 }
 
 /// A subscription whose responses are shared.
-struct SharedStream {
+struct FanOutStream {
     subscription: Box<Subscription>,
-    reader: Arc<SharedReader>,
+    reader: Arc<FanOutReader>,
     /// What is being executed, in order: several at a time while the subscription replays,
     /// and none while it is live.
     ahead: Option<Box<FuturesOrdered<BoxFuture<'static, Executed>>>>,
 }
 
-/// On whose behalf, and by which plan, messages are executed.
-struct SharedReader {
+/// On whose behalf, and by which group, messages are executed.
+struct FanOutReader {
     api: Api,
     actor: Actor,
     origin: Origin,
-    plan: Arc<Plan>,
+    group: Arc<FanOutGroup>,
 }
 
 /// What came of an item; `None` where it is no message.
 type Executed = Option<Output>;
 
-impl SharedStream {
+impl FanOutStream {
     /// The next output, and the stream if it goes on.
     async fn next(mut self) -> (Output, Option<Self>) {
         loop {
@@ -198,7 +200,7 @@ impl SharedStream {
                     }
                     executed.flatten()
                 }
-                None => self.read_on().await,
+                None => self.next_live().await,
             };
             match executed {
                 None => {}
@@ -209,7 +211,7 @@ impl SharedStream {
     }
 
     /// Waits for the next item. Where others follow at once, all are executed ahead.
-    async fn read_on(&mut self) -> Executed {
+    async fn next_live(&mut self) -> Executed {
         let item = match self.subscription.next().await {
             Ok(None) => return Some(Output::Complete),
             Ok(Some(item)) => Ok(item),
@@ -225,7 +227,7 @@ impl SharedStream {
     }
 }
 
-impl SharedReader {
+impl FanOutReader {
     async fn respond(self: Arc<Self>, item: Result<Item, ServiceError>) -> Executed {
         if let Ok(Item::Ended(end)) = item {
             return Some(Output::Ended(end));
@@ -234,48 +236,48 @@ impl SharedReader {
         let payload = match (&item, cursor) {
             (Ok(shared), Some(cursor)) => {
                 let is_event = matches!(shared, Item::Event(_));
-                let response = self.plan.response(cursor, is_event, || self.execute(item).boxed());
+                let response = self.group.response(cursor, is_event, || self.execute(item).boxed());
                 let payload = response.clone().await;
                 if payload.is_err() {
-                    self.plan.forget(&response);
+                    self.group.forget(&response);
                 }
                 payload
             }
-            // Boxed: most subscribers never execute anything, and are kept small.
+            // Boxed: most subscribers never execute anything, and are recent small.
             _ => self.execute(item).boxed().await,
         };
         match payload {
-            Ok(payload) | Err(Unshared::Errors(payload)) => Some(Output::Next { payload, cursor }),
-            Err(Unshared::Nothing) => None,
-            Err(Unshared::Failed) => Some(Output::Ended(StreamEnd::Failed)),
+            Ok(payload) | Err(NotShared::Errors(payload)) => Some(Output::Next { payload, cursor }),
+            Err(NotShared::Nothing) => None,
+            Err(NotShared::Failed) => Some(Output::Ended(StreamEnd::Failed)),
         }
     }
 
-    /// Executes an item. What this gives refers to no plan, which may keep it.
+    /// Executes an item. What this gives refers to no group, which may keep it.
     fn execute(
         &self,
         item: Result<Item, ServiceError>,
-    ) -> impl Future<Output = Result<Arc<str>, Unshared>> + Send + 'static {
-        let asked = Arc::clone(&self.plan.asked);
+    ) -> impl Future<Output = Result<Arc<str>, NotShared>> + Send + 'static {
+        let shared = Arc::clone(&self.group.request);
         let (api, actor, origin) = (self.api.clone(), self.actor, self.origin.clone());
         async move {
-            let context = RequestContext::new(actor, origin, &api.desk, &api.log);
-            let mut request = Request::new(asked.query.to_string());
-            request.operation_name.clone_from(&asked.operation_name);
-            request.variables = asked.variables.clone();
-            request.set_parsed_query(asked.document.clone());
-            let request = request.data(context).data(Given::new(item));
+            let context = RequestContext::new(actor, origin, &api.services, &api.log);
+            let mut request = Request::new(shared.query.to_string());
+            request.operation_name.clone_from(&shared.operation_name);
+            request.variables = shared.variables.clone();
+            request.set_parsed_query(shared.document.clone());
+            let request = request.data(context).data(InjectedItem::new(item));
             let executing = async move { direct::execute_message(&api, request).await };
             let Some(executed) = detached(executing).await else {
-                return Err(Unshared::Failed);
+                return Err(NotShared::Failed);
             };
             match executed {
-                None => Err(Unshared::Nothing),
+                None => Err(NotShared::Nothing),
                 // Skipped if the stream went on: its caller resumes, and gets it then.
-                Some(response) if response::is_internal(&response) => Err(Unshared::Failed),
-                Some(response) if response::is_out_of_sight(&response) => Err(Unshared::Nothing),
+                Some(response) if response::is_internal(&response) => Err(NotShared::Failed),
+                Some(response) if response::is_out_of_sight(&response) => Err(NotShared::Nothing),
                 Some(response) if response.errors.is_empty() => Ok(direct::encode(&response)),
-                Some(response) => Err(Unshared::Errors(direct::encode(&response))),
+                Some(response) => Err(NotShared::Errors(direct::encode(&response))),
             }
         }
     }
@@ -283,7 +285,7 @@ impl SharedReader {
 
 /// What those who come later don't get.
 #[derive(Clone)]
-enum Unshared {
+enum NotShared {
     /// An item that is no message, or none for its reader any more.
     Nothing,
     /// A response with errors.
@@ -292,26 +294,26 @@ enum Unshared {
     Failed,
 }
 
-impl Plan {
+impl FanOutGroup {
     /// The response to a message: a fresh one that there is, or what `make` gives.
     fn response(
         &self,
         cursor: Cursor,
         is_event: bool,
-        make: impl FnOnce() -> BoxFuture<'static, Result<Arc<str>, Unshared>>,
-    ) -> Response {
-        let mut latest = lock(&self.latest);
-        let fits = |kept: &&Latest| kept.cursor == cursor && kept.is_event == is_event;
-        if let Some(kept) = latest.iter().rev().find(fits)
-            && kept.since.elapsed() < FRESH_FOR
+        make: impl FnOnce() -> BoxFuture<'static, Result<Arc<str>, NotShared>>,
+    ) -> SharedResponse {
+        let mut recent = lock(&self.recent);
+        let fits = |recent: &&Recent| recent.cursor == cursor && recent.is_event == is_event;
+        if let Some(recent) = recent.iter().rev().find(fits)
+            && recent.since.elapsed() < MAX_AGE
         {
-            return kept.response.clone();
+            return recent.response.clone();
         }
-        if latest.len() == KEPT {
-            latest.pop_front();
+        if recent.len() == MAX_RECENT {
+            recent.pop_front();
         }
         let response = make().shared();
-        latest.push_back(Latest {
+        recent.push_back(Recent {
             cursor,
             is_event,
             since: Instant::now(),
@@ -321,8 +323,8 @@ impl Plan {
     }
 
     /// Whoever comes later does not get this response.
-    fn forget(&self, response: &Response) {
-        lock(&self.latest).retain(|kept| !kept.response.ptr_eq(response));
+    fn forget(&self, response: &SharedResponse) {
+        lock(&self.recent).retain(|recent| !recent.response.ptr_eq(response));
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::{
     protocol::{BAD_FRAME, BAD_TEXT, Closing, TOO_BIG},
-    wake_flag::{Doorbell, Doorbells},
+    wake_flag::{WakeFlag, WakeFlags},
 };
 
 /// Operations give nothing more while so many bytes wait for the client.
@@ -31,7 +31,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 const HANG_UP_WITHIN: Duration = Duration::from_secs(2);
 
 /// What comes from the client.
-pub enum Heard {
+pub enum Received {
     /// A message.
     Message(Message),
     /// Nothing yet, but there is room again, or the client has ceased to take anything.
@@ -43,7 +43,7 @@ pub enum Heard {
 }
 
 /// A socket and what waits to be written to it.
-pub struct Line {
+pub struct Duplex {
     socket: WebSocket,
     /// Answers to pings, and pings of ours: they go before everything else.
     control: VecDeque<Message>,
@@ -52,19 +52,19 @@ pub struct Line {
     unflushed: bool,
     /// Since when the client has taken nothing of what waits.
     blocked_since: Option<Instant>,
-    bells: Doorbells,
+    flags: WakeFlags,
     /// That of what comes from the client: each attempt to read clears a buffer first.
-    incoming: Doorbell,
+    incoming: WakeFlag,
 }
 
-impl Line {
+impl Duplex {
     /// Wraps a socket.
     pub fn new(socket: WebSocket) -> Self {
-        let bells = Doorbells::default();
+        let flags = WakeFlags::default();
         Self {
             socket,
-            incoming: bells.hang(),
-            bells,
+            incoming: flags.new_flag(),
+            flags,
             control: VecDeque::new(),
             queue: VecDeque::new(),
             queued: 0,
@@ -95,29 +95,29 @@ impl Line {
     }
 
     /// What comes next. Writes in the meantime what it can.
-    pub fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         let (had_room, was_blocked) = (self.has_room(), self.blocked_since.is_some());
         if let Poll::Ready(Err(())) = self.poll_write(cx) {
-            return Poll::Ready(Heard::Gone);
+            return Poll::Ready(Received::Gone);
         }
-        // Read before anything else is said: a client that is slow to take is heard too.
+        // Read before anything else is said: a client that is slow to take is received too.
         let reads = self.queued < MOST && self.control.len() < MOST_PONGS;
-        self.bells.attend(cx);
+        self.flags.register(cx);
         if reads
-            && self.incoming.has_rung()
+            && self.incoming.take()
             && let Poll::Ready(received) =
                 Pin::new(&mut self.socket).poll_next(&mut self.incoming.context())
         {
-            self.incoming.ring();
+            self.incoming.set();
             return Poll::Ready(match received {
-                Some(Ok(message)) => Heard::Message(message),
-                Some(Err(error)) => broken(error).map_or(Heard::Gone, Heard::Broken),
-                None => Heard::Gone,
+                Some(Ok(message)) => Received::Message(message),
+                Some(Err(error)) => broken(error).map_or(Received::Gone, Received::Broken),
+                None => Received::Gone,
             });
         }
         let has_ceased = self.blocked_since.is_some() && !was_blocked;
         if has_ceased || (self.has_room() && !had_room) {
-            return Poll::Ready(Heard::Nothing);
+            return Poll::Ready(Received::Nothing);
         }
         Poll::Pending
     }
@@ -136,12 +136,13 @@ impl Line {
 
     /// Waits a while until both sides have closed: what the client still sends is read, so
     /// that it hears of our close frame and not of a reset.
-    pub async fn hung_up(mut self) {
-        let hung_up = async {
-            while let Heard::Message(_) | Heard::Nothing = poll_fn(|cx| self.poll_heard(cx)).await {
-            }
+    pub async fn drain(mut self) {
+        let drain = async {
+            while let Received::Message(_) | Received::Nothing =
+                poll_fn(|cx| self.poll_receive(cx)).await
+            {}
         };
-        let _ = time::timeout(HANG_UP_WITHIN, hung_up).await;
+        let _ = time::timeout(HANG_UP_WITHIN, drain).await;
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {

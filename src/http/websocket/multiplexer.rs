@@ -8,12 +8,12 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use super::{
     super::execution::{Operation, Output},
     protocol::Next,
-    wake_flag::Doorbell,
+    wake_flag::WakeFlag,
 };
 use crate::events::StreamEnd;
 
 /// What an operation gives.
-pub enum Given {
+pub enum SocketOutput {
     /// The text of a `next` message.
     Next(String),
     /// The operation of this id was not executed.
@@ -26,7 +26,7 @@ pub enum Given {
 
 /// The operations of a socket. Only those that were woken are polled.
 #[derive(Default)]
-pub struct Operations {
+pub struct Multiplexer {
     running: Vec<Running>,
     /// Whose turn it is.
     turn: usize,
@@ -36,7 +36,7 @@ struct Running {
     id: String,
     next: Next,
     stage: Stage,
-    bell: Doorbell,
+    flag: WakeFlag,
 }
 
 enum Stage {
@@ -47,7 +47,7 @@ enum Stage {
 
 impl Running {
     fn poll_next(&mut self) -> Poll<Option<Output>> {
-        let mut cx = self.bell.context();
+        let mut cx = self.flag.context();
         loop {
             match &mut self.stage {
                 Stage::Starting(starting) => {
@@ -59,7 +59,7 @@ impl Running {
     }
 }
 
-impl Operations {
+impl Multiplexer {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.running.len()
@@ -70,10 +70,10 @@ impl Operations {
         self.running.iter().any(|running| running.id == id)
     }
 
-    /// Adds an operation that starts, whose id no other has, with the bell that wakes it.
-    pub fn insert(&mut self, id: String, starting: BoxFuture<'static, Operation>, bell: Doorbell) {
+    /// Adds an operation that starts, whose id no other has, with the flag that wakes it.
+    pub fn insert(&mut self, id: String, starting: BoxFuture<'static, Operation>, flag: WakeFlag) {
         let next = Next::of(&id);
-        self.running.push(Running { id, next, stage: Stage::Starting(starting), bell });
+        self.running.push(Running { id, next, stage: Stage::Starting(starting), flag });
     }
 
     /// Ends an operation, if there is one of this id.
@@ -82,27 +82,27 @@ impl Operations {
     }
 
     /// What one of them gives; one that has given its last is gone.
-    pub fn poll_next(&mut self) -> Poll<Given> {
+    pub fn poll_next(&mut self) -> Poll<SocketOutput> {
         for _ in 0..self.running.len() {
             let place = if self.turn < self.running.len() { self.turn } else { 0 };
             let Some(running) = self.running.get_mut(place) else { break };
             self.turn = place + 1;
-            if !running.bell.has_rung() {
+            if !running.flag.take() {
                 continue;
             }
             match running.poll_next() {
                 Poll::Pending => {}
                 Poll::Ready(Some(Output::Next { payload, .. })) => {
-                    running.bell.ring();
-                    return Poll::Ready(Given::Next(running.next.encode(&payload)));
+                    running.flag.set();
+                    return Poll::Ready(SocketOutput::Next(running.next.encode(&payload)));
                 }
                 Poll::Ready(last) => {
                     let id = self.running.remove(place).id;
                     self.turn = place;
                     return Poll::Ready(match last {
-                        Some(Output::Error(errors)) => Given::Error(id, errors),
-                        Some(Output::Ended(end)) => Given::Ended(end),
-                        _ => Given::Complete(id),
+                        Some(Output::Error(errors)) => SocketOutput::Error(id, errors),
+                        Some(Output::Ended(end)) => SocketOutput::Ended(end),
+                        _ => SocketOutput::Complete(id),
                     });
                 }
             }

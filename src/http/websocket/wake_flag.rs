@@ -12,59 +12,59 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// The bells of one task.
+/// The flags of one task.
 #[derive(Default)]
-pub struct Doorbells(Arc<AtomicWaker>);
+pub struct WakeFlags(Arc<AtomicWaker>);
 
-impl Doorbells {
-    /// Has the task woken by each bell that rings from now on. To be called in each pass,
-    /// before any bell is asked.
-    pub fn attend(&self, cx: &Context<'_>) {
+impl WakeFlags {
+    /// Has the task woken by each flag that rings from now on. To be called in each pass,
+    /// before any flag is asked.
+    pub fn register(&self, cx: &Context<'_>) {
         self.0.register(cx.waker());
     }
 
-    /// A bell for a part that has not been polled yet: it has rung.
-    pub fn hang(&self) -> Doorbell {
-        let bell = Arc::new(Bell { rung: AtomicBool::new(true), task: Arc::clone(&self.0) });
-        Doorbell { waker: Arc::clone(&bell).into(), bell }
+    /// A flag for a part that has not been polled yet: it has set.
+    pub fn new_flag(&self) -> WakeFlag {
+        let flag = Arc::new(Flag { set: AtomicBool::new(true), task: Arc::clone(&self.0) });
+        WakeFlag { waker: Arc::clone(&flag).into(), flag }
     }
 }
 
-/// The bell of one part.
-pub struct Doorbell {
-    bell: Arc<Bell>,
+/// The flag of one part.
+pub struct WakeFlag {
+    flag: Arc<Flag>,
     waker: Waker,
 }
 
-struct Bell {
-    rung: AtomicBool,
+struct Flag {
+    set: AtomicBool,
     task: Arc<AtomicWaker>,
 }
 
-impl Doorbell {
-    /// Whether it has rung since this was asked last: the part has to be polled.
-    pub fn has_rung(&self) -> bool {
-        self.bell.rung.load(Ordering::Relaxed) && self.bell.rung.swap(false, Ordering::AcqRel)
+impl WakeFlag {
+    /// Whether it has set since this was asked last: the part has to be polled.
+    pub fn take(&self) -> bool {
+        self.flag.set.load(Ordering::Relaxed) && self.flag.set.swap(false, Ordering::AcqRel)
     }
 
     /// Has the part polled in the next pass, which this does not bring about.
-    pub fn ring(&self) {
-        self.bell.rung.store(true, Ordering::Release);
+    pub fn set(&self) {
+        self.flag.set.store(true, Ordering::Release);
     }
 
-    /// What to poll the part with: it rings the bell and wakes the task.
+    /// What to poll the part with: it rings the flag and wakes the task.
     pub fn context(&self) -> Context<'_> {
         Context::from_waker(&self.waker)
     }
 }
 
-impl Wake for Bell {
+impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::Release);
+        self.set.store(true, Ordering::Release);
         self.task.wake();
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         policy::{Action, Resource},
         session::Session,
     },
-    service::{Desk, ServiceError, UserError, UserErrorCode, authorise},
+    service::{ServiceError, Services, UserError, UserErrorCode, authorise},
 };
 
 /// So many sessions are listed: the last used.
@@ -19,16 +19,16 @@ const LISTED: i64 = 100;
 ///
 /// # Errors
 /// Nobody is signed in.
-pub async fn all(actor: &Actor, desk: &Desk) -> Result<Vec<Session>, ServiceError> {
+pub async fn all(actor: &Actor, services: &Services) -> Result<Vec<Session>, ServiceError> {
     let owner = owner(actor)?;
-    let now = desk.ambient.now();
-    let idle_since = now - desk.settings.session_idle;
-    let mut connection = desk.database.read().await?;
+    let now = services.ambient.now();
+    let idle_since = now - services.settings.session_idle;
+    let mut connection = services.database.read().await?;
     let mut found = session::of_account(&mut connection, owner.id, now, idle_since, LISTED).await?;
     for session in &mut found {
         // Sooner, unless it is used.
         session.expires_at =
-            session.expires_at.min(session.last_used_at + desk.settings.session_idle);
+            session.expires_at.min(session.last_used_at + services.settings.session_idle);
     }
     Ok(found)
 }
@@ -39,7 +39,7 @@ pub async fn all(actor: &Actor, desk: &Desk) -> Result<Vec<Session>, ServiceErro
 /// Nobody is signed in; no such session of theirs, as a user error.
 pub async fn revoke(
     actor: &Actor,
-    desk: &Desk,
+    services: &Services,
     id: Option<SessionId>,
 ) -> Result<SessionId, ServiceError> {
     let owner = owner(actor)?;
@@ -48,14 +48,15 @@ pub async fn revoke(
         ServiceError::from(UserError::new("id", UserErrorCode::NotFound, message))
     };
     let id = id.ok_or_else(unknown)?;
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
             account::lock(db, owner.id).await?;
             if !session::revoke(db, owner.id, id, now).await? {
                 return Err(unknown());
             }
-            tell_of_ends(desk, db, owner.id, &[id], actor, now).await?;
+            tell_of_ends(services, db, owner.id, &[id], actor, now).await?;
             Ok(id)
         })
         .await
@@ -66,12 +67,13 @@ pub async fn revoke(
 ///
 /// # Errors
 /// Nobody is signed in.
-pub async fn revoke_others(actor: &Actor, desk: &Desk) -> Result<usize, ServiceError> {
+pub async fn revoke_others(actor: &Actor, services: &Services) -> Result<usize, ServiceError> {
     let owner = owner(actor)?;
-    let now = desk.ambient.now();
-    desk.database
+    let now = services.ambient.now();
+    services
+        .database
         .write(async |db| {
-            Ok(end_sessions(desk, db, owner.id, Some(owner.session), actor, now).await?)
+            Ok(end_sessions(services, db, owner.id, Some(owner.session), actor, now).await?)
         })
         .await
 }

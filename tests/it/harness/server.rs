@@ -145,7 +145,7 @@ impl TestServer {
     /// A machine with a service token of some scopes.
     pub async fn machine(&self, scopes: &[Scope]) -> Client {
         let database = Database::new(&self.database.url, 2).unwrap();
-        let desk = app::desk(&config(), database.clone(), ambient(&self.clock), CHEAP).unwrap();
+        let desk = app::services(&config(), database.clone(), ambient(&self.clock), CHEAP).unwrap();
         let issued = service_token::create(&Actor::System, &desk, "panel", scopes).await.unwrap();
         database.close();
         Client::new(&self.address(), Some(issued.secret.expose().to_owned()))
@@ -157,7 +157,7 @@ impl TestServer {
         let database = Database::new(&self.database.url, 2).unwrap();
         let mut config = config();
         config.tickets.close_resolved_after_days = after_days;
-        let desk = app::desk(&config, database.clone(), ambient(&self.clock), CHEAP).unwrap();
+        let desk = app::services(&config, database.clone(), ambient(&self.clock), CHEAP).unwrap();
         let closed = closing::close_resolved(&Actor::System, &desk).await.unwrap();
         database.close();
         closed
@@ -281,7 +281,7 @@ pub async fn create_account(
     role: Role,
 ) {
     let database = Database::new(url, 2).unwrap();
-    let desk = app::desk(&config(), database.clone(), ambient(clock), CHEAP).unwrap();
+    let desk = app::services(&config(), database.clone(), ambient(clock), CHEAP).unwrap();
     let new = NewAccount {
         email: email.to_owned(),
         name: name.to_owned(),

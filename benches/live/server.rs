@@ -17,8 +17,8 @@ const SEALING_KEYS: &str = "bench:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const CATEGORY: &str = "Q2F0ZWdvcnk6MDE5OWEwMDAtMDAwMC03MDAwLTgwMDAtMDAwMDAwMDAwMDAx";
 
 /// The server, its database and what it holds.
-pub struct Desk {
-    server: Child,
+pub struct BenchServer {
+    process: Child,
     postgres: EmbeddedPostgres,
     folder: PathBuf,
     http: reqwest::Client,
@@ -32,7 +32,7 @@ pub struct Desk {
     pub busy: String,
 }
 
-impl Desk {
+impl BenchServer {
     /// Starts all of it, with so many tickets.
     pub async fn start(tickets: usize) -> Self {
         let folder = std::env::temp_dir().join(format!("ticketwire-bench-{}", std::process::id()));
@@ -52,8 +52,8 @@ impl Desk {
             let password = format!("{PASSWORD}\n");
             run(&url, &[create.as_slice(), &["--password-stdin"]].concat(), &password).await;
         }
-        let mut server = command(&url).arg("serve").spawn().expect("a server");
-        let mut lines = BufReader::new(server.stdout.take().expect("its output")).lines();
+        let mut process = command(&url).arg("serve").spawn().expect("a server");
+        let mut lines = BufReader::new(process.stdout.take().expect("its output")).lines();
         let mut welcome = String::new();
         while !welcome.contains("Stop it") {
             welcome += &lines.next_line().await.expect("a line").expect("a server that starts");
@@ -64,8 +64,8 @@ impl Desk {
             rest.split(|end: char| end == '/' || end.is_whitespace()).next().expect("an address")
         });
         let address = addresses.next().expect("an address").to_owned();
-        let mut desk = Self {
-            server,
+        let mut server = Self {
+            process,
             postgres,
             folder,
             http: reqwest::Client::new(),
@@ -74,15 +74,16 @@ impl Desk {
             tickets: vec![],
             busy: String::new(),
         };
-        desk.agent = desk.sign_in("agent").await;
-        let customer = desk.sign_in("customer").await;
-        let opened = stream::iter(0..tickets).map(|n| desk.open(&customer, n));
-        desk.tickets = opened.buffered(32).collect().await;
-        desk.busy = desk.open(&customer, tickets).await;
+        server.agent = server.sign_in("agent").await;
+        let customer = server.sign_in("customer").await;
+        let opened = stream::iter(0..tickets).map(|n| server.open(&customer, n));
+        server.tickets = opened.buffered(32).collect().await;
+        server.busy = server.open(&customer, tickets).await;
         // The first answer changes the status too: from now on a comment is one event.
-        let answers = desk.tickets.iter().map(|ticket| desk.comment(ticket, "We look into it."));
+        let answers =
+            server.tickets.iter().map(|ticket| server.comment(ticket, "We look into it."));
         stream::iter(answers).buffer_unordered(32).collect::<Vec<_>>().await;
-        desk
+        server
     }
 
     /// Signs somebody in; gives the token.
@@ -146,12 +147,12 @@ impl Desk {
 
     /// The server's process id.
     pub fn pid(&self) -> u32 {
-        self.server.id().expect("a running server")
+        self.process.id().expect("a running server")
     }
 
     /// Stops all of it, and removes the data.
     pub async fn stop(mut self) {
-        let _ = self.server.kill().await;
+        let _ = self.process.kill().await;
         drop(self.postgres);
         while std::fs::remove_dir_all(&self.folder).is_err() && self.folder.exists() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
