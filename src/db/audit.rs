@@ -13,6 +13,7 @@ use super::{
 };
 use crate::domain::{
     audit::AuditEntry,
+    event::{Event, Subject},
     ids::{AccountId, EventId},
     page::{Direction, Page, Slice},
 };
@@ -32,7 +33,17 @@ impl TryFrom<AuditRow> for AuditEntry {
 
     fn try_from(row: AuditRow) -> Result<Self, DbError> {
         let origin = session::origin(row.address.as_deref(), row.device.as_deref());
-        Ok(Self { event: row.event.try_into()?, origin })
+        let event = Event::try_from(row.event)?;
+        let Subject::Account(account) = event.subject else {
+            return Err(DbError::Value(format!("event {} is not about an account", event.id.0)));
+        };
+        Ok(Self {
+            id: event.id,
+            actor_id: event.actor_id,
+            occurred_at: event.occurred_at,
+            event: account.event,
+            origin,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Nullable, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -20,10 +21,12 @@ use super::{
 use crate::domain::{
     clock::Timestamp,
     cursor::Cursor,
-    event::{Audience, Event, EventData, FeedEvent, Subject},
+    event::{
+        AccountEvent, AccountSubject, Audience, Event, FeedEvent, Subject, TicketEvent,
+        TicketState, TicketSubject,
+    },
     ids::{AccountId, CategoryId, EventId, TicketId},
     page::{Direction, Page, Slice},
-    queue::TicketState,
     ticket::{Priority, Status, Ticket},
 };
 
@@ -69,58 +72,79 @@ impl TryFrom<EventRow> for Event {
     type Error = DbError;
 
     fn try_from(row: EventRow) -> Result<Self, DbError> {
+        let (id, occurred_at) = (EventId(row.id), row.occurred_at);
+        let actor_id = row.actor_id.map(AccountId);
         let subject = match (row.ticket_id, row.reporter_id, row.account_id) {
-            (Some(id), Some(reporter), None) => {
-                Subject::Ticket { id: TicketId(id), reporter: AccountId(reporter) }
+            (Some(ticket), Some(reporter), None) => {
+                Subject::Ticket(row.into_ticket_subject(TicketId(ticket), AccountId(reporter)))
             }
-            (None, None, Some(id)) => Subject::Account(AccountId(id)),
-            _ => return Err(DbError::Value(format!("event {} has no one subject", row.id))),
+            (None, None, Some(account)) => Subject::Account(AccountSubject {
+                id: AccountId(account),
+                event: read_event(&row.kind, row.data).unwrap_or(AccountEvent::Unknown),
+            }),
+            _ => return Err(DbError::Value(format!("event {} has no single subject", row.id))),
         };
-        let state = match (row.category_id, row.status, row.priority) {
+        Ok(Self { id, actor_id, occurred_at, subject })
+    }
+}
+
+impl EventRow {
+    fn into_ticket_subject(self, id: TicketId, reporter: AccountId) -> TicketSubject {
+        let state = match (self.category_id, self.status, self.priority) {
             (Some(category), Some(status), Some(priority)) => Some(TicketState {
                 category: CategoryId(category),
                 status,
                 priority,
-                assignee: row.assignee_id.map(AccountId),
+                assignee: self.assignee_id.map(AccountId),
             }),
             _ => None,
         };
-        let data = serde_json::from_value(json!({ "kind": row.kind, "data": row.data }))
-            .inspect_err(|_| {
-                tracing::warn!(kind = row.kind, "an event of an unknown kind is passed over")
-            })
-            .ok();
-        Ok(Self {
-            id: EventId(row.id),
-            subject,
-            audience: row.audience,
-            actor_id: row.actor_id.map(AccountId),
-            data,
+        TicketSubject {
+            id,
+            reporter,
+            participants: ticket::accounts(self.participant_ids),
             state,
-            participants: ticket::accounts(row.participant_ids),
-            occurred_at: row.occurred_at,
-        })
+            audience: self.audience,
+            event: read_event(&self.kind, self.data).unwrap_or(TicketEvent::Unknown),
+        }
     }
 }
 
-/// Something that happened to a ticket or account, to be written down.
-pub struct NewEvent {
+/// Reads the kind and data columns. `None` for what a newer version wrote.
+fn read_event<E: DeserializeOwned>(kind: &str, data: Value) -> Option<E> {
+    serde_json::from_value(json!({ "kind": kind, "data": data }))
+        .inspect_err(|_| tracing::warn!(kind, "this version cannot read an event of this kind"))
+        .ok()
+}
+
+/// An event about a ticket, to be appended.
+pub struct NewTicketEvent {
     /// What happened.
-    pub data: EventData,
-    /// For whom it is.
+    pub event: TicketEvent,
+    /// Who may see it.
     pub audience: Audience,
-    /// Who did it; none: the system.
+    /// Who caused it, or `None` for the system.
     pub actor_id: Option<AccountId>,
-    /// When.
+    /// When it happened.
     pub occurred_at: Timestamp,
 }
 
-/// Writes down how a ticket stands after some events, and appends them in order. The
-/// ticket's row has to be locked (or new) in this transaction.
+/// An event about an account, to be appended.
+pub struct NewAccountEvent {
+    /// What happened.
+    pub event: AccountEvent,
+    /// Who caused it, or `None` for the system.
+    pub actor_id: Option<AccountId>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+}
+
+/// Saves a ticket and appends its events, in order. The caller holds the lock of the
+/// ticket's row or has inserted it in this transaction.
 pub async fn save_with_events(
     db: &mut Connection,
     ticket: &Ticket,
-    new: &[NewEvent],
+    new: &[NewTicketEvent],
 ) -> Result<(), DbError> {
     let mut last = 0;
     for by_one in new.chunk_by(|a, b| a.actor_id == b.actor_id) {
@@ -133,21 +157,45 @@ pub async fn save_with_events(
         last = ticket::update(db, ticket, &latest).await?;
     }
     let participants = ticket::uuids(&ticket.participant_ids);
-    let mut after = TicketState::of(ticket);
-    let mut states = Vec::with_capacity(new.len());
-    for event in new.iter().rev() {
-        states.push(Some(after));
-        after = after.before(&event.data);
-    }
-    states.reverse();
-    append(db, Some(ticket.id.0), None, last, new, &states, &participants).await
+    let first = last - count(new) + 1;
+    let rows = (first..).zip(new.iter().zip(states(ticket, new))).map(|(seq, (new, state))| {
+        let (kind, data) = columns(&new.event)?;
+        Ok(NewRow {
+            ticket_id: Some(ticket.id.0),
+            account_id: None,
+            seq,
+            kind,
+            audience: new.audience,
+            actor_id: new.actor_id.map(|id| id.0),
+            data,
+            category_id: Some(state.category.0),
+            status: Some(state.status),
+            priority: Some(state.priority),
+            assignee_id: state.assignee.map(|id| id.0),
+            participant_ids: &participants,
+            occurred_at: new.occurred_at,
+        })
+    });
+    append(db, rows.collect::<Result<_, DbError>>()?).await
 }
 
-/// Appends events about an account, in order; the update takes the row's lock.
+/// The ticket's state after each of its new events.
+fn states(ticket: &Ticket, new: &[NewTicketEvent]) -> Vec<TicketState> {
+    let mut after = ticket.state();
+    let mut states = Vec::with_capacity(new.len());
+    for new in new.iter().rev() {
+        states.push(after);
+        after = after.before(&new.event).unwrap_or(after);
+    }
+    states.reverse();
+    states
+}
+
+/// Appends events about an account, in order. Takes the lock of the account's row.
 pub async fn append_to_account(
     db: &mut Connection,
     account: AccountId,
-    new: &[NewEvent],
+    new: &[NewAccountEvent],
 ) -> Result<(), DbError> {
     let last = diesel::update(accounts::table.find(account.0))
         .set(accounts::event_seq.eq(accounts::event_seq + count(new)))
@@ -155,63 +203,73 @@ pub async fn append_to_account(
         .prepared()
         .get_result::<i64>(db)
         .await?;
-    append(db, None, Some(account.0), last, new, &vec![None; new.len()], &[]).await
+    let first = last - count(new) + 1;
+    let rows = (first..).zip(new).map(|(seq, new)| {
+        let (kind, data) = columns(&new.event)?;
+        Ok(NewRow {
+            ticket_id: None,
+            account_id: Some(account.0),
+            seq,
+            kind,
+            audience: Audience::Participants,
+            actor_id: new.actor_id.map(|id| id.0),
+            data,
+            category_id: None,
+            status: None,
+            priority: None,
+            assignee_id: None,
+            participant_ids: &[],
+            occurred_at: new.occurred_at,
+        })
+    });
+    append(db, rows.collect::<Result<_, DbError>>()?).await
 }
 
-fn count(new: &[NewEvent]) -> i64 {
-    i64::try_from(new.len()).unwrap_or(i64::MAX)
-}
-
-async fn append(
-    db: &mut Connection,
+/// A row of `events` without its id.
+#[derive(Insertable)]
+#[diesel(table_name = events, treat_none_as_default_value = false)]
+struct NewRow<'p> {
     ticket_id: Option<Uuid>,
     account_id: Option<Uuid>,
-    last_seq: i64,
-    new: &[NewEvent],
-    states: &[Option<TicketState>],
-    participants: &[Uuid],
-) -> Result<(), DbError> {
-    let first_seq = last_seq - count(new) + 1;
-    let rows = (first_seq..)
-        .zip(new.iter().zip(states))
-        .map(|(seq, (event, state))| {
-            let (kind, data) = columns(&event.data)?;
-            Ok((
-                events::ticket_id.eq(ticket_id),
-                events::account_id.eq(account_id),
-                events::seq.eq(seq),
-                events::kind.eq(kind),
-                events::audience.eq(event.audience),
-                events::actor_id.eq(event.actor_id.map(|id| id.0)),
-                events::data.eq(data),
-                events::category_id.eq(state.map(|state| state.category.0)),
-                events::status.eq(state.map(|state| state.status)),
-                events::priority.eq(state.map(|state| state.priority)),
-                events::assignee_id.eq(state.and_then(|state| state.assignee).map(|id| id.0)),
-                events::participant_ids.eq(participants),
-                events::occurred_at.eq(event.occurred_at),
-            ))
-        })
-        .collect::<Result<Vec<_>, DbError>>()?;
+    seq: i64,
+    kind: String,
+    audience: Audience,
+    actor_id: Option<Uuid>,
+    data: Value,
+    category_id: Option<Uuid>,
+    status: Option<Status>,
+    priority: Option<Priority>,
+    assignee_id: Option<Uuid>,
+    participant_ids: &'p [Uuid],
+    occurred_at: Timestamp,
+}
+
+/// Inserts rows into the log and queues them for the sequencer.
+async fn append(db: &mut Connection, rows: Vec<NewRow<'_>>) -> Result<(), DbError> {
+    let count = rows.len();
     let ids = diesel::insert_into(events::table)
         .values(rows)
         .returning(events::id)
-        .prepared_if_few(new.len())
+        .prepared_if_few(count)
         .get_results::<i64>(db)
         .await?;
     diesel::insert_into(pending_events::table)
         .values(ids.into_iter().map(|id| pending_events::event_id.eq(id)).collect::<Vec<_>>())
-        .prepared_if_few(new.len())
+        .prepared_if_few(count)
         .execute(db)
         .await?;
     Ok(())
 }
 
-/// The kind and data columns of what happened.
-fn columns(data: &EventData) -> Result<(String, Value), DbError> {
-    let unreadable = |reason: &str| DbError::Value(format!("an event can't be written: {reason}"));
-    let mut value = serde_json::to_value(data).map_err(|error| unreadable(&error.to_string()))?;
-    let kind = value["kind"].as_str().ok_or_else(|| unreadable("it has no kind"))?.to_owned();
+fn count<E>(new: &[E]) -> i64 {
+    i64::try_from(new.len()).unwrap_or(i64::MAX)
+}
+
+/// The kind and data columns of an event.
+fn columns(event: &impl Serialize) -> Result<(String, Value), DbError> {
+    let failed = |reason: &str| DbError::Value(format!("an event can't be written: {reason}"));
+    let mut value = serde_json::to_value(event).map_err(|error| failed(&error.to_string()))?;
+    let kind = value["kind"].as_str().ok_or_else(|| failed("it has no kind"))?.to_owned();
     Ok((kind, value.get_mut("data").map_or_else(|| json!({}), Value::take)))
 }
 
@@ -282,8 +340,8 @@ pub async fn timelines(
             _ => fallback,
         };
         let event = Event::try_from(row.event)?;
-        if let Subject::Ticket { id, .. } = event.subject {
-            found.entry(id).or_default().push(FeedEvent { cursor, event });
+        if let Some(ticket) = event.ticket() {
+            found.entry(ticket.id).or_default().push(FeedEvent { cursor, event });
         }
     }
     Ok(found.into_iter().map(|(id, events)| (id, page.slice(events))).collect())

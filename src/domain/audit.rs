@@ -1,13 +1,23 @@
 //! The audit trail of an account: the events about it.
 
-use super::{event::Event, session::Origin};
+use super::{
+    clock::Timestamp,
+    event::AccountEvent,
+    ids::{AccountId, EventId},
+    session::Origin,
+};
 
-/// An event about an account.
+/// An entry of the audit trail.
 #[derive(Clone, Debug)]
 pub struct AuditEntry {
-    /// The event.
-    pub event: Event,
-    /// From where the session was begun that the event is about; empty where it is
-    /// about none.
+    /// The event's id.
+    pub id: EventId,
+    /// Who caused it, or `None` for the system or a machine.
+    pub actor_id: Option<AccountId>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// What happened.
+    pub event: AccountEvent,
+    /// Where the session was begun that the event is about. Empty for events about none.
     pub origin: Origin,
 }

@@ -1,4 +1,8 @@
-//! Events: what happened, in the words of the log.
+//! The events of the log.
+//!
+//! An event is about a ticket ([`TicketEvent`]) or about an account ([`AccountEvent`]).
+//! Readers match both exhaustively: a new kind does not compile until streams,
+//! timelines, the audit trail, notifications and mail have decided what to do with it.
 
 use super::{
     account::Role,
@@ -7,175 +11,300 @@ use super::{
     ids::{
         AccountId, CategoryId, CommentId, EventId, HandoffId, ServiceTokenId, SessionId, TicketId,
     },
-    queue::TicketState,
     second_factor::Method,
     status::{Priority, Status},
 };
 
-/// What happened. Ids and from/to values, never text that people wrote: the log
-/// is kept for good, and text has to be erasable.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// Something that happened to a ticket.
+///
+/// Events hold ids and values, never text that people wrote: the log is permanent, and
+/// text must be erasable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
-pub enum EventData {
-    /// A ticket was opened.
+pub enum TicketEvent {
+    /// The ticket was opened.
     TicketCreated {},
-    /// A comment was posted, or an internal note (the audience tells).
+    /// A comment was posted. An internal note has the audience [`Audience::Staff`].
     CommentAdded {
         /// The comment.
         comment_id: CommentId,
     },
-    /// A ticket's status changed.
+    /// The status changed.
     StatusChanged {
-        /// The old one.
+        /// The old status.
         from: Status,
-        /// The new one.
+        /// The new status.
         to: Status,
     },
-    /// A ticket's priority changed.
+    /// The priority changed.
     PriorityChanged {
-        /// The old one.
+        /// The old priority.
         from: Priority,
-        /// The new one.
+        /// The new priority.
         to: Priority,
     },
-    /// A ticket was assigned, handed on or taken off somebody.
+    /// The ticket was assigned, reassigned or unassigned.
     AssigneeChanged {
         /// The old assignee.
         from: Option<AccountId>,
         /// The new assignee.
         to: Option<AccountId>,
     },
-    /// A ticket was moved to another category.
+    /// The ticket was moved to another category.
     CategoryChanged {
-        /// The old one.
+        /// The old category.
         from: CategoryId,
-        /// The new one.
+        /// The new category.
         to: CategoryId,
     },
-    /// A ticket's summary was reworded.
+    /// The summary was edited.
     SummaryChanged {},
-    /// A customer takes part in a ticket.
+    /// A customer was added to the ticket.
     ParticipantAdded {
         /// The customer.
         account_id: AccountId,
     },
-    /// A customer takes part in a ticket no longer.
+    /// A customer was removed from the ticket.
     ParticipantRemoved {
         /// The customer.
         account_id: AccountId,
     },
-    /// Somebody signed in.
+    /// A stored event that this version cannot read: a newer version wrote it. It keeps
+    /// its position in streams and timelines, and is never written.
+    #[serde(skip)]
+    Unknown,
+}
+
+/// The kind of a [`TicketEvent`], without its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketEventKind {
+    /// [`TicketEvent::TicketCreated`].
+    TicketCreated,
+    /// [`TicketEvent::CommentAdded`].
+    CommentAdded,
+    /// [`TicketEvent::StatusChanged`].
+    StatusChanged,
+    /// [`TicketEvent::PriorityChanged`].
+    PriorityChanged,
+    /// [`TicketEvent::AssigneeChanged`].
+    AssigneeChanged,
+    /// [`TicketEvent::CategoryChanged`].
+    CategoryChanged,
+    /// [`TicketEvent::SummaryChanged`].
+    SummaryChanged,
+    /// [`TicketEvent::ParticipantAdded`].
+    ParticipantAdded,
+    /// [`TicketEvent::ParticipantRemoved`].
+    ParticipantRemoved,
+    /// [`TicketEvent::Unknown`].
+    Unknown,
+}
+
+impl TicketEventKind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::TicketCreated,
+        Self::CommentAdded,
+        Self::StatusChanged,
+        Self::PriorityChanged,
+        Self::AssigneeChanged,
+        Self::CategoryChanged,
+        Self::SummaryChanged,
+        Self::ParticipantAdded,
+        Self::ParticipantRemoved,
+        Self::Unknown,
+    ];
+}
+
+impl TicketEvent {
+    /// The kind, without the values.
+    pub fn kind(&self) -> TicketEventKind {
+        match self {
+            Self::TicketCreated {} => TicketEventKind::TicketCreated,
+            Self::CommentAdded { .. } => TicketEventKind::CommentAdded,
+            Self::StatusChanged { .. } => TicketEventKind::StatusChanged,
+            Self::PriorityChanged { .. } => TicketEventKind::PriorityChanged,
+            Self::AssigneeChanged { .. } => TicketEventKind::AssigneeChanged,
+            Self::CategoryChanged { .. } => TicketEventKind::CategoryChanged,
+            Self::SummaryChanged {} => TicketEventKind::SummaryChanged,
+            Self::ParticipantAdded { .. } => TicketEventKind::ParticipantAdded,
+            Self::ParticipantRemoved { .. } => TicketEventKind::ParticipantRemoved,
+            Self::Unknown => TicketEventKind::Unknown,
+        }
+    }
+
+    /// The customer that the event removed from its ticket.
+    pub fn removed_participant(&self) -> Option<AccountId> {
+        match *self {
+            Self::ParticipantRemoved { account_id } => Some(account_id),
+            Self::TicketCreated {}
+            | Self::CommentAdded { .. }
+            | Self::StatusChanged { .. }
+            | Self::PriorityChanged { .. }
+            | Self::AssigneeChanged { .. }
+            | Self::CategoryChanged { .. }
+            | Self::SummaryChanged {}
+            | Self::ParticipantAdded { .. }
+            | Self::Unknown => None,
+        }
+    }
+}
+
+/// Something that happened to an account, or that its owner did outside of tickets.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", content = "data", rename_all = "snake_case")]
+pub enum AccountEvent {
+    /// The owner signed in.
     SignedIn {
-        /// The session that began.
+        /// The new session.
         session_id: SessionId,
     },
-    /// A session was ended before its time.
+    /// A session ended before it expired.
     SessionRevoked {
         /// The session.
         session_id: SessionId,
     },
     /// A second factor was configured.
     SecondFactorAdded {
-        /// Which.
+        /// Its method.
         method: Method,
     },
     /// A second factor was removed.
     SecondFactorRemoved {
-        /// Which.
+        /// Its method.
         method: Method,
     },
-    /// The staff removed all second factors.
+    /// Staff removed all second factors.
     SecondFactorsReset {},
-    /// Somebody signed in with a recovery code.
+    /// The owner signed in with a recovery code.
     RecoveryCodeUsed {},
-    /// New recovery codes were made.
+    /// The recovery codes were replaced.
     RecoveryCodesRegenerated {},
-    /// The password was changed by its owner.
+    /// The owner changed the password.
     PasswordChanged {},
-    /// The password was set anew by a link that was mailed.
+    /// The password was set through a mailed link.
     PasswordReset {},
-    /// An account was made by an admin, or another role given to it.
+    /// An admin created the account or changed its role.
     RoleChanged {
-        /// The old role; none for a new account.
+        /// The old role, or `None` for a new account.
         from: Option<Role>,
         /// The new role.
         to: Role,
     },
-    /// An admin made a service token.
+    /// The admin created a service token.
     ServiceTokenCreated {
         /// The token.
         token_id: ServiceTokenId,
     },
-    /// An admin revoked a service token.
+    /// The admin revoked a service token.
     ServiceTokenRevoked {
         /// The token.
         token_id: ServiceTokenId,
     },
-    /// The control panel made a customer's account, or changed it.
+    /// The control panel created or updated the customer's account.
     CustomerProvisioned {
-        /// The token that it did it with.
+        /// The service token that it used.
         token_id: Option<ServiceTokenId>,
         /// Whether the account is new.
         created: bool,
-        /// Whether it has another password now.
+        /// Whether the password changed.
         password_changed: bool,
     },
-    /// The control panel made a link to hand a customer over.
+    /// The control panel created a sign-in link for the customer.
     HandoffCreated {
-        /// The hand-over.
+        /// The handoff.
         handoff_id: HandoffId,
-        /// The token that it did it with.
+        /// The service token that it used.
         token_id: Option<ServiceTokenId>,
     },
-    /// A customer came over by such a link.
+    /// The customer signed in through such a link.
     HandoffRedeemed {
-        /// The hand-over.
+        /// The handoff.
         handoff_id: HandoffId,
     },
-    /// An admin disabled an account.
+    /// An admin disabled the account.
     AccountDisabled {},
-    /// An admin let a disabled account sign in again.
+    /// An admin enabled the account again.
     AccountEnabled {},
-    /// An admin changed an account's name or language.
+    /// An admin changed the account's name or language.
     AccountUpdated {},
-    /// An admin made a category.
+    /// The admin created a category.
     CategoryCreated {
         /// The category.
         category_id: CategoryId,
     },
-    /// An admin gave a category another name.
+    /// The admin renamed a category.
     CategoryRenamed {
         /// The category.
         category_id: CategoryId,
     },
-    /// An admin put the categories in another order.
+    /// The admin reordered the categories.
     CategoriesOrdered {
-        /// The old one.
+        /// The old order.
         from: Vec<CategoryId>,
-        /// The new one.
+        /// The new order.
         to: Vec<CategoryId>,
     },
-    /// An admin retired a category.
+    /// The admin retired a category.
     CategoryRetired {
         /// The category.
         category_id: CategoryId,
     },
-    /// An admin let a category take tickets again.
+    /// The admin restored a retired category.
     CategoryRestored {
         /// The category.
         category_id: CategoryId,
     },
+    /// A stored event that this version cannot read: a newer version wrote it. It keeps
+    /// its place in the audit trail, and is never written.
+    #[serde(skip)]
+    Unknown,
 }
 
-impl EventData {
-    /// Whether an event about an account can end live streams: the others are
-    /// nobody's news.
-    pub fn ends_streams(&self) -> bool {
-        matches!(self, Self::SessionRevoked { .. } | Self::RoleChanged { .. })
+/// What an event about an account means for its owner's sessions and live streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEffect {
+    /// This session ended.
+    Ended(SessionId),
+    /// Sessions with another role than this one lose their rights.
+    RoleChanged(Role),
+    /// Nothing that this version knows of.
+    Unchanged,
+}
+
+impl AccountEvent {
+    /// What the event means for the owner's sessions and live streams.
+    pub fn session_effect(&self) -> SessionEffect {
+        match *self {
+            Self::SessionRevoked { session_id } => SessionEffect::Ended(session_id),
+            Self::RoleChanged { to, .. } => SessionEffect::RoleChanged(to),
+            Self::SignedIn { .. }
+            | Self::SecondFactorAdded { .. }
+            | Self::SecondFactorRemoved { .. }
+            | Self::SecondFactorsReset {}
+            | Self::RecoveryCodeUsed {}
+            | Self::RecoveryCodesRegenerated {}
+            | Self::PasswordChanged {}
+            | Self::PasswordReset {}
+            | Self::ServiceTokenCreated { .. }
+            | Self::ServiceTokenRevoked { .. }
+            | Self::CustomerProvisioned { .. }
+            | Self::HandoffCreated { .. }
+            | Self::HandoffRedeemed { .. }
+            | Self::AccountDisabled {}
+            | Self::AccountEnabled {}
+            | Self::AccountUpdated {}
+            | Self::CategoryCreated { .. }
+            | Self::CategoryRenamed { .. }
+            | Self::CategoriesOrdered { .. }
+            | Self::CategoryRetired { .. }
+            | Self::CategoryRestored { .. }
+            | Self::Unknown => SessionEffect::Unchanged,
+        }
     }
 }
 
-/// For whom an event about a ticket is.
+/// Who may see an event about a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Audience {
     /// Everybody who may see the ticket.
@@ -184,45 +313,109 @@ pub enum Audience {
     Staff,
 }
 
-/// What an event is about.
+/// The values of a ticket that queues filter by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A ticket, with the reporter who may see it.
-    Ticket {
-        /// The ticket.
-        id: TicketId,
-        /// Its reporter.
-        reporter: AccountId,
-    },
-    /// An account.
-    Account(AccountId),
+pub struct TicketState {
+    /// The category.
+    pub category: CategoryId,
+    /// The status.
+    pub status: Status,
+    /// The priority.
+    pub priority: Priority,
+    /// The assignee.
+    pub assignee: Option<AccountId>,
 }
 
-/// An event as it stands in the log.
+impl TicketState {
+    /// The state before an event that led to this state. `None` if the event is
+    /// [`TicketEvent::Unknown`], which may have changed anything.
+    pub fn before(self, event: &TicketEvent) -> Option<Self> {
+        Some(match *event {
+            TicketEvent::StatusChanged { from, .. } => Self { status: from, ..self },
+            TicketEvent::PriorityChanged { from, .. } => Self { priority: from, ..self },
+            TicketEvent::AssigneeChanged { from, .. } => Self { assignee: from, ..self },
+            TicketEvent::CategoryChanged { from, .. } => Self { category: from, ..self },
+            TicketEvent::TicketCreated {}
+            | TicketEvent::CommentAdded { .. }
+            | TicketEvent::SummaryChanged {}
+            | TicketEvent::ParticipantAdded { .. }
+            | TicketEvent::ParticipantRemoved { .. } => self,
+            TicketEvent::Unknown => return None,
+        })
+    }
+}
+
+/// An event in the log.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its id.
+    /// The id.
     pub id: EventId,
-    /// What it is about.
-    pub subject: Subject,
-    /// For whom it is.
-    pub audience: Audience,
-    /// Who did it; none: the system.
+    /// Who caused it, or `None` for the system.
     pub actor_id: Option<AccountId>,
-    /// What happened; none: a newer version wrote a kind that this one doesn't know.
-    pub data: Option<EventData>,
-    /// How its ticket stood after it; none where it is about an account.
-    pub state: Option<TicketState>,
-    /// The customers who took part in its ticket after it, besides the reporter.
-    pub participants: Vec<AccountId>,
-    /// When.
+    /// When it happened.
     pub occurred_at: Timestamp,
+    /// What it is about, and what happened.
+    pub subject: Subject,
 }
 
-/// An event and the place in the feed where everybody sees it.
+/// What an event is about.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A ticket.
+    Ticket(TicketSubject),
+    /// An account.
+    Account(AccountSubject),
+}
+
+/// The ticket that an event is about.
+#[derive(Clone, Debug)]
+pub struct TicketSubject {
+    /// The ticket.
+    pub id: TicketId,
+    /// The customer who opened it.
+    pub reporter: AccountId,
+    /// The other customers on the ticket, after the event.
+    pub participants: Vec<AccountId>,
+    /// The ticket's state after the event. `None` for events that were written before
+    /// the log had it.
+    pub state: Option<TicketState>,
+    /// Who may see the event.
+    pub audience: Audience,
+    /// What happened.
+    pub event: TicketEvent,
+}
+
+/// The account that an event is about.
+#[derive(Clone, Debug)]
+pub struct AccountSubject {
+    /// The account.
+    pub id: AccountId,
+    /// What happened.
+    pub event: AccountEvent,
+}
+
+impl Event {
+    /// The ticket that the event is about.
+    pub fn ticket(&self) -> Option<&TicketSubject> {
+        match &self.subject {
+            Subject::Ticket(ticket) => Some(ticket),
+            Subject::Account(_) => None,
+        }
+    }
+
+    /// The account that the event is about.
+    pub fn account(&self) -> Option<&AccountSubject> {
+        match &self.subject {
+            Subject::Account(account) => Some(account),
+            Subject::Ticket(_) => None,
+        }
+    }
+}
+
+/// An event and its position in the feed, by which everybody reads.
 #[derive(Clone, Debug)]
 pub struct FeedEvent {
-    /// The place.
+    /// The position.
     pub cursor: Cursor,
     /// The event.
     pub event: Event,

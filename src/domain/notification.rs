@@ -1,62 +1,62 @@
-//! Who is told of what: on the bell, by mail, or not at all.
+//! Notifications: who is notified of which event, in the app, by mail, or both.
 
 use super::{
     clock::Timestamp,
-    event::{Audience, Event, EventData, Subject},
+    event::{Audience, Event, TicketEvent},
     ids::{AccountId, EventId, NotificationId, TicketId},
     ticket::Status,
 };
 
-/// What somebody is told of, as it looks from where they stand.
+/// What a notification means to its recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotificationKind {
-    /// Your ticket was opened: its confirmation.
+    /// The recipient opened a ticket: a confirmation.
     TicketCreated,
-    /// A ticket was opened in a category that you look after.
+    /// A ticket was opened in a category of the recipient.
     TicketOpened,
-    /// Somebody else wrote on your ticket.
+    /// Somebody else commented on the recipient's ticket.
     SupportAnswered,
-    /// Your ticket's status changed, or that of one assigned to you.
+    /// The status of a ticket changed that is the recipient's or assigned to them.
     StatusChanged,
-    /// Your ticket was resolved or closed, or one assigned to you.
+    /// A ticket was resolved or closed that is the recipient's or assigned to them.
     TicketClosed,
-    /// Somebody wrote on a ticket that is assigned to you.
+    /// Somebody commented on a ticket that is assigned to the recipient.
     CustomerAnswered,
-    /// A ticket was assigned to you.
+    /// A ticket was assigned to the recipient.
     TicketAssigned,
-    /// Somebody let you take part in a ticket.
+    /// The recipient was added to a ticket.
     ParticipantAdded,
 }
 
-/// Something on somebody's bell.
+/// A notification of one account.
 #[derive(Clone, Debug)]
 pub struct Notification {
-    /// Its id.
+    /// The id.
     pub id: NotificationId,
-    /// Whose.
+    /// The recipient.
     pub account_id: AccountId,
-    /// Of what it tells.
+    /// The event.
     pub event_id: EventId,
-    /// About which ticket.
+    /// The event's ticket.
     pub ticket_id: TicketId,
-    /// What it means to them.
+    /// What it means to the recipient.
     pub kind: NotificationKind,
     /// The event's position in the feed.
     pub pos: i64,
-    /// When it happened.
+    /// When the event happened.
     pub created_at: Timestamp,
-    /// When they read it, if they did.
+    /// When the recipient read it, or `None` if it is unread.
     pub read_at: Option<Timestamp>,
 }
 
-/// Which mails an account wants.
+/// The kinds of mail that an account receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MailPreferences {
-    /// Confirmations of one's own new tickets.
+    /// Confirmations of tickets that the owner opened.
     pub ticket_created: bool,
-    /// Answers.
+    /// Comments by others.
     pub support_answered: bool,
-    /// Changes of the status.
+    /// Status changes other than resolving and closing.
     pub status_changed: bool,
     /// Resolved and closed tickets.
     pub ticket_closed: bool,
@@ -74,7 +74,7 @@ impl Default for MailPreferences {
 }
 
 impl MailPreferences {
-    /// Whether a mail of this kind is wanted. Kinds that have no switch are.
+    /// Whether mail of this kind is sent. Kinds without a preference always are.
     pub fn wants(&self, kind: NotificationKind) -> bool {
         match kind {
             NotificationKind::TicketCreated => self.ticket_created,
@@ -89,7 +89,7 @@ impl MailPreferences {
     }
 }
 
-/// Who is told.
+/// Who is notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipient {
     /// A person with an account.
@@ -98,98 +98,97 @@ pub enum Recipient {
     StaffAddress,
 }
 
-/// By what they are told.
+/// How somebody is notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channels {
-    /// By mail only: the bell needn't tell people what they have just done.
+    /// By mail only. In the app people need no confirmation of what they just did.
     Mail,
-    /// On the bell only.
+    /// In the app only.
     App,
-    /// Both.
+    /// By mail and in the app.
     MailAndApp,
 }
 
 impl Channels {
-    /// Whether a mail is among them.
+    /// Whether a mail is sent.
     pub fn mail(self) -> bool {
         self != Self::App
     }
 
-    /// Whether the bell is among them.
+    /// Whether the notification is shown in the app.
     pub fn in_app(self) -> bool {
         self != Self::Mail
     }
 }
 
-/// Somebody who is to be told of an event.
+/// Somebody to notify of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotificationTarget {
-    /// Who.
+    /// Who is notified.
     pub recipient: Recipient,
-    /// What it means to them.
+    /// What it means to the recipient.
     pub kind: NotificationKind,
-    /// By what.
+    /// How they are notified.
     pub channels: Channels,
 }
 
-/// Everybody who is to be told of an event. Nobody is told of their own doing, but
-/// for the confirmation of a ticket; what is for staff only is told to nobody.
+/// Who is notified of an event, of what and how. Nobody is notified of what they did
+/// themselves, except of a ticket that they opened; nobody is notified of events that
+/// are for staff only.
 pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<NotificationTarget> {
-    let Subject::Ticket { reporter, .. } = event.subject else { return vec![] };
-    if event.audience != Audience::Participants {
+    let Some(ticket) = event.ticket() else { return vec![] };
+    if ticket.audience != Audience::Participants {
         return vec![];
     }
-    let customers = || [reporter].into_iter().chain(event.participants.iter().copied());
-    let notify_customers =
-        |kind| customers().filter_map(move |id| notify(event, id, kind, Channels::MailAndApp));
-    let notify_assignee = |kind| {
-        let assignee = assignee.filter(|&assignee| assignee != reporter);
-        assignee.and_then(|assignee| notify(event, assignee, kind, Channels::App))
+    let others = |account: &AccountId| event.actor_id != Some(*account);
+    let target = |account, kind, channels| {
+        let recipient = Recipient::Account(account);
+        NotificationTarget { recipient, kind, channels }
     };
-    match event.data {
-        Some(EventData::TicketCreated {}) => {
-            let to =
-                |recipient, kind| NotificationTarget { recipient, kind, channels: Channels::Mail };
-            vec![
-                to(Recipient::Account(reporter), NotificationKind::TicketCreated),
-                to(Recipient::StaffAddress, NotificationKind::TicketOpened),
-            ]
-        }
-        Some(EventData::CommentAdded { .. }) => notify_customers(NotificationKind::SupportAnswered)
-            .chain(notify_assignee(NotificationKind::CustomerAnswered))
+    let customers = |kind| {
+        let customers = [ticket.reporter].into_iter().chain(ticket.participants.iter().copied());
+        customers.filter(others).map(move |id| target(id, kind, Channels::MailAndApp))
+    };
+    let assignee = |kind| {
+        let assignee = assignee.filter(|&assignee| assignee != ticket.reporter);
+        assignee.filter(others).map(|id| target(id, kind, Channels::App))
+    };
+    match ticket.event {
+        TicketEvent::TicketCreated {} => vec![
+            target(ticket.reporter, NotificationKind::TicketCreated, Channels::Mail),
+            NotificationTarget {
+                recipient: Recipient::StaffAddress,
+                kind: NotificationKind::TicketOpened,
+                channels: Channels::Mail,
+            },
+        ],
+        TicketEvent::CommentAdded { .. } => customers(NotificationKind::SupportAnswered)
+            .chain(assignee(NotificationKind::CustomerAnswered))
             .collect(),
-        Some(EventData::ParticipantAdded { account_id })
-            if event.participants.contains(&account_id) =>
-        {
+        TicketEvent::ParticipantAdded { account_id } => {
+            let added = Some(account_id).filter(|id| ticket.participants.contains(id));
             let kind = NotificationKind::ParticipantAdded;
-            notify(event, account_id, kind, Channels::MailAndApp).into_iter().collect()
+            let added = added.filter(others).map(|id| target(id, kind, Channels::MailAndApp));
+            added.into_iter().collect()
         }
-        Some(EventData::StatusChanged { to, .. }) => {
+        TicketEvent::StatusChanged { to, .. } => {
             let kind = match to {
                 Status::Resolved | Status::Closed => NotificationKind::TicketClosed,
                 _ => NotificationKind::StatusChanged,
             };
-            notify_customers(kind).chain(notify_assignee(kind)).collect()
+            customers(kind).chain(assignee(kind)).collect()
         }
-        Some(EventData::AssigneeChanged { to: Some(to), .. }) => {
-            notify(event, to, NotificationKind::TicketAssigned, Channels::App).into_iter().collect()
+        TicketEvent::AssigneeChanged { to, .. } => {
+            let kind = NotificationKind::TicketAssigned;
+            let assigned = to.filter(others).map(|id| target(id, kind, Channels::App));
+            assigned.into_iter().collect()
         }
-        _ => vec![],
+        TicketEvent::PriorityChanged { .. }
+        | TicketEvent::CategoryChanged { .. }
+        | TicketEvent::SummaryChanged {}
+        | TicketEvent::ParticipantRemoved { .. }
+        | TicketEvent::Unknown => vec![],
     }
-}
-
-fn notify(
-    event: &Event,
-    account: AccountId,
-    kind: NotificationKind,
-    channels: Channels,
-) -> Option<NotificationTarget> {
-    let own_doing = event.actor_id == Some(account);
-    (!own_doing).then_some(NotificationTarget {
-        recipient: Recipient::Account(account),
-        kind,
-        channels,
-    })
 }
 
 #[cfg(test)]
@@ -197,39 +196,48 @@ mod tests {
     use uuid::Uuid;
 
     use super::{NotificationKind::*, *};
-    use crate::domain::ids::{CommentId, EventId};
+    use crate::domain::{
+        event::{Subject, TicketSubject},
+        ids::{CommentId, EventId},
+    };
 
     const CUSTOMER: AccountId = AccountId(Uuid::from_u128(1));
     const AGENT: AccountId = AccountId(Uuid::from_u128(2));
     const COLLEAGUE: AccountId = AccountId(Uuid::from_u128(3));
 
+    fn event(actor: AccountId, audience: Audience, event: TicketEvent) -> Event {
+        Event {
+            id: EventId(1),
+            actor_id: Some(actor),
+            occurred_at: Timestamp::default(),
+            subject: Subject::Ticket(TicketSubject {
+                id: TicketId(Uuid::nil()),
+                reporter: CUSTOMER,
+                participants: vec![],
+                state: None,
+                audience,
+                event,
+            }),
+        }
+    }
+
     fn notify(
         actor: AccountId,
         audience: Audience,
-        data: EventData,
+        data: TicketEvent,
     ) -> Vec<(Recipient, NotificationKind, Channels)> {
-        let event = Event {
-            id: EventId(1),
-            subject: Subject::Ticket { id: TicketId(Uuid::nil()), reporter: CUSTOMER },
-            audience,
-            actor_id: Some(actor),
-            data: Some(data),
-            state: None,
-            participants: vec![],
-            occurred_at: Timestamp::default(),
-        };
-        let targets = notification_targets(&event, Some(AGENT)).into_iter();
+        let targets = notification_targets(&event(actor, audience, data), Some(AGENT)).into_iter();
         targets.map(|target| (target.recipient, target.kind, target.channels)).collect()
     }
 
     #[test]
     fn people_are_notified_of_what_others_do() {
         use Audience::Participants;
-        let comment = || EventData::CommentAdded { comment_id: CommentId(Uuid::nil()) };
-        let moved = |to| EventData::StatusChanged { from: Status::WaitingForSupport, to };
+        let comment = || TicketEvent::CommentAdded { comment_id: CommentId(Uuid::nil()) };
+        let moved = |to| TicketEvent::StatusChanged { from: Status::WaitingForSupport, to };
         let (customer, agent) = (Recipient::Account(CUSTOMER), Recipient::Account(AGENT));
         assert_eq!(
-            notify(CUSTOMER, Participants, EventData::TicketCreated {}),
+            notify(CUSTOMER, Participants, TicketEvent::TicketCreated {}),
             [
                 (customer, TicketCreated, Channels::Mail),
                 (Recipient::StaffAddress, TicketOpened, Channels::Mail)
@@ -255,7 +263,7 @@ mod tests {
             notify(CUSTOMER, Participants, moved(Status::Resolved)),
             [(agent, TicketClosed, Channels::App)]
         );
-        let assigned = |to| EventData::AssigneeChanged { from: None, to };
+        let assigned = |to| TicketEvent::AssigneeChanged { from: None, to };
         assert_eq!(
             notify(COLLEAGUE, Participants, assigned(Some(AGENT))),
             [(agent, TicketAssigned, Channels::App)]
@@ -266,38 +274,32 @@ mod tests {
 
     #[test]
     fn participants_are_notified_like_the_reporter() {
-        let comment = EventData::CommentAdded { comment_id: CommentId(Uuid::nil()) };
-        let added = |account_id| EventData::ParticipantAdded { account_id };
-        let removed = EventData::ParticipantRemoved { account_id: COLLEAGUE };
-        let event = |actor, data| Event {
-            id: EventId(1),
-            subject: Subject::Ticket { id: TicketId(Uuid::nil()), reporter: CUSTOMER },
-            audience: Audience::Participants,
-            actor_id: Some(actor),
-            data: Some(data),
-            state: None,
-            participants: vec![COLLEAGUE],
-            occurred_at: Timestamp::default(),
-        };
+        let comment = TicketEvent::CommentAdded { comment_id: CommentId(Uuid::nil()) };
+        let added = |account_id| TicketEvent::ParticipantAdded { account_id };
+        let removed = TicketEvent::ParticipantRemoved { account_id: COLLEAGUE };
         let notify = |actor, data| {
-            let targets = notification_targets(&event(actor, data), None).into_iter();
+            let mut event = event(actor, Audience::Participants, data);
+            if let Subject::Ticket(ticket) = &mut event.subject {
+                ticket.participants = vec![COLLEAGUE];
+            }
+            let targets = notification_targets(&event, None).into_iter();
             targets.map(|target| (target.recipient, target.kind)).collect::<Vec<_>>()
         };
         let (customer, colleague) = (Recipient::Account(CUSTOMER), Recipient::Account(COLLEAGUE));
         assert_eq!(
-            notify(AGENT, comment.clone()),
+            notify(AGENT, comment),
             [(customer, SupportAnswered), (colleague, SupportAnswered)]
         );
         assert_eq!(notify(COLLEAGUE, comment), [(customer, SupportAnswered)]);
         assert_eq!(notify(CUSTOMER, added(COLLEAGUE)), [(colleague, ParticipantAdded)]);
-        // They have left since.
+        // An account that was removed since is not notified.
         assert_eq!(notify(CUSTOMER, added(AGENT)), []);
         assert_eq!(notify(CUSTOMER, removed), []);
     }
 
     #[test]
     fn internal_notes_notify_nobody() {
-        let note = EventData::CommentAdded { comment_id: CommentId(Uuid::nil()) };
+        let note = TicketEvent::CommentAdded { comment_id: CommentId(Uuid::nil()) };
         assert_eq!(notify(COLLEAGUE, Audience::Staff, note), []);
     }
 }

@@ -194,14 +194,17 @@ pub fn sees_comment(actor: &Actor, visibility: Visibility) -> bool {
 /// Whether somebody may see an event about a ticket, as far as it shows itself: who took
 /// part in the ticket then may do so no longer.
 pub fn sees_event(actor: &Actor, event: &Event) -> bool {
-    match event.subject {
+    match &event.subject {
         Subject::Account(_) => false,
-        Subject::Ticket { reporter, .. } => {
-            let action = match event.audience {
+        Subject::Ticket(subject) => {
+            let action = match subject.audience {
                 Audience::Participants => Action::ViewTicket,
                 Audience::Staff => Action::ViewInternal,
             };
-            let ticket = Resource::Ticket { reporter, participants: &event.participants };
+            let ticket = Resource::Ticket {
+                reporter: subject.reporter,
+                participants: &subject.participants,
+            };
             decide(actor, action, ticket) == Decision::Allow
         }
     }

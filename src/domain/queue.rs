@@ -2,10 +2,10 @@
 
 use super::{
     clock::Timestamp,
-    event::{Event, EventData, Subject},
+    event::{Event, TicketState},
     ids::{AccountId, CategoryId},
     search::SearchQuery,
-    ticket::{Priority, Status, Ticket},
+    status::{Priority, Status},
     unread::Reader,
 };
 
@@ -49,54 +49,18 @@ pub struct TicketCount {
     pub count: i64,
 }
 
-/// Where a ticket stands in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TicketState {
-    /// Its category.
-    pub category: CategoryId,
-    /// Its status.
-    pub status: Status,
-    /// Its priority.
-    pub priority: Priority,
-    /// Who works on it.
-    pub assignee: Option<AccountId>,
-}
-
-impl TicketState {
-    /// Where a ticket stands now.
-    pub fn of(ticket: &Ticket) -> Self {
-        Self {
-            category: ticket.category_id,
-            status: ticket.status,
-            priority: ticket.priority,
-            assignee: ticket.assignee_id,
-        }
-    }
-
-    /// Where it stood before an event after which it stands so.
-    pub fn before(self, event: &EventData) -> Self {
-        match *event {
-            EventData::StatusChanged { from, .. } => Self { status: from, ..self },
-            EventData::PriorityChanged { from, .. } => Self { priority: from, ..self },
-            EventData::AssigneeChanged { from, .. } => Self { assignee: from, ..self },
-            EventData::CategoryChanged { from, .. } => Self { category: from, ..self },
-            _ => self,
-        }
-    }
-}
-
 impl TicketFilter {
-    /// Whether an event is about a ticket that fitted before or after it: whoever follows
-    /// a filter sees tickets come and go. Depends on nothing but the event. An event that
-    /// does not tell how its ticket stood fits: an older version wrote it.
-    pub fn fits(&self, event: &Event) -> bool {
-        let Subject::Ticket { reporter, .. } = event.subject else { return false };
-        if self.reporter.is_some_and(|required| required != reporter) {
+    /// Whether an event concerns a ticket that matched the filter before or after it, so
+    /// that a stream shows tickets come and go. Depends on the event alone. An event whose
+    /// state before or after it is not known matches.
+    pub fn matches(&self, event: &Event) -> bool {
+        let Some(ticket) = event.ticket() else { return false };
+        if self.reporter.is_some_and(|reporter| reporter != ticket.reporter) {
             return false;
         }
-        let Some(after) = event.state else { return true };
-        let before = event.data.as_ref().map_or(after, |data| after.before(data));
-        self.includes(after) || self.includes(before)
+        let Some(after) = ticket.state else { return true };
+        self.includes(after)
+            || after.before(&ticket.event).is_none_or(|before| self.includes(before))
     }
 
     fn includes(&self, state: TicketState) -> bool {
@@ -116,8 +80,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        clock::Timestamp,
-        event::Audience,
+        event::{AccountEvent, AccountSubject, Audience, Subject, TicketEvent, TicketSubject},
         ids::{EventId, TicketId},
     };
 
@@ -126,52 +89,72 @@ mod tests {
     const ANNA: AccountId = AccountId(Uuid::from_u128(3));
     const MARTA: AccountId = AccountId(Uuid::from_u128(4));
 
-    fn event(data: EventData) -> Event {
-        Event {
-            id: EventId(1),
-            subject: Subject::Ticket { id: TicketId(Uuid::nil()), reporter: ANNA },
-            audience: Audience::Participants,
-            actor_id: None,
-            data: Some(data),
+    fn happened(event: TicketEvent) -> TicketSubject {
+        TicketSubject {
+            id: TicketId(Uuid::nil()),
+            reporter: ANNA,
+            participants: vec![],
             state: Some(TicketState {
                 category: SALES,
                 status: Status::WorkingOnIt,
                 priority: Priority::High,
                 assignee: Some(MARTA),
             }),
-            participants: vec![],
-            occurred_at: Timestamp::default(),
+            audience: Audience::Participants,
+            event,
         }
     }
 
+    fn logged(subject: Subject) -> Event {
+        Event { id: EventId(1), actor_id: None, occurred_at: Timestamp::default(), subject }
+    }
+
+    fn event(event: TicketEvent) -> Event {
+        logged(Subject::Ticket(happened(event)))
+    }
+
     #[test]
-    fn tickets_are_seen_to_come_and_go() {
+    fn a_filter_matches_tickets_that_enter_or_leave_it() {
         let sales = TicketFilter { categories: Some(vec![SALES]), ..TicketFilter::default() };
         let support = TicketFilter { categories: Some(vec![SUPPORT]), ..TicketFilter::default() };
-        let moved = event(EventData::CategoryChanged { from: SUPPORT, to: SALES });
-        assert!(sales.fits(&moved) && support.fits(&moved));
-        let reworded = event(EventData::SummaryChanged {});
-        assert!(sales.fits(&reworded) && !support.fits(&reworded));
+        let moved = event(TicketEvent::CategoryChanged { from: SUPPORT, to: SALES });
+        assert!(sales.matches(&moved) && support.matches(&moved));
+        let reworded = event(TicketEvent::SummaryChanged {});
+        assert!(sales.matches(&reworded) && !support.matches(&reworded));
 
         let open = TicketFilter { assignee: Some(None), ..TicketFilter::default() };
         let hers = TicketFilter { assignee: Some(Some(MARTA)), ..TicketFilter::default() };
-        let taken = event(EventData::AssigneeChanged { from: None, to: Some(MARTA) });
-        assert!(open.fits(&taken) && hers.fits(&taken));
-        assert!(!open.fits(&reworded) && hers.fits(&reworded));
+        let assigned = event(TicketEvent::AssigneeChanged { from: None, to: Some(MARTA) });
+        assert!(open.matches(&assigned) && hers.matches(&assigned));
+        assert!(!open.matches(&reworded) && hers.matches(&reworded));
 
         let resolved = TicketFilter { statuses: Some(vec![Status::Resolved]), ..sales.clone() };
         let reopened =
-            event(EventData::StatusChanged { from: Status::Resolved, to: Status::WorkingOnIt });
-        assert!(resolved.fits(&reopened) && !resolved.fits(&moved));
+            event(TicketEvent::StatusChanged { from: Status::Resolved, to: Status::WorkingOnIt });
+        assert!(resolved.matches(&reopened) && !resolved.matches(&moved));
         let low = TicketFilter { priorities: Some(vec![Priority::Low]), ..sales.clone() };
-        let raised = event(EventData::PriorityChanged { from: Priority::Low, to: Priority::High });
-        assert!(low.fits(&raised) && !low.fits(&moved));
+        let raised =
+            event(TicketEvent::PriorityChanged { from: Priority::Low, to: Priority::High });
+        assert!(low.matches(&raised) && !low.matches(&moved));
 
         let of = |reporter| TicketFilter { reporter: Some(reporter), ..TicketFilter::default() };
-        assert!(of(ANNA).fits(&moved) && !of(MARTA).fits(&moved));
-        let none = TicketFilter { statuses: Some(vec![]), ..TicketFilter::default() };
-        assert!(!none.fits(&moved) && none.fits(&Event { state: None, ..moved.clone() }));
-        let account = Event { subject: Subject::Account(ANNA), state: None, ..moved };
-        assert!(!TicketFilter::default().fits(&account));
+        assert!(of(ANNA).matches(&moved) && !of(MARTA).matches(&moved));
+    }
+
+    #[test]
+    fn a_filter_matches_events_whose_state_is_not_known() {
+        let nothing = TicketFilter { statuses: Some(vec![]), ..TicketFilter::default() };
+        let reworded = happened(TicketEvent::SummaryChanged {});
+        assert!(!nothing.matches(&logged(Subject::Ticket(reworded.clone()))));
+        let stateless = TicketSubject { state: None, ..reworded };
+        assert!(nothing.matches(&logged(Subject::Ticket(stateless))));
+        assert!(nothing.matches(&event(TicketEvent::Unknown)));
+    }
+
+    #[test]
+    fn a_filter_matches_no_event_about_an_account() {
+        let event = AccountEvent::PasswordChanged {};
+        let account = logged(Subject::Account(AccountSubject { id: ANNA, event }));
+        assert!(!TicketFilter::default().matches(&account));
     }
 }

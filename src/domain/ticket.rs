@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     clock::Timestamp,
-    event::EventData,
+    event::{TicketEvent, TicketState},
     ids::{AccountId, CategoryId, TicketId},
     text::Summary,
 };
@@ -129,6 +129,16 @@ pub struct IllegalMove {
 pub struct TooManyParticipants;
 
 impl Ticket {
+    /// The values that queues filter by.
+    pub fn state(&self) -> TicketState {
+        TicketState {
+            category: self.category_id,
+            status: self.status,
+            priority: self.priority,
+            assignee: self.assignee_id,
+        }
+    }
+
     /// Lets a customer take part. Gives the event that tells of it; none where they have
     /// a part in it already.
     ///
@@ -138,7 +148,7 @@ impl Ticket {
         &mut self,
         account_id: AccountId,
         now: Timestamp,
-    ) -> Result<Option<EventData>, TooManyParticipants> {
+    ) -> Result<Option<TicketEvent>, TooManyParticipants> {
         if account_id == self.reporter_id || self.participant_ids.contains(&account_id) {
             return Ok(None);
         }
@@ -150,7 +160,7 @@ impl Ticket {
         self.past_participant_ids.retain(|&id| id != account_id);
         self.participant_ids.push(account_id);
         self.updated_at = now;
-        Ok(Some(EventData::ParticipantAdded { account_id }))
+        Ok(Some(TicketEvent::ParticipantAdded { account_id }))
     }
 
     /// Lets a customer take part no longer. Gives the event that tells of it; none where
@@ -159,12 +169,12 @@ impl Ticket {
         &mut self,
         account_id: AccountId,
         now: Timestamp,
-    ) -> Option<EventData> {
+    ) -> Option<TicketEvent> {
         let index = self.participant_ids.iter().position(|&id| id == account_id)?;
         self.participant_ids.remove(index);
         self.past_participant_ids.push(account_id);
         self.updated_at = now;
-        Some(EventData::ParticipantRemoved { account_id })
+        Some(TicketEvent::ParticipantRemoved { account_id })
     }
 
     /// Applies changes, or none of them. Gives the events that tell of what did
@@ -177,7 +187,7 @@ impl Ticket {
         changes: Changes,
         by: Standing,
         now: Timestamp,
-    ) -> Result<Vec<EventData>, IllegalMove> {
+    ) -> Result<Vec<TicketEvent>, IllegalMove> {
         if let Some(to) = changes.status
             && to != self.status
             && !self.status.may_move(to, by)
@@ -189,35 +199,35 @@ impl Ticket {
 
     /// Moves the ticket to whose turn it is after a public comment. The table of
     /// moves doesn't bind this: it is the rule, not a person's choice.
-    pub fn take_turn(&mut self, by: Standing, now: Timestamp) -> Vec<EventData> {
+    pub fn take_turn(&mut self, by: Standing, now: Timestamp) -> Vec<TicketEvent> {
         let status = self.status.after_comment(by);
         self.set(Changes { status, ..Changes::default() }, now)
     }
 
     /// Closes the ticket, if it is resolved: nobody has taken it up again for long enough.
-    pub fn expire(&mut self, now: Timestamp) -> Vec<EventData> {
+    pub fn expire(&mut self, now: Timestamp) -> Vec<TicketEvent> {
         let status = (self.status == Status::Resolved).then_some(Status::Closed);
         self.set(Changes { status, ..Changes::default() }, now)
     }
 
-    fn set(&mut self, changes: Changes, now: Timestamp) -> Vec<EventData> {
+    fn set(&mut self, changes: Changes, now: Timestamp) -> Vec<TicketEvent> {
         let mut events = Vec::new();
         if let Some((from, to)) = replace(&mut self.status, changes.status) {
-            events.push(EventData::StatusChanged { from, to });
+            events.push(TicketEvent::StatusChanged { from, to });
             self.waiting_since = (to == Status::WaitingForSupport).then_some(now);
             self.resolved_at = (to == Status::Resolved).then_some(now);
         }
         if let Some((from, to)) = replace(&mut self.priority, changes.priority) {
-            events.push(EventData::PriorityChanged { from, to });
+            events.push(TicketEvent::PriorityChanged { from, to });
         }
         if let Some((from, to)) = replace(&mut self.assignee_id, changes.assignee) {
-            events.push(EventData::AssigneeChanged { from, to });
+            events.push(TicketEvent::AssigneeChanged { from, to });
         }
         if let Some((from, to)) = replace(&mut self.category_id, changes.category) {
-            events.push(EventData::CategoryChanged { from, to });
+            events.push(TicketEvent::CategoryChanged { from, to });
         }
         if replace(&mut self.summary, changes.summary.map(Summary::into_string)).is_some() {
-            events.push(EventData::SummaryChanged {});
+            events.push(TicketEvent::SummaryChanged {});
         }
         if !events.is_empty() {
             self.version += 1;

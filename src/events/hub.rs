@@ -20,7 +20,7 @@ use crate::{
     },
     domain::{
         cursor::Cursor,
-        event::{Event, EventData, FeedEvent, Subject},
+        event::{AccountSubject, Event, FeedEvent, SessionEffect, Subject, TicketSubject},
         ids::{AccountId, CategoryId, TicketId},
     },
     metrics::Metrics,
@@ -266,7 +266,7 @@ impl Hub {
             if pos != state.head + 1 {
                 return Err(DbError::Value(format!("the feed goes from {} to {pos}", state.head)));
             }
-            if event.event.data.as_ref().is_some_and(EventData::ends_streams) {
+            if event.event.account().is_some_and(ends_streams) {
                 (self.on_event)(&event.event);
             }
             let event = Arc::new(event);
@@ -357,41 +357,50 @@ impl State {
 }
 
 fn topics_of(event: &Event) -> impl Iterator<Item = Topic> {
-    let (fixed, customers) = match event.subject {
-        Subject::Ticket { id, reporter } => {
-            let (from, removed) = match event.data {
-                Some(EventData::CategoryChanged { from, .. }) => (Some(from), None),
-                Some(EventData::ParticipantRemoved { account_id }) => (None, Some(account_id)),
-                _ => (None, None),
-            };
-            let category = event.state.map(|state| Topic::Category(state.category));
+    let (fixed, customers) = match &event.subject {
+        Subject::Ticket(ticket) => {
+            let (before, after) = category_topics(ticket);
             let fixed = [
-                Some(Topic::Ticket(id)),
-                Some(Topic::Of(reporter)),
+                Some(Topic::Ticket(ticket.id)),
+                Some(Topic::Of(ticket.reporter)),
                 Some(Topic::AllTickets),
-                Some(category.unwrap_or(Topic::AnyCategory)),
-                from.map(Topic::Category),
-                removed.map(Topic::Of),
+                Some(after),
+                (before != after).then_some(before),
+                ticket.event.removed_participant().map(Topic::Of),
             ];
-            (fixed, event.participants.as_slice())
+            (fixed, ticket.participants.as_slice())
         }
-        // Nobody is woken for what changes nothing in any stream, like a sign-in.
-        Subject::Account(id) => {
-            let ends_streams = event.data.as_ref().is_some_and(EventData::ends_streams);
-            let account = ends_streams.then_some(Topic::Account(id));
-            ([account, None, None, None, None, None], [].as_slice())
+        // Most events about accounts, such as a sign-in, end no stream and wake nobody.
+        Subject::Account(account) => {
+            let topic = ends_streams(account).then_some(Topic::Account(account.id));
+            ([topic, None, None, None, None, None], [].as_slice())
         }
     };
     fixed.into_iter().flatten().chain(customers.iter().copied().map(Topic::Of))
 }
 
+/// The topics of a ticket's category before and after an event.
+fn category_topics(ticket: &TicketSubject) -> (Topic, Topic) {
+    let before = ticket.state.and_then(|after| after.before(&ticket.event));
+    match (before, ticket.state) {
+        (Some(before), Some(after)) => {
+            (Topic::Category(before.category), Topic::Category(after.category))
+        }
+        _ => (Topic::AnyCategory, Topic::AnyCategory),
+    }
+}
+
+fn ends_streams(account: &AccountSubject) -> bool {
+    account.event.session_effect() != SessionEffect::Unchanged
+}
+
 fn in_scope(event: &FeedEvent, scope: ReplayScope) -> bool {
-    match (scope, event.event.subject) {
-        (ReplayScope::AllTickets, Subject::Ticket { .. }) => true,
-        (ReplayScope::Ticket { id, .. }, Subject::Ticket { id: subject, .. }) => id == subject,
-        (ReplayScope::Of(account), Subject::Ticket { .. }) => {
+    let Some(ticket) = event.event.ticket() else { return false };
+    match scope {
+        ReplayScope::AllTickets => true,
+        ReplayScope::Ticket { id, .. } => id == ticket.id,
+        ReplayScope::Of(account) => {
             topics_of(&event.event).any(|topic| topic == Topic::Of(account))
         }
-        (_, Subject::Account(_)) => false,
     }
 }

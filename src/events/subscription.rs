@@ -26,7 +26,7 @@ use crate::{
         actor::{Actor, Identity},
         clock::Timestamp,
         cursor::Cursor,
-        event::{EventData, FeedEvent, Subject},
+        event::{FeedEvent, SessionEffect},
         ids::TicketId,
         policy::{self, TicketScope},
         queue::TicketFilter,
@@ -505,11 +505,9 @@ impl Subscription {
             return None;
         }
         self.last = event.cursor;
-        let known = event.event.data.is_some();
-        let matches_filter = self.filter.as_ref().is_none_or(|filter| filter.fits(&event.event));
-        let seen = known
-            && matches_filter
-            && policy::sees_event(&Actor::Account(self.identity), &event.event);
+        let matches_filter = self.filter.as_ref().is_none_or(|filter| filter.matches(&event.event));
+        let seen =
+            matches_filter && policy::sees_event(&Actor::Account(self.identity), &event.event);
         if !seen {
             return self.access_revoked(&event).filter(|_| matches_filter);
         }
@@ -521,12 +519,8 @@ impl Subscription {
     /// What there is to say of an event that the caller may not see: that they may see its
     /// ticket no longer, if it is by this that they don't.
     fn access_revoked(&mut self, event: &FeedEvent) -> Option<Item> {
-        let (Some(EventData::ParticipantRemoved { account_id }), Subject::Ticket { id, .. }) =
-            (&event.event.data, event.event.subject)
-        else {
-            return None;
-        };
-        if *account_id != self.identity.id {
+        let ticket = event.event.ticket()?;
+        if ticket.event.removed_participant() != Some(self.identity.id) {
             return None;
         }
         self.log.metrics.revoked();
@@ -534,16 +528,13 @@ impl Subscription {
             self.phase = Phase::Ended;
             self.page.clear();
         }
-        Some(Item::AccessRevoked { ticket: id, cursor: event.cursor })
+        Some(Item::AccessRevoked { ticket: ticket.id, cursor: event.cursor })
     }
 
     /// Whether nothing can keep the caller from seeing an event's ticket: they opened it, or
     /// are staff.
     fn sees_for_sure(&self, event: &FeedEvent) -> bool {
-        let reporter = match event.event.subject {
-            Subject::Ticket { reporter, .. } => Some(reporter),
-            Subject::Account(_) => None,
-        };
+        let reporter = event.event.ticket().map(|ticket| ticket.reporter);
         self.identity.role.is_staff() || reporter == Some(self.identity.id)
     }
 
@@ -551,11 +542,11 @@ impl Subscription {
     /// took part in a ticket may do so no longer, and word of that is on its way.
     async fn may_still_see(&mut self, item: &Item) -> Result<bool, DbError> {
         let Item::Event(event) = item else { return Ok(true) };
-        let Subject::Ticket { id, .. } = event.event.subject else { return Ok(true) };
+        let Some(ticket) = event.event.ticket() else { return Ok(true) };
         if self.sees_for_sure(event) {
             return Ok(true);
         }
-        let asking = self.log.clone().sees_ticket(self.identity, id);
+        let asking = self.log.clone().sees_ticket(self.identity, ticket.id);
         // Boxed: most streams never ask, and are kept small.
         let seen = Box::pin(detached(asking)).await.unwrap_or_else(panicked);
         seen.inspect_err(|_| self.phase = Phase::Ended)
@@ -602,11 +593,11 @@ pub(super) fn require_identity(actor: &Actor) -> Result<&Identity, SubscribeErro
 /// Whether an event about an account ends the streams of a session whose role was
 /// looked at after a position.
 pub(super) fn revokes(identity: &Identity, authorised_at: i64, event: &FeedEvent) -> bool {
-    match event.event.data {
-        Some(EventData::SessionRevoked { session_id }) => session_id == identity.session,
-        Some(EventData::RoleChanged { to, .. }) => {
-            event.cursor.pos > authorised_at && to != identity.role
+    match event.event.account().map(|account| account.event.session_effect()) {
+        Some(SessionEffect::Ended(session)) => session == identity.session,
+        Some(SessionEffect::RoleChanged(role)) => {
+            event.cursor.pos > authorised_at && role != identity.role
         }
-        _ => false,
+        Some(SessionEffect::Unchanged) | None => false,
     }
 }

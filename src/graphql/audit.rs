@@ -14,188 +14,172 @@ use super::{
 };
 use crate::{
     domain::{
+        account,
         audit::AuditEntry,
-        event::EventData,
-        ids::{CategoryId, EventId},
+        event,
+        ids::{CategoryId, EventId, ServiceTokenId, SessionId},
         page::Slice,
+        second_factor::Method,
     },
     service,
 };
 
-/// What happened to an account.
+/// The kind of an event about an account.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 pub enum AccountEventKind {
-    /// Somebody signed in.
+    /// The owner signed in.
     SignedIn,
-    /// A session was ended before its time: signed out, revoked, or ended by a change.
+    /// A session ended before it expired: it was signed out, revoked, or ended by a change to the
+    /// account.
     SessionRevoked,
-    /// The account was made by an admin, or got another role.
+    /// An admin created the account or changed its role.
     RoleChanged,
-    /// The account made a service token.
+    /// The owner created a service token.
     ServiceTokenCreated,
-    /// The account revoked a service token.
+    /// The owner revoked a service token.
     ServiceTokenRevoked,
-    /// The control panel made the account.
+    /// The control panel created the account.
     Provisioned,
-    /// The control panel changed the account's name, address or language, or an admin its
+    /// The control panel changed the name, e-mail address or language, or an admin changed the
     /// name or language.
     ProfileChanged,
-    /// The control panel sent another password for the account.
+    /// The control panel replaced the password.
     PasswordImported,
-    /// The control panel made a link to sign in with.
+    /// The control panel created a sign-in link.
     HandoffCreated,
-    /// Such a link was used.
+    /// The owner signed in through such a link.
     HandoffRedeemed,
     /// A second factor was configured.
     SecondFactorAdded,
     /// A second factor was removed.
     SecondFactorRemoved,
-    /// The staff removed all second factors.
+    /// Staff removed all second factors.
     SecondFactorsReset,
-    /// Somebody signed in with a recovery code.
+    /// The owner signed in with a recovery code.
     RecoveryCodeUsed,
-    /// New recovery codes were made.
+    /// The recovery codes were replaced.
     RecoveryCodesRegenerated,
-    /// The password was changed by its owner.
+    /// The owner changed the password.
     PasswordChanged,
-    /// The password was set anew by a link that was mailed.
+    /// The password was set through a mailed link.
     PasswordReset,
     /// An admin disabled the account.
     AccountDisabled,
-    /// An admin let the account sign in again.
+    /// An admin enabled the account again.
     AccountEnabled,
-    /// The account made a category.
+    /// The owner created a category.
     CategoryCreated,
-    /// The account gave a category another name.
+    /// The owner renamed a category.
     CategoryRenamed,
-    /// The account put the categories in another order.
+    /// The owner reordered the categories.
     CategoriesOrdered,
-    /// The account retired a category.
+    /// The owner retired a category.
     CategoryRetired,
-    /// The account let a category take tickets again.
+    /// The owner restored a retired category.
     CategoryRestored,
-    /// Something that this version of the server doesn't know.
+    /// An event that this version of the server does not know.
     Other,
 }
 
-/// Something that happened to an account.
+/// Something that happened to an account, or that its owner did outside of tickets.
 #[derive(Description)]
-pub struct AccountEvent(AuditEntry);
+pub struct AccountEvent {
+    entry: AuditEntry,
+    details: Details,
+}
+
+/// What an event says besides its kind.
+#[derive(Default)]
+struct Details {
+    session: Option<SessionId>,
+    method: Option<Method>,
+    service_token: Option<ServiceTokenId>,
+    category: Option<CategoryId>,
+    categories: Option<(Vec<CategoryId>, Vec<CategoryId>)>,
+    role_before: Option<account::Role>,
+    role_after: Option<account::Role>,
+}
 
 #[Object(use_type_description)]
 impl AccountEvent {
-    /// Tells events apart.
+    /// Identifies the event.
     async fn id(&self) -> ID {
-        event_id(self.0.event.id)
+        event_id(self.entry.id)
     }
 
     /// What happened.
     async fn kind(&self) -> AccountEventKind {
-        self.0.event.data.as_ref().map_or(AccountEventKind::Other, kind)
+        kind(&self.entry.event)
     }
 
-    /// When.
+    /// When it happened.
     async fn occurred_at(&self) -> DateTime<Utc> {
-        self.0.event.occurred_at
+        self.entry.occurred_at
     }
 
-    /// Who did it; null: a machine, the operator, or somebody whom you may not see.
+    /// The account that caused it. Null for a machine, the operator, or an account that you
+    /// cannot see.
     async fn actor(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
-        match self.0.event.actor_id {
+        match self.entry.actor_id {
             Some(id) => Ok(ctx.loaders()?.get(id).await?.map(Account::new)),
             None => Ok(None),
         }
     }
 
-    /// The network address from where the session was begun that the event is about.
+    /// The network address from which the event's session was begun. Null for events without a
+    /// session.
     async fn address(&self) -> Option<String> {
-        self.0.origin.address.map(|address| address.to_string())
+        self.entry.origin.address.map(|address| address.to_string())
     }
 
-    /// What the client of that session said of itself (its User-Agent).
+    /// The User-Agent of the client that began the event's session. Null for events without a
+    /// session.
     async fn device(&self) -> Option<&str> {
-        self.0.origin.device()
+        self.entry.origin.device()
     }
 
-    /// The session that the event is about.
+    /// The session. Null for events without one.
     async fn session_id(&self) -> Option<ID> {
-        match self.0.event.data {
-            Some(EventData::SignedIn { session_id } | EventData::SessionRevoked { session_id }) => {
-                Some(GlobalId::Session(session_id).into())
-            }
-            _ => None,
-        }
+        self.details.session.map(|id| GlobalId::Session(id).into())
     }
 
-    /// The second factor that it is about.
+    /// The second factor's method. Null for events about something else.
     async fn second_factor_method(&self) -> Option<SecondFactorMethod> {
-        match self.0.event.data {
-            Some(
-                EventData::SecondFactorAdded { method } | EventData::SecondFactorRemoved { method },
-            ) => Some(method.into()),
-            _ => None,
-        }
+        self.details.method.map(Into::into)
     }
 
-    /// The service token that it was done with, or to.
+    /// The service token that was created, revoked or used. Null for events without one.
     async fn service_token_id(&self) -> Option<ID> {
-        let id = match self.0.event.data.as_ref()? {
-            EventData::ServiceTokenCreated { token_id }
-            | EventData::ServiceTokenRevoked { token_id } => Some(*token_id),
-            EventData::CustomerProvisioned { token_id, .. }
-            | EventData::HandoffCreated { token_id, .. } => *token_id,
-            _ => None,
-        };
-        id.map(|id| GlobalId::ServiceToken(id).into())
+        self.details.service_token.map(|id| GlobalId::ServiceToken(id).into())
     }
 
-    /// The category that it was done to.
+    /// The category. Null for events about something else.
     async fn category_id(&self) -> Option<ID> {
-        match self.0.event.data.as_ref()? {
-            EventData::CategoryCreated { category_id }
-            | EventData::CategoryRenamed { category_id }
-            | EventData::CategoryRetired { category_id }
-            | EventData::CategoryRestored { category_id } => {
-                Some(GlobalId::Category(*category_id).into())
-            }
-            _ => None,
-        }
+        self.details.category.map(|id| GlobalId::Category(id).into())
     }
 
-    /// The order of the categories before; null where it is not about their order.
+    /// The old order of the categories. Null for events about something else.
     #[graphql(name = "fromCategoryIds")]
     async fn old_category_ids(&self) -> Option<Vec<ID>> {
-        match self.0.event.data.as_ref()? {
-            EventData::CategoriesOrdered { from, .. } => Some(category_ids(from)),
-            _ => None,
-        }
+        self.details.categories.as_ref().map(|(from, _)| category_ids(from))
     }
 
-    /// The order of the categories after.
+    /// The new order of the categories. Null for events about something else.
     #[graphql(name = "toCategoryIds")]
     async fn new_category_ids(&self) -> Option<Vec<ID>> {
-        match self.0.event.data.as_ref()? {
-            EventData::CategoriesOrdered { to, .. } => Some(category_ids(to)),
-            _ => None,
-        }
+        self.details.categories.as_ref().map(|(_, to)| category_ids(to))
     }
 
-    /// The role before; null where it is not about a role, or the account is new.
+    /// The old role. Null for a new account and for events about something else.
     #[graphql(name = "fromRole")]
     async fn old_role(&self) -> Option<Role> {
-        match self.0.event.data {
-            Some(EventData::RoleChanged { from, .. }) => from.map(Into::into),
-            _ => None,
-        }
+        self.details.role_before.map(Into::into)
     }
 
-    /// The role after.
+    /// The new role. Null for events about something else.
     #[graphql(name = "toRole")]
     async fn new_role(&self) -> Option<Role> {
-        match self.0.event.data {
-            Some(EventData::RoleChanged { to, .. }) => Some(to.into()),
-            _ => None,
-        }
+        self.details.role_after.map(Into::into)
     }
 }
 
@@ -203,60 +187,101 @@ fn category_ids(ids: &[CategoryId]) -> Vec<ID> {
     ids.iter().map(|&id| GlobalId::Category(id).into()).collect()
 }
 
-fn kind(data: &EventData) -> AccountEventKind {
-    match data {
-        EventData::SignedIn { .. } => AccountEventKind::SignedIn,
-        EventData::SessionRevoked { .. } => AccountEventKind::SessionRevoked,
-        EventData::RoleChanged { .. } => AccountEventKind::RoleChanged,
-        EventData::ServiceTokenCreated { .. } => AccountEventKind::ServiceTokenCreated,
-        EventData::ServiceTokenRevoked { .. } => AccountEventKind::ServiceTokenRevoked,
-        EventData::CustomerProvisioned { created: true, .. } => AccountEventKind::Provisioned,
-        EventData::CustomerProvisioned { password_changed: true, .. } => {
+fn kind(event: &event::AccountEvent) -> AccountEventKind {
+    use event::AccountEvent as Event;
+    match event {
+        Event::SignedIn { .. } => AccountEventKind::SignedIn,
+        Event::SessionRevoked { .. } => AccountEventKind::SessionRevoked,
+        Event::RoleChanged { .. } => AccountEventKind::RoleChanged,
+        Event::ServiceTokenCreated { .. } => AccountEventKind::ServiceTokenCreated,
+        Event::ServiceTokenRevoked { .. } => AccountEventKind::ServiceTokenRevoked,
+        Event::CustomerProvisioned { created: true, .. } => AccountEventKind::Provisioned,
+        Event::CustomerProvisioned { password_changed: true, .. } => {
             AccountEventKind::PasswordImported
         }
-        EventData::CustomerProvisioned { .. } | EventData::AccountUpdated {} => {
+        Event::CustomerProvisioned { .. } | Event::AccountUpdated {} => {
             AccountEventKind::ProfileChanged
         }
-        EventData::AccountDisabled {} => AccountEventKind::AccountDisabled,
-        EventData::AccountEnabled {} => AccountEventKind::AccountEnabled,
-        EventData::HandoffCreated { .. } => AccountEventKind::HandoffCreated,
-        EventData::HandoffRedeemed { .. } => AccountEventKind::HandoffRedeemed,
-        EventData::SecondFactorAdded { .. } => AccountEventKind::SecondFactorAdded,
-        EventData::SecondFactorRemoved { .. } => AccountEventKind::SecondFactorRemoved,
-        EventData::SecondFactorsReset {} => AccountEventKind::SecondFactorsReset,
-        EventData::RecoveryCodeUsed {} => AccountEventKind::RecoveryCodeUsed,
-        EventData::RecoveryCodesRegenerated {} => AccountEventKind::RecoveryCodesRegenerated,
-        EventData::PasswordChanged {} => AccountEventKind::PasswordChanged,
-        EventData::PasswordReset {} => AccountEventKind::PasswordReset,
-        EventData::CategoryCreated { .. } => AccountEventKind::CategoryCreated,
-        EventData::CategoryRenamed { .. } => AccountEventKind::CategoryRenamed,
-        EventData::CategoriesOrdered { .. } => AccountEventKind::CategoriesOrdered,
-        EventData::CategoryRetired { .. } => AccountEventKind::CategoryRetired,
-        EventData::CategoryRestored { .. } => AccountEventKind::CategoryRestored,
-        // Of tickets, not of accounts.
-        EventData::TicketCreated {}
-        | EventData::CommentAdded { .. }
-        | EventData::StatusChanged { .. }
-        | EventData::PriorityChanged { .. }
-        | EventData::AssigneeChanged { .. }
-        | EventData::CategoryChanged { .. }
-        | EventData::SummaryChanged {}
-        | EventData::ParticipantAdded { .. }
-        | EventData::ParticipantRemoved { .. } => AccountEventKind::Other,
+        Event::AccountDisabled {} => AccountEventKind::AccountDisabled,
+        Event::AccountEnabled {} => AccountEventKind::AccountEnabled,
+        Event::HandoffCreated { .. } => AccountEventKind::HandoffCreated,
+        Event::HandoffRedeemed { .. } => AccountEventKind::HandoffRedeemed,
+        Event::SecondFactorAdded { .. } => AccountEventKind::SecondFactorAdded,
+        Event::SecondFactorRemoved { .. } => AccountEventKind::SecondFactorRemoved,
+        Event::SecondFactorsReset {} => AccountEventKind::SecondFactorsReset,
+        Event::RecoveryCodeUsed {} => AccountEventKind::RecoveryCodeUsed,
+        Event::RecoveryCodesRegenerated {} => AccountEventKind::RecoveryCodesRegenerated,
+        Event::PasswordChanged {} => AccountEventKind::PasswordChanged,
+        Event::PasswordReset {} => AccountEventKind::PasswordReset,
+        Event::CategoryCreated { .. } => AccountEventKind::CategoryCreated,
+        Event::CategoryRenamed { .. } => AccountEventKind::CategoryRenamed,
+        Event::CategoriesOrdered { .. } => AccountEventKind::CategoriesOrdered,
+        Event::CategoryRetired { .. } => AccountEventKind::CategoryRetired,
+        Event::CategoryRestored { .. } => AccountEventKind::CategoryRestored,
+        Event::Unknown => AccountEventKind::Other,
     }
 }
 
-connection!(AccountEventConnection, AccountEventEdge, AccountEvent, "what happened to an account");
+impl From<&event::AccountEvent> for Details {
+    fn from(event: &event::AccountEvent) -> Self {
+        use event::AccountEvent as Event;
+        let none = Self::default();
+        match event {
+            Event::SignedIn { session_id } | Event::SessionRevoked { session_id } => {
+                Self { session: Some(*session_id), ..none }
+            }
+            Event::SecondFactorAdded { method } | Event::SecondFactorRemoved { method } => {
+                Self { method: Some(*method), ..none }
+            }
+            Event::RoleChanged { from, to } => {
+                Self { role_before: *from, role_after: Some(*to), ..none }
+            }
+            Event::ServiceTokenCreated { token_id } | Event::ServiceTokenRevoked { token_id } => {
+                Self { service_token: Some(*token_id), ..none }
+            }
+            Event::CustomerProvisioned { token_id, .. }
+            | Event::HandoffCreated { token_id, .. } => Self { service_token: *token_id, ..none },
+            Event::CategoryCreated { category_id }
+            | Event::CategoryRenamed { category_id }
+            | Event::CategoryRetired { category_id }
+            | Event::CategoryRestored { category_id } => {
+                Self { category: Some(*category_id), ..none }
+            }
+            Event::CategoriesOrdered { from, to } => {
+                Self { categories: Some((from.clone(), to.clone())), ..none }
+            }
+            Event::SecondFactorsReset {}
+            | Event::RecoveryCodeUsed {}
+            | Event::RecoveryCodesRegenerated {}
+            | Event::PasswordChanged {}
+            | Event::PasswordReset {}
+            | Event::HandoffRedeemed { .. }
+            | Event::AccountDisabled {}
+            | Event::AccountEnabled {}
+            | Event::AccountUpdated {}
+            | Event::Unknown => none,
+        }
+    }
+}
+
+impl From<AuditEntry> for AccountEvent {
+    fn from(entry: AuditEntry) -> Self {
+        let details = Details::from(&entry.event);
+        Self { entry, details }
+    }
+}
+
+connection!(AccountEventConnection, AccountEventEdge, AccountEvent, "an account's events");
 
 impl AccountEventConnection {
-    /// A page of what happened to the viewer.
+    /// A page of the viewer's events.
     pub(super) async fn of_viewer(ctx: &Context<'_>, args: PageArgs) -> Result<Self, Failure> {
         let page = args.page(decode_place)?;
         Ok(Self::of(service::audit::own(ctx.actor()?, ctx.services()?, &page).await?))
     }
 
     fn of(slice: Slice<AuditEntry>) -> Self {
-        Self::new(slice.map(|entry| (encode_place(entry.event.id), AccountEvent(entry))))
+        Self::new(slice.map(|entry| (encode_place(entry.id), entry.into())))
     }
 }
 
@@ -274,17 +299,22 @@ pub struct AuditQuery;
 
 #[Object]
 impl AuditQuery {
-    /// What happened to an account, newest first. For admins; your own is
+    /// The events about an account, newest first. For admins; your own are
     /// `viewer.securityEvents`.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
     async fn account_events(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The account.")] account_id: ID,
-        #[graphql(desc = "So many from the start; 0 to 100, 20 by default.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many from the end; 0 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(
+            desc = "Return at most this many items from the start: 0 to 100, 20 by default."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Return items after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Return at most this many items from the end: 0 to 100.")] last: Option<
+            i32,
+        >,
+        #[graphql(desc = "Return items before this cursor.")] before: Option<String>,
     ) -> Result<Option<AccountEventConnection>, Failure> {
         let page = PageArgs { first, after, last, before }.page(decode_place);
         let id = GlobalId::account(&account_id);

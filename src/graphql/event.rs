@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     domain::{
-        event::{EventData, FeedEvent, Subject},
-        ids::{AccountId, CategoryId, CommentId, EventId},
+        event::{self, FeedEvent},
+        ids::{AccountId, CategoryId, CommentId, EventId, TicketId},
         page::Slice,
         ticket,
     },
@@ -38,25 +38,29 @@ use crate::{
     field(
         name = "id",
         ty = "ID",
-        desc = "Tells events apart: an event that comes twice has the same id."
+        desc = "Identifies the event. An event that is delivered twice has the same id."
     ),
     field(
         name = "cursor",
         ty = "String",
-        desc = "The place in the event log: pass it as `after` to any stream to go on after this event."
+        desc = "The event's position in the event log. Pass it as `after` to any stream to continue after this event."
     ),
     field(name = "occurred_at", ty = "DateTime<Utc>", desc = "When it happened."),
-    field(name = "actor", ty = "Option<Account>", desc = "Who did it; null: the system."),
+    field(
+        name = "actor",
+        ty = "Option<Account>",
+        desc = "The account that caused it, or null for the system."
+    ),
     field(
         name = "ticket",
         ty = "Ticket",
-        desc = "The ticket as it stands when you read this, not as it stood then."
+        desc = "The ticket in its current state, not its state at the time of the event."
     )
 )]
 pub enum TicketEvent {
     /// A ticket was opened.
     TicketCreated(TicketCreated),
-    /// A comment was posted, or an internal note.
+    /// A comment or an internal note was posted.
     CommentAdded(CommentAdded),
     /// The status changed.
     StatusChanged(StatusChanged),
@@ -66,20 +70,22 @@ pub enum TicketEvent {
     AssigneeChanged(AssigneeChanged),
     /// The category changed.
     CategoryChanged(CategoryChanged),
-    /// The summary was reworded.
+    /// The summary was edited.
     SummaryChanged(SummaryChanged),
-    /// A customer takes part in the ticket.
+    /// A customer was added to the ticket.
     ParticipantAdded(ParticipantAdded),
-    /// A customer takes part in the ticket no longer.
+    /// A customer was removed from the ticket.
     ParticipantRemoved(ParticipantRemoved),
+    /// Something that this version of the server cannot show.
+    UnreadableEvent(UnreadableEvent),
 }
 
-/// What a live stream gives: events, and word about the stream itself.
+/// A message of a live stream: an event, or information about the stream itself.
 #[derive(Union)]
 pub enum StreamMessage {
     /// A ticket was opened.
     TicketCreated(TicketCreated),
-    /// A comment was posted, or an internal note.
+    /// A comment or an internal note was posted.
     CommentAdded(CommentAdded),
     /// The status changed.
     StatusChanged(StatusChanged),
@@ -89,38 +95,41 @@ pub enum StreamMessage {
     AssigneeChanged(AssigneeChanged),
     /// The category changed.
     CategoryChanged(CategoryChanged),
-    /// The summary was reworded.
+    /// The summary was edited.
     SummaryChanged(SummaryChanged),
-    /// A customer takes part in the ticket.
+    /// A customer was added to the ticket.
     ParticipantAdded(ParticipantAdded),
-    /// A customer takes part in the ticket no longer.
+    /// A customer was removed from the ticket.
     ParticipantRemoved(ParticipantRemoved),
-    /// All up to here has been given.
+    /// Something that this version of the server cannot show.
+    UnreadableEvent(UnreadableEvent),
+    /// Everything up to this position was delivered.
     Checkpoint(Checkpoint),
-    /// You may see a ticket no longer.
+    /// You can no longer see a ticket.
     AccessRevoked(AccessRevoked),
-    /// The stream can't go on without a gap.
+    /// The stream cannot continue without a gap.
     ResyncRequired(ResyncRequired),
 }
 
-/// Declares an event's type: the fields that all events have, and its own.
+/// Declares an event's type: the fields that all events have, and those of this one.
 macro_rules! event_type {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ty),* } $($own:tt)*) => {
         $(#[$doc])*
         #[derive(Description)]
         pub struct $name {
             of: Arc<FeedEvent>,
+            ticket_id: TicketId,
             $($field: $ty,)*
         }
 
         #[Object(use_type_description)]
         impl $name {
-            /// Tells events apart: an event that comes twice has the same id.
+            /// Identifies the event. An event that is delivered twice has the same id.
             async fn id(&self) -> ID {
                 event_id(self.of.event.id)
             }
 
-            /// The place in the event log: pass it as `after` to any stream to go on after this event.
+            /// The event's position in the event log. Pass it as `after` to any stream to continue after this event.
             async fn cursor(&self) -> String {
                 self.of.cursor.encode()
             }
@@ -130,17 +139,14 @@ macro_rules! event_type {
                 self.of.event.occurred_at
             }
 
-            /// Who did it; null: the system.
+            /// The account that caused it, or null for the system.
             async fn actor(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
                 account(ctx, self.of.event.actor_id).await
             }
 
-            /// The ticket as it stands when you read this, not as it stood then.
+            /// The ticket in its current state, not its state at the time of the event.
             async fn ticket(&self, ctx: &Context<'_>) -> Result<Ticket, Failure> {
-                match self.of.event.subject {
-                    Subject::Ticket { id, .. } => Ok(Ticket(ctx.loaders()?.require(id).await?)),
-                    Subject::Account(_) => Err(Failure::not_found()),
-                }
+                Ok(Ticket(ctx.loaders()?.require(self.ticket_id).await?))
             }
 
             $($own)*
@@ -154,11 +160,10 @@ event_type! {
 }
 
 event_type! {
-    /// A comment was posted, or an internal note (its visibility tells; customers
-    /// don't get these).
+    /// A comment or an internal note was posted. Only staff receive internal notes.
     CommentAdded { comment_id: CommentId }
 
-    /// The comment.
+    /// The comment. Its `visibility` says whether it is an internal note.
     async fn comment(&self, ctx: &Context<'_>) -> Result<Comment, Failure> {
         Ok(Comment(ctx.loaders()?.require(self.comment_id).await?))
     }
@@ -199,16 +204,16 @@ event_type! {
 }
 
 event_type! {
-    /// The ticket was assigned, handed on, or taken off somebody.
+    /// The ticket was assigned, reassigned or unassigned.
     AssigneeChanged { from: Option<AccountId>, to: Option<AccountId> }
 
-    /// The old assignee.
+    /// The old assignee, or null if the ticket was unassigned.
     #[graphql(name = "fromAssignee")]
     async fn old_assignee(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
         account(ctx, self.from).await
     }
 
-    /// The new assignee.
+    /// The new assignee, or null if the ticket is now unassigned.
     #[graphql(name = "toAssignee")]
     async fn new_assignee(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
         account(ctx, self.to).await
@@ -233,13 +238,12 @@ event_type! {
 }
 
 event_type! {
-    /// The summary was reworded. `ticket` has it as it stands.
+    /// The summary was edited. `ticket.summary` is the current one.
     SummaryChanged {}
 }
 
 event_type! {
-    /// A customer takes part in the ticket: they see it and its public history, and may
-    /// comment.
+    /// A customer was added to the ticket. They can see it with its public history, and comment.
     ParticipantAdded { account_id: AccountId }
 
     /// The customer.
@@ -249,13 +253,19 @@ event_type! {
 }
 
 event_type! {
-    /// A customer takes part in the ticket no longer, and doesn't see it any more.
+    /// A customer was removed from the ticket and can no longer see it.
     ParticipantRemoved { account_id: AccountId }
 
     /// The customer.
     async fn participant(&self, ctx: &Context<'_>) -> Result<Account, Failure> {
         Ok(Account::new(ctx.loaders()?.require(self.account_id).await?))
     }
+}
+
+event_type! {
+    /// An event that this version of the server cannot show, because a newer version wrote it. It
+    /// is delivered in its place so that nothing is skipped silently: read the ticket again.
+    UnreadableEvent {}
 }
 
 async fn account(ctx: &Context<'_>, id: Option<AccountId>) -> Result<Option<Account>, Failure> {
@@ -266,40 +276,45 @@ async fn account(ctx: &Context<'_>, id: Option<AccountId>) -> Result<Option<Acco
 }
 
 impl TicketEvent {
-    /// The API's view of an event; `None` for one that is not about a ticket.
+    /// The API's view of an event. `None` if the event is about an account.
     pub(super) fn of(of: Arc<FeedEvent>) -> Option<Self> {
-        Some(match of.event.data.clone()? {
-            EventData::TicketCreated {} => Self::TicketCreated(TicketCreated { of }),
-            EventData::CommentAdded { comment_id } => {
-                Self::CommentAdded(CommentAdded { of, comment_id })
+        let ticket = of.event.ticket()?;
+        let (ticket_id, happened) = (ticket.id, ticket.event);
+        Some(match happened {
+            event::TicketEvent::TicketCreated {} => {
+                Self::TicketCreated(TicketCreated { of, ticket_id })
             }
-            EventData::StatusChanged { from, to } => {
-                Self::StatusChanged(StatusChanged { of, from, to })
+            event::TicketEvent::CommentAdded { comment_id } => {
+                Self::CommentAdded(CommentAdded { of, ticket_id, comment_id })
             }
-            EventData::PriorityChanged { from, to } => {
-                Self::PriorityChanged(PriorityChanged { of, from, to })
+            event::TicketEvent::StatusChanged { from, to } => {
+                Self::StatusChanged(StatusChanged { of, ticket_id, from, to })
             }
-            EventData::AssigneeChanged { from, to } => {
-                Self::AssigneeChanged(AssigneeChanged { of, from, to })
+            event::TicketEvent::PriorityChanged { from, to } => {
+                Self::PriorityChanged(PriorityChanged { of, ticket_id, from, to })
             }
-            EventData::CategoryChanged { from, to } => {
-                Self::CategoryChanged(CategoryChanged { of, from, to })
+            event::TicketEvent::AssigneeChanged { from, to } => {
+                Self::AssigneeChanged(AssigneeChanged { of, ticket_id, from, to })
             }
-            EventData::SummaryChanged {} => Self::SummaryChanged(SummaryChanged { of }),
-            EventData::ParticipantAdded { account_id } => {
-                Self::ParticipantAdded(ParticipantAdded { of, account_id })
+            event::TicketEvent::CategoryChanged { from, to } => {
+                Self::CategoryChanged(CategoryChanged { of, ticket_id, from, to })
             }
-            EventData::ParticipantRemoved { account_id } => {
-                Self::ParticipantRemoved(ParticipantRemoved { of, account_id })
+            event::TicketEvent::SummaryChanged {} => {
+                Self::SummaryChanged(SummaryChanged { of, ticket_id })
             }
-            // Of accounts.
-            _ => return None,
+            event::TicketEvent::ParticipantAdded { account_id } => {
+                Self::ParticipantAdded(ParticipantAdded { of, ticket_id, account_id })
+            }
+            event::TicketEvent::ParticipantRemoved { account_id } => {
+                Self::ParticipantRemoved(ParticipantRemoved { of, ticket_id, account_id })
+            }
+            event::TicketEvent::Unknown => Self::UnreadableEvent(UnreadableEvent { of, ticket_id }),
         })
     }
 }
 
 impl StreamMessage {
-    /// The API's view of what a subscription gives; `None` for what is no message.
+    /// The API's view of an item. `None` for the end of a stream, which is no message.
     fn of(item: Item) -> Option<Self> {
         match item {
             Item::Event(event) => TicketEvent::of(event).map(Into::into),
@@ -328,33 +343,34 @@ impl From<TicketEvent> for StreamMessage {
             TicketEvent::SummaryChanged(event) => Self::SummaryChanged(event),
             TicketEvent::ParticipantAdded(event) => Self::ParticipantAdded(event),
             TicketEvent::ParticipantRemoved(event) => Self::ParticipantRemoved(event),
+            TicketEvent::UnreadableEvent(event) => Self::UnreadableEvent(event),
         }
     }
 }
 
-/// All that you may see up to here has been given. Comes when the stream has
-/// caught up with what happened before, and every 30 seconds while it is quiet.
+/// Everything up to this position was delivered. Sent when the stream has caught up with the
+/// past, and then every 30 seconds while it is quiet.
 #[derive(SimpleObject)]
 pub struct Checkpoint {
-    /// The place in the event log: pass it as `after` to go on from here.
+    /// The position in the event log. Pass it as `after` to continue from here.
     cursor: String,
 }
 
-/// You may see a ticket no longer, and get nothing more of what happens to it. The
-/// stream of that ticket ends with this; others go on.
+/// You can no longer see a ticket, and receive none of its later events. The stream of that
+/// ticket ends after this message; other streams continue.
 #[derive(SimpleObject)]
 pub struct AccessRevoked {
-    /// The ticket's global id: forget what you show of it.
+    /// The ticket's id. Remove the ticket from what you show.
     ticket_id: ID,
-    /// The place in the event log: pass it as `after` to go on from here.
+    /// The position in the event log. Pass it as `after` to continue from here.
     cursor: String,
 }
 
-/// The stream can't go on from its `after` without a gap, and ends with this.
-/// Read what you show anew, with `eventCursor`, and subscribe after that.
+/// The stream cannot continue from its `after` without a gap, and ends after this message.
+/// Read again what you show, together with `eventCursor`, and subscribe after that cursor.
 #[derive(SimpleObject)]
 pub struct ResyncRequired {
-    /// Why.
+    /// The reason.
     reason: ResyncReason,
 }
 
@@ -364,20 +380,20 @@ impl ResyncRequired {
     }
 }
 
-/// Why a stream can't go on without a gap.
+/// Why a stream cannot continue without a gap.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "events::ResyncReason")]
 pub enum ResyncReason {
-    /// The database was restored to a state from before the cursor.
+    /// The database was restored to a state before the cursor.
     HistoryRewound,
-    /// More happened since the cursor than is replayed.
+    /// More happened since the cursor than the server replays.
     TooFarBehind,
 }
 
 connection!(TimelineConnection, TimelineEdge, TicketEvent, "a ticket's events");
 
 impl TimelineConnection {
-    /// The page of a ticket's timeline that the arguments ask for.
+    /// Loads a page of a ticket's timeline.
     pub(super) async fn load(
         ctx: &Context<'_>,
         ticket: &ticket::Ticket,
@@ -393,11 +409,11 @@ impl TimelineConnection {
         let none = Slice { items: vec![], has_previous: false, has_next: false };
         let slice = ctx.loaders()?.get(key).await?.unwrap_or(none);
         let (has_previous, has_next) = (slice.has_previous, slice.has_next);
-        let known = slice.items.into_iter().filter_map(|event| {
+        let events = slice.items.into_iter().filter_map(|event| {
             let place = encode_place(event.event.id);
             Some((place, TicketEvent::of(Arc::new(event))?))
         });
-        Ok(Self::new(Slice { items: known.collect(), has_previous, has_next }))
+        Ok(Self::new(Slice { items: events.collect(), has_previous, has_next }))
     }
 }
 
@@ -415,8 +431,8 @@ pub struct EventQuery;
 
 #[Object]
 impl EventQuery {
-    /// A place in the event log from before this request read anything: a stream
-    /// with this `after` may repeat what the request shows, and misses nothing.
+    /// A position in the event log from before this request read anything. A stream that
+    /// continues `after` it misses nothing; it may repeat events whose effect you have read.
     async fn event_cursor(&self, ctx: &Context<'_>) -> Result<String, Failure> {
         ctx.identity()?;
         Ok(ctx.cursor()?.encode())
@@ -428,59 +444,59 @@ pub struct EventSubscription;
 
 #[Subscription]
 impl EventSubscription {
-    /// What happens to one ticket, as far as you may see it: first what happened
-    /// after the cursor, then a checkpoint, then each event as it happens.
+    /// The events of one ticket that you can see: those after the cursor, then a checkpoint,
+    /// then each new event as it happens. `NOT_FOUND` if you cannot see the ticket.
     async fn ticket_events(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The ticket.")] ticket_id: ID,
         #[graphql(
-            desc = "The cursor of the last event or checkpoint that you have; none: from now on."
+            desc = "Continue after this cursor, that of the last event or checkpoint you processed. Without it the stream begins now."
         )]
         after: Option<String>,
     ) -> Result<Messages, Failure> {
-        if let Some(given) = ctx.data_opt::<InjectedItem>() {
-            return Ok(given_messages(given));
+        if let Some(injected) = ctx.data_opt::<InjectedItem>() {
+            return Ok(injected_message(injected));
         }
         ctx.identity()?;
         let id = GlobalId::ticket(&ticket_id).ok_or_else(Failure::not_found)?;
         messages(ctx, Scope::Ticket(id), after).await
     }
 
-    /// What happens to all tickets that you may see, a customer's own or all for
-    /// staff: first what happened after the cursor, then a checkpoint, then each
-    /// event as it happens.
+    /// The events of every ticket that you can see: for customers their own tickets and those
+    /// they participate in, for staff all. Those after the cursor come first, then a
+    /// checkpoint, then each new event as it happens.
     async fn inbox_events(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "The cursor of the last event or checkpoint that you have; none: from now on."
+            desc = "Continue after this cursor, that of the last event or checkpoint you processed. Without it the stream begins now."
         )]
         after: Option<String>,
     ) -> Result<Messages, Failure> {
-        if let Some(given) = ctx.data_opt::<InjectedItem>() {
-            return Ok(given_messages(given));
+        if let Some(injected) = ctx.data_opt::<InjectedItem>() {
+            return Ok(injected_message(injected));
         }
         messages(ctx, Scope::Inbox, after).await
     }
 
-    /// What happens to the tickets of a queue, for staff: first what happened after the
-    /// cursor, then a checkpoint, then each event as it happens. An event is given if its
-    /// ticket fitted the filter before or after it, so that you see tickets come and go.
+    /// The events of the tickets in a queue, for staff: those after the cursor, then a
+    /// checkpoint, then each new event as it happens. Includes an event if its ticket matched
+    /// the filter before or after it, so that you see tickets enter and leave the queue.
     async fn queue_events(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "Narrows the queue; all tickets by default. `text` and `waitingSince` can't be used here."
+            desc = "Include only tickets that match; all tickets by default. `text`, `waitingSince` and `isUnread` are not supported here."
         )]
         filter: Option<TicketFilterInput>,
         #[graphql(
-            desc = "The cursor of the last event or checkpoint that you have; none: from now on."
+            desc = "Continue after this cursor, that of the last event or checkpoint you processed. Without it the stream begins now."
         )]
         after: Option<String>,
     ) -> Result<Messages, Failure> {
-        if let Some(given) = ctx.data_opt::<InjectedItem>() {
-            return Ok(given_messages(given));
+        if let Some(injected) = ctx.data_opt::<InjectedItem>() {
+            return Ok(injected_message(injected));
         }
         ctx.identity()?;
         service::ticket::require_queue(ctx.actor()?)?;
@@ -527,9 +543,9 @@ async fn messages(
     Ok(messages.boxed())
 }
 
-/// The one message that a request is given, to be executed.
-fn given_messages(given: &InjectedItem) -> Messages {
-    let message = given.take().and_then(|item| match item {
+/// The message of a request that executes one injected item.
+fn injected_message(injected: &InjectedItem) -> Messages {
+    let message = injected.take().and_then(|item| match item {
         Ok(item) => StreamMessage::of(item).map(Ok),
         Err(error) => Some(Err(error.into())),
     });

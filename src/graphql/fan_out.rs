@@ -1,10 +1,9 @@
-//! Which subscriptions may share their responses: a message to many subscribers is
-//! executed once, and its encoded bytes go to all who asked for the same and may see
-//! the same.
+//! Which subscriptions fan out: a message for many subscribers is executed once, and its
+//! encoded bytes go to all who sent the same document and may see the same.
 //!
-//! Only fields are shared that are named here: their value depends on the message, the
-//! reader's role and language, and on nothing else. What is not named is executed for
-//! each subscriber.
+//! Fan-out needs every selected field on the list below. The value of a listed field
+//! depends on the message and on the reader's role and language, and on nothing else. A
+//! document with any other field is executed for each subscriber.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,30 +15,49 @@ use async_graphql::{
 };
 
 use crate::{
+    domain::event::TicketEventKind,
     events::{Item, Subscription},
     service::ServiceError,
 };
 
-/// The streams whose messages may be shared.
+/// The subscriptions that can fan out.
 const STREAMS: [&str; 3] = ["ticketEvents", "inboxEvents", "queueEvents"];
 
-/// What all events have.
-const EVENT: &[(&str, &str)] =
+/// Fields, each with the name of its object type, or an empty name for a scalar.
+type Fields = &'static [(&'static str, &'static str)];
+
+/// The listed fields of every event, and of the interface `TicketEvent`.
+const EVENT: Fields =
     &[("id", ""), ("cursor", ""), ("occurredAt", ""), ("actor", "Account"), ("ticket", "Ticket")];
 
-/// A type's fields besides those that all events have, each with its type where it has
-/// fields of its own.
-const FIELDS: &[(&str, &[(&str, &str)])] = &[
-    ("TicketEvent", &[]),
-    ("TicketCreated", &[]),
-    ("CommentAdded", &[("comment", "Comment")]),
-    ("StatusChanged", &[("fromStatus", ""), ("toStatus", "")]),
-    ("PriorityChanged", &[("fromPriority", ""), ("toPriority", "")]),
-    ("AssigneeChanged", &[("fromAssignee", "Account"), ("toAssignee", "Account")]),
-    ("CategoryChanged", &[("fromCategory", "Category"), ("toCategory", "Category")]),
-    ("SummaryChanged", &[]),
-    ("ParticipantAdded", &[("participant", "Account")]),
-    ("ParticipantRemoved", &[("participant", "Account")]),
+/// The GraphQL type of an event of this kind, and its listed fields besides [`EVENT`].
+fn event_fields(kind: TicketEventKind) -> (&'static str, Fields) {
+    match kind {
+        TicketEventKind::TicketCreated => ("TicketCreated", &[]),
+        TicketEventKind::CommentAdded => ("CommentAdded", &[("comment", "Comment")]),
+        TicketEventKind::StatusChanged => {
+            ("StatusChanged", &[("fromStatus", ""), ("toStatus", "")])
+        }
+        TicketEventKind::PriorityChanged => {
+            ("PriorityChanged", &[("fromPriority", ""), ("toPriority", "")])
+        }
+        TicketEventKind::AssigneeChanged => {
+            ("AssigneeChanged", &[("fromAssignee", "Account"), ("toAssignee", "Account")])
+        }
+        TicketEventKind::CategoryChanged => {
+            ("CategoryChanged", &[("fromCategory", "Category"), ("toCategory", "Category")])
+        }
+        TicketEventKind::SummaryChanged => ("SummaryChanged", &[]),
+        TicketEventKind::ParticipantAdded => ("ParticipantAdded", &[("participant", "Account")]),
+        TicketEventKind::ParticipantRemoved => {
+            ("ParticipantRemoved", &[("participant", "Account")])
+        }
+        TicketEventKind::Unknown => ("UnreadableEvent", &[]),
+    }
+}
+
+/// The listed fields of the types that are no events.
+const OTHER_TYPES: &[(&str, Fields)] = &[
     ("StreamMessage", &[]),
     ("Checkpoint", &[("cursor", "")]),
     ("AccessRevoked", &[("ticketId", ""), ("cursor", "")]),
@@ -78,21 +96,9 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
     ("Category", &[("id", ""), ("slug", ""), ("name", ""), ("isRetired", "")]),
 ];
 
-/// Types that have no field of all events.
-const NO_EVENTS: [&str; 8] = [
-    "StreamMessage",
-    "Checkpoint",
-    "AccessRevoked",
-    "ResyncRequired",
-    "Ticket",
-    "Comment",
-    "Account",
-    "Category",
-];
-
-/// Whether the messages of an operation may be shared between those who ask for the
-/// same in the same role and language: it is a stream of events that asks for nothing
-/// else than what is named here, and whose variables only say from where it starts.
+/// Whether the messages of an operation can fan out to those who sent the same document in
+/// the same role and language: it is a stream of events, selects listed fields only, and
+/// its variables say only where the stream begins.
 pub fn can_fan_out(document: &ExecutableDocument, operation: &OperationDefinition) -> bool {
     if operation.ty != OperationType::Subscription || !operation.directives.is_empty() {
         return false;
@@ -146,23 +152,32 @@ fn only_shared_fields(document: &ExecutableDocument, parent: &str, set: &Selecti
     })
 }
 
-/// The type of a shared field, empty for a scalar; `None` for one that is not shared.
+/// The type of a listed field, empty for a scalar. `None` for a field that is not listed.
 fn field_type(parent: &str, name: &str) -> Option<&'static str> {
-    let (_, own) = FIELDS.iter().find(|(ty, _)| *ty == parent)?;
+    let fields = listed_fields(parent)?;
     if name == "__typename" {
         return Some("");
     }
-    let events: &[_] = if NO_EVENTS.contains(&parent) { &[] } else { EVENT };
-    own.iter().chain(events).find(|(field, _)| *field == name).map(|(_, ty)| *ty)
+    fields.into_iter().flatten().find(|(field, _)| *field == name).map(|(_, ty)| *ty)
 }
 
-/// Hands a subscription over to the transport, once the request has been checked: the
-/// execution that it is part of then gives nothing.
+/// The listed fields of a type. `None` for a type that is not listed.
+fn listed_fields(ty: &str) -> Option<[Fields; 2]> {
+    if ty == "TicketEvent" {
+        return Some([EVENT, &[]]);
+    }
+    let event = TicketEventKind::ALL.into_iter().map(event_fields).find(|(name, _)| *name == ty);
+    let other = || OTHER_TYPES.iter().find(|(name, _)| *name == ty);
+    event.map(|(_, own)| [EVENT, own]).or_else(|| other().map(|(_, own)| [*own, &[]]))
+}
+
+/// Catches the subscription of a request once the request is validated, so that the
+/// transport can run it. The execution that it was caught from yields nothing.
 #[derive(Clone, Default)]
 pub struct SubscriptionSlot(Arc<Mutex<Option<Subscription>>>);
 
 impl SubscriptionSlot {
-    /// Takes the subscription; `None` where the request was refused.
+    /// Takes the subscription. `None` if the request was refused.
     pub fn take(&self) -> Option<Subscription> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -172,11 +187,11 @@ impl SubscriptionSlot {
     }
 }
 
-/// What the stream that a request asks for is to give, instead of what happens.
+/// An item that the stream of a request yields in place of new events.
 pub struct InjectedItem(Mutex<Option<Result<Item, ServiceError>>>);
 
 impl InjectedItem {
-    /// One message.
+    /// Wraps one item.
     pub fn new(item: Result<Item, ServiceError>) -> Self {
         Self(Mutex::new(Some(item)))
     }
@@ -197,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_depends_on_the_message_alone_is_shared() {
+    fn only_documents_of_listed_fields_fan_out() {
         assert!(fans_out(
             "subscription($t: ID!, $a: String) { live: ticketEvents(ticketId: $t, after: $a) {
                 __typename ... on TicketEvent { id cursor actor { name } ticket { number statusName(locale: RU) } }
@@ -221,20 +236,15 @@ mod tests {
         }
     }
 
-    /// Each name is one of the schema's, with the type that it has there: a renamed field
-    /// would be executed for each subscriber without anybody's noticing.
+    /// A field that was renamed in the schema would silently lose its fan-out.
     #[test]
-    fn what_is_named_is_in_the_schema() {
+    fn every_listed_field_exists_in_the_schema_with_its_type() {
         let sdl = super::super::sdl();
-        for (ty, own) in FIELDS {
-            let start = ["type", "interface", "union"]
-                .iter()
-                .find_map(|kind| Some(sdl.find(&format!("\n{kind} {ty} "))? + 1))
-                .unwrap_or_else(|| panic!("no {ty}"));
-            let body = &sdl[start..];
-            let body = &body[..body.find("\n}").unwrap_or(body.len())];
-            let events: &[_] = if NO_EVENTS.contains(ty) { &[] } else { EVENT };
-            for (field, field_ty) in own.iter().chain(events) {
+        let events = TicketEventKind::ALL.into_iter().map(|kind| event_fields(kind).0);
+        let others = OTHER_TYPES.iter().map(|(ty, _)| *ty);
+        for ty in events.chain(others).chain(["TicketEvent"]) {
+            let body = definition(&sdl, ty);
+            for (field, field_ty) in listed_fields(ty).unwrap().into_iter().flatten() {
                 let line = body.lines().map(str::trim).find(|line| {
                     line.strip_prefix(field).is_some_and(|rest| rest.starts_with([':', '(']))
                 });
@@ -243,5 +253,25 @@ mod tests {
                 assert!(field_ty.is_empty() || returned == *field_ty, "{ty}.{field}: {line}");
             }
         }
+    }
+
+    #[test]
+    fn every_event_of_the_schema_is_listed() {
+        let sdl = super::super::sdl();
+        let events = sdl.lines().filter_map(|line| {
+            line.strip_prefix("type ")?.strip_suffix(" implements TicketEvent {")
+        });
+        let listed = TicketEventKind::ALL.map(|kind| event_fields(kind).0);
+        assert_eq!(events.clone().count(), listed.len());
+        assert!(events.into_iter().all(|event| listed.contains(&event)));
+    }
+
+    fn definition<'s>(sdl: &'s str, ty: &str) -> &'s str {
+        let start = ["type", "interface", "union"]
+            .iter()
+            .find_map(|kind| Some(sdl.find(&format!("\n{kind} {ty} "))? + 1))
+            .unwrap_or_else(|| panic!("no {ty}"));
+        let body = &sdl[start..];
+        &body[..body.find("\n}").unwrap_or(body.len())]
     }
 }

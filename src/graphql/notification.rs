@@ -1,4 +1,4 @@
-//! The bell: notifications, and their live stream.
+//! Notifications, and their live stream.
 
 use std::sync::Arc;
 
@@ -24,35 +24,35 @@ use crate::{
     service::{self, ServiceError},
 };
 
-/// What a notification means to its reader.
+/// What a notification means to its recipient.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "notification::NotificationKind")]
 pub enum NotificationKind {
-    /// Your ticket was opened: its confirmation, which comes by mail only.
+    /// You opened a ticket. This confirmation is sent by mail only.
     TicketCreated,
-    /// A ticket was opened in a category that you look after; by mail only.
+    /// A customer opened a ticket. Sent by mail only, to the staff address of its category.
     TicketOpened,
-    /// Somebody answered on your ticket.
+    /// Somebody commented on your ticket, or on one that you participate in.
     SupportAnswered,
-    /// The status of your ticket changed, or of one that is assigned to you.
+    /// The status of a ticket of yours, or assigned to you, changed.
     StatusChanged,
-    /// Your ticket was resolved or closed, or one that is assigned to you.
+    /// A ticket of yours, or assigned to you, was resolved or closed.
     TicketClosed,
-    /// Somebody wrote on a ticket that is assigned to you.
+    /// Somebody commented on a ticket that is assigned to you.
     CustomerAnswered,
     /// A ticket was assigned to you.
     TicketAssigned,
-    /// Somebody let you take part in a ticket.
+    /// You were added to a ticket.
     ParticipantAdded,
 }
 
-/// Something on your bell. You are not told of your own doing.
+/// A notification. You are not notified of what you did yourself.
 #[derive(Description)]
 pub struct Notification(pub notification::Notification);
 
 #[Object(use_type_description)]
 impl Notification {
-    /// Its global id; `node` doesn't take it.
+    /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
         GlobalId::Notification(self.0.id).into()
     }
@@ -62,23 +62,23 @@ impl Notification {
         self.0.kind.into()
     }
 
-    /// The ticket that it is about, as it stands now.
+    /// The ticket in its current state.
     async fn ticket(&self, ctx: &Context<'_>) -> Result<Ticket, Failure> {
         Ok(Ticket(ctx.loaders()?.require(self.0.ticket_id).await?))
     }
 
-    /// What happened.
+    /// The event that you are notified of.
     async fn event(&self, ctx: &Context<'_>) -> Result<Option<TicketEvent>, Failure> {
         let event = ctx.loaders()?.get(FeedPosition(self.0.pos)).await?;
         Ok(event.and_then(|event| TicketEvent::of(Arc::new(event))))
     }
 
-    /// When it happened.
+    /// When the event happened.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 
-    /// When you read it; null: not yet.
+    /// When you read it, or null if it is unread.
     async fn read_at(&self) -> Option<DateTime<Utc>> {
         self.0.read_at
     }
@@ -87,7 +87,7 @@ impl Notification {
 connection!(NotificationConnection, NotificationEdge, Notification, "your notifications");
 
 impl NotificationConnection {
-    /// The page of the viewer's notifications that the arguments ask for.
+    /// Loads a page of the viewer's notifications.
     pub(super) async fn load(
         ctx: &Context<'_>,
         unread_only: bool,
@@ -109,24 +109,24 @@ fn decode_place(text: &str) -> Option<i64> {
     Some(i64::from_be_bytes(bytes.try_into().ok()?))
 }
 
-/// What `markNotificationsRead` takes.
+/// The input of `markNotificationsRead`.
 #[derive(InputObject)]
 pub struct MarkNotificationsReadInput {
-    /// The notifications, 100 at most; without them: all of yours. Those that are
-    /// not yours, or that you have read before, stay as they are.
+    /// The notifications to mark, at most 100. Without them all of yours are marked. Notifications
+    /// of others, and those that you have read before, stay unchanged.
     ids: Option<Vec<ID>>,
 }
 
-/// What `markNotificationsRead` answers.
+/// The payload of `markNotificationsRead`.
 #[derive(SimpleObject)]
 pub struct MarkNotificationsReadPayload {
-    /// How many you have not read now.
+    /// The number of your unread notifications afterwards.
     unread_notification_count: Option<i64>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// So many ids a call.
+/// The most ids in a call.
 const MAX_IDS: usize = 100;
 
 #[derive(Default)]
@@ -134,16 +134,18 @@ pub struct NotificationMutation;
 
 #[Object]
 impl NotificationMutation {
-    /// Notes that you have read some of your notifications, or all.
+    /// Marks some or all of your notifications as read.
     async fn mark_notifications_read(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which to mark.")] input: MarkNotificationsReadInput,
+        #[graphql(desc = "The notifications to mark.")] input: MarkNotificationsReadInput,
     ) -> Result<MarkNotificationsReadPayload, Failure> {
         ctx.identity()?;
         let ids = input.ids.map(|ids| {
             if ids.len() > MAX_IDS {
-                return Err(Failure::bad_request(format!("`ids` takes {MAX_IDS} ids at most.")));
+                return Err(Failure::bad_request(format!(
+                    "`ids` must have at most {MAX_IDS} items."
+                )));
             }
             Ok(ids.iter().filter_map(GlobalId::notification).collect::<Vec<_>>())
         });
@@ -157,43 +159,43 @@ impl NotificationMutation {
     }
 }
 
-/// What the stream of notifications gives.
+/// A message of the stream of notifications.
 #[derive(Union)]
 pub enum NotificationMessage {
-    /// Something new on your bell.
+    /// A new notification.
     NotificationAdded(NotificationAdded),
-    /// All up to here has been given.
+    /// Everything up to this position was delivered.
     NotificationCheckpoint(NotificationCheckpoint),
-    /// The stream can't go on without a gap.
+    /// The stream cannot continue without a gap.
     ResyncRequired(ResyncRequired),
 }
 
-/// Something new on your bell.
+/// A new notification.
 #[derive(SimpleObject)]
 pub struct NotificationAdded {
-    /// The place in the event log: pass it as `after` to go on from here.
+    /// The position in the event log. Pass it as `after` to continue from here.
     cursor: String,
-    /// What is new.
+    /// The notification.
     notification: Notification,
-    /// How many you have not read now.
+    /// The current number of your unread notifications.
     unread_notification_count: i64,
-    /// As `viewer.openTicketCount` is now.
+    /// The current value of `viewer.openTicketCount`.
     open_ticket_count: i64,
-    /// As `viewer.unreadTicketCount` is now: what you have read elsewhere shows here.
+    /// The current value of `viewer.unreadTicketCount`. Follows what you read on other devices.
     unread_ticket_count: i64,
 }
 
-/// All up to here has been given. Comes when the stream has caught up, and every
-/// 30 seconds while it is quiet.
+/// Everything up to this position was delivered. Sent when the stream has caught up with the
+/// past, and then every 30 seconds while it is quiet.
 #[derive(SimpleObject)]
 pub struct NotificationCheckpoint {
-    /// The place in the event log: pass it as `after` to go on from here.
+    /// The position in the event log. Pass it as `after` to continue from here.
     cursor: String,
-    /// How many you have not read now.
+    /// The current number of your unread notifications.
     unread_notification_count: i64,
-    /// As `viewer.openTicketCount` is now.
+    /// The current value of `viewer.openTicketCount`.
     open_ticket_count: i64,
-    /// As `viewer.unreadTicketCount` is now: what you have read elsewhere shows here.
+    /// The current value of `viewer.unreadTicketCount`. Follows what you read on other devices.
     unread_ticket_count: i64,
 }
 
@@ -202,13 +204,13 @@ pub struct NotificationSubscription;
 
 #[Subscription]
 impl NotificationSubscription {
-    /// What comes on your bell: first what came after the cursor, then a checkpoint
-    /// with the count of unread ones, then each notification as it comes.
+    /// Your notifications: those after the cursor, then a checkpoint with the number of unread
+    /// ones, then each new notification as it comes.
     async fn notifications(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "The cursor of the last message that you have; none: from now on."
+            desc = "Continue after this cursor, that of the last message you processed. Without it the stream begins now."
         )]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<NotificationMessage, Failure>> + use<>, Failure> {

@@ -22,7 +22,7 @@ use crate::{
         clock::Timestamp,
         comment::Visibility,
         delivery::Delivery,
-        event::{Audience, Event, EventData},
+        event::{Audience, Event, TicketEvent},
         ids::{AccountId, CommentId, DeliveryId},
         notification::NotificationKind,
         policy::TicketScope,
@@ -282,7 +282,9 @@ impl Story {
         let ticket = found.into_iter().next().ok_or_else(gone)?;
         // Whatever was planned: what is for staff only goes into no mail.
         let mut events = delivery::events(db, delivery.id).await?;
-        events.retain(|(event, _)| event.audience == Audience::Participants);
+        events.retain(|(event, _)| {
+            event.ticket().is_some_and(|ticket| ticket.audience == Audience::Participants)
+        });
         if events.is_empty() {
             return Err(ComposeError::Unbuildable("it tells of nothing".into()));
         }
@@ -294,8 +296,8 @@ impl Story {
         if recipient.is_some_and(|it| it.disabled_at.is_some() || !sees(it, &ticket)) {
             return Ok(None);
         }
-        let written = events.iter().filter_map(|(event, _)| match event.data {
-            Some(EventData::CommentAdded { comment_id }) => Some(comment_id),
+        let written = events.iter().filter_map(|(event, _)| match event.ticket()?.event {
+            TicketEvent::CommentAdded { comment_id } => Some(comment_id),
             _ => None,
         });
         let comments = comment::by_ids(db, &written.collect::<Vec<_>>()).await?.into_iter();
@@ -328,16 +330,22 @@ impl Story {
 
     fn change(&self, event: &Event, locale: Locale) -> Option<Value> {
         let by = event.actor_id.and_then(|id| self.names.get(&id));
-        match event.data.as_ref()? {
-            EventData::CommentAdded { comment_id } => {
+        match &event.ticket()?.event {
+            TicketEvent::CommentAdded { comment_id } => {
                 let text = self.comments.get(comment_id)?;
                 Some(context! { kind => "answer", by, text })
             }
-            EventData::StatusChanged { from, to } => Some(
+            TicketEvent::StatusChanged { from, to } => Some(
                 context! { kind => "status", by, from => from.name(locale), to => to.name(locale) },
             ),
-            EventData::ParticipantAdded { .. } => Some(context! { kind => "added", by }),
-            _ => None,
+            TicketEvent::ParticipantAdded { .. } => Some(context! { kind => "added", by }),
+            TicketEvent::TicketCreated {}
+            | TicketEvent::PriorityChanged { .. }
+            | TicketEvent::AssigneeChanged { .. }
+            | TicketEvent::CategoryChanged { .. }
+            | TicketEvent::SummaryChanged {}
+            | TicketEvent::ParticipantRemoved { .. }
+            | TicketEvent::Unknown => None,
         }
     }
 }

@@ -108,12 +108,12 @@ impl Planner {
         context: &Context,
         event: &FeedEvent,
     ) -> Result<(), DbError> {
-        let Subject::Ticket { id, .. } = event.event.subject else { return Ok(()) };
-        let Some(ticket) = context.tickets.get(&id) else { return Ok(()) };
-        // Who takes part no longer is told of nothing, not even of what happened before.
-        let mut seen = event.event.clone();
-        seen.participants.retain(|id| ticket.participant_ids.contains(id));
-        for target in notification_targets(&seen, ticket.assignee_id) {
+        let mut visible = event.event.clone();
+        let Subject::Ticket(subject) = &mut visible.subject else { return Ok(()) };
+        let Some(ticket) = context.tickets.get(&subject.id) else { return Ok(()) };
+        // Former participants are not notified, not even of what happened before they left.
+        subject.participants.retain(|id| ticket.participant_ids.contains(id));
+        for target in notification_targets(&visible, ticket.assignee_id) {
             if let (true, Recipient::Account(account)) =
                 (target.channels.in_app(), target.recipient)
             {
@@ -204,22 +204,15 @@ async fn mailed(
 
 impl Context {
     async fn load(db: &mut Connection, events: &[FeedEvent]) -> Result<Self, DbError> {
-        let ids = events.iter().filter_map(|event| match event.event.subject {
-            Subject::Ticket { id, .. } => Some(id),
-            Subject::Account(_) => None,
-        });
-        let ids = ids.collect::<Vec<_>>();
+        let subjects = events.iter().filter_map(|event| event.event.ticket()).collect::<Vec<_>>();
+        let ids = subjects.iter().map(|ticket| ticket.id).collect::<Vec<_>>();
         if ids.is_empty() {
             return Ok(Self { tickets: HashMap::new(), categories: HashMap::new() });
         }
         let tickets = ticket::by_ids(db, TicketScope::All, &ids).await?.into_iter();
         let mut tickets = tickets.map(|ticket| (ticket.id, ticket)).collect::<HashMap<_, _>>();
-        let shared = events.iter().filter(|event| !event.event.participants.is_empty());
-        let shared = shared.filter_map(|event| match event.event.subject {
-            Subject::Ticket { id, .. } => Some(id),
-            Subject::Account(_) => None,
-        });
-        let shared = shared.collect::<Vec<_>>();
+        let shared = subjects.iter().filter(|ticket| !ticket.participants.is_empty());
+        let shared = shared.map(|ticket| ticket.id).collect::<Vec<_>>();
         if !shared.is_empty() {
             // Whoever ceases to take part takes the ticket off their bell: not before what
             // is planned here is on it.

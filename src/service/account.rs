@@ -7,12 +7,12 @@ use crate::{
     crypto::password::Password,
     db::{
         account,
-        event::{self, NewEvent},
+        event::{self, NewAccountEvent},
     },
     domain::{
         account::{Account, EmailAddress, Locale, Role},
         actor::Actor,
-        event::{Audience, EventData},
+        event::AccountEvent,
         ids::AccountId,
         policy::{self, Action, Decision, Resource},
         text::PersonName,
@@ -143,9 +143,8 @@ pub async fn create(
         created_at: now,
         session_generation: 0,
     };
-    let created = NewEvent {
-        data: EventData::RoleChanged { from: None, to: account.role },
-        audience: Audience::Participants,
+    let created = NewAccountEvent {
+        event: AccountEvent::RoleChanged { from: None, to: account.role },
         actor_id: actor.account_id(),
         occurred_at: now,
     };

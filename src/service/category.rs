@@ -12,7 +12,7 @@ use crate::{
         actor::Actor,
         category::{Category, MAX_CATEGORIES, Slug},
         clock::Timestamp,
-        event::EventData,
+        event::AccountEvent,
         ids::{AccountId, CategoryId},
         policy::{Action, Resource},
         text::{CategoryName, IdempotencyKey},
@@ -113,7 +113,7 @@ pub async fn create(
             category::insert(db, new).await?;
             all.push(new.clone());
             category::set_order(db, &retired_last(&all)).await?;
-            note(db, admin, EventData::CategoryCreated { category_id: new.id }, now).await?;
+            note(db, admin, AccountEvent::CategoryCreated { category_id: new.id }, now).await?;
             Ok(new.clone())
         })
         .await
@@ -153,7 +153,7 @@ pub async fn rename(
             }
             if (&category.name_en, &category.name_ru) != (&old.0, &old.1) {
                 category::update(db, &category).await?;
-                let renamed = EventData::CategoryRenamed { category_id: category.id };
+                let renamed = AccountEvent::CategoryRenamed { category_id: category.id };
                 note(db, admin, renamed, now).await?;
             }
             Ok::<_, ServiceError>(category)
@@ -185,7 +185,7 @@ pub async fn order(
             let (from, to) = (ids(&active), ids(&ordered));
             if from != to {
                 category::set_order(db, &[to.clone(), ids(&retired)].concat()).await?;
-                note(db, admin, EventData::CategoriesOrdered { from, to }, now).await?;
+                note(db, admin, AccountEvent::CategoriesOrdered { from, to }, now).await?;
             }
             Ok::<_, ServiceError>(ordered)
         })
@@ -244,9 +244,9 @@ async fn set_retired(
             category::set_order(db, &retired_last(&others)).await?;
             let category_id = category.id;
             let done = if retired {
-                EventData::CategoryRetired { category_id }
+                AccountEvent::CategoryRetired { category_id }
             } else {
-                EventData::CategoryRestored { category_id }
+                AccountEvent::CategoryRestored { category_id }
             };
             note(db, admin, done, now).await?;
             Ok::<_, ServiceError>(category)
@@ -314,8 +314,8 @@ fn retired_last(categories: &[Category]) -> Vec<CategoryId> {
 async fn note(
     db: &mut Connection,
     admin: AccountId,
-    data: EventData,
+    event: AccountEvent,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    session::note(db, admin, Some(admin), data, now).await
+    session::note(db, admin, Some(admin), event, now).await
 }

@@ -17,7 +17,7 @@ use crate::{
         account::Account,
         actor::Actor,
         clock::Timestamp,
-        event::EventData,
+        event::AccountEvent,
         ids::AccountId,
         priority_mail::{PriorityMail, SecurityChange},
         second_factor::{
@@ -187,7 +187,7 @@ pub async fn verify(
             }
             if matches!(proof, Proof::RecoveryCode { .. }) {
                 let left = second_factor::recovery_codes_left(db, owner.id).await?;
-                session::note(db, owner.id, Some(owner.id), EventData::RecoveryCodeUsed {}, now)
+                session::note(db, owner.id, Some(owner.id), AccountEvent::RecoveryCodeUsed {}, now)
                     .await?;
                 let used = SecurityChange::RecoveryCodeUsed { left };
                 priority_mail::notify_owner(services, db, owner, used, origin, now).await?;

@@ -4,7 +4,7 @@ use super::{ServiceError, Services, authorise};
 use crate::{
     db::{
         closing,
-        event::{self, NewEvent},
+        event::{self, NewTicketEvent},
     },
     domain::{
         actor::Actor,
@@ -33,8 +33,8 @@ pub async fn close_resolved(actor: &Actor, services: &Services) -> Result<usize,
             .write(async |db| {
                 let mut batch = closing::lock_resolved(db, now - after, BATCH).await?;
                 for ticket in &mut batch {
-                    let events = ticket.expire(now).into_iter().map(|data| NewEvent {
-                        data,
+                    let events = ticket.expire(now).into_iter().map(|event| NewTicketEvent {
+                        event,
                         audience: Audience::Participants,
                         actor_id: actor.account_id(),
                         occurred_at: now,

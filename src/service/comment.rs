@@ -9,11 +9,11 @@ use super::{
     ticket::{self, refuse_stale},
 };
 use crate::{
-    db::{Connection, comment, event, event::NewEvent, ticket as tickets},
+    db::{Connection, comment, event, event::NewTicketEvent, ticket as tickets},
     domain::{
         actor::Actor,
         comment::{Comment, Visibility},
-        event::{Audience, EventData},
+        event::{Audience, TicketEvent},
         ids::{CommentId, TicketId},
         policy::{self, Action, Resource},
         text::{Body, IdempotencyKey},
@@ -127,8 +127,8 @@ pub async fn add(
             comment::insert(db, posted).await?;
             let of = Some(posted.id);
             attachment::tie(db, author, &new.attachments, ticket.id, of).await?;
-            let added = NewEvent {
-                data: EventData::CommentAdded { comment_id: posted.id },
+            let added = NewTicketEvent {
+                event: TicketEvent::CommentAdded { comment_id: posted.id },
                 audience: match new.visibility {
                     Visibility::Public => Audience::Participants,
                     Visibility::Internal => Audience::Staff,

@@ -9,14 +9,14 @@ use crate::{
     db::{
         Connection, account,
         customer::{self, Customer},
-        event::{self, NewEvent},
+        event::{self, NewAccountEvent},
         password_reset,
     },
     domain::{
         account::{Account, EmailAddress, Locale, Role},
         actor::Actor,
         clock::Timestamp,
-        event::{Audience, EventData},
+        event::AccountEvent,
         ids::AccountId,
         policy::{Action, Resource},
         priority_mail::SecurityChange,
@@ -172,7 +172,7 @@ async fn make(
     if !customer::insert(db, &account, &requested.external_id, password).await? {
         return Ok(None);
     }
-    let data = EventData::CustomerProvisioned {
+    let data = AccountEvent::CustomerProvisioned {
         token_id: actor.service_token(),
         created: true,
         password_changed: password.is_some(),
@@ -210,7 +210,7 @@ async fn update(
     if !customer::update(db, &account, &requested.external_id, password).await? {
         return Err(taken("email", "Another account has this e-mail address."));
     }
-    let data = EventData::CustomerProvisioned {
+    let data = AccountEvent::CustomerProvisioned {
         token_id: actor.service_token(),
         created: false,
         password_changed: password.is_some(),
@@ -228,9 +228,8 @@ async fn update(
     Ok(Provisioned { account, change: Change::Updated })
 }
 
-fn provisioning(actor: &Actor, data: EventData, now: Timestamp) -> NewEvent {
-    let audience = Audience::Participants;
-    NewEvent { data, audience, actor_id: actor.account_id(), occurred_at: now }
+fn provisioning(actor: &Actor, event: AccountEvent, now: Timestamp) -> NewAccountEvent {
+    NewAccountEvent { event, actor_id: actor.account_id(), occurred_at: now }
 }
 
 /// The customer of an external id whom a machine may act for.

@@ -10,13 +10,13 @@ use crate::{
     crypto::token::{BearerToken, TokenHash, TokenKind},
     db::{
         account,
-        event::{self, NewEvent},
+        event::{self, NewAccountEvent},
         handoff,
     },
     domain::{
         account::Role,
         actor::Actor,
-        event::{Audience, EventData},
+        event::AccountEvent,
         handoff::{Handoff, VALID_FOR},
         ids::HandoffId,
         policy::{Action, Resource},
@@ -58,9 +58,11 @@ pub async fn create(
         expires_at: now + VALID_FOR,
     };
     let token = BearerToken::of(TokenKind::Handoff, &services.ambient);
-    let created = NewEvent {
-        data: EventData::HandoffCreated { handoff_id: handoff.id, token_id: actor.service_token() },
-        audience: Audience::Participants,
+    let created = NewAccountEvent {
+        event: AccountEvent::HandoffCreated {
+            handoff_id: handoff.id,
+            token_id: actor.service_token(),
+        },
         actor_id: actor.account_id(),
         occurred_at: now,
     };
@@ -115,9 +117,8 @@ pub async fn redeem(
             else {
                 return Ok(None);
             };
-            let redeemed = NewEvent {
-                data: EventData::HandoffRedeemed { handoff_id },
-                audience: Audience::Participants,
+            let redeemed = NewAccountEvent {
+                event: AccountEvent::HandoffRedeemed { handoff_id },
                 actor_id: Some(id),
                 occurred_at: now,
             };

@@ -18,7 +18,7 @@ use crate::{
         account::{Account, EmailAddress, Locale},
         actor::Actor,
         clock::Timestamp,
-        event::EventData,
+        event::AccountEvent,
         ids::SessionId,
         policy::{Action, Resource},
         priority_mail::{INVITATION_LASTS, PriorityMail, RESET_LASTS, SecurityChange},
@@ -164,7 +164,7 @@ pub async fn reset(
                 return Err(over());
             }
             rate_limit::clear(db, account.email.as_str()).await?;
-            let was = (EventData::PasswordReset {}, None);
+            let was = (AccountEvent::PasswordReset {}, None);
             change(services, db, actor, &account, &stored, was, origin, now).await
         })
         .await?;
@@ -203,7 +203,7 @@ pub async fn change_own(
         .write(async |db| {
             session::still_stands(db, &identity, &account, now).await?;
             password_reset::void(db, &account.email, now).await?;
-            let was = (EventData::PasswordChanged {}, Some(identity.session));
+            let was = (AccountEvent::PasswordChanged {}, Some(identity.session));
             change(services, db, actor, &account, &stored, was, origin, now).await
         })
         .await
@@ -216,7 +216,7 @@ async fn change(
     actor: &Actor,
     account: &Account,
     stored: &StoredPassword,
-    (what, spared): (EventData, Option<SessionId>),
+    (what, spared): (AccountEvent, Option<SessionId>),
     origin: &Origin,
     now: Timestamp,
 ) -> Result<(), ServiceError> {

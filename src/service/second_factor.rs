@@ -15,7 +15,7 @@ use crate::{
         account::Account,
         actor::{Actor, Identity},
         clock::Timestamp,
-        event::EventData,
+        event::AccountEvent,
         ids::AccountId,
         policy::{Action, Resource},
         priority_mail::SecurityChange,
@@ -207,7 +207,7 @@ pub async fn confirm(
                 db,
                 account.id,
                 Some(account.id),
-                EventData::SecondFactorAdded { method },
+                AccountEvent::SecondFactorAdded { method },
                 now,
             )
             .await?;
@@ -257,7 +257,7 @@ pub async fn remove(
                 }
                 second_factor::set_recovery_codes(db, account.id, &[]).await?;
             }
-            let removed = EventData::SecondFactorRemoved { method };
+            let removed = AccountEvent::SecondFactorRemoved { method };
             session::note(db, account.id, Some(account.id), removed, now).await?;
             let removed = SecurityChange::SecondFactorRemoved { method };
             priority_mail::notify_owner(services, db, &account, removed, origin, now).await?;
@@ -295,7 +295,7 @@ pub async fn regenerate_recovery_codes(
                 .into());
             }
             second_factor::set_recovery_codes(db, account.id, &hashes).await?;
-            let made = EventData::RecoveryCodesRegenerated {};
+            let made = AccountEvent::RecoveryCodesRegenerated {};
             session::note(db, account.id, Some(account.id), made, now).await?;
             let made = SecurityChange::RecoveryCodesRegenerated;
             priority_mail::notify_owner(services, db, &account, made, origin, now).await?;
@@ -409,7 +409,7 @@ pub async fn reset(
                 second_factor::remove(db, account.id, method).await?;
             }
             second_factor::set_recovery_codes(db, account.id, &[]).await?;
-            let reset = EventData::SecondFactorsReset {};
+            let reset = AccountEvent::SecondFactorsReset {};
             session::note(db, account.id, actor.account_id(), reset, now).await?;
             let reset = SecurityChange::SecondFactorsReset;
             priority_mail::notify_owner(services, db, &account, reset, origin, now).await?;

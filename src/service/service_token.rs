@@ -5,13 +5,13 @@ use crate::{
     crypto::token::{BearerToken, TokenKind},
     db::{
         Connection, DbError,
-        event::{self, NewEvent},
+        event::{self, NewAccountEvent},
         service_token,
     },
     domain::{
         actor::Actor,
         clock::Timestamp,
-        event::{Audience, EventData},
+        event::AccountEvent,
         ids::ServiceTokenId,
         policy::{Action, Resource},
         service_token::{Scope, ServiceToken},
@@ -58,7 +58,7 @@ pub async fn create(
     };
     let secret = BearerToken::of(TokenKind::Service, &services.ambient);
     let (row, hash) = (&token, secret.hash());
-    let created = EventData::ServiceTokenCreated { token_id: token.id };
+    let created = AccountEvent::ServiceTokenCreated { token_id: token.id };
     services
         .database
         .write(async |db| {
@@ -99,7 +99,7 @@ pub async fn revoke(
         .write(async |db| {
             let revoked = service_token::revoke(db, id, actor.account_id(), now).await?;
             let revoked = revoked.ok_or_else(unknown)?;
-            note(db, actor, EventData::ServiceTokenRevoked { token_id: id }, now).await?;
+            note(db, actor, AccountEvent::ServiceTokenRevoked { token_id: id }, now).await?;
             Ok::<_, ServiceError>(revoked)
         })
         .await
@@ -110,11 +110,10 @@ pub async fn revoke(
 async fn note(
     db: &mut Connection,
     actor: &Actor,
-    data: EventData,
+    event: AccountEvent,
     now: Timestamp,
 ) -> Result<(), DbError> {
     let Some(id) = actor.account_id() else { return Ok(()) };
-    let audience = Audience::Participants;
-    let done = NewEvent { data, audience, actor_id: Some(id), occurred_at: now };
+    let done = NewAccountEvent { event, actor_id: Some(id), occurred_at: now };
     event::append_to_account(db, id, &[done]).await
 }

@@ -26,7 +26,7 @@ use crate::{
     },
     db::{
         Connection, DbError, account, challenge,
-        event::{self, NewEvent},
+        event::{self, NewAccountEvent},
         second_factor,
         session::{self, LiveSession},
     },
@@ -34,7 +34,7 @@ use crate::{
         account::{Account, EmailAddress},
         actor::{Actor, Identity},
         clock::Timestamp,
-        event::{Audience, Event, EventData},
+        event::{AccountEvent, Event, SessionEffect},
         ids::{AccountId, SessionId},
         policy::{Action, Resource},
         priority_mail::SecurityChange,
@@ -82,9 +82,9 @@ impl SessionCache {
 
     /// Heeds an event that ends streams, wherever it comes from.
     pub(super) fn on_event(&self, event: &Event) {
-        match event.data {
-            Some(EventData::SessionRevoked { session_id }) => self.revoked.insert(session_id, ()),
-            _ => self.refresh(),
+        match event.account().map(|account| account.event.session_effect()) {
+            Some(SessionEffect::Ended(session)) => self.revoked.insert(session, ()),
+            Some(SessionEffect::RoleChanged(_) | SessionEffect::Unchanged) | None => self.refresh(),
         }
     }
 
@@ -285,7 +285,7 @@ pub(super) async fn begin(
             .await?;
     }
     session::insert(db, session, token).await?;
-    let signed_in = EventData::SignedIn { session_id: session.id };
+    let signed_in = AccountEvent::SignedIn { session_id: session.id };
     Ok(note(db, owner.id, Some(owner.id), signed_in, now).await?)
 }
 
@@ -294,10 +294,10 @@ pub(super) async fn note(
     db: &mut Connection,
     account: AccountId,
     actor_id: Option<AccountId>,
-    data: EventData,
+    event: AccountEvent,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let event = NewEvent { data, audience: Audience::Participants, actor_id, occurred_at: now };
+    let event = NewAccountEvent { event, actor_id, occurred_at: now };
     event::append_to_account(db, account, &[event]).await
 }
 
@@ -354,9 +354,8 @@ async fn tell_of_ends(
     for &id in ended {
         services.sessions.revoked.insert(id, ());
     }
-    let revoked = ended.iter().map(|&session_id| NewEvent {
-        data: EventData::SessionRevoked { session_id },
-        audience: Audience::Participants,
+    let revoked = ended.iter().map(|&session_id| NewAccountEvent {
+        event: AccountEvent::SessionRevoked { session_id },
         actor_id: actor.account_id(),
         occurred_at: now,
     });

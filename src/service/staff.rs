@@ -11,7 +11,7 @@ use crate::{
     domain::{
         account::{Account, EmailAddress, Locale, Role},
         actor::Actor,
-        event::EventData,
+        event::AccountEvent,
         ids::AccountId,
         page::{Page, Slice},
         policy::{Action, Resource},
@@ -107,7 +107,7 @@ pub async fn invite(
                 let message = "Another account has this e-mail address. `accounts` finds it.";
                 return Err(UserError::new("email", UserErrorCode::Taken, message).into());
             }
-            let made = EventData::RoleChanged { from: None, to: new.role };
+            let made = AccountEvent::RoleChanged { from: None, to: new.role };
             session::note(db, new.id, Some(admin), made, now).await?;
             password::invite(services, db, new, now).await?;
             Ok(new.clone())
@@ -151,7 +151,7 @@ pub(super) async fn give_role(
             let from = Some(account.role);
             account.role = role;
             account::set_role(db, id, role).await?;
-            let given = EventData::RoleChanged { from, to: role };
+            let given = AccountEvent::RoleChanged { from, to: role };
             session::note(db, id, actor.account_id(), given, now).await?;
             session::end_sessions(services, db, id, None, actor, now).await?;
             Ok::<_, ServiceError>(account)
@@ -185,7 +185,7 @@ pub async fn disable(
             account.disabled_at = Some(now);
             account::update(db, &account).await?;
             password_reset::void(db, &account.email, now).await?;
-            let data = EventData::AccountDisabled {};
+            let data = AccountEvent::AccountDisabled {};
             session::note(db, id, actor.account_id(), data, now).await?;
             session::end_sessions(services, db, id, None, actor, now).await?;
             Ok::<_, ServiceError>(account)
@@ -213,7 +213,7 @@ pub async fn enable(
             let (mut account, _) = lock(actor, db, id).await?;
             if account.disabled_at.take().is_some() {
                 account::update(db, &account).await?;
-                let data = EventData::AccountEnabled {};
+                let data = AccountEvent::AccountEnabled {};
                 session::note(db, id, actor.account_id(), data, now).await?;
             }
             Ok::<_, ServiceError>(account)
@@ -249,7 +249,7 @@ pub async fn update(
             account.locale = locale.unwrap_or(account.locale);
             if (&account.name, account.locale) != (&old.0, old.1) {
                 account::update(db, &account).await?;
-                let data = EventData::AccountUpdated {};
+                let data = AccountEvent::AccountUpdated {};
                 session::note(db, id, actor.account_id(), data, now).await?;
             }
             Ok::<_, ServiceError>(account)

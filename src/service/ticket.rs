@@ -11,13 +11,13 @@ use super::{
 use crate::{
     db::{
         Connection, account, category,
-        event::{self, NewEvent},
+        event::{self, NewTicketEvent},
         ticket as tickets,
     },
     domain::{
         actor::Actor,
         clock::Timestamp,
-        event::{Audience, EventData},
+        event::{Audience, TicketEvent},
         ids::{AccountId, CategoryId, TicketId},
         page::{Page, Slice},
         policy::{self, Action, Resource},
@@ -219,7 +219,7 @@ pub(super) async fn create_as(
             let ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
             tickets::insert(db, &ticket).await?;
             attachment::tie(db, reporter, uploads, ticket.id, None).await?;
-            let created = public_event(EventData::TicketCreated {}, reporter, now);
+            let created = public_event(TicketEvent::TicketCreated {}, reporter, now);
             event::save_with_events(db, &ticket, &[created]).await?;
             Ok(ticket)
         })
@@ -263,7 +263,7 @@ pub async fn update(
 pub(super) async fn record(
     db: &mut Connection,
     ticket: &Ticket,
-    changed: Vec<EventData>,
+    changed: Vec<TicketEvent>,
     editor: AccountId,
     now: Timestamp,
 ) -> Result<(), ServiceError> {
@@ -271,7 +271,7 @@ pub(super) async fn record(
         return Ok(());
     }
     let events =
-        changed.into_iter().map(|data| public_event(data, editor, now)).collect::<Vec<_>>();
+        changed.into_iter().map(|event| public_event(event, editor, now)).collect::<Vec<_>>();
     Ok(event::save_with_events(db, ticket, &events).await?)
 }
 
@@ -336,8 +336,13 @@ pub(super) fn refuse_stale(ticket: &Ticket, expected: Option<i32>) -> Result<(),
 }
 
 /// An event about a ticket for everybody who may see it.
-pub(super) fn public_event(data: EventData, actor: AccountId, now: Timestamp) -> NewEvent {
-    NewEvent { data, audience: Audience::Participants, actor_id: Some(actor), occurred_at: now }
+pub(super) fn public_event(event: TicketEvent, actor: AccountId, now: Timestamp) -> NewTicketEvent {
+    NewTicketEvent {
+        event,
+        audience: Audience::Participants,
+        actor_id: Some(actor),
+        occurred_at: now,
+    }
 }
 
 /// A status change that the table doesn't allow, in words.

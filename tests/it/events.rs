@@ -446,3 +446,49 @@ async fn reading_with_a_cursor_and_watching_from_it_leaves_no_gap() {
     writer.await.unwrap();
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_newer_version_keeps_its_place_in_streams_and_timelines() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let start =
+        anna.ok("{ eventCursor }", json!({})).await["eventCursor"].as_str().unwrap().to_owned();
+    let mut live = marta.socket().await;
+    live.subscribe(
+        "1",
+        "subscription($c: [ID!]) { queueEvents(filter: { categoryIds: $c }) {
+            __typename ... on TicketEvent { cursor ticket { id } } ... on Checkpoint { cursor } } }",
+        json!({ "c": [crate::harness::client::SALES] }),
+    )
+    .await;
+    live.caught_up().await;
+    let merged = "WITH appended AS (
+             INSERT INTO events (ticket_id, seq, kind, audience, data, category_id, status,
+                                 priority, occurred_at)
+             SELECT id, event_seq + 1, 'ticket_merged', 'participants', '{\"into\": 1}',
+                    category_id, status, priority, now()
+             FROM tickets RETURNING id
+         ), counted AS (UPDATE tickets SET event_seq = event_seq + 1)
+         INSERT INTO pending_events SELECT id FROM appended;";
+    server.database.connect().await.batch_execute(merged).await.unwrap();
+    let event = live.item().await;
+    assert_eq!(event["__typename"], "UnreadableEvent", "it may have left the queue");
+    assert_eq!(event["ticket"]["id"], ticket.id.as_str());
+    anna.comment(&ticket, "after it").await;
+    let mut replayed = anna.socket().await;
+    replayed.watch_ticket("1", &ticket.id, Some(&start)).await;
+    let events = events_of(&mut replayed, 2).await;
+    assert_eq!(
+        events.iter().map(word).collect::<Vec<_>>(),
+        ["UnreadableEvent", "CommentAdded after it"]
+    );
+    assert_eq!(events[0]["cursor"], event["cursor"]);
+    let timeline = "query($id: ID!) { node(id: $id) { ... on Ticket {
+        timeline { nodes { __typename } } } } }";
+    let timeline = anna.ok(timeline, json!({ "id": ticket.id })).await;
+    let kinds = timeline["node"]["timeline"]["nodes"].as_array().unwrap();
+    let kinds = kinds.iter().map(|event| event["__typename"].as_str().unwrap());
+    assert_eq!(kinds.collect::<Vec<_>>(), ["TicketCreated", "UnreadableEvent", "CommentAdded"]);
+    server.stop().await;
+}

@@ -170,6 +170,7 @@ async fn make_template(postgres: &EmbeddedPostgres) -> String {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");
     let mut migrations =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    migrations.retain(|path| path.is_dir());
     migrations.sort();
     for migration in migrations {
         std::fs::read(migration.join("up.sql")).unwrap().hash(&mut hash);
