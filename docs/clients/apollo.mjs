@@ -12,10 +12,10 @@ const socket = createClient({
   connectionParams: authorization,
   retryAttempts: Infinity,
   shouldRetry: (event) => event.code !== 4403,
-  // Apollo's error of a closing has no code.
+  // Apollo's error for a closed socket has no code.
   on: { closed: isSignedOut },
 });
-// Apollo copies the variables: what moves `after` has to stand behind it.
+// Apollo copies the variables, so `after` must be moved below its link.
 const link = new GraphQLWsLink(resuming(socket));
 const client = new ApolloClient({ link, cache: new InMemoryCache() });
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Follows the inbox with curl: prints each message, and goes on after the last one.
+# Follows the inbox with curl: prints each message, and resumes after the last one.
 set -euo pipefail
 
 url=${TICKETWIRE_URL:-http://127.0.0.1:8080/graphql}
@@ -13,13 +13,13 @@ sign_in() {
         sed -n 's/.*"token":"\([^"]*\)".*/\1/p'
 }
 
-# A place in the event log from before anything that follows.
+# A cursor from before everything that is read later.
 event_cursor() {
     curl --silent --fail "$url" --header "$json" --header "Authorization: Bearer $1" \
         --data '{"query": "{ eventCursor }"}' | sed -n 's/.*"eventCursor":"\([^"]*\)".*/\1/p'
 }
 
-# Gives up where not even a heartbeat comes for 40 seconds: the connection is dead.
+# Without even a heartbeat for 40 seconds the connection is dead: curl gives up.
 stream() {
     curl --silent --no-buffer --speed-limit 1 --speed-time 40 "$url" \
         --header 'Accept: text/event-stream' --header "$json" \
@@ -36,7 +36,7 @@ while :; do
         'id: '*) id=${line#id: } ;;
         'data: '*) data=${line#data: } ;;
         '')
-            # An event is whole at its empty line: it is dealt with, and then it is the last.
+            # An empty line ends an event: process it, then remember its id.
             [ -z "$data" ] || printf '%s\n' "$data"
             [ -z "$id" ] || last=$id
             case $data in

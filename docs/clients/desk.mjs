@@ -1,5 +1,5 @@
-// What the clients here share and your own code has in its own way: signing in, reading
-// what to show, and what to do with what comes.
+// The steps that all clients here share: sign in, read the state, process messages. Your
+// application has its own version of each.
 
 export const url = process.env.TICKETWIRE_URL ?? "http://127.0.0.1:8080/graphql";
 const email = process.env.TICKETWIRE_EMAIL ?? "customer@demo.example";
@@ -9,7 +9,8 @@ const SIGN_IN = `mutation($email: String!, $password: String!) {
   signIn(input: { email: $email, password: $password }) {
     session { token } userErrors { message } } }`;
 
-// The stream may repeat what this shows, and misses nothing: the cursor is from before.
+// The cursor is older than the rest of the response, so the stream misses nothing. It may
+// repeat what is shown here.
 const STATE = `{ eventCursor tickets(first: 20) { nodes { number summary status } } }`;
 
 export const EVENTS = `subscription($after: String) { inboxEvents(after: $after) {
@@ -33,7 +34,7 @@ async function request(query, variables, headers) {
 
 let token;
 
-/** Signs in where nobody is signed in. */
+/** Returns the headers for a request; signs in first if there is no session. */
 export async function authorization() {
   if (!token) {
     const { signIn } = await request(SIGN_IN, { email, password });
@@ -43,7 +44,7 @@ export async function authorization() {
   return { authorization: `Bearer ${token}` };
 }
 
-/** Whether an end means that the session has ended: then the next token is a new one. */
+/** Returns whether the session has ended, and if so makes the next request sign in again. */
 export function isSignedOut(end) {
   const errors = [end].flat().filter(Boolean);
   const over = errors.some(
@@ -54,7 +55,7 @@ export function isSignedOut(end) {
   return over;
 }
 
-/** Whether an end is this program's fault, so that trying again would be no use. */
+/** Returns whether this program caused the error, so that retrying doesn't help. */
 function isFault(end) {
   const errors = [end].flat().filter(Boolean);
   return errors.some(
@@ -63,21 +64,22 @@ function isFault(end) {
   );
 }
 
-/** Shows what there is; gives the cursor to go on from. */
+/** Shows the current state and returns the cursor to subscribe after. */
 async function show() {
   const { eventCursor, tickets } = await request(STATE, {}, await authorization());
   for (const ticket of tickets.nodes) console.log("ticket", ticket.number, ticket.status);
   return eventCursor;
 }
 
-/** Deals with one message: here it is printed. */
+/** Processes one message. This example prints it. */
 function handle({ __typename, comment, toStatus }) {
   console.log(__typename, comment?.body ?? toStatus ?? "");
 }
 
 /**
- * Follows the inbox for ever. `subscribe` is the library's: it takes the cursor to begin
- * after, and a sink with `next` (an execution result), `error` and `complete`.
+ * Follows the inbox until the program ends. `subscribe` wraps the library: it takes the
+ * cursor to start after, and a sink with `next` (an execution result), `error` and
+ * `complete`.
  */
 export async function follow(subscribe) {
   let after;
@@ -89,7 +91,7 @@ export async function follow(subscribe) {
           if (errors) return error(errors);
           const message = data.inboxEvents;
           handle(message);
-          // A stream that can't go on says so and completes: everything is read anew.
+          // The stream can't continue and completes: read the state again.
           after = message.__typename === "ResyncRequired" ? undefined : message.cursor;
         };
         subscribe(after, { next, error, complete });

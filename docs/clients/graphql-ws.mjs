@@ -6,12 +6,12 @@ import { resuming } from "./resuming.mjs";
 const client = resuming(
   createClient({
     url: url.replace(/^http/, "ws"),
-    // Browsers have one of their own.
+    // Browsers have a built-in one.
     webSocketImpl: WebSocket,
-    // Asked for at each connection, so that it may be a new token.
+    // Called for each connection, so the token may be a new one.
     connectionParams: authorization,
     retryAttempts: Infinity,
-    // The token was refused: sign in before the next attempt.
+    // The token was rejected: sign in before the next attempt.
     shouldRetry: (event) => event.code !== 4403,
   }),
 );

@@ -1,8 +1,8 @@
 /**
- * Makes the subscriptions of a graphql-ws or graphql-sse client go on where they were.
- * When it reconnects, such a client sends the variables of the subscription again: the
- * same object, which may have changed since. So `after` moves on it, but only after the
- * message has been dealt with.
+ * Makes the subscriptions of a graphql-ws or graphql-sse client resume where they stopped.
+ * When such a client reconnects, it sends the variables of the subscription again: the
+ * same object, with the values that it has by then. So this moves `after` on that object,
+ * once the message has been processed.
  */
 export function resuming(client) {
   return {

@@ -5,7 +5,7 @@ import { resuming } from "./resuming.mjs";
 const client = resuming(
   createClient({
     url,
-    // Asked for at each connection, so that it may be a new token.
+    // Called for each connection, so the token may be a new one.
     headers: authorization,
     retryAttempts: Infinity,
   }),

@@ -1,5 +1,5 @@
-// Opens a ticket with the files that are named on the command line, and prints where each of
-// them can be fetched for ten minutes.
+// Opens a ticket with the files named on the command line, and prints a link to each of them
+// that works for ten minutes.
 import { openAsBlob } from "node:fs";
 import { basename } from "node:path";
 import { ApolloClient, InMemoryCache, gql } from "@apollo/client/core";
@@ -21,7 +21,7 @@ const input = {
   summary: "Two files",
   description: "They are attached.",
   attachments: await Promise.all(process.argv.slice(2).map(read)),
-  // The files are part of what is sent again after a failure: it makes no second ticket.
+  // A retry sends the files again; with this key it creates no second ticket.
   idempotencyKey: crypto.randomUUID(),
 };
 const { data } = await client.mutate({ mutation: CREATE, variables: { input } });
