@@ -5,7 +5,7 @@
 #   make test ARGS='ticket'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build lint setup
+.PHONY: help run test build lint audit setup
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,9 @@ build: setup ## Build the binary to deploy, target/release/ticketwire
 lint: setup ## Check the formatting and the lints
 	cargo fmt --all --check
 	cargo clippy --all-targets --locked -- -D warnings
+
+audit: setup ## Look for known vulnerabilities in the dependencies (needs the network)
+	scripts/cargo-deny --locked check advisories
 
 setup: ## Install what is missing (Debian packages, as root), or say what to install
 	@scripts/setup
