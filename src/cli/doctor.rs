@@ -116,8 +116,9 @@ pub async fn mail_test(config: &Config, address: &str, locale: Locale) -> Outcom
     let Some(mail) = mail::set_up(config, config.listen, &ambient)? else {
         return Err("no mail goes out".into());
     };
-    let message = mail.parts.composer.trial(address, locale, ambient.uuid(), ambient.now())?;
-    match mail.parts.transport.submit(&message).await {
+    let message =
+        mail.parts.composer.compose_test(address, locale, ambient.uuid(), ambient.now())?;
+    match mail.parts.transport.send_test(&message).await {
         Ok(()) => print(&format!("The mail server took a mail to {address}.\n")),
         Err(error) => Err(format!("the mail was not sent: {error}").into()),
     }

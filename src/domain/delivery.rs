@@ -1,4 +1,4 @@
-//! Mails on their way: their states, and when one is tried again.
+//! Deliveries: mails to be sent, their states, and when a failed one is tried again.
 
 use std::fmt;
 
@@ -10,97 +10,98 @@ use super::{
     ids::{AccountId, DeliveryId, TicketId},
 };
 
-/// A mail that is tried again for so long, then given up.
-pub const TRIED_FOR: TimeDelta = TimeDelta::hours(72);
-const FIRST_PAUSE: TimeDelta = TimeDelta::minutes(1);
-const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
+/// A mail that was not sent this long after it was planned is given up.
+pub const GIVE_UP_AFTER: TimeDelta = TimeDelta::hours(72);
+/// The pause after the first failed attempt. It doubles with every further one.
+const FIRST_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
+const MAX_RETRY_DELAY: TimeDelta = TimeDelta::hours(6);
+/// The pause between the attempts of a priority mail, which is of use for minutes only.
+const PRIORITY_RETRY_DELAY: TimeDelta = TimeDelta::seconds(10);
 
-/// What became of a mail.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeliveryState {
-    /// It waits for its turn, or for its next attempt.
+    /// It is waiting for its first or next attempt.
     Queued,
-    /// A sender has it in hand.
+    /// A sender has claimed it.
     Sending,
-    /// The mail server took it.
+    /// The mail server accepted it.
     Sent,
-    /// The mail server refused it for good.
+    /// The mail server rejected it permanently.
     Refused,
-    /// The mail server could not be reached, or put us off, for 72 hours.
+    /// The mail server was unreachable, or rejected it temporarily, for 72 hours.
     GivenUp,
-    /// It can't be made into a mail.
+    /// It cannot be composed, for example because its address is invalid.
     Unbuildable,
-    /// Its time was over before it could be sent.
+    /// It expired before it could be sent.
     Expired,
-    /// It is not wanted any more.
+    /// It must not be sent any more, for example because its recipient has unsubscribed.
     Cancelled,
 }
 
-/// A mail to be sent.
+/// A mail to be sent to one recipient.
 #[derive(Clone)]
 pub struct Delivery {
-    /// Its id: the Message-ID is made of it.
+    /// Its id. The Message-ID contains it.
     pub id: DeliveryId,
-    /// Its place among the mails that were planned.
+    /// Its position in the order in which mails were planned.
     pub seq: i64,
-    /// Where it goes, as it was planned: whether a mail can be addressed so is seen
-    /// when it is built, so that a bad one holds up nothing else.
+    /// The recipient's address. It is checked only when the mail is composed, so that an invalid
+    /// one does not block other mails.
     pub address: String,
-    /// To whom; none: an address of the staff's.
+    /// The recipient's account, or `None` for a staff address and for priority mail.
     pub account_id: Option<AccountId>,
-    /// About which ticket.
+    /// The ticket that it is about, or `None` for priority mail.
     pub ticket_id: Option<TicketId>,
-    /// In which language.
+    /// Its language. A priority mail is in the language of the recipient's account instead.
     pub locale: Locale,
-    /// Goes ahead of everything else.
+    /// Whether it is a priority mail, which is sent before all other mails.
     pub priority: bool,
-    /// What became of it.
+    /// Its state.
     pub state: DeliveryState,
-    /// How often it was tried.
+    /// The number of attempts that were started.
     pub attempts: i32,
-    /// Not to be sent after this.
+    /// When it expires, or `None` if it does not. An expired mail is not sent.
     pub expires_at: Option<Timestamp>,
-    /// Sealed content of a mail that is not about a ticket.
+    /// The sealed content of a priority mail, or `None` for a mail about a ticket and once the
+    /// state is final.
     pub payload: Option<Vec<u8>>,
-    /// What the last failure was.
+    /// The error of the last attempt, or `None` if it did not fail.
     pub last_error: Option<String>,
     /// When it was planned.
     pub created_at: Timestamp,
-    /// When its state became final.
+    /// When its state became final, or `None` if it can still be sent.
     pub finished_at: Option<Timestamp>,
 }
 
-// An address is personal: it stays out of logs.
+// Leaves out the address, which is personal data and must not be logged.
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Delivery({}, {:?}, attempt {})", self.id.0, self.state, self.attempts)
     }
 }
 
-/// A mail that goes ahead of everything is worth something for minutes only.
-const PRIORITY_PAUSE: TimeDelta = TimeDelta::seconds(10);
-
 impl Delivery {
-    /// When it is tried again after it has failed; `None`: not any more.
+    /// Returns when to try again after an attempt that has failed at `now`, or `None` to give up.
+    ///
+    /// A priority mail is tried again every 10 seconds. The pauses of other mails double from one
+    /// minute to six hours. `jitter` is a random byte: it shortens such a pause by up to a half,
+    /// so that mails that failed together are not tried again together. No attempt is later than
+    /// [`GIVE_UP_AFTER`].
     pub fn retry_at(&self, now: Timestamp, jitter: u8) -> Option<Timestamp> {
         if self.priority {
-            let at = now + PRIORITY_PAUSE;
-            return (at <= self.created_at + TRIED_FOR).then_some(at);
+            let at = now + PRIORITY_RETRY_DELAY;
+            return (at <= self.created_at + GIVE_UP_AFTER).then_some(at);
         }
         retry_at(self.created_at, now, self.attempts, jitter)
     }
 }
 
-/// When a mail is tried again after its `attempts`th failure; `None`: not any more.
-/// Pauses double from one minute to six hours and are jittered downwards by up to a
-/// half (`jitter` is any byte), so that mails that failed together don't come back
-/// together.
 fn retry_at(created_at: Timestamp, now: Timestamp, attempts: i32, jitter: u8) -> Option<Timestamp> {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(10);
-    let pause = (FIRST_PAUSE * 2_i32.pow(doublings)).min(LONGEST_PAUSE);
-    let jittered = pause - pause * i32::from(jitter) / 512;
-    let at = now + jittered;
-    (at <= created_at + TRIED_FOR).then_some(at)
+    let delay = (FIRST_RETRY_DELAY * 2_i32.pow(doublings)).min(MAX_RETRY_DELAY);
+    let at = now + delay - delay * i32::from(jitter) / 512;
+    (at <= created_at + GIVE_UP_AFTER).then_some(at)
 }
 
 #[cfg(test)]
@@ -108,22 +109,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_from_a_minute_to_six_hours_for_three_days() {
+    fn retry_delays_double_from_a_minute_to_six_hours_for_three_days() {
         let start = Timestamp::default();
-        let (mut now, mut attempts, mut pauses) = (start, 1, Vec::new());
+        let (mut now, mut attempts, mut delays) = (start, 1, Vec::new());
         while let Some(at) = retry_at(start, now, attempts, 0) {
-            pauses.push((at - now).num_minutes());
+            delays.push((at - now).num_minutes());
             (now, attempts) = (at, attempts + 1);
         }
-        assert_eq!(pauses[..11], [1, 2, 4, 8, 16, 32, 64, 128, 256, 360, 360]);
-        assert!(now <= start + TRIED_FOR && now > start + TRIED_FOR - TimeDelta::hours(6));
+        assert_eq!(delays[..11], [1, 2, 4, 8, 16, 32, 64, 128, 256, 360, 360]);
+        assert!(now <= start + GIVE_UP_AFTER);
+        assert!(now > start + GIVE_UP_AFTER - TimeDelta::hours(6));
     }
 
     #[test]
-    fn jitter_takes_off_up_to_a_half() {
+    fn jitter_shortens_a_retry_delay_by_up_to_a_half() {
         let start = Timestamp::default();
-        let pause = |jitter| (retry_at(start, start, 1, jitter).unwrap() - start).num_seconds();
-        assert_eq!(pause(0), 60);
-        assert!((30..=31).contains(&pause(255)));
+        let delay = |jitter| (retry_at(start, start, 1, jitter).unwrap() - start).num_seconds();
+        assert_eq!(delay(0), 60);
+        assert!((30..=31).contains(&delay(255)));
     }
 }

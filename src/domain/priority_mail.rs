@@ -1,4 +1,5 @@
-//! What is mailed ahead of everything else: codes, links and security notices.
+//! Priority mail: one-time codes, links to set a password, and security notices. It is sent before
+//! all other mail.
 
 use std::fmt;
 
@@ -7,73 +8,75 @@ use serde::{Deserialize, Serialize};
 
 use super::{clock::Timestamp, second_factor::Method};
 
-/// A link to set a new password is good for so long.
+/// How long a link to reset a password is valid.
 pub const RESET_LASTS: TimeDelta = TimeDelta::minutes(30);
-/// The link in the mail to somebody whose account an admin has made is good for so long.
+/// How long the link in an invitation is valid.
 pub const INVITATION_LASTS: TimeDelta = TimeDelta::hours(72);
-/// A security notice that could not be sent for so long is not news any more.
+/// How long a security notice is worth sending.
 pub const SECURITY_NOTICE_LASTS: TimeDelta = TimeDelta::hours(72);
 
-/// The content of such a mail: sealed while it waits, erased when it was sent. It
-/// can't be printed.
+/// The content of a priority mail. It is stored sealed, and erased once the mail is sent or
+/// given up. Its `Debug` output contains no secrets.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum PriorityMail {
     /// A one-time code.
     Code {
-        /// Its digits.
+        /// The digits.
         code: String,
     },
-    /// A link to set a new password, if there is such an account.
+    /// A link to reset a password. It is planned for any address and sent only if the address
+    /// belongs to an account.
     PasswordReset {
-        /// What the link carries.
+        /// The token in the link.
         token: String,
     },
-    /// An admin has made the account; a link to set its first password.
+    /// An admin has created the account: a link to set its first password.
     Invitation {
-        /// What the link carries.
+        /// The token in the link.
         token: String,
     },
-    /// Something was done to the account that its owner should know of.
+    /// A change to the account that its owner should know of.
     #[serde(rename = "security")]
     SecurityNotice {
-        /// What.
-        what: SecurityChange,
-        /// From which device, as it says itself.
+        /// The change.
+        #[serde(rename = "what")]
+        change: SecurityChange,
+        /// The device that it came from, as the client names itself.
         device: Option<String>,
-        /// From which network address.
+        /// The network address that it came from.
         address: Option<String>,
-        /// When.
+        /// When it happened.
         at: Timestamp,
     },
 }
 
-/// What was done to an account.
+/// A change to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum SecurityChange {
-    /// Somebody signed in on a device that the account had not been used on.
+    /// The account was signed in to on a new device.
     NewDevice,
     /// The password was changed.
     PasswordChanged,
-    /// A second factor was configured.
+    /// A second factor was added.
     SecondFactorAdded {
-        /// Which.
+        /// Its method.
         method: Method,
     },
     /// A second factor was removed.
     SecondFactorRemoved {
-        /// Which.
+        /// Its method.
         method: Method,
     },
-    /// The staff removed all second factors.
+    /// An admin or the operator removed all second factors.
     SecondFactorsReset,
-    /// Somebody signed in with a recovery code.
+    /// A recovery code was used to sign in.
     RecoveryCodeUsed {
-        /// So many are left.
+        /// The number of recovery codes that are left.
         left: i64,
     },
-    /// New recovery codes were made; the old ones are void.
+    /// New recovery codes replaced the old ones.
     RecoveryCodesRegenerated,
 }
 

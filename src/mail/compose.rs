@@ -1,7 +1,7 @@
-//! Makes a planned mail into a message: reads what it tells of as that stands now,
-//! renders it, and gives it the headers that keep a ticket's mails in one thread.
+//! Composes the message of a delivery: loads the current state of what it is about, renders the
+//! templates, and adds the headers that keep the mails of a ticket in one thread.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::{collections::HashMap, fmt::Display, time::SystemTime};
 
 use lettre::{
     Address, Message,
@@ -31,33 +31,34 @@ use crate::{
     },
 };
 
-/// So many of a thread's earlier mails are referred to, besides the first.
-const REFERENCES: i64 = 10;
+/// How many of the latest mails of a thread `References` names, in addition to the first.
+const MAX_REFERENCES: i64 = 10;
 
-/// Makes mails.
+/// Composes mails.
 pub struct Composer {
-    /// The texts.
+    /// The templates.
     pub templates: Templates,
-    /// Who they come from.
+    /// The sender. Its name is also the name of the support desk in the texts.
     pub from: Mailbox,
-    /// What ticket numbers begin with.
+    /// The prefix of ticket numbers.
     pub number_prefix: NumberPrefix,
-    /// Where a ticket's page is; `{number}` stands for its number.
+    /// The URL of a ticket's page, or `None` if there is none. `{number}` is replaced by the
+    /// ticket's number.
     pub ticket_link: Option<String>,
-    /// Where a new password is set; `{token}` stands for what is to be given there.
+    /// The URL of the page that sets a password. `{token}` is replaced by the token.
     pub reset_link: String,
-    /// Where unsubscribing is; `{token}` stands for what is to be given there.
+    /// The URL that unsubscribes from a ticket. `{token}` is replaced by the signed token.
     pub unsubscribe_link: String,
-    /// Signs that token.
+    /// Signs unsubscribe tokens.
     pub key: SigningKey,
-    /// Opens what was sealed.
+    /// Opens the sealed content of priority mail.
     pub keys: Keyring,
 }
 
-/// Why there is no message.
+/// Why a mail could not be composed.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
-    /// No attempt can ever make one.
+    /// The mail can never be composed.
     #[error("{0}")]
     Unbuildable(String),
     /// The database failed.
@@ -65,127 +66,132 @@ pub enum ComposeError {
     Database(#[from] DbError),
 }
 
-/// What a mail tells of, loaded.
-struct Story {
+/// The content of a mail about a ticket.
+struct TicketMail {
     ticket: Ticket,
     category: String,
     names: HashMap<AccountId, String>,
     comments: HashMap<CommentId, String>,
     events: Vec<(Event, NotificationKind)>,
+    /// The mails of the same thread that were sent before.
     earlier: Vec<DeliveryId>,
 }
 
 impl Composer {
-    /// The message of a planned mail; `None` where it is not wanted any more.
+    /// Composes the message of a delivery. Returns `None` if it must not be sent any more: the
+    /// recipient has unsubscribed, may no longer see the ticket, or has no active account.
     ///
     /// # Errors
-    /// It can't be built, or the database failed.
+    /// The mail cannot be composed, or the database failed.
     pub async fn compose(
         &self,
         db: &mut Connection,
         delivery: &Delivery,
         now: Timestamp,
     ) -> Result<Option<Message>, ComposeError> {
-        let to = mailbox(&delivery.address).map_err(ComposeError::Unbuildable)?;
+        let to = ascii_address(&delivery.address).map_err(unbuildable)?;
         let Some(ticket_id) = delivery.ticket_id else {
-            return self.compose_notice(db, delivery, to, now).await;
+            return self.compose_priority_mail(db, delivery, to, now).await;
         };
         if unsubscription::exists(db, ticket_id, &delivery.address).await? {
             return Ok(None);
         }
-        let Some(story) = Story::load(db, delivery).await? else { return Ok(None) };
-        let name = delivery.account_id.and_then(|id| story.names.get(&id).cloned());
-        let template = story.template();
+        let Some(mail) = TicketMail::load(db, delivery).await? else { return Ok(None) };
+        let name = delivery.account_id.and_then(|id| mail.names.get(&id).cloned());
         let unsubscribe = self.unsubscribe_link(delivery.id);
-        let context = self.context(&story, delivery.locale, &unsubscribe);
+        let context = self.ticket_context(&mail, delivery.locale, &unsubscribe);
         let rendered = self
             .templates
-            .render(template, delivery.locale, &context)
-            .map_err(|error| ComposeError::Unbuildable(error.to_string()))?;
+            .render(mail.template(), delivery.locale, &context)
+            .map_err(unbuildable)?;
         let headers = Headers {
             to: Mailbox::new(name, to),
             id: self.message_id(delivery.id),
-            earlier: story.earlier.iter().map(|&id| self.message_id(id)).collect(),
+            earlier: mail.earlier.iter().map(|&id| self.message_id(id)).collect(),
             unsubscribe: Some(unsubscribe),
         };
-        self.message(rendered, headers, now).map(Some).map_err(ComposeError::Unbuildable)
+        self.message(rendered, headers, now).map(Some).map_err(unbuildable)
     }
 
-    /// A mail that is not about a ticket; `None` where there is no such account.
-    async fn compose_notice(
+    /// Composes a priority mail. Returns `None` if no active account has the address.
+    async fn compose_priority_mail(
         &self,
         db: &mut Connection,
         delivery: &Delivery,
         to: Address,
         now: Timestamp,
     ) -> Result<Option<Message>, ComposeError> {
-        let unbuildable =
-            |error: &dyn std::fmt::Display| ComposeError::Unbuildable(error.to_string());
-        let payload = delivery.payload.as_deref().unwrap_or_default();
-        let content = self
-            .keys
-            .open(delivery.id.0.as_bytes(), payload)
-            .map_err(|error| unbuildable(&error))?;
-        let notice = serde_json::from_slice::<PriorityMail>(&content)
-            .map_err(|_| unbuildable(&"its content is of a newer version"))?;
-        let address =
-            EmailAddress::parse(&delivery.address).map_err(|error| unbuildable(&error))?;
+        let mail = self.open(delivery)?;
+        let address = EmailAddress::parse(&delivery.address).map_err(unbuildable)?;
         let found = account::by_email(db, &address).await?;
         let found = found.map(|(account, _)| account);
         let Some(account) = found.filter(|account| account.disabled_at.is_none()) else {
             return Ok(None);
         };
-        let (template, values) = match &notice {
-            PriorityMail::Code { code } => (Template::Code, context! { code }),
-            PriorityMail::PasswordReset { token } => {
-                let link = self.reset_link.replace("{token}", token);
-                (Template::PasswordReset, context! { link })
-            }
-            PriorityMail::Invitation { token } => {
-                let link = self.reset_link.replace("{token}", token);
-                (Template::Invitation, context! { link, email => account.email.as_str() })
-            }
-            PriorityMail::SecurityNotice { what, device, address, at } => {
-                let at = at.format("%Y-%m-%d %H:%M UTC").to_string();
-                (Template::SecurityNotice, context! { what, device, address, at })
-            }
-        };
-        let context = context! { desk => self.desk(), heading => self.desk(), name => account.name, ..values };
-        let rendered = self
-            .templates
-            .render(template, account.locale, &context)
-            .map_err(|error| unbuildable(&error))?;
+        let (template, context) = self.priority_context(&mail, &account);
+        let rendered =
+            self.templates.render(template, account.locale, &context).map_err(unbuildable)?;
         let headers = Headers {
             to: Mailbox::new(Some(account.name), to),
             id: self.message_id(delivery.id),
             earlier: vec![],
             unsubscribe: None,
         };
-        self.message(rendered, headers, now).map(Some).map_err(ComposeError::Unbuildable)
+        self.message(rendered, headers, now).map(Some).map_err(unbuildable)
     }
 
-    /// The operator's trial mail.
+    /// Opens the sealed content of a priority mail.
+    fn open(&self, delivery: &Delivery) -> Result<PriorityMail, ComposeError> {
+        let payload = delivery.payload.as_deref().unwrap_or_default();
+        let content = self.keys.open(delivery.id.0.as_bytes(), payload).map_err(unbuildable)?;
+        serde_json::from_slice(&content)
+            .map_err(|_| unbuildable("the content was written by a newer version"))
+    }
+
+    /// The template of a priority mail, and the values that the template uses.
+    fn priority_context(&self, mail: &PriorityMail, account: &Account) -> (Template, Value) {
+        let set_password = |token: &str| self.reset_link.replace("{token}", token);
+        let (template, values) = match mail {
+            PriorityMail::Code { code } => (Template::Code, context! { code }),
+            PriorityMail::PasswordReset { token } => {
+                (Template::PasswordReset, context! { link => set_password(token) })
+            }
+            PriorityMail::Invitation { token } => {
+                let email = account.email.as_str();
+                (Template::Invitation, context! { link => set_password(token), email })
+            }
+            PriorityMail::SecurityNotice { change, device, address, at } => {
+                let at = at.format("%Y-%m-%d %H:%M UTC").to_string();
+                (Template::SecurityNotice, context! { what => change, device, address, at })
+            }
+        };
+        let desk = self.desk_name();
+        (template, context! { desk, heading => desk, name => account.name, ..values })
+    }
+
+    /// Composes the mail of `ticketwire mail test`.
     ///
     /// # Errors
-    /// An address that no mail can be sent to.
-    pub fn trial(
+    /// The address is invalid.
+    pub fn compose_test(
         &self,
         address: &str,
         locale: Locale,
         id: Uuid,
         now: Timestamp,
     ) -> Result<Message, String> {
-        let context = context! { desk => self.desk(), heading => self.desk() };
+        let desk = self.desk_name();
+        let context = context! { desk, heading => desk };
         let rendered = self
             .templates
             .render(Template::Test, locale, &context)
             .map_err(|error| error.to_string())?;
         let id = self.message_id(DeliveryId(id));
-        let to = Mailbox::new(None, mailbox(address)?);
+        let to = Mailbox::new(None, ascii_address(address)?);
         self.message(rendered, Headers { to, id, earlier: vec![], unsubscribe: None }, now)
     }
 
-    fn desk(&self) -> &str {
+    fn desk_name(&self) -> &str {
         self.from.name.as_deref().unwrap_or("Ticketwire")
     }
 
@@ -197,25 +203,26 @@ impl Composer {
         self.unsubscribe_link.replace("{token}", &self.key.sign_delivery(id))
     }
 
-    fn context(&self, story: &Story, locale: Locale, unsubscribe: &str) -> Value {
-        let ticket = &story.ticket;
+    /// The values that the templates of mails about a ticket use.
+    fn ticket_context(&self, mail: &TicketMail, locale: Locale, unsubscribe: &str) -> Value {
+        let ticket = &mail.ticket;
         let number = self.number_prefix.format(ticket.number);
         let link = self.ticket_link.as_ref().map(|link| link.replace("{number}", &number));
         context! {
-            desk => self.desk(),
+            desk => self.desk_name(),
             heading => number,
-            follows => !story.earlier.is_empty(),
+            follows => !mail.earlier.is_empty(),
             unsubscribe_link => unsubscribe,
             ticket => context! {
                 number,
                 summary => ticket.summary,
                 description => ticket.description,
                 status => ticket.status.name(locale),
-                category => story.category,
-                reporter => story.names.get(&ticket.reporter_id),
+                category => mail.category,
+                reporter => mail.names.get(&ticket.reporter_id),
                 link,
             },
-            changes => story.changes(locale),
+            changes => mail.changes(locale),
         }
     }
 
@@ -231,15 +238,15 @@ impl Composer {
             .subject(rendered.subject)
             .date(SystemTime::from(now))
             .message_id(Some(headers.id))
-            // So that no absence notice answers it (RFC 3834).
-            .raw_header(header("Auto-Submitted", "auto-generated"));
+            // Keeps vacation responders from replying (RFC 3834).
+            .raw_header(ascii_header("Auto-Submitted", "auto-generated"));
         if let Some(last) = headers.earlier.last() {
             builder = builder.in_reply_to(last.clone()).references(headers.earlier.join(" "));
         }
         if let Some(link) = headers.unsubscribe {
             builder = builder
-                .raw_header(header("List-Unsubscribe", &format!("<{link}>")))
-                .raw_header(header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
+                .raw_header(ascii_header("List-Unsubscribe", &format!("<{link}>")))
+                .raw_header(ascii_header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
         }
         builder
             .multipart(MultiPart::alternative_plain_html(rendered.text, rendered.html))
@@ -249,13 +256,21 @@ impl Composer {
 
 struct Headers {
     to: Mailbox,
+    /// The Message-ID.
     id: String,
+    /// The Message-IDs of the thread's earlier mails, oldest first.
     earlier: Vec<String>,
+    /// The link that unsubscribes from the ticket.
     unsubscribe: Option<String>,
 }
 
-/// A header of our own words: ASCII, a line, never what people wrote.
-fn header(name: &'static str, value: &str) -> HeaderValue {
+fn unbuildable(error: impl Display) -> ComposeError {
+    ComposeError::Unbuildable(error.to_string())
+}
+
+/// A header whose value is ASCII without line breaks and never what a person wrote: it is not
+/// encoded.
+fn ascii_header(name: &'static str, value: &str) -> HeaderValue {
     HeaderValue::dangerous_new_pre_encoded(
         HeaderName::new_from_ascii_str(name),
         value.to_owned(),
@@ -263,37 +278,37 @@ fn header(name: &'static str, value: &str) -> HeaderValue {
     )
 }
 
-/// An address as mail servers take it: letters outside ASCII are spelt in ASCII in
-/// the domain; in front of the `@` they stay, and need a server with SMTPUTF8.
-fn mailbox(address: &str) -> Result<Address, String> {
-    let refused = |cause: &str| format!("the address can't be mailed to: {cause}");
-    let (local, domain) = address.rsplit_once('@').ok_or_else(|| refused("it has no @"))?;
-    let domain = idna::domain_to_ascii(domain).map_err(|_| refused("its domain can't be one"))?;
-    Address::new(local, domain).map_err(|error| refused(&error.to_string()))
+/// Parses an address and encodes its domain in ASCII (IDNA). The part before the `@` stays as it
+/// is: if it is not ASCII, the mail server must support SMTPUTF8.
+fn ascii_address(address: &str) -> Result<Address, String> {
+    let invalid = |cause: &str| format!("the e-mail address is invalid: {cause}");
+    let (local, domain) = address.rsplit_once('@').ok_or_else(|| invalid("it has no @"))?;
+    let domain = idna::domain_to_ascii(domain).map_err(|_| invalid("its domain is invalid"))?;
+    Address::new(local, domain).map_err(|error| invalid(&error.to_string()))
 }
 
-impl Story {
-    /// What a mail tells of, as it stands now; `None` where its recipient has been
-    /// disabled, or may see the ticket no longer.
+impl TicketMail {
+    /// Loads the current content of a mail. Returns `None` if its recipient is disabled or may no
+    /// longer see the ticket.
     async fn load(db: &mut Connection, delivery: &Delivery) -> Result<Option<Self>, ComposeError> {
-        let gone = || ComposeError::Unbuildable("its ticket is gone".into());
+        let gone = || unbuildable("the ticket no longer exists");
         let ids = delivery.ticket_id.as_slice();
         let found = ticket::by_ids(db, TicketScope::All, ids).await?;
         let ticket = found.into_iter().next().ok_or_else(gone)?;
-        // Whatever was planned: what is for staff only goes into no mail.
+        // Checked again here: a mail must never contain what only staff may see.
         let mut events = delivery::events(db, delivery.id).await?;
         events.retain(|(event, _)| {
             event.ticket().is_some_and(|ticket| ticket.audience == Audience::Participants)
         });
         if events.is_empty() {
-            return Err(ComposeError::Unbuildable("it tells of nothing".into()));
+            return Err(unbuildable("the mail has no events"));
         }
         let people = events.iter().filter_map(|(event, _)| event.actor_id);
         let people =
             people.chain([ticket.reporter_id]).chain(delivery.account_id).collect::<Vec<_>>();
         let accounts = account::by_ids(db, &people).await?;
         let recipient = accounts.iter().find(|account| Some(account.id) == delivery.account_id);
-        if recipient.is_some_and(|it| it.disabled_at.is_some() || !sees(it, &ticket)) {
+        if recipient.is_some_and(|it| it.disabled_at.is_some() || !can_see(it, &ticket)) {
             return Ok(None);
         }
         let written = events.iter().filter_map(|(event, _)| match event.ticket()?.event {
@@ -309,15 +324,15 @@ impl Story {
             names: accounts.into_iter().map(|account| (account.id, account.name)).collect(),
             comments: public.map(|(comment, ..)| (comment.id, comment.body)).collect(),
             events,
-            earlier: delivery::thread(db, delivery, REFERENCES).await?,
+            earlier: delivery::thread(db, delivery, MAX_REFERENCES).await?,
         }))
     }
 
     fn template(&self) -> Template {
-        let tells = |kind| self.events.iter().any(|&(_, notified)| notified == kind);
-        if tells(NotificationKind::TicketOpened) {
+        let includes = |kind| self.events.iter().any(|&(_, notified)| notified == kind);
+        if includes(NotificationKind::TicketOpened) {
             Template::TicketOpened
-        } else if tells(NotificationKind::TicketCreated) {
+        } else if includes(NotificationKind::TicketCreated) {
             Template::TicketCreated
         } else {
             Template::TicketUpdated
@@ -350,8 +365,8 @@ impl Story {
     }
 }
 
-/// Whether somebody may see a ticket.
-fn sees(account: &Account, ticket: &Ticket) -> bool {
+/// Whether an account may see a ticket.
+fn can_see(account: &Account, ticket: &Ticket) -> bool {
     account.role.is_staff()
         || account.id == ticket.reporter_id
         || ticket.participant_ids.contains(&account.id)

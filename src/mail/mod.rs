@@ -1,94 +1,51 @@
-//! Telling people of what happened. The [planner](planner) reads the event log and
-//! writes down, in one transaction a batch, what is shown on whose bell and what is
-//! mailed to whom. The [senders](sender) take those mails in hand one by one, have
-//! them [composed](compose) from [templates](templates), and give them to an
-//! [transport](transport): a mail server, or files. The database is all that the two
-//! share, so either may be killed at any point.
+//! Notifications and outgoing mail.
+//!
+//! The [planner](planner) reads the event log. In one transaction per batch it stores the
+//! notifications of each event and the deliveries, which are mails to be sent. The
+//! [senders](sender) claim one delivery at a time, have it [composed](compose) from
+//! [templates](templates) and hand it to a [transport](transport): a mail server or a folder.
+//! Planner and senders share nothing but the database, so each of them can be killed at any
+//! point without losing a mail.
 
 pub mod compose;
+mod error;
 mod planner;
 mod sender;
 pub mod smtp;
+mod staff_addresses;
 pub mod templates;
 pub mod transport;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    db::Database,
-    domain::{
-        account::{EmailAddress, Locale},
-        category::Category,
-        clock::Ambient,
-    },
-    events::EventLog,
-    metrics::Metrics,
-};
+use crate::{db::Database, domain::clock::Ambient, events::EventLog, metrics::Metrics};
 use compose::Composer;
 use transport::MailTransport;
 
-/// What goes out by mail, and how. Without it people are told on the bell only.
+pub use error::SendError;
+pub use staff_addresses::StaffAddresses;
+
+/// What is needed to send mail. An installation without it notifies people in the app only.
 pub struct Mail {
-    /// For how long events join one mail.
+    /// Events of a ticket that happen within this time are sent in one mail.
     pub window: TimeDelta,
-    /// Who looks after which category.
+    /// The addresses that are notified of new tickets.
     pub staff: StaffAddresses,
-    /// Makes mails.
+    /// Composes the mails.
     pub composer: Composer,
-    /// Takes them.
+    /// Sends the mails.
     pub transport: MailTransport,
-    /// So many mails are sent at once.
+    /// How many mails are sent at the same time, not counting the sender that is reserved for
+    /// priority mail.
     pub senders: usize,
 }
 
-/// The addresses that are told of new tickets, by the slug of the category.
-#[derive(Clone, Default)]
-pub struct StaffAddresses {
-    by_slug: HashMap<String, EmailAddress>,
-    other: Option<EmailAddress>,
-    /// The language that they are addressed in.
-    locale: Option<Locale>,
-}
-
-impl StaffAddresses {
-    /// Reads `sales=sales@example.com, *=desk@example.com`; `*` stands for the
-    /// categories that are not named.
-    ///
-    /// # Errors
-    /// Anything else.
-    pub fn parse(text: &str, locale: Locale) -> Result<Self, String> {
-        let mut addresses = Self { locale: Some(locale), ..Self::default() };
-        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            let (slug, address) = entry.split_once('=').ok_or_else(|| {
-                format!("has `{entry}`; write category=address, like `sales=sales@example.com`")
-            })?;
-            let address = EmailAddress::parse(address)
-                .map_err(|error| format!("has `{entry}`: the address {error}"))?;
-            match slug.trim() {
-                "*" => addresses.other = Some(address),
-                slug => drop(addresses.by_slug.insert(slug.to_owned(), address)),
-            }
-        }
-        Ok(addresses)
-    }
-
-    /// The categories that are named.
-    pub fn slugs(&self) -> impl Iterator<Item = &str> {
-        self.by_slug.keys().map(String::as_str)
-    }
-
-    fn of(&self, category: &Category) -> Option<(&EmailAddress, Locale)> {
-        let address = self.by_slug.get(&category.slug).or(self.other.as_ref())?;
-        Some((address, self.locale.unwrap_or(Locale::En)))
-    }
-}
-
-/// Starts this node's planner and, where mail goes out, its senders. They run until
-/// `stop`; a mail that is being sent then is finished, if that takes seconds only.
+/// Starts this node's planner and, if mail is configured, its senders. They run until `stop`.
+/// A mail that is being sent at that moment has a few seconds to finish.
 pub fn start(
     database: &Database,
     ambient: &Ambient,
@@ -121,25 +78,10 @@ pub fn start(
         stop: stop.clone(),
         metrics: metrics.clone(),
     });
-    // One more that takes priority mail only: however many stall, a code goes out.
+    // One more sender is reserved for priority mail: a one-time code is sent even if all
+    // the others stall.
     for priority_only in std::iter::repeat_n(false, senders).chain([true]) {
         let sender = Arc::clone(&sender);
         tasks.spawn(async move { sender.run(priority_only).await });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn staff_addresses_are_read_and_bad_ones_named() {
-        let read = StaffAddresses::parse("sales = S@example.com, *=desk@example.com,", Locale::En)
-            .unwrap();
-        assert_eq!(read.by_slug["sales"].as_str(), "s@example.com");
-        assert_eq!(read.other.unwrap().as_str(), "desk@example.com");
-        for text in ["sales", "sales=nobody", "sales=a@b\r\nBcc: c@d"] {
-            assert!(StaffAddresses::parse(text, Locale::En).is_err(), "{text}");
-        }
     }
 }

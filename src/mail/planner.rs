@@ -1,13 +1,14 @@
-//! Reads the event log and writes down who is told of what. Runs on every node: the
-//! lock on the consumer's offset makes them take turns, and since what is planned and
-//! the offset move in one transaction, each event is planned once.
+//! Reads the event log and plans notifications and mails.
+//!
+//! A planner runs on every node. The lock on the consumer's offset makes them take turns, and the
+//! offset moves in the transaction that stores what was planned, so each event is planned once.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::{sync::Notify, time};
 
-use super::StaffAddresses;
+use super::staff_addresses::StaffAddresses;
 use crate::{
     db::{
         Connection, Database, DbError, account, category,
@@ -28,31 +29,32 @@ use crate::{
     events::EventLog,
 };
 
-/// Events a transaction.
+/// The largest number of events that are planned in one transaction.
 const PAGE: i64 = 200;
-/// Hints may be lost; the feed is looked at this often without one.
+/// How often the feed is read without a hint. Hints can be lost.
 const POLL: Duration = Duration::from_secs(1);
+/// The pause after the database has failed.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 pub(super) struct Planner {
     pub(super) database: Database,
     pub(super) ambient: Ambient,
     pub(super) log: EventLog,
-    /// For how long events join one mail, and the staff's addresses; without them
-    /// nothing is mailed.
+    /// The time within which events join one mail, and the staff addresses. `None` if no mail is
+    /// sent.
     pub(super) rules: Option<(TimeDelta, StaffAddresses)>,
     /// Wakes this node's senders.
     pub(super) planned: Arc<Notify>,
 }
 
-/// What a batch of events refers to.
+/// The tickets that a batch of events is about, and all categories.
 struct Context {
     tickets: HashMap<TicketId, Ticket>,
     categories: HashMap<CategoryId, Category>,
 }
 
 impl Planner {
-    /// Runs until it is dropped.
+    /// Plans events until the future is dropped.
     pub(super) async fn run(self) {
         let mut moves = self.log.moves();
         loop {
@@ -64,17 +66,18 @@ impl Planner {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the planner failed and tries again");
+                    tracing::warn!(%error, "planning notifications failed; retrying");
                     time::sleep(RETRY_AFTER).await;
                 }
             }
         }
     }
 
-    /// Plans the next events; gives how far it got, and whether there may be more.
+    /// Plans the next events. Returns the feed position up to which people have been notified, and
+    /// whether there may be more events.
     async fn plan_batch(&self) -> Result<(i64, bool), DbError> {
         {
-            // Looked at first, so that a quiet node takes no locks.
+            // Checked first, so that no lock is taken while nothing happens.
             let mut connection = self.database.read().await?;
             if !consumer::is_behind(&mut connection, NOTIFICATIONS).await? {
                 return Ok((consumer::offset(&mut connection, NOTIFICATIONS).await?, false));
@@ -156,7 +159,7 @@ impl Planner {
     ) -> Result<(), DbError> {
         let Some((window, staff)) = &self.rules else { return Ok(()) };
         let to = match target.recipient {
-            Recipient::Account(account) => mailed(db, account, target).await?,
+            Recipient::Account(account) => mail_recipient(db, account, target).await?,
             Recipient::StaffAddress => {
                 let category = context.categories.get(&ticket.category_id);
                 let found = category.and_then(|category| staff.of(category));
@@ -183,16 +186,20 @@ impl Planner {
     }
 }
 
-/// Where a person is mailed, and in which language, if they want mail of this kind.
-async fn mailed(
+/// Returns the account, address and language to mail to, or `None` if the account is disabled or
+/// has switched off mails of this kind.
+async fn mail_recipient(
     db: &mut Connection,
     id: AccountId,
     target: &NotificationTarget,
 ) -> Result<Option<(Option<AccountId>, EmailAddress, Locale)>, DbError> {
     let account = match account::by_ids(db, &[id]).await {
-        // One account that can't be read holds up nobody else's mail.
+        // An account that cannot be read must not block the mail of others.
         Err(DbError::Value(cause)) => {
-            tracing::error!(cause, "an account can't be mailed");
+            tracing::error!(
+                account_id = %id.0, cause,
+                "reading an account failed; it is not mailed"
+            );
             None
         }
         found => found?.into_iter().next().filter(|account| account.disabled_at.is_none()),
@@ -214,10 +221,10 @@ impl Context {
         let shared = subjects.iter().filter(|ticket| !ticket.participants.is_empty());
         let shared = shared.map(|ticket| ticket.id).collect::<Vec<_>>();
         if !shared.is_empty() {
-            // Whoever ceases to take part takes the ticket off their bell: not before what
-            // is planned here is on it.
-            let held = ticket::lock_shared(db, &shared).await?;
-            tickets.extend(held.into_iter().map(|ticket| (ticket.id, ticket)));
+            // Removing a participant deletes their notifications of the ticket. The lock makes that
+            // wait until the notifications planned here are stored, so that it deletes them too.
+            let locked = ticket::lock_shared(db, &shared).await?;
+            tickets.extend(locked.into_iter().map(|ticket| (ticket.id, ticket)));
         }
         let categories = category::all(db).await?.into_iter();
         Ok(Self {

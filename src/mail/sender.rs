@@ -1,8 +1,12 @@
-//! Takes planned mails in hand and sends them. A mail is claimed in a statement of
-//! its own, which gives this sender a lease on it; then it is composed and sent,
-//! outside any transaction; then what became of it is written down. Whoever dies in
-//! between leaves a lease that ends, and the mail goes out again with the same
-//! Message-ID.
+//! Sends planned mails.
+//!
+//! A sender claims one delivery at a time. The claim is a lease, committed before anything is
+//! sent. The sender then composes and sends the mail outside any transaction, and records the
+//! outcome. If the process dies in between, the lease expires and the mail is sent again with the
+//! same Message-ID.
+//!
+//! When a failed mail is tried again, and when it is given up, is decided by
+//! [`Delivery::retry_at`] in `domain/delivery.rs`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     compose::{ComposeError, Composer},
-    transport::{MailTransport, SendError},
+    error::SendError,
+    transport::MailTransport,
 };
 use crate::{
     db::{Database, DbError, delivery},
@@ -23,37 +28,40 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Mails that were planned on another node, put back or left behind are looked for
-/// this often.
+/// How often a sender looks for mails that it was not woken for: those planned by another node,
+/// due for a retry, or left by a sender that died.
 const POLL: Duration = Duration::from_millis(500);
-const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// How long the end of the server waits for a mail that is being sent.
-const FINISH_WITHIN: Duration = Duration::from_secs(5);
-/// Errors are kept up to this length, in characters.
-const LONGEST_ERROR: usize = 1_000;
+/// The pause after the database has failed. The retry time of a mail is `Delivery::retry_at`.
+const DATABASE_RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How long shutdown waits for a mail that is being sent.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// The length, in characters, to which recorded errors are truncated.
+const MAX_ERROR_LENGTH: usize = 1_000;
 
 pub(super) struct Sender {
     pub(super) database: Database,
     pub(super) ambient: Ambient,
     pub(super) composer: Composer,
     pub(super) transport: MailTransport,
-    /// Longer than an attempt may take, so that a mail has one sender at a time.
+    /// How long a delivery is claimed for. Longer than one attempt can take, so that two senders
+    /// never send the same mail at the same time.
     pub(super) lease: TimeDelta,
+    /// Wakes the sender when this node's planner has planned mails.
     pub(super) planned: Arc<Notify>,
     pub(super) stop: CancellationToken,
     pub(super) metrics: Metrics,
 }
 
 impl Sender {
-    /// Sends mail after mail until the server stops.
+    /// Sends mails, one after the other, until the server stops.
     pub(super) async fn run(&self, priority_only: bool) {
         while !self.stop.is_cancelled() {
             match self.send_next(priority_only).await {
                 Ok(true) => {}
                 Ok(false) => self.wait().await,
                 Err(error) => {
-                    tracing::warn!(%error, "a sender failed and goes on");
-                    time::sleep(RETRY_AFTER).await;
+                    tracing::warn!(%error, "the mail sender could not use the database; retrying");
+                    time::sleep(DATABASE_RETRY_AFTER).await;
                 }
             }
         }
@@ -67,7 +75,8 @@ impl Sender {
         }
     }
 
-    /// Sends the first mail that is due; `false` where none is.
+    /// Sends the first mail that is due. Returns `false` if none is due, or if shutdown has
+    /// interrupted the attempt.
     async fn send_next(&self, priority_only: bool) -> Result<bool, DbError> {
         let now = self.ambient.now();
         let claimed = {
@@ -75,16 +84,17 @@ impl Sender {
             delivery::claim(&mut connection, priority_only, 1, now, now + self.lease).await?
         };
         let Some(claimed) = claimed.into_iter().next() else { return Ok(false) };
-        let patience = async {
+        let shutdown = async {
             self.stop.cancelled().await;
-            time::sleep(FINISH_WITHIN).await;
+            time::sleep(SHUTDOWN_GRACE).await;
         };
         tokio::select! {
             done = self.deliver(&claimed) => done.map(|()| true),
-            () = patience => Ok(false),
+            () = shutdown => Ok(false),
         }
     }
 
+    /// Composes and sends a claimed mail, and records the outcome.
     async fn deliver(&self, delivery: &Delivery) -> Result<(), DbError> {
         let now = self.ambient.now();
         if delivery.expires_at.is_some_and(|end| end <= now) {
@@ -99,25 +109,26 @@ impl Sender {
             Ok(None) => return self.finish(delivery, DeliveryState::Cancelled, None).await,
             Err(ComposeError::Database(error)) => return Err(error),
             Err(ComposeError::Unbuildable(error)) => {
-                tracing::error!(?delivery, error, "a mail can't be built");
+                tracing::error!(?delivery, error, "composing a mail failed permanently");
                 return self.finish(delivery, DeliveryState::Unbuildable, Some(&error)).await;
             }
         };
         match self.transport.send(delivery, message).await {
             Ok(()) => self.finish(delivery, DeliveryState::Sent, None).await,
-            Err(error) => self.failed(delivery, &error).await,
+            Err(error) => self.handle_failure(delivery, &error).await,
         }
     }
 
-    async fn failed(&self, delivery: &Delivery, error: &SendError) -> Result<(), DbError> {
+    async fn handle_failure(&self, delivery: &Delivery, error: &SendError) -> Result<(), DbError> {
         let (now, [jitter]) = (self.ambient.now(), self.ambient.bytes());
-        tracing::warn!(?delivery, %error, "a mail could not be sent");
-        let text = shortened(&error.to_string());
+        tracing::warn!(?delivery, %error, "sending a mail failed");
+        let text = truncated(&error.to_string());
         match error {
-            SendError::Refused(_) => {
+            SendError::Permanent(_) => {
                 self.finish(delivery, DeliveryState::Refused, Some(&text)).await
             }
-            SendError::Failed(_) => match delivery.retry_at(now, jitter) {
+            // The schedule of retries is in `domain/delivery.rs`.
+            SendError::Transient(_) => match delivery.retry_at(now, jitter) {
                 None => self.finish(delivery, DeliveryState::GivenUp, Some(&text)).await,
                 Some(at) => {
                     self.metrics.mail_attempt("put_off");
@@ -128,8 +139,8 @@ impl Sender {
         }
     }
 
-    /// Writes down what became of a mail. Tried until the lease ends: a mail that
-    /// was sent and not written down goes out again.
+    /// Records the final state of a mail. Retries until the lease expires, because a mail that
+    /// was sent but not recorded is sent again.
     async fn finish(
         &self,
         delivery: &Delivery,
@@ -137,26 +148,29 @@ impl Sender {
         error: Option<&str>,
     ) -> Result<(), DbError> {
         self.metrics.mail_attempt(outcome(state));
-        let error = error.map(shortened);
+        let error = error.map(truncated);
         let until = self.ambient.now() + self.lease;
         loop {
-            let written = async {
+            let recorded = async {
                 let mut connection = self.database.read().await?;
                 let now = self.ambient.now();
                 delivery::finish(&mut connection, delivery.id, state, error.as_deref(), now).await
             };
-            match written.await {
-                Err(cause) if self.ambient.now() < until => {
-                    tracing::warn!(?delivery, %cause, "what became of a mail is not written down yet");
-                    time::sleep(RETRY_AFTER).await;
+            match recorded.await {
+                Err(error) if self.ambient.now() < until => {
+                    tracing::warn!(
+                        ?delivery, ?state, %error,
+                        "recording the outcome of a mail failed; retrying"
+                    );
+                    time::sleep(DATABASE_RETRY_AFTER).await;
                 }
-                written => return written,
+                recorded => return recorded,
             }
         }
     }
 }
 
-/// What the metrics call a state that a mail ends in.
+/// The value of the metric's label `outcome` for a state.
 fn outcome(state: DeliveryState) -> &'static str {
     match state {
         DeliveryState::Queued | DeliveryState::Sending => "put_off",
@@ -169,6 +183,7 @@ fn outcome(state: DeliveryState) -> &'static str {
     }
 }
 
-fn shortened(error: &str) -> String {
-    error.replace(char::is_control, " ").chars().take(LONGEST_ERROR).collect()
+/// An error on one line, at most [`MAX_ERROR_LENGTH`] characters long.
+fn truncated(error: &str) -> String {
+    error.replace(char::is_control, " ").chars().take(MAX_ERROR_LENGTH).collect()
 }

@@ -1,7 +1,8 @@
-//! A mail server, and the connections to it that stand by for the next mail. lettre
-//! speaks the protocol; the connections are kept here, because its pool opens a second
-//! one for a mail whose connection is tried first, and puts back what was given up in
-//! mid-sentence.
+//! Sends mails to an SMTP server.
+//!
+//! lettre implements the protocol, but its connection pool is not used: it can open two
+//! connections for one mail, and it reuses connections that were abandoned in the middle of a
+//! command. [`SmtpServer`] keeps the idle connections instead.
 
 use std::{
     borrow::Cow,
@@ -22,69 +23,70 @@ use percent_encoding::percent_decode_str;
 use tokio::time;
 use url::Url;
 
-use super::transport::SendError;
+use super::error::SendError;
 
-const FORM: &str = "must be like smtp://user:password@host:587?tls=required (STARTTLS) or \
-                    smtps://user:password@host (TLS from the start); percent-encode special \
-                    characters of the password";
+const URL_FORMAT: &str = "must look like smtp://user:password@host:587?tls=required (STARTTLS) or \
+                          smtps://user:password@host (implicit TLS). Percent-encode special \
+                          characters in the password";
 
-/// How a mail server is reached.
+/// How to connect to a mail server.
 pub struct SmtpSettings<'a> {
-    /// `smtp://` or `smtps://`, with user and password, and with `?tls=required` or
-    /// `?tls=opportunistic` for STARTTLS.
+    /// `smtp://` or `smtps://`, with an optional user and password, and with `?tls=required` or
+    /// `?tls=opportunistic` for STARTTLS. A path is the name to send in EHLO.
     pub url: &'a str,
-    /// A certificate (PEM) to trust besides this machine's.
+    /// A certificate (PEM) to trust in addition to the system's.
     pub trusted: Option<&'a [u8]>,
     /// How long one attempt may take.
     pub timeout: Duration,
 }
 
-/// When a connection is encrypted.
+/// How a connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Encryption {
-    /// Never.
+    /// Not at all.
     Off,
-    /// By STARTTLS, where the server offers it.
-    Offered,
-    /// By STARTTLS, or not at all.
-    Required,
-    /// From the start.
-    FromTheStart,
+    /// With STARTTLS if the server offers it, otherwise not at all.
+    OpportunisticStartTls,
+    /// With STARTTLS. Sending fails if the server does not offer it.
+    RequiredStartTls,
+    /// With TLS from the first byte.
+    ImplicitTls,
 }
 
-/// What a URL says.
+/// The parts of a mail server's URL.
 struct Target {
     host: String,
     port: u16,
     encryption: Encryption,
-    hello: ClientId,
+    /// The name that this client sends in EHLO.
+    client_id: ClientId,
     credentials: Option<Credentials>,
 }
 
-/// A mail server.
+/// A mail server and the idle connections to it.
 pub struct SmtpServer {
     target: Target,
     tls: TlsParameters,
     timeout: Duration,
-    /// Connections that have sent a mail and wait for the next; never more than mails
-    /// were sent at once.
+    /// Connections that have sent a mail and can send another. Never more than the largest number
+    /// of mails that were sent at the same time.
     idle: Mutex<Vec<AsyncSmtpConnection>>,
 }
 
 impl SmtpServer {
-    /// A mail server. Nothing is connected yet.
+    /// Creates the client of a mail server. It connects when the first mail is sent.
     ///
     /// # Errors
-    /// A URL or certificate that can't be used. The text never repeats the URL,
-    /// which holds a password.
+    /// The URL or the certificate is invalid. The text never contains the URL, which includes a
+    /// password.
     pub fn new(settings: &SmtpSettings<'_>) -> Result<Self, String> {
-        let target = Target::parse(settings.url).ok_or(FORM)?;
+        let target = Target::parse(settings.url).ok_or(URL_FORMAT)?;
         let mut tls = TlsParameters::builder(target.host.clone());
         if let Some(pem) = settings.trusted {
-            let certificate = Certificate::from_pem(pem).map_err(|error| chain(&error))?;
+            let certificate = Certificate::from_pem(pem).map_err(|error| error_chain(&error))?;
             tls = tls.add_root_certificate(certificate);
         }
-        let tls = tls.build().map_err(|error| chain(&error))?;
+        let tls = tls.build().map_err(|error| error_chain(&error))?;
         Ok(Self { target, tls, timeout: settings.timeout, idle: Mutex::default() })
     }
 
@@ -93,13 +95,13 @@ impl SmtpServer {
         self.timeout
     }
 
-    /// Connects, with TLS and AUTH where they are configured, and sends nothing.
+    /// Connects, with TLS and authentication as configured, and sends nothing.
     ///
     /// # Errors
-    /// What failed.
+    /// Connecting, TLS or authentication failed.
     pub async fn check(&self) -> Result<(), SendError> {
-        self.in_time(async {
-            self.connect().await.map_err(failed)?.quit().await.map_err(failed)?;
+        self.with_timeout(async {
+            self.connect().await.map_err(transient)?.quit().await.map_err(transient)?;
             Ok(())
         })
         .await
@@ -108,20 +110,20 @@ impl SmtpServer {
     /// Sends a mail.
     ///
     /// # Errors
-    /// It was not taken.
+    /// The mail server did not accept the mail.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
-        self.in_time(async {
-            // What goes wrong before the mail is spoken of (greeting, TLS, AUTH) is
-            // no verdict on the mail, whatever code it has.
-            let mut connection = self.connection().await.map_err(failed)?;
+        self.with_timeout(async {
+            // An error while connecting (greeting, TLS, AUTH) says nothing about the mail, so it
+            // is transient even if its code is a permanent one.
+            let mut connection = self.connection().await.map_err(transient)?;
             let (envelope, bytes) = (message.envelope(), message.formatted());
             connection.send(envelope, &bytes).await.map_err(|error| {
-                let plain = envelope.to().iter().all(|to| to.to_string().is_ascii());
-                // Only a server with SMTPUTF8 takes letters that are not ASCII.
-                if error.is_permanent() || (error.is_client() && !plain) {
-                    SendError::Refused(chain(&error))
+                let ascii = envelope.to().iter().all(|to| to.to_string().is_ascii());
+                // Only a server with SMTPUTF8 accepts a recipient that is not ASCII.
+                if error.is_permanent() || (error.is_client() && !ascii) {
+                    SendError::Permanent(error_chain(&error))
                 } else {
-                    failed(error)
+                    transient(error)
                 }
             })?;
             self.idle().push(connection);
@@ -130,19 +132,19 @@ impl SmtpServer {
         .await
     }
 
-    /// Does something in the time that an attempt may take. What is cut off takes its
-    /// connection with it.
-    async fn in_time(
+    /// Runs an attempt for at most the configured time. If the time runs out, the attempt's
+    /// connection is dropped.
+    async fn with_timeout(
         &self,
-        work: impl Future<Output = Result<(), SendError>>,
+        attempt: impl Future<Output = Result<(), SendError>>,
     ) -> Result<(), SendError> {
-        time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
+        time::timeout(self.timeout, attempt).await.unwrap_or_else(|_| {
             let seconds = self.timeout.as_secs();
-            Err(SendError::Failed(format!("the mail server did not answer within {seconds} s")))
+            Err(SendError::Transient(format!("the mail server did not respond within {seconds} s")))
         })
     }
 
-    /// A connection that stands by and is still alive, or a new one.
+    /// Returns an idle connection that is still alive, or a new one.
     async fn connection(&self) -> Result<AsyncSmtpConnection, SmtpError> {
         loop {
             let Some(mut connection) = self.idle().pop() else { return self.connect().await };
@@ -157,19 +159,20 @@ impl SmtpServer {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, SmtpError> {
-        let Target { host, port, encryption, hello, credentials } = &self.target;
-        let at_once = (*encryption == Encryption::FromTheStart).then(|| self.tls.clone());
+        let Target { host, port, encryption, client_id, credentials } = &self.target;
+        let implicit_tls = (*encryption == Encryption::ImplicitTls).then(|| self.tls.clone());
         let server = (host.as_str(), *port);
+        let timeout = Some(self.timeout);
         let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), hello, at_once, None)
+            AsyncSmtpConnection::connect_tokio1(server, timeout, client_id, implicit_tls, None)
                 .await?;
-        let starts = match encryption {
-            Encryption::Off | Encryption::FromTheStart => false,
-            Encryption::Offered => connection.can_starttls(),
-            Encryption::Required => true,
+        let starttls = match encryption {
+            Encryption::Off | Encryption::ImplicitTls => false,
+            Encryption::OpportunisticStartTls => connection.can_starttls(),
+            Encryption::RequiredStartTls => true,
         };
-        if starts {
-            connection.starttls(self.tls.clone(), hello).await?;
+        if starttls {
+            connection.starttls(self.tls.clone(), client_id).await?;
         }
         if let Some(credentials) = credentials {
             connection.auth(DEFAULT_MECHANISMS, credentials).await?;
@@ -181,12 +184,12 @@ impl SmtpServer {
 impl Target {
     fn parse(url: &str) -> Option<Self> {
         let url = Url::parse(url).ok()?;
-        let way = url.query_pairs().find(|(key, _)| key == "tls").map(|(_, way)| way);
-        let (encryption, usual_port) = match (url.scheme(), way.as_deref()) {
+        let tls = url.query_pairs().find(|(key, _)| key == "tls").map(|(_, value)| value);
+        let (encryption, default_port) = match (url.scheme(), tls.as_deref()) {
             ("smtp", None) => (Encryption::Off, 25),
-            ("smtp", Some("opportunistic")) => (Encryption::Offered, 587),
-            ("smtp", Some("required")) => (Encryption::Required, 587),
-            ("smtps", None) => (Encryption::FromTheStart, 465),
+            ("smtp", Some("opportunistic")) => (Encryption::OpportunisticStartTls, 587),
+            ("smtp", Some("required")) => (Encryption::RequiredStartTls, 587),
+            ("smtps", None) => (Encryption::ImplicitTls, 465),
             _ => return None,
         };
         let decoded = |text| percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned);
@@ -194,24 +197,24 @@ impl Target {
             Some(password) => Some(Credentials::new(decoded(url.username())?, decoded(password)?)),
             None => None,
         };
-        let hello = match url.path().trim_matches('/') {
+        let client_id = match url.path().trim_matches('/') {
             "" => ClientId::default(),
             name => ClientId::Domain(name.to_owned()),
         };
-        // A URL has the brackets of an IPv6 address, a socket doesn't.
+        // A URL has brackets around an IPv6 address, a socket address has none.
         let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = url.port().unwrap_or(usual_port);
-        Some(Self { host, port, encryption, hello, credentials })
+        let port = url.port().unwrap_or(default_port);
+        Some(Self { host, port, encryption, client_id, credentials })
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
-fn failed(error: SmtpError) -> SendError {
-    SendError::Failed(chain(&error))
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
+fn transient(error: SmtpError) -> SendError {
+    SendError::Transient(error_chain(&error))
 }
 
-/// An error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
+/// The text of an error followed by those of its causes, without repetitions.
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -228,19 +231,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_says_host_port_and_encryption() {
+    fn a_url_sets_host_port_and_encryption() {
         for (url, host, port, encryption) in [
             ("smtp://mail.example.com", "mail.example.com", 25, Encryption::Off),
-            ("smtp://a:b@h:2525?tls=opportunistic", "h", 2525, Encryption::Offered),
-            ("smtp://h?tls=required", "h", 587, Encryption::Required),
-            ("smtps://a:b%40c@[::1]/me.example.com", "::1", 465, Encryption::FromTheStart),
+            ("smtp://a:b@h:2525?tls=opportunistic", "h", 2525, Encryption::OpportunisticStartTls),
+            ("smtp://h?tls=required", "h", 587, Encryption::RequiredStartTls),
+            ("smtps://a:b%40c@[::1]/me.example.com", "::1", 465, Encryption::ImplicitTls),
         ] {
-            let read = Target::parse(url).expect(url);
-            assert_eq!((&*read.host, read.port, read.encryption), (host, port, encryption));
+            let parsed = Target::parse(url).expect(url);
+            assert_eq!((&*parsed.host, parsed.port, parsed.encryption), (host, port, encryption));
         }
-        let read = Target::parse("smtps://a%3A:b%40c@h/me.example.com").unwrap();
-        assert_eq!(read.credentials, Some(Credentials::new("a:".into(), "b@c".into())));
-        assert_eq!(read.hello, ClientId::Domain("me.example.com".into()));
+        let parsed = Target::parse("smtps://a%3A:b%40c@h/me.example.com").unwrap();
+        assert_eq!(parsed.credentials, Some(Credentials::new("a:".into(), "b@c".into())));
+        assert_eq!(parsed.client_id, ClientId::Domain("me.example.com".into()));
         for url in
             ["mail.example.com", "http://h", "smtp://", "smtp://h?tls=no", "smtp://a:%FF@h", ""]
         {

@@ -1,6 +1,7 @@
-//! The texts of mails: a folder a template with a subject, a text and an HTML part
-//! in each language, embedded in the binary. An operator's folder of the same shape
-//! replaces any of them.
+//! The templates of mails.
+//!
+//! Each template is a folder with a subject, a text part and an HTML part in every language. They
+//! are embedded in the binary. Files of the same names in an operator's folder replace them.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -8,24 +9,24 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use crate::domain::account::Locale;
 
-/// What a mail is made from.
+/// The kinds of mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Template {
-    /// To its reporter: the ticket has reached us.
+    /// Confirms a new ticket to the customer who opened it.
     TicketCreated,
-    /// To the staff: there is a new ticket.
+    /// Notifies staff of a new ticket.
     TicketOpened,
-    /// To its reporter: what has happened to the ticket.
+    /// Reports what has happened on a ticket to its customers.
     TicketUpdated,
-    /// A one-time code.
+    /// Contains a one-time code.
     Code,
-    /// A link to set a new password.
+    /// Contains a link to reset a password.
     PasswordReset,
-    /// An account was made: a link to set its first password.
+    /// Reports a new account to its owner, with a link to set its first password.
     Invitation,
-    /// What was done to an account.
+    /// Reports a change to an account to its owner.
     SecurityNotice,
-    /// The operator's trial.
+    /// Sent by `ticketwire mail test`.
     Test,
 }
 
@@ -55,44 +56,44 @@ impl Template {
     }
 }
 
-/// The three texts of a mail.
+/// The rendered parts of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
-    /// A line, without line breaks.
+    /// The subject, on a single line.
     pub subject: String,
-    /// Plain text.
+    /// The plain text part.
     pub text: String,
-    /// HTML.
+    /// The HTML part.
     pub html: String,
 }
 
-/// The templates that can't be used, with file and line.
+/// Why the templates could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
-    /// A file of the operator's can't be read.
+    /// A file or folder of the operator's cannot be read.
     #[error("{path}: {cause}")]
     File {
-        /// Which.
+        /// The path of the file or folder.
         path: String,
-        /// Why.
+        /// The error of the operating system.
         cause: String,
     },
-    /// A file that replaces nothing: most likely its name is misspelt.
+    /// A file that replaces no template, probably because its name is misspelt.
     #[error("{path}: there is no template `{name}`; the templates are {known}")]
     Unknown {
-        /// Which.
+        /// The path of the file.
         path: String,
-        /// Its name.
+        /// The name that it has as a template.
         name: String,
-        /// All there are.
+        /// The names of all templates.
         known: String,
     },
-    /// A template that can't be read, or that names what there is not.
-    #[error("{place}: {cause}")]
+    /// A template with a syntax error, or one that uses an unknown value.
+    #[error("{location}: {cause}")]
     Syntax {
-        /// File and line.
-        place: String,
-        /// What is wrong.
+        /// The file and the line.
+        location: String,
+        /// The error of the template engine.
         cause: String,
     },
 }
@@ -103,7 +104,7 @@ macro_rules! embedded {
     };
 }
 
-/// Name and text of every file.
+/// The name and the text of every file.
 const EMBEDDED: &[(&str, &str)] = embedded![
     "parts/layout.html",
     "parts/ticket.html",
@@ -167,55 +168,41 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "test/body.ru.html",
 ];
 
-/// All templates, read and tried.
+/// All templates, checked.
 pub struct Templates(Environment<'static>);
 
 impl Templates {
-    /// The embedded templates, those in `folder` over them.
+    /// Loads the embedded templates, with those in `folder` replacing them, and renders each with
+    /// sample values.
     ///
     /// # Errors
-    /// A file that can't be read, that replaces nothing, with a syntax error, or
-    /// that fails on a sample.
+    /// A file in `folder` cannot be read, replaces no template, or cannot be rendered.
     pub fn load(folder: Option<&Path>) -> Result<Self, TemplateError> {
-        let mut texts = EMBEDDED
-            .iter()
-            .map(|&(name, text)| (name.to_owned(), (format!("embedded {name}"), text.to_owned())))
-            .collect::<BTreeMap<_, _>>();
-        if let Some(folder) = folder {
-            for (name, path, text) in read_folder(folder)? {
-                match texts.get_mut(&name) {
-                    Some(entry) => *entry = (path, text),
-                    None => {
-                        let known = EMBEDDED.iter().map(|(name, _)| *name).collect::<Vec<_>>();
-                        return Err(TemplateError::Unknown { path, name, known: known.join(", ") });
-                    }
-                }
-            }
-        }
+        let sources = sources(folder)?;
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
-        let places = texts.iter().map(|(name, (place, _))| (name.clone(), place.clone()));
-        let places = places.collect::<BTreeMap<_, _>>();
-        for (name, (_, text)) in texts {
-            environment.add_template_owned(name, text).map_err(|error| located(&error, &places))?;
+        for (name, source) in &sources {
+            environment
+                .add_template_owned(name.clone(), source.text.clone())
+                .map_err(|error| locate(&error, &sources))?;
         }
         let templates = Self(environment);
         for template in Template::ALL {
-            for (locale, link) in [(Locale::En, true), (Locale::Ru, false)] {
+            for (locale, with_optional) in [(Locale::En, true), (Locale::Ru, false)] {
                 templates
-                    .render(template, locale, &sample(link))
-                    .map_err(|error| located(&error, &places))?;
+                    .render(template, locale, &sample(with_optional))
+                    .map_err(|error| locate(&error, &sources))?;
             }
         }
         Ok(templates)
     }
 
-    /// Makes the texts of a mail.
+    /// Renders the parts of a mail.
     ///
     /// # Errors
-    /// The context lacks something that the template names.
+    /// The template uses a value that `context` lacks.
     pub fn render(
         &self,
         template: Template,
@@ -232,7 +219,7 @@ impl Templates {
         };
         let subject = part("subject", "txt")?;
         Ok(Rendered {
-            // Whatever a summary holds, a subject is one line: nothing becomes a header.
+            // Line breaks in a ticket's summary must not start a new header.
             subject: subject
                 .split(char::is_control)
                 .collect::<Vec<_>>()
@@ -245,9 +232,32 @@ impl Templates {
     }
 }
 
-/// What is wrong, where.
-fn located(error: &minijinja::Error, places: &BTreeMap<String, String>) -> TemplateError {
-    // The innermost cause lies where the fault is.
+/// The text of a template, and where it comes from.
+struct Source {
+    origin: String,
+    text: String,
+}
+
+/// Returns all templates by name: the embedded ones, with those in `folder` replacing them.
+fn sources(folder: Option<&Path>) -> Result<BTreeMap<String, Source>, TemplateError> {
+    let embedded = |&(name, text): &(&str, &str)| {
+        (name.to_owned(), Source { origin: format!("embedded {name}"), text: text.to_owned() })
+    };
+    let mut sources = EMBEDDED.iter().map(embedded).collect::<BTreeMap<_, _>>();
+    let Some(folder) = folder else { return Ok(sources) };
+    for (name, path, text) in read_folder(folder)? {
+        let Some(source) = sources.get_mut(&name) else {
+            let known = EMBEDDED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            return Err(TemplateError::Unknown { path, name, known });
+        };
+        *source = Source { origin: path, text };
+    }
+    Ok(sources)
+}
+
+/// Adds the file and the line to an error of the template engine.
+fn locate(error: &minijinja::Error, sources: &BTreeMap<String, Source>) -> TemplateError {
+    // The innermost error names the line at fault. The outer ones name the lines that include it.
     let mut innermost = error;
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -257,18 +267,19 @@ fn located(error: &minijinja::Error, places: &BTreeMap<String, String>) -> Templ
         source = cause.source();
     }
     let name = innermost.name().unwrap_or_default();
-    let file = places.get(name).map_or(name, String::as_str);
+    let file = sources.get(name).map_or(name, |source| source.origin.as_str());
     let line = innermost.line().map(|line| format!(":{line}")).unwrap_or_default();
     let detail = innermost.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     TemplateError::Syntax {
-        place: format!("{file}{line}"),
+        location: format!("{file}{line}"),
         cause: format!("{}{detail}", innermost.kind()),
     }
 }
 
-/// Everything that a template may name, to try it on.
-fn sample(link: bool) -> Value {
-    let link = link.then_some("https://example.com/");
+/// A value for everything that a template may use. Without `with_optional`, the optional ones are
+/// none.
+fn sample(with_optional: bool) -> Value {
+    let link = with_optional.then_some("https://example.com/");
     context! {
         desk => "Support",
         heading => "CS-1",
@@ -280,7 +291,7 @@ fn sample(link: bool) -> Value {
         device => link,
         address => link,
         at => "2026-01-01 00:00 UTC",
-        follows => link.is_some(),
+        follows => with_optional,
         unsubscribe_link => link,
         ticket => context! {
             number => "CS-1", summary => "A", description => "B", status => "C", category => "D",
@@ -294,7 +305,7 @@ fn sample(link: bool) -> Value {
     }
 }
 
-/// The files in a folder and in the folders in it: name, path, text.
+/// Returns name, path and text of the files in the subfolders of a folder, sorted by name.
 fn read_folder(folder: &Path) -> Result<Vec<(String, String, String)>, TemplateError> {
     let failed = |path: &Path| {
         let path = path.display().to_string();
@@ -321,8 +332,9 @@ fn read_folder(folder: &Path) -> Result<Vec<(String, String, String)>, TemplateE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{priority_mail::SecurityChange, second_factor::Method};
 
-    fn story(locale: Locale) -> Value {
+    fn example(locale: Locale) -> Value {
         let en = locale == Locale::En;
         let pick = |a: &'static str, b: &'static str| if en { a } else { b };
         context! {
@@ -362,11 +374,11 @@ mod tests {
     }
 
     #[test]
-    fn mails_read_as_they_did_when_people_last_looked_at_them() {
+    fn mails_are_rendered_as_in_their_snapshots() {
         let templates = Templates::load(None).unwrap();
         for template in Template::ALL {
             for (locale, name) in [(Locale::En, "en"), (Locale::Ru, "ru")] {
-                let mail = templates.render(template, locale, &story(locale)).unwrap();
+                let mail = templates.render(template, locale, &example(locale)).unwrap();
                 let whole = format!("{}\n\n{}\n\n{}", mail.subject, mail.text, mail.html);
                 insta::assert_snapshot!(format!("{}_{name}", template.folder()), whole);
                 if let Some(folder) = std::env::var_os("TICKETWIRE_MAIL_PREVIEW") {
@@ -379,23 +391,51 @@ mod tests {
     }
 
     #[test]
+    fn every_security_change_has_its_own_subject_and_text() {
+        use SecurityChange::*;
+        let templates = Templates::load(None).unwrap();
+        let changes = [
+            NewDevice,
+            PasswordChanged,
+            SecondFactorAdded { method: Method::Authenticator },
+            SecondFactorAdded { method: Method::Email },
+            SecondFactorRemoved { method: Method::Authenticator },
+            SecondFactorRemoved { method: Method::Email },
+            SecondFactorsReset,
+            RecoveryCodeUsed { left: 9 },
+            RecoveryCodeUsed { left: 0 },
+            RecoveryCodesRegenerated,
+        ];
+        for (locale, name) in [(Locale::En, "en"), (Locale::Ru, "ru")] {
+            let mails = changes.map(|change| {
+                let context = context! { what => change, ..example(locale) };
+                let mail = templates.render(Template::SecurityNotice, locale, &context).unwrap();
+                let sentence = mail.text.split("\n\n").nth(1).unwrap();
+                format!("{}\n{sentence}", mail.subject)
+            });
+            let whole = mails.join("\n\n");
+            insta::assert_snapshot!(format!("security_changes_{name}"), whole);
+        }
+    }
+
+    #[test]
     fn a_subject_is_one_line() {
         let templates = Templates::load(None).unwrap();
         let ticket = context! { number => "CS-1", summary => "a\r\nBcc: eve@example.com\u{2028}x" };
-        let context = context! { ticket, ..story(Locale::En) };
+        let context = context! { ticket, ..example(Locale::En) };
         let name = "ticket_created/subject.en.txt";
         let raw = templates.0.get_template(name).unwrap().render(&context).unwrap();
-        assert!(raw.contains("\r\n"), "the template itself does nothing about it");
+        assert!(raw.contains("\r\n"), "the template itself does not remove line breaks");
         let ticket = context! {
             number => "CS-1", summary => "a\r\nBcc: eve@example.com", description => "x", link => "",
         };
-        let context = context! { ticket, ..story(Locale::En) };
+        let context = context! { ticket, ..example(Locale::En) };
         let mail = templates.render(Template::TicketCreated, Locale::En, &context).unwrap();
         assert_eq!(mail.subject, "[CS-1] a  Bcc: eve@example.com");
     }
 
     #[test]
-    fn an_operators_folder_replaces_templates_and_faults_are_named_with_file_and_line() {
+    fn an_operators_folder_replaces_templates_and_errors_name_file_and_line() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -404,7 +444,8 @@ mod tests {
         };
         let load = || Templates::load(Some(folder.path()));
         file("ticket_created/subject.en.txt", "Ours: {{ ticket.summary }}");
-        let mail = load().unwrap().render(Template::TicketCreated, Locale::En, &story(Locale::En));
+        let mail =
+            load().unwrap().render(Template::TicketCreated, Locale::En, &example(Locale::En));
         assert!(mail.unwrap().subject.starts_with("Ours: "));
         for (text, expected) in [
             ("one\ntwo {{ ticket.summary", "ticket_created/subject.en.txt:2"),

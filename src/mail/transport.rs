@@ -1,4 +1,4 @@
-//! Where mails leave: a mail server, or, for newcomers, a folder.
+//! Hands composed mails over: to a mail server, or, in the demo, to a folder.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,33 +6,23 @@ use chrono::TimeDelta;
 use lettre::Message;
 use tokio::fs;
 
-use super::smtp::SmtpServer;
+use super::{error::SendError, smtp::SmtpServer};
 use crate::domain::delivery::Delivery;
 
-/// Why a mail was not sent.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// The server refuses it for good.
-    #[error("{0}")]
-    Refused(String),
-    /// It may go another time.
-    #[error("{0}")]
-    Failed(String),
-}
-
-/// Where mails leave.
+/// Where mails are sent.
 pub enum MailTransport {
-    /// A mail server.
+    /// To a mail server.
     Smtp(SmtpServer),
-    /// A folder that gets an `.eml` file for each mail.
+    /// Into a folder, as one `.eml` file per mail.
     Folder(PathBuf),
 }
 
 impl MailTransport {
-    /// Connects, with TLS and AUTH where they are configured, and sends nothing.
+    /// Connects to the mail server, with TLS and authentication as configured, and sends
+    /// nothing. Does nothing for a folder.
     ///
     /// # Errors
-    /// What failed.
+    /// Connecting, TLS or authentication failed.
     pub async fn check(&self) -> Result<(), SendError> {
         match self {
             Self::Smtp(server) => server.check().await,
@@ -40,7 +30,7 @@ impl MailTransport {
         }
     }
 
-    /// How long a sender may hold a mail: longer than an attempt takes.
+    /// How long a sender leases a delivery: longer than one attempt can take.
     pub(super) fn lease(&self) -> TimeDelta {
         let attempt = match self {
             Self::Smtp(server) => server.timeout(),
@@ -49,19 +39,19 @@ impl MailTransport {
         TimeDelta::from_std(attempt * 2).unwrap_or(TimeDelta::minutes(2)) + TimeDelta::seconds(1)
     }
 
-    /// Sends a mail.
+    /// Sends the mail of a delivery.
     ///
     /// # Errors
-    /// It was not taken.
+    /// The mail was not accepted.
     pub async fn send(&self, delivery: &Delivery, message: Message) -> Result<(), SendError> {
         match self {
             Self::Smtp(server) => server.send(&message).await,
             Self::Folder(folder) => {
                 let name = format!("{:010}-{}.eml", delivery.seq, delivery.id.0);
                 let failed = |error: std::io::Error| {
-                    SendError::Failed(format!("{}: {error}", folder.display()))
+                    SendError::Transient(format!("{}: {error}", folder.display()))
                 };
-                // Renamed into place, so that nobody reads half a mail.
+                // Renamed when complete, so that nobody reads a partial mail.
                 let part = folder.join(format!("{name}.part"));
                 fs::write(&part, message.formatted()).await.map_err(failed)?;
                 fs::rename(&part, folder.join(name)).await.map_err(failed)
@@ -69,14 +59,14 @@ impl MailTransport {
         }
     }
 
-    /// Sends a mail that no delivery stands for.
+    /// Sends a mail that belongs to no delivery.
     ///
     /// # Errors
-    /// It was not taken; there is no mail server.
-    pub async fn submit(&self, message: &Message) -> Result<(), SendError> {
+    /// The mail was not accepted, or no mail server is configured.
+    pub async fn send_test(&self, message: &Message) -> Result<(), SendError> {
         match self {
             Self::Smtp(server) => server.send(message).await,
-            Self::Folder(_) => Err(SendError::Failed("no mail server is configured".into())),
+            Self::Folder(_) => Err(SendError::Transient("no mail server is configured".into())),
         }
     }
 }

@@ -174,9 +174,9 @@ async function theMailbox(page, number) {
   }
   await mailbox.screenshot({ path: `${pictures}/mailbox.png` });
   await mailbox.getByText(`Re: [${number}]`).first().click();
-  await mailbox.frameLocator("iframe").getByText("There is news on your ticket.").waitFor();
+  await mailbox.frameLocator("iframe").getByText("This ticket has been updated.").waitFor();
   await mailbox.screenshot({ path: `${pictures}/mail.png`, fullPage: true });
-  const link = mailbox.frameLocator("iframe").getByText("No more mail about this ticket");
+  const link = mailbox.frameLocator("iframe").getByText("Unsubscribe from this ticket");
   const [farewell] = await Promise.all([mailbox.waitForEvent("popup"), link.click()]);
   await farewell.getByRole("button", { name: "Unsubscribe" }).click();
   await farewell.getByText(`No more mail about ${number}`, { exact: true }).waitFor();

@@ -74,7 +74,7 @@ async fn doctor_and_mail_test_say_what_is_wrong() {
     let sent =
         run(&["mail", "test", "op@example.com", "--locale", "ru"], &borrowed(&good), "").await;
     assert!(sent.success, "{}", sent.stderr);
-    assert_eq!(smtp.received(1).await[0].subject, "Ticketwire может отправлять почту");
+    assert_eq!(smtp.received(1).await[0].subject, "Тестовое письмо Ticketwire");
 
     let wrong = variables(&smtp.named_url("smtp", "desk:wrong@", ""), &database.url);
     let ill = run(&["doctor"], &borrowed(&wrong), "").await;

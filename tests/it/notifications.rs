@@ -192,7 +192,7 @@ async fn each_kind_of_mail_has_its_switch() {
         updatePreferences(input: $input) { userErrors { code } } }";
     let working = "New status: Working on it";
     let expected: [&[&str]; 4] = [
-        &["Your ticket has reached us."],
+        &["We have received your ticket"],
         &["We look into it."],
         &[working, "New status: Waiting for customer"],
         &["New status: Closed"],

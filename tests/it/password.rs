@@ -38,7 +38,7 @@ fn code_of(payload: &Value) -> &str {
 
 /// The token in the link of the nth mail.
 async fn mailed_token(smtp: &Smtp, nth: usize) -> String {
-    let text = smtp.nth(nth, "Reset my password").await.text;
+    let text = smtp.nth(nth, "a request to reset your password").await.text;
     let rest = text.split("https://desk.example.com/reset-password#token=").nth(1);
     rest.unwrap_or_else(|| panic!("a link in {text}")).split_whitespace().next().unwrap().to_owned()
 }

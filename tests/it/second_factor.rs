@@ -113,7 +113,7 @@ async fn with_authenticator(server: &TestServer, client: &Client) -> (App, Vec<S
 
 /// The code in the nth of the mails with codes.
 async fn mailed_code(smtp: &Smtp, nth: usize) -> String {
-    let text = smtp.nth(nth, "your one-time code is").await.text;
+    let text = smtp.nth(nth, "Your one-time code is").await.text;
     let mut digits = text.split(|c: char| !c.is_ascii_digit());
     digits.rfind(|word| word.len() == 6).unwrap().to_owned()
 }
@@ -600,7 +600,7 @@ async fn nothing_of_it_is_in_the_log() {
     let reset =
         "mutation { requestPasswordReset(input: { email: \"anna@example.com\" }) { accepted } }";
     anyone.ok(reset, json!({})).await;
-    let mail = smtp.nth(1, "Reset my password").await.text;
+    let mail = smtp.nth(1, "a request to reset your password").await.text;
     let link = mail.split("#token=").nth(1).unwrap().split_whitespace().next().unwrap();
     let log = process.stop_and_read_log().await;
     assert!(log.len() > 1_000, "{log}");

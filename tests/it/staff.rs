@@ -62,7 +62,7 @@ async fn listed(client: &Client, variables: Value) -> (Vec<String>, Value) {
 
 /// The token in the invitation that is the nth mail.
 async fn invited(smtp: &Smtp, nth: usize) -> String {
-    let text = smtp.nth(nth, "an account was made for you").await.text;
+    let text = smtp.nth(nth, "An account has been created for you").await.text;
     let rest = text.split("https://desk.example.com/reset-password#token=").nth(1).unwrap();
     rest.split_whitespace().next().unwrap().to_owned()
 }
@@ -263,7 +263,7 @@ async fn a_disabled_account_keeps_its_tickets_and_gets_neither_mail_nor_links() 
     assert_eq!(set().await, "EXPIRED");
     all_sent(&desk.server).await;
     let subjects = desk.smtp.mails().into_iter().map(|mail| mail.subject).collect::<Vec<_>>();
-    assert_eq!(subjects, ["[CS-100001] The site is down", "Help Desk: your account"]);
+    assert_eq!(subjects, ["[CS-100001] The site is down", "Help Desk: set up your account"]);
     desk.server.stop().await;
 }
 
