@@ -16,19 +16,19 @@ use super::{
 };
 use crate::{domain::account, service};
 
-/// What an account may do.
+/// The role of an account, which decides what it may see and do.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "account::Role")]
 pub enum Role {
-    /// Opens tickets and sees only their own.
+    /// Opens tickets, and sees the tickets that they opened or participate in.
     Customer,
-    /// Support staff: works the whole queue.
+    /// Support staff: sees and works on every ticket.
     Agent,
-    /// An agent who may also configure the installation.
+    /// An agent who also manages accounts, categories and service tokens.
     Admin,
 }
 
-/// A language that people are addressed in.
+/// A language that Ticketwire supports.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "account::Locale")]
 pub enum Locale {
@@ -38,58 +38,69 @@ pub enum Locale {
     Ru,
 }
 
-/// A person with an account: a customer or a member of staff. A customer sees
-/// their own account and the names of staff.
+/// A person with an account: a customer or a member of staff. Staff see every account.
+/// Customers see their own, those of staff, and those of customers with whom they share a
+/// ticket.
 #[derive(Description)]
 pub struct Account {
     account: account::Account,
-    /// The caller may see its contact, though the policy doesn't know them as its owner.
-    own: bool,
+    /// Whether contact details are shown whatever the policy says about the caller.
+    shows_contact: bool,
 }
 
 #[Object(use_type_description)]
 impl Account {
-    /// Its global id.
+    /// An opaque identifier. Store it and send it back unchanged.
     pub async fn id(&self) -> ID {
         GlobalId::Account(self.account.id).into()
     }
 
-    /// The name that others see.
+    /// The name that others see: 1 to 120 characters.
     async fn name(&self) -> &str {
         &self.account.name
     }
 
-    /// Whether this is a member of the support staff.
+    /// Whether this is a member of staff: an agent or an admin.
     async fn is_staff(&self) -> bool {
         self.account.role.is_staff()
     }
 
-    /// The e-mail address; null unless it is your own account or you are staff.
+    /// The e-mail address, in lower case. Null unless this is your own account or you are
+    /// staff.
     async fn email(&self, ctx: &Context<'_>) -> Result<Option<&str>, Failure> {
         Ok(self.contact(ctx)?.map(|account| account.email.as_str()))
     }
 
-    /// What the account may do; null unless it is your own account or you are staff.
+    /// The role. Null unless this is your own account or you are staff; `isStaff` is visible
+    /// to everyone.
     async fn role(&self, ctx: &Context<'_>) -> Result<Option<Role>, Failure> {
         Ok(self.contact(ctx)?.map(|account| account.role.into()))
     }
 
-    /// The language that the account is addressed in; null unless it is your own
-    /// account or you are staff.
+    /// The language of the account's mails, and the default of every `locale` argument. Null
+    /// unless this is your own account or you are staff.
     async fn locale(&self, ctx: &Context<'_>) -> Result<Option<Locale>, Failure> {
         Ok(self.contact(ctx)?.map(|account| account.locale.into()))
     }
 
-    /// What is on the account's bell, newest first; null unless it is your own account.
+    /// Your notifications, newest first. Null unless this is your own account. The
+    /// subscription `notifications` delivers new ones live; `markNotificationsRead` marks them
+    /// as read.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
     async fn notifications(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "So many from the start; 0 to 100, 20 by default.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many from the end; 0 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
-        #[graphql(desc = "Only what you have not read.", default = false)] unread_only: bool,
+        #[graphql(
+            desc = "Return at most this many items from the start: 0 to 100, 20 by default."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Return items after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Return at most this many items from the end: 0 to 100.")] last: Option<
+            i32,
+        >,
+        #[graphql(desc = "Return items before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Return only notifications that you have not read.", default = false)]
+        unread_only: bool,
     ) -> Result<Option<NotificationConnection>, Failure> {
         if !self.is_viewer(ctx)? {
             return Ok(None);
@@ -98,7 +109,8 @@ impl Account {
         NotificationConnection::load(ctx, unread_only, args).await.map(Some)
     }
 
-    /// How many notifications you have not read; null unless it is your own account.
+    /// The number of notifications that you have not read. Null unless this is your own
+    /// account.
     async fn unread_notification_count(&self, ctx: &Context<'_>) -> Result<Option<i64>, Failure> {
         if !self.is_viewer(ctx)? {
             return Ok(None);
@@ -106,9 +118,9 @@ impl Account {
         Ok(Some(service::notification::unread(ctx.actor()?, ctx.services()?).await?))
     }
 
-    /// How many of your tickets are neither resolved nor closed: those that you opened or
-    /// take part in, and for staff those that are assigned to you; null unless it is your own
-    /// account.
+    /// The number of your tickets that are neither `RESOLVED` nor `CLOSED`. A customer's
+    /// tickets are those that they opened or participate in; a member of staff's are those
+    /// assigned to them. Null unless this is your own account.
     async fn open_ticket_count(&self, ctx: &Context<'_>) -> Result<Option<i64>, Failure> {
         if !self.is_viewer(ctx)? {
             return Ok(None);
@@ -116,9 +128,9 @@ impl Account {
         Ok(Some(service::unread::counts(ctx.actor()?, ctx.services()?).await?.open))
     }
 
-    /// How many of your tickets are unread, closed ones too: those that you opened or take
-    /// part in, and for staff those that are assigned to you; null unless it is your own
-    /// account.
+    /// The number of your tickets that are unread (see `Ticket.isUnread`), closed ones
+    /// included. Your tickets are the same as for `openTicketCount`. Null unless this is your
+    /// own account.
     async fn unread_ticket_count(&self, ctx: &Context<'_>) -> Result<Option<i64>, Failure> {
         if !self.is_viewer(ctx)? {
             return Ok(None);
@@ -126,7 +138,8 @@ impl Account {
         Ok(Some(service::unread::counts(ctx.actor()?, ctx.services()?).await?.unread))
     }
 
-    /// Which mails you want; null unless it is your own account.
+    /// Which notification mails you receive; `updatePreferences` changes it. Null unless this
+    /// is your own account.
     async fn mail_preferences(
         &self,
         ctx: &Context<'_>,
@@ -137,7 +150,8 @@ impl Account {
         Ok(Some(service::preferences::of_viewer(ctx.actor()?, ctx.services()?).await?.into()))
     }
 
-    /// The second factors that the account has; null unless it is your own account.
+    /// The second factors of the account, empty if it has none. Null unless this is your own
+    /// account.
     async fn second_factors(
         &self,
         ctx: &Context<'_>,
@@ -149,8 +163,8 @@ impl Account {
         Ok(Some(factors.into_iter().map(SecondFactor::from).collect()))
     }
 
-    /// How many recovery codes the account has left, of 10; null unless it is your own
-    /// account.
+    /// The number of unused recovery codes: 0 to 10. Null unless this is your own account.
+    /// `regenerateRecoveryCodes` replaces them.
     async fn recovery_codes_left(&self, ctx: &Context<'_>) -> Result<Option<i64>, Failure> {
         if !self.is_viewer(ctx)? {
             return Ok(None);
@@ -159,7 +173,8 @@ impl Account {
         Ok(Some(left))
     }
 
-    /// Where you are signed in, the last used first; null unless it is your own account.
+    /// Your active sessions, most recently used first: at most 100. Null unless this is your
+    /// own account.
     #[graphql(complexity = "cost(None, None, child_complexity)")]
     async fn sessions(&self, ctx: &Context<'_>) -> Result<Option<Vec<Session>>, Failure> {
         if !self.is_viewer(ctx)? {
@@ -168,16 +183,22 @@ impl Account {
         Session::of_viewer(ctx).await.map(Some)
     }
 
-    /// What happened to the account, newest first: sign-ins, ended sessions, changes; null
-    /// unless it is your own account.
+    /// The account's audit trail, newest first: sign-ins, ended sessions, changes of its
+    /// security and profile. Null unless this is your own account; admins read that of others
+    /// with `accountEvents`.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
     async fn security_events(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "So many from the start; 0 to 100, 20 by default.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many from the end; 0 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(
+            desc = "Return at most this many items from the start: 0 to 100, 20 by default."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Return items after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Return at most this many items from the end: 0 to 100.")] last: Option<
+            i32,
+        >,
+        #[graphql(desc = "Return items before this cursor.")] before: Option<String>,
     ) -> Result<Option<AccountEventConnection>, Failure> {
         if !self.is_viewer(ctx)? {
             return Ok(None);
@@ -186,36 +207,39 @@ impl Account {
         AccountEventConnection::of_viewer(ctx, args).await.map(Some)
     }
 
-    /// Since when the account can't sign in, if it can't; null unless it is your own account
-    /// or you are staff.
+    /// When the account was disabled, or null if it is active. Also null unless this is your
+    /// own account or you are staff.
     async fn disabled_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Failure> {
         Ok(self.contact(ctx)?.and_then(|account| account.disabled_at))
     }
 
-    /// When the account was made; null unless it is your own account or you are staff.
+    /// When the account was created. Null unless this is your own account or you are staff.
     async fn created_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Failure> {
         Ok(self.contact(ctx)?.map(|account| account.created_at))
     }
 }
 
 impl Account {
-    /// An account that the caller may see.
+    /// Wraps an account that the caller may see; the policy decides about contact details.
     pub fn new(account: account::Account) -> Self {
-        Self { account, own: false }
+        Self { account, shows_contact: false }
     }
 
-    /// An account whose contact the caller may see whatever the policy says of them: who
-    /// has just signed in, and the machine that has just written it.
-    pub fn own(account: account::Account) -> Self {
-        Self { account, own: true }
+    /// Wraps an account whose contact details the caller may see although the policy does not
+    /// know them as its owner: a person who has just signed in or must still configure a
+    /// second factor, and the machine that has just provisioned the account.
+    pub fn with_contact(account: account::Account) -> Self {
+        Self { account, shows_contact: true }
     }
 
     fn is_viewer(&self, ctx: &Context<'_>) -> Result<bool, Failure> {
         Ok(ctx.actor()?.account_id() == Some(self.account.id))
     }
 
+    /// The account, or `None` if the caller may not see its contact details.
     fn contact(&self, ctx: &Context<'_>) -> Result<Option<&account::Account>, Failure> {
-        let sees = self.own || service::account::sees_contact(ctx.actor()?, &self.account);
+        let sees =
+            self.shows_contact || service::account::sees_contact(ctx.actor()?, &self.account);
         Ok(sees.then_some(&self.account))
     }
 }
@@ -225,8 +249,11 @@ pub struct AccountQuery;
 
 #[Object]
 impl AccountQuery {
-    /// Your own account.
+    /// Your own account. Also available while the session may only configure a second factor.
+    /// Fails with `UNAUTHENTICATED` without a session and with `FORBIDDEN` for service tokens.
     async fn viewer(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
-        Ok(Some(Account::own(service::account::viewer(ctx.actor()?, ctx.services()?).await?)))
+        Ok(Some(Account::with_contact(
+            service::account::viewer(ctx.actor()?, ctx.services()?).await?,
+        )))
     }
 }

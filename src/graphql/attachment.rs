@@ -1,4 +1,4 @@
-//! Attachments: files on tickets and comments, and how they come in.
+//! Attachments: files on tickets and comments, and how they are uploaded.
 
 use std::fmt::Write as _;
 
@@ -14,34 +14,36 @@ use crate::{
     service::{self, attachment::Upload as Received},
 };
 
-/// A file on a ticket's description or on a comment.
+/// A file attached to a ticket's description or to a comment. Visible to everyone who can
+/// see what it is attached to.
 #[derive(Description)]
 pub struct Attachment(pub attachment::Attachment);
 
 #[Object(use_type_description)]
 impl Attachment {
-    /// Its global id.
+    /// An opaque identifier. Store it and send it back unchanged.
     pub async fn id(&self) -> ID {
         GlobalId::Attachment(self.0.id).into()
     }
 
-    /// What its sender called it, without folders and control characters: for people.
+    /// The file name as its sender gave it, without folders and control characters: 1 to 255
+    /// characters. For display only: it need not be unique.
     async fn name(&self) -> &str {
         self.0.name.as_str()
     }
 
-    /// How many bytes it has. A file may have more than an `Int` holds.
+    /// The size in bytes. A `Float`, because it can exceed the range of `Int`.
     async fn size(&self) -> f64 {
         self.0.content.size as f64
     }
 
-    /// What it looks like by its bytes: `image/png`. It is not what its sender said, and
-    /// no promise that it is harmless.
+    /// The media type, such as `image/png`, detected from the content and not taken from the
+    /// sender. It does not mean that the file is safe to open.
     async fn content_type(&self) -> &str {
         &self.0.content.media_type
     }
 
-    /// SHA-256 of its bytes, in hexadecimal digits.
+    /// The SHA-256 digest of the content: 64 lower-case hexadecimal digits.
     async fn sha256(&self) -> String {
         self.0.content.sha256.iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
@@ -54,38 +56,35 @@ impl Attachment {
         self.0.created_at
     }
 
-    /// Where it can be fetched for ten minutes, by you alone: without a header, as long as
-    /// your session lasts and you may see it. A path, to be resolved against this API's
-    /// origin, unless the operator has set where the server is reached from outside.
+    /// A download link, valid for 10 minutes while your session lasts and you can see the
+    /// file. It needs no `Authorization` header and acts on your behalf, so do not share it. It
+    /// is an absolute URL if the operator has configured the server's public address, and
+    /// otherwise a path on this API's origin.
     async fn url(&self, ctx: &Context<'_>) -> Result<String, Failure> {
         Ok(service::attachment::link(ctx.actor()?, ctx.services()?, self.0.id)?)
     }
 }
 
 impl Attachment {
-    /// Those of a ticket's description or of a comment.
+    /// Loads the attachments of a ticket's description or of a comment.
     pub(super) async fn of(ctx: &Context<'_>, of: AttachmentsOf) -> Result<Vec<Self>, Failure> {
         let found = ctx.loaders()?.get(of).await?.unwrap_or_default();
         Ok(found.into_iter().map(Self).collect())
     }
 }
 
-/// A file that comes with the request.
+/// A file sent with the request, by the id that the transport gave it.
 pub struct Upload(AttachmentId);
 
-/// A file that comes with the request: send `multipart/form-data` as the GraphQL multipart
-/// request specification has it, with null in the variables where the file belongs.
+/// A file sent with the request. Send `multipart/form-data` as the GraphQL multipart request
+/// specification defines, with null in the variables where the file belongs. Mutations only.
 #[Scalar(specified_by_url = "https://github.com/jaydenseric/graphql-multipart-request-spec")]
 impl ScalarType for Upload {
     fn parse(value: Value) -> InputValueResult<Self> {
-        let wrong = || {
-            InputValueError::custom(
-                "An Upload is a file: send multipart/form-data with null in its place.",
-            )
-        };
-        let Value::String(text) = &value else { return Err(wrong()) };
+        let not_a_file = || InputValueError::custom(NOT_A_FILE);
+        let Value::String(text) = &value else { return Err(not_a_file()) };
         let id = text.strip_prefix(PREFIX).and_then(|id| Uuid::try_parse(id).ok());
-        id.map(|id| Self(AttachmentId(id))).ok_or_else(wrong)
+        id.map(|id| Self(AttachmentId(id))).ok_or_else(not_a_file)
     }
 
     fn to_value(&self) -> Value {
@@ -94,27 +93,25 @@ impl ScalarType for Upload {
 }
 
 const PREFIX: &str = "upload:";
+const NOT_A_FILE: &str =
+    "An `Upload` must be a file: send `multipart/form-data` with null in its place.";
 
-/// What a transport puts into a variable in place of a file.
+/// Returns the value that a transport puts into a variable in place of a file.
 pub fn placeholder(AttachmentId(id): AttachmentId) -> Value {
     Value::String(format!("{PREFIX}{id}"))
 }
 
-/// The files that came with a request. The transport that took them puts them into the
-/// request's data.
+/// The files of a request. The transport that received them puts them into the request's
+/// data.
 pub struct Uploads(pub Vec<Received>);
 
-/// The files that an input names.
-pub(super) fn uploads(ctx: &Context<'_>, named: &[Upload]) -> Result<Vec<Received>, Failure> {
-    let came = ctx.data_opt::<Uploads>().map_or(&[][..], |Uploads(came)| came.as_slice());
+/// Returns the received files that an input refers to.
+pub(super) fn uploads(ctx: &Context<'_>, referenced: &[Upload]) -> Result<Vec<Received>, Failure> {
+    let received = ctx.data_opt::<Uploads>().map_or(&[][..], |Uploads(files)| files.as_slice());
     let find = |Upload(id): &Upload| {
-        // Such a text in plain JSON names a file that did not come with this request.
-        let found = came.iter().find(|upload| upload.id == *id).cloned();
-        found.ok_or_else(|| {
-            Failure::bad_request(
-                "An Upload is a file: send multipart/form-data with null in its place.",
-            )
-        })
+        // A placeholder written by hand refers to a file that is not part of this request.
+        let found = received.iter().find(|upload| upload.id == *id).cloned();
+        found.ok_or_else(|| Failure::bad_request(NOT_A_FILE))
     };
-    named.iter().map(find).collect()
+    referenced.iter().map(find).collect()
 }

@@ -1,4 +1,4 @@
-//! Changes of many tickets at once.
+//! Updates of many tickets at once.
 
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
@@ -10,39 +10,40 @@ use super::{
 };
 use crate::service::{self, ticket::TicketChanges};
 
-/// What `updateTickets` takes. Fields that are not given stay as they are.
+/// The input of `updateTickets`. Omitted fields stay unchanged.
 #[derive(InputObject)]
 pub struct UpdateTicketsInput {
-    /// The tickets: 1 to 100, each once.
+    /// The ids of the tickets: 1 to 100, each once.
     ticket_ids: Vec<ID>,
-    /// The new status, as `updateTicket` takes it.
+    /// The new status, with the same rules as in `updateTicket`.
     status: Option<TicketStatus>,
     /// The new priority.
     priority: Option<TicketPriority>,
-    /// The new assignee, an agent or admin, such as yourself; null takes the present one off.
+    /// The id of the new assignee, an active agent or admin, or null to unassign the tickets.
     assignee_id: MaybeUndefined<ID>,
-    /// The new category.
+    /// The id of the new category, which must not be retired.
     category_id: Option<ID>,
 }
 
-/// What became of one of the tickets that `updateTickets` was given.
+/// The result of `updateTickets` for one ticket.
 #[derive(SimpleObject)]
 pub struct UpdateTicketsResult {
-    /// The id, as it was given.
+    /// The id, as it was sent in `ticketIds`.
     ticket_id: ID,
-    /// The ticket as it stands now; null where it was not changed.
+    /// The ticket after the update, or null if the update of this ticket failed.
     ticket: Option<Ticket>,
-    /// Why it was not changed.
+    /// Why this ticket was not updated; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `updateTickets` answers.
+/// The payload of `updateTickets`.
 #[derive(SimpleObject)]
 pub struct UpdateTicketsPayload {
-    /// What became of each ticket, in the order of `ticketIds`; empty where the input as a
-    /// whole was refused.
+    /// The result for each ticket, in the order of `ticketIds`. Empty if the input as a whole
+    /// was rejected.
     results: Vec<UpdateTicketsResult>,
-    /// What is wrong with the input as a whole: nothing was changed then.
+    /// What the caller can correct; empty on success. These errors are about the input as a
+    /// whole: if there are any, nothing was changed.
     user_errors: Vec<UserError>,
 }
 
@@ -51,12 +52,12 @@ pub struct BulkMutation;
 
 #[Object]
 impl BulkMutation {
-    /// Changes many tickets in the same way, for staff. Each is changed wholly or not at all,
-    /// and one that can't be changed, like a closed one, doesn't keep the others from it.
+    /// Makes the same changes to up to 100 tickets. Staff only. Each ticket gets all of the
+    /// changes or none, and one that cannot be updated does not stop the others: see `results`.
     async fn update_tickets(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The tickets, and what changes in them.")] input: UpdateTicketsInput,
+        #[graphql(desc = "The tickets and their changes.")] input: UpdateTicketsInput,
     ) -> Result<UpdateTicketsPayload, Failure> {
         let UpdateTicketsInput { ticket_ids, status, priority, assignee_id, category_id } = input;
         service::ticket::require_queue(ctx.actor()?)?;

@@ -1,4 +1,4 @@
-//! Categories.
+//! Categories of tickets.
 
 use async_graphql::{Context, Description, ID, InputObject, Object, SimpleObject};
 
@@ -13,126 +13,130 @@ use crate::{
     service::{self, ServiceError, category::NewCategory},
 };
 
-/// A category that tickets are sorted into.
+/// A category of tickets. Every signed-in person can see it, even when it is retired.
 #[derive(Description)]
 pub struct Category(pub category::Category);
 
 #[Object(use_type_description)]
 impl Category {
-    /// Its global id.
+    /// An opaque identifier. Store it and send it back unchanged.
     pub async fn id(&self) -> ID {
         GlobalId::Category(self.0.id).into()
     }
 
-    /// A stable name for scripts and links, like `technical-support`.
+    /// A unique name for scripts and links, such as `technical-support`. It never changes.
     async fn slug(&self) -> &str {
         &self.0.slug
     }
 
-    /// The name that people read.
+    /// The name for people.
     async fn name(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The language; your account's by default.")] locale: Option<Locale>,
+        #[graphql(desc = "The language of the name. Your account's language by default.")]
+        locale: Option<Locale>,
     ) -> Result<&str, Failure> {
         Ok(self.0.name(ctx.locale(locale.map(Into::into))?))
     }
 
-    /// Whether the category takes no new tickets any more.
+    /// Whether the category is retired: it keeps its tickets and accepts no new ones.
     async fn is_retired(&self) -> bool {
         self.0.retired_at.is_some()
     }
 }
 
-/// What `createCategory` takes.
+/// The input of `createCategory`.
 #[derive(InputObject)]
 pub struct CreateCategoryInput {
-    /// A stable name for scripts and links, like `technical-support`: words of small Latin
-    /// letters and digits, joined by hyphens, 1 to 64 characters. It stays.
+    /// A name for scripts and links, such as `technical-support`: lower-case Latin letters and
+    /// digits in words joined by hyphens, 1 to 64 characters. It cannot be changed later, and
+    /// fails with `TAKEN` if another category has it, retired ones included.
     slug: String,
     /// The name in English: 1 to 80 characters.
     name_en: String,
     /// The name in Russian: 1 to 80 characters.
     name_ru: String,
-    /// Makes repeating the call safe, for 24 hours: the same key and input give the
-    /// first call's category. 1 to 255 characters, your own choice; a UUID is good.
+    /// Makes the call safe to repeat for 24 hours: the same key with the same input returns
+    /// the first result. At most 255 characters.
     idempotency_key: Option<String>,
 }
 
-/// What `createCategory` answers.
+/// The payload of `createCategory`.
 #[derive(SimpleObject)]
 pub struct CreateCategoryPayload {
-    /// The new category, the last of those that take tickets.
+    /// The new category, last in the order of active categories. Null on failure.
     category: Option<Category>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `updateCategory` takes. What is left out stays as it is.
+/// The input of `updateCategory`. Omitted fields stay unchanged.
 #[derive(InputObject)]
 pub struct UpdateCategoryInput {
-    /// The category.
+    /// The id of the category. An unknown one fails with `NOT_FOUND`.
     id: ID,
-    /// The name in English: 1 to 80 characters.
+    /// The new name in English: 1 to 80 characters.
     name_en: Option<String>,
-    /// The name in Russian: 1 to 80 characters.
+    /// The new name in Russian: 1 to 80 characters.
     name_ru: Option<String>,
 }
 
-/// What `updateCategory` answers.
+/// The payload of `updateCategory`.
 #[derive(SimpleObject)]
 pub struct UpdateCategoryPayload {
-    /// The category as it is called now.
+    /// The updated category. Null on failure.
     category: Option<Category>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `orderCategories` takes.
+/// The input of `orderCategories`.
 #[derive(InputObject)]
 pub struct OrderCategoriesInput {
-    /// All categories that take tickets, each once, in the order that they are to have.
+    /// The ids of all active categories, each once, in the new order. A missing one fails with
+    /// `REQUIRED`.
     ids: Vec<ID>,
 }
 
-/// What `orderCategories` answers.
+/// The payload of `orderCategories`.
 #[derive(SimpleObject)]
 pub struct OrderCategoriesPayload {
-    /// The categories that take tickets, in their new order.
+    /// The active categories in their new order. Null on failure.
     categories: Option<Vec<Category>>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `retireCategory` takes.
+/// The input of `retireCategory`.
 #[derive(InputObject)]
 pub struct RetireCategoryInput {
-    /// The category.
+    /// The id of the category. An unknown one fails with `NOT_FOUND`.
     id: ID,
 }
 
-/// What `retireCategory` answers.
+/// The payload of `retireCategory`.
 #[derive(SimpleObject)]
 pub struct RetireCategoryPayload {
-    /// The category, which takes no new tickets from now on.
+    /// The retired category. Null on failure.
     category: Option<Category>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `restoreCategory` takes.
+/// The input of `restoreCategory`.
 #[derive(InputObject)]
 pub struct RestoreCategoryInput {
-    /// The category.
+    /// The id of the category. An unknown one fails with `NOT_FOUND`.
     id: ID,
 }
 
-/// What `restoreCategory` answers.
+/// The payload of `restoreCategory`.
 #[derive(SimpleObject)]
 pub struct RestoreCategoryPayload {
-    /// The category, the last of those that take tickets.
+    /// The restored category, last in the order of active categories unless it was active
+    /// before. Null on failure.
     category: Option<Category>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -141,12 +145,13 @@ pub struct CategoryQuery;
 
 #[Object]
 impl CategoryQuery {
-    /// The categories that take new tickets, in the installation's order.
+    /// The active categories, which accept new tickets, in the order that `orderCategories`
+    /// sets.
     async fn categories(
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "True: retired ones too, behind the others. For admins.",
+            desc = "Also return retired categories, after the active ones. Admins only (`FORBIDDEN` otherwise).",
             default = false
         )]
         include_retired: bool,
@@ -161,11 +166,12 @@ pub struct CategoryMutation;
 
 #[Object]
 impl CategoryMutation {
-    /// Makes a category. For admins.
+    /// Creates a category. Admins only. An installation can have 100 categories, retired ones
+    /// included; one more fails with `TOO_MANY`.
     async fn create_category(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What it is called.")] input: CreateCategoryInput,
+        #[graphql(desc = "The new category.")] input: CreateCategoryInput,
     ) -> Result<CreateCategoryPayload, Failure> {
         let new = NewCategory {
             slug: input.slug,
@@ -173,29 +179,29 @@ impl CategoryMutation {
             name_ru: input.name_ru,
             idempotency_key: input.idempotency_key,
         };
-        let made = service::category::create(ctx.actor()?, ctx.services()?, new).await;
-        let (category, user_errors) = changed(made)?;
+        let created = service::category::create(ctx.actor()?, ctx.services()?, new).await;
+        let (category, user_errors) = changed_category(created)?;
         Ok(CreateCategoryPayload { category, user_errors })
     }
 
-    /// Gives a category other names. For admins.
+    /// Renames a category. Admins only.
     async fn update_category(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which, and its names.")] input: UpdateCategoryInput,
+        #[graphql(desc = "The category and its new names.")] input: UpdateCategoryInput,
     ) -> Result<UpdateCategoryPayload, Failure> {
         let id = GlobalId::category(&input.id);
         let (en, ru) = (input.name_en.as_deref(), input.name_ru.as_deref());
         let renamed = service::category::rename(ctx.actor()?, ctx.services()?, id, en, ru).await;
-        let (category, user_errors) = changed(renamed)?;
+        let (category, user_errors) = changed_category(renamed)?;
         Ok(UpdateCategoryPayload { category, user_errors })
     }
 
-    /// Puts the categories that take tickets in another order, all at once. For admins.
+    /// Sets the order of all active categories. Admins only.
     async fn order_categories(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The whole order.")] input: OrderCategoriesInput,
+        #[graphql(desc = "The new order.")] input: OrderCategoriesInput,
     ) -> Result<OrderCategoriesPayload, Failure> {
         let ids = input.ids.iter().map(GlobalId::category).collect::<Vec<_>>();
         let ordered = service::category::order(ctx.actor()?, ctx.services()?, &ids).await;
@@ -210,34 +216,36 @@ impl CategoryMutation {
         })
     }
 
-    /// Retires a category: it keeps its tickets and takes no new ones. The last one stays.
-    /// For admins.
+    /// Retires a category: it keeps its tickets and accepts no new ones. Admins only. Does
+    /// nothing if it is retired already, and fails with `LAST_CATEGORY` if no other one is
+    /// active.
     async fn retire_category(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which to retire.")] input: RetireCategoryInput,
+        #[graphql(desc = "The category to retire.")] input: RetireCategoryInput,
     ) -> Result<RetireCategoryPayload, Failure> {
         let id = GlobalId::category(&input.id);
         let retired = service::category::retire(ctx.actor()?, ctx.services()?, id).await;
-        let (category, user_errors) = changed(retired)?;
+        let (category, user_errors) = changed_category(retired)?;
         Ok(RetireCategoryPayload { category, user_errors })
     }
 
-    /// Lets a retired category take tickets again. For admins.
+    /// Restores a retired category, so that it accepts new tickets again. Admins only. Does
+    /// nothing if it is active already.
     async fn restore_category(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which to restore.")] input: RestoreCategoryInput,
+        #[graphql(desc = "The category to restore.")] input: RestoreCategoryInput,
     ) -> Result<RestoreCategoryPayload, Failure> {
         let id = GlobalId::category(&input.id);
         let restored = service::category::restore(ctx.actor()?, ctx.services()?, id).await;
-        let (category, user_errors) = changed(restored)?;
+        let (category, user_errors) = changed_category(restored)?;
         Ok(RestoreCategoryPayload { category, user_errors })
     }
 }
 
-/// A changed category, or what is wrong with the input.
-fn changed(
+/// Splits a result into the payload's fields: the changed category, or the user errors.
+fn changed_category(
     result: Result<category::Category, ServiceError>,
 ) -> Result<(Option<Category>, Vec<UserError>), Failure> {
     Ok(match Outcome::of(result)? {

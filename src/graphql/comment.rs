@@ -17,48 +17,49 @@ use crate::{
     service::{self, comment::NewComment},
 };
 
-/// Who may read a comment.
+/// Who can read a comment.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "comment::Visibility")]
 pub enum CommentVisibility {
-    /// Everybody who may see the ticket.
+    /// Everyone who can see the ticket.
     Public,
-    /// Staff only: an internal note.
+    /// Staff only: the comment is an internal note.
     Internal,
 }
 
-/// A comment on a ticket, or an internal note.
+/// A comment or an internal note on a ticket.
 #[derive(Description)]
 pub struct Comment(pub comment::Comment);
 
 #[Object(use_type_description)]
 impl Comment {
-    /// Its global id.
+    /// An opaque identifier. Store it and send it back unchanged.
     pub async fn id(&self) -> ID {
         GlobalId::Comment(self.0.id).into()
     }
 
-    /// The ticket that it is on.
+    /// The ticket that the comment belongs to.
     async fn ticket(&self, ctx: &Context<'_>) -> Result<Ticket, Failure> {
         Ok(Ticket(ctx.loaders()?.require(self.0.ticket_id).await?))
     }
 
-    /// Who wrote it.
+    /// The person who wrote the comment.
     async fn author(&self, ctx: &Context<'_>) -> Result<Account, Failure> {
         Ok(Account::new(ctx.loaders()?.require(self.0.author_id).await?))
     }
 
-    /// Who may read it.
+    /// Who can read the comment.
     async fn visibility(&self) -> CommentVisibility {
         self.0.visibility.into()
     }
 
-    /// What it says: plain text of several lines, to be escaped where it is shown.
+    /// The text: 1 to 65,536 characters in one or more lines. It is plain text, so escape it
+    /// when you show it as HTML.
     async fn body(&self) -> &str {
         &self.0.body
     }
 
-    /// The files that came with it, in their order: 50 at most.
+    /// The attached files, in the order in which they were sent: at most 50.
     #[graphql(complexity = "1 + 10 * child_complexity")]
     async fn attachments(&self, ctx: &Context<'_>) -> Result<Vec<Attachment>, Failure> {
         Attachment::of(ctx, AttachmentsOf::Comment(self.0.id)).await
@@ -70,39 +71,42 @@ impl Comment {
     }
 }
 
-/// What `addComment` takes.
+/// The input of `addComment`.
 #[derive(InputObject)]
 pub struct AddCommentInput {
-    /// The ticket.
+    /// The id of the ticket.
     ticket_id: ID,
-    /// What to say: 1 to 65,536 characters; line ends become `\n`.
+    /// The text: 1 to 65,536 characters. Line ends become `\n`; white space at the end is
+    /// removed.
     body: String,
-    /// Who may read it. Only staff may write internal notes.
+    /// Who can read the comment. `INTERNAL` is for staff, and fails with `FORBIDDEN` for
+    /// customers.
     #[graphql(default_with = "CommentVisibility::Public")]
     visibility: CommentVisibility,
-    /// A status to set in the same step. Without it a staff answer moves
-    /// `WAITING_FOR_SUPPORT` to `WORKING_ON_IT`, and the reporter's comment moves
-    /// `WAITING_FOR_CUSTOMER` and `RESOLVED` to `WAITING_FOR_SUPPORT`.
+    /// The status to set together with the comment, with the same rules as in `updateTicket`.
+    /// Without it, a public comment by staff moves the ticket from `WAITING_FOR_SUPPORT` to
+    /// `WORKING_ON_IT`, and one by the customer who opened it or by a participant moves it from
+    /// `WAITING_FOR_CUSTOMER` or `RESOLVED` to `WAITING_FOR_SUPPORT`.
     status: Option<TicketStatus>,
-    /// The ticket's version that you have seen: another one gives `CONFLICT`.
+    /// Fail with `CONFLICT` if the ticket's `version` is no longer this.
     expected_version: Option<i32>,
-    /// Files that come with it: `multipart/form-data` as the GraphQL multipart request
-    /// specification has it.
+    /// The files to attach (see `Upload`). The installation limits how many can be attached
+    /// (`TOO_MANY`) and how large they can be (`TOO_LARGE`), or accepts none (`NOT_AVAILABLE`).
     #[graphql(default)]
     attachments: Vec<Upload>,
-    /// Makes repeating the call safe, for 24 hours: the same key and input give the
-    /// first call's comment. 1 to 255 characters, your own choice; a UUID is good.
+    /// Makes the call safe to repeat for 24 hours: the same key with the same input returns
+    /// the first result. At most 255 characters.
     idempotency_key: Option<String>,
 }
 
-/// What `addComment` answers.
+/// The payload of `addComment`.
 #[derive(SimpleObject)]
 pub struct AddCommentPayload {
-    /// The new comment.
+    /// The new comment. Null on failure.
     comment: Option<Comment>,
-    /// The ticket as it stands now.
+    /// The ticket in its current state. Null on failure, except with `CONFLICT`.
     ticket: Option<Ticket>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -111,11 +115,13 @@ pub struct CommentMutation;
 
 #[Object]
 impl CommentMutation {
-    /// Posts a comment, or an internal note, on a ticket that is not closed.
+    /// Adds a comment or an internal note to a ticket. Available to everyone who can see the
+    /// ticket; for others it fails with `NOT_FOUND`. A closed ticket accepts no comments: it
+    /// fails with `TICKET_CLOSED`.
     async fn add_comment(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What to post, and where.")] input: AddCommentInput,
+        #[graphql(desc = "The new comment and its ticket.")] input: AddCommentInput,
     ) -> Result<AddCommentPayload, Failure> {
         ctx.identity()?;
         let new = NewComment {
@@ -134,9 +140,11 @@ impl CommentMutation {
                 ticket: Some(Ticket(ticket)),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, current } => {
-                AddCommentPayload { comment: None, ticket: current, user_errors: errors }
-            }
+            Outcome::Refused { errors, current } => AddCommentPayload {
+                comment: None,
+                ticket: current.map(Ticket),
+                user_errors: errors,
+            },
         })
     }
 }

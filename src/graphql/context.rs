@@ -1,4 +1,4 @@
-//! What a request carries with it.
+//! The data of a request that resolvers work with.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,40 +16,42 @@ use crate::{
     service::{ServiceError, Services},
 };
 
-/// Who asks, from where, since when, and the loaders of this one request.
+/// The caller of a request, its origin and its loaders.
 pub struct RequestContext {
     actor: Actor,
     origin: Origin,
-    /// How far the node had published before the request read anything.
+    /// The position up to which this node had published events before the request read
+    /// anything.
     cursor: Cursor,
     loaders: Loaders,
 }
 
 impl RequestContext {
-    /// Begins a request.
+    /// Creates the context of a request that is about to be executed.
     pub fn new(actor: Actor, origin: Origin, services: &Services, log: &EventLog) -> Self {
         let cursor = log.cursor();
         Self { actor, origin, cursor, loaders: Loaders::new(actor, services, cursor) }
     }
 }
 
-/// From where a live stream is to go on, whatever its `after` says: the cursor that a
-/// reconnecting client was last given. A transport that knows puts it into the request's
+/// The cursor at which a live stream resumes, in preference to its `after`: the last one
+/// that a reconnecting client received. A transport that knows it puts it into the request's
 /// data.
 pub struct ResumeAt(pub String);
 
-/// What a live stream tells the transport that carries it, besides its messages.
-/// A transport that wants to know puts one into the request's data.
+/// What a live stream reports to its transport in addition to its messages. A transport that
+/// needs it puts one into the request's data.
 #[derive(Clone, Default)]
 pub struct StreamSignals(Arc<Mutex<(Option<Cursor>, Option<StreamEnd>)>>);
 
 impl StreamSignals {
-    /// From where the stream goes on after the last message that it gave.
+    /// The cursor at which the stream resumes after its latest message; `None` before the
+    /// first one.
     pub fn position(&self) -> Option<Cursor> {
         self.lock().0
     }
 
-    /// Why the stream ended; `None` where it goes on or is complete.
+    /// Why the stream broke off; `None` while it runs and after it has completed.
     pub fn end(&self) -> Option<StreamEnd> {
         self.lock().1
     }
@@ -67,8 +69,8 @@ impl StreamSignals {
     }
 }
 
-/// What resolvers take from their context. The schema and the transports put
-/// all of it there, so that a missing part is a fault of the server.
+/// Access to the data that resolvers need. The schema and the transports provide all of it,
+/// so a missing part is an internal error.
 pub(super) trait ContextExt {
     fn services(&self) -> Result<&Services, Failure>;
     fn log(&self) -> Result<&EventLog, Failure>;
@@ -77,10 +79,17 @@ pub(super) trait ContextExt {
     fn loaders(&self) -> Result<&Loaders, Failure>;
     fn cursor(&self) -> Result<Cursor, Failure>;
 
-    /// From where a live stream goes on: where its client was, or after the argument.
+    /// The position after which a live stream starts: [`ResumeAt`] if the transport set it,
+    /// otherwise the argument.
+    ///
+    /// # Errors
+    /// A malformed cursor.
     fn resume_after(&self, after: Option<&str>) -> Result<Option<Cursor>, Failure>;
 
-    /// The signed-in person. A machine is told that it may not do what people do.
+    /// The signed-in person.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` without a session; `FORBIDDEN` for a machine.
     fn identity(&self) -> Result<&Identity, Failure> {
         match self.actor()? {
             Actor::Account(identity) => Ok(identity),
@@ -89,36 +98,36 @@ pub(super) trait ContextExt {
         }
     }
 
-    /// The given language, or the reader's.
-    fn locale(&self, given: Option<Locale>) -> Result<Locale, Failure> {
+    /// The requested language, or else that of the caller's account, or else English.
+    fn locale(&self, requested: Option<Locale>) -> Result<Locale, Failure> {
         let own = self.actor()?.identity().map_or(Locale::En, |identity| identity.locale);
-        Ok(given.unwrap_or(own))
+        Ok(requested.unwrap_or(own))
     }
 }
 
 impl ContextExt for Context<'_> {
     fn services(&self) -> Result<&Services, Failure> {
-        self.data::<Services>().map_err(Failure::missing)
+        self.data::<Services>().map_err(Failure::missing_context)
     }
 
     fn log(&self) -> Result<&EventLog, Failure> {
-        self.data::<EventLog>().map_err(Failure::missing)
+        self.data::<EventLog>().map_err(Failure::missing_context)
     }
 
     fn actor(&self) -> Result<&Actor, Failure> {
-        Ok(&self.data::<RequestContext>().map_err(Failure::missing)?.actor)
+        Ok(&self.data::<RequestContext>().map_err(Failure::missing_context)?.actor)
     }
 
     fn origin(&self) -> Result<&Origin, Failure> {
-        Ok(&self.data::<RequestContext>().map_err(Failure::missing)?.origin)
+        Ok(&self.data::<RequestContext>().map_err(Failure::missing_context)?.origin)
     }
 
     fn loaders(&self) -> Result<&Loaders, Failure> {
-        Ok(&self.data::<RequestContext>().map_err(Failure::missing)?.loaders)
+        Ok(&self.data::<RequestContext>().map_err(Failure::missing_context)?.loaders)
     }
 
     fn cursor(&self) -> Result<Cursor, Failure> {
-        Ok(self.data::<RequestContext>().map_err(Failure::missing)?.cursor)
+        Ok(self.data::<RequestContext>().map_err(Failure::missing_context)?.cursor)
     }
 
     fn resume_after(&self, after: Option<&str>) -> Result<Option<Cursor>, Failure> {

@@ -1,4 +1,4 @@
-//! How many tickets there are of which kind.
+//! Numbers of tickets by category and status.
 
 use std::collections::HashMap;
 
@@ -15,34 +15,37 @@ use crate::{
     service,
 };
 
-/// How many tickets there are, in all and by category and status.
+/// Numbers of tickets: the total, by status and by category.
 #[derive(SimpleObject)]
 pub struct TicketCounts {
-    /// All of them.
+    /// The number of tickets, whatever their status.
     total: i64,
-    /// By status, each of them once.
+    /// The number in each status. Every status is listed once, even if it has no
+    /// tickets.
     statuses: Vec<StatusCount>,
-    /// By category, in their order: those that have any.
+    /// The numbers in each category that has any of these tickets, in the order of categories,
+    /// retired ones included.
     categories: Vec<CategoryCount>,
 }
 
-/// How many tickets have a status.
+/// The number of tickets in a status.
 #[derive(SimpleObject)]
 pub struct StatusCount {
     /// The status.
     status: TicketStatus,
-    /// How many.
+    /// The number of tickets.
     count: i64,
 }
 
-/// How many tickets are in a category.
+/// Numbers of tickets in a category.
 #[derive(SimpleObject)]
 pub struct CategoryCount {
     /// The category.
     category: Category,
-    /// All of them.
+    /// The number of tickets, whatever their status.
     total: i64,
-    /// By status, each of them once.
+    /// The number in each status. Every status is listed once, even if it has no
+    /// tickets.
     statuses: Vec<StatusCount>,
 }
 
@@ -63,12 +66,14 @@ pub struct CountQuery;
 
 #[Object]
 impl CountQuery {
-    /// How many tickets there are, for staff: in all, by status and by category.
+    /// Counts tickets by status and by category. Staff only.
     #[graphql(complexity = "1 + 10 * child_complexity")]
     async fn ticket_counts(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which to count; all by default.")] filter: Option<TicketFilterInput>,
+        #[graphql(desc = "Count only these tickets. All of them by default.")] filter: Option<
+            TicketFilterInput,
+        >,
     ) -> Result<TicketCounts, Failure> {
         service::ticket::require_queue(ctx.actor()?)?;
         let selection =

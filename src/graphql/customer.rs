@@ -1,4 +1,4 @@
-//! Customers, as the control panel makes and updates them.
+//! Provisioning of customers' accounts by the control panel.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 
@@ -12,33 +12,39 @@ use crate::service::{
     customer::{Change, CustomerInput},
 };
 
-/// What `provisionCustomer` takes.
+/// The input of `provisionCustomer`.
 #[derive(InputObject)]
 pub struct ProvisionCustomerInput {
-    /// What you call the customer: unique, 1 to 255 characters, the same for good.
+    /// Your identifier for the customer, such as a customer number: unique, unchanging, 1 to
+    /// 255 characters. Fails with `TAKEN` if the account with this id has become a member of
+    /// staff.
     external_id: String,
-    /// Their e-mail address, in any case.
+    /// The e-mail address: at most 254 characters, stored in lower case. Fails with `TAKEN` if
+    /// another customer or a member of staff has it.
     email: String,
-    /// Their name: 1 to 120 characters.
+    /// The name that others see: 1 to 120 characters.
     name: String,
-    /// The language that they are addressed in; without it: as it is, English at first.
+    /// The language of the customer's mails. Without it, an existing account keeps its
+    /// language and a new one gets `EN`.
     locale: Option<Locale>,
-    /// The hash of their password with you, so that they sign in with the same one: a PHC
-    /// string of argon2id, argon2i or argon2d, or bcrypt's (`$2a$`, `$2b$`, `$2y$`).
-    /// Without it: as it is. The same hash again changes nothing; another one ends their
-    /// sessions.
+    /// The hash of the customer's password in your system, so that they can sign in with the
+    /// same password: bcrypt (`$2a$`, `$2b$`, `$2y$`) with a cost of at most 14, or a PHC
+    /// string of argon2id, argon2i or argon2d with at most 256 MiB, 16 passes, 16 lanes and
+    /// 1 GiB of memory times passes. Without it, and with the hash that was sent last, the
+    /// password stays unchanged. A different hash replaces it and ends the customer's sessions.
     #[graphql(secret)]
     password_hash: Option<String>,
 }
 
-/// What `provisionCustomer` answers.
+/// The payload of `provisionCustomer`.
 #[derive(SimpleObject)]
 pub struct ProvisionCustomerPayload {
-    /// The customer's account, as it is now.
+    /// The customer's account, with its contact details. Null on failure.
     account: Option<Account>,
-    /// Whether it is new.
+    /// Whether this call created the account. False if the account existed already, and on
+    /// failure.
     created: bool,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -47,14 +53,14 @@ pub struct CustomerMutation;
 
 #[Object]
 impl CustomerMutation {
-    /// Makes a customer's account, or brings it up to date: whichever it is, the account is
-    /// as the input says. For machines with the scope PROVISION_CUSTOMERS. A customer's
-    /// account of the same address that has no external id yet is taken over; those of staff
-    /// are never touched.
+    /// Creates a customer's account, or updates it to match the input. Repeating a call
+    /// changes nothing. Requires a service token with the scope `PROVISION_CUSTOMERS`, and
+    /// fails with `FORBIDDEN` without it. A customer who has the same e-mail address and no
+    /// external id yet is linked to this one. Accounts of staff are never changed.
     async fn provision_customer(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The customer, as you have them.")] input: ProvisionCustomerInput,
+        #[graphql(desc = "The customer as your system knows them.")] input: ProvisionCustomerInput,
     ) -> Result<ProvisionCustomerPayload, Failure> {
         let input = CustomerInput {
             external_id: input.external_id,
@@ -66,7 +72,7 @@ impl CustomerMutation {
         let provisioned = service::customer::provision(ctx.actor()?, ctx.services()?, input).await;
         Ok(match Outcome::of(provisioned)? {
             Outcome::Done(provisioned) => ProvisionCustomerPayload {
-                account: Some(Account::own(provisioned.account)),
+                account: Some(Account::with_contact(provisioned.account)),
                 created: provisioned.change == Change::Made,
                 user_errors: vec![],
             },

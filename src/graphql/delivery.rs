@@ -1,4 +1,4 @@
-//! What became of mails.
+//! Mails about tickets and the state of their delivery.
 
 use async_graphql::{Description, Enum, ID, Object};
 use chrono::{DateTime, Utc};
@@ -6,65 +6,68 @@ use chrono::{DateTime, Utc};
 use super::id::GlobalId;
 use crate::domain::delivery;
 
-/// What became of a mail.
+/// The state of a mail.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "delivery::DeliveryState")]
 pub enum DeliveryState {
-    /// It waits for its turn, or for its next attempt.
+    /// Waiting to be sent, or for the next attempt.
     Queued,
-    /// It is being sent.
+    /// Being sent.
     Sending,
-    /// The mail server took it.
+    /// Accepted by the mail server. Final.
     Sent,
-    /// The mail server refused it for good.
+    /// Permanently rejected by the mail server. Final.
     Refused,
-    /// The mail server could not be reached, or put us off, for 72 hours.
+    /// Not accepted within 72 hours, because the mail server was unreachable or failed
+    /// temporarily. Final.
     GivenUp,
-    /// It can't be made into a mail.
+    /// Impossible to compose, for example because of an invalid address. Final.
     Unbuildable,
-    /// Its time was over before it could be sent.
+    /// Expired before it could be sent. Final.
     Expired,
-    /// It was not wanted any more: unsubscribed from, or the account was disabled.
+    /// Not sent, because the recipient had unsubscribed, was disabled or could no longer see
+    /// the ticket. Final.
     Cancelled,
 }
 
-/// A mail about a ticket, and what became of it.
+/// A mail about a ticket. Visible to staff.
 #[derive(Description)]
 pub struct Delivery(pub delivery::Delivery);
 
 #[Object(use_type_description)]
 impl Delivery {
-    /// Its global id; `node` doesn't take it.
+    /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
         GlobalId::Delivery(self.0.id).into()
     }
 
-    /// Where it goes.
+    /// The e-mail address that the mail is sent to.
     async fn recipient(&self) -> &str {
         &self.0.address
     }
 
-    /// What became of it.
+    /// The state of the mail.
     async fn state(&self) -> DeliveryState {
         self.0.state.into()
     }
 
-    /// How often it was tried.
+    /// The number of attempts to send the mail, including one in progress.
     async fn attempts(&self) -> i32 {
         self.0.attempts
     }
 
-    /// What the last failure was.
+    /// The error of the last failed attempt, or null if there was none. It is cleared when the
+    /// mail is sent.
     async fn last_error(&self) -> Option<&str> {
         self.0.last_error.as_deref()
     }
 
-    /// When it was planned.
+    /// When the mail was queued.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 
-    /// When its state became final.
+    /// When the state became final, or null if the mail is `QUEUED` or `SENDING`.
     async fn finished_at(&self) -> Option<DateTime<Utc>> {
         self.0.finished_at
     }

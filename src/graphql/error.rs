@@ -1,102 +1,51 @@
-//! Errors, as the API tells them: a stable code for programs, a sentence for
-//! people, and nothing of the server's insides.
+//! The API's errors: a stable code for programs and a message for people. Details of the
+//! server's failures go to the log only.
 
 use std::sync::Arc;
 
 use async_graphql::{Enum, ErrorExtensions as _, SimpleObject};
+use chrono::TimeDelta;
 
-use super::ticket::Ticket;
 use crate::{
-    domain::cursor::MalformedCursor,
+    domain::{cursor::MalformedCursor, ticket::Ticket},
     events::SubscribeError,
-    service::{self, ServiceError},
+    service::{self, ServiceError, error::user_error_codes},
 };
 
 /// The codes in `extensions.code` of top-level errors.
 pub mod code {
-    /// Sign in first, or again.
+    /// The caller has no session, or it has ended.
     pub const UNAUTHENTICATED: &str = "UNAUTHENTICATED";
-    /// You may see it, and not do this to it.
+    /// The caller lacks the permission for this operation.
     pub const FORBIDDEN: &str = "FORBIDDEN";
-    /// Your account needs a second factor: configure one first, with `beginSecondFactor`.
+    /// The account must configure a second factor first, with `beginSecondFactor`.
     pub const SECOND_FACTOR_REQUIRED: &str = "SECOND_FACTOR_REQUIRED";
-    /// Too many attempts; `extensions.retryAfterSeconds` says how long to wait.
+    /// Too many attempts: retry after `extensions.retryAfterSeconds`.
     pub const RATE_LIMITED: &str = "RATE_LIMITED";
-    /// It does not exist, or not for you.
+    /// The object does not exist, or the caller cannot see it.
     pub const NOT_FOUND: &str = "NOT_FOUND";
-    /// The request itself is wrong.
+    /// The request is malformed or exceeds a limit.
     pub const BAD_REQUEST: &str = "BAD_REQUEST";
-    /// The server failed; `extensions.requestId` finds it in the log.
+    /// The server failed; the log has the details under `extensions.requestId`.
     pub const INTERNAL: &str = "INTERNAL";
 }
 
-/// What is wrong with one field of an input, which the person can mend.
+/// An error in the input that the caller can correct.
 #[derive(SimpleObject, Clone)]
 pub struct UserError {
-    /// The path of the input's field; null where the error is about the input as a whole.
+    /// The path of the input field, or null if the error is about the input as a whole.
     field: Option<Vec<String>>,
-    /// What is wrong, for programs.
+    /// The reason, for programs.
     code: UserErrorCode,
-    /// What is wrong and what to do about it, for people.
+    /// The reason and what to do about it, for people. In English.
     message: String,
 }
 
-/// What can be wrong with an input.
-#[derive(Enum, Copy, Clone, PartialEq, Eq)]
-#[graphql(remote = "service::UserErrorCode")]
-pub enum UserErrorCode {
-    /// Nothing was given where something is needed.
-    Required,
-    /// More was given than fits.
-    TooLong,
-    /// Not of the form that the field takes: a control character, a malformed address.
-    Invalid,
-    /// It names something that does not exist.
-    NotFound,
-    /// The e-mail address or the password is wrong.
-    InvalidCredentials,
-    /// The code is wrong, has been used, or is not the last one that was sent.
-    InvalidCode,
-    /// The challenge, link or set-up is over, was used before, or never was: begin again.
-    Expired,
-    /// The password is too common or too easy to guess.
-    WeakPassword,
-    /// The new password and its repetition differ.
-    Mismatch,
-    /// Give your password, and a code if you have a second factor, with `reauthenticate`
-    /// first.
-    ReauthenticationRequired,
-    /// Your account needs a second factor, and this is the last one.
-    SecondFactorRequired,
-    /// It is not configured for your account, or not possible in this installation.
-    NotAvailable,
-    /// The link was used before, has expired, or is none of ours.
-    InvalidLink,
-    /// The ticket's status can't be changed so, or not by you.
-    IllegalTransition,
-    /// The ticket is closed and takes no comments.
-    TicketClosed,
-    /// The category takes no tickets any more.
-    CategoryRetired,
-    /// This is the last category that takes tickets: it can't be retired.
-    LastCategory,
-    /// Nobody may do this to their own account: another admin has to.
-    OwnAccount,
-    /// This is the last admin who can sign in: make somebody else one first.
-    LastAdmin,
-    /// Tickets can't be assigned to this account.
-    NotAssignable,
-    /// The idempotency key was used in the last 24 hours with another input.
-    IdempotencyKeyReused,
-    /// The ticket has changed since the `expectedVersion` that was given; the
-    /// payload has it as it stands.
-    Conflict,
-    /// Another account, or another category, has it.
-    Taken,
-    /// There are as many as there can be.
-    TooMany,
-    /// The file is larger than is taken, or all files together are.
-    TooLarge,
+user_error_codes! {
+    /// The reason why an input was rejected.
+    #[derive(Enum, Copy, Clone, PartialEq, Eq)]
+    #[graphql(remote = "service::UserErrorCode")]
+    pub enum UserErrorCode
 }
 
 impl From<service::UserError> for UserError {
@@ -107,8 +56,8 @@ impl From<service::UserError> for UserError {
     }
 }
 
-/// A top-level error: it turns into async-graphql's with a code, and is logged if
-/// it is the server's. Not `Display`, so that no other conversion can drop the code.
+/// A top-level error. It becomes async-graphql's error together with its code. It does not
+/// implement `Display`, so that no other conversion can drop the code.
 #[derive(Clone)]
 pub struct Failure {
     code: &'static str,
@@ -117,30 +66,40 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The request itself is wrong.
+    /// The request is malformed or exceeds a limit.
     pub fn bad_request(message: impl Into<String>) -> Self {
-        Self { code: code::BAD_REQUEST, message: message.into(), retry_after_seconds: None }
+        Self::new(code::BAD_REQUEST, message)
     }
 
-    /// There is no such thing, or not for the caller.
+    /// The object does not exist, or the caller cannot see it.
     pub fn not_found() -> Self {
         ServiceError::NotFound.into()
     }
 
-    /// A part of the server is missing.
-    pub(super) fn missing(error: async_graphql::Error) -> Self {
-        internal(&error.message)
+    /// Resolvers lack a part of their context, which only a bug in the server can cause.
+    pub(super) fn missing_context(error: async_graphql::Error) -> Self {
+        Self::internal(&error.message)
     }
-}
 
-fn internal(cause: &str) -> Failure {
-    tracing::error!(cause, "a request failed");
-    Failure {
-        code: code::INTERNAL,
-        message: "The server failed to answer this. Try again; if it stays so, tell its operator \
-                  the request id."
-            .into(),
-        retry_after_seconds: None,
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after_seconds: None }
+    }
+
+    fn rate_limited(retry_after: TimeDelta) -> Self {
+        // Rounded up, so that a caller who waits this long is not rejected again.
+        let seconds = (retry_after.num_milliseconds().max(1) + 999) / 1_000;
+        let unit = if seconds == 1 { "second" } else { "seconds" };
+        let message = format!("Too many attempts. Try again in {seconds} {unit}.");
+        Self { retry_after_seconds: Some(seconds), ..Self::new(code::RATE_LIMITED, message) }
+    }
+
+    fn internal(cause: &str) -> Self {
+        tracing::error!(cause, "request failed");
+        Self::new(
+            code::INTERNAL,
+            "The server could not complete this request. Try again; if it keeps failing, send the \
+             request id to the operator.",
+        )
     }
 }
 
@@ -149,29 +108,22 @@ impl From<&ServiceError> for Failure {
         let (code, message) = match error {
             ServiceError::Unauthenticated => (
                 code::UNAUTHENTICATED,
-                "Sign in first: `signIn` gives a token to send as `Authorization: Bearer …`, or as \
-                 `authorization` in the payload of a websocket's connection_init. A token that was \
-                 sent has expired or been signed out.",
+                "You are not signed in, or your session has ended. Call `signIn` and send its token \
+                 as `Authorization: Bearer …`, or over WebSocket as `authorization` in the payload \
+                 of `connection_init`.",
             ),
-            ServiceError::Forbidden => (code::FORBIDDEN, "Your account may not do this."),
+            ServiceError::Forbidden => (
+                code::FORBIDDEN,
+                "You do not have permission to do this. Ask an admin if you need it.",
+            ),
             ServiceError::SecondFactorMissing => (
                 code::SECOND_FACTOR_REQUIRED,
-                "Your account needs a second factor: configure one first, with `beginSecondFactor` \
-                 and `confirmSecondFactor`.",
+                "Your account requires a second factor. Configure one with `beginSecondFactor` and \
+                 `confirmSecondFactor`, then try again.",
             ),
-            ServiceError::RateLimited { retry_after } => {
-                // Rounded up: whoever waits so long is not refused again.
-                let seconds = (retry_after.num_milliseconds().max(1) + 999) / 1_000;
-                return Self {
-                    code: code::RATE_LIMITED,
-                    message: format!(
-                        "Too many attempts. Wait for {seconds} seconds and try again."
-                    ),
-                    retry_after_seconds: Some(seconds),
-                };
-            }
+            ServiceError::RateLimited { retry_after } => return Self::rate_limited(*retry_after),
             ServiceError::NotFound => {
-                (code::NOT_FOUND, "There is no such thing, or you may not see it.")
+                (code::NOT_FOUND, "This does not exist, or you do not have access to it.")
             }
             ServiceError::Invalid(_)
             | ServiceError::Conflict(_)
@@ -179,9 +131,9 @@ impl From<&ServiceError> for Failure {
             | ServiceError::Storage(_)
             | ServiceError::Seal(_)
             | ServiceError::Totp(_)
-            | ServiceError::Password(_) => return internal(&error.to_string()),
+            | ServiceError::Password(_) => return Self::internal(&error.to_string()),
         };
-        Self { code, message: message.into(), retry_after_seconds: None }
+        Self::new(code, message)
     }
 }
 
@@ -210,8 +162,9 @@ impl From<SubscribeError> for Failure {
             SubscribeError::NotFound => ServiceError::NotFound.into(),
             SubscribeError::SecondFactorMissing => ServiceError::SecondFactorMissing.into(),
             SubscribeError::CursorAhead => Self::bad_request(
-                "`after`: this cursor lies after the end of the event log, so it was not given out \
-                 by this installation. Start again without `after`.",
+                "`after`: this cursor is beyond the end of the event log, so it is not from this \
+                 installation. Reload your data together with `eventCursor`, and subscribe after \
+                 that cursor.",
             ),
             SubscribeError::Database(error) => ServiceError::from(error).into(),
         }
@@ -229,23 +182,26 @@ impl From<Failure> for async_graphql::Error {
     }
 }
 
-/// What a mutation came to: done, or refused with what the person can mend.
-#[expect(clippy::large_enum_variant, reason = "it lives for a match")]
+/// The outcome of a mutation for its payload.
+#[expect(clippy::large_enum_variant, reason = "short-lived: matched as soon as it is returned")]
 pub enum Outcome<T> {
-    /// It is done.
+    /// It succeeded.
     Done(T),
-    /// Nothing was done.
+    /// It was rejected, and nothing was changed.
     Refused {
-        /// Why.
+        /// What the caller can correct.
         errors: Vec<UserError>,
-        /// The ticket as it stands, where it has changed meanwhile.
+        /// The ticket in its current state, if the rejection is a conflict.
         current: Option<Ticket>,
     },
 }
 
 impl<T> Outcome<T> {
-    /// Sorts a use case's result: what a person can mend goes into the payload,
-    /// the rest is a top-level error.
+    /// Splits the result of a use case: errors that the caller can correct go into the
+    /// payload.
+    ///
+    /// # Errors
+    /// Everything else, as a top-level error.
     pub fn of(result: Result<T, ServiceError>) -> Result<Self, Failure> {
         match result {
             Ok(done) => Ok(Self::Done(done)),
@@ -258,12 +214,12 @@ impl<T> Outcome<T> {
                     "expectedVersion",
                     service::UserErrorCode::Conflict,
                     format!(
-                        "The ticket has changed meanwhile and is at version {}. Look at it as it \
-                         stands and try again.",
+                        "The ticket has changed and is now at version {}. Check its current state \
+                         and try again with that version.",
                         ticket.version
                     ),
                 );
-                Ok(Self::Refused { errors: vec![conflict.into()], current: Some(Ticket(*ticket)) })
+                Ok(Self::Refused { errors: vec![conflict.into()], current: Some(*ticket) })
             }
             Err(error) => Err(error.into()),
         }

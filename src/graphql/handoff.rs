@@ -1,4 +1,4 @@
-//! Hand-overs: how customers come over from the control panel.
+//! Handoffs: sign-in links for customers who come from the control panel.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
@@ -10,38 +10,39 @@ use super::{
 };
 use crate::service;
 
-/// What `createHandoff` takes.
+/// The input of `createHandoff`.
 #[derive(InputObject)]
 pub struct CreateHandoffInput {
-    /// The external id that the customer was provisioned with.
+    /// The `externalId` that the customer was provisioned with. Fails with `NOT_FOUND` if
+    /// there is no such customer, and with `INVALID` if their account is disabled.
     external_id: String,
 }
 
-/// A link with which one customer comes over signed in, once.
+/// A single-use link that signs a customer in.
 #[derive(SimpleObject)]
 pub struct Handoff {
-    /// Where to send the customer's browser, at once. The token stands behind the `#`,
-    /// which browsers send to no server.
+    /// The link to redirect the customer's browser to, right away. Browsers do not send the
+    /// token to any server, because it is in the fragment, after the `#`.
     url: String,
-    /// The token by itself, for an app that redeems it.
+    /// The token alone, for an app that calls `redeemHandoff` directly.
     token: String,
-    /// Until when it can be used: for 60 seconds.
+    /// When the link expires: 60 seconds after its creation.
     expires_at: DateTime<Utc>,
 }
 
-/// What `createHandoff` answers.
+/// The payload of `createHandoff`.
 #[derive(SimpleObject)]
 pub struct CreateHandoffPayload {
-    /// The link: the only time that it is shown.
+    /// The link, which is shown only this once. Null on failure.
     handoff: Option<Handoff>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `redeemHandoff` takes.
+/// The input of `redeemHandoff`.
 #[derive(InputObject)]
 pub struct RedeemHandoffInput {
-    /// The token of the link.
+    /// The token from the link.
     #[graphql(secret)]
     token: String,
 }
@@ -51,21 +52,21 @@ pub struct HandoffMutation;
 
 #[Object]
 impl HandoffMutation {
-    /// Makes a link with which a customer comes over signed in: to be used once, within 60
-    /// seconds. For machines with the scope CREATE_HANDOFFS.
+    /// Creates a link that signs a customer in, once and within 60 seconds. Requires a service
+    /// token with the scope `CREATE_HANDOFFS`, and fails with `FORBIDDEN` without it.
     async fn create_handoff(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Who comes over.")] input: CreateHandoffInput,
+        #[graphql(desc = "The customer to sign in.")] input: CreateHandoffInput,
     ) -> Result<CreateHandoffPayload, Failure> {
         let (actor, services) = (ctx.actor()?, ctx.services()?);
-        let begun = service::handoff::create(actor, services, &input.external_id).await;
-        Ok(match Outcome::of(begun)? {
-            Outcome::Done(begun) => CreateHandoffPayload {
+        let created = service::handoff::create(actor, services, &input.external_id).await;
+        Ok(match Outcome::of(created)? {
+            Outcome::Done(created) => CreateHandoffPayload {
                 handoff: Some(Handoff {
-                    url: service::handoff::link(services, &begun.token),
-                    token: begun.token.expose().to_owned(),
-                    expires_at: begun.handoff.expires_at,
+                    url: service::handoff::link(services, &created.token),
+                    token: created.token.expose().to_owned(),
+                    expires_at: created.handoff.expires_at,
                 }),
                 user_errors: vec![],
             },
@@ -75,12 +76,13 @@ impl HandoffMutation {
         })
     }
 
-    /// Signs in with the token of a link from the control panel. Needs no session. A token
-    /// that was used, one that has expired and one that never was get the same answer.
+    /// Signs a customer in with the token of a handoff link. Requires no session. A token that
+    /// is unknown, expired or already used fails with `INVALID_LINK`; too many attempts fail
+    /// with `RATE_LIMITED`. An account with a second factor gets a challenge, as in `signIn`.
     async fn redeem_handoff(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The token of the link.")] input: RedeemHandoffInput,
+        #[graphql(desc = "The token from the link.")] input: RedeemHandoffInput,
     ) -> Result<SignInPayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let redeemed = service::handoff::redeem(actor, services, &input.token, origin).await;

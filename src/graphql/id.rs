@@ -1,4 +1,4 @@
-//! Global ids (Relay's): opaque to callers, unique over all types.
+//! Global ids, as Relay defines them: opaque to clients and unique across all types.
 
 use async_graphql::ID;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -9,7 +9,7 @@ use crate::domain::ids::{
     ServiceTokenId, SessionId, TicketId,
 };
 
-/// What a global id names.
+/// The object that a global id identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GlobalId {
     /// An account.
@@ -22,9 +22,9 @@ pub enum GlobalId {
     Comment(CommentId),
     /// A mail.
     Delivery(DeliveryId),
-    /// Something on a bell.
+    /// A notification.
     Notification(NotificationId),
-    /// What a machine signs in with.
+    /// A service token.
     ServiceToken(ServiceTokenId),
     /// A session.
     Session(SessionId),
@@ -33,7 +33,7 @@ pub enum GlobalId {
 }
 
 impl GlobalId {
-    /// Reads an id; `None` where it is none of ours.
+    /// Parses a global id. Returns `None` if it is not valid.
     pub fn parse(id: &ID) -> Option<Self> {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id.as_str()).ok()?).ok()?;
         let (kind, uuid) = text.split_once(':')?;
@@ -52,7 +52,7 @@ impl GlobalId {
         }
     }
 
-    /// The ticket that an id names, if it names one.
+    /// Parses the id of a ticket. Returns `None` if it identifies something else.
     pub fn ticket(id: &ID) -> Option<TicketId> {
         match Self::parse(id) {
             Some(Self::Ticket(id)) => Some(id),
@@ -60,7 +60,7 @@ impl GlobalId {
         }
     }
 
-    /// The category that an id names, if it names one.
+    /// Parses the id of a category. Returns `None` if it identifies something else.
     pub fn category(id: &ID) -> Option<CategoryId> {
         match Self::parse(id) {
             Some(Self::Category(id)) => Some(id),
@@ -68,7 +68,7 @@ impl GlobalId {
         }
     }
 
-    /// The notification that an id names, if it names one.
+    /// Parses the id of a notification. Returns `None` if it identifies something else.
     pub fn notification(id: &ID) -> Option<NotificationId> {
         match Self::parse(id) {
             Some(Self::Notification(id)) => Some(id),
@@ -76,7 +76,7 @@ impl GlobalId {
         }
     }
 
-    /// The service token that an id names, if it names one.
+    /// Parses the id of a service token. Returns `None` if it identifies something else.
     pub fn service_token(id: &ID) -> Option<ServiceTokenId> {
         match Self::parse(id) {
             Some(Self::ServiceToken(id)) => Some(id),
@@ -84,7 +84,7 @@ impl GlobalId {
         }
     }
 
-    /// The session that an id names, if it names one.
+    /// Parses the id of a session. Returns `None` if it identifies something else.
     pub fn session(id: &ID) -> Option<SessionId> {
         match Self::parse(id) {
             Some(Self::Session(id)) => Some(id),
@@ -92,7 +92,7 @@ impl GlobalId {
         }
     }
 
-    /// The account that an id names, if it names one.
+    /// Parses the id of an account. Returns `None` if it identifies something else.
     pub fn account(id: &ID) -> Option<AccountId> {
         match Self::parse(id) {
             Some(Self::Account(id)) => Some(id),
@@ -117,13 +117,14 @@ impl From<GlobalId> for ID {
     }
 }
 
-/// The event that an id names, if it names one.
+/// Parses the id of an event. Returns `None` if it identifies something else.
 pub fn event(id: &ID) -> Option<EventId> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id.as_str()).ok()?).ok()?;
     text.strip_prefix("Event:")?.parse().ok().map(EventId)
 }
 
-/// The id of an event: it tells equal events apart, and `node` doesn't take it.
+/// Encodes the id of an event. It is the same wherever the event appears; `node` does not
+/// accept it.
 pub fn event_id(EventId(id): EventId) -> ID {
     encode("Event", id)
 }

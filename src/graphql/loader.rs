@@ -1,10 +1,10 @@
-//! Loaders gather what the fields of one request look up, so that the number of
-//! SQL statements doesn't grow with the number of rows. They are made for each
-//! request, hold its actor, and load through services, which authorise.
+//! Loaders batch the look-ups of one request's fields, so that the number of SQL statements
+//! does not grow with the number of rows. Each request has its own loaders. They load on
+//! behalf of its actor through services, which authorise.
 //!
-//! async-graphql's own loader waits for a millisecond and loads what has come by
-//! then: on a busy machine that is a part of it, and one page takes ten statements
-//! or fifteen. These wait until the request has nothing else to do.
+//! async-graphql's data loader dispatches a batch after a fixed delay of a millisecond. On a
+//! busy machine only part of the keys have arrived by then, and the number of statements for
+//! a page varies. These loaders dispatch when the request has nothing else to do.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -41,115 +41,118 @@ use crate::{
     service::{self, ServiceError, Services},
 };
 
-/// The loaders of one request.
+/// The loaders of one request, one for each kind of key.
 pub struct Loaders {
-    accounts: Batch<AccountId>,
-    attachments: Batch<AttachmentId>,
-    attachments_of: Batch<AttachmentsOf>,
-    categories: Batch<CategoryId>,
-    comments: Batch<CommentId>,
-    tickets: Batch<TicketId>,
-    timelines: Batch<TimelineKey>,
-    events: Batch<FeedPosition>,
-    deliveries: Batch<DeliveriesOf>,
-    unread: Batch<IsUnread>,
-    follow_ups: Batch<FollowUpsOf>,
+    accounts: Loader<AccountId>,
+    attachments: Loader<AttachmentId>,
+    attachments_of: Loader<AttachmentsOf>,
+    categories: Loader<CategoryId>,
+    comments: Loader<CommentId>,
+    tickets: Loader<TicketId>,
+    timelines: Loader<TimelineKey>,
+    events: Loader<FeedPosition>,
+    deliveries: Loader<DeliveriesOf>,
+    unread: Loader<IsUnread>,
+    follow_ups: Loader<FollowUpsOf>,
 }
 
-/// On whose behalf things are loaded, and with what.
+/// The actor on whose behalf values are loaded, and the services that load them.
 #[derive(Clone)]
 pub struct Source {
     actor: Actor,
     services: Services,
+    /// The cursor of events that have no position in the feed yet.
     cursor: Cursor,
 }
 
 type Loaded<K> = Result<HashMap<K, <K as Key>::Value>, ServiceError>;
-type Answer<K> = Result<Arc<HashMap<K, <K as Key>::Value>>, Arc<ServiceError>>;
+type SharedResult<K> = Result<Arc<HashMap<K, <K as Key>::Value>>, Arc<ServiceError>>;
 
-/// What can be looked up by itself.
+/// A key that a value is looked up by.
 pub trait Key: Clone + Eq + Hash + Send + Sync + 'static {
-    /// What it stands for.
+    /// The value of a key.
     type Value: Clone + Send + Sync;
 
-    /// Looks many up at once, in one statement; what the actor may not see is left out.
+    /// Looks up many keys together. Keys of unknown values, and of those that the actor may not
+    /// see, are left out.
     fn load(source: Source, keys: Vec<Self>) -> impl Future<Output = Loaded<Self>> + Send;
 
-    /// The request's loader of this kind.
-    fn batch(loaders: &Loaders) -> &Batch<Self>;
+    /// The request's loader for this kind of key.
+    fn loader(loaders: &Loaders) -> &Loader<Self>;
 }
 
-/// Gathers keys until the request waits, then looks them up together.
-pub struct Batch<K: Key> {
+/// Collects keys until the request is idle, then looks them up together.
+pub struct Loader<K: Key> {
     source: Source,
     rounds: Rounds,
-    gathering: Mutex<Option<Gathering<K>>>,
+    batch: Mutex<Option<Batch<K>>>,
 }
 
-struct Gathering<K: Key> {
+/// The keys of one round and the look-up that will load them.
+struct Batch<K: Key> {
     round: usize,
     keys: Arc<Mutex<HashSet<K>>>,
-    /// The look-up that will take the keys; whoever waits for it drives it.
-    answer: Shared<BoxFuture<'static, Answer<K>>>,
+    /// Polled by the fields that wait for it.
+    look_up: Shared<BoxFuture<'static, SharedResult<K>>>,
 }
 
-impl<K: Key> Batch<K> {
+impl<K: Key> Loader<K> {
     fn new(source: &Source, rounds: &Rounds) -> Self {
-        Self { source: source.clone(), rounds: rounds.clone(), gathering: Mutex::default() }
+        Self { source: source.clone(), rounds: rounds.clone(), batch: Mutex::default() }
     }
 
     async fn get(&self, key: K) -> Result<Option<K::Value>, Arc<ServiceError>> {
-        let answer = {
-            let round = self.rounds.ask();
-            let mut gathering = lock(&self.gathering);
-            let gathering = match &mut *gathering {
-                Some(gathering) if gathering.round == round.number => gathering,
-                other => other.insert(self.gather(round)),
+        let look_up = {
+            let round = self.rounds.join();
+            let mut batch = lock(&self.batch);
+            let batch = match &mut *batch {
+                Some(batch) if batch.round == round.number => batch,
+                outdated => outdated.insert(self.begin_batch(round)),
             };
-            lock(&gathering.keys).insert(key.clone());
-            gathering.answer.clone()
+            lock(&batch.keys).insert(key.clone());
+            batch.look_up.clone()
         };
-        Ok(answer.await?.get(&key).cloned())
+        Ok(look_up.await?.get(&key).cloned())
     }
 
-    fn gather(&self, round: Round) -> Gathering<K> {
+    fn begin_batch(&self, round: Round) -> Batch<K> {
         let keys = Arc::<Mutex<HashSet<K>>>::default();
-        let (source, asked) = (self.source.clone(), Arc::clone(&keys));
+        let (source, collected) = (self.source.clone(), Arc::clone(&keys));
         let look_up = async move {
             round.ended.await;
-            let keys = lock(&asked).drain().collect();
+            let keys = lock(&collected).drain().collect();
             K::load(source, keys).await.map(Arc::new).map_err(Arc::new)
         };
-        Gathering { round: round.number, keys, answer: look_up.boxed().shared() }
+        Batch { round: round.number, keys, look_up: look_up.boxed().shared() }
     }
 }
 
-/// The rounds in which a request's fields ask: all that is asked for in one round,
-/// by whatever key, is looked up when it ends.
+/// The rounds of a request's look-ups. All keys of one round, of whatever kind, are looked up
+/// when the round ends.
 #[derive(Clone, Default)]
-struct Rounds(Arc<Mutex<Asked>>);
+struct Rounds(Arc<Mutex<RoundState>>);
 
 #[derive(Default)]
-struct Asked {
-    /// How many questions there were so far.
-    times: usize,
+struct RoundState {
+    /// The number of keys requested so far, in all rounds.
+    keys: usize,
     open: Option<Round>,
 }
 
 #[derive(Clone)]
 struct Round {
     number: usize,
-    /// Resolves at its end; whoever waits for it drives it.
+    /// Resolves when the round ends; polled by the fields that wait for it.
     ended: Shared<BoxFuture<'static, ()>>,
 }
 
 impl Rounds {
-    /// Takes part in the open round, or opens one.
-    fn ask(&self) -> Round {
-        let mut asked = lock(&self.0);
-        asked.times += 1;
-        let number = asked.times;
-        asked
+    /// Counts a key and returns its round: the open one, or a new one.
+    fn join(&self) -> Round {
+        let mut state = lock(&self.0);
+        state.keys += 1;
+        let number = state.keys;
+        state
             .open
             .get_or_insert_with(|| Round { number, ended: self.clone().end().boxed().shared() })
             .clone()
@@ -157,11 +160,11 @@ impl Rounds {
 
     /// Ends the round when the request has nothing else to do.
     async fn end(self) {
-        // What fields wait for may arrive when some of them have been polled and some have
-        // not: those ask later than these, and the round has to wait for them.
-        let mut times = 0;
-        while times != lock(&self.0).times {
-            times = lock(&self.0).times;
+        // A value may arrive while only some of the fields that wait for it have been polled.
+        // The others add their keys later, and the round must wait for these.
+        let mut keys = 0;
+        while keys != lock(&self.0).keys {
+            keys = lock(&self.0).keys;
             Idle::default().await;
         }
         lock(&self.0).open = None;
@@ -172,9 +175,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Resolves when everything else in the task has been polled and waits. Unlike
-/// `yield_now`, which is ready at its second poll, it doesn't take another poll by
-/// a waiter of the same look-up for that.
+/// Resolves when everything else in the task has been polled and is waiting. Unlike
+/// `yield_now`, which is ready at its second poll, it is not fooled by a second poll from
+/// another waiter of the same look-up.
 #[derive(Default)]
 struct Idle(Option<Arc<IdleWaker>>);
 
@@ -201,47 +204,46 @@ impl Future for Idle {
         let waker =
             Arc::new(IdleWaker { woken: AtomicBool::new(false), waker: context.waker().clone() });
         self.0 = Some(Arc::clone(&waker));
-        // Hands the waker to the scheduler, which calls it when this task has returned.
+        // The scheduler calls the waker after this task has returned.
         pin!(task::yield_now()).poll(&mut Context::from_waker(&Waker::from(waker)))
     }
 }
 
 impl Loaders {
-    /// The loaders for a new request. Events that have no place in the feed yet
-    /// get `cursor`.
+    /// Creates the loaders of a request. Events without a position in the feed get `cursor`.
     pub fn new(actor: Actor, services: &Services, cursor: Cursor) -> Self {
         let source = &Source { actor, services: services.clone(), cursor };
         let rounds = &Rounds::default();
         Self {
-            accounts: Batch::new(source, rounds),
-            attachments: Batch::new(source, rounds),
-            attachments_of: Batch::new(source, rounds),
-            categories: Batch::new(source, rounds),
-            comments: Batch::new(source, rounds),
-            tickets: Batch::new(source, rounds),
-            timelines: Batch::new(source, rounds),
-            events: Batch::new(source, rounds),
-            deliveries: Batch::new(source, rounds),
-            unread: Batch::new(source, rounds),
-            follow_ups: Batch::new(source, rounds),
+            accounts: Loader::new(source, rounds),
+            attachments: Loader::new(source, rounds),
+            attachments_of: Loader::new(source, rounds),
+            categories: Loader::new(source, rounds),
+            comments: Loader::new(source, rounds),
+            tickets: Loader::new(source, rounds),
+            timelines: Loader::new(source, rounds),
+            events: Loader::new(source, rounds),
+            deliveries: Loader::new(source, rounds),
+            unread: Loader::new(source, rounds),
+            follow_ups: Loader::new(source, rounds),
         }
     }
 
-    /// What a key stands for, if the actor may see it.
+    /// Returns the value of a key, or `None` if it does not exist or the actor may not see it.
     pub async fn get<K: Key>(&self, key: K) -> Result<Option<K::Value>, Failure> {
-        Ok(K::batch(self).get(key).await?)
+        Ok(K::loader(self).get(key).await?)
     }
 
-    /// What a key stands for.
+    /// Returns the value of a key.
     ///
     /// # Errors
-    /// There is no such thing that the actor may see.
+    /// `NOT_FOUND` if it does not exist or the actor may not see it.
     pub async fn require<K: Key>(&self, key: K) -> Result<K::Value, Failure> {
         self.get(key).await?.ok_or_else(Failure::not_found)
     }
 }
 
-/// Declares what an id of a service's noun stands for.
+/// Makes an id a key that is loaded by its service's `by_ids`.
 macro_rules! by_id {
     ($id:ty, $value:ty, $noun:ident, $loader:ident) => {
         impl Key for $id {
@@ -252,7 +254,7 @@ macro_rules! by_id {
                 Ok(found.into_iter().map(|value| (value.id, value)).collect())
             }
 
-            fn batch(loaders: &Loaders) -> &Batch<Self> {
+            fn loader(loaders: &Loaders) -> &Loader<Self> {
                 &loaders.$loader
             }
         }
@@ -265,12 +267,12 @@ by_id!(CategoryId, Category, category, categories);
 by_id!(CommentId, Comment, comment, comments);
 by_id!(TicketId, Ticket, ticket, tickets);
 
-/// Which page of which ticket's timeline.
+/// The key of a page of a ticket's timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TimelineKey {
     /// The ticket.
     pub ticket: TicketId,
-    /// Its reporter.
+    /// The customer who opened the ticket.
     pub reporter: AccountId,
     /// Its participants.
     pub participants: Vec<AccountId>,
@@ -282,7 +284,7 @@ impl Key for TimelineKey {
     type Value = Slice<FeedEvent>;
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
-        // One statement for each page that the document asks for, however many tickets.
+        // Tickets with the same page arguments share a statement.
         let mut by_page = HashMap::<Page<EventId>, Vec<Self>>::new();
         for key in keys {
             by_page.entry(key.page.clone()).or_default().push(key);
@@ -304,12 +306,12 @@ impl Key for TimelineKey {
         Ok(loaded)
     }
 
-    fn batch(loaders: &Loaders) -> &Batch<Self> {
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.timelines
     }
 }
 
-/// The event at a position of the feed.
+/// The key of the event at a position of the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FeedPosition(pub i64);
 
@@ -323,12 +325,12 @@ impl Key for FeedPosition {
         Ok(found.into_iter().map(|event| (Self(event.cursor.pos), event)).collect())
     }
 
-    fn batch(loaders: &Loaders) -> &Batch<Self> {
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.events
     }
 }
 
-/// The mails about a ticket.
+/// The key of the mails about a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeliveriesOf(pub TicketId);
 
@@ -346,17 +348,17 @@ impl Key for DeliveriesOf {
         Ok(loaded)
     }
 
-    fn batch(loaders: &Loaders) -> &Batch<Self> {
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.deliveries
     }
 }
 
-/// The attachments of a ticket's description or of a comment.
+/// The key of the attachments of a ticket's description or of a comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttachmentsOf {
-    /// Of a ticket's description.
+    /// The ticket's description.
     Ticket(TicketId),
-    /// Of a comment.
+    /// The comment.
     Comment(CommentId),
 }
 
@@ -388,12 +390,12 @@ impl Key for AttachmentsOf {
         Ok(loaded)
     }
 
-    fn batch(loaders: &Loaders) -> &Batch<Self> {
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.attachments_of
     }
 }
 
-/// Whether a ticket has something that the actor has not read.
+/// The key of whether a ticket is unread by the actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IsUnread(pub TicketId);
 
@@ -406,12 +408,12 @@ impl Key for IsUnread {
         Ok(keys.into_iter().map(|key| (key, unread.contains(&key.0))).collect())
     }
 
-    fn batch(loaders: &Loaders) -> &Batch<Self> {
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.unread
     }
 }
 
-/// The tickets that go on from a ticket.
+/// The key of a ticket's follow-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FollowUpsOf(pub TicketId);
 
@@ -430,7 +432,7 @@ impl Key for FollowUpsOf {
         Ok(loaded)
     }
 
-    fn batch(loaders: &Loaders) -> &Batch<Self> {
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.follow_ups
     }
 }

@@ -1,5 +1,5 @@
-//! The API's types and operations, by noun. Domain types are wrapped, never
-//! exposed; resolvers call services and turn their errors into the API's.
+//! The GraphQL API's types and operations, one file per noun. Domain types are wrapped, never
+//! exposed; resolvers call services and map their errors to the API's (see `error`).
 
 mod account;
 mod attachment;
@@ -44,15 +44,22 @@ use crate::{events::EventLog, service::Services};
 /// The executable schema.
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
-/// How deep fields may nest; the introspection query of GraphiQL takes 15.
+/// The deepest nesting of fields; GraphiQL's introspection query needs 15.
 const MAX_DEPTH: usize = 20;
-/// What a request may ask for: each field counts 1, and what lies in a list as
-/// often as the list is long.
+/// The highest complexity of an operation: each field counts 1, and the fields of a list's
+/// items count once for each item that the list can have.
 const MAX_COMPLEXITY: usize = 20_000;
-/// Directives on one field.
+/// The most directives on a field.
 const MAX_DIRECTIVES: usize = 8;
 
-/// What can be asked for. Fields need a signed-in session where nothing else is said.
+/// The queries. Unless its description says otherwise, a query requires a session (see
+/// `signIn`): it fails with `UNAUTHENTICATED` without one, with `FORBIDDEN` if the caller lacks
+/// the required role, and with `SECOND_FACTOR_REQUIRED` if the account must configure a second
+/// factor first.
+///
+/// `extensions.code` of an error is one of these, or `NOT_FOUND`; `BAD_REQUEST` for a malformed
+/// request or one beyond a limit; `RATE_LIMITED`, with `extensions.retryAfterSeconds`; or
+/// `INTERNAL` for a failure of the server, with `extensions.requestId` for its operator.
 #[derive(MergedObject, Default)]
 pub struct Query(
     account::AccountQuery,
@@ -68,8 +75,9 @@ pub struct Query(
     staff::StaffQuery,
 );
 
-/// What can be done. Each mutation takes one `input` and answers with what it
-/// changed and with `userErrors`: what the person can mend in their input.
+/// The mutations. Each returns a payload with the changed objects and with `userErrors`,
+/// which the caller can correct. If `userErrors` is not empty, nothing was changed. Access is
+/// restricted as for queries, unless a mutation's description says otherwise.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     session::SessionMutation,
@@ -90,12 +98,12 @@ pub struct Mutation(
     preferences::PreferencesMutation,
 );
 
-/// What can be watched live, over websockets (the graphql-transport-ws protocol) or as
-/// server-sent events (graphql-sse).
+/// The live streams, over WebSocket (the graphql-transport-ws protocol) or as server-sent
+/// events (the graphql-sse protocol). Access is restricted as for queries.
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(event::EventSubscription, notification::NotificationSubscription);
 
-/// Builds the schema over the installation's parts.
+/// Builds the executable schema.
 pub fn build(services: Services, log: EventLog, introspection: bool) -> Schema {
     let mut builder = builder().data(services).data(log);
     if !introspection {
@@ -104,7 +112,7 @@ pub fn build(services: Services, log: EventLog, introspection: bool) -> Schema {
     builder.finish()
 }
 
-/// The schema in the schema definition language, as `schema.graphql` has it.
+/// Prints the schema in the schema definition language: the content of `schema.graphql`.
 pub fn sdl() -> String {
     let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
     builder().finish().sdl_with_options(options.include_specified_by())
@@ -116,7 +124,7 @@ fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
         .limit_complexity(MAX_COMPLEXITY)
         .limit_directives(MAX_DIRECTIVES)
         .override_output_type_description::<ID>(
-            "What tells things of one kind apart: opaque, to be kept and given back as it is.",
+            "An opaque identifier. Store it and send it back unchanged.",
         )
         .register_output_type::<node::Node>()
         .register_output_type::<event::TicketEvent>()

@@ -1,4 +1,4 @@
-//! Relay's `Node`: anything with a global id, by its id.
+//! Relay's `Node` interface: looking up objects by their global ids.
 
 use async_graphql::{Context, ID, Interface, Object};
 
@@ -7,23 +7,27 @@ use super::{
     context::ContextExt as _, error::Failure, id::GlobalId, ticket::Ticket,
 };
 
-/// Something with a global id.
+/// An object that can be looked up by its global id.
 #[derive(Interface)]
-#[graphql(field(name = "id", ty = "ID", desc = "The global id."))]
+#[graphql(field(
+    name = "id",
+    ty = "ID",
+    desc = "An opaque identifier. Store it and send it back unchanged."
+))]
 pub enum Node {
     /// A person with an account.
     Account(Account),
-    /// A file on a ticket or comment.
+    /// A file attached to a ticket or a comment.
     Attachment(Attachment),
     /// A category.
     Category(Category),
-    /// A comment or internal note.
+    /// A comment or an internal note.
     Comment(Comment),
     /// A ticket.
     Ticket(Ticket),
 }
 
-/// So many ids a call of `nodes`.
+/// The most ids that `nodes` accepts.
 const MAX_NODES: usize = 100;
 
 #[derive(Default)]
@@ -31,29 +35,34 @@ pub struct NodeQuery;
 
 #[Object]
 impl NodeQuery {
-    /// The thing of a global id. `NOT_FOUND` where there is none that you may see.
+    /// The object with this global id. Fails with `NOT_FOUND` if it does not exist or you cannot
+    /// see it.
     async fn node(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The global id.")] id: ID,
+        #[graphql(desc = "The global id: the `id` of a type that implements `Node`.")] id: ID,
     ) -> Result<Option<Node>, Failure> {
         ctx.identity()?;
         load(ctx, &id).await?.map(Some).ok_or_else(Failure::not_found)
     }
 
-    /// The things of some global ids, in their order; null for each that does not
-    /// exist or that you may not see.
+    /// The objects with these global ids, in the order of `ids`: null for each that does not
+    /// exist or that you cannot see.
     #[graphql(complexity = "ids.len() * child_complexity")]
     async fn nodes(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The global ids, 100 at most.")] ids: Vec<ID>,
+        #[graphql(desc = "The global ids: at most 100.")] ids: Vec<ID>,
     ) -> Result<Vec<Option<Node>>, Failure> {
         ctx.identity()?;
         if ids.len() > MAX_NODES {
-            return Err(Failure::bad_request(format!("`ids` takes {MAX_NODES} ids at most.")));
+            let message = format!(
+                "`ids` has {} ids, but at most {MAX_NODES} are allowed. Send several requests.",
+                ids.len()
+            );
+            return Err(Failure::bad_request(message));
         }
-        // At once, so that the loaders gather them.
+        // Concurrently, so that the loaders can batch them.
         futures_util::future::try_join_all(ids.iter().map(|id| load(ctx, id))).await
     }
 }
@@ -61,7 +70,7 @@ impl NodeQuery {
 async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>, Failure> {
     let loaders = ctx.loaders()?;
     Ok(match GlobalId::parse(id) {
-        // These are reached from what they belong to.
+        // These are reached through the objects that they belong to.
         None
         | Some(
             GlobalId::Delivery(_)

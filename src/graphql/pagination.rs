@@ -1,39 +1,41 @@
-//! Relay's cursor connections.
+//! Cursor connections, as Relay specifies them.
 
 use super::error::Failure;
 use crate::domain::page::{DEFAULT_PAGE, Direction, MAX_PAGE, Page};
 
-/// The four arguments of a connection.
+/// The paging arguments of a connection.
 pub struct PageArgs {
-    /// How many from the start.
+    /// The number of items from the start.
     pub first: Option<i32>,
-    /// After this cursor.
+    /// Only items after this cursor.
     pub after: Option<String>,
-    /// How many from the end.
+    /// The number of items from the end.
     pub last: Option<i32>,
-    /// Before this cursor.
+    /// Only items before this cursor.
     pub before: Option<String>,
 }
 
 impl PageArgs {
-    /// The page that they ask for; `decode` reads a cursor of the list.
+    /// Validates the arguments. `decode` parses a cursor of the list.
     ///
     /// # Errors
-    /// Both `first` and `last`; a number out of bounds; a cursor of another list.
+    /// `BAD_REQUEST` if both `first` and `last` are set, if one of them is out of bounds, or if
+    /// a cursor does not belong to the list.
     pub fn page<K>(self, decode: impl Fn(&str) -> Option<K>) -> Result<Page<K>, Failure> {
-        let (direction, asked) = match (self.first, self.last) {
+        let (direction, count) = match (self.first, self.last) {
             (Some(_), Some(_)) => {
-                return Err(Failure::bad_request("Give `first` or `last`, not both."));
+                return Err(Failure::bad_request("Pass either `first` or `last`, not both."));
             }
             (None, Some(last)) => (Direction::Backward, Some(last)),
             (first, None) => (Direction::Forward, first),
         };
-        let limit = match asked.map(usize::try_from) {
+        let limit = match count.map(usize::try_from) {
             None => DEFAULT_PAGE,
             Some(Ok(limit)) if limit <= MAX_PAGE => limit,
             Some(_) => {
                 let message = format!(
-                    "`first` and `last` take 0 to {MAX_PAGE}. Ask for the next page with `after`."
+                    "`first` and `last` must be 0 to {MAX_PAGE}. Get more items page by page, with \
+                     `after` or `before`."
                 );
                 return Err(Failure::bad_request(message));
             }
@@ -42,7 +44,7 @@ impl PageArgs {
             None => Ok(None),
             Some(text) => decode(&text).map(Some).ok_or_else(|| {
                 Failure::bad_request(format!(
-                    "`{name}`: this is not a cursor of this list in this order; pass one from \
+                    "`{name}` is not a cursor of this list in this order. Pass one from its \
                      `pageInfo` or `edges`, unchanged."
                 ))
             }),
@@ -52,30 +54,31 @@ impl PageArgs {
     }
 }
 
-/// What a list costs: as much as its items, as often as it may have them.
+/// The complexity of a connection: that of an item, times the most items that the page can
+/// have.
 pub fn cost(first: Option<i32>, last: Option<i32>, item: usize) -> usize {
-    let asked = first.or(last).and_then(|count| usize::try_from(count).ok());
-    1 + asked.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE) * item
+    let requested = first.or(last).and_then(|count| usize::try_from(count).ok());
+    1 + requested.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE) * item
 }
 
-/// Declares a connection and its edge, with the descriptions that async-graphql's
-/// generic ones lack.
+/// Declares a connection type and its edge type. async-graphql's generic ones have no
+/// descriptions.
 macro_rules! connection {
-    ($connection:ident, $edge:ident, $node:ty, $what:literal) => {
-        #[doc = concat!("A page of ", $what, ", as Relay's cursor connections specify.")]
+    ($connection:ident, $edge:ident, $node:ty, $items:literal) => {
+        #[doc = concat!("A page of ", $items, ": a cursor connection as Relay specifies it.")]
         #[derive(async_graphql::SimpleObject)]
         #[graphql(complex)]
         pub struct $connection {
-            /// The items with their cursors.
+            /// The items of the page with their cursors.
             edges: Vec<$edge>,
-            /// Whether there are more pages, and how to ask for them.
+            /// The position of the page in the list, and whether there are more pages.
             page_info: async_graphql::connection::PageInfo,
         }
 
-        #[doc = concat!("One of ", $what, ", with its place in the list.")]
+        #[doc = concat!("An item of a `", stringify!($connection), "` with its cursor.")]
         #[derive(async_graphql::SimpleObject)]
         pub struct $edge {
-            /// The place: pass it as `after` or `before` of the same list.
+            /// This item's cursor, for `after` and `before`.
             cursor: String,
             /// The item.
             node: $node,
@@ -83,14 +86,14 @@ macro_rules! connection {
 
         #[async_graphql::ComplexObject]
         impl $connection {
-            /// The items without their cursors.
+            /// The items of the page without their cursors.
             async fn nodes(&self) -> Vec<&$node> {
                 self.edges.iter().map(|edge| &edge.node).collect()
             }
         }
 
         impl $connection {
-            /// Wraps a page's items, each with its cursor.
+            /// Wraps the items of a page, each with its cursor.
             fn new(slice: crate::domain::page::Slice<(String, $node)>) -> Self {
                 let edges = slice.items.into_iter().map(|(cursor, node)| $edge { cursor, node });
                 let edges = edges.collect::<Vec<_>>();

@@ -70,7 +70,7 @@ impl ParticipantMutation {
                 AddParticipantPayload { ticket: Some(Ticket(ticket)), user_errors: vec![] }
             }
             Outcome::Refused { errors, current } => {
-                AddParticipantPayload { ticket: current, user_errors: errors }
+                AddParticipantPayload { ticket: current.map(Ticket), user_errors: errors }
             }
         })
     }
@@ -101,7 +101,7 @@ impl ParticipantMutation {
                 RemoveParticipantPayload { ticket: ticket.map(Ticket), user_errors: vec![] }
             }
             Outcome::Refused { errors, current } => {
-                RemoveParticipantPayload { ticket: current, user_errors: errors }
+                RemoveParticipantPayload { ticket: current.map(Ticket), user_errors: errors }
             }
         })
     }

@@ -117,7 +117,7 @@ impl NewSession {
 
     /// Who signed in.
     async fn account(&self) -> Account {
-        Account::own(self.signed_in.account.clone())
+        Account::with_contact(self.signed_in.account.clone())
     }
 }
 

@@ -535,7 +535,7 @@ impl TicketMutation {
                 UpdateTicketPayload { ticket: Some(Ticket(ticket)), user_errors: vec![] }
             }
             Outcome::Refused { errors, current } => {
-                UpdateTicketPayload { ticket: current, user_errors: errors }
+                UpdateTicketPayload { ticket: current.map(Ticket), user_errors: errors }
             }
         })
     }

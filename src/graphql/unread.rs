@@ -56,7 +56,7 @@ impl UnreadMutation {
                 user_errors: vec![],
             },
             Outcome::Refused { errors, current } => MarkTicketReadPayload {
-                ticket: current,
+                ticket: current.map(Ticket),
                 unread_ticket_count: None,
                 user_errors: errors,
             },

@@ -64,59 +64,75 @@ pub struct UserError {
     pub message: String,
 }
 
-/// What can be wrong with an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum UserErrorCode {
-    /// Nothing was given.
-    Required,
-    /// More was given than fits.
-    TooLong,
-    /// Not of the form that the field takes.
-    Invalid,
-    /// It names something that does not exist.
-    NotFound,
-    /// The address or the password is wrong.
-    InvalidCredentials,
-    /// The code is wrong, or was used before.
-    InvalidCode,
-    /// The challenge, link or enrolment is over, was used, or never was.
-    Expired,
-    /// The password is too easy to guess.
-    WeakPassword,
-    /// The password and its repetition differ.
-    Mismatch,
-    /// Password and code have to be given again first.
-    ReauthenticationRequired,
-    /// The last second factor of an account that needs one.
-    SecondFactorRequired,
-    /// It is not configured, or can't be used here.
-    NotAvailable,
-    /// The link was used, has expired or is none of ours.
-    InvalidLink,
-    /// The status table doesn't allow the change.
-    IllegalTransition,
-    /// The ticket is closed.
-    TicketClosed,
-    /// The category takes no tickets any more.
-    CategoryRetired,
-    /// The last category that takes tickets.
-    LastCategory,
-    /// Nobody may do this to their own account.
-    OwnAccount,
-    /// The last admin who can sign in.
-    LastAdmin,
-    /// The account can't be assigned tickets.
-    NotAssignable,
-    /// The key was used before, with another input.
-    IdempotencyKeyReused,
-    /// The ticket has changed since the caller read it.
-    Conflict,
-    /// Another account, or another category, has it.
-    Taken,
-    /// There are as many as there can be.
-    TooMany,
-    /// A file or all of them are larger than is taken.
-    TooLarge,
+/// Declares an enum of all user error codes. The API's enum has the same codes with the same
+/// descriptions as [`UserErrorCode`], so both are declared by this list.
+macro_rules! user_error_codes {
+    ($(#[$attribute:meta])* pub enum $name:ident) => {
+        $(#[$attribute])*
+        pub enum $name {
+            /// A required value is missing or empty.
+            Required,
+            /// The text is too long, or the list has too many items.
+            TooLong,
+            /// The value is malformed or cannot be used here; the message says why.
+            Invalid,
+            /// The value refers to something that does not exist or that you cannot see.
+            NotFound,
+            /// The e-mail address or the password is incorrect.
+            InvalidCredentials,
+            /// The code is incorrect, was used before, or has been replaced by a newer one.
+            InvalidCode,
+            /// The challenge, link, setup or file has expired, was used before or is unknown.
+            /// Start again.
+            Expired,
+            /// The password is too short, too common or too easy to guess.
+            WeakPassword,
+            /// The new password and its repetition differ.
+            Mismatch,
+            /// Confirm that it is you with `reauthenticate` first: with your password, and with
+            /// a code if you have a second factor.
+            ReauthenticationRequired,
+            /// Your account requires a second factor, and this is its last one.
+            SecondFactorRequired,
+            /// Your account or this installation is not set up for this.
+            NotAvailable,
+            /// The link is unknown, has expired or was used before.
+            InvalidLink,
+            /// The ticket cannot move to this status, or not by you. `UpdateTicketInput.status`
+            /// lists the allowed moves.
+            IllegalTransition,
+            /// The ticket is closed and accepts neither comments nor participants.
+            TicketClosed,
+            /// The category is retired and accepts no tickets.
+            CategoryRetired,
+            /// This is the last active category, so it cannot be retired.
+            LastCategory,
+            /// You cannot do this to your own account. Ask another admin.
+            OwnAccount,
+            /// This is the last active admin. Make another account an admin first.
+            LastAdmin,
+            /// Tickets can be assigned to active agents and admins only.
+            NotAssignable,
+            /// The idempotency key was used with a different input in the last 24 hours.
+            IdempotencyKeyReused,
+            /// The ticket's `version` is not `expectedVersion`. The payload has the ticket in
+            /// its current state.
+            Conflict,
+            /// Another account or category has this value, or it is configured already.
+            Taken,
+            /// A limit on the number of things is reached; the message says which.
+            TooMany,
+            /// A file is too large, or all files together are.
+            TooLarge,
+        }
+    };
+}
+pub(crate) use user_error_codes;
+
+user_error_codes! {
+    /// The reason why an input was rejected.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum UserErrorCode
 }
 
 impl UserError {
