@@ -1,6 +1,6 @@
 // GraphiQL's own state, as far as the page reads and writes it.
 
-import * as story from "./story.js";
+import * as tour from "./tour.js";
 import * as streams from "./streams.js";
 
 let context;
@@ -14,7 +14,7 @@ export function refresh() {
   const editor = context?.variableEditor;
   const before = editor?.getValue();
   if (!before) return;
-  const after = moved(story.retell(before), streams.of(tab()));
+  const after = moved(tour.retell(before), streams.of(tab()));
   if (after !== before) editor.setValue(after);
 }
 
@@ -53,5 +53,5 @@ export function Bridge() {
   return null;
 }
 
-story.onChange(refresh);
+tour.onChange(refresh);
 streams.onChange((stream) => stream.tab === tab() && refresh());

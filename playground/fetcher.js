@@ -4,7 +4,7 @@ import * as editor from "./editor.js";
 import * as notices from "./notices.js";
 import { request, unauthenticated } from "./request.js";
 import * as session from "./session.js";
-import * as story from "./story.js";
+import * as tour from "./tour.js";
 import * as streams from "./streams.js";
 
 /** Executes an operation: a result, or for a subscription something to observe. */
@@ -54,7 +54,7 @@ async function learn(fields, data) {
   if (token) await session.begin(token);
   if (data[fields.signOut]) session.end();
   const ticket = data[fields.createTicket]?.ticket;
-  if (ticket?.id) story.opened(ticket);
+  if (ticket?.id) tour.opened(ticket);
 }
 
 function refused(token) {

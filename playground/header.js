@@ -4,7 +4,7 @@ import { button, element } from "./dom.js";
 import * as link from "./link.js";
 import * as notices from "./notices.js";
 import * as session from "./session.js";
-import * as story from "./story.js";
+import * as tour from "./tour.js";
 
 const LINK = {
   connecting: "Connecting …",
@@ -22,7 +22,7 @@ let mails;
 export function begin(accounts, mailbox) {
   demo = accounts;
   mails = mailbox;
-  [session, story, link].forEach((subject) => subject.onChange(draw));
+  [session, tour, link].forEach((subject) => subject.onChange(draw));
   session.onChange(tellOfExpiry);
   draw();
   tellOfExpiry();
@@ -35,9 +35,9 @@ function draw() {
 }
 
 function ticket() {
-  const present = story.ticket();
+  const present = tour.ticket();
   if (!present) return [];
-  const back = button("×", story.forget, { className: "quiet", title: "Work on the demo data's ticket again" });
+  const back = button("×", tour.forget, { className: "quiet", title: "Work on the demo data's ticket again" });
   return [element("span", { className: "chip", id: "ticket" }, `Working on ${present.number}`, back)];
 }
 

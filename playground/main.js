@@ -7,12 +7,12 @@ import * as header from "./header.js";
 import * as link from "./link.js";
 import * as live from "./live.js";
 import { recall, storage } from "./storage.js";
-import * as story from "./story.js";
+import * as tour from "./tour.js";
 import * as streams from "./streams.js";
 
 const setup = await (await fetch("playground/setup.json")).json();
 
-story.begin(setup.operations);
+tour.begin(setup.operations);
 header.begin(setup.demo, setup.mailbox);
 live.begin();
 link.open();
