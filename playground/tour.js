@@ -1,42 +1,43 @@
-// The ticket that the tabs work on: one of the demo data, until the person opens one.
+// The ticket that the tabs of the tour work on: one of the demo data, until the user opens one.
 
 import * as notices from "./notices.js";
 
-const KEY = "ticketwire:story";
+const KEY = "ticketwire:tour";
 
 const listeners = [];
-let state = JSON.parse(sessionStorage.getItem(KEY) ?? "null") ?? { known: [] };
+// `knownIds` are the ids that may be replaced in variables: those that the page put there.
+let state = JSON.parse(sessionStorage.getItem(KEY) ?? "null") ?? { knownIds: [] };
 
-/** The ticket that the person opened here. */
+/** The ticket that the user opened, or undefined. */
 export const ticket = () => state.ticket;
 
-/** Calls `listener` when the tabs work on another ticket from now on. */
+/** Calls `listener` when the ticket changes. */
 export const onChange = (listener) => listeners.push(listener);
 
-function become(next) {
+function setState(next) {
   state = next;
   sessionStorage.setItem(KEY, JSON.stringify(state));
   listeners.forEach((listener) => listener());
 }
 
-/** Learns which tickets the operations come with. */
+/** Collects the ids of the tickets in the operations' variables. */
 export function begin(operations) {
   const ids = operations.flatMap(({ variables }) => [...variables.matchAll(/"ticketId": "([^"]+)"/g)]);
-  const known = new Set([...ids.map(([, id]) => id), ...state.known]);
-  state = { ...state, known: [...known] };
+  const knownIds = new Set([...ids.map(([, id]) => id), ...state.knownIds]);
+  state = { ...state, knownIds: [...knownIds] };
 }
 
-/** Has the tabs work on a ticket that was just opened. */
-export function opened({ id, number }) {
-  become({ known: [...new Set([...state.known, id])], ticket: { id, number } });
-  notices.mention("story", "good", `${number} is open: the tabs that follow work on it.`);
+/** Makes the tabs work on a ticket that was just opened. */
+export function useTicket({ id, number }) {
+  setState({ knownIds: [...new Set([...state.knownIds, id])], ticket: { id, number } });
+  notices.showBriefly("ticket", "good", `${number} is open. The next tabs work on it.`);
 }
 
-/** Has the tabs work on the demo data's ticket again. */
-export const forget = () => become({ known: state.known });
+/** Makes the tabs work on the ticket of the demo data again. */
+export const forget = () => setState({ knownIds: state.knownIds });
 
-/** Variables with the ids that the page itself put there moved to the present ticket. */
-export function retell(variables) {
-  const id = state.ticket?.id ?? state.known[0];
-  return state.known.reduce((text, known) => text.replaceAll(`"${known}"`, `"${id}"`), variables);
+/** Returns the variables with the id of the current ticket in place of the known ids. */
+export function withTicket(variables) {
+  const id = state.ticket?.id ?? state.knownIds[0];
+  return state.knownIds.reduce((text, known) => text.replaceAll(`"${known}"`, `"${id}"`), variables);
 }
