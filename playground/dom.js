@@ -1,12 +1,12 @@
-// Elements in a line; text is always text, never markup.
+// Creates DOM elements. Text is inserted as text, never as markup.
 
-/** Makes an element with properties and children. */
+/** Creates an element with properties and children; undefined children are left out. */
 export function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children.filter((child) => child !== undefined));
-  return made;
+  const created = Object.assign(document.createElement(name), properties);
+  created.append(...children.filter((child) => child !== undefined));
+  return created;
 }
 
-/** Makes a button. */
+/** Creates a button. */
 export const button = (text, onclick, properties = {}) =>
   element("button", { type: "button", onclick, ...properties }, text);

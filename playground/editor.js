@@ -1,25 +1,25 @@
-// GraphiQL's own state, as far as the page reads and writes it.
+// Access to GraphiQL's state: its tabs and editors.
 
-import * as story from "./story.js";
 import * as streams from "./streams.js";
+import * as tour from "./tour.js";
 
 let context;
 let execution;
 
-/** The id of the tab that is looked at. */
-export const tab = () => context?.tabs[context.activeTabIndex]?.id;
+/** The id of the active tab. */
+export const activeTab = () => context?.tabs[context.activeTabIndex]?.id;
 
-/** Puts a ticket's id and a stream's cursor where the person sees them. */
+/** Updates the visible variables: the id of the tour's ticket, and the cursor of the tab's stream. */
 export function refresh() {
   const editor = context?.variableEditor;
   const before = editor?.getValue();
   if (!before) return;
-  const after = moved(story.retell(before), streams.of(tab()));
+  const after = withCursor(tour.withTicket(before), streams.of(activeTab()));
   if (after !== before) editor.setValue(after);
 }
 
-/** Variables with a stream's cursor in them. */
-function moved(text, stream) {
+/** Returns the variables with the stream's cursor. */
+function withCursor(text, stream) {
   const cursor = stream?.after && stream.operation.variables[stream.after];
   if (!cursor) return text;
   try {
@@ -27,31 +27,31 @@ function moved(text, stream) {
     if (variables[stream.after] === cursor) return text;
     return JSON.stringify({ ...variables, [stream.after]: cursor }, null, 2);
   } catch {
-    // The person is in the middle of typing.
+    // Incomplete JSON: the user is typing.
     return text;
   }
 }
 
-/** Sits in GraphiQL's toolbar, unseen, where its state can be had. */
+/** An invisible component in GraphiQL's toolbar. Only components have access to its state. */
 export function Bridge() {
   const { useEditorContext, useExecutionContext } = GraphiQL.React;
   context = useEditorContext({ nonNull: true });
   execution = useExecutionContext({ nonNull: true });
   const isReady = Boolean(context.queryEditor && context.variableEditor && context.responseEditor);
-  // Before the tab is seen, so that nobody can press play before.
+  // Before the tab is drawn, so that no operation runs with outdated variables.
   React.useLayoutEffect(() => {
     if (!isReady) return;
-    // The comments that tell the story are to be read without scrolling.
+    // So that the tour's comments can be read without scrolling.
     context.queryEditor.setOption("lineWrapping", true);
     refresh();
-  }, [tab(), isReady]);
+  }, [activeTab(), isReady]);
   React.useEffect(() => {
     if (!isReady) return;
-    // A stream that went on behind other tabs is shown again.
-    if (streams.of(tab())) execution.run();
-  }, [tab(), isReady]);
+    // The stream kept running while another tab was active: show it again.
+    if (streams.of(activeTab())) execution.run();
+  }, [activeTab(), isReady]);
   return null;
 }
 
-story.onChange(refresh);
-streams.onChange((stream) => stream.tab === tab() && refresh());
+tour.onChange(refresh);
+streams.onChange((stream) => stream.tab === activeTab() && refresh());

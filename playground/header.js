@@ -1,13 +1,13 @@
-// The line at the top: who is signed in, the demo accounts, the ticket of the story.
+// The header: the live connection, the ticket of the tour, the demo accounts, the session.
 
 import { button, element } from "./dom.js";
 import * as link from "./link.js";
 import * as notices from "./notices.js";
 import * as session from "./session.js";
-import * as story from "./story.js";
+import * as tour from "./tour.js";
 
 const LINK = {
-  connecting: "Connecting …",
+  connecting: "Connecting…",
   open: "Live",
   lost: "Connection lost",
   closed: "Disconnected",
@@ -15,17 +15,17 @@ const LINK = {
 
 const place = document.getElementById("header");
 let demo;
-let mails;
+let mailboxUrl;
 
-/** Shows the header; `accounts` are offered, and the `mailbox` shown, where the server runs
-    the demo. */
-export function begin(accounts, mailbox) {
-  demo = accounts;
-  mails = mailbox;
-  [session, story, link].forEach((subject) => subject.onChange(draw));
-  session.onChange(tellOfExpiry);
+/** Shows the header. `setup.demo` has the demo accounts, and `setup.mailbox` the address of the
+    mailbox page; either is null if the server has none. */
+export function begin(setup) {
+  demo = setup.demo;
+  mailboxUrl = setup.mailbox;
+  [session, tour, link].forEach((subject) => subject.onChange(draw));
+  session.onChange(showExpiry);
   draw();
-  tellOfExpiry();
+  showExpiry();
 }
 
 function draw() {
@@ -35,51 +35,51 @@ function draw() {
 }
 
 function ticket() {
-  const present = story.ticket();
-  if (!present) return [];
-  const back = button("×", story.forget, { className: "quiet", title: "Work on the demo data's ticket again" });
-  return [element("span", { className: "chip", id: "ticket" }, `Working on ${present.number}`, back)];
+  const current = tour.ticket();
+  if (!current) return [];
+  const back = button("×", tour.forget, { className: "quiet", title: "Go back to the ticket of the demo data" });
+  return [element("span", { className: "chip", id: "ticket" }, `Working on ${current.number}`, back)];
 }
 
 function mailbox() {
-  if (!mails) return [];
-  const title = "The mails that people would have been sent";
-  return [element("a", { id: "mailbox", href: mails, target: "_blank", rel: "noopener", title }, "Mailbox ↗")];
+  if (!mailboxUrl) return [];
+  const title = "The mails that this server would have sent";
+  return [element("a", { id: "mailbox", href: mailboxUrl, target: "_blank", rel: "noopener", title }, "Mailbox ↗")];
 }
 
 function accounts() {
   if (!demo) return [];
-  const present = session.account()?.email;
+  const current = session.account()?.email;
   const choice = ({ email, name, role }) =>
     button(`${name.split(" ")[0]} · ${role}`, () => switchTo(email), {
-      className: email === present ? "account active" : "account",
+      className: email === current ? "account active" : "account",
       title: `Sign in as ${name}, ${email}`,
-      ariaPressed: String(email === present),
+      ariaPressed: String(email === current),
     });
   return [element("span", { className: "accounts" }, "Demo accounts:", ...demo.accounts.map(choice))];
 }
 
 function who() {
-  const present = session.account();
-  if (!present) return [element("span", { id: "who" }, "Not signed in")];
-  const text = `${present.name} · ${present.role.toLowerCase()}`;
+  const current = session.account();
+  if (!current) return [element("span", { id: "who" }, "Not signed in")];
+  const text = `${current.name} · ${current.role.toLowerCase()}`;
   const out = button("Sign out", session.signOut, { id: "sign-out" });
-  return [element("span", { id: "who", title: present.email }, text), out];
+  return [element("span", { id: "who", title: current.email }, text), out];
 }
 
 async function switchTo(email) {
   try {
     await session.signIn(email, demo.password);
   } catch (error) {
-    notices.show("session", "bad", `Signing in failed: ${error.message}`);
+    notices.show("session", "bad", `Could not sign in: ${error.message}`);
   }
 }
 
-function tellOfExpiry() {
-  const gone = session.expired();
-  if (!gone) return notices.hide("session");
-  const isDemo = demo?.accounts.some(({ email }) => email === gone.email);
-  const again = isDemo ? [[`Sign in again as ${gone.name}`, () => switchTo(gone.email)]] : [];
-  const text = `The session of ${gone.name} has ended. Sign in again${isDemo ? "" : " with the tab SignIn"}; live streams wait for it.`;
+function showExpiry() {
+  const expired = session.expired();
+  if (!expired) return notices.hide("session");
+  const isDemo = demo?.accounts.some(({ email }) => email === expired.email);
+  const again = isDemo ? [[`Sign in again as ${expired.name}`, () => switchTo(expired.email)]] : [];
+  const text = `The session of ${expired.name} has ended. Sign in again${isDemo ? "" : " with the tab SignIn"}: live streams resume then.`;
   notices.show("session", "bad", text, again);
 }

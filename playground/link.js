@@ -1,5 +1,5 @@
-// The live connection: one websocket, open as long as the page is, so that a server
-// that goes away is seen at once and not with the next request.
+// The live connection: one websocket that is always open, so that the page shows at once
+// that the server is gone.
 
 import * as notices from "./notices.js";
 import { endpoint } from "./request.js";
@@ -9,7 +9,7 @@ const SUBJECT = "link";
 const LONGEST_WAIT = 15_000;
 const PING_EVERY = 10_000;
 const PONG_WITHIN = 5_000;
-// Close codes for a session that is not, or no longer, good (the protocol's PROTOCOL.md).
+// Close codes for a missing, invalid or ended session.
 const SESSION_ENDED = [4401, 4403];
 
 const url = new URL(endpoint);
@@ -18,27 +18,27 @@ url.protocol = url.protocol.replace("http", "ws");
 const listeners = [];
 let client;
 let status = "connecting";
-// Ends the wait for the next attempt.
+// Starts the next attempt without further waiting.
 let tryNow = () => {};
 
-/** connecting, open, lost or closed. */
+/** One of connecting, open, lost and closed. */
 export const state = () => status;
 
-/** Calls `listener` when the state changes; `reopened` where streams have to begin anew. */
+/** Calls `listener(state, isReopened)` on each change. After a reopening, streams must subscribe again. */
 export const onChange = (listener) => listeners.push(listener);
 
-function become(next, reopened = false) {
+function setState(next, isReopened = false) {
   status = next;
-  listeners.forEach((listener) => listener(next, reopened));
+  listeners.forEach((listener) => listener(next, isReopened));
 }
 
-/** Whether an error is about the connection, and not an answer to an operation. */
+/** Whether an error is about the connection. Errors of an operation are arrays. */
 export const isBroken = (error) => !Array.isArray(error);
 
-/** Subscribes on the present connection. */
+/** Subscribes on the current connection. */
 export const subscribe = (payload, sink) => client.subscribe(payload, sink);
 
-/** Opens the connection, in the place of an earlier one, with the present session. */
+/** Opens the connection with the current session. Replaces an earlier connection. */
 export function open() {
   client?.dispose()?.catch(() => {});
   const token = session.token();
@@ -49,12 +49,12 @@ export function open() {
     lazy: false,
     connectionParams: token ? { authorization: `Bearer ${token}` } : {},
     retryAttempts: Infinity,
-    // Everything that a later attempt may mend, also what browsers report as an error
-    // without a code; graphql-ws itself gives up on the protocol's fatal codes.
+    // Includes errors without a code, which is how browsers report a failed connection.
+    // graphql-ws itself gives up on the fatal codes of the protocol.
     shouldRetry: (event) => !SESSION_ENDED.includes(event?.code),
-    retryWait: (attempt) => wait(attempt, () => opened === client),
+    retryWait: (attempt) => waitForRetry(attempt, () => opened === client),
     keepAlive: PING_EVERY,
-    onNonLazyError: (event) => opened === client && ended(event, token),
+    onNonLazyError: (event) => opened === client && onClosed(event, token),
     on: {
       ping: (received) => {
         if (!received) pong = setTimeout(() => opened.terminate(), PONG_WITHIN);
@@ -63,33 +63,33 @@ export function open() {
       connected: () => {
         if (opened !== client) return;
         notices.hide(SUBJECT);
-        if (lostBefore) notices.mention(SUBJECT, "good", "Connected again; live streams go on from their last cursor.");
+        if (lostBefore) notices.showBriefly(SUBJECT, "good", "Reconnected. Live streams have resumed from their last cursor.");
         lostBefore = false;
-        become("open");
+        setState("open");
       },
       closed: () => {
         clearTimeout(pong);
         if (opened !== client) return;
         lostBefore = true;
-        become("lost");
+        setState("lost");
       },
     },
   }));
-  become("connecting", true);
+  setState("connecting", true);
 }
 
-/** Waits before an attempt: longer each time, and never as long as everybody else. */
-function wait(attempt, isCurrent) {
+/** Waits before a retry: exponential backoff with jitter, with a countdown in the page. */
+function waitForRetry(attempt, isCurrent) {
   const longest = Math.min(LONGEST_WAIT, 500 * 2 ** attempt);
   const until = Date.now() + longest * (0.5 + Math.random() / 2);
   return new Promise((resolve) => {
     const tick = () => {
-      // A connection that was replaced waits for ever.
+      // The connection was replaced: it never retries.
       if (!isCurrent()) return clearInterval(timer);
       const left = until - Date.now();
       if (left <= 0) return tryNow();
       const seconds = Math.ceil(left / 1000);
-      const text = `The server does not answer. Attempt ${attempt + 1} in ${seconds} s; live streams will go on from their last cursor.`;
+      const text = `The server is not responding. Next attempt in ${seconds} s. Live streams will resume from their last cursor.`;
       notices.show(SUBJECT, "bad", text, [["Try now", () => tryNow()]]);
     };
     tryNow = () => {
@@ -101,12 +101,12 @@ function wait(attempt, isCurrent) {
   });
 }
 
-/** The connection was closed for good. */
-function ended(event, token) {
+/** Handles a close without retries. */
+function onClosed(event, token) {
   if (SESSION_ENDED.includes(event?.code) && token) return session.expire(token);
-  become("closed");
+  setState("closed");
   const reason = [event?.code, event?.reason].filter(Boolean).join(" ");
-  notices.show(SUBJECT, "bad", `The server closed the live connection (${reason}).`, [["Connect again", open]]);
+  notices.show(SUBJECT, "bad", `The server closed the live connection (${reason}).`, [["Reconnect", open]]);
 }
 
 session.onChange(open);

@@ -1,20 +1,20 @@
-// The list of live streams below the editors: they go on whatever tab is looked at.
+// The list of live streams below the editors. They keep running whatever tab is active.
 
 import { button, element } from "./dom.js";
 import * as streams from "./streams.js";
 
-const SHOWN = 30;
+const MAX_MESSAGES = 30;
 const STATES = {
   live: "live",
   connecting: "connecting",
-  waiting: "waits for a session",
+  waiting: "waiting for a session",
   ended: "ended",
   failed: "failed",
 };
 
 const place = document.getElementById("live");
 
-/** Shows the streams as they change. */
+/** Shows the streams, and keeps them up to date. */
 export const begin = () => streams.onChange(draw);
 
 function draw() {
@@ -24,7 +24,7 @@ function draw() {
 
 function row(stream) {
   const { tab, name, state, as, count, messages, problem } = stream;
-  const stopped = state === "ended" || state === "failed";
+  const isStopped = state === "ended" || state === "failed";
   const head = element(
     "div",
     { className: "head" },
@@ -33,10 +33,10 @@ function row(stream) {
     element("span", {}, `as ${as?.name ?? "nobody"}, ${count} ${count === 1 ? "message" : "messages"}`),
     problem ? element("span", { className: "problem" }, problem) : undefined,
     element("span", { className: "gap" }),
-    stopped ? button("Resume", () => streams.resume(stream)) : undefined,
-    button(stopped ? "Remove" : "Stop", () => streams.close(tab)),
+    isStopped ? button("Resume", () => streams.resume(stream)) : undefined,
+    button(isStopped ? "Remove" : "Stop", () => streams.close(tab)),
   );
-  const events = element("ol", {}, ...messages.slice(0, SHOWN).map(line));
+  const events = element("ol", {}, ...messages.slice(0, MAX_MESSAGES).map(line));
   return element("article", { className: "stream" }, head, events);
 }
 
@@ -52,7 +52,7 @@ function line({ at, message }) {
   );
 }
 
-/** The rest of a message in a line. */
+/** Summarizes a message in one line. */
 function describe({ __typename, cursor, occurredAt, actor, comment, ...rest }) {
   const who = actor?.name;
   const said = comment && `${comment.visibility === "INTERNAL" ? "(internal) " : ""}“${comment.body}”`;

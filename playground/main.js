@@ -1,24 +1,24 @@
-// The playground: GraphiQL with the story's operations as its tabs, a session for all of
-// them, and live streams that go on.
+// The playground: GraphiQL with the operations of the tour as its tabs, one session for all
+// tabs, and live streams that keep running when another tab is active.
 
 import { Bridge } from "./editor.js";
 import { fetcher } from "./fetcher.js";
 import * as header from "./header.js";
 import * as link from "./link.js";
 import * as live from "./live.js";
-import { recall, storage } from "./storage.js";
-import * as story from "./story.js";
+import { restoreEditors, storage } from "./storage.js";
 import * as streams from "./streams.js";
+import * as tour from "./tour.js";
 
 const setup = await (await fetch("playground/setup.json")).json();
 
-story.begin(setup.operations);
-header.begin(setup.demo, setup.mailbox);
+tour.begin(setup.operations);
+header.begin(setup);
 live.begin();
 link.open();
 
 const tabs = setup.operations.map(({ query, variables }) => ({ query, variables }));
-recall(tabs[0]);
+restoreEditors(tabs[0]);
 const known = new Set();
 
 const options = {
@@ -26,7 +26,7 @@ const options = {
   storage,
   defaultTabs: tabs,
   defaultEditorToolsVisibility: "variables",
-  // The session goes with every request by itself.
+  // The session is sent with every request automatically.
   isHeadersEditorEnabled: false,
   shouldPersistHeaders: false,
   toolbar: { additionalComponent: Bridge },
@@ -38,7 +38,7 @@ const options = {
     open.forEach((id) => known.add(id));
   },
 };
-// The header has a name already.
+// The header already shows the name.
 const noLogo = React.createElement(GraphiQL.Logo, {}, " ");
 const app = React.createElement(GraphiQL, options, noLogo);
 ReactDOM.createRoot(document.getElementById("graphiql")).render(app);

@@ -1,11 +1,11 @@
-// What the person has to know, above the editors: one line a subject.
+// Notices above the editors: one line for each subject.
 
 import { button, element } from "./dom.js";
 
 const place = document.getElementById("notices");
-const BRIEFLY = 6_000;
+const BRIEF_MS = 6_000;
 
-/** Shows a line about `subject`, in the place of an earlier one. Kinds: good, bad, info. */
+/** Shows a notice about `subject` and replaces the previous one. Kinds: good, bad, info. */
 export function show(subject, kind, text, actions = []) {
   const buttons = actions.map(([label, act]) => button(label, act));
   const line = element("div", { className: `notice ${kind}`, id: `notice-${subject}` });
@@ -16,11 +16,11 @@ export function show(subject, kind, text, actions = []) {
   return line;
 }
 
-/** Shows a line that leaves by itself. */
-export function mention(subject, kind, text) {
+/** Shows a notice that disappears after a few seconds. */
+export function showBriefly(subject, kind, text) {
   const line = show(subject, kind, text);
-  setTimeout(() => line.remove(), BRIEFLY);
+  setTimeout(() => line.remove(), BRIEF_MS);
 }
 
-/** Takes the line about `subject` away. */
+/** Removes the notice about `subject`. */
 export const hide = (subject) => document.getElementById(`notice-${subject}`)?.remove();

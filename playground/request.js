@@ -1,9 +1,9 @@
 // GraphQL over HTTP.
 
-/** Where the API is, seen from the page. */
+/** The URL of the API. */
 export const endpoint = new URL("graphql", document.baseURI);
 
-/** Sends an operation, with a session's token if one is given. */
+/** Sends an operation, with a session's token if there is one. */
 export async function request(operation, token) {
   const headers = {
     accept: "application/graphql-response+json, application/json;q=0.9",
@@ -14,15 +14,15 @@ export async function request(operation, token) {
   try {
     response = await fetch(endpoint, { method: "POST", headers, body: JSON.stringify(operation) });
   } catch {
-    throw new Error("The server does not answer. The request may or may not have reached it.");
+    throw new Error("The server is not responding. It may or may not have received the request.");
   }
   try {
     return await response.json();
   } catch {
-    throw new Error(`The server answered ${response.status} and no JSON.`);
+    throw new Error(`The server responded with status ${response.status} and without JSON.`);
   }
 }
 
 /** Whether errors say that a session is needed. */
-export const unauthenticated = (errors) =>
+export const isUnauthenticated = (errors) =>
   Array.isArray(errors) && errors.some((error) => error.extensions?.code === "UNAUTHENTICATED");

@@ -1,4 +1,4 @@
-// Who is signed in. The token is in this tab's session storage and nowhere else.
+// The session. Its token is stored in this browser tab's session storage only.
 
 import { request } from "./request.js";
 
@@ -11,43 +11,43 @@ const SIGN_OUT = "mutation SignOut { signOut { signedOut } }";
 
 const listeners = [];
 let state = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
-// A sign-out closes the live connection too: that is no session that has expired.
-let leaving = false;
+// During a sign-out the server closes the live connection. The session has not expired then.
+let isSigningOut = false;
 
-/** The token that requests carry; undefined where nobody is signed in. */
+/** The token for requests, or undefined if nobody is signed in. */
 export const token = () => state.token;
 
-/** Who is signed in: name, email, role. */
+/** The signed-in account's name, email and role, or undefined. */
 export const account = () => (state.token ? state.account : undefined);
 
-/** Whose session has ended by itself and wasn't replaced yet. */
+/** The account whose session has expired and has not been replaced, or undefined. */
 export const expired = () => (state.token ? undefined : state.account);
 
-/** Calls `listener` whenever another session, or none, is used from now on. */
+/** Calls `listener` when the session changes, begins or ends. */
 export const onChange = (listener) => listeners.push(listener);
 
-function become(next) {
+function setState(next) {
   state = next;
   sessionStorage.setItem(KEY, JSON.stringify(state));
   listeners.forEach((listener) => listener());
 }
 
-/** Uses the session of a `signIn` from now on. */
+/** Starts to use a new session. */
 export async function begin(newToken) {
   const { data } = await request({ query: VIEWER }, newToken);
-  if (!data?.viewer) throw new Error("The new session doesn't work.");
-  become({ token: newToken, account: data.viewer });
+  if (!data?.viewer) throw new Error("The new session does not work.");
+  setState({ token: newToken, account: data.viewer });
 }
 
-/** Uses no session from now on. */
-export const end = () => become({});
+/** Stops using a session. */
+export const end = () => setState({});
 
-/** Notes that the server no longer takes the session of `usedToken`. */
+/** Marks the session as expired, if `usedToken` is still its token. */
 export function expire(usedToken) {
-  if (usedToken && usedToken === state.token && !leaving) become({ account: state.account });
+  if (usedToken && usedToken === state.token && !isSigningOut) setState({ account: state.account });
 }
 
-/** Signs in; gives what is wrong, where something is. */
+/** Signs in. Throws an error with the reasons on failure. */
 export async function signIn(email, password) {
   const variables = { input: { email, password } };
   const { data, errors } = await request({ query: SIGN_IN, variables });
@@ -57,18 +57,18 @@ export async function signIn(email, password) {
   throw new Error(problems.map((problem) => problem.message).join(" "));
 }
 
-/** Ends the session, on the server where it answers, and here in any case. */
+/** Ends the session: here in any case, and on the server if it responds. */
 export async function signOut() {
-  await departing(() => request({ query: SIGN_OUT }, token()).catch(() => undefined));
+  await signingOut(() => request({ query: SIGN_OUT }, token()).catch(() => undefined));
   end();
 }
 
-/** Runs a request that may end the session. */
-export async function departing(run) {
-  leaving = true;
+/** Runs a request that signs out. */
+export async function signingOut(run) {
+  isSigningOut = true;
   try {
     return await run();
   } finally {
-    leaving = false;
+    isSigningOut = false;
   }
 }

@@ -1,26 +1,25 @@
-// Where GraphiQL keeps its state: in this tab, because an operation's variables may be a
-// password. Only the choice of dark or light outlives the tab.
+// The storage of GraphiQL's state. It belongs to this browser tab, because variables can have
+// passwords. Only the choice of a dark or light theme is stored permanently.
 
 const PREFIX = "graphiql:";
-const LASTING = "graphiql:theme";
+const PERMANENT_KEY = "graphiql:theme";
 
-const placeOf = (key) => (key === LASTING ? localStorage : sessionStorage);
-const ours = () => Object.keys(sessionStorage).filter((key) => key.startsWith(PREFIX));
+const storageOf = (key) => (key === PERMANENT_KEY ? localStorage : sessionStorage);
+const ownKeys = () => Object.keys(sessionStorage).filter((key) => key.startsWith(PREFIX));
 
 export const storage = {
-  getItem: (key) => placeOf(key).getItem(key),
-  setItem: (key, value) => placeOf(key).setItem(key, value),
-  removeItem: (key) => placeOf(key).removeItem(key),
-  clear: () => ours().forEach((key) => sessionStorage.removeItem(key)),
+  getItem: (key) => storageOf(key).getItem(key),
+  setItem: (key, value) => storageOf(key).setItem(key, value),
+  removeItem: (key) => storageOf(key).removeItem(key),
+  clear: () => ownKeys().forEach((key) => sessionStorage.removeItem(key)),
   get length() {
-    return ours().length;
+    return ownKeys().length;
   },
 };
 
-/** Has GraphiQL begin with the tab that was looked at last, or with the first one. It takes
-    the text of its editors from elsewhere than its tabs, and makes a tab more of a
-    difference between the two. */
-export function recall(first) {
+/** Fills GraphiQL's editors with the content of the last active tab, or of the first one.
+    GraphiQL stores editors and tabs separately, and opens another tab if they differ. */
+export function restoreEditors(first) {
   const { tabs, activeTabIndex } = JSON.parse(storage.getItem("graphiql:tabState")) ?? {};
   const { query, variables } = tabs?.[activeTabIndex] ?? first;
   storage.setItem("graphiql:query", query ?? "");

@@ -1,13 +1,13 @@
-// Live streams. Each belongs to an editor tab and goes on when another tab is looked at.
-// A stream resumes from its last cursor: its `after` variable moves with each event, after
-// the event was processed, and graphql-ws sends the same variables object when it
-// connects again.
+// Live streams. Each belongs to a tab of the editor and keeps running when another tab is active.
+// A stream resumes from its last cursor: its `after` variable is set to the cursor of each
+// event once the event has been processed, and graphql-ws sends the same variables object
+// when it reconnects.
 
 import * as link from "./link.js";
-import { unauthenticated } from "./request.js";
+import { isUnauthenticated } from "./request.js";
 import * as session from "./session.js";
 
-const KEPT = 200;
+const MAX_MESSAGES = 200;
 
 const streams = new Map();
 const listeners = [];
@@ -18,12 +18,12 @@ export const all = () => [...streams.values()];
 /** The stream of a tab. */
 export const of = (tab) => streams.get(tab);
 
-/** Calls `listener` with a stream that has changed or is gone. */
+/** Calls `listener` with each stream that changes or is removed. */
 export const onChange = (listener) => listeners.push(listener);
 
 const changed = (stream) => listeners.forEach((listener) => listener(stream));
 
-/** Begins a tab's stream, in the place of an earlier one. */
+/** Starts the stream of a tab and replaces an earlier one. */
 export function begin(tab, name, operation, after) {
   close(tab);
   const stream = { tab, name, operation, after, messages: [], count: 0, watchers: new Set() };
@@ -32,7 +32,7 @@ export function begin(tab, name, operation, after) {
   return stream;
 }
 
-/** Ends a tab's stream and forgets it. */
+/** Ends the stream of a tab and removes it. */
 export function close(tab) {
   const stream = streams.get(tab);
   if (!stream) return;
@@ -41,7 +41,7 @@ export function close(tab) {
   settle(stream, "ended");
 }
 
-/** Begins a stream that has stopped again, where it stood. */
+/** Restarts a stopped stream from its last cursor. */
 export function resume(stream) {
   stream.cancel?.();
   connect(stream);
@@ -50,50 +50,50 @@ export function resume(stream) {
 function connect(stream) {
   const current = {};
   stream.current = current;
-  // A sink of an earlier connection has nothing to say any more.
-  const only = (act) => (value) => stream.current === current && act(value);
+  // Ignores the sinks of earlier connections.
+  const ifCurrent = (act) => (value) => stream.current === current && act(value);
   const as = session.account();
-  // What one account was shown is nothing for the next.
+  // Another account must not see these messages.
   if (as?.email !== stream.as?.email) Object.assign(stream, { messages: [], count: 0 });
   stream.as = as;
   stream.token = session.token();
   stream.problem = undefined;
   stream.state = link.state() === "open" ? "live" : "connecting";
   stream.cancel = link.subscribe(stream.operation, {
-    next: only((result) => receive(stream, result)),
-    error: only((error) => fail(stream, error)),
-    complete: only(() => settle(stream, "ended")),
+    next: ifCurrent((result) => receive(stream, result)),
+    error: ifCurrent((error) => fail(stream, error)),
+    complete: ifCurrent(() => settle(stream, "ended")),
   });
   changed(stream);
 }
 
 function receive(stream, result) {
-  if (unauthenticated(result.errors)) return fail(stream, result.errors);
+  if (isUnauthenticated(result.errors)) return fail(stream, result.errors);
   const message = result.data && Object.values(result.data)[0];
   stream.count += 1;
   stream.messages.unshift({ at: new Date(), message, result });
-  stream.messages.length = Math.min(stream.messages.length, KEPT);
+  stream.messages.length = Math.min(stream.messages.length, MAX_MESSAGES);
   stream.watchers.forEach((watcher) => watcher.next(view(stream)));
-  // Last: an event counts as processed when it has been shown.
+  // Last, because an event is processed once it has been shown.
   if (message?.cursor && stream.after) stream.operation.variables[stream.after] = message.cursor;
   changed(stream);
 }
 
 function fail(stream, error) {
-  const refused = unauthenticated(error);
-  if (!refused && !link.isBroken(error)) {
+  const needsSession = isUnauthenticated(error);
+  if (!needsSession && !link.isBroken(error)) {
     stream.problem = error.map(({ message }) => message).join(" ");
     return settle(stream, "failed", { errors: error });
   }
-  // It goes on with the next session, or on the next connection.
+  // The stream resumes with the next session or on the next connection.
   stream.current = stream.cancel = undefined;
-  stream.state = refused ? "waiting" : "connecting";
-  if (refused) stream.watchers.forEach((watcher) => watcher.next({ errors: error }));
+  stream.state = needsSession ? "waiting" : "connecting";
+  if (needsSession) stream.watchers.forEach((watcher) => watcher.next({ errors: error }));
   changed(stream);
-  if (refused) session.expire(stream.token);
+  if (needsSession) session.expire(stream.token);
 }
 
-/** Ends what the editor shows of a stream. */
+/** Sets the final state of a stream, and completes what the editor shows of it. */
 function settle(stream, state, last) {
   stream.state = state;
   stream.current = stream.cancel = undefined;
@@ -105,18 +105,18 @@ function settle(stream, state, last) {
   changed(stream);
 }
 
-/** What the response pane shows: GraphiQL has room for one result, a stream has many. */
+/** The result that the response pane shows. GraphiQL shows one result, so it has all messages. */
 function view({ count, messages }) {
-  const order = count === 1 ? "1 message" : `${count} messages, the newest first`;
-  return { live: order, messages: messages.map(({ result }) => result.data ?? result) };
+  const summary = count === 1 ? "1 message" : `${count} messages, newest first`;
+  return { live: summary, messages: messages.map(({ result }) => result.data ?? result) };
 }
 
-/** A stream as GraphiQL reads it. `onStop` is called when GraphiQL stops reading. */
+/** The observable of a stream for GraphiQL. Calls `onStop` when GraphiQL stops reading. */
 export function observe(stream, onStop) {
   return {
     subscribe(watcher) {
       stream.watchers.add(watcher);
-      watcher.next(stream.count ? view(stream) : { live: "Waiting for the first message …" });
+      watcher.next(stream.count ? view(stream) : { live: "Waiting for the first message…" });
       return {
         unsubscribe() {
           stream.watchers.delete(watcher);
@@ -127,11 +127,11 @@ export function observe(stream, onStop) {
   };
 }
 
-link.onChange((state, reopened) => {
+link.onChange((state, isReopened) => {
   for (const stream of all()) {
     if (stream.state === "ended" || stream.state === "failed") continue;
-    if (reopened && session.token()) connect(stream);
-    else if (reopened) Object.assign(stream, { state: "waiting", current: undefined, cancel: undefined });
+    if (isReopened && session.token()) connect(stream);
+    else if (isReopened) Object.assign(stream, { state: "waiting", current: undefined, cancel: undefined });
     else if (stream.state !== "waiting") stream.state = state === "open" ? "live" : "connecting";
     changed(stream);
   }

@@ -500,7 +500,7 @@ impl EventSubscription {
         }
         ctx.identity()?;
         service::ticket::require_queue(ctx.actor()?)?;
-        let filter = filter.unwrap_or_default().of_stream()?;
+        let filter = filter.unwrap_or_default().for_stream()?;
         messages(ctx, Scope::Queue(Arc::new(filter)), after).await
     }
 }

@@ -1,4 +1,4 @@
-//! The customers who take part in a ticket.
+//! Participants: customers with whom a ticket is shared.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
@@ -10,39 +10,40 @@ use super::{
 };
 use crate::service::{self, UserErrorCode};
 
-/// What `addParticipant` takes.
+/// The input of `addParticipant`.
 #[derive(InputObject)]
 pub struct AddParticipantInput {
-    /// The ticket: one that you opened, or any if you are staff.
+    /// The id of the ticket: one that you opened, or any ticket if you are staff.
     ticket_id: ID,
-    /// The e-mail address that the customer signs in with.
+    /// The e-mail address that the customer signs in with, in any letter case.
     email: String,
 }
 
-/// What `addParticipant` answers.
+/// The payload of `addParticipant`.
 #[derive(SimpleObject)]
 pub struct AddParticipantPayload {
-    /// The ticket as it stands now.
+    /// The ticket with its new participant, or null if nobody was added.
     ticket: Option<Ticket>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `removeParticipant` takes.
+/// The input of `removeParticipant`.
 #[derive(InputObject)]
 pub struct RemoveParticipantInput {
-    /// The ticket.
+    /// The id of the ticket.
     ticket_id: ID,
-    /// The account of the customer: your own, if you want to leave the ticket.
+    /// The id of the participant's account. Pass your own to leave the ticket.
     account_id: ID,
 }
 
-/// What `removeParticipant` answers.
+/// The payload of `removeParticipant`.
 #[derive(SimpleObject)]
 pub struct RemoveParticipantPayload {
-    /// The ticket as it stands now; null if you have left it, and don't see it any more.
+    /// The ticket after the change. Null if you have just left it and may not see it any
+    /// more, or if the call failed.
     ticket: Option<Ticket>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -51,14 +52,18 @@ pub struct ParticipantMutation;
 
 #[Object]
 impl ParticipantMutation {
-    /// Lets another customer take part in a ticket that is not closed: they see it and
-    /// its public history, are told of what happens as its reporter is, and may comment.
-    /// Where they take part already, nothing changes. After 10 addresses that no customer
-    /// has you have to wait.
+    /// Shares a ticket with another customer. The new participant sees the ticket with its
+    /// public history, may comment, and is notified like the customer who opened it.
+    /// Adding somebody twice changes nothing.
+    ///
+    /// For the customer who opened the ticket, and for staff; others get `FORBIDDEN`, or
+    /// `NOT_FOUND` if they may not see the ticket. User errors: `NOT_FOUND` if no active
+    /// customer has the address, `TICKET_CLOSED`, and `TOO_MANY` beyond 50 participants or
+    /// 200 former ones. Failed calls are counted: `RATE_LIMITED` after 10 within 15 minutes.
     async fn add_participant(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Whom to add, and where.")] input: AddParticipantInput,
+        #[graphql(desc = "The ticket and the customer to add.")] input: AddParticipantInput,
     ) -> Result<AddParticipantPayload, Failure> {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
@@ -75,13 +80,19 @@ impl ParticipantMutation {
         })
     }
 
-    /// Lets a customer take part in a ticket no longer: by its reporter, by staff, or by
-    /// themselves. Their streams of it end with `AccessRevoked`, it leaves their bell, and
-    /// no more mail about it goes to them. Where they don't take part, nothing changes.
+    /// Removes a participant from a ticket. Their live stream of the ticket ends with
+    /// `AccessRevoked`, their notifications about it are deleted, and they get no more mail
+    /// about it. Removing somebody who does not take part changes nothing.
+    ///
+    /// For the customer who opened the ticket, for staff, and for the participants
+    /// themselves; others get `FORBIDDEN`, or `NOT_FOUND` if they may not see the ticket.
+    /// User errors: `NOT_FOUND` for a malformed `accountId`, and `INVALID` for the customer
+    /// who opened the ticket.
     async fn remove_participant(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Whom to remove, and where.")] input: RemoveParticipantInput,
+        #[graphql(desc = "The ticket and the participant to remove.")]
+        input: RemoveParticipantInput,
     ) -> Result<RemoveParticipantPayload, Failure> {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
@@ -92,7 +103,7 @@ impl ParticipantMutation {
             None => Err(service::UserError::new(
                 "accountId",
                 UserErrorCode::NotFound,
-                "`accountId` names no account.",
+                "`accountId` is not the id of an account.",
             )
             .into()),
         };

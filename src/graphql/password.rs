@@ -1,4 +1,4 @@
-//! Passwords: changed, or set anew by a link that was mailed.
+//! Passwords: changing one, and resetting a forgotten one by mail.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 
@@ -11,57 +11,59 @@ use crate::{
     service::{self, ServiceError, password::NewPassword},
 };
 
-/// What `requestPasswordReset` takes.
+/// The input of `requestPasswordReset`.
 #[derive(InputObject)]
 pub struct RequestPasswordResetInput {
-    /// The account's e-mail address.
+    /// The account's e-mail address, in any letter case.
     email: String,
 }
 
-/// What `requestPasswordReset` answers.
+/// The payload of `requestPasswordReset`.
 #[derive(SimpleObject)]
 pub struct RequestPasswordResetPayload {
-    /// Whether the request was taken: if there is such an account, a mail with a link
-    /// is on its way. Nothing tells whether there is.
+    /// Whether the request was accepted. If an account has this address, a mail with a link
+    /// is on its way; the response does not reveal whether one has.
     accepted: bool,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `resetPassword` takes.
+/// The input of `resetPassword`.
 #[derive(InputObject)]
 pub struct ResetPasswordInput {
-    /// What the link in the mail carries.
+    /// The token from the link in the mail.
     #[graphql(secret)]
     token: String,
-    /// The new password: 8 to 1,024 characters of any kind, hard to guess.
+    /// The new password: 8 to 1,024 characters of any kind. Passwords that are easy to guess
+    /// are rejected.
     #[graphql(secret)]
     password: String,
-    /// The same again.
+    /// The new password, repeated.
     #[graphql(secret)]
     password_again: String,
 }
 
-/// What `changePassword` takes.
+/// The input of `changePassword`.
 #[derive(InputObject)]
 pub struct ChangePasswordInput {
-    /// Your present password.
+    /// Your current password.
     #[graphql(secret)]
     current_password: String,
-    /// The new password: 8 to 1,024 characters of any kind, hard to guess.
+    /// The new password: 8 to 1,024 characters of any kind. Passwords that are easy to guess
+    /// are rejected.
     #[graphql(secret)]
     password: String,
-    /// The same again.
+    /// The new password, repeated.
     #[graphql(secret)]
     password_again: String,
 }
 
-/// What `resetPassword` and `changePassword` answer.
+/// The payload of `resetPassword` and `changePassword`.
 #[derive(SimpleObject)]
 pub struct ChangePasswordPayload {
     /// Whether the new password is set.
     changed: bool,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -74,8 +76,8 @@ impl ChangePasswordPayload {
     }
 }
 
-fn new_password(password: String, again: String) -> NewPassword {
-    NewPassword { password: Password::new(password), repetition: Password::new(again) }
+fn new_password(password: String, repetition: String) -> NewPassword {
+    NewPassword { password: Password::new(password), repetition: Password::new(repetition) }
 }
 
 #[derive(Default)]
@@ -83,16 +85,20 @@ pub struct PasswordMutation;
 
 #[Object]
 impl PasswordMutation {
-    /// Asks for a mail with a link to set a new password. Needs no session. The answer
-    /// is the same whether there is such an account or not.
+    /// Mails a link for setting a new password, valid for 30 minutes. Requires no session.
+    ///
+    /// The response is the same whether an account has the address or not. A malformed
+    /// address is a user error. Limited to 10 mails an hour for each address:
+    /// `RATE_LIMITED` beyond that.
     async fn request_password_reset(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Whose password.")] input: RequestPasswordResetInput,
+        #[graphql(desc = "The account's address.")] input: RequestPasswordResetInput,
     ) -> Result<RequestPasswordResetPayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
-        let asked = service::password::request_reset(actor, services, &input.email, origin).await;
-        Ok(match Outcome::of(asked)? {
+        let requested =
+            service::password::request_reset(actor, services, &input.email, origin).await;
+        Ok(match Outcome::of(requested)? {
             Outcome::Done(()) => {
                 RequestPasswordResetPayload { accepted: true, user_errors: vec![] }
             }
@@ -102,13 +108,19 @@ impl PasswordMutation {
         })
     }
 
-    /// Sets a new password by the link of a mail, which works once and for 30 minutes.
-    /// Needs no session, and gives none: sign in with the new password, and with your
-    /// second factor if you have one. All your sessions end.
+    /// Sets a password with the link from a mail: a password reset, valid for 30 minutes, or
+    /// an invitation, valid for 72 hours. Requires no session.
+    ///
+    /// All sessions of the account end and its owner is notified by mail. No new session is
+    /// created: sign in with the new password, and with the second factor if there is one.
+    /// A link works once. User errors: `EXPIRED` for a link that is unknown, expired or
+    /// already used; `REQUIRED`, `TOO_LONG` or `WEAK_PASSWORD` for the password; `MISMATCH`
+    /// if the two passwords differ. A rejected password does not use up the link. Too many
+    /// failed calls are `RATE_LIMITED`.
     async fn reset_password(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The link and the new password.")] input: ResetPasswordInput,
+        #[graphql(desc = "The token and the new password.")] input: ResetPasswordInput,
     ) -> Result<ChangePasswordPayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let new = new_password(input.password, input.password_again);
@@ -116,11 +128,17 @@ impl PasswordMutation {
         ChangePasswordPayload::of(reset)
     }
 
-    /// Changes your password. Your other sessions end.
+    /// Changes your password. Your other sessions end, and you are notified by mail.
+    ///
+    /// User errors: `INVALID_CREDENTIALS` for a wrong current password; `REQUIRED`,
+    /// `TOO_LONG` or `WEAK_PASSWORD` for the new one; `MISMATCH` if the two new passwords
+    /// differ; `EXPIRED` if your session ended meanwhile. Too many wrong passwords are
+    /// `RATE_LIMITED`. An account without a password gets its first one with
+    /// `requestPasswordReset`.
     async fn change_password(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The old and the new password.")] input: ChangePasswordInput,
+        #[graphql(desc = "The current and the new password.")] input: ChangePasswordInput,
     ) -> Result<ChangePasswordPayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let new = new_password(input.password, input.password_again);

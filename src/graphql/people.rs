@@ -1,4 +1,4 @@
-//! Finding people, for whoever picks one.
+//! Finding people by name or address, for pickers.
 
 use async_graphql::{Context, Object};
 
@@ -8,7 +8,7 @@ use crate::{
     service,
 };
 
-/// So many people where the caller doesn't say.
+/// The default of `first`.
 const DEFAULT_PEOPLE: i32 = 10;
 
 #[derive(Default)]
@@ -16,28 +16,36 @@ pub struct PeopleQuery;
 
 #[Object]
 impl PeopleQuery {
-    /// The people that a text fits best, for staff who pick an assignee or a customer: those
-    /// whose name or e-mail address begins with it, then those one of whose names does, then
-    /// those that differ in a letter. Disabled accounts are left out.
+    /// The people whose name or e-mail address matches a text, best match first: for picking
+    /// an assignee or a customer as you type. Staff only.
+    ///
+    /// People whose name or address starts with the text come first, then those with a later
+    /// part of the name that does, then those whose name or address is spelled similarly.
+    /// Letter case does not matter. Disabled accounts are left out, and a text without letters
+    /// or digits matches nobody. `accounts` lists all accounts, for admins.
     #[graphql(complexity = "cost(Some(first), None, child_complexity)")]
     async fn people(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "A name or an e-mail address, or how it begins: 1 to 255 characters.")]
+        #[graphql(desc = "A name or an e-mail address, or its beginning: 1 to 255 characters.")]
         text: String,
         #[graphql(
-            desc = "True: only staff, whom tickets can be assigned to. False: only customers."
+            desc = "Return only staff, to whom tickets can be assigned, if true; only customers if false; both if null."
         )]
         is_staff: Option<bool>,
-        #[graphql(desc = "So many at most, 0 to 100.", default_with = "DEFAULT_PEOPLE")] first: i32,
+        #[graphql(
+            desc = "Return at most this many people: 0 to 100.",
+            default_with = "DEFAULT_PEOPLE"
+        )]
+        first: i32,
     ) -> Result<Vec<Account>, Failure> {
         service::ticket::require_queue(ctx.actor()?)?;
         let text = SearchText::parse(&text).map_err(|error| {
-            Failure::bad_request(format!("`text` {error}. Give a name or an e-mail address."))
+            Failure::bad_request(format!("`text` {error}. Send a name or an e-mail address."))
         })?;
         let limit = usize::try_from(first).ok().filter(|&first| first <= MAX_PAGE);
         if limit.is_none() {
-            return Err(Failure::bad_request(format!("`first` takes 0 to {MAX_PAGE}.")));
+            return Err(Failure::bad_request(format!("`first` must be between 0 and {MAX_PAGE}.")));
         }
         let (actor, services) = (ctx.actor()?, ctx.services()?);
         let found = service::people::find(actor, services, &text, is_staff, first.into()).await?;

@@ -1,4 +1,4 @@
-//! In which language you are addressed, and which mails you want.
+//! The caller's preferences: their language, and which mails they receive.
 
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 
@@ -12,16 +12,20 @@ use crate::{
     service::{self, preferences::PreferenceChanges},
 };
 
-/// Which mails you want. Each ticket's can be stopped by the link in any of them, too.
+/// Which mails you receive about the tickets that you opened or take part in. All are on by
+/// default, and none is about what you did yourself, other than the confirmation of a ticket.
+///
+/// The unsubscribe link in each of these mails stops all mail about that one ticket. Security
+/// notices, codes, and the mail that says that a ticket was shared with you have no switch.
 #[derive(SimpleObject)]
 pub struct MailPreferences {
-    /// Confirmations of tickets that you open.
+    /// A confirmation of each ticket that you open.
     ticket_created: bool,
-    /// Answers on your tickets.
+    /// New public comments.
     support_answered: bool,
-    /// Changes of your tickets' status.
+    /// Changes of the status, other than to `RESOLVED` or `CLOSED`.
     status_changed: bool,
-    /// That your tickets were resolved or closed.
+    /// The ticket was resolved or closed.
     ticket_closed: bool,
 }
 
@@ -36,34 +40,34 @@ impl From<notification::MailPreferences> for MailPreferences {
     }
 }
 
-/// Which mails you want; what is not given stays as it is.
+/// Which mails you receive about your tickets. A field that is omitted or null is not changed.
 #[derive(InputObject)]
 pub struct MailPreferencesInput {
-    /// Confirmations of tickets that you open.
+    /// A confirmation of each ticket that you open.
     ticket_created: Option<bool>,
-    /// Answers on your tickets.
+    /// New public comments.
     support_answered: Option<bool>,
-    /// Changes of your tickets' status.
+    /// Changes of the status, other than to `RESOLVED` or `CLOSED`.
     status_changed: Option<bool>,
-    /// That your tickets were resolved or closed.
+    /// The ticket was resolved or closed.
     ticket_closed: Option<bool>,
 }
 
-/// What `updatePreferences` takes; what is not given stays as it is.
+/// The input of `updatePreferences`. A field that is omitted or null is not changed.
 #[derive(InputObject)]
 pub struct UpdatePreferencesInput {
-    /// The language that you are addressed in.
+    /// The language of your mails, and the default one of names such as `Ticket.statusName`.
     locale: Option<Locale>,
-    /// Which mails you want.
+    /// Which mails you receive about your tickets.
     mail: Option<MailPreferencesInput>,
 }
 
-/// What `updatePreferences` answers.
+/// The payload of `updatePreferences`.
 #[derive(SimpleObject)]
 pub struct UpdatePreferencesPayload {
-    /// Your account as it is now.
+    /// Your account after the change.
     account: Option<Account>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -72,11 +76,11 @@ pub struct PreferencesMutation;
 
 #[Object]
 impl PreferencesMutation {
-    /// Changes the language that you are addressed in, and which mails you want.
+    /// Changes your language and which mails you receive.
     async fn update_preferences(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What to change.")] input: UpdatePreferencesInput,
+        #[graphql(desc = "The preferences to change.")] input: UpdatePreferencesInput,
     ) -> Result<UpdatePreferencesPayload, Failure> {
         let mail = input.mail.as_ref();
         let changes = PreferenceChanges {

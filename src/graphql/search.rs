@@ -1,4 +1,4 @@
-//! Finding tickets by what they say.
+//! Full-text search over tickets.
 
 use async_graphql::{Context, Object, SimpleObject};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -20,12 +20,12 @@ use crate::{
     service,
 };
 
-/// A part of a text in which something was found.
+/// A piece of a text, either matching the search or not.
 #[derive(SimpleObject)]
 pub struct TextFragment {
-    /// What it says: plain text, to be escaped where it is shown.
+    /// Plain text. Escape it before you put it into HTML.
     text: String,
-    /// Whether it is what was searched for.
+    /// Whether the text matches the search: highlight it.
     is_match: bool,
 }
 
@@ -35,16 +35,16 @@ impl From<search::Fragment> for TextFragment {
     }
 }
 
-/// A ticket that was found, and where.
+/// A ticket that matches a search, and the text that matches best.
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub struct TicketMatch {
     /// The ticket.
     ticket: Ticket,
-    /// The ticket's summary, in fragments that join to the whole.
+    /// The ticket's summary. Joined, the fragments are the whole summary.
     summary: Vec<TextFragment>,
-    /// What fits best in the text that fits best: its description, or a comment. It is cut from the
-    /// first 8,192 characters; " … " stands between places that are apart.
+    /// The best passages of the description or comment that matches best, from its first
+    /// 8,192 characters. " … " separates passages that are not adjacent.
     excerpt: Vec<TextFragment>,
     #[graphql(skip)]
     comment_id: Option<CommentId>,
@@ -52,7 +52,7 @@ pub struct TicketMatch {
 
 #[async_graphql::ComplexObject]
 impl TicketMatch {
-    /// The comment that the excerpt is from; null: it is from the ticket's description.
+    /// The comment that the excerpt is from, or null if it is from the ticket's description.
     async fn comment(&self, ctx: &Context<'_>) -> Result<Option<Comment>, Failure> {
         match self.comment_id {
             Some(id) => Ok(Some(Comment(ctx.loaders()?.require(id).await?))),
@@ -61,7 +61,7 @@ impl TicketMatch {
     }
 }
 
-connection!(TicketMatchConnection, TicketMatchEdge, TicketMatch, "the tickets that were found");
+connection!(TicketMatchConnection, TicketMatchEdge, TicketMatch, "matching tickets");
 
 impl From<Found> for TicketMatch {
     fn from(found: Found) -> Self {
@@ -75,21 +75,23 @@ impl From<Found> for TicketMatch {
     }
 }
 
-/// Reads what somebody searches for.
+/// Parses the `text` of a search or filter.
+///
+/// # Errors
+/// A bad request if the text is empty, too long or has a control character.
 pub fn parse_query(text: &str, prefix: &NumberPrefix) -> Result<search::SearchQuery, Failure> {
-    search::SearchQuery::parse(text, prefix).map_err(|error| {
-        Failure::bad_request(format!("`text` {error}. Search for something else."))
-    })
+    search::SearchQuery::parse(text, prefix)
+        .map_err(|error| Failure::bad_request(format!("`text` {error}.")))
 }
 
-/// A place in the list: the rank in four bytes, and the ticket's id.
-fn encode_key(found: &Found) -> String {
+/// The cursor of a match: the rank in four bytes, then the ticket's id.
+fn encode_cursor(found: &Found) -> String {
     let mut bytes = found.rank.to_be_bytes().to_vec();
     bytes.extend(found.ticket.id.0.into_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn decode_key(text: &str) -> Option<FoundKey> {
+fn decode_cursor(text: &str) -> Option<FoundKey> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (rank, ticket) = bytes.split_at_checked(4)?;
     let rank = f32::from_be_bytes(rank.try_into().ok()?);
@@ -102,35 +104,39 @@ pub struct SearchQuery;
 
 #[Object]
 impl SearchQuery {
-    /// The tickets that fit a text, of those that you may see: at most 1,000, the best first.
+    /// Searches the tickets that you may see. Returns at most 1,000, best match first.
     ///
-    /// A ticket fits if all words are in one of its texts: its summary and description, a
-    /// comment, or, for staff, an internal note. English and Russian words are found in any
-    /// form ("certificates" finds "certificate"), host names, addresses and numbers as they are;
-    /// the last word may be the beginning of a longer one. `"a phrase"` has to be there word by
-    /// word, `or` stands between alternatives, `-word` leaves texts with the word out; words
-    /// like "the" don't count. A summary is also found by words of some length with a letter wrong, and a
-    /// ticket by its number.
+    /// A ticket matches if one of its texts has all the words: its summary with its
+    /// description, a public comment or, for staff, an internal note. English and Russian
+    /// words match in every grammatical form ("certificates" finds "certificate"); host names,
+    /// addresses and numbers match as they are written. The last word may be the beginning of
+    /// a longer one. `"a phrase"` matches these words in this order, `or` separates
+    /// alternatives, and `-word` excludes texts with the word. Common words such as "the" are
+    /// ignored. Words of 3 or more letters also match similarly spelled words of a summary.
+    /// The number of a ticket finds it, with or without its prefix.
     ///
-    /// The order: the ticket of that number; then the more often the words come in a text, the
-    /// closer together, and above all in a summary, then in a description, then in a comment;
-    /// what was found by similar letters only comes last. Of equally good ones the newest is first.
-    /// Where more than 10,000 texts fit, only the newest of them are compared: add a word.
+    /// The ticket with that number comes first. The others rank higher the more often a text
+    /// has the words and the closer together they are; words in a summary count most, then
+    /// those in a description, then those in a comment. Matches by similar spelling come
+    /// last. Of equal matches, the newest ticket comes first. If more than 10,000 texts
+    /// match, only the newest 10,000 are ranked: search for more words.
     #[graphql(complexity = "cost(first, None, child_complexity)")]
     async fn search(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What to look for: 1 to 255 characters.")] text: String,
-        #[graphql(desc = "So many from the start; 0 to 100, 20 by default.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor, in the same search.")] after: Option<
-            String,
-        >,
+        #[graphql(desc = "The words to search for: 1 to 255 characters.")] text: String,
+        #[graphql(
+            desc = "Return at most this many items from the start: 0 to 100, 20 by default."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Return items after this cursor. It is only valid for the same `text`.")]
+        after: Option<String>,
     ) -> Result<TicketMatchConnection, Failure> {
         ctx.identity()?;
         let search_query = parse_query(&text, ctx.services()?.number_prefix())?;
-        let page = PageArgs { first, after, last: None, before: None }.page(decode_key)?;
+        let page = PageArgs { first, after, last: None, before: None }.page(decode_cursor)?;
         let slice =
             service::search::page(ctx.actor()?, ctx.services()?, &search_query, &page).await?;
-        Ok(TicketMatchConnection::new(slice.map(|found| (encode_key(&found), found.into()))))
+        Ok(TicketMatchConnection::new(slice.map(|found| (encode_cursor(&found), found.into()))))
     }
 }

@@ -1,4 +1,4 @@
-//! Second factors: configured, presented, removed.
+//! Second factors: setting them up, signing in with them, removing them.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
@@ -20,50 +20,50 @@ use crate::{
     },
 };
 
-/// A second factor that can be configured.
+/// A kind of second factor that an account can have.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "second_factor::Method")]
 pub enum SecondFactorMethod {
-    /// A mobile authenticator: an app that shows a new code of 6 digits every 30
-    /// seconds (RFC 6238).
+    /// An authenticator app, which shows a new code of 6 digits every 30 seconds (TOTP,
+    /// RFC 6238).
     Authenticator,
-    /// One-time codes of 6 digits by e-mail, good for 2 minutes.
+    /// Codes of 6 digits by e-mail. Each is valid for 2 minutes and works once.
     Email,
 }
 
-/// What can be presented as a second factor.
+/// A kind of code that is accepted as a second factor.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "service::challenge::Presentable")]
 pub enum SecondFactorProof {
-    /// A code of the mobile authenticator.
+    /// A code from the authenticator app.
     Authenticator,
-    /// A code that `sendSecondFactorCode` has mailed.
+    /// A code mailed by `sendSecondFactorCode`.
     Email,
-    /// One of the recovery codes.
+    /// A recovery code. Each works once.
     RecoveryCode,
 }
 
-/// How a session stands to second factors.
+/// Whether the account of a new session has a second factor.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "Advice")]
 pub enum SecondFactorAdvice {
-    /// The account has one.
+    /// The account has one, and it was used for this sign-in.
     Configured,
-    /// The account has none and can have one: `beginSecondFactor`.
+    /// The account has none. `beginSecondFactor` sets one up.
     Offered,
-    /// The account has none and needs one: the session can do nothing else until
-    /// `confirmSecondFactor` has succeeded.
+    /// The account has none and must have one. Until `confirmSecondFactor` succeeds, most
+    /// other operations of the session fail with `SECOND_FACTOR_REQUIRED`.
     Required,
 }
 
-/// A configured second factor.
+/// A second factor of your account.
 #[derive(SimpleObject)]
 pub struct SecondFactor {
-    /// How it proves that it is you.
+    /// Which kind it is.
     method: SecondFactorMethod,
-    /// Since when it is configured.
+    /// When it was set up.
     configured_at: DateTime<Utc>,
-    /// When it last let you in; null: it has not yet.
+    /// When a code of it was last accepted, or null if none was since it was set up.
     last_used_at: Option<DateTime<Utc>>,
 }
 
@@ -77,46 +77,48 @@ impl From<second_factor::SecondFactor> for SecondFactor {
     }
 }
 
-/// What `beginSecondFactor` takes.
+/// The input of `beginSecondFactor`.
 #[derive(InputObject)]
 pub struct BeginSecondFactorInput {
-    /// What to configure.
+    /// The kind of second factor to set up.
     method: SecondFactorMethod,
 }
 
-/// What `beginSecondFactor` answers. Nothing is configured yet: go on with
-/// `confirmSecondFactor`.
+/// The payload of `beginSecondFactor`. The second factor is not active until
+/// `confirmSecondFactor` succeeds.
 #[derive(SimpleObject, Default)]
 pub struct BeginSecondFactorPayload {
-    /// For an authenticator: what its app has to learn.
+    /// The key for the authenticator app, for `AUTHENTICATOR`; null otherwise.
     authenticator: Option<AuthenticatorSetup>,
-    /// For codes by e-mail: a code is on its way.
+    /// The first code, which was mailed, for `EMAIL`; null otherwise.
     code_sent: Option<SentCode>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What an authenticator app has to learn. It is shown this once only.
+/// The key of an authenticator in three forms, one of which goes into the app. This is the
+/// only response that has it.
 #[derive(SimpleObject)]
 pub struct AuthenticatorSetup {
-    /// The key in base32, to be typed in.
+    /// The key in base32, for typing it into the app.
     secret: String,
-    /// The key as an `otpauth://` URI, to be opened on the phone itself.
+    /// The key as an `otpauth://` URI, for opening it on the phone.
     uri: String,
-    /// The URI as a QR code to be scanned: an SVG image in a data URI.
+    /// The URI as a QR code, for scanning it: an SVG image as a `data:` URI.
     qr_code: String,
-    /// Until when the first code has to be given.
+    /// When the set-up expires, 10 minutes after it began. Confirm it before then.
     expires_at: DateTime<Utc>,
 }
 
-/// A code that is on its way by mail.
+/// A code that was mailed. It is valid for 2 minutes, works once, and is void after 5 wrong
+/// attempts or when another one is sent.
 #[derive(SimpleObject)]
 pub struct SentCode {
-    /// Until when it can be used.
+    /// When the code expires.
     expires_at: DateTime<Utc>,
-    /// From when another can be asked for; it voids this one.
+    /// When another code can be requested.
     next_at: DateTime<Utc>,
-    /// So many seconds from now another can be asked for.
+    /// Seconds until another code can be requested.
     next_in_seconds: i64,
 }
 
@@ -130,119 +132,122 @@ impl SentCode {
     }
 }
 
-/// What `confirmSecondFactor` takes.
+/// The input of `confirmSecondFactor`.
 #[derive(InputObject)]
 pub struct ConfirmSecondFactorInput {
-    /// What was begun.
+    /// The kind of second factor that `beginSecondFactor` was called with.
     method: SecondFactorMethod,
-    /// The first code: 6 digits, with spaces or without.
+    /// The first code from the app or the mail: 6 digits. Spaces are ignored.
     #[graphql(secret)]
     code: String,
 }
 
-/// What `confirmSecondFactor` answers.
+/// The payload of `confirmSecondFactor`.
 #[derive(SimpleObject, Default)]
 pub struct ConfirmSecondFactorPayload {
-    /// The new second factor.
+    /// The new second factor, or null on failure.
     second_factor: Option<SecondFactor>,
-    /// Ten codes that stand in for a lost second factor, once each: only where the
-    /// account had none left, and shown this once only. To be kept on paper.
+    /// Ten recovery codes, each of which replaces a code of the second factor once, or null
+    /// if the account still has unused ones. This is the only response that has them: ask
+    /// the person to write them down.
     recovery_codes: Option<Vec<String>>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `removeSecondFactor` takes.
+/// The input of `removeSecondFactor`.
 #[derive(InputObject)]
 pub struct RemoveSecondFactorInput {
-    /// What to remove.
+    /// The kind of second factor to remove.
     method: SecondFactorMethod,
 }
 
-/// What `removeSecondFactor` answers.
+/// The payload of `removeSecondFactor`.
 #[derive(SimpleObject, Default)]
 pub struct RemoveSecondFactorPayload {
-    /// Your account without it.
+    /// Your account after the change, or null on failure.
     viewer: Option<Account>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `regenerateRecoveryCodes` answers.
+/// The payload of `regenerateRecoveryCodes`.
 #[derive(SimpleObject, Default)]
 pub struct RegenerateRecoveryCodesPayload {
-    /// The new codes: shown this once only. The old ones are void.
+    /// The ten new codes, or null on failure. This is the only response that has them.
     recovery_codes: Option<Vec<String>>,
-    /// What is wrong.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `verifySecondFactor` takes.
+/// The input of `verifySecondFactor`.
 #[derive(InputObject)]
 pub struct VerifySecondFactorInput {
-    /// The token of the challenge that `signIn` gave.
+    /// The `token` of the challenge that `signIn` or `redeemHandoff` returned.
     #[graphql(secret)]
     challenge_token: String,
-    /// What is presented.
+    /// The kind of `code`: one of the challenge's `methods`.
     method: SecondFactorProof,
-    /// The code: 6 digits, or a recovery code; with spaces or without.
+    /// A code of 6 digits, or a recovery code such as `7k2m-9xpq-4vtd`. Spaces are ignored, as
+    /// are the hyphens and the letter case of a recovery code.
     #[graphql(secret)]
     code: String,
 }
 
-/// What `sendSecondFactorCode` takes.
+/// The input of `sendSecondFactorCode`.
 #[derive(InputObject)]
 pub struct SendSecondFactorCodeInput {
-    /// The token of the challenge that `signIn` gave; without one the code is for
-    /// `reauthenticate`, and you have to be signed in.
+    /// The `token` of the challenge that `signIn` or `redeemHandoff` returned. Without it the
+    /// code is for `reauthenticate`, and a session is required.
     #[graphql(secret)]
     challenge_token: Option<String>,
 }
 
-/// What `sendSecondFactorCode` answers.
+/// The payload of `sendSecondFactorCode`.
 #[derive(SimpleObject, Default)]
 pub struct SendSecondFactorCodePayload {
-    /// The code that is on its way.
+    /// The code that was mailed, or null on failure.
     code_sent: Option<SentCode>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `reauthenticate` takes.
+/// The input of `reauthenticate`.
 #[derive(InputObject)]
 pub struct ReauthenticateInput {
-    /// Your password; anything where your account has none.
+    /// Your password. Not checked if your account has none.
     #[graphql(secret)]
     password: String,
-    /// What is presented, where your account has a second factor.
+    /// The kind of `code`; `AUTHENTICATOR` by default.
     method: Option<SecondFactorProof>,
-    /// Its code, where your account has a second factor.
+    /// A code of your second factor or a recovery code. Required if your account has a second
+    /// factor; leave it out otherwise.
     #[graphql(secret)]
     code: Option<String>,
 }
 
-/// What `reauthenticate` answers.
+/// The payload of `reauthenticate`.
 #[derive(SimpleObject, Default)]
 pub struct ReauthenticatePayload {
-    /// Until when this session may change what protects your account.
+    /// Until when this session may make protected changes, or null on failure.
     valid_until: Option<DateTime<Utc>>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `resetSecondFactors` takes.
+/// The input of `resetSecondFactors`.
 #[derive(InputObject)]
 pub struct ResetSecondFactorsInput {
-    /// Whose are removed.
+    /// The id of the account.
     account_id: ID,
 }
 
-/// What `resetSecondFactors` answers.
+/// The payload of `resetSecondFactors`.
 #[derive(SimpleObject, Default)]
 pub struct ResetSecondFactorsPayload {
-    /// The account, without second factors.
+    /// The account, which has no second factor any more.
     account: Option<Account>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -251,26 +256,36 @@ pub struct SecondFactorMutation;
 
 #[Object]
 impl SecondFactorMutation {
-    /// Finishes a sign-in with a second factor. Needs no session. A code works once.
+    /// Completes a sign-in with a second factor. Requires no session.
+    ///
+    /// User errors: `INVALID` for a malformed code, which does not count as an attempt;
+    /// `INVALID_CODE` for a wrong, used or outdated one; `EXPIRED` if the challenge is unknown,
+    /// expired, completed or out of attempts: sign in again. Too many wrong codes for one
+    /// account are `RATE_LIMITED`. Using a recovery code notifies the owner by mail.
     async fn verify_second_factor(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What is presented.")] input: VerifySecondFactorInput,
+        #[graphql(desc = "The challenge and the code that answers it.")]
+        input: VerifySecondFactorInput,
     ) -> Result<SignInPayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let proof = (input.method.into(), input.code.as_str());
         let verified =
             service::challenge::verify(actor, services, &input.challenge_token, proof, origin)
                 .await;
-        SignInPayload::of_verified(verified)
+        SignInPayload::of_second_step(verified)
     }
 
-    /// Mails a one-time code: for a half-finished sign-in, or for `reauthenticate`. The
-    /// last one is void then. Not sooner than 30 seconds after the last one.
+    /// Mails a code, either for completing a sign-in or for `reauthenticate`. The previous one
+    /// becomes void.
+    ///
+    /// For accounts that have codes by e-mail as a second factor; others get the user error
+    /// `NOT_AVAILABLE`. `RATE_LIMITED` within 30 seconds of the previous code, and beyond 10
+    /// codes an hour. The user error `EXPIRED` means that the challenge is over.
     async fn send_second_factor_code(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What it is for.")] input: SendSecondFactorCodeInput,
+        #[graphql(desc = "The sign-in that the code is for.")] input: SendSecondFactorCodeInput,
     ) -> Result<SendSecondFactorCodePayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let sent = match &input.challenge_token {
@@ -288,14 +303,18 @@ impl SecondFactorMutation {
         })
     }
 
-    /// Begins to configure a second factor: shows what an authenticator app has to
-    /// learn, or mails a first code. To replace an authenticator you have, call
-    /// `reauthenticate` before; so too where you have a second factor and signed in more
-    /// than 10 minutes ago.
+    /// Starts setting up a second factor: returns the key for an authenticator app, or mails
+    /// a first code. Then call `confirmSecondFactor`.
+    ///
+    /// Starting again discards the key of an unconfirmed authenticator. An authenticator that
+    /// is set up can be replaced; codes by e-mail that are set up are the user error `TAKEN`.
+    /// `NOT_AVAILABLE` means that this installation sends no mail. Call `reauthenticate` first
+    /// to replace an authenticator, and to add a second factor to the one you have if you
+    /// signed in more than 10 minutes ago: `REAUTHENTICATION_REQUIRED` otherwise.
     async fn begin_second_factor(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What to configure.")] input: BeginSecondFactorInput,
+        #[graphql(desc = "The second factor to set up.")] input: BeginSecondFactorInput,
     ) -> Result<BeginSecondFactorPayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let begun =
@@ -313,12 +332,17 @@ impl SecondFactorMutation {
         Ok(payload)
     }
 
-    /// Configures the second factor that was begun, with its first code. Your other
-    /// sessions end.
+    /// Activates the second factor that `beginSecondFactor` started, with its first code. Your
+    /// other sessions end, and you are notified by mail. A session that was limited because
+    /// of a missing second factor has full access from now on.
+    ///
+    /// User errors: `INVALID` for a malformed code, `INVALID_CODE` for a wrong one, and
+    /// `EXPIRED` if no authenticator was started in the last 10 minutes or your session ended
+    /// meanwhile. Too many wrong codes are `RATE_LIMITED`.
     async fn confirm_second_factor(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The first code.")] input: ConfirmSecondFactorInput,
+        #[graphql(desc = "The second factor and its first code.")] input: ConfirmSecondFactorInput,
     ) -> Result<ConfirmSecondFactorPayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let first = (input.method.into(), input.code.as_str());
@@ -336,12 +360,16 @@ impl SecondFactorMutation {
         })
     }
 
-    /// Removes one of your second factors. Call `reauthenticate` before. Your other
-    /// sessions end.
+    /// Removes one of your second factors, and with the last one the recovery codes. Your
+    /// other sessions end, and you are notified by mail.
+    ///
+    /// Call `reauthenticate` first: `REAUTHENTICATION_REQUIRED` otherwise. Other user errors:
+    /// `NOT_FOUND` if you have no such second factor, `SECOND_FACTOR_REQUIRED` if it is the last
+    /// one of an account that must have one, and `EXPIRED` if your session ended meanwhile.
     async fn remove_second_factor(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What to remove.")] input: RemoveSecondFactorInput,
+        #[graphql(desc = "The second factor to remove.")] input: RemoveSecondFactorInput,
     ) -> Result<RemoveSecondFactorPayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let removed =
@@ -357,14 +385,20 @@ impl SecondFactorMutation {
         })
     }
 
-    /// Makes ten new recovery codes and voids the old ones. Call `reauthenticate` before.
+    /// Replaces your recovery codes with ten new ones; the old ones become void. You are
+    /// notified by mail.
+    ///
+    /// Call `reauthenticate` first: `REAUTHENTICATION_REQUIRED` otherwise. Other user errors:
+    /// `NOT_AVAILABLE` if your account has no second factor, and `EXPIRED` if your session ended
+    /// meanwhile.
     async fn regenerate_recovery_codes(
         &self,
         ctx: &Context<'_>,
     ) -> Result<RegenerateRecoveryCodesPayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
-        let made = service::second_factor::regenerate_recovery_codes(actor, services, origin).await;
-        Ok(match Outcome::of(made)? {
+        let regenerated =
+            service::second_factor::regenerate_recovery_codes(actor, services, origin).await;
+        Ok(match Outcome::of(regenerated)? {
             Outcome::Done(codes) => RegenerateRecoveryCodesPayload {
                 recovery_codes: Some(codes.iter().map(|code| code.shown()).collect()),
                 user_errors: vec![],
@@ -375,23 +409,27 @@ impl SecondFactorMutation {
         })
     }
 
-    /// Proves once more that it is you, for the next 10 minutes of this session: with
-    /// your password, and with a code if you have a second factor.
+    /// Confirms your identity again, with your password and, if you have a second factor, a
+    /// code. For 10 minutes this session may then change what protects your account; fields
+    /// that need this say so.
+    ///
+    /// User errors: `INVALID_CREDENTIALS` for a wrong password; `REQUIRED`, `INVALID` or
+    /// `INVALID_CODE` for the code. Too many failed calls are `RATE_LIMITED`.
     async fn reauthenticate(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What proves it.")] input: ReauthenticateInput,
+        #[graphql(desc = "Your password and code.")] input: ReauthenticateInput,
     ) -> Result<ReauthenticatePayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let method = input.method.map(Presentable::from);
         let code = input.code.as_deref();
         let proof = code.map(|code| (method.unwrap_or(Presentable::Authenticator), code));
         let password = Password::new(input.password);
-        let proven =
+        let reauthenticated =
             service::second_factor::reauthenticate(actor, services, password, proof, origin).await;
-        Ok(match Outcome::of(proven)? {
-            Outcome::Done(until) => {
-                ReauthenticatePayload { valid_until: Some(until), user_errors: vec![] }
+        Ok(match Outcome::of(reauthenticated)? {
+            Outcome::Done(valid_until) => {
+                ReauthenticatePayload { valid_until: Some(valid_until), user_errors: vec![] }
             }
             Outcome::Refused { errors, .. } => {
                 ReauthenticatePayload { user_errors: errors, ..Default::default() }
@@ -399,12 +437,13 @@ impl SecondFactorMutation {
         })
     }
 
-    /// Removes all second factors of somebody who has lost them. For admins. Their
-    /// sessions end, and they are told by mail.
+    /// Removes all second factors and recovery codes of an account whose owner has lost them.
+    /// Admins only. The sessions of the account end, and its owner is notified by mail. Fails
+    /// with `NOT_FOUND` if there is no such account.
     async fn reset_second_factors(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Whose.")] input: ResetSecondFactorsInput,
+        #[graphql(desc = "The account.")] input: ResetSecondFactorsInput,
     ) -> Result<ResetSecondFactorsPayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let id = GlobalId::account(&input.account_id).ok_or_else(Failure::not_found)?;

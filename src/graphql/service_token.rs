@@ -1,4 +1,4 @@
-//! Service tokens, for admins.
+//! Service tokens: listing, creating and revoking them, for admins.
 
 use async_graphql::{Context, Description, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
@@ -11,43 +11,44 @@ use super::{
 };
 use crate::{domain::service_token, service};
 
-/// Something that a machine may do with a service token. It may do nothing else.
+/// A permission of a service token. A token can call the fields of its scopes, and no others.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "service_token::Scope")]
 pub enum ServiceTokenScope {
-    /// `provisionCustomer`: make and update customers' accounts.
+    /// `provisionCustomer`: create and update customers' accounts.
     ProvisionCustomers,
-    /// `createHandoff`: make links with which customers come over signed in.
+    /// `createHandoff`: create links that sign customers in.
     CreateHandoffs,
 }
 
-/// What a machine, like the control panel, sends in the place of a session's token.
+/// A token with which another system, such as a control panel, calls this API in place of a
+/// person's session. Its secret is only returned when it is created.
 #[derive(Description)]
 pub struct ServiceToken(service_token::ServiceToken);
 
 #[Object(use_type_description)]
 impl ServiceToken {
-    /// Its global id; `node` doesn't take it.
+    /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
         GlobalId::ServiceToken(self.0.id).into()
     }
 
-    /// What you call it.
+    /// The name that the token was created with.
     async fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// What may be done with it.
+    /// The permissions of the token.
     async fn scopes(&self) -> Vec<ServiceTokenScope> {
         self.0.scopes.iter().map(Into::into).collect()
     }
 
-    /// When it was made.
+    /// When the token was created.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 
-    /// Who made it; null: the operator at the command line.
+    /// The admin who created it, or null if it was created on the command line.
     async fn created_by(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
         match self.0.created_by {
             Some(id) => Ok(ctx.loaders()?.get(id).await?.map(Account::new)),
@@ -55,50 +56,51 @@ impl ServiceToken {
         }
     }
 
-    /// When it was last used, to the minute; null: never.
+    /// When it was last used, to the minute, or null if it has not been used.
     async fn last_used_at(&self) -> Option<DateTime<Utc>> {
         self.0.last_used_at
     }
 
-    /// Since when it is worth nothing; null: it can be used.
+    /// When it was revoked, or null if it is valid.
     async fn revoked_at(&self) -> Option<DateTime<Utc>> {
         self.0.revoked_at
     }
 }
 
-/// What `createServiceToken` takes.
+/// The input of `createServiceToken`.
 #[derive(InputObject)]
 pub struct CreateServiceTokenInput {
-    /// What you call it: 1 to 120 characters.
+    /// A name that tells admins what the token is for: 1 to 120 characters.
     name: String,
-    /// What may be done with it: at least one scope.
+    /// The permissions of the token: at least one.
     scopes: Vec<ServiceTokenScope>,
 }
 
-/// What `createServiceToken` answers.
+/// The payload of `createServiceToken`.
 #[derive(SimpleObject)]
 pub struct CreateServiceTokenPayload {
-    /// The token, to be sent as `Authorization: Bearer …`: the only time that it is shown.
+    /// The secret, or null on failure. Send it as `Authorization: Bearer …`. This is the only
+    /// response that has it.
     token: Option<String>,
-    /// What is kept of it.
+    /// The new service token, or null on failure.
     service_token: Option<ServiceToken>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `revokeServiceToken` takes.
+/// The input of `revokeServiceToken`.
 #[derive(InputObject)]
 pub struct RevokeServiceTokenInput {
-    /// The service token.
+    /// The id of the service token.
     id: ID,
 }
 
-/// What `revokeServiceToken` answers.
+/// The payload of `revokeServiceToken`.
 #[derive(SimpleObject)]
 pub struct RevokeServiceTokenPayload {
-    /// The service token, which is worth nothing from now on.
+    /// The revoked service token, or null on failure.
     service_token: Option<ServiceToken>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -107,7 +109,7 @@ pub struct ServiceTokenQuery;
 
 #[Object]
 impl ServiceTokenQuery {
-    /// All service tokens, newest first, revoked ones too. For admins.
+    /// All service tokens, including revoked ones, newest first. Admins only.
     async fn service_tokens(
         &self,
         ctx: &Context<'_>,
@@ -122,16 +124,16 @@ pub struct ServiceTokenMutation;
 
 #[Object]
 impl ServiceTokenMutation {
-    /// Makes a service token. For admins.
+    /// Creates a service token. Admins only.
     async fn create_service_token(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "What it is for.")] input: CreateServiceTokenInput,
+        #[graphql(desc = "The new token's name and scopes.")] input: CreateServiceTokenInput,
     ) -> Result<CreateServiceTokenPayload, Failure> {
         let scopes = input.scopes.into_iter().map(Into::into).collect::<Vec<_>>();
         let (actor, services) = (ctx.actor()?, ctx.services()?);
-        let made = service::service_token::create(actor, services, &input.name, &scopes).await;
-        Ok(match Outcome::of(made)? {
+        let created = service::service_token::create(actor, services, &input.name, &scopes).await;
+        Ok(match Outcome::of(created)? {
             Outcome::Done(issued) => CreateServiceTokenPayload {
                 token: Some(issued.secret.expose().to_owned()),
                 service_token: Some(ServiceToken(issued.token)),
@@ -143,11 +145,13 @@ impl ServiceTokenMutation {
         })
     }
 
-    /// Revokes a service token: requests with it are refused from now on. For admins.
+    /// Revokes a service token permanently: from the next request on it is refused with
+    /// `UNAUTHENTICATED`. Admins only. Fails with `NOT_FOUND` if there is no such token or if it
+    /// is already revoked.
     async fn revoke_service_token(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which to revoke.")] input: RevokeServiceTokenInput,
+        #[graphql(desc = "The token to revoke.")] input: RevokeServiceTokenInput,
     ) -> Result<RevokeServiceTokenPayload, Failure> {
         let id = GlobalId::service_token(&input.id);
         let revoked = service::service_token::revoke(ctx.actor()?, ctx.services()?, id).await;

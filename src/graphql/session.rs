@@ -21,31 +21,31 @@ use crate::{
     },
 };
 
-/// What `signIn` takes.
+/// The input of `signIn`.
 #[derive(InputObject)]
 pub struct SignInInput {
-    /// The account's e-mail address, in any case.
+    /// The account's e-mail address, in any letter case.
     email: String,
-    /// Its password.
+    /// The account's password.
     #[graphql(secret)]
     password: String,
 }
 
-/// What a step of signing in answers, with a password, a second factor or a hand-over: a
-/// session, or a challenge to be answered first, or neither and the reason why.
+/// The payload of `signIn`, `verifySecondFactor` and `redeemHandoff`: a session, a challenge
+/// for a second factor, or user errors.
 #[derive(SimpleObject)]
 pub struct SignInPayload {
-    /// The new session, where the password was right and no second step is needed.
+    /// The new session, or null if a second factor is required or the sign-in failed.
     session: Option<NewSession>,
-    /// The second step, where the account has a second factor: go on with
-    /// `verifySecondFactor`.
+    /// The challenge to answer with `verifySecondFactor` if the account has a second factor;
+    /// null otherwise.
     challenge: Option<SecondFactorRequired>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
 impl SignInPayload {
-    /// What a first step came to.
+    /// The payload of a first step: a password, or the token of a handoff.
     pub(super) fn of(
         ctx: &Context<'_>,
         step: Result<SignInStep, ServiceError>,
@@ -70,8 +70,10 @@ impl SignInPayload {
         })
     }
 
-    /// What the second step came to.
-    pub(super) fn of_verified(verified: Result<SignedIn, ServiceError>) -> Result<Self, Failure> {
+    /// The payload of the second step.
+    pub(super) fn of_second_step(
+        verified: Result<SignedIn, ServiceError>,
+    ) -> Result<Self, Failure> {
         Ok(match Outcome::of(verified)? {
             Outcome::Done(signed_in) => {
                 let session = Some(NewSession { signed_in, advice: Advice::Configured });
@@ -84,7 +86,7 @@ impl SignInPayload {
     }
 }
 
-/// A session that was just given: the only time that its token is shown.
+/// A session that has just begun, with its token.
 #[derive(Description)]
 pub struct NewSession {
     signed_in: SignedIn,
@@ -93,52 +95,55 @@ pub struct NewSession {
 
 #[Object(use_type_description)]
 impl NewSession {
-    /// The session's id.
+    /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
         GlobalId::Session(self.signed_in.session.id).into()
     }
 
-    /// The bearer token: send it as `Authorization: Bearer …` with each request, and
-    /// as `{"authorization": "Bearer …"}` in the payload of a websocket's connection_init.
+    /// The session's token. Send it with each request as `Authorization: Bearer …`, and in the
+    /// payload of a websocket's `connection_init` as `{"authorization": "Bearer …"}`. This is
+    /// the only response that has it.
     async fn token(&self) -> &str {
         self.signed_in.token.expose()
     }
 
-    /// When the session ends by itself at the latest: sooner, if it is not used.
+    /// When the session expires at the latest. It expires earlier if it is not used for a
+    /// while: see `Session.expiresAt`.
     async fn expires_at(&self) -> DateTime<Utc> {
         self.signed_in.session.expires_at
     }
 
-    /// Whether a second factor is configured, offered or required. Where one is
-    /// required and missing, the session can do nothing but configure one.
+    /// Whether the account has a second factor, can have one, or must set one up before the
+    /// session is good for anything else.
     async fn second_factor(&self) -> SecondFactorAdvice {
         self.advice.into()
     }
 
-    /// Who signed in.
+    /// The account that signed in.
     async fn account(&self) -> Account {
         Account::with_contact(self.signed_in.account.clone())
     }
 }
 
-/// A second step that has to be taken before a session is given.
+/// A challenge: the sign-in needs a code of a second factor before a session begins.
 #[derive(SimpleObject)]
 pub struct SecondFactorRequired {
-    /// What stands for the half-finished sign-in in `verifySecondFactor` and
-    /// `sendSecondFactorCode`. It is no session and opens nothing else.
+    /// The token of the pending sign-in, for `verifySecondFactor` and `sendSecondFactorCode`.
+    /// It is not a session token: nothing else accepts it.
     token: String,
-    /// What can be presented: the choice is the caller's.
+    /// The kinds of codes that are accepted; one is enough.
     methods: Vec<SecondFactorProof>,
-    /// Until when the step can be taken. It takes 5 wrong codes at most.
+    /// When the challenge expires, 10 minutes after it was created. It is also void after 5
+    /// wrong codes.
     expires_at: DateTime<Utc>,
 }
 
-/// What `signOut` answers.
+/// The payload of `signOut`.
 #[derive(SimpleObject)]
 pub struct SignOutPayload {
-    /// Whether the session that the request was made with has ended.
+    /// Whether the session has ended. Always true: failures are top-level errors.
     signed_out: bool,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -147,13 +152,17 @@ pub struct SessionMutation;
 
 #[Object]
 impl SessionMutation {
-    /// Signs in with an e-mail address and a password. Needs no session. An account
-    /// with a second factor gets a challenge instead of a session. A wrong password and
-    /// an unknown address get the same answer; too many of them get RATE_LIMITED.
+    /// Signs in with an e-mail address and a password. Requires no session.
+    ///
+    /// An account with a second factor gets a `challenge` in place of a `session`. A wrong
+    /// password, an unknown address and a disabled account are the same user error,
+    /// `INVALID_CREDENTIALS`. `RATE_LIMITED` after 10 failed calls for an account from one
+    /// network address within 15 minutes; wider limits apply to each account and each network
+    /// address as a whole.
     async fn sign_in(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Who signs in.")] input: SignInInput,
+        #[graphql(desc = "The address and the password.")] input: SignInInput,
     ) -> Result<SignInPayload, Failure> {
         let password = Password::new(input.password);
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
@@ -162,7 +171,7 @@ impl SessionMutation {
         SignInPayload::of(ctx, signed_in)
     }
 
-    /// Ends the session that the request was made with; its live streams end too.
+    /// Ends the session of this request, and its live streams.
     async fn sign_out(&self, ctx: &Context<'_>) -> Result<SignOutPayload, Failure> {
         service::session::sign_out(ctx.actor()?, ctx.services()?).await?;
         Ok(SignOutPayload { signed_out: true, user_errors: vec![] })

@@ -1,4 +1,4 @@
-//! Accounts as admins look after them.
+//! Administration of accounts by admins.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -18,98 +18,100 @@ use crate::{
     service::{self, ServiceError, staff::NewPerson},
 };
 
-/// What `createAccount` takes.
+/// The input of `createAccount`.
 #[derive(InputObject)]
 pub struct CreateAccountInput {
-    /// The e-mail address that they sign in with, in any case.
+    /// The e-mail address that the person signs in with. It is stored in lower case.
     email: String,
-    /// Their name: 1 to 120 characters.
+    /// The name that others see: 1 to 120 characters.
     name: String,
-    /// What they may do.
+    /// The role, which decides what the account may do.
     role: Role,
-    /// The language that they are addressed in.
+    /// The language of the account's mails, and the default one of names such as
+    /// `Ticket.statusName`.
     locale: Locale,
-    /// Makes repeating the call safe, for 24 hours: the same key and input give the
-    /// first call's account. 1 to 255 characters, your own choice; a UUID is good.
+    /// Makes the call safe to repeat for 24 hours: the same key with the same input returns
+    /// the first result. At most 255 characters.
     idempotency_key: Option<String>,
 }
 
-/// What `createAccount` answers.
+/// The payload of `createAccount`.
 #[derive(SimpleObject)]
 pub struct CreateAccountPayload {
-    /// The new account.
+    /// The new account, or null on failure.
     account: Option<Account>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `setAccountRole` takes.
+/// The input of `setAccountRole`.
 #[derive(InputObject)]
 pub struct SetAccountRoleInput {
-    /// The account.
+    /// The id of the account.
     id: ID,
-    /// What it may do from now on.
+    /// The new role.
     role: Role,
 }
 
-/// What `setAccountRole` answers.
+/// The payload of `setAccountRole`.
 #[derive(SimpleObject)]
 pub struct SetAccountRolePayload {
-    /// The account with its new role.
+    /// The account with its new role, or null on failure.
     account: Option<Account>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `disableAccount` takes.
+/// The input of `disableAccount`.
 #[derive(InputObject)]
 pub struct DisableAccountInput {
-    /// The account.
+    /// The id of the account.
     id: ID,
 }
 
-/// What `disableAccount` answers.
+/// The payload of `disableAccount`.
 #[derive(SimpleObject)]
 pub struct DisableAccountPayload {
-    /// The account, which can't sign in any more.
+    /// The disabled account, or null on failure.
     account: Option<Account>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `enableAccount` takes.
+/// The input of `enableAccount`.
 #[derive(InputObject)]
 pub struct EnableAccountInput {
-    /// The account.
+    /// The id of the account.
     id: ID,
 }
 
-/// What `enableAccount` answers.
+/// The payload of `enableAccount`.
 #[derive(SimpleObject)]
 pub struct EnableAccountPayload {
-    /// The account, which can sign in.
+    /// The account, which can sign in again.
     account: Option<Account>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `updateAccount` takes. What is left out stays as it is.
+/// The input of `updateAccount`. A field that is omitted or null is not changed.
 #[derive(InputObject)]
 pub struct UpdateAccountInput {
-    /// The account.
+    /// The id of the account.
     id: ID,
     /// The name that others see: 1 to 120 characters.
     name: Option<String>,
-    /// The language that it is addressed in.
+    /// The language of the account's mails, and the default one of names such as
+    /// `Ticket.statusName`.
     locale: Option<Locale>,
 }
 
-/// What `updateAccount` answers.
+/// The payload of `updateAccount`.
 #[derive(SimpleObject)]
 pub struct UpdateAccountPayload {
-    /// The account as it is now.
+    /// The account after the change, or null on failure.
     account: Option<Account>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -120,37 +122,42 @@ pub struct StaffQuery;
 
 #[Object]
 impl StaffQuery {
-    /// All accounts in the order of their e-mail addresses, disabled ones too. For admins.
+    /// All accounts, including disabled ones, ordered by e-mail address. Admins only.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
-    #[expect(clippy::too_many_arguments, reason = "they are the field's")]
+    #[expect(clippy::too_many_arguments, reason = "each is an argument of the API")]
     async fn accounts(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "So many from the start; 0 to 100, 20 by default.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many from the end; 0 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
-        #[graphql(desc = "Only those of this role.")] role: Option<Role>,
         #[graphql(
-            desc = "Only those with a name or an e-mail address that begins so: 1 to 255 characters."
+            desc = "Return at most this many items from the start: 0 to 100, 20 by default."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Return items after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Return at most this many items from the end: 0 to 100.")] last: Option<
+            i32,
+        >,
+        #[graphql(desc = "Return items before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Return only accounts with this role.")] role: Option<Role>,
+        #[graphql(
+            desc = "Return only accounts whose name, a part of the name, or e-mail address starts with this: 1 to 255 characters."
         )]
         text: Option<String>,
     ) -> Result<Option<AccountConnection>, Failure> {
         let (actor, services) = (ctx.actor()?, ctx.services()?);
         service::staff::require_admin(actor)?;
-        let page = PageArgs { first, after, last, before }.page(decode_place)?;
+        let page = PageArgs { first, after, last, before }.page(decode_cursor)?;
         let text = text.as_deref().map(SearchText::parse).transpose().map_err(|error| {
-            Failure::bad_request(format!("`text` {error}. Leave it out to list everybody."))
+            Failure::bad_request(format!("`text` {error}. Leave it out to list all accounts."))
         })?;
         let role = role.map(Into::into);
         let slice = service::staff::page(actor, services, role, text.as_ref(), &page).await?;
-        let place = |account: &account::Account| URL_SAFE_NO_PAD.encode(account.email.as_str());
-        let items = slice.map(|account| (place(&account), Account::new(account)));
+        let cursor = |account: &account::Account| URL_SAFE_NO_PAD.encode(account.email.as_str());
+        let items = slice.map(|account| (cursor(&account), Account::new(account)));
         Ok(Some(AccountConnection::new(items)))
     }
 }
 
-fn decode_place(text: &str) -> Option<EmailAddress> {
+fn decode_cursor(text: &str) -> Option<EmailAddress> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     EmailAddress::parse(std::str::from_utf8(&bytes).ok()?).ok()
 }
@@ -160,12 +167,15 @@ pub struct StaffMutation;
 
 #[Object]
 impl StaffMutation {
-    /// Makes an account without a password: its owner is mailed a link, good for 72 hours, to
-    /// set one. For admins.
+    /// Creates an account without a password, and mails its owner a link for setting one, valid
+    /// for 72 hours. Admins only.
+    ///
+    /// Fails with `TAKEN` if another account has the address, and with `NOT_AVAILABLE` if this
+    /// installation sends no mail.
     async fn create_account(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Whose.")] input: CreateAccountInput,
+        #[graphql(desc = "The new account.")] input: CreateAccountInput,
     ) -> Result<CreateAccountPayload, Failure> {
         let new = NewPerson {
             email: input.email,
@@ -174,65 +184,75 @@ impl StaffMutation {
             locale: input.locale.into(),
             idempotency_key: input.idempotency_key,
         };
-        let done = service::staff::invite(ctx.actor()?, ctx.services()?, new).await;
-        let (account, user_errors) = changed(done)?;
+        let result = service::staff::invite(ctx.actor()?, ctx.services()?, new).await;
+        let (account, user_errors) = account_and_errors(result)?;
         Ok(CreateAccountPayload { account, user_errors })
     }
 
-    /// Gives an account another role. Its sessions end, live streams too. Nobody takes their
-    /// own admin role. For admins.
+    /// Changes an account's role. Admins only. The sessions and live streams of the account end.
+    /// Setting the role that it has changes nothing.
+    ///
+    /// Fails with `NOT_FOUND` if there is no such account. You cannot demote yourself
+    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`).
     async fn set_account_role(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Whose, and which.")] input: SetAccountRoleInput,
+        #[graphql(desc = "The account and its new role.")] input: SetAccountRoleInput,
     ) -> Result<SetAccountRolePayload, Failure> {
         let (id, role) = (GlobalId::account(&input.id), input.role.into());
-        let done = service::staff::set_role(ctx.actor()?, ctx.services()?, id, role).await;
-        let (account, user_errors) = changed(done)?;
+        let result = service::staff::set_role(ctx.actor()?, ctx.services()?, id, role).await;
+        let (account, user_errors) = account_and_errors(result)?;
         Ok(SetAccountRolePayload { account, user_errors })
     }
 
-    /// Disables an account: its sessions end, live streams too, and nobody signs in to it. What
-    /// it wrote and what is assigned to it stays. Nobody disables their own. For admins.
+    /// Disables an account: it cannot sign in, its sessions and live streams end, and links for
+    /// setting its password become void. Admins only. Its comments remain, and tickets stay
+    /// assigned to it. Disabling an account twice changes nothing.
+    ///
+    /// Fails with `NOT_FOUND` if there is no such account. You cannot disable yourself
+    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`).
     async fn disable_account(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which to disable.")] input: DisableAccountInput,
+        #[graphql(desc = "The account to disable.")] input: DisableAccountInput,
     ) -> Result<DisableAccountPayload, Failure> {
         let id = GlobalId::account(&input.id);
-        let done = service::staff::disable(ctx.actor()?, ctx.services()?, id).await;
-        let (account, user_errors) = changed(done)?;
+        let result = service::staff::disable(ctx.actor()?, ctx.services()?, id).await;
+        let (account, user_errors) = account_and_errors(result)?;
         Ok(DisableAccountPayload { account, user_errors })
     }
 
-    /// Lets a disabled account sign in again. For admins.
+    /// Lets a disabled account sign in again. Admins only. Its password and second factors are
+    /// as before; its former sessions do not come back. Enabling an active account changes
+    /// nothing. Fails with `NOT_FOUND` if there is no such account.
     async fn enable_account(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which to enable.")] input: EnableAccountInput,
+        #[graphql(desc = "The account to enable.")] input: EnableAccountInput,
     ) -> Result<EnableAccountPayload, Failure> {
         let id = GlobalId::account(&input.id);
-        let done = service::staff::enable(ctx.actor()?, ctx.services()?, id).await;
-        let (account, user_errors) = changed(done)?;
+        let result = service::staff::enable(ctx.actor()?, ctx.services()?, id).await;
+        let (account, user_errors) = account_and_errors(result)?;
         Ok(EnableAccountPayload { account, user_errors })
     }
 
-    /// Changes an account's name or language. For admins.
+    /// Changes an account's name or language. Admins only. Fails with `NOT_FOUND` if there is no
+    /// such account.
     async fn update_account(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which, and how.")] input: UpdateAccountInput,
+        #[graphql(desc = "The account and its changes.")] input: UpdateAccountInput,
     ) -> Result<UpdateAccountPayload, Failure> {
         let (id, name) = (GlobalId::account(&input.id), input.name.as_deref());
         let locale = input.locale.map(Into::into);
-        let done = service::staff::update(ctx.actor()?, ctx.services()?, id, name, locale).await;
-        let (account, user_errors) = changed(done)?;
+        let result = service::staff::update(ctx.actor()?, ctx.services()?, id, name, locale).await;
+        let (account, user_errors) = account_and_errors(result)?;
         Ok(UpdateAccountPayload { account, user_errors })
     }
 }
 
-/// A changed account, or what is wrong with the input.
-fn changed(
+/// The two fields that these mutations return.
+fn account_and_errors(
     result: Result<account::Account, ServiceError>,
 ) -> Result<(Option<Account>, Vec<UserError>), Failure> {
     Ok(match Outcome::of(result)? {

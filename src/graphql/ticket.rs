@@ -1,13 +1,19 @@
-//! Tickets.
+//! Tickets: reading, listing, opening and changing them.
 
-use async_graphql::{
-    Context, Description, Enum, ID, InputObject, MaybeUndefined, Object, SimpleObject,
-};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+mod filter;
+mod order;
+mod status;
+
+use async_graphql::{Context, Description, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use uuid::Uuid;
 
+use self::order::{OrderDirection, TicketOrder, decode_cursor, encode_cursor};
+pub use self::{
+    filter::TicketFilterInput,
+    status::{TicketPriority, TicketStatus},
+};
 use super::{
     account::{Account, Locale},
     attachment::{self, Attachment, Upload},
@@ -19,110 +25,79 @@ use super::{
     id::GlobalId,
     loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, IsUnread},
     pagination::{PageArgs, connection, cost},
-    search::parse_query,
 };
 use crate::{
     domain::{
-        actor::Actor,
         ids::{AccountId, CategoryId, TicketId},
         page::Page,
-        policy,
-        ticket::{self, Priority, Status},
+        ticket,
     },
     service::{
         self, UserErrorCode,
-        ticket::{NewTicket, TicketChanges, TicketFilter, TicketKey, TicketSelection, TicketSort},
+        ticket::{NewTicket, TicketChanges, TicketKey},
     },
 };
 
-/// Where a ticket stands.
-#[derive(Enum, Copy, Clone, PartialEq, Eq)]
-#[graphql(remote = "Status")]
-pub enum TicketStatus {
-    /// Support has to act.
-    WaitingForSupport,
-    /// Support is acting.
-    WorkingOnIt,
-    /// The customer has to answer.
-    WaitingForCustomer,
-    /// Done; the reporter may take it up again.
-    Resolved,
-    /// Done for good.
-    Closed,
-}
-
-/// How urgent a ticket is.
-#[derive(Enum, Copy, Clone, PartialEq, Eq)]
-#[graphql(remote = "Priority")]
-pub enum TicketPriority {
-    /// Can wait for any time.
-    Lowest,
-    /// Can wait.
-    Low,
-    /// As most are; every new ticket has it.
-    Medium,
-    /// Before others.
-    High,
-    /// Before all others.
-    Highest,
-}
-
-/// A ticket: what a customer asked for, and the conversation about it.
+/// A support ticket: a customer's request, and the conversation about it. Visible to the
+/// customer who opened it, to its participants and to staff.
 #[derive(Description)]
 pub struct Ticket(pub ticket::Ticket);
 
 #[Object(use_type_description)]
 impl Ticket {
-    /// Its global id.
+    /// An opaque identifier. Store it and send it back unchanged.
     pub async fn id(&self) -> ID {
         GlobalId::Ticket(self.0.id).into()
     }
 
-    /// What people call it by, like `CS-234567`.
+    /// The number that people refer to it by, such as `CS-234567`.
     async fn number(&self, ctx: &Context<'_>) -> Result<String, Failure> {
         Ok(ctx.services()?.number_prefix().format(self.0.number))
     }
 
-    /// What it is about, in a line.
+    /// The subject, in one line of at most 255 characters.
     async fn summary(&self) -> &str {
         &self.0.summary
     }
 
-    /// What it is about: plain text of several lines, to be escaped where it is shown.
+    /// The request as it was opened: plain text of several lines. Escape it before you put it
+    /// into HTML.
     async fn description(&self) -> &str {
         &self.0.description
     }
 
-    /// Where it stands.
+    /// The status, which says whose turn it is.
     async fn status(&self) -> TicketStatus {
         self.0.status.into()
     }
 
-    /// Where it stands, in words for people: "Working on it".
+    /// The name of the status for people, such as "Working on it".
     async fn status_name(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The language; your account's by default.")] locale: Option<Locale>,
+        #[graphql(desc = "The language of the name: your account's by default.")] locale: Option<
+            Locale,
+        >,
     ) -> Result<&str, Failure> {
         Ok(self.0.status.name(ctx.locale(locale.map(Into::into))?))
     }
 
-    /// How urgent it is.
+    /// The priority, which only staff can change.
     async fn priority(&self) -> TicketPriority {
         self.0.priority.into()
     }
 
-    /// What it is sorted into.
+    /// The category.
     async fn category(&self, ctx: &Context<'_>) -> Result<Category, Failure> {
         Ok(Category(ctx.loaders()?.require(self.0.category_id).await?))
     }
 
-    /// The customer who opened it.
+    /// The customer who opened the ticket.
     async fn reporter(&self, ctx: &Context<'_>) -> Result<Account, Failure> {
         Ok(Account::new(ctx.loaders()?.require(self.0.reporter_id).await?))
     }
 
-    /// The member of staff who works on it.
+    /// The agent or admin who is responsible for the ticket, or null if it is unassigned.
     async fn assignee(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
         match self.0.assignee_id {
             Some(id) => Ok(Some(Account::new(ctx.loaders()?.require(id).await?))),
@@ -130,8 +105,8 @@ impl Ticket {
         }
     }
 
-    /// The other customers who take part in it, in the order in which they were added: 50
-    /// at most.
+    /// The other customers on the ticket, in the order in which they were added: at most 50.
+    /// `addParticipant` and `removeParticipant` change them.
     #[graphql(complexity = "1 + 50 * child_complexity")]
     async fn participants(&self, ctx: &Context<'_>) -> Result<Vec<Account>, Failure> {
         let loaders = ctx.loaders()?;
@@ -139,41 +114,42 @@ impl Ticket {
         Ok(try_join_all(found).await?.into_iter().map(Account::new).collect())
     }
 
-    /// The files that came with its description, in their order: 50 at most.
+    /// The files that belong to the description, in the order of the upload: at most 50.
     #[graphql(complexity = "1 + 10 * child_complexity")]
     async fn attachments(&self, ctx: &Context<'_>) -> Result<Vec<Attachment>, Failure> {
         Attachment::of(ctx, AttachmentsOf::Ticket(self.0.id)).await
     }
 
-    /// Moves by one with each change of status, priority, assignee, summary or
-    /// category: what `expectedVersion` is compared with.
+    /// A counter, for `expectedVersion`. It grows by one with each change of the status, priority,
+    /// assignee, category or summary; changes made in one call count once.
     async fn version(&self) -> i32 {
         self.0.version
     }
 
-    /// When it was opened.
+    /// When the ticket was opened.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 
-    /// When something last changed that the customer can see.
+    /// The time of the last change that its customers can see: internal notes do not count.
     async fn updated_at(&self) -> DateTime<Utc> {
         self.0.updated_at
     }
 
-    /// Since when it waits for support without a break; null: it doesn't.
+    /// Since when the ticket has been `WAITING_FOR_SUPPORT` without interruption, or null if it
+    /// is not.
     async fn waiting_since(&self) -> Option<DateTime<Utc>> {
         self.0.waiting_since
     }
 
-    /// Whether something happened on it that you may see, that somebody else did, and that
-    /// you have not read: what you do yourself makes it neither unread nor read. An internal
-    /// note is news to staff only. `markTicketRead` marks it.
+    /// Whether others did something on the ticket that you may see and have not read.
+    /// `markTicketRead` marks it as read; your own actions change nothing. An internal note
+    /// makes it unread for staff only.
     async fn is_unread(&self, ctx: &Context<'_>) -> Result<bool, Failure> {
         Ok(ctx.loaders()?.get(IsUnread(self.0.id)).await?.unwrap_or_default())
     }
 
-    /// The closed ticket that it goes on from; null where there is none that you may see.
+    /// The closed ticket that this one continues, or null if there is none or you may not see it.
     async fn follow_up_to(&self, ctx: &Context<'_>) -> Result<Option<Ticket>, Failure> {
         match self.0.follow_up_to {
             Some(id) => Ok(ctx.loaders()?.get(id).await?.map(Ticket)),
@@ -181,28 +157,33 @@ impl Ticket {
         }
     }
 
-    /// The first 50 tickets that go on from it and that you may see, oldest first.
+    /// The tickets that continue this one, oldest first: at most the first 50 that you may see.
     #[graphql(complexity = "1 + 10 * child_complexity")]
     async fn follow_ups(&self, ctx: &Context<'_>) -> Result<Vec<Ticket>, Failure> {
         let found = ctx.loaders()?.get(FollowUpsOf(self.0.id)).await?.unwrap_or_default();
         Ok(found.into_iter().map(Ticket).collect())
     }
 
-    /// Its history, oldest first: the opening, the conversation and every change, as
-    /// far as you may see them. `last` gives the newest.
+    /// The history, oldest first: the opening, the comments and every change, as far as you may
+    /// see them. Use `last` for the newest.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
     async fn timeline(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "So many from the start; 0 to 100, 20 by default.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many from the end; 0 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
+        #[graphql(
+            desc = "Return at most this many items from the start: 0 to 100, 20 by default."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Return items after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Return at most this many items from the end: 0 to 100.")] last: Option<
+            i32,
+        >,
+        #[graphql(desc = "Return items before this cursor.")] before: Option<String>,
     ) -> Result<TimelineConnection, Failure> {
         TimelineConnection::load(ctx, &self.0, PageArgs { first, after, last, before }).await
     }
 
-    /// The last 100 mails about it, oldest first, and what became of them; null
+    /// The last 100 mails about the ticket, oldest first, with their state of delivery. Null
     /// unless you are staff.
     #[graphql(complexity = "1 + 10 * child_complexity")]
     async fn deliveries(&self, ctx: &Context<'_>) -> Result<Option<Vec<Delivery>>, Failure> {
@@ -216,270 +197,118 @@ impl Ticket {
 
 connection!(TicketConnection, TicketEdge, Ticket, "tickets");
 
-/// Narrows a list of tickets: to those that fit every field that is given, and in
-/// a list any of its values.
-#[derive(InputObject, Default)]
-pub struct TicketFilterInput {
-    /// In any of these statuses.
-    status: Option<Vec<TicketStatus>>,
-    /// Of any of these priorities.
-    priority: Option<Vec<TicketPriority>>,
-    /// In any of these categories.
-    category_ids: Option<Vec<ID>>,
-    /// Assigned to this account; null: to nobody.
-    assignee_id: MaybeUndefined<ID>,
-    /// Opened by this account.
-    reporter_id: Option<ID>,
-    /// Waiting for support since this time at the latest. Not for streams: no event tells it.
-    waiting_since: Option<DateTime<Utc>>,
-    /// With these words: found as `search` finds them, 1 to 255 characters. Not for streams.
-    text: Option<String>,
-    /// As `Ticket.isUnread` has it. For staff together with `assigneeId` only; not for streams.
-    is_unread: Option<bool>,
-}
-
-impl TicketFilterInput {
-    /// What a list is narrowed to.
-    pub fn selection(
-        self,
-        actor: &Actor,
-        prefix: &ticket::NumberPrefix,
-    ) -> Result<TicketSelection, Failure> {
-        let reader = policy::reader(actor);
-        let assigned = matches!(self.assignee_id, MaybeUndefined::Value(_));
-        if self.is_unread.is_some() && reader.is_some_and(|it| it.is_staff) && !assigned {
-            return Err(Failure::bad_request(
-                "`filter`: staff narrow by `isUnread` together with `assigneeId` only. Pass your own \
-                 account's id, or another's.",
-            ));
-        }
-        let unread = reader.zip(self.is_unread);
-        let search = self.text.as_deref().map(|text| parse_query(text, prefix)).transpose()?;
-        let waiting_since = self.waiting_since;
-        Ok(TicketSelection { filter: self.into(), waiting_since, search, unread })
-    }
-
-    /// What a stream is narrowed to: only by what events tell.
-    pub fn of_stream(self) -> Result<TicketFilter, Failure> {
-        if self.text.is_some() || self.waiting_since.is_some() || self.is_unread.is_some() {
-            return Err(Failure::bad_request(
-                "`filter`: `text`, `waitingSince` and `isUnread` narrow lists, not streams. Leave them \
-                 out, and ask for the list anew when an event comes.",
-            ));
-        }
-        Ok(self.into())
-    }
-}
-
-impl From<TicketFilterInput> for TicketFilter {
-    fn from(input: TicketFilterInput) -> Self {
-        // An id that names nothing fits no ticket: a nil UUID stands for it.
-        let account = |id: &ID| GlobalId::account(id).unwrap_or(AccountId(Uuid::nil()));
-        Self {
-            statuses: input.status.map(|list| list.into_iter().map(Into::into).collect()),
-            priorities: input.priority.map(|list| list.into_iter().map(Into::into).collect()),
-            categories: input
-                .category_ids
-                .map(|ids| ids.iter().filter_map(GlobalId::category).collect()),
-            assignee: match input.assignee_id {
-                MaybeUndefined::Undefined => None,
-                MaybeUndefined::Null => Some(None),
-                MaybeUndefined::Value(id) => Some(Some(account(&id))),
-            },
-            reporter: input.reporter_id.as_ref().map(account),
-        }
-    }
-}
-
-/// What a list of tickets is sorted by.
-#[derive(Enum, Copy, Clone, PartialEq, Eq)]
-#[graphql(remote = "TicketSort")]
-pub enum TicketOrderField {
-    /// When they were opened.
-    CreatedAt,
-    /// When something last changed that the customer can see.
-    UpdatedAt,
-    /// How urgent they are.
-    Priority,
-    /// Since when they wait for support: with `ASC` who waits longest is first. Those that
-    /// don't wait come last, in either direction.
-    WaitingSince,
-}
-
-/// Which end of an order comes first.
-#[derive(Enum, Copy, Clone, PartialEq, Eq)]
-pub enum OrderDirection {
-    /// Oldest or lowest first.
-    Asc,
-    /// Newest or highest first.
-    Desc,
-}
-
-/// How a list of tickets is sorted.
-#[derive(InputObject, Copy, Clone)]
-pub struct TicketOrder {
-    /// By what.
-    field: TicketOrderField,
-    /// Which end comes first.
-    #[graphql(default_with = "OrderDirection::Desc")]
-    direction: OrderDirection,
-}
-
-impl Default for TicketOrder {
-    fn default() -> Self {
-        Self { field: TicketOrderField::CreatedAt, direction: OrderDirection::Desc }
-    }
-}
-
-/// A place in a list of tickets: by what it is sorted, the ticket's value of it in
-/// eight bytes, and the ticket's id.
-fn encode_key(sort: TicketSort, ticket: &ticket::Ticket) -> String {
-    let (value, id) = match TicketKey::of(ticket, sort) {
-        TicketKey::Time(time, id) => (time.timestamp_micros(), id),
-        TicketKey::Priority(priority, id) => (priority as i64, id),
-        TicketKey::Waiting(time, id) => (time.map_or(NOT_WAITING, |t| t.timestamp_micros()), id),
-    };
-    let mut bytes = vec![sort as u8];
-    bytes.extend(value.to_be_bytes());
-    bytes.extend(id.0.into_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// Stands for no time.
-const NOT_WAITING: i64 = i64::MAX;
-
-fn decode_key(sort: TicketSort, text: &str) -> Option<TicketKey> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let (&tag, rest) = bytes.split_first()?;
-    let (value, id) = rest.split_at_checked(8)?;
-    let value = i64::from_be_bytes(value.try_into().ok()?);
-    let id = TicketId(Uuid::from_slice(id).ok()?);
-    if tag != sort as u8 {
-        return None;
-    }
-    Some(match sort {
-        TicketSort::CreatedAt | TicketSort::UpdatedAt => {
-            TicketKey::Time(DateTime::from_timestamp_micros(value)?, id)
-        }
-        TicketSort::WaitingSince if value == NOT_WAITING => TicketKey::Waiting(None, id),
-        TicketSort::WaitingSince => {
-            TicketKey::Waiting(Some(DateTime::from_timestamp_micros(value)?), id)
-        }
-        TicketSort::Priority => {
-            let all = [
-                Priority::Lowest,
-                Priority::Low,
-                Priority::Medium,
-                Priority::High,
-                Priority::Highest,
-            ];
-            TicketKey::Priority(all.into_iter().find(|&priority| priority as i64 == value)?, id)
-        }
-    })
-}
-
 #[derive(Default)]
 pub struct TicketQuery;
 
 #[Object]
 impl TicketQuery {
-    /// The ticket of a number. `NOT_FOUND` where there is none that you may see.
+    /// The ticket with a number. Fails with `NOT_FOUND` if there is none that you may see.
     async fn ticket(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The number as people see it, like `CS-234567`.")] number: String,
+        #[graphql(desc = "The number with its prefix, such as `CS-234567`, in any letter case.")]
+        number: String,
     ) -> Result<Option<Ticket>, Failure> {
         let found = service::ticket::by_number(ctx.actor()?, ctx.services()?, &number).await?;
         Ok(Some(Ticket(found)))
     }
 
-    /// The tickets that you may see: a customer's own, or all for staff.
+    /// The tickets that you may see. Customers see those that they opened or take part in; staff
+    /// see all.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the API")]
     async fn tickets(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "So many from the start; 0 to 100, 20 by default.")] first: Option<i32>,
-        #[graphql(desc = "Only what comes after this cursor.")] after: Option<String>,
-        #[graphql(desc = "So many from the end; 0 to 100.")] last: Option<i32>,
-        #[graphql(desc = "Only what comes before this cursor.")] before: Option<String>,
-        #[graphql(desc = "Narrows the list; all by default.")] filter: Option<TicketFilterInput>,
-        #[graphql(desc = "How to sort; the newest first by default.")] order_by: Option<
+        #[graphql(
+            desc = "Return at most this many items from the start: 0 to 100, 20 by default."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Return items after this cursor.")] after: Option<String>,
+        #[graphql(desc = "Return at most this many items from the end: 0 to 100.")] last: Option<
+            i32,
+        >,
+        #[graphql(desc = "Return items before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Return only matching tickets.")] filter: Option<TicketFilterInput>,
+        #[graphql(desc = "Sort the tickets: by `CREATED_AT`, newest first, by default.")] order_by: Option<
             TicketOrder,
         >,
     ) -> Result<TicketConnection, Failure> {
         let order = order_by.unwrap_or_default();
         let (sort, descending) = (order.field.into(), order.direction == OrderDirection::Desc);
         let args = PageArgs { first, after, last, before };
-        let page: Page<TicketKey> = args.page(|cursor| decode_key(sort, cursor))?;
+        let page: Page<TicketKey> = args.page(|cursor| decode_cursor(sort, cursor))?;
         ctx.identity()?;
         let (actor, services) = (ctx.actor()?, ctx.services()?);
         let selection = filter.unwrap_or_default().selection(actor, services.number_prefix())?;
         let slice =
             service::ticket::page(actor, services, &selection, sort, descending, &page).await?;
-        Ok(TicketConnection::new(slice.map(|ticket| (encode_key(sort, &ticket), Ticket(ticket)))))
+        Ok(TicketConnection::new(
+            slice.map(|ticket| (encode_cursor(sort, &ticket), Ticket(ticket))),
+        ))
     }
 }
 
-/// What `createTicket` takes.
+/// The input of `createTicket`.
 #[derive(InputObject)]
 pub struct CreateTicketInput {
-    /// What it is sorted into; `categories` lists them.
+    /// The id of the category: `categories` lists them.
     category_id: ID,
-    /// What it is about, in a line: 1 to 255 characters.
+    /// The subject, in one line: 1 to 255 characters.
     summary: String,
-    /// What it is about: 1 to 65,536 characters; line ends become `\n`.
+    /// The request: 1 to 65,536 characters of plain text. Line ends become `\n`.
     description: String,
-    /// Files that come with it: `multipart/form-data` as the GraphQL multipart request
-    /// specification has it.
+    /// Files to attach. Send the request as `multipart/form-data`, as the GraphQL multipart
+    /// request specification describes.
     #[graphql(default)]
     attachments: Vec<Upload>,
-    /// The closed ticket that this one goes on from: one that you may see.
+    /// The id of the closed ticket that this one continues: one that you may see.
     follow_up_to_id: Option<ID>,
-    /// Makes repeating the call safe, for 24 hours: the same key and input give the
-    /// first call's ticket. 1 to 255 characters, your own choice; a UUID is good.
+    /// Makes the call safe to repeat for 24 hours: the same key with the same input returns
+    /// the first result. At most 255 characters.
     idempotency_key: Option<String>,
 }
 
-/// What `createTicket` answers.
+/// The payload of `createTicket`.
 #[derive(SimpleObject)]
 pub struct CreateTicketPayload {
-    /// The new ticket.
+    /// The new ticket, or null on failure.
     ticket: Option<Ticket>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `updateTicket` takes. Fields that are not given stay as they are. The
-/// reporter may set the status only; the rest is for staff.
+/// The input of `updateTicket`. A field that is omitted or null is not changed, except that a
+/// null `assigneeId` removes the assignee. Customers may set only `status`; the other fields
+/// are for staff.
 #[derive(InputObject)]
 pub struct UpdateTicketInput {
-    /// The ticket.
+    /// The id of the ticket.
     ticket_id: ID,
-    /// The new status. Staff move a ticket freely between `WAITING_FOR_SUPPORT`,
-    /// `WORKING_ON_IT` and `WAITING_FOR_CUSTOMER`, and from these to `RESOLVED` or
-    /// `CLOSED`; its reporter moves it from these to `RESOLVED` or `CLOSED`, and from
-    /// `RESOLVED` back to `WAITING_FOR_SUPPORT`.
+    /// The new status. Staff may move a ticket between `WAITING_FOR_SUPPORT`, `WORKING_ON_IT`
+    /// and `WAITING_FOR_CUSTOMER`, and from these to `RESOLVED` or `CLOSED`. The customer who
+    /// opened it may move it from these to `RESOLVED` or `CLOSED`, and from `RESOLVED` back to
+    /// `WAITING_FOR_SUPPORT`. Everything else is the user error `ILLEGAL_TRANSITION`.
     status: Option<TicketStatus>,
     /// The new priority.
     priority: Option<TicketPriority>,
-    /// The new assignee, an agent or admin; null takes the present one off.
+    /// The id of the new assignee, an agent or admin whose account is active. Null removes the
+    /// assignee.
     assignee_id: MaybeUndefined<ID>,
-    /// The new category.
+    /// The id of the new category.
     category_id: Option<ID>,
     /// The new summary: 1 to 255 characters.
     summary: Option<String>,
-    /// The version that you have seen: another one gives `CONFLICT`, and the ticket
-    /// as it stands.
+    /// Fail with `CONFLICT` if the ticket's `version` is no longer this.
     expected_version: Option<i32>,
 }
 
-/// What `updateTicket` answers.
+/// The payload of `updateTicket`.
 #[derive(SimpleObject)]
 pub struct UpdateTicketPayload {
-    /// The ticket as it stands now; also with a `CONFLICT`.
+    /// The ticket after the change. On `CONFLICT` the current ticket, on other failures null.
     ticket: Option<Ticket>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -488,7 +317,13 @@ pub struct TicketMutation;
 
 #[Object]
 impl TicketMutation {
-    /// Opens a ticket. It waits for support, with medium priority.
+    /// Opens a ticket. It starts with the status `WAITING_FOR_SUPPORT` and the priority `MEDIUM`.
+    ///
+    /// User errors: `NOT_FOUND` for an unknown category, and for a predecessor that you may not
+    /// see; `CATEGORY_RETIRED` for a category that accepts no new tickets; `INVALID` for a
+    /// predecessor that is not closed; `IDEMPOTENCY_KEY_REUSED` for a key that was used with
+    /// another input. For attachments: `TOO_MANY`, `TOO_LARGE`, `REQUIRED` for an empty file, and
+    /// `NOT_AVAILABLE` if this installation stores no files.
     async fn create_ticket(
         &self,
         ctx: &Context<'_>,
@@ -499,7 +334,7 @@ impl TicketMutation {
             summary: input.summary,
             description: input.description,
             attachments: attachment::uploads(ctx, &input.attachments)?,
-            // An id that names nothing names no ticket: a nil UUID stands for it.
+            // A malformed id is not found, like the nil UUID.
             follow_up_to: input
                 .follow_up_to_id
                 .map(|id| GlobalId::ticket(&id).unwrap_or(TicketId(Uuid::nil()))),
@@ -516,11 +351,18 @@ impl TicketMutation {
         })
     }
 
-    /// Changes a ticket: all that is given, or nothing.
+    /// Changes a ticket: all the fields of the input, or none of them. Setting a field to the
+    /// value that it has is not a change.
+    ///
+    /// Fails with `NOT_FOUND` if you may not see the ticket, and with `FORBIDDEN` if a customer
+    /// sets a field other than `status`. User errors: `CONFLICT` for an outdated
+    /// `expectedVersion`; `ILLEGAL_TRANSITION` for a status that you may not set now;
+    /// `NOT_ASSIGNABLE` for an assignee who is not active staff; `CATEGORY_RETIRED` for a category
+    /// that accepts no new tickets; `NOT_FOUND` for an unknown category or a malformed id.
     async fn update_ticket(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The ticket, and what changes in it.")] input: UpdateTicketInput,
+        #[graphql(desc = "The ticket and its changes.")] input: UpdateTicketInput,
     ) -> Result<UpdateTicketPayload, Failure> {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
@@ -555,25 +397,30 @@ fn changes(input: UpdateTicketInput) -> Result<TicketChanges, service::UserError
 
 type References = (Option<Option<AccountId>>, Option<CategoryId>);
 
-/// The assignee and category that ids name.
+/// Parses the ids of an assignee and a category.
+///
+/// # Errors
+/// A user error for an id that is malformed or names something else.
 pub fn references(
     assignee: MaybeUndefined<ID>,
     category: Option<ID>,
 ) -> Result<References, service::UserError> {
     let unknown = |field, what: &str| {
-        let message = format!("`{field}` names no {what}.");
+        let message = format!("`{field}` is not the id of {what}.");
         service::UserError::new(field, UserErrorCode::NotFound, message)
     };
     let assignee = match assignee {
         MaybeUndefined::Undefined => None,
         MaybeUndefined::Null => Some(None),
         MaybeUndefined::Value(id) => {
-            Some(Some(GlobalId::account(&id).ok_or_else(|| unknown("assigneeId", "account"))?))
+            Some(Some(GlobalId::account(&id).ok_or_else(|| unknown("assigneeId", "an account"))?))
         }
     };
     let category = match category {
         None => None,
-        Some(id) => Some(GlobalId::category(&id).ok_or_else(|| unknown("categoryId", "category"))?),
+        Some(id) => {
+            Some(GlobalId::category(&id).ok_or_else(|| unknown("categoryId", "a category"))?)
+        }
     };
     Ok((assignee, category))
 }

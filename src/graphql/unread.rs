@@ -1,4 +1,4 @@
-//! What people have read of tickets.
+//! Read marks: how far each person has read a ticket.
 
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
@@ -10,24 +10,24 @@ use super::{
 };
 use crate::service::{self, unread::UpTo};
 
-/// What `markTicketRead` takes.
+/// The input of `markTicketRead`.
 #[derive(InputObject)]
 pub struct MarkTicketReadInput {
-    /// The ticket.
+    /// The id of the ticket.
     ticket_id: ID,
-    /// The `id` of the last event that you have seen, so that what came meanwhile stays
-    /// unread; without it: all that there is now.
+    /// The id of the last event of the ticket that you have seen; later events stay unread.
+    /// Without it, everything up to now is marked as read.
     up_to: Option<ID>,
 }
 
-/// What `markTicketRead` answers.
+/// The payload of `markTicketRead`.
 #[derive(SimpleObject)]
 pub struct MarkTicketReadPayload {
-    /// The ticket.
+    /// The ticket, or null on failure.
     ticket: Option<Ticket>,
-    /// As `viewer.unreadTicketCount` is now.
+    /// The new value of `viewer.unreadTicketCount`, or null on failure.
     unread_ticket_count: Option<i64>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -36,13 +36,17 @@ pub struct UnreadMutation;
 
 #[Object]
 impl UnreadMutation {
-    /// Notes that you have read a ticket, on whatever device. It only moves forward: what
-    /// you had read further stays read. Other devices hear of it with the next message of
-    /// their `notifications`.
+    /// Marks a ticket as read for you, on all your devices. The mark only moves forward: an
+    /// earlier `upTo` changes nothing. Your other devices receive the new count with the next
+    /// message of their `notifications` stream.
+    ///
+    /// Fails with `NOT_FOUND` if you may not see the ticket. An `upTo` that is not an event of
+    /// the ticket, or one that you may not see, is the user error `NOT_FOUND`.
     async fn mark_ticket_read(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The ticket, and how much of it.")] input: MarkTicketReadInput,
+        #[graphql(desc = "The ticket, and up to which event it was read.")]
+        input: MarkTicketReadInput,
     ) -> Result<MarkTicketReadPayload, Failure> {
         ctx.identity()?;
         let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;

@@ -1,5 +1,5 @@
-// The page of a hand-over link. The token stands behind the `#`, which browsers send to
-// no server and put into no log.
+// The page behind a handoff link. The token is in the fragment of the address (`#token=…`),
+// which browsers send to no server, so that it appears in no log.
 
 "use strict";
 
@@ -7,19 +7,20 @@ const REDEEM = `mutation($token: String!) { redeemHandoff(input: { token: $token
   session { token account { name email role } } challenge { token methods } userErrors { message } } }`;
 const VERIFY = `mutation($input: VerifySecondFactorInput!) { verifySecondFactor(input: $input) {
   session { token account { name email role } } userErrors { code } } }`;
-const SEND = `mutation($token: String!) { sendSecondFactorCode(input: { challengeToken: $token }) {
+const SEND_CODE = `mutation($token: String!) { sendSecondFactorCode(input: { challengeToken: $token }) {
   userErrors { code } } }`;
 
-const at = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 
-/** Shows one of the texts that stand in the page. */
+/** Shows one of the page's states and hides the others. */
 function show(id) {
-  for (const text of document.querySelectorAll("[data-state]")) text.hidden = text.id !== id;
-  at(id).focus();
+  for (const state of document.querySelectorAll("[data-state]")) state.hidden = state.id !== id;
+  byId(id).focus();
 }
 
-async function ask(query, variables) {
+/** Runs a mutation and returns its payload; rejects if it fails. */
+async function mutate(query, variables) {
   const response = await fetch("graphql", {
     method: "POST",
     headers: { "content-type": "application/json", accept: "application/json" },
@@ -29,65 +30,65 @@ async function ask(query, variables) {
 }
 
 async function redeem() {
-  const { session, challenge } = await ask(REDEEM, { token });
+  const { session, challenge } = await mutate(REDEEM, { token });
   if (challenge) return askForCode(challenge);
-  if (!session) return show("refused");
-  goOn(session);
+  if (!session) return show("invalid-link");
+  continueWith(session);
 }
 
-function goOn(session) {
+function continueWith(session) {
   if (!document.querySelector("[data-playground]")) {
-    at("name").textContent = session.account.name;
-    return show("done");
+    byId("name").textContent = session.account.name;
+    return show("signed-in");
   }
-  // The playground takes its session from here; it belongs to this tab.
+  // The playground reads its session from here. It belongs to this browser tab only.
   sessionStorage.setItem("ticketwire:session", JSON.stringify(session));
   location.replace("./");
 }
 
-/** Tells how a step went: one of the lines below the form. */
-function tell(id) {
-  for (const line of document.querySelectorAll("#challenge [data-line]")) line.hidden = line.id !== id;
+/** Shows one of the messages of the form, or none. */
+function showMessage(id) {
+  for (const text of document.querySelectorAll("#challenge [data-message]")) text.hidden = text.id !== id;
 }
 
-/** The second step, with what the account has. */
+/** Asks for a code of a kind that the challenge accepts. */
 function askForCode(challenge) {
-  const method = at("method");
+  const method = byId("method");
   for (const option of [...method.options]) {
     if (!challenge.methods.includes(option.value)) option.remove();
   }
-  const choose = () => (at("send").hidden = method.value !== "EMAIL");
-  method.addEventListener("change", choose);
-  at("send").addEventListener("click", () => {
-    ask(SEND, { token: challenge.token }).then(() => tell("sent"), () => tell("later"));
+  const update = () => (byId("send-code").hidden = method.value !== "EMAIL");
+  method.addEventListener("change", update);
+  byId("send-code").addEventListener("click", () => {
+    mutate(SEND_CODE, { token: challenge.token }).then(() => showMessage("code-sent"), () => showMessage("failed"));
   });
-  at("challenge").addEventListener("submit", (event) => {
+  byId("challenge").addEventListener("submit", (event) => {
     event.preventDefault();
-    tell(null);
-    const input = { challengeToken: challenge.token, method: method.value, code: at("code").value };
-    ask(VERIFY, { input }).then(({ session, userErrors }) => {
-      if (session) return goOn(session);
-      if (userErrors[0].code === "EXPIRED") return show("refused");
-      tell("wrong");
-      at("code").focus();
-    }, () => tell("later"));
+    showMessage(null);
+    const input = { challengeToken: challenge.token, method: method.value, code: byId("code").value };
+    mutate(VERIFY, { input }).then(({ session, userErrors }) => {
+      if (session) return continueWith(session);
+      if (userErrors[0].code === "EXPIRED") return show("invalid-link");
+      showMessage("wrong-code");
+      byId("code").focus();
+    }, () => showMessage("failed"));
   });
-  choose();
+  update();
   show("challenge");
-  at("code").focus();
+  byId("code").focus();
 }
 
-// It has been read: it shall not stay in the address that people copy or bookmark.
+// Keeps the token out of copied addresses and bookmarks.
 history.replaceState(null, "", location.pathname);
 if (token) {
-  show("ask");
-  at("go").addEventListener("click", () => {
-    at("go").disabled = true;
-    at("failed").hidden = true;
+  show("question");
+  byId("sign-in").addEventListener("click", () => {
+    byId("sign-in").disabled = true;
+    byId("unreachable").hidden = true;
     redeem().catch(() => {
-      at("go").disabled = false;
-      at("failed").hidden = false;
+      byId("sign-in").disabled = false;
+      byId("unreachable").hidden = false;
     });
   });
-  at("go").focus();
-} else show("refused");
+  byId("sign-in").focus();
+} else show("invalid-link");

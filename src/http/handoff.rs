@@ -1,32 +1,32 @@
-//! The page where customers come over from the control panel, for installations that
-//! have no portal of their own.
+//! The page behind a handoff link, which signs in a customer who comes from the control
+//! panel. Installations with a portal of their own set `links.handoff` to it instead.
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 
 use super::{
     Api,
-    page::{escaped, preferred, script_page},
+    page::{escape_html, preferred_locale, script_page},
 };
 use crate::domain::account::Locale;
 
 const SCRIPT: &str = include_str!("handoff.js");
 
-/// What the page says.
+/// The texts of the page.
 struct Texts {
     title: &'static str,
-    ask: &'static str,
-    go: &'static str,
-    failed: &'static str,
-    done: &'static str,
-    second_step: &'static str,
+    question: &'static str,
+    sign_in: &'static str,
+    unreachable: &'static str,
+    signed_in: &'static str,
+    second_factor: &'static str,
     method: &'static str,
     methods: [&'static str; 3],
-    send: &'static str,
-    sent: &'static str,
+    send_code: &'static str,
+    code_sent: &'static str,
     code: &'static str,
-    wrong: &'static str,
-    later: &'static str,
-    refused: &'static str,
+    wrong_code: &'static str,
+    failed: &'static str,
+    invalid_link: &'static str,
     no_script: &'static str,
 }
 
@@ -34,84 +34,88 @@ fn texts(locale: Locale) -> Texts {
     match locale {
         Locale::En => Texts {
             title: "Support",
-            ask: "You come from the control panel. Go on to support as yourself?",
-            go: "Sign in",
-            failed: "The server does not answer. Try again.",
-            done: "The link works: it stands for this customer. There is no portal to go on to; \
-                   whoever runs this server sets links.handoff to the address of theirs.",
-            second_step: "Your account has a second factor.",
-            method: "How do you prove that it is you?",
-            methods: ["Mobile authenticator", "One-time code by e-mail", "Recovery code"],
-            send: "Mail me a code",
-            sent: "A code is on its way. It is good for two minutes.",
+            question: "You are coming from the control panel. Sign in to support with the same \
+                       account?",
+            sign_in: "Sign in",
+            unreachable: "The server is not responding. Please try again.",
+            signed_in: "The link works: you have signed in as this customer. But this server has no \
+                        customer portal to continue to. Its operator can set the address of one in \
+                        links.handoff.",
+            second_factor: "Your account is protected by a second factor.",
+            method: "How do you want to confirm that it is you?",
+            methods: ["Authenticator app", "Code by e-mail", "Recovery code"],
+            send_code: "Send a code",
+            code_sent: "We have sent you a code. It is valid for two minutes.",
             code: "Code",
-            wrong: "This code is wrong or was used before.",
-            later: "That did not work. Wait for a moment and try again.",
-            refused: "This link has expired, was used before, or is incomplete. Go back to the \
-                      control panel and open support from there again.",
+            wrong_code: "This code is wrong or has already been used.",
+            failed: "That did not work. Please wait a moment and try again.",
+            invalid_link: "This link is incomplete, has expired, or has already been used. Go back \
+                           to the control panel and open support from there again.",
             no_script: "This page needs JavaScript to sign you in.",
         },
         Locale::Ru => Texts {
             title: "Поддержка",
-            ask: "Вы пришли из панели управления. Войти в поддержку под своим именем?",
-            go: "Войти",
-            failed: "Сервер не отвечает. Попробуйте ещё раз.",
-            done: "Ссылка работает: она выдана этому клиенту. Перейти отсюда некуда: адрес портала \
-                   задаёт владелец сервера в links.handoff.",
-            second_step: "Ваш аккаунт защищён вторым фактором.",
-            method: "Чем подтвердить, что это вы?",
-            methods: ["Мобильный аутентификатор", "Одноразовый код по почте", "Код восстановления"],
-            send: "Прислать код",
-            sent: "Код отправлен. Он действует две минуты.",
+            question: "Вы перешли из панели управления. Войти в поддержку под той же учётной \
+                       записью?",
+            sign_in: "Войти",
+            unreachable: "Сервер не отвечает. Попробуйте ещё раз.",
+            signed_in: "Ссылка работает: вы вошли как этот клиент. Но портала для клиентов у этого \
+                        сервера нет: его адрес администратор указывает в параметре links.handoff.",
+            second_factor: "Ваша учётная запись защищена вторым фактором.",
+            method: "Как подтвердить, что это вы?",
+            methods: ["Приложение-аутентификатор", "Код по почте", "Код восстановления"],
+            send_code: "Отправить код",
+            code_sent: "Мы отправили вам код. Он действует две минуты.",
             code: "Код",
-            wrong: "Код неверный или уже использован.",
-            later: "Не получилось. Подождите немного и попробуйте ещё раз.",
-            refused: "Ссылка устарела, уже использована или неполная. Вернитесь в панель управления \
-                      и снова откройте поддержку оттуда.",
-            no_script: "Чтобы войти, на этой странице нужен JavaScript.",
+            wrong_code: "Код неверный или уже использован.",
+            failed: "Не получилось. Подождите немного и попробуйте ещё раз.",
+            invalid_link: "Ссылка неполная, устарела или уже использована. Вернитесь в панель \
+                           управления и откройте поддержку оттуда ещё раз.",
+            no_script: "Чтобы войти, включите в браузере JavaScript.",
         },
     }
 }
 
-/// The page. The token is in the address's fragment, which only its script sees.
+/// `GET /handoff`: the page. The token is in the fragment of the address, which the browser
+/// does not send; the script reads it.
 pub async fn page(State(api): State<Api>, headers: HeaderMap) -> Response {
-    let locale = preferred(&headers);
+    let locale = preferred_locale(&headers);
     let texts = texts(locale);
-    // With a playground the session goes on there.
-    let onward = if api.playground.is_some() { " data-playground" } else { "" };
+    // The playground is where the session continues, if there is one.
+    let marker = if api.playground.is_some() { " data-playground" } else { "" };
     let body = format!(
-        "<div{onward}>\
-         <div id=\"ask\" data-state tabindex=\"-1\" hidden><p>{}</p>\
-         <button id=\"go\" type=\"button\">{}</button>\
-         <p id=\"failed\" role=\"alert\" hidden>{}</p></div>\
-         <div id=\"done\" data-state tabindex=\"-1\" hidden><p id=\"name\"></p><p>{}</p></div>\
+        "<div{marker}>\
+         <div id=\"question\" data-state tabindex=\"-1\" hidden><p>{}</p>\
+         <button id=\"sign-in\" type=\"button\">{}</button>\
+         <p id=\"unreachable\" role=\"alert\" hidden>{}</p></div>\
+         <div id=\"signed-in\" data-state tabindex=\"-1\" hidden><p id=\"name\"></p><p>{}</p></div>\
          <form id=\"challenge\" data-state tabindex=\"-1\" novalidate hidden><p>{}</p>\
          <label>{}<select id=\"method\"><option value=\"AUTHENTICATOR\">{}</option>\
          <option value=\"EMAIL\">{}</option><option value=\"RECOVERY_CODE\">{}</option></select></label>\
-         <button id=\"send\" type=\"button\" hidden>{}</button>\
+         <button id=\"send-code\" type=\"button\" hidden>{}</button>\
          <label>{}<input id=\"code\" autocomplete=\"one-time-code\" autocapitalize=\"none\"></label>\
-         <p id=\"sent\" data-line role=\"status\" hidden>{}</p>\
-         <p id=\"wrong\" data-line role=\"alert\" hidden>{}</p>\
-         <p id=\"later\" data-line role=\"alert\" hidden>{}</p><button>{}</button></form>\
-         <p id=\"refused\" data-state tabindex=\"-1\" role=\"alert\" hidden>{}</p>\
+         <p id=\"code-sent\" data-message role=\"status\" hidden>{}</p>\
+         <p id=\"wrong-code\" data-message role=\"alert\" hidden>{}</p>\
+         <p id=\"failed\" data-message role=\"alert\" hidden>{}</p><button>{}</button></form>\
+         <p id=\"invalid-link\" data-state tabindex=\"-1\" role=\"alert\" hidden>{}</p>\
          <noscript>{}</noscript></div>",
-        escaped(texts.ask),
-        escaped(texts.go),
-        escaped(texts.failed),
-        escaped(texts.done),
-        escaped(texts.second_step),
-        escaped(texts.method),
-        escaped(texts.methods[0]),
-        escaped(texts.methods[1]),
-        escaped(texts.methods[2]),
-        escaped(texts.send),
-        escaped(texts.code),
-        escaped(texts.sent),
-        escaped(texts.wrong),
-        escaped(texts.later),
-        escaped(texts.go),
-        escaped(texts.refused),
-        escaped(texts.no_script),
+        escape_html(texts.question),
+        escape_html(texts.sign_in),
+        escape_html(texts.unreachable),
+        escape_html(texts.signed_in),
+        escape_html(texts.second_factor),
+        escape_html(texts.method),
+        escape_html(texts.methods[0]),
+        escape_html(texts.methods[1]),
+        escape_html(texts.methods[2]),
+        escape_html(texts.send_code),
+        escape_html(texts.code),
+        escape_html(texts.code_sent),
+        escape_html(texts.wrong_code),
+        escape_html(texts.failed),
+        escape_html(texts.sign_in),
+        escape_html(texts.invalid_link),
+        escape_html(texts.no_script),
     );
     script_page(locale, texts.title, &body, SCRIPT)
 }

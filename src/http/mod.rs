@@ -135,7 +135,7 @@ pub fn router(api: Api) -> Router {
         .route("/readyz", get(health::ready))
         .route("/reset-password", get(reset_password::page))
         .route("/handoff", get(handoff::page))
-        .route("/unsubscribe", get(unsubscribe::ask).post(unsubscribe::done))
+        .route("/unsubscribe", get(unsubscribe::form).post(unsubscribe::submit))
         .merge(mailbox)
         .with_state(api)
         .layer(CatchPanicLayer::custom(graphql::panicked))

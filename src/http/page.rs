@@ -1,5 +1,5 @@
-//! The few pages of our own that people see: nothing from elsewhere, no scripts but
-//! our own, and whatever people wrote is escaped.
+//! The server's own HTML pages. They load nothing from other origins and run no scripts
+//! but their own; everything that people wrote is escaped.
 
 use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::account::Locale;
 
-/// Nothing may be loaded but the page's own style; it may show frames of ours.
+/// Allows the page's own style, and frames from this server. Nothing else is loaded.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; \
     frame-src 'self'; frame-ancestors 'self'; base-uri 'none'";
 
@@ -26,29 +26,31 @@ iframe{width:100%;height:40rem;border:1px solid #8884;border-radius:6px}label{di
 margin:1rem 0}input,select{font:inherit;display:block;width:100%;max-width:24rem;box-sizing:border-box;\
 padding:.5rem;border-radius:6px;border:1px solid #888}button:disabled{opacity:.5}[role=alert]{color:#d22}";
 
-/// A page; `body` is HTML, the rest is escaped here.
+/// Returns a page without scripts. `body` is inserted as HTML, `title` is escaped.
 pub fn page(status: StatusCode, language: &str, title: &str, body: &str) -> Response {
     respond(status, HTML, POLICY, html(language, title, body))
 }
 
-/// A page with a script of ours, which talks to this server only. `body` is HTML. The
-/// script goes into the page as it is: it has to be a constant of ours. What it has to
-/// say stands in the body, in the reader's language, `hidden` until it is shown.
+/// Returns a page with a script, which can send requests to this server only.
+///
+/// `body` is inserted as HTML and `script` unchanged, so the script must be trusted. The
+/// script has no texts of its own: all messages are in the body, in the reader's language,
+/// and it removes their `hidden` attribute.
 pub fn script_page(locale: Locale, title: &str, body: &str, script: &'static str) -> Response {
-    // Nothing else runs, not even a script that somebody got into the page; nothing may
-    // be sent but by our script, and to nobody but us; nobody may frame the page.
+    // Hashes instead of 'unsafe-inline': a script that was injected into the page does not
+    // run. Nothing is sent to other servers, and no other page can frame this one.
     let policy = format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; \
          form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
-        hash(script),
-        hash(STYLE)
+        csp_hash(script),
+        csp_hash(STYLE)
     );
     let body = format!("<main>{body}</main><script>{script}</script>");
-    respond(StatusCode::OK, HTML, &policy, html(language(locale), title, &body))
+    respond(StatusCode::OK, HTML, &policy, html(language_tag(locale), title, &body))
 }
 
 fn html(language: &str, title: &str, body: &str) -> String {
-    let title = escaped(title);
+    let title = escape_html(title);
     format!(
         "<!doctype html><html lang=\"{language}\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -56,22 +58,22 @@ fn html(language: &str, title: &str, body: &str) -> String {
     )
 }
 
-/// What a policy names a script or style by (CSP level 2).
-fn hash(text: &str) -> String {
+/// The hash by which a Content-Security-Policy allows an inline script or style.
+fn csp_hash(text: &str) -> String {
     STANDARD.encode(Sha256::digest(text))
 }
 
-/// A language's tag (BCP 47).
-pub fn language(locale: Locale) -> &'static str {
+/// The BCP 47 tag of a language.
+pub fn language_tag(locale: Locale) -> &'static str {
     match locale {
         Locale::En => "en",
         Locale::Ru => "ru",
     }
 }
 
-/// The language that a browser asks for (`Accept-Language`, RFC 9110), of those that
-/// we speak; English where it asks for none of them.
-pub fn preferred(headers: &HeaderMap) -> Locale {
+/// The supported language that the browser prefers, by its `Accept-Language` header
+/// (RFC 9110). English if it accepts none.
+pub fn preferred_locale(headers: &HeaderMap) -> Locale {
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     let mut best = (0.0, Locale::En);
     for entry in accepted.unwrap_or_default().split(',') {
@@ -84,7 +86,7 @@ pub fn preferred(headers: &HeaderMap) -> Locale {
             "ru" => Locale::Ru,
             _ => continue,
         };
-        // Of equals the first.
+        // Of equal weights, the first wins.
         if weight > best.0 {
             best = (weight, locale);
         }
@@ -92,7 +94,8 @@ pub fn preferred(headers: &HeaderMap) -> Locale {
     best.1
 }
 
-/// An answer that browsers neither keep nor tell others of.
+/// Returns a response that browsers do not store, and whose address they do not send to
+/// other sites as a referrer.
 pub fn respond(
     status: StatusCode,
     media_type: &str,
@@ -109,8 +112,8 @@ pub fn respond(
     (status, headers, body).into_response()
 }
 
-/// Text as it stands in HTML, in attributes too.
-pub fn escaped(text: &str) -> String {
+/// Escapes text for HTML content and quoted attributes.
+pub fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -130,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_browser_gets_the_language_that_it_asks_for() {
+    fn the_page_is_in_the_language_that_the_browser_prefers() {
         for (accepted, expected) in [
             ("", Locale::En),
             ("de, fr;q=0.9", Locale::En),
@@ -142,12 +145,12 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_LANGUAGE, accepted.parse().unwrap());
-            assert_eq!(preferred(&headers), expected, "{accepted}");
+            assert_eq!(preferred_locale(&headers), expected, "{accepted}");
         }
     }
 
     #[test]
-    fn a_page_runs_its_own_script_and_no_other() {
+    fn the_policy_allows_only_the_script_of_the_page() {
         let page = script_page(Locale::Ru, "A & B", "<p>text</p>", "alert(1)");
         let policy = page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         let hash = "bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI=";

@@ -1,5 +1,5 @@
-//! The playground at `/`: GraphiQL, self-hosted, with the operations of a story as
-//! its tabs. All of it is in the binary; nothing is loaded from elsewhere.
+//! The playground at `/`: GraphiQL with the operations of a guided tour as its tabs. All its
+//! files are in the binary; nothing is loaded from other servers.
 
 mod assets;
 
@@ -18,11 +18,10 @@ use crate::service::demo::{self, DemoError};
 const PAGE: &str = "index.html";
 const SETUP: &str = "setup.json";
 
-/// What the browser may load and do. `data:` is for GraphiQL's fonts and for the
-/// marks that its editor puts under errors; they can't reach anything. The hash is
-/// of the one style that GraphiQL writes into the page: it keeps what is behind an
-/// open dialog from scrolling.
-const SECURITY: [(HeaderName, &str); 5] = [
+/// What the browser may load and do. `data:` is for GraphiQL's fonts and for the underlines
+/// of errors in its editor. The hash allows the one style that GraphiQL adds to the page,
+/// which stops the page from scrolling behind an open dialog.
+const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'self'; \
@@ -35,7 +34,7 @@ const SECURITY: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// What the page has to know of this server.
+/// The playground of one server: what its page needs to know about it.
 #[derive(Clone)]
 pub struct Playground {
     setup: Bytes,
@@ -44,7 +43,7 @@ pub struct Playground {
 #[derive(Serialize)]
 struct Setup {
     demo: Option<Demo>,
-    /// Where the mails are that the demo would have sent.
+    /// The address of the page with the demo's mails.
     mailbox: Option<&'static str>,
     operations: &'static [Operation],
 }
@@ -52,26 +51,26 @@ struct Setup {
 #[derive(Serialize)]
 struct Demo {
     password: &'static str,
-    accounts: Vec<Person>,
+    accounts: Vec<DemoAccount>,
 }
 
 #[derive(Serialize)]
-struct Person {
+struct DemoAccount {
     email: String,
     name: String,
     role: String,
 }
 
 impl Playground {
-    /// Prepares the playground of a server with demo accounts, or of one without, and
-    /// with a mailbox page or without.
+    /// Prepares the playground. `with_demo` offers the demo accounts and reveals their
+    /// password; `with_mailbox` links to the mailbox page.
     ///
     /// # Errors
-    /// The demo data is wrong.
+    /// The demo data is invalid.
     pub fn new(with_demo: bool, with_mailbox: bool) -> Result<Self, DemoError> {
         let demo = with_demo.then(demo::accounts).transpose()?.map(|accounts| Demo {
             password: demo::PASSWORD,
-            accounts: accounts.into_iter().map(Person::from).collect(),
+            accounts: accounts.into_iter().map(DemoAccount::from).collect(),
         });
         let mailbox = with_mailbox.then_some("/mailbox");
         let setup = serde_json::to_vec(&Setup { demo, mailbox, operations: OPERATIONS })
@@ -80,61 +79,63 @@ impl Playground {
     }
 }
 
-impl From<demo::DemoAccount> for Person {
+impl From<demo::DemoAccount> for DemoAccount {
     fn from(account: demo::DemoAccount) -> Self {
         let role = format!("{:?}", account.role).to_lowercase();
         Self { email: account.email, name: account.name, role }
     }
 }
 
-/// `/`: the page, or word on why there is none.
+/// `GET /`: the page, or a text that says why there is none.
 pub async fn page(State(api): State<Api>, headers: HeaderMap) -> Response {
     if api.playground.is_none() {
-        return (StatusCode::NOT_FOUND, off()).into_response();
+        return (StatusCode::NOT_FOUND, disabled()).into_response();
     }
-    match (MISSING, Asset::named(PAGE)) {
-        (None, Some(page)) => guarded(page.answer(&headers)),
-        (reason, _) => guarded(unbuilt(reason.unwrap_or("its page is missing")).into_response()),
+    match (MISSING, Asset::by_name(PAGE)) {
+        (None, Some(page)) => secured(page.response(&headers)),
+        (reason, _) => secured(not_built(reason.unwrap_or("its page is missing")).into_response()),
     }
 }
 
-/// `/playground/…`: what the page is made of.
+/// `GET /playground/…`: the files of the page, and its setup.
 pub async fn file(
     State(api): State<Api>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match (&api.playground, Asset::named(&name)) {
+    match (&api.playground, Asset::by_name(&name)) {
         (Some(playground), _) if name == SETUP => {
             let headers =
                 [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-            guarded((headers, playground.setup.clone()).into_response())
+            secured((headers, playground.setup.clone()).into_response())
         }
-        (Some(_), Some(asset)) => guarded(asset.answer(&headers)),
-        (Some(_), None) => (StatusCode::NOT_FOUND, "There is no such file.\n").into_response(),
-        (None, _) => (StatusCode::NOT_FOUND, off()).into_response(),
+        (Some(_), Some(asset)) => secured(asset.response(&headers)),
+        (Some(_), None) => (StatusCode::NOT_FOUND, "No such file.\n").into_response(),
+        (None, _) => (StatusCode::NOT_FOUND, disabled()).into_response(),
     }
 }
 
-fn guarded(mut response: Response) -> Response {
-    for (name, value) in SECURITY {
+/// Adds the security headers.
+fn secured(mut response: Response) -> Response {
+    for (name, value) in SECURITY_HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
-fn off() -> &'static str {
-    "Ticketwire answers GraphQL at /graphql. The playground is switched off here; the key \
-     `playground` of the configuration (TICKETWIRE_PLAYGROUND) switches it on.\n"
+fn disabled() -> &'static str {
+    "This is Ticketwire. The GraphQL API is at /graphql.\n\n\
+     The playground is disabled. Set `playground` in the configuration file, or the variable \
+     TICKETWIRE_PLAYGROUND, to true to enable it.\n"
 }
 
-/// The API needs none of npm's files, so a server without them still serves it.
-fn unbuilt(reason: &str) -> String {
+/// Without npm the build leaves the playground out; the API works all the same.
+fn not_built(reason: &str) -> String {
     format!(
-        "Ticketwire answers GraphQL at /graphql.\n\n\
-         The playground is not in this binary, which was built without npm's files: {reason}.\n\
-         To have it, install Node.js and npm (Debian: apt-get install nodejs npm), see that npm \
-         reaches its registry, and build again.\n"
+        "This is Ticketwire. The GraphQL API is at /graphql.\n\n\
+         This binary was built without the playground: {reason}.\n\
+         To include it, install Node.js and npm (on Debian: apt-get install nodejs npm), make sure \
+         that npm can reach its registry, and build again.\n"
     )
 }
 
@@ -143,15 +144,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_binary_without_npms_files_says_how_to_get_them() {
-        let text = unbuilt("npm can't be run");
+    fn a_binary_without_the_playground_says_how_to_include_it() {
+        let text = not_built("npm can't be run");
         for part in ["/graphql", "npm can't be run", "apt-get install nodejs npm"] {
             assert!(text.contains(part), "{text}");
         }
     }
 
     #[test]
-    fn only_a_demo_server_tells_the_demo_password_and_where_its_mailbox_is() {
+    fn only_a_demo_server_reveals_the_demo_password_and_the_mailbox() {
         let setup = |with_demo, with_mailbox| {
             let playground = Playground::new(with_demo, with_mailbox).unwrap();
             String::from_utf8(playground.setup.to_vec()).unwrap()

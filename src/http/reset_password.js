@@ -1,59 +1,63 @@
-// The page of a link to set a new password. The token stands behind the `#`, which
-// browsers send to no server and put into no log.
+// The page behind the link for setting a password. The token is in the fragment of the
+// address (`#token=…`), which browsers send to no server, so that it appears in no log.
 
 "use strict";
 
 const RESET = `mutation($input: ResetPasswordInput!) { resetPassword(input: $input) {
   changed userErrors { field code message } } }`;
 
-const at = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 
-/** Shows one of the states that stand in the page. */
+/** Shows one of the page's states and hides the others. */
 function show(id) {
   for (const state of document.querySelectorAll("[data-state]")) state.hidden = state.id !== id;
-  at(id).focus();
+  byId(id).focus();
 }
 
-/** Says what is wrong; `text` is the server's where it has one for this. */
-function complain(id, text) {
-  at(id).textContent = text ?? at(id).dataset.text;
-  at(id).hidden = false;
+/** Shows an alert with a text, or with its own text if there is none. */
+function showAlert(id, text) {
+  byId(id).textContent = text ?? byId(id).dataset.text;
+  byId(id).hidden = false;
 }
 
 async function reset() {
-  const input = { token, password: at("password").value, passwordAgain: at("again").value };
+  const input = { token, password: byId("password").value, passwordAgain: byId("repetition").value };
   const response = await fetch("graphql", {
     method: "POST",
     headers: { "content-type": "application/json", accept: "application/json" },
     body: JSON.stringify({ query: RESET, variables: { input } }),
   });
   const { data, errors } = await response.json();
-  if (!data) return complain("limited", errors[0].message);
+  if (!data) return showAlert("failed", errors[0].message);
   const { changed, userErrors } = data.resetPassword;
   if (changed) return show("done");
   const [error] = userErrors;
-  if (error.field.includes("token")) return show("over");
-  // The server explains itself in English; other readers get the page's own words.
-  const own = document.documentElement.lang === "en" ? error.message : null;
-  const differ = error.code === "MISMATCH";
-  complain(differ ? "mismatch" : "weak", differ ? null : own);
-  at(differ ? "again" : "password").focus();
+  if (error.field.includes("token")) return show("invalid-link");
+  if (error.code === "MISMATCH") {
+    showAlert("mismatch");
+    byId("repetition").focus();
+  } else {
+    // The server's advice is in English only.
+    const isEnglish = document.documentElement.lang === "en";
+    showAlert("weak", isEnglish ? error.message : null);
+    byId("password").focus();
+  }
 }
 
-// It has been read: it shall not stay in the address that people copy or bookmark.
+// Keeps the token out of copied addresses and bookmarks.
 history.replaceState(null, "", location.pathname);
 if (token) {
-  show("ask");
-  at("password").focus();
-  at("form").addEventListener("submit", (event) => {
+  show("new-password");
+  byId("password").focus();
+  byId("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    for (const complaint of document.querySelectorAll("#form [role=alert]")) complaint.hidden = true;
-    at("go").disabled = true;
+    for (const alert of document.querySelectorAll("#form [role=alert]")) alert.hidden = true;
+    byId("set-password").disabled = true;
     reset()
-      .catch(() => complain("failed", null))
+      .catch(() => showAlert("unreachable"))
       .finally(() => {
-        at("go").disabled = false;
+        byId("set-password").disabled = false;
       });
   });
-} else show("over");
+} else show("invalid-link");

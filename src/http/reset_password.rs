@@ -1,91 +1,94 @@
-//! The page where a new password is set by the link of a mail, for installations that
-//! have no portal of their own.
+//! The page behind the link for setting a password. Installations with a portal of their
+//! own link to it instead.
 
 use axum::{http::HeaderMap, response::Response};
 
-use super::page::{escaped, preferred, script_page};
+use super::page::{escape_html, preferred_locale, script_page};
 use crate::domain::account::Locale;
 
 const SCRIPT: &str = include_str!("reset_password.js");
 
-/// What the page says.
+/// The texts of the page.
 struct Texts {
     title: &'static str,
     password: &'static str,
-    again: &'static str,
+    repetition: &'static str,
     hint: &'static str,
-    go: &'static str,
+    submit: &'static str,
     mismatch: &'static str,
     weak: &'static str,
-    failed: &'static str,
+    unreachable: &'static str,
     done: &'static str,
-    over: &'static str,
+    invalid_link: &'static str,
     no_script: &'static str,
 }
 
 fn texts(locale: Locale) -> Texts {
     match locale {
         Locale::En => Texts {
-            title: "Reset my password",
+            title: "Set a new password",
             password: "New password",
-            again: "The same again",
-            hint: "At least 8 characters of any kind. Several words in a row are good.",
-            go: "Set the new password",
-            mismatch: "The two passwords differ.",
+            repetition: "Repeat the password",
+            hint: "At least 8 characters. Several unrelated words make a good password.",
+            submit: "Set password",
+            mismatch: "The passwords do not match.",
             weak: "This password is too easy to guess.",
-            failed: "The server does not answer. Try again.",
-            done: "The new password is set. You were signed out everywhere: sign in with it.",
-            over: "This link has expired, was used before, or is incomplete. Ask for a new one.",
+            unreachable: "The server is not responding. Please try again.",
+            done: "Your new password is set, and you have been signed out everywhere. You can now \
+                   sign in with it.",
+            invalid_link: "This link is incomplete, has expired, or has already been used. Please \
+                           request a new one.",
             no_script: "This page needs JavaScript to set a new password.",
         },
         Locale::Ru => Texts {
             title: "Новый пароль",
             password: "Новый пароль",
-            again: "Ещё раз тот же",
-            hint: "Не меньше 8 любых знаков. Хорошо подходят несколько слов подряд.",
-            go: "Задать новый пароль",
+            repetition: "Повторите пароль",
+            hint: "Не менее 8 символов. Хороший пароль — несколько не связанных между собой слов.",
+            submit: "Сохранить пароль",
             mismatch: "Пароли не совпадают.",
             weak: "Этот пароль слишком легко угадать.",
-            failed: "Сервер не отвечает. Попробуйте ещё раз.",
-            done: "Новый пароль задан. Все сеансы завершены: войдите с новым паролем.",
-            over: "Ссылка устарела, уже использована или неполная. Запросите новую.",
-            no_script: "Чтобы задать новый пароль, на этой странице нужен JavaScript.",
+            unreachable: "Сервер не отвечает. Попробуйте ещё раз.",
+            done: "Новый пароль сохранён. Все сеансы завершены, войдите с новым паролем.",
+            invalid_link: "Ссылка неполная, устарела или уже использована. Запросите новую.",
+            no_script: "Чтобы задать пароль, включите в браузере JavaScript.",
         },
     }
 }
 
-/// The page. The token is in the address's fragment, which only its script sees.
+/// `GET /reset-password`: the page. The token is in the fragment of the address, which the
+/// browser does not send; the script reads it.
 pub async fn page(headers: HeaderMap) -> Response {
-    let locale = preferred(&headers);
+    let locale = preferred_locale(&headers);
     let texts = texts(locale);
     let alert = |id: &str, text: &str| {
-        let text = escaped(text);
+        let text = escape_html(text);
         format!("<p id=\"{id}\" role=\"alert\" data-text=\"{text}\" hidden></p>")
     };
     let input = |id: &str, label: &str| {
-        let label = escaped(label);
+        let label = escape_html(label);
         format!(
             "<label>{label}<input id=\"{id}\" type=\"password\" autocomplete=\"new-password\" \
              required></label>"
         )
     };
     let body = format!(
-        "<div id=\"ask\" data-state tabindex=\"-1\" hidden><form id=\"form\" novalidate>\
-         {}<p>{}</p>{}{}{}{}{}<button id=\"go\">{}</button></form></div>\
+        "<div id=\"new-password\" data-state tabindex=\"-1\" hidden><form id=\"form\" novalidate>\
+         {}<p>{}</p>{}{}{}{}{}<button id=\"set-password\">{}</button></form></div>\
          <p id=\"done\" data-state tabindex=\"-1\" role=\"status\" hidden>{}</p>\
-         <p id=\"over\" data-state tabindex=\"-1\" role=\"alert\" hidden>{}</p>\
+         <p id=\"invalid-link\" data-state tabindex=\"-1\" role=\"alert\" hidden>{}</p>\
          <noscript>{}</noscript>",
         input("password", texts.password),
-        escaped(texts.hint),
+        escape_html(texts.hint),
         alert("weak", texts.weak),
-        input("again", texts.again),
+        input("repetition", texts.repetition),
         alert("mismatch", texts.mismatch),
-        alert("limited", texts.failed),
-        alert("failed", texts.failed),
-        escaped(texts.go),
-        escaped(texts.done),
-        escaped(texts.over),
-        escaped(texts.no_script),
+        alert("failed", texts.unreachable),
+        alert("unreachable", texts.unreachable),
+        escape_html(texts.submit),
+        escape_html(texts.done),
+        escape_html(texts.invalid_link),
+        escape_html(texts.no_script),
     );
     script_page(locale, texts.title, &body, SCRIPT)
 }

@@ -1,6 +1,8 @@
-//! Unsubscribing from a ticket's mails. Mail programs POST to the link by themselves
-//! (RFC 8058); a person gets a page with a button, since what follows links in mails
-//! to look for viruses must not unsubscribe anybody.
+//! Unsubscribing from the mails about a ticket.
+//!
+//! Mail programs send a POST request to the link (one-click unsubscribe, RFC 8058). A GET
+//! request changes nothing and returns a page with a button: virus scanners follow the links
+//! in mails, and must not unsubscribe anybody.
 
 use axum::{
     extract::{Query, State},
@@ -11,74 +13,75 @@ use serde::Deserialize;
 
 use super::{
     Api,
-    page::{escaped, language, page},
+    page::{escape_html, language_tag, page},
 };
 use crate::{
     domain::account::Locale,
     service::{ServiceError, unsubscription},
 };
 
+/// The query of the link.
 #[derive(Deserialize)]
 pub struct Token {
     #[serde(default)]
     token: String,
 }
 
-/// The page with the button.
-pub async fn ask(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
+/// `GET /unsubscribe`: the page with the button.
+pub async fn form(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
     match unsubscription::find(&api.services, &token).await {
         Ok(found) => {
             let (title, button) = match found.locale {
                 Locale::En => {
-                    (format!("No more mail about the ticket {}?", found.number), "Unsubscribe")
+                    (format!("Stop receiving mail about ticket {}?", found.number), "Unsubscribe")
                 }
                 Locale::Ru => {
-                    (format!("Больше не присылать писем о заявке {}?", found.number), "Отписаться")
+                    (format!("Больше не присылать письма о заявке {}?", found.number), "Отписаться")
                 }
             };
-            // The token is what we signed: base64url.
+            // A verified token is base64url, so it needs no URL encoding.
             let body = format!(
                 "<form method=\"post\" action=\"/unsubscribe?token={}\"><button>{button}</button></form>",
-                escaped(&token)
+                escape_html(&token)
             );
-            page(StatusCode::OK, language(found.locale), &title, &body)
+            page(StatusCode::OK, language_tag(found.locale), &title, &body)
         }
-        Err(error) => refused(&error),
+        Err(error) => failed(&error),
     }
 }
 
-/// Unsubscribes, however often it is called.
-pub async fn done(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
+/// `POST /unsubscribe`: unsubscribes. Repeating it changes nothing.
+pub async fn submit(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
     match unsubscription::unsubscribe(&api.services, &token).await {
         Ok(found) => {
             let (title, text) = match found.locale {
                 Locale::En => (
-                    format!("No more mail about {}", found.number),
-                    "The ticket itself goes on, and you can still see it in your account.",
+                    format!("You have unsubscribed from ticket {}", found.number),
+                    "You will get no more mail about it. You can still see it in your account.",
                 ),
                 Locale::Ru => (
-                    format!("Писем о заявке {} больше не будет", found.number),
-                    "Сама заявка остаётся, её по-прежнему видно в вашем аккаунте.",
+                    format!("Вы отписались от писем о заявке {}", found.number),
+                    "Сама заявка по-прежнему видна в вашей учётной записи.",
                 ),
             };
-            page(StatusCode::OK, language(found.locale), &title, &format!("<p>{text}</p>"))
+            page(StatusCode::OK, language_tag(found.locale), &title, &format!("<p>{text}</p>"))
         }
-        Err(error) => refused(&error),
+        Err(error) => failed(&error),
     }
 }
 
-fn refused(error: &ServiceError) -> Response {
+fn failed(error: &ServiceError) -> Response {
     let (status, text) = match error {
         ServiceError::NotFound => (
             StatusCode::NOT_FOUND,
-            "This link is incomplete or not ours. Take it whole from a mail about the ticket.<br>\
-             Ссылка неполная или не наша. Возьмите её целиком из письма о заявке.",
+            "This link is incomplete or invalid. Please open the link in the mail again.<br>\
+             Ссылка неполная или недействительна. Откройте её из письма ещё раз.",
         ),
         error => {
             tracing::error!(%error, "unsubscribing failed");
             (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "That did not work. Try again later.<br>Не получилось. Попробуйте позже.",
+                "That did not work. Please try again later.<br>Не получилось. Попробуйте позже.",
             )
         }
     };

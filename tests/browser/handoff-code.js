@@ -23,7 +23,7 @@ async function visit() {
     await page.keyboard.press("Enter");
     await page.getByLabel("Code", { exact: true }).waitFor();
     const offered = await page.locator("#method option").allInnerTexts();
-    assert.deepEqual(offered, ["Mobile authenticator", "Recovery code"]);
+    assert.deepEqual(offered, ["Authenticator app", "Recovery code"]);
     // The field has the focus.
     await page.keyboard.type("000000");
     await page.keyboard.press("Enter");

@@ -38,7 +38,7 @@ async function visit() {
 
     const second = await open(browser, "en-US", complaints);
     await second.getByRole("button", { name: "Sign in" }).click();
-    await second.getByRole("alert").filter({ hasText: "was used before" }).waitFor();
+    await second.getByRole("alert").filter({ hasText: "already been used" }).waitFor();
     await second.goto(link.split("#")[0]);
     await second.getByRole("alert").filter({ hasText: "incomplete" }).waitFor();
     assert.deepEqual(complaints, []);

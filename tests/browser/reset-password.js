@@ -44,7 +44,7 @@ async function visit() {
     await page.getByRole("alert").filter({ hasText: "too easy to guess" }).waitFor();
     await page.screenshot({ path: `${pictures}/reset-password.png` });
     await type(page, PASSWORD, `${PASSWORD}!`);
-    await page.getByRole("alert").filter({ hasText: "differ" }).waitFor();
+    await page.getByRole("alert").filter({ hasText: "do not match" }).waitFor();
     await type(page, PASSWORD, PASSWORD);
     await page.getByRole("status").filter({ hasText: "is set" }).waitFor();
 

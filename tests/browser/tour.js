@@ -179,7 +179,7 @@ async function theMailbox(page, number) {
   const link = mailbox.frameLocator("iframe").getByText("Unsubscribe from this ticket");
   const [farewell] = await Promise.all([mailbox.waitForEvent("popup"), link.click()]);
   await farewell.getByRole("button", { name: "Unsubscribe" }).click();
-  await farewell.getByText(`No more mail about ${number}`, { exact: true }).waitFor();
+  await farewell.getByText(`You have unsubscribed from ticket ${number}`, { exact: true }).waitFor();
   await farewell.close();
   await mailbox.close();
 }
@@ -190,10 +190,10 @@ async function theRestart(page, id) {
   await event(page, "Checkpoint").first().waitFor();
   isServerDown = true;
   await ask("kill");
-  await page.locator("#notice-link", { hasText: "The server does not answer" }).waitFor();
+  await page.locator("#notice-link", { hasText: "The server is not responding" }).waitFor();
   await page.locator("#link.lost").waitFor();
   await page.screenshot({ path: `${pictures}/lost.png` });
-  await play(page, "MyTickets", "The server does not answer");
+  await play(page, "MyTickets", "The server is not responding");
   await ask("meanwhile", id, "Said while the server was away");
   await ask("start");
   await page.locator("#link.open").waitFor();
@@ -212,7 +212,7 @@ async function theEndOfASession(page) {
   const token = await page.evaluate(() => JSON.parse(sessionStorage.getItem("ticketwire:session")).token);
   await ask("revoke", token);
   await page.locator("#notice-session", { hasText: "The session of Anna Petrova has ended" }).waitFor();
-  await page.locator("#live .state", { hasText: "waits for a session" }).waitFor();
+  await page.locator("#live .state", { hasText: "waiting for a session" }).waitFor();
   await page.screenshot({ path: `${pictures}/ended.png` });
   await page.getByRole("button", { name: "Sign in again as Anna Petrova" }).click();
   await signedInAs(page, "Anna Petrova");

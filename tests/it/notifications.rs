@@ -233,7 +233,7 @@ async fn one_click_ends_a_tickets_mails_and_no_others() {
     // Looking changes nothing.
     let page = stranger.request(Method::GET, path, |request| request).await;
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.body.as_str().unwrap().contains("No more mail about the ticket CS-100001?"));
+    assert!(page.body.as_str().unwrap().contains("Stop receiving mail about ticket CS-100001?"));
     assert!(
         page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'")
     );

@@ -1,4 +1,4 @@
-//! One's own sessions.
+//! The caller's own sessions: listing and revoking them.
 
 use async_graphql::{Context, Description, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
@@ -13,78 +13,80 @@ use crate::{
     service,
 };
 
-/// One of your sessions: a place where you are signed in.
+/// One of your sessions: a device or program that is signed in to your account.
 #[derive(Description)]
 pub struct Session(session::Session);
 
 #[Object(use_type_description)]
 impl Session {
-    /// Its global id; `node` doesn't take it.
+    /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
         GlobalId::Session(self.0.id).into()
     }
 
-    /// What the client said of itself when it signed in (its User-Agent).
+    /// The `User-Agent` of the client that signed in, at most 255 characters, or null if it
+    /// sent none.
     async fn device(&self) -> Option<&str> {
         self.0.origin.device()
     }
 
-    /// The network address that it signed in from.
+    /// The IP address of the client that signed in, or null if it is unknown.
     async fn address(&self) -> Option<String> {
         self.0.origin.address.map(|address| address.to_string())
     }
 
-    /// When it signed in.
+    /// When the session began.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }
 
-    /// When it was last used, to the minute.
+    /// When the session was last used, to the minute.
     async fn last_used_at(&self) -> DateTime<Utc> {
         self.0.last_used_at
     }
 
-    /// When it ends by itself; later, if it is used.
+    /// When the session expires if it is not used again. Using it moves this further, up to
+    /// the `expiresAt` that the sign-in returned.
     async fn expires_at(&self) -> DateTime<Utc> {
         self.0.expires_at
     }
 
-    /// Whether this request is made through it.
+    /// Whether this request uses the session.
     async fn is_current(&self, ctx: &Context<'_>) -> Result<bool, Failure> {
         Ok(ctx.actor()?.identity().is_some_and(|identity| identity.session == self.0.id))
     }
 }
 
 impl Session {
-    /// The viewer's sessions, the last used first.
+    /// The caller's sessions, last used first.
     pub async fn of_viewer(ctx: &Context<'_>) -> Result<Vec<Self>, Failure> {
         let sessions = service::session::own::all(ctx.actor()?, ctx.services()?).await?;
         Ok(sessions.into_iter().map(Self).collect())
     }
 }
 
-/// What `revokeSession` takes.
+/// The input of `revokeSession`.
 #[derive(InputObject)]
 pub struct RevokeSessionInput {
-    /// The session: one of `viewer.sessions`.
+    /// The id of one of your sessions: `viewer.sessions` lists them.
     id: ID,
 }
 
-/// What `revokeSession` answers.
+/// The payload of `revokeSession`.
 #[derive(SimpleObject)]
 pub struct RevokeSessionPayload {
-    /// The session that has ended.
+    /// The id of the session that has ended, or null on failure.
     revoked_session_id: Option<ID>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
-/// What `revokeOtherSessions` answers.
+/// The payload of `revokeOtherSessions`.
 #[derive(SimpleObject)]
 pub struct RevokeOtherSessionsPayload {
-    /// How many sessions have ended.
+    /// The number of sessions that have ended; 0 if there was no other.
     revoked_count: Option<i64>,
-    /// What is wrong with the input.
+    /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
 
@@ -93,11 +95,12 @@ pub struct OwnSessionMutation;
 
 #[Object]
 impl OwnSessionMutation {
-    /// Ends one of your sessions; its live streams end too.
+    /// Ends one of your sessions, and its live streams. It may be the session of this request.
+    /// Fails with `NOT_FOUND` if you have no such session or if it has already ended.
     async fn revoke_session(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Which to end.")] input: RevokeSessionInput,
+        #[graphql(desc = "The session to end.")] input: RevokeSessionInput,
     ) -> Result<RevokeSessionPayload, Failure> {
         let id = GlobalId::session(&input.id);
         let ended = service::session::own::revoke(ctx.actor()?, ctx.services()?, id).await;
@@ -112,7 +115,7 @@ impl OwnSessionMutation {
         })
     }
 
-    /// Ends all of your sessions but this one; their live streams end too.
+    /// Ends all of your sessions except the one of this request, and their live streams.
     async fn revoke_other_sessions(
         &self,
         ctx: &Context<'_>,

@@ -1,4 +1,4 @@
-//! The playground's files, as `build.rs` packed them into the binary.
+//! The playground's files, which `build.rs` compresses into the binary.
 
 use std::{io::Read as _, sync::LazyLock};
 
@@ -14,13 +14,13 @@ use sha2::{Digest as _, Sha256};
 
 include!(concat!(env!("OUT_DIR"), "/playground.rs"));
 
-/// A packed file.
+/// A file, compressed.
 pub struct File {
     name: &'static str,
     gzip: &'static [u8],
 }
 
-/// A tab of the playground.
+/// An operation of the tour: a tab of the playground.
 #[derive(Serialize)]
 pub struct Operation {
     name: &'static str,
@@ -28,7 +28,7 @@ pub struct Operation {
     variables: &'static str,
 }
 
-/// A file that can be served.
+/// A file as it is served.
 pub struct Asset {
     file: &'static File,
     etag: HeaderValue,
@@ -38,26 +38,26 @@ static ASSETS: LazyLock<Vec<Asset>> =
     LazyLock::new(|| FILES.iter().filter_map(Asset::of).collect());
 
 impl Asset {
-    /// The file of a name.
-    pub fn named(name: &str) -> Option<&'static Self> {
+    /// Returns the file with a name.
+    pub fn by_name(name: &str) -> Option<&'static Self> {
         ASSETS.iter().find(|asset| asset.file.name == name)
     }
 
     fn of(file: &'static File) -> Option<Self> {
-        // Weak: the same for the compressed and the plain bytes.
+        // Weak, since it stands for the compressed and the plain form.
         let etag = format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(file.gzip)));
         Some(Self { file, etag: HeaderValue::try_from(etag).ok()? })
     }
 
-    /// The file, or word that the caller has it already.
-    pub fn answer(&self, asked: &HeaderMap) -> Response {
+    /// Returns the file, or 304 if the request's `If-None-Match` has its tag.
+    pub fn response(&self, request: &HeaderMap) -> Response {
         let mut response = match () {
-            () if self.is_known(asked) => StatusCode::NOT_MODIFIED.into_response(),
-            () if takes_gzip(asked) => {
+            () if self.is_cached(request) => StatusCode::NOT_MODIFIED.into_response(),
+            () if accepts_gzip(request) => {
                 let encoding = [(header::CONTENT_ENCODING, "gzip")];
                 (encoding, Bytes::from_static(self.file.gzip)).into_response()
             }
-            () => match self.unpacked() {
+            () => match self.decompressed() {
                 Ok(bytes) => bytes.into_response(),
                 Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
             },
@@ -65,19 +65,19 @@ impl Asset {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.content_type());
         headers.insert(header::ETAG, self.etag.clone());
-        // The names stay when the server is replaced, so each use asks.
+        // A new server serves other content under the same names: browsers must revalidate.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         response
     }
 
-    fn is_known(&self, asked: &HeaderMap) -> bool {
-        let known = asked.get_all(header::IF_NONE_MATCH).iter();
-        let mut known = known.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-        known.any(|tag| tag.trim() == "*" || self.etag == tag.trim())
+    fn is_cached(&self, request: &HeaderMap) -> bool {
+        let tags = request.get_all(header::IF_NONE_MATCH).iter();
+        let mut tags = tags.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+        tags.any(|tag| tag.trim() == "*" || self.etag == tag.trim())
     }
 
-    fn unpacked(&self) -> std::io::Result<Vec<u8>> {
+    fn decompressed(&self) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         GzDecoder::new(self.file.gzip).read_to_end(&mut bytes)?;
         Ok(bytes)
@@ -95,9 +95,9 @@ impl Asset {
     }
 }
 
-/// Whether a caller takes gzip (RFC 9110 §12.5.3).
-fn takes_gzip(asked: &HeaderMap) -> bool {
-    let accepted = asked.get_all(header::ACCEPT_ENCODING).iter();
+/// Whether the request accepts gzip (RFC 9110 §12.5.3).
+fn accepts_gzip(request: &HeaderMap) -> bool {
+    let accepted = request.get_all(header::ACCEPT_ENCODING).iter();
     let accepted = accepted
         .filter_map(|value| value.to_str().ok())
         .flat_map(|v| v.split(','))
@@ -116,12 +116,12 @@ fn takes_gzip(asked: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn asking(name: header::HeaderName, value: &str) -> HeaderMap {
+    fn request(name: header::HeaderName, value: &str) -> HeaderMap {
         HeaderMap::from_iter([(name, value.parse().unwrap())])
     }
 
     #[test]
-    fn gzip_goes_to_those_who_take_it() {
+    fn files_are_compressed_for_clients_that_accept_gzip() {
         for (accepted, expected) in [
             ("gzip, deflate, br", true),
             ("br, GZIP;q=0.5", true),
@@ -131,26 +131,26 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(
-                takes_gzip(&asking(header::ACCEPT_ENCODING, accepted)),
+                accepts_gzip(&request(header::ACCEPT_ENCODING, accepted)),
                 expected,
                 "{accepted}"
             );
         }
-        assert!(!takes_gzip(&HeaderMap::new()));
+        assert!(!accepts_gzip(&HeaderMap::new()));
     }
 
     #[test]
-    fn both_forms_are_of_the_same_file_and_a_known_one_is_not_sent() {
-        let page = Asset::named("index.html").unwrap();
-        let plain = page.answer(&HeaderMap::new());
-        let packed = page.answer(&asking(header::ACCEPT_ENCODING, "gzip"));
+    fn both_forms_have_the_same_content_and_a_cached_file_is_not_sent_again() {
+        let page = Asset::by_name("index.html").unwrap();
+        let plain = page.response(&HeaderMap::new());
+        let compressed = page.response(&request(header::ACCEPT_ENCODING, "gzip"));
         assert_eq!(plain.headers().get(header::CONTENT_ENCODING), None);
-        assert_eq!(packed.headers()[header::CONTENT_ENCODING], "gzip");
-        assert_eq!(page.unpacked().unwrap(), include_bytes!("../../../playground/index.html"));
+        assert_eq!(compressed.headers()[header::CONTENT_ENCODING], "gzip");
+        assert_eq!(page.decompressed().unwrap(), include_bytes!("../../../playground/index.html"));
         let etag = plain.headers()[header::ETAG].to_str().unwrap().to_owned();
-        let again = page.answer(&asking(header::IF_NONE_MATCH, &etag));
+        let again = page.response(&request(header::IF_NONE_MATCH, &etag));
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
-        let other = page.answer(&asking(header::IF_NONE_MATCH, "W/\"other\""));
+        let other = page.response(&request(header::IF_NONE_MATCH, "W/\"other\""));
         assert_eq!(other.status(), StatusCode::OK);
     }
 }

@@ -1,0 +1,97 @@
+//! Filters of ticket lists and streams.
+
+use async_graphql::{ID, InputObject, MaybeUndefined};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::status::{TicketPriority, TicketStatus};
+use crate::{
+    domain::{actor::Actor, ids::AccountId, policy, ticket::NumberPrefix},
+    graphql::{error::Failure, id::GlobalId, search::parse_query},
+    service::ticket::{TicketFilter, TicketSelection},
+};
+
+/// Selects tickets. A ticket matches if it matches every field that is set. A list field
+/// matches any of its values; an empty list matches no ticket.
+#[derive(InputObject, Default)]
+pub struct TicketFilterInput {
+    /// Tickets with one of these statuses.
+    status: Option<Vec<TicketStatus>>,
+    /// Tickets with one of these priorities.
+    priority: Option<Vec<TicketPriority>>,
+    /// Tickets in one of the categories with these ids.
+    category_ids: Option<Vec<ID>>,
+    /// Tickets assigned to the account with this id. Null matches unassigned tickets; leave the
+    /// field out to match both.
+    assignee_id: MaybeUndefined<ID>,
+    /// Tickets opened by the account with this id.
+    reporter_id: Option<ID>,
+    /// Tickets that have been waiting for support since this time or earlier: see
+    /// `Ticket.waitingSince`. Not supported in streams.
+    waiting_since: Option<DateTime<Utc>>,
+    /// Tickets with these words, matched as by `search`: 1 to 255 characters. Not supported in
+    /// streams.
+    text: Option<String>,
+    /// True matches tickets that are unread, false those that are not: see `Ticket.isUnread`.
+    /// Staff must also set `assigneeId` to an account. Not supported in streams.
+    is_unread: Option<bool>,
+}
+
+impl TicketFilterInput {
+    /// The selection of a list.
+    ///
+    /// # Errors
+    /// A bad request for a malformed text, and for staff who use `isUnread` without an assignee.
+    pub fn selection(
+        self,
+        actor: &Actor,
+        prefix: &NumberPrefix,
+    ) -> Result<TicketSelection, Failure> {
+        let reader = policy::reader(actor);
+        let assigned = matches!(self.assignee_id, MaybeUndefined::Value(_));
+        if self.is_unread.is_some() && reader.is_some_and(|it| it.is_staff) && !assigned {
+            return Err(Failure::bad_request(
+                "`filter`: staff can use `isUnread` only together with `assigneeId`. Pass the id of \
+                 your own account or of another one.",
+            ));
+        }
+        let unread = reader.zip(self.is_unread);
+        let search = self.text.as_deref().map(|text| parse_query(text, prefix)).transpose()?;
+        let waiting_since = self.waiting_since;
+        Ok(TicketSelection { filter: self.into(), waiting_since, search, unread })
+    }
+
+    /// The filter of a stream, which decides on each event alone.
+    ///
+    /// # Errors
+    /// A bad request for fields that events do not carry.
+    pub fn for_stream(self) -> Result<TicketFilter, Failure> {
+        if self.text.is_some() || self.waiting_since.is_some() || self.is_unread.is_some() {
+            return Err(Failure::bad_request(
+                "`filter`: streams do not support `text`, `waitingSince` and `isUnread`. Leave them \
+                 out, and query `tickets` again when an event arrives.",
+            ));
+        }
+        Ok(self.into())
+    }
+}
+
+impl From<TicketFilterInput> for TicketFilter {
+    fn from(input: TicketFilterInput) -> Self {
+        // A malformed id matches no ticket, as the nil UUID does.
+        let account = |id: &ID| GlobalId::account(id).unwrap_or(AccountId(Uuid::nil()));
+        Self {
+            statuses: input.status.map(|list| list.into_iter().map(Into::into).collect()),
+            priorities: input.priority.map(|list| list.into_iter().map(Into::into).collect()),
+            categories: input
+                .category_ids
+                .map(|ids| ids.iter().filter_map(GlobalId::category).collect()),
+            assignee: match input.assignee_id {
+                MaybeUndefined::Undefined => None,
+                MaybeUndefined::Null => Some(None),
+                MaybeUndefined::Value(id) => Some(Some(account(&id))),
+            },
+            reporter: input.reporter_id.as_ref().map(account),
+        }
+    }
+}
