@@ -8,7 +8,7 @@ use argon2::{Algorithm, Params, Version, password_hash::phc::PasswordHash};
 use bcrypt::HashParts;
 use sha2::{Digest, Sha256};
 
-use super::password::StoredPassword;
+use super::stored_password::StoredPassword;
 
 /// 256 MiB, in KiB.
 const MOST_MEMORY: u32 = 256 * 1_024;

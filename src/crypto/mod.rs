@@ -5,5 +5,6 @@ pub mod password;
 pub mod random;
 pub mod seal;
 pub mod signing;
+pub mod stored_password;
 pub mod token;
 pub mod totp;

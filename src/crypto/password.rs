@@ -9,7 +9,7 @@ use argon2::{
 };
 use tokio::{sync::Semaphore, task};
 
-use super::import;
+use super::{import, stored_password::StoredPassword};
 use crate::domain::clock::Ambient;
 
 /// The longest password that is taken, in characters: nothing is ever truncated.
@@ -39,28 +39,6 @@ impl Password {
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(…)")
-    }
-}
-
-/// What is kept of a password: a PHC string. It can't be printed.
-#[derive(Clone)]
-pub struct StoredPassword(String);
-
-impl StoredPassword {
-    /// Wraps a PHC string from the database.
-    pub fn from_phc(phc: String) -> Self {
-        Self(phc)
-    }
-
-    /// The PHC string, for the database.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for StoredPassword {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StoredPassword(…)")
     }
 }
 
@@ -203,7 +181,7 @@ fn hash(
 ) -> Result<StoredPassword, PasswordError> {
     let phc: PasswordHash =
         argon2.hash_password_with_salt(password.0.as_bytes(), &salt).map_err(PasswordError::of)?;
-    Ok(StoredPassword(phc.to_string()))
+    Ok(StoredPassword::from_phc(phc.to_string()))
 }
 
 fn verify(argon2: &Argon2<'_>, password: &Password, stored: &StoredPassword) -> bool {
@@ -211,14 +189,14 @@ fn verify(argon2: &Argon2<'_>, password: &Password, stored: &StoredPassword) -> 
         return import::verify_bcrypt(&password.0, stored);
     }
     // By the kind and the parameters of the hash, whatever ours are.
-    PasswordHash::new(&stored.0)
+    PasswordHash::new(stored.expose())
         .is_ok_and(|hash| argon2.verify_password(password.0.as_bytes(), &hash).is_ok())
 }
 
 /// Whether a password is stored as we would store it.
 fn is_current(argon2: &Argon2<'_>, stored: &StoredPassword) -> bool {
     let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
-    PasswordHash::new(&stored.0).is_ok_and(|hash| {
+    PasswordHash::new(stored.expose()).is_ok_and(|hash| {
         hash.algorithm.as_str() == Algorithm::Argon2id.as_str()
             && hash.version == Some(Version::V0x13.into())
             && Params::try_from(&hash).is_ok_and(|params| cost(&params) == cost(argon2.params()))

@@ -7,9 +7,9 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, people, schema::accounts};
+use super::{Connection, DbError, like::escape_like, schema::accounts};
 use crate::{
-    crypto::password::StoredPassword,
+    crypto::stored_password::StoredPassword,
     domain::{
         account::{Account, EmailAddress, Locale, Role},
         clock::Timestamp,
@@ -153,7 +153,7 @@ pub async fn page(
         query = query.filter(accounts::role.eq(role));
     }
     if let Some(text) = text {
-        let start = format!("{}%", people::escape_like(text.as_str()));
+        let start = format!("{}%", escape_like(text.as_str()));
         let begins = accounts::name
             .ilike(start.clone())
             .or(accounts::name.ilike(format!("% {start}")))

@@ -1,14 +1,16 @@
 //! Customers as the control panel knows them.
 
 use diesel::{
+    pg::Pg,
     prelude::*,
     result::{DatabaseErrorKind, Error},
+    sql_types::Bool,
 };
 use diesel_async::RunQueryDsl;
 
 use super::{Connection, DbError, account::AccountRow, schema::accounts};
 use crate::{
-    crypto::{import::ImportedPassword, password::StoredPassword},
+    crypto::{import::ImportedPassword, stored_password::StoredPassword},
     domain::{
         account::{Account, EmailAddress},
         text::ExternalId,
@@ -25,39 +27,40 @@ pub struct Customer {
     pub imported_hash: Option<Vec<u8>>,
 }
 
-type Row = (AccountRow, Option<String>, Option<Vec<u8>>);
-
-fn customer((row, external_id, imported_hash): Row) -> Result<Customer, DbError> {
-    Ok(Customer { account: row.try_into()?, external_id, imported_hash })
-}
-
-/// The account of an external id; its row is held until the transaction ends.
+/// Returns the account with an external id. Its row stays locked until the transaction ends.
 pub async fn by_external_id(
     db: &mut Connection,
     id: &ExternalId,
 ) -> Result<Option<Customer>, DbError> {
-    let row = accounts::table
-        .filter(accounts::external_id.eq(id.as_str()))
-        .select((AccountRow::as_select(), accounts::external_id, accounts::imported_hash))
-        .for_update()
-        .first::<Row>(db)
-        .await
-        .optional()?;
-    row.map(customer).transpose()
+    let has_id = accounts::external_id.eq(id.as_str().to_owned()).assume_not_null();
+    lock_where(db, Box::new(has_id)).await
 }
 
-/// The account of an e-mail address; its row is held until the transaction ends.
+/// Returns the account with an e-mail address. Its row stays locked until the transaction ends.
 pub async fn by_email(
     db: &mut Connection,
     email: &EmailAddress,
 ) -> Result<Option<Customer>, DbError> {
+    lock_where(db, Box::new(accounts::email.eq(email.as_str().to_owned()))).await
+}
+
+type Condition = Box<dyn BoxableExpression<accounts::table, Pg, SqlType = Bool>>;
+type Row = (AccountRow, Option<String>, Option<Vec<u8>>);
+
+async fn lock_where(
+    db: &mut Connection,
+    condition: Condition,
+) -> Result<Option<Customer>, DbError> {
     let row = accounts::table
-        .filter(accounts::email.eq(email.as_str()))
+        .filter(condition)
         .select((AccountRow::as_select(), accounts::external_id, accounts::imported_hash))
         .for_update()
         .first::<Row>(db)
         .await
         .optional()?;
+    let customer = |(row, external_id, imported_hash): Row| {
+        Ok(Customer { account: row.try_into()?, external_id, imported_hash })
+    };
     row.map(customer).transpose()
 }
 

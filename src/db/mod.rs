@@ -18,6 +18,7 @@ pub mod feed;
 pub mod follow_up;
 pub mod handoff;
 pub mod idempotency;
+mod like;
 pub mod listen;
 pub mod migrations;
 pub mod monitor;

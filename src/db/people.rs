@@ -3,7 +3,7 @@
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, account::AccountRow};
+use super::{Connection, DbError, account::AccountRow, like::escape_like};
 use crate::domain::{account::Account, search::SearchText};
 
 /// The people that a text fits best, the best first. `staff`: only staff, or only others.
@@ -39,9 +39,4 @@ pub async fn find(
     .load::<AccountRow>(db)
     .await?;
     rows.into_iter().map(Account::try_from).collect()
-}
-
-/// A text as a pattern of LIKE that stands for itself.
-pub(super) fn escape_like(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     crypto::{
-        password::{MAX_PASSWORD, Password, StoredPassword},
+        password::{MAX_PASSWORD, Password},
+        stored_password::StoredPassword,
         token::{BearerToken, TokenHash, TokenKind},
     },
     db::{self, Connection, DbError, password_reset},
