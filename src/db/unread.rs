@@ -16,7 +16,7 @@ use super::{
     Connection, DbError,
     prepared::Prepare as _,
     schema::{events, tickets},
-    ticket::{Condition, in_scope},
+    ticket::scope::{Condition, in_scope},
 };
 use crate::domain::{
     event::Audience,

@@ -25,4 +25,5 @@ pub mod session;
 pub mod status;
 pub mod text;
 pub mod ticket;
+pub mod ticket_list;
 pub mod unread;

@@ -27,11 +27,13 @@ use crate::{
         ids::{AccountId, CategoryId, TicketId},
         page::Page,
         policy,
+        queue::{TicketFilter, TicketSelection},
         ticket::{self, Priority, Status},
+        ticket_list::{TicketKey, TicketSort},
     },
     service::{
         self, UserErrorCode,
-        ticket::{NewTicket, TicketChanges, TicketFilter, TicketKey, TicketSelection, TicketSort},
+        ticket::{NewTicket, TicketChanges},
     },
 };
 
