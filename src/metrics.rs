@@ -95,9 +95,9 @@ pub enum SignInOutcome {
     /// A second factor was asked for.
     SecondFactor,
     /// Address or password were wrong.
-    Wrong,
+    WrongCredentials,
     /// There were too many attempts before.
-    Limited,
+    RateLimited,
     /// It could not be tried.
     Failed,
 }
@@ -263,8 +263,8 @@ impl Metrics {
         let outcome = match outcome {
             SignInOutcome::SignedIn => "signed_in",
             SignInOutcome::SecondFactor => "second_factor",
-            SignInOutcome::Wrong => "wrong",
-            SignInOutcome::Limited => "limited",
+            SignInOutcome::WrongCredentials => "wrong",
+            SignInOutcome::RateLimited => "limited",
             SignInOutcome::Failed => "failed",
         };
         self.0.sign_ins.get_or_create(&[("outcome", outcome)]).inc();
@@ -283,7 +283,7 @@ impl Metrics {
     ///
     /// # Errors
     /// They can't be written, which is a fault in here.
-    pub fn expose(&self, looked: &Looked) -> Result<String, fmt::Error> {
+    pub fn expose(&self, looked: &Snapshot) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode_registry(&mut text, &self.0.registry)?;
         text::encode(&mut text, &looked.registry)?;
@@ -292,17 +292,17 @@ impl Metrics {
 }
 
 /// Gauges that are looked at when somebody asks, for this once.
-pub struct Looked {
+pub struct Snapshot {
     registry: Registry,
 }
 
-impl Default for Looked {
+impl Default for Snapshot {
     fn default() -> Self {
         Self { registry: Registry::with_prefix("ticketwire") }
     }
 }
 
-impl Looked {
+impl Snapshot {
     /// Adds a gauge.
     pub fn gauge(&mut self, name: &str, help: &str, value: i64) {
         let gauge = Gauge::<i64>::default();

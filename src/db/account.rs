@@ -258,7 +258,7 @@ pub async fn set_password(
 
 /// Keeps another hash of the same password; nothing is done where the password was
 /// changed meanwhile.
-pub async fn renew_password(
+pub async fn rehash_password(
     db: &mut Connection,
     id: AccountId,
     old: &StoredPassword,

@@ -173,7 +173,7 @@ pub async fn complete(
 
 /// Ties an uploaded file to a ticket's description or a comment on it; `false` where it is
 /// another's, was tied before, or is being deleted.
-pub async fn tie(
+pub async fn attach(
     db: &mut Connection,
     uploader: AccountId,
     id: AttachmentId,
@@ -197,7 +197,10 @@ pub async fn tie(
 
 /// Condemns some of the files that were never tied: from then on they can't be. Those that
 /// another node is at are passed over.
-pub async fn condemn(db: &mut Connection, now: Timestamp) -> Result<Vec<AttachmentId>, DbError> {
+pub async fn mark_for_deletion(
+    db: &mut Connection,
+    now: Timestamp,
+) -> Result<Vec<AttachmentId>, DbError> {
     let condemned = sql_query(CONDEMN)
         .bind::<Timestamptz, _>(now)
         .bind::<Timestamptz, _>(now - KEPT_FOR)
@@ -208,7 +211,7 @@ pub async fn condemn(db: &mut Connection, now: Timestamp) -> Result<Vec<Attachme
 }
 
 /// Forgets a condemned file whose bytes are gone.
-pub async fn forget(db: &mut Connection, id: AttachmentId) -> Result<(), DbError> {
+pub async fn delete(db: &mut Connection, id: AttachmentId) -> Result<(), DbError> {
     diesel::delete(attachments::table.find(id.0))
         .filter(attachments::condemned_at.is_not_null())
         .execute(db)

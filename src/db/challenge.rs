@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     crypto::token::TokenHash,
-    domain::{account::Account, clock::Timestamp, ids::AccountId, second_factor::TRIES},
+    domain::{account::Account, clock::Timestamp, ids::AccountId, second_factor::MAX_ATTEMPTS},
 };
 
 /// A half-finished sign-in.
@@ -23,7 +23,7 @@ pub struct Challenge {
     /// Who is signing in.
     pub account_id: AccountId,
     /// How many codes may still be tried.
-    pub tries_left: i32,
+    pub attempts_left: i32,
     /// The account's when the first step was done.
     pub session_generation: i32,
 }
@@ -42,7 +42,7 @@ pub async fn insert(
             challenges::account_id.eq(account.id.0),
             challenges::session_generation.eq(account.session_generation),
             challenges::token_hash.eq(token.0.as_slice()),
-            challenges::tries_left.eq(TRIES),
+            challenges::tries_left.eq(MAX_ATTEMPTS),
             challenges::expires_at.eq(expires_at),
         ))
         .execute(db)
@@ -52,8 +52,8 @@ pub async fn insert(
 
 type Row = (Uuid, Uuid, i32, i32);
 
-fn challenge((id, account_id, tries_left, session_generation): Row) -> Challenge {
-    Challenge { id, account_id: AccountId(account_id), tries_left, session_generation }
+fn challenge((id, account_id, attempts_left, session_generation): Row) -> Challenge {
+    Challenge { id, account_id: AccountId(account_id), attempts_left, session_generation }
 }
 
 /// The challenge that a token stands for, if it can still be answered.
@@ -80,7 +80,7 @@ pub async fn find(
 }
 
 /// Takes one of a challenge's tries, if it can still be answered.
-pub async fn take_try(
+pub async fn use_attempt(
     db: &mut Connection,
     token: TokenHash,
     now: Timestamp,
@@ -115,7 +115,7 @@ pub async fn finish(db: &mut Connection, id: Uuid, now: Timestamp) -> Result<boo
 
 /// Keeps a mailed code, in place of the holder's last one; otherwise, where that was
 /// sent less than `pause` ago, when it was sent.
-pub async fn keep_code(
+pub async fn store_code(
     db: &mut Connection,
     (holder, account): (Uuid, AccountId),
     hash: [u8; 32],
@@ -125,7 +125,7 @@ pub async fn keep_code(
     let values = (
         mailed_codes::account_id.eq(account.0),
         mailed_codes::code_hash.eq(hash.to_vec()),
-        mailed_codes::tries_left.eq(TRIES),
+        mailed_codes::tries_left.eq(MAX_ATTEMPTS),
         mailed_codes::sent_at.eq(now),
         mailed_codes::expires_at.eq(expires_at),
     );
@@ -145,7 +145,7 @@ pub async fn keep_code(
 }
 
 /// Takes one of the tries of a holder's mailed code; gives what is kept of it.
-pub async fn try_code(
+pub async fn use_code_attempt(
     db: &mut Connection,
     holder: Uuid,
     now: Timestamp,
@@ -161,7 +161,7 @@ pub async fn try_code(
 }
 
 /// Uses up a mailed code; `false` where another caller did, or a new one was sent.
-pub async fn use_code(db: &mut Connection, holder: Uuid, hash: &[u8]) -> Result<bool, DbError> {
+pub async fn consume_code(db: &mut Connection, holder: Uuid, hash: &[u8]) -> Result<bool, DbError> {
     let code = mailed_codes::table.find(holder);
     let used = diesel::delete(code.filter(mailed_codes::code_hash.eq(hash)));
     Ok(used.execute(db).await? == 1)

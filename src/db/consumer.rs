@@ -42,7 +42,7 @@ pub async fn move_to(db: &mut Connection, name: &str, pos: i64) -> Result<(), Db
 
 /// Passes over everything that has happened so far, placed in the feed or not. For
 /// a database that nobody else writes to meanwhile.
-pub async fn pass_over_all(db: &mut Connection, name: &str) -> Result<(), DbError> {
+pub async fn skip_to_end(db: &mut Connection, name: &str) -> Result<(), DbError> {
     let end = "(SELECT pos FROM feed_head) + (SELECT count(*) FROM pending_events)";
     diesel::update(offsets::table.find(name))
         .set(offsets::pos.eq(sql::<BigInt>(end)))

@@ -234,7 +234,7 @@ pub async fn finish(
 
 /// Puts a mail back for another attempt. A mail that has changed hands meanwhile
 /// (another attempt has begun) stays as it is.
-pub async fn put_back(
+pub async fn requeue(
     db: &mut Connection,
     delivery: &Delivery,
     due_at: Timestamp,

@@ -7,7 +7,7 @@ use super::{Connection, DbError, ticket::TicketRow};
 use crate::domain::{ids::TicketId, policy::TicketScope, ticket::Ticket};
 
 /// The first `limit` follow-ups in scope of each of some tickets, oldest first.
-pub async fn of(
+pub async fn of_tickets(
     db: &mut Connection,
     scope: TicketScope,
     ids: &[TicketId],

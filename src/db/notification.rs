@@ -114,7 +114,7 @@ pub async fn between(
 }
 
 /// Takes a ticket off an account's bell.
-pub async fn forget(
+pub async fn delete_for_ticket(
     db: &mut Connection,
     account: AccountId,
     ticket: TicketId,

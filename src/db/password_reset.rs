@@ -58,13 +58,13 @@ pub async fn consume(
         .execute(db)
         .await?;
     if used == 1 {
-        void(db, email, now).await?;
+        invalidate(db, email, now).await?;
     }
     Ok(used == 1)
 }
 
 /// Voids all links for an address.
-pub async fn void(
+pub async fn invalidate(
     db: &mut Connection,
     email: &EmailAddress,
     now: Timestamp,

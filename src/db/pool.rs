@@ -122,7 +122,7 @@ impl Database {
     ///
     /// # Errors
     /// What `body` gives, or the database's.
-    pub async fn write_aside<T, F>(&self, body: F) -> Result<T, DbError>
+    pub async fn write_without_events<T, F>(&self, body: F) -> Result<T, DbError>
     where
         for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<T, DbError>
             + TransactionBody<&'c mut Connection, Result<T, DbError>, Running: Send>

@@ -32,7 +32,10 @@ impl From<PreferencesRow> for MailPreferences {
 }
 
 /// What mails an account wants.
-pub async fn of(db: &mut Connection, account: AccountId) -> Result<MailPreferences, DbError> {
+pub async fn of_account(
+    db: &mut Connection,
+    account: AccountId,
+) -> Result<MailPreferences, DbError> {
     let row = mail_preferences::table
         .find(account.0)
         .select(PreferencesRow::as_select())

@@ -16,14 +16,14 @@ pub struct Bucket {
     /// SHA-256 of what is limited and for whom.
     pub id: [u8; 32],
     /// Tries that fit, at least 1.
-    pub tries: i32,
+    pub attempts: i32,
     /// How long a full one takes to empty.
     pub within: TimeDelta,
 }
 
 impl Bucket {
     fn pause(&self) -> TimeDelta {
-        self.within / self.tries.max(1)
+        self.within / self.attempts.max(1)
     }
 }
 

@@ -119,7 +119,7 @@ async fn first(db: &mut Connection, query: Sessions) -> Result<Option<LiveSessio
 }
 
 /// Gives a session its freedom: a second factor has been configured.
-pub async fn release(db: &mut Connection, id: SessionId) -> Result<(), DbError> {
+pub async fn lift_confinement(db: &mut Connection, id: SessionId) -> Result<(), DbError> {
     let session = sessions::table.find(id.0);
     diesel::update(session).set(sessions::confined.eq(false)).execute(db).await?;
     Ok(())

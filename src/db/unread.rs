@@ -144,7 +144,7 @@ pub async fn counts(db: &mut Connection, reader: Reader) -> Result<TicketCounts,
 }
 
 /// Which place in a ticket an event has, if somebody who reads it sees it there.
-pub async fn place(
+pub async fn event_seq(
     db: &mut Connection,
     ticket: TicketId,
     event: EventId,

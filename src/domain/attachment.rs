@@ -71,7 +71,7 @@ pub struct FileName(String);
 
 impl FileName {
     /// What is left of a name as it was sent; `file` where nothing is.
-    pub fn of(sent: &str) -> Self {
+    pub fn sanitize(sent: &str) -> Self {
         let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
         let shown = last.nfc().filter(|&c| !is_invisible(c)).collect::<String>();
         let name = shown.trim().chars().take(MAX_NAME).collect::<String>();
@@ -128,9 +128,9 @@ mod tests {
             ("a/", "file"),
             ("отчёт за май.txt", "отчёт за май.txt"),
         ] {
-            assert_eq!(FileName::of(sent).as_str(), kept, "{sent:?}");
+            assert_eq!(FileName::sanitize(sent).as_str(), kept, "{sent:?}");
         }
-        assert_eq!(FileName::of(&"я".repeat(4_096)).as_str().chars().count(), 255);
+        assert_eq!(FileName::sanitize(&"я".repeat(4_096)).as_str().chars().count(), 255);
     }
 
     #[test]

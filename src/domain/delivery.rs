@@ -11,7 +11,7 @@ use super::{
 };
 
 /// A mail that is tried again for so long, then given up.
-pub const TRIED_FOR: TimeDelta = TimeDelta::hours(72);
+pub const RETRY_FOR: TimeDelta = TimeDelta::hours(72);
 const FIRST_PAUSE: TimeDelta = TimeDelta::minutes(1);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
 
@@ -85,7 +85,7 @@ impl Delivery {
     pub fn retry_at(&self, now: Timestamp, jitter: u8) -> Option<Timestamp> {
         if self.priority {
             let at = now + PRIORITY_PAUSE;
-            return (at <= self.created_at + TRIED_FOR).then_some(at);
+            return (at <= self.created_at + RETRY_FOR).then_some(at);
         }
         retry_at(self.created_at, now, self.attempts, jitter)
     }
@@ -100,7 +100,7 @@ fn retry_at(created_at: Timestamp, now: Timestamp, attempts: i32, jitter: u8) ->
     let pause = (FIRST_PAUSE * 2_i32.pow(doublings)).min(LONGEST_PAUSE);
     let jittered = pause - pause * i32::from(jitter) / 512;
     let at = now + jittered;
-    (at <= created_at + TRIED_FOR).then_some(at)
+    (at <= created_at + RETRY_FOR).then_some(at)
 }
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ mod tests {
             (now, attempts) = (at, attempts + 1);
         }
         assert_eq!(pauses[..11], [1, 2, 4, 8, 16, 32, 64, 128, 256, 360, 360]);
-        assert!(now <= start + TRIED_FOR && now > start + TRIED_FOR - TimeDelta::hours(6));
+        assert!(now <= start + RETRY_FOR && now > start + RETRY_FOR - TimeDelta::hours(6));
     }
 
     #[test]

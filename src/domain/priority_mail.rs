@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{clock::Timestamp, second_factor::Method};
 
 /// A link to set a new password is good for so long.
-pub const RESET_LASTS: TimeDelta = TimeDelta::minutes(30);
+pub const PASSWORD_RESET_LIFETIME: TimeDelta = TimeDelta::minutes(30);
 /// The link in the mail to somebody whose account an admin has made is good for so long.
-pub const INVITATION_LASTS: TimeDelta = TimeDelta::hours(72);
+pub const INVITATION_LIFETIME: TimeDelta = TimeDelta::hours(72);
 /// A security notice that could not be sent for so long is not news any more.
-pub const SECURITY_NOTICE_LASTS: TimeDelta = TimeDelta::hours(72);
+pub const SECURITY_NOTICE_LIFETIME: TimeDelta = TimeDelta::hours(72);
 
 /// The content of such a mail: sealed while it waits, erased when it was sent. It
 /// can't be printed.

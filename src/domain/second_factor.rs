@@ -7,17 +7,17 @@ use chrono::TimeDelta;
 use super::{account::Role, clock::Timestamp};
 
 /// A code that was mailed is good for so long.
-pub const MAILED_CODE_LASTS: TimeDelta = TimeDelta::minutes(2);
+pub const MAILED_CODE_LIFETIME: TimeDelta = TimeDelta::minutes(2);
 /// Another code is mailed after so long, and no sooner.
 pub const MAILED_CODE_PAUSE: TimeDelta = TimeDelta::seconds(30);
 /// Wrong codes that a challenge or a mailed code takes.
-pub const TRIES: i32 = 5;
+pub const MAX_ATTEMPTS: i32 = 5;
 /// So long the second step of a sign-in can be taken.
-pub const CHALLENGE_LASTS: TimeDelta = TimeDelta::minutes(10);
+pub const CHALLENGE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// So long an authenticator that was begun can be confirmed.
-pub const ENROLMENT_LASTS: TimeDelta = TimeDelta::minutes(10);
+pub const ENROLMENT_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// Password and code count as just given for so long.
-pub const REAUTHENTICATION_LASTS: TimeDelta = TimeDelta::minutes(10);
+pub const REAUTHENTICATION_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// Recovery codes that an account gets.
 pub const RECOVERY_CODES: usize = 10;
 const RECOVERY_CODE: usize = 12;

@@ -189,13 +189,13 @@ impl Ticket {
 
     /// Moves the ticket to whose turn it is after a public comment. The table of
     /// moves doesn't bind this: it is the rule, not a person's choice.
-    pub fn take_turn(&mut self, by: Standing, now: Timestamp) -> Vec<EventData> {
+    pub fn move_after_comment(&mut self, by: Standing, now: Timestamp) -> Vec<EventData> {
         let status = self.status.after_comment(by);
         self.set(Changes { status, ..Changes::default() }, now)
     }
 
     /// Closes the ticket, if it is resolved: nobody has taken it up again for long enough.
-    pub fn expire(&mut self, now: Timestamp) -> Vec<EventData> {
+    pub fn close_if_resolved(&mut self, now: Timestamp) -> Vec<EventData> {
         let status = (self.status == Status::Resolved).then_some(Status::Closed);
         self.set(Changes { status, ..Changes::default() }, now)
     }

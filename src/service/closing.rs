@@ -33,7 +33,7 @@ pub async fn close_resolved(actor: &Actor, services: &Services) -> Result<usize,
             .write(async |db| {
                 let mut batch = closing::lock_resolved(db, now - after, BATCH).await?;
                 for ticket in &mut batch {
-                    let events = ticket.expire(now).into_iter().map(|data| NewEvent {
+                    let events = ticket.close_if_resolved(now).into_iter().map(|data| NewEvent {
                         data,
                         audience: Audience::Participants,
                         actor_id: actor.account_id(),

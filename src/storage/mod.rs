@@ -85,9 +85,9 @@ impl Storage {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn begin(&self, id: AttachmentId) -> Result<Writing, StorageError> {
+    pub async fn begin(&self, id: AttachmentId) -> Result<UploadWriter, StorageError> {
         let upload = self.store.put_multipart(&self.place(id)?).await?;
-        Ok(Writing { upload, part: Vec::new() })
+        Ok(UploadWriter { upload, part: Vec::new() })
     }
 
     /// A range of what is kept under an id.
@@ -151,12 +151,12 @@ impl fmt::Debug for Storage {
 }
 
 /// Bytes on their way.
-pub struct Writing {
+pub struct UploadWriter {
     upload: Box<dyn MultipartUpload>,
     part: Vec<u8>,
 }
 
-impl Writing {
+impl UploadWriter {
     /// Passes on more bytes.
     ///
     /// # Errors
