@@ -1,4 +1,4 @@
-//! Passwords, tokens, signatures, seals, one-time passwords.
+//! Passwords, tokens, signatures, encryption and one-time passwords.
 
 pub mod import;
 pub mod password;

@@ -1,8 +1,8 @@
-//! What the database stores of a password.
+//! Password hashes as the database stores them.
 
 use std::fmt;
 
-/// A password hash as a PHC string, or in bcrypt's own format. Its text cannot be printed.
+/// A password hash, as a PHC string or in bcrypt's own format. Its `Debug` output omits the hash.
 #[derive(Clone)]
 pub struct StoredPassword(String);
 
