@@ -1,13 +1,13 @@
-//! The audit trail of an account: the events about it.
+//! The audit trail of an account.
 
 use super::{event::Event, session::Origin};
 
-/// An event about an account.
+/// An entry of an account's audit trail.
 #[derive(Clone, Debug)]
 pub struct AuditEntry {
     /// The event.
     pub event: Event,
-    /// From where the session was begun that the event is about; empty where it is
-    /// about none.
+    /// Where the session that the event is about was started. Empty if the event is not about a
+    /// session.
     pub origin: Origin,
 }

@@ -1,4 +1,4 @@
-//! Mails on their way: their states, and when one is tried again.
+//! Deliveries: mails to be sent, their states, and when a failed one is retried.
 
 use std::fmt;
 
@@ -10,78 +10,78 @@ use super::{
     ids::{AccountId, DeliveryId, TicketId},
 };
 
-/// A mail that is tried again for so long, then given up.
+/// How long a mail is retried before it is given up.
 pub const RETRY_FOR: TimeDelta = TimeDelta::hours(72);
 const FIRST_PAUSE: TimeDelta = TimeDelta::minutes(1);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
 
-/// What became of a mail.
+/// The state of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeliveryState {
-    /// It waits for its turn, or for its next attempt.
+    /// The mail waits for its first or next attempt.
     Queued,
-    /// A sender has it in hand.
+    /// A sender is working on the mail.
     Sending,
-    /// The mail server took it.
+    /// The mail server accepted the mail.
     Sent,
-    /// The mail server refused it for good.
+    /// The mail server rejected the mail permanently.
     Refused,
-    /// The mail server could not be reached, or put us off, for 72 hours.
+    /// The mail server could not be reached or rejected the mail temporarily for 72 hours.
     GivenUp,
-    /// It can't be made into a mail.
+    /// The mail could not be composed.
     Unbuildable,
-    /// Its time was over before it could be sent.
+    /// The mail expired before it could be sent.
     Expired,
-    /// It is not wanted any more.
+    /// The mail is no longer wanted.
     Cancelled,
 }
 
 /// A mail to be sent.
 #[derive(Clone)]
 pub struct Delivery {
-    /// Its id: the Message-ID is made of it.
+    /// The delivery's id. The Message-ID is derived from it.
     pub id: DeliveryId,
-    /// Its place among the mails that were planned.
+    /// The sequence number in the order of planning.
     pub seq: i64,
-    /// Where it goes, as it was planned: whether a mail can be addressed so is seen
-    /// when it is built, so that a bad one holds up nothing else.
+    /// The recipient's address. It is validated when the mail is composed, so that a malformed
+    /// address does not block other mails.
     pub address: String,
-    /// To whom; none: an address of the staff's.
+    /// The recipient's account, or `None` for a staff address without an account.
     pub account_id: Option<AccountId>,
-    /// About which ticket.
+    /// The ticket that the mail is about, if any.
     pub ticket_id: Option<TicketId>,
-    /// In which language.
+    /// The language of the mail.
     pub locale: Locale,
-    /// Goes ahead of everything else.
+    /// Whether the mail is sent ahead of all others.
     pub priority: bool,
-    /// What became of it.
+    /// The state.
     pub state: DeliveryState,
-    /// How often it was tried.
+    /// How many attempts were made.
     pub attempts: i32,
-    /// Not to be sent after this.
+    /// The mail is not sent after this time.
     pub expires_at: Option<Timestamp>,
-    /// Sealed content of a mail that is not about a ticket.
+    /// The sealed content of priority mail.
     pub payload: Option<Vec<u8>>,
-    /// What the last failure was.
+    /// The error of the last attempt.
     pub last_error: Option<String>,
-    /// When it was planned.
+    /// When the mail was planned.
     pub created_at: Timestamp,
-    /// When its state became final.
+    /// When the mail reached a final state.
     pub finished_at: Option<Timestamp>,
 }
 
-// An address is personal: it stays out of logs.
+// An address is personal data and must not appear in logs.
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Delivery({}, {:?}, attempt {})", self.id.0, self.state, self.attempts)
     }
 }
 
-/// A mail that goes ahead of everything is worth something for minutes only.
+/// The pause between attempts to send priority mail, which is useful for minutes only.
 const PRIORITY_PAUSE: TimeDelta = TimeDelta::seconds(10);
 
 impl Delivery {
-    /// When it is tried again after it has failed; `None`: not any more.
+    /// Returns when to retry the mail after a failure, or `None` to give it up.
     pub fn retry_at(&self, now: Timestamp, jitter: u8) -> Option<Timestamp> {
         if self.priority {
             let at = now + PRIORITY_PAUSE;
@@ -91,10 +91,10 @@ impl Delivery {
     }
 }
 
-/// When a mail is tried again after its `attempts`th failure; `None`: not any more.
-/// Pauses double from one minute to six hours and are jittered downwards by up to a
-/// half (`jitter` is any byte), so that mails that failed together don't come back
-/// together.
+/// Returns when to retry a mail after its `attempts`th failure, or `None` to give it up.
+///
+/// The pause doubles from one minute to six hours. It is shortened by up to half, depending on
+/// the random byte `jitter`, so that mails that failed together are not retried together.
 fn retry_at(created_at: Timestamp, now: Timestamp, attempts: i32, jitter: u8) -> Option<Timestamp> {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(10);
     let pause = (FIRST_PAUSE * 2_i32.pow(doublings)).min(LONGEST_PAUSE);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_takes_off_up_to_a_half() {
+    fn jitter_shortens_a_pause_by_up_to_half() {
         let start = Timestamp::default();
         let pause = |jitter| (retry_at(start, start, 1, jitter).unwrap() - start).num_seconds();
         assert_eq!(pause(0), 60);

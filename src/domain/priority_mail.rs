@@ -1,4 +1,4 @@
-//! What is mailed ahead of everything else: codes, links and security notices.
+//! Priority mail: codes, links and security notices, sent ahead of all other mail.
 
 use std::fmt;
 
@@ -7,73 +7,73 @@ use serde::{Deserialize, Serialize};
 
 use super::{clock::Timestamp, second_factor::Method};
 
-/// A link to set a new password is good for so long.
+/// How long a link to reset a password is valid.
 pub const PASSWORD_RESET_LIFETIME: TimeDelta = TimeDelta::minutes(30);
-/// The link in the mail to somebody whose account an admin has made is good for so long.
+/// How long the link in an invitation is valid.
 pub const INVITATION_LIFETIME: TimeDelta = TimeDelta::hours(72);
-/// A security notice that could not be sent for so long is not news any more.
+/// How long the server tries to send a security notice.
 pub const SECURITY_NOTICE_LIFETIME: TimeDelta = TimeDelta::hours(72);
 
-/// The content of such a mail: sealed while it waits, erased when it was sent. It
-/// can't be printed.
+/// The content of priority mail. It is sealed in the queue and erased after it is sent. Its
+/// `Debug` output omits the content.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum PriorityMail {
     /// A one-time code.
     Code {
-        /// Its digits.
+        /// The digits.
         code: String,
     },
-    /// A link to set a new password, if there is such an account.
+    /// A link to reset a password.
     PasswordReset {
-        /// What the link carries.
+        /// The token in the link.
         token: String,
     },
-    /// An admin has made the account; a link to set its first password.
+    /// A link to set the first password of an account that an admin created.
     Invitation {
-        /// What the link carries.
+        /// The token in the link.
         token: String,
     },
-    /// Something was done to the account that its owner should know of.
+    /// A security-relevant change to the account, of which its owner is notified.
     #[serde(rename = "security")]
     SecurityNotice {
-        /// What.
+        /// The change.
         what: SecurityChange,
-        /// From which device, as it says itself.
+        /// The device that made the change, as it describes itself.
         device: Option<String>,
-        /// From which network address.
+        /// The network address that the change came from.
         address: Option<String>,
-        /// When.
+        /// When the change was made.
         at: Timestamp,
     },
 }
 
-/// What was done to an account.
+/// A security-relevant change to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum SecurityChange {
-    /// Somebody signed in on a device that the account had not been used on.
+    /// A sign-in from a device that the account was not used on before.
     NewDevice,
     /// The password was changed.
     PasswordChanged,
     /// A second factor was configured.
     SecondFactorAdded {
-        /// Which.
+        /// The method.
         method: Method,
     },
     /// A second factor was removed.
     SecondFactorRemoved {
-        /// Which.
+        /// The method.
         method: Method,
     },
-    /// The staff removed all second factors.
+    /// An admin or the operator removed all second factors.
     SecondFactorsReset,
-    /// Somebody signed in with a recovery code.
+    /// A sign-in with a recovery code.
     RecoveryCodeUsed {
-        /// So many are left.
+        /// How many recovery codes are left.
         left: i64,
     },
-    /// New recovery codes were made; the old ones are void.
+    /// New recovery codes were generated. The old ones are void.
     RecoveryCodesRegenerated,
 }
 
