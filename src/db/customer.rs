@@ -1,4 +1,4 @@
-//! Customers as the control panel knows them.
+//! Customers' accounts as the control panel provisions them.
 
 use diesel::{
     pg::Pg,
@@ -17,13 +17,13 @@ use crate::{
     },
 };
 
-/// An account, and what the control panel has said of it.
+/// An account with the data that the control panel sent.
 pub struct Customer {
     /// The account.
     pub account: Account,
-    /// What the control panel calls it; none: it doesn't know it.
+    /// The account's id in the control panel, or `None` if it was not provisioned.
     pub external_id: Option<String>,
-    /// Tells whether a password hash comes again.
+    /// The fingerprint of the last imported password hash, to recognise a repetition.
     pub imported_hash: Option<Vec<u8>>,
 }
 
@@ -64,9 +64,9 @@ async fn lock_where(
     row.map(customer).transpose()
 }
 
-/// Writes an account's name, address, language and external id, and another password
-/// where one is given; `false` where another account has the address or the external
-/// id, which leaves nothing to do in the transaction but to roll it back.
+/// Updates an account's name, address, language and external id, and its password if one is
+/// passed. Returns `false` if another account has the address or the external id. The caller must
+/// then roll the transaction back.
 pub async fn update(
     db: &mut Connection,
     account: &Account,
@@ -83,11 +83,11 @@ pub async fn update(
     let updated = match password {
         None => row.set(known).execute(db).await,
         Some(password) => {
-            let kept = (
+            let imported = (
                 accounts::password_hash.eq(password.stored().expose()),
                 accounts::imported_hash.eq(password.fingerprint().to_vec()),
             );
-            row.set((known, kept)).execute(db).await
+            row.set((known, imported)).execute(db).await
         }
     };
     match updated {
@@ -97,8 +97,7 @@ pub async fn update(
     }
 }
 
-/// Adds an account; `false`, and nothing done, where another has the address or the
-/// external id.
+/// Inserts an account. Returns `false` if another account has the address or the external id.
 pub async fn insert(
     db: &mut Connection,
     account: &Account,

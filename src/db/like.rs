@@ -1,6 +1,6 @@
 //! Patterns for SQL's LIKE and ILIKE.
 
-/// Escapes a text for use in a pattern, so that it matches literally.
+/// Escapes a text so that a pattern matches it literally.
 pub(super) fn escape_like(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

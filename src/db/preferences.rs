@@ -1,4 +1,4 @@
-//! What mails people want, and in which language.
+//! Preferences: which mails a person receives, and in which language.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -31,7 +31,7 @@ impl From<PreferencesRow> for MailPreferences {
     }
 }
 
-/// What mails an account wants.
+/// Returns the mail preferences of an account.
 pub async fn of_account(
     db: &mut Connection,
     account: AccountId,
@@ -45,7 +45,7 @@ pub async fn of_account(
     Ok(row.map(MailPreferences::from).unwrap_or_default())
 }
 
-/// Sets what mails an account wants.
+/// Sets the mail preferences of an account.
 pub async fn set(
     db: &mut Connection,
     account: AccountId,
@@ -68,7 +68,7 @@ pub async fn set(
     Ok(())
 }
 
-/// Sets the language that an account is addressed in.
+/// Sets the language of an account.
 pub async fn set_locale(
     db: &mut Connection,
     account: AccountId,

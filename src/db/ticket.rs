@@ -71,24 +71,25 @@ impl From<TicketRow> for Ticket {
     }
 }
 
-/// The accounts of an array; no element of ours is null.
+/// Converts an array of account ids from the database. Its elements are never null.
 pub(super) fn accounts(ids: Vec<Option<Uuid>>) -> Vec<AccountId> {
     ids.into_iter().flatten().map(AccountId).collect()
 }
 
-/// Accounts as an array's elements.
+/// Converts account ids for an array in the database.
 pub(super) fn uuids(accounts: &[AccountId]) -> Vec<Uuid> {
     accounts.iter().map(|id| id.0).collect()
 }
 
-/// The tickets in scope of some ids, in no order; others are left out.
+/// Returns the tickets with these ids that are in scope, in any order.
 pub async fn by_ids(
     db: &mut Connection,
     scope: TicketScope,
     ids: &[TicketId],
 ) -> Result<Vec<Ticket>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
-    // Asked so that Postgres can't tell how many ids there are, it plans this once.
+    // The nested `unnest` hides the number of ids from the planner, so that one generic plan is
+    // reused.
     let requested = sql::<Bool>("tickets.id = ANY (ARRAY(SELECT unnest(");
     let rows = in_scope(scope)
         .filter(requested.bind::<Array<SqlUuid>, _>(ids).sql(")))"))
@@ -99,7 +100,7 @@ pub async fn by_ids(
     Ok(rows.into_iter().map(Ticket::from).collect())
 }
 
-/// Whether the ticket of an id is in scope.
+/// Returns whether the ticket with an id is in scope.
 pub async fn is_in_scope(
     db: &mut Connection,
     scope: TicketScope,
@@ -109,7 +110,7 @@ pub async fn is_in_scope(
     Ok(found.first::<Uuid>(db).await.optional()?.is_some())
 }
 
-/// The ticket in scope of a number.
+/// Returns the ticket with a number, if it is in scope.
 pub async fn by_number(
     db: &mut Connection,
     scope: TicketScope,
@@ -124,8 +125,8 @@ pub async fn by_number(
     Ok(row.map(Ticket::from))
 }
 
-/// The tickets of some ids, each locked as [`lock`] does, in the order of their ids: who
-/// locks several can't block others who do. Unknown ids are left out.
+/// Returns the tickets with these ids and locks each like [`lock`]. Rows are locked in the order of
+/// their ids, so that callers who lock several tickets cannot deadlock. Unknown ids are skipped.
 pub async fn lock_all(db: &mut Connection, ids: &[TicketId]) -> Result<Vec<Ticket>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
     let rows = tickets::table
@@ -138,9 +139,9 @@ pub async fn lock_all(db: &mut Connection, ids: &[TicketId]) -> Result<Vec<Ticke
     Ok(rows.into_iter().map(Ticket::from).collect())
 }
 
-/// The ticket of an id, locked until the transaction ends: every writer of a
-/// ticket takes this lock first. It is the weakest lock that excludes other
-/// writers, so that rows that refer to the ticket can be added beside it.
+/// Returns the ticket with an id and locks it until the transaction ends. Every writer of a ticket
+/// takes this lock first. It is the weakest lock that excludes other writers, so that rows that
+/// refer to the ticket can still be inserted.
 pub async fn lock(db: &mut Connection, id: TicketId) -> Result<Option<Ticket>, DbError> {
     let row = tickets::table
         .find(id.0)
@@ -152,8 +153,8 @@ pub async fn lock(db: &mut Connection, id: TicketId) -> Result<Option<Ticket>, D
     Ok(row.map(Ticket::from))
 }
 
-/// Keeps the participants of some tickets as they are until the transaction ends, and
-/// gives the tickets. In the order of their ids, as all do who lock several.
+/// Returns the tickets with these ids and prevents changes to them until the transaction ends.
+/// Rows are locked in the order of their ids, like in [`lock_all`].
 pub async fn lock_shared(db: &mut Connection, ids: &[TicketId]) -> Result<Vec<Ticket>, DbError> {
     let rows = tickets::table
         .filter(tickets::id.eq_any(ids.iter().map(|id| id.0)))
@@ -165,7 +166,7 @@ pub async fn lock_shared(db: &mut Connection, ids: &[TicketId]) -> Result<Vec<Ti
     Ok(rows.into_iter().map(Ticket::from).collect())
 }
 
-/// The next ticket number. A number whose transaction rolls back is not used again.
+/// Returns the next ticket number. A number is not reused if its transaction rolls back.
 pub async fn next_number(db: &mut Connection) -> Result<TicketNumber, DbError> {
     let number = diesel::select(sql::<diesel::sql_types::BigInt>("nextval('ticket_numbers')"))
         .get_result(db)
@@ -173,7 +174,7 @@ pub async fn next_number(db: &mut Connection) -> Result<TicketNumber, DbError> {
     Ok(TicketNumber(number))
 }
 
-/// Makes sure that the next number is at least `first`; numbers never go back.
+/// Ensures that the next ticket number is at least `first`. Numbers never decrease.
 pub async fn start_numbers_at(db: &mut Connection, first: i64) -> Result<(), DbError> {
     diesel::sql_query(
         "SELECT setval('ticket_numbers', $1, false) FROM ticket_numbers
@@ -185,7 +186,7 @@ pub async fn start_numbers_at(db: &mut Connection, first: i64) -> Result<(), DbE
     Ok(())
 }
 
-/// Adds a ticket.
+/// Inserts a ticket.
 pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError> {
     diesel::insert_into(tickets::table)
         .values((
@@ -212,8 +213,9 @@ pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
     Ok(())
 }
 
-/// Writes what can change about a locked ticket, with latest of it; gives the place of the last
-/// of its events. One statement, as each has to write all the indexes.
+/// Updates the changeable columns of a locked ticket together with those about its latest events.
+/// Returns the sequence number of its last event. This is one statement because each update
+/// writes all indexes.
 pub(super) async fn update(
     db: &mut Connection,
     ticket: &Ticket,
@@ -232,11 +234,11 @@ pub(super) async fn update(
         tickets::waiting_since.eq(ticket.waiting_since),
         tickets::resolved_at.eq(ticket.resolved_at),
     );
-    let place = diesel::update(tickets::table.find(ticket.id.0))
+    let event_seq = diesel::update(tickets::table.find(ticket.id.0))
         .set((state, unread::latest_event_columns(latest)))
         .returning(tickets::event_seq)
         .prepared()
         .get_result(db)
         .await?;
-    Ok(place)
+    Ok(event_seq)
 }

@@ -31,7 +31,7 @@ use crate::domain::{
     ticket_list::{TicketKey, TicketSort},
 };
 
-/// A page of the tickets in scope, by keyset.
+/// Returns a page of the tickets in scope, with keyset pagination.
 pub async fn page(
     db: &mut Connection,
     scope: TicketScope,
@@ -40,7 +40,7 @@ pub async fn page(
     descending: bool,
     page: &Page<TicketKey>,
 ) -> Result<Slice<Ticket>, DbError> {
-    // Parts, each with an index of its own: one condition for all of them would have none.
+    // Each part can use an index. A single condition that covers all parts could not.
     let parts = match scope {
         TicketScope::Of(account) => {
             let own = tickets::table.filter(tickets::reporter_id.eq(account.0)).into_boxed();
@@ -53,8 +53,9 @@ pub async fn page(
         TicketScope::All | TicketScope::Nothing => vec![(in_scope(scope), selection.clone())],
     };
     let column = column(sort, descending);
-    // What can be asked in few ways, each with an index for it, is planned once.
-    let known = parts.len() <= KNOWN_PARTS && parts.iter().all(|(_, part)| is_indexed(part, sort));
+    // These queries have few variants, and an index fits each of them, so a generic plan is good.
+    let cached =
+        parts.len() <= MAX_CACHED_PARTS && parts.iter().all(|(_, part)| is_indexed(part, sort));
     let parts = parts.into_iter().map(|(all, selection)| {
         let conditions = conditions(&selection, scope == TicketScope::All);
         let part = conditions.into_iter().fold(all, QueryDsl::filter);
@@ -66,17 +67,17 @@ pub async fn page(
         order: order(column, descending != (page.direction == Direction::Backward)),
         limit: page.fetch_limit(),
     };
-    let rows: Vec<TicketRow> = union.prepared_if(known).load(db).await?;
+    let rows: Vec<TicketRow> = union.prepared_if(cached).load(db).await?;
     Ok(page.slice(rows.into_iter().map(Ticket::from).collect()))
 }
 
-/// The most parts of a list that is planned once.
-const KNOWN_PARTS: usize = 3;
-/// The most parts that a list is split into.
+/// The maximum number of parts of a cached statement.
+const MAX_CACHED_PARTS: usize = 3;
+/// The maximum number of parts that a list is split into.
 const MAX_PARTS: usize = 12;
 
-/// Splits a selection by status and category, so that an index gives the tickets of each
-/// part in the order in which they were changed; not where something else narrows it more.
+/// Splits a selection by status and category, so that an index returns the tickets of each part in
+/// the order of their last change. Does not split if another condition narrows the list more.
 fn by_state(selection: &TicketSelection) -> Vec<TicketSelection> {
     let TicketFilter { statuses, categories, assignee, reporter, .. } = &selection.filter;
     let statuses = statuses.iter().flatten().copied().collect::<HashSet<_>>();
@@ -98,7 +99,7 @@ fn by_state(selection: &TicketSelection) -> Vec<TicketSelection> {
     statuses.into_iter().flat_map(of_status).collect()
 }
 
-/// Whether an index gives all of a selection, and nothing else, in the order of a list.
+/// Returns whether an index contains exactly the tickets of a selection, in the order of the list.
 fn is_indexed(selection: &TicketSelection, sort: TicketSort) -> bool {
     let TicketSelection { filter, waiting_since: None, search: None, unread: None } = selection
     else {
@@ -116,8 +117,8 @@ fn is_indexed(selection: &TicketSelection, sort: TicketSort) -> bool {
     }
 }
 
-/// The tickets that an account takes part in and did not open: found by themselves, so
-/// that the order of a list is no reason to look through all tickets for them.
+/// Returns a query for the tickets that an account takes part in. They are found in a subquery, so
+/// that the planner does not scan all tickets in the order of the list to find them.
 fn shared_with<'a>(account: AccountId) -> Tickets<'a> {
     let found = sql::<Bool>(
         "tickets.id = ANY (ARRAY(SELECT shared.id FROM tickets shared
@@ -126,7 +127,7 @@ fn shared_with<'a>(account: AccountId) -> Tickets<'a> {
     tickets::table.filter(found.bind::<SqlUuid, _>(account.0).sql("]))")).into_boxed()
 }
 
-/// As much of a query's tickets as a page needs, in its order.
+/// Limits a query to the tickets that a page needs, in its order.
 fn part_of_page<'a>(
     mut query: Tickets<'a>,
     column: &str,
@@ -143,7 +144,7 @@ fn part_of_page<'a>(
     query.order(sql::<Bool>(&order(column, descending != backward))).limit(page.fetch_limit())
 }
 
-/// How many of all tickets there are of each category and status.
+/// Counts all tickets of a selection by category and status.
 pub async fn counts(
     db: &mut Connection,
     selection: &TicketSelection,
@@ -162,11 +163,11 @@ pub async fn counts(
     Ok(rows.into_iter().map(count).collect())
 }
 
-/// What a selection asks of tickets. `internal`: its words are looked for in notes too.
+/// Returns the conditions of a selection. `internal` includes internal notes in its search.
 fn conditions(selection: &TicketSelection, internal: bool) -> Vec<Condition> {
     let TicketSelection { filter, waiting_since, search, unread } = selection;
     let mut all: Vec<Condition> = Vec::new();
-    // An index gives the rows of one value in order, and those of several values in none.
+    // An index can return the rows of one value in order, but not those of several values.
     match filter.statuses.as_deref() {
         Some(&[status]) => all.push(Box::new(tickets::status.eq(status))),
         Some(statuses) => all.push(Box::new(tickets::status.eq_any(statuses.to_vec()))),
@@ -206,7 +207,8 @@ fn conditions(selection: &TicketSelection, internal: bool) -> Vec<Condition> {
     all
 }
 
-/// What a list is sorted by, as an index has it: who waits comes first in either direction.
+/// Returns the expression that a list is sorted by, as it occurs in an index. Tickets that do not
+/// wait come last in both directions.
 fn column(sort: TicketSort, descending: bool) -> &'static str {
     match (sort, descending) {
         (TicketSort::CreatedAt, _) => "tickets.created_at",
@@ -217,7 +219,8 @@ fn column(sort: TicketSort, descending: bool) -> &'static str {
     }
 }
 
-/// Those before or after a key: a row comparison, which one index range answers.
+/// Narrows a query to the tickets before or after a key. The row comparison becomes one index
+/// range.
 fn seek<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) -> Tickets<'a> {
     let row = sql::<Bool>(&format!("({column}, tickets.id) {operator} ("));
     match key {
@@ -226,7 +229,7 @@ fn seek<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) ->
         TicketKey::Priority(priority, id) => query.filter(
             row.bind::<TicketPriority, _>(priority).sql(", ").bind::<SqlUuid, _>(id.0).sql(")"),
         ),
-        // The value that the column has for who doesn't wait.
+        // The value of the column for tickets that do not wait.
         TicketKey::Waiting(None, id) => {
             let none = column.replace("tickets.waiting_since", "NULL::timestamptz");
             query.filter(row.sql(&none).sql(", ").bind::<SqlUuid, _>(id.0).sql(")"))

@@ -1,4 +1,4 @@
-//! The tickets that an actor may see, as a query to narrow further.
+//! Queries for the tickets that an actor may see.
 
 use diesel::{dsl::sql, pg::Pg, prelude::*, sql_types::Bool};
 
