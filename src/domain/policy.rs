@@ -250,7 +250,7 @@ mod tests {
 
     fn person(id: u128, role: Role) -> Actor {
         Actor::Account(Identity {
-            id: AccountId(Uuid::from_u128(id)),
+            id: account(id),
             role,
             locale: Locale::En,
             session: SessionId(Uuid::nil()),
@@ -275,10 +275,17 @@ mod tests {
         ACTIONS.into_iter().map(letter).collect()
     }
 
-    #[test]
-    fn every_role_action_and_resource_is_decided_as_in_this_matrix() {
-        let customer = AccountId(Uuid::from_u128(1));
-        let agent = AccountId(Uuid::from_u128(3));
+    const NOBODY: &str = "uuuuuuuuuuuuuuuuu";
+    const NOTHING: &str = "-----------------";
+    const ALL: &str = "AAAAAAAAAAAAAAAAA";
+
+    fn account(id: u128) -> AccountId {
+        AccountId(Uuid::from_u128(id))
+    }
+
+    /// Returns one row per actor: anonymous, the customer, another customer, a participant, the
+    /// agent, the admin, machines without a scope and with one scope each, the system.
+    fn matrix(resource: Resource<'_>) -> [String; 10] {
         let actors = [
             Actor::Anonymous,
             person(1, Role::Customer),
@@ -291,18 +298,20 @@ mod tests {
             machine(&[Scope::CreateHandoffs]),
             Actor::System,
         ];
-        let matrix = |resource| actors.map(|actor| row(&actor, resource));
+        actors.map(|actor| row(&actor, resource))
+    }
 
-        // One column per action, in the order of `ACTIONS`. One row per actor: anonymous, the
-        // customer, another customer, a participant, the agent, the admin, machines without a
-        // scope and with one scope each, the system.
-        let all = "AAAAAAAAAAAAAAAAA";
-        let nobody = "uuuuuuuuuuuuuuuuu";
-        let nothing = "-----------------";
+    /// Completes the rows of people with those of actors that see no tickets and no accounts.
+    fn by_people([own, other, participant, agent, admin]: [&'static str; 5]) -> [&'static str; 10] {
+        [NOBODY, own, other, participant, agent, admin, NOTHING, NOTHING, NOTHING, ALL]
+    }
+
+    #[test]
+    fn every_action_on_the_installation_is_decided_as_in_this_matrix() {
         assert_eq!(
             matrix(Resource::Desk),
             [
-                nobody,
+                NOBODY,
                 "AAfffffffffffffAf",
                 "AAfffffffffffffAf",
                 "AAfffffffffffffAf",
@@ -311,35 +320,39 @@ mod tests {
                 "fffffffffffffffff",
                 "fffffffffffffAfff",
                 "ffffffffffffffAff",
-                all
+                ALL
             ]
         );
-        let by_people = |[own, other, participant, agent, admin]: [&'static str; 5]| {
-            [nobody, own, other, participant, agent, admin, nothing, nothing, nothing, all]
-        };
-        let participants = [AccountId(Uuid::from_u128(5))];
+    }
+
+    #[test]
+    fn every_action_on_a_ticket_is_decided_as_in_this_matrix() {
         assert_eq!(
-            matrix(Resource::Ticket { reporter: customer, participants: &participants }),
+            matrix(Resource::Ticket { reporter: account(1), participants: &[account(5)] }),
             by_people([
                 "ffAAfffAfffffffff",
-                nothing,
+                NOTHING,
                 "ffAAfffffffffffff",
                 "ffAAAAAAfffffffff",
                 "ffAAAAAAfffffffff"
             ])
         );
+    }
+
+    #[test]
+    fn every_action_on_an_account_is_decided_as_in_this_matrix() {
         assert_eq!(
-            matrix(Resource::Account { id: customer, role: Role::Customer }),
+            matrix(Resource::Account { id: account(1), role: Role::Customer }),
             by_people([
                 "ffffffffAAfffffff",
-                nothing,
-                nothing,
+                NOTHING,
+                NOTHING,
                 "ffffffffAAfffffff",
                 "ffffffffAAAffffff"
             ])
         );
         assert_eq!(
-            matrix(Resource::Account { id: agent, role: Role::Agent }),
+            matrix(Resource::Account { id: account(3), role: Role::Agent }),
             by_people([
                 "ffffffffAffffffff",
                 "ffffffffAffffffff",
@@ -348,8 +361,11 @@ mod tests {
                 "ffffffffAAAffffff"
             ])
         );
-        // A confined session can only be used to configure a second factor.
-        let ticket = Resource::Ticket { reporter: customer, participants: &[] };
+    }
+
+    #[test]
+    fn a_confined_session_can_only_configure_a_second_factor() {
+        let ticket = Resource::Ticket { reporter: account(1), participants: &[] };
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
@@ -361,8 +377,8 @@ mod tests {
 
     #[test]
     fn the_scope_of_lists_and_streams_agrees_with_the_policy() {
-        let reporter = AccountId(Uuid::from_u128(1));
-        let participants = [AccountId(Uuid::from_u128(5))];
+        let reporter = account(1);
+        let participants = [account(5)];
         for actor in [
             Actor::Anonymous,
             person(1, Role::Customer),
