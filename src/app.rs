@@ -184,7 +184,7 @@ impl Store {
         let storage = storage::set_up(config)?;
         demo::seed(&database, &ambient(), keys, settings(config)?, storage).await?;
         // The played past is nobody's news.
-        consumer::pass_over_all(&mut *database.read().await?, consumer::NOTIFICATIONS).await?;
+        consumer::skip_to_end(&mut *database.read().await?, consumer::NOTIFICATIONS).await?;
         database.close();
         provision::rename(&server, UNFINISHED, DATABASE).await?;
         Ok(())

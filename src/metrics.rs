@@ -1,5 +1,5 @@
-//! What an operator watches: counters and gauges of one server. Each server has a
-//! registry of its own, which its parts are handed when they are made.
+//! Metrics: counters, gauges and histograms of one server. Each server has its own registry, which
+//! is passed to its parts on creation.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -14,10 +14,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// The names and values of a metric's labels.
+/// The names and values of `N` labels.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// One server's metrics. Clones are the same metrics.
+/// The metrics of one server. Clones share them.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -38,20 +38,20 @@ struct Inner {
     durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
 }
 
-/// Route and class of status.
+/// The route and the class of the status code.
 type HttpLabels = Vec<(&'static str, String)>;
 type RouteLabel = [(&'static str, String); 1];
 
-/// What a stream is of.
+/// The kind of a live stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamKind {
-    /// One ticket's events.
+    /// The events of one ticket.
     Ticket,
-    /// The events of all tickets that somebody may see.
+    /// The events of all tickets that a person may see.
     Inbox,
     /// The events of the staff's queue.
     Queue,
-    /// Somebody's notifications.
+    /// The notifications of a person.
     Notifications,
 }
 
@@ -69,53 +69,53 @@ impl StreamKind {
     }
 }
 
-/// Where a page of a replay is read from.
+/// The source that a page of a replay is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplaySource {
-    /// The node's own memory.
+    /// The memory of this node.
     Memory,
     /// The database.
     Database,
 }
 
-/// How far a replay is that needs the database.
+/// The state of a replay that needs the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayState {
-    /// It waits for its turn.
+    /// The replay waits for its turn.
     Waiting,
-    /// It reads.
+    /// The replay reads from the database.
     Reading,
 }
 
-/// What the first step of a sign-in came to.
+/// The outcome of the first step of a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInOutcome {
-    /// A session began.
+    /// The person is signed in.
     SignedIn,
-    /// A second factor was asked for.
+    /// A second factor is required.
     SecondFactor,
-    /// Address or password were wrong.
-    Wrong,
-    /// There were too many attempts before.
-    Limited,
-    /// It could not be tried.
+    /// The address or password is wrong.
+    WrongCredentials,
+    /// There were too many attempts.
+    RateLimited,
+    /// The server failed.
     Failed,
 }
 
-/// A stream, counted as long as this lives, and what it is given.
+/// Counts a stream as open until it is dropped, and counts the items delivered to it.
 pub struct CountedStream {
     _open: Counted,
     delivered: Counter,
 }
 
 impl CountedStream {
-    /// Notes that it was given something.
+    /// Counts an item that was delivered to the stream.
     pub fn delivered(&self) {
         self.delivered.inc();
     }
 }
 
-/// One more in a gauge as long as this lives.
+/// Increases a gauge by one until it is dropped.
 pub struct Counted(Gauge);
 
 impl Counted {
@@ -160,34 +160,34 @@ impl Inner {
         let registry = &mut self.registry;
         let build = Family::<Labels<1>, Gauge>::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
-        registry.register("build_info", "Which version runs", build);
-        let help = "Events of the feed that this node has published to its subscribers";
+        registry.register("build_info", "Version of the server", build);
+        let help = "Events that this node published to its streams";
         registry.register("events_published", help, self.published.clone());
-        let help = "Streams that are open on this node";
+        let help = "Streams open on this node";
         registry.register("subscribers", help, self.subscribers.clone());
-        let help = "Events and notifications that were given to streams";
+        let help = "Events and notifications delivered to streams";
         registry.register("events_delivered", help, self.delivered.clone());
-        let help = "Mailboxes of streams that were dropped since they were not emptied in time";
+        let help = "Subscriber buffers discarded because they were full";
         registry.register("subscriber_buffer_overflows", help, self.overflows.clone());
-        let help = "Streams that ended since they could not be continued without a gap";
+        let help = "Streams ended because they could not continue without a gap";
         registry.register("resyncs", help, self.resyncs.clone());
-        let help = "Streams that ended with their session or its rights";
+        let help = "Streams ended because their session ended or lost access";
         registry.register("revocations", help, self.revocations.clone());
-        let help = "Clients that were hung up on since they did not take what was sent";
+        let help = "Connections closed because the client read too slowly";
         registry.register("slow_consumers_closed", help, self.slow_consumers.clone());
-        let help = "Pages that were read to replay what streams had missed";
+        let help = "Pages read to replay events that streams missed";
         registry.register("replay_reads", help, self.replay_reads.clone());
-        let help = "Replays that read the database, or wait for their turn to";
+        let help = "Replays that read the database or wait for their turn";
         registry.register("replays", help, self.replays.clone());
-        let help = "Attempts to send a mail, by what came of them";
+        let help = "Attempts to send a mail, by outcome";
         registry.register("mail_attempts", help, self.mails.clone());
-        let help = "First steps of signing in, by what came of them";
+        let help = "First steps of sign-ins, by outcome";
         registry.register("sign_ins", help, self.sign_ins.clone());
-        let help = "HTTP requests that were answered";
+        let help = "HTTP requests answered";
         registry.register("http_requests", help, self.requests.clone());
-        let help = "How long HTTP requests took to be answered";
+        let help = "Time to answer HTTP requests";
         registry.register("http_request_duration_seconds", help, self.durations.clone());
-        // There from the start, so that the first one is seen as an increase.
+        // Exposed from the start, so that the first occurrence shows as an increase.
         for kind in StreamKind::ALL {
             drop(self.subscribers.get_or_create_owned(&kind.label()));
             drop(self.delivered.get_or_create_owned(&kind.label()));
@@ -202,12 +202,12 @@ impl Inner {
 }
 
 impl Metrics {
-    /// Notes events that were published.
+    /// Counts published events.
     pub fn published(&self, count: u64) {
         self.0.published.inc_by(count);
     }
 
-    /// Notes a stream, as long as what this gives lives.
+    /// Counts a stream as open until the returned guard is dropped.
     pub fn subscriber(&self, kind: StreamKind) -> CountedStream {
         CountedStream {
             _open: Counted::new(&self.0.subscribers.get_or_create(&kind.label())),
@@ -215,27 +215,27 @@ impl Metrics {
         }
     }
 
-    /// Notes that a mailbox was dropped.
+    /// Counts a subscriber buffer that was discarded because it was full.
     pub fn overflowed(&self) {
         self.0.overflows.inc();
     }
 
-    /// Notes that a stream ended since it could not be continued.
+    /// Counts a stream that ended because it could not continue without a gap.
     pub fn resync(&self, reason: &'static str) {
         self.0.resyncs.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// Notes that a stream ended with its session or its rights.
+    /// Counts a stream that ended because its session ended or lost access.
     pub fn revoked(&self) {
         self.0.revocations.inc();
     }
 
-    /// Notes that a client was hung up on since it did not take what was sent.
+    /// Counts a connection that was closed because the client read too slowly.
     pub fn slow_consumer_closed(&self) {
         self.0.slow_consumers.inc();
     }
 
-    /// Notes that a page of a replay was read.
+    /// Counts a page that was read for a replay.
     pub fn replay_read(&self, source: ReplaySource) {
         let source = match source {
             ReplaySource::Memory => "memory",
@@ -244,7 +244,7 @@ impl Metrics {
         self.0.replay_reads.get_or_create(&[("source", source)]).inc();
     }
 
-    /// Notes a replay that needs the database, as long as what this gives lives.
+    /// Counts a replay that needs the database until the returned guard is dropped.
     pub fn replay(&self, state: ReplayState) -> Counted {
         let state = match state {
             ReplayState::Waiting => "waiting",
@@ -253,25 +253,25 @@ impl Metrics {
         Counted::new(&self.0.replays.get_or_create(&[("state", state)]))
     }
 
-    /// Notes what came of an attempt to send a mail.
+    /// Counts an attempt to send a mail.
     pub fn mail_attempt(&self, outcome: &'static str) {
         self.0.mails.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    /// Notes what the first step of a sign-in came to.
+    /// Counts the first step of a sign-in.
     pub fn sign_in(&self, outcome: SignInOutcome) {
         let outcome = match outcome {
             SignInOutcome::SignedIn => "signed_in",
             SignInOutcome::SecondFactor => "second_factor",
-            SignInOutcome::Wrong => "wrong",
-            SignInOutcome::Limited => "limited",
+            SignInOutcome::WrongCredentials => "wrong",
+            SignInOutcome::RateLimited => "limited",
             SignInOutcome::Failed => "failed",
         };
         self.0.sign_ins.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    /// Notes a request that was answered; `route` is the pattern of its path, so that
-    /// callers can't make up labels.
+    /// Counts an answered request and how long it took. `route` is the pattern of the path, not
+    /// the path itself, so that clients cannot create labels.
     pub fn request(&self, route: &str, status: u16, took: Duration) {
         let labels = vec![("route", route.to_owned()), ("status", format!("{}xx", status / 100))];
         self.0.requests.get_or_create(&labels).inc();
@@ -279,30 +279,30 @@ impl Metrics {
         self.0.durations.get_or_create(&route).observe(took.as_secs_f64());
     }
 
-    /// The metrics as text (OpenMetrics 1.0), with what was looked at just now.
+    /// Returns these metrics and those of the snapshot as text (OpenMetrics 1.0).
     ///
     /// # Errors
-    /// They can't be written, which is a fault in here.
-    pub fn expose(&self, looked: &Looked) -> Result<String, fmt::Error> {
+    /// Encoding failed, which is a bug.
+    pub fn expose(&self, snapshot: &Snapshot) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode_registry(&mut text, &self.0.registry)?;
-        text::encode(&mut text, &looked.registry)?;
+        text::encode(&mut text, &snapshot.registry)?;
         Ok(text)
     }
 }
 
-/// Gauges that are looked at when somebody asks, for this once.
-pub struct Looked {
+/// Gauges whose values are read for one scrape.
+pub struct Snapshot {
     registry: Registry,
 }
 
-impl Default for Looked {
+impl Default for Snapshot {
     fn default() -> Self {
         Self { registry: Registry::with_prefix("ticketwire") }
     }
 }
 
-impl Looked {
+impl Snapshot {
     /// Adds a gauge.
     pub fn gauge(&mut self, name: &str, help: &str, value: i64) {
         let gauge = Gauge::<i64>::default();
@@ -310,7 +310,7 @@ impl Looked {
         self.registry.register(name, help, gauge);
     }
 
-    /// Adds a gauge of seconds.
+    /// Adds a gauge in seconds.
     pub fn seconds(&mut self, name: &str, help: &str, value: f64) {
         let gauge = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
         gauge.set(value);
@@ -326,8 +326,8 @@ impl Looked {
         values: impl IntoIterator<Item = (String, i64)>,
     ) {
         let family = Family::<[(&'static str, String); 1], Gauge>::default();
-        for (of, value) in values {
-            family.get_or_create(&[(label, of)]).set(value);
+        for (name, value) in values {
+            family.get_or_create(&[(label, name)]).set(value);
         }
         self.registry.register(name, help, family);
     }

@@ -1,6 +1,7 @@
-//! Password hashes that another system made: argon2 and bcrypt. What one costs to
-//! check was that system's choice, so it is held to bounds before it is kept: a hash
-//! that asks for gigabytes would be a way to burn this server's memory.
+//! Password hashes from another system: argon2 and bcrypt.
+//!
+//! The other system chose what it costs to verify a hash. The cost is limited before a hash is
+//! stored, because a hash that requires gigabytes could exhaust this server's memory.
 
 use std::fmt;
 
@@ -8,51 +9,52 @@ use argon2::{Algorithm, Params, Version, password_hash::phc::PasswordHash};
 use bcrypt::HashParts;
 use sha2::{Digest, Sha256};
 
-use super::password::StoredPassword;
+use super::stored_password::StoredPassword;
 
-/// 256 MiB, in KiB.
-const MOST_MEMORY: u32 = 256 * 1_024;
-const MOST_PASSES: u32 = 16;
-const MOST_LANES: u32 = 16;
-/// Memory times passes: 1 GiB, in KiB. That takes some 2 seconds.
-const MOST_WORK: u32 = 1_024 * 1_024;
-/// A second; each further step doubles it.
-const MOST_BCRYPT_COST: u32 = 14;
-const LONGEST: usize = 255;
-/// bcrypt looks at so many bytes of a password and at no more.
-const BCRYPT_SEES: usize = 72;
+/// 256 MiB.
+const MAX_MEMORY_KIB: u32 = 256 * 1_024;
+const MAX_PASSES: u32 = 16;
+const MAX_LANES: u32 = 16;
+/// 1 GiB, as memory in KiB times passes. A hash of this cost takes about 2 seconds.
+const MAX_WORK: u32 = 1_024 * 1_024;
+/// A hash of this cost takes about a second. Each further step doubles the time.
+const MAX_BCRYPT_COST: u32 = 14;
+/// The maximum length of a hash, in bytes.
+const MAX_LENGTH: usize = 255;
+/// bcrypt ignores the bytes of a password after these.
+const BCRYPT_MAX_PASSWORD: usize = 72;
 
-/// A hash that another system made. It can't be printed.
+/// A password hash from another system. Its `Debug` output omits the hash.
 pub struct ImportedPassword {
     stored: StoredPassword,
     fingerprint: [u8; 32],
 }
 
-/// Why a hash is not taken. Its `Display` is for the other system's developer, and
-/// repeats nothing of the hash.
+/// The reason why a hash is rejected. Its `Display` output is for the developer of the other
+/// system and does not repeat the hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    /// It can't be read.
+    /// The hash is malformed or of an unsupported kind.
     #[error(
-        "must be a PHC string of argon2id, argon2i or argon2d with version, m, t and p, salt and \
-         hash, like $argon2id$v=19$m=19456,t=2,p=1$…$…, or bcrypt's, like $2y$10$…"
+        "must be an argon2id, argon2i or argon2d hash in PHC format with version, m, t, p, salt \
+         and hash, like $argon2id$v=19$m=19456,t=2,p=1$…$…, or a bcrypt hash, like $2y$10$…"
     )]
     Malformed,
-    /// It takes more memory or time than we give.
+    /// Verifying the hash would take too much memory or time.
     #[error(
-        "asks for too much: at most 256 MiB, 16 passes, 16 lanes and 1 GiB of memory times \
-         passes for argon2, and a cost of 14 for bcrypt"
+        "is too expensive to verify: argon2 is limited to 256 MiB, 16 passes, 16 lanes and 1 GiB \
+         of memory times passes, and bcrypt to a cost of 14"
     )]
     TooCostly,
 }
 
 impl ImportedPassword {
-    /// Accepts a hash.
+    /// Parses a hash.
     ///
     /// # Errors
-    /// Neither argon2 nor bcrypt; asks for too much memory or time.
+    /// The hash is neither argon2 nor bcrypt, or is too expensive to verify.
     pub fn parse(text: &str) -> Result<Self, ImportError> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             return Err(ImportError::Malformed);
         }
         if text.starts_with("$2") {
@@ -64,12 +66,12 @@ impl ImportedPassword {
         Ok(Self { stored: StoredPassword::from_phc(text.to_owned()), fingerprint })
     }
 
-    /// What is kept of the password.
+    /// Returns the hash to store.
     pub fn stored(&self) -> &StoredPassword {
         &self.stored
     }
 
-    /// Tells whether it comes again: SHA-256 of the hash.
+    /// Returns the SHA-256 checksum of the hash, to recognise the hash when it is sent again.
     pub fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
     }
@@ -86,46 +88,46 @@ fn check_argon2(text: &str) -> Result<(), ImportError> {
     Algorithm::new(hash.algorithm.as_str()).map_err(|_| ImportError::Malformed)?;
     let version = hash.version.ok_or(ImportError::Malformed)?;
     Version::try_from(version).map_err(|_| ImportError::Malformed)?;
-    // A parameter that is missing would be taken from the library's defaults.
+    // The library would replace a missing parameter by its own default.
     let named = ["m", "t", "p"].iter().all(|&name| hash.params.get(name).is_some());
     let whole = hash.salt.is_some() && hash.hash.is_some_and(|hash| hash.len() >= 16);
     let params = Params::try_from(&hash).map_err(|_| ImportError::Malformed)?;
-    // A secret key or associated data would have to come from elsewhere.
+    // A fourth parameter would be a secret key or associated data, which is not known here.
     if !named || !whole || hash.params.iter().count() != 3 {
         return Err(ImportError::Malformed);
     }
-    let fits = params.m_cost() <= MOST_MEMORY
-        && params.t_cost() <= MOST_PASSES
-        && params.p_cost() <= MOST_LANES
-        && params.m_cost() * params.t_cost() <= MOST_WORK;
+    let fits = params.m_cost() <= MAX_MEMORY_KIB
+        && params.t_cost() <= MAX_PASSES
+        && params.p_cost() <= MAX_LANES
+        && params.m_cost() * params.t_cost() <= MAX_WORK;
     if fits { Ok(()) } else { Err(ImportError::TooCostly) }
 }
 
 fn check_bcrypt(text: &str) -> Result<(), ImportError> {
-    // `2x` marks hashes of a faulty implementation, which ours isn't.
+    // `2x` marks hashes of a faulty implementation, which the library does not reproduce.
     let known = ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| text.starts_with(prefix));
     let parts: HashParts = text.parse().map_err(|_| ImportError::Malformed)?;
     match parts.get_cost() {
-        4..=MOST_BCRYPT_COST if known => Ok(()),
-        cost if known && cost > MOST_BCRYPT_COST => Err(ImportError::TooCostly),
+        4..=MAX_BCRYPT_COST if known => Ok(()),
+        cost if known && cost > MAX_BCRYPT_COST => Err(ImportError::TooCostly),
         _ => Err(ImportError::Malformed),
     }
 }
 
-/// Whether a stored password is bcrypt's.
+/// Returns whether a stored hash is a bcrypt hash.
 pub(super) fn is_bcrypt(stored: &StoredPassword) -> bool {
     stored.expose().starts_with("$2")
 }
 
-/// Whether a password is the one that bcrypt hashed.
+/// Returns whether a password matches a bcrypt hash.
 pub(super) fn verify_bcrypt(password: &str, stored: &StoredPassword) -> bool {
     bcrypt::verify(password, stored.expose()).unwrap_or(false)
 }
 
-/// Whether all of a password was looked at: of a longer one bcrypt can't tell that the
-/// rest is right.
-pub(super) fn sees_all(password: &str, stored: &StoredPassword) -> bool {
-    !is_bcrypt(stored) || password.len() <= BCRYPT_SEES
+/// Returns whether a hash covers the whole password. bcrypt ignores the end of a long password,
+/// so it cannot tell whether the end is correct.
+pub(super) fn covers_all(password: &str, stored: &StoredPassword) -> bool {
+    !is_bcrypt(stored) || password.len() <= BCRYPT_MAX_PASSWORD
 }
 
 #[cfg(test)]
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn usual_hashes_are_taken() {
+    fn common_hashes_are_accepted() {
         for head in [
             "$argon2id$v=19$m=19456,t=2,p=1",
             "$argon2i$v=16$m=4096,t=3,p=1",
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_parameters_are_refused() {
+    fn excessive_parameters_are_rejected() {
         for head in [
             "$argon2id$v=19$m=4194304,t=1,p=1",
             "$argon2id$v=19$m=4294967295,t=4294967295,p=1",
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_refused() {
+    fn malformed_hashes_are_rejected() {
         for head in [
             "",
             "$argon2id",
@@ -198,13 +200,13 @@ mod tests {
             "5f4dcc3b5aa765d61d8327deb882cf99",
             "hunter2",
         ] {
-            let refused = ImportedPassword::parse(text).map(drop);
-            assert_eq!(refused, Err(ImportError::Malformed), "{text}");
+            let rejected = ImportedPassword::parse(text).map(drop);
+            assert_eq!(rejected, Err(ImportError::Malformed), "{text}");
         }
     }
 
     #[test]
-    fn it_is_never_printed() {
+    fn a_hash_is_never_printed() {
         let text = format!("$argon2id$v=19$m=19456,t=2,p=1${SALT_AND_HASH}");
         let imported = ImportedPassword::parse(&text).unwrap();
         assert_eq!(format!("{imported:?}"), "ImportedPassword(…)");

@@ -1,5 +1,5 @@
-//! Passwords: argon2id (RFC 9106) as PHC strings. Those that another system hashed are
-//! checked by their own kind and parameters, and hashed anew when they are known.
+//! Passwords, hashed with argon2id (RFC 9106) and stored as PHC strings. A hash from another system
+//! is verified with its own algorithm and parameters, and replaced when its owner signs in.
 
 use std::{fmt, sync::Arc, thread};
 
@@ -9,28 +9,28 @@ use argon2::{
 };
 use tokio::{sync::Semaphore, task};
 
-use super::import;
+use super::{import, stored_password::StoredPassword};
 use crate::domain::clock::Ambient;
 
-/// The longest password that is taken, in characters: nothing is ever truncated.
+/// The maximum length of a password, in characters. Passwords are never truncated.
 pub const MAX_PASSWORD: usize = 1_024;
 
-/// A password as somebody typed it. It can't be printed.
+/// A password as a person typed it. Its `Debug` output omits the password.
 pub struct Password(String);
 
 impl Password {
-    /// Wraps what was typed. The length is judged where a password is set; where
-    /// one is checked, a longer one is simply wrong.
+    /// Wraps a password of any length. The caller validates the length when a password is set.
+    /// When a password is verified, one that is too long is wrong.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// What was typed, to be judged or compared with its repetition.
+    /// Returns the password, to validate it or compare it with its repetition.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Its length in characters.
+    /// Returns the length in characters.
     pub fn chars(&self) -> usize {
         self.0.chars().count()
     }
@@ -42,70 +42,48 @@ impl fmt::Debug for Password {
     }
 }
 
-/// What is kept of a password: a PHC string. It can't be printed.
-#[derive(Clone)]
-pub struct StoredPassword(String);
-
-impl StoredPassword {
-    /// Wraps a PHC string from the database.
-    pub fn from_phc(phc: String) -> Self {
-        Self(phc)
-    }
-
-    /// The PHC string, for the database.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for StoredPassword {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StoredPassword(…)")
-    }
-}
-
-/// How much a hash costs.
+/// The cost of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordCost {
-    /// Memory in KiB.
+    /// The memory, in KiB.
     pub memory_kib: u32,
-    /// Passes over it.
+    /// The number of passes over the memory.
     pub passes: u32,
 }
 
 impl Default for PasswordCost {
-    /// 19 MiB and two passes, one lane: OWASP's minimum for argon2id, 40 ms.
+    /// Returns 19 MiB and two passes, OWASP's minimum for argon2id. A hash takes about 40 ms.
     fn default() -> Self {
         Self { memory_kib: 19 * 1_024, passes: 2 }
     }
 }
 
-/// What checking a password came to.
+/// The outcome of checking a password.
 #[derive(Debug)]
 pub enum Checked {
-    /// It is another one, or there is none.
+    /// The password is wrong, or no password is stored.
     Wrong,
-    /// It is the one that was stored.
+    /// The password is correct.
     Right,
-    /// It is the one that was stored, by another method or at another cost than ours:
-    /// this is to be kept in its place.
+    /// The password is correct, but its hash uses another algorithm or cost. Store this hash in
+    /// its place.
     Outdated(StoredPassword),
 }
 
-/// Hashing failed. The password itself is never the reason, and is not told.
+/// A password could not be hashed or verified. The text does not contain the password.
 #[derive(Debug, thiserror::Error)]
-#[error("passwords can't be hashed: {0}")]
+#[error("hashing a password failed: {0}")]
 pub struct PasswordError(String);
 
-/// Hashes and checks passwords off the async threads, as many at once as there
-/// are cores: more would only take more memory.
+/// Hashes and verifies passwords on blocking threads, at most one per core at a time. More would
+/// only use more memory.
 #[derive(Clone)]
 pub struct Passwords {
     argon2: Argon2<'static>,
     ambient: Ambient,
     permits: Arc<Semaphore>,
-    /// Checked in place of a hash that doesn't exist, so that an unknown address
-    /// takes the same time as a wrong password.
+    /// Verified if no hash is stored, so that an unknown address takes as long as a wrong
+    /// password.
     decoy: StoredPassword,
 }
 
@@ -113,7 +91,7 @@ impl Passwords {
     /// Prepares hashing at a cost.
     ///
     /// # Errors
-    /// A cost that argon2 doesn't take.
+    /// argon2 does not support the cost.
     pub fn new(cost: PasswordCost, ambient: Ambient) -> Result<Self, PasswordError> {
         let params =
             Params::new(cost.memory_kib, cost.passes, 1, None).map_err(PasswordError::of)?;
@@ -126,17 +104,17 @@ impl Passwords {
     /// Hashes a password with a new salt of 128 bits.
     ///
     /// # Errors
-    /// Out of memory.
+    /// The server is out of memory.
     pub async fn hash(&self, password: Password) -> Result<StoredPassword, PasswordError> {
         let (argon2, salt) = (self.argon2.clone(), self.ambient.bytes());
         self.blocking(move || hash(&argon2, &password, salt)).await?
     }
 
-    /// Whether the password is the one that was stored. Costs one hash in any
-    /// case, also where nothing is stored.
+    /// Returns whether a password matches the stored one. Takes the time of one hash, even if no
+    /// password is stored.
     ///
     /// # Errors
-    /// The check could not run at all.
+    /// The verification could not run.
     pub async fn verify(
         &self,
         password: Password,
@@ -149,11 +127,11 @@ impl Passwords {
         Ok(known && matches)
     }
 
-    /// As [`verify`](Self::verify), and hashes a right password anew where it was
-    /// hashed by another system or at another cost.
+    /// Verifies a password like [`verify`](Self::verify), and hashes a correct one again if its
+    /// hash is from another system or has another cost.
     ///
     /// # Errors
-    /// The check could not run at all; out of memory.
+    /// The verification could not run, or the server is out of memory.
     pub async fn check(
         &self,
         password: Password,
@@ -167,7 +145,7 @@ impl Passwords {
             if !(matches && known) {
                 return Ok(Checked::Wrong);
             }
-            if is_current(&argon2, &stored) || !import::sees_all(&password.0, &stored) {
+            if is_current(&argon2, &stored) || !import::covers_all(&password.0, &stored) {
                 return Ok(Checked::Right);
             }
             hash(&argon2, &password, salt).map(Checked::Outdated)
@@ -180,7 +158,7 @@ impl Passwords {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(PasswordError::of)?;
-        // The permit goes along: a caller that hangs up doesn't free the core.
+        // The task owns the permit, so the core stays reserved if the caller is dropped.
         task::spawn_blocking(move || {
             let _permit = permit;
             work()
@@ -203,22 +181,22 @@ fn hash(
 ) -> Result<StoredPassword, PasswordError> {
     let phc: PasswordHash =
         argon2.hash_password_with_salt(password.0.as_bytes(), &salt).map_err(PasswordError::of)?;
-    Ok(StoredPassword(phc.to_string()))
+    Ok(StoredPassword::from_phc(phc.to_string()))
 }
 
 fn verify(argon2: &Argon2<'_>, password: &Password, stored: &StoredPassword) -> bool {
     if import::is_bcrypt(stored) {
         return import::verify_bcrypt(&password.0, stored);
     }
-    // By the kind and the parameters of the hash, whatever ours are.
-    PasswordHash::new(&stored.0)
+    // Uses the algorithm and parameters of the hash, not those of `argon2`.
+    PasswordHash::new(stored.expose())
         .is_ok_and(|hash| argon2.verify_password(password.0.as_bytes(), &hash).is_ok())
 }
 
-/// Whether a password is stored as we would store it.
+/// Returns whether a hash has the current algorithm and cost.
 fn is_current(argon2: &Argon2<'_>, stored: &StoredPassword) -> bool {
     let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
-    PasswordHash::new(&stored.0).is_ok_and(|hash| {
+    PasswordHash::new(stored.expose()).is_ok_and(|hash| {
         hash.algorithm.as_str() == Algorithm::Argon2id.as_str()
             && hash.version == Some(Version::V0x13.into())
             && Params::try_from(&hash).is_ok_and(|params| cost(&params) == cost(argon2.params()))

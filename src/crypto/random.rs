@@ -1,16 +1,16 @@
-//! The operating system's randomness.
+//! Random bytes from the operating system.
 
 use rand::{TryRng, rngs::SysRng};
 
 use crate::domain::clock::Randomness;
 
-/// Randomness from the operating system.
+/// The operating system's random number generator.
 pub struct SystemRandomness;
 
 impl Randomness for SystemRandomness {
     fn fill(&self, bytes: &mut [u8]) {
-        // No secret can be made without it, so there is nothing to go on with; a
-        // kernel that has booted doesn't refuse.
-        SysRng.try_fill_bytes(bytes).expect("the operating system gives random bytes");
+        // Without random bytes no secret can be created. A kernel that has booted always
+        // provides them.
+        SysRng.try_fill_bytes(bytes).expect("the operating system provides random bytes");
     }
 }

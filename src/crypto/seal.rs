@@ -1,5 +1,5 @@
-//! Sealing of what has to be read again, like an authenticator's key: encrypted and
-//! authenticated with XChaCha20-Poly1305 under a key that is not in the database.
+//! Sealing: authenticated encryption (XChaCha20-Poly1305) of secrets that must be read again, such
+//! as the key of an authenticator. The sealing keys are not stored in the database.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::clock::Ambient;
 
-/// The shortest key that is taken, in bytes.
+/// The minimum length of a key, in bytes.
 pub const MIN_KEY: usize = 32;
 const KEY_ID: usize = 4;
 const NONCE: usize = 24;
 
-/// The installation's keys: the first seals, all of them open. A key is retired by
-/// putting a new one in front of it, and left out when nothing is sealed under it
-/// any more. They can't be printed.
+/// The installation's keys. The first one seals, and all of them can open. To rotate a key, put a
+/// new one in front of it, and remove it when nothing is sealed with it any more. The `Debug`
+/// output omits the keys.
 #[derive(Clone)]
 pub struct Keyring {
     keys: Vec<Key>,
@@ -27,46 +27,46 @@ pub struct Keyring {
 
 #[derive(Clone)]
 struct Key {
-    /// Stored with what it sealed.
+    /// Identifies the key. It is stored with the sealed data.
     id: [u8; KEY_ID],
     sealing: [u8; 32],
     hashing: [u8; 32],
 }
 
-/// What was sealed can't be opened: under a key that is not known, for another
-/// purpose, or altered.
+/// Sealed data cannot be opened: its key is unknown, it was sealed for another purpose, or it was
+/// altered.
 #[derive(Debug, thiserror::Error)]
-#[error("sealed data can't be opened: {0}")]
+#[error("opening sealed data failed: {0}")]
 pub struct SealError(&'static str);
 
 impl Keyring {
-    /// Reads keys, the newest first, separated by commas.
+    /// Parses keys separated by commas, the newest first.
     ///
     /// # Errors
-    /// None, or one shorter than 32 bytes.
+    /// There is no key, or one is shorter than 32 bytes.
     pub fn parse(keys: &str) -> Result<Self, &'static str> {
         let keys = keys.split(',').map(str::trim).map(Key::new).collect::<Option<Vec<_>>>();
         let keys = keys.ok_or(
             "must be keys of at least 32 characters each, separated by commas, the newest first; \
-             `openssl rand -hex 32` makes a good one",
+             generate one with `openssl rand -hex 32`",
         )?;
         Ok(Self { keys })
     }
 
-    /// Seals data for a purpose: whoever opens it has to name the same.
+    /// Seals data for a purpose. It can be opened only for the same purpose.
     pub fn seal(&self, ambient: &Ambient, purpose: &[u8], data: &[u8]) -> Vec<u8> {
         let (key, nonce) = (&self.keys[0], ambient.bytes::<NONCE>());
         let sealed = key
             .cipher()
             .encrypt(&XNonce::from(nonce), Payload { msg: data, aad: purpose })
-            .expect("what is sealed here is far below the cipher's bound of 256 GiB");
+            .expect("the data is smaller than the cipher's limit of 256 GiB");
         [&key.id[..], &nonce, &sealed].concat()
     }
 
-    /// Opens what was sealed for a purpose.
+    /// Opens data that was sealed for a purpose.
     ///
     /// # Errors
-    /// See [`SealError`].
+    /// The key is unknown, the purpose differs, or the data was altered.
     pub fn open(&self, purpose: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let (id, rest) = sealed.split_at_checked(KEY_ID).ok_or(SealError("it is too short"))?;
         let (nonce, data) = rest.split_first_chunk().ok_or(SealError("it is too short"))?;
@@ -74,26 +74,27 @@ impl Keyring {
         let key = key.ok_or(SealError("its key is not among the configured ones"))?;
         key.cipher()
             .decrypt(&XNonce::from(*nonce), Payload { msg: data, aad: purpose })
-            .map_err(|_| SealError("it was altered, or sealed for something else"))
+            .map_err(|_| SealError("it was altered, or sealed for another purpose"))
     }
 
-    /// Whether something was sealed under the newest key.
+    /// Returns whether data was sealed with the newest key.
     pub fn is_newest(&self, sealed: &[u8]) -> bool {
         sealed.starts_with(&self.keys[0].id)
     }
 
-    /// What is kept of a short secret that is only ever compared: a keyed hash
-    /// (HMAC-SHA-256), since all short ones can be tried.
+    /// Hashes a short secret that is only compared, with a key (HMAC-SHA-256). Without the key,
+    /// a short secret could be found by trying all of them.
     pub fn hash(&self, purpose: &[u8], secret: &str) -> [u8; 32] {
         self.keys[0].hash(purpose, secret)
     }
 
-    /// What may have been kept of a secret, under whichever key.
+    /// Returns the hashes of a secret under all keys.
     pub fn hashes(&self, purpose: &[u8], secret: &str) -> Vec<[u8; 32]> {
         self.keys.iter().map(|key| key.hash(purpose, secret)).collect()
     }
 
-    /// Whether a hash was made of a secret under any of the keys; compares in constant time.
+    /// Returns whether a hash belongs to a secret under any of the keys. Compares in constant
+    /// time.
     pub fn verify(&self, purpose: &[u8], secret: &str, hash: &[u8]) -> bool {
         self.keys.iter().any(|key| key.mac(purpose, secret).verify_slice(hash).is_ok())
     }
@@ -103,7 +104,7 @@ impl Key {
     fn new(text: &str) -> Option<Self> {
         let part = |purpose: &str| -> [u8; 32] {
             let mut mac = Hmac::<Sha256>::new_from_slice(text.as_bytes())
-                .expect("HMAC takes keys of any length");
+                .expect("HMAC accepts keys of any length");
             mac.update(purpose.as_bytes());
             mac.finalize().into_bytes().into()
         };
@@ -125,8 +126,8 @@ impl Key {
 
     fn mac(&self, purpose: &[u8], secret: &str) -> Hmac<Sha256> {
         let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.hashing).expect("HMAC takes keys of any length");
-        // Of a fixed length, so that purpose and secret can't run into each other.
+            Hmac::<Sha256>::new_from_slice(&self.hashing).expect("HMAC accepts keys of any length");
+        // The digest has a fixed length, so no other purpose and secret yield the same input.
         mac.update(&Sha256::digest(purpose));
         mac.update(secret.as_bytes());
         mac
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens_for_its_purpose_only() {
+    fn sealed_data_opens_for_its_purpose_only() {
         let ring = Keyring::parse(&"k".repeat(32)).unwrap();
         let sealed = ring.seal(&ambient(), b"anna", b"secret");
         assert_eq!(ring.open(b"anna", &sealed).unwrap(), b"secret");
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn short_keys_are_refused() {
+    fn short_keys_are_rejected() {
         for keys in ["", "short", &format!("{},short", "k".repeat(32))] {
             assert!(Keyring::parse(keys).is_err(), "{keys}");
         }

@@ -1,4 +1,4 @@
-//! Signs what goes out in links and comes back from strangers.
+//! Signatures for the tokens in links.
 
 use std::fmt;
 
@@ -14,35 +14,35 @@ use crate::domain::{
     ids::{AccountId, AttachmentId, DeliveryId, SessionId},
 };
 
-/// The shortest key that is taken, in bytes.
+/// The minimum length of a key, in bytes.
 pub const MIN_KEY: usize = 32;
 
-/// A key for HMAC-SHA-256. It can't be printed.
+/// A key for HMAC-SHA-256. Its `Debug` output omits the key.
 #[derive(Clone)]
 pub struct SigningKey(Vec<u8>);
 
 impl SigningKey {
-    /// Takes a key's text.
+    /// Creates a key from text.
     ///
     /// # Errors
-    /// Shorter than 32 bytes.
+    /// The text is shorter than 32 bytes.
     pub fn new(key: &str) -> Result<Self, &'static str> {
         if key.len() < MIN_KEY {
             return Err(
-                "must be at least 32 characters long; `openssl rand -hex 32` makes a good one",
+                "must be at least 32 characters long; generate one with `openssl rand -hex 32`",
             );
         }
         Ok(Self(key.as_bytes().to_vec()))
     }
 
-    /// The token of a mail's unsubscribe link: the mail's id and its signature. It
-    /// names nobody.
+    /// Returns the token of a mail's unsubscribe link: the id of the mail and a signature. It
+    /// does not identify the recipient.
     pub fn sign_delivery(&self, DeliveryId(id): DeliveryId) -> String {
         let signature = self.mac(id).finalize().into_bytes();
         URL_SAFE_NO_PAD.encode([id.as_bytes().as_slice(), &signature].concat())
     }
 
-    /// The mail that a token was made for; `None` where it was not made by this key.
+    /// Returns the mail that a token belongs to, or `None` if the signature is invalid.
     pub fn verify_delivery(&self, token: &str) -> Option<DeliveryId> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (id, signature) = bytes.split_at_checked(16)?;
@@ -53,8 +53,8 @@ impl SigningKey {
 
     fn mac(&self, id: Uuid) -> Hmac<Sha256> {
         let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        // The purpose is signed too: a signature made for another is worth nothing here.
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC accepts keys of any length");
+        // The purpose is signed too, so a signature for another purpose is invalid here.
         mac.update(b"ticketwire unsubscribe 1");
         mac.update(id.as_bytes());
         mac
@@ -68,11 +68,12 @@ impl fmt::Debug for SigningKey {
 }
 
 const LINK_PURPOSE: &[u8] = b"ticketwire attachment link 1";
+/// The length of a link's payload, in bytes.
 const LINK: usize = 56;
 
-/// The token of a link to an attachment.
+/// Returns the signed token of a link to an attachment.
 pub fn sign_link(keys: &Keyring, link: &Link) -> String {
-    let said = URL_SAFE_NO_PAD.encode(
+    let payload = URL_SAFE_NO_PAD.encode(
         [
             link.attachment.0.as_bytes().as_slice(),
             link.account.0.as_bytes(),
@@ -81,18 +82,18 @@ pub fn sign_link(keys: &Keyring, link: &Link) -> String {
         ]
         .concat(),
     );
-    let signature = URL_SAFE_NO_PAD.encode(keys.hash(LINK_PURPOSE, &said));
-    format!("{said}.{signature}")
+    let signature = URL_SAFE_NO_PAD.encode(keys.hash(LINK_PURPOSE, &payload));
+    format!("{payload}.{signature}")
 }
 
-/// What a token was made for; `None` where it was not made under one of the keys.
+/// Returns the content of a signed link, or `None` if the signature is invalid.
 pub fn verify_link(keys: &Keyring, token: &str) -> Option<Link> {
-    let (said, signature) = token.split_once('.')?;
+    let (payload, signature) = token.split_once('.')?;
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-    if !keys.verify(LINK_PURPOSE, said, &signature) {
+    if !keys.verify(LINK_PURPOSE, payload, &signature) {
         return None;
     }
-    let bytes = <[u8; LINK]>::try_from(URL_SAFE_NO_PAD.decode(said).ok()?).ok()?;
+    let bytes = <[u8; LINK]>::try_from(URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
     let uuid = |at: usize| Uuid::from_slice(&bytes[at..at + 16]).ok();
     let micros = i64::from_be_bytes(bytes[48..].try_into().ok()?);
     Some(Link {
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_key_signed_is_taken() {
+    fn only_tokens_signed_with_the_key_are_accepted() {
         let key = SigningKey::new(&"k".repeat(32)).unwrap();
         let id = DeliveryId(Uuid::from_u128(7));
         let token = key.sign_delivery(id);

@@ -1,4 +1,4 @@
-//! Opaque bearer tokens: shown once, kept as a hash.
+//! Opaque bearer tokens. A token is shown once, and only its hash is stored.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::clock::Ambient;
 
-/// What a token stands for: its prefix says it, so that secret scanners and people
-/// recognise a token of ours, and one kind can't stand where another is wanted.
+/// The kind of a token. Each kind has its own prefix, so that secret scanners and people recognise
+/// the token, and a token of one kind is not accepted as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
-    /// A session.
+    /// Authenticates a session.
     Session,
-    /// A machine.
+    /// Authenticates a machine.
     Service,
-    /// A customer on their way from the control panel.
+    /// Signs a customer in from the control panel.
     Handoff,
-    /// A sign-in whose first step is done.
+    /// Continues a sign-in after its first step.
     Challenge,
-    /// Somebody who sets a new password.
+    /// Authorises a password reset.
     PasswordReset,
 }
 
@@ -35,49 +35,48 @@ impl TokenKind {
     }
 }
 
-/// 256 bits in base64url, in characters.
+/// The length of 256 bits in base64url, in characters.
 const RANDOM: usize = 43;
 
-/// A bearer token: its kind's prefix and 256 random bits in base64url. It can't be
-/// printed by accident; [`expose`](Self::expose) gives it out.
+/// A bearer token: the prefix of its kind and 256 random bits in base64url. Its `Debug` output
+/// omits the token.
 pub struct BearerToken(String);
 
-/// SHA-256 of a token. A token has 256 bits of entropy, so a fast hash without
-/// salt is enough, and looking it up by equality in an index tells nothing.
+/// The SHA-256 hash of a token. A token has 256 bits of entropy, so a fast hash without salt is
+/// sufficient, and the time of an index lookup reveals nothing useful.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
 impl BearerToken {
-    /// A new token of a session.
+    /// Generates a session token.
     pub fn generate(ambient: &Ambient) -> Self {
         Self::of(TokenKind::Session, ambient)
     }
 
-    /// A new token of a kind.
+    /// Generates a token of a kind.
     pub fn of(kind: TokenKind, ambient: &Ambient) -> Self {
         Self(format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(ambient.bytes::<32>())))
     }
 
-    /// The token's text, for its owner only.
+    /// Returns the token, for its owner only.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What is kept of it.
+    /// Returns the hash to store.
     pub fn hash(&self) -> TokenHash {
         TokenHash(Sha256::digest(&self.0).into())
     }
 }
 
 impl TokenHash {
-    /// The hash of a session's token that a caller presents; `None` where it can't be
-    /// one of ours.
+    /// Returns the hash of a session token from a request, or `None` if the token is malformed.
     pub fn of_presented(token: &str) -> Option<Self> {
         Self::presented_as(TokenKind::Session, token)
     }
 
-    /// The hash of a token that a caller presents as one of a kind; `None` where it
-    /// can't be one of ours.
+    /// Returns the hash of a token of a kind from a request, or `None` if the token is malformed
+    /// or of another kind.
     pub fn presented_as(kind: TokenKind, token: &str) -> Option<Self> {
         let random = token.strip_prefix(kind.prefix())?;
         (random.len() == RANDOM).then(|| Self(Sha256::digest(token).into()))
@@ -101,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_kind_never_stands_where_another_is_wanted() {
+    fn a_token_of_one_kind_is_not_accepted_as_another() {
         let kinds = [TokenKind::Session, TokenKind::Service, TokenKind::Handoff];
         // Random parts that begin like another kind's prefix.
         for random in
@@ -109,10 +108,10 @@ mod tests {
         {
             for kind in kinds {
                 let token = format!("{}{random}", kind.prefix());
-                let taken = kinds
+                let accepted = kinds
                     .into_iter()
                     .filter(|&as_kind| TokenHash::presented_as(as_kind, &token).is_some());
-                assert_eq!(taken.collect::<Vec<_>>(), [kind], "{token}");
+                assert_eq!(accepted.collect::<Vec<_>>(), [kind], "{token}");
             }
         }
         for garbage in ["", "tw_", "tw_svc_", "TW_SVC_", "Bearer tw_svc_x"] {

@@ -1,5 +1,5 @@
-//! Mobile authenticators: time-based one-time passwords (RFC 6238) of 6 digits, 30
-//! seconds and SHA-1, which is what every authenticator app takes.
+//! Authenticators: time-based one-time passwords (RFC 6238) with 6 digits, 30 seconds and SHA-1,
+//! which every authenticator app supports.
 
 use std::fmt;
 
@@ -12,25 +12,25 @@ use crate::domain::{
     second_factor::Code,
 };
 
-/// Steps before and after the present one whose codes are taken: clocks differ.
+/// How many time steps before and after the current one are accepted, because clocks differ.
 const DRIFT: u16 = 1;
-/// 160 bits, as RFC 4226 recommends.
+/// The length of a key in bytes: 160 bits, as RFC 4226 recommends.
 const SECRET: usize = 20;
 
-/// The key that an authenticator and we share. It can't be printed.
+/// The key shared between the server and an authenticator app. Its `Debug` output omits the key.
 pub struct Authenticator(Totp);
 
-/// An authenticator can't be described to its app.
+/// The enrolment data for an authenticator app cannot be created.
 #[derive(Debug, thiserror::Error)]
-#[error("an authenticator can't be described: {0}")]
+#[error("creating the enrolment data of an authenticator failed: {0}")]
 pub struct TotpError(String);
 
 impl Authenticator {
-    /// A new key for an account, as `issuer: account` in the app. Colons, which
-    /// separate the two there, are left out of them.
+    /// Generates a key for an account. The app shows it as `issuer: account`. Colons separate the
+    /// two, so they are removed from both.
     ///
     /// # Errors
-    /// Nothing is left of the account's name.
+    /// The account's name is empty without its colons.
     pub fn generate(ambient: &Ambient, issuer: &str, account: &str) -> Result<Self, TotpError> {
         Builder::new()
             .with_secret(ambient.bytes::<SECRET>().to_vec())
@@ -42,25 +42,25 @@ impl Authenticator {
             .map_err(|error| TotpError(error.to_string()))
     }
 
-    /// The authenticator with a known key.
+    /// Creates an authenticator from a stored key.
     pub fn with_secret(secret: Vec<u8>) -> Self {
         Self(Builder::new().with_secret(secret).with_skew(DRIFT).build_noncompliant())
     }
 
-    /// The key's bytes, to be sealed.
+    /// Returns the key, to seal and store it.
     pub fn secret(&self) -> &[u8] {
         self.0.secret().as_ref()
     }
 
-    /// The key in base32 (RFC 4648), to be typed into an app.
+    /// Returns the key in base32 (RFC 4648), to type into an app.
     pub fn base32(&self) -> String {
         Secret::to_base32(self.0.secret())
     }
 
-    /// The `otpauth://` URI that apps take, and its QR code as an SVG data URI.
+    /// Returns the `otpauth://` URI for apps, and its QR code as a data URI of an SVG image.
     ///
     /// # Errors
-    /// No account was named.
+    /// The authenticator was created without an account.
     pub fn uri(&self) -> Result<(String, String), TotpError> {
         let uri = self.0.to_url().map_err(|error| TotpError(error.to_string()))?;
         let code = QrCode::new(&uri).map_err(|error| TotpError(error.to_string()))?;
@@ -73,8 +73,8 @@ impl Authenticator {
         Ok((uri, format!("data:image/svg+xml;base64,{}", STANDARD.encode(image))))
     }
 
-    /// The time step that a code is for, if it is right: the present one, or one
-    /// before or after it. Whether it was used before is for the caller to see.
+    /// Returns the time step of a code if the code is correct for the current step or the one
+    /// before or after it. The caller must check that the code was not used before.
     pub fn check(&self, code: &Code, now: Timestamp) -> Option<i64> {
         let step = self.0.check(code.expose(), u64::try_from(now.timestamp()).ok()?)?;
         i64::try_from(step).ok()
@@ -97,9 +97,9 @@ mod tests {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
-    /// Appendix B of RFC 6238, for SHA-1; its codes of 8 digits end in ours of 6.
+    /// Appendix B of RFC 6238, for SHA-1. Its codes have 8 digits, of which these are the last 6.
     #[test]
-    fn the_vectors_of_rfc_6238() {
+    fn codes_match_the_test_vectors_of_rfc_6238() {
         let authenticator = Authenticator::with_secret(b"12345678901234567890".to_vec());
         for (seconds, code) in [
             (59, "287082"),

@@ -7,9 +7,9 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, people, schema::accounts};
+use super::{Connection, DbError, like::escape_like, schema::accounts};
 use crate::{
-    crypto::password::StoredPassword,
+    crypto::stored_password::StoredPassword,
     domain::{
         account::{Account, EmailAddress, Locale, Role},
         clock::Timestamp,
@@ -38,7 +38,7 @@ impl TryFrom<AccountRow> for Account {
 
     fn try_from(row: AccountRow) -> Result<Self, DbError> {
         let email = EmailAddress::parse(&row.email)
-            .map_err(|error| DbError::Value(format!("accounts.email of {} {error}", row.id)))?;
+            .map_err(|error| DbError::Value(format!("accounts.email of {}: {error}", row.id)))?;
         Ok(Self {
             id: AccountId(row.id),
             email,
@@ -52,8 +52,8 @@ impl TryFrom<AccountRow> for Account {
     }
 }
 
-/// Those of some accounts that have, or had, a part in a ticket that `viewer` opened or
-/// takes part in.
+/// Returns those of the accounts that opened, take part in or took part in a ticket that
+/// `viewer` opened or takes part in.
 pub async fn sharing_tickets_with(
     db: &mut Connection,
     viewer: AccountId,
@@ -88,7 +88,7 @@ struct IdRow {
     id: Uuid,
 }
 
-/// The accounts of some ids, in no order; unknown ids are left out.
+/// Returns the accounts with these ids, in any order. Unknown ids are skipped.
 pub async fn by_ids(db: &mut Connection, ids: &[AccountId]) -> Result<Vec<Account>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
     let rows = accounts::table
@@ -99,9 +99,9 @@ pub async fn by_ids(db: &mut Connection, ids: &[AccountId]) -> Result<Vec<Accoun
     rows.into_iter().map(Account::try_from).collect()
 }
 
-/// The ids of the admins who can sign in, whose rows are held until the transaction ends.
-/// What makes their number smaller takes them before any other account's, so that two such
-/// changes can't block each other.
+/// Returns the ids of the active admins and locks their rows until the transaction ends.
+/// Changes that reduce the number of admins take these locks before that of any other account,
+/// so that two such changes cannot deadlock.
 pub async fn lock_admins(db: &mut Connection) -> Result<Vec<AccountId>, DbError> {
     let ids = accounts::table
         .filter(accounts::role.eq(Role::Admin))
@@ -114,7 +114,7 @@ pub async fn lock_admins(db: &mut Connection) -> Result<Vec<AccountId>, DbError>
     Ok(ids.into_iter().map(AccountId).collect())
 }
 
-/// The account of an id as it stands, its row held as [`lock`] does.
+/// Returns the account with an id and locks its row like [`lock`].
 pub async fn lock_and_read(db: &mut Connection, id: AccountId) -> Result<Option<Account>, DbError> {
     let row = accounts::table
         .find(id.0)
@@ -126,7 +126,7 @@ pub async fn lock_and_read(db: &mut Connection, id: AccountId) -> Result<Option<
     row.map(Account::try_from).transpose()
 }
 
-/// Writes down what an admin can change about an account, but for its role.
+/// Updates the name and language of an account, and whether it is disabled.
 pub async fn update(db: &mut Connection, account: &Account) -> Result<(), DbError> {
     diesel::update(accounts::table.find(account.id.0))
         .set((
@@ -139,8 +139,8 @@ pub async fn update(db: &mut Connection, account: &Account) -> Result<(), DbErro
     Ok(())
 }
 
-/// A page of all accounts in the order of their addresses: of a role, and with a name or
-/// an address that begins with a text, where these are given.
+/// Returns a page of accounts, sorted by address. `role` and `text` narrow the list; `text`
+/// matches the beginnings of names, of words in names and of addresses.
 pub async fn page(
     db: &mut Connection,
     role: Option<Role>,
@@ -153,7 +153,7 @@ pub async fn page(
         query = query.filter(accounts::role.eq(role));
     }
     if let Some(text) = text {
-        let start = format!("{}%", people::escape_like(text.as_str()));
+        let start = format!("{}%", escape_like(text.as_str()));
         let begins = accounts::name
             .ilike(start.clone())
             .or(accounts::name.ilike(format!("% {start}")))
@@ -174,16 +174,16 @@ pub async fn page(
     Ok(page.slice(found))
 }
 
-/// Holds an account's row until the transaction ends. What changes an account and its
-/// sessions takes it first, so that two such changes can't block each other.
+/// Locks an account's row until the transaction ends. Changes to an account and its sessions
+/// take this lock first, so that two such changes cannot deadlock.
 pub async fn lock(db: &mut Connection, id: AccountId) -> Result<(), DbError> {
     let row = accounts::table.find(id.0).select(accounts::id).for_no_key_update();
     row.first::<Uuid>(db).await?;
     Ok(())
 }
 
-/// Begins another generation of an account's sessions: whoever is signing in has to
-/// begin anew. Holds the account's row, as [`lock`] does.
+/// Starts the next generation of an account's sessions. Sign-ins in progress must start again.
+/// Locks the account's row like [`lock`].
 pub async fn next_session_generation(db: &mut Connection, id: AccountId) -> Result<(), DbError> {
     diesel::update(accounts::table.find(id.0))
         .set(accounts::session_generation.eq(accounts::session_generation + 1))
@@ -192,23 +192,23 @@ pub async fn next_session_generation(db: &mut Connection, id: AccountId) -> Resu
     Ok(())
 }
 
-/// Whether an account's sessions are still of this generation, and it may sign in.
-/// Holds the account's row, as [`lock`] does.
+/// Returns whether an account's sessions are still of this generation and the account is active.
+/// Locks the account's row like [`lock`].
 pub async fn is_current_generation(
     db: &mut Connection,
     id: AccountId,
     generation: i32,
 ) -> Result<bool, DbError> {
-    let (present, disabled_at) = accounts::table
+    let (current, disabled_at) = accounts::table
         .find(id.0)
         .select((accounts::session_generation, accounts::disabled_at))
         .for_no_key_update()
         .first::<(i32, Option<Timestamp>)>(db)
         .await?;
-    Ok(present == generation && disabled_at.is_none())
+    Ok(current == generation && disabled_at.is_none())
 }
 
-/// The account of an external id.
+/// Returns the account with an external id.
 pub async fn by_external_id(
     db: &mut Connection,
     id: &ExternalId,
@@ -222,7 +222,7 @@ pub async fn by_external_id(
     row.map(Account::try_from).transpose()
 }
 
-/// The account that signs in with an address, and what is kept of its password.
+/// Returns the account with an address, and its stored password.
 pub async fn by_email(
     db: &mut Connection,
     email: &EmailAddress,
@@ -236,7 +236,7 @@ pub async fn by_email(
     row.map(|(row, phc)| Ok((row.try_into()?, phc.map(StoredPassword::from_phc)))).transpose()
 }
 
-/// What is kept of an account's password.
+/// Returns the stored password of an account.
 pub async fn password(
     db: &mut Connection,
     id: AccountId,
@@ -245,7 +245,7 @@ pub async fn password(
     Ok(phc.first::<Option<String>>(db).await?.map(StoredPassword::from_phc))
 }
 
-/// Sets an account's password.
+/// Sets the password of an account.
 pub async fn set_password(
     db: &mut Connection,
     id: AccountId,
@@ -256,9 +256,9 @@ pub async fn set_password(
     Ok(())
 }
 
-/// Keeps another hash of the same password; nothing is done where the password was
-/// changed meanwhile.
-pub async fn renew_password(
+/// Replaces the hash of an account's password by another hash of the same password. Does nothing
+/// if the password was changed meanwhile.
+pub async fn rehash_password(
     db: &mut Connection,
     id: AccountId,
     old: &StoredPassword,
@@ -272,13 +272,13 @@ pub async fn renew_password(
     Ok(())
 }
 
-/// Gives an account a role.
+/// Sets the role of an account.
 pub async fn set_role(db: &mut Connection, id: AccountId, role: Role) -> Result<(), DbError> {
     diesel::update(accounts::table.find(id.0)).set(accounts::role.eq(role)).execute(db).await?;
     Ok(())
 }
 
-/// Adds an account; `false`, and nothing done, where the address is taken.
+/// Inserts an account. Returns `false` if the address is already in use.
 pub async fn insert(
     db: &mut Connection,
     account: &Account,

@@ -1,4 +1,4 @@
-//! Attachments: what is on its way, what is tied, what is to be deleted.
+//! Attachments: files being uploaded, attached files, and unused files to delete.
 
 use chrono::TimeDelta;
 use diesel::{prelude::*, sql_query, sql_types::Timestamptz};
@@ -17,12 +17,11 @@ use crate::domain::{
     ids::{AccountId, AttachmentId, CommentId, TicketId},
 };
 
-/// What was never tied is kept for so long.
-const KEPT_FOR: TimeDelta = TimeDelta::hours(24);
-/// A node that was to delete bytes and has not done so in this time has been stopped.
-const DELETED_WITHIN: TimeDelta = TimeDelta::minutes(10);
-/// A hundred at once.
-const CONDEMN: &str = "
+/// How long an unused file is stored.
+const UNUSED_RETENTION: TimeDelta = TimeDelta::hours(24);
+/// How long a node has to delete the bytes of a file. After that, another node may try.
+const DELETION_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
+const MARK_FOR_DELETION: &str = "
     UPDATE attachments SET condemned_at = $1
     WHERE ticket_id IS NULL AND id IN (
         SELECT id FROM attachments
@@ -32,20 +31,20 @@ const CONDEMN: &str = "
     RETURNING id";
 
 #[derive(QueryableByName)]
-struct Condemned {
+struct MarkedRow {
     #[diesel(sql_type = diesel::sql_types::Uuid)]
     id: Uuid,
 }
 
-/// An attachment with what decides who may see it.
+/// An attachment, and the facts that decide who may see it.
 pub struct Found {
     /// The attachment.
     pub attachment: Attachment,
-    /// Its ticket's reporter.
+    /// The customer who opened the ticket.
     pub reporter: AccountId,
-    /// Its ticket's participants.
+    /// The participants of the ticket.
     pub participants: Vec<AccountId>,
-    /// Who may read the comment that it is on; `None`: it is on the description.
+    /// The visibility of the comment, or `None` if the file is on the description.
     pub visibility: Option<Visibility>,
 }
 
@@ -63,7 +62,7 @@ struct AttachmentRow {
 }
 
 impl AttachmentRow {
-    fn read(self) -> Option<Attachment> {
+    fn into_attachment(self) -> Option<Attachment> {
         Some(Attachment {
             id: AttachmentId(self.id),
             ticket_id: TicketId(self.ticket_id?),
@@ -79,17 +78,18 @@ impl AttachmentRow {
     }
 }
 
-/// By what attachments are looked for.
+/// The attachments to find.
 pub enum Requested<'i> {
-    /// Themselves.
+    /// The attachments with these ids.
     Ids(&'i [AttachmentId]),
-    /// Those of some tickets' descriptions.
+    /// The attachments of the descriptions of these tickets.
     OfTickets(&'i [TicketId]),
-    /// Those of some comments.
+    /// The attachments of these comments.
     OfComments(&'i [CommentId]),
 }
 
-/// Tied attachments, in the order in which they came with what they are tied to.
+/// Returns attachments. Those of the same description or comment are in the order in which they
+/// were attached.
 pub async fn find(db: &mut Connection, requested: Requested<'_>) -> Result<Vec<Found>, DbError> {
     let query = attachments::table
         .inner_join(tickets::table)
@@ -116,7 +116,7 @@ pub async fn find(db: &mut Connection, requested: Requested<'_>) -> Result<Vec<F
         query.load::<(AttachmentRow, Uuid, Vec<Option<Uuid>>, Option<Visibility>)>(db).await?;
     let found = rows.into_iter().filter_map(|(row, reporter, participants, visibility)| {
         Some(Found {
-            attachment: row.read()?,
+            attachment: row.into_attachment()?,
             reporter: AccountId(reporter),
             participants: ticket::accounts(participants),
             visibility,
@@ -125,7 +125,7 @@ pub async fn find(db: &mut Connection, requested: Requested<'_>) -> Result<Vec<F
     Ok(found.collect())
 }
 
-/// How many files of somebody are on their way, or were never used and are not deleted yet.
+/// Counts an account's files that are being uploaded or are not attached to anything.
 pub async fn count_unused(db: &mut Connection, uploader: AccountId) -> Result<i64, DbError> {
     let unused = attachments::table
         .filter(attachments::uploader_id.eq(uploader.0))
@@ -133,7 +133,7 @@ pub async fn count_unused(db: &mut Connection, uploader: AccountId) -> Result<i6
     Ok(unused.count().get_result(db).await?)
 }
 
-/// Notes a file whose bytes are about to come.
+/// Inserts a file whose upload begins.
 pub async fn begin(
     db: &mut Connection,
     id: AttachmentId,
@@ -153,7 +153,7 @@ pub async fn begin(
     Ok(())
 }
 
-/// Notes that a file's bytes are stored.
+/// Records that a file's bytes are stored.
 pub async fn complete(
     db: &mut Connection,
     id: AttachmentId,
@@ -171,16 +171,16 @@ pub async fn complete(
     Ok(())
 }
 
-/// Ties an uploaded file to a ticket's description or a comment on it; `false` where it is
-/// another's, was tied before, or is being deleted.
-pub async fn tie(
+/// Attaches an uploaded file to a ticket's description or to a comment. Returns `false` if the
+/// file belongs to another account, is already attached, or is being deleted.
+pub async fn attach(
     db: &mut Connection,
     uploader: AccountId,
     id: AttachmentId,
     position: i16,
     to: (TicketId, Option<CommentId>),
 ) -> Result<bool, DbError> {
-    let tied = diesel::update(attachments::table.find(id.0))
+    let attached = diesel::update(attachments::table.find(id.0))
         .filter(attachments::uploader_id.eq(uploader.0))
         .filter(attachments::ticket_id.is_null())
         .filter(attachments::condemned_at.is_null())
@@ -192,23 +192,26 @@ pub async fn tie(
         ))
         .execute(db)
         .await?;
-    Ok(tied == 1)
+    Ok(attached == 1)
 }
 
-/// Condemns some of the files that were never tied: from then on they can't be. Those that
-/// another node is at are passed over.
-pub async fn condemn(db: &mut Connection, now: Timestamp) -> Result<Vec<AttachmentId>, DbError> {
-    let condemned = sql_query(CONDEMN)
+/// Marks up to 100 unused files for deletion and returns them. They can no longer be attached.
+/// Files that another node is marking or deleting are skipped.
+pub async fn mark_for_deletion(
+    db: &mut Connection,
+    now: Timestamp,
+) -> Result<Vec<AttachmentId>, DbError> {
+    let marked = sql_query(MARK_FOR_DELETION)
         .bind::<Timestamptz, _>(now)
-        .bind::<Timestamptz, _>(now - KEPT_FOR)
-        .bind::<Timestamptz, _>(now - DELETED_WITHIN)
-        .load::<Condemned>(db)
+        .bind::<Timestamptz, _>(now - UNUSED_RETENTION)
+        .bind::<Timestamptz, _>(now - DELETION_TIMEOUT)
+        .load::<MarkedRow>(db)
         .await?;
-    Ok(condemned.into_iter().map(|row| AttachmentId(row.id)).collect())
+    Ok(marked.into_iter().map(|row| AttachmentId(row.id)).collect())
 }
 
-/// Forgets a condemned file whose bytes are gone.
-pub async fn forget(db: &mut Connection, id: AttachmentId) -> Result<(), DbError> {
+/// Deletes the row of a file that is marked for deletion, after its bytes were deleted.
+pub async fn delete(db: &mut Connection, id: AttachmentId) -> Result<(), DbError> {
     diesel::delete(attachments::table.find(id.0))
         .filter(attachments::condemned_at.is_not_null())
         .execute(db)

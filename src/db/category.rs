@@ -1,4 +1,4 @@
-//! Categories.
+//! Categories of tickets.
 
 use diesel::{
     prelude::*,
@@ -27,7 +27,7 @@ impl From<CategoryRow> for Category {
     }
 }
 
-/// All categories in the installation's order, retired ones too: some dozens at most.
+/// Returns all categories in the installation's order, including retired ones.
 pub async fn all(db: &mut Connection) -> Result<Vec<Category>, DbError> {
     let rows = categories::table
         .order((categories::position, categories::id))
@@ -37,7 +37,7 @@ pub async fn all(db: &mut Connection) -> Result<Vec<Category>, DbError> {
     Ok(rows.into_iter().map(Category::from).collect())
 }
 
-/// The categories of some ids, in the installation's order; unknown ids are left out.
+/// Returns the categories with these ids, in the installation's order. Unknown ids are skipped.
 pub async fn by_ids(db: &mut Connection, ids: &[CategoryId]) -> Result<Vec<Category>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
     let rows = categories::table
@@ -49,7 +49,7 @@ pub async fn by_ids(db: &mut Connection, ids: &[CategoryId]) -> Result<Vec<Categ
     Ok(rows.into_iter().map(Category::from).collect())
 }
 
-/// The category of an id, which can't be changed until the transaction ends.
+/// Returns the category with an id and prevents changes to it until the transaction ends.
 pub async fn lock_shared(db: &mut Connection, id: CategoryId) -> Result<Option<Category>, DbError> {
     let row = categories::table
         .find(id.0)
@@ -61,14 +61,14 @@ pub async fn lock_shared(db: &mut Connection, id: CategoryId) -> Result<Option<C
     Ok(row.map(Category::from))
 }
 
-/// Keeps all others from changing categories until the transaction ends, and gives them
-/// all in the installation's order. Reading goes on, and so does opening tickets.
+/// Returns all categories in the installation's order and prevents changes to them until the
+/// transaction ends. Categories can still be read, and tickets can still be opened.
 pub async fn lock_all(db: &mut Connection) -> Result<Vec<Category>, DbError> {
     diesel::sql_query("LOCK TABLE categories IN SHARE ROW EXCLUSIVE MODE").execute(db).await?;
     all(db).await
 }
 
-/// Adds a category behind all others.
+/// Inserts a category after all others.
 pub async fn insert(db: &mut Connection, category: &Category) -> Result<(), DbError> {
     diesel::sql_query(
         "INSERT INTO categories (id, slug, name_en, name_ru, position)
@@ -83,7 +83,7 @@ pub async fn insert(db: &mut Connection, category: &Category) -> Result<(), DbEr
     Ok(())
 }
 
-/// Writes down a category's names and whether it is retired.
+/// Updates the names of a category and whether it is retired.
 pub async fn update(db: &mut Connection, category: &Category) -> Result<(), DbError> {
     diesel::update(categories::table.find(category.id.0))
         .set((
@@ -96,7 +96,7 @@ pub async fn update(db: &mut Connection, category: &Category) -> Result<(), DbEr
     Ok(())
 }
 
-/// Puts all categories in an order: their places are 1, 2, 3 and so on.
+/// Sets the order of all categories.
 pub async fn set_order(db: &mut Connection, order: &[CategoryId]) -> Result<(), DbError> {
     diesel::sql_query(
         "UPDATE categories c SET position = requested.place

@@ -1,5 +1,5 @@
-//! Half-finished sign-ins, and the codes that were mailed for them and for the
-//! configuration of second factors.
+//! Challenges, which are sign-ins that wait for a second factor, and e-mail codes. An e-mail code
+//! belongs to a holder: a challenge, or the session in which a second factor is configured.
 
 use chrono::TimeDelta;
 use diesel::{prelude::*, query_dsl::methods};
@@ -12,23 +12,23 @@ use super::{
 };
 use crate::{
     crypto::token::TokenHash,
-    domain::{account::Account, clock::Timestamp, ids::AccountId, second_factor::TRIES},
+    domain::{account::Account, clock::Timestamp, ids::AccountId, second_factor::MAX_ATTEMPTS},
 };
 
-/// A half-finished sign-in.
+/// A sign-in that waits for a second factor.
 #[derive(Clone, Copy, Debug)]
 pub struct Challenge {
-    /// Its id.
+    /// The challenge's id.
     pub id: Uuid,
-    /// Who is signing in.
+    /// The account that is being signed in to.
     pub account_id: AccountId,
-    /// How many codes may still be tried.
-    pub tries_left: i32,
-    /// The account's when the first step was done.
+    /// How many attempts are left.
+    pub attempts_left: i32,
+    /// The account's session generation at the first step of the sign-in.
     pub session_generation: i32,
 }
 
-/// Adds a challenge.
+/// Inserts a challenge.
 pub async fn insert(
     db: &mut Connection,
     id: Uuid,
@@ -42,7 +42,7 @@ pub async fn insert(
             challenges::account_id.eq(account.id.0),
             challenges::session_generation.eq(account.session_generation),
             challenges::token_hash.eq(token.0.as_slice()),
-            challenges::tries_left.eq(TRIES),
+            challenges::tries_left.eq(MAX_ATTEMPTS),
             challenges::expires_at.eq(expires_at),
         ))
         .execute(db)
@@ -52,11 +52,11 @@ pub async fn insert(
 
 type Row = (Uuid, Uuid, i32, i32);
 
-fn challenge((id, account_id, tries_left, session_generation): Row) -> Challenge {
-    Challenge { id, account_id: AccountId(account_id), tries_left, session_generation }
+fn challenge((id, account_id, attempts_left, session_generation): Row) -> Challenge {
+    Challenge { id, account_id: AccountId(account_id), attempts_left, session_generation }
 }
 
-/// The challenge that a token stands for, if it can still be answered.
+/// Returns the challenge with a token, if it is still open.
 pub async fn find(
     db: &mut Connection,
     token: TokenHash,
@@ -79,13 +79,14 @@ pub async fn find(
     Ok(found.map(challenge))
 }
 
-/// Takes one of a challenge's tries, if it can still be answered.
-pub async fn take_try(
+/// Uses one attempt of the challenge with a token. Returns the challenge, or `None` if it is no
+/// longer open.
+pub async fn use_attempt(
     db: &mut Connection,
     token: TokenHash,
     now: Timestamp,
 ) -> Result<Option<Challenge>, DbError> {
-    let taken = diesel::update(challenges::table)
+    let used = diesel::update(challenges::table)
         .filter(challenges::token_hash.eq(token.0.to_vec()))
         .filter(challenges::finished_at.is_null())
         .filter(challenges::expires_at.gt(now))
@@ -100,10 +101,10 @@ pub async fn take_try(
         .get_result::<Row>(db)
         .await
         .optional()?;
-    Ok(taken.map(challenge))
+    Ok(used.map(challenge))
 }
 
-/// Finishes a challenge; `false` where another caller did.
+/// Finishes a challenge. Returns `false` if another request finished it first.
 pub async fn finish(db: &mut Connection, id: Uuid, now: Timestamp) -> Result<bool, DbError> {
     let finished = diesel::update(challenges::table.find(id))
         .filter(challenges::finished_at.is_null())
@@ -113,9 +114,9 @@ pub async fn finish(db: &mut Connection, id: Uuid, now: Timestamp) -> Result<boo
     Ok(finished == 1)
 }
 
-/// Keeps a mailed code, in place of the holder's last one; otherwise, where that was
-/// sent less than `pause` ago, when it was sent.
-pub async fn keep_code(
+/// Stores an e-mail code in place of the holder's previous one. If that one was sent less than
+/// `pause` ago, stores nothing and returns the time it was sent as the inner error.
+pub async fn store_code(
     db: &mut Connection,
     (holder, account): (Uuid, AccountId),
     hash: [u8; 32],
@@ -125,7 +126,7 @@ pub async fn keep_code(
     let values = (
         mailed_codes::account_id.eq(account.0),
         mailed_codes::code_hash.eq(hash.to_vec()),
-        mailed_codes::tries_left.eq(TRIES),
+        mailed_codes::tries_left.eq(MAX_ATTEMPTS),
         mailed_codes::sent_at.eq(now),
         mailed_codes::expires_at.eq(expires_at),
     );
@@ -134,18 +135,19 @@ pub async fn keep_code(
         .on_conflict(mailed_codes::holder_id)
         .do_update()
         .set(values);
-    let kept = methods::FilterDsl::filter(insert, mailed_codes::sent_at.le(now - pause))
+    let stored = methods::FilterDsl::filter(insert, mailed_codes::sent_at.le(now - pause))
         .execute(db)
         .await?;
-    if kept == 1 {
+    if stored == 1 {
         return Ok(Ok(()));
     }
     let sent_at = mailed_codes::table.find(holder).select(mailed_codes::sent_at);
     Ok(Err(sent_at.first(db).await?))
 }
 
-/// Takes one of the tries of a holder's mailed code; gives what is kept of it.
-pub async fn try_code(
+/// Uses one attempt of a holder's e-mail code. Returns the hash of the code, or `None` if no
+/// attempt is left or the code has expired.
+pub async fn use_code_attempt(
     db: &mut Connection,
     holder: Uuid,
     now: Timestamp,
@@ -160,14 +162,15 @@ pub async fn try_code(
         .optional()?)
 }
 
-/// Uses up a mailed code; `false` where another caller did, or a new one was sent.
-pub async fn use_code(db: &mut Connection, holder: Uuid, hash: &[u8]) -> Result<bool, DbError> {
+/// Deletes a used e-mail code. Returns `false` if another request used it first or a new code was
+/// sent.
+pub async fn consume_code(db: &mut Connection, holder: Uuid, hash: &[u8]) -> Result<bool, DbError> {
     let code = mailed_codes::table.find(holder);
     let used = diesel::delete(code.filter(mailed_codes::code_hash.eq(hash)));
     Ok(used.execute(db).await? == 1)
 }
 
-/// Forgets challenges and codes whose time is over.
+/// Deletes expired challenges and e-mail codes.
 pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
     let old = challenges::table.filter(challenges::expires_at.le(now));
     diesel::delete(old).execute(db).await?;

@@ -1,4 +1,4 @@
-//! Resolved tickets whose time is over.
+//! Resolved tickets that are due to be closed.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -9,8 +9,8 @@ use crate::domain::{
     ticket::{Status, Ticket},
 };
 
-/// The first `limit` tickets that have been resolved since `until` or longer, locked
-/// until the transaction ends. Those that somebody else holds are left out.
+/// Returns up to `limit` tickets that were resolved at `until` or earlier, oldest first, and locks
+/// them until the transaction ends. Tickets that are locked by others are skipped.
 pub async fn lock_resolved(
     db: &mut Connection,
     until: Timestamp,

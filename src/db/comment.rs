@@ -48,15 +48,16 @@ struct PostedRow {
     participant_ids: Vec<Option<Uuid>>,
 }
 
-/// The comments of some ids, each with its ticket's reporter and participants, in no
-/// order; unknown ids are left out.
+/// Returns the comments with these ids, in any order. Each comes with the customer who opened the
+/// ticket and the participants. Unknown ids are skipped.
 pub async fn by_ids(
     db: &mut Connection,
     ids: &[CommentId],
 ) -> Result<Vec<(Comment, AccountId, Vec<AccountId>)>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
-    // Asked so that Postgres can't tell how many ids there are, it plans this once; and by
-    // the limits it looks each of them up, however few rows there were then.
+    // The nested `unnest` hides the number of ids from the planner, so that one generic plan is
+    // reused. The limits make that plan look up each id by index, even if the tables were small
+    // when it was made.
     let rows = diesel::sql_query(
         "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
                 t.reporter_id, t.participant_ids
@@ -76,7 +77,7 @@ pub async fn by_ids(
     Ok(found.collect())
 }
 
-/// Adds a comment.
+/// Inserts a comment.
 pub async fn insert(db: &mut Connection, comment: &Comment) -> Result<(), DbError> {
     diesel::insert_into(comments::table)
         .values((

@@ -1,69 +1,72 @@
-//! Customers as the control panel knows them.
+//! Customers' accounts as the control panel provisions them.
 
 use diesel::{
+    pg::Pg,
     prelude::*,
     result::{DatabaseErrorKind, Error},
+    sql_types::Bool,
 };
 use diesel_async::RunQueryDsl;
 
 use super::{Connection, DbError, account::AccountRow, schema::accounts};
 use crate::{
-    crypto::{import::ImportedPassword, password::StoredPassword},
+    crypto::{import::ImportedPassword, stored_password::StoredPassword},
     domain::{
         account::{Account, EmailAddress},
         text::ExternalId,
     },
 };
 
-/// An account, and what the control panel has said of it.
+/// An account with the data that the control panel sent.
 pub struct Customer {
     /// The account.
     pub account: Account,
-    /// What the control panel calls it; none: it doesn't know it.
+    /// The account's id in the control panel, or `None` if it was not provisioned.
     pub external_id: Option<String>,
-    /// Tells whether a password hash comes again.
+    /// The fingerprint of the last imported password hash, to recognise a repetition.
     pub imported_hash: Option<Vec<u8>>,
 }
 
-type Row = (AccountRow, Option<String>, Option<Vec<u8>>);
-
-fn customer((row, external_id, imported_hash): Row) -> Result<Customer, DbError> {
-    Ok(Customer { account: row.try_into()?, external_id, imported_hash })
-}
-
-/// The account of an external id; its row is held until the transaction ends.
+/// Returns the account with an external id. Its row stays locked until the transaction ends.
 pub async fn by_external_id(
     db: &mut Connection,
     id: &ExternalId,
 ) -> Result<Option<Customer>, DbError> {
-    let row = accounts::table
-        .filter(accounts::external_id.eq(id.as_str()))
-        .select((AccountRow::as_select(), accounts::external_id, accounts::imported_hash))
-        .for_update()
-        .first::<Row>(db)
-        .await
-        .optional()?;
-    row.map(customer).transpose()
+    let has_id = accounts::external_id.eq(id.as_str().to_owned()).assume_not_null();
+    lock_where(db, Box::new(has_id)).await
 }
 
-/// The account of an e-mail address; its row is held until the transaction ends.
+/// Returns the account with an e-mail address. Its row stays locked until the transaction ends.
 pub async fn by_email(
     db: &mut Connection,
     email: &EmailAddress,
 ) -> Result<Option<Customer>, DbError> {
+    lock_where(db, Box::new(accounts::email.eq(email.as_str().to_owned()))).await
+}
+
+type Condition = Box<dyn BoxableExpression<accounts::table, Pg, SqlType = Bool>>;
+type Row = (AccountRow, Option<String>, Option<Vec<u8>>);
+
+async fn lock_where(
+    db: &mut Connection,
+    condition: Condition,
+) -> Result<Option<Customer>, DbError> {
     let row = accounts::table
-        .filter(accounts::email.eq(email.as_str()))
+        .filter(condition)
         .select((AccountRow::as_select(), accounts::external_id, accounts::imported_hash))
         .for_update()
         .first::<Row>(db)
         .await
         .optional()?;
+    let customer = |(row, external_id, imported_hash): Row| {
+        Ok(Customer { account: row.try_into()?, external_id, imported_hash })
+    };
     row.map(customer).transpose()
 }
 
-/// Writes an account's name, address, language and external id, and another password
-/// where one is given; `false` where another account has the address or the external
-/// id, which leaves nothing to do in the transaction but to roll it back.
+/// Updates an account's name, address, language and external id, and its password if one is
+/// passed. Returns `false` if another account has the address or the external id. The caller must
+/// then roll the transaction back.
 pub async fn update(
     db: &mut Connection,
     account: &Account,
@@ -80,11 +83,11 @@ pub async fn update(
     let updated = match password {
         None => row.set(known).execute(db).await,
         Some(password) => {
-            let kept = (
+            let imported = (
                 accounts::password_hash.eq(password.stored().expose()),
                 accounts::imported_hash.eq(password.fingerprint().to_vec()),
             );
-            row.set((known, kept)).execute(db).await
+            row.set((known, imported)).execute(db).await
         }
     };
     match updated {
@@ -94,8 +97,7 @@ pub async fn update(
     }
 }
 
-/// Adds an account; `false`, and nothing done, where another has the address or the
-/// external id.
+/// Inserts an account. Returns `false` if another account has the address or the external id.
 pub async fn insert(
     db: &mut Connection,
     account: &Account,

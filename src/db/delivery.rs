@@ -1,4 +1,4 @@
-//! Deliveries: mails on their way.
+//! Deliveries: mails to be sent.
 
 use chrono::TimeDelta;
 use diesel::{
@@ -63,45 +63,45 @@ impl From<DeliveryRow> for Delivery {
     }
 }
 
-/// A mail to be planned: of one event so far.
+/// A mail to plan, about one event.
 pub struct NewDelivery<'a> {
-    /// Its id, if it becomes a mail of its own.
+    /// The delivery's id, if the event does not join an existing mail.
     pub id: DeliveryId,
-    /// Where it goes.
+    /// The recipient's address.
     pub address: &'a EmailAddress,
-    /// To whom; none: an address of the staff's.
+    /// The recipient's account, or `None` for a staff address without an account.
     pub account_id: Option<AccountId>,
-    /// About which ticket.
+    /// The ticket that the mail is about.
     pub ticket_id: TicketId,
-    /// In which language.
+    /// The language of the mail.
     pub locale: Locale,
-    /// Of what it tells.
+    /// The event that the mail is about.
     pub event_id: EventId,
-    /// What that means to them.
+    /// What the event means to the recipient.
     pub kind: NotificationKind,
-    /// When that happened.
+    /// When the event happened.
     pub occurred_at: Timestamp,
-    /// For how long later events join it.
+    /// How long later events can join the mail.
     pub window: TimeDelta,
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// A mail that goes ahead of everything else.
+/// Priority mail to plan.
 pub struct NewPriorityMail<'a> {
-    /// Its id.
+    /// The delivery's id.
     pub id: DeliveryId,
-    /// Where it goes.
+    /// The recipient's address.
     pub address: &'a EmailAddress,
-    /// In which language.
+    /// The language of the mail.
     pub locale: Locale,
-    /// Its sealed content.
+    /// The sealed content.
     pub payload: Vec<u8>,
-    /// Not to be sent after this.
+    /// The mail is not sent after this time.
     pub expires_at: Timestamp,
 }
 
-/// Plans a mail that goes ahead of everything else.
+/// Plans priority mail.
 pub async fn plan_priority(
     db: &mut Connection,
     new: &NewPriorityMail<'_>,
@@ -123,9 +123,9 @@ pub async fn plan_priority(
     Ok(())
 }
 
-/// Plans a mail of an event, or lets the event join the recipient's last mail about
-/// the ticket if nobody has begun to send that and the event came soon enough.
-/// Planners have to take turns (see [`consumer::lock`](super::consumer::lock)).
+/// Plans a mail about an event. The event joins the recipient's last mail about the ticket if that
+/// mail was not attempted yet and the event happened within its window. Only one planner may run
+/// at a time (see [`consumer::lock`](super::consumer::lock)).
 pub async fn plan(db: &mut Connection, new: &NewDelivery<'_>) -> Result<(), DbError> {
     let joined = joinable(db, new).await?;
     if joined.is_none() {
@@ -155,7 +155,7 @@ pub async fn plan(db: &mut Connection, new: &NewDelivery<'_>) -> Result<(), DbEr
     Ok(())
 }
 
-/// The mail that an event may join, locked: a sender passes over it meanwhile.
+/// Returns the mail that an event can join, and locks it so that senders skip it.
 async fn joinable(db: &mut Connection, new: &NewDelivery<'_>) -> Result<Option<Uuid>, DbError> {
     Ok(deliveries::table
         .filter(deliveries::ticket_id.eq(new.ticket_id.0))
@@ -171,9 +171,9 @@ async fn joinable(db: &mut Connection, new: &NewDelivery<'_>) -> Result<Option<U
         .optional()?)
 }
 
-/// Takes up to `limit` mails that are due into hand until `lease_until`: those whose
-/// time has come, and those whose last sender has not finished in time. Of one
-/// recipient's mails about a ticket only the first unfinished one can be taken.
+/// Claims up to `limit` due mails until `lease_until`, including those whose last sender did not
+/// finish before its lease ended. Of a recipient's mails about one ticket, only the first
+/// unfinished one can be claimed.
 pub async fn claim(
     db: &mut Connection,
     priority_only: bool,
@@ -210,8 +210,8 @@ pub async fn claim(
     Ok(rows.into_iter().map(Delivery::from).collect())
 }
 
-/// Writes down a mail's final state and erases its payload. A mail that another
-/// sender has finished meanwhile stays as it is.
+/// Sets a mail's final state and erases its payload. Does nothing if another sender has finished
+/// the mail.
 pub async fn finish(
     db: &mut Connection,
     id: DeliveryId,
@@ -232,19 +232,18 @@ pub async fn finish(
     Ok(())
 }
 
-/// Puts a mail back for another attempt. A mail that has changed hands meanwhile
-/// (another attempt has begun) stays as it is.
-pub async fn put_back(
+/// Queues a mail for another attempt at `due_at`. Does nothing if another attempt has begun.
+pub async fn requeue(
     db: &mut Connection,
     delivery: &Delivery,
     due_at: Timestamp,
     error: Option<&str>,
 ) -> Result<(), DbError> {
-    let in_hand = deliveries::table
+    let claimed = deliveries::table
         .find(delivery.id.0)
         .filter(deliveries::state.eq(DeliveryState::Sending))
         .filter(deliveries::attempts.eq(delivery.attempts));
-    diesel::update(in_hand)
+    diesel::update(claimed)
         .set((
             deliveries::state.eq(DeliveryState::Queued),
             deliveries::due_at.eq(due_at),
@@ -256,7 +255,7 @@ pub async fn put_back(
     Ok(())
 }
 
-/// When the next mail can be claimed, if any is under way.
+/// Returns when the next mail can be claimed, or `None` if there are no unfinished mails.
 pub async fn next_due(db: &mut Connection) -> Result<Option<Timestamp>, DbError> {
     Ok(deliveries::table
         .filter(deliveries::state.eq_any([DeliveryState::Queued, DeliveryState::Sending]))
@@ -265,17 +264,17 @@ pub async fn next_due(db: &mut Connection) -> Result<Option<Timestamp>, DbError>
         .await?)
 }
 
-/// The delivery of an id.
+/// Returns the delivery with an id.
 pub async fn by_id(db: &mut Connection, id: DeliveryId) -> Result<Option<Delivery>, DbError> {
     let row =
         deliveries::table.find(id.0).select(DeliveryRow::as_select()).first(db).await.optional()?;
     Ok(row.map(Delivery::from))
 }
 
-/// So many mails of a ticket are shown: the last.
-const SHOWN: i64 = 100;
+/// The maximum number of mails that are listed for a ticket.
+const MAX_LISTED: i64 = 100;
 
-/// The last mails about some tickets, oldest first.
+/// Returns the last mails about each of the tickets, oldest first.
 pub async fn of_tickets(
     db: &mut Connection,
     tickets: &[TicketId],
@@ -292,7 +291,7 @@ pub async fn of_tickets(
     .bind::<diesel::sql_types::Array<diesel::sql_types::Uuid>, _>(
         tickets.iter().map(|id| id.0).collect::<Vec<_>>(),
     )
-    .bind::<BigInt, _>(SHOWN)
+    .bind::<BigInt, _>(MAX_LISTED)
     .load::<DeliveryRow>(db)
     .await?;
     let ticket = |row: DeliveryRow| {
@@ -302,8 +301,8 @@ pub async fn of_tickets(
     Ok(rows.into_iter().filter_map(ticket).collect())
 }
 
-/// The mails about a ticket that reached the same recipient before this one: what
-/// it refers to. The first, and the last `limit`, in order.
+/// Returns the mails about the same ticket that were sent to the same recipient before this one,
+/// for its `References` header: the first one and the last `limit`, in order.
 pub async fn thread(
     db: &mut Connection,
     delivery: &Delivery,
@@ -328,14 +327,14 @@ pub async fn thread(
 }
 
 #[derive(QueryableByName)]
-struct ToldRow {
+struct DeliveryEventRow {
     #[diesel(embed)]
     event: EventRow,
     #[diesel(sql_type = sql_types::NotificationKind)]
     notified_as: NotificationKind,
 }
 
-/// What a mail tells of, in the order of the events.
+/// Returns the events of a mail in order, each with what it means to the recipient.
 pub async fn events(
     db: &mut Connection,
     id: DeliveryId,
@@ -350,7 +349,7 @@ pub async fn events(
     ))
     .bind::<diesel::sql_types::Uuid, _>(id.0)
     .prepared()
-    .load::<ToldRow>(db)
+    .load::<DeliveryEventRow>(db)
     .await?;
     rows.into_iter().map(|row| Ok((row.event.try_into()?, row.notified_as))).collect()
 }

@@ -1,4 +1,4 @@
-//! Postgres' enums as the domain's: the same values, one spelling each.
+//! Conversions between Postgres enums and domain enums.
 
 use std::io::Write as _;
 

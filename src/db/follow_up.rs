@@ -1,4 +1,4 @@
-//! Tickets that go on from closed ones.
+//! Follow-ups: tickets that continue closed ones.
 
 use diesel::sql_types::{Array, BigInt, Nullable, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -6,8 +6,8 @@ use diesel_async::RunQueryDsl;
 use super::{Connection, DbError, ticket::TicketRow};
 use crate::domain::{ids::TicketId, policy::TicketScope, ticket::Ticket};
 
-/// The first `limit` follow-ups in scope of each of some tickets, oldest first.
-pub async fn of(
+/// Returns the first `limit` follow-ups of each ticket that are in scope, oldest first.
+pub async fn of_tickets(
     db: &mut Connection,
     scope: TicketScope,
     ids: &[TicketId],

@@ -1,4 +1,4 @@
-//! Hand-overs.
+//! Handoffs from the control panel.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Adds a hand-over.
+/// Inserts a handoff.
 pub async fn insert(
     db: &mut Connection,
     handoff: &Handoff,
@@ -33,8 +33,8 @@ pub async fn insert(
     Ok(())
 }
 
-/// Uses a hand-over up: of two who try at once one gets it. `None` where it is unknown,
-/// has expired or was used.
+/// Redeems a handoff. Returns `None` if it is unknown, has expired or was redeemed before. Of
+/// concurrent attempts, one succeeds.
 pub async fn redeem(
     db: &mut Connection,
     token: TokenHash,
@@ -52,7 +52,7 @@ pub async fn redeem(
     Ok(used.map(|(id, account)| (HandoffId(id), AccountId(account))))
 }
 
-/// Forgets the hand-overs that had expired at a time; gives how many.
+/// Deletes the handoffs that expired at `expired_at` or earlier. Returns how many.
 pub async fn prune(db: &mut Connection, expired_at: Timestamp) -> Result<usize, DbError> {
     let old = handoffs::expires_at.le(expired_at);
     Ok(diesel::delete(handoffs::table.filter(old)).execute(db).await?)

@@ -1,4 +1,4 @@
-//! Idempotency keys: which call made what.
+//! Idempotency keys and the results of the calls that used them.
 
 use chrono::TimeDelta;
 use diesel::{prelude::*, query_dsl::methods::FilterDsl};
@@ -8,23 +8,22 @@ use uuid::Uuid;
 use super::{Connection, DbError, prepared::Prepare as _, schema::idempotency_keys as keys};
 use crate::domain::{clock::Timestamp, ids::AccountId, text::IdempotencyKey};
 
-/// How long a key is remembered.
-const KEPT_FOR: TimeDelta = TimeDelta::hours(24);
+/// How long a key is stored.
+const RETENTION: TimeDelta = TimeDelta::hours(24);
 
-/// What claiming a key came to.
+/// The outcome of claiming a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The key is this call's: make the result under the id that was claimed.
+    /// The key was claimed. Create the result under the id that was passed.
     First,
-    /// An equal call was made before, with this result.
+    /// The same call was made before and created the result with this id.
     Repeated(Uuid),
-    /// The key belongs to a call with another input.
+    /// The key was used for a call with another input.
     Reused,
 }
 
-/// Claims a key for a call whose input has a fingerprint and whose result will
-/// have `result_id`. Of two claims at once the second waits until the first's
-/// transaction has ended.
+/// Claims a key for a call whose result will have `result_id`. `fingerprint` identifies the input.
+/// Of two concurrent claims, the second waits until the transaction of the first has ended.
 pub async fn claim(
     db: &mut Connection,
     account: AccountId,
@@ -48,8 +47,8 @@ pub async fn claim(
             keys::result_id.eq(result_id),
             keys::created_at.eq(now),
         ));
-    // ON CONFLICT DO UPDATE … WHERE: a key that is no longer kept is taken over.
-    let insert = FilterDsl::filter(insert, keys::created_at.le(now - KEPT_FOR));
+    // ON CONFLICT DO UPDATE … WHERE: an expired key is claimed again.
+    let insert = FilterDsl::filter(insert, keys::created_at.le(now - RETENTION));
     let claimed = insert.prepared().execute(db).await?;
     if claimed == 1 {
         return Ok(Claim::First);
@@ -62,8 +61,8 @@ pub async fn claim(
     Ok(if known == fingerprint { Claim::Repeated(result) } else { Claim::Reused })
 }
 
-/// Forgets the keys that are no longer kept; gives how many.
+/// Deletes expired keys. Returns how many.
 pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<usize, DbError> {
-    let old = keys::created_at.le(now - KEPT_FOR);
+    let old = keys::created_at.le(now - RETENTION);
     Ok(diesel::delete(QueryDsl::filter(keys::table, old)).execute(db).await?)
 }

@@ -1,5 +1,5 @@
-//! LISTEN and NOTIFY: hints between nodes that the feed has grown. A hint may be
-//! lost, repeated or late; whoever gets one reads the feed.
+//! Hints between nodes that the feed has grown, sent with LISTEN and NOTIFY. A hint can be lost,
+//! repeated or late. A node that receives one reads the feed.
 
 use std::{future, time::Duration};
 
@@ -13,20 +13,22 @@ use super::{Connection, Database, DbError, pool::chain};
 const CHANNEL: &str = "ticketwire_feed";
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 
-/// Tells every node that the feed has grown. A statement of its own, after the
-/// commit: inside a transaction it would serialise all commits on one lock.
+/// Notifies all nodes that the feed has grown. Call it after the commit: NOTIFY in a transaction
+/// would serialise all commits on one lock.
 pub async fn notify(db: &mut Connection) -> Result<(), DbError> {
     db.batch_execute(&format!("NOTIFY {CHANNEL}")).await?;
     Ok(())
 }
 
-/// Calls `hint` for each notification, and after each reconnection, since what
-/// came in between was missed. Runs until it is dropped; has a connection of its
-/// own, outside the pool.
+/// Calls `hint` for each notification, and after each connection, because notifications may have
+/// been missed before it. Uses a connection outside the pool. Runs until it is dropped.
 pub async fn listen(database: &Database, hint: impl Fn()) {
     loop {
         if let Err(error) = listen_once(database, &hint).await {
-            tracing::warn!(error = chain(&error), "the connection that listens was lost");
+            tracing::warn!(
+                error = chain(&error),
+                "listening for feed notifications failed, reconnecting"
+            );
         }
         time::sleep(RECONNECT_AFTER).await;
     }

@@ -1,4 +1,4 @@
-//! The schema's migrations, embedded in the binary.
+//! The schema migrations, embedded in the binary.
 
 use diesel::pg::Pg;
 use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
@@ -6,20 +6,20 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::{Database, DbError, pool::chain};
 
-/// Every change of the schema, oldest first.
+/// All migrations, oldest first.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
-/// Any number of nodes may start at once: one migrates, the others wait for it.
+/// If several nodes start at once, one migrates and the others wait for this lock.
 const LOCK: &str = "SELECT pg_advisory_lock(7811887390402929)";
 
-/// Brings the schema up to date; gives the names of the migrations that ran.
-/// Needs tokio's multi-thread runtime.
+/// Runs the pending migrations and returns their names. Requires tokio's multi-thread runtime.
 ///
 /// # Errors
-/// The database can't be reached, or refuses a migration: those before it stay.
+/// The database cannot be reached, or a migration fails. Migrations that ran before it stay
+/// applied.
 pub async fn run(database: &Database) -> Result<Vec<String>, DbError> {
     let failed = |error: &dyn std::error::Error| DbError::Migration(chain(error));
-    // A connection of its own: the lock goes when it is dropped, whatever happens.
+    // A separate connection: the lock is released when it is dropped, even after a failure.
     let mut connection = database.connector().diesel().await.map_err(|error| failed(&error))?;
     connection.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0").await?;
     connection.batch_execute(LOCK).await?;
@@ -30,10 +30,10 @@ pub async fn run(database: &Database) -> Result<Vec<String>, DbError> {
     Ok(ran.into_iter().map(|version| version.to_string()).collect())
 }
 
-/// How many migrations the database lacks.
+/// Returns how many migrations are pending.
 ///
 /// # Errors
-/// The database can't be reached.
+/// The database cannot be reached.
 pub async fn pending(database: &Database) -> Result<usize, DbError> {
     let connection =
         database.connector().diesel().await.map_err(|error| DbError::Unavailable(chain(&error)))?;

@@ -1,5 +1,5 @@
-//! Postgres: the only place that names tables, and the only one where diesel's
-//! traits are in scope. Rows are private to their file and leave it as domain types.
+//! Access to Postgres. Only this module names tables and uses diesel. Functions return domain
+//! types; row types are private to this module.
 
 pub mod account;
 pub mod attachment;
@@ -18,6 +18,7 @@ pub mod feed;
 pub mod follow_up;
 pub mod handoff;
 pub mod idempotency;
+mod like;
 pub mod listen;
 pub mod migrations;
 pub mod monitor;

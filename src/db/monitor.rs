@@ -1,4 +1,4 @@
-//! How far behind everything is, for whoever watches the server.
+//! The backlog of the server, for monitoring.
 
 use diesel::{
     prelude::*,
@@ -9,38 +9,38 @@ use diesel_async::RunQueryDsl;
 use super::{Database, DbError};
 use crate::domain::clock::Timestamp;
 
-/// How far behind everything is. Ages are in seconds, and 0 where nothing waits.
+/// The work that is waiting. Ages are in seconds, and 0 if nothing is waiting.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backlog {
     /// The last position of the feed.
     pub head: i64,
-    /// The age of the oldest event that has no place in the feed yet.
+    /// The age of the oldest event that is not in the feed yet.
     pub oldest_pending: f64,
-    /// How many positions each consumer of the feed is behind.
+    /// How many positions each consumer of the feed is behind, by its name.
     pub lags: Vec<(String, i64)>,
-    /// How many mails are on their way, by their state.
+    /// How many mails are unfinished, by state.
     pub mails: Vec<(String, i64)>,
-    /// The age of the oldest of those.
+    /// The age of the oldest unfinished mail.
     pub oldest_mail: f64,
 }
 
 #[derive(QueryableByName)]
-struct Figure {
+struct FigureRow {
     #[diesel(sql_type = Text)]
-    what: String,
+    figure: String,
     #[diesel(sql_type = Text)]
-    of: String,
+    label: String,
     #[diesel(sql_type = BigInt)]
     count: i64,
     #[diesel(sql_type = Double)]
     seconds: f64,
 }
 
-/// Looks, in one statement on a connection of its own: it is right also where all
-/// others are busy.
+/// Measures the backlog in one statement. Uses a connection outside the pool, so that it works
+/// even if the pool is exhausted.
 ///
 /// # Errors
-/// The database can't be reached, or failed.
+/// The database cannot be reached, or the statement failed.
 pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbError> {
     let mut connection = database
         .connector()
@@ -49,7 +49,7 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
         .map_err(|error| DbError::Unavailable(error.to_string()))?;
     let figures = diesel::sql_query(
         "WITH head AS (SELECT pos FROM feed_head)
-         SELECT 'head' AS what, '' AS of, pos AS count, 0::float8 AS seconds FROM head
+         SELECT 'head' AS figure, '' AS label, pos AS count, 0::float8 AS seconds FROM head
          UNION ALL
          SELECT 'lag', name, (SELECT pos FROM head) - pos, 0 FROM consumer_offsets
          UNION ALL
@@ -64,16 +64,16 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
          GROUP BY s.state",
     )
     .bind::<Timestamptz, _>(now)
-    .load::<Figure>(&mut connection)
+    .load::<FigureRow>(&mut connection)
     .await?;
     let mut backlog = Backlog::default();
-    for Figure { what, of, count, seconds } in figures {
-        match what.as_str() {
+    for FigureRow { figure, label, count, seconds } in figures {
+        match figure.as_str() {
             "head" => backlog.head = count,
-            "lag" => backlog.lags.push((of, count.max(0))),
+            "lag" => backlog.lags.push((label, count.max(0))),
             "pending" => backlog.oldest_pending = seconds.max(0.0),
             _ => {
-                backlog.mails.push((of, count));
+                backlog.mails.push((label, count));
                 backlog.oldest_mail = backlog.oldest_mail.max(seconds);
             }
         }

@@ -1,4 +1,4 @@
-//! Notifications: what the bell shows.
+//! Notifications.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -55,7 +55,7 @@ impl From<&Notification> for NotificationRow {
     }
 }
 
-/// Adds a notification; of one event an account is told once.
+/// Inserts a notification, unless the account already has one about the event.
 pub async fn insert(db: &mut Connection, new: &Notification) -> Result<(), DbError> {
     diesel::insert_into(notifications::table)
         .values(NotificationRow::from(new))
@@ -66,7 +66,7 @@ pub async fn insert(db: &mut Connection, new: &Notification) -> Result<(), DbErr
     Ok(())
 }
 
-/// A page of an account's notifications, newest first.
+/// Returns a page of an account's notifications, newest first.
 pub async fn page(
     db: &mut Connection,
     account: AccountId,
@@ -93,7 +93,7 @@ pub async fn page(
     Ok(page.slice(rows.into_iter().map(Notification::from).collect()))
 }
 
-/// An account's first `limit` notifications with `after` < position ≤ `until`, in order.
+/// Returns an account's first `limit` notifications with `after` < position ≤ `until`, in order.
 pub async fn between(
     db: &mut Connection,
     account: AccountId,
@@ -113,8 +113,8 @@ pub async fn between(
     Ok(rows.into_iter().map(Notification::from).collect())
 }
 
-/// Takes a ticket off an account's bell.
-pub async fn forget(
+/// Deletes an account's notifications about a ticket.
+pub async fn delete_for_ticket(
     db: &mut Connection,
     account: AccountId,
     ticket: TicketId,
@@ -127,7 +127,7 @@ pub async fn forget(
     Ok(())
 }
 
-/// How many an account has not read.
+/// Counts an account's unread notifications.
 pub async fn unread(db: &mut Connection, account: AccountId) -> Result<i64, DbError> {
     Ok(notifications::table
         .filter(notifications::account_id.eq(account.0))
@@ -137,8 +137,8 @@ pub async fn unread(db: &mut Connection, account: AccountId) -> Result<i64, DbEr
         .await?)
 }
 
-/// Notes that an account has read some of its notifications, or all (`None`).
-/// Those of others, and those that were read before, stay as they are.
+/// Marks an account's notifications with these ids as read, or all of them if `ids` is `None`.
+/// Ids of other accounts' notifications are ignored.
 pub async fn mark_read(
     db: &mut Connection,
     account: AccountId,

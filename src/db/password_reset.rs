@@ -1,4 +1,4 @@
-//! Links to set a new password.
+//! Password resets, each with a link that was mailed.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -9,7 +9,7 @@ use crate::{
     domain::{account::EmailAddress, clock::Timestamp},
 };
 
-/// Keeps a link for an address, whether there is such an account or not.
+/// Inserts a password reset for an address. The address need not belong to an account.
 pub async fn insert(
     db: &mut Connection,
     token: TokenHash,
@@ -27,7 +27,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// The address of a link that can still be used.
+/// Returns the address of the password reset with a token, if it is still valid.
 pub async fn find(
     db: &mut Connection,
     token: TokenHash,
@@ -43,8 +43,8 @@ pub async fn find(
         .optional()?)
 }
 
-/// Uses up a link, and with it all others for the address; `false` where it can't be
-/// used any more.
+/// Uses a password reset and invalidates all others for the address. Returns `false` if it is no
+/// longer valid.
 pub async fn consume(
     db: &mut Connection,
     token: TokenHash,
@@ -58,13 +58,13 @@ pub async fn consume(
         .execute(db)
         .await?;
     if used == 1 {
-        void(db, email, now).await?;
+        invalidate(db, email, now).await?;
     }
     Ok(used == 1)
 }
 
-/// Voids all links for an address.
-pub async fn void(
+/// Invalidates all password resets for an address.
+pub async fn invalidate(
     db: &mut Connection,
     email: &EmailAddress,
     now: Timestamp,
@@ -78,7 +78,7 @@ pub async fn void(
     Ok(())
 }
 
-/// Forgets the links whose time is over.
+/// Deletes expired password resets.
 pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
     diesel::delete(resets::table.filter(resets::expires_at.le(now))).execute(db).await?;
     Ok(())

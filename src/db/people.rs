@@ -1,13 +1,13 @@
-//! Finding people by the beginnings of their names and addresses, and with typos.
+//! Search for people by the beginnings of their names and addresses, tolerant of typos.
 
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, account::AccountRow};
+use super::{Connection, DbError, account::AccountRow, like::escape_like};
 use crate::domain::{account::Account, search::SearchText};
 
-/// The people that a text fits best, the best first. `staff`: only staff, or only others.
-/// Those whose accounts are disabled are left out.
+/// Returns the accounts that match a text best, best first. `staff` limits the search to staff or
+/// to customers. Disabled accounts are excluded.
 pub async fn find(
     db: &mut Connection,
     text: &SearchText,
@@ -17,9 +17,9 @@ pub async fn find(
     if !text.as_str().chars().any(char::is_alphanumeric) {
         return Ok(vec![]);
     }
-    // Whose address is with the same provider is not like them.
+    // Without the domain: addresses at the same provider are not similar for that reason.
     let similar = text.as_str().split('@').next().unwrap_or_default();
-    // Who is called so comes before who is called something like it.
+    // Literal matches come before similar ones.
     let rows = diesel::sql_query(
         "SELECT a.* FROM accounts a
          WHERE (a.name ILIKE $2 || '%' OR a.name ILIKE '% ' || $2 || '%' OR a.email ILIKE $2 || '%'
@@ -39,9 +39,4 @@ pub async fn find(
     .load::<AccountRow>(db)
     .await?;
     rows.into_iter().map(Account::try_from).collect()
-}
-
-/// A text as a pattern of LIKE that stands for itself.
-pub(super) fn escape_like(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }

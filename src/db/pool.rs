@@ -1,4 +1,4 @@
-//! Connections: the pool, TLS, and the one function that runs a writing transaction.
+//! Database connections: the pool, TLS and transactions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,44 +21,47 @@ use tokio::{sync::Notify, time};
 use tokio_postgres::{Config, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// A connection as query functions take it.
+/// The type of connection that query functions accept.
 pub type Connection = AsyncPgConnection;
-/// A connection in_use by the pool.
+/// A connection borrowed from the pool. It returns to the pool when it is dropped.
 pub type PooledConnection = Object<AsyncPgConnection>;
 
-/// The database failed, or could not be reached. The text is for the log.
+/// The database failed or could not be reached. The text is meant for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// No connection within the time that one is waited for.
-    #[error("no database connection: {0}")]
+    /// No connection became available in time.
+    #[error("no database connection is available: {0}")]
     Unavailable(String),
     /// A statement failed.
-    #[error("the database refused a statement: {0}")]
+    #[error("a database statement failed: {0}")]
     Statement(#[from] diesel::result::Error),
-    /// A stored value has no meaning here.
-    #[error("the database holds a value that can't be read: {0}")]
+    /// A stored value is invalid.
+    #[error("the database contains an invalid value: {0}")]
     Value(String),
-    /// The URL, or the certificates of this machine, can't be used.
-    #[error("the database can't be connected to: {0}")]
+    /// The database URL or the root certificates of this machine cannot be used.
+    #[error("the database connection cannot be set up: {0}")]
     Setup(String),
-    /// Migrations failed.
-    #[error("the database can't be migrated: {0}")]
+    /// A migration failed.
+    #[error("migrating the database failed: {0}")]
     Migration(String),
 }
 
-/// How long a request waits for a connection before it is told that there is none.
+/// How long a request waits for a connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A request that was dropped leaves its statement running on the server: these
-/// bound it, in the server's own words. The word similarity makes a wrong letter in a word
-/// of seven a typo; the server's own default forgives it from eleven on. The page cost is
-/// that of disks that don't spin: by the server's own default a plan that is made while a
-/// table is small goes on to read all of it as it grows.
+/// Settings of every database session.
+///
+/// - The timeouts limit statements that keep running on the server after their request was
+///   dropped.
+/// - The word similarity threshold tolerates one wrong letter in a word of seven letters. The
+///   default tolerates it only in words of eleven letters or more.
+/// - The page cost is that of solid-state disks. With the default, a generic plan made while a
+///   table is small keeps scanning the whole table as it grows.
 const SESSION_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=10s \
     -c idle_in_transaction_session_timeout=60s -c TimeZone=UTC \
     -c pg_trgm.word_similarity_threshold=0.45 -c random_page_cost=1.1";
 
-/// The database, as everything above `db` holds it.
+/// A handle to the database. Clones share one pool of connections.
 #[derive(Clone)]
 pub struct Database {
     pool: Pool<AsyncPgConnection>,
@@ -67,10 +70,10 @@ pub struct Database {
 }
 
 impl Database {
-    /// Prepares a pool of at most `size` connections; none is made yet.
+    /// Creates a pool of at most `size` connections. Connections are opened on demand.
     ///
     /// # Errors
-    /// A URL that can't be read.
+    /// The URL is malformed, or the root certificates cannot be used.
     pub fn new(url: &str, size: usize) -> Result<Self, DbError> {
         let connector = Connector::new(url)?;
         let mut manager = ManagerConfig::default();
@@ -87,10 +90,10 @@ impl Database {
         Ok(Self { pool, connector, committed: Arc::default() })
     }
 
-    /// A connection to read with.
+    /// Borrows a connection from the pool, without starting a transaction.
     ///
     /// # Errors
-    /// None within ten seconds.
+    /// No connection became available within ten seconds.
     pub async fn read(&self) -> Result<PooledConnection, DbError> {
         match time::timeout(ACQUIRE_TIMEOUT, self.pool.get()).await {
             Ok(Ok(connection)) => Ok(connection),
@@ -99,12 +102,11 @@ impl Database {
         }
     }
 
-    /// Runs a transaction (READ COMMITTED): committed where `body` succeeds,
-    /// rolled back where it doesn't or where the caller goes away. After the
-    /// commit the sequencer is woken.
+    /// Runs a transaction (READ COMMITTED) and then wakes the sequencer. The transaction commits if
+    /// `body` succeeds. It rolls back if `body` fails or the future is dropped.
     ///
     /// # Errors
-    /// What `body` gives, or the database's.
+    /// `body` failed, or the transaction could not begin or commit.
     pub async fn write<T, E, F>(&self, body: F) -> Result<T, E>
     where
         for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<T, E>
@@ -117,12 +119,12 @@ impl Database {
         Ok(value)
     }
 
-    /// Runs a transaction that appends no events: like [`write`](Self::write), without
-    /// waking the sequencer.
+    /// Runs a transaction like [`write`](Self::write) that appends no events, so the sequencer is
+    /// not woken.
     ///
     /// # Errors
-    /// What `body` gives, or the database's.
-    pub async fn write_aside<T, F>(&self, body: F) -> Result<T, DbError>
+    /// `body` failed, or the transaction could not begin or commit.
+    pub async fn write_without_events<T, F>(&self, body: F) -> Result<T, DbError>
     where
         for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<T, DbError>
             + TransactionBody<&'c mut Connection, Result<T, DbError>, Running: Send>
@@ -131,7 +133,8 @@ impl Database {
         self.transaction(body).await
     }
 
-    /// Resolves after a commit on this node since the last call.
+    /// Waits for a call of [`write`](Self::write) on this node to commit. Returns at once if one
+    /// committed since the last call.
     pub async fn committed(&self) {
         self.committed.notified().await;
     }
@@ -153,29 +156,29 @@ impl Database {
                 Ok(value)
             }
             Err(error) => {
-                // A connection that can't roll back is broken, and the pool drops it.
+                // A connection that cannot roll back is broken, and the pool discards it.
                 let _ = AnsiTransactionManager::rollback_transaction(&mut *connection).await;
                 Err(error)
             }
         }
     }
 
-    /// How connections outside the pool are made.
+    /// Returns the connector, to open connections outside the pool.
     pub(super) fn connector(&self) -> &Connector {
         &self.connector
     }
 
-    /// Asks the database whether it is there.
+    /// Checks that the database responds.
     ///
     /// # Errors
-    /// It is not.
+    /// The database cannot be reached or failed.
     pub async fn ping(&self) -> Result<(), DbError> {
         self.read().await?.batch_execute("SELECT 1").await?;
         Ok(())
     }
 
-    /// How many connections the pool has, by what they are: at most, made, in_use out, and
-    /// waited for.
+    /// Returns the maximum number of connections, how many are open and in use, and how many
+    /// requests wait for one.
     pub fn pool_use(&self) -> [(&'static str, usize); 4] {
         let status = self.pool.status();
         let in_use = status.size.saturating_sub(status.available);
@@ -187,14 +190,14 @@ impl Database {
         ]
     }
 
-    /// Closes the pool: whoever asks for a connection is refused from now on.
+    /// Closes the pool. Later requests for a connection fail.
     pub fn close(&self) {
         self.pool.close();
     }
 }
 
-/// An async closure whose future can be told to be `Send`, which `AsyncFnOnce`
-/// alone can't say yet.
+/// An async closure whose future can be required to be `Send`, which `AsyncFnOnce` alone cannot
+/// express yet.
 pub trait TransactionBody<C, R>:
     AsyncFnOnce(C) -> R + FnOnce(C) -> <Self as TransactionBody<C, R>>::Running
 {
@@ -210,7 +213,7 @@ where
     type Running = Running;
 }
 
-/// Makes connections by one URL, with TLS where the URL and the server want it.
+/// Opens connections to one URL, with TLS as its `sslmode` and the server require.
 #[derive(Clone)]
 pub(super) struct Connector {
     config: Config,
@@ -219,16 +222,16 @@ pub(super) struct Connector {
 
 impl Connector {
     fn new(url: &str) -> Result<Self, DbError> {
-        // The parser's own text could repeat the URL, which holds a password.
+        // The parser's message may repeat the URL, which contains a password.
         let mut config: Config = url.parse().map_err(|_| {
             DbError::Setup(
-                "the URL can't be read; it has to be like postgres://user:password@host:5432/name \
-                 (percent-encode special characters of the password)"
+                "the URL is malformed; use the form postgres://user:password@host:5432/name and \
+                 percent-encode special characters of the password"
                     .into(),
             )
         })?;
         let options = match config.get_options() {
-            Some(given) => format!("{SESSION_OPTIONS} {given}"),
+            Some(options) => format!("{SESSION_OPTIONS} {options}"),
             None => SESSION_OPTIONS.into(),
         };
         config.options(options).connect_timeout(CONNECT_TIMEOUT).application_name("ticketwire");
@@ -236,7 +239,7 @@ impl Connector {
         Ok(Self { config, tls: MakeRustlsConnect::new(tls) })
     }
 
-    /// A bare connection and the future that drives it.
+    /// Opens a plain connection. Returns it with the future that drives it.
     pub(super) async fn raw(
         &self,
     ) -> Result<
@@ -254,7 +257,7 @@ impl Connector {
         self.config.connect(self.tls.clone()).await
     }
 
-    /// A connection for diesel.
+    /// Opens a connection for diesel.
     pub(super) async fn diesel(&self) -> ConnectionResult<AsyncPgConnection> {
         let (client, connection) =
             self.raw().await.map_err(|error| ConnectionError::BadConnection(chain(&error)))?;
@@ -262,7 +265,7 @@ impl Connector {
     }
 }
 
-/// An error with its causes: tokio-postgres tells the reason only in those.
+/// Formats an error with its causes. tokio-postgres states the reason only in the causes.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -274,8 +277,8 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// As libpq does: `prefer` encrypts without verifying, since whoever could forge
-/// a certificate could as well refuse TLS; `require` verifies.
+/// Builds the TLS settings for an `sslmode`. `require` verifies the certificate. `prefer` does
+/// not, because an attacker who can forge a certificate can also refuse TLS.
 fn tls_config(mode: SslMode) -> Result<ClientConfig, DbError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -293,13 +296,15 @@ fn tls_config(mode: SslMode) -> Result<ClientConfig, DbError> {
     let (usable, _) = roots.add_parsable_certificates(found.certs);
     if usable == 0 {
         return Err(DbError::Setup(
-            "sslmode=require needs this machine's root certificates; install ca-certificates"
+            "sslmode=require needs the root certificates of this machine; install the package \
+             ca-certificates"
                 .into(),
         ));
     }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
+/// Accepts any certificate.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

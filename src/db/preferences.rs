@@ -1,4 +1,4 @@
-//! What mails people want, and in which language.
+//! Preferences: which mails a person receives, and in which language.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -31,8 +31,11 @@ impl From<PreferencesRow> for MailPreferences {
     }
 }
 
-/// What mails an account wants.
-pub async fn of(db: &mut Connection, account: AccountId) -> Result<MailPreferences, DbError> {
+/// Returns the mail preferences of an account.
+pub async fn of_account(
+    db: &mut Connection,
+    account: AccountId,
+) -> Result<MailPreferences, DbError> {
     let row = mail_preferences::table
         .find(account.0)
         .select(PreferencesRow::as_select())
@@ -42,7 +45,7 @@ pub async fn of(db: &mut Connection, account: AccountId) -> Result<MailPreferenc
     Ok(row.map(MailPreferences::from).unwrap_or_default())
 }
 
-/// Sets what mails an account wants.
+/// Sets the mail preferences of an account.
 pub async fn set(
     db: &mut Connection,
     account: AccountId,
@@ -65,7 +68,7 @@ pub async fn set(
     Ok(())
 }
 
-/// Sets the language that an account is addressed in.
+/// Sets the language of an account.
 pub async fn set_locale(
     db: &mut Connection,
     account: AccountId,

@@ -1,8 +1,8 @@
-//! Statements that a connection parses and plans once.
+//! Prepared statements, which a connection parses and plans once.
 //!
-//! Diesel keeps a prepared statement only of what can have but one text. Neither an `UPDATE`
-//! nor anything that is written as SQL is that to it: they are parsed and planned anew each
-//! time, which takes several times as long as to execute them.
+//! Diesel caches a prepared statement only if its type determines its text. That excludes every
+//! `UPDATE` and all raw SQL. Without the cache, they are parsed and planned on each execution,
+//! which takes several times as long as the execution itself.
 
 use diesel::{
     QueryResult,
@@ -10,36 +10,39 @@ use diesel::{
     query_builder::{AstPass, Query, QueryFragment, QueryId},
 };
 
-/// Rows up to which inserts are prepared: each number of them is a text of its own.
-const FEW: usize = 4;
+/// The maximum number of rows of an insert that is cached. Each number of rows is another
+/// statement.
+const MAX_CACHED_ROWS: usize = 4;
 
-/// What can be prepared.
+/// Adds caching as a prepared statement to any statement.
 pub(super) trait Prepare: Sized {
-    /// Keeps the prepared statement with the connection. Only for what has few texts,
-    /// selects no `*` (which a migration beside a running server would change) and is best
-    /// read in the same way whatever its values are: Postgres plans it without them after a
-    /// while.
+    /// Caches the prepared statement in the connection. Use it only for a statement that
+    ///
+    /// - has few variants of its text,
+    /// - does not select `*`, whose columns change if a migration runs while the server is up,
+    /// - has a good plan that does not depend on its values, because Postgres switches to a
+    ///   generic plan after some executions.
     fn prepared(self) -> Prepared<Self> {
-        Prepared { statement: self, kept: true }
+        Prepared { statement: self, cached: true }
     }
 
-    /// The same where the statement is one of those.
-    fn prepared_if(self, kept: bool) -> Prepared<Self> {
-        Prepared { statement: self, kept }
+    /// Caches the prepared statement if `cached` is true.
+    fn prepared_if(self, cached: bool) -> Prepared<Self> {
+        Prepared { statement: self, cached }
     }
 
-    /// The same for an insert of so many rows, if they are few.
+    /// Caches an insert of this many rows if there are few.
     fn prepared_if_few(self, rows: usize) -> Prepared<Self> {
-        self.prepared_if(rows <= FEW)
+        self.prepared_if(rows <= MAX_CACHED_ROWS)
     }
 }
 
 impl<S: QueryFragment<Pg>> Prepare for S {}
 
-/// A statement, and whether its connection keeps it.
+/// A statement, and whether its connection caches it.
 pub(super) struct Prepared<S> {
     statement: S,
-    kept: bool,
+    cached: bool,
 }
 
 impl<S: QueryFragment<Pg>> QueryFragment<Pg> for Prepared<S> {
@@ -48,7 +51,7 @@ impl<S: QueryFragment<Pg>> QueryFragment<Pg> for Prepared<S> {
     }
 
     fn is_safe_to_cache_prepared(&self, _: &Pg) -> QueryResult<bool> {
-        Ok(self.kept)
+        Ok(self.cached)
     }
 }
 

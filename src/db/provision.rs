@@ -1,4 +1,4 @@
-//! Making databases on a server: for the embedded one.
+//! Creating databases on the embedded server.
 
 use diesel::{
     dsl::sql,
@@ -8,10 +8,10 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 
 use super::{Database, DbError};
 
-/// Whether the server has a database of a name.
+/// Returns whether the server has a database with a name.
 ///
 /// # Errors
-/// The server can't be reached.
+/// The server cannot be reached.
 pub async fn exists(server: &Database, name: &str) -> Result<bool, DbError> {
     let found = sql::<Bool>("EXISTS (SELECT FROM pg_database WHERE datname = ")
         .bind::<Text, _>(name)
@@ -19,11 +19,11 @@ pub async fn exists(server: &Database, name: &str) -> Result<bool, DbError> {
     Ok(diesel::select(found).get_result(&mut *server.read().await?).await?)
 }
 
-/// Makes an empty database, in place of one of that name. The name goes into SQL
-/// as it is: it has to be a constant of ours.
+/// Creates an empty database and replaces an existing one with the same name. The name is not
+/// escaped, so it must be a constant.
 ///
 /// # Errors
-/// The server can't be reached, or somebody is connected to the old one.
+/// The server cannot be reached, or the existing database cannot be dropped.
 pub async fn recreate(server: &Database, name: &'static str) -> Result<(), DbError> {
     let mut connection = server.read().await?;
     connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
@@ -31,11 +31,11 @@ pub async fn recreate(server: &Database, name: &'static str) -> Result<(), DbErr
     Ok(())
 }
 
-/// Renames a database, once what was written to it is on the disk. The names go
-/// into SQL as they are: they have to be constants of ours.
+/// Writes a database to disk and renames it, after ending all connections to it. The names are not
+/// escaped, so they must be constants.
 ///
 /// # Errors
-/// The server can't be reached, or somebody stays connected to it.
+/// The server cannot be reached, or a connection to the database remains.
 pub async fn rename(
     server: &Database,
     from: &'static str,

@@ -1,5 +1,5 @@
-//! How often guessable things were tried: the generic cell rate algorithm, one row a
-//! bucket. A bucket fills with each try and empties evenly.
+//! Rate limits by the generic cell rate algorithm. Each row is a bucket that fills with each
+//! attempt and empties at a constant rate.
 
 use chrono::TimeDelta;
 use diesel::{
@@ -11,37 +11,38 @@ use diesel_async::RunQueryDsl;
 use super::{Connection, DbError, prepared::Prepare as _, schema::attempts};
 use crate::domain::clock::Timestamp;
 
-/// A bucket: so many tries, given back evenly in so long.
+/// A bucket of attempts.
 pub struct Bucket {
-    /// SHA-256 of what is limited and for whom.
+    /// The SHA-256 hash of what is limited and for whom.
     pub id: [u8; 32],
-    /// Tries that fit, at least 1.
-    pub tries: i32,
-    /// How long a full one takes to empty.
+    /// How many attempts fit into the bucket, at least 1.
+    pub attempts: i32,
+    /// How long a full bucket takes to empty.
     pub within: TimeDelta,
 }
 
 impl Bucket {
-    fn pause(&self) -> TimeDelta {
-        self.within / self.tries.max(1)
+    /// Returns how long one attempt takes to leave the bucket.
+    fn interval(&self) -> TimeDelta {
+        self.within / self.attempts.max(1)
     }
 }
 
 #[derive(QueryableByName)]
 struct EmptyAt {
     #[diesel(sql_type = Timestamptz)]
-    #[expect(dead_code, reason = "that there is a row is the answer")]
+    #[expect(dead_code, reason = "only the presence of the row matters")]
     empty_at: Timestamp,
 }
 
-/// Takes a try; otherwise how long to wait until there is one. The row decides
-/// between callers that come at once.
+/// Counts an attempt. If the bucket is full, returns as the inner error how long to wait for the
+/// next attempt. The row lock orders concurrent attempts.
 pub async fn take(
     db: &mut Connection,
     bucket: &Bucket,
     now: Timestamp,
 ) -> Result<Result<(), TimeDelta>, DbError> {
-    let taken = diesel::sql_query(
+    let counted = diesel::sql_query(
         "INSERT INTO attempts AS a (bucket, empty_at) VALUES ($1, $2 + $3)
          ON CONFLICT (bucket) DO UPDATE SET empty_at = greatest(a.empty_at, $2) + $3
          WHERE greatest(a.empty_at, $2) + $3 <= $2 + $4
@@ -49,12 +50,12 @@ pub async fn take(
     )
     .bind::<Binary, _>(bucket.id.as_slice())
     .bind::<Timestamptz, _>(now)
-    .bind::<Interval, _>(bucket.pause())
+    .bind::<Interval, _>(bucket.interval())
     .bind::<Interval, _>(bucket.within)
     .prepared()
     .load::<EmptyAt>(db)
     .await?;
-    if !taken.is_empty() {
+    if !counted.is_empty() {
         return Ok(Ok(()));
     }
     let empty_at = attempts::table
@@ -63,15 +64,15 @@ pub async fn take(
         .first::<Timestamp>(db)
         .await
         .optional()?;
-    let wait = empty_at.unwrap_or(now) + bucket.pause() - bucket.within - now;
+    let wait = empty_at.unwrap_or(now) + bucket.interval() - bucket.within - now;
     Ok(Err(wait.max(TimeDelta::seconds(1))))
 }
 
-/// Gives a try back that turned out to be none.
+/// Takes back an attempt that should not count.
 pub async fn refund(db: &mut Connection, bucket: &Bucket) -> Result<(), DbError> {
     diesel::sql_query("UPDATE attempts SET empty_at = empty_at - $2 WHERE bucket = $1")
         .bind::<Binary, _>(bucket.id.as_slice())
-        .bind::<Interval, _>(bucket.pause())
+        .bind::<Interval, _>(bucket.interval())
         .prepared()
         .execute(db)
         .await?;
@@ -84,7 +85,7 @@ pub async fn empty(db: &mut Connection, bucket: &Bucket) -> Result<(), DbError> 
     Ok(())
 }
 
-/// Forgets the buckets that are empty.
+/// Deletes empty buckets.
 pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
     diesel::delete(attempts::table.filter(attempts::empty_at.le(now))).execute(db).await?;
     Ok(())

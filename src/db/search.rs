@@ -1,15 +1,17 @@
-//! Full text search over `search_documents`, which triggers keep.
+//! Full-text search over `search_documents`. Triggers keep that table up to date.
 
 use diesel::{
     dsl::sql,
-    pg::Pg,
     prelude::*,
     sql_types::{Array, BigInt, Bool, Float, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, schema::tickets, ticket::TicketRow};
+use super::{
+    Connection, DbError,
+    ticket::{TicketRow, scope::Condition},
+};
 use crate::domain::{
     ids::CommentId,
     page::{Page, Slice},
@@ -17,17 +19,22 @@ use crate::domain::{
     search::{Found, FoundKey, Fragment, MAX_FOUND, MAX_RANKED, SearchQuery},
 };
 
-/// What begins and ends a match in what `ts_headline` gives: texts have no control characters.
+/// The characters that `ts_headline` puts around a match. Stored texts contain no control
+/// characters, so a text cannot forge them.
 const MATCH: (char, char) = ('\u{1}', '\u{2}');
 const MARKS: &str = "E'StartSel=\"\\x01\", StopSel=\"\\x02\", '";
 
-/// Excerpts come from so many characters: cutting them out takes longer than the text is long.
-const EXCERPTED: i32 = 8_192;
+/// Excerpts are cut from this many characters at the start of a text. The time that
+/// `ts_headline` takes grows faster than the length of the text.
+const EXCERPT_SOURCE_CHARS: i32 = 8_192;
 
-/// `search_query (query, similar)`: one row with the query and the words to be compared by their
-/// letters, the longest first, or none where there is nothing to look for: only stop words, or only words to leave out, which
-/// no index answers. Between the pieces belong [`SearchQueryValues`].
-const WANTED: [&str; 5] = [
+/// The common table expression `search_query (query, similar)`, in pieces. The values of
+/// [`SearchQueryValues`] belong between the pieces.
+///
+/// It has one row: the full-text query, and the words to compare by similarity, longest
+/// first. It has no row if nothing can be searched for: the text consists of stop words only,
+/// or only excludes words, which no index can answer.
+const SEARCH_QUERY: [&str; 5] = [
     "search_query AS MATERIALIZED (
         SELECT coalesce(words || (websearch_to_tsquery('desk', ",
     ") && to_tsquery('simple', ",
@@ -41,15 +48,15 @@ const WANTED: [&str; 5] = [
     )",
 ];
 
-/// What belongs between the pieces of [`WANTED`], in this order.
+/// The values between the pieces of [`SEARCH_QUERY`], in this order.
 struct SearchQueryValues {
     /// The text without its last word.
     head: Option<String>,
-    /// That word, as a beginning.
-    beginning: Option<String>,
-    /// The words that are compared by their letters.
+    /// The last word, as a prefix query.
+    prefix: Option<String>,
+    /// The words to compare by similarity.
     similar: Vec<String>,
-    /// The text.
+    /// The whole text.
     text: String,
 }
 
@@ -58,29 +65,26 @@ impl From<&SearchQuery> for SearchQueryValues {
         let last = search_query.last_word();
         Self {
             head: last.map(|(head, _)| head.to_owned()),
-            // Letters and digits only: nothing in it can end the quotes.
-            beginning: last.map(|(_, word)| format!("'{word}':*")),
+            // The word consists of letters and digits, so it cannot end the quotes.
+            prefix: last.map(|(_, word)| format!("'{word}':*")),
             similar: search_query.similar().into_iter().map(str::to_owned).collect(),
             text: search_query.text().to_owned(),
         }
     }
 }
 
-/// Whether all words of `search_query w` are like some in the summary of `search_documents d`: the
-/// index looks for the longest.
+/// A condition on `search_query w` and `search_documents d`: every word to compare is similar
+/// to a word of the summary. The longest word, which is the most selective, uses the index.
 const SIMILAR: &str = "d.summary IS NOT NULL AND w.similar[1] <% d.summary \
     AND (SELECT bool_and(word <% d.summary) FROM unnest(w.similar) AS word)";
 
-/// Which tickets a search would find, as a condition on `tickets`. `internal`: notes are
-/// searched too.
-pub(super) fn fits(
-    search_query: &SearchQuery,
-    internal: bool,
-) -> Box<dyn BoxableExpression<tickets::table, Pg, SqlType = Bool>> {
+/// Returns a condition that selects the tickets that a search finds. `internal` includes
+/// internal notes in the search.
+pub(super) fn matches(search_query: &SearchQuery, internal: bool) -> Condition {
     let values = SearchQueryValues::from(search_query);
-    let [select, head, beginning, similar, text] = WANTED;
-    // Who may not see notes has few tickets: each one's texts are looked at by themselves. Of
-    // all tickets, those that fit are looked up.
+    let [select, head, prefix, similar, text] = SEARCH_QUERY;
+    // A customer has few tickets, so the documents of each ticket are checked in turn. For
+    // staff, the matching tickets are looked up through the indexes.
     let (before, after) = if internal {
         let found = format!(
             " SELECT d.ticket_id FROM search_query w JOIN search_documents d ON d.words @@ w.query
@@ -99,8 +103,8 @@ pub(super) fn fits(
     let condition = sql::<Bool>(&format!("{before}{select}"))
         .bind::<Nullable<Text>, _>(values.head)
         .sql(head)
-        .bind::<Nullable<Text>, _>(values.beginning)
-        .sql(beginning)
+        .bind::<Nullable<Text>, _>(values.prefix)
+        .sql(prefix)
         .bind::<Array<Text>, _>(values.similar)
         .sql(similar)
         .bind::<Text, _>(values.text)
@@ -139,7 +143,7 @@ impl From<FoundRow> for Found {
     }
 }
 
-/// The parts of what `ts_headline` gives.
+/// Splits the output of `ts_headline` into matching and other text.
 fn fragments(headline: &str) -> Vec<Fragment> {
     headline
         .split_inclusive([MATCH.0, MATCH.1])
@@ -151,15 +155,116 @@ fn fragments(headline: &str) -> Vec<Fragment> {
         .collect()
 }
 
-/// The texts of a customer's tickets `d`. They are few: to look through them is better than to
-/// look up in an index what all customers have written.
-const OWN_TEXTS: &str = "(
+/// The documents `d` of a customer's own tickets. There are few, so reading them all is faster
+/// than searching the index over the documents of all customers.
+const OWN_DOCUMENTS: &str = "(
     SELECT id FROM tickets WHERE reporter_id = $6
     UNION
     SELECT id FROM tickets WHERE participant_ids <> '{}' AND participant_ids @> ARRAY[$6]
 ) own CROSS JOIN LATERAL (SELECT * FROM search_documents WHERE ticket_id = own.id OFFSET 0) d";
 
-/// The best tickets in scope that fit, best first. `internal`: notes are searched too.
+/// The tickets that a search covers, as parts of its statement.
+struct Coverage {
+    /// The documents `d` to search.
+    documents: &'static str,
+    /// The condition on the ticket `t` that the text is the number of.
+    ticket: &'static str,
+    /// The account that both refer to as `$6`.
+    account: Option<Uuid>,
+}
+
+impl Coverage {
+    fn of(scope: TicketScope) -> Self {
+        match scope {
+            TicketScope::Nothing => Self {
+                documents: "(SELECT * FROM search_documents LIMIT 0) d",
+                ticket: "false AND $6 IS NULL",
+                account: None,
+            },
+            TicketScope::Of(account) => Self {
+                documents: OWN_DOCUMENTS,
+                ticket: "(t.reporter_id = $6 OR t.participant_ids @> ARRAY[$6])",
+                account: Some(account.0),
+            },
+            TicketScope::All => {
+                Self { documents: "search_documents d", ticket: "$6 IS NULL", account: None }
+            }
+        }
+    }
+
+    /// Returns the statement that reads a page of the tickets found.
+    ///
+    /// Full-text ranks lie between 0 and 1. Similarity ranks stay below 0.1 and so sort after
+    /// almost all full-text matches; if those are enough, similarity is not computed. A ticket
+    /// found by its number ranks first.
+    ///
+    /// Ranking is slower than matching, so only the newest matches are ranked. Ids rise with
+    /// time. `worded` is materialized so that the sort by id does not walk the primary key,
+    /// which would read all texts to find a rare word.
+    fn page_sql(&self) -> String {
+        let Self { documents, ticket, .. } = self;
+        let [select, head, prefix, similar, text] = SEARCH_QUERY;
+        format!(
+            "WITH {select}$1{head}$2{prefix}$3{similar}$4{text}, worded AS MATERIALIZED (
+                 SELECT d.id
+                 FROM search_query w CROSS JOIN {documents}
+                 WHERE d.words @@ w.query AND ($5 OR d.visibility = 'public')
+             ), hits AS (
+                 SELECT d.ticket_id, d.id AS document_id, ts_rank_cd(d.words, w.query, 32) AS rank
+                 FROM (SELECT id FROM worded ORDER BY id DESC LIMIT {MAX_RANKED}) newest
+                 JOIN search_documents d ON d.id = newest.id
+                 CROSS JOIN search_query w
+                 UNION ALL
+                 SELECT d.ticket_id, d.id, (SELECT avg(word_similarity(word, d.summary)) / 10
+                                            FROM unnest(w.similar) AS word)::real
+                 FROM search_query w CROSS JOIN {documents}
+                 WHERE (SELECT count(*) FROM worded) < {MAX_FOUND} AND {SIMILAR}
+                 UNION ALL
+                 SELECT t.id, t.id, 2::real FROM tickets t WHERE t.number = $7 AND {ticket}
+             ), tops AS (
+                 SELECT DISTINCT ON (ticket_id) * FROM hits
+                 ORDER BY ticket_id, rank DESC, document_id
+             ), best AS (
+                 SELECT * FROM tops ORDER BY rank DESC, ticket_id DESC LIMIT {MAX_FOUND}
+             ), shown AS (
+                 SELECT * FROM best
+                 WHERE $8 IS NULL OR (rank, ticket_id) < ($8, $9)
+                 ORDER BY rank DESC, ticket_id DESC
+                 LIMIT $10
+             )
+             SELECT t.*, s.document_id, s.rank, {} AS summary_fragments, {} AS excerpt_fragments
+             FROM shown s
+             JOIN tickets t ON t.id = s.ticket_id
+             LEFT JOIN comments c ON c.id = s.document_id
+             ORDER BY s.rank DESC, s.ticket_id DESC",
+            headline("t.summary", "HighlightAll=true", "t.summary"),
+            excerpt(),
+        )
+    }
+}
+
+/// Returns an expression for a text with its matches marked, or `otherwise` if there is no
+/// full-text query.
+fn headline(text: &str, options: &str, otherwise: &str) -> String {
+    format!(
+        "coalesce((SELECT ts_headline('desk', searchable({text}), query, {MARKS} || '{options}')
+                   FROM search_query), {otherwise})"
+    )
+}
+
+/// Returns an expression for the passages that match best in the comment `c`, or in the
+/// description of the ticket `t` if there is no comment.
+fn excerpt() -> String {
+    const BODY: &str = "coalesce(c.body, t.description)";
+    headline(
+        &format!("left({BODY}, {EXCERPT_SOURCE_CHARS})"),
+        "MaxFragments=2, MinWords=8, MaxWords=24, FragmentDelimiter=\" … \"",
+        &format!("left({BODY}, 160)"),
+    )
+}
+
+/// Returns a page of the tickets in scope that a search finds, best first. `internal` includes
+/// internal notes in the search.
 pub async fn page(
     db: &mut Connection,
     scope: TicketScope,
@@ -167,65 +272,15 @@ pub async fn page(
     search_query: &SearchQuery,
     page: &Page<FoundKey>,
 ) -> Result<Slice<Found>, DbError> {
-    let (texts, condition, account) = match scope {
-        TicketScope::Nothing => {
-            ("(SELECT * FROM search_documents LIMIT 0) d", "false AND $6 IS NULL", None)
-        }
-        TicketScope::Of(account) => {
-            (OWN_TEXTS, "(t.reporter_id = $6 OR t.participant_ids @> ARRAY[$6])", Some(account.0))
-        }
-        TicketScope::All => ("search_documents d", "$6 IS NULL", None),
-    };
-    let [select, head, beginning, similar, text] = WANTED;
-    // Ranks lie in 0..1, those by letters below 0.1, that is after almost all by words: where
-    // words find enough, letters are not compared. To rank takes longer than to find, so what
-    // is ranked is bounded. Ids rise with time; the index on them must not be walked for that,
-    // which would read all texts for a rare word.
-    let query = format!(
-        "WITH {select}$1{head}$2{beginning}$3{similar}$4{text}, worded AS MATERIALIZED (
-             SELECT d.id
-             FROM search_query w CROSS JOIN {texts}
-             WHERE d.words @@ w.query AND ($5 OR d.visibility = 'public')
-         ), hits AS (
-             SELECT d.ticket_id, d.id AS document_id, ts_rank_cd(d.words, w.query, 32) AS rank
-             FROM (SELECT id FROM worded ORDER BY id DESC LIMIT {MAX_RANKED}) newest
-             JOIN search_documents d ON d.id = newest.id
-             CROSS JOIN search_query w
-             UNION ALL
-             SELECT d.ticket_id, d.id, (SELECT avg(word_similarity(word, d.summary)) / 10 FROM unnest(w.similar) AS word)::real
-             FROM search_query w CROSS JOIN {texts}
-             WHERE (SELECT count(*) FROM worded) < {MAX_FOUND} AND {SIMILAR}
-             UNION ALL
-             SELECT t.id, t.id, 2::real FROM tickets t WHERE t.number = $7 AND {condition}
-         ), tops AS (
-             SELECT DISTINCT ON (ticket_id) * FROM hits ORDER BY ticket_id, rank DESC, document_id
-         ), best AS (
-             SELECT * FROM tops ORDER BY rank DESC, ticket_id DESC LIMIT {MAX_FOUND}
-         ), shown AS (
-             SELECT * FROM best
-             WHERE $8 IS NULL OR (rank, ticket_id) < ($8, $9)
-             ORDER BY rank DESC, ticket_id DESC
-             LIMIT $10
-         )
-         SELECT t.*, s.document_id, s.rank,
-                coalesce((SELECT ts_headline('desk', searchable(t.summary), query, {MARKS} || 'HighlightAll=true')
-                          FROM search_query), t.summary) AS summary_fragments,
-                coalesce((SELECT ts_headline('desk', searchable(left(coalesce(c.body, t.description), {EXCERPTED})), query,
-                                             {MARKS} || 'MaxFragments=2, MinWords=8, MaxWords=24, FragmentDelimiter=\" … \"')
-                          FROM search_query), left(coalesce(c.body, t.description), 160)) AS excerpt_fragments
-         FROM shown s
-         JOIN tickets t ON t.id = s.ticket_id
-         LEFT JOIN comments c ON c.id = s.document_id
-         ORDER BY s.rank DESC, s.ticket_id DESC"
-    );
+    let coverage = Coverage::of(scope);
     let values = SearchQueryValues::from(search_query);
-    let rows = diesel::sql_query(query)
+    let rows = diesel::sql_query(coverage.page_sql())
         .bind::<Nullable<Text>, _>(values.head)
-        .bind::<Nullable<Text>, _>(values.beginning)
+        .bind::<Nullable<Text>, _>(values.prefix)
         .bind::<Array<Text>, _>(values.similar)
         .bind::<Text, _>(values.text)
         .bind::<Bool, _>(internal)
-        .bind::<Nullable<SqlUuid>, _>(account)
+        .bind::<Nullable<SqlUuid>, _>(coverage.account)
         .bind::<Nullable<BigInt>, _>(search_query.number().map(|number| number.0))
         .bind::<Nullable<Float>, _>(page.after.map(|key| key.rank))
         .bind::<Nullable<SqlUuid>, _>(page.after.map(|key| key.ticket.0))

@@ -1,4 +1,4 @@
-//! Second factors, the authenticators that are being configured, and recovery codes.
+//! Second factors, enrolments of authenticators, and recovery codes.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -20,7 +20,7 @@ struct Row {
     last_used_at: Option<Timestamp>,
 }
 
-/// An account's second factors.
+/// Returns the second factors of an account.
 pub async fn of_account(
     db: &mut Connection,
     account: AccountId,
@@ -43,7 +43,7 @@ pub async fn of_account(
     Ok(rows.into_iter().map(factor).collect())
 }
 
-/// The sealed key of an account's authenticator.
+/// Returns the sealed key of an account's authenticator, if one is configured.
 pub async fn authenticator(
     db: &mut Connection,
     account: AccountId,
@@ -57,8 +57,8 @@ pub async fn authenticator(
     Ok(secret.flatten())
 }
 
-/// Accepts the code of a time step, unless it or a later one was accepted before;
-/// keeps the key as it is sealed now.
+/// Accepts the code of a time step and stores the newly sealed key. Returns `false` if the code of
+/// this or a later step was accepted before.
 pub async fn accept_step(
     db: &mut Connection,
     account: AccountId,
@@ -77,7 +77,7 @@ pub async fn accept_step(
     Ok(accepted == 1)
 }
 
-/// Notes that the codes by e-mail let somebody in.
+/// Records the use of a second factor. Returns `false` if it is not configured.
 pub async fn touch(
     db: &mut Connection,
     account: AccountId,
@@ -91,7 +91,7 @@ pub async fn touch(
     Ok(touched == 1)
 }
 
-/// Configures codes by e-mail; `false` where they were configured before.
+/// Configures e-mail codes as a second factor. Returns `false` if they are already configured.
 pub async fn add_email(
     db: &mut Connection,
     account: AccountId,
@@ -109,8 +109,8 @@ pub async fn add_email(
     Ok(added == 1)
 }
 
-/// Configures the authenticator that was begun with this key, in place of an earlier
-/// one; `false` where that was done or replaced meanwhile.
+/// Configures the authenticator whose enrolment has this key, in place of an earlier one. Returns
+/// `false` if the enrolment was confirmed or replaced meanwhile.
 pub async fn add_authenticator(
     db: &mut Connection,
     account: AccountId,
@@ -118,8 +118,8 @@ pub async fn add_authenticator(
     step: i64,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let begun = enrolments::table.find(account.0).filter(enrolments::secret.eq(sealed));
-    if diesel::delete(begun).execute(db).await? == 0 {
+    let enrolment = enrolments::table.find(account.0).filter(enrolments::secret.eq(sealed));
+    if diesel::delete(enrolment).execute(db).await? == 0 {
         return Ok(false);
     }
     let values = (
@@ -142,7 +142,7 @@ pub async fn add_authenticator(
     Ok(true)
 }
 
-/// Removes a second factor; `false` where there was none.
+/// Removes a second factor. Returns `false` if it is not configured.
 pub async fn remove(
     db: &mut Connection,
     account: AccountId,
@@ -152,7 +152,7 @@ pub async fn remove(
     Ok(removed.execute(db).await? == 1)
 }
 
-/// Keeps the sealed key of an authenticator that was begun, in place of an earlier one.
+/// Stores the sealed key of a new enrolment, in place of an earlier one.
 pub async fn enrol(
     db: &mut Connection,
     account: AccountId,
@@ -170,7 +170,7 @@ pub async fn enrol(
     Ok(())
 }
 
-/// The sealed key of the authenticator that was begun.
+/// Returns the sealed key of an account's enrolment, if it has not expired.
 pub async fn enrolment(
     db: &mut Connection,
     account: AccountId,
@@ -185,7 +185,7 @@ pub async fn enrolment(
         .optional()?)
 }
 
-/// Replaces an account's recovery codes; none: deletes them.
+/// Replaces an account's recovery codes. An empty list deletes them.
 pub async fn set_recovery_codes(
     db: &mut Connection,
     account: AccountId,
@@ -201,7 +201,8 @@ pub async fn set_recovery_codes(
     Ok(())
 }
 
-/// Uses up a recovery code, whichever of the hashes it was kept as.
+/// Uses a recovery code that is stored as one of the hashes. Returns `false` if none of them is an
+/// unused code.
 pub async fn use_recovery_code(
     db: &mut Connection,
     account: AccountId,
@@ -216,7 +217,7 @@ pub async fn use_recovery_code(
     Ok(diesel::update(code).set(recovery_codes::used_at.eq(now)).execute(db).await? == 1)
 }
 
-/// How many recovery codes an account has left.
+/// Counts an account's unused recovery codes.
 pub async fn recovery_codes_left(db: &mut Connection, account: AccountId) -> Result<i64, DbError> {
     Ok(recovery_codes::table
         .filter(recovery_codes::account_id.eq(account.0))
@@ -226,7 +227,7 @@ pub async fn recovery_codes_left(db: &mut Connection, account: AccountId) -> Res
         .await?)
 }
 
-/// Forgets the authenticators that were begun and not confirmed in time.
+/// Deletes expired enrolments.
 pub async fn prune(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
     let old = enrolments::table.filter(enrolments::expires_at.le(now));
     diesel::delete(old).execute(db).await?;

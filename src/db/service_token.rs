@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Not each use is worth a write.
+/// Uses within this time of the last recorded use are not recorded.
 const PRECISION: TimeDelta = TimeDelta::minutes(1);
 
 #[derive(Queryable, Selectable)]
@@ -48,7 +48,7 @@ impl From<ServiceTokenRow> for ServiceToken {
     }
 }
 
-/// Adds a service token.
+/// Inserts a service token.
 pub async fn insert(
     db: &mut Connection,
     token: &ServiceToken,
@@ -69,8 +69,8 @@ pub async fn insert(
     Ok(())
 }
 
-/// The service token that is presented, unless it was revoked. Notes its use, once a
-/// minute at most.
+/// Returns the service token with a hash, unless it is revoked. Records its use at most once a
+/// minute.
 pub async fn by_token(
     db: &mut Connection,
     hash: TokenHash,
@@ -93,7 +93,7 @@ pub async fn by_token(
     Ok(Some(token))
 }
 
-/// All service tokens, newest first, revoked ones too.
+/// Returns all service tokens, newest first, including revoked ones.
 pub async fn all(db: &mut Connection) -> Result<Vec<ServiceToken>, DbError> {
     let rows = service_tokens::table
         .order((service_tokens::created_at.desc(), service_tokens::id.desc()))
@@ -103,7 +103,7 @@ pub async fn all(db: &mut Connection) -> Result<Vec<ServiceToken>, DbError> {
     Ok(rows.into_iter().map(ServiceToken::from).collect())
 }
 
-/// Revokes a service token; `None` where there is none, or it was revoked before.
+/// Revokes a service token. Returns `None` if it is unknown or already revoked.
 pub async fn revoke(
     db: &mut Connection,
     id: ServiceTokenId,

@@ -1,4 +1,4 @@
-//! Sessions.
+//! Sessions of signed-in people.
 
 use diesel::{
     dsl::{InnerJoin, IntoBoxed, exists, not},
@@ -25,18 +25,18 @@ use crate::{
     },
 };
 
-/// A session that may be acted through, and until when.
+/// A session that is neither expired nor revoked.
 #[derive(Clone, Copy, Debug)]
 pub struct LiveSession {
-    /// Who acts.
+    /// The signed-in person.
     pub identity: Identity,
-    /// When the session ends by itself, however much it is used.
+    /// When the session expires, regardless of its use.
     pub expires_at: Timestamp,
-    /// When it was last acted through, to the minute.
+    /// When the session was last used, accurate to the minute.
     pub last_used_at: Timestamp,
 }
 
-/// Adds a session.
+/// Inserts a session.
 pub async fn insert(
     db: &mut Connection,
     session: &Session,
@@ -59,7 +59,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// The session that a token stands for, unless it has ended or its account is disabled.
+/// Returns the session with a token, unless it has ended or its account is disabled.
 pub async fn live_by_token(
     db: &mut Connection,
     token: TokenHash,
@@ -68,7 +68,7 @@ pub async fn live_by_token(
     first(db, live(now).filter(sessions::token_hash.eq(token.0.to_vec()))).await
 }
 
-/// A session as it stands now, unless it has ended or its account is disabled.
+/// Returns the session with an id, unless it has ended or its account is disabled.
 pub async fn live_by_id(
     db: &mut Connection,
     id: SessionId,
@@ -118,14 +118,14 @@ async fn first(db: &mut Connection, query: Sessions) -> Result<Option<LiveSessio
     }))
 }
 
-/// Gives a session its freedom: a second factor has been configured.
-pub async fn release(db: &mut Connection, id: SessionId) -> Result<(), DbError> {
+/// Lifts a session's confinement after a second factor was configured.
+pub async fn lift_confinement(db: &mut Connection, id: SessionId) -> Result<(), DbError> {
     let session = sessions::table.find(id.0);
     diesel::update(session).set(sessions::confined.eq(false)).execute(db).await?;
     Ok(())
 }
 
-/// Notes that password and code were given again.
+/// Records that the person reauthenticated.
 pub async fn reauthenticate(
     db: &mut Connection,
     id: SessionId,
@@ -136,7 +136,7 @@ pub async fn reauthenticate(
     Ok(())
 }
 
-/// When password and code were last given again.
+/// Returns when the person last reauthenticated in a session, if ever.
 pub async fn reauthenticated_at(
     db: &mut Connection,
     id: SessionId,
@@ -144,12 +144,12 @@ pub async fn reauthenticated_at(
     Ok(sessions::table.find(id.0).select(sessions::reauthenticated_at).first(db).await?)
 }
 
-/// When a session began.
+/// Returns when a session started.
 pub async fn created_at(db: &mut Connection, id: SessionId) -> Result<Timestamp, DbError> {
     Ok(sessions::table.find(id.0).select(sessions::created_at).first(db).await?)
 }
 
-/// Whether an account that was used before was never used on this device.
+/// Returns whether an account was used before, but never on this device.
 pub async fn is_new_device(
     db: &mut Connection,
     account: AccountId,
@@ -160,7 +160,7 @@ pub async fn is_new_device(
     Ok(diesel::select(exists(of_account()).and(not(exists(same)))).get_result(db).await?)
 }
 
-/// Whether somebody has signed in to the account of an e-mail address from a network
+/// Returns whether a session of the account with an e-mail address was started from a network
 /// address before.
 pub async fn knows_address(
     db: &mut Connection,
@@ -174,24 +174,25 @@ pub async fn knows_address(
     Ok(diesel::select(exists(found)).get_result(db).await?)
 }
 
-/// Ends a session of an account; `false` where it had ended before, or is another's.
+/// Revokes a session of an account. Returns `false` if it is already revoked or belongs to another
+/// account.
 pub async fn revoke(
     db: &mut Connection,
     account: AccountId,
     id: SessionId,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let ended = diesel::update(sessions::table)
+    let revoked = diesel::update(sessions::table)
         .filter(sessions::id.eq(id.0))
         .filter(sessions::account_id.eq(account.0))
         .filter(sessions::revoked_at.is_null())
         .set(sessions::revoked_at.eq(now))
         .execute(db)
         .await?;
-    Ok(ended == 1)
+    Ok(revoked == 1)
 }
 
-/// Ends an account's sessions but one; gives those that had not ended before.
+/// Revokes an account's sessions, except for `except`. Returns those that were still live.
 pub async fn revoke_all(
     db: &mut Connection,
     account: AccountId,
@@ -199,7 +200,7 @@ pub async fn revoke_all(
     now: Timestamp,
 ) -> Result<Vec<SessionId>, DbError> {
     let spared = except.into_iter().map(|id| id.0).collect::<Vec<_>>();
-    let ended = diesel::update(sessions::table)
+    let revoked = diesel::update(sessions::table)
         .filter(sessions::account_id.eq(account.0))
         .filter(sessions::id.ne_all(spared))
         .filter(sessions::revoked_at.is_null())
@@ -208,10 +209,10 @@ pub async fn revoke_all(
         .returning(sessions::id)
         .get_results::<Uuid>(db)
         .await?;
-    Ok(ended.into_iter().map(SessionId).collect())
+    Ok(revoked.into_iter().map(SessionId).collect())
 }
 
-/// Notes when sessions were last acted through. What is known better stays.
+/// Records when sessions were last used. Earlier times than those stored are ignored.
 pub async fn note_uses(
     db: &mut Connection,
     uses: &[(SessionId, Timestamp)],
@@ -257,13 +258,13 @@ impl From<SessionRow> for Session {
     }
 }
 
-/// From where a session was begun, as its columns have it.
+/// Builds an origin from a session's columns.
 pub(super) fn origin(address: Option<&str>, device: Option<&str>) -> Origin {
     Origin::new(address.and_then(|address| address.parse().ok()), device)
 }
 
-/// An account's sessions that have not ended and were acted through after `idle_since`,
-/// the last used first, `limit` at most.
+/// Returns up to `limit` live sessions of an account that were used after `idle_since`, the last
+/// used first.
 pub async fn of_account(
     db: &mut Connection,
     account: AccountId,

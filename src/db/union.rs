@@ -1,5 +1,5 @@
-//! One sorted list of several queries: diesel's own unions have a type for each number of
-//! them.
+//! A sorted union of any number of queries. Diesel's own unions have another type for each number
+//! of queries.
 
 use diesel::{
     QueryResult,
@@ -7,16 +7,16 @@ use diesel::{
     query_builder::{AstPass, Query, QueryFragment, QueryId},
 };
 
-/// The first rows of several queries together. Where an index gives each of them in the
-/// list's order, Postgres merges them, and reads no more than the rows that it gives.
+/// The first rows of the union of several queries. If an index returns the rows of each query in
+/// this order, Postgres merges them and reads only the rows that it returns.
 pub(super) struct Union<Q> {
-    /// What the queries are together, for the order to name it.
+    /// The alias of the union, which `order` refers to.
     pub name: &'static str,
-    /// The queries: one at least, of the same columns.
+    /// The queries. At least one, all with the same columns.
     pub parts: Vec<Q>,
-    /// What follows `ORDER BY`.
+    /// The expressions after `ORDER BY`.
     pub order: String,
-    /// How many rows at most.
+    /// The maximum number of rows.
     pub limit: i64,
 }
 

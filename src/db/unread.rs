@@ -1,4 +1,4 @@
-//! What people have read of tickets, and what they have not.
+//! Read and unread tickets.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use super::{
     Connection, DbError,
     prepared::Prepare as _,
     schema::{events, tickets},
-    ticket::{Condition, in_scope},
+    ticket::scope::{Condition, in_scope},
 };
 use crate::domain::{
     event::Audience,
@@ -25,26 +25,28 @@ use crate::domain::{
     unread::{Reader, TicketCounts},
 };
 
-/// New events by one person in a ticket, as far as those who have not read them are concerned.
+/// A summary of new events on a ticket by one actor, from which the ticket's unread state is
+/// derived.
 pub(super) struct LatestEvents {
-    /// Who did it; none: the system.
+    /// The account that caused the events, or `None` for the system.
     pub actor: Option<AccountId>,
-    /// How many there are.
+    /// How many events there are.
     pub events: i64,
-    /// Which of them, from 1, is the last that customers see; none: they see none.
+    /// Which of them, counted from 1, is the last that customers see, or `None` if they see none.
     pub last_public: Option<i64>,
 }
 
-/// What a ticket keeps of latest: the last place of an event, and which are the last ones, by
-/// whom.
+/// Returns the changes to the columns about a ticket's latest events: the sequence number of the
+/// last event, and for staff and for customers the last event, who caused it, and the last event
+/// before it by others.
 pub(super) fn latest_event_columns(
     latest: &LatestEvents,
 ) -> impl AsChangeset<Target = tickets::table, Changeset: QueryFragment<Pg> + Send> + use<> {
     let actor = latest.actor.map(|id| id.0);
-    let place = |nth: i64| tickets::event_seq + nth;
+    let seq = |nth: i64| tickets::event_seq + nth;
     (
-        tickets::event_seq.eq(place(latest.events)),
-        tickets::any_seq.eq(place(latest.events)),
+        tickets::event_seq.eq(seq(latest.events)),
+        tickets::any_seq.eq(seq(latest.events)),
         tickets::any_seq_by_others.eq(case_when(
             tickets::any_actor_id.is_distinct_from(actor),
             tickets::any_seq,
@@ -53,7 +55,7 @@ pub(super) fn latest_event_columns(
         tickets::any_actor_id.eq(actor),
         latest.last_public.map(|nth| {
             (
-                tickets::public_seq.eq(place(nth)),
+                tickets::public_seq.eq(seq(nth)),
                 tickets::public_seq_by_others.eq(case_when(
                     tickets::public_actor_id.is_distinct_from(actor),
                     tickets::public_seq,
@@ -65,8 +67,8 @@ pub(super) fn latest_event_columns(
     )
 }
 
-/// The columns of the last event that a reader may see, of who did it, and of the last
-/// one before it that others did.
+/// Returns the columns of the last event that a reader may see, of its actor, and of the last event
+/// before it by others.
 fn columns(reader: Reader) -> [&'static str; 3] {
     if reader.is_staff {
         ["any_seq", "any_actor_id", "any_seq_by_others"]
@@ -75,8 +77,9 @@ fn columns(reader: Reader) -> [&'static str; 3] {
     }
 }
 
-/// Whether tickets are unread by somebody, or (`wanted` is false) are not.
-pub(super) fn is_unread(reader: Reader, wanted: bool) -> Condition {
+/// Returns a condition that selects the tickets that are unread for a person, or those that are not
+/// if `unread` is false.
+pub(super) fn is_unread(reader: Reader, unread: bool) -> Condition {
     let [last, actor, by_others] = columns(reader);
     let account = reader.account.0;
     let condition = sql::<Bool>(&format!("(CASE WHEN tickets.{actor} IS DISTINCT FROM "))
@@ -85,11 +88,11 @@ pub(super) fn is_unread(reader: Reader, wanted: bool) -> Condition {
         .sql("SELECT r.seq FROM ticket_reads r WHERE r.account_id = ")
         .bind::<SqlUuid, _>(account)
         .sql(" AND r.ticket_id = tickets.id), 0)) = ")
-        .bind::<Bool, _>(wanted);
+        .bind::<Bool, _>(unread);
     Box::new(condition)
 }
 
-/// Which of some tickets in scope somebody has not read.
+/// Returns those of the tickets in scope that are unread for a person.
 pub async fn among(
     db: &mut Connection,
     scope: TicketScope,
@@ -113,8 +116,8 @@ struct CountsRow {
     unread: i64,
 }
 
-/// How many tickets are somebody's concern: of a customer those that they opened or take
-/// part in, of staff those that are assigned to them.
+/// Counts a person's own tickets: for a customer those that they opened or take part in, for staff
+/// those assigned to them.
 pub async fn counts(db: &mut Connection, reader: Reader) -> Result<TicketCounts, DbError> {
     let [last, actor, by_others] = columns(reader);
     let part = |condition| {
@@ -124,8 +127,8 @@ pub async fn counts(db: &mut Connection, reader: Reader) -> Result<TicketCounts,
              FROM tickets WHERE {condition}"
         )
     };
-    // Each part has an index of its own.
-    let mine = if reader.is_staff {
+    // Each part of the union can use an index.
+    let own = if reader.is_staff {
         part("assignee_id = $1")
     } else {
         let shared = part("participant_ids <> '{}' AND participant_ids @> ARRAY[$1]");
@@ -134,7 +137,7 @@ pub async fn counts(db: &mut Connection, reader: Reader) -> Result<TicketCounts,
     let row = diesel::sql_query(format!(
         "SELECT count(*) FILTER (WHERE m.status NOT IN ('resolved', 'closed')) AS open,
                 count(*) FILTER (WHERE m.last > coalesce(r.seq, 0)) AS unread
-         FROM ({mine}) m
+         FROM ({own}) m
          LEFT JOIN ticket_reads r ON r.account_id = $1 AND r.ticket_id = m.id"
     ))
     .bind::<SqlUuid, _>(reader.account.0)
@@ -143,8 +146,9 @@ pub async fn counts(db: &mut Connection, reader: Reader) -> Result<TicketCounts,
     Ok(TicketCounts { open: row.open, unread: row.unread })
 }
 
-/// Which place in a ticket an event has, if somebody who reads it sees it there.
-pub async fn place(
+/// Returns the sequence number of an event of a ticket, or `None` if the ticket has no such event
+/// that the reader may see.
+pub async fn event_seq(
     db: &mut Connection,
     ticket: TicketId,
     event: EventId,
@@ -161,8 +165,8 @@ pub async fn place(
     Ok(query.first(db).await.optional()?)
 }
 
-/// Notes that somebody has read a ticket up to a place, or (`None`) all that there is.
-/// What they had read further stays read.
+/// Marks a ticket as read up to a sequence number, or up to its last event if `up_to` is `None`.
+/// Events after it that were read before stay read.
 pub async fn mark_read(
     db: &mut Connection,
     ticket: TicketId,

@@ -1,4 +1,4 @@
-//! Who has had enough of a ticket's mails.
+//! Unsubscriptions from a ticket's mails.
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -6,13 +6,13 @@ use diesel_async::RunQueryDsl;
 use super::{Connection, DbError, schema::mail_unsubscriptions as unsubscriptions};
 use crate::domain::{clock::Timestamp, ids::TicketId};
 
-/// Whether an address has had enough of a ticket.
+/// Returns whether an address has unsubscribed from a ticket.
 pub async fn exists(db: &mut Connection, ticket: TicketId, address: &str) -> Result<bool, DbError> {
     let found = unsubscriptions::table.find((ticket.0, address));
     Ok(diesel::select(diesel::dsl::exists(found)).get_result(db).await?)
 }
 
-/// Notes that an address has had enough of a ticket.
+/// Unsubscribes an address from a ticket.
 pub async fn insert(
     db: &mut Connection,
     ticket: TicketId,

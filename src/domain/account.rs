@@ -1,4 +1,4 @@
-//! Accounts: who may sign in, and as what.
+//! Accounts: the people who can sign in.
 
 use std::fmt;
 
@@ -8,29 +8,28 @@ use super::{
     text::{SingleLine, TextError},
 };
 
-/// What an account may do; each includes nothing of the others by itself, see
-/// [`policy`](super::policy).
+/// The role of an account. [`policy`](super::policy) decides what each role may do.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Opens tickets and sees only their own.
+    /// Opens tickets and sees only the tickets that they opened or take part in.
     Customer,
-    /// Support staff: works the whole queue.
+    /// A member of the support staff. Sees all tickets.
     Agent,
-    /// An agent who may also configure the installation.
+    /// An agent who may also manage accounts, categories and service tokens.
     Admin,
 }
 
 impl Role {
-    /// Agents and admins.
+    /// Returns whether the role is agent or admin.
     pub fn is_staff(self) -> bool {
         matches!(self, Self::Agent | Self::Admin)
     }
 }
 
-/// A language that people are addressed in.
+/// A supported language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Locale {
     /// English.
@@ -42,35 +41,35 @@ pub enum Locale {
 /// An account without its secrets.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Its id.
+    /// The account's id.
     pub id: AccountId,
-    /// Where mail reaches it, and what it signs in with.
+    /// The address for mails and for signing in.
     pub email: EmailAddress,
-    /// The name that others see.
+    /// The name shown to others.
     pub name: String,
-    /// What it may do.
+    /// The role.
     pub role: Role,
-    /// The language that it is addressed in.
+    /// The language of the person's mails.
     pub locale: Locale,
-    /// Since when it can't sign in, if it can't.
+    /// When the account was disabled, or `None` if it is active.
     pub disabled_at: Option<Timestamp>,
-    /// When it was made.
+    /// When the account was created.
     pub created_at: Timestamp,
-    /// How often all its sessions were ended, when this was read.
+    /// How many times all of the account's sessions had been ended when this was read.
     pub session_generation: i32,
 }
 
-/// An e-mail address in lower case, at most 254 characters (RFC 5321): compared
-/// as a whole, so that one mailbox is one account.
+/// An e-mail address in lower case, at most 254 characters long (RFC 5321). Addresses that
+/// differ only in case are equal, so they belong to the same account.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EmailAddress(String);
 
 impl EmailAddress {
-    /// Accepts an address; letters are put in lower case.
+    /// Parses an address and converts it to lower case.
     ///
     /// # Errors
-    /// Empty, longer than 254 characters, with control characters or spaces, or
-    /// not of the form `local@domain`.
+    /// The text is empty, is longer than 254 characters, contains control characters or spaces,
+    /// or does not have the form `local@domain`.
     pub fn parse(text: &str) -> Result<Self, TextError> {
         const FORM: TextError = TextError::Malformed("an e-mail address like name@example.com");
         let line = SingleLine::<254>::parse(&text.to_lowercase())?;
@@ -86,7 +85,7 @@ impl EmailAddress {
         if plain(local) && plain(domain) { Ok(Self(line.into_string())) } else { Err(FORM) }
     }
 
-    /// The address.
+    /// Returns the address.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -98,7 +97,7 @@ impl fmt::Display for EmailAddress {
     }
 }
 
-// An address is personal: it stays out of logs.
+// An address is personal data and must not appear in logs.
 impl fmt::Debug for EmailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EmailAddress(…)")
@@ -110,12 +109,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_folded_to_lower_case() {
+    fn an_address_is_trimmed_and_converted_to_lower_case() {
         assert_eq!(EmailAddress::parse(" Anna@Example.COM ").unwrap().as_str(), "anna@example.com");
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn a_malformed_address_is_rejected() {
         for text in
             ["", "a", "a@", "@b", "a b@c", "a@b@c", "a@b\r\nBcc: c@d", "<a@b>", "a@.b", "a@b."]
         {

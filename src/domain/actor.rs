@@ -1,4 +1,4 @@
-//! Who is asking.
+//! The actor on whose behalf an operation runs.
 
 use super::{
     account::{Locale, Role},
@@ -6,46 +6,47 @@ use super::{
     service_token::Scopes,
 };
 
-/// The one on whose behalf something is done. Every service function takes it first.
+/// The person or machine on whose behalf an operation runs. It is the first parameter of every
+/// service function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
-    /// Nobody has signed in.
+    /// A caller who has not signed in.
     Anonymous,
-    /// A person with an account.
+    /// A signed-in person.
     Account(Identity),
-    /// A machine with a service token.
+    /// A program that uses a service token.
     Machine(Machine),
-    /// Ticketwire itself or its operator at the command line.
+    /// Ticketwire itself, or the operator at the command line.
     System,
 }
 
 /// A signed-in person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Their account.
+    /// The person's account.
     pub id: AccountId,
-    /// What they may do.
+    /// The role of the account.
     pub role: Role,
-    /// The language that they read.
+    /// The language of the account.
     pub locale: Locale,
-    /// The session that they act through.
+    /// The session that the request belongs to.
     pub session: SessionId,
-    /// The session can do nothing but configure a second factor, see
-    /// [`Session`](super::session::Session).
+    /// Whether the session can only configure a second factor. See
+    /// [`Session::confined`](super::session::Session::confined).
     pub confined: bool,
 }
 
-/// A machine, like the control panel.
+/// A program that uses a service token, such as the control panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The token that it acts with.
+    /// The service token.
     pub token: ServiceTokenId,
-    /// What it may do.
+    /// The scopes of the token.
     pub scopes: Scopes,
 }
 
 impl Actor {
-    /// The signed-in person, if there is one.
+    /// Returns the signed-in person, if the actor is one.
     pub fn identity(&self) -> Option<&Identity> {
         match self {
             Self::Account(identity) => Some(identity),
@@ -53,12 +54,12 @@ impl Actor {
         }
     }
 
-    /// The account's id, if there is one.
+    /// Returns the id of the signed-in person's account, if any.
     pub fn account_id(&self) -> Option<AccountId> {
         self.identity().map(|identity| identity.id)
     }
 
-    /// The service token that is acted with, if one is.
+    /// Returns the id of the service token in use, if any.
     pub fn service_token(&self) -> Option<ServiceTokenId> {
         match self {
             Self::Machine(machine) => Some(machine.token),
@@ -66,7 +67,7 @@ impl Actor {
         }
     }
 
-    /// Whether a member of staff is asking.
+    /// Returns whether the actor is an agent or admin.
     pub fn is_staff(&self) -> bool {
         self.identity().is_some_and(|identity| identity.role.is_staff())
     }

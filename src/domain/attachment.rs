@@ -1,4 +1,4 @@
-//! Attachments: files that came with a ticket's description or a comment.
+//! Attachments: files on a ticket's description or on a comment.
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -7,71 +7,71 @@ use super::{
     ids::{AccountId, AttachmentId, CommentId, SessionId, TicketId},
 };
 
-/// The longest name, in characters.
+/// The maximum length of a name, in characters.
 const MAX_NAME: usize = 255;
-/// So many bytes of a file's beginning tell its type.
+/// How many bytes from the start of a file are used to detect its type.
 pub const HEAD: usize = 8_192;
 
-/// An attachment that is tied to what it came with.
+/// A file that is attached to a ticket or comment.
 #[derive(Clone, Debug)]
 pub struct Attachment {
-    /// Its id.
+    /// The attachment's id.
     pub id: AttachmentId,
-    /// The ticket that it is on.
+    /// The ticket that the file belongs to.
     pub ticket_id: TicketId,
-    /// The comment that it is on; `None`: the ticket's description.
+    /// The comment that the file belongs to, or `None` if it belongs to the description.
     pub comment_id: Option<CommentId>,
-    /// What people call it.
+    /// The file name, for display.
     pub name: FileName,
-    /// What is in it.
+    /// The size, type and checksum of the content.
     pub content: Content,
     /// When it was uploaded.
     pub created_at: Timestamp,
 }
 
-/// What is in a file.
+/// The size, type and checksum of a file's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// So many bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// What it looks like, whatever its sender said.
+    /// The media type detected from the content. What the sender declared is ignored.
     pub media_type: String,
-    /// SHA-256 of its bytes.
+    /// The SHA-256 checksum.
     pub sha256: [u8; 32],
 }
 
-/// How much may be attached at once.
+/// The limits on the files of one request.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// To one file, in bytes.
+    /// The maximum size of one file, in bytes.
     pub max_file_bytes: u64,
-    /// Files.
+    /// The maximum number of files.
     pub max_files: usize,
-    /// All files together, in bytes.
+    /// The maximum total size of all files, in bytes.
     pub max_total_bytes: u64,
 }
 
-/// What a link to an attachment stands for.
+/// The content of a signed link to an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The attachment.
     pub attachment: AttachmentId,
-    /// Who asked for it.
+    /// The account that requested the link.
     pub account: AccountId,
-    /// Through which session.
+    /// The session in which it was requested.
     pub session: SessionId,
-    /// Until when it may be followed.
+    /// When the link expires.
     pub expires_at: Timestamp,
 }
 
-/// A file's name, for people only: no folders, nothing that can't be shown or that changes
-/// how other text is shown, 1 to 255 characters.
+/// A file name for display, 1 to 255 characters long. It contains no folders, no invisible
+/// characters and none that change how other text is displayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName(String);
 
 impl FileName {
-    /// What is left of a name as it was sent; `file` where nothing is.
-    pub fn of(sent: &str) -> Self {
+    /// Cleans the name that a client sent. Returns `file` if nothing of it is left.
+    pub fn sanitize(sent: &str) -> Self {
         let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
         let shown = last.nfc().filter(|&c| !is_invisible(c)).collect::<String>();
         let name = shown.trim().chars().take(MAX_NAME).collect::<String>();
@@ -79,12 +79,12 @@ impl FileName {
         Self(if nothing { "file".into() } else { name.trim_end().into() })
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A name that was kept.
+    /// Wraps a name from the database.
     pub fn from_stored(name: String) -> Self {
         Self(name)
     }
@@ -98,14 +98,14 @@ fn is_invisible(c: char) -> bool {
         )
 }
 
-/// What a file looks like, by its beginning.
+/// Detects the media type of a file from its first bytes.
 pub fn media_type(head: &[u8]) -> &'static str {
     if let Some(found) = infer::get(head) {
         return found.mime_type();
     }
     let text = match std::str::from_utf8(head) {
         Ok(_) => true,
-        // Cut in the middle of a character.
+        // The text may be cut in the middle of a character.
         Err(error) => error.error_len().is_none(),
     };
     if text && !head.contains(&0) { "text/plain" } else { "application/octet-stream" }
@@ -116,8 +116,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_keeps_what_people_can_see() {
-        for (sent, kept) in [
+    fn a_file_name_loses_folders_and_invisible_characters() {
+        for (sent, cleaned) in [
             ("report.pdf", "report.pdf"),
             ("../../etc/passwd", "passwd"),
             ("C:\\Users\\anna\\notes.txt", "notes.txt"),
@@ -128,13 +128,13 @@ mod tests {
             ("a/", "file"),
             ("отчёт за май.txt", "отчёт за май.txt"),
         ] {
-            assert_eq!(FileName::of(sent).as_str(), kept, "{sent:?}");
+            assert_eq!(FileName::sanitize(sent).as_str(), cleaned, "{sent:?}");
         }
-        assert_eq!(FileName::of(&"я".repeat(4_096)).as_str().chars().count(), 255);
+        assert_eq!(FileName::sanitize(&"я".repeat(4_096)).as_str().chars().count(), 255);
     }
 
     #[test]
-    fn a_type_is_what_the_bytes_look_like() {
+    fn a_media_type_is_detected_from_the_content() {
         assert_eq!(media_type(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), "image/png");
         assert_eq!(media_type("Привет".as_bytes()), "text/plain");
         assert_eq!(media_type(&"я".as_bytes()[..1]), "text/plain");

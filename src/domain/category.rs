@@ -1,4 +1,4 @@
-//! Categories that tickets are sorted into.
+//! Categories of tickets.
 
 use super::{
     account::Locale,
@@ -7,34 +7,34 @@ use super::{
     text::{SingleLine, TextError},
 };
 
-/// There are so many categories at most, retired ones included.
+/// The maximum number of categories, including retired ones.
 pub const MAX_CATEGORIES: usize = 100;
 
 /// A category.
 #[derive(Clone, Debug)]
 pub struct Category {
-    /// Its id.
+    /// The category's id.
     pub id: CategoryId,
-    /// A stable name for scripts and links.
+    /// The stable name for scripts and links.
     pub slug: String,
     /// The name in English.
     pub name_en: String,
     /// The name in Russian.
     pub name_ru: String,
-    /// Since when it takes no new tickets, if it doesn't.
+    /// When the category was retired, or `None` if it accepts new tickets.
     pub retired_at: Option<Timestamp>,
 }
 
-/// A category's stable name: words of small Latin letters and digits, joined by hyphens, 64
-/// characters at most.
+/// The stable name of a category: words of lowercase Latin letters and digits, joined by
+/// hyphens, at most 64 characters long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slug(String);
 
 impl Slug {
-    /// Accepts a stable name.
+    /// Parses a stable name.
     ///
     /// # Errors
-    /// Empty, longer than 64 characters, or not of this form.
+    /// The text is empty, is longer than 64 characters, or does not have this form.
     pub fn parse(text: &str) -> Result<Self, TextError> {
         let line = SingleLine::<64>::parse(text)?;
         let is_word = |word: &str| {
@@ -44,19 +44,19 @@ impl Slug {
             Ok(Self(line.into_string()))
         } else {
             Err(TextError::Malformed(
-                "words of small Latin letters and digits, joined by hyphens, like technical-support",
+                "words of lowercase Latin letters and digits, joined by hyphens, like technical-support",
             ))
         }
     }
 
-    /// The name, owned.
+    /// Returns the name as a string.
     pub fn into_string(self) -> String {
         self.0
     }
 }
 
 impl Category {
-    /// The name in a language.
+    /// Returns the name in a language.
     pub fn name(&self, locale: Locale) -> &str {
         match locale {
             Locale::En => &self.name_en,
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slug_is_words_joined_by_hyphens() {
+    fn a_slug_consists_of_words_joined_by_hyphens() {
         for text in ["a", "technical-support", "24-7", &"x".repeat(64)] {
             assert_eq!(Slug::parse(text).unwrap().into_string(), text);
         }

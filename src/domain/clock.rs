@@ -1,23 +1,23 @@
-//! Time and randomness come from outside, so that a test can move the clock and
-//! repeat a draw. The ambient ones are banned by clippy.toml.
+//! The clock and the source of randomness. Both are injected, so that a test can move the clock
+//! and repeat random values. `clippy.toml` bans the global ones.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use uuid::{Builder, Uuid};
 
-/// The time, as the domain sees it.
+/// A point in time, in UTC.
 pub type Timestamp = DateTime<Utc>;
 
-/// Where the time comes from.
+/// A source of the current time.
 pub trait Clock: Send + Sync + 'static {
-    /// The present time, in whole microseconds: what Postgres stores.
+    /// Returns the current time in whole microseconds, the precision of Postgres.
     fn now(&self) -> Timestamp;
 }
 
-/// Where random bytes come from: cryptographically secure in production.
+/// A source of random bytes. It is cryptographically secure in production.
 pub trait Randomness: Send + Sync + 'static {
-    /// Fills `bytes`.
+    /// Fills `bytes` with random bytes.
     fn fill(&self, bytes: &mut [u8]);
 }
 
@@ -25,13 +25,13 @@ pub trait Randomness: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is where the time is injected from")]
+    #[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
     fn now(&self) -> Timestamp {
         Utc::now().trunc_subsecs(6)
     }
 }
 
-/// A clock and a source of randomness, handed down from the composition root.
+/// A clock and a source of randomness, passed down from the composition root.
 #[derive(Clone)]
 pub struct Ambient {
     clock: Arc<dyn Clock>,
@@ -39,30 +39,35 @@ pub struct Ambient {
 }
 
 impl Ambient {
-    /// Bundles the two.
+    /// Combines a clock and a source of randomness.
     pub fn new(clock: Arc<dyn Clock>, randomness: Arc<dyn Randomness>) -> Self {
         Self { clock, randomness }
     }
 
-    /// The same randomness with another clock.
+    /// Returns the same source of randomness with another clock.
     #[must_use]
     pub fn with_clock(&self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, randomness: Arc::clone(&self.randomness) }
     }
 
-    /// The present time, in whole microseconds.
+    /// Returns the current time in whole microseconds.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// `N` random bytes.
+    /// Returns `N` random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.randomness.fill(&mut bytes);
         bytes
     }
 
-    /// A new UUIDv7 (RFC 9562): ids made later sort later, to the millisecond.
+    /// Returns a random number from 0 to 1, both included.
+    pub fn fraction(&self) -> f64 {
+        f64::from(u32::from_le_bytes(self.bytes())) / f64::from(u32::MAX)
+    }
+
+    /// Returns a new UUIDv7 (RFC 9562). Ids created in a later millisecond sort later.
     pub fn uuid(&self) -> Uuid {
         let millis = u64::try_from(self.now().timestamp_millis()).unwrap_or_default();
         Builder::from_unix_timestamp_millis(millis, &self.bytes()).into_uuid()

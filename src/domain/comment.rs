@@ -8,25 +8,25 @@ use super::{
 /// Who may read a comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Visibility {
-    /// Everybody who may see the ticket.
+    /// Everyone who may see the ticket.
     Public,
-    /// Staff only: an internal note.
+    /// Staff only. The comment is an internal note.
     Internal,
 }
 
 /// A comment or internal note on a ticket.
 #[derive(Clone, Debug)]
 pub struct Comment {
-    /// Its id.
+    /// The comment's id.
     pub id: CommentId,
-    /// The ticket that it is on.
+    /// The ticket that the comment belongs to.
     pub ticket_id: TicketId,
-    /// Who wrote it.
+    /// The author.
     pub author_id: AccountId,
-    /// Who may read it.
+    /// Who may read the comment.
     pub visibility: Visibility,
-    /// What it says.
+    /// The text.
     pub body: String,
-    /// When it was posted.
+    /// When the comment was posted.
     pub created_at: Timestamp,
 }

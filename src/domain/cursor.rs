@@ -1,28 +1,26 @@
-//! The public position in the event log.
+//! Cursors: public positions in the feed of events.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// A position in the feed: which history (epoch) and how far. One kind for all
-/// streams; it gives no access by itself, so it needs no signature.
+/// A position in the feed: an epoch and an offset. All streams use the same cursors. A cursor
+/// grants no access, so it is not signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The tag of the epoch that the position was given out in.
+    /// The tag of the epoch in which the cursor was issued.
     pub epoch: i32,
-    /// The position, from 0 (before the first event).
+    /// The position. 0 is before the first event.
     pub pos: i64,
 }
 
-/// The text is no cursor of ours.
+/// The text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this is not an event cursor; pass one from an event, a checkpoint or `eventCursor`, unchanged"
-)]
+#[error("not an event cursor; send one from an event, a checkpoint or `eventCursor` unchanged")]
 pub struct MalformedCursor;
 
 const FORMAT: u8 = 1;
 
 impl Cursor {
-    /// The opaque text: base64url of format, epoch and position.
+    /// Encodes the cursor as opaque text: the format version, epoch and position in base64url.
     pub fn encode(self) -> String {
         let mut bytes = [FORMAT; 13];
         bytes[1..5].copy_from_slice(&self.epoch.to_be_bytes());
@@ -30,10 +28,10 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Decodes text from [`encode`](Self::encode).
     ///
     /// # Errors
-    /// Anything else.
+    /// The text is not a cursor.
     pub fn decode(text: &str) -> Result<Self, MalformedCursor> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| MalformedCursor)?;
         let [FORMAT, e0, e1, e2, e3, pos @ ..] = bytes.as_slice() else {
@@ -52,14 +50,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_encoded_is_decoded() {
+    fn a_cursor_survives_encoding_and_decoding() {
         for cursor in [Cursor { epoch: -5, pos: 0 }, Cursor { epoch: i32::MAX, pos: i64::MAX }] {
             assert_eq!(Cursor::decode(&cursor.encode()), Ok(cursor));
         }
     }
 
     #[test]
-    fn garbage_is_refused() {
+    fn malformed_text_is_rejected() {
         let negative = Cursor { epoch: 1, pos: -1 }.encode();
         for text in ["", "garbage", "ÿ", "AAAAAAAAAAAAAAAAAA", &negative, &"A".repeat(100_000)] {
             assert_eq!(Cursor::decode(text), Err(MalformedCursor), "{text:.40}");

@@ -1,5 +1,5 @@
-//! Hand-overs: a customer who is signed in to the control panel comes over without
-//! another password.
+//! Handoffs: a customer who is signed in to the control panel signs in here with a link, without
+//! a password.
 
 use chrono::TimeDelta;
 
@@ -8,19 +8,19 @@ use super::{
     ids::{AccountId, HandoffId},
 };
 
-/// How long a link is good for: long enough for a redirect, too short to be found in
-/// a history or a log and used.
+/// How long a handoff link is valid: long enough for a redirect, too short for someone who
+/// finds it in a history or log.
 pub const VALID_FOR: TimeDelta = TimeDelta::seconds(60);
 
-/// A hand-over that was begun. The token that stands for it is not kept.
+/// A handoff. Only a hash of its token is stored.
 #[derive(Clone, Debug)]
 pub struct Handoff {
-    /// Its id.
+    /// The handoff's id.
     pub id: HandoffId,
-    /// Who is handed over.
+    /// The customer's account.
     pub account_id: AccountId,
-    /// When it was made.
+    /// When the handoff was created.
     pub created_at: Timestamp,
-    /// Until when it can be used.
+    /// When the handoff expires.
     pub expires_at: Timestamp,
 }

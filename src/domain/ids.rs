@@ -1,5 +1,4 @@
-//! Identifiers: one type a noun, so that a comment's id can't stand where a
-//! ticket's is wanted.
+//! Identifiers. Each noun has its own type, so that ids of different nouns cannot be confused.
 
 use uuid::Uuid;
 
@@ -12,28 +11,28 @@ macro_rules! uuid_ids {
 }
 
 uuid_ids! {
-    /// An account, of a customer or of staff.
+    /// The id of an account of a customer or a member of staff.
     AccountId,
-    /// A file on a ticket or comment.
+    /// The id of a file on a ticket or comment.
     AttachmentId,
-    /// A category of tickets.
+    /// The id of a category of tickets.
     CategoryId,
-    /// A comment or internal note on a ticket.
+    /// The id of a comment or internal note.
     CommentId,
-    /// A mail on its way.
+    /// The id of a mail to be sent.
     DeliveryId,
-    /// A link with which the control panel hands a customer over.
+    /// The id of a handoff from the control panel.
     HandoffId,
-    /// Something on somebody's bell.
+    /// The id of a notification.
     NotificationId,
-    /// What a machine signs in with.
+    /// The id of a service token.
     ServiceTokenId,
-    /// A signed-in session.
+    /// The id of a session.
     SessionId,
-    /// A ticket. People see its [number](super::ticket::TicketNumber) instead.
+    /// The id of a ticket. People see its [number](super::ticket::TicketNumber) instead.
     TicketId,
 }
 
-/// An event of the log. Within one ticket ids rise in the order of the events.
+/// The id of an event of the log. Within a ticket, ids rise in the order of the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub i64);

@@ -1,5 +1,4 @@
-//! Plain types and rules: no I/O, no GraphQL, no HTTP, no SQL. Everything above
-//! speaks in these words; nothing here knows who is speaking.
+//! Plain types and rules, without I/O, GraphQL, HTTP or SQL. All other layers share these types.
 
 pub mod account;
 pub mod actor;
@@ -25,4 +24,5 @@ pub mod session;
 pub mod status;
 pub mod text;
 pub mod ticket;
+pub mod ticket_list;
 pub mod unread;

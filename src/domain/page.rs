@@ -1,36 +1,36 @@
-//! Pages of a list, as Relay's cursor connections ask for them.
+//! Pages of a list, as Relay's cursor connections define them.
 
-/// At most so many items a page.
+/// The maximum number of items per page.
 pub const MAX_PAGE: usize = 100;
-/// So many items where the caller doesn't say.
+/// The number of items per page if the caller names none.
 pub const DEFAULT_PAGE: usize = 20;
 
-/// Which page of a list: `limit` items next to a key, forwards or backwards.
+/// A requested page of a list, delimited by keys of type `K`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Page<K> {
-    /// From the start or from the end.
+    /// The end of the list that the items are counted from.
     pub direction: Direction,
-    /// Only what comes after this key.
+    /// Return items after this key.
     pub after: Option<K>,
-    /// Only what comes before this key.
+    /// Return items before this key.
     pub before: Option<K>,
-    /// How many items, 1 to [`MAX_PAGE`].
+    /// The maximum number of items, 0 to [`MAX_PAGE`].
     pub limit: usize,
 }
 
-/// From which end a page is counted.
+/// The end of the list that a page is counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// `first` items.
+    /// From the start: `first` items.
     Forward,
-    /// `last` items.
+    /// From the end: `last` items.
     Backward,
 }
 
-/// A page's items in the list's order, and whether there are more.
+/// The items of a page in the order of the list, and whether the list has more.
 #[derive(Clone, Debug)]
 pub struct Slice<T> {
-    /// The items.
+    /// The items of the page.
     pub items: Vec<T>,
     /// Whether the list has items before these.
     pub has_previous: bool,
@@ -39,7 +39,7 @@ pub struct Slice<T> {
 }
 
 impl<T> Slice<T> {
-    /// The same slice of something made of each item.
+    /// Converts each item.
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Slice<U> {
         Slice {
             items: self.items.into_iter().map(item).collect(),
@@ -50,8 +50,8 @@ impl<T> Slice<T> {
 }
 
 impl<K> Page<K> {
-    /// Turns what a query for `limit + 1` rows gave, in the direction of the
-    /// page, into the page's slice.
+    /// Builds the page from up to [`fetch_limit`](Self::fetch_limit) items, sorted in the
+    /// direction of the page.
     pub fn slice<T>(&self, mut fetched: Vec<T>) -> Slice<T> {
         let more = fetched.len() > self.limit;
         fetched.truncate(self.limit);
@@ -66,7 +66,8 @@ impl<K> Page<K> {
         }
     }
 
-    /// How many rows to ask for: one more than the page tells whether there is another.
+    /// Returns how many rows to query: one more than the page has, to find out whether there
+    /// are more.
     pub fn fetch_limit(&self) -> i64 {
         i64::try_from(self.limit).map_or(i64::MAX, |limit| limit + 1)
     }

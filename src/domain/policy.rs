@@ -1,5 +1,5 @@
-//! Who may do what: one pure function, and the scopes that lists and streams
-//! derive from the same rule.
+//! The authorisation policy: one pure function that decides who may do what, and the same rule as
+//! scopes for lists and streams.
 
 use super::{
     account::Role,
@@ -12,62 +12,63 @@ use super::{
     unread::Reader,
 };
 
-/// What somebody wants to do.
+/// An action to authorise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// See the installation's categories, lists of tickets that one may see, one's own account.
+    /// Use the application: list categories and visible tickets, see one's own account.
     Enter,
     /// Open a ticket.
     CreateTicket,
-    /// See a ticket, its public comments and history.
+    /// See a ticket with its public comments and history.
     ViewTicket,
-    /// Post a public comment, or move the status as the table allows.
+    /// Post a public comment, or change the status as
+    /// [`Status::may_move`](super::status::Status::may_move) allows.
     Converse,
-    /// Read internal notes and what else is for staff.
+    /// Read internal notes and other information for staff only.
     ViewInternal,
     /// Write an internal note.
     WriteNote,
-    /// Set priority, assignee, category, summary.
+    /// Set the priority, assignee, category or summary.
     Triage,
-    /// Let other customers take part in a ticket, or no longer.
+    /// Add or remove participants of a ticket.
     ManageParticipants,
     /// See an account's name.
     ViewAccount,
     /// See an account's e-mail address, role and language.
     ViewContact,
-    /// Make, rename, order, retire and restore categories, and see retired ones.
+    /// Create, rename, order, retire and restore categories, and see retired ones.
     ManageCategories,
-    /// Make accounts and give roles.
+    /// Create and change accounts, and set their roles.
     ManageAccounts,
-    /// See and change what protects one's own account: password, second factors, sessions.
+    /// See and change the password, second factors and sessions of one's own account.
     SecureAccount,
-    /// See what happened to anybody's account.
+    /// See the audit trail of any account.
     ViewAudit,
-    /// Make, see and revoke service tokens.
+    /// Create, see and revoke service tokens.
     ManageServiceTokens,
-    /// Make and update customers' accounts, as the control panel does.
+    /// Create and update customers' accounts, as the control panel does.
     ProvisionCustomers,
-    /// Make links with which customers come over from the control panel.
+    /// Create links that sign customers in from the control panel.
     CreateHandoffs,
 }
 
-/// What it is to be done to.
+/// The target of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
     /// The installation as a whole.
     Desk,
     /// A ticket.
     Ticket {
-        /// Who opened it.
+        /// The customer who opened it.
         reporter: AccountId,
         /// The other customers who take part in it.
         participants: &'a [AccountId],
     },
     /// An account.
     Account {
-        /// Whose.
+        /// The account's id.
         id: AccountId,
-        /// Its role.
+        /// The account's role.
         role: Role,
     },
 }
@@ -78,22 +79,22 @@ impl<'a> From<&'a Ticket> for Resource<'a> {
     }
 }
 
-/// The answer.
+/// The outcome of a policy check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Go ahead.
+    /// The action is allowed.
     Allow,
-    /// Sign in first.
+    /// The actor must sign in first.
     Unauthenticated,
-    /// They may see it, and not do this to it.
+    /// The actor may see the target but not perform the action.
     Forbidden,
-    /// They may not see it, so it does not exist for them.
+    /// The actor may not see the target, so it is reported as nonexistent.
     NotFound,
-    /// They have to configure a second factor first.
+    /// The actor must configure a second factor first.
     SecondFactorMissing,
 }
 
-/// The policy.
+/// Decides whether an actor may perform an action on a target.
 pub fn decide(actor: &Actor, action: Action, resource: Resource<'_>) -> Decision {
     use Decision::{Allow, Forbidden, NotFound, SecondFactorMissing, Unauthenticated};
 
@@ -140,7 +141,7 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource<'_>) -> Decision
     }
 }
 
-/// A machine may do what its scopes say, and sees nobody's things.
+/// A machine may do what its scopes allow. It sees no tickets and no accounts.
 fn decide_for_machine(machine: &Machine, action: Action, resource: Resource<'_>) -> Decision {
     let required_scope = match (resource, action) {
         (Resource::Desk, Action::ProvisionCustomers) => Scope::ProvisionCustomers,
@@ -151,19 +152,19 @@ fn decide_for_machine(machine: &Machine, action: Action, resource: Resource<'_>)
     if machine.scopes.has(required_scope) { Decision::Allow } else { Decision::Forbidden }
 }
 
-/// Which tickets a list or stream may show: the same rule as [`decide`], for SQL
-/// and for topics.
+/// The tickets that a list or stream may show. It follows the same rule as [`decide`], in a form
+/// for SQL and for the topics of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TicketScope {
-    /// None at all.
+    /// No tickets.
     Nothing,
-    /// Those that this account opened or takes part in.
+    /// The tickets that this account opened or takes part in.
     Of(AccountId),
-    /// Every ticket.
+    /// All tickets.
     All,
 }
 
-/// The tickets that somebody may see.
+/// Returns the tickets that an actor may see.
 pub fn ticket_scope(actor: &Actor) -> TicketScope {
     match actor {
         Actor::System => TicketScope::All,
@@ -174,25 +175,24 @@ pub fn ticket_scope(actor: &Actor) -> TicketScope {
     }
 }
 
-/// The comment visibility and event audience that somebody may see: staff see
-/// what is internal, others don't.
+/// Returns whether an actor may see internal notes and events for staff only.
 pub fn sees_internal(actor: &Actor) -> bool {
     decide(actor, Action::ViewInternal, Resource::Desk) == Decision::Allow
 }
 
-/// As whom somebody reads tickets; nobody who has no account does.
+/// Returns the actor as a reader of tickets, or `None` if the actor has no account.
 pub fn reader(actor: &Actor) -> Option<Reader> {
     let account = actor.account_id()?;
     Some(Reader { account, is_staff: sees_internal(actor) })
 }
 
-/// Whether somebody may see a comment on a ticket that they may see.
+/// Returns whether an actor who may see a ticket may see a comment on it.
 pub fn sees_comment(actor: &Actor, visibility: Visibility) -> bool {
     visibility == Visibility::Public || sees_internal(actor)
 }
 
-/// Whether somebody may see an event about a ticket, as far as it shows itself: who took
-/// part in the ticket then may do so no longer.
+/// Returns whether an actor may see an event about a ticket, judged by the participants at the
+/// time of the event. A former participant may have lost access since then.
 pub fn sees_event(actor: &Actor, event: &Event) -> bool {
     match &event.subject {
         Subject::Account(_) => false,
@@ -210,7 +210,7 @@ pub fn sees_event(actor: &Actor, event: &Event) -> bool {
     }
 }
 
-/// In what capacities somebody stands to a ticket.
+/// Returns how an actor relates to a ticket.
 pub fn standing(actor: &Actor, ticket: &Ticket) -> Standing {
     let account = actor.account_id();
     Standing {
@@ -253,7 +253,7 @@ mod tests {
 
     fn person(id: u128, role: Role) -> Actor {
         Actor::Account(Identity {
-            id: AccountId(Uuid::from_u128(id)),
+            id: account(id),
             role,
             locale: Locale::En,
             session: SessionId(Uuid::nil()),
@@ -266,7 +266,7 @@ mod tests {
         Actor::Machine(Machine { token: ServiceTokenId(Uuid::nil()), scopes })
     }
 
-    /// The decisions of all actions, in the order of `ACTIONS`, one letter each.
+    /// Returns the decisions on all actions, one letter each, in the order of `ACTIONS`.
     fn row(actor: &Actor, resource: Resource<'_>) -> String {
         let letter = |action| match decide(actor, action, resource) {
             Allow => 'A',
@@ -278,10 +278,17 @@ mod tests {
         ACTIONS.into_iter().map(letter).collect()
     }
 
-    #[test]
-    fn the_whole_matrix_is_exactly_this() {
-        let customer = AccountId(Uuid::from_u128(1));
-        let agent = AccountId(Uuid::from_u128(3));
+    const NOBODY: &str = "uuuuuuuuuuuuuuuuu";
+    const NOTHING: &str = "-----------------";
+    const ALL: &str = "AAAAAAAAAAAAAAAAA";
+
+    fn account(id: u128) -> AccountId {
+        AccountId(Uuid::from_u128(id))
+    }
+
+    /// Returns one row per actor: anonymous, the customer, another customer, a participant, the
+    /// agent, the admin, machines without a scope and with one scope each, the system.
+    fn matrix(resource: Resource<'_>) -> [String; 10] {
         let actors = [
             Actor::Anonymous,
             person(1, Role::Customer),
@@ -294,20 +301,20 @@ mod tests {
             machine(&[Scope::CreateHandoffs]),
             Actor::System,
         ];
-        let matrix = |resource| actors.map(|actor| row(&actor, resource));
+        actors.map(|actor| row(&actor, resource))
+    }
 
-        // Enter, CreateTicket, ViewTicket, Converse, ViewInternal, WriteNote, Triage,
-        // ManageParticipants, ViewAccount, ViewContact, ManageAccounts, ViewAudit,
-        // ManageServiceTokens, ProvisionCustomers, CreateHandoffs, SecureAccount,
-        // ManageCategories; by nobody, the customer, another customer, one who takes part,
-        // the agent, the admin, machines with no scope and with one each, the system.
-        let all = "AAAAAAAAAAAAAAAAA";
-        let nobody = "uuuuuuuuuuuuuuuuu";
-        let nothing = "-----------------";
+    /// Completes the rows of people with those of actors that see no tickets and no accounts.
+    fn by_people([own, other, participant, agent, admin]: [&'static str; 5]) -> [&'static str; 10] {
+        [NOBODY, own, other, participant, agent, admin, NOTHING, NOTHING, NOTHING, ALL]
+    }
+
+    #[test]
+    fn every_action_on_the_installation_is_decided_as_in_this_matrix() {
         assert_eq!(
             matrix(Resource::Desk),
             [
-                nobody,
+                NOBODY,
                 "AAfffffffffffffAf",
                 "AAfffffffffffffAf",
                 "AAfffffffffffffAf",
@@ -316,35 +323,39 @@ mod tests {
                 "fffffffffffffffff",
                 "fffffffffffffAfff",
                 "ffffffffffffffAff",
-                all
+                ALL
             ]
         );
-        let by_people = |[own, other, participant, agent, admin]: [&'static str; 5]| {
-            [nobody, own, other, participant, agent, admin, nothing, nothing, nothing, all]
-        };
-        let participants = [AccountId(Uuid::from_u128(5))];
+    }
+
+    #[test]
+    fn every_action_on_a_ticket_is_decided_as_in_this_matrix() {
         assert_eq!(
-            matrix(Resource::Ticket { reporter: customer, participants: &participants }),
+            matrix(Resource::Ticket { reporter: account(1), participants: &[account(5)] }),
             by_people([
                 "ffAAfffAfffffffff",
-                nothing,
+                NOTHING,
                 "ffAAfffffffffffff",
                 "ffAAAAAAfffffffff",
                 "ffAAAAAAfffffffff"
             ])
         );
+    }
+
+    #[test]
+    fn every_action_on_an_account_is_decided_as_in_this_matrix() {
         assert_eq!(
-            matrix(Resource::Account { id: customer, role: Role::Customer }),
+            matrix(Resource::Account { id: account(1), role: Role::Customer }),
             by_people([
                 "ffffffffAAfffffff",
-                nothing,
-                nothing,
+                NOTHING,
+                NOTHING,
                 "ffffffffAAfffffff",
                 "ffffffffAAAffffff"
             ])
         );
         assert_eq!(
-            matrix(Resource::Account { id: agent, role: Role::Agent }),
+            matrix(Resource::Account { id: account(3), role: Role::Agent }),
             by_people([
                 "ffffffffAffffffff",
                 "ffffffffAffffffff",
@@ -353,8 +364,11 @@ mod tests {
                 "ffffffffAAAffffff"
             ])
         );
-        // Without the second factor that they need, nobody does anything but get one.
-        let ticket = Resource::Ticket { reporter: customer, participants: &[] };
+    }
+
+    #[test]
+    fn a_confined_session_can_only_configure_a_second_factor() {
+        let ticket = Resource::Ticket { reporter: account(1), participants: &[] };
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
@@ -365,9 +379,9 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_streams_follow_the_same_rule() {
-        let reporter = AccountId(Uuid::from_u128(1));
-        let participants = [AccountId(Uuid::from_u128(5))];
+    fn the_scope_of_lists_and_streams_agrees_with_the_policy() {
+        let reporter = account(1);
+        let participants = [account(5)];
         for actor in [
             Actor::Anonymous,
             person(1, Role::Customer),

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::{clock::Timestamp, second_factor::Method};
 
 /// How long a link to reset a password is valid.
-pub const RESET_LASTS: TimeDelta = TimeDelta::minutes(30);
+pub const PASSWORD_RESET_LIFETIME: TimeDelta = TimeDelta::minutes(30);
 /// How long the link in an invitation is valid.
-pub const INVITATION_LASTS: TimeDelta = TimeDelta::hours(72);
+pub const INVITATION_LIFETIME: TimeDelta = TimeDelta::hours(72);
 /// How long a security notice is worth sending.
-pub const SECURITY_NOTICE_LASTS: TimeDelta = TimeDelta::hours(72);
+pub const SECURITY_NOTICE_LIFETIME: TimeDelta = TimeDelta::hours(72);
 
 /// The content of a priority mail. It is stored sealed, and erased once the mail is sent or
 /// given up. Its `Debug` output contains no secrets.

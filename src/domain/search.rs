@@ -1,4 +1,4 @@
-//! What people search for, and what they are shown of what was found.
+//! Searches and their results.
 
 use super::{
     ids::CommentId,
@@ -6,19 +6,20 @@ use super::{
     ticket::{NumberPrefix, Ticket, TicketNumber},
 };
 
-/// What somebody searches for, as they typed it.
+/// A search text as a person typed it.
 pub type SearchText = SingleLine<255>;
 
-/// At most so many tickets are found, the best ones.
+/// The maximum number of tickets that a search finds. The best matches are returned.
 pub const MAX_FOUND: i64 = 1_000;
 
-/// Where more texts fit, so many of them are compared, the newest.
+/// The maximum number of matching texts that are ranked. The newest ones are ranked.
 pub const MAX_RANKED: i64 = 10_000;
 
-/// Words of fewer letters and digits are like too many others.
+/// The minimum number of letters and digits in a word that is compared by similarity. Shorter
+/// words resemble too many others.
 const MIN_SIMILAR: usize = 3;
 
-/// What a search looks for.
+/// A parsed search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchQuery {
     text: SearchText,
@@ -26,10 +27,10 @@ pub struct SearchQuery {
 }
 
 impl SearchQuery {
-    /// Reads what somebody typed.
+    /// Parses a search text.
     ///
     /// # Errors
-    /// Empty, too long, or with a control character.
+    /// The text is empty, too long, or contains a control character.
     pub fn parse(text: &str, prefix: &NumberPrefix) -> Result<Self, TextError> {
         let text = SearchText::parse(text)?;
         let digits = text.as_str().bytes().all(|byte| byte.is_ascii_digit());
@@ -38,18 +39,19 @@ impl SearchQuery {
         Ok(Self { text, number })
     }
 
-    /// The text, in the form that search engines take: words, `"phrases"`, `or`, `-without`.
+    /// Returns the text in web search syntax: words, `"phrases"`, `or`, `-excluded`.
     pub fn text(&self) -> &str {
         self.text.as_str()
     }
 
-    /// The ticket that the text is the number of.
+    /// Returns the ticket number, if the text is one.
     pub fn number(&self) -> Option<TicketNumber> {
         self.number
     }
 
-    /// What comes before the last word, and the last word, which may be the beginning of a
-    /// longer one. None where it is no plain word.
+    /// Splits off the last word, which may be the beginning of a longer one. Returns the text
+    /// before it and the word, or `None` if the last word contains other characters than letters
+    /// and digits.
     pub fn last_word(&self) -> Option<(&str, &str)> {
         let text = self.text();
         let start = text
@@ -59,8 +61,8 @@ impl SearchQuery {
         last.chars().all(char::is_alphanumeric).then_some((head, last))
     }
 
-    /// Its words, to be compared letter by letter with others: those of some length. None where
-    /// it is more than words.
+    /// Returns the words to compare by similarity, without short ones. Returns no words if the
+    /// text contains operators.
     pub fn similar(&self) -> Vec<&str> {
         let words = self.text().split_whitespace();
         if words.clone().any(|word| word.starts_with('-') || word.contains('"') || word == "or") {
@@ -71,36 +73,36 @@ impl SearchQuery {
     }
 }
 
-/// A place in a list of what was found: best first, of equally good ones the newest.
+/// The position of a ticket in the results: best first, then newest first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FoundKey {
-    /// How well the ticket fits.
+    /// How well the ticket matches.
     pub rank: f32,
     /// The ticket.
     pub ticket: super::ids::TicketId,
 }
 
-/// A part of a text that was found.
+/// A piece of a text with matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// What it says.
+    /// The text of the piece.
     pub text: String,
-    /// Whether it is what was searched for.
+    /// Whether the piece matches the search.
     pub is_match: bool,
 }
 
-/// A ticket that was found.
+/// A ticket that a search found.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The ticket.
     pub ticket: Ticket,
-    /// How well it fits.
+    /// How well the ticket matches.
     pub rank: f32,
-    /// Its summary.
+    /// The ticket's summary, with its matches marked.
     pub summary: Vec<Fragment>,
-    /// What fits best in its best text.
+    /// The best passages of the ticket's best matching text.
     pub excerpt: Vec<Fragment>,
-    /// The comment that the excerpt is from; none: the ticket's description.
+    /// The comment that the excerpt is from, or `None` if it is from the description.
     pub comment: Option<CommentId>,
 }
 
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_with_and_without_their_prefix() {
+    fn a_ticket_number_is_recognised_with_and_without_its_prefix() {
         for text in ["cs-234567", " 234567 "] {
             assert_eq!(parse(text).number(), Some(TicketNumber(234_567)));
         }
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_may_be_a_beginning() {
+    fn a_plain_last_word_is_split_off() {
         assert_eq!(parse("mail serv").last_word(), Some(("mail ", "serv")));
         assert_eq!(parse("почт").last_word(), Some(("", "почт")));
         assert_eq!(parse("a\u{3000}b").last_word(), Some(("a\u{3000}", "b")));
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn only_words_are_compared_letter_by_letter() {
+    fn only_plain_words_are_compared_by_similarity() {
         assert_eq!(parse("a certifcate ?!?").similar(), ["certifcate"]);
         for text in ["ab", "?!?!", "mail -web", "\"mail web\"", "mail or web"] {
             assert_eq!(parse(text).similar(), [] as [&str; 0], "{text}");

@@ -1,4 +1,4 @@
-//! Second factors: what proves, besides the password, that it is the owner who signs in.
+//! Second factors: proofs of identity in addition to the password.
 
 use std::fmt;
 
@@ -6,96 +6,95 @@ use chrono::TimeDelta;
 
 use super::{account::Role, clock::Timestamp};
 
-/// A code that was mailed is good for so long.
-pub const MAILED_CODE_LASTS: TimeDelta = TimeDelta::minutes(2);
-/// Another code is mailed after so long, and no sooner.
+/// How long an e-mail code is valid.
+pub const MAILED_CODE_LIFETIME: TimeDelta = TimeDelta::minutes(2);
+/// How long to wait before another e-mail code can be requested.
 pub const MAILED_CODE_PAUSE: TimeDelta = TimeDelta::seconds(30);
-/// Wrong codes that a challenge or a mailed code takes.
-pub const TRIES: i32 = 5;
-/// So long the second step of a sign-in can be taken.
-pub const CHALLENGE_LASTS: TimeDelta = TimeDelta::minutes(10);
-/// So long an authenticator that was begun can be confirmed.
-pub const ENROLMENT_LASTS: TimeDelta = TimeDelta::minutes(10);
-/// Password and code count as just given for so long.
-pub const REAUTHENTICATION_LASTS: TimeDelta = TimeDelta::minutes(10);
-/// Recovery codes that an account gets.
+/// How many attempts a challenge or an e-mail code allows.
+pub const MAX_ATTEMPTS: i32 = 5;
+/// How long the second step of a sign-in can be completed.
+pub const CHALLENGE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
+/// How long the enrolment of an authenticator can be confirmed.
+pub const ENROLMENT_LIFETIME: TimeDelta = TimeDelta::minutes(10);
+/// How long a session counts as reauthenticated.
+pub const REAUTHENTICATION_LIFETIME: TimeDelta = TimeDelta::minutes(10);
+/// How many recovery codes an account receives.
 pub const RECOVERY_CODES: usize = 10;
 const RECOVERY_CODE: usize = 12;
-/// Without letters and digits that look alike.
+/// Letters and digits that do not look alike. `?` pads the alphabet to 32 and is never used.
 const RECOVERY_ALPHABET: &[u8; 32] = b"23456789abcdefghjkmnpqrstuvwxyz?";
 
-/// A way to prove it that can be configured.
+/// A method that can be configured as a second factor.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Codes of an app on one's phone (RFC 6238).
+    /// An authenticator app that generates time-based codes (RFC 6238).
     Authenticator,
-    /// Codes that are mailed.
+    /// Codes sent by e-mail.
     Email,
 }
 
 /// A configured second factor.
 #[derive(Clone, Debug)]
 pub struct SecondFactor {
-    /// How.
+    /// The method.
     pub method: Method,
-    /// Since when.
+    /// When it was configured.
     pub configured_at: Timestamp,
-    /// When it last let somebody in.
+    /// When it was last used to sign in.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// What an installation asks of whom.
+/// Whether an installation requires second factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requirement {
-    /// Whoever has none is told that they can have one.
+    /// Second factors are optional. People without one are told that they can configure one.
     Offered,
-    /// Whoever has none can do nothing but configure one.
+    /// A second factor is required. People without one can only configure one.
     Required,
 }
 
-/// What an installation asks of customers and of staff.
+/// The requirements for customers and for staff.
 #[derive(Clone, Copy, Debug)]
 pub struct Requirements {
-    /// Of customers.
+    /// The requirement for customers.
     pub customers: Requirement,
-    /// Of agents and admins.
+    /// The requirement for agents and admins.
     pub staff: Requirement,
 }
 
 impl Requirements {
-    /// What is asked of a role.
+    /// Returns the requirement for a role.
     pub fn of(self, role: Role) -> Requirement {
         if role.is_staff() { self.staff } else { self.customers }
     }
 }
 
-/// What somebody typed can't be a code.
+/// The text is not a well-formed code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct MalformedCode(&'static str);
 
-/// A code of 6 digits. It can't be printed.
+/// A code of 6 digits. Its `Debug` output omits the digits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Code(String);
 
 impl Code {
-    /// Reads what somebody typed; spaces, which apps show between the digits, are
-    /// left out.
+    /// Parses a code. Spaces, which apps show between the digits, are ignored.
     ///
     /// # Errors
-    /// Anything but 6 digits.
+    /// The text does not consist of 6 digits.
     pub fn parse(text: &str) -> Result<Self, MalformedCode> {
         let digits = without_spaces(text);
         let fits = digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
         fits.then_some(Self(digits)).ok_or(MalformedCode("A code has 6 digits, from 0 to 9."))
     }
 
-    /// Makes one of random bytes: every code as likely as any other.
+    /// Generates a code from random bytes. All codes are equally likely.
     pub fn random(mut bytes: impl FnMut() -> [u8; 4]) -> Self {
-        // The largest multiple of a million: what lies above would favour low codes.
+        // The largest multiple of a million. Larger numbers would make low codes more likely.
         const FAIR: u32 = u32::MAX - u32::MAX % 1_000_000;
         loop {
             let number = u32::from_le_bytes(bytes());
@@ -105,30 +104,31 @@ impl Code {
         }
     }
 
-    /// The digits, for their owner or to be compared.
+    /// Returns the digits, to show to the owner or to compare.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// A recovery code: 12 letters and digits, some 59 bits. It can't be printed.
+/// A recovery code: 12 letters and digits with about 59 bits of entropy. Its `Debug` output omits
+/// them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RecoveryCode(String);
 
 impl RecoveryCode {
-    /// Reads what somebody typed, in any case, with or without hyphens and spaces.
+    /// Parses a code in upper or lower case, with or without hyphens and spaces.
     ///
     /// # Errors
-    /// Anything that is none of ours.
+    /// The text is not a well-formed recovery code.
     pub fn parse(text: &str) -> Result<Self, MalformedCode> {
         let code = without_spaces(text).replace('-', "").to_ascii_lowercase();
-        let ours = |byte: u8| byte != b'?' && RECOVERY_ALPHABET.contains(&byte);
-        let fits = code.len() == RECOVERY_CODE && code.bytes().all(ours);
+        let allowed = |byte: u8| byte != b'?' && RECOVERY_ALPHABET.contains(&byte);
+        let fits = code.len() == RECOVERY_CODE && code.bytes().all(allowed);
         fits.then_some(Self(code))
             .ok_or(MalformedCode("A recovery code has 12 letters and digits, like 7k2m-9xpq-4vtd."))
     }
 
-    /// Makes one of random bytes.
+    /// Generates a code from random bytes.
     pub fn random(mut byte: impl FnMut() -> u8) -> Self {
         let mut code = String::new();
         while code.len() < RECOVERY_CODE {
@@ -140,19 +140,19 @@ impl RecoveryCode {
         Self(code)
     }
 
-    /// The code as it is kept and compared.
+    /// Returns the code in the form that is hashed and compared.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The code as its owner sees it: in groups of four.
+    /// Returns the code for display, in groups of four.
     pub fn shown(&self) -> String {
         format!("{}-{}-{}", &self.0[..4], &self.0[4..8], &self.0[8..])
     }
 }
 
 fn without_spaces(text: &str) -> String {
-    // Longer than any code is wrong anyway.
+    // No code is longer than this, so the rest need not be read.
     text.chars().filter(|c| !c.is_whitespace()).take(64).collect()
 }
 
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_six_ascii_digits_with_spaces_or_not() {
+    fn a_code_consists_of_six_ascii_digits_and_optional_spaces() {
         for text in ["123456", "123 456", " 1 2 3 4 5 6 ", "123\u{a0}456", "123456\n"] {
             assert_eq!(Code::parse(text).unwrap().expose(), "123456", "{text:?}");
         }
@@ -184,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn random_codes_are_fair_and_padded() {
+    fn a_random_code_is_unbiased_and_padded() {
         let mut draws = [u32::MAX.to_le_bytes(), 7_u32.to_le_bytes()].into_iter();
         assert_eq!(Code::random(|| draws.next().unwrap()).expose(), "000007");
     }
 
     #[test]
-    fn recovery_codes_are_read_as_they_are_shown() {
+    fn a_recovery_code_is_parsed_in_the_form_it_is_displayed() {
         let mut next = 0_u8;
         let code = RecoveryCode::random(|| {
             next = next.wrapping_add(37);

@@ -1,35 +1,35 @@
-//! Service tokens: what machines sign in with, and what they may do.
+//! Service tokens: credentials for machines, limited by scopes.
 
 use super::{
     clock::Timestamp,
     ids::{AccountId, ServiceTokenId},
 };
 
-/// Something that a machine may do. It may do nothing else.
+/// A permission of a service token. A token grants nothing beyond its scopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// Make and update customers' accounts.
+    /// Create and update customers' accounts.
     ProvisionCustomers,
-    /// Hand signed-in customers over.
+    /// Create handoff links for customers.
     CreateHandoffs,
 }
 
 impl Scope {
-    /// All there are.
+    /// All scopes.
     pub const ALL: [Self; 2] = [Self::ProvisionCustomers, Self::CreateHandoffs];
 }
 
 /// A set of scopes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes {
-    /// Has [`Scope::ProvisionCustomers`].
+    /// Whether the set contains [`Scope::ProvisionCustomers`].
     pub provision_customers: bool,
-    /// Has [`Scope::CreateHandoffs`].
+    /// Whether the set contains [`Scope::CreateHandoffs`].
     pub create_handoffs: bool,
 }
 
 impl Scopes {
-    /// Whether a scope is among them.
+    /// Returns whether the set contains a scope.
     pub fn has(self, scope: Scope) -> bool {
         match scope {
             Scope::ProvisionCustomers => self.provision_customers,
@@ -37,7 +37,7 @@ impl Scopes {
         }
     }
 
-    /// The scopes in it.
+    /// Iterates over the scopes in the set.
     pub fn iter(self) -> impl Iterator<Item = Scope> {
         Scope::ALL.into_iter().filter(move |&scope| self.has(scope))
     }
@@ -56,21 +56,21 @@ impl FromIterator<Scope> for Scopes {
     }
 }
 
-/// A service token. What is sent is not kept.
+/// A service token. Only a hash of its secret is stored.
 #[derive(Clone, Debug)]
 pub struct ServiceToken {
-    /// Its id.
+    /// The token's id.
     pub id: ServiceTokenId,
-    /// What its owners call it.
+    /// The name that tells people what the token is for.
     pub name: String,
-    /// What may be done with it.
+    /// The scopes of the token.
     pub scopes: Scopes,
-    /// When it was made.
+    /// When the token was created.
     pub created_at: Timestamp,
-    /// Who made it; none: the operator at the command line.
+    /// The admin who created the token, or `None` for the operator at the command line.
     pub created_by: Option<AccountId>,
-    /// When it was last used, to the minute.
+    /// When the token was last used, accurate to the minute.
     pub last_used_at: Option<Timestamp>,
-    /// Since when it is worth nothing.
+    /// When the token was revoked, or `None` if it is valid.
     pub revoked_at: Option<Timestamp>,
 }

@@ -1,4 +1,4 @@
-//! Sessions.
+//! Sessions of signed-in people.
 
 use std::net::IpAddr;
 
@@ -7,41 +7,41 @@ use super::{
     ids::{AccountId, SessionId},
 };
 
-/// A sign-in that has not ended. The token that stands for it is not kept.
+/// A session. Only a hash of its token is stored.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Its id.
+    /// The session's id.
     pub id: SessionId,
-    /// Whose it is.
+    /// The account that is signed in.
     pub account_id: AccountId,
-    /// When it began.
+    /// When the session started.
     pub created_at: Timestamp,
-    /// When it was last acted through, to the minute.
+    /// When the session was last used, accurate to the minute.
     pub last_used_at: Timestamp,
-    /// When it ends by itself.
+    /// When the session expires.
     pub expires_at: Timestamp,
-    /// From where it was begun.
+    /// Where the session was started.
     pub origin: Origin,
-    /// A second factor is required and was not yet configured: until it is, the
-    /// session can do nothing else.
+    /// Whether the account still needs a second factor. Until one is configured, the session
+    /// can do nothing else.
     pub confined: bool,
 }
 
-/// The longest description of a device that is kept, in characters.
+/// The maximum length of a stored device description, in characters.
 const LONGEST_DEVICE: usize = 255;
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The network address; none: not known, like at the command line.
+    /// The network address, or `None` if it is unknown, for example at the command line.
     pub address: Option<IpAddr>,
-    /// What the client says of itself.
+    /// The client's description of itself.
     device: Option<String>,
 }
 
 impl Origin {
-    /// Takes what a client says of itself as it is, cut to 255 characters, without
-    /// control characters.
+    /// Creates an origin. Control characters are removed from the device description, and it is
+    /// cut to 255 characters.
     pub fn new(address: Option<IpAddr>, device: Option<&str>) -> Self {
         let plain = |text: &str| {
             text.chars().filter(|c| !c.is_control()).take(LONGEST_DEVICE).collect::<String>()
@@ -49,7 +49,7 @@ impl Origin {
         Self { address, device: device.map(plain).filter(|text| !text.is_empty()) }
     }
 
-    /// What the client says of itself: its `User-Agent` (RFC 9110).
+    /// Returns the client's description of itself, its `User-Agent` (RFC 9110).
     pub fn device(&self) -> Option<&str> {
         self.device.as_deref()
     }

@@ -1,54 +1,54 @@
-//! Statuses and priorities, and the one table of who may move what.
+//! Statuses and priorities, and the table of allowed status changes.
 
 use super::account::Locale;
 
-/// Where a ticket stands.
+/// The status of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Support has to act.
+    /// Support must act.
     WaitingForSupport,
     /// Support is acting.
     WorkingOnIt,
-    /// The customer has to answer.
+    /// The customer must answer.
     WaitingForCustomer,
-    /// Done, and the reporter may take it up again.
+    /// Done. The customer who opened the ticket may reopen it.
     Resolved,
-    /// Done for good.
+    /// Done permanently.
     Closed,
 }
 
-/// How urgent a ticket is, from low to high.
+/// The priority of a ticket, in ascending order.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Can wait for any time.
+    /// Can wait indefinitely.
     Lowest,
     /// Can wait.
     Low,
-    /// As most are.
+    /// The priority of most tickets.
     Medium,
-    /// Before others.
+    /// More urgent than most.
     High,
-    /// Before all others.
+    /// The most urgent.
     Highest,
 }
 
-/// In what capacities a person stands to a ticket.
+/// How a person relates to a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// They are staff.
+    /// The person is an agent or admin.
     pub staff: bool,
-    /// They opened it.
+    /// The person opened the ticket.
     pub reporter: bool,
-    /// They take part in it, without having opened it.
+    /// The person takes part in the ticket but did not open it.
     pub participant: bool,
 }
 
 impl Status {
-    /// All of them, in the order of a ticket's life.
+    /// All statuses, in the order of a ticket's life.
     pub const ALL: [Self; 5] = [
         Self::WaitingForSupport,
         Self::WorkingOnIt,
@@ -57,7 +57,7 @@ impl Status {
         Self::Closed,
     ];
 
-    /// Its name for people.
+    /// Returns the name for display.
     pub fn name(self, locale: Locale) -> &'static str {
         use Locale::{En, Ru};
         match (self, locale) {
@@ -74,12 +74,12 @@ impl Status {
         }
     }
 
-    /// Neither resolved nor closed.
+    /// Returns whether the status is neither resolved nor closed.
     pub fn is_open(self) -> bool {
         matches!(self, Self::WaitingForSupport | Self::WorkingOnIt | Self::WaitingForCustomer)
     }
 
-    /// The whole table of who may move a ticket from here to where.
+    /// Returns whether a person may change the status to another one.
     pub fn may_move(self, to: Self, by: Standing) -> bool {
         let ends = matches!(to, Self::Resolved | Self::Closed);
         let staff_may = self.is_open() && (to.is_open() || ends) && self != to;
@@ -88,7 +88,7 @@ impl Status {
         (by.staff && staff_may) || (by.reporter && reporter_may)
     }
 
-    /// Where a public comment moves a ticket that stands here, if anywhere.
+    /// Returns the status that a public comment changes this one to, if any.
     pub fn after_comment(self, by: Standing) -> Option<Self> {
         let customer = by.reporter || by.participant;
         match self {
@@ -109,7 +109,7 @@ mod tests {
     const PARTICIPANT: Standing = Standing { participant: true, ..STRANGER };
 
     #[test]
-    fn the_table_of_moves_is_exactly_this() {
+    fn the_allowed_status_changes_are_exactly_these() {
         let allowed = |by| -> Vec<(Status, Status)> {
             let pairs = Status::ALL.into_iter().flat_map(|from| Status::ALL.map(|to| (from, to)));
             pairs.filter(|&(from, to)| from.may_move(to, by)).collect()
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_move_a_ticket_to_whose_turn_it_is() {
+    fn a_comment_moves_a_ticket_to_the_side_that_must_act() {
         let moves = |by: Standing| Status::ALL.map(|status| status.after_comment(by));
         assert_eq!(moves(STAFF), [Some(WorkingOnIt), None, None, None, None]);
         for customer in [REPORTER, PARTICIPANT] {

@@ -1,4 +1,4 @@
-//! Tickets: what they are and how they may change.
+//! Tickets and the rules by which they change.
 
 use std::fmt;
 
@@ -11,19 +11,19 @@ use super::{
 
 pub use super::status::{Priority, Standing, Status};
 
-/// The number that people call a ticket by, without the installation's prefix.
+/// The number of a ticket, without the installation's prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TicketNumber(pub i64);
 
-/// The installation's prefix of ticket numbers: 1 to 10 capital letters.
+/// The installation's prefix for ticket numbers: 1 to 10 capital letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberPrefix(String);
 
 impl NumberPrefix {
-    /// Accepts a prefix.
+    /// Parses a prefix.
     ///
     /// # Errors
-    /// Anything but 1 to 10 letters from A to Z.
+    /// The text does not consist of 1 to 10 letters from A to Z.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let fits = (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase());
         if fits {
@@ -33,12 +33,13 @@ impl NumberPrefix {
         }
     }
 
-    /// The number as people see it: `CS-234567`.
+    /// Formats a number for display, like `CS-234567`.
     pub fn format(&self, number: TicketNumber) -> String {
         format!("{}-{}", self.0, number.0)
     }
 
-    /// Reads a number as people write it, in any case, with or without spaces around it.
+    /// Parses a number with its prefix in upper or lower case, ignoring surrounding spaces.
+    /// Returns `None` if the text is not such a number.
     pub fn read(&self, text: &str) -> Option<TicketNumber> {
         let (prefix, digits) = text.trim().split_once('-')?;
         if !prefix.eq_ignore_ascii_case(&self.0) || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -48,66 +49,66 @@ impl NumberPrefix {
     }
 }
 
-/// So many customers take part in a ticket besides its reporter.
+/// The maximum number of participants of a ticket, not counting the customer who opened it.
 pub const MAX_PARTICIPANTS: usize = 50;
-/// So many may have left a ticket: their names are needed for its history.
+/// The maximum number of past participants of a ticket. Its history shows their names.
 const MAX_PAST_PARTICIPANTS: usize = 200;
 
 /// A ticket.
 #[derive(Clone)]
 pub struct Ticket {
-    /// Its id.
+    /// The ticket's id.
     pub id: TicketId,
-    /// What people call it by.
+    /// The number shown to people.
     pub number: TicketNumber,
-    /// What it is sorted into.
+    /// The category.
     pub category_id: CategoryId,
-    /// The customer who opened it.
+    /// The customer who opened the ticket.
     pub reporter_id: AccountId,
-    /// The other customers who take part in it, in the order in which they were added;
-    /// [`MAX_PARTICIPANTS`] at most.
+    /// The other customers who take part, in the order in which they were added. At most
+    /// [`MAX_PARTICIPANTS`].
     pub participant_ids: Vec<AccountId>,
-    /// Those who took part in it before and do no longer.
+    /// The customers who took part and were removed.
     pub past_participant_ids: Vec<AccountId>,
-    /// The member of staff who works on it.
+    /// The member of staff who works on the ticket, if any.
     pub assignee_id: Option<AccountId>,
-    /// What it is about, in a line.
+    /// The subject, in one line.
     pub summary: String,
-    /// What it is about.
+    /// The customer's description of the problem.
     pub description: String,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// How urgent it is.
+    /// The priority.
     pub priority: Priority,
-    /// Moves by one with each change of status, priority, assignee, summary or category.
+    /// Increases by one with each update of the status, priority, assignee, category or summary.
     pub version: i32,
-    /// When it was opened.
+    /// When the ticket was opened.
     pub created_at: Timestamp,
-    /// When something last changed that the customer can see.
+    /// When something that the customer can see last changed.
     pub updated_at: Timestamp,
-    /// Since when it waits for support without a break; none: it doesn't.
+    /// Since when the ticket has been waiting for support, or `None` if it is not.
     pub waiting_since: Option<Timestamp>,
-    /// Since when it is resolved; none: it isn't.
+    /// When the ticket was resolved, or `None` if its status is not resolved.
     pub resolved_at: Option<Timestamp>,
-    /// The closed ticket that it goes on from.
+    /// The closed ticket that this one follows up on, if any.
     pub follow_up_to: Option<TicketId>,
 }
 
-// What people write stays out of logs.
+// What people write must not appear in logs.
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ticket({}, version {})", self.number.0, self.version)
     }
 }
 
-/// What is to change about a ticket; `None` leaves a field as it is.
+/// Changes to a ticket. `None` leaves a field unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     /// The new status.
     pub status: Option<Status>,
     /// The new priority.
     pub priority: Option<Priority>,
-    /// The new assignee; `Some(None)` takes the present one off.
+    /// The new assignee. `Some(None)` removes the current one.
     pub assignee: Option<Option<AccountId>>,
     /// The new category.
     pub category: Option<CategoryId>,
@@ -115,16 +116,16 @@ pub struct Changes {
     pub summary: Option<Summary>,
 }
 
-/// A status change that the table doesn't allow.
+/// A status change that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IllegalMove {
-    /// Where the ticket stands.
+    /// The current status.
     pub from: Status,
-    /// Where it was to go.
+    /// The requested status.
     pub to: Status,
 }
 
-/// Why nobody can be added to a ticket.
+/// A ticket has reached its limit of current or past participants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyParticipants;
 
@@ -139,11 +140,11 @@ impl Ticket {
         }
     }
 
-    /// Lets a customer take part. Gives the event that tells of it; none where they have
-    /// a part in it already.
+    /// Adds a participant. Returns the event to record, or `None` if the customer opened the
+    /// ticket or already takes part.
     ///
     /// # Errors
-    /// As many take part as can, or did.
+    /// The ticket has reached its limit of current or past participants.
     pub fn add_participant(
         &mut self,
         account_id: AccountId,
@@ -163,8 +164,8 @@ impl Ticket {
         Ok(Some(TicketEvent::ParticipantAdded { account_id }))
     }
 
-    /// Lets a customer take part no longer. Gives the event that tells of it; none where
-    /// they did not.
+    /// Removes a participant. Returns the event to record, or `None` if the customer does not
+    /// take part.
     pub fn remove_participant(
         &mut self,
         account_id: AccountId,
@@ -177,11 +178,11 @@ impl Ticket {
         Some(TicketEvent::ParticipantRemoved { account_id })
     }
 
-    /// Applies changes, or none of them. Gives the events that tell of what did
-    /// change: a field that is set to what it is already is no change.
+    /// Applies all changes or none. Returns the events to record, one for each field whose value
+    /// differs from the current one.
     ///
     /// # Errors
-    /// A status change that the table doesn't allow.
+    /// The person may not make this status change.
     pub fn apply(
         &mut self,
         changes: Changes,
@@ -197,15 +198,16 @@ impl Ticket {
         Ok(self.set(changes, now))
     }
 
-    /// Moves the ticket to whose turn it is after a public comment. The table of
-    /// moves doesn't bind this: it is the rule, not a person's choice.
-    pub fn take_turn(&mut self, by: Standing, now: Timestamp) -> Vec<TicketEvent> {
+    /// Changes the status as a public comment requires. The table of allowed changes does not
+    /// apply, because the change is automatic and not a person's choice.
+    pub fn move_after_comment(&mut self, by: Standing, now: Timestamp) -> Vec<TicketEvent> {
         let status = self.status.after_comment(by);
         self.set(Changes { status, ..Changes::default() }, now)
     }
 
-    /// Closes the ticket, if it is resolved: nobody has taken it up again for long enough.
-    pub fn expire(&mut self, now: Timestamp) -> Vec<TicketEvent> {
+    /// Closes the ticket if it is resolved. The caller checks that it was resolved long enough
+    /// ago.
+    pub fn close_if_resolved(&mut self, now: Timestamp) -> Vec<TicketEvent> {
         let status = (self.status == Status::Resolved).then_some(Status::Closed);
         self.set(Changes { status, ..Changes::default() }, now)
     }
@@ -237,7 +239,7 @@ impl Ticket {
     }
 }
 
-/// Puts the new value in, and gives the old and the new one if they differ.
+/// Replaces a value. Returns the old and the new value if they differ.
 fn replace<T: Clone + PartialEq>(field: &mut T, new: Option<T>) -> Option<(T, T)> {
     let new = new.filter(|new| new != field)?;
     let old = std::mem::replace(field, new.clone());
@@ -249,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_as_people_write_them() {
+    fn a_ticket_number_is_parsed_with_its_prefix_in_any_case() {
         let prefix = NumberPrefix::parse("CS").unwrap();
         assert_eq!(prefix.format(TicketNumber(234_567)), "CS-234567");
         assert_eq!(prefix.read(" cs-234567 "), Some(TicketNumber(234_567)));

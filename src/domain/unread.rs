@@ -1,22 +1,22 @@
-//! What somebody has not read yet.
+//! Unread tickets.
 
 use super::ids::AccountId;
 
-/// Somebody who reads tickets.
+/// A person who reads tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader {
-    /// Whose account.
+    /// The person's account.
     pub account: AccountId,
-    /// Whether internal notes are news to them: they are staff, and look after the tickets
-    /// that are assigned to them instead of those that they take part in.
+    /// Whether the person is staff. Internal notes count as unread for staff, and their own
+    /// tickets are those assigned to them instead of those that they take part in.
     pub is_staff: bool,
 }
 
-/// How many tickets are somebody's own concern.
+/// The counts of a person's own tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketCounts {
-    /// Neither resolved nor closed.
+    /// How many are neither resolved nor closed.
     pub open: i64,
-    /// With something that others did and they have not read.
+    /// How many have events by others that the person has not read.
     pub unread: i64,
 }

@@ -78,7 +78,7 @@ impl Sequencer {
         let (now, tag) = (self.ambient.now(), i32::from_be_bytes(self.ambient.bytes()));
         let placed = self
             .database
-            .write_aside(async |db| {
+            .write_without_events(async |db| {
                 let head = feed::lock_head(db).await?;
                 if feed::open_epoch_if_rewound(db, head, tag, now).await? {
                     tracing::info!(head, "a new epoch of the feed begins");

@@ -31,10 +31,11 @@ use crate::{
         ids::{AccountId, CategoryId, TicketId},
         page::Page,
         ticket,
+        ticket_list::TicketKey,
     },
     service::{
         self, UserErrorCode,
-        ticket::{NewTicket, TicketChanges, TicketKey},
+        ticket::{NewTicket, TicketChanges},
     },
 };
 

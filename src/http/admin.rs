@@ -17,7 +17,7 @@ use crate::{
         DbError,
         monitor::{self, Backlog},
     },
-    metrics::Looked,
+    metrics::Snapshot,
 };
 
 /// Longer than a database that is well takes, and shorter than a scraper waits.
@@ -33,40 +33,40 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// The metrics. What the database knows is looked up now, so that it is right also
+/// The metrics. What the database knows is snapshot up now, so that it is right also
 /// where this server is stuck.
 async fn metrics(State(api): State<Api>) -> Response {
-    let mut looked = Looked::default();
+    let mut snapshot = Snapshot::default();
     let sockets = i64::try_from(api.sockets.len()).unwrap_or(i64::MAX);
-    looked.gauge("sockets", "Websockets that are open on this node", sockets);
+    snapshot.gauge("sockets", "Websockets that are open on this node", sockets);
     let help = "The last position of the feed that this node has published";
-    looked.gauge("feed_published_position", help, api.log.cursor().pos);
+    snapshot.gauge("feed_published_position", help, api.log.cursor().pos);
     let pool = api.database.pool_use();
     let help = "Connections of the database pool, at most, made, lent out, and waited for";
     let pool =
         pool.map(|(state, count)| (state.to_owned(), i64::try_from(count).unwrap_or(i64::MAX)));
-    looked.gauges("database_pool_connections", help, "state", pool);
+    snapshot.gauges("database_pool_connections", help, "state", pool);
     let backlog = time::timeout(TIMEOUT, monitor::backlog(&api.database, api.ambient.now())).await;
     let backlog = backlog.unwrap_or_else(|_| Err(DbError::Unavailable("no answer in time".into())));
     let up = i64::from(backlog.is_ok());
-    looked.gauge("database_up", "Whether the database answered just now", up);
+    snapshot.gauge("database_up", "Whether the database answered just now", up);
     match backlog {
-        Ok(backlog) => add(&mut looked, backlog),
+        Ok(backlog) => add(&mut snapshot, backlog),
         Err(error) => tracing::warn!(%error, "the metrics lack what the database knows"),
     }
-    match api.metrics.expose(&looked) {
+    match api.metrics.expose(&snapshot) {
         Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-fn add(looked: &mut Looked, backlog: Backlog) {
-    looked.gauge("feed_head_position", "The last position of the feed", backlog.head);
+fn add(snapshot: &mut Snapshot, backlog: Backlog) {
+    snapshot.gauge("feed_head_position", "The last position of the feed", backlog.head);
     let help = "The age of the oldest event that has no place in the feed yet; 0: there is none";
-    looked.seconds("oldest_pending_event_age_seconds", help, backlog.oldest_pending);
+    snapshot.seconds("oldest_pending_event_age_seconds", help, backlog.oldest_pending);
     let help = "How many positions of the feed a consumer is behind";
-    looked.gauges("feed_consumer_lag_positions", help, "consumer", backlog.lags);
-    looked.gauges("mails_undelivered", "Mails on their way", "state", backlog.mails);
+    snapshot.gauges("feed_consumer_lag_positions", help, "consumer", backlog.lags);
+    snapshot.gauges("mails_undelivered", "Mails on their way", "state", backlog.mails);
     let help = "The age of the oldest mail on its way; 0: there is none";
-    looked.seconds("oldest_undelivered_mail_age_seconds", help, backlog.oldest_mail);
+    snapshot.seconds("oldest_undelivered_mail_age_seconds", help, backlog.oldest_mail);
 }

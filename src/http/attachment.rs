@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_name_is_given_whole_and_as_ascii() {
-        let name = FileName::of("a\"б.txt");
+        let name = FileName::sanitize("a\"б.txt");
         let expected = "attachment; filename=\"a__.txt\"; filename*=UTF-8''a%22%D0%B1.txt";
         assert_eq!(disposition(&name), expected);
     }

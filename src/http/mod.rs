@@ -110,7 +110,7 @@ impl Api {
     fn drain_delay(&self) -> Duration {
         let open = u32::try_from(self.sockets.len()).unwrap_or(u32::MAX);
         let spread = DRAIN_GAP.saturating_mul(open).min(self.drain_within);
-        spread.mul_f64(rand::random_range(0.0..=1.0))
+        spread.mul_f64(self.ambient.fraction())
     }
 }
 

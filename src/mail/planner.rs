@@ -85,7 +85,7 @@ impl Planner {
         }
         let (notified_up_to, count) = self
             .database
-            .write_aside(async |db| {
+            .write_without_events(async |db| {
                 let after = consumer::lock(db, NOTIFICATIONS).await?;
                 let events = feed::following(db, after, PAGE).await?;
                 let Some(last) = events.last().map(|event| event.cursor.pos) else {
@@ -205,7 +205,7 @@ async fn mail_recipient(
         found => found?.into_iter().next().filter(|account| account.disabled_at.is_none()),
     };
     let Some(account) = account else { return Ok(None) };
-    let enabled = preferences::of(db, id).await?.wants(target.kind);
+    let enabled = preferences::of_account(db, id).await?.wants(target.kind);
     Ok(enabled.then_some((Some(id), account.email, account.locale)))
 }
 

@@ -133,7 +133,7 @@ impl Sender {
                 Some(at) => {
                     self.metrics.mail_attempt("put_off");
                     let mut connection = self.database.read().await?;
-                    delivery::put_back(&mut connection, delivery, at, Some(&text)).await
+                    delivery::requeue(&mut connection, delivery, at, Some(&text)).await
                 }
             },
         }

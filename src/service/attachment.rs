@@ -20,7 +20,7 @@ use crate::{
         ids::{AccountId, AttachmentId, CommentId, TicketId},
         policy::{self, Action, Resource},
     },
-    storage::{Storage, StorageError, Writing},
+    storage::{Storage, StorageError, UploadWriter},
 };
 
 /// How long a link to an attachment can be followed.
@@ -125,7 +125,7 @@ impl Reception {
         mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<Upload, ReceiveError<E>> {
         let storage = self.storage.clone().ok_or(ServiceError::NotFound)?;
-        let name = FileName::of(name);
+        let name = FileName::sanitize(name);
         let now = self.services.ambient.now();
         // Its row first: by it the bytes are found, whatever happens to this process.
         let mut connection = self.services.database.read().await.map_err(ServiceError::from)?;
@@ -158,7 +158,7 @@ impl Reception {
     async fn pass_on<E>(
         &mut self,
         name: &FileName,
-        writing: &mut Writing,
+        writing: &mut UploadWriter,
         chunks: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     ) -> Result<Result<Content, UserError>, ReceiveError<E>> {
         let Limits { max_file_bytes, max_total_bytes, .. } = limits(&self.services);
@@ -201,7 +201,7 @@ fn limits(services: &Services) -> Limits {
     services.settings.attachments
 }
 
-async fn abandon(writing: Writing) {
+async fn abandon(writing: UploadWriter) {
     if let Err(error) = writing.abandon().await {
         tracing::warn!(%error, "an upload that broke off is left to be deleted later");
     }
@@ -237,7 +237,7 @@ pub(super) async fn tie(
     comment: Option<CommentId>,
 ) -> Result<(), ServiceError> {
     for (position, upload) in (0_i16..).zip(uploads) {
-        if !attachments::tie(db, uploader, upload.id, position, (ticket, comment)).await? {
+        if !attachments::attach(db, uploader, upload.id, position, (ticket, comment)).await? {
             let message = "A file was used for something else, or was deleted. Upload it again.";
             return Err(error(UserErrorCode::Expired, message).into());
         }
@@ -359,14 +359,15 @@ pub async fn clean(services: &Services) -> Result<(), ServiceError> {
     let mut failed = None;
     loop {
         let now = services.ambient.now();
-        let condemned = attachments::condemn(&mut *services.database.read().await?, now).await?;
+        let condemned =
+            attachments::mark_for_deletion(&mut *services.database.read().await?, now).await?;
         if condemned.is_empty() {
             return failed.map_or(Ok(()), Err);
         }
         for id in condemned {
             // Its row goes last: until then it is tried again.
             match storage.delete(id).await {
-                Ok(()) => attachments::forget(&mut *services.database.read().await?, id).await?,
+                Ok(()) => attachments::delete(&mut *services.database.read().await?, id).await?,
                 Err(error) => failed = Some(error.into()),
             }
         }

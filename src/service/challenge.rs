@@ -21,7 +21,7 @@ use crate::{
         ids::AccountId,
         priority_mail::{PriorityMail, SecurityChange},
         second_factor::{
-            Code, MAILED_CODE_LASTS, MAILED_CODE_PAUSE, MalformedCode, Method, RecoveryCode,
+            Code, MAILED_CODE_LIFETIME, MAILED_CODE_PAUSE, MalformedCode, Method, RecoveryCode,
         },
         session::Origin,
     },
@@ -101,7 +101,7 @@ pub(super) async fn examine(
             Ok(step.map(|step| Proof::Authenticator { step, sealed }))
         }
         Presented::Email(code) => {
-            let kept = challenge::try_code(&mut connection, holder, now).await?;
+            let kept = challenge::use_code_attempt(&mut connection, holder, now).await?;
             let mut hashes = services.keys.hashes(holder.as_bytes(), code.expose()).into_iter();
             // Of keyed hashes: what their comparison takes tells nothing of the code.
             Ok(kept
@@ -128,7 +128,7 @@ pub(super) async fn accept(
         Proof::Authenticator { step, sealed } => {
             second_factor::accept_step(db, account, (*step, sealed), now).await
         }
-        Proof::Email { hash } => Ok(challenge::use_code(db, holder, hash).await?
+        Proof::Email { hash } => Ok(challenge::consume_code(db, holder, hash).await?
             && second_factor::touch(db, account, Method::Email, now).await?),
         Proof::RecoveryCode { hashes } => {
             second_factor::use_recovery_code(db, account, hashes, now).await
@@ -170,9 +170,9 @@ pub async fn verify(
     let counted =
         rate_limit::count(services, Limited::Code, Some(account.email.as_str()), origin).await?;
     let now = services.ambient.now();
-    let taken = challenge::take_try(&mut *services.database.read().await?, hash, now).await?;
+    let taken = challenge::use_attempt(&mut *services.database.read().await?, hash, now).await?;
     let challenge = taken.ok_or_else(expired)?;
-    let wrong = || wrong_code(Some(challenge.tries_left));
+    let wrong = || wrong_code(Some(challenge.attempts_left));
     let proof = examine(services, account.id, challenge.id, &presented).await?.ok_or_else(wrong)?;
     let (session_token, session) = session::new_session(services, &account, origin, false, now);
     let owner = &account;
@@ -263,18 +263,18 @@ pub(super) async fn mail_code(
     let code = Code::random(|| services.ambient.bytes());
     let hash = services.keys.hash(holder.as_bytes(), code.expose());
     let now = services.ambient.now();
-    let times = (now, now + MAILED_CODE_LASTS);
+    let times = (now, now + MAILED_CODE_LIFETIME);
     let notice = PriorityMail::Code { code: code.expose().to_owned() };
     services
         .database
         .write(async |db| {
             let kept =
-                challenge::keep_code(db, (holder, account.id), hash, times, MAILED_CODE_PAUSE);
+                challenge::store_code(db, (holder, account.id), hash, times, MAILED_CODE_PAUSE);
             kept.await?.map_err(|sent_at| ServiceError::RateLimited {
                 retry_after: sent_at + MAILED_CODE_PAUSE - now,
             })?;
             let to = (&account.email, account.locale);
-            priority_mail::plan(services, db, to, &notice, MAILED_CODE_LASTS, now).await?;
+            priority_mail::plan(services, db, to, &notice, MAILED_CODE_LIFETIME, now).await?;
             Ok::<_, ServiceError>(())
         })
         .await?;

@@ -33,12 +33,13 @@ pub async fn close_resolved(actor: &Actor, services: &Services) -> Result<usize,
             .write(async |db| {
                 let mut batch = closing::lock_resolved(db, now - after, BATCH).await?;
                 for ticket in &mut batch {
-                    let events = ticket.expire(now).into_iter().map(|event| NewTicketEvent {
-                        event,
-                        audience: Audience::Participants,
-                        actor_id: actor.account_id(),
-                        occurred_at: now,
-                    });
+                    let events =
+                        ticket.close_if_resolved(now).into_iter().map(|event| NewTicketEvent {
+                            event,
+                            audience: Audience::Participants,
+                            actor_id: actor.account_id(),
+                            occurred_at: now,
+                        });
                     let events = events.collect::<Vec<_>>();
                     event::save_with_events(db, ticket, &events).await?;
                 }

@@ -118,7 +118,7 @@ pub async fn add(
                     let changes = Changes { status: new.status, ..Changes::default() };
                     ticket.apply(changes, by, now).map_err(ticket::illegal)?
                 }
-                (None, Visibility::Public) => ticket.take_turn(by, now),
+                (None, Visibility::Public) => ticket.move_after_comment(by, now),
                 (None, Visibility::Internal) => vec![],
             };
             if new.visibility == Visibility::Public {

@@ -218,7 +218,7 @@ async fn update(
     event::append_to_account(db, account.id, &[provisioning(actor, data, now)]).await?;
     if password.is_some() {
         for email in [&known.account.email, &account.email] {
-            password_reset::void(db, email, now).await?;
+            password_reset::invalidate(db, email, now).await?;
         }
         let changed = SecurityChange::PasswordChanged;
         priority_mail::notify_owner(services, db, &account, changed, &Origin::default(), now)

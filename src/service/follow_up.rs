@@ -25,7 +25,7 @@ pub async fn of(
 ) -> Result<Vec<Ticket>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
-    Ok(follow_up::of(&mut *services.database.read().await?, scope, ids, LISTED).await?)
+    Ok(follow_up::of_tickets(&mut *services.database.read().await?, scope, ids, LISTED).await?)
 }
 
 /// Sees that a new ticket can go on from another.

@@ -89,7 +89,7 @@ pub async fn remove(
                 return Err(reporter().into());
             }
             if let Some(removed) = ticket.remove_participant(account, now) {
-                notification::forget(db, account, id).await?;
+                notification::delete_for_ticket(db, account, id).await?;
                 let removed = public_event(removed, editor, now);
                 event::save_with_events(db, &ticket, &[removed]).await?;
             }

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     crypto::{
-        password::{MAX_PASSWORD, Password, StoredPassword},
+        password::{MAX_PASSWORD, Password},
+        stored_password::StoredPassword,
         token::{BearerToken, TokenHash, TokenKind},
     },
     db::{self, Connection, DbError, password_reset},
@@ -21,7 +22,9 @@ use crate::{
         event::AccountEvent,
         ids::SessionId,
         policy::{Action, Resource},
-        priority_mail::{INVITATION_LASTS, PriorityMail, RESET_LASTS, SecurityChange},
+        priority_mail::{
+            INVITATION_LIFETIME, PASSWORD_RESET_LIFETIME, PriorityMail, SecurityChange,
+        },
         session::Origin,
     },
 };
@@ -103,10 +106,18 @@ pub async fn request_reset(
         (services.ambient.now(), PriorityMail::PasswordReset { token: token.expose().to_owned() });
     services
         .database
-        .write_aside(async |db| {
-            password_reset::insert(db, token.hash(), &email, now + RESET_LASTS).await?;
+        .write_without_events(async |db| {
+            password_reset::insert(db, token.hash(), &email, now + PASSWORD_RESET_LIFETIME).await?;
             // The language is the account's, when the mail is made.
-            priority_mail::plan(services, db, (&email, Locale::En), &notice, RESET_LASTS, now).await
+            priority_mail::plan(
+                services,
+                db,
+                (&email, Locale::En),
+                &notice,
+                PASSWORD_RESET_LIFETIME,
+                now,
+            )
+            .await
         })
         .await?;
     Ok(())
@@ -121,10 +132,10 @@ pub(super) async fn invite(
     now: Timestamp,
 ) -> Result<(), DbError> {
     let token = BearerToken::of(TokenKind::PasswordReset, &services.ambient);
-    password_reset::insert(db, token.hash(), &account.email, now + INVITATION_LASTS).await?;
+    password_reset::insert(db, token.hash(), &account.email, now + INVITATION_LIFETIME).await?;
     let notice = PriorityMail::Invitation { token: token.expose().to_owned() };
     let to = (&account.email, account.locale);
-    priority_mail::plan(services, db, to, &notice, INVITATION_LASTS, now).await
+    priority_mail::plan(services, db, to, &notice, INVITATION_LIFETIME, now).await
 }
 
 /// Sets a new password by a link. All sessions end, and the owner is told. A second
@@ -202,7 +213,7 @@ pub async fn change_own(
         .database
         .write(async |db| {
             session::still_stands(db, &identity, &account, now).await?;
-            password_reset::void(db, &account.email, now).await?;
+            password_reset::invalidate(db, &account.email, now).await?;
             let was = (AccountEvent::PasswordChanged {}, Some(identity.session));
             change(services, db, actor, &account, &stored, was, origin, now).await
         })

@@ -36,7 +36,7 @@ pub async fn of_viewer(
 ) -> Result<MailPreferences, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    Ok(preferences::of(&mut *services.database.read().await?, id).await?)
+    Ok(preferences::of_account(&mut *services.database.read().await?, id).await?)
 }
 
 /// Changes what the actor wants; gives their account.
@@ -52,11 +52,11 @@ pub async fn update(
     let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     services
         .database
-        .write_aside(async |db| {
+        .write_without_events(async |db| {
             if let Some(locale) = changes.locale {
                 preferences::set_locale(db, id, locale).await?;
             }
-            let before = preferences::of(db, id).await?;
+            let before = preferences::of_account(db, id).await?;
             let new = MailPreferences {
                 ticket_created: changes.ticket_created.unwrap_or(before.ticket_created),
                 support_answered: changes.support_answered.unwrap_or(before.support_answered),

@@ -13,7 +13,7 @@ use crate::{
         account::{Account, EmailAddress, Locale},
         clock::Timestamp,
         ids::DeliveryId,
-        priority_mail::{PriorityMail, SECURITY_NOTICE_LASTS, SecurityChange},
+        priority_mail::{PriorityMail, SECURITY_NOTICE_LIFETIME, SecurityChange},
         session::Origin,
     },
 };
@@ -53,5 +53,5 @@ pub(super) async fn notify_owner(
         address: origin.address.map(|address| address.to_string()),
         at: now,
     };
-    plan(services, db, (&owner.email, owner.locale), &mail, SECURITY_NOTICE_LASTS, now).await
+    plan(services, db, (&owner.email, owner.locale), &mail, SECURITY_NOTICE_LIFETIME, now).await
 }

@@ -144,12 +144,12 @@ async fn take(
     Ok(())
 }
 
-fn bucket(parts: &[&str], (tries, within): (i32, TimeDelta)) -> Bucket {
+fn bucket(parts: &[&str], (attempts, within): (i32, TimeDelta)) -> Bucket {
     let mut hash = Sha256::new();
     for part in parts {
         // With its length, so that the parts can't run into each other.
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
-    Bucket { id: hash.finalize().into(), tries, within }
+    Bucket { id: hash.finalize().into(), attempts, within }
 }

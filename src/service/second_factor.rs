@@ -20,7 +20,7 @@ use crate::{
         policy::{Action, Resource},
         priority_mail::SecurityChange,
         second_factor::{
-            ENROLMENT_LASTS, Method, REAUTHENTICATION_LASTS, RECOVERY_CODES, RecoveryCode,
+            ENROLMENT_LIFETIME, Method, REAUTHENTICATION_LIFETIME, RECOVERY_CODES, RecoveryCode,
             Requirement, SecondFactor,
         },
         session::Origin,
@@ -131,7 +131,7 @@ pub async fn begin(
                 Authenticator::generate(&services.ambient, issuer, account.email.as_str())?;
             let purpose = account.id.0.as_bytes();
             let sealed = services.keys.seal(&services.ambient, purpose, authenticator.secret());
-            let expires_at = services.ambient.now() + ENROLMENT_LASTS;
+            let expires_at = services.ambient.now() + ENROLMENT_LIFETIME;
             second_factor::enrol(&mut connection, account.id, &sealed, expires_at).await?;
             let (uri, qr_code) = authenticator.uri()?;
             Ok(Begun::Authenticator { authenticator, uri, qr_code, expires_at })
@@ -190,7 +190,7 @@ pub async fn confirm(
                     second_factor::add_authenticator(db, account.id, sealed, *step, now).await?
                 }
                 Proof::Email { hash } => {
-                    db::challenge::use_code(db, identity.session.0, hash).await?
+                    db::challenge::consume_code(db, identity.session.0, hash).await?
                         && second_factor::add_email(db, account.id, now).await?
                 }
                 Proof::RecoveryCode { .. } => false,
@@ -202,7 +202,7 @@ pub async fn confirm(
             if first {
                 second_factor::set_recovery_codes(db, account.id, &hashes).await?;
             }
-            db::session::release(db, identity.session).await?;
+            db::session::lift_confinement(db, identity.session).await?;
             session::note(
                 db,
                 account.id,
@@ -383,7 +383,7 @@ pub async fn reauthenticate(
     for counted in counted {
         rate_limit::refund(services, counted).await?;
     }
-    Ok(now + REAUTHENTICATION_LASTS)
+    Ok(now + REAUTHENTICATION_LIFETIME)
 }
 
 /// Removes all of somebody's second factors, who can't prove any more that they are
@@ -427,7 +427,7 @@ async fn is_fresh(
     identity: &Identity,
 ) -> Result<bool, ServiceError> {
     let began = db::session::created_at(db, identity.session).await?;
-    Ok(began > services.ambient.now() - REAUTHENTICATION_LASTS)
+    Ok(began > services.ambient.now() - REAUTHENTICATION_LIFETIME)
 }
 
 async fn require_reauthentication(
@@ -436,7 +436,7 @@ async fn require_reauthentication(
     identity: &Identity,
 ) -> Result<(), ServiceError> {
     let last = db::session::reauthenticated_at(db, identity.session).await?;
-    let oldest = services.ambient.now() - REAUTHENTICATION_LASTS;
+    let oldest = services.ambient.now() - REAUTHENTICATION_LIFETIME;
     if last.is_some_and(|last| last > oldest) {
         return Ok(());
     }

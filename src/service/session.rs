@@ -38,7 +38,7 @@ use crate::{
         ids::{AccountId, SessionId},
         policy::{Action, Resource},
         priority_mail::SecurityChange,
-        second_factor::{CHALLENGE_LASTS, Requirement},
+        second_factor::{CHALLENGE_LIFETIME, Requirement},
         session::{Origin, Session},
     },
     metrics::SignInOutcome,
@@ -153,8 +153,8 @@ pub async fn sign_in(
     services.metrics.sign_in(match &step {
         Ok(SignInStep::Done(_)) => SignInOutcome::SignedIn,
         Ok(SignInStep::SecondFactor(_)) => SignInOutcome::SecondFactor,
-        Err(ServiceError::Invalid(_)) => SignInOutcome::Wrong,
-        Err(ServiceError::RateLimited { .. }) => SignInOutcome::Limited,
+        Err(ServiceError::Invalid(_)) => SignInOutcome::WrongCredentials,
+        Err(ServiceError::RateLimited { .. }) => SignInOutcome::RateLimited,
         Err(_) => SignInOutcome::Failed,
     });
     step
@@ -192,7 +192,7 @@ async fn first_step(
     rate_limit::refund(services, counted).await?;
     if let (Checked::Outdated(new), Some(old)) = (checked, stored) {
         let mut connection = services.database.read().await?;
-        account::renew_password(&mut connection, account.id, &old, &new).await?;
+        account::rehash_password(&mut connection, account.id, &old, &new).await?;
     }
     begin_session_or_challenge(services, account, origin).await
 }
@@ -212,7 +212,7 @@ pub(super) async fn begin_session_or_challenge(
         let methods = factors.iter().map(|factor| factor.method.into());
         let methods = methods.chain((left > 0).then_some(Presentable::RecoveryCode)).collect();
         let (token, expires_at) =
-            (BearerToken::of(TokenKind::Challenge, &services.ambient), now + CHALLENGE_LASTS);
+            (BearerToken::of(TokenKind::Challenge, &services.ambient), now + CHALLENGE_LIFETIME);
         let id = services.ambient.uuid();
         challenge::insert(&mut connection, id, &account, token.hash(), expires_at).await?;
         return Ok(SignInStep::SecondFactor(Challenged { token, methods, expires_at }));

@@ -184,7 +184,7 @@ pub async fn disable(
             refuse_loss(actor, id, &admins)?;
             account.disabled_at = Some(now);
             account::update(db, &account).await?;
-            password_reset::void(db, &account.email, now).await?;
+            password_reset::invalidate(db, &account.email, now).await?;
             let data = AccountEvent::AccountDisabled {};
             session::note(db, id, actor.account_id(), data, now).await?;
             session::end_sessions(services, db, id, None, actor, now).await?;

@@ -21,14 +21,11 @@ use crate::{
         ids::{AccountId, CategoryId, TicketId},
         page::{Page, Slice},
         policy::{self, Action, Resource},
+        queue::{TicketCount, TicketSelection},
         text::{Body, IdempotencyKey, Summary},
         ticket::{Changes, IllegalMove, Priority, Status, Ticket, TicketNumber},
+        ticket_list::{TicketKey, TicketSort},
     },
-};
-
-pub use crate::{
-    db::ticket::{TicketKey, TicketSort},
-    domain::queue::{TicketCount, TicketFilter, TicketSelection},
 };
 
 /// A ticket to be opened.
@@ -79,7 +76,7 @@ pub async fn page(
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
     let mut connection = services.database.read().await?;
-    Ok(tickets::page(&mut connection, scope, selection, sort, descending, page).await?)
+    Ok(tickets::list::page(&mut connection, scope, selection, sort, descending, page).await?)
 }
 
 /// How many tickets there are of each category and status.
@@ -92,7 +89,7 @@ pub async fn counts(
     selection: &TicketSelection,
 ) -> Result<Vec<TicketCount>, ServiceError> {
     authorise(actor, Action::ViewInternal, Resource::Desk)?;
-    Ok(tickets::counts(&mut *services.database.read().await?, selection).await?)
+    Ok(tickets::list::counts(&mut *services.database.read().await?, selection).await?)
 }
 
 /// The tickets of some ids that the actor may see, in no order.

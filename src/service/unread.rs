@@ -65,7 +65,7 @@ pub async fn mark_read(
         UpTo::Now => None,
         UpTo::Event(event) => {
             let event = event.ok_or_else(unknown)?;
-            let place = unread::place(&mut connection, id, event, reader).await?;
+            let place = unread::event_seq(&mut connection, id, event, reader).await?;
             Some(place.ok_or_else(unknown)?)
         }
     };

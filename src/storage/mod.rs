@@ -1,5 +1,5 @@
-//! Where the bytes of attachments are kept: a folder, or a bucket of S3. What is there is
-//! known to the database; this only keeps bytes under an id.
+//! Storage for the content of attachments, in a folder or an S3 bucket. It stores bytes under an
+//! id. The database stores everything else about attachments.
 
 use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
 
@@ -13,61 +13,61 @@ use tokio::fs;
 
 use crate::domain::ids::AttachmentId;
 
-/// Bytes are passed on in parts of this size: the least that S3 takes.
+/// The size of the parts of an upload: the minimum that S3 accepts.
 const PART: usize = 5 * 1024 * 1024;
 
-/// Bytes can't be kept or read. The text is for the log.
+/// The storage failed. The text is meant for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The store failed.
-    #[error("the storage of attachments failed: {0}")]
+    /// Reading or writing failed.
+    #[error("the attachment storage failed: {0}")]
     Store(#[from] object_store::Error),
-    /// The folder can't be used.
-    #[error("the storage folder failed: {0}")]
+    /// The storage folder cannot be accessed.
+    #[error("the storage folder cannot be accessed: {0}")]
     Folder(#[from] io::Error),
-    /// The folder's name can't be used.
-    #[error("the storage folder can't be named: {0}")]
+    /// The path of the storage folder is not supported.
+    #[error("the path of the storage folder is not supported: {0}")]
     Name(#[from] object_store::path::Error),
 }
 
-/// A bucket of S3, or of what speaks like it.
+/// The settings of a bucket on S3 or a compatible server.
 pub struct S3Settings {
-    /// Its name.
+    /// The bucket's name.
     pub bucket: String,
-    /// Its region.
+    /// The bucket's region.
     pub region: String,
-    /// The server's URL; Amazon's by default.
+    /// The server's URL, or `None` for Amazon S3.
     pub endpoint: Option<String>,
-    /// Whom requests are signed as.
+    /// The access key id.
     pub access_key: String,
-    /// What they are signed with.
+    /// The secret access key.
     pub secret_key: String,
 }
 
-/// The store.
+/// The storage for the content of attachments.
 #[derive(Clone)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
-    /// The folder, where it is one.
+    /// The folder, or `None` for a bucket.
     folder: Option<PathBuf>,
 }
 
 impl Storage {
-    /// A folder, made when something is first kept.
+    /// Creates a storage in a folder. The folder is created when a file is first stored.
     ///
     /// # Errors
-    /// The present folder is not known.
+    /// The path is relative and the working directory cannot be determined.
     pub fn in_folder(folder: &std::path::Path) -> Result<Self, StorageError> {
         let store = LocalFileSystem::new().with_fsync(true);
         Ok(Self { store: Arc::new(store), folder: Some(std::path::absolute(folder)?) })
     }
 
-    /// A bucket.
+    /// Creates a storage in a bucket. Does not connect to the server.
     ///
     /// # Errors
-    /// Settings that can't be used.
+    /// The settings are invalid.
     pub fn in_s3(settings: S3Settings) -> Result<Self, StorageError> {
-        // Another part of the process may have installed the same one.
+        // This fails if another part of the process has installed a provider, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(settings.bucket)
@@ -81,40 +81,40 @@ impl Storage {
         Ok(Self { store: Arc::new(builder.build()?), folder: None })
     }
 
-    /// Begins to keep bytes under an id: they are there when they are whole.
+    /// Starts to store bytes under an id. They become visible when the writer finishes.
     ///
     /// # Errors
-    /// The store failed.
-    pub async fn begin(&self, id: AttachmentId) -> Result<Writing, StorageError> {
-        let upload = self.store.put_multipart(&self.place(id)?).await?;
-        Ok(Writing { upload, part: Vec::new() })
+    /// The storage failed.
+    pub async fn begin(&self, id: AttachmentId) -> Result<UploadWriter, StorageError> {
+        let upload = self.store.put_multipart(&self.path(id)?).await?;
+        Ok(UploadWriter { upload, part: Vec::new() })
     }
 
-    /// A range of what is kept under an id.
+    /// Reads a range of the bytes stored under an id.
     ///
     /// # Errors
-    /// The store failed; nothing is kept there.
+    /// The storage failed, or nothing is stored under the id.
     pub async fn read(
         &self,
         id: AttachmentId,
         range: Range<u64>,
     ) -> Result<BoxStream<'static, object_store::Result<Bytes>>, StorageError> {
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
-        Ok(self.store.get_opts(&self.place(id)?, options).await?.into_stream())
+        Ok(self.store.get_opts(&self.path(id)?, options).await?.into_stream())
     }
 
-    /// Deletes what is kept under an id, if anything is.
+    /// Deletes the bytes stored under an id, if any.
     ///
     /// # Errors
-    /// The store failed.
+    /// The storage failed.
     pub async fn delete(&self, id: AttachmentId) -> Result<(), StorageError> {
         let deleted = match &self.folder {
-            // With what a crash in the middle of writing has left.
+            // This includes the partial file of a crash during an upload.
             Some(folder) => match fs::remove_dir_all(folder.join(id.0.to_string())).await {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
                 _ => Ok(()),
             },
-            None => self.store.delete(&self.place(id)?).await,
+            None => self.store.delete(&self.path(id)?).await,
         };
         match deleted {
             Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
@@ -122,19 +122,20 @@ impl Storage {
         }
     }
 
-    /// Sees whether bytes can be kept, read and deleted, under an id that is free.
+    /// Checks that bytes can be written and deleted, under an id that is not in use.
     ///
     /// # Errors
-    /// They can't.
+    /// The storage failed.
     pub async fn check(&self, id: AttachmentId) -> Result<(), StorageError> {
-        let mut writing = self.begin(id).await?;
-        writing.write(Bytes::from_static(b"ticketwire")).await?;
-        writing.finish().await?;
+        let mut writer = self.begin(id).await?;
+        writer.write(Bytes::from_static(b"ticketwire")).await?;
+        writer.finish().await?;
         self.delete(id).await
     }
 
-    /// Each has a folder of its own: half a file of a crash is beside the place of the whole.
-    fn place(&self, id: AttachmentId) -> Result<Path, StorageError> {
+    /// Returns the path for an id. In a folder, each id has a subfolder, which also holds the
+    /// partial file of an unfinished upload.
+    fn path(&self, id: AttachmentId) -> Result<Path, StorageError> {
         Ok(match &self.folder {
             Some(folder) => {
                 Path::from_absolute_path(folder.join(id.0.to_string()).join("content"))?
@@ -150,47 +151,47 @@ impl fmt::Debug for Storage {
     }
 }
 
-/// Bytes on their way.
-pub struct Writing {
+/// Writes the bytes of one upload. They become visible when it finishes.
+pub struct UploadWriter {
     upload: Box<dyn MultipartUpload>,
     part: Vec<u8>,
 }
 
-impl Writing {
-    /// Passes on more bytes.
+impl UploadWriter {
+    /// Writes bytes at the end.
     ///
     /// # Errors
-    /// The store failed.
+    /// The storage failed.
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), StorageError> {
         while !bytes.is_empty() {
-            let taken = bytes.split_to(bytes.len().min(PART - self.part.len()));
-            self.part.extend_from_slice(&taken);
+            let next = bytes.split_to(bytes.len().min(PART - self.part.len()));
+            self.part.extend_from_slice(&next);
             if self.part.len() == PART {
-                self.pass_on().await?;
+                self.flush().await?;
             }
         }
         Ok(())
     }
 
-    /// Makes the whole appear.
+    /// Completes the upload and makes the bytes visible.
     ///
     /// # Errors
-    /// The store failed.
+    /// The storage failed.
     pub async fn finish(mut self) -> Result<(), StorageError> {
-        self.pass_on().await?;
+        self.flush().await?;
         self.upload.complete().await?;
         Ok(())
     }
 
-    /// Forgets what was passed on.
+    /// Cancels the upload and discards its bytes.
     ///
     /// # Errors
-    /// The store failed.
+    /// The storage failed.
     pub async fn abandon(mut self) -> Result<(), StorageError> {
         Ok(self.upload.abort().await?)
     }
 
-    async fn pass_on(&mut self) -> Result<(), StorageError> {
+    async fn flush(&mut self) -> Result<(), StorageError> {
         let part = std::mem::take(&mut self.part);
         if !part.is_empty() {
             self.upload.put_part(PutPayload::from(part)).await?;

@@ -6,9 +6,14 @@ use uuid::Uuid;
 
 use super::status::{TicketPriority, TicketStatus};
 use crate::{
-    domain::{actor::Actor, ids::AccountId, policy, ticket::NumberPrefix},
+    domain::{
+        actor::Actor,
+        ids::AccountId,
+        policy,
+        queue::{TicketFilter, TicketSelection},
+        ticket::NumberPrefix,
+    },
     graphql::{error::Failure, id::GlobalId, search::parse_query},
-    service::ticket::{TicketFilter, TicketSelection},
 };
 
 /// Selects tickets. A ticket matches if it matches every field that is set. A list field

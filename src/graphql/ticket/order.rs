@@ -5,12 +5,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use uuid::Uuid;
 
-use crate::{
-    domain::{
-        ids::TicketId,
-        ticket::{Priority, Ticket},
-    },
-    service::ticket::{TicketKey, TicketSort},
+use crate::domain::{
+    ids::TicketId,
+    ticket::{Priority, Ticket},
+    ticket_list::{TicketKey, TicketSort},
 };
 
 /// The property that a list of tickets is sorted by.
