@@ -1,4 +1,4 @@
-//! Tells cargo what else the binary is made of, and packs the playground into it.
+//! Packs the playground into the binary, and tells cargo which files the binary depends on.
 
 use std::{
     env, fs,
@@ -9,11 +9,11 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 
-/// What our own files of the playground are told by.
+/// The extensions of the playground's own files.
 const OWN: [&str; 4] = ["html", "css", "js", "svg"];
 
-/// Other people's files, with their licences: where npm puts them, and the name
-/// that they are served by.
+/// The files of other projects, with their licences: where npm installs them, and the name that
+/// they are served under.
 const VENDOR: [(&str, &str); 9] = [
     ("react/umd/react.production.min.js", "vendor/react.js"),
     ("react-dom/umd/react-dom.production.min.js", "vendor/react-dom.js"),
@@ -26,24 +26,24 @@ const VENDOR: [(&str, &str); 9] = [
     ("graphql-ws/LICENSE.md", "vendor/graphql-ws.LICENSE.txt"),
 ];
 
-/// What `npm ci` reads.
+/// The files that `npm ci` reads.
 const MANIFEST: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
 fn main() -> ExitCode {
-    // `embed_migrations!` doesn't notice new folders by itself.
+    // `embed_migrations!` does not notice new folders.
     println!("cargo::rerun-if-changed=migrations");
     println!("cargo::rerun-if-changed=playground");
     println!("cargo::rerun-if-env-changed=CI");
     match pack() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("cargo::error=the playground can't be packed: {error}");
+            println!("cargo::error=the playground cannot be packed: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Writes `playground.rs`, which `src/http/playground/assets.rs` includes.
+/// Compresses the files and writes `playground.rs`, which `src/http/playground/assets.rs` includes.
 fn pack() -> io::Result<()> {
     let source = PathBuf::from("playground");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
@@ -62,12 +62,12 @@ fn pack() -> io::Result<()> {
         None => {
             files.extend(VENDOR.map(|(_, name)| (name.to_owned(), out.join(format!("{name}.gz")))))
         }
-        Some(reason) if must_be_whole() => {
+        Some(reason) if is_required() => {
             return Err(io::Error::other(format!("{reason}; install Node.js and npm")));
         }
         Some(reason) => {
             println!("cargo::warning=built without the playground: {reason}");
-            // A file that doesn't exist: the next build tries again.
+            // This file never exists, so the next build tries again.
             println!("cargo::rerun-if-changed=playground/node_modules");
         }
     }
@@ -85,13 +85,14 @@ fn pack() -> io::Result<()> {
     fs::write(out.join("playground.rs"), text)
 }
 
-/// What is handed on to others has everything in it.
-fn must_be_whole() -> bool {
+/// Whether a build without the playground fails: a release or one in CI, which others will use.
+fn is_required() -> bool {
     env::var("PROFILE").is_ok_and(|profile| profile == "release")
         || env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"))
 }
 
-/// Fetches other people's files with npm, unless an earlier run fetched the same.
+/// Fetches the files of other projects with npm, unless an earlier build has fetched the same
+/// versions.
 fn install(source: &Path, out: &Path, vendor: &Path) -> Result<(), String> {
     let failed = |error: io::Error| error.to_string();
     let stamp = vendor.join("package-lock.json");
@@ -99,7 +100,7 @@ fn install(source: &Path, out: &Path, vendor: &Path) -> Result<(), String> {
     if fs::read(&stamp).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
-    // Not in the source tree: that stays as it is checked out.
+    // In a folder of its own, because a build must not change the source tree.
     let scratch = out.join("npm");
     fs::create_dir_all(&scratch).map_err(failed)?;
     for name in MANIFEST {
@@ -108,17 +109,17 @@ fn install(source: &Path, out: &Path, vendor: &Path) -> Result<(), String> {
     let npm =
         ["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
     let ran = Command::new("npm").args(npm).arg("--prefer-offline").current_dir(&scratch).output();
-    let ran = ran.map_err(|error| format!("npm can't be run ({error})"))?;
+    let ran = ran.map_err(|error| format!("npm cannot be run ({error})"))?;
     if !ran.status.success() {
         let said = String::from_utf8_lossy(&ran.stderr);
-        let line = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason");
+        let line = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
         return Err(format!("npm ci failed, {}: {line}", ran.status));
     }
     for (path, name) in VENDOR {
         let packed = out.join(format!("{name}.gz"));
         compress(&scratch.join("node_modules").join(path), &packed).map_err(failed)?;
     }
-    // 56 MB, of which 1.5 are wanted.
+    // The folder has 56 MB, of which the build needs 1.5.
     fs::remove_dir_all(&scratch).map_err(failed)?;
     fs::write(&stamp, lock).map_err(failed)
 }
@@ -131,7 +132,7 @@ fn compress(from: &Path, to: &Path) -> io::Result<()> {
     encoder.finish().map(drop)
 }
 
-/// The story's operations in the order of their names, each with its variables.
+/// Returns the operations of the tour in the order of their names, each with its variables.
 fn operations(folder: &Path) -> io::Result<String> {
     let mut text = String::new();
     for path in files_of(folder, &["graphql"])? {
@@ -150,11 +151,11 @@ fn operations(folder: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The files of a folder that have one of some extensions, in the order of their names.
+/// Returns the files in a folder that have one of the extensions, in the order of their names.
 fn files_of(folder: &Path, extensions: &[&str]) -> io::Result<Vec<PathBuf>> {
     let mut paths =
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| extensions.iter().any(|wanted| path.extension() == Some(wanted.as_ref())));
+    paths.retain(|path| extensions.iter().any(|known| path.extension() == Some(known.as_ref())));
     paths.sort();
     Ok(paths)
 }

@@ -1,4 +1,4 @@
-//! The binary: parses the command line and calls into the library.
+//! The binary: parses the command line, runs the library, and reports errors.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::Parser as _;
 use mimalloc::MiMalloc;
 use ticketwire::cli::Cli;
 
-// A query is answered in thousands of small allocations: a fifth of it was the system's allocator.
+// A query makes thousands of small allocations: the system's allocator took a fifth of its time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
             let mut text = format!("ticketwire: {error}");
             let mut source = error.source();
             while let Some(cause) = source {
-                // Most of our errors repeat their cause in their own words.
+                // Most errors already include the text of their cause.
                 if !text.contains(&cause.to_string()) {
                     text += &format!(": {cause}");
                 }

@@ -1,7 +1,7 @@
-//! Puts the mail parts together from the configuration.
+//! Builds the mail parts from the configuration.
 
 use std::{
-    fs,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -9,7 +9,12 @@ use std::{
 
 use chrono::TimeDelta;
 
-use super::{StartError, keys, settings};
+use super::{
+    error::{StartError, invalid_setting, missing_setting},
+    keys::{keyring, load_or_create_key},
+    links,
+    services::{number_prefix, sends_mail},
+};
 use crate::{
     config::{Config, LocaleName, Secret},
     crypto::signing::SigningKey,
@@ -25,108 +30,58 @@ use crate::{
 };
 
 const DEMO_FROM: &str = "Ticketwire Support <support@ticketwire.example>";
+const SIGNING_KEY: &str = "mail.signing_key";
 
-/// The mail parts.
-pub struct SetUp {
-    /// What runs.
+/// The mail parts of a server.
+pub struct MailSetup {
+    /// The parts to start.
     pub parts: Mail,
-    /// Where mails are written to, if they aren't sent.
+    /// The folder that mails are written to, or `None` if they are sent to a mail server.
     pub folder: Option<PathBuf>,
 }
 
-/// Whether any mail goes out: see [`set_up`].
-pub fn goes_out(config: &Config) -> bool {
-    config.mail.smtp_url.is_some() || config.database.url.is_none()
-}
-
-/// The mail parts that the configuration asks for. `None`: it names a database and
-/// no mail server, so people are told on the bell only. Mails that nobody can send
-/// are not kept for later: whoever sets up a mail server after a year would flood
-/// their customers.
+/// Returns the configured mail parts. `None` with your own database and no mail server: people are
+/// notified in the app only. Mails are not planned for later then, because setting up a mail server
+/// after a year would flood the customers with old ones.
 ///
 /// # Errors
-/// Templates, addresses, links or keys that can't be used.
+/// Templates, addresses, links or keys that cannot be used.
 pub fn set_up(
     config: &Config,
     address: SocketAddr,
     ambient: &Ambient,
-) -> Result<Option<SetUp>, StartError> {
-    let demo = config.database.url.is_none();
+) -> Result<Option<MailSetup>, StartError> {
     let templates = Templates::load(config.mail.templates_dir.as_deref())?;
     let staff = staff_addresses(config)?;
-    let folder = match (&config.mail.smtp_url, demo) {
-        (Some(_), _) => None,
-        (None, true) => Some(make_folder(&config.data_dir)?),
-        (None, false) => return Ok(None),
-    };
-    let transport = match &folder {
-        None => smtp(config)?,
-        Some(folder) => MailTransport::Folder(folder.clone()),
-    };
-    let from = match (&config.mail.from, demo) {
-        (Some(from), _) => from.as_str(),
-        (None, true) => DEMO_FROM,
-        (None, false) => {
-            return Err(missing_setting("mail.from", "Example Support <support@example.com>"));
+    if !sends_mail(config) {
+        return Ok(None);
+    }
+    let (transport, folder) = match &config.mail.smtp_url {
+        Some(url) => (smtp_server(config, url)?, None),
+        None => {
+            let folder = create_mail_folder(&config.data_dir)?;
+            (MailTransport::Folder(folder.clone()), Some(folder))
         }
     };
-    let base = match (&config.links.base_url, demo) {
-        (Some(base), _) => base.trim_end_matches('/').to_owned(),
-        (None, true) => format!("http://{address}"),
-        (None, false) => {
-            return Err(missing_setting("links.base_url", "https://services.example.com"));
-        }
-    };
-    let key = match (&config.mail.signing_key, demo) {
-        (Some(key), _) => key.expose().to_owned(),
-        (None, true) => {
-            keys::load_or_create_key(&make_folder(&config.data_dir)?.join("signing.key"), ambient)?
-        }
-        (None, false) => {
-            return Err(missing_setting("mail.signing_key", "what `openssl rand -hex 32` prints"));
-        }
-    };
-    let composer = Composer {
-        templates,
-        from: from.parse().map_err(|_| StartError::Config {
-            key: "mail.from",
-            problem: "must be like Example Support <support@example.com>".into(),
-        })?,
-        number_prefix: settings(config)?.number_prefix,
-        ticket_link: config.links.ticket.clone(),
-        unsubscribe_link: match &config.links.unsubscribe {
-            Some(link) => link.clone(),
-            None => format!("{base}/unsubscribe?token={{token}}"),
-        },
-        reset_link: match &config.links.reset_password {
-            Some(link) => link.clone(),
-            // In the fragment: no server's log gets to see it.
-            None => format!("{base}/reset-password#token={{token}}"),
-        },
-        keys: keys::keyring(config, ambient)?,
-        key: SigningKey::new(&key)
-            .map_err(|problem| invalid_setting("mail.signing_key")(problem.to_owned()))?,
-    };
+    let composer = composer(config, address, ambient, templates)?;
     let window = TimeDelta::seconds(config.mail.window_seconds.into());
     let parts = Mail { window, staff, composer, transport, senders: config.mail.senders };
-    Ok(Some(SetUp { parts, folder }))
+    Ok(Some(MailSetup { parts, folder }))
 }
 
-/// Checks what only the database knows: that the categories exist whose addresses are
-/// configured. Nobody would be told of the tickets of one that is misspelt.
+/// Checks that the categories in `mail.staff_addresses` exist, which only the database knows. New
+/// tickets of a misspelt one would notify nobody.
 ///
 /// # Errors
-/// A category that there is not; addresses that can't be read; the database failed.
+/// A category that does not exist, addresses that cannot be parsed, or the database failed.
 pub async fn check_staff_addresses(config: &Config, database: &Database) -> Result<(), StartError> {
     let staff = staff_addresses(config)?;
     let categories = category::all(&mut *database.read().await?).await?;
     let known = categories.iter().map(|category| category.slug.as_str()).collect::<Vec<_>>();
-    let Some(stranger) = staff.slugs().find(|slug| !known.contains(slug)) else { return Ok(()) };
-    let problem = format!(
-        "names `{stranger}`, which is no category; the categories are {}",
-        known.join(", ")
-    );
-    Err(invalid_setting("mail.staff_addresses")(problem))
+    let Some(unknown) = staff.slugs().find(|slug| !known.contains(slug)) else { return Ok(()) };
+    let problem =
+        format!("names the unknown category `{unknown}`; the categories are {}", known.join(", "));
+    Err(invalid_setting("mail.staff_addresses", problem))
 }
 
 fn staff_addresses(config: &Config) -> Result<StaffAddresses, StartError> {
@@ -135,37 +90,73 @@ fn staff_addresses(config: &Config) -> Result<StaffAddresses, StartError> {
         LocaleName::Ru => Locale::Ru,
     };
     StaffAddresses::parse(&config.mail.staff_addresses, locale)
-        .map_err(invalid_setting("mail.staff_addresses"))
+        .map_err(|problem| invalid_setting("mail.staff_addresses", problem))
 }
 
-pub(super) fn invalid_setting(key: &'static str) -> impl Fn(String) -> StartError {
-    move |problem| StartError::Config { key, problem }
-}
-
-fn missing_setting(key: &'static str, example: &str) -> StartError {
-    let problem = format!("is needed to send mail, and has no default: set it to {example}");
-    StartError::Config { key, problem }
-}
-
-fn smtp(config: &Config) -> Result<MailTransport, StartError> {
-    let trusted = config.mail.ca_file.as_ref().map(|path| {
-        fs::read(path).map_err(|error| {
-            invalid_setting("mail.ca_file")(format!("{}: {error}", path.display()))
-        })
-    });
-    let trusted = trusted.transpose()?;
+fn smtp_server(config: &Config, url: &Secret) -> Result<MailTransport, StartError> {
+    let read = |path: &PathBuf| {
+        let failed = |error| format!("cannot be read: {}: {error}", path.display());
+        fs::read(path).map_err(|error| invalid_setting("mail.ca_file", failed(error)))
+    };
+    let trusted = config.mail.ca_file.as_ref().map(read).transpose()?;
     let settings = SmtpSettings {
-        url: config.mail.smtp_url.as_ref().map(Secret::expose).unwrap_or_default(),
+        url: url.expose(),
         trusted: trusted.as_deref(),
         timeout: Duration::from_secs(config.mail.timeout_seconds.into()),
     };
-    SmtpServer::new(&settings).map(MailTransport::Smtp).map_err(invalid_setting("mail.smtp_url"))
+    SmtpServer::new(&settings)
+        .map(MailTransport::Smtp)
+        .map_err(|problem| invalid_setting("mail.smtp_url", problem))
 }
 
-fn make_folder(data_dir: &Path) -> Result<PathBuf, StartError> {
+fn composer(
+    config: &Config,
+    address: SocketAddr,
+    ambient: &Ambient,
+    templates: Templates,
+) -> Result<Composer, StartError> {
+    let from = sender(config)?.parse().map_err(|_| {
+        invalid_setting("mail.from", "must be like Example Support <support@example.com>")
+    })?;
+    if config.links.base_url.is_none() && !config.embeds_database() {
+        return Err(missing_setting("links.base_url", "https://support.example.com"));
+    }
+    let key = signing_key(config, ambient)?;
+    Ok(Composer {
+        templates,
+        from,
+        number_prefix: number_prefix(config)?,
+        ticket_link: config.links.ticket.clone(),
+        unsubscribe_link: links::unsubscribe(config, address),
+        reset_link: links::reset_password(config, address),
+        keys: keyring(config, ambient)?,
+        key: SigningKey::new(&key).map_err(|problem| invalid_setting(SIGNING_KEY, problem))?,
+    })
+}
+
+fn sender(config: &Config) -> Result<&str, StartError> {
+    match &config.mail.from {
+        Some(from) => Ok(from),
+        None if config.embeds_database() => Ok(DEMO_FROM),
+        None => Err(missing_setting("mail.from", "Example Support <support@example.com>")),
+    }
+}
+
+fn signing_key(config: &Config, ambient: &Ambient) -> Result<String, StartError> {
+    match &config.mail.signing_key {
+        Some(key) => Ok(key.expose().to_owned()),
+        None if config.embeds_database() => {
+            let folder = create_mail_folder(&config.data_dir)?;
+            load_or_create_key(&folder.join("signing.key"), ambient)
+        }
+        None => Err(missing_setting(SIGNING_KEY, "the output of `openssl rand -hex 32`")),
+    }
+}
+
+fn create_mail_folder(data_dir: &Path) -> Result<PathBuf, StartError> {
     let folder = data_dir.join("mail");
-    let failed = |error: std::io::Error| {
-        invalid_setting("data_dir")(format!("{}: {error}", folder.display()))
+    let failed = |error: io::Error| {
+        invalid_setting("data_dir", format!("cannot be used: {}: {error}", folder.display()))
     };
     fs::create_dir_all(&folder).map_err(failed)?;
     Ok(folder)

@@ -1,38 +1,40 @@
-//! Puts the storage of attachments together from the configuration.
+//! Builds the storage of attachments from the configuration.
 
-use super::{StartError, mail::invalid_setting};
+use super::error::{StartError, invalid_setting};
 use crate::{
-    config::{Config, Secret},
+    config::{Config, S3Config, Secret},
     storage::{S3Settings, Storage},
 };
 
-/// The storage that the configuration asks for. `None`: it names a database and no
-/// storage, so no attachments are taken. A folder of this machine is nothing that other
-/// nodes could read.
+/// Returns the configured storage. `None` with your own database and neither folder nor bucket:
+/// attachments are not accepted then, since other nodes could not read a folder of this machine.
 ///
 /// # Errors
-/// Settings that can't be used.
+/// Settings that cannot be used.
 pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
-    let s3 = &config.storage.s3;
-    if let Some(bucket) = &s3.bucket {
-        let exposed = |secret: &Option<Secret>| {
-            secret.as_ref().map(Secret::expose).unwrap_or_default().to_owned()
-        };
-        let settings = S3Settings {
-            bucket: bucket.clone(),
-            region: s3.region.clone().unwrap_or_default(),
-            endpoint: s3.endpoint.clone(),
-            access_key: exposed(&s3.access_key),
-            secret_key: exposed(&s3.secret_key),
-        };
-        let storage = Storage::in_s3(settings);
-        return storage.map(Some).map_err(|error| invalid_setting("storage.s3")(error.to_string()));
+    if let Some(bucket) = &config.storage.s3.bucket {
+        let storage = Storage::in_s3(s3_settings(&config.storage.s3, bucket));
+        let failed = |error| invalid_setting("storage.s3", format!("cannot be used: {error}"));
+        return storage.map(Some).map_err(failed);
     }
-    let folder = match (&config.storage.folder, &config.database.url) {
-        (Some(folder), _) => folder.clone(),
-        (None, None) => config.data_dir.join("attachments"),
-        (None, Some(_)) => return Ok(None),
+    let folder = match &config.storage.folder {
+        Some(folder) => folder.clone(),
+        None if config.embeds_database() => config.data_dir.join("attachments"),
+        None => return Ok(None),
     };
-    let storage = Storage::in_folder(&folder);
-    storage.map(Some).map_err(|error| invalid_setting("storage.folder")(error.to_string()))
+    let failed = |error| invalid_setting("storage.folder", format!("cannot be used: {error}"));
+    Storage::in_folder(&folder).map(Some).map_err(failed)
+}
+
+fn s3_settings(s3: &S3Config, bucket: &str) -> S3Settings {
+    let exposed = |secret: &Option<Secret>| {
+        secret.as_ref().map(Secret::expose).unwrap_or_default().to_owned()
+    };
+    S3Settings {
+        bucket: bucket.to_owned(),
+        region: s3.region.clone().unwrap_or_default(),
+        endpoint: s3.endpoint.clone(),
+        access_key: exposed(&s3.access_key),
+        secret_key: exposed(&s3.secret_key),
+    }
 }

@@ -1,125 +1,143 @@
-//! `doctor` and `mail test`: what works, and what doesn't and why.
+//! `doctor` and `mail test`: check the parts of the installation and report what is wrong.
 
-use std::error::Error;
-
-use super::print;
+use super::output::{CliResult, print};
 use crate::{
     app::{self, Store, mail},
     config::Config,
-    db::{Database, consumer, delivery, feed, migrations},
+    db::{Database, DbError, consumer, delivery, feed, migrations},
     domain::{account::Locale, ids::AttachmentId},
 };
 
-type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+/// The result of a check, in words.
+type Check = Result<String, String>;
 
-/// Checks every part, goes on where one fails, and fails if any did.
-pub async fn run(config: &Config) -> Outcome {
-    let mut failed = 0;
-    let mut say = |what: &str, found: Result<String, String>| {
-        let line = match found {
-            Ok(fine) => format!("ok      {what}: {fine}\n"),
-            Err(wrong) => {
-                failed += 1;
-                format!("FAILED  {what}: {wrong}\n")
-            }
-        };
-        print(&line)
-    };
-    match Store::open_for_command(config).await {
-        Err(error) => say("database", Err(error.to_string()))?,
-        Ok(store) => {
-            let checked = async {
-                let database = store.connect(config).map_err(|error| error.to_string())?;
-                database.ping().await.map_err(|error| error.to_string())?;
-                Ok(database)
-            };
-            match checked.await {
-                Err(error) => say("database", Err(error))?,
-                Ok(database) => {
-                    say("database", Ok("it answers".into()))?;
-                    say("migrations", migrated(&database).await)?;
-                    say("mail queue", queue(&database).await)?;
-                    say("staff addresses", staff_addresses(config, &database).await)?;
-                    database.close();
-                }
-            }
-            store.close().await;
-        }
-    }
-    say("mail", mail_server(config).await)?;
-    say("attachments", storage(config).await)?;
-    if failed == 0 { Ok(()) } else { Err(format!("{failed} of the checks failed").into()) }
+/// Prints the results of the checks and counts those that fail.
+#[derive(Default)]
+struct Report {
+    failed: usize,
 }
 
-async fn migrated(database: &Database) -> Result<String, String> {
+impl Report {
+    fn add(&mut self, subject: &str, check: Check) -> CliResult {
+        match check {
+            Ok(state) => print(&format!("ok      {subject}: {state}\n")),
+            Err(problem) => {
+                self.failed += 1;
+                print(&format!("FAILED  {subject}: {problem}\n"))
+            }
+        }
+    }
+}
+
+/// Runs every check, even after one has failed.
+///
+/// # Errors
+/// A check failed.
+pub(super) async fn run(config: &Config) -> CliResult {
+    let mut report = Report::default();
+    match Store::open_for_command(config).await {
+        Err(error) => report.add("database", Err(error.to_string()))?,
+        Ok(store) => {
+            let checked = check_store(config, &store, &mut report).await;
+            store.close().await;
+            checked?;
+        }
+    }
+    report.add("mail", check_mail_server(config).await)?;
+    report.add("attachments", check_storage(config).await)?;
+    match report.failed {
+        0 => Ok(()),
+        1 => Err("1 check failed".into()),
+        failed => Err(format!("{failed} checks failed").into()),
+    }
+}
+
+async fn check_store(config: &Config, store: &Store, report: &mut Report) -> CliResult {
+    let database = match connect(config, store).await {
+        Err(error) => return report.add("database", Err(error.to_string())),
+        Ok(database) => database,
+    };
+    report.add("database", Ok("connected".into()))?;
+    report.add("migrations", check_migrations(&database).await)?;
+    report.add("mail queue", check_queue(&database).await)?;
+    report.add("staff addresses", check_staff_addresses(config, &database).await)?;
+    database.close();
+    Ok(())
+}
+
+async fn connect(config: &Config, store: &Store) -> Result<Database, DbError> {
+    let database = store.connect(config)?;
+    database.ping().await?;
+    Ok(database)
+}
+
+async fn check_migrations(database: &Database) -> Check {
     match migrations::pending(database).await {
         Ok(0) => Ok("up to date".into()),
-        Ok(count) => Err(format!("{count} are missing; run `ticketwire migrate`")),
+        Ok(count) => Err(format!("{count} pending: run `ticketwire migrate`")),
         Err(error) => Err(error.to_string()),
     }
 }
 
-async fn queue(database: &Database) -> Result<String, String> {
+async fn check_queue(database: &Database) -> Check {
     let read = async {
         let mut connection = database.read().await?;
         let notified_up_to = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
-        let behind = feed::head(&mut connection).await? - notified_up_to;
+        let unplanned = feed::head(&mut connection).await? - notified_up_to;
         let next = delivery::next_due(&mut connection).await?;
-        Ok::<_, crate::db::DbError>((behind, next))
+        Ok::<_, DbError>((unplanned, next))
     };
-    match read.await {
-        Ok((behind, None)) => Ok(format!("empty; {behind} events are not planned yet")),
-        Ok((behind, Some(due))) => {
-            Ok(format!("the next mail is due at {due}; {behind} events are not planned yet"))
-        }
-        Err(error) => Err(error.to_string()),
-    }
+    let (unplanned, next) = read.await.map_err(|error| error.to_string())?;
+    let next = match next {
+        None => "empty".to_owned(),
+        Some(due) => format!("the next mail is due at {due}"),
+    };
+    Ok(format!("{next}; events to plan: {unplanned}"))
 }
 
-async fn staff_addresses(config: &Config, database: &Database) -> Result<String, String> {
+async fn check_staff_addresses(config: &Config, database: &Database) -> Check {
     let checked = mail::check_staff_addresses(config, database).await;
     checked.map(|()| "their categories exist".into()).map_err(|error| error.to_string())
 }
 
-async fn storage(config: &Config) -> Result<String, String> {
-    match app::storage::set_up(config).map_err(|error| error.to_string())? {
-        None => Ok("none are taken, since neither storage.folder nor storage.s3 is set".into()),
-        Some(storage) => {
-            let tried = storage.check(AttachmentId(app::ambient().uuid())).await;
-            tried.map(|()| "they can be kept".into()).map_err(|error| error.to_string())
-        }
-    }
+async fn check_storage(config: &Config) -> Check {
+    let storage = app::storage::set_up(config).map_err(|error| error.to_string())?;
+    let Some(storage) = storage else {
+        return Ok("not accepted: neither storage.folder nor storage.s3.bucket is set".into());
+    };
+    let checked = storage.check(AttachmentId(app::ambient().uuid())).await;
+    checked.map(|()| "can be stored".into()).map_err(|error| error.to_string())
 }
 
-async fn mail_server(config: &Config) -> Result<String, String> {
-    match mail::set_up(config, config.listen, &app::ambient()) {
-        Err(error) => Err(error.to_string()),
-        Ok(None) => Ok("none goes out, since mail.smtp_url is not set".into()),
-        Ok(Some(mail::SetUp { folder: Some(folder), .. })) => {
-            Ok(format!("written to {}, since mail.smtp_url is not set", folder.display()))
-        }
-        Ok(Some(mail)) => match mail.parts.transport.check().await {
-            Ok(()) => Ok("the server takes our connection".into()),
-            Err(error) => Err(error.to_string()),
-        },
+async fn check_mail_server(config: &Config) -> Check {
+    let mail = mail::set_up(config, config.listen, &app::ambient());
+    let Some(mail) = mail.map_err(|error| error.to_string())? else {
+        return Ok("not sent: mail.smtp_url is not set".into());
+    };
+    if let Some(folder) = mail.folder {
+        return Ok(format!("written to {}: mail.smtp_url is not set", folder.display()));
     }
+    let checked = mail.parts.transport.check().await;
+    checked.map(|()| "the mail server is ready".into()).map_err(|error| error.to_string())
 }
 
-/// Sends a mail to an address.
-pub async fn mail_test(config: &Config, address: &str, locale: Locale) -> Outcome {
+/// Sends a test mail to an address.
+///
+/// # Errors
+/// No mail server is configured, the address is malformed, or the mail was not accepted.
+pub(super) async fn send_test_mail(config: &Config, address: &str, locale: Locale) -> CliResult {
+    const UNSET: &str = "no mail server is configured: set mail.smtp_url \
+                         (TICKETWIRE_MAIL_SMTP_URL), for example to \
+                         smtp://user:password@host:587?tls=required";
     if config.mail.smtp_url.is_none() {
-        return Err("no mail goes out: set mail.smtp_url (or TICKETWIRE_MAIL_SMTP_URL) to a mail \
-                    server, like smtp://user:password@host:587?tls=required"
-            .into());
+        return Err(UNSET.into());
     }
     let ambient = app::ambient();
-    let Some(mail) = mail::set_up(config, config.listen, &ambient)? else {
-        return Err("no mail goes out".into());
-    };
+    let mail = mail::set_up(config, config.listen, &ambient)?.ok_or(UNSET)?;
     let message =
         mail.parts.composer.compose_test(address, locale, ambient.uuid(), ambient.now())?;
     match mail.parts.transport.send_test(&message).await {
-        Ok(()) => print(&format!("The mail server took a mail to {address}.\n")),
+        Ok(()) => print(&format!("The mail server accepted a mail to {address}.\n")),
         Err(error) => Err(format!("the mail was not sent: {error}").into()),
     }
 }

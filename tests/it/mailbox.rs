@@ -141,7 +141,7 @@ async fn start_refuses_mail_that_is_set_up_by_halves() {
         (
             without(""),
             Some(("mail.staff_addresses", "slaes=a@example.com".to_owned())),
-            "`mail.staff_addresses` names `slaes`, which is no category; the categories are",
+            "`mail.staff_addresses` names the unknown category `slaes`; the categories are",
         ),
         (without(""), Some(("mail.ca_file", "/nowhere".to_owned())), "`mail.ca_file`"),
         (without(""), Some(("mail.templates_dir", templates)), "ticket_created/text.en.txt:2"),

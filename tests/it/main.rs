@@ -12,6 +12,7 @@ mod category;
 mod clients;
 mod closing;
 mod comment;
+mod configuration;
 mod embedded;
 mod events;
 mod fan_out;

@@ -274,7 +274,7 @@ async fn another_role_ends_the_sessions() {
         process::run(&["user", "set-role", email, role], &variables, "").await
     };
     let done = set("Anna@Example.com", "agent").await;
-    assert!(done.success && done.stdout.contains("Agent"), "{}{}", done.stdout, done.stderr);
+    assert!(done.success && done.stdout.contains("role agent"), "{}{}", done.stdout, done.stderr);
     assert_eq!(socket.close_code().await, 4401);
     let anna = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
     assert_eq!(anna.ok("{ viewer { role } }", json!({})).await["viewer"]["role"], "AGENT");

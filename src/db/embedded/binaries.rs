@@ -1,4 +1,4 @@
-//! Finds the programs of a Postgres server on this machine.
+//! Finds the programs of a Postgres server.
 
 use std::{
     collections::HashSet,
@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{EmbeddedError, EmbeddedSettings, npm, os_user::OsUser};
+use super::{error::EmbeddedError, npm, os_user::OsUser, settings::EmbeddedSettings};
 
-/// The oldest major version that serves.
+/// The oldest supported major version.
 const MINIMUM_MAJOR: u32 = 14;
 
-/// Where packages of the common systems put their programs; `*` stands for any part of a name.
+/// Where the packages of common systems install the programs. `*` stands for any part of a name.
 const USUAL_PLACES: [&str; 14] = [
     "/usr/lib/postgresql/*/bin",                      // Debian, Ubuntu
     "/usr/lib/postgresql*/bin",                       // openSUSE, Gentoo
@@ -33,7 +33,7 @@ const USUAL_PLACES: [&str; 14] = [
 /// How long `postgres --version` may take.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A folder with `initdb` and `postgres`, seen to run as the user that they are for.
+/// A folder with `initdb` and `postgres`, of which the latter has been run as the server's user.
 #[derive(Debug)]
 pub(super) struct Binaries {
     folder: PathBuf,
@@ -41,12 +41,13 @@ pub(super) struct Binaries {
 }
 
 impl Binaries {
-    /// The programs for `cluster`, which `major` made or which is yet to be made by any major
-    /// version that serves: the configured ones and no others; else those on PATH, the newest in
-    /// the usual places, or the ones from npm, in this order.
+    /// Finds the programs for `cluster`, which version `major` created; any supported version will
+    /// do if it does not exist yet. If a folder is configured, only that one is considered. Else
+    /// programs on `PATH` are preferred, then the newest in the usual places, then those from npm.
     ///
     /// # Errors
-    /// `BadBinDir`; `NoBinaries`; or `WrongMajor` where a version is major and there are others.
+    /// `BadBinDir` if the configured folder cannot be used, `WrongMajor` if only other versions than
+    /// `major` were found, else `NoBinaries`.
     pub(super) async fn find(
         settings: &EmbeddedSettings,
         user: &OsUser,
@@ -72,7 +73,7 @@ impl Binaries {
         })
     }
 
-    /// The path of `program`.
+    /// Returns the path of a program.
     pub(super) fn program(&self, program: &str) -> PathBuf {
         self.folder.join(program)
     }
@@ -81,11 +82,11 @@ impl Binaries {
 /// A search in progress.
 struct Search<'a> {
     user: &'a OsUser,
-    /// The major version to find; any that is new enough, if none.
+    /// The major version to find, or `None` if any supported one will do.
     major: Option<u32>,
     seen: HashSet<PathBuf>,
     found: Option<Binaries>,
-    /// Why other folders were not taken.
+    /// Why folders were not chosen, a line each.
     notes: Vec<String>,
 }
 
@@ -105,7 +106,7 @@ impl Search<'_> {
         }
     }
 
-    /// Takes the newest server in `folders` that serves, unless one is found already.
+    /// Chooses the newest suitable server in `folders`, unless one has been found already.
     async fn probe(&mut self, folders: impl IntoIterator<Item = PathBuf>) {
         if self.found.is_some() {
             return;
@@ -123,12 +124,12 @@ impl Search<'_> {
     }
 
     fn consider(&mut self, binaries: Binaries) {
-        let serves = match self.major {
+        let is_suitable = match self.major {
             Some(major) => binaries.major == major,
             None => binaries.major >= MINIMUM_MAJOR,
         };
         let is_newest = self.found.as_ref().is_none_or(|found| binaries.major > found.major);
-        if serves && is_newest {
+        if is_suitable && is_newest {
             self.found = Some(binaries);
         } else {
             let Binaries { folder, major } = binaries;
@@ -137,8 +138,8 @@ impl Search<'_> {
     }
 }
 
-/// The folder where `postgres` really is. Postgres looks for its share files relative to it, so a
-/// symlink to the program alone (/usr/local/bin/postgres) must be followed.
+/// Returns the folder where `postgres` really is. Postgres finds its other files relative to it, so
+/// a symlink to the program alone (/usr/local/bin/postgres) must be followed.
 fn resolve(folder: &Path) -> Result<PathBuf, String> {
     let program = folder.join("postgres");
     let target =
@@ -147,34 +148,39 @@ fn resolve(folder: &Path) -> Result<PathBuf, String> {
     if real.join("initdb").is_file() {
         Ok(real.to_owned())
     } else {
-        Err(format!("{}: has postgres, but no initdb", real.display()))
+        Err(format!("{}: contains postgres, but not initdb", real.display()))
     }
 }
 
-/// The major version of the server in `folder`, or why it does not run.
+/// Returns the major version of the server in `folder`.
+///
+/// # Errors
+/// Why it cannot be run, in words.
 async fn major_in(folder: &Path, user: &OsUser) -> Result<u32, String> {
     if let Some(closed) = user.obstacle(folder).map_err(|error| error.to_string())? {
-        return Err(format!("{} is closed to user {}", closed.display(), user.name()));
+        return Err(format!("{} is closed to the user {}", closed.display(), user.name()));
     }
     let version =
         user.command(&folder.join("postgres")).arg("--version").kill_on_drop(true).output();
     let output = tokio::time::timeout(VERSION_TIMEOUT, version)
         .await
-        .map_err(|_| "does not answer".to_owned())?
+        .map_err(|_| "`postgres --version` did not end in time".to_owned())?
         .map_err(|error| error.to_string())?;
     major_of(&String::from_utf8_lossy(&output.stdout)).ok_or_else(|| {
         let complaint = String::from_utf8_lossy(&output.stderr);
-        format!("does not tell its version: {}", complaint.trim())
+        format!("`postgres --version` failed: {}", complaint.trim())
     })
 }
 
-/// 15 from `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, 18 from `… 18beta1`.
+/// Parses the major version: 15 from `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`, 18 from
+/// `… 18beta1`.
 fn major_of(version: &str) -> Option<u32> {
     let number = version.split("(PostgreSQL) ").nth(1)?;
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// The folders on PATH that have a `postgres`. Relative ones would depend on where we were started.
+/// Returns the folders on `PATH` with a `postgres`. Relative ones are skipped: they would depend on
+/// the working directory.
 fn on_path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -182,7 +188,7 @@ fn on_path() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The folders with a `postgres` that match `pattern`, which has at most one `*`.
+/// Returns the folders with a `postgres` that match `pattern`, which has at most one `*`.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else {
         return existing(PathBuf::from(pattern)).collect();
@@ -208,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_versions() {
+    fn the_major_version_is_parsed() {
         assert_eq!(major_of("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
         assert_eq!(major_of("postgres (PostgreSQL) 18beta1\n"), Some(18));
         assert_eq!(major_of("postgres (EnterpriseDB) 15\n"), None);

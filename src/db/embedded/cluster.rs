@@ -1,5 +1,5 @@
-//! The folder with the data, a "cluster" in Postgres' words: making it, and making sure that no
-//! server of an earlier run works on it.
+//! The folder of the data, a "cluster" in Postgres' words: creates it, and makes sure that no server
+//! of an earlier run uses it.
 
 use std::{
     ffi::OsStr,
@@ -17,33 +17,36 @@ use tokio::{
 };
 
 use super::{
-    EmbeddedError, POLL, SUPERUSER,
     binaries::Binaries,
-    error::at,
+    error::{EmbeddedError, at},
     guard::{Guarded, SHELL, Stop},
     log::Log,
     os_user::OsUser,
+    settings::SUPERUSER,
 };
 
 const NAME: &str = "postgres";
 
-/// What a new cluster is called until it is whole.
+/// The name of a new cluster until it is complete.
 const UNFINISHED: &str = "postgres.unfinished";
 
-/// Connections need no password: all are local, and only the server's own user and root get to
+/// Connections need no password: all are local, and only the server's own user and root can reach
 /// the socket.
 const INITDB_OPTIONS: [&str; 4] =
     ["--auth-local=trust", "--auth-host=reject", "--data-checksums", "--no-instructions"];
 
-/// How to get rid of a server of an earlier run: how long to wait for it, then what to send. Its
-/// guard is stopping it already; the signals are for one that has lost its guard.
+/// How often to look whether a server of an earlier run has ended.
+const POLL: Duration = Duration::from_millis(10);
+
+/// How to end a server of an earlier run: how long to wait, then which signal to send. Its guard is
+/// already stopping it; the signals are for a server that has lost its guard.
 const EVICTION: [(Duration, Option<&str>); 3] = [
     (Duration::from_secs(10), Some("INT")),
     (Duration::from_secs(10), Some("QUIT")),
     (Duration::from_secs(10), None),
 ];
 
-/// The cluster of a data folder, made or not.
+/// The cluster of a data folder. It may not exist yet.
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) path: PathBuf,
@@ -51,12 +54,12 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster of `data_dir`, a canonical path.
+    /// Returns the cluster of `data_dir`, a canonical path.
     pub(super) fn of(data_dir: &Path) -> Self {
         Self { path: data_dir.join(NAME), data_dir: data_dir.to_owned() }
     }
 
-    /// The major version that made it; none when it is yet to be made.
+    /// Returns the major version that created it, or `None` if it does not exist yet.
     pub(super) fn major(&self) -> Result<Option<u32>, EmbeddedError> {
         let path = self.path.join("PG_VERSION");
         match fs::read_to_string(&path) {
@@ -68,8 +71,11 @@ impl Cluster {
         }
     }
 
-    /// Makes the cluster. It gets its name when it is whole, so a crash on the way leaves nothing
-    /// but rubbish, which goes now.
+    /// Creates the cluster. It is renamed once it is complete, so a crash leaves only an unfinished
+    /// folder, which is removed first.
+    ///
+    /// # Errors
+    /// `Initdb` if the program fails, or `Io`.
     pub(super) async fn create(
         &self,
         binaries: &Binaries,
@@ -79,7 +85,7 @@ impl Cluster {
     ) -> Result<(), EmbeddedError> {
         let unfinished = self.data_dir.join(UNFINISHED);
         let program = binaries.program("initdb");
-        // Not every system knows C.UTF-8. In both, text sorts by code point.
+        // Not every system has C.UTF-8. Both sort text by code point.
         for locale in ["C.UTF-8", "C"] {
             make_empty(&unfinished, user)?;
             let options = initdb_options(&unfinished, locale, durable);
@@ -93,27 +99,28 @@ impl Cluster {
                     .map_err(at("move the new database to", &self.path))?;
                 return File::open(&self.data_dir)
                     .and_then(|folder| folder.sync_all())
-                    .map_err(at("make lasting", &self.data_dir));
+                    .map_err(at("sync", &self.data_dir));
             }
         }
         Err(EmbeddedError::Initdb { log: log.path.clone(), tail: log.tail() })
     }
 
-    /// The server's pid, when the server says that it takes connections.
+    /// Returns the server's process id once the server reports that it accepts connections.
     pub(super) fn ready_pid(&self) -> Option<u32> {
         let bytes = fs::read(self.pid_file()).ok()?;
-        // Paths in it need not be UTF-8. The pid comes first, the status last.
+        // Its paths may not be UTF-8. The first line is the process id, the last one the status.
         let text = String::from_utf8_lossy(&bytes);
         let is_ready = text.lines().last()?.trim() == "ready";
         if is_ready { text.lines().next()?.trim().parse().ok() } else { None }
     }
 
-    /// Makes sure that no process of a server works on the cluster and that the files by which one
-    /// claimed it are gone. Postgres itself takes a claim for valid when any process has the pid
-    /// in it, a zombie or a stranger. The caller has the data folder's lock and knows better.
+    /// Makes sure that no server uses the cluster, and removes the files with which an earlier one
+    /// claimed it. Postgres itself respects such a file while any process has the id in it, even a
+    /// zombie or an unrelated process. The caller has the lock on the data folder, so no claim is
+    /// valid.
     ///
     /// # Errors
-    /// `StillRunning` when a server ignores every signal.
+    /// `StillRunning` if a server ignores every signal, or `Io`.
     pub(super) async fn evict(&self, socket_claim: &Path) -> Result<(), EmbeddedError> {
         self.outlast_servers().await?;
         for stale in [self.pid_file().as_path(), socket_claim] {
@@ -139,7 +146,7 @@ impl Cluster {
                 let Some(signal) = signal else {
                     return Err(EmbeddedError::StillRunning { pids });
                 };
-                tracing::warn!(?pids, signal, "stopping PostgreSQL, left by an earlier run");
+                tracing::warn!(?pids, signal, "stopping the PostgreSQL server of an earlier run");
                 send(signal, &pids).await?;
                 break;
             }
@@ -155,12 +162,12 @@ impl Cluster {
         self.path.join("postmaster.pid")
     }
 
-    /// The living processes (zombies are not) of a Postgres on this cluster: all of them work in
-    /// its folder, those too that have outlived their postmaster.
+    /// Returns the running processes, zombies excluded, of a Postgres server on this cluster: its
+    /// folder is their working directory, even if they have outlived their postmaster.
     #[cfg(target_os = "linux")]
     fn servers(&self) -> Vec<u32> {
         let is_server = |process: &Path| {
-            // `pid (name) state …`. The files of a process that ends meanwhile can't be read.
+            // `pid (name) state …`. The files of a process that has just ended cannot be read.
             let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
             stat.split_once("(postgres) ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
         };
@@ -176,7 +183,8 @@ impl Cluster {
             .collect()
     }
 
-    /// The living postmasters (zombies are not) on this cluster: their command line names it.
+    /// Returns the running postmasters, zombies excluded, on this cluster: their command line names
+    /// it.
     #[cfg(not(target_os = "linux"))]
     fn servers(&self) -> Vec<u32> {
         let listing = std::process::Command::new("ps")
@@ -191,7 +199,7 @@ impl Cluster {
             .filter_map(|line| {
                 let mut fields = line.split_whitespace();
                 let pid = fields.next()?.parse().ok()?;
-                // Not the guard either: its command line starts with the shell's name.
+                // Excludes the guard, whose command line starts with the shell's name.
                 let is_alive = !fields.next()?.starts_with('Z');
                 let is_server = fields.next()?.ends_with("/postgres");
                 (is_alive && is_server).then_some(pid)
@@ -200,7 +208,7 @@ impl Cluster {
     }
 }
 
-/// Makes `folder` anew, for the user alone.
+/// Creates `folder` for the user alone, after removing what is there.
 fn make_empty(folder: &Path, user: &OsUser) -> Result<(), EmbeddedError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -209,10 +217,10 @@ fn make_empty(folder: &Path, user: &OsUser) -> Result<(), EmbeddedError> {
         _ => {}
     }
     DirBuilder::new().mode(0o700).create(folder).map_err(at("create", folder))?;
-    user.own(folder)
+    user.take_ownership(folder)
 }
 
-/// How initdb is called to make a cluster in `folder`.
+/// Returns the arguments of initdb for a cluster in `folder`.
 fn initdb_options<'a>(folder: &'a Path, locale: &'a str, durable: bool) -> Vec<&'a OsStr> {
     let mut options = vec![OsStr::new("--pgdata"), folder.as_os_str()];
     options
@@ -224,8 +232,8 @@ fn initdb_options<'a>(folder: &'a Path, locale: &'a str, durable: bool) -> Vec<&
     options
 }
 
-/// Sends a signal. Processes that are gone already are as good. The standard library can't do it,
-/// but every shell can.
+/// Sends a signal to processes; those that have already ended are ignored. The standard library
+/// cannot send signals, but every shell can.
 async fn send(signal: &str, pids: &[u32]) -> Result<(), EmbeddedError> {
     Command::new(SHELL)
         .args(["-c", r#"for pid; do kill -"$0" "$pid"; done"#, signal])

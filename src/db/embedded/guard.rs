@@ -1,9 +1,9 @@
-//! Child processes that cannot outlive us.
+//! Child processes that cannot outlive this one.
 //!
 //! A guarded command is the child of a small shell whose standard input is a pipe that only this
-//! process holds open. When we let go of the pipe, or die by any means, `kill -9` included, the
-//! shell reads end-of-file and stops the command. Stopping on purpose, dropping a half-done start
-//! and crashing are therefore one and the same path.
+//! process keeps open. When this process closes the pipe or ends, even by `kill -9`, the shell reads
+//! the end of the pipe and stops the command. Stopping on purpose, dropping an unfinished start and
+//! crashing therefore work the same way.
 
 use std::{
     ffi::OsStr,
@@ -16,36 +16,37 @@ use std::{
 
 use tokio::process::{Child, ChildStdin, Command};
 
-/// The shell that [`Guarded::spawn`] wants, to be given a user, an environment and a folder first.
+/// The shell for [`Guarded::spawn`]. The caller sets its user, environment and working directory.
 pub(super) const SHELL: &str = "/bin/sh";
 
 /// How a guarded command is stopped.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stop {
-    /// SIGINT, Postgres' fast shutdown (it drops the connections and writes a checkpoint), then
+    /// SIGINT, Postgres' fast shutdown, which closes the connections and writes a checkpoint; then
     /// SIGQUIT.
     Fast,
-    /// SIGKILL to it and all that it has started, for work that is worth nothing until it is done.
+    /// SIGKILL to the command and everything that it has started, for work that is useless
+    /// until it is complete.
     Kill,
 }
 
-/// How often, every twentieth of a second, a command is asked to stop before it gets SIGQUIT.
+/// How many times SIGINT is sent, every twentieth of a second, before SIGQUIT.
 const FAST_TRIES: u32 = 400;
 
-/// The longest that a guarded command may take to go: the polite part, then the 5 seconds after
-/// which a Postgres that got SIGQUIT kills its own children, then some slack.
+/// The longest time that a guarded command may take to stop: for SIGINT, then the 5 seconds after
+/// which a Postgres that received SIGQUIT kills its own children, then some slack.
 const LONGEST_STOP: Duration = Duration::from_secs(FAST_TRIES as u64 / 20 + 10);
 
-/// The guard: two shells, of which one waits for the command and the other one for the pipe. `$1`
-/// is the number of tries, 0 for SIGKILL to the whole process group, the shells included.
+/// The guard: two shells, of which one waits for the command and the other for the pipe. `$1` is the
+/// number of times to send SIGINT, or 0 for SIGKILL to the whole process group, shells included.
 ///
-/// - They ignore what a terminal or an init system sends to everything at once: only the pipe
-///   decides. The umask lets another user run what npm unpacks.
-/// - A shell starts background commands with SIGINT ignored, and it stays so until Postgres has
-///   set its own handler, hence the repetition.
-/// - The command is the first shell's own child, so its pid can't be anybody else's before `wait`
-///   has returned; the second shell is told so at once: SIGUSR1 ends it, while it sleeps too.
-/// - Each shell waits for its children, so no zombie is left even where PID 1 does not reap.
+/// - The shells ignore the signals that a terminal or an init system sends to all processes: only
+///   the pipe decides. The umask lets another user run what npm unpacks.
+/// - A shell starts background commands with SIGINT ignored, and it stays ignored until Postgres has
+///   installed its own handler. Hence the repetition.
+/// - The command is a child of the first shell, so its process id cannot be reused before `wait` has
+///   returned. The second shell is then ended by SIGUSR1, even while it sleeps.
+/// - Each shell waits for its children, so no zombie is left even if PID 1 does not reap.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 umask 022
@@ -73,19 +74,19 @@ status=$?
 exit "$status"
 "#;
 
-/// A command that runs for as long as this value lives, and not longer.
+/// A command that runs as long as this value exists, and no longer.
 #[derive(Debug)]
 pub(super) struct Guarded {
-    /// Not left inside `child`: tokio closes a child's standard input before it waits for it.
+    /// Not left in `child`: tokio closes a child's standard input before it waits for the child.
     pipe: ChildStdin,
     child: Child,
 }
 
 impl Guarded {
-    /// Starts `program` under a guard; `shell` is a command for [`SHELL`]. Both write to `log`.
+    /// Starts `program` under a guard. `shell` is a command for [`SHELL`]. Both write to `log`.
     ///
     /// # Errors
-    /// Those of starting the shell. A program that cannot be run makes it exit with 126 or 127.
+    /// The shell cannot be started. If the program cannot be run, the shell exits with 126 or 127.
     pub(super) fn spawn<I, S>(
         mut shell: Command,
         stop: Stop,
@@ -114,17 +115,17 @@ impl Guarded {
         Ok(Self { pipe, child })
     }
 
-    /// How the command ended, if it did.
+    /// Returns how the command ended, or `None` if it is running.
     pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
-    /// Waits for the command to end by itself.
+    /// Waits for the command to end, without stopping it.
     pub(super) async fn wait(mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Stops the command and waits until it is gone, at most [`LONGEST_STOP`].
+    /// Stops the command and waits until it has ended, at most [`LONGEST_STOP`].
     pub(super) async fn stop(self) -> io::Result<ExitStatus> {
         let Self { pipe, mut child } = self;
         drop(pipe);

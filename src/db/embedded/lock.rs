@@ -1,8 +1,8 @@
-//! One process a data folder, and how another one finds it.
+//! The lock on the data folder, which lets one process use it and others find that process.
 //!
-//! The lock is the kernel's, on an open file: it goes with the process, however that ends, so a
-//! stale one does not exist. The file's content is for people and for [`running_host`]: the pid
-//! of the holder, and, once the server is ready, where it listens.
+//! The kernel holds the lock for an open file and releases it when the process ends, however that
+//! happens, so it is never stale. The file's content is for people and for [`running_host`]: the
+//! process id and, once the server is ready, where it listens.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -14,14 +14,17 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{EmbeddedError, error::at, os_user::OsUser};
+use super::{
+    error::{EmbeddedError, at},
+    os_user::OsUser,
+};
 
 const NAME: &str = "ticketwire.lock";
 
-/// How long to wait for a holder that just looks ([`running_host`]) or is about to go.
+/// How long to wait for a process that only looks ([`running_host`]) or is about to end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A data folder that is ours until this value is dropped.
+/// The lock on a data folder, released when this value is dropped.
 #[derive(Debug)]
 pub(super) struct DataLock {
     file: File,
@@ -29,10 +32,10 @@ pub(super) struct DataLock {
 }
 
 impl DataLock {
-    /// Takes the lock on `data_dir`, which must exist.
+    /// Acquires the lock on `data_dir`, which must exist.
     ///
     /// # Errors
-    /// `Locked` when another process has it.
+    /// `Locked` if another process has it, or `Io`.
     pub(super) async fn acquire(data_dir: &Path, user: &OsUser) -> Result<Self, EmbeddedError> {
         let path = data_dir.join(NAME);
         let file = OpenOptions::new()
@@ -43,7 +46,7 @@ impl DataLock {
             .mode(0o600)
             .open(&path)
             .map_err(at("open", &path))?;
-        user.own(&path)?;
+        user.take_ownership(&path)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             match file.try_lock() {
@@ -63,12 +66,12 @@ impl DataLock {
         Ok(lock)
     }
 
-    /// Tells other processes where the server listens.
+    /// Publishes where the server listens, for other processes.
     pub(super) fn publish(&self, host: &str) -> Result<(), EmbeddedError> {
         self.write(&format!("{}\n{host}\n", std::process::id()))
     }
 
-    /// Takes that back; the lock stays.
+    /// Withdraws what [`publish`](Self::publish) wrote. The lock remains.
     pub(super) fn withdraw(&self) -> Result<(), EmbeddedError> {
         self.write(&format!("{}\n", std::process::id()))
     }
@@ -82,8 +85,8 @@ impl DataLock {
     }
 }
 
-/// Where the server of the process that holds the lock on `data_dir` listens; none when nobody
-/// holds it, or when the server is not ready.
+/// Returns where the server of the process with the lock on `data_dir` listens. `None` if no process
+/// has the lock or its server is not ready.
 pub(super) fn running_host(data_dir: &Path) -> Result<Option<String>, EmbeddedError> {
     let path = data_dir.join(NAME);
     let file = match File::open(&path) {
@@ -107,7 +110,7 @@ fn content(mut file: &File) -> io::Result<String> {
     Ok(text)
 }
 
-/// The holder's pid and its server's host.
+/// Parses the id of the process with the lock and the host of its server.
 fn parse(text: &str) -> (Option<u32>, Option<&str>) {
     let mut lines = text.lines();
     let pid = lines.next().and_then(|line| line.parse().ok());

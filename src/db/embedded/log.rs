@@ -1,7 +1,7 @@
-//! The log of initdb and the server, which also tells whether any of them is alive.
+//! The log of initdb and the server, which also shows whether any of their processes is running.
 //!
-//! A run locks its log, and all its processes write to the same open file. So the kernel keeps the
-//! lock until the last one of them is gone, orphans too.
+//! A run locks its log, and all its processes write to the same open file. So the kernel holds the
+//! lock until the last of them has ended, orphans included.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -10,16 +10,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{EmbeddedError, error::at, os_user::OsUser};
+use super::{
+    error::{EmbeddedError, at},
+    os_user::OsUser,
+};
 
 const NAME: &str = "postgres.log";
 const PREVIOUS: &str = "postgres.log.1";
 
-/// How much of the end of a log an error shows, at most.
+/// How much of the end of a log an error shows at most.
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 15;
 
-/// A log file of one run.
+/// The log file of one run.
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) path: PathBuf,
@@ -27,7 +30,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Whether a process that writes to the log of an earlier run is alive.
+    /// Whether a process of an earlier run is still running: it has the log open.
     pub(super) fn has_writers(data_dir: &Path) -> Result<bool, EmbeddedError> {
         let path = data_dir.join(NAME);
         let file = match File::open(&path) {
@@ -42,13 +45,13 @@ impl Log {
         }
     }
 
-    /// Starts a new log in the data folder. The one of the run before is kept (it may tell why
-    /// that ended) and replaces the one before that, so logs don't pile up.
+    /// Starts a new log in the data folder. The log of the previous run, which may show why it
+    /// ended, is renamed and replaces the one before, so at most two exist.
     pub(super) fn create(data_dir: &Path, user: &OsUser) -> Result<Self, EmbeddedError> {
         let path = data_dir.join(NAME);
         match fs::rename(&path, data_dir.join(PREVIOUS)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(at("put aside", &path)(error));
+                return Err(at("rename", &path)(error));
             }
             _ => {}
         }
@@ -58,19 +61,19 @@ impl Log {
             .mode(0o600)
             .open(&path)
             .map_err(at("create", &path))?;
-        user.own(&path)?;
+        user.take_ownership(&path)?;
         file.lock().map_err(at("lock", &path))?;
         Ok(Self { path, file })
     }
 
-    /// Its last lines.
+    /// Returns its last lines.
     pub(super) fn tail(&self) -> String {
         tail(&self.path)
     }
 }
 
-/// The last lines of a file, for an error that already explains something else: a file that can't
-/// be read shows as the reason for that.
+/// Returns the last lines of a file, for an error about something else: if the file cannot be read,
+/// the reason is returned in their place.
 pub(super) fn tail(path: &Path) -> String {
     let end = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
@@ -81,7 +84,7 @@ pub(super) fn tail(path: &Path) -> String {
         Ok(bytes)
     };
     match end() {
-        Err(error) => format!("(can't be read: {error})"),
+        Err(error) => format!("(cannot be read: {error})"),
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
             let lines: Vec<&str> = text.trim_end().lines().collect();

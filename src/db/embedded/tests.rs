@@ -1,10 +1,17 @@
-//! The promises of the embedded database, kept by a real one.
+//! The promises of the embedded database, tested with a real one.
 
-use std::{path::Path, process};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
 
-use super::*;
+use super::{
+    EmbeddedError, EmbeddedPostgres, EmbeddedSettings, log::Log, os_user::OsUser, running_url,
+};
 
-/// A data folder below the system's temporary folder, removed with its contents in the end.
+/// A data folder in the system's temporary folder, removed with its content at the end.
 struct Scratch(EmbeddedSettings);
 
 impl Scratch {
@@ -36,7 +43,7 @@ impl Drop for Scratch {
 }
 
 #[tokio::test]
-async fn one_process_runs_it_and_others_find_it() {
+async fn one_process_runs_the_server_and_others_find_it() {
     let scratch = Scratch::new("lock");
     assert_eq!(running_url(&scratch.0, "postgres").expect("readable"), None);
 
@@ -55,10 +62,10 @@ async fn one_process_runs_it_and_others_find_it() {
 }
 
 #[tokio::test]
-async fn dropped_at_any_moment_it_leaves_nothing_in_the_way() {
+async fn after_a_drop_at_any_moment_the_server_starts_again() {
     let scratch = Scratch::new("drop");
-    let in_the_making = tokio::time::timeout(Duration::from_millis(300), scratch.start()).await;
-    drop(in_the_making);
+    let unfinished = tokio::time::timeout(Duration::from_millis(300), scratch.start()).await;
+    drop(unfinished);
     drop(scratch.start().await);
     let postgres = scratch.start().await;
     assert!(!scratch.file("postgres.unfinished").exists());
@@ -67,21 +74,21 @@ async fn dropped_at_any_moment_it_leaves_nothing_in_the_way() {
 }
 
 #[tokio::test]
-async fn claims_of_the_dead_do_not_count() {
+async fn the_claim_of_a_server_that_has_ended_is_ignored() {
     let scratch = Scratch::new("claim");
     scratch.start().await.stop().await.expect("it stops");
-    // As after a crash of the machine, with the number now another process's.
+    // As after a crash of the machine, when another process has the same id.
     let pid = process::id();
     fs::write(scratch.file("postgres/postmaster.pid"), format!("{pid}\n")).expect("writable");
     scratch.start().await.stop().await.expect("it stops");
 }
 
 #[tokio::test]
-async fn data_of_another_major_version_stay_as_they_are() {
+async fn a_database_of_another_major_version_is_not_changed() {
     let scratch = Scratch::new("major");
     fs::create_dir_all(scratch.file("postgres")).expect("creatable");
     fs::write(scratch.file("postgres/PG_VERSION"), "9\n").expect("writable");
-    give_away(&scratch.file("postgres"));
+    make_owner(&scratch.file("postgres"));
 
     let refused = EmbeddedPostgres::start(&scratch.0).await.expect_err("refused");
     assert!(matches!(refused, EmbeddedError::WrongMajor { cluster_major: 9, .. }), "{refused}");
@@ -89,8 +96,8 @@ async fn data_of_another_major_version_stay_as_they_are() {
     assert_eq!(version.expect("readable"), "9\n");
 }
 
-/// Makes a folder that root has made look like a cluster's.
-fn give_away(folder: &Path) {
-    let user = OsUser::for_cluster(Path::new("/nonexistent")).expect("there is one");
-    user.own(folder).expect("it can be given away");
+/// Makes the user that runs the server the owner of a folder, as if it were a cluster.
+fn make_owner(folder: &Path) {
+    let user = OsUser::for_cluster(Path::new("/nonexistent")).expect("a user");
+    user.take_ownership(folder).expect("its owner can be changed");
 }

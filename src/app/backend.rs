@@ -1,0 +1,112 @@
+//! The part of a server behind its transports: use cases, event log, mail and periodic tasks.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::{
+    error::StartError,
+    links,
+    mail::{self, MailSetup},
+    services::services,
+    tasks::Tasks,
+};
+use crate::{
+    config::Config,
+    crypto::password::PasswordCost,
+    db::Database,
+    domain::{actor::Actor, clock::Ambient},
+    events::EventLog,
+    mail as mailing,
+    metrics::Metrics,
+    service::{self, ServiceError, Services, attachment, closing, session},
+};
+
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+const CLEAN_EVERY: Duration = Duration::from_secs(900);
+const CLOSE_EVERY: Duration = Duration::from_secs(600);
+
+/// A running server without its transports.
+pub(super) struct Backend {
+    pub(super) database: Database,
+    pub(super) ambient: Ambient,
+    pub(super) metrics: Metrics,
+    pub(super) services: Services,
+    pub(super) log: EventLog,
+    pub(super) tasks: Tasks,
+    /// The folder of the mails that the server may show on a page, or `None`.
+    pub(super) mailbox: Option<PathBuf>,
+}
+
+impl Backend {
+    /// Builds the parts, opens the event log, and starts the background tasks. `address` is where
+    /// the server listens; `database` is up to date.
+    pub(super) async fn start(
+        config: &Config,
+        database: Database,
+        ambient: Ambient,
+        cost: PasswordCost,
+        address: SocketAddr,
+    ) -> Result<Self, StartError> {
+        mail::check_staff_addresses(config, &database).await?;
+        let mail = mail::set_up(config, address, &ambient)?;
+        let (metrics, tasks) = (Metrics::default(), Tasks::default());
+        let mut services = services(config, database.clone(), ambient.clone(), cost)?
+            .with_handoff_link(&links::handoff(config, address))
+            .with_metrics(metrics.clone());
+        match &mail {
+            Some(mail) => services = services.with_signing_key(mail.parts.composer.key.clone()),
+            None => tracing::info!("no mail is sent: mail.smtp_url is not set"),
+        }
+        let mailbox = mailbox(mail.as_ref(), address);
+        let log = open_log(&database, &ambient, &services, &tasks, &metrics).await?;
+        mailing::start(
+            &database,
+            &ambient,
+            &log,
+            mail.map(|mail| mail.parts),
+            &tasks.tracker,
+            &tasks.stop,
+            &metrics,
+        );
+        start_tasks(&tasks, &services);
+        Ok(Self { database, ambient, metrics, services, log, tasks, mailbox })
+    }
+}
+
+/// Returns the folder of the mails to show on a page, if only this machine can open the page: they
+/// contain codes and links that set passwords.
+fn mailbox(mail: Option<&MailSetup>, address: SocketAddr) -> Option<PathBuf> {
+    let folder = mail?.folder.clone()?;
+    address.ip().is_loopback().then_some(folder)
+}
+
+async fn open_log(
+    database: &Database,
+    ambient: &Ambient,
+    services: &Services,
+    tasks: &Tasks,
+    metrics: &Metrics,
+) -> Result<EventLog, StartError> {
+    let services = services.clone();
+    let on_event = move |event: &_| services.on_event(event);
+    let (database, ambient, metrics) = (database.clone(), ambient.clone(), metrics.clone());
+    let (tracker, stop) = (&tasks.tracker, &tasks.stop);
+    Ok(EventLog::open(database, ambient, tracker, stop, on_event, metrics).await?)
+}
+
+fn start_tasks(tasks: &Tasks, services: &Services) {
+    tasks.every(PRUNE_EVERY, "pruning expired rows", services, |services| async move {
+        service::prune(&services).await
+    });
+    tasks.every(CLEAN_EVERY, "deleting unused uploads", services, |services| async move {
+        attachment::clean(&services).await
+    });
+    tasks.every(CLOSE_EVERY, "closing resolved tickets", services, |services| async move {
+        let closed = closing::close_resolved(&Actor::System, &services).await?;
+        if closed > 0 {
+            tracing::info!(closed, "closed resolved tickets");
+        }
+        Ok::<_, ServiceError>(())
+    });
+    let services = services.clone();
+    tasks.spawn(async move { session::write_down_uses(&services).await });
+}

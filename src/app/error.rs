@@ -1,0 +1,59 @@
+//! Why a server or a command cannot start.
+
+use std::{io, net::SocketAddr};
+
+use crate::{
+    crypto::password::PasswordError,
+    db::{DbError, embedded::EmbeddedError},
+    mail::templates::TemplateError,
+    service::demo::DemoError,
+};
+
+/// Why a server or a command cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The embedded database failed.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// Passwords cannot be hashed.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The demo data cannot be written.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// A value of the configuration cannot be used.
+    #[error("`{key}` {problem}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// The problem, as the rest of a sentence that starts with the key.
+        problem: String,
+    },
+    /// A mail template cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The address is in use or not this machine's.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        cause: io::Error,
+    },
+}
+
+/// Returns the error for a value that cannot be used. `problem` is the rest of a sentence that
+/// starts with the key.
+pub(super) fn invalid_setting(key: &'static str, problem: impl Into<String>) -> StartError {
+    StartError::Config { key, problem: problem.into() }
+}
+
+/// Returns the error for a key that is needed to send mail and is not set. `example` completes
+/// "set it to".
+pub(super) fn missing_setting(key: &'static str, example: &str) -> StartError {
+    let problem = format!("is required to send mail and has no default: set it to {example}");
+    StartError::Config { key, problem }
+}

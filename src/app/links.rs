@@ -1,0 +1,35 @@
+//! The links that the server sends people, with placeholders for what differs: to pages of the
+//! installation's own, or to built-in ones.
+
+use std::net::SocketAddr;
+
+use crate::config::Config;
+
+/// Returns the URL of this server as people reach it, without a slash at its end. `address` is
+/// where it listens.
+fn base_url(config: &Config, address: SocketAddr) -> String {
+    match &config.links.base_url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => format!("http://{address}"),
+    }
+}
+
+/// Returns the link to the page for customers who come from the control panel. The token is in the
+/// fragment, which no server logs.
+pub(super) fn handoff(config: &Config, address: SocketAddr) -> String {
+    let built_in = || format!("{}/handoff#token={{token}}", base_url(config, address));
+    config.links.handoff.clone().unwrap_or_else(built_in)
+}
+
+/// Returns the link to the page for a new password. The token is in the fragment, which no server
+/// logs.
+pub(super) fn reset_password(config: &Config, address: SocketAddr) -> String {
+    let built_in = || format!("{}/reset-password#token={{token}}", base_url(config, address));
+    config.links.reset_password.clone().unwrap_or_else(built_in)
+}
+
+/// Returns the link to the page for unsubscribing from a ticket's mails.
+pub(super) fn unsubscribe(config: &Config, address: SocketAddr) -> String {
+    let built_in = || format!("{}/unsubscribe?token={{token}}", base_url(config, address));
+    config.links.unsubscribe.clone().unwrap_or_else(built_in)
+}

@@ -1,0 +1,92 @@
+//! Builds the use cases from the configuration.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use super::{
+    error::{StartError, invalid_setting},
+    keys::keyring,
+    storage,
+};
+use crate::{
+    config::{Config, RequirementName},
+    crypto::{
+        password::{PasswordCost, Passwords},
+        random::SystemRandomness,
+    },
+    db::Database,
+    domain::{
+        attachment::Limits,
+        clock::{Ambient, SystemClock},
+        second_factor::{Requirement, Requirements},
+        ticket::NumberPrefix,
+    },
+    service::{Services, Settings},
+};
+
+/// Returns the system's clock and randomness.
+pub fn ambient() -> Ambient {
+    Ambient::new(Arc::new(SystemClock), Arc::new(SystemRandomness))
+}
+
+/// Returns the use cases over a database.
+///
+/// # Errors
+/// Settings that cannot be used.
+pub fn services(
+    config: &Config,
+    database: Database,
+    ambient: Ambient,
+    cost: PasswordCost,
+) -> Result<Services, StartError> {
+    let passwords = Passwords::new(cost, ambient.clone())?;
+    let keys = keyring(config, &ambient)?;
+    let services = Services::new(database, ambient, passwords, keys, settings(config)?);
+    Ok(match storage::set_up(config)? {
+        Some(storage) => services.with_storage(storage),
+        None => services,
+    })
+}
+
+/// Returns the part of the configuration that the use cases depend on.
+pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
+    let close_after_days = config.tickets.close_resolved_after_days;
+    Ok(Settings {
+        number_prefix: number_prefix(config)?,
+        session_lifetime: TimeDelta::hours(config.sessions.lifetime_hours.into()),
+        session_idle: TimeDelta::hours(config.sessions.idle_hours.into()),
+        second_factors: Requirements {
+            customers: requirement(config.second_factor.customers),
+            staff: requirement(config.second_factor.staff),
+        },
+        issuer: config.second_factor.issuer.clone(),
+        mails: sends_mail(config),
+        attachments: Limits {
+            max_file_bytes: config.attachments.max_file_bytes,
+            max_files: config.attachments.max_files,
+            max_total_bytes: config.attachments.max_total_bytes,
+        },
+        base_url: config.links.base_url.clone(),
+        close_resolved_after: (close_after_days > 0)
+            .then(|| TimeDelta::days(close_after_days.into())),
+    })
+}
+
+/// Returns the start of every ticket number.
+pub(super) fn number_prefix(config: &Config) -> Result<NumberPrefix, StartError> {
+    NumberPrefix::parse(&config.tickets.prefix)
+        .map_err(|problem| invalid_setting("tickets.prefix", problem))
+}
+
+/// Whether mail is sent: to a mail server, or to files with the embedded database.
+pub(super) fn sends_mail(config: &Config) -> bool {
+    config.mail.smtp_url.is_some() || config.embeds_database()
+}
+
+fn requirement(name: RequirementName) -> Requirement {
+    match name {
+        RequirementName::Offered => Requirement::Offered,
+        RequirementName::Required => Requirement::Required,
+    }
+}

@@ -1,0 +1,146 @@
+//! The database that a server or a command works on.
+
+use super::{
+    error::{StartError, invalid_setting},
+    keys::keyring,
+    services::{ambient, settings},
+    storage,
+};
+use crate::{
+    config::Config,
+    db::{
+        Database, DbError, consumer,
+        embedded::{self, EmbeddedPostgres, EmbeddedSettings},
+        migrations, provision, ticket,
+    },
+    service::demo,
+};
+
+const DATABASE: &str = "ticketwire";
+/// The name of the embedded database while it is being filled.
+const UNFINISHED: &str = "ticketwire_unfinished";
+/// Connections that the embedded server accepts in addition to the pool's.
+const SPARE_CONNECTIONS: u16 = 20;
+
+/// The configured database, or the embedded one, which lives as long as this value.
+pub struct Store {
+    url: String,
+    embedded: Option<EmbeddedPostgres>,
+}
+
+impl Store {
+    /// Finds the configured database, or starts the embedded one and, the first time, fills it with
+    /// demo data.
+    ///
+    /// # Errors
+    /// No Postgres server can be run, another process uses the data folder, or the address to
+    /// listen on would expose the demo accounts.
+    pub async fn open(config: &Config) -> Result<Self, StartError> {
+        if let Some(url) = &config.database.url {
+            return Ok(Self { url: url.expose().to_owned(), embedded: None });
+        }
+        refuse_exposed_demo(config)?;
+        let postgres = EmbeddedPostgres::start(&embedded_settings(config)).await?;
+        let store = Self { url: postgres.url(DATABASE), embedded: Some(postgres) };
+        match store.fill(config).await {
+            Ok(()) => Ok(store),
+            Err(error) => {
+                store.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds the database for a command: the embedded one of a running server, or as
+    /// [`open`](Self::open) does.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_for_command(config: &Config) -> Result<Self, StartError> {
+        if config.embeds_database()
+            && let Some(url) = embedded::running_url(&embedded_settings(config), DATABASE)?
+        {
+            return Ok(Self { url, embedded: None });
+        }
+        Self::open(config).await
+    }
+
+    /// Whether this value runs the embedded database, which has demo data.
+    pub fn is_demo(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// Returns a pool of connections to the database. None is opened yet.
+    ///
+    /// # Errors
+    /// A URL that cannot be parsed.
+    pub fn connect(&self, config: &Config) -> Result<Database, DbError> {
+        Database::new(&self.url, config.database.pool_size)
+    }
+
+    /// Stops the embedded database, if this value runs it.
+    pub async fn close(self) {
+        if let Some(postgres) = self.embedded
+            && let Err(error) = postgres.stop().await
+        {
+            tracing::error!(%error, "stopping the embedded database failed");
+        }
+    }
+
+    /// Creates and fills the embedded database at its first start. It is renamed once it is
+    /// complete, so a start that was interrupted is simply repeated.
+    async fn fill(&self, config: &Config) -> Result<(), StartError> {
+        let Some(postgres) = &self.embedded else { return Ok(()) };
+        let server = Database::new(&postgres.url("postgres"), 2)?;
+        if provision::exists(&server, DATABASE).await? {
+            return Ok(());
+        }
+        tracing::info!("first start: filling the embedded database with demo data");
+        provision::recreate(&server, UNFINISHED).await?;
+        // The checkpoint that precedes the rename makes all of it durable.
+        let url = format!("{}?options=-c%20synchronous_commit%3Doff", postgres.url(UNFINISHED));
+        let database = Database::new(&url, 4)?;
+        prepare(&database, config).await?;
+        let keys = keyring(config, &ambient())?;
+        let storage = storage::set_up(config)?;
+        demo::seed(&database, &ambient(), keys, settings(config)?, storage).await?;
+        // The demo's events are in the past: nobody is notified of them.
+        consumer::skip_to_end(&mut *database.read().await?, consumer::NOTIFICATIONS).await?;
+        database.close();
+        provision::rename(&server, UNFINISHED, DATABASE).await?;
+        Ok(())
+    }
+}
+
+/// Applies pending migrations and the configured first ticket number. Returns the names of the
+/// migrations that ran.
+pub(super) async fn prepare(database: &Database, config: &Config) -> Result<Vec<String>, DbError> {
+    let applied = migrations::run(database).await?;
+    let mut connection = database.read().await?;
+    ticket::start_numbers_at(&mut connection, config.tickets.first_number).await?;
+    Ok(applied)
+}
+
+/// Refuses to serve the demo accounts, whose password is known, to other machines.
+fn refuse_exposed_demo(config: &Config) -> Result<(), StartError> {
+    let ip = config.listen.ip();
+    if ip.is_loopback() {
+        return Ok(());
+    }
+    let problem = format!(
+        "is {ip}, which other machines can reach, and the demo accounts of the embedded database \
+         have a well-known password: listen on 127.0.0.1, or set DATABASE_URL to your own database"
+    );
+    Err(invalid_setting("listen", problem))
+}
+
+fn embedded_settings(config: &Config) -> EmbeddedSettings {
+    let pool = u16::try_from(config.database.pool_size).unwrap_or(u16::MAX);
+    EmbeddedSettings {
+        data_dir: config.data_dir.clone(),
+        bin_dir: config.embedded.bin_dir.clone(),
+        cache_dir: None,
+        durable: true,
+        max_connections: pool.saturating_add(SPARE_CONNECTIONS),
+    }
+}

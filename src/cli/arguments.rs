@@ -1,0 +1,216 @@
+//! The commands and flags, with their `--help` texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use uuid::Uuid;
+
+use crate::domain::{
+    account::{Locale, Role},
+    service_token::Scope,
+};
+
+/// A support desk as a GraphQL server with live subscriptions.
+///
+/// Without a command, it runs the server, like `ticketwire serve`. The other commands can be used
+/// while the server is running.
+///
+/// Settings come from a file (--config, TICKETWIRE_CONFIG or ./ticketwire.toml), then from the
+/// environment (such as DATABASE_URL or TICKETWIRE_LISTEN), then from flags. Each source overrides
+/// the ones before. `ticketwire config reference` lists all settings.
+#[derive(Parser)]
+#[command(name = "ticketwire", version)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", global = true, display_order = 100)]
+    pub(super) config: Option<PathBuf>,
+    /// The folder of the embedded database and its keys, mails and attachments.
+    #[arg(long, value_name = "FOLDER", global = true, display_order = 101)]
+    pub(super) data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Run the server.
+    ///
+    /// Applies pending database migrations first. If no database is configured (DATABASE_URL), it
+    /// runs an embedded Postgres with demo data.
+    Serve(ServeArgs),
+    /// Apply pending database migrations.
+    ///
+    /// `ticketwire serve` does this at every start. Use this command to migrate beforehand.
+    Migrate,
+    /// Print the GraphQL schema.
+    Schema,
+    /// List the settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Create accounts, change their roles and reset their second factors.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Manage the tokens that other systems, such as a control panel, use to call the API.
+    #[command(subcommand)]
+    ServiceToken(ServiceTokenCommand),
+    /// Check the database, the mail server and the storage of attachments.
+    ///
+    /// Prints the result of every check. Fails if any check fails.
+    Doctor,
+    /// Test the mail server.
+    #[command(subcommand)]
+    Mail(MailCommand),
+}
+
+#[derive(Args, Clone, Default)]
+pub(super) struct ServeArgs {
+    /// The address and port to listen on. Port 0 picks a free port.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) listen: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Print every setting with its environment variable and default, as a Markdown table.
+    Reference,
+}
+
+#[derive(Subcommand)]
+pub(super) enum UserCommand {
+    /// Create an account.
+    ///
+    /// Asks for the password on the terminal, or reads it with --password-stdin.
+    Create {
+        /// The e-mail address that the person signs in with.
+        #[arg(long)]
+        email: String,
+        /// The name that others see.
+        #[arg(long)]
+        name: String,
+        /// The role of the person.
+        #[arg(long, value_enum, default_value = "customer")]
+        role: RoleArg,
+        /// The language of mails to the person.
+        #[arg(long, value_enum, default_value = "en")]
+        locale: LocaleArg,
+        /// Read the password from the first line of standard input instead of asking for it.
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Change the role of an account and end its sessions.
+    SetRole {
+        /// The e-mail address of the account.
+        email: String,
+        /// The new role.
+        #[arg(value_enum)]
+        role: RoleArg,
+    },
+    /// Remove all second factors of a person who has lost them.
+    ///
+    /// Ends the person's sessions and notifies them by mail. They can then sign in with their
+    /// password alone.
+    ResetSecondFactor {
+        /// The e-mail address of the account.
+        email: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum ServiceTokenCommand {
+    /// Create a service token and print it.
+    ///
+    /// Store the token: it cannot be shown again.
+    Create {
+        /// A name to recognize the token by, such as `panel`.
+        #[arg(long)]
+        name: String,
+        /// A permission of the token. Repeat the flag for several permissions.
+        #[arg(long, value_enum, required = true)]
+        scope: Vec<ScopeArg>,
+    },
+    /// List all service tokens, the newest first, with their scopes and last use.
+    List,
+    /// Revoke a service token, which stops working immediately.
+    Revoke {
+        /// The id of the token, as `ticketwire service-token list` shows it.
+        id: Uuid,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum MailCommand {
+    /// Send a test mail and explain what is wrong if it cannot be sent.
+    Test {
+        /// The e-mail address to send it to.
+        address: String,
+        /// The language of the mail.
+        #[arg(long, value_enum, default_value = "en")]
+        locale: LocaleArg,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum RoleArg {
+    /// Opens tickets and follows them.
+    Customer,
+    /// Support staff: works on everybody's tickets.
+    Agent,
+    /// An agent who also manages accounts and categories.
+    Admin,
+}
+
+impl From<RoleArg> for Role {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::Customer => Self::Customer,
+            RoleArg::Agent => Self::Agent,
+            RoleArg::Admin => Self::Admin,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum LocaleArg {
+    /// English.
+    En,
+    /// Russian.
+    Ru,
+}
+
+impl From<LocaleArg> for Locale {
+    fn from(locale: LocaleArg) -> Self {
+        match locale {
+            LocaleArg::En => Self::En,
+            LocaleArg::Ru => Self::Ru,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(super) enum ScopeArg {
+    /// Create and update the accounts of customers.
+    ProvisionCustomers,
+    /// Create links that sign customers in.
+    CreateHandoffs,
+}
+
+impl From<ScopeArg> for Scope {
+    fn from(scope: ScopeArg) -> Self {
+        match scope {
+            ScopeArg::ProvisionCustomers => Self::ProvisionCustomers,
+            ScopeArg::CreateHandoffs => Self::CreateHandoffs,
+        }
+    }
+}
+
+impl From<Scope> for ScopeArg {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::ProvisionCustomers => Self::ProvisionCustomers,
+            Scope::CreateHandoffs => Self::CreateHandoffs,
+        }
+    }
+}

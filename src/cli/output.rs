@@ -1,0 +1,34 @@
+//! The result and the output of a command.
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+};
+
+use crate::{domain::account::Role, service::ServiceError};
+
+/// The result of a command. The error's text is for the person at the terminal.
+pub(super) type CliResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Writes to standard output. A reader that has closed the pipe is not an error.
+pub(super) fn print(text: &str) -> CliResult {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Turns the error of a use case into one for the terminal: its messages, a line each.
+pub(super) fn explain(error: ServiceError) -> Box<dyn Error + Send + Sync> {
+    match error {
+        ServiceError::Invalid(errors) => {
+            errors.into_iter().map(|error| error.message).collect::<Vec<_>>().join("\n").into()
+        }
+        other => other.into(),
+    }
+}
+
+/// Returns the name of a role, as flags spell it.
+pub(super) fn role_name(role: Role) -> String {
+    format!("{role:?}").to_lowercase()
+}

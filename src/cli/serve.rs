@@ -1,0 +1,70 @@
+//! `serve`: runs the server until it is told to stop.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::output::{CliResult, print, role_name};
+use crate::{
+    app::{self, App, Store},
+    config::Config,
+    crypto::password::PasswordCost,
+    service::demo,
+};
+
+/// Runs the server until SIGINT or SIGTERM.
+pub(super) async fn run(config: &Config) -> CliResult {
+    // Installed before anything else, so that a signal during the start undoes the start.
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut stopped = std::pin::pin!(async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    let store = tokio::select! {
+        store = Store::open(config) => store?,
+        () = &mut stopped => return Ok(()),
+    };
+    let served = async {
+        let database = store.connect(config)?;
+        let app = tokio::select! {
+            app = App::start(config, database, app::ambient(), PasswordCost::default()) => app?,
+            () = &mut stopped => return Ok(()),
+        };
+        print(&welcome(config, &app, &store)?)?;
+        stopped.await;
+        tracing::info!("stopping");
+        app.stop().await;
+        Ok(())
+    };
+    let result = served.await;
+    store.close().await;
+    result
+}
+
+/// Returns the text that greets the operator: the addresses, and the demo accounts if there are
+/// any.
+fn welcome(config: &Config, app: &App, store: &Store) -> CliResult<String> {
+    let address = app.address();
+    let mut text = String::from("Ticketwire is ready.\n\n");
+    if config.playground {
+        text += &format!("  Playground   http://{address}/\n");
+    }
+    text += &format!("  GraphQL      http://{address}/graphql\n");
+    text += &format!("  Websocket    ws://{address}/graphql (graphql-transport-ws)\n");
+    if let Some(admin) = app.admin_address() {
+        text += &format!("  Metrics      http://{admin}/metrics\n");
+    }
+    if app.has_mailbox() {
+        text += &format!("  Mailbox      http://{address}/mailbox (mails are not sent)\n");
+    }
+    if store.is_demo() {
+        text += &format!("\n  Demo accounts, all with the password {}\n", demo::PASSWORD);
+        for account in demo::accounts()? {
+            let role = role_name(account.role);
+            text += &format!("    {role:<10} {:<32} {}\n", account.email, account.name);
+        }
+    }
+    text += "\nStop it with Ctrl-C.\n";
+    Ok(text)
+}

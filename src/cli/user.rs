@@ -1,0 +1,83 @@
+//! `user`: manages accounts.
+
+use std::io::{self, IsTerminal as _};
+
+use super::{
+    arguments::UserCommand,
+    database::with_services,
+    output::{CliResult, explain, print, role_name},
+};
+use crate::{
+    config::Config,
+    crypto::password::Password,
+    domain::{account::Role, actor::Actor, session::Origin},
+    service::{
+        account::{self, NewAccount},
+        second_factor,
+    },
+};
+
+/// Runs one of the `user` commands.
+pub(super) async fn run(config: &Config, command: UserCommand) -> CliResult {
+    match command {
+        UserCommand::Create { email, name, role, locale, password_stdin } => {
+            let password = Some(read_password(password_stdin)?);
+            let (role, locale) = (role.into(), locale.into());
+            create(config, NewAccount { email, name, role, locale, password }).await
+        }
+        UserCommand::SetRole { email, role } => set_role(config, &email, role.into()).await,
+        UserCommand::ResetSecondFactor { email } => reset_second_factor(config, &email).await,
+    }
+}
+
+async fn create(config: &Config, new: NewAccount) -> CliResult {
+    let account = with_services(config, async |services| {
+        account::create(&Actor::System, services, new).await.map_err(explain)
+    })
+    .await?;
+    print(&format!("Created the account {} ({}).\n", account.email, role_name(account.role)))
+}
+
+async fn set_role(config: &Config, email: &str, role: Role) -> CliResult {
+    let account = with_services(config, async |services| {
+        account::set_role(&Actor::System, services, email, role).await.map_err(explain)
+    })
+    .await?;
+    print(&format!(
+        "{} now has the role {} and must sign in again.\n",
+        account.email,
+        role_name(account.role)
+    ))
+}
+
+async fn reset_second_factor(config: &Config, email: &str) -> CliResult {
+    let account = with_services(config, async |services| {
+        let account = account::by_email(&Actor::System, services, email).await.map_err(explain)?;
+        second_factor::reset(&Actor::System, services, account.id, &Origin::default())
+            .await
+            .map_err(explain)
+    })
+    .await?;
+    print(&format!("{} has no second factor now and must sign in again.\n", account.email))
+}
+
+/// Reads the password: never from a flag, which other users of the machine could see.
+fn read_password(from_stdin: bool) -> CliResult<Password> {
+    if from_stdin {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line)?;
+        return Ok(Password::new(line.trim_end_matches(['\r', '\n']).to_owned()));
+    }
+    if !io::stdin().is_terminal() {
+        return Err(
+            "there is no terminal to ask for the password: use --password-stdin and write \
+                    the password to standard input"
+                .into(),
+        );
+    }
+    let password = rpassword::prompt_password("Password: ")?;
+    if rpassword::prompt_password("Repeat the password: ")? != password {
+        return Err("the passwords differ".into());
+    }
+    Ok(Password::new(password))
+}

@@ -1,0 +1,89 @@
+//! The rules for values that their types alone don't express.
+
+use config::Config as Values;
+
+use super::{error::ConfigError, settings::Config};
+
+/// Checks that every number is within the range of its key.
+///
+/// # Errors
+/// `Value` for a number out of range, `Type` for one too large to compare.
+pub(super) fn check_ranges(values: &Values) -> Result<(), ConfigError> {
+    for key in Config::keys() {
+        let Some(range) = &key.range else { continue };
+        let value =
+            values.get_int(key.name).map_err(|error| ConfigError::Type(error.to_string()))?;
+        let problem = format!("must be between {} and {}", range.start(), range.end());
+        require(range.contains(&value), key.name, problem)?;
+    }
+    Ok(())
+}
+
+/// Checks the texts that have a form, and the keys that depend on each other.
+///
+/// # Errors
+/// `Value` for the first rule that is broken.
+pub(super) fn check_rules(config: &Config) -> Result<(), ConfigError> {
+    check_issuer(config)?;
+    check_attachment_sizes(config)?;
+    check_storage(config)?;
+    check_links(config)
+}
+
+fn check_issuer(config: &Config) -> Result<(), ConfigError> {
+    let issuer = &config.second_factor.issuer;
+    let fits = (1..=60).contains(&issuer.chars().count()) && !issuer.contains(':');
+    require(fits, "second_factor.issuer", "must be 1 to 60 characters without a colon")
+}
+
+fn check_attachment_sizes(config: &Config) -> Result<(), ConfigError> {
+    let attachments = &config.attachments;
+    let fits = attachments.max_total_bytes >= attachments.max_file_bytes;
+    let problem = "must not be smaller than attachments.max_file_bytes";
+    require(fits, "attachments.max_total_bytes", problem)
+}
+
+fn check_storage(config: &Config) -> Result<(), ConfigError> {
+    let s3 = &config.storage.s3;
+    if s3.bucket.is_none() {
+        return Ok(());
+    }
+    let problem = "cannot be combined with storage.s3.bucket: set only one of them";
+    require(config.storage.folder.is_none(), "storage.folder", problem)?;
+    for (key, is_set) in [
+        ("storage.s3.region", s3.region.is_some()),
+        ("storage.s3.access_key", s3.access_key.is_some()),
+        ("storage.s3.secret_key", s3.secret_key.is_some()),
+    ] {
+        require(is_set, key, "is required with storage.s3.bucket")?;
+    }
+    Ok(())
+}
+
+fn check_links(config: &Config) -> Result<(), ConfigError> {
+    let links = &config.links;
+    for (key, link, placeholder) in [
+        ("links.base_url", &links.base_url, None),
+        ("links.ticket", &links.ticket, Some("{number}")),
+        ("links.reset_password", &links.reset_password, Some("{token}")),
+        ("links.unsubscribe", &links.unsubscribe, Some("{token}")),
+        ("links.handoff", &links.handoff, Some("{token}")),
+    ] {
+        let Some(link) = link else { continue };
+        let problem = "must be an ASCII URL that starts with http:// or https://";
+        require(is_web_url(link), key, problem)?;
+        let Some(placeholder) = placeholder else { continue };
+        require(link.contains(placeholder), key, format!("must contain {placeholder}"))?;
+    }
+    Ok(())
+}
+
+/// Whether a text can stand as a link in a mail: `<`, `>` and quotes would end it.
+fn is_web_url(text: &str) -> bool {
+    let is_web = text.starts_with("https://") || text.starts_with("http://");
+    is_web && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte))
+}
+
+fn require(fits: bool, key: &'static str, problem: impl Into<String>) -> Result<(), ConfigError> {
+    if fits { Ok(()) } else { Err(ConfigError::Value { key, problem: problem.into() }) }
+}

@@ -1,0 +1,33 @@
+//! Why a configuration is refused.
+
+/// An error in the configuration. Its text names the key or the file at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The configuration file, or the file of a secret, cannot be read.
+    #[error("cannot read the file {path}: {cause}")]
+    File {
+        /// The file's path.
+        path: String,
+        /// The reason.
+        cause: String,
+    },
+    /// A key that does not exist.
+    #[error("unknown key `{key}` in {place}; `ticketwire config reference` lists all keys")]
+    UnknownKey {
+        /// The file, or "the environment".
+        place: String,
+        /// The key, or the environment variable.
+        key: String,
+    },
+    /// A value that its key does not accept.
+    #[error("`{key}` {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// The problem, as the rest of a sentence that starts with the key.
+        problem: String,
+    },
+    /// A value of the wrong type.
+    #[error("invalid configuration: {0}")]
+    Type(String),
+}

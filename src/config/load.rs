@@ -1,0 +1,130 @@
+//! Reads the configuration from its sources and checks it.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use config::{Config as Values, ConfigError as ValueError, File, FileFormat};
+
+use super::{
+    check::{check_ranges, check_rules},
+    error::ConfigError,
+    keys::VARIABLE_PREFIX,
+    settings::Config,
+};
+
+/// The variable that names the configuration file, if the command line doesn't.
+const FILE_VARIABLE: &str = "TICKETWIRE_CONFIG";
+const DEFAULT_FILE: &str = "ticketwire.toml";
+
+/// The data folder of a server that runs as root: Postgres refuses to run as root, and the user
+/// that it runs as instead cannot enter root's home.
+const ROOT_DATA_DIR: &str = "/var/lib/ticketwire";
+
+impl Config {
+    /// Loads the configuration. Each source overrides the ones before: the defaults; the file,
+    /// which is `file`, or the one that `TICKETWIRE_CONFIG` names, or `ticketwire.toml` if it
+    /// exists; the environment; `flags`, as pairs of key and value.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, or a value that its key does not accept.
+    pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self, ConfigError> {
+        let environment = env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect::<Vec<_>>();
+        Self::from_sources(file, &environment, flags)
+    }
+
+    pub(super) fn from_sources(
+        file: Option<&Path>,
+        environment: &[(String, String)],
+        flags: &[(&str, String)],
+    ) -> Result<Self, ConfigError> {
+        let mut sources = Values::builder();
+        for key in Self::keys() {
+            sources = sources.set_default(key.name, key.default).map_err(type_error)?;
+        }
+        if rustix::process::geteuid().is_root() {
+            sources = sources.set_default("data_dir", ROOT_DATA_DIR).map_err(type_error)?;
+        }
+        if let Some(path) = find_file(file, environment) {
+            sources = sources.add_source(File::from_str(&read_file(&path)?, FileFormat::Toml));
+        }
+        for (key, value) in read_environment(environment)? {
+            sources = sources.set_override(key, value).map_err(type_error)?;
+        }
+        for (key, value) in flags {
+            sources = sources.set_override(*key, value.clone()).map_err(type_error)?;
+        }
+        let values = sources.build().map_err(type_error)?;
+        let config: Self = values.clone().try_deserialize().map_err(type_error)?;
+        check_ranges(&values)?;
+        check_rules(&config)?;
+        Ok(config)
+    }
+}
+
+/// Returns the path of the configuration file, or `None` if none is named and the default one does
+/// not exist.
+fn find_file(flag: Option<&Path>, environment: &[(String, String)]) -> Option<PathBuf> {
+    let variable = || environment.iter().find(|(name, _)| name == FILE_VARIABLE);
+    let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+    flag.map(Path::to_path_buf)
+        .or_else(|| variable().map(|(_, path)| PathBuf::from(path)))
+        .or_else(default)
+}
+
+/// Returns the text of the configuration file, once all its keys are known to exist.
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let failed = |cause: String| ConfigError::File { path: path.display().to_string(), cause };
+    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let table: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
+    let keys = Config::keys();
+    match key_names("", &table).into_iter().find(|name| keys.iter().all(|key| key.name != name)) {
+        Some(key) => Err(ConfigError::UnknownKey { place: path.display().to_string(), key }),
+        None => Ok(text),
+    }
+}
+
+/// Returns the names of the keys in a table, `prefix` before each.
+fn key_names(prefix: &str, table: &toml::Table) -> Vec<String> {
+    let names = table.iter().flat_map(|(name, value)| match value {
+        toml::Value::Table(section) => key_names(&format!("{prefix}{name}."), section),
+        _ => vec![format!("{prefix}{name}")],
+    });
+    names.collect()
+}
+
+/// Returns the keys that the environment sets, with their values.
+fn read_environment(
+    environment: &[(String, String)],
+) -> Result<Vec<(&'static str, String)>, ConfigError> {
+    let keys = Config::keys();
+    let mut values = Vec::new();
+    for (variable, value) in environment {
+        if let Some(key) = keys.iter().find(|key| key.variable() == *variable) {
+            values.push((key.name, value.clone()));
+        } else if let Some(key) =
+            keys.iter().find(|key| key.file_variable().as_ref() == Some(variable))
+        {
+            values.push((key.name, read_secret(value)?));
+        } else if variable.starts_with(VARIABLE_PREFIX) && variable != FILE_VARIABLE {
+            let place = "the environment".into();
+            return Err(ConfigError::UnknownKey { place, key: variable.clone() });
+        }
+    }
+    Ok(values)
+}
+
+/// Returns the content of a secret's file, without the line break at its end.
+fn read_secret(path: &str) -> Result<String, ConfigError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| ConfigError::File { path: path.to_owned(), cause: error.to_string() })?;
+    Ok(text.trim_end().to_owned())
+}
+
+fn type_error(error: ValueError) -> ConfigError {
+    ConfigError::Type(error.to_string())
+}

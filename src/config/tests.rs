@@ -1,0 +1,49 @@
+//! Tests of loading a configuration.
+
+use super::settings::Config;
+
+fn load(environment: &[(&str, &str)], flags: &[(&str, String)]) -> Result<Config, String> {
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect::<Vec<_>>();
+    Config::from_sources(None, &environment, flags).map_err(|error| error.to_string())
+}
+
+#[test]
+fn flags_override_the_environment_and_that_overrides_the_defaults() {
+    assert_eq!(load(&[], &[]).unwrap().listen.port(), 8080);
+    let environment = [("TICKETWIRE_LISTEN", "127.0.0.1:1"), ("UNRELATED", "x")];
+    assert_eq!(load(&environment, &[]).unwrap().listen.port(), 1);
+    let flags = [("listen", "127.0.0.1:2".to_owned())];
+    assert_eq!(load(&environment, &flags).unwrap().listen.port(), 2);
+}
+
+#[test]
+fn errors_name_the_key() {
+    for (variable, value, expected) in [
+        ("TICKETWIRE_LISTEN", "nonsense", "`listen`"),
+        ("TICKETWIRE_ADMIN_LISTEN", "9100", "`admin.listen`"),
+        ("TICKETWIRE_LISTNE", "127.0.0.1:1", "`TICKETWIRE_LISTNE`"),
+        ("TICKETWIRE_DATABASE_POOL_SIZE", "many", "`database.pool_size`"),
+        ("TICKETWIRE_DATABASE_POOL_SIZE", "1", "`database.pool_size` must be between 2 and 1000"),
+        ("TICKETWIRE_GRAPHQL_INTROSPECTION", "perhaps", "`graphql.introspection`"),
+        ("TICKETWIRE_PLAYGROUND", "perhaps", "`playground`"),
+        ("TICKETWIRE_LOG_FORMAT", "xml", "`log.format`"),
+        ("TICKETWIRE_ATTACHMENTS_MAX_TOTAL_BYTES", "1", "`attachments.max_total_bytes`"),
+        ("TICKETWIRE_STORAGE_S3_BUCKET", "files", "`storage.s3.region`"),
+        ("TICKETWIRE_LINKS_TICKET", "https://example.com/", "`links.ticket` must contain {number}"),
+        ("TICKETWIRE_LINKS_BASE_URL", "example.com", "`links.base_url`"),
+        ("DATABASE_URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
+    ] {
+        let error = load(&[(variable, value)], &[]).unwrap_err();
+        assert!(error.contains(expected), "{variable}={value}: {error}");
+    }
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let config = load(&[("DATABASE_URL", "postgres://u:hunter2@h/d")], &[]).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(config.database.url.unwrap().expose(), "postgres://u:hunter2@h/d");
+}
