@@ -16,7 +16,7 @@ use mail_parser::{Message, MessageParser};
 use tokio::fs;
 
 use super::{
-    Api,
+    api::Api,
     page::{escaped, page, respond},
 };
 

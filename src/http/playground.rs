@@ -12,7 +12,6 @@ use axum::{
 use serde::Serialize;
 
 use self::assets::{Asset, MISSING, OPERATIONS, Operation};
-use super::Api;
 use crate::service::demo::{self, DemoError};
 
 const PAGE: &str = "index.html";
@@ -88,8 +87,8 @@ impl From<demo::DemoAccount> for Person {
 }
 
 /// `/`: the page, or word on why there is none.
-pub async fn page(State(api): State<Api>, headers: HeaderMap) -> Response {
-    if api.playground.is_none() {
+pub async fn page(State(playground): State<Option<Playground>>, headers: HeaderMap) -> Response {
+    if playground.is_none() {
         return (StatusCode::NOT_FOUND, off()).into_response();
     }
     match (MISSING, Asset::named(PAGE)) {
@@ -100,11 +99,11 @@ pub async fn page(State(api): State<Api>, headers: HeaderMap) -> Response {
 
 /// `/playground/…`: what the page is made of.
 pub async fn file(
-    State(api): State<Api>,
+    State(playground): State<Option<Playground>>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match (&api.playground, Asset::named(&name)) {
+    match (&playground, Asset::named(&name)) {
         (Some(playground), _) if name == SETUP => {
             let headers =
                 [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];

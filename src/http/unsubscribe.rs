@@ -10,7 +10,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    Api,
+    api::Api,
     page::{escaped, language, page},
 };
 use crate::{
