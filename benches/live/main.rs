@@ -44,7 +44,7 @@ fn main() {
     rustls::crypto::ring::default_provider().install_default().expect("no other provider");
     runtime.block_on(async {
         let server = BenchServer::start(TICKETS).await;
-        println!("| measurement | ours | limit | ours / limit |");
+        println!("| measurement | Ticketwire | limit | Ticketwire / limit |");
         println!("| --- | ---: | ---: | ---: |");
         if is_selected("latency") {
             measure::latency(&server, DURATION).await;

@@ -77,11 +77,15 @@ pub async fn sustained(server: &BenchServer, time: Duration) {
     watching.abort();
     let limit = pgbench::comments(server, WRITERS, time).await;
     row(
-        &format!("comments/s of {WRITERS} writers, durable"),
+        &format!("comments/s from {WRITERS} writers, durable (limit: pgbench)"),
         written as f64 / took.as_secs_f64(),
         limit,
     );
-    row("the last comment received after it was written, ms", lag.as_secs_f64() * 1e3, None);
+    row(
+        "delay from the last comment written to the last one seen, ms",
+        lag.as_secs_f64() * 1e3,
+        None,
+    );
 }
 
 /// Measures deliveries per second and the CPU time of one.
@@ -89,7 +93,7 @@ pub async fn fan_out(server: &BenchServer, time: Duration) {
     let broadcast = Broadcast::start().await;
     let limit = Target::Broadcast(&broadcast).deliveries(time).await;
     let ours = Target::Ticketwire(server).deliveries(time).await;
-    row(&format!("deliveries/s to {MANY} subscribers of a ticket"), ours.rate, Some(limit.rate));
+    row(&format!("deliveries/s to {MANY} subscribers of one ticket"), ours.rate, Some(limit.rate));
     row("server CPU per delivery, µs", ours.cpu, Some(limit.cpu));
 }
 
@@ -119,7 +123,11 @@ pub async fn idle_and_storm(server: &BenchServer, subscribers: usize) {
     time::sleep(Duration::from_secs(3)).await;
     let used = (cpu(server.pid()) - used) / 3.0;
     let tickets = server.tickets.len();
-    row(&format!("KiB per idle subscriber, {subscribers} on {tickets} tickets"), each, Some(limit));
+    row(
+        &format!("KiB resident per idle subscriber, {subscribers} on {tickets} tickets"),
+        each,
+        Some(limit),
+    );
     row("CPU of all idle subscribers, cores", used, None);
 
     let cursors = open.into_iter().map(|(_, cursor, _)| cursor).collect::<Vec<_>>();
@@ -149,11 +157,11 @@ pub async fn idle_and_storm(server: &BenchServer, subscribers: usize) {
         () = sampling => {}
     }
     row(
-        &format!("{subscribers} resume at once, until the last has caught up, s"),
+        &format!("{subscribers} resume at once, until the last one has caught up, s"),
         begun.elapsed().as_secs_f64(),
         None,
     );
-    row("replays reading the database at a time, at most", most, None);
+    row("concurrent replays that read the database, at most", most, None);
 }
 
 /// Measures how long after the end of a session all its streams have ended.
@@ -182,11 +190,11 @@ pub async fn revocation(server: &BenchServer) {
     assert!(ended.iter().all(|&(code, _)| code == 4401), "closed with another code");
     let after = ended.iter().map(|(_, events)| events).sum::<usize>();
     row(
-        &format!("{MANY} streams closed after the end of their session, ms"),
+        &format!("{MANY} streams closed after their session ended, ms"),
         begun.elapsed().as_secs_f64() * 1e3,
         None,
     );
-    row("events received after the end of the session", after as f64, None);
+    row("events delivered after the end of the session", after as f64, None);
 }
 
 /// The server that is measured.
