@@ -1,4 +1,5 @@
-//! The limit of a fan-out: bare axum, frames that are shared, no database, no GraphQL.
+//! The limit of fan-out: a broadcast of shared frames by bare axum, without a database or
+//! GraphQL.
 
 use std::{
     collections::HashMap,
@@ -25,7 +26,7 @@ use tokio::{
 
 type Topics = Arc<Mutex<HashMap<String, Vec<mpsc::UnboundedSender<Utf8Bytes>>>>>;
 
-/// Serves until it is killed; prints its address first.
+/// Prints the address and serves until the process is killed.
 pub async fn serve() {
     let router = Router::new()
         .route("/{topic}", get(subscribe))
@@ -69,7 +70,7 @@ async fn subscribe(
     )
 }
 
-/// The limit in a process of its own.
+/// The broadcast server, in a process of its own.
 pub struct Broadcast {
     child: Child,
     /// `127.0.0.1:port`.
@@ -77,7 +78,7 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// Starts it.
+    /// Starts the server.
     pub async fn start() -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.arg("broadcast").stdout(Stdio::piped()).kill_on_drop(true);
@@ -87,7 +88,7 @@ impl Broadcast {
         Self { child, address: line.expect("an address") }
     }
 
-    /// Its process id.
+    /// Returns the server's process id.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("a running process")
     }

@@ -1,9 +1,9 @@
-//! Measures the live side, each figure beside what the machine can do at most, in one run:
-//! a broadcast of shared frames by bare axum, and the same SQL through pgbench.
+//! Measures live updates. In the same run it measures the limits of the machine: a broadcast of
+//! shared frames by bare axum, and the same SQL through pgbench.
 //!
-//! `cargo bench --bench live` prints the table of docs/PERFORMANCE.md; with a name behind
-//! `--`, like `fan_out`, only that part of it. It takes some three minutes, a Postgres of its
-//! own and 20,000 file descriptors.
+//! `cargo bench --bench live` prints the table of docs/PERFORMANCE.md. With names after `--`,
+//! such as `fan_out`, it runs only those measurements. It takes about three minutes and needs
+//! 20,000 file descriptors; it starts its own Postgres.
 
 mod broadcast;
 mod measure;
@@ -15,15 +15,15 @@ use std::time::Duration;
 
 use server::BenchServer;
 
-/// Idle subscribers, and those of the storm.
+/// How many subscribers are idle, and then reconnect at once.
 const SUBSCRIBERS: usize = 10_000;
-/// The tickets that they watch.
-const TOPICS: usize = 2_000;
+/// How many tickets they watch.
+const TICKETS: usize = 2_000;
 /// How long each rate is measured.
-const FOR: Duration = Duration::from_secs(5);
+const DURATION: Duration = Duration::from_secs(5);
 
-/// Whether a measurement is asked for: all are, or those that are named on the command line.
-fn wanted(name: &str) -> bool {
+/// Whether a measurement runs: all do, unless some are named on the command line.
+fn is_selected(name: &str) -> bool {
     let mut named =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
     named.peek().is_none() || named.any(|argument| argument == name)
@@ -40,25 +40,25 @@ fn main() {
         eprintln!("Needs {} file descriptors: ulimit -n {}", 2 * SUBSCRIBERS, 2 * SUBSCRIBERS);
         std::process::exit(1);
     }
-    // Without a provider of TLS reqwest makes no client.
+    // reqwest cannot create a client without a TLS provider.
     rustls::crypto::ring::default_provider().install_default().expect("no other provider");
     runtime.block_on(async {
-        let server = BenchServer::start(TOPICS).await;
-        println!("| what | ours | limit | ours / limit |");
+        let server = BenchServer::start(TICKETS).await;
+        println!("| measurement | Ticketwire | limit | Ticketwire / limit |");
         println!("| --- | ---: | ---: | ---: |");
-        if wanted("latency") {
-            measure::latency(&server, FOR).await;
+        if is_selected("latency") {
+            measure::latency(&server, DURATION).await;
         }
-        if wanted("sustained") {
-            measure::sustained(&server, FOR).await;
+        if is_selected("sustained") {
+            measure::sustained(&server, DURATION).await;
         }
-        if wanted("fan_out") {
-            measure::fan_out(&server, FOR).await;
+        if is_selected("fan_out") {
+            measure::fan_out(&server, DURATION).await;
         }
-        if wanted("idle_and_storm") {
+        if is_selected("idle_and_storm") {
             measure::idle_and_storm(&server, SUBSCRIBERS).await;
         }
-        if wanted("revocation") {
+        if is_selected("revocation") {
             measure::revocation(&server).await;
         }
         server.stop().await;

@@ -1,4 +1,4 @@
-//! The figures.
+//! The measurements.
 
 use std::{
     sync::{
@@ -14,39 +14,41 @@ use tokio::{sync::Semaphore, task::JoinHandle, time};
 
 use super::{broadcast::Broadcast, pgbench, server::BenchServer, watcher::Watcher};
 
-/// Events a second where it is not the rate that is measured.
+/// Events per second while latencies are measured.
 const RATE: u32 = 200;
-/// Who sees them.
+/// Subscribers while latencies are measured.
 const FEW: usize = 50;
-/// Who sees them where it is.
+/// Subscribers while deliveries are counted, and when a session is revoked.
 const MANY: usize = 1_000;
-/// Events that not all have seen yet, at most.
-const UNDER_WAY: usize = 4;
+/// How many events may be pending, that is, not yet received by all subscribers.
+const MAX_PENDING: usize = 4;
 const WRITERS: usize = 32;
-/// How often it is looked how many replays read the database.
-const SAMPLED_EVERY: Duration = Duration::from_millis(50);
+/// How often the number of replays that read the database is sampled.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// From the sending of a mutation to its event at each of a few subscribers, alone and
-/// beside a transaction that is held open.
+/// Measures the time from sending a mutation until each of a few subscribers has its event:
+/// alone, and while a transaction is held open.
 pub async fn latency(server: &BenchServer, time: Duration) {
     let broadcast = Broadcast::start().await;
-    let limit = Target::Limit(&broadcast).latencies(time).await;
-    let alone = Target::Ours(server).latencies(time).await;
+    let limit = Target::Broadcast(&broadcast).latencies(time).await;
+    let alone = Target::Ticketwire(server).latencies(time).await;
     let holder = server.database().await;
     holder.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.expect("a transaction");
-    let beside = Target::Ours(server).latencies(time).await;
+    let with_transaction = Target::Ticketwire(server).latencies(time).await;
     holder.batch_execute("COMMIT").await.expect("an end");
     for (label, part) in [("p50", 0.5), ("p99", 0.99)] {
-        let [ours, held, limit] = [&alone, &beside, &limit].map(|all| quantile(all, part));
-        let what = format!("mutation sent → {FEW} subscribers at {RATE}/s, {label}, ms");
-        row(&what, ours, Some(limit));
-        row(&format!("the same beside an open transaction, {label}, ms"), held, Some(limit));
+        let [ours, held, limit] =
+            [&alone, &with_transaction, &limit].map(|all| quantile(all, part));
+        let name = format!("mutation sent → {FEW} subscribers at {RATE}/s, {label}, ms");
+        row(&name, ours, Some(limit));
+        row(&format!("the same during an open transaction, {label}, ms"), held, Some(limit));
     }
 }
 
-/// Events a second of many writers that one subscriber sees all of.
+/// Measures how many comments many writers post per second, and how far a subscriber to all of
+/// them lags behind.
 pub async fn sustained(server: &BenchServer, time: Duration) {
-    let mut watcher = Watcher::of_all(&server.address, &server.agent).await;
+    let mut watcher = Watcher::inbox(&server.address, &server.agent).await;
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
     let watching = tokio::spawn(async move {
@@ -75,24 +77,28 @@ pub async fn sustained(server: &BenchServer, time: Duration) {
     watching.abort();
     let limit = pgbench::comments(server, WRITERS, time).await;
     row(
-        &format!("comments/s of {WRITERS} writers, durable"),
+        &format!("comments/s from {WRITERS} writers, durable (limit: pgbench)"),
         written as f64 / took.as_secs_f64(),
         limit,
     );
-    row("the last of them seen after the last was written, ms", lag.as_secs_f64() * 1e3, None);
+    row(
+        "delay from the last comment written to the last one seen, ms",
+        lag.as_secs_f64() * 1e3,
+        None,
+    );
 }
 
-/// Deliveries a second and what one costs.
+/// Measures deliveries per second and the CPU time of one.
 pub async fn fan_out(server: &BenchServer, time: Duration) {
     let broadcast = Broadcast::start().await;
-    let limit = Target::Limit(&broadcast).deliveries(time).await;
-    let ours = Target::Ours(server).deliveries(time).await;
-    row(&format!("deliveries/s to {MANY} subscribers of a ticket"), ours.rate, Some(limit.rate));
-    row("CPU of the server a delivery, µs", ours.cpu, Some(limit.cpu));
+    let limit = Target::Broadcast(&broadcast).deliveries(time).await;
+    let ours = Target::Ticketwire(server).deliveries(time).await;
+    row(&format!("deliveries/s to {MANY} subscribers of one ticket"), ours.rate, Some(limit.rate));
+    row("server CPU per delivery, µs", ours.cpu, Some(limit.cpu));
 }
 
-/// What idle subscribers cost; and how long it takes until all of them have gone on where
-/// they were when all connections are cut at once.
+/// Measures the memory and CPU of idle subscribers, then cuts all their connections at once and
+/// measures until all have resumed.
 pub async fn idle_and_storm(server: &BenchServer, subscribers: usize) {
     let broadcast = Broadcast::start().await;
     let limit = {
@@ -100,7 +106,7 @@ pub async fn idle_and_storm(server: &BenchServer, subscribers: usize) {
         let opened = stream::iter(0..subscribers).map(|n| {
             let (address, topic) =
                 (broadcast.address.clone(), (n % server.tickets.len()).to_string());
-            async move { Watcher::of_broadcast(&address, &topic).await }
+            async move { Watcher::broadcast(&address, &topic).await }
         });
         let _open = opened.buffer_unordered(100).collect::<Vec<_>>().await;
         (resident(broadcast.pid()) - before) / subscribers as f64
@@ -109,23 +115,23 @@ pub async fn idle_and_storm(server: &BenchServer, subscribers: usize) {
     let before = resident(server.pid());
     let opened = stream::iter(0..subscribers).map(|n| {
         let ticket = &server.tickets[n % server.tickets.len()];
-        Watcher::of_ticket(&server.address, &server.agent, ticket, None)
+        Watcher::ticket(&server.address, &server.agent, ticket, None)
     });
     let open = opened.buffered(100).collect::<Vec<_>>().await;
     let each = (resident(server.pid()) - before) / subscribers as f64;
     let used = cpu(server.pid());
     time::sleep(Duration::from_secs(3)).await;
     let used = (cpu(server.pid()) - used) / 3.0;
-    let topics = server.tickets.len();
+    let tickets = server.tickets.len();
     row(
-        &format!("KiB resident an idle subscriber, {subscribers} on {topics} tickets"),
+        &format!("KiB resident per idle subscriber, {subscribers} on {tickets} tickets"),
         each,
         Some(limit),
     );
-    row("CPU of all of them, cores", used, None);
+    row("CPU of all idle subscribers, cores", used, None);
 
     let cursors = open.into_iter().map(|(_, cursor, _)| cursor).collect::<Vec<_>>();
-    // One event on each ticket, and so many others that memory does not reach back so far.
+    // One event on each ticket, and enough others that replays have to read the database.
     let missed = server.tickets.iter().map(|ticket| server.comment(ticket, "While you were away"));
     stream::iter(missed).buffer_unordered(WRITERS).collect::<Vec<_>>().await;
     let others = (0..10_000).map(|_| server.comment(&server.busy, "Something else"));
@@ -134,9 +140,8 @@ pub async fn idle_and_storm(server: &BenchServer, subscribers: usize) {
     let resumed = cursors.iter().enumerate().map(|(n, cursor)| {
         let ticket = &server.tickets[n % server.tickets.len()];
         async move {
-            let all =
-                Watcher::of_ticket(&server.address, &server.agent, ticket, Some(cursor)).await;
-            assert_eq!(all.2, 1, "missed or doubled");
+            let all = Watcher::ticket(&server.address, &server.agent, ticket, Some(cursor)).await;
+            assert_eq!(all.2, 1, "lost or repeated");
         }
     });
     let all = stream::iter(resumed).buffer_unordered(subscribers).collect::<Vec<_>>();
@@ -144,7 +149,7 @@ pub async fn idle_and_storm(server: &BenchServer, subscribers: usize) {
     let sampling = async {
         loop {
             most = most.max(server.metric("ticketwire_replays{state=\"reading\"}").await);
-            time::sleep(SAMPLED_EVERY).await;
+            time::sleep(SAMPLE_INTERVAL).await;
         }
     };
     tokio::select! {
@@ -152,18 +157,18 @@ pub async fn idle_and_storm(server: &BenchServer, subscribers: usize) {
         () = sampling => {}
     }
     row(
-        &format!("{subscribers} resume at once, until the last has all it missed, s"),
+        &format!("{subscribers} resume at once, until the last one has caught up, s"),
         begun.elapsed().as_secs_f64(),
         None,
     );
-    row("replays that read the database at a time, at most", most, None);
+    row("concurrent replays that read the database, at most", most, None);
 }
 
-/// How long it takes until all streams of a session have ended, after the session has.
+/// Measures how long after the end of a session all its streams have ended.
 pub async fn revocation(server: &BenchServer) {
     let token = server.sign_in("other").await;
     let ticket = &server.tickets[1];
-    let opened = (0..MANY).map(|_| Watcher::of_ticket(&server.address, &token, ticket, None));
+    let opened = (0..MANY).map(|_| Watcher::ticket(&server.address, &token, ticket, None));
     let open = stream::iter(opened).buffer_unordered(100).collect::<Vec<_>>().await;
     let ended = open.into_iter().map(|(mut watcher, ..)| {
         tokio::spawn(async move {
@@ -185,53 +190,56 @@ pub async fn revocation(server: &BenchServer) {
     assert!(ended.iter().all(|&(code, _)| code == 4401), "closed with another code");
     let after = ended.iter().map(|(_, events)| events).sum::<usize>();
     row(
-        &format!("{MANY} streams of a session that ends closed after, ms"),
+        &format!("{MANY} streams closed after their session ended, ms"),
         begun.elapsed().as_secs_f64() * 1e3,
         None,
     );
-    row("events past that place", after as f64, None);
+    row("events delivered after the end of the session", after as f64, None);
 }
 
-/// What is measured.
+/// The server that is measured.
 #[derive(Clone, Copy)]
 enum Target<'t> {
-    Ours(&'t BenchServer),
-    Limit(&'t Broadcast),
+    Ticketwire(&'t BenchServer),
+    Broadcast(&'t Broadcast),
 }
 
 struct Deliveries {
+    /// Deliveries per second.
     rate: f64,
-    /// Microseconds.
+    /// CPU time of the server for each, in microseconds.
     cpu: f64,
 }
 
 impl Target<'_> {
     fn pid(self) -> u32 {
         match self {
-            Self::Ours(server) => server.pid(),
-            Self::Limit(broadcast) => broadcast.pid(),
+            Self::Ticketwire(server) => server.pid(),
+            Self::Broadcast(broadcast) => broadcast.pid(),
         }
     }
 
-    /// Subscribers of one ticket, or of all.
-    async fn watchers(self, count: usize, of_all: bool) -> Vec<Watcher> {
+    /// Opens subscribers to one ticket, or to all.
+    async fn watchers(self, count: usize, to_all: bool) -> Vec<Watcher> {
         let opened = (0..count).map(async |_| match self {
-            Self::Ours(server) if of_all => Watcher::of_all(&server.address, &server.agent).await,
-            Self::Ours(server) => {
-                Watcher::of_ticket(&server.address, &server.agent, &server.tickets[0], None).await.0
+            Self::Ticketwire(server) if to_all => {
+                Watcher::inbox(&server.address, &server.agent).await
             }
-            Self::Limit(broadcast) => Watcher::of_broadcast(&broadcast.address, "0").await,
+            Self::Ticketwire(server) => {
+                Watcher::ticket(&server.address, &server.agent, &server.tickets[0], None).await.0
+            }
+            Self::Broadcast(broadcast) => Watcher::broadcast(&broadcast.address, "0").await,
         });
         stream::iter(opened).buffer_unordered(100).collect().await
     }
 
     async fn write(self, http: &reqwest::Client, topic: usize, text: &str) {
         match self {
-            Self::Ours(server) => {
+            Self::Ticketwire(server) => {
                 server.comment(&server.tickets[topic % server.tickets.len()], text).await
             }
-            Self::Limit(broadcast) => {
-                // As long as what the subscribers of a ticket get.
+            Self::Broadcast(broadcast) => {
+                // As long as the message that a ticket's subscribers receive.
                 let frame = format!("{text} {}", "x".repeat(200));
                 let request = http.post(format!("http://{}/0", broadcast.address)).body(frame);
                 request.send().await.expect("an answer");
@@ -239,27 +247,27 @@ impl Target<'_> {
         }
     }
 
-    /// Milliseconds from the sending of each event to each of a few subscribers.
+    /// Returns the milliseconds from sending each event until each of a few subscribers has it.
     async fn latencies(self, time: Duration) -> Vec<f64> {
         let (begun, http) = (Instant::now(), reqwest::Client::new());
         let events = usize::try_from(RATE).expect("a number") * time.as_secs() as usize;
         let watching = self.watchers(FEW, true).await.into_iter().map(|mut watcher| {
             tokio::spawn(async move {
-                let mut taken = Vec::with_capacity(events);
-                while taken.len() < events {
+                let mut latencies = Vec::with_capacity(events);
+                while latencies.len() < events {
                     let text = watcher.event().await.expect("an event");
                     let end = |c: char| c != '.' && !c.is_ascii_digit();
                     let sent = text.split("sent ").nth(1).and_then(|rest| rest.split(end).next());
                     let sent = sent.and_then(|sent| sent.parse::<f64>().ok()).expect("a time");
-                    taken.push(begun.elapsed().as_secs_f64() * 1e3 - sent);
+                    latencies.push(begun.elapsed().as_secs_f64() * 1e3 - sent);
                 }
-                taken
+                latencies
             })
         });
         let watching = watching.collect::<Vec<JoinHandle<_>>>();
         let first = time::Instant::now();
         let writing = (0..events).map(async |n| {
-            // At its time, whether or not those before have ended.
+            // Sent on schedule, whether or not earlier ones have finished.
             let due = Duration::from_secs(1) / RATE * u32::try_from(n).expect("a number");
             time::sleep_until(first + due).await;
             let sent = begun.elapsed().as_secs_f64() * 1e3;
@@ -267,22 +275,22 @@ impl Target<'_> {
         });
         join_all(writing).await;
         let mut all = Vec::new();
-        for taken in watching {
-            all.extend(taken.await.expect("a watcher"));
+        for latencies in watching {
+            all.extend(latencies.await.expect("a watcher"));
         }
         all
     }
 
-    /// Deliveries to many subscribers of one topic, with a few events under way.
+    /// Counts deliveries to many subscribers of one ticket, with a few events pending.
     async fn deliveries(self, time: Duration) -> Deliveries {
         let http = reqwest::Client::new();
-        let room = Arc::new(Semaphore::new(UNDER_WAY));
+        let room = Arc::new(Semaphore::new(MAX_PENDING));
         let seen = Arc::new(AtomicUsize::new(0));
         let watching = self.watchers(MANY, false).await.into_iter().map(|mut watcher| {
             let (seen, room) = (Arc::clone(&seen), Arc::clone(&room));
             tokio::spawn(async move {
                 while watcher.event().await.is_ok() {
-                    // The last of the subscribers makes room for another event.
+                    // The last subscriber to receive an event makes room for another.
                     if (seen.fetch_add(1, Ordering::Relaxed) + 1) % MANY == 0 {
                         room.add_permits(1);
                     }
@@ -291,14 +299,14 @@ impl Target<'_> {
         });
         let watching = watching.collect::<Vec<_>>();
         let (begun, used) = (Instant::now(), cpu(self.pid()));
-        let writers = (0..UNDER_WAY).map(async |_| {
+        let writers = (0..MAX_PENDING).map(async |_| {
             while begun.elapsed() < time {
                 room.acquire().await.expect("room").forget();
                 self.write(&http, 0, "A comment of the benchmark").await;
             }
         });
         join_all(writers).await;
-        let _ = room.acquire_many(u32::try_from(UNDER_WAY).expect("a number")).await;
+        let _ = room.acquire_many(u32::try_from(MAX_PENDING).expect("a number")).await;
         let (took, used) = (begun.elapsed().as_secs_f64(), cpu(self.pid()) - used);
         let delivered = seen.load(Ordering::Relaxed) as f64;
         watching.iter().for_each(JoinHandle::abort);
@@ -312,28 +320,28 @@ fn quantile(all: &[f64], part: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * part) as usize]
 }
 
-/// Seconds of CPU that a process has used.
+/// Returns the CPU time that a process has used, in seconds.
 fn cpu(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
     let fields = stat.rsplit(") ").next().expect("fields").split(' ').collect::<Vec<_>>();
     let ticks = |field: usize| fields[field].parse::<f64>().expect("a number");
-    // Linux counts in hundredths of a second.
+    // Linux counts in ticks of 10 ms.
     (ticks(11) + ticks(12)) / 100.0
 }
 
-/// KiB that a process has in memory.
+/// Returns the resident memory of a process, in KiB.
 fn resident(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-fn row(what: &str, ours: f64, limit: Option<f64>) {
+fn row(name: &str, ours: f64, limit: Option<f64>) {
     let (limit, ratio) = match limit {
         Some(limit) => (number(limit), format!("{:.2}", ours / limit)),
         None => ("–".into(), "–".into()),
     };
-    println!("| {what} | {} | {limit} | {ratio} |", number(ours));
+    println!("| {name} | {} | {limit} | {ratio} |", number(ours));
 }
 
 fn number(value: f64) -> String {

@@ -1,4 +1,4 @@
-//! The limit of what is written: the statements of a comment, through pgbench.
+//! The limit of writing: the statements of a comment, through pgbench.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// What `addComment` writes, with its event. The sequencer's part is not among it.
+/// The statements of `addComment`, including its event but not the sequencer's work.
 const SCRIPT: &str = r"
 \set n random(1, :tickets)
 BEGIN;
@@ -21,7 +21,8 @@ INSERT INTO pending_events VALUES (:event);
 COMMIT;
 ";
 
-/// Comments a second by so many writers at once; `None` without the program.
+/// Returns the comments per second of a number of concurrent writers, or `None` if pgbench is
+/// not installed.
 pub async fn comments(
     server: &super::server::BenchServer,
     writers: usize,

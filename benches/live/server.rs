@@ -1,4 +1,5 @@
-//! A server in a process of its own, on a durable Postgres of the benchmark's own.
+//! The server that is measured: a process of its own, on a durable Postgres that the benchmark
+//! starts.
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -16,7 +17,7 @@ const PASSWORD: &str = "correct horse battery staple";
 const SEALING_KEYS: &str = "bench:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const CATEGORY: &str = "Q2F0ZWdvcnk6MDE5OWEwMDAtMDAwMC03MDAwLTgwMDAtMDAwMDAwMDAwMDAx";
 
-/// The server, its database and what it holds.
+/// The server, its database and its test data.
 pub struct BenchServer {
     process: Child,
     postgres: EmbeddedPostgres,
@@ -26,14 +27,14 @@ pub struct BenchServer {
     pub address: String,
     /// An agent's token.
     pub agent: String,
-    /// The tickets' global ids.
+    /// The global ids of the watched tickets.
     pub tickets: Vec<String>,
-    /// Another ticket, on which much happens that nobody watches.
+    /// The global id of a busy ticket that nobody watches.
     pub busy: String,
 }
 
 impl BenchServer {
-    /// Starts all of it, with so many tickets.
+    /// Starts the database and the server, and opens this many tickets.
     pub async fn start(tickets: usize) -> Self {
         let folder = std::env::temp_dir().join(format!("ticketwire-bench-{}", std::process::id()));
         let settings = EmbeddedSettings {
@@ -79,14 +80,14 @@ impl BenchServer {
         let opened = stream::iter(0..tickets).map(|n| server.open(&customer, n));
         server.tickets = opened.buffered(32).collect().await;
         server.busy = server.open(&customer, tickets).await;
-        // The first answer changes the status too: from now on a comment is one event.
+        // The first answer also changes the status. From then on a comment is one event.
         let answers =
-            server.tickets.iter().map(|ticket| server.comment(ticket, "We look into it."));
+            server.tickets.iter().map(|ticket| server.comment(ticket, "We are looking into it."));
         stream::iter(answers).buffer_unordered(32).collect::<Vec<_>>().await;
         server
     }
 
-    /// Signs somebody in; gives the token.
+    /// Signs an account in and returns its token.
     pub async fn sign_in(&self, name: &str) -> String {
         let document = "mutation($e: String!, $p: String!) {
             signIn(input: { email: $e, password: $p }) { session { token } } }";
@@ -103,7 +104,7 @@ impl BenchServer {
         data["createTicket"]["ticket"]["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Posts a comment, as the agent.
+    /// Posts a comment as the agent.
     pub async fn comment(&self, ticket: &str, body: &str) {
         let document = "mutation($input: AddCommentInput!) {
             addComment(input: $input) { comment { id } } }";
@@ -112,7 +113,7 @@ impl BenchServer {
         assert!(data["addComment"]["comment"]["id"].is_string(), "{data}");
     }
 
-    /// Sends a document; gives the data.
+    /// Executes a document and returns its data.
     pub async fn send(&self, token: &str, query: &str, variables: Value) -> Value {
         let request = self.http.post(format!("http://{}/graphql", self.address));
         let body = json!({ "query": query, "variables": variables });
@@ -123,7 +124,7 @@ impl BenchServer {
         answer["data"].take()
     }
 
-    /// What a metric is at.
+    /// Returns the value of a metric, or 0 if it is missing.
     pub async fn metric(&self, name: &str) -> f64 {
         let address = format!("http://{ADMIN}/metrics");
         let text =
@@ -132,7 +133,7 @@ impl BenchServer {
         line.and_then(|value| value.parse().ok()).unwrap_or_default()
     }
 
-    /// A connection to the database.
+    /// Opens a connection to the database.
     pub async fn database(&self) -> tokio_postgres::Client {
         let url = self.postgres.url("postgres");
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("Postgres");
@@ -140,17 +141,17 @@ impl BenchServer {
         client
     }
 
-    /// Where the database is.
+    /// Returns the URL of the database.
     pub fn database_url(&self) -> String {
         self.postgres.url("postgres")
     }
 
-    /// The server's process id.
+    /// Returns the server's process id.
     pub fn pid(&self) -> u32 {
         self.process.id().expect("a running server")
     }
 
-    /// Stops all of it, and removes the data.
+    /// Stops the server and the database, and deletes the data.
     pub async fn stop(mut self) {
         let _ = self.process.kill().await;
         drop(self.postgres);

@@ -1,4 +1,4 @@
-//! Subscribers: websockets of the graphql-transport-ws protocol, and of the limit's.
+//! Subscribers of the server, over graphql-transport-ws, and of the broadcast.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use tokio_tungstenite::{
     },
 };
 
-/// Longer than anything that is measured.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a subscriber waits for a message. Longer than anything that is measured.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A subscriber.
 pub struct Watcher(WebSocketStream<TcpStream>);
 
 impl Watcher {
-    /// One who watches a ticket, from now on or after a cursor; gives the cursor up to which
-    /// it has seen all, and how many events came before.
-    pub async fn of_ticket(
+    /// Subscribes to a ticket, from now on or after a cursor. Returns the cursor of the first
+    /// checkpoint and the number of events before it.
+    pub async fn ticket(
         address: &str,
         token: &str,
         ticket: &str,
@@ -32,18 +32,18 @@ impl Watcher {
         let query = "subscription($t: ID!, $a: String) { ticketEvents(ticketId: $t, after: $a) {
             __typename ... on CommentAdded { cursor comment { id body createdAt } }
             ... on Checkpoint { cursor } } }";
-        Self::subscribed(address, token, query, json!({ "t": ticket, "a": after })).await
+        Self::subscribe(address, token, query, json!({ "t": ticket, "a": after })).await
     }
 
-    /// One who watches all tickets from now on.
-    pub async fn of_all(address: &str, token: &str) -> Self {
+    /// Subscribes to all tickets, from now on.
+    pub async fn inbox(address: &str, token: &str) -> Self {
         let query = "subscription { inboxEvents {
             __typename ... on CommentAdded { cursor comment { id body createdAt } }
             ... on Checkpoint { cursor } } }";
-        Self::subscribed(address, token, query, json!({})).await.0
+        Self::subscribe(address, token, query, json!({})).await.0
     }
 
-    async fn subscribed(
+    async fn subscribe(
         address: &str,
         token: &str,
         query: &str,
@@ -70,8 +70,8 @@ impl Watcher {
         }
     }
 
-    /// One who gets what is broadcast on a topic of the limit's.
-    pub async fn of_broadcast(address: &str, topic: &str) -> Self {
+    /// Subscribes to a topic of the broadcast server.
+    pub async fn broadcast(address: &str, topic: &str) -> Self {
         let mut watcher = Self::connect(address, topic).await;
         watcher.text().await.expect("a greeting");
         watcher
@@ -86,7 +86,7 @@ impl Watcher {
         }
         let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
         loop {
-            // Ten thousand at once are more than a queue of connections takes.
+            // Ten thousand connections at once overflow the listener's queue.
             let Ok(stream) = TcpStream::connect(address).await else { continue };
             stream.set_nodelay(true).expect("an option");
             let opened = client_async_with_config(request.clone(), stream, Some(config)).await;
@@ -98,10 +98,11 @@ impl Watcher {
         self.0.send(Message::text(message.to_string())).await.expect("a connection");
     }
 
-    /// The text of the next message, or the code that the server closes with.
+    /// Returns the text of the next message, or the server's close code.
     pub async fn text(&mut self) -> Result<String, u16> {
         loop {
-            let next = time::timeout(PATIENCE, self.0.next()).await.expect("a message in time");
+            let next =
+                time::timeout(MESSAGE_TIMEOUT, self.0.next()).await.expect("a message in time");
             match next {
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
                 Some(Ok(Message::Close(frame))) => {
@@ -114,7 +115,7 @@ impl Watcher {
         }
     }
 
-    /// The text of the next event.
+    /// Returns the text of the next event, or the server's close code.
     pub async fn event(&mut self) -> Result<String, u16> {
         loop {
             let text = self.text().await?;

@@ -1,4 +1,4 @@
-//! What operators' machines ask for, on a listener of its own.
+//! The admin listener: metrics and health, for the operator's monitoring.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use axum::{
 };
 use tokio::time;
 
-use super::{Api, health};
+use super::{api::Api, health};
 use crate::{
     db::{
         DbError,
@@ -20,11 +20,12 @@ use crate::{
     metrics::Snapshot,
 };
 
-/// Longer than a database that is well takes, and shorter than a scraper waits.
+/// How long the database may take to answer. Longer than a healthy one needs, and shorter than
+/// a scraper waits.
 const TIMEOUT: Duration = Duration::from_secs(3);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The admin listener's routes.
+/// Returns the admin listener's routes.
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
@@ -33,26 +34,26 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// The metrics. What the database knows is snapshot up now, so that it is right also
-/// where this server is stuck.
+/// Sends the metrics. Those of the database are read for each request, so that they are right
+/// even if this server's tasks are stuck.
 async fn metrics(State(api): State<Api>) -> Response {
     let mut snapshot = Snapshot::default();
     let sockets = i64::try_from(api.sockets.len()).unwrap_or(i64::MAX);
-    snapshot.gauge("sockets", "Websockets that are open on this node", sockets);
+    snapshot.gauge("sockets", "Open websockets and event streams on this node", sockets);
     let help = "The last position of the feed that this node has published";
     snapshot.gauge("feed_published_position", help, api.log.cursor().pos);
     let pool = api.database.pool_use();
-    let help = "Connections of the database pool, at most, made, lent out, and waited for";
+    let help = "Connections of the database pool: the limit, open, in use, and requests waiting";
     let pool =
         pool.map(|(state, count)| (state.to_owned(), i64::try_from(count).unwrap_or(i64::MAX)));
     snapshot.gauges("database_pool_connections", help, "state", pool);
     let backlog = time::timeout(TIMEOUT, monitor::backlog(&api.database, api.ambient.now())).await;
     let backlog = backlog.unwrap_or_else(|_| Err(DbError::Unavailable("no answer in time".into())));
     let up = i64::from(backlog.is_ok());
-    snapshot.gauge("database_up", "Whether the database answered just now", up);
+    snapshot.gauge("database_up", "1 if the database answered this request, otherwise 0", up);
     match backlog {
         Ok(backlog) => add(&mut snapshot, backlog),
-        Err(error) => tracing::warn!(%error, "the metrics lack what the database knows"),
+        Err(error) => tracing::warn!(%error, "reading the metrics of the database failed"),
     }
     match api.metrics.expose(&snapshot) {
         Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
@@ -60,13 +61,19 @@ async fn metrics(State(api): State<Api>) -> Response {
     }
 }
 
+/// Adds the metrics of the database.
 fn add(snapshot: &mut Snapshot, backlog: Backlog) {
     snapshot.gauge("feed_head_position", "The last position of the feed", backlog.head);
-    let help = "The age of the oldest event that has no place in the feed yet; 0: there is none";
+    let help = "The age of the oldest event that is not in the feed yet, or 0";
     snapshot.seconds("oldest_pending_event_age_seconds", help, backlog.oldest_pending);
-    let help = "How many positions of the feed a consumer is behind";
+    let help = "How many positions a consumer is behind the head of the feed";
     snapshot.gauges("feed_consumer_lag_positions", help, "consumer", backlog.lags);
-    snapshot.gauges("mails_undelivered", "Mails on their way", "state", backlog.mails);
-    let help = "The age of the oldest mail on its way; 0: there is none";
+    snapshot.gauges(
+        "mails_undelivered",
+        "Mails that are not delivered yet",
+        "state",
+        backlog.mails,
+    );
+    let help = "The age of the oldest mail that is not delivered yet, or 0";
     snapshot.seconds("oldest_undelivered_mail_age_seconds", help, backlog.oldest_mail);
 }

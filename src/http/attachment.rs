@@ -1,4 +1,4 @@
-//! The bytes of attachments, by the links that the API gives out.
+//! Attachments, by the links that the API returns.
 
 use std::ops::Range;
 
@@ -10,16 +10,16 @@ use axum::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Api;
+use super::api::Api;
 use crate::{
     domain::attachment::{Attachment, FileName},
     service::{ServiceError, attachment},
 };
 
-/// What RFC 8187 lets stand in a name.
+/// The characters that are percent-encoded in a file name (RFC 8187).
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The bytes that a link leads to, or a range of them. Answers HEAD too.
+/// Sends the attachment of a link, or a range of it. Answers HEAD too.
 pub async fn fetch(
     State(api): State<Api>,
     Path(token): Path<String>,
@@ -27,13 +27,13 @@ pub async fn fetch(
 ) -> Response {
     let found = match attachment::follow(&api.services, &token).await {
         Ok(found) => found,
-        Err(error) => return refused(&error),
+        Err(error) => return failure(&error),
     };
     let size = found.content.size;
     let tag = found.content.sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let tag = format!("\"{tag}\"");
     if text(&headers, header::IF_NONE_MATCH).is_some_and(|tags| matches(tags, &tag)) {
-        return described(StatusCode::NOT_MODIFIED.into_response(), &found, &tag);
+        return with_file_headers(StatusCode::NOT_MODIFIED.into_response(), &found, &tag);
     }
     let same = text(&headers, header::IF_RANGE).is_none_or(|known| known.trim() == tag);
     let range =
@@ -44,26 +44,27 @@ pub async fn fetch(
         Some(None) => {
             let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
             set(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
-            return described(response, &found, &tag);
+            return with_file_headers(response, &found, &tag);
         }
     };
     let length = range.end - range.start;
-    let within = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
+    let content_range = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
     let bytes = match attachment::read(&api.services, &found, range).await {
         Ok(bytes) => bytes,
-        Err(error) => return refused(&error),
+        Err(error) => return failure(&error),
     };
     let mut response = (status, Body::from_stream(bytes)).into_response();
     set(&mut response, header::CONTENT_LENGTH, &length.to_string());
     set(&mut response, header::CONTENT_TYPE, &found.content.media_type);
     if status == StatusCode::PARTIAL_CONTENT {
-        set(&mut response, header::CONTENT_RANGE, &within);
+        set(&mut response, header::CONTENT_RANGE, &content_range);
     }
-    described(response, &found, &tag)
+    with_file_headers(response, &found, &tag)
 }
 
-/// Sees that no browser shows the file, runs what is in it, or keeps it.
-fn described(mut response: Response, found: &Attachment, tag: &str) -> Response {
+/// Adds the headers that describe the file and keep browsers from displaying, executing or
+/// caching it.
+fn with_file_headers(mut response: Response, found: &Attachment, tag: &str) -> Response {
     let disposition = disposition(&found.name);
     for (name, value) in [
         (header::ETAG, tag),
@@ -94,8 +95,8 @@ fn matches(tags: &str, tag: &str) -> bool {
     tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
 }
 
-/// The one range that is asked for; `None`: what is asked for is to be passed over (RFC
-/// 9110); `Some(None)`: there are no such bytes.
+/// Parses a `Range` header of one range. Returns `None` if the header is to be ignored (RFC
+/// 9110), and `Some(None)` if the file has no such bytes.
 fn parse_range(text: &str, size: u64) -> Option<Option<Range<u64>>> {
     let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
     let (first, last) = (first.trim(), last.trim());
@@ -113,29 +114,33 @@ fn parse_range(text: &str, size: u64) -> Option<Option<Range<u64>>> {
     Some((range.start < range.end).then_some(range))
 }
 
-/// The name twice (RFC 6266): as ASCII for old programs, and whole.
+/// Returns the `Content-Disposition` with the name in two forms (RFC 6266): in ASCII for old
+/// clients, and complete.
 fn disposition(name: &FileName) -> String {
     let plain =
         |c: char| if c.is_ascii_graphic() && !"\"\\%".contains(c) || c == ' ' { c } else { '_' };
     let ascii = name.as_str().chars().map(plain).collect::<String>();
-    let whole = utf8_percent_encode(name.as_str(), ENCODED);
-    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{whole}")
+    let complete = utf8_percent_encode(name.as_str(), ENCODED);
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{complete}")
 }
 
-fn refused(error: &ServiceError) -> Response {
+fn failure(error: &ServiceError) -> Response {
     let (status, text) = match error {
         ServiceError::Unauthenticated => (
             StatusCode::FORBIDDEN,
-            "This link has expired, or the session that it was made for has ended. Sign in and \
-             open the ticket again: it has a new link.\n",
+            "This link has expired, or the session that it was created for has ended. Sign in and \
+             open the ticket again to get a new link.\n",
         ),
         ServiceError::NotFound | ServiceError::Forbidden | ServiceError::SecondFactorMissing => (
             StatusCode::NOT_FOUND,
-            "There is no such file, or you may not see it. Take the link whole from the ticket.\n",
+            "The file does not exist, or you may not see it. Copy the whole link from the ticket.\n",
         ),
         error => {
-            tracing::error!(%error, "an attachment could not be read");
-            (StatusCode::SERVICE_UNAVAILABLE, "The file can't be read just now. Try again later.\n")
+            tracing::error!(%error, "reading an attachment failed");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The file cannot be read at the moment. Try again later.\n",
+            )
         }
     };
     let mut response = (status, text).into_response();
@@ -148,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_range_is_taken() {
+    fn only_a_single_range_is_supported() {
         for (text, range) in [
             ("bytes=0-0", Some(Some(0..1))),
             ("bytes=5-", Some(Some(5..10))),

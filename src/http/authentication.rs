@@ -1,5 +1,4 @@
-//! Who is asking: the bearer token (RFC 6750) of a request or of a websocket, and
-//! from where.
+//! Who sends a request, by its bearer token (RFC 6750), and from where.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,23 +15,23 @@ use crate::{
     service::{ServiceError, Services, authentication},
 };
 
-/// How often a session is used by its socket's or stream's being open: the shortest time
-/// that an installation may have sessions expire in is twice as long.
-pub const USE_EVERY: Duration = Duration::from_secs(1_800);
+/// How often an open websocket or event stream counts as a use of its session. The shortest
+/// idle time that can be configured for sessions is twice as long.
+pub const SESSION_USE_INTERVAL: Duration = Duration::from_secs(1_800);
 
-/// The token in an `Authorization` value; `None` where it is of another scheme.
+/// Returns the token of an `Authorization` value, or `None` if it has another scheme.
 pub fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The token that a request comes with.
+/// Returns the token of a request.
 pub fn token(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?))
 }
 
-/// Who sends a request. A token that stands for no live session counts as none,
-/// so that a client that still sends an old one can sign in again.
+/// Returns who sends a request. A token without a live session counts as no token, so that a
+/// client that still sends an old one can sign in again.
 ///
 /// # Errors
 /// The database failed.
@@ -45,9 +44,9 @@ pub async fn actor(headers: &HeaderMap, services: &Services) -> Result<Actor, Se
     }
 }
 
-/// From where a request comes. Each of the installation's own reverse proxies has
-/// appended the address that it was called from to `X-Forwarded-For`; what stands
-/// before those entries is the caller's word and worth nothing.
+/// Returns where a request comes from. Each of the installation's own reverse proxies has
+/// appended the address of its caller to `X-Forwarded-For`. Entries before those were sent by
+/// the client and are ignored.
 pub fn origin(parts: &Parts, trusted_proxies: usize) -> Origin {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let forwarded = || {

@@ -1,18 +1,19 @@
-//! What connections are set to when they are accepted.
+//! The options of TCP connections.
 
 use tokio::net::TcpStream;
 
-/// How long a client may take nothing of what is sent to it, in milliseconds. Longer than
-/// a slow websocket is given to take its close frame: this is for all that has no limit of
-/// its own, like a response of server-sent events.
+/// How long data may stay unsent or unacknowledged before the kernel closes a connection, in
+/// milliseconds. It bounds responses that have no write timeout of their own, such as event
+/// streams. It is longer than a slow websocket may take to accept its close frame
+/// (`websocket/duplex.rs`).
 #[cfg(target_os = "linux")]
-const TAKE_WITHIN: u32 = 45_000;
+const USER_TIMEOUT: u32 = 45_000;
 
-/// Sets a connection to send what is written at once, and to break when its client takes
-/// nothing (`TCP_USER_TIMEOUT`, RFC 5482; Linux only).
+/// Prepares an accepted connection: small writes are sent at once, and a client that stops
+/// reading is disconnected (`TCP_USER_TIMEOUT`, RFC 5482; on Linux only).
 pub fn prepare(connection: &mut TcpStream) {
-    // Without them it works too.
+    // The server works without these options too.
     let _ = connection.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let _ = rustix::net::sockopt::set_tcp_user_timeout(&*connection, TAKE_WITHIN);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&*connection, USER_TIMEOUT);
 }

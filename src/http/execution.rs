@@ -1,18 +1,99 @@
-//! An operation, run for a transport that gives out its responses one after the other:
-//! a websocket, or a stream of server-sent events.
+//! How an operation runs if its caller can receive more than one response: over a websocket, or
+//! as a stream of server-sent events.
+//!
+//! ```text
+//!   websocket.rs                    sse.rs                       graphql.rs
+//!   up to 100 operations,           one operation,               one response as JSON:
+//!   polled by multiplexer.rs        polled as its client reads   runs on the schema directly
+//!        │                               │
+//!        └──────────────┬────────────────┘
+//!                       ▼
+//!                     start
+//!                       │
+//!        ┌──────────────┴────────────────┐
+//!        ▼                               ▼
+//!    direct.rs                       fan_out.rs
+//!    any operation: the schema       a shareable subscription: this module reads
+//!    executes it, in a task          its events, and executes each message once
+//!    of its own                      for a group of subscribers (group.rs)
+//!        │                               │
+//!        └──────────────┬────────────────┘
+//!                       ▼
+//!    Operation, a stream of Output (output.rs):
+//!    Next*, then Complete, Error or Interrupted
+//! ```
+//!
+//! # Direct execution or fan-out
+//!
+//! Most subscribers of a busy ticket or queue ask for the same fields. A message is executed
+//! once for all of them, and they send the same bytes, if both hold:
+//!
+//! - The document may be shared: `graphql::can_fan_out` allows only fields whose values depend
+//!   on the message and the reader's class. Everything else is executed directly.
+//! - The subscribers belong to the same group ([`group::FanOutGroups::join`]). Its key is the
+//!   document, the operation's name and the class of readers: the staff of one role and language,
+//!   or one customer with one language. Variables are not part of it, since they only select
+//!   which messages a subscriber receives.
+//!
+//! A group exists as long as it has a subscriber. It caches up to `MAX_RESPONSES` (128)
+//! responses by cursor, and shares each for at most `MAX_AGE` (1 s), since a response shows its
+//! ticket as of its execution. Responses with errors are not cached.
+//!
+//! Authorisation is never shared: each subscriber reads its own `events::Subscription`, which
+//! checks every event for that caller.
+//!
+//! # How a stream ends
+//!
+//! | cause | noticed by | websocket | event stream |
+//! | --- | --- | --- | --- |
+//! | the operation is complete | `Output::Complete` | `complete` | `complete` |
+//! | the client cancels | `FromClient::Complete` | operation dropped | connection closed |
+//! | the session ends | `StreamEnd::SessionEnded`, `EventLog::watch_session` | closes with 4401 | `UNAUTHENTICATED`, `complete` |
+//! | the client is too slow | see below | closes with 1013 | ends without `complete` |
+//! | the server fails | `StreamEnd::Failed` | closes with 1013 | ends without `complete` |
+//! | the server stops | `Api::draining` | closes with 1012 | ends without `complete` |
+//!
+//! After 1012 and 1013, and after a stream that ends without `complete`, clients reconnect and
+//! resume at their last cursor. No event is skipped.
+//!
+//! # Where a slow client is noticed
+//!
+//! An event stream's operation is polled only as fast as its client reads. A websocket's are not
+//! polled while `QUEUE_FULL` bytes (256 KiB) are queued in `websocket/duplex.rs`. Meanwhile the
+//! events wait in the subscription's buffer (`events/hub.rs`); if that overflows, the
+//! subscription reads them again from memory. A client is cut off at one of three places:
+//!
+//! - **`websocket.rs`, `Connection::on_timer`**: the client has read nothing of what is queued
+//!   for it for `WRITE_TIMEOUT` (10 s). The socket is closed with `CloseReason::TOO_SLOW` (1013).
+//! - **`websocket.rs`, `Connection::send_output`**: memory no longer has what the client missed
+//!   (`StreamEnd::FellBehind`, from `events/subscription.rs`). The socket is closed with the
+//!   same reason. `sse.rs` ends its stream in this case.
+//! - **`connection.rs`, `USER_TIMEOUT`**: the kernel closes a connection whose client accepts no
+//!   data for 45 s (on Linux). Event streams have no other write timeout.
+//!
+//! # Errors
+//!
+//! - Nothing was executed (parsing, validation, a failed subscription): `Output::Error`. A
+//!   websocket sends `error`; an event stream sends the errors, then `complete`.
+//! - A field failed: `Output::Next` with `errors`, like any response.
+//! - A subscription's message failed with `INTERNAL`: `Output::Interrupted`. If the stream
+//!   continued, the client would miss the message. It resumes instead, and reads it again.
+//! - A subscription's message failed with `NOT_FOUND`: the reader lost access before it was
+//!   executed. The message is dropped, and `AccessRevoked` follows.
 
 use async_graphql::{Request, parser::types::OperationType};
 
 mod direct;
 mod fan_out;
+pub mod group;
+mod output;
 
-use super::Api;
+use super::api::Api;
 use crate::domain::{actor::Actor, session::Origin};
-pub use direct::{Operation, Output};
-pub use fan_out::FanOutGroups;
+pub use output::{Operation, Output};
 
-/// Starts a request that the [guard](super::guard) has admitted as an operation of
-/// this type; resolves when it is known what it gives.
+/// Starts an operation of this type, whose document the [guard](super::guard) has validated.
+/// A subscription that fans out is authorised before this returns.
 pub async fn start(
     api: Api,
     actor: Actor,
@@ -21,7 +102,7 @@ pub async fn start(
     operation: Option<OperationType>,
 ) -> Operation {
     let group = match operation {
-        Some(OperationType::Subscription) => api.fan_out.of(&mut request, &actor),
+        Some(OperationType::Subscription) => api.fan_out.join(&mut request, &actor),
         _ => None,
     };
     match group {

@@ -1,7 +1,6 @@
-//! What a document has to pass before anything expensive looks at it. The parser
-//! recurses with each bracket and overflows the stack; validation visits a
-//! fragment as often as it is spread. Both are bounded here, in linear time, on
-//! every transport.
+//! Limits on documents, checked on every transport before anything expensive runs. The parser
+//! recurses for each bracket and could overflow the stack; validation visits a fragment as
+//! often as it is spread. Both are bounded here, in linear time.
 
 use std::collections::HashMap;
 
@@ -12,27 +11,27 @@ use async_graphql::{
     },
 };
 
-/// How deep brackets of any kind may nest.
+/// How deeply brackets of any kind may nest.
 const MAX_NESTING: usize = 100;
 /// How many tokens a document may have.
 const MAX_TOKENS: usize = 10_000;
-/// How many fields a document may have when every fragment is written out.
+/// How many fields a document may have, counting each fragment as often as it is spread.
 const MAX_SELECTIONS: usize = 5_000;
-/// How many fields a mutation may have at its root: each may cost a password hash.
+/// How many fields a mutation may have at its root. Each may cost a password hash.
 const MAX_MUTATION_ROOTS: usize = 10;
 
-/// Lets a request pass; gives the type of the operation that it asks for, where
-/// it names one that exists.
+/// Validates a request's document. Returns the type of the requested operation, or `None` if
+/// the operation is unknown or ambiguous.
 ///
 /// # Errors
-/// The document has too many brackets, tokens or fields, or can't be parsed; a variable
-/// has no value.
+/// The document has too many brackets, tokens or fields or cannot be parsed; a required
+/// variable has no value.
 pub fn validate_document(request: &mut Request) -> Result<Option<OperationType>, ServerError> {
-    scan(&request.query).map_err(refusal)?;
+    scan(&request.query).map_err(error)?;
     let name = request.operation_name.clone();
-    let given = request.variables.clone();
+    let variables = request.variables.clone();
     let document = request.parsed_query()?;
-    measure(document).map_err(refusal)?;
+    measure(document).map_err(error)?;
     let mut operations = document.operations.iter();
     let operation = match &name {
         Some(requested) => {
@@ -42,33 +41,36 @@ pub fn validate_document(request: &mut Request) -> Result<Option<OperationType>,
     };
     let operation = operation.map(|(_, operation)| &operation.node);
     if let Some(operation) = operation {
-        check_variables(operation, &given)?;
+        check_variables(operation, &variables)?;
     }
     Ok(operation.map(|operation| operation.ty))
 }
 
-/// Sees that every variable has a value that has to have one: without it nothing may be
-/// executed (the specification's §6.1.2).
-fn check_variables(operation: &OperationDefinition, given: &Variables) -> Result<(), ServerError> {
+/// Checks that every required variable has a value: otherwise nothing may be executed
+/// (GraphQL specification, §6.1.2).
+fn check_variables(
+    operation: &OperationDefinition,
+    variables: &Variables,
+) -> Result<(), ServerError> {
     for definition in &operation.variable_definitions {
         let Positioned { node, pos } = definition;
-        let needed = !node.var_type.node.nullable && node.default_value.is_none();
-        let missing = given.get(&node.name.node).is_none_or(|value| *value == Value::Null);
-        if needed && missing {
+        let required = !node.var_type.node.nullable && node.default_value.is_none();
+        let missing = variables.get(&node.name.node).is_none_or(|value| *value == Value::Null);
+        if required && missing {
             let message =
-                format!("The variable `${}` of type `{}` has no value.", node.name, node.var_type);
+                format!("The variable `${}` of type `{}` needs a value.", node.name, node.var_type);
             return Err(ServerError::new(message, Some(*pos)));
         }
     }
     Ok(())
 }
 
-fn refusal(message: String) -> ServerError {
+fn error(message: String) -> ServerError {
     ServerError::new(message, None)
 }
 
-/// Counts tokens and the depth of brackets, passing over strings and comments as
-/// the grammar has them.
+/// Counts tokens and the depth of brackets. Skips strings and comments, by the rules of the
+/// grammar.
 fn scan(document: &str) -> Result<(), String> {
     let bytes = document.as_bytes();
     let (mut at, mut depth, mut tokens) = (0, 0_usize, 0_usize);
@@ -102,7 +104,9 @@ fn scan(document: &str) -> Result<(), String> {
         debug_assert!(at > start);
         tokens += 1;
         if depth > MAX_NESTING {
-            return Err(format!("The document nests brackets more than {MAX_NESTING} deep."));
+            return Err(format!(
+                "The document nests brackets more than {MAX_NESTING} levels deep."
+            ));
         }
         if tokens > MAX_TOKENS {
             return Err(format!(
@@ -117,8 +121,8 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'+')
 }
 
-/// Behind the closing quote, or where a line ends before it comes: no string goes
-/// on there, and the parser stops.
+/// Returns the position after the closing quote, or the end of the line if it is missing: a
+/// string cannot span lines, and the parser stops there.
 fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     while let Some(&byte) = bytes.get(at) {
         match byte {
@@ -131,6 +135,7 @@ fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
+/// Returns the position after the closing quotes, or the end of the document.
 fn end_of_block_string(bytes: &[u8], mut at: usize) -> usize {
     while at < bytes.len() {
         if bytes[at..].starts_with(b"\\\"\"\"") {
@@ -144,7 +149,7 @@ fn end_of_block_string(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
-/// Counts fields with every fragment written out, each fragment once.
+/// Counts fields, each fragment as often as it is spread, but visits each fragment once.
 fn measure(document: &ExecutableDocument) -> Result<(), String> {
     let mut sizes = Sizes { document, known: HashMap::new() };
     let mut total = 0_usize;
@@ -156,43 +161,47 @@ fn measure(document: &ExecutableDocument) -> Result<(), String> {
     }
     if total > MAX_SELECTIONS {
         return Err(format!(
-            "The document asks for more than {MAX_SELECTIONS} fields, counting each fragment as often as it is spread."
+            "The document has more than {MAX_SELECTIONS} fields, counting each fragment as often as it is spread."
         ));
     }
     for (_, operation) in document.operations.iter() {
-        let (kind, most) = match operation.node.ty {
+        let (kind, max) = match operation.node.ty {
             OperationType::Query => continue,
             OperationType::Mutation => ("mutation", MAX_MUTATION_ROOTS),
-            // The specification's own rule, §5.2.4.1.
+            // A rule of the GraphQL specification, §5.2.4.1.
             OperationType::Subscription => ("subscription", 1),
         };
-        let fields = roots(document, &operation.node.selection_set.node);
-        if fields > most {
+        let fields = root_fields(document, &operation.node.selection_set.node);
+        if fields > max {
+            let plural = if max == 1 { "field" } else { "fields" };
             return Err(format!(
-                "A {kind} may have at most {most} fields at its root; this has {fields}."
+                "A {kind} may have at most {max} {plural} at its root: this one has {fields}."
             ));
         }
     }
     Ok(())
 }
 
-/// The fields at an operation's root, with fragments written out. The document has
-/// been measured, so that this ends soon.
-fn roots(document: &ExecutableDocument, set: &SelectionSet) -> usize {
+/// Returns the number of fields at an operation's root, counting each fragment as often as it
+/// is spread. Call it only after the document's size was checked.
+fn root_fields(document: &ExecutableDocument, set: &SelectionSet) -> usize {
     let count = |selection: &Positioned<Selection>| match &selection.node {
         Selection::Field(_) => 1,
-        Selection::InlineFragment(fragment) => roots(document, &fragment.node.selection_set.node),
+        Selection::InlineFragment(fragment) => {
+            root_fields(document, &fragment.node.selection_set.node)
+        }
         Selection::FragmentSpread(spread) => document
             .fragments
             .get(&spread.node.fragment_name.node)
-            .map_or(0, |fragment| roots(document, &fragment.node.selection_set.node)),
+            .map_or(0, |fragment| root_fields(document, &fragment.node.selection_set.node)),
     };
     set.items.iter().map(count).sum()
 }
 
+/// The sizes of fragments, in fields.
 struct Sizes<'d> {
     document: &'d ExecutableDocument,
-    /// `None` while a fragment is being measured: it spreads itself.
+    /// `None` while a fragment is being measured. Reached again, it spreads itself.
     known: HashMap<&'d Name, Option<usize>>,
 }
 
@@ -217,7 +226,7 @@ impl<'d> Sizes<'d> {
     }
 
     fn of_fragment(&mut self, name: &Name) -> Result<usize, String> {
-        // An unknown fragment is validation's to report.
+        // Validation reports unknown fragments.
         let Some((name, fragment)) = self.document.fragments.get_key_value(name) else {
             return Ok(0);
         };
@@ -260,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_brackets_are_refused_before_they_are_parsed() {
+    fn deeply_nested_brackets_are_rejected_before_parsing() {
         for bracket in ["{", "[", "(", "{a(b:["] {
             for query in [bracket.repeat(100_000), format!("{{ a(b: {}", bracket.repeat(100_000))] {
                 assert!(validate(&query).unwrap_err().contains("nests brackets"));
@@ -271,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_that_multiply_are_refused() {
+    fn fragments_that_multiply_are_rejected() {
         let mut query = "{ ...f0 }".to_owned();
         for level in 0..20 {
             let next = level + 1;
@@ -284,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_that_spread_themselves_are_refused() {
+    fn fragments_that_spread_themselves_are_rejected() {
         let query = "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }";
         assert!(validate(query).unwrap_err().contains("spreads itself"));
     }
@@ -297,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn many_tokens_and_many_roots_are_refused() {
+    fn too_many_tokens_or_root_fields_are_rejected() {
         assert!(
             validate(&format!("{{ {} }}", "a ".repeat(10_001))).unwrap_err().contains("tokens")
         );

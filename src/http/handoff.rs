@@ -4,7 +4,7 @@
 use axum::{extract::State, http::HeaderMap, response::Response};
 
 use super::{
-    Api,
+    api::Api,
     page::{escape_html, preferred_locale, script_page},
 };
 use crate::domain::account::Locale;

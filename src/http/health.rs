@@ -1,20 +1,21 @@
-//! Whether the server lives, and whether it should be sent requests.
+//! Liveness and readiness.
 
 use std::time::Duration;
 
 use axum::{extract::State, http::StatusCode};
 use tokio::time;
 
-use super::Api;
+use super::api::Api;
 
+/// How long the database may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The process answers.
+/// Answers 200 as long as the process runs.
 pub async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// The database answers, and the server is not stopping.
+/// Answers 200 if the database responds and the server is not stopping, otherwise 503.
 pub async fn ready(State(api): State<Api>) -> (StatusCode, &'static str) {
     if api.draining.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");

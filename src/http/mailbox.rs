@@ -18,7 +18,7 @@ use mail_parser::{Message, MessageParser};
 use tokio::fs;
 
 use super::{
-    Api,
+    api::Api,
     page::{escape_html, page, respond},
 };
 

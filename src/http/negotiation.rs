@@ -1,21 +1,20 @@
-//! Media types of GraphQL over HTTP.
+//! The media types of GraphQL over HTTP.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// The media type of an answer.
+/// The media type of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaType {
-    /// `application/graphql-response+json`: the status code tells whether the
-    /// request was executed.
+    /// `application/graphql-response+json`: the status tells whether the request was executed.
     GraphqlResponse,
-    /// `application/json`: a well-formed request is answered with 200 in any case.
+    /// `application/json`: a well-formed request is always answered with 200.
     Json,
-    /// `text/event-stream`: one execution result after the other.
+    /// `text/event-stream`: one event for each result.
     EventStream,
 }
 
 impl MediaType {
-    /// The `Content-Type` of an answer.
+    /// Returns the `Content-Type` of a response.
     pub fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
@@ -24,16 +23,17 @@ impl MediaType {
         })
     }
 
-    /// The type that the caller likes best; `None` where it takes none of them.
+    /// Returns the type that the caller prefers, or `None` if it accepts none of them.
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
         if headers.get_all(header::ACCEPT).iter().all(HeaderValue::is_empty) {
             return Some(Self::GraphqlResponse);
         }
         let ranges = ranges(headers);
-        let quality = |fits: [&str; 3]| {
-            // The most specific range that fits tells, RFC 9110 §12.5.1.
-            fits.iter()
-                .find_map(|fit| ranges.iter().find(|(range, _)| range == fit))
+        let quality = |from_specific: [&str; 3]| {
+            // The most specific range that matches decides (RFC 9110 §12.5.1).
+            from_specific
+                .iter()
+                .find_map(|fits| ranges.iter().find(|(range, _)| range == fits))
                 .map_or(0.0, |(_, q)| *q)
         };
         let (new, old, events) = (
@@ -49,22 +49,22 @@ impl MediaType {
         }
     }
 
-    /// Whether the caller names the type that live streams are answered with, however
-    /// much it likes others: clients send one list for all that they ask.
-    pub fn takes_events(headers: &HeaderMap) -> bool {
+    /// Whether the caller names `text/event-stream`, whatever its weight. That is enough for a
+    /// subscription: clients send the same `Accept` header with all their requests.
+    pub fn names_event_stream(headers: &HeaderMap) -> bool {
         ranges(headers).iter().any(|(range, q)| range == EVENT_STREAM && *q > 0.0)
     }
 }
 
 const EVENT_STREAM: &str = "text/event-stream";
 
-/// The media ranges that the caller accepts.
+/// Returns the media ranges that the caller accepts, with their weights.
 fn ranges(headers: &HeaderMap) -> Vec<(String, f32)> {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).filter_map(range).collect()
 }
 
-/// A media range and its weight.
+/// Parses a media range and its weight.
 fn range(text: &str) -> Option<(String, f32)> {
     let mut parts = text.split(';').map(str::trim);
     let range = parts.next()?.to_ascii_lowercase();
@@ -73,8 +73,8 @@ fn range(text: &str) -> Option<(String, f32)> {
     Some((range, weight.map_or(Some(1.0), |q| q.parse().ok())?))
 }
 
-/// Whether a body is JSON in UTF-8. Any other type could be sent by a browser
-/// from a foreign page without asking us first.
+/// Whether a body is JSON in UTF-8. A page of another origin can send other types without a
+/// CORS preflight.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
     else {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_type_wins() {
+    fn the_preferred_type_wins() {
         use MediaType::{EventStream, GraphqlResponse, Json};
         assert_eq!(MediaType::accepted(&HeaderMap::new()), Some(GraphqlResponse));
         for (accept, expected) in [
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn live_streams_take_it_to_be_named() {
+    fn an_event_stream_must_be_named() {
         for (accept, expected) in [
             ("application/json, text/event-stream;q=0.1", true),
             ("text/event-stream;q=0", false),
@@ -139,7 +139,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().unwrap());
-            assert_eq!(MediaType::takes_events(&headers), expected, "{accept}");
+            assert_eq!(MediaType::names_event_stream(&headers), expected, "{accept}");
         }
     }
 }

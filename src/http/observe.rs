@@ -1,5 +1,5 @@
-//! A request id for every request, on its log lines and in its answer. Neither
-//! headers nor bodies nor query strings are logged: they hold secrets.
+//! Request ids, request logs and request metrics. Headers, bodies and query strings are never
+//! logged: they contain secrets.
 
 use std::time::Instant;
 
@@ -14,18 +14,18 @@ use uuid::Uuid;
 
 use crate::metrics::Metrics;
 
-/// The header that an answer has its request's id in.
+/// The response header with the request's id.
 pub const REQUEST_ID: &str = "x-request-id";
 
-/// Names a request in logs and errors.
+/// The id of a request: in its logs, its response and its internal errors.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestId(pub Uuid);
 
-/// What a path is counted under that is none of ours.
+/// The route that requests for unknown paths are counted under.
 const OTHER: &str = "other";
 
-/// Gives the request its id, and logs and counts how it went.
-#[expect(clippy::disallowed_methods, reason = "a request id is no domain value")]
+/// Assigns the request's id; logs and counts the response.
+#[expect(clippy::disallowed_methods, reason = "request ids are not part of the domain")]
 pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
     let id = RequestId(Uuid::new_v4());
     request.extensions_mut().insert(id);
@@ -42,9 +42,9 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
         metrics.request(route.as_ref().map_or(OTHER, MatchedPath::as_str), status, took);
         let millis = took.as_millis();
         if response.status().is_server_error() {
-            tracing::error!(status, millis, "answered");
+            tracing::error!(status, millis, "request answered with a server error");
         } else {
-            tracing::debug!(status, millis, "answered");
+            tracing::debug!(status, millis, "request answered");
         }
         response
     }

@@ -1,5 +1,5 @@
-//! Which web pages may call: a browser says with `Origin` from where its page is. What
-//! is no browser says nothing of the kind, and may always call.
+//! Which web pages may call the server. A browser sends the origin of its page in `Origin`.
+//! Other clients send none and may always call.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use url::Url;
 
 use super::observe::REQUEST_ID;
 
-/// How long a browser may remember that its page may call.
-const REMEMBERED_FOR: Duration = Duration::from_secs(7_200);
+/// How long a browser may cache the answer to a preflight.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7_200);
 
-/// The origins whose pages may call, besides the server's own.
+/// The origins whose pages may call, other than the server's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
-    /// All there are.
+    /// All origins.
     Any,
-    /// These, as browsers write them.
+    /// These origins, as browsers write them.
     Listed(Vec<String>),
 }
 
 impl Origins {
-    /// Reads a list like `https://portal.example.com, http://localhost:3000`, or `*`.
+    /// Parses a list like `https://portal.example.com, http://localhost:3000`, or `*`.
     ///
     /// # Errors
-    /// What is no origin, as a sentence's end.
+    /// An entry is not an origin. The message is the end of a sentence about the setting.
     pub fn parse(text: &str) -> Result<Self, String> {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let entries = entries.collect::<Vec<_>>();
@@ -35,16 +35,16 @@ impl Origins {
         let read = |entry: &&str| {
             origin(entry).ok_or_else(|| {
                 format!(
-                    "has `{entry}`: write scheme://host or scheme://host:port, without a path, \
-                     separated by commas, or `*` alone"
+                    "contains `{entry}`: list origins as scheme://host or scheme://host:port, \
+                     without a path and separated by commas, or write `*` alone"
                 )
             })
         };
         Ok(Self::Listed(entries.iter().map(read).collect::<Result<_, _>>()?))
     }
 
-    /// Whether a page at the origin that a request names may open a websocket: browsers
-    /// don't ask before they do.
+    /// Whether a request's page may open a websocket. Browsers send no preflight for it, so the
+    /// server checks `Origin`.
     pub fn origin_allowed(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else { return true };
         let Self::Listed(listed) = self else { return true };
@@ -55,7 +55,8 @@ impl Origins {
         own || listed.iter().any(|listed| listed == origin)
     }
 
-    /// Lets the pages read answers; `None` where there are no pages but the server's own.
+    /// Returns the layer that lets these pages call and read the responses, or `None` if only
+    /// the server's own pages may.
     pub fn cors(&self) -> Option<CorsLayer> {
         let origins = match self {
             Self::Any => AllowOrigin::any(),
@@ -65,7 +66,7 @@ impl Origins {
                 AllowOrigin::list(values)
             }
         };
-        let asked = [
+        let headers = [
             header::ACCEPT,
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
@@ -74,20 +75,20 @@ impl Origins {
         let layer = CorsLayer::new()
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::POST])
-            .allow_headers(asked)
+            .allow_headers(headers)
             .expose_headers([HeaderName::from_static(REQUEST_ID)])
-            .max_age(REMEMBERED_FOR);
+            .max_age(PREFLIGHT_MAX_AGE);
         Some(layer)
     }
 }
 
-/// An origin as browsers write it; `None` where it is something else.
+/// Returns an origin as browsers write it, or `None` if the text is not an origin.
 fn origin(text: &str) -> Option<String> {
     let url = Url::parse(text).ok()?;
     let host = url.host_str().filter(|host| !host.is_empty() && !host.contains('*'))?;
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let origin = format!("{}://{host}{port}", url.scheme());
-    // Whatever else the URL has makes it longer.
+    // A path, query, fragment or user makes the URL longer than its origin.
     let bare = url.as_str().trim_end_matches('/') == origin && !text.ends_with('/');
     bare.then_some(origin)
 }
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_read_as_browsers_write_them() {
+    fn origins_are_parsed_as_browsers_write_them() {
         assert_eq!(listed(""), [] as [&str; 0]);
         assert_eq!(Origins::parse(" * "), Ok(Origins::Any));
         assert_eq!(
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_the_servers_own_and_of_the_list_may_open_a_websocket() {
+    fn the_servers_own_pages_and_listed_ones_may_open_a_websocket() {
         let allowed = |origins: &str, origin: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_static("services.example:8080"));

@@ -12,7 +12,6 @@ use axum::{
 use serde::Serialize;
 
 use self::assets::{Asset, MISSING, OPERATIONS, Operation};
-use super::Api;
 use crate::service::demo::{self, DemoError};
 
 const PAGE: &str = "index.html";
@@ -87,8 +86,8 @@ impl From<demo::DemoAccount> for DemoAccount {
 }
 
 /// `GET /`: the page, or a text that says why there is none.
-pub async fn page(State(api): State<Api>, headers: HeaderMap) -> Response {
-    if api.playground.is_none() {
+pub async fn page(State(playground): State<Option<Playground>>, headers: HeaderMap) -> Response {
+    if playground.is_none() {
         return (StatusCode::NOT_FOUND, disabled()).into_response();
     }
     match (MISSING, Asset::by_name(PAGE)) {
@@ -99,11 +98,11 @@ pub async fn page(State(api): State<Api>, headers: HeaderMap) -> Response {
 
 /// `GET /playground/…`: the files of the page, and its setup.
 pub async fn file(
-    State(api): State<Api>,
+    State(playground): State<Option<Playground>>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match (&api.playground, Asset::by_name(&name)) {
+    match (&playground, Asset::by_name(&name)) {
         (Some(playground), _) if name == SETUP => {
             let headers =
                 [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];

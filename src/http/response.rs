@@ -1,30 +1,35 @@
-//! A response as every transport sends it.
+//! GraphQL responses, as every transport sends them.
 
 use async_graphql::{Response as GraphqlResponse, ServerError, Value};
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
 use serde::Serialize;
 
-use super::observe::RequestId;
+use super::{negotiation::MediaType, observe::RequestId};
 use crate::graphql::code;
 
-/// Gives a message of a stream of which nothing was selected its empty object: async-graphql
-/// says `null`, which no message may be.
-pub fn fill_message(response: &mut GraphqlResponse) {
+/// Replaces the `null` that async-graphql puts for a stream's message of which no field is
+/// selected by an empty object: messages are never null.
+pub fn fill_empty_message(response: &mut GraphqlResponse) {
     if let (true, Value::Object(message)) = (response.errors.is_empty(), &mut response.data) {
         let empty = message.values_mut().filter(|value| **value == Value::Null);
         empty.for_each(|value| *value = Value::Object(Default::default()));
     }
 }
 
-/// Whether nothing was executed: parsing, validation or a guard refused the document.
+/// Whether nothing was executed, because the document failed to parse, to validate or to pass
+/// the guard.
 pub fn is_request_error(response: &GraphqlResponse) -> bool {
     response.data == Value::Null
         && !response.errors.is_empty()
         && response.errors.iter().all(|error| error.path.is_empty())
 }
 
-/// Gives every error a code, and the server's own errors the request's id. What
-/// has no code yet comes from parsing, validation or the coercion of an input.
-pub fn complete(errors: &mut [ServerError], id: Option<RequestId>) {
+/// Sets what errors lack: the code `BAD_REQUEST` on those of parsing, validation and the
+/// coercion of inputs, and the request's id on the server's own.
+pub fn complete_errors(errors: &mut [ServerError], id: Option<RequestId>) {
     for error in errors {
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
@@ -37,14 +42,14 @@ pub fn complete(errors: &mut [ServerError], id: Option<RequestId>) {
     }
 }
 
-/// Whether the server failed at a part of a response whose errors have been completed.
+/// Whether the server failed to produce a part of a response whose errors are complete.
 pub fn is_internal(response: &GraphqlResponse) -> bool {
     has_code(response, code::INTERNAL)
 }
 
-/// Whether a stream's response, to a message that its reader could see, shows what they
-/// can see no longer: word of that follows, and the message is no more for them.
-pub fn is_out_of_sight(response: &GraphqlResponse) -> bool {
+/// Whether a stream's reader lost access to a message's ticket before the message was executed.
+/// The message is not sent: `AccessRevoked` follows.
+pub fn lost_access(response: &GraphqlResponse) -> bool {
     has_code(response, code::NOT_FOUND)
 }
 
@@ -56,19 +61,35 @@ fn has_code(response: &GraphqlResponse, code: &str) -> bool {
         .any(|error| error.extensions.as_ref().and_then(|values| values.get("code")) == Some(&code))
 }
 
-/// A response as the specification has it: no `data` where nothing was executed.
+/// Encodes a response as JSON. As the GraphQL specification requires, there is no `data` if
+/// nothing was executed.
+pub fn encode(response: &GraphqlResponse) -> String {
+    let data = (!is_request_error(response)).then_some(&response.data);
+    serde_json::to_string(&Encoded { data, errors: &response.errors }).unwrap_or_default()
+}
+
 #[derive(Serialize)]
-pub struct Encoded<'r> {
+struct Encoded<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'r Value>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'r [ServerError],
 }
 
-impl<'r> Encoded<'r> {
-    /// Wraps a response.
-    pub fn of(response: &'r GraphqlResponse) -> Self {
-        let data = (!is_request_error(response)).then_some(&response.data);
-        Self { data, errors: &response.errors }
+/// Completes and encodes a response as that of an HTTP request.
+pub fn respond(
+    status: StatusCode,
+    mut response: GraphqlResponse,
+    media: MediaType,
+    id: Option<RequestId>,
+) -> Response {
+    complete_errors(&mut response.errors, id);
+    let mut response = (status, encode(&response)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, media.content_type());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     }
+    response
 }

@@ -1,9 +1,8 @@
-//! GraphQL over server-sent events: the "distinct connections mode" of the PROTOCOL.md
-//! of the graphql-sse library, one operation a response.
+//! GraphQL over server-sent events: the "distinct connections mode" of the PROTOCOL.md of the
+//! graphql-sse library, one operation for each response.
 //!
-//! An operation is polled only as its client takes what it gives, so nothing is
-//! buffered here. A live stream whose client takes less than happens loses its place in
-//! memory and reads on from the database, as over websockets.
+//! An operation is polled only as fast as its client reads, so a slow client needs no buffer
+//! here. `execution.rs` describes how operations run, and lists where a slow client is noticed.
 
 use std::{convert::Infallible, future, time::Duration};
 
@@ -18,8 +17,8 @@ use tokio::time::{self, Instant, Interval};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
-    Api,
-    authentication::USE_EVERY,
+    api::Api,
+    authentication::SESSION_USE_INTERVAL,
     execution::{self, Operation, Output},
     negotiation::MediaType,
     observe::RequestId,
@@ -32,27 +31,27 @@ use crate::{
     service,
 };
 
-/// What is sent so often, so that proxies don't take a quiet stream for a dead one, and
-/// at once, so that the client knows that it is heard.
+/// A comment. It keeps proxies from closing a quiet stream; the first is sent at once, to show
+/// the client that the stream is open.
 const HEARTBEAT: &str = ":\n\n";
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
-/// Its client does not ask again.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+/// The last event of a complete operation. A client that does not receive it reconnects.
 const COMPLETE: &str = "event: complete\ndata:\n\n";
 
-/// Who asks for a stream.
+/// The sender of a request.
 pub struct Caller {
-    /// Who it is.
+    /// Who sends it.
     pub actor: Actor,
-    /// From where.
+    /// Where it comes from.
     pub origin: Origin,
-    /// The token that says so.
+    /// The token that it was authenticated by.
     pub token: Option<String>,
     /// The request's id.
     pub id: Option<RequestId>,
 }
 
-/// Answers with the outputs of a request that the [guard](super::guard) has admitted as
-/// an operation of this type.
+/// Answers with the outputs of an operation of this type, whose document the
+/// [guard](super::guard) has validated.
 pub async fn answer(
     api: Api,
     caller: Caller,
@@ -65,37 +64,37 @@ pub async fn answer(
             Ok(Some(watch)) => watch.ended().boxed(),
             Ok(None) => future::ready(()).boxed(),
             Err(error) => {
-                tracing::error!(%error, "a stream's session can't be watched over");
+                tracing::error!(%error, "watching an event stream's session failed");
                 return respond(Body::empty());
             }
         },
         _ => future::pending().boxed(),
     };
-    // What is not live ends by itself.
+    // A stopping server lets queries and mutations finish.
     let drained = if live { drained(api.clone()).boxed() } else { future::pending().boxed() };
     let open = api.sockets.token();
     let outputs = execution::start(api.clone(), caller.actor, caller.origin, request, operation);
-    let conversation = Conversation {
+    let event_stream = EventStream {
         api,
         token: caller.token,
         id: caller.id,
         outputs: Some(outputs.flatten_stream().boxed()),
         session_ended,
         drained,
-        heartbeat: time::interval(HEARTBEAT_EVERY),
+        heartbeat: time::interval(HEARTBEAT_INTERVAL),
         used_at: Instant::now(),
         _open: open,
     };
-    let chunks = stream::unfold(conversation, |mut conversation| async move {
-        let chunk = conversation.next().await?;
-        Some((Ok::<_, Infallible>(chunk), conversation))
+    let chunks = stream::unfold(event_stream, |mut event_stream| async move {
+        let chunk = event_stream.next().await?;
+        Some((Ok::<_, Infallible>(chunk), event_stream))
     });
     respond(Body::from_stream(chunks))
 }
 
 /// Answers a document that is not executed.
-pub fn refuse(errors: Vec<ServerError>, id: Option<RequestId>) -> Response {
-    respond(Body::from(last_words(errors, id)))
+pub fn answer_errors(errors: Vec<ServerError>, id: Option<RequestId>) -> Response {
+    respond(Body::from(encode_errors(errors, id)))
 }
 
 fn respond(body: Body) -> Response {
@@ -103,79 +102,79 @@ fn respond(body: Body) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, MediaType::EventStream.content_type());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx holds back what it proxies unless it is told not to.
+    // Without it nginx buffers the stream.
     let buffering = HeaderName::from_static("x-accel-buffering");
     headers.insert(buffering, HeaderValue::from_static("no"));
     response
 }
 
-/// Resolves when a live stream has to end because the server stops.
+/// Resolves when a live stream is closed because the server is stopping.
 async fn drained(api: Api) {
     api.draining.cancelled().await;
     time::sleep(api.drain_delay()).await;
 }
 
-/// A response that goes on.
-struct Conversation {
+/// The body of a response: the outputs of one operation as events.
+struct EventStream {
     api: Api,
     token: Option<String>,
     id: Option<RequestId>,
-    /// `None` once it has ended.
+    /// `None` after the last event.
     outputs: Option<Operation>,
-    /// Resolves when the session has ended that the stream belongs to; never where it
-    /// belongs to none.
+    /// Resolves when the stream's session ends. Never resolves if it has none.
     session_ended: BoxFuture<'static, ()>,
     drained: BoxFuture<'static, ()>,
     heartbeat: Interval,
-    /// When the token was last asked about.
+    /// When the session was last used.
     used_at: Instant,
     /// A stopping server waits until this is dropped.
     _open: TaskTrackerToken,
 }
 
-impl Conversation {
-    /// What is to be sent next; `None`: it is over. A client whose stream ends without
-    /// `complete` connects anew.
+impl EventStream {
+    /// Returns the next event or comment, or `None` at the end. A client whose stream ends
+    /// without `complete` reconnects.
     async fn next(&mut self) -> Option<String> {
         let outputs = self.outputs.as_mut()?;
         tokio::select! {
             biased;
-            () = &mut self.session_ended => Some(self.sign_out()),
+            () = &mut self.session_ended => Some(self.end_session()),
             () = &mut self.drained => None,
-            output = outputs.next() => self.say(output?),
-            now = self.heartbeat.tick() => self.beat(now).await,
+            output = outputs.next() => self.encode_output(output?),
+            now = self.heartbeat.tick() => self.on_heartbeat(now).await,
         }
     }
 
-    fn say(&mut self, output: Output) -> Option<String> {
+    fn encode_output(&mut self, output: Output) -> Option<String> {
         match output {
             Output::Next { payload, cursor } => {
                 let id = cursor.map(|cursor| format!("id: {}\n", cursor.encode()));
-                Some(next(&id.unwrap_or_default(), &payload))
+                Some(encode_next(&id.unwrap_or_default(), &payload))
             }
             Output::Error(errors) => {
                 self.outputs = None;
-                Some(last_words(errors, self.id))
+                Some(encode_errors(errors, self.id))
             }
             Output::Complete => {
                 self.outputs = None;
                 Some(COMPLETE.to_owned())
             }
-            Output::Ended(StreamEnd::SessionEnded) => Some(self.sign_out()),
-            Output::Ended(StreamEnd::FellBehind | StreamEnd::Failed) => None,
+            Output::Interrupted(StreamEnd::SessionEnded) => Some(self.end_session()),
+            Output::Interrupted(StreamEnd::FellBehind | StreamEnd::Failed) => None,
         }
     }
 
-    /// Shows that the stream is alive. A session is in use as long as one of its streams
-    /// is open: whoever only watches is not signed out for lack of use.
-    async fn beat(&mut self, now: Instant) -> Option<String> {
-        if let Some(token) = self.token.as_deref().filter(|_| now >= self.used_at + USE_EVERY) {
+    /// Returns a heartbeat. From time to time it uses the session, so that it does not expire
+    /// while one of its streams is open.
+    async fn on_heartbeat(&mut self, now: Instant) -> Option<String> {
+        let due = now >= self.used_at + SESSION_USE_INTERVAL;
+        if let Some(token) = self.token.as_deref().filter(|_| due) {
             self.used_at = now;
             match service::authentication::actor(&self.api.services, token).await {
                 Ok(Some(_)) => {}
-                Ok(None) => return Some(self.sign_out()),
+                Ok(None) => return Some(self.end_session()),
                 Err(error) => {
-                    tracing::error!(%error, "a stream's session could not be looked up");
+                    tracing::error!(%error, "looking up an event stream's session failed");
                     return None;
                 }
             }
@@ -183,22 +182,23 @@ impl Conversation {
         Some(HEARTBEAT.to_owned())
     }
 
-    fn sign_out(&mut self) -> String {
+    fn end_session(&mut self) -> String {
         self.outputs = None;
         let mut error = ServerError::new("The session has ended. Sign in again.", None);
         error.extensions.get_or_insert_default().set("code", code::UNAUTHENTICATED);
-        last_words(vec![error], self.id)
+        encode_errors(vec![error], self.id)
     }
 }
 
-/// An event with one response, which has no line breaks: it is JSON.
-fn next(id: &str, payload: &str) -> String {
+/// Encodes a response as an event. JSON has no line breaks, so it is one line of data.
+fn encode_next(id: &str, payload: &str) -> String {
     debug_assert!(!payload.contains(['\n', '\r']));
     format!("event: next\n{id}data: {payload}\n\n")
 }
 
-fn last_words(mut errors: Vec<ServerError>, id: Option<RequestId>) -> String {
-    response::complete(&mut errors, id);
+/// Encodes the last events of an operation that failed.
+fn encode_errors(mut errors: Vec<ServerError>, id: Option<RequestId>) -> String {
+    response::complete_errors(&mut errors, id);
     let payload = serde_json::json!({ "errors": errors });
-    next("", &payload.to_string()) + COMPLETE
+    encode_next("", &payload.to_string()) + COMPLETE
 }

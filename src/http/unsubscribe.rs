@@ -12,7 +12,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    Api,
+    api::Api,
     page::{escape_html, language_tag, page},
 };
 use crate::{

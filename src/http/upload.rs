@@ -1,5 +1,12 @@
-//! Requests with files (the GraphQL multipart request specification): `operations`, then
-//! `map`, then the files, each passed on to the storage as it comes.
+//! Mutations with files, as the GraphQL multipart request specification has them: the part
+//! `operations`, then `map`, then the files, each of which goes to the storage as it arrives.
+//!
+//! Three kinds of failures have a name each:
+//!
+//! - A request is *refused* ([`Refusal`]) if it is malformed or not allowed. It is not executed.
+//! - A file is *rejected* for a reason that the person can fix, such as its size. The mutation
+//!   is executed, changes nothing, and returns the reason in `userErrors`.
+//! - A body is *broken* if it cannot be read as multipart. Its request is refused.
 
 use std::collections::HashMap;
 
@@ -10,144 +17,140 @@ use axum::{
 };
 use multer::{Field, Multipart};
 
-use super::{Api, MAX_BODY, authentication, graphql::Refusal, guard};
+use super::{api::Api, authentication, body::MAX_BODY, guard, refusal::Refusal};
 use crate::{
     domain::{actor::Actor, ids::AttachmentId},
     graphql::{Uploads, code, placeholder},
     service::{
-        ServiceError,
+        ServiceError, UserError,
         attachment::{ReceiveError, Reception, Upload},
     },
 };
 
 /// The largest `map`, in bytes.
 const MAX_MAP: usize = 64 * 1024;
-/// The longest name of a file, in bytes: it is shortened, but not from anything.
+/// The longest file name that is accepted, in bytes. Names are shortened when they are stored.
 const MAX_NAME: usize = 16 * 1024;
-/// Headers that a page of another origin can't send without being asked (CORS).
-const DELIBERATE: [&str; 4] =
+/// Headers that a page of another origin cannot send unless CORS allows it. Without one of
+/// them, such a page could send a multipart body unasked.
+const NOT_SENT_UNASKED: [&str; 4] =
     ["authorization", "apollo-require-preflight", "x-apollo-operation-name", "graphql-preflight"];
 
-/// A request with its files.
-pub struct Read {
+/// A mutation with its files.
+pub struct MultipartRequest {
     /// Who sends it.
     pub actor: Actor,
     /// The request, with the files in its data.
     pub request: Request,
-    /// Whether its body was read to the end.
-    pub whole: bool,
+    /// Whether the body was read to its end. It is not if a file was rejected.
+    pub read_to_end: bool,
 }
 
-/// Whether a request's body has parts.
+/// The ids that uploaded files will have, by the names of their parts.
+type ExpectedFiles = HashMap<String, AttachmentId>;
+
+/// The received files, and whether all of them were read.
+struct ReceivedFiles {
+    uploads: Vec<Upload>,
+    read_to_end: bool,
+}
+
+/// Whether a request's body is multipart.
 pub fn is_multipart(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = value.and_then(|value| value.split(';').next()).unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("multipart/form-data")
 }
 
-/// Reads a request, and keeps its files.
+/// Reads a multipart request and stores its files.
 ///
 /// # Errors
-/// It is none that could be executed.
+/// The request cannot be executed.
 pub async fn read(
     api: &Api,
     headers: &HeaderMap,
     chunks: &mut BodyDataStream,
-) -> Result<Read, Refusal> {
-    if !DELIBERATE.iter().any(|name| headers.contains_key(*name)) {
-        return Err(Refusal::bad(
-            "multipart/form-data needs a header that no foreign page can send by itself: \
-             Authorization, or apollo-require-preflight with any value.",
+) -> Result<MultipartRequest, Refusal> {
+    let mut parts = Multipart::new(chunks, boundary(headers)?);
+    let mut request = parse_operations(&text(&mut parts, "operations", MAX_BODY).await?)?;
+    let map = parse_map(&text(&mut parts, "map", MAX_MAP).await?)?;
+    let expected = place_ids(api, &mut request.variables, map)?;
+    require_mutation(&mut request)?;
+    let actor = authentication::actor(headers, &api.services).await.map_err(refusal)?;
+    let mut reception = Reception::open(&actor, &api.services).map_err(refusal)?;
+    let ReceivedFiles { uploads, read_to_end } =
+        receive_files(&mut reception, &mut parts, expected).await?;
+    Ok(MultipartRequest { actor, request: request.data(Uploads(uploads)), read_to_end })
+}
+
+/// Checks the headers and returns the parts' boundary.
+fn boundary(headers: &HeaderMap) -> Result<String, Refusal> {
+    if !NOT_SENT_UNASKED.iter().any(|name| headers.contains_key(*name)) {
+        return Err(Refusal::bad_request(
+            "A multipart/form-data request must have the header Authorization, or \
+             apollo-require-preflight with any value: pages of other origins cannot send these \
+             unasked.",
         ));
     }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let boundary = multer::parse_boundary(content_type.unwrap_or_default())
-        .map_err(|_| Refusal::bad("The Content-Type multipart/form-data needs a boundary."))?;
-    let mut parts = Multipart::new(chunks, boundary);
+    multer::parse_boundary(content_type.unwrap_or_default())
+        .map_err(|_| Refusal::bad_request("The Content-Type multipart/form-data needs a boundary."))
+}
 
-    let operations = text(&mut parts, "operations", MAX_BODY).await?;
-    if operations.trim_start().starts_with('[') {
-        return Err(Refusal::bad("Batches are not taken: send one request at a time."));
+fn parse_operations(text: &str) -> Result<Request, Refusal> {
+    if text.trim_start().starts_with('[') {
+        return Err(Refusal::batched());
     }
-    let mut request = serde_json::from_str::<Option<Request>>(&operations)
+    serde_json::from_str::<Option<Request>>(text)
         .ok()
         .flatten()
         .filter(|request| !request.query.is_empty())
         .ok_or_else(|| {
-            Refusal::bad(
-                "The part `operations` has to be a JSON object with a string `query`, and maybe \
-                 `variables` and `operationName`.",
+            Refusal::bad_request(
+                "The part `operations` must be a JSON object with a string `query` and, \
+                 optionally, `variables` and `operationName`.",
             )
-        })?;
-    let map = text(&mut parts, "map", MAX_MAP).await?;
-    let map = serde_json::from_str::<HashMap<String, Vec<String>>>(&map).map_err(|_| {
-        Refusal::bad(
-            "The part `map` has to be a JSON object of the files' part names, each with a list of \
-             one path, like {\"0\": [\"variables.input.attachments.0\"]}.",
-        )
-    })?;
-    let mut expected = place(api, &mut request.variables, map)?;
-
-    let operation =
-        guard::validate_document(&mut request).map_err(|error| Refusal::bad(error.message))?;
-    if operation != Some(OperationType::Mutation) {
-        return Err(Refusal::bad("Files come with mutations only; send anything else as JSON."));
-    }
-    let actor = authentication::actor(headers, &api.services).await.map_err(refuse)?;
-    let mut reception = Reception::open(&actor, &api.services).map_err(refuse)?;
-    if let Some(error) = reception.refuse(expected.len()).await.map_err(refuse)? {
-        let refused = |id| Upload { id, outcome: Err(error.clone()) };
-        let uploads = expected.into_values().map(refused).collect();
-        return Ok(Read { actor, request: request.data(Uploads(uploads)), whole: false });
-    }
-    let mut uploads = Vec::new();
-    while let Some(field) = parts.next_field().await.map_err(broken)? {
-        let name = field.name().unwrap_or_default().to_owned();
-        let id = expected.remove(&name).ok_or_else(|| {
-            Refusal::bad("A part is not named in `map`, or comes twice: send each file once.")
-        })?;
-        let file_name = field.file_name().unwrap_or_default().to_owned();
-        if file_name.len() > MAX_NAME {
-            return Err(Refusal::bad(format!("A file's name is longer than {MAX_NAME} bytes.")));
-        }
-        let upload = match reception.receive(id, &file_name, field).await {
-            Ok(upload) => upload,
-            Err(ReceiveError::Sender(error)) => return Err(broken(error)),
-            Err(ReceiveError::Service(error)) => return Err(refuse(error)),
-        };
-        let refused = upload.outcome.as_ref().err().cloned();
-        uploads.push(upload);
-        if let Some(error) = refused {
-            // Nothing comes of the others either.
-            let others = expected.into_values();
-            uploads.extend(others.map(|id| Upload { id, outcome: Err(error.clone()) }));
-            return Ok(Read { actor, request: request.data(Uploads(uploads)), whole: false });
-        }
-    }
-    if !expected.is_empty() {
-        return Err(Refusal::bad("A file that `map` names is missing among the parts."));
-    }
-    Ok(Read { actor, request: request.data(Uploads(uploads)), whole: true })
+        })
 }
 
-/// The text of the next part, which has to have this name.
+fn parse_map(text: &str) -> Result<HashMap<String, Vec<String>>, Refusal> {
+    serde_json::from_str(text).map_err(|_| {
+        Refusal::bad_request(
+            "The part `map` must be a JSON object with the name of each file's part and a list of \
+             one path, for example {\"0\": [\"variables.input.attachments.0\"]}.",
+        )
+    })
+}
+
+/// Checks the document before any file is stored.
+fn require_mutation(request: &mut Request) -> Result<(), Refusal> {
+    match guard::validate_document(request) {
+        Err(error) => Err(Refusal::bad_request(error.message)),
+        Ok(Some(OperationType::Mutation)) => Ok(()),
+        Ok(_) => Err(Refusal::bad_request(
+            "Files can be sent with mutations only: send other operations as JSON.",
+        )),
+    }
+}
+
+/// Reads the text of the next part, which must have this name.
 async fn text(
     parts: &mut Multipart<'_>,
     name: &'static str,
     max: usize,
 ) -> Result<String, Refusal> {
-    let order = || {
-        Refusal::bad(format!(
-            "The part `{name}` is missing: the parts are `operations`, `map`, and then the files."
+    let missing = || {
+        Refusal::bad_request(format!(
+            "The part `{name}` is missing: send `operations`, then `map`, then the files."
         ))
     };
-    let mut field: Field<'_> = parts.next_field().await.map_err(broken)?.ok_or_else(order)?;
+    let mut field: Field<'_> = parts.next_field().await.map_err(broken)?.ok_or_else(missing)?;
     if field.name() != Some(name) {
-        return Err(order());
+        return Err(missing());
     }
     let media = field.content_type().map(|media| media.essence_str().to_owned());
     if media.is_some_and(|media| !["application/json", "text/plain"].contains(&media.as_str())) {
-        return Err(Refusal::bad(format!("The part `{name}` has to be JSON.")));
+        return Err(Refusal::bad_request(format!("The part `{name}` must be JSON.")));
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(broken)? {
@@ -158,27 +161,29 @@ async fn text(
         bytes.extend_from_slice(&chunk);
     }
     String::from_utf8(bytes)
-        .map_err(|_| Refusal::bad(format!("The part `{name}` has to be UTF-8.")))
+        .map_err(|_| Refusal::bad_request(format!("The part `{name}` must be UTF-8.")))
 }
 
-/// Puts an id in the place of each file; gives the ids by the names of the parts.
-fn place(
+/// Replaces the null in each file's place in the variables by a new id; returns the ids.
+fn place_ids(
     api: &Api,
     variables: &mut Variables,
     map: HashMap<String, Vec<String>>,
-) -> Result<HashMap<String, AttachmentId>, Refusal> {
+) -> Result<ExpectedFiles, Refusal> {
     if map.is_empty() {
-        return Err(Refusal::bad("`map` names no files; send a request without files as JSON."));
+        return Err(Refusal::bad_request(
+            "`map` names no files: send a request without files as JSON.",
+        ));
     }
     let mut ids = HashMap::new();
     for (part, paths) in map {
         let [path] = paths.as_slice() else {
-            return Err(Refusal::bad("In `map` each file has exactly one path."));
+            return Err(Refusal::bad_request("Each file in `map` must have exactly one path."));
         };
         let target = find(variables, path).filter(|value| **value == Value::Null);
         let target = target.ok_or_else(|| {
-            Refusal::bad(
-                "A path in `map` leads to no null in the variables; it has to be like \
+            Refusal::bad_request(
+                "A path in `map` does not lead to a null in the variables. Paths look like \
                  variables.input.attachments.0.",
             )
         })?;
@@ -199,39 +204,87 @@ fn find<'v>(variables: &'v mut Variables, path: &str) -> Option<&'v mut Value> {
     })
 }
 
-fn broken(_: multer::Error) -> Refusal {
-    Refusal::bad(
-        "The body is no well-formed multipart/form-data, ended before its time, or did not go on.",
-    )
+/// Receives files until the body ends or one of them is rejected.
+async fn receive_files(
+    reception: &mut Reception,
+    parts: &mut Multipart<'_>,
+    mut expected: ExpectedFiles,
+) -> Result<ReceivedFiles, Refusal> {
+    if let Some(error) = reception.refuse(expected.len()).await.map_err(refusal)? {
+        return Ok(ReceivedFiles { uploads: reject(expected, &error), read_to_end: false });
+    }
+    let mut uploads = Vec::new();
+    while let Some(field) = parts.next_field().await.map_err(broken)? {
+        let upload = receive_file(reception, field, &mut expected).await?;
+        let rejected = upload.outcome.as_ref().err().cloned();
+        uploads.push(upload);
+        if let Some(error) = rejected {
+            // The mutation fails because of this file: the others are not needed.
+            uploads.extend(reject(expected, &error));
+            return Ok(ReceivedFiles { uploads, read_to_end: false });
+        }
+    }
+    if !expected.is_empty() {
+        return Err(Refusal::bad_request("A file that `map` names is missing from the body."));
+    }
+    Ok(ReceivedFiles { uploads, read_to_end: true })
 }
 
-fn refuse(error: ServiceError) -> Refusal {
+async fn receive_file(
+    reception: &mut Reception,
+    field: Field<'_>,
+    expected: &mut ExpectedFiles,
+) -> Result<Upload, Refusal> {
+    let id = expected.remove(field.name().unwrap_or_default()).ok_or_else(|| {
+        Refusal::bad_request("A part is not named in `map` or is sent twice: send each file once.")
+    })?;
+    let file_name = field.file_name().unwrap_or_default().to_owned();
+    if file_name.len() > MAX_NAME {
+        return Err(Refusal::bad_request(format!("A file name is longer than {MAX_NAME} bytes.")));
+    }
+    reception.receive(id, &file_name, field).await.map_err(|error| match error {
+        ReceiveError::Sender(error) => broken(error),
+        ReceiveError::Service(error) => refusal(error),
+    })
+}
+
+/// Rejects files unread, for the reason that another one or their number is rejected for.
+fn reject(files: ExpectedFiles, error: &UserError) -> Vec<Upload> {
+    files.into_values().map(|id| Upload { id, outcome: Err(error.clone()) }).collect()
+}
+
+fn broken(_: multer::Error) -> Refusal {
+    Refusal::bad_request("The body is malformed, incomplete or stalled.")
+}
+
+/// Refuses a request whose sender may not upload, or whose files the server failed to store.
+fn refusal(error: ServiceError) -> Refusal {
     match error {
         ServiceError::Unauthenticated => Refusal {
             status: StatusCode::UNAUTHORIZED,
             code: code::UNAUTHENTICATED,
-            message: "Sign in first: files are taken with `Authorization: Bearer …` only.".into(),
+            message: "Sign in first: files can be sent with `Authorization: Bearer …` only.".into(),
         },
         ServiceError::Forbidden | ServiceError::NotFound => Refusal {
             status: StatusCode::FORBIDDEN,
             code: code::FORBIDDEN,
-            message: "Your account may not do this.".into(),
+            message: "You do not have permission to do this.".into(),
         },
         ServiceError::SecondFactorMissing => Refusal {
             status: StatusCode::FORBIDDEN,
             code: code::SECOND_FACTOR_REQUIRED,
-            message: "Your account needs a second factor: configure one first, with \
-                      `beginSecondFactor` and `confirmSecondFactor`."
+            message: "Your account requires a second factor. Configure one with \
+                      `beginSecondFactor` and `confirmSecondFactor`, then try again."
                 .into(),
         },
         ServiceError::Storage(error) => {
-            tracing::error!(%error, "a file could not be kept");
+            tracing::error!(%error, "storing an uploaded file failed");
             Refusal {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 code: code::INTERNAL,
-                message: "The server can't keep files just now, and nothing was saved. Send it \
-                          without them or try again later; if it stays so, tell its operator \
-                          the request id."
+                message: "The server cannot store files at the moment, and nothing was saved. Try \
+                          again later or send the request without files; if it keeps failing, \
+                          send the request id to the operator."
                     .into(),
             }
         }

@@ -1,5 +1,9 @@
-//! GraphQL over websockets: the `graphql-transport-ws` sub-protocol, as the
-//! PROTOCOL.md of the graphql-ws library specifies it.
+//! GraphQL over websockets: the sub-protocol `graphql-transport-ws`, as PROTOCOL.md of the
+//! graphql-ws library specifies it.
+//!
+//! One task serves a socket. It reads and writes through `duplex.rs` and polls the operations
+//! in `multiplexer.rs`; `execution.rs` describes how these run, and lists where a slow client
+//! is noticed.
 
 mod duplex;
 mod multiplexer;
@@ -24,17 +28,15 @@ use tokio::time::{self, Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::{
-    duplex::{Duplex, Received},
+    duplex::{Duplex, SocketEvent},
     multiplexer::{Multiplexer, SocketOutput},
-    protocol::{
-        BAD_MESSAGE, Closing, FORBIDDEN, FromClient, INIT_TIMEOUT, RESTART, TOO_MANY_INITS,
-        TOO_SLOW, TRY_AGAIN, ToClient, UNAUTHORIZED,
-    },
-    wake_flag::{WakeFlag, WakeFlags},
+    protocol::{CloseReason, FromClient, ToClient},
+    wake_flag::{TaskWaker, WakeFlag},
 };
 use super::{
-    Api, MAX_BODY,
-    authentication::{self, USE_EVERY},
+    api::Api,
+    authentication::{self, SESSION_USE_INTERVAL},
+    body::MAX_BODY,
     execution::{self, Output},
     guard, response,
 };
@@ -45,30 +47,34 @@ use crate::{
 };
 
 /// How long a client may take to send `connection_init`.
-const INIT_WITHIN: Duration = Duration::from_secs(10);
-/// How often a client is asked whether it is there.
-const PING_EVERY: Duration = Duration::from_secs(25);
-/// A client that takes nothing of what waits for it for so long is too slow.
-const TAKE_WITHIN: Duration = Duration::from_secs(10);
+const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the server sends a ping. A client that sent nothing since the last one is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+/// A client that reads nothing of what is queued for it for this long is too slow: the socket
+/// is closed with [`CloseReason::TOO_SLOW`].
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many operations may run on a socket at a time.
 const MAX_OPERATIONS: usize = 100;
-/// Most sockets are idle: small buffers keep them cheap.
-const BUFFER: usize = 4 * 1024;
+/// The longest id of an operation, in bytes.
 const MAX_ID: usize = 256;
-/// So many outputs are written at once, where they are there.
+/// The size of the read and write buffers, in bytes. Most sockets are idle: small buffers keep
+/// them cheap.
+const BUFFER: usize = 4 * 1024;
+/// How many outputs are queued before other tasks have a turn.
 const BATCH: usize = 32;
 
-const FOREIGN_PAGE: &str = "Pages of this origin may not open a websocket here. The operator can list it in \
-    `allowed_origins` (TICKETWIRE_ALLOWED_ORIGINS). If it is the server's own, its proxy has to \
-    pass on the Host header.\n";
+const FOREIGN_PAGE: &str = "Pages of this origin may not open a websocket. The operator can list \
+    the origin in `allowed_origins` (TICKETWIRE_ALLOWED_ORIGINS). If it is the server's own, its \
+    reverse proxy must pass on the Host header.\n";
 
-/// Accepts a websocket, if it speaks the sub-protocol.
+/// Upgrades a request to a websocket, if the client offers the sub-protocol and its page may.
 pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
     let offered = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let offered =
         offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     if !offered.map(str::trim).any(|protocol| protocol == protocol::NAME) {
         let message = format!(
-            "Offer the websocket sub-protocol {}: npm's graphql-ws speaks it.\n",
+            "Offer the websocket sub-protocol {}, for example with npm's graphql-ws.\n",
             protocol::NAME
         );
         return (StatusCode::BAD_REQUEST, message).into_response();
@@ -86,48 +92,48 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
         .on_upgrade(move |socket| async move {
             let sockets = api.sockets.clone();
             let served = sockets.track_future(serve(api, origin, socket)).await;
-            // A stopping server does not wait for this.
+            // Not tracked: a stopping server does not wait for this.
             if let Some(duplex) = served {
-                Box::pin(duplex.drain()).await;
+                Box::pin(duplex.wait_for_close()).await;
             }
         })
 }
 
-/// Converses until the end, and says why it is the end; gives the socket where the
-/// client is still there.
+/// Serves a socket until it ends, and sends the close frame. Returns the socket, unless the
+/// client is gone.
 async fn serve(api: Api, origin: Origin, socket: WebSocket) -> Option<Duplex> {
     let mut connection = Connection::new(api, origin, socket);
-    match connection.converse().await {
-        End::Close(closing) => {
-            if closing == TOO_SLOW {
+    match connection.run().await {
+        End::Close(reason) => {
+            if reason == CloseReason::TOO_SLOW {
                 connection.api.metrics.slow_consumer_closed();
             }
-            Box::pin(connection.into_duplex().close(closing)).await
+            Box::pin(connection.into_duplex().close(reason)).await
         }
-        End::Closed => Some(connection.into_duplex()),
-        End::Gone => None,
+        End::ClosedByClient => Some(connection.into_duplex()),
+        End::Disconnected => None,
     }
 }
 
-/// How a conversation ends.
+/// How a connection ends.
 enum End {
-    /// We close, and say why.
-    Close(Closing),
-    /// The client closes.
-    Closed,
+    /// The server closes it.
+    Close(CloseReason),
+    /// The client closes it.
+    ClosedByClient,
     /// The client is gone.
-    Gone,
+    Disconnected,
 }
 
-/// What a conversation goes on with.
+/// The next thing that a connection handles.
 enum Step {
-    /// What came from the client.
-    Received(Received),
-    /// What is due.
-    Time,
-    /// The server stops.
-    Drain,
-    /// The end.
+    /// Something happened to the socket.
+    Socket(SocketEvent),
+    /// The next deadline has passed.
+    Timer,
+    /// The server begins to stop.
+    ServerStops,
+    /// The connection ends.
     End(End),
 }
 
@@ -135,197 +141,198 @@ struct Connection {
     api: Api,
     origin: Origin,
     duplex: Duplex,
-    /// What `connection_init` said; `None` before it came.
-    greeting: Option<Greeting>,
+    /// `None` until the client has sent `connection_init`.
+    credentials: Option<Credentials>,
     operations: Multiplexer,
-    flags: WakeFlags,
-    /// That of what is rare due: the timer, the session's end, the server's stop.
-    rare: WakeFlag,
-    /// Resolves when the session has ended that the socket belongs to; never where it
-    /// belongs to none.
+    task: TaskWaker,
+    /// Set when the timer, the end of the session or the stop of the server may be due.
+    lifecycle: WakeFlag,
+    /// Resolves when the socket's session ends. Never resolves if it has none.
     session_ended: BoxFuture<'static, ()>,
-    /// When the socket was opened.
     opened_at: Instant,
-    /// When the token was last asked about.
+    /// When the session was last used.
     used_at: Instant,
-    /// When the client was last asked whether it is there.
     pinged_at: Instant,
-    /// Whether anything came from it since.
-    received: bool,
-    /// When it is closed because the server stops.
+    /// Whether the client has sent anything since the last ping.
+    heard_since_ping: bool,
+    /// When the socket is closed because the server is stopping.
     closes_at: Option<Instant>,
 }
 
-/// Who a socket belongs to. The token is asked about again with each operation.
-struct Greeting {
+/// The content of `connection_init`. The token is checked again for each operation.
+struct Credentials {
     token: Option<String>,
 }
 
-impl Greeting {
-    /// Who the client is now; `None` where its token has stopped standing for a session.
-    async fn actor(token: Option<&str>, api: &Api) -> Result<Option<Actor>, ()> {
-        let Some(token) = token else { return Ok(Some(Actor::Anonymous)) };
-        service::authentication::actor(&api.services, token).await.map_err(|error| {
-            tracing::error!(%error, "a websocket's session could not be looked up");
-        })
-    }
+/// Returns who a token stands for, or `None` if it has no live session. Without a token the
+/// client is anonymous. A failure is logged.
+async fn authenticate(token: Option<&str>, api: &Api) -> Result<Option<Actor>, ()> {
+    let Some(token) = token else { return Ok(Some(Actor::Anonymous)) };
+    service::authentication::actor(&api.services, token).await.map_err(|error| {
+        tracing::error!(%error, "looking up a websocket's session failed");
+    })
 }
 
 impl Connection {
     fn new(api: Api, origin: Origin, socket: WebSocket) -> Self {
-        let (now, flags) = (Instant::now(), WakeFlags::default());
+        let (now, task) = (Instant::now(), TaskWaker::default());
         Self {
             api,
             origin,
             duplex: Duplex::new(socket),
-            greeting: None,
+            credentials: None,
             operations: Multiplexer::default(),
-            rare: flags.new_flag(),
-            flags,
+            lifecycle: task.new_flag(),
+            task,
             session_ended: future::pending().boxed(),
             opened_at: now,
             used_at: now,
             pinged_at: now,
-            received: true,
+            heard_since_ping: true,
             closes_at: None,
         }
     }
 
-    /// Gives up everything but the socket.
+    /// Drops everything but the socket.
     fn into_duplex(self) -> Duplex {
         self.duplex
     }
 
-    async fn converse(&mut self) -> End {
+    async fn run(&mut self) -> End {
         let mut draining = Box::pin(self.api.draining.clone().cancelled_owned());
         let mut timer = Box::pin(time::sleep_until(self.next_deadline()));
         loop {
             let deadline = self.next_deadline();
             if timer.deadline() != deadline {
                 timer.as_mut().reset(deadline);
-                self.rare.set();
+                self.lifecycle.set();
             }
             let step = future::poll_fn(|cx| {
-                self.flags.register(cx);
-                if self.rare.take()
-                    && let Poll::Ready(step) = self.poll_rare(draining.as_mut(), timer.as_mut())
+                self.task.register(cx);
+                if self.lifecycle.test_and_clear()
+                    && let Poll::Ready(step) =
+                        self.poll_lifecycle(draining.as_mut(), timer.as_mut())
                 {
-                    self.rare.set();
+                    self.lifecycle.set();
                     return Poll::Ready(step);
                 }
-                self.poll_step(cx)
+                self.poll_traffic(cx)
             });
-            let done = match step.await {
-                Step::Received(received) => self.receive(received).await,
-                Step::Time => self.keep_time().await,
-                Step::Drain => {
+            let handled = match step.await {
+                Step::Socket(event) => self.on_socket_event(event).await,
+                Step::Timer => self.on_timer().await,
+                Step::ServerStops => {
                     self.closes_at = Some(Instant::now() + self.api.drain_delay());
                     Ok(())
                 }
                 Step::End(end) => Err(end),
             };
-            if let Err(end) = done {
+            if let Err(end) = handled {
                 return end;
             }
         }
     }
 
-    /// What is rare due.
-    fn poll_rare(
+    /// Polls what rarely happens.
+    fn poll_lifecycle(
         &mut self,
         draining: Pin<&mut WaitForCancellationFutureOwned>,
         timer: Pin<&mut Sleep>,
     ) -> Poll<Step> {
-        let mut cx = self.rare.context();
+        let mut cx = self.lifecycle.context();
         if self.session_ended.as_mut().poll(&mut cx).is_ready() {
-            return Poll::Ready(Step::End(End::Close(UNAUTHORIZED)));
+            return Poll::Ready(Step::End(End::Close(CloseReason::UNAUTHORIZED)));
         }
         if self.closes_at.is_none() && draining.poll(&mut cx).is_ready() {
-            return Poll::Ready(Step::Drain);
+            return Poll::Ready(Step::ServerStops);
         }
-        timer.poll(&mut cx).map(|()| Step::Time)
+        timer.poll(&mut cx).map(|()| Step::Timer)
     }
 
-    /// Gives out what operations have for the client, writes it, and reads what the client
-    /// says: all in one pass, since most of what a socket does is to be woken for one event.
-    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        let mut given = 0;
-        while given < BATCH
+    /// Queues the outputs of operations, writes, and reads the next message. All in one pass:
+    /// mostly a socket is woken for one event.
+    fn poll_traffic(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        let mut queued = 0;
+        while queued < BATCH
             && self.duplex.has_room()
             && let Poll::Ready(output) = self.operations.poll_next()
         {
-            given += 1;
-            if let Err(end) = self.give(output) {
+            queued += 1;
+            if let Err(end) = self.send_output(output) {
                 return Poll::Ready(Step::End(end));
             }
         }
-        if given == BATCH {
-            // There may be more, after others have had their turn.
+        if queued == BATCH {
+            // There may be more, after other tasks have had their turn.
             cx.waker().wake_by_ref();
         }
-        self.duplex.poll_receive(cx).map(Step::Received)
+        self.duplex.poll_event(cx).map(Step::Socket)
     }
 
-    /// When [`keep_time`](Self::keep_time) has something to do next.
+    /// Returns when [`on_timer`](Self::on_timer) has something to do next.
     fn next_deadline(&self) -> Instant {
-        let init = self.greeting.is_none().then_some(self.opened_at + INIT_WITHIN);
-        let taken = self.duplex.blocked_since().map(|since| since + TAKE_WITHIN);
-        let deadlines = [init, taken, self.closes_at];
-        deadlines.into_iter().flatten().fold(self.pinged_at + PING_EVERY, Instant::min)
+        let init = self.credentials.is_none().then_some(self.opened_at + INIT_TIMEOUT);
+        let write = self.duplex.blocked_since().map(|since| since + WRITE_TIMEOUT);
+        let deadlines = [init, write, self.closes_at];
+        deadlines.into_iter().flatten().fold(self.pinged_at + PING_INTERVAL, Instant::min)
     }
 
-    /// Does what is due.
-    async fn keep_time(&mut self) -> Result<(), End> {
+    /// Closes the socket if a deadline has passed, among others because the client is too slow,
+    /// and sends pings.
+    async fn on_timer(&mut self) -> Result<(), End> {
         let now = Instant::now();
-        if self.greeting.is_none() && now >= self.opened_at + INIT_WITHIN {
-            return Err(End::Close(INIT_TIMEOUT));
+        if self.credentials.is_none() && now >= self.opened_at + INIT_TIMEOUT {
+            return Err(End::Close(CloseReason::INIT_TIMEOUT));
         }
-        if self.duplex.blocked_since().is_some_and(|since| now >= since + TAKE_WITHIN) {
-            return Err(End::Close(TOO_SLOW));
+        if self.duplex.blocked_since().is_some_and(|since| now >= since + WRITE_TIMEOUT) {
+            return Err(End::Close(CloseReason::TOO_SLOW));
         }
         if self.closes_at.is_some_and(|at| now >= at) {
-            return Err(End::Close(RESTART));
+            return Err(End::Close(CloseReason::RESTART));
         }
-        if now >= self.pinged_at + PING_EVERY {
-            if !std::mem::take(&mut self.received) {
-                return Err(End::Gone);
+        if now >= self.pinged_at + PING_INTERVAL {
+            if !std::mem::take(&mut self.heard_since_ping) {
+                return Err(End::Disconnected);
             }
             self.pinged_at = now;
-            Box::pin(self.stay_signed_in(now)).await?;
+            Box::pin(self.use_session(now)).await?;
             self.duplex.push_control(Message::Ping(Vec::new().into()));
         }
         Ok(())
     }
 
-    /// A session is in use as long as its socket is open: whoever only watches is not
-    /// signed out for lack of use.
-    async fn stay_signed_in(&mut self, now: Instant) -> Result<(), End> {
-        let Some(greeting) = &self.greeting else { return Ok(()) };
-        if now < self.used_at + USE_EVERY {
+    /// Uses the session from time to time, so that it does not expire while its socket is open.
+    async fn use_session(&mut self, now: Instant) -> Result<(), End> {
+        let Some(credentials) = &self.credentials else { return Ok(()) };
+        if now < self.used_at + SESSION_USE_INTERVAL {
             return Ok(());
         }
         self.used_at = now;
-        match Greeting::actor(greeting.token.as_deref(), &self.api).await {
+        match authenticate(credentials.token.as_deref(), &self.api).await {
             Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(End::Close(UNAUTHORIZED)),
-            Err(()) => Err(End::Close(TRY_AGAIN)),
+            Ok(None) => Err(End::Close(CloseReason::UNAUTHORIZED)),
+            Err(()) => Err(End::Close(CloseReason::TRY_AGAIN)),
         }
     }
 
-    async fn receive(&mut self, received: Received) -> Result<(), End> {
-        self.received |= !matches!(received, Received::Nothing);
-        let text = match received {
-            Received::Message(Message::Text(text)) => text,
-            Received::Message(Message::Ping(_) | Message::Pong(_)) => return Ok(()),
-            Received::Message(Message::Binary(_)) => return Err(End::Close(BAD_MESSAGE)),
-            Received::Message(Message::Close(_)) => return Err(End::Closed),
-            Received::Nothing => return Ok(()),
-            Received::Gone => return Err(End::Gone),
-            Received::Broken(closing) => return Err(End::Close(closing)),
-        };
-        let message = serde_json::from_str(&text).map_err(|_| End::Close(BAD_MESSAGE))?;
+    async fn on_socket_event(&mut self, event: SocketEvent) -> Result<(), End> {
+        self.heard_since_ping |= !matches!(event, SocketEvent::QueueChanged);
+        match event {
+            SocketEvent::Message(Message::Text(text)) => self.on_text(&text).await,
+            SocketEvent::Message(Message::Ping(_) | Message::Pong(_))
+            | SocketEvent::QueueChanged => Ok(()),
+            SocketEvent::Message(Message::Binary(_)) => Err(End::Close(CloseReason::BAD_MESSAGE)),
+            SocketEvent::Message(Message::Close(_)) => Err(End::ClosedByClient),
+            SocketEvent::Disconnected => Err(End::Disconnected),
+            SocketEvent::Violation(reason) => Err(End::Close(reason)),
+        }
+    }
+
+    async fn on_text(&mut self, text: &str) -> Result<(), End> {
+        let message =
+            serde_json::from_str(text).map_err(|_| End::Close(CloseReason::BAD_MESSAGE))?;
         match message {
-            // Boxed, as all that is rare: what most sockets never do makes none of them large.
+            // Boxed, like everything rare, so that the tasks of idle sockets stay small.
             FromClient::ConnectionInit { payload } => {
                 Box::pin(self.init(payload.unwrap_or_default())).await
             }
@@ -342,89 +349,95 @@ impl Connection {
         }
     }
 
-    /// Greets a client. One without a token may sign in over the socket; a token
-    /// that stands for no live session is refused.
+    /// Handles `connection_init`. A client without a token may sign in over the socket; a token
+    /// without a live session is refused.
     async fn init(
         &mut self,
         payload: serde_json::Map<String, serde_json::Value>,
     ) -> Result<(), End> {
-        if self.greeting.is_some() {
-            return Err(End::Close(TOO_MANY_INITS));
+        if self.credentials.is_some() {
+            return Err(End::Close(CloseReason::TOO_MANY_INITS));
         }
-        let named = |name| payload.get(name).and_then(serde_json::Value::as_str);
-        let value = named("authorization").or_else(|| named("Authorization"));
+        let text = |name| payload.get(name).and_then(serde_json::Value::as_str);
+        let value = text("authorization").or_else(|| text("Authorization"));
         let token = value
             .filter(|value| !value.is_empty())
             .map(|value| authentication::bearer(value).unwrap_or(value).to_owned());
-        let failed = |()| End::Close(TRY_AGAIN);
-        let actor = Greeting::actor(token.as_deref(), &self.api).await.map_err(failed)?;
-        let Some(actor) = actor else { return Err(End::Close(FORBIDDEN)) };
+        let failed = |()| End::Close(CloseReason::TRY_AGAIN);
+        let actor = authenticate(token.as_deref(), &self.api).await.map_err(failed)?;
+        let Some(actor) = actor else { return Err(End::Close(CloseReason::FORBIDDEN)) };
         if let Some(identity) = actor.identity() {
             let watch = self.api.log.watch_session(identity).await.map_err(|error| {
-                tracing::error!(%error, "a websocket's session can't be watched over");
-                End::Close(TRY_AGAIN)
+                tracing::error!(%error, "watching a websocket's session failed");
+                End::Close(CloseReason::TRY_AGAIN)
             })?;
-            let Some(watch) = watch else { return Err(End::Close(FORBIDDEN)) };
+            let Some(watch) = watch else { return Err(End::Close(CloseReason::FORBIDDEN)) };
             self.session_ended = watch.ended().boxed();
-            self.rare.set();
+            self.lifecycle.set();
         }
-        self.greeting = Some(Greeting { token });
+        self.credentials = Some(Credentials { token });
         self.duplex.push(ToClient::ConnectionAck {}.encode());
         Ok(())
     }
 
     fn subscribe(&mut self, id: String, mut request: async_graphql::Request) -> Result<(), End> {
-        let Some(greeting) = &self.greeting else { return Err(End::Close(UNAUTHORIZED)) };
+        let Some(credentials) = &self.credentials else {
+            return Err(End::Close(CloseReason::UNAUTHORIZED));
+        };
         if id.is_empty() || id.len() > MAX_ID {
-            return Err(End::Close(BAD_MESSAGE));
+            return Err(End::Close(CloseReason::BAD_MESSAGE));
         }
         if self.operations.contains(&id) {
-            return Err(End::Close(Closing::duplicate(&id)));
+            return Err(End::Close(CloseReason::duplicate(&id)));
         }
         if self.operations.len() >= MAX_OPERATIONS {
-            let message = format!("A socket may have {MAX_OPERATIONS} operations at once.");
-            self.refuse(&id, vec![ServerError::new(message, None)]);
+            let message = format!(
+                "A websocket may run {MAX_OPERATIONS} operations at a time: complete one first."
+            );
+            self.send_error(&id, vec![ServerError::new(message, None)]);
             return Ok(());
         }
         let operation = match guard::validate_document(&mut request) {
             Err(error) => {
-                self.refuse(&id, vec![error]);
+                self.send_error(&id, vec![error]);
                 return Ok(());
             }
             Ok(operation) => operation,
         };
-        let (api, origin, token) = (self.api.clone(), self.origin.clone(), greeting.token.clone());
+        let (api, origin) = (self.api.clone(), self.origin.clone());
+        let token = credentials.token.clone();
         let starting = async move {
-            match Greeting::actor(token.as_deref(), &api).await {
+            match authenticate(token.as_deref(), &api).await {
                 Ok(Some(actor)) => execution::start(api, actor, origin, request, operation).await,
-                Ok(None) => stream::iter([Output::Ended(StreamEnd::SessionEnded)]).boxed(),
-                Err(()) => stream::iter([Output::Ended(StreamEnd::Failed)]).boxed(),
+                Ok(None) => stream::iter([Output::Interrupted(StreamEnd::SessionEnded)]).boxed(),
+                Err(()) => stream::iter([Output::Interrupted(StreamEnd::Failed)]).boxed(),
             }
         };
-        self.operations.insert(id, starting.boxed(), self.flags.new_flag());
+        self.operations.insert(id, starting.boxed(), self.task.new_flag());
         Ok(())
     }
 
-    /// Passes on what an operation gives.
-    fn give(&mut self, given: SocketOutput) -> Result<(), End> {
-        match given {
+    /// Queues an output of an operation. Closes the socket if a subscription was interrupted,
+    /// among others because its events are no longer in memory and the client is too slow.
+    fn send_output(&mut self, output: SocketOutput) -> Result<(), End> {
+        match output {
             SocketOutput::Next(text) => self.duplex.push(text),
-            SocketOutput::Error(id, errors) => self.refuse(&id, errors),
+            SocketOutput::Error(id, errors) => self.send_error(&id, errors),
             SocketOutput::Complete(id) => self.duplex.push(ToClient::Complete { id: &id }.encode()),
-            SocketOutput::Ended(end) => {
+            SocketOutput::Interrupted(end) => {
                 return Err(End::Close(match end {
-                    StreamEnd::SessionEnded => UNAUTHORIZED,
-                    StreamEnd::FellBehind => TOO_SLOW,
-                    StreamEnd::Failed => TRY_AGAIN,
+                    StreamEnd::SessionEnded => CloseReason::UNAUTHORIZED,
+                    StreamEnd::FellBehind => CloseReason::TOO_SLOW,
+                    StreamEnd::Failed => CloseReason::TRY_AGAIN,
                 }));
             }
         }
         Ok(())
     }
 
-    /// Says that an operation was not executed.
-    fn refuse(&mut self, id: &str, mut errors: Vec<ServerError>) {
-        response::complete(&mut errors, None);
+    /// Queues the errors of an operation that was not executed.
+    fn send_error(&mut self, id: &str, mut errors: Vec<ServerError>) {
+        response::complete_errors(&mut errors, None);
         self.duplex.push(ToClient::Error { id, payload: &errors }.encode());
     }
 }

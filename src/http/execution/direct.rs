@@ -1,50 +1,25 @@
-//! The execution of an operation, for a transport that gives out its responses one after
-//! the other.
+//! The execution of an operation for one caller.
 
-use std::{
-    pin::{Pin, pin},
-    sync::Arc,
-};
+use std::pin::pin;
 
-use async_graphql::{
-    Request, Response as GraphqlResponse, ServerError, Value, parser::types::OperationType,
-};
+use async_graphql::{Request, Response as GraphqlResponse, Value, parser::types::OperationType};
 use futures_util::{Stream, StreamExt as _, future, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::super::{
-    Api,
-    response::{self, Encoded},
+use super::{
+    super::{api::Api, response},
+    output::{Operation, Output},
 };
 use crate::{
-    domain::{actor::Actor, cursor::Cursor, session::Origin},
+    domain::{actor::Actor, session::Origin},
     events::{StreamEnd, detached},
     graphql::{RequestContext, StreamSignals},
 };
 
-/// What an operation gives.
-pub enum Output {
-    /// A response.
-    Next {
-        /// The response, encoded as JSON.
-        payload: Arc<str>,
-        /// From where a live stream goes on after it.
-        cursor: Option<Cursor>,
-    },
-    /// Nothing was executed: the errors, and no more.
-    Error(Vec<ServerError>),
-    /// The end.
-    Complete,
-    /// The end of a stream that is not complete.
-    Ended(StreamEnd),
-}
-
-/// A running operation.
-pub type Operation = Pin<Box<dyn Stream<Item = Output> + Send>>;
-
-/// Executes a request that the [guard](super::super::guard) has admitted as an operation of
-/// this type, in a task of its own.
+/// Executes an operation of this type, whose document the [guard](super::super::guard) has
+/// validated. It runs in a task of its own, one output ahead of its reader, so that a slow
+/// client does not hold a database connection.
 pub fn execute(
     api: &Api,
     actor: Actor,
@@ -55,34 +30,34 @@ pub fn execute(
     let signals = StreamSignals::default();
     let context = RequestContext::new(actor, origin, &api.services, &api.log);
     let responses = api.schema.execute_stream(request.data(context).data(signals.clone()));
-    let ended = signals.clone();
-    let outputs = outputs(responses, operation, signals);
-    // An end follows everything but an end.
-    let end = stream::once(async move { ended.end().map_or(Output::Complete, Output::Ended) });
-    let with_end = outputs.chain(end).scan(false, |over, output| {
-        let last = !matches!(output, Output::Next { .. });
-        let before = std::mem::replace(over, last);
-        future::ready((!before).then_some(output))
-    });
-    let (sender, outputs) = mpsc::channel(1);
+    let outputs = with_end(outputs(responses, operation, signals.clone()), signals);
+    let (sender, receiver) = mpsc::channel(1);
     let task = detached(async move {
-        let mut with_end = pin!(with_end);
-        while let Some(output) = with_end.next().await
+        let mut outputs = pin!(outputs);
+        while let Some(output) = outputs.next().await
             && sender.send(output).await.is_ok()
         {}
     });
-    // The task is begun, and ends, with the stream.
-    let task = stream::once(task)
-        .filter_map(async |done| done.is_none().then_some(Output::Ended(StreamEnd::Failed)));
-    Box::pin(stream::select(task, ReceiverStream::new(outputs)))
+    // Polled as part of the stream: the task starts with it, and is aborted when it is dropped.
+    let panicked = stream::once(task).filter_map(async |finished| {
+        finished.is_none().then_some(Output::Interrupted(StreamEnd::Failed))
+    });
+    Box::pin(stream::select(panicked, ReceiverStream::new(receiver)))
 }
 
-/// Executes a subscription for one message; gives its response, with its errors completed.
-pub async fn execute_message(api: &Api, request: Request) -> Option<GraphqlResponse> {
-    let mut response = api.schema.execute_stream(request).next().await?;
-    response::complete(&mut response.errors, None);
-    response::fill_message(&mut response);
-    Some(response)
+/// Ends the outputs after the first one that is not a response. If all are responses,
+/// appends why they ended.
+fn with_end(
+    outputs: impl Stream<Item = Output> + Send + 'static,
+    signals: StreamSignals,
+) -> impl Stream<Item = Output> + Send + 'static {
+    let end =
+        stream::once(async move { signals.end().map_or(Output::Complete, Output::Interrupted) });
+    outputs.chain(end).scan(false, |ended, output| {
+        let is_last = !matches!(output, Output::Next { .. });
+        let had_ended = std::mem::replace(ended, is_last);
+        future::ready((!had_ended).then_some(output))
+    })
 }
 
 fn outputs(
@@ -93,30 +68,35 @@ fn outputs(
     let subscription = operation == Some(OperationType::Subscription);
     let mut first = true;
     responses.filter_map(move |mut response| {
-        let begins = std::mem::take(&mut first);
-        // A subscription whose source can't be made is a request error too.
+        let is_first = std::mem::take(&mut first);
+        // A subscription that could not start is a request error too.
         let failed = subscription && response.data == Value::Null && !response.errors.is_empty();
-        let refused = begins && (failed || response::is_request_error(&response));
-        response::complete(&mut response.errors, None);
+        let not_executed = is_first && (failed || response::is_request_error(&response));
+        response::complete_errors(&mut response.errors, None);
         if subscription {
-            response::fill_message(&mut response);
+            response::fill_empty_message(&mut response);
         }
-        // A stream that went on would have skipped what could not be read: its caller
-        // resumes, and gets it then.
+        // If the stream continued after an internal error, the client would miss a message.
+        // Ended here, it resumes and reads the message again.
         let output = if subscription && response::is_internal(&response) {
-            Some(Output::Ended(StreamEnd::Failed))
-        } else if refused {
+            Some(Output::Interrupted(StreamEnd::Failed))
+        } else if not_executed {
             Some(Output::Error(response.errors))
-        } else if subscription && response::is_out_of_sight(&response) {
+        } else if subscription && response::lost_access(&response) {
             None
         } else {
-            Some(Output::Next { payload: encode(&response), cursor: signals.position() })
+            let payload = response::encode(&response).into();
+            Some(Output::Next { payload, cursor: signals.position() })
         };
         future::ready(output)
     })
 }
 
-/// A response as JSON.
-pub fn encode(response: &GraphqlResponse) -> Arc<str> {
-    serde_json::to_string(&Encoded::of(response)).unwrap_or_default().into()
+/// Executes a subscription for one message that the request carries. Returns the response, with
+/// its errors completed, or `None` if the message yields none.
+pub async fn execute_message(api: &Api, request: Request) -> Option<GraphqlResponse> {
+    let mut response = api.schema.execute_stream(request).next().await?;
+    response::complete_errors(&mut response.errors, None);
+    response::fill_empty_message(&mut response);
+    Some(response)
 }

@@ -14,57 +14,61 @@ use tokio::time::{self, Instant};
 use tokio_tungstenite::tungstenite;
 
 use super::{
-    protocol::{BAD_FRAME, BAD_TEXT, Closing, TOO_BIG},
-    wake_flag::{WakeFlag, WakeFlags},
+    protocol::CloseReason,
+    wake_flag::{TaskWaker, WakeFlag},
 };
 
-/// Operations give nothing more while so many bytes wait for the client.
-const ROOM: usize = 256 * 1024;
-/// Nothing is read from a client that has so many bytes waiting: it asks for more
-/// than it takes.
-const MOST: usize = 2 * ROOM;
-/// So many answers to pings wait at most.
-const MOST_PONGS: usize = 64;
-/// How long a client may take to take the close frame.
-const CLOSE_WITHIN: Duration = Duration::from_secs(30);
-/// How long it may take to answer it.
-const HANG_UP_WITHIN: Duration = Duration::from_secs(2);
+/// Operations are not polled while this many bytes or more are queued for the client.
+const QUEUE_FULL: usize = 256 * 1024;
+/// The client's messages are not read while this many bytes or more are queued for it: it asks
+/// for more than it reads.
+const PAUSE_READING: usize = 2 * QUEUE_FULL;
+/// The same for the number of queued control messages, most of them answers to pings.
+const MAX_CONTROL_MESSAGES: usize = 64;
+/// The memory of an empty queue is freed if it had room for more messages than this.
+const MAX_IDLE_CAPACITY: usize = 64;
+/// How long a client may take to accept the close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to answer the close frame.
+const CLOSE_REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What comes from the client.
-pub enum Received {
-    /// A message.
+/// Something that happened to a socket.
+pub enum SocketEvent {
+    /// The client sent a message.
     Message(Message),
-    /// Nothing yet, but there is room again, or the client has ceased to take anything.
-    Nothing,
-    /// Something that breaks RFC 6455 or a limit.
-    Broken(Closing),
-    /// It is gone.
-    Gone,
+    /// The queue has room again, or the client has stopped reading.
+    QueueChanged,
+    /// The client breaks RFC 6455 or a limit.
+    Violation(CloseReason),
+    /// The connection is lost.
+    Disconnected,
 }
 
-/// A socket and what waits to be written to it.
+/// A socket, and the messages that are queued for its client.
 pub struct Duplex {
     socket: WebSocket,
-    /// Answers to pings, and pings of ours: they go before everything else.
+    /// Control messages, which are sent before everything else.
     control: VecDeque<Message>,
     queue: VecDeque<Message>,
+    /// The bytes in `queue`.
     queued: usize,
     unflushed: bool,
-    /// Since when the client has taken nothing of what waits.
+    /// When the client last accepted something, if messages wait for it.
     blocked_since: Option<Instant>,
-    flags: WakeFlags,
-    /// That of what comes from the client: each attempt to read clears a buffer first.
-    incoming: WakeFlag,
+    task: TaskWaker,
+    /// Set when the client may have sent something. Reading is not attempted otherwise, since
+    /// each attempt clears a buffer first.
+    readable: WakeFlag,
 }
 
 impl Duplex {
     /// Wraps a socket.
     pub fn new(socket: WebSocket) -> Self {
-        let flags = WakeFlags::default();
+        let task = TaskWaker::default();
         Self {
             socket,
-            incoming: flags.new_flag(),
-            flags,
+            readable: task.new_flag(),
+            task,
             control: VecDeque::new(),
             queue: VecDeque::new(),
             queued: 0,
@@ -73,76 +77,80 @@ impl Duplex {
         }
     }
 
-    /// Whether there is room for what operations give.
+    /// Whether there is room for the outputs of operations.
     pub fn has_room(&self) -> bool {
-        self.queued < ROOM
+        self.queued < QUEUE_FULL
     }
 
-    /// Since when the client has taken nothing of what waits for it.
+    /// Returns since when the client has accepted nothing of what is queued for it, or `None`
+    /// if it is not behind.
     pub fn blocked_since(&self) -> Option<Instant> {
         self.blocked_since
     }
 
-    /// Adds a message to what is to be written.
+    /// Queues a message.
     pub fn push(&mut self, text: String) {
         self.queued += text.len();
         self.queue.push_back(Message::Text(text.into()));
     }
 
-    /// Adds a message that goes before all that waits.
+    /// Queues a message that is sent before everything else.
     pub fn push_control(&mut self, message: Message) {
         self.control.push_back(message);
     }
 
-    /// What comes next. Writes in the meantime what it can.
-    pub fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+    /// Writes what the client accepts, and waits for the next event.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
         let (had_room, was_blocked) = (self.has_room(), self.blocked_since.is_some());
         if let Poll::Ready(Err(())) = self.poll_write(cx) {
-            return Poll::Ready(Received::Gone);
+            return Poll::Ready(SocketEvent::Disconnected);
         }
-        // Read before anything else is said: a client that is slow to take is received too.
-        let reads = self.queued < MOST && self.control.len() < MOST_PONGS;
-        self.flags.register(cx);
-        if reads
-            && self.incoming.take()
-            && let Poll::Ready(received) =
-                Pin::new(&mut self.socket).poll_next(&mut self.incoming.context())
+        // Messages go before the state of the queue: a slow client is listened to as well.
+        let may_read = self.queued < PAUSE_READING && self.control.len() < MAX_CONTROL_MESSAGES;
+        self.task.register(cx);
+        if may_read
+            && self.readable.test_and_clear()
+            && let Poll::Ready(message) =
+                Pin::new(&mut self.socket).poll_next(&mut self.readable.context())
         {
-            self.incoming.set();
-            return Poll::Ready(match received {
-                Some(Ok(message)) => Received::Message(message),
-                Some(Err(error)) => broken(error).map_or(Received::Gone, Received::Broken),
-                None => Received::Gone,
+            self.readable.set();
+            return Poll::Ready(match message {
+                Some(Ok(message)) => SocketEvent::Message(message),
+                Some(Err(error)) => {
+                    violation(error).map_or(SocketEvent::Disconnected, SocketEvent::Violation)
+                }
+                None => SocketEvent::Disconnected,
             });
         }
-        let has_ceased = self.blocked_since.is_some() && !was_blocked;
-        if has_ceased || (self.has_room() && !had_room) {
-            return Poll::Ready(Received::Nothing);
+        let is_newly_blocked = self.blocked_since.is_some() && !was_blocked;
+        if is_newly_blocked || (self.has_room() && !had_room) {
+            return Poll::Ready(SocketEvent::QueueChanged);
         }
         Poll::Pending
     }
 
-    /// Sends the close frame instead of all that waits; `None` where the client does not
-    /// take it.
-    pub async fn close(mut self, Closing { code, reason }: Closing) -> Option<Self> {
+    /// Sends a close frame instead of everything queued. Returns `None` if the client does not
+    /// accept it.
+    pub async fn close(mut self, CloseReason { code, text }: CloseReason) -> Option<Self> {
         self.control.clear();
         self.queue = VecDeque::new();
         self.queued = 0;
-        let frame = CloseFrame { code, reason: reason.as_ref().into() };
+        let frame = CloseFrame { code, reason: text.as_ref().into() };
         self.push_control(Message::Close(Some(frame)));
         let written = poll_fn(|cx| self.poll_write(cx));
-        matches!(time::timeout(CLOSE_WITHIN, written).await, Ok(Ok(()))).then_some(self)
+        matches!(time::timeout(CLOSE_TIMEOUT, written).await, Ok(Ok(()))).then_some(self)
     }
 
-    /// Waits a while until both sides have closed: what the client still sends is read, so
-    /// that it hears of our close frame and not of a reset.
-    pub async fn drain(mut self) {
-        let drain = async {
-            while let Received::Message(_) | Received::Nothing =
-                poll_fn(|cx| self.poll_receive(cx)).await
+    /// Waits a moment for the client's close frame. Anything it still sends is read and discarded:
+    /// closed with unread data, the connection would be reset, and the client might not see
+    /// the server's close frame.
+    pub async fn wait_for_close(mut self) {
+        let closed = async {
+            while let SocketEvent::Message(_) | SocketEvent::QueueChanged =
+                poll_fn(|cx| self.poll_event(cx)).await
             {}
         };
-        let _ = time::timeout(HANG_UP_WITHIN, drain).await;
+        let _ = time::timeout(CLOSE_REPLY_TIMEOUT, closed).await;
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
@@ -161,6 +169,7 @@ impl Duplex {
         while !self.control.is_empty() || !self.queue.is_empty() {
             ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(|_| ())?;
             if self.blocked_since.is_some() {
+                // The client accepts something again.
                 self.blocked_since = Some(Instant::now());
             }
             let message = self.control.pop_front().or_else(|| {
@@ -173,7 +182,7 @@ impl Duplex {
                 Pin::new(&mut self.socket).start_send(message).map_err(|_| ())?;
             }
         }
-        if self.queue.capacity() > MOST_PONGS {
+        if self.queue.capacity() > MAX_IDLE_CAPACITY {
             self.queue = VecDeque::new();
         }
         if self.unflushed {
@@ -191,14 +200,14 @@ fn length(message: &Message) -> usize {
     }
 }
 
-/// How a socket is closed that could not be read; `None` where nobody is there.
-fn broken(error: axum::Error) -> Option<Closing> {
+/// Returns why a socket is closed that could not be read, or `None` if the connection is lost.
+fn violation(error: axum::Error) -> Option<CloseReason> {
     use tungstenite::{Error, error::ProtocolError};
     match error.into_inner().downcast_ref::<Error>()? {
-        Error::Capacity(_) => Some(TOO_BIG),
-        Error::Utf8(_) => Some(BAD_TEXT),
+        Error::Capacity(_) => Some(CloseReason::TOO_BIG),
+        Error::Utf8(_) => Some(CloseReason::BAD_TEXT),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        Error::Protocol(_) => Some(BAD_FRAME),
+        Error::Protocol(_) => Some(CloseReason::BAD_FRAME),
         _ => None,
     }
 }

@@ -7,41 +7,41 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
 use super::{
     super::execution::{Operation, Output},
-    protocol::Next,
+    protocol::NextEncoder,
     wake_flag::WakeFlag,
 };
 use crate::events::StreamEnd;
 
-/// What an operation gives.
+/// An output of one of a socket's operations.
 pub enum SocketOutput {
     /// The text of a `next` message.
     Next(String),
-    /// The operation of this id was not executed.
+    /// The operation with this id was not executed.
     Error(String, Vec<ServerError>),
-    /// The operation of this id has ended.
+    /// The operation with this id is complete.
     Complete(String),
-    /// A stream has ended that is not complete.
-    Ended(StreamEnd),
+    /// A subscription ended although it is not complete.
+    Interrupted(StreamEnd),
 }
 
-/// The operations of a socket. Only those that were woken are polled.
+/// The running operations of a socket. Only those that were woken are polled.
 #[derive(Default)]
 pub struct Multiplexer {
     running: Vec<Running>,
-    /// Whose turn it is.
+    /// The index of the operation that is polled next.
     turn: usize,
 }
 
 struct Running {
     id: String,
-    next: Next,
+    encoder: NextEncoder,
     stage: Stage,
     flag: WakeFlag,
 }
 
 enum Stage {
     Starting(BoxFuture<'static, Operation>),
-    /// What starting it took is given up by then: most sockets have one for long.
+    /// Replaces the future that started it: subscriptions run for long, and its memory is freed.
     Started(Operation),
 }
 
@@ -60,48 +60,49 @@ impl Running {
 }
 
 impl Multiplexer {
-    /// How many there are.
+    /// Returns the number of running operations.
     pub fn len(&self) -> usize {
         self.running.len()
     }
 
-    /// Whether there is one of this id.
+    /// Whether an operation with this id is running.
     pub fn contains(&self, id: &str) -> bool {
         self.running.iter().any(|running| running.id == id)
     }
 
-    /// Adds an operation that starts, whose id no other has, with the flag that wakes it.
+    /// Adds an operation that is starting, with the flag that wakes it. The id must be free.
     pub fn insert(&mut self, id: String, starting: BoxFuture<'static, Operation>, flag: WakeFlag) {
-        let next = Next::of(&id);
-        self.running.push(Running { id, next, stage: Stage::Starting(starting), flag });
+        let encoder = NextEncoder::new(&id);
+        self.running.push(Running { id, encoder, stage: Stage::Starting(starting), flag });
     }
 
-    /// Ends an operation, if there is one of this id.
+    /// Cancels the operation with this id, if it is running.
     pub fn remove(&mut self, id: &str) {
         self.running.retain(|running| running.id != id);
     }
 
-    /// What one of them gives; one that has given its last is gone.
+    /// Returns the next output of any operation. The last output of an operation removes it.
     pub fn poll_next(&mut self) -> Poll<SocketOutput> {
         for _ in 0..self.running.len() {
-            let place = if self.turn < self.running.len() { self.turn } else { 0 };
-            let Some(running) = self.running.get_mut(place) else { break };
-            self.turn = place + 1;
-            if !running.flag.take() {
+            let index = if self.turn < self.running.len() { self.turn } else { 0 };
+            let Some(running) = self.running.get_mut(index) else { break };
+            self.turn = index + 1;
+            if !running.flag.test_and_clear() {
                 continue;
             }
             match running.poll_next() {
                 Poll::Pending => {}
                 Poll::Ready(Some(Output::Next { payload, .. })) => {
+                    // There may be more: poll it again on its next turn.
                     running.flag.set();
-                    return Poll::Ready(SocketOutput::Next(running.next.encode(&payload)));
+                    return Poll::Ready(SocketOutput::Next(running.encoder.encode(&payload)));
                 }
                 Poll::Ready(last) => {
-                    let id = self.running.remove(place).id;
-                    self.turn = place;
+                    let id = self.running.remove(index).id;
+                    self.turn = index;
                     return Poll::Ready(match last {
                         Some(Output::Error(errors)) => SocketOutput::Error(id, errors),
-                        Some(Output::Ended(end)) => SocketOutput::Ended(end),
+                        Some(Output::Interrupted(end)) => SocketOutput::Interrupted(end),
                         _ => SocketOutput::Complete(id),
                     });
                 }

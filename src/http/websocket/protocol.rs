@@ -1,4 +1,4 @@
-//! The messages of the sub-protocol, and the codes that a socket is closed with.
+//! The messages of the sub-protocol, and the codes that sockets are closed with.
 
 use std::borrow::Cow;
 
@@ -7,131 +7,133 @@ use serde::{Deserialize, Serialize};
 
 /// The sub-protocol's name.
 pub const NAME: &str = "graphql-transport-ws";
-/// So many bytes of an id fit into the reason of a close frame with the words around it.
-const MAX_NAMED: usize = 90;
+/// How many bytes of an operation's id fit into the reason of a close frame.
+const MAX_ID_IN_REASON: usize = 90;
 
-/// What a client may add to a message that is not about an operation.
+/// The free-form payload of a message that does not concern an operation.
 pub type Payload = serde_json::Map<String, serde_json::Value>;
 
 /// A message from the client.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromClient {
-    /// Greets.
+    /// Opens the conversation, and may carry a token.
     ConnectionInit { payload: Option<Payload> },
     /// Asks for a pong.
     Ping {
         #[serde(rename = "payload")]
         _payload: Option<Payload>,
     },
-    /// Answers a ping, or says that the client is there.
+    /// Answers a ping, or shows that the client is alive.
     Pong {
         #[serde(rename = "payload")]
         _payload: Option<Payload>,
     },
     /// Starts an operation.
-    Subscribe { id: String, payload: Box<Operation> },
-    /// Wants no more of an operation.
+    Subscribe { id: String, payload: Box<SubscribePayload> },
+    /// Cancels an operation.
     Complete { id: String },
 }
 
-/// What a client wants to be executed.
+/// The request of an operation.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Operation {
+pub struct SubscribePayload {
     query: String,
     operation_name: Option<String>,
     variables: Option<Payload>,
 }
 
-impl From<Operation> for Request {
-    fn from(operation: Operation) -> Self {
-        let variables = operation.variables.unwrap_or_default();
-        let mut request = Self::new(operation.query)
+impl From<SubscribePayload> for Request {
+    fn from(payload: SubscribePayload) -> Self {
+        let variables = payload.variables.unwrap_or_default();
+        let mut request = Self::new(payload.query)
             .variables(Variables::from_json(serde_json::Value::Object(variables)));
-        request.operation_name = operation.operation_name;
+        request.operation_name = payload.operation_name;
         request
     }
 }
 
-/// A message to the client, but for `next`.
+/// A message to the client, other than `next`.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToClient<'m> {
-    /// Greets back.
+    /// Accepts `connection_init`.
     ConnectionAck {},
     /// Answers a ping.
     Pong {},
     /// The operation was not executed.
     Error { id: &'m str, payload: &'m [ServerError] },
-    /// The operation has ended.
+    /// The operation is complete.
     Complete { id: &'m str },
 }
 
 impl ToClient<'_> {
-    /// The message's text.
+    /// Returns the message's text.
     pub fn encode(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// What all `next` messages of an operation have in common.
-pub struct Next(String);
+/// Encodes the `next` messages of one operation around payloads that are JSON already.
+pub struct NextEncoder {
+    prefix: String,
+}
 
-impl Next {
-    /// That of the operation with this id.
-    pub fn of(id: &str) -> Self {
+impl NextEncoder {
+    /// Creates the encoder of the operation with this id.
+    pub fn new(id: &str) -> Self {
         let id = serde_json::to_string(id).unwrap_or_default();
-        Self(["{\"type\":\"next\",\"id\":", &id, ",\"payload\":"].concat())
+        Self { prefix: ["{\"type\":\"next\",\"id\":", &id, ",\"payload\":"].concat() }
     }
 
-    /// The message's text with an encoded response.
+    /// Returns the text of the message with an encoded response.
     pub fn encode(&self, payload: &str) -> String {
-        [&self.0, payload, "}"].concat()
+        [&self.prefix, payload, "}"].concat()
     }
 }
 
-/// Why a socket is closed: a code and a short reason. The codes from 4400 on are the
-/// sub-protocol's, those below RFC 6455's and its registry's.
+/// Why the server closes a socket. Codes from 4400 on are the sub-protocol's; the others are
+/// registered for websockets in general (RFC 6455).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Closing {
-    /// The code.
+pub struct CloseReason {
+    /// The close code.
     pub code: u16,
-    /// The reason: 123 bytes at most.
-    pub reason: Cow<'static, str>,
+    /// The reason in words, in at most 123 bytes.
+    pub text: Cow<'static, str>,
 }
 
-impl Closing {
-    const fn new(code: u16, reason: &'static str) -> Self {
-        Self { code, reason: Cow::Borrowed(reason) }
+impl CloseReason {
+    /// The client sent something that is not a message of the sub-protocol.
+    pub const BAD_MESSAGE: Self = Self::new(4400, "Invalid message");
+    /// An operation came before `connection_init`, or the session has ended.
+    pub const UNAUTHORIZED: Self = Self::new(4401, "Unauthorized");
+    /// The token in `connection_init` has no live session.
+    pub const FORBIDDEN: Self = Self::new(4403, "Forbidden");
+    /// No `connection_init` came in time.
+    pub const INIT_TIMEOUT: Self = Self::new(4408, "Connection initialisation timeout");
+    /// A second `connection_init` came.
+    pub const TOO_MANY_INITS: Self = Self::new(4429, "Too many initialisation requests");
+    /// A frame breaks RFC 6455.
+    pub const BAD_FRAME: Self = Self::new(1002, "Protocol error");
+    /// A text is not UTF-8.
+    pub const BAD_TEXT: Self = Self::new(1007, "Invalid UTF-8");
+    /// A message is too large.
+    pub const TOO_BIG: Self = Self::new(1009, "Message too big");
+    /// The server is stopping: the client reconnects to another node.
+    pub const RESTART: Self = Self::new(1012, "Service restart");
+    /// The server failed, perhaps only this time. Clients do not reconnect after 1011.
+    pub const TRY_AGAIN: Self = Self::new(1013, "The server failed: resume at your last cursor");
+    /// The client reads too slowly. `execution.rs` lists where this is noticed.
+    pub const TOO_SLOW: Self = Self::new(1013, "Too slow: resume at your last cursor");
+
+    const fn new(code: u16, text: &'static str) -> Self {
+        Self { code, text: Cow::Borrowed(text) }
     }
 
-    /// An operation has this id.
+    /// A running operation already has this id.
     pub fn duplicate(id: &str) -> Self {
-        let id = &id[..id.floor_char_boundary(MAX_NAMED)];
-        Self { code: 4409, reason: format!("Subscriber for {id} already exists").into() }
+        let id = &id[..id.floor_char_boundary(MAX_ID_IN_REASON)];
+        Self { code: 4409, text: format!("Subscriber for {id} already exists").into() }
     }
 }
-
-/// What was sent is no message of the sub-protocol.
-pub const BAD_MESSAGE: Closing = Closing::new(4400, "Invalid message");
-/// An operation before the greeting, or a session that has ended.
-pub const UNAUTHORIZED: Closing = Closing::new(4401, "Unauthorized");
-/// The greeting's token stands for no live session.
-pub const FORBIDDEN: Closing = Closing::new(4403, "Forbidden");
-/// No greeting came.
-pub const INIT_TIMEOUT: Closing = Closing::new(4408, "Connection initialisation timeout");
-/// A second greeting.
-pub const TOO_MANY_INITS: Closing = Closing::new(4429, "Too many initialisation requests");
-/// Frames that break RFC 6455.
-pub const BAD_FRAME: Closing = Closing::new(1002, "Protocol error");
-/// Text that is not UTF-8.
-pub const BAD_TEXT: Closing = Closing::new(1007, "Invalid UTF-8");
-/// A message over the limit.
-pub const TOO_BIG: Closing = Closing::new(1009, "Message too big");
-/// The server failed, and may not the next time. Clients give up at 1011.
-pub const TRY_AGAIN: Closing = Closing::new(1013, "The server failed: resume at your last cursor");
-/// The server stops: connect again, to another.
-pub const RESTART: Closing = Closing::new(1012, "Service restart");
-/// The client takes less than is sent to it.
-pub const TOO_SLOW: Closing = Closing::new(1013, "Too slow: resume at your last cursor");

@@ -1,6 +1,6 @@
-//! Parts of one task that are polled only after they were woken themselves: most of what a
-//! socket waits for is rare, and to look at all of it for each event costs more than the
-//! event does.
+//! Wakers for the parts of one task, so that a part is polled only if it was woken itself. Most
+//! of what a socket waits for is rare: to poll all of it for each event would cost more than
+//! the event.
 
 use std::{
     sync::{
@@ -12,59 +12,61 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// The flags of one task.
+/// The waker of a task, for the flags of its parts.
 #[derive(Default)]
-pub struct WakeFlags(Arc<AtomicWaker>);
+pub struct TaskWaker(Arc<AtomicWaker>);
 
-impl WakeFlags {
-    /// Has the task woken by each flag that rings from now on. To be called in each pass,
-    /// before any flag is asked.
+impl TaskWaker {
+    /// Registers the task to be woken. To be called each time the task is polled, before its
+    /// flags are tested.
     pub fn register(&self, cx: &Context<'_>) {
         self.0.register(cx.waker());
     }
 
-    /// A flag for a part that has not been polled yet: it has set.
+    /// Creates the flag of a part. It is set, since the part has not been polled yet.
     pub fn new_flag(&self) -> WakeFlag {
-        let flag = Arc::new(Flag { set: AtomicBool::new(true), task: Arc::clone(&self.0) });
-        WakeFlag { waker: Arc::clone(&flag).into(), flag }
+        let state =
+            Arc::new(FlagState { is_set: AtomicBool::new(true), task: Arc::clone(&self.0) });
+        WakeFlag { waker: Arc::clone(&state).into(), state }
     }
 }
 
-/// The flag of one part.
+/// The flag of one part of a task: set when the part is woken.
 pub struct WakeFlag {
-    flag: Arc<Flag>,
+    state: Arc<FlagState>,
     waker: Waker,
 }
 
-struct Flag {
-    set: AtomicBool,
+struct FlagState {
+    is_set: AtomicBool,
     task: Arc<AtomicWaker>,
 }
 
 impl WakeFlag {
-    /// Whether it has set since this was asked last: the part has to be polled.
-    pub fn take(&self) -> bool {
-        self.flag.set.load(Ordering::Relaxed) && self.flag.set.swap(false, Ordering::AcqRel)
+    /// Clears the flag. Returns whether it was set: then the part must be polled.
+    pub fn test_and_clear(&self) -> bool {
+        let is_set = &self.state.is_set;
+        is_set.load(Ordering::Relaxed) && is_set.swap(false, Ordering::AcqRel)
     }
 
-    /// Has the part polled in the next pass, which this does not bring about.
+    /// Sets the flag without waking the task: the part is polled the next time the task is.
     pub fn set(&self) {
-        self.flag.set.store(true, Ordering::Release);
+        self.state.is_set.store(true, Ordering::Release);
     }
 
-    /// What to poll the part with: it rings the flag and wakes the task.
+    /// Returns the context to poll the part with. Its waker sets the flag and wakes the task.
     pub fn context(&self) -> Context<'_> {
         Context::from_waker(&self.waker)
     }
 }
 
-impl Wake for Flag {
+impl Wake for FlagState {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.set.store(true, Ordering::Release);
+        self.is_set.store(true, Ordering::Release);
         self.task.wake();
     }
 }

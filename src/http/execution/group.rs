@@ -1,0 +1,218 @@
+//! Groups of subscribers that share responses. `execution.rs` describes what is shared, with
+//! whom and for how long.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use async_graphql::{
+    Request, Variables,
+    parser::types::{ExecutableDocument, OperationDefinition},
+};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
+
+use crate::{
+    domain::{
+        account::{Locale, Role},
+        actor::{Actor, Identity},
+        cursor::Cursor,
+        ids::AccountId,
+    },
+    graphql,
+};
+
+/// How many responses a group caches.
+const MAX_RESPONSES: usize = 128;
+/// How long a response is shared. It shows its ticket as of its execution, so nobody receives
+/// an older state than this.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// The groups that have a subscriber on this node.
+#[derive(Clone, Default)]
+pub struct FanOutGroups(Arc<Mutex<HashMap<GroupKey, Weak<FanOutGroup>>>>);
+
+/// The properties that the subscribers of a group have in common.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct GroupKey {
+    query: Arc<str>,
+    operation_name: Option<String>,
+    readers: ReaderClass,
+}
+
+/// Readers that see the same in every message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum ReaderClass {
+    /// The staff of one role and language.
+    Staff(Role, Locale),
+    /// One customer, on any number of devices with the same language.
+    Customer(AccountId, Locale),
+}
+
+impl ReaderClass {
+    fn of(identity: &Identity) -> Self {
+        if identity.role.is_staff() {
+            Self::Staff(identity.role, identity.locale)
+        } else {
+            Self::Customer(identity.id, identity.locale)
+        }
+    }
+}
+
+/// The subscribers with the same document and reader class, and the responses that they share.
+pub struct FanOutGroup {
+    groups: FanOutGroups,
+    key: GroupKey,
+    request: Arc<SharedRequest>,
+    responses: Mutex<VecDeque<CachedResponse>>,
+}
+
+/// The request that is executed for each message.
+pub struct SharedRequest {
+    query: Arc<str>,
+    operation_name: Option<String>,
+    document: ExecutableDocument,
+    /// The variables of the first subscriber. Messages do not depend on them.
+    variables: Variables,
+}
+
+struct CachedResponse {
+    cursor: Cursor,
+    /// An event and a checkpoint can have the same cursor.
+    is_event: bool,
+    started_at: Instant,
+    response: SharedResponse,
+}
+
+/// A response that is complete or being executed. Every subscriber that waits for it polls its
+/// execution, so one that is not polled, because its client does not read, delays no other.
+pub type SharedResponse = Shared<BoxFuture<'static, Result<Arc<str>, Unshareable>>>;
+
+/// Why an execution has no response for later subscribers.
+#[derive(Clone)]
+pub enum Unshareable {
+    /// The item yields no message, or its reader may not see it any more.
+    NoMessage,
+    /// The response has errors.
+    Errors(Arc<str>),
+    /// The server failed.
+    Failed,
+}
+
+impl FanOutGroups {
+    /// Returns the group of a subscription whose document the guard has validated, and creates
+    /// it if necessary. Returns `None` if its responses cannot be shared.
+    pub fn join(&self, request: &mut Request, actor: &Actor) -> Option<Arc<FanOutGroup>> {
+        let key = GroupKey {
+            query: request.query.as_str().into(),
+            operation_name: request.operation_name.clone(),
+            readers: ReaderClass::of(actor.identity()?),
+        };
+        if let Some(group) = lock(&self.0).get(&key).and_then(Weak::upgrade) {
+            return Some(group);
+        }
+        let group = Arc::new(FanOutGroup {
+            groups: self.clone(),
+            key: key.clone(),
+            request: Arc::new(SharedRequest::new(request, &key)?),
+            responses: Mutex::default(),
+        });
+        lock(&self.0).insert(key, Arc::downgrade(&group));
+        Some(group)
+    }
+}
+
+impl SharedRequest {
+    /// Copies a request, or returns `None` if its responses cannot be shared.
+    fn new(request: &mut Request, key: &GroupKey) -> Option<Self> {
+        let variables = request.variables.clone();
+        let document = request.parsed_query().ok()?;
+        let operation = requested_operation(document, key.operation_name.as_deref())?;
+        graphql::can_fan_out(document, operation).then(|| Self {
+            query: Arc::clone(&key.query),
+            operation_name: key.operation_name.clone(),
+            document: document.clone(),
+            variables,
+        })
+    }
+
+    /// Returns a request to execute for one message, without parsing the document again.
+    pub fn to_request(&self) -> Request {
+        let mut request = Request::new(self.query.to_string());
+        request.operation_name.clone_from(&self.operation_name);
+        request.variables = self.variables.clone();
+        request.set_parsed_query(self.document.clone());
+        request
+    }
+}
+
+fn requested_operation<'d>(
+    document: &'d ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'d OperationDefinition> {
+    let mut operations = document.operations.iter();
+    let (_, operation) = match name {
+        Some(name) => operations.find(|(own, _)| own.is_some_and(|own| own == name)),
+        None => operations.next(),
+    }?;
+    Some(&operation.node)
+}
+
+impl FanOutGroup {
+    /// Returns the request that is executed for each message.
+    pub fn request(&self) -> &Arc<SharedRequest> {
+        &self.request
+    }
+
+    /// Returns the response to the message at a cursor: a cached one younger than [`MAX_AGE`],
+    /// or the one that `execute` begins.
+    pub fn response(
+        &self,
+        cursor: Cursor,
+        is_event: bool,
+        execute: impl FnOnce() -> BoxFuture<'static, Result<Arc<str>, Unshareable>>,
+    ) -> SharedResponse {
+        let mut responses = lock(&self.responses);
+        let same =
+            |cached: &&CachedResponse| cached.cursor == cursor && cached.is_event == is_event;
+        if let Some(cached) = responses.iter().rev().find(same)
+            && cached.started_at.elapsed() < MAX_AGE
+        {
+            return cached.response.clone();
+        }
+        if responses.len() == MAX_RESPONSES {
+            responses.pop_front();
+        }
+        let response = execute().shared();
+        responses.push_back(CachedResponse {
+            cursor,
+            is_event,
+            started_at: Instant::now(),
+            response: response.clone(),
+        });
+        response
+    }
+
+    /// Removes a response from the cache. Subscribers that wait for it already still receive it.
+    pub fn remove(&self, response: &SharedResponse) {
+        lock(&self.responses).retain(|cached| !cached.response.ptr_eq(response));
+    }
+}
+
+impl Drop for FanOutGroup {
+    fn drop(&mut self) {
+        let mut groups = lock(&self.groups.0);
+        // A new group may have been created under the same key.
+        if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
+            groups.remove(&self.key);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,95 @@
+//! Requests that are answered without executing anything.
+
+use std::any::Any;
+
+use async_graphql::{ParseRequestError, Response as GraphqlResponse, ServerError};
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+
+use super::{negotiation::MediaType, observe::RequestId, response};
+use crate::graphql::code;
+
+/// Why a request is not executed.
+pub struct Refusal {
+    /// The status of the response.
+    pub status: StatusCode,
+    /// The error's code.
+    pub code: &'static str,
+    /// The error's message: what is wrong, and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// Refuses with a status and the code `BAD_REQUEST`.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, code: code::BAD_REQUEST, message: message.into() }
+    }
+
+    /// Refuses with 400 and the code `BAD_REQUEST`.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// Refuses a list of operations.
+    pub fn batched() -> Self {
+        Self::bad_request("Batched requests are not supported: send one operation per request.")
+    }
+
+    /// Refuses with 405 and the code `BAD_REQUEST`.
+    pub fn method_not_allowed(message: &str) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, message)
+    }
+
+    /// Refuses with 500, because the server failed. Logs the cause, which the caller does not
+    /// see.
+    pub fn internal(cause: &str) -> Self {
+        tracing::error!(cause, "handling a request failed");
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: code::INTERNAL,
+            message: "The server could not complete this request. Try again; if it keeps failing, \
+                      send the request id to the operator."
+                .into(),
+        }
+    }
+
+    /// Encodes the refusal as the response to a request.
+    pub fn respond(self, media: MediaType, id: Option<RequestId>) -> Response {
+        let mut error = ServerError::new(self.message, None);
+        error.extensions.get_or_insert_default().set("code", self.code);
+        response::respond(self.status, GraphqlResponse::from_errors(vec![error]), media, id)
+    }
+}
+
+impl From<ParseRequestError> for Refusal {
+    fn from(error: ParseRequestError) -> Self {
+        match error {
+            ParseRequestError::PayloadTooLarge => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
+            }
+            ParseRequestError::InvalidRequest(cause) => Self::bad_request(format!(
+                "The body must be a JSON object with a string `query` and, optionally, `variables` \
+                 and `operationName`: {cause}."
+            )),
+            _ => Self::bad_request("The body is not a GraphQL request."),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.respond(MediaType::Json, None)
+    }
+}
+
+/// Answers a request whose handler panicked.
+pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
+    let text = cause
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| cause.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    Refusal::internal(text).into_response()
+}
