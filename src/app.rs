@@ -218,7 +218,7 @@ fn settings(config: &Config) -> Result<Settings, StartError> {
             staff: requirement(config.second_factor.staff),
         },
         issuer: config.second_factor.issuer.clone(),
-        mails: mail::goes_out(config),
+        sends_mail: mail::goes_out(config),
         attachments: Limits {
             max_file_bytes: config.attachments.max_file_bytes,
             max_files: config.attachments.max_files,
@@ -363,7 +363,7 @@ impl App {
 
         let (user, stopped) = (services.clone(), stop.clone());
         tasks.spawn(async move {
-            stopped.run_until_cancelled(session::write_down_uses(&user)).await;
+            stopped.run_until_cancelled(session::save_last_used(&user)).await;
         });
 
         let drain_within = Duration::from_secs(config.drain_seconds.into());
@@ -484,7 +484,7 @@ async fn prune(services: Services) {
 
 async fn clean(services: Services) {
     loop {
-        if let Err(error) = service::attachment::clean(&services).await {
+        if let Err(error) = service::upload::delete_unattached(&services).await {
             tracing::warn!(%error, "uploads that nobody used could not be deleted");
         }
         time::sleep(CLEAN_EVERY).await;
