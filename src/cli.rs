@@ -26,9 +26,8 @@ use crate::{
     },
     graphql,
     service::{
-        ServiceError, Services,
-        account::{self, NewAccount},
-        demo, second_factor,
+        ServiceError, Services, account, demo, second_factor,
+        staff::{self, NewAccount},
     },
 };
 
@@ -332,7 +331,7 @@ fn explained(error: ServiceError) -> Box<dyn Error + Send + Sync> {
 
 async fn create_user(config: &Config, new: NewAccount) -> Result<(), Box<dyn Error + Send + Sync>> {
     let account = with_services(config, async |services| {
-        account::create(&Actor::System, services, new).await.map_err(explained)
+        staff::create(&Actor::System, services, new).await.map_err(explained)
     })
     .await?;
     print(&format!("Made the account {} ({:?}).\n", account.email, account.role))
@@ -344,7 +343,7 @@ async fn set_role(
     role: Role,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let account = with_services(config, async |services| {
-        account::set_role(&Actor::System, services, email, role).await.map_err(explained)
+        staff::set_role_by_email(&Actor::System, services, email, role).await.map_err(explained)
     })
     .await?;
     print(&format!("{} is {:?} now, and has to sign in again.\n", account.email, account.role))

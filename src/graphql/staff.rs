@@ -15,7 +15,7 @@ use crate::{
         account::{self, EmailAddress},
         search::SearchText,
     },
-    service::{self, ServiceError, staff::NewPerson},
+    service::{self, ServiceError, staff::NewInvitation},
 };
 
 /// What `createAccount` takes.
@@ -167,7 +167,7 @@ impl StaffMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "Whose.")] input: CreateAccountInput,
     ) -> Result<CreateAccountPayload, Failure> {
-        let new = NewPerson {
+        let new = NewInvitation {
             email: input.email,
             name: input.name,
             role: input.role.into(),
