@@ -1,5 +1,5 @@
-//! Mails that go ahead of everything else: planned in the transaction of what they
-//! tell of, with their content sealed.
+//! Plans priority mail: one-time codes, links and security notices. A mail is planned in the
+//! transaction of the change that it reports, and its content is sealed.
 
 use chrono::TimeDelta;
 
@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// Plans a mail, where the installation sends any.
+/// Plans a priority mail that expires after `lasts`. Does nothing if the installation sends no
+/// mail.
 pub(super) async fn plan(
     services: &Services,
     db: &mut Connection,
@@ -27,7 +28,7 @@ pub(super) async fn plan(
     lasts: TimeDelta,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    if !services.settings.mails {
+    if !services.settings.sends_mail {
         return Ok(());
     }
     let id = DeliveryId(services.ambient.uuid());
@@ -37,17 +38,17 @@ pub(super) async fn plan(
     delivery::plan_priority(db, &new, now).await
 }
 
-/// Tells an account's owner of what was done to it.
+/// Plans a security notice to an account's owner.
 pub(super) async fn notify_owner(
     services: &Services,
     db: &mut Connection,
     owner: &Account,
-    what: SecurityChange,
+    change: SecurityChange,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<(), DbError> {
     let mail = PriorityMail::SecurityNotice {
-        what,
+        what: change,
         device: origin.device().map(str::to_owned),
         address: origin.address.map(|address| address.to_string()),
         at: now,
