@@ -16,7 +16,7 @@ use crate::{
     graphql::{Uploads, code, placeholder},
     service::{
         ServiceError,
-        attachment::{ReceiveError, Reception, Upload},
+        upload::{ReceiveError, Upload, UploadReceiver},
     },
 };
 
@@ -94,8 +94,8 @@ pub async fn read(
         return Err(Refusal::bad("Files come with mutations only; send anything else as JSON."));
     }
     let actor = authentication::actor(headers, &api.services).await.map_err(refuse)?;
-    let mut reception = Reception::open(&actor, &api.services).map_err(refuse)?;
-    if let Some(error) = reception.refuse(expected.len()).await.map_err(refuse)? {
+    let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refuse)?;
+    if let Some(error) = reception.check(expected.len()).await.map_err(refuse)? {
         let refused = |id| Upload { id, outcome: Err(error.clone()) };
         let uploads = expected.into_values().map(refused).collect();
         return Ok(Read { actor, request: request.data(Uploads(uploads)), whole: false });
