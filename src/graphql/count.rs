@@ -70,7 +70,7 @@ impl CountQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "Which to count; all by default.")] filter: Option<TicketFilterInput>,
     ) -> Result<TicketCounts, Failure> {
-        service::ticket::require_queue(ctx.actor()?)?;
+        service::ticket::require_staff(ctx.actor()?)?;
         let selection =
             filter.unwrap_or_default().selection(ctx.actor()?, ctx.services()?.number_prefix())?;
         let counts = service::ticket::counts(ctx.actor()?, ctx.services()?, &selection).await?;

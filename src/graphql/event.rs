@@ -483,7 +483,7 @@ impl EventSubscription {
             return Ok(given_messages(given));
         }
         ctx.identity()?;
-        service::ticket::require_queue(ctx.actor()?)?;
+        service::ticket::require_staff(ctx.actor()?)?;
         let filter = filter.unwrap_or_default().of_stream()?;
         messages(ctx, Scope::Queue(Arc::new(filter)), after).await
     }

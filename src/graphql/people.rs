@@ -31,7 +31,7 @@ impl PeopleQuery {
         is_staff: Option<bool>,
         #[graphql(desc = "So many at most, 0 to 100.", default_with = "DEFAULT_PEOPLE")] first: i32,
     ) -> Result<Vec<Account>, Failure> {
-        service::ticket::require_queue(ctx.actor()?)?;
+        service::ticket::require_staff(ctx.actor()?)?;
         let text = SearchText::parse(&text).map_err(|error| {
             Failure::bad_request(format!("`text` {error}. Give a name or an e-mail address."))
         })?;
