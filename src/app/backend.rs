@@ -17,7 +17,7 @@ use crate::{
     events::EventLog,
     mail as mailing,
     metrics::Metrics,
-    service::{self, ServiceError, Services, attachment, closing, session},
+    service::{self, ServiceError, Services, closing, session, upload},
 };
 
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
@@ -98,7 +98,7 @@ fn start_tasks(tasks: &Tasks, services: &Services) {
         service::prune(&services).await
     });
     tasks.every(CLEAN_EVERY, "deleting unused uploads", services, |services| async move {
-        attachment::clean(&services).await
+        upload::delete_unattached(&services).await
     });
     tasks.every(CLOSE_EVERY, "closing resolved tickets", services, |services| async move {
         let closed = closing::close_resolved(&Actor::System, &services).await?;
@@ -108,5 +108,5 @@ fn start_tasks(tasks: &Tasks, services: &Services) {
         Ok::<_, ServiceError>(())
     });
     let services = services.clone();
-    tasks.spawn(async move { session::write_down_uses(&services).await });
+    tasks.spawn(async move { session::save_last_used(&services).await });
 }

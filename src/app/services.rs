@@ -61,7 +61,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
             staff: requirement(config.second_factor.staff),
         },
         issuer: config.second_factor.issuer.clone(),
-        mails: sends_mail(config),
+        sends_mail: sends_mail(config),
         attachments: Limits {
             max_file_bytes: config.attachments.max_file_bytes,
             max_files: config.attachments.max_files,

@@ -12,8 +12,8 @@ use crate::{
     crypto::password::Password,
     domain::{account::Role, actor::Actor, session::Origin},
     service::{
-        account::{self, NewAccount},
-        second_factor,
+        account, second_factor,
+        staff::{self, NewAccount},
     },
 };
 
@@ -32,7 +32,7 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> CliResult {
 
 async fn create(config: &Config, new: NewAccount) -> CliResult {
     let account = with_services(config, async |services| {
-        account::create(&Actor::System, services, new).await.map_err(explain)
+        staff::create(&Actor::System, services, new).await.map_err(explain)
     })
     .await?;
     print(&format!("Created the account {} ({}).\n", account.email, role_name(account.role)))
@@ -40,7 +40,7 @@ async fn create(config: &Config, new: NewAccount) -> CliResult {
 
 async fn set_role(config: &Config, email: &str, role: Role) -> CliResult {
     let account = with_services(config, async |services| {
-        account::set_role(&Actor::System, services, email, role).await.map_err(explain)
+        staff::set_role_by_email(&Actor::System, services, email, role).await.map_err(explain)
     })
     .await?;
     print(&format!(

@@ -36,6 +36,26 @@ pub enum Method {
     Email,
 }
 
+/// A kind of code that completes a sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CodeKind {
+    /// A code of the authenticator.
+    Authenticator,
+    /// A code that was sent by e-mail.
+    Email,
+    /// A recovery code.
+    RecoveryCode,
+}
+
+impl From<Method> for CodeKind {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Authenticator => Self::Authenticator,
+            Method::Email => Self::Email,
+        }
+    }
+}
+
 /// A configured second factor.
 #[derive(Clone, Debug)]
 pub struct SecondFactor {

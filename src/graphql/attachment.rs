@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{context::ContextExt as _, error::Failure, id::GlobalId, loader::AttachmentsOf};
 use crate::{
     domain::{attachment, ids::AttachmentId},
-    service::{self, attachment::Upload as Received},
+    service::{self, upload::Upload as Received},
 };
 
 /// A file attached to a ticket's description or to a comment. Visible to everyone who can

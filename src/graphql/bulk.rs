@@ -60,7 +60,7 @@ impl BulkMutation {
         #[graphql(desc = "The tickets and their changes.")] input: UpdateTicketsInput,
     ) -> Result<UpdateTicketsPayload, Failure> {
         let UpdateTicketsInput { ticket_ids, status, priority, assignee_id, category_id } = input;
-        service::ticket::require_queue(ctx.actor()?)?;
+        service::ticket::require_staff(ctx.actor()?)?;
         let ids = ticket_ids.iter().map(GlobalId::ticket).collect::<Vec<_>>();
         let updated = match references(assignee_id, category_id) {
             Ok((assignee, category)) => {

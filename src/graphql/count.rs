@@ -75,7 +75,7 @@ impl CountQuery {
             TicketFilterInput,
         >,
     ) -> Result<TicketCounts, Failure> {
-        service::ticket::require_queue(ctx.actor()?)?;
+        service::ticket::require_staff(ctx.actor()?)?;
         let selection =
             filter.unwrap_or_default().selection(ctx.actor()?, ctx.services()?.number_prefix())?;
         let counts = service::ticket::counts(ctx.actor()?, ctx.services()?, &selection).await?;

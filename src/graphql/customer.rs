@@ -73,7 +73,7 @@ impl CustomerMutation {
         Ok(match Outcome::of(provisioned)? {
             Outcome::Done(provisioned) => ProvisionCustomerPayload {
                 account: Some(Account::with_contact(provisioned.account)),
-                created: provisioned.change == Change::Made,
+                created: provisioned.change == Change::Created,
                 user_errors: vec![],
             },
             Outcome::Refused { errors, .. } => {

@@ -499,7 +499,7 @@ impl EventSubscription {
             return Ok(injected_message(injected));
         }
         ctx.identity()?;
-        service::ticket::require_queue(ctx.actor()?)?;
+        service::ticket::require_staff(ctx.actor()?)?;
         let filter = filter.unwrap_or_default().for_stream()?;
         messages(ctx, Scope::Queue(Arc::new(filter)), after).await
     }

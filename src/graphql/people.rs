@@ -39,7 +39,7 @@ impl PeopleQuery {
         )]
         first: i32,
     ) -> Result<Vec<Account>, Failure> {
-        service::ticket::require_queue(ctx.actor()?)?;
+        service::ticket::require_staff(ctx.actor()?)?;
         let text = SearchText::parse(&text).map_err(|error| {
             Failure::bad_request(format!("`text` {error}. Send a name or an e-mail address."))
         })?;

@@ -15,8 +15,8 @@ use crate::{
     domain::second_factor,
     service::{
         self,
-        challenge::{CodeSent, Presentable},
-        second_factor::{Advice, Begun},
+        code::CodeSent,
+        second_factor::{Advice, Enrolment},
     },
 };
 
@@ -33,7 +33,7 @@ pub enum SecondFactorMethod {
 
 /// A kind of code that is accepted as a second factor.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
-#[graphql(remote = "service::challenge::Presentable")]
+#[graphql(remote = "second_factor::CodeKind")]
 pub enum SecondFactorProof {
     /// A code from the authenticator app.
     Authenticator,
@@ -290,7 +290,7 @@ impl SecondFactorMutation {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let sent = match &input.challenge_token {
             Some(token) => service::challenge::send_code(actor, services, token, origin).await,
-            None => service::second_factor::send_code(actor, services, origin).await,
+            None => service::reauthentication::send_code(actor, services, origin).await,
         };
         Ok(match Outcome::of(sent)? {
             Outcome::Done(sent) => SendSecondFactorCodePayload {
@@ -321,12 +321,12 @@ impl SecondFactorMutation {
             service::second_factor::begin(actor, services, input.method.into(), origin).await;
         let mut payload = BeginSecondFactorPayload::default();
         match Outcome::of(begun)? {
-            Outcome::Done(Begun::Authenticator { authenticator, uri, qr_code, expires_at }) => {
+            Outcome::Done(Enrolment::Authenticator { authenticator, uri, qr_code, expires_at }) => {
                 let secret = authenticator.base32();
                 payload.authenticator =
                     Some(AuthenticatorSetup { secret, uri, qr_code, expires_at });
             }
-            Outcome::Done(Begun::Email(sent)) => payload.code_sent = Some(SentCode::new(&sent)),
+            Outcome::Done(Enrolment::Email(sent)) => payload.code_sent = Some(SentCode::new(&sent)),
             Outcome::Refused { errors, .. } => payload.user_errors = errors,
         }
         Ok(payload)
@@ -421,12 +421,14 @@ impl SecondFactorMutation {
         #[graphql(desc = "Your password and code.")] input: ReauthenticateInput,
     ) -> Result<ReauthenticatePayload, Failure> {
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
-        let method = input.method.map(Presentable::from);
+        let method = input.method.map(second_factor::CodeKind::from);
         let code = input.code.as_deref();
-        let proof = code.map(|code| (method.unwrap_or(Presentable::Authenticator), code));
+        let proof =
+            code.map(|code| (method.unwrap_or(second_factor::CodeKind::Authenticator), code));
         let password = Password::new(input.password);
         let reauthenticated =
-            service::second_factor::reauthenticate(actor, services, password, proof, origin).await;
+            service::reauthentication::reauthenticate(actor, services, password, proof, origin)
+                .await;
         Ok(match Outcome::of(reauthenticated)? {
             Outcome::Done(valid_until) => {
                 ReauthenticatePayload { valid_until: Some(valid_until), user_errors: vec![] }

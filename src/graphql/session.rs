@@ -51,12 +51,12 @@ impl SignInPayload {
         step: Result<SignInStep, ServiceError>,
     ) -> Result<Self, Failure> {
         Ok(match Outcome::of(step)? {
-            Outcome::Done(SignInStep::Done(signed_in)) => {
+            Outcome::Done(SignInStep::SignedIn(signed_in)) => {
                 let advice = service::second_factor::advice(ctx.services()?, &signed_in, false);
                 let session = Some(NewSession { signed_in, advice });
                 Self { session, challenge: None, user_errors: vec![] }
             }
-            Outcome::Done(SignInStep::SecondFactor(challenged)) => {
+            Outcome::Done(SignInStep::ChallengeIssued(challenged)) => {
                 let challenge = Some(SecondFactorRequired {
                     token: challenged.token.expose().to_owned(),
                     methods: challenged.methods.into_iter().map(Into::into).collect(),

@@ -15,7 +15,7 @@ use crate::{
         account::{self, EmailAddress},
         search::SearchText,
     },
-    service::{self, ServiceError, staff::NewPerson},
+    service::{self, ServiceError, staff::NewInvitation},
 };
 
 /// The input of `createAccount`.
@@ -177,7 +177,7 @@ impl StaffMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The new account.")] input: CreateAccountInput,
     ) -> Result<CreateAccountPayload, Failure> {
-        let new = NewPerson {
+        let new = NewInvitation {
             email: input.email,
             name: input.name,
             role: input.role.into(),

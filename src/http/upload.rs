@@ -23,7 +23,7 @@ use crate::{
     graphql::{Uploads, code, placeholder},
     service::{
         ServiceError, UserError,
-        attachment::{ReceiveError, Reception, Upload},
+        upload::{ReceiveError, Upload, UploadReceiver},
     },
 };
 
@@ -77,7 +77,7 @@ pub async fn read(
     let expected = place_ids(api, &mut request.variables, map)?;
     require_mutation(&mut request)?;
     let actor = authentication::actor(headers, &api.services).await.map_err(refusal)?;
-    let mut reception = Reception::open(&actor, &api.services).map_err(refusal)?;
+    let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let ReceivedFiles { uploads, read_to_end } =
         receive_files(&mut reception, &mut parts, expected).await?;
     Ok(MultipartRequest { actor, request: request.data(Uploads(uploads)), read_to_end })
@@ -206,11 +206,11 @@ fn find<'v>(variables: &'v mut Variables, path: &str) -> Option<&'v mut Value> {
 
 /// Receives files until the body ends or one of them is rejected.
 async fn receive_files(
-    reception: &mut Reception,
+    reception: &mut UploadReceiver,
     parts: &mut Multipart<'_>,
     mut expected: ExpectedFiles,
 ) -> Result<ReceivedFiles, Refusal> {
-    if let Some(error) = reception.refuse(expected.len()).await.map_err(refusal)? {
+    if let Some(error) = reception.check(expected.len()).await.map_err(refusal)? {
         return Ok(ReceivedFiles { uploads: reject(expected, &error), read_to_end: false });
     }
     let mut uploads = Vec::new();
@@ -231,7 +231,7 @@ async fn receive_files(
 }
 
 async fn receive_file(
-    reception: &mut Reception,
+    reception: &mut UploadReceiver,
     field: Field<'_>,
     expected: &mut ExpectedFiles,
 ) -> Result<Upload, Refusal> {

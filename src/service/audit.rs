@@ -1,21 +1,26 @@
-//! The audit trail: what happened to an account.
+//! The audit trail: the events about an account.
 
 use super::{ServiceError, Services, authorise};
 use crate::{
-    db::{account, audit},
+    db::{
+        Connection, DbError, account, audit,
+        event::{self, NewAccountEvent},
+    },
     domain::{
         actor::Actor,
         audit::AuditEntry,
+        clock::Timestamp,
+        event::AccountEvent,
         ids::{AccountId, EventId},
         page::{Page, Slice},
         policy::{Action, Resource},
     },
 };
 
-/// A page of what happened to the actor's own account, newest first.
+/// Returns a page of the actor's own audit trail, newest first.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn own(
     actor: &Actor,
     services: &Services,
@@ -26,10 +31,10 @@ pub async fn own(
     Ok(audit::page(&mut *services.database.read().await?, id, page).await?)
 }
 
-/// A page of what happened to an account, newest first.
+/// Returns a page of an account's audit trail, newest first.
 ///
 /// # Errors
-/// Not an admin; no such account.
+/// Returns an error if the actor is not an admin or the account does not exist.
 pub async fn of_account(
     actor: &Actor,
     services: &Services,
@@ -43,4 +48,17 @@ pub async fn of_account(
         return Err(ServiceError::NotFound);
     }
     Ok(audit::page(&mut connection, id, page).await?)
+}
+
+/// Appends an event to an account's audit trail. Call this in the transaction that makes the
+/// change.
+pub(super) async fn record(
+    db: &mut Connection,
+    account: AccountId,
+    actor_id: Option<AccountId>,
+    event: AccountEvent,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let event = NewAccountEvent { event, actor_id, occurred_at: now };
+    event::append_to_account(db, account, &[event]).await
 }

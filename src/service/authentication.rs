@@ -1,4 +1,4 @@
-//! Who presents a token: a person's session, or a machine.
+//! Identifies the actor behind a token: a person or a machine.
 
 use super::{ServiceError, Services, session};
 use crate::{
@@ -7,16 +7,17 @@ use crate::{
     domain::actor::{Actor, Machine},
 };
 
-/// Who is behind a token; `None` where it is unknown, has ended or was revoked.
+/// Returns the actor behind a token, or `None` if the token is unknown, was revoked or its
+/// session has ended.
 ///
 /// # Errors
-/// The database failed.
+/// Returns an error if the database failed.
 pub async fn actor(services: &Services, token: &str) -> Result<Option<Actor>, ServiceError> {
     let Some(hash) = TokenHash::presented_as(TokenKind::Service, token) else {
         return Ok(session::authenticate(services, token).await?.map(Actor::Account));
     };
-    // Looked up each time: machines are few, and a token that leaked has to be worth
-    // nothing at once, on every node.
+    // Not cached: machines are few, and the revocation of a leaked token must take effect on
+    // every node immediately.
     let mut connection = services.database.read().await?;
     let found = service_token::by_token(&mut connection, hash, services.ambient.now()).await?;
     Ok(found.map(|token| Actor::Machine(Machine { token: token.id, scopes: token.scopes })))

@@ -1,4 +1,4 @@
-//! Changes of many tickets at once.
+//! Changing many tickets at once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,19 +16,19 @@ use crate::{
     },
 };
 
-/// At most so many tickets at once.
+/// How many tickets can be changed at a time.
 pub const MAX_TICKETS: usize = 100;
 
-/// What became of one of the tickets.
+/// The changed ticket, or why it was not changed.
 pub type TicketResult = Result<Ticket, UserError>;
 
-/// Changes many tickets in one transaction, each wholly or not at all: one that can't be
-/// changed doesn't keep the others from it. Gives what became of each, in the order of the
-/// ids; `None`: an id that names no ticket.
+/// Applies the same changes to many tickets, in one transaction. A ticket that cannot be
+/// changed stays as it is and does not affect the others. Returns a result per id, in the same
+/// order. `None` stands for an id that the caller sent and that is not a ticket's.
 ///
 /// # Errors
-/// Not staff; no ticket, too many, or one twice; an assignee or a category that no ticket can
-/// get.
+/// Returns an error if the actor is not staff. Returns user errors if there are no ids, too
+/// many or the same one twice, or if the assignee or the category cannot be set.
 pub async fn update(
     actor: &Actor,
     services: &Services,
@@ -42,18 +42,18 @@ pub async fn update(
     services
         .database
         .write(async |db| {
-            let reviewed = ticket::reviewed(db, None, changes).await?;
+            let changes = ticket::validate_changes(db, None, changes).await?;
             let mut results = HashMap::new();
             for mut ticket in tickets::lock_all(db, known).await? {
                 let id = ticket.id;
                 authorise(actor, Action::Triage, Resource::from(&ticket))?;
                 let by = policy::standing(actor, &ticket);
-                let result = match ticket.apply(reviewed.clone(), by, now) {
+                let result = match ticket.apply(changes.clone(), by, now) {
                     Ok(changed) => {
-                        ticket::record(db, &ticket, changed, editor, now).await?;
+                        ticket::save_changes(db, &ticket, changed, editor, now).await?;
                         Ok(ticket)
                     }
-                    Err(illegal) => Err(ticket::illegal(illegal)),
+                    Err(illegal) => Err(ticket::illegal_transition(illegal)),
                 };
                 results.insert(id, result);
             }
@@ -61,38 +61,38 @@ pub async fn update(
             Ok(ids
                 .iter()
                 .map(result)
-                .map(|found| found.unwrap_or_else(|| Err(unknown())))
+                .map(|found| found.unwrap_or_else(|| Err(unknown_ticket())))
                 .collect())
         })
         .await
 }
 
-/// The ids that name tickets, where there are neither none nor too many, and none twice.
+/// Checks the ids and returns those that can be a ticket's.
 fn distinct(ids: &[Option<TicketId>]) -> Result<Vec<TicketId>, UserError> {
-    let refused = |code, message| Err(UserError::new("ticketIds", code, message));
+    let invalid = |code, message| Err(UserError::new("ticketIds", code, message));
     if ids.is_empty() {
-        return refused(UserErrorCode::Required, "Name at least one ticket.".to_owned());
+        return invalid(UserErrorCode::Required, "Choose at least one ticket.".to_owned());
     }
     if ids.len() > MAX_TICKETS {
         let message = format!(
-            "At most {MAX_TICKETS} tickets can be changed at once; these are {}. Send the others in \
+            "At most {MAX_TICKETS} tickets can be changed at a time. These are {}. Send the others in \
              another request.",
             ids.len()
         );
-        return refused(UserErrorCode::TooLong, message);
+        return invalid(UserErrorCode::TooLong, message);
     }
     let known = ids.iter().copied().flatten().collect::<Vec<_>>();
     if known.iter().collect::<HashSet<_>>().len() < known.len() {
-        let message = "The same ticket is there twice. Name each once.".to_owned();
-        return refused(UserErrorCode::Invalid, message);
+        let message = "The same ticket is listed twice. List each ticket once.".to_owned();
+        return invalid(UserErrorCode::Invalid, message);
     }
     Ok(known)
 }
 
-fn unknown() -> UserError {
+fn unknown_ticket() -> UserError {
     UserError::new(
         "ticketIds",
         UserErrorCode::NotFound,
-        "There is no such ticket. Take the others on without it.",
+        "This ticket does not exist. The others are not affected.",
     )
 }

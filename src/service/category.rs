@@ -1,10 +1,9 @@
-//! Categories.
+//! Categories of tickets.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise,
-    error::Review,
+    ServiceError, Services, UserError, UserErrorCode, audit, authorise,
     idempotency::{IdempotentCall, fingerprint},
-    session,
+    validation::Validation,
 };
 use crate::{
     db::{Connection, DbError, category},
@@ -15,27 +14,28 @@ use crate::{
         event::AccountEvent,
         ids::{AccountId, CategoryId},
         policy::{Action, Resource},
-        text::{CategoryName, IdempotencyKey},
+        text::CategoryName,
     },
 };
 
-/// A category to be made.
+/// A category to create.
 pub struct NewCategory {
-    /// A stable name for scripts and links.
+    /// The stable name, for scripts and links.
     pub slug: String,
     /// The name in English.
     pub name_en: String,
     /// The name in Russian.
     pub name_ru: String,
-    /// The caller's key for repeating the call.
+    /// Makes the call safe to repeat.
     pub idempotency_key: Option<String>,
 }
 
-/// The categories that take new tickets, in the installation's order; `retired`: the
-/// others too, behind them.
+/// Returns the categories that accept tickets, in the configured order. If `retired` is true,
+/// the retired ones follow.
 ///
 /// # Errors
-/// Nobody is signed in; retired ones for somebody who is no admin.
+/// Returns an error if nobody is signed in, or if `retired` is true and the actor is not an
+/// admin.
 pub async fn list(
     actor: &Actor,
     services: &Services,
@@ -48,10 +48,10 @@ pub async fn list(
     Ok(all)
 }
 
-/// The categories of some ids, retired ones too, in no order.
+/// Returns the categories with these ids, also retired ones, in no particular order.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn by_ids(
     actor: &Actor,
     services: &Services,
@@ -61,10 +61,11 @@ pub async fn by_ids(
     Ok(category::by_ids(&mut *services.database.read().await?, ids).await?)
 }
 
-/// Makes a category, the last of those that take tickets.
+/// Creates a category, as the last one of those that accept tickets.
 ///
 /// # Errors
-/// Not an admin; errors of the input; a stable name that another one has; too many.
+/// Returns an error if the actor is not an admin, and user errors if the input is invalid,
+/// another category has the stable name, or there are too many.
 pub async fn create(
     actor: &Actor,
     services: &Services,
@@ -72,14 +73,13 @@ pub async fn create(
 ) -> Result<Category, ServiceError> {
     authorise(actor, Action::ManageCategories, Resource::Desk)?;
     let admin = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let mut review = Review::default();
-    let slug = review.text("slug", "The stable name", Slug::parse(&new.slug));
-    let name_en = review.text("nameEn", "The English name", CategoryName::parse(&new.name_en));
-    let name_ru = review.text("nameRu", "The Russian name", CategoryName::parse(&new.name_ru));
-    let key = new.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
-    let key = review.text("idempotencyKey", "The idempotency key", key);
-    let reviewed = slug.zip(name_en).zip(name_ru).zip(key);
-    let (((slug, name_en), name_ru), key) = review.finish(reviewed)?;
+    let mut validation = Validation::default();
+    let slug = validation.text("slug", "The stable name", Slug::parse(&new.slug));
+    let name_en = validation.text("nameEn", "The English name", CategoryName::parse(&new.name_en));
+    let name_ru = validation.text("nameRu", "The Russian name", CategoryName::parse(&new.name_ru));
+    let key = validation.idempotency_key(new.idempotency_key.as_deref());
+    let input = slug.zip(name_en).zip(name_ru).zip(key);
+    let (((slug, name_en), name_ru), key) = validation.finish(input)?;
     let new = &Category {
         id: CategoryId(services.ambient.uuid()),
         slug: slug.into_string(),
@@ -98,31 +98,39 @@ pub async fn create(
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
             let mut all = category::lock_all(db).await?;
-            if all.iter().any(|other| other.slug == new.slug) {
-                let message = "Another category has this stable name, perhaps a retired one. \
-                               Choose another, or restore that one.";
-                return Err(UserError::new("slug", UserErrorCode::Taken, message).into());
-            }
-            if all.len() >= MAX_CATEGORIES {
-                let message = format!(
-                    "There can be {MAX_CATEGORIES} categories, retired ones included. Rename and \
-                     restore a retired one instead."
-                );
-                return Err(UserError::new("slug", UserErrorCode::TooMany, message).into());
-            }
+            check_new(new, &all)?;
             category::insert(db, new).await?;
             all.push(new.clone());
             category::set_order(db, &retired_last(&all)).await?;
-            note(db, admin, AccountEvent::CategoryCreated { category_id: new.id }, now).await?;
+            record(db, admin, AccountEvent::CategoryCreated { category_id: new.id }, now).await?;
             Ok(new.clone())
         })
         .await
 }
 
-/// Gives a category other names; `None` leaves one as it is. Its stable name stays.
+/// Checks that a new category's stable name is unused and that there is room for it.
+fn check_new(new: &Category, all: &[Category]) -> Result<(), UserError> {
+    if all.iter().any(|other| other.slug == new.slug) {
+        let message = "Another category has this stable name, possibly a retired one. Choose \
+                       another name, or restore that category.";
+        return Err(UserError::new("slug", UserErrorCode::Taken, message));
+    }
+    if all.len() >= MAX_CATEGORIES {
+        let message = format!(
+            "There can be at most {MAX_CATEGORIES} categories, including retired ones. Restore and \
+             rename a retired one instead."
+        );
+        return Err(UserError::new("slug", UserErrorCode::TooMany, message));
+    }
+    Ok(())
+}
+
+/// Changes the names of a category. `None` leaves a name unchanged. The stable name cannot
+/// change.
 ///
 /// # Errors
-/// Not an admin; no such category; errors of the input.
+/// Returns an error if the actor is not an admin or the category does not exist, and user
+/// errors if the input is invalid.
 pub async fn rename(
     actor: &Actor,
     services: &Services,
@@ -132,12 +140,12 @@ pub async fn rename(
 ) -> Result<Category, ServiceError> {
     authorise(actor, Action::ManageCategories, Resource::Desk)?;
     let admin = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let mut review = Review::default();
+    let mut validation = Validation::default();
     let name_en = name_en.map(CategoryName::parse).transpose();
-    let name_en = review.text("nameEn", "The English name", name_en);
+    let name_en = validation.text("nameEn", "The English name", name_en);
     let name_ru = name_ru.map(CategoryName::parse).transpose();
-    let name_ru = review.text("nameRu", "The Russian name", name_ru);
-    let (name_en, name_ru) = review.finish(name_en.zip(name_ru))?;
+    let name_ru = validation.text("nameRu", "The Russian name", name_ru);
+    let (name_en, name_ru) = validation.finish(name_en.zip(name_ru))?;
     let (name_en, name_ru) = (&name_en, &name_ru);
     let now = services.ambient.now();
     services
@@ -154,19 +162,19 @@ pub async fn rename(
             if (&category.name_en, &category.name_ru) != (&old.0, &old.1) {
                 category::update(db, &category).await?;
                 let renamed = AccountEvent::CategoryRenamed { category_id: category.id };
-                note(db, admin, renamed, now).await?;
+                record(db, admin, renamed, now).await?;
             }
             Ok::<_, ServiceError>(category)
         })
         .await
 }
 
-/// Puts the categories that take tickets in an order; `None` in `order`: an id that can't
-/// be one.
+/// Orders the categories that accept tickets. `None` in `order` stands for an id that the
+/// caller sent and that is not a category's.
 ///
 /// # Errors
-/// Not an admin; as user errors: an id that names none of them or is there twice, and
-/// categories that are missing.
+/// Returns an error if the actor is not an admin, and a user error if `order` does not contain
+/// each of these categories exactly once.
 pub async fn order(
     actor: &Actor,
     services: &Services,
@@ -181,21 +189,22 @@ pub async fn order(
             let all = category::lock_all(db).await?;
             let (active, retired) =
                 all.into_iter().partition::<Vec<_>, _>(|it| it.retired_at.is_none());
-            let ordered = arrange(&active, order)?;
+            let ordered = in_order(&active, order)?;
             let (from, to) = (ids(&active), ids(&ordered));
             if from != to {
                 category::set_order(db, &[to.clone(), ids(&retired)].concat()).await?;
-                note(db, admin, AccountEvent::CategoriesOrdered { from, to }, now).await?;
+                record(db, admin, AccountEvent::CategoriesOrdered { from, to }, now).await?;
             }
             Ok::<_, ServiceError>(ordered)
         })
         .await
 }
 
-/// Retires a category: it keeps its tickets and takes no new ones.
+/// Retires a category. It keeps its tickets and no longer accepts new ones.
 ///
 /// # Errors
-/// Not an admin; no such category; the last one that takes tickets, as a user error.
+/// Returns an error if the actor is not an admin or the category does not exist, and a user
+/// error if it is the last one that accepts tickets.
 pub async fn retire(
     actor: &Actor,
     services: &Services,
@@ -205,10 +214,10 @@ pub async fn retire(
     set_retired(actor, services, id, true).await
 }
 
-/// Lets a retired category take tickets again, as the last one.
+/// Lets a retired category accept tickets again, as the last one in the order.
 ///
 /// # Errors
-/// Not an admin; no such category.
+/// Returns an error if the actor is not an admin or the category does not exist.
 pub async fn restore(
     actor: &Actor,
     services: &Services,
@@ -234,7 +243,7 @@ async fn set_retired(
                 return Ok(category);
             }
             if retired && others.iter().all(|other| other.retired_at.is_some()) {
-                let message = "This is the last category that takes tickets. Make or restore \
+                let message = "This is the last category that accepts tickets. Create or restore \
                                another one first.";
                 return Err(UserError::new("id", UserErrorCode::LastCategory, message).into());
             }
@@ -243,58 +252,55 @@ async fn set_retired(
             others.push(category.clone());
             category::set_order(db, &retired_last(&others)).await?;
             let category_id = category.id;
-            let done = if retired {
+            let event = if retired {
                 AccountEvent::CategoryRetired { category_id }
             } else {
                 AccountEvent::CategoryRestored { category_id }
             };
-            note(db, admin, done, now).await?;
+            record(db, admin, event, now).await?;
             Ok::<_, ServiceError>(category)
         })
         .await
 }
 
-/// A category and all others, which nobody else changes until the transaction ends.
+/// Locks all categories until the transaction ends. Returns the one with an id, and the others.
 async fn lock(
     db: &mut Connection,
     id: Option<CategoryId>,
 ) -> Result<(Category, Vec<Category>), ServiceError> {
     let id = id.ok_or(ServiceError::NotFound)?;
     let mut all = category::lock_all(db).await?;
-    let place = all.iter().position(|category| category.id == id).ok_or(ServiceError::NotFound)?;
-    Ok((all.remove(place), all))
+    let index = all.iter().position(|category| category.id == id).ok_or(ServiceError::NotFound)?;
+    Ok((all.remove(index), all))
 }
 
-/// The categories in the order that is asked for.
-fn arrange(
-    active: &[Category],
-    order: &[Option<CategoryId>],
-) -> Result<Vec<Category>, ServiceError> {
+/// Returns the active categories in the requested order.
+fn in_order(active: &[Category], order: &[Option<CategoryId>]) -> Result<Vec<Category>, UserError> {
     let mut ordered = Vec::<Category>::with_capacity(active.len());
-    let refuse = |code, message: String| Err(UserError::new("ids", code, message).into());
-    for (place, id) in (1..).zip(order) {
+    let invalid = |code, message: String| Err(UserError::new("ids", code, message));
+    for (position, id) in (1..).zip(order) {
         let Some(category) = active.iter().find(|category| Some(category.id) == *id) else {
             let message = format!(
-                "Id number {place} names no category that takes tickets. `categories` lists those \
-                 that do."
+                "Id number {position} is not that of a category that accepts tickets. Choose from \
+                 `categories`."
             );
-            return refuse(UserErrorCode::NotFound, message);
+            return invalid(UserErrorCode::NotFound, message);
         };
         if ordered.iter().any(|earlier| earlier.id == category.id) {
-            let message = format!("`{}` is there twice. Name each category once.", category.slug);
-            return refuse(UserErrorCode::Invalid, message);
+            let message = format!("`{}` is listed twice. List each category once.", category.slug);
+            return invalid(UserErrorCode::Invalid, message);
         }
         ordered.push(category.clone());
     }
     let missing = active
         .iter()
-        .filter(|category| ordered.iter().all(|there| there.id != category.id))
+        .filter(|category| ordered.iter().all(|listed| listed.id != category.id))
         .map(|category| format!("`{}`", category.slug))
         .collect::<Vec<_>>();
     if !missing.is_empty() {
-        let message =
-            format!("Name every category that takes tickets. Missing: {}.", missing.join(", "));
-        return refuse(UserErrorCode::Required, message);
+        let missing = missing.join(", ");
+        let message = format!("List every category that accepts tickets. Missing: {missing}.");
+        return invalid(UserErrorCode::Required, message);
     }
     Ok(ordered)
 }
@@ -303,19 +309,19 @@ fn ids(categories: &[Category]) -> Vec<CategoryId> {
     categories.iter().map(|category| category.id).collect()
 }
 
-/// The order in which those that take tickets come first.
+/// Returns the ids of all categories, with the retired ones last.
 fn retired_last(categories: &[Category]) -> Vec<CategoryId> {
     let (active, retired) =
         categories.iter().partition::<Vec<_>, _>(|category| category.retired_at.is_none());
     active.into_iter().chain(retired).map(|category| category.id).collect()
 }
 
-/// Notes in an admin's trail what they did.
-async fn note(
+/// Records an event in an admin's audit trail.
+async fn record(
     db: &mut Connection,
     admin: AccountId,
     event: AccountEvent,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    session::note(db, admin, Some(admin), event, now).await
+    audit::record(db, admin, Some(admin), event, now).await
 }

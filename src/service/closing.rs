@@ -1,4 +1,4 @@
-//! Resolved tickets that close by themselves.
+//! Closing resolved tickets automatically.
 
 use super::{ServiceError, Services, authorise};
 use crate::{
@@ -13,15 +13,15 @@ use crate::{
     },
 };
 
-/// Tickets a transaction: few, since it holds the locks of all of them.
+/// How many tickets one transaction closes. All of them stay locked until it ends.
 const BATCH: i64 = 20;
 
-/// Closes the tickets that were resolved long enough ago, if the installation wants that;
-/// gives how many. Safe on many nodes: each ticket is closed once, under its lock, and
-/// those that somebody holds are left for the next time.
+/// Closes the tickets that were resolved long enough ago, if the installation is configured to.
+/// Returns how many. Several nodes may run this at the same time. Tickets that another
+/// transaction has locked are skipped until the next run.
 ///
 /// # Errors
-/// Not the system itself; the database failed.
+/// Returns an error if the actor is not the system.
 pub async fn close_resolved(actor: &Actor, services: &Services) -> Result<usize, ServiceError> {
     authorise(actor, Action::Triage, Resource::Desk)?;
     let Some(after) = services.settings.close_resolved_after else { return Ok(0) };

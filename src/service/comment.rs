@@ -1,17 +1,17 @@
 //! Comments and internal notes.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode,
-    attachment::{self, Upload},
-    authorise,
-    error::Review,
+    ServiceError, Services, UserError, UserErrorCode, authorise,
     idempotency::{IdempotentCall, fingerprint},
-    ticket::{self, refuse_stale},
+    ticket,
+    upload::{self, Upload},
+    validation::Validation,
 };
 use crate::{
     db::{Connection, comment, event, event::NewTicketEvent, ticket as tickets},
     domain::{
         actor::Actor,
+        clock::Timestamp,
         comment::{Comment, Visibility},
         event::{Audience, TicketEvent},
         ids::{CommentId, TicketId},
@@ -21,28 +21,29 @@ use crate::{
     },
 };
 
-/// A comment or note to be posted.
+/// A comment or internal note to add.
 pub struct NewComment {
     /// The ticket.
     pub ticket_id: TicketId,
-    /// What it says.
+    /// The text.
     pub body: String,
     /// Who may read it.
     pub visibility: Visibility,
-    /// A status to set in the same step.
+    /// The ticket's new status, or `None` if the comment may change it automatically.
     pub status: Option<Status>,
-    /// The version that the author has seen.
+    /// The version of the ticket that the author has read. If the ticket has changed since,
+    /// nothing is added.
     pub expected_version: Option<i32>,
-    /// The files that come with it.
+    /// The files attached to the comment.
     pub attachments: Vec<Upload>,
-    /// The caller's key for repeating the call.
+    /// Makes the call safe to repeat.
     pub idempotency_key: Option<String>,
 }
 
-/// The comments of some ids that the actor may see, in no order.
+/// Returns the comments with these ids that the actor may see, in no particular order.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn by_ids(
     actor: &Actor,
     services: &Services,
@@ -58,93 +59,129 @@ pub async fn by_ids(
     Ok(visible.map(|(comment, ..)| comment).collect())
 }
 
-/// Posts a comment or note, and moves the ticket to whose turn it is.
+/// Adds a comment or internal note, and sets the ticket's status if one is requested. Without
+/// one, a public comment may change the status automatically, see [`Status::after_comment`].
 ///
 /// # Errors
-/// A ticket that the actor may not see; a note by a customer; errors of the
-/// input; a closed ticket; a status that the table doesn't allow; a stale version.
+/// Returns an error if the actor may not see the ticket, is a customer who adds an internal
+/// note, or the ticket has changed since `expected_version`. Returns user errors if the input
+/// is invalid, the ticket is closed or the status cannot change this way.
 pub async fn add(
     actor: &Actor,
     services: &Services,
     new: NewComment,
 ) -> Result<(Comment, Ticket), ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
-    let author = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let mut review = Review::default();
-    let body = review.text("body", "The comment", Body::parse(&new.body));
-    let key = new.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
-    let key = review.text("idempotencyKey", "The idempotency key", key);
-    attachment::review(&mut review, &new.attachments);
-    let (body, key) = review.finish(body.zip(key))?;
-
-    let input = format!(
-        "{:?} {:?} {:?} {:?}",
-        new.ticket_id, new.visibility, new.status, new.expected_version
-    );
-    let files = attachment::fingerprints(&new.attachments);
-    let mut fields = vec![input.as_str(), body.as_str()];
-    fields.extend(files.iter().map(String::as_str));
+    let author_id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let (body, key) = validate(&new)?;
     let call =
-        IdempotentCall { account: author, key, fingerprint: fingerprint("addComment", &fields) };
+        &IdempotentCall { account: author_id, key, fingerprint: fingerprint_of(&new, &body) };
     let now = services.ambient.now();
-    let posted = Comment {
+    let comment = &Comment {
         id: CommentId(services.ambient.uuid()),
         ticket_id: new.ticket_id,
-        author_id: author,
+        author_id,
         visibility: new.visibility,
         body: body.into_string(),
         created_at: now,
     };
-    let (call, posted, new) = (&call, &posted, &new);
+    let new = &new;
     services
         .database
         .write(async |db| {
-            if let Some(earlier) = call.earlier_result(db, posted.id.0, now).await? {
+            if let Some(earlier) = call.earlier_result(db, comment.id.0, now).await? {
                 return repeated(actor, db, CommentId(earlier)).await;
             }
-            let mut ticket = ticket::lock(actor, db, new.ticket_id).await?;
-            let action = match new.visibility {
-                Visibility::Public => Action::Converse,
-                Visibility::Internal => Action::WriteNote,
-            };
-            authorise(actor, action, Resource::from(&ticket))?;
-            refuse_stale(&ticket, new.expected_version)?;
-            if ticket.status == Status::Closed {
-                return Err(closed().into());
-            }
-            let by = policy::standing(actor, &ticket);
-            let moved = match (new.status, new.visibility) {
-                (Some(_), _) => {
-                    let changes = Changes { status: new.status, ..Changes::default() };
-                    ticket.apply(changes, by, now).map_err(ticket::illegal)?
-                }
-                (None, Visibility::Public) => ticket.move_after_comment(by, now),
-                (None, Visibility::Internal) => vec![],
-            };
-            if new.visibility == Visibility::Public {
-                ticket.updated_at = now;
-            }
-            comment::insert(db, posted).await?;
-            let of = Some(posted.id);
-            attachment::tie(db, author, &new.attachments, ticket.id, of).await?;
-            let added = NewTicketEvent {
-                event: TicketEvent::CommentAdded { comment_id: posted.id },
-                audience: match new.visibility {
-                    Visibility::Public => Audience::Participants,
-                    Visibility::Internal => Audience::Staff,
-                },
-                actor_id: Some(author),
-                occurred_at: now,
-            };
-            let moved = moved.into_iter().map(|data| ticket::public_event(data, author, now));
-            let events = [added].into_iter().chain(moved).collect::<Vec<_>>();
+            let mut ticket = lock_open_ticket(actor, db, new).await?;
+            let changed = change_status(actor, &mut ticket, new, now)?;
+            comment::insert(db, comment).await?;
+            let files = &new.attachments;
+            upload::attach(db, author_id, files, ticket.id, Some(comment.id)).await?;
+            let changed = changed.into_iter();
+            let changed = changed.map(|event| ticket::public_event(event, author_id, now));
+            let events = [comment_added(comment)].into_iter().chain(changed).collect::<Vec<_>>();
             event::save_with_events(db, &ticket, &events).await?;
-            Ok((posted.clone(), ticket))
+            Ok((comment.clone(), ticket))
         })
         .await
 }
 
-/// What an equal call made before, as it stands now and if the actor may still see it.
+fn validate(new: &NewComment) -> Result<(Body, Option<IdempotencyKey>), ServiceError> {
+    let mut validation = Validation::default();
+    let body = validation.text("body", "The comment", Body::parse(&new.body));
+    let key = validation.idempotency_key(new.idempotency_key.as_deref());
+    upload::validate(&mut validation, &new.attachments);
+    validation.finish(body.zip(key))
+}
+
+fn fingerprint_of(new: &NewComment, body: &Body) -> [u8; 32] {
+    let input = format!(
+        "{:?} {:?} {:?} {:?}",
+        new.ticket_id, new.visibility, new.status, new.expected_version
+    );
+    let files = upload::fingerprints(&new.attachments);
+    let mut fields = vec![input.as_str(), body.as_str()];
+    fields.extend(files.iter().map(String::as_str));
+    fingerprint("addComment", &fields)
+}
+
+/// Locks the ticket of a new comment and checks that the actor may add the comment.
+async fn lock_open_ticket(
+    actor: &Actor,
+    db: &mut Connection,
+    new: &NewComment,
+) -> Result<Ticket, ServiceError> {
+    let ticket = ticket::lock(actor, db, new.ticket_id).await?;
+    let action = match new.visibility {
+        Visibility::Public => Action::Converse,
+        Visibility::Internal => Action::WriteNote,
+    };
+    authorise(actor, action, Resource::from(&ticket))?;
+    ticket::check_expected_version(&ticket, new.expected_version)?;
+    if ticket.status == Status::Closed {
+        return Err(ticket_closed().into());
+    }
+    Ok(ticket)
+}
+
+/// Changes a ticket as a new comment requires, and returns the events of the changes.
+fn change_status(
+    actor: &Actor,
+    ticket: &mut Ticket,
+    new: &NewComment,
+    now: Timestamp,
+) -> Result<Vec<TicketEvent>, UserError> {
+    let by = policy::standing(actor, ticket);
+    let changed = match (new.status, new.visibility) {
+        (Some(_), _) => {
+            let changes = Changes { status: new.status, ..Changes::default() };
+            ticket.apply(changes, by, now).map_err(ticket::illegal_transition)?
+        }
+        (None, Visibility::Public) => ticket.move_after_comment(by, now),
+        (None, Visibility::Internal) => vec![],
+    };
+    if new.visibility == Visibility::Public {
+        ticket.updated_at = now;
+    }
+    Ok(changed)
+}
+
+fn comment_added(comment: &Comment) -> NewTicketEvent {
+    NewTicketEvent {
+        event: TicketEvent::CommentAdded { comment_id: comment.id },
+        audience: match comment.visibility {
+            Visibility::Public => Audience::Participants,
+            Visibility::Internal => Audience::Staff,
+        },
+        actor_id: Some(comment.author_id),
+        occurred_at: comment.created_at,
+    }
+}
+
+/// Returns the comment of an earlier equal call and its ticket, as they are now.
+///
+/// # Errors
+/// Returns an error if the actor may no longer see the ticket.
 async fn repeated(
     actor: &Actor,
     db: &mut Connection,
@@ -157,11 +194,11 @@ async fn repeated(
     Ok((comment, found.ok_or(ServiceError::NotFound)?))
 }
 
-fn closed() -> UserError {
+fn ticket_closed() -> UserError {
     UserError::new(
         "ticketId",
         UserErrorCode::TicketClosed,
-        "This ticket is closed and takes no more comments. Open a follow-up instead: `createTicket` \
-         with this ticket's id as `followUpToId`.",
+        "This ticket is closed and no longer accepts comments. Open a follow-up instead: call \
+         `createTicket` with this ticket's id as `followUpToId`.",
     )
 }

@@ -1,8 +1,8 @@
-//! Customers, as the control panel makes and updates them.
+//! Customers, as the control panel provisions them.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise, error::Review, priority_mail,
-    session,
+    ServiceError, Services, UserError, UserErrorCode, authorise, priority_mail, session,
+    validation::Validation,
 };
 use crate::{
     crypto::import::ImportedPassword,
@@ -25,42 +25,44 @@ use crate::{
     },
 };
 
-/// A customer as the control panel has them.
+/// A customer as the control panel knows them.
 pub struct CustomerInput {
-    /// What the control panel calls them.
+    /// The customer's id in the control panel.
     pub external_id: String,
-    /// Their e-mail address.
+    /// The e-mail address.
     pub email: String,
-    /// Their name.
+    /// The name.
     pub name: String,
-    /// The language that they are addressed in; none: as it is, English at first.
+    /// The language of mails to the customer. `None` leaves it unchanged. It is English at
+    /// first.
     pub locale: Option<Locale>,
-    /// The hash of their password in the control panel; none: as it is.
+    /// The hash of the customer's password in the control panel. `None` leaves the password
+    /// unchanged.
     pub password_hash: Option<String>,
 }
 
-/// What provisioning came to.
+/// The result of provisioning a customer.
 #[derive(Debug)]
 pub struct Provisioned {
     /// The customer's account.
     pub account: Account,
-    /// What was done to it.
+    /// How it has changed.
     pub change: Change,
 }
 
-/// What provisioning did to an account.
+/// How provisioning has changed an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It was made.
-    Made,
-    /// It was brought up to date.
+    /// It was created.
+    Created,
+    /// It was updated.
     Updated,
-    /// Nothing: it was up to date.
-    Nothing,
+    /// It was already up to date.
+    Unchanged,
 }
 
-/// The input, once it is known to be good.
-struct RequestedCustomer {
+/// A validated [`CustomerInput`].
+struct ValidCustomer {
     external_id: ExternalId,
     email: EmailAddress,
     name: PersonName,
@@ -68,94 +70,97 @@ struct RequestedCustomer {
     password: Option<ImportedPassword>,
 }
 
-/// Of two calls that make the same account at once the second finds it at its next
-/// look. More looks than this mean that accounts come and go under us.
-const LOOKS: usize = 3;
+/// How often provisioning looks for the account and tries to create it. If a concurrent call
+/// creates the same account first, the next attempt finds it.
+const MAX_ATTEMPTS: usize = 3;
 
-/// Makes a customer's account, or brings it up to date. The same call again changes
-/// nothing. Staff are never touched: whoever holds the control panel must not get at
-/// the desk itself.
+/// Creates a customer's account, or updates it. Repeating the same call changes nothing. The
+/// accounts of staff are never changed: access to the control panel must not lead to access to
+/// the desk.
 ///
 /// # Errors
-/// The machine may not do it; errors of the input; an address or external id that
-/// belongs to somebody else.
+/// Returns an error if the machine lacks the scope, and user errors if the input is invalid, or
+/// the e-mail address or the external id belongs to another account.
 pub async fn provision(
     actor: &Actor,
     services: &Services,
     input: CustomerInput,
 ) -> Result<Provisioned, ServiceError> {
     authorise(actor, Action::ProvisionCustomers, Resource::Desk)?;
-    let requested = &review(input)?;
+    let requested = &validate(input)?;
     let (id, now) = (AccountId(services.ambient.uuid()), services.ambient.now());
     let provisioned = services
         .database
         .write(async |db| {
-            for _ in 0..LOOKS {
+            for _ in 0..MAX_ATTEMPTS {
                 if let Some(known) = find(db, requested).await? {
                     return update(actor, services, db, known, requested, now).await;
                 }
-                if let Some(account) = make(actor, db, id, requested, now).await? {
-                    return Ok(Provisioned { account, change: Change::Made });
+                if let Some(account) = create(actor, db, id, requested, now).await? {
+                    return Ok(Provisioned { account, change: Change::Created });
                 }
             }
-            Err(taken("email", "Another account has this e-mail address."))
+            Err(email_taken())
         })
         .await?;
     if provisioned.change == Change::Updated {
-        // What sessions know of the account.
-        services.sessions.refresh();
+        // Cached sessions contain the account's language.
+        services.sessions.invalidate();
     }
     Ok(provisioned)
 }
 
-fn review(input: CustomerInput) -> Result<RequestedCustomer, ServiceError> {
-    let mut review = Review::default();
-    let external_id =
-        review.text("externalId", "The external id", ExternalId::parse(&input.external_id));
-    let email = review.text("email", "The e-mail address", EmailAddress::parse(&input.email));
-    let name = review.text("name", "The name", PersonName::parse(&input.name));
+fn validate(input: CustomerInput) -> Result<ValidCustomer, ServiceError> {
+    let mut validation = Validation::default();
+    let external_id = ExternalId::parse(&input.external_id);
+    let external_id = validation.text("externalId", "The external id", external_id);
+    let email = validation.text("email", "The e-mail address", EmailAddress::parse(&input.email));
+    let name = validation.text("name", "The name", PersonName::parse(&input.name));
     let password = input.password_hash.as_deref().map(ImportedPassword::parse).transpose();
     let password = password.unwrap_or_else(|error| {
         let message = format!("The password hash {error}.");
-        review.note(UserError::new("passwordHash", UserErrorCode::Invalid, message));
+        validation.add(UserError::new("passwordHash", UserErrorCode::Invalid, message));
         None
     });
     let texts = external_id.zip(email).zip(name);
-    let ((external_id, email), name) = review.finish(texts)?;
-    Ok(RequestedCustomer { external_id, email, name, locale: input.locale, password })
+    let ((external_id, email), name) = validation.finish(texts)?;
+    Ok(ValidCustomer { external_id, email, name, locale: input.locale, password })
 }
 
-fn taken(field: &'static str, message: &str) -> ServiceError {
-    UserError::new(field, UserErrorCode::Taken, message).into()
+fn email_taken() -> ServiceError {
+    let message = "Another account has this e-mail address.";
+    UserError::new("email", UserErrorCode::Taken, message).into()
 }
 
-/// The account of the external id; or a customer's of the same address that the control
-/// panel doesn't know yet, which it may take over.
+/// Finds the account with the external id, or the account of a customer with the same e-mail
+/// address and no external id yet, which the control panel may take over.
 async fn find(
     db: &mut Connection,
-    requested: &RequestedCustomer,
+    requested: &ValidCustomer,
 ) -> Result<Option<Customer>, ServiceError> {
     if let Some(known) = customer::by_external_id(db, &requested.external_id).await? {
         if known.account.role != Role::Customer {
-            let message = "The account of this external id is not a customer's.";
-            return Err(taken("externalId", message));
+            let message = "The account with this external id is not a customer's.";
+            return Err(UserError::new("externalId", UserErrorCode::Taken, message).into());
         }
         return Ok(Some(known));
     }
     let Some(found) = customer::by_email(db, &requested.email).await? else { return Ok(None) };
-    // It may have been made since the first look, by an equal call.
+    // An equal call may have created it since the query by external id.
     let free = found.external_id.as_deref().is_none_or(|id| id == requested.external_id.as_str());
     if free && found.account.role == Role::Customer {
         return Ok(Some(found));
     }
-    Err(taken("email", "Another account has this e-mail address."))
+    Err(email_taken())
 }
 
-async fn make(
+/// Creates a customer's account. Returns `None` if another account has the e-mail address or
+/// the external id.
+async fn create(
     actor: &Actor,
     db: &mut Connection,
     id: AccountId,
-    requested: &RequestedCustomer,
+    requested: &ValidCustomer,
     now: Timestamp,
 ) -> Result<Option<Account>, ServiceError> {
     let account = Account {
@@ -186,7 +191,7 @@ async fn update(
     services: &Services,
     db: &mut Connection,
     known: Customer,
-    requested: &RequestedCustomer,
+    requested: &ValidCustomer,
     now: Timestamp,
 ) -> Result<Provisioned, ServiceError> {
     let account = Account {
@@ -195,20 +200,20 @@ async fn update(
         locale: requested.locale.unwrap_or(known.account.locale),
         ..known.account.clone()
     };
-    // A hash that came before was replaced by ours at a sign-in, or by another password
-    // that its owner has set here: it stays so until the control panel has a new one.
+    // A hash that was imported before is ignored: signing in has replaced it by our own, or the
+    // owner has set another password since.
     let password = requested.password.as_ref().filter(|password| {
         known.imported_hash.as_deref() != Some(password.fingerprint().as_slice())
     });
-    let same = known.external_id.is_some()
+    let unchanged = known.external_id.is_some()
         && account.email == known.account.email
         && account.name == known.account.name
         && account.locale == known.account.locale;
-    if same && password.is_none() {
-        return Ok(Provisioned { account, change: Change::Nothing });
+    if unchanged && password.is_none() {
+        return Ok(Provisioned { account, change: Change::Unchanged });
     }
     if !customer::update(db, &account, &requested.external_id, password).await? {
-        return Err(taken("email", "Another account has this e-mail address."));
+        return Err(email_taken());
     }
     let data = AccountEvent::CustomerProvisioned {
         token_id: actor.service_token(),
@@ -232,13 +237,16 @@ fn provisioning(actor: &Actor, event: AccountEvent, now: Timestamp) -> NewAccoun
     NewAccountEvent { event, actor_id: actor.account_id(), occurred_at: now }
 }
 
-/// The customer of an external id whom a machine may act for.
+/// Returns the customer with an external id.
+///
+/// # Errors
+/// Returns a user error if there is no such customer.
 pub(super) async fn by_external_id(
     db: &mut Connection,
     external_id: &str,
 ) -> Result<Account, ServiceError> {
     let unknown = || {
-        let message = "There is no customer with this external id: provision them first.";
+        let message = "There is no customer with this external id. Provision them first.";
         ServiceError::from(UserError::new("externalId", UserErrorCode::NotFound, message))
     };
     let id = ExternalId::parse(external_id).map_err(|_| unknown())?;

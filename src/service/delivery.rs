@@ -1,4 +1,4 @@
-//! What became of a ticket's mails, for staff.
+//! The deliveries of mails about tickets, for staff.
 
 use super::{ServiceError, Services, authorise};
 use crate::{
@@ -11,10 +11,10 @@ use crate::{
     },
 };
 
-/// The last mails about some tickets, oldest first.
+/// Returns the latest mails about these tickets, oldest first, at most 100 per ticket.
 ///
 /// # Errors
-/// The actor is not staff.
+/// Returns an error if the actor is not staff.
 pub async fn of_tickets(
     actor: &Actor,
     services: &Services,

@@ -1,4 +1,4 @@
-//! How a use case can fail.
+//! The errors of the use cases.
 
 use chrono::TimeDelta;
 
@@ -9,58 +9,60 @@ use crate::{
     storage::StorageError,
 };
 
-/// How a use case can fail. Nothing was changed in any of these cases.
+/// Why a use case failed. Nothing has changed then, except that attempts count towards rate
+/// limits.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// Somebody has to sign in first.
+    /// Nobody is signed in.
     #[error("nobody is signed in")]
     Unauthenticated,
-    /// They may see it, and not do this to it.
-    #[error("the actor may not do this")]
+    /// The actor may see the resource, but may not do this to it.
+    #[error("the actor is not allowed to do this")]
     Forbidden,
-    /// It does not exist, or not for them.
-    #[error("there is no such thing for the actor")]
+    /// The resource does not exist, or the actor may not see it.
+    #[error("the resource does not exist or is not visible to the actor")]
     NotFound,
-    /// They have to configure a second factor first.
-    #[error("a second factor has to be configured first")]
+    /// The actor must configure a second factor first.
+    #[error("a second factor must be configured first")]
     SecondFactorMissing,
-    /// They have tried too often.
+    /// There were too many attempts.
     #[error("too many attempts")]
     RateLimited {
-        /// How long to wait.
+        /// How long to wait before the next attempt.
         retry_after: TimeDelta,
     },
-    /// What they can mend in their input: at least one.
+    /// The input has errors that its author can correct. There is at least one.
     #[error("the input has errors: {0:?}")]
     Invalid(Vec<UserError>),
-    /// The ticket has changed since they looked; this is how it stands.
-    #[error("the ticket has changed")]
+    /// The ticket has changed since the caller read it. Contains the current ticket.
+    #[error("the ticket has changed since the caller read it")]
     Conflict(Box<Ticket>),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
-    /// The bytes of attachments can't be kept or read.
+    /// The storage for attachments failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// What was sealed can't be opened.
+    /// A sealed secret could not be opened.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// An authenticator can't be described.
+    /// The URI or the QR code of an authenticator could not be created.
     #[error(transparent)]
     Totp(#[from] TotpError),
-    /// Passwords can't be hashed.
+    /// A password could not be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
 }
 
-/// Something in the input that its author can mend.
+/// An error in the input that its author can correct.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserError {
-    /// The path of the input's field, as the API names it.
+    /// The path of the input field, in the API's spelling. Empty if the error is about the
+    /// input as a whole.
     pub field: Vec<&'static str>,
-    /// What is wrong, for programs.
+    /// The kind of error, for programs.
     pub code: UserErrorCode,
-    /// What is wrong and what to do, for people.
+    /// What is wrong and what to do now, for people.
     pub message: String,
 }
 
@@ -136,12 +138,17 @@ user_error_codes! {
 }
 
 impl UserError {
-    /// One error about one field of the input.
+    /// Creates an error about one field of the input.
     pub fn new(field: &'static str, code: UserErrorCode, message: impl Into<String>) -> Self {
         Self { field: vec![field], code, message: message.into() }
     }
 
-    /// What is wrong with a text.
+    /// Creates an error about the input as a whole.
+    pub fn of_input(code: UserErrorCode, message: impl Into<String>) -> Self {
+        Self { field: vec![], code, message: message.into() }
+    }
+
+    /// Creates an error about a text. The message starts with `label`.
     pub fn text(field: &'static str, label: &str, error: TextError) -> Self {
         let code = match error {
             TextError::Empty => UserErrorCode::Required,
@@ -155,36 +162,5 @@ impl UserError {
 impl From<UserError> for ServiceError {
     fn from(error: UserError) -> Self {
         Self::Invalid(vec![error])
-    }
-}
-
-/// Collects what is wrong with an input, so that its author learns all of it at once.
-#[derive(Default)]
-pub(super) struct Review {
-    errors: Vec<UserError>,
-}
-
-impl Review {
-    /// Takes a text's parsed value, or notes what is wrong with it.
-    pub(super) fn text<T>(
-        &mut self,
-        field: &'static str,
-        label: &str,
-        parsed: Result<T, TextError>,
-    ) -> Option<T> {
-        parsed.map_err(|error| self.errors.push(UserError::text(field, label, error))).ok()
-    }
-
-    /// Notes an error.
-    pub(super) fn note(&mut self, error: UserError) {
-        self.errors.push(error);
-    }
-
-    /// What was reviewed, if nothing was wrong.
-    pub(super) fn finish<T>(self, reviewed: Option<T>) -> Result<T, ServiceError> {
-        match reviewed {
-            Some(value) if self.errors.is_empty() => Ok(value),
-            _ => Err(ServiceError::Invalid(self.errors)),
-        }
     }
 }

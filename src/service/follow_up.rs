@@ -1,4 +1,4 @@
-//! Tickets that go on from closed ones.
+//! Follow-ups: tickets that continue closed ones.
 
 use super::{ServiceError, Services, UserError, UserErrorCode, authorise};
 use crate::{
@@ -11,13 +11,14 @@ use crate::{
     },
 };
 
-/// So many follow-ups of a ticket are listed.
-const LISTED: i64 = 50;
+/// How many follow-ups of a ticket are listed at most.
+const MAX_LISTED: i64 = 50;
 
-/// The first 50 follow-ups of each of some tickets that the actor may see, oldest first.
+/// Returns the follow-ups of these tickets that the actor may see: of each ticket the oldest 50,
+/// oldest first.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn of(
     actor: &Actor,
     services: &Services,
@@ -25,10 +26,13 @@ pub async fn of(
 ) -> Result<Vec<Ticket>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
-    Ok(follow_up::of_tickets(&mut *services.database.read().await?, scope, ids, LISTED).await?)
+    Ok(follow_up::of_tickets(&mut *services.database.read().await?, scope, ids, MAX_LISTED).await?)
 }
 
-/// Sees that a new ticket can go on from another.
+/// Checks that a new ticket may follow up another one.
+///
+/// # Errors
+/// Returns a user error if the actor may not see the other ticket, or it is not closed.
 pub(super) async fn require_closed(
     actor: &Actor,
     db: &mut Connection,
@@ -36,11 +40,11 @@ pub(super) async fn require_closed(
 ) -> Result<(), ServiceError> {
     let found = tickets::by_ids(db, policy::ticket_scope(actor), &[id]).await?;
     let Some(predecessor) = found.into_iter().next() else {
-        let message = "There is no such ticket that you may see.";
+        let message = "This ticket does not exist, or you may not see it.";
         return Err(UserError::new("followUpToId", UserErrorCode::NotFound, message).into());
     };
     if predecessor.status != Status::Closed {
-        let message = "This ticket is not closed: comment on it instead of opening a follow-up.";
+        let message = "This ticket is not closed. Comment on it instead of opening a follow-up.";
         return Err(UserError::new("followUpToId", UserErrorCode::Invalid, message).into());
     }
     Ok(())

@@ -1,21 +1,22 @@
-//! Hand-overs: a customer who is signed in to the control panel comes over by a link
-//! that the panel asks for, without another password.
+//! Handoffs: a customer who is signed in to the control panel follows a link from there and
+//! is signed in here without another password.
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, customer,
-    rate_limit::{self, Limited},
+    rate_limit::{self, Limit},
     session::{self, SignInStep},
 };
 use crate::{
     crypto::token::{BearerToken, TokenHash, TokenKind},
     db::{
-        account,
+        Connection, DbError, account,
         event::{self, NewAccountEvent},
         handoff,
     },
     domain::{
-        account::Role,
+        account::{Account, Role},
         actor::Actor,
+        clock::Timestamp,
         event::AccountEvent,
         handoff::{Handoff, VALID_FOR},
         ids::HandoffId,
@@ -24,30 +25,31 @@ use crate::{
     },
 };
 
-/// A hand-over that was just begun.
+/// A new handoff.
 #[derive(Debug)]
-pub struct Begun {
-    /// What the link carries: shown once.
+pub struct IssuedHandoff {
+    /// The token in the link. It is not stored and cannot be shown again.
     pub token: BearerToken,
-    /// What is kept.
+    /// The handoff as stored.
     pub handoff: Handoff,
 }
 
-/// Begins the hand-over of the customer of an external id.
+/// Creates a handoff for the customer with an external id.
 ///
 /// # Errors
-/// The machine may not do it; no such customer, or a disabled one, as a user error.
+/// Returns an error if the machine lacks the scope, and a user error if there is no such
+/// customer or their account is disabled.
 pub async fn create(
     actor: &Actor,
     services: &Services,
     external_id: &str,
-) -> Result<Begun, ServiceError> {
+) -> Result<IssuedHandoff, ServiceError> {
     authorise(actor, Action::CreateHandoffs, Resource::Desk)?;
     let mut connection = services.database.read().await?;
     let account = customer::by_external_id(&mut connection, external_id).await?;
     drop(connection);
     if account.disabled_at.is_some() {
-        let message = "This customer's account is disabled.";
+        let message = "This customer's account is disabled. Ask an admin to enable it.";
         return Err(UserError::new("externalId", UserErrorCode::Invalid, message).into());
     }
     let now = services.ambient.now();
@@ -74,59 +76,62 @@ pub async fn create(
             event::append_to_account(db, row.account_id, &[created]).await
         })
         .await?;
-    Ok(Begun { token, handoff })
+    Ok(IssuedHandoff { token, handoff })
 }
 
-/// The link of a hand-over. The token stands in its fragment, which browsers send to no
-/// server.
+/// Returns the link of a handoff. The token is in the fragment, which browsers don't send to
+/// servers.
 pub fn link(services: &Services, token: &BearerToken) -> String {
     services.handoff_link.replace("{token}", token.expose())
 }
 
-/// Lets the customer of a hand-over in. It can be done once: of two who try at the same
-/// time one is let in.
+/// Signs in with the token of a handoff. A token can be used once: of two concurrent callers
+/// only one succeeds.
 ///
 /// # Errors
-/// A link that was used, has expired or is none of ours, and a disabled account: the
-/// same user error, which tells nothing of which.
+/// Returns the same user error whether the link has expired, was used, is unknown or its
+/// account is disabled, and [`ServiceError::RateLimited`] after too many links.
 pub async fn redeem(
     _actor: &Actor,
     services: &Services,
     token: &str,
     origin: &Origin,
 ) -> Result<SignInStep, ServiceError> {
-    let refused = || {
-        let message = "This link has expired, was used before, or is incomplete. Go back to \
-                       where you came from and try again.";
-        ServiceError::from(UserError::new("token", UserErrorCode::InvalidLink, message))
-    };
-    let counted = rate_limit::count(services, Limited::Link, None, origin).await?;
-    let hash = TokenHash::presented_as(TokenKind::Handoff, token).ok_or_else(refused)?;
+    let attempt = rate_limit::count(services, Limit::Link, None, origin).await?;
+    let hash = TokenHash::presented_as(TokenKind::Handoff, token).ok_or_else(invalid_link)?;
     let now = services.ambient.now();
-    let account = services
-        .database
-        .write(async |db| {
-            let Some((handoff_id, id)) = handoff::redeem(db, hash, now).await? else {
-                return Ok::<_, ServiceError>(None);
-            };
-            let found = account::by_ids(db, &[id]).await?.into_iter().next();
-            // Who was made a member of staff meanwhile is no longer the control panel's to
-            // let in.
-            let Some(account) =
-                found.filter(|found| found.disabled_at.is_none() && found.role == Role::Customer)
-            else {
-                return Ok(None);
-            };
-            let redeemed = NewAccountEvent {
-                event: AccountEvent::HandoffRedeemed { handoff_id },
-                actor_id: Some(id),
-                occurred_at: now,
-            };
-            event::append_to_account(db, id, &[redeemed]).await?;
-            Ok(Some(account))
-        })
-        .await?;
-    let customer = account.ok_or_else(refused)?;
-    rate_limit::refund(services, counted).await?;
+    let account = services.database.write(async |db| use_up(db, hash, now).await).await?;
+    let customer = account.ok_or_else(invalid_link)?;
+    rate_limit::refund(services, attempt).await?;
     session::begin_session_or_challenge(services, customer, origin).await
+}
+
+/// Uses up a handoff and returns its customer, or `None` if they may not sign in with it. The
+/// handoff is used up in either case.
+async fn use_up(
+    db: &mut Connection,
+    token: TokenHash,
+    now: Timestamp,
+) -> Result<Option<Account>, DbError> {
+    let Some((handoff_id, id)) = handoff::redeem(db, token, now).await? else { return Ok(None) };
+    let found = account::by_ids(db, &[id]).await?.into_iter().next();
+    // The control panel may sign in customers only, and this one may have become staff since.
+    let Some(account) =
+        found.filter(|found| found.disabled_at.is_none() && found.role == Role::Customer)
+    else {
+        return Ok(None);
+    };
+    let redeemed = NewAccountEvent {
+        event: AccountEvent::HandoffRedeemed { handoff_id },
+        actor_id: Some(id),
+        occurred_at: now,
+    };
+    event::append_to_account(db, id, &[redeemed]).await?;
+    Ok(Some(account))
+}
+
+fn invalid_link() -> ServiceError {
+    let message = "This link has expired, has already been used, or is incomplete. Go back to \
+                   where you came from and try again.";
+    UserError::new("token", UserErrorCode::InvalidLink, message).into()
 }

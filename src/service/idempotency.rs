@@ -1,4 +1,4 @@
-//! Repeating a creating mutation safely.
+//! Idempotency keys, which make mutations that create something safe to repeat.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -12,20 +12,21 @@ use crate::{
     domain::{clock::Timestamp, ids::AccountId, text::IdempotencyKey},
 };
 
-/// A call that may come again.
+/// A call that may be repeated.
 pub(super) struct IdempotentCall {
-    /// Who calls.
+    /// The caller's account.
     pub(super) account: AccountId,
-    /// The caller's key; without one every call is the first.
+    /// The caller's key. Without one, every call counts as the first.
     pub(super) key: Option<IdempotencyKey>,
-    /// What tells this call's input from another's.
+    /// Identifies the input, see [`fingerprint`].
     pub(super) fingerprint: [u8; 32],
 }
 
-/// SHA-256 over a mutation's name and its input's fields, each with its length.
+/// Returns a hash (SHA-256) of a mutation's name and the fields of its input.
 pub(super) fn fingerprint(mutation: &str, fields: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in [mutation].iter().chain(fields) {
+        // The length keeps different parts from producing the same bytes.
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -33,12 +34,12 @@ pub(super) fn fingerprint(mutation: &str, fields: &[&str]) -> [u8; 32] {
 }
 
 impl IdempotentCall {
-    /// Claims the key in the transaction that makes the result; gives the id of
-    /// an earlier equal call's result. Taken before any other lock, so that two
-    /// equal calls can't block each other.
+    /// Claims the key in the transaction that creates the result. Returns the id of the
+    /// earlier result if the same call was made before. Call this before locking anything
+    /// else, so that two equal calls cannot deadlock.
     ///
     /// # Errors
-    /// The key was used with another input.
+    /// Returns a user error if the key was used with a different input.
     pub(super) async fn earlier_result(
         &self,
         db: &mut Connection,
@@ -52,8 +53,8 @@ impl IdempotentCall {
             Claim::Reused => Err(UserError::new(
                 "idempotencyKey",
                 UserErrorCode::IdempotencyKeyReused,
-                "This idempotency key was used in the last 24 hours with another input. \
-                 Use a new key for a new request.",
+                "This idempotency key was used with a different input in the last 24 hours. Use a \
+                 new key for each new request.",
             )
             .into()),
         }

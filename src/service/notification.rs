@@ -1,4 +1,4 @@
-//! The bell: what somebody was told of, and what of it they have read.
+//! Notifications, and which of them have been read.
 
 use super::{ServiceError, Services, authorise};
 use crate::{
@@ -13,10 +13,11 @@ use crate::{
     },
 };
 
-/// A page of the actor's notifications, newest first.
+/// Returns a page of the actor's notifications, newest first. If `unread_only` is true, only
+/// unread ones.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn page(
     actor: &Actor,
     services: &Services,
@@ -28,20 +29,20 @@ pub async fn page(
     Ok(notification::page(&mut connection, account, unread_only, page).await?)
 }
 
-/// How many the actor has not read.
+/// Returns how many unread notifications the actor has.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn unread(actor: &Actor, services: &Services) -> Result<i64, ServiceError> {
     let account = reader(actor)?;
     Ok(notification::unread(&mut *services.database.read().await?, account).await?)
 }
 
-/// Notes that the actor has read some of their notifications, or all (`None`);
-/// gives how many are left unread.
+/// Marks some of the actor's notifications as read, or all of them if `ids` is `None`. Returns
+/// how many unread ones are left.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn mark_read(
     actor: &Actor,
     services: &Services,
@@ -53,10 +54,11 @@ pub async fn mark_read(
     Ok(notification::unread(&mut connection, account).await?)
 }
 
-/// The events at some positions of the feed that the actor may see, in no order.
+/// Returns the events at these positions of the feed that the actor may see, in no particular
+/// order.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn events(
     actor: &Actor,
     services: &Services,

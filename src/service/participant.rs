@@ -1,8 +1,8 @@
-//! The customers who take part in a ticket besides the one who opened it.
+//! Participants: the customers with whom a ticket is shared.
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise,
-    rate_limit::{self, Limited},
+    rate_limit::{self, Limit},
     ticket::{lock, public_event},
 };
 use crate::{
@@ -17,13 +17,14 @@ use crate::{
     },
 };
 
-/// Lets the customer of an e-mail address take part in a ticket; where they do already,
-/// nothing changes. Addresses that no customer has are counted, so that this is no way
-/// to find out who is one.
+/// Adds the customer with an e-mail address to a ticket. Does nothing if they are already a
+/// participant. Addresses without a customer are rate limited, so that nobody can use this to
+/// find out who is a customer.
 ///
 /// # Errors
-/// A ticket that the actor may not see, or that is not theirs to share; an address that no
-/// customer has; a closed ticket; as many participants as can be; too many tries.
+/// Returns an error if the actor may not see or share the ticket. Returns user errors if no
+/// customer has the address, the ticket is closed or it has too many participants, and
+/// [`ServiceError::RateLimited`] after too many unknown addresses.
 pub async fn add(
     actor: &Actor,
     services: &Services,
@@ -35,8 +36,8 @@ pub async fn add(
     let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
-    let tries =
-        rate_limit::count(services, Limited::Address, Some(&editor.0.to_string()), origin).await?;
+    let subject = editor.0.to_string();
+    let attempt = rate_limit::count(services, Limit::Address, Some(&subject), origin).await?;
     let now = services.ambient.now();
     let email = &email;
     let added: Result<Ticket, ServiceError> = services
@@ -45,12 +46,13 @@ pub async fn add(
             let mut ticket = lock(actor, db, id).await?;
             authorise(actor, Action::ManageParticipants, Resource::from(&ticket))?;
             if ticket.status == Status::Closed {
-                return Err(closed().into());
+                return Err(ticket_closed().into());
             }
             let found = account::by_email(db, email).await?.map(|(account, _)| account);
             let found = found.filter(|it| it.role == Role::Customer && it.disabled_at.is_none());
-            let account = found.ok_or_else(unknown)?;
-            let added = ticket.add_participant(account.id, now).map_err(|_| too_many())?;
+            let account = found.ok_or_else(unknown_customer)?;
+            let added =
+                ticket.add_participant(account.id, now).map_err(|_| too_many_participants())?;
             if let Some(added) = added {
                 let added = public_event(added, editor, now);
                 event::save_with_events(db, &ticket, &[added]).await?;
@@ -59,16 +61,17 @@ pub async fn add(
         })
         .await;
     let ticket = added?;
-    rate_limit::refund(services, tries).await?;
+    rate_limit::refund(services, attempt).await?;
     Ok(ticket)
 }
 
-/// Lets a customer take part in a ticket no longer, by somebody whose ticket it is, by
-/// staff or by themselves; where they don't, nothing changes. Gives the ticket, if the
-/// actor still sees it.
+/// Removes a participant from a ticket. Participants may remove themselves. Anybody else must
+/// be allowed to share the ticket. Does nothing if the customer is not a participant. Returns
+/// the ticket, or `None` if the actor may no longer see it.
 ///
 /// # Errors
-/// A ticket that the actor may not see, or in which it is not theirs to say who takes part.
+/// Returns an error if the actor may not see the ticket or may not remove the participant, and
+/// a user error if the customer opened the ticket.
 pub async fn remove(
     actor: &Actor,
     services: &Services,
@@ -86,7 +89,7 @@ pub async fn remove(
                 authorise(actor, Action::ManageParticipants, Resource::from(&ticket))?;
             }
             if account == ticket.reporter_id {
-                return Err(reporter().into());
+                return Err(opened_ticket().into());
             }
             if let Some(removed) = ticket.remove_participant(account, now) {
                 notification::delete_for_ticket(db, account, id).await?;
@@ -99,34 +102,34 @@ pub async fn remove(
         .await
 }
 
-fn closed() -> UserError {
+fn ticket_closed() -> UserError {
     UserError::new(
         "ticketId",
         UserErrorCode::TicketClosed,
-        "This ticket is closed: nobody can be added to it any more.",
+        "This ticket is closed and can no longer be shared. Open a follow-up and share that.",
     )
 }
 
-fn unknown() -> UserError {
+fn unknown_customer() -> UserError {
     UserError::new(
         "email",
         UserErrorCode::NotFound,
-        "No customer has this e-mail address. Ask them for the one that they sign in with.",
+        "No customer has this e-mail address. Ask the customer which address they sign in with.",
     )
 }
 
-fn too_many() -> UserError {
+fn too_many_participants() -> UserError {
     let message = format!(
-        "{MAX_PARTICIPANTS} customers can take part in a ticket at a time, and 200 may have left it. \
-         Remove one first, or open a new ticket."
+        "A ticket can have at most {MAX_PARTICIPANTS} participants and 200 former ones. Remove a \
+         participant first, or open a new ticket."
     );
     UserError::new("ticketId", UserErrorCode::TooMany, message)
 }
 
-fn reporter() -> UserError {
+fn opened_ticket() -> UserError {
     UserError::new(
         "accountId",
         UserErrorCode::Invalid,
-        "The one who opened the ticket can't be removed from it.",
+        "This customer opened the ticket and cannot be removed from it.",
     )
 }

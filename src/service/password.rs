@@ -1,11 +1,10 @@
-//! Passwords: changed by their owner, or set anew by a link that was mailed.
+//! Passwords: changed by their owner, or set with a link that was sent by mail.
 
 use zxcvbn::{Score, zxcvbn};
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, account as accounts, authorise,
-    priority_mail,
-    rate_limit::{self, Limited},
+    ServiceError, Services, UserError, UserErrorCode, account as accounts, audit, priority_mail,
+    rate_limit::{self, Limit},
     session,
 };
 use crate::{
@@ -21,7 +20,6 @@ use crate::{
         clock::Timestamp,
         event::AccountEvent,
         ids::SessionId,
-        policy::{Action, Resource},
         priority_mail::{
             INVITATION_LIFETIME, PASSWORD_RESET_LIFETIME, PriorityMail, SecurityChange,
         },
@@ -29,18 +27,18 @@ use crate::{
     },
 };
 
-/// The shortest password that may be set, in characters.
+/// The minimum length of a new password, in characters.
 pub const MIN_PASSWORD: usize = 8;
 
-/// A new password, given twice.
+/// A new password, entered twice.
 pub struct NewPassword {
     /// The password.
     pub password: Password,
-    /// The same again.
+    /// The repetition.
     pub repetition: Password,
 }
 
-/// What is wrong with a password's length.
+/// Returns an error if a password is too short or too long.
 pub(super) fn length_error(password: &Password) -> Option<UserError> {
     let chars = password.chars();
     let code = match chars {
@@ -50,36 +48,42 @@ pub(super) fn length_error(password: &Password) -> Option<UserError> {
         _ => return None,
     };
     let message = format!(
-        "The password must be {MIN_PASSWORD} to {MAX_PASSWORD} characters long; this has {chars}."
+        "The password must be {MIN_PASSWORD} to {MAX_PASSWORD} characters long. This one has \
+         {chars}."
     );
     Some(UserError::new("password", code, message))
 }
 
+/// Returns an error if a password is easy to guess, also with knowledge of the account.
+fn strength_error(password: &Password, account: &Account) -> Option<UserError> {
+    let known = [account.email.as_str(), account.name.as_str(), "ticketwire"];
+    let entropy = zxcvbn(password.expose(), &known);
+    if entropy.score() >= Score::Three {
+        return None;
+    }
+    let mut message =
+        "This password is too easy to guess. Choose a longer or less common one.".to_owned();
+    if let Some(feedback) = entropy.feedback() {
+        let advice = feedback.warning().map(|warning| warning.to_string()).into_iter();
+        let advice = advice.chain(feedback.suggestions().iter().map(ToString::to_string));
+        for sentence in advice {
+            message.push_str(&format!(" {}.", sentence.trim_end_matches('.')));
+        }
+    }
+    Some(UserError::new("password", UserErrorCode::WeakPassword, message))
+}
+
 impl NewPassword {
-    /// Judges the password: its length, whether it was given twice, and how hard it is
-    /// to guess for somebody who knows the account.
-    fn review(&self, account: &Account) -> Result<(), UserError> {
+    /// Checks the password's length, its repetition and how hard it is to guess.
+    fn validate(&self, account: &Account) -> Result<(), UserError> {
         if let Some(error) = length_error(&self.password) {
             return Err(error);
         }
         if self.password.expose() != self.repetition.expose() {
-            let message = "The two passwords differ.";
+            let message = "The two passwords differ. Enter the same password twice.";
             return Err(UserError::new("passwordAgain", UserErrorCode::Mismatch, message));
         }
-        let known = [account.email.as_str(), account.name.as_str(), "ticketwire"];
-        let entropy = zxcvbn(self.password.expose(), &known);
-        if entropy.score() >= Score::Three {
-            return Ok(());
-        }
-        let mut message = "This password is too easy to guess.".to_owned();
-        if let Some(feedback) = entropy.feedback() {
-            let advice = feedback.warning().map(|warning| warning.to_string()).into_iter();
-            let advice = advice.chain(feedback.suggestions().iter().map(ToString::to_string));
-            for sentence in advice {
-                message.push_str(&format!(" {}.", sentence.trim_end_matches('.')));
-            }
-        }
-        Err(UserError::new("password", UserErrorCode::WeakPassword, message))
+        strength_error(&self.password, account).map_or(Ok(()), Err)
     }
 
     async fn hash(self, services: &Services) -> Result<StoredPassword, ServiceError> {
@@ -87,11 +91,12 @@ impl NewPassword {
     }
 }
 
-/// Asks for a link to set a new password. What is done is the same whether there is
-/// such an account or not: that shows only when the mail is made.
+/// Requests a link to set a new password. The work is the same whether the account exists or
+/// not: the account is looked up only when the mail is composed.
 ///
 /// # Errors
-/// An address that can't be one, as a user error; too many.
+/// Returns a user error if the address is malformed, and [`ServiceError::RateLimited`] after
+/// too many requests.
 pub async fn request_reset(
     _actor: &Actor,
     services: &Services,
@@ -100,20 +105,20 @@ pub async fn request_reset(
 ) -> Result<(), ServiceError> {
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
-    rate_limit::count_mail(services, Limited::Link, email.as_str(), origin).await?;
+    rate_limit::count_mail(services, Limit::Link, email.as_str(), origin).await?;
     let token = BearerToken::of(TokenKind::PasswordReset, &services.ambient);
-    let (now, notice) =
-        (services.ambient.now(), PriorityMail::PasswordReset { token: token.expose().to_owned() });
+    let mail = PriorityMail::PasswordReset { token: token.expose().to_owned() };
+    let now = services.ambient.now();
     services
         .database
         .write_without_events(async |db| {
             password_reset::insert(db, token.hash(), &email, now + PASSWORD_RESET_LIFETIME).await?;
-            // The language is the account's, when the mail is made.
+            // A placeholder: the mail is composed in the account's language.
             priority_mail::plan(
                 services,
                 db,
                 (&email, Locale::En),
-                &notice,
+                &mail,
                 PASSWORD_RESET_LIFETIME,
                 now,
             )
@@ -123,8 +128,8 @@ pub async fn request_reset(
     Ok(())
 }
 
-/// Plans the mail with which the owner of a new account sets its first password, in the
-/// transaction that makes the account.
+/// Plans the mail with the link that sets a new account's first password. Call this in the
+/// transaction that creates the account.
 pub(super) async fn invite(
     services: &Services,
     db: &mut Connection,
@@ -133,17 +138,17 @@ pub(super) async fn invite(
 ) -> Result<(), DbError> {
     let token = BearerToken::of(TokenKind::PasswordReset, &services.ambient);
     password_reset::insert(db, token.hash(), &account.email, now + INVITATION_LIFETIME).await?;
-    let notice = PriorityMail::Invitation { token: token.expose().to_owned() };
+    let mail = PriorityMail::Invitation { token: token.expose().to_owned() };
     let to = (&account.email, account.locale);
-    priority_mail::plan(services, db, to, &notice, INVITATION_LIFETIME, now).await
+    priority_mail::plan(services, db, to, &mail, INVITATION_LIFETIME, now).await
 }
 
-/// Sets a new password by a link. All sessions end, and the owner is told. A second
-/// factor is asked for at the next sign-in as before.
+/// Sets a new password with a link. Ends all sessions and notifies the owner. Second factors
+/// stay configured.
 ///
 /// # Errors
-/// As user errors: a link that is over or was used; a password that is weak or not the
-/// same twice. Too many links.
+/// Returns a user error if the link has expired or has been used, or if the new password is
+/// invalid. Returns [`ServiceError::RateLimited`] after too many links.
 pub async fn reset(
     actor: &Actor,
     services: &Services,
@@ -151,42 +156,46 @@ pub async fn reset(
     new: NewPassword,
     origin: &Origin,
 ) -> Result<(), ServiceError> {
-    let over = || {
-        let message = "This link has expired or was used: ask for a new one.";
-        ServiceError::from(UserError::new("token", UserErrorCode::Expired, message))
-    };
-    let counted = rate_limit::count(services, Limited::Link, None, origin).await?;
-    let hash = TokenHash::presented_as(TokenKind::PasswordReset, token).ok_or_else(over)?;
-    let account = {
-        let mut connection = services.database.read().await?;
-        let email = password_reset::find(&mut connection, hash, services.ambient.now()).await?;
-        let email = email.and_then(|email| EmailAddress::parse(&email).ok()).ok_or_else(over)?;
-        let found = db::account::by_email(&mut connection, &email).await?;
-        let found = found.map(|(account, _)| account);
-        found.filter(|account| account.disabled_at.is_none()).ok_or_else(over)?
-    };
-    new.review(&account)?;
+    let attempt = rate_limit::count(services, Limit::Link, None, origin).await?;
+    let hash = TokenHash::presented_as(TokenKind::PasswordReset, token).ok_or_else(expired_link)?;
+    let account = account_of_link(services, hash).await?;
+    new.validate(&account)?;
     let stored = new.hash(services).await?;
     let now = services.ambient.now();
     services
         .database
         .write(async |db| {
             if !password_reset::consume(db, hash, &account.email, now).await? {
-                return Err(over());
+                return Err(expired_link());
             }
             rate_limit::clear(db, account.email.as_str()).await?;
             let was = (AccountEvent::PasswordReset {}, None);
-            change(services, db, actor, &account, &stored, was, origin, now).await
+            replace(services, db, actor, &account, &stored, was, origin, now).await
         })
         .await?;
-    rate_limit::refund(services, counted).await
+    rate_limit::refund(services, attempt).await
 }
 
-/// Changes the actor's password. All their other sessions end, and they are told.
+async fn account_of_link(services: &Services, link: TokenHash) -> Result<Account, ServiceError> {
+    let mut connection = services.database.read().await?;
+    let email = password_reset::find(&mut connection, link, services.ambient.now()).await?;
+    let email = email.and_then(|email| EmailAddress::parse(&email).ok());
+    let email = email.ok_or_else(expired_link)?;
+    let found = db::account::by_email(&mut connection, &email).await?;
+    let found = found.map(|(account, _)| account);
+    found.filter(|account| account.disabled_at.is_none()).ok_or_else(expired_link)
+}
+
+fn expired_link() -> ServiceError {
+    let message = "This link has expired or has already been used. Request a new one.";
+    UserError::new("token", UserErrorCode::Expired, message).into()
+}
+
+/// Changes the actor's password. Ends their other sessions and notifies them.
 ///
 /// # Errors
-/// As user errors: a wrong password; a new one that is weak or not the same twice. Too
-/// many wrong ones.
+/// Returns a user error if the current password is incorrect or the new one is invalid, and
+/// [`ServiceError::RateLimited`] after too many incorrect passwords.
 pub async fn change_own(
     actor: &Actor,
     services: &Services,
@@ -194,55 +203,48 @@ pub async fn change_own(
     new: NewPassword,
     origin: &Origin,
 ) -> Result<(), ServiceError> {
-    authorise(actor, Action::SecureAccount, Resource::Desk)?;
-    let identity = *actor.identity().ok_or(ServiceError::Unauthenticated)?;
-    let account = accounts::viewer(actor, services).await?;
+    let (identity, account) = accounts::owner(actor, services).await?;
     let email = Some(account.email.as_str());
-    let counted = rate_limit::count(services, Limited::Password, email, origin).await?;
+    let attempt = rate_limit::count(services, Limit::Password, email, origin).await?;
     let stored = db::account::password(&mut *services.database.read().await?, account.id).await?;
     if !services.passwords.verify(current, stored).await? {
-        let message = "This is not your present password.";
+        let message = "The current password is incorrect.";
         let code = UserErrorCode::InvalidCredentials;
         return Err(UserError::new("currentPassword", code, message).into());
     }
-    rate_limit::refund(services, counted).await?;
-    new.review(&account)?;
+    rate_limit::refund(services, attempt).await?;
+    new.validate(&account)?;
     let stored = new.hash(services).await?;
     let now = services.ambient.now();
     services
         .database
         .write(async |db| {
-            session::still_stands(db, &identity, &account, now).await?;
+            session::ensure_valid(db, &identity, &account, now).await?;
             password_reset::invalidate(db, &account.email, now).await?;
             let was = (AccountEvent::PasswordChanged {}, Some(identity.session));
-            change(services, db, actor, &account, &stored, was, origin, now).await
+            replace(services, db, actor, &account, &stored, was, origin, now).await
         })
         .await
 }
 
-#[expect(clippy::too_many_arguments, reason = "they are what the two callers share")]
-async fn change(
+/// Saves a new password, records `event`, notifies the owner, and ends the account's sessions
+/// except `except`.
+#[expect(clippy::too_many_arguments, reason = "both callers pass all of them")]
+async fn replace(
     services: &Services,
     db: &mut Connection,
     actor: &Actor,
     account: &Account,
     stored: &StoredPassword,
-    (what, spared): (AccountEvent, Option<SessionId>),
+    (event, except): (AccountEvent, Option<SessionId>),
     origin: &Origin,
     now: Timestamp,
 ) -> Result<(), ServiceError> {
+    let changed = SecurityChange::PasswordChanged;
     db::account::lock(db, account.id).await?;
     db::account::set_password(db, account.id, stored).await?;
-    session::note(db, account.id, actor.account_id(), what, now).await?;
-    priority_mail::notify_owner(
-        services,
-        db,
-        account,
-        SecurityChange::PasswordChanged,
-        origin,
-        now,
-    )
-    .await?;
-    session::end_sessions(services, db, account.id, spared, actor, now).await?;
+    audit::record(db, account.id, actor.account_id(), event, now).await?;
+    priority_mail::notify_owner(services, db, account, changed, origin, now).await?;
+    session::end_sessions(services, db, account.id, except, actor, now).await?;
     Ok(())
 }

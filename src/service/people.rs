@@ -1,4 +1,4 @@
-//! Finding people, for whoever picks one.
+//! Finding people by name or e-mail address, for staff who choose one.
 
 use super::{ServiceError, Services, authorise};
 use crate::{
@@ -11,10 +11,11 @@ use crate::{
     },
 };
 
-/// The people that a text fits best, the best first. `staff`: only staff, or only others.
+/// Returns the people who match a text best, best match first, at most `limit`. If `staff` is
+/// true, only staff. If it is false, only customers.
 ///
 /// # Errors
-/// Not staff.
+/// Returns an error if the actor is not staff.
 pub async fn find(
     actor: &Actor,
     services: &Services,

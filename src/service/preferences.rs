@@ -1,4 +1,4 @@
-//! In which language people are addressed, and which mails they want.
+//! Preferences: the language of a person and the mails that they receive.
 
 use super::{ServiceError, Services, account, authorise};
 use crate::{
@@ -11,25 +11,25 @@ use crate::{
     },
 };
 
-/// What is to change; `None` leaves a field as it is.
+/// Changes to a person's preferences. `None` leaves a field unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PreferenceChanges {
-    /// The language.
+    /// The new language.
     pub locale: Option<Locale>,
-    /// Confirmations of new tickets.
+    /// Whether to mail a confirmation of each new ticket.
     pub ticket_created: Option<bool>,
-    /// Answers.
+    /// Whether to mail answers.
     pub support_answered: Option<bool>,
-    /// Changes of the status.
+    /// Whether to mail changes of a ticket's status.
     pub status_changed: Option<bool>,
-    /// Resolved and closed tickets.
+    /// Whether to mail that a ticket was resolved or closed.
     pub ticket_closed: Option<bool>,
 }
 
-/// Which mails the actor wants.
+/// Returns which mails the actor receives.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn of_viewer(
     actor: &Actor,
     services: &Services,
@@ -39,10 +39,10 @@ pub async fn of_viewer(
     Ok(preferences::of_account(&mut *services.database.read().await?, id).await?)
 }
 
-/// Changes what the actor wants; gives their account.
+/// Changes the actor's preferences and returns their account.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn update(
     actor: &Actor,
     services: &Services,
@@ -67,6 +67,7 @@ pub async fn update(
             Ok::<_, DbError>(())
         })
         .await?;
-    services.sessions.refresh();
+    // Cached sessions contain the account's language.
+    services.sessions.invalidate();
     account::viewer(actor, services).await
 }

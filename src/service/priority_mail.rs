@@ -28,7 +28,7 @@ pub(super) async fn plan(
     lasts: TimeDelta,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    if !services.settings.mails {
+    if !services.settings.sends_mail {
         return Ok(());
     }
     let id = DeliveryId(services.ambient.uuid());

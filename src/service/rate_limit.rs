@@ -1,9 +1,11 @@
-//! Limits on guessable things, kept in the database so that they hold across nodes
-//! and restarts. Each try counts for the account from its network address, for the
-//! account as a whole, and for the network address as a whole. Whoever tries an
-//! account from elsewhere can fill the second; its owner, on an address that they
-//! have signed in from before, is not held up by that. Whether there is such an
-//! account makes no difference.
+//! Rate limits on guesses and on mails. They are stored in the database, so that they apply
+//! across nodes and restarts.
+//!
+//! An attempt counts against three buckets: of the account from the client's network, of the
+//! account as a whole, and of the network as a whole. An attacker elsewhere can fill the
+//! account's bucket. That does not lock its owner out: attempts from a network address that
+//! they have signed in from before count against another bucket. All this is the same whether
+//! the account exists or not.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -20,20 +22,20 @@ use crate::{
     domain::session::Origin,
 };
 
-/// A thing that can be guessed, or that costs.
+/// What is limited. Each kind is counted separately.
 #[derive(Clone, Copy)]
-pub(super) enum Limited {
-    /// Passwords.
+pub(super) enum Limit {
+    /// Guessing passwords.
     Password,
-    /// One-time codes and recovery codes.
+    /// Guessing one-time codes and recovery codes, and mailing one-time codes.
     Code,
-    /// Links to set a new password, and to hand over.
+    /// Guessing password links and handoffs, and mailing password links.
     Link,
-    /// Which addresses have an account.
+    /// Finding out which e-mail addresses have an account.
     Address,
 }
 
-impl Limited {
+impl Limit {
     fn name(self) -> &'static str {
         match self {
             Self::Password => "password",
@@ -44,46 +46,46 @@ impl Limited {
     }
 }
 
-const FROM_ADDRESS: (i32, TimeDelta) = (10, TimeDelta::minutes(15));
-const OF_ACCOUNT: (i32, TimeDelta) = (100, TimeDelta::hours(1));
-const OF_ADDRESS: (i32, TimeDelta) = (100, TimeDelta::minutes(15));
-/// Mails with codes or links, for an address that is mailed to.
-const MAILS: (i32, TimeDelta) = (10, TimeDelta::hours(1));
+// How many attempts are allowed within which time.
+const PER_ACCOUNT_AND_NETWORK: (i32, TimeDelta) = (10, TimeDelta::minutes(15));
+const PER_ACCOUNT: (i32, TimeDelta) = (100, TimeDelta::hours(1));
+const PER_NETWORK: (i32, TimeDelta) = (100, TimeDelta::minutes(15));
+const MAILS_PER_RECIPIENT: (i32, TimeDelta) = (10, TimeDelta::hours(1));
 
-/// A try that was counted.
-pub(super) struct Counted(Vec<Bucket>);
+/// An attempt that has been counted.
+pub(super) struct CountedAttempt(Vec<Bucket>);
 
-/// Counts a try before it is looked at, so that tries at once don't slip through.
-/// `subject` is the account's e-mail address; none: a guess at no account in
-/// particular.
+/// Counts an attempt. Call this before checking the guess, so that concurrent attempts cannot
+/// exceed the limit. `subject` is the account's e-mail address, or `None` if the guess is not
+/// at a particular account.
 ///
 /// # Errors
-/// Too many.
+/// Returns [`ServiceError::RateLimited`] if a bucket is full.
 pub(super) async fn count(
     services: &Services,
-    what: Limited,
+    limit: Limit,
     subject: Option<&str>,
     origin: &Origin,
-) -> Result<Counted, ServiceError> {
-    let (name, network) = (what.name(), network(origin));
+) -> Result<CountedAttempt, ServiceError> {
+    let (name, network) = (limit.name(), network(origin));
     let address = origin.address.map(|address| address.to_string()).unwrap_or_default();
     let mut connection = services.database.read().await?;
-    let mut buckets = vec![bucket(&[name, "of address", &network], OF_ADDRESS)];
+    let mut buckets = vec![bucket(&[name, "of address", &network], PER_NETWORK)];
     if let Some(subject) = subject {
-        buckets.push(bucket(&[name, "from address", subject, &network], FROM_ADDRESS));
-        // Of its own, and not none: what is done is the same for every account.
+        buckets.push(bucket(&[name, "from address", subject, &network], PER_ACCOUNT_AND_NETWORK));
+        // A known address has a bucket too, so that the work is the same for every account.
         let known = session::knows_address(&mut connection, subject, &address).await?;
         let whose = if known { "of account, known address" } else { "of account" };
-        buckets.push(bucket(&[name, whose, subject], OF_ACCOUNT));
+        buckets.push(bucket(&[name, whose, subject], PER_ACCOUNT));
     }
-    take(services, &mut connection, &buckets).await?;
-    Ok(Counted(buckets))
+    add_to(&buckets, services, &mut connection).await?;
+    Ok(CountedAttempt(buckets))
 }
 
-/// Gives a try back that was right.
+/// Uncounts a successful attempt.
 pub(super) async fn refund(
     services: &Services,
-    Counted(buckets): Counted,
+    CountedAttempt(buckets): CountedAttempt,
 ) -> Result<(), ServiceError> {
     let mut connection = services.database.read().await?;
     for bucket in &buckets {
@@ -92,33 +94,35 @@ pub(super) async fn refund(
     Ok(())
 }
 
-/// Counts a mail with a code or a link that somebody has caused to an address. Each has
-/// a bucket of its own: a stranger, who can ask for links, keeps nobody from their codes.
+/// Counts a mail with a code or a link to an address. Codes and links are counted separately:
+/// a stranger, who can request links, cannot use up the owner's codes.
 ///
 /// # Errors
-/// Too many.
+/// Returns [`ServiceError::RateLimited`] if the client's network has caused too many mails, or
+/// the address has received too many.
 pub(super) async fn count_mail(
     services: &Services,
-    what: Limited,
+    limit: Limit,
     email: &str,
     origin: &Origin,
 ) -> Result<(), ServiceError> {
-    let name = what.name();
-    let from = network(origin);
-    let buckets =
-        [bucket(&["mail", name, "from", &from], OF_ADDRESS), bucket(&["mail", name, email], MAILS)];
-    take(services, &mut *services.database.read().await?, &buckets).await
+    let (name, network) = (limit.name(), network(origin));
+    let buckets = [
+        bucket(&["mail", name, "from", &network], PER_NETWORK),
+        bucket(&["mail", name, email], MAILS_PER_RECIPIENT),
+    ];
+    add_to(&buckets, services, &mut *services.database.read().await?).await
 }
 
-/// Forgets what was tried at an account's password: its owner has proven themselves
-/// by another way.
+/// Empties an account's bucket of password attempts, after its owner has proven who they are
+/// in another way.
 pub(super) async fn clear(db: &mut Connection, email: &str) -> Result<(), DbError> {
-    rate_limit::empty(db, &bucket(&[Limited::Password.name(), "of account", email], OF_ACCOUNT))
-        .await
+    let bucket = bucket(&[Limit::Password.name(), "of account", email], PER_ACCOUNT);
+    rate_limit::empty(db, &bucket).await
 }
 
-/// What one caller has to itself: an IPv4 address, or a network of IPv6 (a /64), in
-/// which addresses cost nothing.
+/// Returns the network of a client: its IPv4 address, or the /64 network of its IPv6 address,
+/// within which a client can choose addresses freely.
 fn network(origin: &Origin) -> String {
     match origin.address {
         Some(IpAddr::V6(address)) => {
@@ -130,10 +134,10 @@ fn network(origin: &Origin) -> String {
     }
 }
 
-async fn take(
+async fn add_to(
+    buckets: &[Bucket],
     services: &Services,
     connection: &mut Connection,
-    buckets: &[Bucket],
 ) -> Result<(), ServiceError> {
     let now = services.ambient.now();
     for bucket in buckets {
@@ -147,7 +151,7 @@ async fn take(
 fn bucket(parts: &[&str], (attempts, within): (i32, TimeDelta)) -> Bucket {
     let mut hash = Sha256::new();
     for part in parts {
-        // With its length, so that the parts can't run into each other.
+        // The length keeps different parts from producing the same bytes.
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }

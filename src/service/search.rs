@@ -1,4 +1,4 @@
-//! Finding tickets by what they say.
+//! Full-text search of tickets.
 
 use super::{ServiceError, Services, authorise};
 use crate::{
@@ -11,11 +11,11 @@ use crate::{
     },
 };
 
-/// A page of the tickets that fit, of those that the actor may see and by what they may
-/// read of them; the best first.
+/// Returns a page of the tickets that match, best match first. Searches only the tickets and
+/// texts that the actor may see.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn page(
     actor: &Actor,
     services: &Services,

@@ -1,13 +1,11 @@
-//! Service tokens: making, listing and revoking them.
+//! Service tokens, with which machines authenticate.
 
-use super::{ServiceError, Services, UserError, UserErrorCode, authorise, error::Review};
+use super::{
+    ServiceError, Services, UserError, UserErrorCode, audit, authorise, validation::Validation,
+};
 use crate::{
     crypto::token::{BearerToken, TokenKind},
-    db::{
-        Connection, DbError,
-        event::{self, NewAccountEvent},
-        service_token,
-    },
+    db::{Connection, DbError, service_token},
     domain::{
         actor::Actor,
         clock::Timestamp,
@@ -19,19 +17,19 @@ use crate::{
     },
 };
 
-/// A service token that was just made.
+/// A new service token.
 #[derive(Debug)]
 pub struct Issued {
-    /// What the machine sends: shown once.
+    /// The token that the machine sends. It is not stored and cannot be shown again.
     pub secret: BearerToken,
-    /// What is kept.
+    /// The token as stored.
     pub token: ServiceToken,
 }
 
-/// Makes a service token.
+/// Creates a service token.
 ///
 /// # Errors
-/// Not an admin; errors of the input.
+/// Returns an error if the actor is not an admin, and user errors if the input is invalid.
 pub async fn create(
     actor: &Actor,
     services: &Services,
@@ -39,13 +37,13 @@ pub async fn create(
     scopes: &[Scope],
 ) -> Result<Issued, ServiceError> {
     authorise(actor, Action::ManageServiceTokens, Resource::Desk)?;
-    let mut review = Review::default();
-    let name = review.text("name", "The name", Label::parse(name));
+    let mut validation = Validation::default();
+    let name = validation.text("name", "The name", Label::parse(name));
     if scopes.is_empty() {
-        let message = "Name at least one scope: without one the token may do nothing.";
-        review.note(UserError::new("scopes", UserErrorCode::Required, message));
+        let message = "Choose at least one scope. A token without scopes may not do anything.";
+        validation.add(UserError::new("scopes", UserErrorCode::Required, message));
     }
-    let name = review.finish(name)?.into_string();
+    let name = validation.finish(name)?.into_string();
     let now = services.ambient.now();
     let token = ServiceToken {
         id: ServiceTokenId(services.ambient.uuid()),
@@ -63,25 +61,26 @@ pub async fn create(
         .database
         .write(async |db| {
             service_token::insert(db, row, hash).await?;
-            note(db, actor, created, now).await
+            record(db, actor, created, now).await
         })
         .await?;
     Ok(Issued { secret, token })
 }
 
-/// All service tokens, newest first, revoked ones too.
+/// Returns all service tokens, newest first, also revoked ones.
 ///
 /// # Errors
-/// Not an admin.
+/// Returns an error if the actor is not an admin.
 pub async fn all(actor: &Actor, services: &Services) -> Result<Vec<ServiceToken>, ServiceError> {
     authorise(actor, Action::ManageServiceTokens, Resource::Desk)?;
     Ok(service_token::all(&mut *services.database.read().await?).await?)
 }
 
-/// Revokes a service token: it is worth nothing from now on.
+/// Revokes a service token, effective immediately.
 ///
 /// # Errors
-/// Not an admin; no such token, or one that was revoked before, as a user error.
+/// Returns an error if the actor is not an admin, and a user error if there is no such token or
+/// it is already revoked.
 pub async fn revoke(
     actor: &Actor,
     services: &Services,
@@ -89,7 +88,7 @@ pub async fn revoke(
 ) -> Result<ServiceToken, ServiceError> {
     authorise(actor, Action::ManageServiceTokens, Resource::Desk)?;
     let unknown = || {
-        let message = "There is no such service token, or it was revoked before.";
+        let message = "There is no such service token, or it is already revoked.";
         ServiceError::from(UserError::new("id", UserErrorCode::NotFound, message))
     };
     let id = id.ok_or_else(unknown)?;
@@ -99,21 +98,20 @@ pub async fn revoke(
         .write(async |db| {
             let revoked = service_token::revoke(db, id, actor.account_id(), now).await?;
             let revoked = revoked.ok_or_else(unknown)?;
-            note(db, actor, AccountEvent::ServiceTokenRevoked { token_id: id }, now).await?;
+            record(db, actor, AccountEvent::ServiceTokenRevoked { token_id: id }, now).await?;
             Ok::<_, ServiceError>(revoked)
         })
         .await
 }
 
-/// Notes in an admin's trail what they did. What the operator did at the command line
-/// is in no account's: the token itself tells when.
-async fn note(
+/// Records an event in the audit trail of the admin. The operator at the command line has no
+/// account and so no audit trail. The token's row tells when it was created and revoked.
+async fn record(
     db: &mut Connection,
     actor: &Actor,
     event: AccountEvent,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let Some(id) = actor.account_id() else { return Ok(()) };
-    let done = NewAccountEvent { event, actor_id: Some(id), occurred_at: now };
-    event::append_to_account(db, id, &[done]).await
+    let Some(admin) = actor.account_id() else { return Ok(()) };
+    audit::record(db, admin, Some(admin), event, now).await
 }

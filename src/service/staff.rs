@@ -1,52 +1,76 @@
-//! Accounts as admins look after them: made, listed, given roles, disabled and enabled.
+//! Accounts as admins manage them: creating, listing, changing roles, disabling and enabling.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise,
-    error::Review,
+    ServiceError, Services, UserError, UserErrorCode, account as accounts, audit, authorise,
     idempotency::{IdempotentCall, fingerprint},
     password, session,
+    validation::Validation,
 };
 use crate::{
+    crypto::password::Password,
     db::{Connection, account, password_reset},
     domain::{
         account::{Account, EmailAddress, Locale, Role},
         actor::Actor,
+        clock::Timestamp,
         event::AccountEvent,
         ids::AccountId,
         page::{Page, Slice},
         policy::{Action, Resource},
         search::SearchText,
-        text::{IdempotencyKey, PersonName},
+        text::PersonName,
     },
 };
 
-/// Somebody who is to get an account.
-pub struct NewPerson {
-    /// What they sign in with.
+/// An account to create with a password, or without one.
+pub struct NewAccount {
+    /// The e-mail address to sign in with.
     pub email: String,
     /// The name that others see.
     pub name: String,
-    /// What they may do.
+    /// The role.
     pub role: Role,
-    /// The language that they are addressed in.
+    /// The language of mails to the owner.
     pub locale: Locale,
-    /// The caller's key for repeating the call.
+    /// The password. Without one the owner cannot sign in with a password.
+    pub password: Option<Password>,
+}
+
+/// An account to create without a password. Its owner is invited by mail to set one.
+pub struct NewInvitation {
+    /// The e-mail address to sign in with.
+    pub email: String,
+    /// The name that others see.
+    pub name: String,
+    /// The role.
+    pub role: Role,
+    /// The language of mails to the owner.
+    pub locale: Locale,
+    /// Makes the call safe to repeat.
     pub idempotency_key: Option<String>,
 }
 
-/// Refuses whoever may not look after accounts, before their arguments are looked at.
+/// A change of an account that ends its sessions.
+#[derive(Clone, Copy)]
+enum AccessChange {
+    SetRole(Role),
+    Disable,
+}
+
+/// Checks that the actor is an admin. Call this before validating their arguments.
 ///
 /// # Errors
-/// Not an admin.
+/// Returns an error if the actor is not an admin.
 pub fn require_admin(actor: &Actor) -> Result<(), ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)
 }
 
-/// A page of all accounts in the order of their addresses: of a role, and with a name or an
-/// address that begins with a text, where these are given.
+/// Returns a page of all accounts, ordered by e-mail address. If `role` is set, only accounts
+/// with this role. If `text` is set, only accounts with an e-mail address or a word of the
+/// name that starts with it.
 ///
 /// # Errors
-/// Not an admin.
+/// Returns an error if the actor is not an admin.
 pub async fn page(
     actor: &Actor,
     services: &Services,
@@ -58,68 +82,136 @@ pub async fn page(
     Ok(account::page(&mut *services.database.read().await?, role, text, page).await?)
 }
 
-/// Makes an account without a password: its owner is mailed a link to set one.
+/// Creates an account.
 ///
 /// # Errors
-/// Not an admin; errors of the input; an address that another account has; an
-/// installation that sends no mail, as a user error.
-pub async fn invite(
+/// Returns an error if the actor is not an admin, and user errors if the input is invalid or
+/// another account has the e-mail address.
+pub async fn create(
     actor: &Actor,
     services: &Services,
-    new: NewPerson,
+    new: NewAccount,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
-    let admin = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let mut review = Review::default();
-    let email = review.text("email", "The e-mail address", EmailAddress::parse(&new.email));
-    let name = review.text("name", "The name", PersonName::parse(&new.name));
-    let key = new.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
-    let key = review.text("idempotencyKey", "The idempotency key", key);
-    if !services.settings.mails {
-        let message = "This installation sends no mail, so nobody could set a password: its \
-                       operator makes accounts with `ticketwire user create`.";
-        review.note(UserError::new("email", UserErrorCode::NotAvailable, message));
+    let mut validation = Validation::default();
+    let email = validation.text("email", "The e-mail address", EmailAddress::parse(&new.email));
+    let name = validation.text("name", "The name", PersonName::parse(&new.name));
+    if let Some(error) = new.password.as_ref().and_then(password::length_error) {
+        validation.add(error);
     }
-    let ((email, name), key) = review.finish(email.zip(name).zip(key))?;
+    let (email, name) = validation.finish(email.zip(name))?;
+    let hashed = match new.password {
+        Some(password) => Some(services.passwords.hash(password).await?),
+        None => None,
+    };
     let now = services.ambient.now();
-    let new = &Account {
+    let account = new_account(services, (email, name), new.role, new.locale, now);
+    let (row, hashed) = (&account, hashed.as_ref());
+    services
+        .database
+        .write(async |db| {
+            if !account::insert(db, row, hashed).await? {
+                let message = "Another account has this e-mail address.";
+                let taken = UserError::new("email", UserErrorCode::Taken, message);
+                return Err(ServiceError::from(taken));
+            }
+            let created = AccountEvent::RoleChanged { from: None, to: row.role };
+            audit::record(db, row.id, actor.account_id(), created, now).await?;
+            Ok(())
+        })
+        .await?;
+    Ok(account)
+}
+
+fn new_account(
+    services: &Services,
+    (email, name): (EmailAddress, PersonName),
+    role: Role,
+    locale: Locale,
+    now: Timestamp,
+) -> Account {
+    Account {
         id: AccountId(services.ambient.uuid()),
         email,
         name: name.into_string(),
-        role: new.role,
-        locale: new.locale,
+        role,
+        locale,
         disabled_at: None,
         created_at: now,
         session_generation: 0,
-    };
-    let kind = format!("{:?} {:?}", new.role, new.locale);
-    let fingerprint = fingerprint("createAccount", &[&kind, new.email.as_str(), &new.name]);
+    }
+}
+
+/// Creates an account without a password and mails its owner a link to set one.
+///
+/// # Errors
+/// Returns an error if the actor is not an admin, and user errors if the input is invalid,
+/// another account has the e-mail address, or the installation sends no mail.
+pub async fn invite(
+    actor: &Actor,
+    services: &Services,
+    new: NewInvitation,
+) -> Result<Account, ServiceError> {
+    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    let admin = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let mut validation = Validation::default();
+    let email = validation.text("email", "The e-mail address", EmailAddress::parse(&new.email));
+    let name = validation.text("name", "The name", PersonName::parse(&new.name));
+    let key = validation.idempotency_key(new.idempotency_key.as_deref());
+    if !services.settings.sends_mail {
+        validation.add(no_invitations());
+    }
+    let (owner, key) = validation.finish(email.zip(name).zip(key))?;
+    let now = services.ambient.now();
+    let account = &new_account(services, owner, new.role, new.locale, now);
+    let kind = format!("{:?} {:?}", account.role, account.locale);
+    let fields = [&kind, account.email.as_str(), &account.name];
+    let fingerprint = fingerprint("createAccount", &fields);
     let call = &IdempotentCall { account: admin, key, fingerprint };
     services
         .database
         .write(async |db| {
-            if let Some(earlier) = call.earlier_result(db, new.id.0, now).await? {
+            if let Some(earlier) = call.earlier_result(db, account.id.0, now).await? {
                 let found = account::by_ids(db, &[AccountId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
-            lock_admins(actor, db).await?;
-            if !account::insert(db, new, None).await? {
-                let message = "Another account has this e-mail address. `accounts` finds it.";
-                return Err(UserError::new("email", UserErrorCode::Taken, message).into());
-            }
-            let made = AccountEvent::RoleChanged { from: None, to: new.role };
-            session::note(db, new.id, Some(admin), made, now).await?;
-            password::invite(services, db, new, now).await?;
-            Ok(new.clone())
+            insert_invited(actor, services, db, account, now).await?;
+            Ok(account.clone())
         })
         .await
 }
 
-/// Gives an account a role. Its sessions end, so that nothing goes on with the rights of
-/// the old one.
+fn no_invitations() -> UserError {
+    UserError::new(
+        "email",
+        UserErrorCode::NotAvailable,
+        "This installation sends no mail, so the owner of the account could not set a password. \
+         Ask its operator to create the account with `ticketwire user create`.",
+    )
+}
+
+async fn insert_invited(
+    actor: &Actor,
+    services: &Services,
+    db: &mut Connection,
+    new: &Account,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    lock_admins(actor, db).await?;
+    if !account::insert(db, new, None).await? {
+        let message = "Another account has this e-mail address. Find it with `accounts`.";
+        return Err(UserError::new("email", UserErrorCode::Taken, message).into());
+    }
+    let created = AccountEvent::RoleChanged { from: None, to: new.role };
+    audit::record(db, new.id, actor.account_id(), created, now).await?;
+    Ok(password::invite(services, db, new, now).await?)
+}
+
+/// Sets an account's role. Ends its sessions, so that none keeps the old rights.
 ///
 /// # Errors
-/// Not an admin; no such account; the actor's own one, as a user error.
+/// Returns an error if the actor is not an admin or the account does not exist, and a user
+/// error if it is the actor's own account or the last admin's.
 pub async fn set_role(
     actor: &Actor,
     services: &Services,
@@ -127,45 +219,30 @@ pub async fn set_role(
     role: Role,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
-    give_role(actor, services, id.ok_or(ServiceError::NotFound)?, role).await
+    let id = id.ok_or(ServiceError::NotFound)?;
+    change_access(actor, services, id, AccessChange::SetRole(role)).await
 }
 
-/// What [`set_role`] does once the actor is known to be an admin.
-pub(super) async fn give_role(
-    actor: &Actor,
-    services: &Services,
-    id: AccountId,
-    role: Role,
-) -> Result<Account, ServiceError> {
-    let now = services.ambient.now();
-    let changed = services
-        .database
-        .write(async |db| {
-            let (mut account, admins) = lock(actor, db, id).await?;
-            if account.role == role {
-                return Ok(account);
-            }
-            if account.role == Role::Admin {
-                refuse_loss(actor, id, &admins)?;
-            }
-            let from = Some(account.role);
-            account.role = role;
-            account::set_role(db, id, role).await?;
-            let given = AccountEvent::RoleChanged { from, to: role };
-            session::note(db, id, actor.account_id(), given, now).await?;
-            session::end_sessions(services, db, id, None, actor, now).await?;
-            Ok::<_, ServiceError>(account)
-        })
-        .await?;
-    services.sessions.refresh();
-    Ok(changed)
-}
-
-/// Disables an account: its sessions and live streams end, and nobody signs in to it. What
-/// it wrote and what is assigned to it stays.
+/// Sets the role of the account with an e-mail address. See [`set_role`].
 ///
 /// # Errors
-/// Not an admin; no such account; the actor's own one, as a user error.
+/// Returns the errors of [`set_role`], and a user error if no account has this address.
+pub async fn set_role_by_email(
+    actor: &Actor,
+    services: &Services,
+    email: &str,
+    role: Role,
+) -> Result<Account, ServiceError> {
+    let account = accounts::by_email(actor, services, email).await?;
+    set_role(actor, services, Some(account.id), role).await
+}
+
+/// Disables an account. Ends its sessions and their live streams, and prevents signing in.
+/// What the owner wrote and the tickets that are assigned to them stay.
+///
+/// # Errors
+/// Returns an error if the actor is not an admin or the account does not exist, and a user
+/// error if it is the actor's own account or the last admin's.
 pub async fn disable(
     actor: &Actor,
     services: &Services,
@@ -173,32 +250,53 @@ pub async fn disable(
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
     let id = id.ok_or(ServiceError::NotFound)?;
+    change_access(actor, services, id, AccessChange::Disable).await
+}
+
+async fn change_access(
+    actor: &Actor,
+    services: &Services,
+    id: AccountId,
+    change: AccessChange,
+) -> Result<Account, ServiceError> {
     let now = services.ambient.now();
-    let disabled = services
+    let changed = services
         .database
         .write(async |db| {
             let (mut account, admins) = lock(actor, db, id).await?;
-            if account.disabled_at.is_some() {
-                return Ok(account);
+            let event = match change {
+                AccessChange::SetRole(role) if account.role == role => return Ok(account),
+                AccessChange::Disable if account.disabled_at.is_some() => return Ok(account),
+                AccessChange::SetRole(to) => {
+                    AccountEvent::RoleChanged { from: Some(account.role), to }
+                }
+                AccessChange::Disable => AccountEvent::AccountDisabled {},
+            };
+            ensure_admin_remains(actor, id, &admins)?;
+            match change {
+                AccessChange::SetRole(role) => {
+                    account.role = role;
+                    account::set_role(db, id, role).await?;
+                }
+                AccessChange::Disable => {
+                    account.disabled_at = Some(now);
+                    account::update(db, &account).await?;
+                    password_reset::invalidate(db, &account.email, now).await?;
+                }
             }
-            refuse_loss(actor, id, &admins)?;
-            account.disabled_at = Some(now);
-            account::update(db, &account).await?;
-            password_reset::invalidate(db, &account.email, now).await?;
-            let data = AccountEvent::AccountDisabled {};
-            session::note(db, id, actor.account_id(), data, now).await?;
+            audit::record(db, id, actor.account_id(), event, now).await?;
             session::end_sessions(services, db, id, None, actor, now).await?;
             Ok::<_, ServiceError>(account)
         })
         .await?;
-    services.sessions.refresh();
-    Ok(disabled)
+    services.sessions.invalidate();
+    Ok(changed)
 }
 
-/// Lets a disabled account sign in again.
+/// Lets the owner of a disabled account sign in again.
 ///
 /// # Errors
-/// Not an admin; no such account.
+/// Returns an error if the actor is not an admin or the account does not exist.
 pub async fn enable(
     actor: &Actor,
     services: &Services,
@@ -214,17 +312,18 @@ pub async fn enable(
             if account.disabled_at.take().is_some() {
                 account::update(db, &account).await?;
                 let data = AccountEvent::AccountEnabled {};
-                session::note(db, id, actor.account_id(), data, now).await?;
+                audit::record(db, id, actor.account_id(), data, now).await?;
             }
             Ok::<_, ServiceError>(account)
         })
         .await
 }
 
-/// Changes an account's name or language; `None` leaves one as it is.
+/// Changes an account's name or language. `None` leaves a field unchanged.
 ///
 /// # Errors
-/// Not an admin; no such account; errors of the input.
+/// Returns an error if the actor is not an admin or the account does not exist, and user
+/// errors if the input is invalid.
 pub async fn update(
     actor: &Actor,
     services: &Services,
@@ -234,9 +333,9 @@ pub async fn update(
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
     let id = id.ok_or(ServiceError::NotFound)?;
-    let mut review = Review::default();
-    let name = review.text("name", "The name", name.map(PersonName::parse).transpose());
-    let name = review.finish(name)?;
+    let mut validation = Validation::default();
+    let name = validation.text("name", "The name", name.map(PersonName::parse).transpose());
+    let name = validation.finish(name)?;
     let (name, now) = (&name, services.ambient.now());
     let updated = services
         .database
@@ -250,18 +349,20 @@ pub async fn update(
             if (&account.name, account.locale) != (&old.0, old.1) {
                 account::update(db, &account).await?;
                 let data = AccountEvent::AccountUpdated {};
-                session::note(db, id, actor.account_id(), data, now).await?;
+                audit::record(db, id, actor.account_id(), data, now).await?;
             }
             Ok::<_, ServiceError>(account)
         })
         .await?;
-    // What sessions know of the account.
-    services.sessions.refresh();
+    // Cached sessions contain the account's language.
+    services.sessions.invalidate();
     Ok(updated)
 }
 
-/// The admins who can sign in, none of whom changes until the transaction ends. Refused
-/// where the actor is no admin any more.
+/// Locks the admins who can sign in until the transaction ends, and returns them.
+///
+/// # Errors
+/// Returns an error if the actor is no longer one of them.
 async fn lock_admins(actor: &Actor, db: &mut Connection) -> Result<Vec<AccountId>, ServiceError> {
     let admins = account::lock_admins(db).await?;
     if actor.account_id().is_some_and(|actor| !admins.contains(&actor)) {
@@ -270,7 +371,7 @@ async fn lock_admins(actor: &Actor, db: &mut Connection) -> Result<Vec<AccountId
     Ok(admins)
 }
 
-/// An account, and with it the admins who can sign in.
+/// Locks an account and the admins who can sign in, and returns both.
 async fn lock(
     actor: &Actor,
     db: &mut Connection,
@@ -281,14 +382,20 @@ async fn lock(
     Ok((account, admins))
 }
 
-/// Refuses to take an account from the admins where nobody could give it back.
-fn refuse_loss(actor: &Actor, id: AccountId, admins: &[AccountId]) -> Result<(), UserError> {
+/// Returns an error if an account may not lose its access: it is the actor's own, or that of
+/// the only admin who can sign in.
+fn ensure_admin_remains(
+    actor: &Actor,
+    id: AccountId,
+    admins: &[AccountId],
+) -> Result<(), UserError> {
     if actor.account_id() == Some(id) {
-        let message = "This is your own account: ask another admin to do it.";
+        let message = "You cannot disable or demote your own account. Ask another admin to do it.";
         return Err(UserError::new("id", UserErrorCode::OwnAccount, message));
     }
     if admins == [id] {
-        let message = "This is the last admin who can sign in: make somebody else one first.";
+        let message =
+            "This is the last admin who can sign in. Make another account an admin first.";
         return Err(UserError::new("id", UserErrorCode::LastAdmin, message));
     }
     Ok(())

@@ -1,12 +1,10 @@
-//! Tickets.
+//! Tickets: finding, opening and changing them.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode,
-    attachment::{self, Upload},
-    authorise,
-    error::Review,
-    follow_up,
+    ServiceError, Services, UserError, UserErrorCode, authorise, follow_up,
     idempotency::{IdempotentCall, fingerprint},
+    upload::{self, Upload},
+    validation::Validation,
 };
 use crate::{
     db::{
@@ -28,43 +26,43 @@ use crate::{
     },
 };
 
-/// A ticket to be opened.
+/// A ticket to open.
 pub struct NewTicket {
-    /// What it is sorted into; `None`: an id that can't be one.
+    /// The category, or `None` if the caller sent an id that is not a category's.
     pub category_id: Option<CategoryId>,
-    /// What it is about, in a line.
+    /// The subject, on one line.
     pub summary: String,
-    /// What it is about.
+    /// The description.
     pub description: String,
-    /// The files that come with it.
+    /// The files attached to the description.
     pub attachments: Vec<Upload>,
-    /// The closed ticket that it goes on from.
+    /// The closed ticket that this one follows up.
     pub follow_up_to: Option<TicketId>,
-    /// The caller's key for repeating the call.
+    /// Makes the call safe to repeat.
     pub idempotency_key: Option<String>,
 }
 
-/// What is to change about a ticket; `None` leaves a field as it is.
+/// Changes to a ticket. `None` leaves a field unchanged.
 #[derive(Default)]
 pub struct TicketChanges {
     /// The new status.
     pub status: Option<Status>,
     /// The new priority.
     pub priority: Option<Priority>,
-    /// The new assignee; `Some(None)` takes the present one off.
+    /// The new assignee. `Some(None)` unassigns the ticket.
     pub assignee: Option<Option<AccountId>>,
     /// The new category.
     pub category: Option<CategoryId>,
     /// The new summary.
     pub summary: Option<String>,
-    /// The version that the caller has seen.
+    /// The version that the caller has read. If the ticket has changed since, nothing changes.
     pub expected_version: Option<i32>,
 }
 
-/// A page of the tickets that the actor may see.
+/// Returns a page of the tickets that the actor may see.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn page(
     actor: &Actor,
     services: &Services,
@@ -79,10 +77,10 @@ pub async fn page(
     Ok(tickets::list::page(&mut connection, scope, selection, sort, descending, page).await?)
 }
 
-/// How many tickets there are of each category and status.
+/// Returns the number of tickets per category and status.
 ///
 /// # Errors
-/// Not staff.
+/// Returns an error if the actor is not staff.
 pub async fn counts(
     actor: &Actor,
     services: &Services,
@@ -92,10 +90,10 @@ pub async fn counts(
     Ok(tickets::list::counts(&mut *services.database.read().await?, selection).await?)
 }
 
-/// The tickets of some ids that the actor may see, in no order.
+/// Returns the tickets with these ids that the actor may see, in no particular order.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn by_ids(
     actor: &Actor,
     services: &Services,
@@ -106,10 +104,10 @@ pub async fn by_ids(
     Ok(tickets::by_ids(&mut *services.database.read().await?, scope, ids).await?)
 }
 
-/// The ticket of an id.
+/// Returns the ticket with an id.
 ///
 /// # Errors
-/// There is none that the actor may see.
+/// Returns an error if the ticket does not exist or the actor may not see it.
 pub async fn by_id(
     actor: &Actor,
     services: &Services,
@@ -119,10 +117,10 @@ pub async fn by_id(
     found.into_iter().next().ok_or(ServiceError::NotFound)
 }
 
-/// The ticket of a number as people write it.
+/// Returns the ticket with a number, written with its prefix, like `CS-234567`.
 ///
 /// # Errors
-/// There is none that the actor may see.
+/// Returns an error if the ticket does not exist or the actor may not see it.
 pub async fn by_number(
     actor: &Actor,
     services: &Services,
@@ -138,20 +136,20 @@ pub async fn by_number(
 /// Opens a ticket.
 ///
 /// # Errors
-/// Nobody is signed in; errors of the input.
+/// Returns an error if nobody is signed in, and user errors if the input is invalid.
 pub async fn create(
     actor: &Actor,
     services: &Services,
     new: NewTicket,
 ) -> Result<Ticket, ServiceError> {
-    create_as(actor, services, TicketId(services.ambient.uuid()), new).await
+    create_with_id(actor, services, TicketId(services.ambient.uuid()), new).await
 }
 
-/// Opens a ticket under a given id: demo data has tickets that examples refer to.
+/// Opens a ticket with a given id. The demo data has tickets that examples refer to.
 ///
 /// # Errors
-/// As [`create`]; the id is taken.
-pub(super) async fn create_as(
+/// Returns the errors of [`create`], and a database error if the id is in use.
+pub(super) async fn create_with_id(
     actor: &Actor,
     services: &Services,
     id: TicketId,
@@ -159,48 +157,11 @@ pub(super) async fn create_as(
 ) -> Result<Ticket, ServiceError> {
     authorise(actor, Action::CreateTicket, Resource::Desk)?;
     let reporter = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let mut review = Review::default();
-    let summary = review.text("summary", "The summary", Summary::parse(&new.summary));
-    let description = review.text("description", "The description", Body::parse(&new.description));
-    let key = new.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
-    let key = review.text("idempotencyKey", "The idempotency key", key);
-    attachment::review(&mut review, &new.attachments);
-    if new.category_id.is_none() {
-        review.note(unknown_category());
-    }
-    let reviewed = summary.zip(description).zip(key).zip(new.category_id);
-    let (((summary, description), key), category_id) = review.finish(reviewed)?;
-
-    let input = category_id.0.to_string();
-    let files = attachment::fingerprints(&new.attachments);
-    let follow_up_to = new.follow_up_to.map(|id| id.0.to_string());
-    let mut fields = vec![input.as_str(), summary.as_str(), description.as_str()];
-    fields.extend(follow_up_to.as_deref());
-    fields.extend(files.iter().map(String::as_str));
-    let fingerprint = fingerprint("createTicket", &fields);
-    let call = &IdempotentCall { account: reporter, key, fingerprint };
-    let uploads = new.attachments.as_slice();
+    let (valid, key) = validate(&new)?;
+    let call = &IdempotentCall { account: reporter, key, fingerprint: valid.fingerprint(&new) };
     let now = services.ambient.now();
-    let ticket = &Ticket {
-        id,
-        // Given out below, in the transaction.
-        number: TicketNumber(0),
-        category_id,
-        reporter_id: reporter,
-        participant_ids: vec![],
-        past_participant_ids: vec![],
-        assignee_id: None,
-        summary: summary.into_string(),
-        description: description.into_string(),
-        status: Status::WaitingForSupport,
-        priority: Priority::Medium,
-        version: 1,
-        created_at: now,
-        updated_at: now,
-        waiting_since: Some(now),
-        resolved_at: None,
-        follow_up_to: new.follow_up_to,
-    };
+    let ticket = &valid.into_ticket(id, reporter, new.follow_up_to, now);
+    let uploads = new.attachments.as_slice();
     services
         .database
         .write(async |db| {
@@ -209,13 +170,13 @@ pub(super) async fn create_as(
                 let found = tickets::by_ids(db, scope, &[TicketId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
-            require_category(db, category_id).await?;
+            require_category(db, ticket.category_id).await?;
             if let Some(predecessor) = ticket.follow_up_to {
                 follow_up::require_closed(actor, db, predecessor).await?;
             }
             let ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
             tickets::insert(db, &ticket).await?;
-            attachment::tie(db, reporter, uploads, ticket.id, None).await?;
+            upload::attach(db, reporter, uploads, ticket.id, None).await?;
             let created = public_event(TicketEvent::TicketCreated {}, reporter, now);
             event::save_with_events(db, &ticket, &[created]).await?;
             Ok(ticket)
@@ -223,11 +184,75 @@ pub(super) async fn create_as(
         .await
 }
 
+/// The validated fields of a [`NewTicket`].
+struct ValidTicket {
+    category_id: CategoryId,
+    summary: Summary,
+    description: Body,
+}
+
+fn validate(new: &NewTicket) -> Result<(ValidTicket, Option<IdempotencyKey>), ServiceError> {
+    let mut validation = Validation::default();
+    let summary = validation.text("summary", "The summary", Summary::parse(&new.summary));
+    let description =
+        validation.text("description", "The description", Body::parse(&new.description));
+    let key = validation.idempotency_key(new.idempotency_key.as_deref());
+    upload::validate(&mut validation, &new.attachments);
+    if new.category_id.is_none() {
+        validation.add(unknown_category());
+    }
+    let input = summary.zip(description).zip(new.category_id).zip(key);
+    let (((summary, description), category_id), key) = validation.finish(input)?;
+    Ok((ValidTicket { category_id, summary, description }, key))
+}
+
+impl ValidTicket {
+    fn fingerprint(&self, new: &NewTicket) -> [u8; 32] {
+        let category = self.category_id.0.to_string();
+        let files = upload::fingerprints(&new.attachments);
+        let follow_up_to = new.follow_up_to.map(|id| id.0.to_string());
+        let mut fields = vec![category.as_str(), self.summary.as_str(), self.description.as_str()];
+        fields.extend(follow_up_to.as_deref());
+        fields.extend(files.iter().map(String::as_str));
+        fingerprint("createTicket", &fields)
+    }
+
+    fn into_ticket(
+        self,
+        id: TicketId,
+        reporter_id: AccountId,
+        follow_up_to: Option<TicketId>,
+        now: Timestamp,
+    ) -> Ticket {
+        Ticket {
+            id,
+            // Assigned in the transaction.
+            number: TicketNumber(0),
+            category_id: self.category_id,
+            reporter_id,
+            participant_ids: vec![],
+            past_participant_ids: vec![],
+            assignee_id: None,
+            summary: self.summary.into_string(),
+            description: self.description.into_string(),
+            status: Status::WaitingForSupport,
+            priority: Priority::Medium,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            waiting_since: Some(now),
+            resolved_at: None,
+            follow_up_to,
+        }
+    }
+}
+
 /// Changes a ticket.
 ///
 /// # Errors
-/// A ticket that the actor may not see; fields that a customer may not set;
-/// errors of the input; a status that the table doesn't allow; a stale version.
+/// Returns an error if the actor may not see the ticket, may not change one of these fields, or
+/// the ticket has changed since `expected_version`. Returns user errors if the input is invalid
+/// or the status cannot change this way.
 pub async fn update(
     actor: &Actor,
     services: &Services,
@@ -243,21 +268,21 @@ pub async fn update(
         .write(async |db| {
             let mut ticket = lock(actor, db, id).await?;
             authorise(actor, Action::Converse, Resource::from(&ticket))?;
-            if triages(changes) {
+            if requires_triage(changes) {
                 authorise(actor, Action::Triage, Resource::from(&ticket))?;
             }
-            refuse_stale(&ticket, changes.expected_version)?;
-            let reviewed = reviewed(db, Some(ticket.category_id), changes).await?;
+            check_expected_version(&ticket, changes.expected_version)?;
+            let changes = validate_changes(db, Some(ticket.category_id), changes).await?;
             let by = policy::standing(actor, &ticket);
-            let changed = ticket.apply(reviewed, by, now).map_err(illegal)?;
-            record(db, &ticket, changed, editor, now).await?;
+            let changed = ticket.apply(changes, by, now).map_err(illegal_transition)?;
+            save_changes(db, &ticket, changed, editor, now).await?;
             Ok(ticket)
         })
         .await
 }
 
-/// Writes down how a locked ticket stands after a change, and the events that tell of it.
-pub(super) async fn record(
+/// Saves a locked ticket and appends the events of its changes. Does nothing if there are none.
+pub(super) async fn save_changes(
     db: &mut Connection,
     ticket: &Ticket,
     changed: Vec<TicketEvent>,
@@ -272,31 +297,32 @@ pub(super) async fn record(
     Ok(event::save_with_events(db, ticket, &events).await?)
 }
 
-/// Sees that the actor works the queue.
+/// Checks that the actor is staff. Call this before validating their arguments.
 ///
 /// # Errors
-/// They don't.
-pub fn require_queue(actor: &Actor) -> Result<(), ServiceError> {
+/// Returns an error if the actor is not staff.
+pub fn require_staff(actor: &Actor) -> Result<(), ServiceError> {
     authorise(actor, Action::ViewInternal, Resource::Desk)
 }
 
-fn triages(changes: &TicketChanges) -> bool {
+/// Returns whether changes include fields that only staff may change.
+fn requires_triage(changes: &TicketChanges) -> bool {
     changes.priority.is_some()
         || changes.assignee.is_some()
         || changes.category.is_some()
         || changes.summary.is_some()
 }
 
-/// The changes, where what they refer to exists and their texts fit. A ticket may keep the
-/// category that it has now.
-pub(super) async fn reviewed(
+/// Validates changes: texts, and that the assignee and the category can be set. The category
+/// `current` is always valid, even if it is retired.
+pub(super) async fn validate_changes(
     db: &mut Connection,
-    present: Option<CategoryId>,
+    current: Option<CategoryId>,
     changes: &TicketChanges,
 ) -> Result<Changes, ServiceError> {
     let summary = changes.summary.as_deref().map(Summary::parse).transpose();
     let summary = summary.map_err(|error| UserError::text("summary", "The summary", error))?;
-    if let Some(category) = changes.category.filter(|&category| Some(category) != present) {
+    if let Some(category) = changes.category.filter(|&category| Some(category) != current) {
         require_category(db, category).await?;
     }
     if let Some(Some(assignee)) = changes.assignee {
@@ -311,7 +337,10 @@ pub(super) async fn reviewed(
     })
 }
 
-/// The ticket of an id, locked, if the actor may see it.
+/// Locks a ticket and returns it.
+///
+/// # Errors
+/// Returns an error if the ticket does not exist or the actor may not see it.
 pub(super) async fn lock(
     actor: &Actor,
     db: &mut Connection,
@@ -322,8 +351,14 @@ pub(super) async fn lock(
     Ok(ticket)
 }
 
-/// Refuses a change that was decided on looking at an older version.
-pub(super) fn refuse_stale(ticket: &Ticket, expected: Option<i32>) -> Result<(), ServiceError> {
+/// Checks that a ticket has not changed since the caller read it.
+///
+/// # Errors
+/// Returns [`ServiceError::Conflict`] if it has.
+pub(super) fn check_expected_version(
+    ticket: &Ticket,
+    expected: Option<i32>,
+) -> Result<(), ServiceError> {
     match expected {
         Some(expected) if expected != ticket.version => {
             Err(ServiceError::Conflict(Box::new(ticket.clone())))
@@ -332,7 +367,7 @@ pub(super) fn refuse_stale(ticket: &Ticket, expected: Option<i32>) -> Result<(),
     }
 }
 
-/// An event about a ticket for everybody who may see it.
+/// Creates an event for everybody who may see the ticket.
 pub(super) fn public_event(event: TicketEvent, actor: AccountId, now: Timestamp) -> NewTicketEvent {
     NewTicketEvent {
         event,
@@ -342,19 +377,23 @@ pub(super) fn public_event(event: TicketEvent, actor: AccountId, now: Timestamp)
     }
 }
 
-/// A status change that the table doesn't allow, in words.
-pub(super) fn illegal(IllegalMove { from, to }: IllegalMove) -> UserError {
+/// Creates the error for a status change that is not allowed.
+pub(super) fn illegal_transition(IllegalMove { from, to }: IllegalMove) -> UserError {
     let message = if from == Status::Closed {
-        "This ticket is closed, which is final. Open a follow-up instead: `createTicket` with this \
-         ticket's id as `followUpToId`."
+        "This ticket is closed permanently. Open a follow-up instead: call `createTicket` with \
+         this ticket's id as `followUpToId`."
             .into()
     } else {
-        format!("You can't move this ticket from {} to {}.", status_name(from), status_name(to))
+        format!(
+            "You cannot change this ticket's status from {} to {}.",
+            status_name(from),
+            status_name(to)
+        )
     };
     UserError::new("status", UserErrorCode::IllegalTransition, message)
 }
 
-/// A status as the API spells it.
+/// Returns the name of a status in the API.
 fn status_name(status: Status) -> &'static str {
     match status {
         Status::WaitingForSupport => "WAITING_FOR_SUPPORT",
@@ -371,7 +410,7 @@ async fn require_category(db: &mut Connection, id: CategoryId) -> Result<(), Ser
         return Err(UserError::new(
             "categoryId",
             UserErrorCode::CategoryRetired,
-            "This category takes no tickets any more. `categories` lists those that do.",
+            "This category no longer accepts tickets. Choose one of `categories`.",
         )
         .into());
     }
@@ -382,7 +421,7 @@ fn unknown_category() -> UserError {
     UserError::new(
         "categoryId",
         UserErrorCode::NotFound,
-        "There is no such category. `categories` lists them with their ids.",
+        "This category does not exist. Choose one of `categories`.",
     )
 }
 
@@ -394,7 +433,7 @@ async fn require_assignable(db: &mut Connection, id: AccountId) -> Result<(), Se
     Err(UserError::new(
         "assigneeId",
         UserErrorCode::NotAssignable,
-        "Tickets can only be assigned to an agent or admin whose account is not disabled.",
+        "Tickets can only be assigned to agents and admins whose account is not disabled.",
     )
     .into())
 }

@@ -1,4 +1,4 @@
-//! The history of a ticket, straight from the event log.
+//! The timeline of a ticket, read from the event log.
 
 use std::collections::HashMap;
 
@@ -15,12 +15,12 @@ use crate::{
     },
 };
 
-/// A page of the history of each of some tickets, given with their reporters and
-/// participants, oldest first: of what the actor may see. `fallback` is the cursor of
-/// events that have no place in the feed yet.
+/// Returns a page of each ticket's events that the actor may see, oldest first. A ticket is
+/// passed as its id, the customer who opened it, and its participants. Events that have no
+/// position in the feed yet get the cursor `fallback`.
 ///
 /// # Errors
-/// Nobody is signed in; a ticket that the actor may not see.
+/// Returns an error if the actor may not see one of the tickets.
 pub async fn pages(
     actor: &Actor,
     services: &Services,

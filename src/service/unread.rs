@@ -1,4 +1,4 @@
-//! What people have read of tickets, and what they have not.
+//! Which tickets people have read, and up to which event.
 
 use std::collections::HashSet;
 
@@ -14,19 +14,19 @@ use crate::{
     },
 };
 
-/// Up to where a ticket has been read.
+/// Up to where a ticket is marked as read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpTo {
-    /// All that there is now.
+    /// Up to its latest event.
     Now,
-    /// This event; `None`: an id that can't be one's.
+    /// Up to this event, or `None` if the caller sent an id that is not an event's.
     Event(Option<EventId>),
 }
 
-/// Which of some tickets the actor may see and has not read.
+/// Returns which of these tickets the actor may see and has not read.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn among(
     actor: &Actor,
     services: &Services,
@@ -37,19 +37,22 @@ pub async fn among(
     Ok(unread::among(&mut *services.database.read().await?, scope, reader, ids).await?)
 }
 
-/// How many tickets that are the actor's concern are open, and how many unread.
+/// Returns how many of the actor's tickets are open, and how many are unread. Those of a
+/// customer are the tickets that they opened or participate in, those of staff the tickets that
+/// are assigned to them.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn counts(actor: &Actor, services: &Services) -> Result<TicketCounts, ServiceError> {
     let reader = reader(actor)?;
     Ok(unread::counts(&mut *services.database.read().await?, reader).await?)
 }
 
-/// Notes that the actor has read a ticket. What they had read further stays read.
+/// Marks a ticket as read by the actor. Events that they have read before stay read.
 ///
 /// # Errors
-/// A ticket that the actor may not see; an event that is none of it that they may see.
+/// Returns an error if the actor may not see the ticket, and a user error if the event is not
+/// one of the ticket's that they may see.
 pub async fn mark_read(
     actor: &Actor,
     services: &Services,
@@ -61,23 +64,24 @@ pub async fn mark_read(
     let scope = policy::ticket_scope(actor);
     let found = tickets::by_ids(&mut connection, scope, &[id]).await?;
     let ticket = found.into_iter().next().ok_or(ServiceError::NotFound)?;
-    let place = match up_to {
+    let position = match up_to {
         UpTo::Now => None,
         UpTo::Event(event) => {
-            let event = event.ok_or_else(unknown)?;
-            let place = unread::event_seq(&mut connection, id, event, reader).await?;
-            Some(place.ok_or_else(unknown)?)
+            let event = event.ok_or_else(unknown_event)?;
+            let position = unread::event_seq(&mut connection, id, event, reader).await?;
+            Some(position.ok_or_else(unknown_event)?)
         }
     };
-    unread::mark_read(&mut connection, id, reader, place).await?;
+    unread::mark_read(&mut connection, id, reader, position).await?;
     Ok(ticket)
 }
 
-fn unknown() -> UserError {
+fn unknown_event() -> UserError {
     UserError::new(
         "upTo",
         UserErrorCode::NotFound,
-        "The ticket has no such event that you may see. Pass the `id` of one in its timeline.",
+        "The ticket has no such event, or you may not see it. Pass the `id` of an event in its \
+         timeline.",
     )
 }
 

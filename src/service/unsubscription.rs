@@ -1,5 +1,5 @@
-//! Having had enough of a ticket's mails, by the link in any of them. Who has the
-//! link may use it: it stands in the mail, and mail programs follow it by themselves.
+//! Unsubscribing from a ticket's mails with the link in one of them. The link needs no sign-in,
+//! because mail programs follow it automatically.
 
 use super::{ServiceError, Services};
 use crate::{
@@ -7,20 +7,20 @@ use crate::{
     domain::{account::Locale, delivery::Delivery, ids::TicketId, policy::TicketScope},
 };
 
-/// What a link is about.
+/// The subscription that a link ends: to the mails about a ticket, at an e-mail address.
 pub struct Subscription {
-    /// The language of the mail that it was in.
+    /// The language of the mail with the link.
     pub locale: Locale,
-    /// The ticket's number, as people see it.
+    /// The ticket's number with its prefix.
     pub number: String,
     ticket_id: TicketId,
     address: String,
 }
 
-/// What a link's token is about.
+/// Returns the subscription that a link's token refers to.
 ///
 /// # Errors
-/// It was not signed here; the mail that it was in is gone.
+/// Returns [`ServiceError::NotFound`] if the token is forged or its mail no longer exists.
 pub async fn find(services: &Services, token: &str) -> Result<Subscription, ServiceError> {
     let key = services.signing_key.as_ref().ok_or(ServiceError::NotFound)?;
     let id = key.verify_delivery(token).ok_or(ServiceError::NotFound)?;
@@ -35,10 +35,10 @@ pub async fn find(services: &Services, token: &str) -> Result<Subscription, Serv
     Ok(Subscription { locale, number: services.number_prefix().format(number), ticket_id, address })
 }
 
-/// Ends the mails about the ticket to the address that the link was sent to.
+/// Stops mail about the ticket to the address that the link was sent to. Can be repeated.
 ///
 /// # Errors
-/// As [`find`].
+/// Returns the errors of [`find`].
 pub async fn unsubscribe(services: &Services, token: &str) -> Result<Subscription, ServiceError> {
     let found = find(services, token).await?;
     let mut connection = services.database.read().await?;

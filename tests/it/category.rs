@@ -145,7 +145,7 @@ async fn its_input_is_checked() {
     let me = ilya.account_id().await;
     for (order, code, part) in [
         (vec![&ids[0], &ids[1]], "REQUIRED", "`financial-issues`"),
-        (vec![&ids[0], &ids[1], &ids[1]], "INVALID", "`sales` is there twice"),
+        (vec![&ids[0], &ids[1], &ids[1]], "INVALID", "`sales` is listed twice"),
         (vec![&ids[0], &me, &ids[1], &ids[2]], "NOT_FOUND", "number 2"),
     ] {
         let reply = send(&ilya, ORDER, json!({ "ids": order })).await;

@@ -1,6 +1,6 @@
-//! One's own sessions: seeing them, and ending them from afar.
+//! The actor's own sessions: listing them and ending them remotely.
 
-use super::{end_sessions, tell_of_ends};
+use super::{append_session_ended, end_sessions};
 use crate::{
     db::{account, session},
     domain::{
@@ -12,31 +12,31 @@ use crate::{
     service::{ServiceError, Services, UserError, UserErrorCode, authorise},
 };
 
-/// So many sessions are listed: the last used.
-const LISTED: i64 = 100;
+/// How many sessions are listed at most.
+const MAX_LISTED: i64 = 100;
 
-/// The actor's sessions that have not ended, the last used first.
+/// Returns the actor's live sessions, most recently used first, at most 100.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn all(actor: &Actor, services: &Services) -> Result<Vec<Session>, ServiceError> {
     let owner = owner(actor)?;
     let now = services.ambient.now();
-    let idle_since = now - services.settings.session_idle;
+    let idle = services.settings.session_idle;
     let mut connection = services.database.read().await?;
-    let mut found = session::of_account(&mut connection, owner.id, now, idle_since, LISTED).await?;
+    let mut found =
+        session::of_account(&mut connection, owner.id, now, now - idle, MAX_LISTED).await?;
     for session in &mut found {
-        // Sooner, unless it is used.
-        session.expires_at =
-            session.expires_at.min(session.last_used_at + services.settings.session_idle);
+        session.expires_at = session.expires_at.min(session.last_used_at + idle);
     }
     Ok(found)
 }
 
-/// Ends one of the actor's sessions, and its live streams.
+/// Ends one of the actor's sessions and its live streams.
 ///
 /// # Errors
-/// Nobody is signed in; no such session of theirs, as a user error.
+/// Returns an error if nobody is signed in, and a user error if the actor has no such live
+/// session.
 pub async fn revoke(
     actor: &Actor,
     services: &Services,
@@ -44,7 +44,7 @@ pub async fn revoke(
 ) -> Result<SessionId, ServiceError> {
     let owner = owner(actor)?;
     let unknown = || {
-        let message = "You have no such session, or it has ended.";
+        let message = "You have no such session, or it has already ended.";
         ServiceError::from(UserError::new("id", UserErrorCode::NotFound, message))
     };
     let id = id.ok_or_else(unknown)?;
@@ -56,17 +56,17 @@ pub async fn revoke(
             if !session::revoke(db, owner.id, id, now).await? {
                 return Err(unknown());
             }
-            tell_of_ends(services, db, owner.id, &[id], actor, now).await?;
+            append_session_ended(services, db, owner.id, &[id], actor, now).await?;
             Ok(id)
         })
         .await
 }
 
-/// Ends all of the actor's sessions but the one that they act through, and their live
-/// streams; gives how many ended.
+/// Ends all of the actor's sessions and their live streams, except the current one. Returns
+/// how many sessions ended.
 ///
 /// # Errors
-/// Nobody is signed in.
+/// Returns an error if nobody is signed in.
 pub async fn revoke_others(actor: &Actor, services: &Services) -> Result<usize, ServiceError> {
     let owner = owner(actor)?;
     let now = services.ambient.now();
@@ -78,6 +78,7 @@ pub async fn revoke_others(actor: &Actor, services: &Services) -> Result<usize, 
         .await
 }
 
+/// Returns the actor's identity if they may manage their own sessions.
 fn owner(actor: &Actor) -> Result<Identity, ServiceError> {
     authorise(actor, Action::SecureAccount, Resource::Desk)?;
     actor.identity().copied().ok_or(ServiceError::Unauthenticated)

@@ -21,8 +21,8 @@ use ticketwire::{
         service_token::Scope,
     },
     service::{
-        account::{self, NewAccount},
         closing, service_token,
+        staff::{self, NewAccount},
     },
 };
 
@@ -289,7 +289,7 @@ pub async fn create_account(
         locale: Locale::En,
         password: Some(Password::new(PASSWORD.to_owned())),
     };
-    account::create(&Actor::System, &desk, new).await.unwrap();
+    staff::create(&Actor::System, &desk, new).await.unwrap();
     database.close();
 }
 

@@ -1,0 +1,147 @@
+//! Re-authentication: proving again who one is, before changing what protects an account.
+
+use super::{
+    ServiceError, Services, UserError, UserErrorCode, account as accounts,
+    code::{self, CodeSent, SubmittedCode, VerifiedCode},
+    rate_limit::{self, Limit},
+};
+use crate::{
+    crypto::password::Password,
+    db::{self, Connection, second_factor},
+    domain::{
+        actor::{Actor, Identity},
+        clock::Timestamp,
+        ids::AccountId,
+        second_factor::{CodeKind, Method, REAUTHENTICATION_LIFETIME},
+        session::Origin,
+    },
+};
+
+/// Mails a code to re-authenticate with.
+///
+/// # Errors
+/// Returns a user error if the account has no codes by e-mail, and
+/// [`ServiceError::RateLimited`] after too many codes.
+pub async fn send_code(
+    actor: &Actor,
+    services: &Services,
+    origin: &Origin,
+) -> Result<CodeSent, ServiceError> {
+    let (identity, account) = accounts::owner(actor, services).await?;
+    let factors =
+        second_factor::of_account(&mut *services.database.read().await?, account.id).await?;
+    if !factors.iter().any(|factor| factor.method == Method::Email) {
+        let message = "Codes by e-mail are not configured for your account. Use another method.";
+        return Err(UserError::of_input(UserErrorCode::NotAvailable, message).into());
+    }
+    code::mail(services, &account, identity.session.0, origin).await
+}
+
+/// Re-authenticates the actor's session: with the password, if the account has one, and with
+/// a code, if it has a second factor. Returns when the re-authentication expires.
+///
+/// # Errors
+/// Returns a user error if the password or the code is wrong or missing, and
+/// [`ServiceError::RateLimited`] after too many attempts.
+pub async fn reauthenticate(
+    actor: &Actor,
+    services: &Services,
+    password: Password,
+    code: Option<(CodeKind, &str)>,
+    origin: &Origin,
+) -> Result<Timestamp, ServiceError> {
+    let (identity, account) = accounts::owner(actor, services).await?;
+    let holder = identity.session.0;
+    let code = code.map(|(kind, code)| SubmittedCode::parse(kind, code)).transpose()?;
+    let email = Some(account.email.as_str());
+    let mut attempts = vec![rate_limit::count(services, Limit::Password, email, origin).await?];
+    if code.is_some() {
+        attempts.push(rate_limit::count(services, Limit::Code, email, origin).await?);
+    }
+    verify_password(services, account.id, password).await?;
+    let verified = verify_code(services, &identity, code.as_ref()).await?;
+    let now = services.ambient.now();
+    services
+        .database
+        .write(async |db| {
+            if let Some(verified) = &verified
+                && !code::consume(db, account.id, holder, verified, now).await?
+            {
+                return Err(code::wrong_code(None));
+            }
+            db::session::reauthenticate(db, identity.session, now).await?;
+            Ok(())
+        })
+        .await?;
+    for attempt in attempts {
+        rate_limit::refund(services, attempt).await?;
+    }
+    Ok(now + REAUTHENTICATION_LIFETIME)
+}
+
+async fn verify_password(
+    services: &Services,
+    account: AccountId,
+    password: Password,
+) -> Result<(), ServiceError> {
+    let stored = db::account::password(&mut *services.database.read().await?, account).await?;
+    let has_password = stored.is_some();
+    let correct = services.passwords.verify(password, stored).await?;
+    if has_password && !correct {
+        let message = "The password is incorrect.";
+        return Err(UserError::new("password", UserErrorCode::InvalidCredentials, message).into());
+    }
+    Ok(())
+}
+
+/// Verifies the code. Returns `None` if the account has no second factor and no code was
+/// submitted.
+async fn verify_code(
+    services: &Services,
+    identity: &Identity,
+    code: Option<&SubmittedCode>,
+) -> Result<Option<VerifiedCode>, ServiceError> {
+    let Some(code) = code else {
+        let mut connection = services.database.read().await?;
+        if second_factor::of_account(&mut connection, identity.id).await?.is_empty() {
+            return Ok(None);
+        }
+        let message = "Your account has a second factor. Enter a code as well.";
+        return Err(UserError::new("code", UserErrorCode::Required, message).into());
+    };
+    let verified = code::verify(services, identity.id, identity.session.0, code).await?;
+    verified.map(Some).ok_or_else(|| code::wrong_code(None))
+}
+
+/// Checks that the session was re-authenticated in the last 10 minutes.
+///
+/// # Errors
+/// Returns a user error if it was not.
+pub(super) async fn require(
+    services: &Services,
+    db: &mut Connection,
+    identity: &Identity,
+) -> Result<(), ServiceError> {
+    let last = db::session::reauthenticated_at(db, identity.session).await?;
+    let oldest = services.ambient.now() - REAUTHENTICATION_LIFETIME;
+    if last.is_some_and(|last| last > oldest) {
+        return Ok(());
+    }
+    let message = "Call `reauthenticate` first, with your password and, if you have a second \
+                   factor, a code. It is valid for 10 minutes.";
+    Err(UserError::of_input(UserErrorCode::ReauthenticationRequired, message).into())
+}
+
+/// Like [`require`], but also accepts a session that began in the last 10 minutes: signing in
+/// has proven the same.
+pub(super) async fn require_or_recent_sign_in(
+    services: &Services,
+    db: &mut Connection,
+    identity: &Identity,
+) -> Result<(), ServiceError> {
+    let began = db::session::created_at(db, identity.session).await?;
+    if began > services.ambient.now() - REAUTHENTICATION_LIFETIME {
+        return Ok(());
+    }
+    require(services, db, identity).await
+}

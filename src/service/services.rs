@@ -1,0 +1,90 @@
+//! The dependencies that all use cases share.
+
+use std::sync::Arc;
+
+use super::{session::cache::SessionCache, settings::Settings};
+use crate::{
+    crypto::{password::Passwords, seal::Keyring, signing::SigningKey},
+    db::Database,
+    domain::{clock::Ambient, event::Event, ticket::NumberPrefix},
+    metrics::Metrics,
+    storage::Storage,
+};
+
+/// The dependencies of the use cases. Cheap to clone and shared by all requests.
+#[derive(Clone)]
+pub struct Services {
+    pub(super) database: Database,
+    pub(super) ambient: Ambient,
+    pub(super) passwords: Passwords,
+    pub(super) settings: Arc<Settings>,
+    pub(super) sessions: SessionCache,
+    /// Seals secrets that must be readable later, and hashes codes.
+    pub(super) keys: Keyring,
+    /// Signs the links in mails. `None` if the installation sends no mail.
+    pub(super) signing_key: Option<SigningKey>,
+    /// The page that redeems handoffs. `{token}` stands for the token.
+    pub(super) handoff_link: Arc<str>,
+    pub(super) metrics: Metrics,
+    /// Stores the contents of attachments. `None` if attachments are not supported.
+    pub(super) storage: Option<Storage>,
+}
+
+impl Services {
+    /// Creates the services without storage for attachments and without a signing key.
+    pub fn new(
+        database: Database,
+        ambient: Ambient,
+        passwords: Passwords,
+        keys: Keyring,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            database,
+            ambient,
+            passwords,
+            settings: Arc::new(settings),
+            sessions: SessionCache::default(),
+            keys,
+            signing_key: None,
+            handoff_link: "/handoff#token={token}".into(),
+            metrics: Metrics::default(),
+            storage: None,
+        }
+    }
+
+    /// Sets the key that signs the links in mails.
+    #[must_use]
+    pub fn with_signing_key(self, key: SigningKey) -> Self {
+        Self { signing_key: Some(key), ..self }
+    }
+
+    /// Sets the page that redeems handoffs. `{token}` in it stands for the token.
+    #[must_use]
+    pub fn with_handoff_link(self, link: &str) -> Self {
+        Self { handoff_link: link.into(), ..self }
+    }
+
+    /// Sets the storage for attachments.
+    #[must_use]
+    pub fn with_storage(self, storage: Storage) -> Self {
+        Self { storage: Some(storage), ..self }
+    }
+
+    /// Sets the metrics to count in.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Drops cached sessions that an event has ended, or whose account it has changed. Call
+    /// this for every event that ends streams, also for those of other nodes.
+    pub fn on_event(&self, event: &Event) {
+        self.sessions.on_event(event);
+    }
+
+    /// Returns the prefix of ticket numbers.
+    pub fn number_prefix(&self) -> &NumberPrefix {
+        &self.settings.number_prefix
+    }
+}

@@ -1,0 +1,132 @@
+//! A cache of live sessions, which saves a database lookup per request.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use moka::{future::Cache, sync};
+use tokio::sync::Notify;
+
+use crate::{
+    crypto::token::TokenHash,
+    db::{DbError, session::LiveSession},
+    domain::{
+        clock::Timestamp,
+        event::{Event, SessionEffect},
+        ids::SessionId,
+    },
+};
+
+/// How long a cached session is trusted. Revocations take effect sooner: immediately on this
+/// node, and on other nodes when they receive the event.
+const CACHE_TTL: Duration = Duration::from_secs(5);
+const MAX_CACHED_SESSIONS: u64 = 100_000;
+
+/// The sessions that are in use on this node.
+#[derive(Clone)]
+pub struct SessionCache {
+    live: Cache<TokenHash, LiveSession>,
+    /// Recently revoked sessions. A lookup that began before the revocation must not bring
+    /// one back.
+    revoked: sync::Cache<SessionId, ()>,
+    /// When each session was last used on this node.
+    last_used: Cache<SessionId, Timestamp>,
+    /// Uses that are not in the database yet. A background task saves them, so that requests
+    /// don't wait for the write.
+    unsaved: Arc<Mutex<HashMap<SessionId, Timestamp>>>,
+    has_unsaved: Arc<Notify>,
+}
+
+impl Default for SessionCache {
+    fn default() -> Self {
+        let live =
+            Cache::builder().max_capacity(MAX_CACHED_SESSIONS).time_to_live(CACHE_TTL).build();
+        let revoked = sync::Cache::builder().time_to_live(CACHE_TTL * 4).build();
+        let last_used = Cache::builder().max_capacity(MAX_CACHED_SESSIONS).build();
+        Self { live, revoked, last_used, unsaved: Arc::default(), has_unsaved: Arc::default() }
+    }
+}
+
+impl SessionCache {
+    /// Returns the live session of a token from the cache, or loads it. Confined sessions
+    /// are not cached: another node may lift the confinement at any time.
+    pub async fn get_or_load(
+        &self,
+        token: TokenHash,
+        load: impl Future<Output = Result<Option<LiveSession>, DbError>>,
+    ) -> Result<Option<LiveSession>, DbError> {
+        let session = self.live.try_get_with(token, async {
+            match load.await.map_err(NotCached::Failed)? {
+                None => Err(NotCached::Unknown),
+                Some(session) if session.identity.confined => Err(NotCached::Confined(session)),
+                Some(session) => Ok(session),
+            }
+        });
+        match session.await {
+            Ok(session) => Ok(Some(session)),
+            Err(reason) => match Arc::as_ref(&reason) {
+                NotCached::Unknown => Ok(None),
+                NotCached::Confined(session) => Ok(Some(*session)),
+                NotCached::Failed(cause) => Err(DbError::Unavailable(cause.to_string())),
+            },
+        }
+    }
+
+    /// Drops all cached sessions. Call this after changing an account.
+    pub fn invalidate(&self) {
+        self.live.invalidate_all();
+    }
+
+    /// Drops the sessions that an event affects.
+    pub fn on_event(&self, event: &Event) {
+        match event.account().map(|account| account.event.session_effect()) {
+            Some(SessionEffect::Ended(session)) => self.mark_revoked(session),
+            Some(SessionEffect::RoleChanged(_) | SessionEffect::Unchanged) | None => {
+                self.invalidate();
+            }
+        }
+    }
+
+    /// Rejects a session from now on.
+    pub fn mark_revoked(&self, id: SessionId) {
+        self.revoked.insert(id, ());
+    }
+
+    /// Returns whether a session was revoked recently.
+    pub fn is_revoked(&self, id: SessionId) -> bool {
+        self.revoked.contains_key(&id)
+    }
+
+    /// Returns when a session was last used, as far as this node knows.
+    pub async fn last_used(&self, session: &LiveSession) -> Timestamp {
+        let here = self.last_used.get(&session.identity.session).await;
+        here.map_or(session.last_used_at, |here| here.max(session.last_used_at))
+    }
+
+    /// Records the use of a session, to be saved in the background.
+    pub async fn record_use(&self, id: SessionId, now: Timestamp) {
+        self.last_used.insert(id, now).await;
+        self.unsaved().insert(id, now);
+        self.has_unsaved.notify_one();
+    }
+
+    /// Waits until there are uses to save, and takes all of them.
+    pub async fn take_unsaved(&self) -> Vec<(SessionId, Timestamp)> {
+        self.has_unsaved.notified().await;
+        mem::take(&mut *self.unsaved()).into_iter().collect()
+    }
+
+    fn unsaved(&self) -> MutexGuard<'_, HashMap<SessionId, Timestamp>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a lookup is not cached.
+enum NotCached {
+    Unknown,
+    Confined(LiveSession),
+    Failed(DbError),
+}

@@ -1,0 +1,290 @@
+//! Uploads: files are stored before the ticket or comment that they belong to, and attached to
+//! it in its transaction. Files that are not attached within a day are deleted.
+
+use axum::body::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use sha2::{Digest as _, Sha256};
+
+use super::{ServiceError, Services, UserError, UserErrorCode, authorise, validation::Validation};
+use crate::{
+    db::{Connection, DbError, attachment as attachments},
+    domain::{
+        actor::Actor,
+        attachment::{Content, FileName, HEAD, Limits, media_type},
+        ids::{AccountId, AttachmentId, CommentId, TicketId},
+        policy::{Action, Resource},
+    },
+    storage::{Storage, StorageError, UploadWriter},
+};
+
+const FIELD: &str = "attachments";
+/// How many files of one account may be unattached, which limits the disk space and memory
+/// that it can use up.
+const MAX_UNATTACHED: i64 = 50;
+
+/// An uploaded file, or one that was rejected.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// The file's id, also if it was rejected.
+    pub id: AttachmentId,
+    /// The file's name and content, or the error if it was rejected.
+    pub outcome: Result<(FileName, Content), UserError>,
+}
+
+/// Why receiving a file failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError<E> {
+    /// The client stopped sending.
+    #[error("the upload was interrupted")]
+    Sender(E),
+    /// The file could not be stored.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+impl<E> From<StorageError> for ReceiveError<E> {
+    fn from(error: StorageError) -> Self {
+        Self::Service(error.into())
+    }
+}
+
+impl<E> From<DbError> for ReceiveError<E> {
+    fn from(error: DbError) -> Self {
+        Self::Service(error.into())
+    }
+}
+
+/// Receives the files of one request.
+pub struct UploadReceiver {
+    services: Services,
+    storage: Option<Storage>,
+    uploader: AccountId,
+    /// How many more bytes the request may contain.
+    remaining_bytes: u64,
+}
+
+impl UploadReceiver {
+    /// Creates a receiver. Call this before reading any file.
+    ///
+    /// # Errors
+    /// Returns an error if nobody is signed in.
+    pub fn new(actor: &Actor, services: &Services) -> Result<Self, ServiceError> {
+        authorise(actor, Action::CreateTicket, Resource::Desk)?;
+        let uploader = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+        Ok(Self {
+            services: services.clone(),
+            storage: services.storage.clone(),
+            uploader,
+            remaining_bytes: limits(services).max_total_bytes,
+        })
+    }
+
+    /// Checks whether this many files can be uploaded now. Returns the reason if they cannot.
+    ///
+    /// # Errors
+    /// Returns an error if the database failed.
+    pub async fn check(&self, files: usize) -> Result<Option<UserError>, ServiceError> {
+        if self.storage.is_none() {
+            return Ok(Some(not_available()));
+        }
+        if let Some(error) = self.check_file_count(files) {
+            return Ok(Some(error));
+        }
+        Ok(self.check_unattached(files).await?)
+    }
+
+    fn check_file_count(&self, files: usize) -> Option<UserError> {
+        let max = limits(&self.services).max_files;
+        (files > max).then(|| {
+            let message =
+                format!("At most {max} files can be attached at a time. These are {files}.");
+            error(UserErrorCode::TooMany, message)
+        })
+    }
+
+    async fn check_unattached(&self, files: usize) -> Result<Option<UserError>, DbError> {
+        let mut connection = self.services.database.read().await?;
+        let unattached = attachments::count_unused(&mut connection, self.uploader).await?;
+        let files = i64::try_from(files).unwrap_or(i64::MAX);
+        Ok((unattached.saturating_add(files) > MAX_UNATTACHED).then(|| {
+            let message = format!(
+                "At most {MAX_UNATTACHED} uploaded files can wait to be attached. Those of failed \
+                 requests count for a day. Send your text without files, or try again later."
+            );
+            error(UserErrorCode::TooMany, message)
+        }))
+    }
+
+    /// Stores a file while it is received. A file that is empty or too large is rejected and
+    /// the rest of it is not read.
+    ///
+    /// # Errors
+    /// Returns an error if the client stopped sending, or the storage or the database failed.
+    pub async fn receive<E>(
+        &mut self,
+        id: AttachmentId,
+        name: &str,
+        mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    ) -> Result<Upload, ReceiveError<E>> {
+        let storage = self.storage.clone().ok_or(ServiceError::NotFound)?;
+        let name = FileName::sanitize(name);
+        // The row comes first. With it the file is found and deleted if this process stops.
+        self.insert_row(id, &name).await?;
+        let mut writing = storage.begin(id).await?;
+        match self.write_chunks(&name, &mut writing, &mut chunks).await {
+            Ok(Ok(content)) => {
+                writing.finish().await?;
+                let mut connection = self.services.database.read().await?;
+                attachments::complete(&mut connection, id, &content).await?;
+                Ok(Upload { id, outcome: Ok((name, content)) })
+            }
+            Ok(Err(rejected)) => {
+                abandon(id, writing).await;
+                Ok(Upload { id, outcome: Err(rejected) })
+            }
+            Err(failed) => {
+                abandon(id, writing).await;
+                Err(failed)
+            }
+        }
+    }
+
+    async fn insert_row(&self, id: AttachmentId, name: &FileName) -> Result<(), DbError> {
+        let now = self.services.ambient.now();
+        let mut connection = self.services.database.read().await?;
+        attachments::begin(&mut connection, id, self.uploader, name, now).await
+    }
+
+    /// Writes a file to the storage. Returns its content, or why it is rejected.
+    async fn write_chunks<E>(
+        &mut self,
+        name: &FileName,
+        writing: &mut UploadWriter,
+        chunks: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
+    ) -> Result<Result<Content, UserError>, ReceiveError<E>> {
+        let (mut size, mut hash, mut head) = (0_u64, Sha256::new(), Vec::new());
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(ReceiveError::Sender)?;
+            size += chunk.len() as u64;
+            if let Err(rejected) = self.check_size(name, size, chunk.len() as u64) {
+                return Ok(Err(rejected));
+            }
+            hash.update(&chunk);
+            head.extend_from_slice(&chunk[..chunk.len().min(HEAD - head.len())]);
+            writing.write(chunk).await?;
+        }
+        if size == 0 {
+            let message = format!("The file `{}` is empty. Attach another one.", name.as_str());
+            return Ok(Err(error(UserErrorCode::Required, message)));
+        }
+        let media_type = media_type(&head).to_owned();
+        Ok(Ok(Content { size, media_type, sha256: hash.finalize().into() }))
+    }
+
+    /// Checks the size of a file so far, and counts its latest chunk towards the total.
+    fn check_size(&mut self, name: &FileName, size: u64, chunk: u64) -> Result<(), UserError> {
+        let Limits { max_file_bytes, max_total_bytes, .. } = limits(&self.services);
+        if size > max_file_bytes {
+            let message = format!(
+                "The file `{}` is larger than {max_file_bytes} bytes. Attach a smaller one.",
+                name.as_str()
+            );
+            return Err(error(UserErrorCode::TooLarge, message));
+        }
+        let Some(remaining) = self.remaining_bytes.checked_sub(chunk) else {
+            let message = format!(
+                "The files together are larger than {max_total_bytes} bytes. Attach fewer files, \
+                 or add some of them with another comment."
+            );
+            return Err(error(UserErrorCode::TooLarge, message));
+        };
+        self.remaining_bytes = remaining;
+        Ok(())
+    }
+}
+
+fn limits(services: &Services) -> Limits {
+    services.settings.attachments
+}
+
+fn error(code: UserErrorCode, message: impl Into<String>) -> UserError {
+    UserError::new(FIELD, code, message)
+}
+
+fn not_available() -> UserError {
+    error(
+        UserErrorCode::NotAvailable,
+        "This installation does not support attachments. Send your text without files. The \
+         operator can set storage.folder or storage.s3 to support them.",
+    )
+}
+
+async fn abandon(id: AttachmentId, writing: UploadWriter) {
+    if let Err(error) = writing.abandon().await {
+        tracing::warn!(%error, attachment = %id.0, "discarding an unfinished upload failed");
+    }
+}
+
+/// Adds the error of the first rejected file, if there is one, to those of an input.
+pub(super) fn validate(validation: &mut Validation, uploads: &[Upload]) {
+    let mut errors = uploads.iter().filter_map(|upload| upload.outcome.as_ref().err());
+    if let Some(first) = errors.next() {
+        validation.add(first.clone());
+    }
+}
+
+/// Returns texts that identify the files of an input, for
+/// [`fingerprint`](super::idempotency::fingerprint).
+pub(super) fn fingerprints(uploads: &[Upload]) -> Vec<String> {
+    let files = uploads.iter().filter_map(|upload| upload.outcome.as_ref().ok());
+    files.map(|(name, content)| format!("{:?} {}", content.sha256, name.as_str())).collect()
+}
+
+/// Attaches uploaded files to a ticket's description or to a comment. Call this in the
+/// transaction that creates it.
+///
+/// # Errors
+/// Returns a user error if a file is already attached or has been deleted.
+pub(super) async fn attach(
+    db: &mut Connection,
+    uploader: AccountId,
+    uploads: &[Upload],
+    ticket: TicketId,
+    comment: Option<CommentId>,
+) -> Result<(), ServiceError> {
+    for (position, upload) in (0_i16..).zip(uploads) {
+        if !attachments::attach(db, uploader, upload.id, position, (ticket, comment)).await? {
+            let message = "A file is already attached to something else, or has been deleted. \
+                           Upload it again.";
+            return Err(error(UserErrorCode::Expired, message).into());
+        }
+    }
+    Ok(())
+}
+
+/// Deletes files that were uploaded more than a day ago and not attached. Several nodes may
+/// run this at the same time: once a file is marked for deletion it can no longer be attached.
+///
+/// # Errors
+/// Returns an error if the database failed, or if the storage failed to delete some files. A
+/// later call tries those again.
+pub async fn delete_unattached(services: &Services) -> Result<(), ServiceError> {
+    let Some(storage) = &services.storage else { return Ok(()) };
+    let mut failed = None;
+    loop {
+        let now = services.ambient.now();
+        let mut connection = services.database.read().await?;
+        let marked = attachments::mark_for_deletion(&mut connection, now).await?;
+        drop(connection);
+        if marked.is_empty() {
+            return failed.map_or(Ok(()), Err);
+        }
+        for id in marked {
+            // The row goes last, so that a deletion that fails is tried again.
+            match storage.delete(id).await {
+                Ok(()) => attachments::delete(&mut *services.database.read().await?, id).await?,
+                Err(error) => failed = Some(error.into()),
+            }
+        }
+    }
+}
