@@ -1,5 +1,5 @@
-//! Request ids, request logs and request metrics. Headers, bodies and query strings are never
-//! logged: they contain secrets.
+//! Request ids, request logs and request metrics. Headers, bodies, paths and query strings are
+//! never logged: they contain secrets, such as the token of an attachment's link.
 
 use std::time::Instant;
 
@@ -29,8 +29,9 @@ const OTHER: &str = "other";
 pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
     let id = RequestId(Uuid::new_v4());
     request.extensions_mut().insert(id);
-    let span = tracing::info_span!("request", id = %id.0.simple(), method = %request.method(), path = request.uri().path());
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let name = route.as_ref().map_or(OTHER, MatchedPath::as_str);
+    let span = tracing::info_span!("request", id = %id.0.simple(), method = %request.method(), route = name);
     let started = Instant::now();
     async {
         let mut response = next.run(request).await;
@@ -39,7 +40,7 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
         }
         let status = response.status().as_u16();
         let took = started.elapsed();
-        metrics.request(route.as_ref().map_or(OTHER, MatchedPath::as_str), status, took);
+        metrics.request(name, status, took);
         let millis = took.as_millis();
         if response.status().is_server_error() {
             tracing::error!(status, millis, "request answered with a server error");

@@ -1,77 +1,313 @@
-//! The import rules of `src/lib.rs`, held against the code.
+//! The structure that `src/lib.rs` and docs/ARCHITECTURE.md describe, checked against the code:
+//! which layer may import which, and that no two files import each other.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
-/// Which layers a layer may import.
-const RULES: &[(&str, &[&str])] = &[
-    (
-        "cli",
-        &[
-            "app", "config", "crypto", "db", "domain", "events", "graphql", "http", "mail",
-            "metrics", "service",
-        ],
-    ),
-    (
-        "app",
-        &[
-            "config", "crypto", "db", "domain", "events", "graphql", "http", "mail", "metrics",
-            "service", "storage",
-        ],
-    ),
-    ("config", &[]),
-    ("http", &["graphql", "service", "events", "db", "domain", "metrics"]),
-    ("graphql", &["service", "events", "crypto", "domain"]),
-    ("service", &["db", "storage", "crypto", "domain", "metrics"]),
-    ("storage", &["domain"]),
-    ("events", &["db", "domain", "metrics"]),
-    ("mail", &["events", "db", "crypto", "domain", "metrics"]),
-    ("crypto", &["domain"]),
-    ("db", &["crypto", "domain"]),
-    ("domain", &[]),
-    ("metrics", &[]),
-];
+use syn::visit::{self, Visit};
+
+/// Folders whose files may import each other, each with the reason.
+const CIRCLES: &[(&str, &str)] =
+    &[("graphql", "the API's types refer to each other, as the schema's do")];
+
+/// Where the code is.
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
 
 #[test]
-fn every_import_goes_the_right_way() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut wrong = Vec::new();
-    let mut seen = BTreeSet::new();
-    for file in rust_files(&source) {
-        let relative = file.strip_prefix(&source).unwrap();
-        let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
-        let layer = first.trim_end_matches(".rs");
-        if matches!(layer, "main" | "lib") {
-            continue;
+fn every_layer_imports_only_the_layers_below_it() {
+    let rules = layer_rules(&fs::read_to_string(source().join("lib.rs")).unwrap());
+    let code = Code::read();
+    let mut violations = Vec::new();
+    for import in code.imports() {
+        let (Some(from), Some(to)) = (import.from.first(), import.to.first()) else { continue };
+        let allowed = rules
+            .get(from)
+            .unwrap_or_else(|| panic!("no rule for {from}: add a row to the table in src/lib.rs"));
+        if from != to && !allowed.contains(to) {
+            violations.push(format!("{} imports {}", path(&import.from), import.to.join("::")));
         }
-        let allowed = RULES.iter().find(|(name, _)| *name == layer);
-        let (_, allowed) =
-            allowed.unwrap_or_else(|| panic!("no rule for {layer}: add one here and in lib.rs"));
-        seen.insert(layer.to_owned());
-        for imported in imports(&fs::read_to_string(&file).unwrap()) {
-            if imported != layer && !allowed.contains(&imported.as_str()) {
-                wrong.push(format!("{} imports {imported}", relative.display()));
+    }
+    violations.dedup();
+    assert_eq!(violations, [] as [String; 0]);
+    let layers = code.files.keys().filter_map(|module| module.first()).collect::<BTreeSet<_>>();
+    assert_eq!(rules.keys().collect::<BTreeSet<_>>(), layers, "the table in src/lib.rs is stale");
+}
+
+#[test]
+fn the_architecture_page_has_the_same_rules_as_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/ARCHITECTURE.md")).unwrap();
+    let code = fs::read_to_string(source().join("lib.rs")).unwrap();
+    assert_eq!(layer_rules(&page), layer_rules(&code));
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let code = Code::read();
+    let mut edges = BTreeMap::<Module, BTreeSet<Module>>::new();
+    for import in code.imports() {
+        let to = code.file_of(&import.to);
+        let exempt = |module: &Module| {
+            CIRCLES.iter().any(|(folder, _)| module.first().is_some_and(|layer| layer == folder))
+        };
+        if import.from != to && !(exempt(&import.from) && exempt(&to)) {
+            edges.entry(import.from).or_default().insert(to);
+        }
+    }
+    let circles = circles(&edges);
+    assert_eq!(circles, [] as [String; 0], "move what both sides need into a file of its own");
+}
+
+#[test]
+fn no_item_of_db_is_exported_by_another_layer() {
+    let code = Code::read();
+    let leaks = code.files.iter().filter(|(module, _)| module.first().is_some_and(|l| l != "db"));
+    let code = &code;
+    let leaks = leaks.flat_map(|(module, file)| {
+        let exports = file.exports.iter();
+        exports
+            .filter(|(_, target)| code.resolve(target).first().is_some_and(|layer| layer == "db"))
+            .map(move |(name, _)| format!("{} exports {name}", path(module)))
+    });
+    assert_eq!(leaks.collect::<Vec<_>>(), [] as [String; 0]);
+}
+
+#[test]
+fn only_db_names_diesel() {
+    let named = rust_files(&source()).into_iter().filter(|file| {
+        let in_db = file.strip_prefix(source()).unwrap().starts_with("db");
+        let text = fs::read_to_string(file).unwrap();
+        !in_db && ["use diesel", "diesel::", "diesel_async::"].iter().any(|name| text.contains(name))
+    });
+    assert_eq!(named.collect::<Vec<_>>(), [] as [PathBuf; 0]);
+}
+
+/// The path of a module below the crate's root, such as `["db", "ticket"]`.
+type Module = Vec<String>;
+
+/// The rows `| `layer` | … | layers that it may import |` of a table.
+fn layer_rules(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let rows = text.lines().filter_map(|line| {
+        let cells = line.trim_start_matches("//!").trim().strip_prefix("| `")?;
+        let cells = cells.trim_end_matches('|').split('|').map(str::trim).collect::<Vec<_>>();
+        let layer = cells.first()?.trim_end_matches('`').to_owned();
+        let imports = cells.last()?.split(", ").filter(|name| *name != "none");
+        Some((layer, imports.map(str::to_owned).collect()))
+    });
+    rows.collect()
+}
+
+/// The files of the crate, by module.
+struct Code {
+    files: BTreeMap<Module, File>,
+}
+
+#[derive(Default)]
+struct File {
+    /// Paths from the crate's root that the file names outside of its tests.
+    named: BTreeSet<Module>,
+    /// What the file re-exports: the name, and the path from the crate's root.
+    exports: BTreeMap<String, Module>,
+}
+
+struct Import {
+    from: Module,
+    /// The module that defines the imported item.
+    to: Module,
+}
+
+impl Code {
+    fn read() -> Self {
+        let files = rust_files(&source()).into_iter().filter_map(|path| {
+            let relative = path.strip_prefix(source()).unwrap().with_extension("");
+            let mut module =
+                relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect::<Module>();
+            if matches!(module.last().map(String::as_str), Some("mod" | "lib")) {
+                module.pop();
+            }
+            (module != ["main"]).then(|| {
+                let syntax = syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap();
+                let file = File::read(&module, &syntax);
+                (module, file)
+            })
+        });
+        Self { files: files.collect() }
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        let imports = self.files.iter().flat_map(|(from, file)| {
+            file.named.iter().map(|named| Import { from: from.clone(), to: self.resolve(named) })
+        });
+        imports.collect()
+    }
+
+    /// The module that defines what a path names, through any re-exports.
+    fn resolve(&self, named: &[String]) -> Module {
+        let mut module = Module::new();
+        for (index, segment) in named.iter().enumerate() {
+            let child = [module.as_slice(), std::slice::from_ref(segment)].concat();
+            if self.files.contains_key(&child) {
+                module = child;
+            } else if let Some(target) = self.files.get(&module).and_then(|f| f.exports.get(segment))
+            {
+                let rest = [target.as_slice(), &named[index + 1..]].concat();
+                return if rest == named { module } else { self.resolve(&rest) };
+            } else {
+                break;
+            }
+        }
+        module
+    }
+
+    fn file_of(&self, module: &[String]) -> Module {
+        module.to_vec()
+    }
+}
+
+impl File {
+    fn read(module: &[String], syntax: &syn::File) -> Self {
+        let mut reader = Reader { module, children: BTreeSet::new(), file: Self::default() };
+        for item in &syntax.items {
+            if let syn::Item::Mod(child) = item {
+                reader.children.insert(child.ident.to_string());
+            }
+        }
+        reader.visit_file(syntax);
+        reader.file
+    }
+}
+
+struct Reader<'m> {
+    module: &'m [String],
+    children: BTreeSet<String>,
+    file: File,
+}
+
+impl Reader<'_> {
+    /// A path from the crate's root. `None` for what other crates or the file itself define.
+    fn absolute(&self, segments: &[String]) -> Option<Module> {
+        let (first, rest) = segments.split_first()?;
+        let base = match first.as_str() {
+            "crate" => &[],
+            "self" => self.module,
+            "super" => {
+                let ups = segments.iter().take_while(|segment| *segment == "super").count();
+                let base = &self.module[..self.module.len().checked_sub(ups)?];
+                return Some([base, &segments[ups..]].concat());
+            }
+            child if self.children.contains(child) => {
+                return Some([self.module, segments].concat());
+            }
+            _ => return None,
+        };
+        Some([base, rest].concat())
+    }
+
+    fn name(&mut self, segments: &[String]) -> Option<Module> {
+        let named = self.absolute(segments)?;
+        self.file.named.insert(named.clone());
+        Some(named)
+    }
+
+    fn use_tree(&mut self, before: &[String], tree: &syn::UseTree, exported: bool) {
+        let with = |ident: &syn::Ident| [before, &[ident.to_string()]].concat();
+        let (path, name) = match tree {
+            syn::UseTree::Path(path) => {
+                return self.use_tree(&with(&path.ident), &path.tree, exported);
+            }
+            syn::UseTree::Group(group) => {
+                return group.items.iter().for_each(|tree| self.use_tree(before, tree, exported));
+            }
+            syn::UseTree::Glob(_) => (before.to_vec(), None),
+            syn::UseTree::Name(name) if name.ident == "self" => {
+                (before.to_vec(), before.last().cloned())
+            }
+            syn::UseTree::Name(name) => (with(&name.ident), Some(name.ident.to_string())),
+            syn::UseTree::Rename(rename) => {
+                (with(&rename.ident), Some(rename.rename.to_string()))
+            }
+        };
+        if let (Some(target), true, Some(name)) = (self.name(&path), exported, name) {
+            self.file.exports.insert(name, target);
+        }
+    }
+}
+
+fn is_test(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Ident>().is_ok_and(|ident| ident == "test")
+    })
+}
+
+impl<'ast> Visit<'ast> for Reader<'_> {
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        if !is_test(&item.attrs) {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        let exported = !matches!(item.vis, syn::Visibility::Inherited);
+        self.use_tree(&[], &item.tree, exported);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments = path.segments.iter().map(|segment| segment.ident.to_string());
+        self.name(&segments.collect::<Vec<_>>());
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        // Tokens are no syntax tree: paths that begin with `crate` or `super` are read as text.
+        let text = call.tokens.to_string().replace(' ', "");
+        for start in ["crate::", "super::"] {
+            for (at, _) in text.match_indices(start) {
+                let path = text[at..].split(|c: char| !c.is_alphanumeric() && !"_:".contains(c));
+                let segments = path.into_iter().next().unwrap_or_default().split("::");
+                self.name(&segments.map(str::to_owned).collect::<Vec<_>>());
+            }
+        }
+        visit::visit_macro(self, call);
+    }
+}
+
+/// The groups of modules that reach each other, each as one line.
+fn circles(edges: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
+    let reached = edges.keys().map(|from| (from, reachable(edges, from))).collect::<BTreeMap<_, _>>();
+    let mut found = BTreeSet::new();
+    for (from, modules) in &reached {
+        let back = |to: &&Module| reached.get(to).is_some_and(|onward| onward.contains(*from));
+        let circle = modules.iter().filter(back).map(path).collect::<Vec<_>>();
+        if !circle.is_empty() {
+            found.insert(circle.join(", "));
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn reachable(edges: &BTreeMap<Module, BTreeSet<Module>>, from: &Module) -> BTreeSet<Module> {
+    let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
+    while let Some(module) = next.pop() {
+        for to in edges.get(module).into_iter().flatten() {
+            if reached.insert(to.clone()) {
+                next.push(to);
             }
         }
     }
-    assert_eq!(wrong, [] as [String; 0]);
-    assert_eq!(seen.len(), RULES.len(), "a rule has no layer any more");
+    reached
 }
 
-#[test]
-fn diesel_is_named_in_db_only() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let named = rust_files(&source).into_iter().filter(|file| {
-        let in_db = file.strip_prefix(&source).unwrap().starts_with("db");
-        let text = fs::read_to_string(file).unwrap();
-        !in_db
-            && (text.contains("use diesel")
-                || text.contains("diesel::")
-                || text.contains("diesel_async::"))
-    });
-    assert_eq!(named.collect::<Vec<_>>(), [] as [std::path::PathBuf; 0]);
+fn path(module: impl AsRef<[String]>) -> String {
+    module.as_ref().join("/")
 }
 
-fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -82,39 +318,4 @@ fn rust_files(folder: &Path) -> Vec<std::path::PathBuf> {
         }
     }
     files
-}
-
-/// The layers that a file's code names behind `crate::`, also in braces.
-fn imports(text: &str) -> BTreeSet<String> {
-    let code = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n");
-    let mut found = BTreeSet::new();
-    for rest in code.split("crate::").skip(1) {
-        let Some(inside) = rest.strip_prefix('{') else {
-            found.insert(word(rest));
-            continue;
-        };
-        let (mut depth, mut start) = (0, true);
-        for (at, c) in inside.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' if depth == 0 => start = true,
-                c if start && c.is_alphabetic() => {
-                    found.insert(word(&inside[at..]));
-                    start = false;
-                }
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
-fn word(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }

@@ -416,3 +416,26 @@ async fn fifty_take_part_and_no_more() {
     remove(&anna, &ticket, all[0]["id"].as_str().unwrap()).await;
     assert_eq!(add(&marta, &ticket, "c51@example.com").await.last().unwrap(), "C51");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_at_the_end_of_the_log_is_sent_once_and_then_the_checkpoint() {
+    let server = TestServer::start().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    let ticket = anna.create_ticket("shared").await;
+    add(&anna, &ticket, "carl@example.com").await;
+    let mut reporter = anna.socket().await;
+    reporter.watch_ticket("ticket", &ticket.id, None).await;
+    let start = reporter.caught_up().await;
+    remove(&anna, &ticket, &carl.account_id().await).await;
+    let removed = reporter.item().await;
+    assert_eq!(removed["__typename"], "ParticipantRemoved");
+    let mut inbox = carl.socket().await;
+    inbox.watch_inbox("inbox", Some(&start)).await;
+    let revoked = inbox.item().await;
+    assert_eq!(
+        (&revoked["__typename"], &revoked["cursor"]),
+        (&json!("AccessRevoked"), &removed["cursor"])
+    );
+    assert_eq!(json!(inbox.caught_up().await), removed["cursor"]);
+    server.stop().await;
+}

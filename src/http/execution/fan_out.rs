@@ -117,8 +117,8 @@ impl MessageExecutor {
         let cursor = item.as_ref().ok().and_then(Item::cursor);
         let payload = match (&item, cursor) {
             (Ok(shareable), Some(cursor)) => {
-                let is_event = matches!(shareable, Item::Event(_));
-                let response = self.group.response(cursor, is_event, || self.execute(item).boxed());
+                let kind = std::mem::discriminant(shareable);
+                let response = self.group.response(cursor, kind, || self.execute(item).boxed());
                 let payload = response.clone().await;
                 if payload.is_err() {
                     self.group.remove(&response);

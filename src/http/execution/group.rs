@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    mem::Discriminant,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
@@ -23,6 +24,7 @@ use crate::{
         cursor::Cursor,
         ids::AccountId,
     },
+    events::Item,
     graphql,
 };
 
@@ -82,8 +84,8 @@ pub struct SharedRequest {
 
 struct CachedResponse {
     cursor: Cursor,
-    /// An event and a checkpoint can have the same cursor.
-    is_event: bool,
+    /// An event, a checkpoint and a revocation can have the same cursor.
+    kind: Discriminant<Item>,
     started_at: Instant,
     response: SharedResponse,
 }
@@ -168,17 +170,16 @@ impl FanOutGroup {
         &self.request
     }
 
-    /// Returns the response to the message at a cursor: a cached one younger than [`MAX_AGE`],
+    /// Returns the response to the message of a kind at a cursor: a cached one younger than [`MAX_AGE`],
     /// or the one that `execute` begins.
     pub fn response(
         &self,
         cursor: Cursor,
-        is_event: bool,
+        kind: Discriminant<Item>,
         execute: impl FnOnce() -> BoxFuture<'static, Result<Arc<str>, Unshareable>>,
     ) -> SharedResponse {
         let mut responses = lock(&self.responses);
-        let same =
-            |cached: &&CachedResponse| cached.cursor == cursor && cached.is_event == is_event;
+        let same = |cached: &&CachedResponse| cached.cursor == cursor && cached.kind == kind;
         if let Some(cached) = responses.iter().rev().find(same)
             && cached.started_at.elapsed() < MAX_AGE
         {
@@ -190,7 +191,7 @@ impl FanOutGroup {
         let response = execute().shared();
         responses.push_back(CachedResponse {
             cursor,
-            is_event,
+            kind,
             started_at: Instant::now(),
             response: response.clone(),
         });

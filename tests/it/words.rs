@@ -1,0 +1,131 @@
+//! Retired words and phrases: none of them comes back into the schema, the documents, the code or
+//! its messages. CONTRIBUTING.md says how to write instead.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What is retired, and what to write instead. Matched as whole words, in any case.
+const RETIRED: &[(&str, &str)] = &[
+    ("so many", "a number, or \"at most\""),
+    ("; none:", "\"`None` if …\" or \"Null if …\""),
+    ("whoever", "the person: \"the caller\", \"an account that …\""),
+    ("by itself", "\"automatically\", \"alone\""),
+    ("anew", "\"again\""),
+    ("given out", "\"returned\", \"sent\""),
+    ("is told", "\"is notified\""),
+    ("are told", "\"are notified\""),
+    ("told of", "\"notified of\""),
+    ("heed", "\"handle\""),
+    ("heeds", "\"handles\""),
+    ("doorbell", "\"wake flag\""),
+    ("the bell", "\"notifications\""),
+    ("hand-over", "\"handoff\""),
+    ("handover", "\"handoff\""),
+    ("outlet", "\"transport\""),
+    ("subscriber's mailbox", "\"buffer\""),
+    ("does no longer", "\"no longer does\""),
+    ("as it stands", "\"current\""),
+    ("its time is over", "\"expired\""),
+    ("ended before its time", "\"incomplete\""),
+    ("out of date could not be", "\"pruning … failed\""),
+    ("is not taken", "\"is not supported\""),
+    ("are not taken", "\"are not supported\""),
+    ("what is wrong with the input", "\"What the caller can correct\""),
+    ("only what comes after", "\"Return items after …\""),
+    ("nobody's news", "say what does not happen"),
+    ("passed over", "\"skipped\""),
+    ("there is none", "\"it is missing\", \"`None` if …\""),
+    ("sees to", "the verb: \"checks\", \"installs\""),
+];
+
+/// Files and folders whose texts are held against the list.
+const TEXTS: &[&str] = &[
+    "README.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    "Cargo.toml",
+    "Makefile",
+    "build.rs",
+    "clippy.toml",
+    "deny.toml",
+    "schema.graphql",
+    "benches",
+    "docs",
+    "migrations/README.md",
+    "playground",
+    "scripts",
+    "src",
+    "tests",
+];
+
+#[test]
+fn no_text_uses_a_retired_phrase() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for file in TEXTS.iter().flat_map(|text| files(&root.join(text))) {
+        if file.ends_with("tests/it/words.rs") {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        for (phrase, instead) in RETIRED {
+            let lines = prose(&text);
+            let lines = lines.iter().filter(|(_, line)| contains(line, phrase));
+            found.extend(lines.map(|(number, _)| {
+                let file = file.strip_prefix(root).unwrap().display();
+                format!("{file}:{number}: \"{phrase}\", instead: {instead}")
+            }));
+        }
+    }
+    assert_eq!(found, [] as [String; 0]);
+}
+
+#[test]
+fn phrases_are_found_across_lines_and_as_whole_words_only() {
+    let found = |text: &str| prose(text).iter().any(|(_, line)| contains(line, "so many"));
+    assert!(found("/// So\n/// many of them"));
+    assert!(found("    // there are so\n    // many."));
+    assert!(!found("also many"));
+    assert!(!found("so manyfold"));
+}
+
+/// The files below a path, but for what tools write and what quotes customers.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let generated = ["package-lock.json", "node_modules"];
+    if path.file_name().is_some_and(|name| generated.iter().any(|other| name == *other))
+        || path.extension().is_some_and(|extension| extension == "toml")
+            && path.components().any(|part| part.as_os_str() == "demo")
+    {
+        return vec![];
+    }
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|entry| files(&entry)).collect()
+}
+
+/// The lines of a text in lower case, each joined with the next one, with their numbers: a phrase
+/// may be broken at the end of a line.
+fn prose(text: &str) -> Vec<(usize, String)> {
+    let strip = |line: &str| {
+        let line = line.trim().trim_start_matches(['/', '!', '#', '*', '>']).trim();
+        line.trim_end_matches('\\').trim_end().to_lowercase()
+    };
+    let lines = text.lines().map(strip).collect::<Vec<_>>();
+    let next = |index: usize| lines.get(index + 1).map_or("", String::as_str);
+    // Only the first words of the next line, so that a phrase is not found twice.
+    let start = |line: &str| line.split(' ').take(3).collect::<Vec<_>>().join(" ");
+    let joined = lines.iter().enumerate();
+    joined.map(|(index, line)| (index + 1, format!("{line} {}", start(next(index))))).collect()
+}
+
+fn contains(line: &str, phrase: &str) -> bool {
+    let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    line.match_indices(phrase).any(|(at, _)| {
+        !is_word(line[..at].chars().next_back())
+            && !is_word(line[at + phrase.len()..].chars().next())
+    })
+}
