@@ -1,7 +1,8 @@
 //! Ticketwire: a support desk as a GraphQL server with real-time subscriptions.
 //!
-//! One noun, one file name in every layer; data goes one way. Each layer may
-//! import those named behind it, and `tests/it/architecture.rs` checks that:
+//! The code is divided into layers. A noun has the same file name in every layer: everything about
+//! comments is in `comment.rs`. A layer may import only the layers that its row names, and
+//! `tests/it/architecture.rs` checks that:
 //!
 //! | module    | what it is                                                        | may import                        |
 //! |-----------|-------------------------------------------------------------------|-----------------------------------|
@@ -19,7 +20,7 @@
 //! | `domain`  | plain types and rules, no I/O                                     | nothing of ours                   |
 //! | `metrics` | counters and gauges of one server                                 | nothing of ours                   |
 
-// The roots are merged from one object a noun, which nests deep types.
+// The GraphQL root types are merged from one object per noun, which nests types deeply.
 #![recursion_limit = "512"]
 
 pub mod app;

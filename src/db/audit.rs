@@ -1,4 +1,4 @@
-//! The audit trail: the events about an account.
+//! The audit trail of an account: the events about it.
 
 use diesel::{
     prelude::*,
@@ -47,7 +47,8 @@ impl TryFrom<AuditRow> for AuditEntry {
     }
 }
 
-/// A page of the events about an account, newest first.
+/// Returns a page of the events about an account, newest first, with the network address and device
+/// from which their sessions were begun.
 pub async fn page(
     db: &mut Connection,
     account: AccountId,
@@ -57,8 +58,8 @@ pub async fn page(
         Direction::Forward => "DESC",
         Direction::Backward => "ASC",
     };
-    // Ids rise with seq within an account, and only seq has the index. A place in another
-    // account's trail is none in this.
+    // Within an account, ids and `seq` have the same order, and only `seq` is indexed. The id of
+    // another account's event matches nothing, so the page is empty.
     let query = format!(
         "SELECT {EVENT_COLUMNS}, s.address, s.device
          FROM events e

@@ -1,10 +1,8 @@
-//! The event log's writing end, and the timeline of a ticket.
-
-use std::collections::HashMap;
+//! The event log: appending events, and the row that an event is read from.
 
 use diesel::{
     prelude::*,
-    sql_types::{Array, BigInt, Bool, Nullable, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,17 +18,15 @@ use super::{
 };
 use crate::domain::{
     clock::Timestamp,
-    cursor::Cursor,
     event::{
-        AccountEvent, AccountSubject, Audience, Event, FeedEvent, Subject, TicketEvent,
-        TicketState, TicketSubject,
+        AccountEvent, AccountSubject, Audience, Event, Subject, TicketEvent, TicketState,
+        TicketSubject,
     },
     ids::{AccountId, CategoryId, EventId, TicketId},
-    page::{Direction, Page, Slice},
     ticket::{Priority, Status, Ticket},
 };
 
-/// The columns that an event is read from, as `sql_query` gives them.
+/// A row that an event is read from, as `sql_query` returns it.
 #[derive(QueryableByName)]
 pub(super) struct EventRow {
     #[diesel(sql_type = BigInt)]
@@ -63,7 +59,7 @@ pub(super) struct EventRow {
     occurred_at: Timestamp,
 }
 
-/// The columns that [`EventRow`] is read from, of `events e` and of its ticket `t`.
+/// The columns of an [`EventRow`], from the event `e` and its ticket `t`.
 pub(super) const EVENT_COLUMNS: &str = "e.id, e.ticket_id, e.account_id, t.reporter_id, e.kind, \
     e.audience, e.actor_id, e.data, e.category_id, e.status, e.priority, e.assignee_id, \
     e.participant_ids, e.occurred_at";
@@ -80,9 +76,12 @@ impl TryFrom<EventRow> for Event {
             }
             (None, None, Some(account)) => Subject::Account(AccountSubject {
                 id: AccountId(account),
-                event: read_event(&row.kind, row.data).unwrap_or(AccountEvent::Unknown),
+                event: read_event(id, &row.kind, row.data).unwrap_or(AccountEvent::Unknown),
             }),
-            _ => return Err(DbError::Value(format!("event {} has no single subject", row.id))),
+            _ => {
+                let problem = format!("event {} is not about one ticket or one account", row.id);
+                return Err(DbError::Value(problem));
+            }
         };
         Ok(Self { id, actor_id, occurred_at, subject })
     }
@@ -90,6 +89,7 @@ impl TryFrom<EventRow> for Event {
 
 impl EventRow {
     fn into_ticket_subject(self, id: TicketId, reporter: AccountId) -> TicketSubject {
+        let event = read_event(EventId(self.id), &self.kind, self.data);
         let state = match (self.category_id, self.status, self.priority) {
             (Some(category), Some(status), Some(priority)) => Some(TicketState {
                 category: CategoryId(category),
@@ -105,19 +105,20 @@ impl EventRow {
             participants: ticket::accounts(self.participant_ids),
             state,
             audience: self.audience,
-            event: read_event(&self.kind, self.data).unwrap_or(TicketEvent::Unknown),
+            event: event.unwrap_or(TicketEvent::Unknown),
         }
     }
 }
 
-/// Reads the kind and data columns. `None` for what a newer version wrote.
-fn read_event<E: DeserializeOwned>(kind: &str, data: Value) -> Option<E> {
+/// Reads the kind and data columns. Returns `None` if this version cannot read them, because a
+/// newer one wrote the event.
+fn read_event<E: DeserializeOwned>(id: EventId, kind: &str, data: Value) -> Option<E> {
     serde_json::from_value(json!({ "kind": kind, "data": data }))
-        .inspect_err(|_| tracing::warn!(kind, "this version cannot read an event of this kind"))
+        .inspect_err(|_| tracing::warn!(event_id = id.0, kind, "this version cannot read an event"))
         .ok()
 }
 
-/// An event about a ticket, to be appended.
+/// An event about a ticket that is to be appended.
 pub struct NewTicketEvent {
     /// What happened.
     pub event: TicketEvent,
@@ -129,7 +130,7 @@ pub struct NewTicketEvent {
     pub occurred_at: Timestamp,
 }
 
-/// An event about an account, to be appended.
+/// An event about an account that is to be appended.
 pub struct NewAccountEvent {
     /// What happened.
     pub event: AccountEvent,
@@ -139,25 +140,15 @@ pub struct NewAccountEvent {
     pub occurred_at: Timestamp,
 }
 
-/// Saves a ticket and appends its events, in order. The caller holds the lock of the
-/// ticket's row or has inserted it in this transaction.
+/// Saves a ticket and appends its new events, in order. Without new events, nothing is saved. The
+/// transaction must have locked the ticket's row or inserted it.
 pub async fn save_with_events(
     db: &mut Connection,
     ticket: &Ticket,
     new: &[NewTicketEvent],
 ) -> Result<(), DbError> {
-    let mut last = 0;
-    for by_one in new.chunk_by(|a, b| a.actor_id == b.actor_id) {
-        let public = by_one.iter().rposition(|event| event.audience == Audience::Participants);
-        let latest = LatestEvents {
-            actor: by_one.first().and_then(|event| event.actor_id),
-            events: count(by_one),
-            last_public: public.map(|index| count(&by_one[..=index])),
-        };
-        last = ticket::update(db, ticket, &latest).await?;
-    }
+    let first = save(db, ticket, new).await? - count(new) + 1;
     let participants = ticket::uuids(&ticket.participant_ids);
-    let first = last - count(new) + 1;
     let rows = (first..).zip(new.iter().zip(states(ticket, new))).map(|(seq, (new, state))| {
         let (kind, data) = columns(&new.event)?;
         Ok(NewRow {
@@ -179,7 +170,27 @@ pub async fn save_with_events(
     append(db, rows.collect::<Result<_, DbError>>()?).await
 }
 
-/// The ticket's state after each of its new events.
+/// Saves a ticket and what its row says about its latest events. Returns the `seq` of the last new
+/// event.
+async fn save(
+    db: &mut Connection,
+    ticket: &Ticket,
+    new: &[NewTicketEvent],
+) -> Result<i64, DbError> {
+    let mut last = 0;
+    for by_actor in new.chunk_by(|a, b| a.actor_id == b.actor_id) {
+        let public = by_actor.iter().rposition(|event| event.audience == Audience::Participants);
+        let latest = LatestEvents {
+            actor: by_actor.first().and_then(|event| event.actor_id),
+            events: count(by_actor),
+            last_public: public.map(|index| count(&by_actor[..=index])),
+        };
+        last = ticket::update(db, ticket, &latest).await?;
+    }
+    Ok(last)
+}
+
+/// Returns the ticket's state after each of its new events.
 fn states(ticket: &Ticket, new: &[NewTicketEvent]) -> Vec<TicketState> {
     let mut after = ticket.state();
     let mut states = Vec::with_capacity(new.len());
@@ -191,7 +202,7 @@ fn states(ticket: &Ticket, new: &[NewTicketEvent]) -> Vec<TicketState> {
     states
 }
 
-/// Appends events about an account, in order. Takes the lock of the account's row.
+/// Appends events about an account, in order. Locks the account's row.
 pub async fn append_to_account(
     db: &mut Connection,
     account: AccountId,
@@ -265,84 +276,10 @@ fn count<E>(new: &[E]) -> i64 {
     i64::try_from(new.len()).unwrap_or(i64::MAX)
 }
 
-/// The kind and data columns of an event.
+/// Returns the kind and data columns of an event.
 fn columns(event: &impl Serialize) -> Result<(String, Value), DbError> {
-    let failed = |reason: &str| DbError::Value(format!("an event can't be written: {reason}"));
+    let failed = |reason: &str| DbError::Value(format!("an event cannot be stored: {reason}"));
     let mut value = serde_json::to_value(event).map_err(|error| failed(&error.to_string()))?;
     let kind = value["kind"].as_str().ok_or_else(|| failed("it has no kind"))?.to_owned();
     Ok((kind, value.get_mut("data").map_or_else(|| json!({}), Value::take)))
-}
-
-#[derive(QueryableByName)]
-struct TimelineRow {
-    #[diesel(embed)]
-    event: EventRow,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pos: Option<i64>,
-    #[diesel(sql_type = Nullable<diesel::sql_types::Integer>)]
-    epoch: Option<i32>,
-}
-
-/// A page of the history of each of some tickets, oldest first, in one query.
-/// Events that are not in the feed yet carry `fallback` for a cursor, from which
-/// a stream repeats them. Tickets without events are left out.
-pub async fn timelines(
-    db: &mut Connection,
-    ticket_ids: &[TicketId],
-    internal: bool,
-    page: &Page<EventId>,
-    fallback: Cursor,
-) -> Result<HashMap<TicketId, Slice<FeedEvent>>, DbError> {
-    let order = match page.direction {
-        Direction::Forward => "ASC",
-        Direction::Backward => "DESC",
-    };
-    // Conditions that ask nothing are left out: a plan that is made once would read all the
-    // events before the key.
-    let visible = "($2 OR audience = 'participants')";
-    let beyond = |key: Option<EventId>, place, sign| match key {
-        None => String::new(),
-        Some(_) => format!(
-            "AND seq {sign} (SELECT seq FROM events
-                 WHERE id = ${place} AND ticket_id = t.id AND {visible})"
-        ),
-    };
-    let (after, before) = (beyond(page.after, 3, '>'), beyond(page.before, 4, '<'));
-    // Ids rise with seq within a ticket, and only seq has the index. The cursor of an
-    // event that the reader may not see is as good as none: it must not tell where it lies.
-    let query = format!(
-        "SELECT {EVENT_COLUMNS}, f.pos,
-                (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
-         FROM unnest($1) AS requested (id)
-         JOIN tickets t ON t.id = requested.id
-         CROSS JOIN LATERAL (
-             SELECT * FROM events
-             WHERE ticket_id = t.id AND {visible} {after} {before}
-             ORDER BY seq {order}
-             LIMIT $5
-         ) e
-         LEFT JOIN LATERAL (SELECT pos FROM feed WHERE event_id = e.id LIMIT 1) f ON true
-         ORDER BY e.seq {order}"
-    );
-    let rows = diesel::sql_query(query)
-        .bind::<Array<SqlUuid>, _>(ticket_ids.iter().map(|id| id.0).collect::<Vec<_>>())
-        .bind::<Bool, _>(internal)
-        .bind::<Nullable<BigInt>, _>(page.after.map(|id| id.0))
-        .bind::<Nullable<BigInt>, _>(page.before.map(|id| id.0))
-        .bind::<BigInt, _>(page.fetch_limit())
-        .prepared()
-        .load::<TimelineRow>(db)
-        .await?;
-    let mut found = HashMap::<TicketId, Vec<FeedEvent>>::new();
-    for row in rows {
-        let cursor = match (row.epoch, row.pos) {
-            (Some(epoch), Some(pos)) => Cursor { epoch, pos },
-            _ => fallback,
-        };
-        let event = Event::try_from(row.event)?;
-        if let Some(ticket) = event.ticket() {
-            found.entry(ticket.id).or_default().push(FeedEvent { cursor, event });
-        }
-    }
-    Ok(found.into_iter().map(|(id, events)| (id, page.slice(events))).collect())
 }

@@ -1,5 +1,5 @@
-//! The feed: the one order in which everybody sees the events. The sequencer's
-//! end writes it; the tailer and the replays read it.
+//! The feed: the order in which all readers see the events. The sequencer writes it; the tailer,
+//! replays and the planner read it.
 
 use diesel::{
     prelude::*,
@@ -20,45 +20,46 @@ use crate::domain::{
     ids::{AccountId, TicketId},
 };
 
-/// An epoch of the feed: a history that was never rewound.
+/// An epoch of the feed: a part of its history that begins when the database is created, restored
+/// or failed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
-    /// What its cursors carry.
+    /// The random tag that the epoch's cursors carry.
     pub tag: i32,
-    /// The last position before it.
+    /// The last position before the epoch.
     pub start_pos: i64,
 }
 
 /// Which events a replay reads.
 #[derive(Clone, Copy, Debug)]
 pub enum ReplayScope {
-    /// Those of one ticket; `internal`: with those that are for staff only.
+    /// The events of one ticket.
     Ticket {
         /// The ticket.
         id: TicketId,
-        /// With those for staff only.
+        /// Whether to include events that only staff may see.
         internal: bool,
     },
-    /// Those of all tickets that an account opened or took part in then, and those by
-    /// which it ceased to, except those for staff only.
-    Of(AccountId),
-    /// Those of all tickets: staff's.
+    /// The events of the tickets that a customer opened or participated in at the time, and those
+    /// that removed the customer from a ticket. Without events that only staff may see.
+    Customer(AccountId),
+    /// The events of all tickets, including those that only staff may see.
     AllTickets,
 }
 
-/// Whether any event waits for its place in the feed.
+/// Returns whether any event waits for its position in the feed.
 pub async fn has_pending(db: &mut Connection) -> Result<bool, DbError> {
     Ok(diesel::select(diesel::dsl::exists(pending_events::table.select(pending_events::event_id)))
         .get_result(db)
         .await?)
 }
 
-/// The last position that was given out.
+/// Returns the last position of the feed.
 pub async fn head(db: &mut Connection) -> Result<i64, DbError> {
     Ok(feed_head::table.select(feed_head::pos).first(db).await?)
 }
 
-/// The epochs, oldest first. There is none before the first sequencer has run.
+/// Returns the epochs, oldest first. Empty until a sequencer has run.
 pub async fn epochs(db: &mut Connection) -> Result<Vec<Epoch>, DbError> {
     let rows = feed_epochs::table
         .order(feed_epochs::epoch)
@@ -68,13 +69,15 @@ pub async fn epochs(db: &mut Connection) -> Result<Vec<Epoch>, DbError> {
     Ok(rows.into_iter().map(|(tag, start_pos)| Epoch { tag, start_pos }).collect())
 }
 
-/// Locks the head of the feed until the transaction ends: one sequencer at a time.
+/// Returns the last position of the feed and locks it until the transaction ends, so that only one
+/// sequencer at a time extends the feed.
 pub async fn lock_head(db: &mut Connection) -> Result<i64, DbError> {
     Ok(feed_head::table.select(feed_head::pos).for_update().first(db).await?)
 }
 
-/// Opens an epoch at `head` if this cluster's identity or timeline differs from
-/// the last epoch's: the database was restored, or failed over. Gives whether it did.
+/// Opens an epoch with this tag after `head` if the database was restored or failed over. Returns
+/// whether it did. Compares the system identifier and the timeline of Postgres with those of the
+/// last epoch.
 pub async fn open_epoch_if_rewound(
     db: &mut Connection,
     head: i64,
@@ -113,8 +116,8 @@ struct Placed {
     placed: i64,
 }
 
-/// Gives the pending events of the lowest ids, `limit` at most, the positions
-/// after `head`; gives how many. The head has to be locked in this transaction.
+/// Moves up to `limit` pending events, those with the lowest ids, to the positions after `head`.
+/// Returns how many. The transaction must have locked the head.
 pub async fn place_pending(db: &mut Connection, head: i64, limit: i64) -> Result<i64, DbError> {
     let row = diesel::sql_query(
         "WITH batch AS (
@@ -163,9 +166,9 @@ impl TryFrom<FeedRow> for FeedEvent {
     }
 }
 
-/// What [`FeedRow`] is read from, as far as to the condition. The limits say that each row
-/// of the feed is of one event: no plan reads all events, not even one that was made while
-/// there were few.
+/// Returns the query for a [`FeedRow`], without a condition. `LIMIT 1` tells Postgres that a row of
+/// the feed has one event and one ticket. Without it, a plan that was cached while there were few
+/// events could read all of them.
 fn feed_rows() -> String {
     format!(
         "SELECT f.pos, {EVENT_COLUMNS},
@@ -176,14 +179,14 @@ fn feed_rows() -> String {
     )
 }
 
-/// The first `limit` events after a position, in order: the feed has no gaps.
+/// Returns up to `limit` events after a position, in order and without a gap.
 pub async fn following(
     db: &mut Connection,
     after: i64,
     limit: i64,
 ) -> Result<Vec<FeedEvent>, DbError> {
-    // Named one by one. Of a range Postgres can't tell how much it holds before it has the
-    // bounds, and would plan this anew each time.
+    // Lists every position. A range has no known size until its bounds are known, so Postgres would
+    // plan the query again for every execution.
     let query = format!(
         "{}
          WHERE f.pos = ANY (ARRAY(
@@ -200,7 +203,7 @@ pub async fn following(
     rows.into_iter().map(FeedEvent::try_from).collect()
 }
 
-/// The first `limit` events in scope with `after` < position ≤ `until`, in order.
+/// Returns the first `limit` events in scope with `after` < position ≤ `until`, in order.
 pub async fn replay(
     db: &mut Connection,
     scope: ReplayScope,
@@ -210,7 +213,7 @@ pub async fn replay(
 ) -> Result<Vec<FeedEvent>, DbError> {
     let (condition, id, internal) = match scope {
         ReplayScope::Ticket { id, internal } => ("f.ticket_id = $4", Some(id.0), internal),
-        ReplayScope::Of(id) => (
+        ReplayScope::Customer(id) => (
             "(t.reporter_id = $4 OR $4 = ANY (e.participant_ids)
               OR (e.kind = 'participant_removed' AND (e.data ->> 'account_id')::uuid = $4))",
             Some(id.0),
@@ -238,7 +241,7 @@ pub async fn replay(
     rows.into_iter().map(FeedEvent::try_from).collect()
 }
 
-/// The events at some positions, in no order; unknown positions are left out.
+/// Returns the events at these positions, in any order. Unknown positions are left out.
 pub async fn at(db: &mut Connection, positions: &[i64]) -> Result<Vec<FeedEvent>, DbError> {
     let rows = diesel::sql_query(format!("{} WHERE f.pos = ANY ($1)", feed_rows()))
         .bind::<diesel::sql_types::Array<BigInt>, _>(positions)

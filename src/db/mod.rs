@@ -36,6 +36,7 @@ pub mod second_factor;
 pub mod service_token;
 pub mod session;
 pub mod ticket;
+pub mod timeline;
 mod union;
 pub mod unread;
 pub mod unsubscription;

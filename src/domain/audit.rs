@@ -18,6 +18,7 @@ pub struct AuditEntry {
     pub occurred_at: Timestamp,
     /// What happened.
     pub event: AccountEvent,
-    /// Where the session was begun that the event is about. Empty for events about none.
+    /// The network address and device from which the event's session was begun. Empty for events
+    /// without a session.
     pub origin: Origin,
 }

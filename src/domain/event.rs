@@ -412,7 +412,7 @@ impl Event {
     }
 }
 
-/// An event and its position in the feed, by which everybody reads.
+/// An event and its position in the feed.
 #[derive(Clone, Debug)]
 pub struct FeedEvent {
     /// The position.

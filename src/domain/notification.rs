@@ -12,13 +12,13 @@ use super::{
 pub enum NotificationKind {
     /// The recipient opened a ticket: a confirmation.
     TicketCreated,
-    /// A ticket was opened in a category of the recipient.
+    /// A ticket was opened in a category whose staff address is the recipient.
     TicketOpened,
     /// Somebody else commented on the recipient's ticket.
     SupportAnswered,
-    /// The status of a ticket changed that is the recipient's or assigned to them.
+    /// The status of the recipient's ticket, or of one assigned to them, changed.
     StatusChanged,
-    /// A ticket was resolved or closed that is the recipient's or assigned to them.
+    /// The recipient's ticket, or one assigned to them, was resolved or closed.
     TicketClosed,
     /// Somebody commented on a ticket that is assigned to the recipient.
     CustomerAnswered,
@@ -132,9 +132,9 @@ pub struct NotificationTarget {
     pub channels: Channels,
 }
 
-/// Who is notified of an event, of what and how. Nobody is notified of what they did
-/// themselves, except of a ticket that they opened; nobody is notified of events that
-/// are for staff only.
+/// Returns who is notified of an event, of what and how. Nobody is notified of what they did
+/// themselves, except of a ticket that they opened. Nobody is notified of events that only staff
+/// may see.
 pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<NotificationTarget> {
     let Some(ticket) = event.ticket() else { return vec![] };
     if ticket.audience != Audience::Participants {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn participants_are_notified_like_the_reporter() {
+    fn participants_are_notified_like_the_customer_who_opened_the_ticket() {
         let comment = TicketEvent::CommentAdded { comment_id: CommentId(Uuid::nil()) };
         let added = |account_id| TicketEvent::ParticipantAdded { account_id };
         let removed = TicketEvent::ParticipantRemoved { account_id: COLLEAGUE };

@@ -1,4 +1,4 @@
-//! What staff pick their tickets by, in lists and in live streams.
+//! Filters of tickets, for lists and for live streams of a queue.
 
 use super::{
     clock::Timestamp,
@@ -9,50 +9,50 @@ use super::{
     unread::Reader,
 };
 
-/// Which tickets a list or stream is narrowed to; `None` leaves a field open.
+/// A filter that lists and live streams support. `None` matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct TicketFilter {
-    /// Any of these statuses.
+    /// Tickets with any of these statuses.
     pub statuses: Option<Vec<Status>>,
-    /// Any of these priorities.
+    /// Tickets with any of these priorities.
     pub priorities: Option<Vec<Priority>>,
-    /// In any of these categories.
+    /// Tickets in any of these categories.
     pub categories: Option<Vec<CategoryId>>,
-    /// Assigned to this account; `Some(None)`: to nobody.
+    /// Tickets assigned to this account. `Some(None)` matches unassigned tickets.
     pub assignee: Option<Option<AccountId>>,
-    /// Opened by this account.
+    /// Tickets that this account opened.
     pub reporter: Option<AccountId>,
 }
 
-/// Which tickets a list is narrowed to: by what a stream can be narrowed to as well, and by
-/// what no event tells.
+/// A filter that only lists support: its additional conditions cannot be decided from an event.
+/// `None` matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct TicketSelection {
-    /// What a stream can be narrowed to.
+    /// The conditions that live streams support too.
     pub filter: TicketFilter,
-    /// Waiting for support since then at the latest.
+    /// Tickets that have been waiting for support since this time or longer.
     pub waiting_since: Option<Timestamp>,
-    /// With these words.
+    /// Tickets that match this search.
     pub search: Option<SearchQuery>,
-    /// Unread by somebody, or not.
+    /// Tickets that are unread for a person, or those that are not if the flag is false.
     pub unread: Option<(Reader, bool)>,
 }
 
-/// How many tickets of a category have a status.
+/// The number of tickets in a category that have a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketCount {
     /// The category.
     pub category: CategoryId,
     /// The status.
     pub status: Status,
-    /// How many.
+    /// The number of tickets.
     pub count: i64,
 }
 
 impl TicketFilter {
-    /// Whether an event concerns a ticket that matched the filter before or after it, so
-    /// that a stream shows tickets come and go. Depends on the event alone. An event whose
-    /// state before or after it is not known matches.
+    /// Returns whether an event is about a ticket that matched the filter before or after it, so
+    /// that a stream shows tickets that enter or leave a queue. Decided from the event alone. An
+    /// event matches if the ticket's state before or after it is unknown.
     pub fn matches(&self, event: &Event) -> bool {
         let Some(ticket) = event.ticket() else { return false };
         if self.reporter.is_some_and(|reporter| reporter != ticket.reporter) {

@@ -1,103 +1,43 @@
-//! The event log's reading end. Writers append to `events`; the
-//! [sequencer](sequencer) gives them their places in the feed; the
-//! [tailer](tailer) reads the feed once a node and publishes it to the
-//! [hub](hub); a [subscription](subscription) replays what its caller missed and
-//! then follows the hub. There is no other door out of the log.
+//! Live streams of the event log.
+//!
+//! Writers append events to the table `events`. From there an event reaches the streams in these
+//! steps:
+//!
+//! 1. `sequencer.rs` gives it a position in the feed.
+//! 2. `tailer.rs` reads the feed, once per node, and publishes it to the hub.
+//! 3. `hub.rs` adds it to the latest events (`ring.rs`), and to the buffers (`buffer.rs`) of the
+//!    streams that are registered (`registration.rs`) under its topics (`topic.rs`).
+//! 4. `subscription.rs` replays the events that its caller missed (`replay.rs`), and then delivers
+//!    those in its buffer. It authorises every event.
+//!
+//! `notification.rs` does the same for a person's notifications. `continuity.rs` decides whether a
+//! stream can continue after a cursor or must resync. `session.rs` decides which events end the
+//! streams of a session.
 
+mod buffer;
+mod continuity;
+mod error;
 mod hub;
+mod item;
+mod log;
 mod notification;
+mod registration;
+mod replay;
+mod ring;
+mod scope;
 mod sequencer;
+mod session;
 mod session_watch;
 mod subscription;
 mod tailer;
 mod task;
+mod topic;
 
-use std::sync::Arc;
-
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
+pub use error::SubscribeError;
+pub use item::{Item, ResyncReason, StreamEnd};
+pub use log::EventLog;
 pub use notification::{NotificationItem, NotificationStream, UnreadCounts};
+pub use scope::Scope;
 pub use session_watch::SessionWatch;
-pub use subscription::{Item, ResyncReason, Scope, StreamEnd, SubscribeError, Subscription};
+pub use subscription::Subscription;
 pub use task::detached;
-
-use crate::{
-    db::{Database, DbError, consumer, feed},
-    domain::{clock::Ambient, cursor::Cursor, event::Event},
-    metrics::Metrics,
-};
-use hub::Hub;
-use sequencer::Sequencer;
-
-/// So many replays may read the database at once: a storm of reconnections
-/// leaves connections for everybody else.
-const REPLAYS_AT_ONCE: usize = 8;
-
-/// The way to the events, for whoever subscribes.
-#[derive(Clone)]
-pub struct EventLog {
-    database: Database,
-    ambient: Ambient,
-    hub: Arc<Hub>,
-    sequencer: Arc<Sequencer>,
-    replays: Arc<Semaphore>,
-    /// Up to where people have been notified_up_to of what happened.
-    notified_up_to: Arc<watch::Sender<i64>>,
-    metrics: Metrics,
-}
-
-impl EventLog {
-    /// Opens the log and starts this node's sequencer and tailer, which run until
-    /// `stop`. `heed` hears of the events that end streams, wherever they come from,
-    /// before any stream does.
-    ///
-    /// # Errors
-    /// The database can't be reached.
-    pub async fn open(
-        database: Database,
-        ambient: Ambient,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-        on_event: impl Fn(&Event) + Send + Sync + 'static,
-        metrics: Metrics,
-    ) -> Result<Self, DbError> {
-        let hint = Arc::new(Notify::new());
-        let sequencer =
-            Arc::new(Sequencer::new(database.clone(), ambient.clone(), Arc::clone(&hint)));
-        // The first round opens the first epoch, or a new one after a restore.
-        sequencer.place_all().await?;
-        let (hub, notified_up_to) = {
-            let mut connection = database.read().await?;
-            let notified_up_to = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
-            let head = feed::head(&mut connection).await?;
-            let epochs = feed::epochs(&mut connection).await?;
-            let hub = Hub::new(head, epochs, Box::new(on_event), metrics.clone());
-            (Arc::new(hub), Arc::new(watch::Sender::new(notified_up_to)))
-        };
-        let tailer = tailer::Tailer::new(database.clone(), Arc::clone(&hub), hint);
-        let (stopped, running) = (stop.clone(), Arc::clone(&sequencer));
-        tasks.spawn(async move { stopped.run_until_cancelled(running.run()).await });
-        let stopped = stop.clone();
-        tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
-        let replays = Arc::new(Semaphore::new(REPLAYS_AT_ONCE));
-        Ok(Self { database, ambient, hub, sequencer, replays, notified_up_to, metrics })
-    }
-
-    /// Tells of each move of the feed's head that this node sees: a hint to read on.
-    pub fn moves(&self) -> watch::Receiver<i64> {
-        self.hub.moves()
-    }
-
-    /// Notes that people have been notified_up_to of everything up to a position: wakes those
-    /// who show it.
-    pub fn set_notified_up_to(&self, pos: i64) {
-        self.notified_up_to.send_replace(pos);
-    }
-
-    /// How far this node has published. What a request reads after this is at
-    /// least as new: a stream from here may repeat it, and misses nothing.
-    pub fn cursor(&self) -> Cursor {
-        self.hub.cursor()
-    }
-}

@@ -1,26 +1,31 @@
-//! One caller's stream of notifications. A notification has the position of the
-//! event that it tells of, and the planner moves how far it has got in the
-//! transaction that writes notifications: what lies up to there is complete, so
-//! reading from the last position up to there, again and again, misses nothing.
+//! One caller's live stream of notifications.
+//!
+//! A notification has the position of its event in the feed. The planner moves its offset in the
+//! transaction that stores notifications, so all notifications up to the offset are stored. The
+//! stream reads from its own position to the offset, again and again, and misses nothing.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::collections::VecDeque;
 
 use tokio::{sync::watch, time};
 
 use super::{
-    EventLog, ResyncReason, SubscribeError,
-    hub::{Continuity, ControlSignal, SubscriberBuffer, Topic},
-    subscription::{Registration, require_identity, revokes},
+    buffer::ControlSignal,
+    continuity::resync_after_rewind,
+    error::SubscribeError,
+    item::{CHECKPOINT_INTERVAL, ResyncReason},
+    log::EventLog,
+    registration::Registration,
+    session::{StreamSession, require_identity},
+    topic::Topic,
 };
 use crate::{
     db::{
         DbError,
         consumer::{self, NOTIFICATIONS},
-        feed, notification, session, unread,
+        notification, unread,
     },
     domain::{
         actor::{Actor, Identity},
-        clock::Timestamp,
         cursor::Cursor,
         notification::Notification,
         policy,
@@ -29,132 +34,112 @@ use crate::{
     metrics::{CountedStream, StreamKind},
 };
 
+/// The largest number of notifications that are read at once.
 const PAGE: i64 = 200;
-/// How far a bell may lie behind and still be caught up with, in positions of the feed.
-const SPAN: i64 = 100_000;
-/// A quiet stream says so this often.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
-/// What there is to read now.
+/// How much a person has not read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnreadCounts {
-    /// Notifications that were not read.
+    /// The number of unread notifications.
     pub notifications: i64,
-    /// Tickets of the reader's own concern.
+    /// The person's open and unread tickets.
     pub tickets: TicketCounts,
 }
 
-/// What a bell gives.
+/// An item of a stream of notifications.
 #[derive(Debug)]
 pub enum NotificationItem {
-    /// Something new.
+    /// A notification.
     Added {
-        /// From where to go on.
+        /// The cursor after which the stream can be resumed.
         cursor: Cursor,
-        /// What.
+        /// The notification.
         notification: Notification,
-        /// How many are unread now, and of tickets.
+        /// The current counts.
         counts: UnreadCounts,
     },
-    /// All up to here has been given.
+    /// Everything up to this position was delivered.
     Checkpoint {
-        /// From where to go on.
+        /// The cursor after which the stream can be resumed.
         cursor: Cursor,
-        /// How many are unread now, and of tickets.
+        /// The current counts.
         counts: UnreadCounts,
     },
-    /// The stream can't be continued without a gap, and ends here.
+    /// The stream cannot continue without a gap, and ends here.
     Resync(ResyncReason),
-    /// The session has ended, or its rights have changed: the stream ends here.
+    /// The session ended or its role changed, and the stream ends here.
     Revoked,
 }
 
 /// A stream of one caller's notifications.
 pub struct NotificationStream {
     log: EventLog,
-    identity: Identity,
-    expires_at: Timestamp,
+    session: StreamSession,
     registration: Registration,
-    /// The role that the session has was looked at after this position.
-    authorised_at: i64,
     notified_up_to: watch::Receiver<i64>,
-    last: i64,
-    page: VecDeque<Notification>,
+    /// The position in the feed up to which notifications were delivered.
+    position: i64,
+    /// Notifications that were read and not delivered yet.
+    pending: VecDeque<Notification>,
     phase: Phase,
     counted: CountedStream,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing has been said yet.
+    /// The stream delivers what its caller missed, and then its first checkpoint.
     CatchingUp,
-    /// The first checkpoint has been given.
+    /// The stream delivers new notifications.
     Live,
-    /// The stream can't go on.
+    /// The stream cannot continue without a gap.
     Resync(ResyncReason),
-    /// Nothing comes any more.
+    /// The stream has ended.
     Ended,
 }
 
 impl EventLog {
-    /// Begins a stream of the actor's notifications after a cursor, or from now on.
+    /// Begins a stream of the actor's notifications: after a cursor, or from now on.
     ///
     /// # Errors
-    /// Nobody is signed in; a cursor from the future; the database failed.
+    /// The actor is not signed in or must configure a second factor; the cursor is beyond the end
+    /// of the feed; the database failed.
     pub async fn notifications(
         &self,
         actor: &Actor,
         after: Option<Cursor>,
     ) -> Result<NotificationStream, SubscribeError> {
         let identity = require_identity(actor)?;
-        let buffer = Arc::new(SubscriberBuffer::default());
-        let topics = vec![Topic::Account(identity.id)];
-        let registration = Registration::new(&self.hub, topics, buffer);
-        let authorised_at = self.hub.cursor().pos;
-        let mut connection = self.database.read().await?;
-        let live = session::live_by_id(&mut connection, identity.session, self.ambient.now())
-            .await?
-            .filter(|live| live.identity.role == identity.role)
-            .ok_or(SubscribeError::Unauthenticated)?;
-        let notified_up_to = consumer::offset(&mut connection, NOTIFICATIONS).await?;
-        let phase = match after {
-            Some(cursor) if self.hub.continuity(cursor) == Continuity::Broken => {
-                Phase::Resync(ResyncReason::HistoryRewound)
-            }
-            Some(cursor)
-                if cursor.pos > notified_up_to
-                    && cursor.pos > feed::head(&mut connection).await? =>
-            {
-                return Err(SubscribeError::CursorAhead);
-            }
-            Some(cursor) if notified_up_to - cursor.pos > SPAN => {
-                Phase::Resync(ResyncReason::TooFarBehind)
-            }
-            _ => Phase::CatchingUp,
+        let (registration, head) = Registration::new(&self.hub, vec![Topic::Account(identity.id)]);
+        let (session, notified_up_to) = {
+            let (mut connection, now) = (self.database.read().await?, self.ambient.now());
+            let authorised =
+                StreamSession::authorise(&mut connection, identity, now, head.pos).await?;
+            (authorised, consumer::offset(&mut connection, NOTIFICATIONS).await?)
         };
-        drop(connection);
-        // Not the present end of the log: what is on its way there has not been counted.
-        let last = after.map_or(notified_up_to, |cursor| cursor.pos);
+        let kind = StreamKind::Notifications;
+        let resync = match after {
+            Some(after) => self.check_continuity(kind, after, notified_up_to).await?,
+            None => None,
+        };
         Ok(NotificationStream {
             log: self.clone(),
-            identity: live.identity,
-            expires_at: live.expires_at,
+            session,
             registration,
-            authorised_at,
             notified_up_to: self.notified_up_to.subscribe(),
-            last,
-            page: VecDeque::new(),
-            phase,
-            counted: self.metrics.subscriber(StreamKind::Notifications),
+            // Not the end of the feed: the notifications of its last events may not be stored yet.
+            position: after.map_or(notified_up_to, |cursor| cursor.pos),
+            pending: VecDeque::new(),
+            phase: resync.map_or(Phase::CatchingUp, Phase::Resync),
+            counted: self.metrics.subscriber(kind),
         })
     }
 }
 
 impl NotificationStream {
-    /// The next item; `None` after the stream has ended.
+    /// Waits for the next item. Returns `None` after the stream has ended.
     ///
     /// # Errors
-    /// The database failed; the stream has ended and can be resumed from its last cursor.
+    /// The database failed. The stream has ended, and can be resumed after its last cursor.
     pub async fn next(&mut self) -> Result<Option<NotificationItem>, DbError> {
         let next = self.advance().await;
         if next.is_err() {
@@ -165,111 +150,112 @@ impl NotificationStream {
 
     async fn advance(&mut self) -> Result<Option<NotificationItem>, DbError> {
         loop {
-            if let Some(item) = self.ended() {
-                return Ok(item);
+            match self.phase {
+                Phase::Ended => return Ok(None),
+                Phase::Resync(reason) => return Ok(Some(self.resync(reason))),
+                Phase::CatchingUp | Phase::Live => {}
             }
-            if let Some(notification) = self.page.pop_front() {
-                self.last = notification.pos;
-                let cursor = self.cursor();
-                self.counted.delivered();
-                return Ok(Some(NotificationItem::Added {
-                    cursor,
-                    notification,
-                    counts: self.counts().await?,
-                }));
+            if let Some(item) = self.process_signals() {
+                return Ok(Some(item));
             }
-            if self.read_on().await? {
+            if let Some(notification) = self.pending.pop_front() {
+                return self.deliver(notification).await.map(Some);
+            }
+            if self.read_pending().await? {
                 continue;
             }
             if self.phase == Phase::CatchingUp {
                 self.phase = Phase::Live;
                 return self.checkpoint().await.map(Some);
             }
-            let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
-            tokio::select! {
-                _ = self.notified_up_to.changed() => {}
-                () = self.registration.buffer().filled() => {}
-                () = time::sleep(CHECKPOINT_EVERY.min(left)) => {
-                    if left > CHECKPOINT_EVERY {
-                        return self.checkpoint().await.map(Some);
-                    }
-                }
+            if self.wait().await {
+                return self.checkpoint().await.map(Some);
             }
         }
     }
 
-    /// Whether the stream ends here, and with what.
-    fn ended(&mut self) -> Option<Option<NotificationItem>> {
-        match self.phase {
-            Phase::Ended => return Some(None),
-            Phase::Resync(reason) => {
-                self.log.metrics.resync(reason.label());
-                self.phase = Phase::Ended;
-                return Some(Some(NotificationItem::Resync(reason)));
-            }
-            Phase::CatchingUp | Phase::Live => {}
-        }
-        let mut revoked = self.expires_at <= self.log.ambient.now();
+    /// Ends the stream if the session has ended or the feed was rewound too far.
+    fn process_signals(&mut self) -> Option<NotificationItem> {
+        let mut revoked = self.session.has_expired(self.log.ambient.now());
         while let Some(signal) = self.registration.buffer().take_signal() {
             match signal {
-                ControlSignal::Account(event) => {
-                    revoked |= revokes(&self.identity, self.authorised_at, &event);
+                ControlSignal::AccountEvent(event) => revoked |= self.session.is_ended_by(&event),
+                ControlSignal::RewoundTo(pos) => {
+                    if let Some(reason) = resync_after_rewind(self.position, pos) {
+                        return Some(self.resync(reason));
+                    }
                 }
-                ControlSignal::RewoundTo(pos) if pos < self.last => {
-                    let reason = ResyncReason::HistoryRewound;
-                    self.log.metrics.resync(reason.label());
-                    self.phase = Phase::Ended;
-                    return Some(Some(NotificationItem::Resync(reason)));
-                }
-                ControlSignal::RewoundTo(_) => {}
             }
         }
         revoked.then(|| {
             self.log.metrics.revoked();
             self.phase = Phase::Ended;
-            Some(NotificationItem::Revoked)
+            NotificationItem::Revoked
         })
     }
 
-    /// Reads what was notified_up_to since; whether there was any.
-    async fn read_on(&mut self) -> Result<bool, DbError> {
-        let known = *self.notified_up_to.borrow_and_update();
-        if known <= self.last && self.phase == Phase::Live {
-            return Ok(false);
-        }
-        let mut connection = self.log.database.read().await?;
-        // This node may not know yet how far another has got.
-        let notified_up_to = consumer::offset(&mut connection, NOTIFICATIONS).await?;
-        let page = notification::between(
-            &mut connection,
-            self.identity.id,
-            self.last,
-            notified_up_to,
-            PAGE,
-        )
-        .await?;
-        if page.is_empty() {
-            self.last = self.last.max(notified_up_to);
-        }
-        self.page = page.into();
-        Ok(!self.page.is_empty())
+    fn resync(&mut self, reason: ResyncReason) -> NotificationItem {
+        self.log.metrics.resync(reason.label());
+        self.phase = Phase::Ended;
+        NotificationItem::Resync(reason)
+    }
+
+    async fn deliver(&mut self, notification: Notification) -> Result<NotificationItem, DbError> {
+        self.position = notification.pos;
+        let cursor = self.cursor();
+        self.counted.delivered();
+        Ok(NotificationItem::Added { cursor, notification, counts: self.counts().await? })
     }
 
     async fn checkpoint(&self) -> Result<NotificationItem, DbError> {
         Ok(NotificationItem::Checkpoint { cursor: self.cursor(), counts: self.counts().await? })
     }
 
-    async fn counts(&self) -> Result<UnreadCounts, DbError> {
+    /// Reads the notifications that were stored since. Returns whether there are any.
+    async fn read_pending(&mut self) -> Result<bool, DbError> {
+        let known = *self.notified_up_to.borrow_and_update();
+        if known <= self.position && self.phase == Phase::Live {
+            return Ok(false);
+        }
+        let account = self.session.identity().id;
         let mut connection = self.log.database.read().await?;
-        let actor = Actor::Account(self.identity);
-        let reader = Reader { account: self.identity.id, is_staff: policy::sees_internal(&actor) };
+        // Another node may have planned further than this one knows.
+        let until = consumer::offset(&mut connection, NOTIFICATIONS).await?;
+        let page =
+            notification::between(&mut connection, account, self.position, until, PAGE).await?;
+        if page.is_empty() {
+            self.position = self.position.max(until);
+        }
+        self.pending = page.into();
+        Ok(!self.pending.is_empty())
+    }
+
+    /// Waits until there may be something to do. Returns whether a checkpoint is due because the
+    /// stream was quiet.
+    async fn wait(&mut self) -> bool {
+        let left = self.session.time_left(self.log.ambient.now());
+        tokio::select! {
+            _ = self.notified_up_to.changed() => false,
+            () = self.registration.buffer().filled() => false,
+            () = time::sleep(CHECKPOINT_INTERVAL.min(left)) => left > CHECKPOINT_INTERVAL,
+        }
+    }
+
+    async fn counts(&self) -> Result<UnreadCounts, DbError> {
+        let identity = self.session.identity();
+        let mut connection = self.log.database.read().await?;
         Ok(UnreadCounts {
-            notifications: notification::unread(&mut connection, self.identity.id).await?,
-            tickets: unread::counts(&mut connection, reader).await?,
+            notifications: notification::unread(&mut connection, identity.id).await?,
+            tickets: unread::counts(&mut connection, reader(identity)).await?,
         })
     }
 
     fn cursor(&self) -> Cursor {
-        Cursor { epoch: self.log.cursor().epoch, pos: self.last }
+        Cursor { epoch: self.log.cursor().epoch, pos: self.position }
     }
+}
+
+fn reader(identity: Identity) -> Reader {
+    let is_staff = policy::sees_internal(&Actor::Account(identity));
+    Reader { account: identity.id, is_staff }
 }

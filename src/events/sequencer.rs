@@ -1,5 +1,7 @@
-//! Gives committed events their places in the feed. Runs on every node; the lock
-//! on the feed's head makes them take turns, and none of them leads.
+//! Places committed events in the feed: gives each its position.
+//!
+//! A sequencer runs on every node. The lock on the feed's head makes them take turns; there is no
+//! leader.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,18 +12,21 @@ use crate::{
     domain::clock::Ambient,
 };
 
-/// So many events a transaction: bounds how long the head is locked.
+/// The largest number of events that are placed in one transaction. Limits how long the head is
+/// locked.
 const BATCH: i64 = 1_000;
-/// Commits that come this close together share a round.
+/// How long to wait after a commit, so that commits at nearly the same time share a transaction.
 const DEBOUNCE: Duration = Duration::from_millis(1);
-/// Covers a writer on any node that was killed between its commit and its wake-up.
+/// How often to check for pending events that no commit on this node announced: those of a node
+/// that was killed between a commit and waking its sequencer.
 const POLL: Duration = Duration::from_millis(250);
+/// The pause after the database has failed.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 pub(super) struct Sequencer {
     database: Database,
     ambient: Ambient,
-    /// Wakes this node's tailer, sooner than the notification does.
+    /// Wakes this node's tailer. Faster than the notification from the database.
     hint: Arc<Notify>,
 }
 
@@ -30,25 +35,22 @@ impl Sequencer {
         Self { database, ambient, hint }
     }
 
-    /// Runs until it is dropped.
+    /// Places events until the future is dropped.
     pub(super) async fn run(&self) {
-        // After a failure the database may be another one, restored: look whole.
-        let mut look_whole = false;
+        // After a failure the database may have been restored. Placing events notices that, so it
+        // is done even if none is pending.
+        let mut failed = false;
         loop {
             let woken = time::timeout(POLL, self.database.committed()).await.is_ok();
             if woken {
                 time::sleep(DEBOUNCE).await;
             }
-            let round = async {
-                if woken || look_whole || self.has_pending().await? {
-                    self.place_all().await?;
-                }
-                Ok::<_, DbError>(())
-            };
-            look_whole = match round.await {
+            let placed =
+                if woken || failed { self.place_all().await } else { self.place_any().await };
+            failed = match placed {
                 Ok(()) => false,
                 Err(error) => {
-                    tracing::warn!(%error, "the sequencer failed and tries again");
+                    tracing::warn!(%error, "placing events in the feed failed; retrying");
                     time::sleep(RETRY_AFTER).await;
                     true
                 }
@@ -56,19 +58,19 @@ impl Sequencer {
         }
     }
 
-    /// The position after everything that is committed now.
-    pub(super) async fn present(&self) -> Result<i64, DbError> {
-        if self.has_pending().await? {
-            self.place_all().await?;
-        }
+    /// Places all events that are committed by now, and returns the end of the feed.
+    pub(super) async fn catch_up(&self) -> Result<i64, DbError> {
+        self.place_any().await?;
         feed::head(&mut *self.database.read().await?).await
     }
 
-    async fn has_pending(&self) -> Result<bool, DbError> {
-        feed::has_pending(&mut *self.database.read().await?).await
+    /// Places the pending events, if there are any. Locks nothing if there are none.
+    async fn place_any(&self) -> Result<(), DbError> {
+        let pending = feed::has_pending(&mut *self.database.read().await?).await?;
+        if pending { self.place_all().await } else { Ok(()) }
     }
 
-    /// Places what is pending, batch by batch, and tells of it.
+    /// Places the pending events in batches. Opens a new epoch first if the database was restored.
     pub(super) async fn place_all(&self) -> Result<(), DbError> {
         while self.place_batch().await? == BATCH {}
         Ok(())
@@ -81,7 +83,7 @@ impl Sequencer {
             .write_without_events(async |db| {
                 let head = feed::lock_head(db).await?;
                 if feed::open_epoch_if_rewound(db, head, tag, now).await? {
-                    tracing::info!(head, "a new epoch of the feed begins");
+                    tracing::info!(head, tag, "opened a new epoch of the feed");
                 }
                 feed::place_pending(db, head, BATCH).await
             })

@@ -1,31 +1,22 @@
-//! Tells when a session has ended, for sockets on which nothing else is going on.
-
-use std::sync::Arc;
+//! Notices the end of a session, for connections that have no stream at the moment.
 
 use tokio::time;
 
 use super::{
-    EventLog,
-    hub::{ControlSignal, SubscriberBuffer, Topic},
-    subscription::{Registration, revokes},
+    buffer::ControlSignal, log::EventLog, registration::Registration, session::StreamSession,
+    topic::Topic,
 };
-use crate::{
-    db::{DbError, session},
-    domain::{actor::Identity, clock::Timestamp},
-};
+use crate::{db::DbError, domain::actor::Identity};
 
-/// Watches over one session.
+/// Watches a session until it ends.
 pub struct SessionWatch {
     log: EventLog,
-    identity: Identity,
-    expires_at: Timestamp,
+    session: StreamSession,
     registration: Registration,
-    /// The role that the session has was looked at after this position.
-    authorised_at: i64,
 }
 
 impl EventLog {
-    /// Begins to watch over a session; `None` where it has ended.
+    /// Watches a session. Returns `None` if it has ended.
     ///
     /// # Errors
     /// The database failed.
@@ -33,36 +24,27 @@ impl EventLog {
         &self,
         identity: &Identity,
     ) -> Result<Option<SessionWatch>, DbError> {
-        // Registered first: an end that is committed after the look is heard of.
-        let topics = vec![Topic::Account(identity.id)];
-        let registration =
-            Registration::new(&self.hub, topics, Arc::new(SubscriberBuffer::default()));
-        let authorised_at = self.hub.cursor().pos;
+        // Registered first, so that the end of the session is either read or received.
+        let (registration, head) = Registration::new(&self.hub, vec![Topic::Account(identity.id)]);
         let mut connection = self.database.read().await?;
         let now = self.ambient.now();
-        let live = session::live_by_id(&mut connection, identity.session, now).await?;
-        Ok(live.map(|live| SessionWatch {
-            log: self.clone(),
-            identity: live.identity,
-            expires_at: live.expires_at,
-            registration,
-            authorised_at,
-        }))
+        let session = StreamSession::read(&mut connection, identity, now, head.pos).await?;
+        Ok(session.map(|session| SessionWatch { log: self.clone(), session, registration }))
     }
 }
 
 impl SessionWatch {
-    /// Resolves when the session has ended.
+    /// Waits until the session ends, expires or changes its role.
     pub async fn ended(self) {
         loop {
             while let Some(signal) = self.registration.buffer().take_signal() {
-                if let ControlSignal::Account(event) = signal
-                    && revokes(&self.identity, self.authorised_at, &event)
+                if let ControlSignal::AccountEvent(event) = signal
+                    && self.session.is_ended_by(&event)
                 {
                     return;
                 }
             }
-            let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
+            let left = self.session.time_left(self.log.ambient.now());
             if left.is_zero() {
                 return;
             }

@@ -1,5 +1,7 @@
-//! One caller's stream: what they missed, then what happens, in the order of the
-//! feed, each event once.
+//! One caller's live stream of events.
+//!
+//! A stream first replays the events that its caller missed, and then delivers those in its buffer,
+//! in the order of the feed and each once. It begins to replay again if its buffer overflows.
 
 use std::{
     collections::VecDeque,
@@ -7,219 +9,81 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::Poll,
-    time::Duration,
 };
 
 use tokio::time::{self, Instant, Sleep};
 
 use super::{
-    EventLog, detached,
-    hub::{Buffered, Continuity, ControlSignal, Hub, SubscriberBuffer, Topic},
+    buffer::{Buffered, ControlSignal},
+    continuity::resync_after_rewind,
+    error::SubscribeError,
+    item::{CHECKPOINT_INTERVAL, Item, ResyncReason, StreamEnd},
+    log::EventLog,
+    registration::Registration,
+    scope::Scope,
+    session::{StreamSession, require_identity},
+    task::detached_read,
+    topic::Topic,
 };
 use crate::{
-    db::{
-        DbError,
-        feed::{self, ReplayScope},
-        session, ticket,
-    },
+    db::{Connection, DbError, feed::ReplayScope, ticket},
     domain::{
         actor::{Actor, Identity},
-        clock::Timestamp,
         cursor::Cursor,
-        event::{FeedEvent, SessionEffect},
+        event::FeedEvent,
         ids::TicketId,
-        policy::{self, TicketScope},
+        policy,
         queue::TicketFilter,
     },
-    metrics::{CountedStream, ReplaySource, ReplayState, StreamKind},
+    metrics::{CountedStream, StreamKind},
 };
 
-/// Events a page of a replay: what a subscription holds in memory at most.
-const PAGE: usize = 200;
-/// How far an inbox may lie behind and still be replayed, in positions of the feed.
-const INBOX_SPAN: i64 = 100_000;
-/// A quiet stream says so this often: its cursor moves on though nothing comes.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
-
-/// A filter by more categories than this hears of all tickets.
-const MAX_TOPICS: usize = 100;
-
-/// What a stream is about.
-#[derive(Clone, Debug)]
-pub enum Scope {
-    /// One ticket.
-    Ticket(TicketId),
-    /// Every ticket that the caller may see.
-    Inbox,
-    /// The tickets that fit a filter, for staff: the service has checked that they are.
-    Queue(Arc<TicketFilter>),
-}
-
-impl Scope {
-    fn kind(&self) -> StreamKind {
-        match self {
-            Self::Ticket(_) => StreamKind::Ticket,
-            Self::Inbox => StreamKind::Inbox,
-            Self::Queue(_) => StreamKind::Queue,
-        }
-    }
-}
-
-/// What a stream gives.
-#[derive(Clone, Debug)]
-pub enum Item {
-    /// Something happened.
-    Event(Arc<FeedEvent>),
-    /// All up to here has been given.
-    Checkpoint(Cursor),
-    /// The caller may see a ticket no longer.
-    AccessRevoked {
-        /// The ticket.
-        ticket: TicketId,
-        /// The place of the event by which they lost it.
-        cursor: Cursor,
-    },
-    /// The stream can't be continued without a gap, and ends here.
-    Resync(ResyncReason),
-    /// The stream ends here, and is not complete.
-    Ended(StreamEnd),
-}
-
-impl Item {
-    /// From where the stream goes on after this.
-    pub fn cursor(&self) -> Option<Cursor> {
-        match self {
-            Self::Event(event) => Some(event.cursor),
-            Self::Checkpoint(cursor) | Self::AccessRevoked { cursor, .. } => Some(*cursor),
-            Self::Resync(_) | Self::Ended(_) => None,
-        }
-    }
-}
-
-/// Why a stream ended that its caller did not end and that is not complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamEnd {
-    /// The session has ended, or its rights have changed.
-    SessionEnded,
-    /// The caller takes less than happens, by more than is kept in memory.
-    FellBehind,
-    /// The server failed.
-    Failed,
-}
-
-/// Why a stream can't be continued without a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ResyncReason {
-    /// The database was restored to an earlier state after the cursor was given out.
-    HistoryRewound,
-    /// More was missed than is replayed.
-    TooFarBehind,
-}
-
-impl ResyncReason {
-    /// Its name in the metrics.
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Self::HistoryRewound => "history_rewound",
-            Self::TooFarBehind => "too_far_behind",
-        }
-    }
-}
-
-/// Why a stream can't begin.
-#[derive(Debug, thiserror::Error)]
-pub enum SubscribeError {
-    /// Nobody is signed in, or no longer.
-    #[error("no live session")]
-    Unauthenticated,
-    /// There is no such ticket that the caller may see.
-    #[error("no such ticket")]
-    NotFound,
-    /// They have to configure a second factor first.
-    #[error("a second factor has to be configured first")]
-    SecondFactorMissing,
-    /// The cursor lies after the end of the feed.
-    #[error("the cursor lies after the end of the event log")]
-    CursorAhead,
-    /// The database failed.
-    #[error(transparent)]
-    Database(#[from] DbError),
-}
-
-/// A stream of one caller's events.
+/// A stream of events for one caller.
 pub struct Subscription {
     log: EventLog,
-    identity: Identity,
-    expires_at: Timestamp,
+    session: StreamSession,
+    kind: StreamKind,
     replay_scope: ReplayScope,
     filter: Option<Arc<TicketFilter>>,
     registration: Registration,
-    /// The role that the session has was looked at after this position.
-    authorised_at: i64,
-    /// Everything up to here was given out, or was not for this caller.
-    last: Cursor,
-    /// Replayed and not given out yet.
-    page: VecDeque<Arc<FeedEvent>>,
     phase: Phase,
-    kind: StreamKind,
-    /// When something was given out last.
-    given_at: Instant,
-    /// Wakes a quiet stream, and one whose session expires. It is not set anew for each
-    /// event, only looked at again.
-    quiet: Pin<Box<Sleep>>,
+    /// Every event up to here was delivered or is not for the caller.
+    position: Cursor,
+    /// Events that were replayed or taken from the buffer, and not delivered yet.
+    pending: VecDeque<Arc<FeedEvent>>,
+    /// When an event or a timed checkpoint was last delivered.
+    delivered_at: Instant,
+    /// Wakes the stream when a checkpoint may be due and when the session expires. Events do not
+    /// reset it: when it fires, `delivered_at` tells whether the stream was quiet.
+    timer: Pin<Box<Sleep>>,
     counted: CountedStream,
 }
 
 #[derive(Clone, Copy)]
 enum Phase {
-    /// The log is read up to this position, then the buffer.
+    /// The stream replays the log up to a position.
     Replaying {
         /// The position.
         until: Cursor,
-        /// Only as far as it is in memory: the stream was live, and its caller takes less
-        /// than happens.
-        from_memory: bool,
+        /// Whether to replay from memory only. Set for a live stream whose buffer has overflowed:
+        /// if the events are no longer in memory, the caller reads too slowly.
+        memory_only: bool,
     },
-    /// The buffer is read.
+    /// The stream delivers the events in its buffer.
     Live,
-    /// The stream can't go on.
+    /// The stream cannot continue without a gap.
     Resync(ResyncReason),
-    /// Nothing comes any more.
+    /// The stream has ended.
     Ended,
 }
 
-/// A buffer's place in the hub, given up when it is dropped.
-pub(super) struct Registration {
-    hub: Arc<Hub>,
-    topics: Vec<Topic>,
-    buffer: Arc<SubscriberBuffer>,
-}
-
-impl Registration {
-    /// Registers a buffer.
-    pub(super) fn new(hub: &Arc<Hub>, topics: Vec<Topic>, buffer: Arc<SubscriberBuffer>) -> Self {
-        hub.register(&topics, &buffer);
-        Self { hub: Arc::clone(hub), topics, buffer }
-    }
-
-    /// The buffer.
-    pub(super) fn buffer(&self) -> &SubscriberBuffer {
-        &self.buffer
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.hub.unregister(&self.topics, &self.buffer);
-    }
-}
-
 impl EventLog {
-    /// Begins a stream after a cursor, or with what happens from now on.
+    /// Begins a stream of events: after a cursor, or from now on. For a queue, the caller must
+    /// have been authorised.
     ///
     /// # Errors
-    /// Nobody is signed in; a ticket that the caller may not see; a cursor from the future;
-    /// the database failed.
+    /// The actor is not signed in, must configure a second factor, or may not see the ticket; the
+    /// cursor is beyond the end of the feed; the database failed.
     pub async fn subscribe(
         &self,
         actor: &Actor,
@@ -227,377 +91,290 @@ impl EventLog {
         after: Option<Cursor>,
     ) -> Result<Subscription, SubscribeError> {
         let identity = require_identity(actor)?;
-        let buffer = Arc::new(SubscriberBuffer::default());
-        let (mut topics, replay_scope) = topics_and_replay(actor, &scope)?;
+        let (mut topics, replay_scope) = scope.sources(actor)?;
         topics.push(Topic::Account(identity.id));
-        let head = self.hub.register(&topics, &buffer);
-        let registration = Registration { hub: Arc::clone(&self.hub), topics, buffer };
-
-        let replaying = Phase::Replaying { until: head, from_memory: false };
-        let phase = match after {
-            None => replaying,
-            Some(cursor) if self.hub.continuity(cursor) == Continuity::Broken => {
-                Phase::Resync(ResyncReason::HistoryRewound)
-            }
-            // Another node may have given it out: this one just has not read so far.
-            Some(cursor) if cursor.pos > head.pos && cursor.pos > self.head().await? => {
-                return Err(SubscribeError::CursorAhead);
-            }
-            Some(cursor)
-                if !matches!(scope, Scope::Ticket(_)) && head.pos - cursor.pos > INBOX_SPAN =>
-            {
-                Phase::Resync(ResyncReason::TooFarBehind)
-            }
-            Some(_) => replaying,
-        };
-        let last = match after {
-            Some(cursor) => cursor,
-            // "From now on" leaves out what was committed before and is still on its way.
-            None => Cursor { pos: self.sequencer.present().await?.max(head.pos), ..head },
-        };
-        // Registered first, and looked at afresh last: a revocation is either seen here,
-        // or comes by the buffer.
-        let mut connection = self.database.read().await?;
-        let live = session::live_by_id(&mut connection, identity.session, self.ambient.now())
-            .await?
-            .filter(|live| live.identity.role == identity.role)
-            .ok_or(SubscribeError::Unauthenticated)?;
-        if let Scope::Ticket(id) = scope {
-            let seen = policy::ticket_scope(actor);
-            if !ticket::is_in_scope(&mut connection, seen, id).await? {
-                return Err(SubscribeError::NotFound);
-            }
-        }
-        let left = (live.expires_at - self.ambient.now()).to_std().unwrap_or_default();
+        // Registered first and authorised last, so that a revocation is either read or received.
+        let (registration, head) = Registration::new(&self.hub, topics);
+        let kind = scope.kind();
+        let (position, phase) = self.starting_point(kind, after, head).await?;
+        let session = self.authorise_subscription(identity, &scope, position.pos).await?;
+        let left = session.time_left(self.ambient.now());
         Ok(Subscription {
             log: self.clone(),
-            identity: live.identity,
-            expires_at: live.expires_at,
+            session,
+            kind,
             replay_scope,
-            filter: match &scope {
-                Scope::Queue(filter) => Some(Arc::clone(filter)),
-                Scope::Ticket(_) | Scope::Inbox => None,
-            },
+            filter: scope.filter().cloned(),
             registration,
-            authorised_at: last.pos,
-            last,
-            page: VecDeque::new(),
             phase,
-            kind: scope.kind(),
-            given_at: Instant::now(),
-            quiet: Box::pin(time::sleep(CHECKPOINT_EVERY.min(left))),
-            counted: self.metrics.subscriber(scope.kind()),
+            position,
+            pending: VecDeque::new(),
+            delivered_at: Instant::now(),
+            timer: Box::pin(time::sleep(CHECKPOINT_INTERVAL.min(left))),
+            counted: self.metrics.subscriber(kind),
         })
     }
+
+    /// Returns the position and the phase in which a stream begins. Its buffer receives the events
+    /// after `head`.
+    async fn starting_point(
+        &self,
+        kind: StreamKind,
+        after: Option<Cursor>,
+        head: Cursor,
+    ) -> Result<(Cursor, Phase), SubscribeError> {
+        let replaying = Phase::Replaying { until: head, memory_only: false };
+        let Some(after) = after else {
+            // Skips the events that are committed but not published yet: they happened before now.
+            let pos = self.sequencer.catch_up().await?.max(head.pos);
+            return Ok((Cursor { pos, ..head }, replaying));
+        };
+        let resync = self.check_continuity(kind, after, head.pos).await?;
+        Ok((after, resync.map_or(replaying, Phase::Resync)))
+    }
+
+    /// Checks that the session is live, and that the caller may see the ticket of a ticket's stream.
+    async fn authorise_subscription(
+        &self,
+        identity: &Identity,
+        scope: &Scope,
+        authorised_at: i64,
+    ) -> Result<StreamSession, SubscribeError> {
+        let (mut connection, now) = (self.database.read().await?, self.ambient.now());
+        let session =
+            StreamSession::authorise(&mut connection, identity, now, authorised_at).await?;
+        if let Scope::Ticket(id) = *scope
+            && !sees_ticket(&mut connection, *identity, id).await?
+        {
+            return Err(SubscribeError::NotFound);
+        }
+        Ok(session)
+    }
 }
 
-impl EventLog {
-    /// The last position of the feed, which this node may not have read yet.
-    async fn head(&self) -> Result<i64, DbError> {
-        feed::head(&mut *self.database.read().await?).await
-    }
-
-    /// Whether somebody may see a ticket as it stands.
-    async fn sees_ticket(self, identity: Identity, id: TicketId) -> Result<bool, DbError> {
-        let scope = policy::ticket_scope(&Actor::Account(identity));
-        ticket::is_in_scope(&mut *self.database.read().await?, scope, id).await
-    }
-
-    async fn replay_from_database(
-        self,
-        scope: ReplayScope,
-        after: i64,
-        until: i64,
-    ) -> Result<Vec<Arc<FeedEvent>>, DbError> {
-        let waiting = self.metrics.replay(ReplayState::Waiting);
-        // The semaphore is never closed, so a permit always comes.
-        let _permit = self.replays.acquire().await.ok();
-        drop(waiting);
-        let _reading = self.metrics.replay(ReplayState::Reading);
-        self.metrics.replay_read(ReplaySource::Database);
-        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-        let mut connection = self.database.read().await?;
-        let page = feed::replay(&mut connection, scope, after, until, limit).await?;
-        Ok(page.into_iter().map(Arc::new).collect())
-    }
-}
-
-fn topics_and_replay(
-    actor: &Actor,
-    scope: &Scope,
-) -> Result<(Vec<Topic>, ReplayScope), SubscribeError> {
-    let internal = policy::sees_internal(actor);
-    match (scope, policy::ticket_scope(actor)) {
-        (_, TicketScope::Nothing) => Err(SubscribeError::Unauthenticated),
-        (Scope::Ticket(id), _) => {
-            Ok((vec![Topic::Ticket(*id)], ReplayScope::Ticket { id: *id, internal }))
-        }
-        (Scope::Queue(_), TicketScope::Of(_)) => Err(SubscribeError::Unauthenticated),
-        (Scope::Inbox, TicketScope::Of(id)) => Ok((vec![Topic::Of(id)], ReplayScope::Of(id))),
-        (Scope::Inbox, TicketScope::All) => Ok((vec![Topic::AllTickets], ReplayScope::AllTickets)),
-        (Scope::Queue(filter), TicketScope::All) => {
-            let few = |categories: &&[_]| categories.len() <= MAX_TOPICS;
-            let categories = filter.categories.as_deref().filter(few);
-            let topics = categories.map_or(vec![Topic::AllTickets], |categories| {
-                let own = categories.iter().copied().map(Topic::Category);
-                own.chain([Topic::AnyCategory]).collect()
-            });
-            Ok((topics, ReplayScope::AllTickets))
-        }
-    }
+/// Returns whether a caller may see a ticket in its current state.
+async fn sees_ticket(
+    db: &mut Connection,
+    identity: Identity,
+    id: TicketId,
+) -> Result<bool, DbError> {
+    let scope = policy::ticket_scope(&Actor::Account(identity));
+    ticket::is_in_scope(db, scope, id).await
 }
 
 impl Subscription {
-    /// The next item; `None` after the stream has ended.
+    /// Waits for the next item. Returns `None` after the stream has ended.
     ///
     /// # Errors
-    /// The database failed in a replay; the stream has ended and can be resumed
-    /// from its last cursor.
+    /// The database failed. The stream has ended, and can be resumed after its last cursor.
     pub async fn next(&mut self) -> Result<Option<Item>, DbError> {
         loop {
-            if let Some(item) = self.on_signals() {
+            if let Some(item) = self.process_signals() {
                 return Ok(Some(item));
             }
-            if let Some(event) = self.page.pop_front() {
-                if self.has_expired() {
-                    return Ok(Some(self.end_session()));
-                }
-                if let Some(item) = self.authorise_event(event)
-                    && self.may_still_see(&item).await?
-                {
-                    return Ok(Some(item));
-                }
-                continue;
-            }
-            match self.phase {
-                Phase::Ended => return Ok(None),
-                Phase::Resync(reason) => {
-                    self.log.metrics.resync(reason.label());
-                    self.phase = Phase::Ended;
-                    return Ok(Some(Item::Resync(reason)));
-                }
-                Phase::Replaying { until, from_memory } => {
-                    let Some(page) = self.replay_page(until.pos, from_memory).await? else {
-                        self.phase = Phase::Ended;
-                        return Ok(Some(Item::Ended(StreamEnd::FellBehind)));
-                    };
-                    if page.is_empty() {
-                        self.phase = Phase::Live;
-                        if until.pos >= self.last.pos {
-                            self.last = until;
-                        }
-                        return Ok(Some(Item::Checkpoint(self.last)));
+            let item = if let Some(event) = self.pending.pop_front() {
+                self.deliver(event).await?
+            } else {
+                match self.phase {
+                    Phase::Ended => return Ok(None),
+                    Phase::Resync(reason) => Some(self.resync(reason)),
+                    Phase::Replaying { until, memory_only } => {
+                        self.replay(until, memory_only).await?
                     }
-                    self.page = page.into();
+                    Phase::Live => self.receive().await,
                 }
-                Phase::Live => {
-                    if let Some(item) = self.live().await {
-                        return Ok(Some(item));
-                    }
-                }
+            };
+            if item.is_some() {
+                return Ok(item);
             }
         }
     }
 
-    /// The next event of a replay, if it is in memory already.
+    /// Returns the next event of a replay if [`next`](Self::next) would return it without waiting.
+    /// `None` does not mean that the replay is over.
     pub fn next_replayed(&mut self) -> Option<Item> {
         if !matches!(self.phase, Phase::Replaying { .. }) {
             return None;
         }
         loop {
-            // Anything else is for `next`, as is what the database is asked about.
             if self.has_expired()
-                || self.registration.buffer.has_signal()
-                || !self.sees_for_sure(self.page.front()?)
+                || self.registration.buffer().has_signal()
+                || !self.always_sees(self.pending.front()?)
             {
                 return None;
             }
-            let event = self.page.pop_front()?;
+            let event = self.pending.pop_front()?;
             if let Some(item) = self.authorise_event(event) {
                 return Some(item);
             }
         }
     }
 
-    /// What comes by the buffer; `None`: look again.
-    async fn live(&mut self) -> Option<Item> {
-        let buffer = &self.registration.buffer;
-        let buffered = poll_fn(|cx| match buffer.poll_take(cx) {
-            Poll::Ready(buffered) => Poll::Ready(Some(buffered)),
-            Poll::Pending => self.quiet.as_mut().poll(cx).map(|()| None),
-        });
-        match buffered.await {
-            Some(Buffered::Event(event)) => self.page.push_back(event),
-            Some(Buffered::Overflowed) => {
-                self.phase = Phase::Replaying { until: self.log.hub.cursor(), from_memory: true };
-            }
-            Some(Buffered::ControlSignal) => {}
-            None => return self.keep_time(),
-        }
-        None
-    }
-
-    /// What there is to say when nothing has come for a while.
-    fn keep_time(&mut self) -> Option<Item> {
-        let left = (self.expires_at - self.log.ambient.now()).to_std().unwrap_or_default();
-        if left.is_zero() {
-            return Some(self.end_session());
-        }
-        // Read before the buffer: what lies up to here has been put in already.
-        let head = self.log.hub.cursor();
-        if !self.registration.buffer.is_empty() {
-            return None;
-        }
-        let now = Instant::now();
-        let is_quiet = now >= self.given_at + CHECKPOINT_EVERY;
-        if is_quiet {
-            self.given_at = now;
-            if head.pos > self.last.pos {
-                self.last = head;
-            }
-        }
-        self.quiet.as_mut().reset((self.given_at + CHECKPOINT_EVERY).min(now + left));
-        is_quiet.then_some(Item::Checkpoint(self.last))
-    }
-
-    /// Whether the session has lasted as long as it may.
-    fn has_expired(&self) -> bool {
-        self.log.ambient.now() >= self.expires_at
-    }
-
-    /// Ends the stream, since its session has ended or has other rights.
-    fn end_session(&mut self) -> Item {
-        self.log.metrics.revoked();
-        self.phase = Phase::Ended;
-        self.page.clear();
-        Item::Ended(StreamEnd::SessionEnded)
-    }
-
-    /// What goes before any further event: the end of the session or of its rights,
-    /// and a rewound feed.
-    fn on_signals(&mut self) -> Option<Item> {
-        if !self.registration.buffer.has_signal() || matches!(self.phase, Phase::Ended) {
+    /// Processes the control signals. Returns an item if the session has ended.
+    fn process_signals(&mut self) -> Option<Item> {
+        if !self.registration.buffer().has_signal() || matches!(self.phase, Phase::Ended) {
             return None;
         }
         let mut revoked = false;
-        while let Some(signal) = self.registration.buffer.take_signal() {
+        while let Some(signal) = self.registration.buffer().take_signal() {
             match signal {
-                ControlSignal::Account(event) => {
-                    revoked |= revokes(&self.identity, self.authorised_at, &event);
-                }
-                ControlSignal::RewoundTo(pos) => {
-                    self.page.clear();
-                    self.phase = if pos < self.last.pos {
-                        Phase::Resync(ResyncReason::HistoryRewound)
-                    } else {
-                        // What was dropped with the buffer belongs to both histories.
-                        Phase::Replaying { until: self.log.hub.cursor(), from_memory: false }
-                    };
-                }
+                ControlSignal::AccountEvent(event) => revoked |= self.session.is_ended_by(&event),
+                ControlSignal::RewoundTo(pos) => self.rewind(pos),
             }
         }
         revoked.then(|| self.end_session())
     }
 
-    /// The one door: gives an event out if it is new, and for this caller.
-    fn authorise_event(&mut self, event: Arc<FeedEvent>) -> Option<Item> {
-        if event.cursor.pos <= self.last.pos {
+    fn rewind(&mut self, pos: i64) {
+        self.pending.clear();
+        self.phase = match resync_after_rewind(self.position.pos, pos) {
+            Some(reason) => Phase::Resync(reason),
+            // Replays the events that were dropped from the buffer.
+            None => Phase::Replaying { until: self.log.hub.cursor(), memory_only: false },
+        };
+    }
+
+    /// Reads the next page of a replay. Returns a checkpoint after the last page, and an item that
+    /// ends the stream if the page should be in memory and is not.
+    async fn replay(&mut self, until: Cursor, memory_only: bool) -> Result<Option<Item>, DbError> {
+        let (scope, after) = (self.replay_scope, self.position.pos);
+        let page = self.log.replay(scope, after, until.pos, memory_only).await;
+        let page = page.inspect_err(|_| self.phase = Phase::Ended)?;
+        let Some(page) = page else {
+            self.phase = Phase::Ended;
+            return Ok(Some(Item::Ended(StreamEnd::FellBehind)));
+        };
+        if page.is_empty() {
+            self.phase = Phase::Live;
+            if until.pos >= self.position.pos {
+                self.position = until;
+            }
+            return Ok(Some(Item::Checkpoint(self.position)));
+        }
+        self.pending = page.into();
+        Ok(None)
+    }
+
+    /// Waits for the buffer or the timer. Returns an item if the timer is due.
+    async fn receive(&mut self) -> Option<Item> {
+        let buffer = self.registration.buffer();
+        let buffered = poll_fn(|cx| match buffer.poll_next(cx) {
+            Poll::Ready(buffered) => Poll::Ready(Some(buffered)),
+            Poll::Pending => self.timer.as_mut().poll(cx).map(|()| None),
+        });
+        match buffered.await {
+            Some(Buffered::Event(event)) => self.pending.push_back(event),
+            Some(Buffered::Overflowed) => {
+                self.phase = Phase::Replaying { until: self.log.hub.cursor(), memory_only: true };
+            }
+            Some(Buffered::Signal) => {}
+            None => return self.on_timer(),
+        }
+        None
+    }
+
+    /// Ends the stream if the session has expired, and returns a checkpoint if one is due.
+    fn on_timer(&mut self) -> Option<Item> {
+        let left = self.session.time_left(self.log.ambient.now());
+        if left.is_zero() {
+            return Some(self.end_session());
+        }
+        // Read before the buffer is checked: the events up to it have reached the buffer.
+        let head = self.log.hub.cursor();
+        if !self.registration.buffer().is_empty() {
             return None;
         }
-        self.last = event.cursor;
+        let now = Instant::now();
+        let is_quiet = now >= self.delivered_at + CHECKPOINT_INTERVAL;
+        if is_quiet {
+            self.delivered_at = now;
+            if head.pos > self.position.pos {
+                self.position = head;
+            }
+        }
+        self.timer.as_mut().reset((self.delivered_at + CHECKPOINT_INTERVAL).min(now + left));
+        is_quiet.then_some(Item::Checkpoint(self.position))
+    }
+
+    fn has_expired(&self) -> bool {
+        self.session.has_expired(self.log.ambient.now())
+    }
+
+    /// Ends the stream because its session ended, expired or changed its role.
+    fn end_session(&mut self) -> Item {
+        self.log.metrics.revoked();
+        self.phase = Phase::Ended;
+        self.pending.clear();
+        Item::Ended(StreamEnd::SessionEnded)
+    }
+
+    fn resync(&mut self, reason: ResyncReason) -> Item {
+        self.log.metrics.resync(reason.label());
+        self.phase = Phase::Ended;
+        Item::Resync(reason)
+    }
+
+    /// Returns the item to deliver for an event, or `None` if the event is not for the caller.
+    async fn deliver(&mut self, event: Arc<FeedEvent>) -> Result<Option<Item>, DbError> {
+        if self.has_expired() {
+            return Ok(Some(self.end_session()));
+        }
+        let Some(item) = self.authorise_event(event) else { return Ok(None) };
+        Ok(self.still_sees(&item).await?.then_some(item))
+    }
+
+    /// Moves the stream to an event. Returns the event if it is new and for the caller, judged by
+    /// the event alone. Every event that is delivered passes through here.
+    fn authorise_event(&mut self, event: Arc<FeedEvent>) -> Option<Item> {
+        if event.cursor.pos <= self.position.pos {
+            return None;
+        }
+        self.position = event.cursor;
         let matches_filter = self.filter.as_ref().is_none_or(|filter| filter.matches(&event.event));
-        let seen =
-            matches_filter && policy::sees_event(&Actor::Account(self.identity), &event.event);
-        if !seen {
+        let actor = Actor::Account(self.session.identity());
+        if !matches_filter || !policy::sees_event(&actor, &event.event) {
             return self.access_revoked(&event).filter(|_| matches_filter);
         }
         self.counted.delivered();
-        self.given_at = Instant::now();
+        self.delivered_at = Instant::now();
         Some(Item::Event(event))
     }
 
-    /// What there is to say of an event that the caller may not see: that they may see its
-    /// ticket no longer, if it is by this that they don't.
+    /// Returns [`Item::AccessRevoked`] if an event that the caller may not see removed the caller
+    /// from its ticket. Ends the stream of that ticket.
     fn access_revoked(&mut self, event: &FeedEvent) -> Option<Item> {
         let ticket = event.event.ticket()?;
-        if ticket.event.removed_participant() != Some(self.identity.id) {
+        if ticket.event.removed_participant() != Some(self.session.identity().id) {
             return None;
         }
         self.log.metrics.revoked();
         if self.kind == StreamKind::Ticket {
             self.phase = Phase::Ended;
-            self.page.clear();
+            self.pending.clear();
         }
         Some(Item::AccessRevoked { ticket: ticket.id, cursor: event.cursor })
     }
 
-    /// Whether nothing can keep the caller from seeing an event's ticket: they opened it, or
-    /// are staff.
-    fn sees_for_sure(&self, event: &FeedEvent) -> bool {
+    /// Returns whether the caller can never lose access to an event's ticket: staff, and the
+    /// customer who opened it.
+    fn always_sees(&self, event: &FeedEvent) -> bool {
+        let identity = self.session.identity();
         let reporter = event.event.ticket().map(|ticket| ticket.reporter);
-        self.identity.role.is_staff() || reporter == Some(self.identity.id)
+        identity.role.is_staff() || reporter == Some(identity.id)
     }
 
-    /// Whether the caller may see now what they could see when it happened: somebody who
-    /// took part in a ticket may do so no longer, and word of that is on its way.
-    async fn may_still_see(&mut self, item: &Item) -> Result<bool, DbError> {
+    /// Returns whether the caller may still see an event that was visible when it happened. Asks
+    /// the database for participants: they may have been removed by an event that comes later.
+    async fn still_sees(&mut self, item: &Item) -> Result<bool, DbError> {
         let Item::Event(event) = item else { return Ok(true) };
         let Some(ticket) = event.event.ticket() else { return Ok(true) };
-        if self.sees_for_sure(event) {
+        if self.always_sees(event) {
             return Ok(true);
         }
-        let asking = self.log.clone().sees_ticket(self.identity, ticket.id);
-        // Boxed: most streams never ask, and are kept small.
-        let seen = Box::pin(detached(asking)).await.unwrap_or_else(panicked);
-        seen.inspect_err(|_| self.phase = Phase::Ended)
-    }
-
-    /// The next events of a replay; `None` where they are to come from memory, and it
-    /// doesn't reach back so far.
-    async fn replay_page(
-        &mut self,
-        until: i64,
-        from_memory: bool,
-    ) -> Result<Option<Vec<Arc<FeedEvent>>>, DbError> {
-        let (scope, after) = (self.replay_scope, self.last.pos);
-        if after >= until {
-            return Ok(Some(Vec::new()));
-        }
-        let page = self.log.hub.replay(scope, after, until, PAGE);
-        if page.is_some() {
-            self.log.metrics.replay_read(ReplaySource::Memory);
-        }
-        if page.is_some() || from_memory {
-            return Ok(page);
-        }
-        // Boxed: most streams never read the database again, and are kept small.
-        let reading = self.log.clone().replay_from_database(scope, after, until);
-        let page = Box::pin(detached(reading)).await.unwrap_or_else(panicked);
-        page.map(Some).inspect_err(|_| self.phase = Phase::Ended)
-    }
-}
-
-fn panicked<T>() -> Result<T, DbError> {
-    Err(DbError::Value("a read for a stream panicked".into()))
-}
-
-/// Who is asking, if they may watch anything at all.
-pub(super) fn require_identity(actor: &Actor) -> Result<&Identity, SubscribeError> {
-    match actor.identity() {
-        None => Err(SubscribeError::Unauthenticated),
-        Some(identity) if identity.confined => Err(SubscribeError::SecondFactorMissing),
-        Some(identity) => Ok(identity),
-    }
-}
-
-/// Whether an event about an account ends the streams of a session whose role was
-/// looked at after a position.
-pub(super) fn revokes(identity: &Identity, authorised_at: i64, event: &FeedEvent) -> bool {
-    match event.event.account().map(|account| account.event.session_effect()) {
-        Some(SessionEffect::Ended(session)) => session == identity.session,
-        Some(SessionEffect::RoleChanged(role)) => {
-            event.cursor.pos > authorised_at && role != identity.role
-        }
-        Some(SessionEffect::Unchanged) | None => false,
+        let (database, identity) = (self.log.database.clone(), self.session.identity());
+        let id = ticket.id;
+        let read = async move { sees_ticket(&mut *database.read().await?, identity, id).await };
+        // Boxed, because most streams never get here and should be small.
+        Box::pin(detached_read(read)).await.inspect_err(|_| self.phase = Phase::Ended)
     }
 }

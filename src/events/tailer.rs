@@ -1,4 +1,4 @@
-//! Reads the feed, once a node, and publishes it to the hub.
+//! Reads the feed, once per node, and publishes it to the hub.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,14 +7,17 @@ use tokio::{sync::Notify, time};
 use super::hub::Hub;
 use crate::db::{Database, DbError, feed, listen};
 
+/// The number of events that are read at once.
 const PAGE: i64 = 1_000;
-/// Hints may be lost; the feed is looked at this often without one.
+/// How often the feed is read without a hint. Hints can be lost.
 const POLL: Duration = Duration::from_secs(1);
+/// The pause after the database has failed.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 pub(super) struct Tailer {
     database: Database,
     hub: Arc<Hub>,
+    /// Wakes the tailer when the feed may have grown.
     hint: Arc<Notify>,
 }
 
@@ -23,20 +26,21 @@ impl Tailer {
         Self { database, hub, hint }
     }
 
-    /// Runs until it is dropped.
+    /// Publishes events until the future is dropped.
     pub(super) async fn run(self) {
         let hint = Arc::clone(&self.hint);
         tokio::join!(listen::listen(&self.database, || hint.notify_one()), self.follow());
     }
 
     async fn follow(&self) {
-        let mut look_whole = false;
+        let mut failed = false;
         loop {
             let hinted = time::timeout(POLL, self.hint.notified()).await.is_ok();
-            look_whole = match self.catch_up(look_whole || !hinted).await {
+            failed = match self.catch_up(failed || !hinted).await {
                 Ok(()) => false,
                 Err(error) => {
-                    tracing::warn!(%error, "the tailer failed and tries again");
+                    let position = self.hub.cursor().pos;
+                    tracing::warn!(%error, position, "reading the feed failed; retrying");
                     time::sleep(RETRY_AFTER).await;
                     true
                 }
@@ -44,27 +48,26 @@ impl Tailer {
         }
     }
 
-    /// Publishes what the feed has after the hub's head. `look_whole`: also sees
-    /// whether the feed was rewound.
-    async fn catch_up(&self, look_whole: bool) -> Result<(), DbError> {
+    /// Publishes the events after the hub's head. `check_epochs` is whether to check first if the
+    /// feed was rewound.
+    async fn catch_up(&self, mut check_epochs: bool) -> Result<(), DbError> {
         let mut connection = self.database.read().await?;
-        let mut look_whole = look_whole;
         loop {
-            if look_whole {
+            if check_epochs {
                 self.hub.set_epochs(feed::epochs(&mut connection).await?);
             }
             let after = self.hub.cursor().pos;
             let page = feed::following(&mut connection, after, PAGE).await?;
             let full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
             if page.iter().any(|event| !self.hub.knows_epoch(event.cursor.epoch)) {
-                look_whole = true;
+                check_epochs = true;
                 continue;
             }
             self.hub.publish(page)?;
             if !full {
                 return Ok(());
             }
-            look_whole = false;
+            check_epochs = false;
         }
     }
 }

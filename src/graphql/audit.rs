@@ -88,7 +88,7 @@ pub struct AccountEvent {
     details: Details,
 }
 
-/// What an event says besides its kind.
+/// The values of an event, without its kind.
 #[derive(Default)]
 struct Details {
     session: Option<SessionId>,

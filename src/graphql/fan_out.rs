@@ -30,7 +30,7 @@ type Fields = &'static [(&'static str, &'static str)];
 const EVENT: Fields =
     &[("id", ""), ("cursor", ""), ("occurredAt", ""), ("actor", "Account"), ("ticket", "Ticket")];
 
-/// The GraphQL type of an event of this kind, and its listed fields besides [`EVENT`].
+/// The GraphQL type of an event of this kind, and its listed fields in addition to [`EVENT`].
 fn event_fields(kind: TicketEventKind) -> (&'static str, Fields) {
     match kind {
         TicketEventKind::TicketCreated => ("TicketCreated", &[]),
@@ -56,7 +56,7 @@ fn event_fields(kind: TicketEventKind) -> (&'static str, Fields) {
     }
 }
 
-/// The listed fields of the types that are no events.
+/// The listed fields of the types that are not events.
 const OTHER_TYPES: &[(&str, Fields)] = &[
     ("StreamMessage", &[]),
     ("Checkpoint", &[("cursor", "")]),
@@ -111,10 +111,10 @@ pub fn can_fan_out(document: &ExecutableDocument, operation: &OperationDefinitio
     let root = &root.node;
     STREAMS.contains(&root.name.node.as_str())
         && root.directives.is_empty()
-        && only_shared_fields(document, "StreamMessage", &root.selection_set.node)
+        && only_listed_fields(document, "StreamMessage", &root.selection_set.node)
 }
 
-fn only_shared_fields(document: &ExecutableDocument, parent: &str, set: &SelectionSet) -> bool {
+fn only_listed_fields(document: &ExecutableDocument, parent: &str, set: &SelectionSet) -> bool {
     set.items.iter().all(|selection| match &selection.node {
         Selection::Field(field) => {
             let field = &field.node;
@@ -128,7 +128,7 @@ fn only_shared_fields(document: &ExecutableDocument, parent: &str, set: &Selecti
             plain
                 && match field_type(parent, name) {
                     Some("") => empty,
-                    Some(ty) => only_shared_fields(document, ty, &field.selection_set.node),
+                    Some(ty) => only_listed_fields(document, ty, &field.selection_set.node),
                     None => false,
                 }
         }
@@ -137,7 +137,7 @@ fn only_shared_fields(document: &ExecutableDocument, parent: &str, set: &Selecti
             let on = fragment.type_condition.as_ref();
             let ty = on.map_or(parent, |condition| condition.node.on.node.as_str());
             fragment.directives.is_empty()
-                && only_shared_fields(document, ty, &fragment.selection_set.node)
+                && only_listed_fields(document, ty, &fragment.selection_set.node)
         }
         Selection::FragmentSpread(spread) => {
             let found = document.fragments.get(&spread.node.fragment_name.node);
@@ -146,7 +146,7 @@ fn only_shared_fields(document: &ExecutableDocument, parent: &str, set: &Selecti
                     let fragment = &fragment.node;
                     let ty = fragment.type_condition.node.on.node.as_str();
                     fragment.directives.is_empty()
-                        && only_shared_fields(document, ty, &fragment.selection_set.node)
+                        && only_listed_fields(document, ty, &fragment.selection_set.node)
                 })
         }
     })
@@ -171,13 +171,13 @@ fn listed_fields(ty: &str) -> Option<[Fields; 2]> {
     event.map(|(_, own)| [EVENT, own]).or_else(|| other().map(|(_, own)| [*own, &[]]))
 }
 
-/// Catches the subscription of a request once the request is validated, so that the
-/// transport can run it. The execution that it was caught from yields nothing.
+/// The slot in which the execution of a request leaves its subscription, so that the transport
+/// can run it. The execution itself yields nothing.
 #[derive(Clone, Default)]
 pub struct SubscriptionSlot(Arc<Mutex<Option<Subscription>>>);
 
 impl SubscriptionSlot {
-    /// Takes the subscription. `None` if the request was refused.
+    /// Takes the subscription out. `None` if the request was refused.
     pub fn take(&self) -> Option<Subscription> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

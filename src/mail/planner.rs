@@ -56,13 +56,13 @@ struct Context {
 impl Planner {
     /// Plans events until the future is dropped.
     pub(super) async fn run(self) {
-        let mut moves = self.log.moves();
+        let mut head = self.log.watch_head();
         loop {
             match self.plan_batch().await {
                 Ok((notified_up_to, full)) => {
                     self.log.set_notified_up_to(notified_up_to);
                     if !full {
-                        let _ = time::timeout(POLL, moves.changed()).await;
+                        let _ = time::timeout(POLL, head.changed()).await;
                     }
                 }
                 Err(error) => {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{ServiceError, Services, authorise};
 use crate::{
-    db::event,
+    db::timeline,
     domain::{
         actor::Actor,
         cursor::Cursor,
@@ -34,5 +34,5 @@ pub async fn pages(
     let ids = tickets.iter().map(|&(id, ..)| id).collect::<Vec<_>>();
     let internal = policy::sees_internal(actor);
     let mut connection = services.database.read().await?;
-    Ok(event::timelines(&mut connection, &ids, internal, page, fallback).await?)
+    Ok(timeline::pages(&mut connection, &ids, internal, page, fallback).await?)
 }

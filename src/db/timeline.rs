@@ -1,0 +1,106 @@
+//! The timelines of tickets: their events, page by page.
+
+use std::collections::HashMap;
+
+use diesel::{
+    prelude::*,
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl;
+
+use super::{
+    Connection, DbError,
+    event::{EVENT_COLUMNS, EventRow},
+    prepared::Prepare as _,
+};
+use crate::domain::{
+    cursor::Cursor,
+    event::FeedEvent,
+    ids::{EventId, TicketId},
+    page::{Direction, Page, Slice},
+};
+
+#[derive(QueryableByName)]
+struct TimelineRow {
+    #[diesel(embed)]
+    event: EventRow,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pos: Option<i64>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    epoch: Option<i32>,
+}
+
+impl TimelineRow {
+    fn into_event(self, fallback: Cursor) -> Result<FeedEvent, DbError> {
+        let cursor = match (self.epoch, self.pos) {
+            (Some(epoch), Some(pos)) => Cursor { epoch, pos },
+            _ => fallback,
+        };
+        Ok(FeedEvent { cursor, event: self.event.try_into()? })
+    }
+}
+
+/// Returns a page of each ticket's events, oldest first. `internal` is whether to include events
+/// that only staff may see. Events that have no position in the feed yet get the cursor `fallback`,
+/// after which a stream repeats them. Tickets without events on the page are left out.
+pub async fn pages(
+    db: &mut Connection,
+    ticket_ids: &[TicketId],
+    internal: bool,
+    page: &Page<EventId>,
+    fallback: Cursor,
+) -> Result<HashMap<TicketId, Slice<FeedEvent>>, DbError> {
+    let rows = diesel::sql_query(page_query(page))
+        .bind::<Array<SqlUuid>, _>(ticket_ids.iter().map(|id| id.0).collect::<Vec<_>>())
+        .bind::<Bool, _>(internal)
+        .bind::<Nullable<BigInt>, _>(page.after.map(|id| id.0))
+        .bind::<Nullable<BigInt>, _>(page.before.map(|id| id.0))
+        .bind::<BigInt, _>(page.fetch_limit())
+        .prepared()
+        .load::<TimelineRow>(db)
+        .await?;
+    let mut timelines = HashMap::<TicketId, Vec<FeedEvent>>::new();
+    for row in rows {
+        let event = row.into_event(fallback)?;
+        if let Some(ticket) = event.event.ticket() {
+            timelines.entry(ticket.id).or_default().push(event);
+        }
+    }
+    Ok(timelines.into_iter().map(|(id, events)| (id, page.slice(events))).collect())
+}
+
+/// Returns the query for the pages of tickets `$1`, with events for staff if `$2`, after the event
+/// `$3` and before the event `$4`, of `$5` events each.
+fn page_query(page: &Page<EventId>) -> String {
+    let order = match page.direction {
+        Direction::Forward => "ASC",
+        Direction::Backward => "DESC",
+    };
+    let visible = "($2 OR audience = 'participants')";
+    // Without an id there is no condition. A prepared plan for an optional one would read all
+    // events before the id. The id of an event that the reader may not see matches nothing, so it
+    // does not reveal where the event is.
+    let limit = |id: Option<EventId>, place, sign| match id {
+        None => String::new(),
+        Some(_) => format!(
+            "AND seq {sign} (SELECT seq FROM events
+                 WHERE id = ${place} AND ticket_id = t.id AND {visible})"
+        ),
+    };
+    let (after, before) = (limit(page.after, 3, '>'), limit(page.before, 4, '<'));
+    // Within a ticket, ids and `seq` have the same order, and only `seq` is indexed.
+    format!(
+        "SELECT {EVENT_COLUMNS}, f.pos,
+                (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
+         FROM unnest($1) AS requested (id)
+         JOIN tickets t ON t.id = requested.id
+         CROSS JOIN LATERAL (
+             SELECT * FROM events
+             WHERE ticket_id = t.id AND {visible} {after} {before}
+             ORDER BY seq {order}
+             LIMIT $5
+         ) e
+         LEFT JOIN LATERAL (SELECT pos FROM feed WHERE event_id = e.id LIMIT 1) f ON true
+         ORDER BY e.seq {order}"
+    )
+}

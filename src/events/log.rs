@@ -1,0 +1,99 @@
+//! The event log as its readers see it. `subscription.rs`, `notification.rs` and `session_watch.rs`
+//! add the methods that open live streams.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{hub::Hub, sequencer::Sequencer, tailer::Tailer};
+use crate::{
+    db::{Database, DbError, consumer, feed},
+    domain::{clock::Ambient, cursor::Cursor, event::Event},
+    metrics::Metrics,
+};
+
+/// The number of replays that may read the database at once. Many clients that reconnect at the
+/// same time must leave connections for everything else.
+const MAX_DATABASE_REPLAYS: usize = 8;
+
+/// The event log. Clones are handles to the same log.
+#[derive(Clone)]
+pub struct EventLog {
+    pub(super) database: Database,
+    pub(super) ambient: Ambient,
+    pub(super) hub: Arc<Hub>,
+    pub(super) sequencer: Arc<Sequencer>,
+    /// Limits the replays that read the database.
+    pub(super) database_replays: Arc<Semaphore>,
+    /// The position up to which the planner has stored notifications, as far as this node knows.
+    pub(super) notified_up_to: Arc<watch::Sender<i64>>,
+    pub(super) metrics: Metrics,
+}
+
+impl EventLog {
+    /// Opens the log, and starts this node's sequencer and tailer. They run until `stop` is
+    /// cancelled. `on_event` is called with each event that may end streams, before any stream
+    /// receives it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn open(
+        database: Database,
+        ambient: Ambient,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+        on_event: impl Fn(&Event) + Send + Sync + 'static,
+        metrics: Metrics,
+    ) -> Result<Self, DbError> {
+        let hint = Arc::new(Notify::new());
+        let sequencer = Sequencer::new(database.clone(), ambient.clone(), Arc::clone(&hint));
+        // Opens the first epoch of a new database, and a new epoch of a restored one.
+        sequencer.place_all().await?;
+        let (hub, notified_up_to) = {
+            let mut connection = database.read().await?;
+            let notified_up_to = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
+            let head = feed::head(&mut connection).await?;
+            let epochs = feed::epochs(&mut connection).await?;
+            (Hub::new(head, epochs, Box::new(on_event), metrics.clone()), notified_up_to)
+        };
+        let log = Self {
+            database,
+            ambient,
+            hub: Arc::new(hub),
+            sequencer: Arc::new(sequencer),
+            database_replays: Arc::new(Semaphore::new(MAX_DATABASE_REPLAYS)),
+            notified_up_to: Arc::new(watch::Sender::new(notified_up_to)),
+            metrics,
+        };
+        log.start_tasks(tasks, stop, hint);
+        Ok(log)
+    }
+
+    fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken, hint: Arc<Notify>) {
+        let (stopped, sequencer) = (stop.clone(), Arc::clone(&self.sequencer));
+        tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
+        let tailer = Tailer::new(self.database.clone(), Arc::clone(&self.hub), hint);
+        let stopped = stop.clone();
+        tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
+    }
+
+    /// Watches the position up to which this node has published the feed. A change is a hint that
+    /// the feed has grown.
+    pub fn watch_head(&self) -> watch::Receiver<i64> {
+        self.hub.watch_head()
+    }
+
+    /// Sets the position up to which notifications are stored, and wakes the streams that deliver
+    /// them.
+    pub fn set_notified_up_to(&self, pos: i64) {
+        self.notified_up_to.send_replace(pos);
+    }
+
+    /// Returns the cursor up to which this node has published the feed. Everything that is read
+    /// afterwards includes the events up to it: a stream that starts there may repeat some of what
+    /// was read, and misses nothing.
+    pub fn cursor(&self) -> Cursor {
+        self.hub.cursor()
+    }
+}
