@@ -452,8 +452,6 @@ async fn an_event_of_a_newer_version_keeps_its_place_in_streams_and_timelines() 
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
-    let start =
-        anna.ok("{ eventCursor }", json!({})).await["eventCursor"].as_str().unwrap().to_owned();
     let mut live = marta.socket().await;
     live.subscribe(
         "1",
@@ -462,7 +460,7 @@ async fn an_event_of_a_newer_version_keeps_its_place_in_streams_and_timelines() 
         json!({ "c": [crate::harness::client::SALES] }),
     )
     .await;
-    live.caught_up().await;
+    let start = live.caught_up().await;
     let merged = "WITH appended AS (
              INSERT INTO events (ticket_id, seq, kind, audience, data, category_id, status,
                                  priority, occurred_at)
