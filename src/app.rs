@@ -2,6 +2,7 @@
 //! stops them in order.
 
 mod backend;
+mod database;
 mod error;
 mod keys;
 mod links;
@@ -9,7 +10,6 @@ mod listener;
 pub mod mail;
 mod services;
 pub mod storage;
-mod store;
 mod tasks;
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -17,9 +17,9 @@ use std::{io, net::SocketAddr, time::Duration};
 use tokio::{task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use database::ServerDatabase;
 pub use error::StartError;
 pub use services::{ambient, services};
-pub use store::Store;
 
 use self::{
     backend::Backend,
@@ -65,7 +65,7 @@ impl App {
         ambient: Ambient,
         cost: PasswordCost,
     ) -> Result<Self, StartError> {
-        for migration in store::prepare(&database, config).await? {
+        for migration in database::prepare(&database, config).await? {
             tracing::info!(migration, "applied a migration");
         }
         let origins = Origins::parse(&config.allowed_origins)

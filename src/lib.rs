@@ -4,21 +4,21 @@
 //! comments is in `comment.rs`. A layer may import only the layers that its row names, and
 //! `tests/it/architecture.rs` checks that:
 //!
-//! | module    | what it is                                                        | may import                        |
-//! |-----------|-------------------------------------------------------------------|-----------------------------------|
-//! | `cli`     | the verbs                                                         | all                               |
-//! | `app`     | composition root: builds everything, starts and stops it          | all but `cli`                     |
-//! | `config`  | the only reader of the environment                                | nothing of ours                   |
-//! | `http`    | routes, GraphQL, websockets, authentication, health, playground    | graphql, service, events, db, domain, metrics |
-//! | `graphql` | the API's types and operations                                    | service, events, crypto, domain   |
-//! | `service` | use cases: authorise first, own the transaction                   | db, storage, crypto, domain, metrics |
-//! | `storage` | the bytes of attachments                                          | domain                            |
-//! | `events`  | sequencer, tailer, hub, subscriptions: the one door out of the log | db, domain, metrics              |
-//! | `mail`    | planner, senders, templates                                       | events, db, crypto, domain, metrics |
-//! | `crypto`  | passwords, tokens, signatures                                     | domain                            |
-//! | `db`      | the only place that names tables                                  | crypto, domain                    |
-//! | `domain`  | plain types and rules, no I/O                                     | nothing of ours                   |
-//! | `metrics` | counters and gauges of one server                                 | nothing of ours                   |
+//! | layer | what it is | may import |
+//! |---|---|---|
+//! | `cli` | the commands of the binary | app, config, crypto, db, domain, graphql, service |
+//! | `app` | composition root: builds the parts of a server, starts and stops them | config, crypto, db, domain, events, graphql, http, mail, metrics, service, storage |
+//! | `config` | the settings, and the sources that they are read from | none |
+//! | `http` | the transports: GraphQL over HTTP, event streams and websockets; attachments, built-in pages, health, metrics | graphql, service, events, db, domain, metrics |
+//! | `graphql` | the API: its types, resolvers and loaders | service, events, crypto, domain |
+//! | `service` | the use cases: they authorise first, and own the transaction | db, storage, crypto, domain, metrics |
+//! | `storage` | the bytes of attachments, in a folder or an S3 bucket | domain |
+//! | `events` | the reading end of the event log: sequencer, tailer, hub, streams | db, domain, metrics |
+//! | `mail` | notifications and mail: planner, senders, templates | events, db, crypto, domain, metrics |
+//! | `crypto` | passwords, tokens, signatures, sealing, authenticator codes | domain |
+//! | `db` | access to Postgres: the only layer that names tables or uses diesel; the embedded server | crypto, domain |
+//! | `domain` | plain types and rules, without I/O | none |
+//! | `metrics` | the counters and gauges of one server | none |
 
 // The GraphQL root types are merged from one object per noun, which nests types deeply.
 #![recursion_limit = "512"]

@@ -2,7 +2,7 @@
 
 use super::output::{CliResult, print};
 use crate::{
-    app::{self, Store},
+    app::{self, ServerDatabase},
     config::Config,
     crypto::password::PasswordCost,
     db::migrations,
@@ -11,7 +11,7 @@ use crate::{
 
 /// `migrate`: applies pending migrations.
 pub(super) async fn migrate(config: &Config) -> CliResult {
-    let store = Store::open_for_command(config).await?;
+    let store = ServerDatabase::open_for_command(config).await?;
     let applied = async { migrations::run(&store.connect(config)?).await }.await;
     store.close().await;
     let applied = applied?;
@@ -26,7 +26,7 @@ pub(super) async fn with_services<T>(
     config: &Config,
     work: impl AsyncFnOnce(&Services) -> CliResult<T>,
 ) -> CliResult<T> {
-    let store = Store::open_for_command(config).await?;
+    let store = ServerDatabase::open_for_command(config).await?;
     let done = async {
         let database = store.connect(config)?;
         migrations::run(&database).await?;

@@ -2,7 +2,7 @@
 
 use super::output::{CliResult, print};
 use crate::{
-    app::{self, Store, mail},
+    app::{self, ServerDatabase, mail},
     config::Config,
     db::{Database, DbError, consumer, delivery, feed, migrations},
     domain::{account::Locale, ids::AttachmentId},
@@ -35,7 +35,7 @@ impl Report {
 /// A check failed.
 pub(super) async fn run(config: &Config) -> CliResult {
     let mut report = Report::default();
-    match Store::open_for_command(config).await {
+    match ServerDatabase::open_for_command(config).await {
         Err(error) => report.add("database", Err(error.to_string()))?,
         Ok(store) => {
             let checked = check_store(config, &store, &mut report).await;
@@ -52,7 +52,7 @@ pub(super) async fn run(config: &Config) -> CliResult {
     }
 }
 
-async fn check_store(config: &Config, store: &Store, report: &mut Report) -> CliResult {
+async fn check_store(config: &Config, store: &ServerDatabase, report: &mut Report) -> CliResult {
     let database = match connect(config, store).await {
         Err(error) => return report.add("database", Err(error.to_string())),
         Ok(database) => database,
@@ -65,7 +65,7 @@ async fn check_store(config: &Config, store: &Store, report: &mut Report) -> Cli
     Ok(())
 }
 
-async fn connect(config: &Config, store: &Store) -> Result<Database, DbError> {
+async fn connect(config: &Config, store: &ServerDatabase) -> Result<Database, DbError> {
     let database = store.connect(config)?;
     database.ping().await?;
     Ok(database)

@@ -4,7 +4,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::{CliResult, print, role_name};
 use crate::{
-    app::{self, App, Store},
+    app::{self, App, ServerDatabase},
     config::Config,
     crypto::password::PasswordCost,
     service::demo,
@@ -22,7 +22,7 @@ pub(super) async fn run(config: &Config) -> CliResult {
         }
     });
     let store = tokio::select! {
-        store = Store::open(config) => store?,
+        store = ServerDatabase::open(config) => store?,
         () = &mut stopped => return Ok(()),
     };
     let served = async {
@@ -44,7 +44,7 @@ pub(super) async fn run(config: &Config) -> CliResult {
 
 /// Returns the text that greets the operator: the addresses, and the demo accounts if there are
 /// any.
-fn welcome(config: &Config, app: &App, store: &Store) -> CliResult<String> {
+fn welcome(config: &Config, app: &App, store: &ServerDatabase) -> CliResult<String> {
     let address = app.address();
     let mut text = String::from("Ticketwire is ready.\n\n");
     if config.playground {

@@ -16,7 +16,6 @@
 mod binaries;
 mod cluster;
 mod error;
-mod guard;
 mod launch;
 mod lock;
 mod log;
@@ -26,6 +25,7 @@ mod settings;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 
 use std::{
     ffi::OsStr,
@@ -40,19 +40,19 @@ pub use settings::EmbeddedSettings;
 use binaries::Binaries;
 use cluster::Cluster;
 use error::at;
-use guard::Guarded;
 use launch::Launch;
 use lock::DataLock;
 use log::Log;
 use os_user::OsUser;
 use settings::SUPERUSER;
 use socket::{PORT, SocketFolder, percent_encode};
+use watchdog::Watched;
 
 /// A running server. Dropping it stops the server without waiting for it to end.
 #[derive(Debug)]
 pub struct EmbeddedPostgres {
     // Dropped before the lock: the server is told to stop before another process may start one.
-    server: Guarded,
+    server: Watched,
     pid: u32,
     socket: SocketFolder,
     lock: DataLock,

@@ -21,7 +21,7 @@ use crate::{
         actor::Identity,
         clock::Timestamp,
         ids::{AccountId, SessionId},
-        session::{Origin, Session},
+        session::{ClientOrigin, Session},
     },
 };
 
@@ -259,8 +259,8 @@ impl From<SessionRow> for Session {
 }
 
 /// Builds an origin from a session's columns.
-pub(super) fn origin(address: Option<&str>, device: Option<&str>) -> Origin {
-    Origin::new(address.and_then(|address| address.parse().ok()), device)
+pub(super) fn origin(address: Option<&str>, device: Option<&str>) -> ClientOrigin {
+    ClientOrigin::new(address.and_then(|address| address.parse().ok()), device)
 }
 
 /// Returns up to `limit` live sessions of an account that were used after `idle_since`, the last

@@ -22,7 +22,7 @@ use crate::domain::{
     event::Audience,
     ids::{AccountId, EventId, TicketId},
     policy::TicketScope,
-    unread::{Reader, TicketCounts},
+    unread::{TicketCounts, TicketReader},
 };
 
 /// A summary of new events on a ticket by one actor, from which the ticket's unread state is
@@ -69,7 +69,7 @@ pub(super) fn latest_event_columns(
 
 /// Returns the columns of the last event that a reader may see, of its actor, and of the last event
 /// before it by others.
-fn columns(reader: Reader) -> [&'static str; 3] {
+fn columns(reader: TicketReader) -> [&'static str; 3] {
     if reader.is_staff {
         ["any_seq", "any_actor_id", "any_seq_by_others"]
     } else {
@@ -79,7 +79,7 @@ fn columns(reader: Reader) -> [&'static str; 3] {
 
 /// Returns a condition that selects the tickets that are unread for a person, or those that are not
 /// if `unread` is false.
-pub(super) fn is_unread(reader: Reader, unread: bool) -> Condition {
+pub(super) fn is_unread(reader: TicketReader, unread: bool) -> Condition {
     let [last, actor, by_others] = columns(reader);
     let account = reader.account.0;
     let condition = sql::<Bool>(&format!("(CASE WHEN tickets.{actor} IS DISTINCT FROM "))
@@ -96,7 +96,7 @@ pub(super) fn is_unread(reader: Reader, unread: bool) -> Condition {
 pub async fn among(
     db: &mut Connection,
     scope: TicketScope,
-    reader: Reader,
+    reader: TicketReader,
     ids: &[TicketId],
 ) -> Result<HashSet<TicketId>, DbError> {
     let found = in_scope(scope)
@@ -118,7 +118,7 @@ struct CountsRow {
 
 /// Counts a person's own tickets: for a customer those that they opened or take part in, for staff
 /// those assigned to them.
-pub async fn counts(db: &mut Connection, reader: Reader) -> Result<TicketCounts, DbError> {
+pub async fn counts(db: &mut Connection, reader: TicketReader) -> Result<TicketCounts, DbError> {
     let [last, actor, by_others] = columns(reader);
     let part = |condition| {
         format!(
@@ -152,7 +152,7 @@ pub async fn event_seq(
     db: &mut Connection,
     ticket: TicketId,
     event: EventId,
-    reader: Reader,
+    reader: TicketReader,
 ) -> Result<Option<i64>, DbError> {
     let mut query = events::table
         .filter(events::id.eq(event.0))
@@ -170,7 +170,7 @@ pub async fn event_seq(
 pub async fn mark_read(
     db: &mut Connection,
     ticket: TicketId,
-    reader: Reader,
+    reader: TicketReader,
     up_to: Option<i64>,
 ) -> Result<(), DbError> {
     let [last, ..] = columns(reader);

@@ -4,7 +4,7 @@ use super::{
     clock::Timestamp,
     event::AccountEvent,
     ids::{AccountId, EventId},
-    session::Origin,
+    session::ClientOrigin,
 };
 
 /// An entry of the audit trail.
@@ -20,5 +20,5 @@ pub struct AuditEntry {
     pub event: AccountEvent,
     /// The network address and device from which the event's session was begun. Empty for events
     /// without a session.
-    pub origin: Origin,
+    pub origin: ClientOrigin,
 }

@@ -8,8 +8,8 @@ use super::{
     event::{Audience, Event, Subject},
     ids::AccountId,
     service_token::Scope,
-    ticket::{Standing, Ticket},
-    unread::Reader,
+    ticket::{Ticket, TicketRelation},
+    unread::TicketReader,
 };
 
 /// An action to authorise.
@@ -181,9 +181,9 @@ pub fn sees_internal(actor: &Actor) -> bool {
 }
 
 /// Returns the actor as a reader of tickets, or `None` if the actor has no account.
-pub fn reader(actor: &Actor) -> Option<Reader> {
+pub fn reader(actor: &Actor) -> Option<TicketReader> {
     let account = actor.account_id()?;
-    Some(Reader { account, is_staff: sees_internal(actor) })
+    Some(TicketReader { account, is_staff: sees_internal(actor) })
 }
 
 /// Returns whether an actor who may see a ticket may see a comment on it.
@@ -211,9 +211,9 @@ pub fn sees_event(actor: &Actor, event: &Event) -> bool {
 }
 
 /// Returns how an actor relates to a ticket.
-pub fn standing(actor: &Actor, ticket: &Ticket) -> Standing {
+pub fn relation(actor: &Actor, ticket: &Ticket) -> TicketRelation {
     let account = actor.account_id();
-    Standing {
+    TicketRelation {
         staff: actor.is_staff(),
         reporter: account == Some(ticket.reporter_id),
         participant: account.is_some_and(|id| ticket.participant_ids.contains(&id)),

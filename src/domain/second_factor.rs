@@ -7,9 +7,9 @@ use chrono::TimeDelta;
 use super::{account::Role, clock::Timestamp};
 
 /// How long an e-mail code is valid.
-pub const MAILED_CODE_LIFETIME: TimeDelta = TimeDelta::minutes(2);
+pub const EMAIL_CODE_LIFETIME: TimeDelta = TimeDelta::minutes(2);
 /// How long to wait before another e-mail code can be requested.
-pub const MAILED_CODE_PAUSE: TimeDelta = TimeDelta::seconds(30);
+pub const EMAIL_CODE_PAUSE: TimeDelta = TimeDelta::seconds(30);
 /// How many attempts a challenge or an e-mail code allows.
 pub const MAX_ATTEMPTS: i32 = 5;
 /// How long the second step of a sign-in can be completed.
@@ -70,7 +70,7 @@ pub struct SecondFactor {
 /// Whether an installation requires second factors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requirement {
-    /// Second factors are optional. People without one are told that they can configure one.
+    /// Second factors are optional. People without one are offered to configure one.
     Offered,
     /// A second factor is required. People without one can only configure one.
     Required,

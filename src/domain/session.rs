@@ -21,7 +21,7 @@ pub struct Session {
     /// When the session expires.
     pub expires_at: Timestamp,
     /// Where the session was started.
-    pub origin: Origin,
+    pub origin: ClientOrigin,
     /// Whether the account still needs a second factor. Until one is configured, the session
     /// can do nothing else.
     pub confined: bool,
@@ -32,14 +32,14 @@ const LONGEST_DEVICE: usize = 255;
 
 /// The origin of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
+pub struct ClientOrigin {
     /// The network address, or `None` if it is unknown, for example at the command line.
     pub address: Option<IpAddr>,
     /// The client's description of itself.
     device: Option<String>,
 }
 
-impl Origin {
+impl ClientOrigin {
     /// Creates an origin. Control characters are removed from the device description, and it is
     /// cut to 255 characters.
     pub fn new(address: Option<IpAddr>, device: Option<&str>) -> Self {

@@ -38,7 +38,7 @@ pub enum Priority {
 
 /// How a person relates to a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct TicketRelation {
     /// The person is an agent or admin.
     pub staff: bool,
     /// The person opened the ticket.
@@ -80,7 +80,7 @@ impl Status {
     }
 
     /// Returns whether a person may change the status to another one.
-    pub fn may_move(self, to: Self, by: Standing) -> bool {
+    pub fn may_move(self, to: Self, by: TicketRelation) -> bool {
         let ends = matches!(to, Self::Resolved | Self::Closed);
         let staff_may = self.is_open() && (to.is_open() || ends) && self != to;
         let reporter_may =
@@ -89,7 +89,7 @@ impl Status {
     }
 
     /// Returns the status that a public comment changes this one to, if any.
-    pub fn after_comment(self, by: Standing) -> Option<Self> {
+    pub fn after_comment(self, by: TicketRelation) -> Option<Self> {
         let customer = by.reporter || by.participant;
         match self {
             Self::WaitingForSupport if by.staff && !customer => Some(Self::WorkingOnIt),
@@ -103,10 +103,11 @@ impl Status {
 mod tests {
     use super::{Status::*, *};
 
-    const STRANGER: Standing = Standing { staff: false, reporter: false, participant: false };
-    const STAFF: Standing = Standing { staff: true, ..STRANGER };
-    const REPORTER: Standing = Standing { reporter: true, ..STRANGER };
-    const PARTICIPANT: Standing = Standing { participant: true, ..STRANGER };
+    const STRANGER: TicketRelation =
+        TicketRelation { staff: false, reporter: false, participant: false };
+    const STAFF: TicketRelation = TicketRelation { staff: true, ..STRANGER };
+    const REPORTER: TicketRelation = TicketRelation { reporter: true, ..STRANGER };
+    const PARTICIPANT: TicketRelation = TicketRelation { participant: true, ..STRANGER };
 
     #[test]
     fn the_allowed_status_changes_are_exactly_these() {
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_comment_moves_a_ticket_to_the_side_that_must_act() {
-        let moves = |by: Standing| Status::ALL.map(|status| status.after_comment(by));
+        let moves = |by: TicketRelation| Status::ALL.map(|status| status.after_comment(by));
         assert_eq!(moves(STAFF), [Some(WorkingOnIt), None, None, None, None]);
         for customer in [REPORTER, PARTICIPANT] {
             assert_eq!(

@@ -9,7 +9,7 @@ use super::{
     text::Summary,
 };
 
-pub use super::status::{Priority, Standing, Status};
+pub use super::status::{Priority, Status, TicketRelation};
 
 /// The number of a ticket, without the installation's prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,7 +186,7 @@ impl Ticket {
     pub fn apply(
         &mut self,
         changes: Changes,
-        by: Standing,
+        by: TicketRelation,
         now: Timestamp,
     ) -> Result<Vec<TicketEvent>, IllegalMove> {
         if let Some(to) = changes.status
@@ -200,7 +200,7 @@ impl Ticket {
 
     /// Changes the status as a public comment requires. The table of allowed changes does not
     /// apply, because the change is automatic and not a person's choice.
-    pub fn move_after_comment(&mut self, by: Standing, now: Timestamp) -> Vec<TicketEvent> {
+    pub fn move_after_comment(&mut self, by: TicketRelation, now: Timestamp) -> Vec<TicketEvent> {
         let status = self.status.after_comment(by);
         self.set(Changes { status, ..Changes::default() }, now)
     }

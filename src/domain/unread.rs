@@ -4,7 +4,7 @@ use super::ids::AccountId;
 
 /// A person who reads tickets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reader {
+pub struct TicketReader {
     /// The person's account.
     pub account: AccountId,
     /// Whether the person is staff. Internal notes count as unread for staff, and their own

@@ -29,7 +29,7 @@ use crate::{
         cursor::Cursor,
         notification::Notification,
         policy,
-        unread::{Reader, TicketCounts},
+        unread::{TicketCounts, TicketReader},
     },
     metrics::{CountedStream, StreamKind},
 };
@@ -255,7 +255,7 @@ impl NotificationStream {
     }
 }
 
-fn reader(identity: Identity) -> Reader {
+fn reader(identity: Identity) -> TicketReader {
     let is_staff = policy::sees_internal(&Actor::Account(identity));
-    Reader { account: identity.id, is_staff }
+    TicketReader { account: identity.id, is_staff }
 }

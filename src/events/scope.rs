@@ -9,7 +9,7 @@ use crate::{
         actor::Actor,
         ids::TicketId,
         policy::{self, TicketScope},
-        queue::TicketFilter,
+        ticket_filter::TicketFilter,
     },
     metrics::StreamKind,
 };
@@ -20,7 +20,7 @@ const MAX_CATEGORY_TOPICS: usize = 100;
 
 /// Which tickets a stream is about.
 #[derive(Clone, Debug)]
-pub enum Scope {
+pub enum StreamScope {
     /// One ticket.
     Ticket(TicketId),
     /// Every ticket that the caller may see.
@@ -29,7 +29,7 @@ pub enum Scope {
     Queue(Arc<TicketFilter>),
 }
 
-impl Scope {
+impl StreamScope {
     /// Returns the kind of stream that has this scope.
     pub(super) fn kind(&self) -> StreamKind {
         match self {

@@ -20,7 +20,7 @@ use super::{
     item::{CHECKPOINT_INTERVAL, Item, ResyncReason, StreamEnd},
     log::EventLog,
     registration::Registration,
-    scope::Scope,
+    scope::StreamScope,
     session::{StreamSession, require_identity},
     task::detached_read,
     topic::Topic,
@@ -33,7 +33,7 @@ use crate::{
         event::FeedEvent,
         ids::TicketId,
         policy,
-        queue::TicketFilter,
+        ticket_filter::TicketFilter,
     },
     metrics::{CountedStream, StreamKind},
 };
@@ -87,7 +87,7 @@ impl EventLog {
     pub async fn subscribe(
         &self,
         actor: &Actor,
-        scope: Scope,
+        scope: StreamScope,
         after: Option<Cursor>,
     ) -> Result<Subscription, SubscribeError> {
         let identity = require_identity(actor)?;
@@ -137,13 +137,13 @@ impl EventLog {
     async fn authorise_subscription(
         &self,
         identity: &Identity,
-        scope: &Scope,
+        scope: &StreamScope,
         authorised_at: i64,
     ) -> Result<StreamSession, SubscribeError> {
         let (mut connection, now) = (self.database.read().await?, self.ambient.now());
         let session =
             StreamSession::authorise(&mut connection, identity, now, authorised_at).await?;
-        if let Scope::Ticket(id) = *scope
+        if let StreamScope::Ticket(id) = *scope
             && !sees_ticket(&mut connection, *identity, id).await?
         {
             return Err(SubscribeError::NotFound);

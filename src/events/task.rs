@@ -10,7 +10,7 @@ use crate::db::DbError;
 ///
 /// A stream is polled only while its client reads. In a task, work for the stream completes and
 /// returns its database connection even if the client stops reading.
-pub async fn detached<T: Send + 'static>(
+pub async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
     AbortOnDropHandle::new(tokio::spawn(work.in_current_span())).await.ok()
@@ -21,5 +21,5 @@ pub(super) async fn detached_read<T: Send + 'static>(
     read: impl Future<Output = Result<T, DbError>> + Send + 'static,
 ) -> Result<T, DbError> {
     let panicked = || Err(DbError::Value("a read for a stream panicked".into()));
-    detached(read).await.unwrap_or_else(panicked)
+    run_to_completion(read).await.unwrap_or_else(panicked)
 }

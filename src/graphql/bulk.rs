@@ -80,7 +80,7 @@ impl BulkMutation {
                 let results = ticket_ids.into_iter().zip(results).map(UpdateTicketsResult::from);
                 UpdateTicketsPayload { results: results.collect(), user_errors: vec![] }
             }
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 UpdateTicketsPayload { results: vec![], user_errors: errors }
             }
         })

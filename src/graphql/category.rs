@@ -210,7 +210,7 @@ impl CategoryMutation {
                 categories: Some(ordered.into_iter().map(Category).collect()),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 OrderCategoriesPayload { categories: None, user_errors: errors }
             }
         })
@@ -250,6 +250,6 @@ fn changed_category(
 ) -> Result<(Option<Category>, Vec<UserError>), Failure> {
     Ok(match Outcome::of(result)? {
         Outcome::Done(category) => (Some(Category(category)), vec![]),
-        Outcome::Refused { errors, .. } => (None, errors),
+        Outcome::Rejected { errors, .. } => (None, errors),
     })
 }

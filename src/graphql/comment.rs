@@ -140,7 +140,7 @@ impl CommentMutation {
                 ticket: Some(Ticket(ticket)),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, current } => AddCommentPayload {
+            Outcome::Rejected { errors, current } => AddCommentPayload {
                 comment: None,
                 ticket: current.map(Ticket),
                 user_errors: errors,

@@ -10,7 +10,7 @@ use crate::{
         account::Locale,
         actor::{Actor, Identity},
         cursor::Cursor,
-        session::Origin,
+        session::ClientOrigin,
     },
     events::{EventLog, StreamEnd},
     service::{ServiceError, Services},
@@ -19,7 +19,7 @@ use crate::{
 /// The caller of a request, its origin and its loaders.
 pub struct RequestContext {
     actor: Actor,
-    origin: Origin,
+    origin: ClientOrigin,
     /// The position up to which this node had published events before the request read
     /// anything.
     cursor: Cursor,
@@ -28,7 +28,7 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// Creates the context of a request that is about to be executed.
-    pub fn new(actor: Actor, origin: Origin, services: &Services, log: &EventLog) -> Self {
+    pub fn new(actor: Actor, origin: ClientOrigin, services: &Services, log: &EventLog) -> Self {
         let cursor = log.cursor();
         Self { actor, origin, cursor, loaders: Loaders::new(actor, services, cursor) }
     }
@@ -42,9 +42,9 @@ pub struct ResumeAt(pub String);
 /// What a live stream reports to its transport in addition to its messages. A transport that
 /// needs it puts one into the request's data.
 #[derive(Clone, Default)]
-pub struct StreamSignals(Arc<Mutex<(Option<Cursor>, Option<StreamEnd>)>>);
+pub struct StreamProgress(Arc<Mutex<(Option<Cursor>, Option<StreamEnd>)>>);
 
-impl StreamSignals {
+impl StreamProgress {
     /// The cursor at which the stream resumes after its latest message; `None` before the
     /// first one.
     pub fn position(&self) -> Option<Cursor> {
@@ -75,7 +75,7 @@ pub(super) trait ContextExt {
     fn services(&self) -> Result<&Services, Failure>;
     fn log(&self) -> Result<&EventLog, Failure>;
     fn actor(&self) -> Result<&Actor, Failure>;
-    fn origin(&self) -> Result<&Origin, Failure>;
+    fn origin(&self) -> Result<&ClientOrigin, Failure>;
     fn loaders(&self) -> Result<&Loaders, Failure>;
     fn cursor(&self) -> Result<Cursor, Failure>;
 
@@ -118,7 +118,7 @@ impl ContextExt for Context<'_> {
         Ok(&self.data::<RequestContext>().map_err(Failure::missing_context)?.actor)
     }
 
-    fn origin(&self) -> Result<&Origin, Failure> {
+    fn origin(&self) -> Result<&ClientOrigin, Failure> {
         Ok(&self.data::<RequestContext>().map_err(Failure::missing_context)?.origin)
     }
 

@@ -11,7 +11,7 @@ use super::{
     ticket::{TicketFilterInput, TicketStatus},
 };
 use crate::{
-    domain::{ids::CategoryId, queue::TicketCount, ticket::Status},
+    domain::{ids::CategoryId, ticket::Status, ticket_filter::TicketCount},
     service,
 };
 

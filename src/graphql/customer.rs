@@ -76,7 +76,7 @@ impl CustomerMutation {
                 created: provisioned.change == Change::Created,
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 ProvisionCustomerPayload { account: None, created: false, user_errors: errors }
             }
         })

@@ -188,7 +188,7 @@ pub enum Outcome<T> {
     /// It succeeded.
     Done(T),
     /// It was rejected, and nothing was changed.
-    Refused {
+    Rejected {
         /// What the caller can correct.
         errors: Vec<UserError>,
         /// The ticket in its current state, if the rejection is a conflict.
@@ -207,7 +207,7 @@ impl<T> Outcome<T> {
             Ok(done) => Ok(Self::Done(done)),
             Err(ServiceError::Invalid(errors)) => {
                 let errors = errors.into_iter().map(UserError::from).collect();
-                Ok(Self::Refused { errors, current: None })
+                Ok(Self::Rejected { errors, current: None })
             }
             Err(ServiceError::Conflict(ticket)) => {
                 let conflict = service::UserError::new(
@@ -219,7 +219,7 @@ impl<T> Outcome<T> {
                         ticket.version
                     ),
                 );
-                Ok(Self::Refused { errors: vec![conflict.into()], current: Some(*ticket) })
+                Ok(Self::Rejected { errors: vec![conflict.into()], current: Some(*ticket) })
             }
             Err(error) => Err(error.into()),
         }

@@ -13,7 +13,7 @@ use super::{
     account::Account,
     category::Category,
     comment::Comment,
-    context::{ContextExt as _, StreamSignals},
+    context::{ContextExt as _, StreamProgress},
     error::Failure,
     fan_out::{InjectedItem, SubscriptionSlot},
     id::{GlobalId, event_id},
@@ -28,7 +28,7 @@ use crate::{
         page::Slice,
         ticket,
     },
-    events::{self, Item, Scope},
+    events::{self, Item, StreamScope},
     service::{self, ServiceError},
 };
 
@@ -460,7 +460,7 @@ impl EventSubscription {
         }
         ctx.identity()?;
         let id = GlobalId::ticket(&ticket_id).ok_or_else(Failure::not_found)?;
-        messages(ctx, Scope::Ticket(id), after).await
+        messages(ctx, StreamScope::Ticket(id), after).await
     }
 
     /// The events of every ticket that you can see: for customers their own tickets and those
@@ -477,7 +477,7 @@ impl EventSubscription {
         if let Some(injected) = ctx.data_opt::<InjectedItem>() {
             return Ok(injected_message(injected));
         }
-        messages(ctx, Scope::Inbox, after).await
+        messages(ctx, StreamScope::Inbox, after).await
     }
 
     /// The events of the tickets in a queue, for staff: those after the cursor, then a
@@ -501,7 +501,7 @@ impl EventSubscription {
         ctx.identity()?;
         service::ticket::require_staff(ctx.actor()?)?;
         let filter = filter.unwrap_or_default().for_stream()?;
-        messages(ctx, Scope::Queue(Arc::new(filter)), after).await
+        messages(ctx, StreamScope::Queue(Arc::new(filter)), after).await
     }
 }
 
@@ -509,7 +509,7 @@ type Messages = BoxStream<'static, Result<StreamMessage, Failure>>;
 
 async fn messages(
     ctx: &Context<'_>,
-    scope: Scope,
+    scope: StreamScope,
     after: Option<String>,
 ) -> Result<Messages, Failure> {
     ctx.identity()?;
@@ -519,9 +519,9 @@ async fn messages(
         slot.put(subscription);
         return Ok(stream::empty().boxed());
     }
-    let signals = ctx.data_opt::<StreamSignals>().cloned().unwrap_or_default();
-    let messages = stream::unfold(Some((subscription, signals)), |state| async move {
-        let (mut subscription, signals) = state?;
+    let progress = ctx.data_opt::<StreamProgress>().cloned().unwrap_or_default();
+    let messages = stream::unfold(Some((subscription, progress)), |state| async move {
+        let (mut subscription, progress) = state?;
         loop {
             let item = match subscription.next().await {
                 Ok(None) => return None,
@@ -529,14 +529,14 @@ async fn messages(
                 Err(error) => return Some((Err(ServiceError::from(error).into()), None)),
             };
             if let Item::Ended(end) = item {
-                signals.set_end(end);
+                progress.set_end(end);
                 return None;
             }
             if let Some(cursor) = item.cursor() {
-                signals.set_position(cursor);
+                progress.set_position(cursor);
             }
             if let Some(message) = StreamMessage::of(item) {
-                return Some((Ok(message), Some((subscription, signals))));
+                return Some((Ok(message), Some((subscription, progress))));
             }
         }
     });

@@ -70,7 +70,7 @@ impl HandoffMutation {
                 }),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 CreateHandoffPayload { handoff: None, user_errors: errors }
             }
         })

@@ -35,7 +35,7 @@ mod unread;
 use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
 
 pub use attachment::{Uploads, placeholder};
-pub use context::{RequestContext, ResumeAt, StreamSignals};
+pub use context::{RequestContext, ResumeAt, StreamProgress};
 pub use error::code;
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
 
 use super::{
-    context::{ContextExt as _, StreamSignals},
+    context::{ContextExt as _, StreamProgress},
     error::{Failure, UserError},
     event::{ResyncRequired, TicketEvent},
     id::GlobalId,
@@ -217,26 +217,26 @@ impl NotificationSubscription {
         ctx.identity()?;
         let after = ctx.resume_after(after.as_deref())?;
         let notifications = ctx.log()?.notifications(ctx.actor()?, after).await?;
-        let signals = ctx.data_opt::<StreamSignals>().cloned().unwrap_or_default();
-        Ok(stream::unfold(Some((notifications, signals)), |state| async move {
-            let (mut notifications, signals) = state?;
+        let progress = ctx.data_opt::<StreamProgress>().cloned().unwrap_or_default();
+        Ok(stream::unfold(Some((notifications, progress)), |state| async move {
+            let (mut notifications, progress) = state?;
             let message = match notifications.next().await {
                 Ok(None) => return None,
                 Ok(Some(NotificationItem::Revoked)) => {
-                    signals.set_end(StreamEnd::SessionEnded);
+                    progress.set_end(StreamEnd::SessionEnded);
                     return None;
                 }
                 Ok(Some(item)) => {
                     if let NotificationItem::Added { cursor, .. }
                     | NotificationItem::Checkpoint { cursor, .. } = item
                     {
-                        signals.set_position(cursor);
+                        progress.set_position(cursor);
                     }
                     message(item)?
                 }
                 Err(error) => return Some((Err(ServiceError::from(error).into()), None)),
             };
-            Some((Ok(message), Some((notifications, signals))))
+            Some((Ok(message), Some((notifications, progress))))
         }))
     }
 }

@@ -74,7 +74,7 @@ impl ParticipantMutation {
             Outcome::Done(ticket) => {
                 AddParticipantPayload { ticket: Some(Ticket(ticket)), user_errors: vec![] }
             }
-            Outcome::Refused { errors, current } => {
+            Outcome::Rejected { errors, current } => {
                 AddParticipantPayload { ticket: current.map(Ticket), user_errors: errors }
             }
         })
@@ -111,7 +111,7 @@ impl ParticipantMutation {
             Outcome::Done(ticket) => {
                 RemoveParticipantPayload { ticket: ticket.map(Ticket), user_errors: vec![] }
             }
-            Outcome::Refused { errors, current } => {
+            Outcome::Rejected { errors, current } => {
                 RemoveParticipantPayload { ticket: current.map(Ticket), user_errors: errors }
             }
         })

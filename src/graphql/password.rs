@@ -71,7 +71,7 @@ impl ChangePasswordPayload {
     fn of(result: Result<(), ServiceError>) -> Result<Self, Failure> {
         Ok(match Outcome::of(result)? {
             Outcome::Done(()) => Self { changed: true, user_errors: vec![] },
-            Outcome::Refused { errors, .. } => Self { changed: false, user_errors: errors },
+            Outcome::Rejected { errors, .. } => Self { changed: false, user_errors: errors },
         })
     }
 }
@@ -102,7 +102,7 @@ impl PasswordMutation {
             Outcome::Done(()) => {
                 RequestPasswordResetPayload { accepted: true, user_errors: vec![] }
             }
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 RequestPasswordResetPayload { accepted: false, user_errors: errors }
             }
         })

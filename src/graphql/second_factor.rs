@@ -127,7 +127,7 @@ impl SentCode {
         Self {
             expires_at: sent.expires_at,
             next_at: sent.next_at,
-            next_in_seconds: second_factor::MAILED_CODE_PAUSE.num_seconds(),
+            next_in_seconds: second_factor::EMAIL_CODE_PAUSE.num_seconds(),
         }
     }
 }
@@ -297,7 +297,7 @@ impl SecondFactorMutation {
                 code_sent: Some(SentCode::new(&sent)),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 SendSecondFactorCodePayload { user_errors: errors, ..Default::default() }
             }
         })
@@ -327,7 +327,7 @@ impl SecondFactorMutation {
                     Some(AuthenticatorSetup { secret, uri, qr_code, expires_at });
             }
             Outcome::Done(Enrolment::Email(sent)) => payload.code_sent = Some(SentCode::new(&sent)),
-            Outcome::Refused { errors, .. } => payload.user_errors = errors,
+            Outcome::Rejected { errors, .. } => payload.user_errors = errors,
         }
         Ok(payload)
     }
@@ -354,7 +354,7 @@ impl SecondFactorMutation {
                     .then(|| confirmed.recovery_codes.iter().map(|code| code.shown()).collect()),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 ConfirmSecondFactorPayload { user_errors: errors, ..Default::default() }
             }
         })
@@ -379,7 +379,7 @@ impl SecondFactorMutation {
                 viewer: Some(Account::new(service::account::viewer(actor, services).await?)),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 RemoveSecondFactorPayload { user_errors: errors, ..Default::default() }
             }
         })
@@ -403,7 +403,7 @@ impl SecondFactorMutation {
                 recovery_codes: Some(codes.iter().map(|code| code.shown()).collect()),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 RegenerateRecoveryCodesPayload { user_errors: errors, ..Default::default() }
             }
         })
@@ -433,7 +433,7 @@ impl SecondFactorMutation {
             Outcome::Done(valid_until) => {
                 ReauthenticatePayload { valid_until: Some(valid_until), user_errors: vec![] }
             }
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 ReauthenticatePayload { user_errors: errors, ..Default::default() }
             }
         })
@@ -455,7 +455,7 @@ impl SecondFactorMutation {
                 account: Some(Account::new(account)),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 ResetSecondFactorsPayload { user_errors: errors, ..Default::default() }
             }
         })

@@ -139,7 +139,7 @@ impl ServiceTokenMutation {
                 service_token: Some(ServiceToken(issued.token)),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 CreateServiceTokenPayload { token: None, service_token: None, user_errors: errors }
             }
         })
@@ -160,7 +160,7 @@ impl ServiceTokenMutation {
                 service_token: Some(ServiceToken(token)),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 RevokeServiceTokenPayload { service_token: None, user_errors: errors }
             }
         })

@@ -64,7 +64,7 @@ impl SignInPayload {
                 });
                 Self { session: None, challenge, user_errors: vec![] }
             }
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 Self { session: None, challenge: None, user_errors: errors }
             }
         })
@@ -79,7 +79,7 @@ impl SignInPayload {
                 let session = Some(NewSession { signed_in, advice: Advice::Configured });
                 Self { session, challenge: None, user_errors: vec![] }
             }
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 Self { session: None, challenge: None, user_errors: errors }
             }
         })

@@ -257,6 +257,6 @@ fn account_and_errors(
 ) -> Result<(Option<Account>, Vec<UserError>), Failure> {
     Ok(match Outcome::of(result)? {
         Outcome::Done(account) => (Some(Account::new(account)), vec![]),
-        Outcome::Refused { errors, .. } => (None, errors),
+        Outcome::Rejected { errors, .. } => (None, errors),
     })
 }

@@ -346,7 +346,7 @@ impl TicketMutation {
             Outcome::Done(ticket) => {
                 CreateTicketPayload { ticket: Some(Ticket(ticket)), user_errors: vec![] }
             }
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 CreateTicketPayload { ticket: None, user_errors: errors }
             }
         })
@@ -377,7 +377,7 @@ impl TicketMutation {
             Outcome::Done(ticket) => {
                 UpdateTicketPayload { ticket: Some(Ticket(ticket)), user_errors: vec![] }
             }
-            Outcome::Refused { errors, current } => {
+            Outcome::Rejected { errors, current } => {
                 UpdateTicketPayload { ticket: current.map(Ticket), user_errors: errors }
             }
         })

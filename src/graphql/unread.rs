@@ -59,7 +59,7 @@ impl UnreadMutation {
                 unread_ticket_count: Some(service::unread::counts(actor, services).await?.unread),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, current } => MarkTicketReadPayload {
+            Outcome::Rejected { errors, current } => MarkTicketReadPayload {
                 ticket: current.map(Ticket),
                 unread_ticket_count: None,
                 user_errors: errors,

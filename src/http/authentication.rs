@@ -11,7 +11,7 @@ use axum::{
 };
 
 use crate::{
-    domain::{actor::Actor, session::Origin},
+    domain::{actor::Actor, session::ClientOrigin},
     service::{ServiceError, Services, authentication},
 };
 
@@ -47,7 +47,7 @@ pub async fn actor(headers: &HeaderMap, services: &Services) -> Result<Actor, Se
 /// Returns where a request comes from. Each of the installation's own reverse proxies has
 /// appended the address of its caller to `X-Forwarded-For`. Entries before those were sent by
 /// the client and are ignored.
-pub fn origin(parts: &Parts, trusted_proxies: usize) -> Origin {
+pub fn origin(parts: &Parts, trusted_proxies: usize) -> ClientOrigin {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let forwarded = || {
         let entries = parts.headers.get_all("x-forwarded-for").iter();
@@ -59,7 +59,7 @@ pub fn origin(parts: &Parts, trusted_proxies: usize) -> Origin {
     let address = (trusted_proxies > 0).then(forwarded).flatten().or(peer);
     let device = parts.headers.get(header::USER_AGENT).map(|value| value.as_bytes());
     let device = device.map(String::from_utf8_lossy);
-    Origin::new(address.map(|address| address.to_canonical()), device.as_deref())
+    ClientOrigin::new(address.map(|address| address.to_canonical()), device.as_deref())
 }
 
 #[cfg(test)]

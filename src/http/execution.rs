@@ -89,7 +89,7 @@ pub mod group;
 mod output;
 
 use super::api::Api;
-use crate::domain::{actor::Actor, session::Origin};
+use crate::domain::{actor::Actor, session::ClientOrigin};
 pub use output::{Operation, Output};
 
 /// Starts an operation of this type, whose document the [guard](super::guard) has validated.
@@ -97,7 +97,7 @@ pub use output::{Operation, Output};
 pub async fn start(
     api: Api,
     actor: Actor,
-    origin: Origin,
+    origin: ClientOrigin,
     mut request: Request,
     operation: Option<OperationType>,
 ) -> Operation {

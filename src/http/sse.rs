@@ -25,7 +25,7 @@ use super::{
     response,
 };
 use crate::{
-    domain::{actor::Actor, session::Origin},
+    domain::{actor::Actor, session::ClientOrigin},
     events::StreamEnd,
     graphql::code,
     service,
@@ -43,7 +43,7 @@ pub struct Caller {
     /// Who sends it.
     pub actor: Actor,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: ClientOrigin,
     /// The token that it was authenticated by.
     pub token: Option<String>,
     /// The request's id.

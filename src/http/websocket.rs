@@ -41,7 +41,7 @@ use super::{
     guard, response,
 };
 use crate::{
-    domain::{actor::Actor, session::Origin},
+    domain::{actor::Actor, session::ClientOrigin},
     events::StreamEnd,
     service,
 };
@@ -101,7 +101,7 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
 
 /// Serves a socket until it ends, and sends the close frame. Returns the socket, unless the
 /// client is gone.
-async fn serve(api: Api, origin: Origin, socket: WebSocket) -> Option<Duplex> {
+async fn serve(api: Api, origin: ClientOrigin, socket: WebSocket) -> Option<Duplex> {
     let mut connection = Connection::new(api, origin, socket);
     match connection.run().await {
         End::Close(reason) => {
@@ -139,7 +139,7 @@ enum Step {
 
 struct Connection {
     api: Api,
-    origin: Origin,
+    origin: ClientOrigin,
     duplex: Duplex,
     /// `None` until the client has sent `connection_init`.
     credentials: Option<Credentials>,
@@ -174,7 +174,7 @@ async fn authenticate(token: Option<&str>, api: &Api) -> Result<Option<Actor>, (
 }
 
 impl Connection {
-    fn new(api: Api, origin: Origin, socket: WebSocket) -> Self {
+    fn new(api: Api, origin: ClientOrigin, socket: WebSocket) -> Self {
         let (now, task) = (Instant::now(), TaskWaker::default());
         Self {
             api,

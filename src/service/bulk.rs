@@ -47,7 +47,7 @@ pub async fn update(
             for mut ticket in tickets::lock_all(db, known).await? {
                 let id = ticket.id;
                 authorise(actor, Action::Triage, Resource::from(&ticket))?;
-                let by = policy::standing(actor, &ticket);
+                let by = policy::relation(actor, &ticket);
                 let result = match ticket.apply(changes.clone(), by, now) {
                     Ok(changed) => {
                         ticket::save_changes(db, &ticket, changed, editor, now).await?;

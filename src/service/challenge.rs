@@ -21,7 +21,7 @@ use crate::{
         event::AccountEvent,
         priority_mail::SecurityChange,
         second_factor::{CodeKind, Method},
-        session::Origin,
+        session::ClientOrigin,
     },
 };
 
@@ -35,7 +35,7 @@ pub async fn verify(
     services: &Services,
     token: &str,
     (kind, code): (CodeKind, &str),
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<SignedIn, ServiceError> {
     let code = SubmittedCode::parse(kind, code)?;
     let hash = TokenHash::presented_as(TokenKind::Challenge, token).ok_or_else(expired)?;
@@ -74,7 +74,7 @@ async fn report_recovery_code(
     services: &Services,
     db: &mut Connection,
     owner: &Account,
-    origin: &Origin,
+    origin: &ClientOrigin,
     now: Timestamp,
 ) -> Result<(), DbError> {
     let left = second_factor::recovery_codes_left(db, owner.id).await?;
@@ -113,7 +113,7 @@ pub async fn send_code(
     _actor: &Actor,
     services: &Services,
     token: &str,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<CodeSent, ServiceError> {
     let hash = TokenHash::presented_as(TokenKind::Challenge, token).ok_or_else(expired)?;
     let (challenge, account) = pending(services, hash).await?;

@@ -17,10 +17,10 @@ use crate::{
         ids::AccountId,
         priority_mail::PriorityMail,
         second_factor::{
-            Code, CodeKind, MAILED_CODE_LIFETIME, MAILED_CODE_PAUSE, MalformedCode, Method,
+            Code, CodeKind, EMAIL_CODE_LIFETIME, EMAIL_CODE_PAUSE, MalformedCode, Method,
             RecoveryCode,
         },
-        session::Origin,
+        session::ClientOrigin,
     },
 };
 
@@ -154,12 +154,12 @@ pub struct CodeSent {
 /// # Errors
 /// Returns a user error if the installation sends no mail, and [`ServiceError::RateLimited`]
 /// if there were too many codes or the previous one was sent less than
-/// [`MAILED_CODE_PAUSE`] ago.
+/// [`EMAIL_CODE_PAUSE`] ago.
 pub(super) async fn mail(
     services: &Services,
     account: &Account,
     holder: Uuid,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<CodeSent, ServiceError> {
     if !services.settings.sends_mail {
         let message = "This installation sends no mail, so it cannot mail codes. Use another \
@@ -170,20 +170,20 @@ pub(super) async fn mail(
     let code = Code::random(|| services.ambient.bytes());
     let hash = services.keys.hash(holder.as_bytes(), code.expose());
     let now = services.ambient.now();
-    let times = (now, now + MAILED_CODE_LIFETIME);
+    let times = (now, now + EMAIL_CODE_LIFETIME);
     let mail = PriorityMail::Code { code: code.expose().to_owned() };
     services
         .database
         .write(async |db| {
             let stored =
-                challenge::store_code(db, (holder, account.id), hash, times, MAILED_CODE_PAUSE);
+                challenge::store_code(db, (holder, account.id), hash, times, EMAIL_CODE_PAUSE);
             stored.await?.map_err(|sent_at| ServiceError::RateLimited {
-                retry_after: sent_at + MAILED_CODE_PAUSE - now,
+                retry_after: sent_at + EMAIL_CODE_PAUSE - now,
             })?;
             let to = (&account.email, account.locale);
-            priority_mail::plan(services, db, to, &mail, MAILED_CODE_LIFETIME, now).await?;
+            priority_mail::plan(services, db, to, &mail, EMAIL_CODE_LIFETIME, now).await?;
             Ok::<_, ServiceError>(())
         })
         .await?;
-    Ok(CodeSent { expires_at: times.1, next_at: now + MAILED_CODE_PAUSE })
+    Ok(CodeSent { expires_at: times.1, next_at: now + EMAIL_CODE_PAUSE })
 }

@@ -151,7 +151,7 @@ fn change_status(
     new: &NewComment,
     now: Timestamp,
 ) -> Result<Vec<TicketEvent>, UserError> {
-    let by = policy::standing(actor, ticket);
+    let by = policy::relation(actor, ticket);
     let changed = match (new.status, new.visibility) {
         (Some(_), _) => {
             let changes = Changes { status: new.status, ..Changes::default() };

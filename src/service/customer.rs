@@ -20,7 +20,7 @@ use crate::{
         ids::AccountId,
         policy::{Action, Resource},
         priority_mail::SecurityChange,
-        session::Origin,
+        session::ClientOrigin,
         text::{ExternalId, PersonName},
     },
 };
@@ -226,7 +226,7 @@ async fn update(
             password_reset::invalidate(db, email, now).await?;
         }
         let changed = SecurityChange::PasswordChanged;
-        priority_mail::notify_owner(services, db, &account, changed, &Origin::default(), now)
+        priority_mail::notify_owner(services, db, &account, changed, &ClientOrigin::default(), now)
             .await?;
         session::end_sessions(services, db, account.id, None, actor, now).await?;
     }

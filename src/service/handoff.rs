@@ -21,7 +21,7 @@ use crate::{
         handoff::{Handoff, VALID_FOR},
         ids::HandoffId,
         policy::{Action, Resource},
-        session::Origin,
+        session::ClientOrigin,
     },
 };
 
@@ -95,7 +95,7 @@ pub async fn redeem(
     _actor: &Actor,
     services: &Services,
     token: &str,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<SignInStep, ServiceError> {
     let attempt = rate_limit::count(services, Limit::Link, None, origin).await?;
     let hash = TokenHash::presented_as(TokenKind::Handoff, token).ok_or_else(invalid_link)?;

@@ -12,7 +12,7 @@ use crate::{
         actor::Actor,
         ids::{AccountId, TicketId},
         policy::{Action, Resource},
-        session::Origin,
+        session::ClientOrigin,
         ticket::{MAX_PARTICIPANTS, Status, Ticket},
     },
 };
@@ -30,7 +30,7 @@ pub async fn add(
     services: &Services,
     id: TicketId,
     email: &str,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<Ticket, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;

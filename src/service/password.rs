@@ -23,7 +23,7 @@ use crate::{
         priority_mail::{
             INVITATION_LIFETIME, PASSWORD_RESET_LIFETIME, PriorityMail, SecurityChange,
         },
-        session::Origin,
+        session::ClientOrigin,
     },
 };
 
@@ -101,7 +101,7 @@ pub async fn request_reset(
     _actor: &Actor,
     services: &Services,
     email: &str,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<(), ServiceError> {
     let email = EmailAddress::parse(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
@@ -154,7 +154,7 @@ pub async fn reset(
     services: &Services,
     token: &str,
     new: NewPassword,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<(), ServiceError> {
     let attempt = rate_limit::count(services, Limit::Link, None, origin).await?;
     let hash = TokenHash::presented_as(TokenKind::PasswordReset, token).ok_or_else(expired_link)?;
@@ -201,7 +201,7 @@ pub async fn change_own(
     services: &Services,
     current: Password,
     new: NewPassword,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<(), ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
     let email = Some(account.email.as_str());
@@ -237,7 +237,7 @@ async fn replace(
     account: &Account,
     stored: &StoredPassword,
     (event, except): (AccountEvent, Option<SessionId>),
-    origin: &Origin,
+    origin: &ClientOrigin,
     now: Timestamp,
 ) -> Result<(), ServiceError> {
     let changed = SecurityChange::PasswordChanged;

@@ -14,7 +14,7 @@ use crate::{
         clock::Timestamp,
         ids::DeliveryId,
         priority_mail::{PriorityMail, SECURITY_NOTICE_LIFETIME, SecurityChange},
-        session::Origin,
+        session::ClientOrigin,
     },
 };
 
@@ -44,7 +44,7 @@ pub(super) async fn notify_owner(
     db: &mut Connection,
     owner: &Account,
     change: SecurityChange,
-    origin: &Origin,
+    origin: &ClientOrigin,
     now: Timestamp,
 ) -> Result<(), DbError> {
     let mail = PriorityMail::SecurityNotice {

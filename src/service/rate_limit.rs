@@ -19,7 +19,7 @@ use crate::{
         rate_limit::{self, Bucket},
         session,
     },
-    domain::session::Origin,
+    domain::session::ClientOrigin,
 };
 
 /// What is limited. Each kind is counted separately.
@@ -65,7 +65,7 @@ pub(super) async fn count(
     services: &Services,
     limit: Limit,
     subject: Option<&str>,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<CountedAttempt, ServiceError> {
     let (name, network) = (limit.name(), network(origin));
     let address = origin.address.map(|address| address.to_string()).unwrap_or_default();
@@ -104,7 +104,7 @@ pub(super) async fn count_mail(
     services: &Services,
     limit: Limit,
     email: &str,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<(), ServiceError> {
     let (name, network) = (limit.name(), network(origin));
     let buckets = [
@@ -123,7 +123,7 @@ pub(super) async fn clear(db: &mut Connection, email: &str) -> Result<(), DbErro
 
 /// Returns the network of a client: its IPv4 address, or the /64 network of its IPv6 address,
 /// within which a client can choose addresses freely.
-fn network(origin: &Origin) -> String {
+fn network(origin: &ClientOrigin) -> String {
     match origin.address {
         Some(IpAddr::V6(address)) => {
             let [a, b, c, d, ..] = address.segments();

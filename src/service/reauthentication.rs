@@ -13,7 +13,7 @@ use crate::{
         clock::Timestamp,
         ids::AccountId,
         second_factor::{CodeKind, Method, REAUTHENTICATION_LIFETIME},
-        session::Origin,
+        session::ClientOrigin,
     },
 };
 
@@ -25,7 +25,7 @@ use crate::{
 pub async fn send_code(
     actor: &Actor,
     services: &Services,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<CodeSent, ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
     let factors =
@@ -48,7 +48,7 @@ pub async fn reauthenticate(
     services: &Services,
     password: Password,
     code: Option<(CodeKind, &str)>,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<Timestamp, ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
     let holder = identity.session.0;

@@ -22,7 +22,7 @@ use crate::{
             Code, ENROLMENT_LIFETIME, Method, RECOVERY_CODES, RecoveryCode, Requirement,
             SecondFactor,
         },
-        session::Origin,
+        session::ClientOrigin,
     },
 };
 
@@ -105,7 +105,7 @@ pub async fn begin(
     actor: &Actor,
     services: &Services,
     method: Method,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<Enrolment, ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
     let mut connection = services.database.read().await?;
@@ -159,7 +159,7 @@ pub async fn confirm(
     actor: &Actor,
     services: &Services,
     (method, code): (Method, &str),
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<Confirmed, ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
     let code = SubmittedCode::parse(method.into(), code)?;
@@ -257,7 +257,7 @@ async fn report(
     actor: &Actor,
     account: &Account,
     (event, notice): (AccountEvent, SecurityChange),
-    origin: &Origin,
+    origin: &ClientOrigin,
     now: Timestamp,
 ) -> Result<(), DbError> {
     audit::record(db, account.id, actor.account_id(), event, now).await?;
@@ -275,7 +275,7 @@ pub async fn remove(
     actor: &Actor,
     services: &Services,
     method: Method,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<(), ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
     reauthentication::require(services, &mut *services.database.read().await?, &identity).await?;
@@ -322,7 +322,7 @@ fn last_second_factor() -> UserError {
 pub async fn regenerate_recovery_codes(
     actor: &Actor,
     services: &Services,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<Vec<RecoveryCode>, ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
     reauthentication::require(services, &mut *services.database.read().await?, &identity).await?;
@@ -356,7 +356,7 @@ pub async fn reset(
     actor: &Actor,
     services: &Services,
     account: AccountId,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
     let found = db::account::by_ids(&mut *services.database.read().await?, &[account]).await?;

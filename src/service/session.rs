@@ -29,7 +29,7 @@ use crate::{
         policy::{Action, Resource},
         priority_mail::SecurityChange,
         second_factor::{CHALLENGE_LIFETIME, CodeKind, Requirement, SecondFactor},
-        session::{Origin, Session},
+        session::{ClientOrigin, Session},
     },
     metrics::SignInOutcome,
 };
@@ -79,7 +79,7 @@ pub async fn sign_in(
     services: &Services,
     email: &str,
     password: Password,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<SignInStep, ServiceError> {
     let step = sign_in_with_password(services, email, password, origin).await;
     services.metrics.sign_in(match &step {
@@ -96,7 +96,7 @@ async fn sign_in_with_password(
     services: &Services,
     email: &str,
     password: Password,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<SignInStep, ServiceError> {
     let email = EmailAddress::parse(email).ok();
     let subject = email.as_ref().map(EmailAddress::as_str);
@@ -142,7 +142,7 @@ async fn replace_hash(
 pub(super) async fn begin_session_or_challenge(
     services: &Services,
     account: Account,
-    origin: &Origin,
+    origin: &ClientOrigin,
 ) -> Result<SignInStep, ServiceError> {
     let mut connection = services.database.read().await?;
     let factors = second_factor::of_account(&mut connection, account.id).await?;
@@ -181,7 +181,7 @@ async fn issue_challenge(
 pub(super) fn new_session(
     services: &Services,
     account: &Account,
-    origin: &Origin,
+    origin: &ClientOrigin,
     confined: bool,
     now: Timestamp,
 ) -> (BearerToken, Session) {

@@ -19,9 +19,9 @@ use crate::{
         ids::{AccountId, CategoryId, TicketId},
         page::{Page, Slice},
         policy::{self, Action, Resource},
-        queue::{TicketCount, TicketSelection},
         text::{Body, IdempotencyKey, Summary},
         ticket::{Changes, IllegalMove, Priority, Status, Ticket, TicketNumber},
+        ticket_filter::{TicketCount, TicketSelection},
         ticket_list::{TicketKey, TicketSort},
     },
 };
@@ -273,7 +273,7 @@ pub async fn update(
             }
             check_expected_version(&ticket, changes.expected_version)?;
             let changes = validate_changes(db, Some(ticket.category_id), changes).await?;
-            let by = policy::standing(actor, &ticket);
+            let by = policy::relation(actor, &ticket);
             let changed = ticket.apply(changes, by, now).map_err(illegal_transition)?;
             save_changes(db, &ticket, changed, editor, now).await?;
             Ok(ticket)

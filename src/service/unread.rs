@@ -10,7 +10,7 @@ use crate::{
         ids::{EventId, TicketId},
         policy::{self, Action, Resource},
         ticket::Ticket,
-        unread::{Reader, TicketCounts},
+        unread::{TicketCounts, TicketReader},
     },
 };
 
@@ -85,7 +85,7 @@ fn unknown_event() -> UserError {
     )
 }
 
-fn reader(actor: &Actor) -> Result<Reader, ServiceError> {
+fn reader(actor: &Actor) -> Result<TicketReader, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     policy::reader(actor).ok_or(ServiceError::Unauthenticated)
 }

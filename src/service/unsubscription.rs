@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The subscription that a link ends: to the mails about a ticket, at an e-mail address.
-pub struct Subscription {
+pub struct MailSubscription {
     /// The language of the mail with the link.
     pub locale: Locale,
     /// The ticket's number with its prefix.
@@ -21,7 +21,7 @@ pub struct Subscription {
 ///
 /// # Errors
 /// Returns [`ServiceError::NotFound`] if the token is forged or its mail no longer exists.
-pub async fn find(services: &Services, token: &str) -> Result<Subscription, ServiceError> {
+pub async fn find(services: &Services, token: &str) -> Result<MailSubscription, ServiceError> {
     let key = services.signing_key.as_ref().ok_or(ServiceError::NotFound)?;
     let id = key.verify_delivery(token).ok_or(ServiceError::NotFound)?;
     let mut connection = services.database.read().await?;
@@ -32,14 +32,22 @@ pub async fn find(services: &Services, token: &str) -> Result<Subscription, Serv
     let scope = TicketScope::All;
     let tickets = ticket::by_ids(&mut connection, scope, &[ticket_id]).await?;
     let number = tickets.first().ok_or(ServiceError::NotFound)?.number;
-    Ok(Subscription { locale, number: services.number_prefix().format(number), ticket_id, address })
+    Ok(MailSubscription {
+        locale,
+        number: services.number_prefix().format(number),
+        ticket_id,
+        address,
+    })
 }
 
 /// Stops mail about the ticket to the address that the link was sent to. Can be repeated.
 ///
 /// # Errors
 /// Returns the errors of [`find`].
-pub async fn unsubscribe(services: &Services, token: &str) -> Result<Subscription, ServiceError> {
+pub async fn unsubscribe(
+    services: &Services,
+    token: &str,
+) -> Result<MailSubscription, ServiceError> {
     let found = find(services, token).await?;
     let mut connection = services.database.read().await?;
     let now = services.ambient.now();

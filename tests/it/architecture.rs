@@ -81,7 +81,8 @@ fn only_db_names_diesel() {
     let named = rust_files(&source()).into_iter().filter(|file| {
         let in_db = file.strip_prefix(source()).unwrap().starts_with("db");
         let text = fs::read_to_string(file).unwrap();
-        !in_db && ["use diesel", "diesel::", "diesel_async::"].iter().any(|name| text.contains(name))
+        !in_db
+            && ["use diesel", "diesel::", "diesel_async::"].iter().any(|name| text.contains(name))
     });
     assert_eq!(named.collect::<Vec<_>>(), [] as [PathBuf; 0]);
 }
@@ -152,7 +153,8 @@ impl Code {
             let child = [module.as_slice(), std::slice::from_ref(segment)].concat();
             if self.files.contains_key(&child) {
                 module = child;
-            } else if let Some(target) = self.files.get(&module).and_then(|f| f.exports.get(segment))
+            } else if let Some(target) =
+                self.files.get(&module).and_then(|f| f.exports.get(segment))
             {
                 let rest = [target.as_slice(), &named[index + 1..]].concat();
                 return if rest == named { module } else { self.resolve(&rest) };
@@ -223,9 +225,7 @@ impl Reader<'_> {
                 (before.to_vec(), before.last().cloned())
             }
             syn::UseTree::Name(name) => (with(&name.ident), Some(name.ident.to_string())),
-            syn::UseTree::Rename(rename) => {
-                (with(&rename.ident), Some(rename.rename.to_string()))
-            }
+            syn::UseTree::Rename(rename) => (with(&rename.ident), Some(rename.rename.to_string())),
         };
         if let (Some(target), true, Some(name)) = (self.name(&path), exported, name) {
             self.file.exports.insert(name, target);
@@ -263,8 +263,10 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
-        // Tokens are no syntax tree: paths that begin with `crate` or `super` are read as text.
-        let text = call.tokens.to_string().replace(' ', "");
+        // Tokens are no syntax tree: paths that begin with `crate` or `super` are read as text,
+        // outside of literals.
+        let text = call.tokens.to_string();
+        let text = text.split('"').step_by(2).collect::<String>().replace(' ', "");
         for start in ["crate::", "super::"] {
             for (at, _) in text.match_indices(start) {
                 let path = text[at..].split(|c: char| !c.is_alphanumeric() && !"_:".contains(c));
@@ -278,7 +280,8 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
 /// The groups of modules that reach each other, each as one line.
 fn circles(edges: &BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
-    let reached = edges.keys().map(|from| (from, reachable(edges, from))).collect::<BTreeMap<_, _>>();
+    let reached =
+        edges.keys().map(|from| (from, reachable(edges, from))).collect::<BTreeMap<_, _>>();
     let mut found = BTreeSet::new();
     for (from, modules) in &reached {
         let back = |to: &&Module| reached.get(to).is_some_and(|onward| onward.contains(*from));

@@ -133,7 +133,11 @@ impl Shape {
             },
             TypeKind::Enum(values) => Self {
                 kind: "enum",
-                names: values.values.iter().map(|value| value.node.value.node.to_string()).collect(),
+                names: values
+                    .values
+                    .iter()
+                    .map(|value| value.node.value.node.to_string())
+                    .collect(),
                 ..Self::default()
             },
             TypeKind::InputObject(input) => Self {

@@ -210,7 +210,7 @@ async fn the_command_line_makes_lists_and_revokes_them() {
     assert!(revoked.success && revoked.stdout.contains("panel"), "{}", revoked.stderr);
     assert_eq!(panel.send(PROVISION, json!({})).await.code(), "UNAUTHENTICATED");
     let again = run(&["revoke", id]).await;
-    assert!(!again.success && again.stderr.contains("revoked before"), "{}", again.stderr);
+    assert!(!again.success && again.stderr.contains("already revoked"), "{}", again.stderr);
     assert!(run(&["list"]).await.stdout.contains("revoked 20"));
     for wrong in [
         &["create", "--name", "x"] as &[&str],

@@ -14,8 +14,8 @@ const RETIRED: &[(&str, &str)] = &[
     ("by itself", "\"automatically\", \"alone\""),
     ("anew", "\"again\""),
     ("given out", "\"returned\", \"sent\""),
-    ("is told", "\"is notified\""),
-    ("are told", "\"are notified\""),
+    ("is told that", "\"is notified\""),
+    ("are told that", "\"are notified\""),
     ("told of", "\"notified of\""),
     ("heed", "\"handle\""),
     ("heeds", "\"handles\""),
@@ -36,7 +36,6 @@ const RETIRED: &[(&str, &str)] = &[
     ("only what comes after", "\"Return items after …\""),
     ("nobody's news", "say what does not happen"),
     ("passed over", "\"skipped\""),
-    ("there is none", "\"it is missing\", \"`None` if …\""),
     ("sees to", "the verb: \"checks\", \"installs\""),
 ];
 

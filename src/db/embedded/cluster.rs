@@ -19,10 +19,10 @@ use tokio::{
 use super::{
     binaries::Binaries,
     error::{EmbeddedError, at},
-    guard::{Guarded, SHELL, Stop},
     log::Log,
     os_user::OsUser,
     settings::SUPERUSER,
+    watchdog::{SHELL, Stop, Watched},
 };
 
 const NAME: &str = "postgres";
@@ -89,7 +89,7 @@ impl Cluster {
         for locale in ["C.UTF-8", "C"] {
             make_empty(&unfinished, user)?;
             let options = initdb_options(&unfinished, locale, durable);
-            let status = Guarded::spawn(user.shell(), Stop::Kill, &log.file, &program, options)
+            let status = Watched::spawn(user.shell(), Stop::Kill, &log.file, &program, options)
                 .map_err(at("start", &program))?
                 .wait()
                 .await

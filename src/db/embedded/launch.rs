@@ -10,11 +10,11 @@ use tokio::{
 use super::{
     cluster::Cluster,
     error::{EmbeddedError, at},
-    guard::{Guarded, Stop},
     log::Log,
     os_user::OsUser,
     settings::EmbeddedSettings,
     socket::{PORT, SocketFolder},
+    watchdog::{Stop, Watched},
 };
 
 /// How long the server may take to accept connections, including recovery after a crash.
@@ -62,10 +62,10 @@ impl Launch {
         &self,
         settings: &EmbeddedSettings,
         socket: &SocketFolder,
-    ) -> Result<(Guarded, u32), EmbeddedError> {
+    ) -> Result<(Watched, u32), EmbeddedError> {
         let options = server_options(settings, &self.cluster, socket);
         let shell = self.user.shell();
-        let mut server = Guarded::spawn(shell, Stop::Fast, &self.log.file, &self.program, &options)
+        let mut server = Watched::spawn(shell, Stop::Fast, &self.log.file, &self.program, &options)
             .map_err(at("start", &self.program))?;
         let pid = self.wait_ready(&mut server, socket).await?;
         Ok((server, pid))
@@ -73,7 +73,7 @@ impl Launch {
 
     async fn wait_ready(
         &self,
-        server: &mut Guarded,
+        server: &mut Watched,
         socket: &SocketFolder,
     ) -> Result<u32, EmbeddedError> {
         let deadline = Instant::now() + READY_TIMEOUT;

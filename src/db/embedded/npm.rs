@@ -16,10 +16,10 @@ use std::{
 use tokio::{process::Command, time};
 
 use super::{
-    guard::{Guarded, SHELL, Stop},
     log::tail,
     os_user::OsUser,
     settings::EmbeddedSettings,
+    watchdog::{SHELL, Stop, Watched},
 };
 
 /// The version of the pinned package.
@@ -159,8 +159,8 @@ async fn run(scratch: &Path, folder: &Path, program: &str, arguments: &[&str]) -
     let log = File::create(&log_path)?;
     let mut shell = Command::new(SHELL);
     shell.current_dir(folder);
-    let guarded = Guarded::spawn(shell, Stop::Kill, &log, program.as_ref(), arguments)?;
-    let status = time::timeout(TIMEOUT, guarded.wait()).await??;
+    let watched = Watched::spawn(shell, Stop::Kill, &log, program.as_ref(), arguments)?;
+    let status = time::timeout(TIMEOUT, watched.wait()).await??;
     match status.code() {
         Some(0) => Ok(()),
         Some(127) => Err(io::Error::other(format!("{program} is not installed"))),

@@ -13,7 +13,7 @@ use tokio::{net::UnixStream, process::Command};
 
 use super::{
     error::{EmbeddedError, at},
-    guard,
+    watchdog,
 };
 
 /// The list of users, a line each: `name:password:uid:gid:…`.
@@ -111,9 +111,9 @@ impl OsUser {
         command
     }
 
-    /// Returns the shell for [`guard::Guarded::spawn`].
+    /// Returns the shell for [`watchdog::Watched::spawn`].
     pub(super) fn shell(&self) -> Command {
-        self.command(Path::new(guard::SHELL))
+        self.command(Path::new(watchdog::SHELL))
     }
 
     /// Returns the outermost of `folder` and its ancestors that the user cannot pass, or `None` if

@@ -26,8 +26,8 @@ use crate::domain::{
     ids::{AccountId, CategoryId},
     page::{Direction, Page, Slice},
     policy::TicketScope,
-    queue::{TicketCount, TicketFilter, TicketSelection},
     ticket::{Status, Ticket},
+    ticket_filter::{TicketCount, TicketFilter, TicketSelection},
     ticket_list::{TicketKey, TicketSort},
 };
 

@@ -109,7 +109,7 @@ impl OwnSessionMutation {
                 revoked_session_id: Some(GlobalId::Session(id).into()),
                 user_errors: vec![],
             },
-            Outcome::Refused { errors, .. } => {
+            Outcome::Rejected { errors, .. } => {
                 RevokeSessionPayload { revoked_session_id: None, user_errors: errors }
             }
         })

@@ -10,8 +10,8 @@ use crate::{
         actor::Actor,
         ids::AccountId,
         policy,
-        queue::{TicketFilter, TicketSelection},
         ticket::NumberPrefix,
+        ticket_filter::{TicketFilter, TicketSelection},
     },
     graphql::{error::Failure, id::GlobalId, search::parse_query},
 };

@@ -12,9 +12,9 @@ use super::{
     output::{Operation, Output},
 };
 use crate::{
-    domain::{actor::Actor, session::Origin},
-    events::{StreamEnd, detached},
-    graphql::{RequestContext, StreamSignals},
+    domain::{actor::Actor, session::ClientOrigin},
+    events::{StreamEnd, run_to_completion},
+    graphql::{RequestContext, StreamProgress},
 };
 
 /// Executes an operation of this type, whose document the [guard](super::super::guard) has
@@ -23,16 +23,16 @@ use crate::{
 pub fn execute(
     api: &Api,
     actor: Actor,
-    origin: Origin,
+    origin: ClientOrigin,
     request: Request,
     operation: Option<OperationType>,
 ) -> Operation {
-    let signals = StreamSignals::default();
+    let progress = StreamProgress::default();
     let context = RequestContext::new(actor, origin, &api.services, &api.log);
-    let responses = api.schema.execute_stream(request.data(context).data(signals.clone()));
-    let outputs = with_end(outputs(responses, operation, signals.clone()), signals);
+    let responses = api.schema.execute_stream(request.data(context).data(progress.clone()));
+    let outputs = with_end(outputs(responses, operation, progress.clone()), progress);
     let (sender, receiver) = mpsc::channel(1);
-    let task = detached(async move {
+    let task = run_to_completion(async move {
         let mut outputs = pin!(outputs);
         while let Some(output) = outputs.next().await
             && sender.send(output).await.is_ok()
@@ -49,10 +49,10 @@ pub fn execute(
 /// appends why they ended.
 fn with_end(
     outputs: impl Stream<Item = Output> + Send + 'static,
-    signals: StreamSignals,
+    progress: StreamProgress,
 ) -> impl Stream<Item = Output> + Send + 'static {
     let end =
-        stream::once(async move { signals.end().map_or(Output::Complete, Output::Interrupted) });
+        stream::once(async move { progress.end().map_or(Output::Complete, Output::Interrupted) });
     outputs.chain(end).scan(false, |ended, output| {
         let is_last = !matches!(output, Output::Next { .. });
         let had_ended = std::mem::replace(ended, is_last);
@@ -63,7 +63,7 @@ fn with_end(
 fn outputs(
     responses: impl Stream<Item = GraphqlResponse> + Send + 'static,
     operation: Option<OperationType>,
-    signals: StreamSignals,
+    progress: StreamProgress,
 ) -> impl Stream<Item = Output> + Send + 'static {
     let subscription = operation == Some(OperationType::Subscription);
     let mut first = true;
@@ -86,7 +86,7 @@ fn outputs(
             None
         } else {
             let payload = response::encode(&response).into();
-            Some(Output::Next { payload, cursor: signals.position() })
+            Some(Output::Next { payload, cursor: progress.position() })
         };
         future::ready(output)
     })

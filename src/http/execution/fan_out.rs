@@ -16,8 +16,8 @@ use super::{
     output::{Operation, Output},
 };
 use crate::{
-    domain::{actor::Actor, session::Origin},
-    events::{Item, StreamEnd, Subscription, detached},
+    domain::{actor::Actor, session::ClientOrigin},
+    events::{Item, StreamEnd, Subscription, run_to_completion},
     graphql::{InjectedItem, RequestContext, SubscriptionSlot},
     service::ServiceError,
 };
@@ -30,7 +30,7 @@ const MAX_AHEAD: usize = 8;
 pub async fn start(
     api: Api,
     actor: Actor,
-    origin: Origin,
+    origin: ClientOrigin,
     request: Request,
     group: Arc<FanOutGroup>,
 ) -> Operation {
@@ -104,7 +104,7 @@ impl FanOutStream {
 struct MessageExecutor {
     api: Api,
     actor: Actor,
-    origin: Origin,
+    origin: ClientOrigin,
     group: Arc<FanOutGroup>,
 }
 
@@ -148,7 +148,7 @@ impl MessageExecutor {
             let context = RequestContext::new(actor, origin, &api.services, &api.log);
             let request = shared.to_request().data(context).data(InjectedItem::new(item));
             let executing = async move { direct::execute_message(&api, request).await };
-            let Some(executed) = detached(executing).await else {
+            let Some(executed) = run_to_completion(executing).await else {
                 return Err(Unshareable::Failed);
             };
             match executed {

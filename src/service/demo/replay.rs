@@ -16,7 +16,7 @@ use crate::{
         actor::{Actor, Identity},
         comment::Visibility,
         ids::{AttachmentId, CategoryId, SessionId, TicketId},
-        session::Origin,
+        session::ClientOrigin,
     },
     service::{
         ServiceError, Services, category, closing,
@@ -113,7 +113,7 @@ impl<'s> Replay<'s> {
             StepKind::Note => return self.comment(by, id, step, Visibility::Internal).await,
             StepKind::Participant => {
                 let email = self.account(to)?.email.as_str();
-                participant::add(by, self.services, id, email, &Origin::default()).await?;
+                participant::add(by, self.services, id, email, &ClientOrigin::default()).await?;
                 return Ok(());
             }
             StepKind::Assign => {

@@ -23,12 +23,12 @@ const UNFINISHED: &str = "ticketwire_unfinished";
 const SPARE_CONNECTIONS: u16 = 20;
 
 /// The configured database, or the embedded one, which lives as long as this value.
-pub struct Store {
+pub struct ServerDatabase {
     url: String,
     embedded: Option<EmbeddedPostgres>,
 }
 
-impl Store {
+impl ServerDatabase {
     /// Finds the configured database, or starts the embedded one and, the first time, fills it with
     /// demo data.
     ///

@@ -6,7 +6,7 @@ use super::{
     ids::{AccountId, CategoryId},
     search::SearchQuery,
     status::{Priority, Status},
-    unread::Reader,
+    unread::TicketReader,
 };
 
 /// A filter that lists and live streams support. `None` matches everything.
@@ -35,7 +35,7 @@ pub struct TicketSelection {
     /// Tickets that match this search.
     pub search: Option<SearchQuery>,
     /// Tickets that are unread for a person, or those that are not if the flag is false.
-    pub unread: Option<(Reader, bool)>,
+    pub unread: Option<(TicketReader, bool)>,
 }
 
 /// The number of tickets in a category that have a status.

@@ -1,6 +1,6 @@
 //! Child processes that cannot outlive this one.
 //!
-//! A guarded command is the child of a small shell whose standard input is a pipe that only this
+//! A watched command is the child of a small shell whose standard input is a pipe that only this
 //! process keeps open. When this process closes the pipe or ends, even by `kill -9`, the shell reads
 //! the end of the pipe and stops the command. Stopping on purpose, dropping an unfinished start and
 //! crashing therefore work the same way.
@@ -16,10 +16,10 @@ use std::{
 
 use tokio::process::{Child, ChildStdin, Command};
 
-/// The shell for [`Guarded::spawn`]. The caller sets its user, environment and working directory.
+/// The shell for [`Watched::spawn`]. The caller sets its user, environment and working directory.
 pub(super) const SHELL: &str = "/bin/sh";
 
-/// How a guarded command is stopped.
+/// How a watched command is stopped.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stop {
     /// SIGINT, Postgres' fast shutdown, which closes the connections and writes a checkpoint; then
@@ -33,7 +33,7 @@ pub(super) enum Stop {
 /// How many times SIGINT is sent, every twentieth of a second, before SIGQUIT.
 const FAST_TRIES: u32 = 400;
 
-/// The longest time that a guarded command may take to stop: for SIGINT, then the 5 seconds after
+/// The longest time that a watched command may take to stop: for SIGINT, then the 5 seconds after
 /// which a Postgres that received SIGQUIT kills its own children, then some slack.
 const LONGEST_STOP: Duration = Duration::from_secs(FAST_TRIES as u64 / 20 + 10);
 
@@ -76,13 +76,13 @@ exit "$status"
 
 /// A command that runs as long as this value exists, and no longer.
 #[derive(Debug)]
-pub(super) struct Guarded {
+pub(super) struct Watched {
     /// Not left in `child`: tokio closes a child's standard input before it waits for the child.
     pipe: ChildStdin,
     child: Child,
 }
 
-impl Guarded {
+impl Watched {
     /// Starts `program` under a guard. `shell` is a command for [`SHELL`]. Both write to `log`.
     ///
     /// # Errors
