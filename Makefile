@@ -1,5 +1,5 @@
-# `make run` starts Ticketwire and `make test` passes its tests, on a bare machine: both see to what
-# is missing first. ARGS goes on to the program or to the tests:
+# `make run` starts Ticketwire and `make test` runs its tests, also on a bare machine: both install
+# what is missing first. ARGS is passed on to the program or to the tests:
 #
 #   make run ARGS='--listen 127.0.0.1:9000'
 #   make test ARGS='ticket'

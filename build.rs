@@ -60,7 +60,7 @@ fn pack() -> io::Result<()> {
     let missing = install(&source, &out, &vendor).err();
     match &missing {
         None => {
-            files.extend(VENDOR.map(|(_, name)| (name.to_owned(), out.join(format!("{name}.gz")))))
+            files.extend(VENDOR.map(|(_, name)| (name.to_owned(), out.join(format!("{name}.gz")))));
         }
         Some(reason) if is_required() => {
             return Err(io::Error::other(format!("{reason}; install Node.js and npm")));
@@ -74,7 +74,12 @@ fn pack() -> io::Result<()> {
 
     let files = files
         .iter()
-        .map(|(name, path)| format!("File {{ name: {name:?}, gzip: include_bytes!({path:?}) }},\n"))
+        .map(|(name, path)| {
+            format!(
+                "File {{ name: {name:?}, gzip: include_bytes!({:?}) }},\n",
+                path.display().to_string()
+            )
+        })
         .collect::<String>();
     let operations = operations(&source.join("operations"))?;
     let text = format!(
@@ -138,10 +143,8 @@ fn operations(folder: &Path) -> io::Result<String> {
     for path in files_of(folder, &["graphql"])? {
         let query = fs::read_to_string(&path)?;
         let variables = path.with_extension("json");
-        let variables = match variables.exists() {
-            true => fs::read_to_string(variables)?,
-            false => String::new(),
-        };
+        let variables =
+            if variables.exists() { fs::read_to_string(variables)? } else { String::new() };
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         text += &format!(
             "Operation {{ name: {name:?}, query: {query:?}, variables: {:?} }},\n",

@@ -279,7 +279,7 @@ impl Metrics {
         self.0.durations.get_or_create(&route).observe(took.as_secs_f64());
     }
 
-    /// Returns these metrics and those of the snapshot as text (OpenMetrics 1.0).
+    /// Returns these metrics and those of the snapshot as text (`OpenMetrics` 1.0).
     ///
     /// # Errors
     /// Encoding failed, which is a bug.

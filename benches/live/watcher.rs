@@ -15,7 +15,7 @@ use tokio_tungstenite::{
 };
 
 /// How long a subscriber waits for a message. Longer than anything that is measured.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
+const MESSAGE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A subscriber.
 pub struct Watcher(WebSocketStream<TcpStream>);

@@ -20,9 +20,9 @@ use crate::{
     service::{self, ServiceError, Services, closing, session, upload},
 };
 
-const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
-const CLEAN_EVERY: Duration = Duration::from_secs(900);
-const CLOSE_EVERY: Duration = Duration::from_secs(600);
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
+const CLEAN_EVERY: Duration = Duration::from_mins(15);
+const CLOSE_EVERY: Duration = Duration::from_mins(10);
 
 /// A running server without its transports.
 pub(super) struct Backend {
@@ -52,9 +52,10 @@ impl Backend {
         let mut services = services(config, database.clone(), ambient.clone(), cost)?
             .with_handoff_link(&links::handoff(config, address))
             .with_metrics(metrics.clone());
-        match &mail {
-            Some(mail) => services = services.with_signing_key(mail.parts.composer.key.clone()),
-            None => tracing::info!("no mail is sent: mail.smtp_url is not set"),
+        if let Some(mail) = &mail {
+            services = services.with_signing_key(mail.parts.composer.key.clone());
+        } else {
+            tracing::info!("no mail is sent: mail.smtp_url is not set");
         }
         let mailbox = mailbox(mail.as_ref(), address);
         let log = open_log(&database, &ambient, &services, &tasks, &metrics).await?;

@@ -56,12 +56,11 @@ pub fn set_up(
     if !sends_mail(config) {
         return Ok(None);
     }
-    let (transport, folder) = match &config.mail.smtp_url {
-        Some(url) => (smtp_server(config, url)?, None),
-        None => {
-            let folder = create_mail_folder(&config.data_dir)?;
-            (MailTransport::Folder(folder.clone()), Some(folder))
-        }
+    let (transport, folder) = if let Some(url) = &config.mail.smtp_url {
+        (smtp_server(config, url)?, None)
+    } else {
+        let folder = create_mail_folder(&config.data_dir)?;
+        (MailTransport::Folder(folder.clone()), Some(folder))
     };
     let composer = composer(config, address, ambient, templates)?;
     let window = TimeDelta::seconds(config.mail.window_seconds.into());

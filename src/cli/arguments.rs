@@ -15,8 +15,8 @@ use crate::domain::{
 /// Without a command, it runs the server, like `ticketwire serve`. The other commands can be used
 /// while the server is running.
 ///
-/// Settings come from a file (--config, TICKETWIRE_CONFIG or ./ticketwire.toml), then from the
-/// environment (such as DATABASE_URL or TICKETWIRE_LISTEN), then from flags. Each source overrides
+/// Settings come from a file (--config, `TICKETWIRE_CONFIG` or ./ticketwire.toml), then from the
+/// environment (such as `DATABASE_URL` or `TICKETWIRE_LISTEN`), then from flags. Each source overrides
 /// the ones before. `ticketwire config reference` lists all settings.
 #[derive(Parser)]
 #[command(name = "ticketwire", version)]
@@ -37,7 +37,7 @@ pub struct Cli {
 pub(super) enum Command {
     /// Run the server.
     ///
-    /// Applies pending database migrations first. If no database is configured (DATABASE_URL), it
+    /// Applies pending database migrations first. If no database is configured (`DATABASE_URL`), it
     /// runs an embedded Postgres with demo data.
     Serve(ServeArgs),
     /// Apply pending database migrations.

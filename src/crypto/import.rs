@@ -58,9 +58,9 @@ impl ImportedPassword {
             return Err(ImportError::Malformed);
         }
         if text.starts_with("$2") {
-            check_bcrypt(text)?
+            check_bcrypt(text)?;
         } else {
-            check_argon2(text)?
+            check_argon2(text)?;
         }
         let fingerprint = Sha256::digest(text).into();
         Ok(Self { stored: StoredPassword::from_phc(text.to_owned()), fingerprint })

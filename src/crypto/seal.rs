@@ -54,6 +54,9 @@ impl Keyring {
     }
 
     /// Seals data for a purpose. It can be opened only for the same purpose.
+    ///
+    /// # Panics
+    /// The data is larger than 256 GiB.
     pub fn seal(&self, ambient: &Ambient, purpose: &[u8], data: &[u8]) -> Vec<u8> {
         let (key, nonce) = (&self.keys[0], ambient.bytes::<NONCE>());
         let sealed = key

@@ -67,7 +67,7 @@ impl Ambient {
         f64::from(u32::from_le_bytes(self.bytes())) / f64::from(u32::MAX)
     }
 
-    /// Returns a new UUIDv7 (RFC 9562). Ids created in a later millisecond sort later.
+    /// Returns a new `UUIDv7` (RFC 9562). Ids created in a later millisecond sort later.
     pub fn uuid(&self) -> Uuid {
         let millis = u64::try_from(self.now().timestamp_millis()).unwrap_or_default();
         Builder::from_unix_timestamp_millis(millis, &self.bytes()).into_uuid()

@@ -44,7 +44,7 @@ use crate::{events::EventLog, service::Services};
 /// The executable schema.
 pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
-/// The deepest nesting of fields; GraphiQL's introspection query needs 15.
+/// The deepest nesting of fields; `GraphiQL`'s introspection query needs 15.
 const MAX_DEPTH: usize = 20;
 /// The highest complexity of an operation: each field counts 1, and the fields of a list's
 /// items count once for each item that the list can have.

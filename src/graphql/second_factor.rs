@@ -350,8 +350,13 @@ impl SecondFactorMutation {
         Ok(match Outcome::of(confirmed)? {
             Outcome::Done(confirmed) => ConfirmSecondFactorPayload {
                 second_factor: Some(confirmed.factor.into()),
-                recovery_codes: (!confirmed.recovery_codes.is_empty())
-                    .then(|| confirmed.recovery_codes.iter().map(|code| code.shown()).collect()),
+                recovery_codes: (!confirmed.recovery_codes.is_empty()).then(|| {
+                    confirmed
+                        .recovery_codes
+                        .iter()
+                        .map(super::super::domain::second_factor::RecoveryCode::shown)
+                        .collect()
+                }),
                 user_errors: vec![],
             },
             Outcome::Rejected { errors, .. } => {
@@ -400,7 +405,12 @@ impl SecondFactorMutation {
             service::second_factor::regenerate_recovery_codes(actor, services, origin).await;
         Ok(match Outcome::of(regenerated)? {
             Outcome::Done(codes) => RegenerateRecoveryCodesPayload {
-                recovery_codes: Some(codes.iter().map(|code| code.shown()).collect()),
+                recovery_codes: Some(
+                    codes
+                        .iter()
+                        .map(super::super::domain::second_factor::RecoveryCode::shown)
+                        .collect(),
+                ),
                 user_errors: vec![],
             },
             Outcome::Rejected { errors, .. } => {

@@ -17,7 +17,7 @@ use crate::{
 
 /// How often an open websocket or event stream counts as a use of its session. The shortest
 /// idle time that can be configured for sessions is twice as long.
-pub const SESSION_USE_INTERVAL: Duration = Duration::from_secs(1_800);
+pub const SESSION_USE_INTERVAL: Duration = Duration::from_mins(30);
 
 /// Returns the token of an `Authorization` value, or `None` if it has another scheme.
 pub fn bearer(value: &str) -> Option<&str> {
@@ -57,7 +57,7 @@ pub fn origin(parts: &Parts, trusted_proxies: usize) -> ClientOrigin {
         entries.get(index)?.trim().parse::<IpAddr>().ok()
     };
     let address = (trusted_proxies > 0).then(forwarded).flatten().or(peer);
-    let device = parts.headers.get(header::USER_AGENT).map(|value| value.as_bytes());
+    let device = parts.headers.get(header::USER_AGENT).map(object_store::HeaderValue::as_bytes);
     let device = device.map(String::from_utf8_lossy);
     ClientOrigin::new(address.map(|address| address.to_canonical()), device.as_deref())
 }

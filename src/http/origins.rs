@@ -10,7 +10,7 @@ use url::Url;
 use super::observe::REQUEST_ID;
 
 /// How long a browser may cache the answer to a preflight.
-const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(7_200);
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_hours(2);
 
 /// The origins whose pages may call, other than the server's own.
 #[derive(Clone, Debug, PartialEq, Eq)]

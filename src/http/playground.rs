@@ -1,4 +1,4 @@
-//! The playground at `/`: GraphiQL with the operations of a guided tour as its tabs. All its
+//! The playground at `/`: `GraphiQL` with the operations of a guided tour as its tabs. All its
 //! files are in the binary; nothing is loaded from other servers.
 
 mod assets;
@@ -17,8 +17,8 @@ use crate::service::demo::{self, DemoError};
 const PAGE: &str = "index.html";
 const SETUP: &str = "setup.json";
 
-/// What the browser may load and do. `data:` is for GraphiQL's fonts and for the underlines
-/// of errors in its editor. The hash allows the one style that GraphiQL adds to the page,
+/// What the browser may load and do. `data:` is for `GraphiQL`'s fonts and for the underlines
+/// of errors in its editor. The hash allows the one style that `GraphiQL` adds to the page,
 /// which stops the page from scrolling behind an open dialog.
 const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
     (

@@ -1,6 +1,6 @@
 //! GraphQL responses, as every transport sends them.
 
-use async_graphql::{Response as GraphqlResponse, ServerError, Value};
+use async_graphql::{Response as GraphqlResponse, ServerError, Value, indexmap::IndexMap};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -15,7 +15,7 @@ use crate::graphql::code;
 pub fn fill_empty_message(response: &mut GraphqlResponse) {
     if let (true, Value::Object(message)) = (response.errors.is_empty(), &mut response.data) {
         let empty = message.values_mut().filter(|value| **value == Value::Null);
-        empty.for_each(|value| *value = Value::Object(Default::default()));
+        empty.for_each(|value| *value = Value::Object(IndexMap::default()));
     }
 }
 

@@ -24,7 +24,7 @@ use crate::harness::{
 const SOURCE: &str = "docs/clients";
 const EMAIL: &str = "anna@example.com";
 /// Clients wait longer after each attempt that fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running client, and what it has printed.
 struct Follower {

@@ -284,7 +284,7 @@ async fn signing_out_ends_the_sessions_streams_and_no_others() {
         match ended.incoming().await {
             Incoming::Closed(code, _) => break assert_eq!(code, 4401),
             Incoming::Message(message) => {
-                assert!(message["payload"].get("errors").is_some(), "{message}")
+                assert!(message["payload"].get("errors").is_some(), "{message}");
             }
             Incoming::Broken => panic!("no close frame"),
         }

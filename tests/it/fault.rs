@@ -52,7 +52,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// A client that hears nothing for so long connects anew: it may have been stalled.
 const SILENCE: Duration = Duration::from_secs(15);
 /// Everything takes less.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long comments are, and how long while a reader stalls, so that its socket fills up.
 const SHORT: usize = 1_000;
 const LONG: usize = 40_000;
@@ -688,7 +688,7 @@ async fn each_subscriber_sees_the_log_whatever_breaks() {
 #[ignore = "takes minutes; by hand: cargo test --test it fault -- --ignored --nocapture"]
 async fn and_for_minutes_beside_transactions_of_a_minute() {
     let mut scene = Scene::set("fault-long").await;
-    scene.suffer(5, Duration::from_secs(60)).await;
+    scene.suffer(5, Duration::from_mins(1)).await;
     scene.check().await;
 }
 

@@ -15,7 +15,7 @@ use crate::harness::{
 };
 use ticketwire::domain::{account::Role, clock::Clock as _};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What staff see of a ticket's mails: recipient, state, attempts, last error.
 async fn deliveries(staff: &Client, ticket: &Ticket) -> Vec<Value> {

@@ -20,7 +20,7 @@ use crate::harness::{
 };
 use ticketwire::domain::account::Role;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the server is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

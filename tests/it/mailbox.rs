@@ -1,6 +1,8 @@
 //! What operators and newcomers see of mail: the demo's mailbox, `doctor` and
 //! `mail test`, and what start refuses.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -47,7 +49,6 @@ async fn a_newcomer_reads_the_demos_mails_on_a_page() {
     assert_eq!(rebound.await.status, StatusCode::NOT_FOUND);
     assert_eq!(get("/mailbox/signing.key").await.status, StatusCode::NOT_FOUND);
     assert_eq!(get("/mailbox/..%2F..%2Fsigning.key").await.status, StatusCode::NOT_FOUND);
-    use std::os::unix::fs::PermissionsExt as _;
     let key = std::fs::metadata(folder.join("mail/signing.key")).unwrap();
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
     assert!(server.terminate(rustix::process::Signal::TERM).await);

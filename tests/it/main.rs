@@ -1,6 +1,9 @@
 //! Integration tests, in one binary: each test has a database, a server and a
 //! clock of its own, and nothing is shared but a running Postgres.
 
+#![expect(clippy::too_many_lines, reason = "a scenario is told from its beginning to its end")]
+#![expect(clippy::float_cmp, reason = "metrics are counted in whole numbers")]
+
 mod harness;
 
 mod account;

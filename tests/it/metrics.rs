@@ -30,10 +30,8 @@ pub async fn at(server: &TestServer, name: &str) -> Option<f64> {
 /// Waits until a metric is as it should be.
 pub async fn until(server: &TestServer, name: &str, right: impl Fn(f64) -> bool) {
     let reached = async { while !at(server, name).await.is_some_and(&right) {} };
-    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), reached).await;
-    if waited.is_err() {
-        panic!("{name} is at {:?}", at(server, name).await);
-    }
+    let waited = tokio::time::timeout(std::time::Duration::from_mins(1), reached).await;
+    assert!(waited.is_ok(), "{name} is at {:?}", at(server, name).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,7 +46,7 @@ fn removals_and_stricter_types_are_breaking_and_additions_are_not() {
         enum Color { RED BLUE }
         union Any = Query
         type More { a: Int }";
-    let elements = breaking_changes(released, current).into_iter().map(|(element, _)| element);
+    let elements = breaking_changes(released, current).into_keys();
     assert_eq!(
         elements.collect::<Vec<_>>(),
         [

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// How long the server may take to accept connections, including recovery after a crash.
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often to look whether the server is ready.
 const POLL: Duration = Duration::from_millis(10);

@@ -59,7 +59,7 @@ const NPM_OPTIONS: [&str; 5] =
     ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 
 /// How long each program may run: npm for the download, then node.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Returns the folder of the fetched programs. Fetches them unless an earlier run has.
 ///

@@ -60,16 +60,15 @@ impl<'s> Replay<'s> {
     /// Runs the next step. Closes the tickets first that have become due since the last one.
     pub(super) async fn run(&mut self, scheduled: &ScheduledStep<'_>) -> Result<(), DemoError> {
         closing::close_resolved(&Actor::System, self.services).await?;
-        match (scheduled.step, self.tickets.get(&scheduled.index)) {
-            (Some(step), Some(&id)) => self.apply(id, step).await.map_err(|error| {
+        if let (Some(step), Some(&id)) = (scheduled.step, self.tickets.get(&scheduled.index)) {
+            self.apply(id, step).await.map_err(|error| {
                 let (summary, by) = (&scheduled.ticket.summary, &step.by);
                 DemoError::Data(format!("`{summary}`, step by {by}: {error}"))
-            }),
-            _ => {
-                let id = self.open(scheduled.ticket).await?;
-                self.tickets.insert(scheduled.index, id);
-                Ok(())
-            }
+            })
+        } else {
+            let id = self.open(scheduled.ticket).await?;
+            self.tickets.insert(scheduled.index, id);
+            Ok(())
         }
     }
 

@@ -102,7 +102,7 @@ impl Event {
                 ("event", name) => name.trim_start().clone_into(&mut event.name),
                 ("id", id) => event.id = Some(id.trim_start().to_owned()),
                 ("data", data) if event.data.is_empty() => {
-                    data.trim_start().clone_into(&mut event.data)
+                    data.trim_start().clone_into(&mut event.data);
                 }
                 _ => panic!("a line too many: {line}"),
             }

@@ -10,7 +10,7 @@ use tokio::{
     time,
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running `ticketwire serve`.
 pub struct Process {

@@ -278,9 +278,8 @@ impl Smtp {
                 changed.await;
             }
         };
-        if time::timeout(PATIENCE, wait).await.is_err() {
-            panic!("no {what} in time: {:?}", self.mails());
-        }
+        let waited = time::timeout(PATIENCE, wait).await;
+        assert!(waited.is_ok(), "no {what} in time: {:?}", self.mails());
     }
 }
 
