@@ -94,7 +94,7 @@ async fn count(server: &TestServer, condition: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_come_with_a_ticket_and_are_fetched_by_their_links() {
+async fn files_are_uploaded_with_a_ticket_and_downloaded_by_their_links() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let files: [(&str, &[u8]); 2] =
@@ -151,7 +151,7 @@ async fn files_come_with_a_ticket_and_are_fetched_by_their_links() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_with_a_note_does_not_exist_for_customers() {
+async fn a_customer_cannot_see_a_file_on_an_internal_note() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let opened = anna.create_ticket("one").await;
@@ -175,7 +175,7 @@ async fn what_came_with_a_note_does_not_exist_for_customers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_can_mend_is_a_user_error_and_leaves_nothing() {
+async fn an_empty_too_large_or_surplus_file_is_a_user_error_and_attaches_nothing() {
     let limits = [
         ("attachments.max_file_bytes", "100".to_owned()),
         ("attachments.max_total_bytes", "150".to_owned()),
@@ -203,7 +203,7 @@ async fn what_a_person_can_mend_is_a_user_error_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_requests_are_refused_and_leave_nothing() {
+async fn a_malformed_upload_request_is_refused_and_changes_nothing() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut input = ticket();
@@ -289,7 +289,7 @@ async fn broken_requests_are_refused_and_leave_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_can_be_repeated_and_what_was_not_used_is_deleted() {
+async fn a_repeated_upload_returns_the_same_ticket_and_unused_files_are_deleted() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut input = ticket();
@@ -320,7 +320,7 @@ async fn an_upload_can_be_repeated_and_what_was_not_used_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_can_not_be_written_gives_an_error_and_no_ticket() {
+async fn an_unwritable_storage_folder_is_an_error_and_creates_no_ticket() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("a-file-and-no-folder");
     fs::write(&file, "").unwrap();
     let folder = [("storage.folder", file.join("x").to_str().unwrap().to_owned())];
@@ -396,7 +396,7 @@ fn files(folder: &Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_breaks_off_leaves_no_half_file_and_no_ticket() {
+async fn an_aborted_upload_leaves_no_file_and_no_ticket() {
     let folder = folder("broken-off");
     let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
     let server = TestServer::start_with(&flags).await;
@@ -414,7 +414,7 @@ async fn who_breaks_off_leaves_no_half_file_and_no_ticket() {
 
 /// Takes the half minute that the server waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_go_on_is_not_waited_for() {
+async fn a_stalled_upload_is_refused() {
     let folder = folder("stalled");
     let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
     let server = TestServer::start_with(&flags).await;
@@ -429,7 +429,7 @@ async fn who_does_not_go_on_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_in_the_middle_of_an_upload_leaves_nothing_for_long() {
+async fn files_of_an_upload_that_a_crash_interrupted_are_deleted_after_a_day() {
     let folder = folder("crashed");
     let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
     let mut server = TestServer::start_with(&flags).await;
@@ -456,7 +456,7 @@ async fn a_crash_in_the_middle_of_an_upload_leaves_nothing_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_deleted_meanwhile_is_not_used() {
+async fn a_file_that_is_deleted_during_its_upload_is_not_attached() {
     let folder = folder("too-long");
     let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
     let server = TestServer::start_with(&flags).await;
@@ -475,7 +475,7 @@ async fn what_was_deleted_meanwhile_is_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_largest_file_takes_little_memory() {
+async fn uploading_and_downloading_the_largest_files_takes_little_memory() {
     const LARGEST: usize = 25 << 20;
     let folder = folder("large");
     let server = TestServer::start().await;
@@ -509,7 +509,7 @@ async fn the_largest_file_takes_little_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_come_by_no_other_way() {
+async fn files_are_accepted_in_multipart_posts_only() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut input = ticket();
@@ -530,7 +530,7 @@ async fn files_come_by_no_other_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_names_are_kept_for_people_and_harm_nobody() {
+async fn downloads_with_hostile_names_or_contents_are_harmless() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let long = "н".repeat(2_048) + ".txt";
@@ -558,7 +558,7 @@ async fn odd_names_are_kept_for_people_and_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_fills_the_disk_with_files_that_are_never_used() {
+async fn a_customer_with_fifty_unused_files_cannot_upload_more_until_they_are_deleted() {
     let server = TestServer::start().await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
     let mut nameless = ticket();

@@ -20,7 +20,7 @@ pub fn multiplying_fragments() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn documents_that_cannot_be_executed() {
+async fn an_invalid_document_is_a_bad_request_and_changes_nothing() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let before = server.content().await;
@@ -71,7 +71,7 @@ async fn documents_that_cannot_be_executed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_that_do_not_fit() {
+async fn an_invalid_text_is_a_user_error_on_its_field() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -116,7 +116,7 @@ async fn texts_that_do_not_fit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn things_that_are_not_there() {
+async fn an_unknown_or_foreign_id_is_not_found_and_changes_nothing() {
     let server = TestServer::start().await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
     let theirs = jonas.create_ticket("theirs").await;
@@ -160,7 +160,7 @@ async fn things_that_are_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_texts_come_back_as_they_went_in() {
+async fn a_summary_of_random_characters_is_stored_unchanged_or_refused() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut random = 0x2545_F491_4F6C_DD1D_u64;

@@ -25,7 +25,7 @@ async fn tickets(client: &Client, count: usize) -> Vec<Ticket> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_ticket_is_changed_wholly_or_not_at_all_and_none_hinders_another() {
+async fn a_bulk_update_changes_each_ticket_entirely_or_not_at_all() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let marta_id = marta.account_id().await;
@@ -86,7 +86,7 @@ async fn each_ticket_is_changed_wholly_or_not_at_all_and_none_hinders_another() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fits_no_ticket_is_refused_as_a_whole() {
+async fn a_bulk_update_with_invalid_input_is_refused_as_a_whole() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let anna_id = anna.account_id().await;
@@ -121,7 +121,7 @@ async fn what_fits_no_ticket_is_refused_as_a_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn crossing_changes_of_many_tickets_do_not_block_each_other() {
+async fn bulk_updates_of_the_same_tickets_in_opposite_orders_do_not_deadlock() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let tickets = tickets(&anna, 20).await;

@@ -41,7 +41,7 @@ async fn listed(client: &Client, query: &str, field: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_makes_renames_orders_retires_and_restores_them() {
+async fn an_admin_creates_renames_orders_retires_and_restores_categories() {
     let server = TestServer::start().await;
     let (ilya, anna) = (server.sign_up("Ilya", Role::Admin).await, server.customer("Anna").await);
     let input = json!({ "slug": "domains", "nameEn": " Domains ", "nameRu": "Домены", "idempotencyKey": "1" });
@@ -122,7 +122,7 @@ async fn an_admin_makes_renames_orders_retires_and_restores_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_input_is_checked() {
+async fn category_mutations_refuse_invalid_input() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
     let before = server.content().await;
@@ -176,7 +176,7 @@ async fn its_input_is_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_but_admins_looks_after_them() {
+async fn only_admins_manage_categories() {
     let server = TestServer::start_with(&[("second_factor.staff", "required".to_owned())]).await;
     let before = server.content().await;
     let clients = [
@@ -210,7 +210,7 @@ async fn refuse_all(clients: &[(Client, &str)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn admins_at_once_undo_nothing_of_each_other() {
+async fn concurrent_changes_of_categories_do_not_overwrite_each_other() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
     let olga = server.sign_up("Olga", Role::Admin).await;

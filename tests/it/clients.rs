@@ -113,7 +113,7 @@ impl Desk {
     }
 }
 
-async fn goes_on(file: &str) {
+async fn assert_resumes_without_a_gap(file: &str) {
     let database = TestDatabase::new().await;
     create_account(&database.url, &Arc::default(), EMAIL, "Anna", Role::Customer).await;
     let variables = [("DATABASE_URL", database.url.as_str())];
@@ -155,32 +155,32 @@ async fn goes_on(file: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn graphql_ws_goes_on() {
-    goes_on("graphql-ws.mjs").await;
+async fn the_graphql_ws_client_resumes_without_a_gap() {
+    assert_resumes_without_a_gap("graphql-ws.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apollo_goes_on() {
-    goes_on("apollo.mjs").await;
+async fn the_apollo_client_resumes_without_a_gap() {
+    assert_resumes_without_a_gap("apollo.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn urql_goes_on() {
-    goes_on("urql.mjs").await;
+async fn the_urql_client_resumes_without_a_gap() {
+    assert_resumes_without_a_gap("urql.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn graphql_sse_goes_on() {
-    goes_on("sse.mjs").await;
+async fn the_graphql_sse_client_resumes_without_a_gap() {
+    assert_resumes_without_a_gap("sse.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn curl_goes_on() {
-    goes_on("curl.sh").await;
+async fn the_curl_script_resumes_without_a_gap() {
+    assert_resumes_without_a_gap("curl.sh").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apollo_sends_files() {
+async fn the_apollo_client_uploads_files() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("apollo-sends");
@@ -204,7 +204,7 @@ async fn apollo_sends_files() {
 }
 
 #[test]
-fn every_client_is_told_of_and_quoted_as_it_is() {
+fn the_guide_links_every_client_and_quotes_two_of_them_exactly() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let guide = fs::read_to_string(root.join("docs/CLIENTS.md")).unwrap();
     for file in fs::read_dir(root.join(SOURCE)).unwrap() {

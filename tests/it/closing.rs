@@ -20,7 +20,7 @@ async fn resolved(client: &Client, summary: &str) -> Ticket {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn resolved_tickets_close_when_their_time_is_over() {
+async fn a_resolved_ticket_closes_after_the_configured_number_of_days() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let first = resolved(&anna, "first").await;
@@ -62,7 +62,7 @@ async fn resolved_tickets_close_when_their_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_close_at_once_close_each_ticket_once() {
+async fn concurrent_nodes_close_each_resolved_ticket_once() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut tickets = Vec::new();
@@ -98,7 +98,7 @@ async fn nodes_that_close_at_once_close_each_ticket_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_closes_in_the_background_and_people_are_told_by_nobody_s_name() {
+async fn an_automatic_close_notifies_the_customer_and_names_no_person() {
     let mut desk = MailDesk::start().await;
     let ticket = desk.anna.create_ticket("The site is down").await;
     desk.boris.update(&ticket, json!({ "status": "RESOLVED" })).await;
@@ -124,7 +124,7 @@ async fn a_server_closes_in_the_background_and_people_are_told_by_nobody_s_name(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reporter_closes_and_reopens_and_participants_do_not() {
+async fn the_customer_who_opened_a_ticket_may_close_and_reopen_it_and_participants_may_not() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let ticket = resolved(&anna, "shared").await;
@@ -143,7 +143,7 @@ async fn the_reporter_closes_and_reopens_and_participants_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_migration_finds_out_since_when_tickets_are_resolved() {
+async fn the_migration_computes_when_tickets_were_resolved() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let again = resolved(&anna, "again").await;

@@ -34,7 +34,7 @@ fn words(nodes: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conversation_moves_the_ticket_to_whose_turn_it_is() {
+async fn comments_change_the_status_to_show_whose_turn_it_is() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -81,7 +81,7 @@ async fn a_conversation_moves_the_ticket_to_whose_turn_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_note_is_for_staff_and_leaves_no_trace_for_the_customer() {
+async fn an_internal_note_leaves_no_trace_for_the_customer() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -103,7 +103,7 @@ async fn a_note_is_for_staff_and_leaves_no_trace_for_the_customer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_timeline_has_every_change_and_pages_join() {
+async fn the_timeline_lists_every_change_and_its_pages_join_without_a_gap() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -140,7 +140,7 @@ async fn the_timeline_has_every_change_and_pages_join() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn repeating_a_comment_with_its_key_posts_it_once() {
+async fn a_comment_repeated_with_its_idempotency_key_is_posted_once() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
@@ -163,7 +163,7 @@ async fn repeating_a_comment_with_its_key_posts_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comment_on_a_stale_version_conflicts() {
+async fn a_comment_with_a_stale_version_is_a_conflict() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -188,7 +188,7 @@ async fn a_comment_on_a_stale_version_conflicts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_comment_takes_is_prepared_once_and_writes_its_ticket_once() {
+async fn posting_a_comment_updates_its_ticket_once_and_prepares_each_statement_once() {
     let server = TestServer::start_logged().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;

@@ -67,7 +67,7 @@ async fn sign_in(server: &Process, email: &str) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_gets_a_desk_full_of_tickets_and_keeps_what_they_do() {
+async fn the_first_start_creates_demo_data_and_changes_survive_a_restart() {
     let folder = Folder::new("newcomer");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
     let server = Process::serve(&variables).await;
@@ -117,7 +117,7 @@ async fn a_newcomer_gets_a_desk_full_of_tickets_and_keeps_what_they_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_server_leaves_nothing_behind_and_starts_again() {
+async fn a_killed_server_leaves_no_processes_and_can_be_started_again() {
     let folder = Folder::new("kill");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
     let server = Process::serve(&variables).await;
@@ -133,7 +133,7 @@ async fn a_killed_server_leaves_nothing_behind_and_starts_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_server_on_the_same_folder_is_refused() {
+async fn a_second_server_on_the_same_data_folder_is_refused() {
     let folder = Folder::new("second");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
     let server = Process::serve(&variables).await;
@@ -149,7 +149,7 @@ async fn a_second_server_on_the_same_folder_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn demo_accounts_are_not_shown_to_the_world() {
+async fn a_server_with_demo_accounts_refuses_to_listen_on_all_interfaces() {
     let folder = Folder::new("world");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_LISTEN", "0.0.0.0:0")];
     let refused = process::run(&["serve"], &variables, "").await;
@@ -159,7 +159,7 @@ async fn demo_accounts_are_not_shown_to_the_world() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_postgres_one_is_told_what_to_install() {
+async fn a_missing_postgres_is_an_error_that_names_the_folder_searched() {
     let folder = Folder::new("none");
     let empty = Folder::new("none-bin");
     std::fs::create_dir_all(&empty.0).unwrap();
@@ -173,7 +173,7 @@ async fn without_postgres_one_is_told_what_to_install() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_not_there_is_an_error_for_people() {
+async fn an_unreachable_database_is_a_short_error_without_a_panic() {
     for (url, expected) in [
         ("postgres://nobody@127.0.0.1:1/none", "127.0.0.1"),
         ("nonsense", "postgres://user:password@host"),
@@ -187,7 +187,7 @@ async fn a_database_that_is_not_there_is_an_error_for_people() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_line_explains_itself() {
+async fn commands_print_help_and_unknown_variables_are_refused() {
     for arguments in [&["--help"][..], &["serve", "--help"], &["user", "create", "--help"]] {
         let help = process::run(arguments, &[], "").await;
         assert!(help.success && help.stdout.contains("Usage"), "{arguments:?}");

@@ -52,7 +52,7 @@ async fn until_caught_up(socket: &mut Socket) -> (Vec<Value>, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customer_sees_the_answer_and_the_status_as_they_happen_and_not_the_note() {
+async fn a_customer_sees_comments_and_status_changes_live_but_no_internal_notes() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -86,7 +86,7 @@ async fn a_customer_sees_the_answer_and_the_status_as_they_happen_and_not_the_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_resumes_at_its_cursor_on_either_node() {
+async fn a_stream_resumes_after_its_cursor_on_any_node() {
     let server = TestServer::start().await;
     let other = server.second_node().await;
     let there = other.address().to_string();
@@ -122,7 +122,7 @@ async fn a_stream_resumes_at_its_cursor_on_either_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_from_memory_and_one_from_the_database_are_the_same() {
+async fn a_replay_from_the_database_equals_one_from_memory() {
     let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let start =
@@ -163,7 +163,7 @@ async fn a_replay_from_memory_and_one_from_the_database_are_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_inbox_has_ones_own_tickets_only() {
+async fn a_customers_inbox_shows_only_their_own_tickets() {
     let server = TestServer::start().await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
     let mut socket = anna.socket().await;
@@ -178,7 +178,7 @@ async fn an_inbox_has_ones_own_tickets_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_future_and_foreign_cursors_are_told_apart() {
+async fn malformed_and_future_cursors_are_refused_and_foreign_ones_require_a_resync() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -206,7 +206,7 @@ async fn garbage_future_and_foreign_cursors_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restore_old_cursors_are_good_up_to_where_it_was_rewound() {
+async fn after_a_restore_a_cursor_is_valid_up_to_the_restored_point() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -248,7 +248,7 @@ async fn after_a_restore_old_cursors_are_good_up_to_where_it_was_rewound() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_at_once_than_a_mailbox_holds_is_read_from_the_log_and_nothing_is_missed() {
+async fn a_burst_that_overflows_the_subscriber_buffer_is_read_from_the_log_without_a_gap() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -266,7 +266,7 @@ async fn more_at_once_than_a_mailbox_holds_is_read_from_the_log_and_nothing_is_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signing_out_ends_the_sessions_streams_and_no_others() {
+async fn signing_out_ends_the_streams_of_that_session_only() {
     let server = TestServer::start().await;
     let first = server.customer("Anna").await;
     let second =
@@ -294,7 +294,7 @@ async fn signing_out_ends_the_sessions_streams_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_is_not_lost_with_an_overflowing_mailbox() {
+async fn a_revocation_is_not_lost_when_the_subscriber_buffer_overflows() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -327,7 +327,7 @@ async fn a_revocation_is_not_lost_with_an_overflowing_mailbox() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_begins_while_its_session_ends_does_not_outlive_it() {
+async fn a_stream_that_starts_while_its_session_ends_does_not_outlive_it() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     for _ in 0..12 {
@@ -347,7 +347,7 @@ async fn a_stream_that_begins_while_its_session_ends_does_not_outlive_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_writers_rollbacks_and_a_long_transaction_lose_and_invert_nothing() {
+async fn no_event_is_lost_or_reordered_by_concurrent_writers_rollbacks_and_a_long_transaction() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let mut tickets = Vec::new();
@@ -403,7 +403,7 @@ async fn concurrent_writers_rollbacks_and_a_long_transaction_lose_and_invert_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reading_with_a_cursor_and_watching_from_it_leaves_no_gap() {
+async fn a_query_and_a_stream_from_its_cursor_leave_no_gap() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -448,7 +448,7 @@ async fn reading_with_a_cursor_and_watching_from_it_leaves_no_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_of_a_newer_version_keeps_its_place_in_streams_and_timelines() {
+async fn an_event_of_a_newer_version_appears_as_unreadable_at_its_position() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;

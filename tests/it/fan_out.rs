@@ -46,7 +46,7 @@ async fn both(socket: &mut Socket, count: usize) -> (Vec<Value>, Vec<Value>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_shared_is_what_each_viewer_would_get_alone() {
+async fn a_fanned_out_response_equals_one_executed_for_that_viewer_alone() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let viewers = [
@@ -109,7 +109,7 @@ async fn what_is_shared_is_what_each_viewer_would_get_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_is_executed_once_for_all_who_ask_for_the_same() {
+async fn an_event_is_executed_once_for_all_subscribers_with_the_same_query() {
     let server = TestServer::start_logged().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -133,7 +133,7 @@ async fn an_event_is_executed_once_for_all_who_ask_for_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_of_which_nothing_is_selected_is_an_empty_object() {
+async fn a_message_without_selected_fields_is_an_empty_object() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -150,7 +150,7 @@ async fn a_message_of_which_nothing_is_selected_is_an_empty_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_subscription_is_refused_the_same_way() {
+async fn a_subscription_is_refused_with_the_same_code_with_and_without_fan_out() {
     let server = TestServer::start().await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
     let ticket = anna.create_ticket("one").await;

@@ -678,7 +678,7 @@ impl Verdict {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_subscriber_sees_the_log_whatever_breaks() {
+async fn every_subscriber_sees_the_whole_log_in_order_despite_faults() {
     let mut scene = Scene::set("fault").await;
     scene.suffer(1, Duration::ZERO).await;
     scene.check().await;
@@ -686,14 +686,14 @@ async fn each_subscriber_sees_the_log_whatever_breaks() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; by hand: cargo test --test it fault -- --ignored --nocapture"]
-async fn and_for_minutes_beside_transactions_of_a_minute() {
+async fn every_subscriber_sees_the_whole_log_through_minutes_of_faults_and_long_transactions() {
     let mut scene = Scene::set("fault-long").await;
     scene.suffer(5, Duration::from_secs(60)).await;
     scene.check().await;
 }
 
 #[test]
-fn verdicts_tell_what_is_wrong() {
+fn a_verdict_counts_lost_duplicated_reordered_and_foreign_events() {
     let ids = |text: &str| text.chars().map(|c| c.to_string()).collect::<Vec<_>>();
     let verdict = |seen: &str| Verdict::of(&ids(seen), &ids("abcd"));
     assert_eq!(verdict("abcd"), Verdict::default());

@@ -34,7 +34,7 @@ async fn closed(client: &Client) -> Ticket {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follow_up_refers_to_its_closed_predecessor() {
+async fn a_follow_up_links_to_the_closed_ticket_that_it_continues() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let (marta, jonas) = (server.agent("Marta").await, server.customer("Jonas").await);
@@ -83,7 +83,7 @@ async fn a_follow_up_refers_to_its_closed_predecessor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_call_gives_the_same_follow_up_and_another_predecessor_is_another_input() {
+async fn a_follow_up_repeated_with_its_idempotency_key_is_created_once() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (one, other) = (closed(&anna).await, closed(&anna).await);
@@ -99,7 +99,7 @@ async fn a_repeated_call_gives_the_same_follow_up_and_another_predecessor_is_ano
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_takes_as_many_statements_as_one_ticket() {
+async fn listing_follow_ups_takes_the_same_number_of_statements_for_any_page_size() {
     let server = TestServer::start_logged().await;
     let anna = server.customer("Anna").await;
     for _ in 0..3 {

@@ -77,7 +77,7 @@ async fn try_sign_in(server: &TestServer, password: &str) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customer_comes_over_once() {
+async fn a_handoff_link_signs_a_provisioned_customer_in_once() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     let made = provision(&panel, anna(json!({ "locale": "RU" }))).await;
@@ -122,7 +122,7 @@ async fn a_customer_comes_over_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_use_a_link_at_once_one_comes_in() {
+async fn only_one_of_many_concurrent_uses_of_a_handoff_link_succeeds() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     provision(&panel, anna(json!({}))).await;
@@ -136,7 +136,7 @@ async fn of_many_who_use_a_link_at_once_one_comes_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_is_good_for_a_minute() {
+async fn a_handoff_link_expires_after_a_minute() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     provision(&panel, anna(json!({}))).await;
@@ -149,7 +149,7 @@ async fn a_link_is_good_for_a_minute() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_answer_tells_why_a_link_is_refused() {
+async fn every_refused_handoff_link_gets_the_same_answer() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     for name in ["disabled", "promoted", "used", "expired"] {
@@ -192,7 +192,7 @@ async fn no_answer_tells_why_a_link_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_customers_are_handed_over() {
+async fn a_handoff_link_is_created_for_active_customers_only() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     for name in ["disabled", "promoted"] {
@@ -215,7 +215,7 @@ async fn only_customers_are_handed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn provisioning_again_changes_what_differs_and_nothing_else() {
+async fn provisioning_again_updates_only_the_fields_that_differ() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     let first = provision(&panel, anna(json!({ "locale": "RU" }))).await;
@@ -236,7 +236,7 @@ async fn provisioning_again_changes_what_differs_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn provisioning_takes_nobody_elses_account() {
+async fn provisioning_cannot_claim_the_account_of_staff_or_of_another_provisioned_customer() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     let (jonas, _) = (server.customer("Jonas").await, server.agent("Marta").await);
@@ -269,7 +269,7 @@ async fn provisioning_takes_nobody_elses_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_input_is_refused_all_at_once() {
+async fn provisioning_reports_all_invalid_fields_at_once() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     let before = server.content().await;
@@ -296,7 +296,7 @@ async fn bad_input_is_refused_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_provision_the_same_customer_at_once() {
+async fn provisioning_a_customer_concurrently_on_two_nodes_creates_one_account() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     let other = server.second_node().await;
@@ -313,7 +313,7 @@ async fn two_nodes_provision_the_same_customer_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_panels_password_signs_in_and_is_hashed_anew() {
+async fn an_imported_password_hash_signs_in_and_is_replaced_by_our_own() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     // By libxcrypt, and by argon2's reference implementation.
@@ -344,7 +344,7 @@ async fn the_panels_password_signs_in_and_is_hashed_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_bcrypt_did_not_look_at_is_not_taken_for_the_password() {
+async fn a_password_that_bcrypt_truncates_signs_in_but_is_not_rehashed() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     // Of 80 letters; bcrypt looks at 72.
@@ -357,7 +357,7 @@ async fn what_bcrypt_did_not_look_at_is_not_taken_for_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_password_in_the_panel_ends_the_sessions_and_the_same_one_does_not() {
+async fn a_new_password_from_the_panel_ends_all_sessions_and_the_same_one_does_not() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     provision(&panel, anna(json!({ "passwordHash": BCRYPT }))).await;
@@ -382,7 +382,7 @@ async fn another_password_in_the_panel_ends_the_sessions_and_the_same_one_does_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installation_has_a_page_of_its_own() {
+async fn handoff_links_can_point_to_the_installations_own_page() {
     let flags = [("links.handoff", "https://my.example.com/support?from=panel#{token}".to_owned())];
     let server = TestServer::start_with(&flags).await;
     let panel = panel(&server).await;
@@ -396,7 +396,7 @@ async fn an_installation_has_a_page_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_speaks_the_browsers_language_and_runs_one_script() {
+async fn the_handoff_page_is_in_the_browsers_language_and_runs_only_its_own_script() {
     let server = TestServer::start().await;
     for (accepted, language, text) in [("en", "en", "Sign in"), ("ru-RU,ru;q=0.9", "ru", "Войти")]
     {
@@ -422,7 +422,7 @@ async fn the_page_speaks_the_browsers_language_and_runs_one_script() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_comes_over_by_the_page() {
+async fn a_browser_signs_in_on_the_handoff_page_with_and_without_a_second_factor() {
     let demo = Demo::new();
     let process = demo.serve("127.0.0.1:0").await;
     let admin = Demo::sign_in(&process.address, "admin@demo.example").await;
@@ -464,7 +464,7 @@ async fn a_browser_comes_over_by_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_it_is_in_the_log() {
+async fn no_hash_token_password_or_address_of_a_handoff_is_logged() {
     let server = TestServer::start().await;
     let machine = panel(&server).await;
     let variables = [

@@ -22,7 +22,7 @@ async fn jonas_ids(jonas: &Client, marta: &Client) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_customers_things_do_not_exist() {
+async fn a_customer_cannot_find_another_customers_data_in_any_query_or_stream() {
     let server = TestServer::start().await;
     let (anna, jonas, marta) = (
         server.customer("Anna").await,
@@ -82,7 +82,7 @@ async fn another_customers_things_do_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_cursor_tells_where_a_note_lies() {
+async fn a_timeline_cursor_does_not_reveal_an_internal_note() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("mine").await;
@@ -110,7 +110,7 @@ async fn no_cursor_tells_where_a_note_lies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_of_a_busy_server_holds_no_secrets() {
+async fn the_trace_log_contains_no_passwords_tokens_or_texts() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     let variables = [

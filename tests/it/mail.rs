@@ -53,7 +53,7 @@ async fn until(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_ticket_is_confirmed_to_its_reporter_and_told_to_the_categorys_address() {
+async fn a_new_ticket_is_mailed_to_its_customer_and_to_the_staff_address_of_its_category() {
     let desk = MailDesk::start().await;
     desk.anna.create_ticket("The site is down").await;
     let mails = desk.smtp.received(1).await;
@@ -69,7 +69,7 @@ async fn a_new_ticket_is_confirmed_to_its_reporter_and_told_to_the_categorys_add
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ticket_is_one_thread_in_the_reporters_mail_program() {
+async fn the_mails_about_a_ticket_form_one_thread() {
     let desk = MailDesk::start().await;
     let ticket = desk.anna.create_ticket("The site is down").await;
     desk.smtp.received(1).await;
@@ -92,7 +92,7 @@ async fn a_ticket_is_one_thread_in_the_reporters_mail_program() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_mailed_about_their_own_doing_nor_about_what_is_internal() {
+async fn a_customer_is_not_mailed_about_their_own_actions_or_internal_notes() {
     let desk = MailDesk::start().await;
     let ticket = desk.anna.create_ticket("The site is down").await;
     desk.anna.comment(&ticket, "Still down.").await;
@@ -127,7 +127,7 @@ async fn events_within_the_window_become_one_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_is_put_off_goes_out_later_and_in_order() {
+async fn a_temporarily_refused_mail_is_retried_before_later_ones() {
     let desk = MailDesk::start().await;
     desk.smtp.then([Mood::Data("451 4.3.0 later")]);
     let ticket = desk.anna.create_ticket("The site is down").await;
@@ -148,7 +148,7 @@ async fn a_mail_that_is_put_off_goes_out_later_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_for_good_is_not_tried_again_and_holds_up_nobody() {
+async fn a_permanently_refused_mail_is_not_retried_and_delays_no_others() {
     let desk = MailDesk::start().await;
     desk.smtp.then([Mood::Rcpt("550 5.1.1 no such user")]);
     let ticket = desk.anna.create_ticket("The site is down").await;
@@ -170,7 +170,7 @@ async fn what_is_refused_for_good_is_not_tried_again_and_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_server_that_stalls_hangs_up_or_is_busy_loses_nothing() {
+async fn a_mail_is_delivered_although_the_mail_server_is_busy_stalls_or_hangs_up() {
     let desk = MailDesk::start().await;
     // The first two find no connection in the pool, so that they are greeted.
     desk.smtp.then([
@@ -195,7 +195,7 @@ async fn a_mail_server_that_stalls_hangs_up_or_is_busy_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_mail_server_is_waited_for_three_days() {
+async fn a_mail_is_given_up_after_three_days_without_a_mail_server() {
     let address = Smtp::reserve().await;
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
@@ -216,7 +216,7 @@ async fn a_dead_mail_server_is_waited_for_three_days() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_without_a_mail_server_loses_nothing_and_ends_in_no_storm() {
+async fn after_a_day_without_a_mail_server_all_mails_are_sent_in_order_over_few_connections() {
     const TICKETS: usize = 20;
     const SENDERS: usize = 3;
     let address = Smtp::reserve().await;
@@ -280,7 +280,7 @@ async fn until_due_is_tried(server: &TestServer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_mail_nothing_twice() {
+async fn two_nodes_send_no_mail_twice() {
     let desk = MailDesk::start().await;
     let second = desk.server.another_node(&settings(&desk.smtp.url())).await.unwrap();
     let anna_there = desk.anna.at(&second.address().to_string());
@@ -305,7 +305,7 @@ async fn two_nodes_mail_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn priority_mail_goes_ahead_of_everything() {
+async fn priority_mail_is_sent_ahead_of_everything_else() {
     let settings =
         [("mail.window_seconds", "30"), ("mail.senders", "1"), ("mail.timeout_seconds", "60")];
     let desk = MailDesk::with(&settings).await;
@@ -349,7 +349,7 @@ async fn priority_mail_goes_ahead_of_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn priority_mail_expires_unsent() {
+async fn expired_priority_mail_is_not_sent() {
     let address = Smtp::reserve().await;
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
@@ -371,7 +371,7 @@ async fn priority_mail_expires_unsent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_built_is_laid_aside() {
+async fn a_mail_that_cannot_be_built_is_set_aside_and_delays_no_others() {
     let desk = MailDesk::start().await;
     let ticket = desk.anna.create_ticket("The site is down").await;
     desk.smtp.received(1).await;
@@ -394,7 +394,7 @@ async fn what_cannot_be_built_is_laid_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_people_write_stays_text() {
+async fn text_that_people_write_cannot_inject_headers_html_or_templates() {
     let desk = MailDesk::start().await;
     let summary = "<b>Bold</b> {{ 7 * 7 }} Bcc: eve@example.com é я 日本";
     let ticket = desk.anna.create_ticket(summary).await;
@@ -426,7 +426,7 @@ async fn what_people_write_stays_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_outside_ascii_are_spelt_in_ascii_or_refused_plainly() {
+async fn a_non_ascii_domain_is_encoded_and_a_non_ascii_local_part_is_refused() {
     let desk = MailDesk::start().await;
     let client = desk.server.database.connect().await;
     client
@@ -446,7 +446,7 @@ async fn addresses_outside_ascii_are_spelt_in_ascii_or_refused_plainly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_goes_over_tls_and_auth_as_the_url_says() {
+async fn mail_is_sent_with_the_tls_and_credentials_of_the_url() {
     let folder = tempfile::tempdir().unwrap();
     for (abilities, scheme, query) in [
         (Abilities { starttls: true, ..Abilities::default() }, "smtp", "?tls=required"),
@@ -466,7 +466,7 @@ async fn mail_goes_over_tls_and_auth_as_the_url_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_tls_that_is_asked_for_nothing_is_sent() {
+async fn no_mail_is_sent_without_the_required_tls_or_with_wrong_credentials() {
     // No STARTTLS offered; a certificate that nobody trusts; a wrong password.
     let plain = Smtp::start().await;
     let untrusted = Smtp::with(Abilities { implicit_tls: true, ..Abilities::default() }).await;

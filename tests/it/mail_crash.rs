@@ -250,12 +250,12 @@ async fn kill_at_every_point(times: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_mail_is_lost_to_kill_9_and_one_at_most_is_repeated_a_kill() {
+async fn a_killed_server_loses_no_mail_and_repeats_at_most_one() {
     kill_at_every_point(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; by hand: cargo test --test it mail_crash -- --ignored --nocapture"]
-async fn nor_to_a_hundred_kills() {
+async fn a_hundred_kills_lose_no_mail_and_repeat_at_most_one_each() {
     kill_at_every_point(8).await;
 }

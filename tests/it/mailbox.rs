@@ -13,7 +13,7 @@ use crate::harness::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_reads_the_demos_mails_on_a_page() {
+async fn the_demos_mailbox_page_shows_its_mails_without_running_their_scripts() {
     let folder = cluster_folder(&format!("mailbox-{}", std::process::id()));
     drop(std::fs::remove_dir_all(&folder));
     let path = folder.to_str().unwrap().to_owned();
@@ -55,7 +55,7 @@ async fn a_newcomer_reads_the_demos_mails_on_a_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_embedded_default_there_is_no_mailbox() {
+async fn a_server_with_its_own_database_has_no_mailbox_page() {
     let server = TestServer::start().await;
     let reply = server.anonymous().request(Method::GET, "/mailbox", |request| request).await;
     assert_eq!(reply.status, StatusCode::NOT_FOUND);
@@ -63,7 +63,7 @@ async fn without_the_embedded_default_there_is_no_mailbox() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn doctor_and_mail_test_say_what_is_wrong() {
+async fn doctor_and_mail_test_report_what_is_misconfigured() {
     let database = TestDatabase::new().await;
     let smtp =
         Smtp::with(Abilities { auth: Some("AGRlc2sAc2VjcmV0"), ..Abilities::default() }).await;
@@ -120,7 +120,7 @@ async fn doctor_and_mail_test_say_what_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn start_refuses_mail_that_is_set_up_by_halves() {
+async fn a_server_with_incomplete_mail_settings_does_not_start() {
     let server = TestServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("ticket_created")).unwrap();

@@ -59,7 +59,7 @@ async fn the_admin_listener_serves_metrics_and_health_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_address_in_use_is_refused_by_its_key() {
+async fn an_admin_address_in_use_is_an_error_that_names_its_setting() {
     let server = TestServer::start().await;
     let taken = TcpListener::bind(FREE).await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -94,7 +94,7 @@ async fn the_admin_listener_answers_while_the_server_drains_and_stops_with_it() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_are_counted_while_they_last_and_so_is_what_they_are_given() {
+async fn metrics_count_open_streams_and_delivered_events() {
     let server = watched(&[]).await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -129,7 +129,7 @@ async fn streams_are_counted_while_they_last_and_so_is_what_they_are_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_mailbox_and_where_replays_are_read_are_counted() {
+async fn metrics_count_buffer_overflows_and_replays_by_source() {
     let mut server = watched(&[]).await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -169,7 +169,7 @@ async fn a_dropped_mailbox_and_where_replays_are_read_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_stuck_is_seen_by_its_age_and_its_lag() {
+async fn metrics_show_the_lag_and_age_of_stuck_consumers_mails_and_events() {
     let smtp = Smtp::reserve().await;
     let server = watched(&settings(&format!("smtp://{smtp}"))).await;
     let anna = server.customer("Anna").await;
@@ -205,7 +205,7 @@ async fn what_is_stuck_is_seen_by_its_age_and_its_lag() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_and_sign_ins_are_counted_under_names_that_nobody_can_make_up() {
+async fn metrics_count_requests_and_sign_ins_under_fixed_labels() {
     let server = watched(&[]).await;
     let anna = server.customer("Anna").await;
     let wrong = json!({ "input": { "email": "anna@example.com", "password": "not this one" } });
@@ -229,7 +229,7 @@ async fn requests_and_sign_ins_are_counted_under_names_that_nobody_can_make_up()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_database_the_metrics_of_memory_still_come() {
+async fn in_memory_metrics_are_served_while_the_database_is_down() {
     let server = watched(&[]).await;
     Client::new(&server.address(), None).send("{ __typename }", json!({})).await;
     assert_eq!(at(&server, "ticketwire_database_up").await, Some(1.0));

@@ -32,7 +32,7 @@ async fn mark_read(client: &Client, input: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bell_tells_of_what_others_do_and_forgets_what_was_read() {
+async fn notifications_report_what_others_do_until_they_are_read() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
@@ -72,7 +72,7 @@ async fn the_bell_tells_of_what_others_do_and_forgets_what_was_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bell_has_pages() {
+async fn notifications_are_listed_page_by_page() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
@@ -97,7 +97,7 @@ async fn the_bell_has_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bells_stream_goes_on_after_its_cursor_without_a_gap_on_any_node() {
+async fn the_notification_stream_resumes_after_its_cursor_on_any_node() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
@@ -138,7 +138,7 @@ async fn the_bells_stream_goes_on_after_its_cursor_without_a_gap_on_any_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn assignees_hear_of_their_tickets_on_the_bell() {
+async fn an_assignee_is_notified_of_the_assignment_and_of_customer_answers() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let carol = server.agent("Carol").await;
@@ -154,7 +154,7 @@ async fn assignees_hear_of_their_tickets_on_the_bell() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_choose_their_language_and_their_mails() {
+async fn a_customer_chooses_the_language_and_the_kinds_of_their_mails() {
     let desk = MailDesk::start().await;
     let update = "mutation($input: UpdatePreferencesInput!) { updatePreferences(input: $input) {
         account { locale mailPreferences { ticketCreated supportAnswered statusChanged ticketClosed } } userErrors { code } } }";
@@ -185,7 +185,7 @@ async fn people_choose_their_language_and_their_mails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_kind_of_mail_has_its_switch() {
+async fn each_kind_of_mail_can_be_switched_on_and_off_separately() {
     let desk = MailDesk::start().await;
     let kinds = ["ticketCreated", "supportAnswered", "statusChanged", "ticketClosed"];
     let update = "mutation($input: UpdatePreferencesInput!) {
@@ -220,7 +220,7 @@ async fn each_kind_of_mail_has_its_switch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_click_ends_a_tickets_mails_and_no_others() {
+async fn one_click_unsubscribes_from_the_mails_of_one_ticket_only() {
     let desk = MailDesk::start().await;
     let ticket = desk.anna.create_ticket("The site is down").await;
     let mail = desk.smtp.received(1).await.remove(0);

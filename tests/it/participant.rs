@@ -62,7 +62,7 @@ async fn event(socket: &mut Socket) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_participant_sees_the_ticket_and_its_people_and_may_write_and_leave() {
+async fn a_participant_may_read_comment_and_leave_but_not_manage_the_ticket() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let (dora, marta) = (server.customer("Dora").await, server.agent("Marta").await);
@@ -133,7 +133,7 @@ async fn a_participant_sees_the_ticket_and_its_people_and_may_write_and_leave() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_hold_what_one_opened_and_what_one_takes_part_in_in_one_order() {
+async fn ticket_lists_merge_opened_and_shared_tickets_in_one_order() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     for round in 0..4 {
@@ -178,7 +178,7 @@ async fn lists_hold_what_one_opened_and_what_one_takes_part_in_in_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn access_that_is_lost_ends_streams_at_that_place_on_every_node() {
+async fn removing_a_participant_ends_their_streams_at_that_event_on_every_node() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let marta = server.agent("Marta").await;
@@ -264,7 +264,7 @@ async fn access_that_is_lost_ends_streams_at_that_place_on_every_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_from_the_database_is_as_one_from_memory() {
+async fn a_replay_after_lost_access_is_the_same_from_the_database_and_from_memory() {
     let mut server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let start = &now(&carl).await;
@@ -297,7 +297,7 @@ async fn a_replay_from_the_database_is_as_one_from_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn participants_are_told_by_mail_and_on_the_bell_until_they_have_left() {
+async fn participants_are_notified_and_mailed_until_they_are_removed() {
     let desk = MailDesk::with(&[("mail.window_seconds", "30")]).await;
     let (anna, boris) = (&desk.anna, &desk.boris);
     let carl = desk.server.customer("Carl").await;
@@ -306,7 +306,10 @@ async fn participants_are_told_by_mail_and_on_the_bell_until_they_have_left() {
     add(anna, &ticket, "carl@example.com").await;
     boris.comment(&ticket, "We look into it.").await;
     desk.server.quiet().await;
-    assert_eq!(bell(&carl).await, ["STATUS_CHANGED", "SUPPORT_ANSWERED", "PARTICIPANT_ADDED"]);
+    assert_eq!(
+        notification_kinds(&carl).await,
+        ["STATUS_CHANGED", "SUPPORT_ANSWERED", "PARTICIPANT_ADDED"]
+    );
     desk.server.clock.advance(window);
     let mails = desk.smtp.received(2).await;
     let told = |to: &str| mails.iter().find(|mail| mail.to == to).unwrap();
@@ -315,14 +318,14 @@ async fn participants_are_told_by_mail_and_on_the_bell_until_they_have_left() {
     assert!(text.contains("Boris wrote:\n\nWe look into it."), "{text}");
     assert!(!told("anna@example.com").text.contains("added you"));
 
-    // What is planned and not sent yet is not sent any more, and the bell is empty.
+    // What is planned and not sent yet is not sent any more, and the notification_kinds is empty.
     boris.comment(&ticket, "One more thing.").await;
     desk.server.quiet().await;
-    assert_eq!(bell(&carl).await.len(), 4);
+    assert_eq!(notification_kinds(&carl).await.len(), 4);
     remove(anna, &ticket, &carl.account_id().await).await;
     boris.comment(&ticket, "And another.").await;
     desk.server.quiet().await;
-    assert_eq!(bell(&carl).await, [] as [&str; 0]);
+    assert_eq!(notification_kinds(&carl).await, [] as [&str; 0]);
     desk.server.clock.advance(window);
     let query =
         "query($id: ID!) { node(id: $id) { ... on Ticket { deliveries { recipient state } } } }";
@@ -337,8 +340,8 @@ async fn participants_are_told_by_mail_and_on_the_bell_until_they_have_left() {
     desk.server.stop().await;
 }
 
-/// What is on somebody's bell, newest first.
-async fn bell(client: &Client) -> Vec<String> {
+/// What is on somebody's notification_kinds, newest first.
+async fn notification_kinds(client: &Client) -> Vec<String> {
     let query =
         "{ viewer { unreadNotificationCount notifications { nodes { kind ticket { number } } } } }";
     let data = client.ok(query, json!({})).await;
@@ -348,7 +351,7 @@ async fn bell(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_shared_is_refused_and_nothing_is_told_of_who_is_a_customer() {
+async fn an_invalid_participant_is_refused_without_revealing_who_has_an_account() {
     let server = TestServer::start().await;
     let (anna, _) = (server.customer("Anna").await, server.customer("Carl").await);
     let (eve, marta) = (server.customer("Eve").await, server.agent("Marta").await);
@@ -395,7 +398,7 @@ async fn what_cannot_be_shared_is_refused_and_nothing_is_told_of_who_is_a_custom
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_take_part_and_no_more() {
+async fn a_ticket_has_at_most_fifty_participants() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let marta = server.agent("Marta").await;

@@ -44,7 +44,7 @@ async fn mailed_token(smtp: &Smtp, nth: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_sets_a_new_password_once_and_ends_all_sessions() {
+async fn a_reset_link_sets_a_new_password_once_and_ends_all_sessions() {
     let desk = MailDesk::start().await;
     let anonymous = desk.server.anonymous();
     let mut socket = desk.anna.socket().await;
@@ -85,7 +85,7 @@ async fn a_link_sets_a_new_password_once_and_ends_all_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_sets_a_new_password_by_the_page() {
+async fn a_browser_sets_a_new_password_on_the_reset_page() {
     let desk = MailDesk::start().await;
     request(&desk.server.anonymous(), "anna@example.com").await;
     let token = mailed_token(&desk.smtp, 1).await;
@@ -98,7 +98,7 @@ async fn a_browser_sets_a_new_password_by_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_lasts_half_an_hour_and_only_ours_count() {
+async fn an_expired_unknown_or_superseded_reset_link_is_refused() {
     let desk = MailDesk::start().await;
     let anonymous = desk.server.anonymous();
     request(&anonymous, "anna@example.com").await;
@@ -121,7 +121,7 @@ async fn a_link_lasts_half_an_hour_and_only_ours_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_tells_whether_an_address_is_known() {
+async fn a_password_reset_request_does_not_reveal_whether_an_address_is_known() {
     let desk = MailDesk::start().await;
     let anonymous = desk.server.anonymous();
     let known = request(&anonymous, "anna@example.com").await;
@@ -155,7 +155,7 @@ async fn nothing_tells_whether_an_address_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_is_done_for_an_address_that_is_known_and_one_that_is_not() {
+async fn known_and_unknown_addresses_take_the_same_number_of_statements() {
     let server = TestServer::start_logged().await;
     server.customer("Anna").await;
     let anonymous = server.anonymous();
@@ -179,7 +179,7 @@ async fn the_same_is_done_for_an_address_that_is_known_and_one_that_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ones_own_password_is_changed_with_the_old_one() {
+async fn changing_a_password_requires_the_current_one_and_ends_other_sessions() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let elsewhere = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
@@ -204,7 +204,7 @@ async fn ones_own_password_is_changed_with_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_changes_at_once_the_second_one_is_refused() {
+async fn the_second_of_two_concurrent_password_changes_is_refused() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let elsewhere = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
@@ -219,7 +219,7 @@ async fn of_two_changes_at_once_the_second_one_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_of_one_network_are_one_guesser() {
+async fn addresses_of_one_ipv6_network_share_a_rate_limit() {
     let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
     let wrong = async |address: String| {
         let input = json!({ "email": "anna@example.com", "password": "wrong" });
@@ -244,7 +244,7 @@ async fn addresses_of_one_network_are_one_guesser() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guesses_are_limited_alike_for_accounts_that_exist_and_not() {
+async fn password_guesses_are_limited_alike_for_known_and_unknown_addresses() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     server.customer("Jonas").await;
@@ -268,7 +268,7 @@ async fn guesses_are_limited_alike_for_accounts_that_exist_and_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_attacks_an_account_from_everywhere_cant_lock_its_owner_out() {
+async fn an_attack_from_many_addresses_does_not_lock_the_owner_out() {
     let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
     let anna = server.customer("Anna").await;
     let from = async |address: String, password: &str| {

@@ -67,17 +67,17 @@ const FILL: &str = "
 ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_reads_a_growing_table_from_end_to_end() {
-    read_everything("force_custom_plan").await;
+async fn no_query_scans_a_whole_growing_table() {
+    assert_no_whole_scans("force_custom_plan").await;
 }
 
 /// As with a statement that Postgres has planned once, without its values.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_is_planned_once_reads_a_growing_table_from_end_to_end() {
-    read_everything("force_generic_plan").await;
+async fn no_query_with_a_generic_plan_scans_a_whole_growing_table() {
+    assert_no_whole_scans("force_generic_plan").await;
 }
 
-async fn read_everything(plan_cache_mode: &str) {
+async fn assert_no_whole_scans(plan_cache_mode: &str) {
     let mut server = TestServer::start_explained(plan_cache_mode).await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let (anna_id, marta_id) = (anna.account_id().await, marta.account_id().await);

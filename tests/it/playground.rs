@@ -15,7 +15,7 @@ use crate::harness::{
 const CUSTOMER: &str = "customer@demo.example";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_in_the_docs_pane_is_described() {
+async fn every_type_field_argument_and_value_of_the_schema_has_a_description() {
     let server = TestServer::start().await;
     let query = "{ __schema { types {
         name kind description
@@ -58,7 +58,7 @@ fn items(list: &Value) -> &[Value] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_may_load_nothing_from_elsewhere() {
+async fn the_playground_loads_nothing_from_other_origins() {
     let database = TestDatabase::new().await;
     let process = Process::serve(&[("DATABASE_URL", &database.url)]).await;
     assert!(process.welcome.contains(&format!("Playground   http://{}/", process.address)));
@@ -85,7 +85,7 @@ async fn the_page_may_load_nothing_from_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_the_configuration_switches_it_off() {
+async fn a_setting_switches_the_playground_off() {
     let database = TestDatabase::new().await;
     let off = [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_PLAYGROUND", "false")];
     let process = Process::serve(&off).await;
@@ -126,7 +126,7 @@ fn operations() -> Vec<Operation> {
 }
 
 #[test]
-fn every_operation_says_in_two_lines_what_to_look_for() {
+fn every_operation_of_the_tour_starts_with_two_lines_of_explanation() {
     for Operation { name, query, .. } in operations() {
         let comments = query.lines().take_while(|line| line.starts_with("# ")).count();
         assert_eq!(comments, 2, "{name}");
@@ -135,7 +135,7 @@ fn every_operation_says_in_two_lines_what_to_look_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operations_run_in_their_order() {
+async fn the_operations_of_the_tour_succeed_in_their_order() {
     let demo = Demo::new();
     let process = demo.serve("127.0.0.1:0").await;
     // On the demo data as the files have it, and, as the page does it, on a ticket
@@ -240,7 +240,7 @@ async fn run_story(address: &str, own_ticket: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_takes_the_tour() {
+async fn a_browser_completes_the_tour() {
     let demo = Demo::new();
     let mut server = Some(demo.serve("127.0.0.1:0").await);
     let address = server.as_ref().unwrap().address.clone();

@@ -47,7 +47,7 @@ fn subscribe(id: &str, query: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn if_no_connection_init_comes_in_time_the_socket_is_closed_with_4408() {
+async fn a_socket_without_a_connection_init_is_closed_with_4408() {
     let server = TestServer::start().await;
     let mut socket = Socket::connect(&server.address()).await;
     // A ping is no greeting.
@@ -59,7 +59,7 @@ async fn if_no_connection_init_comes_in_time_the_socket_is_closed_with_4408() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_than_one_connection_init_closes_with_4429() {
+async fn a_second_connection_init_closes_the_socket_with_4429() {
     let server = TestServer::start().await;
     let init = json!({ "type": "connection_init" });
     let expected = (4429, "Too many initialisation requests".to_owned());
@@ -88,7 +88,7 @@ async fn connection_init_may_have_a_payload_and_is_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operations_before_the_acknowledgement_close_with_4401() {
+async fn an_operation_before_the_acknowledgement_closes_the_socket_with_4401() {
     let server = TestServer::start().await;
     let expected = (4401, "Unauthorized".to_owned());
     assert_eq!(closed_after(&server, &[subscribe("1", "{ __typename }")]).await, expected);
@@ -103,7 +103,7 @@ async fn operations_before_the_acknowledgement_close_with_4401() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_a_stream_has_closes_with_4409_and_names_it() {
+async fn a_duplicate_operation_id_closes_the_socket_with_4409_and_is_named() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let expected = (4409, "Subscriber for my-id already exists".to_owned());
@@ -118,7 +118,7 @@ async fn an_id_that_a_stream_has_closes_with_4409_and_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_result_comes_with_next_and_is_followed_by_complete() {
+async fn a_single_result_is_sent_as_next_followed_by_complete() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
@@ -136,7 +136,7 @@ async fn a_single_result_comes_with_next_and_is_followed_by_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_before_the_execution_come_with_error_and_without_complete() {
+async fn an_error_before_execution_is_sent_as_error_without_complete() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
@@ -159,7 +159,7 @@ async fn errors_before_the_execution_come_with_error_and_without_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_gives_next_until_the_server_completes_it() {
+async fn a_stream_sends_next_until_the_server_completes_it() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
@@ -172,7 +172,7 @@ async fn a_stream_gives_next_until_the_server_completes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_completes_a_stream_hears_no_more_of_it() {
+async fn a_stream_that_the_client_completes_sends_nothing_more() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -195,7 +195,7 @@ async fn a_client_that_completes_a_stream_hears_no_more_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pings_are_answered_at_any_time_and_pongs_are_taken() {
+async fn pings_are_answered_and_pongs_accepted_at_any_time() {
     let server = TestServer::start().await;
     let mut socket = Socket::connect(&server.address()).await;
     for ping in [
@@ -217,7 +217,7 @@ async fn pings_are_answered_at_any_time_and_pongs_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_message_closes_with_4400_and_a_short_reason() {
+async fn an_invalid_message_closes_the_socket_with_4400_and_a_short_reason() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let query = json!({ "query": "{ viewer { id } }" });
@@ -260,7 +260,7 @@ async fn what_is_no_message_closes_with_4400_and_a_short_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_closes_with_1000() {
+async fn a_normal_close_by_the_client_is_answered_with_1000() {
     let server = TestServer::start().await;
     let mut socket = server.customer("Anna").await.socket().await;
     socket.send(subscribe("1", LIVE)).await;
@@ -278,7 +278,7 @@ fn frame(data: &[u8], opcode: OpCode, is_final: bool) -> Message {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_in_fragments_is_one_message() {
+async fn a_fragmented_message_is_read_as_one_message() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = Socket::connect(&server.address()).await;
@@ -293,7 +293,7 @@ async fn a_message_in_fragments_is_one_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_frames_close_with_the_codes_of_rfc_6455() {
+async fn an_invalid_frame_closes_the_socket_with_the_code_of_rfc_6455() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut reserved = Frame::message(b"{}".to_vec(), OpCode::Data(Data::Text), true);
@@ -327,7 +327,7 @@ async fn broken_frames_close_with_the_codes_of_rfc_6455() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_compression_is_agreed_on() {
+async fn compression_is_not_negotiated() {
     let server = TestServer::start().await;
     let mut request = format!("ws://{}/graphql", server.address()).into_client_request().unwrap();
     for (name, value) in [

@@ -56,7 +56,7 @@ async fn live_through(anna: &Client, marta: &Client, marta_id: &str) -> Ticket {
 pub const MIGRATION: &str = "2026-11-23-000015_search_and_queue";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_shows_tickets_that_come_and_go_the_same_whenever_it_is_read() {
+async fn a_filtered_queue_shows_the_same_events_live_and_replayed() {
     let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let marta_id = marta.account_id().await;
@@ -121,7 +121,7 @@ async fn a_queue_shows_tickets_that_come_and_go_the_same_whenever_it_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_is_for_staff() {
+async fn only_staff_may_watch_the_queue() {
     let server = TestServer::start().await;
     for (client, code) in
         [(server.customer("Anna").await, "FORBIDDEN"), (server.anonymous(), "UNAUTHENTICATED")]
@@ -136,7 +136,7 @@ async fn a_queue_is_for_staff() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_migration_finds_out_how_tickets_stood() {
+async fn the_migration_computes_the_state_of_a_ticket_at_each_event() {
     let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     live_through(&anna, &marta, &marta.account_id().await).await;
@@ -152,7 +152,7 @@ async fn the_migration_finds_out_how_tickets_stood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_tells_since_when_tickets_wait() {
+async fn a_ticket_shows_since_when_it_waits_for_support() {
     let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let waiting = async |ticket: &Ticket| {
@@ -205,7 +205,7 @@ async fn summaries(client: &Client, filter: Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn staff_see_how_many_tickets_there_are() {
+async fn staff_see_ticket_counts_by_status_and_category() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let marta_id = marta.account_id().await;
@@ -245,7 +245,7 @@ async fn staff_see_how_many_tickets_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_queue_is_not_narrowed_by_what_no_event_tells() {
+async fn a_live_queue_cannot_be_filtered_by_text_or_waiting_since() {
     let server = TestServer::start().await;
     let marta = server.agent("Marta").await;
     for filter in [json!({ "text": "mail" }), json!({ "waitingSince": "2026-11-23T08:00:00Z" })] {

@@ -158,7 +158,7 @@ impl Traffic {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_server_loses_and_repeats_nothing() {
+async fn a_killed_server_loses_and_repeats_no_event() {
     let server = TestServer::start().await;
     for (name, role) in [("Anna", Role::Customer), ("Marta", Role::Agent)] {
         server.sign_up(name, role).await;
@@ -178,7 +178,7 @@ async fn a_killed_server_loses_and_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_postgres_loses_and_repeats_nothing() {
+async fn a_killed_postgres_loses_and_repeats_no_event() {
     // Durable: what Postgres acknowledges has to survive here.
     let settings = EmbeddedSettings { durable: true, ..cluster_settings(cluster_folder("killed")) };
     drop(std::fs::remove_dir_all(&settings.data_dir));
@@ -209,7 +209,7 @@ async fn a_killed_postgres_loses_and_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_start_at_once_migrate_once() {
+async fn nodes_that_start_concurrently_migrate_the_database_once() {
     let server = TestServer::start().await;
     let name = format!("fresh_{}", std::process::id());
     let admin = server.database.connect().await;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use crate::harness::postgres::TestDatabase;
 
 #[test]
-fn schema_graphql_is_what_the_code_prints() {
+fn schema_graphql_matches_the_code() {
     let committed =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("schema.graphql")).unwrap();
     assert!(
@@ -18,7 +18,7 @@ fn schema_graphql_is_what_the_code_prints() {
 type Columns = BTreeMap<String, String>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_table_definitions_are_what_the_migrated_database_has() {
+async fn the_table_definitions_match_the_migrated_database() {
     let database = TestDatabase::new().await;
     let client = database.connect().await;
     let rows = client

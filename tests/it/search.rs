@@ -43,7 +43,7 @@ fn marked(fragments: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tickets_are_found_by_words_in_any_form_and_names_as_they_are() {
+async fn tickets_are_found_by_inflected_words_exact_names_and_despite_typos() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     open(&anna, "Certificates expired", "On web3.example.com since 2026.").await;
@@ -97,7 +97,7 @@ async fn tickets_are_found_by_words_in_any_form_and_names_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_best_come_first_and_say_where() {
+async fn search_results_are_ranked_and_show_where_the_text_matches() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let commented = open(&anna, "Something else", "Slow.").await;
@@ -124,7 +124,7 @@ async fn the_best_come_first_and_say_where() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_a_search_join() {
+async fn pages_of_search_results_join_without_a_gap() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     for n in 0..9 {
@@ -149,7 +149,7 @@ async fn pages_of_a_search_join() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_finds_nothing_that_one_may_not_read() {
+async fn a_search_finds_only_what_the_caller_may_read() {
     let server = TestServer::start().await;
     let (anna, jonas, marta) = (
         server.customer("Anna").await,
@@ -181,7 +181,7 @@ async fn a_search_finds_nothing_that_one_may_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn participants_find_what_they_take_part_in() {
+async fn a_participant_finds_a_ticket_until_they_are_removed() {
     let server = TestServer::start().await;
     let (anna, jonas, marta) = (
         server.customer("Anna").await,
@@ -209,7 +209,7 @@ async fn participants_find_what_they_take_part_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_goes_with_the_text() {
+async fn the_search_index_follows_changes_of_the_text() {
     let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = open(&anna, "Printer", "It smokes.").await;
@@ -233,7 +233,7 @@ async fn a_search_goes_with_the_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_text_that_changes_is_indexed_anew() {
+async fn only_a_changed_text_is_indexed_again() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = open(&anna, "Printer", "It smokes.").await;
@@ -253,7 +253,7 @@ async fn only_a_text_that_changes_is_indexed_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_searches_are_refused_or_find_nothing() {
+async fn unusual_search_texts_are_refused_or_find_nothing() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     open(&anna, "The one and only", "It is what it is").await;
@@ -328,7 +328,7 @@ async fn odd_searches_are_refused_or_find_nothing() {
 
 /// Postgres' parser would take minutes for some of these.
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_that_are_hard_to_parse_are_posted_and_found() {
+async fn texts_that_are_slow_to_parse_can_be_posted_and_found() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = open(&anna, "Odd", "texts").await;

@@ -119,7 +119,7 @@ async fn mailed_code(smtp: &Smtp, nth: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authenticator_is_offered_configured_and_asked_for() {
+async fn an_authenticator_is_offered_set_up_and_required_at_sign_in() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let first = sign_in(&server, "anna@example.com").await;
@@ -171,7 +171,7 @@ async fn an_authenticator_is_offered_configured_and_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_drifts_by_one_step_and_no_more() {
+async fn an_authenticator_code_may_be_off_by_one_time_step() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;
@@ -190,7 +190,7 @@ async fn a_code_drifts_by_one_step_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_callers_at_once_with_one_code_one_wins() {
+async fn only_one_of_concurrent_uses_of_a_code_succeeds() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let node = server.second_node().await;
@@ -219,7 +219,7 @@ async fn of_callers_at_once_with_one_code_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_challenge_takes_five_wrong_codes_and_ten_minutes() {
+async fn a_challenge_expires_after_five_wrong_codes_or_ten_minutes() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;
@@ -251,7 +251,7 @@ async fn a_challenge_takes_five_wrong_codes_and_ten_minutes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_in_that_began_with_the_old_password_is_not_finished_with_the_new_one() {
+async fn a_password_change_ends_pending_challenges() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;
@@ -268,7 +268,7 @@ async fn a_sign_in_that_began_with_the_old_password_is_not_finished_with_the_new
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_session_adds_no_factor_of_the_thiefs() {
+async fn adding_another_second_factor_later_requires_reauthentication() {
     let desk = MailDesk::start().await;
     begin(&desk.anna, "EMAIL").await;
     let code = mailed_code(&desk.smtp, 1).await;
@@ -282,7 +282,7 @@ async fn a_stolen_session_adds_no_factor_of_the_thiefs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codes_by_mail_last_two_minutes_and_the_last_one_counts() {
+async fn an_email_code_is_valid_for_two_minutes_and_only_the_latest_one_counts() {
     let desk = MailDesk::start().await;
     let (server, anna) = (&desk.server, &desk.anna);
     let begun = begin(anna, "EMAIL").await;
@@ -326,7 +326,7 @@ async fn codes_by_mail_last_two_minutes_and_the_last_one_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_mail_codes_by_mail_are_not_available() {
+async fn email_codes_are_not_available_without_mail() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     assert_eq!(code_of(&begin(&anna, "EMAIL").await), "NOT_AVAILABLE");
@@ -334,7 +334,7 @@ async fn without_mail_codes_by_mail_are_not_available() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recovery_codes_stand_in_once_each() {
+async fn each_recovery_code_replaces_a_second_factor_once() {
     let desk = MailDesk::start().await;
     let (server, anna) = (&desk.server, &desk.anna);
     let (_, codes) = with_authenticator(server, anna).await;
@@ -368,7 +368,7 @@ async fn recovery_codes_stand_in_once_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn removing_one_takes_password_and_code_again() {
+async fn removing_a_second_factor_requires_password_and_code() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;
@@ -405,7 +405,7 @@ async fn removing_one_takes_password_and_code_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_one_is_required_nothing_else_can_be_done_until_there_is_one() {
+async fn staff_without_a_required_second_factor_can_only_set_one_up() {
     let flags = [("second_factor.staff", "required".to_owned())];
     let server = TestServer::start_with(&flags).await;
     let anna = server.customer("Anna").await;
@@ -450,7 +450,7 @@ async fn where_one_is_required_nothing_else_can_be_done_until_there_is_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_lets_somebody_in_who_has_lost_everything() {
+async fn an_admin_can_reset_a_customers_second_factors() {
     let desk = MailDesk::start().await;
     let (server, anna) = (&desk.server, &desk.anna);
     with_authenticator(server, anna).await;
@@ -470,7 +470,7 @@ async fn an_admin_lets_somebody_in_who_has_lost_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_line_resets_second_factors_too() {
+async fn the_command_line_can_reset_second_factors() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     with_authenticator(&server, &anna).await;
@@ -489,7 +489,7 @@ async fn the_command_line_resets_second_factors_too() {
 /// An authenticator in another language, and a decoder of QR codes that knows nothing
 /// of us, in a real browser.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_qr_code_sets_up_somebody_elses_authenticator() {
+async fn the_qr_code_sets_up_a_third_party_authenticator() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let setup = begin(&anna, "AUTHENTICATOR").await["authenticator"].clone();
@@ -504,7 +504,7 @@ async fn the_qr_code_sets_up_somebody_elses_authenticator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oathtool_makes_the_codes_that_are_taken() {
+async fn codes_of_oathtool_are_accepted() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let setup = begin(&anna, "AUTHENTICATOR").await;
@@ -519,7 +519,7 @@ async fn oathtool_makes_the_codes_that_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_and_codes_are_sealed_or_hashed_where_they_lie() {
+async fn keys_and_codes_are_stored_sealed_or_hashed() {
     let desk = MailDesk::start().await;
     let (server, anna) = (&desk.server, &desk.anna);
     let setup = begin(anna, "AUTHENTICATOR").await;
@@ -555,7 +555,7 @@ async fn keys_and_codes_are_sealed_or_hashed_where_they_lie() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_of_ones_own_needs_keys_of_ones_own() {
+async fn a_server_with_its_own_database_requires_sealing_keys() {
     let server = TestServer::start().await;
     let variables = [("DATABASE_URL", server.database.url.as_str())];
     let mut without = process::command(&variables);
@@ -572,7 +572,7 @@ async fn a_database_of_ones_own_needs_keys_of_ones_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_it_is_in_the_log() {
+async fn no_code_key_link_or_address_of_a_second_factor_is_logged() {
     let (server, smtp) = (TestServer::start().await, Smtp::start().await);
     server.customer("Anna").await;
     let smtp_url = smtp.url();
@@ -619,7 +619,7 @@ async fn nothing_of_it_is_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_key_still_opens_and_is_replaced_at_the_next_sign_in() {
+async fn an_old_sealing_key_still_works_and_is_replaced_at_the_next_sign_in() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;

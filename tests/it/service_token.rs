@@ -17,7 +17,7 @@ const PROVISION: &str = "mutation { provisionCustomer(input: { externalId: \"1\"
 const HANDOFF: &str = "mutation { createHandoff(input: { externalId: \"1\" }) { handoff { url } userErrors { code } } }";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_makes_lists_and_revokes_them() {
+async fn an_admin_creates_lists_and_revokes_service_tokens() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
     let input = json!({ "name": " panel ", "scopes": ["CREATE_HANDOFFS", "PROVISION_CUSTOMERS", "CREATE_HANDOFFS"] });
@@ -74,7 +74,7 @@ async fn an_admin_makes_lists_and_revokes_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_input_is_checked() {
+async fn a_service_token_without_a_valid_name_and_scopes_is_refused() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
     let input = json!({ "name": "", "scopes": [] });
@@ -88,7 +88,7 @@ async fn its_input_is_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_but_admins_manages_them() {
+async fn only_admins_manage_service_tokens() {
     let server = TestServer::start().await;
     let machine = server.machine(&Scope::ALL).await;
     let input = json!({ "name": "mine", "scopes": ["CREATE_HANDOFFS"] });
@@ -108,7 +108,7 @@ async fn nobody_but_admins_manages_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_may_do_what_its_scopes_say() {
+async fn a_machine_may_do_only_what_its_scopes_allow() {
     let server = TestServer::start().await;
     let (provisions, hands_over) = (
         server.machine(&[Scope::ProvisionCustomers]).await,
@@ -132,7 +132,7 @@ async fn a_machine_may_do_what_its_scopes_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_does_nothing_that_people_do() {
+async fn a_machine_may_not_use_the_api_for_people() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -174,7 +174,7 @@ async fn a_machine_does_nothing_that_people_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_line_makes_lists_and_revokes_them() {
+async fn the_command_line_creates_lists_and_revokes_service_tokens() {
     let server = TestServer::start().await;
     let variables = [("DATABASE_URL", server.database.url.as_str())];
     let run = async |arguments: &[&str]| {

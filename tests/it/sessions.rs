@@ -46,7 +46,7 @@ async fn sign_in_as(server: &TestServer, email: &str, device: &str) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_sees_where_one_is_signed_in() {
+async fn a_person_sees_their_own_sessions_and_nobody_else_does() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let phone = sign_in_as(&server, "anna@example.com", "Phone/1.0\tÄ").await;
@@ -103,7 +103,7 @@ async fn a_revoked_session_ends_at_once_with_its_websockets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_others_end_together() {
+async fn revoking_other_sessions_ends_all_but_the_current_one() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut others = Vec::new();
@@ -124,7 +124,7 @@ async fn all_others_end_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_who_end_each_other_at_once_do_not_block_each_other() {
+async fn sessions_that_revoke_each_other_concurrently_do_not_deadlock() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     let mut clients = Vec::new();
@@ -143,7 +143,7 @@ async fn many_who_end_each_other_at_once_do_not_block_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_not_used_ends() {
+async fn a_session_expires_after_a_week_without_use() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     server.clock.advance(TimeDelta::hours(167));
@@ -159,7 +159,7 @@ async fn a_session_that_is_not_used_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_used_ends_all_the_same() {
+async fn a_session_in_use_expires_at_the_end_of_its_lifetime() {
     let flags =
         [("sessions.lifetime_hours", "3".to_owned()), ("sessions.idle_hours", "2".to_owned())];
     let server = TestServer::start_with(&flags).await;
@@ -174,7 +174,7 @@ async fn a_session_that_is_used_ends_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_use_is_kept_to_the_minute_and_known_to_other_nodes() {
+async fn the_last_use_of_a_session_is_stored_to_the_minute_for_all_nodes() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let time = |session: &Value, field: &str| {
@@ -199,7 +199,7 @@ async fn the_last_use_is_kept_to_the_minute_and_known_to_other_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ones_trail_says_what_happened_from_where() {
+async fn the_audit_trail_shows_what_happened_on_which_device() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let phone = sign_in_as(&server, "anna@example.com", "phone").await;
@@ -241,7 +241,7 @@ async fn ones_trail_says_what_happened_from_where() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn account_events_are_nobodys_news() {
+async fn account_events_appear_in_no_stream_notification_or_mail() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
@@ -261,7 +261,7 @@ async fn account_events_are_nobodys_news() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_role_ends_the_sessions() {
+async fn a_change_of_role_ends_all_sessions() {
     let server = TestServer::start().await;
     // The command has the system's clock, by which no session may have ended.
     server.clock.advance(TimeDelta::days(36_500));
@@ -295,7 +295,7 @@ async fn another_role_ends_the_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_ended_on_one_node_has_ended_on_the_others() {
+async fn signing_out_on_one_node_ends_the_session_on_all_nodes() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let node = server.second_node().await;

@@ -59,7 +59,7 @@ async fn stuck(server: &TestServer, anna: &Client) -> Socket {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_takes_nothing_is_closed_with_1013_and_misses_nothing() {
+async fn a_client_that_does_not_read_is_closed_with_1013_and_resumes_without_a_gap() {
     let server = watched(&[]).await;
     let anna = server.customer("Anna").await;
     let mut socket = stuck(&server, &anna).await;
@@ -91,7 +91,7 @@ async fn a_client_that_takes_nothing_is_closed_with_1013_and_misses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_ends_while_a_send_is_blocked_ends_at_once() {
+async fn a_session_that_ends_while_a_send_is_blocked_closes_its_socket_at_once() {
     let server = watched(&[]).await;
     let anna = server.customer("Anna").await;
     let mut socket = stuck(&server, &anna).await;
@@ -110,7 +110,7 @@ async fn a_session_that_ends_while_a_send_is_blocked_ends_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ping_is_answered_before_what_waits() {
+async fn a_ping_is_answered_before_queued_messages() {
     let server = watched(&[]).await;
     let anna = server.customer("Anna").await;
     let mut socket = stuck(&server, &anna).await;
@@ -135,7 +135,7 @@ async fn a_ping_is_answered_before_what_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_cannot_be_read_is_not_skipped() {
+async fn an_event_that_cannot_be_loaded_closes_the_socket_and_is_not_skipped() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     anna.create_ticket("one").await;
@@ -183,7 +183,7 @@ async fn an_event_that_cannot_be_read_is_not_skipped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_stream_leaves_room_for_others() {
+async fn a_busy_stream_does_not_delay_other_operations_on_its_socket() {
     let server = watched(&[]).await;
     let anna = server.customer("Anna").await;
     let start = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
@@ -205,7 +205,7 @@ async fn a_busy_stream_leaves_room_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_drained_goes_on_at_another_node() {
+async fn clients_of_a_stopping_node_resume_on_another_node() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -257,7 +257,7 @@ async fn whoever_is_drained_goes_on_at_another_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_of_server_sent_events_that_takes_nothing_is_hung_up_on() {
+async fn a_server_sent_events_client_that_does_not_read_is_disconnected() {
     let server = watched(&[]).await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;

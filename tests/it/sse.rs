@@ -24,7 +24,7 @@ use crate::harness::{
 const EVENTS: &str = "text/event-stream";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queries_and_mutations_are_answered_once() {
+async fn a_query_or_mutation_is_answered_with_one_event() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut stream = anna.stream("{ viewer { name } }", json!({})).await;
@@ -47,7 +47,7 @@ async fn queries_and_mutations_are_answered_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_document_that_is_refused_is_an_event_and_a_bad_request_is_not() {
+async fn a_refused_document_is_answered_as_an_event_and_a_malformed_request_as_json() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ahead = Cursor::decode(&anna.stream_inbox(None).await.caught_up().await).unwrap();
@@ -100,7 +100,7 @@ async fn a_document_that_is_refused_is_an_event_and_a_bad_request_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_has_to_be_asked_for() {
+async fn a_subscription_requires_a_request_that_accepts_event_streams() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let subscription = "subscription { inboxEvents { __typename } }";
@@ -127,7 +127,7 @@ async fn a_stream_has_to_be_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_goes_on_after_its_last_event_on_any_node() {
+async fn an_event_stream_resumes_after_its_last_event_id_on_any_node() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let agent = server.agent("Marta").await;
@@ -182,7 +182,7 @@ async fn take(stream: &mut EventStream, seen: &mut Vec<String>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn notifications_go_on_too() {
+async fn the_notification_stream_resumes_after_its_last_event_id() {
     let server = TestServer::start().await;
     let (anna, agent) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -213,7 +213,7 @@ async fn notifications_go_on_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_a_session_ends_its_streams() {
+async fn signing_out_ends_the_event_streams_of_that_session_only() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let other = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
@@ -241,7 +241,7 @@ async fn the_end_of_a_session_ends_its_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopping_server_ends_its_streams_for_them_to_go_on() {
+async fn a_stopping_server_ends_its_event_streams_so_that_clients_resume() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -268,7 +268,7 @@ async fn a_stopping_server_ends_its_streams_for_them_to_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quiet_stream_shows_that_it_is_alive() {
+async fn an_idle_event_stream_sends_heartbeats() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut stream = anna.stream_inbox(None).await;
@@ -283,7 +283,7 @@ async fn a_quiet_stream_shows_that_it_is_alive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_in_a_browser_goes_on_over_a_restart() {
+async fn a_page_with_graphql_sse_resumes_after_a_restart() {
     let database = TestDatabase::new().await;
     create_account(&database.url, &Arc::default(), "anna@example.com", "Anna", Role::Customer)
         .await;
@@ -317,7 +317,7 @@ async fn a_page_in_a_browser_goes_on_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn curl_shows_what_happens() {
+async fn curl_receives_events_and_resumes_after_the_last_one() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;

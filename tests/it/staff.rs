@@ -92,7 +92,7 @@ async fn trail(admin: &Client, id: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invited_agent_sets_a_password_and_works() {
+async fn an_invited_agent_sets_a_password_and_signs_in() {
     let desk = MailDesk::start().await;
     let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
     let mut input = person(" Olga@Example.com ");
@@ -123,7 +123,7 @@ async fn an_invited_agent_sets_a_password_and_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invitation_that_is_repeated_on_two_nodes_makes_one_account() {
+async fn an_invitation_repeated_on_two_nodes_creates_one_account() {
     let desk = MailDesk::start().await;
     let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
     let flags = mail::settings(&desk.smtp.url());
@@ -142,7 +142,7 @@ async fn an_invitation_that_is_repeated_on_two_nodes_makes_one_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_disabled_or_demoted_is_out_at_once() {
+async fn a_disabled_or_demoted_agent_loses_access_at_once() {
     let server = TestServer::start().await;
     let (ilya, marta) = (server.sign_up("Ilya", Role::Admin).await, server.agent("Marta").await);
     let id = json!(marta.account_id().await);
@@ -186,7 +186,7 @@ async fn whoever_is_disabled_or_demoted_is_out_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_admin_stays_one_also_when_two_demote_each_other() {
+async fn one_admin_remains_even_if_two_demote_each_other() {
     let server = TestServer::start().await;
     let (ilya, olga) =
         (server.sign_up("Ilya", Role::Admin).await, server.sign_up("Olga", Role::Admin).await);
@@ -225,7 +225,7 @@ async fn the_last_admin_stays_one_also_when_two_demote_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_account_keeps_its_tickets_and_gets_neither_mail_nor_links() {
+async fn a_disabled_account_keeps_its_tickets_and_receives_no_mail_or_links() {
     let desk = MailDesk::start().await;
     let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
     let ticket = desk.anna.create_ticket("The site is down").await;
@@ -291,7 +291,7 @@ async fn admins_list_accounts_page_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_are_for_admins() {
+async fn only_admins_manage_accounts() {
     let server = TestServer::start_with(&[("second_factor.staff", "required".to_owned())]).await;
     let jonas = server.customer("Jonas").await.account_id().await;
     let confined = server.sign_up("Ilya", Role::Admin).await;

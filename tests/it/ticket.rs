@@ -43,7 +43,7 @@ async fn a_new_ticket_waits_for_support() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_lists_ones_own_tickets_and_staff_all_of_them() {
+async fn customers_list_their_own_tickets_and_staff_list_all() {
     let server = TestServer::start().await;
     let (anna, jonas, marta) = (
         server.customer("Anna").await,
@@ -90,7 +90,7 @@ async fn backward(client: &Client, order: &Value, filter: &Value) -> Vec<String>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_join_without_gap_or_overlap_in_every_order() {
+async fn pages_of_tickets_join_without_gap_or_overlap_in_every_order() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let priorities = ["HIGH", "LOW", "HIGH", "LOWEST", "HIGHEST", "LOW", "MEDIUM"];
@@ -130,7 +130,7 @@ async fn pages_join_without_gap_or_overlap_in_every_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filters_narrow_the_list() {
+async fn a_filter_narrows_the_ticket_list_and_never_widens_it() {
     let server = TestServer::start().await;
     let (anna, jonas, marta) = (
         server.customer("Anna").await,
@@ -164,7 +164,7 @@ async fn filters_narrow_the_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cursors_of_another_order_and_numbers_out_of_bounds_are_refused() {
+async fn cursors_of_another_order_and_invalid_page_sizes_are_refused() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     anna.create_ticket("one").await;
@@ -184,7 +184,7 @@ async fn cursors_of_another_order_and_numbers_out_of_bounds_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn staff_set_what_customers_may_not() {
+async fn only_staff_may_change_priority_assignee_category_and_summary() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -215,7 +215,7 @@ async fn staff_set_what_customers_may_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tickets_are_assigned_to_staff_only() {
+async fn a_ticket_can_be_assigned_to_active_staff_only() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -238,7 +238,7 @@ async fn tickets_are_assigned_to_staff_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_table_is_kept_through_the_api() {
+async fn illegal_status_transitions_are_refused() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -262,7 +262,7 @@ async fn the_status_table_is_kept_through_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_changes_on_one_version_one_wins_and_the_other_sees_the_ticket() {
+async fn the_second_of_two_changes_to_one_version_is_a_conflict_and_sees_the_ticket() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -294,7 +294,7 @@ async fn of_two_changes_on_one_version_one_wins_and_the_other_sees_the_ticket() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn repeating_a_call_with_its_key_makes_one_ticket() {
+async fn a_ticket_repeated_with_its_idempotency_key_is_created_once() {
     let server = TestServer::start().await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
     let input = |summary| json!({ "categoryId": TECHNICAL_SUPPORT, "summary": summary, "description": "d", "idempotencyKey": "k-1" });
@@ -322,7 +322,7 @@ async fn repeating_a_call_with_its_key_makes_one_ticket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_number_of_statements_does_not_depend_on_the_number_of_rows() {
+async fn listing_tickets_takes_the_same_number_of_statements_for_any_page_size() {
     let server = TestServer::start_logged().await;
     let marta = server.agent("Marta").await;
     for n in 0..3 {

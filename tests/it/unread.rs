@@ -54,7 +54,7 @@ async fn listed(client: &Client, filter: Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_do_is_unread_until_it_was_read() {
+async fn changes_by_others_are_unread_until_the_ticket_is_marked_as_read() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let (marta, boris) = (server.agent("Marta").await, server.agent("Boris").await);
@@ -109,7 +109,7 @@ async fn what_others_do_is_unread_until_it_was_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reading_goes_up_to_an_event_and_never_back() {
+async fn a_ticket_is_marked_as_read_up_to_an_event_and_never_back() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let jonas = server.customer("Jonas").await;
@@ -143,7 +143,7 @@ async fn reading_goes_up_to_an_event_and_never_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_are_narrowed_to_what_is_unread() {
+async fn ticket_lists_can_be_filtered_by_unread() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let marta = server.agent("Marta").await;
@@ -179,7 +179,7 @@ async fn lists_are_narrowed_to_what_is_unread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bell_tells_how_many_are_open_and_unread() {
+async fn the_notification_stream_carries_open_and_unread_counts() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
@@ -202,7 +202,7 @@ async fn the_bell_tells_how_many_are_open_and_unread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_people_do_at_once_is_counted_in_one_order() {
+async fn concurrent_changes_keep_the_unread_columns_consistent_with_the_events() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let boris = server.agent("Boris").await;
