@@ -24,7 +24,7 @@ use crate::harness::{
 const SOURCE: &str = "docs/clients";
 const EMAIL: &str = "anna@example.com";
 /// Clients wait longer after each attempt that fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running client, and what it has printed.
 struct Follower {
@@ -49,7 +49,7 @@ impl Follower {
     /// Reads what it prints until there is something in it.
     async fn prints(&mut self, what: &str) {
         loop {
-            let line = time::timeout(PATIENCE, self.lines.next_line()).await;
+            let line = time::timeout(TIMEOUT, self.lines.next_line()).await;
             let line = line.unwrap_or_else(|_| panic!("no {what} in time after {:?}", self.seen));
             let line = line.unwrap().expect("a client that goes on");
             if line.contains("CommentAdded") {

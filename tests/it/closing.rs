@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::join;
 
-use crate::harness::{Client, TestServer, client::Ticket, mail::MailDesk};
+use crate::harness::{Client, TestServer, client::Ticket, mail::MailFixture};
 
 const HISTORY: &str = "query($id: ID!) { node(id: $id) { ... on Ticket { status version updatedAt
     timeline { nodes { __typename actor { name } occurredAt ... on StatusChanged { fromStatus toStatus } } } } } }";
@@ -99,20 +99,20 @@ async fn concurrent_nodes_close_each_resolved_ticket_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_automatic_close_notifies_the_customer_and_names_no_person() {
-    let mut desk = MailDesk::start().await;
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    desk.boris.update(&ticket, json!({ "status": "RESOLVED" })).await;
-    desk.server.quiet().await;
-    let before = desk.smtp.received(2).await.len();
-    desk.server.clock.advance(TimeDelta::days(2));
-    let mut flags = crate::harness::mail::settings(&desk.smtp.url());
+    let mut fixture = MailFixture::start().await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.boris.update(&ticket, json!({ "status": "RESOLVED" })).await;
+    fixture.server.quiet().await;
+    let before = fixture.smtp.received(2).await.len();
+    fixture.server.clock.advance(TimeDelta::days(2));
+    let mut flags = crate::harness::mail::settings(&fixture.smtp.url());
     flags.push(("tickets.close_resolved_after_days", "1".to_owned()));
-    desk.server.restart_with(&flags).await;
-    let mails = desk.smtp.received(before + 1).await;
+    fixture.server.restart_with(&flags).await;
+    let mails = fixture.smtp.received(before + 1).await;
     let text = &mails.last().unwrap().text;
     assert!(text.contains("Resolved") && text.contains("Closed"), "{text}");
     assert!(!text.contains("Boris"), "{text}");
-    let anna = desk.anna.at(&desk.server.address());
+    let anna = fixture.anna.at(&fixture.server.address());
     assert_eq!(history(&anna, &ticket).await["status"], "CLOSED");
     let bell = "{ viewer { notifications(first: 1) { nodes { kind event { actor { name } } } } } }";
     let bell = anna.ok(bell, json!({})).await;
@@ -120,7 +120,7 @@ async fn an_automatic_close_notifies_the_customer_and_names_no_person() {
         bell["viewer"]["notifications"]["nodes"],
         json!([{ "kind": "TICKET_CLOSED", "event": { "actor": null } }])
     );
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,7 +52,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// A client that hears nothing for so long connects anew: it may have been stalled.
 const SILENCE: Duration = Duration::from_secs(15);
 /// Everything takes less.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long comments are, and how long while a reader stalls, so that its socket fills up.
 const SHORT: usize = 1_000;
 const LONG: usize = 40_000;
@@ -273,7 +273,7 @@ impl Subscriber {
     ) -> bool {
         let last = last.borrow();
         let Some(last) = last.as_ref() else { return false };
-        let until = *self.until.get_or_insert_with(|| Instant::now() + PATIENCE);
+        let until = *self.until.get_or_insert_with(|| Instant::now() + TIMEOUT);
         last.get(&number) == self.seen.last() || Instant::now() >= until
     }
 
@@ -308,7 +308,7 @@ impl Subscriber {
         assert_ne!(item["__typename"], "ResyncRequired", "{item}");
         if let Some(id) = item["id"].as_str() {
             self.seen.push(id.to_owned());
-            self.until = self.until.map(|_| Instant::now() + PATIENCE);
+            self.until = self.until.map(|_| Instant::now() + TIMEOUT);
             observed.send_modify(|count| *count += 1);
         }
         self.cursor = item["cursor"].as_str().expect("a cursor").to_owned();
@@ -389,7 +389,7 @@ impl Scene {
         let mut nodes = Vec::new();
         for _ in 0..NODES {
             let process = serve(&url).await;
-            let proxy = Proxy::before(&process.address).await;
+            let proxy = Proxy::start(&process.address).await;
             nodes.push(Node { process: Some(process), proxy });
         }
         let addresses = nodes.iter().map(|node| node.process.as_ref().unwrap().address.clone());
@@ -472,7 +472,7 @@ impl Scene {
     /// Waits until so many more events were seen.
     async fn more_seen(&mut self) {
         let enough = *self.observed.borrow_and_update() + BETWEEN;
-        let seen = time::timeout(PATIENCE, self.observed.wait_for(|seen| *seen >= enough)).await;
+        let seen = time::timeout(TIMEOUT, self.observed.wait_for(|seen| *seen >= enough)).await;
         seen.expect("events in time").unwrap();
     }
 
@@ -495,7 +495,7 @@ impl Scene {
                 // In the head of a frame, soon after it, and far behind.
                 let after = [1, 40, 400][times % 3];
                 let cut = self.nodes[self.busiest()].proxy.cut(after);
-                time::timeout(PATIENCE, cut).await.expect("a cut in time");
+                time::timeout(TIMEOUT, cut).await.expect("a cut in time");
             }
             Fault::Stall => {
                 let at = self.busiest();
@@ -504,7 +504,7 @@ impl Scene {
                 self.length.store(LONG, Ordering::SeqCst);
                 let enough = *self.acknowledged.borrow_and_update() + STALLED_FOR;
                 let written = self.acknowledged.wait_for(|written| *written >= enough);
-                time::timeout(PATIENCE, written).await.expect("writes in time").unwrap();
+                time::timeout(TIMEOUT, written).await.expect("writes in time").unwrap();
                 self.overflows += self.nodes[at].overflows().await - before;
                 self.length.store(SHORT, Ordering::SeqCst);
                 self.nodes[at].proxy.stall(false);
@@ -522,12 +522,12 @@ impl Scene {
 
     /// The node that most subscribers are at.
     fn busiest(&self) -> usize {
-        (0..NODES).max_by_key(|&at| self.nodes[at].proxy.open()).unwrap_or_default()
+        (0..NODES).max_by_key(|&at| self.nodes[at].proxy.open_connections()).unwrap_or_default()
     }
 
     async fn serve_again(&mut self, at: usize) {
         let process = serve(&self.url).await;
-        self.nodes[at].proxy.lead_to(&process.address);
+        self.nodes[at].proxy.set_upstream(&process.address);
         self.moved.send_modify(|addresses| addresses[at].clone_from(&process.address));
         self.nodes[at].process = Some(process);
     }

@@ -16,11 +16,11 @@ use crate::harness::{
     postgres::TestDatabase,
     process::Process,
     server::{PASSWORD, create_account},
-    smtp::{Mood, Smtp, Step},
+    smtp::{Behaviour, Smtp, Step},
 };
 use ticketwire::domain::account::Role;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where the server is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ const POINTS: [Point; 14] = [
     Point::Speaking(Step::Data),
     Point::Speaking(Step::MidData),
     Point::PutBack,
-    Point::Speaking(Step::Taken),
+    Point::Speaking(Step::Accepted),
     Point::Answered,
     Point::Recorded,
 ];
@@ -72,7 +72,7 @@ impl Point {
     fn arrivals(self) -> RangeInclusive<usize> {
         match self {
             Self::Speaking(Step::MidData) => 1..=2,
-            Self::Speaking(Step::Taken) | Self::Answered => 2..=2,
+            Self::Speaking(Step::Accepted) | Self::Answered => 2..=2,
             _ => 1..=1,
         }
     }
@@ -134,9 +134,9 @@ impl Scene {
         match point {
             Point::Committed => self.hold("SELECT FROM consumer_offsets FOR UPDATE").await,
             Point::Planning => self.hold("LOCK TABLE delivery_events IN EXCLUSIVE MODE").await,
-            Point::Speaking(step) => self.smtp.then([Mood::Pause(step)]),
-            Point::Answered => self.smtp.then([Mood::Pause(Step::Taken)]),
-            Point::PutBack => self.smtp.then([Mood::DropMidData]),
+            Point::Speaking(step) => self.smtp.script([Behaviour::Pause(step)]),
+            Point::Answered => self.smtp.script([Behaviour::Pause(Step::Accepted)]),
+            Point::PutBack => self.smtp.script([Behaviour::DropMidData]),
             Point::Planned | Point::Claimed | Point::Recorded => {}
         }
         let number = anna.create_ticket(&format!("{point:?}")).await.number;
@@ -237,7 +237,7 @@ impl Scene {
 async fn until(database: &Database, condition: &str) {
     let reached =
         async { while !database.query_one(condition, &[]).await.unwrap().get::<_, bool>(0) {} };
-    time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("not in time: {condition}"));
+    time::timeout(TIMEOUT, reached).await.unwrap_or_else(|_| panic!("not in time: {condition}"));
 }
 
 async fn kill_at_every_point(times: usize) {

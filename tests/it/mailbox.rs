@@ -9,7 +9,7 @@ use crate::harness::{
     mail::{borrowed, settings, variables},
     postgres::{TestDatabase, cluster_folder},
     process::{Process, run},
-    smtp::{Abilities, Mood, Smtp},
+    smtp::{Behaviour, Smtp, SmtpOptions},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,8 @@ async fn a_server_with_its_own_database_has_no_mailbox_page() {
 async fn doctor_and_mail_test_report_what_is_misconfigured() {
     let database = TestDatabase::new().await;
     let smtp =
-        Smtp::with(Abilities { auth: Some("AGRlc2sAc2VjcmV0"), ..Abilities::default() }).await;
+        Smtp::start_with(SmtpOptions { auth: Some("AGRlc2sAc2VjcmV0"), ..SmtpOptions::default() })
+            .await;
     let good = variables(&smtp.named_url("smtp", "desk:secret@", ""), &database.url);
     let healthy = run(&["doctor"], &borrowed(&good), "").await;
     assert!(healthy.success, "{}{}", healthy.stdout, healthy.stderr);
@@ -89,8 +90,9 @@ async fn doctor_and_mail_test_report_what_is_misconfigured() {
     let ill = run(&["doctor"], &borrowed(&misspelt), "").await;
     assert!(!ill.success && ill.stdout.contains("FAILED  staff addresses"), "{}", ill.stdout);
 
-    let secret = Smtp::with(Abilities { implicit_tls: true, ..Abilities::default() }).await;
-    smtp.then([Mood::Rcpt("550 5.1.1 no such user")]);
+    let secret =
+        Smtp::start_with(SmtpOptions { implicit_tls: true, ..SmtpOptions::default() }).await;
+    smtp.script([Behaviour::Rcpt("550 5.1.1 no such user")]);
     for (variables, address, expected) in [
         (&wrong, "op@example.com", "wrong password"),
         (&good, "op@example.com", "no such user"),

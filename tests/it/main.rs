@@ -1,5 +1,5 @@
-//! Integration tests, in one binary: each test has a database, a server and a
-//! clock of its own, and nothing is shared but a running Postgres.
+//! Integration tests in one binary. Each test has its own database, server and clock; the tests
+//! share only a running Postgres.
 
 mod harness;
 

@@ -4,7 +4,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Socket, TestServer, mail::MailDesk};
+use crate::harness::{Client, Socket, TestServer, mail::MailFixture};
 
 const BELL: &str = "{ viewer { unreadNotificationCount notifications { nodes {
     id kind readAt ticket { number } event { __typename actor { name } } } } } }";
@@ -155,38 +155,38 @@ async fn an_assignee_is_notified_of_the_assignment_and_of_customer_answers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_chooses_the_language_and_the_kinds_of_their_mails() {
-    let desk = MailDesk::start().await;
+    let fixture = MailFixture::start().await;
     let update = "mutation($input: UpdatePreferencesInput!) { updatePreferences(input: $input) {
         account { locale mailPreferences { ticketCreated supportAnswered statusChanged ticketClosed } } userErrors { code } } }";
     let input =
         json!({ "locale": "RU", "mail": { "ticketCreated": false, "ticketClosed": false } });
-    let data = desk.anna.ok(update, json!({ "input": input })).await;
+    let data = fixture.anna.ok(update, json!({ "input": input })).await;
     let wanted = json!({ "ticketCreated": false, "supportAnswered": true, "statusChanged": true, "ticketClosed": false });
     assert_eq!(
         data["updatePreferences"]["account"],
         json!({ "locale": "RU", "mailPreferences": wanted })
     );
-    let ticket = desk.anna.create_ticket("Сайт не открывается").await;
-    desk.boris.comment(&ticket, "Смотрим.").await;
-    let mails = desk.smtp.received(1).await;
+    let ticket = fixture.anna.create_ticket("Сайт не открывается").await;
+    fixture.boris.comment(&ticket, "Смотрим.").await;
+    let mails = fixture.smtp.received(1).await;
     assert_eq!(mails[0].subject, "[CS-100001] Сайт не открывается");
     assert!(
         mails[0].text.contains("Boris пишет:") && mails[0].text.contains("Новый статус: В работе")
     );
-    desk.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
-    desk.anna.ok(update, json!({ "input": { "mail": { "ticketCreated": true } } })).await;
-    desk.anna.create_ticket("Ещё одна").await;
-    assert!(desk.smtp.received(2).await[1].subject.contains("Ещё одна"));
+    fixture.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
+    fixture.anna.ok(update, json!({ "input": { "mail": { "ticketCreated": true } } })).await;
+    fixture.anna.create_ticket("Ещё одна").await;
+    assert!(fixture.smtp.received(2).await[1].subject.contains("Ещё одна"));
     assert_eq!(
-        desk.server.anonymous().send(update, json!({ "input": {} })).await.code(),
+        fixture.server.anonymous().send(update, json!({ "input": {} })).await.code(),
         "UNAUTHENTICATED"
     );
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_mail_can_be_switched_on_and_off_separately() {
-    let desk = MailDesk::start().await;
+    let fixture = MailFixture::start().await;
     let kinds = ["ticketCreated", "supportAnswered", "statusChanged", "ticketClosed"];
     let update = "mutation($input: UpdatePreferencesInput!) {
         updatePreferences(input: $input) { userErrors { code } } }";
@@ -201,14 +201,14 @@ async fn each_kind_of_mail_can_be_switched_on_and_off_separately() {
     for (wanted, expected) in kinds.iter().zip(expected) {
         let mail = kinds.iter().map(|kind| ((*kind).to_owned(), json!(kind == wanted)));
         let mail = mail.collect::<serde_json::Map<_, _>>();
-        desk.anna.ok(update, json!({ "input": { "mail": mail } })).await;
-        let ticket = desk.anna.create_ticket(wanted).await;
-        desk.boris.comment(&ticket, "We look into it.").await;
-        desk.boris.update(&ticket, json!({ "status": "WAITING_FOR_CUSTOMER" })).await;
-        desk.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
+        fixture.anna.ok(update, json!({ "input": { "mail": mail } })).await;
+        let ticket = fixture.anna.create_ticket(wanted).await;
+        fixture.boris.comment(&ticket, "We look into it.").await;
+        fixture.boris.update(&ticket, json!({ "status": "WAITING_FOR_CUSTOMER" })).await;
+        fixture.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
         // What is wanted is asked when a mail is planned.
-        desk.server.quiet().await;
-        let mails = desk.smtp.received(taken + expected.len()).await.split_off(taken);
+        fixture.server.quiet().await;
+        let mails = fixture.smtp.received(taken + expected.len()).await.split_off(taken);
         taken += expected.len();
         assert_eq!(mails.len(), expected.len(), "{wanted}");
         for (mail, part) in mails.iter().zip(expected) {
@@ -216,19 +216,19 @@ async fn each_kind_of_mail_can_be_switched_on_and_off_separately() {
             assert!(mail.text.contains(working) == (*part == working), "{}", mail.text);
         }
     }
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_click_unsubscribes_from_the_mails_of_one_ticket_only() {
-    let desk = MailDesk::start().await;
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    let mail = desk.smtp.received(1).await.remove(0);
+    let fixture = MailFixture::start().await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    let mail = fixture.smtp.received(1).await.remove(0);
     assert!(mail.raw.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"));
     let link = mail.raw.split("List-Unsubscribe: <").nth(1).unwrap().split('>').next().unwrap();
     assert!(mail.text.contains(link) && mail.html.contains("unsubscribe?token="));
     let path = link.strip_prefix("https://desk.example.com").unwrap();
-    let stranger = desk.server.anonymous();
+    let stranger = fixture.server.anonymous();
 
     // Looking changes nothing.
     let page = stranger.request(Method::GET, path, |request| request).await;
@@ -237,8 +237,8 @@ async fn one_click_unsubscribes_from_the_mails_of_one_ticket_only() {
     assert!(
         page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'")
     );
-    desk.boris.comment(&ticket, "First.").await;
-    desk.smtp.received(2).await;
+    fixture.boris.comment(&ticket, "First.").await;
+    fixture.smtp.received(2).await;
 
     let click = async |path: &str| {
         let form = "application/x-www-form-urlencoded";
@@ -249,14 +249,14 @@ async fn one_click_unsubscribes_from_the_mails_of_one_ticket_only() {
     };
     assert_eq!(click(path).await, StatusCode::OK);
     assert_eq!(click(path).await, StatusCode::OK);
-    desk.boris.comment(&ticket, "Second.").await;
-    desk.anna.create_ticket("Another").await;
-    assert!(desk.smtp.received(3).await[2].subject.contains("Another"));
+    fixture.boris.comment(&ticket, "Second.").await;
+    fixture.anna.create_ticket("Another").await;
+    assert!(fixture.smtp.received(3).await[2].subject.contains("Another"));
 
     for forged in
         ["/unsubscribe", "/unsubscribe?token=", "/unsubscribe?token=AAAA", &path[..path.len() - 2]]
     {
         assert_eq!(click(forged).await, StatusCode::NOT_FOUND, "{forged}");
     }
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{
     Client, Socket, TestServer,
     client::{Reply, Ticket},
-    mail::MailDesk,
+    mail::MailFixture,
     socket::Incoming,
 };
 
@@ -298,20 +298,20 @@ async fn a_replay_after_lost_access_is_the_same_from_the_database_and_from_memor
 
 #[tokio::test(flavor = "multi_thread")]
 async fn participants_are_notified_and_mailed_until_they_are_removed() {
-    let desk = MailDesk::with(&[("mail.window_seconds", "30")]).await;
-    let (anna, boris) = (&desk.anna, &desk.boris);
-    let carl = desk.server.customer("Carl").await;
+    let fixture = MailFixture::start_with(&[("mail.window_seconds", "30")]).await;
+    let (anna, boris) = (&fixture.anna, &fixture.boris);
+    let carl = fixture.server.customer("Carl").await;
     let window = TimeDelta::seconds(31);
     let ticket = anna.create_ticket("The site is down").await;
     add(anna, &ticket, "carl@example.com").await;
     boris.comment(&ticket, "We look into it.").await;
-    desk.server.quiet().await;
+    fixture.server.quiet().await;
     assert_eq!(
         notification_kinds(&carl).await,
         ["STATUS_CHANGED", "SUPPORT_ANSWERED", "PARTICIPANT_ADDED"]
     );
-    desk.server.clock.advance(window);
-    let mails = desk.smtp.received(2).await;
+    fixture.server.clock.advance(window);
+    let mails = fixture.smtp.received(2).await;
     let told = |to: &str| mails.iter().find(|mail| mail.to == to).unwrap();
     let text = &told("carl@example.com").text;
     assert!(text.contains("Anna added you to this ticket") && text.contains("It does not work."));
@@ -320,13 +320,13 @@ async fn participants_are_notified_and_mailed_until_they_are_removed() {
 
     // What is planned and not sent yet is not sent any more, and the notification_kinds is empty.
     boris.comment(&ticket, "One more thing.").await;
-    desk.server.quiet().await;
+    fixture.server.quiet().await;
     assert_eq!(notification_kinds(&carl).await.len(), 4);
     remove(anna, &ticket, &carl.account_id().await).await;
     boris.comment(&ticket, "And another.").await;
-    desk.server.quiet().await;
+    fixture.server.quiet().await;
     assert_eq!(notification_kinds(&carl).await, [] as [&str; 0]);
-    desk.server.clock.advance(window);
+    fixture.server.clock.advance(window);
     let query =
         "query($id: ID!) { node(id: $id) { ... on Ticket { deliveries { recipient state } } } }";
     let mut states = json!(null);
@@ -336,8 +336,8 @@ async fn participants_are_notified_and_mailed_until_they_are_removed() {
     }
     assert_eq!(states[3]["recipient"], "carl@example.com", "{states}");
     assert_eq!(states.as_array().unwrap().len(), 4, "{states}");
-    assert_eq!(desk.smtp.mails().len(), 3);
-    desk.server.stop().await;
+    assert_eq!(fixture.smtp.mails().len(), 3);
+    fixture.server.stop().await;
 }
 
 /// What is on somebody's notification_kinds, newest first.

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, TestServer, browser::Script, mail::MailDesk, server::PASSWORD, smtp::Smtp,
+    Client, TestServer, browser::Script, mail::MailFixture, server::PASSWORD, smtp::Smtp,
 };
 
 const REQUEST: &str =
@@ -45,15 +45,15 @@ async fn mailed_token(smtp: &Smtp, nth: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_link_sets_a_new_password_once_and_ends_all_sessions() {
-    let desk = MailDesk::start().await;
-    let anonymous = desk.server.anonymous();
-    let mut socket = desk.anna.socket().await;
+    let fixture = MailFixture::start().await;
+    let anonymous = fixture.server.anonymous();
+    let mut socket = fixture.anna.socket().await;
     socket.watch_inbox("1", None).await;
     socket.caught_up().await;
-    let mut idle = desk.anna.socket().await;
+    let mut idle = fixture.anna.socket().await;
     let accepted = request(&anonymous, " Anna@Example.com ").await;
     assert_eq!(accepted, json!({ "accepted": true, "userErrors": [] }));
-    let token = mailed_token(&desk.smtp, 1).await;
+    let token = mailed_token(&fixture.smtp, 1).await;
 
     // What is refused doesn't use it up.
     for (password, again, error) in [
@@ -74,65 +74,65 @@ async fn a_reset_link_sets_a_new_password_once_and_ends_all_sessions() {
     assert_eq!(code_of(&reset(&anonymous, &token, NEW, NEW).await), "EXPIRED");
     assert_eq!(socket.close_code().await, 4401);
     assert_eq!(idle.close_code().await, 4401);
-    let reply = desk.anna.send("{ viewer { name } }", json!({})).await;
+    let reply = fixture.anna.send("{ viewer { name } }", json!({})).await;
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
     let old = sign_in(&anonymous, "anna@example.com", PASSWORD).await;
     assert_eq!(code_of(&old["data"]["signIn"]), "INVALID_CREDENTIALS");
     let new = sign_in(&anonymous, "anna@example.com", NEW).await;
     assert!(new["data"]["signIn"]["session"].is_object());
-    desk.smtp.nth(1, "password of your account was changed").await;
-    desk.server.stop().await;
+    fixture.smtp.nth(1, "password of your account was changed").await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_sets_a_new_password_on_the_reset_page() {
-    let desk = MailDesk::start().await;
-    request(&desk.server.anonymous(), "anna@example.com").await;
-    let token = mailed_token(&desk.smtp, 1).await;
-    let page = format!("http://{}/reset-password#token={token}", desk.server.address());
+    let fixture = MailFixture::start().await;
+    request(&fixture.server.anonymous(), "anna@example.com").await;
+    let token = mailed_token(&fixture.smtp, 1).await;
+    let page = format!("http://{}/reset-password#token={token}", fixture.server.address());
     let mut script = Script::start("reset-password.js", &page).await;
     assert_eq!(script.command().await, None);
     assert!(script.succeeded().await, "see above");
-    desk.server.anonymous().sign_in("anna@example.com", NEW).await;
-    desk.server.stop().await;
+    fixture.server.anonymous().sign_in("anna@example.com", NEW).await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_unknown_or_superseded_reset_link_is_refused() {
-    let desk = MailDesk::start().await;
-    let anonymous = desk.server.anonymous();
+    let fixture = MailFixture::start().await;
+    let anonymous = fixture.server.anonymous();
     request(&anonymous, "anna@example.com").await;
-    let token = mailed_token(&desk.smtp, 1).await;
-    desk.server.clock.advance(TimeDelta::minutes(31));
+    let token = mailed_token(&fixture.smtp, 1).await;
+    fixture.server.clock.advance(TimeDelta::minutes(31));
     let late = reset(&anonymous, &token, NEW, NEW).await;
     assert_eq!(code_of(&late), "EXPIRED");
-    let session = desk.anna.token.clone().unwrap();
+    let session = fixture.anna.token.clone().unwrap();
     for token in ["", "tw_", "garbage", &"x".repeat(10_000), &session] {
         assert_eq!(reset(&anonymous, token, NEW, NEW).await, late);
     }
     // Of two links the use of one voids the other.
     request(&anonymous, "anna@example.com").await;
-    let first = mailed_token(&desk.smtp, 2).await;
+    let first = mailed_token(&fixture.smtp, 2).await;
     request(&anonymous, "anna@example.com").await;
-    let second = mailed_token(&desk.smtp, 3).await;
+    let second = mailed_token(&fixture.smtp, 3).await;
     assert_eq!(reset(&anonymous, &second, NEW, NEW).await["changed"], true);
     assert_eq!(reset(&anonymous, &first, NEW, NEW).await, late);
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_reset_request_does_not_reveal_whether_an_address_is_known() {
-    let desk = MailDesk::start().await;
-    let anonymous = desk.server.anonymous();
+    let fixture = MailFixture::start().await;
+    let anonymous = fixture.server.anonymous();
     let known = request(&anonymous, "anna@example.com").await;
     let unknown = request(&anonymous, "nobody@example.com").await;
     assert_eq!(known, unknown);
     // What was done for both is the same too; only one became a mail.
-    let database = desk.server.database.connect().await;
+    let database = fixture.server.database.connect().await;
     let count = "SELECT count(*), count(DISTINCT address) FROM deliveries";
     let row = database.query_one(count, &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2, 2));
-    mailed_token(&desk.smtp, 1).await;
+    mailed_token(&fixture.smtp, 1).await;
     for email in ["", "anna", "a@b\r\nBcc: eve@example.com", &"x".repeat(300)] {
         let refused = request(&anonymous, email).await;
         assert_eq!(refused["accepted"], false, "{email:.20}");
@@ -149,9 +149,9 @@ async fn a_password_reset_request_does_not_reveal_whether_an_address_is_known() 
     // Which keeps nobody from a code: a stranger can ask for links, not for codes.
     let begin =
         "mutation { beginSecondFactor(input: { method: EMAIL }) { codeSent { expiresAt } } }";
-    let begun = desk.anna.ok(begin, json!({})).await;
+    let begun = fixture.anna.ok(begin, json!({})).await;
     assert!(begun["beginSecondFactor"]["codeSent"].is_object());
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use totp_rs::Totp;
 use crate::harness::{
     Client, TestServer,
     browser::Script,
-    mail::MailDesk,
+    mail::MailFixture,
     process::{self, Process},
     server::PASSWORD,
     smtp::Smtp,
@@ -269,25 +269,25 @@ async fn a_password_change_ends_pending_challenges() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn adding_another_second_factor_later_requires_reauthentication() {
-    let desk = MailDesk::start().await;
-    begin(&desk.anna, "EMAIL").await;
-    let code = mailed_code(&desk.smtp, 1).await;
-    confirm(&desk.anna, "EMAIL", &code).await;
+    let fixture = MailFixture::start().await;
+    begin(&fixture.anna, "EMAIL").await;
+    let code = mailed_code(&fixture.smtp, 1).await;
+    confirm(&fixture.anna, "EMAIL", &code).await;
     // Soon after the sign-in a further one is added as it is.
-    assert!(begin(&desk.anna, "AUTHENTICATOR").await["authenticator"].is_object());
-    desk.server.clock.advance(TimeDelta::minutes(10));
-    let late = begin(&desk.anna, "AUTHENTICATOR").await;
+    assert!(begin(&fixture.anna, "AUTHENTICATOR").await["authenticator"].is_object());
+    fixture.server.clock.advance(TimeDelta::minutes(10));
+    let late = begin(&fixture.anna, "AUTHENTICATOR").await;
     assert_eq!(code_of(&late), "REAUTHENTICATION_REQUIRED");
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_email_code_is_valid_for_two_minutes_and_only_the_latest_one_counts() {
-    let desk = MailDesk::start().await;
-    let (server, anna) = (&desk.server, &desk.anna);
+    let fixture = MailFixture::start().await;
+    let (server, anna) = (&fixture.server, &fixture.anna);
     let begun = begin(anna, "EMAIL").await;
     assert_eq!(begun["codeSent"]["nextInSeconds"], 30);
-    let first = mailed_code(&desk.smtp, 1).await;
+    let first = mailed_code(&fixture.smtp, 1).await;
     // Too soon for another.
     let again = anna.send(BEGIN, json!({ "input": { "method": "EMAIL" } })).await;
     assert_eq!(*again.at("/errors/0/extensions/code"), "RATE_LIMITED");
@@ -300,7 +300,7 @@ async fn an_email_code_is_valid_for_two_minutes_and_only_the_latest_one_counts()
         let input = json!({ "input": { "challengeToken": token } });
         server.anonymous().ok(SEND, input).await;
         sent += 1;
-        let code = mailed_code(&desk.smtp, sent).await;
+        let code = mailed_code(&fixture.smtp, sent).await;
         server.clock.advance(TimeDelta::seconds(seconds));
         let verified = verify(server, &token, "EMAIL", &code).await;
         assert_eq!(verified["session"].is_object(), accepted, "{seconds}");
@@ -311,10 +311,10 @@ async fn an_email_code_is_valid_for_two_minutes_and_only_the_latest_one_counts()
     let other = challenge(server, "anna@example.com").await;
     let input = json!({ "input": { "challengeToken": token } });
     server.anonymous().ok(SEND, input.clone()).await;
-    let old = mailed_code(&desk.smtp, sent + 1).await;
+    let old = mailed_code(&fixture.smtp, sent + 1).await;
     server.clock.advance(TimeDelta::seconds(31));
     server.anonymous().ok(SEND, input).await;
-    let new = mailed_code(&desk.smtp, sent + 2).await;
+    let new = mailed_code(&fixture.smtp, sent + 2).await;
     if old != new {
         assert_eq!(code_of(&verify(server, &token, "EMAIL", &old).await), "INVALID_CODE");
     }
@@ -322,7 +322,7 @@ async fn an_email_code_is_valid_for_two_minutes_and_only_the_latest_one_counts()
     let twice =
         futures_util::future::join_all((0..2).map(|_| verify(server, &token, "EMAIL", &new)));
     assert_eq!(twice.await.iter().filter(|it| it["session"].is_object()).count(), 1);
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,8 +335,8 @@ async fn email_codes_are_not_available_without_mail() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_recovery_code_replaces_a_second_factor_once() {
-    let desk = MailDesk::start().await;
-    let (server, anna) = (&desk.server, &desk.anna);
+    let fixture = MailFixture::start().await;
+    let (server, anna) = (&fixture.server, &fixture.anna);
     let (_, codes) = with_authenticator(server, anna).await;
     let methods = sign_in(server, "anna@example.com").await["challenge"]["methods"].clone();
     assert_eq!(methods, json!(["AUTHENTICATOR", "RECOVERY_CODE"]));
@@ -352,8 +352,8 @@ async fn each_recovery_code_replaces_a_second_factor_once() {
     let token = challenge(server, "anna@example.com").await;
     assert_eq!(code_of(&verify(server, &token, "RECOVERY_CODE", &codes[0]).await), "INVALID_CODE");
     // One was added, one was used: the owner hears of both.
-    desk.smtp.nth(1, "A second factor was added").await;
-    desk.smtp.nth(1, "with a recovery code. Recovery codes left: 9").await;
+    fixture.smtp.nth(1, "A second factor was added").await;
+    fixture.smtp.nth(1, "with a recovery code. Recovery codes left: 9").await;
 
     // New ones void the old ones; they take a proof.
     let refused = inside.ok(REGENERATE, json!({})).await;
@@ -364,7 +364,7 @@ async fn each_recovery_code_replaces_a_second_factor_once() {
     let new = made["regenerateRecoveryCodes"]["recoveryCodes"][0].as_str().unwrap().to_owned();
     assert_eq!(code_of(&verify(server, &token, "RECOVERY_CODE", &codes[2]).await), "INVALID_CODE");
     assert!(verify(server, &token, "RECOVERY_CODE", &new).await["session"].is_object());
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -451,22 +451,22 @@ async fn staff_without_a_required_second_factor_can_only_set_one_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_can_reset_a_customers_second_factors() {
-    let desk = MailDesk::start().await;
-    let (server, anna) = (&desk.server, &desk.anna);
+    let fixture = MailFixture::start().await;
+    let (server, anna) = (&fixture.server, &fixture.anna);
     with_authenticator(server, anna).await;
     let id = anna.ok("{ viewer { id } }", json!({})).await["viewer"]["id"].clone();
     let reset = "mutation($input: ResetSecondFactorsInput!) { resetSecondFactors(input: $input) {
         account { name } userErrors { code } } }";
     let input = json!({ "input": { "accountId": id } });
-    let refused = desk.boris.send(reset, input.clone()).await;
+    let refused = fixture.boris.send(reset, input.clone()).await;
     assert_eq!(*refused.at("/errors/0/extensions/code"), "FORBIDDEN");
     let admin = server.sign_up("Ada", Role::Admin).await;
     admin.ok(reset, input).await;
     assert!(sign_in(server, "anna@example.com").await["session"].is_object());
     let reply = anna.send("{ viewer { name } }", json!({})).await;
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
-    desk.smtp.nth(1, "removed all second factors").await;
-    desk.server.stop().await;
+    fixture.smtp.nth(1, "removed all second factors").await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -520,13 +520,13 @@ async fn codes_of_oathtool_are_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_codes_are_stored_sealed_or_hashed() {
-    let desk = MailDesk::start().await;
-    let (server, anna) = (&desk.server, &desk.anna);
+    let fixture = MailFixture::start().await;
+    let (server, anna) = (&fixture.server, &fixture.anna);
     let setup = begin(anna, "AUTHENTICATOR").await;
     let app = App::scan(&setup);
     let confirmed = confirm(anna, "AUTHENTICATOR", &app.code(server)).await;
     begin(anna, "EMAIL").await;
-    let code = mailed_code(&desk.smtp, 1).await;
+    let code = mailed_code(&fixture.smtp, 1).await;
     let database = server.database.connect().await;
     let mut content = String::new();
     for table in [
@@ -551,7 +551,7 @@ async fn keys_and_codes_are_stored_sealed_or_hashed() {
     ] {
         assert!(!content.contains(&secret));
     }
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

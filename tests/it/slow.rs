@@ -7,7 +7,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpSocket};
 
 use crate::{
     harness::{Client, Socket, TestServer, client::Ticket, socket::Incoming},
-    metrics::{at, until, watched},
+    metrics::{metric, start_with_metrics, until_metric},
 };
 
 /// More than the kernel keeps for a socket that nobody reads from.
@@ -50,21 +50,21 @@ fn number(message: &Value) -> Option<i32> {
 /// A socket of somebody who follows their inbox and stopped reading while much happened.
 async fn stuck(server: &TestServer, anna: &Client) -> Socket {
     let ticket = anna.create_ticket("one").await;
-    let mut socket = Socket::open_narrow(&server.address(), anna.token.as_deref()).await;
+    let mut socket = Socket::open_with_small_buffer(&server.address(), anna.token.as_deref()).await;
     socket.watch_inbox("1", None).await;
     socket.caught_up().await;
     post_many(server, &ticket).await;
-    until(server, OVERFLOWS, |overflows| overflows > 0.0).await;
+    until_metric(server, OVERFLOWS, |overflows| overflows > 0.0).await;
     socket
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_closed_with_1013_and_resumes_without_a_gap() {
-    let server = watched(&[]).await;
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
     let mut socket = stuck(&server, &anna).await;
-    until(&server, "ticketwire_slow_consumers_closed_total", |closed| closed == 1.0).await;
-    until(&server, INBOXES, |open| open == 0.0).await;
+    until_metric(&server, "ticketwire_slow_consumers_closed_total", |closed| closed == 1.0).await;
+    until_metric(&server, INBOXES, |open| open == 0.0).await;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         match socket.incoming().await {
@@ -92,11 +92,11 @@ async fn a_client_that_does_not_read_is_closed_with_1013_and_resumes_without_a_g
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_ends_while_a_send_is_blocked_closes_its_socket_at_once() {
-    let server = watched(&[]).await;
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
     let mut socket = stuck(&server, &anna).await;
     anna.ok("mutation { signOut { signedOut } }", json!({})).await;
-    until(&server, INBOXES, |open| open == 0.0).await;
+    until_metric(&server, INBOXES, |open| open == 0.0).await;
     let mut last = 0;
     loop {
         match socket.incoming().await {
@@ -111,7 +111,7 @@ async fn a_session_that_ends_while_a_send_is_blocked_closes_its_socket_at_once()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ping_is_answered_before_queued_messages() {
-    let server = watched(&[]).await;
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
     let mut socket = stuck(&server, &anna).await;
     socket.send(json!({ "type": "ping" })).await;
@@ -184,7 +184,7 @@ async fn an_event_that_cannot_be_loaded_closes_the_socket_and_is_not_skipped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_stream_does_not_delay_other_operations_on_its_socket() {
-    let server = watched(&[]).await;
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
     let start = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
     let ticket = anna.create_ticket("one").await;
@@ -258,7 +258,7 @@ async fn clients_of_a_stopping_node_resume_on_another_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_sent_events_client_that_does_not_read_is_disconnected() {
-    let server = watched(&[]).await;
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -273,12 +273,12 @@ async fn a_server_sent_events_client_that_does_not_read_is_disconnected() {
         body.len(),
     );
     stream.write_all(request.as_bytes()).await.unwrap();
-    until(&server, INBOXES, |open| open == 1.0).await;
+    until_metric(&server, INBOXES, |open| open == 1.0).await;
     post_many(&server, &ticket).await;
-    until(&server, OVERFLOWS, |overflows| overflows > 0.0).await;
+    until_metric(&server, OVERFLOWS, |overflows| overflows > 0.0).await;
     // The kernel gives it up after 45 seconds, at its next look.
     let patience = Instant::now() + Duration::from_secs(150);
-    while at(&server, INBOXES).await != Some(0.0) {
+    while metric(&server, INBOXES).await != Some(0.0) {
         assert!(Instant::now() < patience, "it is still there");
         tokio::time::sleep(Duration::from_millis(250)).await;
     }

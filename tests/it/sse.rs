@@ -121,7 +121,7 @@ async fn a_subscription_requires_a_request_that_accepts_event_streams() {
     let request = |request: reqwest::RequestBuilder| {
         request.json(&json!({ "query": subscription })).header("accept", "application/json")
     };
-    let mut stream = EventStream::new(anna.respond_with_events(request).await);
+    let mut stream = EventStream::new(anna.request_event_stream(request).await);
     assert_eq!(stream.item().await.0["__typename"], "Checkpoint");
     server.stop().await;
 }
@@ -195,7 +195,7 @@ async fn the_notification_stream_resumes_after_its_last_event_id() {
             }
             request.json(&json!({ "query": query }))
         };
-        EventStream::new(anna.respond_with_events(request).await)
+        EventStream::new(anna.request_event_stream(request).await)
     };
     let mut stream = watch(None).await;
     let (_, last) = stream.item().await;

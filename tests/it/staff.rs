@@ -7,7 +7,7 @@ use ticketwire::domain::{account::Role, service_token::Scope};
 use crate::harness::{
     Client, TestServer,
     client::Reply,
-    mail::{self, MailDesk},
+    mail::{self, MailFixture},
     process,
     server::PASSWORD,
     smtp::Smtp,
@@ -93,8 +93,8 @@ async fn trail(admin: &Client, id: &Value) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invited_agent_sets_a_password_and_signs_in() {
-    let desk = MailDesk::start().await;
-    let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
+    let fixture = MailFixture::start().await;
+    let ilya = fixture.server.sign_up("Ilya", Role::Admin).await;
     let mut input = person(" Olga@Example.com ");
     input["idempotencyKey"] = json!("1");
     let made = outcome(&ilya, CREATE, input.clone()).await.unwrap();
@@ -104,8 +104,8 @@ async fn an_invited_agent_sets_a_password_and_signs_in() {
     assert_eq!(outcome(&ilya, CREATE, input).await, Err("IDEMPOTENCY_KEY_REUSED".into()));
     assert_eq!(outcome(&ilya, CREATE, person("OLGA@example.com")).await, Err("TAKEN".into()));
 
-    let anonymous = desk.server.anonymous();
-    let token = invited(&desk.smtp, 1).await;
+    let anonymous = fixture.server.anonymous();
+    let token = invited(&fixture.smtp, 1).await;
     let wish = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
     let set = async || {
         let data = anonymous.ok(RESET, json!({ "input": wish })).await;
@@ -116,18 +116,18 @@ async fn an_invited_agent_sets_a_password_and_signs_in() {
     let olga = anonymous.sign_in("olga@example.com", NEW).await;
     olga.ok("{ ticketCounts { total } }", json!({})).await;
     assert_eq!(trail(&ilya, &made["id"]).await[0], "ROLE_CHANGED Ilya");
-    desk.smtp.nth(1, "password of your account").await;
-    all_sent(&desk.server).await;
-    assert_eq!(desk.smtp.mails().len(), 2, "one invitation, and word of the password");
-    desk.server.stop().await;
+    fixture.smtp.nth(1, "password of your account").await;
+    all_sent(&fixture.server).await;
+    assert_eq!(fixture.smtp.mails().len(), 2, "one invitation, and word of the password");
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invitation_repeated_on_two_nodes_creates_one_account() {
-    let desk = MailDesk::start().await;
-    let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
-    let flags = mail::settings(&desk.smtp.url());
-    let node = desk.server.another_node(&flags).await.unwrap();
+    let fixture = MailFixture::start().await;
+    let ilya = fixture.server.sign_up("Ilya", Role::Admin).await;
+    let flags = mail::settings(&fixture.smtp.url());
+    let node = fixture.server.another_node(&flags).await.unwrap();
     let nodes = [ilya.clone(), ilya.at(&node.address().to_string())];
     let mut input = person("olga@example.com");
     input["idempotencyKey"] = json!("1");
@@ -138,7 +138,7 @@ async fn an_invitation_repeated_on_two_nodes_creates_one_account() {
     let made = join_all(without_a_key).await;
     assert_eq!(made.iter().filter(|it| it.is_ok()).count(), 1, "{made:?}");
     node.stop().await;
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,11 +226,11 @@ async fn one_admin_remains_even_if_two_demote_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disabled_account_keeps_its_tickets_and_receives_no_mail_or_links() {
-    let desk = MailDesk::start().await;
-    let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    desk.smtp.received(1).await;
-    let (anna, boris) = (desk.anna.account_id().await, desk.boris.account_id().await);
+    let fixture = MailFixture::start().await;
+    let ilya = fixture.server.sign_up("Ilya", Role::Admin).await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.smtp.received(1).await;
+    let (anna, boris) = (fixture.anna.account_id().await, fixture.boris.account_id().await);
     ilya.update(&ticket, json!({ "assigneeId": boris })).await;
     for id in [&anna, &boris] {
         outcome(&ilya, DISABLE, json!({ "id": id })).await.unwrap();
@@ -245,13 +245,13 @@ async fn a_disabled_account_keeps_its_tickets_and_receives_no_mail_or_links() {
     );
 
     let olga = outcome(&ilya, CREATE, person("olga@example.com")).await.unwrap();
-    let token = invited(&desk.smtp, 1).await;
+    let token = invited(&fixture.smtp, 1).await;
     outcome(&ilya, DISABLE, json!({ "id": olga["id"] })).await.unwrap();
-    let anonymous = desk.server.anonymous();
+    let anonymous = fixture.server.anonymous();
     for email in ["anna@example.com", "olga@example.com"] {
         anonymous.ok(REQUEST, json!({ "input": { "email": email } })).await;
     }
-    all_sent(&desk.server).await;
+    all_sent(&fixture.server).await;
     // The link that was mailed before is void, also once the account is enabled again.
     let wish = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
     let set = async || {
@@ -261,10 +261,10 @@ async fn a_disabled_account_keeps_its_tickets_and_receives_no_mail_or_links() {
     assert_eq!(set().await, "EXPIRED");
     outcome(&ilya, ENABLE, json!({ "id": olga["id"] })).await.unwrap();
     assert_eq!(set().await, "EXPIRED");
-    all_sent(&desk.server).await;
-    let subjects = desk.smtp.mails().into_iter().map(|mail| mail.subject).collect::<Vec<_>>();
+    all_sent(&fixture.server).await;
+    let subjects = fixture.smtp.mails().into_iter().map(|mail| mail.subject).collect::<Vec<_>>();
     assert_eq!(subjects, ["[CS-100001] The site is down", "Help Desk: set up your account"]);
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
