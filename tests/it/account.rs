@@ -1,4 +1,4 @@
-//! Accounts: what others see of them, and making them at the command line.
+//! Accounts: what others see of them, and how the command line creates them.
 
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
@@ -71,9 +71,9 @@ async fn the_command_line_creates_accounts_that_can_sign_in() {
         "agent",
         "--password-stdin",
     ];
-    let made = process::run(&create, &variables, &format!("{PASSWORD}\n")).await;
-    assert!(made.success, "{}", made.stderr);
-    assert!(!made.stdout.contains(PASSWORD) && !made.stderr.contains(PASSWORD));
+    let created = process::run(&create, &variables, &format!("{PASSWORD}\n")).await;
+    assert!(created.success, "{}", created.stderr);
+    assert!(!created.stdout.contains(PASSWORD) && !created.stderr.contains(PASSWORD));
     let vera = server.anonymous().sign_in("vera@example.com", PASSWORD).await;
     assert_eq!(vera.ok("{ viewer { role } }", json!({})).await["viewer"]["role"], "AGENT");
 

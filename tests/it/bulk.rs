@@ -1,4 +1,4 @@
-//! Changes of many tickets at once.
+//! Updating many tickets with one mutation.
 
 use serde_json::{Value, json};
 
@@ -65,7 +65,8 @@ async fn a_bulk_update_changes_each_ticket_entirely_or_not_at_all() {
         assert_eq!((&result["ticketId"], &result["ticket"]), (&json!(id), &ticket));
         assert_eq!(result["userErrors"], errors);
     }
-    // The events are those of single changes; what changed nothing has none.
+    // Each change appends the same events as a single update; an update without a change appends
+    // none.
     let query = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Ticket { summary timeline { nodes { __typename } } } } }";
     let ids = tickets.iter().map(|ticket| &ticket.id).collect::<Vec<_>>();
     let nodes = marta.ok(query, json!({ "ids": ids })).await["nodes"].clone();

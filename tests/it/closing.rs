@@ -1,5 +1,5 @@
-//! Tickets that are closed: by themselves some time after they were resolved, and by
-//! their reporter.
+//! Closing tickets: automatically some time after they were resolved, and by the customer who
+//! opened them.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ async fn a_resolved_ticket_closes_after_the_configured_number_of_days() {
     let open = anna.create_ticket("open").await;
     server.clock.advance(TimeDelta::days(1));
     let second = resolved(&anna, "second").await;
-    // The time counts from when it was resolved, whatever else happens to it.
+    // The time counts from the resolution, whatever else happens to the ticket.
     let again = resolved(&anna, "again").await;
     let reopened = anna.update(&again, json!({ "status": "WAITING_FOR_SUPPORT" })).await;
     assert_eq!(server.close_resolved(2).await, 0);
@@ -49,7 +49,7 @@ async fn a_resolved_ticket_closes_after_the_configured_number_of_days() {
         assert_eq!(history(&anna, ticket).await["status"], status);
     }
 
-    // Resolved anew, it has all its time again.
+    // After another resolution the time starts again.
     server.clock.advance(TimeDelta::days(1));
     anna.update(&reopened, json!({ "status": "RESOLVED" })).await;
     assert_eq!(server.close_resolved(2).await, 1);
@@ -70,14 +70,14 @@ async fn concurrent_nodes_close_each_resolved_ticket_once() {
         tickets.push(resolved(&anna, &format!("t{n}")).await);
     }
     server.clock.advance(TimeDelta::days(2));
-    let held = tickets.pop().unwrap();
+    let locked = tickets.pop().unwrap();
     let mut other = server.database.connect().await;
     let transaction = other.transaction().await.unwrap();
-    let hold = format!(
+    let lock = format!(
         "SELECT FROM tickets WHERE number = {} FOR NO KEY UPDATE",
-        held.number.trim_start_matches("CS-")
+        locked.number.trim_start_matches("CS-")
     );
-    transaction.batch_execute(&hold).await.unwrap();
+    transaction.batch_execute(&lock).await.unwrap();
     let (a, b, c) =
         join!(server.close_resolved(1), server.close_resolved(1), server.close_resolved(1));
     assert_eq!(a + b + c, tickets.len());
@@ -86,10 +86,10 @@ async fn concurrent_nodes_close_each_resolved_ticket_once() {
         let nodes = closed["timeline"]["nodes"].as_array().unwrap().clone();
         assert_eq!((closed["version"].as_i64(), nodes.len()), (Some(3), 3), "{closed}");
     }
-    // Somebody had it, and takes it up again before they let it go.
+    // The holder of the lock reopens the ticket before releasing it.
     let reopen = format!(
         "UPDATE tickets SET status = 'waiting_for_support', resolved_at = NULL WHERE number = {}",
-        held.number.trim_start_matches("CS-")
+        locked.number.trim_start_matches("CS-")
     );
     transaction.batch_execute(&reopen).await.unwrap();
     transaction.commit().await.unwrap();
@@ -114,10 +114,11 @@ async fn an_automatic_close_notifies_the_customer_and_names_no_person() {
     assert!(!text.contains("Boris"), "{text}");
     let anna = fixture.anna.at(&fixture.server.address());
     assert_eq!(history(&anna, &ticket).await["status"], "CLOSED");
-    let bell = "{ viewer { notifications(first: 1) { nodes { kind event { actor { name } } } } } }";
-    let bell = anna.ok(bell, json!({})).await;
+    let query =
+        "{ viewer { notifications(first: 1) { nodes { kind event { actor { name } } } } } }";
+    let data = anna.ok(query, json!({})).await;
     assert_eq!(
-        bell["viewer"]["notifications"]["nodes"],
+        data["viewer"]["notifications"]["nodes"],
         json!([{ "kind": "TICKET_CLOSED", "event": { "actor": null } }])
     );
     fixture.server.stop().await;

@@ -12,14 +12,14 @@ const TIMELINE: &str = "query($id: ID!, $first: Int, $after: String, $last: Int,
         ... on AssigneeChanged { fromAssignee { name } toAssignee { name } } ... on CategoryChanged { toCategory { slug } } }
         pageInfo { startCursor endCursor hasNextPage hasPreviousPage } } } } }";
 
-/// The timeline in words.
+/// The timeline as readable lines.
 async fn timeline(client: &Client, ticket: &Ticket) -> Vec<String> {
     let data = client.ok(TIMELINE, json!({ "id": ticket.id, "first": 100 })).await;
-    words(&data["node"]["timeline"]["nodes"])
+    lines(&data["node"]["timeline"]["nodes"])
 }
 
-fn words(nodes: &Value) -> Vec<String> {
-    let word = |node: &Value| {
+fn lines(nodes: &Value) -> Vec<String> {
+    let line = |node: &Value| {
         let detail =
             ["/comment/body", "/toStatus", "/toPriority", "/toAssignee/name", "/toCategory/slug"];
         let detail =
@@ -30,7 +30,7 @@ fn words(nodes: &Value) -> Vec<String> {
             node["__typename"].as_str().unwrap()
         )
     };
-    nodes.as_array().unwrap().iter().map(word).collect()
+    nodes.as_array().unwrap().iter().map(line).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +126,7 @@ async fn the_timeline_lists_every_change_and_its_pages_join_without_a_gap() {
     loop {
         let data = anna.ok(TIMELINE, json!({ "id": ticket.id, "first": 2, "after": after })).await;
         let page = &data["node"]["timeline"];
-        pages.extend(words(&page["nodes"]));
+        pages.extend(lines(&page["nodes"]));
         after = page["pageInfo"]["endCursor"].clone();
         if page["pageInfo"]["hasNextPage"] == false {
             break;
@@ -134,7 +134,7 @@ async fn the_timeline_lists_every_change_and_its_pages_join_without_a_gap() {
     }
     assert_eq!(pages, public);
     let newest = anna.ok(TIMELINE, json!({ "id": ticket.id, "last": 2 })).await;
-    assert_eq!(words(&newest["node"]["timeline"]["nodes"]), public[4..]);
+    assert_eq!(lines(&newest["node"]["timeline"]["nodes"]), public[4..]);
     assert_eq!(newest["node"]["timeline"]["pageInfo"]["hasPreviousPage"], true);
     server.stop().await;
 }
@@ -172,16 +172,16 @@ async fn a_comment_with_a_stale_version_is_a_conflict() {
     assert_eq!(reply.user_errors("addComment"), ["CONFLICT"]);
     assert_eq!(*reply.at("/data/addComment/ticket/version"), 2);
     assert_eq!(*reply.at("/data/addComment/comment"), Value::Null);
-    // Answer and status change are one step: both are done or neither.
+    // A comment with a status is one step: both are saved or neither.
     let answer = |version| json!({ "body": "Try now.", "status": "WAITING_FOR_CUSTOMER", "expectedVersion": version });
     let reply = marta.try_comment(&ticket, answer(1)).await;
     assert_eq!(reply.user_errors("addComment"), ["CONFLICT"]);
     assert_eq!(*reply.at("/data/addComment/ticket/status"), json!("WAITING_FOR_SUPPORT"));
     let (_, answered) = marta.comment_with(&ticket, answer(2)).await;
     assert_eq!((answered.status.as_str(), answered.version), ("WAITING_FOR_CUSTOMER", 3));
-    let words = timeline(&anna, &ticket).await;
+    let lines = timeline(&anna, &ticket).await;
     assert_eq!(
-        words[2..],
+        lines[2..],
         ["Marta CommentAdded Try now.", "Marta StatusChanged WAITING_FOR_CUSTOMER"]
     );
     server.stop().await;
@@ -209,8 +209,8 @@ async fn posting_a_comment_updates_its_ticket_once_and_prepares_each_statement_o
         let connection = connection.split('[').next_back().unwrap();
         names.entry((connection, text)).or_default().insert(name);
     }
-    let anew = names.iter().filter(|(_, names)| names.len() > 1).collect::<Vec<_>>();
-    assert!(anew.is_empty(), "{anew:#?}");
+    let repeated = names.iter().filter(|(_, names)| names.len() > 1).collect::<Vec<_>>();
+    assert!(repeated.is_empty(), "{repeated:#?}");
     for part in ["INSERT INTO \"comments\"", "INSERT INTO \"events\"", "SELECT f.pos", "WITH batch"]
     {
         assert!(statements.iter().any(|line| line.contains(part)), "no {part} in {statements:#?}");

@@ -1,4 +1,4 @@
-//! The page about the configuration lists what the code has.
+//! The documentation of the settings matches the code.
 
 use std::{fs, path::Path};
 

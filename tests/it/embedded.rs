@@ -1,4 +1,4 @@
-//! `serve` on its own Postgres: the newcomer's way in.
+//! `serve` with its embedded Postgres, as a newcomer starts it.
 
 use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -16,7 +16,7 @@ use crate::harness::{
     process::{self, Process},
 };
 
-/// A data folder of the test's own, removed at the end.
+/// A test's own data folder, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -37,7 +37,7 @@ impl Drop for Folder {
     }
 }
 
-/// The processes that have a path on their command line.
+/// The processes that have a folder on their command line, with their ids.
 fn processes_on(folder: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -50,16 +50,16 @@ fn processes_on(folder: &str) -> Vec<String> {
     found
 }
 
-/// Waits until nothing runs on a folder.
-async fn nothing_runs_on(folder: &str) {
+/// Waits until no process has the folder on its command line.
+async fn wait_until_nothing_runs_on(folder: &str) {
     for _ in 0..200 {
         if processes_on(folder).is_empty() {
             return;
         }
-        // There is nobody to tell us: the processes are not ours to wait for.
+        // Polling: only its parent can wait for a process.
         time::sleep(Duration::from_millis(25)).await;
     }
-    panic!("orphans: {:#?}", processes_on(folder));
+    panic!("still running: {:#?}", processes_on(folder));
 }
 
 async fn sign_in(server: &Process, email: &str) -> Client {
@@ -98,13 +98,13 @@ async fn the_first_start_creates_demo_data_and_changes_survive_a_restart() {
     assert!(lengths.iter().all(|length| *length >= 10), "{lengths:?}");
     assert!(lengths.iter().sum::<usize>() >= 100, "{lengths:?}");
     let ticket = anna.create_ticket("mine").await;
-    // The command line finds the running server's database.
+    // The command line finds the database of the running server.
     let create =
         ["user", "create", "--email", "new@example.com", "--name", "New", "--password-stdin"];
-    let made = process::run(&create, &variables, "a good password\n").await;
-    assert!(made.success, "{}", made.stderr);
+    let created = process::run(&create, &variables, "a good password\n").await;
+    assert!(created.success, "{}", created.stderr);
     assert!(server.terminate(Signal::INT).await);
-    nothing_runs_on(folder.path()).await;
+    wait_until_nothing_runs_on(folder.path()).await;
 
     let again = Process::serve(&variables).await;
     let anna = sign_in(&again, "customer@demo.example").await;
@@ -113,7 +113,7 @@ async fn the_first_start_creates_demo_data_and_changes_survive_a_restart() {
     assert_eq!(found["ticket"]["summary"], "mine");
     Client::new(&again.address, None).sign_in("new@example.com", "a good password").await;
     assert!(again.terminate(Signal::TERM).await);
-    nothing_runs_on(folder.path()).await;
+    wait_until_nothing_runs_on(folder.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,13 +123,13 @@ async fn a_killed_server_leaves_no_processes_and_can_be_started_again() {
     let server = Process::serve(&variables).await;
     let ticket = sign_in(&server, "customer@demo.example").await.create_ticket("mine").await;
     server.kill().await;
-    // At once: the next one waits for the last one's database to go.
+    // Started at once: it waits until the database of the killed server has stopped.
     let server = Process::serve(&variables).await;
     let anna = sign_in(&server, "customer@demo.example").await;
     let query = "query($n: String!) { ticket(number: $n) { summary } }";
     anna.ok(query, json!({ "n": ticket.number })).await;
     server.kill().await;
-    nothing_runs_on(folder.path()).await;
+    wait_until_nothing_runs_on(folder.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,17 +1,17 @@
-//! The event log, through subscriptions.
+//! The event log, as subscriptions show it.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Socket, TestServer, client::Ticket, socket::Incoming};
 
-/// An event in words.
-fn word(item: &Value) -> String {
+/// An event as a readable line.
+fn line(item: &Value) -> String {
     let detail =
         ["/comment/body", "/toStatus"].iter().find_map(|pointer| item.pointer(pointer)?.as_str());
     format!("{} {}", item["__typename"].as_str().unwrap(), detail.unwrap_or("")).trim().to_owned()
 }
 
-/// SQL that posts comments with the bodies `from` to `to` on the one ticket there is.
+/// SQL that posts comments with the bodies `from` to `to` on the only ticket.
 pub fn comments(from: u32, to: u32) -> String {
     format!(
         "WITH posted AS (
@@ -27,8 +27,8 @@ pub fn comments(from: u32, to: u32) -> String {
     )
 }
 
-/// So many events, without the checkpoints between them.
-async fn events_of(socket: &mut Socket, count: usize) -> Vec<Value> {
+/// Reads this many events and skips the checkpoints between them.
+async fn next_events(socket: &mut Socket, count: usize) -> Vec<Value> {
     let mut events = Vec::new();
     while events.len() < count {
         let item = socket.item().await;
@@ -39,8 +39,8 @@ async fn events_of(socket: &mut Socket, count: usize) -> Vec<Value> {
     events
 }
 
-/// The events up to the checkpoint that tells that the stream has caught up.
-async fn until_caught_up(socket: &mut Socket) -> (Vec<Value>, String) {
+/// Reads the events up to the checkpoint that ends the replay.
+async fn replayed(socket: &mut Socket) -> (Vec<Value>, String) {
     let mut events = Vec::new();
     loop {
         let item = socket.item().await;
@@ -66,12 +66,12 @@ async fn a_customer_sees_comments_and_status_changes_live_but_no_internal_notes(
     anna.comment(&ticket, "thanks").await;
     let mut seen = Vec::new();
     for _ in 0..3 {
-        seen.push(word(&customer.item().await));
+        seen.push(line(&customer.item().await));
     }
     assert_eq!(seen, ["CommentAdded on it", "StatusChanged WORKING_ON_IT", "CommentAdded thanks"]);
     let mut all = Vec::new();
     for _ in 0..4 {
-        all.push(word(&staff.item().await));
+        all.push(line(&staff.item().await));
     }
     assert_eq!(
         all,
@@ -104,9 +104,9 @@ async fn a_stream_resumes_after_its_cursor_on_any_node() {
             let item = socket.item().await;
             cursor = item["cursor"].as_str().unwrap().to_owned();
             if item["__typename"] == "CommentAdded" {
-                seen.push(word(&item));
+                seen.push(line(&item));
             }
-            if word(&item) == format!("CommentAdded live {round}") {
+            if line(&item) == format!("CommentAdded live {round}") {
                 break;
             }
         }
@@ -138,7 +138,8 @@ async fn a_replay_from_the_database_equals_one_from_memory() {
     let replay = async |server: &TestServer| {
         let (anna, marta) = (anna.at(&server.address()), marta.at(&server.address()));
         let mut streams = Vec::new();
-        // Each ticket: its opening, its comments, one status change; and the notes for staff.
+        // The events of a ticket: its creation, its comments and one status change; for staff also
+        // its notes.
         for (client, scope, events) in [
             (&anna, Some(&one), 1 + 100 + 1),
             (&anna, None, 2 + 150 + 2),
@@ -150,11 +151,11 @@ async fn a_replay_from_the_database_equals_one_from_memory() {
                 Some(ticket) => socket.watch_ticket("1", &ticket.id, Some(&start)).await,
                 None => socket.watch_inbox("1", Some(&start)).await,
             }
-            streams.push(events_of(&mut socket, events).await);
+            streams.push(next_events(&mut socket, events).await);
         }
         streams
     };
-    // A new node starts with nothing in memory.
+    // A new node has nothing in memory.
     let from_memory = replay(&server).await;
     server.restart().await;
     let from_database = replay(&server).await;
@@ -169,11 +170,11 @@ async fn a_customers_inbox_shows_only_their_own_tickets() {
     let mut socket = anna.socket().await;
     socket.watch_inbox("1", None).await;
     socket.caught_up().await;
-    let theirs = jonas.create_ticket("theirs").await;
-    jonas.comment(&theirs, "private").await;
-    let mine = anna.create_ticket("mine").await;
+    let foreign = jonas.create_ticket("theirs").await;
+    jonas.comment(&foreign, "private").await;
+    let own = anna.create_ticket("mine").await;
     let event = socket.item().await;
-    assert_eq!((word(&event), &event["ticket"]["id"]), ("TicketCreated".into(), &json!(mine.id)));
+    assert_eq!((line(&event), &event["ticket"]["id"]), ("TicketCreated".into(), &json!(own.id)));
     server.stop().await;
 }
 
@@ -194,7 +195,7 @@ async fn malformed_and_future_cursors_are_refused_and_foreign_ones_require_a_res
         assert_eq!((&message["type"], &message["id"]), (&json!("error"), &json!(id)), "{message}");
         assert_eq!(message["payload"][0]["extensions"]["code"], "BAD_REQUEST", "{message}");
     }
-    // From a history that is no more: the reader has to look anew.
+    // A cursor of another history: the reader must start again.
     let foreign = ticketwire::domain::cursor::Cursor { epoch: cursor.epoch ^ 1, ..cursor };
     socket.watch_ticket("d", &ticket.id, Some(&foreign.encode())).await;
     assert_eq!(
@@ -215,8 +216,8 @@ async fn after_a_restore_a_cursor_is_valid_up_to_the_restored_point() {
     let before = socket.caught_up().await;
     anna.comment(&ticket, "lost").await;
     let lost = socket.item().await["cursor"].as_str().unwrap().to_owned();
-    // What a restore to before the last comment leaves: another timeline and an
-    // earlier head.
+    // What a restore to before the last comment leaves: another timeline and an earlier head of the
+    // feed.
     let database = server.database.connect().await;
     database
         .batch_execute(
@@ -238,12 +239,12 @@ async fn after_a_restore_a_cursor_is_valid_up_to_the_restored_point() {
     assert_eq!(socket.item().await["__typename"], "ResyncRequired");
     assert_eq!(socket.message().await["type"], "complete");
     socket.watch_ticket("2", &ticket.id, Some(&before)).await;
-    // The node may not have read the comment when the stream begins.
+    // The node may not have read the comment when the stream starts.
     let mut item = socket.item().await;
     if item["__typename"] == "Checkpoint" {
         item = socket.item().await;
     }
-    assert_eq!(word(&item), "CommentAdded new");
+    assert_eq!(line(&item), "CommentAdded new");
     server.stop().await;
 }
 
@@ -255,11 +256,11 @@ async fn a_burst_that_overflows_the_subscriber_buffer_is_read_from_the_log_witho
     let mut socket = anna.socket().await;
     socket.watch_ticket("1", &ticket.id, None).await;
     socket.caught_up().await;
-    // One transaction, so that the tailer publishes all of it before the stream wakes.
+    // One transaction, so that the tailer publishes all comments before the stream wakes.
     let database = server.database.connect().await;
     let sql = format!("BEGIN; {} COMMIT", comments(1, 500));
     database.batch_execute(&sql).await.unwrap();
-    let bodies = events_of(&mut socket, 500).await;
+    let bodies = next_events(&mut socket, 500).await;
     let bodies = bodies.iter().map(|event| event["comment"]["body"].as_str().unwrap().to_owned());
     assert!(bodies.eq((1..=500).map(|n| n.to_string())), "lost, doubled or out of order");
     server.stop().await;
@@ -279,7 +280,7 @@ async fn signing_out_ends_the_streams_of_that_session_only() {
     }
     first.ok("mutation { signOut { signedOut } }", json!({})).await;
     second.comment(&ticket, "after").await;
-    // 4401 is fatal to clients: they don't retry with a token that is worth nothing.
+    // 4401 is fatal to clients: they do not retry with an invalid token.
     loop {
         match ended.incoming().await {
             Incoming::Closed(code, _) => break assert_eq!(code, 4401),
@@ -289,7 +290,7 @@ async fn signing_out_ends_the_streams_of_that_session_only() {
             Incoming::Broken => panic!("no close frame"),
         }
     }
-    assert_eq!(word(&other.item().await), "CommentAdded after");
+    assert_eq!(line(&other.item().await), "CommentAdded after");
     server.stop().await;
 }
 
@@ -301,7 +302,7 @@ async fn a_revocation_is_not_lost_when_the_subscriber_buffer_overflows() {
     let mut socket = anna.socket().await;
     socket.watch_ticket("1", &ticket.id, None).await;
     socket.caught_up().await;
-    // In one transaction: more than a mailbox holds, the revocation, and as much again.
+    // In one transaction: more events than the buffer holds, the revocation, and as many again.
     let database = server.database.connect().await;
     let revoke = "UPDATE sessions SET revoked_at = now();
          WITH appended AS (
@@ -354,9 +355,9 @@ async fn no_event_is_lost_or_reordered_by_concurrent_writers_rollbacks_and_a_lon
     for n in 0..5 {
         tickets.push(anna.create_ticket(&format!("t{n}")).await);
     }
-    // A transaction that writes an event and stays open: it holds up nobody.
-    let mut held = server.database.connect().await;
-    let long = held.transaction().await.unwrap();
+    // A transaction that writes an event and stays open must not delay the others.
+    let mut other = server.database.connect().await;
+    let long = other.transaction().await.unwrap();
     long.batch_execute(
         "INSERT INTO events (ticket_id, seq, kind, audience, data, occurred_at)
          SELECT id, 1000, 'summary_changed', 'participants', '{}', now() FROM tickets LIMIT 1",
@@ -374,7 +375,7 @@ async fn no_event_is_lost_or_reordered_by_concurrent_writers_rollbacks_and_a_lon
             for n in 0..25 {
                 let ticket: &Ticket = &tickets[(writer + n) % tickets.len()];
                 client.comment(ticket, &format!("{writer}.{n}")).await;
-                // Refused in the transaction, after the lock was taken.
+                // Rolled back after the lock was acquired.
                 client
                     .try_update(ticket, json!({ "status": "WORKING_ON_IT", "expectedVersion": 0 }))
                     .await;
@@ -384,16 +385,16 @@ async fn no_event_is_lost_or_reordered_by_concurrent_writers_rollbacks_and_a_lon
     futures_util::future::join_all(writers).await.into_iter().for_each(Result::unwrap);
     let database = server.database.connect().await;
     let mut seen = Vec::new();
-    while seen.iter().filter(|word: &&String| word.starts_with("CommentAdded")).count() < 200 {
-        seen.push(word(&inbox.item().await));
+    while seen.iter().filter(|line: &&String| line.starts_with("CommentAdded")).count() < 200 {
+        seen.push(line(&inbox.item().await));
     }
     for writer in 0..8 {
-        let own = seen.iter().filter(|word| word.starts_with(&format!("CommentAdded {writer}.")));
+        let own = seen.iter().filter(|line| line.starts_with(&format!("CommentAdded {writer}.")));
         let expected = (0..25).map(|n| format!("CommentAdded {writer}.{n}")).collect::<Vec<_>>();
         assert!(own.eq(expected.iter()), "writer {writer}'s events are out of order");
     }
     long.rollback().await.unwrap();
-    // The feed is dense, and no ticket's events are out of order in it.
+    // The feed has no gaps, and each ticket's events are in order.
     let inverted = "SELECT count(*) FROM (SELECT e.seq, lag(e.seq) OVER (PARTITION BY e.ticket_id ORDER BY f.pos) AS before
         FROM feed f JOIN events e ON e.id = f.event_id WHERE e.ticket_id IS NOT NULL) o WHERE seq <= before";
     assert_eq!(database.query_one(inverted, &[]).await.unwrap().get::<_, i64>(0), 0);
@@ -426,11 +427,11 @@ async fn a_query_and_a_stream_from_its_cursor_leave_no_gap() {
             .collect::<Vec<_>>();
         let mut socket = anna.socket().await;
         socket.watch_ticket("1", &ticket.id, data["eventCursor"].as_str()).await;
-        let (streamed, _) = until_caught_up(&mut socket).await;
+        let (streamed, _) = replayed(&mut socket).await;
         let streamed = streamed.iter().map(|event| event["id"].clone()).collect::<Vec<_>>();
         let now = anna.ok(query, json!({ "id": ticket.id })).await;
         let now = now["node"]["timeline"]["nodes"].as_array().unwrap();
-        // Everything that the stream gave follows what was read, without a hole.
+        // The query and the stream together have every event, without a gap.
         let joined = now
             .iter()
             .map(|node| &node["id"])
@@ -473,14 +474,17 @@ async fn an_event_of_a_newer_version_appears_as_unreadable_at_its_position() {
          INSERT INTO pending_events SELECT id FROM appended;";
     server.database.connect().await.batch_execute(merged).await.unwrap();
     let event = live.item().await;
-    assert_eq!(event["__typename"], "UnreadableEvent", "it may have left the queue");
+    assert_eq!(
+        event["__typename"], "UnreadableEvent",
+        "an event that may have removed it from the queue is shown"
+    );
     assert_eq!(event["ticket"]["id"], ticket.id.as_str());
     anna.comment(&ticket, "after it").await;
     let mut replayed = anna.socket().await;
     replayed.watch_ticket("1", &ticket.id, Some(&start)).await;
-    let events = events_of(&mut replayed, 2).await;
+    let events = next_events(&mut replayed, 2).await;
     assert_eq!(
-        events.iter().map(word).collect::<Vec<_>>(),
+        events.iter().map(line).collect::<Vec<_>>(),
         ["UnreadableEvent", "CommentAdded after it"]
     );
     assert_eq!(events[0]["cursor"], event["cursor"]);

@@ -1,4 +1,4 @@
-//! Tickets that go on from closed ones.
+//! Follow-ups: new tickets that continue closed ones.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ async fn a_follow_up_links_to_the_closed_ticket_that_it_continues() {
     let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
     anna.ok(add, json!({ "input": { "ticketId": ticket.id, "email": "carl@example.com" } })).await;
 
-    // What is not closed can still be talked about.
+    // An open ticket accepts comments, so it needs no follow-up.
     let refused = try_follow_up(&anna, &ticket.id, None).await;
     assert_eq!(refused.user_errors("createTicket"), ["INVALID"]);
     assert_eq!(refused.at("/data/createTicket/userErrors/0/field"), &json!(["followUpToId"]));
@@ -64,17 +64,17 @@ async fn a_follow_up_links_to_the_closed_ticket_that_it_continues() {
         seen(&anna, &annas).await,
         json!({ "followUpTo": reference(&ticket.number), "followUps": [] })
     );
-    // Everybody sees those that they may see.
+    // Everybody sees the follow-ups that they may read.
     let of_old = |numbers: &[&str]| json!({ "followUpTo": null, "followUps": numbers.iter().map(|it| listed(it)).collect::<Vec<_>>() });
     assert_eq!(seen(&anna, &ticket.id).await, of_old(&[&number]));
     assert_eq!(seen(&carl, &ticket.id).await, of_old(&[&carls_number]));
     assert_eq!(seen(&marta, &ticket.id).await, of_old(&[&number, &carls_number]));
-    // Whoever takes part in the follow-up only sees no predecessor.
+    // A participant of the follow-up only does not see the closed ticket.
     anna.ok(add, json!({ "input": { "ticketId": annas, "email": "jonas@example.com" } })).await;
     assert_eq!(seen(&jonas, &annas).await, json!({ "followUpTo": null, "followUps": [] }));
     assert_eq!(seen(&carl, &carls).await["followUpTo"], reference(&ticket.number));
 
-    // Of what one can't see one learns nothing, and nonsense is no ticket.
+    // A ticket that the caller may not see looks the same as one that does not exist.
     for id in [ticket.id.as_str(), "nonsense", TECHNICAL_SUPPORT] {
         let refused = try_follow_up(&jonas, id, None).await;
         assert_eq!(refused.user_errors("createTicket"), ["NOT_FOUND"], "{id}");

@@ -7,7 +7,7 @@ use crate::harness::{Reply, TestServer};
 
 const NEW: &str = "application/graphql-response+json";
 
-async fn accepting(server: &TestServer, accept: &str, body: &str) -> Reply {
+async fn post_accepting(server: &TestServer, accept: &str, body: &str) -> Reply {
     let request = |request: reqwest::RequestBuilder| {
         request
             .header("content-type", "application/json")
@@ -44,7 +44,7 @@ async fn status_codes_depend_on_the_accepted_media_type() {
         ("{\"query\":\"\\ud800\"}", 400, 400, false),
     ] {
         for (accept, status) in [(NEW, new), ("application/json", old), ("*/*", new)] {
-            let reply = accepting(&server, accept, body).await;
+            let reply = post_accepting(&server, accept, body).await;
             assert_eq!(reply.status.as_u16(), status, "{accept} {body}: {}", reply.body);
             assert_eq!(reply.body.get("data").is_some(), has_data, "{body}: {}", reply.body);
             let expected = if accept == "application/json" { accept } else { NEW };
@@ -54,7 +54,7 @@ async fn status_codes_depend_on_the_accepted_media_type() {
             }
         }
     }
-    let reply = accepting(&server, "text/html", r#"{"query":"{ __typename }"}"#).await;
+    let reply = post_accepting(&server, "text/html", r#"{"query":"{ __typename }"}"#).await;
     assert_eq!((reply.status, reply.code()), (StatusCode::NOT_ACCEPTABLE, "BAD_REQUEST"));
     server.stop().await;
 }

@@ -1,5 +1,4 @@
-//! Mail: who gets which, in what form, and what becomes of it when the mail server
-//! misbehaves.
+//! Mail: who receives which, in what form, and what happens if the mail server misbehaves.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +16,7 @@ use ticketwire::domain::{account::Role, clock::Clock as _};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What staff see of a ticket's mails: recipient, state, attempts, last error.
+/// A ticket's deliveries as staff see them: recipient, state, attempts and last error.
 async fn deliveries(staff: &Client, ticket: &Ticket) -> Vec<Value> {
     let query = "query($number: String!) { ticket(number: $number) {
         deliveries { recipient state attempts lastError } } }";
@@ -25,8 +24,7 @@ async fn deliveries(staff: &Client, ticket: &Ticket) -> Vec<Value> {
     data["ticket"]["deliveries"].as_array().unwrap().clone()
 }
 
-/// Waits until a ticket's mails are in some states, in order. Each look is a request
-/// to a server that works on it meanwhile.
+/// Waits until a ticket's mails are in these states, in order.
 async fn until_states(staff: &Client, ticket: &Ticket, states: &[&str]) -> Vec<Value> {
     let reached = |seen: &[Value]| {
         seen.iter().map(|it| it["state"].as_str().unwrap()).eq(states.iter().copied())
@@ -34,7 +32,7 @@ async fn until_states(staff: &Client, ticket: &Ticket, states: &[&str]) -> Vec<V
     until(staff, ticket, &format!("{states:?}"), reached).await
 }
 
-/// Waits until a ticket's mails are as they should be.
+/// Waits until a ticket's mails meet a condition.
 async fn until(
     staff: &Client,
     ticket: &Ticket,
@@ -42,12 +40,12 @@ async fn until(
     reached: impl Fn(&[Value]) -> bool,
 ) -> Vec<Value> {
     let mut seen = vec![];
-    let looks = async {
+    let reaching = async {
         while seen.is_empty() || !reached(&seen) {
             seen = deliveries(staff, ticket).await;
         }
     };
-    let in_time = time::timeout(TIMEOUT, looks).await.is_ok();
+    let in_time = time::timeout(TIMEOUT, reaching).await.is_ok();
     assert!(in_time, "not {what} but {seen:?}");
     seen
 }
@@ -78,7 +76,7 @@ async fn the_mails_about_a_ticket_form_one_thread() {
     fixture.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
     let mails = fixture.smtp.received(3).await;
     assert_eq!(mails[1].subject, "Re: [CS-100001] The site is down");
-    // The answer and the change of status that came with it are one mail.
+    // The comment and the change of status that came with it are one mail.
     assert!(mails[1].text.contains("Boris wrote:\n\nWe look into it."), "{}", mails[1].text);
     assert!(mails[1].text.contains("New status: Working on it (previously: Waiting for support)"));
     assert!(mails[2].text.contains("New status: Closed"), "{}", mails[2].text);
@@ -100,7 +98,7 @@ async fn a_customer_is_not_mailed_about_their_own_actions_or_internal_notes() {
     fixture.boris.update(&ticket, json!({ "priority": "HIGH" })).await;
     fixture.boris.comment(&ticket, "Fixed.").await;
     let mails = fixture.smtp.received(2).await;
-    // The answer is the second mail, so nothing was mailed in between.
+    // The comment is the second mail, so none was sent in between.
     assert!(mails[1].text.contains("Fixed."), "{}", mails[1].text);
     let sent = until_states(&fixture.boris, &ticket, &["SENT", "SENT"]).await;
     assert!(sent.iter().all(|it| it["recipient"] == "anna@example.com"), "{sent:?}");
@@ -114,7 +112,7 @@ async fn events_within_the_window_become_one_mail() {
     let ticket = fixture.anna.create_ticket("The site is down").await;
     fixture.boris.comment(&ticket, "First.").await;
     fixture.boris.comment(&ticket, "Second.").await;
-    until_due_is_tried(&fixture.server).await;
+    until_due_mails_are_tried(&fixture.server).await;
     until_states(&fixture.boris, &ticket, &["QUEUED"]).await;
     fixture.server.clock.advance(TimeDelta::seconds(31));
     let mails = fixture.smtp.received(1).await;
@@ -134,8 +132,8 @@ async fn a_temporarily_refused_mail_is_retried_before_later_ones() {
     fixture.smtp.attempted(1).await;
     fixture.boris.comment(&ticket, "We look into it.").await;
     until_states(&fixture.boris, &ticket, &["QUEUED", "QUEUED"]).await;
-    let put_off = |seen: &[Value]| seen[0]["lastError"].is_string();
-    let seen = until(&fixture.boris, &ticket, "put off", put_off).await;
+    let has_failed = |seen: &[Value]| seen[0]["lastError"].is_string();
+    let seen = until(&fixture.boris, &ticket, "a failed attempt", has_failed).await;
     let error = seen[0]["lastError"].as_str().unwrap();
     assert!(error.contains("4.3.0 later"), "{error}");
     fixture.server.clock.advance(TimeDelta::minutes(2));
@@ -172,7 +170,7 @@ async fn a_permanently_refused_mail_is_not_retried_and_delays_no_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_is_delivered_although_the_mail_server_is_busy_stalls_or_hangs_up() {
     let fixture = MailFixture::start().await;
-    // The first two find no connection in the pool, so that they are greeted.
+    // The first two attempts open new connections, so they reach the greeting.
     fixture.smtp.script([
         Behaviour::Greet("554 5.3.2 not now"),
         Behaviour::Greet("421 busy"),
@@ -188,7 +186,8 @@ async fn a_mail_is_delivered_although_the_mail_server_is_busy_stalls_or_hangs_up
     let seen = until(&fixture.boris, &ticket, "finished", finished).await;
     assert_eq!(seen[0]["state"], "SENT");
     assert!(seen[0]["attempts"].as_i64().unwrap() >= 5, "{seen:?}");
-    // The clock runs so fast here that a lease may end in mid-attempt: the same mail, then.
+    // The clock moves so fast here that a lease may expire during an attempt. Then the same mail is
+    // sent again.
     let ids = fixture.smtp.mails().into_iter().map(|mail| mail.id).collect::<Vec<_>>();
     assert!(!ids.is_empty() && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     fixture.server.stop().await;
@@ -202,10 +201,10 @@ async fn a_mail_is_given_up_after_three_days_without_a_mail_server() {
     let ticket = anna.create_ticket("Never told").await;
     let wait = async |times: u32| {
         for _ in 0..times {
-            until_due_is_tried(&server).await;
+            until_due_mails_are_tried(&server).await;
             server.clock.advance(TimeDelta::hours(6));
         }
-        until_due_is_tried(&server).await;
+        until_due_mails_are_tried(&server).await;
     };
     wait(10).await;
     until_states(&boris, &ticket, &["QUEUED"]).await;
@@ -232,20 +231,20 @@ async fn after_a_day_without_a_mail_server_all_mails_are_sent_in_order_over_few_
         tickets.push(ticket);
     }
     for _ in 0..12 {
-        until_due_is_tried(&server).await;
+        until_due_mails_are_tried(&server).await;
         server.clock.advance(TimeDelta::hours(2));
     }
-    until_due_is_tried(&server).await;
-    // Not tried each of the 13 times that the clock was moved, and not all at once:
-    // pauses have grown to three to six hours.
-    let paces = "SELECT max(attempts)::bigint, count(DISTINCT date_trunc('minute', due_at))
+    until_due_mails_are_tried(&server).await;
+    // Not every advance of the clock caused an attempt, and the attempts are spread: pauses have
+    // grown to three to six hours.
+    let query = "SELECT max(attempts)::bigint, count(DISTINCT date_trunc('minute', due_at))
         FROM deliveries WHERE state = 'queued' AND attempts > 0";
-    let paces = server.database.connect().await.query_one(paces, &[]).await.unwrap();
-    let (attempts, minutes) = (paces.get::<_, i64>(0), paces.get::<_, i64>(1));
+    let row = server.database.connect().await.query_one(query, &[]).await.unwrap();
+    let (attempts, minutes) = (row.get::<_, i64>(0), row.get::<_, i64>(1));
     assert!(attempts <= 11 && minutes >= 10, "{attempts} attempts, in {minutes} minutes");
 
-    // At worst all are due at once when it is back: as many come as there are senders,
-    // and one after the other on the same connections.
+    // At worst all are due at once when the mail server is back: each sender opens one connection
+    // and reuses it.
     let smtp = Smtp::start_at(&address).await;
     smtp.script([Behaviour::Pause(Step::Mail); SENDERS]);
     server.clock.advance(TimeDelta::hours(6));
@@ -264,8 +263,8 @@ async fn after_a_day_without_a_mail_server_all_mails_are_sent_in_order_over_few_
     server.stop().await;
 }
 
-/// Waits until no mail is due that has not been tried.
-async fn until_due_is_tried(server: &TestServer) {
+/// Waits until every due mail has been tried.
+async fn until_due_mails_are_tried(server: &TestServer) {
     let client = server.database.connect().await;
     let tried = async {
         let planned = "SELECT (SELECT pos FROM consumer_offsets) = (SELECT pos FROM feed_head)
@@ -276,7 +275,7 @@ async fn until_due_is_tried(server: &TestServer) {
         let now = || SystemTime::from(server.clock.now());
         while !client.query_one(planned, &[&now()]).await.unwrap().get::<_, bool>(0) {}
     };
-    time::timeout(TIMEOUT, tried).await.expect("mails are due and not tried");
+    time::timeout(TIMEOUT, tried).await.expect("every due mail to be tried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,20 +309,20 @@ async fn priority_mail_is_sent_ahead_of_everything_else() {
         [("mail.window_seconds", "30"), ("mail.senders", "1"), ("mail.timeout_seconds", "60")];
     let fixture = MailFixture::start_with(&settings).await;
     let client = fixture.server.database.connect().await;
-    let hurry = async |count: i64| {
+    let prioritise_last = async |count: i64| {
         let last = "UPDATE deliveries SET priority = true
             WHERE seq IN (SELECT seq FROM deliveries ORDER BY seq DESC LIMIT $1)";
         client.execute(last, &[&count]).await.unwrap();
         fixture.server.clock.advance(TimeDelta::seconds(31));
     };
     let subject = |n: usize| fixture.smtp.mails()[n].subject.clone();
-    // A backlog, all of it due at once; what was planned last is in a hurry.
+    // A backlog that is due at once; the mails planned last have priority.
     for n in 0..6 {
         fixture.anna.create_ticket(&format!("Backlog {n}")).await;
     }
-    until_due_is_tried(&fixture.server).await;
+    until_due_mails_are_tried(&fixture.server).await;
     fixture.smtp.script([Behaviour::Pause(Step::Accepted); 2]);
-    hurry(2).await;
+    prioritise_last(2).await;
     fixture.smtp.paused(2).await;
     let mut first = [subject(0), subject(1)];
     first.sort();
@@ -331,15 +330,15 @@ async fn priority_mail_is_sent_ahead_of_everything_else() {
     fixture.smtp.release();
     fixture.smtp.received(6).await;
 
-    // All ordinary senders are stuck: it goes out nevertheless.
+    // All ordinary senders are blocked: priority mail is sent nevertheless.
     fixture.smtp.script([Behaviour::Pause(Step::Mail)]);
     fixture.anna.create_ticket("Stuck").await;
-    until_due_is_tried(&fixture.server).await;
-    hurry(0).await;
+    until_due_mails_are_tried(&fixture.server).await;
+    prioritise_last(0).await;
     fixture.smtp.paused(3).await;
     fixture.anna.create_ticket("In a hurry").await;
     fixture.server.quiet().await;
-    hurry(1).await;
+    prioritise_last(1).await;
     fixture.smtp.received(7).await;
     assert_eq!(subject(6), "[CS-100008] In a hurry");
     fixture.smtp.release();
@@ -354,7 +353,7 @@ async fn expired_priority_mail_is_not_sent() {
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
-    until_due_is_tried(&server).await;
+    until_due_mails_are_tried(&server).await;
     let client = server.database.connect().await;
     client
         .batch_execute(
@@ -455,7 +454,7 @@ async fn mail_is_sent_with_the_tls_and_credentials_of_the_url() {
         (SmtpOptions { starttls: true, ..SmtpOptions::default() }, "smtp", "?tls=required"),
         (SmtpOptions { implicit_tls: true, ..SmtpOptions::default() }, "smtps", ""),
     ] {
-        // "\0desk\0secret", as AUTH PLAIN has it.
+        // The base64 of "\0desk\0secret", as AUTH PLAIN sends it.
         let smtp =
             Smtp::start_with(SmtpOptions { auth: Some("AGRlc2sAc2VjcmV0"), ..options }).await;
         let certificate = folder.path().join("ca.pem");
@@ -471,7 +470,7 @@ async fn mail_is_sent_with_the_tls_and_credentials_of_the_url() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_mail_is_sent_without_the_required_tls_or_with_wrong_credentials() {
-    // No STARTTLS offered; a certificate that nobody trusts; a wrong password.
+    // No STARTTLS, a certificate that nobody trusts, a wrong password.
     let plain = Smtp::start().await;
     let untrusted =
         Smtp::start_with(SmtpOptions { implicit_tls: true, ..SmtpOptions::default() }).await;
@@ -487,7 +486,7 @@ async fn no_mail_is_sent_without_the_required_tls_or_with_wrong_credentials() {
         let (anna, boris) =
             (server.sign_up("Anna", Role::Customer).await, server.agent("Boris").await);
         let ticket = anna.create_ticket("The site is down").await;
-        until_due_is_tried(&server).await;
+        until_due_mails_are_tried(&server).await;
         let seen = until_states(&boris, &ticket, &["QUEUED"]).await;
         let error = seen[0]["lastError"].as_str().unwrap();
         assert!(error.contains(expected), "{url}: {error}");

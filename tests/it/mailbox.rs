@@ -1,5 +1,5 @@
-//! What operators and newcomers see of mail: the demo's mailbox, `doctor` and
-//! `mail test`, and what start refuses.
+//! Mail for newcomers and operators: the demo's mailbox page, `doctor`, `mail test`, and the
+//! settings that a server checks when it starts.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -41,7 +41,8 @@ async fn the_demos_mailbox_page_shows_its_mails_without_running_their_scripts() 
     let html = get(&format!("{link}/html")).await;
     assert!(html.headers["content-security-policy"].to_str().unwrap().contains("sandbox"));
     assert!(!html.body.as_str().unwrap().contains("<script"));
-    // Neither a page of the web by a name of its own, nor a path out of the folder.
+    // Refused: a request under another host name, as DNS rebinding makes it, and paths out of the
+    // folder.
     let rebound =
         anyone.request(Method::GET, link, |request| request.header("host", "evil.example"));
     assert_eq!(rebound.await.status, StatusCode::NOT_FOUND);

@@ -1,4 +1,4 @@
-//! The admin listener, and what it tells of the server.
+//! The admin listener and its metrics.
 
 use serde_json::json;
 use tokio::{
@@ -12,14 +12,14 @@ use crate::harness::{
 
 const FREE: &str = "127.0.0.1:0";
 
-/// A server with metrics.
+/// Starts a server with an admin listener.
 pub async fn start_with_metrics(more: &[(&'static str, String)]) -> TestServer {
     let mut flags = vec![("admin.listen", FREE.to_owned())];
     flags.extend_from_slice(more);
     TestServer::start_with(&flags).await
 }
 
-/// What a metric is at, by its name and labels as they are written; `None` where it is missing.
+/// The value of a metric, by its name and labels as they are printed; `None` if it is missing.
 pub async fn metric(server: &TestServer, name: &str) -> Option<f64> {
     let (status, text) = server.admin("/metrics").await;
     assert_eq!(status, 200, "{text}");
@@ -27,12 +27,12 @@ pub async fn metric(server: &TestServer, name: &str) -> Option<f64> {
     Some(line.parse().unwrap())
 }
 
-/// Waits until a metric is as it should be.
-pub async fn until_metric(server: &TestServer, name: &str, right: impl Fn(f64) -> bool) {
-    let reached = async { while !metric(server, name).await.is_some_and(&right) {} };
-    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), reached).await;
+/// Waits until a metric meets a condition.
+pub async fn until_metric(server: &TestServer, name: &str, reached: impl Fn(f64) -> bool) {
+    let reaching = async { while !metric(server, name).await.is_some_and(&reached) {} };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), reaching).await;
     if waited.is_err() {
-        panic!("{name} is at {:?}", metric(server, name).await);
+        panic!("{name} is {:?}", metric(server, name).await);
     }
 }
 
@@ -61,8 +61,8 @@ async fn the_admin_listener_serves_metrics_and_health_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admin_address_in_use_is_an_error_that_names_its_setting() {
     let server = TestServer::start().await;
-    let taken = TcpListener::bind(FREE).await.unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let occupied = TcpListener::bind(FREE).await.unwrap();
+    let address = occupied.local_addr().unwrap().to_string();
     let refused = server.another_node(&[("admin.listen", address.clone())]).await;
     let error = refused.err().expect("a refusal").to_string();
     assert!(error.contains("`admin.listen`") && error.contains(&address), "{error}");
@@ -73,7 +73,7 @@ async fn an_admin_address_in_use_is_an_error_that_names_its_setting() {
 async fn the_admin_listener_answers_while_the_server_drains_and_stops_with_it() {
     let server = start_with_metrics(&[]).await;
     let admin = server.admin_address();
-    // A request that is under way: the server has asked for its body.
+    // A request in progress: the server has asked for its body.
     let mut slow = TcpStream::connect(server.address()).await.unwrap();
     let head = "POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
         Content-Length: 9\r\nExpect: 100-continue\r\n\r\n";
@@ -90,7 +90,7 @@ async fn the_admin_listener_answers_while_the_server_drains_and_stops_with_it() 
     assert_eq!(metrics.status(), 200);
     drop(slow);
     stopping.await.unwrap();
-    assert!(TcpStream::connect(&admin).await.is_err(), "it outlives the server");
+    assert!(TcpStream::connect(&admin).await.is_err(), "the admin listener outlives the server");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,15 +113,15 @@ async fn metrics_count_open_streams_and_delivered_events() {
     for _ in 0..2 {
         socket.item().await;
     }
-    let given = "ticketwire_events_delivered_total{stream=\"ticket\"}";
-    assert_eq!(metric(&server, given).await, Some(1.0));
+    let delivered = "ticketwire_events_delivered_total{stream=\"ticket\"}";
+    assert_eq!(metric(&server, delivered).await, Some(1.0));
     server.quiet().await;
     let head = metric(&server, "ticketwire_feed_head_position").await.unwrap();
     assert!(head >= 2.0, "{head}");
     until_metric(&server, "ticketwire_feed_published_position", |published| published == head)
         .await;
     assert!(metric(&server, "ticketwire_events_published_total").await.unwrap() >= 2.0);
-    // Signed out: the stream is revoked, and the socket closed.
+    // Signing out revokes the streams and closes the socket.
     anna.ok("mutation { signOut { signedOut } }", json!({})).await;
     socket.close_code().await;
     until_metric(&server, &of("ticket"), |count| count == 0.0).await;
@@ -143,7 +143,7 @@ async fn metrics_count_buffer_overflows_and_replays_by_source() {
         "ticketwire_replay_reads_total{source=\"database\"}",
     );
     assert_eq!(metric(&server, overflows).await, Some(0.0));
-    // One transaction, so that the tailer publishes all of it before the stream wakes.
+    // One transaction, so that the tailer publishes all comments before the stream wakes.
     let many = crate::events::comments(1, 500);
     server.database.connect().await.batch_execute(&format!("BEGIN; {many} COMMIT")).await.unwrap();
     while socket.item().await["comment"]["body"] != "500" {}
@@ -183,20 +183,20 @@ async fn metrics_show_the_lag_and_age_of_stuck_consumers_mails_and_events() {
     let pending = "ticketwire_oldest_pending_event_age_seconds";
     assert_eq!(metric(&server, lag).await, Some(0.0));
     assert_eq!(metric(&server, pending).await, Some(0.0));
-    // A consumer that is held up.
+    // A consumer that is blocked.
     let holder = server.database.connect().await;
     holder.batch_execute("BEGIN; SELECT FROM consumer_offsets FOR UPDATE").await.unwrap();
     anna.create_ticket("one").await;
     until_metric(&server, lag, |lag| lag >= 1.0).await;
     holder.batch_execute("ROLLBACK").await.unwrap();
     until_metric(&server, lag, |lag| lag == 0.0).await;
-    // Nobody takes mails: the confirmation waits for another attempt.
+    // No mail server answers: the confirmation waits for another attempt.
     until_metric(&server, queued, |count| count >= 1.0).await;
     server.clock.advance(chrono::TimeDelta::minutes(1));
     until_metric(&server, mail, |age| (60.0..600.0).contains(&age)).await;
     until_metric(&server, "ticketwire_mail_attempts_total{outcome=\"put_off\"}", |n| n >= 1.0)
         .await;
-    // A sequencer that is held up.
+    // A sequencer that is blocked.
     holder.batch_execute("BEGIN; SELECT FROM feed_head FOR UPDATE").await.unwrap();
     anna.create_ticket("two").await;
     server.clock.advance(chrono::TimeDelta::minutes(5));
@@ -240,7 +240,7 @@ async fn in_memory_metrics_are_served_while_the_database_is_down() {
     let name = server.database.url.clone();
     let name = name.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
     let admin = connect(&server.database.url.replace(&name, "postgres")).await;
-    // By itself, so that nobody connects anew before it counts.
+    // A separate statement, so that nobody reconnects before it takes effect.
     let closed = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
     admin.batch_execute(&closed).await.unwrap();
     let gone = format!(

@@ -1,22 +1,21 @@
-//! The bell: what is on it, what was read, and its live stream; preferences; and
-//! unsubscribing.
+//! Notifications: the list, marking as read, the live stream, preferences and unsubscribing.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Socket, TestServer, mail::MailFixture};
 
-const BELL: &str = "{ viewer { unreadNotificationCount notifications { nodes {
+const LIST: &str = "{ viewer { unreadNotificationCount notifications { nodes {
     id kind readAt ticket { number } event { __typename actor { name } } } } } }";
 
 const STREAM: &str = "subscription($after: String) { notifications(after: $after) { __typename
     ... on NotificationAdded { cursor unreadNotificationCount notification { kind ticket { number } } }
     ... on NotificationCheckpoint { cursor unreadNotificationCount } } }";
 
-/// Waits, by the live stream, until a bell has so many unread; gives the stream.
+/// Waits on the live stream until this many notifications are unread; returns its socket.
 async fn until_unread(client: &Client, count: i64) -> Socket {
     let mut socket = client.socket().await;
-    socket.subscribe("bell", STREAM, json!({})).await;
+    socket.subscribe("notifications", STREAM, json!({})).await;
     loop {
         if socket.item().await["unreadNotificationCount"] == count {
             return socket;
@@ -39,20 +38,20 @@ async fn notifications_report_what_others_do_until_they_are_read() {
     boris.note(&ticket, "Hm.").await;
     boris.comment(&ticket, "We look into it.").await;
     until_unread(&anna, 2).await;
-    let viewer = &anna.ok(BELL, json!({})).await["viewer"];
+    let viewer = &anna.ok(LIST, json!({})).await["viewer"];
     let nodes = viewer["notifications"]["nodes"].as_array().unwrap();
-    let told = nodes
+    let kinds = nodes
         .iter()
         .map(|it| (it["kind"].as_str().unwrap(), it["event"]["__typename"].as_str().unwrap()));
     assert_eq!(
-        told.collect::<Vec<_>>(),
+        kinds.collect::<Vec<_>>(),
         [("STATUS_CHANGED", "StatusChanged"), ("SUPPORT_ANSWERED", "CommentAdded")]
     );
     assert!(
         nodes.iter().all(|it| it["readAt"].is_null() && it["event"]["actor"]["name"] == "Boris")
     );
 
-    // Somebody else can neither read them nor mark them.
+    // Somebody else can neither read nor mark them.
     assert_eq!(mark_read(&boris, json!({ "ids": [nodes[0]["id"]] })).await, 0);
     let query = "query($id: ID!) { node(id: $id) { ... on Account { notifications { nodes { id } } unreadNotificationCount mailPreferences { statusChanged } } } }";
     let seen = boris.ok(query, json!({ "id": anna.account_id().await })).await;
@@ -67,7 +66,7 @@ async fn notifications_report_what_others_do_until_they_are_read() {
     let left = anna.ok(unread, json!({})).await;
     assert_eq!(left["viewer"]["notifications"]["nodes"], json!([{ "kind": "SUPPORT_ANSWERED" }]));
     assert_eq!(mark_read(&anna, json!({})).await, 0);
-    assert_eq!(server.anonymous().send(BELL, json!({})).await.code(), "UNAUTHENTICATED");
+    assert_eq!(server.anonymous().send(LIST, json!({})).await.code(), "UNAUTHENTICATED");
     server.stop().await;
 }
 
@@ -113,7 +112,7 @@ async fn the_notification_stream_resumes_after_its_cursor_on_any_node() {
 
     let second = server.second_node().await;
     let mut socket = anna.at(&second.address().to_string()).socket().await;
-    socket.subscribe("bell", STREAM, json!({ "after": first["cursor"] })).await;
+    socket.subscribe("notifications", STREAM, json!({ "after": first["cursor"] })).await;
     let mut kinds = Vec::new();
     while kinds.len() < 3 {
         let item = socket.item().await;
@@ -122,7 +121,7 @@ async fn the_notification_stream_resumes_after_its_cursor_on_any_node() {
         }
     }
     assert_eq!(kinds, ["STATUS_CHANGED", "SUPPORT_ANSWERED", "SUPPORT_ANSWERED"]);
-    // What is told by the one node is seen at the other.
+    // A notification from one node arrives at the other.
     boris.comment(&ticket, "Fourth.").await;
     loop {
         let item = socket.item().await;
@@ -146,7 +145,7 @@ async fn an_assignee_is_notified_of_the_assignment_and_of_customer_answers() {
     carol.update(&ticket, json!({ "assigneeId": boris.account_id().await })).await;
     anna.comment(&ticket, "Hello?").await;
     until_unread(&boris, 2).await;
-    let viewer = boris.ok(BELL, json!({})).await;
+    let viewer = boris.ok(LIST, json!({})).await;
     let nodes = viewer["viewer"]["notifications"]["nodes"].as_array().unwrap();
     let kinds = nodes.iter().map(|it| it["kind"].as_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(kinds, ["CUSTOMER_ANSWERED", "TICKET_ASSIGNED"]);
@@ -161,10 +160,10 @@ async fn a_customer_chooses_the_language_and_the_kinds_of_their_mails() {
     let input =
         json!({ "locale": "RU", "mail": { "ticketCreated": false, "ticketClosed": false } });
     let data = fixture.anna.ok(update, json!({ "input": input })).await;
-    let wanted = json!({ "ticketCreated": false, "supportAnswered": true, "statusChanged": true, "ticketClosed": false });
+    let expected = json!({ "ticketCreated": false, "supportAnswered": true, "statusChanged": true, "ticketClosed": false });
     assert_eq!(
         data["updatePreferences"]["account"],
-        json!({ "locale": "RU", "mailPreferences": wanted })
+        json!({ "locale": "RU", "mailPreferences": expected })
     );
     let ticket = fixture.anna.create_ticket("Сайт не открывается").await;
     fixture.boris.comment(&ticket, "Смотрим.").await;
@@ -197,22 +196,22 @@ async fn each_kind_of_mail_can_be_switched_on_and_off_separately() {
         &[working, "New status: Waiting for customer"],
         &["New status: Closed"],
     ];
-    let mut taken = 0;
-    for (wanted, expected) in kinds.iter().zip(expected) {
-        let mail = kinds.iter().map(|kind| ((*kind).to_owned(), json!(kind == wanted)));
+    let mut received = 0;
+    for (enabled, expected) in kinds.iter().zip(expected) {
+        let mail = kinds.iter().map(|kind| ((*kind).to_owned(), json!(kind == enabled)));
         let mail = mail.collect::<serde_json::Map<_, _>>();
         fixture.anna.ok(update, json!({ "input": { "mail": mail } })).await;
-        let ticket = fixture.anna.create_ticket(wanted).await;
+        let ticket = fixture.anna.create_ticket(enabled).await;
         fixture.boris.comment(&ticket, "We look into it.").await;
         fixture.boris.update(&ticket, json!({ "status": "WAITING_FOR_CUSTOMER" })).await;
         fixture.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
-        // What is wanted is asked when a mail is planned.
+        // Preferences apply when a mail is planned.
         fixture.server.quiet().await;
-        let mails = fixture.smtp.received(taken + expected.len()).await.split_off(taken);
-        taken += expected.len();
-        assert_eq!(mails.len(), expected.len(), "{wanted}");
+        let mails = fixture.smtp.received(received + expected.len()).await.split_off(received);
+        received += expected.len();
+        assert_eq!(mails.len(), expected.len(), "{enabled}");
         for (mail, part) in mails.iter().zip(expected) {
-            assert!(mail.subject.contains(&ticket.number) && mail.text.contains(part), "{wanted}");
+            assert!(mail.subject.contains(&ticket.number) && mail.text.contains(part), "{enabled}");
             assert!(mail.text.contains(working) == (*part == working), "{}", mail.text);
         }
     }
@@ -230,7 +229,7 @@ async fn one_click_unsubscribes_from_the_mails_of_one_ticket_only() {
     let path = link.strip_prefix("https://desk.example.com").unwrap();
     let stranger = fixture.server.anonymous();
 
-    // Looking changes nothing.
+    // Opening the page changes nothing.
     let page = stranger.request(Method::GET, path, |request| request).await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(page.body.as_str().unwrap().contains("Stop receiving mail about ticket CS-100001?"));

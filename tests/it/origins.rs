@@ -1,4 +1,4 @@
-//! Which web pages may call.
+//! Which web pages may call the API.
 
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::json;
@@ -16,7 +16,7 @@ fn allow(origins: &str) -> [(&'static str, String); 1] {
     [("allowed_origins", origins.to_owned())]
 }
 
-/// Asks as a browser does before it sends a page's request.
+/// Sends a browser's preflight request.
 async fn preflight(client: &Client, origin: &str) -> (StatusCode, HeaderMap) {
     let request = |request: reqwest::RequestBuilder| {
         request
@@ -28,7 +28,7 @@ async fn preflight(client: &Client, origin: &str) -> (StatusCode, HeaderMap) {
     (reply.status, reply.headers)
 }
 
-/// Sends a query from a page.
+/// Sends a query as a page of an origin.
 async fn call(client: &Client, origin: &str, accept: &'static str) -> HeaderMap {
     let request = |request: reqwest::RequestBuilder| {
         let request = request.header("origin", origin).header("accept", accept);
@@ -126,7 +126,7 @@ async fn an_invalid_origin_is_an_error_that_names_the_setting() {
                 assert!(problem.contains("scheme://host"), "{problem}");
             }
             Err(other) => panic!("{wrong}: {other}"),
-            Ok(_) => panic!("{wrong} was taken"),
+            Ok(_) => panic!("{wrong} was accepted"),
         }
     }
     server.stop().await;

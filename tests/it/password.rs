@@ -1,4 +1,4 @@
-//! Passwords: reset by mail, changed; and the limits on guessing.
+//! Passwords: reset by mail, change, and the limits on guessing.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ async fn a_reset_link_sets_a_new_password_once_and_ends_all_sessions() {
     assert_eq!(accepted, json!({ "accepted": true, "userErrors": [] }));
     let token = mailed_token(&fixture.smtp, 1).await;
 
-    // What is refused doesn't use it up.
+    // A refused password does not use up the link.
     for (password, again, error) in [
         ("", "", "REQUIRED"),
         ("short", "short", "WEAK_PASSWORD"),
@@ -110,7 +110,7 @@ async fn an_expired_unknown_or_superseded_reset_link_is_refused() {
     for token in ["", "tw_", "garbage", &"x".repeat(10_000), &session] {
         assert_eq!(reset(&anonymous, token, NEW, NEW).await, late);
     }
-    // Of two links the use of one voids the other.
+    // Using one of two links invalidates the other.
     request(&anonymous, "anna@example.com").await;
     let first = mailed_token(&fixture.smtp, 2).await;
     request(&anonymous, "anna@example.com").await;
@@ -127,7 +127,7 @@ async fn a_password_reset_request_does_not_reveal_whether_an_address_is_known() 
     let known = request(&anonymous, "anna@example.com").await;
     let unknown = request(&anonymous, "nobody@example.com").await;
     assert_eq!(known, unknown);
-    // What was done for both is the same too; only one became a mail.
+    // The database does the same for both; only one request becomes a mail.
     let database = fixture.server.database.connect().await;
     let count = "SELECT count(*), count(DISTINCT address) FROM deliveries";
     let row = database.query_one(count, &[]).await.unwrap();
@@ -137,7 +137,7 @@ async fn a_password_reset_request_does_not_reveal_whether_an_address_is_known() 
         let refused = request(&anonymous, email).await;
         assert_eq!(refused["accepted"], false, "{email:.20}");
     }
-    // Too many are refused for both alike.
+    // Both are rate limited alike.
     for email in ["anna@example.com", "nobody@example.com"] {
         for _ in 0..9 {
             request(&anonymous, email).await;
@@ -146,7 +146,8 @@ async fn a_password_reset_request_does_not_reveal_whether_an_address_is_known() 
         assert_eq!(*reply.at("/errors/0/extensions/code"), "RATE_LIMITED");
         assert!(reply.at("/errors/0/extensions/retryAfterSeconds").as_i64().unwrap() > 60);
     }
-    // Which keeps nobody from a code: a stranger can ask for links, not for codes.
+    // Requests for links do not count against the limit on codes: anybody can ask for a link, but
+    // only the owner for a code.
     let begin =
         "mutation { beginSecondFactor(input: { method: EMAIL }) { codeSent { expiresAt } } }";
     let begun = fixture.anna.ok(begin, json!({})).await;
@@ -164,7 +165,7 @@ async fn known_and_unknown_addresses_take_the_same_number_of_statements() {
         sign_in(&anonymous, email, "wrong").await;
         request(&anonymous, email).await;
     }
-    let done = async |email: &str| {
+    let statements = async |email: &str| {
         let lines = server.statements_of(async || {
             sign_in(&anonymous, email, "wrong").await;
             request(&anonymous, email).await;
@@ -172,7 +173,8 @@ async fn known_and_unknown_addresses_take_the_same_number_of_statements() {
         let statement = |line: String| line.split_once(": ").map(|(_, it)| it.to_owned());
         lines.await.into_iter().filter_map(statement).collect::<Vec<_>>()
     };
-    let (known, unknown) = (done("anna@example.com").await, done("nobody@example.com").await);
+    let (known, unknown) =
+        (statements("anna@example.com").await, statements("nobody@example.com").await);
     assert!(known.len() > 5, "{known:#?}");
     assert_eq!(known.len(), unknown.len(), "{known:#?}\n{unknown:#?}");
     server.stop().await;
@@ -196,7 +198,7 @@ async fn changing_a_password_requires_the_current_one_and_ends_other_sessions() 
     let long = format!("{} ünd 密码 ", "correct horse ".repeat(70));
     assert_eq!(change(NEW, &long).await["changed"], true);
     server.anonymous().sign_in("anna@example.com", &long).await;
-    // Nothing of it was cut off.
+    // The password was not truncated.
     let cut = &long[..long.len() - 1];
     let refused = sign_in(&server.anonymous(), "anna@example.com", cut).await;
     assert_eq!(code_of(&refused["data"]["signIn"]), "INVALID_CREDENTIALS");
@@ -213,8 +215,8 @@ async fn the_second_of_two_concurrent_password_changes_is_refused() {
         client.send(CHANGE, json!({ "input": input })).await.body
     };
     let (one, other) = futures_util::future::join(change(&anna), change(&elsewhere)).await;
-    let done = |body: &Value| body.pointer("/data/changePassword/changed") == Some(&json!(true));
-    assert!(done(&one) != done(&other), "{one} {other}");
+    let changed = |body: &Value| body.pointer("/data/changePassword/changed") == Some(&json!(true));
+    assert!(changed(&one) != changed(&other), "{one} {other}");
     server.stop().await;
 }
 
@@ -256,7 +258,7 @@ async fn password_guesses_are_limited_alike_for_known_and_unknown_addresses() {
         let limited = sign_in(&server.anonymous(), email, PASSWORD).await;
         assert_eq!(limited["errors"][0]["extensions"]["code"], "RATE_LIMITED", "{limited}");
     }
-    // Others are not held up, and the right password costs nothing.
+    // Others are not limited, and sign-ins with the right password do not count.
     for _ in 0..12 {
         server.anonymous().sign_in("jonas@example.com", PASSWORD).await;
     }
@@ -289,7 +291,8 @@ async fn an_attack_from_many_addresses_does_not_lock_the_owner_out() {
     for n in 0..100 {
         from(format!("198.51.100.{n}"), "wrong").await;
     }
-    // A new address has to wait, though it is the owner's; one that they have used before not.
+    // An address without an earlier sign-in must wait, even the owner's; an address that they have
+    // used before need not.
     let elsewhere = from("203.0.113.1".into(), PASSWORD).await;
     assert_eq!(elsewhere["errors"][0]["extensions"]["code"], "RATE_LIMITED");
     assert!(from("192.0.2.1".into(), PASSWORD).await["data"]["signIn"]["session"].is_object());

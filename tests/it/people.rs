@@ -1,4 +1,4 @@
-//! Finding people.
+//! Searching for people.
 
 use serde_json::{Value, json};
 

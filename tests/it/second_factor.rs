@@ -1,4 +1,5 @@
-//! Second factors: configured, asked for, removed, and what guards them.
+//! Second factors: setting them up, signing in with them, removing them, and how they are
+//! protected.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -50,7 +51,7 @@ async fn sign_in(server: &TestServer, email: &str) -> Value {
     server.anonymous().ok(SIGN_IN, json!({ "input": input })).await["signIn"].clone()
 }
 
-/// The token of a challenge.
+/// Signs in with the password; returns the token of the challenge.
 async fn challenge(server: &TestServer, email: &str) -> String {
     let payload = sign_in(server, email).await;
     assert_eq!(payload["session"], json!(null));
@@ -81,7 +82,7 @@ async fn remove(client: &Client, method: &str) -> Value {
     client.ok(REMOVE, json!({ "input": input })).await["removeSecondFactor"].clone()
 }
 
-/// An authenticator app on somebody's phone, whose clock is right.
+/// An authenticator app whose clock agrees with the server's.
 struct App(Totp);
 
 impl App {
@@ -99,19 +100,19 @@ impl App {
     }
 }
 
-/// Configures an authenticator; gives it and the recovery codes.
+/// Sets up an authenticator; returns it and the recovery codes.
 async fn with_authenticator(server: &TestServer, client: &Client) -> (App, Vec<String>) {
     let app = App::scan(&begin(client, "AUTHENTICATOR").await);
     let confirmed = confirm(client, "AUTHENTICATOR", &app.code(server)).await;
     assert_eq!(confirmed["userErrors"], json!([]));
     let codes = confirmed["recoveryCodes"].as_array().unwrap().iter();
     let codes = codes.map(|code| code.as_str().unwrap().to_owned()).collect();
-    // The step of that code is used up.
+    // The time step of that code is used up.
     server.clock.advance(TimeDelta::seconds(31));
     (app, codes)
 }
 
-/// The code in the nth of the mails with codes.
+/// The code in the nth mail with a code.
 async fn mailed_code(smtp: &Smtp, nth: usize) -> String {
     let text = smtp.nth(nth, "Your one-time code is").await.text;
     let mut digits = text.split(|c: char| !c.is_ascii_digit());
@@ -138,7 +139,7 @@ async fn an_authenticator_is_offered_set_up_and_required_at_sign_in() {
     let image = setup["authenticator"]["qrCode"].as_str().unwrap();
     assert!(image.starts_with("data:image/svg+xml;base64,"), "{image:.60}");
 
-    // Until the first code was right nothing is configured.
+    // Nothing is configured before the first right code.
     assert!(sign_in(&server, "anna@example.com").await["challenge"].is_null());
     let app = App::scan(&setup);
     assert_eq!(code_of(&confirm(&anna, "AUTHENTICATOR", "000000").await), "INVALID_CODE");
@@ -148,7 +149,7 @@ async fn an_authenticator_is_offered_set_up_and_required_at_sign_in() {
     assert_eq!(confirmed["secondFactor"]["method"], "AUTHENTICATOR");
     assert_eq!(confirmed["recoveryCodes"].as_array().unwrap().len(), 10);
 
-    // The code that configured it is used up; the next one lets her in, once.
+    // The code that set it up is used up; the next one signs in, once.
     let token = challenge(&server, "anna@example.com").await;
     assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &code).await), "INVALID_CODE");
     server.clock.advance(TimeDelta::seconds(30));
@@ -160,8 +161,8 @@ async fn an_authenticator_is_offered_set_up_and_required_at_sign_in() {
     assert_eq!(code_of(&verify(&server, &again, "AUTHENTICATOR", &next).await), "INVALID_CODE");
     assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &next).await), "EXPIRED");
 
-    let inside = Client::new(&server.address(), Some(session));
-    let viewer = inside
+    let signed_in = Client::new(&server.address(), Some(session));
+    let viewer = signed_in
         .ok("{ viewer { secondFactors { method lastUsedAt } recoveryCodesLeft } }", json!({}))
         .await;
     assert_eq!(viewer["viewer"]["secondFactors"][0]["method"], "AUTHENTICATOR");
@@ -182,7 +183,7 @@ async fn an_authenticator_code_may_be_off_by_one_time_step() {
         let verified = verify(&server, &token, "AUTHENTICATOR", &code).await;
         assert_eq!(verified["session"].is_object(), accepted, "{seconds}: {verified}");
     }
-    // A later step was accepted: an earlier one is not any more.
+    // After a code of a later step an earlier one is refused.
     let token = challenge(&server, "anna@example.com").await;
     let code = app.code(&server);
     assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &code).await), "INVALID_CODE");
@@ -224,7 +225,7 @@ async fn a_challenge_expires_after_five_wrong_codes_or_ten_minutes() {
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;
     let token = challenge(&server, "anna@example.com").await;
-    // What can't be a code costs no try.
+    // A malformed code does not count as an attempt.
     for code in ["", "12345", "1234567", "abcdef", "１２３４５６"] {
         assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", code).await), "INVALID");
     }
@@ -240,7 +241,7 @@ async fn a_challenge_expires_after_five_wrong_codes_or_ten_minutes() {
     server.clock.advance(TimeDelta::minutes(10));
     let code = app.code(&server);
     assert_eq!(code_of(&verify(&server, &late, "AUTHENTICATOR", &code).await), "EXPIRED");
-    // All that is no challenge looks the same.
+    // Every invalid challenge token gets the same answer.
     for token in ["", "tw_", "x", &late, &anna.token.clone().unwrap()] {
         assert_eq!(
             verify(&server, token, "AUTHENTICATOR", "123456").await,
@@ -273,7 +274,7 @@ async fn adding_another_second_factor_later_requires_reauthentication() {
     begin(&fixture.anna, "EMAIL").await;
     let code = mailed_code(&fixture.smtp, 1).await;
     confirm(&fixture.anna, "EMAIL", &code).await;
-    // Soon after the sign-in a further one is added as it is.
+    // Soon after the sign-in another factor can be added without a proof.
     assert!(begin(&fixture.anna, "AUTHENTICATOR").await["authenticator"].is_object());
     fixture.server.clock.advance(TimeDelta::minutes(10));
     let late = begin(&fixture.anna, "AUTHENTICATOR").await;
@@ -288,7 +289,7 @@ async fn an_email_code_is_valid_for_two_minutes_and_only_the_latest_one_counts()
     let begun = begin(anna, "EMAIL").await;
     assert_eq!(begun["codeSent"]["nextInSeconds"], 30);
     let first = mailed_code(&fixture.smtp, 1).await;
-    // Too soon for another.
+    // It is too soon for another code.
     let again = anna.send(BEGIN, json!({ "input": { "method": "EMAIL" } })).await;
     assert_eq!(*again.at("/errors/0/extensions/code"), "RATE_LIMITED");
     assert_eq!(*again.at("/errors/0/extensions/retryAfterSeconds"), 30);
@@ -306,7 +307,7 @@ async fn an_email_code_is_valid_for_two_minutes_and_only_the_latest_one_counts()
         assert_eq!(verified["session"].is_object(), accepted, "{seconds}");
     }
 
-    // A new code voids the last, and a code is good for its own challenge only.
+    // A new code invalidates the previous one, and a code is valid for its own challenge only.
     let token = challenge(server, "anna@example.com").await;
     let other = challenge(server, "anna@example.com").await;
     let input = json!({ "input": { "challengeToken": token } });
@@ -346,22 +347,23 @@ async fn each_recovery_code_replaces_a_second_factor_once() {
     let typed = codes[0].to_uppercase().replace('-', " ");
     let verified = verify(server, &token, "RECOVERY_CODE", &typed).await;
     let session = verified["session"]["token"].as_str().unwrap().to_owned();
-    let inside = Client::new(&server.address(), Some(session));
-    let left = inside.ok("{ viewer { recoveryCodesLeft } }", json!({})).await;
+    let signed_in = Client::new(&server.address(), Some(session));
+    let left = signed_in.ok("{ viewer { recoveryCodesLeft } }", json!({})).await;
     assert_eq!(left["viewer"]["recoveryCodesLeft"], 9);
     let token = challenge(server, "anna@example.com").await;
     assert_eq!(code_of(&verify(server, &token, "RECOVERY_CODE", &codes[0]).await), "INVALID_CODE");
-    // One was added, one was used: the owner hears of both.
+    // The owner is mailed about the new factor and about the used code.
     fixture.smtp.nth(1, "A second factor was added").await;
     fixture.smtp.nth(1, "with a recovery code. Recovery codes left: 9").await;
 
-    // New ones void the old ones; they take a proof.
-    let refused = inside.ok(REGENERATE, json!({})).await;
+    // New codes invalidate the old ones and require reauthentication.
+    let refused = signed_in.ok(REGENERATE, json!({})).await;
     assert_eq!(code_of(&refused["regenerateRecoveryCodes"]), "REAUTHENTICATION_REQUIRED");
     let input = json!({ "password": PASSWORD, "method": "RECOVERY_CODE", "code": codes[1] });
-    assert!(reauthenticate(&inside, input).await["validUntil"].is_string());
-    let made = inside.ok(REGENERATE, json!({})).await;
-    let new = made["regenerateRecoveryCodes"]["recoveryCodes"][0].as_str().unwrap().to_owned();
+    assert!(reauthenticate(&signed_in, input).await["validUntil"].is_string());
+    let regenerated = signed_in.ok(REGENERATE, json!({})).await;
+    let new =
+        regenerated["regenerateRecoveryCodes"]["recoveryCodes"][0].as_str().unwrap().to_owned();
     assert_eq!(code_of(&verify(server, &token, "RECOVERY_CODE", &codes[2]).await), "INVALID_CODE");
     assert!(verify(server, &token, "RECOVERY_CODE", &new).await["session"].is_object());
     fixture.server.stop().await;
@@ -398,7 +400,7 @@ async fn removing_a_second_factor_requires_password_and_code() {
     let removed = remove(&anna, "AUTHENTICATOR").await;
     assert_eq!(removed["viewer"], json!({ "secondFactors": [], "recoveryCodesLeft": 0 }));
     assert!(sign_in(&server, "anna@example.com").await["session"].is_object());
-    // The session elsewhere has ended.
+    // The other session has ended.
     let reply = elsewhere.send("{ viewer { name } }", json!({})).await;
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
     server.stop().await;
@@ -426,7 +428,7 @@ async fn staff_without_a_required_second_factor_can_only_set_one_up() {
     ] {
         let reply = marta.send(document, json!({})).await;
         let code = reply.at("/errors/0/extensions/code").clone();
-        // The last is refused before anybody is asked.
+        // The mutation is refused by validation before the session is checked.
         let refused = code == "SECOND_FACTOR_REQUIRED" || document.starts_with("mutation");
         assert!(refused && reply.at("/data/tickets").is_null(), "{document}: {}", reply.body);
     }
@@ -486,15 +488,14 @@ async fn the_command_line_can_reset_second_factors() {
     server.stop().await;
 }
 
-/// An authenticator in another language, and a decoder of QR codes that knows nothing
-/// of us, in a real browser.
+/// A third-party authenticator and QR decoder, in a real browser.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_qr_code_sets_up_a_third_party_authenticator() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let setup = begin(&anna, "AUTHENTICATOR").await["authenticator"].clone();
     let mut script = Script::start("authenticator.js", setup["qrCode"].as_str().unwrap()).await;
-    let decoded = script.command().await.expect("what the QR code says");
+    let decoded = script.command().await.expect("the content of the QR code");
     assert_eq!(decoded, ["decoded", setup["uri"].as_str().unwrap()]);
     script.answer(&server.clock.now().timestamp_millis().to_string()).await;
     let code = script.command().await.expect("a code");
@@ -511,9 +512,10 @@ async fn codes_of_oathtool_are_accepted() {
     let secret = setup["authenticator"]["secret"].as_str().unwrap();
     let now = format!("@{}", server.clock.now().timestamp());
     let mut oathtool = tokio::process::Command::new("oathtool");
-    let made = oathtool.args(["--totp", "--base32", secret, "--now", &now]).output().await;
-    let made = made.expect("oathtool (install it with: apt-get install oathtool)");
-    let confirmed = confirm(&anna, "AUTHENTICATOR", &String::from_utf8(made.stdout).unwrap()).await;
+    let output = oathtool.args(["--totp", "--base32", secret, "--now", &now]).output().await;
+    let output = output.expect("oathtool (install it with: apt-get install oathtool)");
+    let confirmed =
+        confirm(&anna, "AUTHENTICATOR", &String::from_utf8(output.stdout).unwrap()).await;
     assert_eq!(confirmed["userErrors"], json!([]));
     server.stop().await;
 }
@@ -564,9 +566,9 @@ async fn a_server_with_its_own_database_requires_sealing_keys() {
     let short = [variables[0], ("TICKETWIRE_SECURITY_SEALING_KEYS", "short")];
     let short = process::command(&short).arg("serve").output().await.unwrap();
     for refused in [missing, short] {
-        let told = String::from_utf8(refused.stderr).unwrap();
-        assert!(!refused.status.success() && told.contains("security.sealing_keys"), "{told}");
-        assert!(told.contains("openssl rand -hex 32"), "{told}");
+        let stderr = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && stderr.contains("security.sealing_keys"), "{stderr}");
+        assert!(stderr.contains("openssl rand -hex 32"), "{stderr}");
     }
     server.stop().await;
 }

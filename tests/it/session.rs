@@ -77,7 +77,7 @@ async fn signing_out_invalidates_that_token_at_once_and_no_other() {
         "UNAUTHENTICATED"
     );
     second.ok("{ viewer { id } }", json!({})).await;
-    // An old token in the header doesn't keep its owner from signing in again.
+    // An invalid token in the header does not prevent another sign-in.
     first.sign_in("anna@example.com", PASSWORD).await;
     server.stop().await;
 }

@@ -35,7 +35,7 @@ async fn a_query_or_mutation_is_answered_with_one_event() {
     assert_eq!((&*next.data, next.id), (r#"{"data":{"viewer":{"name":"Anna"}}}"#, None));
     assert_eq!((stream.event().await, stream.event().await), (Some(complete), None));
 
-    // A text of many lines is one line of data.
+    // A text with many lines is one line of data.
     let ticket = anna.create_ticket("one").await;
     let document = "mutation($input: AddCommentInput!) { addComment(input: $input) { comment { body } userErrors { code } } }";
     let body = "one\ntwo\n\ndata: three";
@@ -114,7 +114,7 @@ async fn a_subscription_requires_a_request_that_accepts_event_streams() {
         let reply = ask(accept, subscription).await;
         assert_eq!((reply.status, reply.code()), (StatusCode::BAD_REQUEST, "BAD_REQUEST"));
     }
-    // Clients that send one list for everything get each answer as it fits.
+    // A client may send one list for all requests and gets the format that fits each.
     let list = "application/graphql-response+json, application/json, text/event-stream";
     let reply = ask(list, "{ viewer { name } }").await;
     assert_eq!(reply.at("/data/viewer/name"), "Anna");
@@ -142,20 +142,20 @@ async fn an_event_stream_resumes_after_its_last_event_id_on_any_node() {
             agent.note(&ticket, "not for customers").await;
             agent.comment(&ticket, &format!("{round}.{n}")).await;
         }
-        // The connection is cut with events still on their way.
+        // The connection is cut while events are still on their way.
         while seen.len() < 3 * round + 1 {
-            last = take(&mut stream, &mut seen).await;
+            last = receive(&mut stream, &mut seen).await;
         }
         drop(stream);
         stream = nodes[round % 2].stream_inbox(Some(&last)).await;
     }
     while seen.len() < 18 {
-        take(&mut stream, &mut seen).await;
+        receive(&mut stream, &mut seen).await;
     }
     let expected = (0..6).flat_map(|round| (0..3).map(move |n| format!("{round}.{n}")));
     assert_eq!(seen, expected.collect::<Vec<_>>());
 
-    // It goes over the argument, by GET too, and does not concern queries.
+    // `Last-Event-ID` takes precedence over the argument, also in a GET request; queries ignore it.
     let query = format!("subscription {{ inboxEvents(after: \"nonsense\") {{ {EVENT} }} }}");
     let url = format!("http://{}/graphql", server.address());
     let get = async |query: &str| {
@@ -164,15 +164,15 @@ async fn an_event_stream_resumes_after_its_last_event_id_on_any_node() {
         let request = request.header("accept", EVENTS).header("last-event-id", &last);
         EventStream::new(request.send().await.unwrap())
     };
-    take(&mut get(&query).await, &mut seen).await;
+    receive(&mut get(&query).await, &mut seen).await;
     let response = get("{ viewer { name } }").await.event().await.unwrap().response();
     assert_eq!(response["data"]["viewer"]["name"], "Anna");
     second.stop().await;
     server.stop().await;
 }
 
-/// Takes what comes next and gives its id; notes the body of a comment.
-async fn take(stream: &mut EventStream, seen: &mut Vec<String>) -> String {
+/// Waits for the next message; collects the body of a comment and returns the event's id.
+async fn receive(stream: &mut EventStream, seen: &mut Vec<String>) -> String {
     let (item, id) = stream.item().await;
     assert_eq!(item["cursor"], id);
     if item["__typename"] == "CommentAdded" {
@@ -218,9 +218,10 @@ async fn signing_out_ends_the_event_streams_of_that_session_only() {
     let anna = server.customer("Anna").await;
     let other = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
     let ticket = anna.create_ticket("one").await;
-    let quiet = format!("subscription($id: ID!) {{ ticketEvents(ticketId: $id) {{ {EVENT} }} }}");
+    let document =
+        format!("subscription($id: ID!) {{ ticketEvents(ticketId: $id) {{ {EVENT} }} }}");
     let mut streams = [
-        anna.stream(&quiet, json!({ "id": ticket.id })).await,
+        anna.stream(&document, json!({ "id": ticket.id })).await,
         anna.stream("subscription { notifications { __typename } }", json!({})).await,
         anna.stream_inbox(None).await,
     ];
@@ -235,7 +236,7 @@ async fn signing_out_ends_the_event_streams_of_that_session_only() {
     }
     other.comment(&ticket, "still here").await;
     let mut seen = Vec::new();
-    take(&mut others, &mut seen).await;
+    receive(&mut others, &mut seen).await;
     assert_eq!(seen, ["still here"]);
     server.stop().await;
 }
@@ -252,16 +253,16 @@ async fn a_stopping_server_ends_its_event_streams_so_that_clients_resume() {
         last = stream.caught_up().await;
         streams.push(stream);
     }
-    // Far less than what requests are waited for.
+    // Far less than the time that a stopping server waits for requests.
     time::timeout(Duration::from_secs(5), server.restart()).await.expect("a quick end");
     for mut stream in streams {
-        assert_eq!(stream.event().await, None, "no `complete`: the client connects anew");
+        assert_eq!(stream.event().await, None, "no `complete`, so the client reconnects");
     }
     let anna = anna.at(&server.address());
     anna.comment(&ticket, "hello").await;
     let (mut stream, mut seen) = (anna.stream_inbox(Some(&last)).await, Vec::new());
     while seen.is_empty() {
-        take(&mut stream, &mut seen).await;
+        receive(&mut stream, &mut seen).await;
     }
     assert_eq!(seen, ["hello"]);
     server.stop().await;
@@ -274,7 +275,7 @@ async fn an_idle_event_stream_sends_heartbeats() {
     let mut stream = anna.stream_inbox(None).await;
     stream.caught_up().await;
     let mut heartbeat = stream.block().await.unwrap();
-    // The first one says that the request was heard.
+    // The first block confirms that the request was received.
     if heartbeat != ":" {
         heartbeat = stream.block().await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Tickets: opening, listing, changing.
+//! Tickets: opening, listing and changing them.
 
 use serde_json::{Value, json};
 
@@ -59,7 +59,7 @@ async fn customers_list_their_own_tickets_and_staff_list_all() {
     server.stop().await;
 }
 
-/// All of a list, from its start by threes.
+/// Reads a whole list from its start in pages of three.
 async fn forward(client: &Client, order: &Value, filter: &Value) -> Vec<String> {
     let (mut all, mut after) = (Vec::new(), Value::Null);
     loop {
@@ -74,7 +74,7 @@ async fn forward(client: &Client, order: &Value, filter: &Value) -> Vec<String> 
     }
 }
 
-/// All of a list, from its end by threes.
+/// Reads a whole list from its end in pages of three.
 async fn backward(client: &Client, order: &Value, filter: &Value) -> Vec<String> {
     let (mut all, mut before) = (Vec::new(), Value::Null);
     loop {
@@ -102,7 +102,7 @@ async fn pages_of_tickets_join_without_gap_or_overlap_in_every_order() {
     for n in [1, 3, 4] {
         marta.update(&tickets[n], json!({ "status": "WORKING_ON_IT" })).await;
     }
-    // All of them, in more words.
+    // A filter that matches all tickets.
     let states = json!({ "status": ["WORKING_ON_IT", "WAITING_FOR_SUPPORT", "WORKING_ON_IT"],
         "categoryIds": [SALES, TECHNICAL_SUPPORT, SALES] });
     for field in ["CREATED_AT", "UPDATED_AT", "PRIORITY", "WAITING_SINCE"] {
@@ -120,7 +120,7 @@ async fn pages_of_tickets_join_without_gap_or_overlap_in_every_order() {
     }
     let by_priority = json!({ "order": { "field": "PRIORITY" } });
     assert_eq!(list(&anna, by_priority).await.0, ["t4", "t2", "t0", "t6", "t5", "t1", "t3"]);
-    // Who waits comes first in either direction.
+    // Waiting tickets come first in either direction.
     let waiting = json!({ "order": { "field": "WAITING_SINCE", "direction": "ASC" } });
     assert_eq!(list(&anna, waiting).await.0, ["t0", "t2", "t5", "t6", "t1", "t3", "t4"]);
     let waiting = json!({ "order": { "field": "WAITING_SINCE", "direction": "DESC" } });
@@ -157,7 +157,7 @@ async fn a_filter_narrows_the_ticket_list_and_never_widens_it() {
     assert_eq!(filtered(json!({ "assigneeId": null })).await, ["three", "two"]);
     assert_eq!(filtered(json!({ "reporterId": jonas_id })).await, ["three"]);
     assert_eq!(filtered(json!({ "reporterId": three.id })).await, [] as [&str; 0]);
-    // A filter never widens what one may see.
+    // A filter never shows tickets that the caller may not see.
     let (others, _) = list(&anna, json!({ "filter": { "reporterId": jonas_id } })).await;
     assert_eq!(others, [] as [&str; 0]);
     server.stop().await;
@@ -206,7 +206,7 @@ async fn only_staff_may_change_priority_assignee_category_and_summary() {
     let expected = json!({ "id": ticket.id, "number": ticket.number, "status": "WORKING_ON_IT", "version": 2,
         "summary": "Reworded", "priority": "HIGH", "assignee": { "name": "Marta" }, "category": { "slug": "sales" } });
     assert_eq!(*reply.at("/data/updateTicket/ticket"), expected);
-    // The same again changes nothing.
+    // The same update again changes nothing.
     assert_eq!(marta.update(&ticket, change).await.version, 2);
     assert_eq!(marta.update(&ticket, json!({})).await.version, 2);
     let freed = marta.try_update(&ticket, json!({ "assigneeId": null })).await;
@@ -283,7 +283,7 @@ async fn the_second_of_two_changes_to_one_version_is_a_conflict_and_sees_the_tic
         lost.at("/data/updateTicket/ticket/priority"),
         won.at("/data/updateTicket/ticket/priority")
     );
-    // Comments and notes don't move the version.
+    // Comments and notes do not change the version.
     anna.comment(&ticket, "hello").await;
     marta.note(&ticket, "hm").await;
     assert_eq!(
@@ -307,7 +307,7 @@ async fn a_ticket_repeated_with_its_idempotency_key_is_created_once() {
 
     let other = anna.try_create_ticket(input("two")).await;
     assert_eq!(other.user_errors("createTicket"), ["IDEMPOTENCY_KEY_REUSED"]);
-    // A key is its account's own, and is free again after a day.
+    // A key belongs to one account, and can be used again after a day.
     assert_ne!(
         *jonas.try_create_ticket(input("one")).await.at("/data/createTicket/ticket/number"),
         number
@@ -339,7 +339,7 @@ async fn listing_tickets_takes_the_same_number_of_statements_for_any_page_size()
                     ... on CommentAdded {{ comment {{ body author {{ name }} }} }} }} }} }} }} }}"
         )
     };
-    // Once before, so that the session is cached and every statement prepared.
+    // Once before, so that the session is cached and every statement is prepared.
     marta.ok(&query(12), json!({})).await;
     let one = server.statements_of(async || drop(marta.ok(&query(1), json!({})).await)).await;
     let twelve = server.statements_of(async || drop(marta.ok(&query(12), json!({})).await)).await;

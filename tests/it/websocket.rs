@@ -90,7 +90,7 @@ async fn a_socket_serves_queries_errors_and_streams() {
     let next = json!({ "type": "next", "id": "q", "payload": { "data": { "viewer": { "name": "Anna" } } } });
     assert_eq!(socket.message().await, next);
     assert_eq!(socket.message().await, json!({ "type": "complete", "id": "q" }));
-    // The id is free again.
+    // The id can be used again.
     socket.subscribe("q", "{ nonsense }", json!({})).await;
     let error = socket.message().await;
     assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("q")));
@@ -107,7 +107,7 @@ async fn a_socket_serves_queries_errors_and_streams() {
         (&error["type"], &error["payload"][0]["extensions"]["code"]),
         (&json!("error"), &json!("NOT_FOUND"))
     );
-    // A completed stream says no more.
+    // A completed stream sends nothing more.
     let ticket = anna.create_ticket("one").await;
     socket.watch_ticket("live", &ticket.id, None).await;
     socket.caught_up().await;
