@@ -47,7 +47,7 @@ const STALLED_FOR: usize = 100;
 /// How many events a held transaction appends: its commit publishes more at once than a subscriber
 /// buffer holds.
 const HELD: i64 = 100;
-/// How long a client waits after a failed attempt before it tries the next node.
+/// The longest that a client waits after a failed attempt before it tries the next node.
 const RETRY: Duration = Duration::from_millis(50);
 /// After this time without a message a client reconnects: its connection may be stalled.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -153,7 +153,7 @@ type Addresses = watch::Receiver<Vec<String>>;
 async fn write(
     writer: usize,
     people: People,
-    addresses: Addresses,
+    mut addresses: Addresses,
     acknowledged: Arc<watch::Sender<usize>>,
     length: Arc<AtomicUsize>,
 ) -> Vec<String> {
@@ -183,14 +183,14 @@ async fn write(
         let document =
             "mutation($input: AddCommentInput!) { addComment(input: $input) { comment { id } } }";
         loop {
-            let at = addresses.borrow()[node % NODES].clone();
+            let at = addresses.borrow_and_update()[node % NODES].clone();
             let answer = client.at(&at).try_send(document, json!({ "input": input })).await;
             if answer.is_some_and(|answer| answer.pointer("/data/addComment/comment/id").is_some())
             {
                 break;
             }
             node += 1;
-            time::sleep(RETRY).await;
+            drop(time::timeout(RETRY, addresses.changed()).await);
         }
         if staff && n % 4 == 1 {
             // May fail or arrive too late. The check reads from the log whether it was saved.
