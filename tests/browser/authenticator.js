@@ -1,6 +1,5 @@
-// Somebody scans the QR code of `beginSecondFactor` with an authenticator that is not
-// ours: a browser draws it, jsQR reads it, otplib makes the code. Run by
-// tests/it/second_factor.rs.
+// Scans the QR code of `beginSecondFactor` with third-party software: a browser draws it, jsQR reads
+// it, and otplib computes the code. Run by tests/it/second_factor.rs.
 
 const readline = require("node:readline");
 const { chromium } = require("playwright-core");

@@ -1,5 +1,5 @@
-// The page of a hand-over link, for a customer with a second factor: by the keyboard, in
-// a real browser. Run by tests/it/handoff.rs, which has the phone.
+// Signs a customer with a second factor in on the page of a handoff link, in a real browser and by
+// keyboard. Run by tests/it/handoff.rs, which computes the code.
 
 const assert = require("node:assert/strict");
 const readline = require("node:readline");
@@ -11,12 +11,12 @@ const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncI
 
 async function visit() {
   const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
-  const complaints = [];
+  const problems = [];
   try {
     const page = await (await browser.newContext({ locale: "en-US" })).newPage();
-    page.on("pageerror", (error) => complaints.push(error.stack));
+    page.on("pageerror", (error) => problems.push(error.stack));
     page.on("console", (message) => {
-      if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+      if (["error", "warning"].includes(message.type())) problems.push(message.text());
     });
     await page.goto(link);
     await page.getByRole("button", { name: "Sign in" }).waitFor();
@@ -34,7 +34,7 @@ async function visit() {
     await page.getByLabel("Code", { exact: true }).fill(code);
     await page.keyboard.press("Enter");
     await page.locator("#who", { hasText: "Anna" }).waitFor();
-    assert.deepEqual(complaints, []);
+    assert.deepEqual(problems, []);
   } finally {
     await browser.close();
   }

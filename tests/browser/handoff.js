@@ -1,4 +1,4 @@
-// The page of a hand-over link, in a real browser, by the keyboard alone. Run by
+// Signs in on the page of a handoff link, in a real browser and by keyboard. Run by
 // tests/it/handoff.rs.
 
 const assert = require("node:assert/strict");
@@ -7,16 +7,16 @@ const { chromium } = require("playwright-core");
 const [link, executablePath, pictures] = process.argv.slice(2);
 const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
 
-async function open(browser, locale, complaints) {
+async function open(browser, locale, problems) {
   const page = await (await browser.newContext({ locale })).newPage();
-  page.on("pageerror", (error) => complaints.push(error.stack));
+  page.on("pageerror", (error) => problems.push(error.stack));
   page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+    if (["error", "warning"].includes(message.type())) problems.push(message.text());
   });
   page.on("request", (request) => {
     const { origin } = new URL(request.url());
-    if (origin !== new URL(link).origin) complaints.push(`${request.url()} is elsewhere`);
-    if (request.url().includes("tw_handoff")) complaints.push(`${request.url()} has the token`);
+    if (origin !== new URL(link).origin) problems.push(`${request.url()} is on another origin`);
+    if (request.url().includes("tw_handoff")) problems.push(`${request.url()} contains the token`);
   });
   await page.goto(link);
   return page;
@@ -24,24 +24,24 @@ async function open(browser, locale, complaints) {
 
 async function visit() {
   const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
-  const complaints = [];
+  const problems = [];
   try {
-    const first = await open(browser, "ru-RU", complaints);
+    const first = await open(browser, "ru-RU", problems);
     await first.getByRole("button", { name: "Войти" }).waitFor();
-    assert.ok(!first.url().includes("token"), "the token has left the address");
+    assert.ok(!first.url().includes("token"), "the token is removed from the address");
     await first.screenshot({ path: `${pictures}/handoff.png` });
     // The button has the focus.
     await first.keyboard.press("Enter");
     await first.locator("#who", { hasText: "Anna" }).waitFor();
-    const kept = await first.evaluate(() => JSON.stringify(localStorage));
-    assert.ok(!kept.includes("tw_"), "the session belongs to this tab");
+    const stored = await first.evaluate(() => JSON.stringify(localStorage));
+    assert.ok(!stored.includes("tw_"), "the session is stored for this tab only");
 
-    const second = await open(browser, "en-US", complaints);
+    const second = await open(browser, "en-US", problems);
     await second.getByRole("button", { name: "Sign in" }).click();
     await second.getByRole("alert").filter({ hasText: "already been used" }).waitFor();
     await second.goto(link.split("#")[0]);
     await second.getByRole("alert").filter({ hasText: "incomplete" }).waitFor();
-    assert.deepEqual(complaints, []);
+    assert.deepEqual(problems, []);
   } finally {
     await browser.close();
   }

@@ -1,5 +1,4 @@
-// A page that calls servers of other origins than its own, in a real browser. Run by
-// tests/it/origins.rs.
+// Calls servers of other origins from a page, in a real browser. Run by tests/it/origins.rs.
 
 const assert = require("node:assert/strict");
 const readline = require("node:readline");
@@ -15,7 +14,7 @@ async function ask(word) {
   return (await lines.next()).value;
 }
 
-/** Runs in the page: what comes of a query, of a stream, and of a websocket. */
+/** Runs in the page: tries a query, an event stream and a websocket; returns what happened. */
 async function call({ address, token }) {
   const read = async (accept, query) => {
     const response = await fetch(`http://${address}/graphql`, {

@@ -1,5 +1,5 @@
-// npm's graphql-sse in a page of the server's, in a real browser, over a restart of the
-// server. Run by tests/it/sse.rs.
+// Subscribes with npm's graphql-sse in a real browser, while the server is restarted. Run by
+// tests/it/sse.rs.
 
 const path = require("node:path");
 const readline = require("node:readline");
@@ -7,7 +7,7 @@ const { chromium } = require("playwright-core");
 
 const [origin, executablePath] = process.argv.slice(2);
 const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
-// For a page that has no bundler.
+// The build for pages without a bundler.
 const LIBRARY = path.join(require.resolve("graphql-sse/package.json"), "../umd/graphql-sse.js");
 const QUERY = `subscription($after: String) { inboxEvents(after: $after) {
   ... on TicketEvent { cursor }
@@ -16,7 +16,7 @@ const QUERY = `subscription($after: String) { inboxEvents(after: $after) {
 
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
-/** Has something done to the server; gives the answer. */
+/** Asks the test to do something; returns its answer. */
 async function ask(...words) {
   console.log(`>${words.join("\t")}`);
   return (await lines.next()).value;
@@ -51,7 +51,7 @@ function watch({ token, query }) {
 async function visit() {
   const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
   try {
-    // The page's own policy lets no script in, not even ours.
+    // The page's Content-Security-Policy would block the library.
     const context = await browser.newContext({ bypassCSP: true });
     const page = await context.newPage();
     await page.goto(`${origin}healthz`);

@@ -1,5 +1,5 @@
-// The playground, tried as a newcomer tries it: by clicks, in a real browser. Run by
-// tests/it/playground.rs, which also starts and stops the server when asked to.
+// Takes the tour of the playground by clicks, in a real browser. Run by tests/it/playground.rs, which
+// starts and stops the server when the script asks for it.
 
 const assert = require("node:assert/strict");
 const readline = require("node:readline");
@@ -16,94 +16,94 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 
-const PATIENCE = 30_000;
+const TIMEOUT = 30_000;
 
 const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
-/** Has the test do something with the server, and waits until it is done. */
+/** Asks the test to do something with the server, and waits until it is done. */
 async function ask(command, ...words) {
   console.log([`>${command}`, ...words].join("\t"));
   const { value, done } = await answers.next();
   assert.ok(!done && value === "done", `the test answered ${value} to ${command}`);
 }
 
-const complaints = [];
-const strangers = [];
+const problems = [];
+const foreignRequests = [];
 let isServerDown = false;
 
-/** Notes what the page complains about, and requests that leave the machine. */
+/** Records errors and warnings of the page, and requests to other origins. */
 function listen(page) {
-  page.on("pageerror", (error) => complaints.push(error.stack));
+  page.on("pageerror", (error) => problems.push(error.stack));
   page.on("console", (message) => {
     if (!["error", "warning"].includes(message.type())) return;
-    // A browser writes it down itself when a connection can't be made.
+    // The browser itself reports failed connections.
     if (isServerDown && /ERR_CONNECTION_REFUSED|WebSocket connection/.test(message.text())) return;
-    complaints.push(message.text());
+    problems.push(message.text());
   });
-  const note = (url) => {
+  const checkOrigin = (url) => {
     const { protocol, host } = new URL(url);
-    if (!["data:", "blob:"].includes(protocol) && host !== new URL(origin).host) strangers.push(url);
+    if (!["data:", "blob:"].includes(protocol) && host !== new URL(origin).host) foreignRequests.push(url);
   };
   page.on("response", async (response) => {
-    if (response.status() >= 400) complaints.push(`${response.url()}: ${await response.text()}`);
+    if (response.status() >= 400) problems.push(`${response.url()}: ${await response.text()}`);
   });
-  page.on("request", (request) => note(request.url()));
-  page.on("websocket", (socket) => note(socket.url()));
+  page.on("request", (request) => checkOrigin(request.url()));
+  page.on("websocket", (socket) => checkOrigin(socket.url()));
 }
 
-/** What an editor of GraphiQL holds; it draws only the lines that are in view. */
+/** Returns the text of an editor of GraphiQL, which draws only the lines that are in view. */
 const content = (page, place) =>
   page.evaluate((place) => document.querySelector(`${place} .CodeMirror`).CodeMirror.getValue(), place);
 const variables = (page) => content(page, ".graphiql-editor-tool");
 
-/** Waits until an editor holds a text. Playwright's own waitForFunction calls `eval`, which
-    the page's Content-Security-Policy forbids. */
+/** Waits until an editor contains a text. Playwright's own waitForFunction calls `eval`, which the
+    page's Content-Security-Policy forbids. */
 const waitForText = (page, place, expected) =>
   page.evaluate(
-    ([place, expected, patience]) =>
+    ([place, expected, timeout]) =>
       new Promise((resolve, reject) => {
-        const until = performance.now() + patience;
-        const look = () => {
+        const deadline = performance.now() + timeout;
+        const check = () => {
           const text = document.querySelector(`${place} .CodeMirror`)?.CodeMirror.getValue();
           if (text?.includes(expected)) return resolve();
-          if (performance.now() < until) return requestAnimationFrame(look);
+          if (performance.now() < deadline) return requestAnimationFrame(check);
           reject(new Error(`${place} has no ${expected}, but: ${text}`));
         };
-        look();
+        check();
       }),
-    [place, expected, PATIENCE],
+    [place, expected, TIMEOUT],
   );
 
-/** Looks at a tab. */
-async function look(page, name) {
+/** Opens a tab. */
+async function openTab(page, name) {
   const tab = page.locator(".graphiql-tab", { has: page.getByText(name, { exact: true }) });
   await tab.locator(".graphiql-tab-button").click();
   await page.locator(".graphiql-tab-active", { hasText: name }).waitFor();
 }
 
-/** Looks at a tab, presses play, and waits until the response has a text in it. */
+/** Opens a tab, presses play, and waits until the response contains a text. */
 async function play(page, name, expected) {
-  await look(page, name);
+  await openTab(page, name);
   await page.locator(".graphiql-execute-button").click();
   await waitForText(page, ".result-window", expected);
 }
 
-/** Waits until GraphiQL has kept its tabs for a reload; it takes its time. */
-async function untilStored(page, tabs) {
+/** Waits until GraphiQL has saved its tabs for a reload, which it does with a delay. */
+async function waitUntilStored(page, tabs) {
   const stored = () => JSON.parse(sessionStorage.getItem("graphiql:tabState")).tabs.length;
   while ((await page.evaluate(stored)) !== tabs) {
     await page.evaluate(() => new Promise(requestAnimationFrame));
   }
 }
 
-/** The stream's events, the newest first, as the list at the bottom has them. */
+/** The stream's events in the list at the bottom, newest first. */
 const events = (page) => page.locator("#live li").allInnerTexts();
 const event = (page, text) => page.locator("#live li", { hasText: text });
 const signedInAs = (page, name) => page.locator("#who", { hasText: name }).waitFor();
 
 async function open(browser, colorScheme) {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 }, colorScheme });
-  page.setDefaultTimeout(PATIENCE);
+  page.setDefaultTimeout(TIMEOUT);
   listen(page);
   await page.goto(origin);
   await waitForText(page, ".graphiql-query-editor", "mutation SignIn");
@@ -111,7 +111,7 @@ async function open(browser, colorScheme) {
   return page;
 }
 
-async function theStory(page) {
+async function runOperations(page) {
   const titles = await page.locator(".graphiql-tab-button").allInnerTexts();
   assert.equal(titles.length, 30, titles.join());
   await play(page, "MyTickets", "UNAUTHENTICATED");
@@ -119,10 +119,10 @@ async function theStory(page) {
 
   await play(page, "SignIn", '"token": "tw_');
   await signedInAs(page, "Anna Petrova");
-  const kept = await page.evaluate(() => [JSON.stringify(sessionStorage), JSON.stringify(localStorage)]);
-  assert.ok(kept[0].includes("tw_") && !kept[1].includes("tw_"), "the token belongs to this tab");
+  const stored = await page.evaluate(() => [JSON.stringify(sessionStorage), JSON.stringify(localStorage)]);
+  assert.ok(stored[0].includes("tw_") && !stored[1].includes("tw_"), "the token is stored for this tab only");
 
-  await look(page, "Comment");
+  await openTab(page, "Comment");
   const before = await variables(page);
   await play(page, "OpenTicket", '"number": "CS-');
   const { id, number } = JSON.parse(await content(page, ".result-window")).data.createTicket.ticket;
@@ -131,13 +131,13 @@ async function theStory(page) {
 
   await play(page, "WatchTicket", "Checkpoint");
   const after = JSON.parse(await variables(page));
-  assert.equal(after.ticketId, id, "the tabs work on the new ticket");
-  assert.ok(after.after, "`after` has moved to the checkpoint");
+  assert.equal(after.ticketId, id, "the tabs use the new ticket");
+  assert.ok(after.after, "`after` is the cursor of the checkpoint");
   await play(page, "Comment", '"addComment"');
   assert.ok((await variables(page)).includes(id) && !before.includes(id));
   await event(page, "right after the update of PHP").waitFor();
-  // Back at the stream: it never stopped, and `after` has moved on.
-  await look(page, "WatchTicket");
+  // The stream has continued in the background, and `after` has advanced.
+  await openTab(page, "WatchTicket");
   await waitForText(page, ".result-window", "right after the update of PHP");
   assert.notEqual(JSON.parse(await variables(page)).after, after.after);
 
@@ -150,7 +150,7 @@ async function theStory(page) {
   await event(page, "(internal)").waitFor();
   await play(page, "SetStatus", "WAITING_FOR_CUSTOMER");
   await event(page, "PriorityChanged").waitFor();
-  await look(page, "WatchTicket");
+  await openTab(page, "WatchTicket");
   await page.screenshot({ path: `${pictures}/playground.png` });
 
   await play(page, "AsCustomer", '"CUSTOMER"');
@@ -158,18 +158,18 @@ async function theStory(page) {
   await play(page, "CustomerView", "I am looking at the server now");
   const seen = await content(page, ".result-window");
   assert.ok(!seen.includes("memory limit") && !seen.includes("INTERNAL"), seen);
-  assert.ok(!(await page.locator("#live").innerText()).includes("memory limit"), "an agent's stream is no customer's");
+  assert.ok(!(await page.locator("#live").innerText()).includes("memory limit"), "the customer does not see an agent's stream");
   return { id, number };
 }
 
-/** The mails that the story has caused, one click away. */
-async function theMailbox(page, number) {
+/** Reads the mails that the tour has caused, and unsubscribes by a link in one. */
+async function readMailbox(page, number) {
   const [mailbox] = await Promise.all([page.waitForEvent("popup"), page.locator("#mailbox").click()]);
   listen(mailbox);
   await mailbox.waitForLoadState();
-  const until = performance.now() + PATIENCE;
+  const deadline = performance.now() + TIMEOUT;
   while ((await mailbox.getByText(`Re: [${number}]`).count()) === 0) {
-    assert.ok(performance.now() < until, await mailbox.content());
+    assert.ok(performance.now() < deadline, await mailbox.content());
     await mailbox.reload();
   }
   await mailbox.screenshot({ path: `${pictures}/mailbox.png` });
@@ -177,15 +177,15 @@ async function theMailbox(page, number) {
   await mailbox.frameLocator("iframe").getByText("This ticket has been updated.").waitFor();
   await mailbox.screenshot({ path: `${pictures}/mail.png`, fullPage: true });
   const link = mailbox.frameLocator("iframe").getByText("Unsubscribe from this ticket");
-  const [farewell] = await Promise.all([mailbox.waitForEvent("popup"), link.click()]);
-  await farewell.getByRole("button", { name: "Unsubscribe" }).click();
-  await farewell.getByText(`You have unsubscribed from ticket ${number}`, { exact: true }).waitFor();
-  await farewell.close();
+  const [unsubscribe] = await Promise.all([mailbox.waitForEvent("popup"), link.click()]);
+  await unsubscribe.getByRole("button", { name: "Unsubscribe" }).click();
+  await unsubscribe.getByText(`You have unsubscribed from ticket ${number}`, { exact: true }).waitFor();
+  await unsubscribe.close();
   await mailbox.close();
 }
 
-/** The server is killed, something happens meanwhile, and the stream goes on. */
-async function theRestart(page, id) {
+/** Kills the server, posts a comment at another node, restarts it: the stream resumes. */
+async function restartServer(page, id) {
   await page.locator(".stream", { hasText: "as Anna Petrova" }).locator(".live").waitFor();
   await event(page, "Checkpoint").first().waitFor();
   isServerDown = true;
@@ -204,11 +204,11 @@ async function theRestart(page, id) {
   await event(page, "right after the update of PHP").first().waitFor();
   const lines = (await events(page)).map((line) => line.replace(/^\S+( [AP]M)?\s+/, ""));
   const comments = lines.filter((line) => line.startsWith("CommentAdded"));
-  assert.equal(comments.length, 2, `without a gap, and nothing twice:\n${lines.join("\n")}`);
+  assert.equal(comments.length, 2, `every comment arrives once:\n${lines.join("\n")}`);
 }
 
-/** A session ends while the page is open. */
-async function theEndOfASession(page) {
+/** Revokes the session while the page is open. */
+async function endSession(page) {
   const token = await page.evaluate(() => JSON.parse(sessionStorage.getItem("ticketwire:session")).token);
   await ask("revoke", token);
   await page.locator("#notice-session", { hasText: "The session of Anna Petrova has ended" }).waitFor();
@@ -220,9 +220,9 @@ async function theEndOfASession(page) {
   await page.locator("#live .state.live").waitFor();
 }
 
-/** A stream that is stopped by hand has stopped, and goes on from its cursor. */
-async function theStop(page) {
-  await look(page, "WatchTicket");
+/** Stops a stream by hand: it ends, and resumes after its cursor. */
+async function stopStream(page) {
+  await openTab(page, "WatchTicket");
   const { after } = JSON.parse(await variables(page));
   await page.locator('.graphiql-execute-button[aria-label^="Stop"]').click();
   await page.locator("#live").waitFor({ state: "hidden" });
@@ -233,25 +233,25 @@ async function theStop(page) {
   await page.locator("#live").waitFor({ state: "hidden" });
 }
 
-/** One click for another account, one to sign out; a reload keeps the session. */
-async function theAccounts(page) {
+/** Switches the account with one click and signs out with another; a reload keeps the session. */
+async function switchAccounts(page) {
   await page.getByRole("button", { name: "Ilya · admin" }).click();
   await signedInAs(page, "Ilya Sokolov");
   const tabs = await page.locator(".graphiql-tab").count();
-  await untilStored(page, tabs);
+  await waitUntilStored(page, tabs);
   await page.reload();
   await signedInAs(page, "Ilya Sokolov");
   await page.locator("#link.open").waitFor();
   await page.locator(".graphiql-tab-active").waitFor();
-  assert.equal(await page.locator(".graphiql-tab").count(), tabs, "no tab more than before");
+  assert.equal(await page.locator(".graphiql-tab").count(), tabs, "the reload keeps the tabs");
   await play(page, "MyTickets", "admin@demo.example");
   await page.locator("#sign-out").click();
   await signedInAs(page, "Not signed in");
   await play(page, "MyTickets", "UNAUTHENTICATED");
 }
 
-/** What GraphiQL opens over the page keeps to our Content-Security-Policy, too. */
-async function theDocs(page) {
+/** Opens GraphiQL's panels, which must obey the page's Content-Security-Policy too. */
+async function openDocs(page) {
   await page.getByRole("button", { name: "Show Documentation Explorer" }).click();
   await page.locator(".graphiql-doc-explorer").getByText("Mutation", { exact: true }).click();
   await page.locator(".graphiql-doc-explorer", { hasText: "Opens a ticket." }).waitFor();
@@ -268,16 +268,16 @@ async function tour() {
   const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
   try {
     const page = await open(browser, "light");
-    const { id, number } = await theStory(page);
-    await theMailbox(page, number);
-    await theRestart(page, id);
-    await theEndOfASession(page);
-    await theStop(page);
-    await theAccounts(page);
+    const { id, number } = await runOperations(page);
+    await readMailbox(page, number);
+    await restartServer(page, id);
+    await endSession(page);
+    await stopStream(page);
+    await switchAccounts(page);
     await page.close();
-    await theDocs(await open(browser, "dark"));
-    assert.deepEqual(complaints, [], "the console has complaints");
-    assert.deepEqual(strangers, [], "requests left the machine");
+    await openDocs(await open(browser, "dark"));
+    assert.deepEqual(problems, [], "the page reports no problems");
+    assert.deepEqual(foreignRequests, [], "the page sends no requests to other origins");
   } finally {
     await browser.close();
   }
@@ -286,7 +286,7 @@ async function tour() {
 tour().then(
   () => process.exit(0),
   (error) => {
-    console.error(error, { complaints, strangers });
+    console.error(error, { problems, foreignRequests });
     process.exit(1);
   },
 );

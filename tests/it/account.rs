@@ -1,4 +1,4 @@
-//! Accounts: what others see of them, and making them at the command line.
+//! Accounts: what others see of them, and how the command line creates them.
 
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
@@ -28,7 +28,7 @@ async fn a_customer_sees_the_names_of_staff_and_nothing_of_other_customers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn categories_speak_the_readers_language() {
+async fn categories_have_a_name_in_each_language_and_retired_ones_are_hidden() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let names =
@@ -57,7 +57,7 @@ async fn categories_speak_the_readers_language() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_line_makes_accounts_that_sign_in() {
+async fn the_command_line_creates_accounts_that_can_sign_in() {
     let server = TestServer::start().await;
     let variables = [("DATABASE_URL", server.database.url.as_str())];
     let create = [
@@ -71,9 +71,9 @@ async fn the_command_line_makes_accounts_that_sign_in() {
         "agent",
         "--password-stdin",
     ];
-    let made = process::run(&create, &variables, &format!("{PASSWORD}\n")).await;
-    assert!(made.success, "{}", made.stderr);
-    assert!(!made.stdout.contains(PASSWORD) && !made.stderr.contains(PASSWORD));
+    let created = process::run(&create, &variables, &format!("{PASSWORD}\n")).await;
+    assert!(created.success, "{}", created.stderr);
+    assert!(!created.stdout.contains(PASSWORD) && !created.stderr.contains(PASSWORD));
     let vera = server.anonymous().sign_in("vera@example.com", PASSWORD).await;
     assert_eq!(vera.ok("{ viewer { role } }", json!({})).await["viewer"]["role"], "AGENT");
 
@@ -96,7 +96,7 @@ async fn the_command_line_makes_accounts_that_sign_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_signed_in_sees_nothing() {
+async fn a_request_without_a_session_is_refused_and_changes_nothing() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;

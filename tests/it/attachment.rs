@@ -1,4 +1,4 @@
-//! Attachments: uploading, who may fetch them, and what becomes of what nobody used.
+//! Attachments: uploading them, who may download them, and the deletion of unused files.
 
 use std::{fs, path::Path};
 
@@ -30,7 +30,7 @@ const BOUNDARY: &str = "a-boundary-of-the-tests";
 
 /// The names and the bytes of files.
 type Files<'f> = &'f [(&'f str, &'f [u8])];
-/// A part: its name, its file's name, its bytes.
+/// A part: its name, its file's name and its bytes.
 type Part<'p> = (&'p str, Option<&'p str>, &'p [u8]);
 
 fn body(parts: &[Part<'_>]) -> Vec<u8> {
@@ -52,7 +52,7 @@ async fn send(client: &Client, parts: &[Part<'_>]) -> Reply {
     client.post(&format!("multipart/form-data; boundary={BOUNDARY}"), body(parts)).await
 }
 
-/// Sends a mutation with files, as clients do.
+/// Sends a mutation with files, as clients of the multipart specification do.
 async fn upload(
     client: &Client,
     document: &str,
@@ -94,7 +94,7 @@ async fn count(server: &TestServer, condition: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_come_with_a_ticket_and_are_fetched_by_their_links() {
+async fn files_are_uploaded_with_a_ticket_and_downloaded_by_their_links() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let files: [(&str, &[u8]); 2] =
@@ -141,17 +141,17 @@ async fn files_come_with_a_ticket_and_are_fetched_by_their_links() {
     let id = json!({ "id": found[0]["id"] });
     let seen =
         marta.ok("query($id: ID!) { node(id: $id) { ... on Attachment { url } } }", id).await;
-    let hers = seen["node"]["url"].as_str().unwrap();
-    assert_eq!(fetch(&stranger, hers, &[]).await.status, 200);
+    let staff_url = seen["node"]["url"].as_str().unwrap();
+    assert_eq!(fetch(&stranger, staff_url, &[]).await.status, 200);
     marta.ok("mutation { signOut { signedOut } }", json!({})).await;
-    assert_eq!(fetch(&stranger, hers, &[]).await.status, 403);
+    assert_eq!(fetch(&stranger, staff_url, &[]).await.status, 403);
     server.clock.advance(TimeDelta::minutes(11));
     assert_eq!(fetch(&stranger, url, &[]).await.status, 403);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_with_a_note_does_not_exist_for_customers() {
+async fn a_customer_cannot_see_a_file_on_an_internal_note() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let opened = anna.create_ticket("one").await;
@@ -164,7 +164,7 @@ async fn what_came_with_a_note_does_not_exist_for_customers() {
     assert_eq!(reply.code(), "NOT_FOUND");
     let url = found["url"].as_str().unwrap();
     assert_eq!(fetch(&server.anonymous(), url, &[]).await.body, "secret");
-    // Whoever is staff no longer has links that lead nowhere.
+    // The link stops working when its creator leaves the staff.
     let database = server.database.connect().await;
     database
         .execute("UPDATE accounts SET role = 'customer' WHERE name = 'Marta'", &[])
@@ -175,7 +175,7 @@ async fn what_came_with_a_note_does_not_exist_for_customers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_can_mend_is_a_user_error_and_leaves_nothing() {
+async fn an_empty_too_large_or_surplus_file_is_a_user_error_and_attaches_nothing() {
     let limits = [
         ("attachments.max_file_bytes", "100".to_owned()),
         ("attachments.max_total_bytes", "150".to_owned()),
@@ -203,7 +203,7 @@ async fn what_a_person_can_mend_is_a_user_error_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_requests_are_refused_and_leave_nothing() {
+async fn a_malformed_upload_request_is_refused_and_changes_nothing() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut input = ticket();
@@ -263,7 +263,7 @@ async fn broken_requests_are_refused_and_leave_nothing() {
     let half = body(&parts);
     let half = half[..half.len() - BOUNDARY.len() - 8].to_vec();
     assert_eq!(anna.post(&media, half).await.code(), "BAD_REQUEST");
-    // Without a header that only our own pages send.
+    // Without a session, and first without the header that forces a preflight.
     let anonymous = server.anonymous();
     assert_eq!(send(&anonymous, &parts).await.code(), "BAD_REQUEST");
     let reply = anonymous
@@ -275,7 +275,7 @@ async fn broken_requests_are_refused_and_leave_nothing() {
         })
         .await;
     assert_eq!((reply.status, reply.code()), (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"));
-    // What stands for a file can't be made up.
+    // An `Upload` value must refer to a file of the request.
     let mut input = ticket();
     for made_up in
         [json!(["upload:00000000-0000-0000-0000-000000000000"]), json!(["x"]), json!([null])]
@@ -289,7 +289,7 @@ async fn broken_requests_are_refused_and_leave_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_can_be_repeated_and_what_was_not_used_is_deleted() {
+async fn a_repeated_upload_returns_the_same_ticket_and_unused_files_are_deleted() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut input = ticket();
@@ -306,21 +306,21 @@ async fn an_upload_can_be_repeated_and_what_was_not_used_is_deleted() {
     let database = server.database.connect().await;
     let rows =
         database.query("SELECT id::text, ticket_id IS NULL FROM attachments", &[]).await.unwrap();
-    let kept =
+    let exists =
         |id: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join("attachments").join(id).exists();
-    assert!(rows.iter().all(|row| kept(row.get(0))));
+    assert!(rows.iter().all(|row| exists(row.get(0))));
     server.clock.advance(TimeDelta::hours(25));
     server.restart().await;
     while count(&server, "ticket_id IS NULL").await > 0 {}
     assert_eq!(count(&server, "true").await, 1);
     for row in rows {
-        assert_eq!(kept(row.get(0)), !row.get::<_, bool>(1));
+        assert_eq!(exists(row.get(0)), !row.get::<_, bool>(1));
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_can_not_be_written_gives_an_error_and_no_ticket() {
+async fn an_unwritable_storage_folder_is_an_error_and_creates_no_ticket() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("a-file-and-no-folder");
     fs::write(&file, "").unwrap();
     let folder = [("storage.folder", file.join("x").to_str().unwrap().to_owned())];
@@ -335,13 +335,13 @@ async fn a_store_that_can_not_be_written_gives_an_error_and_no_ticket() {
     server.stop().await;
 }
 
-/// A ticket with one file, as bytes of which some are held back.
-struct Slow {
+/// An upload of a ticket with one file whose last bytes have not been sent.
+struct SlowUpload {
     stream: TcpStream,
     rest: Vec<u8>,
 }
 
-impl Slow {
+impl SlowUpload {
     /// Sends all but the end of the file.
     async fn begin(address: &str, client: &Client, file: &[u8]) -> Self {
         let mut input = ticket();
@@ -367,13 +367,13 @@ impl Slow {
         Self { stream, rest: rest.to_vec() }
     }
 
-    /// Sends the rest, and gives the answer.
+    /// Sends the rest; returns the response.
     async fn end(mut self) -> String {
         self.stream.write_all(&self.rest).await.unwrap();
         self.answer().await
     }
 
-    /// What the server says.
+    /// Waits for the response.
     async fn answer(mut self) -> String {
         let mut answer = String::new();
         self.stream.read_to_string(&mut answer).await.unwrap();
@@ -381,14 +381,14 @@ impl Slow {
     }
 }
 
-/// The folder of a test's files.
+/// Returns an empty folder for a test's files.
 fn folder(name: &str) -> std::path::PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     drop(fs::remove_dir_all(&folder));
     folder
 }
 
-/// The files in a folder and in those below it.
+/// Counts the files in a folder and its subfolders.
 fn files(folder: &Path) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let entries = entries.map(|entry| entry.unwrap().path());
@@ -396,14 +396,15 @@ fn files(folder: &Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_breaks_off_leaves_no_half_file_and_no_ticket() {
+async fn an_aborted_upload_leaves_no_file_and_no_ticket() {
     let folder = folder("broken-off");
     let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
     let server = TestServer::start_with(&flags).await;
     let anna = server.customer("Anna").await;
     let before = server.content().await;
-    // More than what is passed on at once, so that there is something to clear away.
-    let slow = Slow::begin(&server.address(), &anna, &vec![b'x'; 6 << 20]).await;
+    // Larger than what the server passes to the storage at once, so that a part of it is already
+    // stored.
+    let slow = SlowUpload::begin(&server.address(), &anna, &vec![b'x'; 6 << 20]).await;
     while files(&folder) == 0 {}
     drop(slow);
     while files(&folder) > 0 {}
@@ -412,15 +413,15 @@ async fn who_breaks_off_leaves_no_half_file_and_no_ticket() {
     server.stop().await;
 }
 
-/// Takes the half minute that the server waits.
+/// Takes half a minute: the server waits that long for more data.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_go_on_is_not_waited_for() {
+async fn a_stalled_upload_is_refused() {
     let folder = folder("stalled");
     let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
     let server = TestServer::start_with(&flags).await;
     let anna = server.customer("Anna").await;
     let before = server.content().await;
-    let slow = Slow::begin(&server.address(), &anna, &vec![b'x'; 6 << 20]).await;
+    let slow = SlowUpload::begin(&server.address(), &anna, &vec![b'x'; 6 << 20]).await;
     let answer = slow.answer().await;
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("stalled"), "{answer}");
     while files(&folder) > 0 {}
@@ -429,7 +430,7 @@ async fn who_does_not_go_on_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_in_the_middle_of_an_upload_leaves_nothing_for_long() {
+async fn files_of_an_upload_that_a_crash_interrupted_are_deleted_after_a_day() {
     let folder = folder("crashed");
     let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
     let mut server = TestServer::start_with(&flags).await;
@@ -441,13 +442,13 @@ async fn a_crash_in_the_middle_of_an_upload_leaves_nothing_for_long() {
     let process = Process::serve(&variables).await;
     let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
     let before = server.content().await;
-    let slow = Slow::begin(&process.address, &anna, &vec![b'x'; 6 << 20]).await;
+    let slow = SlowUpload::begin(&process.address, &anna, &vec![b'x'; 6 << 20]).await;
     while files(&folder) == 0 {}
     process.kill().await;
     drop(slow);
     assert_eq!((files(&folder), count(&server, "size IS NULL").await), (1, 1));
     assert_eq!(server.content().await, before);
-    // The killed server's clock was that of the wall.
+    // The killed server used the real clock; the next one uses the clock of the test.
     server.clock.advance(SystemClock.now() - server.clock.now() + TimeDelta::hours(25));
     server.restart_with(&flags).await;
     while count(&server, "true").await > 0 {}
@@ -456,13 +457,13 @@ async fn a_crash_in_the_middle_of_an_upload_leaves_nothing_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_deleted_meanwhile_is_not_used() {
+async fn a_file_that_is_deleted_during_its_upload_is_not_attached() {
     let folder = folder("too-long");
     let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
     let server = TestServer::start_with(&flags).await;
     let anna = server.customer("Anna").await;
     let before = server.content().await;
-    let slow = Slow::begin(&server.address(), &anna, &[b'x'; 2_000]).await;
+    let slow = SlowUpload::begin(&server.address(), &anna, &[b'x'; 2_000]).await;
     while count(&server, "true").await == 0 {}
     // Another node begins to delete it.
     let database = server.database.connect().await;
@@ -475,7 +476,7 @@ async fn what_was_deleted_meanwhile_is_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_largest_file_takes_little_memory() {
+async fn uploading_and_downloading_the_largest_files_takes_little_memory() {
     const LARGEST: usize = 25 << 20;
     let folder = folder("large");
     let server = TestServer::start().await;
@@ -487,13 +488,13 @@ async fn the_largest_file_takes_little_memory() {
     let process = Process::serve(&variables).await;
     let anna = Client::new(&process.address, None);
     let anna = anna.sign_in("anna@example.com", PASSWORD).await;
-    let most = || {
+    let peak_memory = || {
         let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap().to_owned();
         line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
     };
     upload(&anna, CREATE, ticket(), &[("small", b"x")]).await;
-    let before = most();
+    let before = peak_memory();
     let large = vec![b'x'; LARGEST];
     let files = [("a", &large[..]), ("b", &large), ("c", &large), ("d", &large)];
     let reply = upload(&anna, CREATE, ticket(), &files).await;
@@ -502,14 +503,14 @@ async fn the_largest_file_takes_little_memory() {
     let url = found[0]["url"].as_str().unwrap();
     let fetched = fetch(&anna, url, &[]).await;
     assert_eq!(fetched.headers["content-length"], LARGEST.to_string());
-    let grown = most() - before;
+    let grown = peak_memory() - before;
     assert!(grown < 64 << 10, "{grown} KiB more");
     process.kill().await;
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_come_by_no_other_way() {
+async fn files_are_accepted_in_multipart_posts_only() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut input = ticket();
@@ -530,7 +531,7 @@ async fn files_come_by_no_other_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_names_are_kept_for_people_and_harm_nobody() {
+async fn downloads_with_hostile_names_or_contents_are_harmless() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let long = "н".repeat(2_048) + ".txt";
@@ -543,9 +544,9 @@ async fn odd_names_are_kept_for_people_and_harm_nobody() {
     for (name, bytes) in cases {
         let reply = upload(&anna, CREATE, ticket(), &[(name, bytes)]).await;
         let found = reply.at("/data/createTicket/ticket/attachments/0");
-        let kept = found["name"].as_str().unwrap_or_else(|| panic!("{name:?}: {}", reply.body));
-        assert!((1..=255).contains(&kept.chars().count()), "{kept:?}");
-        assert!(!kept.contains(['/', '\\', '\0']), "{kept:?}");
+        let stored = found["name"].as_str().unwrap_or_else(|| panic!("{name:?}: {}", reply.body));
+        assert!((1..=255).contains(&stored.chars().count()), "{stored:?}");
+        assert!(!stored.contains(['/', '\\', '\0']), "{stored:?}");
         let fetched = fetch(&server.anonymous(), found["url"].as_str().unwrap(), &[]).await;
         let header = |name: &str| fetched.headers[name].to_str().unwrap().to_owned();
         assert_eq!(fetched.status, StatusCode::OK, "{name:?}");
@@ -558,7 +559,7 @@ async fn odd_names_are_kept_for_people_and_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_fills_the_disk_with_files_that_are_never_used() {
+async fn a_customer_with_fifty_unused_files_cannot_upload_more_until_they_are_deleted() {
     let server = TestServer::start().await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
     let mut nameless = ticket();

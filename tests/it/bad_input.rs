@@ -1,4 +1,4 @@
-//! Bad input: a clear error with a stable code, and nothing changed.
+//! Bad input returns a clear error with a stable code and changes nothing.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::harness::{
     client::{SALES, TECHNICAL_SUPPORT},
 };
 
-/// 862 bytes that would ask for four million fields.
+/// A document of 862 bytes that selects four million fields.
 pub fn multiplying_fragments() -> String {
     let levels = (0..11).map(|level| {
         let next = level + 1;
@@ -20,7 +20,7 @@ pub fn multiplying_fragments() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn documents_that_cannot_be_executed() {
+async fn an_invalid_document_is_a_bad_request_and_changes_nothing() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let before = server.content().await;
@@ -65,13 +65,13 @@ async fn documents_that_cannot_be_executed() {
         assert_eq!(*reply.at("/data"), Value::Null, "{query:.80}");
     }
     assert_eq!(server.content().await, before);
-    // The session stands, and so does the server.
+    // The session and the server still work.
     anna.ok("{ viewer { id } }", json!({})).await;
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_that_do_not_fit() {
+async fn an_invalid_text_is_a_user_error_on_its_field() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -103,12 +103,12 @@ async fn texts_that_do_not_fit() {
         let reply = anna.try_comment(&ticket, json!({ "body": body })).await;
         assert_eq!(reply.user_errors("addComment"), [code]);
     }
-    // All that is wrong is told at once.
+    // All errors are reported at once.
     let input = json!({ "categoryId": "nonsense", "summary": "", "description": "" });
     let reply = anna.try_create_ticket(input).await;
     assert_eq!(reply.user_errors("createTicket"), ["REQUIRED", "REQUIRED", "NOT_FOUND"]);
     assert_eq!(server.content().await, before);
-    // What just fits is taken.
+    // Texts of the maximum length are accepted.
     let input = json!({ "categoryId": SALES, "summary": long(255), "description": long(65_536) });
     assert_eq!(anna.try_create_ticket(input).await.user_errors("createTicket"), [] as [&str; 0]);
     anna.comment(&ticket, &"\u{1F600}".repeat(65_536)).await;
@@ -116,16 +116,16 @@ async fn texts_that_do_not_fit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn things_that_are_not_there() {
+async fn an_unknown_or_foreign_id_is_not_found_and_changes_nothing() {
     let server = TestServer::start().await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
-    let theirs = jonas.create_ticket("theirs").await;
+    let foreign = jonas.create_ticket("foreign").await;
     let before = server.content().await;
     let unknown = "VGlja2V0OjAxOTlhMDAwLTAwMDAtNzAwMC04MDAwLTAwMDAwMDAwMDAwOQ";
     for id in
-        [theirs.id.as_str(), unknown, TECHNICAL_SUPPORT, "garbage", "", "\0", &"A".repeat(10_000)]
+        [foreign.id.as_str(), unknown, TECHNICAL_SUPPORT, "garbage", "", "\0", &"A".repeat(10_000)]
     {
-        let ticket = crate::harness::client::Ticket { id: id.to_owned(), ..theirs.clone() };
+        let ticket = crate::harness::client::Ticket { id: id.to_owned(), ..foreign.clone() };
         for reply in [
             anna.try_comment(&ticket, json!({ "body": "x" })).await,
             anna.try_comment(&ticket, json!({ "body": "x", "visibility": "INTERNAL" })).await,
@@ -135,7 +135,8 @@ async fn things_that_are_not_there() {
             assert_eq!(reply.code(), "NOT_FOUND", "{id:.40}: {}", reply.body);
         }
     }
-    for number in [theirs.number.as_str(), "CS-999999", "garbage", "", "CS-99999999999999999999999"]
+    for number in
+        [foreign.number.as_str(), "CS-999999", "garbage", "", "CS-99999999999999999999999"]
     {
         let reply = anna
             .send("query($n: String!) { ticket(number: $n) { id } }", json!({ "n": number }))
@@ -147,7 +148,7 @@ async fn things_that_are_not_there() {
         );
     }
     for category in [
-        theirs.id.as_str(),
+        foreign.id.as_str(),
         "garbage",
         "",
         "Q2F0ZWdvcnk6MDE5OWEwMDAtMDAwMC03MDAwLTgwMDAtMDAwMDAwMDAwMDk5",
@@ -160,7 +161,7 @@ async fn things_that_are_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_texts_come_back_as_they_went_in() {
+async fn a_summary_of_random_characters_is_stored_unchanged_or_refused() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut random = 0x2545_F491_4F6C_DD1D_u64;

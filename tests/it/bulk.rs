@@ -1,4 +1,4 @@
-//! Changes of many tickets at once.
+//! Updating many tickets with one mutation.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ async fn tickets(client: &Client, count: usize) -> Vec<Ticket> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_ticket_is_changed_wholly_or_not_at_all_and_none_hinders_another() {
+async fn a_bulk_update_changes_each_ticket_entirely_or_not_at_all() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let marta_id = marta.account_id().await;
@@ -65,7 +65,8 @@ async fn each_ticket_is_changed_wholly_or_not_at_all_and_none_hinders_another() 
         assert_eq!((&result["ticketId"], &result["ticket"]), (&json!(id), &ticket));
         assert_eq!(result["userErrors"], errors);
     }
-    // The events are those of single changes; what changed nothing has none.
+    // Each change appends the same events as a single update; an update without a change appends
+    // none.
     let query = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Ticket { summary timeline { nodes { __typename } } } } }";
     let ids = tickets.iter().map(|ticket| &ticket.id).collect::<Vec<_>>();
     let nodes = marta.ok(query, json!({ "ids": ids })).await["nodes"].clone();
@@ -86,7 +87,7 @@ async fn each_ticket_is_changed_wholly_or_not_at_all_and_none_hinders_another() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fits_no_ticket_is_refused_as_a_whole() {
+async fn a_bulk_update_with_invalid_input_is_refused_as_a_whole() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let anna_id = anna.account_id().await;
@@ -121,7 +122,7 @@ async fn what_fits_no_ticket_is_refused_as_a_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn crossing_changes_of_many_tickets_do_not_block_each_other() {
+async fn bulk_updates_of_the_same_tickets_in_opposite_orders_do_not_deadlock() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let tickets = tickets(&anna, 20).await;

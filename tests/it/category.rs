@@ -1,4 +1,4 @@
-//! Categories, looked after by admins.
+//! Categories, which admins manage.
 
 use serde_json::{Value, json};
 use ticketwire::domain::{account::Role, service_token::Scope};
@@ -22,8 +22,8 @@ async fn send(client: &Client, mutation: &str, input: Value) -> Reply {
     client.send(mutation, json!({ "input": input })).await
 }
 
-/// Sends a mutation that has to succeed; gives its payload.
-async fn done(client: &Client, mutation: &str, input: Value) -> Value {
+/// Sends a mutation that must succeed; returns its payload.
+async fn succeed(client: &Client, mutation: &str, input: Value) -> Value {
     let data = client.ok(mutation, json!({ "input": input })).await;
     let payload = data.as_object().unwrap().values().next().unwrap().clone();
     assert_eq!(payload["userErrors"], json!([]));
@@ -41,21 +41,21 @@ async fn listed(client: &Client, query: &str, field: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_makes_renames_orders_retires_and_restores_them() {
+async fn an_admin_creates_renames_orders_retires_and_restores_categories() {
     let server = TestServer::start().await;
     let (ilya, anna) = (server.sign_up("Ilya", Role::Admin).await, server.customer("Anna").await);
     let input = json!({ "slug": "domains", "nameEn": " Domains ", "nameRu": "Домены", "idempotencyKey": "1" });
-    let made = done(&ilya, CREATE, input.clone()).await["category"].clone();
-    let id = made["id"].clone();
+    let created = succeed(&ilya, CREATE, input.clone()).await["category"].clone();
+    let id = created["id"].clone();
     assert_eq!(
-        made,
+        created,
         json!({ "id": id, "slug": "domains", "en": "Domains", "ru": "Домены", "isRetired": false })
     );
-    assert_eq!(done(&ilya, CREATE, input).await["category"]["id"], id);
+    assert_eq!(succeed(&ilya, CREATE, input).await["category"]["id"], id);
     let slugs = ["technical-support", "sales", "financial-issues", "domains"];
     assert_eq!(listed(&anna, ACTIVE, "slug").await, slugs);
 
-    let renamed = done(&ilya, UPDATE, json!({ "id": id, "nameRu": "Имена" })).await;
+    let renamed = succeed(&ilya, UPDATE, json!({ "id": id, "nameRu": "Имена" })).await;
     let category = &renamed["category"];
     assert_eq!(
         (&category["slug"], &category["en"], &category["ru"]),
@@ -65,7 +65,7 @@ async fn an_admin_makes_renames_orders_retires_and_restores_them() {
     let before = listed(&ilya, ACTIVE, "id").await;
     let mut order = before.clone();
     order.reverse();
-    done(&ilya, ORDER, json!({ "ids": order })).await;
+    succeed(&ilya, ORDER, json!({ "ids": order })).await;
     assert_eq!(
         listed(&anna, ACTIVE, "slug").await,
         ["domains", "financial-issues", "sales", "technical-support"]
@@ -74,14 +74,14 @@ async fn an_admin_makes_renames_orders_retires_and_restores_them() {
     let input = json!({ "categoryId": id, "summary": "one", "description": "x" });
     let opened = anna.try_create_ticket(input.clone()).await;
     let ticket = opened.at("/data/createTicket/ticket/id").clone();
-    let retired = done(&ilya, RETIRE, json!({ "id": id })).await;
+    let retired = succeed(&ilya, RETIRE, json!({ "id": id })).await;
     assert_eq!(retired["category"], json!({ "slug": "domains", "isRetired": true }));
     let refused = anna.try_create_ticket(input.clone()).await;
     assert_eq!(refused.user_errors("createTicket"), ["CATEGORY_RETIRED"]);
-    let kept =
+    let category =
         "query($id: ID!) { node(id: $id) { ... on Ticket { category { slug isRetired } } } }";
     assert_eq!(
-        anna.ok(kept, json!({ "id": ticket })).await["node"]["category"],
+        anna.ok(category, json!({ "id": ticket })).await["node"]["category"],
         json!({ "slug": "domains", "isRetired": true })
     );
     assert_eq!(
@@ -90,15 +90,15 @@ async fn an_admin_makes_renames_orders_retires_and_restores_them() {
     );
     assert_eq!(listed(&anna, ACTIVE, "slug").await.len(), 3);
 
-    done(&ilya, RESTORE, json!({ "id": id })).await;
+    succeed(&ilya, RESTORE, json!({ "id": id })).await;
     assert_eq!(listed(&anna, ACTIVE, "slug").await.last().map(String::as_str), Some("domains"));
     let again = anna.try_create_ticket(input).await;
     assert_eq!(again.user_errors("createTicket"), [] as [&str; 0]);
 
-    // What changes nothing is nothing that happened.
-    done(&ilya, RESTORE, json!({ "id": id })).await;
-    done(&ilya, UPDATE, json!({ "id": id, "nameRu": "Имена" })).await;
-    done(&ilya, ORDER, json!({ "ids": listed(&ilya, ACTIVE, "id").await })).await;
+    // A mutation that changes nothing appends no event.
+    succeed(&ilya, RESTORE, json!({ "id": id })).await;
+    succeed(&ilya, UPDATE, json!({ "id": id, "nameRu": "Имена" })).await;
+    succeed(&ilya, ORDER, json!({ "ids": listed(&ilya, ACTIVE, "id").await })).await;
     let trail = "query($id: ID!) { accountEvents(accountId: $id, first: 5) { nodes {
         kind categoryId fromCategoryIds toCategoryIds actor { name } } } }";
     let trail = ilya.ok(trail, json!({ "id": ilya.account_id().await })).await;
@@ -122,7 +122,7 @@ async fn an_admin_makes_renames_orders_retires_and_restores_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_input_is_checked() {
+async fn category_mutations_refuse_invalid_input() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
     let before = server.content().await;
@@ -160,15 +160,15 @@ async fn its_input_is_checked() {
     }
     assert_eq!(server.content().await, before);
     for id in &ids[..2] {
-        done(&ilya, RETIRE, json!({ "id": id })).await;
+        succeed(&ilya, RETIRE, json!({ "id": id })).await;
     }
     let last = send(&ilya, RETIRE, json!({ "id": ids[2] })).await;
     assert_eq!(last.user_errors("retireCategory"), ["LAST_CATEGORY"]);
-    // A stable name stays with its retired category.
-    let taken = send(&ilya, CREATE, named("sales")).await;
-    assert_eq!(taken.user_errors("createCategory"), ["TAKEN"]);
+    // A retired category keeps its slug.
+    let duplicate = send(&ilya, CREATE, named("sales")).await;
+    assert_eq!(duplicate.user_errors("createCategory"), ["TAKEN"]);
     for n in 3..100 {
-        done(&ilya, CREATE, named(&format!("c{n}"))).await;
+        succeed(&ilya, CREATE, named(&format!("c{n}"))).await;
     }
     let full = send(&ilya, CREATE, named("c100")).await;
     assert_eq!(full.user_errors("createCategory"), ["TOO_MANY"]);
@@ -176,7 +176,7 @@ async fn its_input_is_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_but_admins_looks_after_them() {
+async fn only_admins_manage_categories() {
     let server = TestServer::start_with(&[("second_factor.staff", "required".to_owned())]).await;
     let before = server.content().await;
     let clients = [
@@ -210,25 +210,25 @@ async fn refuse_all(clients: &[(Client, &str)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn admins_at_once_undo_nothing_of_each_other() {
+async fn concurrent_changes_of_categories_do_not_overwrite_each_other() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
     let olga = server.sign_up("Olga", Role::Admin).await;
     let ids = listed(&ilya, ACTIVE, "id").await;
 
-    // Each names it in a language.
+    // Each admin changes the name in one language.
     for round in 0..10 {
         let name = format!("Name {round}");
         tokio::join!(
-            done(&ilya, UPDATE, json!({ "id": ids[0], "nameEn": name })),
-            done(&olga, UPDATE, json!({ "id": ids[0], "nameRu": name })),
+            succeed(&ilya, UPDATE, json!({ "id": ids[0], "nameEn": name })),
+            succeed(&olga, UPDATE, json!({ "id": ids[0], "nameRu": name })),
         );
         let names = "{ categories { en: name(locale: EN) ru: name(locale: RU) } }";
         let seen = ilya.ok(names, json!({})).await["categories"][0].clone();
         assert_eq!(seen, json!({ "en": name, "ru": name }));
     }
 
-    // The same new one is made once; different ones get different places.
+    // Of two categories with the same slug one is created; different ones get different positions.
     for round in 0..5 {
         let slug = format!("same-{round}");
         let (a, b) =
@@ -236,16 +236,16 @@ async fn admins_at_once_undo_nothing_of_each_other() {
         let errors = [a.user_errors("createCategory"), b.user_errors("createCategory")].concat();
         assert_eq!(errors, ["TAKEN"]);
         let (a, b) = (format!("a-{round}"), format!("b-{round}"));
-        tokio::join!(done(&ilya, CREATE, named(&a)), done(&olga, CREATE, named(&b)));
+        tokio::join!(succeed(&ilya, CREATE, named(&a)), succeed(&olga, CREATE, named(&b)));
     }
     let places = "SELECT count(*), count(DISTINCT position), max(position)::bigint FROM categories";
     let database = server.database.connect().await;
     let row = database.query_one(places, &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, i64>(2)), (18, 18, 18));
 
-    // Of the last two one stays.
+    // Of the last two categories only one can be retired.
     for id in &listed(&ilya, ACTIVE, "id").await[2..] {
-        done(&ilya, RETIRE, json!({ "id": id })).await;
+        succeed(&ilya, RETIRE, json!({ "id": id })).await;
     }
     for _ in 0..5 {
         let left = listed(&ilya, ACTIVE, "id").await;
@@ -256,7 +256,7 @@ async fn admins_at_once_undo_nothing_of_each_other() {
         let errors = [a.user_errors("retireCategory"), b.user_errors("retireCategory")].concat();
         assert_eq!(errors, ["LAST_CATEGORY"]);
         for id in left {
-            done(&ilya, RESTORE, json!({ "id": id })).await;
+            succeed(&ilya, RESTORE, json!({ "id": id })).await;
         }
     }
     server.stop().await;

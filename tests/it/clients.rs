@@ -1,5 +1,5 @@
-//! The clients of docs/CLIENTS.md, each over restarts of the server and the end of its
-//! session.
+//! The clients of docs/CLIENTS.md: each resumes after restarts of the server and after the end of
+//! its session.
 
 use std::{fs, path::Path, process::Stdio, sync::Arc, time::Duration};
 
@@ -23,10 +23,10 @@ use crate::harness::{
 
 const SOURCE: &str = "docs/clients";
 const EMAIL: &str = "anna@example.com";
-/// Clients wait longer after each attempt that fails.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Long, since clients wait longer after each failed attempt.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A running client, and what it has printed.
+/// A running client, and the comments that it has printed.
 struct Follower {
     lines: Lines<BufReader<ChildStdout>>,
     seen: Vec<String>,
@@ -38,20 +38,20 @@ impl Follower {
         let mut command = if file == "curl.sh" {
             Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(SOURCE).join(file))
         } else {
-            module(file).await
+            node_command(file).await
         };
-        serve_to(&mut command, address);
+        configure(&mut command, address);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { lines, seen: Vec::new(), _child: child }
     }
 
-    /// Reads what it prints until there is something in it.
-    async fn prints(&mut self, what: &str) {
+    /// Reads its output up to a line that contains this text.
+    async fn wait_for(&mut self, what: &str) {
         loop {
-            let line = time::timeout(PATIENCE, self.lines.next_line()).await;
+            let line = time::timeout(TIMEOUT, self.lines.next_line()).await;
             let line = line.unwrap_or_else(|_| panic!("no {what} in time after {:?}", self.seen));
-            let line = line.unwrap().expect("a client that goes on");
+            let line = line.unwrap().expect("the client to keep running");
             if line.contains("CommentAdded") {
                 self.seen.push(
                     line.split(['"', ' ']).find(|word| word.starts_with("no.")).unwrap().to_owned(),
@@ -64,11 +64,11 @@ impl Follower {
     }
 }
 
-/// Node with a module.
-async fn module(file: &str) -> Command {
+/// A command that runs a module with Node.js.
+async fn node_command(file: &str) -> Command {
     let folder = npm::install(SOURCE).await;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(SOURCE);
-    // Modules are looked for beside the file.
+    // Node.js looks for modules in the folder of the file.
     for name in [file, "desk.mjs", "resuming.mjs"] {
         replace(&source.join(name), &folder.join(name));
     }
@@ -77,21 +77,21 @@ async fn module(file: &str) -> Command {
     command
 }
 
-/// Tells a client where the server is, and who it is there.
-fn serve_to(command: &mut Command, address: &str) {
+/// Passes the server's address and the credentials to a client.
+fn configure(command: &mut Command, address: &str) {
     command.env("TICKETWIRE_URL", format!("http://{address}/graphql"));
     command.env("TICKETWIRE_EMAIL", EMAIL).env("TICKETWIRE_PASSWORD", PASSWORD);
 }
 
-/// Puts a file in place at once: another test may be reading it.
+/// Replaces a file atomically: another test may be reading it.
 fn replace(from: &Path, to: &Path) {
-    let half = to.with_extension(format!("{:?}", std::thread::current().id()));
-    fs::copy(from, &half).unwrap();
-    fs::rename(half, to).unwrap();
+    let copy = to.with_extension(format!("{:?}", std::thread::current().id()));
+    fs::copy(from, &copy).unwrap();
+    fs::rename(copy, to).unwrap();
 }
 
-/// A desk with two nodes: the client's, which comes and goes, and ours.
-struct Desk {
+/// Two nodes of one database: the client's, which is restarted, and the test's.
+struct Nodes {
     url: String,
     address: String,
     anna: Client,
@@ -99,7 +99,7 @@ struct Desk {
     posted: usize,
 }
 
-impl Desk {
+impl Nodes {
     async fn post(&mut self, count: usize) -> String {
         for _ in 0..count {
             self.posted += 1;
@@ -113,74 +113,74 @@ impl Desk {
     }
 }
 
-async fn goes_on(file: &str) {
+async fn assert_resumes_without_a_gap(file: &str) {
     let database = TestDatabase::new().await;
     create_account(&database.url, &Arc::default(), EMAIL, "Anna", Role::Customer).await;
     let variables = [("DATABASE_URL", database.url.as_str())];
-    let (server, ours) = (Process::serve(&variables).await, Process::serve(&variables).await);
-    let anna = Client::new(&ours.address, None).sign_in(EMAIL, PASSWORD).await;
+    let (server, other) = (Process::serve(&variables).await, Process::serve(&variables).await);
+    let anna = Client::new(&other.address, None).sign_in(EMAIL, PASSWORD).await;
     let ticket = anna.create_ticket("one").await;
     let (url, address) = (database.url.clone(), server.address.clone());
-    let mut desk = Desk { url, address, anna, ticket, posted: 0 };
+    let mut nodes = Nodes { url, address, anna, ticket, posted: 0 };
 
-    let mut follower = Follower::start(file, &desk.address).await;
-    follower.prints("Checkpoint").await;
-    let last = desk.post(3).await;
-    follower.prints(&last).await;
+    let mut follower = Follower::start(file, &nodes.address).await;
+    follower.wait_for("Checkpoint").await;
+    let last = nodes.post(3).await;
+    follower.wait_for(&last).await;
 
     server.kill().await;
-    desk.post(3).await;
-    let server = desk.serve().await;
-    let last = desk.post(3).await;
-    follower.prints(&last).await;
+    nodes.post(3).await;
+    let server = nodes.serve().await;
+    let last = nodes.post(3).await;
+    follower.wait_for(&last).await;
 
     assert!(server.terminate(Signal::TERM).await);
-    desk.post(3).await;
-    let server = desk.serve().await;
-    let last = desk.post(3).await;
-    follower.prints(&last).await;
+    nodes.post(3).await;
+    let server = nodes.serve().await;
+    let last = nodes.post(3).await;
+    follower.wait_for(&last).await;
 
-    // Its own session, and not ours.
+    // Ends the client's session, and not the test's.
     let others = "mutation { revokeOtherSessions { revokedCount userErrors { code } } }";
-    let ended = desk.anna.ok(others, json!({})).await;
+    let ended = nodes.anna.ok(others, json!({})).await;
     assert_eq!(ended["revokeOtherSessions"]["revokedCount"], 1, "{ended}");
-    let last = desk.post(3).await;
-    follower.prints(&last).await;
+    let last = nodes.post(3).await;
+    follower.wait_for(&last).await;
 
-    let expected = (1..=desk.posted).map(|n| format!("no.{n}")).collect::<Vec<_>>();
+    let expected = (1..=nodes.posted).map(|n| format!("no.{n}")).collect::<Vec<_>>();
     assert_eq!(follower.seen, expected);
     drop(follower);
     server.kill().await;
-    ours.kill().await;
+    other.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn graphql_ws_goes_on() {
-    goes_on("graphql-ws.mjs").await;
+async fn the_graphql_ws_client_resumes_without_a_gap() {
+    assert_resumes_without_a_gap("graphql-ws.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apollo_goes_on() {
-    goes_on("apollo.mjs").await;
+async fn the_apollo_client_resumes_without_a_gap() {
+    assert_resumes_without_a_gap("apollo.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn urql_goes_on() {
-    goes_on("urql.mjs").await;
+async fn the_urql_client_resumes_without_a_gap() {
+    assert_resumes_without_a_gap("urql.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn graphql_sse_goes_on() {
-    goes_on("sse.mjs").await;
+async fn the_graphql_sse_client_resumes_without_a_gap() {
+    assert_resumes_without_a_gap("sse.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn curl_goes_on() {
-    goes_on("curl.sh").await;
+async fn the_curl_script_resumes_without_a_gap() {
+    assert_resumes_without_a_gap("curl.sh").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apollo_sends_files() {
+async fn the_apollo_client_uploads_files() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("apollo-sends");
@@ -188,8 +188,8 @@ async fn apollo_sends_files() {
     let (log, picture) = (folder.join("ошибка.log"), folder.join("screen.png"));
     fs::write(&log, "it broke").unwrap();
     fs::write(&picture, b"\x89PNG\r\n\x1a\n....").unwrap();
-    let mut command = module("upload.mjs").await;
-    serve_to(&mut command, &server.address());
+    let mut command = node_command("upload.mjs").await;
+    configure(&mut command, &server.address());
     let sent = command.arg(log).arg(picture).output().await.unwrap();
     let printed = String::from_utf8(sent.stdout).unwrap();
     let lines = printed.lines().collect::<Vec<_>>();
@@ -204,7 +204,7 @@ async fn apollo_sends_files() {
 }
 
 #[test]
-fn every_client_is_told_of_and_quoted_as_it_is() {
+fn the_guide_links_every_client_and_quotes_two_of_them_exactly() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let guide = fs::read_to_string(root.join("docs/CLIENTS.md")).unwrap();
     for file in fs::read_dir(root.join(SOURCE)).unwrap() {

@@ -1,11 +1,11 @@
-//! Tickets that are closed: by themselves some time after they were resolved, and by
-//! their reporter.
+//! Closing tickets: automatically some time after they were resolved, and by the customer who
+//! opened them.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::join;
 
-use crate::harness::{Client, TestServer, client::Ticket, mail::MailDesk};
+use crate::harness::{Client, TestServer, client::Ticket, mail::MailFixture};
 
 const HISTORY: &str = "query($id: ID!) { node(id: $id) { ... on Ticket { status version updatedAt
     timeline { nodes { __typename actor { name } occurredAt ... on StatusChanged { fromStatus toStatus } } } } } }";
@@ -20,14 +20,14 @@ async fn resolved(client: &Client, summary: &str) -> Ticket {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn resolved_tickets_close_when_their_time_is_over() {
+async fn a_resolved_ticket_closes_after_the_configured_number_of_days() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let first = resolved(&anna, "first").await;
     let open = anna.create_ticket("open").await;
     server.clock.advance(TimeDelta::days(1));
     let second = resolved(&anna, "second").await;
-    // The time counts from when it was resolved, whatever else happens to it.
+    // The time counts from the resolution, whatever else happens to the ticket.
     let again = resolved(&anna, "again").await;
     let reopened = anna.update(&again, json!({ "status": "WAITING_FOR_SUPPORT" })).await;
     assert_eq!(server.close_resolved(2).await, 0);
@@ -49,7 +49,7 @@ async fn resolved_tickets_close_when_their_time_is_over() {
         assert_eq!(history(&anna, ticket).await["status"], status);
     }
 
-    // Resolved anew, it has all its time again.
+    // After another resolution the time starts again.
     server.clock.advance(TimeDelta::days(1));
     anna.update(&reopened, json!({ "status": "RESOLVED" })).await;
     assert_eq!(server.close_resolved(2).await, 1);
@@ -62,7 +62,7 @@ async fn resolved_tickets_close_when_their_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_close_at_once_close_each_ticket_once() {
+async fn concurrent_nodes_close_each_resolved_ticket_once() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut tickets = Vec::new();
@@ -70,14 +70,14 @@ async fn nodes_that_close_at_once_close_each_ticket_once() {
         tickets.push(resolved(&anna, &format!("t{n}")).await);
     }
     server.clock.advance(TimeDelta::days(2));
-    let held = tickets.pop().unwrap();
+    let locked = tickets.pop().unwrap();
     let mut other = server.database.connect().await;
     let transaction = other.transaction().await.unwrap();
-    let hold = format!(
+    let lock = format!(
         "SELECT FROM tickets WHERE number = {} FOR NO KEY UPDATE",
-        held.number.trim_start_matches("CS-")
+        locked.number.trim_start_matches("CS-")
     );
-    transaction.batch_execute(&hold).await.unwrap();
+    transaction.batch_execute(&lock).await.unwrap();
     let (a, b, c) =
         join!(server.close_resolved(1), server.close_resolved(1), server.close_resolved(1));
     assert_eq!(a + b + c, tickets.len());
@@ -86,10 +86,10 @@ async fn nodes_that_close_at_once_close_each_ticket_once() {
         let nodes = closed["timeline"]["nodes"].as_array().unwrap().clone();
         assert_eq!((closed["version"].as_i64(), nodes.len()), (Some(3), 3), "{closed}");
     }
-    // Somebody had it, and takes it up again before they let it go.
+    // The holder of the lock reopens the ticket before releasing it.
     let reopen = format!(
         "UPDATE tickets SET status = 'waiting_for_support', resolved_at = NULL WHERE number = {}",
-        held.number.trim_start_matches("CS-")
+        locked.number.trim_start_matches("CS-")
     );
     transaction.batch_execute(&reopen).await.unwrap();
     transaction.commit().await.unwrap();
@@ -98,33 +98,34 @@ async fn nodes_that_close_at_once_close_each_ticket_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_closes_in_the_background_and_people_are_told_by_nobody_s_name() {
-    let mut desk = MailDesk::start().await;
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    desk.boris.update(&ticket, json!({ "status": "RESOLVED" })).await;
-    desk.server.quiet().await;
-    let before = desk.smtp.received(2).await.len();
-    desk.server.clock.advance(TimeDelta::days(2));
-    let mut flags = crate::harness::mail::settings(&desk.smtp.url());
+async fn an_automatic_close_notifies_the_customer_and_names_no_person() {
+    let mut fixture = MailFixture::start().await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.boris.update(&ticket, json!({ "status": "RESOLVED" })).await;
+    fixture.server.quiet().await;
+    let before = fixture.smtp.received(2).await.len();
+    fixture.server.clock.advance(TimeDelta::days(2));
+    let mut flags = crate::harness::mail::settings(&fixture.smtp.url());
     flags.push(("tickets.close_resolved_after_days", "1".to_owned()));
-    desk.server.restart_with(&flags).await;
-    let mails = desk.smtp.received(before + 1).await;
+    fixture.server.restart_with(&flags).await;
+    let mails = fixture.smtp.received(before + 1).await;
     let text = &mails.last().unwrap().text;
     assert!(text.contains("Resolved") && text.contains("Closed"), "{text}");
     assert!(!text.contains("Boris"), "{text}");
-    let anna = desk.anna.at(&desk.server.address());
+    let anna = fixture.anna.at(&fixture.server.address());
     assert_eq!(history(&anna, &ticket).await["status"], "CLOSED");
-    let bell = "{ viewer { notifications(first: 1) { nodes { kind event { actor { name } } } } } }";
-    let bell = anna.ok(bell, json!({})).await;
+    let query =
+        "{ viewer { notifications(first: 1) { nodes { kind event { actor { name } } } } } }";
+    let data = anna.ok(query, json!({})).await;
     assert_eq!(
-        bell["viewer"]["notifications"]["nodes"],
+        data["viewer"]["notifications"]["nodes"],
         json!([{ "kind": "TICKET_CLOSED", "event": { "actor": null } }])
     );
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reporter_closes_and_reopens_and_participants_do_not() {
+async fn the_customer_who_opened_a_ticket_may_close_and_reopen_it_and_participants_may_not() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let ticket = resolved(&anna, "shared").await;
@@ -143,7 +144,7 @@ async fn the_reporter_closes_and_reopens_and_participants_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_migration_finds_out_since_when_tickets_are_resolved() {
+async fn the_migration_computes_when_tickets_were_resolved() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let again = resolved(&anna, "again").await;

@@ -12,14 +12,14 @@ const TIMELINE: &str = "query($id: ID!, $first: Int, $after: String, $last: Int,
         ... on AssigneeChanged { fromAssignee { name } toAssignee { name } } ... on CategoryChanged { toCategory { slug } } }
         pageInfo { startCursor endCursor hasNextPage hasPreviousPage } } } } }";
 
-/// The timeline in words.
+/// The timeline as readable lines.
 async fn timeline(client: &Client, ticket: &Ticket) -> Vec<String> {
     let data = client.ok(TIMELINE, json!({ "id": ticket.id, "first": 100 })).await;
-    words(&data["node"]["timeline"]["nodes"])
+    lines(&data["node"]["timeline"]["nodes"])
 }
 
-fn words(nodes: &Value) -> Vec<String> {
-    let word = |node: &Value| {
+fn lines(nodes: &Value) -> Vec<String> {
+    let line = |node: &Value| {
         let detail =
             ["/comment/body", "/toStatus", "/toPriority", "/toAssignee/name", "/toCategory/slug"];
         let detail =
@@ -30,11 +30,11 @@ fn words(nodes: &Value) -> Vec<String> {
             node["__typename"].as_str().unwrap()
         )
     };
-    nodes.as_array().unwrap().iter().map(word).collect()
+    nodes.as_array().unwrap().iter().map(line).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conversation_moves_the_ticket_to_whose_turn_it_is() {
+async fn comments_change_the_status_to_show_whose_turn_it_is() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -81,7 +81,7 @@ async fn a_conversation_moves_the_ticket_to_whose_turn_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_note_is_for_staff_and_leaves_no_trace_for_the_customer() {
+async fn an_internal_note_leaves_no_trace_for_the_customer() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -103,7 +103,7 @@ async fn a_note_is_for_staff_and_leaves_no_trace_for_the_customer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_timeline_has_every_change_and_pages_join() {
+async fn the_timeline_lists_every_change_and_its_pages_join_without_a_gap() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -126,7 +126,7 @@ async fn the_timeline_has_every_change_and_pages_join() {
     loop {
         let data = anna.ok(TIMELINE, json!({ "id": ticket.id, "first": 2, "after": after })).await;
         let page = &data["node"]["timeline"];
-        pages.extend(words(&page["nodes"]));
+        pages.extend(lines(&page["nodes"]));
         after = page["pageInfo"]["endCursor"].clone();
         if page["pageInfo"]["hasNextPage"] == false {
             break;
@@ -134,13 +134,13 @@ async fn the_timeline_has_every_change_and_pages_join() {
     }
     assert_eq!(pages, public);
     let newest = anna.ok(TIMELINE, json!({ "id": ticket.id, "last": 2 })).await;
-    assert_eq!(words(&newest["node"]["timeline"]["nodes"]), public[4..]);
+    assert_eq!(lines(&newest["node"]["timeline"]["nodes"]), public[4..]);
     assert_eq!(newest["node"]["timeline"]["pageInfo"]["hasPreviousPage"], true);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn repeating_a_comment_with_its_key_posts_it_once() {
+async fn a_comment_repeated_with_its_idempotency_key_is_posted_once() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
@@ -163,7 +163,7 @@ async fn repeating_a_comment_with_its_key_posts_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comment_on_a_stale_version_conflicts() {
+async fn a_comment_with_a_stale_version_is_a_conflict() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -172,23 +172,23 @@ async fn a_comment_on_a_stale_version_conflicts() {
     assert_eq!(reply.user_errors("addComment"), ["CONFLICT"]);
     assert_eq!(*reply.at("/data/addComment/ticket/version"), 2);
     assert_eq!(*reply.at("/data/addComment/comment"), Value::Null);
-    // Answer and status change are one step: both are done or neither.
+    // A comment with a status is one step: both are saved or neither.
     let answer = |version| json!({ "body": "Try now.", "status": "WAITING_FOR_CUSTOMER", "expectedVersion": version });
     let reply = marta.try_comment(&ticket, answer(1)).await;
     assert_eq!(reply.user_errors("addComment"), ["CONFLICT"]);
     assert_eq!(*reply.at("/data/addComment/ticket/status"), json!("WAITING_FOR_SUPPORT"));
     let (_, answered) = marta.comment_with(&ticket, answer(2)).await;
     assert_eq!((answered.status.as_str(), answered.version), ("WAITING_FOR_CUSTOMER", 3));
-    let words = timeline(&anna, &ticket).await;
+    let lines = timeline(&anna, &ticket).await;
     assert_eq!(
-        words[2..],
+        lines[2..],
         ["Marta CommentAdded Try now.", "Marta StatusChanged WAITING_FOR_CUSTOMER"]
     );
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_comment_takes_is_prepared_once_and_writes_its_ticket_once() {
+async fn posting_a_comment_updates_its_ticket_once_and_prepares_each_statement_once() {
     let server = TestServer::start_logged().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -209,8 +209,8 @@ async fn what_a_comment_takes_is_prepared_once_and_writes_its_ticket_once() {
         let connection = connection.split('[').next_back().unwrap();
         names.entry((connection, text)).or_default().insert(name);
     }
-    let anew = names.iter().filter(|(_, names)| names.len() > 1).collect::<Vec<_>>();
-    assert!(anew.is_empty(), "{anew:#?}");
+    let repeated = names.iter().filter(|(_, names)| names.len() > 1).collect::<Vec<_>>();
+    assert!(repeated.is_empty(), "{repeated:#?}");
     for part in ["INSERT INTO \"comments\"", "INSERT INTO \"events\"", "SELECT f.pos", "WITH batch"]
     {
         assert!(statements.iter().any(|line| line.contains(part)), "no {part} in {statements:#?}");

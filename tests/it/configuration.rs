@@ -1,4 +1,4 @@
-//! The page about the configuration lists what the code has.
+//! The documentation of the settings matches the code.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ const BEGIN: &str = "<!-- settings: begin -->\n";
 const END: &str = "<!-- settings: end -->\n";
 
 #[test]
-fn the_page_lists_every_setting() {
+fn the_configuration_page_lists_every_setting() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md");
     let page = fs::read_to_string(path).unwrap();
     let table = page.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
@@ -21,7 +21,7 @@ fn the_page_lists_every_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_table_is_printed_whatever_the_configuration_is() {
+async fn config_reference_prints_the_table_even_if_the_configuration_is_invalid() {
     let variables = [("TICKETWIRE_LISTEN", "nonsense")];
     let printed = process::run(&["config", "reference"], &variables, "").await;
     assert!(printed.success, "{}", printed.stderr);

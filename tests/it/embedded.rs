@@ -1,4 +1,4 @@
-//! `serve` on its own Postgres: the newcomer's way in.
+//! `serve` with its embedded Postgres, as a newcomer starts it.
 
 use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -16,7 +16,7 @@ use crate::harness::{
     process::{self, Process},
 };
 
-/// A data folder of the test's own, removed at the end.
+/// A test's own data folder, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -37,7 +37,7 @@ impl Drop for Folder {
     }
 }
 
-/// The processes that have a path on their command line.
+/// The processes that have a folder on their command line, with their ids.
 fn processes_on(folder: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -50,16 +50,16 @@ fn processes_on(folder: &str) -> Vec<String> {
     found
 }
 
-/// Waits until nothing runs on a folder.
-async fn nothing_runs_on(folder: &str) {
+/// Waits until no process has the folder on its command line.
+async fn wait_until_nothing_runs_on(folder: &str) {
     for _ in 0..200 {
         if processes_on(folder).is_empty() {
             return;
         }
-        // There is nobody to tell us: the processes are not ours to wait for.
+        // Polling: only its parent can wait for a process.
         time::sleep(Duration::from_millis(25)).await;
     }
-    panic!("orphans: {:#?}", processes_on(folder));
+    panic!("still running: {:#?}", processes_on(folder));
 }
 
 async fn sign_in(server: &Process, email: &str) -> Client {
@@ -67,7 +67,7 @@ async fn sign_in(server: &Process, email: &str) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_gets_a_desk_full_of_tickets_and_keeps_what_they_do() {
+async fn the_first_start_creates_demo_data_and_changes_survive_a_restart() {
     let folder = Folder::new("newcomer");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
     let server = Process::serve(&variables).await;
@@ -98,13 +98,13 @@ async fn a_newcomer_gets_a_desk_full_of_tickets_and_keeps_what_they_do() {
     assert!(lengths.iter().all(|length| *length >= 10), "{lengths:?}");
     assert!(lengths.iter().sum::<usize>() >= 100, "{lengths:?}");
     let ticket = anna.create_ticket("mine").await;
-    // The command line finds the running server's database.
+    // The command line finds the database of the running server.
     let create =
         ["user", "create", "--email", "new@example.com", "--name", "New", "--password-stdin"];
-    let made = process::run(&create, &variables, "a good password\n").await;
-    assert!(made.success, "{}", made.stderr);
+    let created = process::run(&create, &variables, "a good password\n").await;
+    assert!(created.success, "{}", created.stderr);
     assert!(server.terminate(Signal::INT).await);
-    nothing_runs_on(folder.path()).await;
+    wait_until_nothing_runs_on(folder.path()).await;
 
     let again = Process::serve(&variables).await;
     let anna = sign_in(&again, "customer@demo.example").await;
@@ -113,27 +113,27 @@ async fn a_newcomer_gets_a_desk_full_of_tickets_and_keeps_what_they_do() {
     assert_eq!(found["ticket"]["summary"], "mine");
     Client::new(&again.address, None).sign_in("new@example.com", "a good password").await;
     assert!(again.terminate(Signal::TERM).await);
-    nothing_runs_on(folder.path()).await;
+    wait_until_nothing_runs_on(folder.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_server_leaves_nothing_behind_and_starts_again() {
+async fn a_killed_server_leaves_no_processes_and_can_be_started_again() {
     let folder = Folder::new("kill");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
     let server = Process::serve(&variables).await;
     let ticket = sign_in(&server, "customer@demo.example").await.create_ticket("mine").await;
     server.kill().await;
-    // At once: the next one waits for the last one's database to go.
+    // Started at once: it waits until the database of the killed server has stopped.
     let server = Process::serve(&variables).await;
     let anna = sign_in(&server, "customer@demo.example").await;
     let query = "query($n: String!) { ticket(number: $n) { summary } }";
     anna.ok(query, json!({ "n": ticket.number })).await;
     server.kill().await;
-    nothing_runs_on(folder.path()).await;
+    wait_until_nothing_runs_on(folder.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_server_on_the_same_folder_is_refused() {
+async fn a_second_server_on_the_same_data_folder_is_refused() {
     let folder = Folder::new("second");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
     let server = Process::serve(&variables).await;
@@ -149,7 +149,7 @@ async fn a_second_server_on_the_same_folder_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn demo_accounts_are_not_shown_to_the_world() {
+async fn a_server_with_demo_accounts_refuses_to_listen_on_all_interfaces() {
     let folder = Folder::new("world");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_LISTEN", "0.0.0.0:0")];
     let refused = process::run(&["serve"], &variables, "").await;
@@ -159,7 +159,7 @@ async fn demo_accounts_are_not_shown_to_the_world() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_postgres_one_is_told_what_to_install() {
+async fn a_missing_postgres_is_an_error_that_names_the_folder_searched() {
     let folder = Folder::new("none");
     let empty = Folder::new("none-bin");
     std::fs::create_dir_all(&empty.0).unwrap();
@@ -173,7 +173,7 @@ async fn without_postgres_one_is_told_what_to_install() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_not_there_is_an_error_for_people() {
+async fn an_unreachable_database_is_a_short_error_without_a_panic() {
     for (url, expected) in [
         ("postgres://nobody@127.0.0.1:1/none", "127.0.0.1"),
         ("nonsense", "postgres://user:password@host"),
@@ -187,7 +187,7 @@ async fn a_database_that_is_not_there_is_an_error_for_people() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_line_explains_itself() {
+async fn commands_print_help_and_unknown_variables_are_refused() {
     for arguments in [&["--help"][..], &["serve", "--help"], &["user", "create", "--help"]] {
         let help = process::run(arguments, &[], "").await;
         assert!(help.success && help.stdout.contains("Usage"), "{arguments:?}");

@@ -1,17 +1,17 @@
-//! The event log, through subscriptions.
+//! The event log, as subscriptions show it.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Socket, TestServer, client::Ticket, socket::Incoming};
 
-/// An event in words.
-fn word(item: &Value) -> String {
+/// An event as a readable line.
+fn line(item: &Value) -> String {
     let detail =
         ["/comment/body", "/toStatus"].iter().find_map(|pointer| item.pointer(pointer)?.as_str());
     format!("{} {}", item["__typename"].as_str().unwrap(), detail.unwrap_or("")).trim().to_owned()
 }
 
-/// SQL that posts comments with the bodies `from` to `to` on the one ticket there is.
+/// SQL that posts comments with the bodies `from` to `to` on the only ticket.
 pub fn comments(from: u32, to: u32) -> String {
     format!(
         "WITH posted AS (
@@ -27,8 +27,8 @@ pub fn comments(from: u32, to: u32) -> String {
     )
 }
 
-/// So many events, without the checkpoints between them.
-async fn events_of(socket: &mut Socket, count: usize) -> Vec<Value> {
+/// Reads this many events and skips the checkpoints between them.
+async fn next_events(socket: &mut Socket, count: usize) -> Vec<Value> {
     let mut events = Vec::new();
     while events.len() < count {
         let item = socket.item().await;
@@ -39,8 +39,8 @@ async fn events_of(socket: &mut Socket, count: usize) -> Vec<Value> {
     events
 }
 
-/// The events up to the checkpoint that tells that the stream has caught up.
-async fn until_caught_up(socket: &mut Socket) -> (Vec<Value>, String) {
+/// Reads the events up to the checkpoint that ends the replay.
+async fn replayed(socket: &mut Socket) -> (Vec<Value>, String) {
     let mut events = Vec::new();
     loop {
         let item = socket.item().await;
@@ -52,7 +52,7 @@ async fn until_caught_up(socket: &mut Socket) -> (Vec<Value>, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customer_sees_the_answer_and_the_status_as_they_happen_and_not_the_note() {
+async fn a_customer_sees_comments_and_status_changes_live_but_no_internal_notes() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -66,12 +66,12 @@ async fn a_customer_sees_the_answer_and_the_status_as_they_happen_and_not_the_no
     anna.comment(&ticket, "thanks").await;
     let mut seen = Vec::new();
     for _ in 0..3 {
-        seen.push(word(&customer.item().await));
+        seen.push(line(&customer.item().await));
     }
     assert_eq!(seen, ["CommentAdded on it", "StatusChanged WORKING_ON_IT", "CommentAdded thanks"]);
     let mut all = Vec::new();
     for _ in 0..4 {
-        all.push(word(&staff.item().await));
+        all.push(line(&staff.item().await));
     }
     assert_eq!(
         all,
@@ -86,7 +86,7 @@ async fn a_customer_sees_the_answer_and_the_status_as_they_happen_and_not_the_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_resumes_at_its_cursor_on_either_node() {
+async fn a_stream_resumes_after_its_cursor_on_any_node() {
     let server = TestServer::start().await;
     let other = server.second_node().await;
     let there = other.address().to_string();
@@ -104,9 +104,9 @@ async fn a_stream_resumes_at_its_cursor_on_either_node() {
             let item = socket.item().await;
             cursor = item["cursor"].as_str().unwrap().to_owned();
             if item["__typename"] == "CommentAdded" {
-                seen.push(word(&item));
+                seen.push(line(&item));
             }
-            if word(&item) == format!("CommentAdded live {round}") {
+            if line(&item) == format!("CommentAdded live {round}") {
                 break;
             }
         }
@@ -122,7 +122,7 @@ async fn a_stream_resumes_at_its_cursor_on_either_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_from_memory_and_one_from_the_database_are_the_same() {
+async fn a_replay_from_the_database_equals_one_from_memory() {
     let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let start =
@@ -138,7 +138,8 @@ async fn a_replay_from_memory_and_one_from_the_database_are_the_same() {
     let replay = async |server: &TestServer| {
         let (anna, marta) = (anna.at(&server.address()), marta.at(&server.address()));
         let mut streams = Vec::new();
-        // Each ticket: its opening, its comments, one status change; and the notes for staff.
+        // The events of a ticket: its creation, its comments and one status change; for staff also
+        // its notes.
         for (client, scope, events) in [
             (&anna, Some(&one), 1 + 100 + 1),
             (&anna, None, 2 + 150 + 2),
@@ -150,11 +151,11 @@ async fn a_replay_from_memory_and_one_from_the_database_are_the_same() {
                 Some(ticket) => socket.watch_ticket("1", &ticket.id, Some(&start)).await,
                 None => socket.watch_inbox("1", Some(&start)).await,
             }
-            streams.push(events_of(&mut socket, events).await);
+            streams.push(next_events(&mut socket, events).await);
         }
         streams
     };
-    // A new node starts with nothing in memory.
+    // A new node has nothing in memory.
     let from_memory = replay(&server).await;
     server.restart().await;
     let from_database = replay(&server).await;
@@ -163,22 +164,22 @@ async fn a_replay_from_memory_and_one_from_the_database_are_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_inbox_has_ones_own_tickets_only() {
+async fn a_customers_inbox_shows_only_their_own_tickets() {
     let server = TestServer::start().await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
     let mut socket = anna.socket().await;
     socket.watch_inbox("1", None).await;
     socket.caught_up().await;
-    let theirs = jonas.create_ticket("theirs").await;
-    jonas.comment(&theirs, "private").await;
-    let mine = anna.create_ticket("mine").await;
+    let foreign = jonas.create_ticket("theirs").await;
+    jonas.comment(&foreign, "private").await;
+    let own = anna.create_ticket("mine").await;
     let event = socket.item().await;
-    assert_eq!((word(&event), &event["ticket"]["id"]), ("TicketCreated".into(), &json!(mine.id)));
+    assert_eq!((line(&event), &event["ticket"]["id"]), ("TicketCreated".into(), &json!(own.id)));
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_future_and_foreign_cursors_are_told_apart() {
+async fn malformed_and_future_cursors_are_refused_and_foreign_ones_require_a_resync() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -194,7 +195,7 @@ async fn garbage_future_and_foreign_cursors_are_told_apart() {
         assert_eq!((&message["type"], &message["id"]), (&json!("error"), &json!(id)), "{message}");
         assert_eq!(message["payload"][0]["extensions"]["code"], "BAD_REQUEST", "{message}");
     }
-    // From a history that is no more: the reader has to look anew.
+    // A cursor of another history: the reader must start again.
     let foreign = ticketwire::domain::cursor::Cursor { epoch: cursor.epoch ^ 1, ..cursor };
     socket.watch_ticket("d", &ticket.id, Some(&foreign.encode())).await;
     assert_eq!(
@@ -206,7 +207,7 @@ async fn garbage_future_and_foreign_cursors_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_restore_old_cursors_are_good_up_to_where_it_was_rewound() {
+async fn after_a_restore_a_cursor_is_valid_up_to_the_restored_point() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -215,8 +216,8 @@ async fn after_a_restore_old_cursors_are_good_up_to_where_it_was_rewound() {
     let before = socket.caught_up().await;
     anna.comment(&ticket, "lost").await;
     let lost = socket.item().await["cursor"].as_str().unwrap().to_owned();
-    // What a restore to before the last comment leaves: another timeline and an
-    // earlier head.
+    // What a restore to before the last comment leaves: another timeline and an earlier head of the
+    // feed.
     let database = server.database.connect().await;
     database
         .batch_execute(
@@ -238,35 +239,35 @@ async fn after_a_restore_old_cursors_are_good_up_to_where_it_was_rewound() {
     assert_eq!(socket.item().await["__typename"], "ResyncRequired");
     assert_eq!(socket.message().await["type"], "complete");
     socket.watch_ticket("2", &ticket.id, Some(&before)).await;
-    // The node may not have read the comment when the stream begins.
+    // The node may not have read the comment when the stream starts.
     let mut item = socket.item().await;
     if item["__typename"] == "Checkpoint" {
         item = socket.item().await;
     }
-    assert_eq!(word(&item), "CommentAdded new");
+    assert_eq!(line(&item), "CommentAdded new");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_at_once_than_a_mailbox_holds_is_read_from_the_log_and_nothing_is_missed() {
+async fn a_burst_that_overflows_the_subscriber_buffer_is_read_from_the_log_without_a_gap() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
     let mut socket = anna.socket().await;
     socket.watch_ticket("1", &ticket.id, None).await;
     socket.caught_up().await;
-    // One transaction, so that the tailer publishes all of it before the stream wakes.
+    // One transaction, so that the tailer publishes all comments before the stream wakes.
     let database = server.database.connect().await;
     let sql = format!("BEGIN; {} COMMIT", comments(1, 500));
     database.batch_execute(&sql).await.unwrap();
-    let bodies = events_of(&mut socket, 500).await;
+    let bodies = next_events(&mut socket, 500).await;
     let bodies = bodies.iter().map(|event| event["comment"]["body"].as_str().unwrap().to_owned());
     assert!(bodies.eq((1..=500).map(|n| n.to_string())), "lost, doubled or out of order");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signing_out_ends_the_sessions_streams_and_no_others() {
+async fn signing_out_ends_the_streams_of_that_session_only() {
     let server = TestServer::start().await;
     let first = server.customer("Anna").await;
     let second =
@@ -279,7 +280,7 @@ async fn signing_out_ends_the_sessions_streams_and_no_others() {
     }
     first.ok("mutation { signOut { signedOut } }", json!({})).await;
     second.comment(&ticket, "after").await;
-    // 4401 is fatal to clients: they don't retry with a token that is worth nothing.
+    // 4401 is fatal to clients: they do not retry with an invalid token.
     loop {
         match ended.incoming().await {
             Incoming::Closed(code, _) => break assert_eq!(code, 4401),
@@ -289,19 +290,19 @@ async fn signing_out_ends_the_sessions_streams_and_no_others() {
             Incoming::Broken => panic!("no close frame"),
         }
     }
-    assert_eq!(word(&other.item().await), "CommentAdded after");
+    assert_eq!(line(&other.item().await), "CommentAdded after");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_is_not_lost_with_an_overflowing_mailbox() {
+async fn a_revocation_is_not_lost_when_the_subscriber_buffer_overflows() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
     let mut socket = anna.socket().await;
     socket.watch_ticket("1", &ticket.id, None).await;
     socket.caught_up().await;
-    // In one transaction: more than a mailbox holds, the revocation, and as much again.
+    // In one transaction: more events than the buffer holds, the revocation, and as many again.
     let database = server.database.connect().await;
     let revoke = "UPDATE sessions SET revoked_at = now();
          WITH appended AS (
@@ -327,7 +328,7 @@ async fn a_revocation_is_not_lost_with_an_overflowing_mailbox() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_begins_while_its_session_ends_does_not_outlive_it() {
+async fn a_stream_that_starts_while_its_session_ends_does_not_outlive_it() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     for _ in 0..12 {
@@ -347,16 +348,16 @@ async fn a_stream_that_begins_while_its_session_ends_does_not_outlive_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_writers_rollbacks_and_a_long_transaction_lose_and_invert_nothing() {
+async fn no_event_is_lost_or_reordered_by_concurrent_writers_rollbacks_and_a_long_transaction() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let mut tickets = Vec::new();
     for n in 0..5 {
         tickets.push(anna.create_ticket(&format!("t{n}")).await);
     }
-    // A transaction that writes an event and stays open: it holds up nobody.
-    let mut held = server.database.connect().await;
-    let long = held.transaction().await.unwrap();
+    // A transaction that writes an event and stays open must not delay the others.
+    let mut other = server.database.connect().await;
+    let long = other.transaction().await.unwrap();
     long.batch_execute(
         "INSERT INTO events (ticket_id, seq, kind, audience, data, occurred_at)
          SELECT id, 1000, 'summary_changed', 'participants', '{}', now() FROM tickets LIMIT 1",
@@ -374,7 +375,7 @@ async fn concurrent_writers_rollbacks_and_a_long_transaction_lose_and_invert_not
             for n in 0..25 {
                 let ticket: &Ticket = &tickets[(writer + n) % tickets.len()];
                 client.comment(ticket, &format!("{writer}.{n}")).await;
-                // Refused in the transaction, after the lock was taken.
+                // Rolled back after the lock was acquired.
                 client
                     .try_update(ticket, json!({ "status": "WORKING_ON_IT", "expectedVersion": 0 }))
                     .await;
@@ -384,16 +385,16 @@ async fn concurrent_writers_rollbacks_and_a_long_transaction_lose_and_invert_not
     futures_util::future::join_all(writers).await.into_iter().for_each(Result::unwrap);
     let database = server.database.connect().await;
     let mut seen = Vec::new();
-    while seen.iter().filter(|word: &&String| word.starts_with("CommentAdded")).count() < 200 {
-        seen.push(word(&inbox.item().await));
+    while seen.iter().filter(|line: &&String| line.starts_with("CommentAdded")).count() < 200 {
+        seen.push(line(&inbox.item().await));
     }
     for writer in 0..8 {
-        let own = seen.iter().filter(|word| word.starts_with(&format!("CommentAdded {writer}.")));
+        let own = seen.iter().filter(|line| line.starts_with(&format!("CommentAdded {writer}.")));
         let expected = (0..25).map(|n| format!("CommentAdded {writer}.{n}")).collect::<Vec<_>>();
         assert!(own.eq(expected.iter()), "writer {writer}'s events are out of order");
     }
     long.rollback().await.unwrap();
-    // The feed is dense, and no ticket's events are out of order in it.
+    // The feed has no gaps, and each ticket's events are in order.
     let inverted = "SELECT count(*) FROM (SELECT e.seq, lag(e.seq) OVER (PARTITION BY e.ticket_id ORDER BY f.pos) AS before
         FROM feed f JOIN events e ON e.id = f.event_id WHERE e.ticket_id IS NOT NULL) o WHERE seq <= before";
     assert_eq!(database.query_one(inverted, &[]).await.unwrap().get::<_, i64>(0), 0);
@@ -403,7 +404,7 @@ async fn concurrent_writers_rollbacks_and_a_long_transaction_lose_and_invert_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reading_with_a_cursor_and_watching_from_it_leaves_no_gap() {
+async fn a_query_and_a_stream_from_its_cursor_leave_no_gap() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -426,11 +427,11 @@ async fn reading_with_a_cursor_and_watching_from_it_leaves_no_gap() {
             .collect::<Vec<_>>();
         let mut socket = anna.socket().await;
         socket.watch_ticket("1", &ticket.id, data["eventCursor"].as_str()).await;
-        let (streamed, _) = until_caught_up(&mut socket).await;
+        let (streamed, _) = replayed(&mut socket).await;
         let streamed = streamed.iter().map(|event| event["id"].clone()).collect::<Vec<_>>();
         let now = anna.ok(query, json!({ "id": ticket.id })).await;
         let now = now["node"]["timeline"]["nodes"].as_array().unwrap();
-        // Everything that the stream gave follows what was read, without a hole.
+        // The query and the stream together have every event, without a gap.
         let joined = now
             .iter()
             .map(|node| &node["id"])
@@ -448,7 +449,7 @@ async fn reading_with_a_cursor_and_watching_from_it_leaves_no_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_of_a_newer_version_keeps_its_place_in_streams_and_timelines() {
+async fn an_event_of_a_newer_version_appears_as_unreadable_at_its_position() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -471,14 +472,17 @@ async fn an_event_of_a_newer_version_keeps_its_place_in_streams_and_timelines() 
          INSERT INTO pending_events SELECT id FROM appended;";
     server.database.connect().await.batch_execute(merged).await.unwrap();
     let event = live.item().await;
-    assert_eq!(event["__typename"], "UnreadableEvent", "it may have left the queue");
+    assert_eq!(
+        event["__typename"], "UnreadableEvent",
+        "an event that may have removed it from the queue is shown"
+    );
     assert_eq!(event["ticket"]["id"], ticket.id.as_str());
     anna.comment(&ticket, "after it").await;
     let mut replayed = anna.socket().await;
     replayed.watch_ticket("1", &ticket.id, Some(&start)).await;
-    let events = events_of(&mut replayed, 2).await;
+    let events = next_events(&mut replayed, 2).await;
     assert_eq!(
-        events.iter().map(word).collect::<Vec<_>>(),
+        events.iter().map(line).collect::<Vec<_>>(),
         ["UnreadableEvent", "CommentAdded after it"]
     );
     assert_eq!(events[0]["cursor"], event["cursor"]);

@@ -1,11 +1,11 @@
-//! Responses that are executed once and given to many.
+//! Fan-out: one execution of an event for many subscribers.
 
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
 
 use crate::harness::{Client, Socket, TestServer, client::SALES};
 
-/// Everything that may be shared.
+/// Every field that allows fan-out.
 const SHARED: &str = "
     __typename
     ... on TicketEvent {
@@ -34,8 +34,8 @@ async fn watch(socket: &mut Socket, id: &str, ticket: &str, selection: &str) {
     assert_eq!(socket.item().await["__typename"], "Checkpoint");
 }
 
-/// So many messages of each of two streams.
-async fn both(socket: &mut Socket, count: usize) -> (Vec<Value>, Vec<Value>) {
+/// Reads this many messages of each of the two streams.
+async fn next_of_both(socket: &mut Socket, count: usize) -> (Vec<Value>, Vec<Value>) {
     let (mut shared, mut alone) = (Vec::new(), Vec::new());
     while shared.len() < count || alone.len() < count {
         let message = socket.message().await;
@@ -46,7 +46,7 @@ async fn both(socket: &mut Socket, count: usize) -> (Vec<Value>, Vec<Value>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_shared_is_what_each_viewer_would_get_alone() {
+async fn a_fanned_out_response_equals_one_executed_for_that_viewer_alone() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let viewers = [
@@ -63,22 +63,22 @@ async fn what_is_shared_is_what_each_viewer_would_get_alone() {
     for viewer in &viewers {
         let mut socket = viewer.socket().await;
         watch(&mut socket, "shared", &ticket.id, SHARED).await;
-        // A directive has it executed for this viewer alone.
+        // A directive prevents fan-out.
         let alone = SHARED.replacen("id cursor", "id @include(if: true) cursor", 1);
         watch(&mut socket, "alone", &ticket.id, &alone).await;
         sockets.push(socket);
     }
     let igor = viewers[2].account_id().await;
     let mut seen = vec![Vec::new(); viewers.len()];
-    // Each step is read by all before the next: an event shows its ticket as it stands.
+    // Every viewer reads each step before the next: an event shows the current state of its ticket.
     for step in 0..4 {
-        // What comes of it for a customer and for staff.
+        // The number of events for a customer and for staff.
         let events = match step {
             0 => {
                 marta.note(&ticket, "between us").await;
                 (0, 1)
             }
-            // It moves the status too.
+            // It changes the status too.
             1 => {
                 marta.comment(&ticket, "hello").await;
                 (2, 2)
@@ -94,7 +94,8 @@ async fn what_is_shared_is_what_each_viewer_would_get_alone() {
             }
         };
         for (n, socket) in sockets.iter_mut().enumerate() {
-            let (shared, alone) = both(socket, if n == 0 { events.0 } else { events.1 }).await;
+            let (shared, alone) =
+                next_of_both(socket, if n == 0 { events.0 } else { events.1 }).await;
             assert_eq!(shared, alone, "viewer {n}, step {step}");
             seen[n].extend(shared);
         }
@@ -109,7 +110,7 @@ async fn what_is_shared_is_what_each_viewer_would_get_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_is_executed_once_for_all_who_ask_for_the_same() {
+async fn an_event_is_executed_once_for_all_subscribers_with_the_same_query() {
     let server = TestServer::start_logged().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -133,12 +134,12 @@ async fn an_event_is_executed_once_for_all_who_ask_for_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_of_which_nothing_is_selected_is_an_empty_object() {
+async fn a_message_without_selected_fields_is_an_empty_object() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
     let mut socket = marta.socket().await;
-    // The first is shared, the other is not.
+    // The first is fanned out, the second is not.
     for (id, field) in [("1", "id"), ("2", "id @include(if: true)")] {
         let query = format!(
             "subscription($id: ID!) {{ ticketEvents(ticketId: $id) {{ ... on CommentAdded {{ {field} }} }} }}"
@@ -150,7 +151,7 @@ async fn a_message_of_which_nothing_is_selected_is_an_empty_object() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_subscription_is_refused_the_same_way() {
+async fn a_subscription_is_refused_with_the_same_code_with_and_without_fan_out() {
     let server = TestServer::start().await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
     let ticket = anna.create_ticket("one").await;
@@ -169,7 +170,7 @@ async fn a_refused_subscription_is_refused_the_same_way() {
         assert_eq!(answers[0], answers[1]);
         answers.swap_remove(0)
     };
-    // First in line, so that the plan is there when others come by it.
+    // Opened first, so that the other subscriptions find the plan of this query.
     let mut socket = anna.socket().await;
     let query = "subscription($id: ID!, $after: String) { ticketEvents(ticketId: $id, after: $after) { __typename  } }";
     socket.subscribe("1", query, json!({ "id": ticket.id })).await;

@@ -1,10 +1,10 @@
-//! Everything at once: writers, resuming subscribers on three nodes, and faults. Servers
-//! are killed and stopped, Postgres is stopped as if the power failed, connections are cut
-//! in the middle of a frame, readers stall, a transaction is held open. In the end each
-//! subscriber has seen what the log holds for them: nothing lost, nothing twice, in order.
+//! Everything at once: writers and resuming subscribers on three nodes, and faults. Servers are
+//! killed and stopped, Postgres is stopped as in a power failure, connections are cut in the middle
+//! of a frame, readers stall, and a transaction is held open. In the end each subscriber must have
+//! seen the events of the log that they may see: all of them, once, in order.
 //!
-//! Nothing here waits for time to pass: a fault comes when so many events have been seen
-//! since the last, and a stall lasts until so many have been written.
+//! Nothing here waits for time to pass: the next fault follows when enough events have been seen,
+//! and a stall ends when enough comments have been written.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -39,44 +39,44 @@ use crate::harness::{
 };
 
 const NODES: usize = 3;
-/// So many events are seen between two faults, by all subscribers together.
+/// How many events all subscribers together see between two faults.
 const BETWEEN: usize = 60;
-/// So many writes are acknowledged while a reader stalls: more than fits into the sockets'
-/// buffers and a mailbox.
+/// How many comments are acknowledged while a reader stalls: more than fit into the buffers of the
+/// sockets and the subscriber.
 const STALLED_FOR: usize = 100;
-/// So many events a held transaction appends: its commit brings more at once than a
-/// mailbox holds.
+/// How many events a held transaction appends: its commit publishes more at once than a subscriber
+/// buffer holds.
 const HELD: i64 = 100;
-/// How long a client that was refused waits before it tries the next node.
+/// The longest that a client waits after a failed attempt before it tries the next node.
 const RETRY: Duration = Duration::from_millis(50);
-/// A client that hears nothing for so long connects anew: it may have been stalled.
+/// After this time without a message a client reconnects: its connection may be stalled.
 const SILENCE: Duration = Duration::from_secs(15);
-/// Everything takes less.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// How long comments are, and how long while a reader stalls, so that its socket fills up.
+/// The longest that anything may take.
+const TIMEOUT: Duration = Duration::from_mins(1);
+/// The length of comments: normally, and while a reader stalls, so that its socket fills up.
 const SHORT: usize = 1_000;
 const LONG: usize = 40_000;
 
-/// What goes wrong.
+/// A fault of the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
-    /// A node gets `kill -9`.
+    /// A node is killed with SIGKILL.
     Kill,
-    /// A node is told to stop, and drains.
+    /// A node is stopped with SIGTERM, and drains.
     Drain,
     /// A node's connections are cut in the middle of a frame.
     Cut,
-    /// A node's connections are not read from.
+    /// Nobody reads from a node's connections.
     Stall,
-    /// Postgres is stopped with `-m immediate`.
+    /// Postgres is stopped as with `pg_ctl stop -m immediate`.
     Postgres,
 }
 
-/// What happens while a transaction is held open.
+/// The faults while a transaction is held open.
 const ROUND: [Fault; 6] =
     [Fault::Cut, Fault::Kill, Fault::Stall, Fault::Cut, Fault::Drain, Fault::Kill];
 
-/// Who watches what.
+/// A stream and who watches it.
 #[derive(Clone, Copy, Debug)]
 enum Stream {
     StaffInbox,
@@ -95,7 +95,7 @@ const STREAMS: [Stream; 5] = [
 ];
 
 impl Stream {
-    /// Which events of the log are its own.
+    /// The SQL condition of the events that belong to the stream.
     fn condition(self) -> &'static str {
         match self {
             Self::StaffInbox => "true",
@@ -109,20 +109,20 @@ impl Stream {
     }
 }
 
-/// The people, and their tickets.
+/// The sessions and tickets.
 #[derive(Clone)]
 struct People {
     anna: Client,
     jonas: Client,
     marta: Client,
-    /// Anna's, then one of Jonas'.
+    /// Two of Anna's, then one of Jonas'.
     tickets: Vec<Ticket>,
-    /// One of Anna's that nobody but the held transaction writes to.
+    /// One of Anna's to which only the held transaction writes.
     held: Ticket,
 }
 
 impl People {
-    async fn meet(address: &str) -> Self {
+    async fn sign_in(address: &str) -> Self {
         let anonymous = Client::new(address, None);
         let anna = anonymous.sign_in("anna@example.com", PASSWORD).await;
         let jonas = anonymous.sign_in("jonas@example.com", PASSWORD).await;
@@ -136,7 +136,7 @@ impl People {
         Self { anna, jonas, marta, tickets, held }
     }
 
-    fn who(&self, stream: Stream) -> &Client {
+    fn watcher(&self, stream: Stream) -> &Client {
         match stream {
             Stream::StaffInbox | Stream::StaffTicket => &self.marta,
             Stream::CustomerInbox | Stream::CustomerTicket => &self.anna,
@@ -145,15 +145,15 @@ impl People {
     }
 }
 
-/// Where the nodes are now, for those who don't go through the proxies.
+/// The current addresses of the nodes, without the proxies.
 type Addresses = watch::Receiver<Vec<String>>;
 
-/// Writes comments of a length until that is 0: each comment under its key until it is acknowledged,
-/// by whatever node; gives their bodies.
+/// Writes comments until `length` is 0. Each is sent again under its idempotency key, to the next
+/// node, until it is acknowledged. Returns the keys.
 async fn write(
     writer: usize,
     people: People,
-    addresses: Addresses,
+    mut addresses: Addresses,
     acknowledged: Arc<watch::Sender<usize>>,
     length: Arc<AtomicUsize>,
 ) -> Vec<String> {
@@ -183,17 +183,17 @@ async fn write(
         let document =
             "mutation($input: AddCommentInput!) { addComment(input: $input) { comment { id } } }";
         loop {
-            let at = addresses.borrow()[node % NODES].clone();
+            let at = addresses.borrow_and_update()[node % NODES].clone();
             let answer = client.at(&at).try_send(document, json!({ "input": input })).await;
             if answer.is_some_and(|answer| answer.pointer("/data/addComment/comment/id").is_some())
             {
                 break;
             }
             node += 1;
-            time::sleep(RETRY).await;
+            drop(time::timeout(RETRY, addresses.changed()).await);
         }
         if staff && n % 4 == 1 {
-            // May fail, or come too late: whatever becomes of it is in the log, or is not.
+            // May fail or arrive too late. The check reads from the log whether it was saved.
             let input = json!({ "ticketId": ticket.id, "status": "WAITING_FOR_CUSTOMER" });
             let document = "mutation($input: UpdateTicketInput!) { updateTicket(input: $input) { ticket { id } } }";
             let at = addresses.borrow()[node % NODES].clone();
@@ -204,26 +204,25 @@ async fn write(
     }
 }
 
-/// What a subscriber knows.
+/// A subscriber and what it has seen.
 struct Subscriber {
     stream: Stream,
     client: Client,
     ticket: String,
-    /// After the last event that was dealt with.
+    /// The cursor of the last message.
     cursor: String,
-    /// The ids of all events, as they came.
+    /// The ids of all events in the order of their arrival.
     seen: Vec<String>,
-    /// How often it had to connect again.
+    /// How many connections it has opened.
     reconnections: usize,
-    /// When it gives up on what it still lacks, once nothing more is written and nothing
-    /// comes.
+    /// When it stops waiting, once nothing more is written and nothing arrives.
     until: Option<Instant>,
-    /// What ended its last streams.
+    /// Why its last streams ended.
     ends: Vec<String>,
 }
 
 impl Subscriber {
-    /// Watches over as many connections as it takes, until it has seen the last event.
+    /// Watches until the last event is seen, over as many connections as that takes.
     async fn watch(
         mut self,
         mut node: usize,
@@ -265,7 +264,7 @@ impl Subscriber {
         self
     }
 
-    /// Whether it has seen the last event, or has waited for it long enough.
+    /// Whether it has seen the last event or has given up.
     fn done(
         &mut self,
         last: &watch::Receiver<Option<HashMap<usize, String>>>,
@@ -273,11 +272,11 @@ impl Subscriber {
     ) -> bool {
         let last = last.borrow();
         let Some(last) = last.as_ref() else { return false };
-        let until = *self.until.get_or_insert_with(|| Instant::now() + PATIENCE);
+        let until = *self.until.get_or_insert_with(|| Instant::now() + TIMEOUT);
         last.get(&number) == self.seen.last() || Instant::now() >= until
     }
 
-    /// Notes why a stream ended, to be told where events are missing.
+    /// Notes why a stream ended, to be printed if events are missing.
     fn note(&mut self, end: String) {
         if self.ends.len() == 10 {
             self.ends.remove(0);
@@ -285,12 +284,12 @@ impl Subscriber {
         self.ends.push(end);
     }
 
-    /// Deals with what came; gives whether the stream goes on.
+    /// Processes what was received; returns whether the stream continues.
     fn take(&mut self, incoming: Incoming, observed: &watch::Sender<usize>) -> bool {
         let message = match incoming {
             Incoming::Message(message) => message,
             Incoming::Closed(code, reason) => {
-                assert!(code < 4000, "closed for good: {code} {reason}");
+                assert!(code < 4000, "closed permanently: {code} {reason}");
                 self.note(format!("{code} {reason}"));
                 return false;
             }
@@ -300,7 +299,7 @@ impl Subscriber {
             }
         };
         if message["type"] != "next" || message["payload"].get("errors").is_some() {
-            // The database was away: the stream goes on from its last cursor.
+            // The database was down: the stream resumes after its last cursor.
             self.note(message.to_string().chars().take(300).collect());
             return false;
         }
@@ -308,7 +307,7 @@ impl Subscriber {
         assert_ne!(item["__typename"], "ResyncRequired", "{item}");
         if let Some(id) = item["id"].as_str() {
             self.seen.push(id.to_owned());
-            self.until = self.until.map(|_| Instant::now() + PATIENCE);
+            self.until = self.until.map(|_| Instant::now() + TIMEOUT);
             observed.send_modify(|count| *count += 1);
         }
         self.cursor = item["cursor"].as_str().expect("a cursor").to_owned();
@@ -323,7 +322,7 @@ struct Node {
 }
 
 impl Node {
-    /// How many mailboxes the node has dropped since they were not emptied in time.
+    /// Returns how many overflows of subscriber buffers the node has counted.
     async fn overflows(&self) -> usize {
         let welcome = &self.process.as_ref().unwrap().welcome;
         let line = welcome.lines().find(|line| line.trim().starts_with("Metrics")).unwrap();
@@ -334,7 +333,7 @@ impl Node {
     }
 }
 
-/// All of it.
+/// The cluster, its clients and what was done to it.
 struct Scene {
     settings: EmbeddedSettings,
     postgres: Option<EmbeddedPostgres>,
@@ -342,20 +341,20 @@ struct Scene {
     nodes: Vec<Node>,
     moved: watch::Sender<Vec<String>>,
     people: People,
-    /// After everything that happened before the writers began.
+    /// The cursor after everything that happened before the writers started.
     start: String,
     held: Option<tokio_postgres::Client>,
     /// How many transactions were held so far.
     holds: i64,
     faults: BTreeMap<Fault, usize>,
-    /// How many mailboxes were dropped while readers stalled.
+    /// How many subscriber buffers overflowed while readers stalled.
     overflows: usize,
     acknowledged: watch::Receiver<usize>,
     observed: watch::Receiver<usize>,
     writers: Vec<JoinHandle<Vec<String>>>,
     subscribers: Vec<JoinHandle<Subscriber>>,
     last: watch::Sender<Option<HashMap<usize, String>>>,
-    /// How long comments are; 0: no more are written.
+    /// The length of comments, or 0 to stop the writers.
     length: Arc<AtomicUsize>,
 }
 
@@ -369,8 +368,8 @@ async fn serve(url: &str) -> Process {
 }
 
 impl Scene {
-    async fn set(name: &str) -> Self {
-        // Durable: what Postgres acknowledges has to survive here.
+    async fn start(name: &str) -> Self {
+        // Durable: what Postgres acknowledges must survive the stop.
         let settings = EmbeddedSettings { durable: true, ..cluster_settings(cluster_folder(name)) };
         drop(std::fs::remove_dir_all(&settings.data_dir));
         let postgres = EmbeddedPostgres::start(&settings).await.unwrap();
@@ -389,12 +388,12 @@ impl Scene {
         let mut nodes = Vec::new();
         for _ in 0..NODES {
             let process = serve(&url).await;
-            let proxy = Proxy::before(&process.address).await;
+            let proxy = Proxy::start(&process.address).await;
             nodes.push(Node { process: Some(process), proxy });
         }
         let addresses = nodes.iter().map(|node| node.process.as_ref().unwrap().address.clone());
         let moved = watch::Sender::new(addresses.collect::<Vec<_>>());
-        let people = People::meet(&moved.borrow()[0]).await;
+        let people = People::sign_in(&moved.borrow()[0]).await;
         let data = people.anna.ok("{ eventCursor }", json!({})).await;
         let start = data["eventCursor"].as_str().unwrap().to_owned();
         let mut scene = Self {
@@ -416,20 +415,19 @@ impl Scene {
             last: watch::Sender::new(None),
             length: Arc::new(AtomicUsize::new(SHORT)),
         };
-        scene.begin();
+        scene.start_clients();
         scene
     }
 
-    /// Lets the writers write and the subscribers watch: two of each stream, which begin
-    /// on different nodes.
-    fn begin(&mut self) {
+    /// Starts the writers and the subscribers: two for each stream, which begin on different nodes.
+    fn start_clients(&mut self) {
         let proxies = self.nodes.iter().map(|node| node.proxy.address.clone()).collect::<Vec<_>>();
         let (seen, observed) = watch::channel(0);
         let seen = Arc::new(seen);
         for (number, stream) in STREAMS.into_iter().chain(STREAMS).enumerate() {
             let subscriber = Subscriber {
                 stream,
-                client: self.people.who(stream).clone(),
+                client: self.people.watcher(stream).clone(),
                 ticket: self.people.tickets[0].id.clone(),
                 cursor: self.start.clone(),
                 seen: vec![],
@@ -452,8 +450,8 @@ impl Scene {
         (self.observed, self.acknowledged) = (observed, acknowledged);
     }
 
-    /// Has a transaction begun that appends events and stays open.
-    async fn hold(&mut self) {
+    /// Begins a transaction that appends events and stays open.
+    async fn hold_transaction(&mut self) {
         let client = connect(&self.url).await;
         self.holds += 1;
         let sql = format!(
@@ -469,15 +467,15 @@ impl Scene {
         self.held = Some(client);
     }
 
-    /// Waits until so many more events were seen.
-    async fn more_seen(&mut self) {
+    /// Waits until the subscribers have seen enough further events.
+    async fn wait_for_events(&mut self) {
         let enough = *self.observed.borrow_and_update() + BETWEEN;
-        let seen = time::timeout(PATIENCE, self.observed.wait_for(|seen| *seen >= enough)).await;
+        let seen = time::timeout(TIMEOUT, self.observed.wait_for(|seen| *seen >= enough)).await;
         seen.expect("events in time").unwrap();
     }
 
-    async fn befall(&mut self, fault: Fault) {
-        self.more_seen().await;
+    async fn inflict(&mut self, fault: Fault) {
+        self.wait_for_events().await;
         let times = self.faults.entry(fault).or_default();
         *times += 1;
         let (times, at) = (*times, *times % NODES);
@@ -488,14 +486,14 @@ impl Scene {
             }
             Fault::Drain => {
                 let process = self.nodes[at].process.take().unwrap();
-                assert!(process.terminate(Signal::TERM).await, "a node did not end well");
+                assert!(process.terminate(Signal::TERM).await, "a node did not stop cleanly");
                 self.serve_again(at).await;
             }
             Fault::Cut => {
-                // In the head of a frame, soon after it, and far behind.
+                // In the header of a frame, soon after it, and far behind it.
                 let after = [1, 40, 400][times % 3];
                 let cut = self.nodes[self.busiest()].proxy.cut(after);
-                time::timeout(PATIENCE, cut).await.expect("a cut in time");
+                time::timeout(TIMEOUT, cut).await.expect("a cut in time");
             }
             Fault::Stall => {
                 let at = self.busiest();
@@ -504,7 +502,7 @@ impl Scene {
                 self.length.store(LONG, Ordering::SeqCst);
                 let enough = *self.acknowledged.borrow_and_update() + STALLED_FOR;
                 let written = self.acknowledged.wait_for(|written| *written >= enough);
-                time::timeout(PATIENCE, written).await.expect("writes in time").unwrap();
+                time::timeout(TIMEOUT, written).await.expect("writes in time").unwrap();
                 self.overflows += self.nodes[at].overflows().await - before;
                 self.length.store(SHORT, Ordering::SeqCst);
                 self.nodes[at].proxy.stall(false);
@@ -520,27 +518,27 @@ impl Scene {
         }
     }
 
-    /// The node that most subscribers are at.
+    /// The node with the most connections.
     fn busiest(&self) -> usize {
-        (0..NODES).max_by_key(|&at| self.nodes[at].proxy.open()).unwrap_or_default()
+        (0..NODES).max_by_key(|&at| self.nodes[at].proxy.open_connections()).unwrap_or_default()
     }
 
     async fn serve_again(&mut self, at: usize) {
         let process = serve(&self.url).await;
-        self.nodes[at].proxy.lead_to(&process.address);
+        self.nodes[at].proxy.set_upstream(&process.address);
         self.moved.send_modify(|addresses| addresses[at].clone_from(&process.address));
         self.nodes[at].process = Some(process);
     }
 
-    /// Rounds of faults; in each a transaction is held for as long at least, and the one
-    /// after it dies with Postgres.
-    async fn suffer(&mut self, rounds: usize, held_for: Duration) {
+    /// Inflicts rounds of faults. During each a transaction is held for at least this long and then
+    /// committed; the next transaction is lost when Postgres stops.
+    async fn run(&mut self, rounds: usize, held_for: Duration) {
         for _ in 0..rounds {
-            self.hold().await;
+            self.hold_transaction().await;
             let since = Instant::now();
             loop {
                 for fault in ROUND {
-                    self.befall(fault).await;
+                    self.inflict(fault).await;
                 }
                 if since.elapsed() >= held_for {
                     break;
@@ -548,13 +546,13 @@ impl Scene {
             }
             let held = self.held.take().unwrap();
             held.batch_execute("COMMIT").await.unwrap();
-            self.hold().await;
-            self.befall(Fault::Postgres).await;
+            self.hold_transaction().await;
+            self.inflict(Fault::Postgres).await;
         }
-        self.more_seen().await;
+        self.wait_for_events().await;
     }
 
-    /// Lets everybody finish, and holds what was seen against the log.
+    /// Waits until everybody has finished, and compares what was seen with the log.
     async fn check(mut self) {
         self.length.store(0, Ordering::SeqCst);
         let mut written = Vec::new();
@@ -589,20 +587,20 @@ impl Scene {
         let cuts = self.nodes.iter().map(|node| node.proxy.cuts()).sum::<usize>();
         println!(
             "{:?}: {} writes, {reconnections} connections, {cuts} of them cut, \
-             {} mailboxes dropped; {lost} events lost, \
-             {duplicated} duplicated, {inverted} out of order, {foreign} of others",
+             {} buffers overflowed; {lost} events lost, \
+             {duplicated} duplicated, {inverted} out of order, {foreign} foreign",
             self.faults,
             written.len(),
             self.overflows,
         );
         assert_eq!((lost, duplicated, inverted, foreign), (0, 0, 0, 0));
-        assert!(cuts >= self.faults[&Fault::Cut], "a cut that met nobody");
+        assert!(cuts >= self.faults[&Fault::Cut], "a cut without a connection");
         self.check_writes(&database, written).await;
         drop(database);
-        self.end().await;
+        self.stop().await;
     }
 
-    /// What was acknowledged is in the log, once.
+    /// Checks that the log contains what was acknowledged, once.
     async fn check_writes(&self, database: &tokio_postgres::Client, mut written: Vec<String>) {
         let in_log =
             "SELECT split_part(c.body, ' ', 1) FROM feed f JOIN events e ON e.id = f.event_id
@@ -611,27 +609,27 @@ impl Scene {
         let mut logged = rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>();
         logged.sort();
         written.sort();
-        assert_eq!(logged, written, "what was acknowledged is not what is there");
+        assert_eq!(logged, written, "the log does not match what was acknowledged");
         let held = "SELECT count(*) FROM feed f JOIN tickets t ON t.id = f.ticket_id
             WHERE t.summary = 'held'";
         let held = database.query_one(held, &[]).await.unwrap().get::<_, i64>(0);
-        // Its opening, and of each two transactions the one that was committed.
+        // Its creation, and the events of every other transaction: those were committed.
         assert_eq!(held, 1 + self.holds / 2 * HELD, "{}", self.people.held.number);
     }
 
-    async fn end(mut self) {
+    async fn stop(mut self) {
         let ends = self.nodes.iter_mut().map(|node| {
             let process = node.process.take().unwrap();
             process.terminate(Signal::TERM)
         });
         let ends = futures_util::future::join_all(ends).await;
-        assert_eq!(ends, [true; NODES], "a node did not end well");
+        assert_eq!(ends, [true; NODES], "a node did not stop cleanly");
         self.postgres.take().unwrap().stop().await.unwrap();
         drop(std::fs::remove_dir_all(&self.settings.data_dir));
     }
 }
 
-/// What the log holds for a stream after a cursor: ids as the API shows them.
+/// The ids of the events that the log has for a stream after a cursor, as the API shows them.
 async fn log(database: &tokio_postgres::Client, stream: Stream, start: &str) -> Vec<String> {
     let query = format!(
         "SELECT e.id FROM feed f JOIN events e ON e.id = f.event_id
@@ -645,7 +643,7 @@ async fn log(database: &tokio_postgres::Client, stream: Stream, start: &str) -> 
     rows.iter().map(|row| shown(row.get(0))).collect()
 }
 
-/// How what was seen differs from what was to be seen.
+/// How the events that were seen differ from those expected.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Verdict {
     lost: usize,
@@ -678,22 +676,22 @@ impl Verdict {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_subscriber_sees_the_log_whatever_breaks() {
-    let mut scene = Scene::set("fault").await;
-    scene.suffer(1, Duration::ZERO).await;
+async fn every_subscriber_sees_the_whole_log_in_order_despite_faults() {
+    let mut scene = Scene::start("fault").await;
+    scene.run(1, Duration::ZERO).await;
     scene.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; by hand: cargo test --test it fault -- --ignored --nocapture"]
-async fn and_for_minutes_beside_transactions_of_a_minute() {
-    let mut scene = Scene::set("fault-long").await;
-    scene.suffer(5, Duration::from_mins(1)).await;
+async fn every_subscriber_sees_the_whole_log_through_minutes_of_faults_and_long_transactions() {
+    let mut scene = Scene::start("fault-long").await;
+    scene.run(5, Duration::from_mins(1)).await;
     scene.check().await;
 }
 
 #[test]
-fn verdicts_tell_what_is_wrong() {
+fn a_verdict_counts_lost_duplicated_reordered_and_foreign_events() {
     let ids = |text: &str| text.chars().map(|c| c.to_string()).collect::<Vec<_>>();
     let verdict = |seen: &str| Verdict::of(&ids(seen), &ids("abcd"));
     assert_eq!(verdict("abcd"), Verdict::default());

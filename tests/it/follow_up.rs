@@ -1,4 +1,4 @@
-//! Tickets that go on from closed ones.
+//! Follow-ups: new tickets that continue closed ones.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ async fn closed(client: &Client) -> Ticket {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follow_up_refers_to_its_closed_predecessor() {
+async fn a_follow_up_links_to_the_closed_ticket_that_it_continues() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let (marta, jonas) = (server.agent("Marta").await, server.customer("Jonas").await);
@@ -42,7 +42,7 @@ async fn a_follow_up_refers_to_its_closed_predecessor() {
     let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
     anna.ok(add, json!({ "input": { "ticketId": ticket.id, "email": "carl@example.com" } })).await;
 
-    // What is not closed can still be talked about.
+    // An open ticket accepts comments, so it needs no follow-up.
     let refused = try_follow_up(&anna, &ticket.id, None).await;
     assert_eq!(refused.user_errors("createTicket"), ["INVALID"]);
     assert_eq!(refused.at("/data/createTicket/userErrors/0/field"), &json!(["followUpToId"]));
@@ -64,17 +64,17 @@ async fn a_follow_up_refers_to_its_closed_predecessor() {
         seen(&anna, &annas).await,
         json!({ "followUpTo": reference(&ticket.number), "followUps": [] })
     );
-    // Everybody sees those that they may see.
+    // Everybody sees the follow-ups that they may read.
     let of_old = |numbers: &[&str]| json!({ "followUpTo": null, "followUps": numbers.iter().map(|it| listed(it)).collect::<Vec<_>>() });
     assert_eq!(seen(&anna, &ticket.id).await, of_old(&[&number]));
     assert_eq!(seen(&carl, &ticket.id).await, of_old(&[&carls_number]));
     assert_eq!(seen(&marta, &ticket.id).await, of_old(&[&number, &carls_number]));
-    // Whoever takes part in the follow-up only sees no predecessor.
+    // A participant of the follow-up only does not see the closed ticket.
     anna.ok(add, json!({ "input": { "ticketId": annas, "email": "jonas@example.com" } })).await;
     assert_eq!(seen(&jonas, &annas).await, json!({ "followUpTo": null, "followUps": [] }));
     assert_eq!(seen(&carl, &carls).await["followUpTo"], reference(&ticket.number));
 
-    // Of what one can't see one learns nothing, and nonsense is no ticket.
+    // A ticket that the caller may not see looks the same as one that does not exist.
     for id in [ticket.id.as_str(), "nonsense", TECHNICAL_SUPPORT] {
         let refused = try_follow_up(&jonas, id, None).await;
         assert_eq!(refused.user_errors("createTicket"), ["NOT_FOUND"], "{id}");
@@ -83,7 +83,7 @@ async fn a_follow_up_refers_to_its_closed_predecessor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repeated_call_gives_the_same_follow_up_and_another_predecessor_is_another_input() {
+async fn a_follow_up_repeated_with_its_idempotency_key_is_created_once() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (one, other) = (closed(&anna).await, closed(&anna).await);
@@ -99,7 +99,7 @@ async fn a_repeated_call_gives_the_same_follow_up_and_another_predecessor_is_ano
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_takes_as_many_statements_as_one_ticket() {
+async fn listing_follow_ups_takes_the_same_number_of_statements_for_any_page_size() {
     let server = TestServer::start_logged().await;
     let anna = server.customer("Anna").await;
     for _ in 0..3 {

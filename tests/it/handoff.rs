@@ -1,5 +1,4 @@
-//! Customers who come over from the control panel: provisioning, the same password as
-//! there, and links to come over by.
+//! Customers of the control panel: provisioning, imported passwords and handoff links.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -24,15 +23,15 @@ const CREATE: &str = "mutation($id: String!) { createHandoff(input: { externalId
 const REDEEM: &str = "mutation($token: String!) { redeemHandoff(input: { token: $token }) {
     session { token account { name } } challenge { token } userErrors { field code message } } }";
 
-/// By libxcrypt, of the tests' password.
+/// A hash of the tests' password, provisioned by libxcrypt.
 const BCRYPT: &str = "$2y$05$N9qo8uLOickgx2ZMRZoMyecnY.m33OXwivjC6FvrTD1vlRxg57yGS";
 
 async fn panel(server: &TestServer) -> Client {
     server.machine(&Scope::ALL).await
 }
 
-/// What the control panel has of Anna, with other fields in place of some.
-fn anna(other: Value) -> Value {
+/// The control panel's data about Anna, with some fields replaced.
+fn anna_input(other: Value) -> Value {
     let mut input =
         json!({ "externalId": "client-17", "email": "anna@example.com", "name": "Anna" });
     for (name, value) in other.as_object().unwrap() {
@@ -63,8 +62,8 @@ async fn redeem(server: &TestServer, token: &str) -> Value {
     server.anonymous().ok(REDEEM, json!({ "token": token })).await["redeemHandoff"].clone()
 }
 
-/// What is kept of Anna's password.
-async fn stored(server: &TestServer) -> String {
+/// The stored hash of Anna's password.
+async fn stored_hash(server: &TestServer) -> String {
     let database = server.database.connect().await;
     let query = "SELECT password_hash FROM accounts WHERE email = 'anna@example.com'";
     database.query_one(query, &[]).await.unwrap().get(0)
@@ -77,15 +76,15 @@ async fn try_sign_in(server: &TestServer, password: &str) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customer_comes_over_once() {
+async fn a_handoff_link_signs_a_provisioned_customer_in_once() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
-    let made = provision(&panel, anna(json!({ "locale": "RU" }))).await;
-    assert_eq!(made["created"], true);
+    let provisioned = provision(&panel, anna_input(json!({ "locale": "RU" }))).await;
+    assert_eq!(provisioned["created"], true);
     let account =
         json!({ "email": "anna@example.com", "name": "Anna", "locale": "RU", "role": "CUSTOMER" });
     for (field, value) in account.as_object().unwrap() {
-        assert_eq!(made["account"][field], *value, "{made}");
+        assert_eq!(provisioned["account"][field], *value, "{provisioned}");
     }
     let handoff =
         panel.ok(CREATE, json!({ "id": "client-17" })).await["createHandoff"]["handoff"].clone();
@@ -112,34 +111,34 @@ async fn a_customer_comes_over_once() {
         (&Value::Null, &json!("INVALID_LINK"))
     );
     let database = server.database.connect().await;
-    let kept: String = database
+    let stored: String = database
         .query_one("SELECT string_agg(h::text, '') FROM handoffs h", &[])
         .await
         .unwrap()
         .get(0);
-    assert!(!kept.contains(token) && !kept.contains(&token[11..]), "{kept}");
+    assert!(!stored.contains(token) && !stored.contains(&token[11..]), "{stored}");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_use_a_link_at_once_one_comes_in() {
+async fn only_one_of_many_concurrent_uses_of_a_handoff_link_succeeds() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
-    provision(&panel, anna(json!({}))).await;
+    provision(&panel, anna_input(json!({}))).await;
     for _ in 0..5 {
         let token = link(&panel, "client-17").await;
         let answers = join_all((0..8).map(|_| redeem(&server, &token))).await;
-        let inside = answers.iter().filter(|answer| answer["session"].is_object()).count();
-        assert_eq!(inside, 1, "{answers:?}");
+        let succeeded = answers.iter().filter(|answer| answer["session"].is_object()).count();
+        assert_eq!(succeeded, 1, "{answers:?}");
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_is_good_for_a_minute() {
+async fn a_handoff_link_expires_after_a_minute() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
-    provision(&panel, anna(json!({}))).await;
+    provision(&panel, anna_input(json!({}))).await;
     let (in_time, late) = (link(&panel, "client-17").await, link(&panel, "client-17").await);
     server.clock.advance(TimeDelta::seconds(59));
     assert!(redeem(&server, &in_time).await["session"].is_object());
@@ -149,7 +148,7 @@ async fn a_link_is_good_for_a_minute() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_answer_tells_why_a_link_is_refused() {
+async fn every_refused_handoff_link_gets_the_same_answer() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     for name in ["disabled", "promoted", "used", "expired"] {
@@ -184,15 +183,15 @@ async fn no_answer_tells_why_a_link_is_refused() {
     }
     assert_eq!(answers[0]["userErrors"][0]["code"], "INVALID_LINK");
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
-    // A refused link has let nobody in, and says so nowhere.
-    let noted = "SELECT count(*) FROM events WHERE kind IN ('signed_in', 'handoff_redeemed')
+    // A refused link signs nobody in and appends no event.
+    let appended = "SELECT count(*) FROM events WHERE kind IN ('signed_in', 'handoff_redeemed')
         AND account_id IN (SELECT id FROM accounts WHERE external_id IN ('disabled', 'promoted'))";
-    assert_eq!(database.query_one(noted, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(database.query_one(appended, &[]).await.unwrap().get::<_, i64>(0), 0);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_customers_are_handed_over() {
+async fn a_handoff_link_is_created_for_active_customers_only() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     for name in ["disabled", "promoted"] {
@@ -215,18 +214,20 @@ async fn only_customers_are_handed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn provisioning_again_changes_what_differs_and_nothing_else() {
+async fn provisioning_again_updates_only_the_fields_that_differ() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
-    let first = provision(&panel, anna(json!({ "locale": "RU" }))).await;
+    let first = provision(&panel, anna_input(json!({ "locale": "RU" }))).await;
     let before = server.content().await;
-    let second = provision(&panel, anna(json!({ "email": " ANNA@example.com " }))).await;
+    let second = provision(&panel, anna_input(json!({ "email": " ANNA@example.com " }))).await;
     assert_eq!((&second["created"], &second["account"]), (&json!(false), &first["account"]));
     assert_eq!(server.content().await, before, "nothing was written");
 
-    let moved =
-        provision(&panel, anna(json!({ "email": "a@example.com", "name": "A", "locale": "EN" })))
-            .await;
+    let moved = provision(
+        &panel,
+        anna_input(json!({ "email": "a@example.com", "name": "A", "locale": "EN" })),
+    )
+    .await;
     assert_eq!(moved["account"]["id"], first["account"]["id"]);
     assert_eq!(
         (&moved["account"]["email"], &moved["account"]["locale"]),
@@ -236,12 +237,12 @@ async fn provisioning_again_changes_what_differs_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn provisioning_takes_nobody_elses_account() {
+async fn provisioning_cannot_claim_the_account_of_staff_or_of_another_provisioned_customer() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     let (jonas, _) = (server.customer("Jonas").await, server.agent("Marta").await);
     server.sign_up("Ilya", Role::Admin).await;
-    provision(&panel, anna(json!({}))).await;
+    provision(&panel, anna_input(json!({}))).await;
     let before = server.content().await;
     let other = |email: &str| json!({ "externalId": "client-18", "email": email, "name": "Other" });
     for email in ["anna@example.com", "marta@example.com", "ilya@example.com"] {
@@ -250,17 +251,17 @@ async fn provisioning_takes_nobody_elses_account() {
         assert_eq!(reply.at("/data/provisionCustomer/userErrors/0/field"), &json!(["email"]));
         assert_eq!(reply.at("/data/provisionCustomer/account"), &Value::Null);
     }
-    let reply = try_provision(&panel, anna(json!({ "email": "marta@example.com" }))).await;
+    let reply = try_provision(&panel, anna_input(json!({ "email": "marta@example.com" }))).await;
     assert_eq!(reply.user_errors("provisionCustomer"), ["TAKEN"]);
     assert_eq!(server.content().await, before);
 
-    // A customer whom the panel doesn't know yet is the same person.
+    // An account that the panel has not linked yet becomes the same customer.
     let linked = provision(&panel, other("jonas@example.com")).await;
     assert_eq!(
         (&linked["created"], &linked["account"]["id"]),
         (&json!(false), &json!(jonas.account_id().await))
     );
-    // Who was made a member of staff is out of the panel's reach.
+    // After a promotion to staff the panel can no longer change the account.
     let promote = "UPDATE accounts SET role = 'agent' WHERE external_id = 'client-18'";
     server.database.connect().await.batch_execute(promote).await.unwrap();
     let reply = try_provision(&panel, other("jonas@example.com")).await;
@@ -269,7 +270,7 @@ async fn provisioning_takes_nobody_elses_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_input_is_refused_all_at_once() {
+async fn provisioning_reports_all_invalid_fields_at_once() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     let before = server.content().await;
@@ -280,7 +281,7 @@ async fn bad_input_is_refused_all_at_once() {
         ["REQUIRED", "INVALID", "INVALID", "INVALID"]
     );
     assert!(!reply.body.to_string().contains("hunter2"));
-    let long = anna(json!({ "externalId": "x".repeat(256) }));
+    let long = anna_input(json!({ "externalId": "x".repeat(256) }));
     assert_eq!(try_provision(&panel, long).await.user_errors("provisionCustomer"), ["TOO_LONG"]);
     for hash in [
         "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
@@ -288,7 +289,7 @@ async fn bad_input_is_refused_all_at_once() {
         "$2y$31$N9qo8uLOickgx2ZMRZoMyecnY.m33OXwivjC6FvrTD1vlRxg57yGS",
         "",
     ] {
-        let reply = try_provision(&panel, anna(json!({ "passwordHash": hash }))).await;
+        let reply = try_provision(&panel, anna_input(json!({ "passwordHash": hash }))).await;
         assert_eq!(reply.user_errors("provisionCustomer"), ["INVALID"], "{hash}");
     }
     assert_eq!(server.content().await, before);
@@ -296,27 +297,32 @@ async fn bad_input_is_refused_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_provision_the_same_customer_at_once() {
+async fn provisioning_a_customer_concurrently_on_two_nodes_creates_one_account() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
     let other = server.second_node().await;
     let panels = [panel.clone(), panel.at(&other.address().to_string())];
     for n in 0..5 {
         let input = json!({ "externalId": format!("c{n}"), "email": format!("c{n}@example.com"), "name": "C" });
-        let made = join_all((0..8).map(|call| provision(&panels[call % 2], input.clone()))).await;
-        let new = made.iter().filter(|payload| payload["created"] == true).count();
-        assert_eq!(new, 1, "{made:#?}");
-        assert!(made.iter().all(|payload| payload["account"]["id"] == made[0]["account"]["id"]));
+        let provisioned =
+            join_all((0..8).map(|call| provision(&panels[call % 2], input.clone()))).await;
+        let new = provisioned.iter().filter(|payload| payload["created"] == true).count();
+        assert_eq!(new, 1, "{provisioned:#?}");
+        assert!(
+            provisioned
+                .iter()
+                .all(|payload| payload["account"]["id"] == provisioned[0]["account"]["id"])
+        );
     }
     other.stop().await;
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_panels_password_signs_in_and_is_hashed_anew() {
+async fn an_imported_password_hash_signs_in_and_is_replaced_by_our_own() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
-    // By libxcrypt, and by argon2's reference implementation.
+    // Made by libxcrypt and by argon2's reference implementation.
     for (hash, password) in [
         (BCRYPT, PASSWORD),
         ("$2a$06$abcdefghijklmnopqrstuu50eFBEC8vQwBnuFXMHE45jBnqvQ8xz.", PASSWORD),
@@ -327,53 +333,53 @@ async fn the_panels_password_signs_in_and_is_hashed_anew() {
         ),
         ("$argon2id$v=19$m=1024,t=2,p=4$c2FsdHNhbHRzYWx0c2FsdA$itHAXZRTmjPbEk1N8bNXsA", PASSWORD),
     ] {
-        provision(&panel, anna(json!({ "passwordHash": hash }))).await;
-        assert_eq!(stored(&server).await, hash);
+        provision(&panel, anna_input(json!({ "passwordHash": hash }))).await;
+        assert_eq!(stored_hash(&server).await, hash);
         assert_eq!(
             try_sign_in(&server, "wrong").await.user_errors("signIn"),
             ["INVALID_CREDENTIALS"]
         );
-        assert_eq!(stored(&server).await, hash);
+        assert_eq!(stored_hash(&server).await, hash);
         for _ in 0..2 {
             let reply = try_sign_in(&server, password).await;
             assert!(reply.at("/data/signIn/session/token").is_string(), "{hash}: {}", reply.body);
-            assert!(stored(&server).await.starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
+            assert!(stored_hash(&server).await.starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
         }
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_bcrypt_did_not_look_at_is_not_taken_for_the_password() {
+async fn a_password_that_bcrypt_truncates_signs_in_but_is_not_rehashed() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
-    // Of 80 letters; bcrypt looks at 72.
+    // A hash of 80 letters, of which bcrypt reads 72.
     let hash = "$2y$05$N9qo8uLOickgx2ZMRZoMyej2j0Zkw2E5XohszjUUJVaz5JPjerhg6";
-    provision(&panel, anna(json!({ "passwordHash": hash }))).await;
+    provision(&panel, anna_input(json!({ "passwordHash": hash }))).await;
     let reply = try_sign_in(&server, &format!("{}typo", "x".repeat(76))).await;
     assert!(reply.at("/data/signIn/session/token").is_string(), "{}", reply.body);
-    assert_eq!(stored(&server).await, hash);
+    assert_eq!(stored_hash(&server).await, hash);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_password_in_the_panel_ends_the_sessions_and_the_same_one_does_not() {
+async fn a_new_password_from_the_panel_ends_all_sessions_and_the_same_one_does_not() {
     let server = TestServer::start().await;
     let panel = panel(&server).await;
-    provision(&panel, anna(json!({ "passwordHash": BCRYPT }))).await;
+    provision(&panel, anna_input(json!({ "passwordHash": BCRYPT }))).await;
     let session = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
     let mut socket = session.socket().await;
     socket.watch_inbox("1", None).await;
     socket.caught_up().await;
-    // It has been hashed anew: the panel's next call with the old hash changes nothing.
-    let ours = stored(&server).await;
-    provision(&panel, anna(json!({ "passwordHash": BCRYPT }))).await;
-    assert_eq!(stored(&server).await, ours);
+    // The password has been rehashed: the next call of the panel with the old hash changes nothing.
+    let rehashed = stored_hash(&server).await;
+    provision(&panel, anna_input(json!({ "passwordHash": BCRYPT }))).await;
+    assert_eq!(stored_hash(&server).await, rehashed);
     session.ok("{ viewer { id } }", json!({})).await;
 
     let other =
         "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
-    provision(&panel, anna(json!({ "passwordHash": other }))).await;
+    provision(&panel, anna_input(json!({ "passwordHash": other }))).await;
     assert_eq!(socket.close_code().await, 4401);
     assert_eq!(session.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
     assert_eq!(try_sign_in(&server, PASSWORD).await.user_errors("signIn"), ["INVALID_CREDENTIALS"]);
@@ -382,11 +388,11 @@ async fn another_password_in_the_panel_ends_the_sessions_and_the_same_one_does_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installation_has_a_page_of_its_own() {
+async fn handoff_links_can_point_to_the_installations_own_page() {
     let flags = [("links.handoff", "https://my.example.com/support?from=panel#{token}".to_owned())];
     let server = TestServer::start_with(&flags).await;
     let panel = panel(&server).await;
-    provision(&panel, anna(json!({}))).await;
+    provision(&panel, anna_input(json!({}))).await;
     let handoff =
         panel.ok(CREATE, json!({ "id": "client-17" })).await["createHandoff"]["handoff"].clone();
     let expected =
@@ -396,7 +402,7 @@ async fn an_installation_has_a_page_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_speaks_the_browsers_language_and_runs_one_script() {
+async fn the_handoff_page_is_in_the_browsers_language_and_runs_only_its_own_script() {
     let server = TestServer::start().await;
     for (accepted, language, text) in [("en", "en", "Sign in"), ("ru-RU,ru;q=0.9", "ru", "Войти")]
     {
@@ -422,21 +428,21 @@ async fn the_page_speaks_the_browsers_language_and_runs_one_script() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_comes_over_by_the_page() {
+async fn a_browser_signs_in_on_the_handoff_page_with_and_without_a_second_factor() {
     let demo = Demo::new();
     let process = demo.serve("127.0.0.1:0").await;
     let admin = Demo::sign_in(&process.address, "admin@demo.example").await;
     let create = "mutation { createServiceToken(input: { name: \"panel\", scopes: [PROVISION_CUSTOMERS, CREATE_HANDOFFS] }) { token } }";
     let token = admin.ok(create, json!({})).await["createServiceToken"]["token"].clone();
     let panel = Client::new(&process.address, token.as_str().map(str::to_owned));
-    provision(&panel, anna(json!({}))).await;
+    provision(&panel, anna_input(json!({}))).await;
     let token = link(&panel, "client-17").await;
     let page = format!("http://{}/handoff#token={token}", process.address);
     let mut script = Script::start("handoff.js", &page).await;
     assert_eq!(script.command().await, None);
     assert!(script.succeeded().await, "see above");
 
-    // With a second factor the page asks for it.
+    // With a second factor the page asks for a code.
     let token = link(&panel, "client-17").await;
     let redeemed = panel.ok(REDEEM, json!({ "token": token })).await;
     let session = redeemed["redeemHandoff"]["session"]["token"].as_str().map(str::to_owned);
@@ -456,7 +462,7 @@ async fn a_browser_comes_over_by_the_page() {
     let page = format!("http://{}/handoff#token={token}", process.address);
     let mut script = Script::start("handoff-code.js", &page).await;
     assert_eq!(script.command().await, Some(vec!["code".to_owned()]));
-    // A code works once: the next one.
+    // A code works once, so this is the next one.
     script.answer(&shown(30)).await;
     assert_eq!(script.command().await, None);
     assert!(script.succeeded().await, "see above");
@@ -464,7 +470,7 @@ async fn a_browser_comes_over_by_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_it_is_in_the_log() {
+async fn no_hash_token_password_or_address_of_a_handoff_is_logged() {
     let server = TestServer::start().await;
     let machine = panel(&server).await;
     let variables = [
@@ -473,11 +479,11 @@ async fn nothing_of_it_is_in_the_log() {
         ("TICKETWIRE_LOG_FORMAT", "json"),
     ];
     let process = Process::serve(&variables).await;
-    // The process has the system's clock, and the token was made by the test's.
+    // The process uses the real clock, the server that created the token the test's.
     let panel = machine.at(&process.address);
-    provision(&panel, anna(json!({ "passwordHash": BCRYPT }))).await;
+    provision(&panel, anna_input(json!({ "passwordHash": BCRYPT }))).await;
     let refused = "$2b$04$thisisnohashatall";
-    try_provision(&panel, anna(json!({ "passwordHash": refused }))).await;
+    try_provision(&panel, anna_input(json!({ "passwordHash": refused }))).await;
     let token = link(&panel, "client-17").await;
     let anyone = Client::new(&process.address, None);
     let session = anyone.ok(REDEEM, json!({ "token": token })).await;

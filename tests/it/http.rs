@@ -7,7 +7,7 @@ use crate::harness::{Reply, TestServer};
 
 const NEW: &str = "application/graphql-response+json";
 
-async fn accepting(server: &TestServer, accept: &str, body: &str) -> Reply {
+async fn post_accepting(server: &TestServer, accept: &str, body: &str) -> Reply {
     let request = |request: reqwest::RequestBuilder| {
         request
             .header("content-type", "application/json")
@@ -18,7 +18,7 @@ async fn accepting(server: &TestServer, accept: &str, body: &str) -> Reply {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_codes_follow_the_media_type() {
+async fn status_codes_depend_on_the_accepted_media_type() {
     let server = TestServer::start().await;
     for (body, new, old, has_data) in [
         (r#"{"query":"{ __typename }"}"#, 200, 200, true),
@@ -44,7 +44,7 @@ async fn status_codes_follow_the_media_type() {
         ("{\"query\":\"\\ud800\"}", 400, 400, false),
     ] {
         for (accept, status) in [(NEW, new), ("application/json", old), ("*/*", new)] {
-            let reply = accepting(&server, accept, body).await;
+            let reply = post_accepting(&server, accept, body).await;
             assert_eq!(reply.status.as_u16(), status, "{accept} {body}: {}", reply.body);
             assert_eq!(reply.body.get("data").is_some(), has_data, "{body}: {}", reply.body);
             let expected = if accept == "application/json" { accept } else { NEW };
@@ -54,13 +54,13 @@ async fn status_codes_follow_the_media_type() {
             }
         }
     }
-    let reply = accepting(&server, "text/html", r#"{"query":"{ __typename }"}"#).await;
+    let reply = post_accepting(&server, "text/html", r#"{"query":"{ __typename }"}"#).await;
     assert_eq!((reply.status, reply.code()), (StatusCode::NOT_ACCEPTABLE, "BAD_REQUEST"));
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_a_browser_sends_unasked_is_taken() {
+async fn content_types_that_a_browser_sends_without_a_preflight_are_refused() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let before = server.content().await;
@@ -89,7 +89,7 @@ async fn nothing_that_a_browser_sends_unasked_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn get_takes_queries_only() {
+async fn get_requests_may_contain_queries_only() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let get = async |parameters: &[(&str, &str)]| {
@@ -139,7 +139,7 @@ async fn get_takes_queries_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_bodies_are_refused_with_words() {
+async fn a_large_deeply_nested_or_non_utf8_body_is_refused() {
     let server = TestServer::start().await;
     let anonymous = server.anonymous();
     let reply = anonymous.post("application/json", "x".repeat(60_000_000)).await;
@@ -157,7 +157,7 @@ async fn large_bodies_are_refused_with_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_servers_own_failures_tell_nothing_and_can_be_found() {
+async fn an_internal_error_reveals_only_a_request_id() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     anna.ok("{ viewer { id } }", json!({})).await;
@@ -178,7 +178,7 @@ async fn the_servers_own_failures_tell_nothing_and_can_be_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_tells_of_the_process_and_of_the_database() {
+async fn healthz_reports_on_the_process_and_readyz_on_the_database() {
     let server = TestServer::start().await;
     let get =
         async |path: &str| server.anonymous().request(Method::GET, path, |request| request).await;

@@ -1,11 +1,11 @@
-//! No customer sees anything of another's, by any field, id or stream.
+//! No customer sees anything of another customer, by any field, id or stream.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::harness::{Client, TestServer};
 
-/// Every text that only Jonas and staff may see, in all of his ticket.
+/// Texts of Jonas' ticket that only he and staff may see; the note is for staff only.
 const SECRETS: [&str; 5] =
     ["theirs-summary", "It does not work", "theirs-comment", "internal-note", "Jonas"];
 
@@ -14,7 +14,8 @@ const EVERYTHING: &str = "fragment everything on Ticket { id number summary desc
     timeline(first: 20) { nodes { id cursor occurredAt actor { name email } ticket { summary }
         ... on CommentAdded { comment { id body visibility author { name email } ticket { summary } } } } } }";
 
-async fn jonas_ids(jonas: &Client, marta: &Client) -> Vec<String> {
+/// Creates a ticket of Jonas with a comment and an internal note; returns their ids and his.
+async fn create_foreign_data(jonas: &Client, marta: &Client) -> Vec<String> {
     let ticket = jonas.create_ticket("theirs-summary").await;
     let comment = jonas.comment(&ticket, "theirs-comment").await.0;
     let note = marta.note(&ticket, "internal-note").await.0;
@@ -22,7 +23,7 @@ async fn jonas_ids(jonas: &Client, marta: &Client) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_customers_things_do_not_exist() {
+async fn a_customer_cannot_find_another_customers_data_in_any_query_or_stream() {
     let server = TestServer::start().await;
     let (anna, jonas, marta) = (
         server.customer("Anna").await,
@@ -30,8 +31,8 @@ async fn another_customers_things_do_not_exist() {
         server.agent("Marta").await,
     );
     let cursor = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
-    let ids = jonas_ids(&jonas, &marta).await;
-    let mine = anna.create_ticket("mine").await;
+    let ids = create_foreign_data(&jonas, &marta).await;
+    let own_ticket = anna.create_ticket("mine").await;
     let mut answers = Vec::new();
     for id in &ids {
         let query = format!(
@@ -48,7 +49,9 @@ async fn another_customers_things_do_not_exist() {
         "query($ids: [ID!]!, $jonas: ID!) {{ viewer {{ name }} nodes(ids: $ids) {{ ...everything }} tickets(first: 20) {{ nodes {{ ...everything }} }}
             filtered: tickets(first: 5, filter: {{ reporterId: $jonas }}) {{ nodes {{ ...everything }} }} }} {EVERYTHING}"
     );
-    answers.push(anna.ok(&lists, json!({ "ids": [mine.id], "jonas": ids[3] })).await.to_string());
+    answers.push(
+        anna.ok(&lists, json!({ "ids": [own_ticket.id], "jonas": ids[3] })).await.to_string(),
+    );
 
     let mut socket = anna.socket().await;
     socket.watch_ticket("t", &ids[0], cursor.as_str()).await;
@@ -70,7 +73,7 @@ async fn another_customers_things_do_not_exist() {
             assert!(!answer.contains(secret), "{secret} in {answer}");
         }
     }
-    // The test can fail: to Jonas and to staff all of it is there.
+    // The search for secrets can fail: Jonas and staff do see them.
     let all = "query($id: ID!) { node(id: $id) { ...everything } } ".to_owned() + EVERYTHING;
     let own = jonas.ok(&all, json!({ "id": ids[0] })).await.to_string();
     let staff = marta.ok(&all, json!({ "id": ids[0] })).await.to_string();
@@ -82,7 +85,7 @@ async fn another_customers_things_do_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_cursor_tells_where_a_note_lies() {
+async fn a_timeline_cursor_does_not_reveal_an_internal_note() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("mine").await;
@@ -99,7 +102,7 @@ async fn no_cursor_tells_where_a_note_lies() {
     let bytes = URL_SAFE_NO_PAD.decode(own[0]["cursor"].as_str().unwrap()).unwrap();
     let first = i64::from_be_bytes(bytes.try_into().unwrap());
     let at = |distance: i64| Some(URL_SAFE_NO_PAD.encode((first + distance).to_be_bytes()));
-    // The note's id is the next one; one far away names nothing at all.
+    // The note's id is the next one; an id far away belongs to no event.
     for (before, after) in [(true, false), (false, true)] {
         let ask = async |distance| {
             edges(at(distance).filter(|_| before), at(distance).filter(|_| after)).await
@@ -110,7 +113,7 @@ async fn no_cursor_tells_where_a_note_lies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_of_a_busy_server_holds_no_secrets() {
+async fn the_trace_log_contains_no_passwords_tokens_or_texts() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     let variables = [

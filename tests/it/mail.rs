@@ -1,5 +1,4 @@
-//! Mail: who gets which, in what form, and what becomes of it when the mail server
-//! misbehaves.
+//! Mail: who receives which, in what form, and what happens if the mail server misbehaves.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,14 +9,14 @@ use tokio::time;
 use crate::harness::{
     Client, TestServer,
     client::{SALES, Ticket},
-    mail::{MailDesk, settings},
-    smtp::{Abilities, Mood, Smtp, Step},
+    mail::{MailFixture, settings},
+    smtp::{Behaviour, Smtp, SmtpOptions, Step},
 };
 use ticketwire::domain::{account::Role, clock::Clock as _};
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What staff see of a ticket's mails: recipient, state, attempts, last error.
+/// A ticket's deliveries as staff see them: recipient, state, attempts and last error.
 async fn deliveries(staff: &Client, ticket: &Ticket) -> Vec<Value> {
     let query = "query($number: String!) { ticket(number: $number) {
         deliveries { recipient state attempts lastError } } }";
@@ -25,8 +24,7 @@ async fn deliveries(staff: &Client, ticket: &Ticket) -> Vec<Value> {
     data["ticket"]["deliveries"].as_array().unwrap().clone()
 }
 
-/// Waits until a ticket's mails are in some states, in order. Each look is a request
-/// to a server that works on it meanwhile.
+/// Waits until a ticket's mails are in these states, in order.
 async fn until_states(staff: &Client, ticket: &Ticket, states: &[&str]) -> Vec<Value> {
     let reached = |seen: &[Value]| {
         seen.iter().map(|it| it["state"].as_str().unwrap()).eq(states.iter().copied())
@@ -34,7 +32,7 @@ async fn until_states(staff: &Client, ticket: &Ticket, states: &[&str]) -> Vec<V
     until(staff, ticket, &format!("{states:?}"), reached).await
 }
 
-/// Waits until a ticket's mails are as they should be.
+/// Waits until a ticket's mails meet a condition.
 async fn until(
     staff: &Client,
     ticket: &Ticket,
@@ -42,43 +40,43 @@ async fn until(
     reached: impl Fn(&[Value]) -> bool,
 ) -> Vec<Value> {
     let mut seen = vec![];
-    let looks = async {
+    let reaching = async {
         while seen.is_empty() || !reached(&seen) {
             seen = deliveries(staff, ticket).await;
         }
     };
-    let in_time = time::timeout(PATIENCE, looks).await.is_ok();
+    let in_time = time::timeout(TIMEOUT, reaching).await.is_ok();
     assert!(in_time, "not {what} but {seen:?}");
     seen
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_ticket_is_confirmed_to_its_reporter_and_told_to_the_categorys_address() {
-    let desk = MailDesk::start().await;
-    desk.anna.create_ticket("The site is down").await;
-    let mails = desk.smtp.received(1).await;
+async fn a_new_ticket_is_mailed_to_its_customer_and_to_the_staff_address_of_its_category() {
+    let fixture = MailFixture::start().await;
+    fixture.anna.create_ticket("The site is down").await;
+    let mails = fixture.smtp.received(1).await;
     assert_eq!(mails[0].to, "anna@example.com");
     assert_eq!(mails[0].subject, "[CS-100001] The site is down");
     assert!(mails[0].text.contains("It does not work."), "{}", mails[0].text);
     let input = json!({ "categoryId": SALES, "summary": "More space", "description": "Please." });
-    desk.anna.try_create_ticket(input).await;
-    let mut to = desk.smtp.received(3).await.into_iter().map(|mail| mail.to).collect::<Vec<_>>();
+    fixture.anna.try_create_ticket(input).await;
+    let mut to = fixture.smtp.received(3).await.into_iter().map(|mail| mail.to).collect::<Vec<_>>();
     to.sort();
     assert_eq!(to, ["anna@example.com", "anna@example.com", "sales@example.com"]);
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ticket_is_one_thread_in_the_reporters_mail_program() {
-    let desk = MailDesk::start().await;
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    desk.smtp.received(1).await;
-    desk.boris.comment(&ticket, "We look into it.").await;
-    desk.smtp.received(2).await;
-    desk.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
-    let mails = desk.smtp.received(3).await;
+async fn the_mails_about_a_ticket_form_one_thread() {
+    let fixture = MailFixture::start().await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.smtp.received(1).await;
+    fixture.boris.comment(&ticket, "We look into it.").await;
+    fixture.smtp.received(2).await;
+    fixture.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
+    let mails = fixture.smtp.received(3).await;
     assert_eq!(mails[1].subject, "Re: [CS-100001] The site is down");
-    // The answer and the change of status that came with it are one mail.
+    // The comment and the change of status that came with it are one mail.
     assert!(mails[1].text.contains("Boris wrote:\n\nWe look into it."), "{}", mails[1].text);
     assert!(mails[1].text.contains("New status: Working on it (previously: Waiting for support)"));
     assert!(mails[2].text.contains("New status: Closed"), "{}", mails[2].text);
@@ -88,124 +86,125 @@ async fn a_ticket_is_one_thread_in_the_reporters_mail_program() {
     assert_eq!(mails[1].in_reply_to.as_ref(), Some(&ids[0]));
     assert_eq!(mails[2].in_reply_to.as_ref(), Some(&ids[1]));
     assert_eq!(mails[2].references, ids[..2]);
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_mailed_about_their_own_doing_nor_about_what_is_internal() {
-    let desk = MailDesk::start().await;
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    desk.anna.comment(&ticket, "Still down.").await;
-    desk.boris.note(&ticket, "A difficult customer.").await;
-    desk.boris.update(&ticket, json!({ "priority": "HIGH" })).await;
-    desk.boris.comment(&ticket, "Fixed.").await;
-    let mails = desk.smtp.received(2).await;
-    // The answer is the second mail, so nothing was mailed in between.
+async fn a_customer_is_not_mailed_about_their_own_actions_or_internal_notes() {
+    let fixture = MailFixture::start().await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.anna.comment(&ticket, "Still down.").await;
+    fixture.boris.note(&ticket, "A difficult customer.").await;
+    fixture.boris.update(&ticket, json!({ "priority": "HIGH" })).await;
+    fixture.boris.comment(&ticket, "Fixed.").await;
+    let mails = fixture.smtp.received(2).await;
+    // The comment is the second mail, so none was sent in between.
     assert!(mails[1].text.contains("Fixed."), "{}", mails[1].text);
-    let sent = until_states(&desk.boris, &ticket, &["SENT", "SENT"]).await;
+    let sent = until_states(&fixture.boris, &ticket, &["SENT", "SENT"]).await;
     assert!(sent.iter().all(|it| it["recipient"] == "anna@example.com"), "{sent:?}");
     assert!(mails.iter().all(|mail| !mail.raw.contains("difficult")));
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_within_the_window_become_one_mail() {
-    let desk = MailDesk::with(&[("mail.window_seconds", "30")]).await;
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    desk.boris.comment(&ticket, "First.").await;
-    desk.boris.comment(&ticket, "Second.").await;
-    until_due_is_tried(&desk.server).await;
-    until_states(&desk.boris, &ticket, &["QUEUED"]).await;
-    desk.server.clock.advance(TimeDelta::seconds(31));
-    let mails = desk.smtp.received(1).await;
+    let fixture = MailFixture::start_with(&[("mail.window_seconds", "30")]).await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.boris.comment(&ticket, "First.").await;
+    fixture.boris.comment(&ticket, "Second.").await;
+    until_due_mails_are_tried(&fixture.server).await;
+    until_states(&fixture.boris, &ticket, &["QUEUED"]).await;
+    fixture.server.clock.advance(TimeDelta::seconds(31));
+    let mails = fixture.smtp.received(1).await;
     assert!(mails[0].text.contains("First.") && mails[0].text.contains("Second."));
-    desk.boris.comment(&ticket, "Third.").await;
-    until_states(&desk.boris, &ticket, &["SENT", "QUEUED"]).await;
-    desk.server.clock.advance(TimeDelta::seconds(31));
-    assert!(desk.smtp.received(2).await[1].text.contains("Third."));
-    desk.server.stop().await;
+    fixture.boris.comment(&ticket, "Third.").await;
+    until_states(&fixture.boris, &ticket, &["SENT", "QUEUED"]).await;
+    fixture.server.clock.advance(TimeDelta::seconds(31));
+    assert!(fixture.smtp.received(2).await[1].text.contains("Third."));
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_that_is_put_off_goes_out_later_and_in_order() {
-    let desk = MailDesk::start().await;
-    desk.smtp.then([Mood::Data("451 4.3.0 later")]);
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    desk.smtp.attempted(1).await;
-    desk.boris.comment(&ticket, "We look into it.").await;
-    until_states(&desk.boris, &ticket, &["QUEUED", "QUEUED"]).await;
-    let put_off = |seen: &[Value]| seen[0]["lastError"].is_string();
-    let seen = until(&desk.boris, &ticket, "put off", put_off).await;
+async fn a_temporarily_refused_mail_is_retried_before_later_ones() {
+    let fixture = MailFixture::start().await;
+    fixture.smtp.script([Behaviour::Data("451 4.3.0 later")]);
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.smtp.attempted(1).await;
+    fixture.boris.comment(&ticket, "We look into it.").await;
+    until_states(&fixture.boris, &ticket, &["QUEUED", "QUEUED"]).await;
+    let has_failed = |seen: &[Value]| seen[0]["lastError"].is_string();
+    let seen = until(&fixture.boris, &ticket, "a failed attempt", has_failed).await;
     let error = seen[0]["lastError"].as_str().unwrap();
     assert!(error.contains("4.3.0 later"), "{error}");
-    desk.server.clock.advance(TimeDelta::minutes(2));
-    let mails = desk.smtp.received(2).await;
+    fixture.server.clock.advance(TimeDelta::minutes(2));
+    let mails = fixture.smtp.received(2).await;
     assert_eq!(mails[0].subject, "[CS-100001] The site is down");
     assert!(mails[1].text.contains("We look into it."));
-    let seen = until_states(&desk.boris, &ticket, &["SENT", "SENT"]).await;
+    let seen = until_states(&fixture.boris, &ticket, &["SENT", "SENT"]).await;
     assert_eq!(seen.iter().map(|it| it["attempts"].as_i64().unwrap()).collect::<Vec<_>>(), [2, 1]);
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_for_good_is_not_tried_again_and_holds_up_nobody() {
-    let desk = MailDesk::start().await;
-    desk.smtp.then([Mood::Rcpt("550 5.1.1 no such user")]);
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    let seen = until_states(&desk.boris, &ticket, &["REFUSED"]).await;
+async fn a_permanently_refused_mail_is_not_retried_and_delays_no_others() {
+    let fixture = MailFixture::start().await;
+    fixture.smtp.script([Behaviour::Rcpt("550 5.1.1 no such user")]);
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    let seen = until_states(&fixture.boris, &ticket, &["REFUSED"]).await;
     assert!(seen[0]["lastError"].as_str().unwrap().contains("5.1.1 no such user"), "{seen:?}");
-    desk.smtp.then([Mood::Data("554 5.7.1 looks like spam")]);
-    desk.boris.comment(&ticket, "Buy now!").await;
-    let seen = until_states(&desk.boris, &ticket, &["REFUSED", "REFUSED"]).await;
+    fixture.smtp.script([Behaviour::Data("554 5.7.1 looks like spam")]);
+    fixture.boris.comment(&ticket, "Buy now!").await;
+    let seen = until_states(&fixture.boris, &ticket, &["REFUSED", "REFUSED"]).await;
     assert!(seen[1]["lastError"].as_str().unwrap().contains("looks like spam"), "{seen:?}");
     assert!(seen.iter().all(|it| it["attempts"] == 1), "{seen:?}");
-    desk.boris.comment(&ticket, "We look into it.").await;
-    let mails = desk.smtp.received(1).await;
+    fixture.boris.comment(&ticket, "We look into it.").await;
+    let mails = fixture.smtp.received(1).await;
     assert!(mails[0].text.contains("We look into it.") && mails[0].in_reply_to.is_none());
     assert_eq!(
-        desk.anna.ok("query { tickets { nodes { deliveries { id } } } }", json!({})).await,
+        fixture.anna.ok("query { tickets { nodes { deliveries { id } } } }", json!({})).await,
         json!({ "tickets": { "nodes": [{ "deliveries": null }] } })
     );
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_server_that_stalls_hangs_up_or_is_busy_loses_nothing() {
-    let desk = MailDesk::start().await;
-    // The first two find no connection in the pool, so that they are greeted.
-    desk.smtp.then([
-        Mood::Greet("554 5.3.2 not now"),
-        Mood::Greet("421 busy"),
-        Mood::Pause(Step::Mail),
-        Mood::DropMidData,
+async fn a_mail_is_delivered_although_the_mail_server_is_busy_stalls_or_hangs_up() {
+    let fixture = MailFixture::start().await;
+    // The first two attempts open new connections, so they reach the greeting.
+    fixture.smtp.script([
+        Behaviour::Greet("554 5.3.2 not now"),
+        Behaviour::Greet("421 busy"),
+        Behaviour::Pause(Step::Mail),
+        Behaviour::DropMidData,
     ]);
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    desk.smtp.attempted(1).await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.smtp.attempted(1).await;
     let finished = |seen: &[Value]| {
-        desk.server.clock.advance(TimeDelta::seconds(1));
+        fixture.server.clock.advance(TimeDelta::seconds(1));
         !matches!(seen[0]["state"].as_str(), Some("QUEUED" | "SENDING"))
     };
-    let seen = until(&desk.boris, &ticket, "finished", finished).await;
+    let seen = until(&fixture.boris, &ticket, "finished", finished).await;
     assert_eq!(seen[0]["state"], "SENT");
     assert!(seen[0]["attempts"].as_i64().unwrap() >= 5, "{seen:?}");
-    // The clock runs so fast here that a lease may end in mid-attempt: the same mail, then.
-    let ids = desk.smtp.mails().into_iter().map(|mail| mail.id).collect::<Vec<_>>();
+    // The clock moves so fast here that a lease may expire during an attempt. Then the same mail is
+    // sent again.
+    let ids = fixture.smtp.mails().into_iter().map(|mail| mail.id).collect::<Vec<_>>();
     assert!(!ids.is_empty() && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_mail_server_is_waited_for_three_days() {
+async fn a_mail_is_given_up_after_three_days_without_a_mail_server() {
     let address = Smtp::reserve().await;
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("Never told").await;
     let wait = async |times: u32| {
         for _ in 0..times {
-            until_due_is_tried(&server).await;
+            until_due_mails_are_tried(&server).await;
             server.clock.advance(TimeDelta::hours(6));
         }
-        until_due_is_tried(&server).await;
+        until_due_mails_are_tried(&server).await;
     };
     wait(10).await;
     until_states(&boris, &ticket, &["QUEUED"]).await;
@@ -216,7 +215,7 @@ async fn a_dead_mail_server_is_waited_for_three_days() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_without_a_mail_server_loses_nothing_and_ends_in_no_storm() {
+async fn after_a_day_without_a_mail_server_all_mails_are_sent_in_order_over_few_connections() {
     const TICKETS: usize = 20;
     const SENDERS: usize = 3;
     let address = Smtp::reserve().await;
@@ -232,22 +231,22 @@ async fn a_day_without_a_mail_server_loses_nothing_and_ends_in_no_storm() {
         tickets.push(ticket);
     }
     for _ in 0..12 {
-        until_due_is_tried(&server).await;
+        until_due_mails_are_tried(&server).await;
         server.clock.advance(TimeDelta::hours(2));
     }
-    until_due_is_tried(&server).await;
-    // Not tried each of the 13 times that the clock was moved, and not all at once:
-    // pauses have grown to three to six hours.
-    let paces = "SELECT max(attempts)::bigint, count(DISTINCT date_trunc('minute', due_at))
+    until_due_mails_are_tried(&server).await;
+    // Not every advance of the clock caused an attempt, and the attempts are spread: pauses have
+    // grown to three to six hours.
+    let query = "SELECT max(attempts)::bigint, count(DISTINCT date_trunc('minute', due_at))
         FROM deliveries WHERE state = 'queued' AND attempts > 0";
-    let paces = server.database.connect().await.query_one(paces, &[]).await.unwrap();
-    let (attempts, minutes) = (paces.get::<_, i64>(0), paces.get::<_, i64>(1));
+    let row = server.database.connect().await.query_one(query, &[]).await.unwrap();
+    let (attempts, minutes) = (row.get::<_, i64>(0), row.get::<_, i64>(1));
     assert!(attempts <= 11 && minutes >= 10, "{attempts} attempts, in {minutes} minutes");
 
-    // At worst all are due at once when it is back: as many come as there are senders,
-    // and one after the other on the same connections.
-    let smtp = Smtp::at(&address).await;
-    smtp.then([Mood::Pause(Step::Mail); SENDERS]);
+    // At worst all are due at once when the mail server is back: each sender opens one connection
+    // and reuses it.
+    let smtp = Smtp::start_at(&address).await;
+    smtp.script([Behaviour::Pause(Step::Mail); SENDERS]);
     server.clock.advance(TimeDelta::hours(6));
     smtp.paused(SENDERS).await;
     smtp.release();
@@ -264,8 +263,8 @@ async fn a_day_without_a_mail_server_loses_nothing_and_ends_in_no_storm() {
     server.stop().await;
 }
 
-/// Waits until no mail is due that has not been tried.
-async fn until_due_is_tried(server: &TestServer) {
+/// Waits until every due mail has been tried.
+async fn until_due_mails_are_tried(server: &TestServer) {
     let client = server.database.connect().await;
     let tried = async {
         let planned = "SELECT (SELECT pos FROM consumer_offsets) = (SELECT pos FROM feed_head)
@@ -276,85 +275,85 @@ async fn until_due_is_tried(server: &TestServer) {
         let now = || SystemTime::from(server.clock.now());
         while !client.query_one(planned, &[&now()]).await.unwrap().get::<_, bool>(0) {}
     };
-    time::timeout(PATIENCE, tried).await.expect("mails are due and not tried");
+    time::timeout(TIMEOUT, tried).await.expect("every due mail to be tried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_mail_nothing_twice() {
-    let desk = MailDesk::start().await;
-    let second = desk.server.another_node(&settings(&desk.smtp.url())).await.unwrap();
-    let anna_there = desk.anna.at(&second.address().to_string());
+async fn two_nodes_send_no_mail_twice() {
+    let fixture = MailFixture::start().await;
+    let second = fixture.server.another_node(&settings(&fixture.smtp.url())).await.unwrap();
+    let anna_there = fixture.anna.at(&second.address().to_string());
     let mut tickets = Vec::new();
     for n in 0..10 {
-        tickets.push(desk.anna.create_ticket(&format!("Here {n}")).await);
+        tickets.push(fixture.anna.create_ticket(&format!("Here {n}")).await);
         tickets.push(anna_there.create_ticket(&format!("There {n}")).await);
     }
     for ticket in &tickets {
-        desk.boris.comment(ticket, "We look into it.").await;
+        fixture.boris.comment(ticket, "We look into it.").await;
     }
     for ticket in &tickets {
-        until_states(&desk.boris, ticket, &["SENT"; 2]).await;
+        until_states(&fixture.boris, ticket, &["SENT"; 2]).await;
     }
-    let mut ids = desk.smtp.mails().into_iter().map(|mail| mail.id).collect::<Vec<_>>();
+    let mut ids = fixture.smtp.mails().into_iter().map(|mail| mail.id).collect::<Vec<_>>();
     assert_eq!(ids.len(), 40);
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 40);
     second.stop().await;
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn priority_mail_goes_ahead_of_everything() {
+async fn priority_mail_is_sent_ahead_of_everything_else() {
     let settings =
         [("mail.window_seconds", "30"), ("mail.senders", "1"), ("mail.timeout_seconds", "60")];
-    let desk = MailDesk::with(&settings).await;
-    let client = desk.server.database.connect().await;
-    let hurry = async |count: i64| {
+    let fixture = MailFixture::start_with(&settings).await;
+    let client = fixture.server.database.connect().await;
+    let prioritise_last = async |count: i64| {
         let last = "UPDATE deliveries SET priority = true
             WHERE seq IN (SELECT seq FROM deliveries ORDER BY seq DESC LIMIT $1)";
         client.execute(last, &[&count]).await.unwrap();
-        desk.server.clock.advance(TimeDelta::seconds(31));
+        fixture.server.clock.advance(TimeDelta::seconds(31));
     };
-    let subject = |n: usize| desk.smtp.mails()[n].subject.clone();
-    // A backlog, all of it due at once; what was planned last is in a hurry.
+    let subject = |n: usize| fixture.smtp.mails()[n].subject.clone();
+    // A backlog that is due at once; the mails planned last have priority.
     for n in 0..6 {
-        desk.anna.create_ticket(&format!("Backlog {n}")).await;
+        fixture.anna.create_ticket(&format!("Backlog {n}")).await;
     }
-    until_due_is_tried(&desk.server).await;
-    desk.smtp.then([Mood::Pause(Step::Taken); 2]);
-    hurry(2).await;
-    desk.smtp.paused(2).await;
+    until_due_mails_are_tried(&fixture.server).await;
+    fixture.smtp.script([Behaviour::Pause(Step::Accepted); 2]);
+    prioritise_last(2).await;
+    fixture.smtp.paused(2).await;
     let mut first = [subject(0), subject(1)];
     first.sort();
     assert_eq!(first, ["[CS-100005] Backlog 4", "[CS-100006] Backlog 5"]);
-    desk.smtp.release();
-    desk.smtp.received(6).await;
+    fixture.smtp.release();
+    fixture.smtp.received(6).await;
 
-    // All ordinary senders are stuck: it goes out nevertheless.
-    desk.smtp.then([Mood::Pause(Step::Mail)]);
-    desk.anna.create_ticket("Stuck").await;
-    until_due_is_tried(&desk.server).await;
-    hurry(0).await;
-    desk.smtp.paused(3).await;
-    desk.anna.create_ticket("In a hurry").await;
-    desk.server.quiet().await;
-    hurry(1).await;
-    desk.smtp.received(7).await;
+    // All ordinary senders are blocked: priority mail is sent nevertheless.
+    fixture.smtp.script([Behaviour::Pause(Step::Mail)]);
+    fixture.anna.create_ticket("Stuck").await;
+    until_due_mails_are_tried(&fixture.server).await;
+    prioritise_last(0).await;
+    fixture.smtp.paused(3).await;
+    fixture.anna.create_ticket("In a hurry").await;
+    fixture.server.quiet().await;
+    prioritise_last(1).await;
+    fixture.smtp.received(7).await;
     assert_eq!(subject(6), "[CS-100008] In a hurry");
-    desk.smtp.release();
-    desk.smtp.received(8).await;
+    fixture.smtp.release();
+    fixture.smtp.received(8).await;
     assert_eq!(subject(7), "[CS-100007] Stuck");
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn priority_mail_expires_unsent() {
+async fn expired_priority_mail_is_not_sent() {
     let address = Smtp::reserve().await;
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
-    until_due_is_tried(&server).await;
+    until_due_mails_are_tried(&server).await;
     let client = server.database.connect().await;
     client
         .batch_execute(
@@ -371,39 +370,42 @@ async fn priority_mail_expires_unsent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_built_is_laid_aside() {
-    let desk = MailDesk::start().await;
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    desk.smtp.received(1).await;
-    let client = desk.server.database.connect().await;
+async fn a_mail_that_cannot_be_built_is_set_aside_and_delays_no_others() {
+    let fixture = MailFixture::start().await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.smtp.received(1).await;
+    let client = fixture.server.database.connect().await;
     for address in ["anna@example.com\r\nBcc: eve@example.com", "not an address", "a@exa mple"] {
         let insert = "INSERT INTO deliveries (id, address, ticket_id, locale, due_at, created_at)
             SELECT gen_random_uuid(), $1, id, 'en', created_at, created_at FROM tickets";
         client.execute(insert, &[&address]).await.unwrap();
     }
-    let seen =
-        until_states(&desk.boris, &ticket, &["SENT", "UNBUILDABLE", "UNBUILDABLE", "UNBUILDABLE"])
-            .await;
+    let seen = until_states(
+        &fixture.boris,
+        &ticket,
+        &["SENT", "UNBUILDABLE", "UNBUILDABLE", "UNBUILDABLE"],
+    )
+    .await;
     assert!(
         seen[1]["lastError"].as_str().unwrap().contains("the e-mail address is invalid"),
         "{seen:?}"
     );
-    desk.boris.comment(&ticket, "We look into it.").await;
-    assert_eq!(desk.smtp.received(2).await.len(), 2);
-    desk.server.stop().await;
+    fixture.boris.comment(&ticket, "We look into it.").await;
+    assert_eq!(fixture.smtp.received(2).await.len(), 2);
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_people_write_stays_text() {
-    let desk = MailDesk::start().await;
+async fn text_that_people_write_cannot_inject_headers_html_or_templates() {
+    let fixture = MailFixture::start().await;
     let summary = "<b>Bold</b> {{ 7 * 7 }} Bcc: eve@example.com é я 日本";
-    let ticket = desk.anna.create_ticket(summary).await;
+    let ticket = fixture.anna.create_ticket(summary).await;
     let long = format!(
         "<script>alert(1)</script> {{% raw %}} {{{{ ticket }}}}\n.\nBcc: x\n{}",
         "ш".repeat(65_000)
     );
-    desk.boris.comment(&ticket, &long).await;
-    let mails = desk.smtp.received(2).await;
+    fixture.boris.comment(&ticket, &long).await;
+    let mails = fixture.smtp.received(2).await;
     assert_eq!(mails[0].subject, format!("[CS-100001] {summary}"));
     assert!(
         mails[0].html.contains("&lt;b&gt;Bold&lt;&#x2f;b&gt; {{ 7 * 7 }}"),
@@ -420,40 +422,41 @@ async fn what_people_write_stays_text() {
     }
     let refused =
         json!({ "categoryId": SALES, "summary": "a\r\nBcc: eve@example.com", "description": "x" });
-    let reply = desk.anna.try_create_ticket(refused).await;
+    let reply = fixture.anna.try_create_ticket(refused).await;
     assert_eq!(reply.user_errors("createTicket"), ["INVALID"]);
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_outside_ascii_are_spelt_in_ascii_or_refused_plainly() {
-    let desk = MailDesk::start().await;
-    let client = desk.server.database.connect().await;
+async fn a_non_ascii_domain_is_encoded_and_a_non_ascii_local_part_is_refused() {
+    let fixture = MailFixture::start().await;
+    let client = fixture.server.database.connect().await;
     client
         .batch_execute("UPDATE accounts SET email = 'anna@почта.рф' WHERE name = 'Anna'")
         .await
         .unwrap();
-    desk.anna.create_ticket("A domain").await;
-    assert_eq!(desk.smtp.received(1).await[0].to, "anna@xn--80a1acny.xn--p1ai");
+    fixture.anna.create_ticket("A domain").await;
+    assert_eq!(fixture.smtp.received(1).await[0].to, "anna@xn--80a1acny.xn--p1ai");
     client
         .batch_execute("UPDATE accounts SET email = 'анна@example.com' WHERE name = 'Anna'")
         .await
         .unwrap();
-    let ticket = desk.anna.create_ticket("A name").await;
-    let seen = until_states(&desk.boris, &ticket, &["REFUSED"]).await;
+    let ticket = fixture.anna.create_ticket("A name").await;
+    let seen = until_states(&fixture.boris, &ticket, &["REFUSED"]).await;
     assert!(seen[0]["lastError"].as_str().unwrap().contains("SMTPUTF8"), "{seen:?}");
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mail_goes_over_tls_and_auth_as_the_url_says() {
+async fn mail_is_sent_with_the_tls_and_credentials_of_the_url() {
     let folder = tempfile::tempdir().unwrap();
-    for (abilities, scheme, query) in [
-        (Abilities { starttls: true, ..Abilities::default() }, "smtp", "?tls=required"),
-        (Abilities { implicit_tls: true, ..Abilities::default() }, "smtps", ""),
+    for (options, scheme, query) in [
+        (SmtpOptions { starttls: true, ..SmtpOptions::default() }, "smtp", "?tls=required"),
+        (SmtpOptions { implicit_tls: true, ..SmtpOptions::default() }, "smtps", ""),
     ] {
-        // "\0desk\0secret", as AUTH PLAIN has it.
-        let smtp = Smtp::with(Abilities { auth: Some("AGRlc2sAc2VjcmV0"), ..abilities }).await;
+        // The base64 of "\0desk\0secret", as AUTH PLAIN sends it.
+        let smtp =
+            Smtp::start_with(SmtpOptions { auth: Some("AGRlc2sAc2VjcmV0"), ..options }).await;
         let certificate = folder.path().join("ca.pem");
         std::fs::write(&certificate, &smtp.certificate).unwrap();
         let mut flags = settings(&smtp.named_url(scheme, "desk:secret@", query));
@@ -466,12 +469,14 @@ async fn mail_goes_over_tls_and_auth_as_the_url_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_tls_that_is_asked_for_nothing_is_sent() {
-    // No STARTTLS offered; a certificate that nobody trusts; a wrong password.
+async fn no_mail_is_sent_without_the_required_tls_or_with_wrong_credentials() {
+    // No STARTTLS, a certificate that nobody trusts, a wrong password.
     let plain = Smtp::start().await;
-    let untrusted = Smtp::with(Abilities { implicit_tls: true, ..Abilities::default() }).await;
+    let untrusted =
+        Smtp::start_with(SmtpOptions { implicit_tls: true, ..SmtpOptions::default() }).await;
     let strict =
-        Smtp::with(Abilities { auth: Some("AGRlc2sAc2VjcmV0"), ..Abilities::default() }).await;
+        Smtp::start_with(SmtpOptions { auth: Some("AGRlc2sAc2VjcmV0"), ..SmtpOptions::default() })
+            .await;
     for (smtp, url, expected) in [
         (&plain, plain.named_url("smtp", "", "?tls=required"), "STARTTLS"),
         (&untrusted, untrusted.named_url("smtps", "", ""), "ertificate"),
@@ -481,7 +486,7 @@ async fn without_the_tls_that_is_asked_for_nothing_is_sent() {
         let (anna, boris) =
             (server.sign_up("Anna", Role::Customer).await, server.agent("Boris").await);
         let ticket = anna.create_ticket("The site is down").await;
-        until_due_is_tried(&server).await;
+        until_due_mails_are_tried(&server).await;
         let seen = until_states(&boris, &ticket, &["QUEUED"]).await;
         let error = seen[0]["lastError"].as_str().unwrap();
         assert!(error.contains(expected), "{url}: {error}");

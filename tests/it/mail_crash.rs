@@ -1,9 +1,8 @@
-//! `kill -9` of the real binary at every step between an event's commit and the word
-//! that its mail was delivered: no mail is lost, and what comes twice is recognisably
-//! the same.
+//! The real binary is killed with SIGKILL at every step from the commit of an event to the record
+//! that its mail was delivered. No mail is lost, and a repeated mail has the same Message-ID.
 //!
-//! Each kill waits until the step is seen: by the mail server, which pauses there, or
-//! in the database, where the test holds a lock that the step needs.
+//! Each kill waits until the step is observed: by the mail server, which pauses there, or in the
+//! database, where the test holds a lock that the step needs.
 
 use std::{collections::HashSet, ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -16,30 +15,30 @@ use crate::harness::{
     postgres::TestDatabase,
     process::Process,
     server::{PASSWORD, create_account},
-    smtp::{Mood, Smtp, Step},
+    smtp::{Behaviour, Smtp, Step},
 };
 use ticketwire::domain::account::Role;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Where the server is killed.
+/// The step at which the server is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Point {
-    /// The event is committed; the planner has not had its turn.
+    /// The event is committed; the planner has not read it.
     Committed,
     /// The planner has written a delivery and not committed it.
     Planning,
-    /// The delivery is planned; no sender has taken it in hand.
+    /// The delivery is planned; no sender has claimed it.
     Planned,
-    /// A sender has it in hand and has not connected.
+    /// A sender has claimed it and has not connected.
     Claimed,
-    /// The mail server waits at this step.
-    Speaking(Step),
-    /// The connection broke in the middle of the mail, which is put back for later.
-    PutBack,
-    /// The mail server has said that it took the mail; that is not written down.
-    Answered,
-    /// It is written down.
+    /// The mail server pauses at this step.
+    Smtp(Step),
+    /// The connection broke in the middle of the mail, and the delivery is queued again.
+    Requeued,
+    /// The mail server has acknowledged the mail; that is not recorded.
+    Acknowledged,
+    /// The delivery is recorded as sent.
     Recorded,
 }
 
@@ -48,31 +47,31 @@ const POINTS: [Point; 14] = [
     Point::Planning,
     Point::Planned,
     Point::Claimed,
-    Point::Speaking(Step::Greeting),
-    Point::Speaking(Step::Ehlo),
-    Point::Speaking(Step::Mail),
-    Point::Speaking(Step::Rcpt),
-    Point::Speaking(Step::Data),
-    Point::Speaking(Step::MidData),
-    Point::PutBack,
-    Point::Speaking(Step::Taken),
-    Point::Answered,
+    Point::Smtp(Step::Greeting),
+    Point::Smtp(Step::Ehlo),
+    Point::Smtp(Step::Mail),
+    Point::Smtp(Step::Rcpt),
+    Point::Smtp(Step::Data),
+    Point::Smtp(Step::MidData),
+    Point::Requeued,
+    Point::Smtp(Step::Accepted),
+    Point::Acknowledged,
     Point::Recorded,
 ];
 
 impl Point {
-    /// For how long events join one mail: so long, where no sender is to begin.
+    /// The window in which events join one mail, in seconds: long where no sender may start.
     fn window(self) -> &'static str {
         if matches!(self, Self::Planned | Self::Claimed) { "3600" } else { "0" }
     }
 
-    /// How often the mail arrives: twice, where the mail server had all of it and we
-    /// could not know. In the middle of the data the rest may be on its way already,
-    /// and outlives its sender.
+    /// How often the mail arrives: twice if the mail server had all of it and the server could not
+    /// know. In the middle of the data the rest may already be on its way and arrive after the
+    /// kill.
     fn arrivals(self) -> RangeInclusive<usize> {
         match self {
-            Self::Speaking(Step::MidData) => 1..=2,
-            Self::Speaking(Step::Taken) | Self::Answered => 2..=2,
+            Self::Smtp(Step::MidData) => 1..=2,
+            Self::Smtp(Step::Accepted) | Self::Acknowledged => 2..=2,
             _ => 1..=1,
         }
     }
@@ -82,15 +81,15 @@ impl Point {
 struct Scene {
     test: TestDatabase,
     smtp: Smtp,
-    /// Looks, and changes what has to be changed.
+    /// For queries and changes.
     database: Database,
-    /// Holds locks that a server then waits for.
+    /// Holds the locks that a server waits for.
     holder: Database,
     token: Option<String>,
 }
 
 impl Scene {
-    async fn set() -> Self {
+    async fn start() -> Self {
         let (test, smtp) = (TestDatabase::new().await, Smtp::start().await);
         create_account(&test.url, &Arc::default(), "anna@example.com", "Anna", Role::Customer)
             .await;
@@ -103,7 +102,7 @@ impl Scene {
         for (name, value) in &mut variables {
             match name.as_str() {
                 "TICKETWIRE_MAIL_WINDOW_SECONDS" => window.clone_into(value),
-                // No sender gives up before it is killed.
+                // No sender times out before it is killed.
                 "TICKETWIRE_MAIL_TIMEOUT_SECONDS" => "60".clone_into(value),
                 _ => {}
             }
@@ -117,11 +116,11 @@ impl Scene {
         (process, anna)
     }
 
-    /// Starts a server, has it tell of a ticket, and kills it at a point. Gives the
-    /// ticket's number.
+    /// Starts a server, creates a ticket, and kills the server at a point. Returns the ticket's
+    /// number.
     async fn kill_at(&mut self, point: Point) -> String {
         let (process, anna) = self.serve(point.window()).await;
-        // What the last server had not planned is no part of this.
+        // Wait until nothing of the previous round is left to do.
         self.until(
             "SELECT NOT EXISTS (SELECT FROM pending_events)
                 AND (SELECT pos FROM feed_head) = (SELECT min(pos) FROM consumer_offsets)
@@ -132,55 +131,55 @@ impl Scene {
         .await;
         let paused = self.smtp.pauses();
         match point {
-            Point::Committed => self.hold("SELECT FROM consumer_offsets FOR UPDATE").await,
-            Point::Planning => self.hold("LOCK TABLE delivery_events IN EXCLUSIVE MODE").await,
-            Point::Speaking(step) => self.smtp.then([Mood::Pause(step)]),
-            Point::Answered => self.smtp.then([Mood::Pause(Step::Taken)]),
-            Point::PutBack => self.smtp.then([Mood::DropMidData]),
+            Point::Committed => self.lock("SELECT FROM consumer_offsets FOR UPDATE").await,
+            Point::Planning => self.lock("LOCK TABLE delivery_events IN EXCLUSIVE MODE").await,
+            Point::Smtp(step) => self.smtp.script([Behaviour::Pause(step)]),
+            Point::Acknowledged => self.smtp.script([Behaviour::Pause(Step::Accepted)]),
+            Point::Requeued => self.smtp.script([Behaviour::DropMidData]),
             Point::Planned | Point::Claimed | Point::Recorded => {}
         }
         let number = anna.create_ticket(&format!("{point:?}")).await.number;
         match point {
-            Point::Committed | Point::Planning => self.until_held_up().await,
+            Point::Committed | Point::Planning => self.until_blocked().await,
             Point::Planned => self.until_newest_is("queued").await,
-            Point::PutBack => {
+            Point::Requeued => {
                 self.until("SELECT EXISTS (SELECT FROM deliveries WHERE state = 'queued' AND attempts = 1 AND due_at < '2200-01-01')").await;
             }
             Point::Claimed => {
                 self.until_newest_is("queued").await;
-                self.hold("LOCK TABLE mail_unsubscriptions IN ACCESS EXCLUSIVE MODE").await;
+                self.lock("LOCK TABLE mail_unsubscriptions IN ACCESS EXCLUSIVE MODE").await;
                 let due = "UPDATE deliveries SET due_at = created_at
                     WHERE seq = (SELECT max(seq) FROM deliveries)";
                 self.database.batch_execute(due).await.unwrap();
                 self.until_newest_is("sending").await;
-                self.until_held_up().await;
+                self.until_blocked().await;
             }
-            Point::Speaking(_) => self.smtp.paused(paused + 1).await,
-            Point::Answered => {
+            Point::Smtp(_) => self.smtp.paused(paused + 1).await,
+            Point::Acknowledged => {
                 self.smtp.paused(paused + 1).await;
-                self.hold("SELECT FROM deliveries WHERE state = 'sending' FOR UPDATE").await;
+                self.lock("SELECT FROM deliveries WHERE state = 'sending' FOR UPDATE").await;
                 self.smtp.release();
-                self.until_held_up().await;
+                self.until_blocked().await;
             }
             Point::Recorded => self.until_newest_is("sent").await,
         }
         process.kill().await;
-        self.let_go().await;
+        self.clean_up().await;
         number
     }
 
-    async fn hold(&self, lock: &str) {
+    async fn lock(&self, lock: &str) {
         self.holder.batch_execute(&format!("BEGIN; {lock}")).await.unwrap();
     }
 
-    /// Waits until the server waits for what the test holds.
-    async fn until_held_up(&self) {
-        let held_up = "SELECT EXISTS (SELECT FROM pg_stat_activity
+    /// Waits until the server waits for a lock of the test.
+    async fn until_blocked(&self) {
+        let blocked = "SELECT EXISTS (SELECT FROM pg_stat_activity
             WHERE datname = current_database() AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))";
-        until(&self.holder, held_up).await;
+        until(&self.holder, blocked).await;
     }
 
-    /// Waits until the last ticket's mail is in a state.
+    /// Waits until the newest ticket's mail is in a state.
     async fn until_newest_is(&self, state: &str) {
         self.until(&format!(
             "SELECT EXISTS (SELECT FROM deliveries WHERE state = '{state}' AND ticket_id =
@@ -193,9 +192,9 @@ impl Scene {
         until(&self.database, condition).await;
     }
 
-    /// After a kill: what the server had asked the database for and was held up is
-    /// as if it had never been sent, and unfinished mails are put off to the end.
-    async fn let_go(&self) {
+    /// Cleans up after a kill: terminates the backends that wait for a lock of the test, so that
+    /// their statements never run, and postpones unfinished mails to the end.
+    async fn clean_up(&self) {
         self.holder
             .batch_execute(
                 "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
@@ -208,7 +207,7 @@ impl Scene {
         self.smtp.release();
     }
 
-    /// Lets a last server send what is left; checks all mails.
+    /// Has a last server send the remaining mails, and checks all mails.
     async fn check(&mut self, killed: &[(Point, String)]) {
         let all = "UPDATE deliveries SET due_at = created_at WHERE state IN ('queued', 'sending')";
         self.database.batch_execute(all).await.unwrap();
@@ -227,7 +226,7 @@ impl Scene {
             let ids = of_ticket.map(|mail| mail.id.as_str()).collect::<Vec<_>>();
             assert!(point.arrivals().contains(&ids.len()), "{point:?} {number}: {ids:?}");
             assert!(ids.iter().all(|id| *id == ids[0]), "{point:?} {number}: {ids:?}");
-            assert!(all_ids.insert(ids[0]), "{point:?} {number}: another's Message-ID");
+            assert!(all_ids.insert(ids[0]), "{point:?} {number}: the Message-ID of another mail");
         }
         let repeats = mails.len() - kills;
         println!("{kills} kills: {} mails lost, {repeats} repeated", kills - all_ids.len());
@@ -237,11 +236,11 @@ impl Scene {
 async fn until(database: &Database, condition: &str) {
     let reached =
         async { while !database.query_one(condition, &[]).await.unwrap().get::<_, bool>(0) {} };
-    time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("not in time: {condition}"));
+    time::timeout(TIMEOUT, reached).await.unwrap_or_else(|_| panic!("not in time: {condition}"));
 }
 
 async fn kill_at_every_point(times: usize) {
-    let mut scene = Scene::set().await;
+    let mut scene = Scene::start().await;
     let mut killed = Vec::new();
     for point in POINTS.repeat(times) {
         killed.push((point, scene.kill_at(point).await));
@@ -250,12 +249,12 @@ async fn kill_at_every_point(times: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_mail_is_lost_to_kill_9_and_one_at_most_is_repeated_a_kill() {
+async fn a_killed_server_loses_no_mail_and_repeats_at_most_one() {
     kill_at_every_point(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; by hand: cargo test --test it mail_crash -- --ignored --nocapture"]
-async fn nor_to_a_hundred_kills() {
+async fn a_hundred_kills_lose_no_mail_and_repeat_at_most_one_each() {
     kill_at_every_point(8).await;
 }

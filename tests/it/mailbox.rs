@@ -1,5 +1,5 @@
-//! What operators and newcomers see of mail: the demo's mailbox, `doctor` and
-//! `mail test`, and what start refuses.
+//! Mail for newcomers and operators: the demo's mailbox page, `doctor`, `mail test`, and the
+//! settings that a server checks when it starts.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -11,11 +11,11 @@ use crate::harness::{
     mail::{borrowed, settings, variables},
     postgres::{TestDatabase, cluster_folder},
     process::{Process, run},
-    smtp::{Abilities, Mood, Smtp},
+    smtp::{Behaviour, Smtp, SmtpOptions},
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_reads_the_demos_mails_on_a_page() {
+async fn the_demos_mailbox_page_shows_its_mails_without_running_their_scripts() {
     let folder = cluster_folder(&format!("mailbox-{}", std::process::id()));
     drop(std::fs::remove_dir_all(&folder));
     let path = folder.to_str().unwrap().to_owned();
@@ -43,7 +43,8 @@ async fn a_newcomer_reads_the_demos_mails_on_a_page() {
     let html = get(&format!("{link}/html")).await;
     assert!(html.headers["content-security-policy"].to_str().unwrap().contains("sandbox"));
     assert!(!html.body.as_str().unwrap().contains("<script"));
-    // Neither a page of the web by a name of its own, nor a path out of the folder.
+    // Refused: a request under another host name, as DNS rebinding makes it, and paths out of the
+    // folder.
     let rebound =
         anyone.request(Method::GET, link, |request| request.header("host", "evil.example"));
     assert_eq!(rebound.await.status, StatusCode::NOT_FOUND);
@@ -56,7 +57,7 @@ async fn a_newcomer_reads_the_demos_mails_on_a_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_embedded_default_there_is_no_mailbox() {
+async fn a_server_with_its_own_database_has_no_mailbox_page() {
     let server = TestServer::start().await;
     let reply = server.anonymous().request(Method::GET, "/mailbox", |request| request).await;
     assert_eq!(reply.status, StatusCode::NOT_FOUND);
@@ -64,10 +65,11 @@ async fn without_the_embedded_default_there_is_no_mailbox() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn doctor_and_mail_test_say_what_is_wrong() {
+async fn doctor_and_mail_test_report_what_is_misconfigured() {
     let database = TestDatabase::new().await;
     let smtp =
-        Smtp::with(Abilities { auth: Some("AGRlc2sAc2VjcmV0"), ..Abilities::default() }).await;
+        Smtp::start_with(SmtpOptions { auth: Some("AGRlc2sAc2VjcmV0"), ..SmtpOptions::default() })
+            .await;
     let good = variables(&smtp.named_url("smtp", "desk:secret@", ""), &database.url);
     let healthy = run(&["doctor"], &borrowed(&good), "").await;
     assert!(healthy.success, "{}{}", healthy.stdout, healthy.stderr);
@@ -90,8 +92,9 @@ async fn doctor_and_mail_test_say_what_is_wrong() {
     let ill = run(&["doctor"], &borrowed(&misspelt), "").await;
     assert!(!ill.success && ill.stdout.contains("FAILED  staff addresses"), "{}", ill.stdout);
 
-    let secret = Smtp::with(Abilities { implicit_tls: true, ..Abilities::default() }).await;
-    smtp.then([Mood::Rcpt("550 5.1.1 no such user")]);
+    let secret =
+        Smtp::start_with(SmtpOptions { implicit_tls: true, ..SmtpOptions::default() }).await;
+    smtp.script([Behaviour::Rcpt("550 5.1.1 no such user")]);
     for (variables, address, expected) in [
         (&wrong, "op@example.com", "wrong password"),
         (&good, "op@example.com", "no such user"),
@@ -121,7 +124,7 @@ async fn doctor_and_mail_test_say_what_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn start_refuses_mail_that_is_set_up_by_halves() {
+async fn a_server_with_incomplete_mail_settings_does_not_start() {
     let server = TestServer::start().await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("ticket_created")).unwrap();

@@ -1,5 +1,5 @@
-//! Integration tests, in one binary: each test has a database, a server and a
-//! clock of its own, and nothing is shared but a running Postgres.
+//! Integration tests in one binary. Each test has its own database, server and clock; the tests
+//! share only a running Postgres.
 
 #![expect(clippy::too_many_lines, reason = "a scenario is told from its beginning to its end")]
 #![expect(clippy::float_cmp, reason = "metrics are counted in whole numbers")]

@@ -1,4 +1,4 @@
-//! The admin listener, and what it tells of the server.
+//! The admin listener and its metrics.
 
 use serde_json::json;
 use tokio::{
@@ -12,31 +12,31 @@ use crate::harness::{
 
 const FREE: &str = "127.0.0.1:0";
 
-/// A server with metrics.
-pub async fn watched(more: &[(&'static str, String)]) -> TestServer {
+/// Starts a server with an admin listener.
+pub async fn start_with_metrics(more: &[(&'static str, String)]) -> TestServer {
     let mut flags = vec![("admin.listen", FREE.to_owned())];
     flags.extend_from_slice(more);
     TestServer::start_with(&flags).await
 }
 
-/// What a metric is at, by its name and labels as they are written; `None` where it is missing.
-pub async fn at(server: &TestServer, name: &str) -> Option<f64> {
+/// The value of a metric, by its name and labels as they are printed; `None` if it is missing.
+pub async fn metric(server: &TestServer, name: &str) -> Option<f64> {
     let (status, text) = server.admin("/metrics").await;
     assert_eq!(status, 200, "{text}");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     Some(line.parse().unwrap())
 }
 
-/// Waits until a metric is as it should be.
-pub async fn until(server: &TestServer, name: &str, right: impl Fn(f64) -> bool) {
-    let reached = async { while !at(server, name).await.is_some_and(&right) {} };
-    let waited = tokio::time::timeout(std::time::Duration::from_mins(1), reached).await;
-    assert!(waited.is_ok(), "{name} is at {:?}", at(server, name).await);
+/// Waits until a metric meets a condition.
+pub async fn until_metric(server: &TestServer, name: &str, reached: impl Fn(f64) -> bool) {
+    let reaching = async { while !metric(server, name).await.is_some_and(&reached) {} };
+    let waited = tokio::time::timeout(std::time::Duration::from_mins(1), reaching).await;
+    assert!(waited.is_ok(), "{name} is {:?}", metric(server, name).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_listener_serves_metrics_and_health_and_nothing_else() {
-    let server = watched(&[]).await;
+    let server = start_with_metrics(&[]).await;
     assert_eq!(server.admin("/healthz").await.0, 200);
     assert_eq!(server.admin("/readyz").await.0, 200);
     assert_eq!(server.admin("/graphql").await.0, 404);
@@ -52,15 +52,15 @@ async fn the_admin_listener_serves_metrics_and_health_and_nothing_else() {
     assert!(text.ends_with("# EOF\n"), "{text}");
     assert_eq!(text.matches("# EOF").count(), 1);
     let version = format!("ticketwire_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
-    assert_eq!(at(&server, &version).await, Some(1.0));
+    assert_eq!(metric(&server, &version).await, Some(1.0));
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_address_in_use_is_refused_by_its_key() {
+async fn an_admin_address_in_use_is_an_error_that_names_its_setting() {
     let server = TestServer::start().await;
-    let taken = TcpListener::bind(FREE).await.unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let occupied = TcpListener::bind(FREE).await.unwrap();
+    let address = occupied.local_addr().unwrap().to_string();
     let refused = server.another_node(&[("admin.listen", address.clone())]).await;
     let error = refused.err().expect("a refusal").to_string();
     assert!(error.contains("`admin.listen`") && error.contains(&address), "{error}");
@@ -69,9 +69,9 @@ async fn an_admin_address_in_use_is_refused_by_its_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_listener_answers_while_the_server_drains_and_stops_with_it() {
-    let server = watched(&[]).await;
+    let server = start_with_metrics(&[]).await;
     let admin = server.admin_address();
-    // A request that is under way: the server has asked for its body.
+    // A request in progress: the server has asked for its body.
     let mut slow = TcpStream::connect(server.address()).await.unwrap();
     let head = "POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
         Content-Length: 9\r\nExpect: 100-continue\r\n\r\n";
@@ -88,12 +88,12 @@ async fn the_admin_listener_answers_while_the_server_drains_and_stops_with_it() 
     assert_eq!(metrics.status(), 200);
     drop(slow);
     stopping.await.unwrap();
-    assert!(TcpStream::connect(&admin).await.is_err(), "it outlives the server");
+    assert!(TcpStream::connect(&admin).await.is_err(), "the admin listener outlives the server");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_are_counted_while_they_last_and_so_is_what_they_are_given() {
-    let server = watched(&[]).await;
+async fn metrics_count_open_streams_and_delivered_events() {
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
     let mut socket = anna.socket().await;
@@ -102,33 +102,34 @@ async fn streams_are_counted_while_they_last_and_so_is_what_they_are_given() {
     for _ in 0..2 {
         socket.item().await;
     }
-    assert_eq!(at(&server, "ticketwire_sockets").await, Some(1.0));
+    assert_eq!(metric(&server, "ticketwire_sockets").await, Some(1.0));
     let of = |kind: &str| format!("ticketwire_subscribers{{stream=\"{kind}\"}}");
-    assert_eq!(at(&server, &of("ticket")).await, Some(1.0));
-    assert_eq!(at(&server, &of("inbox")).await, Some(1.0));
-    assert_eq!(at(&server, &of("notifications")).await, Some(0.0));
+    assert_eq!(metric(&server, &of("ticket")).await, Some(1.0));
+    assert_eq!(metric(&server, &of("inbox")).await, Some(1.0));
+    assert_eq!(metric(&server, &of("notifications")).await, Some(0.0));
     anna.comment(&ticket, "hello").await;
     for _ in 0..2 {
         socket.item().await;
     }
-    let given = "ticketwire_events_delivered_total{stream=\"ticket\"}";
-    assert_eq!(at(&server, given).await, Some(1.0));
+    let delivered = "ticketwire_events_delivered_total{stream=\"ticket\"}";
+    assert_eq!(metric(&server, delivered).await, Some(1.0));
     server.quiet().await;
-    let head = at(&server, "ticketwire_feed_head_position").await.unwrap();
+    let head = metric(&server, "ticketwire_feed_head_position").await.unwrap();
     assert!(head >= 2.0, "{head}");
-    until(&server, "ticketwire_feed_published_position", |published| published == head).await;
-    assert!(at(&server, "ticketwire_events_published_total").await.unwrap() >= 2.0);
-    // Signed out: the stream is revoked, and the socket closed.
+    until_metric(&server, "ticketwire_feed_published_position", |published| published == head)
+        .await;
+    assert!(metric(&server, "ticketwire_events_published_total").await.unwrap() >= 2.0);
+    // Signing out revokes the streams and closes the socket.
     anna.ok("mutation { signOut { signedOut } }", json!({})).await;
     socket.close_code().await;
-    until(&server, &of("ticket"), |count| count == 0.0).await;
-    until(&server, "ticketwire_sockets", |count| count == 0.0).await;
+    until_metric(&server, &of("ticket"), |count| count == 0.0).await;
+    until_metric(&server, "ticketwire_sockets", |count| count == 0.0).await;
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_mailbox_and_where_replays_are_read_are_counted() {
-    let mut server = watched(&[]).await;
+async fn metrics_count_buffer_overflows_and_replays_by_source() {
+    let mut server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
     let mut socket = anna.socket().await;
@@ -139,37 +140,37 @@ async fn a_dropped_mailbox_and_where_replays_are_read_are_counted() {
         "ticketwire_replay_reads_total{source=\"memory\"}",
         "ticketwire_replay_reads_total{source=\"database\"}",
     );
-    assert_eq!(at(&server, overflows).await, Some(0.0));
-    // One transaction, so that the tailer publishes all of it before the stream wakes.
+    assert_eq!(metric(&server, overflows).await, Some(0.0));
+    // One transaction, so that the tailer publishes all comments before the stream wakes.
     let many = crate::events::comments(1, 500);
     server.database.connect().await.batch_execute(&format!("BEGIN; {many} COMMIT")).await.unwrap();
     while socket.item().await["comment"]["body"] != "500" {}
-    assert!(at(&server, overflows).await.unwrap() >= 1.0);
-    assert!(at(&server, memory).await.unwrap() >= 1.0);
-    assert_eq!(at(&server, database).await, Some(0.0));
+    assert!(metric(&server, overflows).await.unwrap() >= 1.0);
+    assert!(metric(&server, memory).await.unwrap() >= 1.0);
+    assert_eq!(metric(&server, database).await, Some(0.0));
     // A new node has nothing in memory.
     server.restart_with(&[("admin.listen", FREE.to_owned())]).await;
     let mut socket = anna.at(&server.address()).socket().await;
     socket.watch_ticket("1", &ticket.id, Some(&start)).await;
     while socket.item().await["comment"]["body"] != "500" {}
-    assert_eq!(at(&server, memory).await, Some(0.0));
-    assert!(at(&server, database).await.unwrap() >= 3.0, "500 events are three pages");
+    assert_eq!(metric(&server, memory).await, Some(0.0));
+    assert!(metric(&server, database).await.unwrap() >= 3.0, "500 events are three pages");
     for state in ["waiting", "reading"] {
         let replays = format!("ticketwire_replays{{state=\"{state}\"}}");
-        assert_eq!(at(&server, &replays).await, Some(0.0));
+        assert_eq!(metric(&server, &replays).await, Some(0.0));
     }
     let foreign = ticketwire::domain::cursor::Cursor { epoch: 0, pos: 1 }.encode();
     socket.watch_ticket("2", &ticket.id, Some(&foreign)).await;
     while !matches!(socket.incoming().await, Incoming::Message(message) if message["id"] == "2") {}
     let resyncs = "ticketwire_resyncs_total{reason=\"history_rewound\"}";
-    assert_eq!(at(&server, resyncs).await, Some(1.0));
+    assert_eq!(metric(&server, resyncs).await, Some(1.0));
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_stuck_is_seen_by_its_age_and_its_lag() {
+async fn metrics_show_the_lag_and_age_of_stuck_consumers_mails_and_events() {
     let smtp = Smtp::reserve().await;
-    let server = watched(&settings(&format!("smtp://{smtp}"))).await;
+    let server = start_with_metrics(&settings(&format!("smtp://{smtp}"))).await;
     let anna = server.customer("Anna").await;
     server.quiet().await;
     let lag = "ticketwire_feed_consumer_lag_positions{consumer=\"notifications\"}";
@@ -178,74 +179,75 @@ async fn what_is_stuck_is_seen_by_its_age_and_its_lag() {
         "ticketwire_mails_undelivered{state=\"queued\"}",
     );
     let pending = "ticketwire_oldest_pending_event_age_seconds";
-    assert_eq!(at(&server, lag).await, Some(0.0));
-    assert_eq!(at(&server, pending).await, Some(0.0));
-    // A consumer that is held up.
+    assert_eq!(metric(&server, lag).await, Some(0.0));
+    assert_eq!(metric(&server, pending).await, Some(0.0));
+    // A consumer that is blocked.
     let holder = server.database.connect().await;
     holder.batch_execute("BEGIN; SELECT FROM consumer_offsets FOR UPDATE").await.unwrap();
     anna.create_ticket("one").await;
-    until(&server, lag, |lag| lag >= 1.0).await;
+    until_metric(&server, lag, |lag| lag >= 1.0).await;
     holder.batch_execute("ROLLBACK").await.unwrap();
-    until(&server, lag, |lag| lag == 0.0).await;
-    // Nobody takes mails: the confirmation waits for another attempt.
-    until(&server, queued, |count| count >= 1.0).await;
+    until_metric(&server, lag, |lag| lag == 0.0).await;
+    // No mail server answers: the confirmation waits for another attempt.
+    until_metric(&server, queued, |count| count >= 1.0).await;
     server.clock.advance(chrono::TimeDelta::minutes(1));
-    until(&server, mail, |age| (60.0..600.0).contains(&age)).await;
-    until(&server, "ticketwire_mail_attempts_total{outcome=\"put_off\"}", |n| n >= 1.0).await;
-    // A sequencer that is held up.
+    until_metric(&server, mail, |age| (60.0..600.0).contains(&age)).await;
+    until_metric(&server, "ticketwire_mail_attempts_total{outcome=\"put_off\"}", |n| n >= 1.0)
+        .await;
+    // A sequencer that is blocked.
     holder.batch_execute("BEGIN; SELECT FROM feed_head FOR UPDATE").await.unwrap();
     anna.create_ticket("two").await;
     server.clock.advance(chrono::TimeDelta::minutes(5));
-    until(&server, pending, |age| age >= 300.0).await;
+    until_metric(&server, pending, |age| age >= 300.0).await;
     holder.batch_execute("ROLLBACK").await.unwrap();
-    until(&server, pending, |age| age == 0.0).await;
+    until_metric(&server, pending, |age| age == 0.0).await;
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_and_sign_ins_are_counted_under_names_that_nobody_can_make_up() {
-    let server = watched(&[]).await;
+async fn metrics_count_requests_and_sign_ins_under_fixed_labels() {
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
     let wrong = json!({ "input": { "email": "anna@example.com", "password": "not this one" } });
     let document =
         "mutation($input: SignInInput!) { signIn(input: $input) { userErrors { code } } }";
     server.anonymous().send(document, wrong).await;
     let sign_ins = |outcome| format!("ticketwire_sign_ins_total{{outcome=\"{outcome}\"}}");
-    assert_eq!(at(&server, &sign_ins("signed_in")).await, Some(1.0));
-    assert_eq!(at(&server, &sign_ins("wrong")).await, Some(1.0));
+    assert_eq!(metric(&server, &sign_ins("signed_in")).await, Some(1.0));
+    assert_eq!(metric(&server, &sign_ins("wrong")).await, Some(1.0));
     let secret = format!("/nowhere/{}", anna.token.as_ref().unwrap());
     anna.request(reqwest::Method::GET, &secret, |get| get).await;
     let (_, text) = server.admin("/metrics").await;
     assert!(!text.contains("nowhere") && !text.contains("tw_") && !text.contains('@'), "{text}");
     let requests = "ticketwire_http_requests_total{route=\"other\",status=\"4xx\"}";
-    assert_eq!(at(&server, requests).await, Some(1.0));
+    assert_eq!(metric(&server, requests).await, Some(1.0));
     let requests = "ticketwire_http_requests_total{route=\"/graphql\",status=\"2xx\"}";
-    assert_eq!(at(&server, requests).await, Some(2.0));
+    assert_eq!(metric(&server, requests).await, Some(2.0));
     let durations = "ticketwire_http_request_duration_seconds_count{route=\"/graphql\"}";
-    assert_eq!(at(&server, durations).await, Some(2.0));
+    assert_eq!(metric(&server, durations).await, Some(2.0));
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_database_the_metrics_of_memory_still_come() {
-    let server = watched(&[]).await;
+async fn in_memory_metrics_are_served_while_the_database_is_down() {
+    let server = start_with_metrics(&[]).await;
     Client::new(&server.address(), None).send("{ __typename }", json!({})).await;
-    assert_eq!(at(&server, "ticketwire_database_up").await, Some(1.0));
+    assert_eq!(metric(&server, "ticketwire_database_up").await, Some(1.0));
     let pool = "ticketwire_database_pool_connections{state=\"limit\"}";
-    assert_eq!(at(&server, pool).await, Some(8.0));
+    assert_eq!(metric(&server, pool).await, Some(8.0));
     let name = server.database.url.clone();
     let name = name.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
     let admin = connect(&server.database.url.replace(&name, "postgres")).await;
-    // By itself, so that nobody connects anew before it counts.
+    // A separate statement, so that nobody reconnects before it takes effect.
     let closed = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
     admin.batch_execute(&closed).await.unwrap();
     let gone = format!(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'"
     );
     admin.batch_execute(&gone).await.unwrap();
-    until(&server, "ticketwire_database_up", |up| up == 0.0).await;
-    assert_eq!(at(&server, "ticketwire_feed_head_position").await, None);
-    assert_eq!(at(&server, pool).await, Some(8.0));
+    until_metric(&server, "ticketwire_database_up", |up| up == 0.0).await;
+    assert_eq!(metric(&server, "ticketwire_feed_head_position").await, None);
+    assert_eq!(metric(&server, pool).await, Some(8.0));
     assert_eq!(server.admin("/healthz").await.0, 200);
     assert_eq!(server.admin("/readyz").await.0, 503);
     server.stop().await;

@@ -1,22 +1,21 @@
-//! The bell: what is on it, what was read, and its live stream; preferences; and
-//! unsubscribing.
+//! Notifications: the list, marking as read, the live stream, preferences and unsubscribing.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Socket, TestServer, mail::MailDesk};
+use crate::harness::{Client, Socket, TestServer, mail::MailFixture};
 
-const BELL: &str = "{ viewer { unreadNotificationCount notifications { nodes {
+const LIST: &str = "{ viewer { unreadNotificationCount notifications { nodes {
     id kind readAt ticket { number } event { __typename actor { name } } } } } }";
 
 const STREAM: &str = "subscription($after: String) { notifications(after: $after) { __typename
     ... on NotificationAdded { cursor unreadNotificationCount notification { kind ticket { number } } }
     ... on NotificationCheckpoint { cursor unreadNotificationCount } } }";
 
-/// Waits, by the live stream, until a bell has so many unread; gives the stream.
+/// Waits on the live stream until this many notifications are unread; returns its socket.
 async fn until_unread(client: &Client, count: i64) -> Socket {
     let mut socket = client.socket().await;
-    socket.subscribe("bell", STREAM, json!({})).await;
+    socket.subscribe("notifications", STREAM, json!({})).await;
     loop {
         if socket.item().await["unreadNotificationCount"] == count {
             return socket;
@@ -32,27 +31,27 @@ async fn mark_read(client: &Client, input: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bell_tells_of_what_others_do_and_forgets_what_was_read() {
+async fn notifications_report_what_others_do_until_they_are_read() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
     boris.note(&ticket, "Hm.").await;
     boris.comment(&ticket, "We look into it.").await;
     until_unread(&anna, 2).await;
-    let viewer = &anna.ok(BELL, json!({})).await["viewer"];
+    let viewer = &anna.ok(LIST, json!({})).await["viewer"];
     let nodes = viewer["notifications"]["nodes"].as_array().unwrap();
-    let told = nodes
+    let kinds = nodes
         .iter()
         .map(|it| (it["kind"].as_str().unwrap(), it["event"]["__typename"].as_str().unwrap()));
     assert_eq!(
-        told.collect::<Vec<_>>(),
+        kinds.collect::<Vec<_>>(),
         [("STATUS_CHANGED", "StatusChanged"), ("SUPPORT_ANSWERED", "CommentAdded")]
     );
     assert!(
         nodes.iter().all(|it| it["readAt"].is_null() && it["event"]["actor"]["name"] == "Boris")
     );
 
-    // Somebody else can neither read them nor mark them.
+    // Somebody else can neither read nor mark them.
     assert_eq!(mark_read(&boris, json!({ "ids": [nodes[0]["id"]] })).await, 0);
     let query = "query($id: ID!) { node(id: $id) { ... on Account { notifications { nodes { id } } unreadNotificationCount mailPreferences { statusChanged } } } }";
     let seen = boris.ok(query, json!({ "id": anna.account_id().await })).await;
@@ -67,12 +66,12 @@ async fn the_bell_tells_of_what_others_do_and_forgets_what_was_read() {
     let left = anna.ok(unread, json!({})).await;
     assert_eq!(left["viewer"]["notifications"]["nodes"], json!([{ "kind": "SUPPORT_ANSWERED" }]));
     assert_eq!(mark_read(&anna, json!({})).await, 0);
-    assert_eq!(server.anonymous().send(BELL, json!({})).await.code(), "UNAUTHENTICATED");
+    assert_eq!(server.anonymous().send(LIST, json!({})).await.code(), "UNAUTHENTICATED");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bell_has_pages() {
+async fn notifications_are_listed_page_by_page() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
@@ -97,7 +96,7 @@ async fn the_bell_has_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bells_stream_goes_on_after_its_cursor_without_a_gap_on_any_node() {
+async fn the_notification_stream_resumes_after_its_cursor_on_any_node() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
@@ -113,7 +112,7 @@ async fn the_bells_stream_goes_on_after_its_cursor_without_a_gap_on_any_node() {
 
     let second = server.second_node().await;
     let mut socket = anna.at(&second.address().to_string()).socket().await;
-    socket.subscribe("bell", STREAM, json!({ "after": first["cursor"] })).await;
+    socket.subscribe("notifications", STREAM, json!({ "after": first["cursor"] })).await;
     let mut kinds = Vec::new();
     while kinds.len() < 3 {
         let item = socket.item().await;
@@ -122,7 +121,7 @@ async fn the_bells_stream_goes_on_after_its_cursor_without_a_gap_on_any_node() {
         }
     }
     assert_eq!(kinds, ["STATUS_CHANGED", "SUPPORT_ANSWERED", "SUPPORT_ANSWERED"]);
-    // What is told by the one node is seen at the other.
+    // A notification from one node arrives at the other.
     boris.comment(&ticket, "Fourth.").await;
     loop {
         let item = socket.item().await;
@@ -138,7 +137,7 @@ async fn the_bells_stream_goes_on_after_its_cursor_without_a_gap_on_any_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn assignees_hear_of_their_tickets_on_the_bell() {
+async fn an_assignee_is_notified_of_the_assignment_and_of_customer_answers() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let carol = server.agent("Carol").await;
@@ -146,7 +145,7 @@ async fn assignees_hear_of_their_tickets_on_the_bell() {
     carol.update(&ticket, json!({ "assigneeId": boris.account_id().await })).await;
     anna.comment(&ticket, "Hello?").await;
     until_unread(&boris, 2).await;
-    let viewer = boris.ok(BELL, json!({})).await;
+    let viewer = boris.ok(LIST, json!({})).await;
     let nodes = viewer["viewer"]["notifications"]["nodes"].as_array().unwrap();
     let kinds = nodes.iter().map(|it| it["kind"].as_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(kinds, ["CUSTOMER_ANSWERED", "TICKET_ASSIGNED"]);
@@ -154,39 +153,39 @@ async fn assignees_hear_of_their_tickets_on_the_bell() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_choose_their_language_and_their_mails() {
-    let desk = MailDesk::start().await;
+async fn a_customer_chooses_the_language_and_the_kinds_of_their_mails() {
+    let fixture = MailFixture::start().await;
     let update = "mutation($input: UpdatePreferencesInput!) { updatePreferences(input: $input) {
         account { locale mailPreferences { ticketCreated supportAnswered statusChanged ticketClosed } } userErrors { code } } }";
     let input =
         json!({ "locale": "RU", "mail": { "ticketCreated": false, "ticketClosed": false } });
-    let data = desk.anna.ok(update, json!({ "input": input })).await;
-    let wanted = json!({ "ticketCreated": false, "supportAnswered": true, "statusChanged": true, "ticketClosed": false });
+    let data = fixture.anna.ok(update, json!({ "input": input })).await;
+    let expected = json!({ "ticketCreated": false, "supportAnswered": true, "statusChanged": true, "ticketClosed": false });
     assert_eq!(
         data["updatePreferences"]["account"],
-        json!({ "locale": "RU", "mailPreferences": wanted })
+        json!({ "locale": "RU", "mailPreferences": expected })
     );
-    let ticket = desk.anna.create_ticket("Сайт не открывается").await;
-    desk.boris.comment(&ticket, "Смотрим.").await;
-    let mails = desk.smtp.received(1).await;
+    let ticket = fixture.anna.create_ticket("Сайт не открывается").await;
+    fixture.boris.comment(&ticket, "Смотрим.").await;
+    let mails = fixture.smtp.received(1).await;
     assert_eq!(mails[0].subject, "[CS-100001] Сайт не открывается");
     assert!(
         mails[0].text.contains("Boris пишет:") && mails[0].text.contains("Новый статус: В работе")
     );
-    desk.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
-    desk.anna.ok(update, json!({ "input": { "mail": { "ticketCreated": true } } })).await;
-    desk.anna.create_ticket("Ещё одна").await;
-    assert!(desk.smtp.received(2).await[1].subject.contains("Ещё одна"));
+    fixture.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
+    fixture.anna.ok(update, json!({ "input": { "mail": { "ticketCreated": true } } })).await;
+    fixture.anna.create_ticket("Ещё одна").await;
+    assert!(fixture.smtp.received(2).await[1].subject.contains("Ещё одна"));
     assert_eq!(
-        desk.server.anonymous().send(update, json!({ "input": {} })).await.code(),
+        fixture.server.anonymous().send(update, json!({ "input": {} })).await.code(),
         "UNAUTHENTICATED"
     );
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_kind_of_mail_has_its_switch() {
-    let desk = MailDesk::start().await;
+async fn each_kind_of_mail_can_be_switched_on_and_off_separately() {
+    let fixture = MailFixture::start().await;
     let kinds = ["ticketCreated", "supportAnswered", "statusChanged", "ticketClosed"];
     let update = "mutation($input: UpdatePreferencesInput!) {
         updatePreferences(input: $input) { userErrors { code } } }";
@@ -197,48 +196,48 @@ async fn each_kind_of_mail_has_its_switch() {
         &[working, "New status: Waiting for customer"],
         &["New status: Closed"],
     ];
-    let mut taken = 0;
-    for (wanted, expected) in kinds.iter().zip(expected) {
-        let mail = kinds.iter().map(|kind| ((*kind).to_owned(), json!(kind == wanted)));
+    let mut received = 0;
+    for (enabled, expected) in kinds.iter().zip(expected) {
+        let mail = kinds.iter().map(|kind| ((*kind).to_owned(), json!(kind == enabled)));
         let mail = mail.collect::<serde_json::Map<_, _>>();
-        desk.anna.ok(update, json!({ "input": { "mail": mail } })).await;
-        let ticket = desk.anna.create_ticket(wanted).await;
-        desk.boris.comment(&ticket, "We look into it.").await;
-        desk.boris.update(&ticket, json!({ "status": "WAITING_FOR_CUSTOMER" })).await;
-        desk.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
-        // What is wanted is asked when a mail is planned.
-        desk.server.quiet().await;
-        let mails = desk.smtp.received(taken + expected.len()).await.split_off(taken);
-        taken += expected.len();
-        assert_eq!(mails.len(), expected.len(), "{wanted}");
+        fixture.anna.ok(update, json!({ "input": { "mail": mail } })).await;
+        let ticket = fixture.anna.create_ticket(enabled).await;
+        fixture.boris.comment(&ticket, "We look into it.").await;
+        fixture.boris.update(&ticket, json!({ "status": "WAITING_FOR_CUSTOMER" })).await;
+        fixture.boris.update(&ticket, json!({ "status": "CLOSED" })).await;
+        // Preferences apply when a mail is planned.
+        fixture.server.quiet().await;
+        let mails = fixture.smtp.received(received + expected.len()).await.split_off(received);
+        received += expected.len();
+        assert_eq!(mails.len(), expected.len(), "{enabled}");
         for (mail, part) in mails.iter().zip(expected) {
-            assert!(mail.subject.contains(&ticket.number) && mail.text.contains(part), "{wanted}");
+            assert!(mail.subject.contains(&ticket.number) && mail.text.contains(part), "{enabled}");
             assert!(mail.text.contains(working) == (*part == working), "{}", mail.text);
         }
     }
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_click_ends_a_tickets_mails_and_no_others() {
-    let desk = MailDesk::start().await;
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    let mail = desk.smtp.received(1).await.remove(0);
+async fn one_click_unsubscribes_from_the_mails_of_one_ticket_only() {
+    let fixture = MailFixture::start().await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    let mail = fixture.smtp.received(1).await.remove(0);
     assert!(mail.raw.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"));
     let link = mail.raw.split("List-Unsubscribe: <").nth(1).unwrap().split('>').next().unwrap();
     assert!(mail.text.contains(link) && mail.html.contains("unsubscribe?token="));
     let path = link.strip_prefix("https://desk.example.com").unwrap();
-    let stranger = desk.server.anonymous();
+    let stranger = fixture.server.anonymous();
 
-    // Looking changes nothing.
+    // Opening the page changes nothing.
     let page = stranger.request(Method::GET, path, |request| request).await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(page.body.as_str().unwrap().contains("Stop receiving mail about ticket CS-100001?"));
     assert!(
         page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'")
     );
-    desk.boris.comment(&ticket, "First.").await;
-    desk.smtp.received(2).await;
+    fixture.boris.comment(&ticket, "First.").await;
+    fixture.smtp.received(2).await;
 
     let click = async |path: &str| {
         let form = "application/x-www-form-urlencoded";
@@ -249,14 +248,14 @@ async fn one_click_ends_a_tickets_mails_and_no_others() {
     };
     assert_eq!(click(path).await, StatusCode::OK);
     assert_eq!(click(path).await, StatusCode::OK);
-    desk.boris.comment(&ticket, "Second.").await;
-    desk.anna.create_ticket("Another").await;
-    assert!(desk.smtp.received(3).await[2].subject.contains("Another"));
+    fixture.boris.comment(&ticket, "Second.").await;
+    fixture.anna.create_ticket("Another").await;
+    assert!(fixture.smtp.received(3).await[2].subject.contains("Another"));
 
     for forged in
         ["/unsubscribe", "/unsubscribe?token=", "/unsubscribe?token=AAAA", &path[..path.len() - 2]]
     {
         assert_eq!(click(forged).await, StatusCode::NOT_FOUND, "{forged}");
     }
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }

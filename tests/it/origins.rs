@@ -1,4 +1,4 @@
-//! Which web pages may call.
+//! Which web pages may call the API.
 
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::json;
@@ -16,7 +16,7 @@ fn allow(origins: &str) -> [(&'static str, String); 1] {
     [("allowed_origins", origins.to_owned())]
 }
 
-/// Asks as a browser does before it sends a page's request.
+/// Sends a browser's preflight request.
 async fn preflight(client: &Client, origin: &str) -> (StatusCode, HeaderMap) {
     let request = |request: reqwest::RequestBuilder| {
         request
@@ -28,7 +28,7 @@ async fn preflight(client: &Client, origin: &str) -> (StatusCode, HeaderMap) {
     (reply.status, reply.headers)
 }
 
-/// Sends a query from a page.
+/// Sends a query as a page of an origin.
 async fn call(client: &Client, origin: &str, accept: &'static str) -> HeaderMap {
     let request = |request: reqwest::RequestBuilder| {
         let request = request.header("origin", origin).header("accept", accept);
@@ -40,7 +40,7 @@ async fn call(client: &Client, origin: &str, accept: &'static str) -> HeaderMap 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_listed_origins_may_read_answers() {
+async fn a_page_of_an_allowed_origin_may_read_responses() {
     let server = TestServer::start_with(&allow(&format!("http://localhost:3000, {PORTAL}"))).await;
     let anna = server.customer("Anna").await;
     let (status, headers) = preflight(&anna, PORTAL).await;
@@ -69,7 +69,7 @@ async fn pages_of_listed_origins_may_read_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_page_of_another_origin_may_by_default_and_all_where_all_may() {
+async fn other_origins_are_refused_by_default_and_allowed_with_a_wildcard() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     assert_eq!(preflight(&anna, PORTAL).await.0, StatusCode::METHOD_NOT_ALLOWED);
@@ -82,7 +82,7 @@ async fn no_page_of_another_origin_may_by_default_and_all_where_all_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn websockets_are_opened_to_the_servers_own_pages_and_to_listed_ones() {
+async fn a_websocket_is_accepted_from_the_servers_own_and_allowed_origins_only() {
     let mut server = TestServer::start().await;
     let refusal = async |address: &str, origin: Option<&str>| {
         let mut request = format!("ws://{address}/graphql").into_client_request().unwrap();
@@ -118,7 +118,7 @@ async fn websockets_are_opened_to_the_servers_own_pages_and_to_listed_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_origin_is_refused_by_the_keys_name() {
+async fn an_invalid_origin_is_an_error_that_names_the_setting() {
     let server = TestServer::start().await;
     for wrong in ["portal.example", "https://portal.example/desk", "*, https://portal.example"] {
         match server.another_node(&allow(wrong)).await {
@@ -126,14 +126,14 @@ async fn what_is_no_origin_is_refused_by_the_keys_name() {
                 assert!(problem.contains("scheme://host"), "{problem}");
             }
             Err(other) => panic!("{wrong}: {other}"),
-            Ok(_) => panic!("{wrong} was taken"),
+            Ok(_) => panic!("{wrong} was accepted"),
         }
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_lets_a_page_do_what_its_origin_may() {
+async fn a_browser_lets_a_page_call_only_servers_that_allow_its_origin() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let origin = format!("http://{}", server.address());

@@ -1,5 +1,5 @@
-//! Customers who take part in tickets that others opened: what they see, hear and may
-//! do, and that they lose it all at once.
+//! Participants: what customers may see and do on tickets that others opened, and how their removal
+//! ends that at once.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use crate::harness::{
     Client, Socket, TestServer,
     client::{Reply, Ticket},
-    mail::MailDesk,
+    mail::MailFixture,
     socket::Incoming,
 };
 
-/// Tries to let a customer take part.
+/// Tries to add a participant.
 async fn try_add(client: &Client, ticket: &str, email: &str) -> Reply {
     let mutation = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) {
         ticket { participants { name } version } userErrors { field code message } } }";
     client.send(mutation, json!({ "input": { "ticketId": ticket, "email": email } })).await
 }
 
-/// Lets a customer take part; gives the names of all who do.
+/// Adds a participant; returns the names of all participants.
 async fn add(client: &Client, ticket: &Ticket, email: &str) -> Vec<String> {
     let reply = try_add(client, &ticket.id, email).await;
     let names = reply.at("/data/addParticipant/ticket/participants");
@@ -44,15 +44,15 @@ async fn numbers(client: &Client, arguments: &str) -> Vec<String> {
     nodes.iter().map(|it| it["number"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The place in the event log after all that has been done.
-async fn now(client: &Client) -> String {
+/// The cursor after everything that has happened.
+async fn current_cursor(client: &Client) -> String {
     let mut socket = client.socket().await;
-    socket.watch_inbox("now", None).await;
+    socket.watch_inbox("1", None).await;
     socket.caught_up().await
 }
 
-/// What a stream gives next besides checkpoints.
-async fn event(socket: &mut Socket) -> Value {
+/// Waits for the next event and skips checkpoints.
+async fn next_event(socket: &mut Socket) -> Value {
     loop {
         let item = socket.item().await;
         if item["__typename"] != "Checkpoint" {
@@ -62,7 +62,7 @@ async fn event(socket: &mut Socket) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_participant_sees_the_ticket_and_its_people_and_may_write_and_leave() {
+async fn a_participant_may_read_comment_and_leave_but_not_manage_the_ticket() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let (dora, marta) = (server.customer("Dora").await, server.agent("Marta").await);
@@ -70,7 +70,7 @@ async fn a_participant_sees_the_ticket_and_its_people_and_may_write_and_leave() 
     marta.note(&ticket, "between us").await;
     anna.comment(&ticket, "anybody?").await;
     assert_eq!(add(&anna, &ticket, " CARL@example.com ").await, ["Carl"]);
-    // Again changes nothing, and by staff it is the same.
+    // Adding somebody again changes nothing, and staff may add participants too.
     assert_eq!(add(&marta, &ticket, "carl@example.com").await, ["Carl"]);
     assert_eq!(add(&marta, &ticket, "dora@example.com").await, ["Carl", "Dora"]);
 
@@ -94,7 +94,7 @@ async fn a_participant_sees_the_ticket_and_its_people_and_may_write_and_leave() 
     assert_eq!(kinds, ["TicketCreated", "CommentAdded", "ParticipantAdded", "ParticipantAdded"]);
     assert_eq!(nodes[3]["participant"]["name"], "Dora");
 
-    // What customers write moves it on, and the reporter sees who it was.
+    // A comment of a participant changes the status, and shows its author.
     let waiting = marta.update(&ticket, json!({ "status": "WAITING_FOR_CUSTOMER" })).await;
     let (comment, moved) = carl.comment(&waiting, "It is up again.").await;
     assert_eq!(moved.status, "WAITING_FOR_SUPPORT");
@@ -102,7 +102,7 @@ async fn a_participant_sees_the_ticket_and_its_people_and_may_write_and_leave() 
     let seen = anna.ok(query_comment, json!({ "id": comment })).await;
     assert_eq!(seen["node"]["author"]["name"], "Carl");
 
-    // To say who takes part, and where it stands, is not theirs.
+    // Participants may neither manage participants nor change the ticket.
     let dora_id = dora.account_id().await;
     assert_eq!(try_add(&carl, &ticket.id, "dora@example.com").await.code(), "FORBIDDEN");
     assert_eq!(try_remove(&carl, &ticket.id, &dora_id).await.code(), "FORBIDDEN");
@@ -114,7 +114,7 @@ async fn a_participant_sees_the_ticket_and_its_people_and_may_write_and_leave() 
         "FORBIDDEN"
     );
 
-    // They leave, and it is as if it had never been: but in its history, for the others.
+    // A participant who leaves no longer sees the ticket. The others still see the history.
     let carl_id = carl.account_id().await;
     let left = try_remove(&carl, &ticket.id, &carl_id).await;
     assert_eq!(left.at("/data/removeParticipant"), &json!({ "ticket": null, "userErrors": [] }));
@@ -133,7 +133,7 @@ async fn a_participant_sees_the_ticket_and_its_people_and_may_write_and_leave() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_hold_what_one_opened_and_what_one_takes_part_in_in_one_order() {
+async fn ticket_lists_merge_opened_and_shared_tickets_in_one_order() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     for round in 0..4 {
@@ -178,7 +178,7 @@ async fn lists_hold_what_one_opened_and_what_one_takes_part_in_in_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn access_that_is_lost_ends_streams_at_that_place_on_every_node() {
+async fn removing_a_participant_ends_their_streams_at_that_event_on_every_node() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let marta = server.agent("Marta").await;
@@ -187,7 +187,7 @@ async fn access_that_is_lost_ends_streams_at_that_place_on_every_node() {
     let elsewhere = carl.at(&node.address().to_string());
     let ticket = anna.create_ticket("shared").await;
     let own = carl.create_ticket("own").await;
-    let start = &now(&carl).await;
+    let start = &current_cursor(&carl).await;
     add(&anna, &ticket, "carl@example.com").await;
 
     let mut sockets = vec![carl.socket().await, elsewhere.socket().await];
@@ -198,7 +198,7 @@ async fn access_that_is_lost_ends_streams_at_that_place_on_every_node() {
     let mut inboxes = vec![carl.socket().await, elsewhere.socket().await];
     for inbox in &mut inboxes {
         inbox.watch_inbox("inbox", Some(start)).await;
-        assert_eq!(event(inbox).await["__typename"], "ParticipantAdded");
+        assert_eq!(next_event(inbox).await["__typename"], "ParticipantAdded");
     }
     let mut staff = marta.socket().await;
     staff.watch_ticket("ticket", &ticket.id, None).await;
@@ -206,14 +206,14 @@ async fn access_that_is_lost_ends_streams_at_that_place_on_every_node() {
 
     anna.comment(&ticket, "for all").await;
     for stream in sockets.iter_mut().chain(&mut inboxes) {
-        assert_eq!(event(stream).await["comment"]["body"], "for all");
+        assert_eq!(next_event(stream).await["comment"]["body"], "for all");
     }
     remove(&anna, &ticket, &carl_id).await;
     anna.comment(&ticket, "not for Carl").await;
     carl.comment(&own, "mine").await;
 
     for socket in &mut sockets {
-        let lost = event(socket).await;
+        let lost = next_event(socket).await;
         assert_eq!(
             (&lost["__typename"], &lost["ticketId"]),
             (&json!("AccessRevoked"), &json!(ticket.id))
@@ -225,58 +225,58 @@ async fn access_that_is_lost_ends_streams_at_that_place_on_every_node() {
     }
     let mut cursors = Vec::new();
     for inbox in &mut inboxes {
-        let lost = event(inbox).await;
+        let lost = next_event(inbox).await;
         assert_eq!(
             (&lost["__typename"], &lost["ticketId"]),
             (&json!("AccessRevoked"), &json!(ticket.id))
         );
         cursors.push(lost["cursor"].as_str().unwrap().to_owned());
-        assert_eq!(event(inbox).await["comment"]["body"], "mine");
+        assert_eq!(next_event(inbox).await["comment"]["body"], "mine");
     }
     assert_eq!(cursors[0], cursors[1]);
-    // For the others it is an event.
-    assert_eq!(event(&mut staff).await["__typename"], "CommentAdded");
-    assert_eq!(event(&mut staff).await["__typename"], "ParticipantRemoved");
+    // The others see an event.
+    assert_eq!(next_event(&mut staff).await["__typename"], "CommentAdded");
+    assert_eq!(next_event(&mut staff).await["__typename"], "ParticipantRemoved");
 
-    // Whoever comes later with an old cursor gets nothing of the time that they could see
-    // it, only the word that they no longer may; on both nodes, from memory or not.
+    // A stream from an old cursor shows the removal only, and nothing from the time before it; on
+    // both nodes, from memory or from the database.
     for client in [&carl, &elsewhere] {
         let mut late = client.socket().await;
         late.watch_inbox("inbox", Some(start)).await;
-        let lost = event(&mut late).await;
+        let lost = next_event(&mut late).await;
         assert_eq!(
             (&lost["__typename"], &lost["cursor"]),
             (&json!("AccessRevoked"), &json!(cursors[0]))
         );
-        assert_eq!(event(&mut late).await["comment"]["body"], "mine");
+        assert_eq!(next_event(&mut late).await["comment"]["body"], "mine");
         let mut refused = client.socket().await;
         refused.watch_ticket("ticket", &ticket.id, Some(start)).await;
         let message = refused.message().await;
         assert_eq!(message["payload"][0]["extensions"]["code"], "NOT_FOUND", "{message}");
     }
 
-    // Back again, they go on from where they were.
+    // A participant who is added again can resume after their last cursor.
     add(&anna, &ticket, "carl@example.com").await;
     let mut again = elsewhere.socket().await;
     again.watch_ticket("ticket", &ticket.id, Some(&cursors[0])).await;
-    assert_eq!(event(&mut again).await["__typename"], "ParticipantAdded");
+    assert_eq!(next_event(&mut again).await["__typename"], "ParticipantAdded");
     node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_from_the_database_is_as_one_from_memory() {
+async fn a_replay_after_lost_access_is_the_same_from_the_database_and_from_memory() {
     let mut server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
-    let start = &now(&carl).await;
-    let kept = anna.create_ticket("kept").await;
+    let start = &current_cursor(&carl).await;
+    let retained = anna.create_ticket("retained").await;
     let lost = anna.create_ticket("lost").await;
-    for ticket in [&kept, &lost] {
+    for ticket in [&retained, &lost] {
         add(&anna, ticket, "carl@example.com").await;
         anna.comment(ticket, "hello").await;
     }
     remove(&anna, &lost, &carl.account_id().await).await;
     anna.comment(&lost, "not for Carl").await;
-    anna.comment(&kept, "bye").await;
+    anna.comment(&retained, "bye").await;
     for from_memory in [true, false] {
         if !from_memory {
             server.restart().await;
@@ -285,7 +285,7 @@ async fn a_replay_from_the_database_is_as_one_from_memory() {
         socket.watch_inbox("inbox", Some(start)).await;
         let mut seen = Vec::new();
         for _ in 0..4 {
-            let item = event(&mut socket).await;
+            let item = next_event(&mut socket).await;
             seen.push(item["__typename"].as_str().unwrap().to_owned());
         }
         assert_eq!(
@@ -297,33 +297,36 @@ async fn a_replay_from_the_database_is_as_one_from_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn participants_are_told_by_mail_and_on_the_bell_until_they_have_left() {
-    let desk = MailDesk::with(&[("mail.window_seconds", "30")]).await;
-    let (anna, boris) = (&desk.anna, &desk.boris);
-    let carl = desk.server.customer("Carl").await;
+async fn participants_are_notified_and_mailed_until_they_are_removed() {
+    let fixture = MailFixture::start_with(&[("mail.window_seconds", "30")]).await;
+    let (anna, boris) = (&fixture.anna, &fixture.boris);
+    let carl = fixture.server.customer("Carl").await;
     let window = TimeDelta::seconds(31);
     let ticket = anna.create_ticket("The site is down").await;
     add(anna, &ticket, "carl@example.com").await;
     boris.comment(&ticket, "We look into it.").await;
-    desk.server.quiet().await;
-    assert_eq!(bell(&carl).await, ["STATUS_CHANGED", "SUPPORT_ANSWERED", "PARTICIPANT_ADDED"]);
-    desk.server.clock.advance(window);
-    let mails = desk.smtp.received(2).await;
-    let told = |to: &str| mails.iter().find(|mail| mail.to == to).unwrap();
-    let text = &told("carl@example.com").text;
+    fixture.server.quiet().await;
+    assert_eq!(
+        notification_kinds(&carl).await,
+        ["STATUS_CHANGED", "SUPPORT_ANSWERED", "PARTICIPANT_ADDED"]
+    );
+    fixture.server.clock.advance(window);
+    let mails = fixture.smtp.received(2).await;
+    let mail_to = |to: &str| mails.iter().find(|mail| mail.to == to).unwrap();
+    let text = &mail_to("carl@example.com").text;
     assert!(text.contains("Anna added you to this ticket") && text.contains("It does not work."));
     assert!(text.contains("Boris wrote:\n\nWe look into it."), "{text}");
-    assert!(!told("anna@example.com").text.contains("added you"));
+    assert!(!mail_to("anna@example.com").text.contains("added you"));
 
-    // What is planned and not sent yet is not sent any more, and the bell is empty.
+    // A planned mail that has not been sent is cancelled, and the notifications are gone.
     boris.comment(&ticket, "One more thing.").await;
-    desk.server.quiet().await;
-    assert_eq!(bell(&carl).await.len(), 4);
+    fixture.server.quiet().await;
+    assert_eq!(notification_kinds(&carl).await.len(), 4);
     remove(anna, &ticket, &carl.account_id().await).await;
     boris.comment(&ticket, "And another.").await;
-    desk.server.quiet().await;
-    assert_eq!(bell(&carl).await, [] as [&str; 0]);
-    desk.server.clock.advance(window);
+    fixture.server.quiet().await;
+    assert_eq!(notification_kinds(&carl).await, [] as [&str; 0]);
+    fixture.server.clock.advance(window);
     let query =
         "query($id: ID!) { node(id: $id) { ... on Ticket { deliveries { recipient state } } } }";
     let mut states = json!(null);
@@ -333,12 +336,12 @@ async fn participants_are_told_by_mail_and_on_the_bell_until_they_have_left() {
     }
     assert_eq!(states[3]["recipient"], "carl@example.com", "{states}");
     assert_eq!(states.as_array().unwrap().len(), 4, "{states}");
-    assert_eq!(desk.smtp.mails().len(), 3);
-    desk.server.stop().await;
+    assert_eq!(fixture.smtp.mails().len(), 3);
+    fixture.server.stop().await;
 }
 
-/// What is on somebody's bell, newest first.
-async fn bell(client: &Client) -> Vec<String> {
+/// The kinds of somebody's notifications, newest first.
+async fn notification_kinds(client: &Client) -> Vec<String> {
     let query =
         "{ viewer { unreadNotificationCount notifications { nodes { kind ticket { number } } } } }";
     let data = client.ok(query, json!({})).await;
@@ -348,14 +351,14 @@ async fn bell(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_shared_is_refused_and_nothing_is_told_of_who_is_a_customer() {
+async fn an_invalid_participant_is_refused_without_revealing_who_has_an_account() {
     let server = TestServer::start().await;
     let (anna, _) = (server.customer("Anna").await, server.customer("Carl").await);
     let (eve, marta) = (server.customer("Eve").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("mine").await;
     let (anna_id, marta_id) = (anna.account_id().await, marta.account_id().await);
 
-    // Of others' tickets nothing can be done, as if they did not exist.
+    // For others the ticket does not exist.
     assert_eq!(try_add(&eve, &ticket.id, "eve@example.com").await.code(), "NOT_FOUND");
     assert_eq!(try_remove(&eve, &ticket.id, &anna_id).await.code(), "NOT_FOUND");
     assert_eq!(
@@ -364,14 +367,14 @@ async fn what_cannot_be_shared_is_refused_and_nothing_is_told_of_who_is_a_custom
     );
     assert_eq!(try_add(&anna, "nonsense", "eve@example.com").await.code(), "NOT_FOUND");
 
-    // An unknown address, one of the staff and a malformed one.
+    // An unknown address and one of staff get the same answer; a malformed one is invalid.
     let unknown = try_add(&anna, &ticket.id, "nobody@example.com").await;
     let staff = try_add(&anna, &ticket.id, "marta@example.com").await;
     assert_eq!(unknown.user_errors("addParticipant"), ["NOT_FOUND"]);
     assert_eq!(unknown.body, staff.body);
     let malformed = try_add(&anna, &ticket.id, "no address").await;
     assert_eq!(malformed.user_errors("addParticipant"), ["INVALID"]);
-    // The reporter takes part anyhow, and stays.
+    // The customer who opened the ticket always takes part and cannot be removed.
     assert_eq!(add(&anna, &ticket, "anna@example.com").await, [] as [&str; 0]);
     let stays = try_remove(&marta, &ticket.id, &anna_id).await;
     assert_eq!(stays.user_errors("removeParticipant"), ["INVALID"]);
@@ -379,7 +382,7 @@ async fn what_cannot_be_shared_is_refused_and_nothing_is_told_of_who_is_a_custom
     assert_eq!(no_account.user_errors("removeParticipant"), ["NOT_FOUND"]);
     remove(&anna, &ticket, &marta_id).await;
 
-    // Guessing goes on for ten tries, and then not even right ones are taken.
+    // After ten attempts the customer is rate limited, even with a right address.
     let mut codes = Vec::new();
     for n in 0..10 {
         let reply = try_add(&anna, &ticket.id, &format!("guess{n}@example.com")).await;
@@ -395,17 +398,17 @@ async fn what_cannot_be_shared_is_refused_and_nothing_is_told_of_who_is_a_custom
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_take_part_and_no_more() {
+async fn a_ticket_has_at_most_fifty_participants() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let marta = server.agent("Marta").await;
     let ticket = anna.create_ticket("popular").await;
     let database = server.database.connect().await;
-    let many = "WITH made AS (
+    let many = "WITH created AS (
             INSERT INTO accounts (id, email, name, role, locale, created_at)
             SELECT gen_random_uuid(), 'c' || n || '@example.com', 'C' || n, 'customer', 'en', now()
             FROM generate_series(1, 51) n RETURNING id, name)
-        UPDATE tickets SET participant_ids = (SELECT array_agg(id) FROM made WHERE name <> 'C51')";
+        UPDATE tickets SET participant_ids = (SELECT array_agg(id) FROM created WHERE name <> 'C51')";
     database.execute(many, &[]).await.unwrap();
     let refused = try_add(&marta, &ticket.id, "c51@example.com").await;
     assert_eq!(refused.user_errors("addParticipant"), ["TOO_MANY"]);

@@ -1,10 +1,10 @@
-//! Passwords: reset by mail, changed; and the limits on guessing.
+//! Passwords: reset by mail, change, and the limits on guessing.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Client, TestServer, browser::Script, mail::MailDesk, server::PASSWORD, smtp::Smtp,
+    Client, TestServer, browser::Script, mail::MailFixture, server::PASSWORD, smtp::Smtp,
 };
 
 const REQUEST: &str =
@@ -44,18 +44,18 @@ async fn mailed_token(smtp: &Smtp, nth: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_sets_a_new_password_once_and_ends_all_sessions() {
-    let desk = MailDesk::start().await;
-    let anonymous = desk.server.anonymous();
-    let mut socket = desk.anna.socket().await;
+async fn a_reset_link_sets_a_new_password_once_and_ends_all_sessions() {
+    let fixture = MailFixture::start().await;
+    let anonymous = fixture.server.anonymous();
+    let mut socket = fixture.anna.socket().await;
     socket.watch_inbox("1", None).await;
     socket.caught_up().await;
-    let mut idle = desk.anna.socket().await;
+    let mut idle = fixture.anna.socket().await;
     let accepted = request(&anonymous, " Anna@Example.com ").await;
     assert_eq!(accepted, json!({ "accepted": true, "userErrors": [] }));
-    let token = mailed_token(&desk.smtp, 1).await;
+    let token = mailed_token(&fixture.smtp, 1).await;
 
-    // What is refused doesn't use it up.
+    // A refused password does not use up the link.
     for (password, again, error) in [
         ("", "", "REQUIRED"),
         ("short", "short", "WEAK_PASSWORD"),
@@ -74,70 +74,70 @@ async fn a_link_sets_a_new_password_once_and_ends_all_sessions() {
     assert_eq!(code_of(&reset(&anonymous, &token, NEW, NEW).await), "EXPIRED");
     assert_eq!(socket.close_code().await, 4401);
     assert_eq!(idle.close_code().await, 4401);
-    let reply = desk.anna.send("{ viewer { name } }", json!({})).await;
+    let reply = fixture.anna.send("{ viewer { name } }", json!({})).await;
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
     let old = sign_in(&anonymous, "anna@example.com", PASSWORD).await;
     assert_eq!(code_of(&old["data"]["signIn"]), "INVALID_CREDENTIALS");
     let new = sign_in(&anonymous, "anna@example.com", NEW).await;
     assert!(new["data"]["signIn"]["session"].is_object());
-    desk.smtp.nth(1, "password of your account was changed").await;
-    desk.server.stop().await;
+    fixture.smtp.nth(1, "password of your account was changed").await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_sets_a_new_password_by_the_page() {
-    let desk = MailDesk::start().await;
-    request(&desk.server.anonymous(), "anna@example.com").await;
-    let token = mailed_token(&desk.smtp, 1).await;
-    let page = format!("http://{}/reset-password#token={token}", desk.server.address());
+async fn a_browser_sets_a_new_password_on_the_reset_page() {
+    let fixture = MailFixture::start().await;
+    request(&fixture.server.anonymous(), "anna@example.com").await;
+    let token = mailed_token(&fixture.smtp, 1).await;
+    let page = format!("http://{}/reset-password#token={token}", fixture.server.address());
     let mut script = Script::start("reset-password.js", &page).await;
     assert_eq!(script.command().await, None);
     assert!(script.succeeded().await, "see above");
-    desk.server.anonymous().sign_in("anna@example.com", NEW).await;
-    desk.server.stop().await;
+    fixture.server.anonymous().sign_in("anna@example.com", NEW).await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_lasts_half_an_hour_and_only_ours_count() {
-    let desk = MailDesk::start().await;
-    let anonymous = desk.server.anonymous();
+async fn an_expired_unknown_or_superseded_reset_link_is_refused() {
+    let fixture = MailFixture::start().await;
+    let anonymous = fixture.server.anonymous();
     request(&anonymous, "anna@example.com").await;
-    let token = mailed_token(&desk.smtp, 1).await;
-    desk.server.clock.advance(TimeDelta::minutes(31));
+    let token = mailed_token(&fixture.smtp, 1).await;
+    fixture.server.clock.advance(TimeDelta::minutes(31));
     let late = reset(&anonymous, &token, NEW, NEW).await;
     assert_eq!(code_of(&late), "EXPIRED");
-    let session = desk.anna.token.clone().unwrap();
+    let session = fixture.anna.token.clone().unwrap();
     for token in ["", "tw_", "garbage", &"x".repeat(10_000), &session] {
         assert_eq!(reset(&anonymous, token, NEW, NEW).await, late);
     }
-    // Of two links the use of one voids the other.
+    // Using one of two links invalidates the other.
     request(&anonymous, "anna@example.com").await;
-    let first = mailed_token(&desk.smtp, 2).await;
+    let first = mailed_token(&fixture.smtp, 2).await;
     request(&anonymous, "anna@example.com").await;
-    let second = mailed_token(&desk.smtp, 3).await;
+    let second = mailed_token(&fixture.smtp, 3).await;
     assert_eq!(reset(&anonymous, &second, NEW, NEW).await["changed"], true);
     assert_eq!(reset(&anonymous, &first, NEW, NEW).await, late);
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_tells_whether_an_address_is_known() {
-    let desk = MailDesk::start().await;
-    let anonymous = desk.server.anonymous();
+async fn a_password_reset_request_does_not_reveal_whether_an_address_is_known() {
+    let fixture = MailFixture::start().await;
+    let anonymous = fixture.server.anonymous();
     let known = request(&anonymous, "anna@example.com").await;
     let unknown = request(&anonymous, "nobody@example.com").await;
     assert_eq!(known, unknown);
-    // What was done for both is the same too; only one became a mail.
-    let database = desk.server.database.connect().await;
+    // The database does the same for both; only one request becomes a mail.
+    let database = fixture.server.database.connect().await;
     let count = "SELECT count(*), count(DISTINCT address) FROM deliveries";
     let row = database.query_one(count, &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2, 2));
-    mailed_token(&desk.smtp, 1).await;
+    mailed_token(&fixture.smtp, 1).await;
     for email in ["", "anna", "a@b\r\nBcc: eve@example.com", &"x".repeat(300)] {
         let refused = request(&anonymous, email).await;
         assert_eq!(refused["accepted"], false, "{email:.20}");
     }
-    // Too many are refused for both alike.
+    // Both are rate limited alike.
     for email in ["anna@example.com", "nobody@example.com"] {
         for _ in 0..9 {
             request(&anonymous, email).await;
@@ -146,16 +146,17 @@ async fn nothing_tells_whether_an_address_is_known() {
         assert_eq!(*reply.at("/errors/0/extensions/code"), "RATE_LIMITED");
         assert!(reply.at("/errors/0/extensions/retryAfterSeconds").as_i64().unwrap() > 60);
     }
-    // Which keeps nobody from a code: a stranger can ask for links, not for codes.
+    // Requests for links do not count against the limit on codes: anybody can ask for a link, but
+    // only the owner for a code.
     let begin =
         "mutation { beginSecondFactor(input: { method: EMAIL }) { codeSent { expiresAt } } }";
-    let begun = desk.anna.ok(begin, json!({})).await;
+    let begun = fixture.anna.ok(begin, json!({})).await;
     assert!(begun["beginSecondFactor"]["codeSent"].is_object());
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_is_done_for_an_address_that_is_known_and_one_that_is_not() {
+async fn known_and_unknown_addresses_take_the_same_number_of_statements() {
     let server = TestServer::start_logged().await;
     server.customer("Anna").await;
     let anonymous = server.anonymous();
@@ -164,7 +165,7 @@ async fn the_same_is_done_for_an_address_that_is_known_and_one_that_is_not() {
         sign_in(&anonymous, email, "wrong").await;
         request(&anonymous, email).await;
     }
-    let done = async |email: &str| {
+    let statements = async |email: &str| {
         let lines = server.statements_of(async || {
             sign_in(&anonymous, email, "wrong").await;
             request(&anonymous, email).await;
@@ -172,14 +173,15 @@ async fn the_same_is_done_for_an_address_that_is_known_and_one_that_is_not() {
         let statement = |line: String| line.split_once(": ").map(|(_, it)| it.to_owned());
         lines.await.into_iter().filter_map(statement).collect::<Vec<_>>()
     };
-    let (known, unknown) = (done("anna@example.com").await, done("nobody@example.com").await);
+    let (known, unknown) =
+        (statements("anna@example.com").await, statements("nobody@example.com").await);
     assert!(known.len() > 5, "{known:#?}");
     assert_eq!(known.len(), unknown.len(), "{known:#?}\n{unknown:#?}");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ones_own_password_is_changed_with_the_old_one() {
+async fn changing_a_password_requires_the_current_one_and_ends_other_sessions() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let elsewhere = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
@@ -196,7 +198,7 @@ async fn ones_own_password_is_changed_with_the_old_one() {
     let long = format!("{} ünd 密码 ", "correct horse ".repeat(70));
     assert_eq!(change(NEW, &long).await["changed"], true);
     server.anonymous().sign_in("anna@example.com", &long).await;
-    // Nothing of it was cut off.
+    // The password was not truncated.
     let cut = &long[..long.len() - 1];
     let refused = sign_in(&server.anonymous(), "anna@example.com", cut).await;
     assert_eq!(code_of(&refused["data"]["signIn"]), "INVALID_CREDENTIALS");
@@ -204,7 +206,7 @@ async fn ones_own_password_is_changed_with_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_changes_at_once_the_second_one_is_refused() {
+async fn the_second_of_two_concurrent_password_changes_is_refused() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let elsewhere = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
@@ -213,13 +215,13 @@ async fn of_two_changes_at_once_the_second_one_is_refused() {
         client.send(CHANGE, json!({ "input": input })).await.body
     };
     let (one, other) = futures_util::future::join(change(&anna), change(&elsewhere)).await;
-    let done = |body: &Value| body.pointer("/data/changePassword/changed") == Some(&json!(true));
-    assert!(done(&one) != done(&other), "{one} {other}");
+    let changed = |body: &Value| body.pointer("/data/changePassword/changed") == Some(&json!(true));
+    assert!(changed(&one) != changed(&other), "{one} {other}");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_of_one_network_are_one_guesser() {
+async fn addresses_of_one_ipv6_network_share_a_rate_limit() {
     let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
     let wrong = async |address: String| {
         let input = json!({ "email": "anna@example.com", "password": "wrong" });
@@ -244,7 +246,7 @@ async fn addresses_of_one_network_are_one_guesser() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guesses_are_limited_alike_for_accounts_that_exist_and_not() {
+async fn password_guesses_are_limited_alike_for_known_and_unknown_addresses() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     server.customer("Jonas").await;
@@ -256,7 +258,7 @@ async fn guesses_are_limited_alike_for_accounts_that_exist_and_not() {
         let limited = sign_in(&server.anonymous(), email, PASSWORD).await;
         assert_eq!(limited["errors"][0]["extensions"]["code"], "RATE_LIMITED", "{limited}");
     }
-    // Others are not held up, and the right password costs nothing.
+    // Others are not limited, and sign-ins with the right password do not count.
     for _ in 0..12 {
         server.anonymous().sign_in("jonas@example.com", PASSWORD).await;
     }
@@ -268,7 +270,7 @@ async fn guesses_are_limited_alike_for_accounts_that_exist_and_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_attacks_an_account_from_everywhere_cant_lock_its_owner_out() {
+async fn an_attack_from_many_addresses_does_not_lock_the_owner_out() {
     let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
     let anna = server.customer("Anna").await;
     let from = async |address: String, password: &str| {
@@ -289,7 +291,8 @@ async fn whoever_attacks_an_account_from_everywhere_cant_lock_its_owner_out() {
     for n in 0..100 {
         from(format!("198.51.100.{n}"), "wrong").await;
     }
-    // A new address has to wait, though it is the owner's; one that they have used before not.
+    // An address without an earlier sign-in must wait, even the owner's; an address that they have
+    // used before need not.
     let elsewhere = from("203.0.113.1".into(), PASSWORD).await;
     assert_eq!(elsewhere["errors"][0]["extensions"]["code"], "RATE_LIMITED");
     assert!(from("192.0.2.1".into(), PASSWORD).await["data"]["signIn"]["session"].is_object());

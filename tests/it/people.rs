@@ -1,4 +1,4 @@
-//! Finding people.
+//! Searching for people.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ async fn names(client: &Client, text: &str, is_staff: Option<bool>) -> Vec<Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_are_found_by_how_they_begin_and_with_typos() {
+async fn people_are_found_by_prefix_and_despite_typos() {
     let server = TestServer::start().await;
     let marta = server.agent("Marta").await;
     for name in ["Anna", "Mark", "Katherine", "Martin"] {
@@ -36,7 +36,7 @@ async fn people_are_found_by_how_they_begin_and_with_typos() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_staff_look_for_people() {
+async fn only_staff_may_search_for_people() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     for (client, text, code) in [

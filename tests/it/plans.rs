@@ -1,5 +1,4 @@
-//! How Postgres goes about what the server asks: on tables of some size no list, no
-//! search and no stream reads a table from end to end.
+//! Query plans: on large tables no list, search or stream scans a whole growing table.
 
 use serde_json::{Value, json};
 use ticketwire::domain::cursor::Cursor;
@@ -9,7 +8,7 @@ use crate::harness::{
     client::{SALES, TECHNICAL_SUPPORT},
 };
 
-/// The tables that grow.
+/// The tables that grow with use.
 const GROWING: [&str; 9] = [
     "accounts",
     "tickets",
@@ -22,7 +21,7 @@ const GROWING: [&str; 9] = [
     "deliveries",
 ];
 
-/// Some 60,000 texts and 40,000 events of 20,000 customers.
+/// About 60,000 texts and 40,000 events of 20,000 customers.
 const FILL: &str = "
     INSERT INTO accounts (id, email, name, role, locale, created_at)
     SELECT gen_random_uuid(), 'e' || md5('e' || n) || '@example.com', initcap(left(md5('a' || n), 8) || ' ' || left(md5('b' || n), 8)), 'customer', 'en', '2026-01-01'
@@ -67,17 +66,17 @@ const FILL: &str = "
 ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_reads_a_growing_table_from_end_to_end() {
-    read_everything("force_custom_plan").await;
+async fn no_query_scans_a_whole_growing_table() {
+    assert_no_whole_scans("force_custom_plan").await;
 }
 
-/// As with a statement that Postgres has planned once, without its values.
+/// A generic plan is one that Postgres uses for a prepared statement with any values.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_is_planned_once_reads_a_growing_table_from_end_to_end() {
-    read_everything("force_generic_plan").await;
+async fn no_query_with_a_generic_plan_scans_a_whole_growing_table() {
+    assert_no_whole_scans("force_generic_plan").await;
 }
 
-async fn read_everything(plan_cache_mode: &str) {
+async fn assert_no_whole_scans(plan_cache_mode: &str) {
     let mut server = TestServer::start_explained(plan_cache_mode).await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let (anna_id, marta_id) = (anna.account_id().await, marta.account_id().await);
@@ -88,13 +87,13 @@ async fn read_everything(plan_cache_mode: &str) {
     let database = server.database.connect().await;
     database.batch_execute(FILL).await.unwrap();
     let head = database.query_one("SELECT pos FROM feed_head", &[]).await.unwrap();
-    // Somebody comes back after a while.
+    // The cursor of somebody who returns after a while.
     let start = Cursor { pos: head.get::<_, i64>(0) - 200, ..start }.encode();
-    // This server's memory holds nothing of all that: what it replays it reads.
+    // A new server has nothing in memory, so replays read the database.
     server.restart().await;
     let (anna, marta) = (anna.at(&server.address()), marta.at(&server.address()));
     database.batch_execute("VACUUM ANALYZE").await.unwrap();
-    // Whoever looks on meanwhile keeps rows from being known as visible to all.
+    // Concurrent transactions prevent VACUUM from marking rows as visible to all.
     let unsettled = "SELECT relallvisible < relpages FROM pg_class WHERE relname = 'tickets'";
     while database.query_one(unsettled, &[]).await.unwrap().get::<_, bool>(0) {
         database.batch_execute("VACUUM tickets").await.unwrap();
@@ -115,70 +114,72 @@ async fn read_everything(plan_cache_mode: &str) {
         json!({ "text": "word77" }),
         json!({ "text": "term77", "status": ["WAITING_FOR_SUPPORT"] }),
     ];
-    let mut asked = Vec::<(String, Value, bool)>::new();
+    let mut requests = Vec::<(String, Value, bool)>::new();
     for field in ["CREATED_AT", "UPDATED_AT", "PRIORITY", "WAITING_SINCE"] {
         for direction in ["ASC", "DESC"] {
             let order = json!({ "field": field, "direction": direction });
             for (client, staff) in [(&marta, true), (&anna, false)] {
-                asked.push((list.into(), json!({ "order": order }), staff));
-                // And from somewhere on.
+                requests.push((list.into(), json!({ "order": order }), staff));
+                // The next page too.
                 let page = client.ok(list, json!({ "order": order })).await;
                 let after = &page["tickets"]["pageInfo"]["endCursor"];
-                asked.push((list.into(), json!({ "order": order, "after": after }), staff));
+                requests.push((list.into(), json!({ "order": order, "after": after }), staff));
             }
         }
         let usual = if field == "WAITING_SINCE" { "ASC" } else { "DESC" };
         for filter in &filters {
             let order = json!({ "field": field, "direction": usual });
-            asked.push((list.into(), json!({ "filter": filter, "order": order }), true));
+            requests.push((list.into(), json!({ "filter": filter, "order": order }), true));
         }
     }
     let worded = json!({ "filter": { "text": "word77" } });
-    asked.push((list.into(), worded, false));
+    requests.push((list.into(), worded, false));
     let counts = "query($filter: TicketFilterInput) { ticketCounts(filter: $filter) { total } }";
     for filter in &filters {
-        asked.push((counts.into(), json!({ "filter": filter }), true));
+        requests.push((counts.into(), json!({ "filter": filter }), true));
     }
     let search = "query($text: String!) { search(text: $text) { nodes { ticket { id } excerpt { text } comment { id } } } }";
     let people = "query($text: String!) { people(text: $text) { id } }";
     for text in ["word77", "item77 term", "Sumary19", "900077", "\"of word77\" -term3", "wo"] {
-        asked.push((search.into(), json!({ "text": text }), true));
-        asked.push((search.into(), json!({ "text": text }), false));
+        requests.push((search.into(), json!({ "text": text }), true));
+        requests.push((search.into(), json!({ "text": text }), false));
     }
     for text in ["9f14025a", "e9f140", "3fa c81", "ab", "anna@example.com"] {
-        asked.push((people.into(), json!({ "text": text }), true));
+        requests.push((people.into(), json!({ "text": text }), true));
     }
     let page = "query($id: ID!) { node(id: $id) { ... on Ticket { timeline { nodes { id actor { name } } } deliveries { id } } } }";
-    asked.push((page.replace("deliveries { id }", ""), json!({ "id": ticket.id }), false));
-    asked.push((page.into(), json!({ "id": ticket.id }), true));
-    let bell = "{ viewer { unreadNotificationCount notifications { nodes { id event { id } } }
+    requests.push((page.replace("deliveries { id }", ""), json!({ "id": ticket.id }), false));
+    requests.push((page.into(), json!({ "id": ticket.id }), true));
+    let notifications =
+        "{ viewer { unreadNotificationCount notifications { nodes { id event { id } } }
         unread: notifications(unreadOnly: true) { nodes { id } } } }";
-    asked.push((bell.into(), Value::Null, false));
+    requests.push((notifications.into(), Value::Null, false));
 
     let counts = "{ viewer { openTicketCount unreadTicketCount } }";
     let unread = "query($filter: TicketFilterInput) {
         tickets(filter: $filter) { nodes { isUnread followUpTo { id } followUps { id } } } }";
-    let hers = json!({ "isUnread": true, "assigneeId": marta_id });
-    asked.push((unread.into(), json!({ "filter": hers }), true));
-    asked.push((unread.into(), json!({ "filter": { "isUnread": true } }), false));
+    let assigned = json!({ "isUnread": true, "assigneeId": marta_id });
+    requests.push((unread.into(), json!({ "filter": assigned }), true));
+    requests.push((unread.into(), json!({ "filter": { "isUnread": true } }), false));
     let follow_ups = "query($id: ID!) { node(id: $id) { ... on Ticket { followUps { id } } } }";
     let read =
         "mutation($id: ID!) { markTicketRead(input: { ticketId: $id }) { unreadTicketCount } }";
     for staff in [true, false] {
-        asked.push((counts.into(), Value::Null, staff));
-        asked.push((follow_ups.into(), json!({ "id": ticket.id }), staff));
-        asked.push((read.into(), json!({ "id": ticket.id }), staff));
+        requests.push((counts.into(), Value::Null, staff));
+        requests.push((follow_ups.into(), json!({ "id": ticket.id }), staff));
+        requests.push((read.into(), json!({ "id": ticket.id }), staff));
     }
 
     let (mut seen, mut scans) = (0, Vec::new());
-    for (query, variables, staff) in asked {
+    for (query, variables, staff) in requests {
         let client = if staff { &marta } else { &anna };
         let plans =
             server.plans_of(async || drop(client.ok(&query, variables.clone()).await)).await;
         assert!(!plans.is_empty(), "{query} {variables}");
         seen += plans.len();
         scans.extend(whole_scans(&plans, &format!("{query} {variables}")));
-        // What a customer searches takes no longer for what others have written.
+        // A customer's search must not use an index of everybody's texts: it would take longer the
+        // more others write.
         let foreign = |plan: &&String| {
             ["search_documents_words", "search_documents_summary"]
                 .iter()
@@ -190,7 +191,7 @@ async fn read_everything(plan_cache_mode: &str) {
     }
     assert!(seen > 150, "only {seen} plans were looked at");
 
-    // The open queue is merged from where its parts lie in order, whatever its length.
+    // The open queue is merged from sorted index ranges, whatever its length.
     let open = json!({ "status": ["WAITING_FOR_SUPPORT", "WORKING_ON_IT"], "categoryIds": [SALES, TECHNICAL_SUPPORT] });
     let open = json!({ "filter": open, "order": { "field": "UPDATED_AT" } });
     let plans = server.plans_of(async || drop(marta.ok(list, open.clone()).await)).await;
@@ -226,7 +227,7 @@ async fn read_everything(plan_cache_mode: &str) {
     server.stop().await;
 }
 
-/// The plans that read a growing table from end to end, with what was asked.
+/// The plans that scan a whole growing table, each after the request that caused it.
 fn whole_scans(plans: &[String], what: &str) -> Vec<String> {
     let is_scan = |plan: &&String| {
         let scanned = plan.split("Seq Scan on ").skip(1).filter_map(|rest| rest.split(' ').next());

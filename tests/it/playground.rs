@@ -1,5 +1,4 @@
-//! The playground: its page and files, its operations in their order, and all of it
-//! in a browser.
+//! The playground: its page and files, its operations in order, and the whole tour in a browser.
 
 use std::{fs, path::Path};
 
@@ -15,7 +14,7 @@ use crate::harness::{
 const CUSTOMER: &str = "customer@demo.example";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_in_the_docs_pane_is_described() {
+async fn every_type_field_argument_and_value_of_the_schema_has_a_description() {
     let server = TestServer::start().await;
     let query = "{ __schema { types {
         name kind description
@@ -26,7 +25,7 @@ async fn everything_in_the_docs_pane_is_described() {
     let data = server.anonymous().ok(query, json!({})).await;
     let mut missing = Vec::new();
     let mut seen = 0;
-    let mut look = |path: String, item: &Value| {
+    let mut check = |path: String, item: &Value| {
         seen += 1;
         if item["description"].as_str().is_none_or(|text| text.trim().is_empty()) {
             missing.push(path);
@@ -37,19 +36,19 @@ async fn everything_in_the_docs_pane_is_described() {
         if name(ty).starts_with("__") {
             continue;
         }
-        look(name(ty), ty);
+        check(name(ty), ty);
         for members in ["fields", "inputFields", "enumValues"] {
             for member in items(&ty[members]) {
                 let path = format!("{}.{}", name(ty), name(member));
-                look(path.clone(), member);
+                check(path.clone(), member);
                 for argument in items(&member["args"]) {
-                    look(format!("{path}({})", name(argument)), argument);
+                    check(format!("{path}({})", name(argument)), argument);
                 }
             }
         }
     }
     assert_eq!(missing, [] as [String; 0], "no description");
-    assert!(seen > 200, "only {seen} things were looked at");
+    assert!(seen > 200, "only {seen} parts were checked");
     server.stop().await;
 }
 
@@ -58,7 +57,7 @@ fn items(list: &Value) -> &[Value] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_may_load_nothing_from_elsewhere() {
+async fn the_playground_loads_nothing_from_other_origins() {
     let database = TestDatabase::new().await;
     let process = Process::serve(&[("DATABASE_URL", &database.url)]).await;
     assert!(process.welcome.contains(&format!("Playground   http://{}/", process.address)));
@@ -78,14 +77,14 @@ async fn the_page_may_load_nothing_from_elsewhere() {
         loaded += 1;
     }
     assert_eq!(loaded, 8, "{html}");
-    // A server with people's own data offers no demo accounts.
+    // A server with its own database has no demo accounts.
     assert_eq!(get(&client, "/playground/setup.json").await.body["demo"], Value::Null);
     assert_eq!(get(&client, "/playground/nothing.js").await.status, 404);
     process.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_the_configuration_switches_it_off() {
+async fn a_setting_switches_the_playground_off() {
     let database = TestDatabase::new().await;
     let off = [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_PLAYGROUND", "false")];
     let process = Process::serve(&off).await;
@@ -103,7 +102,7 @@ async fn get(client: &Client, path: &str) -> crate::harness::Reply {
     client.request(Method::GET, path, |request| request).await
 }
 
-/// An operation of the story, as its files have it.
+/// An operation of the tour, as its files contain it.
 struct Operation {
     name: String,
     query: String,
@@ -126,7 +125,7 @@ fn operations() -> Vec<Operation> {
 }
 
 #[test]
-fn every_operation_says_in_two_lines_what_to_look_for() {
+fn every_operation_of_the_tour_starts_with_two_lines_of_explanation() {
     for Operation { name, query, .. } in operations() {
         let comments = query.lines().take_while(|line| line.starts_with("# ")).count();
         assert_eq!(comments, 2, "{name}");
@@ -135,24 +134,24 @@ fn every_operation_says_in_two_lines_what_to_look_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operations_run_in_their_order() {
+async fn the_operations_of_the_tour_succeed_in_their_order() {
     let demo = Demo::new();
     let process = demo.serve("127.0.0.1:0").await;
-    // On the demo data as the files have it, and, as the page does it, on a ticket
-    // that the story itself has opened.
+    // Once on the demo data as the files contain it and once, as the page does it, on the ticket
+    // that the tour has opened.
     for own_ticket in [false, true] {
-        run_story(&process.address, own_ticket).await;
+        run_tour(&process.address, own_ticket).await;
     }
     assert!(process.terminate(rustix::process::Signal::TERM).await);
 }
 
-/// What a person copies from an answer, or reads off their phone, and types.
+/// Values that a person copies from a response, or reads from their phone, and types.
 #[derive(Default)]
 struct Typed {
     app: Option<Totp>,
     recovery_code: Option<Value>,
     challenge: Option<Value>,
-    /// Each code works once: the next one is for the next time step.
+    /// How many codes were used. A code works once, so each is for a later time step.
     codes: u64,
 }
 
@@ -189,24 +188,24 @@ impl Typed {
     }
 }
 
-async fn run_story(address: &str, own_ticket: bool) {
+async fn run_tour(address: &str, own_ticket: bool) {
     let mut client = Client::new(address, None);
     let (mut ticket, mut stream, mut view) = (None::<String>, None, Value::Null);
     let mut typed = Typed::default();
     for Operation { name, query, mut variables } in operations() {
         if let Some(id) = ticket.as_ref().filter(|_| own_ticket) {
-            let holder = if variables["input"].is_object() {
+            let target = if variables["input"].is_object() {
                 &mut variables["input"]
             } else {
                 &mut variables
             };
-            if holder["ticketId"].is_string() {
-                holder["ticketId"] = json!(id);
+            if target["ticketId"].is_string() {
+                target["ticketId"] = json!(id);
             }
         }
         if query.contains("\nsubscription ") {
             let mut socket = client.socket().await;
-            socket.subscribe("story", &query, variables).await;
+            socket.subscribe("tour", &query, variables).await;
             while socket.item().await["__typename"] != "Checkpoint" {}
             stream = Some(socket);
             continue;
@@ -240,7 +239,7 @@ async fn run_story(address: &str, own_ticket: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_takes_the_tour() {
+async fn a_browser_completes_the_tour() {
     let demo = Demo::new();
     let mut server = Some(demo.serve("127.0.0.1:0").await);
     let address = server.as_ref().unwrap().address.clone();

@@ -1,5 +1,4 @@
-//! The graphql-transport-ws protocol, clause by clause: each test is named after what
-//! PROTOCOL.md says, in its order.
+//! The graphql-transport-ws protocol, clause by clause in the order of PROTOCOL.md.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::{
@@ -18,16 +17,17 @@ use crate::harness::{Client, Socket, TestServer, socket::Incoming};
 
 const LIVE: &str = "subscription { inboxEvents { __typename ... on TicketEvent { id } } }";
 
-/// What a socket is closed with after some messages.
-async fn closed_after(server: &TestServer, messages: &[Value]) -> (u16, String) {
+/// Sends messages on a new socket and waits until the server closes it; returns the code and the
+/// reason.
+async fn close_after(server: &TestServer, messages: &[Value]) -> (u16, String) {
     let mut socket = Socket::connect(&server.address()).await;
     for message in messages {
         socket.send(message.clone()).await;
     }
-    closed(&mut socket).await
+    wait_for_close(&mut socket).await
 }
 
-async fn closed(socket: &mut Socket) -> (u16, String) {
+async fn wait_for_close(socket: &mut Socket) -> (u16, String) {
     loop {
         match socket.incoming().await {
             Incoming::Closed(code, reason) => return (code, reason),
@@ -47,23 +47,23 @@ fn subscribe(id: &str, query: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn if_no_connection_init_comes_in_time_the_socket_is_closed_with_4408() {
+async fn a_socket_without_a_connection_init_is_closed_with_4408() {
     let server = TestServer::start().await;
     let mut socket = Socket::connect(&server.address()).await;
-    // A ping is no greeting.
+    // A ping does not replace `connection_init`.
     socket.send(json!({ "type": "ping" })).await;
     assert_eq!(socket.message().await, json!({ "type": "pong" }));
     let expected = (4408, "Connection initialisation timeout".to_owned());
-    assert_eq!(closed(&mut socket).await, expected);
+    assert_eq!(wait_for_close(&mut socket).await, expected);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_than_one_connection_init_closes_with_4429() {
+async fn a_second_connection_init_closes_the_socket_with_4429() {
     let server = TestServer::start().await;
     let init = json!({ "type": "connection_init" });
     let expected = (4429, "Too many initialisation requests".to_owned());
-    assert_eq!(closed_after(&server, &[init.clone(), init]).await, expected);
+    assert_eq!(close_after(&server, &[init.clone(), init]).await, expected);
     server.stop().await;
 }
 
@@ -82,17 +82,17 @@ async fn connection_init_may_have_a_payload_and_is_acknowledged() {
     }
     for payload in [json!(5), json!("text"), json!([]), json!(true)] {
         let init = json!({ "type": "connection_init", "payload": payload });
-        assert_eq!(closed_after(&server, &[init]).await.0, 4400);
+        assert_eq!(close_after(&server, &[init]).await.0, 4400);
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operations_before_the_acknowledgement_close_with_4401() {
+async fn an_operation_before_the_acknowledgement_closes_the_socket_with_4401() {
     let server = TestServer::start().await;
     let expected = (4401, "Unauthorized".to_owned());
-    assert_eq!(closed_after(&server, &[subscribe("1", "{ __typename }")]).await, expected);
-    // Right behind the greeting it is acknowledged first.
+    assert_eq!(close_after(&server, &[subscribe("1", "{ __typename }")]).await, expected);
+    // An operation right after `connection_init` is executed after the acknowledgement.
     let anna = server.customer("Anna").await;
     let mut socket = Socket::connect(&server.address()).await;
     socket.send(init(&anna)).await;
@@ -103,22 +103,22 @@ async fn operations_before_the_acknowledgement_close_with_4401() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_a_stream_has_closes_with_4409_and_names_it() {
+async fn a_duplicate_operation_id_closes_the_socket_with_4409_and_is_named() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let expected = (4409, "Subscriber for my-id already exists".to_owned());
     let twice = [init(&anna), subscribe("my-id", LIVE), subscribe("my-id", LIVE)];
-    assert_eq!(closed_after(&server, &twice).await, expected);
-    // A reason has to fit into a control frame, whatever the id.
+    assert_eq!(close_after(&server, &twice).await, expected);
+    // The reason must fit into a control frame even with a long id.
     let long = "й".repeat(128);
     let twice = [init(&anna), subscribe(&long, LIVE), subscribe(&long, LIVE)];
-    let (code, reason) = closed_after(&server, &twice).await;
+    let (code, reason) = close_after(&server, &twice).await;
     assert!(code == 4409 && reason.starts_with("Subscriber for й") && reason.len() <= 123);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_result_comes_with_next_and_is_followed_by_complete() {
+async fn a_single_result_is_sent_as_next_followed_by_complete() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
@@ -136,7 +136,7 @@ async fn a_single_result_comes_with_next_and_is_followed_by_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_before_the_execution_come_with_error_and_without_complete() {
+async fn an_error_before_execution_is_sent_as_error_without_complete() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
@@ -152,18 +152,18 @@ async fn errors_before_the_execution_come_with_error_and_without_complete() {
         assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("e")), "{error}");
         assert!(error["payload"][0]["message"].is_string(), "{query}");
     }
-    // The id is free, and nothing follows.
+    // The id can be used again, and nothing else follows.
     socket.send(subscribe("e", "{ viewer { name } }")).await;
     assert_eq!(socket.message().await["type"], "next");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_gives_next_until_the_server_completes_it() {
+async fn a_stream_sends_next_until_the_server_completes_it() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
-    // From a history that is no more.
+    // A cursor of another history.
     let after = ticketwire::domain::cursor::Cursor { epoch: 1, pos: 1 }.encode();
     socket.watch_inbox("s", Some(&after)).await;
     assert_eq!(socket.item().await["__typename"], "ResyncRequired");
@@ -172,7 +172,7 @@ async fn a_stream_gives_next_until_the_server_completes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_completes_a_stream_hears_no_more_of_it() {
+async fn a_stream_that_the_client_completes_sends_nothing_more() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -182,20 +182,20 @@ async fn a_client_that_completes_a_stream_hears_no_more_of_it() {
         socket.item().await;
     }
     socket.send(json!({ "type": "complete", "id": "stopped" })).await;
-    // Neither what never was nor what has ended is an error.
+    // Completing an unknown or completed operation is not an error.
     for id in ["never was", "stopped"] {
         socket.send(json!({ "type": "complete", "id": id })).await;
     }
     anna.comment(&ticket, "hello").await;
     assert_eq!(socket.message().await["id"], "other");
-    // The id is free again.
+    // The id can be used again.
     socket.send(subscribe("stopped", LIVE)).await;
     assert_eq!(socket.message().await["id"], "stopped");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pings_are_answered_at_any_time_and_pongs_are_taken() {
+async fn pings_are_answered_and_pongs_accepted_at_any_time() {
     let server = TestServer::start().await;
     let mut socket = Socket::connect(&server.address()).await;
     for ping in [
@@ -210,14 +210,14 @@ async fn pings_are_answered_at_any_time_and_pongs_are_taken() {
     for payload in [json!(5), json!([])] {
         for kind in ["ping", "pong"] {
             let message = json!({ "type": kind, "payload": payload });
-            assert_eq!(closed_after(&server, &[message]).await.0, 4400);
+            assert_eq!(close_after(&server, &[message]).await.0, 4400);
         }
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_message_closes_with_4400_and_a_short_reason() {
+async fn an_invalid_message_closes_the_socket_with_4400_and_a_short_reason() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let query = json!({ "query": "{ viewer { id } }" });
@@ -248,19 +248,19 @@ async fn what_is_no_message_closes_with_4400_and_a_short_reason() {
     for text in cases {
         let mut socket = anna.socket().await;
         socket.send_raw(Message::text(text.clone())).await;
-        let (code, reason) = closed(&mut socket).await;
+        let (code, reason) = wait_for_close(&mut socket).await;
         let shown = text.chars().take(100).collect::<String>();
         assert_eq!(code, 4400, "{shown}");
         assert!((1..=123).contains(&reason.len()), "{shown}: {reason}");
     }
     let mut socket = anna.socket().await;
     socket.send_raw(Message::binary(init(&anna).to_string())).await;
-    assert_eq!(closed(&mut socket).await.0, 4400);
+    assert_eq!(wait_for_close(&mut socket).await.0, 4400);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_closes_with_1000() {
+async fn a_normal_close_by_the_client_is_answered_with_1000() {
     let server = TestServer::start().await;
     let mut socket = server.customer("Anna").await.socket().await;
     socket.send(subscribe("1", LIVE)).await;
@@ -271,21 +271,21 @@ async fn a_client_closes_with_1000() {
     server.stop().await;
 }
 
-// What RFC 6455 says, which the protocol runs on.
+// Rules of RFC 6455, on which the protocol is based.
 
 fn frame(data: &[u8], opcode: OpCode, is_final: bool) -> Message {
     Message::Frame(Frame::message(data.to_vec(), opcode, is_final))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_in_fragments_is_one_message() {
+async fn a_fragmented_message_is_read_as_one_message() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = Socket::connect(&server.address()).await;
     let text = init(&anna).to_string();
     let (first, rest) = text.as_bytes().split_at(7);
     socket.send_raw(frame(first, OpCode::Data(Data::Text), false)).await;
-    // Control frames may come in between.
+    // Control frames may arrive between fragments.
     socket.send_raw(Message::Ping(vec![1].into())).await;
     socket.send_raw(frame(rest, OpCode::Data(Data::Continue), true)).await;
     assert_eq!(socket.message().await["type"], "connection_ack");
@@ -293,7 +293,7 @@ async fn a_message_in_fragments_is_one_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_frames_close_with_the_codes_of_rfc_6455() {
+async fn an_invalid_frame_closes_the_socket_with_the_code_of_rfc_6455() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut reserved = Frame::message(b"{}".to_vec(), OpCode::Data(Data::Text), true);
@@ -309,25 +309,25 @@ async fn broken_frames_close_with_the_codes_of_rfc_6455() {
         let mut socket = anna.socket().await;
         let shown = format!("{message:?}");
         socket.send_raw(message).await;
-        assert_eq!(closed(&mut socket).await.0, code, "{shown}");
+        assert_eq!(wait_for_close(&mut socket).await.0, code, "{shown}");
     }
     let mut socket = anna.socket().await;
     socket.send_raw(frame(b"{", OpCode::Data(Data::Text), false)).await;
     socket.send_raw(frame(b"{", OpCode::Data(Data::Text), true)).await;
-    assert_eq!(closed(&mut socket).await.0, 1002);
-    // More fragments than a message may have bytes.
+    assert_eq!(wait_for_close(&mut socket).await.0, 1002);
+    // Fragments that exceed the size limit of a message.
     let mut socket = anna.socket().await;
     let part = vec![b' '; 256 * 1024];
     socket.send_raw(frame(&part, OpCode::Data(Data::Text), false)).await;
     for _ in 0..4 {
         socket.send_raw(frame(&part, OpCode::Data(Data::Continue), false)).await;
     }
-    assert_eq!(closed(&mut socket).await.0, 1009);
+    assert_eq!(wait_for_close(&mut socket).await.0, 1009);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_compression_is_agreed_on() {
+async fn compression_is_not_negotiated() {
     let server = TestServer::start().await;
     let mut request = format!("ws://{}/graphql", server.address()).into_client_request().unwrap();
     for (name, value) in [

@@ -1,4 +1,4 @@
-//! The staff's live queue.
+//! The live queue of staff.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ async fn watch(socket: &mut Socket, id: &str, filter: Value, after: Option<&str>
     socket.subscribe(id, query, json!({ "filter": filter, "after": after })).await;
 }
 
-/// So many events, passing over checkpoints.
+/// Reads this many events and skips checkpoints.
 async fn events(socket: &mut Socket, count: usize) -> Vec<Value> {
     let mut events = Vec::new();
     while events.len() < count {
@@ -33,8 +33,8 @@ fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["__typename"].as_str().unwrap()).collect()
 }
 
-/// A ticket's way through the desk: each attribute changes and changes back.
-async fn live_through(anna: &Client, marta: &Client, marta_id: &str) -> Ticket {
+/// Changes each attribute of a new ticket and changes it back.
+async fn change_every_attribute(anna: &Client, marta: &Client, marta_id: &str) -> Ticket {
     let mut ticket = anna.create_ticket("one").await;
     for changes in [
         json!({ "categoryId": SALES }),
@@ -52,11 +52,11 @@ async fn live_through(anna: &Client, marta: &Client, marta_id: &str) -> Ticket {
     ticket
 }
 
-/// The migration that brought the search and what queues tell.
+/// The migration that added the search and the queue.
 pub const MIGRATION: &str = "2026-11-23-000015_search_and_queue";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_shows_tickets_that_come_and_go_the_same_whenever_it_is_read() {
+async fn a_filtered_queue_shows_the_same_events_live_and_replayed() {
     let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let marta_id = marta.account_id().await;
@@ -82,7 +82,8 @@ async fn a_queue_shows_tickets_that_come_and_go_the_same_whenever_it_is_read() {
         (json!({ "priority": ["HIGHEST", "HIGH"] }), all[3..5].to_vec()),
         (json!({ "assigneeId": marta_id }), all[5..7].to_vec()),
         (waiting, all[7..11].to_vec()),
-        // Until it is assigned, and from when it no longer is.
+        // From the change to `LOW` on. It leaves the queue when it is assigned and returns later;
+        // both events are shown.
         (json!({ "assigneeId": null, "priority": ["LOW"] }), all[4..11].to_vec()),
         (json!({ "categoryIds": [SALES], "assigneeId": marta_id }), vec![]),
         (json!({ "categoryIds": [SALES, TECHNICAL_SUPPORT] }), all.to_vec()),
@@ -97,7 +98,7 @@ async fn a_queue_shows_tickets_that_come_and_go_the_same_whenever_it_is_read() {
         socket.caught_up().await;
         sockets.push(socket);
     }
-    live_through(&anna, &marta, &marta_id).await;
+    change_every_attribute(&anna, &marta, &marta_id).await;
     let mut live = Vec::new();
     for (socket, (filter, expected)) in sockets.iter_mut().zip(&filters) {
         let got = events(socket, expected.len()).await;
@@ -106,7 +107,7 @@ async fn a_queue_shows_tickets_that_come_and_go_the_same_whenever_it_is_read() {
     }
     drop(sockets);
     node.stop().await;
-    // From memory, and by a node that has nothing in memory.
+    // Replayed from memory, then by a node that has nothing in memory.
     for _ in 0..2 {
         let marta = marta.at(&server.address());
         for ((filter, expected), live) in filters.iter().zip(&live) {
@@ -121,7 +122,7 @@ async fn a_queue_shows_tickets_that_come_and_go_the_same_whenever_it_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_is_for_staff() {
+async fn only_staff_may_watch_the_queue() {
     let server = TestServer::start().await;
     for (client, code) in
         [(server.customer("Anna").await, "FORBIDDEN"), (server.anonymous(), "UNAUTHENTICATED")]
@@ -136,10 +137,10 @@ async fn a_queue_is_for_staff() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_migration_finds_out_how_tickets_stood() {
+async fn the_migration_computes_the_state_of_a_ticket_at_each_event() {
     let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
-    live_through(&anna, &marta, &marta.account_id().await).await;
+    change_every_attribute(&anna, &marta, &marta.account_id().await).await;
     anna.create_ticket("untouched").await;
     let database = server.database.connect().await;
     let states = "SELECT string_agg(format('%s %s %s %s %s', id, category_id, status, priority, assignee_id), E'\\n' ORDER BY id)
@@ -152,7 +153,7 @@ async fn the_migration_finds_out_how_tickets_stood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_tells_since_when_tickets_wait() {
+async fn a_ticket_shows_since_when_it_waits_for_support() {
     let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let waiting = async |ticket: &Ticket| {
@@ -164,7 +165,7 @@ async fn a_queue_tells_since_when_tickets_wait() {
     let since = waiting(&one).await;
     assert!(since.is_string());
     server.clock.advance(chrono::TimeDelta::hours(1));
-    // More of the same waiting.
+    // Nothing that leaves the status unchanged restarts the wait.
     anna.comment(&one, "and another thing").await;
     marta.note(&one, "hm").await;
     marta.update(&one, json!({ "priority": "HIGH" })).await;
@@ -184,7 +185,7 @@ async fn a_queue_tells_since_when_tickets_wait() {
     marta.update(&two, json!({ "status": "CLOSED" })).await;
     assert_eq!(waiting(&two).await, Value::Null);
 
-    // The migration finds the same in the event log.
+    // The migration computes the same from the event log.
     let database = server.database.connect().await;
     let states =
         "SELECT string_agg(format('%s %s', id, waiting_since), E'\\n' ORDER BY id) FROM tickets";
@@ -195,7 +196,7 @@ async fn a_queue_tells_since_when_tickets_wait() {
     server.stop().await;
 }
 
-/// The tickets that a filter leaves, those that wait longest first.
+/// The summaries of the tickets that match a filter, longest wait first.
 async fn summaries(client: &Client, filter: Value) -> Vec<String> {
     let query = "query($filter: TicketFilterInput) {
         tickets(filter: $filter, orderBy: { field: WAITING_SINCE, direction: ASC }) { nodes { summary } } }";
@@ -205,7 +206,7 @@ async fn summaries(client: &Client, filter: Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn staff_see_how_many_tickets_there_are() {
+async fn staff_see_ticket_counts_by_status_and_category() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let marta_id = marta.account_id().await;
@@ -218,9 +219,9 @@ async fn staff_see_how_many_tickets_there_are() {
     for n in 0..3 {
         let ticket = anna.create_ticket(&format!("t{n}")).await;
         if n == 0 {
-            let taken =
+            let change =
                 json!({ "status": "WORKING_ON_IT", "categoryId": SALES, "assigneeId": marta_id });
-            marta.update(&ticket, taken).await;
+            marta.update(&ticket, change).await;
         }
     }
     let statuses = |waiting: i32, working: i32| {
@@ -235,8 +236,8 @@ async fn staff_see_how_many_tickets_there_are() {
         { "category": { "slug": "sales" }, "total": 1, "statuses": statuses(0, 1) },
     ] });
     assert_eq!(counts(json!(null)).await, all);
-    let hers = counts(json!({ "assigneeId": marta_id })).await;
-    assert_eq!((&hers["total"], &hers["statuses"]), (&json!(1), &statuses(0, 1)));
+    let assigned = counts(json!({ "assigneeId": marta_id })).await;
+    assert_eq!((&assigned["total"], &assigned["statuses"]), (&json!(1), &statuses(0, 1)));
     assert_eq!(counts(json!({ "text": "t1" })).await["total"], 1);
     for (client, code) in [(&anna, "FORBIDDEN"), (&server.anonymous(), "UNAUTHENTICATED")] {
         assert_eq!(client.send(query, json!({})).await.code(), code);
@@ -245,7 +246,7 @@ async fn staff_see_how_many_tickets_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_queue_is_not_narrowed_by_what_no_event_tells() {
+async fn a_live_queue_cannot_be_filtered_by_text_or_waiting_since() {
     let server = TestServer::start().await;
     let marta = server.agent("Marta").await;
     for filter in [json!({ "text": "mail" }), json!({ "waitingSince": "2026-11-23T08:00:00Z" })] {

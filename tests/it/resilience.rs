@@ -1,5 +1,5 @@
-//! `kill -9` of the server and of Postgres in mid-traffic: what was acknowledged
-//! is there, and a resuming subscriber misses nothing and gets nothing twice.
+//! The server and Postgres are killed with SIGKILL under load. What was acknowledged is saved, and
+//! a subscriber that resumes misses nothing and receives nothing twice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,15 +24,15 @@ use crate::harness::{
     socket::{Incoming, Socket},
 };
 
-/// How long a client waits for word of a new address before it tries the old one again.
+/// How long a client waits for a new address before it tries the old one again.
 const RETRY: Duration = Duration::from_millis(50);
 const ROUNDS: usize = 4;
 const COMMENTS: usize = 40;
 
-/// Where the server is now, for clients that reconnect.
+/// The current address of the server, for clients that reconnect.
 type Address = watch::Receiver<String>;
 
-/// Posts comments, each under its key until it is acknowledged; gives their bodies.
+/// Posts comments, each under its idempotency key until it is acknowledged; returns their bodies.
 async fn write(
     client: Client,
     mut address: Address,
@@ -47,7 +47,7 @@ async fn write(
             let now = client.at(&address.borrow_and_update().clone());
             match now.try_post_comment(&ticket, &body).await {
                 Some(()) => break,
-                // Nothing to try with before the server is somewhere else, or back.
+                // Wait until the server has a new address, or try again soon.
                 None => drop(time::timeout(RETRY, address.changed()).await),
             }
         }
@@ -57,8 +57,8 @@ async fn write(
     acknowledged
 }
 
-/// Watches a ticket over as many connections as it takes, until all that was
-/// expected has come; gives the bodies and ids in the order in which they came.
+/// Watches a ticket over as many connections as necessary until the expected number of comments has
+/// arrived; returns their bodies and event ids in order of arrival.
 async fn watch_all(
     client: Client,
     mut address: Address,
@@ -77,7 +77,7 @@ async fn watch_all(
         while seen.len() < expected {
             let Incoming::Message(message) = socket.incoming().await else { continue 'reconnect };
             if message["type"] != "next" || message["payload"].get("errors").is_some() {
-                // The database was away: the stream ended at its last cursor.
+                // The database was down: the stream resumes after its last cursor.
                 continue 'reconnect;
             }
             let item = &message["payload"]["data"]["ticketEvents"];
@@ -92,8 +92,8 @@ async fn watch_all(
     seen
 }
 
-/// Checks what a watcher saw against what the writers know to be written.
-fn check(seen: &[(String, String)], written: &[Vec<String>]) {
+/// Compares what a watcher saw with what the writers have written.
+fn assert_seen(seen: &[(String, String)], written: &[Vec<String>]) {
     let mut ids = seen.iter().map(|(_, id)| id).collect::<Vec<_>>();
     ids.sort();
     ids.dedup();
@@ -107,7 +107,7 @@ fn check(seen: &[(String, String)], written: &[Vec<String>]) {
     }
 }
 
-/// A customer and an agent who talk on a ticket, and watchers of it.
+/// A customer and an agent who comment on a ticket, and watchers of it.
 struct Traffic {
     writers: Vec<JoinHandle<Vec<String>>>,
     watchers: Vec<JoinHandle<Vec<(String, String)>>>,
@@ -116,9 +116,9 @@ struct Traffic {
 }
 
 impl Traffic {
-    /// Begins the traffic on a server whose accounts are Anna's and Marta's.
+    /// Starts the traffic on a server that has the accounts of Anna and Marta.
     async fn begin(address: &str) -> Self {
-        // Signed in by the process's clock, which is the real one.
+        // The process uses the real clock, so the sessions must be created there.
         let anonymous = Client::new(address, None);
         let anna = anonymous.sign_in("anna@example.com", PASSWORD).await;
         let marta = anonymous.sign_in("marta@example.com", PASSWORD).await;
@@ -139,26 +139,26 @@ impl Traffic {
         Self { writers: writers.collect(), watchers: watchers.collect(), progress, moved }
     }
 
-    /// Waits until the share of a round of the traffic has passed.
-    async fn round(&mut self, round: usize) {
+    /// Waits until the part of the traffic before a round has passed.
+    async fn wait_for_round(&mut self, round: usize) {
         let share = round * 2 * COMMENTS / (ROUNDS + 1);
         self.progress.wait_for(|posted| *posted >= share).await.unwrap();
     }
 
-    /// Waits for its end, and checks that each watcher saw what was written.
+    /// Waits for the end of the traffic; checks that each watcher saw what was written.
     async fn end(self) {
         let mut written = Vec::new();
         for writer in self.writers {
             written.push(writer.await.unwrap());
         }
         for watcher in self.watchers {
-            check(&watcher.await.unwrap(), &written);
+            assert_seen(&watcher.await.unwrap(), &written);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_server_loses_and_repeats_nothing() {
+async fn a_killed_server_loses_and_repeats_no_event() {
     let server = TestServer::start().await;
     for (name, role) in [("Anna", Role::Customer), ("Marta", Role::Agent)] {
         server.sign_up(name, role).await;
@@ -167,19 +167,19 @@ async fn a_killed_server_loses_and_repeats_nothing() {
     let mut process = Process::serve(&variables).await;
     let mut traffic = Traffic::begin(&process.address).await;
     for round in 1..=ROUNDS {
-        traffic.round(round).await;
+        traffic.wait_for_round(round).await;
         process.kill().await;
         process = Process::serve(&variables).await;
         traffic.moved.send(process.address.clone()).unwrap();
     }
     traffic.end().await;
-    assert!(process.terminate(Signal::TERM).await, "the last server did not end well");
+    assert!(process.terminate(Signal::TERM).await, "the last server did not stop cleanly");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_postgres_loses_and_repeats_nothing() {
-    // Durable: what Postgres acknowledges has to survive here.
+async fn a_killed_postgres_loses_and_repeats_no_event() {
+    // Durable: what Postgres acknowledges must survive the kill.
     let settings = EmbeddedSettings { durable: true, ..cluster_settings(cluster_folder("killed")) };
     drop(std::fs::remove_dir_all(&settings.data_dir));
     let mut postgres = EmbeddedPostgres::start(&settings).await.unwrap();
@@ -196,20 +196,20 @@ async fn a_killed_postgres_loses_and_repeats_nothing() {
     let process = Process::serve(&[("DATABASE_URL", &url)]).await;
     let mut traffic = Traffic::begin(&process.address).await;
     for round in 1..=ROUNDS {
-        traffic.round(round).await;
+        traffic.wait_for_round(round).await;
         let pid = Pid::from_raw(postgres.pid().try_into().unwrap()).unwrap();
         kill_process(pid, Signal::KILL).unwrap();
         drop(postgres);
         postgres = EmbeddedPostgres::start(&settings).await.unwrap();
     }
     traffic.end().await;
-    assert!(process.terminate(Signal::INT).await, "the server did not end well");
+    assert!(process.terminate(Signal::INT).await, "the server did not stop cleanly");
     postgres.stop().await.unwrap();
     drop(std::fs::remove_dir_all(&settings.data_dir));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_start_at_once_migrate_once() {
+async fn nodes_that_start_concurrently_migrate_the_database_once() {
     let server = TestServer::start().await;
     let name = format!("fresh_{}", std::process::id());
     let admin = server.database.connect().await;

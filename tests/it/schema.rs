@@ -1,11 +1,11 @@
-//! The committed schemas are what the code has.
+//! The committed schemas match the code and the migrations.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::harness::postgres::TestDatabase;
 
 #[test]
-fn schema_graphql_is_what_the_code_prints() {
+fn schema_graphql_matches_the_code() {
     let committed =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("schema.graphql")).unwrap();
     assert!(
@@ -14,11 +14,11 @@ fn schema_graphql_is_what_the_code_prints() {
     );
 }
 
-/// `table.column` to the type that diesel gives it.
+/// `table.column`, and the type that diesel gives it.
 type Columns = BTreeMap<String, String>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_table_definitions_are_what_the_migrated_database_has() {
+async fn the_table_definitions_match_the_migrated_database() {
     let database = TestDatabase::new().await;
     let client = database.connect().await;
     let rows = client
@@ -36,7 +36,7 @@ async fn the_table_definitions_are_what_the_migrated_database_has() {
     let actual = rows.iter().map(|row| {
         let (table, column, ty): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
         let name = ty.trim_start_matches('_').split('_').map(capitalised).collect::<String>();
-        // Postgres calls the type of an array by its elements' behind a line.
+        // Postgres names an array type after its elements' type, with a leading underscore.
         let ty = if ty.starts_with('_') { format!("Array<Nullable<{name}>>") } else { name };
         let ty = if row.get::<_, bool>(3) { ty } else { format!("Nullable<{ty}>") };
         (format!("{table}.{column}"), ty)
@@ -54,7 +54,7 @@ fn capitalised(word: &str) -> String {
         .unwrap_or_default()
 }
 
-/// What `src/db/schema.rs` declares.
+/// The columns that `src/db/schema.rs` declares.
 fn declared() -> Columns {
     let text =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/schema.rs")).unwrap();

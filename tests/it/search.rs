@@ -1,4 +1,4 @@
-//! Finding tickets by what they say.
+//! Full-text search for tickets.
 
 use serde_json::{Value, json};
 
@@ -8,14 +8,14 @@ const SEARCH: &str = "query($text: String!, $first: Int, $after: String) { searc
     nodes { ticket { summary } summary { text isMatch } excerpt { text isMatch } comment { body } }
     pageInfo { hasNextPage endCursor } } }";
 
-/// The summaries of what is found, best first.
+/// The summaries of the tickets that a search finds, best first.
 async fn found(client: &Client, text: &str) -> Vec<String> {
     let data = client.ok(SEARCH, json!({ "text": text })).await;
     let nodes = data["search"]["nodes"].as_array().unwrap();
     nodes.iter().map(|node| node["ticket"]["summary"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What a list has that is narrowed by a text, sorted.
+/// The summaries of the tickets in a list filtered by text, sorted.
 async fn listed(client: &Client, text: &str) -> Vec<String> {
     let query = "query($text: String!) { tickets(filter: { text: $text }) { nodes { summary } } }";
     let data = client.ok(query, json!({ "text": text })).await;
@@ -43,7 +43,7 @@ fn marked(fragments: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tickets_are_found_by_words_in_any_form_and_names_as_they_are() {
+async fn tickets_are_found_by_inflected_words_exact_names_and_despite_typos() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     open(&anna, "Certificates expired", "On web3.example.com since 2026.").await;
@@ -64,15 +64,15 @@ async fn tickets_are_found_by_words_in_any_form_and_names_as_they_are() {
         ("cs-234567", "Firewall"),
         (&third.number, "Firewall"),
         (&third.number[3..], "Firewall"),
-        // The last word may be a beginning.
+        // The last word may be incomplete.
         ("certi", "Certificates expired"),
         ("charged tw", "Invoices"),
         ("поч", "Не работает почта"),
-        // Phrases, alternatives, words to leave out.
+        // Phrases, alternatives, excluded words.
         ("\"charged twice\"", "Invoices"),
         ("nonsense or invoice", "Invoices"),
         ("please -card", "Firewall"),
-        // A letter or two wrong, in summaries.
+        // One or two wrong letters, in summaries.
         ("certifcates", "Certificates expired"),
         ("Firewal", "Firewall"),
         ("the certifcate expierd", "Certificates expired"),
@@ -97,7 +97,7 @@ async fn tickets_are_found_by_words_in_any_form_and_names_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_best_come_first_and_say_where() {
+async fn search_results_are_ranked_and_show_where_the_text_matches() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let commented = open(&anna, "Something else", "Slow.").await;
@@ -117,14 +117,14 @@ async fn the_best_come_first_and_say_where() {
     let body = nodes[2]["comment"]["body"].as_str().unwrap();
     assert_eq!(body, "The <b>backup</b> is running, & nothing is lost.");
     assert!(marked(&nodes[2]["excerpt"]).contains("[backup]"), "{nodes}");
-    // By number before all else; no text is highlighted.
+    // A match by number comes first, without highlights.
     let by_number = found(&anna, &commented.number).await;
     assert_eq!(by_number[0], "Something else");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_a_search_join() {
+async fn pages_of_search_results_join_without_a_gap() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     for n in 0..9 {
@@ -149,7 +149,7 @@ async fn pages_of_a_search_join() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_finds_nothing_that_one_may_not_read() {
+async fn a_search_finds_only_what_the_caller_may_read() {
     let server = TestServer::start().await;
     let (anna, jonas, marta) = (
         server.customer("Anna").await,
@@ -163,7 +163,7 @@ async fn a_search_finds_nothing_that_one_may_not_read() {
         assert_eq!(found(&anna, text).await, [] as [&str; 0], "{text}");
         assert_eq!(listed(&anna, text).await, [] as [&str; 0], "{text}");
     }
-    // Neither rank, excerpt nor place show that there is a note.
+    // Rank, excerpt and cursor do not reveal the note.
     assert_eq!(anna.ok(SEARCH, json!({ "text": "card" })).await, seen);
     assert_eq!(found(&anna, "payment -fraudulent").await, ["Card payment"]);
     assert_eq!(found(&marta, "fraudulent").await, ["Card payment"]);
@@ -181,7 +181,7 @@ async fn a_search_finds_nothing_that_one_may_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn participants_find_what_they_take_part_in() {
+async fn a_participant_finds_a_ticket_until_they_are_removed() {
     let server = TestServer::start().await;
     let (anna, jonas, marta) = (
         server.customer("Anna").await,
@@ -209,7 +209,7 @@ async fn participants_find_what_they_take_part_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_goes_with_the_text() {
+async fn the_search_index_follows_changes_of_the_text() {
     let mut server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = open(&anna, "Printer", "It smokes.").await;
@@ -221,7 +221,7 @@ async fn a_search_goes_with_the_text() {
     let database = server.database.connect().await;
     database.batch_execute("DELETE FROM comments").await.unwrap();
     assert_eq!(found(&anna, "normal").await, [] as [&str; 0]);
-    // What the migration finds in texts that were there before is the same.
+    // The migration indexes existing texts the same way.
     marta.comment(&ticket, "Smoke is normal.").await;
     marta.note(&ticket, "Is it?").await;
     let documents = "SELECT string_agg(d::text, E'\\n' ORDER BY id) FROM search_documents d";
@@ -233,7 +233,7 @@ async fn a_search_goes_with_the_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_text_that_changes_is_indexed_anew() {
+async fn only_a_changed_text_is_indexed_again() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = open(&anna, "Printer", "It smokes.").await;
@@ -253,7 +253,7 @@ async fn only_a_text_that_changes_is_indexed_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_searches_are_refused_or_find_nothing() {
+async fn unusual_search_texts_are_refused_or_find_nothing() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     open(&anna, "The one and only", "It is what it is").await;
@@ -326,9 +326,9 @@ async fn odd_searches_are_refused_or_find_nothing() {
     server.stop().await;
 }
 
-/// Postgres' parser would take minutes for some of these.
+/// Postgres' own parser would take minutes for some of these.
 #[tokio::test(flavor = "multi_thread")]
-async fn texts_that_are_hard_to_parse_are_posted_and_found() {
+async fn texts_that_are_slow_to_parse_can_be_posted_and_found() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = open(&anna, "Odd", "texts").await;

@@ -1,4 +1,5 @@
-//! Second factors: configured, asked for, removed, and what guards them.
+//! Second factors: setting them up, signing in with them, removing them, and how they are
+//! protected.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use totp_rs::Totp;
 use crate::harness::{
     Client, TestServer,
     browser::Script,
-    mail::MailDesk,
+    mail::MailFixture,
     process::{self, Process},
     server::PASSWORD,
     smtp::Smtp,
@@ -50,7 +51,7 @@ async fn sign_in(server: &TestServer, email: &str) -> Value {
     server.anonymous().ok(SIGN_IN, json!({ "input": input })).await["signIn"].clone()
 }
 
-/// The token of a challenge.
+/// Signs in with the password; returns the token of the challenge.
 async fn challenge(server: &TestServer, email: &str) -> String {
     let payload = sign_in(server, email).await;
     assert_eq!(payload["session"], json!(null));
@@ -81,7 +82,7 @@ async fn remove(client: &Client, method: &str) -> Value {
     client.ok(REMOVE, json!({ "input": input })).await["removeSecondFactor"].clone()
 }
 
-/// An authenticator app on somebody's phone, whose clock is right.
+/// An authenticator app whose clock agrees with the server's.
 struct App(Totp);
 
 impl App {
@@ -99,19 +100,19 @@ impl App {
     }
 }
 
-/// Configures an authenticator; gives it and the recovery codes.
+/// Sets up an authenticator; returns it and the recovery codes.
 async fn with_authenticator(server: &TestServer, client: &Client) -> (App, Vec<String>) {
     let app = App::scan(&begin(client, "AUTHENTICATOR").await);
     let confirmed = confirm(client, "AUTHENTICATOR", &app.code(server)).await;
     assert_eq!(confirmed["userErrors"], json!([]));
     let codes = confirmed["recoveryCodes"].as_array().unwrap().iter();
     let codes = codes.map(|code| code.as_str().unwrap().to_owned()).collect();
-    // The step of that code is used up.
+    // The time step of that code is used up.
     server.clock.advance(TimeDelta::seconds(31));
     (app, codes)
 }
 
-/// The code in the nth of the mails with codes.
+/// The code in the nth mail with a code.
 async fn mailed_code(smtp: &Smtp, nth: usize) -> String {
     let text = smtp.nth(nth, "Your one-time code is").await.text;
     let mut digits = text.split(|c: char| !c.is_ascii_digit());
@@ -119,7 +120,7 @@ async fn mailed_code(smtp: &Smtp, nth: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authenticator_is_offered_configured_and_asked_for() {
+async fn an_authenticator_is_offered_set_up_and_required_at_sign_in() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let first = sign_in(&server, "anna@example.com").await;
@@ -138,7 +139,7 @@ async fn an_authenticator_is_offered_configured_and_asked_for() {
     let image = setup["authenticator"]["qrCode"].as_str().unwrap();
     assert!(image.starts_with("data:image/svg+xml;base64,"), "{image:.60}");
 
-    // Until the first code was right nothing is configured.
+    // Nothing is configured before the first right code.
     assert!(sign_in(&server, "anna@example.com").await["challenge"].is_null());
     let app = App::scan(&setup);
     assert_eq!(code_of(&confirm(&anna, "AUTHENTICATOR", "000000").await), "INVALID_CODE");
@@ -148,7 +149,7 @@ async fn an_authenticator_is_offered_configured_and_asked_for() {
     assert_eq!(confirmed["secondFactor"]["method"], "AUTHENTICATOR");
     assert_eq!(confirmed["recoveryCodes"].as_array().unwrap().len(), 10);
 
-    // The code that configured it is used up; the next one lets her in, once.
+    // The code that set it up is used up; the next one signs in, once.
     let token = challenge(&server, "anna@example.com").await;
     assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &code).await), "INVALID_CODE");
     server.clock.advance(TimeDelta::seconds(30));
@@ -160,8 +161,8 @@ async fn an_authenticator_is_offered_configured_and_asked_for() {
     assert_eq!(code_of(&verify(&server, &again, "AUTHENTICATOR", &next).await), "INVALID_CODE");
     assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &next).await), "EXPIRED");
 
-    let inside = Client::new(&server.address(), Some(session));
-    let viewer = inside
+    let signed_in = Client::new(&server.address(), Some(session));
+    let viewer = signed_in
         .ok("{ viewer { secondFactors { method lastUsedAt } recoveryCodesLeft } }", json!({}))
         .await;
     assert_eq!(viewer["viewer"]["secondFactors"][0]["method"], "AUTHENTICATOR");
@@ -171,7 +172,7 @@ async fn an_authenticator_is_offered_configured_and_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_drifts_by_one_step_and_no_more() {
+async fn an_authenticator_code_may_be_off_by_one_time_step() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;
@@ -182,7 +183,7 @@ async fn a_code_drifts_by_one_step_and_no_more() {
         let verified = verify(&server, &token, "AUTHENTICATOR", &code).await;
         assert_eq!(verified["session"].is_object(), accepted, "{seconds}: {verified}");
     }
-    // A later step was accepted: an earlier one is not any more.
+    // After a code of a later step an earlier one is refused.
     let token = challenge(&server, "anna@example.com").await;
     let code = app.code(&server);
     assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", &code).await), "INVALID_CODE");
@@ -190,7 +191,7 @@ async fn a_code_drifts_by_one_step_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_callers_at_once_with_one_code_one_wins() {
+async fn only_one_of_concurrent_uses_of_a_code_succeeds() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let node = server.second_node().await;
@@ -219,12 +220,12 @@ async fn of_callers_at_once_with_one_code_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_challenge_takes_five_wrong_codes_and_ten_minutes() {
+async fn a_challenge_expires_after_five_wrong_codes_or_ten_minutes() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;
     let token = challenge(&server, "anna@example.com").await;
-    // What can't be a code costs no try.
+    // A malformed code does not count as an attempt.
     for code in ["", "12345", "1234567", "abcdef", "１２３４５６"] {
         assert_eq!(code_of(&verify(&server, &token, "AUTHENTICATOR", code).await), "INVALID");
     }
@@ -240,7 +241,7 @@ async fn a_challenge_takes_five_wrong_codes_and_ten_minutes() {
     server.clock.advance(TimeDelta::minutes(10));
     let code = app.code(&server);
     assert_eq!(code_of(&verify(&server, &late, "AUTHENTICATOR", &code).await), "EXPIRED");
-    // All that is no challenge looks the same.
+    // Every invalid challenge token gets the same answer.
     for token in ["", "tw_", "x", &late, &anna.token.clone().unwrap()] {
         assert_eq!(
             verify(&server, token, "AUTHENTICATOR", "123456").await,
@@ -251,7 +252,7 @@ async fn a_challenge_takes_five_wrong_codes_and_ten_minutes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sign_in_that_began_with_the_old_password_is_not_finished_with_the_new_one() {
+async fn a_password_change_ends_pending_challenges() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;
@@ -268,27 +269,27 @@ async fn a_sign_in_that_began_with_the_old_password_is_not_finished_with_the_new
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stolen_session_adds_no_factor_of_the_thiefs() {
-    let desk = MailDesk::start().await;
-    begin(&desk.anna, "EMAIL").await;
-    let code = mailed_code(&desk.smtp, 1).await;
-    confirm(&desk.anna, "EMAIL", &code).await;
-    // Soon after the sign-in a further one is added as it is.
-    assert!(begin(&desk.anna, "AUTHENTICATOR").await["authenticator"].is_object());
-    desk.server.clock.advance(TimeDelta::minutes(10));
-    let late = begin(&desk.anna, "AUTHENTICATOR").await;
+async fn adding_another_second_factor_later_requires_reauthentication() {
+    let fixture = MailFixture::start().await;
+    begin(&fixture.anna, "EMAIL").await;
+    let code = mailed_code(&fixture.smtp, 1).await;
+    confirm(&fixture.anna, "EMAIL", &code).await;
+    // Soon after the sign-in another factor can be added without a proof.
+    assert!(begin(&fixture.anna, "AUTHENTICATOR").await["authenticator"].is_object());
+    fixture.server.clock.advance(TimeDelta::minutes(10));
+    let late = begin(&fixture.anna, "AUTHENTICATOR").await;
     assert_eq!(code_of(&late), "REAUTHENTICATION_REQUIRED");
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codes_by_mail_last_two_minutes_and_the_last_one_counts() {
-    let desk = MailDesk::start().await;
-    let (server, anna) = (&desk.server, &desk.anna);
+async fn an_email_code_is_valid_for_two_minutes_and_only_the_latest_one_counts() {
+    let fixture = MailFixture::start().await;
+    let (server, anna) = (&fixture.server, &fixture.anna);
     let begun = begin(anna, "EMAIL").await;
     assert_eq!(begun["codeSent"]["nextInSeconds"], 30);
-    let first = mailed_code(&desk.smtp, 1).await;
-    // Too soon for another.
+    let first = mailed_code(&fixture.smtp, 1).await;
+    // It is too soon for another code.
     let again = anna.send(BEGIN, json!({ "input": { "method": "EMAIL" } })).await;
     assert_eq!(*again.at("/errors/0/extensions/code"), "RATE_LIMITED");
     assert_eq!(*again.at("/errors/0/extensions/retryAfterSeconds"), 30);
@@ -300,21 +301,21 @@ async fn codes_by_mail_last_two_minutes_and_the_last_one_counts() {
         let input = json!({ "input": { "challengeToken": token } });
         server.anonymous().ok(SEND, input).await;
         sent += 1;
-        let code = mailed_code(&desk.smtp, sent).await;
+        let code = mailed_code(&fixture.smtp, sent).await;
         server.clock.advance(TimeDelta::seconds(seconds));
         let verified = verify(server, &token, "EMAIL", &code).await;
         assert_eq!(verified["session"].is_object(), accepted, "{seconds}");
     }
 
-    // A new code voids the last, and a code is good for its own challenge only.
+    // A new code invalidates the previous one, and a code is valid for its own challenge only.
     let token = challenge(server, "anna@example.com").await;
     let other = challenge(server, "anna@example.com").await;
     let input = json!({ "input": { "challengeToken": token } });
     server.anonymous().ok(SEND, input.clone()).await;
-    let old = mailed_code(&desk.smtp, sent + 1).await;
+    let old = mailed_code(&fixture.smtp, sent + 1).await;
     server.clock.advance(TimeDelta::seconds(31));
     server.anonymous().ok(SEND, input).await;
-    let new = mailed_code(&desk.smtp, sent + 2).await;
+    let new = mailed_code(&fixture.smtp, sent + 2).await;
     if old != new {
         assert_eq!(code_of(&verify(server, &token, "EMAIL", &old).await), "INVALID_CODE");
     }
@@ -322,11 +323,11 @@ async fn codes_by_mail_last_two_minutes_and_the_last_one_counts() {
     let twice =
         futures_util::future::join_all((0..2).map(|_| verify(server, &token, "EMAIL", &new)));
     assert_eq!(twice.await.iter().filter(|it| it["session"].is_object()).count(), 1);
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_mail_codes_by_mail_are_not_available() {
+async fn email_codes_are_not_available_without_mail() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     assert_eq!(code_of(&begin(&anna, "EMAIL").await), "NOT_AVAILABLE");
@@ -334,9 +335,9 @@ async fn without_mail_codes_by_mail_are_not_available() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recovery_codes_stand_in_once_each() {
-    let desk = MailDesk::start().await;
-    let (server, anna) = (&desk.server, &desk.anna);
+async fn each_recovery_code_replaces_a_second_factor_once() {
+    let fixture = MailFixture::start().await;
+    let (server, anna) = (&fixture.server, &fixture.anna);
     let (_, codes) = with_authenticator(server, anna).await;
     let methods = sign_in(server, "anna@example.com").await["challenge"]["methods"].clone();
     assert_eq!(methods, json!(["AUTHENTICATOR", "RECOVERY_CODE"]));
@@ -346,29 +347,30 @@ async fn recovery_codes_stand_in_once_each() {
     let typed = codes[0].to_uppercase().replace('-', " ");
     let verified = verify(server, &token, "RECOVERY_CODE", &typed).await;
     let session = verified["session"]["token"].as_str().unwrap().to_owned();
-    let inside = Client::new(&server.address(), Some(session));
-    let left = inside.ok("{ viewer { recoveryCodesLeft } }", json!({})).await;
+    let signed_in = Client::new(&server.address(), Some(session));
+    let left = signed_in.ok("{ viewer { recoveryCodesLeft } }", json!({})).await;
     assert_eq!(left["viewer"]["recoveryCodesLeft"], 9);
     let token = challenge(server, "anna@example.com").await;
     assert_eq!(code_of(&verify(server, &token, "RECOVERY_CODE", &codes[0]).await), "INVALID_CODE");
-    // One was added, one was used: the owner hears of both.
-    desk.smtp.nth(1, "A second factor was added").await;
-    desk.smtp.nth(1, "with a recovery code. Recovery codes left: 9").await;
+    // The owner is mailed about the new factor and about the used code.
+    fixture.smtp.nth(1, "A second factor was added").await;
+    fixture.smtp.nth(1, "with a recovery code. Recovery codes left: 9").await;
 
-    // New ones void the old ones; they take a proof.
-    let refused = inside.ok(REGENERATE, json!({})).await;
+    // New codes invalidate the old ones and require reauthentication.
+    let refused = signed_in.ok(REGENERATE, json!({})).await;
     assert_eq!(code_of(&refused["regenerateRecoveryCodes"]), "REAUTHENTICATION_REQUIRED");
     let input = json!({ "password": PASSWORD, "method": "RECOVERY_CODE", "code": codes[1] });
-    assert!(reauthenticate(&inside, input).await["validUntil"].is_string());
-    let made = inside.ok(REGENERATE, json!({})).await;
-    let new = made["regenerateRecoveryCodes"]["recoveryCodes"][0].as_str().unwrap().to_owned();
+    assert!(reauthenticate(&signed_in, input).await["validUntil"].is_string());
+    let regenerated = signed_in.ok(REGENERATE, json!({})).await;
+    let new =
+        regenerated["regenerateRecoveryCodes"]["recoveryCodes"][0].as_str().unwrap().to_owned();
     assert_eq!(code_of(&verify(server, &token, "RECOVERY_CODE", &codes[2]).await), "INVALID_CODE");
     assert!(verify(server, &token, "RECOVERY_CODE", &new).await["session"].is_object());
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn removing_one_takes_password_and_code_again() {
+async fn removing_a_second_factor_requires_password_and_code() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;
@@ -398,14 +400,14 @@ async fn removing_one_takes_password_and_code_again() {
     let removed = remove(&anna, "AUTHENTICATOR").await;
     assert_eq!(removed["viewer"], json!({ "secondFactors": [], "recoveryCodesLeft": 0 }));
     assert!(sign_in(&server, "anna@example.com").await["session"].is_object());
-    // The session elsewhere has ended.
+    // The other session has ended.
     let reply = elsewhere.send("{ viewer { name } }", json!({})).await;
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_one_is_required_nothing_else_can_be_done_until_there_is_one() {
+async fn staff_without_a_required_second_factor_can_only_set_one_up() {
     let flags = [("second_factor.staff", "required".to_owned())];
     let server = TestServer::start_with(&flags).await;
     let anna = server.customer("Anna").await;
@@ -426,7 +428,7 @@ async fn where_one_is_required_nothing_else_can_be_done_until_there_is_one() {
     ] {
         let reply = marta.send(document, json!({})).await;
         let code = reply.at("/errors/0/extensions/code").clone();
-        // The last is refused before anybody is asked.
+        // The mutation is refused by validation before the session is checked.
         let refused = code == "SECOND_FACTOR_REQUIRED" || document.starts_with("mutation");
         assert!(refused && reply.at("/data/tickets").is_null(), "{document}: {}", reply.body);
     }
@@ -450,27 +452,27 @@ async fn where_one_is_required_nothing_else_can_be_done_until_there_is_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_lets_somebody_in_who_has_lost_everything() {
-    let desk = MailDesk::start().await;
-    let (server, anna) = (&desk.server, &desk.anna);
+async fn an_admin_can_reset_a_customers_second_factors() {
+    let fixture = MailFixture::start().await;
+    let (server, anna) = (&fixture.server, &fixture.anna);
     with_authenticator(server, anna).await;
     let id = anna.ok("{ viewer { id } }", json!({})).await["viewer"]["id"].clone();
     let reset = "mutation($input: ResetSecondFactorsInput!) { resetSecondFactors(input: $input) {
         account { name } userErrors { code } } }";
     let input = json!({ "input": { "accountId": id } });
-    let refused = desk.boris.send(reset, input.clone()).await;
+    let refused = fixture.boris.send(reset, input.clone()).await;
     assert_eq!(*refused.at("/errors/0/extensions/code"), "FORBIDDEN");
     let admin = server.sign_up("Ada", Role::Admin).await;
     admin.ok(reset, input).await;
     assert!(sign_in(server, "anna@example.com").await["session"].is_object());
     let reply = anna.send("{ viewer { name } }", json!({})).await;
     assert_eq!(*reply.at("/errors/0/extensions/code"), "UNAUTHENTICATED");
-    desk.smtp.nth(1, "removed all second factors").await;
-    desk.server.stop().await;
+    fixture.smtp.nth(1, "removed all second factors").await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_line_resets_second_factors_too() {
+async fn the_command_line_can_reset_second_factors() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     with_authenticator(&server, &anna).await;
@@ -486,15 +488,14 @@ async fn the_command_line_resets_second_factors_too() {
     server.stop().await;
 }
 
-/// An authenticator in another language, and a decoder of QR codes that knows nothing
-/// of us, in a real browser.
+/// A third-party authenticator and QR decoder, in a real browser.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_qr_code_sets_up_somebody_elses_authenticator() {
+async fn the_qr_code_sets_up_a_third_party_authenticator() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let setup = begin(&anna, "AUTHENTICATOR").await["authenticator"].clone();
     let mut script = Script::start("authenticator.js", setup["qrCode"].as_str().unwrap()).await;
-    let decoded = script.command().await.expect("what the QR code says");
+    let decoded = script.command().await.expect("the content of the QR code");
     assert_eq!(decoded, ["decoded", setup["uri"].as_str().unwrap()]);
     script.answer(&server.clock.now().timestamp_millis().to_string()).await;
     let code = script.command().await.expect("a code");
@@ -504,29 +505,30 @@ async fn the_qr_code_sets_up_somebody_elses_authenticator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oathtool_makes_the_codes_that_are_taken() {
+async fn codes_of_oathtool_are_accepted() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let setup = begin(&anna, "AUTHENTICATOR").await;
     let secret = setup["authenticator"]["secret"].as_str().unwrap();
     let now = format!("@{}", server.clock.now().timestamp());
     let mut oathtool = tokio::process::Command::new("oathtool");
-    let made = oathtool.args(["--totp", "--base32", secret, "--now", &now]).output().await;
-    let made = made.expect("oathtool (install it with: apt-get install oathtool)");
-    let confirmed = confirm(&anna, "AUTHENTICATOR", &String::from_utf8(made.stdout).unwrap()).await;
+    let output = oathtool.args(["--totp", "--base32", secret, "--now", &now]).output().await;
+    let output = output.expect("oathtool (install it with: apt-get install oathtool)");
+    let confirmed =
+        confirm(&anna, "AUTHENTICATOR", &String::from_utf8(output.stdout).unwrap()).await;
     assert_eq!(confirmed["userErrors"], json!([]));
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_and_codes_are_sealed_or_hashed_where_they_lie() {
-    let desk = MailDesk::start().await;
-    let (server, anna) = (&desk.server, &desk.anna);
+async fn keys_and_codes_are_stored_sealed_or_hashed() {
+    let fixture = MailFixture::start().await;
+    let (server, anna) = (&fixture.server, &fixture.anna);
     let setup = begin(anna, "AUTHENTICATOR").await;
     let app = App::scan(&setup);
     let confirmed = confirm(anna, "AUTHENTICATOR", &app.code(server)).await;
     begin(anna, "EMAIL").await;
-    let code = mailed_code(&desk.smtp, 1).await;
+    let code = mailed_code(&fixture.smtp, 1).await;
     let database = server.database.connect().await;
     let mut content = String::new();
     for table in [
@@ -551,11 +553,11 @@ async fn keys_and_codes_are_sealed_or_hashed_where_they_lie() {
     ] {
         assert!(!content.contains(&secret));
     }
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_of_ones_own_needs_keys_of_ones_own() {
+async fn a_server_with_its_own_database_requires_sealing_keys() {
     let server = TestServer::start().await;
     let variables = [("DATABASE_URL", server.database.url.as_str())];
     let mut without = process::command(&variables);
@@ -564,15 +566,15 @@ async fn a_database_of_ones_own_needs_keys_of_ones_own() {
     let short = [variables[0], ("TICKETWIRE_SECURITY_SEALING_KEYS", "short")];
     let short = process::command(&short).arg("serve").output().await.unwrap();
     for refused in [missing, short] {
-        let told = String::from_utf8(refused.stderr).unwrap();
-        assert!(!refused.status.success() && told.contains("security.sealing_keys"), "{told}");
-        assert!(told.contains("openssl rand -hex 32"), "{told}");
+        let stderr = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && stderr.contains("security.sealing_keys"), "{stderr}");
+        assert!(stderr.contains("openssl rand -hex 32"), "{stderr}");
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_it_is_in_the_log() {
+async fn no_code_key_link_or_address_of_a_second_factor_is_logged() {
     let (server, smtp) = (TestServer::start().await, Smtp::start().await);
     server.customer("Anna").await;
     let smtp_url = smtp.url();
@@ -619,7 +621,7 @@ async fn nothing_of_it_is_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_key_still_opens_and_is_replaced_at_the_next_sign_in() {
+async fn an_old_sealing_key_still_works_and_is_replaced_at_the_next_sign_in() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let (app, _) = with_authenticator(&server, &anna).await;

@@ -1,4 +1,4 @@
-//! Machines: what they sign in with, and that they may do nothing but their scopes.
+//! Service tokens: how they are managed, and that a machine may do only what their scopes allow.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -17,16 +17,16 @@ const PROVISION: &str = "mutation { provisionCustomer(input: { externalId: \"1\"
 const HANDOFF: &str = "mutation { createHandoff(input: { externalId: \"1\" }) { handoff { url } userErrors { code } } }";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_makes_lists_and_revokes_them() {
+async fn an_admin_creates_lists_and_revokes_service_tokens() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
     let input = json!({ "name": " panel ", "scopes": ["CREATE_HANDOFFS", "PROVISION_CUSTOMERS", "CREATE_HANDOFFS"] });
-    let made = ilya.ok(CREATE, json!({ "input": input })).await["createServiceToken"].clone();
-    let secret = made["token"].as_str().unwrap().to_owned();
+    let created = ilya.ok(CREATE, json!({ "input": input })).await["createServiceToken"].clone();
+    let secret = created["token"].as_str().unwrap().to_owned();
     assert!(secret.starts_with("tw_svc_") && secret.len() == 50, "{secret}");
-    let kept = &made["serviceToken"];
-    assert_eq!((&kept["name"], &kept["createdBy"]["name"]), (&json!("panel"), &json!("Ilya")));
-    assert_eq!(kept["scopes"], json!(["PROVISION_CUSTOMERS", "CREATE_HANDOFFS"]));
+    let token = &created["serviceToken"];
+    assert_eq!((&token["name"], &token["createdBy"]["name"]), (&json!("panel"), &json!("Ilya")));
+    assert_eq!(token["scopes"], json!(["PROVISION_CUSTOMERS", "CREATE_HANDOFFS"]));
     let text: String = server
         .database
         .connect()
@@ -51,30 +51,30 @@ async fn an_admin_makes_lists_and_revokes_them() {
     assert_ne!(ilya.ok(LIST, json!({})).await["serviceTokens"][0]["lastUsedAt"], first);
 
     let mut socket = panel.socket().await;
-    let revoked = ilya.ok(REVOKE, json!({ "id": kept["id"] })).await["revokeServiceToken"].clone();
+    let revoked = ilya.ok(REVOKE, json!({ "id": token["id"] })).await["revokeServiceToken"].clone();
     assert!(revoked["serviceToken"]["revokedAt"].is_string(), "{revoked}");
     assert_eq!(panel.send(PROVISION, json!({})).await.code(), "UNAUTHENTICATED");
     socket.subscribe("1", HANDOFF, json!({})).await;
     assert_eq!(socket.close_code().await, 4401);
-    for id in [kept["id"].clone(), json!("garbage"), json!(ilya.account_id().await)] {
+    for id in [token["id"].clone(), json!("garbage"), json!(ilya.account_id().await)] {
         let reply = ilya.send(REVOKE, json!({ "id": id })).await;
         assert_eq!(reply.user_errors("revokeServiceToken"), ["NOT_FOUND"]);
     }
-    let mine = ilya
+    let trail = ilya
         .ok("{ viewer { securityEvents(first: 2) { nodes { kind serviceTokenId } } } }", json!({}))
         .await;
     assert_eq!(
-        mine["viewer"]["securityEvents"]["nodes"],
+        trail["viewer"]["securityEvents"]["nodes"],
         json!([
-            { "kind": "SERVICE_TOKEN_REVOKED", "serviceTokenId": kept["id"] },
-            { "kind": "SERVICE_TOKEN_CREATED", "serviceTokenId": kept["id"] },
+            { "kind": "SERVICE_TOKEN_REVOKED", "serviceTokenId": token["id"] },
+            { "kind": "SERVICE_TOKEN_CREATED", "serviceTokenId": token["id"] },
         ])
     );
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_input_is_checked() {
+async fn a_service_token_without_a_valid_name_and_scopes_is_refused() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
     let input = json!({ "name": "", "scopes": [] });
@@ -88,7 +88,7 @@ async fn its_input_is_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_but_admins_manages_them() {
+async fn only_admins_manage_service_tokens() {
     let server = TestServer::start().await;
     let machine = server.machine(&Scope::ALL).await;
     let input = json!({ "name": "mine", "scopes": ["CREATE_HANDOFFS"] });
@@ -108,17 +108,19 @@ async fn nobody_but_admins_manages_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_may_do_what_its_scopes_say() {
+async fn a_machine_may_do_only_what_its_scopes_allow() {
     let server = TestServer::start().await;
-    let (provisions, hands_over) = (
+    let (provisioner, handoff_creator) = (
         server.machine(&[Scope::ProvisionCustomers]).await,
         server.machine(&[Scope::CreateHandoffs]).await,
     );
-    assert_eq!(hands_over.send(PROVISION, json!({})).await.code(), "FORBIDDEN");
-    assert_eq!(provisions.send(HANDOFF, json!({})).await.code(), "FORBIDDEN");
-    provisions.ok(PROVISION, json!({})).await;
-    assert!(hands_over.ok(HANDOFF, json!({})).await["createHandoff"]["handoff"]["url"].is_string());
-    // People may do neither, admins included.
+    assert_eq!(handoff_creator.send(PROVISION, json!({})).await.code(), "FORBIDDEN");
+    assert_eq!(provisioner.send(HANDOFF, json!({})).await.code(), "FORBIDDEN");
+    provisioner.ok(PROVISION, json!({})).await;
+    assert!(
+        handoff_creator.ok(HANDOFF, json!({})).await["createHandoff"]["handoff"]["url"].is_string()
+    );
+    // People may do neither, not even admins.
     for (client, code) in [
         (server.anonymous(), "UNAUTHENTICATED"),
         (server.customer("Jonas").await, "FORBIDDEN"),
@@ -132,7 +134,7 @@ async fn a_machine_may_do_what_its_scopes_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_does_nothing_that_people_do() {
+async fn a_machine_may_not_use_the_api_for_people() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -174,14 +176,14 @@ async fn a_machine_does_nothing_that_people_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_line_makes_lists_and_revokes_them() {
+async fn the_command_line_creates_lists_and_revokes_service_tokens() {
     let server = TestServer::start().await;
     let variables = [("DATABASE_URL", server.database.url.as_str())];
     let run = async |arguments: &[&str]| {
         process::run(&[&["service-token"], arguments].concat(), &variables, "").await
     };
     assert!(run(&["list"]).await.stdout.contains("no service tokens"));
-    let made = run(&[
+    let created = run(&[
         "create",
         "--name",
         "panel",
@@ -191,11 +193,11 @@ async fn the_command_line_makes_lists_and_revokes_them() {
         "create_handoffs",
     ])
     .await;
-    assert!(made.success, "{}", made.stderr);
-    // The token and nothing else, for a script to take.
-    let secret = made.stdout.trim_end();
-    assert!(secret.starts_with("tw_svc_") && !secret.contains('\n'), "{}", made.stdout);
-    assert!(!made.stderr.contains(secret) && made.stderr.contains("not shown again"));
+    assert!(created.success, "{}", created.stderr);
+    // Standard output has the token only, so that a script can read it.
+    let secret = created.stdout.trim_end();
+    assert!(secret.starts_with("tw_svc_") && !secret.contains('\n'), "{}", created.stdout);
+    assert!(!created.stderr.contains(secret) && created.stderr.contains("not shown again"));
     let panel = Client::new(&server.address(), Some(secret.to_owned()));
     panel.ok(PROVISION, json!({})).await;
 

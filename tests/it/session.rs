@@ -10,7 +10,7 @@ const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
     session { token expiresAt account { name email role } } challenge { token } userErrors { field code message } } }";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_right_password_gives_a_session() {
+async fn signing_in_with_the_right_password_creates_a_session() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     let input = json!({ "email": " Anna@Example.com ", "password": PASSWORD });
@@ -51,7 +51,7 @@ async fn a_wrong_password_and_an_unknown_address_get_the_same_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_account_cannot_sign_in_nor_go_on() {
+async fn a_disabled_account_cannot_sign_in_or_use_its_session() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let database = server.database.connect().await;
@@ -64,7 +64,7 @@ async fn a_disabled_account_cannot_sign_in_nor_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signed_out_token_is_worth_nothing_at_once_and_a_second_one_lives_on() {
+async fn signing_out_invalidates_that_token_at_once_and_no_other() {
     let server = TestServer::start().await;
     let first = server.customer("Anna").await;
     let second = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
@@ -77,13 +77,13 @@ async fn a_signed_out_token_is_worth_nothing_at_once_and_a_second_one_lives_on()
         "UNAUTHENTICATED"
     );
     second.ok("{ viewer { id } }", json!({})).await;
-    // An old token in the header doesn't keep its owner from signing in again.
+    // An invalid token in the header does not prevent another sign-in.
     first.sign_in("anna@example.com", PASSWORD).await;
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_ends_by_itself() {
+async fn a_session_expires_after_thirty_days() {
     let server = TestServer::start_with(&[("sessions.idle_hours", "8760".to_owned())]).await;
     let anna = server.customer("Anna").await;
     server.clock.advance(TimeDelta::hours(719));
@@ -94,7 +94,7 @@ async fn a_session_ends_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_and_passwords_are_kept_as_hashes_only() {
+async fn tokens_and_passwords_are_stored_as_hashes_only() {
     let server = TestServer::start().await;
     let anna = server.sign_up("Anna", Role::Agent).await;
     let database = server.database.connect().await;
@@ -116,7 +116,7 @@ async fn tokens_and_passwords_are_kept_as_hashes_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_for_a_token_is_nobody() {
+async fn an_unknown_or_malformed_token_is_unauthenticated() {
     let server = TestServer::start().await;
     for token in
         ["", "tw_", "tw_AAAA", "Basic x", &format!("tw_{}", "A".repeat(43)), &"A".repeat(5_000)]

@@ -1,5 +1,4 @@
-//! Where somebody is signed in: the list, ending them from afar, lack of use, and the
-//! trail that all of it leaves.
+//! Sessions: the list, revoking them, expiry, and the audit trail.
 
 use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
@@ -21,7 +20,7 @@ async fn current(client: &Client) -> Value {
     sessions(client).await.into_iter().find(|it| it["isCurrent"] == true).unwrap()
 }
 
-async fn is_in(client: &Client) -> bool {
+async fn is_signed_in(client: &Client) -> bool {
     let reply = client.send("{ viewer { id } }", json!({})).await;
     reply.body.get("errors").is_none() || {
         assert_eq!(reply.code(), "UNAUTHENTICATED");
@@ -29,7 +28,7 @@ async fn is_in(client: &Client) -> bool {
     }
 }
 
-/// Signs in as a device.
+/// Signs in from a device with this name.
 async fn sign_in_as(server: &TestServer, email: &str, device: &str) -> Client {
     let document = format!(
         "mutation {{ signIn(input: {{ email: \"{email}\", password: \"{PASSWORD}\" }}) {{ session {{ token }} }} }}"
@@ -46,7 +45,7 @@ async fn sign_in_as(server: &TestServer, email: &str, device: &str) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_sees_where_one_is_signed_in() {
+async fn a_person_sees_their_own_sessions_and_nobody_else_does() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let phone = sign_in_as(&server, "anna@example.com", "Phone/1.0\tÄ").await;
@@ -57,11 +56,11 @@ async fn one_sees_where_one_is_signed_in() {
     assert!(seen.iter().all(|session| session["address"] == "127.0.0.1"), "{seen:?}");
     assert_eq!((&seen[0]["isCurrent"], &seen[1]["isCurrent"]), (&json!(false), &json!(true)));
     assert_eq!(current(&phone).await["id"], seen[0]["id"]);
-    // Nobody else sees them, staff included.
+    // Nobody else sees them, not even staff.
     let marta = server.agent("Marta").await;
     let of_anna = "query($id: ID!) { node(id: $id) { ... on Account { sessions { id } securityEvents { nodes { id } } } } }";
-    let theirs = marta.ok(of_anna, json!({ "id": anna.account_id().await })).await;
-    assert_eq!(theirs["node"], json!({ "sessions": null, "securityEvents": null }));
+    let seen_by_staff = marta.ok(of_anna, json!({ "id": anna.account_id().await })).await;
+    assert_eq!(seen_by_staff["node"], json!({ "sessions": null, "securityEvents": null }));
     let node = marta.send(of_anna, json!({ "id": seen[0]["id"] })).await;
     assert_eq!(node.code(), "NOT_FOUND");
     server.stop().await;
@@ -73,12 +72,12 @@ async fn a_revoked_session_ends_at_once_with_its_websockets() {
     let anna = server.customer("Anna").await;
     let phone = sign_in_as(&server, "anna@example.com", "phone").await;
     let jonas = server.customer("Jonas").await;
-    let (mut inbox, mut bell, mut own) =
+    let (mut inbox, mut notifications, mut own) =
         (phone.socket().await, phone.socket().await, anna.socket().await);
     inbox.watch_inbox("1", None).await;
     inbox.caught_up().await;
-    bell.subscribe("1", "subscription { notifications { __typename } }", json!({})).await;
-    bell.item().await;
+    notifications.subscribe("1", "subscription { notifications { __typename } }", json!({})).await;
+    notifications.item().await;
     own.watch_inbox("1", None).await;
     own.caught_up().await;
 
@@ -91,8 +90,8 @@ async fn a_revoked_session_ends_at_once_with_its_websockets() {
     }
     let ended = anna.ok(REVOKE, json!({ "id": id })).await;
     assert_eq!(ended["revokeSession"], json!({ "revokedSessionId": id, "userErrors": [] }));
-    assert!(!is_in(&phone).await && is_in(&jonas).await && is_in(&anna).await);
-    assert_eq!((inbox.close_code().await, bell.close_code().await), (4401, 4401));
+    assert!(!is_signed_in(&phone).await && is_signed_in(&jonas).await && is_signed_in(&anna).await);
+    assert_eq!((inbox.close_code().await, notifications.close_code().await), (4401, 4401));
     assert_eq!(
         anna.send(REVOKE, json!({ "id": id })).await.user_errors("revokeSession"),
         ["NOT_FOUND"]
@@ -103,7 +102,7 @@ async fn a_revoked_session_ends_at_once_with_its_websockets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_others_end_together() {
+async fn revoking_other_sessions_ends_all_but_the_current_one() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut others = Vec::new();
@@ -116,7 +115,7 @@ async fn all_others_end_together() {
     assert_eq!(anna.ok(REVOKE_OTHERS, json!({})).await["revokeOtherSessions"]["revokedCount"], 3);
     assert_eq!(socket.close_code().await, 4401);
     for other in &others {
-        assert!(!is_in(other).await);
+        assert!(!is_signed_in(other).await);
     }
     assert_eq!(sessions(&anna).await.len(), 1);
     assert_eq!(anna.ok(REVOKE_OTHERS, json!({})).await["revokeOtherSessions"]["revokedCount"], 0);
@@ -124,7 +123,7 @@ async fn all_others_end_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_who_end_each_other_at_once_do_not_block_each_other() {
+async fn sessions_that_revoke_each_other_concurrently_do_not_deadlock() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     let mut clients = Vec::new();
@@ -143,38 +142,38 @@ async fn many_who_end_each_other_at_once_do_not_block_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_not_used_ends() {
+async fn a_session_expires_after_a_week_without_use() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     server.clock.advance(TimeDelta::hours(167));
-    assert!(is_in(&anna).await, "it was used in time");
+    assert!(is_signed_in(&anna).await, "it was used in time");
     server.clock.advance(TimeDelta::hours(167));
-    assert!(is_in(&anna).await, "each use counts");
+    assert!(is_signed_in(&anna).await, "each use counts");
     let other = sign_in_as(&server, "anna@example.com", "other").await;
     server.clock.advance(TimeDelta::hours(169));
-    assert!(!is_in(&anna).await && !is_in(&other).await);
+    assert!(!is_signed_in(&anna).await && !is_signed_in(&other).await);
     let fresh = sign_in_as(&server, "anna@example.com", "fresh").await;
-    assert_eq!(sessions(&fresh).await.len(), 1, "what has ended is not listed");
+    assert_eq!(sessions(&fresh).await.len(), 1, "an expired session is not listed");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_used_ends_all_the_same() {
+async fn a_session_in_use_expires_at_the_end_of_its_lifetime() {
     let flags =
         [("sessions.lifetime_hours", "3".to_owned()), ("sessions.idle_hours", "2".to_owned())];
     let server = TestServer::start_with(&flags).await;
     let anna = server.customer("Anna").await;
     for _ in 0..2 {
         server.clock.advance(TimeDelta::minutes(89));
-        assert!(is_in(&anna).await);
+        assert!(is_signed_in(&anna).await);
     }
     server.clock.advance(TimeDelta::minutes(3));
-    assert!(!is_in(&anna).await);
+    assert!(!is_signed_in(&anna).await);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_use_is_kept_to_the_minute_and_known_to_other_nodes() {
+async fn the_last_use_of_a_session_is_stored_to_the_minute_for_all_nodes() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let time = |session: &Value, field: &str| {
@@ -183,8 +182,8 @@ async fn the_last_use_is_kept_to_the_minute_and_known_to_other_nodes() {
     let session = current(&anna).await;
     assert_eq!(session["lastUsedAt"], session["createdAt"]);
     server.clock.advance(TimeDelta::minutes(10));
-    assert!(is_in(&anna).await);
-    // It is written down off the request's path.
+    assert!(is_signed_in(&anna).await);
+    // The last use is saved after the response.
     let other = server.second_node().await;
     let there = anna.at(&other.address().to_string());
     let mut seen = current(&there).await;
@@ -199,7 +198,7 @@ async fn the_last_use_is_kept_to_the_minute_and_known_to_other_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ones_trail_says_what_happened_from_where() {
+async fn the_audit_trail_shows_what_happened_on_which_device() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let phone = sign_in_as(&server, "anna@example.com", "phone").await;
@@ -224,7 +223,7 @@ async fn ones_trail_says_what_happened_from_where() {
     assert_eq!(rest["viewer"]["securityEvents"]["nodes"], json!([{ "kind": "ROLE_CHANGED" }]));
     let last = anna.ok(page, json!({ "last": 1 })).await;
     assert_eq!(last["viewer"]["securityEvents"]["nodes"], json!([{ "kind": "ROLE_CHANGED" }]));
-    // A place in Anna's trail is none in another's.
+    // A cursor of Anna's trail shows nothing in another person's.
     let jonas = server.customer("Jonas").await;
     let none = jonas.ok(page, json!({ "first": 3, "after": first["pageInfo"]["endCursor"] })).await;
     assert_eq!(none["viewer"]["securityEvents"]["nodes"], json!([]));
@@ -241,7 +240,7 @@ async fn ones_trail_says_what_happened_from_where() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn account_events_are_nobodys_news() {
+async fn account_events_appear_in_no_stream_notification_or_mail() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
@@ -254,16 +253,17 @@ async fn account_events_are_nobodys_news() {
     anna.create_ticket("the next thing").await;
     assert_eq!(socket.item().await["__typename"], "TicketCreated");
     server.quiet().await;
-    let told = "SELECT (SELECT count(*) FROM notifications) + (SELECT count(*) FROM deliveries)";
-    let told = server.database.connect().await.query_one(told, &[]).await.unwrap().get::<_, i64>(0);
-    assert_eq!(told, 0);
+    let planned = "SELECT (SELECT count(*) FROM notifications) + (SELECT count(*) FROM deliveries)";
+    let planned =
+        server.database.connect().await.query_one(planned, &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(planned, 0);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_role_ends_the_sessions() {
+async fn a_change_of_role_ends_all_sessions() {
     let server = TestServer::start().await;
-    // The command has the system's clock, by which no session may have ended.
+    // The command uses the real clock; the session must not have expired by then.
     server.clock.advance(TimeDelta::days(36_500));
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
@@ -284,8 +284,8 @@ async fn another_role_ends_the_sessions() {
         (&trail[2]["fromRole"], &trail[2]["toRole"], &trail[2]["actor"]),
         (&json!("CUSTOMER"), &json!("AGENT"), &Value::Null)
     );
-    // The same role again is no change.
-    assert!(set("anna@example.com", "agent").await.success && is_in(&anna).await);
+    // Setting the same role again changes nothing.
+    assert!(set("anna@example.com", "agent").await.success && is_signed_in(&anna).await);
     for (email, role) in
         [("nobody@example.com", "agent"), ("nonsense", "agent"), ("anna@example.com", "king")]
     {
@@ -295,12 +295,12 @@ async fn another_role_ends_the_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_ended_on_one_node_has_ended_on_the_others() {
+async fn signing_out_on_one_node_ends_the_session_on_all_nodes() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let node = server.second_node().await;
     let there = anna.at(&node.address().to_string());
-    // That node knows the session now, and need not ask for some seconds.
+    // That node now caches the session for some seconds.
     there.ok("{ viewer { name } }", json!({})).await;
     let mut socket = there.socket().await;
     anna.ok("mutation { signOut { signedOut } }", json!({})).await;

@@ -1,4 +1,4 @@
-//! Clients that take less than is sent to them, and sockets on which much goes on.
+//! Slow clients, and sockets with many messages.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use tokio::{io::AsyncWriteExt as _, net::TcpSocket};
 
 use crate::{
     harness::{Client, Socket, TestServer, client::Ticket, socket::Incoming},
-    metrics::{at, until, watched},
+    metrics::{metric, start_with_metrics, until_metric},
 };
 
-/// More than the kernel keeps for a socket that nobody reads from.
+/// More comments than the kernel buffers for a socket that nobody reads.
 const COMMENTS: i32 = 300;
 const OVERFLOWS: &str = "ticketwire_subscriber_buffer_overflows_total";
 const INBOXES: &str = "ticketwire_subscribers{stream=\"inbox\"}";
@@ -41,30 +41,30 @@ async fn post_many(server: &TestServer, ticket: &Ticket) {
     server.database.connect().await.batch_execute(&sql).await.unwrap();
 }
 
-/// The number of a comment that an event tells of.
+/// The number of the comment in an event.
 fn number(message: &Value) -> Option<i32> {
     let body = message.pointer("/payload/data/inboxEvents/comment/body")?.as_str()?;
     Some(body.split(' ').next().unwrap().parse().unwrap())
 }
 
-/// A socket of somebody who follows their inbox and stopped reading while much happened.
-async fn stuck(server: &TestServer, anna: &Client) -> Socket {
+/// A socket with an inbox stream that stopped reading before many comments were posted.
+async fn blocked_socket(server: &TestServer, anna: &Client) -> Socket {
     let ticket = anna.create_ticket("one").await;
-    let mut socket = Socket::open_narrow(&server.address(), anna.token.as_deref()).await;
+    let mut socket = Socket::open_with_small_buffer(&server.address(), anna.token.as_deref()).await;
     socket.watch_inbox("1", None).await;
     socket.caught_up().await;
     post_many(server, &ticket).await;
-    until(server, OVERFLOWS, |overflows| overflows > 0.0).await;
+    until_metric(server, OVERFLOWS, |overflows| overflows > 0.0).await;
     socket
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_takes_nothing_is_closed_with_1013_and_misses_nothing() {
-    let server = watched(&[]).await;
+async fn a_client_that_does_not_read_is_closed_with_1013_and_resumes_without_a_gap() {
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
-    let mut socket = stuck(&server, &anna).await;
-    until(&server, "ticketwire_slow_consumers_closed_total", |closed| closed == 1.0).await;
-    until(&server, INBOXES, |open| open == 0.0).await;
+    let mut socket = blocked_socket(&server, &anna).await;
+    until_metric(&server, "ticketwire_slow_consumers_closed_total", |closed| closed == 1.0).await;
+    until_metric(&server, INBOXES, |open| open == 0.0).await;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         match socket.incoming().await {
@@ -80,7 +80,7 @@ async fn a_client_that_takes_nothing_is_closed_with_1013_and_misses_nothing() {
             Incoming::Broken => panic!("no close frame"),
         }
     }
-    assert!(seen.len() < COMMENTS as usize, "nothing was held up");
+    assert!(seen.len() < COMMENTS as usize, "the socket was never blocked");
     let mut socket = anna.socket().await;
     socket.watch_inbox("1", after.as_deref()).await;
     while seen.len() < COMMENTS as usize {
@@ -91,12 +91,12 @@ async fn a_client_that_takes_nothing_is_closed_with_1013_and_misses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_ends_while_a_send_is_blocked_ends_at_once() {
-    let server = watched(&[]).await;
+async fn a_session_that_ends_while_a_send_is_blocked_closes_its_socket_at_once() {
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
-    let mut socket = stuck(&server, &anna).await;
+    let mut socket = blocked_socket(&server, &anna).await;
     anna.ok("mutation { signOut { signedOut } }", json!({})).await;
-    until(&server, INBOXES, |open| open == 0.0).await;
+    until_metric(&server, INBOXES, |open| open == 0.0).await;
     let mut last = 0;
     loop {
         match socket.incoming().await {
@@ -105,15 +105,15 @@ async fn a_session_that_ends_while_a_send_is_blocked_ends_at_once() {
             Incoming::Broken => panic!("no close frame"),
         }
     }
-    assert!(last < COMMENTS, "all was sent before");
+    assert!(last < COMMENTS, "everything was sent before the session ended");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ping_is_answered_before_what_waits() {
-    let server = watched(&[]).await;
+async fn a_ping_is_answered_before_queued_messages() {
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
-    let mut socket = stuck(&server, &anna).await;
+    let mut socket = blocked_socket(&server, &anna).await;
     socket.send(json!({ "type": "ping" })).await;
     let mut seen = 0;
     loop {
@@ -121,10 +121,10 @@ async fn a_ping_is_answered_before_what_waits() {
         if message["type"] == "pong" {
             break;
         }
-        // Where it has caught up with what is in memory, it says so.
+        // Checkpoints may come in between.
         seen = number(&message).unwrap_or(seen);
     }
-    assert!(seen < COMMENTS, "all was sent before the pong");
+    assert!(seen < COMMENTS, "everything was sent before the pong");
     while seen < COMMENTS {
         let message = socket.message().await;
         let next = number(&message);
@@ -135,12 +135,12 @@ async fn a_ping_is_answered_before_what_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_cannot_be_read_is_not_skipped() {
+async fn an_event_that_cannot_be_loaded_closes_the_socket_and_is_not_skipped() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     anna.create_ticket("one").await;
     let database = server.database.connect().await;
-    // Executed for all who ask for the same, and for one caller alone.
+    // With fan-out, and without.
     for directive in ["", "@include(if: true)"] {
         let query = format!(
             "subscription($after: String) {{ inboxEvents(after: $after) {{ __typename {directive}
@@ -150,7 +150,7 @@ async fn an_event_that_cannot_be_read_is_not_skipped() {
         socket.subscribe("1", &query, json!({})).await;
         let cursor = socket.caught_up().await;
         database.batch_execute("ALTER TABLE comments RENAME TO hidden").await.unwrap();
-        // Its text can't be read, but that is not seen before the event is.
+        // The comment cannot be loaded, which the server notices only when it reads the event.
         database
             .batch_execute(
                 "WITH ticket AS (
@@ -183,8 +183,8 @@ async fn an_event_that_cannot_be_read_is_not_skipped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_stream_leaves_room_for_others() {
-    let server = watched(&[]).await;
+async fn a_busy_stream_does_not_delay_other_operations_on_its_socket() {
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
     let start = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
     let ticket = anna.create_ticket("one").await;
@@ -205,7 +205,7 @@ async fn a_busy_stream_leaves_room_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_drained_goes_on_at_another_node() {
+async fn clients_of_a_stopping_node_resume_on_another_node() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -257,8 +257,8 @@ async fn whoever_is_drained_goes_on_at_another_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_of_server_sent_events_that_takes_nothing_is_hung_up_on() {
-    let server = watched(&[]).await;
+async fn a_server_sent_events_client_that_does_not_read_is_disconnected() {
+    let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -273,13 +273,14 @@ async fn a_client_of_server_sent_events_that_takes_nothing_is_hung_up_on() {
         body.len(),
     );
     stream.write_all(request.as_bytes()).await.unwrap();
-    until(&server, INBOXES, |open| open == 1.0).await;
+    until_metric(&server, INBOXES, |open| open == 1.0).await;
     post_many(&server, &ticket).await;
-    until(&server, OVERFLOWS, |overflows| overflows > 0.0).await;
-    // The kernel gives it up after 45 seconds, at its next look.
-    let patience = Instant::now() + Duration::from_secs(150);
-    while at(&server, INBOXES).await != Some(0.0) {
-        assert!(Instant::now() < patience, "it is still there");
+    until_metric(&server, OVERFLOWS, |overflows| overflows > 0.0).await;
+    // The kernel closes the connection at its first probe after 45 seconds; until then polling
+    // slowly is enough.
+    let deadline = Instant::now() + Duration::from_secs(150);
+    while metric(&server, INBOXES).await != Some(0.0) {
+        assert!(Instant::now() < deadline, "the stream is still open");
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     server.stop().await;

@@ -24,7 +24,7 @@ use crate::harness::{
 const EVENTS: &str = "text/event-stream";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queries_and_mutations_are_answered_once() {
+async fn a_query_or_mutation_is_answered_with_one_event() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut stream = anna.stream("{ viewer { name } }", json!({})).await;
@@ -35,7 +35,7 @@ async fn queries_and_mutations_are_answered_once() {
     assert_eq!((&*next.data, next.id), (r#"{"data":{"viewer":{"name":"Anna"}}}"#, None));
     assert_eq!((stream.event().await, stream.event().await), (Some(complete), None));
 
-    // A text of many lines is one line of data.
+    // A text with many lines is one line of data.
     let ticket = anna.create_ticket("one").await;
     let document = "mutation($input: AddCommentInput!) { addComment(input: $input) { comment { body } userErrors { code } } }";
     let body = "one\ntwo\n\ndata: three";
@@ -47,7 +47,7 @@ async fn queries_and_mutations_are_answered_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_document_that_is_refused_is_an_event_and_a_bad_request_is_not() {
+async fn a_refused_document_is_answered_as_an_event_and_a_malformed_request_as_json() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ahead = Cursor::decode(&anna.stream_inbox(None).await.caught_up().await).unwrap();
@@ -100,7 +100,7 @@ async fn a_document_that_is_refused_is_an_event_and_a_bad_request_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_has_to_be_asked_for() {
+async fn a_subscription_requires_a_request_that_accepts_event_streams() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let subscription = "subscription { inboxEvents { __typename } }";
@@ -114,20 +114,20 @@ async fn a_stream_has_to_be_asked_for() {
         let reply = ask(accept, subscription).await;
         assert_eq!((reply.status, reply.code()), (StatusCode::BAD_REQUEST, "BAD_REQUEST"));
     }
-    // Clients that send one list for everything get each answer as it fits.
+    // A client may send one list for all requests and gets the format that fits each.
     let list = "application/graphql-response+json, application/json, text/event-stream";
     let reply = ask(list, "{ viewer { name } }").await;
     assert_eq!(reply.at("/data/viewer/name"), "Anna");
     let request = |request: reqwest::RequestBuilder| {
         request.json(&json!({ "query": subscription })).header("accept", "application/json")
     };
-    let mut stream = EventStream::new(anna.respond_with_events(request).await);
+    let mut stream = EventStream::new(anna.request_event_stream(request).await);
     assert_eq!(stream.item().await.0["__typename"], "Checkpoint");
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_goes_on_after_its_last_event_on_any_node() {
+async fn an_event_stream_resumes_after_its_last_event_id_on_any_node() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let agent = server.agent("Marta").await;
@@ -142,20 +142,20 @@ async fn a_stream_goes_on_after_its_last_event_on_any_node() {
             agent.note(&ticket, "not for customers").await;
             agent.comment(&ticket, &format!("{round}.{n}")).await;
         }
-        // The connection is cut with events still on their way.
+        // The connection is cut while events are still on their way.
         while seen.len() < 3 * round + 1 {
-            last = take(&mut stream, &mut seen).await;
+            last = receive(&mut stream, &mut seen).await;
         }
         drop(stream);
         stream = nodes[round % 2].stream_inbox(Some(&last)).await;
     }
     while seen.len() < 18 {
-        take(&mut stream, &mut seen).await;
+        receive(&mut stream, &mut seen).await;
     }
     let expected = (0..6).flat_map(|round| (0..3).map(move |n| format!("{round}.{n}")));
     assert_eq!(seen, expected.collect::<Vec<_>>());
 
-    // It goes over the argument, by GET too, and does not concern queries.
+    // `Last-Event-ID` takes precedence over the argument, also in a GET request; queries ignore it.
     let query = format!("subscription {{ inboxEvents(after: \"nonsense\") {{ {EVENT} }} }}");
     let url = format!("http://{}/graphql", server.address());
     let get = async |query: &str| {
@@ -164,15 +164,15 @@ async fn a_stream_goes_on_after_its_last_event_on_any_node() {
         let request = request.header("accept", EVENTS).header("last-event-id", &last);
         EventStream::new(request.send().await.unwrap())
     };
-    take(&mut get(&query).await, &mut seen).await;
+    receive(&mut get(&query).await, &mut seen).await;
     let response = get("{ viewer { name } }").await.event().await.unwrap().response();
     assert_eq!(response["data"]["viewer"]["name"], "Anna");
     second.stop().await;
     server.stop().await;
 }
 
-/// Takes what comes next and gives its id; notes the body of a comment.
-async fn take(stream: &mut EventStream, seen: &mut Vec<String>) -> String {
+/// Waits for the next message; collects the body of a comment and returns the event's id.
+async fn receive(stream: &mut EventStream, seen: &mut Vec<String>) -> String {
     let (item, id) = stream.item().await;
     assert_eq!(item["cursor"], id);
     if item["__typename"] == "CommentAdded" {
@@ -182,7 +182,7 @@ async fn take(stream: &mut EventStream, seen: &mut Vec<String>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn notifications_go_on_too() {
+async fn the_notification_stream_resumes_after_its_last_event_id() {
     let server = TestServer::start().await;
     let (anna, agent) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -195,7 +195,7 @@ async fn notifications_go_on_too() {
             }
             request.json(&json!({ "query": query }))
         };
-        EventStream::new(anna.respond_with_events(request).await)
+        EventStream::new(anna.request_event_stream(request).await)
     };
     let mut stream = watch(None).await;
     let (_, last) = stream.item().await;
@@ -213,14 +213,15 @@ async fn notifications_go_on_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_a_session_ends_its_streams() {
+async fn signing_out_ends_the_event_streams_of_that_session_only() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let other = server.anonymous().sign_in("anna@example.com", PASSWORD).await;
     let ticket = anna.create_ticket("one").await;
-    let quiet = format!("subscription($id: ID!) {{ ticketEvents(ticketId: $id) {{ {EVENT} }} }}");
+    let document =
+        format!("subscription($id: ID!) {{ ticketEvents(ticketId: $id) {{ {EVENT} }} }}");
     let mut streams = [
-        anna.stream(&quiet, json!({ "id": ticket.id })).await,
+        anna.stream(&document, json!({ "id": ticket.id })).await,
         anna.stream("subscription { notifications { __typename } }", json!({})).await,
         anna.stream_inbox(None).await,
     ];
@@ -235,13 +236,13 @@ async fn the_end_of_a_session_ends_its_streams() {
     }
     other.comment(&ticket, "still here").await;
     let mut seen = Vec::new();
-    take(&mut others, &mut seen).await;
+    receive(&mut others, &mut seen).await;
     assert_eq!(seen, ["still here"]);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopping_server_ends_its_streams_for_them_to_go_on() {
+async fn a_stopping_server_ends_its_event_streams_so_that_clients_resume() {
     let mut server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
@@ -252,29 +253,29 @@ async fn a_stopping_server_ends_its_streams_for_them_to_go_on() {
         last = stream.caught_up().await;
         streams.push(stream);
     }
-    // Far less than what requests are waited for.
+    // Far less than the time that a stopping server waits for requests.
     time::timeout(Duration::from_secs(5), server.restart()).await.expect("a quick end");
     for mut stream in streams {
-        assert_eq!(stream.event().await, None, "no `complete`: the client connects anew");
+        assert_eq!(stream.event().await, None, "no `complete`, so the client reconnects");
     }
     let anna = anna.at(&server.address());
     anna.comment(&ticket, "hello").await;
     let (mut stream, mut seen) = (anna.stream_inbox(Some(&last)).await, Vec::new());
     while seen.is_empty() {
-        take(&mut stream, &mut seen).await;
+        receive(&mut stream, &mut seen).await;
     }
     assert_eq!(seen, ["hello"]);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quiet_stream_shows_that_it_is_alive() {
+async fn an_idle_event_stream_sends_heartbeats() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut stream = anna.stream_inbox(None).await;
     stream.caught_up().await;
     let mut heartbeat = stream.block().await.unwrap();
-    // The first one says that the request was heard.
+    // The first block confirms that the request was received.
     if heartbeat != ":" {
         heartbeat = stream.block().await.unwrap();
     }
@@ -283,7 +284,7 @@ async fn a_quiet_stream_shows_that_it_is_alive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_in_a_browser_goes_on_over_a_restart() {
+async fn a_page_with_graphql_sse_resumes_after_a_restart() {
     let database = TestDatabase::new().await;
     create_account(&database.url, &Arc::default(), "anna@example.com", "Anna", Role::Customer)
         .await;
@@ -317,7 +318,7 @@ async fn a_page_in_a_browser_goes_on_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn curl_shows_what_happens() {
+async fn curl_receives_events_and_resumes_after_the_last_one() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;

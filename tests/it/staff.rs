@@ -1,4 +1,4 @@
-//! Accounts, looked after by admins.
+//! Accounts, which admins manage.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use ticketwire::domain::{account::Role, service_token::Scope};
 use crate::harness::{
     Client, TestServer,
     client::Reply,
-    mail::{self, MailDesk},
+    mail::{self, MailFixture},
     process,
     server::PASSWORD,
     smtp::Smtp,
@@ -35,7 +35,7 @@ async fn send(client: &Client, mutation: &str, input: Value) -> Reply {
     client.send(mutation, json!({ "input": input })).await
 }
 
-/// Sends a mutation; gives the first code of its user errors, or what it gives.
+/// Sends a mutation; returns its account, or the code of its first user error.
 async fn outcome(client: &Client, mutation: &str, input: Value) -> Result<Value, String> {
     let data = client.ok(mutation, json!({ "input": input })).await;
     let payload = data.as_object().unwrap().values().next().unwrap().clone();
@@ -60,22 +60,22 @@ async fn listed(client: &Client, variables: Value) -> (Vec<String>, Value) {
     (emails, data["accounts"]["pageInfo"]["endCursor"].clone())
 }
 
-/// The token in the invitation that is the nth mail.
-async fn invited(smtp: &Smtp, nth: usize) -> String {
+/// The token in the nth invitation.
+async fn invitation_token(smtp: &Smtp, nth: usize) -> String {
     let text = smtp.nth(nth, "An account has been created for you").await.text;
     let rest = text.split("https://desk.example.com/reset-password#token=").nth(1).unwrap();
     rest.split_whitespace().next().unwrap().to_owned()
 }
 
-/// Waits until no mail is on its way.
-async fn all_sent(server: &TestServer) {
+/// Waits until every mail is sent.
+async fn until_all_sent(server: &TestServer) {
     server.quiet().await;
     let database = server.database.connect().await;
     let sent = "SELECT NOT EXISTS (SELECT FROM deliveries WHERE state IN ('queued', 'sending'))";
     while !database.query_one(sent, &[]).await.unwrap().get::<_, bool>(0) {}
 }
 
-/// What happened to an account, the newest last.
+/// The audit trail of an account, oldest first.
 async fn trail(admin: &Client, id: &Value) -> Vec<String> {
     let query = "query($id: ID!) { accountEvents(accountId: $id, first: 50) { nodes { kind actor { name } } } }";
     let data = admin.ok(query, json!({ "id": id })).await;
@@ -92,57 +92,60 @@ async fn trail(admin: &Client, id: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invited_agent_sets_a_password_and_works() {
-    let desk = MailDesk::start().await;
-    let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
+async fn an_invited_agent_sets_a_password_and_signs_in() {
+    let fixture = MailFixture::start().await;
+    let ilya = fixture.server.sign_up("Ilya", Role::Admin).await;
     let mut input = person(" Olga@Example.com ");
     input["idempotencyKey"] = json!("1");
-    let made = outcome(&ilya, CREATE, input.clone()).await.unwrap();
-    assert_eq!((&made["email"], &made["role"]), (&json!("olga@example.com"), &json!("AGENT")));
-    assert_eq!(outcome(&ilya, CREATE, input.clone()).await.unwrap()["id"], made["id"]);
+    let created = outcome(&ilya, CREATE, input.clone()).await.unwrap();
+    assert_eq!(
+        (&created["email"], &created["role"]),
+        (&json!("olga@example.com"), &json!("AGENT"))
+    );
+    assert_eq!(outcome(&ilya, CREATE, input.clone()).await.unwrap()["id"], created["id"]);
     input["name"] = json!("Another");
     assert_eq!(outcome(&ilya, CREATE, input).await, Err("IDEMPOTENCY_KEY_REUSED".into()));
     assert_eq!(outcome(&ilya, CREATE, person("OLGA@example.com")).await, Err("TAKEN".into()));
 
-    let anonymous = desk.server.anonymous();
-    let token = invited(&desk.smtp, 1).await;
-    let wish = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
+    let anonymous = fixture.server.anonymous();
+    let token = invitation_token(&fixture.smtp, 1).await;
+    let input = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
     let set = async || {
-        let data = anonymous.ok(RESET, json!({ "input": wish })).await;
+        let data = anonymous.ok(RESET, json!({ "input": input })).await;
         data["resetPassword"]["changed"] == true
     };
     assert!(set().await);
     assert!(!set().await, "a link works once");
     let olga = anonymous.sign_in("olga@example.com", NEW).await;
     olga.ok("{ ticketCounts { total } }", json!({})).await;
-    assert_eq!(trail(&ilya, &made["id"]).await[0], "ROLE_CHANGED Ilya");
-    desk.smtp.nth(1, "password of your account").await;
-    all_sent(&desk.server).await;
-    assert_eq!(desk.smtp.mails().len(), 2, "one invitation, and word of the password");
-    desk.server.stop().await;
+    assert_eq!(trail(&ilya, &created["id"]).await[0], "ROLE_CHANGED Ilya");
+    fixture.smtp.nth(1, "password of your account").await;
+    until_all_sent(&fixture.server).await;
+    assert_eq!(fixture.smtp.mails().len(), 2, "one invitation and one security notice");
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invitation_that_is_repeated_on_two_nodes_makes_one_account() {
-    let desk = MailDesk::start().await;
-    let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
-    let flags = mail::settings(&desk.smtp.url());
-    let node = desk.server.another_node(&flags).await.unwrap();
+async fn an_invitation_repeated_on_two_nodes_creates_one_account() {
+    let fixture = MailFixture::start().await;
+    let ilya = fixture.server.sign_up("Ilya", Role::Admin).await;
+    let flags = mail::settings(&fixture.smtp.url());
+    let node = fixture.server.another_node(&flags).await.unwrap();
     let nodes = [ilya.clone(), ilya.at(&node.address().to_string())];
     let mut input = person("olga@example.com");
     input["idempotencyKey"] = json!("1");
     let racing = (0..8).map(|n| outcome(&nodes[n % 2], CREATE, input.clone()));
-    let made = join_all(racing).await;
-    assert!(made.iter().all(|it| it.is_ok() && it == &made[0]), "{made:?}");
+    let created = join_all(racing).await;
+    assert!(created.iter().all(|it| it.is_ok() && it == &created[0]), "{created:?}");
     let without_a_key = (0..4).map(|n| outcome(&nodes[n % 2], CREATE, person("vera@example.com")));
-    let made = join_all(without_a_key).await;
-    assert_eq!(made.iter().filter(|it| it.is_ok()).count(), 1, "{made:?}");
+    let created = join_all(without_a_key).await;
+    assert_eq!(created.iter().filter(|it| it.is_ok()).count(), 1, "{created:?}");
     node.stop().await;
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_disabled_or_demoted_is_out_at_once() {
+async fn a_disabled_or_demoted_agent_loses_access_at_once() {
     let server = TestServer::start().await;
     let (ilya, marta) = (server.sign_up("Ilya", Role::Admin).await, server.agent("Marta").await);
     let id = json!(marta.account_id().await);
@@ -153,8 +156,8 @@ async fn whoever_is_disabled_or_demoted_is_out_at_once() {
     assert!(disabled["disabledAt"].is_string());
     assert_eq!(socket.close_code().await, 4401);
     assert_eq!(marta.send("{ viewer { name } }", json!({})).await.code(), "UNAUTHENTICATED");
-    let wish = json!({ "email": "marta@example.com", "password": PASSWORD });
-    let refused = server.anonymous().ok(SIGN_IN, json!({ "input": wish })).await;
+    let input = json!({ "email": "marta@example.com", "password": PASSWORD });
+    let refused = server.anonymous().ok(SIGN_IN, json!({ "input": input })).await;
     assert_eq!(refused["signIn"]["userErrors"][0]["code"], "INVALID_CREDENTIALS");
     assert_eq!(outcome(&ilya, DISABLE, json!({ "id": id })).await, Ok(disabled));
 
@@ -176,23 +179,23 @@ async fn whoever_is_disabled_or_demoted_is_out_at_once() {
     assert_eq!(renamed, json!({ "name": "Marta L.", "locale": "RU" }));
     let nobody = json!({ "id": id, "name": "" });
     assert_eq!(outcome(&ilya, UPDATE, nobody).await, Err("REQUIRED".into()));
-    let told = trail(&ilya, &id).await;
-    let told = told.iter().filter(|it| it.ends_with("Ilya")).collect::<Vec<_>>();
+    let events = trail(&ilya, &id).await;
+    let events = events.iter().filter(|it| it.ends_with("Ilya")).collect::<Vec<_>>();
     let kinds = ["ACCOUNT_DISABLED", "ACCOUNT_ENABLED", "ROLE_CHANGED", "PROFILE_CHANGED"];
     for kind in kinds {
-        assert_eq!(told.iter().filter(|it| it.starts_with(kind)).count(), 1, "{told:?}");
+        assert_eq!(events.iter().filter(|it| it.starts_with(kind)).count(), 1, "{events:?}");
     }
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_admin_stays_one_also_when_two_demote_each_other() {
+async fn one_admin_remains_even_if_two_demote_each_other() {
     let server = TestServer::start().await;
     let (ilya, olga) =
         (server.sign_up("Ilya", Role::Admin).await, server.sign_up("Olga", Role::Admin).await);
-    let (hers, his) = (json!(olga.account_id().await), json!(ilya.account_id().await));
+    let (olga_id, ilya_id) = (json!(olga.account_id().await), json!(ilya.account_id().await));
     for (mutation, input) in
-        [(SET_ROLE, json!({ "id": his, "role": "AGENT" })), (DISABLE, json!({ "id": his }))]
+        [(SET_ROLE, json!({ "id": ilya_id, "role": "AGENT" })), (DISABLE, json!({ "id": ilya_id }))]
     {
         assert_eq!(outcome(&ilya, mutation, input).await, Err("OWN_ACCOUNT".into()));
     }
@@ -207,14 +210,14 @@ async fn the_last_admin_stays_one_also_when_two_demote_each_other() {
         let ilya = server.anonymous().sign_in("ilya@example.com", PASSWORD).await;
         let olga = server.anonymous().sign_in("olga@example.com", PASSWORD).await;
         let (one, other) = tokio::join!(
-            send(&ilya, SET_ROLE, json!({ "id": hers, "role": "AGENT" })),
-            send(&olga, DISABLE, json!({ "id": his }))
+            send(&ilya, SET_ROLE, json!({ "id": olga_id, "role": "AGENT" })),
+            send(&olga, DISABLE, json!({ "id": ilya_id }))
         );
         assert_eq!(left().await.1, 1, "{} {}", one.body, other.body);
         let both = "UPDATE accounts SET role = 'admin', disabled_at = NULL";
         database.batch_execute(both).await.unwrap();
     }
-    // The operator takes nobody's rights by mistake either.
+    // The command line does not demote the last admin either.
     database.batch_execute("UPDATE accounts SET role = 'agent' WHERE name = 'Olga'").await.unwrap();
     let variables = [("DATABASE_URL", server.database.url.as_str())];
     let command = ["user", "set-role", "ilya@example.com", "customer"];
@@ -225,12 +228,12 @@ async fn the_last_admin_stays_one_also_when_two_demote_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_account_keeps_its_tickets_and_gets_neither_mail_nor_links() {
-    let desk = MailDesk::start().await;
-    let ilya = desk.server.sign_up("Ilya", Role::Admin).await;
-    let ticket = desk.anna.create_ticket("The site is down").await;
-    desk.smtp.received(1).await;
-    let (anna, boris) = (desk.anna.account_id().await, desk.boris.account_id().await);
+async fn a_disabled_account_keeps_its_tickets_and_receives_no_mail_or_links() {
+    let fixture = MailFixture::start().await;
+    let ilya = fixture.server.sign_up("Ilya", Role::Admin).await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    fixture.smtp.received(1).await;
+    let (anna, boris) = (fixture.anna.account_id().await, fixture.boris.account_id().await);
     ilya.update(&ticket, json!({ "assigneeId": boris })).await;
     for id in [&anna, &boris] {
         outcome(&ilya, DISABLE, json!({ "id": id })).await.unwrap();
@@ -238,33 +241,33 @@ async fn a_disabled_account_keeps_its_tickets_and_gets_neither_mail_nor_links() 
     ilya.comment(&ticket, "We look into it.").await;
     let query = "query($number: String!) { ticket(number: $number) {
         reporter { name } assignee { name } } }";
-    let kept = ilya.ok(query, json!({ "number": ticket.number })).await;
+    let seen = ilya.ok(query, json!({ "number": ticket.number })).await;
     assert_eq!(
-        kept["ticket"],
+        seen["ticket"],
         json!({ "reporter": { "name": "Anna" }, "assignee": { "name": "Boris" } })
     );
 
     let olga = outcome(&ilya, CREATE, person("olga@example.com")).await.unwrap();
-    let token = invited(&desk.smtp, 1).await;
+    let token = invitation_token(&fixture.smtp, 1).await;
     outcome(&ilya, DISABLE, json!({ "id": olga["id"] })).await.unwrap();
-    let anonymous = desk.server.anonymous();
+    let anonymous = fixture.server.anonymous();
     for email in ["anna@example.com", "olga@example.com"] {
         anonymous.ok(REQUEST, json!({ "input": { "email": email } })).await;
     }
-    all_sent(&desk.server).await;
-    // The link that was mailed before is void, also once the account is enabled again.
-    let wish = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
+    until_all_sent(&fixture.server).await;
+    // The link that was mailed before is invalid, even after the account is enabled again.
+    let input = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
     let set = async || {
-        let data = anonymous.ok(RESET, json!({ "input": wish })).await;
+        let data = anonymous.ok(RESET, json!({ "input": input })).await;
         data["resetPassword"]["userErrors"][0]["code"].clone()
     };
     assert_eq!(set().await, "EXPIRED");
     outcome(&ilya, ENABLE, json!({ "id": olga["id"] })).await.unwrap();
     assert_eq!(set().await, "EXPIRED");
-    all_sent(&desk.server).await;
-    let subjects = desk.smtp.mails().into_iter().map(|mail| mail.subject).collect::<Vec<_>>();
+    until_all_sent(&fixture.server).await;
+    let subjects = fixture.smtp.mails().into_iter().map(|mail| mail.subject).collect::<Vec<_>>();
     assert_eq!(subjects, ["[CS-100001] The site is down", "Help Desk: set up your account"]);
-    desk.server.stop().await;
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,7 +294,7 @@ async fn admins_list_accounts_page_by_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_are_for_admins() {
+async fn only_admins_manage_accounts() {
     let server = TestServer::start_with(&[("second_factor.staff", "required".to_owned())]).await;
     let jonas = server.customer("Jonas").await.account_id().await;
     let confined = server.sign_up("Ilya", Role::Admin).await;
@@ -319,7 +322,7 @@ async fn accounts_are_for_admins() {
     ] {
         assert_eq!(send(&ilya, mutation, input).await.code(), "NOT_FOUND");
     }
-    // Nobody could set a password where no mail is sent.
+    // Without mail nobody could set a password.
     assert_eq!(
         outcome(&ilya, CREATE, person("olga@example.com")).await,
         Err("NOT_AVAILABLE".into())

@@ -1,4 +1,4 @@
-//! Tickets: opening, listing, changing.
+//! Tickets: opening, listing and changing them.
 
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ async fn a_new_ticket_waits_for_support() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_lists_ones_own_tickets_and_staff_all_of_them() {
+async fn customers_list_their_own_tickets_and_staff_list_all() {
     let server = TestServer::start().await;
     let (anna, jonas, marta) = (
         server.customer("Anna").await,
@@ -59,7 +59,7 @@ async fn one_lists_ones_own_tickets_and_staff_all_of_them() {
     server.stop().await;
 }
 
-/// All of a list, from its start by threes.
+/// Reads a whole list from its start in pages of three.
 async fn forward(client: &Client, order: &Value, filter: &Value) -> Vec<String> {
     let (mut all, mut after) = (Vec::new(), Value::Null);
     loop {
@@ -74,7 +74,7 @@ async fn forward(client: &Client, order: &Value, filter: &Value) -> Vec<String> 
     }
 }
 
-/// All of a list, from its end by threes.
+/// Reads a whole list from its end in pages of three.
 async fn backward(client: &Client, order: &Value, filter: &Value) -> Vec<String> {
     let (mut all, mut before) = (Vec::new(), Value::Null);
     loop {
@@ -90,7 +90,7 @@ async fn backward(client: &Client, order: &Value, filter: &Value) -> Vec<String>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_join_without_gap_or_overlap_in_every_order() {
+async fn pages_of_tickets_join_without_gap_or_overlap_in_every_order() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let priorities = ["HIGH", "LOW", "HIGH", "LOWEST", "HIGHEST", "LOW", "MEDIUM"];
@@ -102,7 +102,7 @@ async fn pages_join_without_gap_or_overlap_in_every_order() {
     for n in [1, 3, 4] {
         marta.update(&tickets[n], json!({ "status": "WORKING_ON_IT" })).await;
     }
-    // All of them, in more words.
+    // A filter that matches all tickets.
     let states = json!({ "status": ["WORKING_ON_IT", "WAITING_FOR_SUPPORT", "WORKING_ON_IT"],
         "categoryIds": [SALES, TECHNICAL_SUPPORT, SALES] });
     for field in ["CREATED_AT", "UPDATED_AT", "PRIORITY", "WAITING_SINCE"] {
@@ -120,7 +120,7 @@ async fn pages_join_without_gap_or_overlap_in_every_order() {
     }
     let by_priority = json!({ "order": { "field": "PRIORITY" } });
     assert_eq!(list(&anna, by_priority).await.0, ["t4", "t2", "t0", "t6", "t5", "t1", "t3"]);
-    // Who waits comes first in either direction.
+    // Waiting tickets come first in either direction.
     let waiting = json!({ "order": { "field": "WAITING_SINCE", "direction": "ASC" } });
     assert_eq!(list(&anna, waiting).await.0, ["t0", "t2", "t5", "t6", "t1", "t3", "t4"]);
     let waiting = json!({ "order": { "field": "WAITING_SINCE", "direction": "DESC" } });
@@ -130,7 +130,7 @@ async fn pages_join_without_gap_or_overlap_in_every_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filters_narrow_the_list() {
+async fn a_filter_narrows_the_ticket_list_and_never_widens_it() {
     let server = TestServer::start().await;
     let (anna, jonas, marta) = (
         server.customer("Anna").await,
@@ -157,14 +157,14 @@ async fn filters_narrow_the_list() {
     assert_eq!(filtered(json!({ "assigneeId": null })).await, ["three", "two"]);
     assert_eq!(filtered(json!({ "reporterId": jonas_id })).await, ["three"]);
     assert_eq!(filtered(json!({ "reporterId": three.id })).await, [] as [&str; 0]);
-    // A filter never widens what one may see.
+    // A filter never shows tickets that the caller may not see.
     let (others, _) = list(&anna, json!({ "filter": { "reporterId": jonas_id } })).await;
     assert_eq!(others, [] as [&str; 0]);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cursors_of_another_order_and_numbers_out_of_bounds_are_refused() {
+async fn cursors_of_another_order_and_invalid_page_sizes_are_refused() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     anna.create_ticket("one").await;
@@ -184,7 +184,7 @@ async fn cursors_of_another_order_and_numbers_out_of_bounds_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn staff_set_what_customers_may_not() {
+async fn only_staff_may_change_priority_assignee_category_and_summary() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -206,7 +206,7 @@ async fn staff_set_what_customers_may_not() {
     let expected = json!({ "id": ticket.id, "number": ticket.number, "status": "WORKING_ON_IT", "version": 2,
         "summary": "Reworded", "priority": "HIGH", "assignee": { "name": "Marta" }, "category": { "slug": "sales" } });
     assert_eq!(*reply.at("/data/updateTicket/ticket"), expected);
-    // The same again changes nothing.
+    // The same update again changes nothing.
     assert_eq!(marta.update(&ticket, change).await.version, 2);
     assert_eq!(marta.update(&ticket, json!({})).await.version, 2);
     let freed = marta.try_update(&ticket, json!({ "assigneeId": null })).await;
@@ -215,7 +215,7 @@ async fn staff_set_what_customers_may_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tickets_are_assigned_to_staff_only() {
+async fn a_ticket_can_be_assigned_to_active_staff_only() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -238,7 +238,7 @@ async fn tickets_are_assigned_to_staff_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_table_is_kept_through_the_api() {
+async fn illegal_status_transitions_are_refused() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -262,7 +262,7 @@ async fn the_status_table_is_kept_through_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_changes_on_one_version_one_wins_and_the_other_sees_the_ticket() {
+async fn the_second_of_two_changes_to_one_version_is_a_conflict_and_sees_the_ticket() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
@@ -283,7 +283,7 @@ async fn of_two_changes_on_one_version_one_wins_and_the_other_sees_the_ticket() 
         lost.at("/data/updateTicket/ticket/priority"),
         won.at("/data/updateTicket/ticket/priority")
     );
-    // Comments and notes don't move the version.
+    // Comments and notes do not change the version.
     anna.comment(&ticket, "hello").await;
     marta.note(&ticket, "hm").await;
     assert_eq!(
@@ -294,7 +294,7 @@ async fn of_two_changes_on_one_version_one_wins_and_the_other_sees_the_ticket() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn repeating_a_call_with_its_key_makes_one_ticket() {
+async fn a_ticket_repeated_with_its_idempotency_key_is_created_once() {
     let server = TestServer::start().await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
     let input = |summary| json!({ "categoryId": TECHNICAL_SUPPORT, "summary": summary, "description": "d", "idempotencyKey": "k-1" });
@@ -307,7 +307,7 @@ async fn repeating_a_call_with_its_key_makes_one_ticket() {
 
     let other = anna.try_create_ticket(input("two")).await;
     assert_eq!(other.user_errors("createTicket"), ["IDEMPOTENCY_KEY_REUSED"]);
-    // A key is its account's own, and is free again after a day.
+    // A key belongs to one account, and can be used again after a day.
     assert_ne!(
         *jonas.try_create_ticket(input("one")).await.at("/data/createTicket/ticket/number"),
         number
@@ -322,7 +322,7 @@ async fn repeating_a_call_with_its_key_makes_one_ticket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_number_of_statements_does_not_depend_on_the_number_of_rows() {
+async fn listing_tickets_takes_the_same_number_of_statements_for_any_page_size() {
     let server = TestServer::start_logged().await;
     let marta = server.agent("Marta").await;
     for n in 0..3 {
@@ -339,7 +339,7 @@ async fn the_number_of_statements_does_not_depend_on_the_number_of_rows() {
                     ... on CommentAdded {{ comment {{ body author {{ name }} }} }} }} }} }} }} }}"
         )
     };
-    // Once before, so that the session is cached and every statement prepared.
+    // Once before, so that the session is cached and every statement is prepared.
     marta.ok(&query(12), json!({})).await;
     let one = server.statements_of(async || drop(marta.ok(&query(1), json!({})).await)).await;
     let twelve = server.statements_of(async || drop(marta.ok(&query(12), json!({})).await)).await;

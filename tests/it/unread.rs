@@ -1,4 +1,4 @@
-//! What people have not read.
+//! Unread tickets: for whom activity is unread, and the counts.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::harness::{
     client::{Reply, Ticket},
 };
 
-/// Whether a ticket is unread, and how many of one's tickets are open and unread.
+/// Whether a ticket is unread, and how many of the caller's tickets are open and unread.
 async fn state(client: &Client, ticket: &Ticket) -> (bool, i64, i64) {
     let query = "query($id: ID!) { node(id: $id) { ... on Ticket { isUnread } }
         viewer { openTicketCount unreadTicketCount } }";
@@ -30,7 +30,7 @@ async fn try_read(client: &Client, ticket: &str, up_to: Option<&str>) -> Reply {
     client.send(mutation, json!({ "input": { "ticketId": ticket, "upTo": up_to } })).await
 }
 
-/// Marks a ticket as read; gives whether it is unread all the same.
+/// Marks a ticket as read; returns whether it is still unread.
 async fn read(client: &Client, ticket: &Ticket, up_to: Option<&str>) -> bool {
     let reply = try_read(client, &ticket.id, up_to).await;
     let unread = reply.at("/data/markTicketRead/ticket/isUnread").as_bool();
@@ -54,22 +54,30 @@ async fn listed(client: &Client, filter: Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_do_is_unread_until_it_was_read() {
+async fn changes_by_others_are_unread_until_the_ticket_is_marked_as_read() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let (marta, boris) = (server.agent("Marta").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("one").await;
     assert_eq!(state(&anna, &ticket).await, (false, 1, 0));
-    assert_eq!(state(&marta, &ticket).await, (true, 0, 0), "it is not hers");
+    assert_eq!(
+        state(&marta, &ticket).await,
+        (true, 0, 0),
+        "a ticket that is not assigned to her does not count"
+    );
     let marta_id = marta.account_id().await;
     marta.update(&ticket, json!({ "assigneeId": marta_id })).await;
-    assert_eq!(state(&marta, &ticket).await, (true, 1, 1), "one's own doing reads nothing");
+    assert_eq!(
+        state(&marta, &ticket).await,
+        (true, 1, 1),
+        "her own change does not mark the ticket as read"
+    );
     assert!(!read(&marta, &ticket, None).await);
     assert_eq!(state(&marta, &ticket).await, (false, 1, 0));
     assert_eq!(state(&anna, &ticket).await, (true, 1, 1));
     assert!(!read(&anna, &ticket, None).await);
 
-    // One's own doing is no news, also between that of others.
+    // A person's own activity is never unread, even between that of others.
     anna.comment(&ticket, "anybody?").await;
     anna.comment(&ticket, "hello?").await;
     assert_eq!(state(&anna, &ticket).await, (false, 1, 0));
@@ -77,10 +85,10 @@ async fn what_others_do_is_unread_until_it_was_read() {
     marta.comment(&ticket, "We look into it.").await;
     anna.comment(&ticket, "Thanks.").await;
     anna.comment(&ticket, "And?").await;
-    assert_eq!(state(&anna, &ticket).await, (true, 1, 1), "Marta's answer lies before it");
+    assert_eq!(state(&anna, &ticket).await, (true, 1, 1), "Marta's answer is still unread");
     assert!(!read(&anna, &ticket, None).await && !read(&marta, &ticket, None).await);
 
-    // An internal note is news to staff only.
+    // An internal note is unread for staff only.
     boris.note(&ticket, "between us").await;
     assert_eq!(state(&anna, &ticket).await, (false, 1, 0));
     assert_eq!(state(&marta, &ticket).await, (true, 1, 1));
@@ -89,14 +97,14 @@ async fn what_others_do_is_unread_until_it_was_read() {
     boris.note(&ticket, "no").await;
     assert!(!is_unread(&anna, &ticket).await && is_unread(&marta, &ticket).await);
 
-    // Who is added has all of it to read, and their tickets count.
+    // For a new participant everything is unread, and the ticket counts as theirs.
     let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
     anna.ok(add, json!({ "input": { "ticketId": ticket.id, "email": "carl@example.com" } })).await;
     assert_eq!(state(&carl, &ticket).await, (true, 1, 1));
     assert!(!read(&carl, &ticket, None).await);
     assert!(!is_unread(&anna, &ticket).await);
 
-    // Closed by the system is somebody else's doing for all.
+    // An automatic close is unread for everybody.
     anna.update(&ticket, json!({ "status": "RESOLVED" })).await;
     assert_eq!(state(&anna, &ticket).await, (false, 0, 0));
     assert_eq!(state(&carl, &ticket).await, (true, 0, 1));
@@ -109,7 +117,7 @@ async fn what_others_do_is_unread_until_it_was_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reading_goes_up_to_an_event_and_never_back() {
+async fn a_ticket_is_marked_as_read_up_to_an_event_and_never_back() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let jonas = server.customer("Jonas").await;
@@ -118,16 +126,19 @@ async fn reading_goes_up_to_an_event_and_never_back() {
     marta.note(&ticket, "between us").await;
     marta.comment(&ticket, "two").await;
     let seen = events(&anna, &ticket).await;
-    // Opened, answered, working on it, answered.
+    // Created, commented, working on it, commented.
     assert_eq!(seen.len(), 4);
-    assert!(read(&anna, &ticket, Some(&seen[2])).await, "the last answer is not read");
+    assert!(read(&anna, &ticket, Some(&seen[2])).await, "the last answer is still unread");
     assert!(!read(&anna, &ticket, Some(&seen[3])).await);
-    assert!(!read(&anna, &ticket, Some(&seen[0])).await, "it stays read");
+    assert!(
+        !read(&anna, &ticket, Some(&seen[0])).await,
+        "marking up to an earlier event changes nothing"
+    );
     marta.comment(&ticket, "three").await;
     assert!(read(&anna, &ticket, Some(&seen[3])).await);
     assert!(!read(&anna, &ticket, None).await && !read(&anna, &ticket, None).await);
 
-    // A note is nothing that Anna could have read, nor is what is on another ticket.
+    // Anna cannot mark a note or an event of another ticket as read.
     let notes = events(&marta, &ticket).await.into_iter().filter(|id| !seen.contains(id));
     let note = notes.collect::<Vec<_>>().remove(0);
     let foreign = events(&jonas, &other).await.remove(0);
@@ -143,7 +154,7 @@ async fn reading_goes_up_to_an_event_and_never_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_are_narrowed_to_what_is_unread() {
+async fn ticket_lists_can_be_filtered_by_unread() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let marta = server.agent("Marta").await;
@@ -158,11 +169,11 @@ async fn lists_are_narrowed_to_what_is_unread() {
     assert_eq!(listed(&anna, json!({ "isUnread": true })).await, [&*shared.number]);
 
     let marta_id = marta.account_id().await;
-    let hers = json!({ "isUnread": true, "assigneeId": marta_id });
+    let filter = json!({ "isUnread": true, "assigneeId": marta_id });
     marta.update(&one, json!({ "assigneeId": marta_id })).await;
-    assert_eq!(listed(&marta, hers.clone()).await, [&*one.number]);
+    assert_eq!(listed(&marta, filter.clone()).await, [&*one.number]);
     read(&marta, &one, None).await;
-    assert_eq!(listed(&marta, hers.clone()).await, [] as [&str; 0]);
+    assert_eq!(listed(&marta, filter.clone()).await, [] as [&str; 0]);
     let all = "{ tickets(filter: { isUnread: true }) { nodes { id } } }";
     assert_eq!(marta.send(all, json!({})).await.code(), "BAD_REQUEST");
     let mut socket = marta.socket().await;
@@ -171,7 +182,7 @@ async fn lists_are_narrowed_to_what_is_unread() {
     let refused = socket.message().await;
     assert_eq!(refused["payload"][0]["extensions"]["code"], "BAD_REQUEST", "{refused}");
 
-    // To others one's counts are nothing.
+    // The counts are null for others.
     let query = "query($id: ID!) { node(id: $id) { ... on Account { openTicketCount unreadTicketCount } } }";
     let seen = marta.ok(query, json!({ "id": anna.account_id().await })).await;
     assert_eq!(seen["node"], json!({ "openTicketCount": null, "unreadTicketCount": null }));
@@ -179,7 +190,7 @@ async fn lists_are_narrowed_to_what_is_unread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bell_tells_how_many_are_open_and_unread() {
+async fn the_notification_stream_carries_open_and_unread_counts() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
@@ -187,14 +198,14 @@ async fn the_bell_tells_how_many_are_open_and_unread() {
         ... on NotificationAdded { cursor openTicketCount unreadTicketCount }
         ... on NotificationCheckpoint { cursor openTicketCount unreadTicketCount } } }";
     let mut socket = anna.socket().await;
-    socket.subscribe("bell", stream, json!({})).await;
+    socket.subscribe("notifications", stream, json!({})).await;
     let counts =
         |item: &Value| (item["openTicketCount"].clone(), item["unreadTicketCount"].clone());
     assert_eq!(counts(&socket.item().await), (json!(2), json!(0)));
     marta.comment_with(&one, json!({ "body": "answer", "status": "WAITING_FOR_CUSTOMER" })).await;
     assert_eq!(counts(&socket.item().await), (json!(2), json!(1)));
     socket.item().await;
-    // Read on another device, it shows with the next message.
+    // The next message counts what was read on another device.
     read(&anna, &one, None).await;
     marta.comment_with(&two, json!({ "body": "answer", "status": "RESOLVED" })).await;
     assert_eq!(counts(&socket.item().await), (json!(1), json!(1)));
@@ -202,7 +213,7 @@ async fn the_bell_tells_how_many_are_open_and_unread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_people_do_at_once_is_counted_in_one_order() {
+async fn concurrent_changes_keep_the_unread_columns_consistent_with_the_events() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let boris = server.agent("Boris").await;
@@ -219,8 +230,8 @@ async fn what_people_do_at_once_is_counted_in_one_order() {
         }
     });
     let database = server.database.connect().await;
-    // What the ticket's row says is what its events say.
-    let wrong = "SELECT count(*) FROM tickets t WHERE NOT (
+    // The columns of the ticket's row match its events.
+    let inconsistent = "SELECT count(*) FROM tickets t WHERE NOT (
         any_seq = event_seq
         AND any_actor_id = (SELECT actor_id FROM events WHERE ticket_id = t.id AND seq = any_seq)
         AND any_seq_by_others = (SELECT max(seq) FROM events WHERE ticket_id = t.id AND actor_id <> any_actor_id)
@@ -228,6 +239,6 @@ async fn what_people_do_at_once_is_counted_in_one_order() {
         AND public_actor_id = (SELECT actor_id FROM events WHERE ticket_id = t.id AND seq = public_seq)
         AND public_seq_by_others = (SELECT max(seq) FROM events
             WHERE ticket_id = t.id AND audience = 'participants' AND actor_id <> public_actor_id))";
-    assert_eq!(database.query_one(wrong, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(database.query_one(inconsistent, &[]).await.unwrap().get::<_, i64>(0), 0);
     server.stop().await;
 }

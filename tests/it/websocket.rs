@@ -9,7 +9,7 @@ use tokio_tungstenite::{
 use crate::harness::{Socket, TestServer, socket::Incoming};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_current_sub_protocol_is_spoken() {
+async fn only_the_graphql_transport_ws_protocol_is_accepted() {
     let server = TestServer::start().await;
     for protocol in [None, Some("graphql-ws"), Some("nonsense")] {
         let mut request =
@@ -32,7 +32,7 @@ async fn only_the_current_sub_protocol_is_spoken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn breaches_of_the_protocol_close_with_its_codes() {
+async fn a_protocol_violation_closes_the_socket_with_its_code() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let init = json!({ "type": "connection_init" });
@@ -80,7 +80,7 @@ async fn breaches_of_the_protocol_close_with_its_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queries_mutations_and_errors_run_over_a_socket_too() {
+async fn a_socket_serves_queries_errors_and_streams() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
@@ -90,7 +90,7 @@ async fn queries_mutations_and_errors_run_over_a_socket_too() {
     let next = json!({ "type": "next", "id": "q", "payload": { "data": { "viewer": { "name": "Anna" } } } });
     assert_eq!(socket.message().await, next);
     assert_eq!(socket.message().await, json!({ "type": "complete", "id": "q" }));
-    // The id is free again.
+    // The id can be used again.
     socket.subscribe("q", "{ nonsense }", json!({})).await;
     let error = socket.message().await;
     assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("q")));
@@ -107,7 +107,7 @@ async fn queries_mutations_and_errors_run_over_a_socket_too() {
         (&error["type"], &error["payload"][0]["extensions"]["code"]),
         (&json!("error"), &json!("NOT_FOUND"))
     );
-    // A completed stream says no more.
+    // A completed stream sends nothing more.
     let ticket = anna.create_ticket("one").await;
     socket.watch_ticket("live", &ticket.id, None).await;
     socket.caught_up().await;
@@ -120,7 +120,7 @@ async fn queries_mutations_and_errors_run_over_a_socket_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unauthenticated_socket_can_sign_in_and_see_nothing() {
+async fn a_socket_without_a_session_can_sign_in_but_not_subscribe() {
     let server = TestServer::start().await;
     server.customer("Anna").await;
     let mut socket = server.anonymous().socket().await;
@@ -134,7 +134,7 @@ async fn an_unauthenticated_socket_can_sign_in_and_see_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guards_hold_on_a_socket() {
+async fn limits_on_documents_streams_and_messages_apply_to_sockets() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
@@ -164,7 +164,7 @@ async fn the_guards_hold_on_a_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stops_says_so() {
+async fn a_stopping_server_closes_its_sockets_with_1012() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;

@@ -1,5 +1,5 @@
-//! A browser, driven by a script in tests/browser. Parts that are missing fail the
-//! test, and are named.
+//! A browser that a script in `tests/browser` drives. If a program is missing, the test fails and
+//! names it.
 
 use std::{
     fs,
@@ -16,8 +16,8 @@ use super::npm;
 
 const SOURCE: &str = "tests/browser";
 
-/// A running script. It prints what it wants done to the server, as `>command` and
-/// words between tabs, and waits for `done`.
+/// A running script. To have the test do something, it prints `>`, a command and its arguments,
+/// separated by tabs, and waits for a line: `done` or an answer.
 pub struct Script {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -25,7 +25,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Starts a script on a page; pictures go to target/tmp/pictures.
+    /// Starts a script with the address of a page. Screenshots go to `target/tmp/pictures`.
     pub async fn start(name: &str, origin: &str) -> Self {
         let modules = npm::install(SOURCE).await.join("node_modules");
         let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
@@ -46,7 +46,7 @@ impl Script {
         Self { child, lines, answers }
     }
 
-    /// What the script wants done next; `None` when it has ended.
+    /// Waits for the next command of the script; returns `None` if it has ended.
     pub async fn command(&mut self) -> Option<Vec<String>> {
         while let Some(line) = self.lines.next_line().await.unwrap() {
             match line.strip_prefix('>') {
@@ -57,7 +57,7 @@ impl Script {
         None
     }
 
-    /// Tells the script that it is done.
+    /// Tells the script that its command is done.
     pub async fn done(&mut self) {
         self.answer("done").await;
     }
@@ -67,7 +67,7 @@ impl Script {
         self.answers.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
-    /// Whether the script ended well.
+    /// Waits for the end of the script; returns whether it exited with code 0.
     pub async fn succeeded(mut self) -> bool {
         self.child.wait().await.unwrap().success()
     }

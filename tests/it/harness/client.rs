@@ -1,4 +1,4 @@
-//! A client over HTTP, as an integrator would write it.
+//! An HTTP client, as an integrator would write it.
 
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
@@ -19,49 +19,43 @@ pub struct Client {
     pub token: Option<String>,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Reply {
-    /// The status code.
     pub status: StatusCode,
-    /// The headers.
     pub headers: HeaderMap,
-    /// The body, if it is JSON.
+    /// The body: parsed if it is JSON, otherwise a string.
     pub body: Value,
 }
 
-/// A ticket, as far as most tests look at it.
+/// The fields of a ticket that most tests need.
 #[derive(Clone, Debug)]
 pub struct Ticket {
-    /// Its global id.
     pub id: String,
-    /// Its number.
     pub number: String,
-    /// Its status.
     pub status: String,
-    /// Its version.
     pub version: i64,
 }
 
-/// Makes ring the provider of TLS, without which no client is made.
-pub fn provide_tls() {
-    // Whoever comes first installs it.
+/// Installs ring as the TLS provider, without which no HTTP client can be created.
+pub fn install_tls_provider() {
+    // Fails if another test has already installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 impl Client {
-    /// A client of a server, with a token or without.
+    /// A client of the server at an address, with or without a token.
     pub fn new(address: &str, token: Option<String>) -> Self {
-        provide_tls();
+        install_tls_provider();
         Self { http: reqwest::Client::new(), address: address.to_owned(), token }
     }
 
-    /// The same person at another node.
+    /// The same session at the address of another node.
     pub fn at(&self, address: &str) -> Self {
         Self::new(address, self.token.clone())
     }
 
-    /// Signs in; the client that comes back has the token.
+    /// Signs in; returns a client with the session's token.
     pub async fn sign_in(&self, email: &str, password: &str) -> Self {
         let document = "mutation($input: SignInInput!) { signIn(input: $input) { session { token } userErrors { code } } }";
         let reply =
@@ -70,7 +64,7 @@ impl Client {
         Self { token: Some(token), ..self.clone() }
     }
 
-    /// Sends a document by POST.
+    /// Posts a document with its variables.
     pub async fn send(&self, document: &str, variables: Value) -> Reply {
         self.post(
             "application/json",
@@ -79,7 +73,7 @@ impl Client {
         .await
     }
 
-    /// Sends a document, and takes no errors for an answer.
+    /// Posts a document that must succeed; returns its data.
     pub async fn ok(&self, document: &str, variables: Value) -> Value {
         let reply = self.send(document, variables).await;
         assert!(reply.body.get("errors").is_none(), "{}", reply.body);
@@ -126,17 +120,17 @@ impl Client {
         self.send(document, json!({ "input": input })).await
     }
 
-    /// Posts a comment; gives its id and the ticket.
+    /// Posts a comment; returns its id and the ticket.
     pub async fn comment(&self, ticket: &Ticket, body: &str) -> (String, Ticket) {
         self.comment_with(ticket, json!({ "body": body })).await
     }
 
-    /// Writes an internal note.
+    /// Posts an internal note; returns its id and the ticket.
     pub async fn note(&self, ticket: &Ticket, body: &str) -> (String, Ticket) {
         self.comment_with(ticket, json!({ "body": body, "visibility": "INTERNAL" })).await
     }
 
-    /// Posts a comment with other fields of the input.
+    /// Posts a comment with this input; returns its id and the ticket.
     pub async fn comment_with(&self, ticket: &Ticket, input: Value) -> (String, Ticket) {
         let reply = self.try_comment(ticket, input).await;
         let id = reply
@@ -154,8 +148,8 @@ impl Client {
         self.send(document, json!({ "input": input })).await
     }
 
-    /// Posts a comment with its body for a key; `None` where no answer came, or that
-    /// the server could not do it.
+    /// Posts a comment whose body is also its idempotency key; returns `None` without a response or
+    /// if the server could not post it.
     pub async fn try_post_comment(&self, ticket: &Ticket, body: &str) -> Option<()> {
         let document =
             "mutation($input: AddCommentInput!) { addComment(input: $input) { comment { id } } }";
@@ -164,7 +158,7 @@ impl Client {
         body.pointer("/data/addComment/comment/id")?.as_str().map(|_| ())
     }
 
-    /// Sends a document; `None` where no answer came.
+    /// Posts a document; returns `None` without a JSON response.
     pub async fn try_send(&self, document: &str, variables: Value) -> Option<Value> {
         let request = json!({ "query": document, "variables": variables });
         let request = self.http.post(format!("http://{}/graphql", self.address)).json(&request);
@@ -188,13 +182,13 @@ impl Client {
         self.send(document, json!({ "input": input })).await
     }
 
-    /// One's own account's id.
+    /// The id of the client's account.
     pub async fn account_id(&self) -> String {
         self.ok("{ viewer { id } }", json!({})).await["viewer"]["id"].as_str().unwrap().to_owned()
     }
 
-    /// Sends a request to `/graphql` that takes server-sent events.
-    pub async fn respond_with_events(
+    /// Posts a request to `/graphql` that accepts server-sent events.
+    pub async fn request_event_stream(
         &self,
         build: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
     ) -> reqwest::Response {
@@ -206,26 +200,26 @@ impl Client {
         build(request).send().await.unwrap()
     }
 
-    /// Begins an operation whose outputs come as server-sent events.
+    /// Starts an operation whose results arrive as server-sent events.
     pub async fn stream(&self, document: &str, variables: Value) -> EventStream {
         let body = json!({ "query": document, "variables": variables });
-        EventStream::new(self.respond_with_events(|request| request.json(&body)).await)
+        EventStream::new(self.request_event_stream(|request| request.json(&body)).await)
     }
 
-    /// Watches everything that one may see by server-sent events, from now on or after the
-    /// last event that one was given.
-    pub async fn stream_inbox(&self, last: Option<&str>) -> EventStream {
+    /// Watches the tickets that the client may see, as server-sent events, from now on or after the
+    /// event with an id.
+    pub async fn stream_inbox(&self, last_event_id: Option<&str>) -> EventStream {
         let query = format!("subscription {{ inboxEvents {{ {} }} }}", super::socket::EVENT);
         let request = |mut request: reqwest::RequestBuilder| {
-            if let Some(last) = last {
-                request = request.header("last-event-id", last);
+            if let Some(id) = last_event_id {
+                request = request.header("last-event-id", id);
             }
             request.json(&json!({ "query": query }))
         };
-        EventStream::new(self.respond_with_events(request).await)
+        EventStream::new(self.request_event_stream(request).await)
     }
 
-    /// Opens a websocket and greets.
+    /// Opens a websocket and sends `connection_init`.
     pub async fn socket(&self) -> Socket {
         Socket::open(&self.address, self.token.as_deref()).await
     }
@@ -246,7 +240,7 @@ impl Ticket {
 }
 
 impl Reply {
-    /// What is at a JSON pointer; null where nothing is.
+    /// The value at a JSON pointer, or null if nothing is there.
     pub fn at(&self, pointer: &str) -> &Value {
         self.body.pointer(pointer).unwrap_or(&Value::Null)
     }

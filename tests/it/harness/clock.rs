@@ -1,12 +1,12 @@
-//! A clock that tests move.
+//! A clock that tests control.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ticketwire::domain::clock::Clock;
 
-/// Starts at noon of 1 January 2026, goes on by a millisecond with each look, so
-/// that what happens later is later, and by as much as it is told.
+/// Starts at noon UTC on 1 January 2026. Each reading advances it by a millisecond, so that what
+/// happens later has a later time; tests advance it further.
 pub struct TestClock(AtomicI64);
 
 impl Default for TestClock {

@@ -8,28 +8,28 @@ use std::{
 
 use super::{Client, process::Process};
 
-/// The folder of an embedded database with demo data, removed in the end.
+/// The data folder of an embedded database with demo data. Removed when dropped.
 pub struct Demo(PathBuf);
 
 impl Demo {
-    /// A folder with nothing in it yet; the first server fills it.
+    /// Chooses a folder that does not exist yet; the first server creates and fills it.
     pub fn new() -> Self {
-        static MADE: AtomicUsize = AtomicUsize::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ticketwire-demo-{}-{number}", std::process::id());
         Self(std::env::temp_dir().join(name))
     }
 
-    /// A server on it, at an address; port 0 takes a free one.
+    /// Starts a server on the folder. Port 0 chooses a free port.
     pub async fn serve(&self, address: &str) -> Process {
         let folder = self.0.to_str().unwrap();
-        // Mails are there as soon as what they tell of.
+        // Mails are sent at once instead of after the usual window.
         let window = ("TICKETWIRE_MAIL_WINDOW_SECONDS", "0");
         let variables = [("TICKETWIRE_DATA_DIR", folder), ("TICKETWIRE_LISTEN", address), window];
         Process::serve(&variables).await
     }
 
-    /// A demo account of a server, signed in.
+    /// Signs in to a demo account.
     pub async fn sign_in(address: &str, email: &str) -> Client {
         Client::new(address, None).sign_in(email, "ticketwire-demo").await
     }

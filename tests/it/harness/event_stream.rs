@@ -6,8 +6,8 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 use tokio::time;
 
-/// A test that waits longer has failed: nothing that is waited for takes so long.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest that a test waits for data.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An open stream.
 pub struct EventStream {
@@ -15,31 +15,29 @@ pub struct EventStream {
     text: String,
 }
 
-/// One event of it.
+/// An event of a stream.
 #[derive(Debug, Default, PartialEq)]
 pub struct Event {
-    /// Its name.
     pub name: String,
-    /// Its id, if it has one.
     pub id: Option<String>,
-    /// Its data.
     pub data: String,
 }
 
 impl EventStream {
-    /// Reads a response that has to be a stream.
+    /// Reads a response, which must be an event stream.
     pub fn new(response: reqwest::Response) -> Self {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
         Self { response, text: String::new() }
     }
 
-    /// The response's headers.
+    /// The headers of the response.
     pub fn headers(&self) -> &HeaderMap {
         self.response.headers()
     }
 
-    /// The next block of lines, a comment too; `None`: the body has ended.
+    /// Waits for the next block of lines, which may be a comment; returns `None` if the body has
+    /// ended.
     pub async fn block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
@@ -47,7 +45,7 @@ impl EventStream {
                 self.text = rest.to_owned();
                 return Some(block);
             }
-            let chunk = time::timeout(PATIENCE, self.response.chunk()).await;
+            let chunk = time::timeout(TIMEOUT, self.response.chunk()).await;
             let Some(chunk) = chunk.expect("a chunk in time").unwrap() else {
                 assert_eq!(self.text, "", "a block was cut off");
                 return None;
@@ -56,7 +54,7 @@ impl EventStream {
         }
     }
 
-    /// The next event; `None`: the body has ended.
+    /// Waits for the next event; returns `None` if the body has ended.
     pub async fn event(&mut self) -> Option<Event> {
         loop {
             let block = self.block().await?;
@@ -66,7 +64,7 @@ impl EventStream {
         }
     }
 
-    /// What the next event gives: the value of its one field, and its id.
+    /// Waits for the next event; returns the value of its one field, and its id.
     pub async fn item(&mut self) -> (Value, String) {
         let event = self.event().await.expect("an event");
         let response = event.response();
@@ -75,7 +73,7 @@ impl EventStream {
         (value.clone(), event.id.expect("an id"))
     }
 
-    /// Takes the checkpoint that tells that the stream has caught up; gives its id.
+    /// Waits for the checkpoint that ends a replay; returns its id.
     pub async fn caught_up(&mut self) -> String {
         let (item, id) = self.item().await;
         assert_eq!(item["__typename"], "Checkpoint", "{item}");
@@ -83,7 +81,7 @@ impl EventStream {
         id
     }
 
-    /// The code of the error that comes next, last, and before `complete`.
+    /// Waits for an error, `complete` and the end of the body; returns the code of the error.
     pub async fn last_error(&mut self) -> String {
         let response = self.event().await.expect("an error").response();
         assert!(response.get("data").is_none(), "{response}");
@@ -110,7 +108,7 @@ impl Event {
         event
     }
 
-    /// The response that a `next` carries.
+    /// The response in a `next` event.
     pub fn response(&self) -> Value {
         assert_eq!(self.name, "next", "{self:?}");
         serde_json::from_str(&self.data).unwrap()

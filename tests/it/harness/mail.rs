@@ -1,10 +1,10 @@
-//! A server that mails, and the mail server that it mails to.
+//! A server that sends mail, and the mail server that receives it.
 
 use ticketwire::domain::account::Role;
 
 use super::{Client, TestServer, smtp::Smtp};
 
-/// Settings for mail to an SMTP URL: no window, and no patience.
+/// Mail settings for an SMTP URL: no window, and a timeout of one second.
 pub fn settings(url: &str) -> Vec<(&'static str, String)> {
     [
         ("mail.smtp_url", url),
@@ -20,7 +20,7 @@ pub fn settings(url: &str) -> Vec<(&'static str, String)> {
     .into()
 }
 
-/// The variables of the environment that say the same, for a server on a database.
+/// The same settings as environment variables, for a server on this database.
 pub fn variables(url: &str, database: &str) -> Vec<(String, String)> {
     let mut variables = vec![("DATABASE_URL".to_owned(), database.to_owned())];
     variables.extend(settings(url).into_iter().map(|(key, value)| {
@@ -29,31 +29,30 @@ pub fn variables(url: &str, database: &str) -> Vec<(String, String)> {
     variables
 }
 
-/// Variables as a process takes them.
+/// [`variables`] as borrowed pairs, which [`Process`](super::process::Process) expects.
 pub fn borrowed(variables: &[(String, String)]) -> Vec<(&str, &str)> {
     variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// A server that mails, with a customer and an agent.
-pub struct MailDesk {
-    /// The server.
+/// A server that sends mail, with a customer and an agent.
+pub struct MailFixture {
     pub server: TestServer,
-    /// Its mail server.
+    /// The mail server that receives its mail.
     pub smtp: Smtp,
-    /// The customer: anna@example.com.
+    /// A customer: anna@example.com.
     pub anna: Client,
-    /// The agent: boris@example.com.
+    /// An agent: boris@example.com.
     pub boris: Client,
 }
 
-impl MailDesk {
-    /// Starts both.
+impl MailFixture {
+    /// Starts the server and its mail server.
     pub async fn start() -> Self {
-        Self::with(&[]).await
+        Self::start_with(&[]).await
     }
 
-    /// Starts both, with other settings over the usual ones.
-    pub async fn with(more: &[(&'static str, &str)]) -> Self {
+    /// Starts both with settings that override the usual ones.
+    pub async fn start_with(more: &[(&'static str, &str)]) -> Self {
         let smtp = Smtp::start().await;
         let mut flags = settings(&smtp.url());
         flags.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));

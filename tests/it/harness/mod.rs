@@ -1,4 +1,4 @@
-//! What the tests stand on.
+//! Test servers, clients and helpers that the tests share.
 
 pub mod browser;
 pub mod client;

@@ -1,4 +1,4 @@
-//! Programs on Node.js, with the modules that their lock file names.
+//! Node.js programs, with the modules that their lock files name.
 
 use std::{
     env, fs,
@@ -7,18 +7,18 @@ use std::{
 
 use tokio::{process::Command, sync::Mutex};
 
-/// npm doesn't take turns by itself.
-static TURN: Mutex<()> = Mutex::const_new(());
+/// Held during an installation: two runs of npm in one folder would break it.
+static INSTALLING: Mutex<()> = Mutex::const_new(());
 
-/// A folder with the modules of a folder of the repository, installed unless an earlier
-/// run did.
+/// Installs the modules of a folder of the repository, unless an earlier run did; returns the
+/// folder that contains `node_modules`.
 pub async fn install(source: &str) -> PathBuf {
     let name = source.rsplit('/').next().unwrap();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let stamp = folder.join("installed.json");
     let lock = fs::read(source.join("package-lock.json")).unwrap();
-    let _turn = TURN.lock().await;
+    let _guard = INSTALLING.lock().await;
     if fs::read(&stamp).ok().as_ref() != Some(&lock) {
         fs::create_dir_all(&folder).unwrap();
         for name in ["package.json", "package-lock.json", ".npmrc"] {
@@ -32,7 +32,7 @@ pub async fn install(source: &str) -> PathBuf {
     folder
 }
 
-/// A program of Node.js.
+/// A command for a program that comes with Node.js.
 pub fn program(name: &str) -> Command {
     let path = find(&[name]).unwrap_or_else(|| {
         panic!("{name} is missing: install Node.js and npm (Debian: apt-get install nodejs npm)")
@@ -40,7 +40,7 @@ pub fn program(name: &str) -> Command {
     Command::new(path)
 }
 
-/// The first of some programs that is in the PATH.
+/// Finds the first of these programs in the PATH.
 pub fn find(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     let folders = env::split_paths(&path).collect::<Vec<_>>();

@@ -1,5 +1,5 @@
-//! One Postgres for all tests of a run, and a database of its own for each, made
-//! from a template in some 30 ms.
+//! One Postgres for all tests of a run. Each test gets its own database, copied from a template in
+//! about 30 ms.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -20,10 +20,10 @@ use ticketwire::db::{
 use tokio::sync::mpsc;
 use tokio_postgres::NoTls;
 
-/// A database for one test; dropped with this.
+/// A database for one test, dropped together with this value.
 pub struct TestDatabase {
     name: String,
-    /// Where it is.
+    /// Its connection URL.
     pub url: String,
 }
 
@@ -38,9 +38,9 @@ static SERVER: LazyLock<Server> = LazyLock::new(start);
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl TestDatabase {
-    /// A migrated, empty database.
+    /// Creates a migrated database.
     pub async fn new() -> Self {
-        super::client::provide_tls();
+        super::client::install_tls_provider();
         let server = tokio::task::spawn_blocking(|| &*SERVER).await.unwrap();
         let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         execute(
@@ -52,14 +52,14 @@ impl TestDatabase {
         Self { name, url }
     }
 
-    /// Has the statements of connections made from now on written to the server's log.
+    /// Writes the statements of connections opened from now on to the log of Postgres.
     pub async fn log_statements(&self) {
         execute(&self.url, &format!("ALTER DATABASE {} SET log_statement = 'all'", self.name))
             .await;
     }
 
-    /// Has the plans of the statements of connections made from now on written to the
-    /// server's log; they are made as for a disk that has no head to move.
+    /// Writes the query plans of connections opened from now on to the log of Postgres. Random
+    /// reads cost what they cost on an SSD.
     pub async fn log_plans(&self, plan_cache_mode: &str) {
         let settings = [
             "session_preload_libraries = auto_explain",
@@ -72,14 +72,14 @@ impl TestDatabase {
         }
     }
 
-    /// The process ids of the database's connections.
+    /// Returns the process ids of the database's connections.
     pub async fn backends(&self) -> Vec<i32> {
         let query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";
         let rows = self.connect().await.query(query, &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// A connection of the test's own.
+    /// Opens a connection for the test itself.
     pub async fn connect(&self) -> tokio_postgres::Client {
         connect(&self.url).await
     }
@@ -91,12 +91,12 @@ impl Drop for TestDatabase {
     }
 }
 
-/// What the Postgres of all tests logs to.
+/// The log of the Postgres that all tests share.
 pub fn log_file() -> PathBuf {
     SERVER.folder.join("postgres.log")
 }
 
-/// Connects to any database; the connection is driven in the background.
+/// Connects to a database; a background task drives the connection.
 pub async fn connect(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -107,13 +107,13 @@ async fn execute(url: &str, sql: &str) {
     connect(url).await.batch_execute(sql).await.unwrap();
 }
 
-/// A folder for a cluster that the user `postgres` can reach, when root tests.
+/// A folder for a cluster. The user `postgres` can access it if root runs the tests.
 pub fn cluster_folder(name: &str) -> PathBuf {
     std::env::temp_dir()
         .join(format!("ticketwire-tests-{}-{name}", rustix::process::geteuid().as_raw()))
 }
 
-/// Settings for a cluster of a test's own.
+/// Settings for a test's own cluster.
 pub fn cluster_settings(data_dir: PathBuf) -> EmbeddedSettings {
     EmbeddedSettings {
         data_dir,
@@ -124,8 +124,8 @@ pub fn cluster_settings(data_dir: PathBuf) -> EmbeddedSettings {
     }
 }
 
-/// Starts the server on a thread and runtime of its own, which outlive every
-/// test's. It is stopped by its guard when this process ends.
+/// Starts the server on its own thread and runtime, which outlive those of every test. The server's
+/// guard stops it when this process ends.
 fn start() -> Server {
     let (ready, is_ready) = std_mpsc::channel();
     thread::spawn(move || {
@@ -161,10 +161,11 @@ async fn start_in_a_free_folder() -> (EmbeddedPostgres, PathBuf) {
             Err(error) => panic!("the tests need Postgres (apt-get install postgresql): {error}"),
         }
     }
-    panic!("16 runs of these tests hold all the folders for clusters");
+    panic!("16 other runs of these tests use all folders for clusters");
 }
 
-/// The template of this set of migrations; what an earlier run left is dropped.
+/// Creates the template for the current migrations, unless an earlier run did, and drops what
+/// earlier runs left.
 async fn make_template(postgres: &EmbeddedPostgres) -> String {
     let mut hash = DefaultHasher::new();
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations");

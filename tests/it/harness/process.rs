@@ -1,4 +1,4 @@
-//! The real binary in a process of its own, to be killed.
+//! The real binary in its own process, which tests can kill.
 
 use std::{process::Stdio, time::Duration};
 
@@ -10,30 +10,28 @@ use tokio::{
     time,
 };
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running `ticketwire serve`.
 pub struct Process {
     child: Child,
     /// `127.0.0.1:port`.
     pub address: String,
-    /// What it printed until it was ready.
+    /// Its standard output up to the line that says how to stop it.
     pub welcome: String,
-    /// Its standard error, once it has ended.
+    /// Its standard error, available once it has ended.
     log: JoinHandle<String>,
 }
 
-/// How a run ended that was to end by itself.
-pub struct Ended {
-    /// Whether it says that all went well.
+/// The result of a command that has ended.
+pub struct Output {
+    /// Whether it exited with code 0.
     pub success: bool,
-    /// Its standard output.
     pub stdout: String,
-    /// Its standard error.
     pub stderr: String,
 }
 
-/// The binary with a clean environment and some variables.
+/// A command for the binary with a clean environment and these variables.
 pub fn command(variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ticketwire"));
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
@@ -43,16 +41,16 @@ pub fn command(variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Runs the binary to its end.
-pub async fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Ended {
+/// Runs the binary with this standard input until it exits.
+pub async fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
     use tokio::io::AsyncWriteExt as _;
     let mut child = command(variables).args(arguments).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     let output =
-        time::timeout(PATIENCE, child.wait_with_output()).await.expect("an end in time").unwrap();
-    Ended {
+        time::timeout(TIMEOUT, child.wait_with_output()).await.expect("an end in time").unwrap();
+    Output {
         success: output.status.success(),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
@@ -62,7 +60,7 @@ pub async fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) ->
 impl Process {
     /// Starts a server and waits until it is ready.
     pub async fn serve(variables: &[(&str, &str)]) -> Self {
-        super::client::provide_tls();
+        super::client::install_tls_provider();
         let mut command = command(variables);
         if !variables.iter().any(|(name, _)| *name == "TICKETWIRE_LISTEN") {
             command.env("TICKETWIRE_LISTEN", "127.0.0.1:0");
@@ -70,7 +68,7 @@ impl Process {
         let mut child = command.arg("serve").spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut stderr = child.stderr.take().unwrap();
-        // Read from the beginning, so that the server never waits for us to do it.
+        // Read from the start, so that a full pipe never blocks the server.
         let log = tokio::spawn(async move {
             let mut text = Vec::new();
             let _ = stderr.read_to_end(&mut text).await;
@@ -78,7 +76,7 @@ impl Process {
         });
         let mut welcome = String::new();
         loop {
-            match time::timeout(PATIENCE, lines.next_line()).await.expect("a line in time").unwrap()
+            match time::timeout(TIMEOUT, lines.next_line()).await.expect("a line in time").unwrap()
             {
                 None => {
                     panic!("the server did not start: {}", log.await.unwrap());
@@ -100,32 +98,30 @@ impl Process {
         Self { child, address, welcome, log }
     }
 
-    /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id().expect("a running process")).unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
-    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("a running process")
     }
 
-    /// `kill -9`.
+    /// Kills it with SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Ends it as an operator does, and gives what it logged.
+    /// Stops it with SIGTERM; returns what it logged.
     pub async fn stop_and_read_log(mut self) -> String {
         self.signal(Signal::TERM);
-        time::timeout(PATIENCE, self.child.wait()).await.expect("an end in time").unwrap();
+        time::timeout(TIMEOUT, self.child.wait()).await.expect("an end in time").unwrap();
         self.log.await.unwrap()
     }
 
-    /// Ends it as an operator does; gives whether it ended well.
+    /// Stops it with a signal; returns whether it exited with code 0.
     pub async fn terminate(mut self, signal: Signal) -> bool {
         self.signal(signal);
-        time::timeout(PATIENCE, self.child.wait()).await.expect("an end in time").unwrap().success()
+        time::timeout(TIMEOUT, self.child.wait()).await.expect("an end in time").unwrap().success()
     }
 }

@@ -1,5 +1,5 @@
-//! A TCP proxy that breaks: it cuts its connections in the middle of what the server
-//! says, or stops reading from it.
+//! A TCP proxy that fails on demand: it cuts connections in the middle of what the server sends, or
+//! stops reading from the server.
 
 use std::sync::{
     Arc, Mutex,
@@ -16,7 +16,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// Little, so that a server that is not read from soon feels it.
+/// Small, so that the server soon notices that nobody reads.
 const RECEIVE_BUFFER: u32 = 4 * 1024;
 
 /// A running proxy.
@@ -29,17 +29,17 @@ pub struct Proxy {
 
 struct State {
     upstream: Mutex<String>,
-    orders: watch::Sender<Orders>,
+    commands: watch::Sender<Commands>,
     open: AtomicUsize,
     cuts: watch::Sender<usize>,
 }
 
-/// What the connections are to do.
+/// What the connections must do.
 #[derive(Clone, Copy, Default)]
-struct Orders {
-    /// How many cuts were ordered: a connection that was open then is to be cut.
+struct Commands {
+    /// How many cuts were requested. Each applies to the connections that were open at that time.
     cuts: usize,
-    /// So many bytes are forwarded before the cut.
+    /// How many bytes are forwarded before the cut.
     after: usize,
     stalled: bool,
 }
@@ -51,19 +51,19 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// A proxy before an address.
-    pub async fn before(upstream: &str) -> Self {
+    /// Starts a proxy in front of an address.
+    pub async fn start(upstream: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let state = Arc::new(State {
             upstream: Mutex::new(upstream.to_owned()),
-            orders: watch::Sender::default(),
+            commands: watch::Sender::default(),
             open: AtomicUsize::new(0),
             cuts: watch::Sender::default(),
         });
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
-            // Its connections end with it.
+            // Its connections end with this task.
             let mut connections = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.unwrap();
@@ -80,23 +80,23 @@ impl Proxy {
     }
 
     /// Forwards new connections to another address.
-    pub fn lead_to(&self, upstream: &str) {
+    pub fn set_upstream(&self, upstream: &str) {
         upstream.clone_into(&mut self.state.upstream.lock().unwrap());
     }
 
-    /// How many connections there are.
-    pub fn open(&self) -> usize {
+    /// How many connections are open.
+    pub fn open_connections(&self) -> usize {
         self.state.open.load(Ordering::SeqCst)
     }
 
-    /// Cuts each connection that is open: of what the server says next so many bytes are
-    /// forwarded, and never all. Returns when the first was cut.
+    /// Cuts every open connection: forwards at most `after` bytes of what the server sends next,
+    /// and never all of it. Returns when the first connection is cut.
     pub async fn cut(&self, after: usize) {
         let mut cuts = self.state.cuts.subscribe();
         let before = *cuts.borrow_and_update();
-        self.state.orders.send_modify(|orders| {
-            orders.cuts += 1;
-            orders.after = after;
+        self.state.commands.send_modify(|commands| {
+            commands.cuts += 1;
+            commands.after = after;
         });
         cuts.wait_for(|cuts| *cuts > before).await.unwrap();
     }
@@ -106,45 +106,45 @@ impl Proxy {
         *self.state.cuts.borrow()
     }
 
-    /// Stops reading from the server, or goes on.
+    /// Stops or resumes reading from the server.
     pub fn stall(&self, stalled: bool) {
-        self.state.orders.send_modify(|orders| orders.stalled = stalled);
+        self.state.commands.send_modify(|commands| commands.stalled = stalled);
     }
 }
 
 impl State {
     async fn forward(&self, client: TcpStream) -> io::Result<()> {
-        let orders = self.orders.subscribe();
+        let commands = self.commands.subscribe();
         let upstream = self.upstream.lock().unwrap().parse().unwrap();
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         let (mut from_client, to_client) = client.into_split();
         let (from_server, mut to_server) = socket.connect(upstream).await?.into_split();
-        // Whichever side ends, the other is dropped with it.
+        // When one side ends, the other is dropped too.
         tokio::select! {
-            asked = io::copy(&mut from_client, &mut to_server) => asked.map(drop),
-            said = self.forward_answers(orders, from_server, to_client) => said,
+            sent = io::copy(&mut from_client, &mut to_server) => sent.map(drop),
+            received = self.forward_responses(commands, from_server, to_client) => received,
         }
     }
 
-    async fn forward_answers(
+    async fn forward_responses(
         &self,
-        mut orders: watch::Receiver<Orders>,
+        mut commands: watch::Receiver<Commands>,
         mut server: OwnedReadHalf,
         mut client: OwnedWriteHalf,
     ) -> io::Result<()> {
-        let cuts_before = orders.borrow().cuts;
+        let cuts_before = commands.borrow().cuts;
         let mut buffer = vec![0; 16 * 1024];
         loop {
-            let _ = orders.wait_for(|orders| !orders.stalled).await;
+            let _ = commands.wait_for(|commands| !commands.stalled).await;
             let length = tokio::select! {
                 length = server.read(&mut buffer) => length?,
-                _ = orders.changed() => continue,
+                _ = commands.changed() => continue,
             };
             if length == 0 {
                 return Ok(());
             }
-            let Orders { cuts, after, .. } = *orders.borrow();
+            let Commands { cuts, after, .. } = *commands.borrow();
             if cuts > cuts_before {
                 client.write_all(&buffer[..after.min(length - 1)]).await?;
                 self.cuts.send_modify(|cuts| *cuts += 1);

@@ -28,21 +28,19 @@ use ticketwire::{
 
 use super::{Client, clock::TestClock, postgres::TestDatabase};
 
-/// The password of all accounts that tests make.
+/// The password of every account that tests create.
 pub const PASSWORD: &str = "correct horse battery";
 
-/// What the tests' servers seal with.
+/// The sealing key of the tests' servers.
 pub const SEALING_KEYS: &str = "the key that the tests of Ticketwire seal with";
 
-/// The cheapest hash that argon2 makes: tests are not about its strength.
+/// The cheapest parameters of argon2: the strength of hashes does not matter in these tests.
 pub const CHEAP: PasswordCost = PasswordCost { memory_kib: 8, passes: 1 };
 
 /// A running server.
 pub struct TestServer {
     app: Option<App>,
-    /// Its database.
     pub database: TestDatabase,
-    /// Its clock.
     pub clock: Arc<TestClock>,
 }
 
@@ -54,19 +52,19 @@ impl TestServer {
         Self { app: Some(app), database, clock }
     }
 
-    /// Starts a server with more configuration, as keys and values, on a new database.
+    /// Starts a server with additional settings, as keys and values, on a new database.
     pub async fn start_with(flags: &[(&'static str, String)]) -> Self {
         let (database, clock) = (TestDatabase::new().await, Arc::default());
         let app = start_app_with(&database.url, &clock, flags).await.unwrap();
         Self { app: Some(app), database, clock }
     }
 
-    /// Another node with more configuration. It has to be stopped before the server.
+    /// Starts another node with additional settings. Stop it before the server.
     pub async fn another_node(&self, flags: &[(&'static str, String)]) -> Result<App, StartError> {
         start_app_with(&self.database.url, &self.clock, flags).await
     }
 
-    /// A second node on the same database. It has to be stopped before the server.
+    /// Starts a second node on the same database. Stop it before the server.
     pub async fn second_node(&self) -> App {
         start_app(&self.database.url, &self.clock).await
     }
@@ -77,14 +75,14 @@ impl TestServer {
         self.app = Some(start_app(&self.database.url, &self.clock).await);
     }
 
-    /// Stops the server and starts another on the same database, with more configuration.
+    /// Stops the server and starts another on the same database, with additional settings.
     pub async fn restart_with(&mut self, flags: &[(&'static str, String)]) {
         self.app.take().unwrap().stop().await;
         self.app = Some(start_app_with(&self.database.url, &self.clock, flags).await.unwrap());
     }
 
-    /// Stops the server, undoes one migration, a folder's, and does it again. Migrations lock
-    /// tables in an order that a running server does not keep to.
+    /// Stops the server, then reverts and repeats the migration in a folder. The server must be
+    /// stopped because migrations lock tables in another order and could deadlock with it.
     pub async fn migrate_again(&mut self, folder: &str) {
         self.app.take().unwrap().stop().await;
         let database = self.database.connect().await;
@@ -107,63 +105,66 @@ impl TestServer {
         self.app.as_ref().unwrap().address().to_string()
     }
 
-    /// Asks the admin listener for a path; gives the status and the body.
+    /// Gets a path from the admin listener; returns the status and the body.
     pub async fn admin(&self, path: &str) -> (u16, String) {
         let response =
             reqwest::get(format!("http://{}{path}", self.admin_address())).await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// Where the admin listener is: `127.0.0.1:port`.
+    /// The admin listener's address, `127.0.0.1:port`.
     pub fn admin_address(&self) -> String {
         let address = self.app.as_ref().unwrap().admin_address();
         address.expect("an admin listener").to_string()
     }
 
-    /// A client that is not signed in.
+    /// A client without a session.
     pub fn anonymous(&self) -> Client {
         Client::new(&self.address(), None)
     }
 
-    /// Makes an account and signs it in.
+    /// Creates an account and signs in.
     pub async fn sign_up(&self, name: &str, role: Role) -> Client {
         let email = format!("{}@example.com", name.to_lowercase());
         create_account(&self.database.url, &self.clock, &email, name, role).await;
         self.anonymous().sign_in(&email, PASSWORD).await
     }
 
-    /// A customer, signed in.
+    /// Creates a customer and signs in.
     pub async fn customer(&self, name: &str) -> Client {
         self.sign_up(name, Role::Customer).await
     }
 
-    /// An agent, signed in.
+    /// Creates an agent and signs in.
     pub async fn agent(&self, name: &str) -> Client {
         self.sign_up(name, Role::Agent).await
     }
 
-    /// A machine with a service token of some scopes.
+    /// A client with a new service token of these scopes.
     pub async fn machine(&self, scopes: &[Scope]) -> Client {
         let database = Database::new(&self.database.url, 2).unwrap();
-        let desk = app::services(&config(), database.clone(), ambient(&self.clock), CHEAP).unwrap();
-        let issued = service_token::create(&Actor::System, &desk, "panel", scopes).await.unwrap();
+        let services =
+            app::services(&config(), database.clone(), ambient(&self.clock), CHEAP).unwrap();
+        let issued =
+            service_token::create(&Actor::System, &services, "panel", scopes).await.unwrap();
         database.close();
         Client::new(&self.address(), Some(issued.secret.expose().to_owned()))
     }
 
-    /// Closes the tickets that were resolved long enough ago, as a node of some configuration
-    /// does; gives how many.
+    /// Closes the tickets that have been resolved for this many days, as the background task of a
+    /// node does; returns how many.
     pub async fn close_resolved(&self, after_days: u32) -> usize {
         let database = Database::new(&self.database.url, 2).unwrap();
         let mut config = config();
         config.tickets.close_resolved_after_days = after_days;
-        let desk = app::services(&config, database.clone(), ambient(&self.clock), CHEAP).unwrap();
-        let closed = closing::close_resolved(&Actor::System, &desk).await.unwrap();
+        let services =
+            app::services(&config, database.clone(), ambient(&self.clock), CHEAP).unwrap();
+        let closed = closing::close_resolved(&Actor::System, &services).await.unwrap();
         database.close();
         closed
     }
 
-    /// Starts a server whose statements are logged, to be counted.
+    /// Starts a server whose SQL statements are logged, so that a test can count them.
     pub async fn start_logged() -> Self {
         let (database, clock) = (TestDatabase::new().await, Arc::default());
         database.log_statements().await;
@@ -171,7 +172,7 @@ impl TestServer {
         Self { app: Some(app), database, clock }
     }
 
-    /// Starts a server on a database in which the plans of its statements are logged.
+    /// Starts a server whose query plans are logged.
     pub async fn start_explained(plan_cache_mode: &str) -> Self {
         let (database, clock) = (TestDatabase::new().await, Arc::default());
         database.log_plans(plan_cache_mode).await;
@@ -179,8 +180,8 @@ impl TestServer {
         Self { app: Some(app), database, clock }
     }
 
-    /// The plans of the statements that the server sends while something is done, each with
-    /// its statement, besides those with which it follows the event log.
+    /// Returns the plans of the statements that the server sends during `work`, each with its
+    /// statement, except those that follow the event log.
     pub async fn plans_of(&self, work: impl AsyncFnOnce()) -> Vec<String> {
         let before = std::fs::metadata(super::postgres::log_file()).unwrap().len();
         work().await;
@@ -209,8 +210,8 @@ impl TestServer {
         plans
     }
 
-    /// Waits until everything that was committed has been dealt with in the background:
-    /// placed in the feed, and planned for the bell and for mail.
+    /// Waits until the background tasks have processed everything that was committed: events are in
+    /// the feed, and notifications and mails are planned.
     pub async fn quiet(&self) {
         let database = self.database.connect().await;
         let dealt_with = "SELECT NOT EXISTS (SELECT FROM pending_events)
@@ -218,8 +219,8 @@ impl TestServer {
         while !database.query_one(dealt_with, &[]).await.unwrap().get::<_, bool>(0) {}
     }
 
-    /// The statements that the server sends while something is done, besides those
-    /// with which it follows the event log, or prepares a new connection.
+    /// Returns the statements that the server sends during `work`, except those that follow the
+    /// event log or prepare a new connection.
     pub async fn statements_of(&self, work: impl AsyncFnOnce()) -> Vec<String> {
         let others = [
             "pending_events",
@@ -240,14 +241,14 @@ impl TestServer {
         statements
     }
 
-    /// All statements that the server sends while something is done: their first lines as
-    /// they are logged.
+    /// Returns all statements that the server sends during `work`: the first line of each, as
+    /// logged.
     pub async fn all_statements_of(&self, work: impl AsyncFnOnce()) -> Vec<String> {
         let log = || std::fs::read_to_string(super::postgres::log_file()).unwrap();
         self.quiet().await;
         let before = log().len();
         work().await;
-        // The log is that of all tests' Postgres.
+        // All tests share one Postgres and therefore its log.
         let own = self.database.backends().await;
         let executed = |line: &&str| {
             line.contains("LOG:  execute")
@@ -256,8 +257,7 @@ impl TestServer {
         log()[before..].lines().filter(executed).map(str::to_owned).collect()
     }
 
-    /// The whole content of the database but sessions and the feed's own rows, to
-    /// see that nothing has changed.
+    /// Returns the rows of the main tables as text, to check that nothing has changed.
     pub async fn content(&self) -> String {
         let client = self.database.connect().await;
         let mut content = String::new();
@@ -272,7 +272,7 @@ impl TestServer {
     }
 }
 
-/// Makes an account in a database.
+/// Creates an account directly in a database.
 pub async fn create_account(
     url: &str,
     clock: &Arc<TestClock>,
@@ -281,7 +281,7 @@ pub async fn create_account(
     role: Role,
 ) {
     let database = Database::new(url, 2).unwrap();
-    let desk = app::services(&config(), database.clone(), ambient(clock), CHEAP).unwrap();
+    let services = app::services(&config(), database.clone(), ambient(clock), CHEAP).unwrap();
     let new = NewAccount {
         email: email.to_owned(),
         name: name.to_owned(),
@@ -289,16 +289,16 @@ pub async fn create_account(
         locale: Locale::En,
         password: Some(Password::new(PASSWORD.to_owned())),
     };
-    staff::create(&Actor::System, &desk, new).await.unwrap();
+    staff::create(&Actor::System, &services, new).await.unwrap();
     database.close();
 }
 
-/// A configuration of defaults, on a free port.
+/// The default configuration, on a free port.
 pub fn config() -> Config {
-    Config::load(Some("/dev/null".as_ref()), &usual_flags()).unwrap()
+    Config::load(Some("/dev/null".as_ref()), &default_flags()).unwrap()
 }
 
-fn usual_flags() -> Vec<(&'static str, String)> {
+fn default_flags() -> Vec<(&'static str, String)> {
     vec![
         ("listen", "127.0.0.1:0".to_owned()),
         ("database.pool_size", "8".to_owned()),
@@ -320,7 +320,7 @@ async fn start_app_with(
     clock: &Arc<TestClock>,
     flags: &[(&'static str, String)],
 ) -> Result<App, StartError> {
-    let mut all = usual_flags();
+    let mut all = default_flags();
     all.push(("database.url", url.to_owned()));
     all.extend_from_slice(flags);
     let config = Config::load(Some("/dev/null".as_ref()), &all).unwrap();

@@ -1,4 +1,4 @@
-//! A mail server on a socket, which can be told to misbehave.
+//! A mail server that tests can make misbehave.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -27,80 +27,77 @@ use tokio_rustls::{
     },
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A step of a conversation, as the server sees it.
+/// A step of an SMTP session, as the server sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Connected, and not greeted yet.
+    /// The client has connected; the server has not greeted it.
     Greeting,
-    /// EHLO has come, without an answer yet.
+    /// EHLO was received and not answered.
     Ehlo,
-    /// So has MAIL.
+    /// MAIL was received and not answered.
     Mail,
-    /// So has RCPT.
+    /// RCPT was received and not answered.
     Rcpt,
-    /// So has DATA.
+    /// DATA was received and not answered.
     Data,
-    /// The mail's first line has come.
+    /// The first line of the mail was received.
     MidData,
-    /// The mail was taken, which is not said yet.
-    Taken,
+    /// The mail was accepted; the client has not been told.
+    Accepted,
 }
 
-/// What the server does with the next mails; `Accept` when none is left.
+/// What the server does with a mail.
 #[derive(Clone, Copy, Debug)]
-pub enum Mood {
-    /// Takes it.
+pub enum Behaviour {
+    /// Accepts it. The default when no other behaviour is left.
     Accept,
     /// Answers RCPT with this line.
     Rcpt(&'static str),
     /// Answers the end of the data with this line.
     Data(&'static str),
-    /// Goes no further at this step until it is released.
+    /// Pauses at this step until it is released.
     Pause(Step),
-    /// Hangs up in the middle of the data.
+    /// Closes the connection in the middle of the data.
     DropMidData,
-    /// Answers the greeting with this line.
+    /// Sends this line instead of its greeting and closes the connection.
     Greet(&'static str),
 }
 
-/// What the server can and asks for.
+/// What the server supports.
 #[derive(Clone, Copy, Default)]
-pub struct Abilities {
+pub struct SmtpOptions {
     /// Offers STARTTLS.
     pub starttls: bool,
-    /// TLS from the start.
+    /// Speaks TLS from the start.
     pub implicit_tls: bool,
-    /// Wants this AUTH PLAIN (base64).
+    /// Offers AUTH PLAIN and accepts only these credentials, in base64.
     pub auth: Option<&'static str>,
 }
 
-/// A mail as it came.
+/// A received mail.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// The envelope's recipient.
+    /// The recipient of the envelope.
     pub to: String,
-    /// Everything, as it came.
+    /// The headers and body as received.
     pub raw: String,
-    /// The `Message-ID`.
     pub id: String,
-    /// The `In-Reply-To`.
     pub in_reply_to: Option<String>,
-    /// The `References`.
     pub references: Vec<String>,
-    /// The subject, decoded.
+    /// The decoded subject.
     pub subject: String,
-    /// The text part, decoded.
+    /// The decoded text part.
     pub text: String,
-    /// The HTML part, decoded.
+    /// The decoded HTML part.
     pub html: String,
-    /// Whether it came over TLS.
+    /// Whether it was received over TLS.
     pub tls: bool,
 }
 
 struct State {
-    moods: Mutex<VecDeque<Mood>>,
+    behaviours: Mutex<VecDeque<Behaviour>>,
     mails: Mutex<Vec<Received>>,
     changed: Notify,
     attempts: AtomicUsize,
@@ -109,7 +106,7 @@ struct State {
     connections: AtomicUsize,
     open: AtomicUsize,
     most_open: AtomicUsize,
-    abilities: Abilities,
+    options: SmtpOptions,
     acceptor: TlsAcceptor,
 }
 
@@ -119,7 +116,7 @@ pub struct Smtp {
     task: JoinHandle<()>,
     /// `127.0.0.1:port`.
     pub address: String,
-    /// The certificate to trust, in PEM.
+    /// Its certificate, in PEM.
     pub certificate: String,
 }
 
@@ -130,28 +127,28 @@ impl Drop for Smtp {
 }
 
 impl Smtp {
-    /// Starts a server that takes everything.
+    /// Starts a server that accepts everything.
     pub async fn start() -> Self {
-        Self::with(Abilities::default()).await
+        Self::start_with(SmtpOptions::default()).await
     }
 
-    /// Starts a server.
-    pub async fn with(abilities: Abilities) -> Self {
+    /// Starts a server with these options.
+    pub async fn start_with(options: SmtpOptions) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::on(listener, abilities)
+        Self::serve_on(listener, options)
     }
 
-    /// A free address that nobody listens on, yet.
+    /// Returns a free address on which nobody listens yet.
     pub async fn reserve() -> String {
         TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
     }
 
-    /// Starts a server on an address.
-    pub async fn at(address: &str) -> Self {
-        Self::on(TcpListener::bind(address).await.unwrap(), Abilities::default())
+    /// Starts a server on this address.
+    pub async fn start_at(address: &str) -> Self {
+        Self::serve_on(TcpListener::bind(address).await.unwrap(), SmtpOptions::default())
     }
 
-    fn on(listener: TcpListener, abilities: Abilities) -> Self {
+    fn serve_on(listener: TcpListener, options: SmtpOptions) -> Self {
         let certified = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let key =
             PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
@@ -162,7 +159,7 @@ impl Smtp {
             .with_single_cert(vec![certified.cert.der().clone()], key)
             .unwrap();
         let state = Arc::new(State {
-            moods: Mutex::default(),
+            behaviours: Mutex::default(),
             mails: Mutex::default(),
             changed: Notify::new(),
             attempts: AtomicUsize::new(0),
@@ -171,18 +168,18 @@ impl Smtp {
             connections: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             most_open: AtomicUsize::new(0),
-            abilities,
+            options,
             acceptor: TlsAcceptor::from(Arc::new(tls)),
         });
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
-            // Its conversations end with it.
-            let mut conversations = JoinSet::new();
+            // Its sessions end with this task.
+            let mut sessions = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let state = Arc::clone(&shared);
-                conversations.spawn(async move {
+                sessions.spawn(async move {
                     state.connections.fetch_add(1, Ordering::SeqCst);
                     let open = state.open.fetch_add(1, Ordering::SeqCst) + 1;
                     state.most_open.fetch_max(open, Ordering::SeqCst);
@@ -199,48 +196,48 @@ impl Smtp {
         format!("smtp://{}", self.address)
     }
 
-    /// Its URL by a name that its certificate has.
+    /// Its URL with the host name of its certificate.
     pub fn named_url(&self, scheme: &str, user: &str, query: &str) -> String {
         let port = self.address.rsplit_once(':').unwrap().1;
         format!("{scheme}://{user}localhost:{port}{query}")
     }
 
-    /// What it does with the next mails.
-    pub fn then(&self, moods: impl IntoIterator<Item = Mood>) {
-        self.state.moods.lock().unwrap().extend(moods);
+    /// Adds behaviours for the next mails or connections, in order.
+    pub fn script(&self, behaviours: impl IntoIterator<Item = Behaviour>) {
+        self.state.behaviours.lock().unwrap().extend(behaviours);
     }
 
-    /// The mails that it has taken.
+    /// Returns the mails accepted so far.
     pub fn mails(&self) -> Vec<Received> {
         self.state.mails.lock().unwrap().clone()
     }
 
-    /// How many times a mail was begun.
+    /// How many times a client has tried to send a mail.
     pub fn attempts(&self) -> usize {
         self.state.attempts.load(Ordering::SeqCst)
     }
 
-    /// Waits until it has taken so many mails; gives all of them.
+    /// Waits until this many mails are accepted; returns all accepted mails.
     pub async fn received(&self, count: usize) -> Vec<Received> {
-        self.until(&format!("{count} mails"), || self.mails().len() >= count).await;
+        self.wait_until(&format!("{count} mails"), || self.mails().len() >= count).await;
         self.mails()
     }
 
-    /// Waits for the nth mail whose text holds some words; one that came again counts once.
+    /// Waits for the nth mail whose text contains these words. A mail that is repeated counts once.
     pub async fn nth(&self, nth: usize, words: &str) -> Received {
-        let fitting = || {
-            let mut fitting = self.mails();
+        let matching = || {
+            let mut matching = self.mails();
             let mut seen = HashSet::new();
-            fitting.retain(|mail| mail.text.contains(words) && seen.insert(mail.id.clone()));
-            fitting
+            matching.retain(|mail| mail.text.contains(words) && seen.insert(mail.id.clone()));
+            matching
         };
-        self.until(&format!("mail {nth} with `{words}`"), || fitting().len() >= nth).await;
-        fitting().swap_remove(nth - 1)
+        self.wait_until(&format!("mail {nth} with `{words}`"), || matching().len() >= nth).await;
+        matching().swap_remove(nth - 1)
     }
 
-    /// Waits until so many mails were begun.
+    /// Waits for this many attempts.
     pub async fn attempted(&self, count: usize) {
-        self.until(&format!("{count} attempts"), || self.attempts() >= count).await;
+        self.wait_until(&format!("{count} attempts"), || self.attempts() >= count).await;
     }
 
     /// How many times it has paused.
@@ -248,27 +245,27 @@ impl Smtp {
         self.state.paused.load(Ordering::SeqCst)
     }
 
-    /// Waits until it has paused so many times.
+    /// Waits until it has paused this many times.
     pub async fn paused(&self, count: usize) {
-        self.until(&format!("{count} pauses"), || self.pauses() >= count).await;
+        self.wait_until(&format!("{count} pauses"), || self.pauses() >= count).await;
     }
 
-    /// Lets all conversations go on that it has paused.
+    /// Continues all paused sessions.
     pub fn release(&self) {
         self.state.released.notify_waiters();
     }
 
-    /// How many connections it had, one after the other and at once.
+    /// How many connections it has accepted so far.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// How many connections it had at once, at most.
+    /// The highest number of connections that were open at once.
     pub fn most_connections(&self) -> usize {
         self.state.most_open.load(Ordering::SeqCst)
     }
 
-    async fn until(&self, what: &str, reached: impl Fn() -> bool) {
+    async fn wait_until(&self, what: &str, reached: impl Fn() -> bool) {
         let wait = async {
             loop {
                 let changed = self.state.changed.notified();
@@ -278,45 +275,45 @@ impl Smtp {
                 changed.await;
             }
         };
-        let waited = time::timeout(PATIENCE, wait).await;
+        let waited = time::timeout(TIMEOUT, wait).await;
         assert!(waited.is_ok(), "no {what} in time: {:?}", self.mails());
     }
 }
 
 impl State {
     async fn serve(&self, stream: TcpStream) {
-        if self.abilities.implicit_tls {
+        if self.options.implicit_tls {
             if let Ok(stream) = self.acceptor.accept(stream).await {
-                self.converse(&mut BufReader::new(stream), true, true).await;
+                self.run_session(&mut BufReader::new(stream), true, true).await;
             }
             return;
         }
         let mut stream = BufReader::new(stream);
-        if self.converse(&mut stream, true, false).await
+        if self.run_session(&mut stream, true, false).await
             && let Ok(stream) = self.acceptor.accept(stream.into_inner()).await
         {
-            self.converse(&mut BufReader::new(stream), false, true).await;
+            self.run_session(&mut BufReader::new(stream), false, true).await;
         }
     }
 
-    fn next_mood(&self) -> Mood {
-        self.moods.lock().unwrap().pop_front().unwrap_or(Mood::Accept)
+    fn next_behaviour(&self) -> Behaviour {
+        self.behaviours.lock().unwrap().pop_front().unwrap_or(Behaviour::Accept)
     }
 
-    /// What is to be done before a mail is spoken of, if that is next.
-    fn mood_at_first(&self) -> Mood {
-        let mut moods = self.moods.lock().unwrap();
-        let next = moods.pop_front_if(|mood| match mood {
-            Mood::Greet(_) => true,
-            Mood::Pause(step) => matches!(step, Step::Greeting | Step::Ehlo),
+    /// Takes the next behaviour if it applies before the first mail of a session.
+    fn behaviour_before_mail(&self) -> Behaviour {
+        let mut behaviours = self.behaviours.lock().unwrap();
+        let next = behaviours.pop_front_if(|behaviour| match behaviour {
+            Behaviour::Greet(_) => true,
+            Behaviour::Pause(step) => matches!(step, Step::Greeting | Step::Ehlo),
             _ => false,
         });
-        next.unwrap_or(Mood::Accept)
+        next.unwrap_or(Behaviour::Accept)
     }
 
-    /// Waits to be released, if that is the mood at this step.
-    async fn pause_at(&self, step: Step, mood: Mood) {
-        if matches!(mood, Mood::Pause(at) if at == step) {
+    /// Pauses if the behaviour asks for it at this step.
+    async fn pause_at(&self, step: Step, behaviour: Behaviour) {
+        if matches!(behaviour, Behaviour::Pause(at) if at == step) {
             let released = self.released.notified();
             self.paused.fetch_add(1, Ordering::SeqCst);
             self.changed.notify_waiters();
@@ -324,23 +321,23 @@ impl State {
         }
     }
 
-    /// Speaks until the client hangs up; `true` where it is to go on over TLS.
-    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    /// Serves a session until the client hangs up; returns `true` if it continues over TLS.
+    async fn run_session<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: &mut BufReader<S>,
         greets: bool,
         tls: bool,
     ) -> bool {
-        let (mut mood, mut to) = (Mood::Accept, String::new());
+        let (mut behaviour, mut to) = (Behaviour::Accept, String::new());
         if greets {
-            mood = self.mood_at_first();
-            if let Mood::Greet(line) = mood {
-                self.count();
-                say(stream, line).await;
+            behaviour = self.behaviour_before_mail();
+            if let Behaviour::Greet(line) = behaviour {
+                self.count_attempt();
+                send(stream, line).await;
                 return false;
             }
-            self.pause_at(Step::Greeting, mood).await;
-            say(stream, "220 sink ESMTP").await;
+            self.pause_at(Step::Greeting, behaviour).await;
+            send(stream, "220 sink ESMTP").await;
         }
         loop {
             let mut line = String::new();
@@ -351,54 +348,55 @@ impl State {
             let verb = line.split(' ').next().unwrap().to_ascii_uppercase();
             match verb.as_str() {
                 "EHLO" => {
-                    self.pause_at(Step::Ehlo, mood).await;
+                    self.pause_at(Step::Ehlo, behaviour).await;
                     let mut answer = String::from("250-sink\r\n");
-                    if self.abilities.starttls && !tls {
+                    if self.options.starttls && !tls {
                         answer += "250-STARTTLS\r\n";
                     }
-                    if self.abilities.auth.is_some() {
+                    if self.options.auth.is_some() {
                         answer += "250-AUTH PLAIN\r\n";
                     }
-                    say(stream, &(answer + "250 8BITMIME")).await;
+                    send(stream, &(answer + "250 8BITMIME")).await;
                 }
                 "STARTTLS" => {
-                    say(stream, "220 go on").await;
+                    send(stream, "220 ready for TLS").await;
                     return true;
                 }
                 "AUTH" => {
-                    let right = self.abilities.auth.is_some_and(|wanted| line.ends_with(wanted));
-                    say(stream, if right { "235 welcome" } else { "535 5.7.8 wrong password" })
+                    let right = self.options.auth.is_some_and(|expected| line.ends_with(expected));
+                    send(stream, if right { "235 welcome" } else { "535 5.7.8 wrong password" })
                         .await;
                 }
                 "MAIL" => {
-                    mood = self.next_mood();
-                    self.count();
-                    self.pause_at(Step::Mail, mood).await;
-                    say(stream, "250 ok").await;
+                    behaviour = self.next_behaviour();
+                    self.count_attempt();
+                    self.pause_at(Step::Mail, behaviour).await;
+                    send(stream, "250 ok").await;
                 }
                 "RCPT" => {
                     to = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
-                    self.pause_at(Step::Rcpt, mood).await;
-                    let answer = if let Mood::Rcpt(line) = mood { line } else { "250 ok" };
-                    say(stream, answer).await;
+                    self.pause_at(Step::Rcpt, behaviour).await;
+                    let answer =
+                        if let Behaviour::Rcpt(line) = behaviour { line } else { "250 ok" };
+                    send(stream, answer).await;
                 }
                 "DATA" => {
-                    self.pause_at(Step::Data, mood).await;
-                    say(stream, "354 go on").await;
-                    let Some(raw) = self.read_data(stream, mood).await else { return false };
-                    if let Mood::Data(line) = mood {
-                        say(stream, line).await;
+                    self.pause_at(Step::Data, behaviour).await;
+                    send(stream, "354 send the mail").await;
+                    let Some(raw) = self.read_data(stream, behaviour).await else { return false };
+                    if let Behaviour::Data(line) = behaviour {
+                        send(stream, line).await;
                         continue;
                     }
-                    self.take(&to, raw, tls);
-                    self.pause_at(Step::Taken, mood).await;
-                    say(stream, "250 taken").await;
+                    self.accept(&to, raw, tls);
+                    self.pause_at(Step::Accepted, behaviour).await;
+                    send(stream, "250 accepted").await;
                 }
                 "QUIT" => {
-                    say(stream, "221 bye").await;
+                    send(stream, "221 bye").await;
                     return false;
                 }
-                _ => say(stream, "250 ok").await,
+                _ => send(stream, "250 ok").await,
             }
         }
     }
@@ -406,7 +404,7 @@ impl State {
     async fn read_data<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: &mut BufReader<S>,
-        mood: Mood,
+        behaviour: Behaviour,
     ) -> Option<String> {
         let mut raw = String::new();
         loop {
@@ -414,11 +412,11 @@ impl State {
             if stream.read_line(&mut raw).await.unwrap_or(0) == 0 {
                 return None;
             }
-            if matches!(mood, Mood::DropMidData) {
+            if matches!(behaviour, Behaviour::DropMidData) {
                 return None;
             }
             if start == 0 {
-                self.pause_at(Step::MidData, mood).await;
+                self.pause_at(Step::MidData, behaviour).await;
             }
             if &raw[start..] == ".\r\n" {
                 raw.truncate(start);
@@ -427,12 +425,12 @@ impl State {
         }
     }
 
-    fn count(&self) {
+    fn count_attempt(&self) {
         self.attempts.fetch_add(1, Ordering::SeqCst);
         self.changed.notify_waiters();
     }
 
-    fn take(&self, to: &str, raw: String, tls: bool) {
+    fn accept(&self, to: &str, raw: String, tls: bool) {
         let mail = MessageParser::default().parse(raw.as_bytes()).expect("a mail");
         let ids = |header: &mail_parser::HeaderValue<'_>| -> Vec<String> {
             match header {
@@ -459,7 +457,7 @@ impl State {
     }
 }
 
-async fn say<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, line: &str) {
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufReader<S>, line: &str) {
     let _ = stream.write_all(format!("{line}\r\n").as_bytes()).await;
     let _ = stream.flush().await;
 }

@@ -13,8 +13,8 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _, handshake::client::Request},
 };
 
-/// A test that waits longer has failed: nothing that is waited for takes so long.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest that a test waits for a message.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The fields of an event that most tests look at.
 pub const EVENT: &str = "__typename
@@ -28,33 +28,34 @@ pub const EVENT: &str = "__typename
 /// An open websocket.
 pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
-/// What comes from the server.
+/// Something received from the server.
 #[derive(Debug, PartialEq)]
 pub enum Incoming {
     /// A message of the protocol.
     Message(Value),
-    /// The server closed, with a code and a reason.
+    /// A close frame with its code and reason.
     Closed(u16, String),
-    /// The connection broke.
+    /// The connection ended without a close code.
     Broken,
 }
 
 impl Socket {
-    /// Opens a websocket, offering the sub-protocol, without greeting.
+    /// Opens a websocket that offers the sub-protocol; does not send `connection_init`.
     pub async fn connect(address: &str) -> Self {
-        Self::try_connect(address).await.expect("a server that takes the connection")
+        Self::try_connect(address).await.expect("a server that accepts the connection")
     }
 
     async fn try_connect(address: &str) -> Option<Self> {
         Some(Self(connect_async(request(address)).await.ok()?.0))
     }
 
-    /// Opens a websocket and greets, if there is a server that answers.
+    /// Opens a websocket and sends `connection_init`; returns `None` if the server does not accept
+    /// or acknowledge it.
     pub async fn try_open(address: &str, token: Option<&str>) -> Option<Self> {
-        Self::try_connect(address).await?.greet(token).await
+        Self::try_connect(address).await?.initialise(token).await
     }
 
-    async fn greet(mut self, token: Option<&str>) -> Option<Self> {
+    async fn initialise(mut self, token: Option<&str>) -> Option<Self> {
         let payload = token.map(|token| json!({ "authorization": format!("Bearer {token}") }));
         self.send(json!({ "type": "connection_init", "payload": payload })).await;
         match self.incoming().await {
@@ -63,33 +64,33 @@ impl Socket {
         }
     }
 
-    /// Opens a websocket and greets with a token.
+    /// Opens a websocket and sends `connection_init` with a token.
     pub async fn open(address: &str, token: Option<&str>) -> Self {
-        Self::try_open(address, token).await.expect("a server that acknowledges the greeting")
+        Self::try_open(address, token).await.expect("a server that acknowledges connection_init")
     }
 
-    /// Opens a websocket that the kernel takes little for, and greets: whoever does not
-    /// read from it is soon felt by the server.
-    pub async fn open_narrow(address: &str, token: Option<&str>) -> Self {
+    /// Like [`open`](Self::open), with a small receive buffer, so that the server soon notices if
+    /// the client does not read.
+    pub async fn open_with_small_buffer(address: &str, token: Option<&str>) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();
         let stream = socket.connect(address.parse().unwrap()).await.unwrap();
         let stream = MaybeTlsStream::Plain(stream);
         let (socket, _) = client_async(request(address), stream).await.unwrap();
-        Self(socket).greet(token).await.expect("a server that acknowledges the greeting")
+        Self(socket).initialise(token).await.expect("a server that acknowledges connection_init")
     }
 
-    /// Sends a message.
+    /// Sends a message of the protocol.
     pub async fn send(&mut self, message: Value) {
         self.send_raw(Message::text(message.to_string())).await;
     }
 
-    /// Sends anything.
+    /// Sends any websocket message.
     pub async fn send_raw(&mut self, message: Message) {
         let _ = self.0.send(message).await;
     }
 
-    /// Begins an operation.
+    /// Starts an operation.
     pub async fn subscribe(&mut self, id: &str, query: &str, variables: Value) {
         let payload = json!({ "query": query, "variables": variables });
         self.send(json!({ "type": "subscribe", "id": id, "payload": payload })).await;
@@ -103,17 +104,17 @@ impl Socket {
         self.subscribe(id, &query, json!({ "ticket": ticket, "after": after })).await;
     }
 
-    /// Watches everything that one may see.
+    /// Watches all tickets that the client may see, from now on or after a cursor.
     pub async fn watch_inbox(&mut self, id: &str, after: Option<&str>) {
         let query =
             format!("subscription($after: String) {{ inboxEvents(after: $after) {{ {EVENT} }} }}");
         self.subscribe(id, &query, json!({ "after": after })).await;
     }
 
-    /// Whatever comes next.
+    /// Waits for a message, a close frame or the end of the connection.
     pub async fn incoming(&mut self) -> Incoming {
         loop {
-            let message = time::timeout(PATIENCE, self.0.next()).await.expect("a message in time");
+            let message = time::timeout(TIMEOUT, self.0.next()).await.expect("a message in time");
             return match message {
                 Some(Ok(Message::Text(text))) => {
                     Incoming::Message(serde_json::from_str(&text).unwrap())
@@ -127,7 +128,7 @@ impl Socket {
         }
     }
 
-    /// The next message.
+    /// Waits for the next message of the protocol.
     pub async fn message(&mut self) -> Value {
         match self.incoming().await {
             Incoming::Message(message) => message,
@@ -135,7 +136,7 @@ impl Socket {
         }
     }
 
-    /// The code that the server closes with.
+    /// Waits until the server closes the socket; returns the code.
     pub async fn close_code(&mut self) -> u16 {
         loop {
             match self.incoming().await {
@@ -146,7 +147,7 @@ impl Socket {
         }
     }
 
-    /// What the stream gives next: the value of its one field.
+    /// Waits for the next result of a stream; returns the value of its one field.
     pub async fn item(&mut self) -> Value {
         let message = self.message().await;
         assert_eq!(message["type"], "next", "{message}");
@@ -154,7 +155,7 @@ impl Socket {
         message["payload"]["data"].as_object().unwrap().values().next().unwrap().clone()
     }
 
-    /// Takes the checkpoint that tells that the stream has caught up; gives its cursor.
+    /// Waits for the checkpoint that ends a replay; returns its cursor.
     pub async fn caught_up(&mut self) -> String {
         let item = self.item().await;
         assert_eq!(item["__typename"], "Checkpoint", "{item}");
