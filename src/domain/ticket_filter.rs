@@ -1,4 +1,5 @@
-//! Filters of tickets, for lists and for live streams of a queue.
+//! Filters of tickets, for lists and for live streams of a queue. Lists apply them in SQL, in
+//! `conditions` of `db/ticket/list.rs`; streams apply them here, in [`TicketFilter::matches_event`].
 
 use super::{
     clock::Timestamp,
@@ -27,7 +28,7 @@ pub struct TicketFilter {
 /// A filter that only lists support: its additional conditions cannot be decided from an event.
 /// `None` matches everything.
 #[derive(Clone, Debug, Default)]
-pub struct TicketSelection {
+pub struct TicketListFilter {
     /// The conditions that live streams support too.
     pub filter: TicketFilter,
     /// Tickets that have been waiting for support since this time or longer.
@@ -53,7 +54,7 @@ impl TicketFilter {
     /// Returns whether an event is about a ticket that matched the filter before or after it, so
     /// that a stream shows tickets that enter or leave a queue. Decided from the event alone. An
     /// event matches if the ticket's state before or after it is unknown.
-    pub fn matches(&self, event: &Event) -> bool {
+    pub fn matches_event(&self, event: &Event) -> bool {
         let Some(ticket) = event.ticket() else { return false };
         if self.reporter.is_some_and(|reporter| reporter != ticket.reporter) {
             return false;
@@ -118,43 +119,43 @@ mod tests {
         let sales = TicketFilter { categories: Some(vec![SALES]), ..TicketFilter::default() };
         let support = TicketFilter { categories: Some(vec![SUPPORT]), ..TicketFilter::default() };
         let moved = event(TicketEvent::CategoryChanged { from: SUPPORT, to: SALES });
-        assert!(sales.matches(&moved) && support.matches(&moved));
+        assert!(sales.matches_event(&moved) && support.matches_event(&moved));
         let reworded = event(TicketEvent::SummaryChanged {});
-        assert!(sales.matches(&reworded) && !support.matches(&reworded));
+        assert!(sales.matches_event(&reworded) && !support.matches_event(&reworded));
 
         let open = TicketFilter { assignee: Some(None), ..TicketFilter::default() };
         let hers = TicketFilter { assignee: Some(Some(MARTA)), ..TicketFilter::default() };
         let assigned = event(TicketEvent::AssigneeChanged { from: None, to: Some(MARTA) });
-        assert!(open.matches(&assigned) && hers.matches(&assigned));
-        assert!(!open.matches(&reworded) && hers.matches(&reworded));
+        assert!(open.matches_event(&assigned) && hers.matches_event(&assigned));
+        assert!(!open.matches_event(&reworded) && hers.matches_event(&reworded));
 
         let resolved = TicketFilter { statuses: Some(vec![Status::Resolved]), ..sales.clone() };
         let reopened =
             event(TicketEvent::StatusChanged { from: Status::Resolved, to: Status::WorkingOnIt });
-        assert!(resolved.matches(&reopened) && !resolved.matches(&moved));
+        assert!(resolved.matches_event(&reopened) && !resolved.matches_event(&moved));
         let low = TicketFilter { priorities: Some(vec![Priority::Low]), ..sales.clone() };
         let raised =
             event(TicketEvent::PriorityChanged { from: Priority::Low, to: Priority::High });
-        assert!(low.matches(&raised) && !low.matches(&moved));
+        assert!(low.matches_event(&raised) && !low.matches_event(&moved));
 
         let of = |reporter| TicketFilter { reporter: Some(reporter), ..TicketFilter::default() };
-        assert!(of(ANNA).matches(&moved) && !of(MARTA).matches(&moved));
+        assert!(of(ANNA).matches_event(&moved) && !of(MARTA).matches_event(&moved));
     }
 
     #[test]
     fn a_filter_matches_events_whose_state_is_not_known() {
         let nothing = TicketFilter { statuses: Some(vec![]), ..TicketFilter::default() };
         let reworded = happened(TicketEvent::SummaryChanged {});
-        assert!(!nothing.matches(&logged(Subject::Ticket(reworded.clone()))));
+        assert!(!nothing.matches_event(&logged(Subject::Ticket(reworded.clone()))));
         let stateless = TicketSubject { state: None, ..reworded };
-        assert!(nothing.matches(&logged(Subject::Ticket(stateless))));
-        assert!(nothing.matches(&event(TicketEvent::Unknown)));
+        assert!(nothing.matches_event(&logged(Subject::Ticket(stateless))));
+        assert!(nothing.matches_event(&event(TicketEvent::Unknown)));
     }
 
     #[test]
     fn a_filter_matches_no_event_about_an_account() {
         let event = AccountEvent::PasswordChanged {};
         let account = logged(Subject::Account(AccountSubject { id: ANNA, event }));
-        assert!(!TicketFilter::default().matches(&account));
+        assert!(!TicketFilter::default().matches_event(&account));
     }
 }

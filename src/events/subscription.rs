@@ -242,7 +242,7 @@ impl Subscription {
         let page = page.inspect_err(|_| self.phase = Phase::Ended)?;
         let Some(page) = page else {
             self.phase = Phase::Ended;
-            return Ok(Some(Item::Ended(StreamEnd::FellBehind)));
+            return Ok(Some(Item::Ended(StreamEnd::ReaderTooSlow)));
         };
         if page.is_empty() {
             self.phase = Phase::Live;
@@ -330,7 +330,8 @@ impl Subscription {
             return None;
         }
         self.position = event.cursor;
-        let matches_filter = self.filter.as_ref().is_none_or(|filter| filter.matches(&event.event));
+        let matches_filter =
+            self.filter.as_ref().is_none_or(|filter| filter.matches_event(&event.event));
         let actor = Actor::Account(self.session.identity());
         if !matches_filter || !policy::sees_event(&actor, &event.event) {
             return self.access_revoked(&event).filter(|_| matches_filter);

@@ -1,4 +1,5 @@
-//! Request bodies, read within bounds.
+//! Request bodies, read within bounds. Files of multipart requests are bounded in `upload.rs` and
+//! `service/upload.rs`.
 
 use std::time::Duration;
 

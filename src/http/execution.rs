@@ -66,7 +66,7 @@
 //! - **`websocket.rs`, `Connection::on_timer`**: the client has read nothing of what is queued
 //!   for it for `WRITE_TIMEOUT` (10 s). The socket is closed with `CloseReason::TOO_SLOW` (1013).
 //! - **`websocket.rs`, `Connection::send_output`**: memory no longer has what the client missed
-//!   (`StreamEnd::FellBehind`, from `events/subscription.rs`). The socket is closed with the
+//!   (`StreamEnd::ReaderTooSlow`, from `events/subscription.rs`). The socket is closed with the
 //!   same reason. `sse.rs` ends its stream in this case.
 //! - **`connection.rs`, `USER_TIMEOUT`**: the kernel closes a connection whose client accepts no
 //!   data for 45 s (on Linux). Event streams have no other write timeout.

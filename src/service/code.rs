@@ -1,6 +1,7 @@
 //! One-time codes and recovery codes: parsing, verifying, consuming and mailing them.
 //!
-//! A mailed code belongs to a holder: the challenge or the session that it was requested for.
+//! A mailed code belongs to a holder: the challenge or the session that it was requested for. It is
+//! valid for two minutes, `EMAIL_CODE_LIFETIME` in `domain/second_factor.rs`.
 
 use uuid::Uuid;
 

@@ -21,7 +21,7 @@ use crate::{
         policy::{self, Action, Resource},
         text::{Body, IdempotencyKey, Summary},
         ticket::{Changes, IllegalMove, Priority, Status, Ticket, TicketNumber},
-        ticket_filter::{TicketCount, TicketSelection},
+        ticket_filter::{TicketCount, TicketListFilter},
         ticket_list::{TicketKey, TicketSort},
     },
 };
@@ -66,7 +66,7 @@ pub struct TicketChanges {
 pub async fn page(
     actor: &Actor,
     services: &Services,
-    selection: &TicketSelection,
+    selection: &TicketListFilter,
     sort: TicketSort,
     descending: bool,
     page: &Page<TicketKey>,
@@ -84,7 +84,7 @@ pub async fn page(
 pub async fn counts(
     actor: &Actor,
     services: &Services,
-    selection: &TicketSelection,
+    selection: &TicketListFilter,
 ) -> Result<Vec<TicketCount>, ServiceError> {
     authorise(actor, Action::ViewInternal, Resource::Desk)?;
     Ok(tickets::list::counts(&mut *services.database.read().await?, selection).await?)

@@ -128,3 +128,18 @@ fn contains(line: &str, phrase: &str) -> bool {
             && !is_word(line[at + phrase.len()..].chars().next())
     })
 }
+
+#[test]
+fn every_place_in_the_glossary_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let glossary = fs::read_to_string(root.join("docs/GLOSSARY.md")).unwrap();
+    let rows = glossary.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let places = rows.flat_map(|row| {
+        let place = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        place.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+    });
+    let places = places.filter(|place| !place.starts_with("---")).collect::<Vec<_>>();
+    assert!(places.len() > 50, "the table was not read");
+    let missing = places.iter().filter(|place| !root.join(place).exists());
+    assert_eq!(missing.collect::<Vec<_>>(), [] as [&String; 0]);
+}

@@ -27,7 +27,7 @@ use crate::domain::{
     page::{Direction, Page, Slice},
     policy::TicketScope,
     ticket::{Status, Ticket},
-    ticket_filter::{TicketCount, TicketFilter, TicketSelection},
+    ticket_filter::{TicketCount, TicketFilter, TicketListFilter},
     ticket_list::{TicketKey, TicketSort},
 };
 
@@ -35,7 +35,7 @@ use crate::domain::{
 pub async fn page(
     db: &mut Connection,
     scope: TicketScope,
-    selection: &TicketSelection,
+    selection: &TicketListFilter,
     sort: TicketSort,
     descending: bool,
     page: &Page<TicketKey>,
@@ -78,7 +78,7 @@ const MAX_PARTS: usize = 12;
 
 /// Splits a selection by status and category, so that an index returns the tickets of each part in
 /// the order of their last change. Does not split if another condition narrows the list more.
-fn by_state(selection: &TicketSelection) -> Vec<TicketSelection> {
+fn by_state(selection: &TicketListFilter) -> Vec<TicketListFilter> {
     let TicketFilter { statuses, categories, assignee, reporter, .. } = &selection.filter;
     let statuses = statuses.iter().flatten().copied().collect::<HashSet<_>>();
     let categories = match categories {
@@ -100,8 +100,8 @@ fn by_state(selection: &TicketSelection) -> Vec<TicketSelection> {
 }
 
 /// Returns whether an index contains exactly the tickets of a selection, in the order of the list.
-fn is_indexed(selection: &TicketSelection, sort: TicketSort) -> bool {
-    let TicketSelection { filter, waiting_since: None, search: None, unread: None } = selection
+fn is_indexed(selection: &TicketListFilter, sort: TicketSort) -> bool {
+    let TicketListFilter { filter, waiting_since: None, search: None, unread: None } = selection
     else {
         return false;
     };
@@ -147,7 +147,7 @@ fn part_of_page<'a>(
 /// Counts all tickets of a selection by category and status.
 pub async fn counts(
     db: &mut Connection,
-    selection: &TicketSelection,
+    selection: &TicketListFilter,
 ) -> Result<Vec<TicketCount>, DbError> {
     let all = tickets::table
         .group_by((tickets::category_id, tickets::status))
@@ -164,8 +164,8 @@ pub async fn counts(
 }
 
 /// Returns the conditions of a selection. `internal` includes internal notes in its search.
-fn conditions(selection: &TicketSelection, internal: bool) -> Vec<Condition> {
-    let TicketSelection { filter, waiting_since, search, unread } = selection;
+fn conditions(selection: &TicketListFilter, internal: bool) -> Vec<Condition> {
+    let TicketListFilter { filter, waiting_since, search, unread } = selection;
     let mut all: Vec<Condition> = Vec::new();
     // An index can return the rows of one value in order, but not those of several values.
     match filter.statuses.as_deref() {

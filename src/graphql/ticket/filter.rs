@@ -11,7 +11,7 @@ use crate::{
         ids::AccountId,
         policy,
         ticket::NumberPrefix,
-        ticket_filter::{TicketFilter, TicketSelection},
+        ticket_filter::{TicketFilter, TicketListFilter},
     },
     graphql::{error::Failure, id::GlobalId, search::parse_query},
 };
@@ -51,7 +51,7 @@ impl TicketFilterInput {
         self,
         actor: &Actor,
         prefix: &NumberPrefix,
-    ) -> Result<TicketSelection, Failure> {
+    ) -> Result<TicketListFilter, Failure> {
         let reader = policy::reader(actor);
         let assigned = matches!(self.assignee_id, MaybeUndefined::Value(_));
         if self.is_unread.is_some() && reader.is_some_and(|it| it.is_staff) && !assigned {
@@ -63,7 +63,7 @@ impl TicketFilterInput {
         let unread = reader.zip(self.is_unread);
         let search = self.text.as_deref().map(|text| parse_query(text, prefix)).transpose()?;
         let waiting_since = self.waiting_since;
-        Ok(TicketSelection { filter: self.into(), waiting_since, search, unread })
+        Ok(TicketListFilter { filter: self.into(), waiting_since, search, unread })
     }
 
     /// The filter of a stream, which decides on each event alone.
