@@ -263,8 +263,8 @@ impl Metrics {
         let outcome = match outcome {
             SignInOutcome::SignedIn => "signed_in",
             SignInOutcome::SecondFactor => "second_factor",
-            SignInOutcome::WrongCredentials => "wrong",
-            SignInOutcome::RateLimited => "limited",
+            SignInOutcome::WrongCredentials => "invalid_credentials",
+            SignInOutcome::RateLimited => "rate_limited",
             SignInOutcome::Failed => "failed",
         };
         self.0.sign_ins.get_or_create(&[("outcome", outcome)]).inc();

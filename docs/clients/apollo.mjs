@@ -3,7 +3,7 @@ import { CombinedGraphQLErrors } from "@apollo/client/errors";
 import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
-import { EVENTS, authorization, follow, isSignedOut, url } from "./desk.mjs";
+import { EVENTS, authorization, follow, isSignedOut, url } from "./common.mjs";
 import { resuming } from "./resuming.mjs";
 
 const socket = createClient({

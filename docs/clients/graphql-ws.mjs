@@ -1,6 +1,6 @@
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
-import { EVENTS, authorization, follow, url } from "./desk.mjs";
+import { EVENTS, authorization, follow, url } from "./common.mjs";
 import { resuming } from "./resuming.mjs";
 
 const client = resuming(

@@ -1,5 +1,5 @@
 import { createClient } from "graphql-sse";
-import { EVENTS, authorization, follow, url } from "./desk.mjs";
+import { EVENTS, authorization, follow, url } from "./common.mjs";
 import { resuming } from "./resuming.mjs";
 
 const client = resuming(

@@ -4,7 +4,7 @@ import { openAsBlob } from "node:fs";
 import { basename } from "node:path";
 import { ApolloClient, InMemoryCache, gql } from "@apollo/client/core";
 import UploadHttpLink from "apollo-upload-client/UploadHttpLink.mjs";
-import { authorization, url } from "./desk.mjs";
+import { authorization, url } from "./common.mjs";
 
 const CATEGORIES = gql`{ categories { id } }`;
 const CREATE = gql`mutation($input: CreateTicketInput!) { createTicket(input: $input) {

@@ -1,7 +1,7 @@
 import { Client, subscriptionExchange } from "@urql/core";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
-import { EVENTS, authorization, follow, url } from "./desk.mjs";
+import { EVENTS, authorization, follow, url } from "./common.mjs";
 import { resuming } from "./resuming.mjs";
 
 const socket = resuming(

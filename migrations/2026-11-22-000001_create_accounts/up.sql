@@ -9,10 +9,10 @@ CREATE TABLE accounts (
     name text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 120),
     role account_role NOT NULL,
     locale locale NOT NULL,
-    -- A PHC string; NULL: the account cannot sign in with a password.
+    -- A PHC string, or NULL if the account cannot sign in with a password.
     password_hash text CHECK (char_length(password_hash) <= 512),
     disabled_at timestamptz,
-    -- Position of the account's last event, advanced under the row's lock. Never exposed.
+    -- The position of the account's last event, advanced under the row's lock. Never exposed.
     event_seq bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL
 );
@@ -20,7 +20,7 @@ CREATE TABLE accounts (
 CREATE TABLE sessions (
     id uuid PRIMARY KEY,
     account_id uuid NOT NULL REFERENCES accounts,
-    -- SHA-256 of the bearer token: the token itself is not kept.
+    -- SHA-256 of the bearer token. The token itself is not stored.
     token_hash bytea NOT NULL UNIQUE CHECK (octet_length(token_hash) = 32),
     created_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL CHECK (expires_at > created_at),

@@ -1,11 +1,11 @@
 CREATE TABLE categories (
     id uuid PRIMARY KEY,
-    -- A stable name for scripts and links, unlike the names that people read.
+    -- The slug: stable, for scripts and links.
     slug text NOT NULL UNIQUE CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND char_length(slug) <= 64),
     name_en text NOT NULL CHECK (char_length(name_en) BETWEEN 1 AND 80),
     name_ru text NOT NULL CHECK (char_length(name_ru) BETWEEN 1 AND 80),
     position integer NOT NULL,
-    -- A retired category keeps its tickets and takes no new ones.
+    -- A retired category keeps its tickets and accepts no new ones.
     retired_at timestamptz
 );
 

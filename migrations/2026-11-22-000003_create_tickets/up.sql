@@ -8,7 +8,7 @@ CREATE SEQUENCE ticket_numbers AS bigint;
 
 CREATE TABLE tickets (
     id uuid PRIMARY KEY,
-    -- What people see behind the prefix: CS-234567. Gaps are harmless.
+    -- The number that people see after the prefix, as in CS-234567. Gaps are harmless.
     number bigint NOT NULL UNIQUE DEFAULT nextval('ticket_numbers'),
     category_id uuid NOT NULL REFERENCES categories,
     reporter_id uuid NOT NULL REFERENCES accounts,
@@ -17,10 +17,10 @@ CREATE TABLE tickets (
     description text NOT NULL CHECK (char_length(description) BETWEEN 1 AND 65536),
     status ticket_status NOT NULL,
     priority ticket_priority NOT NULL,
-    -- Public: moves when a field that expectedVersion guards changes.
+    -- Public: increases when a field that expectedVersion guards changes.
     version integer NOT NULL DEFAULT 1,
-    -- Position of the ticket's last event, advanced under the row's lock. Never
-    -- exposed: its gaps would tell a customer of internal notes.
+    -- The position of the ticket's last event, advanced under the row's lock. Never
+    -- exposed: its gaps would reveal internal notes to customers.
     event_seq bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL,
     -- When something last changed that the customer can see.
@@ -28,7 +28,7 @@ CREATE TABLE tickets (
 );
 ALTER SEQUENCE ticket_numbers OWNED BY tickets.number;
 
--- Keyset pagination: an index for each list and order.
+-- For keyset pagination: one index per list and order.
 CREATE INDEX tickets_created ON tickets (created_at, id);
 CREATE INDEX tickets_updated ON tickets (updated_at, id);
 CREATE INDEX tickets_priority ON tickets (priority, id);

@@ -5,13 +5,13 @@ CREATE TABLE events (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     ticket_id uuid REFERENCES tickets,
     account_id uuid REFERENCES accounts,
-    -- Order within the ticket or account, given out under that row's lock.
+    -- The order within the ticket or account, assigned under that row's lock.
     seq bigint NOT NULL,
     kind text NOT NULL CHECK (kind ~ '^[a-z_]{1,64}$'),
     audience event_audience NOT NULL,
-    -- NULL: the system itself.
+    -- NULL for the system.
     actor_id uuid REFERENCES accounts,
-    -- Ids and from/to values, never text that people wrote: that can be erased.
+    -- Ids and values, never text that people wrote, which must be erasable.
     data jsonb NOT NULL,
     occurred_at timestamptz NOT NULL,
     CONSTRAINT events_one_subject CHECK (num_nonnulls(ticket_id, account_id) = 1),
@@ -27,7 +27,7 @@ $$;
 CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- Committed and not yet placed in the feed: one narrow row each, deleted by the sequencer.
+-- Events that are committed and have no position yet. The sequencer deletes the rows.
 CREATE TABLE pending_events (
     event_id bigint PRIMARY KEY
 ) WITH (
@@ -36,7 +36,7 @@ CREATE TABLE pending_events (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- The order in which everybody sees the events: positions are dense and never reused.
+-- The order in which everybody sees the events. Positions are dense and never reused.
 CREATE TABLE feed (
     pos bigint PRIMARY KEY,
     event_id bigint NOT NULL UNIQUE REFERENCES events,
@@ -58,7 +58,7 @@ INSERT INTO feed_head (pos) VALUES (0);
 -- older epoch may have meant other events.
 CREATE TABLE feed_epochs (
     epoch integer PRIMARY KEY,
-    -- What cursors carry: random, so that two restores to one point differ.
+    -- The part of cursors that names the epoch. Random, so that two restores to one point differ.
     tag integer NOT NULL UNIQUE,
     start_pos bigint NOT NULL,
     system_identifier bigint NOT NULL,

@@ -1,11 +1,11 @@
--- Where each consumer of the feed has got to. It lies in the feed's own database,
--- so a restore rewinds both together and no epoch is needed.
+-- The position of each consumer of the feed. It is in the same database as the feed, so a
+-- restore rewinds both and no epoch is needed.
 CREATE TABLE consumer_offsets (
     name text PRIMARY KEY CHECK (name ~ '^[a-z_]{1,64}$'),
-    -- Every event up to this position of the feed has been dealt with.
+    -- Every event up to this position has been processed.
     pos bigint NOT NULL CHECK (pos >= 0)
 );
--- What happened before mail existed is nobody's news.
+-- Events from before mail existed notify nobody.
 INSERT INTO consumer_offsets (name, pos)
 SELECT 'notifications', feed_head.pos + (SELECT count(*) FROM pending_events) FROM feed_head;
 
@@ -14,7 +14,7 @@ CREATE TYPE notification_kind AS ENUM (
     'customer_answered', 'ticket_assigned'
 );
 
--- What the bell shows: one event, told to one account.
+-- One notification: one event, for one account.
 CREATE TABLE notifications (
     id uuid PRIMARY KEY,
     account_id uuid NOT NULL REFERENCES accounts,
@@ -30,7 +30,7 @@ CREATE TABLE notifications (
 );
 CREATE INDEX notifications_unread ON notifications (account_id) WHERE read_at IS NULL;
 
--- Which mails an account wants; no row: all of them.
+-- The kinds of mail that an account receives. Without a row it receives all of them.
 CREATE TABLE mail_preferences (
     account_id uuid PRIMARY KEY REFERENCES accounts,
     ticket_created boolean NOT NULL,

@@ -1,10 +1,10 @@
 ALTER TABLE sessions
-    -- To the minute: not each request is worth a write.
+    -- Accurate to the minute, so that most requests write nothing.
     ADD COLUMN last_used_at timestamptz,
-    -- From where it was begun, so that its owner can tell it from a stranger's.
+    -- The client that began it, so that the owner recognises it.
     ADD COLUMN address text CHECK (char_length(address) <= 45),
     ADD COLUMN device text CHECK (char_length(device) <= 255),
-    -- Can do nothing but configure a second factor.
+    -- Confined: it can only configure a second factor.
     ADD COLUMN confined boolean NOT NULL DEFAULT false;
 UPDATE sessions SET last_used_at = created_at;
 ALTER TABLE sessions ALTER COLUMN last_used_at SET NOT NULL;

@@ -1,17 +1,17 @@
--- What machines sign in with: the control panel, bots.
+-- Service tokens, with which machines authenticate.
 CREATE TABLE service_tokens (
     id uuid PRIMARY KEY,
-    -- What its owners call it.
+    -- A name for its administrators.
     name text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 120),
-    -- SHA-256 of the token: the token itself is not kept.
+    -- SHA-256 of the token. The token itself is not stored.
     token_hash bytea NOT NULL UNIQUE CHECK (octet_length(token_hash) = 32),
     -- Its scopes.
     provision_customers boolean NOT NULL,
     create_handoffs boolean NOT NULL,
     created_at timestamptz NOT NULL,
-    -- NULL: at the command line.
+    -- NULL if it was created at the command line.
     created_by uuid REFERENCES accounts,
-    -- To the minute.
+    -- Accurate to the minute.
     last_used_at timestamptz,
     revoked_at timestamptz,
     revoked_by uuid REFERENCES accounts,
@@ -19,13 +19,13 @@ CREATE TABLE service_tokens (
 );
 
 ALTER TABLE accounts
-    -- What the control panel calls the customer.
+    -- The control panel's id of the customer.
     ADD COLUMN external_id text UNIQUE CHECK (char_length(external_id) BETWEEN 1 AND 255),
     -- SHA-256 of the password hash that the control panel sent last. It differs from
     -- what is stored after the first sign-in, and tells whether another one comes.
     ADD COLUMN imported_hash bytea CHECK (octet_length(imported_hash) = 32);
 
--- Links with which the control panel hands a signed-in customer over.
+-- Single-use links with which the control panel signs customers in.
 CREATE TABLE handoffs (
     id uuid PRIMARY KEY,
     token_hash bytea NOT NULL UNIQUE CHECK (octet_length(token_hash) = 32),

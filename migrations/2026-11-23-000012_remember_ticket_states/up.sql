@@ -1,13 +1,13 @@
--- How the ticket stood after the event: what the staff's queue is filtered by, so that a stream gives
--- the same events whenever it is read. NULL for events about accounts.
+-- The ticket's state after the event. Queues filter by it, so that a stream has the same events
+-- whenever it is read. NULL for events about accounts.
 ALTER TABLE events
     ADD COLUMN category_id uuid,
     ADD COLUMN status ticket_status,
     ADD COLUMN priority ticket_priority,
     ADD COLUMN assignee_id uuid;
 
--- A field's value after an event is what the last change up to there set, else what the first change
--- after it found, else what it is now.
+-- A field's value after an event is what the last change before it set. Without one it is what the
+-- first change after it replaced, and without any change the current value.
 ALTER TABLE events DISABLE TRIGGER events_append_only;
 UPDATE events e SET
     category_id = coalesce(
@@ -34,7 +34,7 @@ UPDATE events e SET
          WHERE c.ticket_id = e.ticket_id AND c.kind = 'priority_changed' AND c.seq > e.seq
          ORDER BY c.seq LIMIT 1),
         t.priority),
-    -- Nobody is a value too.
+    -- NULL, unassigned, is a value too.
     assignee_id = (
         SELECT value FROM (
             (SELECT 1 AS rank, (c.data ->> 'to')::uuid AS value FROM events c

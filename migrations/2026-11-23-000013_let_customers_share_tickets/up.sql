@@ -1,7 +1,7 @@
 ALTER TABLE tickets
-    -- In the ticket's own row, so that whoever locks it knows who may see it.
+    -- In the ticket's own row, so that its lock also protects who may see it.
     ADD COLUMN participant_ids uuid[] NOT NULL DEFAULT '{}',
-    -- They have seen the ticket and may be named in its history.
+    -- Former participants: they have seen the ticket, and its history may name them.
     ADD COLUMN past_participant_ids uuid[] NOT NULL DEFAULT '{}',
     ADD CONSTRAINT tickets_participants CHECK (
         cardinality(participant_ids) <= 50 AND cardinality(past_participant_ids) <= 200
@@ -10,7 +10,7 @@ ALTER TABLE tickets
 CREATE INDEX tickets_participants ON tickets USING gin (participant_ids)
     WHERE participant_ids <> '{}';
 
--- Who took part in the ticket after the event, as with its state.
+-- The participants of the ticket after the event, like its state.
 ALTER TABLE events ADD COLUMN participant_ids uuid[] NOT NULL DEFAULT '{}';
 
 ALTER TYPE notification_kind ADD VALUE 'participant_added';

@@ -1,18 +1,18 @@
--- A file that came with a ticket's description or a comment. Its row is there before its
--- bytes, so that whatever a crash leaves of them can be found and deleted.
+-- Files on tickets and comments. A row is written before its bytes are stored, so that bytes that a
+-- crash leaves behind can be found and deleted.
 CREATE TABLE attachments (
     id uuid PRIMARY KEY,
     uploader_id uuid NOT NULL REFERENCES accounts,
     name text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 255),
-    -- Known when the bytes are stored as a whole.
+    -- Set once all bytes are stored.
     size bigint CHECK (size > 0),
     content_type text CHECK (char_length(content_type) BETWEEN 1 AND 255),
     sha256 bytea CHECK (octet_length(sha256) = 32),
-    -- What it belongs to: a ticket's description, or with `comment_id` a comment on it.
+    -- The ticket that it is attached to, on its description or, with `comment_id`, on a comment.
     ticket_id uuid REFERENCES tickets,
     comment_id uuid REFERENCES comments,
     position smallint NOT NULL DEFAULT 0,
-    -- Its bytes are being deleted: nothing may refer to it any more.
+    -- Set while its bytes are being deleted. Nothing may refer to it any more.
     condemned_at timestamptz,
     created_at timestamptz NOT NULL,
     CHECK ((size IS NULL) = (sha256 IS NULL) AND (size IS NULL) = (content_type IS NULL)),

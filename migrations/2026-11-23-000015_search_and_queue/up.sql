@@ -1,7 +1,7 @@
--- Typos are found by the trigrams that words share. Trusted: it takes CREATE on the database.
+-- Finds words despite typos. A trusted extension: installing it requires CREATE on the database.
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
--- Since when a ticket waits for support without a break; NULL: it doesn't.
+-- When the ticket began to wait for support, or NULL if it does not wait.
 ALTER TABLE tickets ADD COLUMN waiting_since timestamptz;
 UPDATE tickets t SET waiting_since = coalesce(
     (SELECT e.occurred_at FROM events e
@@ -9,27 +9,27 @@ UPDATE tickets t SET waiting_since = coalesce(
      ORDER BY e.seq DESC LIMIT 1),
     t.created_at)
 WHERE status = 'waiting_for_support';
--- Who waits comes first in either direction, so each direction has a value for who doesn't.
+-- Waiting tickets come first in both directions, so each direction has its value for the others.
 CREATE INDEX tickets_longest_waiting ON tickets (coalesce(waiting_since, 'infinity'), id);
 CREATE INDEX tickets_last_waiting ON tickets (coalesce(waiting_since, '-infinity'), id);
 
--- English stems for words in Latin letters, Russian ones for the others; host names, addresses and
--- numbers as they are.
+-- English stems for words in Latin letters, Russian stems for others. Host names, addresses and
+-- numbers are kept unchanged.
 CREATE TEXT SEARCH CONFIGURATION desk (COPY = pg_catalog.russian);
 
--- A text as it is searched. Postgres' parser takes minutes for 64 KiB of "a_a_a_…" or "<!-- <!-- …": what
--- goes on for longer than any word or address is cut, and nothing is taken for markup.
+-- Prepares a text for searching. Postgres' parser takes minutes for 64 KiB of "a_a_a_…" or
+-- "<!-- <!-- …", so runs longer than any word or address are cut, and markup is not recognised.
 CREATE FUNCTION searchable(text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN regexp_replace(replace($1, '<', '< '), '(\S{128})', '\1 ', 'g');
 
--- What is searched: a row for each ticket and each comment, apart from tickets, whose rows change
--- often. A row is for whom its text is.
+-- The search index: one row per ticket and comment. It is separate from tickets, whose rows change
+-- often. A row has the same readers as its text.
 CREATE TABLE search_documents (
-    -- The ticket's or the comment's.
+    -- The id of the ticket or comment.
     id uuid PRIMARY KEY,
     ticket_id uuid NOT NULL REFERENCES tickets ON DELETE CASCADE,
     visibility comment_visibility NOT NULL,
-    -- Of a ticket's row.
+    -- Only in the row of a ticket.
     summary text,
     words tsvector NOT NULL
 );
@@ -75,5 +75,5 @@ FROM tickets;
 INSERT INTO search_documents (id, ticket_id, visibility, words)
 SELECT id, ticket_id, visibility, setweight(to_tsvector('desk', searchable(body)), 'C') FROM comments;
 
--- People, by the beginnings of names and addresses, and with typos.
+-- Finds people by prefixes of names and addresses, and despite typos.
 CREATE INDEX accounts_people ON accounts USING gin (name gin_trgm_ops, email gin_trgm_ops);

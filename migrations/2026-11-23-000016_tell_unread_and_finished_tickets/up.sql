@@ -1,15 +1,15 @@
 ALTER TABLE tickets
-    -- Since when it is resolved; NULL: it isn't.
+    -- When it was resolved, or NULL if it is not resolved.
     ADD COLUMN resolved_at timestamptz,
-    -- The closed ticket that this one goes on from.
+    -- The closed ticket that this one continues.
     ADD COLUMN follow_up_to_id uuid REFERENCES tickets,
     -- The last event that customers see, who did it (NULL: the system), and the last one before that
     -- somebody else did: enough to know for anybody what the last event by others is. Never exposed.
-    -- What happened before these columns existed is nobody's news.
+    -- Events from before these columns existed are not unread for anybody.
     ADD COLUMN public_seq bigint NOT NULL DEFAULT 0,
     ADD COLUMN public_actor_id uuid,
     ADD COLUMN public_seq_by_others bigint NOT NULL DEFAULT 0,
-    -- The same of all events, for staff.
+    -- The same for all events, for staff.
     ADD COLUMN any_seq bigint NOT NULL DEFAULT 0,
     ADD COLUMN any_actor_id uuid,
     ADD COLUMN any_seq_by_others bigint NOT NULL DEFAULT 0;
@@ -25,7 +25,7 @@ CREATE INDEX tickets_resolved ON tickets (resolved_at, id) WHERE status = 'resol
 CREATE INDEX tickets_follow_ups ON tickets (follow_up_to_id, created_at, id)
     WHERE follow_up_to_id IS NOT NULL;
 
--- Up to which event of a ticket somebody has read.
+-- The last event of a ticket that an account has read.
 CREATE TABLE ticket_reads (
     account_id uuid NOT NULL REFERENCES accounts,
     ticket_id uuid NOT NULL REFERENCES tickets,

@@ -1,2 +1,2 @@
--- The admins' list of accounts, by address, can be of one role: the staff are few among the customers.
+-- For the admins' list of accounts by address and role: staff are few among the customers.
 CREATE INDEX accounts_role_email ON accounts (role, email);

@@ -1,5 +1,5 @@
--- A ticket's text is indexed anew only where it has changed, not with each answer that moves the
--- ticket: to find the words of a long description takes longer than all else that an answer does.
+-- A ticket's text is indexed again only if it has changed, not with every comment that updates the
+-- row: parsing a long description takes longer than everything else that a comment does.
 CREATE OR REPLACE FUNCTION index_ticket() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.summary = NEW.summary AND OLD.description = NEW.description THEN

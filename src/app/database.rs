@@ -41,11 +41,11 @@ impl ServerDatabase {
         }
         refuse_exposed_demo(config)?;
         let postgres = EmbeddedPostgres::start(&embedded_settings(config)).await?;
-        let store = Self { url: postgres.url(DATABASE), embedded: Some(postgres) };
-        match store.fill(config).await {
-            Ok(()) => Ok(store),
+        let database = Self { url: postgres.url(DATABASE), embedded: Some(postgres) };
+        match database.fill(config).await {
+            Ok(()) => Ok(database),
             Err(error) => {
-                store.close().await;
+                database.close().await;
                 Err(error)
             }
         }

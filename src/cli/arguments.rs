@@ -123,7 +123,7 @@ pub(super) enum ServiceTokenCommand {
     ///
     /// Store the token: it cannot be shown again.
     Create {
-        /// A name to recognize the token by, such as `panel`.
+        /// A name to recognise the token by, such as `panel`.
         #[arg(long)]
         name: String,
         /// A permission of the token. Repeat the flag for several permissions.
@@ -157,7 +157,7 @@ pub(super) enum RoleArg {
     Customer,
     /// Support staff: works on everybody's tickets.
     Agent,
-    /// An agent who also manages accounts and categories.
+    /// An agent who also manages accounts, categories and service tokens.
     Admin,
 }
 

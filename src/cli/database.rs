@@ -11,9 +11,9 @@ use crate::{
 
 /// `migrate`: applies pending migrations.
 pub(super) async fn migrate(config: &Config) -> CliResult {
-    let store = ServerDatabase::open_for_command(config).await?;
-    let applied = async { migrations::run(&store.connect(config)?).await }.await;
-    store.close().await;
+    let database = ServerDatabase::open_for_command(config).await?;
+    let applied = async { migrations::run(&database.connect(config)?).await }.await;
+    database.close().await;
     let applied = applied?;
     if applied.is_empty() {
         return print("The database is up to date.\n");
@@ -26,13 +26,13 @@ pub(super) async fn with_services<T>(
     config: &Config,
     work: impl AsyncFnOnce(&Services) -> CliResult<T>,
 ) -> CliResult<T> {
-    let store = ServerDatabase::open_for_command(config).await?;
+    let database = ServerDatabase::open_for_command(config).await?;
     let done = async {
-        let database = store.connect(config)?;
-        migrations::run(&database).await?;
-        work(&app::services(config, database, app::ambient(), PasswordCost::default())?).await
+        let pool = database.connect(config)?;
+        migrations::run(&pool).await?;
+        work(&app::services(config, pool, app::ambient(), PasswordCost::default())?).await
     }
     .await;
-    store.close().await;
+    database.close().await;
     done
 }

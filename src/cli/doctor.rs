@@ -37,9 +37,9 @@ pub(super) async fn run(config: &Config) -> CliResult {
     let mut report = Report::default();
     match ServerDatabase::open_for_command(config).await {
         Err(error) => report.add("database", Err(error.to_string()))?,
-        Ok(store) => {
-            let checked = check_store(config, &store, &mut report).await;
-            store.close().await;
+        Ok(database) => {
+            let checked = check_database(config, &database, &mut report).await;
+            database.close().await;
             checked?;
         }
     }
@@ -52,23 +52,27 @@ pub(super) async fn run(config: &Config) -> CliResult {
     }
 }
 
-async fn check_store(config: &Config, store: &ServerDatabase, report: &mut Report) -> CliResult {
-    let database = match connect(config, store).await {
+async fn check_database(
+    config: &Config,
+    database: &ServerDatabase,
+    report: &mut Report,
+) -> CliResult {
+    let pool = match connect(config, database).await {
         Err(error) => return report.add("database", Err(error.to_string())),
-        Ok(database) => database,
+        Ok(pool) => pool,
     };
     report.add("database", Ok("connected".into()))?;
-    report.add("migrations", check_migrations(&database).await)?;
-    report.add("mail queue", check_queue(&database).await)?;
-    report.add("staff addresses", check_staff_addresses(config, &database).await)?;
-    database.close();
+    report.add("migrations", check_migrations(&pool).await)?;
+    report.add("mail queue", check_queue(&pool).await)?;
+    report.add("staff addresses", check_staff_addresses(config, &pool).await)?;
+    pool.close();
     Ok(())
 }
 
-async fn connect(config: &Config, store: &ServerDatabase) -> Result<Database, DbError> {
-    let database = store.connect(config)?;
-    database.ping().await?;
-    Ok(database)
+async fn connect(config: &Config, database: &ServerDatabase) -> Result<Database, DbError> {
+    let pool = database.connect(config)?;
+    pool.ping().await?;
+    Ok(pool)
 }
 
 async fn check_migrations(database: &Database) -> Check {
@@ -90,9 +94,12 @@ async fn check_queue(database: &Database) -> Check {
     let (unplanned, next) = read.await.map_err(|error| error.to_string())?;
     let next = match next {
         None => "empty".to_owned(),
-        Some(due) => format!("the next mail is due at {due}"),
+        Some(due) => format!("next mail due at {due}"),
     };
-    Ok(format!("{next}; events to plan: {unplanned}"))
+    Ok(match unplanned {
+        1 => format!("{next}; 1 event is not planned yet"),
+        count => format!("{next}; {count} events are not planned yet"),
+    })
 }
 
 async fn check_staff_addresses(config: &Config, database: &Database) -> Check {

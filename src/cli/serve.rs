@@ -1,4 +1,4 @@
-//! `serve`: runs the server until it is told to stop.
+//! `serve`: runs the server until a signal stops it.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,30 +21,30 @@ pub(super) async fn run(config: &Config) -> CliResult {
             _ = terminate.recv() => {}
         }
     });
-    let store = tokio::select! {
-        store = ServerDatabase::open(config) => store?,
+    let database = tokio::select! {
+        database = ServerDatabase::open(config) => database?,
         () = &mut stopped => return Ok(()),
     };
     let served = async {
-        let database = store.connect(config)?;
+        let pool = database.connect(config)?;
         let app = tokio::select! {
-            app = App::start(config, database, app::ambient(), PasswordCost::default()) => app?,
+            app = App::start(config, pool, app::ambient(), PasswordCost::default()) => app?,
             () = &mut stopped => return Ok(()),
         };
-        print(&welcome(config, &app, &store)?)?;
+        print(&welcome(config, &app, &database)?)?;
         stopped.await;
         tracing::info!("stopping");
         app.stop().await;
         Ok(())
     };
     let result = served.await;
-    store.close().await;
+    database.close().await;
     result
 }
 
 /// Returns the text that greets the operator: the addresses, and the demo accounts if there are
 /// any.
-fn welcome(config: &Config, app: &App, store: &ServerDatabase) -> CliResult<String> {
+fn welcome(config: &Config, app: &App, database: &ServerDatabase) -> CliResult<String> {
     let address = app.address();
     let mut text = String::from("Ticketwire is ready.\n\n");
     if config.playground {
@@ -58,7 +58,7 @@ fn welcome(config: &Config, app: &App, store: &ServerDatabase) -> CliResult<Stri
     if app.has_mailbox() {
         text += &format!("  Mailbox      http://{address}/mailbox (mails are not sent)\n");
     }
-    if store.is_demo() {
+    if database.is_demo() {
         text += &format!("\n  Demo accounts, all with the password {}\n", demo::PASSWORD);
         for account in demo::accounts()? {
             let role = role_name(account.role);

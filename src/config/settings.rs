@@ -231,12 +231,12 @@ pub enum LocaleName {
 section! {
     /// Limits of attachments.
     pub struct AttachmentsConfig in "attachments." {
-        /// The largest size of a file, in bytes. At most 5 GiB.
+        /// The largest size of a file, in bytes.
         max_file_bytes: u64 = "26214400", 1..=5 << 30;
         /// The largest number of files in one request.
         max_files: usize = "10", 1..=50;
         /// The largest size of all files in one request, in bytes: not less than
-        /// `attachments.max_file_bytes`, at most 50 GiB.
+        /// `attachments.max_file_bytes`.
         max_total_bytes: u64 = "104857600", 1..=50 << 30;
     }
 }

@@ -102,7 +102,7 @@ pub struct NewPriorityMail<'a> {
 }
 
 /// Plans priority mail.
-pub async fn plan_priority(
+pub async fn plan_priority_mail(
     db: &mut Connection,
     new: &NewPriorityMail<'_>,
     now: Timestamp,

@@ -2,8 +2,8 @@
 //! the machine.
 //!
 //! It stores its data in the data folder and listens on a Unix socket that other users cannot
-//! reach. It runs as long as [`EmbeddedPostgres`] exists and no longer: a guard stops it when this
-//! process ends, however that happens. The data folder contains:
+//! reach. It runs as long as [`EmbeddedPostgres`] exists and no longer: a watchdog stops it when
+//! this process ends, however that happens. The data folder contains:
 //!
 //! | name | content |
 //! |---|---|
@@ -142,7 +142,7 @@ fn prepare_data_dir(data_dir: &Path, user: &OsUser) -> Result<PathBuf, EmbeddedE
     let canonical = fs::canonicalize(data_dir).map_err(at("look at", data_dir))?;
     if canonical.as_os_str().as_bytes().contains(&b'\n') {
         // It would garble the lines of postmaster.pid.
-        let reason = io::Error::other("PostgreSQL cannot work in a path with a line break");
+        let reason = io::Error::other("Postgres cannot work in a path with a line break");
         return Err(at("use", &canonical)(reason));
     }
     match user.obstacle(&canonical).map_err(at("look at the path of", &canonical))? {

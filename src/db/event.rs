@@ -114,7 +114,10 @@ impl EventRow {
 /// newer one wrote the event.
 fn read_event<E: DeserializeOwned>(id: EventId, kind: &str, data: Value) -> Option<E> {
     serde_json::from_value(json!({ "kind": kind, "data": data }))
-        .inspect_err(|_| tracing::warn!(event_id = id.0, kind, "this version cannot read an event"))
+        .inspect_err(|_| {
+            // At each read of the event, so not a warning. The API shows that it is unreadable.
+            tracing::debug!(event_id = id.0, kind, "this version cannot read an event");
+        })
         .ok()
 }
 

@@ -15,7 +15,7 @@ pub const MAX_CATEGORIES: usize = 100;
 pub struct Category {
     /// The category's id.
     pub id: CategoryId,
-    /// The stable name for scripts and links.
+    /// The name for scripts and links. It never changes.
     pub slug: String,
     /// The name in English.
     pub name_en: String,
@@ -25,13 +25,13 @@ pub struct Category {
     pub retired_at: Option<Timestamp>,
 }
 
-/// The stable name of a category: words of lowercase Latin letters and digits, joined by
+/// The name of a category for scripts and links: words of lowercase Latin letters and digits, joined by
 /// hyphens, at most 64 characters long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slug(String);
 
 impl Slug {
-    /// Parses a stable name.
+    /// Parses a slug.
     ///
     /// # Errors
     /// The text is empty, is longer than 64 characters, or does not have this form.
@@ -49,7 +49,7 @@ impl Slug {
         }
     }
 
-    /// Returns the name as a string.
+    /// Returns the slug as a string.
     pub fn into_string(self) -> String {
         self.0
     }

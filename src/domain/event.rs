@@ -75,45 +75,33 @@ pub enum TicketEvent {
     Unknown,
 }
 
-/// The kind of a [`TicketEvent`], without its values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TicketEventKind {
-    /// [`TicketEvent::TicketCreated`].
-    TicketCreated,
-    /// [`TicketEvent::CommentAdded`].
-    CommentAdded,
-    /// [`TicketEvent::StatusChanged`].
-    StatusChanged,
-    /// [`TicketEvent::PriorityChanged`].
-    PriorityChanged,
-    /// [`TicketEvent::AssigneeChanged`].
-    AssigneeChanged,
-    /// [`TicketEvent::CategoryChanged`].
-    CategoryChanged,
-    /// [`TicketEvent::SummaryChanged`].
-    SummaryChanged,
-    /// [`TicketEvent::ParticipantAdded`].
-    ParticipantAdded,
-    /// [`TicketEvent::ParticipantRemoved`].
-    ParticipantRemoved,
-    /// [`TicketEvent::Unknown`].
-    Unknown,
+/// Declares [`TicketEventKind`] and the list of its values, so that none can be left out.
+macro_rules! ticket_event_kinds {
+    ($($kind:ident)*) => {
+        /// The kind of a [`TicketEvent`], without its values.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum TicketEventKind {
+            $(#[doc = concat!("[`TicketEvent::", stringify!($kind), "`].")] $kind,)*
+        }
+
+        impl TicketEventKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind),*];
+        }
+    };
 }
 
-impl TicketEventKind {
-    /// Every kind.
-    pub const ALL: [Self; 10] = [
-        Self::TicketCreated,
-        Self::CommentAdded,
-        Self::StatusChanged,
-        Self::PriorityChanged,
-        Self::AssigneeChanged,
-        Self::CategoryChanged,
-        Self::SummaryChanged,
-        Self::ParticipantAdded,
-        Self::ParticipantRemoved,
-        Self::Unknown,
-    ];
+ticket_event_kinds! {
+    TicketCreated
+    CommentAdded
+    StatusChanged
+    PriorityChanged
+    AssigneeChanged
+    CategoryChanged
+    SummaryChanged
+    ParticipantAdded
+    ParticipantRemoved
+    Unknown
 }
 
 impl TicketEvent {
@@ -133,7 +121,24 @@ impl TicketEvent {
         }
     }
 
-    /// The customer that the event removed from its ticket.
+    /// The comment that the event added.
+    pub fn comment(&self) -> Option<CommentId> {
+        match *self {
+            Self::CommentAdded { comment_id } => Some(comment_id),
+            Self::TicketCreated {}
+            | Self::StatusChanged { .. }
+            | Self::PriorityChanged { .. }
+            | Self::AssigneeChanged { .. }
+            | Self::CategoryChanged { .. }
+            | Self::SummaryChanged {}
+            | Self::ParticipantAdded { .. }
+            | Self::ParticipantRemoved { .. }
+            | Self::Unknown => None,
+        }
+    }
+
+    /// The customer that the event removed from its ticket. `ReplayScope::Customer` in
+    /// `db/feed.rs` asks the same in SQL.
     pub fn removed_participant(&self) -> Option<AccountId> {
         match *self {
             Self::ParticipantRemoved { account_id } => Some(account_id),
@@ -174,7 +179,7 @@ pub enum AccountEvent {
         /// Its method.
         method: Method,
     },
-    /// Staff removed all second factors.
+    /// An admin or the operator removed all second factors.
     SecondFactorsReset {},
     /// The owner signed in with a recovery code.
     RecoveryCodeUsed {},
@@ -184,7 +189,7 @@ pub enum AccountEvent {
     PasswordChanged {},
     /// The password was set through a mailed link.
     PasswordReset {},
-    /// An admin created the account or changed its role.
+    /// An admin or the operator created the account or changed its role.
     RoleChanged {
         /// The old role, or `None` for a new account.
         from: Option<Role>,

@@ -52,7 +52,7 @@ impl NumberPrefix {
 /// The maximum number of participants of a ticket, not counting the customer who opened it.
 pub const MAX_PARTICIPANTS: usize = 50;
 /// The maximum number of past participants of a ticket. Its history shows their names.
-const MAX_PAST_PARTICIPANTS: usize = 200;
+pub const MAX_PAST_PARTICIPANTS: usize = 200;
 
 /// A ticket.
 #[derive(Clone)]
@@ -125,9 +125,14 @@ pub struct IllegalMove {
     pub to: Status,
 }
 
-/// A ticket has reached its limit of current or past participants.
+/// A limit of participants that a ticket has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyParticipants;
+pub enum TooManyParticipants {
+    /// The ticket has [`MAX_PARTICIPANTS`].
+    Current,
+    /// The ticket has [`MAX_PAST_PARTICIPANTS`].
+    Past,
+}
 
 impl Ticket {
     /// The values that queues filter by.
@@ -153,10 +158,11 @@ impl Ticket {
         if account_id == self.reporter_id || self.participant_ids.contains(&account_id) {
             return Ok(None);
         }
-        if self.participant_ids.len() >= MAX_PARTICIPANTS
-            || self.past_participant_ids.len() >= MAX_PAST_PARTICIPANTS
-        {
-            return Err(TooManyParticipants);
+        if self.participant_ids.len() >= MAX_PARTICIPANTS {
+            return Err(TooManyParticipants::Current);
+        }
+        if self.past_participant_ids.len() >= MAX_PAST_PARTICIPANTS {
+            return Err(TooManyParticipants::Past);
         }
         self.past_participant_ids.retain(|&id| id != account_id);
         self.participant_ids.push(account_id);

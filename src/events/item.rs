@@ -45,7 +45,7 @@ pub enum StreamEnd {
     /// The session ended or its role changed.
     SessionEnded,
     /// The caller reads so slowly that the events it missed are no longer in memory.
-    ReaderTooSlow,
+    ClientTooSlow,
     /// The server failed.
     Failed,
 }

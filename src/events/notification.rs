@@ -68,7 +68,7 @@ pub enum NotificationItem {
     /// The stream cannot continue without a gap, and ends here.
     Resync(ResyncReason),
     /// The session ended or its role changed, and the stream ends here.
-    Revoked,
+    SessionEnded,
 }
 
 /// A stream of one caller's notifications.
@@ -190,7 +190,7 @@ impl NotificationStream {
         revoked.then(|| {
             self.log.metrics.revoked();
             self.phase = Phase::Ended;
-            NotificationItem::Revoked
+            NotificationItem::SessionEnded
         })
     }
 

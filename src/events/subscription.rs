@@ -242,7 +242,7 @@ impl Subscription {
         let page = page.inspect_err(|_| self.phase = Phase::Ended)?;
         let Some(page) = page else {
             self.phase = Phase::Ended;
-            return Ok(Some(Item::Ended(StreamEnd::ReaderTooSlow)));
+            return Ok(Some(Item::Ended(StreamEnd::ClientTooSlow)));
         };
         if page.is_empty() {
             self.phase = Phase::Live;

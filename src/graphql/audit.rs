@@ -32,7 +32,7 @@ pub enum AccountEventKind {
     /// A session ended before it expired: it was signed out, revoked, or ended by a change to the
     /// account.
     SessionRevoked,
-    /// An admin created the account or changed its role.
+    /// An admin or the operator created the account or changed its role.
     RoleChanged,
     /// The owner created a service token.
     ServiceTokenCreated,
@@ -53,7 +53,7 @@ pub enum AccountEventKind {
     SecondFactorAdded,
     /// A second factor was removed.
     SecondFactorRemoved,
-    /// Staff removed all second factors.
+    /// An admin or the operator removed all second factors.
     SecondFactorsReset,
     /// The owner signed in with a recovery code.
     RecoveryCodeUsed,

@@ -29,7 +29,7 @@ impl Category {
         &self.0.slug
     }
 
-    /// The name for people.
+    /// The display name.
     async fn name(
         &self,
         ctx: &Context<'_>,

@@ -94,7 +94,7 @@ impl Failure {
     }
 
     fn internal(cause: &str) -> Self {
-        tracing::error!(cause, "request failed");
+        tracing::error!(cause, "executing a field failed");
         Self::new(
             code::INTERNAL,
             "The server could not complete this request. Try again; if it keeps failing, send the \
@@ -109,8 +109,8 @@ impl From<&ServiceError> for Failure {
             ServiceError::Unauthenticated => (
                 code::UNAUTHENTICATED,
                 "You are not signed in, or your session has ended. Call `signIn` and send its token \
-                 as `Authorization: Bearer …`, or over WebSocket as `authorization` in the payload \
-                 of `connection_init`.",
+                 as `Authorization: Bearer …`, or over a websocket as `authorization` in the \
+                 payload of `connection_init`.",
             ),
             ServiceError::Forbidden => (
                 code::FORBIDDEN,

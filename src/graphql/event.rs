@@ -76,7 +76,7 @@ pub enum TicketEvent {
     ParticipantAdded(ParticipantAdded),
     /// A customer was removed from the ticket.
     ParticipantRemoved(ParticipantRemoved),
-    /// Something that this version of the server cannot show.
+    /// An event of a kind that this version of the server does not know.
     UnreadableEvent(UnreadableEvent),
 }
 
@@ -101,7 +101,7 @@ pub enum StreamMessage {
     ParticipantAdded(ParticipantAdded),
     /// A customer was removed from the ticket.
     ParticipantRemoved(ParticipantRemoved),
-    /// Something that this version of the server cannot show.
+    /// An event of a kind that this version of the server does not know.
     UnreadableEvent(UnreadableEvent),
     /// Everything up to this position was delivered.
     Checkpoint(Checkpoint),
@@ -263,8 +263,9 @@ event_type! {
 }
 
 event_type! {
-    /// An event that this version of the server cannot show, because a newer version wrote it. It
-    /// is delivered in its place so that nothing is skipped silently: read the ticket again.
+    /// An event of a kind that this version of the server does not know, because a newer version
+    /// wrote it. It has its position like any other event, so that no change goes unnoticed: read
+    /// the ticket again.
     UnreadableEvent {}
 }
 
@@ -431,8 +432,9 @@ pub struct EventQuery;
 
 #[Object]
 impl EventQuery {
-    /// A position in the event log from before this request read anything. A stream that
-    /// continues `after` it misses nothing; it may repeat events whose effect you have read.
+    /// The current position in the event log. Query it together with the data that you show, and
+    /// subscribe with it as `after`: the stream then misses nothing, and may repeat events that
+    /// the data already includes.
     async fn event_cursor(&self, ctx: &Context<'_>) -> Result<String, Failure> {
         ctx.identity()?;
         Ok(ctx.cursor()?.encode())

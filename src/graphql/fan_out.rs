@@ -2,7 +2,7 @@
 //! encoded bytes go to all who sent the same document and may see the same.
 //!
 //! Fan-out needs every selected field on the list below. The value of a listed field
-//! depends on the message and on the reader's role and language, and on nothing else. A
+//! depends on the message and on the subscriber's role and language, and on nothing else. A
 //! document with any other field is executed for each subscriber.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -166,7 +166,8 @@ fn listed_fields(ty: &str) -> Option<[Fields; 2]> {
     if ty == "TicketEvent" {
         return Some([EVENT, &[]]);
     }
-    let event = TicketEventKind::ALL.into_iter().map(event_fields).find(|(name, _)| *name == ty);
+    let event =
+        TicketEventKind::ALL.iter().copied().map(event_fields).find(|(name, _)| *name == ty);
     let other = || OTHER_TYPES.iter().find(|(name, _)| *name == ty);
     event.map(|(_, own)| [EVENT, own]).or_else(|| other().map(|(_, own)| [*own, &[]]))
 }
@@ -240,7 +241,7 @@ mod tests {
     #[test]
     fn every_listed_field_exists_in_the_schema_with_its_type() {
         let sdl = super::super::sdl();
-        let events = TicketEventKind::ALL.into_iter().map(|kind| event_fields(kind).0);
+        let events = TicketEventKind::ALL.iter().map(|&kind| event_fields(kind).0);
         let others = OTHER_TYPES.iter().map(|(ty, _)| *ty);
         for ty in events.chain(others).chain(["TicketEvent"]) {
             let body = definition(&sdl, ty);
@@ -261,7 +262,8 @@ mod tests {
         let events = sdl.lines().filter_map(|line| {
             line.strip_prefix("type ")?.strip_suffix(" implements TicketEvent {")
         });
-        let listed = TicketEventKind::ALL.map(|kind| event_fields(kind).0);
+        let listed = TicketEventKind::ALL.iter().map(|&kind| event_fields(kind).0);
+        let listed = listed.collect::<Vec<_>>();
         assert_eq!(events.clone().count(), listed.len());
         assert!(events.into_iter().all(|event| listed.contains(&event)));
     }

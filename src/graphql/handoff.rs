@@ -21,8 +21,9 @@ pub struct CreateHandoffInput {
 /// A single-use link that signs a customer in.
 #[derive(SimpleObject)]
 pub struct Handoff {
-    /// The link to redirect the customer's browser to, right away. Browsers do not send the
-    /// token to any server, because it is in the fragment, after the `#`.
+    /// The link to redirect the customer's browser to, right away. Browsers do not send the token
+    /// to any server, because it is in the fragment, after the `#`, unless the operator's
+    /// `links.handoff` puts it elsewhere.
     url: String,
     /// The token alone, for an app that calls `redeemHandoff` directly.
     token: String,

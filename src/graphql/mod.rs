@@ -33,6 +33,7 @@ mod ticket;
 mod unread;
 
 use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
+use chrono::{DateTime, Utc};
 
 pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamProgress};
@@ -75,9 +76,10 @@ pub struct Query(
     staff::StaffQuery,
 );
 
-/// The mutations. Each returns a payload with the changed objects and with `userErrors`,
-/// which the caller can correct. If `userErrors` is not empty, nothing was changed. Access is
-/// restricted as for queries, unless a mutation's description says otherwise.
+/// The mutations. Each returns a payload with the changed objects and with `userErrors`, which
+/// the caller can correct. If the payload's `userErrors` is not empty, nothing was changed,
+/// except that failed attempts count towards rate limits. Access is restricted as for queries,
+/// unless a mutation's description says otherwise.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     session::SessionMutation,
@@ -98,7 +100,7 @@ pub struct Mutation(
     preferences::PreferencesMutation,
 );
 
-/// The live streams, over WebSocket (the graphql-transport-ws protocol) or as server-sent
+/// The live streams, over a websocket (the graphql-transport-ws protocol) or as server-sent
 /// events (the graphql-sse protocol). Access is restricted as for queries.
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(event::EventSubscription, notification::NotificationSubscription);
@@ -125,6 +127,9 @@ fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
         .limit_directives(MAX_DIRECTIVES)
         .override_output_type_description::<ID>(
             "An opaque identifier. Store it and send it back unchanged.",
+        )
+        .override_output_type_description::<DateTime<Utc>>(
+            "An instant: RFC 3339 text in UTC, such as `2026-01-31T12:00:00Z`.",
         )
         .register_output_type::<node::Node>()
         .register_output_type::<event::TicketEvent>()

@@ -67,7 +67,7 @@ impl Notification {
         Ok(Ticket(ctx.loaders()?.require(self.0.ticket_id).await?))
     }
 
-    /// The event that you are notified of.
+    /// The event that you are notified of, or null if you may no longer see it.
     async fn event(&self, ctx: &Context<'_>) -> Result<Option<TicketEvent>, Failure> {
         let event = ctx.loaders()?.get(FeedPosition(self.0.pos)).await?;
         Ok(event.and_then(|event| TicketEvent::of(Arc::new(event))))
@@ -112,8 +112,8 @@ fn decode_place(text: &str) -> Option<i64> {
 /// The input of `markNotificationsRead`.
 #[derive(InputObject)]
 pub struct MarkNotificationsReadInput {
-    /// The notifications to mark, at most 100. Without them all of yours are marked. Notifications
-    /// of others, and those that you have read before, stay unchanged.
+    /// The notifications to mark, at most 100; all of yours by default. Those of others, and
+    /// those that you have already read, stay unchanged.
     ids: Option<Vec<ID>>,
 }
 
@@ -222,7 +222,7 @@ impl NotificationSubscription {
             let (mut notifications, progress) = state?;
             let message = match notifications.next().await {
                 Ok(None) => return None,
-                Ok(Some(NotificationItem::Revoked)) => {
+                Ok(Some(NotificationItem::SessionEnded)) => {
                     progress.set_end(StreamEnd::SessionEnded);
                     return None;
                 }
@@ -263,6 +263,6 @@ fn message(item: NotificationItem) -> Option<NotificationMessage> {
         NotificationItem::Resync(reason) => {
             NotificationMessage::ResyncRequired(ResyncRequired::because(reason))
         }
-        NotificationItem::Revoked => return None,
+        NotificationItem::SessionEnded => return None,
     })
 }

@@ -75,7 +75,7 @@ macro_rules! connection {
             page_info: async_graphql::connection::PageInfo,
         }
 
-        #[doc = concat!("An item of a `", stringify!($connection), "` with its cursor.")]
+        #[doc = concat!("An item of `", stringify!($connection), "`, with its cursor.")]
         #[derive(async_graphql::SimpleObject)]
         pub struct $edge {
             /// This item's cursor, for `after` and `before`.

@@ -30,7 +30,7 @@ impl PeopleQuery {
         #[graphql(desc = "A name or an e-mail address, or its beginning: 1 to 255 characters.")]
         text: String,
         #[graphql(
-            desc = "Return only staff, to whom tickets can be assigned, if true; only customers if false; both if null."
+            desc = "True returns only staff, to whom tickets can be assigned; false only customers; null both."
         )]
         is_staff: Option<bool>,
         #[graphql(

@@ -13,10 +13,11 @@ use crate::{
 };
 
 /// Which mails you receive about the tickets that you opened or take part in. All are on by
-/// default, and none is about what you did yourself, other than the confirmation of a ticket.
+/// default. You get no mail about what you did yourself, except the confirmation of a ticket
+/// that you opened.
 ///
 /// The unsubscribe link in each of these mails stops all mail about that one ticket. Security
-/// notices, codes, and the mail that says that a ticket was shared with you have no switch.
+/// notices, codes and the mail about a ticket that was shared with you cannot be switched off.
 #[derive(SimpleObject)]
 pub struct MailPreferences {
     /// A confirmation of each ticket that you open.
@@ -56,7 +57,7 @@ pub struct MailPreferencesInput {
 /// The input of `updatePreferences`. A field that is omitted or null is not changed.
 #[derive(InputObject)]
 pub struct UpdatePreferencesInput {
-    /// The language of your mails, and the default one of names such as `Ticket.statusName`.
+    /// The language of your mails, and the default of every `locale` argument.
     locale: Option<Locale>,
     /// Which mails you receive about your tickets.
     mail: Option<MailPreferencesInput>,

@@ -63,7 +63,8 @@ pub struct SecondFactor {
     method: SecondFactorMethod,
     /// When it was set up.
     configured_at: DateTime<Utc>,
-    /// When a code of it was last accepted, or null if none was since it was set up.
+    /// When one of its codes was last accepted, or null if none has been accepted since it was
+    /// set up.
     last_used_at: Option<DateTime<Utc>>,
 }
 
@@ -106,7 +107,7 @@ pub struct AuthenticatorSetup {
     uri: String,
     /// The URI as a QR code, for scanning it: an SVG image as a `data:` URI.
     qr_code: String,
-    /// When the set-up expires, 10 minutes after it began. Confirm it before then.
+    /// When the setup expires, 10 minutes after it began. Confirm it before then.
     expires_at: DateTime<Utc>,
 }
 
@@ -306,11 +307,11 @@ impl SecondFactorMutation {
     /// Starts setting up a second factor: returns the key for an authenticator app, or mails
     /// a first code. Then call `confirmSecondFactor`.
     ///
-    /// Starting again discards the key of an unconfirmed authenticator. An authenticator that
-    /// is set up can be replaced; codes by e-mail that are set up are the user error `TAKEN`.
-    /// `NOT_AVAILABLE` means that this installation sends no mail. Call `reauthenticate` first
-    /// to replace an authenticator, and to add a second factor to the one you have if you
-    /// signed in more than 10 minutes ago: `REAUTHENTICATION_REQUIRED` otherwise.
+    /// Starting again discards the key of an unconfirmed authenticator. An authenticator can be
+    /// replaced; e-mail codes that are already set up fail with `TAKEN`. `NOT_AVAILABLE` means
+    /// that this installation sends no mail. `REAUTHENTICATION_REQUIRED` means: call
+    /// `reauthenticate` first. That is needed to replace an authenticator, and to add a further
+    /// second factor if you signed in more than 10 minutes ago.
     async fn begin_second_factor(
         &self,
         ctx: &Context<'_>,

@@ -114,7 +114,7 @@ impl NewSession {
     }
 
     /// Whether the account has a second factor, can have one, or must set one up before the
-    /// session is good for anything else.
+    /// session can be used for anything else.
     async fn second_factor(&self) -> SecondFactorAdvice {
         self.advice.into()
     }

@@ -27,8 +27,7 @@ pub struct CreateAccountInput {
     name: String,
     /// The role, which decides what the account may do.
     role: Role,
-    /// The language of the account's mails, and the default one of names such as
-    /// `Ticket.statusName`.
+    /// The language of the account's mails, and the default of every `locale` argument.
     locale: Locale,
     /// Makes the call safe to repeat for 24 hours: the same key with the same input returns
     /// the first result. At most 255 characters.
@@ -101,8 +100,7 @@ pub struct UpdateAccountInput {
     id: ID,
     /// The name that others see: 1 to 120 characters.
     name: Option<String>,
-    /// The language of the account's mails, and the default one of names such as
-    /// `Ticket.statusName`.
+    /// The language of the account's mails, and the default of every `locale` argument.
     locale: Option<Locale>,
 }
 

@@ -72,7 +72,7 @@ impl Ticket {
         self.0.status.into()
     }
 
-    /// The name of the status for people, such as "Working on it".
+    /// The display name of the status, such as "Working on it".
     async fn status_name(
         &self,
         ctx: &Context<'_>,
@@ -143,9 +143,9 @@ impl Ticket {
         self.0.waiting_since
     }
 
-    /// Whether others did something on the ticket that you may see and have not read.
-    /// `markTicketRead` marks it as read; your own actions change nothing. An internal note
-    /// makes it unread for staff only.
+    /// Whether the ticket has an event by somebody else that you may see and have not read.
+    /// `markTicketRead` marks it as read; your own actions change nothing. An internal note makes
+    /// it unread for staff only.
     async fn is_unread(&self, ctx: &Context<'_>) -> Result<bool, Failure> {
         Ok(ctx.loaders()?.get(IsUnread(self.0.id)).await?.unwrap_or_default())
     }
@@ -165,8 +165,8 @@ impl Ticket {
         Ok(found.into_iter().map(Ticket).collect())
     }
 
-    /// The history, oldest first: the opening, the comments and every change, as far as you may
-    /// see them. Use `last` for the newest.
+    /// The history, oldest first: the opening, the comments and every change that you may see.
+    /// Use `last` for the newest.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
     async fn timeline(
         &self,
@@ -259,8 +259,8 @@ pub struct CreateTicketInput {
     summary: String,
     /// The request: 1 to 65,536 characters of plain text. Line ends become `\n`.
     description: String,
-    /// Files to attach. Send the request as `multipart/form-data`, as the GraphQL multipart
-    /// request specification describes.
+    /// The files to attach (see `Upload`). The installation limits how many can be attached
+    /// (`TOO_MANY`) and how large they can be (`TOO_LARGE`), or accepts none (`NOT_AVAILABLE`).
     #[graphql(default)]
     attachments: Vec<Upload>,
     /// The id of the closed ticket that this one continues: one that you may see.

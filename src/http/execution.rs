@@ -13,7 +13,7 @@
 //!        ┌──────────────┴────────────────┐
 //!        ▼                               ▼
 //!    direct.rs                       fan_out.rs
-//!    any operation: the schema       a shareable subscription: this module reads
+//!    any operation: the schema       a shareable subscription: fan_out.rs reads
 //!    executes it, in a task          its events, and executes each message once
 //!    of its own                      for a group of subscribers (group.rs)
 //!        │                               │
@@ -29,11 +29,11 @@
 //! once for all of them, and they send the same bytes, if both hold:
 //!
 //! - The document may be shared: `graphql::can_fan_out` allows only fields whose values depend
-//!   on the message and the reader's class. Everything else is executed directly.
+//!   on the message and the subscriber's class. Everything else is executed directly.
 //! - The subscribers belong to the same group ([`group::FanOutGroups::join`]). Its key is the
-//!   document, the operation's name and the class of readers: the staff of one role and language,
-//!   or one customer with one language. Variables are not part of it, since they only select
-//!   which messages a subscriber receives.
+//!   document, the operation's name and the subscriber's class: the staff of one role and
+//!   language, or one customer with one language. Variables are not part of it, since they only
+//!   select which messages a subscriber receives.
 //!
 //! A group exists as long as it has a subscriber. It caches up to `MAX_RESPONSES` (128)
 //! responses by cursor, and shares each for at most `MAX_AGE` (1 s), since a response shows its
@@ -60,13 +60,13 @@
 //!
 //! An event stream's operation is polled only as fast as its client reads. A websocket's are not
 //! polled while `QUEUE_FULL` bytes (256 KiB) are queued in `websocket/duplex.rs`. Meanwhile the
-//! events wait in the subscription's buffer (`events/hub.rs`); if that overflows, the
+//! events wait in the subscription's buffer (`events/buffer.rs`); if that overflows, the
 //! subscription reads them again from memory. A client is cut off at one of three places:
 //!
 //! - **`websocket.rs`, `Connection::on_timer`**: the client has read nothing of what is queued
 //!   for it for `WRITE_TIMEOUT` (10 s). The socket is closed with `CloseReason::TOO_SLOW` (1013).
 //! - **`websocket.rs`, `Connection::send_output`**: memory no longer has what the client missed
-//!   (`StreamEnd::ReaderTooSlow`, from `events/subscription.rs`). The socket is closed with the
+//!   (`StreamEnd::ClientTooSlow`, from `events/subscription.rs`). The socket is closed with the
 //!   same reason. `sse.rs` ends its stream in this case.
 //! - **`connection.rs`, `USER_TIMEOUT`**: the kernel closes a connection whose client accepts no
 //!   data for 45 s (on Linux). Event streams have no other write timeout.
@@ -78,7 +78,7 @@
 //! - A field failed: `Output::Next` with `errors`, like any response.
 //! - A subscription's message failed with `INTERNAL`: `Output::Interrupted`. If the stream
 //!   continued, the client would miss the message. It resumes instead, and reads it again.
-//! - A subscription's message failed with `NOT_FOUND`: the reader lost access before it was
+//! - A subscription's message failed with `NOT_FOUND`: the subscriber lost access before it was
 //!   executed. The message is dropped, and `AccessRevoked` follows.
 
 use async_graphql::{Request, parser::types::OperationType};

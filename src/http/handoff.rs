@@ -38,16 +38,15 @@ fn texts(locale: Locale) -> Texts {
                        account?",
             sign_in: "Sign in",
             unreachable: "The server is not responding. Please try again.",
-            signed_in: "The link works: you have signed in as this customer. But this server has no \
-                        customer portal to continue to. Its operator can set the address of one in \
-                        links.handoff.",
+            signed_in: "You are signed in. This server has no customer portal to continue to; its \
+                        operator can set one in links.handoff.",
             second_factor: "Your account is protected by a second factor.",
             method: "How do you want to confirm that it is you?",
             methods: ["Authenticator app", "Code by e-mail", "Recovery code"],
             send_code: "Send a code",
             code_sent: "We have sent you a code. It is valid for two minutes.",
             code: "Code",
-            wrong_code: "This code is wrong or has already been used.",
+            wrong_code: "This code is incorrect or has already been used.",
             failed: "That did not work. Please wait a moment and try again.",
             invalid_link: "This link is incomplete, has expired, or has already been used. Go back \
                            to the control panel and open support from there again.",
@@ -59,8 +58,8 @@ fn texts(locale: Locale) -> Texts {
                        записью?",
             sign_in: "Войти",
             unreachable: "Сервер не отвечает. Попробуйте ещё раз.",
-            signed_in: "Ссылка работает: вы вошли как этот клиент. Но портала для клиентов у этого \
-                        сервера нет: его адрес администратор указывает в параметре links.handoff.",
+            signed_in: "Вы вошли. Портала для клиентов на этом сервере нет; администратор может \
+                        указать его адрес в параметре links.handoff.",
             second_factor: "Ваша учётная запись защищена вторым фактором.",
             method: "Как подтвердить, что это вы?",
             methods: ["Приложение-аутентификатор", "Код по почте", "Код восстановления"],

@@ -45,7 +45,7 @@ impl Refusal {
     /// Refuses with 500, because the server failed. Logs the cause, which the caller does not
     /// see.
     pub fn internal(cause: &str) -> Self {
-        tracing::error!(cause, "handling a request failed");
+        tracing::error!(cause, "refusing a request: the server failed");
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             code: code::INTERNAL,

@@ -47,7 +47,7 @@ pub fn is_internal(response: &GraphqlResponse) -> bool {
     has_code(response, code::INTERNAL)
 }
 
-/// Whether a stream's reader lost access to a message's ticket before the message was executed.
+/// Whether a stream's subscriber lost access to a message's ticket before the message was executed.
 /// The message is not sent: `AccessRevoked` follows.
 pub fn lost_access(response: &GraphqlResponse) -> bool {
     has_code(response, code::NOT_FOUND)

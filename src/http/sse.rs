@@ -160,7 +160,7 @@ impl EventStream {
                 Some(COMPLETE.to_owned())
             }
             Output::Interrupted(StreamEnd::SessionEnded) => Some(self.end_session()),
-            Output::Interrupted(StreamEnd::ReaderTooSlow | StreamEnd::Failed) => None,
+            Output::Interrupted(StreamEnd::ClientTooSlow | StreamEnd::Failed) => None,
         }
     }
 

@@ -31,9 +31,9 @@ use crate::{
 const MAX_MAP: usize = 64 * 1024;
 /// The longest file name that is accepted, in bytes. Names are shortened when they are stored.
 const MAX_NAME: usize = 16 * 1024;
-/// Headers that a page of another origin cannot send unless CORS allows it. Without one of
-/// them, such a page could send a multipart body unasked.
-const NOT_SENT_UNASKED: [&str; 4] =
+/// Headers that a page of another origin cannot set unless CORS allows it. Without one of
+/// them, such a page could send a multipart body without permission.
+const PREFLIGHT_HEADERS: [&str; 4] =
     ["authorization", "apollo-require-preflight", "x-apollo-operation-name", "graphql-preflight"];
 
 /// A mutation with its files.
@@ -85,11 +85,11 @@ pub async fn read(
 
 /// Checks the headers and returns the parts' boundary.
 fn boundary(headers: &HeaderMap) -> Result<String, Refusal> {
-    if !NOT_SENT_UNASKED.iter().any(|name| headers.contains_key(*name)) {
+    if !PREFLIGHT_HEADERS.iter().any(|name| headers.contains_key(*name)) {
         return Err(Refusal::bad_request(
             "A multipart/form-data request must have the header Authorization, or \
-             apollo-require-preflight with any value: pages of other origins cannot send these \
-             unasked.",
+             apollo-require-preflight with any value: web pages of other origins cannot set these \
+             headers without permission.",
         ));
     }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());

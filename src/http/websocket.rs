@@ -427,7 +427,7 @@ impl Connection {
             SocketOutput::Interrupted(end) => {
                 return Err(End::Close(match end {
                     StreamEnd::SessionEnded => CloseReason::UNAUTHORIZED,
-                    StreamEnd::ReaderTooSlow => CloseReason::TOO_SLOW,
+                    StreamEnd::ClientTooSlow => CloseReason::TOO_SLOW,
                     StreamEnd::Failed => CloseReason::TRY_AGAIN,
                 }));
             }

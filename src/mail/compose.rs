@@ -165,7 +165,7 @@ impl Composer {
                 (Template::SecurityNotice, context! { what => change, device, address, at })
             }
         };
-        let desk = self.desk_name();
+        let desk = self.support_name();
         (template, context! { desk, heading => desk, name => account.name, ..values })
     }
 
@@ -180,7 +180,7 @@ impl Composer {
         id: Uuid,
         now: Timestamp,
     ) -> Result<Message, String> {
-        let desk = self.desk_name();
+        let desk = self.support_name();
         let context = context! { desk, heading => desk };
         let rendered = self
             .templates
@@ -191,7 +191,7 @@ impl Composer {
         self.message(rendered, Headers { to, id, earlier: vec![], unsubscribe: None }, now)
     }
 
-    fn desk_name(&self) -> &str {
+    fn support_name(&self) -> &str {
         self.from.name.as_deref().unwrap_or("Ticketwire")
     }
 
@@ -209,7 +209,7 @@ impl Composer {
         let number = self.number_prefix.format(ticket.number);
         let link = self.ticket_link.as_ref().map(|link| link.replace("{number}", &number));
         context! {
-            desk => self.desk_name(),
+            desk => self.support_name(),
             heading => number,
             follows => !mail.earlier.is_empty(),
             unsubscribe_link => unsubscribe,
@@ -311,10 +311,7 @@ impl TicketMail {
         if recipient.is_some_and(|it| it.disabled_at.is_some() || !can_see(it, &ticket)) {
             return Ok(None);
         }
-        let written = events.iter().filter_map(|(event, _)| match event.ticket()?.event {
-            TicketEvent::CommentAdded { comment_id } => Some(comment_id),
-            _ => None,
-        });
+        let written = events.iter().filter_map(|(event, _)| event.ticket()?.event.comment());
         let comments = comment::by_ids(db, &written.collect::<Vec<_>>()).await?.into_iter();
         let public = comments.filter(|(comment, ..)| comment.visibility == Visibility::Public);
         let category = category::by_ids(db, &[ticket.category_id]).await?.into_iter().next();

@@ -131,7 +131,7 @@ impl Sender {
             SendError::Transient(_) => match delivery.retry_at(now, jitter) {
                 None => self.finish(delivery, DeliveryState::GivenUp, Some(&text)).await,
                 Some(at) => {
-                    self.metrics.mail_attempt("put_off");
+                    self.metrics.mail_attempt("deferred");
                     let mut connection = self.database.read().await?;
                     delivery::requeue(&mut connection, delivery, at, Some(&text)).await
                 }
@@ -173,7 +173,7 @@ impl Sender {
 /// The value of the metric's label `outcome` for a state.
 fn outcome(state: DeliveryState) -> &'static str {
     match state {
-        DeliveryState::Queued | DeliveryState::Sending => "put_off",
+        DeliveryState::Queued | DeliveryState::Sending => "deferred",
         DeliveryState::Sent => "sent",
         DeliveryState::Refused => "refused",
         DeliveryState::GivenUp => "given_up",

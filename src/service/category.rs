@@ -20,7 +20,7 @@ use crate::{
 
 /// A category to create.
 pub struct NewCategory {
-    /// The stable name, for scripts and links.
+    /// The slug: the name for scripts and links.
     pub slug: String,
     /// The name in English.
     pub name_en: String,
@@ -65,7 +65,7 @@ pub async fn by_ids(
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin, and user errors if the input is invalid,
-/// another category has the stable name, or there are too many.
+/// another category has the slug, or there are too many.
 pub async fn create(
     actor: &Actor,
     services: &Services,
@@ -74,7 +74,7 @@ pub async fn create(
     authorise(actor, Action::ManageCategories, Resource::Desk)?;
     let admin = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let mut validation = Validation::default();
-    let slug = validation.text("slug", "The stable name", Slug::parse(&new.slug));
+    let slug = validation.text("slug", "The slug", Slug::parse(&new.slug));
     let name_en = validation.text("nameEn", "The English name", CategoryName::parse(&new.name_en));
     let name_ru = validation.text("nameRu", "The Russian name", CategoryName::parse(&new.name_ru));
     let key = validation.idempotency_key(new.idempotency_key.as_deref());
@@ -108,11 +108,11 @@ pub async fn create(
         .await
 }
 
-/// Checks that a new category's stable name is unused and that there is room for it.
+/// Checks that a new category's slug is unused and that there is room for it.
 fn check_new(new: &Category, all: &[Category]) -> Result<(), UserError> {
     if all.iter().any(|other| other.slug == new.slug) {
-        let message = "Another category has this stable name, possibly a retired one. Choose \
-                       another name, or restore that category.";
+        let message = "Another category has this slug, possibly a retired one. Choose another \
+                       slug, or restore that category.";
         return Err(UserError::new("slug", UserErrorCode::Taken, message));
     }
     if all.len() >= MAX_CATEGORIES {
@@ -125,8 +125,7 @@ fn check_new(new: &Category, all: &[Category]) -> Result<(), UserError> {
     Ok(())
 }
 
-/// Changes the names of a category. `None` leaves a name unchanged. The stable name cannot
-/// change.
+/// Changes the names of a category. `None` leaves a name unchanged. The slug cannot change.
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin or the category does not exist, and user
@@ -281,8 +280,8 @@ fn in_order(active: &[Category], order: &[Option<CategoryId>]) -> Result<Vec<Cat
     for (position, id) in (1..).zip(order) {
         let Some(category) = active.iter().find(|category| Some(category.id) == *id) else {
             let message = format!(
-                "Id number {position} is not that of a category that accepts tickets. Choose from \
-                 `categories`."
+                "Item {position} of `ids` is not an active category. Use the ids that \
+                 `categories` returns."
             );
             return invalid(UserErrorCode::NotFound, message);
         };
@@ -299,7 +298,7 @@ fn in_order(active: &[Category], order: &[Option<CategoryId>]) -> Result<Vec<Cat
         .collect::<Vec<_>>();
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        let message = format!("List every category that accepts tickets. Missing: {missing}.");
+        let message = format!("List every active category. Missing: {missing}.");
         return invalid(UserErrorCode::Required, message);
     }
     Ok(ordered)

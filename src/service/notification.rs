@@ -24,7 +24,7 @@ pub async fn page(
     unread_only: bool,
     page: &Page<i64>,
 ) -> Result<Slice<Notification>, ServiceError> {
-    let account = reader(actor)?;
+    let account = recipient(actor)?;
     let mut connection = services.database.read().await?;
     Ok(notification::page(&mut connection, account, unread_only, page).await?)
 }
@@ -34,7 +34,7 @@ pub async fn page(
 /// # Errors
 /// Returns an error if nobody is signed in.
 pub async fn unread(actor: &Actor, services: &Services) -> Result<i64, ServiceError> {
-    let account = reader(actor)?;
+    let account = recipient(actor)?;
     Ok(notification::unread(&mut *services.database.read().await?, account).await?)
 }
 
@@ -48,7 +48,7 @@ pub async fn mark_read(
     services: &Services,
     ids: Option<&[NotificationId]>,
 ) -> Result<i64, ServiceError> {
-    let account = reader(actor)?;
+    let account = recipient(actor)?;
     let mut connection = services.database.read().await?;
     notification::mark_read(&mut connection, account, ids, services.ambient.now()).await?;
     Ok(notification::unread(&mut connection, account).await?)
@@ -70,7 +70,7 @@ pub async fn events(
     Ok(found)
 }
 
-fn reader(actor: &Actor) -> Result<AccountId, ServiceError> {
+fn recipient(actor: &Actor) -> Result<AccountId, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     actor.account_id().ok_or(ServiceError::Unauthenticated)
 }

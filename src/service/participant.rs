@@ -13,7 +13,7 @@ use crate::{
         ids::{AccountId, TicketId},
         policy::{Action, Resource},
         session::ClientOrigin,
-        ticket::{MAX_PARTICIPANTS, Status, Ticket},
+        ticket::{MAX_PARTICIPANTS, MAX_PAST_PARTICIPANTS, Status, Ticket, TooManyParticipants},
     },
 };
 
@@ -51,8 +51,7 @@ pub async fn add(
             let found = account::by_email(db, email).await?.map(|(account, _)| account);
             let found = found.filter(|it| it.role == Role::Customer && it.disabled_at.is_none());
             let account = found.ok_or_else(unknown_customer)?;
-            let added =
-                ticket.add_participant(account.id, now).map_err(|_| too_many_participants())?;
+            let added = ticket.add_participant(account.id, now).map_err(too_many_participants)?;
             if let Some(added) = added {
                 let added = public_event(added, editor, now);
                 event::save_with_events(db, &ticket, &[added]).await?;
@@ -118,11 +117,17 @@ fn unknown_customer() -> UserError {
     )
 }
 
-fn too_many_participants() -> UserError {
-    let message = format!(
-        "A ticket can have at most {MAX_PARTICIPANTS} participants and 200 former ones. Remove a \
-         participant first, or open a new ticket."
-    );
+fn too_many_participants(limit: TooManyParticipants) -> UserError {
+    let message = match limit {
+        TooManyParticipants::Current => format!(
+            "A ticket can have at most {MAX_PARTICIPANTS} participants. Remove one first, or open \
+             a new ticket."
+        ),
+        TooManyParticipants::Past => format!(
+            "This ticket has {MAX_PAST_PARTICIPANTS} former participants, the maximum. Open a new \
+             ticket and share that."
+        ),
+    };
     UserError::new("ticketId", UserErrorCode::TooMany, message)
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn plan(
     let content = serde_json::to_vec(mail).map_err(|error| DbError::Value(error.to_string()))?;
     let payload = services.keys.seal(&services.ambient, id.0.as_bytes(), &content);
     let new = NewPriorityMail { id, address, locale, payload, expires_at: now + lasts };
-    delivery::plan_priority(db, &new, now).await
+    delivery::plan_priority_mail(db, &new, now).await
 }
 
 /// Plans a security notice to an account's owner.

@@ -128,7 +128,7 @@ pub(super) async fn require(
         return Ok(());
     }
     let message = "Call `reauthenticate` first, with your password and, if you have a second \
-                   factor, a code. It is valid for 10 minutes.";
+                   factor, a code. You then have 10 minutes for this change.";
     Err(UserError::of_input(UserErrorCode::ReauthenticationRequired, message).into())
 }
 

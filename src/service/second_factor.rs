@@ -221,8 +221,8 @@ async fn verify_enrolled_authenticator(
     let mut connection = services.database.read().await?;
     let enrolled = second_factor::enrolment(&mut connection, account, now).await?;
     let sealed = enrolled.ok_or_else(|| {
-        let message = "There is no authenticator to confirm, or it was begun more than 10 minutes \
-                       ago. Start again with `beginSecondFactor`.";
+        let message = "There is no authenticator to confirm, or its setup began more than 10 \
+                       minutes ago. Start again with `beginSecondFactor`.";
         UserError::new("method", UserErrorCode::Expired, message)
     })?;
     let secret = services.keys.open(account.0.as_bytes(), &sealed)?;

@@ -201,20 +201,26 @@ pub(super) fn new_session(
 /// ended since `account` was read. Otherwise a change could undo the one that ended them.
 ///
 /// # Errors
-/// Returns a user error if the account has changed.
+/// Returns a user error if the session has ended or the account has changed.
 pub(super) async fn ensure_valid(
     db: &mut Connection,
     identity: &Identity,
     account: &Account,
     now: Timestamp,
 ) -> Result<(), ServiceError> {
-    let valid = account::is_current_generation(db, account.id, account.session_generation).await?
-        && session::live_by_id(db, identity.session, now).await?.is_some();
-    if valid { Ok(()) } else { Err(account_changed()) }
+    let current =
+        account::is_current_generation(db, account.id, account.session_generation).await?;
+    if session::live_by_id(db, identity.session, now).await?.is_none() {
+        return Err(outdated("Your session ended while this request was running. Sign in again."));
+    }
+    if !current {
+        // By another request of this session: a request of another one would have ended it.
+        return Err(outdated("The account was changed while this request was running. Try again."));
+    }
+    Ok(())
 }
 
-fn account_changed() -> ServiceError {
-    let message = "The account has changed in the meantime. Start again.";
+fn outdated(message: &str) -> ServiceError {
     UserError::of_input(UserErrorCode::Expired, message).into()
 }
 
@@ -232,7 +238,7 @@ pub(super) async fn begin(
     token: TokenHash,
 ) -> Result<(), ServiceError> {
     if !account::is_current_generation(db, owner.id, owner.session_generation).await? {
-        return Err(account_changed());
+        return Err(outdated("The account was changed while you signed in. Sign in again."));
     }
     let (origin, now) = (&session.origin, session.created_at);
     if session::is_new_device(db, owner.id, origin.device()).await? {

@@ -7,11 +7,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
-/// Folders whose files may import each other, each with the reason.
-const CIRCLES: &[(&str, &str)] =
-    &[("graphql", "the API's types refer to each other, as the schema's do")];
+/// The circles of files that are allowed, each with its reason.
+const CIRCLES: &[(&[&str], &str)] = &[(
+    &[
+        "graphql/account",
+        "graphql/audit",
+        "graphql/category",
+        "graphql/comment",
+        "graphql/event",
+        "graphql/notification",
+        "graphql/preferences",
+        "graphql/search",
+        "graphql/second_factor",
+        "graphql/session",
+        "graphql/ticket",
+        "graphql/ticket/filter",
+    ],
+    "the API's types refer to each other, as the schema's do",
+)];
 
 /// Where the code is.
 fn source() -> PathBuf {
@@ -48,24 +64,20 @@ fn the_architecture_page_has_the_same_rules_as_the_code() {
 
 #[test]
 fn no_two_files_import_each_other() {
-    let code = Code::read();
     let mut edges = BTreeMap::<Module, BTreeSet<Module>>::new();
-    for import in code.imports() {
-        let exempt = |module: &Module| {
-            CIRCLES.iter().any(|(folder, _)| module.first().is_some_and(|layer| layer == folder))
-        };
-        if import.from != import.to && !(exempt(&import.from) && exempt(&import.to)) {
+    for import in Code::read().imports() {
+        if import.from != import.to {
             edges.entry(import.from).or_default().insert(import.to);
         }
     }
-    let circles = circles(&edges);
-    assert_eq!(circles, [] as [String; 0], "move what both sides need into a file of its own");
+    let allowed = CIRCLES.iter().map(|(files, _)| files.join(", ")).collect::<Vec<_>>();
+    assert_eq!(circles(&edges), allowed, "move what both sides need into a file of its own");
 }
 
 #[test]
 fn no_item_of_db_is_exported_by_another_layer() {
     let code = Code::read();
-    let leaks = code.files.iter().filter(|(module, _)| module.first().is_some_and(|l| l != "db"));
+    let leaks = code.files.iter().filter(|(module, _)| module.first().is_none_or(|l| l != "db"));
     let code = &code;
     let leaks = leaks.flat_map(|(module, file)| {
         let exports = file.exports.iter();
@@ -111,7 +123,8 @@ struct Code {
 struct File {
     /// Paths from the crate's root that the file names outside of its tests.
     named: BTreeSet<Module>,
-    /// What the file re-exports: the name, and the path from the crate's root.
+    /// What the file re-exports or gives another name: the name, `*` for a glob, and the path from
+    /// the crate's root.
     exports: BTreeMap<String, Module>,
 }
 
@@ -168,10 +181,17 @@ impl Code {
 
 impl File {
     fn read(module: &[String], syntax: &syn::File) -> Self {
-        let mut reader = Reader { module, children: BTreeSet::new(), file: Self::default() };
+        let mut reader = Reader { module, local: BTreeMap::new(), file: Self::default() };
         for item in &syntax.items {
             if let syn::Item::Mod(child) = item {
-                reader.children.insert(child.ident.to_string());
+                let child = child.ident.to_string();
+                reader.local.insert(child.clone(), [module, &[child]].concat());
+            }
+        }
+        // First the imports: later paths may begin with a name that they bring in.
+        for item in &syntax.items {
+            if let syn::Item::Use(import) = item {
+                reader.visit_item_use(import);
             }
         }
         reader.visit_file(syntax);
@@ -181,7 +201,8 @@ impl File {
 
 struct Reader<'m> {
     module: &'m [String],
-    children: BTreeSet<String>,
+    /// The names of child modules and of imports, with their paths from the crate's root.
+    local: BTreeMap<String, Module>,
     file: File,
 }
 
@@ -197,10 +218,7 @@ impl Reader<'_> {
                 let base = &self.module[..self.module.len().checked_sub(ups)?];
                 return Some([base, &segments[ups..]].concat());
             }
-            child if self.children.contains(child) => {
-                return Some([self.module, segments].concat());
-            }
-            _ => return None,
+            name => self.local.get(name)?,
         };
         Some([base, rest].concat())
     }
@@ -220,16 +238,18 @@ impl Reader<'_> {
             syn::UseTree::Group(group) => {
                 return group.items.iter().for_each(|tree| self.use_tree(before, tree, exported));
             }
-            syn::UseTree::Glob(_) => (before.to_vec(), None),
+            syn::UseTree::Glob(_) => (before.to_vec(), Some("*".to_owned())),
             syn::UseTree::Name(name) if name.ident == "self" => {
                 (before.to_vec(), before.last().cloned())
             }
             syn::UseTree::Name(name) => (with(&name.ident), Some(name.ident.to_string())),
             syn::UseTree::Rename(rename) => (with(&rename.ident), Some(rename.rename.to_string())),
         };
-        if let (Some(target), true, Some(name)) = (self.name(&path), exported, name) {
-            self.file.exports.insert(name, target);
+        let (Some(target), Some(name)) = (self.name(&path), name) else { return };
+        if exported {
+            self.file.exports.insert(name.clone(), target.clone());
         }
+        self.local.insert(name, target);
     }
 }
 
@@ -262,19 +282,60 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         visit::visit_path(self, path);
     }
 
-    fn visit_macro(&mut self, call: &'ast syn::Macro) {
-        // Tokens are no syntax tree: paths that begin with `crate` or `super` are read as text,
-        // outside of literals.
-        let text = call.tokens.to_string();
-        let text = text.split('"').step_by(2).collect::<String>().replace(' ', "");
-        for start in ["crate::", "super::"] {
-            for (at, _) in text.match_indices(start) {
-                let path = text[at..].split(|c: char| !c.is_alphanumeric() && !"_:".contains(c));
-                let segments = path.into_iter().next().unwrap_or_default().split("::");
-                self.name(&segments.map(str::to_owned).collect::<Vec<_>>());
+    fn visit_item_type(&mut self, item: &'ast syn::ItemType) {
+        if let (syn::Type::Path(aliased), false) =
+            (&*item.ty, matches!(item.vis, syn::Visibility::Inherited))
+        {
+            let segments = aliased.path.segments.iter().map(|segment| segment.ident.to_string());
+            if let Some(target) = self.absolute(&segments.collect::<Vec<_>>()) {
+                self.file.exports.insert(item.ident.to_string(), target);
             }
         }
+        visit::visit_item_type(self, item);
+    }
+
+    fn visit_attribute(&mut self, attribute: &'ast syn::Attribute) {
+        if let syn::Meta::List(list) = &attribute.meta {
+            self.name_tokens(list.tokens.clone());
+        }
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        self.name_tokens(call.tokens.clone());
         visit::visit_macro(self, call);
+    }
+}
+
+impl Reader<'_> {
+    /// Names the paths among tokens, which are no syntax tree.
+    fn name_tokens(&mut self, tokens: TokenStream) {
+        let mut path = Vec::new();
+        let mut joined = false;
+        for token in tokens {
+            match token {
+                TokenTree::Ident(ident) => {
+                    if !joined {
+                        self.name_if_path(&mut path);
+                    }
+                    path.push(ident.to_string());
+                    joined = false;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ':' => joined = !path.is_empty(),
+                TokenTree::Punct(_) | TokenTree::Literal(_) => self.name_if_path(&mut path),
+                TokenTree::Group(group) => {
+                    self.name_if_path(&mut path);
+                    self.name_tokens(group.stream());
+                }
+            }
+        }
+        self.name_if_path(&mut path);
+    }
+
+    fn name_if_path(&mut self, path: &mut Vec<String>) {
+        let path = std::mem::take(path);
+        if path.len() > 1 {
+            self.name(&path);
+        }
     }
 }
 

@@ -69,7 +69,7 @@ async fn node_command(file: &str) -> Command {
     let folder = npm::install(SOURCE).await;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(SOURCE);
     // Node.js looks for modules in the folder of the file.
-    for name in [file, "desk.mjs", "resuming.mjs"] {
+    for name in [file, "common.mjs", "resuming.mjs"] {
         replace(&source.join(name), &folder.join(name));
     }
     let mut command = npm::program("node");

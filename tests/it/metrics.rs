@@ -192,7 +192,7 @@ async fn metrics_show_the_lag_and_age_of_stuck_consumers_mails_and_events() {
     until_metric(&server, queued, |count| count >= 1.0).await;
     server.clock.advance(chrono::TimeDelta::minutes(1));
     until_metric(&server, mail, |age| (60.0..600.0).contains(&age)).await;
-    until_metric(&server, "ticketwire_mail_attempts_total{outcome=\"put_off\"}", |n| n >= 1.0)
+    until_metric(&server, "ticketwire_mail_attempts_total{outcome=\"deferred\"}", |n| n >= 1.0)
         .await;
     // A sequencer that is blocked.
     holder.batch_execute("BEGIN; SELECT FROM feed_head FOR UPDATE").await.unwrap();
@@ -214,7 +214,7 @@ async fn metrics_count_requests_and_sign_ins_under_fixed_labels() {
     server.anonymous().send(document, wrong).await;
     let sign_ins = |outcome| format!("ticketwire_sign_ins_total{{outcome=\"{outcome}\"}}");
     assert_eq!(metric(&server, &sign_ins("signed_in")).await, Some(1.0));
-    assert_eq!(metric(&server, &sign_ins("wrong")).await, Some(1.0));
+    assert_eq!(metric(&server, &sign_ins("invalid_credentials")).await, Some(1.0));
     let secret = format!("/nowhere/{}", anna.token.as_ref().unwrap());
     anna.request(reqwest::Method::GET, &secret, |get| get).await;
     let (_, text) = server.admin("/metrics").await;

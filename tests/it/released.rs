@@ -36,13 +36,13 @@ fn every_breaking_change_of_the_schema_is_named_in_the_changelog() {
 fn removals_and_stricter_types_are_breaking_and_additions_are_not() {
     let released = "
         type Query { a(x: Int): Int! b: Int gone: Int }
-        input New { x: Int y: Int! }
+        input New { x: Int y: Int! d: Int! = 1 }
         enum Color { RED GREEN }
         union Any = Query
         type Lost { a: Int }";
     let current = "
         type Query { a(x: Int!, y: Int, z: Int!): Int b: Int! }
-        input New { x: Int! y: Int z: Int w: Int! = 1 v: Int! }
+        input New { x: Int! y: Int z: Int w: Int! = 1 v: Int! d: Int! }
         enum Color { RED BLUE }
         union Any = Query
         type More { a: Int }";
@@ -52,6 +52,7 @@ fn removals_and_stricter_types_are_breaking_and_additions_are_not() {
         [
             "Color.GREEN",
             "Lost",
+            "New.d",
             "New.v",
             "New.x",
             "Query.a",
@@ -107,7 +108,7 @@ struct Field {
 
 struct Input {
     ty: String,
-    has_default: bool,
+    default: Option<String>,
 }
 
 impl Shape {
@@ -159,8 +160,8 @@ fn fields<'f>(fields: impl Iterator<Item = &'f FieldDefinition>) -> BTreeMap<Str
 
 fn inputs<'i>(inputs: impl Iterator<Item = &'i InputValueDefinition>) -> BTreeMap<String, Input> {
     let inputs = inputs.map(|input| {
-        let has_default = input.default_value.is_some();
-        (input.name.node.to_string(), Input { ty: input.ty.node.to_string(), has_default })
+        let default = input.default_value.as_ref().map(|value| value.node.to_string());
+        (input.name.node.to_string(), Input { ty: input.ty.node.to_string(), default })
     });
     inputs.collect()
 }
@@ -198,12 +199,17 @@ fn compare_inputs(
     for (name, was) in old {
         let change = match new.get(name) {
             None => "removed".to_owned(),
-            Some(is) if is.ty == was.ty || is_stricter(&was.ty, &is.ty) => continue,
-            Some(is) => format!("{} became {}", was.ty, is.ty),
+            Some(is) if is.ty != was.ty && !is_stricter(&was.ty, &is.ty) => {
+                format!("{} became {}", was.ty, is.ty)
+            }
+            Some(is) if was.default.is_some() && is.default != was.default => {
+                "its default changed".to_owned()
+            }
+            Some(_) => continue,
         };
         found.insert(element(name), change);
     }
-    let required = |input: &Input| input.ty.ends_with('!') && !input.has_default;
+    let required = |input: &Input| input.ty.ends_with('!') && input.default.is_none();
     for (name, _) in new.iter().filter(|(name, is)| !old.contains_key(*name) && required(is)) {
         found.insert(element(name), "new and required".into());
     }

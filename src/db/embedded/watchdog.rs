@@ -37,8 +37,8 @@ const FAST_TRIES: u32 = 400;
 /// which a Postgres that received SIGQUIT kills its own children, then some slack.
 const LONGEST_STOP: Duration = Duration::from_secs(FAST_TRIES as u64 / 20 + 10);
 
-/// The guard: two shells, of which one waits for the command and the other for the pipe. `$1` is the
-/// number of times to send SIGINT, or 0 for SIGKILL to the whole process group, shells included.
+/// The watchdog: two shells, of which one waits for the command and the other for the pipe. `$1` is
+/// the number of times to send SIGINT, or 0 for SIGKILL to the whole process group, shells included.
 ///
 /// - The shells ignore the signals that a terminal or an init system sends to all processes: only
 ///   the pipe decides. The umask lets another user run what npm unpacks.
@@ -83,7 +83,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// Starts `program` under a guard. `shell` is a command for [`SHELL`]. Both write to `log`.
+    /// Starts `program` under a watchdog. `shell` is a command for [`SHELL`]. Both write to `log`.
     ///
     /// # Errors
     /// The shell cannot be started. If the program cannot be run, the shell exits with 126 or 127.
@@ -103,7 +103,7 @@ impl Watched {
             Stop::Kill => 0,
         };
         let mut child = shell
-            .args(["-c", SCRIPT, "ticketwire-guard", &tries.to_string()])
+            .args(["-c", SCRIPT, "ticketwire-watchdog", &tries.to_string()])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::piped())

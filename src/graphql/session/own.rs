@@ -45,8 +45,8 @@ impl Session {
         self.0.last_used_at
     }
 
-    /// When the session expires if it is not used again. Using it moves this further, up to
-    /// the `expiresAt` that the sign-in returned.
+    /// When the session expires if it is not used again. Each use extends it, at most to the
+    /// `expiresAt` that the sign-in returned.
     async fn expires_at(&self) -> DateTime<Utc> {
         self.0.expires_at
     }

@@ -26,7 +26,7 @@ pub enum TicketOrderField {
     WaitingSince,
 }
 
-/// The direction of an order.
+/// The direction to sort in.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 pub enum OrderDirection {
     /// Oldest first, or lowest first.

@@ -14,9 +14,10 @@ pub enum TicketStatus {
     WorkingOnIt,
     /// The next step is the customer's.
     WaitingForCustomer,
-    /// Finished, but not permanently: a public comment by a customer, or the customer who opened
-    /// the ticket, moves it back to `WAITING_FOR_SUPPORT`. Otherwise it closes automatically
-    /// after 14 days, unless the operator has configured another period or none.
+    /// Finished, but not permanently. A public comment by a customer moves the ticket back to
+    /// `WAITING_FOR_SUPPORT`, and the customer who opened it can do the same with `updateTicket`.
+    /// Otherwise it closes automatically after 14 days, unless the operator has configured
+    /// another period or none.
     Resolved,
     /// Finished permanently. A follow-up ticket can continue it: see
     /// `CreateTicketInput.followUpToId`.

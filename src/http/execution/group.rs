@@ -43,19 +43,19 @@ pub struct FanOutGroups(Arc<Mutex<HashMap<GroupKey, Weak<FanOutGroup>>>>);
 struct GroupKey {
     query: Arc<str>,
     operation_name: Option<String>,
-    readers: ReaderClass,
+    class: SubscriberClass,
 }
 
-/// Readers that see the same in every message.
+/// Subscribers that see the same in every message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum ReaderClass {
+enum SubscriberClass {
     /// The staff of one role and language.
     Staff(Role, Locale),
     /// One customer, on any number of devices with the same language.
     Customer(AccountId, Locale),
 }
 
-impl ReaderClass {
+impl SubscriberClass {
     fn of(identity: &Identity) -> Self {
         if identity.role.is_staff() {
             Self::Staff(identity.role, identity.locale)
@@ -65,7 +65,7 @@ impl ReaderClass {
     }
 }
 
-/// The subscribers with the same document and reader class, and the responses that they share.
+/// The subscribers of one class with the same document, and the responses that they share.
 pub struct FanOutGroup {
     groups: FanOutGroups,
     key: GroupKey,
@@ -97,7 +97,7 @@ pub type SharedResponse = Shared<BoxFuture<'static, Result<Arc<str>, Unshareable
 /// Why an execution has no response for later subscribers.
 #[derive(Clone)]
 pub enum Unshareable {
-    /// The item yields no message, or its reader may not see it any more.
+    /// The item yields no message, or its subscriber may not see it any more.
     NoMessage,
     /// The response has errors.
     Errors(Arc<str>),
@@ -112,7 +112,7 @@ impl FanOutGroups {
         let key = GroupKey {
             query: request.query.as_str().into(),
             operation_name: request.operation_name.clone(),
-            readers: ReaderClass::of(actor.identity()?),
+            class: SubscriberClass::of(actor.identity()?),
         };
         if let Some(group) = lock(&self.0).get(&key).and_then(Weak::upgrade) {
             return Some(group);

@@ -36,7 +36,7 @@ pub(super) struct Replay<'s> {
     services: &'s Services,
     /// By their keys in the files.
     accounts: HashMap<String, Account>,
-    /// By their stable names.
+    /// By their slugs.
     categories: HashMap<String, CategoryId>,
     /// By their positions in the files.
     tickets: HashMap<usize, TicketId>,

@@ -125,7 +125,7 @@ pub fn cluster_settings(data_dir: PathBuf) -> EmbeddedSettings {
 }
 
 /// Starts the server on its own thread and runtime, which outlive those of every test. The server's
-/// guard stops it when this process ends.
+/// watchdog stops it when this process ends.
 fn start() -> Server {
     let (ready, is_ready) = std_mpsc::channel();
     thread::spawn(move || {
