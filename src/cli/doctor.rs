@@ -4,7 +4,7 @@ use super::output::{CliResult, print};
 use crate::{
     app::{self, ServerDatabase, mail},
     config::Config,
-    db::{Database, DbError, consumer, delivery, feed, migrations},
+    db::{Database, DbError, consumer, delivery, feed, migrations, set_aside},
     domain::{account::Locale, ids::AttachmentId},
 };
 
@@ -60,6 +60,7 @@ async fn check_store(config: &Config, store: &ServerDatabase, report: &mut Repor
     report.add("database", Ok("connected".into()))?;
     report.add("migrations", check_migrations(&database).await)?;
     report.add("mail queue", check_queue(&database).await)?;
+    report.add("events", check_set_aside(&database).await)?;
     report.add("staff addresses", check_staff_addresses(config, &database).await)?;
     database.close();
     Ok(())
@@ -93,6 +94,18 @@ async fn check_queue(database: &Database) -> Check {
         Some(due) => format!("the next mail is due at {due}"),
     };
     Ok(format!("{next}; events to plan: {unplanned}"))
+}
+
+async fn check_set_aside(database: &Database) -> Check {
+    let count = async { set_aside::count(&mut *database.read().await?).await };
+    match count.await {
+        Ok(0) => Ok("none was set aside".into()),
+        Ok(count) => Err(format!(
+            "{count} could not be processed and were set aside: see `ticketwire outbox list`, mend \
+             the cause, then run `ticketwire outbox retry --all`"
+        )),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 async fn check_staff_addresses(config: &Config, database: &Database) -> Check {
