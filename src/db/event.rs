@@ -92,7 +92,10 @@ impl From<EventRow> for Event {
 
 impl EventRow {
     fn into_ticket_subject(self, id: TicketId, reporter: AccountId) -> TicketSubject {
-        let event = read_event(EventId(self.id), &self.kind, &self.data);
+        // An event without a time that can be read cannot be read.
+        let event = self
+            .occurred_at
+            .and_then(|_| read_event(EventId(self.id), &self.kind, &self.data));
         let status = self.status.as_deref().and_then(Status::from_label);
         let priority = self.priority.as_deref().and_then(Priority::from_label);
         let state = match (self.category_id, status, priority) {
