@@ -1,13 +1,13 @@
 //! The offsets of the consumers of the feed.
 
-use diesel::{dsl::sql, prelude::*, sql_types::{BigInt, Bool, Text}};
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{BigInt, Bool, Text},
+};
 use diesel_async::RunQueryDsl;
 
-use super::{
-    Connection, DbError,
-    prepared::Prepare as _,
-    schema::consumer_offsets as offsets,
-};
+use super::{Connection, DbError, prepared::Prepare as _, schema::consumer_offsets as offsets};
 
 /// The name of the consumer that creates notifications and mails.
 pub const NOTIFICATIONS: &str = "notifications";

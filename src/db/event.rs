@@ -82,7 +82,10 @@ impl From<EventRow> for Event {
                 event: read_event(id, &row.kind, &row.data).unwrap_or(AccountEvent::Unknown),
             }),
             _ => {
-                tracing::warn!(event_id = row.id, "an event is not about one ticket or one account");
+                tracing::warn!(
+                    event_id = row.id,
+                    "an event is not about one ticket or one account"
+                );
                 Subject::Unreadable
             }
         };
@@ -93,9 +96,8 @@ impl From<EventRow> for Event {
 impl EventRow {
     fn into_ticket_subject(self, id: TicketId, reporter: AccountId) -> TicketSubject {
         // An event without a time that can be read cannot be read.
-        let event = self
-            .occurred_at
-            .and_then(|_| read_event(EventId(self.id), &self.kind, &self.data));
+        let event =
+            self.occurred_at.and_then(|_| read_event(EventId(self.id), &self.kind, &self.data));
         let status = self.status.as_deref().and_then(Status::from_label);
         let priority = self.priority.as_deref().and_then(Priority::from_label);
         let state = match (self.category_id, status, priority) {

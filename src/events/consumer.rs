@@ -8,9 +8,12 @@
 //! Only an error that other events do not share sets an event aside. An outage sets nothing aside:
 //! the runner waits and repeats.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{sync::watch, time};
 
 use super::log::EventLog;
@@ -150,7 +153,7 @@ impl ConsumerRunner {
             let Some(last) = events.last().map(|event| event.cursor.pos) else {
                 return Ok(Progress { up_to: after, processed: 0 });
             };
-            self.consumer.process(db, &events).await?;
+            self.process(db, &events).await?;
             consumer::move_to(db, name, last).await?;
             Ok(Progress { up_to: last, processed: events.len() })
         };
@@ -257,6 +260,13 @@ impl ConsumerRunner {
 
     async fn process_at(&self, db: &mut Connection, pos: i64) -> Result<(), DbError> {
         let events = feed::at(db, &[pos]).await?;
-        self.consumer.process(db, &events).await
+        self.process(db, &events).await
+    }
+
+    /// Has the consumer process events. A panic is an error like others, so that it does not end
+    /// the runner.
+    async fn process(&self, db: &mut Connection, events: &[FeedEvent]) -> Result<(), DbError> {
+        let processed = AssertUnwindSafe(self.consumer.process(db, events)).catch_unwind().await;
+        processed.unwrap_or_else(|_| Err(DbError::Value("processing an event panicked".into())))
     }
 }

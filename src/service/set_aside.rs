@@ -18,10 +18,7 @@ pub const MAX_LISTED: usize = 100;
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin.
-pub async fn list(
-    actor: &Actor,
-    services: &Services,
-) -> Result<Vec<SetAsideEvent>, ServiceError> {
+pub async fn list(actor: &Actor, services: &Services) -> Result<Vec<SetAsideEvent>, ServiceError> {
     authorise(actor, Action::ManageSetAside, Resource::Desk)?;
     let limit = i64::try_from(MAX_LISTED).unwrap_or(i64::MAX);
     Ok(set_aside::first(&mut *services.database.read().await?, limit).await?)

@@ -1,19 +1,24 @@
 //! Bad events: one that a consumer of the log cannot process is set aside, and one that cannot be
 //! read keeps its position. Everything after them goes on. An outage sets nothing aside.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use ticketwire::{
+    crypto::random::SystemRandomness,
     db::{
-        Database,
+        Connection, Database, DbError,
         embedded::{EmbeddedPostgres, EmbeddedSettings},
         migrations,
     },
-    domain::account::Role,
+    domain::{account::Role, clock::Ambient, event::FeedEvent},
+    events::{Consumer, ConsumerRunner, EventLog},
+    metrics::Metrics,
 };
-use tokio::time;
+use tokio::{sync::watch, time};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     harness::{
@@ -167,7 +172,7 @@ async fn an_event_that_cannot_be_planned_is_set_aside_and_can_be_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_fails_while_a_table_is_locked_is_not_set_aside() {
+async fn an_event_that_fails_because_a_row_is_locked_is_not_set_aside() {
     let smtp = Smtp::start().await;
     let test = TestDatabase::new().await;
     create_account(&test.url, &Arc::default(), "anna@example.com", "Anna", Role::Customer).await;
@@ -175,19 +180,21 @@ async fn an_event_that_fails_while_a_table_is_locked_is_not_set_aside() {
     let url = format!("{}{separator}options=-c%20lock_timeout%3D1s", test.url);
     let process = Process::serve(&borrowed(&variables(&smtp.url(), &url))).await;
     let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
-    let (database, holder) = (test.connect().await, test.connect().await);
-    holder.batch_execute("BEGIN; LOCK TABLE delivery_events IN EXCLUSIVE MODE").await.unwrap();
+    let (database, offsets) = (test.connect().await, test.connect().await);
+    offsets.batch_execute("BEGIN; SELECT FROM consumer_offsets FOR UPDATE").await.unwrap();
     anna.create_ticket("Behind a lock").await;
+    let holder = test.connect().await;
+    holder.batch_execute("BEGIN; SELECT FROM tickets FOR UPDATE").await.unwrap();
+    offsets.batch_execute("COMMIT").await.unwrap();
     // In a batch, alone, and again in a batch.
     let waits = "SELECT xact_start::text FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'
-          AND query LIKE '%delivery_events%'";
-    let mut attempts = std::collections::BTreeSet::new();
+          AND query LIKE '%INTO \"deliveries\"%'";
+    let mut attempts = BTreeSet::new();
     let failed = async {
         while attempts.len() < 3 {
-            for row in database.query(waits, &[]).await.unwrap() {
-                attempts.insert(row.get::<_, String>(0));
-            }
+            let rows = database.query(waits, &[]).await.unwrap();
+            attempts.extend(rows.iter().map(|row| row.get::<_, String>(0)));
         }
     };
     time::timeout(PATIENCE, failed).await.expect("three attempts");
@@ -195,6 +202,63 @@ async fn an_event_that_fails_while_a_table_is_locked_is_not_set_aside() {
     smtp.nth(1, "Behind a lock").await;
     until(&database, "SELECT NOT EXISTS (SELECT FROM set_aside_events)").await;
     assert!(process.terminate(Signal::TERM).await);
+}
+
+/// A consumer with a bug: it panics at each event about a ticket.
+struct Panicking(watch::Sender<i64>);
+
+impl Consumer for Panicking {
+    fn name(&self) -> &'static str {
+        "panicking"
+    }
+
+    fn process<'a>(
+        &'a self,
+        _: &'a mut Connection,
+        events: &'a [FeedEvent],
+    ) -> BoxFuture<'a, Result<(), DbError>> {
+        Box::pin(async move {
+            assert!(events.iter().all(|event| event.event.ticket().is_none()), "a bug");
+            Ok(())
+        })
+    }
+
+    fn advanced(&self, up_to: i64, _: bool) {
+        self.0.send_replace(up_to);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_panics_at_an_event_goes_on_after_it() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    anna.create_ticket("one").await;
+    anna.create_ticket("two").await;
+    server.customer("Vera").await;
+    server.quiet().await;
+    let client = server.database.connect().await;
+    client.batch_execute("INSERT INTO consumer_offsets VALUES ('panicking', 0)").await.unwrap();
+    let head = client.query_one("SELECT pos FROM feed_head", &[]).await.unwrap().get::<_, i64>(0);
+
+    let database = Database::new(&server.database.url, 4).unwrap();
+    let ambient = Ambient::new(Arc::clone(&server.clock) as _, Arc::new(SystemRandomness));
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let counted = Metrics::default();
+    let log = EventLog::open(database.clone(), ambient, &tasks, &stop, |_| {}, counted);
+    let (reached, mut up_to) = watch::channel(0);
+    let runner = ConsumerRunner::new(&log.await.unwrap(), Box::new(Panicking(reached)));
+    let running = tokio::spawn(runner.run());
+    let done = time::timeout(PATIENCE, up_to.wait_for(|pos| *pos >= head)).await;
+    assert!(done.expect("the end of the feed in time").is_ok(), "the runner has ended");
+    let set_aside = "SELECT count(*) = 2 AND bool_and(consumer = 'panicking' AND attempts = 1)
+        FROM set_aside_events";
+    until(&client, set_aside).await;
+    running.abort();
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    database.close();
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,7 +300,7 @@ async fn a_postgres_that_is_killed_while_mail_is_planned_sets_nothing_aside() {
     drop(std::fs::remove_dir_all(&settings.data_dir));
 }
 
-/// The names of a stream's events up to one by its name; gives the last cursor too.
+/// The names of a stream's events, up to the first with a name.
 async fn names_until(socket: &mut Socket, last: &str) -> Vec<String> {
     let mut names = Vec::new();
     loop {
@@ -257,6 +321,7 @@ async fn an_event_that_cannot_be_read_keeps_its_position_and_stops_no_stream() {
     let smtp = Smtp::start().await;
     let mut server = TestServer::start_with(&settings(&smtp.url())).await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let vera = server.customer("Vera").await;
     let ticket = anna.create_ticket("one").await;
     let (mut customer, mut staff) = (anna.socket().await, marta.socket().await);
     customer.watch_inbox("1", None).await;
@@ -301,7 +366,11 @@ async fn an_event_that_cannot_be_read_keeps_its_position_and_stops_no_stream() {
         let mut replayed = anna.socket().await;
         replayed.watch_ticket("1", &ticket.id, Some(&start)).await;
         assert_eq!(names_until(&mut replayed, "CommentAdded").await, seen, "from {round}");
-        drop(replayed);
+        // A customer whom none of them concerns.
+        let mut others = vera.at(&server.address()).socket().await;
+        others.watch_inbox("1", Some(&start)).await;
+        others.caught_up().await;
+        drop((replayed, others));
         server.restart_with(&settings(&smtp.url())).await;
     }
     // Mail went on, too: the confirmation, and the answer.
