@@ -4,6 +4,7 @@ mod arguments;
 mod database;
 mod doctor;
 mod logging;
+mod outbox;
 mod output;
 mod serve;
 mod service_token;
@@ -43,6 +44,7 @@ impl Cli {
             Command::Mail(MailCommand::Test { address, locale }) => {
                 doctor::send_test_mail(&config, &address, locale.into()).await
             }
+            Command::Outbox(command) => outbox::run(&config, command).await,
             Command::User(command) => user::run(&config, command).await,
             Command::ServiceToken(command) => service_token::run(&config, command).await,
         }

@@ -34,6 +34,7 @@ struct Inner {
     replays: Family<Labels<1>, Gauge>,
     mails: Family<Labels<1>, Counter>,
     sign_ins: Family<Labels<1>, Counter>,
+    set_aside: Family<Labels<1>, Counter>,
     requests: Family<HttpLabels, Counter>,
     durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
 }
@@ -147,6 +148,7 @@ impl Default for Metrics {
             replays: Family::default(),
             mails: Family::default(),
             sign_ins: Family::default(),
+            set_aside: Family::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(histogram),
         };
@@ -183,6 +185,8 @@ impl Inner {
         registry.register("mail_attempts", help, self.mails.clone());
         let help = "First steps of sign-ins, by outcome";
         registry.register("sign_ins", help, self.sign_ins.clone());
+        let help = "Events that a consumer could not process and set aside";
+        registry.register("set_aside", help, self.set_aside.clone());
         let help = "HTTP requests answered";
         registry.register("http_requests", help, self.requests.clone());
         let help = "Time to answer HTTP requests";
@@ -256,6 +260,16 @@ impl Metrics {
     /// Counts an attempt to send a mail.
     pub fn mail_attempt(&self, outcome: &'static str) {
         self.0.mails.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Exposes the events that a consumer sets aside from the start.
+    pub fn consumer(&self, name: &'static str) {
+        drop(self.0.set_aside.get_or_create_owned(&[("consumer", name)]));
+    }
+
+    /// Counts an event that a consumer set aside.
+    pub fn set_aside(&self, consumer: &'static str) {
+        self.0.set_aside.get_or_create(&[("consumer", consumer)]).inc();
     }
 
     /// Counts the first step of a sign-in.

@@ -62,6 +62,9 @@ pub(super) enum Command {
     /// Test the mail server.
     #[command(subcommand)]
     Mail(MailCommand),
+    /// Manage the events of which people could not be notified.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
 }
 
 #[derive(Args, Clone, Default)]
@@ -148,6 +151,27 @@ pub(super) enum MailCommand {
         /// The language of the mail.
         #[arg(long, value_enum, default_value = "en")]
         locale: LocaleArg,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum OutboxCommand {
+    /// List the events that could not be processed and were set aside, in their order.
+    ///
+    /// Shows the id, the number of attempts, the consumer, the position in the event log, when the
+    /// event was set aside, and the last error.
+    List,
+    /// Try events that were set aside again.
+    ///
+    /// A running server tries them within a few seconds. Those that succeed disappear from the
+    /// list; nobody is notified twice.
+    Retry {
+        /// The ids of the events, as `ticketwire outbox list` shows them.
+        #[arg(value_name = "ID", required_unless_present = "all")]
+        ids: Vec<Uuid>,
+        /// Try all events that were set aside.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
     },
 }
 

@@ -4,7 +4,7 @@ use super::output::{CliResult, print};
 use crate::{
     app::{self, ServerDatabase, mail},
     config::Config,
-    db::{Database, DbError, consumer, delivery, feed, migrations},
+    db::{Database, DbError, consumer, delivery, feed, migrations, set_aside},
     domain::{account::Locale, ids::AttachmentId},
 };
 
@@ -64,6 +64,7 @@ async fn check_database(
     report.add("database", Ok("connected".into()))?;
     report.add("migrations", check_migrations(&pool).await)?;
     report.add("mail queue", check_queue(&pool).await)?;
+    report.add("events", check_set_aside(&pool).await)?;
     report.add("staff addresses", check_staff_addresses(config, &pool).await)?;
     pool.close();
     Ok(())
@@ -100,6 +101,18 @@ async fn check_queue(database: &Database) -> Check {
         1 => format!("{next}; 1 event is not planned yet"),
         count => format!("{next}; {count} events are not planned yet"),
     })
+}
+
+async fn check_set_aside(database: &Database) -> Check {
+    let count = async { set_aside::count(&mut *database.read().await?).await };
+    match count.await {
+        Ok(0) => Ok("none was set aside".into()),
+        Ok(count) => Err(format!(
+            "{count} could not be processed and were set aside: see `ticketwire outbox list`, mend \
+             the cause, then run `ticketwire outbox retry --all`"
+        )),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 async fn check_staff_addresses(config: &Config, database: &Database) -> Check {

@@ -124,8 +124,9 @@ pub async fn plan_priority_mail(
 }
 
 /// Plans a mail about an event. The event joins the recipient's last mail about the ticket if that
-/// mail was not attempted yet and the event happened within its window. Only one planner may run
-/// at a time (see [`consumer::lock`](super::consumer::lock)).
+/// mail was not attempted yet and the event happened within its window. An address is mailed about
+/// an event once: if a mail to it has the event, nothing is planned. Only one planner may run at a
+/// time (see [`consumer::lock`](super::consumer::lock)).
 pub async fn plan(db: &mut Connection, new: &NewDelivery<'_>) -> Result<(), DbError> {
     let joined = joinable(db, new).await?;
     if joined.is_none() {
@@ -143,15 +144,19 @@ pub async fn plan(db: &mut Connection, new: &NewDelivery<'_>) -> Result<(), DbEr
             .execute(db)
             .await?;
     }
-    diesel::insert_into(delivery_events::table)
+    let added = diesel::insert_into(delivery_events::table)
         .values((
             delivery_events::event_id.eq(new.event_id.0),
             delivery_events::address.eq(new.address.as_str()),
             delivery_events::delivery_id.eq(joined.unwrap_or(new.id.0)),
             delivery_events::kind.eq(new.kind),
         ))
+        .on_conflict_do_nothing()
         .execute(db)
         .await?;
+    if added == 0 && joined.is_none() {
+        diesel::delete(deliveries::table.find(new.id.0)).execute(db).await?;
+    }
     Ok(())
 }
 
@@ -351,5 +356,5 @@ pub async fn events(
     .prepared()
     .load::<DeliveryEventRow>(db)
     .await?;
-    rows.into_iter().map(|row| Ok((row.event.try_into()?, row.notified_as))).collect()
+    Ok(rows.into_iter().map(|row| (row.event.into(), row.notified_as)).collect())
 }

@@ -11,13 +11,13 @@ use super::{
     Connection, DbError,
     event::{EVENT_COLUMNS, EventRow},
     prepared::Prepare as _,
-    schema::{feed_epochs, feed_head, pending_events},
+    schema::{feed, feed_epochs, feed_head, pending_events},
 };
 use crate::domain::{
     clock::Timestamp,
     cursor::Cursor,
     event::FeedEvent,
-    ids::{AccountId, TicketId},
+    ids::{AccountId, EventId, TicketId},
 };
 
 /// An epoch of the feed: a part of its history that begins when the database is created, restored
@@ -157,12 +157,10 @@ struct FeedRow {
     event: EventRow,
 }
 
-impl TryFrom<FeedRow> for FeedEvent {
-    type Error = DbError;
-
-    fn try_from(row: FeedRow) -> Result<Self, DbError> {
+impl From<FeedRow> for FeedEvent {
+    fn from(row: FeedRow) -> Self {
         let cursor = Cursor { epoch: row.epoch, pos: row.pos };
-        Ok(Self { cursor, event: row.event.try_into()? })
+        Self { cursor, event: row.event.into() }
     }
 }
 
@@ -200,7 +198,7 @@ pub async fn following(
         .prepared()
         .load::<FeedRow>(db)
         .await?;
-    rows.into_iter().map(FeedEvent::try_from).collect()
+    Ok(rows.into_iter().map(FeedEvent::from).collect())
 }
 
 /// Returns the first `limit` events in scope with `after` < position ≤ `until`, in order.
@@ -215,7 +213,7 @@ pub async fn replay(
         ReplayScope::Ticket { id, internal } => ("f.ticket_id = $4", Some(id.0), internal),
         ReplayScope::Customer(id) => (
             "(t.reporter_id = $4 OR $4 = ANY (e.participant_ids)
-              OR (e.kind = 'participant_removed' AND (e.data ->> 'account_id')::uuid = $4))",
+              OR (e.kind = 'participant_removed' AND e.data ->> 'account_id' = $4::text))",
             Some(id.0),
             false,
         ),
@@ -238,7 +236,14 @@ pub async fn replay(
         .prepared()
         .load::<FeedRow>(db)
         .await?;
-    rows.into_iter().map(FeedEvent::try_from).collect()
+    Ok(rows.into_iter().map(FeedEvent::from).collect())
+}
+
+/// Returns the id of the event at a position, or `None` beyond the end of the feed. Unlike
+/// [`at`], it reads nothing of the event.
+pub async fn event_id_at(db: &mut Connection, pos: i64) -> Result<Option<EventId>, DbError> {
+    let id = feed::table.find(pos).select(feed::event_id).first(db).await.optional()?;
+    Ok(id.map(EventId))
 }
 
 /// Returns the events at these positions, in any order. Unknown positions are left out.
@@ -248,5 +253,5 @@ pub async fn at(db: &mut Connection, positions: &[i64]) -> Result<Vec<FeedEvent>
         .prepared()
         .load::<FeedRow>(db)
         .await?;
-    rows.into_iter().map(FeedEvent::try_from).collect()
+    Ok(rows.into_iter().map(FeedEvent::from).collect())
 }

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod attachment;
 pub mod audit;
+mod blame;
 pub mod category;
 pub mod challenge;
 pub mod closing;
@@ -30,15 +31,18 @@ pub mod preferences;
 mod prepared;
 pub mod provision;
 pub mod rate_limit;
+pub mod savepoint;
 mod schema;
 pub mod search;
 pub mod second_factor;
 pub mod service_token;
 pub mod session;
+pub mod set_aside;
 pub mod ticket;
 pub mod timeline;
 mod union;
 pub mod unread;
 pub mod unsubscription;
 
+pub use blame::Blame;
 pub use pool::{Connection, Database, DbError, PooledConnection};

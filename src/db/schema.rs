@@ -362,6 +362,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    set_aside_events (id) {
+        id -> Uuid,
+        consumer -> Text,
+        event_id -> Int8,
+        pos -> Int8,
+        error -> Text,
+        attempts -> Int4,
+        set_aside_at -> Timestamptz,
+        attempted_at -> Timestamptz,
+        retry_requested_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     sign_in_challenges (id) {
         id -> Uuid,
         account_id -> Uuid,
@@ -470,6 +484,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     second_factors,
     service_tokens,
     sessions,
+    set_aside_events,
     sign_in_challenges,
     ticket_reads,
     tickets,

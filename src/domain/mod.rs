@@ -20,6 +20,7 @@ pub mod search;
 pub mod second_factor;
 pub mod service_token;
 pub mod session;
+pub mod set_aside;
 pub mod status;
 pub mod text;
 pub mod ticket;

@@ -13,8 +13,11 @@
 //! `notification.rs` does the same for a person's notifications. `continuity.rs` decides whether a
 //! stream can continue after a cursor or must resync. `session.rs` decides which events end the
 //! streams of a session.
+//!
+//! `consumer.rs` runs the consumers of the feed. It sets aside the events that they cannot process.
 
 mod buffer;
+mod consumer;
 mod continuity;
 mod error;
 mod hub;
@@ -33,6 +36,7 @@ mod tailer;
 mod task;
 mod topic;
 
+pub use consumer::{Consumer, ConsumerRunner};
 pub use error::SubscribeError;
 pub use item::{Item, ResyncReason, StreamEnd};
 pub use log::EventLog;

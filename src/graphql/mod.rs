@@ -28,6 +28,7 @@ mod search;
 mod second_factor;
 mod service_token;
 mod session;
+mod set_aside;
 mod staff;
 mod ticket;
 mod unread;
@@ -69,6 +70,7 @@ pub struct Query(
     node::NodeQuery,
     audit::AuditQuery,
     service_token::ServiceTokenQuery,
+    set_aside::SetAsideQuery,
     ticket::TicketQuery,
     count::CountQuery,
     search::SearchQuery,
@@ -89,6 +91,7 @@ pub struct Mutation(
     handoff::HandoffMutation,
     customer::CustomerMutation,
     service_token::ServiceTokenMutation,
+    set_aside::SetAsideMutation,
     category::CategoryMutation,
     staff::StaffMutation,
     ticket::TicketMutation,

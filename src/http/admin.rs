@@ -68,6 +68,8 @@ fn add(snapshot: &mut Snapshot, backlog: Backlog) {
     snapshot.seconds("oldest_pending_event_age_seconds", help, backlog.oldest_pending);
     let help = "How many positions a consumer is behind the head of the feed";
     snapshot.gauges("feed_consumer_lag_positions", help, "consumer", backlog.lags);
+    let help = "Events that a consumer could not process and that wait for another attempt";
+    snapshot.gauges("set_aside_events", help, "consumer", backlog.set_aside);
     snapshot.gauges(
         "mails_undelivered",
         "Mails that are not delivered yet",

@@ -22,7 +22,12 @@ use chrono::TimeDelta;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{db::Database, domain::clock::Ambient, events::EventLog, metrics::Metrics};
+use crate::{
+    db::Database,
+    domain::clock::Ambient,
+    events::{ConsumerRunner, EventLog},
+    metrics::Metrics,
+};
 use compose::Composer;
 use transport::MailTransport;
 
@@ -58,14 +63,13 @@ pub fn start(
     let planned = Arc::new(Notify::new());
     let rules = mail.as_ref().map(|mail| (mail.window, mail.staff.clone()));
     let planner = planner::Planner {
-        database: database.clone(),
         ambient: ambient.clone(),
         log: log.clone(),
         rules,
         planned: Arc::clone(&planned),
     };
-    let stopped = stop.clone();
-    tasks.spawn(async move { stopped.run_until_cancelled(planner.run()).await });
+    let (stopped, runner) = (stop.clone(), ConsumerRunner::new(log, Box::new(planner)));
+    tasks.spawn(async move { stopped.run_until_cancelled(runner.run()).await });
     let Some(mail) = mail else { return };
     let senders = mail.senders;
     let sender = Arc::new(sender::Sender {

@@ -1,20 +1,20 @@
 //! Reads the event log and plans notifications and mails.
 //!
-//! A planner runs on every node. The lock on the consumer's offset makes them take turns, and the
-//! offset moves in the transaction that stores what was planned, so each event is planned once.
+//! It is a consumer of the feed: see [`ConsumerRunner`](crate::events::ConsumerRunner).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::TimeDelta;
-use tokio::{sync::Notify, time};
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 
 use super::staff_addresses::StaffAddresses;
 use crate::{
     db::{
-        Connection, Database, DbError, account, category,
-        consumer::{self, NOTIFICATIONS},
+        Connection, DbError, account, category,
+        consumer::NOTIFICATIONS,
         delivery::{self, NewDelivery},
-        feed, notification, preferences, ticket, unsubscription,
+        notification, preferences, ticket, unsubscription,
     },
     domain::{
         account::{EmailAddress, Locale},
@@ -26,18 +26,10 @@ use crate::{
         policy::TicketScope,
         ticket::Ticket,
     },
-    events::EventLog,
+    events::{Consumer, EventLog},
 };
 
-/// The largest number of events that are planned in one transaction.
-const PAGE: i64 = 200;
-/// How often the feed is read without a hint. Hints can be lost.
-const POLL: Duration = Duration::from_secs(1);
-/// The pause after the database has failed.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
-
 pub(super) struct Planner {
-    pub(super) database: Database,
     pub(super) ambient: Ambient,
     pub(super) log: EventLog,
     /// The time within which events join one mail, and the staff addresses. `None` if no mail is
@@ -53,58 +45,34 @@ struct Context {
     categories: HashMap<CategoryId, Category>,
 }
 
-impl Planner {
-    /// Plans events until the future is dropped.
-    pub(super) async fn run(self) {
-        let mut head = self.log.watch_head();
-        loop {
-            match self.plan_batch().await {
-                Ok((notified_up_to, full)) => {
-                    self.log.set_notified_up_to(notified_up_to);
-                    if !full {
-                        let _ = time::timeout(POLL, head.changed()).await;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "planning notifications failed; retrying");
-                    time::sleep(RETRY_AFTER).await;
-                }
-            }
-        }
+impl Consumer for Planner {
+    fn name(&self) -> &'static str {
+        NOTIFICATIONS
     }
 
-    /// Plans the next events. Returns the feed position up to which people have been notified, and
-    /// whether there may be more events.
-    async fn plan_batch(&self) -> Result<(i64, bool), DbError> {
-        {
-            // Checked first, so that no lock is taken while nothing happens.
-            let mut connection = self.database.read().await?;
-            if !consumer::is_behind(&mut connection, NOTIFICATIONS).await? {
-                return Ok((consumer::offset(&mut connection, NOTIFICATIONS).await?, false));
+    fn process<'a>(
+        &'a self,
+        db: &'a mut Connection,
+        events: &'a [FeedEvent],
+    ) -> BoxFuture<'a, Result<(), DbError>> {
+        Box::pin(async move {
+            let context = Context::load(db, events).await?;
+            for event in events {
+                self.plan(db, &context, event).await?;
             }
-        }
-        let (notified_up_to, count) = self
-            .database
-            .write_without_events(async |db| {
-                let after = consumer::lock(db, NOTIFICATIONS).await?;
-                let events = feed::following(db, after, PAGE).await?;
-                let Some(last) = events.last().map(|event| event.cursor.pos) else {
-                    return Ok((after, 0));
-                };
-                let context = Context::load(db, &events).await?;
-                for event in &events {
-                    self.plan(db, &context, event).await?;
-                }
-                consumer::move_to(db, NOTIFICATIONS, last).await?;
-                Ok((last, events.len()))
-            })
-            .await?;
-        if count > 0 {
+            Ok(())
+        })
+    }
+
+    fn advanced(&self, up_to: i64, processed: bool) {
+        self.log.set_notified_up_to(up_to);
+        if processed {
             self.planned.notify_waiters();
         }
-        Ok((notified_up_to, i64::try_from(count).is_ok_and(|count| count == PAGE)))
     }
+}
 
+impl Planner {
     async fn plan(
         &self,
         db: &mut Connection,

@@ -37,6 +37,7 @@ pub mod second_factor;
 pub mod service_token;
 mod services;
 pub mod session;
+pub mod set_aside;
 mod settings;
 pub mod staff;
 pub mod ticket;

@@ -30,6 +30,7 @@ mod mailbox;
 mod metrics;
 mod notifications;
 mod origins;
+mod outbox;
 mod participant;
 mod password;
 mod people;
