@@ -33,6 +33,8 @@ struct Inner {
     replay_reads: Family<Labels<1>, Counter>,
     replays: Family<Labels<1>, Gauge>,
     mails: Family<Labels<1>, Counter>,
+    mail_held: Gauge,
+    mail_hold_reason: Family<[(&'static str, String); 1], Gauge>,
     sign_ins: Family<Labels<1>, Counter>,
     requests: Family<HttpLabels, Counter>,
     durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
@@ -146,6 +148,8 @@ impl Default for Metrics {
             replay_reads: Family::default(),
             replays: Family::default(),
             mails: Family::default(),
+            mail_held: Gauge::default(),
+            mail_hold_reason: Family::default(),
             sign_ins: Family::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(histogram),
@@ -181,6 +185,11 @@ impl Inner {
         registry.register("replays", help, self.replays.clone());
         let help = "Attempts to send a mail, by outcome";
         registry.register("mail_attempts", help, self.mails.clone());
+        let help = "1 while this node sends no mail because the mail server refuses the sender, \
+                    the session or more mail for today, otherwise 0";
+        registry.register("mail_held", help, self.mail_held.clone());
+        let help = "1 with the mail server's text while this node sends no mail for that reason";
+        registry.register("mail_hold_reason", help, self.mail_hold_reason.clone());
         let help = "First steps of sign-ins, by outcome";
         registry.register("sign_ins", help, self.sign_ins.clone());
         let help = "HTTP requests answered";
@@ -256,6 +265,15 @@ impl Metrics {
     /// Counts an attempt to send a mail.
     pub fn mail_attempt(&self, outcome: &'static str) {
         self.0.mails.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Shows whether the senders are held back, and the mail server's text if they are.
+    pub fn mail_held(&self, error: Option<&str>) {
+        self.0.mail_held.set(i64::from(error.is_some()));
+        self.0.mail_hold_reason.clear();
+        if let Some(error) = error {
+            self.0.mail_hold_reason.get_or_create(&[("error", error.to_owned())]).set(1);
+        }
     }
 
     /// Counts the first step of a sign-in.

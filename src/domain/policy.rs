@@ -50,6 +50,8 @@ pub enum Action {
     ProvisionCustomers,
     /// Create links that sign customers in from the control panel.
     CreateHandoffs,
+    /// Queue all mails again that could not be sent, and switch mail on or off.
+    ManageMail,
 }
 
 /// The target of an action.
@@ -116,6 +118,7 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource<'_>) -> Decision
             | Action::ManageAccounts
             | Action::ViewAudit
             | Action::ManageServiceTokens
+            | Action::ManageMail
                 if identity.role == Role::Admin =>
             {
                 Allow
@@ -231,7 +234,7 @@ mod tests {
         ids::{ServiceTokenId, SessionId},
     };
 
-    const ACTIONS: [Action; 17] = [
+    const ACTIONS: [Action; 18] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -249,6 +252,7 @@ mod tests {
         CreateHandoffs,
         SecureAccount,
         ManageCategories,
+        ManageMail,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -278,9 +282,9 @@ mod tests {
         ACTIONS.into_iter().map(letter).collect()
     }
 
-    const NOBODY: &str = "uuuuuuuuuuuuuuuuu";
-    const NOTHING: &str = "-----------------";
-    const ALL: &str = "AAAAAAAAAAAAAAAAA";
+    const NOBODY: &str = "uuuuuuuuuuuuuuuuuu";
+    const NOTHING: &str = "------------------";
+    const ALL: &str = "AAAAAAAAAAAAAAAAAA";
 
     fn account(id: u128) -> AccountId {
         AccountId(Uuid::from_u128(id))
@@ -315,14 +319,14 @@ mod tests {
             matrix(Resource::Desk),
             [
                 NOBODY,
-                "AAfffffffffffffAf",
-                "AAfffffffffffffAf",
-                "AAfffffffffffffAf",
-                "AAffAffffffffffAf",
-                "AAffAfffffAAAffAA",
-                "fffffffffffffffff",
-                "fffffffffffffAfff",
-                "ffffffffffffffAff",
+                "AAfffffffffffffAff",
+                "AAfffffffffffffAff",
+                "AAfffffffffffffAff",
+                "AAffAffffffffffAff",
+                "AAffAfffffAAAffAAA",
+                "ffffffffffffffffff",
+                "fffffffffffffAffff",
+                "ffffffffffffffAfff",
                 ALL
             ]
         );
@@ -333,11 +337,11 @@ mod tests {
         assert_eq!(
             matrix(Resource::Ticket { reporter: account(1), participants: &[account(5)] }),
             by_people([
-                "ffAAfffAfffffffff",
+                "ffAAfffAffffffffff",
                 NOTHING,
-                "ffAAfffffffffffff",
-                "ffAAAAAAfffffffff",
-                "ffAAAAAAfffffffff"
+                "ffAAffffffffffffff",
+                "ffAAAAAAffffffffff",
+                "ffAAAAAAffffffffff"
             ])
         );
     }
@@ -347,21 +351,21 @@ mod tests {
         assert_eq!(
             matrix(Resource::Account { id: account(1), role: Role::Customer }),
             by_people([
-                "ffffffffAAfffffff",
+                "ffffffffAAffffffff",
                 NOTHING,
                 NOTHING,
-                "ffffffffAAfffffff",
-                "ffffffffAAAffffff"
+                "ffffffffAAffffffff",
+                "ffffffffAAAfffffff"
             ])
         );
         assert_eq!(
             matrix(Resource::Account { id: account(3), role: Role::Agent }),
             by_people([
-                "ffffffffAffffffff",
-                "ffffffffAffffffff",
-                "ffffffffAffffffff",
-                "ffffffffAAfffffff",
-                "ffffffffAAAffffff"
+                "ffffffffAfffffffff",
+                "ffffffffAfffffffff",
+                "ffffffffAfffffffff",
+                "ffffffffAAffffffff",
+                "ffffffffAAAfffffff"
             ])
         );
     }
@@ -372,8 +376,8 @@ mod tests {
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAs");
-            assert_eq!(row(&actor, ticket), "sssssssssssssssfs");
+            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAss");
+            assert_eq!(row(&actor, ticket), "sssssssssssssssfss");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }

@@ -96,6 +96,7 @@ pub struct Mutation(
     unread::UnreadMutation,
     notification::NotificationMutation,
     preferences::PreferencesMutation,
+    delivery::DeliveryMutation,
 );
 
 /// The live streams, over WebSocket (the graphql-transport-ws protocol) or as server-sent

@@ -187,7 +187,8 @@ async fn a_mail_server_that_stalls_hangs_up_or_is_busy_loses_nothing() {
     };
     let seen = until(&desk.boris, &ticket, "finished", finished).await;
     assert_eq!(seen[0]["state"], "SENT");
-    assert!(seen[0]["attempts"].as_i64().unwrap() >= 5, "{seen:?}");
+    // What the greeting said was about all mails: it held them back and was no attempt.
+    assert!(seen[0]["attempts"].as_i64().unwrap() >= 3, "{seen:?}");
     // The clock runs so fast here that a lease may end in mid-attempt: the same mail, then.
     let ids = desk.smtp.mails().into_iter().map(|mail| mail.id).collect::<Vec<_>>();
     assert!(!ids.is_empty() && ids.iter().all(|id| *id == ids[0]), "{ids:?}");

@@ -101,6 +101,7 @@ pub struct Received {
 
 struct State {
     moods: Mutex<VecDeque<Mood>>,
+    refusal: Mutex<Option<&'static str>>,
     mails: Mutex<Vec<Received>>,
     changed: Notify,
     attempts: AtomicUsize,
@@ -163,6 +164,7 @@ impl Smtp {
             .unwrap();
         let state = Arc::new(State {
             moods: Mutex::default(),
+            refusal: Mutex::default(),
             mails: Mutex::default(),
             changed: Notify::new(),
             attempts: AtomicUsize::new(0),
@@ -208,6 +210,12 @@ impl Smtp {
     /// What it does with the next mails.
     pub fn then(&self, moods: impl IntoIterator<Item = Mood>) {
         self.state.moods.lock().unwrap().extend(moods);
+    }
+
+    /// From now on answers each MAIL with this line, as a server does that takes no more of a
+    /// sender's mails today; with `None` it takes them again.
+    pub fn refuse_sender(&self, line: Option<&'static str>) {
+        *self.state.refusal.lock().unwrap() = line;
     }
 
     /// The mails that it has taken.
@@ -371,6 +379,12 @@ impl State {
                         .await;
                 }
                 "MAIL" => {
+                    let refusal = *self.refusal.lock().unwrap();
+                    if let Some(line) = refusal {
+                        self.count();
+                        say(stream, line).await;
+                        continue;
+                    }
                     mood = self.next_mood();
                     self.count();
                     self.pause_at(Step::Mail, mood).await;
