@@ -294,7 +294,7 @@ pub async fn expire(
         state: DeliveryState,
     }
     let rows = diesel::sql_query(
-        "WITH overdue AS (
+        "WITH overdue_deliveries AS (
              SELECT id FROM deliveries
              WHERE state IN ('queued', 'sending') AND (state = 'queued' OR due_at <= $1)
                AND (expires_at <= $1 OR (expires_at IS NULL AND created_at <= $2))
@@ -304,12 +304,13 @@ pub async fn expire(
          UPDATE deliveries d
          SET state = (CASE WHEN d.priority OR d.last_error IS NULL THEN 'expired' ELSE 'given_up' END)::delivery_state,
              payload = NULL, finished_at = $1
-         FROM overdue WHERE d.id = overdue.id
+         FROM overdue_deliveries o WHERE d.id = o.id
          RETURNING d.state",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<Timestamptz, _>(now - GIVE_UP_AFTER)
     .bind::<BigInt, _>(limit)
+    .prepared()
     .load::<Expired>(db)
     .await?;
     Ok(rows.into_iter().map(|row| row.state).collect())
