@@ -33,6 +33,7 @@ struct Inner {
     replay_reads: Family<Labels<1>, Counter>,
     replays: Family<Labels<1>, Gauge>,
     mails: Family<Labels<1>, Counter>,
+    mail_held: Gauge,
     sign_ins: Family<Labels<1>, Counter>,
     set_aside: Family<Labels<1>, Counter>,
     requests: Family<HttpLabels, Counter>,
@@ -147,6 +148,7 @@ impl Default for Metrics {
             replay_reads: Family::default(),
             replays: Family::default(),
             mails: Family::default(),
+            mail_held: Gauge::default(),
             sign_ins: Family::default(),
             set_aside: Family::default(),
             requests: Family::default(),
@@ -183,6 +185,9 @@ impl Inner {
         registry.register("replays", help, self.replays.clone());
         let help = "Attempts to send a mail, by outcome";
         registry.register("mail_attempts", help, self.mails.clone());
+        let help = "1 while this node sends no mail because the mail server refuses the sender, \
+                    the session or more mail for today, otherwise 0";
+        registry.register("mail_held", help, self.mail_held.clone());
         let help = "First steps of sign-ins, by outcome";
         registry.register("sign_ins", help, self.sign_ins.clone());
         let help = "Events that a consumer could not process and set aside";
@@ -270,6 +275,11 @@ impl Metrics {
     /// Counts an event that a consumer set aside.
     pub fn set_aside(&self, consumer: &'static str) {
         self.0.set_aside.get_or_create(&[("consumer", consumer)]).inc();
+    }
+
+    /// Shows whether the senders are held back.
+    pub fn mail_held(&self, held: bool) {
+        self.0.mail_held.set(i64::from(held));
     }
 
     /// Counts the first step of a sign-in.

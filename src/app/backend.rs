@@ -54,9 +54,8 @@ impl Backend {
             .with_metrics(metrics.clone());
         if let Some(mail) = &mail {
             services = services.with_signing_key(mail.parts.composer.key.clone());
-        } else {
-            tracing::info!("no mail is sent: mail.smtp_url is not set");
         }
+        mail::announce(mail.as_ref(), &database).await?;
         let mailbox = mailbox(mail.as_ref(), address);
         let log = open_log(&database, &ambient, &services, &tasks, &metrics).await?;
         mailing::start(

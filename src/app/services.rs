@@ -61,7 +61,6 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
             staff: requirement(config.second_factor.staff),
         },
         issuer: config.second_factor.issuer.clone(),
-        sends_mail: sends_mail(config),
         attachments: Limits {
             max_file_bytes: config.attachments.max_file_bytes,
             max_files: config.attachments.max_files,
@@ -79,8 +78,8 @@ pub(super) fn number_prefix(config: &Config) -> Result<NumberPrefix, StartError>
         .map_err(|problem| invalid_setting("tickets.prefix", problem))
 }
 
-/// Whether mail is sent: to a mail server, or to files with the embedded database.
-pub(super) fn sends_mail(config: &Config) -> bool {
+/// Whether this node can send mail: to a mail server, or to files with the embedded database.
+pub(super) fn can_send_mail(config: &Config) -> bool {
     config.mail.smtp_url.is_some() || config.embeds_database()
 }
 

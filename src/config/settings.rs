@@ -189,8 +189,10 @@ section! {
     /// Mail.
     pub struct MailConfig in "mail." {
         /// The mail server: `smtp://user:password@host:587?tls=required` (STARTTLS) or
-        /// `smtps://user:password@host` (TLS from the start). Without it, no mail is sent; with the
-        /// embedded database, mails are written to files and shown at `/mailbox`.
+        /// `smtps://user:password@host` (TLS from the start). The first node with it switches the
+        /// installation's mail on (see `ticketwire mail disable`). A node without it sends no mail
+        /// and leaves that to the others; with the embedded database, mails are written to files
+        /// and shown at `/mailbox`.
         smtp_url: Option<Secret>;
         /// The sender of all mails: `Example Support <support@example.com>`. Required to send mail
         /// with your own database.
@@ -198,15 +200,21 @@ section! {
         /// The key that signs links in mails: at least 32 characters, the same on all nodes.
         /// Required to send mail with your own database; the embedded one creates a key.
         signing_key: Option<Secret>;
-        /// How many seconds a mail about a ticket waits for further events to join it.
+        /// How many seconds a mail about a ticket waits for further events to join it. All nodes
+        /// use the value of the node with a mail server that started last.
         window_seconds: u32 = "30", 0..=3_600;
         /// How many seconds one attempt to send a mail may take.
         timeout_seconds: u32 = "60", 1..=600;
         /// How many mails are sent at the same time. One more sender is reserved for priority mail:
         /// codes, links and security notices.
         senders: usize = "4", 1..=64;
+        /// The longest pause, in seconds, after the mail server has refused the sender, the session
+        /// or more mail for the day. No mail is sent or refused meanwhile. The first pause is ten
+        /// seconds; each further one is twice as long.
+        max_hold_seconds: u32 = "900", 10..=86_400;
         /// The addresses that are notified of new tickets, by the category's slug:
         /// `sales=sales@example.com, *=support@example.com`. `*` stands for all other categories.
+        /// All nodes use the value of the node with a mail server that started last.
         staff_addresses: String = "";
         /// The language of those mails: `en` or `ru`.
         staff_locale: LocaleName = "en";

@@ -19,6 +19,7 @@ pub mod feed;
 pub mod follow_up;
 pub mod handoff;
 pub mod idempotency;
+pub mod installation;
 mod like;
 pub mod listen;
 pub mod migrations;

@@ -235,6 +235,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::Locale;
+
+    installation (only_row) {
+        only_row -> Bool,
+        mail_enabled -> Nullable<Bool>,
+        mail_window_seconds -> Int4,
+        mail_staff_addresses -> Text,
+        mail_staff_locale -> Locale,
+    }
+}
+
+diesel::table! {
     mail_preferences (account_id) {
         account_id -> Uuid,
         ticket_created -> Bool,
@@ -473,6 +486,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     feed_head,
     handoffs,
     idempotency_keys,
+    installation,
     mail_preferences,
     mail_unsubscriptions,
     mailed_codes,

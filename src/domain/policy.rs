@@ -52,6 +52,8 @@ pub enum Action {
     ProvisionCustomers,
     /// Create links that sign customers in from the control panel.
     CreateHandoffs,
+    /// Queue all mails again that could not be sent, and switch mail on or off.
+    ManageMail,
 }
 
 /// The target of an action.
@@ -119,6 +121,7 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource<'_>) -> Decision
             | Action::ViewAudit
             | Action::ManageServiceTokens
             | Action::ManageSetAside
+            | Action::ManageMail
                 if identity.role == Role::Admin =>
             {
                 Allow
@@ -234,7 +237,7 @@ mod tests {
         ids::{ServiceTokenId, SessionId},
     };
 
-    const ACTIONS: [Action; 18] = [
+    const ACTIONS: [Action; 19] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -253,6 +256,7 @@ mod tests {
         SecureAccount,
         ManageCategories,
         ManageSetAside,
+        ManageMail,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -282,9 +286,9 @@ mod tests {
         ACTIONS.into_iter().map(letter).collect()
     }
 
-    const NOBODY: &str = "uuuuuuuuuuuuuuuuuu";
-    const NOTHING: &str = "------------------";
-    const ALL: &str = "AAAAAAAAAAAAAAAAAA";
+    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuu";
+    const NOTHING: &str = "-------------------";
+    const ALL: &str = "AAAAAAAAAAAAAAAAAAA";
 
     fn account(id: u128) -> AccountId {
         AccountId(Uuid::from_u128(id))
@@ -319,14 +323,14 @@ mod tests {
             matrix(Resource::Desk),
             [
                 NOBODY,
-                "AAfffffffffffffAff",
-                "AAfffffffffffffAff",
-                "AAfffffffffffffAff",
-                "AAffAffffffffffAff",
-                "AAffAfffffAAAffAAA",
-                "ffffffffffffffffff",
-                "fffffffffffffAffff",
-                "ffffffffffffffAfff",
+                "AAfffffffffffffAfff",
+                "AAfffffffffffffAfff",
+                "AAfffffffffffffAfff",
+                "AAffAffffffffffAfff",
+                "AAffAfffffAAAffAAAA",
+                "fffffffffffffffffff",
+                "fffffffffffffAfffff",
+                "ffffffffffffffAffff",
                 ALL
             ]
         );
@@ -337,11 +341,11 @@ mod tests {
         assert_eq!(
             matrix(Resource::Ticket { reporter: account(1), participants: &[account(5)] }),
             by_people([
-                "ffAAfffAffffffffff",
+                "ffAAfffAfffffffffff",
                 NOTHING,
-                "ffAAffffffffffffff",
-                "ffAAAAAAffffffffff",
-                "ffAAAAAAffffffffff"
+                "ffAAfffffffffffffff",
+                "ffAAAAAAfffffffffff",
+                "ffAAAAAAfffffffffff"
             ])
         );
     }
@@ -351,21 +355,21 @@ mod tests {
         assert_eq!(
             matrix(Resource::Account { id: account(1), role: Role::Customer }),
             by_people([
-                "ffffffffAAffffffff",
+                "ffffffffAAfffffffff",
                 NOTHING,
                 NOTHING,
-                "ffffffffAAffffffff",
-                "ffffffffAAAfffffff"
+                "ffffffffAAfffffffff",
+                "ffffffffAAAffffffff"
             ])
         );
         assert_eq!(
             matrix(Resource::Account { id: account(3), role: Role::Agent }),
             by_people([
-                "ffffffffAfffffffff",
-                "ffffffffAfffffffff",
-                "ffffffffAfffffffff",
-                "ffffffffAAffffffff",
-                "ffffffffAAAfffffff"
+                "ffffffffAffffffffff",
+                "ffffffffAffffffffff",
+                "ffffffffAffffffffff",
+                "ffffffffAAfffffffff",
+                "ffffffffAAAffffffff"
             ])
         );
     }
@@ -376,8 +380,8 @@ mod tests {
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAss");
-            assert_eq!(row(&actor, ticket), "sssssssssssssssfss");
+            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsss");
+            assert_eq!(row(&actor, ticket), "sssssssssssssssfsss");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }

@@ -87,6 +87,14 @@ impl GlobalId {
         }
     }
 
+    /// Parses the id of a mail. Returns `None` if it identifies something else.
+    pub fn delivery(id: &ID) -> Option<DeliveryId> {
+        match Self::parse(id) {
+            Some(Self::Delivery(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Parses the id of a session. Returns `None` if it identifies something else.
     pub fn session(id: &ID) -> Option<SessionId> {
         match Self::parse(id) {

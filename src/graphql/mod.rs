@@ -101,6 +101,7 @@ pub struct Mutation(
     unread::UnreadMutation,
     notification::NotificationMutation,
     preferences::PreferencesMutation,
+    delivery::DeliveryMutation,
 );
 
 /// The live streams, over a websocket (the graphql-transport-ws protocol) or as server-sent

@@ -14,7 +14,7 @@ use crate::{
         Connection, DbError, account, category,
         consumer::NOTIFICATIONS,
         delivery::{self, NewDelivery},
-        notification, preferences, ticket, unsubscription,
+        installation, notification, preferences, ticket, unsubscription,
     },
     domain::{
         account::{EmailAddress, Locale},
@@ -32,17 +32,17 @@ use crate::{
 pub(super) struct Planner {
     pub(super) ambient: Ambient,
     pub(super) log: EventLog,
-    /// The time within which events join one mail, and the staff addresses. `None` if no mail is
-    /// sent.
-    pub(super) rules: Option<(TimeDelta, StaffAddresses)>,
     /// Wakes this node's senders.
     pub(super) planned: Arc<Notify>,
 }
 
-/// The tickets that a batch of events is about, and all categories.
+/// The tickets that a batch of events is about, all categories, and how mails are planned.
 struct Context {
     tickets: HashMap<TicketId, Ticket>,
     categories: HashMap<CategoryId, Category>,
+    /// The time within which events join one mail, and the staff addresses. `None` if no mail goes
+    /// out.
+    mail: Option<(TimeDelta, StaffAddresses)>,
 }
 
 impl Consumer for Planner {
@@ -125,7 +125,7 @@ impl Planner {
         target: &NotificationTarget,
         event: &FeedEvent,
     ) -> Result<(), DbError> {
-        let Some((window, staff)) = &self.rules else { return Ok(()) };
+        let Some((window, staff)) = &context.mail else { return Ok(()) };
         let to = match target.recipient {
             Recipient::Account(account) => mail_recipient(db, account, target).await?,
             Recipient::StaffAddress => {
@@ -177,12 +177,25 @@ async fn mail_recipient(
     Ok(enabled.then_some((Some(id), account.email, account.locale)))
 }
 
+/// Returns how mails are planned, or `None` if no mail goes out. That is the installation's
+/// setting, not this node's.
+async fn mail_rules(db: &mut Connection) -> Result<Option<(TimeDelta, StaffAddresses)>, DbError> {
+    let Some(rules) = installation::mail_rules(db).await? else { return Ok(None) };
+    let staff = StaffAddresses::parse(&rules.staff_addresses, rules.staff_locale);
+    let staff = staff.unwrap_or_else(|problem| {
+        // A newer version has stored them: they must not block the mail of others.
+        tracing::error!(problem, "the stored staff addresses cannot be read; they are not mailed");
+        StaffAddresses::default()
+    });
+    Ok(Some((rules.window, staff)))
+}
+
 impl Context {
     async fn load(db: &mut Connection, events: &[FeedEvent]) -> Result<Self, DbError> {
         let subjects = events.iter().filter_map(|event| event.event.ticket()).collect::<Vec<_>>();
         let ids = subjects.iter().map(|ticket| ticket.id).collect::<Vec<_>>();
         if ids.is_empty() {
-            return Ok(Self { tickets: HashMap::new(), categories: HashMap::new() });
+            return Ok(Self { tickets: HashMap::new(), categories: HashMap::new(), mail: None });
         }
         let tickets = ticket::by_ids(db, TicketScope::All, &ids).await?.into_iter();
         let mut tickets = tickets.map(|ticket| (ticket.id, ticket)).collect::<HashMap<_, _>>();
@@ -198,6 +211,7 @@ impl Context {
         Ok(Self {
             tickets,
             categories: categories.map(|category| (category.id, category)).collect(),
+            mail: mail_rules(db).await?,
         })
     }
 }

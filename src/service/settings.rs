@@ -17,8 +17,6 @@ pub struct Settings {
     pub second_factors: Requirements,
     /// The installation's name in authenticator apps.
     pub issuer: String,
-    /// Whether the installation sends mail.
-    pub sends_mail: bool,
     /// The limits on attachments.
     pub attachments: Limits,
     /// The URL that links to attachments start with, or `None` for relative links.

@@ -26,6 +26,7 @@ mod http;
 mod leaks;
 mod mail;
 mod mail_crash;
+mod mail_queue;
 mod mailbox;
 mod metrics;
 mod notifications;
