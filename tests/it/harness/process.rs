@@ -123,6 +123,12 @@ impl Process {
         self.log.await.unwrap()
     }
 
+    /// Waits until it ends by itself; gives whether it ended well, and what it logged.
+    pub async fn end(mut self) -> (bool, String) {
+        let ended = time::timeout(PATIENCE, self.child.wait()).await.expect("an end in time");
+        (ended.unwrap().success(), self.log.await.unwrap())
+    }
+
     /// Ends it as an operator does; gives whether it ended well.
     pub async fn terminate(mut self, signal: Signal) -> bool {
         self.signal(signal);
