@@ -58,9 +58,8 @@ impl Planner {
     pub(super) async fn run(self) {
         let mut head = self.log.watch_head();
         loop {
-            match self.plan_batch().await {
-                Ok((notified_up_to, full)) => {
-                    self.log.set_notified_up_to(notified_up_to);
+            match self.plan_and_announce().await {
+                Ok(full) => {
                     if !full {
                         let _ = time::timeout(POLL, head.changed()).await;
                     }
@@ -71,6 +70,14 @@ impl Planner {
                 }
             }
         }
+    }
+
+    /// Plans the next events, and wakes the streams that have new notifications. Returns whether
+    /// there may be more events.
+    async fn plan_and_announce(&self) -> Result<bool, DbError> {
+        let (notified_up_to, full) = self.plan_batch().await?;
+        self.log.announce_notifications(notified_up_to).await?;
+        Ok(full)
     }
 
     /// Plans the next events. Returns the feed position up to which people have been notified, and
