@@ -49,6 +49,7 @@ mod slow;
 mod sse;
 mod staff;
 mod ticket;
+mod truth;
 mod unread;
 mod websocket;
 mod words;
