@@ -76,7 +76,8 @@ impl EventLog {
     fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken, hint: Arc<Notify>) {
         let (stopped, sequencer) = (stop.clone(), Arc::clone(&self.sequencer));
         tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
-        let tailer = Tailer::new(self.database.clone(), Arc::clone(&self.hub), hint);
+        let (database, ambient) = (self.database.clone(), self.ambient.clone());
+        let tailer = Tailer::new(database, ambient, Arc::clone(&self.hub), hint);
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
     }

@@ -39,6 +39,7 @@ mod protocol;
 mod queue;
 mod released;
 mod resilience;
+mod restore;
 mod schema;
 mod search;
 mod second_factor;

@@ -56,6 +56,11 @@ impl Client {
         Self { http: reqwest::Client::new(), address: address.to_owned(), token }
     }
 
+    /// Where the server is: `127.0.0.1:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The same person at another node.
     pub fn at(&self, address: &str) -> Self {
         Self::new(address, self.token.clone())
