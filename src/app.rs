@@ -93,7 +93,7 @@ impl App {
             schema: graphql::build(services.clone(), log.clone(), config.graphql.introspection),
             services,
             log,
-            fan_out: FanOutGroups::default(),
+            fan_out: FanOutGroups::new(config.limits.shared_response_bytes, metrics.clone()),
             database: database.clone(),
             ambient,
             metrics,

@@ -40,6 +40,7 @@ impl Cli {
         match command {
             Command::Serve(_) => serve::run(&config).await,
             Command::Migrate => database::migrate(&config).await,
+            Command::Restored => database::restored(&config).await,
             Command::Schema | Command::Config(_) => Ok(()),
             Command::Doctor => doctor::run(&config).await,
             Command::Mail(command) => mail::run(&config, command).await,

@@ -32,6 +32,7 @@ struct Inner {
     slow_consumers: Counter,
     replay_reads: Family<Labels<1>, Counter>,
     replays: Family<Labels<1>, Gauge>,
+    shared_response_bytes: Gauge,
     mails: Family<Labels<1>, Counter>,
     mail_held: Gauge,
     sign_ins: Family<Labels<1>, Counter>,
@@ -147,6 +148,7 @@ impl Default for Metrics {
             slow_consumers: Counter::default(),
             replay_reads: Family::default(),
             replays: Family::default(),
+            shared_response_bytes: Gauge::default(),
             mails: Family::default(),
             mail_held: Gauge::default(),
             sign_ins: Family::default(),
@@ -183,6 +185,8 @@ impl Inner {
         registry.register("replay_reads", help, self.replay_reads.clone());
         let help = "Replays that read the database or wait for their turn";
         registry.register("replays", help, self.replays.clone());
+        let help = "Bytes of the responses that streams share";
+        registry.register("shared_response_bytes", help, self.shared_response_bytes.clone());
         let help = "Attempts to send a mail, by outcome";
         registry.register("mail_attempts", help, self.mails.clone());
         let help = "1 while this node sends no mail because the mail server refuses the sender, \
@@ -260,6 +264,11 @@ impl Metrics {
             ReplayState::Reading => "reading",
         };
         Counted::new(&self.0.replays.get_or_create(&[("state", state)]))
+    }
+
+    /// Sets how many bytes the shared responses take.
+    pub fn set_shared_response_bytes(&self, bytes: usize) {
+        self.0.shared_response_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts an attempt to send a mail.

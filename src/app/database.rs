@@ -1,5 +1,7 @@
 //! The database that a server or a command works on.
 
+use std::future;
+
 use super::{
     error::{StartError, invalid_setting},
     keys::keyring,
@@ -76,6 +78,15 @@ impl ServerDatabase {
     /// A URL that cannot be parsed.
     pub fn connect(&self, config: &Config) -> Result<Database, DbError> {
         Database::new(&self.url, config.database.pool_size)
+    }
+
+    /// Keeps the embedded database running. Returns why that is no longer possible; never, if this
+    /// value does not run it.
+    pub async fn supervise(&mut self) -> StartError {
+        match &mut self.embedded {
+            Some(postgres) => postgres.supervise().await.into(),
+            None => future::pending().await,
+        }
     }
 
     /// Stops the embedded database, if this value runs it.

@@ -46,6 +46,12 @@ pub(super) enum Command {
     ///
     /// `ticketwire serve` does this at every start. Use this command to migrate beforehand.
     Migrate,
+    /// Have all live streams start again after a restore that the server cannot notice.
+    ///
+    /// A restored dump, point-in-time recovery and failover are noticed. A snapshot of the files is
+    /// not, if no server was running: run this after bringing it back and before clients connect.
+    /// Each client then reads its data again, once. Running it without need does no other harm.
+    Restored,
     /// Print the GraphQL schema.
     Schema,
     /// List the settings.

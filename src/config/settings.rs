@@ -55,6 +55,8 @@ section! {
         attachments: AttachmentsConfig;
         /// Storage of attachments.
         storage: StorageConfig;
+        /// Limits of what requests and streams may take.
+        limits: LimitsConfig;
         /// The GraphQL endpoint.
         graphql: GraphqlConfig;
         /// Logs.
@@ -277,6 +279,16 @@ section! {
         access_key: Option<Secret>;
         /// The secret of the access key. Required with a bucket.
         secret_key: Option<Secret>;
+    }
+}
+
+section! {
+    /// Limits of what requests and streams may take.
+    pub struct LimitsConfig in "limits." {
+        /// The largest total size of the responses that are executed once and shared by several
+        /// streams, in bytes. A response that no longer fits is executed again for streams that are
+        /// late.
+        shared_response_bytes: usize = "33554432", 0..=1 << 40;
     }
 }
 

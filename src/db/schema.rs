@@ -192,6 +192,7 @@ diesel::table! {
         pos -> Int8,
         event_id -> Int8,
         ticket_id -> Nullable<Uuid>,
+        mark -> Nullable<Int8>,
     }
 }
 
@@ -203,6 +204,7 @@ diesel::table! {
         system_identifier -> Int8,
         timeline -> Int4,
         opened_at -> Timestamptz,
+        storage -> Nullable<Text>,
     }
 }
 

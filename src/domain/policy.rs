@@ -32,7 +32,8 @@ pub enum Action {
     Triage,
     /// Add or remove participants of a ticket.
     ManageParticipants,
-    /// See an account's name.
+    /// See an account's name without having a ticket in common. Who has or had a part in a ticket
+    /// that the actor can see is named in any case.
     ViewAccount,
     /// See an account's e-mail address, role and language.
     ViewContact,

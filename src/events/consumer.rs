@@ -55,8 +55,8 @@ pub trait Consumer: Send + Sync {
     ) -> BoxFuture<'a, Result<(), DbError>>;
 
     /// Called after the events up to a position were processed, by this node if `processed`, or
-    /// else by another one.
-    fn advanced(&self, up_to: i64, processed: bool);
+    /// else by another one. Called again with the same position if it fails.
+    fn advanced(&self, up_to: i64, processed: bool) -> BoxFuture<'_, Result<(), DbError>>;
 }
 
 /// Runs a consumer.
@@ -101,10 +101,9 @@ impl ConsumerRunner {
     pub async fn run(mut self) {
         let mut pause = RETRY_AFTER;
         loop {
-            match self.advance().await {
+            match self.advance_and_announce().await {
                 Ok(progress) => {
                     pause = RETRY_AFTER;
-                    self.consumer.advanced(progress.up_to, progress.processed > 0);
                     if progress.processed < usize::try_from(PAGE).unwrap_or(usize::MAX) {
                         let _ = time::timeout(POLL, self.head.changed()).await;
                     }
@@ -117,6 +116,12 @@ impl ConsumerRunner {
                 }
             }
         }
+    }
+
+    async fn advance_and_announce(&self) -> Result<Progress, DbError> {
+        let progress = self.advance().await?;
+        self.consumer.advanced(progress.up_to, progress.processed > 0).await?;
+        Ok(progress)
     }
 
     /// Makes the requested attempts, and processes the next events.

@@ -10,7 +10,7 @@
 //! 4. `subscription.rs` replays the events that its caller missed (`replay.rs`), and then delivers
 //!    those in its buffer. It authorises every event.
 //!
-//! `notification.rs` does the same for a person's notifications. `continuity.rs` decides whether a
+//! `notification.rs` does the same for a person's notifications, which `notified.rs` wakes. `continuity.rs` decides whether a
 //! stream can continue after a cursor or must resync. `session.rs` decides which events end the
 //! streams of a session.
 //!
@@ -24,6 +24,7 @@ mod hub;
 mod item;
 mod log;
 mod notification;
+mod notified;
 mod registration;
 mod replay;
 mod ring;

@@ -39,8 +39,8 @@ pub enum Locale {
 }
 
 /// A person with an account: a customer or a member of staff. Staff see every account.
-/// Customers see their own, those of staff, and those of customers with whom they share a
-/// ticket.
+/// Customers see their own, those of staff, and those of everybody who has or had a part in a
+/// ticket that they can see, even if that person has left the staff since.
 #[derive(Description)]
 pub struct Account {
     account: account::Account,

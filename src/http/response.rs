@@ -44,17 +44,7 @@ pub fn complete_errors(errors: &mut [ServerError], id: Option<RequestId>) {
 
 /// Whether the server failed to produce a part of a response whose errors are complete.
 pub fn is_internal(response: &GraphqlResponse) -> bool {
-    has_code(response, code::INTERNAL)
-}
-
-/// Whether a stream's subscriber lost access to a message's ticket before the message was executed.
-/// The message is not sent: `AccessRevoked` follows.
-pub fn lost_access(response: &GraphqlResponse) -> bool {
-    has_code(response, code::NOT_FOUND)
-}
-
-fn has_code(response: &GraphqlResponse, code: &str) -> bool {
-    let code = Value::from(code);
+    let code = Value::from(code::INTERNAL);
     response
         .errors
         .iter()

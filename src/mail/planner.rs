@@ -64,11 +64,13 @@ impl Consumer for Planner {
         })
     }
 
-    fn advanced(&self, up_to: i64, processed: bool) {
-        self.log.set_notified_up_to(up_to);
-        if processed {
-            self.planned.notify_waiters();
-        }
+    fn advanced(&self, up_to: i64, processed: bool) -> BoxFuture<'_, Result<(), DbError>> {
+        Box::pin(async move {
+            if processed {
+                self.planned.notify_waiters();
+            }
+            self.log.announce_notifications(up_to).await
+        })
     }
 }
 

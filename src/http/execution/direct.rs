@@ -67,10 +67,14 @@ fn outputs(
 ) -> impl Stream<Item = Output> + Send + 'static {
     let subscription = operation == Some(OperationType::Subscription);
     let mut first = true;
-    responses.filter_map(move |mut response| {
+    responses.map(move |mut response| {
         let is_first = std::mem::take(&mut first);
-        // A subscription that could not start is a request error too.
-        let failed = subscription && response.data == Value::Null && !response.errors.is_empty();
+        // A subscription that could not start is a request error too. One with a position has
+        // started: its message failed, and the stream continues.
+        let failed = subscription
+            && progress.position().is_none()
+            && response.data == Value::Null
+            && !response.errors.is_empty();
         let not_executed = is_first && (failed || response::is_request_error(&response));
         response::complete_errors(&mut response.errors, None);
         if subscription {
@@ -78,17 +82,15 @@ fn outputs(
         }
         // If the stream continued after an internal error, the client would miss a message.
         // Ended here, it resumes and reads the message again.
-        let output = if subscription && response::is_internal(&response) {
-            Some(Output::Interrupted(StreamEnd::Failed))
+        // No other error drops a message: its cursor would pass over an event that was not sent.
+        if subscription && response::is_internal(&response) {
+            Output::Interrupted(StreamEnd::Failed)
         } else if not_executed {
-            Some(Output::Error(response.errors))
-        } else if subscription && response::lost_access(&response) {
-            None
+            Output::Error(response.errors)
         } else {
             let payload = response::encode(&response).into();
-            Some(Output::Next { payload, cursor: progress.position() })
-        };
-        future::ready(output)
+            Output::Next { payload, cursor: progress.position() }
+        }
     })
 }
 

@@ -12,8 +12,9 @@ use futures_util::{
 use super::{
     super::{api::Api, response},
     direct,
-    group::{FanOutGroup, Unshareable},
+    group::FanOutGroup,
     output::{Operation, Output},
+    response_cache::Unshareable,
 };
 use crate::{
     domain::{actor::Actor, session::ClientOrigin},
@@ -121,7 +122,7 @@ impl MessageExecutor {
                 let response = self.group.response(cursor, kind, || self.execute(item).boxed());
                 let payload = response.clone().await;
                 if payload.is_err() {
-                    self.group.remove(&response);
+                    self.group.remove(cursor, kind, &response);
                 }
                 payload
             }
@@ -156,7 +157,6 @@ impl MessageExecutor {
                 // If the stream continued, the client would miss the message. Ended here, it
                 // resumes and reads the message again.
                 Some(response) if response::is_internal(&response) => Err(Unshareable::Failed),
-                Some(response) if response::lost_access(&response) => Err(Unshareable::NoMessage),
                 Some(response) => {
                     let payload = response::encode(&response).into();
                     if response.errors.is_empty() {

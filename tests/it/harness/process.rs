@@ -119,6 +119,12 @@ impl Process {
         self.log.await.unwrap()
     }
 
+    /// Waits until it exits. Returns whether it exited with code 0, and what it logged.
+    pub async fn end(mut self) -> (bool, String) {
+        let ended = time::timeout(TIMEOUT, self.child.wait()).await.expect("an exit in time");
+        (ended.unwrap().success(), self.log.await.unwrap())
+    }
+
     /// Stops it with a signal; returns whether it exited with code 0.
     pub async fn terminate(mut self, signal: Signal) -> bool {
         self.signal(signal);

@@ -75,6 +75,13 @@ impl TestServer {
         self.app = Some(start_app(&self.database.url, &self.clock).await);
     }
 
+    /// Stops the server, runs `work`, and starts another server on the same database.
+    pub async fn restart_after(&mut self, work: impl AsyncFnOnce()) {
+        self.app.take().unwrap().stop().await;
+        work().await;
+        self.app = Some(start_app(&self.database.url, &self.clock).await);
+    }
+
     /// Stops the server and starts another on the same database, with additional settings.
     pub async fn restart_with(&mut self, flags: &[(&'static str, String)]) {
         self.app.take().unwrap().stop().await;
