@@ -125,7 +125,8 @@ impl From<&ServiceError> for Failure {
                 return Self::rate_limited("Too many attempts.", *retry_after);
             }
             ServiceError::TooFrequent { things, per_minute, retry_after } => {
-                let reason = format!("At most {per_minute} {things} a minute are accepted from you.");
+                let reason =
+                    format!("At most {per_minute} {things} a minute are accepted from you.");
                 return Self::rate_limited(&reason, *retry_after);
             }
             ServiceError::NotFound => {

@@ -5,7 +5,9 @@ use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 use axum::extract::FromRef;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{budgets::Budgets, execution::group::FanOutGroups, origins::Origins, playground::Playground};
+use super::{
+    budgets::Budgets, execution::group::FanOutGroups, origins::Origins, playground::Playground,
+};
 use crate::{
     db::Database, domain::clock::Ambient, events::EventLog, graphql::Schema, metrics::Metrics,
     service::Services,

@@ -101,10 +101,12 @@ impl Budgets {
     /// The caller or the node receives too many.
     pub fn upload(&self, actor: &Actor, origin: &ClientOrigin) -> Result<[Slot; 2], Exceeded> {
         let Limits { uploads, uploads_per_account, .. } = self.limits;
-        let own = self.uploads.take(party(actor, origin), uploads_per_account).ok_or_else(|| {
-            let message = format!("You may upload at most {uploads_per_account} times at once.");
-            self.refuse(Limit::Uploads, message, 10)
-        })?;
+        let own =
+            self.uploads.take(party(actor, origin), uploads_per_account).ok_or_else(|| {
+                let message =
+                    format!("You may upload at most {uploads_per_account} times at once.");
+                self.refuse(Limit::Uploads, message, 10)
+            })?;
         let shared = self.uploads.take(Party::Everybody, uploads).ok_or_else(|| {
             let message = format!("The server receives at most {uploads} uploads at once.");
             self.refuse(Limit::Uploads, message, 10)

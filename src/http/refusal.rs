@@ -26,12 +26,7 @@ pub struct Refusal {
 impl Refusal {
     /// Refuses with a status and the code `BAD_REQUEST`.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code: code::BAD_REQUEST,
-            message: message.into(),
-            retry_after_seconds: None,
-        }
+        Self { status, code: code::BAD_REQUEST, message: message.into(), retry_after_seconds: None }
     }
 
     /// Refuses with 400 and the code `BAD_REQUEST`.

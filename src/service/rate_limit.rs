@@ -199,12 +199,10 @@ async fn add_to(
 ) -> Result<(), ServiceError> {
     let now = services.ambient.now();
     for bucket in buckets {
-        rate_limit::take(connection, bucket, now)
-            .await?
-            .map_err(|retry_after| {
-                services.metrics.refused(metrics::Limit::Guesses);
-                ServiceError::RateLimited { retry_after }
-            })?;
+        rate_limit::take(connection, bucket, now).await?.map_err(|retry_after| {
+            services.metrics.refused(metrics::Limit::Guesses);
+            ServiceError::RateLimited { retry_after }
+        })?;
     }
     Ok(())
 }
