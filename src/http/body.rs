@@ -68,13 +68,14 @@ pub fn pace(body: Body, limits: BodyLimits, metrics: Metrics) -> Body {
     let ends_at = Instant::now() + limits.time;
     let chunks = body.into_data_stream();
     let paced = PacedBody { chunks, limits, metrics, ends_at, waited: Duration::ZERO, arrived: 0 };
-    Body::from_stream(stream::unfold(Some(paced), |paced| async move {
+    let chunks = stream::unfold(Some(paced), |paced| async move {
         let mut paced = paced?;
         match paced.next().await? {
             Ok(chunk) => Some((Ok(chunk), Some(paced))),
             Err(error) => Some((Err(error), None)),
         }
-    }))
+    });
+    Body::from_stream(chunks.fuse())
 }
 
 struct PacedBody {
