@@ -3,8 +3,10 @@
 
 mod backend;
 mod database;
+pub mod descriptors;
 mod error;
 mod keys;
+mod limits;
 mod links;
 mod listener;
 pub mod mail;
@@ -12,7 +14,7 @@ mod services;
 pub mod storage;
 mod tasks;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,6 +26,7 @@ pub use services::{ambient, services};
 use self::{
     backend::Backend,
     error::invalid_setting,
+    limits::limits,
     listener::{Admin, Listener},
     tasks::Tasks,
 };
@@ -33,7 +36,7 @@ use crate::{
     db::Database,
     domain::clock::Ambient,
     graphql,
-    http::{Api, FanOutGroups, Origins, Parts, Playground},
+    http::{Api, Budgets, FanOutGroups, Origins, Parts, Playground},
 };
 
 /// How long a stopping server waits for requests under way, after the time in which it closes
@@ -47,7 +50,7 @@ pub struct App {
     tasks: Tasks,
     draining: CancellationToken,
     sockets: TaskTracker,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
     admin: Option<Admin>,
     drain_within: Duration,
     has_mailbox: bool,
@@ -96,6 +99,7 @@ impl App {
             fan_out: FanOutGroups::new(config.limits.shared_response_bytes, metrics.clone()),
             database: database.clone(),
             ambient,
+            budgets: Budgets::new(limits(config), metrics.clone()),
             metrics,
             playground: config.playground.then(playground).transpose()?,
             mailbox,

@@ -30,6 +30,7 @@ struct Inner {
     resyncs: Family<Labels<1>, Counter>,
     revocations: Counter,
     slow_consumers: Counter,
+    refusals: Family<Labels<1>, Counter>,
     replay_reads: Family<Labels<1>, Counter>,
     replays: Family<Labels<1>, Gauge>,
     shared_response_bytes: Gauge,
@@ -105,6 +106,82 @@ pub enum SignInOutcome {
     Failed,
 }
 
+/// A limit that refuses what exceeds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Open connections.
+    Connections,
+    /// Open connections of one network address.
+    ConnectionsPerAddress,
+    /// Connections of one network address without a request.
+    Handshakes,
+    /// The time for the headers of the first request.
+    HeaderTime,
+    /// The rate of a body.
+    BodyRate,
+    /// The time for a body.
+    UploadTime,
+    /// Requests whose files are being received.
+    Uploads,
+    /// Files of one account that are not attached to anything.
+    UnusedFiles,
+    /// Requests under way of one account or network address.
+    Requests,
+    /// Websockets of one account or network address.
+    Sockets,
+    /// The time in which a websocket must sign in.
+    SocketTime,
+    /// Streams of one account.
+    Streams,
+    /// Tickets that one account opens.
+    Tickets,
+    /// Comments that one account adds.
+    Comments,
+    /// Guesses of passwords, codes and links.
+    Guesses,
+}
+
+impl Limit {
+    const ALL: [Self; 15] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Handshakes,
+        Self::HeaderTime,
+        Self::BodyRate,
+        Self::UploadTime,
+        Self::Uploads,
+        Self::UnusedFiles,
+        Self::Requests,
+        Self::Sockets,
+        Self::SocketTime,
+        Self::Streams,
+        Self::Tickets,
+        Self::Comments,
+        Self::Guesses,
+    ];
+
+    fn label(self) -> Labels<1> {
+        let name = match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::Handshakes => "handshakes",
+            Self::HeaderTime => "header_time",
+            Self::BodyRate => "body_rate",
+            Self::UploadTime => "upload_time",
+            Self::Uploads => "uploads",
+            Self::UnusedFiles => "unused_files",
+            Self::Requests => "requests",
+            Self::Sockets => "sockets",
+            Self::SocketTime => "socket_time",
+            Self::Streams => "streams",
+            Self::Tickets => "tickets",
+            Self::Comments => "comments",
+            Self::Guesses => "guesses",
+        };
+        [("limit", name)]
+    }
+}
+
 /// Counts a stream as open until it is dropped, and counts the items delivered to it.
 pub struct CountedStream {
     _open: Counted,
@@ -146,6 +223,7 @@ impl Default for Metrics {
             resyncs: Family::default(),
             revocations: Counter::default(),
             slow_consumers: Counter::default(),
+            refusals: Family::default(),
             replay_reads: Family::default(),
             replays: Family::default(),
             shared_response_bytes: Gauge::default(),
@@ -181,6 +259,8 @@ impl Inner {
         registry.register("revocations", help, self.revocations.clone());
         let help = "Connections closed because the client read too slowly";
         registry.register("slow_consumers_closed", help, self.slow_consumers.clone());
+        let help = "Connections, requests and inputs refused because of a limit";
+        registry.register("refusals", help, self.refusals.clone());
         let help = "Pages read to replay events that streams missed";
         registry.register("replay_reads", help, self.replay_reads.clone());
         let help = "Replays that read the database or wait for their turn";
@@ -204,6 +284,9 @@ impl Inner {
         for kind in StreamKind::ALL {
             drop(self.subscribers.get_or_create_owned(&kind.label()));
             drop(self.delivered.get_or_create_owned(&kind.label()));
+        }
+        for limit in Limit::ALL {
+            drop(self.refusals.get_or_create_owned(&limit.label()));
         }
         for source in ["memory", "database"] {
             drop(self.replay_reads.get_or_create_owned(&[("source", source)]));
@@ -246,6 +329,11 @@ impl Metrics {
     /// Counts a connection that was closed because the client read too slowly.
     pub fn slow_consumer_closed(&self) {
         self.0.slow_consumers.inc();
+    }
+
+    /// Counts what was refused because of a limit.
+    pub fn refused(&self, limit: Limit) {
+        self.0.refusals.get_or_create(&limit.label()).inc();
     }
 
     /// Counts a page that was read for a replay.

@@ -167,6 +167,17 @@ fn command(url: &str) -> Command {
     command.env("DATABASE_URL", url).env("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS);
     command.env("TICKETWIRE_LISTEN", "127.0.0.1:0");
     command.env("TICKETWIRE_ADMIN_LISTEN", ADMIN);
+    // One machine and three accounts do what thousands of people do.
+    for key in ["CONNECTIONS", "CONNECTIONS_PER_ADDRESS", "HANDSHAKES_PER_ADDRESS", "STAFF_SOCKETS"]
+    {
+        command.env(format!("TICKETWIRE_LIMITS_{key}"), "100000");
+    }
+    for key in ["CUSTOMER_SOCKETS", "CUSTOMER_STREAMS", "STAFF_STREAMS", "STAFF_REQUESTS"] {
+        command.env(format!("TICKETWIRE_LIMITS_{key}"), "100000");
+    }
+    for key in ["TICKETS", "CUSTOMER_COMMENTS", "STAFF_COMMENTS"] {
+        command.env(format!("TICKETWIRE_LIMITS_{key}_PER_MINUTE"), "0");
+    }
     command.current_dir(std::env::temp_dir()).kill_on_drop(true);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command

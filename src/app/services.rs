@@ -22,7 +22,7 @@ use crate::{
         second_factor::{Requirement, Requirements},
         ticket::NumberPrefix,
     },
-    service::{Services, Settings},
+    service::{AccountLimits, Services, Settings},
 };
 
 /// Returns the system's clock and randomness.
@@ -65,6 +65,13 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
             max_file_bytes: config.attachments.max_file_bytes,
             max_files: config.attachments.max_files,
             max_total_bytes: config.attachments.max_total_bytes,
+        },
+        limits: AccountLimits {
+            unused_files: config.limits.unused_files_per_account,
+            tickets_per_minute: config.limits.tickets_per_minute,
+            customer_comments_per_minute: config.limits.customer_comments_per_minute,
+            staff_comments_per_minute: config.limits.staff_comments_per_minute,
+            guesses_per_hour: config.limits.guesses_per_hour,
         },
         base_url: config.links.base_url.clone(),
         close_resolved_after: (close_after_days > 0)

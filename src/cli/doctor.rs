@@ -5,7 +5,7 @@ use super::{
     output::{CliResult, print},
 };
 use crate::{
-    app::{self, ServerDatabase, mail},
+    app::{self, ServerDatabase, descriptors, mail},
     config::Config,
     db::{
         Database, DbError, consumer, delivery, feed, installation, migrations, set_aside,
@@ -48,6 +48,7 @@ pub(super) async fn run(config: &Config) -> CliResult {
             checked?;
         }
     }
+    report.add("descriptors", descriptors::check(config))?;
     report.add("mail", check_mail_server(config).await)?;
     report.add("attachments", check_storage(config).await)?;
     match report.failed {

@@ -4,7 +4,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::{CliResult, print, role_name};
 use crate::{
-    app::{self, App, ServerDatabase},
+    app::{self, App, ServerDatabase, descriptors},
     config::Config,
     crypto::password::PasswordCost,
     service::demo,
@@ -24,6 +24,10 @@ pub(super) async fn run(config: &Config) -> CliResult {
             _ = terminate.recv() => {}
         }
     });
+    descriptors::raise_limit();
+    if let Err(problem) = descriptors::check(config) {
+        tracing::warn!(problem, "too few file descriptors");
+    }
     let mut database = tokio::select! {
         database = ServerDatabase::open(config) => database?,
         () = &mut stopped => return Ok(()),

@@ -55,7 +55,7 @@ section! {
         attachments: AttachmentsConfig;
         /// Storage of attachments.
         storage: StorageConfig;
-        /// Limits of what requests and streams may take.
+        /// Limits of what one request, account or network address may use.
         limits: LimitsConfig;
         /// The GraphQL endpoint.
         graphql: GraphqlConfig;
@@ -283,8 +283,68 @@ section! {
 }
 
 section! {
-    /// Limits of what requests and streams may take.
+    /// Limits of what one request, account or network address may use of one node. A network
+    /// address is an IPv4 address or the /64 network of an IPv6 address.
     pub struct LimitsConfig in "limits." {
+        /// The largest number of open connections. Each needs a file descriptor: `ticketwire doctor`
+        /// compares.
+        connections: usize = "10000", 16..=1_000_000;
+        /// The largest number of open connections of one network address. Not applied with
+        /// `trusted_proxies`, where all connections are those of your proxies: limit them there.
+        connections_per_address: usize = "4000", 1..=1_000_000;
+        /// The largest number of connections of one network address that have not sent a request
+        /// yet. Not applied with `trusted_proxies`.
+        handshakes_per_address: usize = "500", 1..=1_000_000;
+        /// How many seconds a new connection has to send the headers of its first request.
+        header_seconds: u32 = "10", 1..=3_600;
+        /// How many seconds after a response a connection waits for the headers of the next request
+        /// before it is closed. Longer than your proxy keeps idle connections.
+        idle_seconds: u32 = "75", 1..=3_600;
+        /// The slowest rate in bytes a second at which the body of a request may arrive, as a mean
+        /// over `limits.body_window_seconds`.
+        body_bytes_per_second: u64 = "1024", 1..=1 << 30;
+        /// Over how many seconds the rate of a body is measured.
+        body_window_seconds: u32 = "30", 1..=3_600;
+        /// How many seconds the body of a request may take, files included. The default fits 100 MiB
+        /// at 1 Mbit/s.
+        upload_seconds: u32 = "900", 1..=86_400;
+        /// The largest number of requests whose files are being received.
+        uploads: usize = "100", 1..=100_000;
+        /// The same for one account.
+        uploads_per_account: usize = "5", 1..=100_000;
+        /// The largest number of files of one account that are being received or are not attached to
+        /// anything yet, on all nodes. Not less than `attachments.max_files`.
+        unused_files_per_account: u32 = "50", 1..=100_000;
+        /// The largest number of requests of one network address that are processed at the same
+        /// time without being signed in.
+        anonymous_requests_per_address: usize = "500", 1..=1_000_000;
+        /// The largest number of operations, other than streams, that one customer may run at the
+        /// same time.
+        customer_requests: usize = "50", 1..=1_000_000;
+        /// The same for one member of staff, and for one service token.
+        staff_requests: usize = "200", 1..=1_000_000;
+        /// The largest number of websockets of one customer.
+        customer_sockets: usize = "30", 1..=1_000_000;
+        /// The same for one member of staff, and for one service token.
+        staff_sockets: usize = "200", 1..=1_000_000;
+        /// The largest number of websockets of one network address that are not signed in.
+        anonymous_sockets_per_address: usize = "100", 1..=1_000_000;
+        /// How many seconds after it was opened a websocket that is not signed in is closed.
+        anonymous_socket_seconds: u32 = "60", 1..=86_400;
+        /// The largest number of streams (subscriptions) of one customer.
+        customer_streams: usize = "200", 1..=1_000_000;
+        /// The same for one member of staff, and for one service token.
+        staff_streams: usize = "2000", 1..=1_000_000;
+        /// How many tickets one account may open a minute, on all nodes. With 0, there is no limit.
+        tickets_per_minute: u32 = "20", 0..=100_000;
+        /// How many comments one customer may add a minute, on all nodes. With 0, there is no limit.
+        customer_comments_per_minute: u32 = "60", 0..=100_000;
+        /// The same for one member of staff.
+        staff_comments_per_minute: u32 = "300", 0..=100_000;
+        /// How many passwords and codes together may be guessed for one account in an hour, from
+        /// everywhere. Half of them may be guessed at once. Guesses from addresses that the owner
+        /// has signed in from before are counted separately.
+        guesses_per_hour: u32 = "60", 4..=10_000;
         /// The largest total size of the responses that are executed once and shared by several
         /// streams, in bytes. A response that no longer fits is executed again for streams that are
         /// late.

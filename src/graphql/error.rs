@@ -85,11 +85,11 @@ impl Failure {
         Self { code, message: message.into(), retry_after_seconds: None }
     }
 
-    fn rate_limited(retry_after: TimeDelta) -> Self {
+    fn rate_limited(reason: &str, retry_after: TimeDelta) -> Self {
         // Rounded up, so that a caller who waits this long is not rejected again.
         let seconds = (retry_after.num_milliseconds().max(1) + 999) / 1_000;
         let unit = if seconds == 1 { "second" } else { "seconds" };
-        let message = format!("Too many attempts. Try again in {seconds} {unit}.");
+        let message = format!("{reason} Try again in {seconds} {unit}.");
         Self { retry_after_seconds: Some(seconds), ..Self::new(code::RATE_LIMITED, message) }
     }
 
@@ -121,7 +121,14 @@ impl From<&ServiceError> for Failure {
                 "Your account requires a second factor. Configure one with `beginSecondFactor` and \
                  `confirmSecondFactor`, then try again.",
             ),
-            ServiceError::RateLimited { retry_after } => return Self::rate_limited(*retry_after),
+            ServiceError::RateLimited { retry_after } => {
+                return Self::rate_limited("Too many attempts.", *retry_after);
+            }
+            ServiceError::TooFrequent { things, per_minute, retry_after } => {
+                let reason =
+                    format!("At most {per_minute} {things} a minute are accepted from you.");
+                return Self::rate_limited(&reason, *retry_after);
+            }
             ServiceError::NotFound => {
                 (code::NOT_FOUND, "This does not exist, or you do not have access to it.")
             }

@@ -5,7 +5,9 @@ use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 use axum::extract::FromRef;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{execution::group::FanOutGroups, origins::Origins, playground::Playground};
+use super::{
+    budgets::Budgets, execution::group::FanOutGroups, origins::Origins, playground::Playground,
+};
 use crate::{
     db::Database, domain::clock::Ambient, events::EventLog, graphql::Schema, metrics::Metrics,
     service::Services,
@@ -44,6 +46,8 @@ pub struct Parts {
     pub database: Database,
     /// The clock and the source of ids.
     pub ambient: Ambient,
+    /// What callers use of this node.
+    pub budgets: Budgets,
     /// The counters of this server.
     pub metrics: Metrics,
     /// The page at `/`, or `None` if it is disabled.

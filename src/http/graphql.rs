@@ -29,7 +29,7 @@ use crate::graphql::{RequestContext, ResumeAt};
 /// Answers a request for `/graphql`.
 pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = body::limit_stalls(body);
+    let body = body::pace(body, api.budgets.limits.bodies, api.metrics.clone());
     let id = parts.extensions.get::<RequestId>().copied();
     let media = MediaType::accepted(&parts.headers);
     let json = media.filter(|media| *media != MediaType::EventStream).unwrap_or(MediaType::Json);
@@ -92,10 +92,14 @@ async fn answer(
     let actor = authentication::actor(&headers, &api.services)
         .await
         .map_err(|error| Refusal::internal(&error.to_string()))?;
+    let slot = match operation {
+        Some(OperationType::Subscription) => api.budgets.stream(&actor, &origin)?,
+        _ => api.budgets.request(&actor, &origin)?,
+    };
     if streamed && let Some(last) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
         request = request.data(ResumeAt(String::from_utf8_lossy(last.as_bytes()).into()));
     }
-    let caller = Caller { actor, origin, token: token(&headers), id };
+    let caller = Caller { actor, origin, token: token(&headers), id, slot };
     Ok(execute(api, caller, request, operation, streamed).await)
 }
 
@@ -146,14 +150,21 @@ async fn answer_multipart(
 ) -> Result<Answer, Refusal> {
     let origin = authentication::origin(&parts, api.trusted_proxies);
     let mut chunks = body.into_data_stream();
-    let upload = upload::read(api, &parts.headers, &mut chunks).await;
+    let upload = upload::read(api, &parts.headers, &origin, &mut chunks).await;
     if !upload.as_ref().is_ok_and(|upload| upload.read_to_end) {
         body::discard(&mut chunks, 0).await;
     }
     let upload = upload?;
-    let caller = Caller { actor: upload.actor, origin, token: token(&parts.headers), id };
+    let slot = api.budgets.request(&upload.actor, &origin)?;
+    let caller = Caller { actor: upload.actor, origin, token: token(&parts.headers), id, slot };
     let streamed = media == MediaType::EventStream;
-    Ok(execute(api, caller, upload.request, Some(OperationType::Mutation), streamed).await)
+    let operation = Some(OperationType::Mutation);
+    let answer = execute(api, caller, upload.request, operation, streamed).await;
+    // An event stream keeps the files until it ends.
+    if let Some(held) = upload.held.filter(|_| !streamed) {
+        held.release().await;
+    }
+    Ok(answer)
 }
 
 async fn execute(
@@ -166,7 +177,7 @@ async fn execute(
     if streamed {
         return Answer::Streamed(sse::answer(api.clone(), caller, request, operation).await);
     }
-    let Caller { actor, origin, .. } = caller;
+    let Caller { actor, origin, slot: _slot, .. } = caller;
     let request = request.data(RequestContext::new(actor, origin, &api.services, &api.log));
     Answer::Once(api.schema.execute(request).await)
 }

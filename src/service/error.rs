@@ -31,6 +31,16 @@ pub enum ServiceError {
         /// How long to wait before the next attempt.
         retry_after: TimeDelta,
     },
+    /// The account has created too much within a minute.
+    #[error("at most {per_minute} {things} a minute")]
+    TooFrequent {
+        /// What is limited, in the plural.
+        things: &'static str,
+        /// How many are allowed in a minute.
+        per_minute: u32,
+        /// How long to wait before the next one.
+        retry_after: TimeDelta,
+    },
     /// The input has errors that its author can correct. There is at least one.
     #[error("the input has errors: {0:?}")]
     Invalid(Vec<UserError>),

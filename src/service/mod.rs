@@ -50,6 +50,6 @@ mod validation;
 pub use error::{ServiceError, UserError, UserErrorCode};
 pub use prune::prune;
 pub use services::Services;
-pub use settings::Settings;
+pub use settings::{AccountLimits, Settings};
 
 use authorisation::authorise;

@@ -19,9 +19,26 @@ pub struct Settings {
     pub issuer: String,
     /// The limits on attachments.
     pub attachments: Limits,
+    /// The limits of what one account may do.
+    pub limits: AccountLimits,
     /// The URL that links to attachments start with, or `None` for relative links.
     pub base_url: Option<String>,
     /// How long after being resolved a ticket closes, or `None` if tickets never close
     /// automatically.
     pub close_resolved_after: Option<TimeDelta>,
+}
+
+/// What one account may do, on all nodes together. A rate of 0 is unlimited.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountLimits {
+    /// Files that are being uploaded or are not attached to anything.
+    pub unused_files: u32,
+    /// Tickets opened in a minute.
+    pub tickets_per_minute: u32,
+    /// Comments that a customer adds in a minute.
+    pub customer_comments_per_minute: u32,
+    /// Comments that a member of staff adds in a minute.
+    pub staff_comments_per_minute: u32,
+    /// Passwords and codes guessed in an hour, from everywhere.
+    pub guesses_per_hour: u32,
 }

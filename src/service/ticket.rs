@@ -3,6 +3,7 @@
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, follow_up,
     idempotency::{IdempotentCall, fingerprint},
+    rate_limit::{self, Creation},
     upload::{self, Upload},
     validation::Validation,
 };
@@ -170,6 +171,7 @@ pub(super) async fn create_with_id(
                 let found = tickets::by_ids(db, scope, &[TicketId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
+            rate_limit::count_creation(services, db, Creation::Ticket, actor, reporter).await?;
             require_category(db, ticket.category_id).await?;
             if let Some(predecessor) = ticket.follow_up_to {
                 follow_up::require_closed(actor, db, predecessor).await?;

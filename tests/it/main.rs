@@ -24,6 +24,7 @@ mod follow_up;
 mod handoff;
 mod http;
 mod leaks;
+mod limits;
 mod mail;
 mod mail_crash;
 mod mail_queue;
