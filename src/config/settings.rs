@@ -57,6 +57,8 @@ section! {
         storage: StorageConfig;
         /// The GraphQL endpoint.
         graphql: GraphqlConfig;
+        /// Limits of requests.
+        limits: LimitsConfig;
         /// Logs.
         log: LogConfig;
     }
@@ -90,6 +92,9 @@ section! {
         /// The largest number of pooled connections to the database. Each node opens a few more
         /// outside the pool: to be notified of new events, to migrate, and for metrics.
         pool_size: usize = "16", 2..=1_000;
+        /// The largest number of connections for work that must go on while requests use up the
+        /// pool: the event log, notifications, mail, and looking up sessions.
+        background_connections: usize = "4", 2..=64;
     }
 }
 
@@ -277,6 +282,25 @@ section! {
     pub struct GraphqlConfig in "graphql." {
         /// Whether clients may query the schema (introspection).
         introspection: bool = "true";
+    }
+}
+
+section! {
+    /// Limits of requests.
+    pub struct LimitsConfig in "limits." {
+        /// The largest size of a response or of a message of a subscription, in bytes. A request
+        /// may load twice as much text from the database.
+        response_bytes: usize = "10485760", 65_536..=1 << 30;
+        /// The largest number of statements that a request may send to the database.
+        statements: usize = "200", 20..=100_000;
+        /// The largest number of database connections that a request may use at a time.
+        request_connections: usize = "4", 2..=64;
+        /// How many seconds a request may take. Its statement is cancelled then.
+        request_seconds: u32 = "30", 1..=600;
+        /// Under how many names (aliases) a selection set may select one field.
+        aliases: usize = "50", 10..=5_000;
+        /// How many seconds a full-text search may take.
+        search_seconds: u32 = "2", 1..=30;
     }
 }
 

@@ -21,6 +21,8 @@ const MAX_DATABASE_REPLAYS: usize = 8;
 #[derive(Clone)]
 pub struct EventLog {
     pub(super) database: Database,
+    /// The database with connections that requests and streams don't use.
+    pub(super) background: Database,
     pub(super) ambient: Ambient,
     pub(super) hub: Arc<Hub>,
     pub(super) sequencer: Arc<Sequencer>,
@@ -32,14 +34,15 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Opens the log, and starts this node's sequencer and tailer. They run until `stop` is
-    /// cancelled. `on_event` is called with each event that may end streams, before any stream
+    /// Opens the log, and starts this node's sequencer and tailer on `background`. They run until
+    /// `stop` is cancelled. Streams read `database`. `on_event` is called with each event that may end streams, before any stream
     /// receives it.
     ///
     /// # Errors
     /// The database failed.
     pub async fn open(
         database: Database,
+        background: Database,
         ambient: Ambient,
         tasks: &TaskTracker,
         stop: &CancellationToken,
@@ -47,7 +50,7 @@ impl EventLog {
         metrics: Metrics,
     ) -> Result<Self, DbError> {
         let hint = Arc::new(Notify::new());
-        let sequencer = Sequencer::new(database.clone(), ambient.clone(), Arc::clone(&hint));
+        let sequencer = Sequencer::new(background.clone(), ambient.clone(), Arc::clone(&hint));
         // Opens the first epoch of a new database, and a new epoch of a restored one.
         sequencer.place_all().await?;
         let (hub, notified_up_to) = {
@@ -59,6 +62,7 @@ impl EventLog {
         };
         let log = Self {
             database,
+            background,
             ambient,
             hub: Arc::new(hub),
             sequencer: Arc::new(sequencer),
@@ -73,7 +77,7 @@ impl EventLog {
     fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken, hint: Arc<Notify>) {
         let (stopped, sequencer) = (stop.clone(), Arc::clone(&self.sequencer));
         tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
-        let tailer = Tailer::new(self.database.clone(), Arc::clone(&self.hub), hint);
+        let tailer = Tailer::new(self.background.clone(), Arc::clone(&self.hub), hint);
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
     }

@@ -1,9 +1,11 @@
 //! Mails about tickets and the state of their delivery.
 
+use std::sync::Arc;
+
 use async_graphql::{Description, Enum, ID, Object};
 use chrono::{DateTime, Utc};
 
-use super::id::GlobalId;
+use super::{id::GlobalId, text::Text};
 use crate::domain::delivery;
 
 /// The state of a mail.
@@ -32,7 +34,7 @@ pub enum DeliveryState {
 
 /// A mail about a ticket. Visible to staff.
 #[derive(Description)]
-pub struct Delivery(pub delivery::Delivery);
+pub struct Delivery(pub Arc<delivery::Delivery>);
 
 #[Object(use_type_description)]
 impl Delivery {
@@ -42,8 +44,8 @@ impl Delivery {
     }
 
     /// The e-mail address that the mail is sent to.
-    async fn recipient(&self) -> &str {
-        &self.0.address
+    async fn recipient(&self) -> Text<&str> {
+        Text(&self.0.address)
     }
 
     /// The state of the mail.
@@ -58,8 +60,8 @@ impl Delivery {
 
     /// The error of the last failed attempt, or null if there was none. It is cleared when the
     /// mail is sent.
-    async fn last_error(&self) -> Option<&str> {
-        self.0.last_error.as_deref()
+    async fn last_error(&self) -> Option<Text<&str>> {
+        self.0.last_error.as_deref().map(Text)
     }
 
     /// When the mail was queued.

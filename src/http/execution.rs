@@ -76,7 +76,9 @@
 //! - Nothing was executed (parsing, validation, a failed subscription): `Output::Error`. A
 //!   websocket sends `error`; an event stream sends the errors, then `complete`.
 //! - A field failed: `Output::Next` with `errors`, like any response.
-//! - A subscription's message failed with `INTERNAL`: `Output::Interrupted`. If the stream
+//! - A query or a mutation has exceeded its budget: `Output::Next` with one error and no data. A
+//!   message of a subscription that would be too large is replaced by that error.
+//! - A subscription's message failed with `INTERNAL`, `UNAVAILABLE` or `TIMEOUT`: `Output::Interrupted`. If the stream
 //!   continued, the client would miss the message. It resumes instead, and reads it again.
 //! - A subscription's message failed with `NOT_FOUND`: the reader lost access before it was
 //!   executed. The message is dropped, and `AccessRevoked` follows.
@@ -90,6 +92,7 @@ mod output;
 
 use super::api::Api;
 use crate::domain::{actor::Actor, session::ClientOrigin};
+pub use direct::execute_once;
 pub use output::{Operation, Output};
 
 /// Starts an operation of this type, whose document the [guard](super::guard) has validated.

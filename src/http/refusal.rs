@@ -9,7 +9,10 @@ use axum::{
 };
 
 use super::{negotiation::MediaType, observe::RequestId, response};
-use crate::graphql::code;
+use crate::{
+    graphql::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code},
+    service::ServiceError,
+};
 
 /// Why a request is not executed.
 pub struct Refusal {
@@ -55,11 +58,29 @@ impl Refusal {
         }
     }
 
+    /// Refuses with 503 if the database is away, and otherwise with 500.
+    pub fn failed(error: &ServiceError) -> Self {
+        if !error.is_unavailable() {
+            return Self::internal(&error.to_string());
+        }
+        tracing::error!(%error, "handling a request failed: the database is not available");
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: code::UNAVAILABLE,
+            message: UNAVAILABLE_MESSAGE.into(),
+        }
+    }
+
     /// Encodes the refusal as the response to a request.
     pub fn respond(self, media: MediaType, id: Option<RequestId>) -> Response {
         let mut error = ServerError::new(self.message, None);
-        error.extensions.get_or_insert_default().set("code", self.code);
-        response::respond(self.status, GraphqlResponse::from_errors(vec![error]), media, id)
+        let extensions = error.extensions.get_or_insert_default();
+        extensions.set("code", self.code);
+        if self.code == code::UNAVAILABLE {
+            extensions.set("retryAfterSeconds", RETRY_AFTER_SECONDS);
+        }
+        let response = GraphqlResponse::from_errors(vec![error]);
+        response::respond(self.status, response, media, id, usize::MAX)
     }
 }
 
