@@ -86,7 +86,8 @@ impl App {
         backend: Backend,
         origins: Origins,
     ) -> Result<Self, StartError> {
-        let Backend { database, background, ambient, metrics, services, log, tasks, mailbox } = backend;
+        let Backend { database, background, ambient, metrics, services, log, tasks, mailbox } =
+            backend;
         let (draining, sockets) = (CancellationToken::new(), TaskTracker::new());
         let mutations = TaskTracker::new();
         let drain_within = Duration::from_secs(config.drain_seconds.into());
@@ -98,6 +99,7 @@ impl App {
             log,
             fan_out: FanOutGroups::default(),
             database: database.clone(),
+            background: background.clone(),
             ambient,
             metrics,
             playground: config.playground.then(playground).transpose()?,

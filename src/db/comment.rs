@@ -7,7 +7,9 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, prepared::Prepare as _, schema::comments, text::LongText, ticket};
+use super::{
+    Connection, DbError, prepared::Prepare as _, schema::comments, text::LongText, ticket,
+};
 use crate::domain::{
     clock::Timestamp,
     comment::{Comment, Visibility},

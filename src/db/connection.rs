@@ -6,7 +6,8 @@ use std::{
 };
 
 use diesel_async::{
-    AsyncPgConnection, SimpleAsyncConnection as _, pooled_connection::deadpool::Object,
+    AsyncPgConnection, SimpleAsyncConnection as _,
+    pooled_connection::{PoolableConnection as _, deadpool::Object},
 };
 use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, time};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -84,6 +85,8 @@ async fn cancel_statement(mut connection: Object<AsyncPgConnection>, tls: MakeRu
         token.cancel_query(tls).await.is_ok()
             // Answered after the statement has ended.
             && connection.batch_execute("SELECT 1").await.is_ok()
+            // An open transaction would keep its locks.
+            && !connection.is_broken()
     };
     if !time::timeout(CANCEL_TIMEOUT, cancelled).await.unwrap_or(false) {
         drop(Object::take(connection));

@@ -444,3 +444,26 @@ impl ServerCertVerifier for Unverified {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_not_a_failure_of_the_server() {
+        let failed = |kind, message: &str| {
+            DbError::from(Error::DatabaseError(kind, Box::new(message.to_owned())))
+        };
+        for message in [
+            "could not extend file \"base/1/2\": No space left on device",
+            "не удалось расширить файл: На устройстве не осталось свободного места",
+            "sorry, too many clients already",
+            "terminating connection due to administrator command",
+        ] {
+            assert!(failed(DatabaseErrorKind::Unknown, message).is_unavailable(), "{message}");
+        }
+        assert!(failed(DatabaseErrorKind::UnableToSendCommand, "closed").is_unavailable());
+        assert!(!failed(DatabaseErrorKind::Unknown, "division by zero").is_unavailable());
+        assert!(!failed(DatabaseErrorKind::UniqueViolation, "duplicate").is_unavailable());
+    }
+}

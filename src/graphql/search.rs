@@ -130,7 +130,8 @@ impl SearchQuery {
         ctx: &Context<'_>,
         #[graphql(
             desc = "The words to search for: 1 to 255 characters, with at most 24 words, and at most 8 in a phrase."
-        )] text: String,
+        )]
+        text: String,
         #[graphql(
             desc = "Return at most this many items from the start: 0 to 100, 20 by default."
         )]

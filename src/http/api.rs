@@ -46,6 +46,8 @@ pub struct Parts {
     pub fan_out: FanOutGroups,
     /// The database, for readiness and metrics.
     pub database: Database,
+    /// The database with connections that requests don't use, for metrics.
+    pub background: Database,
     /// The clock and the source of ids.
     pub ambient: Ambient,
     /// The counters of this server.

@@ -25,8 +25,8 @@ pub async fn page(
     authorise(actor, Action::Enter, Resource::Desk)?;
     let (scope, internal) = (policy::ticket_scope(actor), policy::sees_internal(actor));
     let limit = services.settings.search_timeout;
-    let found = services.database.read_within(limit, async |db| {
-        search::page(db, scope, internal, search_query, page).await
-    });
+    let found = services
+        .database
+        .read_within(limit, async |db| search::page(db, scope, internal, search_query, page).await);
     Ok(found.await?)
 }

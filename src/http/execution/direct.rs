@@ -63,8 +63,7 @@ pub fn execute(
         api.schema.execute_stream(request.data(context).data(progress.clone())).boxed()
     } else {
         let api = api.clone();
-        let executing =
-            async move { execute_once(&api, actor, origin, request, operation).await };
+        let executing = async move { execute_once(&api, actor, origin, request, operation).await };
         stream::once(executing.boxed()).boxed()
     };
     let outputs = outputs(responses, operation, progress.clone(), budget.clone(), limit);

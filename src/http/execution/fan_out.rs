@@ -150,8 +150,7 @@ impl MessageExecutor {
             let context = RequestContext::new(actor, origin, services, log, budget.clone());
             let request = shared.to_request().data(context).data(InjectedItem::new(item));
             let limit = api.limits.response_bytes;
-            let executing =
-                async move { direct::execute_message(&api, request, &budget).await };
+            let executing = async move { direct::execute_message(&api, request, &budget).await };
             let Some(executed) = run_to_completion(executing).await else {
                 return Err(Unshareable::Failed);
             };
