@@ -92,6 +92,17 @@ impl RequestBudget {
         }))
     }
 
+    /// Creates the budget of work that has no limits, but is cancelled when it is dropped.
+    pub fn unlimited() -> Self {
+        Self::new(RequestLimits {
+            response_bytes: usize::MAX,
+            statements: usize::MAX,
+            connections: Semaphore::MAX_PERMITS,
+            time: Duration::MAX,
+            aliases: usize::MAX,
+        })
+    }
+
     /// Returns the budget of the request that the caller works for, or `None` outside of a request.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok().flatten()

@@ -35,7 +35,7 @@
 //!   or one customer with one language. Variables are not part of it, since they only select
 //!   which messages a subscriber receives.
 //!
-//! A group exists as long as it has a subscriber. It caches up to `MAX_RESPONSES` (128)
+//! A group exists as long as it has a subscriber, and its executions end with it. It caches up to `MAX_RESPONSES` (128)
 //! responses by cursor, and shares each for at most `MAX_AGE` (1 s), since a response shows its
 //! ticket as of its execution. Responses with errors are not cached.
 //!
@@ -78,8 +78,9 @@
 //! - A field failed: `Output::Next` with `errors`, like any response.
 //! - A query or a mutation has exceeded its budget: `Output::Next` with one error and no data. A
 //!   message of a subscription that would be too large is replaced by that error.
-//! - A subscription's message failed with `INTERNAL`, `UNAVAILABLE` or `TIMEOUT`: `Output::Interrupted`. If the stream
-//!   continued, the client would miss the message. It resumes instead, and reads it again.
+//! - A subscription's message failed with `INTERNAL`, `UNAVAILABLE` or `TIMEOUT`:
+//!   `Output::Interrupted`. If the stream continued, the client would miss the message. It resumes
+//!   instead, and reads it again.
 //! - A subscription's message failed with `NOT_FOUND`: the reader lost access before it was
 //!   executed. The message is dropped, and `AccessRevoked` follows.
 
