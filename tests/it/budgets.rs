@@ -177,8 +177,8 @@ async fn a_refused_request_needs_little_memory() {
         aliases(50, "description")
     );
     // Reaches the ticket 1,681 times: copies of its description would be 440 MB.
-    let nested = "{ tickets(first: 1) { nodes { timeline(first: 90) { nodes { ticket {
-        timeline(first: 90) { nodes { ticket { id } } } } } } } } }";
+    let nested = "{ tickets(first: 1) { nodes { timeline(first: 50) { nodes { ticket {
+        timeline(first: 50) { nodes { ticket { id } } } } } } } } }";
     for (query, code) in [(refused.as_str(), Some("RESPONSE_TOO_LARGE")), (nested, None)] {
         // Forgets the peak so far.
         std::fs::write(format!("/proc/{}/clear_refs", process.pid()), "5").unwrap();
