@@ -21,7 +21,7 @@ use crate::{
 const DATABASE: &str = "ticketwire";
 /// The name of the embedded database while it is being filled.
 const UNFINISHED: &str = "ticketwire_unfinished";
-/// Connections that the embedded server accepts in addition to the pool's.
+/// Connections that the embedded server accepts in addition to the pools'.
 const SPARE_CONNECTIONS: u16 = 20;
 
 /// The configured database, or the embedded one, which lives as long as this value.
@@ -146,7 +146,8 @@ fn refuse_exposed_demo(config: &Config) -> Result<(), StartError> {
 }
 
 fn embedded_settings(config: &Config) -> EmbeddedSettings {
-    let pool = u16::try_from(config.database.pool_size).unwrap_or(u16::MAX);
+    let connections = config.database.pool_size + config.database.background_connections;
+    let pool = u16::try_from(connections).unwrap_or(u16::MAX);
     EmbeddedSettings {
         data_dir: config.data_dir.clone(),
         bin_dir: config.embedded.bin_dir.clone(),

@@ -1,6 +1,6 @@
 //! Builds the use cases from the configuration.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 
@@ -76,6 +76,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
         base_url: config.links.base_url.clone(),
         close_resolved_after: (close_after_days > 0)
             .then(|| TimeDelta::days(close_after_days.into())),
+        search_timeout: Duration::from_secs(config.limits.search_seconds.into()),
     })
 }
 

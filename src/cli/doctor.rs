@@ -7,9 +7,7 @@ use super::{
 use crate::{
     app::{self, ServerDatabase, descriptors, mail},
     config::Config,
-    db::{
-        Database, DbError, consumer, delivery, feed, installation, migrations, set_aside,
-    },
+    db::{Database, DbError, consumer, delivery, feed, installation, migrations, set_aside},
     domain::ids::AttachmentId,
 };
 

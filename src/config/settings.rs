@@ -92,6 +92,9 @@ section! {
         /// The largest number of pooled connections to the database. Each node opens a few more
         /// outside the pool: to be notified of new events, to migrate, and for metrics.
         pool_size: usize = "16", 2..=1_000;
+        /// The largest number of connections for work that must go on while requests use up the
+        /// pool: the event log, notifications, mail, and looking up sessions.
+        background_connections: usize = "4", 2..=64;
     }
 }
 
@@ -286,6 +289,19 @@ section! {
     /// Limits of what one request, account or network address may use of one node. A network
     /// address is an IPv4 address or the /64 network of an IPv6 address.
     pub struct LimitsConfig in "limits." {
+        /// The largest size of a response or of a message of a subscription, in bytes. A request
+        /// may load twice as much text from the database.
+        response_bytes: usize = "10485760", 65_536..=1 << 30;
+        /// The largest number of statements that a request may send to the database.
+        statements: usize = "200", 20..=100_000;
+        /// The largest number of database connections that a request may use at a time.
+        request_connections: usize = "4", 2..=64;
+        /// How many seconds a request may take. Its statement is cancelled then.
+        request_seconds: u32 = "30", 1..=600;
+        /// Under how many names (aliases) a selection set may select one field.
+        aliases: usize = "50", 10..=5_000;
+        /// How many seconds a full-text search may take.
+        search_seconds: u32 = "2", 1..=30;
         /// The largest number of open connections. Each needs a file descriptor: `ticketwire doctor`
         /// compares.
         connections: usize = "10000", 16..=1_000_000;

@@ -23,7 +23,11 @@ impl DbError {
     /// Returns who is to blame for a failure.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Unavailable(_) | Self::Setup(_) | Self::Migration(_) => Blame::Outage,
+            Self::Unavailable(_)
+            | Self::Setup(_)
+            | Self::Migration(_)
+            | Self::Exceeded(_)
+            | Self::TimedOut(_) => Blame::Outage,
             Self::Value(_) => Blame::Item,
             Self::Statement(error) => blame(error),
         }

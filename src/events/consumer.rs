@@ -89,7 +89,7 @@ impl ConsumerRunner {
     pub fn new(log: &EventLog, consumer: Box<dyn Consumer>) -> Self {
         log.metrics.consumer(consumer.name());
         Self {
-            database: log.database.clone(),
+            database: log.background.clone(),
             ambient: log.ambient.clone(),
             metrics: log.metrics.clone(),
             head: log.watch_head(),

@@ -24,6 +24,8 @@ const MAX_ANNOUNCED: i64 = 5_000;
 #[derive(Clone)]
 pub struct EventLog {
     pub(super) database: Database,
+    /// The database with connections that requests and streams don't use.
+    pub(super) background: Database,
     pub(super) ambient: Ambient,
     pub(super) hub: Arc<Hub>,
     pub(super) sequencer: Arc<Sequencer>,
@@ -35,14 +37,15 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Opens the log, and starts this node's sequencer and tailer. They run until `stop` is
-    /// cancelled. `on_event` is called with each event that may end streams, before any stream
+    /// Opens the log, and starts this node's sequencer and tailer on `background`. They run until
+    /// `stop` is cancelled. Streams read `database`. `on_event` is called with each event that may end streams, before any stream
     /// receives it.
     ///
     /// # Errors
     /// The database failed.
     pub async fn open(
         database: Database,
+        background: Database,
         ambient: Ambient,
         tasks: &TaskTracker,
         stop: &CancellationToken,
@@ -50,7 +53,7 @@ impl EventLog {
         metrics: Metrics,
     ) -> Result<Self, DbError> {
         let hint = Arc::new(Notify::new());
-        let sequencer = Sequencer::new(database.clone(), ambient.clone(), Arc::clone(&hint));
+        let sequencer = Sequencer::new(background.clone(), ambient.clone(), Arc::clone(&hint));
         // Opens the first epoch of a new database, and a new epoch of a restored one.
         sequencer.place_all().await?;
         let (hub, notified_up_to) = {
@@ -62,6 +65,7 @@ impl EventLog {
         };
         let log = Self {
             database,
+            background,
             ambient,
             hub: Arc::new(hub),
             sequencer: Arc::new(sequencer),
@@ -76,7 +80,7 @@ impl EventLog {
     fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken, hint: Arc<Notify>) {
         let (stopped, sequencer) = (stop.clone(), Arc::clone(&self.sequencer));
         tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
-        let (database, ambient) = (self.database.clone(), self.ambient.clone());
+        let (database, ambient) = (self.background.clone(), self.ambient.clone());
         let tailer = Tailer::new(database, ambient, Arc::clone(&self.hub), hint);
         let stopped = stop.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
@@ -98,7 +102,7 @@ impl EventLog {
         let accounts = match self.notified.announced() {
             Some(after) if up_to - after > MAX_ANNOUNCED => None,
             Some(after) if up_to > after => {
-                let mut connection = self.database.read().await?;
+                let mut connection = self.background.read().await?;
                 Some(notification::recipients_between(&mut connection, after, up_to).await?)
             }
             _ => Some(vec![]),

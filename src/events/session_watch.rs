@@ -31,7 +31,7 @@ impl EventLog {
     ) -> Result<Option<SessionWatch>, DbError> {
         // Registered first, so that the end of the session is either read or received.
         let (registration, head) = Registration::new(&self.hub, vec![Topic::Account(identity.id)]);
-        let mut connection = self.database.read().await?;
+        let mut connection = self.background.read().await?;
         let now = self.ambient.now();
         let session = StreamSession::read(&mut connection, identity, now, head.pos).await?;
         Ok(session.map(|session| SessionWatch { log: self.clone(), session, registration }))

@@ -1,5 +1,7 @@
 //! Mails about tickets and the state of their delivery.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Description, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
@@ -7,6 +9,7 @@ use super::{
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
     id::GlobalId,
+    text::Text,
 };
 use crate::{domain::delivery, service};
 
@@ -39,7 +42,7 @@ pub enum DeliveryState {
 
 /// A mail about a ticket. Visible to staff.
 #[derive(Description)]
-pub struct Delivery(pub delivery::Delivery);
+pub struct Delivery(pub Arc<delivery::Delivery>);
 
 #[Object(use_type_description)]
 impl Delivery {
@@ -49,8 +52,8 @@ impl Delivery {
     }
 
     /// The e-mail address that the mail is sent to.
-    async fn recipient(&self) -> &str {
-        &self.0.address
+    async fn recipient(&self) -> Text<&str> {
+        Text(&self.0.address)
     }
 
     /// The state of the mail.
@@ -65,8 +68,8 @@ impl Delivery {
 
     /// The error of the last failed attempt, or null if there was none. It is cleared when the
     /// mail is sent.
-    async fn last_error(&self) -> Option<&str> {
-        self.0.last_error.as_deref()
+    async fn last_error(&self) -> Option<Text<&str>> {
+        self.0.last_error.as_deref().map(Text)
     }
 
     /// When the mail was queued.
@@ -132,9 +135,10 @@ impl DeliveryMutation {
         let id = GlobalId::delivery(&input.delivery_id);
         let retried = service::delivery::retry(ctx.actor()?, ctx.services()?, id).await;
         Ok(match Outcome::of(retried)? {
-            Outcome::Done(delivery) => {
-                RetryDeliveryPayload { delivery: Some(Delivery(delivery)), user_errors: vec![] }
-            }
+            Outcome::Done(delivery) => RetryDeliveryPayload {
+                delivery: Some(Delivery(Arc::new(delivery))),
+                user_errors: vec![],
+            },
             Outcome::Rejected { errors, .. } => {
                 RetryDeliveryPayload { delivery: None, user_errors: errors }
             }

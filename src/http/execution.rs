@@ -35,7 +35,7 @@
 //!   language, or one customer with one language. Variables are not part of it, since they only
 //!   select which messages a subscriber receives.
 //!
-//! A group exists as long as it has a subscriber. Its responses are cached by cursor
+//! A group exists as long as it has a subscriber, and its executions end with it. Its responses are cached by cursor
 //! (`response_cache.rs`) and shared for at most `MAX_AGE` (1 s), since a response shows its ticket
 //! as of its execution. After that they are removed, whether or not anybody asks for them. The
 //! responses of all groups together take at most `limits.shared_response_bytes`; the oldest are
@@ -78,12 +78,15 @@
 //! - Nothing was executed (parsing, validation, a failed subscription): `Output::Error`. A
 //!   websocket sends `error`; an event stream sends the errors, then `complete`.
 //! - A field failed: `Output::Next` with `errors`, like any response.
-//! - A subscription's message failed with `INTERNAL`: `Output::Interrupted`. If the stream
-//!   continued, the client would miss the message. It resumes instead, and reads it again.
+//! - A query or a mutation has exceeded its budget: `Output::Next` with one error and no data. A
+//!   message of a subscription that would be too large is replaced by that error.
+//! - A subscription's message failed with `INTERNAL`, `UNAVAILABLE` or `TIMEOUT`:
+//!   `Output::Interrupted`. If the stream continued, the client would miss the message. It resumes
+//!   instead, and reads it again.
 //! - A subscription's message failed with any other code, for example with `NOT_FOUND` because the
 //!   subscriber lost access before it was executed: `Output::Next` with `errors`, like any response.
-//!   Which messages a subscriber receives is decided by `events::Subscription` alone. A message is never
-//!   dropped because one of its fields failed.
+//!   `events::Subscription` alone decides which messages a subscriber receives: no message is dropped
+//!   because one of its fields failed.
 
 use async_graphql::{Request, parser::types::OperationType};
 
@@ -95,6 +98,7 @@ mod response_cache;
 
 use super::api::Api;
 use crate::domain::{actor::Actor, session::ClientOrigin};
+pub use direct::execute_once;
 pub use output::{Operation, Output};
 
 /// Starts an operation of this type, whose document the [guard](super::guard) has validated.

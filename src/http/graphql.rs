@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::{
     api::Api,
-    authentication, body, guard,
+    authentication, body, execution, guard,
     negotiation::{self, MediaType},
     observe::RequestId,
     refusal::Refusal,
@@ -24,7 +24,7 @@ use super::{
     sse::{self, Caller},
     upload,
 };
-use crate::graphql::{RequestContext, ResumeAt};
+use crate::graphql::ResumeAt;
 
 /// Answers a request for `/graphql`.
 pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
@@ -35,7 +35,8 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let json = media.filter(|media| *media != MediaType::EventStream).unwrap_or(MediaType::Json);
     match answer(&api, parts, body, media, id).await {
         Ok(Answer::Once(response)) => {
-            response::respond(status(&response, json), response, json, id)
+            let limit = api.limits.response_bytes;
+            response::respond(status(&response, json), response, json, id, limit)
         }
         Ok(Answer::Streamed(response)) => response,
         Err(refusal) => refusal.respond(json, id),
@@ -51,9 +52,12 @@ enum Answer {
 }
 
 /// Returns the status of a response. A document that could not be executed is the caller's
-/// fault: 400, except with the old media type, which requires 200.
+/// fault: 400, except with the old media type, which requires 200. If the database is away, the
+/// caller tries again.
 fn status(response: &GraphqlResponse, media: MediaType) -> StatusCode {
-    if response::is_request_error(response) && media == MediaType::GraphqlResponse {
+    if response::is_unavailable(response) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if response::is_request_error(response) && media == MediaType::GraphqlResponse {
         StatusCode::BAD_REQUEST
     } else {
         StatusCode::OK
@@ -77,7 +81,7 @@ async fn answer(
         Method::GET => from_query(parts).await?,
         _ => from_body(parts, body).await?,
     };
-    let validated = guard::validate_document(&mut request);
+    let validated = guard::validate_document(&mut request, api.limits.aliases);
     let live = matches!(validated, Ok(Some(OperationType::Subscription)));
     let streamed =
         media == MediaType::EventStream || live && MediaType::names_event_stream(&headers);
@@ -91,7 +95,7 @@ async fn answer(
     check_operation(&method, operation, streamed)?;
     let actor = authentication::actor(&headers, &api.services)
         .await
-        .map_err(|error| Refusal::internal(&error.to_string()))?;
+        .map_err(|error| Refusal::failed(&error))?;
     let slot = match operation {
         Some(OperationType::Subscription) => api.budgets.stream(&actor, &origin)?,
         _ => api.budgets.request(&actor, &origin)?,
@@ -177,9 +181,10 @@ async fn execute(
     if streamed {
         return Answer::Streamed(sse::answer(api.clone(), caller, request, operation).await);
     }
-    let Caller { actor, origin, slot: _slot, .. } = caller;
-    let request = request.data(RequestContext::new(actor, origin, &api.services, &api.log));
-    Answer::Once(api.schema.execute(request).await)
+    let Caller { actor, origin, slot, .. } = caller;
+    // Held until the execution ends, which may be after the client has hung up.
+    let request = request.data(slot);
+    Answer::Once(execution::execute_once(api, actor, origin, request, operation).await)
 }
 
 fn token(headers: &HeaderMap) -> Option<String> {

@@ -9,7 +9,10 @@ use axum::{
 };
 
 use super::{budgets::Exceeded, negotiation::MediaType, observe::RequestId, response};
-use crate::graphql::code;
+use crate::{
+    graphql::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code},
+    service::ServiceError,
+};
 
 /// Why a request is not executed.
 pub struct Refusal {
@@ -58,6 +61,20 @@ impl Refusal {
         }
     }
 
+    /// Refuses with 503 if the database is away, and otherwise with 500.
+    pub fn failed(error: &ServiceError) -> Self {
+        if !error.is_unavailable() {
+            return Self::internal(&error.to_string());
+        }
+        tracing::error!(%error, "handling a request failed: the database is not available");
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: code::UNAVAILABLE,
+            message: UNAVAILABLE_MESSAGE.into(),
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
+        }
+    }
+
     /// Encodes the refusal as the response to a request.
     pub fn respond(self, media: MediaType, id: Option<RequestId>) -> Response {
         let mut error = ServerError::new(self.message, None);
@@ -67,7 +84,7 @@ impl Refusal {
             extensions.set("retryAfterSeconds", seconds);
         }
         let refused = GraphqlResponse::from_errors(vec![error]);
-        let mut response = response::respond(self.status, refused, media, id);
+        let mut response = response::respond(self.status, refused, media, id, usize::MAX);
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

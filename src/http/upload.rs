@@ -86,7 +86,7 @@ pub async fn read(
     let mut request = parse_operations(&text(&mut parts, "operations", MAX_BODY).await?)?;
     let map = parse_map(&text(&mut parts, "map", MAX_MAP).await?)?;
     let expected = place_ids(api, &mut request.variables, map)?;
-    require_mutation(&mut request)?;
+    require_mutation(api, &mut request)?;
     let actor = authentication::actor(headers, &api.services).await.map_err(refusal)?;
     let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let _slots = api.budgets.upload(&actor, origin)?;
@@ -162,8 +162,8 @@ fn parse_map(text: &str) -> Result<HashMap<String, Vec<String>>, Refusal> {
 }
 
 /// Checks the document before any file is stored.
-fn require_mutation(request: &mut Request) -> Result<(), Refusal> {
-    match guard::validate_document(request) {
+fn require_mutation(api: &Api, request: &mut Request) -> Result<(), Refusal> {
+    match guard::validate_document(request, api.limits.aliases) {
         Err(error) => Err(Refusal::bad_request(error.message)),
         Ok(Some(OperationType::Mutation)) => Ok(()),
         Ok(_) => Err(Refusal::bad_request(
@@ -332,6 +332,6 @@ fn refusal(error: ServiceError) -> Refusal {
                 retry_after_seconds: None,
             }
         }
-        error => Refusal::internal(&error.to_string()),
+        error => Refusal::failed(&error),
     }
 }

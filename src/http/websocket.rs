@@ -419,7 +419,7 @@ impl Connection {
             self.send_error(&id, vec![ServerError::new(message, None)]);
             return Ok(());
         }
-        let operation = match guard::validate_document(&mut request) {
+        let operation = match guard::validate_document(&mut request, self.api.limits.aliases) {
             Err(error) => {
                 self.send_error(&id, vec![error]);
                 return Ok(());

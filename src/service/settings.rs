@@ -1,5 +1,7 @@
 //! What an operator can configure about the use cases.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 
 use crate::domain::{attachment::Limits, second_factor::Requirements, ticket::NumberPrefix};
@@ -26,6 +28,8 @@ pub struct Settings {
     /// How long after being resolved a ticket closes, or `None` if tickets never close
     /// automatically.
     pub close_resolved_after: Option<TimeDelta>,
+    /// How long a full-text search may take.
+    pub search_timeout: Duration,
 }
 
 /// What one account may do, on all nodes together. A rate of 0 is unlimited.

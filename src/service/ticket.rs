@@ -74,8 +74,12 @@ pub async fn page(
 ) -> Result<Slice<Ticket>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
-    let mut connection = services.database.read().await?;
-    Ok(tickets::list::page(&mut connection, scope, selection, sort, descending, page).await?)
+    let read =
+        async |db: &mut _| tickets::list::page(db, scope, selection, sort, descending, page).await;
+    Ok(match &selection.search {
+        Some(_) => services.database.read_within(services.settings.search_timeout, read).await?,
+        None => read(&mut *services.database.read().await?).await?,
+    })
 }
 
 /// Returns the number of tickets per category and status.
@@ -88,7 +92,11 @@ pub async fn counts(
     selection: &TicketListFilter,
 ) -> Result<Vec<TicketCount>, ServiceError> {
     authorise(actor, Action::ViewInternal, Resource::Desk)?;
-    Ok(tickets::list::counts(&mut *services.database.read().await?, selection).await?)
+    let read = async |db: &mut _| tickets::list::counts(db, selection).await;
+    Ok(match &selection.search {
+        Some(_) => services.database.read_within(services.settings.search_timeout, read).await?,
+        None => read(&mut *services.database.read().await?).await?,
+    })
 }
 
 /// Returns the tickets with these ids that the actor may see, in no particular order.

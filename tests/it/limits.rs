@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// A test that waits longer has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const BOUNDARY: &str = "a-boundary-of-the-tests";
 const CREATE: &str = "mutation($input: CreateTicketInput!) { createTicket(input: $input) {
     ticket { id } userErrors { code message } } }";
@@ -57,7 +57,7 @@ async fn connect_from(address: &str, server: &TestServer) -> TcpStream {
 /// What the server says until it closes; nothing if it closes with unread data.
 async fn farewell(mut stream: TcpStream) -> String {
     let mut text = Vec::new();
-    let read = time::timeout(PATIENCE, stream.read_to_end(&mut text)).await;
+    let read = time::timeout(TIMEOUT, stream.read_to_end(&mut text)).await;
     let _ = read.expect("the server closes the connection");
     String::from_utf8(text).unwrap()
 }
@@ -126,7 +126,7 @@ async fn one_address_does_not_get_all_connections() {
             }
         }
     };
-    time::timeout(PATIENCE, served).await.expect("room for another connection");
+    time::timeout(TIMEOUT, served).await.expect("room for another connection");
     server.stop().await;
 }
 
@@ -254,7 +254,7 @@ async fn sockets_are_limited_and_those_that_do_not_sign_in_end() {
     let opened = async {
         while Socket::try_open(&server.address(), anna.token.as_deref()).await.is_none() {}
     };
-    time::timeout(PATIENCE, opened).await.expect("room for another socket");
+    time::timeout(TIMEOUT, opened).await.expect("room for another socket");
     assert!(at(&server, &refused_by("sockets")).await >= Some(2.0));
     assert_eq!(at(&server, &refused_by("socket_time")).await, Some(2.0));
     server.stop().await;
@@ -278,7 +278,7 @@ async fn streams_are_limited_whatever_carries_them() {
     assert!(error["message"].as_str().unwrap().contains("at most 2 streams"), "{refused}");
     let query = "subscription { inboxEvents { __typename } }";
     let refused =
-        anna.respond_with_events(|request| request.json(&json!({ "query": query }))).await;
+        anna.request_event_stream(|request| request.json(&json!({ "query": query }))).await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refused.headers()["retry-after"], "10");
     // A completed stream makes room.
@@ -505,7 +505,7 @@ async fn many_uploads_at_once_leave_no_more_files_than_one_account_may() {
     }
     let refused = refused_by("unused_files");
     let waited =
-        time::timeout(PATIENCE, async { while at(&server, &refused).await != Some(18.0) {} });
+        time::timeout(TIMEOUT, async { while at(&server, &refused).await != Some(18.0) {} });
     let waited = waited.await;
     for mut stream in held {
         stream.write_all(&request[begins + 16..]).await.unwrap();
@@ -553,7 +553,7 @@ async fn a_mutation_that_fails_leaves_no_file_and_counts_none() {
     while rows(&server, "size IS NOT NULL AND ticket_id IS NULL").await == 0 {}
     drop(stream);
     let gone = async { while (rows(&server, "true").await, files(&folder)) != (1, 1) {} };
-    time::timeout(PATIENCE, gone).await.expect("the files are deleted");
+    time::timeout(TIMEOUT, gone).await.expect("the files are deleted");
     server.stop().await;
 }
 
@@ -584,7 +584,7 @@ async fn who_hangs_up_during_a_mutation_leaves_no_unused_file() {
             }
         }
     };
-    time::timeout(PATIENCE, settled).await.expect("no file is left over");
+    time::timeout(TIMEOUT, settled).await.expect("no file is left over");
     server.stop().await;
 }
 

@@ -15,16 +15,16 @@ use crate::{
     harness::{
         Client, TestServer,
         client::{SALES, Ticket},
-        mail::{MailDesk, borrowed, settings, variables},
+        mail::{MailFixture, borrowed, settings, variables},
         postgres::TestDatabase,
         process::{Process, run},
         server::{PASSWORD, create_account},
-        smtp::{Mood, Smtp},
+        smtp::{Behaviour, Smtp},
     },
-    metrics::{at, until as until_metric, watched},
+    metrics::{metric, start_with_metrics, until_metric},
 };
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const RETRY: &str = "mutation($id: ID!) { retryDelivery(input: { deliveryId: $id }) {
     delivery { state } userErrors { code message } } }";
 
@@ -49,7 +49,7 @@ async fn until(
             seen = deliveries(staff, ticket).await;
         }
     };
-    let in_time = time::timeout(PATIENCE, looks).await.is_ok();
+    let in_time = time::timeout(TIMEOUT, looks).await.is_ok();
     assert!(in_time, "not {what} but {seen:?}");
     seen
 }
@@ -69,7 +69,7 @@ async fn until_none_is_sending(server: &TestServer) {
 async fn the_days_quota_refuses_no_mail_and_all_go_out_when_it_ends() {
     const LIMIT: &str = "550 5.4.5 Daily sending limit exceeded";
     let smtp = Smtp::start().await;
-    let server = watched(&settings(&smtp.url())).await;
+    let server = start_with_metrics(&settings(&smtp.url())).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     smtp.refuse_sender(Some(LIMIT));
     let mut tickets = Vec::new();
@@ -103,20 +103,20 @@ async fn the_days_quota_refuses_no_mail_and_all_go_out_when_it_ends() {
     assert!(attempts < 40, "{attempts} attempts of 20 mails");
     until_metric(&server, "ticketwire_mail_held", |held| held == 0.0).await;
     let refused = "ticketwire_mail_attempts_total{outcome=\"refused\"}";
-    assert_eq!(at(&server, refused).await, None);
+    assert_eq!(metric(&server, refused).await, None);
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verdict_about_all_mails_holds_the_queue_back_at_whatever_step_it_comes() {
     for mood in [
-        Mood::Rcpt("421 4.3.2 shutting down"),
-        Mood::Rcpt("550 5.4.5 Daily sending limit exceeded"),
-        Mood::Data("550 5.4.5 Daily sending limit exceeded"),
-        Mood::Greet("554 5.7.1 your address is blocked"),
+        Behaviour::Rcpt("421 4.3.2 shutting down"),
+        Behaviour::Rcpt("550 5.4.5 Daily sending limit exceeded"),
+        Behaviour::Data("550 5.4.5 Daily sending limit exceeded"),
+        Behaviour::Greet("554 5.7.1 your address is blocked"),
     ] {
         let smtp = Smtp::start().await;
-        let server = watched(&settings(&smtp.url())).await;
+        let server = start_with_metrics(&settings(&smtp.url())).await;
         let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
         smtp.then([mood]);
         let first = anna.create_ticket("First").await;
@@ -133,8 +133,8 @@ async fn a_verdict_about_all_mails_holds_the_queue_back_at_whatever_step_it_come
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verdict_about_a_recipient_refuses_that_mail_only_and_staff_queue_it_again() {
-    let desk = MailDesk::start().await;
-    desk.smtp.then([Mood::Rcpt("550 5.1.1 no such user")]);
+    let desk = MailFixture::start().await;
+    desk.smtp.then([Behaviour::Rcpt("550 5.1.1 no such user")]);
     let ticket = desk.anna.create_ticket("The site is down").await;
     let refused = until_state(&desk.boris, &ticket, "REFUSED").await;
     let other = desk.anna.create_ticket("Another").await;
@@ -160,7 +160,7 @@ async fn a_verdict_about_a_recipient_refuses_that_mail_only_and_staff_queue_it_a
         count userErrors { code } } }";
     let cora = desk.server.sign_up("Cora", Role::Admin).await;
     assert_eq!(desk.boris.send(all, json!({ "input": {} })).await.code(), "FORBIDDEN");
-    desk.smtp.then([Mood::Data("554 5.7.1 looks like spam"); 2]);
+    desk.smtp.then([Behaviour::Data("554 5.7.1 looks like spam"); 2]);
     let spam =
         [desk.anna.create_ticket("Buy now").await, desk.anna.create_ticket("Buy later").await];
     for ticket in &spam {
@@ -191,7 +191,7 @@ async fn the_operator_lists_failed_mails_and_queues_them_again() {
     let variables = borrowed(&variables);
     let server = Process::serve(&variables).await;
     let anna = Client::new(&server.address, None).sign_in("anna@example.com", PASSWORD).await;
-    smtp.then([Mood::Rcpt("550 5.1.1 no such user"); 2]);
+    smtp.then([Behaviour::Rcpt("550 5.1.1 no such user"); 2]);
     anna.create_ticket("First").await;
     anna.create_ticket("Second").await;
     let mut list = String::new();

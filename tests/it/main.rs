@@ -10,6 +10,7 @@ mod account;
 mod architecture;
 mod attachment;
 mod bad_input;
+mod budgets;
 mod bulk;
 mod category;
 mod clients;

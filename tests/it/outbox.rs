@@ -24,7 +24,7 @@ use crate::{
     harness::{
         Client, Socket, TestServer,
         client::{SALES, Ticket},
-        mail::{MailDesk, borrowed, settings, variables},
+        mail::{MailFixture, borrowed, settings, variables},
         postgres::{TestDatabase, cluster_folder, cluster_settings, connect},
         process::{Process, run},
         server::{PASSWORD, create_account},
@@ -33,7 +33,7 @@ use crate::{
     metrics,
 };
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const COUNTED: &str = "ticketwire_set_aside_total{consumer=\"notifications\"}";
 const WAITING: &str = "ticketwire_set_aside_events{consumer=\"notifications\"}";
 
@@ -58,7 +58,7 @@ const POISON: &str = r#"
 async fn until(database: &tokio_postgres::Client, condition: &str) {
     let reached =
         async { while !database.query_one(condition, &[]).await.unwrap().get::<_, bool>(0) {} };
-    time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("not in time: {condition}"));
+    time::timeout(TIMEOUT, reached).await.unwrap_or_else(|_| panic!("not in time: {condition}"));
 }
 
 /// The addresses to which a ticket's mails were planned.
@@ -81,7 +81,7 @@ async fn retry(client: &Client, ids: &[&Value]) -> crate::harness::client::Reply
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reporter_with_the_staff_address_is_mailed_once_and_stops_nobodys_mail() {
-    let desk = MailDesk::with(&[("mail.staff_addresses", "sales=anna@example.com")]).await;
+    let desk = MailFixture::with(&[("mail.staff_addresses", "sales=anna@example.com")]).await;
     let vera = desk.server.customer("Vera").await;
     let open = async |customer: &Client, summary: &str| {
         let input = json!({ "categoryId": SALES, "summary": summary, "description": "Please." });
@@ -102,7 +102,7 @@ async fn a_reporter_with_the_staff_address_is_mailed_once_and_stops_nobodys_mail
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_cannot_be_planned_is_set_aside_and_can_be_tried_again() {
-    let desk = MailDesk::with(&[("admin.listen", "127.0.0.1:0")]).await;
+    let desk = MailFixture::with(&[("admin.listen", "127.0.0.1:0")]).await;
     let admin = desk.server.sign_up("Olga", Role::Admin).await;
     let (database, holder) =
         (desk.server.database.connect().await, desk.server.database.connect().await);
@@ -197,7 +197,7 @@ async fn an_event_that_fails_because_a_row_is_locked_is_not_set_aside() {
             attempts.extend(rows.iter().map(|row| row.get::<_, String>(0)));
         }
     };
-    time::timeout(PATIENCE, failed).await.expect("three attempts");
+    time::timeout(TIMEOUT, failed).await.expect("three attempts");
     holder.batch_execute("COMMIT").await.unwrap();
     smtp.nth(1, "Behind a lock").await;
     until(&database, "SELECT NOT EXISTS (SELECT FROM set_aside_events)").await;
@@ -248,7 +248,7 @@ async fn a_consumer_that_panics_at_an_event_goes_on_after_it() {
     let (reached, mut up_to) = watch::channel(0);
     let runner = ConsumerRunner::new(&log.await.unwrap(), Box::new(Panicking(reached)));
     let running = tokio::spawn(runner.run());
-    let done = time::timeout(PATIENCE, up_to.wait_for(|pos| *pos >= head)).await;
+    let done = time::timeout(TIMEOUT, up_to.wait_for(|pos| *pos >= head)).await;
     assert!(done.expect("the end of the feed in time").is_ok(), "the runner has ended");
     let set_aside = "SELECT count(*) = 2 AND bool_and(consumer = 'panicking' AND attempts = 1)
         FROM set_aside_events";

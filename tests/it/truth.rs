@@ -75,7 +75,9 @@ async fn who_acted_on_a_ticket_keeps_their_name_after_they_have_left_the_staff()
             if item["__typename"] == "Checkpoint" {
                 break;
             }
-            names.push(item["actor"]["name"].as_str().unwrap_or_else(|| panic!("{item}")).to_owned());
+            names.push(
+                item["actor"]["name"].as_str().unwrap_or_else(|| panic!("{item}")).to_owned(),
+            );
             if item["__typename"] == "CommentAdded" {
                 assert_eq!(item["comment"]["author"]["name"], "Marta");
             }
@@ -85,7 +87,8 @@ async fn who_acted_on_a_ticket_keeps_their_name_after_they_have_left_the_staff()
         assert_eq!(names.last().unwrap(), "Igor");
     }
 
-    let query = "query($n: String!) { ticket(number: $n) { timeline(first: 100) { nodes { __typename
+    let query =
+        "query($n: String!) { ticket(number: $n) { timeline(first: 100) { nodes { __typename
         ... on TicketEvent { actor { name } }
         ... on CommentAdded { comment { author { name email role } } } } } } }";
     let timeline = anna.ok(query, json!({ "n": ticket.number })).await;
