@@ -27,7 +27,7 @@ use crate::{
         server::{PASSWORD, SEALING_KEYS},
         socket::{Incoming, Socket},
     },
-    metrics::{at, until, watched},
+    metrics::{metric, start_with_metrics, until_metric},
 };
 
 /// A test that waits longer has failed.
@@ -73,7 +73,7 @@ async fn ask(stream: &mut TcpStream) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn half_sent_headers_keep_nobody_else_out_and_end_in_time() {
     let limits = [("limits.handshakes_per_address", "5"), ("limits.header_seconds", "2")];
-    let server = watched(&flags(&limits)).await;
+    let server = start_with_metrics(&flags(&limits)).await;
     let anna = server.customer("Anna").await;
     let mut half = Vec::new();
     for _ in 0..30 {
@@ -81,12 +81,12 @@ async fn half_sent_headers_keep_nobody_else_out_and_end_in_time() {
         let _ = stream.write_all(b"POST /graphql HTTP/1.1\r\nHost: a\r\nX-Slow:").await;
         half.push(stream);
     }
-    until(&server, &refused_by("handshakes"), |refused| refused == 25.0).await;
+    until_metric(&server, &refused_by("handshakes"), |refused| refused == 25.0).await;
     anna.ok("{ viewer { id } }", json!({})).await;
     for stream in half {
         farewell(stream).await;
     }
-    until(&server, &refused_by("header_time"), |refused| refused == 5.0).await;
+    until_metric(&server, &refused_by("header_time"), |refused| refused == 5.0).await;
     // Those that did send their headers are not held to this time.
     anna.ok("{ viewer { id } }", json!({})).await;
     assert_eq!(ask(&mut connect_from("127.0.0.2", &server).await).await, "HTTP/1.1 200");
@@ -95,7 +95,7 @@ async fn half_sent_headers_keep_nobody_else_out_and_end_in_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_does_not_get_all_connections() {
-    let server = watched(&flags(&[("limits.connections_per_address", "3")])).await;
+    let server = start_with_metrics(&flags(&[("limits.connections_per_address", "3")])).await;
     let mut own = Vec::new();
     for _ in 0..2 {
         let mut stream = connect_from("127.0.0.3", &server).await;
@@ -115,7 +115,7 @@ async fn one_address_does_not_get_all_connections() {
     assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("Retry-After: 10"));
     assert!(refused.contains("at most 3 connections from one network address"), "{refused}");
     assert_eq!(ask(&mut connect_from("127.0.0.4", &server).await).await, "HTTP/1.1 200");
-    assert_eq!(at(&server, &refused_by("connections_per_address")).await, Some(1.0));
+    assert_eq!(metric(&server, &refused_by("connections_per_address")).await, Some(1.0));
     drop(own.pop());
     let served = async {
         loop {
@@ -138,7 +138,7 @@ async fn behind_a_proxy_connections_are_limited_in_all() {
         ("limits.connections_per_address", "1"),
         ("limits.handshakes_per_address", "1"),
     ];
-    let server = watched(&flags(&limits)).await;
+    let server = start_with_metrics(&flags(&limits)).await;
     let mut open = Vec::new();
     for _ in 0..16 {
         let mut stream = connect_from("127.0.0.5", &server).await;
@@ -164,17 +164,17 @@ async fn answer_to_half_a_body(server: &TestServer) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_has_a_lowest_rate_and_a_time() {
     let limits = [("limits.body_window_seconds", "1"), ("limits.body_bytes_per_second", "1000")];
-    let server = watched(&flags(&limits)).await;
+    let server = start_with_metrics(&flags(&limits)).await;
     let answer = answer_to_half_a_body(&server).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("at least 1000 bytes a second"), "{answer}");
-    assert_eq!(at(&server, &refused_by("body_rate")).await, Some(1.0));
+    assert_eq!(metric(&server, &refused_by("body_rate")).await, Some(1.0));
     server.stop().await;
-    let server = watched(&flags(&[("limits.upload_seconds", "1")])).await;
+    let server = start_with_metrics(&flags(&[("limits.upload_seconds", "1")])).await;
     let answer = answer_to_half_a_body(&server).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("within 1 seconds"), "{answer}");
-    assert_eq!(at(&server, &refused_by("upload_time")).await, Some(1.0));
+    assert_eq!(metric(&server, &refused_by("upload_time")).await, Some(1.0));
     server.stop().await;
 }
 
@@ -226,7 +226,7 @@ async fn sockets_are_limited_and_those_that_do_not_sign_in_end() {
         ("limits.anonymous_sockets_per_address", "2"),
         ("limits.anonymous_socket_seconds", "2"),
     ];
-    let server = watched(&flags(&limits)).await;
+    let server = start_with_metrics(&flags(&limits)).await;
     let anna = server.customer("Anna").await;
     let anonymous = [server.anonymous().socket().await, server.anonymous().socket().await];
     let (code, reason) = refused_socket(&server, None).await;
@@ -255,14 +255,14 @@ async fn sockets_are_limited_and_those_that_do_not_sign_in_end() {
         while Socket::try_open(&server.address(), anna.token.as_deref()).await.is_none() {}
     };
     time::timeout(TIMEOUT, opened).await.expect("room for another socket");
-    assert!(at(&server, &refused_by("sockets")).await >= Some(2.0));
-    assert_eq!(at(&server, &refused_by("socket_time")).await, Some(2.0));
+    assert!(metric(&server, &refused_by("sockets")).await >= Some(2.0));
+    assert_eq!(metric(&server, &refused_by("socket_time")).await, Some(2.0));
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_are_limited_whatever_carries_them() {
-    let server = watched(&flags(&[("limits.customer_streams", "2")])).await;
+    let server = start_with_metrics(&flags(&[("limits.customer_streams", "2")])).await;
     let anna = server.customer("Anna").await;
     let (mut one, mut other) = (anna.socket().await, anna.socket().await);
     for socket in [&mut one, &mut other] {
@@ -285,13 +285,13 @@ async fn streams_are_limited_whatever_carries_them() {
     other.send(json!({ "type": "complete", "id": "1" })).await;
     other.watch_inbox("2", None).await;
     other.caught_up().await;
-    assert_eq!(at(&server, &refused_by("streams")).await, Some(2.0));
+    assert_eq!(metric(&server, &refused_by("streams")).await, Some(2.0));
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_account_does_not_get_all_of_the_server() {
-    let server = watched(&flags(&[("limits.customer_requests", "1")])).await;
+    let server = start_with_metrics(&flags(&[("limits.customer_requests", "1")])).await;
     let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
     let ticket = anna.create_ticket("one").await;
     let mut database = server.database.connect().await;
@@ -324,7 +324,7 @@ async fn tickets_and_comments_a_minute_are_limited_on_all_nodes() {
         ("limits.customer_comments_per_minute", "2"),
         ("limits.staff_comments_per_minute", "4"),
     ]);
-    let server = watched(&limits).await;
+    let server = start_with_metrics(&limits).await;
     let node = server.another_node(&limits).await.unwrap();
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let there = anna.at(&node.address().to_string());
@@ -350,7 +350,7 @@ async fn tickets_and_comments_a_minute_are_limited_on_all_nodes() {
         let text = format!("At most {most} comments a minute");
         assert!(refused.body.to_string().contains(&text), "{}", refused.body);
     }
-    assert_eq!(at(&server, &refused_by("comments")).await, Some(2.0));
+    assert_eq!(metric(&server, &refused_by("comments")).await, Some(2.0));
     let wait = refused.at("/errors/0/extensions/retryAfterSeconds").as_i64().unwrap();
     server.clock.advance(TimeDelta::seconds(wait));
     let accepted = anna.try_create_ticket(other).await;
@@ -372,7 +372,7 @@ async fn from(address: &str, client: &Client, document: &str, input: Value) -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_and_codes_of_one_account_are_guessed_sixty_times_an_hour_at_most() {
-    let server = watched(&flags(&[("trusted_proxies", "1")])).await;
+    let server = start_with_metrics(&flags(&[("trusted_proxies", "1")])).await;
     let anna = server.customer("Anna").await;
     anna.ok(
         "mutation($input: BeginSecondFactorInput!) { beginSecondFactor(input: $input) { userErrors { code } } }",
@@ -400,7 +400,7 @@ async fn passwords_and_codes_of_one_account_are_guessed_sixty_times_an_hour_at_m
         server.clock.advance(TimeDelta::seconds(20));
     }
     assert!((30..=60).contains(&guessed), "{guessed}");
-    let missed = at(&server, &refused_by("guesses")).await.unwrap();
+    let missed = metric(&server, &refused_by("guesses")).await.unwrap();
     assert_eq!(missed, f64::from(180 - guessed));
     // The owner comes in from where they have been before.
     server.anonymous().sign_in("anna@example.com", PASSWORD).await;
@@ -484,7 +484,7 @@ async fn many_uploads_at_once_leave_no_more_files_than_one_account_may() {
         ("limits.uploads_per_account", "100"),
         ("attachments.max_files", "5"),
     ];
-    let server = watched(&flags(&limits)).await;
+    let server = start_with_metrics(&flags(&limits)).await;
     let anna = server.customer("Anna").await;
     let database = server.database.connect().await;
     let watch = "CREATE TABLE most (unused bigint);
@@ -505,7 +505,7 @@ async fn many_uploads_at_once_leave_no_more_files_than_one_account_may() {
     }
     let refused = refused_by("unused_files");
     let waited =
-        time::timeout(TIMEOUT, async { while at(&server, &refused).await != Some(18.0) {} });
+        time::timeout(TIMEOUT, async { while metric(&server, &refused).await != Some(18.0) {} });
     let waited = waited.await;
     for mut stream in held {
         stream.write_all(&request[begins + 16..]).await.unwrap();
@@ -514,7 +514,7 @@ async fn many_uploads_at_once_leave_no_more_files_than_one_account_may() {
     }
     let most = database.query_one("SELECT max(unused) FROM most", &[]).await.unwrap();
     assert_eq!(most.get::<_, i64>(0), 10);
-    assert!(waited.is_ok(), "{:?} were refused", at(&server, &refused).await);
+    assert!(waited.is_ok(), "{:?} were refused", metric(&server, &refused).await);
     assert_eq!(rows(&server, "true").await, 0);
     server.stop().await;
 }
@@ -590,7 +590,7 @@ async fn who_hangs_up_during_a_mutation_leaves_no_unused_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_held_by_one_account_are_limited_and_those_of_others_go_through() {
-    let server = watched(&flags(&[("limits.uploads_per_account", "1")])).await;
+    let server = start_with_metrics(&flags(&[("limits.uploads_per_account", "1")])).await;
     let (anna, jonas) =
         (server.customer("Anna").await, server.sign_up("Jonas", Role::Customer).await);
     let request = multipart(&anna, CREATE, ticket(), &[("x", b"xxxx")]);
@@ -606,6 +606,6 @@ async fn uploads_held_by_one_account_are_limited_and_those_of_others_go_through(
     held.write_all(rest).await.unwrap();
     assert!(farewell(held).await.starts_with("HTTP/1.1 200 "));
     assert!(exchange(&server, &request).await.starts_with("HTTP/1.1 200 "));
-    assert_eq!(at(&server, &refused_by("uploads")).await, Some(1.0));
+    assert_eq!(metric(&server, &refused_by("uploads")).await, Some(1.0));
     server.stop().await;
 }

@@ -107,8 +107,8 @@ async fn an_event_that_cannot_be_planned_is_set_aside_and_can_be_tried_again() {
     let (database, holder) =
         (desk.server.database.connect().await, desk.server.database.connect().await);
     database.batch_execute(POISON).await.unwrap();
-    assert_eq!(metrics::at(&desk.server, COUNTED).await, Some(0.0));
-    assert_eq!(metrics::at(&desk.server, WAITING).await, Some(0.0));
+    assert_eq!(metrics::metric(&desk.server, COUNTED).await, Some(0.0));
+    assert_eq!(metrics::metric(&desk.server, WAITING).await, Some(0.0));
 
     // Held up, so that all three are in one batch.
     holder.batch_execute("BEGIN; SELECT FROM consumer_offsets FOR UPDATE").await.unwrap();
@@ -130,8 +130,8 @@ async fn an_event_that_cannot_be_planned_is_set_aside_and_can_be_tried_again() {
     assert_eq!((&event["attempts"], &event["retryRequestedAt"]), (&json!(1), &Value::Null));
     let error = event["error"].as_str().unwrap();
     assert!(error.contains("no mail about") && !error.contains("Poison"), "{error}");
-    assert_eq!(metrics::at(&desk.server, COUNTED).await, Some(1.0));
-    assert_eq!(metrics::at(&desk.server, WAITING).await, Some(1.0));
+    assert_eq!(metrics::metric(&desk.server, COUNTED).await, Some(1.0));
+    assert_eq!(metrics::metric(&desk.server, WAITING).await, Some(1.0));
     for client in [&desk.anna, &desk.boris] {
         assert_eq!(client.send(SET_ASIDE, json!({})).await.code(), "FORBIDDEN");
         assert_eq!(retry(client, &[&event["id"]]).await.code(), "FORBIDDEN");
@@ -158,7 +158,7 @@ async fn an_event_that_cannot_be_planned_is_set_aside_and_can_be_tried_again() {
     assert!(retried.success && retried.stdout.starts_with("1 event will"), "{}", retried.stdout);
     desk.smtp.nth(1, "Poison").await;
     assert_eq!(set_aside(&admin).await, [] as [Value; 0]);
-    assert_eq!(metrics::at(&desk.server, WAITING).await, Some(0.0));
+    assert_eq!(metrics::metric(&desk.server, WAITING).await, Some(0.0));
     let listed = run(&["outbox", "list"], &variables, "").await;
     assert_eq!(listed.stdout, "No events are set aside.\n");
     assert!(run(&["doctor"], &variables, "").await.success);

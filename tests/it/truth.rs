@@ -202,7 +202,7 @@ async fn shared_responses_take_so_many_bytes_in_all_and_are_forgotten_without_be
     const LIMIT: usize = 200_000;
     const BYTES: &str = "ticketwire_shared_response_bytes";
     let limit = ("limits.shared_response_bytes", LIMIT.to_string());
-    let server = metrics::watched(&[limit]).await;
+    let server = metrics::start_with_metrics(&[limit]).await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
     let mut socket = marta.socket().await;
@@ -220,10 +220,10 @@ async fn shared_responses_take_so_many_bytes_in_all_and_are_forgotten_without_be
         anna.comment(&ticket, &"x".repeat(50_000)).await;
         for _ in 0..20 {
             assert_eq!(socket.item().await["__typename"], "CommentAdded");
-            most = most.max(metrics::at(&server, BYTES).await.unwrap());
+            most = most.max(metrics::metric(&server, BYTES).await.unwrap());
         }
     }
     assert!(most > 50_000.0 && most <= 200_000.0, "{most} bytes");
-    metrics::until(&server, BYTES, |bytes| bytes == 0.0).await;
+    metrics::until_metric(&server, BYTES, |bytes| bytes == 0.0).await;
     server.stop().await;
 }
