@@ -64,7 +64,8 @@ fn why_not_queued(delivery: &Delivery) -> Option<&'static str> {
             "This mail was cancelled: its recipient has unsubscribed, has no active account or can \
              no longer see the ticket.",
         ),
-        // The only ones that cannot be queued again are priority mails.
+        // Another caller queued it, and it has failed again since.
+        _ if delivery.ticket_id.is_some() => None,
         DeliveryState::Refused
         | DeliveryState::GivenUp
         | DeliveryState::Unbuildable
