@@ -229,11 +229,7 @@ pub async fn following(
 }
 
 /// Returns the rows from one position to another, as far as the feed goes.
-async fn rows_between(
-    db: &mut Connection,
-    first: i64,
-    last: i64,
-) -> Result<Vec<FeedRow>, DbError> {
+async fn rows_between(db: &mut Connection, first: i64, last: i64) -> Result<Vec<FeedRow>, DbError> {
     // Lists every position. A range has no known size until its bounds are known, so Postgres would
     // plan the query again for every execution.
     let query = format!(

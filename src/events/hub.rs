@@ -92,7 +92,8 @@ impl Hub {
         state.epochs = epochs;
         if let Some(start) = rewound_to {
             let is_long = usize::try_from(end - start).is_ok_and(|long| long > ring::CAPACITY);
-            let (head, rewound_to) = if is_long { (end, NOTHING_IN_COMMON) } else { (start, start) };
+            let (head, rewound_to) =
+                if is_long { (end, NOTHING_IN_COMMON) } else { (start, start) };
             state.head = head;
             state.ring.clear();
             state.topics.values().flatten().for_each(|buffer| buffer.rewind(rewound_to));

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{
-    EmbeddedPostgres, cluster::Cluster, error::EmbeddedError, launch::Launch, log::Log,
-};
+use super::{EmbeddedPostgres, cluster::Cluster, error::EmbeddedError, launch::Launch, log::Log};
 
 /// How often the server is started again in a row.
 const MAX_RESTARTS: u32 = 5;
