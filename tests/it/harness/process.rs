@@ -123,7 +123,7 @@ impl Process {
         self.log.await.unwrap()
     }
 
-    /// Waits until it ends by itself; gives whether it ended well, and what it logged.
+    /// Waits until it ends without being told to; gives whether it ended well, and what it logged.
     pub async fn end(mut self) -> (bool, String) {
         let ended = time::timeout(PATIENCE, self.child.wait()).await.expect("an end in time");
         (ended.unwrap().success(), self.log.await.unwrap())
