@@ -32,7 +32,7 @@ pub(super) async fn restored(config: &Config) -> CliResult {
     .await;
     store.close().await;
     opened?;
-    print("All live streams will start again: their clients read their data anew.\n")
+    print("All live streams will start again: their clients read their data again.\n")
 }
 
 async fn open_epoch(database: &Database) -> Result<(), DbError> {

@@ -58,8 +58,7 @@ async fn who_acted_on_a_ticket_keeps_their_name_after_they_have_left_the_staff()
         socket.caught_up().await;
     }
     for id in [&her_id, &nadias_id] {
-        let demoted =
-            ada.ok(SET_ROLE, json!({ "input": { "accountId": id, "role": "CUSTOMER" } })).await;
+        let demoted = ada.ok(SET_ROLE, json!({ "input": { "id": id, "role": "CUSTOMER" } })).await;
         assert_eq!(demoted["setAccountRole"]["userErrors"], json!([]));
     }
     igor.update(&ticket, json!({ "assigneeId": igors_id })).await;
@@ -82,9 +81,9 @@ async fn who_acted_on_a_ticket_keeps_their_name_after_they_have_left_the_staff()
                 assert_eq!(item["comment"]["author"]["name"], "Marta");
             }
         }
-        // Her comment with its change of the status, her assignment, Igor's.
-        assert!(names.starts_with(&["Marta", "Marta", "Marta"].map(str::to_owned)), "{names:?}");
-        assert_eq!(names.last().unwrap(), "Igor");
+        // The opening may come again. Then her comment, the status that it changed, her assignment.
+        names.retain(|name| name != "Anna");
+        assert_eq!(names, ["Marta", "Marta", "Marta", "Igor"]);
     }
 
     let query =
@@ -133,16 +132,27 @@ async fn a_message_is_not_left_out_because_one_of_its_fields_failed() {
     marta.update(&ticket, json!({ "priority": "HIGH" })).await;
     let replayed = watch_both(&anna, &ticket, Some(&start)).await;
     for socket in live.iter_mut().chain(&mut { replayed }) {
-        let failed = socket.message().await;
+        let failed = event_message(socket).await;
         assert_eq!(failed["type"], "next", "{failed}");
         assert_eq!(
             failed.pointer("/payload/errors/0/extensions/code"),
             Some(&json!("NOT_FOUND")),
             "{failed}"
         );
-        assert_eq!(socket.item().await["__typename"], "PriorityChanged");
+        let next = event_message(socket).await;
+        assert!(next.to_string().contains("PriorityChanged"), "{next}");
     }
     server.stop().await;
+}
+
+/// The next message that is no checkpoint.
+async fn event_message(socket: &mut Socket) -> Value {
+    loop {
+        let message = socket.message().await;
+        if !message.to_string().contains("\"Checkpoint\"") {
+            return message;
+        }
+    }
 }
 
 const NOTIFICATIONS: &str = "subscription { notifications { __typename
