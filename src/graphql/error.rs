@@ -20,7 +20,8 @@ pub mod code {
     pub const FORBIDDEN: &str = "FORBIDDEN";
     /// The account must configure a second factor first, with `beginSecondFactor`.
     pub const SECOND_FACTOR_REQUIRED: &str = "SECOND_FACTOR_REQUIRED";
-    /// Too many attempts: retry after `extensions.retryAfterSeconds`.
+    /// Too many attempts, or too much at once or within a minute: retry after
+    /// `extensions.retryAfterSeconds`.
     pub const RATE_LIMITED: &str = "RATE_LIMITED";
     /// The object does not exist, or the caller cannot see it.
     pub const NOT_FOUND: &str = "NOT_FOUND";
