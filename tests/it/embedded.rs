@@ -233,7 +233,7 @@ async fn a_killed_postgres_is_started_again_and_the_server_serves_on() {
         time::timeout(Duration::from_mins(1), back).await.expect("a server that serves again");
     }
     assert!(server.terminate(Signal::TERM).await);
-    nothing_runs_on(folder.path()).await;
+    wait_until_nothing_runs_on(folder.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,5 +247,5 @@ async fn a_postgres_that_cannot_be_started_again_ends_the_server_with_the_reason
     let (success, log) = server.end().await;
     assert!(!success && log.contains("could not be kept running (5 attempts)"), "{log}");
     assert!(log.contains("pg_control"), "{log}");
-    nothing_runs_on(folder.path()).await;
+    wait_until_nothing_runs_on(folder.path()).await;
 }

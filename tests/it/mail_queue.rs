@@ -118,7 +118,7 @@ async fn a_verdict_about_all_mails_holds_the_queue_back_at_whatever_step_it_come
         let smtp = Smtp::start().await;
         let server = start_with_metrics(&settings(&smtp.url())).await;
         let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
-        smtp.then([mood]);
+        smtp.script([mood]);
         let first = anna.create_ticket("First").await;
         until_metric(&server, "ticketwire_mail_held", |held| held == 1.0).await;
         let second = anna.create_ticket("Second").await;
@@ -134,7 +134,7 @@ async fn a_verdict_about_all_mails_holds_the_queue_back_at_whatever_step_it_come
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verdict_about_a_recipient_refuses_that_mail_only_and_staff_queue_it_again() {
     let desk = MailFixture::start().await;
-    desk.smtp.then([Behaviour::Rcpt("550 5.1.1 no such user")]);
+    desk.smtp.script([Behaviour::Rcpt("550 5.1.1 no such user")]);
     let ticket = desk.anna.create_ticket("The site is down").await;
     let refused = until_state(&desk.boris, &ticket, "REFUSED").await;
     let other = desk.anna.create_ticket("Another").await;
@@ -160,7 +160,7 @@ async fn a_verdict_about_a_recipient_refuses_that_mail_only_and_staff_queue_it_a
         count userErrors { code } } }";
     let cora = desk.server.sign_up("Cora", Role::Admin).await;
     assert_eq!(desk.boris.send(all, json!({ "input": {} })).await.code(), "FORBIDDEN");
-    desk.smtp.then([Behaviour::Data("554 5.7.1 looks like spam"); 2]);
+    desk.smtp.script([Behaviour::Data("554 5.7.1 looks like spam"); 2]);
     let spam =
         [desk.anna.create_ticket("Buy now").await, desk.anna.create_ticket("Buy later").await];
     for ticket in &spam {
@@ -191,7 +191,7 @@ async fn the_operator_lists_failed_mails_and_queues_them_again() {
     let variables = borrowed(&variables);
     let server = Process::serve(&variables).await;
     let anna = Client::new(&server.address, None).sign_in("anna@example.com", PASSWORD).await;
-    smtp.then([Behaviour::Rcpt("550 5.1.1 no such user"); 2]);
+    smtp.script([Behaviour::Rcpt("550 5.1.1 no such user"); 2]);
     anna.create_ticket("First").await;
     anna.create_ticket("Second").await;
     let mut list = String::new();

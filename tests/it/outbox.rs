@@ -81,7 +81,7 @@ async fn retry(client: &Client, ids: &[&Value]) -> crate::harness::client::Reply
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reporter_with_the_staff_address_is_mailed_once_and_stops_nobodys_mail() {
-    let desk = MailFixture::with(&[("mail.staff_addresses", "sales=anna@example.com")]).await;
+    let desk = MailFixture::start_with(&[("mail.staff_addresses", "sales=anna@example.com")]).await;
     let vera = desk.server.customer("Vera").await;
     let open = async |customer: &Client, summary: &str| {
         let input = json!({ "categoryId": SALES, "summary": summary, "description": "Please." });
@@ -102,7 +102,7 @@ async fn a_reporter_with_the_staff_address_is_mailed_once_and_stops_nobodys_mail
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_cannot_be_planned_is_set_aside_and_can_be_tried_again() {
-    let desk = MailFixture::with(&[("admin.listen", "127.0.0.1:0")]).await;
+    let desk = MailFixture::start_with(&[("admin.listen", "127.0.0.1:0")]).await;
     let admin = desk.server.sign_up("Olga", Role::Admin).await;
     let (database, holder) =
         (desk.server.database.connect().await, desk.server.database.connect().await);
@@ -223,8 +223,9 @@ impl Consumer for Panicking {
         })
     }
 
-    fn advanced(&self, up_to: i64, _: bool) {
+    fn advanced(&self, up_to: i64, _: bool) -> BoxFuture<'_, Result<(), DbError>> {
         self.0.send_replace(up_to);
+        Box::pin(async { Ok(()) })
     }
 }
 
@@ -244,7 +245,8 @@ async fn a_consumer_that_panics_at_an_event_goes_on_after_it() {
     let ambient = Ambient::new(Arc::clone(&server.clock) as _, Arc::new(SystemRandomness));
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let counted = Metrics::default();
-    let log = EventLog::open(database.clone(), ambient, &tasks, &stop, |_| {}, counted);
+    let log =
+        EventLog::open(database.clone(), database.clone(), ambient, &tasks, &stop, |_| {}, counted);
     let (reached, mut up_to) = watch::channel(0);
     let runner = ConsumerRunner::new(&log.await.unwrap(), Box::new(Panicking(reached)));
     let running = tokio::spawn(runner.run());
