@@ -1,7 +1,7 @@
 SET LOCAL lock_timeout = '2s';
 
--- Events that a consumer of the feed could not process. Its offset has moved past them; they wait
--- here until somebody has them tried again. Without a foreign key, which would lock `events`.
+-- Events that a consumer of the feed could not process. Its offset has moved past them. They wait
+-- here for another attempt. There is no foreign key, because adding one would lock `events`.
 CREATE TABLE set_aside_events (
     id uuid PRIMARY KEY,
     consumer text NOT NULL,
@@ -13,7 +13,7 @@ CREATE TABLE set_aside_events (
     attempts integer NOT NULL CHECK (attempts > 0),
     set_aside_at timestamptz NOT NULL,
     attempted_at timestamptz NOT NULL,
-    -- NULL: nobody has asked for another attempt since the last one.
+    -- When another attempt was requested, or NULL if none was since the last one.
     retry_requested_at timestamptz,
     CONSTRAINT set_aside_events_once UNIQUE (consumer, event_id)
 );
