@@ -67,7 +67,8 @@ const IN_USE: &str = "a connection that is used has not been dropped";
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
-        let abandoned = self.cancelled || self.budget.as_ref().is_some_and(|it| it.is_abandoned());
+        let abandoned =
+            self.cancelled || self.budget.as_ref().is_some_and(RequestBudget::is_abandoned);
         let Some(connection) = self.connection.take().filter(|_| abandoned) else { return };
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(cancel_statement(connection, self.tls.clone()))),

@@ -75,14 +75,13 @@ impl DbError {
     /// Whether the database is away or overloaded, so that the same request may succeed later.
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Unavailable(_) => true,
+            Self::Unavailable(_) | Self::Statement(Error::BrokenTransactionManager) => true,
             Self::Statement(Error::DatabaseError(kind, information)) => match kind {
                 DatabaseErrorKind::UnableToSendCommand
                 | DatabaseErrorKind::ClosedConnection
                 | DatabaseErrorKind::ReadOnlyTransaction => true,
                 _ => UNAVAILABLE.iter().any(|text| information.message().contains(text)),
             },
-            Self::Statement(Error::BrokenTransactionManager) => true,
             _ => false,
         }
     }

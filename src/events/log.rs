@@ -83,7 +83,8 @@ impl EventLog {
         let (database, ambient) = (self.background.clone(), self.ambient.clone());
         let tailer = Tailer::new(database, ambient, Arc::clone(&self.hub), hint);
         let stopped = stop.clone();
-        tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
+        let tailing = Box::pin(tailer.run());
+        tasks.spawn(async move { stopped.run_until_cancelled(tailing).await });
     }
 
     /// Watches the position up to which this node has published the feed. A change is a hint that

@@ -73,7 +73,7 @@ async fn answer(
 ) -> Result<Answer, Refusal> {
     let media = check_method_and_media(&parts.method, media)?;
     if parts.method == Method::POST && upload::is_multipart(&parts.headers) {
-        return answer_multipart(api, parts, body, media, id).await;
+        return Box::pin(answer_multipart(api, parts, body, media, id)).await;
     }
     let (method, headers) = (parts.method.clone(), parts.headers.clone());
     let origin = authentication::origin(&parts, api.trusted_proxies);

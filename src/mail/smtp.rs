@@ -108,6 +108,7 @@ impl SmtpServer {
             connection.command(Rset).await?;
             connection.quit().await
         };
+        let check = Box::pin(check);
         self.with_timeout(async { check.await.map(drop).map_err(about_session) }).await
     }
 

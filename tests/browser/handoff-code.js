@@ -27,7 +27,7 @@ async function visit() {
     // The field has the focus.
     await page.keyboard.type("000000");
     await page.keyboard.press("Enter");
-    await page.getByRole("alert").filter({ hasText: "is wrong" }).waitFor();
+    await page.getByRole("alert").filter({ hasText: "is incorrect" }).waitFor();
     await page.screenshot({ path: `${pictures}/handoff-code.png` });
     console.log(">code");
     const { value: code } = await answers.next();

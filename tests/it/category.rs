@@ -146,7 +146,7 @@ async fn category_mutations_refuse_invalid_input() {
     for (order, code, part) in [
         (vec![&ids[0], &ids[1]], "REQUIRED", "`financial-issues`"),
         (vec![&ids[0], &ids[1], &ids[1]], "INVALID", "`sales` is listed twice"),
-        (vec![&ids[0], &me, &ids[1], &ids[2]], "NOT_FOUND", "number 2"),
+        (vec![&ids[0], &me, &ids[1], &ids[2]], "NOT_FOUND", "Item 2 of `ids`"),
     ] {
         let reply = send(&ilya, ORDER, json!({ "ids": order })).await;
         assert_eq!(reply.user_errors("orderCategories"), [code]);

@@ -31,10 +31,12 @@ pub async fn execute_once(
     let budget = RequestBudget::new(api.limits);
     let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
     let schema = api.schema.clone();
+    // Boxed: the future is large, and every layer above would copy it.
     let executed = async move {
         let executing = schema.execute(request.data(context));
         budget.run(executing).await.unwrap_or_else(exceeded_response)
-    };
+    }
+    .boxed();
     if operation != Some(OperationType::Mutation) {
         return executed.await;
     }
