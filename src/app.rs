@@ -3,8 +3,10 @@
 
 mod backend;
 mod database;
+pub mod descriptors;
 mod error;
 mod keys;
+mod limits;
 mod links;
 mod listener;
 pub mod mail;
@@ -12,7 +14,7 @@ mod services;
 pub mod storage;
 mod tasks;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,6 +26,7 @@ pub use services::{ambient, services};
 use self::{
     backend::Backend,
     error::invalid_setting,
+    limits::limits,
     listener::{Admin, Listener},
     tasks::Tasks,
 };
@@ -31,9 +34,9 @@ use crate::{
     config::Config,
     crypto::password::PasswordCost,
     db::Database,
-    domain::clock::Ambient,
+    domain::{budget::RequestLimits, clock::Ambient},
     graphql,
-    http::{Api, FanOutGroups, Origins, Parts, Playground},
+    http::{Api, Budgets, FanOutGroups, Origins, Parts, Playground},
 };
 
 /// How long a stopping server waits for requests under way, after the time in which it closes
@@ -44,10 +47,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct App {
     address: SocketAddr,
     database: Database,
+    background: Database,
     tasks: Tasks,
     draining: CancellationToken,
     sockets: TaskTracker,
-    server: JoinHandle<io::Result<()>>,
+    mutations: TaskTracker,
+    server: JoinHandle<()>,
     admin: Option<Admin>,
     drain_within: Duration,
     has_mailbox: bool,
@@ -84,8 +89,10 @@ impl App {
         backend: Backend,
         origins: Origins,
     ) -> Result<Self, StartError> {
-        let Backend { database, ambient, metrics, services, log, tasks, mailbox } = backend;
+        let Backend { database, background, ambient, metrics, services, log, tasks, mailbox } =
+            backend;
         let (draining, sockets) = (CancellationToken::new(), TaskTracker::new());
+        let mutations = TaskTracker::new();
         let drain_within = Duration::from_secs(config.drain_seconds.into());
         let has_mailbox = mailbox.is_some();
         let playground = || Playground::new(config.embeds_database(), has_mailbox);
@@ -93,26 +100,32 @@ impl App {
             schema: graphql::build(services.clone(), log.clone(), config.graphql.introspection),
             services,
             log,
-            fan_out: FanOutGroups::default(),
+            fan_out: FanOutGroups::new(config.limits.shared_response_bytes, metrics.clone()),
             database: database.clone(),
+            background: background.clone(),
             ambient,
+            budgets: Budgets::new(limits(config), metrics.clone()),
             metrics,
             playground: config.playground.then(playground).transpose()?,
             mailbox,
             origins,
             trusted_proxies: config.trusted_proxies,
+            limits: request_limits(config),
             draining: draining.clone(),
             drain_within,
             sockets: sockets.clone(),
+            mutations: mutations.clone(),
         });
         Ok(Self {
             address: listener.address,
             database,
+            background,
             tasks,
             admin: admin.map(|admin| Admin::start(admin, api.clone())),
             server: listener.serve(api, draining.clone()),
             draining,
             sockets,
+            mutations,
             drain_within,
             has_mailbox,
         })
@@ -139,17 +152,32 @@ impl App {
     pub async fn stop(self) {
         self.draining.cancel();
         self.sockets.close();
+        self.mutations.close();
         let drained = async {
             let _ = self.server.await;
             self.sockets.wait().await;
+            self.mutations.wait().await;
         };
         if time::timeout(self.drain_within + STOP_TIMEOUT, drained).await.is_err() {
             tracing::warn!("some requests did not finish in time and were aborted");
         }
         self.tasks.stop().await;
         self.database.close();
+        self.background.close();
         if let Some(admin) = self.admin {
             admin.stop().await;
         }
+    }
+}
+
+/// Returns the limits of one request.
+fn request_limits(config: &Config) -> RequestLimits {
+    let limits = &config.limits;
+    RequestLimits {
+        response_bytes: limits.response_bytes,
+        statements: limits.statements,
+        connections: limits.request_connections,
+        time: Duration::from_secs(limits.request_seconds.into()),
+        aliases: limits.aliases,
     }
 }

@@ -4,6 +4,8 @@ mod arguments;
 mod database;
 mod doctor;
 mod logging;
+mod mail;
+mod outbox;
 mod output;
 mod serve;
 mod service_token;
@@ -12,7 +14,7 @@ mod user;
 pub use arguments::Cli;
 
 use self::{
-    arguments::{Command, ConfigCommand, MailCommand, ServeArgs},
+    arguments::{Command, ConfigCommand, ServeArgs},
     output::{CliResult, print},
 };
 use crate::{
@@ -38,11 +40,11 @@ impl Cli {
         match command {
             Command::Serve(_) => serve::run(&config).await,
             Command::Migrate => database::migrate(&config).await,
+            Command::Restored => database::restored(&config).await,
             Command::Schema | Command::Config(_) => Ok(()),
             Command::Doctor => doctor::run(&config).await,
-            Command::Mail(MailCommand::Test { address, locale }) => {
-                doctor::send_test_mail(&config, &address, locale.into()).await
-            }
+            Command::Mail(command) => mail::run(&config, command).await,
+            Command::Outbox(command) => outbox::run(&config, command).await,
             Command::User(command) => user::run(&config, command).await,
             Command::ServiceToken(command) => service_token::run(&config, command).await,
         }

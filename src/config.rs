@@ -19,6 +19,6 @@ pub use reference::reference;
 pub use secret::Secret;
 pub use settings::{
     AdminConfig, AttachmentsConfig, Config, DatabaseConfig, EmbeddedConfig, GraphqlConfig,
-    LinksConfig, LocaleName, LogConfig, LogFormat, MailConfig, RequirementName, S3Config,
-    SecondFactorConfig, SecurityConfig, SessionsConfig, StorageConfig, TicketsConfig,
+    LimitsConfig, LinksConfig, LocaleName, LogConfig, LogFormat, MailConfig, RequirementName,
+    S3Config, SecondFactorConfig, SecurityConfig, SessionsConfig, StorageConfig, TicketsConfig,
 };

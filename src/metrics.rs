@@ -30,10 +30,14 @@ struct Inner {
     resyncs: Family<Labels<1>, Counter>,
     revocations: Counter,
     slow_consumers: Counter,
+    refusals: Family<Labels<1>, Counter>,
     replay_reads: Family<Labels<1>, Counter>,
     replays: Family<Labels<1>, Gauge>,
+    shared_response_bytes: Gauge,
     mails: Family<Labels<1>, Counter>,
+    mail_held: Gauge,
     sign_ins: Family<Labels<1>, Counter>,
+    set_aside: Family<Labels<1>, Counter>,
     requests: Family<HttpLabels, Counter>,
     durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
 }
@@ -102,6 +106,82 @@ pub enum SignInOutcome {
     Failed,
 }
 
+/// A limit that refuses what exceeds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Open connections.
+    Connections,
+    /// Open connections of one network address.
+    ConnectionsPerAddress,
+    /// Connections of one network address without a request.
+    Handshakes,
+    /// The time for the headers of the first request.
+    HeaderTime,
+    /// The rate of a body.
+    BodyRate,
+    /// The time for a body.
+    UploadTime,
+    /// Requests whose files are being received.
+    Uploads,
+    /// Files of one account that are not attached to anything.
+    UnusedFiles,
+    /// Requests under way of one account or network address.
+    Requests,
+    /// Websockets of one account or network address.
+    Sockets,
+    /// The time in which a websocket must sign in.
+    SocketTime,
+    /// Streams of one account.
+    Streams,
+    /// Tickets that one account opens.
+    Tickets,
+    /// Comments that one account adds.
+    Comments,
+    /// Guesses of passwords, codes and links.
+    Guesses,
+}
+
+impl Limit {
+    const ALL: [Self; 15] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Handshakes,
+        Self::HeaderTime,
+        Self::BodyRate,
+        Self::UploadTime,
+        Self::Uploads,
+        Self::UnusedFiles,
+        Self::Requests,
+        Self::Sockets,
+        Self::SocketTime,
+        Self::Streams,
+        Self::Tickets,
+        Self::Comments,
+        Self::Guesses,
+    ];
+
+    fn label(self) -> Labels<1> {
+        let name = match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::Handshakes => "handshakes",
+            Self::HeaderTime => "header_time",
+            Self::BodyRate => "body_rate",
+            Self::UploadTime => "upload_time",
+            Self::Uploads => "uploads",
+            Self::UnusedFiles => "unused_files",
+            Self::Requests => "requests",
+            Self::Sockets => "sockets",
+            Self::SocketTime => "socket_time",
+            Self::Streams => "streams",
+            Self::Tickets => "tickets",
+            Self::Comments => "comments",
+            Self::Guesses => "guesses",
+        };
+        [("limit", name)]
+    }
+}
+
 /// Counts a stream as open until it is dropped, and counts the items delivered to it.
 pub struct CountedStream {
     _open: Counted,
@@ -143,10 +223,14 @@ impl Default for Metrics {
             resyncs: Family::default(),
             revocations: Counter::default(),
             slow_consumers: Counter::default(),
+            refusals: Family::default(),
             replay_reads: Family::default(),
             replays: Family::default(),
+            shared_response_bytes: Gauge::default(),
             mails: Family::default(),
+            mail_held: Gauge::default(),
             sign_ins: Family::default(),
+            set_aside: Family::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(histogram),
         };
@@ -175,14 +259,23 @@ impl Inner {
         registry.register("revocations", help, self.revocations.clone());
         let help = "Connections closed because the client read too slowly";
         registry.register("slow_consumers_closed", help, self.slow_consumers.clone());
+        let help = "Connections, requests and inputs refused because of a limit";
+        registry.register("refusals", help, self.refusals.clone());
         let help = "Pages read to replay events that streams missed";
         registry.register("replay_reads", help, self.replay_reads.clone());
         let help = "Replays that read the database or wait for their turn";
         registry.register("replays", help, self.replays.clone());
+        let help = "Bytes of the responses that streams share";
+        registry.register("shared_response_bytes", help, self.shared_response_bytes.clone());
         let help = "Attempts to send a mail, by outcome";
         registry.register("mail_attempts", help, self.mails.clone());
+        let help = "1 while this node sends no mail because the mail server refuses the sender, \
+                    the session or more mail for today, otherwise 0";
+        registry.register("mail_held", help, self.mail_held.clone());
         let help = "First steps of sign-ins, by outcome";
         registry.register("sign_ins", help, self.sign_ins.clone());
+        let help = "Events that a consumer could not process and set aside";
+        registry.register("set_aside", help, self.set_aside.clone());
         let help = "HTTP requests answered";
         registry.register("http_requests", help, self.requests.clone());
         let help = "Time to answer HTTP requests";
@@ -191,6 +284,9 @@ impl Inner {
         for kind in StreamKind::ALL {
             drop(self.subscribers.get_or_create_owned(&kind.label()));
             drop(self.delivered.get_or_create_owned(&kind.label()));
+        }
+        for limit in Limit::ALL {
+            drop(self.refusals.get_or_create_owned(&limit.label()));
         }
         for source in ["memory", "database"] {
             drop(self.replay_reads.get_or_create_owned(&[("source", source)]));
@@ -235,6 +331,11 @@ impl Metrics {
         self.0.slow_consumers.inc();
     }
 
+    /// Counts what was refused because of a limit.
+    pub fn refused(&self, limit: Limit) {
+        self.0.refusals.get_or_create(&limit.label()).inc();
+    }
+
     /// Counts a page that was read for a replay.
     pub fn replay_read(&self, source: ReplaySource) {
         let source = match source {
@@ -253,9 +354,29 @@ impl Metrics {
         Counted::new(&self.0.replays.get_or_create(&[("state", state)]))
     }
 
+    /// Sets how many bytes the shared responses take.
+    pub fn set_shared_response_bytes(&self, bytes: usize) {
+        self.0.shared_response_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
     /// Counts an attempt to send a mail.
     pub fn mail_attempt(&self, outcome: &'static str) {
         self.0.mails.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Exposes the events that a consumer sets aside from the start.
+    pub fn consumer(&self, name: &'static str) {
+        drop(self.0.set_aside.get_or_create_owned(&[("consumer", name)]));
+    }
+
+    /// Counts an event that a consumer set aside.
+    pub fn set_aside(&self, consumer: &'static str) {
+        self.0.set_aside.get_or_create(&[("consumer", consumer)]).inc();
+    }
+
+    /// Shows whether the senders are held back.
+    pub fn mail_held(&self, held: bool) {
+        self.0.mail_held.set(i64::from(held));
     }
 
     /// Counts the first step of a sign-in.

@@ -6,6 +6,8 @@
 //! 20,000 file descriptors; it starts its own Postgres.
 
 mod broadcast;
+#[path = "../common/mod.rs"]
+mod common;
 mod measure;
 mod pgbench;
 mod server;
@@ -13,7 +15,7 @@ mod watcher;
 
 use std::time::Duration;
 
-use server::BenchServer;
+use common::server::BenchServer;
 
 /// How many subscribers are idle, and then reconnect at once.
 const SUBSCRIBERS: usize = 10_000;
@@ -43,7 +45,7 @@ fn main() {
     // reqwest cannot create a client without a TLS provider.
     rustls::crypto::ring::default_provider().install_default().expect("no other provider");
     runtime.block_on(async {
-        let server = BenchServer::start(TICKETS).await;
+        let server = BenchServer::start(TICKETS, &server::SETTINGS).await;
         println!("| measurement | Ticketwire | limit | Ticketwire / limit |");
         println!("| --- | ---: | ---: | ---: |");
         if is_selected("latency") {

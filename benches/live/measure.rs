@@ -12,7 +12,15 @@ use futures_util::{StreamExt as _, future::join_all, stream};
 use serde_json::json;
 use tokio::{sync::Semaphore, task::JoinHandle, time};
 
-use super::{broadcast::Broadcast, pgbench, server::BenchServer, watcher::Watcher};
+use super::{
+    broadcast::Broadcast,
+    common::{
+        figures::{number, quantile, resident},
+        server::BenchServer,
+    },
+    pgbench,
+    watcher::Watcher,
+};
 
 /// Events per second while latencies are measured.
 const RATE: u32 = 200;
@@ -315,12 +323,6 @@ impl Target<'_> {
     }
 }
 
-fn quantile(all: &[f64], part: f64) -> f64 {
-    let mut sorted = all.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * part) as usize]
-}
-
 /// Returns the CPU time that a process has used, in seconds.
 fn cpu(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
@@ -330,21 +332,10 @@ fn cpu(pid: u32) -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
-/// Returns the resident memory of a process, in KiB.
-fn resident(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 fn row(name: &str, ours: f64, limit: Option<f64>) {
     let (limit, ratio) = match limit {
         Some(limit) => (number(limit), format!("{:.2}", ours / limit)),
         None => ("–".into(), "–".into()),
     };
     println!("| {name} | {} | {limit} | {ratio} |", number(ours));
-}
-
-fn number(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }

@@ -24,7 +24,7 @@ COMMIT;
 /// Returns the comments per second of a number of concurrent writers, or `None` if pgbench is
 /// not installed.
 pub async fn comments(
-    server: &super::server::BenchServer,
+    server: &super::common::server::BenchServer,
     writers: usize,
     time: Duration,
 ) -> Option<f64> {

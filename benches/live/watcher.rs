@@ -6,13 +6,11 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time};
 use tokio_tungstenite::{
-    WebSocketStream, client_async_with_config,
-    tungstenite::{
-        Message,
-        client::IntoClientRequest as _,
-        protocol::{WebSocketConfig, frame::coding::CloseCode},
-    },
+    WebSocketStream,
+    tungstenite::{Message, protocol::frame::coding::CloseCode},
 };
+
+use super::common::socket;
 
 /// How long a subscriber waits for a message. Longer than anything that is measured.
 const MESSAGE_TIMEOUT: Duration = Duration::from_mins(2);
@@ -78,19 +76,11 @@ impl Watcher {
     }
 
     async fn connect(address: &str, path: &str) -> Self {
-        let mut request =
-            format!("ws://{address}/{path}").into_client_request().expect("a request");
-        let protocol = "graphql-transport-ws".parse().expect("a header");
-        if path == "graphql" {
-            request.headers_mut().insert("sec-websocket-protocol", protocol);
-        }
-        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
         loop {
             // Ten thousand connections at once overflow the listener's queue.
             let Ok(stream) = TcpStream::connect(address).await else { continue };
             stream.set_nodelay(true).expect("an option");
-            let opened = client_async_with_config(request.clone(), stream, Some(config)).await;
-            return Self(opened.expect("a websocket").0);
+            return Self(socket::open(stream, address, path).await.expect("a websocket"));
         }
     }
 

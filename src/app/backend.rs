@@ -27,6 +27,8 @@ const CLOSE_EVERY: Duration = Duration::from_mins(10);
 /// A running server without its transports.
 pub(super) struct Backend {
     pub(super) database: Database,
+    /// The database with connections that requests don't use.
+    pub(super) background: Database,
     pub(super) ambient: Ambient,
     pub(super) metrics: Metrics,
     pub(super) services: Services,
@@ -49,18 +51,19 @@ impl Backend {
         mail::check_staff_addresses(config, &database).await?;
         let mail = mail::set_up(config, address, &ambient)?;
         let (metrics, tasks) = (Metrics::default(), Tasks::default());
+        let background = database.with_own_connections(config.database.background_connections)?;
         let mut services = services(config, database.clone(), ambient.clone(), cost)?
+            .with_background(background.clone())
             .with_handoff_link(&links::handoff(config, address))
             .with_metrics(metrics.clone());
         if let Some(mail) = &mail {
             services = services.with_signing_key(mail.parts.composer.key.clone());
-        } else {
-            tracing::info!("no mail is sent: mail.smtp_url is not set");
         }
+        mail::announce(mail.as_ref(), &database).await?;
         let mailbox = mailbox(mail.as_ref(), address);
-        let log = open_log(&database, &ambient, &services, &tasks, &metrics).await?;
+        let log = open_log(&database, &background, &ambient, &services, &tasks, &metrics).await?;
         mailing::start(
-            &database,
+            &background,
             &ambient,
             &log,
             mail.map(|mail| mail.parts),
@@ -68,8 +71,8 @@ impl Backend {
             &tasks.stop,
             &metrics,
         );
-        start_tasks(&tasks, &services);
-        Ok(Self { database, ambient, metrics, services, log, tasks, mailbox })
+        start_tasks(&tasks, &services.in_background());
+        Ok(Self { database, background, ambient, metrics, services, log, tasks, mailbox })
     }
 }
 
@@ -82,6 +85,7 @@ fn mailbox(mail: Option<&MailSetup>, address: SocketAddr) -> Option<PathBuf> {
 
 async fn open_log(
     database: &Database,
+    background: &Database,
     ambient: &Ambient,
     services: &Services,
     tasks: &Tasks,
@@ -89,9 +93,10 @@ async fn open_log(
 ) -> Result<EventLog, StartError> {
     let services = services.clone();
     let on_event = move |event: &_| services.on_event(event);
-    let (database, ambient, metrics) = (database.clone(), ambient.clone(), metrics.clone());
+    let (database, background) = (database.clone(), background.clone());
+    let (ambient, metrics) = (ambient.clone(), metrics.clone());
     let (tracker, stop) = (&tasks.tracker, &tasks.stop);
-    Ok(EventLog::open(database, ambient, tracker, stop, on_event, metrics).await?)
+    Ok(EventLog::open(database, background, ambient, tracker, stop, on_event, metrics).await?)
 }
 
 fn start_tasks(tasks: &Tasks, services: &Services) {

@@ -1,5 +1,7 @@
 //! The database that a server or a command works on.
 
+use std::future;
+
 use super::{
     error::{StartError, invalid_setting},
     keys::keyring,
@@ -19,7 +21,7 @@ use crate::{
 const DATABASE: &str = "ticketwire";
 /// The name of the embedded database while it is being filled.
 const UNFINISHED: &str = "ticketwire_unfinished";
-/// Connections that the embedded server accepts in addition to the pool's.
+/// Connections that the embedded server accepts in addition to the pools'.
 const SPARE_CONNECTIONS: u16 = 20;
 
 /// The configured database, or the embedded one, which lives as long as this value.
@@ -76,6 +78,15 @@ impl ServerDatabase {
     /// A URL that cannot be parsed.
     pub fn connect(&self, config: &Config) -> Result<Database, DbError> {
         Database::new(&self.url, config.database.pool_size)
+    }
+
+    /// Keeps the embedded database running. Returns why that is no longer possible; never, if this
+    /// value does not run it.
+    pub async fn supervise(&mut self) -> StartError {
+        match &mut self.embedded {
+            Some(postgres) => postgres.supervise().await.into(),
+            None => future::pending().await,
+        }
     }
 
     /// Stops the embedded database, if this value runs it.
@@ -135,7 +146,8 @@ fn refuse_exposed_demo(config: &Config) -> Result<(), StartError> {
 }
 
 fn embedded_settings(config: &Config) -> EmbeddedSettings {
-    let pool = u16::try_from(config.database.pool_size).unwrap_or(u16::MAX);
+    let connections = config.database.pool_size + config.database.background_connections;
+    let pool = u16::try_from(connections).unwrap_or(u16::MAX);
     EmbeddedSettings {
         data_dir: config.data_dir.clone(),
         bin_dir: config.embedded.bin_dir.clone(),

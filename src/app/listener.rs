@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr};
 
-use axum::serve::ListenerExt as _;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -43,11 +42,9 @@ impl Listener {
 
     /// Serves the API. When `draining` is cancelled, it accepts no more requests and ends once
     /// those under way have been answered.
-    pub(super) fn serve(self, api: Api, draining: CancellationToken) -> JoinHandle<io::Result<()>> {
-        let router = http::router(api).into_make_service_with_connect_info::<SocketAddr>();
-        let server = axum::serve(self.socket.tap_io(http::prepare), router)
-            .with_graceful_shutdown(async move { draining.cancelled().await });
-        tokio::spawn(server.into_future())
+    pub(super) fn serve(self, api: Api, draining: CancellationToken) -> JoinHandle<()> {
+        let (limits, metrics) = (api.budgets.limits.connections, api.metrics.clone());
+        tokio::spawn(http::serve(self.socket, http::router(api), limits, metrics, draining))
     }
 }
 

@@ -13,12 +13,15 @@ use super::{
     error::{StartError, invalid_setting, missing_setting},
     keys::{keyring, load_or_create_key},
     links,
-    services::{number_prefix, sends_mail},
+    services::{can_send_mail, number_prefix},
 };
 use crate::{
     config::{Config, LocaleName, Secret},
     crypto::signing::SigningKey,
-    db::{Database, category},
+    db::{
+        Database, category,
+        installation::{self, MailRules},
+    },
     domain::{account::Locale, clock::Ambient},
     mail::{
         Mail, StaffAddresses,
@@ -38,11 +41,13 @@ pub struct MailSetup {
     pub parts: Mail,
     /// The folder that mails are written to, or `None` if they are sent to a mail server.
     pub folder: Option<PathBuf>,
+    /// How mails are planned, for all nodes.
+    rules: MailRules,
 }
 
-/// Returns the configured mail parts. `None` with your own database and no mail server: people are
-/// notified in the app only. Mails are not planned for later then, because setting up a mail server
-/// after a year would flood the customers with old ones.
+/// Returns the configured mail parts. `None` with your own database and no mail server: this node
+/// sends no mail. If no node ever could, mails are not planned either, because setting up a mail
+/// server after a year would flood the customers with old ones.
 ///
 /// # Errors
 /// Templates, addresses, links or keys that cannot be used.
@@ -52,8 +57,8 @@ pub fn set_up(
     ambient: &Ambient,
 ) -> Result<Option<MailSetup>, StartError> {
     let templates = Templates::load(config.mail.templates_dir.as_deref())?;
-    let staff = staff_addresses(config)?;
-    if !sends_mail(config) {
+    staff_addresses(config)?;
+    if !can_send_mail(config) {
         return Ok(None);
     }
     let (transport, folder) = if let Some(url) = &config.mail.smtp_url {
@@ -63,9 +68,33 @@ pub fn set_up(
         (MailTransport::Folder(folder.clone()), Some(folder))
     };
     let composer = composer(config, address, ambient, templates)?;
-    let window = TimeDelta::seconds(config.mail.window_seconds.into());
-    let parts = Mail { window, staff, composer, transport, senders: config.mail.senders };
-    Ok(Some(MailSetup { parts, folder }))
+    let max_hold = TimeDelta::seconds(config.mail.max_hold_seconds.into());
+    let parts = Mail { composer, transport, senders: config.mail.senders, max_hold };
+    let rules = MailRules {
+        window: TimeDelta::seconds(config.mail.window_seconds.into()),
+        staff_addresses: config.mail.staff_addresses.clone(),
+        staff_locale: staff_locale(config),
+    };
+    Ok(Some(MailSetup { parts, folder, rules }))
+}
+
+/// Tells the installation about the start of this node: one that can send mail stores how mails are
+/// planned, and switches mail on if nobody has decided that yet. Logs whether mail is sent.
+///
+/// # Errors
+/// The database failed.
+pub async fn announce(mail: Option<&MailSetup>, database: &Database) -> Result<(), StartError> {
+    let mut connection = database.read().await?;
+    let Some(mail) = mail else {
+        let enabled = installation::mail_enabled(&mut connection).await?;
+        let elsewhere = enabled.unwrap_or(false);
+        tracing::info!(elsewhere, "this node sends no mail: mail.smtp_url is not set");
+        return Ok(());
+    };
+    if !installation::adopt_mail_rules(&mut connection, &mail.rules).await? {
+        tracing::warn!("no mail is sent: it is switched off; see `ticketwire mail enable`");
+    }
+    Ok(())
 }
 
 /// Checks that the categories in `mail.staff_addresses` exist, which only the database knows. New
@@ -84,12 +113,15 @@ pub async fn check_staff_addresses(config: &Config, database: &Database) -> Resu
 }
 
 fn staff_addresses(config: &Config) -> Result<StaffAddresses, StartError> {
-    let locale = match config.mail.staff_locale {
+    StaffAddresses::parse(&config.mail.staff_addresses, staff_locale(config))
+        .map_err(|problem| invalid_setting("mail.staff_addresses", problem))
+}
+
+fn staff_locale(config: &Config) -> Locale {
+    match config.mail.staff_locale {
         LocaleName::En => Locale::En,
         LocaleName::Ru => Locale::Ru,
-    };
-    StaffAddresses::parse(&config.mail.staff_addresses, locale)
-        .map_err(|problem| invalid_setting("mail.staff_addresses", problem))
+    }
 }
 
 fn smtp_server(config: &Config, url: &Secret) -> Result<MailTransport, StartError> {

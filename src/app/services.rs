@@ -1,6 +1,6 @@
 //! Builds the use cases from the configuration.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 
@@ -22,7 +22,7 @@ use crate::{
         second_factor::{Requirement, Requirements},
         ticket::NumberPrefix,
     },
-    service::{Services, Settings},
+    service::{AccountLimits, Services, Settings},
 };
 
 /// Returns the system's clock and randomness.
@@ -61,15 +61,22 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
             staff: requirement(config.second_factor.staff),
         },
         issuer: config.second_factor.issuer.clone(),
-        sends_mail: sends_mail(config),
         attachments: Limits {
             max_file_bytes: config.attachments.max_file_bytes,
             max_files: config.attachments.max_files,
             max_total_bytes: config.attachments.max_total_bytes,
         },
+        limits: AccountLimits {
+            unused_files: config.limits.unused_files_per_account,
+            tickets_per_minute: config.limits.tickets_per_minute,
+            customer_comments_per_minute: config.limits.customer_comments_per_minute,
+            staff_comments_per_minute: config.limits.staff_comments_per_minute,
+            guesses_per_hour: config.limits.guesses_per_hour,
+        },
         base_url: config.links.base_url.clone(),
         close_resolved_after: (close_after_days > 0)
             .then(|| TimeDelta::days(close_after_days.into())),
+        search_timeout: Duration::from_secs(config.limits.search_seconds.into()),
     })
 }
 
@@ -79,8 +86,8 @@ pub(super) fn number_prefix(config: &Config) -> Result<NumberPrefix, StartError>
         .map_err(|problem| invalid_setting("tickets.prefix", problem))
 }
 
-/// Whether mail is sent: to a mail server, or to files with the embedded database.
-pub(super) fn sends_mail(config: &Config) -> bool {
+/// Whether this node can send mail: to a mail server, or to files with the embedded database.
+pub(super) fn can_send_mail(config: &Config) -> bool {
     config.mail.smtp_url.is_some() || config.embeds_database()
 }
 

@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 use crate::domain::{
     account::{Locale, Role},
+    clock::Timestamp,
+    delivery::DeliveryState,
     service_token::Scope,
 };
 
@@ -44,6 +46,12 @@ pub(super) enum Command {
     ///
     /// `ticketwire serve` does this at every start. Use this command to migrate beforehand.
     Migrate,
+    /// Have all live streams start again after a restore that the server cannot notice.
+    ///
+    /// A restored dump, point-in-time recovery and failover are noticed. A snapshot of the files is
+    /// not, if no server was running: run this after bringing it back and before clients connect.
+    /// Each client then reads its data again, once. Running it without need does no other harm.
+    Restored,
     /// Print the GraphQL schema.
     Schema,
     /// List the settings.
@@ -59,9 +67,12 @@ pub(super) enum Command {
     ///
     /// Prints the result of every check. Fails if any check fails.
     Doctor,
-    /// Test the mail server.
+    /// Test the mail server, send failed mails again, and switch mail on or off.
     #[command(subcommand)]
     Mail(MailCommand),
+    /// Manage the events of which people could not be notified.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
 }
 
 #[derive(Args, Clone, Default)]
@@ -148,6 +159,118 @@ pub(super) enum MailCommand {
         /// The language of the mail.
         #[arg(long, value_enum, default_value = "en")]
         locale: LocaleArg,
+    },
+    /// List mails with their ids and errors, the newest first.
+    ///
+    /// Without --state, lists those that were not sent.
+    List {
+        /// A state to list. Repeat the flag for several states.
+        #[arg(long, value_enum)]
+        state: Vec<MailStateArg>,
+        /// List at most this many mails.
+        #[arg(long, default_value = "100", value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Queue mails again that were refused, given up, unbuildable or expired.
+    ///
+    /// They then have another 72 hours. Mails with codes, links or security notices cannot be
+    /// queued again, because their content was erased.
+    Retry {
+        /// The ids of the mails, as `ticketwire mail list` shows them.
+        #[arg(required_unless_present = "all")]
+        id: Vec<Uuid>,
+        /// Queue all of them.
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+        /// With --all: only mails in this state. Repeat the flag for several states.
+        #[arg(long, value_enum, requires = "all")]
+        state: Vec<MailStateArg>,
+        /// With --all: only mails that failed at this time or later, such as
+        /// 2026-11-26T08:00:00Z.
+        #[arg(long, value_name = "TIME", requires = "all")]
+        since: Option<Timestamp>,
+    },
+    /// Switch the installation's mail on.
+    ///
+    /// All nodes plan mails from now on; those with `mail.smtp_url` send them. The first start of
+    /// such a node does this too, unless mail was switched off.
+    Enable,
+    /// Switch the installation's mail off.
+    ///
+    /// No node plans or sends mail from now on. Mails that are queued wait, and expire 72 hours
+    /// after they were queued.
+    Disable,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(super) enum MailStateArg {
+    /// Waiting to be sent, or for the next attempt.
+    Queued,
+    /// Being sent.
+    Sending,
+    /// Accepted by the mail server.
+    Sent,
+    /// Permanently rejected by the mail server.
+    Refused,
+    /// Not accepted within 72 hours.
+    GivenUp,
+    /// Impossible to compose.
+    Unbuildable,
+    /// Expired before it could be sent.
+    Expired,
+    /// Not sent, because the recipient must not receive it any more.
+    Cancelled,
+}
+
+impl From<MailStateArg> for DeliveryState {
+    fn from(state: MailStateArg) -> Self {
+        match state {
+            MailStateArg::Queued => Self::Queued,
+            MailStateArg::Sending => Self::Sending,
+            MailStateArg::Sent => Self::Sent,
+            MailStateArg::Refused => Self::Refused,
+            MailStateArg::GivenUp => Self::GivenUp,
+            MailStateArg::Unbuildable => Self::Unbuildable,
+            MailStateArg::Expired => Self::Expired,
+            MailStateArg::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<DeliveryState> for MailStateArg {
+    fn from(state: DeliveryState) -> Self {
+        match state {
+            DeliveryState::Queued => Self::Queued,
+            DeliveryState::Sending => Self::Sending,
+            DeliveryState::Sent => Self::Sent,
+            DeliveryState::Refused => Self::Refused,
+            DeliveryState::GivenUp => Self::GivenUp,
+            DeliveryState::Unbuildable => Self::Unbuildable,
+            DeliveryState::Expired => Self::Expired,
+            DeliveryState::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub(super) enum OutboxCommand {
+    /// List the events that could not be processed and were set aside, in their order.
+    ///
+    /// Shows the id, the number of attempts, the consumer, the position in the event log, when the
+    /// event was set aside, and the last error.
+    List,
+    /// Try events that were set aside again.
+    ///
+    /// A running server tries them within a few seconds. Those that succeed disappear from the
+    /// list; nobody is notified twice.
+    Retry {
+        /// The ids of the events, as `ticketwire outbox list` shows them.
+        #[arg(value_name = "ID", required_unless_present = "all")]
+        ids: Vec<Uuid>,
+        /// Try all events that were set aside.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
     },
 }
 

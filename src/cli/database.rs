@@ -5,7 +5,7 @@ use crate::{
     app::{self, ServerDatabase},
     config::Config,
     crypto::password::PasswordCost,
-    db::migrations,
+    db::{Database, DbError, feed, migrations},
     service::Services,
 };
 
@@ -19,6 +19,32 @@ pub(super) async fn migrate(config: &Config) -> CliResult {
         return print("The database is up to date.\n");
     }
     print(&applied.iter().map(|name| format!("Applied {name}\n")).collect::<String>())
+}
+
+/// `restored`: opens a new epoch in which no earlier cursor is good.
+pub(super) async fn restored(config: &Config) -> CliResult {
+    let store = ServerDatabase::open_for_command(config).await?;
+    let opened = async {
+        let database = store.connect(config)?;
+        migrations::run(&database).await?;
+        open_epoch(&database).await
+    }
+    .await;
+    store.close().await;
+    opened?;
+    print("All live streams will start again: their clients read their data again.\n")
+}
+
+async fn open_epoch(database: &Database) -> Result<(), DbError> {
+    let ambient = app::ambient();
+    let (now, tag) = (ambient.now(), i32::from_be_bytes(ambient.bytes()));
+    database
+        .write_without_events(async |db| {
+            feed::lock_head(db).await?;
+            // Nobody knows up to where the history is still the same.
+            feed::open_epoch(db, 0, tag, now).await
+        })
+        .await
 }
 
 /// Runs `work` with the use cases over the migrated database.

@@ -1,11 +1,14 @@
-//! `doctor` and `mail test`: check the parts of the installation and report what is wrong.
+//! `doctor`: checks the parts of the installation and reports what is wrong.
 
-use super::output::{CliResult, print};
+use super::{
+    mail::state_name,
+    output::{CliResult, print},
+};
 use crate::{
-    app::{self, ServerDatabase, mail},
+    app::{self, ServerDatabase, descriptors, mail},
     config::Config,
-    db::{Database, DbError, consumer, delivery, feed, migrations},
-    domain::{account::Locale, ids::AttachmentId},
+    db::{Database, DbError, consumer, delivery, feed, installation, migrations, set_aside},
+    domain::ids::AttachmentId,
 };
 
 /// The result of a check, in words.
@@ -43,6 +46,7 @@ pub(super) async fn run(config: &Config) -> CliResult {
             checked?;
         }
     }
+    report.add("descriptors", descriptors::check(config))?;
     report.add("mail", check_mail_server(config).await)?;
     report.add("attachments", check_storage(config).await)?;
     match report.failed {
@@ -63,7 +67,10 @@ async fn check_database(
     };
     report.add("database", Ok("connected".into()))?;
     report.add("migrations", check_migrations(&pool).await)?;
+    report.add("mail setting", check_mail_setting(&pool).await)?;
     report.add("mail queue", check_queue(&pool).await)?;
+    report.add("failed mails", check_failed_mails(&pool).await)?;
+    report.add("events", check_set_aside(&pool).await)?;
     report.add("staff addresses", check_staff_addresses(config, &pool).await)?;
     pool.close();
     Ok(())
@@ -102,6 +109,41 @@ async fn check_queue(database: &Database) -> Check {
     })
 }
 
+async fn check_set_aside(database: &Database) -> Check {
+    let count = async { set_aside::count(&mut *database.read().await?).await };
+    match count.await {
+        Ok(0) => Ok("none was set aside".into()),
+        Ok(count) => Err(format!(
+            "{count} could not be processed and were set aside: see `ticketwire outbox list`, mend \
+             the cause, then run `ticketwire outbox retry --all`"
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn check_mail_setting(database: &Database) -> Check {
+    let read = async { installation::mail_enabled(&mut *database.read().await?).await };
+    Ok(match read.await.map_err(|error| error.to_string())? {
+        Some(true) => "on".into(),
+        Some(false) => "off: `ticketwire mail enable` switches it on".into(),
+        None => "not decided: the first start of a server with mail.smtp_url switches it on".into(),
+    })
+}
+
+async fn check_failed_mails(database: &Database) -> Check {
+    let read = async { delivery::failures(&mut *database.read().await?).await };
+    let (failed, waiting_for) = read.await.map_err(|error| error.to_string())?;
+    let failed = failed.iter().map(|(state, count)| format!("{} {count}", state_name(*state)));
+    let failed = match failed.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "none".to_owned(),
+        failed => format!("{failed}; see `ticketwire mail list`"),
+    };
+    Ok(match waiting_for {
+        None => failed,
+        Some(error) => format!("{failed}; the last error of a mail that is queued: {error}"),
+    })
+}
+
 async fn check_staff_addresses(config: &Config, database: &Database) -> Check {
     let checked = mail::check_staff_addresses(config, database).await;
     checked.map(|()| "their categories exist".into()).map_err(|error| error.to_string())
@@ -119,32 +161,11 @@ async fn check_storage(config: &Config) -> Check {
 async fn check_mail_server(config: &Config) -> Check {
     let mail = mail::set_up(config, config.listen, &app::ambient());
     let Some(mail) = mail.map_err(|error| error.to_string())? else {
-        return Ok("not sent: mail.smtp_url is not set".into());
+        return Ok("not sent by this node: mail.smtp_url is not set".into());
     };
     if let Some(folder) = mail.folder {
         return Ok(format!("written to {}: mail.smtp_url is not set", folder.display()));
     }
-    let checked = mail.parts.transport.check().await;
+    let checked = mail.parts.transport.check(&mail.parts.composer.from.email).await;
     checked.map(|()| "the mail server is ready".into()).map_err(|error| error.to_string())
-}
-
-/// Sends a test mail to an address.
-///
-/// # Errors
-/// No mail server is configured, the address is malformed, or the mail was not accepted.
-pub(super) async fn send_test_mail(config: &Config, address: &str, locale: Locale) -> CliResult {
-    const UNSET: &str = "no mail server is configured: set mail.smtp_url \
-                         (TICKETWIRE_MAIL_SMTP_URL), for example to \
-                         smtp://user:password@host:587?tls=required";
-    if config.mail.smtp_url.is_none() {
-        return Err(UNSET.into());
-    }
-    let ambient = app::ambient();
-    let mail = mail::set_up(config, config.listen, &ambient)?.ok_or(UNSET)?;
-    let message =
-        mail.parts.composer.compose_test(address, locale, ambient.uuid(), ambient.now())?;
-    match mail.parts.transport.send_test(&message).await {
-        Ok(()) => print(&format!("The mail server accepted a mail to {address}.\n")),
-        Err(error) => Err(format!("the mail was not sent: {error}").into()),
-    }
 }

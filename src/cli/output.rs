@@ -5,7 +5,12 @@ use std::{
     io::{self, Write as _},
 };
 
-use crate::{domain::account::Role, service::ServiceError};
+use chrono::SecondsFormat;
+
+use crate::{
+    domain::{account::Role, clock::Timestamp},
+    service::ServiceError,
+};
 
 /// The result of a command. The error's text is for the person at the terminal.
 pub(super) type CliResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -31,4 +36,9 @@ pub(super) fn explain(error: ServiceError) -> Box<dyn Error + Send + Sync> {
 /// Returns the name of a role, as flags spell it.
 pub(super) fn role_name(role: Role) -> String {
     format!("{role:?}").to_lowercase()
+}
+
+/// Returns a time to the second.
+pub(super) fn format_time(at: Timestamp) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

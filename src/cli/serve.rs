@@ -4,13 +4,16 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::{CliResult, print, role_name};
 use crate::{
-    app::{self, App, ServerDatabase},
+    app::{self, App, ServerDatabase, descriptors},
     config::Config,
     crypto::password::PasswordCost,
     service::demo,
 };
 
 /// Runs the server until SIGINT or SIGTERM.
+///
+/// # Errors
+/// It could not be started, or its embedded database was lost.
 pub(super) async fn run(config: &Config) -> CliResult {
     // Installed before anything else, so that a signal during the start undoes the start.
     let (mut interrupt, mut terminate) =
@@ -21,7 +24,11 @@ pub(super) async fn run(config: &Config) -> CliResult {
             _ = terminate.recv() => {}
         }
     });
-    let database = tokio::select! {
+    descriptors::raise_limit();
+    if let Err(problem) = descriptors::check(config) {
+        tracing::warn!(problem, "too few file descriptors");
+    }
+    let mut database = tokio::select! {
         database = ServerDatabase::open(config) => database?,
         () = &mut stopped => return Ok(()),
     };
@@ -32,10 +39,16 @@ pub(super) async fn run(config: &Config) -> CliResult {
             () = &mut stopped => return Ok(()),
         };
         print(&welcome(config, &app, &database)?)?;
-        stopped.await;
-        tracing::info!("stopping");
+        let lost = tokio::select! {
+            () = stopped => None,
+            error = database.supervise() => Some(error),
+        };
+        match &lost {
+            None => tracing::info!("stopping"),
+            Some(error) => tracing::error!(%error, "stopping: the database is lost"),
+        }
         app.stop().await;
-        Ok(())
+        lost.map_or(Ok(()), |error| Err(error.into()))
     };
     let result = served.await;
     database.close().await;

@@ -1,19 +1,17 @@
 //! `service-token`: manages the tokens that other systems authenticate with.
 
-use chrono::SecondsFormat;
 use clap::ValueEnum as _;
 use uuid::Uuid;
 
 use super::{
     arguments::{ScopeArg, ServiceTokenCommand},
     database::with_services,
-    output::{CliResult, explain, print},
+    output::{CliResult, explain, format_time, print},
 };
 use crate::{
     config::Config,
     domain::{
         actor::Actor,
-        clock::Timestamp,
         ids::ServiceTokenId,
         service_token::{Scope, ServiceToken},
     },
@@ -79,8 +77,4 @@ fn line(token: &ServiceToken) -> String {
 /// Returns the name of a scope, as flags spell it.
 fn scope_name(scope: Scope) -> Option<String> {
     ScopeArg::from(scope).to_possible_value().map(|value| value.get_name().to_owned())
-}
-
-fn format_time(at: Timestamp) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

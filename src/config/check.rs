@@ -26,6 +26,7 @@ pub(super) fn check_ranges(values: &Values) -> Result<(), ConfigError> {
 pub(super) fn check_rules(config: &Config) -> Result<(), ConfigError> {
     check_issuer(config)?;
     check_attachment_sizes(config)?;
+    check_unused_files(config)?;
     check_storage(config)?;
     check_links(config)
 }
@@ -41,6 +42,12 @@ fn check_attachment_sizes(config: &Config) -> Result<(), ConfigError> {
     let fits = attachments.max_total_bytes >= attachments.max_file_bytes;
     let problem = "must not be smaller than attachments.max_file_bytes";
     require(fits, "attachments.max_total_bytes", problem)
+}
+
+fn check_unused_files(config: &Config) -> Result<(), ConfigError> {
+    let unused = config.limits.unused_files_per_account as usize;
+    let problem = "must not be smaller than attachments.max_files";
+    require(unused >= config.attachments.max_files, "limits.unused_files_per_account", problem)
 }
 
 fn check_storage(config: &Config) -> Result<(), ConfigError> {

@@ -55,6 +55,8 @@ section! {
         attachments: AttachmentsConfig;
         /// Storage of attachments.
         storage: StorageConfig;
+        /// Limits of what one request, account or network address may use.
+        limits: LimitsConfig;
         /// The GraphQL endpoint.
         graphql: GraphqlConfig;
         /// Logs.
@@ -90,6 +92,9 @@ section! {
         /// The largest number of pooled connections to the database. Each node opens a few more
         /// outside the pool: to be notified of new events, to migrate, and for metrics.
         pool_size: usize = "16", 2..=1_000;
+        /// The largest number of connections for work that must go on while requests use up the
+        /// pool: the event log, notifications, mail, and looking up sessions.
+        background_connections: usize = "4", 2..=64;
     }
 }
 
@@ -189,8 +194,10 @@ section! {
     /// Mail.
     pub struct MailConfig in "mail." {
         /// The mail server: `smtp://user:password@host:587?tls=required` (STARTTLS) or
-        /// `smtps://user:password@host` (TLS from the start). Without it, no mail is sent; with the
-        /// embedded database, mails are written to files and shown at `/mailbox`.
+        /// `smtps://user:password@host` (TLS from the start). The first node with it switches the
+        /// installation's mail on (see `ticketwire mail disable`). A node without it sends no mail
+        /// and leaves that to the others; with the embedded database, mails are written to files
+        /// and shown at `/mailbox`.
         smtp_url: Option<Secret>;
         /// The sender of all mails: `Example Support <support@example.com>`. Required to send mail
         /// with your own database.
@@ -198,15 +205,21 @@ section! {
         /// The key that signs links in mails: at least 32 characters, the same on all nodes.
         /// Required to send mail with your own database; the embedded one creates a key.
         signing_key: Option<Secret>;
-        /// How many seconds a mail about a ticket waits for further events to join it.
+        /// How many seconds a mail about a ticket waits for further events to join it. All nodes
+        /// use the value of the node with a mail server that started last.
         window_seconds: u32 = "30", 0..=3_600;
         /// How many seconds one attempt to send a mail may take.
         timeout_seconds: u32 = "60", 1..=600;
         /// How many mails are sent at the same time. One more sender is reserved for priority mail:
         /// codes, links and security notices.
         senders: usize = "4", 1..=64;
+        /// The longest pause, in seconds, after the mail server has refused the sender, the session
+        /// or more mail for the day. No mail is sent or refused meanwhile. The first pause is ten
+        /// seconds; each further one is twice as long.
+        max_hold_seconds: u32 = "900", 10..=86_400;
         /// The addresses that are notified of new tickets, by the category's slug:
         /// `sales=sales@example.com, *=support@example.com`. `*` stands for all other categories.
+        /// All nodes use the value of the node with a mail server that started last.
         staff_addresses: String = "";
         /// The language of those mails: `en` or `ru`.
         staff_locale: LocaleName = "en";
@@ -269,6 +282,89 @@ section! {
         access_key: Option<Secret>;
         /// The secret of the access key. Required with a bucket.
         secret_key: Option<Secret>;
+    }
+}
+
+section! {
+    /// Limits of what one request, account or network address may use of one node. A network
+    /// address is an IPv4 address or the /64 network of an IPv6 address.
+    pub struct LimitsConfig in "limits." {
+        /// The largest size of a response or of a message of a subscription, in bytes. A request
+        /// may load twice as much text from the database.
+        response_bytes: usize = "10485760", 65_536..=1 << 30;
+        /// The largest number of statements that a request may send to the database.
+        statements: usize = "200", 20..=100_000;
+        /// The largest number of database connections that a request may use at a time.
+        request_connections: usize = "4", 2..=64;
+        /// How many seconds a request may take. Its statement is cancelled then.
+        request_seconds: u32 = "30", 1..=600;
+        /// Under how many names (aliases) a selection set may select one field.
+        aliases: usize = "50", 10..=5_000;
+        /// How many seconds a full-text search may take.
+        search_seconds: u32 = "2", 1..=30;
+        /// The largest number of open connections. Each needs a file descriptor: `ticketwire doctor`
+        /// compares.
+        connections: usize = "10000", 16..=1_000_000;
+        /// The largest number of open connections of one network address. Not applied with
+        /// `trusted_proxies`, where all connections are those of your proxies: limit them there.
+        connections_per_address: usize = "4000", 1..=1_000_000;
+        /// The largest number of connections of one network address that have not sent a request
+        /// yet. Not applied with `trusted_proxies`.
+        handshakes_per_address: usize = "500", 1..=1_000_000;
+        /// How many seconds a new connection has to send the headers of its first request.
+        header_seconds: u32 = "10", 1..=3_600;
+        /// How many seconds after a response a connection waits for the headers of the next request
+        /// before it is closed. Longer than your proxy keeps idle connections.
+        idle_seconds: u32 = "75", 1..=3_600;
+        /// The slowest rate in bytes a second at which the body of a request may arrive, as a mean
+        /// over `limits.body_window_seconds`.
+        body_bytes_per_second: u64 = "1024", 1..=1 << 30;
+        /// Over how many seconds the rate of a body is measured.
+        body_window_seconds: u32 = "30", 1..=3_600;
+        /// How many seconds the body of a request may take, files included. The default fits 100 MiB
+        /// at 1 Mbit/s.
+        upload_seconds: u32 = "900", 1..=86_400;
+        /// The largest number of requests whose files are being received.
+        uploads: usize = "100", 1..=100_000;
+        /// The same for one account.
+        uploads_per_account: usize = "5", 1..=100_000;
+        /// The largest number of files of one account that are being received or are not attached to
+        /// anything yet, on all nodes. Not less than `attachments.max_files`.
+        unused_files_per_account: u32 = "50", 1..=100_000;
+        /// The largest number of requests of one network address that are processed at the same
+        /// time without being signed in.
+        anonymous_requests_per_address: usize = "500", 1..=1_000_000;
+        /// The largest number of operations, other than streams, that one customer may run at the
+        /// same time.
+        customer_requests: usize = "50", 1..=1_000_000;
+        /// The same for one member of staff, and for one service token.
+        staff_requests: usize = "200", 1..=1_000_000;
+        /// The largest number of websockets of one customer.
+        customer_sockets: usize = "30", 1..=1_000_000;
+        /// The same for one member of staff, and for one service token.
+        staff_sockets: usize = "200", 1..=1_000_000;
+        /// The largest number of websockets of one network address that are not signed in.
+        anonymous_sockets_per_address: usize = "100", 1..=1_000_000;
+        /// How many seconds after it was opened a websocket that is not signed in is closed.
+        anonymous_socket_seconds: u32 = "60", 1..=86_400;
+        /// The largest number of streams (subscriptions) of one customer.
+        customer_streams: usize = "200", 1..=1_000_000;
+        /// The same for one member of staff, and for one service token.
+        staff_streams: usize = "2000", 1..=1_000_000;
+        /// How many tickets one account may open a minute, on all nodes. With 0, there is no limit.
+        tickets_per_minute: u32 = "20", 0..=100_000;
+        /// How many comments one customer may add a minute, on all nodes. With 0, there is no limit.
+        customer_comments_per_minute: u32 = "60", 0..=100_000;
+        /// The same for one member of staff.
+        staff_comments_per_minute: u32 = "300", 0..=100_000;
+        /// How many passwords and codes together may be guessed for one account in an hour, from
+        /// everywhere. Half of them may be guessed at once. Guesses from addresses that the owner
+        /// has signed in from before are counted separately.
+        guesses_per_hour: u32 = "60", 4..=10_000;
+        /// The largest total size of the responses that are executed once and shared by several
+        /// streams, in bytes. A response that no longer fits is executed again for streams that are
+        /// late.
+        shared_response_bytes: usize = "33554432", 0..=1 << 40;
     }
 }
 

@@ -52,28 +52,43 @@ impl TryFrom<AccountRow> for Account {
     }
 }
 
-/// Returns those of the accounts that opened, take part in or took part in a ticket that
-/// `viewer` opened or takes part in.
-pub async fn sharing_tickets_with(
+/// Returns those of the accounts that have a part in a ticket that `viewer` opened or takes part
+/// in: they opened it, take part or took part in it, are or were assigned to it, or caused one of
+/// its events other than those for staff only.
+pub async fn with_a_part_in_tickets_of(
     db: &mut Connection,
     viewer: AccountId,
     ids: &[AccountId],
 ) -> Result<Vec<AccountId>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    // The events are read once for all accounts, by ticket, and only if an account is not named in
+    // the tickets themselves.
     let rows = diesel::sql_query(
-        "WITH shared AS MATERIALIZED (
-             SELECT reporter_id, participant_ids, past_participant_ids FROM tickets
-             WHERE reporter_id = $1
-               AND (participant_ids <> '{}' OR past_participant_ids <> '{}')
+        "WITH visible AS MATERIALIZED (
+             SELECT id, reporter_id, assignee_id, participant_ids, past_participant_ids
+             FROM tickets WHERE reporter_id = $1
              UNION ALL
-             SELECT reporter_id, participant_ids, past_participant_ids FROM tickets
-             WHERE participant_ids <> '{}' AND participant_ids @> ARRAY[$1]
+             SELECT id, reporter_id, assignee_id, participant_ids, past_participant_ids
+             FROM tickets WHERE participant_ids <> '{}' AND participant_ids @> ARRAY[$1]
          )
-         SELECT id FROM unnest($2) AS requested (id)
+         SELECT requested.id FROM unnest($2) AS requested (id)
          WHERE EXISTS (
-             SELECT FROM shared
-             WHERE reporter_id = id OR participant_ids @> ARRAY[id]
-                OR past_participant_ids @> ARRAY[id])",
+             SELECT FROM visible v
+             WHERE v.reporter_id = requested.id OR v.assignee_id = requested.id
+                OR v.participant_ids @> ARRAY[requested.id]
+                OR v.past_participant_ids @> ARRAY[requested.id])
+            OR requested.id IN (
+             SELECT part.id
+             FROM visible v
+             CROSS JOIN LATERAL (
+                 SELECT actor_id, kind, data FROM events
+                 WHERE ticket_id = v.id AND audience = 'participants' OFFSET 0) e
+             CROSS JOIN LATERAL (
+                 SELECT e.actor_id AS id
+                 UNION ALL
+                 SELECT (e.data ->> side)::uuid FROM unnest(ARRAY['from', 'to']) AS side
+                 WHERE e.kind = 'assignee_changed') part
+             WHERE part.id = ANY ($2))",
     )
     .bind::<SqlUuid, _>(viewer.0)
     .bind::<Array<SqlUuid>, _>(ids)

@@ -1,7 +1,11 @@
 //! Attachments: files being uploaded, attached files, and unused files to delete.
 
 use chrono::TimeDelta;
-use diesel::{prelude::*, sql_query, sql_types::Timestamptz};
+use diesel::{
+    prelude::*,
+    sql_query,
+    sql_types::{self, Array, BigInt, Timestamptz},
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -30,9 +34,19 @@ const MARK_FOR_DELETION: &str = "
         ORDER BY created_at LIMIT 100 FOR UPDATE SKIP LOCKED)
     RETURNING id";
 
+/// Inserts the rows of files if the account has no more than $4 unused files with them. Call it
+/// with the account's lock, without which two uploads would not see each other's files.
+const RESERVE: &str = "
+    INSERT INTO attachments (id, uploader_id, name, created_at)
+    SELECT id, $2, 'file', $3 FROM unnest($1) AS id
+    WHERE cardinality($1) + (SELECT count(*) FROM attachments
+        WHERE uploader_id = $2 AND ticket_id IS NULL) <= $4";
+const LOCK_UPLOADER: &str =
+    "SELECT pg_advisory_xact_lock(hashtextextended('attachments of ' || $1::text, 0))";
+
 #[derive(QueryableByName)]
 struct MarkedRow {
-    #[diesel(sql_type = diesel::sql_types::Uuid)]
+    #[diesel(sql_type = sql_types::Uuid)]
     id: Uuid,
 }
 
@@ -125,43 +139,42 @@ pub async fn find(db: &mut Connection, requested: Requested<'_>) -> Result<Vec<F
     Ok(found.collect())
 }
 
-/// Counts an account's files that are being uploaded or are not attached to anything.
-pub async fn count_unused(db: &mut Connection, uploader: AccountId) -> Result<i64, DbError> {
-    let unused = attachments::table
-        .filter(attachments::uploader_id.eq(uploader.0))
-        .filter(attachments::ticket_id.is_null());
-    Ok(unused.count().get_result(db).await?)
-}
-
-/// Inserts a file whose upload begins.
-pub async fn begin(
+/// Inserts the rows of files that an account is about to upload. Returns `false` and inserts
+/// nothing if it would have more than `max` unused files, those of other uploads included. Call it
+/// in a transaction: the account's other uploads wait until it ends.
+pub async fn reserve(
     db: &mut Connection,
-    id: AttachmentId,
     uploader: AccountId,
-    name: &FileName,
+    files: &[AttachmentId],
+    max: u32,
     now: Timestamp,
-) -> Result<(), DbError> {
-    diesel::insert_into(attachments::table)
-        .values((
-            attachments::id.eq(id.0),
-            attachments::uploader_id.eq(uploader.0),
-            attachments::name.eq(name.as_str()),
-            attachments::created_at.eq(now),
-        ))
+) -> Result<bool, DbError> {
+    sql_query(LOCK_UPLOADER).bind::<sql_types::Uuid, _>(uploader.0).execute(db).await?;
+    let inserted = sql_query(RESERVE)
+        .bind::<Array<sql_types::Uuid>, _>(ids(files))
+        .bind::<sql_types::Uuid, _>(uploader.0)
+        .bind::<Timestamptz, _>(now)
+        .bind::<BigInt, _>(i64::from(max))
         .execute(db)
         .await?;
-    Ok(())
+    Ok(inserted == files.len())
 }
 
-/// Records that a file's bytes are stored.
+fn ids(files: &[AttachmentId]) -> Vec<Uuid> {
+    files.iter().map(|id| id.0).collect()
+}
+
+/// Records the name of a file, and that its bytes are stored.
 pub async fn complete(
     db: &mut Connection,
     id: AttachmentId,
+    name: &FileName,
     content: &Content,
 ) -> Result<(), DbError> {
     let size = i64::try_from(content.size).map_err(|error| DbError::Value(error.to_string()))?;
     diesel::update(attachments::table.find(id.0))
         .set((
+            attachments::name.eq(name.as_str()),
             attachments::size.eq(size),
             attachments::content_type.eq(&content.media_type),
             attachments::sha256.eq(content.sha256.as_slice()),
@@ -208,6 +221,22 @@ pub async fn mark_for_deletion(
         .load::<MarkedRow>(db)
         .await?;
     Ok(marked.into_iter().map(|row| AttachmentId(row.id)).collect())
+}
+
+/// Marks those of these files that are not attached for deletion and returns them.
+pub async fn mark_unattached(
+    db: &mut Connection,
+    files: &[AttachmentId],
+    now: Timestamp,
+) -> Result<Vec<AttachmentId>, DbError> {
+    let marked = diesel::update(attachments::table)
+        .filter(attachments::id.eq_any(ids(files)))
+        .filter(attachments::ticket_id.is_null())
+        .set(attachments::condemned_at.eq(now))
+        .returning(attachments::id)
+        .get_results::<Uuid>(db)
+        .await?;
+    Ok(marked.into_iter().map(AttachmentId).collect())
 }
 
 /// Deletes the row of a file that is marked for deletion, after its bytes were deleted.

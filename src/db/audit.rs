@@ -33,7 +33,7 @@ impl TryFrom<AuditRow> for AuditEntry {
 
     fn try_from(row: AuditRow) -> Result<Self, DbError> {
         let origin = session::origin(row.address.as_deref(), row.device.as_deref());
-        let event = Event::try_from(row.event)?;
+        let event = Event::from(row.event);
         let Subject::Account(account) = event.subject else {
             return Err(DbError::Value(format!("event {} is not about an account", event.id.0)));
         };

@@ -7,7 +7,9 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, prepared::Prepare as _, schema::comments, ticket};
+use super::{
+    Connection, DbError, prepared::Prepare as _, schema::comments, text::LongText, ticket,
+};
 use crate::domain::{
     clock::Timestamp,
     comment::{Comment, Visibility},
@@ -21,7 +23,7 @@ struct CommentRow {
     ticket_id: Uuid,
     author_id: Uuid,
     visibility: Visibility,
-    body: String,
+    body: LongText,
     created_at: Timestamp,
 }
 
@@ -32,7 +34,7 @@ impl From<CommentRow> for Comment {
             ticket_id: TicketId(row.ticket_id),
             author_id: AccountId(row.author_id),
             visibility: row.visibility,
-            body: row.body,
+            body: row.body.0,
             created_at: row.created_at,
         }
     }

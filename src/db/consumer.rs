@@ -1,13 +1,13 @@
 //! The offsets of the consumers of the feed.
 
-use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{BigInt, Bool, Text},
+};
 use diesel_async::RunQueryDsl;
 
-use super::{
-    Connection, DbError,
-    prepared::Prepare as _,
-    schema::{consumer_offsets as offsets, feed_head},
-};
+use super::{Connection, DbError, prepared::Prepare as _, schema::consumer_offsets as offsets};
 
 /// The name of the consumer that creates notifications and mails.
 pub const NOTIFICATIONS: &str = "notifications";
@@ -17,11 +17,32 @@ pub async fn offset(db: &mut Connection, name: &str) -> Result<i64, DbError> {
     Ok(offsets::table.find(name).select(offsets::pos).first(db).await?)
 }
 
-/// Returns whether the feed has events that a consumer has not processed.
-pub async fn is_behind(db: &mut Connection, name: &str) -> Result<bool, DbError> {
-    let head = feed_head::table.select(feed_head::pos).single_value();
-    let behind = offsets::table.find(name).filter(offsets::pos.nullable().lt(head));
-    Ok(diesel::select(diesel::dsl::exists(behind)).get_result(db).await?)
+/// What a consumer can do.
+#[derive(QueryableByName)]
+pub struct Work {
+    /// The position up to which it has processed the feed.
+    #[diesel(sql_type = BigInt)]
+    pub pos: i64,
+    /// Whether the feed has events after that.
+    #[diesel(sql_type = Bool)]
+    pub behind: bool,
+    /// Whether another attempt was requested at events that it set aside.
+    #[diesel(sql_type = Bool)]
+    pub retries: bool,
+}
+
+/// Returns what a consumer can do. Locks nothing.
+pub async fn work(db: &mut Connection, name: &str) -> Result<Work, DbError> {
+    Ok(diesel::sql_query(
+        "SELECT pos, pos < (SELECT pos FROM feed_head) AS behind,
+                EXISTS (SELECT FROM set_aside_events
+                        WHERE consumer = $1 AND retry_requested_at IS NOT NULL) AS retries
+         FROM consumer_offsets WHERE name = $1",
+    )
+    .bind::<Text, _>(name)
+    .prepared()
+    .get_result(db)
+    .await?)
 }
 
 /// Returns a consumer's offset and locks it until the transaction ends, so that only one node at

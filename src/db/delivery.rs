@@ -17,7 +17,7 @@ use super::{
 use crate::domain::{
     account::{EmailAddress, Locale},
     clock::Timestamp,
-    delivery::{Delivery, DeliveryState},
+    delivery::{Delivery, DeliveryState, GIVE_UP_AFTER},
     event::Event,
     ids::{AccountId, DeliveryId, EventId, TicketId},
     notification::NotificationKind,
@@ -124,8 +124,9 @@ pub async fn plan_priority_mail(
 }
 
 /// Plans a mail about an event. The event joins the recipient's last mail about the ticket if that
-/// mail was not attempted yet and the event happened within its window. Only one planner may run
-/// at a time (see [`consumer::lock`](super::consumer::lock)).
+/// mail was not attempted yet and the event happened within its window. An address is mailed about
+/// an event once: if a mail to it has the event, nothing is planned. Only one planner may run at a
+/// time (see [`consumer::lock`](super::consumer::lock)).
 pub async fn plan(db: &mut Connection, new: &NewDelivery<'_>) -> Result<(), DbError> {
     let joined = joinable(db, new).await?;
     if joined.is_none() {
@@ -143,15 +144,19 @@ pub async fn plan(db: &mut Connection, new: &NewDelivery<'_>) -> Result<(), DbEr
             .execute(db)
             .await?;
     }
-    diesel::insert_into(delivery_events::table)
+    let added = diesel::insert_into(delivery_events::table)
         .values((
             delivery_events::event_id.eq(new.event_id.0),
             delivery_events::address.eq(new.address.as_str()),
             delivery_events::delivery_id.eq(joined.unwrap_or(new.id.0)),
             delivery_events::kind.eq(new.kind),
         ))
+        .on_conflict_do_nothing()
         .execute(db)
         .await?;
+    if added == 0 && joined.is_none() {
+        diesel::delete(deliveries::table.find(new.id.0)).execute(db).await?;
+    }
     Ok(())
 }
 
@@ -173,7 +178,7 @@ async fn joinable(db: &mut Connection, new: &NewDelivery<'_>) -> Result<Option<U
 
 /// Claims up to `limit` due mails until `lease_until`, including those whose last sender did not
 /// finish before its lease ended. Of a recipient's mails about one ticket, only the first
-/// unfinished one can be claimed.
+/// unfinished one can be claimed. None can while mail is switched off.
 pub async fn claim(
     db: &mut Connection,
     priority_only: bool,
@@ -186,6 +191,7 @@ pub async fn claim(
              SELECT d.id FROM deliveries d
              WHERE d.state IN ('queued', 'sending') AND d.due_at <= $1
                AND (d.priority OR NOT $3)
+               AND (SELECT mail_enabled FROM installation)
                AND NOT EXISTS (
                    SELECT FROM deliveries e
                    WHERE e.ticket_id = d.ticket_id AND e.address = d.address AND e.seq < d.seq
@@ -253,6 +259,151 @@ pub async fn requeue(
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// Queues a mail for another attempt at `due_at` without counting the last one. Does nothing if
+/// another attempt has begun.
+pub async fn hold_back(
+    db: &mut Connection,
+    delivery: &Delivery,
+    due_at: Timestamp,
+    error: &str,
+) -> Result<(), DbError> {
+    let claimed = deliveries::table
+        .find(delivery.id.0)
+        .filter(deliveries::state.eq(DeliveryState::Sending))
+        .filter(deliveries::attempts.eq(delivery.attempts));
+    diesel::update(claimed)
+        .set((
+            deliveries::state.eq(DeliveryState::Queued),
+            deliveries::attempts.eq(delivery.attempts - 1),
+            deliveries::due_at.eq(due_at),
+            deliveries::last_error.eq(error),
+        ))
+        .prepared()
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Finishes up to `limit` mails that are past their deadline and not being sent, and returns their
+/// states, as [`Delivery::overdue_state`] decides for one mail.
+pub async fn expire(
+    db: &mut Connection,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<DeliveryState>, DbError> {
+    #[derive(QueryableByName)]
+    struct Expired {
+        #[diesel(sql_type = sql_types::DeliveryState)]
+        state: DeliveryState,
+    }
+    let rows = diesel::sql_query(
+        "WITH overdue_deliveries AS (
+             SELECT id FROM deliveries
+             WHERE state IN ('queued', 'sending') AND (state = 'queued' OR due_at <= $1)
+               AND (expires_at <= $1 OR (expires_at IS NULL AND created_at <= $2))
+             LIMIT $3
+             FOR UPDATE SKIP LOCKED
+         )
+         UPDATE deliveries d
+         SET state = (CASE WHEN d.priority OR d.last_error IS NULL THEN 'expired' ELSE 'given_up' END)::delivery_state,
+             payload = NULL, finished_at = $1
+         FROM overdue_deliveries o WHERE d.id = o.id
+         RETURNING d.state",
+    )
+    .bind::<Timestamptz, _>(now)
+    .bind::<Timestamptz, _>(now - GIVE_UP_AFTER)
+    .bind::<BigInt, _>(limit)
+    .prepared()
+    .load::<Expired>(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.state).collect())
+}
+
+/// Which mails to queue again.
+#[derive(Clone, Debug)]
+pub struct FailedMails {
+    /// The mail with this id, or `None` for all.
+    pub id: Option<DeliveryId>,
+    /// Only mails in these states, all of [`DeliveryState::FAILED`].
+    pub states: Vec<DeliveryState>,
+    /// Only mails that were finished at this time or later.
+    pub finished_since: Option<Timestamp>,
+}
+
+/// Queues failed mails about tickets again, to be sent before `deadline`, and returns their ids.
+/// Priority mail is left out: its content was erased.
+pub async fn retry(
+    db: &mut Connection,
+    failed: &FailedMails,
+    now: Timestamp,
+    deadline: Timestamp,
+) -> Result<Vec<DeliveryId>, DbError> {
+    let mut chosen = deliveries::table
+        .filter(deliveries::state.eq_any(&failed.states))
+        .filter(deliveries::ticket_id.is_not_null())
+        .select(deliveries::id)
+        .into_boxed();
+    if let Some(id) = failed.id {
+        chosen = chosen.filter(deliveries::id.eq(id.0));
+    }
+    if let Some(since) = failed.finished_since {
+        chosen = chosen.filter(deliveries::finished_at.ge(since));
+    }
+    let ids = diesel::update(deliveries::table)
+        .filter(deliveries::id.eq_any(chosen))
+        .filter(deliveries::finished_at.is_not_null())
+        .set((
+            deliveries::state.eq(DeliveryState::Queued),
+            deliveries::attempts.eq(0),
+            deliveries::due_at.eq(now),
+            deliveries::joinable_until.eq(None::<Timestamp>),
+            deliveries::expires_at.eq(deadline),
+            deliveries::finished_at.eq(None::<Timestamp>),
+        ))
+        .returning(deliveries::id)
+        .load::<Uuid>(db)
+        .await?;
+    Ok(ids.into_iter().map(DeliveryId).collect())
+}
+
+/// Returns the latest mails in some states, newest first.
+pub async fn latest(
+    db: &mut Connection,
+    states: &[DeliveryState],
+    limit: i64,
+) -> Result<Vec<Delivery>, DbError> {
+    let rows = deliveries::table
+        .filter(deliveries::state.eq_any(states))
+        .order(deliveries::seq.desc())
+        .limit(limit)
+        .select(DeliveryRow::as_select())
+        .load(db)
+        .await?;
+    Ok(rows.into_iter().map(Delivery::from).collect())
+}
+
+/// Returns how many mails failed, by state, and the error of the latest unfinished mail that has
+/// one. Reads the whole table.
+pub async fn failures(
+    db: &mut Connection,
+) -> Result<(Vec<(DeliveryState, i64)>, Option<String>), DbError> {
+    let counts = deliveries::table
+        .filter(deliveries::state.eq_any(DeliveryState::FAILED))
+        .group_by(deliveries::state)
+        .select((deliveries::state, diesel::dsl::count_star()))
+        .load(db)
+        .await?;
+    let error = deliveries::table
+        .filter(deliveries::state.eq_any([DeliveryState::Queued, DeliveryState::Sending]))
+        .filter(deliveries::last_error.is_not_null())
+        .order(deliveries::due_at.desc())
+        .select(deliveries::last_error)
+        .first::<Option<String>>(db)
+        .await
+        .optional()?;
+    Ok((counts, error.flatten()))
 }
 
 /// Returns when the next mail can be claimed, or `None` if there are no unfinished mails.
@@ -351,5 +502,5 @@ pub async fn events(
     .prepared()
     .load::<DeliveryEventRow>(db)
     .await?;
-    rows.into_iter().map(|row| Ok((row.event.try_into()?, row.notified_as))).collect()
+    Ok(rows.into_iter().map(|row| (row.event.into(), row.notified_as)).collect())
 }

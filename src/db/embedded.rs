@@ -23,6 +23,7 @@ mod npm;
 mod os_user;
 mod settings;
 mod socket;
+mod supervise;
 #[cfg(test)]
 mod tests;
 mod watchdog;
@@ -55,6 +56,12 @@ pub struct EmbeddedPostgres {
     server: Watched,
     pid: u32,
     socket: SocketFolder,
+    /// The program `postgres`, and the user to run it as.
+    program: PathBuf,
+    user: OsUser,
+    /// The canonical path of the data folder.
+    data_dir: PathBuf,
+    settings: EmbeddedSettings,
     lock: DataLock,
 }
 
@@ -85,7 +92,9 @@ impl EmbeddedPostgres {
         let launch = Launch { program: binaries.program("postgres"), user, cluster, log };
         let (server, pid) = launch.run(settings, &socket).await?;
         lock.publish(&socket.as_host())?;
-        Ok(Self { server, pid, socket, lock })
+        let Launch { program, user, .. } = launch;
+        let settings = settings.clone();
+        Ok(Self { server, pid, socket, program, user, data_dir, settings, lock })
     }
 
     /// Returns the URL of a database on this server. `postgres` always exists;
@@ -94,7 +103,7 @@ impl EmbeddedPostgres {
         url(&self.socket.as_host(), database)
     }
 
-    /// Returns the server's process id.
+    /// Returns the server's process id, which changes if it is restarted.
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -104,7 +113,7 @@ impl EmbeddedPostgres {
     /// # Errors
     /// `NotStopped` if it takes longer.
     pub async fn stop(self) -> Result<(), EmbeddedError> {
-        let Self { server, pid, socket, lock } = self;
+        let Self { server, pid, socket, lock, .. } = self;
         let withdrawn = lock.withdraw();
         server.stop().await.map_err(|source| EmbeddedError::NotStopped { pid, source })?;
         socket.remove();

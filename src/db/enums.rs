@@ -22,6 +22,12 @@ use crate::domain::{
     ticket::{Priority, Status},
 };
 
+/// Reads a value from its label in the database.
+pub(super) trait FromLabel: Sized {
+    /// Returns the value with a label, or `None` if this version does not know the label.
+    fn from_label(label: &str) -> Option<Self>;
+}
+
 macro_rules! pg_enum {
     ($domain:ident = $sql:ident { $($variant:ident = $label:literal),+ $(,)? }) => {
         impl ToSql<sql_types::$sql, Pg> for $domain {
@@ -31,14 +37,20 @@ macro_rules! pg_enum {
             }
         }
 
+        impl FromLabel for $domain {
+            fn from_label(label: &str) -> Option<Self> {
+                match label.as_bytes() {
+                    $($label => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+
         impl FromSql<sql_types::$sql, Pg> for $domain {
             fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-                match value.as_bytes() {
-                    $($label => Ok(Self::$variant),)+
-                    other => Err(format!(
-                        "unknown {}: {}", stringify!($domain), String::from_utf8_lossy(other)
-                    ).into()),
-                }
+                let label = str::from_utf8(value.as_bytes())?;
+                Self::from_label(label)
+                    .ok_or_else(|| format!("unknown {}: {label}", stringify!($domain)).into())
             }
         }
 

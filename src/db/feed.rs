@@ -3,7 +3,7 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Bool, Integer, Nullable, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 
@@ -11,13 +11,13 @@ use super::{
     Connection, DbError,
     event::{EVENT_COLUMNS, EventRow},
     prepared::Prepare as _,
-    schema::{feed_epochs, feed_head, pending_events},
+    schema::{feed, feed_epochs, feed_head, pending_events},
 };
 use crate::domain::{
     clock::Timestamp,
     cursor::Cursor,
     event::FeedEvent,
-    ids::{AccountId, TicketId},
+    ids::{AccountId, EventId, TicketId},
 };
 
 /// An epoch of the feed: a part of its history that begins when the database is created, restored
@@ -75,32 +75,40 @@ pub async fn lock_head(db: &mut Connection) -> Result<i64, DbError> {
     Ok(feed_head::table.select(feed_head::pos).for_update().first(db).await?)
 }
 
+/// The identity of the history that a feed is part of: of the cluster, of its timeline, and of the
+/// database and the files that store the feed. A dump is always loaded into other files. A snapshot
+/// of the whole cluster has the same ones.
+const HERE: &str = "
+    SELECT system_identifier,
+           ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int AS timeline,
+           concat_ws('/', (SELECT oid FROM pg_database WHERE datname = current_database()),
+                     'feed'::regclass::oid, pg_relation_filenode('feed')) AS storage
+    FROM pg_control_system()";
+
 /// Opens an epoch with this tag after `head` if the database was restored or failed over. Returns
-/// whether it did. Compares the system identifier and the timeline of Postgres with those of the
-/// last epoch.
+/// whether it did. Compares the identity of the history with that of the last epoch. An epoch too
+/// many is harmless: all cursors up to `head` stay good.
 pub async fn open_epoch_if_rewound(
     db: &mut Connection,
     head: i64,
     tag: i32,
     now: Timestamp,
 ) -> Result<bool, DbError> {
-    let opened = diesel::sql_query(
-        "WITH here AS (
-             SELECT system_identifier,
-                    ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int
-                        AS timeline
-             FROM pg_control_system()
-         ), last AS (
+    let opened = diesel::sql_query(format!(
+        "WITH here AS ({HERE}), last AS (
              SELECT * FROM feed_epochs ORDER BY epoch DESC LIMIT 1
          )
-         INSERT INTO feed_epochs (epoch, tag, start_pos, system_identifier, timeline, opened_at)
-         SELECT coalesce((SELECT epoch FROM last), 0) + 1, $1, $2, system_identifier, timeline, $3
+         INSERT INTO feed_epochs
+             (epoch, tag, start_pos, system_identifier, timeline, storage, opened_at)
+         SELECT coalesce((SELECT epoch FROM last), 0) + 1, $1, $2, system_identifier, timeline,
+                storage, $3
          FROM here
          WHERE NOT EXISTS (
              SELECT FROM last
              WHERE last.system_identifier = here.system_identifier AND last.timeline = here.timeline
-         )",
-    )
+               AND last.storage IS NOT DISTINCT FROM here.storage
+         )"
+    ))
     .bind::<Integer, _>(tag)
     .bind::<BigInt, _>(head)
     .bind::<Timestamptz, _>(now)
@@ -110,15 +118,43 @@ pub async fn open_epoch_if_rewound(
     Ok(opened == 1)
 }
 
+/// Opens an epoch with this tag after a position, whatever the database says. Cursors beyond the
+/// position that were issued before are no longer good. The transaction must have locked the head.
+pub async fn open_epoch(
+    db: &mut Connection,
+    after: i64,
+    tag: i32,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    diesel::sql_query(format!(
+        "INSERT INTO feed_epochs
+             (epoch, tag, start_pos, system_identifier, timeline, storage, opened_at)
+         SELECT (SELECT coalesce(max(epoch), 0) + 1 FROM feed_epochs), $1, $2, system_identifier,
+                timeline, storage, $3
+         FROM ({HERE}) here"
+    ))
+    .bind::<Integer, _>(tag)
+    .bind::<BigInt, _>(after)
+    .bind::<Timestamptz, _>(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 #[derive(QueryableByName)]
 struct Placed {
     #[diesel(sql_type = BigInt)]
     placed: i64,
 }
 
-/// Moves up to `limit` pending events, those with the lowest ids, to the positions after `head`.
-/// Returns how many. The transaction must have locked the head.
-pub async fn place_pending(db: &mut Connection, head: i64, limit: i64) -> Result<i64, DbError> {
+/// Moves up to `limit` pending events, those with the lowest ids, to the positions after `head`,
+/// and gives them a random mark. Returns how many. The transaction must have locked the head.
+pub async fn place_pending(
+    db: &mut Connection,
+    head: i64,
+    limit: i64,
+    mark: i64,
+) -> Result<i64, DbError> {
     let row = diesel::sql_query(
         "WITH batch AS (
              DELETE FROM pending_events
@@ -126,8 +162,8 @@ pub async fn place_pending(db: &mut Connection, head: i64, limit: i64) -> Result
                  SELECT event_id FROM pending_events ORDER BY event_id LIMIT $2))
              RETURNING event_id
          ), placed AS (
-             INSERT INTO feed (pos, event_id, ticket_id)
-             SELECT $1 + row_number() OVER (ORDER BY e.id), e.id, e.ticket_id
+             INSERT INTO feed (pos, event_id, ticket_id, mark)
+             SELECT $1 + row_number() OVER (ORDER BY e.id), e.id, e.ticket_id, $3
              FROM batch
              CROSS JOIN LATERAL (
                  SELECT id, ticket_id FROM events WHERE id = batch.event_id LIMIT 1) e
@@ -141,6 +177,7 @@ pub async fn place_pending(db: &mut Connection, head: i64, limit: i64) -> Result
     )
     .bind::<BigInt, _>(head)
     .bind::<BigInt, _>(limit)
+    .bind::<BigInt, _>(mark)
     .prepared()
     .get_result::<Placed>(db)
     .await?;
@@ -151,18 +188,18 @@ pub async fn place_pending(db: &mut Connection, head: i64, limit: i64) -> Result
 struct FeedRow {
     #[diesel(sql_type = BigInt)]
     pos: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    mark: Option<i64>,
     #[diesel(sql_type = Integer)]
     epoch: i32,
     #[diesel(embed)]
     event: EventRow,
 }
 
-impl TryFrom<FeedRow> for FeedEvent {
-    type Error = DbError;
-
-    fn try_from(row: FeedRow) -> Result<Self, DbError> {
+impl From<FeedRow> for FeedEvent {
+    fn from(row: FeedRow) -> Self {
         let cursor = Cursor { epoch: row.epoch, pos: row.pos };
-        Ok(Self { cursor, event: row.event.try_into()? })
+        Self { cursor, event: row.event.into() }
     }
 }
 
@@ -171,7 +208,7 @@ impl TryFrom<FeedRow> for FeedEvent {
 /// events could read all of them.
 fn feed_rows() -> String {
     format!(
-        "SELECT f.pos, {EVENT_COLUMNS},
+        "SELECT f.pos, f.mark, {EVENT_COLUMNS},
                 (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
          FROM feed f
          CROSS JOIN LATERAL (SELECT * FROM events WHERE id = f.event_id LIMIT 1) e
@@ -185,22 +222,86 @@ pub async fn following(
     after: i64,
     limit: i64,
 ) -> Result<Vec<FeedEvent>, DbError> {
+    let rows = rows_between(db, after + 1, after + limit).await?;
+    Ok(rows.into_iter().map(FeedEvent::from).collect())
+}
+
+/// Returns the rows from one position to another, as far as the feed goes.
+async fn rows_between(db: &mut Connection, first: i64, last: i64) -> Result<Vec<FeedRow>, DbError> {
     // Lists every position. A range has no known size until its bounds are known, so Postgres would
     // plan the query again for every execution.
     let query = format!(
         "{}
          WHERE f.pos = ANY (ARRAY(
-             SELECT generate_series($1 + 1, least($1 + $2, (SELECT pos FROM feed_head)))))
+             SELECT generate_series($1, least($2, (SELECT pos FROM feed_head)))))
          ORDER BY f.pos",
         feed_rows(),
     );
-    let rows = diesel::sql_query(query)
-        .bind::<BigInt, _>(after)
-        .bind::<BigInt, _>(limit)
+    Ok(diesel::sql_query(query)
+        .bind::<BigInt, _>(first)
+        .bind::<BigInt, _>(last)
         .prepared()
         .load::<FeedRow>(db)
-        .await?;
-    rows.into_iter().map(FeedEvent::try_from).collect()
+        .await?)
+}
+
+/// A position of the feed with the mark that it has in one history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedMark {
+    /// The position.
+    pub pos: i64,
+    /// Its mark, or `None` if an earlier version placed it.
+    pub mark: Option<i64>,
+}
+
+/// The next events of a feed that is being read.
+pub struct FeedPage {
+    /// The events, in order and without a gap.
+    pub events: Vec<FeedEvent>,
+    /// The last position that was read, those before the page included.
+    pub end: FeedMark,
+}
+
+/// Returns up to `limit` events after what has been read before, or `None` if the feed no longer
+/// has that: it was rewound, even if it has grown past that position since.
+pub async fn continuing(
+    db: &mut Connection,
+    read: FeedMark,
+    limit: i64,
+) -> Result<Option<FeedPage>, DbError> {
+    let mut rows = rows_between(db, read.pos.max(1), read.pos + limit).await?;
+    if read.pos > 0 {
+        let known = |row: &FeedRow| row.pos == read.pos && row.mark == read.mark;
+        if !rows.as_slice().first().is_some_and(known) {
+            return Ok(None);
+        }
+        rows.remove(0);
+    }
+    let end = rows.last().map_or(read, |row| FeedMark { pos: row.pos, mark: row.mark });
+    let events = rows.into_iter().map(FeedEvent::from).collect();
+    Ok(Some(FeedPage { events, end }))
+}
+
+/// Returns the mark of a position, or `None` if it has none.
+pub async fn mark_at(db: &mut Connection, pos: i64) -> Result<Option<i64>, DbError> {
+    let mark = feed::table.find(pos).select(feed::mark).first::<Option<i64>>(db).await;
+    Ok(mark.optional()?.flatten())
+}
+
+/// Returns the last of these positions that still has its mark, or 0 if none has.
+pub async fn last_common(db: &mut Connection, read: &[FeedMark]) -> Result<i64, DbError> {
+    let marked = read.iter().filter_map(|read| Some((read.pos, read.mark?)));
+    let (positions, marks) = marked.unzip::<_, _, Vec<_>, Vec<_>>();
+    let row = diesel::sql_query(
+        "SELECT coalesce(max(f.pos), 0) AS placed
+         FROM unnest($1, $2) AS read (pos, mark)
+         JOIN feed f ON f.pos = read.pos AND f.mark = read.mark",
+    )
+    .bind::<Array<BigInt>, _>(positions)
+    .bind::<Array<BigInt>, _>(marks)
+    .get_result::<Placed>(db)
+    .await?;
+    Ok(row.placed)
 }
 
 /// Returns the first `limit` events in scope with `after` < position ≤ `until`, in order.
@@ -215,7 +316,7 @@ pub async fn replay(
         ReplayScope::Ticket { id, internal } => ("f.ticket_id = $4", Some(id.0), internal),
         ReplayScope::Customer(id) => (
             "(t.reporter_id = $4 OR $4 = ANY (e.participant_ids)
-              OR (e.kind = 'participant_removed' AND (e.data ->> 'account_id')::uuid = $4))",
+              OR (e.kind = 'participant_removed' AND e.data ->> 'account_id' = $4::text))",
             Some(id.0),
             false,
         ),
@@ -238,15 +339,22 @@ pub async fn replay(
         .prepared()
         .load::<FeedRow>(db)
         .await?;
-    rows.into_iter().map(FeedEvent::try_from).collect()
+    Ok(rows.into_iter().map(FeedEvent::from).collect())
+}
+
+/// Returns the id of the event at a position, or `None` beyond the end of the feed. Unlike
+/// [`at`], it reads nothing of the event.
+pub async fn event_id_at(db: &mut Connection, pos: i64) -> Result<Option<EventId>, DbError> {
+    let id = feed::table.find(pos).select(feed::event_id).first(db).await.optional()?;
+    Ok(id.map(EventId))
 }
 
 /// Returns the events at these positions, in any order. Unknown positions are left out.
 pub async fn at(db: &mut Connection, positions: &[i64]) -> Result<Vec<FeedEvent>, DbError> {
     let rows = diesel::sql_query(format!("{} WHERE f.pos = ANY ($1)", feed_rows()))
-        .bind::<diesel::sql_types::Array<BigInt>, _>(positions)
+        .bind::<Array<BigInt>, _>(positions)
         .prepared()
         .load::<FeedRow>(db)
         .await?;
-    rows.into_iter().map(FeedEvent::try_from).collect()
+    Ok(rows.into_iter().map(FeedEvent::from).collect())
 }

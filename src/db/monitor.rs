@@ -18,6 +18,8 @@ pub struct Backlog {
     pub oldest_pending: f64,
     /// How many positions each consumer of the feed is behind, by its name.
     pub lags: Vec<(String, i64)>,
+    /// How many events each consumer of the feed has set aside, by its name.
+    pub set_aside: Vec<(String, i64)>,
     /// How many mails are unfinished, by state.
     pub mails: Vec<(String, i64)>,
     /// The age of the oldest unfinished mail.
@@ -53,6 +55,10 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
          UNION ALL
          SELECT 'lag', name, (SELECT pos FROM head) - pos, 0 FROM consumer_offsets
          UNION ALL
+         SELECT 'set_aside', o.name, count(s.id), 0
+         FROM consumer_offsets o LEFT JOIN set_aside_events s ON s.consumer = o.name
+         GROUP BY o.name
+         UNION ALL
          SELECT 'pending', '', 0, extract(epoch FROM $1 - occurred_at)::float8
          FROM events WHERE id = (SELECT min(event_id) FROM pending_events)
          UNION ALL
@@ -71,6 +77,7 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
         match figure.as_str() {
             "head" => backlog.head = count,
             "lag" => backlog.lags.push((label, count.max(0))),
+            "set_aside" => backlog.set_aside.push((label, count)),
             "pending" => backlog.oldest_pending = seconds.max(0.0),
             _ => {
                 backlog.mails.push((label, count));

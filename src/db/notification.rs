@@ -1,6 +1,9 @@
 //! Notifications.
 
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Uuid as SqlUuid},
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -111,6 +114,41 @@ pub async fn between(
         .load(db)
         .await?;
     Ok(rows.into_iter().map(Notification::from).collect())
+}
+
+#[derive(QueryableByName)]
+struct RecipientRow {
+    #[diesel(sql_type = SqlUuid)]
+    account_id: Uuid,
+}
+
+/// Returns the accounts that have a notification with `after` < position ≤ `until`, among those that
+/// opened its ticket, take part in it or are assigned to it. An account that is no longer assigned
+/// is left out.
+pub async fn recipients_between(
+    db: &mut Connection,
+    after: i64,
+    until: i64,
+) -> Result<Vec<AccountId>, DbError> {
+    // There is no index by position alone: each ticket says whose notifications to look for.
+    let rows = diesel::sql_query(
+        "SELECT DISTINCT n.account_id
+         FROM feed f
+         CROSS JOIN LATERAL (
+             SELECT ARRAY[reporter_id, assignee_id] || participant_ids AS ids
+             FROM tickets WHERE id = f.ticket_id LIMIT 1) t
+         CROSS JOIN LATERAL unnest(t.ids) AS candidate (id)
+         CROSS JOIN LATERAL (
+             SELECT account_id FROM notifications
+             WHERE account_id = candidate.id AND pos = f.pos LIMIT 1) n
+         WHERE f.pos = ANY (ARRAY(SELECT generate_series($1 + 1, $2)))",
+    )
+    .bind::<BigInt, _>(after)
+    .bind::<BigInt, _>(until)
+    .prepared()
+    .load::<RecipientRow>(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| AccountId(row.account_id)).collect())
 }
 
 /// Deletes an account's notifications about a ticket.

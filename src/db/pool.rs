@@ -2,12 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use diesel::{ConnectionError, ConnectionResult};
+use diesel::{
+    ConnectionError, ConnectionResult,
+    connection::InstrumentationEvent,
+    result::{DatabaseErrorKind, Error},
+};
 use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _,
+    AnsiTransactionManager, AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _,
+    TransactionManager as _,
     pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-        deadpool::{Object, Pool},
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, deadpool::Pool,
     },
 };
 use futures_util::FutureExt as _;
@@ -21,10 +25,8 @@ use tokio::{sync::Notify, time};
 use tokio_postgres::{Config, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// The type of connection that query functions accept.
-pub type Connection = AsyncPgConnection;
-/// A connection borrowed from the pool. It returns to the pool when it is dropped.
-pub type PooledConnection = Object<AsyncPgConnection>;
+use super::connection::{Connection, PooledConnection};
+use crate::domain::budget::{Exceeded, RequestBudget};
 
 /// The database failed or could not be reached. The text is meant for the log.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,45 @@ pub enum DbError {
     /// A migration failed.
     #[error("migrating the database failed: {0}")]
     Migration(String),
+    /// The request has exceeded its budget.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
+    /// A statement took longer than it may.
+    #[error("a statement took longer than {} seconds", .0.as_secs())]
+    TimedOut(Duration),
+}
+
+/// What Postgres reports if it cannot serve anybody at the moment: a full disk or memory, too many
+/// connections, a start or a stop. diesel hides the code of an error, and the system's own
+/// messages come in the language of the server.
+const UNAVAILABLE: &[&str] = &[
+    "No space left on device",
+    "не осталось свободного места",
+    "out of memory",
+    "out of shared memory",
+    "too many clients",
+    "too many connections",
+    "remaining connection slots",
+    "terminating connection",
+    "is starting up",
+    "is shutting down",
+    "in recovery mode",
+];
+
+impl DbError {
+    /// Whether the database is away or overloaded, so that the same request may succeed later.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Statement(Error::BrokenTransactionManager) => true,
+            Self::Statement(Error::DatabaseError(kind, information)) => match kind {
+                DatabaseErrorKind::UnableToSendCommand
+                | DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::ReadOnlyTransaction => true,
+                _ => UNAVAILABLE.iter().any(|text| information.message().contains(text)),
+            },
+            _ => false,
+        }
+    }
 }
 
 /// How long a request waits for a connection before it fails.
@@ -76,30 +117,60 @@ impl Database {
     /// The URL is malformed, or the root certificates cannot be used.
     pub fn new(url: &str, size: usize) -> Result<Self, DbError> {
         let connector = Connector::new(url)?;
-        let mut manager = ManagerConfig::default();
-        manager.recycling_method = RecyclingMethod::Fast;
-        let setup = connector.clone();
-        manager.custom_setup = Box::new(move |_| {
-            let connector = setup.clone();
-            async move { connector.diesel().await }.boxed()
-        });
-        let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config(url, manager))
-            .max_size(size)
-            .build()
-            .map_err(|error| DbError::Setup(error.to_string()))?;
+        let pool = connector.pool(size)?;
         Ok(Self { pool, connector, committed: Arc::default() })
     }
 
-    /// Borrows a connection from the pool, without starting a transaction.
+    /// Creates a handle to the same database with connections of its own, at most `size`. They
+    /// stay available when those of this handle are all in use.
     ///
     /// # Errors
-    /// No connection became available within ten seconds.
+    /// The pool cannot be built.
+    pub fn with_own_connections(&self, size: usize) -> Result<Self, DbError> {
+        let pool = self.connector.pool(size)?;
+        Ok(Self { pool, ..self.clone() })
+    }
+
+    /// Borrows a connection from the pool, without starting a transaction. A request waits until
+    /// it may use another connection.
+    ///
+    /// # Errors
+    /// No connection became available within ten seconds, or the request has exceeded its budget.
     pub async fn read(&self) -> Result<PooledConnection, DbError> {
+        let budget = RequestBudget::current();
+        budget.as_ref().map_or(Ok(()), RequestBudget::check)?;
+        let permit = match &budget {
+            // The semaphore is never closed, so a permit always comes.
+            Some(budget) => budget.connections().acquire_owned().await.ok(),
+            None => None,
+        };
         match time::timeout(ACQUIRE_TIMEOUT, self.pool.get()).await {
-            Ok(Ok(connection)) => Ok(connection),
+            Ok(Ok(connection)) => {
+                let tls = self.connector.tls.clone();
+                Ok(PooledConnection::new(connection, tls, budget, permit))
+            }
             Ok(Err(error)) => Err(DbError::Unavailable(chain(&error))),
             Err(_) => Err(DbError::Unavailable("all connections are busy".into())),
         }
+    }
+
+    /// Reads from the database as [`read`](Self::read) does, and cancels the statement if it takes
+    /// longer than `limit`.
+    ///
+    /// # Errors
+    /// `TimedOut` after `limit`, or an error of `body`.
+    pub async fn read_within<T, F>(&self, limit: Duration, body: F) -> Result<T, DbError>
+    where
+        for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<T, DbError>
+            + TransactionBody<&'c mut Connection, Result<T, DbError>, Running: Send>
+            + Send,
+    {
+        let mut connection = self.read().await?;
+        let Ok(result) = time::timeout(limit, body(&mut connection)).await else {
+            connection.cancel();
+            return Err(DbError::TimedOut(limit));
+        };
+        result
     }
 
     /// Runs a transaction (READ COMMITTED) and then wakes the sequencer. The transaction commits if
@@ -148,7 +219,8 @@ impl Database {
     {
         let mut connection = self.read().await?;
         AnsiTransactionManager::begin_transaction(&mut *connection).await.map_err(DbError::from)?;
-        match body(&mut connection).await {
+        // The statements of a transaction are bounded by its use case.
+        match RequestBudget::uncounted(body(&mut connection)).await {
             Ok(value) => {
                 AnsiTransactionManager::commit_transaction(&mut *connection)
                     .await
@@ -239,6 +311,22 @@ impl Connector {
         Ok(Self { config, tls: MakeRustlsConnect::new(tls) })
     }
 
+    /// Creates a pool of at most `size` connections.
+    fn pool(&self, size: usize) -> Result<Pool<AsyncPgConnection>, DbError> {
+        let mut manager = ManagerConfig::default();
+        manager.recycling_method = RecyclingMethod::Fast;
+        let setup = self.clone();
+        manager.custom_setup = Box::new(move |_| {
+            let connector = setup.clone();
+            async move { connector.diesel().await }.boxed()
+        });
+        // The connector knows the URL.
+        Pool::builder(AsyncDieselConnectionManager::new_with_config("", manager))
+            .max_size(size)
+            .build()
+            .map_err(|error| DbError::Setup(error.to_string()))
+    }
+
     /// Opens a plain connection. Returns it with the future that drives it.
     pub(super) async fn raw(
         &self,
@@ -261,7 +349,20 @@ impl Connector {
     pub(super) async fn diesel(&self) -> ConnectionResult<AsyncPgConnection> {
         let (client, connection) =
             self.raw().await.map_err(|error| ConnectionError::BadConnection(chain(&error)))?;
-        AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        let mut connection =
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
+        connection.set_instrumentation(count_statement);
+        Ok(connection)
+    }
+}
+
+/// Counts a statement against the budget of the request that sends it. Beyond the limit, the
+/// request ends.
+fn count_statement(event: InstrumentationEvent<'_>) {
+    if let (InstrumentationEvent::StartQuery { .. }, Some(budget)) =
+        (event, RequestBudget::current())
+    {
+        let _ = budget.add_statement();
     }
 }
 
@@ -340,5 +441,28 @@ impl ServerCertVerifier for Unverified {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_not_a_failure_of_the_server() {
+        let failed = |kind, message: &str| {
+            DbError::from(Error::DatabaseError(kind, Box::new(message.to_owned())))
+        };
+        for message in [
+            "could not extend file \"base/1/2\": No space left on device",
+            "не удалось расширить файл: На устройстве не осталось свободного места",
+            "sorry, too many clients already",
+            "terminating connection due to administrator command",
+        ] {
+            assert!(failed(DatabaseErrorKind::Unknown, message).is_unavailable(), "{message}");
+        }
+        assert!(failed(DatabaseErrorKind::UnableToSendCommand, "closed").is_unavailable());
+        assert!(!failed(DatabaseErrorKind::Unknown, "division by zero").is_unavailable());
+        assert!(!failed(DatabaseErrorKind::UniqueViolation, "duplicate").is_unavailable());
     }
 }

@@ -192,6 +192,7 @@ diesel::table! {
         pos -> Int8,
         event_id -> Int8,
         ticket_id -> Nullable<Uuid>,
+        mark -> Nullable<Int8>,
     }
 }
 
@@ -203,6 +204,7 @@ diesel::table! {
         system_identifier -> Int8,
         timeline -> Int4,
         opened_at -> Timestamptz,
+        storage -> Nullable<Text>,
     }
 }
 
@@ -231,6 +233,19 @@ diesel::table! {
         fingerprint -> Bytea,
         result_id -> Uuid,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::Locale;
+
+    installation (only_row) {
+        only_row -> Bool,
+        mail_enabled -> Nullable<Bool>,
+        mail_window_seconds -> Int4,
+        mail_staff_addresses -> Text,
+        mail_staff_locale -> Locale,
     }
 }
 
@@ -362,6 +377,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    set_aside_events (id) {
+        id -> Uuid,
+        consumer -> Text,
+        event_id -> Int8,
+        pos -> Int8,
+        error -> Text,
+        attempts -> Int4,
+        set_aside_at -> Timestamptz,
+        attempted_at -> Timestamptz,
+        retry_requested_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     sign_in_challenges (id) {
         id -> Uuid,
         account_id -> Uuid,
@@ -459,6 +488,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     feed_head,
     handoffs,
     idempotency_keys,
+    installation,
     mail_preferences,
     mail_unsubscriptions,
     mailed_codes,
@@ -470,6 +500,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     second_factors,
     service_tokens,
     sessions,
+    set_aside_events,
     sign_in_challenges,
     ticket_reads,
     tickets,

@@ -26,7 +26,7 @@ const MARKS: &str = "E'StartSel=\"\\x01\", StopSel=\"\\x02\", '";
 
 /// Excerpts are cut from this many characters at the start of a text. The time that
 /// `ts_headline` takes grows faster than the length of the text.
-const EXCERPT_SOURCE_CHARS: i32 = 8_192;
+const EXCERPT_SOURCE_CHARS: i32 = 4_096;
 
 /// The common table expression `search_query (query, similar)`, in pieces. The values of
 /// [`SearchQueryValues`] belong between the pieces.

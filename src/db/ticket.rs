@@ -16,6 +16,7 @@ use super::{
     Connection, DbError,
     prepared::Prepare as _,
     schema::tickets,
+    text::LongText,
     unread::{self, LatestEvents},
 };
 use crate::domain::{
@@ -36,7 +37,7 @@ pub(super) struct TicketRow {
     past_participant_ids: Vec<Option<Uuid>>,
     assignee_id: Option<Uuid>,
     summary: String,
-    description: String,
+    description: LongText,
     status: Status,
     priority: Priority,
     version: i32,
@@ -58,7 +59,7 @@ impl From<TicketRow> for Ticket {
             past_participant_ids: accounts(row.past_participant_ids),
             assignee_id: row.assignee_id.map(AccountId),
             summary: row.summary,
-            description: row.description,
+            description: row.description.0,
             status: row.status,
             priority: row.priority,
             version: row.version,

@@ -31,12 +31,12 @@ struct TimelineRow {
 }
 
 impl TimelineRow {
-    fn into_event(self, fallback: Cursor) -> Result<FeedEvent, DbError> {
+    fn into_event(self, fallback: Cursor) -> FeedEvent {
         let cursor = match (self.epoch, self.pos) {
             (Some(epoch), Some(pos)) => Cursor { epoch, pos },
             _ => fallback,
         };
-        Ok(FeedEvent { cursor, event: self.event.try_into()? })
+        FeedEvent { cursor, event: self.event.into() }
     }
 }
 
@@ -61,7 +61,7 @@ pub async fn pages(
         .await?;
     let mut timelines = HashMap::<TicketId, Vec<FeedEvent>>::new();
     for row in rows {
-        let event = row.into_event(fallback)?;
+        let event = row.into_event(fallback);
         if let Some(ticket) = event.event.ticket() {
             timelines.entry(ticket.id).or_default().push(event);
         }

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 /// A position in the feed: an epoch and an offset. All streams use the same cursors. A cursor
 /// grants no access, so it is not signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// The tag of the epoch in which the cursor was issued.
     pub epoch: i32,

@@ -33,7 +33,7 @@ pub enum DeliveryState {
     GivenUp,
     /// It cannot be composed, for example because its address is invalid.
     Unbuildable,
-    /// It expired before it could be sent.
+    /// It was not sent in time: within 72 hours, or within the lifetime of its code or link.
     Expired,
     /// It must not be sent any more, for example because its recipient has unsubscribed.
     Cancelled,
@@ -61,7 +61,8 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// The number of attempts that were started.
     pub attempts: i32,
-    /// When it expires, or `None` if it does not. An expired mail is not sent.
+    /// When it expires, or `None` if that is [`GIVE_UP_AFTER`] after it was planned. An expired
+    /// mail is not sent.
     pub expires_at: Option<Timestamp>,
     /// The sealed content of a priority mail, or `None` for a mail about a ticket and once the
     /// state is final.
@@ -81,27 +82,44 @@ impl fmt::Debug for Delivery {
     }
 }
 
+impl DeliveryState {
+    /// The states in which a mail was not sent and can be queued again. A cancelled mail must not
+    /// be sent.
+    pub const FAILED: [Self; 4] = [Self::Refused, Self::GivenUp, Self::Unbuildable, Self::Expired];
+}
+
 impl Delivery {
+    /// Returns when the mail is not sent any more.
+    pub fn deadline(&self) -> Timestamp {
+        self.expires_at.unwrap_or(self.created_at + GIVE_UP_AFTER)
+    }
+
+    /// Returns the final state of a mail that is still unfinished after its deadline.
+    pub fn overdue_state(&self) -> DeliveryState {
+        let failed = !self.priority && self.last_error.is_some();
+        if failed { DeliveryState::GivenUp } else { DeliveryState::Expired }
+    }
+
     /// Returns when to try again after an attempt that has failed at `now`, or `None` to give up.
     ///
     /// A priority mail is tried again every 10 seconds. The pauses of other mails double from one
     /// minute to six hours. `jitter` is a random byte: it shortens such a pause by up to a half,
     /// so that mails that failed together are not tried again together. No attempt is later than
-    /// [`GIVE_UP_AFTER`].
+    /// [`GIVE_UP_AFTER`], counted from when the mail was queued, or queued again by hand.
     pub fn retry_at(&self, now: Timestamp, jitter: u8) -> Option<Timestamp> {
         if self.priority {
             let at = now + PRIORITY_RETRY_DELAY;
             return (at <= self.created_at + GIVE_UP_AFTER).then_some(at);
         }
-        retry_at(self.created_at, now, self.attempts, jitter)
+        retry_at(self.deadline(), now, self.attempts, jitter)
     }
 }
 
-fn retry_at(created_at: Timestamp, now: Timestamp, attempts: i32, jitter: u8) -> Option<Timestamp> {
+fn retry_at(deadline: Timestamp, now: Timestamp, attempts: i32, jitter: u8) -> Option<Timestamp> {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(10);
     let delay = (FIRST_RETRY_DELAY * 2_i32.pow(doublings)).min(MAX_RETRY_DELAY);
     let at = now + delay - delay * i32::from(jitter) / 512;
-    (at <= created_at + GIVE_UP_AFTER).then_some(at)
+    (at <= deadline).then_some(at)
 }
 
 #[cfg(test)]
@@ -112,7 +130,7 @@ mod tests {
     fn retry_delays_double_from_a_minute_to_six_hours_for_three_days() {
         let start = Timestamp::default();
         let (mut now, mut attempts, mut delays) = (start, 1, Vec::new());
-        while let Some(at) = retry_at(start, now, attempts, 0) {
+        while let Some(at) = retry_at(start + GIVE_UP_AFTER, now, attempts, 0) {
             delays.push((at - now).num_minutes());
             (now, attempts) = (at, attempts + 1);
         }
@@ -124,7 +142,8 @@ mod tests {
     #[test]
     fn jitter_shortens_a_retry_delay_by_up_to_a_half() {
         let start = Timestamp::default();
-        let delay = |jitter| (retry_at(start, start, 1, jitter).unwrap() - start).num_seconds();
+        let deadline = start + GIVE_UP_AFTER;
+        let delay = |jitter| (retry_at(deadline, start, 1, jitter).unwrap() - start).num_seconds();
         assert_eq!(delay(0), 60);
         assert!((30..=31).contains(&delay(255)));
     }

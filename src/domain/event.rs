@@ -370,6 +370,8 @@ pub enum Subject {
     Ticket(TicketSubject),
     /// An account.
     Account(AccountSubject),
+    /// Neither: the stored event is broken. It keeps its position in the feed, and concerns nobody.
+    Unreadable,
 }
 
 /// The ticket that an event is about.
@@ -404,7 +406,7 @@ impl Event {
     pub fn ticket(&self) -> Option<&TicketSubject> {
         match &self.subject {
             Subject::Ticket(ticket) => Some(ticket),
-            Subject::Account(_) => None,
+            Subject::Account(_) | Subject::Unreadable => None,
         }
     }
 
@@ -412,7 +414,7 @@ impl Event {
     pub fn account(&self) -> Option<&AccountSubject> {
         match &self.subject {
             Subject::Account(account) => Some(account),
-            Subject::Ticket(_) => None,
+            Subject::Ticket(_) | Subject::Unreadable => None,
         }
     }
 }

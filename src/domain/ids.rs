@@ -27,6 +27,8 @@ uuid_ids! {
     NotificationId,
     /// The id of a service token.
     ServiceTokenId,
+    /// The id of an event that a consumer set aside.
+    SetAsideId,
     /// The id of a session.
     SessionId,
     /// The id of a ticket. People see its [number](super::ticket::TicketNumber) instead.

@@ -32,7 +32,8 @@ pub enum Action {
     Triage,
     /// Add or remove participants of a ticket.
     ManageParticipants,
-    /// See an account's name.
+    /// See an account's name without having a ticket in common. Who has or had a part in a ticket
+    /// that the actor can see is named in any case.
     ViewAccount,
     /// See an account's e-mail address, role and language.
     ViewContact,
@@ -46,10 +47,14 @@ pub enum Action {
     ViewAudit,
     /// Create, see and revoke service tokens.
     ManageServiceTokens,
+    /// See the events that a consumer of the log set aside, and have them tried again.
+    ManageSetAside,
     /// Create and update customers' accounts, as the control panel does.
     ProvisionCustomers,
     /// Create links that sign customers in from the control panel.
     CreateHandoffs,
+    /// Queue all mails again that could not be sent, and switch mail on or off.
+    ManageMail,
 }
 
 /// The target of an action.
@@ -116,6 +121,8 @@ pub fn decide(actor: &Actor, action: Action, resource: Resource<'_>) -> Decision
             | Action::ManageAccounts
             | Action::ViewAudit
             | Action::ManageServiceTokens
+            | Action::ManageSetAside
+            | Action::ManageMail
                 if identity.role == Role::Admin =>
             {
                 Allow
@@ -195,7 +202,7 @@ pub fn sees_comment(actor: &Actor, visibility: Visibility) -> bool {
 /// time of the event. A former participant may have lost access since then.
 pub fn sees_event(actor: &Actor, event: &Event) -> bool {
     match &event.subject {
-        Subject::Account(_) => false,
+        Subject::Account(_) | Subject::Unreadable => false,
         Subject::Ticket(subject) => {
             let action = match subject.audience {
                 Audience::Participants => Action::ViewTicket,
@@ -231,7 +238,7 @@ mod tests {
         ids::{ServiceTokenId, SessionId},
     };
 
-    const ACTIONS: [Action; 17] = [
+    const ACTIONS: [Action; 19] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -249,6 +256,8 @@ mod tests {
         CreateHandoffs,
         SecureAccount,
         ManageCategories,
+        ManageSetAside,
+        ManageMail,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -278,9 +287,9 @@ mod tests {
         ACTIONS.into_iter().map(letter).collect()
     }
 
-    const NOBODY: &str = "uuuuuuuuuuuuuuuuu";
-    const NOTHING: &str = "-----------------";
-    const ALL: &str = "AAAAAAAAAAAAAAAAA";
+    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuu";
+    const NOTHING: &str = "-------------------";
+    const ALL: &str = "AAAAAAAAAAAAAAAAAAA";
 
     fn account(id: u128) -> AccountId {
         AccountId(Uuid::from_u128(id))
@@ -315,14 +324,14 @@ mod tests {
             matrix(Resource::Desk),
             [
                 NOBODY,
-                "AAfffffffffffffAf",
-                "AAfffffffffffffAf",
-                "AAfffffffffffffAf",
-                "AAffAffffffffffAf",
-                "AAffAfffffAAAffAA",
-                "fffffffffffffffff",
-                "fffffffffffffAfff",
-                "ffffffffffffffAff",
+                "AAfffffffffffffAfff",
+                "AAfffffffffffffAfff",
+                "AAfffffffffffffAfff",
+                "AAffAffffffffffAfff",
+                "AAffAfffffAAAffAAAA",
+                "fffffffffffffffffff",
+                "fffffffffffffAfffff",
+                "ffffffffffffffAffff",
                 ALL
             ]
         );
@@ -333,11 +342,11 @@ mod tests {
         assert_eq!(
             matrix(Resource::Ticket { reporter: account(1), participants: &[account(5)] }),
             by_people([
-                "ffAAfffAfffffffff",
+                "ffAAfffAfffffffffff",
                 NOTHING,
-                "ffAAfffffffffffff",
-                "ffAAAAAAfffffffff",
-                "ffAAAAAAfffffffff"
+                "ffAAfffffffffffffff",
+                "ffAAAAAAfffffffffff",
+                "ffAAAAAAfffffffffff"
             ])
         );
     }
@@ -347,21 +356,21 @@ mod tests {
         assert_eq!(
             matrix(Resource::Account { id: account(1), role: Role::Customer }),
             by_people([
-                "ffffffffAAfffffff",
+                "ffffffffAAfffffffff",
                 NOTHING,
                 NOTHING,
-                "ffffffffAAfffffff",
-                "ffffffffAAAffffff"
+                "ffffffffAAfffffffff",
+                "ffffffffAAAffffffff"
             ])
         );
         assert_eq!(
             matrix(Resource::Account { id: account(3), role: Role::Agent }),
             by_people([
-                "ffffffffAffffffff",
-                "ffffffffAffffffff",
-                "ffffffffAffffffff",
-                "ffffffffAAfffffff",
-                "ffffffffAAAffffff"
+                "ffffffffAffffffffff",
+                "ffffffffAffffffffff",
+                "ffffffffAffffffffff",
+                "ffffffffAAfffffffff",
+                "ffffffffAAAffffffff"
             ])
         );
     }
@@ -372,8 +381,8 @@ mod tests {
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAs");
-            assert_eq!(row(&actor, ticket), "sssssssssssssssfs");
+            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsss");
+            assert_eq!(row(&actor, ticket), "sssssssssssssssfsss");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }

@@ -19,6 +19,37 @@ pub const MAX_RANKED: i64 = 10_000;
 /// words resemble too many others.
 const MIN_SIMILAR: usize = 3;
 
+/// The maximum number of words in a search. Words are runs of letters and digits, because Postgres
+/// divides names such as `mail.example.com` there. Ranking a text takes time for every word.
+pub const MAX_WORDS: usize = 24;
+
+/// The maximum number of words in a phrase. Marking a phrase in a text takes time that grows fast
+/// with the number of its words.
+pub const MAX_PHRASE_WORDS: usize = 8;
+
+/// Why a text is not a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SearchError {
+    /// The text is empty, too long, or contains a control character.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The text has too many words.
+    #[error("has {words} words, but at most {MAX_WORDS} are allowed: search for fewer words")]
+    TooManyWords {
+        /// How many it has.
+        words: usize,
+    },
+    /// A phrase has too many words.
+    #[error(
+        "has a phrase of {words} words, but at most {MAX_PHRASE_WORDS} are allowed between \
+         quotes: shorten the phrase"
+    )]
+    PhraseTooLong {
+        /// How many it has.
+        words: usize,
+    },
+}
+
 /// A parsed search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchQuery {
@@ -30,9 +61,10 @@ impl SearchQuery {
     /// Parses a search text.
     ///
     /// # Errors
-    /// The text is empty, too long, or contains a control character.
-    pub fn parse(text: &str, prefix: &NumberPrefix) -> Result<Self, TextError> {
+    /// The text is empty, too long, contains a control character, or has too many words.
+    pub fn parse(text: &str, prefix: &NumberPrefix) -> Result<Self, SearchError> {
         let text = SearchText::parse(text)?;
+        check_words(text.as_str())?;
         let digits = text.as_str().bytes().all(|byte| byte.is_ascii_digit());
         let bare = || text.as_str().parse().ok().map(TicketNumber);
         let number = if digits { bare() } else { prefix.read(text.as_str()) };
@@ -71,6 +103,25 @@ impl SearchQuery {
         let letters = |word: &str| word.chars().filter(|c| c.is_alphanumeric()).count();
         words.filter(|word| letters(word) >= MIN_SIMILAR).collect()
     }
+}
+
+/// Bounds the words of a search, and those of each of its phrases.
+fn check_words(text: &str) -> Result<(), SearchError> {
+    let count = |text: &str| {
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        words.filter(|word| !word.is_empty()).count()
+    };
+    let words = count(text);
+    if words > MAX_WORDS {
+        return Err(SearchError::TooManyWords { words });
+    }
+    // Every second part is between quotes. Names are phrases too: of the words that they are
+    // divided into.
+    let longest = text.split('"').skip(1).step_by(2).map(count).max().unwrap_or_default();
+    if longest > MAX_PHRASE_WORDS {
+        return Err(SearchError::PhraseTooLong { words: longest });
+    }
+    Ok(())
 }
 
 /// The position of a ticket in the results: best first, then newest first.
@@ -122,6 +173,18 @@ mod tests {
         for text in ["CS-", "XX-1", "23 4", "99999999999999999999"] {
             assert_eq!(parse(text).number(), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_words_of_a_search_and_of_a_phrase_are_bounded() {
+        let prefix = NumberPrefix::parse("CS").unwrap();
+        let parse = |text: &str| SearchQuery::parse(text, &prefix).map(|_| ());
+        assert_eq!(parse(&"ab ".repeat(24)), Ok(()));
+        assert_eq!(parse(&"ab ".repeat(25)), Err(SearchError::TooManyWords { words: 25 }));
+        assert_eq!(parse(&"a-".repeat(84)), Err(SearchError::TooManyWords { words: 84 }));
+        assert_eq!(parse(&format!("x \"{}\" y", "ab ".repeat(8))), Ok(()));
+        let long = format!("x \"a b\" or \"{}", "ab.".repeat(9));
+        assert_eq!(parse(&long), Err(SearchError::PhraseTooLong { words: 9 }));
     }
 
     #[test]

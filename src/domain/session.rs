@@ -1,6 +1,6 @@
 //! Sessions of signed-in people.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::{
     clock::Timestamp,
@@ -49,8 +49,25 @@ impl ClientOrigin {
         Self { address, device: device.map(plain).filter(|text| !text.is_empty()) }
     }
 
+    /// Returns the client's network, see [`network`]; `None` if its address is unknown.
+    pub fn network(&self) -> Option<IpAddr> {
+        self.address.map(network)
+    }
+
     /// Returns the client's description of itself, its `User-Agent` (RFC 9110).
     pub fn device(&self) -> Option<&str> {
         self.device.as_deref()
+    }
+}
+
+/// Returns the network that limits apply to: the IPv4 address, or the /64 network of the IPv6
+/// address, within which a client can choose addresses freely.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }

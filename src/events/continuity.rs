@@ -48,12 +48,12 @@ pub(super) fn resync_after_rewind(position: i64, rewound_to: i64) -> Option<Resy
 }
 
 /// Returns whether the history up to a cursor is part of the current history: its epoch is known,
-/// and the next epoch, if there is one, begins at or after the cursor.
+/// and every later epoch begins at or after the cursor.
 fn is_in_history(cursor: Cursor, epochs: &[Epoch]) -> bool {
     let Some(index) = epochs.iter().position(|epoch| epoch.tag == cursor.epoch) else {
         return false;
     };
-    epochs.get(index + 1).is_none_or(|next| cursor.pos <= next.start_pos)
+    epochs[index + 1..].iter().all(|later| cursor.pos <= later.start_pos)
 }
 
 impl EventLog {
@@ -101,6 +101,14 @@ mod tests {
             assert_eq!(resync(kind, 9, 41, 50), None, "after the restore");
             assert_eq!(resync(kind, 8, 1, 50), rewound, "of an unknown epoch");
         }
+    }
+
+    #[test]
+    fn a_cursor_must_be_in_what_every_later_epoch_kept() {
+        let epochs = [EPOCHS[0], EPOCHS[1], Epoch { tag: 11, start_pos: 30 }];
+        let is_good = |epoch, pos| is_in_history(Cursor { epoch, pos }, &epochs);
+        assert_eq!([7, 9, 11].map(|epoch| is_good(epoch, 30)), [true, true, true]);
+        assert_eq!([7, 9, 11].map(|epoch| is_good(epoch, 31)), [false, false, true]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     buffer::SubscriberBuffer,
-    ring::Ring,
+    ring::{self, Ring},
     topic::{Topic, ends_streams, topics_of},
 };
 use crate::{
@@ -27,6 +27,9 @@ use crate::{
 
 /// Called with each event that may end streams.
 pub(super) type EventCallback = Box<dyn Fn(&Event) + Send + Sync>;
+
+/// The position to which the feed was rewound if no stream can continue.
+const NOTHING_IN_COMMON: i64 = -1;
 
 /// The latest events, and the buffers of this node's streams by topic.
 pub(super) struct Hub {
@@ -78,17 +81,22 @@ impl Hub {
         self.read().epochs.iter().any(|epoch| epoch.tag == tag)
     }
 
-    /// Replaces the epochs by those in the database. If a new one starts before the head, the feed
-    /// was rewound: the hub moves its head back and signals all streams.
-    pub(super) fn set_epochs(&self, epochs: Vec<Epoch>) {
+    /// Replaces the epochs by those in the database, whose feed ends at `end`. If a new one starts
+    /// before the head, the feed was rewound: the hub moves its head back and signals all streams.
+    /// If the new history is too long to be published again, the hub continues at its end and has
+    /// all streams resync.
+    pub(super) fn set_epochs(&self, epochs: Vec<Epoch>, end: i64) {
         let mut state = self.write();
         let new = epochs.iter().filter(|epoch| !state.epochs.contains(epoch));
         let rewound_to = new.map(|epoch| epoch.start_pos).min().filter(|&start| start < state.head);
         state.epochs = epochs;
         if let Some(start) = rewound_to {
-            state.head = start;
+            let is_long = usize::try_from(end - start).is_ok_and(|long| long > ring::CAPACITY);
+            let (head, rewound_to) =
+                if is_long { (end, NOTHING_IN_COMMON) } else { (start, start) };
+            state.head = head;
             state.ring.clear();
-            state.topics.values().flatten().for_each(|buffer| buffer.rewind(start));
+            state.topics.values().flatten().for_each(|buffer| buffer.rewind(rewound_to));
         }
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{hub::Hub, sequencer::Sequencer, tailer::Tailer};
+use super::{hub::Hub, notified::NotifiedAccounts, sequencer::Sequencer, tailer::Tailer};
 use crate::{
-    db::{Database, DbError, consumer, feed},
+    db::{Database, DbError, consumer, feed, notification},
     domain::{clock::Ambient, cursor::Cursor, event::Event},
     metrics::Metrics,
 };
@@ -16,30 +16,36 @@ use crate::{
 /// The number of replays that may read the database at once. Many clients that reconnect at the
 /// same time must leave connections for everything else.
 const MAX_DATABASE_REPLAYS: usize = 8;
+/// The largest number of events whose recipients are looked up. If more were planned at once, every
+/// notification stream is woken.
+const MAX_ANNOUNCED: i64 = 5_000;
 
 /// The event log. Clones are handles to the same log.
 #[derive(Clone)]
 pub struct EventLog {
     pub(super) database: Database,
+    /// The database with connections that requests and streams don't use.
+    pub(super) background: Database,
     pub(super) ambient: Ambient,
     pub(super) hub: Arc<Hub>,
     pub(super) sequencer: Arc<Sequencer>,
     /// Limits the replays that read the database.
     pub(super) database_replays: Arc<Semaphore>,
-    /// The position up to which the planner has stored notifications, as far as this node knows.
-    pub(super) notified_up_to: Arc<watch::Sender<i64>>,
+    /// Wakes the notification streams of this node.
+    pub(super) notified: Arc<NotifiedAccounts>,
     pub(super) metrics: Metrics,
 }
 
 impl EventLog {
-    /// Opens the log, and starts this node's sequencer and tailer. They run until `stop` is
-    /// cancelled. `on_event` is called with each event that may end streams, before any stream
+    /// Opens the log, and starts this node's sequencer and tailer on `background`. They run until
+    /// `stop` is cancelled. Streams read `database`. `on_event` is called with each event that may end streams, before any stream
     /// receives it.
     ///
     /// # Errors
     /// The database failed.
     pub async fn open(
         database: Database,
+        background: Database,
         ambient: Ambient,
         tasks: &TaskTracker,
         stop: &CancellationToken,
@@ -47,7 +53,7 @@ impl EventLog {
         metrics: Metrics,
     ) -> Result<Self, DbError> {
         let hint = Arc::new(Notify::new());
-        let sequencer = Sequencer::new(database.clone(), ambient.clone(), Arc::clone(&hint));
+        let sequencer = Sequencer::new(background.clone(), ambient.clone(), Arc::clone(&hint));
         // Opens the first epoch of a new database, and a new epoch of a restored one.
         sequencer.place_all().await?;
         let (hub, notified_up_to) = {
@@ -59,11 +65,12 @@ impl EventLog {
         };
         let log = Self {
             database,
+            background,
             ambient,
             hub: Arc::new(hub),
             sequencer: Arc::new(sequencer),
             database_replays: Arc::new(Semaphore::new(MAX_DATABASE_REPLAYS)),
-            notified_up_to: Arc::new(watch::Sender::new(notified_up_to)),
+            notified: Arc::new(NotifiedAccounts::new(notified_up_to)),
             metrics,
         };
         log.start_tasks(tasks, stop, hint);
@@ -73,9 +80,11 @@ impl EventLog {
     fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken, hint: Arc<Notify>) {
         let (stopped, sequencer) = (stop.clone(), Arc::clone(&self.sequencer));
         tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
-        let tailer = Tailer::new(self.database.clone(), Arc::clone(&self.hub), hint);
+        let (database, ambient) = (self.background.clone(), self.ambient.clone());
+        let tailer = Tailer::new(database, ambient, Arc::clone(&self.hub), hint);
         let stopped = stop.clone();
-        tasks.spawn(async move { stopped.run_until_cancelled(tailer.run()).await });
+        let tailing = Box::pin(tailer.run());
+        tasks.spawn(async move { stopped.run_until_cancelled(tailing).await });
     }
 
     /// Watches the position up to which this node has published the feed. A change is a hint that
@@ -84,10 +93,23 @@ impl EventLog {
         self.hub.watch_head()
     }
 
-    /// Sets the position up to which notifications are stored, and wakes the streams that deliver
-    /// them.
-    pub fn set_notified_up_to(&self, pos: i64) {
-        self.notified_up_to.send_replace(pos);
+    /// Announces that notifications are stored up to a position: wakes the streams of this node
+    /// whose accounts have new ones. Takes one statement however many streams there are, and none
+    /// if there is no stream or nothing new.
+    ///
+    /// # Errors
+    /// The database failed, and no stream was woken. Announce the same position again.
+    pub async fn announce_notifications(&self, up_to: i64) -> Result<(), DbError> {
+        let accounts = match self.notified.announced() {
+            Some(after) if up_to - after > MAX_ANNOUNCED => None,
+            Some(after) if up_to > after => {
+                let mut connection = self.background.read().await?;
+                Some(notification::recipients_between(&mut connection, after, up_to).await?)
+            }
+            _ => Some(vec![]),
+        };
+        self.notified.announce(up_to, accounts.as_deref());
+        Ok(())
     }
 
     /// Returns the cursor up to which this node has published the feed. Everything that is read

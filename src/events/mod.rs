@@ -10,17 +10,21 @@
 //! 4. `subscription.rs` replays the events that its caller missed (`replay.rs`), and then delivers
 //!    those in its buffer. It authorises every event.
 //!
-//! `notification.rs` does the same for a person's notifications. `continuity.rs` decides whether a
+//! `notification.rs` does the same for a person's notifications, which `notified.rs` wakes. `continuity.rs` decides whether a
 //! stream can continue after a cursor or must resync. `session.rs` decides which events end the
 //! streams of a session.
+//!
+//! `consumer.rs` runs the consumers of the feed. It sets aside the events that they cannot process.
 
 mod buffer;
+mod consumer;
 mod continuity;
 mod error;
 mod hub;
 mod item;
 mod log;
 mod notification;
+mod notified;
 mod registration;
 mod replay;
 mod ring;
@@ -33,6 +37,7 @@ mod tailer;
 mod task;
 mod topic;
 
+pub use consumer::{Consumer, ConsumerRunner};
 pub use error::SubscribeError;
 pub use item::{Item, ResyncReason, StreamEnd};
 pub use log::EventLog;

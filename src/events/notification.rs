@@ -2,11 +2,12 @@
 //!
 //! A notification has the position of its event in the feed. The planner moves its offset in the
 //! transaction that stores notifications, so all notifications up to the offset are stored. The
-//! stream reads from its own position to the offset, again and again, and misses nothing.
+//! stream reads from its own position to the offset, again and again, and misses nothing. It reads
+//! when it is woken (`notified.rs`) and before each checkpoint.
 
 use std::collections::VecDeque;
 
-use tokio::{sync::watch, time};
+use tokio::time;
 
 use super::{
     buffer::ControlSignal,
@@ -14,6 +15,7 @@ use super::{
     error::SubscribeError,
     item::{CHECKPOINT_INTERVAL, ResyncReason},
     log::EventLog,
+    notified::NotificationWaker,
     registration::Registration,
     session::{StreamSession, require_identity},
     topic::Topic,
@@ -76,7 +78,9 @@ pub struct NotificationStream {
     log: EventLog,
     session: StreamSession,
     registration: Registration,
-    notified_up_to: watch::Receiver<i64>,
+    waker: NotificationWaker,
+    /// Whether there may be notifications after those that were read.
+    unread: bool,
     /// The position in the feed up to which notifications were delivered.
     position: i64,
     /// Notifications that were read and not delivered yet.
@@ -87,7 +91,7 @@ pub struct NotificationStream {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The stream delivers what its caller missed, and then its first checkpoint.
+    /// The stream delivers what its caller missed, and then a checkpoint.
     CatchingUp,
     /// The stream delivers new notifications.
     Live,
@@ -110,6 +114,8 @@ impl EventLog {
     ) -> Result<NotificationStream, SubscribeError> {
         let identity = require_identity(actor)?;
         let (registration, head) = Registration::new(&self.hub, vec![Topic::Account(identity.id)]);
+        // Before anything is read: what is stored later wakes the stream.
+        let waker = self.notified.watch(identity.id);
         let (session, notified_up_to) = {
             let (mut connection, now) = (self.database.read().await?, self.ambient.now());
             let authorised =
@@ -125,7 +131,8 @@ impl EventLog {
             log: self.clone(),
             session,
             registration,
-            notified_up_to: self.notified_up_to.subscribe(),
+            waker,
+            unread: false,
             // Not the end of the feed: the notifications of its last events may not be stored yet.
             position: after.map_or(notified_up_to, |cursor| cursor.pos),
             pending: VecDeque::new(),
@@ -168,9 +175,7 @@ impl NotificationStream {
                 self.phase = Phase::Live;
                 return self.checkpoint().await.map(Some);
             }
-            if self.wait().await {
-                return self.checkpoint().await.map(Some);
-            }
+            self.wait().await;
         }
     }
 
@@ -213,8 +218,7 @@ impl NotificationStream {
 
     /// Reads the notifications that were stored since. Returns whether there are any.
     async fn read_pending(&mut self) -> Result<bool, DbError> {
-        let known = *self.notified_up_to.borrow_and_update();
-        if known <= self.position && self.phase == Phase::Live {
+        if self.phase == Phase::Live && !self.unread {
             return Ok(false);
         }
         let account = self.session.identity().id;
@@ -223,6 +227,7 @@ impl NotificationStream {
         let until = consumer::offset(&mut connection, NOTIFICATIONS).await?;
         let page =
             notification::between(&mut connection, account, self.position, until, PAGE).await?;
+        self.unread = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
         if page.is_empty() {
             self.position = self.position.max(until);
         }
@@ -230,14 +235,18 @@ impl NotificationStream {
         Ok(!self.pending.is_empty())
     }
 
-    /// Waits until there may be something to do. Returns whether a checkpoint is due because the
-    /// stream was quiet.
-    async fn wait(&mut self) -> bool {
+    /// Waits until there may be something to do. If the stream was quiet for a while, it reads what
+    /// is stored once more, and then delivers a checkpoint.
+    async fn wait(&mut self) {
         let left = self.session.time_left(self.log.ambient.now());
         tokio::select! {
-            _ = self.notified_up_to.changed() => false,
-            () = self.registration.buffer().filled() => false,
-            () = time::sleep(CHECKPOINT_INTERVAL.min(left)) => left > CHECKPOINT_INTERVAL,
+            () = self.waker.woken() => self.unread = true,
+            () = self.registration.buffer().filled() => {}
+            () = time::sleep(CHECKPOINT_INTERVAL.min(left)) => {
+                if left > CHECKPOINT_INTERVAL {
+                    self.phase = Phase::CatchingUp;
+                }
+            }
         }
     }
 

@@ -5,9 +5,10 @@ use std::{collections::VecDeque, sync::Arc};
 use super::topic::{Topic, topics_of};
 use crate::{db::feed::ReplayScope, domain::event::FeedEvent};
 
-/// The number of events that a ring holds. An event holds ids only and takes about 250 bytes, so a
-/// full ring takes up to 3 MB.
-const CAPACITY: usize = 10_000;
+/// The number of events that a ring holds. An event holds ids only: about 250 bytes, and 16 for each
+/// participant of its ticket, who are at most 50. So a full ring takes at most 11 MB, and less than
+/// 3 MB if few tickets are shared.
+pub(super) const CAPACITY: usize = 10_000;
 
 /// The latest events of the feed, without gaps.
 #[derive(Default)]

@@ -78,6 +78,7 @@ impl Sequencer {
 
     async fn place_batch(&self) -> Result<i64, DbError> {
         let (now, tag) = (self.ambient.now(), i32::from_be_bytes(self.ambient.bytes()));
+        let mark = i64::from_be_bytes(self.ambient.bytes());
         let placed = self
             .database
             .write_without_events(async |db| {
@@ -85,7 +86,7 @@ impl Sequencer {
                 if feed::open_epoch_if_rewound(db, head, tag, now).await? {
                     tracing::info!(head, tag, "opened a new epoch of the feed");
                 }
-                feed::place_pending(db, head, BATCH).await
+                feed::place_pending(db, head, BATCH, mark).await
             })
             .await?;
         if placed > 0 {

@@ -3,7 +3,7 @@
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use crate::db::DbError;
+use crate::{db::DbError, domain::budget::RequestBudget};
 
 /// Runs a future in a new task and returns its output, or `None` if it panicked. The task is aborted
 /// if the returned future is dropped.
@@ -16,10 +16,15 @@ pub async fn run_to_completion<T: Send + 'static>(
     AbortOnDropHandle::new(tokio::spawn(work.in_current_span())).await.ok()
 }
 
-/// Reads from the database as [`detached`] does. A panic is returned as an error.
+/// Reads from the database as [`run_to_completion`] does. If the returned future is dropped, the
+/// statement is cancelled. A panic is returned as an error.
 pub(super) async fn detached_read<T: Send + 'static>(
     read: impl Future<Output = Result<T, DbError>> + Send + 'static,
 ) -> Result<T, DbError> {
     let panicked = || Err(DbError::Value("a read for a stream panicked".into()));
+    let read = async move {
+        let budget = RequestBudget::unlimited();
+        budget.run(read).await.unwrap_or_else(|exceeded| Err(exceeded.into()))
+    };
     run_to_completion(read).await.unwrap_or_else(panicked)
 }

@@ -44,6 +44,7 @@ pub(super) fn topics_of(event: &Event) -> impl Iterator<Item = Topic> {
             let topic = ends_streams(account).then_some(Topic::Account(account.id));
             ([topic, None, None, None, None, None], [].as_slice())
         }
+        Subject::Unreadable => ([None; 6], [].as_slice()),
     };
     fixed.into_iter().flatten().chain(participants.iter().copied().map(Topic::Customer))
 }

@@ -1,5 +1,7 @@
 //! Accounts.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Description, Enum, ID, Object};
 use chrono::{DateTime, Utc};
 
@@ -8,11 +10,13 @@ use super::{
     context::ContextExt as _,
     error::Failure,
     id::GlobalId,
+    loader::{OwnTicketCounts, OwnUnreadNotifications},
     notification::NotificationConnection,
     pagination::{PageArgs, cost},
     preferences::MailPreferences,
     second_factor::SecondFactor,
     session::own::Session,
+    text::Text,
 };
 use crate::{domain::account, service};
 
@@ -39,11 +43,11 @@ pub enum Locale {
 }
 
 /// A person with an account: a customer or a member of staff. Staff see every account.
-/// Customers see their own, those of staff, and those of customers with whom they share a
-/// ticket.
+/// Customers see their own, those of staff, and those of everybody who has or had a part in a
+/// ticket that they can see, even if that person has left the staff since.
 #[derive(Description)]
 pub struct Account {
-    account: account::Account,
+    account: Arc<account::Account>,
     /// Whether contact details are shown whatever the policy says about the caller.
     shows_contact: bool,
 }
@@ -56,8 +60,8 @@ impl Account {
     }
 
     /// The name that others see: 1 to 120 characters.
-    async fn name(&self) -> &str {
-        &self.account.name
+    async fn name(&self) -> Text<&str> {
+        Text(&self.account.name)
     }
 
     /// Whether this is a member of staff: an agent or an admin.
@@ -67,8 +71,8 @@ impl Account {
 
     /// The e-mail address, in lower case. Null unless this is your own account or you are
     /// staff.
-    async fn email(&self, ctx: &Context<'_>) -> Result<Option<&str>, Failure> {
-        Ok(self.contact(ctx)?.map(|account| account.email.as_str()))
+    async fn email(&self, ctx: &Context<'_>) -> Result<Option<Text<&str>>, Failure> {
+        Ok(self.contact(ctx)?.map(|account| Text(account.email.as_str())))
     }
 
     /// The role. Null unless this is your own account or you are staff; `isStaff` is visible
@@ -115,7 +119,7 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        Ok(Some(service::notification::unread(ctx.actor()?, ctx.services()?).await?))
+        Ok(Some(ctx.loaders()?.require(OwnUnreadNotifications).await?))
     }
 
     /// The number of your tickets that are neither `RESOLVED` nor `CLOSED`. A customer's
@@ -125,7 +129,7 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        Ok(Some(service::unread::counts(ctx.actor()?, ctx.services()?).await?.open))
+        Ok(Some(ctx.loaders()?.require(OwnTicketCounts).await?.open))
     }
 
     /// The number of your tickets that are unread (see `Ticket.isUnread`), closed ones
@@ -135,7 +139,7 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        Ok(Some(service::unread::counts(ctx.actor()?, ctx.services()?).await?.unread))
+        Ok(Some(ctx.loaders()?.require(OwnTicketCounts).await?.unread))
     }
 
     /// Which notification mails you receive; `updatePreferences` changes it. Null unless this
@@ -221,15 +225,15 @@ impl Account {
 
 impl Account {
     /// Wraps an account that the caller may see; the policy decides about contact details.
-    pub fn new(account: account::Account) -> Self {
-        Self { account, shows_contact: false }
+    pub fn new(account: impl Into<Arc<account::Account>>) -> Self {
+        Self { account: account.into(), shows_contact: false }
     }
 
     /// Wraps an account whose contact details the caller may see although the policy does not
     /// know them as its owner: a person who has just signed in or must still configure a
     /// second factor, and the machine that has just provisioned the account.
     pub fn with_contact(account: account::Account) -> Self {
-        Self { account, shows_contact: true }
+        Self { account: account.into(), shows_contact: true }
     }
 
     fn is_viewer(&self, ctx: &Context<'_>) -> Result<bool, Failure> {

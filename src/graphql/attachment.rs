@@ -1,6 +1,6 @@
 //! Attachments: files on tickets and comments, and how they are uploaded.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use async_graphql::{
     Context, Description, ID, InputValueError, InputValueResult, Object, Scalar, ScalarType, Value,
@@ -8,7 +8,9 @@ use async_graphql::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{context::ContextExt as _, error::Failure, id::GlobalId, loader::AttachmentsOf};
+use super::{
+    context::ContextExt as _, error::Failure, id::GlobalId, loader::AttachmentsOf, text::Text,
+};
 use crate::{
     domain::{attachment, ids::AttachmentId},
     service::{self, upload::Upload as Received},
@@ -17,7 +19,7 @@ use crate::{
 /// A file attached to a ticket's description or to a comment. Visible to everyone who can
 /// see what it is attached to.
 #[derive(Description)]
-pub struct Attachment(pub attachment::Attachment);
+pub struct Attachment(pub Arc<attachment::Attachment>);
 
 #[Object(use_type_description)]
 impl Attachment {
@@ -28,8 +30,8 @@ impl Attachment {
 
     /// The file name as its sender gave it, without folders and control characters: 1 to 255
     /// characters. For display only: it need not be unique.
-    async fn name(&self) -> &str {
-        self.0.name.as_str()
+    async fn name(&self) -> Text<&str> {
+        Text(self.0.name.as_str())
     }
 
     /// The size in bytes. A `Float`, because it can exceed the range of `Int`.
@@ -39,8 +41,8 @@ impl Attachment {
 
     /// The media type, such as `image/png`, detected from the content and not taken from the
     /// sender. It does not mean that the file is safe to open.
-    async fn content_type(&self) -> &str {
-        &self.0.content.media_type
+    async fn content_type(&self) -> Text<&str> {
+        Text(&self.0.content.media_type)
     }
 
     /// The SHA-256 digest of the content: 64 lower-case hexadecimal digits.
@@ -69,7 +71,7 @@ impl Attachment {
     /// Loads the attachments of a ticket's description or of a comment.
     pub(super) async fn of(ctx: &Context<'_>, of: AttachmentsOf) -> Result<Vec<Self>, Failure> {
         let found = ctx.loaders()?.get(of).await?.unwrap_or_default();
-        Ok(found.into_iter().map(Self).collect())
+        Ok(found.iter().cloned().map(Self).collect())
     }
 }
 

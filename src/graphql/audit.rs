@@ -11,6 +11,7 @@ use super::{
     id::{GlobalId, event_id},
     pagination::{PageArgs, connection, cost},
     second_factor::SecondFactorMethod,
+    text::Text,
 };
 use crate::{
     domain::{
@@ -134,8 +135,8 @@ impl AccountEvent {
 
     /// The User-Agent of the client that began the event's session. Null for events without a
     /// session.
-    async fn device(&self) -> Option<&str> {
-        self.entry.origin.device()
+    async fn device(&self) -> Option<Text<&str>> {
+        self.entry.origin.device().map(Text)
     }
 
     /// The session. Null for events without one.

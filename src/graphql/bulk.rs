@@ -90,7 +90,9 @@ impl BulkMutation {
 impl From<(ID, service::bulk::TicketResult)> for UpdateTicketsResult {
     fn from((ticket_id, result): (ID, service::bulk::TicketResult)) -> Self {
         match result {
-            Ok(ticket) => Self { ticket_id, ticket: Some(Ticket(ticket)), user_errors: vec![] },
+            Ok(ticket) => {
+                Self { ticket_id, ticket: Some(Ticket::new(ticket)), user_errors: vec![] }
+            }
             Err(error) => Self { ticket_id, ticket: None, user_errors: vec![error.into()] },
         }
     }

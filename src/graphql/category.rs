@@ -1,5 +1,7 @@
 //! Categories of tickets.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Description, ID, InputObject, Object, SimpleObject};
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
     id::GlobalId,
+    text::Text,
 };
 use crate::{
     domain::category,
@@ -15,7 +18,7 @@ use crate::{
 
 /// A category of tickets. Every signed-in person can see it, even when it is retired.
 #[derive(Description)]
-pub struct Category(pub category::Category);
+pub struct Category(pub Arc<category::Category>);
 
 #[Object(use_type_description)]
 impl Category {
@@ -25,8 +28,8 @@ impl Category {
     }
 
     /// A unique name for scripts and links, such as `technical-support`. It never changes.
-    async fn slug(&self) -> &str {
-        &self.0.slug
+    async fn slug(&self) -> Text<&str> {
+        Text(&self.0.slug)
     }
 
     /// The display name.
@@ -35,13 +38,20 @@ impl Category {
         ctx: &Context<'_>,
         #[graphql(desc = "The language of the name. Your account's language by default.")]
         locale: Option<Locale>,
-    ) -> Result<&str, Failure> {
-        Ok(self.0.name(ctx.locale(locale.map(Into::into))?))
+    ) -> Result<Text<&str>, Failure> {
+        Ok(Text(self.0.name(ctx.locale(locale.map(Into::into))?)))
     }
 
     /// Whether the category is retired: it keeps its tickets and accepts no new ones.
     async fn is_retired(&self) -> bool {
         self.0.retired_at.is_some()
+    }
+}
+
+impl Category {
+    /// Wraps a category.
+    pub fn new(category: impl Into<Arc<category::Category>>) -> Self {
+        Self(category.into())
     }
 }
 
@@ -157,7 +167,7 @@ impl CategoryQuery {
         include_retired: bool,
     ) -> Result<Vec<Category>, Failure> {
         let found = service::category::list(ctx.actor()?, ctx.services()?, include_retired).await?;
-        Ok(found.into_iter().map(Category).collect())
+        Ok(found.into_iter().map(Category::new).collect())
     }
 }
 
@@ -207,7 +217,7 @@ impl CategoryMutation {
         let ordered = service::category::order(ctx.actor()?, ctx.services()?, &ids).await;
         Ok(match Outcome::of(ordered)? {
             Outcome::Done(ordered) => OrderCategoriesPayload {
-                categories: Some(ordered.into_iter().map(Category).collect()),
+                categories: Some(ordered.into_iter().map(Category::new).collect()),
                 user_errors: vec![],
             },
             Outcome::Rejected { errors, .. } => {
@@ -249,7 +259,7 @@ fn changed_category(
     result: Result<category::Category, ServiceError>,
 ) -> Result<(Option<Category>, Vec<UserError>), Failure> {
     Ok(match Outcome::of(result)? {
-        Outcome::Done(category) => (Some(Category(category)), vec![]),
+        Outcome::Done(category) => (Some(Category::new(category)), vec![]),
         Outcome::Rejected { errors, .. } => (None, errors),
     })
 }

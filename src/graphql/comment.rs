@@ -1,5 +1,7 @@
 //! Comments and internal notes.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Description, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
@@ -10,6 +12,7 @@ use super::{
     error::{Failure, Outcome, UserError},
     id::GlobalId,
     loader::AttachmentsOf,
+    text::Text,
     ticket::{Ticket, TicketStatus},
 };
 use crate::{
@@ -29,7 +32,7 @@ pub enum CommentVisibility {
 
 /// A comment or an internal note on a ticket.
 #[derive(Description)]
-pub struct Comment(pub comment::Comment);
+pub struct Comment(pub Arc<comment::Comment>);
 
 #[Object(use_type_description)]
 impl Comment {
@@ -55,8 +58,8 @@ impl Comment {
 
     /// The text: 1 to 65,536 characters in one or more lines. It is plain text, so escape it
     /// when you show it as HTML.
-    async fn body(&self) -> &str {
-        &self.0.body
+    async fn body(&self) -> Text<&str> {
+        Text(&self.0.body)
     }
 
     /// The attached files, in the order in which they were sent: at most 50.
@@ -136,13 +139,13 @@ impl CommentMutation {
         let added = service::comment::add(ctx.actor()?, ctx.services()?, new).await;
         Ok(match Outcome::of(added)? {
             Outcome::Done((comment, ticket)) => AddCommentPayload {
-                comment: Some(Comment(comment)),
-                ticket: Some(Ticket(ticket)),
+                comment: Some(Comment(comment.into())),
+                ticket: Some(Ticket::new(ticket)),
                 user_errors: vec![],
             },
             Outcome::Rejected { errors, current } => AddCommentPayload {
                 comment: None,
-                ticket: current.map(Ticket),
+                ticket: current.map(Ticket::new),
                 user_errors: errors,
             },
         })

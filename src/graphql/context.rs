@@ -9,6 +9,7 @@ use crate::{
     domain::{
         account::Locale,
         actor::{Actor, Identity},
+        budget::RequestBudget,
         cursor::Cursor,
         session::ClientOrigin,
     },
@@ -16,7 +17,7 @@ use crate::{
     service::{ServiceError, Services},
 };
 
-/// The caller of a request, its origin and its loaders.
+/// The caller of a request, its origin, its loaders and its budget.
 pub struct RequestContext {
     actor: Actor,
     origin: ClientOrigin,
@@ -24,13 +25,25 @@ pub struct RequestContext {
     /// anything.
     cursor: Cursor,
     loaders: Loaders,
+    budget: RequestBudget,
 }
 
 impl RequestContext {
     /// Creates the context of a request that is about to be executed.
-    pub fn new(actor: Actor, origin: ClientOrigin, services: &Services, log: &EventLog) -> Self {
+    pub fn new(
+        actor: Actor,
+        origin: ClientOrigin,
+        services: &Services,
+        log: &EventLog,
+        budget: RequestBudget,
+    ) -> Self {
         let cursor = log.cursor();
-        Self { actor, origin, cursor, loaders: Loaders::new(actor, services, cursor) }
+        let loaders = Loaders::new(actor, services, cursor, budget.clone());
+        Self { actor, origin, cursor, loaders, budget }
+    }
+
+    pub(super) fn budget(&self) -> &RequestBudget {
+        &self.budget
     }
 }
 

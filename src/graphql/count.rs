@@ -88,7 +88,7 @@ impl CountQuery {
         let categories = found.into_iter().filter_map(|category| {
             let counts = by_category.remove(&category.id)?;
             let (total, statuses) = (total(&counts), statuses(&counts));
-            Some(CategoryCount { category: Category(category), total, statuses })
+            Some(CategoryCount { category: Category::new(category), total, statuses })
         });
         Ok(TicketCounts {
             total: total(&counts),

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Enum, ErrorExtensions as _, SimpleObject};
+use async_graphql::{Enum, ErrorExtensions as _, Pos, Response, SimpleObject};
 use chrono::TimeDelta;
 
 use crate::{
-    domain::{cursor::MalformedCursor, ticket::Ticket},
+    domain::{budget::Exceeded, cursor::MalformedCursor, ticket::Ticket},
     events::SubscribeError,
     service::{self, ServiceError, error::user_error_codes},
 };
@@ -20,14 +20,38 @@ pub mod code {
     pub const FORBIDDEN: &str = "FORBIDDEN";
     /// The account must configure a second factor first, with `beginSecondFactor`.
     pub const SECOND_FACTOR_REQUIRED: &str = "SECOND_FACTOR_REQUIRED";
-    /// Too many attempts: retry after `extensions.retryAfterSeconds`.
+    /// Too many attempts, or too much at once or within a minute: retry after
+    /// `extensions.retryAfterSeconds`.
     pub const RATE_LIMITED: &str = "RATE_LIMITED";
     /// The object does not exist, or the caller cannot see it.
     pub const NOT_FOUND: &str = "NOT_FOUND";
     /// The request is malformed or exceeds a limit.
     pub const BAD_REQUEST: &str = "BAD_REQUEST";
+    /// The response would be larger than the limit. Ask for fewer items or fields.
+    pub const RESPONSE_TOO_LARGE: &str = "RESPONSE_TOO_LARGE";
+    /// The request needs more statements than the limit. Ask for fewer items or fields.
+    pub const TOO_MANY_STATEMENTS: &str = "TOO_MANY_STATEMENTS";
+    /// The request took longer than the limit.
+    pub const TIMEOUT: &str = "TIMEOUT";
+    /// The database is away or overloaded: retry after `extensions.retryAfterSeconds`.
+    pub const UNAVAILABLE: &str = "UNAVAILABLE";
     /// The server failed; the log has the details under `extensions.requestId`.
     pub const INTERNAL: &str = "INTERNAL";
+}
+
+/// When to retry a request that failed with `UNAVAILABLE`, in seconds.
+pub const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// The message of an error with the code `UNAVAILABLE`.
+pub const UNAVAILABLE_MESSAGE: &str =
+    "The server cannot reach its database, or the database is overloaded. Try again in 5 seconds.";
+
+/// Returns the response to a request that has exceeded its budget: one error, and no data.
+pub fn exceeded_response(exceeded: Exceeded) -> Response {
+    let error = async_graphql::Error::from(Failure::from(exceeded));
+    let mut error = error.into_server_error(Pos::default());
+    error.locations.clear();
+    Response::from_errors(vec![error])
 }
 
 /// An error in the input that the caller can correct.
@@ -85,12 +109,20 @@ impl Failure {
         Self { code, message: message.into(), retry_after_seconds: None }
     }
 
-    fn rate_limited(retry_after: TimeDelta) -> Self {
+    fn rate_limited(reason: &str, retry_after: TimeDelta) -> Self {
         // Rounded up, so that a caller who waits this long is not rejected again.
         let seconds = (retry_after.num_milliseconds().max(1) + 999) / 1_000;
         let unit = if seconds == 1 { "second" } else { "seconds" };
-        let message = format!("Too many attempts. Try again in {seconds} {unit}.");
+        let message = format!("{reason} Try again in {seconds} {unit}.");
         Self { retry_after_seconds: Some(seconds), ..Self::new(code::RATE_LIMITED, message) }
+    }
+
+    fn unavailable(cause: &str) -> Self {
+        tracing::error!(cause, "request failed: the database is not available");
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS.into()),
+            ..Self::new(code::UNAVAILABLE, UNAVAILABLE_MESSAGE)
+        }
     }
 
     fn internal(cause: &str) -> Self {
@@ -103,8 +135,58 @@ impl Failure {
     }
 }
 
+impl From<Exceeded> for Failure {
+    fn from(exceeded: Exceeded) -> Self {
+        match exceeded {
+            Exceeded::Response { limit } => Self::new(
+                code::RESPONSE_TOO_LARGE,
+                format!(
+                    "The response would be larger than {limit} bytes. Ask for fewer items or \
+                     fields, and for the rest in further requests."
+                ),
+            ),
+            Exceeded::Statements { limit } => Self::new(
+                code::TOO_MANY_STATEMENTS,
+                format!(
+                    "The request needs more than {limit} database statements. Ask for fewer items \
+                     or fields, and for the rest in further requests."
+                ),
+            ),
+            Exceeded::Time { limit } => Self::new(
+                code::TIMEOUT,
+                format!(
+                    "The request took longer than {} seconds and was cancelled. Ask for less, or \
+                     try again later. A mutation may have taken effect: read again before you \
+                     repeat it, or use an `idempotencyKey`.",
+                    limit.as_secs()
+                ),
+            ),
+        }
+    }
+}
+
+impl Failure {
+    /// Returns the failure for a budget that is used up, a database that is away, or a search
+    /// that takes too long.
+    fn of_resources(error: &ServiceError) -> Option<Self> {
+        if let Some(exceeded) = error.exceeded() {
+            return Some(exceeded.into());
+        }
+        if error.is_unavailable() {
+            return Some(Self::unavailable(&error.to_string()));
+        }
+        let seconds = error.search_limit()?.as_secs();
+        Some(Self::bad_request(format!(
+            "The search takes longer than {seconds} seconds. Search for fewer or rarer words."
+        )))
+    }
+}
+
 impl From<&ServiceError> for Failure {
     fn from(error: &ServiceError) -> Self {
+        if let Some(failure) = Self::of_resources(error) {
+            return failure;
+        }
         let (code, message) = match error {
             ServiceError::Unauthenticated => (
                 code::UNAUTHENTICATED,
@@ -121,7 +203,14 @@ impl From<&ServiceError> for Failure {
                 "Your account requires a second factor. Configure one with `beginSecondFactor` and \
                  `confirmSecondFactor`, then try again.",
             ),
-            ServiceError::RateLimited { retry_after } => return Self::rate_limited(*retry_after),
+            ServiceError::RateLimited { retry_after } => {
+                return Self::rate_limited("Too many attempts.", *retry_after);
+            }
+            ServiceError::TooFrequent { things, per_minute, retry_after } => {
+                let reason =
+                    format!("At most {per_minute} {things} a minute are accepted from you.");
+                return Self::rate_limited(&reason, *retry_after);
+            }
             ServiceError::NotFound => {
                 (code::NOT_FOUND, "This does not exist, or you do not have access to it.")
             }

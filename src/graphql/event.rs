@@ -412,7 +412,7 @@ impl TimelineConnection {
         let (has_previous, has_next) = (slice.has_previous, slice.has_next);
         let events = slice.items.into_iter().filter_map(|event| {
             let place = encode_place(event.event.id);
-            Some((place, TicketEvent::of(Arc::new(event))?))
+            Some((place, TicketEvent::of(event)?))
         });
         Ok(Self::new(Slice { items: events.collect(), has_previous, has_next }))
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::ids::{
     AccountId, AttachmentId, CategoryId, CommentId, DeliveryId, EventId, NotificationId,
-    ServiceTokenId, SessionId, TicketId,
+    ServiceTokenId, SessionId, SetAsideId, TicketId,
 };
 
 /// The object that a global id identifies.
@@ -28,6 +28,8 @@ pub enum GlobalId {
     ServiceToken(ServiceTokenId),
     /// A session.
     Session(SessionId),
+    /// An event that was set aside.
+    SetAsideEvent(SetAsideId),
     /// A ticket.
     Ticket(TicketId),
 }
@@ -46,6 +48,7 @@ impl GlobalId {
             "Delivery" => Some(Self::Delivery(DeliveryId(uuid))),
             "Notification" => Some(Self::Notification(NotificationId(uuid))),
             "ServiceToken" => Some(Self::ServiceToken(ServiceTokenId(uuid))),
+            "SetAsideEvent" => Some(Self::SetAsideEvent(SetAsideId(uuid))),
             "Session" => Some(Self::Session(SessionId(uuid))),
             "Ticket" => Some(Self::Ticket(TicketId(uuid))),
             _ => None,
@@ -84,10 +87,26 @@ impl GlobalId {
         }
     }
 
+    /// Parses the id of a mail. Returns `None` if it identifies something else.
+    pub fn delivery(id: &ID) -> Option<DeliveryId> {
+        match Self::parse(id) {
+            Some(Self::Delivery(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Parses the id of a session. Returns `None` if it identifies something else.
     pub fn session(id: &ID) -> Option<SessionId> {
         match Self::parse(id) {
             Some(Self::Session(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Parses the id of an event that was set aside. Returns `None` if it identifies something else.
+    pub fn set_aside(id: &ID) -> Option<SetAsideId> {
+        match Self::parse(id) {
+            Some(Self::SetAsideEvent(id)) => Some(id),
             _ => None,
         }
     }
@@ -111,6 +130,7 @@ impl From<GlobalId> for ID {
             GlobalId::Delivery(DeliveryId(uuid)) => encode("Delivery", uuid),
             GlobalId::Notification(NotificationId(uuid)) => encode("Notification", uuid),
             GlobalId::ServiceToken(ServiceTokenId(uuid)) => encode("ServiceToken", uuid),
+            GlobalId::SetAsideEvent(SetAsideId(uuid)) => encode("SetAsideEvent", uuid),
             GlobalId::Session(SessionId(uuid)) => encode("Session", uuid),
             GlobalId::Ticket(TicketId(uuid)) => encode("Ticket", uuid),
         }

@@ -29,6 +29,7 @@ use crate::{
         account::Account,
         actor::Actor,
         attachment::Attachment,
+        budget::RequestBudget,
         category::Category,
         comment::Comment,
         cursor::Cursor,
@@ -37,6 +38,7 @@ use crate::{
         ids::{AccountId, AttachmentId, CategoryId, CommentId, EventId, TicketId},
         page::{Page, Slice},
         ticket::Ticket,
+        unread::TicketCounts,
     },
     service::{self, ServiceError, Services},
 };
@@ -54,7 +56,13 @@ pub struct Loaders {
     deliveries: Loader<DeliveriesOf>,
     unread: Loader<IsUnread>,
     follow_ups: Loader<FollowUpsOf>,
+    ticket_counts: Loader<OwnTicketCounts>,
+    unread_notifications: Loader<OwnUnreadNotifications>,
+    budget: RequestBudget,
 }
+
+/// The size that every object of a response counts as, in bytes, in addition to its texts.
+const OBJECT_BYTES: usize = 128;
 
 /// The actor on whose behalf values are loaded, and the services that load them.
 #[derive(Clone)]
@@ -63,6 +71,7 @@ pub struct Source {
     services: Services,
     /// The cursor of events that have no position in the feed yet.
     cursor: Cursor,
+    budget: RequestBudget,
 }
 
 type Loaded<K> = Result<HashMap<K, <K as Key>::Value>, ServiceError>;
@@ -121,7 +130,8 @@ impl<K: Key> Loader<K> {
         let look_up = async move {
             round.ended.await;
             let keys = lock(&collected).drain().collect();
-            K::load(source, keys).await.map(Arc::new).map_err(Arc::new)
+            let budget = source.budget.clone();
+            budget.scope(K::load(source, keys)).await.map(Arc::new).map_err(Arc::new)
         };
         Batch { round: round.number, keys, look_up: look_up.boxed().shared() }
     }
@@ -211,8 +221,9 @@ impl Future for Idle {
 
 impl Loaders {
     /// Creates the loaders of a request. Events without a position in the feed get `cursor`.
-    pub fn new(actor: Actor, services: &Services, cursor: Cursor) -> Self {
-        let source = &Source { actor, services: services.clone(), cursor };
+    pub fn new(actor: Actor, services: &Services, cursor: Cursor, budget: RequestBudget) -> Self {
+        let services = services.clone();
+        let source = &Source { actor, services, cursor, budget: budget.clone() };
         let rounds = &Rounds::default();
         Self {
             accounts: Loader::new(source, rounds),
@@ -226,12 +237,18 @@ impl Loaders {
             deliveries: Loader::new(source, rounds),
             unread: Loader::new(source, rounds),
             follow_ups: Loader::new(source, rounds),
+            ticket_counts: Loader::new(source, rounds),
+            unread_notifications: Loader::new(source, rounds),
+            budget,
         }
     }
 
     /// Returns the value of a key, or `None` if it does not exist or the actor may not see it.
     pub async fn get<K: Key>(&self, key: K) -> Result<Option<K::Value>, Failure> {
-        Ok(K::loader(self).get(key).await?)
+        self.budget.add_response_bytes(OBJECT_BYTES)?;
+        let loaded = K::loader(self).get(key).await;
+        self.budget.check()?;
+        Ok(loaded?)
     }
 
     /// Returns the value of a key.
@@ -243,15 +260,20 @@ impl Loaders {
     }
 }
 
+/// Makes lists cheap to clone for every field that waits for them.
+fn shared<K: Eq + Hash, V>(lists: HashMap<K, Vec<V>>) -> HashMap<K, Arc<[V]>> {
+    lists.into_iter().map(|(key, list)| (key, list.into())).collect()
+}
+
 /// Makes an id a key that is loaded by its service's `by_ids`.
 macro_rules! by_id {
     ($id:ty, $value:ty, $noun:ident, $loader:ident) => {
         impl Key for $id {
-            type Value = $value;
+            type Value = Arc<$value>;
 
             async fn load(source: Source, ids: Vec<Self>) -> Loaded<Self> {
                 let found = service::$noun::by_ids(&source.actor, &source.services, &ids).await?;
-                Ok(found.into_iter().map(|value| (value.id, value)).collect())
+                Ok(found.into_iter().map(|value| (value.id, Arc::new(value))).collect())
             }
 
             fn loader(loaders: &Loaders) -> &Loader<Self> {
@@ -281,7 +303,7 @@ pub struct TimelineKey {
 }
 
 impl Key for TimelineKey {
-    type Value = Slice<FeedEvent>;
+    type Value = Slice<Arc<FeedEvent>>;
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
         // Tickets with the same page arguments share a statement.
@@ -300,7 +322,7 @@ impl Key for TimelineKey {
                 service::timeline::pages(actor, services, &tickets, &page, cursor).await?;
             loaded.extend(keys.into_iter().filter_map(|key| {
                 let slice = pages.remove(&key.ticket)?;
-                Some((key, slice))
+                Some((key, slice.map(Arc::new)))
             }));
         }
         Ok(loaded)
@@ -316,13 +338,13 @@ impl Key for TimelineKey {
 pub struct FeedPosition(pub i64);
 
 impl Key for FeedPosition {
-    type Value = FeedEvent;
+    type Value = Arc<FeedEvent>;
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
         let positions = keys.iter().map(|key| key.0).collect::<Vec<_>>();
         let found =
             service::notification::events(&source.actor, &source.services, &positions).await?;
-        Ok(found.into_iter().map(|event| (Self(event.cursor.pos), event)).collect())
+        Ok(found.into_iter().map(|event| (Self(event.cursor.pos), Arc::new(event))).collect())
     }
 
     fn loader(loaders: &Loaders) -> &Loader<Self> {
@@ -335,7 +357,7 @@ impl Key for FeedPosition {
 pub struct DeliveriesOf(pub TicketId);
 
 impl Key for DeliveriesOf {
-    type Value = Vec<Delivery>;
+    type Value = Arc<[Arc<Delivery>]>;
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
         let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
@@ -343,9 +365,9 @@ impl Key for DeliveriesOf {
             service::delivery::of_tickets(&source.actor, &source.services, &tickets).await?;
         let mut loaded = HashMap::<_, Vec<_>>::new();
         for (ticket, delivery) in found {
-            loaded.entry(Self(ticket)).or_default().push(delivery);
+            loaded.entry(Self(ticket)).or_default().push(Arc::new(delivery));
         }
-        Ok(loaded)
+        Ok(shared(loaded))
     }
 
     fn loader(loaders: &Loaders) -> &Loader<Self> {
@@ -363,7 +385,7 @@ pub enum AttachmentsOf {
 }
 
 impl Key for AttachmentsOf {
-    type Value = Vec<Attachment>;
+    type Value = Arc<[Arc<Attachment>]>;
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
         let (mut tickets, mut comments) = (Vec::new(), Vec::new());
@@ -385,9 +407,9 @@ impl Key for AttachmentsOf {
         for attachment in found {
             let ticket = Self::Ticket(attachment.ticket_id);
             let of = attachment.comment_id.map_or(ticket, Self::Comment);
-            loaded.entry(of).or_default().push(attachment);
+            loaded.entry(of).or_default().push(Arc::new(attachment));
         }
-        Ok(loaded)
+        Ok(shared(loaded))
     }
 
     fn loader(loaders: &Loaders) -> &Loader<Self> {
@@ -418,7 +440,7 @@ impl Key for IsUnread {
 pub struct FollowUpsOf(pub TicketId);
 
 impl Key for FollowUpsOf {
-    type Value = Vec<Ticket>;
+    type Value = Arc<[Arc<Ticket>]>;
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
         let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
@@ -426,13 +448,47 @@ impl Key for FollowUpsOf {
         let mut loaded = HashMap::<_, Vec<_>>::new();
         for ticket in found {
             if let Some(predecessor) = ticket.follow_up_to {
-                loaded.entry(Self(predecessor)).or_default().push(ticket);
+                loaded.entry(Self(predecessor)).or_default().push(Arc::new(ticket));
             }
         }
-        Ok(loaded)
+        Ok(shared(loaded))
     }
 
     fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.follow_ups
+    }
+}
+
+/// The key of the numbers of the actor's own tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OwnTicketCounts;
+
+impl Key for OwnTicketCounts {
+    type Value = TicketCounts;
+
+    async fn load(source: Source, _: Vec<Self>) -> Loaded<Self> {
+        let counts = service::unread::counts(&source.actor, &source.services).await?;
+        Ok(HashMap::from([(Self, counts)]))
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.ticket_counts
+    }
+}
+
+/// The key of the number of the actor's own unread notifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OwnUnreadNotifications;
+
+impl Key for OwnUnreadNotifications {
+    type Value = i64;
+
+    async fn load(source: Source, _: Vec<Self>) -> Loaded<Self> {
+        let unread = service::notification::unread(&source.actor, &source.services).await?;
+        Ok(HashMap::from([(Self, unread)]))
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.unread_notifications
     }
 }

@@ -28,7 +28,9 @@ mod search;
 mod second_factor;
 mod service_token;
 mod session;
+mod set_aside;
 mod staff;
+mod text;
 mod ticket;
 mod unread;
 
@@ -37,7 +39,7 @@ use chrono::{DateTime, Utc};
 
 pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamProgress};
-pub use error::code;
+pub use error::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_response};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 
 use crate::{events::EventLog, service::Services};
@@ -59,8 +61,12 @@ const MAX_DIRECTIVES: usize = 8;
 /// factor first.
 ///
 /// `extensions.code` of an error is one of these, or `NOT_FOUND`; `BAD_REQUEST` for a malformed
-/// request or one beyond a limit; `RATE_LIMITED`, with `extensions.retryAfterSeconds`; or
-/// `INTERNAL` for a failure of the server, with `extensions.requestId` for its operator.
+/// request or one beyond a limit; `RATE_LIMITED`, with `extensions.retryAfterSeconds`;
+/// `RESPONSE_TOO_LARGE` or `TOO_MANY_STATEMENTS` for a request that needs more than one request
+/// may: ask for fewer items or fields; `TIMEOUT` for one that takes too long; `UNAVAILABLE` if the
+/// database is away or overloaded, with `extensions.retryAfterSeconds` and the status 503; or
+/// `INTERNAL` for a failure of the server, with `extensions.requestId` for its operator. After
+/// `RESPONSE_TOO_LARGE`, `TOO_MANY_STATEMENTS` and `TIMEOUT`, `data` is null.
 #[derive(MergedObject, Default)]
 pub struct Query(
     account::AccountQuery,
@@ -69,6 +75,7 @@ pub struct Query(
     node::NodeQuery,
     audit::AuditQuery,
     service_token::ServiceTokenQuery,
+    set_aside::SetAsideQuery,
     ticket::TicketQuery,
     count::CountQuery,
     search::SearchQuery,
@@ -89,6 +96,7 @@ pub struct Mutation(
     handoff::HandoffMutation,
     customer::CustomerMutation,
     service_token::ServiceTokenMutation,
+    set_aside::SetAsideMutation,
     category::CategoryMutation,
     staff::StaffMutation,
     ticket::TicketMutation,
@@ -98,6 +106,7 @@ pub struct Mutation(
     unread::UnreadMutation,
     notification::NotificationMutation,
     preferences::PreferencesMutation,
+    delivery::DeliveryMutation,
 );
 
 /// The live streams, over a websocket (the graphql-transport-ws protocol) or as server-sent

@@ -76,6 +76,7 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>, Failure> {
             GlobalId::Delivery(_)
             | GlobalId::Notification(_)
             | GlobalId::ServiceToken(_)
+            | GlobalId::SetAsideEvent(_)
             | GlobalId::Session(_),
         ) => None,
         Some(GlobalId::Account(id)) => {

@@ -1,7 +1,5 @@
 //! Notifications, and their live stream.
 
-use std::sync::Arc;
-
 use async_graphql::{
     Context, Description, Enum, ID, InputObject, Object, SimpleObject, Subscription, Union,
 };
@@ -70,7 +68,7 @@ impl Notification {
     /// The event that you are notified of, or null if you may no longer see it.
     async fn event(&self, ctx: &Context<'_>) -> Result<Option<TicketEvent>, Failure> {
         let event = ctx.loaders()?.get(FeedPosition(self.0.pos)).await?;
-        Ok(event.and_then(|event| TicketEvent::of(Arc::new(event))))
+        Ok(event.and_then(TicketEvent::of))
     }
 
     /// When the event happened.

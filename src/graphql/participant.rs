@@ -72,10 +72,10 @@ impl ParticipantMutation {
             service::participant::add(ctx.actor()?, services, id, &input.email, origin).await;
         Ok(match Outcome::of(added)? {
             Outcome::Done(ticket) => {
-                AddParticipantPayload { ticket: Some(Ticket(ticket)), user_errors: vec![] }
+                AddParticipantPayload { ticket: Some(Ticket::new(ticket)), user_errors: vec![] }
             }
             Outcome::Rejected { errors, current } => {
-                AddParticipantPayload { ticket: current.map(Ticket), user_errors: errors }
+                AddParticipantPayload { ticket: current.map(Ticket::new), user_errors: errors }
             }
         })
     }
@@ -109,10 +109,10 @@ impl ParticipantMutation {
         };
         Ok(match Outcome::of(removed)? {
             Outcome::Done(ticket) => {
-                RemoveParticipantPayload { ticket: ticket.map(Ticket), user_errors: vec![] }
+                RemoveParticipantPayload { ticket: ticket.map(Ticket::new), user_errors: vec![] }
             }
             Outcome::Rejected { errors, current } => {
-                RemoveParticipantPayload { ticket: current.map(Ticket), user_errors: errors }
+                RemoveParticipantPayload { ticket: current.map(Ticket::new), user_errors: errors }
             }
         })
     }

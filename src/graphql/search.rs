@@ -9,6 +9,7 @@ use super::{
     context::ContextExt as _,
     error::Failure,
     pagination::{PageArgs, connection, cost},
+    text::Text,
     ticket::Ticket,
 };
 use crate::{
@@ -24,14 +25,14 @@ use crate::{
 #[derive(SimpleObject)]
 pub struct TextFragment {
     /// Plain text. Escape it before you put it into HTML.
-    text: String,
+    text: Text,
     /// Whether the text matches the search: highlight it.
     is_match: bool,
 }
 
 impl From<search::Fragment> for TextFragment {
     fn from(fragment: search::Fragment) -> Self {
-        Self { text: fragment.text, is_match: fragment.is_match }
+        Self { text: Text(fragment.text), is_match: fragment.is_match }
     }
 }
 
@@ -44,7 +45,7 @@ pub struct TicketMatch {
     /// The ticket's summary. Joined, the fragments are the whole summary.
     summary: Vec<TextFragment>,
     /// The best passages of the description or comment that matches best, from its first
-    /// 8,192 characters. " … " separates passages that are not adjacent.
+    /// 4,096 characters. " … " separates passages that are not adjacent.
     excerpt: Vec<TextFragment>,
     #[graphql(skip)]
     comment_id: Option<CommentId>,
@@ -67,7 +68,7 @@ impl From<Found> for TicketMatch {
     fn from(found: Found) -> Self {
         let fragments = |list: Vec<search::Fragment>| list.into_iter().map(Into::into).collect();
         Self {
-            ticket: Ticket(found.ticket),
+            ticket: Ticket::new(found.ticket),
             summary: fragments(found.summary),
             excerpt: fragments(found.excerpt),
             comment_id: found.comment,
@@ -78,7 +79,7 @@ impl From<Found> for TicketMatch {
 /// Parses the `text` of a search or filter.
 ///
 /// # Errors
-/// A bad request if the text is empty, too long or has a control character.
+/// A bad request if the text is empty, too long, has a control character or too many words.
 pub fn parse_query(text: &str, prefix: &NumberPrefix) -> Result<search::SearchQuery, Failure> {
     search::SearchQuery::parse(text, prefix)
         .map_err(|error| Failure::bad_request(format!("`text` {error}.")))
@@ -115,6 +116,9 @@ impl SearchQuery {
     /// ignored. Words of 3 or more letters also match similarly spelled words of a summary.
     /// The number of a ticket finds it, with or without its prefix.
     ///
+    /// A search that takes longer than 2 seconds, unless configured otherwise, fails with
+    /// `BAD_REQUEST`.
+    ///
     /// The ticket with that number comes first. The others rank higher the more often a text
     /// has the words and the closer together they are; words in a summary count most, then
     /// those in a description, then those in a comment. Matches by similar spelling come
@@ -124,7 +128,10 @@ impl SearchQuery {
     async fn search(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The words to search for: 1 to 255 characters.")] text: String,
+        #[graphql(
+            desc = "The words to search for: 1 to 255 characters, with at most 24 words, and at most 8 in a phrase."
+        )]
+        text: String,
         #[graphql(
             desc = "Return at most this many items from the start: 0 to 100, 20 by default."
         )]

@@ -4,6 +4,8 @@ mod filter;
 mod order;
 mod status;
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Description, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
@@ -25,6 +27,7 @@ use super::{
     id::GlobalId,
     loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, IsUnread},
     pagination::{PageArgs, connection, cost},
+    text::Text,
 };
 use crate::{
     domain::{
@@ -42,7 +45,7 @@ use crate::{
 /// A support ticket: a customer's request, and the conversation about it. Visible to the
 /// customer who opened it, to its participants and to staff.
 #[derive(Description)]
-pub struct Ticket(pub ticket::Ticket);
+pub struct Ticket(pub Arc<ticket::Ticket>);
 
 #[Object(use_type_description)]
 impl Ticket {
@@ -57,14 +60,14 @@ impl Ticket {
     }
 
     /// The subject, in one line of at most 255 characters.
-    async fn summary(&self) -> &str {
-        &self.0.summary
+    async fn summary(&self) -> Text<&str> {
+        Text(&self.0.summary)
     }
 
     /// The request as it was opened: plain text of several lines. Escape it before you put it
     /// into HTML.
-    async fn description(&self) -> &str {
-        &self.0.description
+    async fn description(&self) -> Text<&str> {
+        Text(&self.0.description)
     }
 
     /// The status, which says whose turn it is.
@@ -162,7 +165,7 @@ impl Ticket {
     #[graphql(complexity = "1 + 10 * child_complexity")]
     async fn follow_ups(&self, ctx: &Context<'_>) -> Result<Vec<Ticket>, Failure> {
         let found = ctx.loaders()?.get(FollowUpsOf(self.0.id)).await?.unwrap_or_default();
-        Ok(found.into_iter().map(Ticket).collect())
+        Ok(found.iter().cloned().map(Ticket).collect())
     }
 
     /// The history, oldest first: the opening, the comments and every change that you may see.
@@ -192,7 +195,14 @@ impl Ticket {
             return Ok(None);
         }
         let found = ctx.loaders()?.get(DeliveriesOf(self.0.id)).await?.unwrap_or_default();
-        Ok(Some(found.into_iter().map(Delivery).collect()))
+        Ok(Some(found.iter().cloned().map(Delivery).collect()))
+    }
+}
+
+impl Ticket {
+    /// Wraps a ticket that the caller may see.
+    pub fn new(ticket: impl Into<Arc<ticket::Ticket>>) -> Self {
+        Self(ticket.into())
     }
 }
 
@@ -211,7 +221,7 @@ impl TicketQuery {
         number: String,
     ) -> Result<Option<Ticket>, Failure> {
         let found = service::ticket::by_number(ctx.actor()?, ctx.services()?, &number).await?;
-        Ok(Some(Ticket(found)))
+        Ok(Some(Ticket::new(found)))
     }
 
     /// The tickets that you may see. Customers see those that they opened or take part in; staff
@@ -245,7 +255,7 @@ impl TicketQuery {
         let slice =
             service::ticket::page(actor, services, &selection, sort, descending, &page).await?;
         Ok(TicketConnection::new(
-            slice.map(|ticket| (encode_cursor(sort, &ticket), Ticket(ticket))),
+            slice.map(|ticket| (encode_cursor(sort, &ticket), Ticket::new(ticket))),
         ))
     }
 }
@@ -344,7 +354,7 @@ impl TicketMutation {
         let created = service::ticket::create(ctx.actor()?, ctx.services()?, new).await;
         Ok(match Outcome::of(created)? {
             Outcome::Done(ticket) => {
-                CreateTicketPayload { ticket: Some(Ticket(ticket)), user_errors: vec![] }
+                CreateTicketPayload { ticket: Some(Ticket::new(ticket)), user_errors: vec![] }
             }
             Outcome::Rejected { errors, .. } => {
                 CreateTicketPayload { ticket: None, user_errors: errors }
@@ -375,10 +385,10 @@ impl TicketMutation {
         };
         Ok(match Outcome::of(updated)? {
             Outcome::Done(ticket) => {
-                UpdateTicketPayload { ticket: Some(Ticket(ticket)), user_errors: vec![] }
+                UpdateTicketPayload { ticket: Some(Ticket::new(ticket)), user_errors: vec![] }
             }
             Outcome::Rejected { errors, current } => {
-                UpdateTicketPayload { ticket: current.map(Ticket), user_errors: errors }
+                UpdateTicketPayload { ticket: current.map(Ticket::new), user_errors: errors }
             }
         })
     }

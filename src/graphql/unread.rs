@@ -55,12 +55,12 @@ impl UnreadMutation {
         let marked = service::unread::mark_read(actor, services, id, up_to).await;
         Ok(match Outcome::of(marked)? {
             Outcome::Done(ticket) => MarkTicketReadPayload {
-                ticket: Some(Ticket(ticket)),
+                ticket: Some(Ticket::new(ticket)),
                 unread_ticket_count: Some(service::unread::counts(actor, services).await?.unread),
                 user_errors: vec![],
             },
             Outcome::Rejected { errors, current } => MarkTicketReadPayload {
-                ticket: current.map(Ticket),
+                ticket: current.map(Ticket::new),
                 unread_ticket_count: None,
                 user_errors: errors,
             },

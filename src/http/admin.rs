@@ -14,7 +14,7 @@ use tokio::time;
 use super::{api::Api, health};
 use crate::{
     db::{
-        DbError,
+        Database, DbError,
         monitor::{self, Backlog},
     },
     metrics::Snapshot,
@@ -42,11 +42,15 @@ async fn metrics(State(api): State<Api>) -> Response {
     snapshot.gauge("sockets", "Open websockets and event streams on this node", sockets);
     let help = "The last position of the feed that this node has published";
     snapshot.gauge("feed_published_position", help, api.log.cursor().pos);
-    let pool = api.database.pool_use();
+    let states = |database: &Database| {
+        let states = database.pool_use();
+        states.map(|(state, count)| (state.to_owned(), i64::try_from(count).unwrap_or(i64::MAX)))
+    };
     let help = "Connections of the database pool: the limit, open, in use, and requests waiting";
-    let pool =
-        pool.map(|(state, count)| (state.to_owned(), i64::try_from(count).unwrap_or(i64::MAX)));
-    snapshot.gauges("database_pool_connections", help, "state", pool);
+    snapshot.gauges("database_pool_connections", help, "state", states(&api.database));
+    let help = "The same for the connections that requests don't use";
+    let background = states(&api.background);
+    snapshot.gauges("database_background_connections", help, "state", background);
     let backlog = time::timeout(TIMEOUT, monitor::backlog(&api.database, api.ambient.now())).await;
     let backlog = backlog.unwrap_or_else(|_| Err(DbError::Unavailable("no answer in time".into())));
     let up = i64::from(backlog.is_ok());
@@ -68,6 +72,8 @@ fn add(snapshot: &mut Snapshot, backlog: Backlog) {
     snapshot.seconds("oldest_pending_event_age_seconds", help, backlog.oldest_pending);
     let help = "How many positions a consumer is behind the head of the feed";
     snapshot.gauges("feed_consumer_lag_positions", help, "consumer", backlog.lags);
+    let help = "Events that a consumer could not process and that wait for another attempt";
+    snapshot.gauges("set_aside_events", help, "consumer", backlog.set_aside);
     snapshot.gauges(
         "mails_undelivered",
         "Mails that are not delivered yet",

@@ -5,9 +5,15 @@ use std::{ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 use axum::extract::FromRef;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{execution::group::FanOutGroups, origins::Origins, playground::Playground};
+use super::{
+    budgets::Budgets, execution::group::FanOutGroups, origins::Origins, playground::Playground,
+};
 use crate::{
-    db::Database, domain::clock::Ambient, events::EventLog, graphql::Schema, metrics::Metrics,
+    db::Database,
+    domain::{budget::RequestLimits, clock::Ambient},
+    events::EventLog,
+    graphql::Schema,
+    metrics::Metrics,
     service::Services,
 };
 
@@ -42,8 +48,12 @@ pub struct Parts {
     pub fan_out: FanOutGroups,
     /// The database, for readiness and metrics.
     pub database: Database,
+    /// The database with connections that requests don't use, for metrics.
+    pub background: Database,
     /// The clock and the source of ids.
     pub ambient: Ambient,
+    /// What callers use of this node.
+    pub budgets: Budgets,
     /// The counters of this server.
     pub metrics: Metrics,
     /// The page at `/`, or `None` if it is disabled.
@@ -54,12 +64,16 @@ pub struct Parts {
     pub origins: Origins,
     /// How many reverse proxies of the installation stand in front of the server.
     pub trusted_proxies: usize,
+    /// The limits of one request.
+    pub limits: RequestLimits,
     /// Cancelled when the server begins to stop.
     pub draining: CancellationToken,
     /// A stopping server closes its websockets and event streams within this time.
     pub drain_within: Duration,
     /// The open websockets and event streams: a stopping server waits for them.
     pub sockets: TaskTracker,
+    /// The mutations under way: a stopping server waits for them.
+    pub mutations: TaskTracker,
 }
 
 // The playground's handlers extract only their own part, so that `playground.rs` does not import

@@ -1,17 +1,18 @@
 //! Request bodies, read within bounds. Files of multipart requests are bounded in `upload.rs` and
 //! `service/upload.rs`.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use axum::{
+    BoxError,
     body::{Body, BodyDataStream, Bytes},
     http::{HeaderMap, StatusCode, header},
 };
-use futures_util::StreamExt as _;
-use tokio::time;
-use tower_http::timeout::TimeoutBody;
+use futures_util::{StreamExt as _, stream};
+use tokio::time::{self, Instant};
 
-use super::refusal::Refusal;
+use super::{limits::BodyLimits, refusal::Refusal};
+use crate::metrics::{Limit, Metrics};
 
 /// The largest JSON body or websocket message, in bytes. The longest comment fits with every
 /// character escaped.
@@ -22,26 +23,115 @@ pub const MAX_BODY: usize = 1024 * 1024;
 const MAX_DISCARDED: usize = 64 * MAX_BODY;
 /// How long an oversized body is read and discarded.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
-/// A body fails if nothing of it arrives for this long.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Makes a body fail when it stalls.
-pub fn limit_stalls(body: Body) -> Body {
-    Body::new(TimeoutBody::new(STALL_TIMEOUT, body))
+/// Why a body fails that arrives too slowly.
+#[derive(Debug, thiserror::Error)]
+pub enum TooSlow {
+    /// Too little of it arrived within the window.
+    #[error(
+        "The body arrives too slowly or has stalled: at least {rate} bytes a second are required, \
+         as a mean over {window} seconds."
+    )]
+    Rate {
+        /// The required rate.
+        rate: u64,
+        /// What the mean is calculated over, in seconds.
+        window: u64,
+    },
+    /// It did not end in time.
+    #[error("The body did not arrive within {0} seconds. Send smaller files.")]
+    Time(u64),
+}
+
+impl TooSlow {
+    /// Returns the slowness that has caused an error, if it has.
+    pub fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(slow) = error.downcast_ref::<Self>() {
+                return Some(slow);
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
+
+impl From<&TooSlow> for Refusal {
+    fn from(slow: &TooSlow) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, slow.to_string())
+    }
+}
+
+/// Makes a body fail when it arrives too slowly. Time in which the server does not read it does
+/// not count towards the rate.
+pub fn pace(body: Body, limits: BodyLimits, metrics: Metrics) -> Body {
+    let ends_at = Instant::now() + limits.time;
+    let chunks = body.into_data_stream();
+    let paced = PacedBody { chunks, limits, metrics, ends_at, waited: Duration::ZERO, arrived: 0 };
+    let chunks = stream::unfold(Some(paced), |paced| async move {
+        let mut paced = paced?;
+        match paced.next().await? {
+            Ok(chunk) => Some((Ok(chunk), Some(paced))),
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Body::from_stream(chunks.fuse())
+}
+
+struct PacedBody {
+    chunks: BodyDataStream,
+    limits: BodyLimits,
+    metrics: Metrics,
+    ends_at: Instant,
+    /// How long the server has waited for the body in the current window.
+    waited: Duration,
+    /// How many bytes have arrived in the current window.
+    arrived: u64,
+}
+
+impl PacedBody {
+    async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
+        let BodyLimits { rate, window, time } = self.limits;
+        let began_at = Instant::now();
+        let window_ends_at = began_at + window.saturating_sub(self.waited);
+        let until = window_ends_at.min(self.ends_at);
+        let Ok(next) = time::timeout_at(until, self.chunks.next()).await else {
+            let (limit, slow) = if until == self.ends_at {
+                (Limit::UploadTime, TooSlow::Time(time.as_secs()))
+            } else {
+                (Limit::BodyRate, TooSlow::Rate { rate, window: window.as_secs() })
+            };
+            self.metrics.refused(limit);
+            return Some(Err(slow.into()));
+        };
+        let chunk = match next? {
+            Ok(chunk) => chunk,
+            Err(error) => return Some(Err(error.into())),
+        };
+        self.waited += began_at.elapsed();
+        self.arrived += chunk.len() as u64;
+        if self.arrived >= rate.saturating_mul(window.as_secs()) {
+            (self.waited, self.arrived) = (Duration::ZERO, 0);
+        }
+        Some(Ok(chunk))
+    }
 }
 
 /// Reads a body of at most [`MAX_BODY`] bytes.
 ///
 /// # Errors
-/// The body is larger, incomplete or stalled.
+/// The body is larger, incomplete or too slow.
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let mut chunks = body.into_data_stream();
     let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(MAX_BODY));
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|_| Refusal::bad_request("The body is incomplete or stalled."))?;
+        let chunk = chunk.map_err(|error| match TooSlow::find(&error) {
+            Some(slow) => slow.into(),
+            None => Refusal::bad_request("The body is incomplete."),
+        })?;
         if bytes.len() + chunk.len() > MAX_BODY {
             discard(&mut chunks, bytes.len()).await;
             let message = format!("The body is larger than {MAX_BODY} bytes.");

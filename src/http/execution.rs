@@ -35,9 +35,11 @@
 //!   language, or one customer with one language. Variables are not part of it, since they only
 //!   select which messages a subscriber receives.
 //!
-//! A group exists as long as it has a subscriber. It caches up to `MAX_RESPONSES` (128)
-//! responses by cursor, and shares each for at most `MAX_AGE` (1 s), since a response shows its
-//! ticket as of its execution. Responses with errors are not cached.
+//! A group exists as long as it has a subscriber, and its executions end with it. Its responses are cached by cursor
+//! (`response_cache.rs`) and shared for at most `MAX_AGE` (1 s), since a response shows its ticket
+//! as of its execution. After that they are removed, whether or not anybody asks for them. The
+//! responses of all groups together take at most `limits.shared_response_bytes`; the oldest are
+//! removed first. Responses with errors are not cached.
 //!
 //! Authorisation is never shared: each subscriber reads its own `events::Subscription`, which
 //! checks every event for that caller.
@@ -76,10 +78,15 @@
 //! - Nothing was executed (parsing, validation, a failed subscription): `Output::Error`. A
 //!   websocket sends `error`; an event stream sends the errors, then `complete`.
 //! - A field failed: `Output::Next` with `errors`, like any response.
-//! - A subscription's message failed with `INTERNAL`: `Output::Interrupted`. If the stream
-//!   continued, the client would miss the message. It resumes instead, and reads it again.
-//! - A subscription's message failed with `NOT_FOUND`: the subscriber lost access before it was
-//!   executed. The message is dropped, and `AccessRevoked` follows.
+//! - A query or a mutation has exceeded its budget: `Output::Next` with one error and no data. A
+//!   message of a subscription that would be too large is replaced by that error.
+//! - A subscription's message failed with `INTERNAL`, `UNAVAILABLE` or `TIMEOUT`:
+//!   `Output::Interrupted`. If the stream continued, the client would miss the message. It resumes
+//!   instead, and reads it again.
+//! - A subscription's message failed with any other code, for example with `NOT_FOUND` because the
+//!   subscriber lost access before it was executed: `Output::Next` with `errors`, like any response.
+//!   `events::Subscription` alone decides which messages a subscriber receives: no message is dropped
+//!   because one of its fields failed.
 
 use async_graphql::{Request, parser::types::OperationType};
 
@@ -87,9 +94,11 @@ mod direct;
 mod fan_out;
 pub mod group;
 mod output;
+mod response_cache;
 
 use super::api::Api;
 use crate::domain::{actor::Actor, session::ClientOrigin};
+pub use direct::execute_once;
 pub use output::{Operation, Output};
 
 /// Starts an operation of this type, whose document the [guard](super::guard) has validated.

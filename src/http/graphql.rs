@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::{
     api::Api,
-    authentication, body, guard,
+    authentication, body, execution, guard,
     negotiation::{self, MediaType},
     observe::RequestId,
     refusal::Refusal,
@@ -24,18 +24,19 @@ use super::{
     sse::{self, Caller},
     upload,
 };
-use crate::graphql::{RequestContext, ResumeAt};
+use crate::graphql::ResumeAt;
 
 /// Answers a request for `/graphql`.
 pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = body::limit_stalls(body);
+    let body = body::pace(body, api.budgets.limits.bodies, api.metrics.clone());
     let id = parts.extensions.get::<RequestId>().copied();
     let media = MediaType::accepted(&parts.headers);
     let json = media.filter(|media| *media != MediaType::EventStream).unwrap_or(MediaType::Json);
     match answer(&api, parts, body, media, id).await {
         Ok(Answer::Once(response)) => {
-            response::respond(status(&response, json), response, json, id)
+            let limit = api.limits.response_bytes;
+            response::respond(status(&response, json), response, json, id, limit)
         }
         Ok(Answer::Streamed(response)) => response,
         Err(refusal) => refusal.respond(json, id),
@@ -51,9 +52,12 @@ enum Answer {
 }
 
 /// Returns the status of a response. A document that could not be executed is the caller's
-/// fault: 400, except with the old media type, which requires 200.
+/// fault: 400, except with the old media type, which requires 200. If the database is away, the
+/// caller tries again.
 fn status(response: &GraphqlResponse, media: MediaType) -> StatusCode {
-    if response::is_request_error(response) && media == MediaType::GraphqlResponse {
+    if response::is_unavailable(response) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if response::is_request_error(response) && media == MediaType::GraphqlResponse {
         StatusCode::BAD_REQUEST
     } else {
         StatusCode::OK
@@ -69,7 +73,7 @@ async fn answer(
 ) -> Result<Answer, Refusal> {
     let media = check_method_and_media(&parts.method, media)?;
     if parts.method == Method::POST && upload::is_multipart(&parts.headers) {
-        return answer_multipart(api, parts, body, media, id).await;
+        return Box::pin(answer_multipart(api, parts, body, media, id)).await;
     }
     let (method, headers) = (parts.method.clone(), parts.headers.clone());
     let origin = authentication::origin(&parts, api.trusted_proxies);
@@ -77,7 +81,7 @@ async fn answer(
         Method::GET => from_query(parts).await?,
         _ => from_body(parts, body).await?,
     };
-    let validated = guard::validate_document(&mut request);
+    let validated = guard::validate_document(&mut request, api.limits.aliases);
     let live = matches!(validated, Ok(Some(OperationType::Subscription)));
     let streamed =
         media == MediaType::EventStream || live && MediaType::names_event_stream(&headers);
@@ -91,11 +95,15 @@ async fn answer(
     check_operation(&method, operation, streamed)?;
     let actor = authentication::actor(&headers, &api.services)
         .await
-        .map_err(|error| Refusal::internal(&error.to_string()))?;
+        .map_err(|error| Refusal::failed(&error))?;
+    let slot = match operation {
+        Some(OperationType::Subscription) => api.budgets.stream(&actor, &origin)?,
+        _ => api.budgets.request(&actor, &origin)?,
+    };
     if streamed && let Some(last) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
         request = request.data(ResumeAt(String::from_utf8_lossy(last.as_bytes()).into()));
     }
-    let caller = Caller { actor, origin, token: token(&headers), id };
+    let caller = Caller { actor, origin, token: token(&headers), id, slot };
     Ok(execute(api, caller, request, operation, streamed).await)
 }
 
@@ -146,14 +154,21 @@ async fn answer_multipart(
 ) -> Result<Answer, Refusal> {
     let origin = authentication::origin(&parts, api.trusted_proxies);
     let mut chunks = body.into_data_stream();
-    let upload = upload::read(api, &parts.headers, &mut chunks).await;
+    let upload = upload::read(api, &parts.headers, &origin, &mut chunks).await;
     if !upload.as_ref().is_ok_and(|upload| upload.read_to_end) {
         body::discard(&mut chunks, 0).await;
     }
     let upload = upload?;
-    let caller = Caller { actor: upload.actor, origin, token: token(&parts.headers), id };
+    let slot = api.budgets.request(&upload.actor, &origin)?;
+    let caller = Caller { actor: upload.actor, origin, token: token(&parts.headers), id, slot };
     let streamed = media == MediaType::EventStream;
-    Ok(execute(api, caller, upload.request, Some(OperationType::Mutation), streamed).await)
+    let operation = Some(OperationType::Mutation);
+    let answer = execute(api, caller, upload.request, operation, streamed).await;
+    // An event stream keeps the files until it ends.
+    if let Some(held) = upload.held.filter(|_| !streamed) {
+        held.release().await;
+    }
+    Ok(answer)
 }
 
 async fn execute(
@@ -166,9 +181,10 @@ async fn execute(
     if streamed {
         return Answer::Streamed(sse::answer(api.clone(), caller, request, operation).await);
     }
-    let Caller { actor, origin, .. } = caller;
-    let request = request.data(RequestContext::new(actor, origin, &api.services, &api.log));
-    Answer::Once(api.schema.execute(request).await)
+    let Caller { actor, origin, slot, .. } = caller;
+    // Held until the execution ends, which may be after the client has hung up.
+    let request = request.data(slot);
+    Answer::Once(execution::execute_once(api, actor, origin, request, operation).await)
 }
 
 fn token(headers: &HeaderMap) -> Option<String> {

@@ -2,7 +2,7 @@
 //! recurses for each bracket and could overflow the stack; validation visits a fragment as
 //! often as it is spread. Both are bounded here, in linear time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_graphql::{
     Name, Positioned, Request, ServerError, Value, Variables,
@@ -20,18 +20,26 @@ const MAX_SELECTIONS: usize = 5_000;
 /// How many fields a mutation may have at its root. Each may cost a password hash.
 const MAX_MUTATION_ROOTS: usize = 10;
 
-/// Validates a request's document. Returns the type of the requested operation, or `None` if
+/// Validates a request's document, in which a selection set may select one field under at most
+/// `max_aliases` names. Returns the type of the requested operation, or `None` if
 /// the operation is unknown or ambiguous.
 ///
 /// # Errors
-/// The document has too many brackets, tokens or fields or cannot be parsed; a required
+/// The document has too many brackets, tokens, fields or aliases or cannot be parsed; a required
 /// variable has no value.
-pub fn validate_document(request: &mut Request) -> Result<Option<OperationType>, ServerError> {
+pub fn validate_document(
+    request: &mut Request,
+    max_aliases: usize,
+) -> Result<Option<OperationType>, ServerError> {
     scan(&request.query).map_err(error)?;
     let name = request.operation_name.clone();
     let variables = request.variables.clone();
     let document = request.parsed_query()?;
     measure(document).map_err(error)?;
+    for (_, operation) in document.operations.iter() {
+        let sets = vec![&operation.node.selection_set.node];
+        check_aliases(document, sets, max_aliases).map_err(error)?;
+    }
     let mut operations = document.operations.iter();
     let operation = match &name {
         Some(requested) => {
@@ -182,6 +190,49 @@ fn measure(document: &ExecutableDocument) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks under how many names one field is selected in the selection sets of one object, and in
+/// those of the objects below it. Visits each field as often as it is spread: call it only after
+/// the document's size was checked.
+fn check_aliases(
+    document: &ExecutableDocument,
+    sets: Vec<&SelectionSet>,
+    max: usize,
+) -> Result<(), String> {
+    // The selection sets of fields with the same name in the response are merged.
+    let mut names = HashMap::<&Name, HashSet<&Name>>::new();
+    let mut below = HashMap::<&Name, Vec<&SelectionSet>>::new();
+    let mut pending = sets;
+    while let Some(set) = pending.pop() {
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => {
+                    let key = &field.node.response_key().node;
+                    let used = names.entry(&field.node.name.node).or_default();
+                    used.insert(key);
+                    if used.len() > max {
+                        return Err(format!(
+                            "The field `{}` is selected under more than {max} names in one \
+                             selection set. Send several requests.",
+                            field.node.name
+                        ));
+                    }
+                    if !field.node.selection_set.node.items.is_empty() {
+                        below.entry(key).or_default().push(&field.node.selection_set.node);
+                    }
+                }
+                Selection::InlineFragment(fragment) => {
+                    pending.push(&fragment.node.selection_set.node);
+                }
+                Selection::FragmentSpread(spread) => {
+                    let fragment = document.fragments.get(&spread.node.fragment_name.node);
+                    pending.extend(fragment.map(|fragment| &fragment.node.selection_set.node));
+                }
+            }
+        }
+    }
+    below.into_values().try_for_each(|sets| check_aliases(document, sets, max))
+}
+
 /// Returns the number of fields at an operation's root, counting each fragment as often as it
 /// is spread. Call it only after the document's size was checked.
 fn root_fields(document: &ExecutableDocument, set: &SelectionSet) -> usize {
@@ -247,7 +298,7 @@ mod tests {
     use super::*;
 
     fn validate(query: &str) -> Result<Option<OperationType>, String> {
-        validate_document(&mut Request::new(query)).map_err(|error| error.message)
+        validate_document(&mut Request::new(query), 50).map_err(|error| error.message)
     }
 
     #[test]
@@ -277,6 +328,28 @@ mod tests {
         }
         let after_string = format!("{{ a(b: \"\\\\\") {}", "{a".repeat(1_000));
         assert!(validate(&after_string).unwrap_err().contains("nests brackets"));
+    }
+
+    #[test]
+    fn too_many_names_of_one_field_are_rejected() {
+        let aliases = |from: usize, to: usize, field: &str| {
+            (from..to).map(|n| format!("a{n}: {field} ")).collect::<String>()
+        };
+        let rejected = |query: &str| validate(query).unwrap_err().contains("under more than 50");
+        assert!(validate(&format!("{{ viewer {{ {} }} }}", aliases(0, 50, "name"))).is_ok());
+        assert!(rejected(&format!("{{ viewer {{ {} }} }}", aliases(0, 51, "name"))));
+        // In fragments, and in selection sets that are merged.
+        let (one, two) = (aliases(0, 30, "name"), aliases(30, 60, "name"));
+        assert!(rejected(&format!("{{ viewer {{ ... {{ {one} }} {two} }} }}")));
+        let spread = format!("{{ viewer {{ ...f {two} }} }} fragment f on Account {{ {one} }}");
+        assert!(rejected(&spread));
+        assert!(rejected(&format!("{{ viewer {{ {one} }} ... {{ viewer {{ {two} }} }} }}")));
+        // Other names of other fields, and the same field of other objects.
+        assert!(validate(&format!("{{ a: viewer {{ {one} }} b: viewer {{ {two} }} }}")).is_ok());
+        let emails = aliases(60, 90, "email");
+        assert!(validate(&format!("{{ viewer {{ {one} {emails} }} }}")).is_ok());
+        // The same name again and again is one name.
+        assert!(validate(&format!("{{ viewer {{ {} }} }}", "name ".repeat(200))).is_ok());
     }
 
     #[test]

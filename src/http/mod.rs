@@ -10,12 +10,14 @@ mod api;
 mod attachment;
 mod authentication;
 mod body;
+mod budgets;
 mod connection;
 mod execution;
 mod graphql;
 mod guard;
 mod handoff;
 mod health;
+mod limits;
 mod mailbox;
 mod negotiation;
 mod observe;
@@ -25,6 +27,7 @@ mod playground;
 mod refusal;
 mod reset_password;
 mod response;
+mod slots;
 mod sse;
 mod unsubscribe;
 mod upload;
@@ -42,8 +45,10 @@ use axum::{
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 pub use api::{Api, Parts};
-pub use connection::prepare;
+pub use budgets::Budgets;
+pub use connection::serve;
 pub use execution::group::FanOutGroups;
+pub use limits::{BodyLimits, ConnectionLimits, Limits, NetworkLimits, PerCaller};
 pub use origins::Origins;
 pub use playground::Playground;
 

@@ -4,12 +4,15 @@ use std::any::Any;
 
 use async_graphql::{ParseRequestError, Response as GraphqlResponse, ServerError};
 use axum::{
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use super::{negotiation::MediaType, observe::RequestId, response};
-use crate::graphql::code;
+use super::{budgets::Exceeded, negotiation::MediaType, observe::RequestId, response};
+use crate::{
+    graphql::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code},
+    service::ServiceError,
+};
 
 /// Why a request is not executed.
 pub struct Refusal {
@@ -19,12 +22,14 @@ pub struct Refusal {
     pub code: &'static str,
     /// The error's message: what is wrong, and what to do.
     pub message: String,
+    /// When to come back, or `None` if another time makes no difference.
+    pub retry_after_seconds: Option<u32>,
 }
 
 impl Refusal {
     /// Refuses with a status and the code `BAD_REQUEST`.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, code: code::BAD_REQUEST, message: message.into() }
+        Self { status, code: code::BAD_REQUEST, message: message.into(), retry_after_seconds: None }
     }
 
     /// Refuses with 400 and the code `BAD_REQUEST`.
@@ -52,14 +57,49 @@ impl Refusal {
             message: "The server could not complete this request. Try again; if it keeps failing, \
                       send the request id to the operator."
                 .into(),
+            retry_after_seconds: None,
+        }
+    }
+
+    /// Refuses with 503 if the database is away, and otherwise with 500.
+    pub fn failed(error: &ServiceError) -> Self {
+        if !error.is_unavailable() {
+            return Self::internal(&error.to_string());
+        }
+        tracing::error!(%error, "handling a request failed: the database is not available");
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: code::UNAVAILABLE,
+            message: UNAVAILABLE_MESSAGE.into(),
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS),
         }
     }
 
     /// Encodes the refusal as the response to a request.
     pub fn respond(self, media: MediaType, id: Option<RequestId>) -> Response {
         let mut error = ServerError::new(self.message, None);
-        error.extensions.get_or_insert_default().set("code", self.code);
-        response::respond(self.status, GraphqlResponse::from_errors(vec![error]), media, id)
+        let extensions = error.extensions.get_or_insert_default();
+        extensions.set("code", self.code);
+        if let Some(seconds) = self.retry_after_seconds {
+            extensions.set("retryAfterSeconds", seconds);
+        }
+        let refused = GraphqlResponse::from_errors(vec![error]);
+        let mut response = response::respond(self.status, refused, media, id, usize::MAX);
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+impl From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            code: code::RATE_LIMITED,
+            message: exceeded.message,
+            retry_after_seconds: Some(exceeded.retry_after_seconds),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! GraphQL responses, as every transport sends them.
 
+use std::io::{self, Write};
+
 use async_graphql::{Response as GraphqlResponse, ServerError, Value, indexmap::IndexMap};
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -8,7 +10,10 @@ use axum::{
 use serde::Serialize;
 
 use super::{negotiation::MediaType, observe::RequestId};
-use crate::graphql::code;
+use crate::{
+    domain::budget::Exceeded,
+    graphql::{RETRY_AFTER_SECONDS, code, exceeded_response},
+};
 
 /// Replaces the `null` that async-graphql puts for a stream's message of which no field is
 /// selected by an empty object: messages are never null.
@@ -19,11 +24,15 @@ pub fn fill_empty_message(response: &mut GraphqlResponse) {
     }
 }
 
+/// The codes of executions that ended without a result.
+const BROKEN_OFF: [&str; 3] = [code::RESPONSE_TOO_LARGE, code::TOO_MANY_STATEMENTS, code::TIMEOUT];
+
 /// Whether nothing was executed, because the document failed to parse, to validate or to pass
 /// the guard.
 pub fn is_request_error(response: &GraphqlResponse) -> bool {
     response.data == Value::Null
         && !response.errors.is_empty()
+        && !BROKEN_OFF.iter().any(|code| has_code(response, code))
         && response.errors.iter().all(|error| error.path.is_empty())
 }
 
@@ -42,15 +51,16 @@ pub fn complete_errors(errors: &mut [ServerError], id: Option<RequestId>) {
     }
 }
 
-/// Whether the server failed to produce a part of a response whose errors are complete.
-pub fn is_internal(response: &GraphqlResponse) -> bool {
-    has_code(response, code::INTERNAL)
+/// Whether the server failed to produce a part of a response whose errors are complete, perhaps
+/// only this time.
+pub fn has_failed(response: &GraphqlResponse) -> bool {
+    let codes = [code::INTERNAL, code::UNAVAILABLE, code::TIMEOUT];
+    codes.iter().any(|code| has_code(response, code))
 }
 
-/// Whether a stream's subscriber lost access to a message's ticket before the message was executed.
-/// The message is not sent: `AccessRevoked` follows.
-pub fn lost_access(response: &GraphqlResponse) -> bool {
-    has_code(response, code::NOT_FOUND)
+/// Whether a part of a response is missing because the database is away.
+pub fn is_unavailable(response: &GraphqlResponse) -> bool {
+    has_code(response, code::UNAVAILABLE)
 }
 
 fn has_code(response: &GraphqlResponse, code: &str) -> bool {
@@ -62,10 +72,39 @@ fn has_code(response: &GraphqlResponse, code: &str) -> bool {
 }
 
 /// Encodes a response as JSON. As the GraphQL specification requires, there is no `data` if
-/// nothing was executed.
-pub fn encode(response: &GraphqlResponse) -> String {
+/// nothing was executed. If it would be longer than `limit` bytes, returns the error for that.
+pub fn encode(response: &GraphqlResponse, limit: usize) -> String {
+    encode_within(response, limit).unwrap_or_else(|| {
+        let too_large = exceeded_response(Exceeded::Response { limit });
+        encode_within(&too_large, usize::MAX).unwrap_or_default()
+    })
+}
+
+fn encode_within(response: &GraphqlResponse, limit: usize) -> Option<String> {
     let data = (!is_request_error(response)).then_some(&response.data);
-    serde_json::to_string(&Encoded { data, errors: &response.errors }).unwrap_or_default()
+    let mut text = Bounded { bytes: Vec::new(), limit };
+    serde_json::to_writer(&mut text, &Encoded { data, errors: &response.errors }).ok()?;
+    String::from_utf8(text.bytes).ok()
+}
+
+/// Bytes up to a limit. Writing more fails.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.limit - self.bytes.len() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Serialize)]
@@ -76,18 +115,22 @@ struct Encoded<'r> {
     errors: &'r [ServerError],
 }
 
-/// Completes and encodes a response as that of an HTTP request.
+/// Completes and encodes a response of at most `limit` bytes as that of an HTTP request.
 pub fn respond(
     status: StatusCode,
     mut response: GraphqlResponse,
     media: MediaType,
     id: Option<RequestId>,
+    limit: usize,
 ) -> Response {
     complete_errors(&mut response.errors, id);
-    let mut response = (status, encode(&response)).into_response();
+    let mut response = (status, encode(&response, limit)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, media.content_type());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+    }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     }

@@ -23,6 +23,7 @@ use super::{
     negotiation::MediaType,
     observe::RequestId,
     response,
+    slots::Slot,
 };
 use crate::{
     domain::{actor::Actor, session::ClientOrigin},
@@ -48,6 +49,8 @@ pub struct Caller {
     pub token: Option<String>,
     /// The request's id.
     pub id: Option<RequestId>,
+    /// What it uses of its budget.
+    pub slot: Slot,
 }
 
 /// Answers with the outputs of an operation of this type, whose document the
@@ -84,6 +87,7 @@ pub async fn answer(
         heartbeat: time::interval(HEARTBEAT_INTERVAL),
         used_at: Instant::now(),
         _open: open,
+        _slot: caller.slot,
     };
     let chunks = stream::unfold(event_stream, |mut event_stream| async move {
         let chunk = event_stream.next().await?;
@@ -129,6 +133,7 @@ struct EventStream {
     used_at: Instant,
     /// A stopping server waits until this is dropped.
     _open: TaskTrackerToken,
+    _slot: Slot,
 }
 
 impl EventStream {

@@ -8,7 +8,7 @@
 //!   is executed, changes nothing, and returns the reason in `userErrors`.
 //! - A body is *broken* if it cannot be read as multipart. Its request is refused.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use async_graphql::{Request, Value, Variables, parser::types::OperationType};
 use axum::{
@@ -17,13 +17,19 @@ use axum::{
 };
 use multer::{Field, Multipart};
 
-use super::{api::Api, authentication, body::MAX_BODY, guard, refusal::Refusal};
+use super::{
+    api::Api,
+    authentication,
+    body::{MAX_BODY, TooSlow},
+    guard,
+    refusal::Refusal,
+};
 use crate::{
-    domain::{actor::Actor, ids::AttachmentId},
+    domain::{actor::Actor, ids::AttachmentId, session::ClientOrigin},
     graphql::{Uploads, code, placeholder},
     service::{
         ServiceError, UserError,
-        upload::{ReceiveError, Upload, UploadReceiver},
+        upload::{HeldFiles, ReceiveError, Upload, UploadReceiver},
     },
 };
 
@@ -42,6 +48,9 @@ pub struct MultipartRequest {
     pub actor: Actor,
     /// The request, with the files in its data.
     pub request: Request,
+    /// The stored files, which are released after the request; `None` if there are none. The
+    /// request has them too, in case its sender hangs up while it is executed.
+    pub held: Option<Arc<HeldFiles>>,
     /// Whether the body was read to its end. It is not if a file was rejected.
     pub read_to_end: bool,
 }
@@ -52,6 +61,7 @@ type ExpectedFiles = HashMap<String, AttachmentId>;
 /// The received files, and whether all of them were read.
 struct ReceivedFiles {
     uploads: Vec<Upload>,
+    held: Option<HeldFiles>,
     read_to_end: bool,
 }
 
@@ -69,18 +79,47 @@ pub fn is_multipart(headers: &HeaderMap) -> bool {
 pub async fn read(
     api: &Api,
     headers: &HeaderMap,
+    origin: &ClientOrigin,
     chunks: &mut BodyDataStream,
 ) -> Result<MultipartRequest, Refusal> {
     let mut parts = Multipart::new(chunks, boundary(headers)?);
     let mut request = parse_operations(&text(&mut parts, "operations", MAX_BODY).await?)?;
     let map = parse_map(&text(&mut parts, "map", MAX_MAP).await?)?;
     let expected = place_ids(api, &mut request.variables, map)?;
-    require_mutation(&mut request)?;
+    require_mutation(api, &mut request)?;
     let actor = authentication::actor(headers, &api.services).await.map_err(refusal)?;
     let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
-    let ReceivedFiles { uploads, read_to_end } =
-        receive_files(&mut reception, &mut parts, expected).await?;
-    Ok(MultipartRequest { actor, request: request.data(Uploads(uploads)), read_to_end })
+    let _slots = api.budgets.upload(&actor, origin)?;
+    let ReceivedFiles { uploads, held, read_to_end } =
+        reserve_and_receive(&mut reception, &mut parts, expected).await?;
+    let (held, mut request) = (held.map(Arc::new), request.data(Uploads(uploads)));
+    if let Some(held) = &held {
+        request = request.data(Arc::clone(held));
+    }
+    Ok(MultipartRequest { actor, request, held, read_to_end })
+}
+
+/// Counts the files towards the account's limit before any of them is read, then receives them.
+async fn reserve_and_receive(
+    reception: &mut UploadReceiver,
+    parts: &mut Multipart<'_>,
+    expected: ExpectedFiles,
+) -> Result<ReceivedFiles, Refusal> {
+    let ids = expected.values().copied().collect::<Vec<_>>();
+    let held = match reception.reserve(&ids).await.map_err(refusal)? {
+        Ok(held) => held,
+        Err(error) => {
+            let uploads = reject(expected, &error);
+            return Ok(ReceivedFiles { uploads, held: None, read_to_end: false });
+        }
+    };
+    match receive_files(reception, parts, expected).await {
+        Ok((uploads, read_to_end)) => Ok(ReceivedFiles { uploads, held: Some(held), read_to_end }),
+        Err(refused) => {
+            held.release().await;
+            Err(refused)
+        }
+    }
 }
 
 /// Checks the headers and returns the parts' boundary.
@@ -123,8 +162,8 @@ fn parse_map(text: &str) -> Result<HashMap<String, Vec<String>>, Refusal> {
 }
 
 /// Checks the document before any file is stored.
-fn require_mutation(request: &mut Request) -> Result<(), Refusal> {
-    match guard::validate_document(request) {
+fn require_mutation(api: &Api, request: &mut Request) -> Result<(), Refusal> {
+    match guard::validate_document(request, api.limits.aliases) {
         Err(error) => Err(Refusal::bad_request(error.message)),
         Ok(Some(OperationType::Mutation)) => Ok(()),
         Ok(_) => Err(Refusal::bad_request(
@@ -204,15 +243,13 @@ fn find<'v>(variables: &'v mut Variables, path: &str) -> Option<&'v mut Value> {
     })
 }
 
-/// Receives files until the body ends or one of them is rejected.
+/// Receives files until the body ends or one of them is rejected. Returns whether the body was read
+/// to its end.
 async fn receive_files(
     reception: &mut UploadReceiver,
     parts: &mut Multipart<'_>,
     mut expected: ExpectedFiles,
-) -> Result<ReceivedFiles, Refusal> {
-    if let Some(error) = reception.check(expected.len()).await.map_err(refusal)? {
-        return Ok(ReceivedFiles { uploads: reject(expected, &error), read_to_end: false });
-    }
+) -> Result<(Vec<Upload>, bool), Refusal> {
     let mut uploads = Vec::new();
     while let Some(field) = parts.next_field().await.map_err(broken)? {
         let upload = receive_file(reception, field, &mut expected).await?;
@@ -221,13 +258,13 @@ async fn receive_files(
         if let Some(error) = rejected {
             // The mutation fails because of this file: the others are not needed.
             uploads.extend(reject(expected, &error));
-            return Ok(ReceivedFiles { uploads, read_to_end: false });
+            return Ok((uploads, false));
         }
     }
     if !expected.is_empty() {
         return Err(Refusal::bad_request("A file that `map` names is missing from the body."));
     }
-    Ok(ReceivedFiles { uploads, read_to_end: true })
+    Ok((uploads, true))
 }
 
 async fn receive_file(
@@ -253,8 +290,11 @@ fn reject(files: ExpectedFiles, error: &UserError) -> Vec<Upload> {
     files.into_values().map(|id| Upload { id, outcome: Err(error.clone()) }).collect()
 }
 
-fn broken(_: multer::Error) -> Refusal {
-    Refusal::bad_request("The body is malformed, incomplete or stalled.")
+fn broken(error: multer::Error) -> Refusal {
+    match TooSlow::find(&error) {
+        Some(slow) => slow.into(),
+        None => Refusal::bad_request("The body is malformed or incomplete."),
+    }
 }
 
 /// Refuses a request whose sender may not upload, or whose files the server failed to store.
@@ -264,11 +304,13 @@ fn refusal(error: ServiceError) -> Refusal {
             status: StatusCode::UNAUTHORIZED,
             code: code::UNAUTHENTICATED,
             message: "Sign in first: files can be sent with `Authorization: Bearer …` only.".into(),
+            retry_after_seconds: None,
         },
         ServiceError::Forbidden | ServiceError::NotFound => Refusal {
             status: StatusCode::FORBIDDEN,
             code: code::FORBIDDEN,
             message: "You do not have permission to do this.".into(),
+            retry_after_seconds: None,
         },
         ServiceError::SecondFactorMissing => Refusal {
             status: StatusCode::FORBIDDEN,
@@ -276,6 +318,7 @@ fn refusal(error: ServiceError) -> Refusal {
             message: "Your account requires a second factor. Configure one with \
                       `beginSecondFactor` and `confirmSecondFactor`, then try again."
                 .into(),
+            retry_after_seconds: None,
         },
         ServiceError::Storage(error) => {
             tracing::error!(%error, "storing an uploaded file failed");
@@ -286,8 +329,9 @@ fn refusal(error: ServiceError) -> Refusal {
                           again later or send the request without files; if it keeps failing, \
                           send the request id to the operator."
                     .into(),
+                retry_after_seconds: None,
             }
         }
-        error => Refusal::internal(&error.to_string()),
+        error => Refusal::failed(&error),
     }
 }

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use async_graphql::ServerError;
+use async_graphql::{ServerError, parser::types::OperationType};
 use axum::{
     extract::ws::{Message, WebSocket, WebSocketUpgrade},
     http::{StatusCode, header, request::Parts},
@@ -39,10 +39,12 @@ use super::{
     body::MAX_BODY,
     execution::{self, Output},
     guard, response,
+    slots::Slot,
 };
 use crate::{
     domain::{actor::Actor, session::ClientOrigin},
     events::StreamEnd,
+    metrics::Limit,
     service,
 };
 
@@ -162,6 +164,9 @@ struct Connection {
 /// The content of `connection_init`. The token is checked again for each operation.
 struct Credentials {
     token: Option<String>,
+    /// Who the token stood for, whose budgets the socket and its operations use.
+    actor: Actor,
+    _slot: Slot,
 }
 
 /// Returns who a token stands for, or `None` if it has no live session. Without a token the
@@ -271,10 +276,19 @@ impl Connection {
 
     /// Returns when [`on_timer`](Self::on_timer) has something to do next.
     fn next_deadline(&self) -> Instant {
-        let init = self.credentials.is_none().then_some(self.opened_at + INIT_TIMEOUT);
+        let init = match &self.credentials {
+            None => Some(self.opened_at + INIT_TIMEOUT),
+            Some(Credentials { token: None, .. }) => Some(self.anonymous_until()),
+            Some(_) => None,
+        };
         let write = self.duplex.blocked_since().map(|since| since + WRITE_TIMEOUT);
         let deadlines = [init, write, self.closes_at];
         deadlines.into_iter().flatten().fold(self.pinged_at + PING_INTERVAL, Instant::min)
+    }
+
+    /// Returns when the socket is closed if it is not signed in.
+    fn anonymous_until(&self) -> Instant {
+        self.opened_at + self.api.budgets.limits.anonymous_socket_time
     }
 
     /// Closes the socket if a deadline has passed, among others because the client is too slow,
@@ -283,6 +297,12 @@ impl Connection {
         let now = Instant::now();
         if self.credentials.is_none() && now >= self.opened_at + INIT_TIMEOUT {
             return Err(End::Close(CloseReason::INIT_TIMEOUT));
+        }
+        let anonymous = self.credentials.as_ref().is_some_and(|known| known.token.is_none());
+        if anonymous && now >= self.anonymous_until() {
+            self.api.metrics.refused(Limit::SocketTime);
+            let allowed = self.api.budgets.limits.anonymous_socket_time;
+            return Err(End::Close(CloseReason::not_signed_in(allowed)));
         }
         if self.duplex.blocked_since().is_some_and(|since| now >= since + WRITE_TIMEOUT) {
             return Err(End::Close(CloseReason::TOO_SLOW));
@@ -366,6 +386,8 @@ impl Connection {
         let failed = |()| End::Close(CloseReason::TRY_AGAIN);
         let actor = authenticate(token.as_deref(), &self.api).await.map_err(failed)?;
         let Some(actor) = actor else { return Err(End::Close(CloseReason::FORBIDDEN)) };
+        let slot = self.api.budgets.socket(&actor, &self.origin);
+        let slot = slot.map_err(|exceeded| End::Close(CloseReason::too_many(exceeded.message)))?;
         if let Some(identity) = actor.identity() {
             let watch = self.api.log.watch_session(identity).await.map_err(|error| {
                 tracing::error!(%error, "watching a websocket's session failed");
@@ -375,7 +397,7 @@ impl Connection {
             self.session_ended = watch.ended().boxed();
             self.lifecycle.set();
         }
-        self.credentials = Some(Credentials { token });
+        self.credentials = Some(Credentials { token, actor, _slot: slot });
         self.duplex.push(ToClient::ConnectionAck {}.encode());
         Ok(())
     }
@@ -397,12 +419,24 @@ impl Connection {
             self.send_error(&id, vec![ServerError::new(message, None)]);
             return Ok(());
         }
-        let operation = match guard::validate_document(&mut request) {
+        let operation = match guard::validate_document(&mut request, self.api.limits.aliases) {
             Err(error) => {
                 self.send_error(&id, vec![error]);
                 return Ok(());
             }
             Ok(operation) => operation,
+        };
+        let (budgets, actor) = (&self.api.budgets, &credentials.actor);
+        let slot = match operation {
+            Some(OperationType::Subscription) => budgets.stream(actor, &self.origin),
+            _ => budgets.request(actor, &self.origin),
+        };
+        let slot = match slot {
+            Err(exceeded) => {
+                self.send_error(&id, vec![exceeded.into()]);
+                return Ok(());
+            }
+            Ok(slot) => slot,
         };
         let (api, origin) = (self.api.clone(), self.origin.clone());
         let token = credentials.token.clone();
@@ -413,7 +447,7 @@ impl Connection {
                 Err(()) => stream::iter([Output::Interrupted(StreamEnd::Failed)]).boxed(),
             }
         };
-        self.operations.insert(id, starting.boxed(), self.task.new_flag());
+        self.operations.insert(id, starting.boxed(), self.task.new_flag(), slot);
         Ok(())
     }
 

@@ -9,4 +9,14 @@ pub enum SendError {
     /// The mail may be accepted later.
     #[error("{0}")]
     Transient(String),
+    /// The mail server refuses the sender, the session or more mail for today. That concerns all
+    /// mails.
+    #[error("{error}")]
+    Held {
+        /// The mail server's text.
+        error: String,
+        /// Whether the mail server had seen the recipient or the text of the mail before. The
+        /// verdict may then be about this mail after all, so the attempt counts.
+        counts: bool,
+    },
 }

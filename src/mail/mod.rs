@@ -5,10 +5,13 @@
 //! [senders](sender) claim one delivery at a time, have it [composed](compose) from
 //! [templates](templates) and hand it to a [transport](transport): a mail server or a folder.
 //! Planner and senders share nothing but the database, so each of them can be killed at any
-//! point without losing a mail.
+//! point without losing a mail. Whether mail goes out, and how it is planned, is in the database
+//! too: a node without a transport plans like the others and leaves sending to them.
 
 pub mod compose;
 mod error;
+mod expiry;
+mod hold;
 mod planner;
 mod sender;
 pub mod smtp;
@@ -22,19 +25,20 @@ use chrono::TimeDelta;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{db::Database, domain::clock::Ambient, events::EventLog, metrics::Metrics};
+use crate::{
+    db::Database,
+    domain::clock::Ambient,
+    events::{ConsumerRunner, EventLog},
+    metrics::Metrics,
+};
 use compose::Composer;
 use transport::MailTransport;
 
 pub use error::SendError;
 pub use staff_addresses::StaffAddresses;
 
-/// What is needed to send mail. An installation without it notifies people in the app only.
+/// What a node needs to send mail.
 pub struct Mail {
-    /// Events of a ticket that happen within this time are sent in one mail.
-    pub window: TimeDelta,
-    /// The addresses that are notified of new tickets.
-    pub staff: StaffAddresses,
     /// Composes the mails.
     pub composer: Composer,
     /// Sends the mails.
@@ -42,9 +46,11 @@ pub struct Mail {
     /// How many mails are sent at the same time, not counting the sender that is reserved for
     /// priority mail.
     pub senders: usize,
+    /// The longest pause after the mail server has refused the sender or the session.
+    pub max_hold: TimeDelta,
 }
 
-/// Starts this node's planner and, if mail is configured, its senders. They run until `stop`.
+/// Starts this node's planner and, if it can send mail, its senders. They run until `stop`.
 /// A mail that is being sent at that moment has a few seconds to finish.
 pub fn start(
     database: &Database,
@@ -56,16 +62,16 @@ pub fn start(
     metrics: &Metrics,
 ) {
     let planned = Arc::new(Notify::new());
-    let rules = mail.as_ref().map(|mail| (mail.window, mail.staff.clone()));
     let planner = planner::Planner {
-        database: database.clone(),
         ambient: ambient.clone(),
         log: log.clone(),
-        rules,
         planned: Arc::clone(&planned),
     };
+    let (stopped, runner) = (stop.clone(), ConsumerRunner::new(log, Box::new(planner)));
+    tasks.spawn(async move { stopped.run_until_cancelled(runner.run()).await });
     let stopped = stop.clone();
-    tasks.spawn(async move { stopped.run_until_cancelled(planner.run()).await });
+    let expiry = expiry::run(database.clone(), ambient.clone(), metrics.clone());
+    tasks.spawn(async move { stopped.run_until_cancelled(expiry).await });
     let Some(mail) = mail else { return };
     let senders = mail.senders;
     let sender = Arc::new(sender::Sender {
@@ -74,6 +80,7 @@ pub fn start(
         lease: mail.transport.lease(),
         composer: mail.composer,
         transport: mail.transport,
+        hold: hold::Hold::new(mail.max_hold, metrics.clone()),
         planned,
         stop: stop.clone(),
         metrics: metrics.clone(),

@@ -1,20 +1,20 @@
 //! Reads the event log and plans notifications and mails.
 //!
-//! A planner runs on every node. The lock on the consumer's offset makes them take turns, and the
-//! offset moves in the transaction that stores what was planned, so each event is planned once.
+//! It is a consumer of the feed: see [`ConsumerRunner`](crate::events::ConsumerRunner).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::TimeDelta;
-use tokio::{sync::Notify, time};
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 
 use super::staff_addresses::StaffAddresses;
 use crate::{
     db::{
-        Connection, Database, DbError, account, category,
-        consumer::{self, NOTIFICATIONS},
+        Connection, DbError, account, category,
+        consumer::NOTIFICATIONS,
         delivery::{self, NewDelivery},
-        feed, notification, preferences, ticket, unsubscription,
+        installation, notification, preferences, ticket, unsubscription,
     },
     domain::{
         account::{EmailAddress, Locale},
@@ -26,85 +26,55 @@ use crate::{
         policy::TicketScope,
         ticket::Ticket,
     },
-    events::EventLog,
+    events::{Consumer, EventLog},
 };
 
-/// The largest number of events that are planned in one transaction.
-const PAGE: i64 = 200;
-/// How often the feed is read without a hint. Hints can be lost.
-const POLL: Duration = Duration::from_secs(1);
-/// The pause after the database has failed.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
-
 pub(super) struct Planner {
-    pub(super) database: Database,
     pub(super) ambient: Ambient,
     pub(super) log: EventLog,
-    /// The time within which events join one mail, and the staff addresses. `None` if no mail is
-    /// sent.
-    pub(super) rules: Option<(TimeDelta, StaffAddresses)>,
     /// Wakes this node's senders.
     pub(super) planned: Arc<Notify>,
 }
 
-/// The tickets that a batch of events is about, and all categories.
+/// The tickets that a batch of events is about, all categories, and how mails are planned.
 struct Context {
     tickets: HashMap<TicketId, Ticket>,
     categories: HashMap<CategoryId, Category>,
+    /// The time within which events join one mail, and the staff addresses. `None` if no mail goes
+    /// out.
+    mail: Option<(TimeDelta, StaffAddresses)>,
+}
+
+impl Consumer for Planner {
+    fn name(&self) -> &'static str {
+        NOTIFICATIONS
+    }
+
+    fn process<'a>(
+        &'a self,
+        db: &'a mut Connection,
+        events: &'a [FeedEvent],
+    ) -> BoxFuture<'a, Result<(), DbError>> {
+        Box::pin(async move {
+            let context = Context::load(db, events).await?;
+            for event in events {
+                self.plan(db, &context, event).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn advanced(&self, up_to: i64, processed: bool) -> BoxFuture<'_, Result<(), DbError>> {
+        Box::pin(async move {
+            if processed {
+                self.planned.notify_waiters();
+            }
+            self.log.announce_notifications(up_to).await
+        })
+    }
 }
 
 impl Planner {
-    /// Plans events until the future is dropped.
-    pub(super) async fn run(self) {
-        let mut head = self.log.watch_head();
-        loop {
-            match self.plan_batch().await {
-                Ok((notified_up_to, full)) => {
-                    self.log.set_notified_up_to(notified_up_to);
-                    if !full {
-                        let _ = time::timeout(POLL, head.changed()).await;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "planning notifications failed; retrying");
-                    time::sleep(RETRY_AFTER).await;
-                }
-            }
-        }
-    }
-
-    /// Plans the next events. Returns the feed position up to which people have been notified, and
-    /// whether there may be more events.
-    async fn plan_batch(&self) -> Result<(i64, bool), DbError> {
-        {
-            // Checked first, so that no lock is taken while nothing happens.
-            let mut connection = self.database.read().await?;
-            if !consumer::is_behind(&mut connection, NOTIFICATIONS).await? {
-                return Ok((consumer::offset(&mut connection, NOTIFICATIONS).await?, false));
-            }
-        }
-        let (notified_up_to, count) = self
-            .database
-            .write_without_events(async |db| {
-                let after = consumer::lock(db, NOTIFICATIONS).await?;
-                let events = feed::following(db, after, PAGE).await?;
-                let Some(last) = events.last().map(|event| event.cursor.pos) else {
-                    return Ok((after, 0));
-                };
-                let context = Context::load(db, &events).await?;
-                for event in &events {
-                    self.plan(db, &context, event).await?;
-                }
-                consumer::move_to(db, NOTIFICATIONS, last).await?;
-                Ok((last, events.len()))
-            })
-            .await?;
-        if count > 0 {
-            self.planned.notify_waiters();
-        }
-        Ok((notified_up_to, i64::try_from(count).is_ok_and(|count| count == PAGE)))
-    }
-
     async fn plan(
         &self,
         db: &mut Connection,
@@ -157,7 +127,7 @@ impl Planner {
         target: &NotificationTarget,
         event: &FeedEvent,
     ) -> Result<(), DbError> {
-        let Some((window, staff)) = &self.rules else { return Ok(()) };
+        let Some((window, staff)) = &context.mail else { return Ok(()) };
         let to = match target.recipient {
             Recipient::Account(account) => mail_recipient(db, account, target).await?,
             Recipient::StaffAddress => {
@@ -209,12 +179,25 @@ async fn mail_recipient(
     Ok(enabled.then_some((Some(id), account.email, account.locale)))
 }
 
+/// Returns how mails are planned, or `None` if no mail goes out. That is the installation's
+/// setting, not this node's.
+async fn mail_rules(db: &mut Connection) -> Result<Option<(TimeDelta, StaffAddresses)>, DbError> {
+    let Some(rules) = installation::mail_rules(db).await? else { return Ok(None) };
+    let staff = StaffAddresses::parse(&rules.staff_addresses, rules.staff_locale);
+    let staff = staff.unwrap_or_else(|problem| {
+        // A newer version has stored them: they must not block the mail of others.
+        tracing::error!(problem, "the stored staff addresses cannot be read; they are not mailed");
+        StaffAddresses::default()
+    });
+    Ok(Some((rules.window, staff)))
+}
+
 impl Context {
     async fn load(db: &mut Connection, events: &[FeedEvent]) -> Result<Self, DbError> {
         let subjects = events.iter().filter_map(|event| event.event.ticket()).collect::<Vec<_>>();
         let ids = subjects.iter().map(|ticket| ticket.id).collect::<Vec<_>>();
         if ids.is_empty() {
-            return Ok(Self { tickets: HashMap::new(), categories: HashMap::new() });
+            return Ok(Self { tickets: HashMap::new(), categories: HashMap::new(), mail: None });
         }
         let tickets = ticket::by_ids(db, TicketScope::All, &ids).await?.into_iter();
         let mut tickets = tickets.map(|ticket| (ticket.id, ticket)).collect::<HashMap<_, _>>();
@@ -230,6 +213,7 @@ impl Context {
         Ok(Self {
             tickets,
             categories: categories.map(|category| (category.id, category)).collect(),
+            mail: mail_rules(db).await?,
         })
     }
 }

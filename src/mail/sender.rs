@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     compose::{ComposeError, Composer},
     error::SendError,
+    hold::Hold,
     transport::MailTransport,
 };
 use crate::{
     db::{Database, DbError, delivery},
     domain::{
-        clock::Ambient,
+        clock::{Ambient, Timestamp},
         delivery::{Delivery, DeliveryState},
     },
     metrics::Metrics,
@@ -46,6 +47,8 @@ pub(super) struct Sender {
     /// How long a delivery is claimed for. Longer than one attempt can take, so that two senders
     /// never send the same mail at the same time.
     pub(super) lease: TimeDelta,
+    /// Holds all senders of this node back.
+    pub(super) hold: Hold,
     /// Wakes the sender when this node's planner has planned mails.
     pub(super) planned: Arc<Notify>,
     pub(super) stop: CancellationToken,
@@ -75,10 +78,13 @@ impl Sender {
         }
     }
 
-    /// Sends the first mail that is due. Returns `false` if none is due, or if shutdown has
-    /// interrupted the attempt.
+    /// Sends the first mail that is due. Returns `false` if none is due, if the senders are held
+    /// back, or if shutdown has interrupted the attempt.
     async fn send_next(&self, priority_only: bool) -> Result<bool, DbError> {
         let now = self.ambient.now();
+        if self.hold.is_on(now) {
+            return Ok(false);
+        }
         let claimed = {
             let mut connection = self.database.read().await?;
             delivery::claim(&mut connection, priority_only, 1, now, now + self.lease).await?
@@ -97,8 +103,9 @@ impl Sender {
     /// Composes and sends a claimed mail, and records the outcome.
     async fn deliver(&self, delivery: &Delivery) -> Result<(), DbError> {
         let now = self.ambient.now();
-        if delivery.expires_at.is_some_and(|end| end <= now) {
-            return self.finish(delivery, DeliveryState::Expired, None).await;
+        if delivery.deadline() <= now {
+            let error = delivery.last_error.as_deref();
+            return self.finish(delivery, delivery.overdue_state(), error).await;
         }
         let composed = {
             let mut connection = self.database.read().await?;
@@ -114,29 +121,61 @@ impl Sender {
             }
         };
         match self.transport.send(delivery, message).await {
-            Ok(()) => self.finish(delivery, DeliveryState::Sent, None).await,
-            Err(error) => self.handle_failure(delivery, &error).await,
+            Ok(()) => {
+                self.hold.end(now);
+                self.finish(delivery, DeliveryState::Sent, None).await
+            }
+            Err(error) => self.handle_failure(delivery, now, &error).await,
         }
     }
 
-    async fn handle_failure(&self, delivery: &Delivery, error: &SendError) -> Result<(), DbError> {
+    /// Records the failure of an attempt that began at `began`.
+    async fn handle_failure(
+        &self,
+        delivery: &Delivery,
+        began: Timestamp,
+        error: &SendError,
+    ) -> Result<(), DbError> {
         let (now, [jitter]) = (self.ambient.now(), self.ambient.bytes());
         tracing::warn!(?delivery, %error, "sending a mail failed");
         let text = truncated(&error.to_string());
         match error {
             SendError::Permanent(_) => {
+                self.hold.end(began);
                 self.finish(delivery, DeliveryState::Refused, Some(&text)).await
             }
             // The schedule of retries is in `domain/delivery.rs`.
-            SendError::Transient(_) => match delivery.retry_at(now, jitter) {
-                None => self.finish(delivery, DeliveryState::GivenUp, Some(&text)).await,
-                Some(at) => {
-                    self.metrics.mail_attempt("deferred");
-                    let mut connection = self.database.read().await?;
-                    delivery::requeue(&mut connection, delivery, at, Some(&text)).await
-                }
-            },
+            SendError::Transient(_) => {
+                self.defer(delivery, delivery.retry_at(now, jitter), &text).await
+            }
+            SendError::Held { counts: true, .. } => {
+                // Later than the other mails, in case this one causes the verdict.
+                let pause = self.hold.begin(began, now, &text) - now;
+                let at = delivery.retry_at(now, jitter).map(|at| at + pause);
+                self.defer(delivery, at, &text).await
+            }
+            SendError::Held { counts: false, .. } => {
+                let at = self.hold.begin(began, now, &text);
+                self.metrics.mail_attempt("held");
+                let mut connection = self.database.read().await?;
+                delivery::hold_back(&mut connection, delivery, at, &text).await
+            }
         }
+    }
+
+    /// Queues a mail again for the time that `domain/delivery.rs` has decided, or gives it up.
+    async fn defer(
+        &self,
+        delivery: &Delivery,
+        at: Option<Timestamp>,
+        error: &str,
+    ) -> Result<(), DbError> {
+        let Some(at) = at else {
+            return self.finish(delivery, DeliveryState::GivenUp, Some(error)).await;
+        };
+        self.metrics.mail_attempt("deferred");
+        let mut connection = self.database.read().await?;
+        delivery::requeue(&mut connection, delivery, at, Some(error)).await
     }
 
     /// Records the final state of a mail. Retries until the lease expires, because a mail that
@@ -171,7 +210,7 @@ impl Sender {
 }
 
 /// The value of the metric's label `outcome` for a state.
-fn outcome(state: DeliveryState) -> &'static str {
+pub(super) fn outcome(state: DeliveryState) -> &'static str {
     match state {
         DeliveryState::Queued | DeliveryState::Sending => "deferred",
         DeliveryState::Sent => "sent",

@@ -11,12 +11,13 @@ use std::{
 };
 
 use lettre::{
-    Message,
+    Address, Message,
     transport::smtp::{
         Error as SmtpError,
         authentication::{Credentials, DEFAULT_MECHANISMS},
         client::{AsyncSmtpConnection, Certificate, TlsParameters},
-        extension::ClientId,
+        commands::{Data, Mail, Rcpt, Rset},
+        extension::{ClientId, Extension, MailBodyParameter, MailParameter},
     },
 };
 use percent_encoding::percent_decode_str;
@@ -95,16 +96,20 @@ impl SmtpServer {
         self.timeout
     }
 
-    /// Connects, with TLS and authentication as configured, and sends nothing.
+    /// Connects, with TLS and authentication as configured, and asks whether the server accepts
+    /// mail from an address. Sends nothing.
     ///
     /// # Errors
-    /// Connecting, TLS or authentication failed.
-    pub async fn check(&self) -> Result<(), SendError> {
-        self.with_timeout(async {
-            self.connect().await.map_err(transient)?.quit().await.map_err(transient)?;
-            Ok(())
-        })
-        .await
+    /// Connecting, TLS or authentication failed, or the server refuses the sender.
+    pub async fn check(&self, from: &Address) -> Result<(), SendError> {
+        let check = async {
+            let mut connection = self.connect().await?;
+            connection.command(Mail::new(Some(from.clone()), vec![])).await?;
+            connection.command(Rset).await?;
+            connection.quit().await
+        };
+        let check = Box::pin(check);
+        self.with_timeout(async { check.await.map(drop).map_err(about_session) }).await
     }
 
     /// Sends a mail.
@@ -113,21 +118,15 @@ impl SmtpServer {
     /// The mail server did not accept the mail.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
         self.with_timeout(async {
-            // An error while connecting (greeting, TLS, AUTH) says nothing about the mail, so it
-            // is transient even if its code is a permanent one.
-            let mut connection = self.connection().await.map_err(transient)?;
-            let (envelope, bytes) = (message.envelope(), message.formatted());
-            connection.send(envelope, &bytes).await.map_err(|error| {
-                let ascii = envelope.to().iter().all(|to| to.to_string().is_ascii());
-                // Only a server with SMTPUTF8 accepts a recipient that is not ASCII.
-                if error.is_permanent() || (error.is_client() && !ascii) {
-                    SendError::Permanent(error_chain(&error))
-                } else {
-                    transient(error)
-                }
-            })?;
-            self.idle().push(connection);
-            Ok(())
+            // An error while connecting (greeting, TLS, AUTH) says nothing about the mail.
+            let mut connection = self.connection().await.map_err(about_session)?;
+            let sent = send_on(&mut connection, message).await;
+            if sent.is_ok() {
+                self.idle().push(connection);
+            } else {
+                connection.abort().await;
+            }
+            sent
         })
         .await
     }
@@ -208,9 +207,82 @@ impl Target {
     }
 }
 
+/// Sends a mail on a connection, step by step, because what a refusal is about depends on the
+/// step. Does not close the connection after a failure.
+async fn send_on(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), SendError> {
+    let (envelope, bytes) = (message.envelope(), message.formatted());
+    let parameters = mail_parameters(connection, message, &bytes)?;
+    let of_this_mail = !parameters.is_empty();
+    let from = Mail::new(envelope.from().cloned(), parameters);
+    connection.command(from).await.map_err(|error| {
+        // What the command asks for because of this mail, such as SMTPUTF8, may be refused too.
+        if of_this_mail { about_mail(error) } else { about_session(error) }
+    })?;
+    for to in envelope.to() {
+        connection.command(Rcpt::new(to.clone(), vec![])).await.map_err(about_mail)?;
+    }
+    connection.command(Data).await.map_err(about_mail)?;
+    connection.message(&bytes).await.map_err(about_mail)?;
+    Ok(())
+}
+
+/// Returns the parameters of MAIL FROM that a mail needs.
+fn mail_parameters(
+    connection: &AsyncSmtpConnection,
+    message: &Message,
+    bytes: &[u8],
+) -> Result<Vec<MailParameter>, SendError> {
+    let (envelope, server) = (message.envelope(), connection.server_info());
+    let mut addresses = envelope.to().iter().chain(envelope.from());
+    let mut parameters = vec![];
+    if addresses.any(|address| !address.to_string().is_ascii()) {
+        if !server.supports_feature(Extension::SmtpUtfEight) {
+            let problem = "the address is not ASCII and the mail server does not support SMTPUTF8";
+            return Err(SendError::Permanent(problem.into()));
+        }
+        parameters.push(MailParameter::SmtpUtfEight);
+    }
+    if !bytes.is_ascii() {
+        if !server.supports_feature(Extension::EightBitMime) {
+            let problem = "the mail is not ASCII and the mail server does not support 8BITMIME";
+            return Err(SendError::Transient(problem.into()));
+        }
+        parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    Ok(parameters)
+}
+
+/// The error of a step before the mail server has seen anything of the mail: a reply is a verdict
+/// about the sender, the session or the day's quota, whatever its code is. Anything else, such as
+/// a server that cannot be reached, is no verdict.
 #[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
-fn transient(error: SmtpError) -> SendError {
-    SendError::Transient(error_chain(&error))
+fn about_session(error: SmtpError) -> SendError {
+    let text = error_chain(&error);
+    match error.status() {
+        Some(_) => SendError::Held { error: text, counts: false },
+        None => SendError::Transient(text),
+    }
+}
+
+/// The error of a step that names the recipient or contains the mail.
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
+fn about_mail(error: SmtpError) -> SendError {
+    let text = error_chain(&error);
+    if error.status().is_some_and(|code| concerns_all_mails(code.into(), &text)) {
+        SendError::Held { error: text, counts: true }
+    } else if error.is_permanent() {
+        SendError::Permanent(text)
+    } else {
+        SendError::Transient(text)
+    }
+}
+
+/// Whether a reply is about the session or the quota, at whatever step it comes: the server shuts
+/// down (421), wants authentication or encryption (RFC 4954), or accepts no more mail for now
+/// (status X.4.5, which providers send for the day's quota).
+fn concerns_all_mails(code: u16, text: &str) -> bool {
+    matches!(code, 421 | 454 | 530 | 534 | 535 | 538)
+        || text.split_whitespace().any(|word| matches!(word, "4.4.5" | "5.4.5"))
 }
 
 /// The text of an error followed by those of its causes, without repetitions.
@@ -229,6 +301,27 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reply_about_the_session_or_the_quota_concerns_all_mails() {
+        for (code, text) in [
+            (421, "4.3.2 shutting down"),
+            (454, "4.7.0 temporary authentication failure"),
+            (530, "5.7.0 authentication required"),
+            (550, "permanent error (550): 5.4.5 Daily user sending limit exceeded"),
+            (450, "4.4.5 too busy"),
+        ] {
+            assert!(concerns_all_mails(code, text), "{code} {text}");
+        }
+        for (code, text) in [
+            (550, "5.1.1 no such user"),
+            (554, "5.7.1 looks like spam"),
+            (450, "4.2.0 greylisted"),
+            (552, "5.2.2 mailbox full, see ticket 15.4.51"),
+        ] {
+            assert!(!concerns_all_mails(code, text), "{code} {text}");
+        }
+    }
 
     #[test]
     fn a_url_sets_host_port_and_encryption() {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
-use lettre::Message;
+use lettre::{Address, Message};
 use tokio::fs;
 
 use super::{error::SendError, smtp::SmtpServer};
@@ -18,14 +18,14 @@ pub enum MailTransport {
 }
 
 impl MailTransport {
-    /// Connects to the mail server, with TLS and authentication as configured, and sends
-    /// nothing. Does nothing for a folder.
+    /// Connects to the mail server, with TLS and authentication as configured, and asks whether
+    /// it accepts mail from the sender. Sends nothing. Does nothing for a folder.
     ///
     /// # Errors
-    /// Connecting, TLS or authentication failed.
-    pub async fn check(&self) -> Result<(), SendError> {
+    /// Connecting, TLS or authentication failed, or the mail server refuses the sender.
+    pub async fn check(&self, from: &Address) -> Result<(), SendError> {
         match self {
-            Self::Smtp(server) => server.check().await,
+            Self::Smtp(server) => server.check(from).await,
             Self::Folder(_) => Ok(()),
         }
     }

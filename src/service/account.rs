@@ -37,7 +37,8 @@ pub(super) async fn owner(
 }
 
 /// Returns the accounts with these ids that the actor may see, in no particular order. A
-/// customer may see staff, and the customers with whom they share a ticket.
+/// customer may see staff, and everybody who has or had a part in a ticket that the customer can
+/// see, whatever has become of that account: each event and comment keeps the name of its author.
 ///
 /// # Errors
 /// Returns an error if nobody is signed in.
@@ -53,8 +54,8 @@ pub async fn by_ids(
         found.into_iter().partition::<Vec<_>, _>(|it| may(actor, Action::ViewAccount, it));
     if let (Some(viewer), false) = (actor.account_id(), others.is_empty()) {
         let ids = others.iter().map(|account| account.id).collect::<Vec<_>>();
-        let shared = account::sharing_tickets_with(&mut connection, viewer, &ids).await?;
-        visible.extend(others.into_iter().filter(|account| shared.contains(&account.id)));
+        let named = account::with_a_part_in_tickets_of(&mut connection, viewer, &ids).await?;
+        visible.extend(others.into_iter().filter(|account| named.contains(&account.id)));
     }
     Ok(visible)
 }

@@ -18,7 +18,7 @@ pub async fn actor(services: &Services, token: &str) -> Result<Option<Actor>, Se
     };
     // Not cached: machines are few, and the revocation of a leaked token must take effect on
     // every node immediately.
-    let mut connection = services.database.read().await?;
+    let mut connection = services.background.read().await?;
     let found = service_token::by_token(&mut connection, hash, services.ambient.now()).await?;
     Ok(found.map(|token| Actor::Machine(Machine { token: token.id, scopes: token.scopes })))
 }

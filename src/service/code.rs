@@ -162,7 +162,7 @@ pub(super) async fn mail(
     holder: Uuid,
     origin: &ClientOrigin,
 ) -> Result<CodeSent, ServiceError> {
-    if !services.settings.sends_mail {
+    if !priority_mail::goes_out(&mut *services.database.read().await?).await? {
         let message = "This installation sends no mail, so it cannot mail codes. Use another \
                        method.";
         return Err(UserError::new("method", UserErrorCode::NotAvailable, message).into());

@@ -3,6 +3,7 @@
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise,
     idempotency::{IdempotentCall, fingerprint},
+    rate_limit::{self, Creation},
     ticket,
     upload::{self, Upload},
     validation::Validation,
@@ -92,6 +93,7 @@ pub async fn add(
             if let Some(earlier) = call.earlier_result(db, comment.id.0, now).await? {
                 return repeated(actor, db, CommentId(earlier)).await;
             }
+            rate_limit::count_creation(services, db, Creation::Comment, actor, author_id).await?;
             let mut ticket = lock_open_ticket(actor, db, new).await?;
             let changed = change_status(actor, &mut ticket, new, now)?;
             comment::insert(db, comment).await?;

@@ -1,11 +1,17 @@
 //! The errors of the use cases.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 
 use crate::{
     crypto::{password::PasswordError, seal::SealError, totp::TotpError},
     db::DbError,
-    domain::{text::TextError, ticket::Ticket},
+    domain::{
+        budget::{Exceeded, RequestBudget},
+        text::TextError,
+        ticket::Ticket,
+    },
     storage::StorageError,
 };
 
@@ -31,6 +37,16 @@ pub enum ServiceError {
         /// How long to wait before the next attempt.
         retry_after: TimeDelta,
     },
+    /// The account has created too much within a minute.
+    #[error("at most {per_minute} {things} a minute")]
+    TooFrequent {
+        /// What is limited, in the plural.
+        things: &'static str,
+        /// How many are allowed in a minute.
+        per_minute: u32,
+        /// How long to wait before the next one.
+        retry_after: TimeDelta,
+    },
     /// The input has errors that its author can correct. There is at least one.
     #[error("the input has errors: {0:?}")]
     Invalid(Vec<UserError>),
@@ -52,6 +68,31 @@ pub enum ServiceError {
     /// A password could not be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
+}
+
+impl ServiceError {
+    /// Returns the limit of its budget that the request has exceeded, if that is the cause.
+    pub fn exceeded(&self) -> Option<Exceeded> {
+        match self {
+            Self::Database(DbError::Exceeded(exceeded)) => Some(*exceeded),
+            // What failed because the budget was used up while rows were read.
+            Self::Database(_) => RequestBudget::current()?.check().err(),
+            _ => None,
+        }
+    }
+
+    /// Whether the database is away or overloaded, so that the same call may succeed later.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_unavailable())
+    }
+
+    /// Returns how long a search may take, if this one took longer.
+    pub fn search_limit(&self) -> Option<Duration> {
+        match self {
+            Self::Database(DbError::TimedOut(limit)) => Some(*limit),
+            _ => None,
+        }
+    }
 }
 
 /// An error in the input that its author can correct.

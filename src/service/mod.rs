@@ -37,6 +37,7 @@ pub mod second_factor;
 pub mod service_token;
 mod services;
 pub mod session;
+pub mod set_aside;
 mod settings;
 pub mod staff;
 pub mod ticket;
@@ -49,6 +50,6 @@ mod validation;
 pub use error::{ServiceError, UserError, UserErrorCode};
 pub use prune::prune;
 pub use services::Services;
-pub use settings::Settings;
+pub use settings::{AccountLimits, Settings};
 
 use authorisation::authorise;

@@ -168,7 +168,7 @@ pub async fn reset(
             if !password_reset::consume(db, hash, &account.email, now).await? {
                 return Err(expired_link());
             }
-            rate_limit::clear(db, account.email.as_str()).await?;
+            rate_limit::clear(services, db, account.email.as_str()).await?;
             let was = (AccountEvent::PasswordReset {}, None);
             replace(services, db, actor, &account, &stored, was, origin, now).await
         })

@@ -8,6 +8,7 @@ use crate::{
     db::{
         Connection, DbError,
         delivery::{self, NewPriorityMail},
+        installation,
     },
     domain::{
         account::{Account, EmailAddress, Locale},
@@ -28,7 +29,7 @@ pub(super) async fn plan(
     lasts: TimeDelta,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    if !services.settings.sends_mail {
+    if !goes_out(db).await? {
         return Ok(());
     }
     let id = DeliveryId(services.ambient.uuid());
@@ -36,6 +37,11 @@ pub(super) async fn plan(
     let payload = services.keys.seal(&services.ambient, id.0.as_bytes(), &content);
     let new = NewPriorityMail { id, address, locale, payload, expires_at: now + lasts };
     delivery::plan_priority_mail(db, &new, now).await
+}
+
+/// Returns whether the installation sends mail.
+pub(super) async fn goes_out(db: &mut Connection) -> Result<bool, DbError> {
+    Ok(installation::mail_enabled(db).await?.unwrap_or(false))
 }
 
 /// Plans a security notice to an account's owner.

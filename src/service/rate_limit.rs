@@ -1,13 +1,12 @@
-//! Rate limits on guesses and on mails. They are stored in the database, so that they apply
-//! across nodes and restarts.
+//! Rate limits on guesses, on mails, and on what an account creates. They are stored in the
+//! database, so that they apply across nodes and restarts.
 //!
 //! An attempt counts against three buckets: of the account from the client's network, of the
-//! account as a whole, and of the network as a whole. An attacker elsewhere can fill the
+//! account as a whole, and of the network as a whole. Passwords and codes share the bucket of the
+//! account as a whole, so that an attacker cannot use both up. An attacker elsewhere can fill the
 //! account's bucket. That does not lock its owner out: attempts from a network address that
 //! they have signed in from before count against another bucket. All this is the same whether
 //! the account exists or not.
-
-use std::net::{IpAddr, Ipv6Addr};
 
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
@@ -19,7 +18,8 @@ use crate::{
         rate_limit::{self, Bucket},
         session,
     },
-    domain::session::ClientOrigin,
+    domain::{actor::Actor, ids::AccountId, session::ClientOrigin},
+    metrics,
 };
 
 /// What is limited. Each kind is counted separately.
@@ -44,11 +44,27 @@ impl Limit {
             Self::Address => "address",
         }
     }
+
+    /// The name of the bucket of an account as a whole.
+    fn shared_name(self) -> &'static str {
+        match self {
+            Self::Password | Self::Code => "guess",
+            Self::Link | Self::Address => self.name(),
+        }
+    }
+}
+
+/// What an account creates.
+#[derive(Clone, Copy)]
+pub(super) enum Creation {
+    /// Opening tickets.
+    Ticket,
+    /// Adding comments.
+    Comment,
 }
 
 // How many attempts are allowed within which time.
 const PER_ACCOUNT_AND_NETWORK: (i32, TimeDelta) = (10, TimeDelta::minutes(15));
-const PER_ACCOUNT: (i32, TimeDelta) = (100, TimeDelta::hours(1));
 const PER_NETWORK: (i32, TimeDelta) = (100, TimeDelta::minutes(15));
 const MAILS_PER_RECIPIENT: (i32, TimeDelta) = (10, TimeDelta::hours(1));
 
@@ -76,10 +92,56 @@ pub(super) async fn count(
         // A known address has a bucket too, so that the work is the same for every account.
         let known = session::knows_address(&mut connection, subject, &address).await?;
         let whose = if known { "of account, known address" } else { "of account" };
-        buckets.push(bucket(&[name, whose, subject], PER_ACCOUNT));
+        let per_account = per_account(services);
+        buckets.push(bucket(&[limit.shared_name(), whose, subject], per_account));
+        if matches!(limit, Limit::Code) {
+            // Not emptied by `clear`: who can read the owner's mail cannot guess more codes.
+            buckets.push(bucket(&[name, whose, subject], per_account));
+        }
     }
     add_to(&buckets, services, &mut connection).await?;
     Ok(CountedAttempt(buckets))
+}
+
+/// Returns how many attempts fit into an account's bucket. As many leave it within an hour, so that
+/// no hour sees more than twice as many.
+fn per_account(services: &Services) -> (i32, TimeDelta) {
+    let at_once = services.settings.limits.guesses_per_hour / 2;
+    (i32::try_from(at_once).unwrap_or(i32::MAX), TimeDelta::hours(1))
+}
+
+/// Counts what an account creates. Call this in the transaction that creates it, so that only what
+/// is created counts.
+///
+/// # Errors
+/// Returns [`ServiceError::TooFrequent`] if the account has created too much within a minute.
+pub(super) async fn count_creation(
+    services: &Services,
+    db: &mut Connection,
+    creation: Creation,
+    actor: &Actor,
+    account: AccountId,
+) -> Result<(), ServiceError> {
+    let limits = &services.settings.limits;
+    let (things, per_minute, limit) = match creation {
+        Creation::Ticket => ("tickets", limits.tickets_per_minute, metrics::Limit::Tickets),
+        Creation::Comment if actor.is_staff() => {
+            ("comments", limits.staff_comments_per_minute, metrics::Limit::Comments)
+        }
+        Creation::Comment => {
+            ("comments", limits.customer_comments_per_minute, metrics::Limit::Comments)
+        }
+    };
+    if per_minute == 0 {
+        return Ok(());
+    }
+    let at_once = i32::try_from(per_minute).unwrap_or(i32::MAX);
+    let account = account.0.to_string();
+    let bucket = bucket(&["created", things, &account], (at_once, TimeDelta::minutes(1)));
+    rate_limit::take(db, &bucket, services.ambient.now()).await?.map_err(|retry_after| {
+        services.metrics.refused(limit);
+        ServiceError::TooFrequent { things, per_minute, retry_after }
+    })
 }
 
 /// Uncounts a successful attempt.
@@ -114,24 +176,20 @@ pub(super) async fn count_mail(
     add_to(&buckets, services, &mut *services.database.read().await?).await
 }
 
-/// Empties an account's bucket of password attempts, after its owner has proven who they are
+/// Empties an account's bucket of passwords and codes, after its owner has proven who they are
 /// in another way.
-pub(super) async fn clear(db: &mut Connection, email: &str) -> Result<(), DbError> {
-    let bucket = bucket(&[Limit::Password.name(), "of account", email], PER_ACCOUNT);
-    rate_limit::empty(db, &bucket).await
+pub(super) async fn clear(
+    services: &Services,
+    db: &mut Connection,
+    email: &str,
+) -> Result<(), DbError> {
+    let whole = [Limit::Password.shared_name(), "of account", email];
+    rate_limit::empty(db, &bucket(&whole, per_account(services))).await
 }
 
-/// Returns the network of a client: its IPv4 address, or the /64 network of its IPv6 address,
-/// within which a client can choose addresses freely.
+/// Returns the network of a client, or an empty text if it is unknown.
 fn network(origin: &ClientOrigin) -> String {
-    match origin.address {
-        Some(IpAddr::V6(address)) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_string()
-        }
-        Some(address) => address.to_string(),
-        None => String::new(),
-    }
+    origin.network().map(|network| network.to_string()).unwrap_or_default()
 }
 
 async fn add_to(
@@ -141,9 +199,10 @@ async fn add_to(
 ) -> Result<(), ServiceError> {
     let now = services.ambient.now();
     for bucket in buckets {
-        rate_limit::take(connection, bucket, now)
-            .await?
-            .map_err(|retry_after| ServiceError::RateLimited { retry_after })?;
+        rate_limit::take(connection, bucket, now).await?.map_err(|retry_after| {
+            services.metrics.refused(metrics::Limit::Guesses);
+            ServiceError::RateLimited { retry_after }
+        })?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::{
 /// texts that the actor may see.
 ///
 /// # Errors
-/// Returns an error if nobody is signed in.
+/// Returns an error if nobody is signed in, or if the search takes too long.
 pub async fn page(
     actor: &Actor,
     services: &Services,
@@ -24,6 +24,9 @@ pub async fn page(
 ) -> Result<Slice<Found>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let (scope, internal) = (policy::ticket_scope(actor), policy::sees_internal(actor));
-    let mut connection = services.database.read().await?;
-    Ok(search::page(&mut connection, scope, internal, search_query, page).await?)
+    let limit = services.settings.search_timeout;
+    let found = services
+        .database
+        .read_within(limit, async |db| search::page(db, scope, internal, search_query, page).await);
+    Ok(found.await?)
 }

@@ -15,6 +15,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Services {
     pub(super) database: Database,
+    /// The database with connections that requests don't use.
+    pub(super) background: Database,
     pub(super) ambient: Ambient,
     pub(super) passwords: Passwords,
     pub(super) settings: Arc<Settings>,
@@ -40,6 +42,7 @@ impl Services {
         settings: Settings,
     ) -> Self {
         Self {
+            background: database.clone(),
             database,
             ambient,
             passwords,
@@ -51,6 +54,18 @@ impl Services {
             metrics: Metrics::default(),
             storage: None,
         }
+    }
+
+    /// Sets the connections for looking up sessions.
+    #[must_use]
+    pub fn with_background(self, background: Database) -> Self {
+        Self { background, ..self }
+    }
+
+    /// Returns the use cases for background tasks, with connections that requests don't use.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self { database: self.background.clone(), ..self.clone() }
     }
 
     /// Sets the key that signs the links in mails.

@@ -323,7 +323,7 @@ pub(super) async fn authenticate(
     let Some(token) = TokenHash::of_presented(token) else { return Ok(None) };
     let now = services.ambient.now();
     let load = async {
-        let mut connection = services.database.read().await?;
+        let mut connection = services.background.read().await?;
         session::live_by_token(&mut connection, token, now).await
     };
     let cache = &services.sessions;

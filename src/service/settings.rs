@@ -1,5 +1,7 @@
 //! What an operator can configure about the use cases.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 
 use crate::domain::{attachment::Limits, second_factor::Requirements, ticket::NumberPrefix};
@@ -17,13 +19,30 @@ pub struct Settings {
     pub second_factors: Requirements,
     /// The installation's name in authenticator apps.
     pub issuer: String,
-    /// Whether the installation sends mail.
-    pub sends_mail: bool,
     /// The limits on attachments.
     pub attachments: Limits,
+    /// The limits of what one account may do.
+    pub limits: AccountLimits,
     /// The URL that links to attachments start with, or `None` for relative links.
     pub base_url: Option<String>,
     /// How long after being resolved a ticket closes, or `None` if tickets never close
     /// automatically.
     pub close_resolved_after: Option<TimeDelta>,
+    /// How long a full-text search may take.
+    pub search_timeout: Duration,
+}
+
+/// What one account may do, on all nodes together. A rate of 0 is unlimited.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountLimits {
+    /// Files that are being uploaded or are not attached to anything.
+    pub unused_files: u32,
+    /// Tickets opened in a minute.
+    pub tickets_per_minute: u32,
+    /// Comments that a customer adds in a minute.
+    pub customer_comments_per_minute: u32,
+    /// Comments that a member of staff adds in a minute.
+    pub staff_comments_per_minute: u32,
+    /// Passwords and codes guessed in an hour, from everywhere.
+    pub guesses_per_hour: u32,
 }

@@ -3,7 +3,7 @@
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts, audit, authorise,
     idempotency::{IdempotentCall, fingerprint},
-    password, session,
+    password, priority_mail, session,
     validation::Validation,
 };
 use crate::{
@@ -158,7 +158,7 @@ pub async fn invite(
     let email = validation.text("email", "The e-mail address", EmailAddress::parse(&new.email));
     let name = validation.text("name", "The name", PersonName::parse(&new.name));
     let key = validation.idempotency_key(new.idempotency_key.as_deref());
-    if !services.settings.sends_mail {
+    if !priority_mail::goes_out(&mut *services.database.read().await?).await? {
         validation.add(no_invitations());
     }
     let (owner, key) = validation.finish(email.zip(name).zip(key))?;

@@ -3,6 +3,7 @@
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, follow_up,
     idempotency::{IdempotentCall, fingerprint},
+    rate_limit::{self, Creation},
     upload::{self, Upload},
     validation::Validation,
 };
@@ -73,8 +74,12 @@ pub async fn page(
 ) -> Result<Slice<Ticket>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
-    let mut connection = services.database.read().await?;
-    Ok(tickets::list::page(&mut connection, scope, selection, sort, descending, page).await?)
+    let read =
+        async |db: &mut _| tickets::list::page(db, scope, selection, sort, descending, page).await;
+    Ok(match &selection.search {
+        Some(_) => services.database.read_within(services.settings.search_timeout, read).await?,
+        None => read(&mut *services.database.read().await?).await?,
+    })
 }
 
 /// Returns the number of tickets per category and status.
@@ -87,7 +92,11 @@ pub async fn counts(
     selection: &TicketListFilter,
 ) -> Result<Vec<TicketCount>, ServiceError> {
     authorise(actor, Action::ViewInternal, Resource::Desk)?;
-    Ok(tickets::list::counts(&mut *services.database.read().await?, selection).await?)
+    let read = async |db: &mut _| tickets::list::counts(db, selection).await;
+    Ok(match &selection.search {
+        Some(_) => services.database.read_within(services.settings.search_timeout, read).await?,
+        None => read(&mut *services.database.read().await?).await?,
+    })
 }
 
 /// Returns the tickets with these ids that the actor may see, in no particular order.
@@ -170,6 +179,7 @@ pub(super) async fn create_with_id(
                 let found = tickets::by_ids(db, scope, &[TicketId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
+            rate_limit::count_creation(services, db, Creation::Ticket, actor, reporter).await?;
             require_category(db, ticket.category_id).await?;
             if let Some(predecessor) = ticket.follow_up_to {
                 follow_up::require_closed(actor, db, predecessor).await?;

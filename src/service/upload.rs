@@ -1,5 +1,11 @@
 //! Uploads: files are stored before the ticket or comment that they belong to, and attached to
-//! it in its transaction. Files that are not attached within a day are deleted.
+//! it in its transaction. Files that a request did not use are deleted when it ends, and those that
+//! a crash has left after a day.
+//!
+//! [`UploadReceiver::reserve`] counts the files of a request before any of them is read, so that
+//! many requests at once cannot exceed the limit on unused files.
+
+use std::sync::{Mutex, PoisonError};
 
 use axum::body::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -14,13 +20,11 @@ use crate::{
         ids::{AccountId, AttachmentId, CommentId, TicketId},
         policy::{Action, Resource},
     },
+    metrics::Limit,
     storage::{Storage, StorageError, UploadWriter},
 };
 
 const FIELD: &str = "attachments";
-/// How many files of one account may be unattached, which limits the disk space and memory
-/// that it can use up.
-const MAX_UNATTACHED: i64 = 50;
 
 /// An uploaded file, or one that was rejected.
 #[derive(Clone, Debug)]
@@ -54,6 +58,60 @@ impl<E> From<DbError> for ReceiveError<E> {
     }
 }
 
+/// The files of one request. Those that are not attached to anything are deleted when it is
+/// released or dropped: the request has failed, was a repetition, or its sender has hung up.
+pub struct HeldFiles {
+    services: Services,
+    files: Mutex<Vec<AttachmentId>>,
+}
+
+impl HeldFiles {
+    /// Deletes the files that are not attached to anything. Once begun, this runs to its end even
+    /// if the caller hangs up.
+    pub async fn release(&self) {
+        let deletion = delete_unused(self.services.clone(), self.take());
+        if let Err(error) = tokio::spawn(deletion).await {
+            tracing::error!(%error, "deleting the files of a request failed");
+        }
+    }
+
+    /// Leaves the files alone.
+    pub(super) fn keep(&self) {
+        self.take();
+    }
+
+    fn take(&self) -> Vec<AttachmentId> {
+        std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for HeldFiles {
+    fn drop(&mut self) {
+        let files = self.take();
+        if let (false, Ok(runtime)) = (files.is_empty(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(delete_unused(self.services.clone(), files));
+        }
+    }
+}
+
+/// Deletes those of these files that are not attached to anything. What fails is deleted after a
+/// day by [`delete_unattached`].
+async fn delete_unused(services: Services, files: Vec<AttachmentId>) {
+    let deleted = async {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let now = services.ambient.now();
+        let mut connection = services.database.read().await?;
+        let marked = attachments::mark_unattached(&mut connection, &files, now).await?;
+        drop(connection);
+        delete_marked(&services, marked).await
+    };
+    if let Err(error) = deleted.await {
+        tracing::warn!(%error, "deleting the unused files of a request failed");
+    }
+}
+
 /// Receives the files of one request.
 pub struct UploadReceiver {
     services: Services,
@@ -79,18 +137,35 @@ impl UploadReceiver {
         })
     }
 
-    /// Checks whether this many files can be uploaded now. Returns the reason if they cannot.
+    /// Counts the files with these ids towards the account's limit, before any of them is read.
+    /// Returns the reason if they cannot be uploaded now.
     ///
     /// # Errors
     /// Returns an error if the database failed.
-    pub async fn check(&self, files: usize) -> Result<Option<UserError>, ServiceError> {
+    pub async fn reserve(
+        &self,
+        files: &[AttachmentId],
+    ) -> Result<Result<HeldFiles, UserError>, ServiceError> {
         if self.storage.is_none() {
-            return Ok(Some(not_available()));
+            return Ok(Err(not_available()));
         }
-        if let Some(error) = self.check_file_count(files) {
-            return Ok(Some(error));
+        if let Some(error) = self.check_file_count(files.len()) {
+            return Ok(Err(error));
         }
-        Ok(self.check_unattached(files).await?)
+        let (max, now) = (self.services.settings.limits.unused_files, self.services.ambient.now());
+        let uploader = self.uploader;
+        let database = &self.services.database;
+        let reserved = database
+            .write_without_events(async |db| {
+                attachments::reserve(db, uploader, files, max, now).await
+            })
+            .await?;
+        if !reserved {
+            self.services.metrics.refused(Limit::UnusedFiles);
+            return Ok(Err(too_many_unused(max)));
+        }
+        let files = Mutex::new(files.to_vec());
+        Ok(Ok(HeldFiles { services: self.services.clone(), files }))
     }
 
     fn check_file_count(&self, files: usize) -> Option<UserError> {
@@ -102,21 +177,8 @@ impl UploadReceiver {
         })
     }
 
-    async fn check_unattached(&self, files: usize) -> Result<Option<UserError>, DbError> {
-        let mut connection = self.services.database.read().await?;
-        let unattached = attachments::count_unused(&mut connection, self.uploader).await?;
-        let files = i64::try_from(files).unwrap_or(i64::MAX);
-        Ok((unattached.saturating_add(files) > MAX_UNATTACHED).then(|| {
-            let message = format!(
-                "At most {MAX_UNATTACHED} uploaded files can wait to be attached. Those of failed \
-                 requests count for a day. Send your text without files, or try again later."
-            );
-            error(UserErrorCode::TooMany, message)
-        }))
-    }
-
-    /// Stores a file while it is received. A file that is empty or too large is rejected and
-    /// the rest of it is not read.
+    /// Stores a file, which must be reserved, while it is received. A file that is empty or too
+    /// large is rejected and the rest of it is not read.
     ///
     /// # Errors
     /// Returns an error if the client stopped sending, or the storage or the database failed.
@@ -128,14 +190,12 @@ impl UploadReceiver {
     ) -> Result<Upload, ReceiveError<E>> {
         let storage = self.storage.clone().ok_or(ServiceError::NotFound)?;
         let name = FileName::sanitize(name);
-        // The row comes first. With it the file is found and deleted if this process stops.
-        self.insert_row(id, &name).await?;
         let mut writing = storage.begin(id).await?;
         match self.write_chunks(&name, &mut writing, &mut chunks).await {
             Ok(Ok(content)) => {
                 writing.finish().await?;
                 let mut connection = self.services.database.read().await?;
-                attachments::complete(&mut connection, id, &content).await?;
+                attachments::complete(&mut connection, id, &name, &content).await?;
                 Ok(Upload { id, outcome: Ok((name, content)) })
             }
             Ok(Err(rejected)) => {
@@ -147,12 +207,6 @@ impl UploadReceiver {
                 Err(failed)
             }
         }
-    }
-
-    async fn insert_row(&self, id: AttachmentId, name: &FileName) -> Result<(), DbError> {
-        let now = self.services.ambient.now();
-        let mut connection = self.services.database.read().await?;
-        attachments::begin(&mut connection, id, self.uploader, name, now).await
     }
 
     /// Writes a file to the storage. Returns its content, or why it is rejected.
@@ -209,6 +263,14 @@ fn limits(services: &Services) -> Limits {
 
 fn error(code: UserErrorCode, message: impl Into<String>) -> UserError {
     UserError::new(FIELD, code, message)
+}
+
+fn too_many_unused(max: u32) -> UserError {
+    let message = format!(
+        "At most {max} files of one account can be uploading at a time, or wait to be attached. \
+         Send your text without files, or try again when your other uploads have ended."
+    );
+    error(UserErrorCode::TooMany, message)
 }
 
 fn not_available() -> UserError {
@@ -269,7 +331,9 @@ pub(super) async fn attach(
 /// Returns an error if the database failed, or if the storage failed to delete some files. A
 /// later call tries those again.
 pub async fn delete_unattached(services: &Services) -> Result<(), ServiceError> {
-    let Some(storage) = &services.storage else { return Ok(()) };
+    if services.storage.is_none() {
+        return Ok(());
+    }
     let mut failed = None;
     loop {
         let now = services.ambient.now();
@@ -279,12 +343,22 @@ pub async fn delete_unattached(services: &Services) -> Result<(), ServiceError> 
         if marked.is_empty() {
             return failed.map_or(Ok(()), Err);
         }
-        for id in marked {
-            // The row goes last, so that a deletion that fails is tried again.
-            match storage.delete(id).await {
-                Ok(()) => attachments::delete(&mut *services.database.read().await?, id).await?,
-                Err(error) => failed = Some(error.into()),
-            }
+        if let Err(error) = delete_marked(services, marked).await {
+            failed = Some(error);
         }
     }
+}
+
+/// Deletes files that are marked for deletion. Continues after a failure of the storage.
+async fn delete_marked(services: &Services, marked: Vec<AttachmentId>) -> Result<(), ServiceError> {
+    let Some(storage) = &services.storage else { return Ok(()) };
+    let mut failed = None;
+    for id in marked {
+        // The row goes last, so that a deletion that fails is tried again.
+        match storage.delete(id).await {
+            Ok(()) => attachments::delete(&mut *services.database.read().await?, id).await?,
+            Err(error) => failed = Some(error.into()),
+        }
+    }
+    failed.map_or(Ok(()), Err)
 }

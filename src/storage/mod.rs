@@ -13,8 +13,11 @@ use tokio::fs;
 
 use crate::domain::ids::AttachmentId;
 
-/// The size of the parts of an upload: the minimum that S3 accepts.
-const PART: usize = 5 * 1024 * 1024;
+/// The size of the parts of an upload to a bucket: the minimum that S3 accepts. An upload keeps one
+/// part in memory.
+const BUCKET_PART: usize = 5 * 1024 * 1024;
+/// The size of the parts of an upload to a folder.
+const FOLDER_PART: usize = 256 * 1024;
 
 /// The storage failed. The text is meant for the log.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +90,8 @@ impl Storage {
     /// The storage failed.
     pub async fn begin(&self, id: AttachmentId) -> Result<UploadWriter, StorageError> {
         let upload = self.store.put_multipart(&self.path(id)?).await?;
-        Ok(UploadWriter { upload, part: Vec::new() })
+        let part_size = if self.folder.is_some() { FOLDER_PART } else { BUCKET_PART };
+        Ok(UploadWriter { upload, part: Vec::new(), part_size })
     }
 
     /// Reads a range of the bytes stored under an id.
@@ -155,6 +159,7 @@ impl fmt::Debug for Storage {
 pub struct UploadWriter {
     upload: Box<dyn MultipartUpload>,
     part: Vec<u8>,
+    part_size: usize,
 }
 
 impl UploadWriter {
@@ -164,9 +169,9 @@ impl UploadWriter {
     /// The storage failed.
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), StorageError> {
         while !bytes.is_empty() {
-            let next = bytes.split_to(bytes.len().min(PART - self.part.len()));
+            let next = bytes.split_to(bytes.len().min(self.part_size - self.part.len()));
             self.part.extend_from_slice(&next);
-            if self.part.len() == PART {
+            if self.part.len() == self.part_size {
                 self.flush().await?;
             }
         }

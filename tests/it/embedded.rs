@@ -197,3 +197,55 @@ async fn commands_print_help_and_unknown_variables_are_refused() {
     let schema = process::run(&["schema"], &[], "").await;
     assert_eq!(schema.stdout, ticketwire::graphql::sdl());
 }
+
+/// The process id of the Postgres on a folder, once there is one other than `not`.
+async fn postmaster(folder: &Folder, not: Option<i32>) -> i32 {
+    let file = folder.0.join("postgres/postmaster.pid");
+    loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let pid = text.lines().next().and_then(|line| line.parse().ok());
+        if let Some(pid) = pid.filter(|pid| text.contains("ready") && Some(*pid) != not) {
+            return pid;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, Signal::KILL).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_postgres_is_started_again_and_the_server_serves_on() {
+    let folder = Folder::new("postmaster");
+    let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
+    let server = Process::serve(&variables).await;
+    let anna = sign_in(&server, "customer@demo.example").await;
+    let ticket = anna.create_ticket("mine").await;
+    let mut old = postmaster(&folder, None).await;
+    for round in 0..2 {
+        kill(old);
+        let back = async {
+            old = postmaster(&folder, Some(old)).await;
+            while anna.try_post_comment(&ticket, &round.to_string()).await.is_none() {}
+        };
+        time::timeout(Duration::from_mins(1), back).await.expect("a server that serves again");
+    }
+    assert!(server.terminate(Signal::TERM).await);
+    wait_until_nothing_runs_on(folder.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_cannot_be_started_again_ends_the_server_with_the_reason() {
+    let folder = Folder::new("broken");
+    let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_DRAIN_SECONDS", "0")];
+    let server = Process::serve(&variables).await;
+    let old = postmaster(&folder, None).await;
+    std::fs::remove_file(folder.0.join("postgres/global/pg_control")).unwrap();
+    kill(old);
+    let (success, log) = server.end().await;
+    assert!(!success && log.contains("could not be kept running (5 attempts)"), "{log}");
+    assert!(log.contains("pg_control"), "{log}");
+    wait_until_nothing_runs_on(folder.path()).await;
+}

@@ -185,7 +185,8 @@ async fn a_mail_is_delivered_although_the_mail_server_is_busy_stalls_or_hangs_up
     };
     let seen = until(&fixture.boris, &ticket, "finished", finished).await;
     assert_eq!(seen[0]["state"], "SENT");
-    assert!(seen[0]["attempts"].as_i64().unwrap() >= 5, "{seen:?}");
+    // What the server says in its greeting concerns all mails: it holds them back and is no attempt.
+    assert!(seen[0]["attempts"].as_i64().unwrap() >= 3, "{seen:?}");
     // The clock moves so fast here that a lease may expire during an attempt. Then the same mail is
     // sent again.
     let ids = fixture.smtp.mails().into_iter().map(|mail| mail.id).collect::<Vec<_>>();

@@ -142,6 +142,17 @@ pub enum EmbeddedError {
         /// Its processes, as far as they could be found.
         pids: Vec<u32>,
     },
+    /// Postgres ended although nobody stopped it, and could not be started again.
+    #[error(
+        "PostgreSQL ended unexpectedly and could not be kept running ({restarts} attempts). Correct \
+         the cause and start again. The last attempt: {last}"
+    )]
+    Lost {
+        /// How often it was started again.
+        restarts: u32,
+        /// Why the last attempt failed.
+        last: Box<EmbeddedError>,
+    },
     /// Postgres did not stop in time.
     #[error(
         "Postgres, process {pid}, did not stop in time. The data are safe. Stop it yourself: \

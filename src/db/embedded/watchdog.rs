@@ -120,6 +120,11 @@ impl Watched {
         self.child.try_wait()
     }
 
+    /// Waits until the command has ended, without stopping it. Returns at once if it has.
+    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
     /// Waits for the command to end, without stopping it.
     pub(super) async fn wait(mut self) -> io::Result<ExitStatus> {
         self.child.wait().await

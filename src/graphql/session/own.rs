@@ -9,6 +9,7 @@ use crate::{
         context::ContextExt as _,
         error::{Failure, Outcome, UserError},
         id::GlobalId,
+        text::Text,
     },
     service,
 };
@@ -26,8 +27,8 @@ impl Session {
 
     /// The `User-Agent` of the client that signed in, at most 255 characters, or null if it
     /// sent none.
-    async fn device(&self) -> Option<&str> {
-        self.0.origin.device()
+    async fn device(&self) -> Option<Text<&str>> {
+        self.0.origin.device().map(Text)
     }
 
     /// The IP address of the client that signed in, or null if it is unknown.

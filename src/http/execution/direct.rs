@@ -1,21 +1,52 @@
 //! The execution of an operation for one caller.
 
-use std::pin::pin;
+use std::{panic, pin::pin};
 
 use async_graphql::{Request, Response as GraphqlResponse, Value, parser::types::OperationType};
-use futures_util::{Stream, StreamExt as _, future, stream};
+use futures_util::{FutureExt as _, Stream, StreamExt as _, future, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument as _;
 
 use super::{
     super::{api::Api, response},
     output::{Operation, Output},
 };
 use crate::{
-    domain::{actor::Actor, session::ClientOrigin},
+    domain::{actor::Actor, budget::RequestBudget, session::ClientOrigin},
     events::{StreamEnd, run_to_completion},
-    graphql::{RequestContext, StreamProgress},
+    graphql::{RequestContext, StreamProgress, exceeded_response},
 };
+
+/// Executes a query or a mutation, whose document the [guard](super::super::guard) has validated,
+/// within the budget of a request. A query ends when the future is dropped, since its client is
+/// gone. A mutation that has begun completes.
+pub async fn execute_once(
+    api: &Api,
+    actor: Actor,
+    origin: ClientOrigin,
+    request: Request,
+    operation: Option<OperationType>,
+) -> GraphqlResponse {
+    let budget = RequestBudget::new(api.limits);
+    let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
+    let schema = api.schema.clone();
+    // Boxed: the future is large, and every layer above would copy it.
+    let executed = async move {
+        let executing = schema.execute(request.data(context));
+        budget.run(executing).await.unwrap_or_else(exceeded_response)
+    }
+    .boxed();
+    if operation != Some(OperationType::Mutation) {
+        return executed.await;
+    }
+    // A stopping server waits for it, even if its client is gone.
+    let completed = api.mutations.spawn(executed.in_current_span());
+    match completed.await {
+        Ok(response) => response,
+        Err(error) => panic::resume_unwind(error.into_panic()),
+    }
+}
 
 /// Executes an operation of this type, whose document the [guard](super::super::guard) has
 /// validated. It runs in a task of its own, one output ahead of its reader, so that a slow
@@ -28,12 +59,22 @@ pub fn execute(
     operation: Option<OperationType>,
 ) -> Operation {
     let progress = StreamProgress::default();
-    let context = RequestContext::new(actor, origin, &api.services, &api.log);
-    let responses = api.schema.execute_stream(request.data(context).data(progress.clone()));
-    let outputs = with_end(outputs(responses, operation, progress.clone()), progress);
+    let (budget, limit) = (RequestBudget::new(api.limits), api.limits.response_bytes);
+    let responses = if operation == Some(OperationType::Subscription) {
+        let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
+        api.schema.execute_stream(request.data(context).data(progress.clone())).boxed()
+    } else {
+        let api = api.clone();
+        let executing = async move { execute_once(&api, actor, origin, request, operation).await };
+        stream::once(executing.boxed()).boxed()
+    };
+    let outputs = outputs(responses, operation, progress.clone(), budget.clone(), limit);
+    let outputs = with_end(outputs, progress);
     let (sender, receiver) = mpsc::channel(1);
     let task = run_to_completion(async move {
         let mut outputs = pin!(outputs);
+        // Dropped before the outputs: a look-up of theirs may be under way.
+        let _abandon = budget.abandon_on_drop();
         while let Some(output) = outputs.next().await
             && sender.send(output).await.is_ok()
         {}
@@ -64,13 +105,26 @@ fn outputs(
     responses: impl Stream<Item = GraphqlResponse> + Send + 'static,
     operation: Option<OperationType>,
     progress: StreamProgress,
+    budget: RequestBudget,
+    limit: usize,
 ) -> impl Stream<Item = Output> + Send + 'static {
     let subscription = operation == Some(OperationType::Subscription);
     let mut first = true;
-    responses.filter_map(move |mut response| {
+    responses.map(move |mut response| {
         let is_first = std::mem::take(&mut first);
-        // A subscription that could not start is a request error too.
-        let failed = subscription && response.data == Value::Null && !response.errors.is_empty();
+        let exceeded = budget.check().err().filter(|_| subscription);
+        if let Some(exceeded) = exceeded {
+            response = exceeded_response(exceeded);
+        }
+        // Each message has a budget.
+        budget.renew();
+        // A subscription that could not start is a request error too. One with a position has
+        // started: its message failed, and the stream continues.
+        let failed = subscription
+            && exceeded.is_none()
+            && progress.position().is_none()
+            && response.data == Value::Null
+            && !response.errors.is_empty();
         let not_executed = is_first && (failed || response::is_request_error(&response));
         response::complete_errors(&mut response.errors, None);
         if subscription {
@@ -78,24 +132,28 @@ fn outputs(
         }
         // If the stream continued after an internal error, the client would miss a message.
         // Ended here, it resumes and reads the message again.
-        let output = if subscription && response::is_internal(&response) {
-            Some(Output::Interrupted(StreamEnd::Failed))
+        // No other error drops a message: its cursor would pass over an event that was not sent.
+        if subscription && response::has_failed(&response) {
+            Output::Interrupted(StreamEnd::Failed)
         } else if not_executed {
-            Some(Output::Error(response.errors))
-        } else if subscription && response::lost_access(&response) {
-            None
+            Output::Error(response.errors)
         } else {
-            let payload = response::encode(&response).into();
-            Some(Output::Next { payload, cursor: progress.position() })
-        };
-        future::ready(output)
+            let payload = response::encode(&response, limit).into();
+            Output::Next { payload, cursor: progress.position() }
+        }
     })
 }
 
 /// Executes a subscription for one message that the request carries. Returns the response, with
 /// its errors completed, or `None` if the message yields none.
-pub async fn execute_message(api: &Api, request: Request) -> Option<GraphqlResponse> {
-    let mut response = api.schema.execute_stream(request).next().await?;
+pub async fn execute_message(
+    api: &Api,
+    request: Request,
+    budget: &RequestBudget,
+) -> Option<GraphqlResponse> {
+    let mut responses = api.schema.execute_stream(request);
+    let executed = budget.run(responses.next()).await;
+    let mut response = executed.unwrap_or_else(|exceeded| Some(exceeded_response(exceeded)))?;
     response::complete_errors(&mut response.errors, None);
     response::fill_empty_message(&mut response);
     Some(response)

@@ -12,11 +12,12 @@ use futures_util::{
 use super::{
     super::{api::Api, response},
     direct,
-    group::{FanOutGroup, Unshareable},
+    group::FanOutGroup,
     output::{Operation, Output},
+    response_cache::Unshareable,
 };
 use crate::{
-    domain::{actor::Actor, session::ClientOrigin},
+    domain::{actor::Actor, budget::RequestBudget, session::ClientOrigin},
     events::{Item, StreamEnd, Subscription, run_to_completion},
     graphql::{InjectedItem, RequestContext, SubscriptionSlot},
     service::ServiceError,
@@ -121,7 +122,7 @@ impl MessageExecutor {
                 let response = self.group.response(cursor, kind, || self.execute(item).boxed());
                 let payload = response.clone().await;
                 if payload.is_err() {
-                    self.group.remove(&response);
+                    self.group.remove(cursor, kind, &response);
                 }
                 payload
             }
@@ -145,9 +146,12 @@ impl MessageExecutor {
         let shared = Arc::clone(self.group.request());
         let (api, actor, origin) = (self.api.clone(), self.actor, self.origin.clone());
         async move {
-            let context = RequestContext::new(actor, origin, &api.services, &api.log);
+            let budget = RequestBudget::new(api.limits);
+            let (services, log) = (&api.services, &api.log);
+            let context = RequestContext::new(actor, origin, services, log, budget.clone());
             let request = shared.to_request().data(context).data(InjectedItem::new(item));
-            let executing = async move { direct::execute_message(&api, request).await };
+            let limit = api.limits.response_bytes;
+            let executing = async move { direct::execute_message(&api, request, &budget).await };
             let Some(executed) = run_to_completion(executing).await else {
                 return Err(Unshareable::Failed);
             };
@@ -155,10 +159,9 @@ impl MessageExecutor {
                 None => Err(Unshareable::NoMessage),
                 // If the stream continued, the client would miss the message. Ended here, it
                 // resumes and reads the message again.
-                Some(response) if response::is_internal(&response) => Err(Unshareable::Failed),
-                Some(response) if response::lost_access(&response) => Err(Unshareable::NoMessage),
+                Some(response) if response::has_failed(&response) => Err(Unshareable::Failed),
                 Some(response) => {
-                    let payload = response::encode(&response).into();
+                    let payload = response::encode(&response, limit).into();
                     if response.errors.is_empty() {
                         Ok(payload)
                     } else {

@@ -2,21 +2,21 @@
 //! whom and for how long.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     mem::Discriminant,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::{Duration, Instant},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_graphql::{
     Request, Variables,
     parser::types::{ExecutableDocument, OperationDefinition},
 };
-use futures_util::{
-    FutureExt as _,
-    future::{BoxFuture, Shared},
-};
+use futures_util::future::BoxFuture;
 
+use super::response_cache::{ResponseCache, ResponseKey, SharedResponse, Unshareable};
 use crate::{
     domain::{
         account::{Locale, Role},
@@ -26,17 +26,17 @@ use crate::{
     },
     events::Item,
     graphql,
+    metrics::Metrics,
 };
 
-/// How many responses a group caches.
-const MAX_RESPONSES: usize = 128;
-/// How long a response is shared. It shows its ticket as of its execution, so nobody receives
-/// an older state than this.
-const MAX_AGE: Duration = Duration::from_secs(1);
-
 /// The groups that have a subscriber on this node.
-#[derive(Clone, Default)]
-pub struct FanOutGroups(Arc<Mutex<HashMap<GroupKey, Weak<FanOutGroup>>>>);
+#[derive(Clone)]
+pub struct FanOutGroups {
+    groups: Arc<Mutex<HashMap<GroupKey, Weak<FanOutGroup>>>>,
+    responses: ResponseCache,
+    /// The number of groups created so far.
+    created: Arc<AtomicU64>,
+}
 
 /// The properties that the subscribers of a group have in common.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -70,7 +70,8 @@ pub struct FanOutGroup {
     groups: FanOutGroups,
     key: GroupKey,
     request: Arc<SharedRequest>,
-    responses: Mutex<VecDeque<CachedResponse>>,
+    /// Tells its responses from those of other groups.
+    number: u64,
 }
 
 /// The request that is executed for each message.
@@ -82,30 +83,16 @@ pub struct SharedRequest {
     variables: Variables,
 }
 
-struct CachedResponse {
-    cursor: Cursor,
-    /// An event, a checkpoint and a revocation can have the same cursor.
-    kind: Discriminant<Item>,
-    started_at: Instant,
-    response: SharedResponse,
-}
-
-/// A response that is complete or being executed. Every subscriber that waits for it polls its
-/// execution, so one that is not polled, because its client does not read, delays no other.
-pub type SharedResponse = Shared<BoxFuture<'static, Result<Arc<str>, Unshareable>>>;
-
-/// Why an execution has no response for later subscribers.
-#[derive(Clone)]
-pub enum Unshareable {
-    /// The item yields no message, or its subscriber may not see it any more.
-    NoMessage,
-    /// The response has errors.
-    Errors(Arc<str>),
-    /// The server failed.
-    Failed,
-}
-
 impl FanOutGroups {
+    /// Creates an empty set of groups whose responses take at most this many bytes together.
+    pub fn new(max_bytes: usize, metrics: Metrics) -> Self {
+        Self {
+            groups: Arc::default(),
+            responses: ResponseCache::new(max_bytes, metrics),
+            created: Arc::default(),
+        }
+    }
+
     /// Returns the group of a subscription whose document the guard has validated, and creates
     /// it if necessary. Returns `None` if its responses cannot be shared.
     pub fn join(&self, request: &mut Request, actor: &Actor) -> Option<Arc<FanOutGroup>> {
@@ -114,16 +101,16 @@ impl FanOutGroups {
             operation_name: request.operation_name.clone(),
             class: SubscriberClass::of(actor.identity()?),
         };
-        if let Some(group) = lock(&self.0).get(&key).and_then(Weak::upgrade) {
+        if let Some(group) = lock(&self.groups).get(&key).and_then(Weak::upgrade) {
             return Some(group);
         }
         let group = Arc::new(FanOutGroup {
             groups: self.clone(),
             key: key.clone(),
             request: Arc::new(SharedRequest::new(request, &key)?),
-            responses: Mutex::default(),
+            number: self.created.fetch_add(1, Ordering::Relaxed),
         });
-        lock(&self.0).insert(key, Arc::downgrade(&group));
+        lock(&self.groups).insert(key, Arc::downgrade(&group));
         Some(group)
     }
 }
@@ -170,43 +157,30 @@ impl FanOutGroup {
         &self.request
     }
 
-    /// Returns the response to the message of a kind at a cursor: a cached one younger than [`MAX_AGE`],
-    /// or the one that `execute` begins.
+    /// Returns the response to the message of a kind at a cursor: a cached one, or the one that
+    /// `execute` begins.
     pub fn response(
         &self,
         cursor: Cursor,
         kind: Discriminant<Item>,
         execute: impl FnOnce() -> BoxFuture<'static, Result<Arc<str>, Unshareable>>,
     ) -> SharedResponse {
-        let mut responses = lock(&self.responses);
-        let same = |cached: &&CachedResponse| cached.cursor == cursor && cached.kind == kind;
-        if let Some(cached) = responses.iter().rev().find(same)
-            && cached.started_at.elapsed() < MAX_AGE
-        {
-            return cached.response.clone();
-        }
-        if responses.len() == MAX_RESPONSES {
-            responses.pop_front();
-        }
-        let response = execute().shared();
-        responses.push_back(CachedResponse {
-            cursor,
-            kind,
-            started_at: Instant::now(),
-            response: response.clone(),
-        });
-        response
+        self.groups.responses.get_or_execute(self.key_of(cursor, kind), execute)
     }
 
     /// Removes a response from the cache. Subscribers that wait for it already still receive it.
-    pub fn remove(&self, response: &SharedResponse) {
-        lock(&self.responses).retain(|cached| !cached.response.ptr_eq(response));
+    pub fn remove(&self, cursor: Cursor, kind: Discriminant<Item>, response: &SharedResponse) {
+        self.groups.responses.remove(&self.key_of(cursor, kind), response);
+    }
+
+    fn key_of(&self, cursor: Cursor, kind: Discriminant<Item>) -> ResponseKey {
+        ResponseKey { group: self.number, cursor, kind }
     }
 }
 
 impl Drop for FanOutGroup {
     fn drop(&mut self) {
-        let mut groups = lock(&self.groups.0);
+        let mut groups = lock(&self.groups.groups);
         // A new group may have been created under the same key.
         if groups.get(&self.key).is_some_and(|group| group.strong_count() == 0) {
             groups.remove(&self.key);

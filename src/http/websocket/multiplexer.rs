@@ -6,7 +6,10 @@ use async_graphql::ServerError;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 
 use super::{
-    super::execution::{Operation, Output},
+    super::{
+        execution::{Operation, Output},
+        slots::Slot,
+    },
     protocol::NextEncoder,
     wake_flag::WakeFlag,
 };
@@ -37,6 +40,7 @@ struct Running {
     encoder: NextEncoder,
     stage: Stage,
     flag: WakeFlag,
+    _slot: Slot,
 }
 
 enum Stage {
@@ -70,10 +74,17 @@ impl Multiplexer {
         self.running.iter().any(|running| running.id == id)
     }
 
-    /// Adds an operation that is starting, with the flag that wakes it. The id must be free.
-    pub fn insert(&mut self, id: String, starting: BoxFuture<'static, Operation>, flag: WakeFlag) {
-        let encoder = NextEncoder::new(&id);
-        self.running.push(Running { id, encoder, stage: Stage::Starting(starting), flag });
+    /// Adds an operation that is starting, with the flag that wakes it and its part of a budget. The
+    /// id must be free.
+    pub fn insert(
+        &mut self,
+        id: String,
+        starting: BoxFuture<'static, Operation>,
+        flag: WakeFlag,
+        slot: Slot,
+    ) {
+        let (encoder, stage) = (NextEncoder::new(&id), Stage::Starting(starting));
+        self.running.push(Running { id, encoder, stage, flag, _slot: slot });
     }
 
     /// Cancels the operation with this id, if it is running.

@@ -1,6 +1,6 @@
 //! The messages of the sub-protocol, and the codes that sockets are closed with.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use async_graphql::{Request, ServerError, Variables};
 use serde::{Deserialize, Serialize};
@@ -129,6 +129,20 @@ impl CloseReason {
 
     const fn new(code: u16, text: &'static str) -> Self {
         Self { code, text: Cow::Borrowed(text) }
+    }
+
+    /// The caller has too many websockets open, which a text of at most 123 bytes says.
+    pub fn too_many(text: String) -> Self {
+        Self { code: 4429, text: text.into() }
+    }
+
+    /// The socket has been open for too long without being signed in.
+    pub fn not_signed_in(allowed: Duration) -> Self {
+        let text = format!(
+            "Not signed in within {} seconds. Sign in, then connect with the token",
+            allowed.as_secs()
+        );
+        Self { code: 4401, text: text.into() }
     }
 
     /// A running operation already has this id.

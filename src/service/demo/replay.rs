@@ -177,6 +177,7 @@ async fn upload(
         let bytes = Ok::<_, Infallible>(Bytes::from(text.clone().into_bytes()));
         let id = AttachmentId(services.ambient.uuid());
         let mut receiver = UploadReceiver::new(by, services)?;
+        receiver.reserve(&[id]).await??.keep();
         let received = receiver.receive(id, name, stream::iter([bytes])).await;
         uploads.push(received.map_err(|error| match error {
             ReceiveError::Service(error) => error,

@@ -50,6 +50,11 @@ impl Client {
         Self { http: reqwest::Client::new(), address: address.to_owned(), token }
     }
 
+    /// Returns the address of the server: `127.0.0.1:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The same session at the address of another node.
     pub fn at(&self, address: &str) -> Self {
         Self::new(address, self.token.clone())

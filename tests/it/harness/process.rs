@@ -36,6 +36,10 @@ pub fn command(variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ticketwire"));
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command.env("TICKETWIRE_SECURITY_SEALING_KEYS", super::server::SEALING_KEYS);
+    // A few accounts of the tests write hundreds of comments a second.
+    command.env("TICKETWIRE_LIMITS_TICKETS_PER_MINUTE", "0");
+    command.env("TICKETWIRE_LIMITS_CUSTOMER_COMMENTS_PER_MINUTE", "0");
+    command.env("TICKETWIRE_LIMITS_STAFF_COMMENTS_PER_MINUTE", "0");
     command.envs(variables.iter().copied()).current_dir(std::env::temp_dir()).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -117,6 +121,12 @@ impl Process {
         self.signal(Signal::TERM);
         time::timeout(TIMEOUT, self.child.wait()).await.expect("an end in time").unwrap();
         self.log.await.unwrap()
+    }
+
+    /// Waits until it exits. Returns whether it exited with code 0, and what it logged.
+    pub async fn end(mut self) -> (bool, String) {
+        let ended = time::timeout(TIMEOUT, self.child.wait()).await.expect("an exit in time");
+        (ended.unwrap().success(), self.log.await.unwrap())
     }
 
     /// Stops it with a signal; returns whether it exited with code 0.

@@ -98,6 +98,7 @@ pub struct Received {
 
 struct State {
     behaviours: Mutex<VecDeque<Behaviour>>,
+    refusal: Mutex<Option<&'static str>>,
     mails: Mutex<Vec<Received>>,
     changed: Notify,
     attempts: AtomicUsize,
@@ -160,6 +161,7 @@ impl Smtp {
             .unwrap();
         let state = Arc::new(State {
             behaviours: Mutex::default(),
+            refusal: Mutex::default(),
             mails: Mutex::default(),
             changed: Notify::new(),
             attempts: AtomicUsize::new(0),
@@ -205,6 +207,12 @@ impl Smtp {
     /// Adds behaviours for the next mails or connections, in order.
     pub fn script(&self, behaviours: impl IntoIterator<Item = Behaviour>) {
         self.state.behaviours.lock().unwrap().extend(behaviours);
+    }
+
+    /// From now on answers each MAIL with this line, like a server that accepts no more of a
+    /// sender's mails today. With `None` it accepts them again.
+    pub fn refuse_sender(&self, line: Option<&'static str>) {
+        *self.state.refusal.lock().unwrap() = line;
     }
 
     /// Returns the mails accepted so far.
@@ -368,6 +376,12 @@ impl State {
                         .await;
                 }
                 "MAIL" => {
+                    let refusal = *self.refusal.lock().unwrap();
+                    if let Some(line) = refusal {
+                        self.count_attempt();
+                        send(stream, line).await;
+                        continue;
+                    }
                     behaviour = self.next_behaviour();
                     self.count_attempt();
                     self.pause_at(Step::Mail, behaviour).await;

@@ -1,0 +1,2 @@
+-- Loses which events were set aside.
+DROP TABLE set_aside_events;

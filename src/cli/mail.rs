@@ -1,0 +1,136 @@
+//! `mail`: tests the mail server, queues failed mails again, and switches mail on or off.
+
+use clap::ValueEnum as _;
+use uuid::Uuid;
+
+use super::{
+    arguments::{MailCommand, MailStateArg},
+    database::with_services,
+    output::{CliResult, explain, format_time, print},
+};
+use crate::{
+    app,
+    config::Config,
+    domain::{
+        account::Locale,
+        actor::Actor,
+        clock::Timestamp,
+        delivery::{Delivery, DeliveryState},
+        ids::DeliveryId,
+    },
+    service::delivery,
+};
+
+/// Runs one of the `mail` commands.
+pub(super) async fn run(config: &Config, command: MailCommand) -> CliResult {
+    match command {
+        MailCommand::Test { address, locale } => send_test(config, &address, locale.into()).await,
+        MailCommand::List { state, limit } => list(config, &states(&state), limit).await,
+        MailCommand::Retry { all: true, state, since, .. } => {
+            retry_all(config, states(&state), since).await
+        }
+        MailCommand::Retry { id, .. } => retry(config, &id).await,
+        MailCommand::Enable => set_enabled(config, true).await,
+        MailCommand::Disable => set_enabled(config, false).await,
+    }
+}
+
+/// Sends a test mail to an address.
+async fn send_test(config: &Config, address: &str, locale: Locale) -> CliResult {
+    const UNSET: &str = "no mail server is configured: set mail.smtp_url \
+                         (TICKETWIRE_MAIL_SMTP_URL), for example to \
+                         smtp://user:password@host:587?tls=required";
+    if config.mail.smtp_url.is_none() {
+        return Err(UNSET.into());
+    }
+    let ambient = app::ambient();
+    let mail = app::mail::set_up(config, config.listen, &ambient)?.ok_or(UNSET)?;
+    let message =
+        mail.parts.composer.compose_test(address, locale, ambient.uuid(), ambient.now())?;
+    match mail.parts.transport.send_test(&message).await {
+        Ok(()) => print(&format!("The mail server accepted a mail to {address}.\n")),
+        Err(error) => Err(format!("the mail was not sent: {error}").into()),
+    }
+}
+
+/// Returns the states of the flags, by default those in which a mail was not sent.
+fn states(flags: &[MailStateArg]) -> Vec<DeliveryState> {
+    if flags.is_empty() {
+        return DeliveryState::FAILED.into();
+    }
+    flags.iter().map(|&state| state.into()).collect()
+}
+
+async fn list(config: &Config, states: &[DeliveryState], limit: i64) -> CliResult {
+    let mails = with_services(config, async |services| {
+        delivery::latest(&Actor::System, services, states, limit).await.map_err(explain)
+    })
+    .await?;
+    if mails.is_empty() {
+        return print("There are no such mails.\n");
+    }
+    print(&mails.iter().map(line).collect::<String>())
+}
+
+fn line(mail: &Delivery) -> String {
+    let state = state_name(mail.state);
+    let created = format_time(mail.created_at);
+    // An address is stored as it came, and checked only when the mail is composed.
+    let address = mail.address.replace(char::is_control, " ");
+    let error = mail.last_error.as_deref().unwrap_or_default();
+    let line = format!("{}  {state:<11}  {created}  {address:<32}  {error}", mail.id.0);
+    format!("{}\n", line.trim_end())
+}
+
+/// Returns the name of a state, as flags spell it.
+pub(super) fn state_name(state: DeliveryState) -> String {
+    let value = MailStateArg::from(state).to_possible_value();
+    value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+async fn retry(config: &Config, ids: &[Uuid]) -> CliResult {
+    let failed = with_services(config, async |services| {
+        let mut failed = 0;
+        for &id in ids {
+            let retried = delivery::retry(&Actor::System, services, Some(DeliveryId(id))).await;
+            match retried.map_err(explain) {
+                Ok(_) => print(&format!("Queued {id}.\n"))?,
+                Err(error) => {
+                    failed += 1;
+                    eprintln!("{id}: {error}");
+                }
+            }
+        }
+        Ok(failed)
+    })
+    .await?;
+    match failed {
+        0 => Ok(()),
+        1 => Err("1 mail was not queued".into()),
+        failed => Err(format!("{failed} mails were not queued").into()),
+    }
+}
+
+async fn retry_all(
+    config: &Config,
+    states: Vec<DeliveryState>,
+    since: Option<Timestamp>,
+) -> CliResult {
+    let count = with_services(config, async |services| {
+        delivery::retry_all(&Actor::System, services, Some(states), since).await.map_err(explain)
+    })
+    .await?;
+    print(&format!("Mails that were queued again: {count}.\n"))
+}
+
+async fn set_enabled(config: &Config, enabled: bool) -> CliResult {
+    with_services(config, async |services| {
+        delivery::set_enabled(&Actor::System, services, enabled).await.map_err(explain)
+    })
+    .await?;
+    print(if enabled {
+        "Mail is switched on. Events from now on are mailed.\n"
+    } else {
+        "Mail is switched off. Mails that are queued wait, and expire after 72 hours.\n"
+    })
+}

@@ -1,0 +1,67 @@
+//! The settings that all nodes of an installation share.
+
+use chrono::TimeDelta;
+use diesel::{dsl::sql, prelude::*, sql_types::Bool};
+use diesel_async::RunQueryDsl;
+
+use super::{
+    Connection, DbError,
+    schema::installation::{self, table},
+};
+use crate::domain::account::Locale;
+
+/// How mails about tickets are planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailRules {
+    /// How long later events can join a mail.
+    pub window: TimeDelta,
+    /// The addresses that are notified of new tickets, in the form of `mail.staff_addresses`.
+    pub staff_addresses: String,
+    /// The language of those mails.
+    pub staff_locale: Locale,
+}
+
+/// Returns whether mail goes out, or `None` if that is not decided yet.
+pub async fn mail_enabled(db: &mut Connection) -> Result<Option<bool>, DbError> {
+    Ok(table.select(installation::mail_enabled).first(db).await?)
+}
+
+/// Switches mail on or off.
+pub async fn set_mail_enabled(db: &mut Connection, enabled: bool) -> Result<(), DbError> {
+    diesel::update(table).set(installation::mail_enabled.eq(enabled)).execute(db).await?;
+    Ok(())
+}
+
+/// Returns how mails are planned, or `None` if no mail goes out.
+pub async fn mail_rules(db: &mut Connection) -> Result<Option<MailRules>, DbError> {
+    let columns = (
+        installation::mail_window_seconds,
+        installation::mail_staff_addresses,
+        installation::mail_staff_locale,
+    );
+    let enabled = table.filter(installation::mail_enabled.eq(true));
+    let row = enabled.select(columns).first::<(i32, String, Locale)>(db).await.optional()?;
+    Ok(row.map(|(window, staff_addresses, staff_locale)| MailRules {
+        window: TimeDelta::seconds(window.into()),
+        staff_addresses,
+        staff_locale,
+    }))
+}
+
+/// Stores the rules of a node that can send mail, and switches mail on if that was not decided.
+/// Returns whether mail goes out.
+pub async fn adopt_mail_rules(db: &mut Connection, rules: &MailRules) -> Result<bool, DbError> {
+    let window = i32::try_from(rules.window.num_seconds())
+        .map_err(|error| DbError::Value(error.to_string()))?;
+    let enabled = diesel::update(table)
+        .set((
+            installation::mail_enabled.eq(sql::<Bool>("coalesce(mail_enabled, true)").nullable()),
+            installation::mail_window_seconds.eq(window),
+            installation::mail_staff_addresses.eq(&rules.staff_addresses),
+            installation::mail_staff_locale.eq(rules.staff_locale),
+        ))
+        .returning(installation::mail_enabled)
+        .get_result::<Option<bool>>(db)
+        .await?;
+    Ok(enabled.unwrap_or(false))
+}

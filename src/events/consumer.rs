@@ -1,0 +1,277 @@
+//! Runs the consumers of the feed, and keeps one bad event from stopping them.
+//!
+//! A runner works on every node. The lock on the consumer's offset makes them take turns, and the
+//! offset moves in the transaction that stores the results, so each event is processed once.
+//!
+//! If a batch fails, its events are processed one by one. An event that fails alone as well is set
+//! aside: recorded with its error, counted, and skipped until somebody requests another attempt.
+//! Only an error that other events do not share sets an event aside. An outage sets nothing aside:
+//! the runner waits and repeats.
+
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::{sync::watch, time};
+
+use super::log::EventLog;
+use crate::{
+    db::{
+        Blame, Connection, Database, DbError, consumer, feed, savepoint,
+        set_aside::{self, NewSetAside},
+    },
+    domain::{
+        clock::Ambient,
+        event::FeedEvent,
+        ids::{EventId, SetAsideId},
+    },
+    metrics::Metrics,
+};
+
+/// The largest number of events that are processed in one transaction.
+const PAGE: i64 = 200;
+/// How often the feed is read without a hint. Hints can be lost.
+const POLL: Duration = Duration::from_secs(1);
+/// The pause after a failure. It doubles with each further one, up to the maximum.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(4);
+/// An unclear error that took this long may be a timeout or a deadlock. Postgres needs at least a
+/// second to report one.
+const TOO_LONG: Duration = Duration::from_millis(900);
+
+/// A reader of the feed that processes each event once.
+pub trait Consumer: Send + Sync {
+    /// Returns the name of the consumer's offset.
+    fn name(&self) -> &'static str;
+
+    /// Processes events, in order, in the transaction of `db`. They may be fewer than the last
+    /// time, and include one that failed before.
+    fn process<'a>(
+        &'a self,
+        db: &'a mut Connection,
+        events: &'a [FeedEvent],
+    ) -> BoxFuture<'a, Result<(), DbError>>;
+
+    /// Called after the events up to a position were processed, by this node if `processed`, or
+    /// else by another one. Called again with the same position if it fails.
+    fn advanced(&self, up_to: i64, processed: bool) -> BoxFuture<'_, Result<(), DbError>>;
+}
+
+/// Runs a consumer.
+pub struct ConsumerRunner {
+    database: Database,
+    ambient: Ambient,
+    metrics: Metrics,
+    /// Changes when the feed has grown.
+    head: watch::Receiver<i64>,
+    consumer: Box<dyn Consumer>,
+}
+
+/// How far a step of a consumer came.
+#[derive(Clone, Copy)]
+struct Progress {
+    /// The consumer's offset.
+    up_to: i64,
+    /// The number of events that were processed or set aside.
+    processed: usize,
+}
+
+/// An event that failed alone.
+struct Failed {
+    event_id: EventId,
+    error: DbError,
+}
+
+impl ConsumerRunner {
+    /// Creates the runner of a consumer on this node.
+    pub fn new(log: &EventLog, consumer: Box<dyn Consumer>) -> Self {
+        log.metrics.consumer(consumer.name());
+        Self {
+            database: log.background.clone(),
+            ambient: log.ambient.clone(),
+            metrics: log.metrics.clone(),
+            head: log.watch_head(),
+            consumer,
+        }
+    }
+
+    /// Processes events until the future is dropped.
+    pub async fn run(mut self) {
+        let mut pause = RETRY_AFTER;
+        loop {
+            match self.advance_and_announce().await {
+                Ok(progress) => {
+                    pause = RETRY_AFTER;
+                    if progress.processed < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+                        let _ = time::timeout(POLL, self.head.changed()).await;
+                    }
+                }
+                Err(error) => {
+                    let consumer = self.consumer.name();
+                    tracing::warn!(%error, consumer, "processing events failed; retrying");
+                    time::sleep(pause).await;
+                    pause = (pause * 2).min(MAX_RETRY_AFTER);
+                }
+            }
+        }
+    }
+
+    async fn advance_and_announce(&self) -> Result<Progress, DbError> {
+        let progress = self.advance().await?;
+        self.consumer.advanced(progress.up_to, progress.processed > 0).await?;
+        Ok(progress)
+    }
+
+    /// Makes the requested attempts, and processes the next events.
+    async fn advance(&self) -> Result<Progress, DbError> {
+        // Checked first, so that no lock is taken while nothing happens.
+        let work = {
+            let mut connection = self.database.read().await?;
+            consumer::work(&mut connection, self.consumer.name()).await?
+        };
+        let mut retried = 0;
+        while work.retries && self.retry_next().await? {
+            retried += 1;
+        }
+        if !work.behind {
+            return Ok(Progress { up_to: work.pos, processed: retried });
+        }
+        match self.process_batch().await {
+            Err(error) if error.blame() != Blame::Outage => {
+                let consumer = self.consumer.name();
+                let error = error.without_values();
+                tracing::warn!(error, consumer, "a batch of events failed; processing them singly");
+                self.process_singly().await
+            }
+            done => done,
+        }
+    }
+
+    /// Processes a batch of events in one transaction.
+    async fn process_batch(&self) -> Result<Progress, DbError> {
+        let name = self.consumer.name();
+        let process = async |db: &mut Connection| {
+            let after = consumer::lock(db, name).await?;
+            let events = feed::following(db, after, PAGE).await?;
+            let Some(last) = events.last().map(|event| event.cursor.pos) else {
+                return Ok(Progress { up_to: after, processed: 0 });
+            };
+            self.process(db, &events).await?;
+            consumer::move_to(db, name, last).await?;
+            Ok(Progress { up_to: last, processed: events.len() })
+        };
+        self.database.write_without_events(process).await
+    }
+
+    /// Processes as many events as a batch has, each in a transaction of its own.
+    async fn process_singly(&self) -> Result<Progress, DbError> {
+        let mut progress = self.process_next().await?;
+        for _ in 1..PAGE {
+            let next = self.process_next().await?;
+            if next.processed == 0 {
+                break;
+            }
+            progress = Progress { up_to: next.up_to, processed: progress.processed + 1 };
+        }
+        Ok(progress)
+    }
+
+    /// Processes the next event, or sets it aside.
+    async fn process_next(&self) -> Result<Progress, DbError> {
+        let name = self.consumer.name();
+        let (id, now) = (SetAsideId(self.ambient.uuid()), self.ambient.now());
+        let process = async |db: &mut Connection| {
+            let after = consumer::lock(db, name).await?;
+            let pos = after + 1;
+            let Some(event_id) = feed::event_id_at(db, pos).await? else {
+                return Ok((Progress { up_to: after, processed: 0 }, None));
+            };
+            let error = self.attempt(db, pos).await?;
+            if let Some(error) = &error {
+                let new = NewSetAside { id, consumer: name, event_id, pos, error, now };
+                set_aside::insert(db, &new).await?;
+            }
+            consumer::move_to(db, name, pos).await?;
+            let failed = error.map(|error| Failed { event_id, error });
+            Ok((Progress { up_to: pos, processed: 1 }, failed))
+        };
+        let (progress, failed) = self.database.write_without_events(process).await?;
+        if let Some(Failed { event_id, error }) = failed {
+            self.metrics.set_aside(name);
+            tracing::error!(
+                consumer = name,
+                position = progress.up_to,
+                event_id = event_id.0,
+                error = error.without_values(),
+                "an event could not be processed and was set aside; see `ticketwire outbox`"
+            );
+        }
+        Ok(progress)
+    }
+
+    /// Makes the next requested attempt at an event that was set aside. Returns whether there was
+    /// one.
+    async fn retry_next(&self) -> Result<bool, DbError> {
+        let (name, now) = (self.consumer.name(), self.ambient.now());
+        let retry = async |db: &mut Connection| {
+            consumer::lock(db, name).await?;
+            let Some((id, pos)) = set_aside::requested(db, name).await? else { return Ok(None) };
+            let error = self.attempt(db, pos).await?;
+            match &error {
+                None => set_aside::delete(db, id).await?,
+                Some(error) => set_aside::record_failure(db, id, error, now).await?,
+            }
+            Ok(Some((pos, error)))
+        };
+        let Some((position, error)) = self.database.write_without_events(retry).await? else {
+            return Ok(false);
+        };
+        let error = error.map(|error| error.without_values());
+        match error {
+            None => tracing::info!(consumer = name, position, "an event set aside was processed"),
+            Some(error) => {
+                tracing::warn!(consumer = name, position, error, "an event set aside failed again");
+            }
+        }
+        Ok(true)
+    }
+
+    /// Processes one event in a savepoint. Returns the error if the event is to blame for it:
+    /// nothing of the event is stored then, and the transaction can continue.
+    ///
+    /// # Errors
+    /// An outage. The transaction cannot continue.
+    async fn attempt(&self, db: &mut Connection, pos: i64) -> Result<Option<DbError>, DbError> {
+        let began = Instant::now();
+        savepoint::begin(db).await?;
+        let Err(error) = self.process_at(db, pos).await else {
+            savepoint::release(db).await?;
+            return Ok(None);
+        };
+        let took = began.elapsed();
+        // Always, so that the transaction itself can be rolled back after it.
+        savepoint::roll_back(db).await?;
+        match error.blame() {
+            Blame::Item => Ok(Some(error)),
+            Blame::Unclear if took < TOO_LONG => {
+                set_aside::check_writable(db).await?;
+                Ok(Some(error))
+            }
+            Blame::Unclear | Blame::Outage => Err(error),
+        }
+    }
+
+    async fn process_at(&self, db: &mut Connection, pos: i64) -> Result<(), DbError> {
+        let events = feed::at(db, &[pos]).await?;
+        self.process(db, &events).await
+    }
+
+    /// Has the consumer process events. A panic is an error like others, so that it does not end
+    /// the runner.
+    async fn process(&self, db: &mut Connection, events: &[FeedEvent]) -> Result<(), DbError> {
+        let processed = AssertUnwindSafe(self.consumer.process(db, events)).catch_unwind().await;
+        processed.unwrap_or_else(|_| Err(DbError::Value("processing an event panicked".into())))
+    }
+}

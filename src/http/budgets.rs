@@ -1,0 +1,139 @@
+//! What each caller may use of this node at the same time: requests, websockets, streams and
+//! uploads. A caller is an account or a service token, or else a network.
+//!
+//! Rates that hold on all nodes are in `service/rate_limit.rs`, connections in `connection.rs`.
+
+use async_graphql::ServerError;
+
+use super::{
+    limits::{Limits, PerCaller},
+    slots::{Party, Slot, Slots},
+};
+use crate::{
+    domain::{actor::Actor, session::ClientOrigin},
+    graphql::code,
+    metrics::{Limit, Metrics},
+};
+
+/// What callers use of this node.
+pub struct Budgets {
+    /// The limits.
+    pub limits: Limits,
+    metrics: Metrics,
+    requests: Slots,
+    sockets: Slots,
+    streams: Slots,
+    uploads: Slots,
+}
+
+/// Why something is refused.
+#[derive(Debug)]
+pub struct Exceeded {
+    /// The limit, its figure and what to do, in at most 123 bytes, which fit into a close frame.
+    pub message: String,
+    /// When to come back.
+    pub retry_after_seconds: u32,
+}
+
+impl From<Exceeded> for ServerError {
+    fn from(exceeded: Exceeded) -> Self {
+        let mut error = Self::new(exceeded.message, None);
+        let extensions = error.extensions.get_or_insert_default();
+        extensions.set("code", code::RATE_LIMITED);
+        extensions.set("retryAfterSeconds", exceeded.retry_after_seconds);
+        error
+    }
+}
+
+impl Budgets {
+    /// Creates the budgets of a node on which nothing is under way.
+    pub fn new(limits: Limits, metrics: Metrics) -> Self {
+        Self {
+            limits,
+            metrics,
+            requests: Slots::default(),
+            sockets: Slots::default(),
+            streams: Slots::default(),
+            uploads: Slots::default(),
+        }
+    }
+
+    /// Takes the slot of a query or mutation.
+    ///
+    /// # Errors
+    /// The caller has too many under way.
+    pub fn request(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, Exceeded> {
+        let max = max(actor, self.limits.requests, self.limits.anonymous_requests);
+        self.requests.take(party(actor, origin), max).ok_or_else(|| {
+            let message = format!("At most {max} requests run at the same time for you.");
+            self.refuse(Limit::Requests, message, 1)
+        })
+    }
+
+    /// Takes the slot of a websocket.
+    ///
+    /// # Errors
+    /// The caller has too many open.
+    pub fn socket(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, Exceeded> {
+        let max = max(actor, self.limits.sockets, self.limits.anonymous_sockets);
+        self.sockets.take(party(actor, origin), max).ok_or_else(|| {
+            let message = format!("You may open at most {max} websockets. Close one first.");
+            self.refuse(Limit::Sockets, message, 10)
+        })
+    }
+
+    /// Takes the slot of a stream.
+    ///
+    /// # Errors
+    /// The caller has too many open.
+    pub fn stream(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, Exceeded> {
+        let max = max(actor, self.limits.streams, self.limits.anonymous_requests);
+        self.streams.take(party(actor, origin), max).ok_or_else(|| {
+            let message = format!("You may open at most {max} streams. Complete one first.");
+            self.refuse(Limit::Streams, message, 10)
+        })
+    }
+
+    /// Takes the slots of a request whose files are about to be received: one of the caller, and
+    /// one of the node, which bounds the memory of all uploads.
+    ///
+    /// # Errors
+    /// The caller or the node receives too many.
+    pub fn upload(&self, actor: &Actor, origin: &ClientOrigin) -> Result<[Slot; 2], Exceeded> {
+        let Limits { uploads, uploads_per_account, .. } = self.limits;
+        let own =
+            self.uploads.take(party(actor, origin), uploads_per_account).ok_or_else(|| {
+                let message =
+                    format!("You may upload at most {uploads_per_account} times at once.");
+                self.refuse(Limit::Uploads, message, 10)
+            })?;
+        let shared = self.uploads.take(Party::Everybody, uploads).ok_or_else(|| {
+            let message = format!("The server receives at most {uploads} uploads at once.");
+            self.refuse(Limit::Uploads, message, 10)
+        })?;
+        Ok([own, shared])
+    }
+
+    fn refuse(&self, limit: Limit, reason: String, retry_after_seconds: u32) -> Exceeded {
+        self.metrics.refused(limit);
+        let unit = if retry_after_seconds == 1 { "second" } else { "seconds" };
+        let message = format!("{reason} Try again in {retry_after_seconds} {unit}.");
+        Exceeded { message, retry_after_seconds }
+    }
+}
+
+fn party(actor: &Actor, origin: &ClientOrigin) -> Party {
+    match actor {
+        Actor::Account(identity) => Party::Account(identity.id),
+        Actor::Machine(machine) => Party::Token(machine.token),
+        Actor::Anonymous | Actor::System => Party::Network(origin.network()),
+    }
+}
+
+fn max(actor: &Actor, signed_in: PerCaller, anonymous: usize) -> usize {
+    match actor {
+        Actor::Account(identity) if !identity.role.is_staff() => signed_in.customer,
+        Actor::Account(_) | Actor::Machine(_) => signed_in.staff,
+        Actor::Anonymous | Actor::System => anonymous,
+    }
+}

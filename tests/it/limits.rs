@@ -1,0 +1,611 @@
+//! What one account or one network address may use, and what those beyond the limits are told.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use ticketwire::domain::account::Role;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpSocket, TcpStream},
+    process::Command,
+    time,
+};
+
+use crate::{
+    harness::{
+        Client, TestServer,
+        client::{Reply, TECHNICAL_SUPPORT, Ticket},
+        process,
+        server::{PASSWORD, SEALING_KEYS},
+        socket::{Incoming, Socket},
+    },
+    metrics::{metric, start_with_metrics, until_metric},
+};
+
+/// A test that waits longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const BOUNDARY: &str = "a-boundary-of-the-tests";
+const CREATE: &str = "mutation($input: CreateTicketInput!) { createTicket(input: $input) {
+    ticket { id } userErrors { code message } } }";
+const COMMENT: &str = "mutation($input: AddCommentInput!) { addComment(input: $input) {
+    comment { id } userErrors { code } } }";
+
+fn flags(flags: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
+    flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect()
+}
+
+/// A metric of refusals.
+fn refused_by(limit: &str) -> String {
+    format!("ticketwire_refusals_total{{limit=\"{limit}\"}}")
+}
+
+/// Connects from an address of this machine, such as `127.0.0.2`.
+async fn connect_from(address: &str, server: &TestServer) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+    socket.connect(server.address().parse::<SocketAddr>().unwrap()).await.unwrap()
+}
+
+/// What the server says until it closes; nothing if it closes with unread data.
+async fn farewell(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    let read = time::timeout(TIMEOUT, stream.read_to_end(&mut text)).await;
+    let _ = read.expect("the server closes the connection");
+    String::from_utf8(text).unwrap()
+}
+
+/// Asks whether the server is alive, and keeps the connection; gives the beginning of the answer.
+async fn ask(stream: &mut TcpStream) -> String {
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut beginning = [0; 12];
+    stream.read_exact(&mut beginning).await.unwrap();
+    String::from_utf8(beginning.to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_sent_headers_keep_nobody_else_out_and_end_in_time() {
+    let limits = [("limits.handshakes_per_address", "5"), ("limits.header_seconds", "2")];
+    let server = start_with_metrics(&flags(&limits)).await;
+    let anna = server.customer("Anna").await;
+    let mut half = Vec::new();
+    for _ in 0..30 {
+        let mut stream = connect_from("127.0.0.2", &server).await;
+        let _ = stream.write_all(b"POST /graphql HTTP/1.1\r\nHost: a\r\nX-Slow:").await;
+        half.push(stream);
+    }
+    until_metric(&server, &refused_by("handshakes"), |refused| refused == 25.0).await;
+    anna.ok("{ viewer { id } }", json!({})).await;
+    for stream in half {
+        farewell(stream).await;
+    }
+    until_metric(&server, &refused_by("header_time"), |refused| refused == 5.0).await;
+    // Those that did send their headers are not held to this time.
+    anna.ok("{ viewer { id } }", json!({})).await;
+    assert_eq!(ask(&mut connect_from("127.0.0.2", &server).await).await, "HTTP/1.1 200");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_does_not_get_all_connections() {
+    let server = start_with_metrics(&flags(&[("limits.connections_per_address", "3")])).await;
+    let mut own = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect_from("127.0.0.3", &server).await;
+        assert_eq!(ask(&mut stream).await, "HTTP/1.1 200");
+        own.push(stream);
+    }
+    // A websocket is a connection too.
+    let mut socket = connect_from("127.0.0.3", &server).await;
+    let upgrade = "GET /graphql HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n";
+    socket.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut beginning = [0; 12];
+    socket.read_exact(&mut beginning).await.unwrap();
+    assert_eq!(&beginning, b"HTTP/1.1 101");
+    let refused = farewell(connect_from("127.0.0.3", &server).await).await;
+    assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("Retry-After: 10"));
+    assert!(refused.contains("at most 3 connections from one network address"), "{refused}");
+    assert_eq!(ask(&mut connect_from("127.0.0.4", &server).await).await, "HTTP/1.1 200");
+    assert_eq!(metric(&server, &refused_by("connections_per_address")).await, Some(1.0));
+    drop(own.pop());
+    let served = async {
+        loop {
+            let mut stream = connect_from("127.0.0.3", &server).await;
+            stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await.unwrap();
+            if farewell(stream).await.starts_with("HTTP/1.0 200") {
+                break;
+            }
+        }
+    };
+    time::timeout(TIMEOUT, served).await.expect("room for another connection");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_connections_are_limited_in_all() {
+    let limits = [
+        ("trusted_proxies", "1"),
+        ("limits.connections", "16"),
+        ("limits.connections_per_address", "1"),
+        ("limits.handshakes_per_address", "1"),
+    ];
+    let server = start_with_metrics(&flags(&limits)).await;
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        let mut stream = connect_from("127.0.0.5", &server).await;
+        assert_eq!(ask(&mut stream).await, "HTTP/1.1 200");
+        open.push(stream);
+    }
+    let refused = farewell(connect_from("127.0.0.6", &server).await).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("at most 16 connections"), "{refused}");
+    drop(open);
+    server.stop().await;
+}
+
+/// Begins a POST of JSON that promises more than it sends; gives the answer.
+async fn answer_to_half_a_body(server: &TestServer) -> String {
+    let mut stream = connect_from("127.0.0.7", server).await;
+    let head = "POST /graphql HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+        Connection: close\r\nContent-Length: 5000\r\n\r\n{\"query\":";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    farewell(stream).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_has_a_lowest_rate_and_a_time() {
+    let limits = [("limits.body_window_seconds", "1"), ("limits.body_bytes_per_second", "1000")];
+    let server = start_with_metrics(&flags(&limits)).await;
+    let answer = answer_to_half_a_body(&server).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("at least 1000 bytes a second"), "{answer}");
+    assert_eq!(metric(&server, &refused_by("body_rate")).await, Some(1.0));
+    server.stop().await;
+    let server = start_with_metrics(&flags(&[("limits.upload_seconds", "1")])).await;
+    let answer = answer_to_half_a_body(&server).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("within 1 seconds"), "{answer}");
+    assert_eq!(metric(&server, &refused_by("upload_time")).await, Some(1.0));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_raises_its_soft_limit_on_descriptors_and_doctor_compares() {
+    let server = TestServer::start().await;
+    let run = |arguments: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", arguments, env!("CARGO_BIN_EXE_ticketwire")]).env_clear();
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.env("DATABASE_URL", &server.database.url).env("TICKETWIRE_LISTEN", "127.0.0.1:0");
+        command.env("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS);
+        command.current_dir(std::env::temp_dir()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    };
+    let mut child = run("ulimit -Sn 256; exec \"$0\" serve").spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().expect("a line").starts_with("Stop it") {}
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id().unwrap())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = [3, 4].map(|field| line.split_whitespace().nth(field).unwrap());
+    assert_eq!(soft, hard, "{line}");
+    child.kill().await.unwrap();
+    let doctor = run("ulimit -n 300; exec \"$0\" doctor").output().await.unwrap();
+    let report = String::from_utf8(doctor.stdout).unwrap();
+    assert!(!doctor.status.success(), "{report}");
+    assert!(report.contains("FAILED  descriptors: 300 allowed, but 10000 connections"), "{report}");
+    let healthy = process::run(&["doctor"], &[("DATABASE_URL", &server.database.url)], "").await;
+    assert!(healthy.stdout.contains("descriptors:"), "{}", healthy.stdout);
+    server.stop().await;
+}
+
+/// Opens a websocket that is refused when it greets; gives the code and the reason.
+async fn refused_socket(server: &TestServer, token: Option<&str>) -> (u16, String) {
+    let mut socket = Socket::connect(&server.address()).await;
+    let payload = token.map(|token| json!({ "authorization": token }));
+    socket.send(json!({ "type": "connection_init", "payload": payload })).await;
+    match socket.incoming().await {
+        Incoming::Closed(code, reason) => (code, reason),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_are_limited_and_those_that_do_not_sign_in_end() {
+    let limits = [
+        ("limits.customer_sockets", "2"),
+        ("limits.anonymous_sockets_per_address", "2"),
+        ("limits.anonymous_socket_seconds", "2"),
+    ];
+    let server = start_with_metrics(&flags(&limits)).await;
+    let anna = server.customer("Anna").await;
+    let anonymous = [server.anonymous().socket().await, server.anonymous().socket().await];
+    let (code, reason) = refused_socket(&server, None).await;
+    assert_eq!(code, 4429);
+    assert!(reason.contains("at most 2 websockets"), "{reason}");
+    let mut own = vec![anna.socket().await, anna.socket().await];
+    let (code, reason) = refused_socket(&server, anna.token.as_deref()).await;
+    assert_eq!(code, 4429);
+    assert!(reason.contains("at most 2 websockets"), "{reason}");
+    // Agents may open more.
+    let marta = server.agent("Marta").await;
+    let mut hers = Vec::new();
+    for _ in 0..50 {
+        hers.push(marta.socket().await);
+    }
+    for mut socket in anonymous {
+        let Incoming::Closed(code, reason) = socket.incoming().await else { panic!("not closed") };
+        assert_eq!(code, 4401);
+        assert!(reason.contains("2 seconds"), "{reason}");
+    }
+    let mut last = own.pop().unwrap();
+    last.watch_inbox("1", None).await;
+    last.caught_up().await;
+    drop(own);
+    let opened = async {
+        while Socket::try_open(&server.address(), anna.token.as_deref()).await.is_none() {}
+    };
+    time::timeout(TIMEOUT, opened).await.expect("room for another socket");
+    assert!(metric(&server, &refused_by("sockets")).await >= Some(2.0));
+    assert_eq!(metric(&server, &refused_by("socket_time")).await, Some(2.0));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_are_limited_whatever_carries_them() {
+    let server = start_with_metrics(&flags(&[("limits.customer_streams", "2")])).await;
+    let anna = server.customer("Anna").await;
+    let (mut one, mut other) = (anna.socket().await, anna.socket().await);
+    for socket in [&mut one, &mut other] {
+        socket.watch_inbox("1", None).await;
+        socket.caught_up().await;
+    }
+    one.watch_inbox("2", None).await;
+    let refused = one.message().await;
+    assert_eq!(refused["type"], "error", "{refused}");
+    let error = &refused["payload"][0];
+    assert_eq!(error["extensions"]["code"], "RATE_LIMITED", "{refused}");
+    assert_eq!(error["extensions"]["retryAfterSeconds"], 10, "{refused}");
+    assert!(error["message"].as_str().unwrap().contains("at most 2 streams"), "{refused}");
+    let query = "subscription { inboxEvents { __typename } }";
+    let refused =
+        anna.request_event_stream(|request| request.json(&json!({ "query": query }))).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["retry-after"], "10");
+    // A completed stream makes room.
+    other.send(json!({ "type": "complete", "id": "1" })).await;
+    other.watch_inbox("2", None).await;
+    other.caught_up().await;
+    assert_eq!(metric(&server, &refused_by("streams")).await, Some(2.0));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_account_does_not_get_all_of_the_server() {
+    let server = start_with_metrics(&flags(&[("limits.customer_requests", "1")])).await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let ticket = anna.create_ticket("one").await;
+    let mut database = server.database.connect().await;
+    let lock = database.transaction().await.unwrap();
+    lock.execute("SELECT FROM tickets FOR UPDATE", &[]).await.unwrap();
+    let waiting = tokio::spawn({
+        let (anna, ticket) = (anna.clone(), ticket.clone());
+        async move { anna.comment(&ticket, "waits").await }
+    });
+    let others = server.database.connect().await;
+    let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    while !others.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+    let refused = anna.send("{ viewer { id } }", json!({})).await;
+    assert_eq!((refused.status, refused.code()), (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED"));
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(*refused.at("/errors/0/extensions/retryAfterSeconds"), 1);
+    assert!(refused.body.to_string().contains("At most 1 requests"), "{}", refused.body);
+    jonas.ok("{ viewer { id } }", json!({})).await;
+    lock.rollback().await.unwrap();
+    waiting.await.unwrap();
+    anna.ok("{ viewer { id } }", json!({})).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_and_comments_a_minute_are_limited_on_all_nodes() {
+    let limits = flags(&[
+        ("limits.tickets_per_minute", "3"),
+        ("limits.customer_comments_per_minute", "2"),
+        ("limits.staff_comments_per_minute", "4"),
+    ]);
+    let server = start_with_metrics(&limits).await;
+    let node = server.another_node(&limits).await.unwrap();
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let there = anna.at(&node.address().to_string());
+    let input = json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "x", "description": "x",
+        "idempotencyKey": "one" });
+    let first = anna.try_create_ticket(input.clone()).await;
+    let ticket = Ticket::read(first.at("/data/createTicket/ticket"));
+    // A repetition is not counted.
+    anna.try_create_ticket(input.clone()).await;
+    there.create_ticket("two").await;
+    anna.create_ticket("three").await;
+    let mut other = input.clone();
+    other["idempotencyKey"] = json!("four");
+    let refused = there.try_create_ticket(other.clone()).await;
+    assert_eq!(refused.code(), "RATE_LIMITED", "{}", refused.body);
+    assert!(refused.body.to_string().contains("At most 3 tickets a minute"), "{}", refused.body);
+    for (writer, most) in [(&anna, 2), (&marta, 4)] {
+        for n in 0..most {
+            writer.comment(&ticket, &n.to_string()).await;
+        }
+        let refused = writer.try_comment(&ticket, json!({ "body": "too many" })).await;
+        assert_eq!(refused.code(), "RATE_LIMITED", "{}", refused.body);
+        let text = format!("At most {most} comments a minute");
+        assert!(refused.body.to_string().contains(&text), "{}", refused.body);
+    }
+    assert_eq!(metric(&server, &refused_by("comments")).await, Some(2.0));
+    let wait = refused.at("/errors/0/extensions/retryAfterSeconds").as_i64().unwrap();
+    server.clock.advance(TimeDelta::seconds(wait));
+    let accepted = anna.try_create_ticket(other).await;
+    assert_eq!(accepted.user_errors("createTicket"), [] as [&str; 0], "{}", accepted.body);
+    node.stop().await;
+    server.stop().await;
+}
+
+/// Sends a document from a forwarded address.
+async fn from(address: &str, client: &Client, document: &str, input: Value) -> Reply {
+    let body = json!({ "query": document, "variables": { "input": input } }).to_string();
+    client
+        .request(Method::POST, "/graphql", |request| {
+            let request = request.header("content-type", "application/json");
+            request.header("x-forwarded-for", address).body(body)
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_and_codes_of_one_account_are_guessed_sixty_times_an_hour_at_most() {
+    let server = start_with_metrics(&flags(&[("trusted_proxies", "1")])).await;
+    let anna = server.customer("Anna").await;
+    anna.ok(
+        "mutation($input: BeginSecondFactorInput!) { beginSecondFactor(input: $input) { userErrors { code } } }",
+        json!({ "input": { "method": "AUTHENTICATOR" } }),
+    )
+    .await;
+    let sign_in = "mutation($input: SignInInput!) { signIn(input: $input) { session { token } userErrors { code } } }";
+    let confirm = "mutation($input: ConfirmSecondFactorInput!) { confirmSecondFactor(input: $input) { userErrors { code } } }";
+    let wrong = json!({ "email": "anna@example.com", "password": "wrong" });
+    let mut guessed = 0;
+    // Within an hour, from ever new addresses.
+    for n in 0..180 {
+        let address = format!("198.51.100.{n}");
+        let reply = if n % 2 == 0 {
+            from(&address, &server.anonymous(), sign_in, wrong.clone()).await
+        } else {
+            let code = json!({ "method": "AUTHENTICATOR", "code": "000000" });
+            from(&address, &anna, confirm, code).await
+        };
+        if reply.at("/errors/0").is_null() {
+            guessed += 1;
+        } else {
+            assert_eq!(reply.code(), "RATE_LIMITED", "{}", reply.body);
+        }
+        server.clock.advance(TimeDelta::seconds(20));
+    }
+    assert!((30..=60).contains(&guessed), "{guessed}");
+    let missed = metric(&server, &refused_by("guesses")).await.unwrap();
+    assert_eq!(missed, f64::from(180 - guessed));
+    // The owner comes in from where they have been before.
+    server.anonymous().sign_in("anna@example.com", PASSWORD).await;
+    server.stop().await;
+}
+
+/// A multipart mutation with files, as the bytes of a request.
+fn multipart(
+    client: &Client,
+    document: &str,
+    mut input: Value,
+    files: &[(&str, &[u8])],
+) -> Vec<u8> {
+    input["attachments"] = json!(vec![Value::Null; files.len()]);
+    let operations = json!({ "query": document, "variables": { "input": input } }).to_string();
+    let places = (0..files.len())
+        .map(|n| (n.to_string(), json!([format!("variables.input.attachments.{n}")])));
+    let map = Value::Object(places.collect()).to_string();
+    let mut body = Vec::new();
+    let mut part = |head: String, bytes: &[u8]| {
+        body.extend_from_slice(
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n").as_bytes(),
+        );
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    };
+    part("name=\"operations\"".into(), operations.as_bytes());
+    part("name=\"map\"".into(), map.as_bytes());
+    for (n, (name, bytes)) in files.iter().enumerate() {
+        part(format!("name=\"{n}\"; filename=\"{name}\""), bytes);
+    }
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
+         Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {}\r\n\r\n",
+        client.token.as_deref().unwrap(),
+        body.len()
+    );
+    [head.into_bytes(), body].concat()
+}
+
+/// Sends the bytes of a request, and gives the answer.
+async fn exchange(server: &TestServer, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    farewell(stream).await
+}
+
+fn ticket() -> Value {
+    json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "A file", "description": "See there." })
+}
+
+/// A ticket that is refused with a user error.
+fn nameless() -> Value {
+    json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "", "description": "See there." })
+}
+
+/// A folder of a test's own for files.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    drop(fs::remove_dir_all(&folder));
+    folder
+}
+
+/// The files in a folder and in those below it.
+fn files(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+async fn rows(server: &TestServer, condition: &str) -> i64 {
+    let query = format!("SELECT count(*) FROM attachments WHERE {condition}");
+    server.database.connect().await.query_one(&query, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_uploads_at_once_leave_no_more_files_than_one_account_may() {
+    let limits = [
+        ("limits.unused_files_per_account", "10"),
+        ("limits.uploads_per_account", "100"),
+        ("attachments.max_files", "5"),
+    ];
+    let server = start_with_metrics(&flags(&limits)).await;
+    let anna = server.customer("Anna").await;
+    let database = server.database.connect().await;
+    let watch = "CREATE TABLE most (unused bigint);
+        CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO most SELECT count(*) FROM attachments WHERE ticket_id IS NULL;
+            RETURN NULL; END $$;
+        CREATE TRIGGER watch AFTER INSERT OR UPDATE ON attachments EXECUTE FUNCTION watch()";
+    database.batch_execute(watch).await.unwrap();
+    let five: [(&str, &[u8]); 5] = [("x", b"xxxx"); 5];
+    let request = multipart(&anna, CREATE, nameless(), &five);
+    // Each sends all but its files, then the rest.
+    let begins = request.windows(8).position(|part| part == b"filename").unwrap();
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        stream.write_all(&request[..begins + 16]).await.unwrap();
+        held.push(stream);
+    }
+    let refused = refused_by("unused_files");
+    let waited =
+        time::timeout(TIMEOUT, async { while metric(&server, &refused).await != Some(18.0) {} });
+    let waited = waited.await;
+    for mut stream in held {
+        stream.write_all(&request[begins + 16..]).await.unwrap();
+        let answer = farewell(stream).await;
+        assert!(answer.contains("TOO_MANY") || answer.contains("REQUIRED"), "{answer}");
+    }
+    let most = database.query_one("SELECT max(unused) FROM most", &[]).await.unwrap();
+    assert_eq!(most.get::<_, i64>(0), 10);
+    assert!(waited.is_ok(), "{:?} were refused", metric(&server, &refused).await);
+    assert_eq!(rows(&server, "true").await, 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mutation_that_fails_leaves_no_file_and_counts_none() {
+    let folder = folder("failed-mutations");
+    let mut flags = flags(&[("limits.unused_files_per_account", "10")]);
+    flags.push(("storage.folder", folder.to_str().unwrap().to_owned()));
+    let server = TestServer::start_with(&flags).await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let foreign = jonas.create_ticket("of another").await;
+    let file: [(&str, &[u8]); 1] = [("x", b"x")];
+    let unseen = json!({ "ticketId": foreign.id, "body": "x" });
+    let mut repeated = ticket();
+    repeated["idempotencyKey"] = json!("key");
+    exchange(&server, &multipart(&anna, CREATE, repeated.clone(), &file)).await;
+    for (document, input, says) in [
+        (CREATE, nameless(), "REQUIRED"),
+        (COMMENT, unseen, "NOT_FOUND"),
+        (CREATE, repeated, "\"userErrors\":[]"),
+    ] {
+        // More often than files may wait to be attached.
+        for _ in 0..11 {
+            let request = multipart(&anna, document, input.clone(), &file);
+            let answer = exchange(&server, &request).await;
+            assert!(answer.contains(says), "{says}: {answer}");
+        }
+        assert_eq!((rows(&server, "ticket_id IS NULL").await, files(&folder)), (0, 1), "{says}");
+    }
+    // A body that breaks off after a whole file.
+    let two: [(&str, &[u8]); 2] = [("x", b"x"), ("y", b"y")];
+    let request = multipart(&anna, CREATE, ticket(), &two);
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(&request[..request.len() - BOUNDARY.len() - 8]).await.unwrap();
+    while rows(&server, "size IS NOT NULL AND ticket_id IS NULL").await == 0 {}
+    drop(stream);
+    let gone = async { while (rows(&server, "true").await, files(&folder)) != (1, 1) {} };
+    time::timeout(TIMEOUT, gone).await.expect("the files are deleted");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_during_a_mutation_leaves_no_unused_file() {
+    let folder = folder("hung-up");
+    let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let mut database = server.database.connect().await;
+    let lock = database.transaction().await.unwrap();
+    lock.execute("SELECT FROM tickets FOR UPDATE", &[]).await.unwrap();
+    let input = json!({ "ticketId": ticket.id, "body": "x" });
+    let request = multipart(&anna, COMMENT, input, &[("x", b"x")]);
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(&request).await.unwrap();
+    // The file is stored, and the comment waits for its ticket.
+    while rows(&server, "size IS NOT NULL").await == 0 {}
+    drop(stream);
+    lock.rollback().await.unwrap();
+    let settled = async {
+        loop {
+            let used = rows(&server, "ticket_id IS NOT NULL").await;
+            let all = rows(&server, "true").await;
+            if used == all && usize::try_from(all).unwrap() == files(&folder) {
+                break;
+            }
+        }
+    };
+    time::timeout(TIMEOUT, settled).await.expect("no file is left over");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_held_by_one_account_are_limited_and_those_of_others_go_through() {
+    let server = start_with_metrics(&flags(&[("limits.uploads_per_account", "1")])).await;
+    let (anna, jonas) =
+        (server.customer("Anna").await, server.sign_up("Jonas", Role::Customer).await);
+    let request = multipart(&anna, CREATE, ticket(), &[("x", b"xxxx")]);
+    let mut held = TcpStream::connect(server.address()).await.unwrap();
+    let (first, rest) = request.split_at(request.len() - BOUNDARY.len() - 8);
+    held.write_all(first).await.unwrap();
+    while rows(&server, "true").await == 0 {}
+    let answer = exchange(&server, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("RATE_LIMITED"), "{answer}");
+    assert!(answer.contains("at most 1 times"), "{answer}");
+    let theirs = multipart(&jonas, CREATE, ticket(), &[("x", b"xxxx")]);
+    assert!(exchange(&server, &theirs).await.starts_with("HTTP/1.1 200 "));
+    held.write_all(rest).await.unwrap();
+    assert!(farewell(held).await.starts_with("HTTP/1.1 200 "));
+    assert!(exchange(&server, &request).await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(metric(&server, &refused_by("uploads")).await, Some(1.0));
+    server.stop().await;
+}
