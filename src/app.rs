@@ -26,7 +26,7 @@ pub use services::{ambient, services};
 use self::{
     backend::Backend,
     error::invalid_setting,
-    limits::limits,
+    limits::{limits, request_limits},
     listener::{Admin, Listener},
     tasks::Tasks,
 };
@@ -34,7 +34,7 @@ use crate::{
     config::Config,
     crypto::password::PasswordCost,
     db::Database,
-    domain::{budget::RequestLimits, clock::Ambient},
+    domain::clock::Ambient,
     graphql,
     http::{Api, Budgets, FanOutGroups, Origins, Parts, Playground},
 };
@@ -167,17 +167,5 @@ impl App {
         if let Some(admin) = self.admin {
             admin.stop().await;
         }
-    }
-}
-
-/// Returns the limits of one request.
-fn request_limits(config: &Config) -> RequestLimits {
-    let limits = &config.limits;
-    RequestLimits {
-        response_bytes: limits.response_bytes,
-        statements: limits.statements,
-        connections: limits.request_connections,
-        time: Duration::from_secs(limits.request_seconds.into()),
-        aliases: limits.aliases,
     }
 }

@@ -23,6 +23,7 @@ use crate::{
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 const CLEAN_EVERY: Duration = Duration::from_mins(15);
 const CLOSE_EVERY: Duration = Duration::from_mins(10);
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// A running server without its transports.
 pub(super) struct Backend {
@@ -72,6 +73,11 @@ impl Backend {
             &metrics,
         );
         start_tasks(&tasks, &services.in_background());
+        let context = (background.clone(), ambient.clone(), metrics.clone());
+        tasks.every(EXPIRE_EVERY, "expiring overdue mails", &context, |context| async move {
+            let (database, ambient, metrics) = context;
+            mailing::expire_overdue(&database, &ambient, &metrics).await
+        });
         Ok(Self { database, background, ambient, metrics, services, log, tasks, mailbox })
     }
 }

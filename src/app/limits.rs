@@ -1,9 +1,10 @@
-//! Builds the limits of the transports from the configuration.
+//! Builds the limits of requests and transports from the configuration.
 
 use std::time::Duration;
 
 use crate::{
     config::Config,
+    domain::budget::RequestLimits,
     http::{BodyLimits, ConnectionLimits, Limits, NetworkLimits, PerCaller},
 };
 
@@ -35,5 +36,17 @@ pub(super) fn limits(config: &Config) -> Limits {
         anonymous_socket_time: seconds(limits.anonymous_socket_seconds),
         sockets: PerCaller { customer: limits.customer_sockets, staff: limits.staff_sockets },
         streams: PerCaller { customer: limits.customer_streams, staff: limits.staff_streams },
+    }
+}
+
+/// Returns the limits of one request.
+pub(super) fn request_limits(config: &Config) -> RequestLimits {
+    let limits = &config.limits;
+    RequestLimits {
+        response_bytes: limits.response_bytes,
+        statements: limits.statements,
+        connections: limits.request_connections,
+        time: Duration::from_secs(limits.request_seconds.into()),
+        aliases: limits.aliases,
     }
 }

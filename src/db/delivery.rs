@@ -238,34 +238,12 @@ pub async fn finish(
     Ok(())
 }
 
-/// Queues a mail for another attempt at `due_at`. Does nothing if another attempt has begun.
+/// Queues a mail for another attempt at `due_at`, with this number of attempts so far. Does nothing
+/// if another attempt has begun.
 pub async fn requeue(
     db: &mut Connection,
     delivery: &Delivery,
-    due_at: Timestamp,
-    error: Option<&str>,
-) -> Result<(), DbError> {
-    let claimed = deliveries::table
-        .find(delivery.id.0)
-        .filter(deliveries::state.eq(DeliveryState::Sending))
-        .filter(deliveries::attempts.eq(delivery.attempts));
-    diesel::update(claimed)
-        .set((
-            deliveries::state.eq(DeliveryState::Queued),
-            deliveries::due_at.eq(due_at),
-            deliveries::last_error.eq(error),
-        ))
-        .prepared()
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
-/// Queues a mail for another attempt at `due_at` without counting the last one. Does nothing if
-/// another attempt has begun.
-pub async fn hold_back(
-    db: &mut Connection,
-    delivery: &Delivery,
+    attempts: i32,
     due_at: Timestamp,
     error: &str,
 ) -> Result<(), DbError> {
@@ -276,7 +254,7 @@ pub async fn hold_back(
     diesel::update(claimed)
         .set((
             deliveries::state.eq(DeliveryState::Queued),
-            deliveries::attempts.eq(delivery.attempts - 1),
+            deliveries::attempts.eq(attempts),
             deliveries::due_at.eq(due_at),
             deliveries::last_error.eq(error),
         ))

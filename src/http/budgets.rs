@@ -28,19 +28,19 @@ pub struct Budgets {
 
 /// Why something is refused.
 #[derive(Debug)]
-pub struct Exceeded {
+pub struct LimitReached {
     /// The limit, its figure and what to do, in at most 123 bytes, which fit into a close frame.
     pub message: String,
     /// When to come back.
     pub retry_after_seconds: u32,
 }
 
-impl From<Exceeded> for ServerError {
-    fn from(exceeded: Exceeded) -> Self {
-        let mut error = Self::new(exceeded.message, None);
+impl From<LimitReached> for ServerError {
+    fn from(reached: LimitReached) -> Self {
+        let mut error = Self::new(reached.message, None);
         let extensions = error.extensions.get_or_insert_default();
         extensions.set("code", code::RATE_LIMITED);
-        extensions.set("retryAfterSeconds", exceeded.retry_after_seconds);
+        extensions.set("retryAfterSeconds", reached.retry_after_seconds);
         error
     }
 }
@@ -62,7 +62,7 @@ impl Budgets {
     ///
     /// # Errors
     /// The caller has too many under way.
-    pub fn request(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, Exceeded> {
+    pub fn request(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, LimitReached> {
         let max = max(actor, self.limits.requests, self.limits.anonymous_requests);
         self.requests.take(party(actor, origin), max).ok_or_else(|| {
             let message = format!("At most {max} requests run at the same time for you.");
@@ -74,7 +74,7 @@ impl Budgets {
     ///
     /// # Errors
     /// The caller has too many open.
-    pub fn socket(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, Exceeded> {
+    pub fn socket(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, LimitReached> {
         let max = max(actor, self.limits.sockets, self.limits.anonymous_sockets);
         self.sockets.take(party(actor, origin), max).ok_or_else(|| {
             let message = format!("You may open at most {max} websockets. Close one first.");
@@ -86,7 +86,7 @@ impl Budgets {
     ///
     /// # Errors
     /// The caller has too many open.
-    pub fn stream(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, Exceeded> {
+    pub fn stream(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Slot, LimitReached> {
         let max = max(actor, self.limits.streams, self.limits.anonymous_requests);
         self.streams.take(party(actor, origin), max).ok_or_else(|| {
             let message = format!("You may open at most {max} streams. Complete one first.");
@@ -99,7 +99,7 @@ impl Budgets {
     ///
     /// # Errors
     /// The caller or the node receives too many.
-    pub fn upload(&self, actor: &Actor, origin: &ClientOrigin) -> Result<[Slot; 2], Exceeded> {
+    pub fn upload(&self, actor: &Actor, origin: &ClientOrigin) -> Result<[Slot; 2], LimitReached> {
         let Limits { uploads, uploads_per_account, .. } = self.limits;
         let own =
             self.uploads.take(party(actor, origin), uploads_per_account).ok_or_else(|| {
@@ -114,11 +114,11 @@ impl Budgets {
         Ok([own, shared])
     }
 
-    fn refuse(&self, limit: Limit, reason: String, retry_after_seconds: u32) -> Exceeded {
+    fn refuse(&self, limit: Limit, reason: String, retry_after_seconds: u32) -> LimitReached {
         self.metrics.refused(limit);
         let unit = if retry_after_seconds == 1 { "second" } else { "seconds" };
         let message = format!("{reason} Try again in {retry_after_seconds} {unit}.");
-        Exceeded { message, retry_after_seconds }
+        LimitReached { message, retry_after_seconds }
     }
 }
 

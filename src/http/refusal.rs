@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{budgets::Exceeded, negotiation::MediaType, observe::RequestId, response};
+use super::{budgets::LimitReached, negotiation::MediaType, observe::RequestId, response};
 use crate::{
     graphql::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code},
     service::ServiceError,
@@ -92,13 +92,13 @@ impl Refusal {
     }
 }
 
-impl From<Exceeded> for Refusal {
-    fn from(exceeded: Exceeded) -> Self {
+impl From<LimitReached> for Refusal {
+    fn from(reached: LimitReached) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
             code: code::RATE_LIMITED,
-            message: exceeded.message,
-            retry_after_seconds: Some(exceeded.retry_after_seconds),
+            message: reached.message,
+            retry_after_seconds: Some(reached.retry_after_seconds),
         }
     }
 }

@@ -1,39 +1,31 @@
 //! Expires mails that were not sent in time. It runs on every node, also on those that cannot send
 //! mail, so that mails do not wait for ever if no node can.
 
-use std::time::Duration;
-
-use tokio::time;
-
+use super::sender::outcome;
 use crate::{
     db::{Database, DbError, delivery},
     domain::clock::Ambient,
     metrics::Metrics,
 };
 
-use super::sender::outcome;
-
-/// How often overdue mails are looked for.
-const EVERY: Duration = Duration::from_secs(5);
 /// The largest number of mails that expire in one statement.
 const BATCH: i64 = 500;
 
-/// Expires overdue mails until the future is dropped.
-pub(super) async fn run(database: Database, ambient: Ambient, metrics: Metrics) {
-    loop {
-        match expire(&database, &ambient, &metrics).await {
-            Ok(true) => {}
-            Ok(false) => time::sleep(EVERY).await,
-            Err(error) => {
-                tracing::warn!(%error, "expiring overdue mails failed; retrying");
-                time::sleep(EVERY).await;
-            }
-        }
-    }
+/// Expires all mails that are overdue now.
+///
+/// # Errors
+/// The database failed.
+pub async fn expire_overdue(
+    database: &Database,
+    ambient: &Ambient,
+    metrics: &Metrics,
+) -> Result<(), DbError> {
+    while expire_batch(database, ambient, metrics).await? {}
+    Ok(())
 }
 
 /// Expires one batch. Returns whether there may be more.
-async fn expire(
+async fn expire_batch(
     database: &Database,
     ambient: &Ambient,
     metrics: &Metrics,

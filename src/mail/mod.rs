@@ -35,6 +35,7 @@ use compose::Composer;
 use transport::MailTransport;
 
 pub use error::SendError;
+pub use expiry::expire_overdue;
 pub use staff_addresses::StaffAddresses;
 
 /// What a node needs to send mail.
@@ -69,9 +70,6 @@ pub fn start(
     };
     let (stopped, runner) = (stop.clone(), ConsumerRunner::new(log, Box::new(planner)));
     tasks.spawn(async move { stopped.run_until_cancelled(runner.run()).await });
-    let stopped = stop.clone();
-    let expiry = expiry::run(database.clone(), ambient.clone(), metrics.clone());
-    tasks.spawn(async move { stopped.run_until_cancelled(expiry).await });
     let Some(mail) = mail else { return };
     let senders = mail.senders;
     let sender = Arc::new(sender::Sender {

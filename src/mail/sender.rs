@@ -158,7 +158,9 @@ impl Sender {
                 let at = self.hold.begin(began, now, &text);
                 self.metrics.mail_attempt("held");
                 let mut connection = self.database.read().await?;
-                delivery::hold_back(&mut connection, delivery, at, &text).await
+                // The attempt does not count.
+                let attempts = delivery.attempts - 1;
+                delivery::requeue(&mut connection, delivery, attempts, at, &text).await
             }
         }
     }
@@ -175,7 +177,7 @@ impl Sender {
         };
         self.metrics.mail_attempt("deferred");
         let mut connection = self.database.read().await?;
-        delivery::requeue(&mut connection, delivery, at, Some(error)).await
+        delivery::requeue(&mut connection, delivery, delivery.attempts, at, error).await
     }
 
     /// Records the final state of a mail. Retries until the lease expires, because a mail that
