@@ -30,9 +30,8 @@ use tokio::time;
 const DURATION: Duration = Duration::from_secs(30);
 /// The shortest time in which the customer is measured alone.
 const MIN_QUIET: Duration = Duration::from_secs(1);
-/// How many tickets the customer has, without the busy one: a page, and no more than may be opened
-/// in a minute.
-const TICKETS: usize = 19;
+/// How many tickets the customer has, without the busy one: fewer than may be opened in a minute.
+const TICKETS: usize = 15;
 /// More than the attacker opens at once.
 const DESCRIPTORS: u64 = 8_192;
 /// How often the memory of the server is sampled.

@@ -57,10 +57,11 @@ async fn request(url: &str, token: &str, time: Duration) -> Listed {
         let answer = request.header("content-type", "application/json").send().await;
         let text = match answer {
             Ok(answer) => answer.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
+            Err(error) => format!("{error:?}"),
         };
         times.push(sent.elapsed().as_secs_f64() * 1e3);
         if !text.contains("\"Ticket 0\"") || text.contains("\"errors\"") {
+            eprintln!("a request of the customer failed: {text}");
             failed += 1;
         }
     }

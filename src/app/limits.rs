@@ -10,7 +10,7 @@ use crate::{
 
 /// Returns the limits of a node.
 pub(super) fn limits(config: &Config) -> Limits {
-    let limits = &config.limits;
+    let (limits, connections) = (&config.limits, config.database.pool_size);
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let network = NetworkLimits {
         connections: limits.connections_per_address,
@@ -32,6 +32,14 @@ pub(super) fn limits(config: &Config) -> Limits {
         uploads_per_account: limits.uploads_per_account,
         anonymous_requests: limits.anonymous_requests_per_address,
         requests: PerCaller { customer: limits.customer_requests, staff: limits.staff_requests },
+        parallel_requests: PerCaller {
+            customer: limits.customer_parallel_requests.unwrap_or((connections / 8).max(2)),
+            staff: limits.staff_parallel_requests.unwrap_or((connections / 2).max(2)),
+        },
+        anonymous_parallel_requests: limits
+            .anonymous_parallel_requests_per_address
+            .unwrap_or((connections / 2).max(2)),
+        turn_time: seconds(limits.request_seconds),
         anonymous_sockets: limits.anonymous_sockets_per_address,
         anonymous_socket_time: seconds(limits.anonymous_socket_seconds),
         sockets: PerCaller { customer: limits.customer_sockets, staff: limits.staff_sockets },

@@ -11,10 +11,11 @@ use super::{error::ConfigError, settings::Config};
 pub(super) fn check_ranges(values: &Values) -> Result<(), ConfigError> {
     for key in Config::keys() {
         let Some(range) = &key.range else { continue };
-        let value =
-            values.get_int(key.name).map_err(|error| ConfigError::Type(error.to_string()))?;
+        let value = values
+            .get::<Option<i64>>(key.name)
+            .map_err(|error| ConfigError::Type(error.to_string()))?;
         let problem = format!("must be between {} and {}", range.start(), range.end());
-        require(range.contains(&value), key.name, problem)?;
+        require(value.is_none_or(|value| range.contains(&value)), key.name, problem)?;
     }
     Ok(())
 }

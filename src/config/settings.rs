@@ -334,11 +334,21 @@ section! {
         /// The largest number of requests of one network address that are processed at the same
         /// time without being signed in.
         anonymous_requests_per_address: usize = "500", 1..=1_000_000;
+        /// How many of these requests are executed at the same time. The others wait for them, in
+        /// the order of their arrival. By default, half of `database.pool_size`, at least 2.
+        anonymous_parallel_requests_per_address: Option<usize>, 1..=1_000_000;
         /// The largest number of operations, other than streams, that one customer may run at the
         /// same time.
         customer_requests: usize = "50", 1..=1_000_000;
+        /// How many of these operations are executed at the same time. The others wait for them, in
+        /// the order of their arrival. An operation counts until its response was sent. By default,
+        /// an eighth of `database.pool_size`, at least 2.
+        customer_parallel_requests: Option<usize>, 1..=1_000_000;
         /// The same for one member of staff, and for one service token.
         staff_requests: usize = "200", 1..=1_000_000;
+        /// How many of these operations are executed at the same time. By default, half of
+        /// `database.pool_size`, at least 2.
+        staff_parallel_requests: Option<usize>, 1..=1_000_000;
         /// The largest number of websockets of one customer.
         customer_sockets: usize = "30", 1..=1_000_000;
         /// The same for one member of staff, and for one service token.

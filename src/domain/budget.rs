@@ -197,13 +197,6 @@ impl RequestBudget {
         Arc::clone(&self.0.connections)
     }
 
-    /// Returns how many bytes the response has, how many bytes of text were loaded, and how many
-    /// statements were sent.
-    pub fn used(&self) -> [usize; 3] {
-        let State { response_bytes, loaded_bytes, statements, .. } = &*self.0;
-        [response_bytes, loaded_bytes, statements].map(|counter| counter.load(Ordering::Relaxed))
-    }
-
     /// Starts again from zero, for the next message of a subscription.
     pub fn renew(&self) {
         let State { response_bytes, loaded_bytes, statements, exceeded, .. } = &*self.0;

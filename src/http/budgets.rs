@@ -1,13 +1,20 @@
 //! What each caller may use of this node at the same time: requests, websockets, streams and
 //! uploads. A caller is an account or a service token, or else a network.
 //!
+//! A caller's requests are accepted up to one limit and executed up to a smaller one: the others wait
+//! for their turn, so that a page may send many small requests at once.
+//!
 //! Rates that hold on all nodes are in `service/rate_limit.rs`, connections in `connection.rs`.
 
+use std::time::Duration;
+
 use async_graphql::ServerError;
+use tokio::time;
 
 use super::{
     limits::{Limits, PerCaller},
     slots::{Party, Slot, Slots},
+    turns::{Turn, Turns},
 };
 use crate::{
     domain::{actor::Actor, session::ClientOrigin},
@@ -15,12 +22,26 @@ use crate::{
     metrics::{Limit, Metrics},
 };
 
+/// How long a refusal is delayed. A caller who repeats refused requests at once takes little time
+/// from the others.
+const REFUSAL_DELAY: Duration = Duration::from_millis(250);
+
+/// Delays a refusal.
+pub async fn delay_refusal<T>(result: Result<T, LimitReached>) -> Result<T, LimitReached> {
+    if result.is_err() {
+        time::sleep(REFUSAL_DELAY).await;
+    }
+    result
+}
+
 /// What callers use of this node.
 pub struct Budgets {
     /// The limits.
     pub limits: Limits,
     metrics: Metrics,
     requests: Slots,
+    turns: Turns,
+    message_turns: Turns,
     sockets: Slots,
     streams: Slots,
     uploads: Slots,
@@ -52,6 +73,8 @@ impl Budgets {
             limits,
             metrics,
             requests: Slots::default(),
+            turns: Turns::default(),
+            message_turns: Turns::default(),
             sockets: Slots::default(),
             streams: Slots::default(),
             uploads: Slots::default(),
@@ -68,6 +91,28 @@ impl Budgets {
             let message = format!("At most {max} requests run at the same time for you.");
             self.refuse(Limit::Requests, message, 1)
         })
+    }
+
+    /// Waits until an accepted query or mutation may be executed.
+    ///
+    /// # Errors
+    /// The caller's other requests took too long.
+    pub async fn turn(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Turn, LimitReached> {
+        let Limits { parallel_requests, anonymous_parallel_requests, turn_time, .. } = self.limits;
+        let max = max(actor, parallel_requests, anonymous_parallel_requests);
+        let turn = self.turns.take(party(actor, origin), max);
+        time::timeout(turn_time, turn).await.map_err(|_| {
+            let message = format!("Your {max} earlier requests take too long.");
+            self.refuse(Limit::Requests, message, 1)
+        })
+    }
+
+    /// Waits until a message of a caller's stream may be executed: half as many at the same time as
+    /// requests, which don't wait for them.
+    pub async fn message_turn(&self, actor: &Actor, origin: &ClientOrigin) -> Turn {
+        let Limits { parallel_requests, anonymous_parallel_requests, .. } = self.limits;
+        let max = max(actor, parallel_requests, anonymous_parallel_requests).div_ceil(2);
+        self.message_turns.take(party(actor, origin), max).await
     }
 
     /// Takes the slot of a websocket.

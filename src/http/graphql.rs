@@ -2,6 +2,8 @@
 //! answer is one JSON response, or a stream of server-sent events (`sse.rs`) if the caller
 //! accepts one.
 
+use std::sync::Arc;
+
 use async_graphql::{
     Request as GraphqlRequest, Response as GraphqlResponse, parser::types::OperationType,
 };
@@ -16,12 +18,16 @@ use serde::Deserialize;
 
 use super::{
     api::Api,
-    authentication, body, execution, guard,
+    authentication, body,
+    budgets::delay_refusal,
+    execution, guard,
     negotiation::{self, MediaType},
     observe::RequestId,
     refusal::Refusal,
     response,
+    slots::Slot,
     sse::{self, Caller},
+    turns::Turn,
     upload,
 };
 use crate::graphql::ResumeAt;
@@ -34,9 +40,9 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let media = MediaType::accepted(&parts.headers);
     let json = media.filter(|media| *media != MediaType::EventStream).unwrap_or(MediaType::Json);
     match answer(&api, parts, body, media, id).await {
-        Ok(Answer::Once(response)) => {
+        Ok(Answer::Once(response, held)) => {
             let limit = api.limits.response_bytes;
-            response::respond(status(&response, json), response, json, id, limit)
+            response::respond(status(&response, json), response, json, id, limit, held)
         }
         Ok(Answer::Streamed(response)) => response,
         Err(refusal) => refusal.respond(json, id),
@@ -45,8 +51,8 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
 
 /// The answer to a request that is not refused.
 enum Answer {
-    /// One response, not encoded yet.
-    Once(GraphqlResponse),
+    /// One response, not encoded yet, and what it holds until it was sent.
+    Once(GraphqlResponse, Option<Arc<(Slot, Turn)>>),
     /// A stream of server-sent events.
     Streamed(Response),
 }
@@ -81,6 +87,12 @@ async fn answer(
         Method::GET => from_query(parts).await?,
         _ => from_body(parts, body).await?,
     };
+    let actor = authentication::actor(&headers, &api.services)
+        .await
+        .map_err(|error| Refusal::failed(&error))?;
+    // Before the document is read, which takes time too.
+    let mut slot = delay_refusal(api.budgets.request(&actor, &origin)).await?;
+    let turn = api.budgets.turn(&actor, &origin).await?;
     let validated = guard::validate_document(&mut request, api.limits.aliases);
     let live = matches!(validated, Ok(Some(OperationType::Subscription)));
     let streamed =
@@ -90,21 +102,22 @@ async fn answer(
         Err(error) if streamed => {
             return Ok(Answer::Streamed(sse::answer_errors(vec![error], id)));
         }
-        Err(error) => return Ok(Answer::Once(GraphqlResponse::from_errors(vec![error]))),
+        Err(error) => return Ok(Answer::Once(GraphqlResponse::from_errors(vec![error]), None)),
     };
     check_operation(&method, operation, streamed)?;
-    let actor = authentication::actor(&headers, &api.services)
-        .await
-        .map_err(|error| Refusal::failed(&error))?;
-    let slot = match operation {
-        Some(OperationType::Subscription) => api.budgets.stream(&actor, &origin)?,
-        _ => api.budgets.request(&actor, &origin)?,
-    };
     if streamed && let Some(last) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
         request = request.data(ResumeAt(String::from_utf8_lossy(last.as_bytes()).into()));
     }
+    if live {
+        slot = api.budgets.stream(&actor, &origin)?;
+    }
     let caller = Caller { actor, origin, token: token(&headers), id, slot };
-    Ok(execute(api, caller, request, operation, streamed).await)
+    if streamed {
+        // Taken again for each response.
+        drop(turn);
+        return Ok(Answer::Streamed(sse::answer(api.clone(), caller, request, operation).await));
+    }
+    Ok(execute_once(api, caller, turn, request, operation).await)
 }
 
 fn check_method_and_media(method: &Method, media: Option<MediaType>) -> Result<MediaType, Refusal> {
@@ -159,32 +172,35 @@ async fn answer_multipart(
         body::discard(&mut chunks, 0).await;
     }
     let upload = upload?;
-    let slot = api.budgets.request(&upload.actor, &origin)?;
+    let slot = delay_refusal(api.budgets.request(&upload.actor, &origin)).await?;
     let caller = Caller { actor: upload.actor, origin, token: token(&parts.headers), id, slot };
-    let streamed = media == MediaType::EventStream;
     let operation = Some(OperationType::Mutation);
-    let answer = execute(api, caller, upload.request, operation, streamed).await;
-    // An event stream keeps the files until it ends.
-    if let Some(held) = upload.held.filter(|_| !streamed) {
+    if media == MediaType::EventStream {
+        // It keeps the files until it ends.
+        let response = sse::answer(api.clone(), caller, upload.request, operation).await;
+        return Ok(Answer::Streamed(response));
+    }
+    let turn = api.budgets.turn(&caller.actor, &caller.origin).await?;
+    let answer = execute_once(api, caller, turn, upload.request, operation).await;
+    if let Some(held) = upload.held {
         held.release().await;
     }
     Ok(answer)
 }
 
-async fn execute(
+async fn execute_once(
     api: &Api,
     caller: Caller,
+    turn: Turn,
     request: GraphqlRequest,
     operation: Option<OperationType>,
-    streamed: bool,
 ) -> Answer {
-    if streamed {
-        return Answer::Streamed(sse::answer(api.clone(), caller, request, operation).await);
-    }
     let Caller { actor, origin, slot, .. } = caller;
-    // Held until the execution ends, which may be after the client has hung up.
-    let request = request.data(slot);
-    Answer::Once(execution::execute_once(api, actor, origin, request, operation).await)
+    let held = Arc::new((slot, turn));
+    // Also held until the execution ends, which may be after the client has hung up.
+    let request = request.data(Arc::clone(&held));
+    let response = execution::execute_once(api, actor, origin, request, operation).await;
+    Answer::Once(response, Some(held))
 }
 
 fn token(headers: &HeaderMap) -> Option<String> {

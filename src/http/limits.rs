@@ -17,6 +17,12 @@ pub struct Limits {
     pub anonymous_requests: usize,
     /// Operations, other than streams, of one caller.
     pub requests: PerCaller,
+    /// How many of these are executed at the same time.
+    pub parallel_requests: PerCaller,
+    /// The same for those of one network that are not signed in.
+    pub anonymous_parallel_requests: usize,
+    /// How long a request waits for its turn.
+    pub turn_time: Duration,
     /// Websockets of one network that are not signed in.
     pub anonymous_sockets: usize,
     /// How long a websocket may stay open without being signed in.

@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{negotiation::MediaType, observe::RequestId};
+use super::{negotiation::MediaType, observe::RequestId, response_body};
 use crate::{
     domain::budget::Exceeded,
     graphql::{RETRY_AFTER_SECONDS, code, exceeded_response},
@@ -87,6 +87,9 @@ fn encode_within(response: &GraphqlResponse, limit: usize) -> Option<String> {
     String::from_utf8(text.bytes).ok()
 }
 
+/// The size of a response for which memory is reserved up to the limit.
+const LARGE: usize = 1 << 19;
+
 /// Bytes up to a limit. Writing more fails.
 struct Bounded {
     bytes: Vec<u8>,
@@ -97,6 +100,11 @@ impl Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() > self.limit - self.bytes.len() {
             return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if self.bytes.len() > LARGE && self.limit < usize::MAX {
+            // Once, instead of a copy each time that the size has doubled. Unused pages of memory
+            // take none.
+            self.bytes.reserve_exact(self.limit - self.bytes.len());
         }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -115,16 +123,19 @@ struct Encoded<'r> {
     errors: &'r [ServerError],
 }
 
-/// Completes and encodes a response of at most `limit` bytes as that of an HTTP request.
-pub fn respond(
+/// Completes and encodes a response of at most `limit` bytes as that of an HTTP request. `held` is
+/// dropped when the response was sent.
+pub fn respond<H: Send + Unpin + 'static>(
     status: StatusCode,
     mut response: GraphqlResponse,
     media: MediaType,
     id: Option<RequestId>,
     limit: usize,
+    held: H,
 ) -> Response {
     complete_errors(&mut response.errors, id);
-    let mut response = (status, encode(&response, limit)).into_response();
+    let body = response_body::holding(encode(&response, limit), held);
+    let mut response = (status, body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, media.content_type());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -37,6 +37,7 @@ use super::{
     api::Api,
     authentication::{self, SESSION_USE_INTERVAL},
     body::MAX_BODY,
+    budgets::delay_refusal,
     execution::{self, Output},
     guard, response,
     slots::Slot,
@@ -386,7 +387,7 @@ impl Connection {
         let failed = |()| End::Close(CloseReason::TRY_AGAIN);
         let actor = authenticate(token.as_deref(), &self.api).await.map_err(failed)?;
         let Some(actor) = actor else { return Err(End::Close(CloseReason::FORBIDDEN)) };
-        let slot = self.api.budgets.socket(&actor, &self.origin);
+        let slot = delay_refusal(self.api.budgets.socket(&actor, &self.origin)).await;
         let slot = slot.map_err(|exceeded| End::Close(CloseReason::too_many(exceeded.message)))?;
         if let Some(identity) = actor.identity() {
             let watch = self.api.log.watch_session(identity).await.map_err(|error| {

@@ -318,6 +318,75 @@ async fn one_account_does_not_get_all_of_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_beyond_those_that_one_account_executes_wait_for_their_turn() {
+    let server = start_with_metrics(&flags(&[("limits.customer_parallel_requests", "1")])).await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let ticket = anna.create_ticket("one").await;
+    let mut database = server.database.connect().await;
+    let lock = database.transaction().await.unwrap();
+    lock.execute("SELECT FROM tickets FOR UPDATE", &[]).await.unwrap();
+    let executed = tokio::spawn({
+        let (anna, ticket) = (anna.clone(), ticket.clone());
+        async move { anna.comment(&ticket, "executed").await }
+    });
+    let others = server.database.connect().await;
+    let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    while !others.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+    let mut socket = anna.socket().await;
+    let mut waiting = Box::pin(async {
+        socket.subscribe("1", "{ viewer { id } }", json!({})).await;
+        tokio::join!(anna.ok("{ viewer { id } }", json!({})), socket.message())
+    });
+    for _ in 0..10 {
+        let other = jonas.ok("{ viewer { id } }", json!({}));
+        tokio::select! {
+            _ = &mut waiting => panic!("two requests of one account were executed"),
+            _ = other => {}
+        }
+    }
+    lock.rollback().await.unwrap();
+    executed.await.unwrap();
+    let (_, message) = waiting.await;
+    assert_eq!(message["type"], "next", "{message}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_its_client_does_not_read_keeps_its_turn() {
+    let server = start_with_metrics(&flags(&[("limits.customer_parallel_requests", "1")])).await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let input = json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "Long",
+        "description": "🎟".repeat(65_536) });
+    let created = anna.try_create_ticket(input).await;
+    let ticket = created.at("/data/createTicket/ticket/id");
+    let query = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Ticket { description } } }";
+    let body = json!({ "query": query, "variables": { "ids": vec![ticket; 39] } }).to_string();
+    let mut unread = connect_from("127.0.0.1", &server).await;
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        server.address(),
+        anna.token.as_deref().unwrap(),
+        body.len()
+    );
+    unread.write_all(head.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    unread.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    let mut waiting = Box::pin(anna.ok("{ viewer { id } }", json!({})));
+    for _ in 0..10 {
+        tokio::select! {
+            _ = &mut waiting => panic!("a response of 10 MiB is in memory, and the next was begun"),
+            _ = jonas.ok("{ viewer { id } }", json!({})) => {}
+        }
+    }
+    drop(unread);
+    waiting.await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tickets_and_comments_a_minute_are_limited_on_all_nodes() {
     let limits = flags(&[
         ("limits.tickets_per_minute", "3"),

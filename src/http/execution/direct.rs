@@ -1,6 +1,10 @@
 //! The execution of an operation for one caller.
 
-use std::{panic, pin::pin};
+use std::{
+    panic,
+    pin::pin,
+    sync::{Arc, OnceLock},
+};
 
 use async_graphql::{Request, Response as GraphqlResponse, Value, parser::types::OperationType};
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future, stream};
@@ -9,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::{
-    super::{api::Api, response},
+    super::{api::Api, response, turns::Turn},
     output::{Operation, Output},
 };
 use crate::{
@@ -60,19 +64,22 @@ pub fn execute(
 ) -> Operation {
     let progress = StreamProgress::default();
     let (budget, limit) = (RequestBudget::new(api.limits), api.limits.response_bytes);
+    let turn = Arc::<OnceLock<Turn>>::default();
     let responses = if operation == Some(OperationType::Subscription) {
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
         api.schema.execute_stream(request.data(context).data(progress.clone())).boxed()
     } else {
-        let api = api.clone();
-        let executing = async move { execute_once(&api, actor, origin, request, operation).await };
-        stream::once(executing.boxed()).boxed()
+        let executing =
+            execute_in_turn(api.clone(), actor, origin, request, operation, Arc::clone(&turn));
+        stream::once(executing).boxed()
     };
     let outputs = outputs(responses, operation, progress.clone(), budget.clone(), limit);
     let outputs = with_end(outputs, progress);
     let (sender, receiver) = mpsc::channel(1);
     let task = run_to_completion(async move {
         let mut outputs = pin!(outputs);
+        // Held until the reader has taken the response, which is in memory until then.
+        let _turn = turn;
         // Dropped before the outputs: a look-up of theirs may be under way.
         let _abandon = budget.abandon_on_drop();
         while let Some(output) = outputs.next().await
@@ -84,6 +91,22 @@ pub fn execute(
         finished.is_none().then_some(Output::Interrupted(StreamEnd::Failed))
     });
     Box::pin(stream::select(panicked, ReceiverStream::new(receiver)))
+}
+
+/// Executes a query or a mutation when it is the caller's turn, which is put into `turn`.
+async fn execute_in_turn(
+    api: Api,
+    actor: Actor,
+    origin: ClientOrigin,
+    request: Request,
+    operation: Option<OperationType>,
+    turn: Arc<OnceLock<Turn>>,
+) -> GraphqlResponse {
+    match api.budgets.turn(&actor, &origin).await {
+        Ok(taken) => drop(turn.set(taken)),
+        Err(reached) => return GraphqlResponse::from_errors(vec![reached.into()]),
+    }
+    execute_once(&api, actor, origin, request, operation).await
 }
 
 /// Ends the outputs after the first one that is not a response. If all are responses,

@@ -146,6 +146,7 @@ impl MessageExecutor {
         let shared = Arc::clone(self.group.request());
         let (api, actor, origin) = (self.api.clone(), self.actor, self.origin.clone());
         async move {
+            let _turn = api.budgets.message_turn(&actor, &origin).await;
             let budget = RequestBudget::new(api.limits);
             let (services, log) = (&api.services, &api.log);
             let context = RequestContext::new(actor, origin, services, log, budget.clone());
