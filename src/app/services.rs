@@ -76,6 +76,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
         base_url: config.links.base_url.clone(),
         close_resolved_after: (close_after_days > 0)
             .then(|| TimeDelta::days(close_after_days.into())),
+        timeline_cache_bytes: config.limits.timeline_cache_bytes,
         search_timeout: Duration::from_secs(config.limits.search_seconds.into()),
     })
 }

@@ -375,6 +375,10 @@ section! {
         /// streams, in bytes. A response that no longer fits is executed again for streams that are
         /// late.
         shared_response_bytes: usize = "33554432", 0..=1 << 40;
+        /// The largest total size of the timelines of tickets that are kept in memory, in bytes. A
+        /// page that is kept does not have to be read from the database again until something
+        /// happens to its ticket.
+        timeline_cache_bytes: usize = "33554432", 0..=1 << 40;
     }
 }
 

@@ -79,6 +79,22 @@ pub async fn by_ids(
     Ok(found.collect())
 }
 
+/// Returns the comments of events, in any order. Unknown ids are skipped.
+pub async fn of_events(db: &mut Connection, ids: &[CommentId]) -> Result<Vec<Comment>, DbError> {
+    let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    // As in `by_ids`, each comment is looked up by index.
+    let rows = diesel::sql_query(
+        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at
+         FROM unnest(ARRAY(SELECT unnest($1))) AS requested (id)
+         CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = requested.id LIMIT 1) c",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .prepared()
+    .load::<CommentRow>(db)
+    .await?;
+    Ok(rows.into_iter().map(Comment::from).collect())
+}
+
 /// Inserts a comment.
 pub async fn insert(db: &mut Connection, comment: &Comment) -> Result<(), DbError> {
     diesel::insert_into(comments::table)

@@ -155,14 +155,19 @@ pub struct NewAccountEvent {
     pub occurred_at: Timestamp,
 }
 
-/// Saves a ticket and appends its new events, in order. Without new events, nothing is saved. The
-/// transaction must have locked the ticket's row or inserted it.
+/// Saves a ticket and appends its new events, in order, which also grows its count of events.
+/// Without new events, nothing is saved. The transaction must have locked the ticket's row or
+/// inserted it.
 pub async fn save_with_events(
     db: &mut Connection,
-    ticket: &Ticket,
+    ticket: &mut Ticket,
     new: &[NewTicketEvent],
 ) -> Result<(), DbError> {
-    let first = save(db, ticket, new).await? - count(new) + 1;
+    if new.is_empty() {
+        return Ok(());
+    }
+    ticket.events = save(db, ticket, new).await?;
+    let first = ticket.events - count(new) + 1;
     let participants = ticket::uuids(&ticket.participant_ids);
     let rows = (first..).zip(new.iter().zip(states(ticket, new))).map(|(seq, (new, state))| {
         let (kind, data) = columns(&new.event)?;

@@ -46,6 +46,7 @@ pub(super) struct TicketRow {
     waiting_since: Option<Timestamp>,
     resolved_at: Option<Timestamp>,
     follow_up_to_id: Option<Uuid>,
+    event_seq: i64,
 }
 
 impl From<TicketRow> for Ticket {
@@ -68,6 +69,7 @@ impl From<TicketRow> for Ticket {
             waiting_since: row.waiting_since,
             resolved_at: row.resolved_at,
             follow_up_to: row.follow_up_to_id.map(TicketId),
+            events: row.event_seq,
         }
     }
 }

@@ -40,6 +40,14 @@ impl TimelineRow {
     }
 }
 
+/// A page of a ticket's events.
+pub struct Timeline {
+    /// The events, oldest first.
+    pub events: Slice<FeedEvent>,
+    /// Whether each of them has a position in the feed.
+    pub is_placed: bool,
+}
+
 /// Returns a page of each ticket's events, oldest first. `internal` is whether to include events
 /// that only staff may see. Events that have no position in the feed yet get the cursor `fallback`,
 /// after which a stream repeats them. Tickets without events on the page are left out.
@@ -49,7 +57,7 @@ pub async fn pages(
     internal: bool,
     page: &Page<EventId>,
     fallback: Cursor,
-) -> Result<HashMap<TicketId, Slice<FeedEvent>>, DbError> {
+) -> Result<HashMap<TicketId, Timeline>, DbError> {
     let rows = diesel::sql_query(page_query(page))
         .bind::<Array<SqlUuid>, _>(ticket_ids.iter().map(|id| id.0).collect::<Vec<_>>())
         .bind::<Bool, _>(internal)
@@ -59,14 +67,20 @@ pub async fn pages(
         .prepared()
         .load::<TimelineRow>(db)
         .await?;
-    let mut timelines = HashMap::<TicketId, Vec<FeedEvent>>::new();
+    let mut timelines = HashMap::<TicketId, (Vec<FeedEvent>, bool)>::new();
     for row in rows {
+        let row_is_placed = row.pos.is_some();
         let event = row.into_event(fallback);
         if let Some(ticket) = event.event.ticket() {
-            timelines.entry(ticket.id).or_default().push(event);
+            let (events, is_placed) = timelines.entry(ticket.id).or_insert((vec![], true));
+            events.push(event);
+            *is_placed &= row_is_placed;
         }
     }
-    Ok(timelines.into_iter().map(|(id, events)| (id, page.slice(events))).collect())
+    let timelines = timelines
+        .into_iter()
+        .map(|(id, (events, is_placed))| (id, Timeline { events: page.slice(events), is_placed }));
+    Ok(timelines.collect())
 }
 
 /// Returns the query for the pages of tickets `$1`, with events for staff if `$2`, after the event

@@ -92,6 +92,8 @@ pub struct Ticket {
     pub resolved_at: Option<Timestamp>,
     /// The closed ticket that this one follows up on, if any.
     pub follow_up_to: Option<TicketId>,
+    /// How many events the ticket has. Grows with everything that happens to it.
+    pub events: i64,
 }
 
 // What people write must not appear in logs.

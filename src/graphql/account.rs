@@ -52,7 +52,7 @@ pub struct Account {
     shows_contact: bool,
 }
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl Account {
     /// An opaque identifier. Store it and send it back unchanged.
     pub async fn id(&self) -> ID {

@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    context::ContextExt as _, error::Failure, id::GlobalId, loader::AttachmentsOf, text::Text,
+    context::ContextExt as _, error::Failure, executor::List, id::GlobalId, loader::AttachmentsOf,
+    text::Text,
 };
 use crate::{
     domain::{attachment, ids::AttachmentId},
@@ -21,7 +22,7 @@ use crate::{
 #[derive(Description)]
 pub struct Attachment(pub Arc<attachment::Attachment>);
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl Attachment {
     /// An opaque identifier. Store it and send it back unchanged.
     pub async fn id(&self) -> ID {
@@ -69,7 +70,7 @@ impl Attachment {
 
 impl Attachment {
     /// Loads the attachments of a ticket's description or of a comment.
-    pub(super) async fn of(ctx: &Context<'_>, of: AttachmentsOf) -> Result<Vec<Self>, Failure> {
+    pub(super) async fn of(ctx: &Context<'_>, of: AttachmentsOf) -> Result<List<Self>, Failure> {
         let found = ctx.loaders()?.get(of).await?.unwrap_or_default();
         Ok(found.iter().cloned().map(Self).collect())
     }

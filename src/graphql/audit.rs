@@ -101,7 +101,7 @@ struct Details {
     role_after: Option<account::Role>,
 }
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl AccountEvent {
     /// Identifies the event.
     async fn id(&self) -> ID {

@@ -5,6 +5,7 @@ use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObje
 use super::{
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
+    executor::List,
     id::GlobalId,
     ticket::{Ticket, TicketPriority, TicketStatus, references},
 };
@@ -27,6 +28,7 @@ pub struct UpdateTicketsInput {
 
 /// The result of `updateTickets` for one ticket.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct UpdateTicketsResult {
     /// The id, as it was sent in `ticketIds`.
     ticket_id: ID,
@@ -38,10 +40,11 @@ pub struct UpdateTicketsResult {
 
 /// The payload of `updateTickets`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct UpdateTicketsPayload {
     /// The result for each ticket, in the order of `ticketIds`. Empty if the input as a whole
     /// was rejected.
-    results: Vec<UpdateTicketsResult>,
+    results: List<UpdateTicketsResult>,
     /// What the caller can correct; empty on success. These errors are about the input as a
     /// whole: if there are any, nothing was changed.
     user_errors: Vec<UserError>,
@@ -81,7 +84,7 @@ impl BulkMutation {
                 UpdateTicketsPayload { results: results.collect(), user_errors: vec![] }
             }
             Outcome::Rejected { errors, .. } => {
-                UpdateTicketsPayload { results: vec![], user_errors: errors }
+                UpdateTicketsPayload { results: List(vec![]), user_errors: errors }
             }
         })
     }

@@ -8,6 +8,7 @@ use super::{
     account::Locale,
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
+    executor::List,
     id::GlobalId,
     text::Text,
 };
@@ -20,7 +21,7 @@ use crate::{
 #[derive(Description)]
 pub struct Category(pub Arc<category::Category>);
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl Category {
     /// An opaque identifier. Store it and send it back unchanged.
     pub async fn id(&self) -> ID {
@@ -73,6 +74,7 @@ pub struct CreateCategoryInput {
 
 /// The payload of `createCategory`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct CreateCategoryPayload {
     /// The new category, last in the order of active categories. Null on failure.
     category: Option<Category>,
@@ -93,6 +95,7 @@ pub struct UpdateCategoryInput {
 
 /// The payload of `updateCategory`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct UpdateCategoryPayload {
     /// The updated category. Null on failure.
     category: Option<Category>,
@@ -110,9 +113,10 @@ pub struct OrderCategoriesInput {
 
 /// The payload of `orderCategories`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct OrderCategoriesPayload {
     /// The active categories in their new order. Null on failure.
-    categories: Option<Vec<Category>>,
+    categories: Option<List<Category>>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
@@ -126,6 +130,7 @@ pub struct RetireCategoryInput {
 
 /// The payload of `retireCategory`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RetireCategoryPayload {
     /// The retired category. Null on failure.
     category: Option<Category>,
@@ -142,6 +147,7 @@ pub struct RestoreCategoryInput {
 
 /// The payload of `restoreCategory`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RestoreCategoryPayload {
     /// The restored category, last in the order of active categories unless it was active
     /// before. Null on failure.
@@ -165,7 +171,7 @@ impl CategoryQuery {
             default = false
         )]
         include_retired: bool,
-    ) -> Result<Vec<Category>, Failure> {
+    ) -> Result<List<Category>, Failure> {
         let found = service::category::list(ctx.actor()?, ctx.services()?, include_retired).await?;
         Ok(found.into_iter().map(Category::new).collect())
     }

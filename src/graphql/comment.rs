@@ -10,6 +10,7 @@ use super::{
     attachment::{self, Attachment, Upload},
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
+    executor::List,
     id::GlobalId,
     loader::AttachmentsOf,
     text::Text,
@@ -34,7 +35,7 @@ pub enum CommentVisibility {
 #[derive(Description)]
 pub struct Comment(pub Arc<comment::Comment>);
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl Comment {
     /// An opaque identifier. Store it and send it back unchanged.
     pub async fn id(&self) -> ID {
@@ -64,7 +65,7 @@ impl Comment {
 
     /// The attached files, in the order in which they were sent: at most 50.
     #[graphql(complexity = "1 + 10 * child_complexity")]
-    async fn attachments(&self, ctx: &Context<'_>) -> Result<Vec<Attachment>, Failure> {
+    async fn attachments(&self, ctx: &Context<'_>) -> Result<List<Attachment>, Failure> {
         Attachment::of(ctx, AttachmentsOf::Comment(self.0.id)).await
     }
 
@@ -104,6 +105,7 @@ pub struct AddCommentInput {
 
 /// The payload of `addComment`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct AddCommentPayload {
     /// The new comment. Null on failure.
     comment: Option<Comment>,

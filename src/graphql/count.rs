@@ -8,6 +8,7 @@ use super::{
     category::Category,
     context::ContextExt as _,
     error::Failure,
+    executor::List,
     ticket::{TicketFilterInput, TicketStatus},
 };
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
 
 /// Numbers of tickets: the total, by status and by category.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct TicketCounts {
     /// The number of tickets, whatever their status.
     total: i64,
@@ -25,11 +27,12 @@ pub struct TicketCounts {
     statuses: Vec<StatusCount>,
     /// The numbers in each category that has any of these tickets, in the order of categories,
     /// retired ones included.
-    categories: Vec<CategoryCount>,
+    categories: List<CategoryCount>,
 }
 
 /// The number of tickets in a status.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct StatusCount {
     /// The status.
     status: TicketStatus,
@@ -39,6 +42,7 @@ pub struct StatusCount {
 
 /// Numbers of tickets in a category.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct CategoryCount {
     /// The category.
     category: Category,

@@ -38,6 +38,7 @@ pub struct ProvisionCustomerInput {
 
 /// The payload of `provisionCustomer`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct ProvisionCustomerPayload {
     /// The customer's account, with its contact details. Null on failure.
     account: Option<Account>,

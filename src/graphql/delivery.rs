@@ -44,7 +44,7 @@ pub enum DeliveryState {
 #[derive(Description)]
 pub struct Delivery(pub Arc<delivery::Delivery>);
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl Delivery {
     /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
@@ -92,6 +92,7 @@ pub struct RetryDeliveryInput {
 
 /// The payload of `retryDelivery`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RetryDeliveryPayload {
     /// The mail, or null on failure.
     delivery: Option<Delivery>,
@@ -111,6 +112,7 @@ pub struct RetryDeliveriesInput {
 
 /// The payload of `retryDeliveries`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RetryDeliveriesPayload {
     /// How many mails were queued again.
     count: i32,

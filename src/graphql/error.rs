@@ -56,6 +56,7 @@ pub fn exceeded_response(exceeded: Exceeded) -> Response {
 
 /// An error in the input that the caller can correct.
 #[derive(SimpleObject, Clone)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct UserError {
     /// The path of the input field, or null if the error is about the input as a whole.
     field: Option<Vec<String>>,

@@ -29,11 +29,12 @@ use crate::{
         ticket,
     },
     events::{self, Item, StreamScope},
-    service::{self, ServiceError},
+    service::{self, ServiceError, timeline::TimelineRequest},
 };
 
 /// Something that happened to a ticket.
 #[derive(Interface)]
+#[graphql(crate = "crate::graphql::executor")]
 #[graphql(
     field(
         name = "id",
@@ -82,6 +83,7 @@ pub enum TicketEvent {
 
 /// A message of a live stream: an event, or information about the stream itself.
 #[derive(Union)]
+#[graphql(crate = "crate::graphql::executor")]
 pub enum StreamMessage {
     /// A ticket was opened.
     TicketCreated(TicketCreated),
@@ -122,7 +124,7 @@ macro_rules! event_type {
             $($field: $ty,)*
         }
 
-        #[Object(use_type_description)]
+        #[Object(use_type_description, crate = "crate::graphql::executor")]
         impl $name {
             /// Identifies the event. An event that is delivered twice has the same id.
             async fn id(&self) -> ID {
@@ -352,6 +354,7 @@ impl From<TicketEvent> for StreamMessage {
 /// Everything up to this position was delivered. Sent when the stream has caught up with the
 /// past, and then every 30 seconds while it is quiet.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct Checkpoint {
     /// The position in the event log. Pass it as `after` to continue from here.
     cursor: String,
@@ -360,6 +363,7 @@ pub struct Checkpoint {
 /// You can no longer see a ticket, and receive none of its later events. The stream of that
 /// ticket ends after this message; other streams continue.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct AccessRevoked {
     /// The ticket's id. Remove the ticket from what you show.
     ticket_id: ID,
@@ -370,6 +374,7 @@ pub struct AccessRevoked {
 /// The stream cannot continue from its `after` without a gap, and ends after this message.
 /// Read again what you show, together with `eventCursor`, and subscribe after that cursor.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct ResyncRequired {
     /// The reason.
     reason: ResyncReason,
@@ -400,22 +405,41 @@ impl TimelineConnection {
         ticket: &ticket::Ticket,
         args: PageArgs,
     ) -> Result<Self, Failure> {
-        let page = args.page(decode_place)?;
+        let request =
+            TimelineRequest { page: args.page(decode_place)?, comments: selects_comments(ctx) };
         let key = TimelineKey {
             ticket: ticket.id,
             reporter: ticket.reporter_id,
             participants: ticket.participant_ids.clone(),
-            page,
+            events: ticket.events,
+            request,
         };
-        let none = Slice { items: vec![], has_previous: false, has_next: false };
-        let slice = ctx.loaders()?.get(key).await?.unwrap_or(none);
-        let (has_previous, has_next) = (slice.has_previous, slice.has_next);
-        let events = slice.items.into_iter().filter_map(|event| {
+        let (loaders, of, cursor) = (ctx.loaders()?, key.ticket(), ctx.cursor()?);
+        let cached =
+            service::timeline::cached(ctx.actor()?, ctx.services()?, &of, &key.request, cursor)?;
+        let page = match cached {
+            Some(page) => Some(page),
+            None => loaders.get(key).await?,
+        };
+        let Some(page) = page else {
+            return Ok(Self::new(Slice { items: vec![], has_previous: false, has_next: false }));
+        };
+        loaders.add(page.comments.iter().map(|comment| (comment.id, Arc::clone(comment))));
+        let Slice { items, has_previous, has_next } = &page.events;
+        let events = items.iter().filter_map(|event| {
             let place = encode_place(event.event.id);
-            Some((place, TicketEvent::of(event)?))
+            Some((place, TicketEvent::of(Arc::clone(event))?))
         });
+        let (has_previous, has_next) = (*has_previous, *has_next);
         Ok(Self::new(Slice { items: events.collect(), has_previous, has_next }))
     }
+}
+
+/// Whether the comments of a timeline's events are selected.
+fn selects_comments(ctx: &Context<'_>) -> bool {
+    let timeline = ctx.look_ahead();
+    let items = [timeline.field("nodes"), timeline.field("edges").field("node")];
+    items.iter().any(|item| item.field("comment").exists())
 }
 
 fn encode_place(EventId(id): EventId) -> String {

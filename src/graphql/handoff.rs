@@ -20,6 +20,7 @@ pub struct CreateHandoffInput {
 
 /// A single-use link that signs a customer in.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct Handoff {
     /// The link to redirect the customer's browser to, right away. Browsers do not send the token
     /// to any server, because it is in the fragment, after the `#`, unless the operator's
@@ -33,6 +34,7 @@ pub struct Handoff {
 
 /// The payload of `createHandoff`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct CreateHandoffPayload {
     /// The link, which is shown only this once. Null on failure.
     handoff: Option<Handoff>,

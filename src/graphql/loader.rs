@@ -35,12 +35,14 @@ use crate::{
         cursor::Cursor,
         delivery::Delivery,
         event::FeedEvent,
-        ids::{AccountId, AttachmentId, CategoryId, CommentId, EventId, TicketId},
-        page::{Page, Slice},
+        ids::{AccountId, AttachmentId, CategoryId, CommentId, TicketId},
         ticket::Ticket,
         unread::TicketCounts,
     },
-    service::{self, ServiceError, Services},
+    service::{
+        self, ServiceError, Services,
+        timeline::{TimelineOf, TimelinePage, TimelineRequest},
+    },
 };
 
 /// The loaders of one request, one for each kind of key.
@@ -95,6 +97,8 @@ pub struct Loader<K: Key> {
     source: Source,
     rounds: Rounds,
     batch: Mutex<Option<Batch<K>>>,
+    /// Values that were loaded together with others.
+    known: Mutex<HashMap<K, K::Value>>,
 }
 
 /// The keys of one round and the look-up that will load them.
@@ -107,10 +111,18 @@ struct Batch<K: Key> {
 
 impl<K: Key> Loader<K> {
     fn new(source: &Source, rounds: &Rounds) -> Self {
-        Self { source: source.clone(), rounds: rounds.clone(), batch: Mutex::default() }
+        Self {
+            source: source.clone(),
+            rounds: rounds.clone(),
+            batch: Mutex::default(),
+            known: Mutex::default(),
+        }
     }
 
     async fn get(&self, key: K) -> Result<Option<K::Value>, Arc<ServiceError>> {
+        if let Some(known) = lock(&self.known).get(&key) {
+            return Ok(Some(known.clone()));
+        }
         let look_up = {
             let round = self.rounds.join();
             let mut batch = lock(&self.batch);
@@ -251,6 +263,11 @@ impl Loaders {
         Ok(loaded?)
     }
 
+    /// Adds values that the actor may see, so that they are not looked up.
+    pub fn add<K: Key>(&self, values: impl IntoIterator<Item = (K, K::Value)>) {
+        lock(&K::loader(self).known).extend(values);
+    }
+
     /// Returns the value of a key.
     ///
     /// # Errors
@@ -298,32 +315,37 @@ pub struct TimelineKey {
     pub reporter: AccountId,
     /// Its participants.
     pub participants: Vec<AccountId>,
+    /// How many events it has.
+    pub events: i64,
     /// The page.
-    pub page: Page<EventId>,
+    pub request: TimelineRequest,
+}
+
+impl TimelineKey {
+    /// Returns the ticket whose timeline is loaded.
+    pub fn ticket(&self) -> TimelineOf<'_> {
+        let Self { ticket, reporter, participants, events, .. } = self;
+        TimelineOf { id: *ticket, reporter: *reporter, participants, events: *events }
+    }
 }
 
 impl Key for TimelineKey {
-    type Value = Slice<Arc<FeedEvent>>;
+    type Value = Arc<TimelinePage>;
 
     async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
         // Tickets with the same page arguments share a statement.
-        let mut by_page = HashMap::<Page<EventId>, Vec<Self>>::new();
+        let mut by_request = HashMap::<TimelineRequest, Vec<Self>>::new();
         for key in keys {
-            by_page.entry(key.page.clone()).or_default().push(key);
+            by_request.entry(key.request.clone()).or_default().push(key);
         }
         let mut loaded = HashMap::new();
-        for (page, keys) in by_page {
-            let tickets = keys
-                .iter()
-                .map(|key| (key.ticket, key.reporter, key.participants.as_slice()))
-                .collect::<Vec<_>>();
+        for (request, keys) in by_request {
+            let tickets = keys.iter().map(Self::ticket).collect::<Vec<_>>();
             let (actor, services, cursor) = (&source.actor, &source.services, source.cursor);
             let mut pages =
-                service::timeline::pages(actor, services, &tickets, &page, cursor).await?;
-            loaded.extend(keys.into_iter().filter_map(|key| {
-                let slice = pages.remove(&key.ticket)?;
-                Some((key, slice.map(Arc::new)))
-            }));
+                service::timeline::pages(actor, services, &tickets, &request, cursor).await?;
+            let page_of = |key: Self| pages.remove(&key.ticket).map(|page| (key, page));
+            loaded.extend(keys.into_iter().filter_map(page_of));
         }
         Ok(loaded)
     }

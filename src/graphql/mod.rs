@@ -13,6 +13,7 @@ mod customer;
 mod delivery;
 mod error;
 mod event;
+pub mod executor;
 mod fan_out;
 mod handoff;
 mod id;
@@ -40,12 +41,14 @@ use chrono::{DateTime, Utc};
 pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamProgress};
 pub use error::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_response};
+pub use executor::{RootOrder, complete_root};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 
+use self::executor::Root;
 use crate::{events::EventLog, service::Services};
 
 /// The executable schema.
-pub type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
+pub type Schema = async_graphql::Schema<Root<Query>, Root<Mutation>, Subscription>;
 
 /// The deepest nesting of fields; `GraphiQL`'s introspection query needs 15.
 const MAX_DEPTH: usize = 20;
@@ -129,8 +132,8 @@ pub fn sdl() -> String {
     builder().finish().sdl_with_options(options.include_specified_by())
 }
 
-fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
-    Schema::build(Query::default(), Mutation::default(), Subscription::default())
+fn builder() -> async_graphql::SchemaBuilder<Root<Query>, Root<Mutation>, Subscription> {
+    Schema::build(Root::default(), Root::default(), Subscription::default())
         .limit_depth(MAX_DEPTH)
         .limit_complexity(MAX_COMPLEXITY)
         .limit_directives(MAX_DIRECTIVES)

@@ -4,11 +4,12 @@ use async_graphql::{Context, ID, Interface, Object};
 
 use super::{
     account::Account, attachment::Attachment, category::Category, comment::Comment,
-    context::ContextExt as _, error::Failure, id::GlobalId, ticket::Ticket,
+    context::ContextExt as _, error::Failure, executor::List, id::GlobalId, ticket::Ticket,
 };
 
 /// An object that can be looked up by its global id.
 #[derive(Interface)]
+#[graphql(crate = "crate::graphql::executor")]
 #[graphql(field(
     name = "id",
     ty = "ID",
@@ -53,7 +54,7 @@ impl NodeQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The global ids: at most 100.")] ids: Vec<ID>,
-    ) -> Result<Vec<Option<Node>>, Failure> {
+    ) -> Result<List<Option<Node>>, Failure> {
         ctx.identity()?;
         if ids.len() > MAX_NODES {
             let message = format!(
@@ -63,7 +64,7 @@ impl NodeQuery {
             return Err(Failure::bad_request(message));
         }
         // Concurrently, so that the loaders can batch them.
-        futures_util::future::try_join_all(ids.iter().map(|id| load(ctx, id))).await
+        futures_util::future::try_join_all(ids.iter().map(|id| load(ctx, id))).await.map(List)
     }
 }
 

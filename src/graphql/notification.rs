@@ -48,7 +48,7 @@ pub enum NotificationKind {
 #[derive(Description)]
 pub struct Notification(pub notification::Notification);
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl Notification {
     /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
@@ -117,6 +117,7 @@ pub struct MarkNotificationsReadInput {
 
 /// The payload of `markNotificationsRead`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct MarkNotificationsReadPayload {
     /// The number of your unread notifications afterwards.
     unread_notification_count: Option<i64>,
@@ -159,6 +160,7 @@ impl NotificationMutation {
 
 /// A message of the stream of notifications.
 #[derive(Union)]
+#[graphql(crate = "crate::graphql::executor")]
 pub enum NotificationMessage {
     /// A new notification.
     NotificationAdded(NotificationAdded),
@@ -170,6 +172,7 @@ pub enum NotificationMessage {
 
 /// A new notification.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct NotificationAdded {
     /// The position in the event log. Pass it as `after` to continue from here.
     cursor: String,
@@ -186,6 +189,7 @@ pub struct NotificationAdded {
 /// Everything up to this position was delivered. Sent when the stream has caught up with the
 /// past, and then every 30 seconds while it is quiet.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct NotificationCheckpoint {
     /// The position in the event log. Pass it as `after` to continue from here.
     cursor: String,

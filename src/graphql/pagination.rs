@@ -1,5 +1,7 @@
 //! Cursor connections, as Relay specifies them.
 
+use async_graphql::SimpleObject;
+
 use super::error::Failure;
 use crate::domain::page::{DEFAULT_PAGE, Direction, MAX_PAGE, Page};
 
@@ -61,22 +63,38 @@ pub fn cost(first: Option<i32>, last: Option<i32>, item: usize) -> usize {
     1 + requested.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE) * item
 }
 
+/// The position of a page in its list.
+#[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
+pub struct PageInfo {
+    /// Whether there are items before this page.
+    pub has_previous_page: bool,
+    /// Whether there are items after this page.
+    pub has_next_page: bool,
+    /// The cursor of the first item, for `before`. Null if the page is empty.
+    pub start_cursor: Option<String>,
+    /// The cursor of the last item, for `after`. Null if the page is empty.
+    pub end_cursor: Option<String>,
+}
+
 /// Declares a connection type and its edge type. async-graphql's generic ones have no
 /// descriptions.
 macro_rules! connection {
     ($connection:ident, $edge:ident, $node:ty, $items:literal) => {
         #[doc = concat!("A page of ", $items, ": a cursor connection as Relay specifies it.")]
         #[derive(async_graphql::SimpleObject)]
+        #[graphql(crate = "crate::graphql::executor")]
         #[graphql(complex)]
         pub struct $connection {
             /// The items of the page with their cursors.
-            edges: Vec<$edge>,
+            edges: $crate::graphql::executor::List<$edge>,
             /// The position of the page in the list, and whether there are more pages.
-            page_info: async_graphql::connection::PageInfo,
+            page_info: $crate::graphql::pagination::PageInfo,
         }
 
         #[doc = concat!("An item of `", stringify!($connection), "`, with its cursor.")]
         #[derive(async_graphql::SimpleObject)]
+        #[graphql(crate = "crate::graphql::executor")]
         pub struct $edge {
             /// This item's cursor, for `after` and `before`.
             cursor: String,
@@ -87,8 +105,10 @@ macro_rules! connection {
         #[async_graphql::ComplexObject]
         impl $connection {
             /// The items of the page without their cursors.
-            async fn nodes(&self) -> Vec<&$node> {
-                self.edges.iter().map(|edge| &edge.node).collect()
+            async fn nodes(&self) -> $crate::graphql::executor::List<&$node> {
+                $crate::graphql::executor::List(
+                    self.edges.0.iter().map(|edge| &edge.node).collect(),
+                )
             }
         }
 
@@ -97,13 +117,13 @@ macro_rules! connection {
             fn new(slice: crate::domain::page::Slice<(String, $node)>) -> Self {
                 let edges = slice.items.into_iter().map(|(cursor, node)| $edge { cursor, node });
                 let edges = edges.collect::<Vec<_>>();
-                let page_info = async_graphql::connection::PageInfo {
+                let page_info = $crate::graphql::pagination::PageInfo {
                     has_previous_page: slice.has_previous,
                     has_next_page: slice.has_next,
                     start_cursor: edges.first().map(|edge| edge.cursor.clone()),
                     end_cursor: edges.last().map(|edge| edge.cursor.clone()),
                 };
-                Self { edges, page_info }
+                Self { edges: $crate::graphql::executor::List(edges), page_info }
             }
         }
     };

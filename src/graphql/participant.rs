@@ -21,6 +21,7 @@ pub struct AddParticipantInput {
 
 /// The payload of `addParticipant`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct AddParticipantPayload {
     /// The ticket with its new participant, or null if nobody was added.
     ticket: Option<Ticket>,
@@ -39,6 +40,7 @@ pub struct RemoveParticipantInput {
 
 /// The payload of `removeParticipant`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RemoveParticipantPayload {
     /// The ticket after the change. Null if you have just left it and may not see it any
     /// more, or if the call failed.

@@ -20,6 +20,7 @@ pub struct RequestPasswordResetInput {
 
 /// The payload of `requestPasswordReset`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RequestPasswordResetPayload {
     /// Whether the request was accepted. If an account has this address, a mail with a link
     /// is on its way; the response does not reveal whether one has.
@@ -60,6 +61,7 @@ pub struct ChangePasswordInput {
 
 /// The payload of `resetPassword` and `changePassword`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct ChangePasswordPayload {
     /// Whether the new password is set.
     changed: bool,

@@ -2,7 +2,9 @@
 
 use async_graphql::{Context, Object};
 
-use super::{account::Account, context::ContextExt as _, error::Failure, pagination::cost};
+use super::{
+    account::Account, context::ContextExt as _, error::Failure, executor::List, pagination::cost,
+};
 use crate::{
     domain::{page::MAX_PAGE, search::SearchText},
     service,
@@ -38,7 +40,7 @@ impl PeopleQuery {
             default_with = "DEFAULT_PEOPLE"
         )]
         first: i32,
-    ) -> Result<Vec<Account>, Failure> {
+    ) -> Result<List<Account>, Failure> {
         service::ticket::require_staff(ctx.actor()?)?;
         let text = SearchText::parse(&text).map_err(|error| {
             Failure::bad_request(format!("`text` {error}. Send a name or an e-mail address."))

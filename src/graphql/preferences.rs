@@ -19,6 +19,7 @@ use crate::{
 /// The unsubscribe link in each of these mails stops all mail about that one ticket. Security
 /// notices, codes and the mail about a ticket that was shared with you cannot be switched off.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct MailPreferences {
     /// A confirmation of each ticket that you open.
     ticket_created: bool,
@@ -65,6 +66,7 @@ pub struct UpdatePreferencesInput {
 
 /// The payload of `updatePreferences`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct UpdatePreferencesPayload {
     /// Your account after the change.
     account: Option<Account>,

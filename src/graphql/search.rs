@@ -23,6 +23,7 @@ use crate::{
 
 /// A piece of a text, either matching the search or not.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct TextFragment {
     /// Plain text. Escape it before you put it into HTML.
     text: Text,
@@ -38,6 +39,7 @@ impl From<search::Fragment> for TextFragment {
 
 /// A ticket that matches a search, and the text that matches best.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 #[graphql(complex)]
 pub struct TicketMatch {
     /// The ticket.

@@ -58,6 +58,7 @@ pub enum SecondFactorAdvice {
 
 /// A second factor of your account.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct SecondFactor {
     /// Which kind it is.
     method: SecondFactorMethod,
@@ -88,6 +89,7 @@ pub struct BeginSecondFactorInput {
 /// The payload of `beginSecondFactor`. The second factor is not active until
 /// `confirmSecondFactor` succeeds.
 #[derive(SimpleObject, Default)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct BeginSecondFactorPayload {
     /// The key for the authenticator app, for `AUTHENTICATOR`; null otherwise.
     authenticator: Option<AuthenticatorSetup>,
@@ -100,6 +102,7 @@ pub struct BeginSecondFactorPayload {
 /// The key of an authenticator in three forms, one of which goes into the app. This is the
 /// only response that has it.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct AuthenticatorSetup {
     /// The key in base32, for typing it into the app.
     secret: String,
@@ -114,6 +117,7 @@ pub struct AuthenticatorSetup {
 /// A code that was mailed. It is valid for 2 minutes, works once, and is void after 5 wrong
 /// attempts or when another one is sent.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct SentCode {
     /// When the code expires.
     expires_at: DateTime<Utc>,
@@ -145,6 +149,7 @@ pub struct ConfirmSecondFactorInput {
 
 /// The payload of `confirmSecondFactor`.
 #[derive(SimpleObject, Default)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct ConfirmSecondFactorPayload {
     /// The new second factor, or null on failure.
     second_factor: Option<SecondFactor>,
@@ -165,6 +170,7 @@ pub struct RemoveSecondFactorInput {
 
 /// The payload of `removeSecondFactor`.
 #[derive(SimpleObject, Default)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RemoveSecondFactorPayload {
     /// Your account after the change, or null on failure.
     viewer: Option<Account>,
@@ -174,6 +180,7 @@ pub struct RemoveSecondFactorPayload {
 
 /// The payload of `regenerateRecoveryCodes`.
 #[derive(SimpleObject, Default)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RegenerateRecoveryCodesPayload {
     /// The ten new codes, or null on failure. This is the only response that has them.
     recovery_codes: Option<Vec<String>>,
@@ -206,6 +213,7 @@ pub struct SendSecondFactorCodeInput {
 
 /// The payload of `sendSecondFactorCode`.
 #[derive(SimpleObject, Default)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct SendSecondFactorCodePayload {
     /// The code that was mailed, or null on failure.
     code_sent: Option<SentCode>,
@@ -229,6 +237,7 @@ pub struct ReauthenticateInput {
 
 /// The payload of `reauthenticate`.
 #[derive(SimpleObject, Default)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct ReauthenticatePayload {
     /// Until when this session may make protected changes, or null on failure.
     valid_until: Option<DateTime<Utc>>,
@@ -245,6 +254,7 @@ pub struct ResetSecondFactorsInput {
 
 /// The payload of `resetSecondFactors`.
 #[derive(SimpleObject, Default)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct ResetSecondFactorsPayload {
     /// The account, which has no second factor any more.
     account: Option<Account>,

@@ -26,7 +26,7 @@ pub enum ServiceTokenScope {
 #[derive(Description)]
 pub struct ServiceToken(service_token::ServiceToken);
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl ServiceToken {
     /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
@@ -78,6 +78,7 @@ pub struct CreateServiceTokenInput {
 
 /// The payload of `createServiceToken`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct CreateServiceTokenPayload {
     /// The secret, or null on failure. Send it as `Authorization: Bearer …`. This is the only
     /// response that has it.
@@ -97,6 +98,7 @@ pub struct RevokeServiceTokenInput {
 
 /// The payload of `revokeServiceToken`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RevokeServiceTokenPayload {
     /// The revoked service token, or null on failure.
     service_token: Option<ServiceToken>,

@@ -34,6 +34,7 @@ pub struct SignInInput {
 /// The payload of `signIn`, `verifySecondFactor` and `redeemHandoff`: a session, a challenge
 /// for a second factor, or user errors.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct SignInPayload {
     /// The new session, or null if a second factor is required or the sign-in failed.
     session: Option<NewSession>,
@@ -93,7 +94,7 @@ pub struct NewSession {
     advice: Advice,
 }
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl NewSession {
     /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
@@ -127,6 +128,7 @@ impl NewSession {
 
 /// A challenge: the sign-in needs a code of a second factor before a session begins.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct SecondFactorRequired {
     /// The token of the pending sign-in, for `verifySecondFactor` and `sendSecondFactorCode`.
     /// It is not a session token: nothing else accepts it.
@@ -140,6 +142,7 @@ pub struct SecondFactorRequired {
 
 /// The payload of `signOut`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct SignOutPayload {
     /// Whether the session has ended. Always true: failures are top-level errors.
     signed_out: bool,

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Description)]
 pub struct SetAsideEvent(set_aside::SetAsideEvent);
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl SetAsideEvent {
     /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
@@ -82,6 +82,7 @@ pub struct RetrySetAsideInput {
 
 /// The payload of `retrySetAside`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RetrySetAsidePayload {
     /// The events that will be tried again, or null on failure.
     set_aside_events: Option<Vec<SetAsideEvent>>,

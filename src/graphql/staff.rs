@@ -36,6 +36,7 @@ pub struct CreateAccountInput {
 
 /// The payload of `createAccount`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct CreateAccountPayload {
     /// The new account, or null on failure.
     account: Option<Account>,
@@ -54,6 +55,7 @@ pub struct SetAccountRoleInput {
 
 /// The payload of `setAccountRole`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct SetAccountRolePayload {
     /// The account with its new role, or null on failure.
     account: Option<Account>,
@@ -70,6 +72,7 @@ pub struct DisableAccountInput {
 
 /// The payload of `disableAccount`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct DisableAccountPayload {
     /// The disabled account, or null on failure.
     account: Option<Account>,
@@ -86,6 +89,7 @@ pub struct EnableAccountInput {
 
 /// The payload of `enableAccount`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct EnableAccountPayload {
     /// The account, which can sign in again.
     account: Option<Account>,
@@ -106,6 +110,7 @@ pub struct UpdateAccountInput {
 
 /// The payload of `updateAccount`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct UpdateAccountPayload {
     /// The account after the change, or null on failure.
     account: Option<Account>,

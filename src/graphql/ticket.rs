@@ -24,6 +24,7 @@ use super::{
     delivery::Delivery,
     error::{Failure, Outcome, UserError},
     event::TimelineConnection,
+    executor::List,
     id::GlobalId,
     loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, IsUnread},
     pagination::{PageArgs, connection, cost},
@@ -47,7 +48,7 @@ use crate::{
 #[derive(Description)]
 pub struct Ticket(pub Arc<ticket::Ticket>);
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl Ticket {
     /// An opaque identifier. Store it and send it back unchanged.
     pub async fn id(&self) -> ID {
@@ -112,7 +113,7 @@ impl Ticket {
     /// The other customers on the ticket, in the order in which they were added: at most 50.
     /// `addParticipant` and `removeParticipant` change them.
     #[graphql(complexity = "1 + 50 * child_complexity")]
-    async fn participants(&self, ctx: &Context<'_>) -> Result<Vec<Account>, Failure> {
+    async fn participants(&self, ctx: &Context<'_>) -> Result<List<Account>, Failure> {
         let loaders = ctx.loaders()?;
         let found = self.0.participant_ids.iter().map(|&id| loaders.require(id));
         Ok(try_join_all(found).await?.into_iter().map(Account::new).collect())
@@ -120,7 +121,7 @@ impl Ticket {
 
     /// The files that belong to the description, in the order of the upload: at most 50.
     #[graphql(complexity = "1 + 10 * child_complexity")]
-    async fn attachments(&self, ctx: &Context<'_>) -> Result<Vec<Attachment>, Failure> {
+    async fn attachments(&self, ctx: &Context<'_>) -> Result<List<Attachment>, Failure> {
         Attachment::of(ctx, AttachmentsOf::Ticket(self.0.id)).await
     }
 
@@ -163,7 +164,7 @@ impl Ticket {
 
     /// The tickets that continue this one, oldest first: at most the first 50 that you may see.
     #[graphql(complexity = "1 + 10 * child_complexity")]
-    async fn follow_ups(&self, ctx: &Context<'_>) -> Result<Vec<Ticket>, Failure> {
+    async fn follow_ups(&self, ctx: &Context<'_>) -> Result<List<Ticket>, Failure> {
         let found = ctx.loaders()?.get(FollowUpsOf(self.0.id)).await?.unwrap_or_default();
         Ok(found.iter().cloned().map(Ticket).collect())
     }
@@ -190,7 +191,7 @@ impl Ticket {
     /// The last 100 mails about the ticket, oldest first, with their state of delivery. Null
     /// unless you are staff.
     #[graphql(complexity = "1 + 10 * child_complexity")]
-    async fn deliveries(&self, ctx: &Context<'_>) -> Result<Option<Vec<Delivery>>, Failure> {
+    async fn deliveries(&self, ctx: &Context<'_>) -> Result<Option<List<Delivery>>, Failure> {
         if !ctx.identity()?.role.is_staff() {
             return Ok(None);
         }
@@ -282,6 +283,7 @@ pub struct CreateTicketInput {
 
 /// The payload of `createTicket`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct CreateTicketPayload {
     /// The new ticket, or null on failure.
     ticket: Option<Ticket>,
@@ -316,6 +318,7 @@ pub struct UpdateTicketInput {
 
 /// The payload of `updateTicket`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct UpdateTicketPayload {
     /// The ticket after the change. On `CONFLICT` the current ticket, on other failures null.
     ticket: Option<Ticket>,

@@ -22,6 +22,7 @@ pub struct MarkTicketReadInput {
 
 /// The payload of `markTicketRead`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct MarkTicketReadPayload {
     /// The ticket, or null on failure.
     ticket: Option<Ticket>,

@@ -50,7 +50,7 @@ pub async fn update(
                 let by = policy::relation(actor, &ticket);
                 let result = match ticket.apply(changes.clone(), by, now) {
                     Ok(changed) => {
-                        ticket::save_changes(db, &ticket, changed, editor, now).await?;
+                        ticket::save_changes(db, &mut ticket, changed, editor, now).await?;
                         Ok(ticket)
                     }
                     Err(illegal) => Err(ticket::illegal_transition(illegal)),

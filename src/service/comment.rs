@@ -102,7 +102,7 @@ pub async fn add(
             let changed = changed.into_iter();
             let changed = changed.map(|event| ticket::public_event(event, author_id, now));
             let events = [comment_added(comment)].into_iter().chain(changed).collect::<Vec<_>>();
-            event::save_with_events(db, &ticket, &events).await?;
+            event::save_with_events(db, &mut ticket, &events).await?;
             Ok((comment.clone(), ticket))
         })
         .await

@@ -54,7 +54,7 @@ pub async fn add(
             let added = ticket.add_participant(account.id, now).map_err(too_many_participants)?;
             if let Some(added) = added {
                 let added = public_event(added, editor, now);
-                event::save_with_events(db, &ticket, &[added]).await?;
+                event::save_with_events(db, &mut ticket, &[added]).await?;
             }
             Ok(ticket)
         })
@@ -93,7 +93,7 @@ pub async fn remove(
             if let Some(removed) = ticket.remove_participant(account, now) {
                 notification::delete_for_ticket(db, account, id).await?;
                 let removed = public_event(removed, editor, now);
-                event::save_with_events(db, &ticket, &[removed]).await?;
+                event::save_with_events(db, &mut ticket, &[removed]).await?;
             }
             let seen = authorise(actor, Action::ViewTicket, Resource::from(&ticket)).is_ok();
             Ok(seen.then_some(ticket))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{session::cache::SessionCache, settings::Settings};
+use super::{session::cache::SessionCache, settings::Settings, timeline::cache::TimelineCache};
 use crate::{
     crypto::{password::Passwords, seal::Keyring, signing::SigningKey},
     db::Database,
@@ -21,6 +21,7 @@ pub struct Services {
     pub(super) passwords: Passwords,
     pub(super) settings: Arc<Settings>,
     pub(super) sessions: SessionCache,
+    pub(super) timelines: TimelineCache,
     /// Seals secrets that must be readable later, and hashes codes.
     pub(super) keys: Keyring,
     /// Signs the links in mails. `None` if the installation sends no mail.
@@ -46,6 +47,7 @@ impl Services {
             database,
             ambient,
             passwords,
+            timelines: TimelineCache::new(settings.timeline_cache_bytes),
             settings: Arc::new(settings),
             sessions: SessionCache::default(),
             keys,

@@ -28,6 +28,8 @@ pub struct Settings {
     /// How long after being resolved a ticket closes, or `None` if tickets never close
     /// automatically.
     pub close_resolved_after: Option<TimeDelta>,
+    /// How many bytes of timelines are kept in memory.
+    pub timeline_cache_bytes: usize,
     /// How long a full-text search may take.
     pub search_timeout: Duration,
 }

@@ -184,11 +184,11 @@ pub(super) async fn create_with_id(
             if let Some(predecessor) = ticket.follow_up_to {
                 follow_up::require_closed(actor, db, predecessor).await?;
             }
-            let ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
+            let mut ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
             tickets::insert(db, &ticket).await?;
             upload::attach(db, reporter, uploads, ticket.id, None).await?;
             let created = public_event(TicketEvent::TicketCreated {}, reporter, now);
-            event::save_with_events(db, &ticket, &[created]).await?;
+            event::save_with_events(db, &mut ticket, &[created]).await?;
             Ok(ticket)
         })
         .await
@@ -253,6 +253,7 @@ impl ValidTicket {
             waiting_since: Some(now),
             resolved_at: None,
             follow_up_to,
+            events: 0,
         }
     }
 }
@@ -285,7 +286,7 @@ pub async fn update(
             let changes = validate_changes(db, Some(ticket.category_id), changes).await?;
             let by = policy::relation(actor, &ticket);
             let changed = ticket.apply(changes, by, now).map_err(illegal_transition)?;
-            save_changes(db, &ticket, changed, editor, now).await?;
+            save_changes(db, &mut ticket, changed, editor, now).await?;
             Ok(ticket)
         })
         .await
@@ -294,7 +295,7 @@ pub async fn update(
 /// Saves a locked ticket and appends the events of its changes. Does nothing if there are none.
 pub(super) async fn save_changes(
     db: &mut Connection,
-    ticket: &Ticket,
+    ticket: &mut Ticket,
     changed: Vec<TicketEvent>,
     editor: AccountId,
     now: Timestamp,

@@ -1,38 +1,152 @@
 //! The timeline of a ticket, read from the event log.
 
-use std::collections::HashMap;
+pub(super) mod cache;
 
+use std::{collections::HashMap, sync::Arc};
+
+use self::cache::PageKey;
 use super::{ServiceError, Services, authorise};
 use crate::{
-    db::timeline,
+    db::{comment, timeline},
     domain::{
         actor::Actor,
+        comment::{Comment, Visibility},
         cursor::Cursor,
         event::FeedEvent,
-        ids::{AccountId, EventId, TicketId},
+        ids::{AccountId, CommentId, EventId, TicketId},
         page::{Page, Slice},
         policy::{self, Action, Resource},
     },
 };
 
-/// Returns a page of each ticket's events that the actor may see, oldest first. A ticket is
-/// passed as its id, the customer who opened it, and its participants. Events that have no
-/// position in the feed yet get the cursor `fallback`.
+/// A ticket whose timeline is read.
+#[derive(Clone, Copy)]
+pub struct TimelineOf<'t> {
+    /// The ticket.
+    pub id: TicketId,
+    /// The customer who opened it.
+    pub reporter: AccountId,
+    /// Its participants.
+    pub participants: &'t [AccountId],
+    /// How many events it has.
+    pub events: i64,
+}
+
+/// A page of a ticket's timeline.
+#[derive(Debug)]
+pub struct TimelinePage {
+    /// The events that the actor may see, oldest first.
+    pub events: Slice<Arc<FeedEvent>>,
+    /// The comments of these events, if they were requested.
+    pub comments: Vec<Arc<Comment>>,
+}
+
+/// Which page of a timeline is requested.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TimelineRequest {
+    /// The page.
+    pub page: Page<EventId>,
+    /// Whether the comments are requested too.
+    pub comments: bool,
+}
+
+/// Returns a page of each ticket's timeline. Tickets without events on the page are left out.
+/// Events that have no position in the feed yet get the cursor `fallback`.
 ///
 /// # Errors
 /// Returns an error if the actor may not see one of the tickets.
 pub async fn pages(
     actor: &Actor,
     services: &Services,
-    tickets: &[(TicketId, AccountId, &[AccountId])],
-    page: &Page<EventId>,
+    tickets: &[TimelineOf<'_>],
+    request: &TimelineRequest,
     fallback: Cursor,
-) -> Result<HashMap<TicketId, Slice<FeedEvent>>, ServiceError> {
-    for &(_, reporter, participants) in tickets {
-        authorise(actor, Action::ViewTicket, Resource::Ticket { reporter, participants })?;
+) -> Result<HashMap<TicketId, Arc<TimelinePage>>, ServiceError> {
+    let (mut pages, mut missing) = (HashMap::new(), Vec::new());
+    for ticket in tickets {
+        match cached(actor, services, ticket, request, fallback)? {
+            Some(page) => drop(pages.insert(ticket.id, page)),
+            None => missing.push(*ticket),
+        }
     }
-    let ids = tickets.iter().map(|&(id, ..)| id).collect::<Vec<_>>();
+    if !missing.is_empty() {
+        pages.extend(load(actor, services, &missing, request, fallback).await?);
+    }
+    Ok(pages)
+}
+
+/// Returns a page of a ticket's timeline if it is in memory.
+///
+/// # Errors
+/// Returns an error if the actor may not see the ticket.
+pub fn cached(
+    actor: &Actor,
+    services: &Services,
+    ticket: &TimelineOf<'_>,
+    request: &TimelineRequest,
+    fallback: Cursor,
+) -> Result<Option<Arc<TimelinePage>>, ServiceError> {
+    let TimelineOf { reporter, participants, .. } = *ticket;
+    authorise(actor, Action::ViewTicket, Resource::Ticket { reporter, participants })?;
+    Ok(services.timelines.get(&key(actor, ticket, request, fallback)))
+}
+
+fn key(
+    actor: &Actor,
+    ticket: &TimelineOf<'_>,
+    request: &TimelineRequest,
+    fallback: Cursor,
+) -> PageKey {
+    PageKey {
+        ticket: ticket.id,
+        events: ticket.events,
+        internal: policy::sees_internal(actor),
+        request: request.clone(),
+        epoch: fallback.epoch,
+    }
+}
+
+/// Loads pages of timelines and keeps them in memory.
+async fn load(
+    actor: &Actor,
+    services: &Services,
+    tickets: &[TimelineOf<'_>],
+    request: &TimelineRequest,
+    fallback: Cursor,
+) -> Result<HashMap<TicketId, Arc<TimelinePage>>, ServiceError> {
     let internal = policy::sees_internal(actor);
+    let ids = tickets.iter().map(|ticket| ticket.id).collect::<Vec<_>>();
     let mut connection = services.database.read().await?;
-    Ok(timeline::pages(&mut connection, &ids, internal, page, fallback).await?)
+    let mut timelines =
+        timeline::pages(&mut connection, &ids, internal, &request.page, fallback).await?;
+    let mut comments = HashMap::<TicketId, Vec<Arc<Comment>>>::new();
+    let requested = if request.comments { comments_of(&timelines) } else { vec![] };
+    if !requested.is_empty() {
+        for comment in comment::of_events(&mut connection, &requested).await? {
+            // Customers do not see events about internal notes either.
+            if internal || comment.visibility == Visibility::Public {
+                comments.entry(comment.ticket_id).or_default().push(Arc::new(comment));
+            }
+        }
+    }
+    let mut pages = HashMap::new();
+    for ticket in tickets {
+        let Some(timeline) = timelines.remove(&ticket.id) else { continue };
+        let page = Arc::new(TimelinePage {
+            events: timeline.events.map(Arc::new),
+            comments: comments.remove(&ticket.id).unwrap_or_default(),
+        });
+        if timeline.is_placed {
+            services.timelines.insert(key(actor, ticket, request, fallback), Arc::clone(&page));
+        }
+        pages.insert(ticket.id, page);
+    }
+    Ok(pages)
+}
+
+fn comments_of(timelines: &HashMap<TicketId, timeline::Timeline>) -> Vec<CommentId> {
+    let events = timelines.values().flat_map(|timeline| &timeline.events.items);
+    events
+        .filter_map(|event| event.event.ticket().and_then(|ticket| ticket.event.comment()))
+        .collect()
 }

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Description)]
 pub struct Session(session::Session);
 
-#[Object(use_type_description)]
+#[Object(use_type_description, crate = "crate::graphql::executor")]
 impl Session {
     /// An opaque identifier. Store it and send it back unchanged. `node` does not accept it.
     async fn id(&self) -> ID {
@@ -75,6 +75,7 @@ pub struct RevokeSessionInput {
 
 /// The payload of `revokeSession`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RevokeSessionPayload {
     /// The id of the session that has ended, or null on failure.
     revoked_session_id: Option<ID>,
@@ -84,6 +85,7 @@ pub struct RevokeSessionPayload {
 
 /// The payload of `revokeOtherSessions`.
 #[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
 pub struct RevokeOtherSessionsPayload {
     /// The number of sessions that have ended; 0 if there was no other.
     revoked_count: Option<i64>,

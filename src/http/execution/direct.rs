@@ -19,7 +19,7 @@ use super::{
 use crate::{
     domain::{actor::Actor, budget::RequestBudget, session::ClientOrigin},
     events::{StreamEnd, run_to_completion},
-    graphql::{RequestContext, StreamProgress, exceeded_response},
+    graphql::{RequestContext, RootOrder, StreamProgress, complete_root, exceeded_response},
 };
 
 /// Executes a query or a mutation, whose document the [guard](super::super::guard) has validated,
@@ -29,16 +29,19 @@ pub async fn execute_once(
     api: &Api,
     actor: Actor,
     origin: ClientOrigin,
-    request: Request,
+    mut request: Request,
     operation: Option<OperationType>,
 ) -> GraphqlResponse {
     let budget = RequestBudget::new(api.limits);
     let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
     let schema = api.schema.clone();
+    let order = RootOrder::of(&mut request);
     // Boxed: the future is large, and every layer above would copy it.
     let executed = async move {
         let executing = schema.execute(request.data(context));
-        budget.run(executing).await.unwrap_or_else(exceeded_response)
+        let mut response = budget.run(executing).await.unwrap_or_else(exceeded_response);
+        complete_root(&mut response, &order);
+        response
     }
     .boxed();
     if operation != Some(OperationType::Mutation) {

@@ -1,0 +1,100 @@
+//! The root types, which async-graphql executes.
+
+use std::borrow::Cow;
+
+use async_graphql::{
+    ContainerType, Context, ContextSelectionSet, ObjectType, OutputType, PathSegment, Positioned,
+    Request, Response, ServerResult, Value,
+    parser::types::{ExecutableDocument, Field, Selection, SelectionSet},
+    registry::Registry,
+};
+
+use super::resolver_utils::is_nullable;
+
+/// A root type whose nullable fields are null if they fail.
+#[derive(Default)]
+pub struct Root<T>(T);
+
+impl<T: ContainerType> ContainerType for Root<T> {
+    async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
+        match self.0.resolve_field(ctx).await {
+            Err(error) if is_nullable(ctx, &T::type_name()) => {
+                ctx.add_error(error);
+                Ok(Some(Value::Null))
+            }
+            resolved => resolved,
+        }
+    }
+}
+
+impl<T: ContainerType> OutputType for Root<T> {
+    fn type_name() -> Cow<'static, str> {
+        T::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        T::create_type_info(registry)
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        _: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        async_graphql::resolver_utils::resolve_container(ctx, self).await
+    }
+}
+
+impl<T: ContainerType> ObjectType for Root<T> {}
+
+/// Puts the fields of a response to a query or a mutation into the order of the document. If a
+/// field of a non-null type has failed, there is no data.
+pub fn complete_root(response: &mut Response, order: &RootOrder) {
+    let Value::Object(fields) = &mut response.data else { return };
+    let failed = response.errors.iter().any(|error| match error.path.first() {
+        Some(PathSegment::Field(name)) => !fields.contains_key(name.as_str()),
+        _ => false,
+    });
+    if failed {
+        response.data = Value::Null;
+    } else {
+        fields.sort_by_cached_key(|name, _| order.0.iter().position(|next| next == name.as_str()));
+    }
+}
+
+/// The names of the fields at the root of an operation, in the order of the document.
+pub struct RootOrder(Vec<String>);
+
+impl RootOrder {
+    /// Returns the order of the requested operation. It is empty if the document is not valid.
+    pub fn of(request: &mut Request) -> Self {
+        let (mut names, requested) = (Vec::new(), request.operation_name.clone());
+        let Ok(document) = request.parsed_query() else { return Self(names) };
+        let mut operations = document.operations.iter();
+        let operation = operations.find(|(name, _)| match &requested {
+            Some(requested) => name.is_some_and(|name| name.as_str() == requested),
+            None => true,
+        });
+        if let Some((_, operation)) = operation {
+            add(document, &operation.node.selection_set.node, &mut names);
+        }
+        Self(names)
+    }
+}
+
+fn add(document: &ExecutableDocument, set: &SelectionSet, names: &mut Vec<String>) {
+    for selection in &set.items {
+        match &selection.node {
+            Selection::Field(field) => names.push(field.node.response_key().node.to_string()),
+            Selection::InlineFragment(fragment) => {
+                add(document, &fragment.node.selection_set.node, names);
+            }
+            Selection::FragmentSpread(spread) => {
+                let fragment = document.fragments.get(&spread.node.fragment_name.node);
+                if let Some(fragment) = fragment {
+                    add(document, &fragment.node.selection_set.node, names);
+                }
+            }
+        }
+    }
+}
