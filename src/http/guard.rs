@@ -40,18 +40,25 @@ pub fn validate_document(
         let sets = vec![&operation.node.selection_set.node];
         check_aliases(document, sets, max_aliases).map_err(error)?;
     }
-    let mut operations = document.operations.iter();
-    let operation = match &name {
-        Some(requested) => {
-            operations.find(|(name, _)| name.is_some_and(|name| name.as_str() == requested))
-        }
-        None => operations.next().filter(|_| operations.next().is_none()),
-    };
-    let operation = operation.map(|(_, operation)| &operation.node);
+    let operation = requested_operation(document, name.as_deref());
     if let Some(operation) = operation {
         check_variables(operation, &variables)?;
     }
     Ok(operation.map(|operation| operation.ty))
+}
+
+/// Returns the operation with this name, or the only one if `name` is `None`. Returns `None` if it
+/// is unknown or ambiguous.
+pub fn requested_operation<'d>(
+    document: &'d ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'d OperationDefinition> {
+    let mut operations = document.operations.iter();
+    let (_, operation) = match name {
+        Some(name) => operations.find(|(own, _)| own.is_some_and(|own| own == name)),
+        None => operations.next().filter(|_| operations.next().is_none()),
+    }?;
+    Some(&operation.node)
 }
 
 /// Checks that every required variable has a value: otherwise nothing may be executed
@@ -62,9 +69,11 @@ fn check_variables(
 ) -> Result<(), ServerError> {
     for definition in &operation.variable_definitions {
         let Positioned { node, pos } = definition;
-        let required = !node.var_type.node.nullable && node.default_value.is_none();
-        let missing = variables.get(&node.name.node).is_none_or(|value| *value == Value::Null);
-        if required && missing {
+        let missing = match variables.get(&node.name.node) {
+            Some(value) => *value == Value::Null,
+            None => node.default_value.is_none(),
+        };
+        if missing && !node.var_type.node.nullable {
             let message =
                 format!("The variable `${}` of type `{}` needs a value.", node.name, node.var_type);
             return Err(ServerError::new(message, Some(*pos)));

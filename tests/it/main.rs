@@ -56,5 +56,6 @@ mod staff;
 mod ticket;
 mod truth;
 mod unread;
+mod variables;
 mod websocket;
 mod words;

@@ -11,6 +11,7 @@ use tracing::Instrument as _;
 use super::{
     super::{api::Api, response},
     output::{Operation, Output},
+    variables,
 };
 use crate::{
     domain::{actor::Actor, budget::RequestBudget, session::ClientOrigin},
@@ -25,9 +26,10 @@ pub async fn execute_once(
     api: &Api,
     actor: Actor,
     origin: ClientOrigin,
-    request: Request,
+    mut request: Request,
     operation: Option<OperationType>,
 ) -> GraphqlResponse {
+    variables::complete(&mut request);
     let budget = RequestBudget::new(api.limits);
     let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
     let schema = api.schema.clone();
@@ -55,12 +57,13 @@ pub fn execute(
     api: &Api,
     actor: Actor,
     origin: ClientOrigin,
-    request: Request,
+    mut request: Request,
     operation: Option<OperationType>,
 ) -> Operation {
     let progress = StreamProgress::default();
     let (budget, limit) = (RequestBudget::new(api.limits), api.limits.response_bytes);
     let responses = if operation == Some(OperationType::Subscription) {
+        variables::complete(&mut request);
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
         api.schema.execute_stream(request.data(context).data(progress.clone())).boxed()
     } else {
