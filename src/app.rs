@@ -98,6 +98,7 @@ impl App {
         let playground = || Playground::new(config.embeds_database(), has_mailbox);
         let api = Api::new(Parts {
             schema: graphql::build(services.clone(), log.clone(), config.graphql.introspection),
+            input_types: graphql::input_types()?,
             services,
             log,
             fan_out: FanOutGroups::new(config.limits.shared_response_bytes, metrics.clone()),

@@ -16,6 +16,7 @@ mod event;
 mod fan_out;
 mod handoff;
 mod id;
+mod input_types;
 mod loader;
 mod node;
 mod notification;
@@ -34,13 +35,16 @@ mod text;
 mod ticket;
 mod unread;
 
-use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
+use std::sync::OnceLock;
+
+use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions, parser};
 use chrono::{DateTime, Utc};
 
 pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamProgress};
 pub use error::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_response};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
+pub use input_types::{InputTypes, is_upload};
 
 use crate::{events::EventLog, service::Services};
 
@@ -127,6 +131,15 @@ pub fn build(services: Services, log: EventLog, introspection: bool) -> Schema {
 pub fn sdl() -> String {
     let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
     builder().finish().sdl_with_options(options.include_specified_by())
+}
+
+/// Returns the types of the schema's inputs. They are read once in a process.
+///
+/// # Errors
+/// The schema cannot be parsed.
+pub fn input_types() -> Result<&'static InputTypes, parser::Error> {
+    static TYPES: OnceLock<Result<InputTypes, parser::Error>> = OnceLock::new();
+    TYPES.get_or_init(|| InputTypes::parse(&sdl())).as_ref().map_err(Clone::clone)
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {

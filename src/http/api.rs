@@ -12,7 +12,7 @@ use crate::{
     db::Database,
     domain::{budget::RequestLimits, clock::Ambient},
     events::EventLog,
-    graphql::Schema,
+    graphql::{InputTypes, Schema},
     metrics::Metrics,
     service::Services,
 };
@@ -40,6 +40,8 @@ impl Deref for Api {
 pub struct Parts {
     /// The executable schema.
     pub schema: Schema,
+    /// The types of its inputs.
+    pub input_types: &'static InputTypes,
     /// The use cases: authenticate callers, serve attachments, unsubscribe.
     pub services: Services,
     /// The event log: watches sessions, and knows the node's position in the feed.

@@ -56,6 +56,7 @@ mod staff;
 mod ticket;
 mod truth;
 mod unread;
+mod upload;
 mod variables;
 mod websocket;
 mod words;
