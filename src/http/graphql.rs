@@ -35,8 +35,7 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let json = media.filter(|media| *media != MediaType::EventStream).unwrap_or(MediaType::Json);
     match answer(&api, parts, body, media, id).await {
         Ok(Answer::Once(response)) => {
-            let limit = api.limits.response_bytes;
-            response::respond(status(&response, json), response, json, id, limit)
+            response::respond(response, json, id, api.limits.response_bytes)
         }
         Ok(Answer::Streamed(response)) => response,
         Err(refusal) => refusal.respond(json, id),
@@ -49,19 +48,6 @@ enum Answer {
     Once(GraphqlResponse),
     /// A stream of server-sent events.
     Streamed(Response),
-}
-
-/// Returns the status of a response. A document that could not be executed is the caller's
-/// fault: 400, except with the old media type, which requires 200. If the database is away, the
-/// caller tries again.
-fn status(response: &GraphqlResponse, media: MediaType) -> StatusCode {
-    if response::is_unavailable(response) {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else if response::is_request_error(response) && media == MediaType::GraphqlResponse {
-        StatusCode::BAD_REQUEST
-    } else {
-        StatusCode::OK
-    }
 }
 
 async fn answer(
