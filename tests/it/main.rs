@@ -9,6 +9,7 @@ mod harness;
 mod account;
 mod architecture;
 mod attachment;
+mod audits;
 mod bad_input;
 mod budgets;
 mod bulk;
