@@ -36,7 +36,7 @@ use crate::{
     db::Database,
     domain::clock::Ambient,
     graphql,
-    http::{Api, Budgets, FanOutGroups, Origins, Parts, Playground},
+    http::{Api, Budgets, Documents, FanOutGroups, Origins, Parts, Playground},
 };
 
 /// How long a stopping server waits for requests under way, after the time in which it closes
@@ -97,7 +97,9 @@ impl App {
         let has_mailbox = mailbox.is_some();
         let playground = || Playground::new(config.embeds_database(), has_mailbox);
         let api = Api::new(Parts {
-            schema: graphql::build(services.clone(), log.clone(), config.graphql.introspection),
+            schemas: graphql::build(&services, &log, config.graphql.introspection),
+            documents: Documents::default(),
+            input_types: graphql::input_types()?,
             services,
             log,
             fan_out: FanOutGroups::new(config.limits.shared_response_bytes, metrics.clone()),

@@ -17,6 +17,7 @@ pub mod executor;
 mod fan_out;
 mod handoff;
 mod id;
+mod input_types;
 mod loader;
 mod node;
 mod notification;
@@ -35,7 +36,11 @@ mod text;
 mod ticket;
 mod unread;
 
-use async_graphql::{ID, MergedObject, MergedSubscription, SDLExportOptions};
+use std::sync::OnceLock;
+
+use async_graphql::{
+    ID, MergedObject, MergedSubscription, SDLExportOptions, ValidationMode, parser,
+};
 use chrono::{DateTime, Utc};
 
 pub use attachment::{Uploads, placeholder};
@@ -43,6 +48,7 @@ pub use context::{RequestContext, ResumeAt, StreamProgress};
 pub use error::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_response};
 pub use executor::{RootOrder, complete_root};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
+pub use input_types::{InputTypes, is_upload};
 
 use self::executor::Root;
 use crate::{events::EventLog, service::Services};
@@ -117,19 +123,39 @@ pub struct Mutation(
 #[derive(MergedSubscription, Default)]
 pub struct Subscription(event::EventSubscription, notification::NotificationSubscription);
 
+/// The executable schema, in two forms.
+pub struct Schemas {
+    /// Validates each document.
+    pub validating: Schema,
+    /// Executes documents that the other form has validated, and checks only their limits.
+    pub validated: Schema,
+}
+
 /// Builds the executable schema.
-pub fn build(services: Services, log: EventLog, introspection: bool) -> Schema {
-    let mut builder = builder().data(services).data(log);
-    if !introspection {
-        builder = builder.disable_introspection();
-    }
-    builder.finish()
+pub fn build(services: &Services, log: &EventLog, introspection: bool) -> Schemas {
+    let build = |mode| {
+        let mut builder = builder().data(services.clone()).data(log.clone()).validation_mode(mode);
+        if !introspection {
+            builder = builder.disable_introspection();
+        }
+        builder.finish()
+    };
+    Schemas { validating: build(ValidationMode::Strict), validated: build(ValidationMode::Fast) }
 }
 
 /// Prints the schema in the schema definition language: the content of `schema.graphql`.
 pub fn sdl() -> String {
     let options = SDLExportOptions::new().sorted_fields().sorted_arguments().sorted_enum_items();
     builder().finish().sdl_with_options(options.include_specified_by())
+}
+
+/// Returns the types of the schema's inputs. They are read once in a process.
+///
+/// # Errors
+/// The schema cannot be parsed.
+pub fn input_types() -> Result<&'static InputTypes, parser::Error> {
+    static TYPES: OnceLock<Result<InputTypes, parser::Error>> = OnceLock::new();
+    TYPES.get_or_init(|| InputTypes::parse(&sdl())).as_ref().map_err(Clone::clone)
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Root<Query>, Root<Mutation>, Subscription> {

@@ -6,13 +6,14 @@ use axum::extract::FromRef;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    budgets::Budgets, execution::group::FanOutGroups, origins::Origins, playground::Playground,
+    budgets::Budgets, documents::Documents, execution::group::FanOutGroups, origins::Origins,
+    playground::Playground,
 };
 use crate::{
     db::Database,
     domain::{budget::RequestLimits, clock::Ambient},
     events::EventLog,
-    graphql::Schema,
+    graphql::{InputTypes, Schemas},
     metrics::Metrics,
     service::Services,
 };
@@ -39,7 +40,11 @@ impl Deref for Api {
 /// The parts of an [`Api`].
 pub struct Parts {
     /// The executable schema.
-    pub schema: Schema,
+    pub schemas: Schemas,
+    /// The documents that this node knows.
+    pub documents: Documents,
+    /// The types of its inputs.
+    pub input_types: &'static InputTypes,
     /// The use cases: authenticate callers, serve attachments, unsubscribe.
     pub services: Services,
     /// The event log: watches sessions, and knows the node's position in the feed.

@@ -95,6 +95,7 @@ mod fan_out;
 pub mod group;
 mod output;
 mod response_cache;
+mod variables;
 
 use super::api::Api;
 use crate::domain::{actor::Actor, session::ClientOrigin};

@@ -41,8 +41,7 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let json = media.filter(|media| *media != MediaType::EventStream).unwrap_or(MediaType::Json);
     match answer(&api, parts, body, media, id).await {
         Ok(Answer::Once(response, held)) => {
-            let limit = api.limits.response_bytes;
-            response::respond(status(&response, json), response, json, id, limit, held)
+            response::respond(response, json, id, api.limits.response_bytes, held)
         }
         Ok(Answer::Streamed(response)) => response,
         Err(refusal) => refusal.respond(json, id),
@@ -55,19 +54,6 @@ enum Answer {
     Once(GraphqlResponse, Option<Arc<(Slot, Turn)>>),
     /// A stream of server-sent events.
     Streamed(Response),
-}
-
-/// Returns the status of a response. A document that could not be executed is the caller's
-/// fault: 400, except with the old media type, which requires 200. If the database is away, the
-/// caller tries again.
-fn status(response: &GraphqlResponse, media: MediaType) -> StatusCode {
-    if response::is_unavailable(response) {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else if response::is_request_error(response) && media == MediaType::GraphqlResponse {
-        StatusCode::BAD_REQUEST
-    } else {
-        StatusCode::OK
-    }
 }
 
 async fn answer(
@@ -93,7 +79,7 @@ async fn answer(
     // Before the document is read, which takes time too.
     let mut slot = delay_refusal(api.budgets.request(&actor, &origin)).await?;
     let turn = api.budgets.turn(&actor, &origin).await?;
-    let validated = guard::validate_document(&mut request, api.limits.aliases);
+    let validated = guard::validate_document(&mut request, &api.documents, api.limits.aliases);
     let live = matches!(validated, Ok(Some(OperationType::Subscription)));
     let streamed =
         media == MediaType::EventStream || live && MediaType::names_event_stream(&headers);

@@ -2,7 +2,10 @@
 //! recurses for each bracket and could overflow the stack; validation visits a fragment as
 //! often as it is spread. Both are bounded here, in linear time.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use async_graphql::{
     Name, Positioned, Request, ServerError, Value, Variables,
@@ -10,6 +13,8 @@ use async_graphql::{
         ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
     },
 };
+
+use super::documents::{Documents, requested_operation};
 
 /// How deeply brackets of any kind may nest.
 const MAX_NESTING: usize = 100;
@@ -20,36 +25,55 @@ const MAX_SELECTIONS: usize = 5_000;
 /// How many fields a mutation may have at its root. Each may cost a password hash.
 const MAX_MUTATION_ROOTS: usize = 10;
 
-/// Validates a request's document, in which a selection set may select one field under at most
-/// `max_aliases` names. Returns the type of the requested operation, or `None` if
-/// the operation is unknown or ambiguous.
+/// Parses and checks a request's document, in which a selection set may select one field under at
+/// most `max_aliases` names. A document that is known was checked before. Returns the type of the
+/// requested operation, or `None` if the operation is unknown or ambiguous.
 ///
 /// # Errors
 /// The document has too many brackets, tokens, fields or aliases or cannot be parsed; a required
 /// variable has no value.
 pub fn validate_document(
     request: &mut Request,
+    documents: &Documents,
     max_aliases: usize,
 ) -> Result<Option<OperationType>, ServerError> {
-    scan(&request.query).map_err(error)?;
+    match documents.get(&request.query) {
+        Some(known) => drop(request.set_parsed_query(known.parsed.clone())),
+        None => parse(request, documents, max_aliases)?,
+    }
     let name = request.operation_name.clone();
-    let variables = request.variables.clone();
+    let variables = mem::take(&mut request.variables);
+    let checked = requested_type(request.parsed_query()?, name.as_deref(), &variables);
+    request.variables = variables;
+    checked
+}
+
+fn parse(
+    request: &mut Request,
+    documents: &Documents,
+    max_aliases: usize,
+) -> Result<(), ServerError> {
+    scan(&request.query).map_err(error)?;
+    let text = request.query.clone();
     let document = request.parsed_query()?;
     measure(document).map_err(error)?;
     for (_, operation) in document.operations.iter() {
         let sets = vec![&operation.node.selection_set.node];
         check_aliases(document, sets, max_aliases).map_err(error)?;
     }
-    let mut operations = document.operations.iter();
-    let operation = match &name {
-        Some(requested) => {
-            operations.find(|(name, _)| name.is_some_and(|name| name.as_str() == requested))
-        }
-        None => operations.next().filter(|_| operations.next().is_none()),
-    };
-    let operation = operation.map(|(_, operation)| &operation.node);
+    documents.add(&text, document);
+    Ok(())
+}
+
+/// Returns the type of the requested operation once its variables are checked.
+fn requested_type(
+    document: &ExecutableDocument,
+    name: Option<&str>,
+    variables: &Variables,
+) -> Result<Option<OperationType>, ServerError> {
+    let operation = requested_operation(document, name);
     if let Some(operation) = operation {
-        check_variables(operation, &variables)?;
+        check_variables(operation, variables)?;
     }
     Ok(operation.map(|operation| operation.ty))
 }
@@ -62,9 +86,11 @@ fn check_variables(
 ) -> Result<(), ServerError> {
     for definition in &operation.variable_definitions {
         let Positioned { node, pos } = definition;
-        let required = !node.var_type.node.nullable && node.default_value.is_none();
-        let missing = variables.get(&node.name.node).is_none_or(|value| *value == Value::Null);
-        if required && missing {
+        let missing = match variables.get(&node.name.node) {
+            Some(value) => *value == Value::Null,
+            None => node.default_value.is_none(),
+        };
+        if missing && !node.var_type.node.nullable {
             let message =
                 format!("The variable `${}` of type `{}` needs a value.", node.name, node.var_type);
             return Err(ServerError::new(message, Some(*pos)));
@@ -298,7 +324,8 @@ mod tests {
     use super::*;
 
     fn validate(query: &str) -> Result<Option<OperationType>, String> {
-        validate_document(&mut Request::new(query), 50).map_err(|error| error.message)
+        validate_document(&mut Request::new(query), &Documents::default(), 50)
+            .map_err(|error| error.message)
     }
 
     #[test]

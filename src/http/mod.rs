@@ -12,6 +12,7 @@ mod authentication;
 mod body;
 mod budgets;
 mod connection;
+mod documents;
 mod execution;
 mod graphql;
 mod guard;
@@ -49,6 +50,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 pub use api::{Api, Parts};
 pub use budgets::Budgets;
 pub use connection::serve;
+pub use documents::Documents;
 pub use execution::group::FanOutGroups;
 pub use limits::{BodyLimits, ConnectionLimits, Limits, NetworkLimits, PerCaller};
 pub use origins::Origins;

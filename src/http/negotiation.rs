@@ -23,10 +23,11 @@ impl MediaType {
         })
     }
 
-    /// Returns the type that the caller prefers, or `None` if it accepts none of them.
+    /// Returns the type that the caller prefers, or `None` if it accepts none of them. A caller
+    /// that names no type receives `application/json`.
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
         if headers.get_all(header::ACCEPT).iter().all(HeaderValue::is_empty) {
-            return Some(Self::GraphqlResponse);
+            return Some(Self::Json);
         }
         let ranges = ranges(headers);
         let quality = |from_specific: [&str; 3]| {
@@ -36,15 +37,16 @@ impl MediaType {
                 .find_map(|fits| ranges.iter().find(|(range, _)| range == fits))
                 .map_or(0.0, |(_, q)| *q)
         };
+        let names_new = ranges.iter().any(|(range, _)| range == GRAPHQL_RESPONSE);
         let (new, old, events) = (
-            quality(["application/graphql-response+json", "application/*", "*/*"]),
+            quality([GRAPHQL_RESPONSE, "application/*", "*/*"]),
             quality(["application/json", "application/*", "*/*"]),
             quality([EVENT_STREAM, "text/*", "*/*"]),
         );
         match () {
             () if new.max(old).max(events) <= 0.0 => None,
             () if events > new.max(old) => Some(Self::EventStream),
-            () if new >= old => Some(Self::GraphqlResponse),
+            () if new > old || new >= old && names_new => Some(Self::GraphqlResponse),
             () => Some(Self::Json),
         }
     }
@@ -56,6 +58,7 @@ impl MediaType {
     }
 }
 
+const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// Returns the media ranges that the caller accepts, with their weights.
@@ -103,12 +106,16 @@ mod tests {
     #[test]
     fn the_preferred_type_wins() {
         use MediaType::{EventStream, GraphqlResponse, Json};
-        assert_eq!(MediaType::accepted(&HeaderMap::new()), Some(GraphqlResponse));
+        assert_eq!(MediaType::accepted(&HeaderMap::new()), Some(Json));
         for (accept, expected) in [
             ("application/json", Some(Json)),
             ("application/graphql-response+json", Some(GraphqlResponse)),
-            ("*/*", Some(GraphqlResponse)),
-            ("application/*", Some(GraphqlResponse)),
+            ("", Some(Json)),
+            ("*/*", Some(Json)),
+            ("application/*", Some(Json)),
+            ("*/*, application/graphql-response+json", Some(GraphqlResponse)),
+            ("application/*, application/json;q=0.5", Some(GraphqlResponse)),
+            ("application/json, application/graphql-response+json", Some(GraphqlResponse)),
             ("application/json, application/graphql-response+json;q=0.9", Some(Json)),
             ("application/graphql-response+json, application/json;q=0.9", Some(GraphqlResponse)),
             ("Application/JSON; charset=utf-8", Some(Json)),
@@ -116,11 +123,11 @@ mod tests {
             ("text/event-stream", Some(EventStream)),
             ("Text/Event-Stream; charset=utf-8, application/json;q=0.9", Some(EventStream)),
             ("text/*", Some(EventStream)),
-            ("text/event-stream, */*", Some(GraphqlResponse)),
+            ("text/event-stream, */*", Some(Json)),
             ("text/event-stream, */*;q=0.1", Some(EventStream)),
             ("application/json, text/event-stream", Some(Json)),
             ("text/event-stream;q=0.5, application/json;q=0.4", Some(EventStream)),
-            ("text/event-stream;q=0, */*", Some(GraphqlResponse)),
+            ("text/event-stream;q=0, */*", Some(Json)),
             ("text/event-stream;q=0", None),
             ("text/html", None),
             ("application/json;q=nonsense", None),

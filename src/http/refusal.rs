@@ -84,7 +84,7 @@ impl Refusal {
             extensions.set("retryAfterSeconds", seconds);
         }
         let refused = GraphqlResponse::from_errors(vec![error]);
-        let mut response = response::respond(self.status, refused, media, id, usize::MAX, ());
+        let mut response = response::refuse(self.status, refused, media, id);
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

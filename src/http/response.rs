@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use async_graphql::{Response as GraphqlResponse, ServerError, Value, indexmap::IndexMap};
 use axum::{
+    body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -24,6 +25,8 @@ pub fn fill_empty_message(response: &mut GraphqlResponse) {
     }
 }
 
+/// The status of a response with data and errors.
+const PARTIAL_SUCCESS: u16 = 294;
 /// The codes of executions that ended without a result.
 const BROKEN_OFF: [&str; 3] = [code::RESPONSE_TOO_LARGE, code::TOO_MANY_STATEMENTS, code::TIMEOUT];
 
@@ -74,10 +77,13 @@ fn has_code(response: &GraphqlResponse, code: &str) -> bool {
 /// Encodes a response as JSON. As the GraphQL specification requires, there is no `data` if
 /// nothing was executed. If it would be longer than `limit` bytes, returns the error for that.
 pub fn encode(response: &GraphqlResponse, limit: usize) -> String {
-    encode_within(response, limit).unwrap_or_else(|| {
-        let too_large = exceeded_response(Exceeded::Response { limit });
-        encode_within(&too_large, usize::MAX).unwrap_or_default()
-    })
+    encode_within(response, limit)
+        .or_else(|| encode_within(&too_large(limit), usize::MAX))
+        .unwrap_or_default()
+}
+
+fn too_large(limit: usize) -> GraphqlResponse {
+    exceeded_response(Exceeded::Response { limit })
 }
 
 fn encode_within(response: &GraphqlResponse, limit: usize) -> Option<String> {
@@ -126,7 +132,6 @@ struct Encoded<'r> {
 /// Completes and encodes a response of at most `limit` bytes as that of an HTTP request. `held` is
 /// dropped when the response was sent.
 pub fn respond<H: Send + Unpin + 'static>(
-    status: StatusCode,
     mut response: GraphqlResponse,
     media: MediaType,
     id: Option<RequestId>,
@@ -134,8 +139,42 @@ pub fn respond<H: Send + Unpin + 'static>(
     held: H,
 ) -> Response {
     complete_errors(&mut response.errors, id);
-    let body = response_body::holding(encode(&response, limit), held);
-    let mut response = (status, body).into_response();
+    let text = encode_within(&response, limit).unwrap_or_else(|| {
+        response = too_large(limit);
+        encode(&response, usize::MAX)
+    });
+    let body = response_body::holding(text, held);
+    with_headers(status(&response, media), body, media)
+}
+
+/// Completes and encodes the response to a request that is refused with a status.
+pub fn refuse(
+    status: StatusCode,
+    mut response: GraphqlResponse,
+    media: MediaType,
+    id: Option<RequestId>,
+) -> Response {
+    complete_errors(&mut response.errors, id);
+    with_headers(status, encode(&response, usize::MAX), media)
+}
+
+/// Returns the status of a response. A document that could not be executed is the caller's
+/// fault: 400. A response with data and errors is a partial success: 294 (GraphQL over HTTP).
+/// The old media type requires 200 for both. If the database is away, the caller tries again: 503.
+fn status(response: &GraphqlResponse, media: MediaType) -> StatusCode {
+    if is_unavailable(response) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if response.errors.is_empty() || media != MediaType::GraphqlResponse {
+        StatusCode::OK
+    } else if is_request_error(response) {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::from_u16(PARTIAL_SUCCESS).unwrap_or(StatusCode::OK)
+    }
+}
+
+fn with_headers(status: StatusCode, body: impl Into<Body>, media: MediaType) -> Response {
+    let mut response = (status, body.into()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, media.content_type());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

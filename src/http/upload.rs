@@ -21,12 +21,12 @@ use super::{
     api::Api,
     authentication,
     body::{MAX_BODY, TooSlow},
-    guard,
+    documents, guard,
     refusal::Refusal,
 };
 use crate::{
     domain::{actor::Actor, ids::AttachmentId, session::ClientOrigin},
-    graphql::{Uploads, code, placeholder},
+    graphql::{Uploads, code, is_upload, placeholder},
     service::{
         ServiceError, UserError,
         upload::{HeldFiles, ReceiveError, Upload, UploadReceiver},
@@ -55,6 +55,8 @@ pub struct MultipartRequest {
     pub read_to_end: bool,
 }
 
+/// The places of files in the variables, by the names of their parts.
+type FileMap = HashMap<String, Vec<String>>;
 /// The ids that uploaded files will have, by the names of their parts.
 type ExpectedFiles = HashMap<String, AttachmentId>;
 
@@ -85,8 +87,9 @@ pub async fn read(
     let mut parts = Multipart::new(chunks, boundary(headers)?);
     let mut request = parse_operations(&text(&mut parts, "operations", MAX_BODY).await?)?;
     let map = parse_map(&text(&mut parts, "map", MAX_MAP).await?)?;
-    let expected = place_ids(api, &mut request.variables, map)?;
+    let expected = place_ids(api, &mut request.variables, &map)?;
     require_mutation(api, &mut request)?;
+    check_places(api, &mut request, &map)?;
     let actor = authentication::actor(headers, &api.services).await.map_err(refusal)?;
     let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let _slots = api.budgets.upload(&actor, origin)?;
@@ -152,7 +155,7 @@ fn parse_operations(text: &str) -> Result<Request, Refusal> {
         })
 }
 
-fn parse_map(text: &str) -> Result<HashMap<String, Vec<String>>, Refusal> {
+fn parse_map(text: &str) -> Result<FileMap, Refusal> {
     serde_json::from_str(text).map_err(|_| {
         Refusal::bad_request(
             "The part `map` must be a JSON object with the name of each file's part and a list of \
@@ -163,7 +166,7 @@ fn parse_map(text: &str) -> Result<HashMap<String, Vec<String>>, Refusal> {
 
 /// Checks the document before any file is stored.
 fn require_mutation(api: &Api, request: &mut Request) -> Result<(), Refusal> {
-    match guard::validate_document(request, api.limits.aliases) {
+    match guard::validate_document(request, &api.documents, api.limits.aliases) {
         Err(error) => Err(Refusal::bad_request(error.message)),
         Ok(Some(OperationType::Mutation)) => Ok(()),
         Ok(_) => Err(Refusal::bad_request(
@@ -207,7 +210,7 @@ async fn text(
 fn place_ids(
     api: &Api,
     variables: &mut Variables,
-    map: HashMap<String, Vec<String>>,
+    map: &FileMap,
 ) -> Result<ExpectedFiles, Refusal> {
     if map.is_empty() {
         return Err(Refusal::bad_request(
@@ -222,15 +225,44 @@ fn place_ids(
         let target = find(variables, path).filter(|value| **value == Value::Null);
         let target = target.ok_or_else(|| {
             Refusal::bad_request(
-                "A path in `map` does not lead to a null in the variables. Paths look like \
-                 variables.input.attachments.0.",
+                "A path in `map` does not lead to a null in the variables, or another file is \
+                 already there. Paths look like variables.input.attachments.0.",
             )
         })?;
         let id = AttachmentId(api.ambient.uuid());
         *target = placeholder(id);
-        ids.insert(part, id);
+        ids.insert(part.clone(), id);
     }
     Ok(ids)
+}
+
+/// Checks that each file's place is of the type `Upload`. Elsewhere its id would become a text.
+fn check_places(api: &Api, request: &mut Request, map: &FileMap) -> Result<(), Refusal> {
+    let name = request.operation_name.clone();
+    let document = request.parsed_query().map_err(|error| Refusal::bad_request(error.message))?;
+    let operation = documents::requested_operation(document, name.as_deref());
+    let declared = operation.map_or(&[][..], |operation| &operation.variable_definitions);
+    for path in map.values().flatten() {
+        let mut steps = path.split('.').skip(1);
+        let variable = steps.next().unwrap_or_default();
+        let definition = declared.iter().find(|definition| definition.node.name.node == variable);
+        let Some(definition) = definition else {
+            return Err(Refusal::bad_request(format!(
+                "`map` puts a file into the variable `{variable}`, which the operation does not \
+                 declare."
+            )));
+        };
+        let place = api.input_types.at(&definition.node.var_type.node, steps);
+        if !place.is_some_and(is_upload) {
+            let ty =
+                place.map_or_else(|| "that does not exist".into(), |ty| format!("of type `{ty}`"));
+            return Err(Refusal::bad_request(format!(
+                "`map` puts a file into `{path}`, a place {ty}. Files belong into places of type \
+                 `Upload`."
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn find<'v>(variables: &'v mut Variables, path: &str) -> Option<&'v mut Value> {

@@ -420,13 +420,15 @@ impl Connection {
             self.send_error(&id, vec![ServerError::new(message, None)]);
             return Ok(());
         }
-        let operation = match guard::validate_document(&mut request, self.api.limits.aliases) {
-            Err(error) => {
-                self.send_error(&id, vec![error]);
-                return Ok(());
-            }
-            Ok(operation) => operation,
-        };
+        let documents = &self.api.documents;
+        let operation =
+            match guard::validate_document(&mut request, documents, self.api.limits.aliases) {
+                Err(error) => {
+                    self.send_error(&id, vec![error]);
+                    return Ok(());
+                }
+                Ok(operation) => operation,
+            };
         let (budgets, actor) = (&self.api.budgets, &credentials.actor);
         let slot = match operation {
             Some(OperationType::Subscription) => budgets.stream(actor, &self.origin),

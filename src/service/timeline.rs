@@ -1,10 +1,12 @@
 //! The timeline of a ticket, read from the event log.
 
 pub(super) mod cache;
+mod page;
 
 use std::{collections::HashMap, sync::Arc};
 
 use self::cache::PageKey;
+pub use self::page::{TimelineOf, TimelinePage, TimelineRequest};
 use super::{ServiceError, Services, authorise};
 use crate::{
     db::{comment, timeline},
@@ -12,43 +14,10 @@ use crate::{
         actor::Actor,
         comment::{Comment, Visibility},
         cursor::Cursor,
-        event::FeedEvent,
-        ids::{AccountId, CommentId, EventId, TicketId},
-        page::{Page, Slice},
+        ids::{CommentId, TicketId},
         policy::{self, Action, Resource},
     },
 };
-
-/// A ticket whose timeline is read.
-#[derive(Clone, Copy)]
-pub struct TimelineOf<'t> {
-    /// The ticket.
-    pub id: TicketId,
-    /// The customer who opened it.
-    pub reporter: AccountId,
-    /// Its participants.
-    pub participants: &'t [AccountId],
-    /// How many events it has.
-    pub events: i64,
-}
-
-/// A page of a ticket's timeline.
-#[derive(Debug)]
-pub struct TimelinePage {
-    /// The events that the actor may see, oldest first.
-    pub events: Slice<Arc<FeedEvent>>,
-    /// The comments of these events, if they were requested.
-    pub comments: Vec<Arc<Comment>>,
-}
-
-/// Which page of a timeline is requested.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TimelineRequest {
-    /// The page.
-    pub page: Page<EventId>,
-    /// Whether the comments are requested too.
-    pub comments: bool,
-}
 
 /// Returns a page of each ticket's timeline. Tickets without events on the page are left out.
 /// Events that have no position in the feed yet get the cursor `fallback`.

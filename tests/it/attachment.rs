@@ -21,7 +21,8 @@ use crate::harness::{
     server::PASSWORD,
 };
 
-const CREATE: &str = "mutation($input: CreateTicketInput!) { createTicket(input: $input) {
+/// Opens a ticket with an input.
+pub const CREATE: &str = "mutation($input: CreateTicketInput!) { createTicket(input: $input) {
     ticket { id number status version attachments { id name size contentType sha256 url } }
     userErrors { field code message } } }";
 const COMMENT: &str = "mutation($input: AddCommentInput!) { addComment(input: $input) {
@@ -31,7 +32,7 @@ const BOUNDARY: &str = "a-boundary-of-the-tests";
 /// The names and the bytes of files.
 type Files<'f> = &'f [(&'f str, &'f [u8])];
 /// A part: its name, its file's name and its bytes.
-type Part<'p> = (&'p str, Option<&'p str>, &'p [u8]);
+pub type Part<'p> = (&'p str, Option<&'p str>, &'p [u8]);
 
 fn body(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
@@ -48,7 +49,8 @@ fn body(parts: &[Part<'_>]) -> Vec<u8> {
     body
 }
 
-async fn send(client: &Client, parts: &[Part<'_>]) -> Reply {
+/// Sends a multipart request.
+pub async fn send(client: &Client, parts: &[Part<'_>]) -> Reply {
     client.post(&format!("multipart/form-data; boundary={BOUNDARY}"), body(parts)).await
 }
 
@@ -73,7 +75,8 @@ async fn upload(
     send(client, &parts).await
 }
 
-fn ticket() -> Value {
+/// The input of a ticket.
+pub fn ticket() -> Value {
     json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "A file", "description": "See there." })
 }
 
@@ -88,7 +91,8 @@ async fn fetch(client: &Client, url: &str, headers: &[(&str, &str)]) -> Reply {
         .await
 }
 
-async fn count(server: &TestServer, condition: &str) -> i64 {
+/// The number of stored files that fulfil a condition.
+pub async fn count(server: &TestServer, condition: &str) -> i64 {
     let query = format!("SELECT count(*) FROM attachments WHERE {condition}");
     server.database.connect().await.query_one(&query, &[]).await.unwrap().get(0)
 }

@@ -3,9 +3,10 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, TestServer};
+use crate::harness::{Reply, TestServer, client::SALES};
 
 const NEW: &str = "application/graphql-response+json";
+const OLD: &str = "application/json";
 
 async fn post_accepting(server: &TestServer, accept: &str, body: &str) -> Reply {
     let request = |request: reqwest::RequestBuilder| {
@@ -22,7 +23,7 @@ async fn status_codes_depend_on_the_accepted_media_type() {
     let server = TestServer::start().await;
     for (body, new, old, has_data) in [
         (r#"{"query":"{ __typename }"}"#, 200, 200, true),
-        (r#"{"query":"{ viewer { id } }"}"#, 200, 200, true),
+        (r#"{"query":"{ viewer { id } }"}"#, 294, 200, true),
         (r#"{"query":"{"}"#, 400, 200, false),
         (r#"{"query":"{ nope }"}"#, 400, 200, false),
         (r#"{"query":"query A { __typename }","operationName":"B"}"#, 400, 200, false),
@@ -43,11 +44,13 @@ async fn status_codes_depend_on_the_accepted_media_type() {
         (r#"[{"query":"{ __typename }"}]"#, 400, 400, false),
         ("{\"query\":\"\\ud800\"}", 400, 400, false),
     ] {
-        for (accept, status) in [(NEW, new), ("application/json", old), ("*/*", new)] {
+        for (accept, status) in
+            [(NEW, new), (OLD, old), ("*/*", old), ("application/*", old), ("", old)]
+        {
             let reply = post_accepting(&server, accept, body).await;
             assert_eq!(reply.status.as_u16(), status, "{accept} {body}: {}", reply.body);
             assert_eq!(reply.body.get("data").is_some(), has_data, "{body}: {}", reply.body);
-            let expected = if accept == "application/json" { accept } else { NEW };
+            let expected = if accept == NEW { NEW } else { OLD };
             assert_eq!(reply.headers["content-type"], format!("{expected}; charset=utf-8"));
             if !has_data {
                 assert_eq!(reply.code(), "BAD_REQUEST");
@@ -56,6 +59,35 @@ async fn status_codes_depend_on_the_accepted_media_type() {
     }
     let reply = post_accepting(&server, "text/html", r#"{"query":"{ __typename }"}"#).await;
     assert_eq!((reply.status, reply.code()), (StatusCode::NOT_ACCEPTABLE, "BAD_REQUEST"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_with_errors_is_a_partial_success() {
+    let limit = [("limits.response_bytes", "65536".to_owned())];
+    let server = TestServer::start_with(&limit).await;
+    let anna = server.customer("Anna").await;
+    let long = json!({ "categoryId": SALES, "summary": "s", "description": "я".repeat(40_000) });
+    anna.try_create_ticket(long).await;
+    let ticket = "query($n: String!) { viewer { name } ticket(number: $n) { id } }";
+    for (query, variables, code, viewer) in [
+        (ticket, json!({ "n": "CS-999999" }), "NOT_FOUND", Some("Anna")),
+        ("{ tickets(after: \"x\") { nodes { id } } }", json!({}), "BAD_REQUEST", None),
+        ("{ accounts { nodes { id } } }", json!({}), "FORBIDDEN", None),
+        ("{ tickets { nodes { description } } }", json!({}), "RESPONSE_TOO_LARGE", None),
+    ] {
+        let body = json!({ "query": query, "variables": variables }).to_string();
+        for (accept, status) in [(NEW, 294), (OLD, 200), ("*/*", 200)] {
+            let reply = anna
+                .request(Method::POST, "/graphql", |request| {
+                    request.header("content-type", OLD).header("accept", accept).body(body.clone())
+                })
+                .await;
+            assert_eq!((reply.status.as_u16(), reply.code()), (status, code), "{}", reply.body);
+            let data = reply.body.get("data").expect("data, even if it is null");
+            assert_eq!(data.pointer("/viewer/name").and_then(Value::as_str), viewer);
+        }
+    }
     server.stop().await;
 }
 
@@ -93,7 +125,9 @@ async fn get_requests_may_contain_queries_only() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
     let get = async |parameters: &[(&str, &str)]| {
-        anna.request(Method::GET, "/graphql", |request| request.query(parameters)).await
+        let request =
+            |request: reqwest::RequestBuilder| request.header("accept", NEW).query(parameters);
+        anna.request(Method::GET, "/graphql", request).await
     };
     let reply = get(&[("query", "{ viewer { name } }")]).await;
     assert_eq!((reply.status, reply.at("/data/viewer/name")), (StatusCode::OK, &json!("Anna")));

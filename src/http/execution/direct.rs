@@ -13,13 +13,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::{
-    super::{api::Api, response, turns::Turn},
+    super::{api::Api, documents::Document, response, turns::Turn},
     output::{Operation, Output},
+    variables,
 };
 use crate::{
     domain::{actor::Actor, budget::RequestBudget, session::ClientOrigin},
     events::{StreamEnd, run_to_completion},
-    graphql::{RequestContext, RootOrder, StreamProgress, complete_root, exceeded_response},
+    graphql::{
+        RequestContext, RootOrder, Schema, StreamProgress, complete_root, exceeded_response,
+    },
 };
 
 /// Executes a query or a mutation, whose document the [guard](super::super::guard) has validated,
@@ -32,15 +35,18 @@ pub async fn execute_once(
     mut request: Request,
     operation: Option<OperationType>,
 ) -> GraphqlResponse {
+    let validation = Validation::of(api, &request);
+    variables::complete(&mut request);
     let budget = RequestBudget::new(api.limits);
     let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
-    let schema = api.schema.clone();
+    let schema = validation.schema.clone();
     let order = RootOrder::of(&mut request);
     // Boxed: the future is large, and every layer above would copy it.
     let executed = async move {
         let executing = schema.execute(request.data(context));
         let mut response = budget.run(executing).await.unwrap_or_else(exceeded_response);
         complete_root(&mut response, &order);
+        validation.record(&response);
         response
     }
     .boxed();
@@ -55,6 +61,30 @@ pub async fn execute_once(
     }
 }
 
+/// How a request is validated.
+struct Validation {
+    schema: Schema,
+    /// The document, if the schema validates all of it for the first time.
+    new: Option<Arc<Document>>,
+}
+
+impl Validation {
+    fn of(api: &Api, request: &Request) -> Self {
+        let document = api.documents.get(&request.query);
+        if document.as_ref().is_some_and(|document| document.is_valid_for(request)) {
+            return Self { schema: api.schemas.validated.clone(), new: None };
+        }
+        let new = document.filter(|document| document.is_complete_in(request));
+        Self { schema: api.schemas.validating.clone(), new }
+    }
+
+    fn record(self, response: &GraphqlResponse) {
+        if let Some(document) = self.new.filter(|_| !response::is_request_error(response)) {
+            document.set_valid();
+        }
+    }
+}
+
 /// Executes an operation of this type, whose document the [guard](super::super::guard) has
 /// validated. It runs in a task of its own, one output ahead of its reader, so that a slow
 /// client does not hold a database connection.
@@ -62,15 +92,16 @@ pub fn execute(
     api: &Api,
     actor: Actor,
     origin: ClientOrigin,
-    request: Request,
+    mut request: Request,
     operation: Option<OperationType>,
 ) -> Operation {
     let progress = StreamProgress::default();
     let (budget, limit) = (RequestBudget::new(api.limits), api.limits.response_bytes);
     let turn = Arc::<OnceLock<Turn>>::default();
     let responses = if operation == Some(OperationType::Subscription) {
+        variables::complete(&mut request);
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
-        api.schema.execute_stream(request.data(context).data(progress.clone())).boxed()
+        api.schemas.validating.execute_stream(request.data(context).data(progress.clone())).boxed()
     } else {
         let executing =
             execute_in_turn(api.clone(), actor, origin, request, operation, Arc::clone(&turn));
@@ -177,7 +208,8 @@ pub async fn execute_message(
     request: Request,
     budget: &RequestBudget,
 ) -> Option<GraphqlResponse> {
-    let mut responses = api.schema.execute_stream(request);
+    // The stream's document was validated when it began.
+    let mut responses = api.schemas.validated.execute_stream(request);
     let executed = budget.run(responses.next()).await;
     let mut response = executed.unwrap_or_else(|exceeded| Some(exceeded_response(exceeded)))?;
     response::complete_errors(&mut response.errors, None);

@@ -10,13 +10,14 @@ use std::{
     },
 };
 
-use async_graphql::{
-    Request, Variables,
-    parser::types::{ExecutableDocument, OperationDefinition},
-};
+use async_graphql::{Request, Variables, parser::types::ExecutableDocument};
 use futures_util::future::BoxFuture;
 
-use super::response_cache::{ResponseCache, ResponseKey, SharedResponse, Unshareable};
+use super::{
+    super::documents,
+    response_cache::{ResponseCache, ResponseKey, SharedResponse, Unshareable},
+    variables,
+};
 use crate::{
     domain::{
         account::{Locale, Role},
@@ -118,14 +119,14 @@ impl FanOutGroups {
 impl SharedRequest {
     /// Copies a request, or returns `None` if its responses cannot be shared.
     fn new(request: &mut Request, key: &GroupKey) -> Option<Self> {
-        let variables = request.variables.clone();
-        let document = request.parsed_query().ok()?;
-        let operation = requested_operation(document, key.operation_name.as_deref())?;
-        graphql::can_fan_out(document, operation).then(|| Self {
-            query: Arc::clone(&key.query),
-            operation_name: key.operation_name.clone(),
-            document: document.clone(),
-            variables,
+        let mut variables = request.variables.clone();
+        let (name, document) = (key.operation_name.as_deref(), request.parsed_query().ok()?);
+        let operation = documents::requested_operation(document, name)?;
+        graphql::can_fan_out(document, operation).then(|| {
+            let mut document = document.clone();
+            variables::resolve_absent(&mut document, name, &mut variables);
+            let (query, operation_name) = (Arc::clone(&key.query), key.operation_name.clone());
+            Self { query, operation_name, document, variables }
         })
     }
 
@@ -137,18 +138,6 @@ impl SharedRequest {
         request.set_parsed_query(self.document.clone());
         request
     }
-}
-
-fn requested_operation<'d>(
-    document: &'d ExecutableDocument,
-    name: Option<&str>,
-) -> Option<&'d OperationDefinition> {
-    let mut operations = document.operations.iter();
-    let (_, operation) = match name {
-        Some(name) => operations.find(|(own, _)| own.is_some_and(|own| own == name)),
-        None => operations.next(),
-    }?;
-    Some(&operation.node)
 }
 
 impl FanOutGroup {

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 
-use super::{TimelinePage, TimelineRequest};
+use super::page::{TimelinePage, TimelineRequest};
 use crate::domain::ids::TicketId;
 
 /// How long a page is kept at most.
