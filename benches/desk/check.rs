@@ -123,7 +123,11 @@ impl Check {
         });
         let rows = rows.collect::<Vec<_>>();
         assert!(!rows.is_empty(), "{} of row {row} is empty", workload.name);
-        assert_eq!(workload.lines(&data), rows, "{} of row {row}", workload.name);
+        let lines = workload.lines(&data);
+        assert_eq!(lines.len(), rows.len(), "lines of {} of row {row}", workload.name);
+        for (index, (line, expected)) in lines.iter().zip(&rows).enumerate() {
+            assert_eq!(line, expected, "line {index} of {} of row {row}", workload.name);
+        }
     }
 
     async fn send(&self, person: Person, query: &str, variables: Value) -> Value {

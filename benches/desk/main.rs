@@ -158,8 +158,8 @@ async fn measure(options: &Options) {
         program.run(&["doctor"], "").await;
         cluster.mark_loaded(&database).await;
     }
-    let shown = settings.iter().map(|(key, value)| format!("{key} = {value}"));
-    println!("Settings of the server: {}\n", shown.collect::<Vec<_>>().join(", "));
+    let shown = settings.iter().map(|(key, value)| format!("TICKETWIRE_{key}={value}"));
+    println!("Settings of the server: {}\n", shown.collect::<Vec<_>>().join(" "));
     let measurement = Measurement {
         shape,
         cluster: &cluster,

@@ -68,11 +68,12 @@ pub const WORKLOADS: [Workload; 3] = [
             FROM tickets t JOIN accounts r ON r.id = t.reporter_id
             WHERE t.number = {number}
             UNION ALL
-            SELECT c.id, NULL, c.body, NULL, NULL, NULL, c.visibility, c.created_at, a.name
+            (SELECT c.id, NULL, c.body, NULL, NULL, NULL, c.visibility, c.created_at, a.name
             FROM (SELECT * FROM comments
                   WHERE ticket_id = (SELECT id FROM tickets WHERE number = {number})
                   ORDER BY created_at DESC, id DESC LIMIT 50) c
-            JOIN accounts a ON a.id = c.author_id",
+            JOIN accounts a ON a.id = c.author_id
+            ORDER BY c.created_at DESC, c.id DESC)",
         columns: &["text", "name"],
         lines: |data| {
             let ticket = &data["node"];
