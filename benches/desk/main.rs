@@ -72,7 +72,8 @@ struct Options {
     /// How many clients send requests at the same time, and the server's database connections.
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// Keep the loaded database in this folder, and use the one that is there.
+    /// Keep the loaded database in this folder, and use the one that is there. For at most 13 days:
+    /// then the server begins to close the resolved tickets.
     #[arg(long)]
     keep: Option<PathBuf>,
     /// Cargo passes this to every benchmark.
@@ -129,7 +130,9 @@ async fn load_only(shape: Shape) {
     let program = Program { binary, url };
     load::load(&program, shape).await;
     let server = program.serve(&[]).await;
-    Check::new(&program, &server.address, shape).await.reading().await;
+    let check = Check::new(&program, &server.address, shape).await;
+    check.pages().await;
+    check.search_and_feed().await;
     server.stop().await;
     program.run(&["doctor"], "").await;
     if let Some(folder) = std::env::var_os("VARS") {
@@ -151,9 +154,10 @@ async fn measure(options: &Options) {
     let settings = options.settings();
     let settings = settings.iter().map(|(key, value)| (*key, value.as_str())).collect::<Vec<_>>();
     let server = program.serve(&settings).await;
+    let check = Check::new(&program, &server.address, shape).await;
+    check.pages().await;
     if must_load {
-        let check = Check::new(&program, &server.address, shape).await;
-        check.reading().await;
+        check.search_and_feed().await;
         check.writing().await;
         program.run(&["doctor"], "").await;
         cluster.mark_loaded(&database).await;
