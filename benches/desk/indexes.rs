@@ -28,15 +28,12 @@ pub async fn drop(client: &Client) -> Dropped {
     let mut creations = Vec::new();
     for row in client.query(query, &[&TABLES.as_slice()]).await.expect("the indexes") {
         let [table, index, definition] = [0, 1, 3].map(|column| row.get::<_, String>(column));
-        let drop = match row.get::<_, Option<String>>(2) {
-            Some(name) => {
-                creations.push(format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"));
-                format!("ALTER TABLE {table} DROP CONSTRAINT {name}")
-            }
-            None => {
-                creations.push(definition);
-                format!("DROP INDEX {index}")
-            }
+        let drop = if let Some(name) = row.get::<_, Option<String>>(2) {
+            creations.push(format!("ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"));
+            format!("ALTER TABLE {table} DROP CONSTRAINT {name}")
+        } else {
+            creations.push(definition);
+            format!("DROP INDEX {index}")
         };
         client.batch_execute(&drop).await.unwrap_or_else(|error| panic!("{drop}: {error:?}"));
     }

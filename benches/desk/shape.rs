@@ -146,7 +146,7 @@ impl Shape {
 
     /// Returns when the ticket of a row was opened.
     pub fn ticket_created_at(self, row: u64) -> i64 {
-        BEGIN + 600 * DAY / self.tickets as i64 * row as i64
+        BEGIN + 600 * DAY / self.tickets.cast_signed() * row.cast_signed()
     }
 
     fn reporter(self, row: u64) -> Person {
@@ -267,7 +267,7 @@ enum Table {
     Comments = 2,
 }
 
-/// Returns an id in the form of UUIDv7 (RFC 9562), in the order of time.
+/// Returns an id in the form of `UUIDv7` (RFC 9562), in the order of time.
 fn id(time: i64, kind: u16, row: u64) -> Uuid {
     let (milliseconds, kind) = ((time / 1_000) as u128, u128::from(kind));
     Uuid::from_u128(milliseconds << 80 | 7 << 76 | kind << 64 | 8 << 60 | u128::from(row))
@@ -279,7 +279,7 @@ fn random(table: Table, row: u64, column: u64) -> f64 {
     (seed >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// Mixes the bits of a number: SplitMix64.
+/// Mixes the bits of a number, as in `SplitMix64`.
 pub fn mix(number: u64) -> u64 {
     let mut bits = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
