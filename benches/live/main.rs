@@ -8,9 +8,13 @@
 mod broadcast;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/cpu.rs"]
+mod cpu;
 mod measure;
 mod pgbench;
 mod server;
+#[path = "../common/transactions.rs"]
+mod transactions;
 mod watcher;
 
 use std::time::Duration;

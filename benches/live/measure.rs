@@ -18,7 +18,7 @@ use super::{
         figures::{number, quantile, resident},
         server::BenchServer,
     },
-    pgbench,
+    cpu, pgbench,
     watcher::Watcher,
 };
 
@@ -325,11 +325,7 @@ impl Target<'_> {
 
 /// Returns the CPU time that a process has used, in seconds.
 fn cpu(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    let fields = stat.rsplit(") ").next().expect("fields").split(' ').collect::<Vec<_>>();
-    let ticks = |field: usize| fields[field].parse::<f64>().expect("a number");
-    // Linux counts in ticks of 10 ms.
-    (ticks(11) + ticks(12)) / 100.0
+    cpu::seconds(pid, &cpu::OWN).expect("a process")
 }
 
 fn row(name: &str, ours: f64, limit: Option<f64>) {

@@ -1,10 +1,8 @@
 //! The limit of writing: the statements of a comment, through pgbench.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::time::Duration;
+
+use super::transactions;
 
 /// The statements of `addComment`, including its event but not the sequencer's work.
 const SCRIPT: &str = r"
@@ -28,34 +26,17 @@ pub async fn comments(
     writers: usize,
     time: Duration,
 ) -> Option<f64> {
-    let program = program()?;
     let database = server.database().await;
     let first: i64 =
         database.query_one("SELECT min(number) - 1 FROM tickets", &[]).await.ok()?.get(0);
     let agent = "SELECT id::text FROM accounts WHERE email = 'agent@example.com'";
     let agent: String = database.query_one(agent, &[]).await.ok()?.get(0);
-    let script = std::env::temp_dir().join(format!("ticketwire-bench-{}.sql", std::process::id()));
-    std::fs::write(&script, SCRIPT).expect("a script");
-    let output = Command::new(program)
-        .args(["-n", "-j", "2", "-c", &writers.to_string(), "-T", &time.as_secs().to_string()])
-        .args(["-D", &format!("tickets={}", server.tickets.len())])
-        .args(["-D", &format!("first={first}"), "-D", &format!("agent={agent}")])
-        .arg("-f")
-        .arg(&script)
-        .arg(server.database_url())
-        .output()
-        .ok()?;
-    let _ = std::fs::remove_file(script);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let rate = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next());
-    if rate.is_none() {
-        eprintln!("pgbench: {text}{}", String::from_utf8_lossy(&output.stderr));
-    }
-    rate?.parse().ok()
-}
-
-fn program() -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    let found = versions.flatten().map(|version| version.path().join("bin/pgbench"));
-    found.filter(|path| Path::exists(path)).max()
+    let variables = [
+        format!("-Dtickets={}", server.tickets.len()),
+        format!("-Dfirst={first}"),
+        format!("-Dagent={agent}"),
+    ];
+    let options = ["-j2"].into_iter().chain(variables.iter().map(String::as_str));
+    let options = options.collect::<Vec<_>>();
+    transactions::per_second(&server.database_url(), SCRIPT, writers, time, &options)
 }
