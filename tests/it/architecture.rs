@@ -75,6 +75,30 @@ fn no_two_files_import_each_other() {
 }
 
 #[test]
+fn every_type_of_the_api_names_the_executor() {
+    let declares = |line: &str| {
+        let derives = ["SimpleObject", "Interface", "Union"];
+        line.starts_with("#[Object")
+            || line.starts_with("#[derive(") && derives.iter().any(|derive| line.contains(derive))
+    };
+    let files = rust_files(&source().join("graphql")).into_iter();
+    let mut missing = Vec::new();
+    for file in files.filter(|file| !file.ends_with("executor/tests.rs")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines = text.lines().map(str::trim).collect::<Vec<_>>();
+        for (index, next) in lines.windows(3).enumerate() {
+            // async-graphql executes the root types.
+            let is_root = ["Query {", "Mutation {"].iter().any(|end| next[1].ends_with(end));
+            let names = next.iter().any(|line| line.contains("crate::graphql::executor"));
+            if declares(next[0]) && !is_root && !names {
+                missing.push(format!("{}:{}", file.display(), index + 1));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
 fn no_item_of_db_is_exported_by_another_layer() {
     let code = Code::read();
     let leaks = code.files.iter().filter(|(module, _)| module.first().is_none_or(|l| l != "db"));

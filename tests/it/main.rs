@@ -55,6 +55,7 @@ mod slow;
 mod sse;
 mod staff;
 mod ticket;
+mod timeline;
 mod truth;
 mod unread;
 mod upload;

@@ -173,9 +173,14 @@ impl TestServer {
 
     /// Starts a server whose SQL statements are logged, so that a test can count them.
     pub async fn start_logged() -> Self {
+        Self::start_logged_with(&[]).await
+    }
+
+    /// Starts a server with additional settings, whose statements are logged.
+    pub async fn start_logged_with(flags: &[(&'static str, String)]) -> Self {
         let (database, clock) = (TestDatabase::new().await, Arc::default());
         database.log_statements().await;
-        let app = start_app(&database.url, &clock).await;
+        let app = start_app_with(&database.url, &clock, flags).await.unwrap();
         Self { app: Some(app), database, clock }
     }
 

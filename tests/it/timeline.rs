@@ -1,0 +1,97 @@
+//! Timelines that nodes keep in memory.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, TestServer, client::Ticket};
+
+const TIMELINE: &str =
+    "query($id: ID!) { node(id: $id) { ... on Ticket { timeline(last: 10) { nodes {
+    __typename ... on CommentAdded { comment { body author { name } } } } } } } }";
+
+/// Returns the comments of a ticket's timeline, in its order.
+async fn comments(client: &Client, ticket: &Ticket) -> Vec<Value> {
+    let data = client.ok(TIMELINE, json!({ "id": ticket.id })).await;
+    let nodes = data["node"]["timeline"]["nodes"].as_array().unwrap().iter();
+    nodes
+        .filter(|node| node["comment"].is_object())
+        .map(|it| it["comment"]["body"].clone())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timeline_is_read_once_until_something_happens_to_its_ticket() {
+    let server = TestServer::start_logged().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    marta.comment(&ticket, "We look at it.").await;
+    let read = |statements: &[String]| {
+        statements.iter().any(|it| it.contains("c.body") || it.contains("e.kind"))
+    };
+    let first = server.statements_of(async || drop(comments(&anna, &ticket).await)).await;
+    assert!(read(&first), "{first:?}");
+    let second = server.statements_of(async || drop(comments(&anna, &ticket).await)).await;
+    assert!(!read(&second), "{second:?}");
+    marta.comment(&ticket, "It is up.").await;
+    let third = server.statements_of(async || drop(comments(&anna, &ticket).await)).await;
+    assert!(read(&third), "{third:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_not_heard_of_a_comment_shows_it() {
+    let server = TestServer::start().await;
+    let node = server.second_node().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let there = anna.at(&node.address().to_string());
+    let ticket = anna.create_ticket("The site is down").await;
+    marta.comment(&ticket, "one").await;
+    server.quiet().await;
+    assert_eq!(comments(&there, &ticket).await, ["one"]);
+    // No event gets a position, so no node receives one.
+    let mut database = server.database.connect().await;
+    let lock = database.transaction().await.unwrap();
+    lock.execute("SELECT FROM feed_head FOR UPDATE", &[]).await.unwrap();
+    marta.comment(&ticket, "two").await;
+    assert_eq!(comments(&there, &ticket).await, ["one", "two"]);
+    marta.note(&ticket, "three").await;
+    assert_eq!(comments(&there, &ticket).await, ["one", "two"]);
+    assert_eq!(comments(&marta, &ticket).await, ["one", "two", "three"]);
+    lock.rollback().await.unwrap();
+    assert_eq!(comments(&there, &ticket).await, ["one", "two"]);
+    node.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_do_not_receive_what_was_kept_for_staff() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    marta.note(&ticket, "between us").await;
+    server.quiet().await;
+    for _ in 0..2 {
+        assert_eq!(comments(&marta, &ticket).await, ["between us"]);
+        assert_eq!(comments(&anna, &ticket).await, Vec::<Value>::new());
+    }
+    let stranger = server.customer("Boris").await;
+    let refused = stranger.send(TIMELINE, json!({ "id": ticket.id })).await;
+    assert_eq!(refused.code(), "NOT_FOUND");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_payload_of_a_mutation_has_its_own_event_in_the_timeline() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    marta.comment(&ticket, "one").await;
+    server.quiet().await;
+    assert_eq!(comments(&anna, &ticket).await, ["one"]);
+    let add = "mutation($input: AddCommentInput!) { addComment(input: $input) { ticket {
+        timeline(last: 10) { nodes { ... on CommentAdded { comment { body } } } } } } }";
+    let input = json!({ "ticketId": ticket.id, "body": "two" });
+    let added = anna.ok(add, json!({ "input": input })).await;
+    let nodes = added["addComment"]["ticket"]["timeline"]["nodes"].as_array().unwrap();
+    assert_eq!(nodes.last().unwrap()["comment"]["body"], "two", "{added}");
+    server.stop().await;
+}
