@@ -39,6 +39,7 @@ pub(super) fn limits(config: &Config) -> Limits {
         anonymous_parallel_requests: limits
             .anonymous_parallel_requests_per_address
             .unwrap_or((connections / 2).max(2)),
+        customer_rate: limits.customer_bytes_per_second,
         turn_time: seconds(limits.request_seconds),
         anonymous_sockets: limits.anonymous_sockets_per_address,
         anonymous_socket_time: seconds(limits.anonymous_socket_seconds),

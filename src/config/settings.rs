@@ -295,7 +295,7 @@ section! {
         /// The largest number of statements that a request may send to the database.
         statements: usize = "200", 20..=100_000;
         /// The largest number of database connections that a request may use at a time.
-        request_connections: usize = "4", 2..=64;
+        request_connections: usize = "2", 2..=64;
         /// How many seconds a request may take. Its statement is cancelled then.
         request_seconds: u32 = "30", 1..=600;
         /// Under how many names (aliases) a selection set may select one field.
@@ -358,9 +358,12 @@ section! {
         /// How many seconds after it was opened a websocket that is not signed in is closed.
         anonymous_socket_seconds: u32 = "60", 1..=86_400;
         /// The largest number of streams (subscriptions) of one customer.
-        customer_streams: usize = "200", 1..=1_000_000;
+        customer_streams: usize = "60", 1..=1_000_000;
         /// The same for one member of staff, and for one service token.
         staff_streams: usize = "2000", 1..=1_000_000;
+        /// How many bytes of responses larger than 1 MiB, and of messages of streams larger than 16 KiB,
+        /// are executed for one customer in a second. Those beyond it come later.
+        customer_bytes_per_second: u64 = "4194304", 65_536..=1 << 40;
         /// How many tickets one account may open a minute, on all nodes. With 0, there is no limit.
         tickets_per_minute: u32 = "20", 0..=100_000;
         /// How many comments one customer may add a minute, on all nodes. With 0, there is no limit.
@@ -375,10 +378,9 @@ section! {
         /// streams, in bytes. A response that no longer fits is executed again for streams that are
         /// late.
         shared_response_bytes: usize = "33554432", 0..=1 << 40;
-        /// The largest total size of the timelines of tickets that are kept in memory, in bytes. A
-        /// page that is kept does not have to be read from the database again until something
-        /// happens to its ticket.
-        timeline_cache_bytes: usize = "33554432", 0..=1 << 40;
+        /// The largest total size of the timelines and comments that are kept in memory, in bytes.
+        /// They are not read from the database again until something happens to their ticket.
+        timeline_cache_bytes: usize = "67108864", 0..=1 << 40;
     }
 }
 

@@ -75,8 +75,8 @@ pub enum Checked {
 #[error("hashing a password failed: {0}")]
 pub struct PasswordError(String);
 
-/// Hashes and verifies passwords on blocking threads, at most one per core at a time. More would
-/// only use more memory.
+/// Hashes and verifies passwords on blocking threads, at the same time at most one fewer than there
+/// are cores: guesses of passwords leave a core to everything else.
 #[derive(Clone)]
 pub struct Passwords {
     argon2: Argon2<'static>,
@@ -98,7 +98,7 @@ impl Passwords {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = hash(&argon2, &Password(String::new()), ambient.bytes())?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { argon2, ambient, permits: Arc::new(Semaphore::new(cores)), decoy })
+        Ok(Self { argon2, ambient, permits: Arc::new(Semaphore::new((cores - 1).max(1))), decoy })
     }
 
     /// Hashes a password with a new salt of 128 bits.

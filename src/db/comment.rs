@@ -2,7 +2,7 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{Array, Nullable, Uuid as SqlUuid},
+    sql_types::{Array, Bool, Nullable, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use crate::domain::{
     clock::Timestamp,
     comment::{Comment, Visibility},
     ids::{AccountId, CommentId, TicketId},
+    policy::TicketScope,
 };
 
 #[derive(QueryableByName)]
@@ -93,6 +94,38 @@ pub async fn of_events(db: &mut Connection, ids: &[CommentId]) -> Result<Vec<Com
     .load::<CommentRow>(db)
     .await?;
     Ok(rows.into_iter().map(Comment::from).collect())
+}
+
+/// Returns the last comment of each of the tickets in scope. `internal` is whether internal notes
+/// count.
+pub async fn last_of_tickets(
+    db: &mut Connection,
+    scope: TicketScope,
+    internal: bool,
+    ids: &[TicketId],
+) -> Result<Vec<(TicketId, CommentId)>, DbError> {
+    let visible = ticket::ids_in_scope(db, scope, ids).await?;
+    let rows = diesel::sql_query(
+        "SELECT t.id AS ticket_id, c.id
+         FROM unnest(ARRAY(SELECT unnest($1))) AS t (id)
+         CROSS JOIN LATERAL (
+             SELECT id FROM comments WHERE ticket_id = t.id AND ($2 OR visibility = 'public')
+             ORDER BY created_at DESC, id DESC LIMIT 1) c",
+    )
+    .bind::<Array<SqlUuid>, _>(visible)
+    .bind::<Bool, _>(internal)
+    .prepared()
+    .load::<LastRow>(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (TicketId(row.ticket_id), CommentId(row.id))).collect())
+}
+
+#[derive(QueryableByName)]
+struct LastRow {
+    #[diesel(sql_type = SqlUuid)]
+    ticket_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
 }
 
 /// Inserts a comment.

@@ -440,6 +440,9 @@ diesel::table! {
         any_seq -> Int8,
         any_actor_id -> Nullable<Uuid>,
         any_seq_by_others -> Int8,
+        last_comment_id -> Nullable<Uuid>,
+        last_public_comment_id -> Nullable<Uuid>,
+        last_comments_seq -> Nullable<Int8>,
     }
 }
 

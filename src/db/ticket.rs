@@ -4,8 +4,10 @@ pub mod list;
 pub(super) mod scope;
 
 use diesel::{
-    dsl::sql,
+    dsl::{case_when, sql},
+    pg::Pg,
     prelude::*,
+    query_builder::QueryFragment,
     sql_types::{Array, Bool, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
@@ -21,9 +23,9 @@ use super::{
 };
 use crate::domain::{
     clock::Timestamp,
-    ids::{AccountId, CategoryId, TicketId},
+    ids::{AccountId, CategoryId, CommentId, TicketId},
     policy::TicketScope,
-    ticket::{Priority, Status, Ticket, TicketNumber},
+    ticket::{LastComments, Priority, Status, Ticket, TicketNumber},
 };
 
 #[derive(Queryable, QueryableByName, Selectable)]
@@ -47,6 +49,9 @@ pub(super) struct TicketRow {
     resolved_at: Option<Timestamp>,
     follow_up_to_id: Option<Uuid>,
     event_seq: i64,
+    last_comment_id: Option<Uuid>,
+    last_public_comment_id: Option<Uuid>,
+    last_comments_seq: Option<i64>,
 }
 
 impl From<TicketRow> for Ticket {
@@ -70,6 +75,10 @@ impl From<TicketRow> for Ticket {
             resolved_at: row.resolved_at,
             follow_up_to: row.follow_up_to_id.map(TicketId),
             events: row.event_seq,
+            last_comments: (row.last_comments_seq == Some(row.event_seq)).then(|| LastComments {
+                any: row.last_comment_id.map(CommentId),
+                public: row.last_public_comment_id.map(CommentId),
+            }),
         }
     }
 }
@@ -101,6 +110,17 @@ pub async fn by_ids(
         .load(db)
         .await?;
     Ok(rows.into_iter().map(Ticket::from).collect())
+}
+
+/// Returns those of the ids whose tickets are in scope.
+pub(super) async fn ids_in_scope(
+    db: &mut Connection,
+    scope: TicketScope,
+    ids: &[TicketId],
+) -> Result<Vec<Uuid>, DbError> {
+    let requested = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    let found = in_scope(scope).filter(tickets::id.eq_any(requested)).select(tickets::id);
+    Ok(found.load(db).await?)
 }
 
 /// Returns whether the ticket with an id is in scope.
@@ -216,6 +236,22 @@ pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
     Ok(())
 }
 
+/// Returns the changes to the columns about a ticket's last comments, together with its latest
+/// events.
+fn last_comment_columns(
+    ticket: &Ticket,
+    latest: &LatestEvents,
+) -> impl AsChangeset<Target = tickets::table, Changeset: QueryFragment<Pg> + Send> + use<> {
+    let last = ticket.last_comments.unwrap_or_default();
+    let seq = tickets::event_seq + latest.events;
+    let known = if ticket.last_comments.is_some() { "true" } else { "false" };
+    (
+        tickets::last_comment_id.eq(last.any.map(|id| id.0)),
+        tickets::last_public_comment_id.eq(last.public.map(|id| id.0)),
+        tickets::last_comments_seq.eq(case_when(sql::<Bool>(known), seq)),
+    )
+}
+
 /// Updates the changeable columns of a locked ticket together with those about its latest events.
 /// Returns the sequence number of its last event. This is one statement because each update
 /// writes all indexes.
@@ -236,6 +272,7 @@ pub(super) async fn update(
         tickets::updated_at.eq(ticket.updated_at),
         tickets::waiting_since.eq(ticket.waiting_since),
         tickets::resolved_at.eq(ticket.resolved_at),
+        last_comment_columns(ticket, latest),
     );
     let event_seq = diesel::update(tickets::table.find(ticket.id.0))
         .set((state, unread::latest_event_columns(latest)))

@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::{
     clock::Timestamp,
+    comment::{Comment, Visibility},
     event::{TicketEvent, TicketState},
-    ids::{AccountId, CategoryId, TicketId},
+    ids::{AccountId, CategoryId, CommentId, TicketId},
     text::Summary,
 };
 
@@ -94,6 +95,17 @@ pub struct Ticket {
     pub follow_up_to: Option<TicketId>,
     /// How many events the ticket has. Grows with everything that happens to it.
     pub events: i64,
+    /// The last comments, or `None` if they must be looked up.
+    pub last_comments: Option<LastComments>,
+}
+
+/// The last comments of a ticket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastComments {
+    /// The last of all comments and internal notes, if there is one.
+    pub any: Option<CommentId>,
+    /// The last comment that customers see, if there is one.
+    pub public: Option<CommentId>,
 }
 
 // What people write must not appear in logs.
@@ -137,6 +149,15 @@ pub enum TooManyParticipants {
 }
 
 impl Ticket {
+    /// Records a comment that is added to the ticket.
+    pub fn add_last_comment(&mut self, comment: &Comment) {
+        let id = Some(comment.id);
+        self.last_comments = match comment.visibility {
+            Visibility::Public => Some(LastComments { any: id, public: id }),
+            Visibility::Internal => self.last_comments.map(|last| LastComments { any: id, ..last }),
+        };
+    }
+
     /// The values that queues filter by.
     pub fn state(&self) -> TicketState {
         TicketState {

@@ -110,7 +110,9 @@ impl Account {
             return Ok(None);
         }
         let args = PageArgs { first, after, last, before };
-        NotificationConnection::load(ctx, unread_only, args).await.map(Some)
+        // Boxed, as the other fields of the viewer: accounts are resolved by the hundred, and their
+        // state is as large as that of their largest field.
+        Box::pin(NotificationConnection::load(ctx, unread_only, args)).await.map(Some)
     }
 
     /// The number of notifications that you have not read. Null unless this is your own
@@ -151,7 +153,8 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        Ok(Some(service::preferences::of_viewer(ctx.actor()?, ctx.services()?).await?.into()))
+        let loading = service::preferences::of_viewer(ctx.actor()?, ctx.services()?);
+        Ok(Some(Box::pin(loading).await?.into()))
     }
 
     /// The second factors of the account, empty if it has none. Null unless this is your own
@@ -163,7 +166,8 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        let (factors, _) = service::second_factor::of_viewer(ctx.actor()?, ctx.services()?).await?;
+        let loading = service::second_factor::of_viewer(ctx.actor()?, ctx.services()?);
+        let (factors, _) = Box::pin(loading).await?;
         Ok(Some(factors.into_iter().map(SecondFactor::from).collect()))
     }
 
@@ -173,7 +177,8 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        let (_, left) = service::second_factor::of_viewer(ctx.actor()?, ctx.services()?).await?;
+        let loading = service::second_factor::of_viewer(ctx.actor()?, ctx.services()?);
+        let (_, left) = Box::pin(loading).await?;
         Ok(Some(left))
     }
 
@@ -184,7 +189,7 @@ impl Account {
         if !self.is_viewer(ctx)? {
             return Ok(None);
         }
-        Session::of_viewer(ctx).await.map(Some)
+        Box::pin(Session::of_viewer(ctx)).await.map(Some)
     }
 
     /// The account's audit trail, newest first: sign-ins, ended sessions, changes of its
@@ -208,7 +213,7 @@ impl Account {
             return Ok(None);
         }
         let args = PageArgs { first, after, last, before };
-        AccountEventConnection::of_viewer(ctx, args).await.map(Some)
+        Box::pin(AccountEventConnection::of_viewer(ctx, args)).await.map(Some)
     }
 
     /// When the account was disabled, or null if it is active. Also null unless this is your

@@ -58,6 +58,7 @@ pub struct Loaders {
     deliveries: Loader<DeliveriesOf>,
     unread: Loader<IsUnread>,
     follow_ups: Loader<FollowUpsOf>,
+    last_comments: Loader<LastCommentOf>,
     ticket_counts: Loader<OwnTicketCounts>,
     unread_notifications: Loader<OwnUnreadNotifications>,
     budget: RequestBudget,
@@ -249,6 +250,7 @@ impl Loaders {
             deliveries: Loader::new(source, rounds),
             unread: Loader::new(source, rounds),
             follow_ups: Loader::new(source, rounds),
+            last_comments: Loader::new(source, rounds),
             ticket_counts: Loader::new(source, rounds),
             unread_notifications: Loader::new(source, rounds),
             budget,
@@ -478,6 +480,25 @@ impl Key for FollowUpsOf {
 
     fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.follow_ups
+    }
+}
+
+/// The key of the last comment of a ticket that the actor may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LastCommentOf(pub TicketId);
+
+impl Key for LastCommentOf {
+    type Value = CommentId;
+
+    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+        let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let found =
+            service::comment::last_of_tickets(&source.actor, &source.services, &tickets).await?;
+        Ok(found.into_iter().map(|(ticket, comment)| (Self(ticket), comment)).collect())
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.last_comments
     }
 }
 

@@ -20,13 +20,14 @@ use super::{
     account::{Account, Locale},
     attachment::{self, Attachment, Upload},
     category::Category,
+    comment::Comment,
     context::ContextExt as _,
     delivery::Delivery,
     error::{Failure, Outcome, UserError},
     event::TimelineConnection,
     executor::List,
     id::GlobalId,
-    loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, IsUnread},
+    loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, IsUnread, LastCommentOf},
     pagination::{PageArgs, connection, cost},
     text::Text,
 };
@@ -186,6 +187,23 @@ impl Ticket {
         #[graphql(desc = "Return items before this cursor.")] before: Option<String>,
     ) -> Result<TimelineConnection, Failure> {
         TimelineConnection::load(ctx, &self.0, PageArgs { first, after, last, before }).await
+    }
+
+    /// The last comment that you may see, or null if there is none. For staff, internal notes count
+    /// too.
+    async fn last_comment(&self, ctx: &Context<'_>) -> Result<Option<Comment>, Failure> {
+        let (actor, services, loaders) = (ctx.actor()?, ctx.services()?, ctx.loaders()?);
+        let id = match service::comment::last_of(actor, &self.0) {
+            Some(known) => known,
+            None => loaders.get(LastCommentOf(self.0.id)).await?,
+        };
+        let Some(id) = id else { return Ok(None) };
+        if let Some(cached) = service::timeline::cached_comment(services, &self.0, id) {
+            return Ok(Some(Comment(cached)));
+        }
+        let Some(comment) = loaders.get(id).await? else { return Ok(None) };
+        service::timeline::keep_comment(services, &self.0, &comment);
+        Ok(Some(Comment(comment)))
     }
 
     /// The last 100 mails about the ticket, oldest first, with their state of delivery. Null

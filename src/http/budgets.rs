@@ -14,7 +14,7 @@ use tokio::time;
 use super::{
     limits::{Limits, PerCaller},
     slots::{Party, Slot, Slots},
-    turns::{Turn, Turns},
+    turns::{Share, Turn, Turns},
 };
 use crate::{
     domain::{actor::Actor, session::ClientOrigin},
@@ -24,7 +24,12 @@ use crate::{
 
 /// How long a refusal is delayed. A caller who repeats refused requests at once takes little time
 /// from the others.
-const REFUSAL_DELAY: Duration = Duration::from_millis(250);
+pub const REFUSAL_DELAY: Duration = Duration::from_millis(250);
+
+/// The largest message that does not delay those after it, in bytes.
+const SMALL_MESSAGE: usize = 16_384;
+/// The same for the response to a request.
+const SMALL_RESPONSE: usize = 1 << 20;
 
 /// Delays a refusal.
 pub async fn delay_refusal<T>(result: Result<T, LimitReached>) -> Result<T, LimitReached> {
@@ -100,7 +105,7 @@ impl Budgets {
     pub async fn turn(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Turn, LimitReached> {
         let Limits { parallel_requests, anonymous_parallel_requests, turn_time, .. } = self.limits;
         let max = max(actor, parallel_requests, anonymous_parallel_requests);
-        let turn = self.turns.take(party(actor, origin), max);
+        let turn = self.turns.take(party(actor, origin), max, share(actor));
         time::timeout(turn_time, turn).await.map_err(|_| {
             let message = format!("Your {max} earlier requests take too long.");
             self.refuse(Limit::Requests, message, 1)
@@ -112,7 +117,40 @@ impl Budgets {
     pub async fn message_turn(&self, actor: &Actor, origin: &ClientOrigin) -> Turn {
         let Limits { parallel_requests, anonymous_parallel_requests, .. } = self.limits;
         let max = max(actor, parallel_requests, anonymous_parallel_requests).div_ceil(2);
-        self.message_turns.take(party(actor, origin), max).await
+        self.message_turns.take(party(actor, origin), max, share(actor)).await
+    }
+
+    /// Waits until a message of this size may follow a customer's earlier messages. Messages of
+    /// staff and small ones never wait.
+    pub async fn pace_message(&self, actor: &Actor, origin: &ClientOrigin, bytes: usize) {
+        if bytes > SMALL_MESSAGE && share(actor) == Share::Request {
+            let turn = self.message_turn(actor, origin).await;
+            self.hold_message(turn, actor, bytes);
+        }
+    }
+
+    /// Holds the turn of a message of this size for as long as a customer's next message waits.
+    pub fn hold_message(&self, turn: Turn, actor: &Actor, bytes: usize) {
+        if bytes > SMALL_MESSAGE {
+            self.hold(turn, actor, bytes);
+        }
+    }
+
+    /// Holds the turn of a response of this size for as long as a customer's next request waits.
+    pub fn hold_response(&self, turn: impl Send + 'static, actor: &Actor, bytes: usize) {
+        if bytes > SMALL_RESPONSE {
+            self.hold(turn, actor, bytes);
+        }
+    }
+
+    fn hold(&self, turn: impl Send + 'static, actor: &Actor, bytes: usize) {
+        if share(actor) == Share::Request {
+            let time = Duration::from_secs_f64(bytes as f64 / self.limits.customer_rate as f64);
+            tokio::spawn(async move {
+                time::sleep(time).await;
+                drop(turn);
+            });
+        }
     }
 
     /// Takes the slot of a websocket.
@@ -172,6 +210,14 @@ fn party(actor: &Actor, origin: &ClientOrigin) -> Party {
         Actor::Account(identity) => Party::Account(identity.id),
         Actor::Machine(machine) => Party::Token(machine.token),
         Actor::Anonymous | Actor::System => Party::Network(origin.network()),
+    }
+}
+
+/// Staff wait for no slow search of their own.
+fn share(actor: &Actor) -> Share {
+    match actor {
+        Actor::Account(identity) if !identity.role.is_staff() => Share::Request,
+        _ => Share::Core,
     }
 }
 

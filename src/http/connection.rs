@@ -47,6 +47,9 @@ use crate::{
 /// (`websocket/duplex.rs`).
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: u32 = 45_000;
+/// How long a connection without a request is left waiting, if its network has too many of them.
+/// A client that opens the next one at once takes little time from the others.
+const REFUSAL_DELAY: Duration = Duration::from_millis(250);
 /// How long the server waits after it failed to accept a connection, for example because no file
 /// descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -77,7 +80,11 @@ pub async fn serve(
                     }
                 });
             }
-            Err(refused) => refused.tell(stream),
+            Err(refused) if refused.open.is_empty() => refused.tell(stream),
+            Err(refused) => drop(tokio::spawn(async move {
+                time::sleep(REFUSAL_DELAY).await;
+                refused.tell(stream);
+            })),
         }
     }
     drop(socket);
@@ -133,6 +140,8 @@ struct ConnectionSlots {
 struct Refused {
     status: &'static str,
     reason: String,
+    /// The slots of a connection that is told so only later.
+    open: Vec<Slot>,
 }
 
 impl Door {
@@ -158,14 +167,15 @@ impl Door {
                 "The server accepts at most {max} connections without a request from one network \
                  address."
             );
-            return Err(self.refuse(Limit::Handshakes, status, reason));
+            let refused = self.refuse(Limit::Handshakes, status, reason);
+            return Err(Refused { open: vec![open, own], ..refused });
         };
         Ok(ConnectionSlots { open: vec![open, own], handshake: Some(handshake) })
     }
 
     fn refuse(&self, limit: Limit, status: &'static str, reason: String) -> Refused {
         self.metrics.refused(limit);
-        Refused { status, reason }
+        Refused { status, reason, open: vec![] }
     }
 }
 

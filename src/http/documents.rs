@@ -104,13 +104,12 @@ fn fits(value: &Value, expected: &Type) -> bool {
     match (&expected.base, value) {
         (_, Value::Null) => expected.nullable,
         (BaseType::List(item), Value::List(values)) => values.iter().all(|it| fits(it, item)),
-        (BaseType::List(_), _) => false,
         (BaseType::Named(name), Value::String(_)) => matches!(name.as_str(), "ID" | "String"),
         (BaseType::Named(name), Value::Boolean(_)) => name == "Boolean",
         (BaseType::Named(name), Value::Number(number)) => {
             name == "Int" && number.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
         }
-        (BaseType::Named(_), _) => false,
+        _ => false,
     }
 }
 

@@ -9,7 +9,7 @@ use async_graphql::{
 };
 use async_graphql_axum::GraphQLRequest;
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{FromRequest as _, FromRequestParts as _, Query, Request, State},
     http::{HeaderMap, Method, StatusCode, request::Parts},
     response::Response,
@@ -30,7 +30,7 @@ use super::{
     turns::Turn,
     upload,
 };
-use crate::graphql::ResumeAt;
+use crate::{domain::actor::Actor, graphql::ResumeAt};
 
 /// Answers a request for `/graphql`.
 pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
@@ -41,7 +41,19 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let json = media.filter(|media| *media != MediaType::EventStream).unwrap_or(MediaType::Json);
     match answer(&api, parts, body, media, id).await {
         Ok(Answer::Once(response, held)) => {
-            response::respond(response, json, id, api.limits.response_bytes, held)
+            let limit = api.limits.response_bytes;
+            // What a response that is too large has cost.
+            let least = if response::is_too_large(&response) { limit } else { 0 };
+            let Some(held) = held else {
+                return response::respond(response, json, id, limit, ());
+            };
+            let until_sent = Arc::clone(&held);
+            let encoding = async { response::respond(response, json, id, limit, until_sent) };
+            let response = held.turn.run(encoding).await;
+            let bytes = response.body().size_hint().exact().map_or(0, |bytes| bytes as usize);
+            let actor = held.actor;
+            api.budgets.hold_response(held, &actor, bytes.max(least));
+            response
         }
         Ok(Answer::Streamed(response)) => response,
         Err(refusal) => refusal.respond(json, id),
@@ -51,9 +63,16 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
 /// The answer to a request that is not refused.
 enum Answer {
     /// One response, not encoded yet, and what it holds until it was sent.
-    Once(GraphqlResponse, Option<Arc<(Slot, Turn)>>),
+    Once(GraphqlResponse, Option<Arc<Held>>),
     /// A stream of server-sent events.
     Streamed(Response),
+}
+
+/// What a request uses of its caller's budget until its response was sent.
+struct Held {
+    actor: Actor,
+    turn: Turn,
+    _slot: Slot,
 }
 
 async fn answer(
@@ -182,10 +201,11 @@ async fn execute_once(
     operation: Option<OperationType>,
 ) -> Answer {
     let Caller { actor, origin, slot, .. } = caller;
-    let held = Arc::new((slot, turn));
+    let held = Arc::new(Held { actor, turn, _slot: slot });
     // Also held until the execution ends, which may be after the client has hung up.
     let request = request.data(Arc::clone(&held));
-    let response = execution::execute_once(api, actor, origin, request, operation).await;
+    let executing = execution::execute_once(api, actor, origin, request, operation);
+    let response = held.turn.run(executing).await;
     Answer::Once(response, Some(held))
 }
 

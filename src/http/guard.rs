@@ -38,7 +38,7 @@ pub fn validate_document(
     max_aliases: usize,
 ) -> Result<Option<OperationType>, ServerError> {
     match documents.get(&request.query) {
-        Some(known) => drop(request.set_parsed_query(known.parsed.clone())),
+        Some(known) => request.set_parsed_query(known.parsed.clone()),
         None => parse(request, documents, max_aliases)?,
     }
     let name = request.operation_name.clone();

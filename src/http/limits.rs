@@ -23,6 +23,8 @@ pub struct Limits {
     pub anonymous_parallel_requests: usize,
     /// How long a request waits for its turn.
     pub turn_time: Duration,
+    /// How many bytes of large responses and messages are executed for one customer in a second.
+    pub customer_rate: u64,
     /// Websockets of one network that are not signed in.
     pub anonymous_sockets: usize,
     /// How long a websocket may stay open without being signed in.

@@ -66,6 +66,16 @@ pub fn is_unavailable(response: &GraphqlResponse) -> bool {
     has_code(response, code::UNAVAILABLE)
 }
 
+/// Whether a request was ended because its response would be too large.
+pub fn is_too_large(response: &GraphqlResponse) -> bool {
+    has_code(response, code::RESPONSE_TOO_LARGE)
+}
+
+/// Whether a part of a request was refused because its caller has done too much.
+pub fn is_rate_limited(response: &GraphqlResponse) -> bool {
+    has_code(response, code::RATE_LIMITED)
+}
+
 fn has_code(response: &GraphqlResponse, code: &str) -> bool {
     let code = Value::from(code);
     response

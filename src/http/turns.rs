@@ -3,23 +3,63 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    future,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::slots::Party;
+
+/// How long after several parties had requests each of them leaves the other cores to the others.
+const SHARED_TIME: Duration = Duration::from_secs(1);
 
 /// The requests that are executed, by party. Clones share them. A party without requests takes no
 /// memory.
 #[derive(Clone, Default)]
-pub struct Turns(Arc<Mutex<HashMap<Party, Arc<Semaphore>>>>);
+pub struct Turns(Arc<Mutex<Parties>>);
+
+#[derive(Default)]
+struct Parties {
+    parties: HashMap<Party, Arc<OneParty>>,
+    /// Until when the cores are shared, if they ever were.
+    shared_until: Option<Instant>,
+}
+
+/// The requests of one party.
+struct OneParty {
+    turns: Arc<Semaphore>,
+    /// Whether a core works on one of them, while cores are shared.
+    is_busy: AtomicBool,
+    /// The requests that wait for that.
+    waiting: Mutex<Vec<Waker>>,
+}
+
+/// What a party's requests have for themselves while several parties have requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// A core.
+    Core,
+    /// A core, and the database for one request.
+    Request,
+}
 
 /// The right to execute a request. The next request of the party is executed when this is dropped.
 pub struct Turn {
-    /// Given back only after this is dropped.
     _permit: OwnedSemaphorePermit,
-    _leaving: Leaving,
+    share: Share,
+    party: Arc<OneParty>,
+    /// The last field: the party is removed after everything else is dropped.
+    leaving: Leaving,
 }
 
 /// Removes the party when its last turn has ended.
@@ -30,25 +70,88 @@ struct Leaving {
 
 impl Turns {
     /// Waits until the party executes fewer than `max` requests, in the order of the calls.
-    pub async fn take(&self, party: Party, max: usize) -> Turn {
+    pub async fn take(&self, party: Party, max: usize, share: Share) -> Turn {
         // Dropped after the semaphore, also if this future is dropped while it waits.
         let leaving = Leaving { turns: self.clone(), party };
-        let semaphore =
-            self.lock().entry(party).or_insert_with(|| Arc::new(Semaphore::new(max))).clone();
-        let permit = semaphore.acquire_owned().await.expect("no semaphore of turns is closed");
-        Turn { _permit: permit, _leaving: leaving }
+        let party = self.enter(party, max);
+        let permit = Arc::clone(&party.turns).acquire_owned().await;
+        let permit = permit.expect("no semaphore of turns is closed");
+        Turn { _permit: permit, share, party, leaving }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Party, Arc<Semaphore>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn enter(&self, party: Party, max: usize) -> Arc<OneParty> {
+        let Parties { parties, shared_until } = &mut *lock(&self.0);
+        let entered = Arc::clone(parties.entry(party).or_insert_with(|| {
+            let turns = Arc::new(Semaphore::new(max));
+            Arc::new(OneParty { turns, is_busy: AtomicBool::default(), waiting: Mutex::default() })
+        }));
+        if parties.len() > 1 {
+            *shared_until = Some(Instant::now() + SHARED_TIME);
+        }
+        entered
     }
+
+    fn are_shared(&self) -> bool {
+        lock(&self.0).shared_until.is_some_and(|until| Instant::now() < until)
+    }
+}
+
+impl Turn {
+    /// Runs a part of the request. While several parties have requests, only one core at a time
+    /// works on those of one party. With [`Share::Request`], neither does the database work on more
+    /// than one of them.
+    pub async fn run<F: Future>(&self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        let mut whole = None;
+        let run = future::poll_fn(|task| {
+            if whole.is_some() || !self.leaving.turns.are_shared() {
+                return work.as_mut().poll(task);
+            }
+            let Some(busy) = self.party.occupy(task) else { return Poll::Pending };
+            let polled = work.as_mut().poll(task);
+            if self.share == Share::Request {
+                whole = Some(busy);
+            }
+            polled
+        });
+        run.await
+    }
+}
+
+impl OneParty {
+    /// Occupies the party's core, or has the task woken when it is free.
+    fn occupy(&self, task: &Context<'_>) -> Option<Busy<'_>> {
+        if self.is_busy.swap(true, Ordering::AcqRel) {
+            lock(&self.waiting).push(task.waker().clone());
+            // It may have become free before the task was registered.
+            if self.is_busy.swap(true, Ordering::AcqRel) {
+                return None;
+            }
+        }
+        Some(Busy(self))
+    }
+}
+
+/// The core that works on a party's request, until this is dropped.
+struct Busy<'p>(&'p OneParty);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.is_busy.store(false, Ordering::Release);
+        // All of them: a request that was waiting may have been dropped.
+        std::mem::take(&mut *lock(&self.0.waiting)).into_iter().for_each(Waker::wake);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let mut parties = self.turns.lock();
-        // Those who have a turn or wait for one hold their party's semaphore.
-        if parties.get(&self.party).is_some_and(|semaphore| Arc::strong_count(semaphore) == 1) {
+        let parties = &mut lock(&self.turns.0).parties;
+        // Those who have a turn or wait for one hold their party.
+        if parties.get(&self.party).is_some_and(|party| Arc::strong_count(party) == 1) {
             parties.remove(&self.party);
         }
     }
@@ -64,16 +167,60 @@ mod tests {
     async fn a_party_waits_for_its_own_turns_only_and_leaves_nothing() {
         let turns = Turns::default();
         let (one, other) = (Party::Network(None), Party::Everybody);
-        let first = turns.take(one, 1).await;
-        let mut second = Box::pin(turns.take(one, 1));
+        let first = turns.take(one, 1, Share::Core).await;
+        let mut second = Box::pin(turns.take(one, 1, Share::Core));
         assert!(second.as_mut().now_or_never().is_none());
-        let third = Box::pin(turns.take(one, 1));
-        drop(turns.take(other, 1).await);
+        let third = Box::pin(turns.take(one, 1, Share::Core));
+        drop(turns.take(other, 1, Share::Core).await);
         drop(third);
         drop(first);
         let second = second.await;
-        assert_eq!(turns.lock().len(), 1);
+        assert_eq!(lock(&turns.0).parties.len(), 1);
         drop(second);
-        assert!(turns.lock().is_empty());
+        assert!(lock(&turns.0).parties.is_empty());
+    }
+
+    #[tokio::test]
+    async fn while_parties_share_the_cores_each_works_on_one_request() {
+        let turns = Turns::default();
+        let (one, other) = (Party::Network(None), Party::Everybody);
+        let (first, second) =
+            (turns.take(one, 2, Share::Core).await, turns.take(one, 2, Share::Core).await);
+        let (mut task, seen) = (Context::from_waker(Waker::noop()), AtomicBool::new(false));
+        let nested = |shared: bool| {
+            let mut outer = Box::pin(first.run(async {
+                // What another core finds that works on the party's second request meanwhile.
+                let mut inner = pin!(second.run(async { seen.store(true, Ordering::Relaxed) }));
+                let polled = inner.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                assert_eq!(polled.is_pending(), shared);
+            }));
+            assert!(outer.as_mut().poll(&mut task).is_ready());
+        };
+        let mut nested = nested;
+        nested(false);
+        assert!(seen.swap(false, Ordering::Relaxed));
+        let third = turns.take(other, 1, Share::Core).await;
+        nested(true);
+        assert!(!seen.load(Ordering::Relaxed));
+        // The core is free again.
+        second.run(async {}).await;
+        third.run(async {}).await;
+    }
+
+    #[tokio::test]
+    async fn a_party_with_one_request_at_a_time_waits_for_it() {
+        let turns = Turns::default();
+        let (one, other) = (Party::Network(None), Party::Everybody);
+        let first = turns.take(one, 2, Share::Request).await;
+        let second = turns.take(one, 2, Share::Request).await;
+        let _others = turns.take(other, 1, Share::Request).await;
+        let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+        let mut begun = Box::pin(first.run(finished));
+        assert!(begun.as_mut().now_or_never().is_none());
+        let mut waiting = Box::pin(second.run(async {}));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        finish.send(()).unwrap();
+        begun.await.unwrap();
+        waiting.await;
     }
 }

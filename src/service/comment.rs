@@ -60,6 +60,29 @@ pub async fn by_ids(
     Ok(visible.map(|(comment, ..)| comment).collect())
 }
 
+/// Returns the last comment of a ticket that the actor may see, if its row has it. The inner
+/// `None` means that there is none.
+pub fn last_of(actor: &Actor, ticket: &Ticket) -> Option<Option<CommentId>> {
+    let last = ticket.last_comments?;
+    Some(if policy::sees_internal(actor) { last.any } else { last.public })
+}
+
+/// Looks up the last comments of tickets that the actor may see. Tickets without comments are left
+/// out.
+///
+/// # Errors
+/// Returns an error if nobody is signed in.
+pub async fn last_of_tickets(
+    actor: &Actor,
+    services: &Services,
+    ids: &[TicketId],
+) -> Result<Vec<(TicketId, CommentId)>, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let (scope, internal) = (policy::ticket_scope(actor), policy::sees_internal(actor));
+    let mut connection = services.database.read().await?;
+    Ok(comment::last_of_tickets(&mut connection, scope, internal, ids).await?)
+}
+
 /// Adds a comment or internal note, and sets the ticket's status if one is requested. Without
 /// one, a public comment may change the status automatically, see [`Status::after_comment`].
 ///
@@ -97,6 +120,7 @@ pub async fn add(
             let mut ticket = lock_open_ticket(actor, db, new).await?;
             let changed = change_status(actor, &mut ticket, new, now)?;
             comment::insert(db, comment).await?;
+            ticket.add_last_comment(comment);
             let files = &new.attachments;
             upload::attach(db, author_id, files, ticket.id, Some(comment.id)).await?;
             let changed = changed.into_iter();

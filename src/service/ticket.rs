@@ -21,7 +21,7 @@ use crate::{
         page::{Page, Slice},
         policy::{self, Action, Resource},
         text::{Body, IdempotencyKey, Summary},
-        ticket::{Changes, IllegalMove, Priority, Status, Ticket, TicketNumber},
+        ticket::{Changes, IllegalMove, LastComments, Priority, Status, Ticket, TicketNumber},
         ticket_filter::{TicketCount, TicketListFilter},
         ticket_list::{TicketKey, TicketSort},
     },
@@ -254,6 +254,7 @@ impl ValidTicket {
             resolved_at: None,
             follow_up_to,
             events: 0,
+            last_comments: Some(LastComments::default()),
         }
     }
 }

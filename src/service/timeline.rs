@@ -16,6 +16,7 @@ use crate::{
         cursor::Cursor,
         ids::{CommentId, TicketId},
         policy::{self, Action, Resource},
+        ticket::Ticket,
     },
 };
 
@@ -57,7 +58,7 @@ pub fn cached(
 ) -> Result<Option<Arc<TimelinePage>>, ServiceError> {
     let TimelineOf { reporter, participants, .. } = *ticket;
     authorise(actor, Action::ViewTicket, Resource::Ticket { reporter, participants })?;
-    Ok(services.timelines.get(&key(actor, ticket, request, fallback)))
+    Ok(services.timelines.page(key(actor, ticket, request, fallback)))
 }
 
 fn key(
@@ -73,6 +74,16 @@ fn key(
         request: request.clone(),
         epoch: fallback.epoch,
     }
+}
+
+/// Returns a comment that the caller may see, if it is in memory. `ticket` was read in this request.
+pub fn cached_comment(services: &Services, ticket: &Ticket, id: CommentId) -> Option<Arc<Comment>> {
+    services.timelines.comment(id, ticket.events)
+}
+
+/// Keeps a comment in memory. `ticket` was read in this request, before the comment.
+pub fn keep_comment(services: &Services, ticket: &Ticket, comment: &Arc<Comment>) {
+    services.timelines.insert_comment(ticket.events, Arc::clone(comment));
 }
 
 /// Loads pages of timelines and keeps them in memory.
@@ -106,7 +117,9 @@ async fn load(
             comments: comments.remove(&ticket.id).unwrap_or_default(),
         });
         if timeline.is_placed {
-            services.timelines.insert(key(actor, ticket, request, fallback), Arc::clone(&page));
+            services
+                .timelines
+                .insert_page(key(actor, ticket, request, fallback), Arc::clone(&page));
         }
         pages.insert(ticket.id, page);
     }

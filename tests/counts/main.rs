@@ -3,6 +3,7 @@
 //! in the whole process.
 
 #![expect(dead_code, unused_imports, reason = "most of the harness is for the other tests")]
+#![expect(clippy::too_many_lines, reason = "a scenario is told from its beginning to its end")]
 
 #[path = "../it/harness/mod.rs"]
 mod harness;
@@ -38,6 +39,11 @@ const QUEUE: &str = "query($category: ID!, $first: Int!) { tickets(first: $first
     categoryIds: [$category], status: [WAITING_FOR_SUPPORT] }, orderBy: { field: UPDATED_AT }) {
     nodes { id number summary status priority updatedAt reporter { name } assignee { name }
     timeline(last: 1) { nodes { ... on CommentAdded { comment { body createdAt } } } } } } }";
+
+const QUEUE_WITH_LAST_COMMENT: &str = "query($category: ID!, $first: Int!) { tickets(first: $first,
+    filter: { categoryIds: [$category], status: [WAITING_FOR_SUPPORT] }, orderBy: {
+    field: UPDATED_AT }) { nodes { id number summary status priority updatedAt reporter { name }
+    assignee { name } comment: lastComment { body createdAt } } } }";
 
 /// What one request costs.
 #[derive(Debug, PartialEq, serde::Deserialize)]
@@ -93,7 +99,7 @@ impl Page {
 }
 
 /// Opens the tickets of the pages, and returns the pages.
-async fn prepare(server: &TestServer) -> [Page; 3] {
+async fn prepare(server: &TestServer) -> [Page; 4] {
     let (anna, boris) = (server.customer("Anna").await, server.customer("Boris").await);
     let agents = [server.agent("Marta").await, server.agent("Olga").await];
     let hot = boris.create_ticket("A long story").await;
@@ -109,7 +115,8 @@ async fn prepare(server: &TestServer) -> [Page; 3] {
     [
         Page::new("my_tickets", &anna, MY_TICKETS, json!({ "first": 20 })).await,
         Page::new("ticket", &agents[0], TICKET, json!({ "id": hot.id, "last": 50 })).await,
-        Page::new("queue", &agents[0], QUEUE, queue).await,
+        Page::new("queue", &agents[0], QUEUE, queue.clone()).await,
+        Page::new("queue_with_last_comment", &agents[0], QUEUE_WITH_LAST_COMMENT, queue).await,
     ]
 }
 
@@ -136,7 +143,7 @@ async fn pages_cost_what_was_accepted() {
     let flags = ["limits.tickets_per_minute", "limits.customer_comments_per_minute"];
     let server = TestServer::start_logged_with(&flags.map(|key| (key, "0".to_owned()))).await;
     let mut costs = BTreeMap::new();
-    for (mut page, full) in prepare(&server).await.into_iter().zip([0, 50, 50]) {
+    for (mut page, full) in prepare(&server).await.into_iter().zip([0, 50, 50, 50]) {
         // Plans, timelines and documents are kept from the second request on.
         for _ in 0..3 {
             page.load().await;

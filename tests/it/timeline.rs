@@ -1,4 +1,4 @@
-//! Timelines that nodes keep in memory.
+//! Timelines that nodes keep in memory, and the last comments of tickets.
 
 use serde_json::{Value, json};
 
@@ -93,5 +93,81 @@ async fn the_payload_of_a_mutation_has_its_own_event_in_the_timeline() {
     let added = anna.ok(add, json!({ "input": input })).await;
     let nodes = added["addComment"]["ticket"]["timeline"]["nodes"].as_array().unwrap();
     assert_eq!(nodes.last().unwrap()["comment"]["body"], "two", "{added}");
+    server.stop().await;
+}
+
+const LAST: &str =
+    "query($id: ID!) { node(id: $id) { ... on Ticket { lastComment { body author { name } } } } }";
+
+/// Returns the text of a ticket's last comment.
+async fn last(client: &Client, ticket: &Ticket) -> Value {
+    let mut data = client.ok(LAST, json!({ "id": ticket.id })).await;
+    data["node"]["lastComment"]["body"].take()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_comment_is_the_last_that_the_reader_sees() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    assert_eq!(
+        (last(&anna, &ticket).await, last(&marta, &ticket).await),
+        (Value::Null, Value::Null)
+    );
+    anna.comment(&ticket, "one").await;
+    assert_eq!(
+        (last(&anna, &ticket).await, last(&marta, &ticket).await),
+        (json!("one"), json!("one"))
+    );
+    marta.note(&ticket, "two").await;
+    assert_eq!(
+        (last(&anna, &ticket).await, last(&marta, &ticket).await),
+        (json!("one"), json!("two"))
+    );
+    marta.update(&ticket, json!({ "priority": "HIGH" })).await;
+    assert_eq!(
+        (last(&anna, &ticket).await, last(&marta, &ticket).await),
+        (json!("one"), json!("two"))
+    );
+    marta.comment(&ticket, "three").await;
+    for reader in [&anna, &marta] {
+        assert_eq!(last(reader, &ticket).await, "three");
+        assert_eq!(last(reader, &ticket).await, "three");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_comment_is_right_beside_a_version_that_does_not_record_it() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    anna.comment(&ticket, "one").await;
+    let database = server.database.connect().await;
+    // A ticket from before the migration.
+    let forget = "UPDATE tickets SET last_comments_seq = NULL, last_comment_id = NULL,
+        last_public_comment_id = NULL";
+    database.execute(forget, &[]).await.unwrap();
+    assert_eq!(
+        (last(&anna, &ticket).await, last(&marta, &ticket).await),
+        (json!("one"), json!("one"))
+    );
+    marta.note(&ticket, "two").await;
+    assert_eq!(
+        (last(&anna, &ticket).await, last(&marta, &ticket).await),
+        (json!("one"), json!("two"))
+    );
+    marta.comment(&ticket, "three").await;
+    let known = "SELECT last_comments_seq = event_seq FROM tickets";
+    assert!(database.query_one(known, &[]).await.unwrap().get::<_, bool>(0));
+    // A comment of the previous version.
+    let comment = "INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
+        SELECT gen_random_uuid(), ticket_id, author_id, 'public', 'four', created_at + interval '1 s'
+        FROM comments WHERE body = 'three'";
+    database.execute(comment, &[]).await.unwrap();
+    database.execute("UPDATE tickets SET event_seq = event_seq + 1", &[]).await.unwrap();
+    for reader in [&anna, &marta] {
+        assert_eq!(last(reader, &ticket).await, "four");
+    }
     server.stop().await;
 }

@@ -135,7 +135,8 @@ async fn a_socket_without_a_session_can_sign_in_but_not_subscribe() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_on_documents_streams_and_messages_apply_to_sockets() {
-    let server = TestServer::start().await;
+    let flags = [("limits.customer_streams", "200".to_owned())];
+    let server = TestServer::start_with(&flags).await;
     let anna = server.customer("Anna").await;
     let mut socket = anna.socket().await;
     for query in [

@@ -115,18 +115,13 @@ async fn resolve_together<T: ContainerType + ?Sized>(
 /// # Errors
 /// The first error. The values that still wait are dropped.
 pub(super) async fn join<F: Future<Output = ServerResult<Value>>>(
-    all: impl ExactSizeIterator<Item = F>,
+    mut all: impl ExactSizeIterator<Item = F>,
 ) -> ServerResult<Vec<Value>> {
     let mut values = vec![Value::Null; all.len()];
     let (mut waiting, mut spare) = (Vec::new(), None::<Pin<Box<F>>>);
-    for (index, next) in all.enumerate() {
-        let mut next = match spare.take() {
-            Some(mut used) => {
-                used.set(next);
-                used
-            }
-            None => Box::pin(next),
-        };
+    let mut index = 0;
+    // Placed before anything is awaited: the state of this function does not contain it.
+    while let Some(mut next) = all.next().map(|next| place(&mut spare, next)) {
         match poll_once(next.as_mut()).await {
             Poll::Ready(value) => {
                 values[index] = value?;
@@ -134,6 +129,7 @@ pub(super) async fn join<F: Future<Output = ServerResult<Value>>>(
             }
             Poll::Pending => waiting.push((index, next)),
         }
+        index += 1;
     }
     drop(spare);
     future::poll_fn(|task| {
@@ -157,6 +153,17 @@ pub(super) async fn join<F: Future<Output = ServerResult<Value>>>(
     })
     .await?;
     Ok(values)
+}
+
+/// Puts a future into a box, that of a completed one if there is one.
+fn place<F>(spare: &mut Option<Pin<Box<F>>>, next: F) -> Pin<Box<F>> {
+    match spare.take() {
+        Some(mut used) => {
+            used.set(next);
+            used
+        }
+        None => Box::pin(next),
+    }
 }
 
 async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {

@@ -8,12 +8,12 @@ use std::{
 
 use async_graphql::{Request, Response as GraphqlResponse, Value, parser::types::OperationType};
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future, stream};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::{
-    super::{api::Api, documents::Document, response, turns::Turn},
+    super::{api::Api, budgets::REFUSAL_DELAY, documents::Document, response, turns::Turn},
     output::{Operation, Output},
     variables,
 };
@@ -47,6 +47,10 @@ pub async fn execute_once(
         let mut response = budget.run(executing).await.unwrap_or_else(exceeded_response);
         complete_root(&mut response, &order);
         validation.record(&response);
+        if response::is_rate_limited(&response) {
+            // Its turn lasts longer: repeating it takes little time from others.
+            time::sleep(REFUSAL_DELAY).await;
+        }
         response
     }
     .boxed();
@@ -98,7 +102,9 @@ pub fn execute(
     let progress = StreamProgress::default();
     let (budget, limit) = (RequestBudget::new(api.limits), api.limits.response_bytes);
     let turn = Arc::<OnceLock<Turn>>::default();
-    let responses = if operation == Some(OperationType::Subscription) {
+    let live = operation == Some(OperationType::Subscription);
+    let pace = live.then(|| (api.clone(), actor, origin.clone()));
+    let responses = if live {
         variables::complete(&mut request);
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
         api.schemas.validating.execute_stream(request.data(context).data(progress.clone())).boxed()
@@ -116,9 +122,14 @@ pub fn execute(
         let _turn = turn;
         // Dropped before the outputs: a look-up of theirs may be under way.
         let _abandon = budget.abandon_on_drop();
-        while let Some(output) = outputs.next().await
-            && sender.send(output).await.is_ok()
-        {}
+        while let Some(output) = outputs.next().await {
+            if let (Some((api, actor, origin)), Output::Next { payload, .. }) = (&pace, &output) {
+                api.budgets.pace_message(actor, origin, payload.len()).await;
+            }
+            if sender.send(output).await.is_err() {
+                break;
+            }
+        }
     });
     // Polled as part of the stream: the task starts with it, and is aborted when it is dropped.
     let panicked = stream::once(task).filter_map(async |finished| {
@@ -136,11 +147,11 @@ async fn execute_in_turn(
     operation: Option<OperationType>,
     turn: Arc<OnceLock<Turn>>,
 ) -> GraphqlResponse {
-    match api.budgets.turn(&actor, &origin).await {
-        Ok(taken) => drop(turn.set(taken)),
+    let turn = match api.budgets.turn(&actor, &origin).await {
+        Ok(taken) => turn.get_or_init(|| taken),
         Err(reached) => return GraphqlResponse::from_errors(vec![reached.into()]),
-    }
-    execute_once(&api, actor, origin, request, operation).await
+    };
+    turn.run(execute_once(&api, actor, origin, request, operation)).await
 }
 
 /// Ends the outputs after the first one that is not a response. If all are responses,

@@ -1,21 +1,25 @@
-//! Pages of timelines that are kept in memory.
+//! Pages of timelines, and comments, that are kept in memory.
 //!
 //! The events of a ticket never change, and neither does what they refer to: a ticket's counter of
-//! events grows with everything that happens to it. A page is found by that counter, which every
-//! request reads with the ticket, so no page is older than its ticket, on whatever node something
-//! has happened.
+//! events grows with everything that happens to it. What is kept is found by that counter, which
+//! every request reads with the ticket, so it is no older than the ticket, on whatever node
+//! something has happened.
 
 use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 
 use super::page::{TimelinePage, TimelineRequest};
-use crate::domain::ids::TicketId;
+use crate::domain::{
+    comment::Comment,
+    ids::{CommentId, TicketId},
+};
 
-/// How long a page is kept at most.
+/// How long something is kept at most.
 const MAX_AGE: Duration = Duration::from_hours(1);
-/// What an event takes in memory, without texts.
-const EVENT_BYTES: usize = 512;
+/// About how many bytes an event and a comment without its text take.
+const EVENT_BYTES: usize = 256;
+const COMMENT_BYTES: usize = 128;
 
 /// What a page depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,29 +34,65 @@ pub(in crate::service) struct PageKey {
     pub(super) epoch: i32,
 }
 
-/// Pages of timelines. Clones share them.
+/// Pages of timelines, and comments. Clones share them.
 #[derive(Clone)]
-pub(in crate::service) struct TimelineCache(Cache<PageKey, Arc<TimelinePage>>);
+pub(in crate::service) struct TimelineCache(Cache<Key, Kept>);
+
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Page(PageKey),
+    /// A comment, with its ticket's counter of events.
+    Comment(CommentId, i64),
+}
+
+#[derive(Clone)]
+enum Kept {
+    Page(Arc<TimelinePage>),
+    Comment(Arc<Comment>),
+}
 
 impl TimelineCache {
     /// Creates an empty cache of at most this many bytes.
     pub(in crate::service) fn new(max_bytes: usize) -> Self {
         let cache = Cache::builder().max_capacity(max_bytes as u64).time_to_live(MAX_AGE);
-        Self(cache.weigher(|_, page| weight(page)).build())
+        Self(cache.weigher(|_, kept: &Kept| kept.weight()).build())
     }
 
-    pub(super) fn get(&self, key: &PageKey) -> Option<Arc<TimelinePage>> {
-        self.0.get(key)
+    pub(super) fn page(&self, key: PageKey) -> Option<Arc<TimelinePage>> {
+        match self.0.get(&Key::Page(key)) {
+            Some(Kept::Page(page)) => Some(page),
+            _ => None,
+        }
     }
 
-    pub(super) fn insert(&self, key: PageKey, page: Arc<TimelinePage>) {
-        self.0.insert(key, page);
+    pub(super) fn insert_page(&self, key: PageKey, page: Arc<TimelinePage>) {
+        self.0.insert(Key::Page(key), Kept::Page(page));
+    }
+
+    pub(super) fn comment(&self, id: CommentId, events: i64) -> Option<Arc<Comment>> {
+        match self.0.get(&Key::Comment(id, events)) {
+            Some(Kept::Comment(comment)) => Some(comment),
+            _ => None,
+        }
+    }
+
+    pub(super) fn insert_comment(&self, events: i64, comment: Arc<Comment>) {
+        self.0.insert(Key::Comment(comment.id, events), Kept::Comment(comment));
     }
 }
 
-/// Returns about how many bytes a page takes.
-fn weight(page: &Arc<TimelinePage>) -> u32 {
-    let texts = page.comments.iter().map(|comment| comment.body.len()).sum::<usize>();
-    let bytes = texts + EVENT_BYTES * (1 + page.events.items.len());
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+impl Kept {
+    /// Returns about how many bytes this takes.
+    fn weight(&self) -> u32 {
+        let of = |comment: &Arc<Comment>| COMMENT_BYTES + comment.body.len();
+        let bytes = EVENT_BYTES
+            + match self {
+                Self::Page(page) => {
+                    let comments = page.comments.iter().map(of).sum::<usize>();
+                    comments + EVENT_BYTES * page.events.items.len()
+                }
+                Self::Comment(comment) => of(comment),
+            };
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
 }
