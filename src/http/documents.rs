@@ -66,10 +66,12 @@ impl Document {
             })
     }
 
-    /// Whether the schema validates all of this document in a request: each variable has a value.
-    /// What depends on the others is removed first.
+    /// Whether the schema validates all of this document in a request: it has one operation, and each
+    /// variable has a value. Values that depend on other variables are not validated.
     pub fn is_complete_in(&self, request: &Request) -> bool {
-        self.operation(request).is_some_and(|operation| {
+        let operation =
+            self.operation(request).filter(|_| self.parsed.operations.iter().count() == 1);
+        operation.is_some_and(|operation| {
             let mut declared = operation.variable_definitions.iter();
             declared.all(|definition| request.variables.contains_key(&definition.node.name.node))
         })
@@ -155,9 +157,20 @@ mod tests {
         for (name, variables) in uncertain {
             assert!(!document.is_valid_for(&request(name, variables.clone())), "{variables}");
         }
-        let complete = json!({ "a": "x", "b": null, "c": null });
-        assert!(document.is_complete_in(&request("A", complete)));
-        assert!(!document.is_complete_in(&request("A", json!({ "a": "x" }))));
+    }
+
+    #[test]
+    fn a_document_is_complete_with_one_operation_and_all_variables() {
+        let documents = Documents::default();
+        let one = "query A($a: ID!, $b: Int) { a }";
+        for text in [one, QUERY] {
+            documents.add(text, &parse_query(text).unwrap());
+        }
+        let (alone, among) = (documents.get(one).unwrap(), documents.get(QUERY).unwrap());
+        let all = json!({ "a": "x", "b": null, "c": null });
+        assert!(alone.is_complete_in(&request("A", all.clone())));
+        assert!(!alone.is_complete_in(&request("A", json!({ "a": "x" }))));
+        assert!(!among.is_complete_in(&request("A", all)));
     }
 
     #[test]

@@ -97,24 +97,31 @@ impl Turns {
 }
 
 impl Turn {
-    /// Runs a part of the request. While several parties have requests, only one core at a time
-    /// works on those of one party. With [`Share::Request`], neither does the database work on more
-    /// than one of them.
+    /// Runs the request. If several parties have requests when it begins, only one core at a time
+    /// works on those of one party. With [`Share::Request`] they run one after the other, so that a
+    /// request that holds a connection is never suspended for another one.
     pub async fn run<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
-        let mut whole = None;
-        let run = future::poll_fn(|task| {
-            if whole.is_some() || !self.leaving.turns.are_shared() {
-                return work.as_mut().poll(task);
+        if !self.leaving.turns.are_shared() {
+            return work.await;
+        }
+        match self.share {
+            Share::Request => {
+                let _busy = future::poll_fn(|task| match self.party.occupy(task) {
+                    Some(busy) => Poll::Ready(busy),
+                    None => Poll::Pending,
+                })
+                .await;
+                work.await
             }
-            let Some(busy) = self.party.occupy(task) else { return Poll::Pending };
-            let polled = work.as_mut().poll(task);
-            if self.share == Share::Request {
-                whole = Some(busy);
+            Share::Core => {
+                let run = future::poll_fn(|task| match self.party.occupy(task) {
+                    Some(_busy) => work.as_mut().poll(task),
+                    None => Poll::Pending,
+                });
+                run.await
             }
-            polled
-        });
-        run.await
+        }
     }
 }
 

@@ -259,6 +259,8 @@ fn merge_values(earlier: &mut Value, value: Value) {
         (Value::List(earlier), Value::List(value)) => {
             earlier.iter_mut().zip(value).for_each(|(earlier, value)| merge_values(earlier, value));
         }
+        // Null because of an error below one of them.
+        (earlier, Value::Null) => *earlier = Value::Null,
         _ => {}
     }
 }

@@ -38,6 +38,10 @@ impl Thing {
         *self
     }
 
+    async fn nullable(&self) -> Option<Self> {
+        Some(*self)
+    }
+
     async fn three(&self) -> List<Self> {
         List(vec![Self(3), Self(2), Self(1)])
     }
@@ -132,6 +136,12 @@ async fn an_error_makes_the_nearest_nullable_parent_null() {
             json!({ "required": { "ready": 2 }, "thing": null })
         }),
         ("{ thing { three { fails } } }", json!({ "thing": null })),
+        ("{ thing { any: nullable { ready } any: nullable { fails } } }", {
+            json!({ "thing": { "any": null } })
+        }),
+        ("{ thing { any: nullable { fails } any: nullable { ready } } }", {
+            json!({ "thing": { "any": null } })
+        }),
         ("{ thing { ready } required { fails } }", Value::Null),
         ("{ required { three { same { fails } } } }", Value::Null),
         ("{ fails }", json!({ "fails": null })),

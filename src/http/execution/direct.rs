@@ -103,7 +103,7 @@ pub fn execute(
     let (budget, limit) = (RequestBudget::new(api.limits), api.limits.response_bytes);
     let turn = Arc::<OnceLock<Turn>>::default();
     let live = operation == Some(OperationType::Subscription);
-    let pace = live.then(|| (api.clone(), actor, origin.clone()));
+    let pace = (api.clone(), actor, origin.clone());
     let responses = if live {
         variables::complete(&mut request);
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
@@ -118,13 +118,16 @@ pub fn execute(
     let (sender, receiver) = mpsc::channel(1);
     let task = run_to_completion(async move {
         let mut outputs = pin!(outputs);
-        // Held until the reader has taken the response, which is in memory until then.
-        let _turn = turn;
+        // `turn` is held until the reader has taken the response, which is in memory until then.
         // Dropped before the outputs: a look-up of theirs may be under way.
         let _abandon = budget.abandon_on_drop();
         while let Some(output) = outputs.next().await {
-            if let (Some((api, actor, origin)), Output::Next { payload, .. }) = (&pace, &output) {
-                api.budgets.pace_message(actor, origin, payload.len()).await;
+            if let ((api, actor, origin), Output::Next { payload, .. }) = (&pace, &output) {
+                if live {
+                    api.budgets.pace_message(actor, origin, payload.len()).await;
+                } else {
+                    api.budgets.hold_response(Arc::clone(&turn), actor, payload.len());
+                }
             }
             if sender.send(output).await.is_err() {
                 break;
@@ -147,6 +150,8 @@ async fn execute_in_turn(
     operation: Option<OperationType>,
     turn: Arc<OnceLock<Turn>>,
 ) -> GraphqlResponse {
+    // Also held by a mutation that runs on when its operation was cancelled.
+    let request = request.data(Arc::clone(&turn));
     let turn = match api.budgets.turn(&actor, &origin).await {
         Ok(taken) => turn.get_or_init(|| taken),
         Err(reached) => return GraphqlResponse::from_errors(vec![reached.into()]),

@@ -145,36 +145,27 @@ impl MessageExecutor {
     ) -> impl Future<Output = Result<Arc<str>, Unshareable>> + Send + 'static {
         let shared = Arc::clone(self.group.request());
         let (api, actor, origin) = (self.api.clone(), self.actor, self.origin.clone());
-        async move {
+        // In a task, so that a client that stops reading keeps no turn from other streams.
+        let executing = async move {
             let turn = api.budgets.message_turn(&actor, &origin).await;
             let budget = RequestBudget::new(api.limits);
             let (services, log) = (&api.services, &api.log);
             let context = RequestContext::new(actor, origin, services, log, budget.clone());
             let request = shared.to_request().data(context).data(InjectedItem::new(item));
-            let limit = api.limits.response_bytes;
-            let executor = api.clone();
-            let executing = async move {
-                let response = turn.run(direct::execute_message(&executor, request, &budget)).await;
-                (response, turn)
-            };
-            let Some((response, turn)) = run_to_completion(executing).await else {
-                return Err(Unshareable::Failed);
-            };
-            match response {
-                None => Err(Unshareable::NoMessage),
+            let executed = turn.run(direct::execute_message(&api, request, &budget)).await;
+            let response = match executed {
+                None => return Err(Unshareable::NoMessage),
                 // If the stream continued, the client would miss the message. Ended here, it
                 // resumes and reads the message again.
-                Some(response) if response::has_failed(&response) => Err(Unshareable::Failed),
-                Some(response) => {
-                    let payload: Arc<str> = response::encode(&response, limit).into();
-                    api.budgets.hold_message(turn, &actor, payload.len());
-                    if response.errors.is_empty() {
-                        Ok(payload)
-                    } else {
-                        Err(Unshareable::Errors(payload))
-                    }
+                Some(response) if response::has_failed(&response) => {
+                    return Err(Unshareable::Failed);
                 }
-            }
-        }
+                Some(response) => response,
+            };
+            let payload: Arc<str> = response::encode(&response, api.limits.response_bytes).into();
+            api.budgets.hold_message(turn, &actor, payload.len());
+            if response.errors.is_empty() { Ok(payload) } else { Err(Unshareable::Errors(payload)) }
+        };
+        async move { run_to_completion(executing).await.unwrap_or(Err(Unshareable::Failed)) }
     }
 }
