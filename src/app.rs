@@ -99,7 +99,6 @@ impl App {
         let api = Api::new(Parts {
             schemas: graphql::build(&services, &log, config.graphql.introspection),
             documents: Documents::default(),
-            input_types: graphql::input_types()?,
             services,
             log,
             fan_out: FanOutGroups::new(config.limits.shared_response_bytes, metrics.clone()),

@@ -24,9 +24,6 @@ pub enum StartError {
     /// The demo data cannot be written.
     #[error(transparent)]
     Demo(#[from] DemoError),
-    /// The API's schema cannot be read, which only a bug can cause.
-    #[error("the schema of the API cannot be read: {0}")]
-    Schema(#[from] async_graphql::parser::Error),
     /// A value of the configuration cannot be used.
     #[error("`{key}` {problem}")]
     Config {

@@ -126,7 +126,7 @@ impl ConsumerRunner {
 
     /// Makes the requested attempts, and processes the next events.
     async fn advance(&self) -> Result<Progress, DbError> {
-        // Checked first, so that no lock is taken while nothing happens.
+        // Checked first: an idle consumer locks nothing.
         let work = {
             let mut connection = self.database.read().await?;
             consumer::work(&mut connection, self.consumer.name()).await?

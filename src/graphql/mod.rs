@@ -21,6 +21,7 @@ mod input_types;
 mod loader;
 mod node;
 mod notification;
+mod operation;
 mod pagination;
 mod participant;
 mod password;
@@ -49,6 +50,7 @@ pub use error::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_respons
 pub use executor::{RootOrder, complete_root};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 pub use input_types::{InputTypes, is_upload};
+pub use operation::requested_operation;
 
 use self::executor::Root;
 use crate::{events::EventLog, service::Services};

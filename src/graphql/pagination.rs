@@ -106,9 +106,7 @@ macro_rules! connection {
         impl $connection {
             /// The items of the page without their cursors.
             async fn nodes(&self) -> $crate::graphql::executor::List<&$node> {
-                $crate::graphql::executor::List(
-                    self.edges.0.iter().map(|edge| &edge.node).collect(),
-                )
+                self.edges.0.iter().map(|edge| &edge.node).collect()
             }
         }
 

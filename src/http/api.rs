@@ -13,7 +13,7 @@ use crate::{
     db::Database,
     domain::{budget::RequestLimits, clock::Ambient},
     events::EventLog,
-    graphql::{InputTypes, Schemas},
+    graphql::Schemas,
     metrics::Metrics,
     service::Services,
 };
@@ -43,8 +43,6 @@ pub struct Parts {
     pub schemas: Schemas,
     /// The documents that this node knows.
     pub documents: Documents,
-    /// The types of its inputs.
-    pub input_types: &'static InputTypes,
     /// The use cases: authenticate callers, serve attachments, unsubscribe.
     pub services: Services,
     /// The event log: watches sessions, and knows the node's position in the feed.

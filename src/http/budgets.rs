@@ -22,8 +22,8 @@ use crate::{
     metrics::{Limit, Metrics},
 };
 
-/// How long a refusal is delayed. A caller who repeats refused requests at once takes little time
-/// from the others.
+/// How long a refusal of a handshake, a websocket or a request is delayed. A client that tries again
+/// at once takes little time from the others.
 pub const REFUSAL_DELAY: Duration = Duration::from_millis(250);
 
 /// The largest message that does not delay those after it, in bytes.
@@ -103,10 +103,9 @@ impl Budgets {
     /// # Errors
     /// The caller's other requests took too long.
     pub async fn turn(&self, actor: &Actor, origin: &ClientOrigin) -> Result<Turn, LimitReached> {
-        let Limits { parallel_requests, anonymous_parallel_requests, turn_time, .. } = self.limits;
-        let max = max(actor, parallel_requests, anonymous_parallel_requests);
+        let max = self.parallel_requests(actor);
         let turn = self.turns.take(party(actor, origin), max, share(actor));
-        time::timeout(turn_time, turn).await.map_err(|_| {
+        time::timeout(self.limits.turn_time, turn).await.map_err(|_| {
             let message = format!("Your {max} earlier requests take too long.");
             self.refuse(Limit::Requests, message, 1)
         })
@@ -115,15 +114,19 @@ impl Budgets {
     /// Waits until a message of a caller's stream may be executed: half as many at the same time as
     /// requests, which don't wait for them.
     pub async fn message_turn(&self, actor: &Actor, origin: &ClientOrigin) -> Turn {
-        let Limits { parallel_requests, anonymous_parallel_requests, .. } = self.limits;
-        let max = max(actor, parallel_requests, anonymous_parallel_requests).div_ceil(2);
+        let max = self.parallel_requests(actor).div_ceil(2);
         self.message_turns.take(party(actor, origin), max, share(actor)).await
+    }
+
+    fn parallel_requests(&self, actor: &Actor) -> usize {
+        let Limits { parallel_requests, anonymous_parallel_requests, .. } = self.limits;
+        max(actor, parallel_requests, anonymous_parallel_requests)
     }
 
     /// Waits until a message of this size may follow a customer's earlier messages. Messages of
     /// staff and small ones never wait.
     pub async fn pace_message(&self, actor: &Actor, origin: &ClientOrigin, bytes: usize) {
-        if bytes > SMALL_MESSAGE && share(actor) == Share::Request {
+        if bytes > SMALL_MESSAGE && is_customer(actor) {
             let turn = self.message_turn(actor, origin).await;
             self.hold_message(turn, actor, bytes);
         }
@@ -144,7 +147,7 @@ impl Budgets {
     }
 
     fn hold(&self, turn: impl Send + 'static, actor: &Actor, bytes: usize) {
-        if share(actor) == Share::Request {
+        if is_customer(actor) {
             let time = Duration::from_secs_f64(bytes as f64 / self.limits.customer_rate as f64);
             tokio::spawn(async move {
                 time::sleep(time).await;
@@ -215,15 +218,16 @@ fn party(actor: &Actor, origin: &ClientOrigin) -> Party {
 
 /// Staff wait for no slow search of their own.
 fn share(actor: &Actor) -> Share {
-    match actor {
-        Actor::Account(identity) if !identity.role.is_staff() => Share::Request,
-        _ => Share::Core,
-    }
+    if is_customer(actor) { Share::Request } else { Share::Core }
+}
+
+fn is_customer(actor: &Actor) -> bool {
+    actor.identity().is_some_and(|identity| !identity.role.is_staff())
 }
 
 fn max(actor: &Actor, signed_in: PerCaller, anonymous: usize) -> usize {
     match actor {
-        Actor::Account(identity) if !identity.role.is_staff() => signed_in.customer,
+        _ if is_customer(actor) => signed_in.customer,
         Actor::Account(_) | Actor::Machine(_) => signed_in.staff,
         Actor::Anonymous | Actor::System => anonymous,
     }

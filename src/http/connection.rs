@@ -33,6 +33,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    budgets::REFUSAL_DELAY,
     limits::ConnectionLimits,
     slots::{Party, Slot, Slots},
 };
@@ -47,9 +48,6 @@ use crate::{
 /// (`websocket/duplex.rs`).
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: u32 = 45_000;
-/// How long a connection without a request is left waiting, if its network has too many of them.
-/// A client that opens the next one at once takes little time from the others.
-const REFUSAL_DELAY: Duration = Duration::from_millis(250);
 /// How long the server waits after it failed to accept a connection, for example because no file
 /// descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);

@@ -11,6 +11,8 @@ use async_graphql::{
 };
 use moka::sync::Cache;
 
+use crate::graphql::requested_operation;
+
 /// The longest document that is kept, in bytes.
 const MAX_LENGTH: usize = 16_384;
 /// How much memory all documents may take, in bytes.
@@ -85,20 +87,6 @@ impl Document {
     fn operation(&self, request: &Request) -> Option<&OperationDefinition> {
         requested_operation(&self.parsed, request.operation_name.as_deref())
     }
-}
-
-/// Returns the operation with this name, or the only one if `name` is `None`. Returns `None` if it
-/// is unknown or ambiguous.
-pub fn requested_operation<'d>(
-    document: &'d ExecutableDocument,
-    name: Option<&str>,
-) -> Option<&'d OperationDefinition> {
-    let mut operations = document.operations.iter();
-    let (_, operation) = match name {
-        Some(name) => operations.find(|(own, _)| own.is_some_and(|own| own == name)),
-        None => operations.next().filter(|_| operations.next().is_none()),
-    }?;
-    Some(&operation.node)
 }
 
 /// Whether a value is certainly of a type. The schema decides on input objects and enums.

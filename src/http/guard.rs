@@ -14,7 +14,8 @@ use async_graphql::{
     },
 };
 
-use super::documents::{Documents, requested_operation};
+use super::documents::Documents;
+use crate::graphql::requested_operation;
 
 /// How deeply brackets of any kind may nest.
 const MAX_NESTING: usize = 100;

@@ -21,12 +21,12 @@ use super::{
     api::Api,
     authentication,
     body::{MAX_BODY, TooSlow},
-    documents, guard,
+    guard,
     refusal::Refusal,
 };
 use crate::{
     domain::{actor::Actor, ids::AttachmentId, session::ClientOrigin},
-    graphql::{Uploads, code, is_upload, placeholder},
+    graphql::{Uploads, code, input_types, is_upload, placeholder, requested_operation},
     service::{
         ServiceError, UserError,
         upload::{HeldFiles, ReceiveError, Upload, UploadReceiver},
@@ -89,7 +89,7 @@ pub async fn read(
     let map = parse_map(&text(&mut parts, "map", MAX_MAP).await?)?;
     let expected = place_ids(api, &mut request.variables, &map)?;
     require_mutation(api, &mut request)?;
-    check_places(api, &mut request, &map)?;
+    check_places(&mut request, &map)?;
     let actor = authentication::actor(headers, &api.services).await.map_err(refusal)?;
     let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let _slots = api.budgets.upload(&actor, origin)?;
@@ -237,10 +237,11 @@ fn place_ids(
 }
 
 /// Checks that each file's place is of the type `Upload`. Elsewhere its id would become a text.
-fn check_places(api: &Api, request: &mut Request, map: &FileMap) -> Result<(), Refusal> {
+fn check_places(request: &mut Request, map: &FileMap) -> Result<(), Refusal> {
+    let types = input_types().map_err(|error| Refusal::internal(&error.to_string()))?;
     let name = request.operation_name.clone();
     let document = request.parsed_query().map_err(|error| Refusal::bad_request(error.message))?;
-    let operation = documents::requested_operation(document, name.as_deref());
+    let operation = requested_operation(document, name.as_deref());
     let declared = operation.map_or(&[][..], |operation| &operation.variable_definitions);
     for path in map.values().flatten() {
         let mut steps = path.split('.').skip(1);
@@ -252,7 +253,7 @@ fn check_places(api: &Api, request: &mut Request, map: &FileMap) -> Result<(), R
                  declare."
             )));
         };
-        let place = api.input_types.at(&definition.node.var_type.node, steps);
+        let place = types.at(&definition.node.var_type.node, steps);
         if !place.is_some_and(is_upload) {
             let ty =
                 place.map_or_else(|| "that does not exist".into(), |ty| format!("of type `{ty}`"));

@@ -20,31 +20,6 @@ use crate::{
     },
 };
 
-/// Returns a page of each ticket's timeline. Tickets without events on the page are left out.
-/// Events that have no position in the feed yet get the cursor `fallback`.
-///
-/// # Errors
-/// Returns an error if the actor may not see one of the tickets.
-pub async fn pages(
-    actor: &Actor,
-    services: &Services,
-    tickets: &[TimelineOf<'_>],
-    request: &TimelineRequest,
-    fallback: Cursor,
-) -> Result<HashMap<TicketId, Arc<TimelinePage>>, ServiceError> {
-    let (mut pages, mut missing) = (HashMap::new(), Vec::new());
-    for ticket in tickets {
-        match cached(actor, services, ticket, request, fallback)? {
-            Some(page) => drop(pages.insert(ticket.id, page)),
-            None => missing.push(*ticket),
-        }
-    }
-    if !missing.is_empty() {
-        pages.extend(load(actor, services, &missing, request, fallback).await?);
-    }
-    Ok(pages)
-}
-
 /// Returns a page of a ticket's timeline if it is in memory.
 ///
 /// # Errors
@@ -56,9 +31,13 @@ pub fn cached(
     request: &TimelineRequest,
     fallback: Cursor,
 ) -> Result<Option<Arc<TimelinePage>>, ServiceError> {
-    let TimelineOf { reporter, participants, .. } = *ticket;
-    authorise(actor, Action::ViewTicket, Resource::Ticket { reporter, participants })?;
+    authorise_view(actor, ticket)?;
     Ok(services.timelines.page(key(actor, ticket, request, fallback)))
+}
+
+fn authorise_view(actor: &Actor, ticket: &TimelineOf<'_>) -> Result<(), ServiceError> {
+    let TimelineOf { reporter, participants, .. } = *ticket;
+    authorise(actor, Action::ViewTicket, Resource::Ticket { reporter, participants })
 }
 
 fn key(
@@ -86,14 +65,19 @@ pub fn keep_comment(services: &Services, ticket: &Ticket, comment: &Arc<Comment>
     services.timelines.insert_comment(ticket.events, Arc::clone(comment));
 }
 
-/// Loads pages of timelines and keeps them in memory.
-async fn load(
+/// Reads a page of each ticket's timeline, and keeps it in memory. Tickets without events on the page
+/// are left out. Events that have no position in the feed yet get the cursor `fallback`.
+///
+/// # Errors
+/// Returns an error if the actor may not see one of the tickets.
+pub async fn pages(
     actor: &Actor,
     services: &Services,
     tickets: &[TimelineOf<'_>],
     request: &TimelineRequest,
     fallback: Cursor,
 ) -> Result<HashMap<TicketId, Arc<TimelinePage>>, ServiceError> {
+    tickets.iter().try_for_each(|ticket| authorise_view(actor, ticket))?;
     let internal = policy::sees_internal(actor);
     let ids = tickets.iter().map(|ticket| ticket.id).collect::<Vec<_>>();
     let mut connection = services.database.read().await?;

@@ -62,16 +62,9 @@ struct Page {
 
 impl Page {
     async fn new(name: &'static str, client: &Client, query: &str, variables: Value) -> Self {
-        let body = json!({ "query": query, "variables": variables }).to_string();
-        let head = format!(
-            "POST /graphql HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            client.address(),
-            client.token.as_deref().unwrap(),
-            body.len()
-        );
+        let request = client.raw_post(query, &variables);
         let stream = TcpStream::connect(client.address()).await.unwrap();
-        Self { name, stream, request: head.into_bytes(), response: Vec::with_capacity(1 << 20) }
+        Self { name, stream, request, response: Vec::with_capacity(1 << 20) }
     }
 
     async fn load(&mut self) {

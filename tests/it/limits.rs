@@ -361,16 +361,9 @@ async fn a_response_that_its_client_does_not_read_keeps_its_turn() {
     let created = anna.try_create_ticket(input).await;
     let ticket = created.at("/data/createTicket/ticket/id");
     let query = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Ticket { description } } }";
-    let body = json!({ "query": query, "variables": { "ids": vec![ticket; 39] } }).to_string();
+    let request = anna.raw_post(query, &json!({ "ids": vec![ticket; 39] }));
     let mut unread = connect_from("127.0.0.1", &server).await;
-    let head = format!(
-        "POST /graphql HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        server.address(),
-        anna.token.as_deref().unwrap(),
-        body.len()
-    );
-    unread.write_all(head.as_bytes()).await.unwrap();
+    unread.write_all(&request).await.unwrap();
     let mut status = [0; 12];
     unread.read_exact(&mut status).await.unwrap();
     assert_eq!(&status, b"HTTP/1.1 200");

@@ -105,32 +105,26 @@ async fn last(client: &Client, ticket: &Ticket) -> Value {
     data["node"]["lastComment"]["body"].take()
 }
 
+/// Returns the same for each of two readers.
+async fn lasts(readers: &[&Client; 2], ticket: &Ticket) -> [Value; 2] {
+    [last(readers[0], ticket).await, last(readers[1], ticket).await]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_comment_is_the_last_that_the_reader_sees() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let readers = [&anna, &marta];
     let ticket = anna.create_ticket("The site is down").await;
-    assert_eq!(
-        (last(&anna, &ticket).await, last(&marta, &ticket).await),
-        (Value::Null, Value::Null)
-    );
+    assert_eq!(lasts(&readers, &ticket).await, [Value::Null, Value::Null]);
     anna.comment(&ticket, "one").await;
-    assert_eq!(
-        (last(&anna, &ticket).await, last(&marta, &ticket).await),
-        (json!("one"), json!("one"))
-    );
+    assert_eq!(lasts(&readers, &ticket).await, [json!("one"), json!("one")]);
     marta.note(&ticket, "two").await;
-    assert_eq!(
-        (last(&anna, &ticket).await, last(&marta, &ticket).await),
-        (json!("one"), json!("two"))
-    );
+    assert_eq!(lasts(&readers, &ticket).await, [json!("one"), json!("two")]);
     marta.update(&ticket, json!({ "priority": "HIGH" })).await;
-    assert_eq!(
-        (last(&anna, &ticket).await, last(&marta, &ticket).await),
-        (json!("one"), json!("two"))
-    );
+    assert_eq!(lasts(&readers, &ticket).await, [json!("one"), json!("two")]);
     marta.comment(&ticket, "three").await;
-    for reader in [&anna, &marta] {
+    for reader in readers {
         assert_eq!(last(reader, &ticket).await, "three");
         assert_eq!(last(reader, &ticket).await, "three");
     }
@@ -141,6 +135,7 @@ async fn the_last_comment_is_the_last_that_the_reader_sees() {
 async fn the_last_comment_is_right_beside_a_version_that_does_not_record_it() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let readers = [&anna, &marta];
     let ticket = anna.create_ticket("The site is down").await;
     anna.comment(&ticket, "one").await;
     let database = server.database.connect().await;
@@ -148,15 +143,9 @@ async fn the_last_comment_is_right_beside_a_version_that_does_not_record_it() {
     let forget = "UPDATE tickets SET last_comments_seq = NULL, last_comment_id = NULL,
         last_public_comment_id = NULL";
     database.execute(forget, &[]).await.unwrap();
-    assert_eq!(
-        (last(&anna, &ticket).await, last(&marta, &ticket).await),
-        (json!("one"), json!("one"))
-    );
+    assert_eq!(lasts(&readers, &ticket).await, [json!("one"), json!("one")]);
     marta.note(&ticket, "two").await;
-    assert_eq!(
-        (last(&anna, &ticket).await, last(&marta, &ticket).await),
-        (json!("one"), json!("two"))
-    );
+    assert_eq!(lasts(&readers, &ticket).await, [json!("one"), json!("two")]);
     marta.comment(&ticket, "three").await;
     let known = "SELECT last_comments_seq = event_seq FROM tickets";
     assert!(database.query_one(known, &[]).await.unwrap().get::<_, bool>(0));
@@ -166,7 +155,7 @@ async fn the_last_comment_is_right_beside_a_version_that_does_not_record_it() {
         FROM comments WHERE body = 'three'";
     database.execute(comment, &[]).await.unwrap();
     database.execute("UPDATE tickets SET event_seq = event_seq + 1", &[]).await.unwrap();
-    for reader in [&anna, &marta] {
+    for reader in readers {
         assert_eq!(last(reader, &ticket).await, "four");
     }
     server.stop().await;

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use async_graphql::{
-    ContainerType, Context, ContextSelectionSet, ObjectType, OutputType, PathSegment, Positioned,
-    Request, Response, ServerResult, Value,
+    ContainerType, Context, ContextSelectionSet, Name, ObjectType, OutputType, PathSegment,
+    Positioned, Request, Response, ServerResult, Value,
     parser::types::{ExecutableDocument, Field, Selection, SelectionSet},
     registry::Registry,
 };
 
-use super::resolver_utils::is_nullable;
+use super::{super::operation::requested_operation, resolver_utils::is_nullable};
 
 /// A root type whose nullable fields are null if they fail.
 #[derive(Default)]
@@ -58,34 +58,29 @@ pub fn complete_root(response: &mut Response, order: &RootOrder) {
     if failed {
         response.data = Value::Null;
     } else {
-        fields.sort_by_cached_key(|name, _| order.0.iter().position(|next| next == name.as_str()));
+        fields.sort_by_cached_key(|name, _| order.0.iter().position(|next| next == name));
     }
 }
 
 /// The names of the fields at the root of an operation, in the order of the document.
-pub struct RootOrder(Vec<String>);
+pub struct RootOrder(Vec<Name>);
 
 impl RootOrder {
     /// Returns the order of the requested operation. It is empty if the document is not valid.
     pub fn of(request: &mut Request) -> Self {
         let (mut names, requested) = (Vec::new(), request.operation_name.clone());
         let Ok(document) = request.parsed_query() else { return Self(names) };
-        let mut operations = document.operations.iter();
-        let operation = operations.find(|(name, _)| match &requested {
-            Some(requested) => name.is_some_and(|name| name.as_str() == requested),
-            None => true,
-        });
-        if let Some((_, operation)) = operation {
-            add(document, &operation.node.selection_set.node, &mut names);
+        if let Some(operation) = requested_operation(document, requested.as_deref()) {
+            add(document, &operation.selection_set.node, &mut names);
         }
         Self(names)
     }
 }
 
-fn add(document: &ExecutableDocument, set: &SelectionSet, names: &mut Vec<String>) {
+fn add(document: &ExecutableDocument, set: &SelectionSet, names: &mut Vec<Name>) {
     for selection in &set.items {
         match &selection.node {
-            Selection::Field(field) => names.push(field.node.response_key().node.to_string()),
+            Selection::Field(field) => names.push(field.node.response_key().node.clone()),
             Selection::InlineFragment(fragment) => {
                 add(document, &fragment.node.selection_set.node, names);
             }

@@ -105,9 +105,9 @@ async fn fields_are_in_the_order_of_the_query() {
     let query =
         "{ b: required { waits ready } fails a: thing { x: waits ready __typename ...More } }
         fragment More on Thing { ... { z: waits } three { waits } y: ready }";
-    let response = serde_json::from_str::<Value>(&execute(query).await).unwrap();
+    let response = execute(query).await;
     let data = r#"{"data":{"b":{"waits":2,"ready":2},"fails":null,"a":{"x":4,"ready":4,"__typename":"Thing","z":4,"three":[{"waits":3},{"waits":2},{"waits":1}],"y":4}}"#;
-    assert!(execute(query).await.starts_with(data), "{response}");
+    assert!(response.starts_with(data), "{response}");
 }
 
 #[tokio::test]

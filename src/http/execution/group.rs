@@ -14,7 +14,6 @@ use async_graphql::{Request, Variables, parser::types::ExecutableDocument};
 use futures_util::future::BoxFuture;
 
 use super::{
-    super::documents,
     response_cache::{ResponseCache, ResponseKey, SharedResponse, Unshareable},
     variables,
 };
@@ -121,7 +120,7 @@ impl SharedRequest {
     fn new(request: &mut Request, key: &GroupKey) -> Option<Self> {
         let mut variables = request.variables.clone();
         let (name, document) = (key.operation_name.as_deref(), request.parsed_query().ok()?);
-        let operation = documents::requested_operation(document, name)?;
+        let operation = graphql::requested_operation(document, name)?;
         graphql::can_fan_out(document, operation).then(|| {
             let mut document = document.clone();
             variables::resolve_absent(&mut document, name, &mut variables);

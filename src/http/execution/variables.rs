@@ -20,7 +20,7 @@ use async_graphql::{
 };
 use async_graphql_value::Value;
 
-use super::super::documents;
+use crate::graphql::requested_operation;
 
 /// The fragments of a document.
 type Fragments = HashMap<Name, Positioned<FragmentDefinition>>;
@@ -41,7 +41,7 @@ pub fn complete(request: &mut Request) {
 }
 
 fn has_absent(document: &ExecutableDocument, name: Option<&str>, variables: &Variables) -> bool {
-    documents::requested_operation(document, name).is_some_and(|operation| {
+    requested_operation(document, name).is_some_and(|operation| {
         let mut declared = operation.variable_definitions.iter();
         declared.any(|definition| !variables.contains_key(&definition.node.name.node))
     })
@@ -55,7 +55,7 @@ pub fn resolve_absent(
     name: Option<&str>,
     variables: &mut Variables,
 ) {
-    let Some(operation) = documents::requested_operation(document, name) else { return };
+    let Some(operation) = requested_operation(document, name) else { return };
     let absent = apply_defaults(operation, variables);
     let ExecutableDocument { operations, fragments } = document;
     let mut removed = HashSet::new();

@@ -78,6 +78,19 @@ impl Client {
         .await
     }
 
+    /// Returns the request that posts a document, as sent over a connection.
+    pub fn raw_post(&self, document: &str, variables: &Value) -> Vec<u8> {
+        let body = json!({ "query": document, "variables": variables }).to_string();
+        let request = format!(
+            "POST /graphql HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            self.token.as_deref().expect("a token"),
+            body.len()
+        );
+        request.into_bytes()
+    }
+
     /// Posts a document that must succeed; returns its data.
     pub async fn ok(&self, document: &str, variables: Value) -> Value {
         let reply = self.send(document, variables).await;

@@ -1,0 +1,17 @@
+//! The operation of a document that a request asks for.
+
+use async_graphql::parser::types::{ExecutableDocument, OperationDefinition};
+
+/// Returns the operation with this name, or the only one if `name` is `None`. Returns `None` if it
+/// is unknown or ambiguous.
+pub fn requested_operation<'d>(
+    document: &'d ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'d OperationDefinition> {
+    let mut operations = document.operations.iter();
+    let (_, operation) = match name {
+        Some(name) => operations.find(|(own, _)| own.is_some_and(|own| own == name)),
+        None => operations.next().filter(|_| operations.next().is_none()),
+    }?;
+    Some(&operation.node)
+}
