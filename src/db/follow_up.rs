@@ -3,7 +3,10 @@
 use diesel::sql_types::{Array, BigInt, Nullable, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, ticket::TicketRow};
+use super::{
+    Connection, DbError,
+    ticket::{ACCOUNT_CHANGES, TicketRow},
+};
 use crate::domain::{ids::TicketId, policy::TicketScope, ticket::Ticket};
 
 /// Returns the first `limit` follow-ups of each ticket that are in scope, oldest first.
@@ -18,8 +21,8 @@ pub async fn of_tickets(
         TicketScope::Of(account) => Some(account.0),
         TicketScope::All => None,
     };
-    let rows = diesel::sql_query(
-        "SELECT f.* FROM unnest($1) AS requested (id)
+    let rows = diesel::sql_query(format!(
+        "SELECT f.*, {ACCOUNT_CHANGES} FROM unnest($1) AS requested (id)
          CROSS JOIN LATERAL (
              SELECT * FROM tickets
              WHERE follow_up_to_id = requested.id
@@ -27,8 +30,8 @@ pub async fn of_tickets(
              ORDER BY created_at, id
              LIMIT $3
          ) f
-         ORDER BY f.created_at, f.id",
-    )
+         ORDER BY f.created_at, f.id"
+    ))
     .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.0).collect::<Vec<_>>())
     .bind::<Nullable<SqlUuid>, _>(account)
     .bind::<BigInt, _>(limit)

@@ -43,6 +43,13 @@ pub mod sql_types {
 }
 
 diesel::table! {
+    account_changes (only_row) {
+        only_row -> Bool,
+        number -> Int8,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     use super::sql_types::AccountRole;
     use super::sql_types::Locale;
@@ -476,6 +483,7 @@ diesel::joinable!(ticket_reads -> tickets (ticket_id));
 diesel::joinable!(tickets -> categories (category_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
+    account_changes,
     accounts,
     attachments,
     attempts,

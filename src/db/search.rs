@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    ticket::{TicketRow, scope::Condition},
+    ticket::{ACCOUNT_CHANGES, TicketRow, scope::Condition},
 };
 use crate::domain::{
     ids::CommentId,
@@ -232,7 +232,8 @@ impl Coverage {
                  ORDER BY rank DESC, ticket_id DESC
                  LIMIT $10
              )
-             SELECT t.*, s.document_id, s.rank, {} AS summary_fragments, {} AS excerpt_fragments
+             SELECT t.*, {ACCOUNT_CHANGES}, s.document_id, s.rank,
+                    {} AS summary_fragments, {} AS excerpt_fragments
              FROM shown s
              JOIN tickets t ON t.id = s.ticket_id
              LEFT JOIN comments c ON c.id = s.document_id

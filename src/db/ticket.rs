@@ -4,11 +4,11 @@ pub mod list;
 pub(super) mod scope;
 
 use diesel::{
-    dsl::{case_when, sql},
+    dsl::{Select, SingleValue, case_when, sql},
     pg::Pg,
     prelude::*,
     query_builder::QueryFragment,
-    sql_types::{Array, Bool, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Nullable, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -17,11 +17,12 @@ use self::scope::in_scope;
 use super::{
     Connection, DbError,
     prepared::Prepare as _,
-    schema::tickets,
+    schema::{account_changes, tickets},
     text::LongText,
     unread::{self, LatestEvents},
 };
 use crate::domain::{
+    account::AccountChanges,
     clock::Timestamp,
     ids::{AccountId, CategoryId, CommentId, TicketId},
     policy::TicketScope,
@@ -52,7 +53,14 @@ pub(super) struct TicketRow {
     last_comment_id: Option<Uuid>,
     last_public_comment_id: Option<Uuid>,
     last_comments_seq: Option<i64>,
+    #[diesel(select_expression = account_changes::table.select(account_changes::number).single_value())]
+    #[diesel(select_expression_type = SingleValue<Select<account_changes::table, account_changes::number>>)]
+    #[diesel(sql_type = Nullable<BigInt>)]
+    account_changes: Option<i64>,
 }
+
+/// The column `account_changes` of a [`TicketRow`] in raw SQL.
+pub(super) const ACCOUNT_CHANGES: &str = "(SELECT number FROM account_changes) AS account_changes";
 
 impl From<TicketRow> for Ticket {
     fn from(row: TicketRow) -> Self {
@@ -79,6 +87,7 @@ impl From<TicketRow> for Ticket {
                 any: row.last_comment_id.map(CommentId),
                 public: row.last_public_comment_id.map(CommentId),
             }),
+            account_changes: row.account_changes.map(AccountChanges),
         }
     }
 }

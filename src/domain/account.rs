@@ -59,6 +59,11 @@ pub struct Account {
     pub session_generation: i32,
 }
 
+/// How often accounts had changed in what others see of them. Reading the same number again means
+/// that none has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AccountChanges(pub i64);
+
 /// An e-mail address in lower case, at most 254 characters long (RFC 5321). Addresses that
 /// differ only in case are equal, so they belong to the same account.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{
+    account::AccountChanges,
     clock::Timestamp,
     comment::{Comment, Visibility},
     event::{TicketEvent, TicketState},
@@ -97,6 +98,8 @@ pub struct Ticket {
     pub events: i64,
     /// The last comments, or `None` if they must be looked up.
     pub last_comments: Option<LastComments>,
+    /// How often accounts had changed when the ticket was read. `None` if it was not read.
+    pub account_changes: Option<AccountChanges>,
 }
 
 /// The last comments of a ticket.

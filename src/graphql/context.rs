@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_graphql::Context;
+use async_graphql::{Context, parser::types::OperationType};
 
 use super::{error::Failure, loader::Loaders};
 use crate::{
@@ -91,6 +91,8 @@ pub(super) trait ContextExt {
     fn origin(&self) -> Result<&ClientOrigin, Failure>;
     fn loaders(&self) -> Result<&Loaders, Failure>;
     fn cursor(&self) -> Result<Cursor, Failure>;
+    /// Whether the operation is a query, all of which shows one state.
+    fn is_query(&self) -> bool;
 
     /// The position after which a live stream starts: [`ResumeAt`] if the transport set it,
     /// otherwise the argument.
@@ -141,6 +143,10 @@ impl ContextExt for Context<'_> {
 
     fn cursor(&self) -> Result<Cursor, Failure> {
         Ok(self.data::<RequestContext>().map_err(Failure::missing_context)?.cursor)
+    }
+
+    fn is_query(&self) -> bool {
+        self.query_env.operation.node.ty == OperationType::Query
     }
 
     fn resume_after(&self, after: Option<&str>) -> Result<Option<Cursor>, Failure> {

@@ -19,6 +19,7 @@ use super::{
     id::{GlobalId, event_id},
     loader::TimelineKey,
     pagination::{PageArgs, connection},
+    prefetch,
     ticket::{Ticket, TicketFilterInput, TicketPriority, TicketStatus},
 };
 use crate::{
@@ -29,7 +30,10 @@ use crate::{
         ticket,
     },
     events::{self, Item, StreamScope},
-    service::{self, ServiceError, timeline::TimelineRequest},
+    service::{
+        self, ServiceError,
+        timeline::{TimelinePage, TimelineRequest},
+    },
 };
 
 /// Something that happened to a ticket.
@@ -405,8 +409,8 @@ impl TimelineConnection {
         ticket: &ticket::Ticket,
         args: PageArgs,
     ) -> Result<Self, Failure> {
-        let request =
-            TimelineRequest { page: args.page(decode_place)?, comments: selects_comments(ctx) };
+        let comments = prefetch::selects(ctx, &["comment"]);
+        let request = TimelineRequest { page: args.page(decode_place)?, comments };
         let key = TimelineKey {
             ticket: ticket.id,
             reporter: ticket.reporter_id,
@@ -424,7 +428,7 @@ impl TimelineConnection {
         let Some(page) = page else {
             return Ok(Self::new(Slice { items: vec![], has_previous: false, has_next: false }));
         };
-        loaders.add(page.comments.iter().map(|comment| (comment.id, Arc::clone(comment))));
+        prefetch_page(ctx, ticket, &page).await?;
         let Slice { items, has_previous, has_next } = &page.events;
         let events = items.iter().filter_map(|event| {
             let place = encode_place(event.event.id);
@@ -435,11 +439,22 @@ impl TimelineConnection {
     }
 }
 
-/// Whether the comments of a timeline's events are selected.
-fn selects_comments(ctx: &Context<'_>) -> bool {
-    let timeline = ctx.look_ahead();
-    let items = [timeline.field("nodes"), timeline.field("edges").field("node")];
-    items.iter().any(|item| item.field("comment").exists())
+/// Adds what the fields of a page ask for, so that they don't wait.
+async fn prefetch_page(
+    ctx: &Context<'_>,
+    ticket: &ticket::Ticket,
+    page: &TimelinePage,
+) -> Result<(), Failure> {
+    if !ctx.is_query() {
+        return Ok(());
+    }
+    let comments = page.comments.iter();
+    ctx.loaders()?.add(comments.clone().map(|comment| (comment.id, Arc::clone(comment))));
+    let authors = prefetch::selects(ctx, &["comment", "author"]);
+    let actors = prefetch::selects(ctx, &["actor"]);
+    let authors = comments.filter(|_| authors).map(|comment| comment.author_id);
+    let actors = page.events.items.iter().filter(|_| actors).filter_map(|it| it.event.actor_id);
+    prefetch::accounts(ctx, ticket, authors.chain(actors)).await
 }
 
 fn encode_place(EventId(id): EventId) -> String {

@@ -78,6 +78,7 @@ pub struct Source {
 }
 
 type Loaded<K> = Result<HashMap<K, <K as Key>::Value>, ServiceError>;
+type LookUp<K> = Shared<BoxFuture<'static, SharedResult<K>>>;
 type SharedResult<K> = Result<Arc<HashMap<K, <K as Key>::Value>>, Arc<ServiceError>>;
 
 /// A key that a value is looked up by.
@@ -98,8 +99,9 @@ pub struct Loader<K: Key> {
     source: Source,
     rounds: Rounds,
     batch: Mutex<Option<Batch<K>>>,
-    /// Values that were loaded together with others.
-    known: Mutex<HashMap<K, K::Value>>,
+    /// Values that were loaded before a field asks for them. `None` if there is none that the actor
+    /// may see.
+    known: Mutex<HashMap<K, Option<K::Value>>>,
 }
 
 /// The keys of one round and the look-up that will load them.
@@ -107,7 +109,7 @@ struct Batch<K: Key> {
     round: usize,
     keys: Arc<Mutex<HashSet<K>>>,
     /// Polled by the fields that wait for it.
-    look_up: Shared<BoxFuture<'static, SharedResult<K>>>,
+    look_up: LookUp<K>,
 }
 
 impl<K: Key> Loader<K> {
@@ -122,19 +124,29 @@ impl<K: Key> Loader<K> {
 
     async fn get(&self, key: K) -> Result<Option<K::Value>, Arc<ServiceError>> {
         if let Some(known) = lock(&self.known).get(&key) {
-            return Ok(Some(known.clone()));
+            return Ok(known.clone());
         }
-        let look_up = {
-            let round = self.rounds.join();
-            let mut batch = lock(&self.batch);
-            let batch = match &mut *batch {
-                Some(batch) if batch.round == round.number => batch,
-                outdated => outdated.insert(self.begin_batch(round)),
-            };
-            lock(&batch.keys).insert(key.clone());
-            batch.look_up.clone()
+        Ok(self.look_up([key.clone()]).await?.get(&key).cloned())
+    }
+
+    /// Looks up keys, and keeps their values until the request ends. Returns those that exist.
+    async fn load(&self, keys: &[K]) -> Result<Vec<K::Value>, Arc<ServiceError>> {
+        let found = self.look_up(keys.iter().cloned()).await?;
+        let values = keys.iter().map(|key| (key.clone(), found.get(key).cloned()));
+        lock(&self.known).extend(values);
+        Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
+    }
+
+    /// Adds keys to the round's look-up, which may have more of them.
+    fn look_up(&self, keys: impl IntoIterator<Item = K>) -> LookUp<K> {
+        let round = self.rounds.join();
+        let mut batch = lock(&self.batch);
+        let batch = match &mut *batch {
+            Some(batch) if batch.round == round.number => batch,
+            outdated => outdated.insert(self.begin_batch(round)),
         };
-        Ok(look_up.await?.get(&key).cloned())
+        lock(&batch.keys).extend(keys);
+        batch.look_up.clone()
     }
 
     fn begin_batch(&self, round: Round) -> Batch<K> {
@@ -267,7 +279,20 @@ impl Loaders {
 
     /// Adds values that the actor may see, so that they are not looked up.
     pub fn add<K: Key>(&self, values: impl IntoIterator<Item = (K, K::Value)>) {
+        let values = values.into_iter().map(|(key, value)| (key, Some(value)));
         lock(&K::loader(self).known).extend(values);
+    }
+
+    /// Whether the value of a key was added or loaded with [`load`](Self::load).
+    pub fn knows<K: Key>(&self, key: &K) -> bool {
+        lock(&K::loader(self).known).contains_key(key)
+    }
+
+    /// Looks up keys together, so that their fields don't wait. Returns the values that exist.
+    pub async fn load<K: Key>(&self, keys: &[K]) -> Result<Vec<K::Value>, Failure> {
+        let loaded = K::loader(self).load(keys).await;
+        self.budget.check()?;
+        Ok(loaded?)
     }
 
     /// Returns the value of a key.

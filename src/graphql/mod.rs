@@ -27,6 +27,7 @@ mod participant;
 mod password;
 mod people;
 mod preferences;
+mod prefetch;
 mod search;
 mod second_factor;
 mod service_token;

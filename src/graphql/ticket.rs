@@ -29,6 +29,7 @@ use super::{
     id::GlobalId,
     loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, IsUnread, LastCommentOf},
     pagination::{PageArgs, connection, cost},
+    prefetch,
     text::Text,
 };
 use crate::{
@@ -100,13 +101,13 @@ impl Ticket {
 
     /// The customer who opened the ticket.
     async fn reporter(&self, ctx: &Context<'_>) -> Result<Account, Failure> {
-        Ok(Account::new(ctx.loaders()?.require(self.0.reporter_id).await?))
+        self.account(ctx, self.0.reporter_id).await
     }
 
     /// The agent or admin who is responsible for the ticket, or null if it is unassigned.
     async fn assignee(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
         match self.0.assignee_id {
-            Some(id) => Ok(Some(Account::new(ctx.loaders()?.require(id).await?))),
+            Some(id) => self.account(ctx, id).await.map(Some),
             None => Ok(None),
         }
     }
@@ -198,11 +199,18 @@ impl Ticket {
             None => loaders.get(LastCommentOf(self.0.id)).await?,
         };
         let Some(id) = id else { return Ok(None) };
-        if let Some(cached) = service::timeline::cached_comment(services, &self.0, id) {
-            return Ok(Some(Comment(cached)));
+        let cached = service::timeline::cached_comment(services, &self.0, id);
+        let comment = match cached {
+            Some(comment) => comment,
+            None => {
+                let Some(comment) = loaders.get(id).await? else { return Ok(None) };
+                service::timeline::keep_comment(services, &self.0, &comment);
+                comment
+            }
+        };
+        if ctx.look_ahead().field("author").exists() {
+            prefetch::accounts(ctx, &self.0, [comment.author_id]).await?;
         }
-        let Some(comment) = loaders.get(id).await? else { return Ok(None) };
-        service::timeline::keep_comment(services, &self.0, &comment);
         Ok(Some(Comment(comment)))
     }
 
@@ -223,9 +231,32 @@ impl Ticket {
     pub fn new(ticket: impl Into<Arc<ticket::Ticket>>) -> Self {
         Self(ticket.into())
     }
+
+    /// Loads an account that the ticket names.
+    async fn account(&self, ctx: &Context<'_>, id: AccountId) -> Result<Account, Failure> {
+        prefetch::accounts(ctx, &self.0, [id]).await?;
+        Ok(Account::new(ctx.loaders()?.require(id).await?))
+    }
 }
 
 connection!(TicketConnection, TicketEdge, Ticket, "tickets");
+
+impl TicketConnection {
+    /// Loads the accounts that the tickets of the page name, if they are selected.
+    async fn with_accounts(self, ctx: &Context<'_>) -> Result<Self, Failure> {
+        let reporters = prefetch::selects(ctx, &["reporter"]);
+        let assignees = prefetch::selects(ctx, &["assignee"]);
+        let tickets = self.edges.0.iter().map(|edge| &edge.node.0);
+        let ids = tickets.flat_map(|ticket| {
+            let reporter = reporters.then_some(ticket.reporter_id);
+            reporter.into_iter().chain(ticket.assignee_id.filter(|_| assignees))
+        });
+        if let Some(first) = self.edges.0.first() {
+            prefetch::accounts(ctx, &first.node.0, ids).await?;
+        }
+        Ok(self)
+    }
+}
 
 #[derive(Default)]
 pub struct TicketQuery;
@@ -273,9 +304,8 @@ impl TicketQuery {
         let selection = filter.unwrap_or_default().selection(actor, services.number_prefix())?;
         let slice =
             service::ticket::page(actor, services, &selection, sort, descending, &page).await?;
-        Ok(TicketConnection::new(
-            slice.map(|ticket| (encode_cursor(sort, &ticket), Ticket::new(ticket))),
-        ))
+        let tickets = slice.map(|ticket| (encode_cursor(sort, &ticket), Ticket::new(ticket)));
+        TicketConnection::new(tickets).with_accounts(ctx).await
     }
 }
 

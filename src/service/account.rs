@@ -1,5 +1,10 @@
 //! Accounts as their owners and others see them. `staff` creates and changes them.
 
+pub(super) mod cache;
+
+use std::sync::Arc;
+
+pub use self::cache::AccountsState;
 use super::{ServiceError, Services, UserError, UserErrorCode, authorise};
 use crate::{
     db::account,
@@ -58,6 +63,21 @@ pub async fn by_ids(
         visible.extend(others.into_iter().filter(|account| named.contains(&account.id)));
     }
     Ok(visible)
+}
+
+/// Returns an account if the actor may see it and it is in memory in this state.
+pub fn cached(
+    actor: &Actor,
+    services: &Services,
+    id: AccountId,
+    state: AccountsState,
+) -> Option<Arc<Account>> {
+    services.accounts.get(id, state).filter(|account| may(actor, Action::ViewAccount, account))
+}
+
+/// Keeps an account in memory. `state` was read before the account.
+pub fn keep(services: &Services, state: AccountsState, account: &Arc<Account>) {
+    services.accounts.insert(state, Arc::clone(account));
 }
 
 /// Returns whether the actor may see an account's e-mail address, role and language.

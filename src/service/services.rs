@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{session::cache::SessionCache, settings::Settings, timeline::cache::TimelineCache};
+use super::{
+    account::cache::AccountCache, session::cache::SessionCache, settings::Settings,
+    timeline::cache::TimelineCache,
+};
 use crate::{
     crypto::{password::Passwords, seal::Keyring, signing::SigningKey},
     db::Database,
@@ -21,6 +24,7 @@ pub struct Services {
     pub(super) passwords: Passwords,
     pub(super) settings: Arc<Settings>,
     pub(super) sessions: SessionCache,
+    pub(super) accounts: AccountCache,
     pub(super) timelines: TimelineCache,
     /// Seals secrets that must be readable later, and hashes codes.
     pub(super) keys: Keyring,
@@ -47,6 +51,7 @@ impl Services {
             database,
             ambient,
             passwords,
+            accounts: AccountCache::default(),
             timelines: TimelineCache::new(settings.timeline_cache_bytes),
             settings: Arc::new(settings),
             sessions: SessionCache::default(),

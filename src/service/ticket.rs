@@ -255,6 +255,7 @@ impl ValidTicket {
             follow_up_to,
             events: 0,
             last_comments: Some(LastComments::default()),
+            account_changes: None,
         }
     }
 }

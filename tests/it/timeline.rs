@@ -96,6 +96,45 @@ async fn the_payload_of_a_mutation_has_its_own_event_in_the_timeline() {
     server.stop().await;
 }
 
+/// Returns the names of the first comment's author and of the ticket's customer, and whether the
+/// accounts were read from the database.
+async fn names(server: &TestServer, client: &Client, ticket: &Ticket) -> (Value, Value, bool) {
+    let query = "query($id: ID!) { node(id: $id) { ... on Ticket { reporter { name }
+        timeline(last: 10) { nodes { ... on CommentAdded { comment { author { name } } } } } } } }";
+    let mut page = Value::Null;
+    let read = async || page = client.ok(query, json!({ "id": ticket.id })).await;
+    let statements = server.statements_of(read).await;
+    let read = statements.iter().any(|it| it.contains(r#"FROM "accounts" WHERE"#));
+    let ticket = &mut page["node"];
+    let author = ticket["timeline"]["nodes"][1]["comment"]["author"]["name"].take();
+    (author, ticket["reporter"]["name"].take(), read)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_read_once_until_an_account_changes() {
+    let server = TestServer::start_logged().await;
+    let node = server.second_node().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let there = anna.at(&node.address().to_string());
+    let ticket = anna.create_ticket("The site is down").await;
+    marta.comment(&ticket, "We look at it.").await;
+    server.quiet().await;
+    let known = |author: &str, reporter: &str, read| (json!(author), json!(reporter), read);
+    assert_eq!(names(&server, &there, &ticket).await, known("Marta", "Anna", true));
+    assert_eq!(names(&server, &there, &ticket).await, known("Marta", "Anna", false));
+    // No node hears of the change: a version without events of this kind has written it.
+    let database = server.database.connect().await;
+    let rename = "UPDATE accounts SET name = name || ' B.'";
+    database.execute(rename, &[]).await.unwrap();
+    assert_eq!(names(&server, &there, &ticket).await, known("Marta B.", "Anna B.", true));
+    assert_eq!(names(&server, &there, &ticket).await, known("Marta B.", "Anna B.", false));
+    // What nobody else sees.
+    database.execute("UPDATE accounts SET event_seq = event_seq + 1", &[]).await.unwrap();
+    assert_eq!(names(&server, &there, &ticket).await, known("Marta B.", "Anna B.", false));
+    node.stop().await;
+    server.stop().await;
+}
+
 const LAST: &str =
     "query($id: ID!) { node(id: $id) { ... on Ticket { lastComment { body author { name } } } } }";
 
