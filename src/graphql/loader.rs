@@ -68,7 +68,6 @@ pub struct Loaders {
 const OBJECT_BYTES: usize = 128;
 
 /// The actor on whose behalf values are loaded, and the services that load them.
-#[derive(Clone)]
 pub struct Source {
     actor: Actor,
     services: Services,
@@ -88,7 +87,7 @@ pub trait Key: Clone + Eq + Hash + Send + Sync + 'static {
 
     /// Looks up many keys together. Keys of unknown values, and of those that the actor may not
     /// see, are left out.
-    fn load(source: Source, keys: Vec<Self>) -> impl Future<Output = Loaded<Self>> + Send;
+    fn load(source: Arc<Source>, keys: Vec<Self>) -> impl Future<Output = Loaded<Self>> + Send;
 
     /// The request's loader for this kind of key.
     fn loader(loaders: &Loaders) -> &Loader<Self>;
@@ -96,7 +95,7 @@ pub trait Key: Clone + Eq + Hash + Send + Sync + 'static {
 
 /// Collects keys until the request is idle, then looks them up together.
 pub struct Loader<K: Key> {
-    source: Source,
+    source: Arc<Source>,
     rounds: Rounds,
     batch: Mutex<Option<Batch<K>>>,
     /// Values that were loaded before a field asks for them. `None` if there is none that the actor
@@ -113,9 +112,9 @@ struct Batch<K: Key> {
 }
 
 impl<K: Key> Loader<K> {
-    fn new(source: &Source, rounds: &Rounds) -> Self {
+    fn new(source: &Arc<Source>, rounds: &Rounds) -> Self {
         Self {
-            source: source.clone(),
+            source: Arc::clone(source),
             rounds: rounds.clone(),
             batch: Mutex::default(),
             known: Mutex::default(),
@@ -151,7 +150,7 @@ impl<K: Key> Loader<K> {
 
     fn begin_batch(&self, round: Round) -> Batch<K> {
         let keys = Arc::<Mutex<HashSet<K>>>::default();
-        let (source, collected) = (self.source.clone(), Arc::clone(&keys));
+        let (source, collected) = (Arc::clone(&self.source), Arc::clone(&keys));
         let look_up = async move {
             round.ended.await;
             let keys = lock(&collected).drain().collect();
@@ -248,7 +247,7 @@ impl Loaders {
     /// Creates the loaders of a request. Events without a position in the feed get `cursor`.
     pub fn new(actor: Actor, services: &Services, cursor: Cursor, budget: RequestBudget) -> Self {
         let services = services.clone();
-        let source = &Source { actor, services, cursor, budget: budget.clone() };
+        let source = &Arc::new(Source { actor, services, cursor, budget: budget.clone() });
         let rounds = &Rounds::default();
         Self {
             accounts: Loader::new(source, rounds),
@@ -315,7 +314,7 @@ macro_rules! by_id {
         impl Key for $id {
             type Value = Arc<$value>;
 
-            async fn load(source: Source, ids: Vec<Self>) -> Loaded<Self> {
+            async fn load(source: Arc<Source>, ids: Vec<Self>) -> Loaded<Self> {
                 let found = service::$noun::by_ids(&source.actor, &source.services, &ids).await?;
                 Ok(found.into_iter().map(|value| (value.id, Arc::new(value))).collect())
             }
@@ -359,7 +358,7 @@ impl TimelineKey {
 impl Key for TimelineKey {
     type Value = Arc<TimelinePage>;
 
-    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
         // Tickets with the same page arguments share a statement.
         let mut by_request = HashMap::<TimelineRequest, Vec<Self>>::new();
         for key in keys {
@@ -389,7 +388,7 @@ pub struct FeedPosition(pub i64);
 impl Key for FeedPosition {
     type Value = Arc<FeedEvent>;
 
-    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
         let positions = keys.iter().map(|key| key.0).collect::<Vec<_>>();
         let found =
             service::notification::events(&source.actor, &source.services, &positions).await?;
@@ -408,7 +407,7 @@ pub struct DeliveriesOf(pub TicketId);
 impl Key for DeliveriesOf {
     type Value = Arc<[Arc<Delivery>]>;
 
-    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
         let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
         let found =
             service::delivery::of_tickets(&source.actor, &source.services, &tickets).await?;
@@ -436,7 +435,7 @@ pub enum AttachmentsOf {
 impl Key for AttachmentsOf {
     type Value = Arc<[Arc<Attachment>]>;
 
-    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
         let (mut tickets, mut comments) = (Vec::new(), Vec::new());
         for key in keys {
             match key {
@@ -473,7 +472,7 @@ pub struct IsUnread(pub TicketId);
 impl Key for IsUnread {
     type Value = bool;
 
-    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
         let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
         let unread = service::unread::among(&source.actor, &source.services, &tickets).await?;
         Ok(keys.into_iter().map(|key| (key, unread.contains(&key.0))).collect())
@@ -491,7 +490,7 @@ pub struct FollowUpsOf(pub TicketId);
 impl Key for FollowUpsOf {
     type Value = Arc<[Arc<Ticket>]>;
 
-    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
         let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
         let found = service::follow_up::of(&source.actor, &source.services, &tickets).await?;
         let mut loaded = HashMap::<_, Vec<_>>::new();
@@ -515,7 +514,7 @@ pub struct LastCommentOf(pub TicketId);
 impl Key for LastCommentOf {
     type Value = CommentId;
 
-    async fn load(source: Source, keys: Vec<Self>) -> Loaded<Self> {
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
         let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
         let found =
             service::comment::last_of_tickets(&source.actor, &source.services, &tickets).await?;
@@ -534,7 +533,7 @@ pub struct OwnTicketCounts;
 impl Key for OwnTicketCounts {
     type Value = TicketCounts;
 
-    async fn load(source: Source, _: Vec<Self>) -> Loaded<Self> {
+    async fn load(source: Arc<Source>, _: Vec<Self>) -> Loaded<Self> {
         let counts = service::unread::counts(&source.actor, &source.services).await?;
         Ok(HashMap::from([(Self, counts)]))
     }
@@ -551,7 +550,7 @@ pub struct OwnUnreadNotifications;
 impl Key for OwnUnreadNotifications {
     type Value = i64;
 
-    async fn load(source: Source, _: Vec<Self>) -> Loaded<Self> {
+    async fn load(source: Arc<Source>, _: Vec<Self>) -> Loaded<Self> {
         let unread = service::notification::unread(&source.actor, &source.services).await?;
         Ok(HashMap::from([(Self, unread)]))
     }

@@ -18,6 +18,7 @@ mod graphql;
 mod guard;
 mod handoff;
 mod health;
+mod json;
 mod limits;
 mod mailbox;
 mod negotiation;

@@ -1,16 +1,18 @@
 //! GraphQL responses, as every transport sends them.
 
-use std::io::{self, Write};
-
 use async_graphql::{Response as GraphqlResponse, ServerError, Value, indexmap::IndexMap};
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use serde::Serialize;
 
-use super::{negotiation::MediaType, observe::RequestId, response_body};
+use super::{
+    json::{Bounded, TooLarge},
+    negotiation::MediaType,
+    observe::RequestId,
+    response_body,
+};
 use crate::{
     domain::budget::Exceeded,
     graphql::{RETRY_AFTER_SECONDS, code, exceeded_response},
@@ -97,46 +99,23 @@ fn too_large(limit: usize) -> GraphqlResponse {
 }
 
 fn encode_within(response: &GraphqlResponse, limit: usize) -> Option<String> {
-    let data = (!is_request_error(response)).then_some(&response.data);
-    let mut text = Bounded { bytes: Vec::new(), limit };
-    serde_json::to_writer(&mut text, &Encoded { data, errors: &response.errors }).ok()?;
-    String::from_utf8(text.bytes).ok()
+    let mut text = Bounded::new(limit);
+    push(&mut text, response).ok()?;
+    String::from_utf8(text.into_bytes()).ok()
 }
 
-/// The size of a response for which memory is reserved up to the limit.
-const LARGE: usize = 1 << 19;
-
-/// Bytes up to a limit. Writing more fails.
-struct Bounded {
-    bytes: Vec<u8>,
-    limit: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > self.limit - self.bytes.len() {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        if self.bytes.len() > LARGE && self.limit < usize::MAX {
-            // Once, instead of a copy each time that the size has doubled. Unused pages of memory
-            // take none.
-            self.bytes.reserve_exact(self.limit - self.bytes.len());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
+fn push(text: &mut Bounded, response: &GraphqlResponse) -> Result<(), TooLarge> {
+    let has_data = !is_request_error(response);
+    text.push(b"{")?;
+    if has_data {
+        text.push(b"\"data\":")?;
+        text.push_value(&response.data)?;
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    if !response.errors.is_empty() {
+        text.push(if has_data { b",\"errors\":" } else { b"\"errors\":" })?;
+        serde_json::to_writer(&mut *text, &response.errors).map_err(|_| TooLarge)?;
     }
-}
-
-#[derive(Serialize)]
-struct Encoded<'r> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'r Value>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'r [ServerError],
+    text.push(b"}")
 }
 
 /// Completes and encodes a response of at most `limit` bytes as that of an HTTP request. `held` is
