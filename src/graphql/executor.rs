@@ -10,7 +10,7 @@
 //! impl Comment { … }
 //! ```
 //!
-//! Execution here differs from async-graphql's own in three ways:
+//! Execution here differs from async-graphql's own in four ways:
 //!
 //! - **A field that does not wait costs no task and no allocation.** The fields of an object are
 //!   polled in turn, where they are. The first one that waits stays there, and the remaining ones
@@ -18,6 +18,8 @@
 //! - **Fields are in the order of the query** (GraphQL specification, §7.2.2).
 //! - **An error in a field of a non-null type makes its parent null** (§6.4.4), and so on up to the
 //!   first nullable field. async-graphql 7.2 leaves the field out.
+//! - **An object is written as JSON once its fields are resolved** ([`AsJson`]). No tree of values
+//!   is built.
 //!
 //! `Query` and `Mutation` are executed by async-graphql's `Schema`. [`Root`] and [`complete_root`]
 //! give them the same properties.
@@ -26,12 +28,14 @@ pub use async_graphql::*;
 pub use resolver_utils::ContainerType;
 
 mod list;
+mod object;
 pub mod resolver_utils;
 mod root;
 #[cfg(test)]
 mod tests;
 
 pub use list::List;
+pub use object::AsJson;
 pub use root::{Root, RootOrder, complete_root};
 
 /// An object, as the macros declare it.

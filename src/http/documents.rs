@@ -11,7 +11,7 @@ use async_graphql::{
 };
 use moka::sync::Cache;
 
-use crate::graphql::requested_operation;
+use crate::graphql::{requested_operation, selects_objects_twice};
 
 /// The longest document that is kept, in bytes.
 const MAX_LENGTH: usize = 16_384;
@@ -28,6 +28,8 @@ pub struct Documents(Cache<Arc<str>, Arc<Document>>);
 pub struct Document {
     /// The parsed document.
     pub parsed: ExecutableDocument,
+    /// Whether the response can be written field by field, since nothing in it is merged.
+    pub is_written_at_once: bool,
     is_valid: AtomicBool,
 }
 
@@ -49,7 +51,11 @@ impl Documents {
     /// Adds a document that the [guard](super::guard) has accepted, unless it is long.
     pub fn add(&self, text: &str, parsed: &ExecutableDocument) {
         if text.len() <= MAX_LENGTH {
-            let document = Document { parsed: parsed.clone(), is_valid: AtomicBool::new(false) };
+            let document = Document {
+                parsed: parsed.clone(),
+                is_written_at_once: !selects_objects_twice(parsed),
+                is_valid: AtomicBool::new(false),
+            };
             self.0.insert(text.into(), Arc::new(document));
         }
     }

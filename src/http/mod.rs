@@ -18,7 +18,6 @@ mod graphql;
 mod guard;
 mod handoff;
 mod health;
-mod json;
 mod limits;
 mod mailbox;
 mod negotiation;

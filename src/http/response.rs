@@ -1,5 +1,7 @@
 //! GraphQL responses, as every transport sends them.
 
+use std::io;
+
 use async_graphql::{Response as GraphqlResponse, ServerError, Value, indexmap::IndexMap};
 use axum::{
     body::Body,
@@ -7,15 +9,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::{
-    json::{Bounded, TooLarge},
-    negotiation::MediaType,
-    observe::RequestId,
-    response_body,
-};
+use super::{negotiation::MediaType, observe::RequestId, response_body};
 use crate::{
     domain::budget::Exceeded,
-    graphql::{RETRY_AFTER_SECONDS, code, exceeded_response},
+    graphql::{
+        RETRY_AFTER_SECONDS, code, exceeded_response,
+        json::{self, Sink},
+    },
 };
 
 /// Replaces the `null` that async-graphql puts for a stream's message of which no field is
@@ -99,23 +99,60 @@ fn too_large(limit: usize) -> GraphqlResponse {
 }
 
 fn encode_within(response: &GraphqlResponse, limit: usize) -> Option<String> {
-    let mut text = Bounded::new(limit);
-    push(&mut text, response).ok()?;
-    String::from_utf8(text.into_bytes()).ok()
+    let mut text = Bounded { bytes: Vec::new(), limit };
+    write(&mut text, response).ok()?;
+    String::from_utf8(text.bytes).ok()
 }
 
-fn push(text: &mut Bounded, response: &GraphqlResponse) -> Result<(), TooLarge> {
+fn write(text: &mut Bounded, response: &GraphqlResponse) -> io::Result<()> {
     let has_data = !is_request_error(response);
     text.push(b"{")?;
     if has_data {
         text.push(b"\"data\":")?;
-        text.push_value(&response.data)?;
+        json::write(text, &response.data)?;
     }
     if !response.errors.is_empty() {
         text.push(if has_data { b",\"errors\":" } else { b"\"errors\":" })?;
-        serde_json::to_writer(&mut *text, &response.errors).map_err(|_| TooLarge)?;
+        serde_json::to_writer(&mut *text, &response.errors)?;
     }
     text.push(b"}")
+}
+
+/// The size of a response for which memory is reserved up to the limit.
+const LARGE: usize = 1 << 19;
+
+/// Bytes up to a limit. Writing more fails.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Sink for Bounded {
+    type Error = io::Error;
+
+    fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() > self.limit - self.bytes.len() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        if self.bytes.len() > LARGE && self.limit < usize::MAX {
+            // Once, instead of a copy each time that the size has doubled. Unused pages of memory
+            // take none.
+            self.bytes.reserve_exact(self.limit - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Completes and encodes a response of at most `limit` bytes as that of an HTTP request. `held` is

@@ -7,7 +7,7 @@ use async_graphql::{
     parser::types::Field, registry::Registry,
 };
 
-use super::resolver_utils::join;
+use super::{object::list, resolver_utils::join};
 
 /// Sets the path of an error that has none. That of a field further down stays.
 fn with_path(ctx: &ContextSelectionSet<'_>, error: ServerError) -> ServerError {
@@ -45,6 +45,6 @@ impl<T: OutputType> OutputType for List<T> {
         let items = self.0.iter().zip(&contexts).map(async |(item, own)| {
             item.resolve(own, field).await.map_err(|error| with_path(own, error))
         });
-        join(items).await.map(Value::List)
+        join(items).await.map(|items| list(ctx, items))
     }
 }

@@ -8,14 +8,15 @@ use std::{
 
 pub use async_graphql::resolver_utils::*;
 use async_graphql::{
-    Context, ContextSelectionSet, Name, OutputType, Positioned, ServerResult, Value,
-    indexmap::{IndexMap, map::Entry},
+    Context, ContextSelectionSet, OutputType, Positioned, ServerResult, Value,
     parser::types::{Field, Selection, SelectionSet},
 };
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, try_join},
 };
+
+use super::object::Object;
 
 /// A type with fields, in the form in which the macros implement it.
 pub trait ContainerType: OutputType {
@@ -78,24 +79,24 @@ fn resolve_object<'a, T: ContainerType + ?Sized>(
 ) -> BoxFuture<'a, ServerResult<Value>> {
     async move {
         let fields = selected_fields(&ctx, &T::type_name());
-        let mut values = IndexMap::with_capacity(fields.len());
+        let mut object = Object::new(&ctx, fields.len());
         for (index, field) in fields.iter().enumerate() {
             let own = ctx.with_field(field);
             let mut resolving = pin!(resolve(root, &own));
             if let Poll::Ready(value) = poll_once(resolving.as_mut()).await {
-                insert(&mut values, field, value?);
+                object.insert(field, value?);
                 continue;
             }
             let remaining = &fields[index + 1..];
             let (value, others) =
                 try_join(resolving, resolve_together(&ctx, root, remaining)).await?;
-            insert(&mut values, field, value);
+            object.insert(field, value);
             for (field, value) in remaining.iter().zip(others) {
-                insert(&mut values, field, value);
+                object.insert(field, value);
             }
             break;
         }
-        Ok(Value::Object(values))
+        Ok(object.complete())
     }
     .boxed()
 }
@@ -212,7 +213,9 @@ fn select<'a>(
     for selection in &set.items {
         let (condition, set) = match &selection.node {
             Selection::Field(field) => {
-                fields.push(field);
+                if !is_repeated(field, fields) {
+                    fields.push(field);
+                }
                 continue;
             }
             Selection::InlineFragment(fragment) => {
@@ -236,31 +239,9 @@ fn select<'a>(
     }
 }
 
-/// Adds the value of a field. If a value was selected under the same name before, adds the fields
-/// that it lacks.
-fn insert(values: &mut IndexMap<Name, Value>, field: &Positioned<Field>, value: Value) {
-    merge(values, field.node.response_key().node.clone(), value);
-}
-
-fn merge(values: &mut IndexMap<Name, Value>, name: Name, value: Value) {
-    match values.entry(name) {
-        Entry::Vacant(free) => {
-            free.insert(value);
-        }
-        Entry::Occupied(mut earlier) => merge_values(earlier.get_mut(), value),
-    }
-}
-
-fn merge_values(earlier: &mut Value, value: Value) {
-    match (earlier, value) {
-        (Value::Object(earlier), Value::Object(value)) => {
-            value.into_iter().for_each(|(name, value)| merge(earlier, name, value));
-        }
-        (Value::List(earlier), Value::List(value)) => {
-            earlier.iter_mut().zip(value).for_each(|(earlier, value)| merge_values(earlier, value));
-        }
-        // Null because of an error below one of them.
-        (earlier, Value::Null) => *earlier = Value::Null,
-        _ => {}
-    }
+/// Whether a field without fields of its own is selected already under its name.
+fn is_repeated(field: &Positioned<Field>, fields: &[&Positioned<Field>]) -> bool {
+    let name = &field.node.response_key().node;
+    field.node.selection_set.node.items.is_empty()
+        && fields.iter().any(|other| other.node.response_key().node == *name)
 }

@@ -2,11 +2,15 @@
 
 use async_graphql::{
     EmptyMutation, EmptySubscription, Object, Request, Schema, SimpleObject, Union,
+    parser::parse_query,
 };
 use serde_json::{Value, json};
 use tokio::task::yield_now;
 
-use super::{List, Root, RootOrder, complete_root};
+use super::{
+    super::{json, selects_objects_twice},
+    AsJson, List, Root, RootOrder, complete_root,
+};
 
 /// An object with fields of all kinds.
 #[derive(Clone, Copy)]
@@ -87,17 +91,28 @@ impl Query {
     }
 }
 
-/// Returns the response as text, since the order of its fields matters.
+/// Returns the response as text, since the order of its fields matters. It is the same if it can be
+/// written at once.
 async fn execute(query: &str) -> String {
+    let response = execute_request(Request::new(query)).await;
+    if !selects_objects_twice(&parse_query(query).unwrap()) {
+        assert_eq!(execute_request(Request::new(query).data(AsJson)).await, response);
+    }
+    response
+}
+
+async fn execute_request(mut request: Request) -> String {
     let schema = Schema::new(Root::<Query>::default(), EmptyMutation, EmptySubscription);
-    let mut request = Request::new(query);
     let order = RootOrder::of(&mut request);
     let mut response = schema.execute(request).await;
     complete_root(&mut response, &order);
     for error in &mut response.errors {
         error.locations.clear();
     }
-    serde_json::to_string(&response).unwrap()
+    let mut data = Vec::new();
+    let Ok(()) = json::write(&mut data, &response.data);
+    let (data, errors) = (String::from_utf8(data).unwrap(), json!(response.errors));
+    format!(r#"{{"data":{data},"errors":{errors}}}"#)
 }
 
 #[tokio::test]
@@ -113,7 +128,7 @@ async fn fields_are_in_the_order_of_the_query() {
 #[tokio::test]
 async fn fields_that_are_selected_twice_are_merged() {
     let query = "{ thing { same { ready } three { ready } same { w: waits } three { w: waits } } }";
-    let data = r#"{"data":{"thing":{"same":{"ready":4,"w":4},"three":[{"ready":3,"w":3},{"ready":2,"w":2},{"ready":1,"w":1}]}}}"#;
+    let data = r#"{"data":{"thing":{"same":{"ready":4,"w":4},"three":[{"ready":3,"w":3},{"ready":2,"w":2},{"ready":1,"w":1}]}},"errors":[]}"#;
     assert_eq!(execute(query).await, data);
 }
 
@@ -122,8 +137,7 @@ async fn fragments_apply_to_the_object_in_a_union() {
     let query =
         "{ any { __typename ... on Other { ready } ... on Thing { w: waits any { ...Both } } } }
         fragment Both on Any { __typename ... on Other { ready } }";
-    let data =
-        r#"{"data":{"any":{"__typename":"Thing","w":1,"any":{"__typename":"Other","ready":1}}}}"#;
+    let data = r#"{"data":{"any":{"__typename":"Thing","w":1,"any":{"__typename":"Other","ready":1}}},"errors":[]}"#;
     assert_eq!(execute(query).await, data);
 }
 

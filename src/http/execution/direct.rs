@@ -21,7 +21,7 @@ use crate::{
     domain::{actor::Actor, budget::RequestBudget, session::ClientOrigin},
     events::{StreamEnd, run_to_completion},
     graphql::{
-        RequestContext, RootOrder, Schema, StreamProgress, complete_root, exceeded_response,
+        AsJson, RequestContext, RootOrder, Schema, StreamProgress, complete_root, exceeded_response,
     },
 };
 
@@ -36,6 +36,7 @@ pub async fn execute_once(
     operation: Option<OperationType>,
 ) -> GraphqlResponse {
     let validation = Validation::of(api, &request);
+    request = written_at_once(api, request);
     variables::complete(&mut request);
     let budget = RequestBudget::new(api.limits);
     let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
@@ -62,6 +63,16 @@ pub async fn execute_once(
     match completed.await {
         Ok(response) => response,
         Err(error) => panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Has the response written field by field, if its document allows it.
+fn written_at_once(api: &Api, request: Request) -> Request {
+    let document = api.documents.get(&request.query);
+    if document.is_some_and(|document| document.is_written_at_once) {
+        request.data(AsJson)
+    } else {
+        request
     }
 }
 
@@ -105,6 +116,7 @@ pub fn execute(
     let live = operation == Some(OperationType::Subscription);
     let pace = (api.clone(), actor, origin.clone());
     let responses = if live {
+        request = written_at_once(api, request);
         variables::complete(&mut request);
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
         api.schemas.validating.execute_stream(request.data(context).data(progress.clone())).boxed()
@@ -225,7 +237,7 @@ pub async fn execute_message(
     budget: &RequestBudget,
 ) -> Option<GraphqlResponse> {
     // The stream's document was validated when it began.
-    let mut responses = api.schemas.validated.execute_stream(request);
+    let mut responses = api.schemas.validated.execute_stream(written_at_once(api, request));
     let executed = budget.run(responses.next()).await;
     let mut response = executed.unwrap_or_else(|exceeded| Some(exceeded_response(exceeded)))?;
     response::complete_errors(&mut response.errors, None);
