@@ -14,7 +14,7 @@ mod services;
 pub mod storage;
 mod tasks;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, panic, sync::Arc, time::Duration};
 
 use tokio::{task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -35,7 +35,7 @@ use crate::{
     crypto::password::PasswordCost,
     db::Database,
     domain::clock::Ambient,
-    graphql,
+    graphql::{self, Schemas},
     http::{Api, Budgets, Documents, FanOutGroups, Origins, Parts, Playground},
 };
 
@@ -70,6 +70,9 @@ impl App {
         ambient: Ambient,
         cost: PasswordCost,
     ) -> Result<Self, StartError> {
+        // Takes as long as the first look at the database, and needs nothing from it.
+        let introspection = config.graphql.introspection;
+        let schemas = tokio::task::spawn_blocking(move || graphql::build(introspection));
         for migration in database::prepare(&database, config).await? {
             tracing::info!(migration, "applied a migration");
         }
@@ -78,7 +81,9 @@ impl App {
         let listener = Listener::for_api(config).await?;
         let admin = Listener::for_admin(config).await?;
         let backend = Backend::start(config, database, ambient, cost, listener.address).await?;
-        Self::serve(config, listener, admin, backend, origins)
+        let schemas =
+            schemas.await.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
+        Self::serve(config, listener, admin, backend, origins, schemas)
     }
 
     /// Opens the server to requests.
@@ -88,6 +93,7 @@ impl App {
         admin: Option<Listener>,
         backend: Backend,
         origins: Origins,
+        schemas: Schemas,
     ) -> Result<Self, StartError> {
         let Backend { database, background, ambient, metrics, services, log, tasks, mailbox } =
             backend;
@@ -97,10 +103,10 @@ impl App {
         let has_mailbox = mailbox.is_some();
         let playground = || Playground::new(config.embeds_database(), has_mailbox);
         let api = Api::new(Parts {
-            schemas: graphql::build(&services, &log, config.graphql.introspection),
+            schemas,
             documents: Documents::default(),
             services,
-            log,
+            log: Arc::new(log),
             fan_out: FanOutGroups::new(config.limits.shared_response_bytes, metrics.clone()),
             database: database.clone(),
             background: background.clone(),

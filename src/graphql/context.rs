@@ -19,6 +19,8 @@ use crate::{
 
 /// The caller of a request, its origin, its loaders and its budget.
 pub struct RequestContext {
+    services: Services,
+    log: Arc<EventLog>,
     actor: Actor,
     origin: ClientOrigin,
     /// The position up to which this node had published events before the request read
@@ -34,12 +36,13 @@ impl RequestContext {
         actor: Actor,
         origin: ClientOrigin,
         services: &Services,
-        log: &EventLog,
+        log: &Arc<EventLog>,
         budget: RequestBudget,
     ) -> Self {
         let cursor = log.cursor();
         let loaders = Loaders::new(actor, services, cursor, budget.clone());
-        Self { actor, origin, cursor, loaders, budget }
+        let (services, log) = (services.clone(), Arc::clone(log));
+        Self { services, log, actor, origin, cursor, loaders, budget }
     }
 
     pub(super) fn budget(&self) -> &RequestBudget {
@@ -82,8 +85,8 @@ impl StreamProgress {
     }
 }
 
-/// Access to the data that resolvers need. The schema and the transports provide all of it,
-/// so a missing part is an internal error.
+/// Access to the data that resolvers need. The transports provide it, so without it there is an
+/// internal error.
 pub(super) trait ContextExt {
     fn services(&self) -> Result<&Services, Failure>;
     fn log(&self) -> Result<&EventLog, Failure>;
@@ -120,29 +123,34 @@ pub(super) trait ContextExt {
     }
 }
 
+/// Returns the context of the request.
+fn request<'c>(ctx: &Context<'c>) -> Result<&'c RequestContext, Failure> {
+    ctx.data::<RequestContext>().map_err(Failure::missing_context)
+}
+
 impl ContextExt for Context<'_> {
     fn services(&self) -> Result<&Services, Failure> {
-        self.data::<Services>().map_err(Failure::missing_context)
+        request(self).map(|request| &request.services)
     }
 
     fn log(&self) -> Result<&EventLog, Failure> {
-        self.data::<EventLog>().map_err(Failure::missing_context)
+        request(self).map(|request| &*request.log)
     }
 
     fn actor(&self) -> Result<&Actor, Failure> {
-        Ok(&self.data::<RequestContext>().map_err(Failure::missing_context)?.actor)
+        request(self).map(|request| &request.actor)
     }
 
     fn origin(&self) -> Result<&ClientOrigin, Failure> {
-        Ok(&self.data::<RequestContext>().map_err(Failure::missing_context)?.origin)
+        request(self).map(|request| &request.origin)
     }
 
     fn loaders(&self) -> Result<&Loaders, Failure> {
-        Ok(&self.data::<RequestContext>().map_err(Failure::missing_context)?.loaders)
+        request(self).map(|request| &request.loaders)
     }
 
     fn cursor(&self) -> Result<Cursor, Failure> {
-        Ok(self.data::<RequestContext>().map_err(Failure::missing_context)?.cursor)
+        request(self).map(|request| request.cursor)
     }
 
     fn is_query(&self) -> bool {

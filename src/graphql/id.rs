@@ -146,9 +146,10 @@ pub fn event(id: &ID) -> Option<EventId> {
 /// Encodes the id of an event. It is the same wherever the event appears; `node` does not
 /// accept it.
 pub fn event_id(EventId(id): EventId) -> ID {
-    encode("Event", id)
+    ID(URL_SAFE_NO_PAD.encode(format!("Event:{id}")))
 }
 
-fn encode(kind: &str, value: impl std::fmt::Display) -> ID {
-    ID(URL_SAFE_NO_PAD.encode(format!("{kind}:{value}")))
+fn encode(kind: &str, id: Uuid) -> ID {
+    let id = id.hyphenated();
+    ID(URL_SAFE_NO_PAD.encode([kind, ":", id.encode_lower(&mut Uuid::encode_buffer())].concat()))
 }

@@ -55,7 +55,6 @@ pub use input_types::{InputTypes, is_upload};
 pub use operation::{requested_operation, selects_objects_twice};
 
 use self::executor::Root;
-use crate::{events::EventLog, service::Services};
 
 /// The executable schema.
 pub type Schema = async_graphql::Schema<Root<Query>, Root<Mutation>, Subscription>;
@@ -135,10 +134,10 @@ pub struct Schemas {
     pub validated: Schema,
 }
 
-/// Builds the executable schema.
-pub fn build(services: &Services, log: &EventLog, introspection: bool) -> Schemas {
+/// Builds the executable schema, with or without introspection.
+pub fn build(introspection: bool) -> Schemas {
     let build = |mode| {
-        let mut builder = builder().data(services.clone()).data(log.clone()).validation_mode(mode);
+        let mut builder = builder().validation_mode(mode);
         if !introspection {
             builder = builder.disable_introspection();
         }

@@ -46,7 +46,7 @@ pub struct Parts {
     /// The use cases: authenticate callers, serve attachments, unsubscribe.
     pub services: Services,
     /// The event log: watches sessions, and knows the node's position in the feed.
-    pub log: EventLog,
+    pub log: Arc<EventLog>,
     /// The responses that this node's subscribers share.
     pub fan_out: FanOutGroups,
     /// The database, for readiness and metrics.

@@ -1,6 +1,6 @@
 //! The dependencies that all use cases share.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use super::{
     account::cache::AccountCache, session::cache::SessionCache, settings::Settings,
@@ -14,9 +14,13 @@ use crate::{
     storage::Storage,
 };
 
-/// The dependencies of the use cases. Cheap to clone and shared by all requests.
+/// The use cases' dependencies. Cheap to clone and shared by all requests.
 #[derive(Clone)]
-pub struct Services {
+pub struct Services(Arc<Dependencies>);
+
+/// What the use cases depend on.
+#[derive(Clone)]
+pub struct Dependencies {
     pub(super) database: Database,
     /// The database with connections that requests don't use.
     pub(super) background: Database,
@@ -46,7 +50,7 @@ impl Services {
         keys: Keyring,
         settings: Settings,
     ) -> Self {
-        Self {
+        Self(Arc::new(Dependencies {
             background: database.clone(),
             database,
             ambient,
@@ -60,43 +64,49 @@ impl Services {
             handoff_link: "/handoff#token={token}".into(),
             metrics: Metrics::default(),
             storage: None,
-        }
+        }))
+    }
+
+    fn with(self, change: impl FnOnce(&mut Dependencies)) -> Self {
+        let mut changed = Arc::unwrap_or_clone(self.0);
+        change(&mut changed);
+        Self(Arc::new(changed))
     }
 
     /// Sets the connections for looking up sessions.
     #[must_use]
     pub fn with_background(self, background: Database) -> Self {
-        Self { background, ..self }
+        self.with(|it| it.background = background)
     }
 
     /// Returns the use cases for background tasks, with connections that requests don't use.
     #[must_use]
     pub fn in_background(&self) -> Self {
-        Self { database: self.background.clone(), ..self.clone() }
+        self.clone().with(|it| it.database = it.background.clone())
     }
 
     /// Sets the key that signs the links in mails.
     #[must_use]
     pub fn with_signing_key(self, key: SigningKey) -> Self {
-        Self { signing_key: Some(key), ..self }
+        self.with(|it| it.signing_key = Some(key))
     }
 
     /// Sets the page that redeems handoffs. `{token}` in it stands for the token.
     #[must_use]
     pub fn with_handoff_link(self, link: &str) -> Self {
-        Self { handoff_link: link.into(), ..self }
+        self.with(|it| it.handoff_link = link.into())
     }
 
     /// Sets the storage for attachments.
     #[must_use]
     pub fn with_storage(self, storage: Storage) -> Self {
-        Self { storage: Some(storage), ..self }
+        self.with(|it| it.storage = Some(storage))
     }
 
     /// Sets the metrics to count in.
     #[must_use]
     pub fn with_metrics(self, metrics: Metrics) -> Self {
-        Self { metrics, ..self }
+        self.with(|it| it.metrics = metrics)
     }
 
     /// Drops cached sessions that an event has ended, or whose account it has changed. Call
@@ -108,5 +118,13 @@ impl Services {
     /// Returns the prefix of ticket numbers.
     pub fn number_prefix(&self) -> &NumberPrefix {
         &self.settings.number_prefix
+    }
+}
+
+impl Deref for Services {
+    type Target = Dependencies;
+
+    fn deref(&self) -> &Dependencies {
+        &self.0
     }
 }
