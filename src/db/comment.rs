@@ -96,8 +96,8 @@ pub async fn of_events(db: &mut Connection, ids: &[CommentId]) -> Result<Vec<Com
     Ok(rows.into_iter().map(Comment::from).collect())
 }
 
-/// Returns the last comment of each of the tickets in scope. `internal` is whether internal notes
-/// count.
+/// Returns the last comment of each of the tickets in scope, in the order of their events.
+/// `internal` is whether internal notes count.
 pub async fn last_of_tickets(
     db: &mut Connection,
     scope: TicketScope,
@@ -109,8 +109,10 @@ pub async fn last_of_tickets(
         "SELECT t.id AS ticket_id, c.id
          FROM unnest(ARRAY(SELECT unnest($1))) AS t (id)
          CROSS JOIN LATERAL (
-             SELECT id FROM comments WHERE ticket_id = t.id AND ($2 OR visibility = 'public')
-             ORDER BY created_at DESC, id DESC LIMIT 1) c",
+             SELECT (data ->> 'comment_id')::uuid AS id FROM events
+             WHERE ticket_id = t.id AND kind = 'comment_added'
+               AND ($2 OR audience = 'participants')
+             ORDER BY seq DESC LIMIT 1) c",
     )
     .bind::<Array<SqlUuid>, _>(visible)
     .bind::<Bool, _>(internal)

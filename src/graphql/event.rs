@@ -13,12 +13,12 @@ use super::{
     account::Account,
     category::Category,
     comment::Comment,
-    context::{ContextExt as _, StreamProgress},
+    context::{ContextExt as _, StreamProgress, TimelineSelection},
     error::Failure,
     fan_out::{InjectedItem, SubscriptionSlot},
     id::{GlobalId, event_id},
     loader::TimelineKey,
-    pagination::{PageArgs, connection},
+    pagination::{CursorKey, PageArgs, connection},
     prefetch,
     ticket::{Ticket, TicketFilterInput, TicketPriority, TicketStatus},
 };
@@ -32,7 +32,7 @@ use crate::{
     events::{self, Item, StreamScope},
     service::{
         self, ServiceError,
-        timeline::{TimelinePage, TimelineRequest},
+        timeline::{TimelineOf, TimelinePage, TimelineRequest},
     },
 };
 
@@ -400,7 +400,7 @@ pub enum ResyncReason {
     TooFarBehind,
 }
 
-connection!(TimelineConnection, TimelineEdge, TicketEvent, "a ticket's events");
+connection!(TimelineConnection, TimelineEdge, TicketEvent, "a ticket's events", EventId);
 
 impl TimelineConnection {
     /// Loads a page of a ticket's timeline.
@@ -409,31 +409,34 @@ impl TimelineConnection {
         ticket: &ticket::Ticket,
         args: PageArgs,
     ) -> Result<Self, Failure> {
-        let comments = prefetch::selects(ctx, &["comment"]);
+        let selection = ctx.timeline_selection(|| TimelineSelection {
+            comments: prefetch::selects(ctx, &["comment"]),
+            authors: prefetch::selects(ctx, &["comment", "author"]),
+            actors: prefetch::selects(ctx, &["actor"]),
+        })?;
+        let comments = selection.comments;
         let request = TimelineRequest { page: args.page(decode_place)?, comments };
-        let key = TimelineKey {
-            ticket: ticket.id,
+        let of = TimelineOf {
+            id: ticket.id,
             reporter: ticket.reporter_id,
-            participants: ticket.participant_ids.clone(),
+            participants: &ticket.participant_ids,
             events: ticket.events,
-            request,
         };
-        let (loaders, of, cursor) = (ctx.loaders()?, key.ticket(), ctx.cursor()?);
+        let (loaders, cursor) = (ctx.loaders()?, ctx.cursor()?);
         let cached =
-            service::timeline::cached(ctx.actor()?, ctx.services()?, &of, &key.request, cursor)?;
+            service::timeline::cached(ctx.actor()?, ctx.services()?, &of, &request, cursor)?;
         let page = match cached {
             Some(page) => Some(page),
-            None => loaders.get(key).await?,
+            None => loaders.get(TimelineKey::new(&of, request)).await?,
         };
         let Some(page) = page else {
             return Ok(Self::new(Slice { items: vec![], has_previous: false, has_next: false }));
         };
-        prefetch_page(ctx, ticket, &page).await?;
+        prefetch_page(ctx, ticket, &page, selection).await?;
         let Slice { items, has_previous, has_next } = &page.events;
-        let events = items.iter().filter_map(|event| {
-            let place = encode_place(event.event.id);
-            Some((place, TicketEvent::of(Arc::clone(event))?))
-        });
+        let events = items
+            .iter()
+            .filter_map(|event| Some((event.event.id, TicketEvent::of(Arc::clone(event))?)));
         let (has_previous, has_next) = (*has_previous, *has_next);
         Ok(Self::new(Slice { items: events.collect(), has_previous, has_next }))
     }
@@ -444,21 +447,22 @@ async fn prefetch_page(
     ctx: &Context<'_>,
     ticket: &ticket::Ticket,
     page: &TimelinePage,
+    TimelineSelection { authors, actors, .. }: TimelineSelection,
 ) -> Result<(), Failure> {
     if !ctx.is_query() {
         return Ok(());
     }
     let comments = page.comments.iter();
     ctx.loaders()?.add(comments.clone().map(|comment| (comment.id, Arc::clone(comment))));
-    let authors = prefetch::selects(ctx, &["comment", "author"]);
-    let actors = prefetch::selects(ctx, &["actor"]);
     let authors = comments.filter(|_| authors).map(|comment| comment.author_id);
     let actors = page.events.items.iter().filter(|_| actors).filter_map(|it| it.event.actor_id);
     prefetch::accounts(ctx, ticket, authors.chain(actors)).await
 }
 
-fn encode_place(EventId(id): EventId) -> String {
-    URL_SAFE_NO_PAD.encode(id.to_be_bytes())
+impl CursorKey for EventId {
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0.to_be_bytes())
+    }
 }
 
 fn decode_place(text: &str) -> Option<EventId> {

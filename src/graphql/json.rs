@@ -110,13 +110,14 @@ fn position_to_escape(text: &[u8]) -> Option<usize> {
     let blocks = text.chunks_exact(BLOCK);
     let last = text.len() - blocks.remainder().len();
     // Without an early exit in a block, the compiler compares all its bytes at once.
-    let found = blocks.map(|block| block.iter().fold(false, |any, &byte| any | is_escaped(byte)));
+    let found = blocks
+        .map(|block| block.iter().fold(0, |any, &byte| any | u8::from(is_escaped(byte))) != 0);
     let from = found.into_iter().position(|any| any).map_or(last, |block| block * BLOCK);
     text[from..].iter().position(|&byte| is_escaped(byte)).map(|at| from + at)
 }
 
 fn is_escaped(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 #[cfg(test)]

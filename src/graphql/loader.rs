@@ -348,6 +348,12 @@ pub struct TimelineKey {
 }
 
 impl TimelineKey {
+    /// Returns the key of a page of a ticket's timeline.
+    pub fn new(of: &TimelineOf<'_>, request: TimelineRequest) -> Self {
+        let TimelineOf { id, reporter, participants, events } = *of;
+        Self { ticket: id, reporter, participants: participants.to_vec(), events, request }
+    }
+
     /// Returns the ticket whose timeline is loaded.
     pub fn ticket(&self) -> TimelineOf<'_> {
         let Self { ticket, reporter, participants, events, .. } = self;

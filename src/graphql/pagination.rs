@@ -77,10 +77,25 @@ pub struct PageInfo {
     pub end_cursor: Option<String>,
 }
 
-/// Declares a connection type and its edge type. async-graphql's generic ones have no
-/// descriptions.
+/// What the cursor of an item is encoded from, once somebody selects it.
+pub trait CursorKey {
+    /// Returns the cursor.
+    fn encode(&self) -> String;
+}
+
+impl CursorKey for String {
+    fn encode(&self) -> String {
+        self.clone()
+    }
+}
+
+/// Declares a connection type and its edge type, with cursors of a [`CursorKey`], text by default.
+/// async-graphql's generic ones have no descriptions.
 macro_rules! connection {
     ($connection:ident, $edge:ident, $node:ty, $items:literal) => {
+        $crate::graphql::pagination::connection!($connection, $edge, $node, $items, String);
+    };
+    ($connection:ident, $edge:ident, $node:ty, $items:literal, $key:ty) => {
         #[doc = concat!("A page of ", $items, ": a cursor connection as Relay specifies it.")]
         #[derive(async_graphql::SimpleObject)]
         #[graphql(crate = "crate::graphql::executor")]
@@ -95,11 +110,20 @@ macro_rules! connection {
         #[doc = concat!("An item of `", stringify!($connection), "`, with its cursor.")]
         #[derive(async_graphql::SimpleObject)]
         #[graphql(crate = "crate::graphql::executor")]
+        #[graphql(complex)]
         pub struct $edge {
-            /// This item's cursor, for `after` and `before`.
-            cursor: String,
+            #[graphql(skip)]
+            key: $key,
             /// The item.
             node: $node,
+        }
+
+        #[async_graphql::ComplexObject]
+        impl $edge {
+            /// This item's cursor, for `after` and `before`.
+            async fn cursor(&self) -> String {
+                $crate::graphql::pagination::CursorKey::encode(&self.key)
+            }
         }
 
         #[async_graphql::ComplexObject]
@@ -111,15 +135,17 @@ macro_rules! connection {
         }
 
         impl $connection {
-            /// Wraps the items of a page, each with its cursor.
-            fn new(slice: crate::domain::page::Slice<(String, $node)>) -> Self {
-                let edges = slice.items.into_iter().map(|(cursor, node)| $edge { cursor, node });
+            /// Wraps the items of a page, each with the key of its cursor.
+            fn new(slice: crate::domain::page::Slice<($key, $node)>) -> Self {
+                let edges = slice.items.into_iter().map(|(key, node)| $edge { key, node });
                 let edges = edges.collect::<Vec<_>>();
+                let cursor =
+                    |edge: &$edge| $crate::graphql::pagination::CursorKey::encode(&edge.key);
                 let page_info = $crate::graphql::pagination::PageInfo {
                     has_previous_page: slice.has_previous,
                     has_next_page: slice.has_next,
-                    start_cursor: edges.first().map(|edge| edge.cursor.clone()),
-                    end_cursor: edges.last().map(|edge| edge.cursor.clone()),
+                    start_cursor: edges.first().map(cursor),
+                    end_cursor: edges.last().map(cursor),
                 };
                 Self { edges: $crate::graphql::executor::List(edges), page_info }
             }

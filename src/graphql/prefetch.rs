@@ -1,7 +1,5 @@
 //! Loads what the items of a page need before their fields ask for it, one by one.
 
-use std::collections::HashSet;
-
 use async_graphql::Context;
 
 use super::{context::ContextExt as _, error::Failure};
@@ -35,8 +33,8 @@ pub(super) async fn accounts(
     let state = AccountsState::of(ticket, ctx.cursor()?);
     let cached = |id| state.and_then(|state| service::account::cached(actor, services, id, state));
     let mut missing = Vec::new();
-    for id in ids.into_iter().collect::<HashSet<_>>() {
-        if loaders.knows(&id) {
+    for id in ids {
+        if loaders.knows(&id) || missing.contains(&id) {
             continue;
         }
         match cached(id) {

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use uuid::Uuid;
 
-use self::order::{OrderDirection, TicketOrder, decode_cursor, encode_cursor};
+use self::order::{OrderDirection, TicketCursor, TicketOrder, decode_cursor};
 pub use self::{
     filter::TicketFilterInput,
     status::{TicketPriority, TicketStatus},
@@ -234,12 +234,15 @@ impl Ticket {
 
     /// Loads an account that the ticket names.
     async fn account(&self, ctx: &Context<'_>, id: AccountId) -> Result<Account, Failure> {
-        prefetch::accounts(ctx, &self.0, [id]).await?;
-        Ok(Account::new(ctx.loaders()?.require(id).await?))
+        let loaders = ctx.loaders()?;
+        if !loaders.knows(&id) {
+            prefetch::accounts(ctx, &self.0, [id]).await?;
+        }
+        Ok(Account::new(loaders.require(id).await?))
     }
 }
 
-connection!(TicketConnection, TicketEdge, Ticket, "tickets");
+connection!(TicketConnection, TicketEdge, Ticket, "tickets", TicketCursor);
 
 impl TicketConnection {
     /// Loads the accounts that the tickets of the page name, if they are selected.
@@ -304,7 +307,7 @@ impl TicketQuery {
         let selection = filter.unwrap_or_default().selection(actor, services.number_prefix())?;
         let slice =
             service::ticket::page(actor, services, &selection, sort, descending, &page).await?;
-        let tickets = slice.map(|ticket| (encode_cursor(sort, &ticket), Ticket::new(ticket)));
+        let tickets = slice.map(|ticket| (TicketCursor::of(&ticket, sort), Ticket::new(ticket)));
         TicketConnection::new(tickets).with_accounts(ctx).await
     }
 }

@@ -14,7 +14,7 @@ use super::super::json;
 pub struct AsJson;
 
 /// About how many bytes a field takes as JSON.
-const FIELD_BYTES: usize = 48;
+const FIELD_BYTES: usize = 64;
 
 /// The fields of an object, in the order in which they are inserted.
 pub(super) enum Object {

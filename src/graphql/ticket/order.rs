@@ -5,6 +5,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use uuid::Uuid;
 
+use super::super::pagination::CursorKey;
 use crate::domain::{
     ids::TicketId,
     ticket::{Priority, Ticket},
@@ -54,18 +55,30 @@ impl Default for TicketOrder {
 /// Encodes the time of a ticket that is not waiting.
 const NOT_WAITING: i64 = i64::MAX;
 
-/// The cursor of a ticket in an order: a byte for the property, the ticket's value of it in
-/// eight bytes, then the ticket's id.
-pub(super) fn encode_cursor(sort: TicketSort, ticket: &Ticket) -> String {
-    let (value, id) = match TicketKey::of(ticket, sort) {
-        TicketKey::Time(time, id) => (time.timestamp_micros(), id),
-        TicketKey::Priority(priority, id) => (priority as i64, id),
-        TicketKey::Waiting(time, id) => (time.map_or(NOT_WAITING, |t| t.timestamp_micros()), id),
-    };
-    let mut bytes = vec![sort as u8];
-    bytes.extend(value.to_be_bytes());
-    bytes.extend(id.0.into_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
+/// The position of a ticket in an order. As a cursor: a byte for the property, the ticket's value of
+/// it in eight bytes, then the ticket's id.
+pub struct TicketCursor(TicketSort, TicketKey);
+
+impl TicketCursor {
+    pub(super) fn of(ticket: &Ticket, sort: TicketSort) -> Self {
+        Self(sort, TicketKey::of(ticket, sort))
+    }
+}
+
+impl CursorKey for TicketCursor {
+    fn encode(&self) -> String {
+        let (value, id) = match self.1 {
+            TicketKey::Time(time, id) => (time.timestamp_micros(), id),
+            TicketKey::Priority(priority, id) => (priority as i64, id),
+            TicketKey::Waiting(time, id) => {
+                (time.map_or(NOT_WAITING, |time| time.timestamp_micros()), id)
+            }
+        };
+        let mut bytes = vec![self.0 as u8];
+        bytes.extend(value.to_be_bytes());
+        bytes.extend(id.0.into_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
 }
 
 /// Reads a cursor of the order; `None` if it is malformed or of another order.

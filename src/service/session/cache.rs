@@ -58,13 +58,17 @@ impl SessionCache {
         token: TokenHash,
         load: impl Future<Output = Result<Option<LiveSession>, DbError>>,
     ) -> Result<Option<LiveSession>, DbError> {
-        let session = self.live.try_get_with(token, async {
+        if let Some(session) = self.live.get(&token).await {
+            return Ok(Some(session));
+        }
+        // Boxed: every request would carry the state of a look-up that it rarely needs.
+        let session = Box::pin(self.live.try_get_with(token, async {
             match load.await.map_err(NotCached::Failed)? {
                 None => Err(NotCached::Unknown),
                 Some(session) if session.identity.confined => Err(NotCached::Confined(session)),
                 Some(session) => Ok(session),
             }
-        });
+        }));
         match session.await {
             Ok(session) => Ok(Some(session)),
             Err(reason) => match Arc::as_ref(&reason) {
