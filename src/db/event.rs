@@ -124,8 +124,7 @@ impl EventRow {
 /// Reads the kind and data columns. Returns `None` if this version cannot read them, because a
 /// newer one wrote the event or the data is broken.
 fn read_event<E: DeserializeOwned>(id: EventId, kind: &str, data: &str) -> Option<E> {
-    serde_json::from_str::<Value>(data)
-        .and_then(|data| serde_json::from_value(json!({ "kind": kind, "data": data })))
+    serde_json::from_str(&format!(r#"{{"kind":{},"data":{data}}}"#, json!(kind)))
         .inspect_err(|_| {
             // At each read of the event, so not a warning. The API shows that it is unreadable.
             tracing::debug!(event_id = id.0, kind, "this version cannot read an event");

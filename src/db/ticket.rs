@@ -4,10 +4,11 @@ pub mod list;
 pub(super) mod scope;
 
 use diesel::{
-    dsl::{Select, SingleValue, case_when, sql},
+    dsl::{AsSelect, Select, SingleValue, case_when, sql},
+    expression::{ValidGrouping, is_aggregate},
     pg::Pg,
     prelude::*,
-    query_builder::QueryFragment,
+    query_builder::{AstPass, QueryFragment, QueryId},
     sql_types::{Array, BigInt, Bool, Nullable, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
@@ -58,6 +59,39 @@ pub(super) struct TicketRow {
     #[diesel(sql_type = Nullable<BigInt>)]
     account_changes: Option<i64>,
 }
+
+/// The columns of a [`TicketRow`], in its order. Diesel would put this text together again for each
+/// statement, which takes longer than everything else about it.
+const TICKET_COLUMNS: &str = "tickets.id, tickets.number, tickets.category_id, tickets.reporter_id, \
+    tickets.participant_ids, tickets.past_participant_ids, tickets.assignee_id, tickets.summary, \
+    tickets.description, tickets.status, tickets.priority, tickets.version, tickets.created_at, \
+    tickets.updated_at, tickets.waiting_since, tickets.resolved_at, tickets.follow_up_to_id, \
+    tickets.event_seq, tickets.last_comment_id, tickets.last_public_comment_id, \
+    tickets.last_comments_seq, \
+    (SELECT account_changes.number FROM account_changes LIMIT 1)";
+
+/// Selects a [`TicketRow`].
+#[derive(Clone, Copy, QueryId)]
+struct TicketColumns;
+
+impl Expression for TicketColumns {
+    type SqlType = <AsSelect<TicketRow, Pg> as Expression>::SqlType;
+}
+
+impl QueryFragment<Pg> for TicketColumns {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(TICKET_COLUMNS);
+        Ok(())
+    }
+}
+
+impl ValidGrouping<()> for TicketColumns {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl AppearsOnTable<tickets::table> for TicketColumns {}
+
+impl SelectableExpression<tickets::table> for TicketColumns {}
 
 /// The column `account_changes` of a [`TicketRow`] in raw SQL.
 pub(super) const ACCOUNT_CHANGES: &str = "(SELECT number FROM account_changes) AS account_changes";
@@ -114,7 +148,7 @@ pub async fn by_ids(
     let requested = sql::<Bool>("tickets.id = ANY (ARRAY(SELECT unnest(");
     let rows = in_scope(scope)
         .filter(requested.bind::<Array<SqlUuid>, _>(ids).sql(")))"))
-        .select(TicketRow::as_select())
+        .select(TicketColumns)
         .prepared()
         .load(db)
         .await?;
@@ -290,4 +324,18 @@ pub(super) async fn update(
         .get_result(db)
         .await?;
     Ok(event_seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_columns_of_a_ticket_are_those_of_its_row() {
+        let statement = tickets::table.select(TicketRow::as_select());
+        let statement = diesel::debug_query::<Pg, _>(&statement).to_string();
+        let statement = statement.replace('"', "").replace("$1", "1");
+        let expected = format!("SELECT {TICKET_COLUMNS} FROM tickets");
+        assert!(statement.starts_with(&expected), "{statement}");
+    }
 }

@@ -44,21 +44,23 @@ impl TimelineRow {
 pub struct Timeline {
     /// The events, oldest first.
     pub events: Slice<FeedEvent>,
-    /// Whether each of them has a position in the feed.
+    /// Whether each of them has a position in the feed, if positions were requested.
     pub is_placed: bool,
 }
 
 /// Returns a page of each ticket's events, oldest first. `internal` is whether to include events
-/// that only staff may see. Events that have no position in the feed yet get the cursor `fallback`,
-/// after which a stream repeats them. Tickets without events on the page are left out.
+/// that only staff may see. Without `cursors`, and if they have no position in the feed yet, events
+/// get the cursor `fallback`, after which a stream repeats them. Tickets without events on the page
+/// are left out.
 pub async fn pages(
     db: &mut Connection,
     ticket_ids: &[TicketId],
     internal: bool,
     page: &Page<EventId>,
+    cursors: bool,
     fallback: Cursor,
 ) -> Result<HashMap<TicketId, Timeline>, DbError> {
-    let rows = diesel::sql_query(page_query(page))
+    let rows = diesel::sql_query(page_query(page, cursors))
         .bind::<Array<SqlUuid>, _>(ticket_ids.iter().map(|id| id.0).collect::<Vec<_>>())
         .bind::<Bool, _>(internal)
         .bind::<Nullable<BigInt>, _>(page.after.map(|id| id.0))
@@ -69,7 +71,7 @@ pub async fn pages(
         .await?;
     let mut timelines = HashMap::<TicketId, (Vec<FeedEvent>, bool)>::new();
     for row in rows {
-        let row_is_placed = row.pos.is_some();
+        let row_is_placed = row.pos.is_some() || !cursors;
         let event = row.into_event(fallback);
         if let Some(ticket) = event.event.ticket() {
             let (events, is_placed) = timelines.entry(ticket.id).or_insert((vec![], true));
@@ -85,7 +87,7 @@ pub async fn pages(
 
 /// Returns the query for the pages of tickets `$1`, with events for staff if `$2`, after the event
 /// `$3` and before the event `$4`, of `$5` events each.
-fn page_query(page: &Page<EventId>) -> String {
+fn page_query(page: &Page<EventId>, cursors: bool) -> String {
     let order = match page.direction {
         Direction::Forward => "ASC",
         Direction::Backward => "DESC",
@@ -102,10 +104,18 @@ fn page_query(page: &Page<EventId>) -> String {
         ),
     };
     let (after, before) = (limit(page.after, 3, '>'), limit(page.before, 4, '<'));
+    let (place, feed) = if cursors {
+        (
+            "f.pos, (SELECT tag FROM feed_epochs WHERE start_pos < f.pos
+                     ORDER BY epoch DESC LIMIT 1) AS epoch",
+            "LEFT JOIN LATERAL (SELECT pos FROM feed WHERE event_id = e.id LIMIT 1) f ON true",
+        )
+    } else {
+        ("NULL::bigint AS pos, NULL::integer AS epoch", "")
+    };
     // Within a ticket, ids and `seq` have the same order, and only `seq` is indexed.
     format!(
-        "SELECT {EVENT_COLUMNS}, f.pos,
-                (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
+        "SELECT {EVENT_COLUMNS}, {place}
          FROM unnest($1) AS requested (id)
          JOIN tickets t ON t.id = requested.id
          CROSS JOIN LATERAL (
@@ -114,7 +124,7 @@ fn page_query(page: &Page<EventId>) -> String {
              ORDER BY seq {order}
              LIMIT $5
          ) e
-         LEFT JOIN LATERAL (SELECT pos FROM feed WHERE event_id = e.id LIMIT 1) f ON true
+         {feed}
          ORDER BY e.seq {order}"
     )
 }

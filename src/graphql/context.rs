@@ -38,6 +38,7 @@ pub(super) struct TimelineSelection {
     pub comments: bool,
     pub authors: bool,
     pub actors: bool,
+    pub cursors: bool,
 }
 
 impl RequestContext {

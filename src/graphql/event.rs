@@ -413,9 +413,10 @@ impl TimelineConnection {
             comments: prefetch::selects(ctx, &["comment"]),
             authors: prefetch::selects(ctx, &["comment", "author"]),
             actors: prefetch::selects(ctx, &["actor"]),
+            cursors: prefetch::selects(ctx, &["cursor"]),
         })?;
-        let comments = selection.comments;
-        let request = TimelineRequest { page: args.page(decode_place)?, comments };
+        let TimelineSelection { comments, cursors, .. } = selection;
+        let request = TimelineRequest { page: args.page(decode_place)?, comments, cursors };
         let of = TimelineOf {
             id: ticket.id,
             reporter: ticket.reporter_id,

@@ -82,7 +82,8 @@ pub async fn pages(
     let ids = tickets.iter().map(|ticket| ticket.id).collect::<Vec<_>>();
     let mut connection = services.database.read().await?;
     let mut timelines =
-        timeline::pages(&mut connection, &ids, internal, &request.page, fallback).await?;
+        timeline::pages(&mut connection, &ids, internal, &request.page, request.cursors, fallback)
+            .await?;
     let mut comments = HashMap::<TicketId, Vec<Arc<Comment>>>::new();
     let requested = if request.comments { comments_of(&timelines) } else { vec![] };
     if !requested.is_empty() {

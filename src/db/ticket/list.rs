@@ -19,7 +19,7 @@ use super::{
         union::Union,
         unread,
     },
-    TicketRow,
+    TicketColumns, TicketRow,
     scope::{Condition, Tickets, in_scope},
 };
 use crate::domain::{
@@ -59,7 +59,7 @@ pub async fn page(
     let parts = parts.into_iter().map(|(all, selection)| {
         let conditions = conditions(&selection, scope == TicketScope::All);
         let part = conditions.into_iter().fold(all, QueryDsl::filter);
-        part_of_page(part, column, descending, page).select(TicketRow::as_select())
+        part_of_page(part, column, descending, page).select(TicketColumns)
     });
     let union = Union {
         name: "tickets",

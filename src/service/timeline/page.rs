@@ -38,4 +38,6 @@ pub struct TimelineRequest {
     pub page: Page<EventId>,
     /// Whether the comments are requested too.
     pub comments: bool,
+    /// Whether the events' positions in the feed are requested.
+    pub cursors: bool,
 }
