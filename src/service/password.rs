@@ -79,7 +79,7 @@ impl NewPassword {
         if let Some(error) = length_error(&self.password) {
             return Err(error);
         }
-        if self.password.expose() != self.repetition.expose() {
+        if self.password != self.repetition {
             let message = "The two passwords differ. Enter the same password twice.";
             return Err(UserError::new("passwordAgain", UserErrorCode::Mismatch, message));
         }

@@ -85,13 +85,17 @@ async fn verify_password(
     password: Password,
 ) -> Result<(), ServiceError> {
     let stored = db::account::password(&mut *services.database.read().await?, account).await?;
-    let has_password = stored.is_some();
-    let correct = services.passwords.verify(password, stored).await?;
-    if has_password && !correct {
-        let message = "The password is incorrect.";
-        return Err(UserError::new("password", UserErrorCode::InvalidCredentials, message).into());
+    let Some(stored) = stored else { return Ok(()) };
+    let typed_nothing = password.chars() == 0;
+    let passwords = &services.passwords;
+    let correct = passwords.verify(password, Some(stored.clone())).await?
+        // The account has no password in the system that its hash is from.
+        || typed_nothing && passwords.is_empty(stored).await?;
+    if correct {
+        return Ok(());
     }
-    Ok(())
+    let message = "The password is incorrect.";
+    Err(UserError::new("password", UserErrorCode::InvalidCredentials, message).into())
 }
 
 /// Verifies the code. Returns `None` if the account has no second factor and no code was

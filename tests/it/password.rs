@@ -206,6 +206,38 @@ async fn changing_a_password_requires_the_current_one_and_ends_other_sessions() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_be_typed_composed_decomposed_or_with_other_spaces() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let composed = "Gr\u{FC}\u{DF}e aus K\u{F6}ln 47 Zebra";
+    let decomposed = "Gru\u{308}\u{DF}e aus Ko\u{308}ln 47 Zebra";
+    let spaced = composed.replace(' ', "\u{A0}");
+    let mut current = PASSWORD.to_owned();
+    for (new, again) in [(composed, decomposed), (decomposed, &spaced), (&spaced, composed)] {
+        let input = json!({ "currentPassword": current, "password": new, "passwordAgain": again });
+        let changed = anna.ok(CHANGE, json!({ "input": input })).await;
+        assert_eq!(changed["changePassword"]["changed"], true, "{changed}");
+        for typed in [composed, decomposed, &spaced] {
+            server.anonymous().sign_in("anna@example.com", typed).await;
+        }
+        current = again.to_owned();
+    }
+    // A hash that an earlier version made of what was typed.
+    let database = server.database.connect().await;
+    for hashed in [composed, decomposed, &spaced] {
+        let hash = bcrypt::hash(hashed, 4).unwrap();
+        database.execute("UPDATE accounts SET password_hash = $1", &[&hash]).await.unwrap();
+        server.anonymous().sign_in("anna@example.com", hashed).await;
+        for typed in [composed, decomposed, &spaced] {
+            server.anonymous().sign_in("anna@example.com", typed).await;
+        }
+    }
+    let wrong = sign_in(&server.anonymous(), "anna@example.com", &composed.to_lowercase()).await;
+    assert_eq!(code_of(&wrong["data"]["signIn"]), "INVALID_CREDENTIALS");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_second_of_two_concurrent_password_changes_is_refused() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
