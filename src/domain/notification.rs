@@ -62,6 +62,19 @@ pub struct MailPreferences {
     pub ticket_closed: bool,
 }
 
+/// Which mail preferences to change. `None` leaves one unchanged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MailPreferenceChanges {
+    /// Confirmations of tickets that the owner opened.
+    pub ticket_created: Option<bool>,
+    /// Comments by others.
+    pub support_answered: Option<bool>,
+    /// Status changes other than resolving and closing.
+    pub status_changed: Option<bool>,
+    /// Resolved and closed tickets.
+    pub ticket_closed: Option<bool>,
+}
+
 impl Default for MailPreferences {
     fn default() -> Self {
         Self {

@@ -105,7 +105,7 @@ pub async fn provision(
         .await?;
     if provisioned.change == Change::Updated {
         // Cached sessions contain the account's language.
-        services.sessions.invalidate();
+        services.sessions.invalidate(provisioned.account.id);
     }
     Ok(provisioned)
 }

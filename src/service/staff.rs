@@ -289,7 +289,7 @@ async fn change_access(
             Ok::<_, ServiceError>(account)
         })
         .await?;
-    services.sessions.invalidate();
+    services.sessions.invalidate(changed.id);
     Ok(changed)
 }
 
@@ -355,7 +355,7 @@ pub async fn update(
         })
         .await?;
     // Cached sessions contain the account's language.
-    services.sessions.invalidate();
+    services.sessions.invalidate(updated.id);
     Ok(updated)
 }
 
