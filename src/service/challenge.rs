@@ -5,7 +5,10 @@ use super::{
     code::{self, CodeSent, SubmittedCode, VerifiedCode},
     priority_mail,
     rate_limit::{self, Limit},
-    session::{self, SignedIn},
+    session::{
+        self, SignedIn,
+        log::{self, Outcome, Proof},
+    },
 };
 use crate::{
     crypto::token::{TokenHash, TokenKind},
@@ -19,6 +22,7 @@ use crate::{
         actor::Actor,
         clock::Timestamp,
         event::AccountEvent,
+        ids::AccountId,
         priority_mail::SecurityChange,
         second_factor::{CodeKind, Method},
         session::ClientOrigin,
@@ -38,15 +42,31 @@ pub async fn verify(
     origin: &ClientOrigin,
 ) -> Result<SignedIn, ServiceError> {
     let code = SubmittedCode::parse(kind, code)?;
+    let mut account = None;
+    let signed_in = sign_in(services, token, &code, origin, &mut account).await;
+    let outcome = signed_in.as_ref().map_or_else(Outcome::Refused, |_| Outcome::Accepted);
+    log::attempt(Proof::SecondFactor, account, origin, outcome);
+    signed_in
+}
+
+/// Signs in, and sets `account_id` to the account of the challenge.
+async fn sign_in(
+    services: &Services,
+    token: &str,
+    code: &SubmittedCode,
+    origin: &ClientOrigin,
+    account_id: &mut Option<AccountId>,
+) -> Result<SignedIn, ServiceError> {
     let hash = TokenHash::presented_as(TokenKind::Challenge, token).ok_or_else(expired)?;
     let (_, account) = pending(services, hash).await?;
+    *account_id = Some(account.id);
     let attempt =
         rate_limit::count(services, Limit::Code, Some(account.email.as_str()), origin).await?;
     let now = services.ambient.now();
     let found = challenge::use_attempt(&mut *services.database.read().await?, hash, now).await?;
     let challenge = found.ok_or_else(expired)?;
     let wrong = || code::wrong_code(Some(challenge.attempts_left));
-    let verified = code::verify(services, account.id, challenge.id, &code).await?;
+    let verified = code::verify(services, account.id, challenge.id, code).await?;
     let verified = verified.ok_or_else(wrong)?;
     let (session_token, session) = session::new_session(services, &account, origin, false, now);
     let owner = &account;

@@ -4,11 +4,13 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts,
     code::{self, CodeSent, SubmittedCode, VerifiedCode},
     rate_limit::{self, Limit},
+    session::log::{self, Outcome, Proof},
 };
 use crate::{
     crypto::password::Password,
     db::{self, Connection, second_factor},
     domain::{
+        account::Account,
         actor::{Actor, Identity},
         clock::Timestamp,
         ids::AccountId,
@@ -51,15 +53,29 @@ pub async fn reauthenticate(
     origin: &ClientOrigin,
 ) -> Result<Timestamp, ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
-    let holder = identity.session.0;
     let code = code.map(|(kind, code)| SubmittedCode::parse(kind, code)).transpose()?;
+    let proven = prove(services, &identity, &account, password, code, origin).await;
+    let outcome = proven.as_ref().map_or_else(Outcome::Refused, |_| Outcome::Accepted);
+    log::attempt(Proof::Reauthentication, Some(account.id), origin, outcome);
+    proven
+}
+
+async fn prove(
+    services: &Services,
+    identity: &Identity,
+    account: &Account,
+    password: Password,
+    code: Option<SubmittedCode>,
+    origin: &ClientOrigin,
+) -> Result<Timestamp, ServiceError> {
+    let holder = identity.session.0;
     let email = Some(account.email.as_str());
     let mut attempts = vec![rate_limit::count(services, Limit::Password, email, origin).await?];
     if code.is_some() {
         attempts.push(rate_limit::count(services, Limit::Code, email, origin).await?);
     }
     verify_password(services, account.id, password).await?;
-    let verified = verify_code(services, &identity, code.as_ref()).await?;
+    let verified = verify_code(services, identity, code.as_ref()).await?;
     let now = services.ambient.now();
     services
         .database
