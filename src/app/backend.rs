@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     error::StartError,
+    keys::check_sealing_keys,
     links,
     mail::{self, MailSetup},
     services::services,
@@ -49,6 +50,7 @@ impl Backend {
         cost: PasswordCost,
         address: SocketAddr,
     ) -> Result<Self, StartError> {
+        check_sealing_keys(config, &database, &ambient).await?;
         mail::check_staff_addresses(config, &database).await?;
         let mail = mail::set_up(config, address, &ambient)?;
         let (metrics, tasks) = (Metrics::default(), Tasks::default());

@@ -52,6 +52,12 @@ pub(super) enum Command {
     /// not, if no server was running: run this after bringing it back and before clients connect.
     /// Each client then reads its data again, once. Running it without need does no other harm.
     Restored,
+    /// Accept the configured sealing keys after the former ones were lost.
+    ///
+    /// The server does not start with keys that its database was not used with. Authenticators and
+    /// recovery codes that were set up with the lost keys stay unusable: reset the second factors of
+    /// their owners. Mails with codes, links and security notices that are still queued are lost.
+    AcceptSealingKeys,
     /// Print the GraphQL schema.
     Schema,
     /// List the settings.

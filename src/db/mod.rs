@@ -35,6 +35,7 @@ pub mod provision;
 pub mod rate_limit;
 pub mod savepoint;
 mod schema;
+pub mod sealing_key;
 pub mod search;
 pub mod second_factor;
 pub mod service_token;

@@ -346,6 +346,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    sealing_keys (id) {
+        id -> Bytea,
+        first_used_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     service_tokens (id) {
         id -> Uuid,
         name -> Text,

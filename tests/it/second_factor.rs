@@ -574,6 +574,51 @@ async fn a_server_with_its_own_database_requires_sealing_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_does_not_start_with_keys_that_its_database_was_not_used_with() {
+    let mut server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let (app, _) = with_authenticator(&server, &anna).await;
+    let wrong =
+        ("security.sealing_keys", "a wrong key that is long enough to be accepted".to_owned());
+    let database = server.database.connect().await;
+    // Also after an upgrade from a version that stored no check values.
+    for prepare in ["SELECT", "DELETE FROM sealing_keys"] {
+        database.batch_execute(prepare).await.unwrap();
+        let refused = server.another_node(std::slice::from_ref(&wrong)).await.err();
+        let refused = refused.expect("a wrong key").to_string();
+        assert!(
+            refused.contains("security.sealing_keys") && refused.contains("former"),
+            "{refused}"
+        );
+    }
+    let url = server.database.url.clone();
+    let variables =
+        [("DATABASE_URL", url.as_str()), ("TICKETWIRE_SECURITY_SEALING_KEYS", wrong.1.as_str())];
+    let run = async |arguments: &[&str]| process::run(arguments, &variables, "").await;
+    let doctor = run(&["doctor"]).await;
+    assert!(doctor.stdout.contains("FAILED  sealing keys"), "{}", doctor.stdout);
+    let reset = ["user", "reset-second-factor", "anna@example.com"];
+    assert!(!run(&reset).await.success);
+
+    // Lost keys can be replaced. Second factors that need them are reset.
+    let accepted = run(&["accept-sealing-keys"]).await;
+    assert!(
+        accepted.success && accepted.stdout.contains("longer be used: 1"),
+        "{}",
+        accepted.stderr
+    );
+    server.restart_with(std::slice::from_ref(&wrong)).await;
+    let token = challenge(&server, "anna@example.com").await;
+    let input =
+        json!({ "challengeToken": token, "method": "AUTHENTICATOR", "code": app.code(&server) });
+    let reply = server.anonymous().send(VERIFY, json!({ "input": input })).await;
+    assert_eq!(reply.code(), "INTERNAL");
+    assert!(run(&reset).await.success);
+    assert!(sign_in(&server, "anna@example.com").await["session"].is_object());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_code_key_link_or_address_of_a_second_factor_is_logged() {
     let (server, smtp) = (TestServer::start().await, Smtp::start().await);
     server.customer("Anna").await;
