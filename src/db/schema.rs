@@ -380,6 +380,7 @@ diesel::table! {
         device -> Nullable<Text>,
         confined -> Bool,
         reauthenticated_at -> Nullable<Timestamptz>,
+        network -> Nullable<Text>,
     }
 }
 

@@ -2,11 +2,11 @@
 //! database, so that they apply across nodes and restarts.
 //!
 //! An attempt counts against three buckets: of the account from the client's network, of the
-//! account as a whole, and of the network as a whole. Passwords and codes share the bucket of the
-//! account as a whole, so that an attacker cannot use both up. An attacker elsewhere can fill the
-//! account's bucket. That does not lock its owner out: attempts from a network address that
-//! they have signed in from before count against another bucket. All this is the same whether
-//! the account exists or not.
+//! account as a whole, and of the network as a whole, to which IPv6 adds the site. Passwords and
+//! codes share the bucket of the account as a whole, so that an attacker cannot use both up. An
+//! attacker elsewhere can fill the account's bucket. That does not lock its owner out: attempts from
+//! a network that they have signed in from before count against another bucket. All this is the same
+//! whether the account exists or not.
 
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
@@ -66,6 +66,8 @@ pub(super) enum Creation {
 // How many attempts are allowed within which time.
 const PER_ACCOUNT_AND_NETWORK: (i32, TimeDelta) = (10, TimeDelta::minutes(15));
 const PER_NETWORK: (i32, TimeDelta) = (100, TimeDelta::minutes(15));
+/// Sites of IPv6 have up to 65,536 networks.
+const PER_SITE: (i32, TimeDelta) = (400, TimeDelta::minutes(15));
 const MAILS_PER_RECIPIENT: (i32, TimeDelta) = (10, TimeDelta::hours(1));
 
 /// An attempt that has been counted.
@@ -84,13 +86,15 @@ pub(super) async fn count(
     origin: &ClientOrigin,
 ) -> Result<CountedAttempt, ServiceError> {
     let (name, network) = (limit.name(), network(origin));
-    let address = origin.address.map(|address| address.to_string()).unwrap_or_default();
     let mut connection = services.database.read().await?;
     let mut buckets = vec![bucket(&[name, "of address", &network], PER_NETWORK)];
+    if let Some(site) = origin.site() {
+        buckets.push(bucket(&[name, "of site", &site.to_string()], PER_SITE));
+    }
     if let Some(subject) = subject {
         buckets.push(bucket(&[name, "from address", subject, &network], PER_ACCOUNT_AND_NETWORK));
-        // A known address has a bucket too, so that the work is the same for every account.
-        let known = session::knows_address(&mut connection, subject, &address).await?;
+        // A known network has a bucket too, so that the work is the same for every account.
+        let known = session::knows_network(&mut connection, subject, origin).await?;
         let whose = if known { "of account, known address" } else { "of account" };
         let per_account = per_account(services);
         buckets.push(bucket(&[limit.shared_name(), whose, subject], per_account));

@@ -333,6 +333,44 @@ async fn an_attack_from_many_addresses_does_not_lock_the_owner_out() {
     let elsewhere = from("203.0.113.1".into(), PASSWORD).await;
     assert_eq!(elsewhere["errors"][0]["extensions"]["code"], "RATE_LIMITED");
     assert!(from("192.0.2.1".into(), PASSWORD).await["data"]["signIn"]["session"].is_object());
+    // Of an IPv6 address the network counts, as in the limits.
+    server.clock.advance(TimeDelta::hours(1));
+    assert!(
+        from("2001:db8:0:1::1".into(), PASSWORD).await["data"]["signIn"]["session"].is_object()
+    );
+    for n in 0..100 {
+        from(format!("198.51.100.{n}"), "wrong").await;
+    }
+    let elsewhere = from("2001:db8:0:2::1".into(), PASSWORD).await;
+    assert_eq!(elsewhere["errors"][0]["extensions"]["code"], "RATE_LIMITED");
+    let moved = from("2001:db8:0:1:ffff::1".into(), PASSWORD).await;
+    assert!(moved["data"]["signIn"]["session"].is_object(), "{moved}");
     drop(anna);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_networks_of_one_ipv6_site_share_a_rate_limit() {
+    let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
+    let wrong = async |address: String, email: String| {
+        let input = json!({ "email": email, "password": "wrong" });
+        let body = json!({ "query": SIGN_IN, "variables": { "input": input } }).to_string();
+        let reply = server
+            .anonymous()
+            .request(reqwest::Method::POST, "/graphql", |request| {
+                request
+                    .header("content-type", "application/json")
+                    .header("x-forwarded-for", address)
+                    .body(body)
+            })
+            .await;
+        reply.body["errors"][0]["extensions"]["code"].clone()
+    };
+    for n in 0..400 {
+        let accepted = wrong(format!("2001:db8:0:{n:x}::1"), format!("a{n}@example.com")).await;
+        assert_eq!(accepted, json!(null), "{n}");
+    }
+    assert_eq!(wrong("2001:db8:0:ffff::1".into(), "b@example.com".into()).await, "RATE_LIMITED");
+    assert_eq!(wrong("2001:db8:1::1".into(), "b@example.com".into()).await, json!(null));
     server.stop().await;
 }
