@@ -126,7 +126,8 @@ pub struct ServiceTokenMutation;
 
 #[Object]
 impl ServiceTokenMutation {
-    /// Creates a service token. Admins only.
+    /// Creates a service token. Admins only. `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn create_service_token(
         &self,
         ctx: &Context<'_>,

@@ -174,7 +174,8 @@ impl StaffMutation {
     /// for 72 hours. Admins only.
     ///
     /// Fails with `TAKEN` if another account has the address, and with `NOT_AVAILABLE` if this
-    /// installation sends no mail.
+    /// installation sends no mail. `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn create_account(
         &self,
         ctx: &Context<'_>,
@@ -196,7 +197,8 @@ impl StaffMutation {
     /// Setting the role that it has changes nothing.
     ///
     /// Fails with `NOT_FOUND` if there is no such account. You cannot demote yourself
-    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`).
+    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`). `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn set_account_role(
         &self,
         ctx: &Context<'_>,
@@ -213,7 +215,8 @@ impl StaffMutation {
     /// assigned to it. Disabling an account twice changes nothing.
     ///
     /// Fails with `NOT_FOUND` if there is no such account. You cannot disable yourself
-    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`).
+    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`). `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn disable_account(
         &self,
         ctx: &Context<'_>,
@@ -227,7 +230,8 @@ impl StaffMutation {
 
     /// Lets a disabled account sign in again. Admins only. Its password and second factors are
     /// as before; its former sessions do not come back. Enabling an active account changes
-    /// nothing. Fails with `NOT_FOUND` if there is no such account.
+    /// nothing. Fails with `NOT_FOUND` if there is no such account. `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn enable_account(
         &self,
         ctx: &Context<'_>,

@@ -52,4 +52,4 @@ pub use prune::prune;
 pub use services::Services;
 pub use settings::{AccountLimits, Settings};
 
-use authorisation::authorise;
+use authorisation::{authorise, authorise_with_proof};

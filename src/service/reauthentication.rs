@@ -1,4 +1,4 @@
-//! Re-authentication: proving again who one is, before changing what protects an account.
+//! Re-authentication: proving again who one is, before an action of which the policy requires it.
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     crypto::password::Password,
-    db::{self, Connection, second_factor},
+    db::{self, second_factor},
     domain::{
         account::Account,
         actor::{Actor, Identity},
@@ -131,37 +131,4 @@ async fn verify_code(
     };
     let verified = code::verify(services, identity.id, identity.session.0, code).await?;
     verified.map(Some).ok_or_else(|| code::wrong_code(None))
-}
-
-/// Checks that the session was re-authenticated in the last 10 minutes.
-///
-/// # Errors
-/// Returns a user error if it was not.
-pub(super) async fn require(
-    services: &Services,
-    db: &mut Connection,
-    identity: &Identity,
-) -> Result<(), ServiceError> {
-    let last = db::session::reauthenticated_at(db, identity.session).await?;
-    let oldest = services.ambient.now() - REAUTHENTICATION_LIFETIME;
-    if last.is_some_and(|last| last > oldest) {
-        return Ok(());
-    }
-    let message = "Call `reauthenticate` first, with your password and, if you have a second \
-                   factor, a code. You then have 10 minutes for this change.";
-    Err(UserError::of_input(UserErrorCode::ReauthenticationRequired, message).into())
-}
-
-/// Like [`require`], but also accepts a session that began in the last 10 minutes: signing in
-/// has proven the same.
-pub(super) async fn require_or_recent_sign_in(
-    services: &Services,
-    db: &mut Connection,
-    identity: &Identity,
-) -> Result<(), ServiceError> {
-    let began = db::session::created_at(db, identity.session).await?;
-    if began > services.ambient.now() - REAUTHENTICATION_LIFETIME {
-        return Ok(());
-    }
-    require(services, db, identity).await
 }

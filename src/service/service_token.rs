@@ -1,7 +1,8 @@
 //! Service tokens, with which machines authenticate.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, audit, authorise, validation::Validation,
+    ServiceError, Services, UserError, UserErrorCode, audit, authorise, authorise_with_proof,
+    validation::Validation,
 };
 use crate::{
     crypto::token::{BearerToken, TokenKind},
@@ -29,14 +30,15 @@ pub struct Issued {
 /// Creates a service token.
 ///
 /// # Errors
-/// Returns an error if the actor is not an admin, and user errors if the input is invalid.
+/// Returns an error if the actor is not an admin, and user errors if the input is invalid or they
+/// must re-authenticate first.
 pub async fn create(
     actor: &Actor,
     services: &Services,
     name: &str,
     scopes: &[Scope],
 ) -> Result<Issued, ServiceError> {
-    authorise(actor, Action::ManageServiceTokens, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::CreateServiceTokens).await?;
     let mut validation = Validation::default();
     let name = validation.text("name", "The name", Label::parse(name));
     if scopes.is_empty() {

@@ -2,6 +2,7 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts, audit, authorise,
+    authorise_with_proof,
     idempotency::{IdempotentCall, fingerprint},
     password, priority_mail, session,
     validation::Validation,
@@ -92,7 +93,7 @@ pub async fn create(
     services: &Services,
     new: NewAccount,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
     let mut validation = Validation::default();
     let email = validation.text("email", "The e-mail address", EmailAddress::parse(&new.email));
     let name = validation.text("name", "The name", PersonName::parse(&new.name));
@@ -152,7 +153,7 @@ pub async fn invite(
     services: &Services,
     new: NewInvitation,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
     let admin = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let mut validation = Validation::default();
     let email = validation.text("email", "The e-mail address", EmailAddress::parse(&new.email));
@@ -218,7 +219,7 @@ pub async fn set_role(
     id: Option<AccountId>,
     role: Role,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
     let id = id.ok_or(ServiceError::NotFound)?;
     change_access(actor, services, id, AccessChange::SetRole(role)).await
 }
@@ -248,7 +249,7 @@ pub async fn disable(
     services: &Services,
     id: Option<AccountId>,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
     let id = id.ok_or(ServiceError::NotFound)?;
     change_access(actor, services, id, AccessChange::Disable).await
 }
@@ -302,7 +303,7 @@ pub async fn enable(
     services: &Services,
     id: Option<AccountId>,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
     let id = id.ok_or(ServiceError::NotFound)?;
     let now = services.ambient.now();
     services

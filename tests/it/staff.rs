@@ -1,5 +1,6 @@
 //! Accounts, which admins manage.
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use ticketwire::domain::{account::Role, service_token::Scope};
@@ -23,6 +24,12 @@ const ENABLE: &str = "mutation($input: EnableAccountInput!) { enableAccount(inpu
     account { disabledAt } userErrors { field code } } }";
 const UPDATE: &str = "mutation($input: UpdateAccountInput!) { updateAccount(input: $input) {
     account { name locale } userErrors { field code } } }";
+const RESET_FACTORS: &str =
+    "mutation($input: ResetSecondFactorsInput!) { resetSecondFactors(input: $input) {
+    account { name } userErrors { field code } } }";
+const CREATE_TOKEN: &str =
+    "mutation($input: CreateServiceTokenInput!) { createServiceToken(input: $input) {
+    serviceToken { name } userErrors { field code } } }";
 const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
     session { token } userErrors { code } } }";
 const RESET: &str = "mutation($input: ResetPasswordInput!) { resetPassword(input: $input) {
@@ -329,6 +336,47 @@ async fn only_admins_manage_accounts() {
     );
     assert_eq!(server.content().await, before);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_proves_who_they_are_before_they_change_who_has_access() {
+    let fixture = MailFixture::start().await;
+    let (server, ilya) = (&fixture.server, fixture.server.sign_up("Ilya", Role::Admin).await);
+    let (anna, boris) = (fixture.anna.account_id().await, fixture.boris.account_id().await);
+    let token = json!({ "name": "panel", "scopes": ["CREATE_HANDOFFS"] });
+    let changes = [
+        (CREATE, person("olga@example.com")),
+        (SET_ROLE, json!({ "id": boris, "role": "ADMIN" })),
+        (DISABLE, json!({ "id": anna })),
+        (ENABLE, json!({ "id": anna })),
+        (RESET_FACTORS, json!({ "accountId": boris })),
+        (CREATE_TOKEN, token),
+    ];
+    server.clock.advance(TimeDelta::minutes(10));
+    let before = server.content().await;
+    for (mutation, input) in changes.clone() {
+        let refused = outcome(&ilya, mutation, input.clone()).await;
+        assert_eq!(refused, Err("REAUTHENTICATION_REQUIRED".into()), "{mutation}");
+        // Those who may not do it are not asked for a proof.
+        assert_eq!(send(&fixture.boris, mutation, input).await.code(), "FORBIDDEN");
+    }
+    assert_eq!(server.content().await, before);
+    // Reading needs no proof, and neither does what makes access smaller at once.
+    listed(&ilya, json!({})).await;
+    outcome(&ilya, UPDATE, json!({ "id": anna, "name": "Anne" })).await.unwrap();
+
+    let proof = "mutation($password: String!) { reauthenticate(input: { password: $password }) { validUntil } }";
+    ilya.ok(proof, json!({ "password": PASSWORD })).await;
+    for (mutation, input) in changes {
+        outcome(&ilya, mutation, input).await.unwrap();
+    }
+    let notice = fixture.smtp.nth(1, "removed all second factors").await;
+    assert!(
+        !notice.text.contains("127.0.0.1") && !notice.text.contains("Device"),
+        "{}",
+        notice.text
+    );
+    fixture.server.stop().await;
 }
 
 async fn refuse_all(id: &str, clients: &[(Client, &str)]) {
