@@ -2,6 +2,7 @@
 
 use diesel::{
     prelude::*,
+    result::{DatabaseErrorKind, Error},
     sql_types::{Array, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
@@ -285,6 +286,21 @@ pub async fn rehash_password(
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// Sets the e-mail address of an account. Returns `false` if another account has it. The caller must
+/// then roll the transaction back.
+pub async fn set_email(
+    db: &mut Connection,
+    id: AccountId,
+    email: &EmailAddress,
+) -> Result<bool, DbError> {
+    let account = accounts::table.find(id.0);
+    match diesel::update(account).set(accounts::email.eq(email.as_str())).execute(db).await {
+        Ok(_) => Ok(true),
+        Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Sets the role of an account.

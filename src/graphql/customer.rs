@@ -20,7 +20,8 @@ pub struct ProvisionCustomerInput {
     /// staff.
     external_id: String,
     /// The e-mail address: at most 254 characters, stored in lower case. Fails with `TAKEN` if
-    /// another customer or a member of staff has it.
+    /// another customer or a member of staff has it. Another address than before ends the
+    /// customer's sessions, password links and e-mail codes, and both addresses are notified.
     email: String,
     /// The name that others see: 1 to 120 characters.
     name: String,

@@ -15,7 +15,10 @@ use crate::{
         account::{self, EmailAddress},
         search::SearchText,
     },
-    service::{self, ServiceError, staff::NewInvitation},
+    service::{
+        self, ServiceError,
+        staff::{AccountChanges, NewInvitation},
+    },
 };
 
 /// The input of `createAccount`.
@@ -106,6 +109,10 @@ pub struct UpdateAccountInput {
     name: Option<String>,
     /// The language of the account's mails, and the default of every `locale` argument.
     locale: Option<Locale>,
+    /// The e-mail address that the person signs in with. It is stored in lower case. Another address
+    /// than before ends the account's sessions, password links and e-mail codes, and both addresses
+    /// are notified. An account without a password is invited again.
+    email: Option<String>,
 }
 
 /// The payload of `updateAccount`.
@@ -243,16 +250,22 @@ impl StaffMutation {
         Ok(EnableAccountPayload { account, user_errors })
     }
 
-    /// Changes an account's name or language. Admins only. Fails with `NOT_FOUND` if there is no
-    /// such account.
+    /// Changes an account's name, language or e-mail address. Admins only. Fails with `NOT_FOUND` if
+    /// there is no such account, and with `TAKEN` if another account has the address. Changing the
+    /// address fails with `REAUTHENTICATION_REQUIRED` if you signed in more than 10 minutes ago: call
+    /// `reauthenticate` first.
     async fn update_account(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The account and its changes.")] input: UpdateAccountInput,
     ) -> Result<UpdateAccountPayload, Failure> {
-        let (id, name) = (GlobalId::account(&input.id), input.name.as_deref());
-        let locale = input.locale.map(Into::into);
-        let result = service::staff::update(ctx.actor()?, ctx.services()?, id, name, locale).await;
+        let id = GlobalId::account(&input.id);
+        let changes = AccountChanges {
+            name: input.name,
+            locale: input.locale.map(Into::into),
+            email: input.email,
+        };
+        let result = service::staff::update(ctx.actor()?, ctx.services()?, id, changes).await;
         let (account, user_errors) = account_and_errors(result)?;
         Ok(UpdateAccountPayload { account, user_errors })
     }

@@ -122,9 +122,13 @@ impl Composer {
         now: Timestamp,
     ) -> Result<Option<Message>, ComposeError> {
         let mail = self.open(delivery)?;
-        let address = EmailAddress::parse(&delivery.address).map_err(unbuildable)?;
-        let found = account::by_email(db, &address).await?;
-        let found = found.map(|(account, _)| account);
+        let found = if let Some(id) = delivery.account_id {
+            // The account may have another address since.
+            account::by_ids(db, &[id]).await?.into_iter().next()
+        } else {
+            let address = EmailAddress::parse(&delivery.address).map_err(unbuildable)?;
+            account::by_email(db, &address).await?.map(|(account, _)| account)
+        };
         let Some(account) = found.filter(|account| account.disabled_at.is_none()) else {
             return Ok(None);
         };

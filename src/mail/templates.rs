@@ -397,6 +397,7 @@ mod tests {
         let changes = [
             NewDevice,
             PasswordChanged,
+            EmailChanged,
             SecondFactorAdded { method: Method::Authenticator },
             SecondFactorAdded { method: Method::Email },
             SecondFactorRemoved { method: Method::Authenticator },
@@ -405,6 +406,7 @@ mod tests {
             RecoveryCodeUsed { left: 9 },
             RecoveryCodeUsed { left: 0 },
             RecoveryCodesRegenerated,
+            SecondFactorFailed,
         ];
         for (locale, name) in [(Locale::En, "en"), (Locale::Ru, "ru")] {
             let mails = changes.map(|change| {

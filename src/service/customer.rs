@@ -1,7 +1,7 @@
 //! Customers, as the control panel provisions them.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise, priority_mail, session,
+    ServiceError, Services, UserError, UserErrorCode, address, authorise, priority_mail, session,
     validation::Validation,
 };
 use crate::{
@@ -74,7 +74,8 @@ struct ValidCustomer {
 /// creates the same account first, the next attempt finds it.
 const MAX_ATTEMPTS: usize = 3;
 
-/// Creates a customer's account, or updates it. Repeating the same call changes nothing. The
+/// Creates a customer's account, or updates it. Repeating the same call changes nothing. Another
+/// e-mail address ends the customer's sessions, and both addresses are notified. The
 /// accounts of staff are never changed: access to the control panel must not lead to access to
 /// the desk.
 ///
@@ -221,6 +222,9 @@ async fn update(
         password_changed: password.is_some(),
     };
     event::append_to_account(db, account.id, &[provisioning(actor, data, now)]).await?;
+    if account.email != known.account.email {
+        address::changed(services, db, actor, &known.account, &account, now).await?;
+    }
     if password.is_some() {
         for email in [&known.account.email, &account.email] {
             password_reset::invalidate(db, email, now).await?;

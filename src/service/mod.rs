@@ -6,6 +6,7 @@
 //! lists the other causes.
 
 pub mod account;
+mod address;
 pub mod attachment;
 pub mod audit;
 pub mod authentication;

@@ -1,8 +1,8 @@
 //! Accounts as admins manage them: creating, listing, changing roles, disabling and enabling.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, account as accounts, audit, authorise,
-    authorise_with_proof,
+    ServiceError, Services, UserError, UserErrorCode, account as accounts, address, audit,
+    authorise, authorise_with_proof,
     idempotency::{IdempotentCall, fingerprint},
     password, priority_mail, session,
     validation::Validation,
@@ -49,6 +49,16 @@ pub struct NewInvitation {
     pub locale: Locale,
     /// Makes the call safe to repeat.
     pub idempotency_key: Option<String>,
+}
+
+/// Changes to an account. `None` leaves a field unchanged.
+pub struct AccountChanges {
+    /// The name that others see.
+    pub name: Option<String>,
+    /// The language of mails to the owner.
+    pub locale: Option<Locale>,
+    /// The e-mail address to sign in with.
+    pub email: Option<String>,
 }
 
 /// A change of an account that ends its sessions.
@@ -200,8 +210,7 @@ async fn insert_invited(
 ) -> Result<(), ServiceError> {
     lock_admins(actor, db).await?;
     if !account::insert(db, new, None).await? {
-        let message = "Another account has this e-mail address. Find it with `accounts`.";
-        return Err(UserError::new("email", UserErrorCode::Taken, message).into());
+        return Err(email_taken());
     }
     let created = AccountEvent::RoleChanged { from: None, to: new.role };
     audit::record(db, new.id, actor.account_id(), created, now).await?;
@@ -320,44 +329,85 @@ pub async fn enable(
         .await
 }
 
-/// Changes an account's name or language. `None` leaves a field unchanged.
+/// Changes an account's name, language or e-mail address. Another address ends the account's
+/// sessions, and both addresses are notified.
 ///
 /// # Errors
-/// Returns an error if the actor is not an admin or the account does not exist, and user
-/// errors if the input is invalid.
+/// Returns an error if the actor is not an admin or the account does not exist, and user errors if
+/// the input is invalid, another account has the address, or the actor must re-authenticate to
+/// change the address.
 pub async fn update(
     actor: &Actor,
     services: &Services,
     id: Option<AccountId>,
-    name: Option<&str>,
-    locale: Option<Locale>,
+    changes: AccountChanges,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    if changes.email.is_some() {
+        authorise_with_proof(actor, services, Action::ControlAccess).await?;
+    }
     let id = id.ok_or(ServiceError::NotFound)?;
-    let mut validation = Validation::default();
-    let name = validation.text("name", "The name", name.map(PersonName::parse).transpose());
-    let name = validation.finish(name)?;
-    let (name, now) = (&name, services.ambient.now());
+    let valid = &changes.validate()?;
+    let now = services.ambient.now();
     let updated = services
         .database
         .write(async |db| {
-            let (mut account, _) = lock(actor, db, id).await?;
-            let old = (account.name.clone(), account.locale);
-            if let Some(name) = name {
-                name.as_str().clone_into(&mut account.name);
-            }
-            account.locale = locale.unwrap_or(account.locale);
-            if (&account.name, account.locale) != (&old.0, old.1) {
-                account::update(db, &account).await?;
+            let (before, _) = lock(actor, db, id).await?;
+            let after = valid.apply(&before);
+            if (&after.name, after.locale) != (&before.name, before.locale) {
+                account::update(db, &after).await?;
                 let data = AccountEvent::AccountUpdated {};
                 audit::record(db, id, actor.account_id(), data, now).await?;
             }
-            Ok::<_, ServiceError>(account)
+            if after.email != before.email {
+                if !account::set_email(db, id, &after.email).await? {
+                    return Err(email_taken());
+                }
+                address::changed(services, db, actor, &before, &after, now).await?;
+                address::invite_again(services, db, &after, now).await?;
+            }
+            Ok::<_, ServiceError>(after)
         })
         .await?;
     // Cached sessions contain the account's language.
     services.sessions.invalidate(updated.id);
     Ok(updated)
+}
+
+/// The validated fields of [`AccountChanges`].
+struct ValidChanges {
+    name: Option<PersonName>,
+    locale: Option<Locale>,
+    email: Option<EmailAddress>,
+}
+
+impl AccountChanges {
+    fn validate(&self) -> Result<ValidChanges, ServiceError> {
+        let mut validation = Validation::default();
+        let name = self.name.as_deref().map(PersonName::parse).transpose();
+        let name = validation.text("name", "The name", name);
+        let email = self.email.as_deref().map(EmailAddress::parse).transpose();
+        let email = validation.text("email", "The e-mail address", email);
+        let (name, email) = validation.finish(name.zip(email))?;
+        Ok(ValidChanges { name, locale: self.locale, email })
+    }
+}
+
+impl ValidChanges {
+    fn apply(&self, account: &Account) -> Account {
+        let name = self.name.as_ref().map(|name| name.as_str().to_owned());
+        Account {
+            name: name.unwrap_or_else(|| account.name.clone()),
+            locale: self.locale.unwrap_or(account.locale),
+            email: self.email.as_ref().unwrap_or(&account.email).clone(),
+            ..account.clone()
+        }
+    }
+}
+
+fn email_taken() -> ServiceError {
+    let message = "Another account has this e-mail address. Find it with `accounts`.";
+    UserError::new("email", UserErrorCode::Taken, message).into()
 }
 
 /// Locks the admins who can sign in until the transaction ends, and returns them.

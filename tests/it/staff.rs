@@ -278,6 +278,45 @@ async fn a_disabled_account_keeps_its_tickets_and_receives_no_mail_or_links() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_admin_changes_the_address_of_a_member_of_staff() {
+    let fixture = MailFixture::start().await;
+    let (server, ilya) = (&fixture.server, fixture.server.sign_up("Ilya", Role::Admin).await);
+    let boris = json!(fixture.boris.account_id().await);
+    let change =
+        async |email: &str| outcome(&ilya, UPDATE, json!({ "id": boris, "email": email })).await;
+    assert_eq!(change("Anna@example.com").await, Err("TAKEN".into()));
+    assert_eq!(change("nonsense").await, Err("INVALID".into()));
+    assert_eq!(change(" Boris@example.com ").await, Ok(json!({ "name": "Boris", "locale": "EN" })));
+    fixture.boris.ok("{ viewer { id } }", json!({})).await;
+    change("boris@example.org").await.unwrap();
+    assert_eq!(fixture.boris.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+    server.anonymous().sign_in("boris@example.org", PASSWORD).await;
+    assert_eq!(
+        trail(&ilya, &boris).await.iter().filter(|it| *it == "EMAIL_CHANGED Ilya").count(),
+        1
+    );
+    let changed = "The e-mail address of your account was changed";
+    let (one, other) = (fixture.smtp.nth(1, changed).await, fixture.smtp.nth(2, changed).await);
+    let mut notified = [one.to, other.to];
+    notified.sort();
+    assert_eq!(notified, ["boris@example.com", "boris@example.org"]);
+
+    // Somebody who was invited at a wrong address is invited again.
+    let olga = outcome(&ilya, CREATE, person("olag@example.com")).await.unwrap();
+    let first = invitation_token(&fixture.smtp, 1).await;
+    outcome(&ilya, UPDATE, json!({ "id": olga["id"], "email": "olga@example.com" })).await.unwrap();
+    let second = invitation_token(&fixture.smtp, 2).await;
+    for (token, changed) in [(first, false), (second, true)] {
+        let input = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
+        let data = server.anonymous().ok(RESET, json!({ "input": input })).await;
+        assert_eq!(data["resetPassword"]["changed"], changed, "{data}");
+    }
+    server.clock.advance(TimeDelta::minutes(10));
+    assert_eq!(change("b@example.org").await, Err("REAUTHENTICATION_REQUIRED".into()));
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn admins_list_accounts_page_by_page() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
