@@ -58,8 +58,7 @@ pub enum AccountEventKind {
     SecondFactorRemoved,
     /// An admin or the operator removed all second factors.
     SecondFactorsReset,
-    /// A wrong code was entered as the second step of a sign-in, after the right password, or to
-    /// re-authenticate.
+    /// A wrong code was entered as the second step of a sign-in, or to re-authenticate.
     SecondFactorFailed,
     /// The owner signed in with a recovery code.
     RecoveryCodeUsed,

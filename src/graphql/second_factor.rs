@@ -272,7 +272,8 @@ impl SecondFactorMutation {
     /// User errors: `INVALID` for a malformed code, which does not count as an attempt;
     /// `INVALID_CODE` for a wrong, used or outdated one; `EXPIRED` if the challenge is unknown,
     /// expired, completed or out of attempts: sign in again. Too many wrong codes for one
-    /// account are `RATE_LIMITED`. Using a recovery code notifies the owner by mail.
+    /// account are `RATE_LIMITED`: after 20 within a day, one every 72 minutes. Using a recovery
+    /// code notifies the owner by mail, as do wrong codes from an unknown network.
     async fn verify_second_factor(
         &self,
         ctx: &Context<'_>,

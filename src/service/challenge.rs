@@ -22,7 +22,6 @@ use crate::{
         actor::Actor,
         clock::Timestamp,
         event::AccountEvent,
-        ids::AccountId,
         priority_mail::SecurityChange,
         second_factor::{CodeKind, Method},
         session::ClientOrigin,
@@ -45,21 +44,27 @@ pub async fn verify(
     let mut account = None;
     let signed_in = sign_in(services, token, &code, origin, &mut account).await;
     let outcome = signed_in.as_ref().map_or_else(Outcome::Refused, |_| Outcome::Accepted);
-    log::attempt(Proof::SecondFactor, account, origin, outcome);
+    let account_id = account.as_ref().map(|account| account.id);
+    log::attempt(Proof::SecondFactor, account_id, origin, outcome);
+    if let (Err(error), Some(owner)) = (&signed_in, &account)
+        && error.has_code(UserErrorCode::InvalidCode)
+    {
+        code::report_wrong(services, owner, None, origin).await?;
+    }
     signed_in
 }
 
-/// Signs in, and sets `account_id` to the account of the challenge.
+/// Signs in, and sets `owner` to the account of the challenge.
 async fn sign_in(
     services: &Services,
     token: &str,
     code: &SubmittedCode,
     origin: &ClientOrigin,
-    account_id: &mut Option<AccountId>,
+    owner: &mut Option<Account>,
 ) -> Result<SignedIn, ServiceError> {
     let hash = TokenHash::presented_as(TokenKind::Challenge, token).ok_or_else(expired)?;
     let (_, account) = pending(services, hash).await?;
-    *account_id = Some(account.id);
+    *owner = Some(account.clone());
     let attempt =
         rate_limit::count(services, Limit::Code, Some(account.email.as_str()), origin).await?;
     let now = services.ambient.now();
@@ -69,24 +74,24 @@ async fn sign_in(
     let verified = code::verify(services, account.id, challenge.id, code).await?;
     let verified = verified.ok_or_else(wrong)?;
     let (session_token, session) = session::new_session(services, &account, origin, false, now);
-    let owner = &account;
+    let account = &account;
     services
         .database
         .write(async |db| {
             if !challenge::finish(db, challenge.id, now).await? {
                 return Err(expired());
             }
-            if !code::consume(db, owner.id, challenge.id, &verified, now).await? {
+            if !code::consume(db, account.id, challenge.id, &verified, now).await? {
                 return Err(wrong());
             }
             if matches!(verified, VerifiedCode::RecoveryCode { .. }) {
-                report_recovery_code(services, db, owner, origin, now).await?;
+                report_recovery_code(services, db, account, origin, now).await?;
             }
-            session::begin(services, db, owner, &session, session_token.hash()).await
+            session::begin(services, db, account, &session, session_token.hash()).await
         })
         .await?;
     rate_limit::refund(services, attempt).await?;
-    Ok(SignedIn { token: session_token, session, account })
+    Ok(SignedIn { token: session_token, session, account: account.clone() })
 }
 
 /// Records that a recovery code was used, and notifies the account's owner.

@@ -18,7 +18,9 @@ use crate::{
         rate_limit::{self, Bucket},
         session,
     },
-    domain::{actor::Actor, ids::AccountId, session::ClientOrigin},
+    domain::{
+        account::Account, actor::Actor, clock::Timestamp, ids::AccountId, session::ClientOrigin,
+    },
     metrics,
 };
 
@@ -68,6 +70,11 @@ const PER_ACCOUNT_AND_NETWORK: (i32, TimeDelta) = (10, TimeDelta::minutes(15));
 const PER_NETWORK: (i32, TimeDelta) = (100, TimeDelta::minutes(15));
 /// Sites of IPv6 have up to 65,536 networks.
 const PER_SITE: (i32, TimeDelta) = (400, TimeDelta::minutes(15));
+/// After these the limit slows down to a code every 72 minutes.
+const CODES_PER_DAY: (i32, TimeDelta) = (20, TimeDelta::days(1));
+/// Typing errors of the owner.
+const TOLERATED_WRONG_CODES: (i32, TimeDelta) = (2, TimeDelta::weeks(1));
+const NOTICES_OF_WRONG_CODES: (i32, TimeDelta) = (1, TimeDelta::days(1));
 const MAILS_PER_RECIPIENT: (i32, TimeDelta) = (10, TimeDelta::hours(1));
 
 /// An attempt that has been counted.
@@ -101,6 +108,7 @@ pub(super) async fn count(
         if matches!(limit, Limit::Code) {
             // Not emptied by `clear`: who can read the owner's mail cannot guess more codes.
             buckets.push(bucket(&[name, whose, subject], per_account));
+            buckets.push(bucket(&[name, "of a day", whose, subject], CODES_PER_DAY));
         }
     }
     add_to(&buckets, services, &mut connection).await?;
@@ -146,6 +154,26 @@ pub(super) async fn count_creation(
         services.metrics.refused(limit);
         ServiceError::TooFrequent { things, per_minute, retry_after }
     })
+}
+
+/// Returns whether to notify an account's owner of a wrong code: after the first one from a network
+/// that they have not signed in from before, after the third one within a week from others, and once
+/// a day at most. Counts the code.
+pub(super) async fn is_suspicious(
+    db: &mut Connection,
+    owner: &Account,
+    origin: &ClientOrigin,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let id = owner.id.0.to_string();
+    if session::knows_network(db, owner.email.as_str(), origin).await? {
+        let tolerated = bucket(&["wrong codes", &id], TOLERATED_WRONG_CODES);
+        if rate_limit::take(db, &tolerated, now).await?.is_ok() {
+            return Ok(false);
+        }
+    }
+    let notices = bucket(&["notices of wrong codes", &id], NOTICES_OF_WRONG_CODES);
+    Ok(rate_limit::take(db, &notices, now).await?.is_ok())
 }
 
 /// Uncounts a successful attempt.

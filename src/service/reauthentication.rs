@@ -57,6 +57,11 @@ pub async fn reauthenticate(
     let proven = prove(services, &identity, &account, password, code, origin).await;
     let outcome = proven.as_ref().map_or_else(Outcome::Refused, |_| Outcome::Accepted);
     log::attempt(Proof::Reauthentication, Some(account.id), origin, outcome);
+    if let Err(error) = &proven
+        && error.has_code(UserErrorCode::InvalidCode)
+    {
+        code::report_wrong(services, &account, Some(account.id), origin).await?;
+    }
     proven
 }
 
