@@ -146,6 +146,9 @@ pub(super) enum ServiceTokenCommand {
         /// A permission of the token. Repeat the flag for several permissions.
         #[arg(long, value_enum, required = true)]
         scope: Vec<ScopeArg>,
+        /// After how many days the token expires. Without it, the token does not expire.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
+        expires_in_days: Option<u16>,
     },
     /// List all service tokens, the newest first, with their scopes and last use.
     List,

@@ -364,6 +364,7 @@ diesel::table! {
         last_used_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
         revoked_by -> Nullable<Uuid>,
+        expires_at -> Nullable<Timestamptz>,
     }
 }
 

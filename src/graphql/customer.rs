@@ -58,7 +58,8 @@ impl CustomerMutation {
     /// Creates a customer's account, or updates it to match the input. Repeating a call
     /// changes nothing. Requires a service token with the scope `PROVISION_CUSTOMERS`, and
     /// fails with `FORBIDDEN` without it. A customer who has the same e-mail address and no
-    /// external id yet is linked to this one. Accounts of staff are never changed.
+    /// external id yet is linked to this one. Accounts of staff are never changed. Too many calls of
+    /// a token within a minute are `RATE_LIMITED`.
     async fn provision_customer(
         &self,
         ctx: &Context<'_>,

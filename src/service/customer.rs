@@ -1,8 +1,8 @@
 //! Customers, as the control panel provisions them.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, address, authorise, priority_mail, session,
-    validation::Validation,
+    ServiceError, Services, UserError, UserErrorCode, address, authorise, priority_mail,
+    rate_limit, session, validation::Validation,
 };
 use crate::{
     crypto::import::ImportedPassword,
@@ -88,6 +88,7 @@ pub async fn provision(
     input: CustomerInput,
 ) -> Result<Provisioned, ServiceError> {
     authorise(actor, Action::ProvisionCustomers, Resource::Desk)?;
+    rate_limit::count_machine_call(services, actor).await?;
     let requested = &validate(input)?;
     let (id, now) = (AccountId(services.ambient.uuid()), services.ambient.now());
     let provisioned = services

@@ -48,6 +48,7 @@ pub async fn create(
     external_id: &str,
 ) -> Result<IssuedHandoff, ServiceError> {
     authorise(actor, Action::CreateHandoffs, Resource::Desk)?;
+    rate_limit::count_machine_call(services, actor).await?;
     let mut connection = services.database.read().await?;
     let account = customer::by_external_id(&mut connection, external_id).await?;
     drop(connection);

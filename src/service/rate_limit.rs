@@ -144,12 +144,41 @@ pub(super) async fn count_creation(
             ("comments", limits.customer_comments_per_minute, metrics::Limit::Comments)
         }
     };
+    let account = account.0.to_string();
+    let key = ["created", things, &account];
+    take_of_minute(services, db, &key, (things, per_minute), limit).await
+}
+
+/// Counts a call of a machine. Call this before its transaction, so that failed calls count too.
+/// Does nothing for other actors.
+///
+/// # Errors
+/// Returns [`ServiceError::TooFrequent`] if the service token was used too often within a minute.
+pub(super) async fn count_machine_call(
+    services: &Services,
+    actor: &Actor,
+) -> Result<(), ServiceError> {
+    let Some(token) = actor.service_token() else { return Ok(()) };
+    let per_minute = services.settings.limits.service_token_calls_per_minute;
+    let (id, limit) = (token.0.to_string(), metrics::Limit::MachineCalls);
+    let mut connection = services.database.read().await?;
+    let key = ["calls", &id];
+    take_of_minute(services, &mut connection, &key, ("calls", per_minute), limit).await
+}
+
+/// Takes one of the things that are allowed a minute. If that is 0, there is no limit.
+async fn take_of_minute(
+    services: &Services,
+    db: &mut Connection,
+    key: &[&str],
+    (things, per_minute): (&'static str, u32),
+    limit: metrics::Limit,
+) -> Result<(), ServiceError> {
     if per_minute == 0 {
         return Ok(());
     }
     let at_once = i32::try_from(per_minute).unwrap_or(i32::MAX);
-    let account = account.0.to_string();
-    let bucket = bucket(&["created", things, &account], (at_once, TimeDelta::minutes(1)));
+    let bucket = bucket(key, (at_once, TimeDelta::minutes(1)));
     rate_limit::take(db, &bucket, services.ambient.now()).await?.map_err(|retry_after| {
         services.metrics.refused(limit);
         ServiceError::TooFrequent { things, per_minute, retry_after }
