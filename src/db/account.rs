@@ -142,6 +142,18 @@ pub async fn lock_and_read(db: &mut Connection, id: AccountId) -> Result<Option<
     row.map(Account::try_from).transpose()
 }
 
+/// Returns the account with an id and prevents changes to it until the transaction ends.
+pub async fn lock_shared(db: &mut Connection, id: AccountId) -> Result<Option<Account>, DbError> {
+    let row = accounts::table
+        .find(id.0)
+        .select(AccountRow::as_select())
+        .for_share()
+        .first(db)
+        .await
+        .optional()?;
+    row.map(Account::try_from).transpose()
+}
+
 /// Updates the name and language of an account, and whether it is disabled.
 pub async fn update(db: &mut Connection, account: &Account) -> Result<(), DbError> {
     diesel::update(accounts::table.find(account.id.0))

@@ -18,6 +18,7 @@ mod enums;
 pub mod event;
 pub mod feed;
 pub mod follow_up;
+pub mod former_staff;
 pub mod handoff;
 pub mod idempotency;
 pub mod installation;

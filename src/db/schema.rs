@@ -216,6 +216,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    former_staff (account_id) {
+        account_id -> Uuid,
+        actor_id -> Nullable<Uuid>,
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
     handoffs (id) {
         id -> Uuid,
         token_hash -> Bytea,

@@ -59,6 +59,13 @@ pub struct Account {
     pub session_generation: i32,
 }
 
+impl Account {
+    /// Returns whether the account is an agent's or admin's who can sign in.
+    pub fn is_active_staff(&self) -> bool {
+        self.role.is_staff() && self.disabled_at.is_none()
+    }
+}
+
 /// An e-mail address in lower case, at most 254 characters long (RFC 5321). Addresses that
 /// differ only in case are equal, so they belong to the same account.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -241,6 +241,11 @@ impl Ticket {
         self.set(Changes { status, ..Changes::default() }, now)
     }
 
+    /// Removes the assignee.
+    pub fn unassign(&mut self, now: Timestamp) -> Vec<TicketEvent> {
+        self.set(Changes { assignee: Some(None), ..Changes::default() }, now)
+    }
+
     fn set(&mut self, changes: Changes, now: Timestamp) -> Vec<TicketEvent> {
         let mut events = Vec::new();
         if let Some((from, to)) = replace(&mut self.status, changes.status) {

@@ -201,6 +201,7 @@ impl StaffMutation {
     }
 
     /// Changes an account's role. Admins only. The sessions and live streams of the account end.
+    /// When a member of staff becomes a customer, their open tickets are unassigned soon after.
     /// Setting the role that it has changes nothing.
     ///
     /// Fails with `NOT_FOUND` if there is no such account. You cannot demote yourself
@@ -218,8 +219,9 @@ impl StaffMutation {
     }
 
     /// Disables an account: it cannot sign in, its sessions and live streams end, and links for
-    /// setting its password become void. Admins only. Its comments remain, and tickets stay
-    /// assigned to it. Disabling an account twice changes nothing.
+    /// setting its password become void. Admins only. Its comments remain. The open tickets of a
+    /// member of staff are unassigned soon after, with you as the author of these events. Disabling
+    /// an account twice changes nothing.
     ///
     /// Fails with `NOT_FOUND` if there is no such account. You cannot disable yourself
     /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`). `REAUTHENTICATION_REQUIRED` means that you

@@ -22,6 +22,7 @@ pub mod delivery;
 pub mod demo;
 pub mod error;
 pub mod follow_up;
+pub mod former_staff;
 pub mod handoff;
 mod idempotency;
 pub mod notification;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use super::{session::cache::SessionCache, settings::Settings, timeline::cache::TimelineCache};
 use crate::{
     crypto::{password::Passwords, seal::Keyring, signing::SigningKey},
@@ -22,6 +24,8 @@ pub struct Services {
     pub(super) settings: Arc<Settings>,
     pub(super) sessions: SessionCache,
     pub(super) timelines: TimelineCache,
+    /// Wakes the task that returns the tickets of former staff to the queue.
+    pub(super) former_staff: Arc<Notify>,
     /// Seals secrets that must be readable later, and hashes codes.
     pub(super) keys: Keyring,
     /// Signs the links in mails. `None` if the installation sends no mail.
@@ -50,6 +54,7 @@ impl Services {
             timelines: TimelineCache::new(settings.timeline_cache_bytes),
             settings: Arc::new(settings),
             sessions: SessionCache::default(),
+            former_staff: Arc::default(),
             keys,
             signing_key: None,
             handoff_link: "/handoff#token={token}".into(),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     crypto::password::Password,
-    db::{Connection, account, password_reset},
+    db::{Connection, account, former_staff, password_reset},
     domain::{
         account::{Account, EmailAddress, Locale, Role},
         actor::Actor,
@@ -66,6 +66,16 @@ pub struct AccountChanges {
 enum AccessChange {
     SetRole(Role),
     Disable,
+}
+
+impl AccessChange {
+    /// Returns whether an agent or admin loses access to the desk.
+    fn ends_staff_access(self) -> bool {
+        match self {
+            Self::SetRole(role) => !role.is_staff(),
+            Self::Disable => true,
+        }
+    }
 }
 
 /// Checks that the actor is an admin. Call this before validating their arguments.
@@ -217,7 +227,8 @@ async fn insert_invited(
     Ok(password::invite(services, db, new, now).await?)
 }
 
-/// Sets an account's role. Ends its sessions, so that none keeps the old rights.
+/// Sets an account's role. Ends its sessions, so that none keeps the old rights. The open tickets of
+/// a member of staff who becomes a customer go back to the queue soon after.
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin or the account does not exist, and a user
@@ -247,8 +258,8 @@ pub async fn set_role_by_email(
     set_role(actor, services, Some(account.id), role).await
 }
 
-/// Disables an account. Ends its sessions and their live streams, and prevents signing in.
-/// What the owner wrote and the tickets that are assigned to them stay.
+/// Disables an account. Ends its sessions and their live streams, and prevents signing in. What the
+/// owner wrote stays. Their open tickets go back to the queue soon after.
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin or the account does not exist, and a user
@@ -283,6 +294,9 @@ async fn change_access(
                 AccessChange::Disable => AccountEvent::AccountDisabled {},
             };
             ensure_admin_remains(actor, id, &admins)?;
+            if account.is_active_staff() && change.ends_staff_access() {
+                former_staff::insert(db, id, actor.account_id(), now).await?;
+            }
             match change {
                 AccessChange::SetRole(role) => {
                     account.role = role;
@@ -300,6 +314,7 @@ async fn change_access(
         })
         .await?;
     services.sessions.invalidate(changed.id);
+    services.former_staff.notify_one();
     Ok(changed)
 }
 

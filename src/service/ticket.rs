@@ -438,8 +438,8 @@ fn unknown_category() -> UserError {
 }
 
 async fn require_assignable(db: &mut Connection, id: AccountId) -> Result<(), ServiceError> {
-    let found = account::by_ids(db, &[id]).await?.into_iter().next();
-    if found.is_some_and(|account| account.role.is_staff() && account.disabled_at.is_none()) {
+    // Locked, so that whoever takes the account's access next finds the ticket.
+    if account::lock_shared(db, id).await?.is_some_and(|account| account.is_active_staff()) {
         return Ok(());
     }
     Err(UserError::new(
