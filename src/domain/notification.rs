@@ -193,7 +193,7 @@ pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<N
         }
         TicketEvent::AssigneeChanged { to, .. } => {
             let kind = NotificationKind::TicketAssigned;
-            let assigned = to.filter(others).map(|id| target(id, kind, Channels::App));
+            let assigned = to.filter(others).map(|id| target(id, kind, Channels::MailAndApp));
             assigned.into_iter().collect()
         }
         TicketEvent::PriorityChanged { .. }
@@ -279,7 +279,7 @@ mod tests {
         let assigned = |to| TicketEvent::AssigneeChanged { from: None, to };
         assert_eq!(
             notify(COLLEAGUE, Participants, assigned(Some(AGENT))),
-            [(agent, TicketAssigned, Channels::App)]
+            [(agent, TicketAssigned, Channels::MailAndApp)]
         );
         assert_eq!(notify(AGENT, Participants, assigned(Some(AGENT))), []);
         assert_eq!(notify(AGENT, Participants, assigned(None)), []);

@@ -38,7 +38,7 @@ pub enum NotificationKind {
     TicketClosed,
     /// Somebody commented on a ticket that is assigned to you.
     CustomerAnswered,
-    /// A ticket was assigned to you.
+    /// A ticket was assigned to you. This is always mailed too.
     TicketAssigned,
     /// You were added to a ticket.
     ParticipantAdded,

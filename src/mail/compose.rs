@@ -341,10 +341,10 @@ impl TicketMail {
     }
 
     fn changes(&self, locale: Locale) -> Vec<Value> {
-        self.events.iter().filter_map(|(event, _)| self.change(event, locale)).collect()
+        self.events.iter().filter_map(|(event, kind)| self.change(event, *kind, locale)).collect()
     }
 
-    fn change(&self, event: &Event, locale: Locale) -> Option<Value> {
+    fn change(&self, event: &Event, kind: NotificationKind, locale: Locale) -> Option<Value> {
         let by = event.actor_id.and_then(|id| self.names.get(&id));
         match &event.ticket()?.event {
             TicketEvent::CommentAdded { comment_id } => {
@@ -355,6 +355,9 @@ impl TicketMail {
                 context! { kind => "status", by, from => from.name(locale), to => to.name(locale) },
             ),
             TicketEvent::ParticipantAdded { .. } => Some(context! { kind => "added", by }),
+            TicketEvent::AssigneeChanged { .. } if kind == NotificationKind::TicketAssigned => {
+                Some(context! { kind => "assigned", by })
+            }
             TicketEvent::TicketCreated {}
             | TicketEvent::PriorityChanged { .. }
             | TicketEvent::AssigneeChanged { .. }

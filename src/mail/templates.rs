@@ -301,6 +301,7 @@ fn sample(with_optional: bool) -> Value {
             context! { kind => "answer", by => link, text => "F" },
             context! { kind => "status", by => link, from => "G", to => "H" },
             context! { kind => "added", by => link },
+            context! { kind => "assigned", by => link },
         ],
     }
 }
