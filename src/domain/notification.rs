@@ -10,7 +10,7 @@ use super::{
 /// What a notification means to its recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotificationKind {
-    /// The recipient opened a ticket: a confirmation.
+    /// The recipient opened a ticket: a confirmation. Or staff opened it for them.
     TicketCreated,
     /// A ticket was opened in a category whose staff address is the recipient.
     TicketOpened,
@@ -114,7 +114,7 @@ pub enum Recipient {
 /// How somebody is notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channels {
-    /// By mail only. In the app people need no confirmation of what they just did.
+    /// By mail only. In the app people need no confirmation of what they just did themselves.
     Mail,
     /// In the app only.
     App,
@@ -167,14 +167,18 @@ pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<N
         assignee.filter(others).map(|id| target(id, kind, Channels::App))
     };
     match ticket.event {
-        TicketEvent::TicketCreated {} => vec![
-            target(ticket.reporter, NotificationKind::TicketCreated, Channels::Mail),
-            NotificationTarget {
-                recipient: Recipient::StaffAddress,
-                kind: NotificationKind::TicketOpened,
-                channels: Channels::Mail,
-            },
-        ],
+        TicketEvent::TicketCreated {} => {
+            let by_staff = others(&ticket.reporter);
+            let channels = if by_staff { Channels::MailAndApp } else { Channels::Mail };
+            vec![
+                target(ticket.reporter, NotificationKind::TicketCreated, channels),
+                NotificationTarget {
+                    recipient: Recipient::StaffAddress,
+                    kind: NotificationKind::TicketOpened,
+                    channels: Channels::Mail,
+                },
+            ]
+        }
         TicketEvent::CommentAdded { .. } => customers(NotificationKind::SupportAnswered)
             .chain(assignee(NotificationKind::CustomerAnswered))
             .collect(),
@@ -255,6 +259,10 @@ mod tests {
                 (customer, TicketCreated, Channels::Mail),
                 (Recipient::StaffAddress, TicketOpened, Channels::Mail)
             ]
+        );
+        assert_eq!(
+            notify(AGENT, Participants, TicketEvent::TicketCreated {})[0],
+            (customer, TicketCreated, Channels::MailAndApp)
         );
         assert_eq!(
             notify(AGENT, Participants, comment()),

@@ -224,6 +224,7 @@ impl Composer {
                 status => ticket.status.name(locale),
                 category => mail.category,
                 reporter => mail.names.get(&ticket.reporter_id),
+                opened_by => mail.opened_by(),
                 link,
             },
             changes => mail.changes(locale),
@@ -327,6 +328,16 @@ impl TicketMail {
             events,
             earlier: delivery::thread(db, delivery, MAX_REFERENCES).await?,
         }))
+    }
+
+    /// The member of staff who opened the ticket for its customer.
+    fn opened_by(&self) -> Option<&String> {
+        let is_creation = |event: &Event| {
+            event.ticket().is_some_and(|it| it.event == TicketEvent::TicketCreated {})
+        };
+        let created = self.events.iter().find(|(event, _)| is_creation(event));
+        let by = created.and_then(|(event, _)| event.actor_id);
+        by.filter(|&by| by != self.ticket.reporter_id).and_then(|by| self.names.get(&by))
     }
 
     fn template(&self) -> Template {

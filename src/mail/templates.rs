@@ -295,7 +295,7 @@ fn sample(with_optional: bool) -> Value {
         unsubscribe_link => link,
         ticket => context! {
             number => "CS-1", summary => "A", description => "B", status => "C", category => "D",
-            reporter => "E", link,
+            reporter => "E", opened_by => link, link,
         },
         changes => vec![
             context! { kind => "answer", by => link, text => "F" },
@@ -359,7 +359,7 @@ mod tests {
                     "С утра вижу вот это:\n\n<script>alert(1)</script> {{ 7 * 7 }}\n\nПомогите, пожалуйста.",
                 ),
                 status => "", category => pick("Technical Support", "Техническая поддержка"),
-                reporter => pick("Anna Smith", "Анна Смирнова"),
+                reporter => pick("Anna Smith", "Анна Смирнова"), opened_by => None::<&str>,
                 link => "https://portal.example.com/tickets/CS-234567",
             },
             changes => vec![
@@ -431,6 +431,7 @@ mod tests {
         assert!(raw.contains("\r\n"), "the template itself does not remove line breaks");
         let ticket = context! {
             number => "CS-1", summary => "a\r\nBcc: eve@example.com", description => "x", link => "",
+            opened_by => "",
         };
         let context = context! { ticket, ..example(Locale::En) };
         let mail = templates.render(Template::TicketCreated, Locale::En, &context).unwrap();

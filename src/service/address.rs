@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Ends what depended on an account's former e-mail address and notifies both addresses. Sessions,
-/// links and e-mail codes end: whoever reads the former mailbox must not keep access, and the new
+/// links and e-mail codes end: a reader of the former mailbox must not keep access, and the new
 /// one has proven nothing yet. Mail that waits goes to the new address. Call this in the transaction
 /// that has changed the address. `before` is the account before the change.
 pub(super) async fn changed(
