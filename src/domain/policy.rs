@@ -50,7 +50,8 @@ pub enum Action {
     SecureAccount,
     /// Add another second factor to one's own account.
     AddSecondFactor,
-    /// Replace or remove one's own second factors and recovery codes.
+    /// Replace or remove one's own second factors and recovery codes, or change one's own e-mail
+    /// address.
     ReplaceSecondFactors,
     /// See the audit trail of any account.
     ViewAudit,

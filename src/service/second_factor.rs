@@ -359,6 +359,9 @@ pub async fn reset(
     account: AccountId,
 ) -> Result<Account, ServiceError> {
     authorise_with_proof(actor, services, Action::ControlAccess).await?;
+    if actor.account_id() == Some(account) {
+        authorise_with_proof(actor, services, Action::ReplaceSecondFactors).await?;
+    }
     let found = db::account::by_ids(&mut *services.database.read().await?, &[account]).await?;
     let account = found.into_iter().next().ok_or(ServiceError::NotFound)?;
     let now = services.ambient.now();

@@ -360,6 +360,9 @@ pub async fn update(
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
     if changes.email.is_some() {
         authorise_with_proof(actor, services, Action::ControlAccess).await?;
+        if actor.account_id() == id {
+            authorise_with_proof(actor, services, Action::ReplaceSecondFactors).await?;
+        }
     }
     let id = id.ok_or(ServiceError::NotFound)?;
     let valid = &changes.validate()?;

@@ -463,6 +463,15 @@ async fn an_admin_proves_who_they_are_before_they_change_who_has_access() {
         (RESET_FACTORS, json!({ "accountId": boris })),
         (CREATE_TOKEN, token),
     ];
+    // For their own factors and address a sign-in is not enough.
+    let own = json!(ilya.account_id().await);
+    for (mutation, input) in [
+        (RESET_FACTORS, json!({ "accountId": own })),
+        (UPDATE, json!({ "id": own, "email": "i@example.com" })),
+    ] {
+        let refused = outcome(&ilya, mutation, input).await;
+        assert_eq!(refused, Err("REAUTHENTICATION_REQUIRED".into()), "{mutation}");
+    }
     server.clock.advance(TimeDelta::minutes(10));
     let before = server.content().await;
     for (mutation, input) in changes.clone() {
