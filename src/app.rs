@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use database::ServerDatabase;
 pub use error::StartError;
+pub use keys::{accept_sealing_keys, check_sealing_keys};
 pub use services::{ambient, services};
 
 use self::{

@@ -41,6 +41,7 @@ impl Cli {
             Command::Serve(_) => serve::run(&config).await,
             Command::Migrate => database::migrate(&config).await,
             Command::Restored => database::restored(&config).await,
+            Command::AcceptSealingKeys => database::accept_sealing_keys(&config).await,
             Command::Schema | Command::Config(_) => Ok(()),
             Command::Doctor => doctor::run(&config).await,
             Command::Mail(command) => mail::run(&config, command).await,

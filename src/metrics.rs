@@ -137,12 +137,14 @@ pub enum Limit {
     Tickets,
     /// Comments that one account adds.
     Comments,
+    /// Calls of one service token.
+    MachineCalls,
     /// Guesses of passwords, codes and links.
     Guesses,
 }
 
 impl Limit {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Connections,
         Self::ConnectionsPerAddress,
         Self::Handshakes,
@@ -157,6 +159,7 @@ impl Limit {
         Self::Streams,
         Self::Tickets,
         Self::Comments,
+        Self::MachineCalls,
         Self::Guesses,
     ];
 
@@ -176,6 +179,7 @@ impl Limit {
             Self::Streams => "streams",
             Self::Tickets => "tickets",
             Self::Comments => "comments",
+            Self::MachineCalls => "machine_calls",
             Self::Guesses => "guesses",
         };
         [("limit", name)]

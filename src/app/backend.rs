@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     error::StartError,
+    keys::check_sealing_keys,
     links,
     mail::{self, MailSetup},
     services::services,
@@ -17,12 +18,13 @@ use crate::{
     events::EventLog,
     mail as mailing,
     metrics::Metrics,
-    service::{self, ServiceError, Services, closing, session, upload},
+    service::{self, ServiceError, Services, closing, former_staff, session, upload},
 };
 
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 const CLEAN_EVERY: Duration = Duration::from_mins(15);
 const CLOSE_EVERY: Duration = Duration::from_mins(10);
+const RETURN_EVERY: Duration = Duration::from_mins(1);
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// A running server without its transports.
@@ -49,6 +51,7 @@ impl Backend {
         cost: PasswordCost,
         address: SocketAddr,
     ) -> Result<Self, StartError> {
+        check_sealing_keys(config, &database, &ambient).await?;
         mail::check_staff_addresses(config, &database).await?;
         let mail = mail::set_up(config, address, &ambient)?;
         let (metrics, tasks) = (Metrics::default(), Tasks::default());
@@ -119,6 +122,27 @@ fn start_tasks(tasks: &Tasks, services: &Services) {
         }
         Ok::<_, ServiceError>(())
     });
+    tasks.every(
+        RETURN_EVERY,
+        "returning the tickets of former staff",
+        services,
+        |services| async move {
+            former_staff::return_tickets(&Actor::System, &services).await.map(drop)
+        },
+    );
+    let woken = services.clone();
+    tasks.spawn(async move { return_tickets_at_once(&woken).await });
     let services = services.clone();
     tasks.spawn(async move { session::save_last_used(&services).await });
+}
+
+/// Returns tickets as soon as somebody loses access through this node. The periodic task returns
+/// those of other nodes and of the command line, and repeats what fails.
+async fn return_tickets_at_once(services: &Services) {
+    loop {
+        former_staff::until_needed(services).await;
+        if let Err(error) = former_staff::return_tickets(&Actor::System, services).await {
+            tracing::warn!(%error, "returning the tickets of former staff failed");
+        }
+    }
 }

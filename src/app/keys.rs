@@ -5,7 +5,12 @@ use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path}
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::error::{StartError, invalid_setting};
-use crate::{config::Config, crypto::seal::Keyring, domain::clock::Ambient};
+use crate::{
+    config::Config,
+    crypto::seal::{KeyId, Keyring},
+    db::{Database, DbError, sealing_key},
+    domain::clock::Ambient,
+};
 
 const SEALING_KEYS: &str = "security.sealing_keys";
 
@@ -26,6 +31,77 @@ pub(super) fn keyring(config: &Config, ambient: &Ambient) -> Result<Keyring, Sta
         }
     };
     Keyring::parse(&keys).map_err(|problem| invalid_setting(SEALING_KEYS, problem))
+}
+
+/// Checks that the configured keys are those that the database was used with, and remembers new
+/// ones.
+///
+/// # Errors
+/// None of the keys was used with this database before.
+pub async fn check_sealing_keys(
+    config: &Config,
+    database: &Database,
+    ambient: &Ambient,
+) -> Result<(), StartError> {
+    let ids = keyring(config, ambient)?.ids();
+    let now = ambient.now();
+    let known = database
+        .write_without_events(async |db| {
+            sealing_key::lock(db).await?;
+            let used = sealing_key::used(db).await?;
+            let known = used.is_empty() || ids.iter().any(|id| used.contains(&id.to_vec()));
+            if known {
+                sealing_key::add(db, &ids, now).await?;
+            }
+            Ok::<_, DbError>(known)
+        })
+        .await?;
+    if !known {
+        let problem = "has none of the keys that secrets in this database are sealed with: set it \
+                       to the former keys, and to change a key put the new one in front of them. \
+                       If the former keys are lost, run `ticketwire accept-sealing-keys`";
+        return Err(invalid_setting(SEALING_KEYS, problem));
+    }
+    warn_of_unreadable_authenticators(database, &ids).await
+}
+
+/// A key was removed before all authenticators that were sealed with it had been used again.
+async fn warn_of_unreadable_authenticators(
+    database: &Database,
+    ids: &[KeyId],
+) -> Result<(), StartError> {
+    let mut connection = database.read().await?;
+    let authenticators = sealing_key::unreadable_authenticators(&mut connection, ids).await?;
+    if authenticators > 0 {
+        tracing::warn!(
+            authenticators,
+            "some authenticators are sealed with a key that is not among security.sealing_keys; \
+             their owners cannot sign in: add the key again, or reset their second factors"
+        );
+    }
+    Ok(())
+}
+
+/// Accepts the configured keys in place of those that the database was used with. Returns how many
+/// authenticators can no longer be used.
+///
+/// # Errors
+/// The keys cannot be used, or the database failed.
+pub async fn accept_sealing_keys(
+    config: &Config,
+    database: &Database,
+    ambient: &Ambient,
+) -> Result<i64, StartError> {
+    let ids = keyring(config, ambient)?.ids();
+    let now = ambient.now();
+    Ok(database
+        .write_without_events(async |db| {
+            sealing_key::lock(db).await?;
+            sealing_key::clear(db).await?;
+            sealing_key::add(db, &ids, now).await?;
+            sealing_key::unreadable_authenticators(db, &ids).await
+        })
+        .await?)
 }
 
 fn create_sealing_key(config: &Config, ambient: &Ambient) -> Result<String, StartError> {

@@ -52,6 +52,12 @@ pub(super) enum Command {
     /// not, if no server was running: run this after bringing it back and before clients connect.
     /// Each client then reads its data again, once. Running it without need does no other harm.
     Restored,
+    /// Accept the configured sealing keys after the former ones were lost.
+    ///
+    /// The server does not start with keys that its database was not used with. Authenticators and
+    /// recovery codes that were set up with the lost keys stay unusable: reset the second factors of
+    /// their owners. Mails with codes, links and security notices that are still queued are lost.
+    AcceptSealingKeys,
     /// Print the GraphQL schema.
     Schema,
     /// List the settings.
@@ -140,6 +146,9 @@ pub(super) enum ServiceTokenCommand {
         /// A permission of the token. Repeat the flag for several permissions.
         #[arg(long, value_enum, required = true)]
         scope: Vec<ScopeArg>,
+        /// After how many days the token expires. Without it, the token does not expire.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
+        expires_in_days: Option<u16>,
     },
     /// List all service tokens, the newest first, with their scopes and last use.
     List,

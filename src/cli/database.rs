@@ -35,6 +35,23 @@ pub(super) async fn restored(config: &Config) -> CliResult {
     print("All live streams will start again: their clients read their data again.\n")
 }
 
+/// `accept-sealing-keys`: accepts other keys than those that the database was used with.
+pub(super) async fn accept_sealing_keys(config: &Config) -> CliResult {
+    let store = ServerDatabase::open_for_command(config).await?;
+    let accepted = async {
+        let database = store.connect(config)?;
+        migrations::run(&database).await?;
+        app::accept_sealing_keys(config, &database, &app::ambient()).await
+    }
+    .await;
+    store.close().await;
+    let authenticators = accepted?;
+    print(&format!(
+        "The configured sealing keys are accepted. Authenticators that can no longer be used: \
+         {authenticators}. Reset them with `ticketwire user reset-second-factor`.\n"
+    ))
+}
+
 async fn open_epoch(database: &Database) -> Result<(), DbError> {
     let ambient = app::ambient();
     let (now, tag) = (ambient.now(), i32::from_be_bytes(ambient.bytes()));
@@ -56,6 +73,7 @@ pub(super) async fn with_services<T>(
     let done = async {
         let pool = database.connect(config)?;
         migrations::run(&pool).await?;
+        app::check_sealing_keys(config, &pool, &app::ambient()).await?;
         work(&app::services(config, pool, app::ambient(), PasswordCost::default())?).await
     }
     .await;

@@ -67,6 +67,7 @@ async fn check_database(
     };
     report.add("database", Ok("connected".into()))?;
     report.add("migrations", check_migrations(&pool).await)?;
+    report.add("sealing keys", check_sealing_keys(config, &pool).await)?;
     report.add("mail setting", check_mail_setting(&pool).await)?;
     report.add("mail queue", check_queue(&pool).await)?;
     report.add("failed mails", check_failed_mails(&pool).await)?;
@@ -88,6 +89,11 @@ async fn check_migrations(database: &Database) -> Check {
         Ok(count) => Err(format!("{count} pending: run `ticketwire migrate`")),
         Err(error) => Err(error.to_string()),
     }
+}
+
+async fn check_sealing_keys(config: &Config, database: &Database) -> Check {
+    let checked = app::check_sealing_keys(config, database, &app::ambient()).await;
+    checked.map(|()| "those of this database".into()).map_err(|error| error.to_string())
 }
 
 async fn check_queue(database: &Database) -> Check {

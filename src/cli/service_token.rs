@@ -1,5 +1,6 @@
 //! `service-token`: manages the tokens that other systems authenticate with.
 
+use chrono::TimeDelta;
 use clap::ValueEnum as _;
 use uuid::Uuid;
 
@@ -9,21 +10,28 @@ use super::{
     output::{CliResult, explain, format_time, print},
 };
 use crate::{
+    app::ambient,
     config::Config,
     domain::{
         actor::Actor,
         ids::ServiceTokenId,
         service_token::{Scope, ServiceToken},
     },
-    service::service_token,
+    service::service_token::{self, NewServiceToken},
 };
 
 /// Runs one of the `service-token` commands.
 pub(super) async fn run(config: &Config, command: ServiceTokenCommand) -> CliResult {
     match command {
-        ServiceTokenCommand::Create { name, scope } => {
-            let scopes = scope.into_iter().map(Scope::from).collect::<Vec<_>>();
-            create(config, &name, &scopes).await
+        ServiceTokenCommand::Create { name, scope, expires_in_days } => {
+            let lifetime = expires_in_days.map(|days| TimeDelta::days(days.into()));
+            let new = NewServiceToken {
+                name,
+                scopes: scope.into_iter().map(Scope::from).collect(),
+                expires_at: lifetime.map(|lifetime| ambient().now() + lifetime),
+                idempotency_key: None,
+            };
+            create(config, new).await
         }
         ServiceTokenCommand::List => list(config).await,
         ServiceTokenCommand::Revoke { id } => revoke(config, id).await,
@@ -31,12 +39,13 @@ pub(super) async fn run(config: &Config, command: ServiceTokenCommand) -> CliRes
 }
 
 /// Prints only the token to standard output, so that a script can read it.
-async fn create(config: &Config, name: &str, scopes: &[Scope]) -> CliResult {
+async fn create(config: &Config, new: NewServiceToken) -> CliResult {
     let issued = with_services(config, async |services| {
-        service_token::create(&Actor::System, services, name, scopes).await.map_err(explain)
+        service_token::create(&Actor::System, services, new).await.map_err(explain)
     })
     .await?;
-    print(&format!("{}\n", issued.secret.expose()))?;
+    let secret = issued.secret.ok_or("the token was created before")?;
+    print(&format!("{}\n", secret.expose()))?;
     eprintln!(
         "Store the token of {} (id {}) now: it is not shown again.",
         issued.token.name, issued.token.id.0
@@ -71,7 +80,9 @@ fn line(token: &ServiceToken) -> String {
         (None, Some(at)) => format!("last used {}", format_time(at)),
         (None, None) => "never used".to_owned(),
     };
-    format!("{}  {:<24}  {scopes:<36}  {state}\n", token.id.0, token.name)
+    let expiry = token.expires_at.map(|at| format!(", expires {}", format_time(at)));
+    let expiry = expiry.unwrap_or_default();
+    format!("{}  {:<24}  {scopes:<36}  {state}{expiry}\n", token.id.0, token.name)
 }
 
 /// Returns the name of a scope, as flags spell it.

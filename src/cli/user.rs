@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::Config,
     crypto::password::Password,
-    domain::{account::Role, actor::Actor, session::ClientOrigin},
+    domain::{account::Role, actor::Actor},
     service::{
         account, second_factor,
         staff::{self, NewAccount},
@@ -53,9 +53,7 @@ async fn set_role(config: &Config, email: &str, role: Role) -> CliResult {
 async fn reset_second_factor(config: &Config, email: &str) -> CliResult {
     let account = with_services(config, async |services| {
         let account = account::by_email(&Actor::System, services, email).await.map_err(explain)?;
-        second_factor::reset(&Actor::System, services, account.id, &ClientOrigin::default())
-            .await
-            .map_err(explain)
+        second_factor::reset(&Actor::System, services, account.id).await.map_err(explain)
     })
     .await?;
     print(&format!("{} has no second factor now and must sign in again.\n", account.email))

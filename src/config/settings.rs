@@ -370,6 +370,9 @@ section! {
         customer_comments_per_minute: u32 = "60", 0..=100_000;
         /// The same for one member of staff.
         staff_comments_per_minute: u32 = "300", 0..=100_000;
+        /// How many customers and handoff links one service token may create or update a minute, on
+        /// all nodes. With 0, there is no limit.
+        service_token_calls_per_minute: u32 = "1200", 0..=1_000_000;
         /// How many passwords and codes together may be guessed for one account in an hour, from
         /// everywhere. Half of them may be guessed at once. Guesses from addresses that the owner
         /// has signed in from before are counted separately.

@@ -124,10 +124,11 @@ pub(super) fn verify_bcrypt(password: &str, stored: &StoredPassword) -> bool {
     bcrypt::verify(password, stored.expose()).unwrap_or(false)
 }
 
-/// Returns whether a hash covers the whole password. bcrypt ignores the end of a long password,
-/// so it cannot tell whether the end is correct.
+/// Returns whether no other password matches the same hash. bcrypt ignores the bytes after the
+/// first 72, so one of 72 bytes may be the start of a longer one. It repeats a shorter password
+/// and the null byte after it up to that length.
 pub(super) fn covers_all(password: &str, stored: &StoredPassword) -> bool {
-    !is_bcrypt(stored) || password.len() <= BCRYPT_MAX_PASSWORD
+    !is_bcrypt(stored) || password.len() < BCRYPT_MAX_PASSWORD && !password.contains('\0')
 }
 
 #[cfg(test)]

@@ -1,13 +1,18 @@
 //! Passwords, hashed with argon2id (RFC 9106) and stored as PHC strings. A hash from another system
 //! is verified with its own algorithm and parameters, and replaced when its owner signs in.
+//!
+//! A password is prepared as an `OpaqueString` (RFC 8265) before it is hashed, so that keyboards
+//! that compose characters differently enter the same password. Another system may have hashed it
+//! as it was typed.
 
-use std::{fmt, sync::Arc, thread};
+use std::{fmt, iter, sync::Arc, thread};
 
 use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
 use tokio::{sync::Semaphore, task};
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::{import, stored_password::StoredPassword};
 use crate::domain::clock::Ambient;
@@ -25,14 +30,51 @@ impl Password {
         Self(text)
     }
 
-    /// Returns the password, to validate it or compare it with its repetition.
+    /// Returns the password, to validate it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Returns the length in characters.
+    /// Returns the length of the prepared password, in characters.
     pub fn chars(&self) -> usize {
-        self.0.chars().count()
+        self.prepared().chars().count()
+    }
+
+    /// Returns the password in the form that is hashed (RFC 8265): NFC, with U+0020 in the place
+    /// of all other spaces. No character is rejected.
+    fn prepared(&self) -> String {
+        self.0.chars().map(|c| if is_other_space(c) { ' ' } else { c }).nfc().collect()
+    }
+
+    /// Returns the forms that a stored hash may have been made of, each once: prepared, as typed,
+    /// NFC and NFD. How many they are depends on the password alone, so the time to try all of
+    /// them is the same for all accounts.
+    fn forms(&self) -> Vec<String> {
+        let mut forms = Vec::with_capacity(4);
+        let composed = iter::once_with(|| self.0.nfc().collect());
+        let decomposed = iter::once_with(|| self.0.nfd().collect());
+        let typed = [self.prepared(), self.0.clone()].into_iter();
+        for form in typed.chain(composed).chain(decomposed) {
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
+        forms
+    }
+}
+
+/// Returns whether a character is a space (Unicode category Zs) other than U+0020.
+fn is_other_space(c: char) -> bool {
+    matches!(
+        c,
+        '\u{A0}' | '\u{1680}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' | '\u{3000}'
+    )
+}
+
+/// Passwords are equal if they are after their preparation.
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.prepared() == other.prepared()
     }
 }
 
@@ -65,23 +107,35 @@ pub enum Checked {
     Wrong,
     /// The password is correct.
     Right,
-    /// The password is correct, but its hash uses another algorithm or cost. Store this hash in
-    /// its place.
+    /// The password is correct, but its hash uses another algorithm or cost, or was made of
+    /// another form of the password. Store this hash in its place.
     Outdated(StoredPassword),
 }
 
 /// A password could not be hashed or verified. The text does not contain the password.
 #[derive(Debug, thiserror::Error)]
-#[error("hashing a password failed: {0}")]
-pub struct PasswordError(String);
+pub enum PasswordError {
+    /// Too many passwords are waiting to be hashed. The same call may succeed later.
+    #[error("too many passwords are waiting to be hashed")]
+    Busy,
+    /// Hashing failed.
+    #[error("hashing a password failed: {0}")]
+    Failed(String),
+}
+
+/// How many passwords may wait for each that is being hashed. The last one waits about 3 seconds.
+const MAX_WAITING: usize = 64;
 
 /// Hashes and verifies passwords on blocking threads, at the same time at most one fewer than there
-/// are cores: guesses of passwords leave a core to everything else.
+/// are cores: guesses of passwords leave a core to everything else. A limited number of others
+/// wait.
 #[derive(Clone)]
 pub struct Passwords {
     argon2: Argon2<'static>,
     ambient: Ambient,
     permits: Arc<Semaphore>,
+    /// The places of those that are being hashed or wait for it.
+    places: Arc<Semaphore>,
     /// Verified if no hash is stored, so that an unknown address takes as long as a wrong
     /// password.
     decoy: StoredPassword,
@@ -98,54 +152,55 @@ impl Passwords {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = hash(&argon2, &Password(String::new()), ambient.bytes())?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { argon2, ambient, permits: Arc::new(Semaphore::new((cores - 1).max(1))), decoy })
+        let at_once = (cores - 1).max(1);
+        let permits = Arc::new(Semaphore::new(at_once));
+        let places = Arc::new(Semaphore::new(at_once * (1 + MAX_WAITING)));
+        Ok(Self { argon2, ambient, permits, places, decoy })
     }
 
     /// Hashes a password with a new salt of 128 bits.
     ///
     /// # Errors
-    /// The server is out of memory.
+    /// Too many passwords are waiting, or the server is out of memory.
     pub async fn hash(&self, password: Password) -> Result<StoredPassword, PasswordError> {
         let (argon2, salt) = (self.argon2.clone(), self.ambient.bytes());
         self.blocking(move || hash(&argon2, &password, salt)).await?
     }
 
-    /// Returns whether a password matches the stored one. Takes the time of one hash, even if no
-    /// password is stored.
+    /// Returns whether a password matches the stored one. Takes the time of the same number of
+    /// hashes for a wrong password and if no password is stored. An empty password matches nothing.
     ///
     /// # Errors
-    /// The verification could not run.
+    /// Too many passwords are waiting, or the verification could not run.
     pub async fn verify(
         &self,
         password: Password,
         stored: Option<StoredPassword>,
     ) -> Result<bool, PasswordError> {
-        let known = stored.is_some() && password.chars() <= MAX_PASSWORD;
-        let stored = stored.unwrap_or_else(|| self.decoy.clone());
-        let argon2 = self.argon2.clone();
-        let matches = self.blocking(move || verify(&argon2, &password, &stored)).await?;
-        Ok(known && matches)
+        Ok(!matches!(self.check(password, stored).await?, Checked::Wrong))
     }
 
     /// Verifies a password like [`verify`](Self::verify), and hashes a correct one again if its
-    /// hash is from another system or has another cost.
+    /// hash is from another system, has another cost, or was made of another form.
     ///
     /// # Errors
-    /// The verification could not run, or the server is out of memory.
+    /// Too many passwords are waiting, the verification could not run, or the server is out of
+    /// memory.
     pub async fn check(
         &self,
         password: Password,
         stored: Option<StoredPassword>,
     ) -> Result<Checked, PasswordError> {
-        let known = stored.is_some() && password.chars() <= MAX_PASSWORD;
+        let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.decoy.clone());
         let (argon2, salt) = (self.argon2.clone(), self.ambient.bytes());
         self.blocking(move || {
-            let matches = verify(&argon2, &password, &stored);
-            if !(matches && known) {
-                return Ok(Checked::Wrong);
-            }
-            if is_current(&argon2, &stored) || !import::covers_all(&password.0, &stored) {
+            let known = known && (1..=MAX_PASSWORD).contains(&password.chars());
+            let forms = password.forms();
+            let matching = forms.iter().find(|form| verify(&argon2, form, &stored));
+            let Some(form) = matching.filter(|_| known) else { return Ok(Checked::Wrong) };
+            let prepared = *form == forms[0];
+            if prepared && is_current(&argon2, &stored) || !import::covers_all(form, &stored) {
                 return Ok(Checked::Right);
             }
             hash(&argon2, &password, salt).map(Checked::Outdated)
@@ -153,14 +208,26 @@ impl Passwords {
         .await?
     }
 
+    /// Returns whether a stored hash is that of an empty password, as other systems store it for
+    /// accounts without a password.
+    ///
+    /// # Errors
+    /// Too many passwords are waiting, or the verification could not run.
+    pub async fn is_empty(&self, stored: StoredPassword) -> Result<bool, PasswordError> {
+        let argon2 = self.argon2.clone();
+        self.blocking(move || verify(&argon2, "", &stored)).await
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
+        let place =
+            Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(PasswordError::of)?;
-        // The task owns the permit, so the core stays reserved if the caller is dropped.
+        // The task owns both, so the core stays reserved if the caller is dropped.
         task::spawn_blocking(move || {
-            let _permit = permit;
+            let _owned = (place, permit);
             work()
         })
         .await
@@ -170,7 +237,7 @@ impl Passwords {
 
 impl PasswordError {
     fn of(error: impl fmt::Display) -> Self {
-        Self(error.to_string())
+        Self::Failed(error.to_string())
     }
 }
 
@@ -179,18 +246,20 @@ fn hash(
     password: &Password,
     salt: [u8; 16],
 ) -> Result<StoredPassword, PasswordError> {
+    let password = password.prepared();
     let phc: PasswordHash =
-        argon2.hash_password_with_salt(password.0.as_bytes(), &salt).map_err(PasswordError::of)?;
+        argon2.hash_password_with_salt(password.as_bytes(), &salt).map_err(PasswordError::of)?;
     Ok(StoredPassword::from_phc(phc.to_string()))
 }
 
-fn verify(argon2: &Argon2<'_>, password: &Password, stored: &StoredPassword) -> bool {
+/// Returns whether a form of a password is the one that was hashed.
+fn verify(argon2: &Argon2<'_>, password: &str, stored: &StoredPassword) -> bool {
     if import::is_bcrypt(stored) {
-        return import::verify_bcrypt(&password.0, stored);
+        return import::verify_bcrypt(password, stored);
     }
     // Uses the algorithm and parameters of the hash, not those of `argon2`.
     PasswordHash::new(stored.expose())
-        .is_ok_and(|hash| argon2.verify_password(password.0.as_bytes(), &hash).is_ok())
+        .is_ok_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok())
 }
 
 /// Returns whether a hash has the current algorithm and cost.
@@ -201,4 +270,89 @@ fn is_current(argon2: &Argon2<'_>, stored: &StoredPassword) -> bool {
             && hash.version == Some(Version::V0x13.into())
             && Params::try_from(&hash).is_ok_and(|params| cost(&params) == cost(argon2.params()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::OwnedSemaphorePermit;
+
+    use super::*;
+    use crate::{
+        crypto::{import::ImportedPassword, random::SystemRandomness},
+        domain::clock::SystemClock,
+    };
+
+    fn passwords() -> Passwords {
+        let ambient = Ambient::new(Arc::new(SystemClock), Arc::new(SystemRandomness));
+        Passwords::new(PasswordCost { memory_kib: 8, passes: 1 }, ambient).unwrap()
+    }
+
+    fn password(text: &str) -> Password {
+        Password::new(text.to_owned())
+    }
+
+    fn bcrypt(text: &str) -> StoredPassword {
+        let hash = bcrypt::hash(text, 4).unwrap();
+        ImportedPassword::parse(&hash).unwrap().stored().clone()
+    }
+
+    #[test]
+    fn a_password_is_prepared_as_an_opaque_string() {
+        // The examples of RFC 8265, section 4.3, and further spaces.
+        for (typed, prepared) in [
+            ("correct horse battery staple", "correct horse battery staple"),
+            ("Correct Horse Battery Staple", "Correct Horse Battery Staple"),
+            ("\u{3C0}\u{DF}\u{E5}", "\u{3C0}\u{DF}\u{E5}"),
+            ("Jack of \u{2666}s", "Jack of \u{2666}s"),
+            ("foo\u{1680}bar", "foo bar"),
+            ("a\u{A0}b\u{3000}c\u{2009}d\u{202F}e", "a b c d e"),
+            ("Gru\u{308}ße", "Grüße"),
+            ("\u{FB01}\u{200D}\t", "\u{FB01}\u{200D}\t"),
+        ] {
+            assert_eq!(password(typed).prepared(), prepared);
+        }
+    }
+
+    #[test]
+    fn the_number_of_forms_depends_on_the_password_alone() {
+        for (typed, forms) in [
+            ("plain", 1),
+            ("Grüße", 2),
+            ("Gru\u{308}ße", 2),
+            ("Gru\u{308}ß\u{A0}dich", 3),
+            ("Gr\u{FC}ßt\u{A0}u\u{308}ber", 4),
+        ] {
+            assert_eq!(password(typed).forms().len(), forms, "{typed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bcrypt_hash_is_replaced_only_if_it_covers_the_whole_password() {
+        let long = "x".repeat(103);
+        for (hashed, typed, replaced) in [
+            ("short", "short", true),
+            (&long[..71], &long[..71], true),
+            (&long, &long[..72], false),
+            (&long, &long, false),
+            // bcrypt repeats a short password and the null byte after it.
+            ("a", "a\0a", false),
+        ] {
+            let checked = passwords().check(password(typed), Some(bcrypt(hashed))).await.unwrap();
+            let outdated = matches!(checked, Checked::Outdated(_));
+            assert_eq!(outdated, replaced, "{typed}: {checked:?}");
+            assert!(!matches!(checked, Checked::Wrong), "{typed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_limited_number_of_passwords_wait() {
+        let passwords = passwords();
+        let all = u32::try_from(passwords.places.available_permits()).unwrap();
+        let busy: OwnedSemaphorePermit =
+            Arc::clone(&passwords.places).try_acquire_many_owned(all).unwrap();
+        let refused = passwords.verify(password("x"), None).await;
+        assert!(matches!(refused, Err(PasswordError::Busy)), "{refused:?}");
+        drop(busy);
+        assert!(!passwords.verify(password("x"), None).await.unwrap());
+    }
 }

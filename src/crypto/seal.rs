@@ -15,6 +15,8 @@ use crate::domain::clock::Ambient;
 /// The minimum length of a key, in bytes.
 pub const MIN_KEY: usize = 32;
 const KEY_ID: usize = 4;
+/// Identifies a key without revealing it. Sealed data begins with the id of its key.
+pub type KeyId = [u8; KEY_ID];
 const NONCE: usize = 24;
 
 /// The installation's keys. The first one seals, and all of them can open. To rotate a key, put a
@@ -27,8 +29,7 @@ pub struct Keyring {
 
 #[derive(Clone)]
 struct Key {
-    /// Identifies the key. It is stored with the sealed data.
-    id: [u8; KEY_ID],
+    id: KeyId,
     sealing: [u8; 32],
     hashing: [u8; 32],
 }
@@ -51,6 +52,11 @@ impl Keyring {
              generate one with `openssl rand -hex 32`",
         )?;
         Ok(Self { keys })
+    }
+
+    /// Returns the ids of the keys, the newest first.
+    pub fn ids(&self) -> Vec<KeyId> {
+        self.keys.iter().map(|key| key.id).collect()
     }
 
     /// Seals data for a purpose. It can be opened only for the same purpose.

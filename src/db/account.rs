@@ -2,6 +2,7 @@
 
 use diesel::{
     prelude::*,
+    result::{DatabaseErrorKind, Error},
     sql_types::{Array, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
@@ -135,6 +136,18 @@ pub async fn lock_and_read(db: &mut Connection, id: AccountId) -> Result<Option<
         .find(id.0)
         .select(AccountRow::as_select())
         .for_no_key_update()
+        .first(db)
+        .await
+        .optional()?;
+    row.map(Account::try_from).transpose()
+}
+
+/// Returns the account with an id and prevents changes to it until the transaction ends.
+pub async fn lock_shared(db: &mut Connection, id: AccountId) -> Result<Option<Account>, DbError> {
+    let row = accounts::table
+        .find(id.0)
+        .select(AccountRow::as_select())
+        .for_share()
         .first(db)
         .await
         .optional()?;
@@ -285,6 +298,21 @@ pub async fn rehash_password(
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// Sets the e-mail address of an account. Returns `false` if another account has it. The caller must
+/// then roll the transaction back.
+pub async fn set_email(
+    db: &mut Connection,
+    id: AccountId,
+    email: &EmailAddress,
+) -> Result<bool, DbError> {
+    let account = accounts::table.find(id.0);
+    match diesel::update(account).set(accounts::email.eq(email.as_str())).execute(db).await {
+        Ok(_) => Ok(true),
+        Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Sets the role of an account.

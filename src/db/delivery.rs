@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Bool, Timestamptz},
+    sql_types::{BigInt, Bool, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -91,6 +91,9 @@ pub struct NewDelivery<'a> {
 pub struct NewPriorityMail<'a> {
     /// The delivery's id.
     pub id: DeliveryId,
+    /// The account that the mail is about, which need not have the address any more. `None` if it is
+    /// found by the address when the mail is composed.
+    pub account_id: Option<AccountId>,
     /// The recipient's address.
     pub address: &'a EmailAddress,
     /// The language of the mail.
@@ -111,6 +114,7 @@ pub async fn plan_priority_mail(
         .values((
             deliveries::id.eq(new.id.0),
             deliveries::address.eq(new.address.as_str()),
+            deliveries::account_id.eq(new.account_id.map(|id| id.0)),
             deliveries::locale.eq(new.locale),
             deliveries::priority.eq(true),
             deliveries::payload.eq(&new.payload),
@@ -157,6 +161,38 @@ pub async fn plan(db: &mut Connection, new: &NewDelivery<'_>) -> Result<(), DbEr
     if added == 0 && joined.is_none() {
         diesel::delete(deliveries::table.find(new.id.0)).execute(db).await?;
     }
+    Ok(())
+}
+
+/// Redirects an account's unfinished mails from its former address to the new one. A mail that is
+/// being sent may still reach the former address.
+pub async fn redirect(
+    db: &mut Connection,
+    account: AccountId,
+    from: &EmailAddress,
+    to: &EmailAddress,
+) -> Result<(), DbError> {
+    // An event reaches an address by one mail. Another one may have it already.
+    diesel::sql_query(
+        "UPDATE delivery_events e SET address = $3
+         FROM deliveries d
+         WHERE d.state IN ('queued', 'sending') AND d.account_id = $1 AND d.address = $2
+           AND e.delivery_id = d.id AND e.address = $2
+           AND NOT EXISTS (SELECT FROM delivery_events o
+                           WHERE o.event_id = e.event_id AND o.address = $3)",
+    )
+    .bind::<SqlUuid, _>(account.0)
+    .bind::<Text, _>(from.as_str())
+    .bind::<Text, _>(to.as_str())
+    .execute(db)
+    .await?;
+    diesel::update(deliveries::table)
+        .filter(deliveries::state.eq_any([DeliveryState::Queued, DeliveryState::Sending]))
+        .filter(deliveries::account_id.eq(account.0))
+        .filter(deliveries::address.eq(from.as_str()))
+        .set(deliveries::address.eq(to.as_str()))
+        .execute(db)
+        .await?;
     Ok(())
 }
 
@@ -417,7 +453,7 @@ pub async fn of_tickets(
          ) d
          ORDER BY d.seq",
     )
-    .bind::<diesel::sql_types::Array<diesel::sql_types::Uuid>, _>(
+    .bind::<diesel::sql_types::Array<SqlUuid>, _>(
         tickets.iter().map(|id| id.0).collect::<Vec<_>>(),
     )
     .bind::<BigInt, _>(MAX_LISTED)
@@ -476,7 +512,7 @@ pub async fn events(
          WHERE d.delivery_id = $1
          ORDER BY e.id"
     ))
-    .bind::<diesel::sql_types::Uuid, _>(id.0)
+    .bind::<SqlUuid, _>(id.0)
     .prepared()
     .load::<DeliveryEventRow>(db)
     .await?;

@@ -1,21 +1,36 @@
 //! Password resets, each with a link that was mailed.
 
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Text},
+};
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, schema::password_resets as resets};
+use super::{Connection, DbError, prepared::Prepare as _, schema::password_resets as resets};
 use crate::{
     crypto::token::TokenHash,
     domain::{account::EmailAddress, clock::Timestamp},
 };
 
-/// Inserts a password reset for an address. The address need not belong to an account.
+/// The key of the lock on an address. A hash of the address is added to it.
+const LOCK: i64 = 0x7274_6477_0000_0000;
+
+/// Inserts a password reset for an address and invalidates all others for it. The address need not
+/// belong to an account.
 pub async fn insert(
     db: &mut Connection,
     token: TokenHash,
     email: &EmailAddress,
-    expires_at: Timestamp,
+    (now, expires_at): (Timestamp, Timestamp),
 ) -> Result<(), DbError> {
+    // There may be no row to lock yet, and of two concurrent calls only one link may remain.
+    diesel::sql_query("SELECT pg_advisory_xact_lock($1 + hashtext($2))")
+        .bind::<BigInt, _>(LOCK)
+        .bind::<Text, _>(email.as_str())
+        .prepared()
+        .execute(db)
+        .await?;
+    invalidate(db, email, now).await?;
     diesel::insert_into(resets::table)
         .values((
             resets::token_hash.eq(token.0.as_slice()),

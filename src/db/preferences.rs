@@ -1,19 +1,25 @@
 //! Preferences: which mails a person receives, and in which language.
 
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Bool, Nullable, Uuid as SqlUuid},
+};
 use diesel_async::RunQueryDsl;
-use uuid::Uuid;
 
 use super::{
     Connection, DbError,
+    prepared::Prepare as _,
     schema::{accounts, mail_preferences},
 };
-use crate::domain::{account::Locale, ids::AccountId, notification::MailPreferences};
+use crate::domain::{
+    account::Locale,
+    ids::AccountId,
+    notification::{MailPreferenceChanges, MailPreferences},
+};
 
-#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = mail_preferences)]
 struct PreferencesRow {
-    account_id: Uuid,
     ticket_created: bool,
     support_answered: bool,
     status_changed: bool,
@@ -45,26 +51,31 @@ pub async fn of_account(
     Ok(row.map(MailPreferences::from).unwrap_or_default())
 }
 
-/// Sets the mail preferences of an account.
-pub async fn set(
+/// Changes some of an account's mail preferences. The others keep the values that a concurrent call
+/// may just have set.
+pub async fn change(
     db: &mut Connection,
     account: AccountId,
-    preferences: MailPreferences,
+    changes: MailPreferenceChanges,
 ) -> Result<(), DbError> {
-    let row = PreferencesRow {
-        account_id: account.0,
-        ticket_created: preferences.ticket_created,
-        support_answered: preferences.support_answered,
-        status_changed: preferences.status_changed,
-        ticket_closed: preferences.ticket_closed,
-    };
-    diesel::insert_into(mail_preferences::table)
-        .values(&row)
-        .on_conflict(mail_preferences::account_id)
-        .do_update()
-        .set(&row)
-        .execute(db)
-        .await?;
+    diesel::sql_query(
+        "INSERT INTO mail_preferences AS p
+             (account_id, ticket_created, support_answered, status_changed, ticket_closed)
+         VALUES ($1, coalesce($2, true), coalesce($3, true), coalesce($4, true), coalesce($5, true))
+         ON CONFLICT (account_id) DO UPDATE SET
+             ticket_created = coalesce($2, p.ticket_created),
+             support_answered = coalesce($3, p.support_answered),
+             status_changed = coalesce($4, p.status_changed),
+             ticket_closed = coalesce($5, p.ticket_closed)",
+    )
+    .bind::<SqlUuid, _>(account.0)
+    .bind::<Nullable<Bool>, _>(changes.ticket_created)
+    .bind::<Nullable<Bool>, _>(changes.support_answered)
+    .bind::<Nullable<Bool>, _>(changes.status_changed)
+    .bind::<Nullable<Bool>, _>(changes.ticket_closed)
+    .prepared()
+    .execute(db)
+    .await?;
     Ok(())
 }
 

@@ -223,6 +223,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    former_staff (account_id) {
+        account_id -> Uuid,
+        actor_id -> Nullable<Uuid>,
+        since -> Timestamptz,
+    }
+}
+
+diesel::table! {
     handoffs (id) {
         id -> Uuid,
         token_hash -> Bytea,
@@ -353,6 +361,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    sealing_keys (id) {
+        id -> Bytea,
+        first_used_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     service_tokens (id) {
         id -> Uuid,
         name -> Text,
@@ -364,6 +379,7 @@ diesel::table! {
         last_used_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
         revoked_by -> Nullable<Uuid>,
+        expires_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -380,6 +396,7 @@ diesel::table! {
         device -> Nullable<Text>,
         confined -> Bool,
         reauthenticated_at -> Nullable<Timestamptz>,
+        network -> Nullable<Text>,
     }
 }
 

@@ -28,6 +28,7 @@ struct ServiceTokenRow {
     created_at: Timestamp,
     created_by: Option<Uuid>,
     last_used_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
 }
 
@@ -43,6 +44,7 @@ impl From<ServiceTokenRow> for ServiceToken {
             created_at: row.created_at,
             created_by: row.created_by.map(AccountId),
             last_used_at: row.last_used_at,
+            expires_at: row.expires_at,
             revoked_at: row.revoked_at,
         }
     }
@@ -63,13 +65,23 @@ pub async fn insert(
             service_tokens::create_handoffs.eq(token.scopes.create_handoffs),
             service_tokens::created_at.eq(token.created_at),
             service_tokens::created_by.eq(token.created_by.map(|id| id.0)),
+            service_tokens::expires_at.eq(token.expires_at),
         ))
         .execute(db)
         .await?;
     Ok(())
 }
 
-/// Returns the service token with a hash, unless it is revoked. Records its use at most once a
+/// Returns the service token with an id.
+pub async fn by_id(
+    db: &mut Connection,
+    id: ServiceTokenId,
+) -> Result<Option<ServiceToken>, DbError> {
+    let row = service_tokens::table.find(id.0).select(ServiceTokenRow::as_select());
+    Ok(row.first(db).await.optional()?.map(ServiceToken::from))
+}
+
+/// Returns the service token with a hash, unless it is revoked or has expired. Records its use at most once a
 /// minute.
 pub async fn by_token(
     db: &mut Connection,
@@ -79,6 +91,7 @@ pub async fn by_token(
     let live = service_tokens::table
         .filter(service_tokens::token_hash.eq(hash.0.as_slice()))
         .filter(service_tokens::revoked_at.is_null())
+        .filter(service_tokens::expires_at.is_null().or(service_tokens::expires_at.gt(now)))
         .select(ServiceTokenRow::as_select())
         .first(db)
         .await

@@ -51,6 +51,7 @@ pub async fn insert(
             sessions::last_used_at.eq(session.last_used_at),
             sessions::expires_at.eq(session.expires_at),
             sessions::address.eq(session.origin.address.map(|address| address.to_string())),
+            sessions::network.eq(session.origin.network().map(|network| network.to_string())),
             sessions::device.eq(session.origin.device()),
             sessions::confined.eq(session.confined),
         ))
@@ -160,17 +161,20 @@ pub async fn is_new_device(
     Ok(diesel::select(exists(of_account()).and(not(exists(same)))).get_result(db).await?)
 }
 
-/// Returns whether a session of the account with an e-mail address was started from a network
-/// address before.
-pub async fn knows_address(
+/// Returns whether a session of the account with an e-mail address was started from the origin's
+/// network before, or from the same address by a version that did not store networks.
+pub async fn knows_network(
     db: &mut Connection,
     email: &str,
-    address: &str,
+    origin: &ClientOrigin,
 ) -> Result<bool, DbError> {
-    let found = sessions::table
-        .inner_join(accounts::table)
-        .filter(accounts::email.eq(email))
-        .filter(sessions::address.eq(address));
+    let network = origin.network().map(|network| network.to_string());
+    let address = origin.address.map(|address| address.to_string());
+    let same = sessions::network
+        .eq(network)
+        .or(sessions::network.is_null().and(sessions::address.eq(address)));
+    let found =
+        sessions::table.inner_join(accounts::table).filter(accounts::email.eq(email)).filter(same);
     Ok(diesel::select(exists(found)).get_result(db).await?)
 }
 

@@ -23,7 +23,7 @@ use super::{
     unread::{self, LatestEvents},
 };
 use crate::domain::{
-    account::AccountChanges,
+    account::AccountChangeCount,
     clock::Timestamp,
     ids::{AccountId, CategoryId, CommentId, TicketId},
     policy::TicketScope,
@@ -121,7 +121,7 @@ impl From<TicketRow> for Ticket {
                 any: row.last_comment_id.map(CommentId),
                 public: row.last_public_comment_id.map(CommentId),
             }),
-            account_changes: row.account_changes.map(AccountChanges),
+            account_changes: row.account_changes.map(AccountChangeCount),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Unsubscriptions from a ticket's mails.
 
-use diesel::prelude::*;
+use diesel::{prelude::*, sql_types::Text};
 use diesel_async::RunQueryDsl;
 
 use super::{Connection, DbError, schema::mail_unsubscriptions as unsubscriptions};
-use crate::domain::{clock::Timestamp, ids::TicketId};
+use crate::domain::{account::EmailAddress, clock::Timestamp, ids::TicketId};
 
 /// Returns whether an address has unsubscribed from a ticket.
 pub async fn exists(db: &mut Connection, ticket: TicketId, address: &str) -> Result<bool, DbError> {
@@ -28,5 +28,23 @@ pub async fn insert(
         .on_conflict_do_nothing()
         .execute(db)
         .await?;
+    Ok(())
+}
+
+/// Unsubscribes an address from all tickets that another one has unsubscribed from.
+pub async fn copy(
+    db: &mut Connection,
+    from: &EmailAddress,
+    to: &EmailAddress,
+) -> Result<(), DbError> {
+    diesel::sql_query(
+        "INSERT INTO mail_unsubscriptions (ticket_id, address, created_at)
+         SELECT ticket_id, $2, created_at FROM mail_unsubscriptions WHERE address = $1
+         ON CONFLICT DO NOTHING",
+    )
+    .bind::<Text, _>(from.as_str())
+    .bind::<Text, _>(to.as_str())
+    .execute(db)
+    .await?;
     Ok(())
 }

@@ -59,10 +59,17 @@ pub struct Account {
     pub session_generation: i32,
 }
 
+impl Account {
+    /// Returns whether the account is an agent's or admin's who can sign in.
+    pub fn is_active_staff(&self) -> bool {
+        self.role.is_staff() && self.disabled_at.is_none()
+    }
+}
+
 /// How often accounts had changed in what others see of them. Reading the same number again means
 /// that none has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AccountChanges(pub i64);
+pub struct AccountChangeCount(pub i64);
 
 /// An e-mail address in lower case, at most 254 characters long (RFC 5321). Addresses that
 /// differ only in case are equal, so they belong to the same account.

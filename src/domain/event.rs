@@ -185,6 +185,8 @@ pub enum AccountEvent {
     RecoveryCodeUsed {},
     /// The recovery codes were replaced.
     RecoveryCodesRegenerated {},
+    /// A wrong code was entered as the second step of a sign-in, or to re-authenticate.
+    SecondFactorFailed {},
     /// The owner changed the password.
     PasswordChanged {},
     /// The password was set through a mailed link.
@@ -233,6 +235,8 @@ pub enum AccountEvent {
     AccountEnabled {},
     /// An admin changed the account's name or language.
     AccountUpdated {},
+    /// An admin or the control panel changed the account's e-mail address.
+    EmailChanged {},
     /// The admin created a category.
     CategoryCreated {
         /// The category.
@@ -289,6 +293,7 @@ impl AccountEvent {
             | Self::SecondFactorsReset {}
             | Self::RecoveryCodeUsed {}
             | Self::RecoveryCodesRegenerated {}
+            | Self::SecondFactorFailed {}
             | Self::PasswordChanged {}
             | Self::PasswordReset {}
             | Self::ServiceTokenCreated { .. }
@@ -299,6 +304,7 @@ impl AccountEvent {
             | Self::AccountDisabled {}
             | Self::AccountEnabled {}
             | Self::AccountUpdated {}
+            | Self::EmailChanged {}
             | Self::CategoryCreated { .. }
             | Self::CategoryRenamed { .. }
             | Self::CategoriesOrdered { .. }

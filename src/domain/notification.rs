@@ -10,7 +10,7 @@ use super::{
 /// What a notification means to its recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotificationKind {
-    /// The recipient opened a ticket: a confirmation.
+    /// The recipient opened a ticket: a confirmation. Or staff opened it for them.
     TicketCreated,
     /// A ticket was opened in a category whose staff address is the recipient.
     TicketOpened,
@@ -62,6 +62,19 @@ pub struct MailPreferences {
     pub ticket_closed: bool,
 }
 
+/// Which mail preferences to change. `None` leaves one unchanged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MailPreferenceChanges {
+    /// Confirmations of tickets that the owner opened.
+    pub ticket_created: Option<bool>,
+    /// Comments by others.
+    pub support_answered: Option<bool>,
+    /// Status changes other than resolving and closing.
+    pub status_changed: Option<bool>,
+    /// Resolved and closed tickets.
+    pub ticket_closed: Option<bool>,
+}
+
 impl Default for MailPreferences {
     fn default() -> Self {
         Self {
@@ -101,7 +114,7 @@ pub enum Recipient {
 /// How somebody is notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channels {
-    /// By mail only. In the app people need no confirmation of what they just did.
+    /// By mail only. In the app people need no confirmation of what they just did themselves.
     Mail,
     /// In the app only.
     App,
@@ -154,14 +167,18 @@ pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<N
         assignee.filter(others).map(|id| target(id, kind, Channels::App))
     };
     match ticket.event {
-        TicketEvent::TicketCreated {} => vec![
-            target(ticket.reporter, NotificationKind::TicketCreated, Channels::Mail),
-            NotificationTarget {
-                recipient: Recipient::StaffAddress,
-                kind: NotificationKind::TicketOpened,
-                channels: Channels::Mail,
-            },
-        ],
+        TicketEvent::TicketCreated {} => {
+            let by_staff = others(&ticket.reporter);
+            let channels = if by_staff { Channels::MailAndApp } else { Channels::Mail };
+            vec![
+                target(ticket.reporter, NotificationKind::TicketCreated, channels),
+                NotificationTarget {
+                    recipient: Recipient::StaffAddress,
+                    kind: NotificationKind::TicketOpened,
+                    channels: Channels::Mail,
+                },
+            ]
+        }
         TicketEvent::CommentAdded { .. } => customers(NotificationKind::SupportAnswered)
             .chain(assignee(NotificationKind::CustomerAnswered))
             .collect(),
@@ -180,7 +197,7 @@ pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<N
         }
         TicketEvent::AssigneeChanged { to, .. } => {
             let kind = NotificationKind::TicketAssigned;
-            let assigned = to.filter(others).map(|id| target(id, kind, Channels::App));
+            let assigned = to.filter(others).map(|id| target(id, kind, Channels::MailAndApp));
             assigned.into_iter().collect()
         }
         TicketEvent::PriorityChanged { .. }
@@ -244,6 +261,10 @@ mod tests {
             ]
         );
         assert_eq!(
+            notify(AGENT, Participants, TicketEvent::TicketCreated {})[0],
+            (customer, TicketCreated, Channels::MailAndApp)
+        );
+        assert_eq!(
             notify(AGENT, Participants, comment()),
             [(customer, SupportAnswered, Channels::MailAndApp)]
         );
@@ -266,7 +287,7 @@ mod tests {
         let assigned = |to| TicketEvent::AssigneeChanged { from: None, to };
         assert_eq!(
             notify(COLLEAGUE, Participants, assigned(Some(AGENT))),
-            [(agent, TicketAssigned, Channels::App)]
+            [(agent, TicketAssigned, Channels::MailAndApp)]
         );
         assert_eq!(notify(AGENT, Participants, assigned(Some(AGENT))), []);
         assert_eq!(notify(AGENT, Participants, assigned(None)), []);

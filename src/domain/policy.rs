@@ -3,7 +3,7 @@
 
 use super::{
     account::Role,
-    actor::{Actor, Machine},
+    actor::{Actor, Identity, Machine},
     comment::Visibility,
     event::{Audience, Event, Subject},
     ids::AccountId,
@@ -19,6 +19,8 @@ pub enum Action {
     Enter,
     /// Open a ticket.
     CreateTicket,
+    /// Open a ticket for a customer.
+    CreateTicketForCustomer,
     /// See a ticket with its public comments and history.
     ViewTicket,
     /// Post a public comment, or change the status as
@@ -39,14 +41,24 @@ pub enum Action {
     ViewContact,
     /// Create, rename, order, retire and restore categories, and see retired ones.
     ManageCategories,
-    /// Create and change accounts, and set their roles.
+    /// See all accounts, and change their names and languages.
     ManageAccounts,
+    /// Create accounts, set their roles and e-mail addresses, disable and enable them, and remove
+    /// their second factors.
+    ControlAccess,
     /// See and change the password, second factors and sessions of one's own account.
     SecureAccount,
+    /// Add another second factor to one's own account.
+    AddSecondFactor,
+    /// Replace or remove one's own second factors and recovery codes, or change one's own e-mail
+    /// address.
+    ReplaceSecondFactors,
     /// See the audit trail of any account.
     ViewAudit,
-    /// Create, see and revoke service tokens.
+    /// See and revoke service tokens.
     ManageServiceTokens,
+    /// Create service tokens.
+    CreateServiceTokens,
     /// See the events that a consumer of the log set aside, and have them tried again.
     ManageSetAside,
     /// Create and update customers' accounts, as the control panel does.
@@ -55,6 +67,54 @@ pub enum Action {
     CreateHandoffs,
     /// Queue all mails again that could not be sent, and switch mail on or off.
     ManageMail,
+}
+
+/// How somebody must have proven who they are before an action, in the last 10 minutes: a person who
+/// finds or steals a session cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// By signing in or by re-authenticating.
+    SignIn,
+    /// By re-authenticating. Signing in does not count.
+    Reauthentication,
+}
+
+impl Action {
+    /// Returns the proof that people need for the action. Machines need none: their scopes limit
+    /// them.
+    pub fn proof(self) -> Option<Proof> {
+        match self {
+            Self::ControlAccess | Self::CreateServiceTokens | Self::AddSecondFactor => {
+                Some(Proof::SignIn)
+            }
+            Self::ReplaceSecondFactors => Some(Proof::Reauthentication),
+            Self::Enter
+            | Self::CreateTicket
+            | Self::CreateTicketForCustomer
+            | Self::ViewTicket
+            | Self::Converse
+            | Self::ViewInternal
+            | Self::WriteNote
+            | Self::Triage
+            | Self::ManageParticipants
+            | Self::ViewAccount
+            | Self::ViewContact
+            | Self::ManageCategories
+            | Self::ManageAccounts
+            | Self::SecureAccount
+            | Self::ViewAudit
+            | Self::ManageServiceTokens
+            | Self::ManageSetAside
+            | Self::ProvisionCustomers
+            | Self::CreateHandoffs
+            | Self::ManageMail => None,
+        }
+    }
+
+    /// Returns whether a session that must configure a second factor first may perform the action.
+    fn secures_account(self) -> bool {
+        matches!(self, Self::SecureAccount | Self::AddSecondFactor | Self::ReplaceSecondFactors)
+    }
 }
 
 /// The target of an action.
@@ -97,30 +157,44 @@ pub enum Decision {
     NotFound,
     /// The actor must configure a second factor first.
     SecondFactorMissing,
+    /// The action is allowed if the actor has proven who they are.
+    ProofRequired(Proof),
 }
 
 /// Decides whether an actor may perform an action on a target.
 pub fn decide(actor: &Actor, action: Action, resource: Resource<'_>) -> Decision {
-    use Decision::{Allow, Forbidden, NotFound, SecondFactorMissing, Unauthenticated};
+    match actor {
+        Actor::System => Decision::Allow,
+        Actor::Anonymous => Decision::Unauthenticated,
+        Actor::Machine(machine) => decide_for_machine(machine, action, resource),
+        Actor::Account(identity) => {
+            match (decide_for_person(identity, action, resource), action.proof()) {
+                (Decision::Allow, Some(proof)) => Decision::ProofRequired(proof),
+                (decision, _) => decision,
+            }
+        }
+    }
+}
 
-    let identity = match actor {
-        Actor::System => return Allow,
-        Actor::Anonymous => return Unauthenticated,
-        Actor::Machine(machine) => return decide_for_machine(machine, action, resource),
-        Actor::Account(identity) => identity,
-    };
+/// Decides what a person may do after they have proven who they are.
+fn decide_for_person(identity: &Identity, action: Action, resource: Resource<'_>) -> Decision {
+    use Decision::{Allow, Forbidden, NotFound, SecondFactorMissing};
+
     let staff = identity.role.is_staff();
-    if identity.confined && action != Action::SecureAccount {
+    if identity.confined && !action.secures_account() {
         return SecondFactorMissing;
     }
     match resource {
         Resource::Desk => match action {
-            Action::Enter | Action::CreateTicket | Action::SecureAccount => Allow,
-            Action::ViewInternal if staff => Allow,
+            Action::Enter | Action::CreateTicket => Allow,
+            _ if action.secures_account() => Allow,
+            Action::ViewInternal | Action::CreateTicketForCustomer if staff => Allow,
             Action::ManageCategories
             | Action::ManageAccounts
+            | Action::ControlAccess
             | Action::ViewAudit
             | Action::ManageServiceTokens
+            | Action::CreateServiceTokens
             | Action::ManageSetAside
             | Action::ManageMail
                 if identity.role == Role::Admin =>
@@ -234,11 +308,10 @@ mod tests {
     use super::{Action::*, Decision::*, *};
     use crate::domain::{
         account::Locale,
-        actor::Identity,
         ids::{ServiceTokenId, SessionId},
     };
 
-    const ACTIONS: [Action; 19] = [
+    const ACTIONS: [Action; 24] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -258,6 +331,11 @@ mod tests {
         ManageCategories,
         ManageSetAside,
         ManageMail,
+        ControlAccess,
+        CreateServiceTokens,
+        AddSecondFactor,
+        ReplaceSecondFactors,
+        CreateTicketForCustomer,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -283,13 +361,15 @@ mod tests {
             Forbidden => 'f',
             NotFound => '-',
             SecondFactorMissing => 's',
+            ProofRequired(Proof::SignIn) => 'p',
+            ProofRequired(Proof::Reauthentication) => 'r',
         };
         ACTIONS.into_iter().map(letter).collect()
     }
 
-    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuu";
-    const NOTHING: &str = "-------------------";
-    const ALL: &str = "AAAAAAAAAAAAAAAAAAA";
+    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuuuuuuu";
+    const NOTHING: &str = "------------------------";
+    const ALL: &str = "AAAAAAAAAAAAAAAAAAAAAAAA";
 
     fn account(id: u128) -> AccountId {
         AccountId(Uuid::from_u128(id))
@@ -324,14 +404,14 @@ mod tests {
             matrix(Resource::Desk),
             [
                 NOBODY,
-                "AAfffffffffffffAfff",
-                "AAfffffffffffffAfff",
-                "AAfffffffffffffAfff",
-                "AAffAffffffffffAfff",
-                "AAffAfffffAAAffAAAA",
-                "fffffffffffffffffff",
-                "fffffffffffffAfffff",
-                "ffffffffffffffAffff",
+                "AAfffffffffffffAfffffprf",
+                "AAfffffffffffffAfffffprf",
+                "AAfffffffffffffAfffffprf",
+                "AAffAffffffffffAfffffprA",
+                "AAffAfffffAAAffAAAAppprA",
+                "ffffffffffffffffffffffff",
+                "fffffffffffffAffffffffff",
+                "ffffffffffffffAfffffffff",
                 ALL
             ]
         );
@@ -342,11 +422,11 @@ mod tests {
         assert_eq!(
             matrix(Resource::Ticket { reporter: account(1), participants: &[account(5)] }),
             by_people([
-                "ffAAfffAfffffffffff",
+                "ffAAfffAffffffffffffffff",
                 NOTHING,
-                "ffAAfffffffffffffff",
-                "ffAAAAAAfffffffffff",
-                "ffAAAAAAfffffffffff"
+                "ffAAffffffffffffffffffff",
+                "ffAAAAAAffffffffffffffff",
+                "ffAAAAAAffffffffffffffff"
             ])
         );
     }
@@ -356,21 +436,21 @@ mod tests {
         assert_eq!(
             matrix(Resource::Account { id: account(1), role: Role::Customer }),
             by_people([
-                "ffffffffAAfffffffff",
+                "ffffffffAAffffffffffffff",
                 NOTHING,
                 NOTHING,
-                "ffffffffAAfffffffff",
-                "ffffffffAAAffffffff"
+                "ffffffffAAffffffffffffff",
+                "ffffffffAAAfffffffffffff"
             ])
         );
         assert_eq!(
             matrix(Resource::Account { id: account(3), role: Role::Agent }),
             by_people([
-                "ffffffffAffffffffff",
-                "ffffffffAffffffffff",
-                "ffffffffAffffffffff",
-                "ffffffffAAfffffffff",
-                "ffffffffAAAffffffff"
+                "ffffffffAfffffffffffffff",
+                "ffffffffAfffffffffffffff",
+                "ffffffffAfffffffffffffff",
+                "ffffffffAAffffffffffffff",
+                "ffffffffAAAfffffffffffff"
             ])
         );
     }
@@ -381,8 +461,8 @@ mod tests {
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsss");
-            assert_eq!(row(&actor, ticket), "sssssssssssssssfsss");
+            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsssssprs");
+            assert_eq!(row(&actor, ticket), "sssssssssssssssfsssssffs");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }

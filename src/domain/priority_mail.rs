@@ -59,6 +59,8 @@ pub enum SecurityChange {
     NewDevice,
     /// The password was changed.
     PasswordChanged,
+    /// The e-mail address was changed. Both addresses are notified.
+    EmailChanged,
     /// A second factor was added.
     SecondFactorAdded {
         /// Its method.
@@ -78,6 +80,8 @@ pub enum SecurityChange {
     },
     /// New recovery codes replaced the old ones.
     RecoveryCodesRegenerated,
+    /// The first step of a sign-in was completed, and a wrong code was entered as the second.
+    SecondFactorFailed,
 }
 
 impl fmt::Debug for PriorityMail {

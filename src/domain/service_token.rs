@@ -71,6 +71,8 @@ pub struct ServiceToken {
     pub created_by: Option<AccountId>,
     /// When the token was last used, accurate to the minute.
     pub last_used_at: Option<Timestamp>,
-    /// When the token was revoked, or `None` if it is valid.
+    /// When the token expires, or `None` if it does not.
+    pub expires_at: Option<Timestamp>,
+    /// When the token was revoked, or `None` if it was not.
     pub revoked_at: Option<Timestamp>,
 }

@@ -54,6 +54,18 @@ impl ClientOrigin {
         self.address.map(network)
     }
 
+    /// Returns the /48 network of the client's IPv6 address, the largest that one site usually
+    /// receives (RFC 6177). `None` for an IPv4 address.
+    pub fn site(&self) -> Option<Ipv6Addr> {
+        match self.address?.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, ..] = address.segments();
+                Some(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+            }
+            IpAddr::V4(_) => None,
+        }
+    }
+
     /// Returns the client's description of itself, its `User-Agent` (RFC 9110).
     pub fn device(&self) -> Option<&str> {
         self.device.as_deref()

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    account::AccountChanges,
+    account::AccountChangeCount,
     clock::Timestamp,
     comment::{Comment, Visibility},
     event::{TicketEvent, TicketState},
@@ -99,7 +99,7 @@ pub struct Ticket {
     /// The last comments, or `None` if they must be looked up.
     pub last_comments: Option<LastComments>,
     /// How often accounts had changed when the ticket was read. `None` if it was not read.
-    pub account_changes: Option<AccountChanges>,
+    pub account_changes: Option<AccountChangeCount>,
 }
 
 /// The last comments of a ticket.
@@ -242,6 +242,11 @@ impl Ticket {
     pub fn close_if_resolved(&mut self, now: Timestamp) -> Vec<TicketEvent> {
         let status = (self.status == Status::Resolved).then_some(Status::Closed);
         self.set(Changes { status, ..Changes::default() }, now)
+    }
+
+    /// Removes the assignee.
+    pub fn unassign(&mut self, now: Timestamp) -> Vec<TicketEvent> {
+        self.set(Changes { assignee: Some(None), ..Changes::default() }, now)
     }
 
     fn set(&mut self, changes: Changes, now: Timestamp) -> Vec<TicketEvent> {

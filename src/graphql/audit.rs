@@ -44,6 +44,8 @@ pub enum AccountEventKind {
     /// The control panel changed the name, e-mail address or language, or an admin changed the
     /// name or language.
     ProfileChanged,
+    /// The control panel or an admin changed the e-mail address.
+    EmailChanged,
     /// The control panel replaced the password.
     PasswordImported,
     /// The control panel created a sign-in link.
@@ -56,6 +58,8 @@ pub enum AccountEventKind {
     SecondFactorRemoved,
     /// An admin or the operator removed all second factors.
     SecondFactorsReset,
+    /// A wrong code was entered as the second step of a sign-in, or to re-authenticate.
+    SecondFactorFailed,
     /// The owner signed in with a recovery code.
     RecoveryCodeUsed,
     /// The recovery codes were replaced.
@@ -203,6 +207,7 @@ fn kind(event: &event::AccountEvent) -> AccountEventKind {
         Event::CustomerProvisioned { .. } | Event::AccountUpdated {} => {
             AccountEventKind::ProfileChanged
         }
+        Event::EmailChanged {} => AccountEventKind::EmailChanged,
         Event::AccountDisabled {} => AccountEventKind::AccountDisabled,
         Event::AccountEnabled {} => AccountEventKind::AccountEnabled,
         Event::HandoffCreated { .. } => AccountEventKind::HandoffCreated,
@@ -210,6 +215,7 @@ fn kind(event: &event::AccountEvent) -> AccountEventKind {
         Event::SecondFactorAdded { .. } => AccountEventKind::SecondFactorAdded,
         Event::SecondFactorRemoved { .. } => AccountEventKind::SecondFactorRemoved,
         Event::SecondFactorsReset {} => AccountEventKind::SecondFactorsReset,
+        Event::SecondFactorFailed {} => AccountEventKind::SecondFactorFailed,
         Event::RecoveryCodeUsed {} => AccountEventKind::RecoveryCodeUsed,
         Event::RecoveryCodesRegenerated {} => AccountEventKind::RecoveryCodesRegenerated,
         Event::PasswordChanged {} => AccountEventKind::PasswordChanged,
@@ -252,6 +258,8 @@ impl From<&event::AccountEvent> for Details {
                 Self { categories: Some((from.clone(), to.clone())), ..none }
             }
             Event::SecondFactorsReset {}
+            | Event::SecondFactorFailed {}
+            | Event::EmailChanged {}
             | Event::RecoveryCodeUsed {}
             | Event::RecoveryCodesRegenerated {}
             | Event::PasswordChanged {}

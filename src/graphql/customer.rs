@@ -20,7 +20,8 @@ pub struct ProvisionCustomerInput {
     /// staff.
     external_id: String,
     /// The e-mail address: at most 254 characters, stored in lower case. Fails with `TAKEN` if
-    /// another customer or a member of staff has it.
+    /// another customer or a member of staff has it. Another address than before ends the
+    /// customer's sessions, password links and e-mail codes, and both addresses are notified.
     email: String,
     /// The name that others see: 1 to 120 characters.
     name: String,
@@ -57,7 +58,8 @@ impl CustomerMutation {
     /// Creates a customer's account, or updates it to match the input. Repeating a call
     /// changes nothing. Requires a service token with the scope `PROVISION_CUSTOMERS`, and
     /// fails with `FORBIDDEN` without it. A customer who has the same e-mail address and no
-    /// external id yet is linked to this one. Accounts of staff are never changed.
+    /// external id yet is linked to this one. Accounts of staff are never changed. Too many calls of
+    /// a token within a minute are `RATE_LIMITED`.
     async fn provision_customer(
         &self,
         ctx: &Context<'_>,

@@ -33,7 +33,8 @@ pub mod code {
     pub const TOO_MANY_STATEMENTS: &str = "TOO_MANY_STATEMENTS";
     /// The request took longer than the limit.
     pub const TIMEOUT: &str = "TIMEOUT";
-    /// The database is away or overloaded: retry after `extensions.retryAfterSeconds`.
+    /// The database or the server is away or overloaded: retry after
+    /// `extensions.retryAfterSeconds`.
     pub const UNAVAILABLE: &str = "UNAVAILABLE";
     /// The server failed; the log has the details under `extensions.requestId`.
     pub const INTERNAL: &str = "INTERNAL";
@@ -126,6 +127,15 @@ impl Failure {
         }
     }
 
+    fn busy() -> Self {
+        tracing::warn!("request failed: too many passwords are waiting to be hashed");
+        let message = "The server is checking too many passwords. Try again in 5 seconds.";
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS.into()),
+            ..Self::new(code::UNAVAILABLE, message)
+        }
+    }
+
     fn internal(cause: &str) -> Self {
         tracing::error!(cause, "executing a field failed");
         Self::new(
@@ -167,14 +177,17 @@ impl From<Exceeded> for Failure {
 }
 
 impl Failure {
-    /// Returns the failure for a budget that is used up, a database that is away, or a search
-    /// that takes too long.
+    /// Returns the failure for a budget that is used up, a database that is away, a search that
+    /// takes too long, or too many passwords at a time.
     fn of_resources(error: &ServiceError) -> Option<Self> {
         if let Some(exceeded) = error.exceeded() {
             return Some(exceeded.into());
         }
         if error.is_unavailable() {
             return Some(Self::unavailable(&error.to_string()));
+        }
+        if error.is_busy() {
+            return Some(Self::busy());
         }
         let seconds = error.search_limit()?.as_secs();
         Some(Self::bad_request(format!(

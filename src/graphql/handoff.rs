@@ -56,7 +56,8 @@ pub struct HandoffMutation;
 #[Object]
 impl HandoffMutation {
     /// Creates a link that signs a customer in, once and within 60 seconds. Requires a service
-    /// token with the scope `CREATE_HANDOFFS`, and fails with `FORBIDDEN` without it.
+    /// token with the scope `CREATE_HANDOFFS`, and fails with `FORBIDDEN` without it. Too many calls
+    /// of a token within a minute are `RATE_LIMITED`.
     async fn create_handoff(
         &self,
         ctx: &Context<'_>,

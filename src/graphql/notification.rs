@@ -26,7 +26,8 @@ use crate::{
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
 #[graphql(remote = "notification::NotificationKind")]
 pub enum NotificationKind {
-    /// You opened a ticket. This confirmation is sent by mail only.
+    /// You opened a ticket: this confirmation is sent by mail only. Or support opened a ticket for
+    /// you: then the notification is also shown in the app.
     TicketCreated,
     /// A customer opened a ticket. Sent by mail only, to the staff address of its category.
     TicketOpened,
@@ -38,7 +39,7 @@ pub enum NotificationKind {
     TicketClosed,
     /// Somebody commented on a ticket that is assigned to you.
     CustomerAnswered,
-    /// A ticket was assigned to you.
+    /// A ticket was assigned to you. This is always mailed too.
     TicketAssigned,
     /// You were added to a ticket.
     ParticipantAdded,

@@ -8,7 +8,7 @@ use super::{
     error::{Failure, UserError},
 };
 use crate::{
-    domain::notification,
+    domain::notification::{self, MailPreferenceChanges},
     service::{self, preferences::PreferenceChanges},
 };
 
@@ -55,6 +55,17 @@ pub struct MailPreferencesInput {
     ticket_closed: Option<bool>,
 }
 
+impl From<MailPreferencesInput> for MailPreferenceChanges {
+    fn from(input: MailPreferencesInput) -> Self {
+        Self {
+            ticket_created: input.ticket_created,
+            support_answered: input.support_answered,
+            status_changed: input.status_changed,
+            ticket_closed: input.ticket_closed,
+        }
+    }
+}
+
 /// The input of `updatePreferences`. A field that is omitted or null is not changed.
 #[derive(InputObject)]
 pub struct UpdatePreferencesInput {
@@ -85,13 +96,9 @@ impl PreferencesMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The preferences to change.")] input: UpdatePreferencesInput,
     ) -> Result<UpdatePreferencesPayload, Failure> {
-        let mail = input.mail.as_ref();
         let changes = PreferenceChanges {
             locale: input.locale.map(Into::into),
-            ticket_created: mail.and_then(|mail| mail.ticket_created),
-            support_answered: mail.and_then(|mail| mail.support_answered),
-            status_changed: mail.and_then(|mail| mail.status_changed),
-            ticket_closed: mail.and_then(|mail| mail.ticket_closed),
+            mail: input.mail.map(MailPreferenceChanges::from).unwrap_or_default(),
         };
         let account = service::preferences::update(ctx.actor()?, ctx.services()?, changes).await?;
         Ok(UpdatePreferencesPayload { account: Some(Account::new(account)), user_errors: vec![] })

@@ -272,7 +272,8 @@ impl SecondFactorMutation {
     /// User errors: `INVALID` for a malformed code, which does not count as an attempt;
     /// `INVALID_CODE` for a wrong, used or outdated one; `EXPIRED` if the challenge is unknown,
     /// expired, completed or out of attempts: sign in again. Too many wrong codes for one
-    /// account are `RATE_LIMITED`. Using a recovery code notifies the owner by mail.
+    /// account are `RATE_LIMITED`: after 20 within a day, one every 72 minutes. Using a recovery
+    /// code notifies the owner by mail, as do wrong codes from an unknown network.
     async fn verify_second_factor(
         &self,
         ctx: &Context<'_>,
@@ -431,8 +432,8 @@ impl SecondFactorMutation {
     }
 
     /// Confirms your identity again, with your password and, if you have a second factor, a
-    /// code. For 10 minutes this session may then change what protects your account; fields
-    /// that need this say so.
+    /// code. For 10 minutes this session may then change what protects your account and, as an
+    /// admin, who has access; fields that need this say so.
     ///
     /// User errors: `INVALID_CREDENTIALS` for a wrong password; `REQUIRED`, `INVALID` or
     /// `INVALID_CODE` for the code. Too many failed calls are `RATE_LIMITED`.
@@ -462,15 +463,16 @@ impl SecondFactorMutation {
 
     /// Removes all second factors and recovery codes of an account whose owner has lost them.
     /// Admins only. The sessions of the account end, and its owner is notified by mail. Fails
-    /// with `NOT_FOUND` if there is no such account.
+    /// with `NOT_FOUND` if there is no such account. `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn reset_second_factors(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The account.")] input: ResetSecondFactorsInput,
     ) -> Result<ResetSecondFactorsPayload, Failure> {
-        let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
+        let (actor, services) = (ctx.actor()?, ctx.services()?);
         let id = GlobalId::account(&input.account_id).ok_or_else(Failure::not_found)?;
-        let reset = service::second_factor::reset(actor, services, id, origin).await;
+        let reset = service::second_factor::reset(actor, services, id).await;
         Ok(match Outcome::of(reset)? {
             Outcome::Done(account) => ResetSecondFactorsPayload {
                 account: Some(Account::new(account)),

@@ -9,7 +9,10 @@ use super::{
     error::{Failure, Outcome, UserError},
     id::GlobalId,
 };
-use crate::{domain::service_token, service};
+use crate::{
+    domain::service_token,
+    service::{self, service_token::NewServiceToken},
+};
 
 /// A permission of a service token. A token can call the fields of its scopes, and no others.
 #[derive(Enum, Copy, Clone, PartialEq, Eq)]
@@ -61,7 +64,12 @@ impl ServiceToken {
         self.0.last_used_at
     }
 
-    /// When it was revoked, or null if it is valid.
+    /// When it expires, or null if it does not. Then its requests fail with `UNAUTHENTICATED`.
+    async fn expires_at(&self) -> Option<DateTime<Utc>> {
+        self.0.expires_at
+    }
+
+    /// When it was revoked, or null if it was not.
     async fn revoked_at(&self) -> Option<DateTime<Utc>> {
         self.0.revoked_at
     }
@@ -74,14 +82,21 @@ pub struct CreateServiceTokenInput {
     name: String,
     /// The permissions of the token: at least one.
     scopes: Vec<ServiceTokenScope>,
+    /// When the token expires: a time in the future. Null or omitted if it does not expire.
+    expires_at: Option<DateTime<Utc>>,
+    /// Makes the call safe to repeat for 24 hours: the same key with the same input creates no
+    /// other token. The repetition returns the token without its secret, which is not stored: if
+    /// the first response was lost, revoke the token and create another one. At most 255
+    /// characters.
+    idempotency_key: Option<String>,
 }
 
 /// The payload of `createServiceToken`.
 #[derive(SimpleObject)]
 #[graphql(crate = "crate::graphql::executor")]
 pub struct CreateServiceTokenPayload {
-    /// The secret, or null on failure. Send it as `Authorization: Bearer …`. This is the only
-    /// response that has it.
+    /// The secret, or null on failure and if the call repeats an earlier one. Send it as
+    /// `Authorization: Bearer …`. This is the only response that has it.
     token: Option<String>,
     /// The new service token, or null on failure.
     service_token: Option<ServiceToken>,
@@ -126,18 +141,24 @@ pub struct ServiceTokenMutation;
 
 #[Object]
 impl ServiceTokenMutation {
-    /// Creates a service token. Admins only.
+    /// Creates a service token. Admins only. `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn create_service_token(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The new token's name and scopes.")] input: CreateServiceTokenInput,
+        #[graphql(desc = "The new token's name, scopes and lifetime.")]
+        input: CreateServiceTokenInput,
     ) -> Result<CreateServiceTokenPayload, Failure> {
-        let scopes = input.scopes.into_iter().map(Into::into).collect::<Vec<_>>();
-        let (actor, services) = (ctx.actor()?, ctx.services()?);
-        let created = service::service_token::create(actor, services, &input.name, &scopes).await;
+        let new = NewServiceToken {
+            name: input.name,
+            scopes: input.scopes.into_iter().map(Into::into).collect(),
+            expires_at: input.expires_at,
+            idempotency_key: input.idempotency_key,
+        };
+        let created = service::service_token::create(ctx.actor()?, ctx.services()?, new).await;
         Ok(match Outcome::of(created)? {
             Outcome::Done(issued) => CreateServiceTokenPayload {
-                token: Some(issued.secret.expose().to_owned()),
+                token: issued.secret.map(|secret| secret.expose().to_owned()),
                 service_token: Some(ServiceToken(issued.token)),
                 user_errors: vec![],
             },

@@ -15,7 +15,10 @@ use crate::{
         account::{self, EmailAddress},
         search::SearchText,
     },
-    service::{self, ServiceError, staff::NewInvitation},
+    service::{
+        self, ServiceError,
+        staff::{AccountChanges, NewInvitation},
+    },
 };
 
 /// The input of `createAccount`.
@@ -106,6 +109,10 @@ pub struct UpdateAccountInput {
     name: Option<String>,
     /// The language of the account's mails, and the default of every `locale` argument.
     locale: Option<Locale>,
+    /// The e-mail address that the person signs in with. It is stored in lower case. Another address
+    /// than before ends the account's sessions, password links and e-mail codes, and both addresses
+    /// are notified. An account without a password is invited again.
+    email: Option<String>,
 }
 
 /// The payload of `updateAccount`.
@@ -174,7 +181,8 @@ impl StaffMutation {
     /// for 72 hours. Admins only.
     ///
     /// Fails with `TAKEN` if another account has the address, and with `NOT_AVAILABLE` if this
-    /// installation sends no mail.
+    /// installation sends no mail. `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn create_account(
         &self,
         ctx: &Context<'_>,
@@ -193,10 +201,12 @@ impl StaffMutation {
     }
 
     /// Changes an account's role. Admins only. The sessions and live streams of the account end.
+    /// When a member of staff becomes a customer, their open tickets are unassigned soon after.
     /// Setting the role that it has changes nothing.
     ///
     /// Fails with `NOT_FOUND` if there is no such account. You cannot demote yourself
-    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`).
+    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`). `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn set_account_role(
         &self,
         ctx: &Context<'_>,
@@ -209,11 +219,13 @@ impl StaffMutation {
     }
 
     /// Disables an account: it cannot sign in, its sessions and live streams end, and links for
-    /// setting its password become void. Admins only. Its comments remain, and tickets stay
-    /// assigned to it. Disabling an account twice changes nothing.
+    /// setting its password become void. Admins only. Its comments remain. The open tickets of a
+    /// member of staff are unassigned soon after, with you as the author of these events. Disabling
+    /// an account twice changes nothing.
     ///
     /// Fails with `NOT_FOUND` if there is no such account. You cannot disable yourself
-    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`).
+    /// (`OWN_ACCOUNT`) or the last admin who can sign in (`LAST_ADMIN`). `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn disable_account(
         &self,
         ctx: &Context<'_>,
@@ -227,7 +239,8 @@ impl StaffMutation {
 
     /// Lets a disabled account sign in again. Admins only. Its password and second factors are
     /// as before; its former sessions do not come back. Enabling an active account changes
-    /// nothing. Fails with `NOT_FOUND` if there is no such account.
+    /// nothing. Fails with `NOT_FOUND` if there is no such account. `REAUTHENTICATION_REQUIRED` means that you
+    /// signed in more than 10 minutes ago: call `reauthenticate` first.
     async fn enable_account(
         &self,
         ctx: &Context<'_>,
@@ -239,16 +252,22 @@ impl StaffMutation {
         Ok(EnableAccountPayload { account, user_errors })
     }
 
-    /// Changes an account's name or language. Admins only. Fails with `NOT_FOUND` if there is no
-    /// such account.
+    /// Changes an account's name, language or e-mail address. Admins only. Fails with `NOT_FOUND` if
+    /// there is no such account, and with `TAKEN` if another account has the address. Changing the
+    /// address fails with `REAUTHENTICATION_REQUIRED` if you signed in more than 10 minutes ago: call
+    /// `reauthenticate` first.
     async fn update_account(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The account and its changes.")] input: UpdateAccountInput,
     ) -> Result<UpdateAccountPayload, Failure> {
-        let (id, name) = (GlobalId::account(&input.id), input.name.as_deref());
-        let locale = input.locale.map(Into::into);
-        let result = service::staff::update(ctx.actor()?, ctx.services()?, id, name, locale).await;
+        let id = GlobalId::account(&input.id);
+        let changes = AccountChanges {
+            name: input.name,
+            locale: input.locale.map(Into::into),
+            email: input.email,
+        };
+        let result = service::staff::update(ctx.actor()?, ctx.services()?, id, changes).await;
         let (account, user_errors) = account_and_errors(result)?;
         Ok(UpdateAccountPayload { account, user_errors })
     }

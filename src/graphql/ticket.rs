@@ -315,6 +315,9 @@ impl TicketQuery {
 /// The input of `createTicket`.
 #[derive(InputObject)]
 pub struct CreateTicketInput {
+    /// The id of the customer for whom you open the ticket. For staff: others get `FORBIDDEN`. The
+    /// customer is notified, and the ticket is theirs. Null or omitted for your own ticket.
+    customer_id: Option<ID>,
     /// The id of the category: `categories` lists them.
     category_id: ID,
     /// The subject, in one line: 1 to 255 characters.
@@ -384,8 +387,8 @@ pub struct TicketMutation;
 impl TicketMutation {
     /// Opens a ticket. It starts with the status `WAITING_FOR_SUPPORT` and the priority `MEDIUM`.
     ///
-    /// User errors: `NOT_FOUND` for an unknown category, and for a predecessor that you may not
-    /// see; `CATEGORY_RETIRED` for a category that accepts no new tickets; `INVALID` for a
+    /// User errors: `NOT_FOUND` for an unknown category, for a customer who does not exist or whose
+    /// account is disabled, and for a predecessor that you may not see; `CATEGORY_RETIRED` for a category that accepts no new tickets; `INVALID` for a
     /// predecessor that is not closed; `IDEMPOTENCY_KEY_REUSED` for a key that was used with
     /// another input. For attachments: `TOO_MANY`, `TOO_LARGE`, `REQUIRED` for an empty file, and
     /// `NOT_AVAILABLE` if this installation stores no files.
@@ -395,6 +398,9 @@ impl TicketMutation {
         #[graphql(desc = "The new ticket.")] input: CreateTicketInput,
     ) -> Result<CreateTicketPayload, Failure> {
         let new = NewTicket {
+            customer: input
+                .customer_id
+                .map(|id| GlobalId::account(&id).unwrap_or(AccountId(Uuid::nil()))),
             category_id: GlobalId::category(&input.category_id),
             summary: input.summary,
             description: input.description,

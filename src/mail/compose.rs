@@ -122,9 +122,13 @@ impl Composer {
         now: Timestamp,
     ) -> Result<Option<Message>, ComposeError> {
         let mail = self.open(delivery)?;
-        let address = EmailAddress::parse(&delivery.address).map_err(unbuildable)?;
-        let found = account::by_email(db, &address).await?;
-        let found = found.map(|(account, _)| account);
+        let found = if let Some(id) = delivery.account_id {
+            // The account may have another address since.
+            account::by_ids(db, &[id]).await?.into_iter().next()
+        } else {
+            let address = EmailAddress::parse(&delivery.address).map_err(unbuildable)?;
+            account::by_email(db, &address).await?.map(|(account, _)| account)
+        };
         let Some(account) = found.filter(|account| account.disabled_at.is_none()) else {
             return Ok(None);
         };
@@ -220,6 +224,7 @@ impl Composer {
                 status => ticket.status.name(locale),
                 category => mail.category,
                 reporter => mail.names.get(&ticket.reporter_id),
+                opened_by => mail.opened_by(),
                 link,
             },
             changes => mail.changes(locale),
@@ -325,6 +330,16 @@ impl TicketMail {
         }))
     }
 
+    /// The member of staff who opened the ticket for its customer.
+    fn opened_by(&self) -> Option<&String> {
+        let is_creation = |event: &Event| {
+            event.ticket().is_some_and(|it| it.event == TicketEvent::TicketCreated {})
+        };
+        let created = self.events.iter().find(|(event, _)| is_creation(event));
+        let by = created.and_then(|(event, _)| event.actor_id);
+        by.filter(|&by| by != self.ticket.reporter_id).and_then(|by| self.names.get(&by))
+    }
+
     fn template(&self) -> Template {
         let includes = |kind| self.events.iter().any(|&(_, notified)| notified == kind);
         if includes(NotificationKind::TicketOpened) {
@@ -337,10 +352,10 @@ impl TicketMail {
     }
 
     fn changes(&self, locale: Locale) -> Vec<Value> {
-        self.events.iter().filter_map(|(event, _)| self.change(event, locale)).collect()
+        self.events.iter().filter_map(|(event, kind)| self.change(event, *kind, locale)).collect()
     }
 
-    fn change(&self, event: &Event, locale: Locale) -> Option<Value> {
+    fn change(&self, event: &Event, kind: NotificationKind, locale: Locale) -> Option<Value> {
         let by = event.actor_id.and_then(|id| self.names.get(&id));
         match &event.ticket()?.event {
             TicketEvent::CommentAdded { comment_id } => {
@@ -351,6 +366,9 @@ impl TicketMail {
                 context! { kind => "status", by, from => from.name(locale), to => to.name(locale) },
             ),
             TicketEvent::ParticipantAdded { .. } => Some(context! { kind => "added", by }),
+            TicketEvent::AssigneeChanged { .. } if kind == NotificationKind::TicketAssigned => {
+                Some(context! { kind => "assigned", by })
+            }
             TicketEvent::TicketCreated {}
             | TicketEvent::PriorityChanged { .. }
             | TicketEvent::AssigneeChanged { .. }

@@ -295,12 +295,13 @@ fn sample(with_optional: bool) -> Value {
         unsubscribe_link => link,
         ticket => context! {
             number => "CS-1", summary => "A", description => "B", status => "C", category => "D",
-            reporter => "E", link,
+            reporter => "E", opened_by => link, link,
         },
         changes => vec![
             context! { kind => "answer", by => link, text => "F" },
             context! { kind => "status", by => link, from => "G", to => "H" },
             context! { kind => "added", by => link },
+            context! { kind => "assigned", by => link },
         ],
     }
 }
@@ -358,7 +359,7 @@ mod tests {
                     "С утра вижу вот это:\n\n<script>alert(1)</script> {{ 7 * 7 }}\n\nПомогите, пожалуйста.",
                 ),
                 status => "", category => pick("Technical Support", "Техническая поддержка"),
-                reporter => pick("Anna Smith", "Анна Смирнова"),
+                reporter => pick("Anna Smith", "Анна Смирнова"), opened_by => None::<&str>,
                 link => "https://portal.example.com/tickets/CS-234567",
             },
             changes => vec![
@@ -397,6 +398,7 @@ mod tests {
         let changes = [
             NewDevice,
             PasswordChanged,
+            EmailChanged,
             SecondFactorAdded { method: Method::Authenticator },
             SecondFactorAdded { method: Method::Email },
             SecondFactorRemoved { method: Method::Authenticator },
@@ -405,6 +407,7 @@ mod tests {
             RecoveryCodeUsed { left: 9 },
             RecoveryCodeUsed { left: 0 },
             RecoveryCodesRegenerated,
+            SecondFactorFailed,
         ];
         for (locale, name) in [(Locale::En, "en"), (Locale::Ru, "ru")] {
             let mails = changes.map(|change| {
@@ -428,6 +431,7 @@ mod tests {
         assert!(raw.contains("\r\n"), "the template itself does not remove line breaks");
         let ticket = context! {
             number => "CS-1", summary => "a\r\nBcc: eve@example.com", description => "x", link => "",
+            opened_by => "",
         };
         let context = context! { ticket, ..example(Locale::En) };
         let mail = templates.render(Template::TicketCreated, Locale::En, &context).unwrap();

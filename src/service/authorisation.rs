@@ -1,9 +1,14 @@
 //! Asks the policy whether an actor may do something.
 
-use super::ServiceError;
-use crate::domain::{
-    actor::Actor,
-    policy::{self, Action, Decision, Resource},
+use super::{ServiceError, Services, UserError, UserErrorCode};
+use crate::{
+    db::session,
+    domain::{
+        actor::Actor,
+        ids::SessionId,
+        policy::{self, Action, Decision, Proof, Resource},
+        second_factor::REAUTHENTICATION_LIFETIME,
+    },
 };
 
 /// Authorises an actor for an action on a resource.
@@ -21,5 +26,48 @@ pub(super) fn authorise(
         Decision::Forbidden => Err(ServiceError::Forbidden),
         Decision::NotFound => Err(ServiceError::NotFound),
         Decision::SecondFactorMissing => Err(ServiceError::SecondFactorMissing),
+        // Only the database knows, see `authorise_with_proof`.
+        Decision::ProofRequired(_) => Err(proof_required()),
     }
+}
+
+/// Authorises an actor for an action on the installation that may need a
+/// [proof](policy::Action::proof) of who they are.
+///
+/// # Errors
+/// Returns the errors of [`authorise`], and a user error without the proof.
+pub(super) async fn authorise_with_proof(
+    actor: &Actor,
+    services: &Services,
+    action: Action,
+) -> Result<(), ServiceError> {
+    let decision = policy::decide(actor, action, Resource::Desk);
+    let (Decision::ProofRequired(proof), Some(identity)) = (decision, actor.identity()) else {
+        return authorise(actor, action, Resource::Desk);
+    };
+    if has_proven(services, identity.session, proof).await? {
+        Ok(())
+    } else {
+        Err(proof_required())
+    }
+}
+
+/// Returns whether the owner of a session has proven who they are in the last 10 minutes.
+async fn has_proven(
+    services: &Services,
+    id: SessionId,
+    proof: Proof,
+) -> Result<bool, ServiceError> {
+    let mut connection = services.database.read().await?;
+    let oldest = services.ambient.now() - REAUTHENTICATION_LIFETIME;
+    if session::reauthenticated_at(&mut connection, id).await?.is_some_and(|last| last > oldest) {
+        return Ok(true);
+    }
+    Ok(proof == Proof::SignIn && session::created_at(&mut connection, id).await? > oldest)
+}
+
+fn proof_required() -> ServiceError {
+    let message = "Call `reauthenticate` first, with your password and, if you have a second \
+                   factor, a code. You then have 10 minutes for this change.";
+    UserError::of_input(UserErrorCode::ReauthenticationRequired, message).into()
 }

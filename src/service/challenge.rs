@@ -5,7 +5,10 @@ use super::{
     code::{self, CodeSent, SubmittedCode, VerifiedCode},
     priority_mail,
     rate_limit::{self, Limit},
-    session::{self, SignedIn},
+    session::{
+        self, SignedIn,
+        log::{self, Outcome, Proof},
+    },
 };
 use crate::{
     crypto::token::{TokenHash, TokenKind},
@@ -38,35 +41,57 @@ pub async fn verify(
     origin: &ClientOrigin,
 ) -> Result<SignedIn, ServiceError> {
     let code = SubmittedCode::parse(kind, code)?;
+    let mut account = None;
+    let signed_in = sign_in(services, token, &code, origin, &mut account).await;
+    let outcome = signed_in.as_ref().map_or_else(Outcome::Refused, |_| Outcome::Accepted);
+    let account_id = account.as_ref().map(|account| account.id);
+    log::attempt(Proof::SecondFactor, account_id, origin, outcome);
+    if let (Err(error), Some(owner)) = (&signed_in, &account)
+        && error.has_code(UserErrorCode::InvalidCode)
+    {
+        code::report_wrong(services, owner, None, origin).await?;
+    }
+    signed_in
+}
+
+/// Signs in, and sets `owner` to the account of the challenge.
+async fn sign_in(
+    services: &Services,
+    token: &str,
+    code: &SubmittedCode,
+    origin: &ClientOrigin,
+    owner: &mut Option<Account>,
+) -> Result<SignedIn, ServiceError> {
     let hash = TokenHash::presented_as(TokenKind::Challenge, token).ok_or_else(expired)?;
     let (_, account) = pending(services, hash).await?;
+    *owner = Some(account.clone());
     let attempt =
         rate_limit::count(services, Limit::Code, Some(account.email.as_str()), origin).await?;
     let now = services.ambient.now();
     let found = challenge::use_attempt(&mut *services.database.read().await?, hash, now).await?;
     let challenge = found.ok_or_else(expired)?;
     let wrong = || code::wrong_code(Some(challenge.attempts_left));
-    let verified = code::verify(services, account.id, challenge.id, &code).await?;
+    let verified = code::verify(services, account.id, challenge.id, code).await?;
     let verified = verified.ok_or_else(wrong)?;
     let (session_token, session) = session::new_session(services, &account, origin, false, now);
-    let owner = &account;
+    let account = &account;
     services
         .database
         .write(async |db| {
             if !challenge::finish(db, challenge.id, now).await? {
                 return Err(expired());
             }
-            if !code::consume(db, owner.id, challenge.id, &verified, now).await? {
+            if !code::consume(db, account.id, challenge.id, &verified, now).await? {
                 return Err(wrong());
             }
             if matches!(verified, VerifiedCode::RecoveryCode { .. }) {
-                report_recovery_code(services, db, owner, origin, now).await?;
+                report_recovery_code(services, db, account, origin, now).await?;
             }
-            session::begin(services, db, owner, &session, session_token.hash()).await
+            session::begin(services, db, account, &session, session_token.hash()).await
         })
         .await?;
     rate_limit::refund(services, attempt).await?;
-    Ok(SignedIn { token: session_token, session, account })
+    Ok(SignedIn { token: session_token, session, account: account.clone() })
 }
 
 /// Records that a recovery code was used, and notifies the account's owner.

@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, priority_mail,
+    ServiceError, Services, UserError, UserErrorCode, audit, priority_mail,
     rate_limit::{self, Limit},
 };
 use crate::{
@@ -15,8 +15,9 @@ use crate::{
     domain::{
         account::Account,
         clock::Timestamp,
+        event::AccountEvent,
         ids::AccountId,
-        priority_mail::PriorityMail,
+        priority_mail::{PriorityMail, SecurityChange},
         second_factor::{
             Code, CodeKind, EMAIL_CODE_LIFETIME, EMAIL_CODE_PAUSE, MalformedCode, Method,
             RecoveryCode,
@@ -139,6 +140,28 @@ pub(super) fn wrong_code(attempts_left: Option<i32>) -> ServiceError {
         None => {}
     }
     UserError::new("code", UserErrorCode::InvalidCode, message).into()
+}
+
+/// Records a wrong code that was entered after the right password, and notifies the owner if it is
+/// suspicious: somebody else may know the password. `actor` is `None` if nobody is signed in.
+pub(super) async fn report_wrong(
+    services: &Services,
+    owner: &Account,
+    actor: Option<AccountId>,
+    origin: &ClientOrigin,
+) -> Result<(), ServiceError> {
+    let now = services.ambient.now();
+    services
+        .database
+        .write(async |db| {
+            audit::record(db, owner.id, actor, AccountEvent::SecondFactorFailed {}, now).await?;
+            if rate_limit::is_suspicious(db, owner, origin, now).await? {
+                let failed = SecurityChange::SecondFactorFailed;
+                priority_mail::notify_owner(services, db, owner, failed, origin, now).await?;
+            }
+            Ok(())
+        })
+        .await
 }
 
 /// A code that was sent by mail.

@@ -1,8 +1,8 @@
 //! Customers, as the control panel provisions them.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise, priority_mail, session,
-    validation::Validation,
+    ServiceError, Services, UserError, UserErrorCode, address, authorise, priority_mail,
+    rate_limit, session, validation::Validation,
 };
 use crate::{
     crypto::import::ImportedPassword,
@@ -74,7 +74,8 @@ struct ValidCustomer {
 /// creates the same account first, the next attempt finds it.
 const MAX_ATTEMPTS: usize = 3;
 
-/// Creates a customer's account, or updates it. Repeating the same call changes nothing. The
+/// Creates a customer's account, or updates it. Repeating the same call changes nothing. Another
+/// e-mail address ends the customer's sessions, and both addresses are notified. The
 /// accounts of staff are never changed: access to the control panel must not lead to access to
 /// the desk.
 ///
@@ -87,6 +88,7 @@ pub async fn provision(
     input: CustomerInput,
 ) -> Result<Provisioned, ServiceError> {
     authorise(actor, Action::ProvisionCustomers, Resource::Desk)?;
+    rate_limit::count_machine_call(services, actor).await?;
     let requested = &validate(input)?;
     let (id, now) = (AccountId(services.ambient.uuid()), services.ambient.now());
     let provisioned = services
@@ -105,7 +107,7 @@ pub async fn provision(
         .await?;
     if provisioned.change == Change::Updated {
         // Cached sessions contain the account's language.
-        services.sessions.invalidate();
+        services.sessions.invalidate(provisioned.account.id);
     }
     Ok(provisioned)
 }
@@ -221,6 +223,9 @@ async fn update(
         password_changed: password.is_some(),
     };
     event::append_to_account(db, account.id, &[provisioning(actor, data, now)]).await?;
+    if account.email != known.account.email {
+        address::changed(services, db, actor, &known.account, &account, now).await?;
+    }
     if password.is_some() {
         for email in [&known.account.email, &account.email] {
             password_reset::invalidate(db, email, now).await?;

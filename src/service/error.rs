@@ -86,6 +86,16 @@ impl ServiceError {
         matches!(self, Self::Database(error) if error.is_unavailable())
     }
 
+    /// Whether the input was rejected with this code.
+    pub fn has_code(&self, code: UserErrorCode) -> bool {
+        matches!(self, Self::Invalid(errors) if errors.iter().any(|error| error.code == code))
+    }
+
+    /// Whether too many passwords are being checked, so that the same call may succeed later.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Password(PasswordError::Busy))
+    }
+
     /// Returns how long a search may take, if this one took longer.
     pub fn search_limit(&self) -> Option<Duration> {
         match self {

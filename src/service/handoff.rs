@@ -4,7 +4,10 @@
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, customer,
     rate_limit::{self, Limit},
-    session::{self, SignInStep},
+    session::{
+        self, SignInStep,
+        log::{self, Proof},
+    },
 };
 use crate::{
     crypto::token::{BearerToken, TokenHash, TokenKind},
@@ -19,7 +22,7 @@ use crate::{
         clock::Timestamp,
         event::AccountEvent,
         handoff::{Handoff, VALID_FOR},
-        ids::HandoffId,
+        ids::{AccountId, HandoffId},
         policy::{Action, Resource},
         session::ClientOrigin,
     },
@@ -45,6 +48,7 @@ pub async fn create(
     external_id: &str,
 ) -> Result<IssuedHandoff, ServiceError> {
     authorise(actor, Action::CreateHandoffs, Resource::Desk)?;
+    rate_limit::count_machine_call(services, actor).await?;
     let mut connection = services.database.read().await?;
     let account = customer::by_external_id(&mut connection, external_id).await?;
     drop(connection);
@@ -97,11 +101,25 @@ pub async fn redeem(
     token: &str,
     origin: &ClientOrigin,
 ) -> Result<SignInStep, ServiceError> {
+    let mut account = None;
+    let step = sign_in(services, token, origin, &mut account).await;
+    log::attempt(Proof::Handoff, account, origin, session::outcome(&step));
+    step
+}
+
+/// Signs in, and sets `account_id` to the customer's account.
+async fn sign_in(
+    services: &Services,
+    token: &str,
+    origin: &ClientOrigin,
+    account_id: &mut Option<AccountId>,
+) -> Result<SignInStep, ServiceError> {
     let attempt = rate_limit::count(services, Limit::Link, None, origin).await?;
     let hash = TokenHash::presented_as(TokenKind::Handoff, token).ok_or_else(invalid_link)?;
     let now = services.ambient.now();
     let account = services.database.write(async |db| use_up(db, hash, now).await).await?;
     let customer = account.ok_or_else(invalid_link)?;
+    *account_id = Some(customer.id);
     rate_limit::refund(services, attempt).await?;
     session::begin_session_or_challenge(services, customer, origin).await
 }

@@ -6,6 +6,7 @@
 //! lists the other causes.
 
 pub mod account;
+mod address;
 pub mod attachment;
 pub mod audit;
 pub mod authentication;
@@ -21,6 +22,7 @@ pub mod delivery;
 pub mod demo;
 pub mod error;
 pub mod follow_up;
+pub mod former_staff;
 pub mod handoff;
 mod idempotency;
 pub mod notification;
@@ -52,4 +54,4 @@ pub use prune::prune;
 pub use services::Services;
 pub use settings::{AccountLimits, Settings};
 
-use authorisation::authorise;
+use authorisation::{authorise, authorise_with_proof};

@@ -79,7 +79,7 @@ impl NewPassword {
         if let Some(error) = length_error(&self.password) {
             return Err(error);
         }
-        if self.password.expose() != self.repetition.expose() {
+        if self.password != self.repetition {
             let message = "The two passwords differ. Enter the same password twice.";
             return Err(UserError::new("passwordAgain", UserErrorCode::Mismatch, message));
         }
@@ -91,7 +91,7 @@ impl NewPassword {
     }
 }
 
-/// Requests a link to set a new password. The work is the same whether the account exists or
+/// Requests a link to set a new password, in place of earlier ones. The work is the same whether the account exists or
 /// not: the account is looked up only when the mail is composed.
 ///
 /// # Errors
@@ -112,7 +112,8 @@ pub async fn request_reset(
     services
         .database
         .write_without_events(async |db| {
-            password_reset::insert(db, token.hash(), &email, now + PASSWORD_RESET_LIFETIME).await?;
+            let times = (now, now + PASSWORD_RESET_LIFETIME);
+            password_reset::insert(db, token.hash(), &email, times).await?;
             // A placeholder: the mail is composed in the account's language.
             priority_mail::plan(
                 services,
@@ -137,7 +138,8 @@ pub(super) async fn invite(
     now: Timestamp,
 ) -> Result<(), DbError> {
     let token = BearerToken::of(TokenKind::PasswordReset, &services.ambient);
-    password_reset::insert(db, token.hash(), &account.email, now + INVITATION_LIFETIME).await?;
+    let times = (now, now + INVITATION_LIFETIME);
+    password_reset::insert(db, token.hash(), &account.email, times).await?;
     let mail = PriorityMail::Invitation { token: token.expose().to_owned() };
     let to = (&account.email, account.locale);
     priority_mail::plan(services, db, to, &mail, INVITATION_LIFETIME, now).await

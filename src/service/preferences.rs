@@ -6,7 +6,7 @@ use crate::{
     domain::{
         account::{Account, Locale},
         actor::Actor,
-        notification::MailPreferences,
+        notification::{MailPreferenceChanges, MailPreferences},
         policy::{Action, Resource},
     },
 };
@@ -16,14 +16,8 @@ use crate::{
 pub struct PreferenceChanges {
     /// The new language.
     pub locale: Option<Locale>,
-    /// Whether to mail a confirmation of each new ticket.
-    pub ticket_created: Option<bool>,
-    /// Whether to mail answers.
-    pub support_answered: Option<bool>,
-    /// Whether to mail changes of a ticket's status.
-    pub status_changed: Option<bool>,
-    /// Whether to mail that a ticket was resolved or closed.
-    pub ticket_closed: Option<bool>,
+    /// The mails that the person receives.
+    pub mail: MailPreferenceChanges,
 }
 
 /// Returns which mails the actor receives.
@@ -56,18 +50,13 @@ pub async fn update(
             if let Some(locale) = changes.locale {
                 preferences::set_locale(db, id, locale).await?;
             }
-            let before = preferences::of_account(db, id).await?;
-            let new = MailPreferences {
-                ticket_created: changes.ticket_created.unwrap_or(before.ticket_created),
-                support_answered: changes.support_answered.unwrap_or(before.support_answered),
-                status_changed: changes.status_changed.unwrap_or(before.status_changed),
-                ticket_closed: changes.ticket_closed.unwrap_or(before.ticket_closed),
-            };
-            preferences::set(db, id, new).await?;
+            preferences::change(db, id, changes.mail).await?;
             Ok::<_, DbError>(())
         })
         .await?;
-    // Cached sessions contain the account's language.
-    services.sessions.invalidate();
+    if changes.locale.is_some() {
+        // Cached sessions contain the account's language.
+        services.sessions.invalidate(id);
+    }
     account::viewer(actor, services).await
 }

@@ -13,18 +13,39 @@ use crate::{
     domain::{
         account::{Account, EmailAddress, Locale},
         clock::Timestamp,
-        ids::DeliveryId,
+        ids::{AccountId, DeliveryId},
         priority_mail::{PriorityMail, SECURITY_NOTICE_LIFETIME, SecurityChange},
         session::ClientOrigin,
     },
 };
 
-/// Plans a priority mail that expires after `lasts`. Does nothing if the installation sends no
-/// mail.
+/// Who receives a priority mail.
+struct Recipient<'a> {
+    /// The account that the mail is about. `None` if it is found by the address when the mail is
+    /// composed.
+    account: Option<AccountId>,
+    address: &'a EmailAddress,
+    locale: Locale,
+}
+
+/// Plans a priority mail that expires after `lasts`. It is sent if an account has the address by
+/// then. Does nothing if the installation sends no mail.
 pub(super) async fn plan(
     services: &Services,
     db: &mut Connection,
     (address, locale): (&EmailAddress, Locale),
+    mail: &PriorityMail,
+    lasts: TimeDelta,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let to = Recipient { account: None, address, locale };
+    plan_for(services, db, &to, mail, lasts, now).await
+}
+
+async fn plan_for(
+    services: &Services,
+    db: &mut Connection,
+    to: &Recipient<'_>,
     mail: &PriorityMail,
     lasts: TimeDelta,
     now: Timestamp,
@@ -35,7 +56,9 @@ pub(super) async fn plan(
     let id = DeliveryId(services.ambient.uuid());
     let content = serde_json::to_vec(mail).map_err(|error| DbError::Value(error.to_string()))?;
     let payload = services.keys.seal(&services.ambient, id.0.as_bytes(), &content);
-    let new = NewPriorityMail { id, address, locale, payload, expires_at: now + lasts };
+    let &Recipient { account: account_id, address, locale } = to;
+    let expires_at = now + lasts;
+    let new = NewPriorityMail { id, account_id, address, locale, payload, expires_at };
     delivery::plan_priority_mail(db, &new, now).await
 }
 
@@ -44,7 +67,7 @@ pub(super) async fn goes_out(db: &mut Connection) -> Result<bool, DbError> {
     Ok(installation::mail_enabled(db).await?.unwrap_or(false))
 }
 
-/// Plans a security notice to an account's owner.
+/// Plans a security notice to an account's owner, at the address that `owner` has.
 pub(super) async fn notify_owner(
     services: &Services,
     db: &mut Connection,
@@ -59,5 +82,6 @@ pub(super) async fn notify_owner(
         address: origin.address.map(|address| address.to_string()),
         at: now,
     };
-    plan(services, db, (&owner.email, owner.locale), &mail, SECURITY_NOTICE_LIFETIME, now).await
+    let to = Recipient { account: Some(owner.id), address: &owner.email, locale: owner.locale };
+    plan_for(services, db, &to, &mail, SECURITY_NOTICE_LIFETIME, now).await
 }

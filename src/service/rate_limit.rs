@@ -2,11 +2,11 @@
 //! database, so that they apply across nodes and restarts.
 //!
 //! An attempt counts against three buckets: of the account from the client's network, of the
-//! account as a whole, and of the network as a whole. Passwords and codes share the bucket of the
-//! account as a whole, so that an attacker cannot use both up. An attacker elsewhere can fill the
-//! account's bucket. That does not lock its owner out: attempts from a network address that
-//! they have signed in from before count against another bucket. All this is the same whether
-//! the account exists or not.
+//! account as a whole, and of the network as a whole, to which IPv6 adds the site. Passwords and
+//! codes share the bucket of the account as a whole, so that an attacker cannot use both up. An
+//! attacker elsewhere can fill the account's bucket. That does not lock its owner out: attempts from
+//! a network that they have signed in from before count against another bucket. All this is the same
+//! whether the account exists or not.
 
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
@@ -18,7 +18,9 @@ use crate::{
         rate_limit::{self, Bucket},
         session,
     },
-    domain::{actor::Actor, ids::AccountId, session::ClientOrigin},
+    domain::{
+        account::Account, actor::Actor, clock::Timestamp, ids::AccountId, session::ClientOrigin,
+    },
     metrics,
 };
 
@@ -66,6 +68,13 @@ pub(super) enum Creation {
 // How many attempts are allowed within which time.
 const PER_ACCOUNT_AND_NETWORK: (i32, TimeDelta) = (10, TimeDelta::minutes(15));
 const PER_NETWORK: (i32, TimeDelta) = (100, TimeDelta::minutes(15));
+/// Sites of IPv6 have up to 65,536 networks.
+const PER_SITE: (i32, TimeDelta) = (400, TimeDelta::minutes(15));
+/// After these the limit slows down to a code every 72 minutes.
+const CODES_PER_DAY: (i32, TimeDelta) = (20, TimeDelta::days(1));
+/// Typing errors of the owner.
+const TOLERATED_WRONG_CODES: (i32, TimeDelta) = (2, TimeDelta::weeks(1));
+const NOTICES_OF_WRONG_CODES: (i32, TimeDelta) = (1, TimeDelta::days(1));
 const MAILS_PER_RECIPIENT: (i32, TimeDelta) = (10, TimeDelta::hours(1));
 
 /// An attempt that has been counted.
@@ -84,19 +93,22 @@ pub(super) async fn count(
     origin: &ClientOrigin,
 ) -> Result<CountedAttempt, ServiceError> {
     let (name, network) = (limit.name(), network(origin));
-    let address = origin.address.map(|address| address.to_string()).unwrap_or_default();
     let mut connection = services.database.read().await?;
     let mut buckets = vec![bucket(&[name, "of address", &network], PER_NETWORK)];
+    if let Some(site) = origin.site() {
+        buckets.push(bucket(&[name, "of site", &site.to_string()], PER_SITE));
+    }
     if let Some(subject) = subject {
         buckets.push(bucket(&[name, "from address", subject, &network], PER_ACCOUNT_AND_NETWORK));
-        // A known address has a bucket too, so that the work is the same for every account.
-        let known = session::knows_address(&mut connection, subject, &address).await?;
+        // A known network has a bucket too, so that the work is the same for every account.
+        let known = session::knows_network(&mut connection, subject, origin).await?;
         let whose = if known { "of account, known address" } else { "of account" };
         let per_account = per_account(services);
         buckets.push(bucket(&[limit.shared_name(), whose, subject], per_account));
         if matches!(limit, Limit::Code) {
             // Not emptied by `clear`: who can read the owner's mail cannot guess more codes.
             buckets.push(bucket(&[name, whose, subject], per_account));
+            buckets.push(bucket(&[name, "of a day", whose, subject], CODES_PER_DAY));
         }
     }
     add_to(&buckets, services, &mut connection).await?;
@@ -132,16 +144,65 @@ pub(super) async fn count_creation(
             ("comments", limits.customer_comments_per_minute, metrics::Limit::Comments)
         }
     };
+    let account = account.0.to_string();
+    let key = ["created", things, &account];
+    take_of_minute(services, db, &key, (things, per_minute), limit).await
+}
+
+/// Counts a call of a machine. Call this before its transaction, so that failed calls count too.
+/// Does nothing for other actors.
+///
+/// # Errors
+/// Returns [`ServiceError::TooFrequent`] if the service token was used too often within a minute.
+pub(super) async fn count_machine_call(
+    services: &Services,
+    actor: &Actor,
+) -> Result<(), ServiceError> {
+    let Some(token) = actor.service_token() else { return Ok(()) };
+    let per_minute = services.settings.limits.service_token_calls_per_minute;
+    let (id, limit) = (token.0.to_string(), metrics::Limit::MachineCalls);
+    let mut connection = services.database.read().await?;
+    let key = ["calls", &id];
+    take_of_minute(services, &mut connection, &key, ("calls", per_minute), limit).await
+}
+
+/// Takes one of the things that are allowed a minute. If that is 0, there is no limit.
+async fn take_of_minute(
+    services: &Services,
+    db: &mut Connection,
+    key: &[&str],
+    (things, per_minute): (&'static str, u32),
+    limit: metrics::Limit,
+) -> Result<(), ServiceError> {
     if per_minute == 0 {
         return Ok(());
     }
     let at_once = i32::try_from(per_minute).unwrap_or(i32::MAX);
-    let account = account.0.to_string();
-    let bucket = bucket(&["created", things, &account], (at_once, TimeDelta::minutes(1)));
+    let bucket = bucket(key, (at_once, TimeDelta::minutes(1)));
     rate_limit::take(db, &bucket, services.ambient.now()).await?.map_err(|retry_after| {
         services.metrics.refused(limit);
         ServiceError::TooFrequent { things, per_minute, retry_after }
     })
+}
+
+/// Returns whether to notify an account's owner of a wrong code: after the first one from a network
+/// that they have not signed in from before, after the third one within a week from others, and once
+/// a day at most. Counts the code.
+pub(super) async fn is_suspicious(
+    db: &mut Connection,
+    owner: &Account,
+    origin: &ClientOrigin,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let id = owner.id.0.to_string();
+    if session::knows_network(db, owner.email.as_str(), origin).await? {
+        let tolerated = bucket(&["wrong codes", &id], TOLERATED_WRONG_CODES);
+        if rate_limit::take(db, &tolerated, now).await?.is_ok() {
+            return Ok(false);
+        }
+    }
+    let notices = bucket(&["notices of wrong codes", &id], NOTICES_OF_WRONG_CODES);
+    Ok(rate_limit::take(db, &notices, now).await?.is_ok())
 }
 
 /// Uncounts a successful attempt.

@@ -1,14 +1,16 @@
-//! Re-authentication: proving again who one is, before changing what protects an account.
+//! Re-authentication: proving again who one is, before an action of which the policy requires it.
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts,
     code::{self, CodeSent, SubmittedCode, VerifiedCode},
     rate_limit::{self, Limit},
+    session::log::{self, Outcome, Proof},
 };
 use crate::{
     crypto::password::Password,
-    db::{self, Connection, second_factor},
+    db::{self, second_factor},
     domain::{
+        account::Account,
         actor::{Actor, Identity},
         clock::Timestamp,
         ids::AccountId,
@@ -51,15 +53,34 @@ pub async fn reauthenticate(
     origin: &ClientOrigin,
 ) -> Result<Timestamp, ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
-    let holder = identity.session.0;
     let code = code.map(|(kind, code)| SubmittedCode::parse(kind, code)).transpose()?;
+    let proven = prove(services, &identity, &account, password, code, origin).await;
+    let outcome = proven.as_ref().map_or_else(Outcome::Refused, |_| Outcome::Accepted);
+    log::attempt(Proof::Reauthentication, Some(account.id), origin, outcome);
+    if let Err(error) = &proven
+        && error.has_code(UserErrorCode::InvalidCode)
+    {
+        code::report_wrong(services, &account, Some(account.id), origin).await?;
+    }
+    proven
+}
+
+async fn prove(
+    services: &Services,
+    identity: &Identity,
+    account: &Account,
+    password: Password,
+    code: Option<SubmittedCode>,
+    origin: &ClientOrigin,
+) -> Result<Timestamp, ServiceError> {
+    let holder = identity.session.0;
     let email = Some(account.email.as_str());
     let mut attempts = vec![rate_limit::count(services, Limit::Password, email, origin).await?];
     if code.is_some() {
         attempts.push(rate_limit::count(services, Limit::Code, email, origin).await?);
     }
     verify_password(services, account.id, password).await?;
-    let verified = verify_code(services, &identity, code.as_ref()).await?;
+    let verified = verify_code(services, identity, code.as_ref()).await?;
     let now = services.ambient.now();
     services
         .database
@@ -85,13 +106,17 @@ async fn verify_password(
     password: Password,
 ) -> Result<(), ServiceError> {
     let stored = db::account::password(&mut *services.database.read().await?, account).await?;
-    let has_password = stored.is_some();
-    let correct = services.passwords.verify(password, stored).await?;
-    if has_password && !correct {
-        let message = "The password is incorrect.";
-        return Err(UserError::new("password", UserErrorCode::InvalidCredentials, message).into());
+    let Some(stored) = stored else { return Ok(()) };
+    let typed_nothing = password.chars() == 0;
+    let passwords = &services.passwords;
+    let correct = passwords.verify(password, Some(stored.clone())).await?
+        // The account has no password in the system that its hash is from.
+        || typed_nothing && passwords.is_empty(stored).await?;
+    if correct {
+        return Ok(());
     }
-    Ok(())
+    let message = "The password is incorrect.";
+    Err(UserError::new("password", UserErrorCode::InvalidCredentials, message).into())
 }
 
 /// Verifies the code. Returns `None` if the account has no second factor and no code was
@@ -111,37 +136,4 @@ async fn verify_code(
     };
     let verified = code::verify(services, identity.id, identity.session.0, code).await?;
     verified.map(Some).ok_or_else(|| code::wrong_code(None))
-}
-
-/// Checks that the session was re-authenticated in the last 10 minutes.
-///
-/// # Errors
-/// Returns a user error if it was not.
-pub(super) async fn require(
-    services: &Services,
-    db: &mut Connection,
-    identity: &Identity,
-) -> Result<(), ServiceError> {
-    let last = db::session::reauthenticated_at(db, identity.session).await?;
-    let oldest = services.ambient.now() - REAUTHENTICATION_LIFETIME;
-    if last.is_some_and(|last| last > oldest) {
-        return Ok(());
-    }
-    let message = "Call `reauthenticate` first, with your password and, if you have a second \
-                   factor, a code. You then have 10 minutes for this change.";
-    Err(UserError::of_input(UserErrorCode::ReauthenticationRequired, message).into())
-}
-
-/// Like [`require`], but also accepts a session that began in the last 10 minutes: signing in
-/// has proven the same.
-pub(super) async fn require_or_recent_sign_in(
-    services: &Services,
-    db: &mut Connection,
-    identity: &Identity,
-) -> Result<(), ServiceError> {
-    let began = db::session::created_at(db, identity.session).await?;
-    if began > services.ambient.now() - REAUTHENTICATION_LIFETIME {
-        return Ok(());
-    }
-    require(services, db, identity).await
 }

@@ -2,10 +2,11 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts, audit, authorise,
+    authorise_with_proof,
     code::{self, CodeSent, SubmittedCode, VerifiedCode},
     priority_mail,
     rate_limit::{self, Limit},
-    reauthentication, session,
+    session,
 };
 use crate::{
     crypto::totp::Authenticator,
@@ -98,7 +99,7 @@ pub fn advice(
 ///
 /// # Errors
 /// Returns a user error if codes by e-mail are already configured or cannot be mailed, or if
-/// the actor must [re-authenticate](reauthentication::reauthenticate) first. They must to
+/// the actor must [re-authenticate](super::reauthentication::reauthenticate) first. They must to
 /// replace an authenticator, and to add a second factor to another one unless they have signed
 /// in in the last 10 minutes.
 pub async fn begin(
@@ -108,26 +109,25 @@ pub async fn begin(
     origin: &ClientOrigin,
 ) -> Result<Enrolment, ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
-    let mut connection = services.database.read().await?;
-    let factors = second_factor::of_account(&mut connection, account.id).await?;
+    let factors =
+        second_factor::of_account(&mut *services.database.read().await?, account.id).await?;
     let configured = factors.iter().any(|factor| factor.method == method);
     // The thief of an older session must not be able to add a second factor of their own.
     if !factors.is_empty() {
-        reauthentication::require_or_recent_sign_in(services, &mut connection, &identity).await?;
+        authorise_with_proof(actor, services, Action::AddSecondFactor).await?;
     }
     match method {
         Method::Authenticator => {
             if configured {
-                reauthentication::require(services, &mut connection, &identity).await?;
+                authorise_with_proof(actor, services, Action::ReplaceSecondFactors).await?;
             }
-            enrol_authenticator(services, &mut connection, &account).await
+            enrol_authenticator(services, &account).await
         }
         Method::Email if configured => {
             let message = "Codes by e-mail are already configured for your account.";
             Err(UserError::new("method", UserErrorCode::Taken, message).into())
         }
         Method::Email => {
-            drop(connection);
             let sent = code::mail(services, &account, identity.session.0, origin).await?;
             Ok(Enrolment::Email(sent))
         }
@@ -136,7 +136,6 @@ pub async fn begin(
 
 async fn enrol_authenticator(
     services: &Services,
-    db: &mut Connection,
     account: &Account,
 ) -> Result<Enrolment, ServiceError> {
     let issuer = &services.settings.issuer;
@@ -144,7 +143,8 @@ async fn enrol_authenticator(
     let purpose = account.id.0.as_bytes();
     let sealed = services.keys.seal(&services.ambient, purpose, authenticator.secret());
     let expires_at = services.ambient.now() + ENROLMENT_LIFETIME;
-    second_factor::enrol(db, account.id, &sealed, expires_at).await?;
+    let mut connection = services.database.read().await?;
+    second_factor::enrol(&mut connection, account.id, &sealed, expires_at).await?;
     let (uri, qr_code) = authenticator.uri()?;
     Ok(Enrolment::Authenticator { authenticator, uri, qr_code, expires_at })
 }
@@ -269,7 +269,7 @@ async fn report(
 ///
 /// # Errors
 /// Returns a user error if the actor must
-/// [re-authenticate](reauthentication::reauthenticate) first, the second factor is not
+/// [re-authenticate](super::reauthentication::reauthenticate) first, the second factor is not
 /// configured, or it is the last one of an account that must have one.
 pub async fn remove(
     actor: &Actor,
@@ -277,8 +277,8 @@ pub async fn remove(
     method: Method,
     origin: &ClientOrigin,
 ) -> Result<(), ServiceError> {
+    authorise_with_proof(actor, services, Action::ReplaceSecondFactors).await?;
     let (identity, account) = accounts::owner(actor, services).await?;
-    reauthentication::require(services, &mut *services.database.read().await?, &identity).await?;
     let required = services.settings.second_factors.of(account.role) == Requirement::Required;
     let now = services.ambient.now();
     services
@@ -318,14 +318,14 @@ fn last_second_factor() -> UserError {
 ///
 /// # Errors
 /// Returns a user error if the actor must
-/// [re-authenticate](reauthentication::reauthenticate) first or has no second factor.
+/// [re-authenticate](super::reauthentication::reauthenticate) first or has no second factor.
 pub async fn regenerate_recovery_codes(
     actor: &Actor,
     services: &Services,
     origin: &ClientOrigin,
 ) -> Result<Vec<RecoveryCode>, ServiceError> {
+    authorise_with_proof(actor, services, Action::ReplaceSecondFactors).await?;
     let (identity, account) = accounts::owner(actor, services).await?;
-    reauthentication::require(services, &mut *services.database.read().await?, &identity).await?;
     let codes = new_recovery_codes(services);
     let (hashes, now) = (hashes(services, account.id, &codes), services.ambient.now());
     services
@@ -348,17 +348,20 @@ pub async fn regenerate_recovery_codes(
 }
 
 /// Removes all second factors of an account whose owner has lost them. Ends its sessions and
-/// notifies the owner.
+/// notifies the owner, without the admin's device and network address.
 ///
 /// # Errors
-/// Returns an error if the actor is not an admin or the account does not exist.
+/// Returns an error if the actor is not an admin or the account does not exist, and a user error if
+/// they must [re-authenticate](super::reauthentication::reauthenticate) first.
 pub async fn reset(
     actor: &Actor,
     services: &Services,
     account: AccountId,
-    origin: &ClientOrigin,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
+    if actor.account_id() == Some(account) {
+        authorise_with_proof(actor, services, Action::ReplaceSecondFactors).await?;
+    }
     let found = db::account::by_ids(&mut *services.database.read().await?, &[account]).await?;
     let account = found.into_iter().next().ok_or(ServiceError::NotFound)?;
     let now = services.ambient.now();
@@ -372,7 +375,8 @@ pub async fn reset(
             second_factor::set_recovery_codes(db, account.id, &[]).await?;
             let event = AccountEvent::SecondFactorsReset {};
             let notice = SecurityChange::SecondFactorsReset;
-            report(services, db, actor, &account, (event, notice), origin, now).await?;
+            let unknown = &ClientOrigin::default();
+            report(services, db, actor, &account, (event, notice), unknown, now).await?;
             session::end_sessions(services, db, account.id, None, actor, now).await?;
             Ok::<_, DbError>(())
         })

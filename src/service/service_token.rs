@@ -1,7 +1,9 @@
 //! Service tokens, with which machines authenticate.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, audit, authorise, validation::Validation,
+    ServiceError, Services, UserError, UserErrorCode, audit, authorise, authorise_with_proof,
+    idempotency::{IdempotentCall, fingerprint},
+    validation::Validation,
 };
 use crate::{
     crypto::token::{BearerToken, TokenKind},
@@ -13,15 +15,28 @@ use crate::{
         ids::ServiceTokenId,
         policy::{Action, Resource},
         service_token::{Scope, ServiceToken},
-        text::Label,
+        text::{IdempotencyKey, Label},
     },
 };
+
+/// A service token to create.
+pub struct NewServiceToken {
+    /// The name that tells people what the token is for.
+    pub name: String,
+    /// The scopes: at least one.
+    pub scopes: Vec<Scope>,
+    /// When the token expires, or `None` if it does not.
+    pub expires_at: Option<Timestamp>,
+    /// Makes the call safe to repeat.
+    pub idempotency_key: Option<String>,
+}
 
 /// A new service token.
 #[derive(Debug)]
 pub struct Issued {
-    /// The token that the machine sends. It is not stored and cannot be shown again.
-    pub secret: BearerToken,
+    /// The token that the machine sends. It is not stored and cannot be shown again: `None` if the
+    /// call was a repetition.
+    pub secret: Option<BearerToken>,
     /// The token as stored.
     pub token: ServiceToken,
 }
@@ -29,42 +44,82 @@ pub struct Issued {
 /// Creates a service token.
 ///
 /// # Errors
-/// Returns an error if the actor is not an admin, and user errors if the input is invalid.
+/// Returns an error if the actor is not an admin, and user errors if the input is invalid or they
+/// must re-authenticate first.
 pub async fn create(
     actor: &Actor,
     services: &Services,
-    name: &str,
-    scopes: &[Scope],
+    new: NewServiceToken,
 ) -> Result<Issued, ServiceError> {
-    authorise(actor, Action::ManageServiceTokens, Resource::Desk)?;
-    let mut validation = Validation::default();
-    let name = validation.text("name", "The name", Label::parse(name));
-    if scopes.is_empty() {
-        let message = "Choose at least one scope. A token without scopes may not do anything.";
-        validation.add(UserError::new("scopes", UserErrorCode::Required, message));
-    }
-    let name = validation.finish(name)?.into_string();
+    authorise_with_proof(actor, services, Action::CreateServiceTokens).await?;
     let now = services.ambient.now();
-    let token = ServiceToken {
-        id: ServiceTokenId(services.ambient.uuid()),
-        name,
-        scopes: scopes.iter().copied().collect(),
-        created_at: now,
-        created_by: actor.account_id(),
-        last_used_at: None,
-        revoked_at: None,
-    };
+    let (name, key) = new.validate(now)?;
+    let fingerprint = new.fingerprint(&name);
+    let call = actor.account_id().map(|account| IdempotentCall { account, key, fingerprint });
+    let token = new.into_token(ServiceTokenId(services.ambient.uuid()), name, actor, now);
     let secret = BearerToken::of(TokenKind::Service, &services.ambient);
-    let (row, hash) = (&token, secret.hash());
+    let (row, hash, call) = (&token, secret.hash(), call.as_ref());
     let created = AccountEvent::ServiceTokenCreated { token_id: token.id };
-    services
+    let earlier = services
         .database
         .write(async |db| {
+            if let Some(call) = call
+                && let Some(earlier) = call.earlier_result(db, row.id.0, now).await?
+            {
+                let found = service_token::by_id(db, ServiceTokenId(earlier)).await?;
+                return found.map(Some).ok_or(ServiceError::NotFound);
+            }
             service_token::insert(db, row, hash).await?;
-            record(db, actor, created, now).await
+            record(db, actor, created, now).await?;
+            Ok(None)
         })
         .await?;
-    Ok(Issued { secret, token })
+    Ok(match earlier {
+        Some(token) => Issued { secret: None, token },
+        None => Issued { secret: Some(secret), token },
+    })
+}
+
+impl NewServiceToken {
+    fn validate(&self, now: Timestamp) -> Result<(Label, Option<IdempotencyKey>), ServiceError> {
+        let mut validation = Validation::default();
+        let name = validation.text("name", "The name", Label::parse(&self.name));
+        if self.scopes.is_empty() {
+            let message = "Choose at least one scope. A token without scopes may not do anything.";
+            validation.add(UserError::new("scopes", UserErrorCode::Required, message));
+        }
+        if self.expires_at.is_some_and(|at| at <= now) {
+            let message = "The time at which the token expires must be in the future.";
+            validation.add(UserError::new("expiresAt", UserErrorCode::Invalid, message));
+        }
+        let key = validation.idempotency_key(self.idempotency_key.as_deref());
+        validation.finish(name.zip(key))
+    }
+
+    fn fingerprint(&self, name: &Label) -> [u8; 32] {
+        let scopes = format!("{:?}", self.scopes);
+        let expires_at = self.expires_at.map(|at| at.to_rfc3339()).unwrap_or_default();
+        fingerprint("createServiceToken", &[name.as_str(), &scopes, &expires_at])
+    }
+
+    fn into_token(
+        self,
+        id: ServiceTokenId,
+        name: Label,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> ServiceToken {
+        ServiceToken {
+            id,
+            name: name.into_string(),
+            scopes: self.scopes.into_iter().collect(),
+            created_at: now,
+            created_by: actor.account_id(),
+            last_used_at: None,
+            expires_at: self.expires_at,
+            revoked_at: None,
+        }
+    }
 }
 
 /// Returns all service tokens, newest first, also revoked ones.

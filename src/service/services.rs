@@ -2,6 +2,8 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use tokio::sync::Notify;
+
 use super::{
     account::cache::AccountCache, session::cache::SessionCache, settings::Settings,
     timeline::cache::TimelineCache,
@@ -30,6 +32,8 @@ pub struct Dependencies {
     pub(super) sessions: SessionCache,
     pub(super) accounts: AccountCache,
     pub(super) timelines: TimelineCache,
+    /// Wakes the task that returns the tickets of former staff to the queue.
+    pub(super) former_staff: Arc<Notify>,
     /// Seals secrets that must be readable later, and hashes codes.
     pub(super) keys: Keyring,
     /// Signs the links in mails. `None` if the installation sends no mail.
@@ -59,6 +63,7 @@ impl Services {
             timelines: TimelineCache::new(settings.timeline_cache_bytes),
             settings: Arc::new(settings),
             sessions: SessionCache::default(),
+            former_staff: Arc::default(),
             keys,
             signing_key: None,
             handoff_link: "/handoff#token={token}".into(),

@@ -1,10 +1,12 @@
 //! Signing in and out, and finding the person behind a session token.
 
 pub(super) mod cache;
+pub(super) mod log;
 pub mod own;
 
 use chrono::TimeDelta;
 
+use self::log::{Outcome, Proof};
 use super::{
     ServiceError, Services, UserError, UserErrorCode, audit, authorise, priority_mail,
     rate_limit::{self, Limit},
@@ -81,7 +83,9 @@ pub async fn sign_in(
     password: Password,
     origin: &ClientOrigin,
 ) -> Result<SignInStep, ServiceError> {
-    let step = sign_in_with_password(services, email, password, origin).await;
+    let mut account = None;
+    let step = sign_in_with_password(services, email, password, origin, &mut account).await;
+    log::attempt(Proof::Password, account, origin, outcome(&step));
     services.metrics.sign_in(match &step {
         Ok(SignInStep::SignedIn(_)) => SignInOutcome::SignedIn,
         Ok(SignInStep::ChallengeIssued(_)) => SignInOutcome::SecondFactor,
@@ -92,11 +96,22 @@ pub async fn sign_in(
     step
 }
 
+/// Returns how a first step ended, for the log.
+pub(super) fn outcome(step: &Result<SignInStep, ServiceError>) -> Outcome<'_> {
+    match step {
+        Ok(SignInStep::SignedIn(_)) => Outcome::Accepted,
+        Ok(SignInStep::ChallengeIssued(_)) => Outcome::Continues,
+        Err(error) => Outcome::Refused(error),
+    }
+}
+
+/// Signs in, and sets `account_id` to the account with the address.
 async fn sign_in_with_password(
     services: &Services,
     email: &str,
     password: Password,
     origin: &ClientOrigin,
+    account_id: &mut Option<AccountId>,
 ) -> Result<SignInStep, ServiceError> {
     let email = EmailAddress::parse(email).ok();
     let subject = email.as_ref().map(EmailAddress::as_str);
@@ -106,6 +121,7 @@ async fn sign_in_with_password(
         None => None,
     };
     let (account, stored) = found.map_or((None, None), |(account, stored)| (Some(account), stored));
+    *account_id = account.as_ref().map(|account| account.id);
     // Also without an account, so that the timing is the same.
     let checked = services.passwords.check(password, stored.clone()).await?;
     let correct = !matches!(checked, Checked::Wrong);

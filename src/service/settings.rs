@@ -45,6 +45,8 @@ pub struct AccountLimits {
     pub customer_comments_per_minute: u32,
     /// Comments that a member of staff adds in a minute.
     pub staff_comments_per_minute: u32,
+    /// Customers and handoffs that a service token creates or updates in a minute.
+    pub service_token_calls_per_minute: u32,
     /// Passwords and codes guessed in an hour, from everywhere.
     pub guesses_per_hour: u32,
 }

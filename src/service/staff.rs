@@ -1,14 +1,15 @@
 //! Accounts as admins manage them: creating, listing, changing roles, disabling and enabling.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, account as accounts, audit, authorise,
+    ServiceError, Services, UserError, UserErrorCode, account as accounts, address, audit,
+    authorise, authorise_with_proof,
     idempotency::{IdempotentCall, fingerprint},
     password, priority_mail, session,
     validation::Validation,
 };
 use crate::{
     crypto::password::Password,
-    db::{Connection, account, password_reset},
+    db::{Connection, account, former_staff, password_reset},
     domain::{
         account::{Account, EmailAddress, Locale, Role},
         actor::Actor,
@@ -50,11 +51,31 @@ pub struct NewInvitation {
     pub idempotency_key: Option<String>,
 }
 
+/// Changes to an account. `None` leaves a field unchanged.
+pub struct AccountChanges {
+    /// The name that others see.
+    pub name: Option<String>,
+    /// The language of mails to the owner.
+    pub locale: Option<Locale>,
+    /// The e-mail address to sign in with.
+    pub email: Option<String>,
+}
+
 /// A change of an account that ends its sessions.
 #[derive(Clone, Copy)]
 enum AccessChange {
     SetRole(Role),
     Disable,
+}
+
+impl AccessChange {
+    /// Returns whether an agent or admin loses access to the desk.
+    fn ends_staff_access(self) -> bool {
+        match self {
+            Self::SetRole(role) => !role.is_staff(),
+            Self::Disable => true,
+        }
+    }
 }
 
 /// Checks that the actor is an admin. Call this before validating their arguments.
@@ -92,7 +113,7 @@ pub async fn create(
     services: &Services,
     new: NewAccount,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
     let mut validation = Validation::default();
     let email = validation.text("email", "The e-mail address", EmailAddress::parse(&new.email));
     let name = validation.text("name", "The name", PersonName::parse(&new.name));
@@ -152,7 +173,7 @@ pub async fn invite(
     services: &Services,
     new: NewInvitation,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
     let admin = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let mut validation = Validation::default();
     let email = validation.text("email", "The e-mail address", EmailAddress::parse(&new.email));
@@ -199,15 +220,15 @@ async fn insert_invited(
 ) -> Result<(), ServiceError> {
     lock_admins(actor, db).await?;
     if !account::insert(db, new, None).await? {
-        let message = "Another account has this e-mail address. Find it with `accounts`.";
-        return Err(UserError::new("email", UserErrorCode::Taken, message).into());
+        return Err(email_taken());
     }
     let created = AccountEvent::RoleChanged { from: None, to: new.role };
     audit::record(db, new.id, actor.account_id(), created, now).await?;
     Ok(password::invite(services, db, new, now).await?)
 }
 
-/// Sets an account's role. Ends its sessions, so that none keeps the old rights.
+/// Sets an account's role. Ends its sessions, so that none keeps the old rights. The open tickets of
+/// a member of staff who becomes a customer go back to the queue soon after.
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin or the account does not exist, and a user
@@ -218,7 +239,7 @@ pub async fn set_role(
     id: Option<AccountId>,
     role: Role,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
     let id = id.ok_or(ServiceError::NotFound)?;
     change_access(actor, services, id, AccessChange::SetRole(role)).await
 }
@@ -237,8 +258,8 @@ pub async fn set_role_by_email(
     set_role(actor, services, Some(account.id), role).await
 }
 
-/// Disables an account. Ends its sessions and their live streams, and prevents signing in.
-/// What the owner wrote and the tickets that are assigned to them stay.
+/// Disables an account. Ends its sessions and their live streams, and prevents signing in. What the
+/// owner wrote stays. Their open tickets go back to the queue soon after.
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin or the account does not exist, and a user
@@ -248,7 +269,7 @@ pub async fn disable(
     services: &Services,
     id: Option<AccountId>,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
     let id = id.ok_or(ServiceError::NotFound)?;
     change_access(actor, services, id, AccessChange::Disable).await
 }
@@ -273,6 +294,9 @@ async fn change_access(
                 AccessChange::Disable => AccountEvent::AccountDisabled {},
             };
             ensure_admin_remains(actor, id, &admins)?;
+            if account.is_active_staff() && change.ends_staff_access() {
+                former_staff::insert(db, id, actor.account_id(), now).await?;
+            }
             match change {
                 AccessChange::SetRole(role) => {
                     account.role = role;
@@ -289,7 +313,8 @@ async fn change_access(
             Ok::<_, ServiceError>(account)
         })
         .await?;
-    services.sessions.invalidate();
+    services.sessions.invalidate(changed.id);
+    services.former_staff.notify_one();
     Ok(changed)
 }
 
@@ -302,7 +327,7 @@ pub async fn enable(
     services: &Services,
     id: Option<AccountId>,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    authorise_with_proof(actor, services, Action::ControlAccess).await?;
     let id = id.ok_or(ServiceError::NotFound)?;
     let now = services.ambient.now();
     services
@@ -319,44 +344,88 @@ pub async fn enable(
         .await
 }
 
-/// Changes an account's name or language. `None` leaves a field unchanged.
+/// Changes an account's name, language or e-mail address. Another address ends the account's
+/// sessions, and both addresses are notified.
 ///
 /// # Errors
-/// Returns an error if the actor is not an admin or the account does not exist, and user
-/// errors if the input is invalid.
+/// Returns an error if the actor is not an admin or the account does not exist, and user errors if
+/// the input is invalid, another account has the address, or the actor must re-authenticate to
+/// change the address.
 pub async fn update(
     actor: &Actor,
     services: &Services,
     id: Option<AccountId>,
-    name: Option<&str>,
-    locale: Option<Locale>,
+    changes: AccountChanges,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
+    if changes.email.is_some() {
+        authorise_with_proof(actor, services, Action::ControlAccess).await?;
+        if actor.account_id() == id {
+            authorise_with_proof(actor, services, Action::ReplaceSecondFactors).await?;
+        }
+    }
     let id = id.ok_or(ServiceError::NotFound)?;
-    let mut validation = Validation::default();
-    let name = validation.text("name", "The name", name.map(PersonName::parse).transpose());
-    let name = validation.finish(name)?;
-    let (name, now) = (&name, services.ambient.now());
+    let valid = &changes.validate()?;
+    let now = services.ambient.now();
     let updated = services
         .database
         .write(async |db| {
-            let (mut account, _) = lock(actor, db, id).await?;
-            let old = (account.name.clone(), account.locale);
-            if let Some(name) = name {
-                name.as_str().clone_into(&mut account.name);
-            }
-            account.locale = locale.unwrap_or(account.locale);
-            if (&account.name, account.locale) != (&old.0, old.1) {
-                account::update(db, &account).await?;
+            let (before, _) = lock(actor, db, id).await?;
+            let after = valid.apply(&before);
+            if (&after.name, after.locale) != (&before.name, before.locale) {
+                account::update(db, &after).await?;
                 let data = AccountEvent::AccountUpdated {};
                 audit::record(db, id, actor.account_id(), data, now).await?;
             }
-            Ok::<_, ServiceError>(account)
+            if after.email != before.email {
+                if !account::set_email(db, id, &after.email).await? {
+                    return Err(email_taken());
+                }
+                address::changed(services, db, actor, &before, &after, now).await?;
+                address::invite_again(services, db, &after, now).await?;
+            }
+            Ok::<_, ServiceError>(after)
         })
         .await?;
     // Cached sessions contain the account's language.
-    services.sessions.invalidate();
+    services.sessions.invalidate(updated.id);
     Ok(updated)
+}
+
+/// The validated fields of [`AccountChanges`].
+struct ValidChanges {
+    name: Option<PersonName>,
+    locale: Option<Locale>,
+    email: Option<EmailAddress>,
+}
+
+impl AccountChanges {
+    fn validate(&self) -> Result<ValidChanges, ServiceError> {
+        let mut validation = Validation::default();
+        let name = self.name.as_deref().map(PersonName::parse).transpose();
+        let name = validation.text("name", "The name", name);
+        let email = self.email.as_deref().map(EmailAddress::parse).transpose();
+        let email = validation.text("email", "The e-mail address", email);
+        let (name, email) = validation.finish(name.zip(email))?;
+        Ok(ValidChanges { name, locale: self.locale, email })
+    }
+}
+
+impl ValidChanges {
+    fn apply(&self, account: &Account) -> Account {
+        let name = self.name.as_ref().map(|name| name.as_str().to_owned());
+        Account {
+            name: name.unwrap_or_else(|| account.name.clone()),
+            locale: self.locale.unwrap_or(account.locale),
+            email: self.email.as_ref().unwrap_or(&account.email).clone(),
+            ..account.clone()
+        }
+    }
+}
+
+fn email_taken() -> ServiceError {
+    let message = "Another account has this e-mail address. Find it with `accounts`.";
+    UserError::new("email", UserErrorCode::Taken, message).into()
 }
 
 /// Locks the admins who can sign in until the transaction ends, and returns them.

@@ -14,6 +14,7 @@ use crate::{
         ticket as tickets,
     },
     domain::{
+        account::Role,
         actor::Actor,
         clock::Timestamp,
         event::{Audience, TicketEvent},
@@ -29,6 +30,8 @@ use crate::{
 
 /// A ticket to open.
 pub struct NewTicket {
+    /// The customer for whom staff open the ticket, or `None` if it is the actor's own.
+    pub customer: Option<AccountId>,
     /// The category, or `None` if the caller sent an id that is not a category's.
     pub category_id: Option<CategoryId>,
     /// The subject, on one line.
@@ -142,10 +145,11 @@ pub async fn by_number(
     found.ok_or(ServiceError::NotFound)
 }
 
-/// Opens a ticket.
+/// Opens a ticket, as a customer or for one.
 ///
 /// # Errors
-/// Returns an error if nobody is signed in, and user errors if the input is invalid.
+/// Returns an error if nobody is signed in or the actor may not open tickets for customers, and user
+/// errors if the input is invalid.
 pub async fn create(
     actor: &Actor,
     services: &Services,
@@ -165,11 +169,15 @@ pub(super) async fn create_with_id(
     new: NewTicket,
 ) -> Result<Ticket, ServiceError> {
     authorise(actor, Action::CreateTicket, Resource::Desk)?;
-    let reporter = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    if new.customer.is_some() {
+        authorise(actor, Action::CreateTicketForCustomer, Resource::Desk)?;
+    }
+    let author = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let (valid, key) = validate(&new)?;
-    let call = &IdempotentCall { account: reporter, key, fingerprint: valid.fingerprint(&new) };
+    let call = &IdempotentCall { account: author, key, fingerprint: valid.fingerprint(&new) };
     let now = services.ambient.now();
-    let ticket = &valid.into_ticket(id, reporter, new.follow_up_to, now);
+    let ticket = &valid.into_ticket(id, new.customer.unwrap_or(author), new.follow_up_to, now);
+    let customer = new.customer;
     let uploads = new.attachments.as_slice();
     services
         .database
@@ -179,15 +187,18 @@ pub(super) async fn create_with_id(
                 let found = tickets::by_ids(db, scope, &[TicketId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
-            rate_limit::count_creation(services, db, Creation::Ticket, actor, reporter).await?;
+            rate_limit::count_creation(services, db, Creation::Ticket, actor, author).await?;
+            if let Some(customer) = customer {
+                require_customer(db, customer).await?;
+            }
             require_category(db, ticket.category_id).await?;
             if let Some(predecessor) = ticket.follow_up_to {
                 follow_up::require_closed(actor, db, predecessor).await?;
             }
             let mut ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
             tickets::insert(db, &ticket).await?;
-            upload::attach(db, reporter, uploads, ticket.id, None).await?;
-            let created = public_event(TicketEvent::TicketCreated {}, reporter, now);
+            upload::attach(db, author, uploads, ticket.id, None).await?;
+            let created = public_event(TicketEvent::TicketCreated {}, author, now);
             event::save_with_events(db, &mut ticket, &[created]).await?;
             Ok(ticket)
         })
@@ -221,7 +232,9 @@ impl ValidTicket {
         let category = self.category_id.0.to_string();
         let files = upload::fingerprints(&new.attachments);
         let follow_up_to = new.follow_up_to.map(|id| id.0.to_string());
+        let customer = new.customer.map(|id| format!("for {}", id.0));
         let mut fields = vec![category.as_str(), self.summary.as_str(), self.description.as_str()];
+        fields.extend(customer.as_deref());
         fields.extend(follow_up_to.as_deref());
         fields.extend(files.iter().map(String::as_str));
         fingerprint("createTicket", &fields)
@@ -438,9 +451,18 @@ fn unknown_category() -> UserError {
     )
 }
 
+async fn require_customer(db: &mut Connection, id: AccountId) -> Result<(), ServiceError> {
+    let found = account::lock_shared(db, id).await?;
+    if found.is_some_and(|it| it.role == Role::Customer && it.disabled_at.is_none()) {
+        return Ok(());
+    }
+    let message = "There is no customer with this id whose account is active.";
+    Err(UserError::new("customerId", UserErrorCode::NotFound, message).into())
+}
+
 async fn require_assignable(db: &mut Connection, id: AccountId) -> Result<(), ServiceError> {
-    let found = account::by_ids(db, &[id]).await?.into_iter().next();
-    if found.is_some_and(|account| account.role.is_staff() && account.disabled_at.is_none()) {
+    // Locked: when the account loses its access after this, the ticket is among those to return.
+    if account::lock_shared(db, id).await?.is_some_and(|account| account.is_active_staff()) {
         return Ok(());
     }
     Err(UserError::new(

@@ -1,5 +1,9 @@
 //! Customers of the control panel: provisioning, imported passwords and handoff links.
 
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher as _, phc::PasswordHash},
+};
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
@@ -26,12 +30,12 @@ const REDEEM: &str = "mutation($token: String!) { redeemHandoff(input: { token: 
 /// A hash of the tests' password, provisioned by libxcrypt.
 const BCRYPT: &str = "$2y$05$N9qo8uLOickgx2ZMRZoMyecnY.m33OXwivjC6FvrTD1vlRxg57yGS";
 
-async fn panel(server: &TestServer) -> Client {
+pub async fn panel(server: &TestServer) -> Client {
     server.machine(&Scope::ALL).await
 }
 
 /// The control panel's data about Anna, with some fields replaced.
-fn anna_input(other: Value) -> Value {
+pub fn anna_input(other: Value) -> Value {
     let mut input =
         json!({ "externalId": "client-17", "email": "anna@example.com", "name": "Anna" });
     for (name, value) in other.as_object().unwrap() {
@@ -44,7 +48,7 @@ async fn try_provision(panel: &Client, input: Value) -> Reply {
     panel.send(PROVISION, json!({ "input": input })).await
 }
 
-async fn provision(panel: &Client, input: Value) -> Value {
+pub async fn provision(panel: &Client, input: Value) -> Value {
     let reply = try_provision(panel, input).await;
     let payload = reply.at("/data/provisionCustomer").clone();
     assert_eq!(payload["userErrors"], json!([]), "{}", reply.body);
@@ -359,6 +363,67 @@ async fn a_password_that_bcrypt_truncates_signs_in_but_is_not_rehashed() {
     let reply = try_sign_in(&server, &format!("{}typo", "x".repeat(76))).await;
     assert!(reply.at("/data/signIn/session/token").is_string(), "{}", reply.body);
     assert_eq!(stored_hash(&server).await, hash);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_imported_password_still_signs_in_after_its_first_72_bytes_have() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    let long = "correct horse battery staple ".repeat(4);
+    let hash = bcrypt::hash(&long, 4).unwrap();
+    provision(&panel, anna_input(json!({ "passwordHash": hash }))).await;
+    for password in [&long, &long[..72], &long] {
+        let reply = try_sign_in(&server, password).await;
+        assert!(reply.at("/data/signIn/session/token").is_string(), "{}", reply.body);
+    }
+    assert_eq!(stored_hash(&server).await, hash);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_password_signs_nobody_in_whatever_hash_was_imported() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    let argon2: PasswordHash =
+        Argon2::default().hash_password_with_salt(b"", b"a salt of the test").unwrap();
+    for hash in [bcrypt::hash("", 4).unwrap(), argon2.to_string()] {
+        provision(&panel, anna_input(json!({ "passwordHash": hash }))).await;
+        let reply = try_sign_in(&server, "").await;
+        assert_eq!(reply.user_errors("signIn"), ["INVALID_CREDENTIALS"], "{hash}");
+        assert_eq!(stored_hash(&server).await, hash);
+        // The account counts as one without a password.
+        let token = link(&panel, "client-17").await;
+        let session = redeem(&server, &token).await["session"]["token"].clone();
+        let anna = Client::new(&server.address(), session.as_str().map(str::to_owned));
+        let reauthenticate =
+            "mutation($password: String!) { reauthenticate(input: { password: $password }) {
+            validUntil userErrors { code } } }";
+        for (password, accepted) in [("x", false), ("", true)] {
+            let data = anna.ok(reauthenticate, json!({ "password": password })).await;
+            let valid_until = &data["reauthenticate"]["validUntil"];
+            assert_eq!(valid_until.is_string(), accepted, "{password}: {data}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_imported_password_may_have_been_hashed_composed_or_decomposed() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    let (composed, decomposed) = ("Ma\u{F1}ana-Caf\u{E9}-2026", "Man\u{303}ana-Cafe\u{301}-2026");
+    for hashed in [composed, decomposed] {
+        for first in [composed, decomposed] {
+            let hash = bcrypt::hash(hashed, 4).unwrap();
+            provision(&panel, anna_input(json!({ "passwordHash": hash }))).await;
+            for typed in [first, composed, decomposed] {
+                let reply = try_sign_in(&server, typed).await;
+                assert!(reply.at("/data/signIn/session/token").is_string(), "{}", reply.body);
+            }
+            assert!(stored_hash(&server).await.starts_with("$argon2id$"));
+        }
+    }
     server.stop().await;
 }
 

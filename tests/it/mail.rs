@@ -495,3 +495,27 @@ async fn no_mail_is_sent_without_the_required_tls_or_with_wrong_credentials() {
         server.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assignee_is_mailed_the_request() {
+    let fixture = MailFixture::start().await;
+    let vera = fixture.server.agent("Vera").await;
+    let boris = fixture.boris.account_id().await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    vera.update(&ticket, json!({ "assigneeId": boris })).await;
+    let mail = fixture.smtp.nth(1, "Vera assigned this ticket to you").await;
+    assert_eq!(mail.to, "boris@example.com");
+    assert_eq!(mail.subject, "[CS-100001] The site is down");
+    assert!(mail.text.contains("It does not work.") && mail.html.contains("It does not work."));
+    // Nobody is mailed of what they did themselves, or of losing a ticket.
+    vera.update(&ticket, json!({ "assigneeId": vera.account_id().await })).await;
+    vera.comment(&ticket, "We look into it.").await;
+    fixture.smtp.nth(1, "We look into it.").await;
+    fixture.server.quiet().await;
+    let to = fixture.smtp.mails().into_iter().map(|mail| mail.to).collect::<Vec<_>>();
+    assert_eq!(
+        to.iter().filter(|to| *to != "anna@example.com").collect::<Vec<_>>(),
+        ["boris@example.com"]
+    );
+    fixture.server.stop().await;
+}

@@ -7,6 +7,7 @@
 mod harness;
 
 mod account;
+mod address;
 mod architecture;
 mod attachment;
 mod audits;
@@ -46,6 +47,7 @@ mod released;
 mod resilience;
 mod restore;
 mod schema;
+mod sealing_key;
 mod search;
 mod second_factor;
 mod service_token;
@@ -62,3 +64,4 @@ mod upload;
 mod variables;
 mod websocket;
 mod words;
+mod wrong_code;

@@ -184,6 +184,34 @@ async fn a_customer_chooses_the_language_and_the_kinds_of_their_mails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn concurrent_changes_of_preferences_are_all_kept() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let update = "mutation($mail: MailPreferencesInput!) { updatePreferences(input: { mail: $mail }) {
+        account { mailPreferences { ticketCreated supportAnswered statusChanged ticketClosed } } } }";
+    anna.ok(update, json!({ "mail": { "ticketClosed": true } })).await;
+    let (mut blocker, observer) =
+        (server.database.connect().await, server.database.connect().await);
+    // Both changes have read what they read before the first of them is written.
+    let blocking = blocker.transaction().await.unwrap();
+    blocking.execute("SELECT FROM mail_preferences FOR UPDATE", &[]).await.unwrap();
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let changes = async |field: &str| anna.ok(update, json!({ "mail": { field: false } })).await;
+    let release = async {
+        while observer.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < 2 {}
+        blocking.commit().await.unwrap();
+    };
+    tokio::join!(changes("ticketCreated"), changes("statusChanged"), release);
+    let data = anna.ok(update, json!({ "mail": {} })).await;
+    assert_eq!(
+        data["updatePreferences"]["account"]["mailPreferences"],
+        json!({ "ticketCreated": false, "supportAnswered": true, "statusChanged": false, "ticketClosed": true })
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_mail_can_be_switched_on_and_off_separately() {
     let fixture = MailFixture::start().await;
     let kinds = ["ticketCreated", "supportAnswered", "statusChanged", "ticketClosed"];

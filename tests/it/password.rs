@@ -110,13 +110,18 @@ async fn an_expired_unknown_or_superseded_reset_link_is_refused() {
     for token in ["", "tw_", "garbage", &"x".repeat(10_000), &session] {
         assert_eq!(reset(&anonymous, token, NEW, NEW).await, late);
     }
-    // Using one of two links invalidates the other.
+    // A link replaces the ones before it.
     request(&anonymous, "anna@example.com").await;
     let first = mailed_token(&fixture.smtp, 2).await;
     request(&anonymous, "anna@example.com").await;
     let second = mailed_token(&fixture.smtp, 3).await;
-    assert_eq!(reset(&anonymous, &second, NEW, NEW).await["changed"], true);
     assert_eq!(reset(&anonymous, &first, NEW, NEW).await, late);
+    assert_eq!(reset(&anonymous, &second, NEW, NEW).await["changed"], true);
+    // Of links that were requested at the same time, one remains.
+    futures_util::future::join_all((0..6).map(|_| request(&anonymous, "anna@example.com"))).await;
+    let database = fixture.server.database.connect().await;
+    let valid = "SELECT count(*) FROM password_resets WHERE used_at IS NULL";
+    assert_eq!(database.query_one(valid, &[]).await.unwrap().get::<_, i64>(0), 1);
     fixture.server.stop().await;
 }
 
@@ -202,6 +207,38 @@ async fn changing_a_password_requires_the_current_one_and_ends_other_sessions() 
     let cut = &long[..long.len() - 1];
     let refused = sign_in(&server.anonymous(), "anna@example.com", cut).await;
     assert_eq!(code_of(&refused["data"]["signIn"]), "INVALID_CREDENTIALS");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_be_typed_composed_decomposed_or_with_other_spaces() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let composed = "Gr\u{FC}\u{DF}e aus K\u{F6}ln 47 Zebra";
+    let decomposed = "Gru\u{308}\u{DF}e aus Ko\u{308}ln 47 Zebra";
+    let spaced = composed.replace(' ', "\u{A0}");
+    let mut current = PASSWORD.to_owned();
+    for (new, again) in [(composed, decomposed), (decomposed, &spaced), (&spaced, composed)] {
+        let input = json!({ "currentPassword": current, "password": new, "passwordAgain": again });
+        let changed = anna.ok(CHANGE, json!({ "input": input })).await;
+        assert_eq!(changed["changePassword"]["changed"], true, "{changed}");
+        for typed in [composed, decomposed, &spaced] {
+            server.anonymous().sign_in("anna@example.com", typed).await;
+        }
+        current = again.to_owned();
+    }
+    // A hash that an earlier version made of what was typed.
+    let database = server.database.connect().await;
+    for hashed in [composed, decomposed, &spaced] {
+        let hash = bcrypt::hash(hashed, 4).unwrap();
+        database.execute("UPDATE accounts SET password_hash = $1", &[&hash]).await.unwrap();
+        server.anonymous().sign_in("anna@example.com", hashed).await;
+        for typed in [composed, decomposed, &spaced] {
+            server.anonymous().sign_in("anna@example.com", typed).await;
+        }
+    }
+    let wrong = sign_in(&server.anonymous(), "anna@example.com", &composed.to_lowercase()).await;
+    assert_eq!(code_of(&wrong["data"]["signIn"]), "INVALID_CREDENTIALS");
     server.stop().await;
 }
 
@@ -296,6 +333,44 @@ async fn an_attack_from_many_addresses_does_not_lock_the_owner_out() {
     let elsewhere = from("203.0.113.1".into(), PASSWORD).await;
     assert_eq!(elsewhere["errors"][0]["extensions"]["code"], "RATE_LIMITED");
     assert!(from("192.0.2.1".into(), PASSWORD).await["data"]["signIn"]["session"].is_object());
+    // Of an IPv6 address the network counts, as in the limits.
+    server.clock.advance(TimeDelta::hours(1));
+    assert!(
+        from("2001:db8:0:1::1".into(), PASSWORD).await["data"]["signIn"]["session"].is_object()
+    );
+    for n in 0..100 {
+        from(format!("198.51.100.{n}"), "wrong").await;
+    }
+    let elsewhere = from("2001:db8:0:2::1".into(), PASSWORD).await;
+    assert_eq!(elsewhere["errors"][0]["extensions"]["code"], "RATE_LIMITED");
+    let moved = from("2001:db8:0:1:ffff::1".into(), PASSWORD).await;
+    assert!(moved["data"]["signIn"]["session"].is_object(), "{moved}");
     drop(anna);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_networks_of_one_ipv6_site_share_a_rate_limit() {
+    let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
+    let wrong = async |address: String, email: String| {
+        let input = json!({ "email": email, "password": "wrong" });
+        let body = json!({ "query": SIGN_IN, "variables": { "input": input } }).to_string();
+        let reply = server
+            .anonymous()
+            .request(reqwest::Method::POST, "/graphql", |request| {
+                request
+                    .header("content-type", "application/json")
+                    .header("x-forwarded-for", address)
+                    .body(body)
+            })
+            .await;
+        reply.body["errors"][0]["extensions"]["code"].clone()
+    };
+    for n in 0..400 {
+        let accepted = wrong(format!("2001:db8:0:{n:x}::1"), format!("a{n}@example.com")).await;
+        assert_eq!(accepted, json!(null), "{n}");
+    }
+    assert_eq!(wrong("2001:db8:0:ffff::1".into(), "b@example.com".into()).await, "RATE_LIMITED");
+    assert_eq!(wrong("2001:db8:1::1".into(), "b@example.com".into()).await, json!(null));
     server.stop().await;
 }

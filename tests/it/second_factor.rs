@@ -18,10 +18,10 @@ use ticketwire::domain::{
     clock::{Clock as _, SystemClock},
 };
 
-const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
+pub const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
     session { token secondFactor account { name email } }
     challenge { token methods expiresAt } userErrors { field code message } } }";
-const VERIFY: &str =
+pub const VERIFY: &str =
     "mutation($input: VerifySecondFactorInput!) { verifySecondFactor(input: $input) {
     session { token secondFactor } challenge { token } userErrors { field code message } } }";
 const BEGIN: &str = "mutation($input: BeginSecondFactorInput!) { beginSecondFactor(input: $input) {
@@ -42,23 +42,23 @@ const REAUTHENTICATE: &str =
 const REGENERATE: &str = "mutation { regenerateRecoveryCodes {
     recoveryCodes userErrors { field code message } } }";
 
-fn code_of(payload: &Value) -> &str {
+pub fn code_of(payload: &Value) -> &str {
     payload["userErrors"][0]["code"].as_str().unwrap_or("none")
 }
 
-async fn sign_in(server: &TestServer, email: &str) -> Value {
+pub async fn sign_in(server: &TestServer, email: &str) -> Value {
     let input = json!({ "email": email, "password": PASSWORD });
     server.anonymous().ok(SIGN_IN, json!({ "input": input })).await["signIn"].clone()
 }
 
 /// Signs in with the password; returns the token of the challenge.
-async fn challenge(server: &TestServer, email: &str) -> String {
+pub async fn challenge(server: &TestServer, email: &str) -> String {
     let payload = sign_in(server, email).await;
     assert_eq!(payload["session"], json!(null));
     payload["challenge"]["token"].as_str().unwrap().to_owned()
 }
 
-async fn verify(server: &TestServer, token: &str, method: &str, code: &str) -> Value {
+pub async fn verify(server: &TestServer, token: &str, method: &str, code: &str) -> Value {
     let input = json!({ "challengeToken": token, "method": method, "code": code });
     server.anonymous().ok(VERIFY, json!({ "input": input })).await["verifySecondFactor"].clone()
 }
@@ -73,7 +73,7 @@ async fn confirm(client: &Client, method: &str, code: &str) -> Value {
     client.ok(CONFIRM, json!({ "input": input })).await["confirmSecondFactor"].clone()
 }
 
-async fn reauthenticate(client: &Client, input: Value) -> Value {
+pub async fn reauthenticate(client: &Client, input: Value) -> Value {
     client.ok(REAUTHENTICATE, json!({ "input": input })).await["reauthenticate"].clone()
 }
 
@@ -83,14 +83,14 @@ async fn remove(client: &Client, method: &str) -> Value {
 }
 
 /// An authenticator app whose clock agrees with the server's.
-struct App(Totp);
+pub struct App(Totp);
 
 impl App {
     fn scan(setup: &Value) -> Self {
         Self(Totp::from_url(setup["authenticator"]["uri"].as_str().unwrap()).unwrap())
     }
 
-    fn code(&self, server: &TestServer) -> String {
+    pub fn code(&self, server: &TestServer) -> String {
         self.code_in(server, TimeDelta::zero())
     }
 
@@ -101,7 +101,7 @@ impl App {
 }
 
 /// Sets up an authenticator; returns it and the recovery codes.
-async fn with_authenticator(server: &TestServer, client: &Client) -> (App, Vec<String>) {
+pub async fn with_authenticator(server: &TestServer, client: &Client) -> (App, Vec<String>) {
     let app = App::scan(&begin(client, "AUTHENTICATOR").await);
     let confirmed = confirm(client, "AUTHENTICATOR", &app.code(server)).await;
     assert_eq!(confirmed["userErrors"], json!([]));
@@ -557,23 +557,6 @@ async fn keys_and_codes_are_stored_sealed_or_hashed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_with_its_own_database_requires_sealing_keys() {
-    let server = TestServer::start().await;
-    let variables = [("DATABASE_URL", server.database.url.as_str())];
-    let mut without = process::command(&variables);
-    without.env_remove("TICKETWIRE_SECURITY_SEALING_KEYS");
-    let missing = without.arg("serve").output().await.unwrap();
-    let short = [variables[0], ("TICKETWIRE_SECURITY_SEALING_KEYS", "short")];
-    let short = process::command(&short).arg("serve").output().await.unwrap();
-    for refused in [missing, short] {
-        let stderr = String::from_utf8(refused.stderr).unwrap();
-        assert!(!refused.status.success() && stderr.contains("security.sealing_keys"), "{stderr}");
-        assert!(stderr.contains("openssl rand -hex 32"), "{stderr}");
-    }
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn no_code_key_link_or_address_of_a_second_factor_is_logged() {
     let (server, smtp) = (TestServer::start().await, Smtp::start().await);
     server.customer("Anna").await;
@@ -616,23 +599,6 @@ async fn no_code_key_link_or_address_of_a_second_factor_is_logged() {
     ] {
         let line = log.lines().find(|line| line.contains(&secret));
         assert_eq!(line, None, "{secret} was logged");
-    }
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_old_sealing_key_still_works_and_is_replaced_at_the_next_sign_in() {
-    let mut server = TestServer::start().await;
-    let anna = server.customer("Anna").await;
-    let (app, _) = with_authenticator(&server, &anna).await;
-    let old = crate::harness::server::SEALING_KEYS;
-    let new = "another key of the tests that is newer than the first";
-    for keys in [format!("{new}, {old}"), new.to_owned()] {
-        server.restart_with(&[("security.sealing_keys", keys)]).await;
-        server.clock.advance(TimeDelta::minutes(1));
-        let token = challenge(&server, "anna@example.com").await;
-        let verified = verify(&server, &token, "AUTHENTICATOR", &app.code(&server)).await;
-        assert!(verified["session"].is_object(), "{verified}");
     }
     server.stop().await;
 }

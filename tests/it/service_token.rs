@@ -74,6 +74,60 @@ async fn an_admin_creates_lists_and_revokes_service_tokens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_token_expires_and_is_created_once_for_a_key() {
+    let server = TestServer::start().await;
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let mut input = json!({ "name": "panel", "scopes": ["PROVISION_CUSTOMERS"], "idempotencyKey": "1",
+        "expiresAt": "2026-01-02T12:00:00Z" });
+    let create = async |input: &Value| {
+        ilya.ok(CREATE, json!({ "input": input })).await["createServiceToken"].clone()
+    };
+    let created = create(&input).await;
+    let panel = Client::new(&server.address(), created["token"].as_str().map(str::to_owned));
+    let repeated = create(&input).await;
+    assert_eq!(
+        (&repeated["serviceToken"], &repeated["token"]),
+        (&created["serviceToken"], &Value::Null)
+    );
+    input["name"] = json!("another");
+    assert_eq!(create(&input).await["userErrors"][0]["code"], "IDEMPOTENCY_KEY_REUSED");
+    input["expiresAt"] = json!("2026-01-01T11:00:00Z");
+    let refused = create(&input).await;
+    assert_eq!(refused["userErrors"], json!([{ "field": ["expiresAt"], "code": "INVALID" }]));
+    let listed =
+        ilya.ok("{ serviceTokens { expiresAt } }", json!({})).await["serviceTokens"].clone();
+    assert_eq!(listed, json!([{ "expiresAt": "2026-01-02T12:00:00+00:00" }]));
+
+    server.clock.advance(TimeDelta::hours(23));
+    panel.ok(PROVISION, json!({})).await;
+    let mut socket = panel.socket().await;
+    server.clock.advance(TimeDelta::hours(1));
+    assert_eq!(panel.send(PROVISION, json!({})).await.code(), "UNAUTHENTICATED");
+    socket.subscribe("1", HANDOFF, json!({})).await;
+    assert_eq!(socket.close_code().await, 4401);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_calls_of_one_service_token_are_limited() {
+    let setting = ("limits.service_token_calls_per_minute", "3".to_owned());
+    let server = TestServer::start_with(&[setting]).await;
+    let (panel, other) = (server.machine(&Scope::ALL).await, server.machine(&Scope::ALL).await);
+    for document in [PROVISION, HANDOFF, HANDOFF] {
+        panel.ok(document, json!({})).await;
+    }
+    for document in [PROVISION, HANDOFF] {
+        let refused = panel.send(document, json!({})).await;
+        assert_eq!(refused.code(), "RATE_LIMITED");
+        assert_eq!(refused.at("/errors/0/extensions/retryAfterSeconds"), 20);
+    }
+    other.ok(PROVISION, json!({})).await;
+    server.clock.advance(TimeDelta::seconds(20));
+    panel.ok(PROVISION, json!({})).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_token_without_a_valid_name_and_scopes_is_refused() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;
@@ -191,6 +245,8 @@ async fn the_command_line_creates_lists_and_revokes_service_tokens() {
         "provision_customers",
         "--scope",
         "create_handoffs",
+        "--expires-in-days",
+        "90",
     ])
     .await;
     assert!(created.success, "{}", created.stderr);
@@ -207,6 +263,7 @@ async fn the_command_line_creates_lists_and_revokes_service_tokens() {
         "{listed}"
     );
     assert!(listed.contains("last used 20") && !listed.contains(secret), "{listed}");
+    assert!(listed.contains(", expires 20"), "{listed}");
     let id = listed.split_whitespace().next().unwrap();
     let revoked = run(&["revoke", id]).await;
     assert!(revoked.success && revoked.stdout.contains("panel"), "{}", revoked.stderr);

@@ -1,9 +1,9 @@
 //! Signing in and out.
 
 use chrono::TimeDelta;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Client, TestServer, server::PASSWORD};
+use crate::harness::{Client, TestServer, process::Process, server::PASSWORD};
 use ticketwire::domain::account::Role;
 
 const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
@@ -124,5 +124,53 @@ async fn an_unknown_or_malformed_token_is_unauthenticated() {
         let client = Client::new(&server.address(), Some(token.to_owned()));
         assert_eq!(client.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_ins_are_logged_whether_they_succeed_or_not() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let database = server.database.connect().await;
+    let id = database.query_one("SELECT id::text FROM accounts", &[]).await.unwrap();
+    let id = id.get::<_, String>(0);
+    let process = Process::serve(&[
+        ("DATABASE_URL", server.database.url.as_str()),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+    ])
+    .await;
+    let anyone = Client::new(&process.address, None);
+    for (email, password) in [
+        ("anna@example.com", PASSWORD),
+        ("anna@example.com", "wrong password"),
+        ("nobody@example.com", PASSWORD),
+    ] {
+        let input = json!({ "email": email, "password": password });
+        anyone.send(SIGN_IN, json!({ "input": input })).await;
+    }
+    let redeem =
+        "mutation { redeemHandoff(input: { token: \"tw_handoff_x\" }) { userErrors { code } } }";
+    anyone.ok(redeem, json!({})).await;
+    let verify = "mutation { verifySecondFactor(input: { challengeToken: \"tw_challenge_x\", method: EMAIL, code: \"123456\" }) {
+        userErrors { code } } }";
+    anyone.ok(verify, json!({})).await;
+    let log = process.stop_and_read_log().await;
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines =
+        lines.map(|line| line["fields"].clone()).filter(|fields| fields["proof"].is_string());
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        [
+            json!({ "message": "signed in", "proof": "password", "account_id": id, "client": "127.0.0.1" }),
+            json!({ "message": "sign-in refused", "proof": "password", "account_id": id, "client": "127.0.0.1", "reason": "invalid_credentials" }),
+            json!({ "message": "sign-in refused", "proof": "password", "client": "127.0.0.1", "reason": "invalid_credentials" }),
+            json!({ "message": "sign-in refused", "proof": "handoff", "client": "127.0.0.1", "reason": "invalid_link" }),
+            json!({ "message": "sign-in refused", "proof": "second_factor", "client": "127.0.0.1", "reason": "expired" }),
+        ]
+    );
+    for secret in [PASSWORD, "wrong password", "example.com", "tw_", "123456"] {
+        assert!(!log.contains(secret), "{secret} was logged: {log}");
+    }
+    drop(anna);
     server.stop().await;
 }

@@ -1,8 +1,12 @@
 //! Accounts, which admins manage.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use ticketwire::domain::{account::Role, service_token::Scope};
+use tokio::time;
 
 use crate::harness::{
     Client, TestServer,
@@ -13,6 +17,7 @@ use crate::harness::{
     smtp::Smtp,
 };
 
+const TIMEOUT: Duration = Duration::from_mins(1);
 const CREATE: &str = "mutation($input: CreateAccountInput!) { createAccount(input: $input) {
     account { id name email role } userErrors { field code message } } }";
 const SET_ROLE: &str = "mutation($input: SetAccountRoleInput!) { setAccountRole(input: $input) {
@@ -23,6 +28,12 @@ const ENABLE: &str = "mutation($input: EnableAccountInput!) { enableAccount(inpu
     account { disabledAt } userErrors { field code } } }";
 const UPDATE: &str = "mutation($input: UpdateAccountInput!) { updateAccount(input: $input) {
     account { name locale } userErrors { field code } } }";
+const RESET_FACTORS: &str =
+    "mutation($input: ResetSecondFactorsInput!) { resetSecondFactors(input: $input) {
+    account { name } userErrors { field code } } }";
+const CREATE_TOKEN: &str =
+    "mutation($input: CreateServiceTokenInput!) { createServiceToken(input: $input) {
+    serviceToken { name } userErrors { field code } } }";
 const SIGN_IN: &str = "mutation($input: SignInInput!) { signIn(input: $input) {
     session { token } userErrors { code } } }";
 const RESET: &str = "mutation($input: ResetPasswordInput!) { resetPassword(input: $input) {
@@ -228,24 +239,17 @@ async fn one_admin_remains_even_if_two_demote_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_account_keeps_its_tickets_and_receives_no_mail_or_links() {
+async fn a_disabled_account_receives_no_mail_or_links() {
     let fixture = MailFixture::start().await;
     let ilya = fixture.server.sign_up("Ilya", Role::Admin).await;
     let ticket = fixture.anna.create_ticket("The site is down").await;
     fixture.smtp.received(1).await;
-    let (anna, boris) = (fixture.anna.account_id().await, fixture.boris.account_id().await);
-    ilya.update(&ticket, json!({ "assigneeId": boris })).await;
-    for id in [&anna, &boris] {
-        outcome(&ilya, DISABLE, json!({ "id": id })).await.unwrap();
-    }
+    let anna = fixture.anna.account_id().await;
+    outcome(&ilya, DISABLE, json!({ "id": anna })).await.unwrap();
     ilya.comment(&ticket, "We look into it.").await;
-    let query = "query($number: String!) { ticket(number: $number) {
-        reporter { name } assignee { name } } }";
+    let query = "query($number: String!) { ticket(number: $number) { reporter { name } } }";
     let seen = ilya.ok(query, json!({ "number": ticket.number })).await;
-    assert_eq!(
-        seen["ticket"],
-        json!({ "reporter": { "name": "Anna" }, "assignee": { "name": "Boris" } })
-    );
+    assert_eq!(seen["ticket"]["reporter"]["name"], "Anna");
 
     let olga = outcome(&ilya, CREATE, person("olga@example.com")).await.unwrap();
     let token = invitation_token(&fixture.smtp, 1).await;
@@ -268,6 +272,120 @@ async fn a_disabled_account_keeps_its_tickets_and_receives_no_mail_or_links() {
     let subjects = fixture.smtp.mails().into_iter().map(|mail| mail.subject).collect::<Vec<_>>();
     assert_eq!(subjects, ["[CS-100001] The site is down", "Help Desk: set up your account"]);
     fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_changes_the_address_of_a_member_of_staff() {
+    let fixture = MailFixture::start().await;
+    let (server, ilya) = (&fixture.server, fixture.server.sign_up("Ilya", Role::Admin).await);
+    let boris = json!(fixture.boris.account_id().await);
+    let change =
+        async |email: &str| outcome(&ilya, UPDATE, json!({ "id": boris, "email": email })).await;
+    assert_eq!(change("Anna@example.com").await, Err("TAKEN".into()));
+    assert_eq!(change("nonsense").await, Err("INVALID".into()));
+    assert_eq!(change(" Boris@example.com ").await, Ok(json!({ "name": "Boris", "locale": "EN" })));
+    fixture.boris.ok("{ viewer { id } }", json!({})).await;
+    change("boris@example.org").await.unwrap();
+    assert_eq!(fixture.boris.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+    server.anonymous().sign_in("boris@example.org", PASSWORD).await;
+    assert_eq!(
+        trail(&ilya, &boris).await.iter().filter(|it| *it == "EMAIL_CHANGED Ilya").count(),
+        1
+    );
+    let changed = "The e-mail address of your account was changed";
+    let (one, other) = (fixture.smtp.nth(1, changed).await, fixture.smtp.nth(2, changed).await);
+    let mut notified = [one.to, other.to];
+    notified.sort();
+    assert_eq!(notified, ["boris@example.com", "boris@example.org"]);
+
+    // Somebody who was invited at a wrong address is invited again.
+    let olga = outcome(&ilya, CREATE, person("olag@example.com")).await.unwrap();
+    let first = invitation_token(&fixture.smtp, 1).await;
+    outcome(&ilya, UPDATE, json!({ "id": olga["id"], "email": "olga@example.com" })).await.unwrap();
+    let second = invitation_token(&fixture.smtp, 2).await;
+    for (token, changed) in [(first, false), (second, true)] {
+        let input = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
+        let data = server.anonymous().ok(RESET, json!({ "input": input })).await;
+        assert_eq!(data["resetPassword"]["changed"], changed, "{data}");
+    }
+    server.clock.advance(TimeDelta::minutes(10));
+    assert_eq!(change("b@example.org").await, Err("REAUTHENTICATION_REQUIRED".into()));
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_open_tickets_of_a_disabled_or_demoted_agent_go_back_to_the_queue() {
+    let server = TestServer::start().await;
+    let (anna, ilya) = (server.customer("Anna").await, server.sign_up("Ilya", Role::Admin).await);
+    let take_access = [
+        ("Boris", DISABLE, json!({})),
+        ("Vera", SET_ROLE, json!({ "role": "CUSTOMER" })),
+        ("Olga", SET_ROLE, json!({ "role": "ADMIN" })),
+    ];
+    for (name, mutation, mut input) in take_access {
+        let id = json!(server.agent(name).await.account_id().await);
+        let mut tickets = Vec::new();
+        // More than one batch.
+        for _ in 0..21 {
+            let ticket = anna.create_ticket("The site is down").await;
+            tickets.push(ilya.update(&ticket, json!({ "assigneeId": id })).await);
+        }
+        ilya.update(&tickets[0], json!({ "status": "CLOSED" })).await;
+        let mut socket = ilya.socket().await;
+        socket.watch_inbox("1", None).await;
+        socket.caught_up().await;
+        input["id"] = id;
+        outcome(&ilya, mutation, input).await.unwrap();
+        let keeps = name == "Olga";
+        let unassigned = if keeps { 0 } else { 20 };
+        let mut seen = 0;
+        while seen < unassigned {
+            let message = socket.message().await;
+            let event = &message["payload"]["data"]["inboxEvents"];
+            seen += i32::from(event["__typename"] == "AssigneeChanged");
+        }
+        let query = "query($id: ID!) { node(id: $id) { ... on Ticket { assignee { name }
+            timeline(last: 1) { nodes { __typename actor { name } } } } } }";
+        for (n, ticket) in tickets.iter().enumerate() {
+            let seen = ilya.ok(query, json!({ "id": ticket.id })).await["node"].clone();
+            let assignee = if n == 0 || keeps { json!({ "name": name }) } else { Value::Null };
+            assert_eq!(seen["assignee"], assignee, "{name} {n}");
+            assert_eq!(seen["timeline"]["nodes"][0]["actor"]["name"], "Ilya", "{seen}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_that_wait_for_their_return_are_returned_after_a_restart() {
+    let mut server = TestServer::start().await;
+    let (anna, ilya) = (server.customer("Anna").await, server.sign_up("Ilya", Role::Admin).await);
+    let boris = server.agent("Boris").await.account_id().await;
+    let ticket = anna.create_ticket("The site is down").await;
+    ilya.update(&ticket, json!({ "assigneeId": boris })).await;
+    let database = server.database.connect().await;
+    // Disabled by a version that left the ticket with him.
+    database
+        .batch_execute("UPDATE accounts SET disabled_at = now() WHERE name = 'Boris'")
+        .await
+        .unwrap();
+    server
+        .restart_after(async || {
+            let down = include_str!("../../migrations/2026-11-26-000044_former_staff/down.sql");
+            let up = include_str!("../../migrations/2026-11-26-000044_former_staff/up.sql");
+            for script in [down, up] {
+                database.batch_execute(script).await.unwrap();
+            }
+        })
+        .await;
+    let returned = "SELECT assignee_id IS NULL FROM tickets";
+    let wait =
+        async { while !database.query_one(returned, &[]).await.unwrap().get::<_, bool>(0) {} };
+    time::timeout(TIMEOUT, wait).await.expect("the ticket in the queue");
+    let actor =
+        "SELECT actor_id IS NULL FROM events WHERE kind = 'assignee_changed' ORDER BY id DESC";
+    assert!(database.query(actor, &[]).await.unwrap()[0].get::<_, bool>(0));
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,6 +447,56 @@ async fn only_admins_manage_accounts() {
     );
     assert_eq!(server.content().await, before);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_proves_who_they_are_before_they_change_who_has_access() {
+    let fixture = MailFixture::start().await;
+    let (server, ilya) = (&fixture.server, fixture.server.sign_up("Ilya", Role::Admin).await);
+    let (anna, boris) = (fixture.anna.account_id().await, fixture.boris.account_id().await);
+    let token = json!({ "name": "panel", "scopes": ["CREATE_HANDOFFS"] });
+    let changes = [
+        (CREATE, person("olga@example.com")),
+        (SET_ROLE, json!({ "id": boris, "role": "ADMIN" })),
+        (DISABLE, json!({ "id": anna })),
+        (ENABLE, json!({ "id": anna })),
+        (RESET_FACTORS, json!({ "accountId": boris })),
+        (CREATE_TOKEN, token),
+    ];
+    // For their own factors and address a sign-in is not enough.
+    let own = json!(ilya.account_id().await);
+    for (mutation, input) in [
+        (RESET_FACTORS, json!({ "accountId": own })),
+        (UPDATE, json!({ "id": own, "email": "i@example.com" })),
+    ] {
+        let refused = outcome(&ilya, mutation, input).await;
+        assert_eq!(refused, Err("REAUTHENTICATION_REQUIRED".into()), "{mutation}");
+    }
+    server.clock.advance(TimeDelta::minutes(10));
+    let before = server.content().await;
+    for (mutation, input) in changes.clone() {
+        let refused = outcome(&ilya, mutation, input.clone()).await;
+        assert_eq!(refused, Err("REAUTHENTICATION_REQUIRED".into()), "{mutation}");
+        // Those who may not do it are not asked for a proof.
+        assert_eq!(send(&fixture.boris, mutation, input).await.code(), "FORBIDDEN");
+    }
+    assert_eq!(server.content().await, before);
+    // Reading needs no proof, and neither does what makes access smaller at once.
+    listed(&ilya, json!({})).await;
+    outcome(&ilya, UPDATE, json!({ "id": anna, "name": "Anne" })).await.unwrap();
+
+    let proof = "mutation($password: String!) { reauthenticate(input: { password: $password }) { validUntil } }";
+    ilya.ok(proof, json!({ "password": PASSWORD })).await;
+    for (mutation, input) in changes {
+        outcome(&ilya, mutation, input).await.unwrap();
+    }
+    let notice = fixture.smtp.nth(1, "removed all second factors").await;
+    assert!(
+        !notice.text.contains("127.0.0.1") && !notice.text.contains("Device"),
+        "{}",
+        notice.text
+    );
+    fixture.server.stop().await;
 }
 
 async fn refuse_all(id: &str, clients: &[(Client, &str)]) {

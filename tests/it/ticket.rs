@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 
+use ticketwire::domain::account::Role;
+
 use crate::harness::{
     Client, TestServer,
-    client::{SALES, TECHNICAL_SUPPORT},
+    client::{SALES, TECHNICAL_SUPPORT, Ticket},
+    mail::MailFixture,
 };
 
 const LIST: &str = "query($first: Int, $after: String, $last: Int, $before: String, $filter: TicketFilterInput, $order: TicketOrder) {
@@ -352,4 +355,51 @@ async fn listing_tickets_takes_the_same_number_of_statements_for_any_page_size()
     assert!(one.len() > 3, "{one:#?}");
     assert_eq!(one.len(), twelve.len(), "{one:#?}\n{twelve:#?}");
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_open_a_ticket_for_a_customer_who_is_notified() {
+    let fixture = MailFixture::start().await;
+    let (server, anna, boris) = (&fixture.server, &fixture.anna, &fixture.boris);
+    let mut input = json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "She called", "description": "The site is down.",
+        "customerId": anna.account_id().await, "idempotencyKey": "1" });
+    let opened = boris.try_create_ticket(input.clone()).await;
+    let ticket = Ticket::read(opened.at("/data/createTicket/ticket"));
+    assert_eq!(boris.try_create_ticket(input.clone()).await.body, opened.body);
+    let query = "query($id: ID!) { node(id: $id) { ... on Ticket { isUnread reporter { name } timeline { nodes { __typename actor { name } } } } } }";
+    assert_eq!(
+        anna.ok(query, json!({ "id": ticket.id })).await["node"],
+        json!({ "isUnread": true, "reporter": { "name": "Anna" },
+            "timeline": { "nodes": [{ "__typename": "TicketCreated", "actor": { "name": "Boris" } }] } })
+    );
+    let mail = fixture.smtp.nth(1, "Boris opened this ticket for you").await;
+    assert_eq!(
+        (mail.to.as_str(), mail.subject.as_str()),
+        ("anna@example.com", "[CS-100001] She called")
+    );
+    assert!(
+        mail.html.contains("Boris opened this ticket for you")
+            && mail.text.contains("The site is down.")
+    );
+    server.quiet().await;
+    let list = "{ viewer { notifications { nodes { kind ticket { number } } } } }";
+    let notified = json!([{ "kind": "TICKET_CREATED", "ticket": { "number": "CS-100001" } }]);
+    assert_eq!(anna.ok(list, json!({})).await["viewer"]["notifications"]["nodes"], notified);
+    anna.comment(&ticket, "Thank you.").await;
+
+    // Not for staff or for those who cannot read it, and not by customers.
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let disabled = server.customer("Jonas").await.account_id().await;
+    let disable =
+        "mutation($id: ID!) { disableAccount(input: { id: $id }) { userErrors { code } } }";
+    ilya.ok(disable, json!({ "id": disabled })).await;
+    input["idempotencyKey"] = json!("2");
+    for id in [json!(disabled), json!(ilya.account_id().await), json!("x"), json!(ticket.id)] {
+        input["customerId"] = id;
+        let refused = boris.try_create_ticket(input.clone()).await;
+        assert_eq!(refused.user_errors("createTicket"), ["NOT_FOUND"]);
+        assert_eq!(refused.at("/data/createTicket/userErrors/0/field"), &json!(["customerId"]));
+    }
+    assert_eq!(anna.try_create_ticket(input).await.code(), "FORBIDDEN");
+    fixture.server.stop().await;
 }

@@ -61,11 +61,13 @@ async fn who_acted_on_a_ticket_keeps_their_name_after_they_have_left_the_staff()
         let demoted = ada.ok(SET_ROLE, json!({ "input": { "id": id, "role": "CUSTOMER" } })).await;
         assert_eq!(demoted["setAccountRole"]["userErrors"], json!([]));
     }
-    igor.update(&ticket, json!({ "assigneeId": igors_id })).await;
+    // Her ticket goes back to the queue.
     for socket in &mut live {
         let event = socket.item().await;
         assert_eq!(event["fromAssignee"], json!({ "name": "Marta", "isStaff": false }), "{event}");
     }
+    igor.update(&ticket, json!({ "assigneeId": igors_id })).await;
+    server.quiet().await;
 
     for socket in &mut watch_both(&anna, &ticket, Some(&start)).await {
         let mut names = Vec::new();
@@ -81,9 +83,10 @@ async fn who_acted_on_a_ticket_keeps_their_name_after_they_have_left_the_staff()
                 assert_eq!(item["comment"]["author"]["name"], "Marta");
             }
         }
-        // The opening may come again. Then her comment, the status that it changed, her assignment.
+        // The opening may come again. Then her comment, the status that it changed, her assignment,
+        // and its end.
         names.retain(|name| name != "Anna");
-        assert_eq!(names, ["Marta", "Marta", "Marta", "Igor"]);
+        assert_eq!(names, ["Marta", "Marta", "Marta", "Ada", "Igor"]);
     }
 
     let query =

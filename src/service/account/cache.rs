@@ -9,7 +9,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use crate::domain::{
-    account::{Account, AccountChanges},
+    account::{Account, AccountChangeCount},
     cursor::Cursor,
     ids::AccountId,
     ticket::Ticket,
@@ -21,7 +21,7 @@ const MAX_ACCOUNTS: u64 = 100_000;
 /// A state of all accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountsState {
-    changes: AccountChanges,
+    changes: AccountChangeCount,
     /// The epoch of the feed: after a restore, the number may have the same values again.
     epoch: i32,
 }

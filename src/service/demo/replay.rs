@@ -93,6 +93,7 @@ impl<'s> Replay<'s> {
     async fn open(&self, entry: &TicketEntry) -> Result<TicketId, DemoError> {
         let by = self.actor(&entry.by)?;
         let new = NewTicket {
+            customer: None,
             category_id: self.categories.get(&entry.category).copied(),
             summary: entry.summary.clone(),
             description: entry.description.clone(),

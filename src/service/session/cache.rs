@@ -16,7 +16,7 @@ use crate::{
     domain::{
         clock::Timestamp,
         event::{Event, SessionEffect},
-        ids::SessionId,
+        ids::{AccountId, SessionId},
     },
 };
 
@@ -42,8 +42,11 @@ pub struct SessionCache {
 
 impl Default for SessionCache {
     fn default() -> Self {
-        let live =
-            Cache::builder().max_capacity(MAX_CACHED_SESSIONS).time_to_live(CACHE_TTL).build();
+        let live = Cache::builder()
+            .max_capacity(MAX_CACHED_SESSIONS)
+            .time_to_live(CACHE_TTL)
+            .support_invalidation_closures()
+            .build();
         let revoked = sync::Cache::builder().time_to_live(CACHE_TTL * 4).build();
         let last_used = Cache::builder().max_capacity(MAX_CACHED_SESSIONS).build();
         Self { live, revoked, last_used, unsaved: Arc::default(), has_unsaved: Arc::default() }
@@ -79,17 +82,21 @@ impl SessionCache {
         }
     }
 
-    /// Drops all cached sessions. Call this after changing an account.
-    pub fn invalidate(&self) {
-        self.live.invalidate_all();
+    /// Drops the cached sessions of an account. Call this after changing it.
+    pub fn invalidate(&self, account: AccountId) {
+        let of_account = move |_: &_, session: &LiveSession| session.identity.id == account;
+        self.live
+            .invalidate_entries_if(of_account)
+            .expect("the cache was built with support for closures");
     }
 
     /// Drops the sessions that an event affects.
     pub fn on_event(&self, event: &Event) {
-        match event.account().map(|account| account.event.session_effect()) {
-            Some(SessionEffect::Ended(session)) => self.mark_revoked(session),
-            Some(SessionEffect::RoleChanged(_) | SessionEffect::Unchanged) | None => {
-                self.invalidate();
+        let Some(account) = event.account() else { return };
+        match account.event.session_effect() {
+            SessionEffect::Ended(session) => self.mark_revoked(session),
+            SessionEffect::RoleChanged(_) | SessionEffect::Unchanged => {
+                self.invalidate(account.id);
             }
         }
     }
@@ -133,4 +140,49 @@ enum NotCached {
     Unknown,
     Confined(LiveSession),
     Failed(DbError),
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{
+        account::{Locale, Role},
+        actor::Identity,
+    };
+
+    fn session(account: u128) -> LiveSession {
+        let identity = Identity {
+            id: AccountId(Uuid::from_u128(account)),
+            role: Role::Customer,
+            locale: Locale::En,
+            session: SessionId(Uuid::from_u128(account)),
+            confined: false,
+        };
+        let at = Timestamp::default();
+        LiveSession { identity, expires_at: at, last_used_at: at }
+    }
+
+    /// Looks up an account's session; returns whether it was cached.
+    async fn is_cached(cache: &SessionCache, account: u8) -> bool {
+        let mut cached = true;
+        let load = async {
+            cached = false;
+            Ok(Some(session(account.into())))
+        };
+        cache.get_or_load(TokenHash([account; 32]), load).await.unwrap();
+        cached
+    }
+
+    #[tokio::test]
+    async fn changing_an_account_drops_its_own_sessions_only() {
+        let cache = SessionCache::default();
+        assert!(!is_cached(&cache, 1).await);
+        assert!(!is_cached(&cache, 2).await);
+        cache.invalidate(AccountId(Uuid::from_u128(1)));
+        assert!(!is_cached(&cache, 1).await);
+        assert!(is_cached(&cache, 1).await);
+        assert!(is_cached(&cache, 2).await);
+    }
 }

@@ -21,7 +21,8 @@ use ticketwire::{
         service_token::Scope,
     },
     service::{
-        closing, service_token,
+        closing,
+        service_token::{self, NewServiceToken},
         staff::{self, NewAccount},
     },
 };
@@ -152,10 +153,15 @@ impl TestServer {
         let database = Database::new(&self.database.url, 2).unwrap();
         let services =
             app::services(&config(), database.clone(), ambient(&self.clock), CHEAP).unwrap();
-        let issued =
-            service_token::create(&Actor::System, &services, "panel", scopes).await.unwrap();
+        let new = NewServiceToken {
+            name: "panel".to_owned(),
+            scopes: scopes.to_vec(),
+            expires_at: None,
+            idempotency_key: None,
+        };
+        let issued = service_token::create(&Actor::System, &services, new).await.unwrap();
         database.close();
-        Client::new(&self.address(), Some(issued.secret.expose().to_owned()))
+        Client::new(&self.address(), issued.secret.map(|secret| secret.expose().to_owned()))
     }
 
     /// Closes the tickets that have been resolved for this many days, as the background task of a

@@ -1,0 +1,1 @@
+DROP INDEX password_resets_email;

@@ -1,0 +1,2 @@
+-- Loses which keys were used: the next start accepts any.
+DROP TABLE sealing_keys;

@@ -1,0 +1,2 @@
+-- Expired tokens work again: revoke them before.
+ALTER TABLE service_tokens DROP COLUMN expires_at;

@@ -1,0 +1,2 @@
+-- Tickets that wait stay assigned.
+DROP TABLE former_staff;

@@ -1,0 +1,82 @@
+//! Members of staff who lost access and whose tickets have yet to go back to the queue.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::{
+    Connection, DbError,
+    schema::{former_staff, tickets},
+    ticket::TicketRow,
+};
+use crate::domain::{
+    clock::Timestamp,
+    ids::AccountId,
+    ticket::{Status, Ticket},
+};
+
+/// Records that an account lost access through `actor`, or through the operator.
+pub async fn insert(
+    db: &mut Connection,
+    account: AccountId,
+    actor: Option<AccountId>,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    diesel::insert_into(former_staff::table)
+        .values((
+            former_staff::account_id.eq(account.0),
+            former_staff::actor_id.eq(actor.map(|id| id.0)),
+            former_staff::since.eq(now),
+        ))
+        .on_conflict_do_nothing()
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Returns up to `limit` accounts whose tickets have yet to go back, the first ones first.
+pub async fn pending(db: &mut Connection, limit: i64) -> Result<Vec<AccountId>, DbError> {
+    let ids = former_staff::table
+        .order((former_staff::since, former_staff::account_id))
+        .select(former_staff::account_id)
+        .limit(limit)
+        .load::<Uuid>(db)
+        .await?;
+    Ok(ids.into_iter().map(AccountId).collect())
+}
+
+/// Locks the record of an account until the transaction ends. Returns who took its access, or
+/// `None` if there is no record any more.
+pub async fn lock(
+    db: &mut Connection,
+    account: AccountId,
+) -> Result<Option<Option<AccountId>>, DbError> {
+    let row = former_staff::table.find(account.0).select(former_staff::actor_id).for_update();
+    let actor = row.first::<Option<Uuid>>(db).await.optional()?;
+    Ok(actor.map(|actor| actor.map(AccountId)))
+}
+
+/// Deletes the record of an account.
+pub async fn delete(db: &mut Connection, account: AccountId) -> Result<(), DbError> {
+    diesel::delete(former_staff::table.find(account.0)).execute(db).await?;
+    Ok(())
+}
+
+/// Returns up to `limit` tickets that are assigned to an account and not closed, and locks them
+/// until the transaction ends.
+pub async fn lock_tickets(
+    db: &mut Connection,
+    account: AccountId,
+    limit: i64,
+) -> Result<Vec<Ticket>, DbError> {
+    let rows = tickets::table
+        .filter(tickets::assignee_id.eq(account.0))
+        .filter(tickets::status.ne(Status::Closed))
+        .order(tickets::id)
+        .limit(limit)
+        .select(TicketRow::as_select())
+        .for_no_key_update()
+        .load(db)
+        .await?;
+    Ok(rows.into_iter().map(Ticket::from).collect())
+}

@@ -1,0 +1,61 @@
+//! Changed e-mail addresses.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::handoff::{anna_input, panel, provision};
+use crate::harness::{mail::MailFixture, server::PASSWORD};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_the_panel_changes_ends_what_the_former_one_gave_and_both_are_notified() {
+    let fixture = MailFixture::start_with(&[("mail.window_seconds", "3600")]).await;
+    let (server, anna, smtp) = (&fixture.server, &fixture.anna, &fixture.smtp);
+    let panel = panel(server).await;
+    provision(&panel, anna_input(json!({}))).await;
+    let text = |document: &'static str| anna.ok(document, json!({}));
+    text("mutation { beginSecondFactor(input: { method: EMAIL }) { codeSent { nextAt } } }").await;
+    let mail = smtp.nth(1, "one-time code is").await.text;
+    let mut digits = mail.split(|c: char| !c.is_ascii_digit());
+    let code = digits.rfind(|word| word.len() == 6).unwrap().to_owned();
+    let confirm = "mutation($code: String!) { confirmSecondFactor(input: { method: EMAIL, code: $code }) { userErrors { code } } }";
+    anna.ok(confirm, json!({ "code": code })).await;
+    let ticket = anna.create_ticket("The site is down").await;
+    let request =
+        "mutation { requestPasswordReset(input: { email: \"anna@example.com\" }) { accepted } }";
+    server.anonymous().ok(request, json!({})).await;
+    let mail = smtp.nth(1, "a request to reset your password").await.text;
+    let link = mail.split("#token=").nth(1).unwrap().split_whitespace().next().unwrap();
+    // The confirmation of the ticket waits for an hour.
+    server.quiet().await;
+
+    provision(&panel, anna_input(json!({ "email": "anna@example.org" }))).await;
+    for address in ["anna@example.com", "anna@example.org"] {
+        let told = "The e-mail address of your account was changed";
+        let mails = [smtp.nth(1, told).await, smtp.nth(2, told).await];
+        assert!(mails.iter().any(|mail| mail.to == address), "{mails:?}");
+        assert!(mails.iter().all(|mail| !mail.text.contains("Device:")), "{mails:?}");
+    }
+    assert_eq!(anna.send("{ viewer { id } }", json!({})).await.code(), "UNAUTHENTICATED");
+    let reset = "mutation($token: String!) { resetPassword(input: { token: $token, password: \"walrus umbrella seventeen\", passwordAgain: \"walrus umbrella seventeen\" }) {
+        userErrors { code } } }";
+    let refused = server.anonymous().send(reset, json!({ "token": link })).await;
+    assert_eq!(refused.user_errors("resetPassword"), ["EXPIRED"]);
+    let anna = server.anonymous().sign_in("anna@example.org", PASSWORD).await;
+    let viewer = anna
+        .ok("{ viewer { secondFactors { method } recoveryCodesLeft securityEvents(first: 5) { nodes { kind } } } }", json!({}))
+        .await;
+    assert_eq!(viewer["viewer"]["secondFactors"], json!([]));
+    assert_eq!(viewer["viewer"]["recoveryCodesLeft"], 0);
+    let kinds = viewer["viewer"]["securityEvents"]["nodes"].to_string();
+    for kind in ["EMAIL_CHANGED", "SECOND_FACTOR_REMOVED", "SESSION_REVOKED", "PROFILE_CHANGED"] {
+        assert!(kinds.contains(kind), "{kinds}");
+    }
+    server.clock.advance(TimeDelta::hours(2));
+    let mail = smtp.nth(1, "We have received your ticket").await;
+    assert_eq!(mail.to, "anna@example.org");
+    fixture.boris.comment(&ticket, "We look into it.").await;
+    server.quiet().await;
+    server.clock.advance(TimeDelta::hours(2));
+    assert_eq!(smtp.nth(1, "We look into it.").await.to, "anna@example.org");
+    fixture.server.stop().await;
+}
