@@ -14,6 +14,7 @@ mod budgets;
 mod connection;
 mod documents;
 mod execution;
+mod file_name;
 mod graphql;
 mod guard;
 mod handoff;
