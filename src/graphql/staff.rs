@@ -162,7 +162,9 @@ impl StaffQuery {
 
 fn decode_cursor(text: &str) -> Option<EmailAddress> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    EmailAddress::parse(std::str::from_utf8(&bytes).ok()?).ok()
+    let text = String::from_utf8(bytes).ok()?;
+    EmailAddress::lookup(&text).ok()?;
+    Some(EmailAddress::from_stored(text))
 }
 
 #[derive(Default)]
