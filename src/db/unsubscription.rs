@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
 use super::{Connection, DbError, schema::mail_unsubscriptions as unsubscriptions};
 use crate::domain::{clock::Timestamp, ids::TicketId};
@@ -29,4 +30,33 @@ pub async fn insert(
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// Subscribes addresses to a ticket again.
+pub async fn delete(
+    db: &mut Connection,
+    ticket: TicketId,
+    addresses: &[String],
+) -> Result<(), DbError> {
+    let of_ticket = unsubscriptions::table.filter(unsubscriptions::ticket_id.eq(ticket.0));
+    diesel::delete(of_ticket.filter(unsubscriptions::address.eq_any(addresses)))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Returns the tickets that one of the addresses has unsubscribed from, the last first.
+pub async fn of_addresses(
+    db: &mut Connection,
+    addresses: &[String],
+    limit: i64,
+) -> Result<Vec<TicketId>, DbError> {
+    let ids = unsubscriptions::table
+        .filter(unsubscriptions::address.eq_any(addresses))
+        .order((unsubscriptions::created_at.desc(), unsubscriptions::ticket_id.desc()))
+        .limit(limit)
+        .select(unsubscriptions::ticket_id)
+        .load::<Uuid>(db)
+        .await?;
+    Ok(ids.into_iter().map(TicketId).collect())
 }
