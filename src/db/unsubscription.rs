@@ -5,11 +5,14 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::{Connection, DbError, schema::mail_unsubscriptions as unsubscriptions};
-use crate::domain::{clock::Timestamp, ids::TicketId};
+use crate::domain::{account::EmailAddress, clock::Timestamp, ids::TicketId};
 
-/// Returns whether an address has unsubscribed from a ticket.
+/// Returns whether an address has unsubscribed from a ticket, in whatever spelling.
 pub async fn exists(db: &mut Connection, ticket: TicketId, address: &str) -> Result<bool, DbError> {
-    let found = unsubscriptions::table.find((ticket.0, address));
+    let spellings = EmailAddress::from_stored(address.to_owned()).spellings();
+    let found = unsubscriptions::table
+        .filter(unsubscriptions::ticket_id.eq(ticket.0))
+        .filter(unsubscriptions::address.eq_any(spellings));
     Ok(diesel::select(diesel::dsl::exists(found)).get_result(db).await?)
 }
 

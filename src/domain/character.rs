@@ -42,6 +42,18 @@ pub(super) fn is_noise(c: char) -> bool {
     )
 }
 
+/// Returns a text without its [noise](is_noise), and without tag characters other than those of
+/// flags such as that of England: they would hide a second text in it.
+pub(super) fn without_noise(text: impl Iterator<Item = char>) -> String {
+    let mut in_flag = false;
+    let kept = |&c: &char| {
+        let is_tag = matches!(c, '\u{E0001}' | '\u{E0020}'..='\u{E007F}');
+        in_flag = c == '\u{1F3F4}' || in_flag && is_tag;
+        !is_noise(c) && (!is_tag || in_flag)
+    };
+    text.filter(kept).collect()
+}
+
 /// Returns whether a character marks a direction and has no width.
 pub(super) fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}')

@@ -54,7 +54,8 @@ pub struct Delivery {
     pub ticket_id: Option<TicketId>,
     /// Its language. A priority mail is in the language of the recipient's account instead.
     pub locale: Locale,
-    /// Whether it is a priority mail, which is sent before all other mails.
+    /// Whether it is a priority mail. Its first attempt goes ahead of other mails if it is of use
+    /// for an hour at most, and one sender is reserved for all priority mail.
     pub priority: bool,
     /// Its state.
     pub state: DeliveryState,

@@ -18,6 +18,8 @@ const MAX_LOCAL: usize = 64;
 const FORM: TextError = TextError::Malformed("an e-mail address like name@example.com");
 const LONG_LOCAL: TextError =
     TextError::Malformed("an e-mail address with at most 64 bytes before the @");
+const OUTER_DOT: TextError =
+    TextError::Malformed("an e-mail address without a dot at its start or before the @");
 const NO_DOMAIN: TextError = TextError::Malformed(
     "an e-mail address with a valid domain after the @, like name@example.com",
 );
@@ -123,7 +125,7 @@ pub fn ascii_domain(domain: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Returns a domain in Unicode, or as it is if it cannot be decoded.
-fn unicode_domain(ascii: &str) -> String {
+pub(super) fn unicode_domain(ascii: &str) -> String {
     let (deny, hyphens) = (AsciiDenyList::STD3, Hyphens::CheckFirstLast);
     let (unicode, valid) = Uts46::new().to_unicode(ascii.as_bytes(), deny, hyphens);
     if valid.is_ok() { unicode.into_owned() } else { ascii.to_owned() }
@@ -135,15 +137,18 @@ fn unquoted(local: &str) -> Cow<'_, str> {
     inner.map_or(Cow::Borrowed(local), |inner| inner.replace('\\', "").into())
 }
 
-/// Whether a text that is accepted before the `@` must be quoted there (RFC 5322): its dots are
-/// not each between two other characters. Some providers have such addresses.
+/// Whether a text that is accepted before the `@` must be quoted there (RFC 5322): it has two dots
+/// in a row, which some providers allow.
 fn needs_quotes(local: &str) -> bool {
-    local.split('.').any(str::is_empty)
+    local.contains("..")
 }
 
 fn check_local(local: &str) -> Result<(), TextError> {
     if local.is_empty() || local.contains(|c: char| c.is_whitespace() || "@<>".contains(c)) {
         return Err(FORM);
+    }
+    if local.starts_with('.') || local.ends_with('.') {
+        return Err(OUTER_DOT);
     }
     let mut previous = ' ';
     for character in local.chars() {
@@ -228,6 +233,8 @@ mod tests {
             ("x@exa_mple.com", "a valid domain"),
             ("x@exa mple.com", "a valid domain"),
             ("x@xn--a.com", "a valid domain"),
+            (".x@example.com", "without a dot at its start"),
+            ("x.@example.com", "without a dot at its start"),
             ("x@[192.0.2.1]", "not a network address"),
             ("x@192.0.2.1", "not a network address"),
             ("x@example.123", "not a network address"),
@@ -263,7 +270,7 @@ mod tests {
     fn an_address_for_mail_has_an_ascii_domain_and_quotes_where_they_are_needed() {
         for (text, local, domain) in [
             ("a..b@example.com", "\"a..b\"", "example.com"),
-            ("a.@example.com", "\"a.\"", "example.com"),
+            ("a...b@example.com", "\"a...b\"", "example.com"),
             ("o'neil+x@пример.рф", "o'neil+x", "xn--e1afmkfd.xn--p1ai"),
             ("संपर्क@डाटामेल.भारत", "संपर्क", "xn--c2bd4bq1db8d.xn--h2brj9c"),
         ] {

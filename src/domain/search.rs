@@ -3,7 +3,7 @@
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
-    character,
+    character, email,
     ids::CommentId,
     text::{SingleLine, TextError},
     ticket::Ticket,
@@ -92,6 +92,8 @@ impl SearchError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchQuery {
     text: SearchText,
+    /// The text with its domains in their other encoding, if it has any.
+    alternative: Option<String>,
     number: Option<TicketNumber>,
 }
 
@@ -106,12 +108,13 @@ impl SearchQuery {
         let parsed = SearchText::parse(text).map_err(SearchError::from).and_then(|text| {
             let text = SearchText(indexable(text.as_str()));
             check_words(text.as_str())?;
-            Ok(Self { text, number: number.map(|mention| mention.number) })
+            let number = number.map(|mention| mention.number);
+            Ok(Self { alternative: other_domains(text.as_str()), text, number })
         });
         match (parsed, number) {
             (Err(error), Some(mention)) if mention.has_prefix && error.is_about_length() => {
                 let text = SearchText(prefix.format(mention.number));
-                Ok(Self { text, number: Some(mention.number) })
+                Ok(Self { text, alternative: None, number: Some(mention.number) })
             }
             (parsed, _) => parsed,
         }
@@ -120,6 +123,15 @@ impl SearchQuery {
     /// Returns the text as it is compared, in web search syntax: words, `"phrases"`, `or`, `-excluded`.
     pub fn text(&self) -> &str {
         self.text.as_str()
+    }
+
+    /// Returns the text, or its alternative with the domains in their other encoding, in web
+    /// search syntax.
+    pub fn alternatives(&self) -> String {
+        match &self.alternative {
+            Some(other) => format!("{} or {other}", self.text()),
+            None => self.text().to_owned(),
+        }
     }
 
     /// Returns the ticket number that the text is or contains, if any.
@@ -144,7 +156,7 @@ impl SearchQuery {
     /// text contains operators.
     pub fn similar(&self) -> Vec<&str> {
         let words = self.text().split_whitespace();
-        if words.clone().any(|word| word.starts_with('-') || word.contains('"') || word == "or") {
+        if has_operators(self.text()) {
             return vec![];
         }
         let letters = |word: &str| word.chars().filter(|c| c.is_alphanumeric()).count();
@@ -162,6 +174,32 @@ fn indexable(text: &str) -> String {
         c => c,
     };
     shown.map(replaced).collect()
+}
+
+/// Whether a text has operators of the web search syntax.
+fn has_operators(text: &str) -> bool {
+    text.split_whitespace()
+        .any(|word| word.starts_with('-') || word.contains('"') || word.eq_ignore_ascii_case("or"))
+}
+
+/// Returns a text with its internationalised domains in ASCII, and those in ASCII in Unicode, also
+/// within addresses and links. `None` if it has none, or has operators.
+fn other_domains(text: &str) -> Option<String> {
+    if has_operators(text) {
+        return None;
+    }
+    let other = |part: &str| {
+        let domain = part.trim_end_matches(['.', ',', '/', '@', ':', ' ']);
+        let is_domain = domain.contains('.') && (!domain.is_ascii() || domain.contains("xn--"));
+        let ascii = email::ascii_domain(domain).filter(|_| is_domain);
+        let other = ascii.map(|ascii| match domain.is_ascii() {
+            true => email::unicode_domain(&ascii),
+            false => ascii.into_owned(),
+        });
+        other.unwrap_or_else(|| domain.to_owned()) + &part[domain.len()..]
+    };
+    let changed = text.split_inclusive(['/', '@', ':', ',', ' ']).map(other).collect::<String>();
+    (changed != text && check_words(&changed).is_ok()).then_some(changed)
 }
 
 /// Bounds the words of a search, and those of each of its phrases.
@@ -253,6 +291,24 @@ mod tests {
         {
             assert_eq!(parse(text).text(), "café еще file");
         }
+    }
+
+    #[test]
+    fn a_domain_is_searched_for_in_both_encodings() {
+        let other = "xn--80a1acny.xn--p1ai";
+        for (text, alternative) in [
+            ("почта.рф", Some(other.to_owned())),
+            (other, Some("почта.рф".into())),
+            ("Mail to anna@почта.рф, please", Some(format!("Mail to anna@{other}, please"))),
+            ("https://почта.рф/a?b down", Some(format!("https://{other}/a?b down"))),
+            ("example.com is down", None),
+            ("\"почта.рф\"", None),
+            ("-почта.рф x", None),
+            ("сайт не работает", None),
+        ] {
+            assert_eq!(parse(text).alternative, alternative, "{text}");
+        }
+        assert_eq!(parse("почта.рф").alternatives(), format!("почта.рф or {other}"));
     }
 
     #[test]

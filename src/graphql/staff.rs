@@ -21,7 +21,8 @@ use crate::{
 /// The input of `createAccount`.
 #[derive(InputObject)]
 pub struct CreateAccountInput {
-    /// The e-mail address that the person signs in with. It is stored in lower case.
+    /// The e-mail address that the person signs in with. It is stored in lower case, with its
+    /// domain in Unicode. An address that cannot be mailed is `INVALID`.
     email: String,
     /// The name that others see: 1 to 120 characters.
     name: String,
@@ -142,7 +143,7 @@ impl StaffQuery {
         #[graphql(desc = "Return items before this cursor.")] before: Option<String>,
         #[graphql(desc = "Return only accounts with this role.")] role: Option<Role>,
         #[graphql(
-            desc = "Return only accounts whose name, a part of the name, or e-mail address starts with this: 1 to 255 characters."
+            desc = "Return only accounts whose name, a part of the name, or e-mail address starts with this: 1 to 255 characters. Letter case and accents do not matter."
         )]
         text: Option<String>,
     ) -> Result<Option<AccountConnection>, Failure> {

@@ -3,10 +3,19 @@
 
 use std::borrow::Cow;
 
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8};
-use mail_parser::MessageParser;
-use percent_encoding::percent_decode;
+use percent_encoding::{percent_decode, percent_decode_str};
+
+/// Base64, with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Returns the name of the file from the value of `Content-Disposition`, or an empty name if there
 /// is none.
@@ -135,12 +144,60 @@ fn guess_charset(text: &[u8]) -> &'static Encoding {
     detector.guess(Some(b"ru"), Utf8Detection::Deny)
 }
 
-/// Decodes the encoded words of a text.
+/// Decodes the encoded words of a text. White space between two of them is left out, and a character
+/// may begin in one and end in the next.
 fn decode_words(text: &str) -> String {
-    let header = format!("Subject: {}\r\n\r\n", text.replace(['\r', '\n'], " "));
-    let parsed = MessageParser::new().header_text("Subject").parse_headers(header.as_bytes());
-    let decoded = parsed.as_ref().and_then(|message| message.subject());
-    decoded.unwrap_or(text).to_owned()
+    let mut decoded = String::new();
+    let mut bytes = Vec::new();
+    let mut charset = UTF_8;
+    let mut rest = text;
+    while let Some(start) = rest.find("=?") {
+        let (before, word) = rest.split_at(start);
+        let found = encoded_word(word);
+        let joins = !bytes.is_empty() && before.trim().is_empty() && found.is_some();
+        if !joins || found.as_ref().is_some_and(|word| word.charset != charset) {
+            decoded.push_str(&charset.decode_without_bom_handling(&bytes).0);
+            bytes.clear();
+        }
+        if !joins {
+            decoded.push_str(before);
+        }
+        rest = if let Some(word) = found {
+            charset = word.charset;
+            bytes.extend(word.bytes);
+            word.rest
+        } else {
+            decoded.push_str("=?");
+            &word[2..]
+        };
+    }
+    decoded.push_str(&charset.decode_without_bom_handling(&bytes).0);
+    decoded + rest
+}
+
+/// A decoded encoded word.
+struct Word<'w> {
+    charset: &'static Encoding,
+    bytes: Vec<u8>,
+    /// The text after it.
+    rest: &'w str,
+}
+
+/// Decodes the encoded word at the start of a text.
+fn encoded_word(text: &str) -> Option<Word<'_>> {
+    let mut parts = text.strip_prefix("=?")?.splitn(4, '?');
+    let (charset, encoding) = (parts.next()?, parts.next()?);
+    let (encoded, rest) = (parts.next()?, parts.next()?.strip_prefix('=')?);
+    // A language may follow an asterisk (RFC 2231).
+    let charset = Encoding::for_label(charset.split('*').next()?.as_bytes())?;
+    let bytes = match encoding {
+        "B" | "b" => BASE64.decode(encoded).ok()?,
+        "Q" | "q" => percent_decode_str(&encoded.replace('%', "=25").replace('=', "%"))
+            .map(|byte| if byte == b'_' { b' ' } else { byte })
+            .collect(),
+        _ => return None,
+    };
+    Some(Word { charset, bytes, rest })
 }
 
 #[cfg(test)]
@@ -165,11 +222,14 @@ mod tests {
             format!("filename*=UTF-8'ru'{extended}"),
             format!("filename*=\"utf-8''{extended}\""),
             format!("filename=\"{word}\""),
+            "filename=\"=?utf-8?B?0L7RgtGH0ZHRgiDQt9CwINC80LDQuQ==?=.docx\"".into(),
             "filename*=windows-1251''%EE%F2%F7%B8%F2%20%E7%E0%20%EC%E0%E9.docx".into(),
             "filename=\"=?windows-1251?Q?=EE=F2=F7=B8=F2_=E7=E0_=EC=E0=E9.docx?=\"".into(),
             "filename=\"=?koi8-r?B?z9Teo9QgwMEg?=\"; filename*=utf-8''".to_owned() + extended,
             "filename=\"=?koi8-r?Q?=CF=D4=DE=A3=D4_=DA=C1_?= =?koi8-r?Q?=CD=C1=CA=2Edocx?=\"".into(),
             "filename*0*=utf-8''%D0%BE%D1%82%D1%87%D1%91%D1%82; filename*1*=%20%D0%B7%D0%B0; filename*2=\" \"; filename*3*=%D0%BC%D0%B0%D0%B9; filename*4=\".docx\"".into(),
+            // A character that begins in one word and ends in the next.
+            "filename=\"=?utf-8?Q?=D0=BE=D1=82=D1=87=D1=91=D1?= =?UTF-8*ru?Q?=82_=D0=B7=D0=B0_=D0=BC=D0=B0=D0=B9?=.docx\"".into(),
             // Unreadable: the plain form counts.
             format!("filename=\"{name}\"; filename*=utf-8''%FF"),
             format!("filename=\"{name}\"; filename*=nonsense"),
@@ -194,6 +254,12 @@ mod tests {
             (r#"form-data; name="0""#, ""),
             (r#"form-data; name="0"; filename="""#, ""),
             (r#"form-data; name="0"; filename="open"#, "open"),
+            (r#"form-data; name="0"; filename="a=?b.txt""#, "a=?b.txt"),
+            (
+                r#"form-data; name="0"; filename="=?utf-9?Q?x?= =?utf-8?X?y?=""#,
+                "=?utf-9?Q?x?= =?utf-8?X?y?=",
+            ),
+            (r#"form-data; name="0"; filename="50% =?utf-8?q?=41%_z?= b""#, "50% A% z b"),
             ("form-data", ""),
             ("", ""),
         ] {

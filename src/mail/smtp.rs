@@ -104,7 +104,9 @@ impl SmtpServer {
     pub async fn check(&self, from: &Address) -> Result<(), SendError> {
         let check = async {
             let mut connection = self.connect().await?;
-            connection.command(Mail::new(Some(from.clone()), vec![])).await?;
+            let utf8 = (!from.to_string().is_ascii()).then_some(MailParameter::SmtpUtfEight);
+            let mail = Mail::new(Some(from.clone()), utf8.into_iter().collect());
+            connection.command(mail).await?;
             connection.command(Rset).await?;
             connection.quit().await
         };

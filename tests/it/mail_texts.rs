@@ -74,7 +74,6 @@ async fn every_address_that_is_accepted_is_mailed() {
         provisionCustomer(input: $input) { account { id } userErrors { message } } }";
     let addresses = [
         ("a..b@example.com", "\"a..b\"@example.com"),
-        ("a.@example.com", "\"a.\"@example.com"),
         ("\"a.b\"@example.com", "a.b@example.com"),
         ("o'neil+x=y/z@example.com", "o'neil+x=y/z@example.com"),
         ("anna@xn--80a1acny.xn--p1ai", "anna@xn--80a1acny.xn--p1ai"),

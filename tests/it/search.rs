@@ -405,6 +405,21 @@ async fn texts_that_look_equal_are_found_alike_also_those_of_an_older_version() 
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_internationalised_domain_is_found_in_both_encodings() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    open(&anna, "Unicode", "Сайт почта.рф не открывается").await;
+    open(&anna, "ASCII", "See https://xn--80a1acny.xn--p1ai there").await;
+    for text in ["почта.рф", "ПОЧТА.РФ", "xn--80a1acny.xn--p1ai"] {
+        let mut summaries = found(&anna, text).await;
+        summaries.sort();
+        assert_eq!(summaries, ["ASCII", "Unicode"], "{text}");
+        assert_eq!(listed(&anna, text).await, ["ASCII", "Unicode"], "{text}");
+    }
+    server.stop().await;
+}
+
 /// Postgres' own parser would take minutes for some of these.
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_that_are_slow_to_parse_can_be_posted_and_found() {
