@@ -66,8 +66,8 @@ pub(super) fn is_visible(c: char) -> bool {
         '\u{FFF9}'..='\u{FFFC}' | '\u{2800}' | '\u{13430}'..='\u{1343F}' | '\u{1D159}'
     );
     let noncharacter = u32::from(c) & 0xFFFE == 0xFFFE || matches!(c, '\u{FDD0}'..='\u{FDEF}');
-    !(c.is_whitespace() || c.is_control() || blank || noncharacter || is_combining_mark(c))
-        && !is_ignorable(c)
+    let hidden = c.is_control() || noncharacter || is_ignorable(c);
+    !(c.is_whitespace() || blank || hidden || is_combining_mark(c))
 }
 
 /// Returns whether a character is displayed as nothing by programs that do not know it.

@@ -89,14 +89,20 @@ impl EmailAddress {
     /// Returns the address as mail servers expect it: what comes before the `@`, in quotes if it
     /// needs them, and the domain in ASCII.
     ///
+    /// What comes before the `@` is not changed otherwise: if an older version has stored separate
+    /// accents, the address with composed ones may be another person's.
+    ///
     /// # Errors
     /// The address was stored when more addresses were accepted.
     pub fn for_mail(&self) -> Result<(String, String), TextError> {
-        let Self(address) = Self::parse(&self.0)?;
-        let (local, domain) = address.rsplit_once('@').ok_or(FORM)?;
+        Self::parse(&self.0)?;
+        let (local, domain) = self.0.rsplit_once('@').ok_or(FORM)?;
         let domain = ascii_domain(domain).ok_or(NO_DOMAIN)?.into_owned();
-        let local = if needs_quotes(local) { format!("\"{local}\"") } else { local.to_owned() };
-        Ok((local, domain))
+        let local = unquoted(local).into_owned();
+        // Parsing has also trimmed the text.
+        check_local(&local.nfc().collect::<String>())?;
+        let quoted = needs_quotes(&local);
+        Ok((if quoted { format!("\"{local}\"") } else { local }, domain))
     }
 
     /// Returns the texts under which an account with this address may be stored: this one, and
@@ -276,6 +282,13 @@ mod tests {
         ] {
             let address = EmailAddress::parse(text).unwrap();
             assert_eq!(address.for_mail(), Ok((local.to_owned(), domain.to_owned())));
+        }
+        let stored = |text: &str| EmailAddress::from_stored(text.to_owned()).for_mail();
+        let expected = ("jose\u{301}".to_owned(), "example.com".to_owned());
+        assert_eq!(stored("jose\u{301}@example.com"), Ok(expected));
+        for text in [" a@example.com", "a@example.com\r\n", "\u{200B}a@example.com", "a@b\u{2028}"]
+        {
+            assert!(stored(text).is_err(), "{text:?}");
         }
     }
 }

@@ -192,9 +192,8 @@ fn other_domains(text: &str) -> Option<String> {
         let domain = part.trim_end_matches(['.', ',', '/', '@', ':', ' ']);
         let is_domain = domain.contains('.') && (!domain.is_ascii() || domain.contains("xn--"));
         let ascii = email::ascii_domain(domain).filter(|_| is_domain);
-        let other = ascii.map(|ascii| match domain.is_ascii() {
-            true => email::unicode_domain(&ascii),
-            false => ascii.into_owned(),
+        let other = ascii.map(|ascii| {
+            if domain.is_ascii() { email::unicode_domain(&ascii) } else { ascii.into_owned() }
         });
         other.unwrap_or_else(|| domain.to_owned()) + &part[domain.len()..]
     };

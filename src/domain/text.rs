@@ -304,7 +304,7 @@ mod tests {
             let text = format!("{c} {c}\t{c}");
             assert_eq!(Summary::parse(&text), Err(TextError::Empty), "{c:?}");
             assert_eq!(Body::parse(&text), Err(TextError::Empty), "{c:?}");
-            assert_eq!(ExternalId::parse(&c.to_string()).is_ok(), false, "{c:?}");
+            assert!(ExternalId::parse(&c.to_string()).is_err(), "{c:?}");
         }
     }
 

@@ -428,7 +428,7 @@ impl Connection {
 
     fn subscribe(&mut self, id: String, mut request: async_graphql::Request) -> Result<(), End> {
         let Credentials { token, actor, .. } = self.accept_operation(&id)?;
-        let (token, actor) = (token.clone(), actor.clone());
+        let (token, actor) = (token.clone(), *actor);
         if self.operations.len() >= MAX_OPERATIONS {
             let message = format!(
                 "A websocket may run {MAX_OPERATIONS} operations at a time: complete one first."

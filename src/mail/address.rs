@@ -16,7 +16,7 @@ pub(super) fn recipient(address: &str) -> Result<Address, String> {
     if !address.contains('@') {
         return Err(invalid(&"has no @"));
     }
-    let wire = EmailAddress::parse(address).and_then(|address| address.for_mail());
+    let wire = EmailAddress::from_stored(address.to_owned()).for_mail();
     let (local, domain) = wire.map_err(|error| invalid(&error))?;
     // The parts are checked; lettre accepts fewer letters.
     Ok(Address::new_dangerous(local, domain))

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, fmt::Display, time::SystemTime};
 
 use lettre::{
-    Address, Message,
+    Message,
     address::Envelope,
     message::{Mailbox, MultiPart},
 };
@@ -96,10 +96,10 @@ impl Composer {
         delivery: &Delivery,
         now: Timestamp,
     ) -> Result<Option<Message>, ComposeError> {
-        let to = address::recipient(&delivery.address).map_err(unbuildable)?;
         let Some(ticket_id) = delivery.ticket_id else {
-            return self.compose_priority_mail(db, delivery, to, now).await;
+            return self.compose_priority_mail(db, delivery, now).await;
         };
+        let to = address::recipient(&delivery.address).map_err(unbuildable)?;
         if unsubscription::exists(db, ticket_id, &delivery.address).await? {
             return Ok(None);
         }
@@ -125,7 +125,6 @@ impl Composer {
         &self,
         db: &mut Connection,
         delivery: &Delivery,
-        to: Address,
         now: Timestamp,
     ) -> Result<Option<Message>, ComposeError> {
         let mail = self.open(delivery)?;
@@ -135,6 +134,8 @@ impl Composer {
         let Some(account) = found.filter(|account| account.disabled_at.is_none()) else {
             return Ok(None);
         };
+        // Not to the address as it was typed, which may be another person's mailbox.
+        let to = address::recipient(account.email.as_str()).map_err(unbuildable)?;
         let (template, context) = self.priority_context(&mail, &account);
         let rendered =
             self.templates.render(template, account.locale, &context).map_err(unbuildable)?;

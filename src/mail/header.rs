@@ -68,7 +68,7 @@ mod tests {
             "two  spaces and   three",
             "я  👩‍💻 é  =? ?=",
             &"я".repeat(255),
-            &"a b ".repeat(60).trim_end().to_owned(),
+            "a b ".repeat(60).trim_end(),
         ] {
             let mut headers = lettre::message::header::Headers::new();
             headers.insert_raw(subject(text));

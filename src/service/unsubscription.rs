@@ -1,6 +1,8 @@
 //! Unsubscribing from a ticket's mails, and subscribing again: with the link in one of them, or
 //! signed in. The link needs no sign-in, because mail programs follow it automatically.
 
+use std::slice;
+
 use super::{ServiceError, Services, account, authorise};
 use crate::{
     db::{delivery, ticket, unsubscription},
@@ -62,7 +64,7 @@ pub async fn set(
     is_on: bool,
 ) -> Result<MailSubscription, ServiceError> {
     let found = find(services, token).await?;
-    store(services, found.ticket_id, &[found.address.clone()], is_on).await?;
+    store(services, found.ticket_id, slice::from_ref(&found.address), is_on).await?;
     Ok(MailSubscription { is_on, ..found })
 }
 

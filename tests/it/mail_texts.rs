@@ -105,6 +105,21 @@ async fn every_address_that_is_accepted_is_mailed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_mailed_to_the_address_of_the_account_not_to_the_one_that_was_typed() {
+    let smtp = Smtp::start_with(SmtpOptions { smtputf8: true, ..SmtpOptions::default() }).await;
+    let server = TestServer::start_with(&settings(&smtp.url())).await;
+    server.customer("Anna").await;
+    // As an older version has stored it: the typed one may be another mailbox.
+    let rename = "UPDATE accounts SET email = 'jose' || U&'\\0301' || '@xn--80a1acny.xn--p1ai'";
+    server.database.connect().await.batch_execute(rename).await.unwrap();
+    let reset = "mutation($email: String!) { requestPasswordReset(input: { email: $email }) {
+        userErrors { code } } }";
+    server.anonymous().ok(reset, json!({ "email": "José@ПОЧТА.РФ" })).await;
+    assert_eq!(smtp.received(1).await[0].to, "jose\u{301}@xn--80a1acny.xn--p1ai");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_subject_shows_what_was_written() {
     let fixture = MailFixture::start().await;
     for (index, summary) in [
