@@ -7,4 +7,4 @@ DROP TABLE search_documents;
 DROP FUNCTION searchable;
 DROP TEXT SEARCH CONFIGURATION desk;
 ALTER TABLE tickets DROP COLUMN waiting_since;
-DROP EXTENSION pg_trgm;
+-- The extension pg_trgm stays: later migrations use it too.

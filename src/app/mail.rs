@@ -26,6 +26,7 @@ use crate::{
     mail::{
         Mail, StaffAddresses,
         compose::Composer,
+        parse_sender,
         smtp::{SmtpServer, SmtpSettings},
         templates::Templates,
         transport::MailTransport,
@@ -146,7 +147,7 @@ fn composer(
     ambient: &Ambient,
     templates: Templates,
 ) -> Result<Composer, StartError> {
-    let from = sender(config)?.parse().map_err(|_| {
+    let from = parse_sender(sender(config)?).map_err(|_| {
         invalid_setting("mail.from", "must be like Example Support <support@example.com>")
     })?;
     if config.links.base_url.is_none() && !config.embeds_database() {

@@ -8,7 +8,7 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, like::escape_like, schema::accounts};
+use super::{Connection, DbError, person_key::begins_with, schema::accounts};
 use crate::{
     crypto::stored_password::StoredPassword,
     domain::{
@@ -34,22 +34,18 @@ pub(super) struct AccountRow {
     session_generation: i32,
 }
 
-impl TryFrom<AccountRow> for Account {
-    type Error = DbError;
-
-    fn try_from(row: AccountRow) -> Result<Self, DbError> {
-        let email = EmailAddress::parse(&row.email)
-            .map_err(|error| DbError::Value(format!("accounts.email of {}: {error}", row.id)))?;
-        Ok(Self {
+impl From<AccountRow> for Account {
+    fn from(row: AccountRow) -> Self {
+        Self {
             id: AccountId(row.id),
-            email,
+            email: EmailAddress::from_stored(row.email),
             name: row.name,
             role: row.role,
             locale: row.locale,
             disabled_at: row.disabled_at,
             created_at: row.created_at,
             session_generation: row.session_generation,
-        })
+        }
     }
 }
 
@@ -112,7 +108,7 @@ pub async fn by_ids(db: &mut Connection, ids: &[AccountId]) -> Result<Vec<Accoun
         .select(AccountRow::as_select())
         .load(db)
         .await?;
-    rows.into_iter().map(Account::try_from).collect()
+    Ok(rows.into_iter().map(Account::from).collect())
 }
 
 /// Returns the ids of the active admins and locks their rows until the transaction ends.
@@ -139,7 +135,7 @@ pub async fn lock_and_read(db: &mut Connection, id: AccountId) -> Result<Option<
         .first(db)
         .await
         .optional()?;
-    row.map(Account::try_from).transpose()
+    Ok(row.map(Account::from))
 }
 
 /// Returns the account with an id and prevents changes to it until the transaction ends.
@@ -181,12 +177,10 @@ pub async fn page(
         query = query.filter(accounts::role.eq(role));
     }
     if let Some(text) = text {
-        let start = format!("{}%", escape_like(text.as_str()));
-        let begins = accounts::name
-            .ilike(start.clone())
-            .or(accounts::name.ilike(format!("% {start}")))
-            .or(accounts::email.ilike(start));
-        query = query.filter(begins);
+        if text.as_str().is_empty() {
+            return Ok(page.slice(vec![]));
+        }
+        query = query.filter(begins_with(text));
     }
     if let Some(after) = &page.after {
         query = query.filter(accounts::email.gt(after.as_str()));
@@ -198,8 +192,7 @@ pub async fn page(
         Direction::Forward => query.order(accounts::email.asc()).load(db).await?,
         Direction::Backward => query.order(accounts::email.desc()).load(db).await?,
     };
-    let found = rows.into_iter().map(Account::try_from).collect::<Result<Vec<_>, _>>()?;
-    Ok(page.slice(found))
+    Ok(page.slice(rows.into_iter().map(Account::from).collect()))
 }
 
 /// Locks an account's row until the transaction ends. Changes to an account and its sessions
@@ -247,7 +240,7 @@ pub async fn by_external_id(
         .first(db)
         .await
         .optional()?;
-    row.map(Account::try_from).transpose()
+    Ok(row.map(Account::from))
 }
 
 /// Returns the account with an address, and its stored password.
@@ -256,12 +249,13 @@ pub async fn by_email(
     email: &EmailAddress,
 ) -> Result<Option<(Account, Option<StoredPassword>)>, DbError> {
     let row = accounts::table
-        .filter(accounts::email.eq(email.as_str()))
+        .filter(accounts::email.eq_any(email.spellings()))
+        .order((accounts::email.eq(email.as_str()).desc(), accounts::id))
         .select((AccountRow::as_select(), accounts::password_hash))
         .first::<(AccountRow, Option<String>)>(db)
         .await
         .optional()?;
-    row.map(|(row, phc)| Ok((row.try_into()?, phc.map(StoredPassword::from_phc)))).transpose()
+    Ok(row.map(|(row, phc)| (row.into(), phc.map(StoredPassword::from_phc))))
 }
 
 /// Returns the stored password of an account.
@@ -321,12 +315,28 @@ pub async fn set_role(db: &mut Connection, id: AccountId, role: Role) -> Result<
     Ok(())
 }
 
+/// Returns whether an account other than `except` has an address, in whatever spelling. The unique
+/// index knows only the one in which addresses are stored today.
+pub(super) async fn is_address_in_use(
+    db: &mut Connection,
+    email: &EmailAddress,
+    except: AccountId,
+) -> Result<bool, DbError> {
+    let others = accounts::table
+        .filter(accounts::email.eq_any(email.spellings()))
+        .filter(accounts::id.ne(except.0));
+    Ok(diesel::select(diesel::dsl::exists(others)).get_result(db).await?)
+}
+
 /// Inserts an account. Returns `false` if the address is already in use.
 pub async fn insert(
     db: &mut Connection,
     account: &Account,
     password: Option<&StoredPassword>,
 ) -> Result<bool, DbError> {
+    if is_address_in_use(db, &account.email, account.id).await? {
+        return Ok(false);
+    }
     let added = diesel::insert_into(accounts::table)
         .values((
             accounts::id.eq(account.id.0),

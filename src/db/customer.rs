@@ -8,7 +8,11 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, DbError, account::AccountRow, schema::accounts};
+use super::{
+    Connection, DbError,
+    account::{AccountRow, is_address_in_use},
+    schema::accounts,
+};
 use crate::{
     crypto::{import::ImportedPassword, stored_password::StoredPassword},
     domain::{
@@ -41,7 +45,7 @@ pub async fn by_email(
     db: &mut Connection,
     email: &EmailAddress,
 ) -> Result<Option<Customer>, DbError> {
-    lock_where(db, Box::new(accounts::email.eq(email.as_str().to_owned()))).await
+    lock_where(db, Box::new(accounts::email.eq_any(email.spellings()))).await
 }
 
 type Condition = Box<dyn BoxableExpression<accounts::table, Pg, SqlType = Bool>>;
@@ -58,10 +62,12 @@ async fn lock_where(
         .first::<Row>(db)
         .await
         .optional()?;
-    let customer = |(row, external_id, imported_hash): Row| {
-        Ok(Customer { account: row.try_into()?, external_id, imported_hash })
+    let customer = |(row, external_id, imported_hash): Row| Customer {
+        account: row.into(),
+        external_id,
+        imported_hash,
     };
-    row.map(customer).transpose()
+    Ok(row.map(customer))
 }
 
 /// Updates an account's name, address, language and external id, and its password if one is
@@ -73,6 +79,9 @@ pub async fn update(
     external_id: &ExternalId,
     password: Option<&ImportedPassword>,
 ) -> Result<bool, DbError> {
+    if is_address_in_use(db, &account.email, account.id).await? {
+        return Ok(false);
+    }
     let row = diesel::update(accounts::table.find(account.id.0));
     let known = (
         accounts::email.eq(account.email.as_str()),
@@ -104,6 +113,9 @@ pub async fn insert(
     external_id: &ExternalId,
     password: Option<&ImportedPassword>,
 ) -> Result<bool, DbError> {
+    if is_address_in_use(db, &account.email, account.id).await? {
+        return Ok(false);
+    }
     let added = diesel::insert_into(accounts::table)
         .values((
             accounts::id.eq(account.id.0),

@@ -212,6 +212,12 @@ async fn joinable(db: &mut Connection, new: &NewDelivery<'_>) -> Result<Option<U
         .optional()?)
 }
 
+/// Whether a mail `d` goes ahead of all others: a code or link that is of use for an hour at most
+/// and was not tried yet. A failed one waits its turn, so that mails that cannot be sent do not keep
+/// the senders from all others. The index `deliveries_turn` has this expression.
+const AHEAD: &str = "(d.priority AND d.attempts = 0
+    AND coalesce(d.expires_at - d.created_at <= interval '1 hour', true))";
+
 /// Claims up to `limit` due mails until `lease_until`, including those whose last sender did not
 /// finish before its lease ended. Of a recipient's mails about one ticket, only the first
 /// unfinished one can be claimed. None can while mail is switched off.
@@ -222,7 +228,7 @@ pub async fn claim(
     now: Timestamp,
     lease_until: Timestamp,
 ) -> Result<Vec<Delivery>, DbError> {
-    let rows = diesel::sql_query(
+    let rows = diesel::sql_query(format!(
         "WITH due AS (
              SELECT d.id FROM deliveries d
              WHERE d.state IN ('queued', 'sending') AND d.due_at <= $1
@@ -232,7 +238,7 @@ pub async fn claim(
                    SELECT FROM deliveries e
                    WHERE e.ticket_id = d.ticket_id AND e.address = d.address AND e.seq < d.seq
                      AND e.state IN ('queued', 'sending'))
-             ORDER BY d.priority DESC, d.due_at, d.seq
+             ORDER BY {AHEAD} DESC, d.due_at, d.seq
              LIMIT $4
              FOR UPDATE OF d SKIP LOCKED
          )
@@ -242,7 +248,7 @@ pub async fn claim(
          RETURNING d.id, d.seq, d.address, d.account_id, d.ticket_id, d.locale,
                    d.priority, d.state, d.attempts, d.expires_at,
                    d.payload, d.last_error, d.created_at, d.finished_at",
-    )
+    ))
     .bind::<Timestamptz, _>(now)
     .bind::<Timestamptz, _>(lease_until)
     .bind::<Bool, _>(priority_only)

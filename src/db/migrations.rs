@@ -1,16 +1,22 @@
 //! The schema migrations, embedded in the binary.
 
-use diesel::pg::Pg;
-use diesel_async::{AsyncMigrationHarness, SimpleAsyncConnection as _};
+use std::time::Duration;
+
+use diesel::{dsl::sql, pg::Pg, sql_types::Bool};
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use tokio::time;
 
 use super::{Database, DbError, pool::chain};
 
 /// All migrations, oldest first.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
-/// If several nodes start at once, one migrates and the others wait for this lock.
-const LOCK: &str = "SELECT pg_advisory_lock(7811887390402929)";
+/// If several nodes start at once, one migrates and the others try again to get this lock. They
+/// don't wait in a statement: `CREATE INDEX CONCURRENTLY` would wait for it in turn.
+const LOCK: &str = "pg_try_advisory_lock(7811887390402929)";
+/// The pause between two attempts to get the lock.
+const LOCK_RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// Runs the pending migrations and returns their names. Requires tokio's multi-thread runtime.
 ///
@@ -22,7 +28,9 @@ pub async fn run(database: &Database) -> Result<Vec<String>, DbError> {
     // A separate connection: the lock is released when it is dropped, even after a failure.
     let mut connection = database.connector().diesel().await.map_err(|error| failed(&error))?;
     connection.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0").await?;
-    connection.batch_execute(LOCK).await?;
+    while !diesel::select(sql::<Bool>(LOCK)).get_result::<bool>(&mut connection).await? {
+        time::sleep(LOCK_RETRY_AFTER).await;
+    }
     let mut harness = AsyncMigrationHarness::new(connection);
     let ran = harness
         .run_pending_migrations(MIGRATIONS)

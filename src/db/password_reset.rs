@@ -85,7 +85,7 @@ pub async fn invalidate(
     now: Timestamp,
 ) -> Result<(), DbError> {
     diesel::update(resets::table)
-        .filter(resets::email.eq(email.as_str()))
+        .filter(resets::email.eq_any(email.spellings()))
         .filter(resets::used_at.is_null())
         .set(resets::used_at.eq(now))
         .execute(db)

@@ -68,7 +68,7 @@ impl From<&SearchQuery> for SearchQueryValues {
             // The word consists of letters and digits, so it cannot end the quotes.
             prefix: last.map(|(_, word)| format!("'{word}':*")),
             similar: search_query.similar().into_iter().map(str::to_owned).collect(),
-            text: search_query.text().to_owned(),
+            text: search_query.alternatives(),
         }
     }
 }

@@ -2,13 +2,17 @@
 
 use diesel::{prelude::*, sql_types::Text};
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
 use super::{Connection, DbError, schema::mail_unsubscriptions as unsubscriptions};
 use crate::domain::{account::EmailAddress, clock::Timestamp, ids::TicketId};
 
-/// Returns whether an address has unsubscribed from a ticket.
+/// Returns whether an address has unsubscribed from a ticket, in whatever spelling.
 pub async fn exists(db: &mut Connection, ticket: TicketId, address: &str) -> Result<bool, DbError> {
-    let found = unsubscriptions::table.find((ticket.0, address));
+    let spellings = EmailAddress::from_stored(address.to_owned()).spellings();
+    let found = unsubscriptions::table
+        .filter(unsubscriptions::ticket_id.eq(ticket.0))
+        .filter(unsubscriptions::address.eq_any(spellings));
     Ok(diesel::select(diesel::dsl::exists(found)).get_result(db).await?)
 }
 
@@ -47,4 +51,33 @@ pub async fn copy(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Subscribes addresses to a ticket again.
+pub async fn delete(
+    db: &mut Connection,
+    ticket: TicketId,
+    addresses: &[String],
+) -> Result<(), DbError> {
+    let of_ticket = unsubscriptions::table.filter(unsubscriptions::ticket_id.eq(ticket.0));
+    diesel::delete(of_ticket.filter(unsubscriptions::address.eq_any(addresses)))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Returns the tickets that one of the addresses has unsubscribed from, the last first.
+pub async fn of_addresses(
+    db: &mut Connection,
+    addresses: &[String],
+    limit: i64,
+) -> Result<Vec<TicketId>, DbError> {
+    let ids = unsubscriptions::table
+        .filter(unsubscriptions::address.eq_any(addresses))
+        .order((unsubscriptions::created_at.desc(), unsubscriptions::ticket_id.desc()))
+        .limit(limit)
+        .select(unsubscriptions::ticket_id)
+        .load::<Uuid>(db)
+        .await?;
+    Ok(ids.into_iter().map(TicketId).collect())
 }

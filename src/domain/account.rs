@@ -1,12 +1,8 @@
 //! Accounts: the people who can sign in.
 
-use std::fmt;
+use super::{clock::Timestamp, ids::AccountId};
 
-use super::{
-    clock::Timestamp,
-    ids::AccountId,
-    text::{SingleLine, TextError},
-};
+pub use super::email::EmailAddress;
 
 /// The role of an account. [`policy`](super::policy) decides what each role may do.
 #[derive(
@@ -70,68 +66,3 @@ impl Account {
 /// that none has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AccountChangeCount(pub i64);
-
-/// An e-mail address in lower case, at most 254 characters long (RFC 5321). Addresses that
-/// differ only in case are equal, so they belong to the same account.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct EmailAddress(String);
-
-impl EmailAddress {
-    /// Parses an address and converts it to lower case.
-    ///
-    /// # Errors
-    /// The text is empty, is longer than 254 characters, contains control characters or spaces,
-    /// or does not have the form `local@domain`.
-    pub fn parse(text: &str) -> Result<Self, TextError> {
-        const FORM: TextError = TextError::Malformed("an e-mail address like name@example.com");
-        let line = SingleLine::<254>::parse(&text.to_lowercase())?;
-        let (local, domain) = line.as_str().rsplit_once('@').ok_or(FORM)?;
-        let plain = |part: &str| {
-            !part.is_empty()
-                && !part.starts_with('.')
-                && !part.ends_with('.')
-                && !part.contains(|c: char| {
-                    c.is_whitespace() || matches!(c, '@' | '<' | '>' | ',' | ';' | '"')
-                })
-        };
-        if plain(local) && plain(domain) { Ok(Self(line.into_string())) } else { Err(FORM) }
-    }
-
-    /// Returns the address.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for EmailAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-// An address is personal data and must not appear in logs.
-impl fmt::Debug for EmailAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EmailAddress(…)")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_trimmed_and_converted_to_lower_case() {
-        assert_eq!(EmailAddress::parse(" Anna@Example.COM ").unwrap().as_str(), "anna@example.com");
-    }
-
-    #[test]
-    fn a_malformed_address_is_rejected() {
-        for text in
-            ["", "a", "a@", "@b", "a b@c", "a@b@c", "a@b\r\nBcc: c@d", "<a@b>", "a@.b", "a@b."]
-        {
-            assert!(EmailAddress::parse(text).is_err(), "{text:?}");
-        }
-        assert!(EmailAddress::parse(&format!("{}@example.com", "a".repeat(250))).is_err());
-    }
-}

@@ -3,14 +3,15 @@
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
+    character,
     clock::Timestamp,
     ids::{AccountId, AttachmentId, CommentId, SessionId, TicketId},
 };
 
 /// The maximum length of a name, in characters.
 const MAX_NAME: usize = 255;
-/// How many bytes from the start of a file are used to detect its type.
-pub const HEAD: usize = 8_192;
+/// The maximum length of what counts as the extension of a name, in characters.
+const MAX_EXTENSION: usize = 16;
 
 /// A file that is attached to a ticket or comment.
 #[derive(Clone, Debug)]
@@ -70,13 +71,18 @@ pub struct Link {
 pub struct FileName(String);
 
 impl FileName {
-    /// Cleans the name that a client sent. Returns `file` if nothing of it is left.
+    /// Cleans the name that a client sent. A name that is too long is shortened before its
+    /// extension. Returns `file`, with the extension, if nothing else can be seen.
     pub fn sanitize(sent: &str) -> Self {
         let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
-        let shown = last.nfc().filter(|&c| !is_invisible(c)).collect::<String>();
-        let name = shown.trim().chars().take(MAX_NAME).collect::<String>();
-        let nothing = name.chars().all(|c| c == '.' || c.is_whitespace());
-        Self(if nothing { "file".into() } else { name.trim_end().into() })
+        let shown = last.nfc().filter(|&c| !is_hidden(c)).collect::<String>();
+        let (stem, extension) = split_extension(shown.trim());
+        let is_name = |text: &str| text.chars().any(|c| c != '.' && character::is_visible(c));
+        // Names such as `.htaccess` consist of what looks like an extension.
+        let is_dot_file = last.trim_start().starts_with('.') && is_name(extension);
+        let stem = if is_name(stem) || stem.is_empty() && is_dot_file { stem } else { "file" };
+        let room = MAX_NAME - extension.chars().count();
+        Self(stem.chars().take(room).chain(extension.chars()).collect())
     }
 
     /// Returns the name.
@@ -90,25 +96,24 @@ impl FileName {
     }
 }
 
-fn is_invisible(c: char) -> bool {
+/// Returns whether a character is left out of a file name. Joiners and variation selectors stay,
+/// because emoji need them.
+fn is_hidden(c: char) -> bool {
     c.is_control()
-        || matches!(
-            c,
-            '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}'
-        )
+        || character::ends_line(c)
+        || character::is_noise(c)
+        || character::is_direction_mark(c)
+        || character::is_override(c)
 }
 
-/// Detects the media type of a file from its first bytes.
-pub fn media_type(head: &[u8]) -> &'static str {
-    if let Some(found) = infer::get(head) {
-        return found.mime_type();
-    }
-    let text = match std::str::from_utf8(head) {
-        Ok(_) => true,
-        // The text may be cut in the middle of a character.
-        Err(error) => error.error_len().is_none(),
-    };
-    if text && !head.contains(&0) { "text/plain" } else { "application/octet-stream" }
+/// Splits a name before its extension, which begins with a dot. The extension is empty if the name
+/// has none.
+fn split_extension(name: &str) -> (&str, &str) {
+    let Some(dot) = name.rfind('.') else { return (name, "") };
+    let extension = &name[dot + 1..];
+    let is_extension = (1..=MAX_EXTENSION).contains(&extension.chars().count())
+        && extension.chars().all(|c| !c.is_whitespace() && character::is_visible(c));
+    if is_extension { name.split_at(dot) } else { (name, "") }
 }
 
 #[cfg(test)]
@@ -126,6 +131,15 @@ mod tests {
             ("", "file"),
             ("..", "file"),
             ("a/", "file"),
+            ("\u{200B}", "file"),
+            ("\u{3164}\u{2800}", "file"),
+            ("\u{200B}.pdf", "file.pdf"),
+            ("\u{3164}.pdf", "file.pdf"),
+            ("...", "file"),
+            (".htaccess", ".htaccess"),
+            ("a\u{2028}b\u{AD}\u{FEFF}.log", "ab.log"),
+            ("❤\u{FE0F} 👩\u{200D}💻.png", "❤\u{FE0F} 👩\u{200D}💻.png"),
+            ("1. Report about all of it", "1. Report about all of it"),
             ("отчёт за май.txt", "отчёт за май.txt"),
         ] {
             assert_eq!(FileName::sanitize(sent).as_str(), cleaned, "{sent:?}");
@@ -134,11 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn a_media_type_is_detected_from_the_content() {
-        assert_eq!(media_type(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), "image/png");
-        assert_eq!(media_type("Привет".as_bytes()), "text/plain");
-        assert_eq!(media_type(&"я".as_bytes()[..1]), "text/plain");
-        assert_eq!(media_type(b"a\0b"), "application/octet-stream");
-        assert_eq!(media_type(b"a\xffb"), "application/octet-stream");
+    fn a_long_file_name_keeps_its_extension() {
+        let name = FileName::sanitize(&format!("{}.docx", "я".repeat(4_096)));
+        assert_eq!(name.as_str(), format!("{}.docx", "я".repeat(250)));
+        let name = FileName::sanitize(&format!("a.{}", "я".repeat(4_096)));
+        assert_eq!(name.as_str().chars().count(), 255);
     }
 }

@@ -12,11 +12,10 @@ use super::{
 
 /// A mail that was not sent this long after it was planned is given up.
 pub const GIVE_UP_AFTER: TimeDelta = TimeDelta::hours(72);
-/// The pause after the first failed attempt. It doubles with every further one.
-const FIRST_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
-const MAX_RETRY_DELAY: TimeDelta = TimeDelta::hours(6);
-/// The pause between the attempts of a priority mail, which is of use for minutes only.
-const PRIORITY_RETRY_DELAY: TimeDelta = TimeDelta::seconds(10);
+/// The pause after the first failed attempt, and the longest. The pauses double.
+const RETRY_DELAYS: (TimeDelta, TimeDelta) = (TimeDelta::minutes(1), TimeDelta::hours(6));
+/// The same for priority mail, of which codes are of use for minutes only.
+const PRIORITY_RETRY_DELAYS: (TimeDelta, TimeDelta) = (TimeDelta::seconds(10), TimeDelta::hours(1));
 
 /// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +54,8 @@ pub struct Delivery {
     pub ticket_id: Option<TicketId>,
     /// Its language. A priority mail is in the language of the recipient's account instead.
     pub locale: Locale,
-    /// Whether it is a priority mail, which is sent before all other mails.
+    /// Whether it is a priority mail. Its first attempt goes ahead of other mails if it is of use
+    /// for an hour at most, and one sender is reserved for all priority mail.
     pub priority: bool,
     /// Its state.
     pub state: DeliveryState,
@@ -102,49 +102,85 @@ impl Delivery {
 
     /// Returns when to try again after an attempt that has failed at `now`, or `None` to give up.
     ///
-    /// A priority mail is tried again every 10 seconds. The pauses of other mails double from one
-    /// minute to six hours. `jitter` is a random byte: it shortens such a pause by up to a half,
-    /// so that mails that failed together are not tried again together. No attempt is later than
+    /// The pauses of a priority mail double from ten seconds to an hour, those of other mails from
+    /// one minute to six hours. `jitter` is a random byte: it shortens a pause by up to a half, so
+    /// that mails that failed together are not tried again together. No attempt is later than
     /// [`GIVE_UP_AFTER`], counted from when the mail was queued, or queued again by hand.
     pub fn retry_at(&self, now: Timestamp, jitter: u8) -> Option<Timestamp> {
-        if self.priority {
-            let at = now + PRIORITY_RETRY_DELAY;
-            return (at <= self.created_at + GIVE_UP_AFTER).then_some(at);
-        }
-        retry_at(self.deadline(), now, self.attempts, jitter)
+        // A priority mail that would be too late expires while it waits.
+        let (delays, deadline) = if self.priority {
+            (PRIORITY_RETRY_DELAYS, self.created_at + GIVE_UP_AFTER)
+        } else {
+            (RETRY_DELAYS, self.deadline())
+        };
+        let at = now + retry_delay(delays, self.attempts, jitter);
+        (at <= deadline).then_some(at)
     }
 }
 
-fn retry_at(deadline: Timestamp, now: Timestamp, attempts: i32, jitter: u8) -> Option<Timestamp> {
+/// Returns the pause after this many attempts, between the first and the longest.
+fn retry_delay((first, longest): (TimeDelta, TimeDelta), attempts: i32, jitter: u8) -> TimeDelta {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(10);
-    let delay = (FIRST_RETRY_DELAY * 2_i32.pow(doublings)).min(MAX_RETRY_DELAY);
-    let at = now + delay - delay * i32::from(jitter) / 512;
-    (at <= deadline).then_some(at)
+    let delay = (first * 2_i32.pow(doublings)).min(longest);
+    delay - delay * i32::from(jitter) / 512
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn retry_delays_double_from_a_minute_to_six_hours_for_three_days() {
-        let start = Timestamp::default();
-        let (mut now, mut attempts, mut delays) = (start, 1, Vec::new());
-        while let Some(at) = retry_at(start + GIVE_UP_AFTER, now, attempts, 0) {
-            delays.push((at - now).num_minutes());
+    fn delivery(priority: bool, attempts: i32) -> Delivery {
+        Delivery {
+            id: DeliveryId(uuid::Uuid::nil()),
+            seq: 1,
+            address: String::new(),
+            account_id: None,
+            ticket_id: None,
+            locale: Locale::En,
+            priority,
+            state: DeliveryState::Sending,
+            attempts,
+            expires_at: None,
+            payload: None,
+            last_error: None,
+            created_at: Timestamp::default(),
+            finished_at: None,
+        }
+    }
+
+    /// The pauses of a mail that always fails, in seconds.
+    fn delays(priority: bool) -> Vec<i64> {
+        let (mut now, mut attempts, mut delays) = (Timestamp::default(), 1, Vec::new());
+        while let Some(at) = delivery(priority, attempts).retry_at(now, 0) {
+            delays.push((at - now).num_seconds());
             (now, attempts) = (at, attempts + 1);
         }
-        assert_eq!(delays[..11], [1, 2, 4, 8, 16, 32, 64, 128, 256, 360, 360]);
-        assert!(now <= start + GIVE_UP_AFTER);
-        assert!(now > start + GIVE_UP_AFTER - TimeDelta::hours(6));
+        assert!(now <= Timestamp::default() + GIVE_UP_AFTER);
+        assert!(now > Timestamp::default() + GIVE_UP_AFTER - TimeDelta::hours(6));
+        delays
+    }
+
+    #[test]
+    fn retry_delays_double_from_a_minute_to_six_hours_for_three_days() {
+        let minutes = delays(false).into_iter().map(|seconds| seconds / 60).collect::<Vec<_>>();
+        assert_eq!(minutes[..11], [1, 2, 4, 8, 16, 32, 64, 128, 256, 360, 360]);
+    }
+
+    #[test]
+    fn priority_mail_is_tried_again_after_ten_seconds_and_then_ever_more_rarely() {
+        let delays = delays(true);
+        assert_eq!(delays[..11], [10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 3_600, 3_600]);
+        assert!(delays.len() < 100, "{}", delays.len());
     }
 
     #[test]
     fn jitter_shortens_a_retry_delay_by_up_to_a_half() {
         let start = Timestamp::default();
-        let deadline = start + GIVE_UP_AFTER;
-        let delay = |jitter| (retry_at(deadline, start, 1, jitter).unwrap() - start).num_seconds();
-        assert_eq!(delay(0), 60);
-        assert!((30..=31).contains(&delay(255)));
+        for (priority, seconds) in [(false, 60), (true, 10)] {
+            let mail = delivery(priority, 1);
+            let delay = |jitter| (mail.retry_at(start, jitter).unwrap() - start).num_seconds();
+            assert_eq!(delay(0), seconds);
+            assert!((seconds / 2..=seconds / 2 + 1).contains(&delay(255)));
+        }
     }
 }

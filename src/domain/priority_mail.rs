@@ -1,5 +1,5 @@
-//! Priority mail: one-time codes, links to set a password, and security notices. It is sent before
-//! all other mail.
+//! Priority mail: one-time codes, links to set a password, and security notices. One sender is
+//! reserved for it, and codes and short-lived links go ahead of all other mail.
 
 use std::fmt;
 

@@ -1,13 +1,39 @@
 //! Searches and their results.
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use super::{
+    character, email,
     ids::CommentId,
     text::{SingleLine, TextError},
-    ticket::{NumberPrefix, Ticket, TicketNumber},
+    ticket::Ticket,
+    ticket_number::{NumberPrefix, TicketNumber},
 };
 
-/// A search text as a person typed it.
-pub type SearchText = SingleLine<255>;
+/// A search text as a person typed it: a line of at most 255 characters. It is empty if none of
+/// its characters can be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchText(String);
+
+impl SearchText {
+    /// Parses a search text.
+    ///
+    /// # Errors
+    /// The text consists of white space, is too long, or contains a line break, a control
+    /// character or an override of the direction.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        match SingleLine::<255>::parse(text) {
+            Ok(line) => Ok(Self(line.into_string())),
+            Err(TextError::Empty) if !text.trim().is_empty() => Ok(Self(String::new())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// The maximum number of tickets that a search finds. The best matches are returned.
 pub const MAX_FOUND: i64 = 1_000;
@@ -50,33 +76,65 @@ pub enum SearchError {
     },
 }
 
+impl SearchError {
+    /// Whether a shorter text might be a search.
+    fn is_about_length(self) -> bool {
+        match self {
+            Self::Text(error) => {
+                matches!(error, TextError::TooLong { .. } | TextError::LineEnd { .. })
+            }
+            Self::TooManyWords { .. } | Self::PhraseTooLong { .. } => true,
+        }
+    }
+}
+
 /// A parsed search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchQuery {
     text: SearchText,
+    /// The text with its domains in their other encoding, if it has any.
+    alternative: Option<String>,
     number: Option<TicketNumber>,
 }
 
 impl SearchQuery {
-    /// Parses a search text.
+    /// Parses a search text. Of a text that has a ticket number with its prefix and is too long,
+    /// such as the subject of a mail, only the number is used.
     ///
     /// # Errors
     /// The text is empty, too long, contains a control character, or has too many words.
     pub fn parse(text: &str, prefix: &NumberPrefix) -> Result<Self, SearchError> {
-        let text = SearchText::parse(text)?;
-        check_words(text.as_str())?;
-        let digits = text.as_str().bytes().all(|byte| byte.is_ascii_digit());
-        let bare = || text.as_str().parse().ok().map(TicketNumber);
-        let number = if digits { bare() } else { prefix.read(text.as_str()) };
-        Ok(Self { text, number })
+        let number = prefix.find(text);
+        let parsed = SearchText::parse(text).map_err(SearchError::from).and_then(|text| {
+            let text = SearchText(indexable(text.as_str()));
+            check_words(text.as_str())?;
+            let number = number.map(|mention| mention.number);
+            Ok(Self { alternative: other_domains(text.as_str()), text, number })
+        });
+        match (parsed, number) {
+            (Err(error), Some(mention)) if mention.has_prefix && error.is_about_length() => {
+                let text = SearchText(prefix.format(mention.number));
+                Ok(Self { text, alternative: None, number: Some(mention.number) })
+            }
+            (parsed, _) => parsed,
+        }
     }
 
-    /// Returns the text in web search syntax: words, `"phrases"`, `or`, `-excluded`.
+    /// Returns the text as it is compared, in web search syntax: words, `"phrases"`, `or`, `-excluded`.
     pub fn text(&self) -> &str {
         self.text.as_str()
     }
 
-    /// Returns the ticket number, if the text is one.
+    /// Returns the text, or its alternative with the domains in their other encoding, in web
+    /// search syntax.
+    pub fn alternatives(&self) -> String {
+        match &self.alternative {
+            Some(other) => format!("{} or {other}", self.text()),
+            None => self.text().to_owned(),
+        }
+    }
+
+    /// Returns the ticket number that the text is or contains, if any.
     pub fn number(&self) -> Option<TicketNumber> {
         self.number
     }
@@ -90,19 +148,57 @@ impl SearchQuery {
             .rfind(char::is_whitespace)
             .map_or(0, |space| space + text[space..].chars().next().map_or(0, char::len_utf8));
         let (head, last) = text.split_at(start);
-        last.chars().all(char::is_alphanumeric).then_some((head, last))
+        let plain = !last.is_empty() && last.chars().all(char::is_alphanumeric);
+        plain.then_some((head, last))
     }
 
     /// Returns the words to compare by similarity, without short ones. Returns no words if the
     /// text contains operators.
     pub fn similar(&self) -> Vec<&str> {
         let words = self.text().split_whitespace();
-        if words.clone().any(|word| word.starts_with('-') || word.contains('"') || word == "or") {
+        if has_operators(self.text()) {
             return vec![];
         }
         let letters = |word: &str| word.chars().filter(|c| c.is_alphanumeric()).count();
         words.filter(|word| letters(word) >= MIN_SIMILAR).collect()
     }
+}
+
+/// Does to a text what the database does to those that it indexes (`indexable` in the migrations),
+/// so that what looks equal is equal. Also replaces ё, as the stemmer does with whole words.
+fn indexable(text: &str) -> String {
+    let shown = text.nfkc().filter(|&c| !character::is_ignorable(c));
+    let replaced = |c: char| match c {
+        'ё' => 'е',
+        'Ё' => 'Е',
+        c => c,
+    };
+    shown.map(replaced).collect()
+}
+
+/// Whether a text has operators of the web search syntax.
+fn has_operators(text: &str) -> bool {
+    text.split_whitespace()
+        .any(|word| word.starts_with('-') || word.contains('"') || word.eq_ignore_ascii_case("or"))
+}
+
+/// Returns a text with its internationalised domains in ASCII, and those in ASCII in Unicode, also
+/// within addresses and links. `None` if it has none, or has operators.
+fn other_domains(text: &str) -> Option<String> {
+    if has_operators(text) {
+        return None;
+    }
+    let other = |part: &str| {
+        let domain = part.trim_end_matches(['.', ',', '/', '@', ':', ' ']);
+        let is_domain = domain.contains('.') && (!domain.is_ascii() || domain.contains("xn--"));
+        let ascii = email::ascii_domain(domain).filter(|_| is_domain);
+        let other = ascii.map(|ascii| {
+            if domain.is_ascii() { email::unicode_domain(&ascii) } else { ascii.into_owned() }
+        });
+        other.unwrap_or_else(|| domain.to_owned()) + &part[domain.len()..]
+    };
+    let changed = text.split_inclusive(['/', '@', ':', ',', ' ']).map(other).collect::<String>();
+    (changed != text && check_words(&changed).is_ok()).then_some(changed)
 }
 
 /// Bounds the words of a search, and those of each of its phrases.
@@ -167,12 +263,58 @@ mod tests {
 
     #[test]
     fn a_ticket_number_is_recognised_with_and_without_its_prefix() {
-        for text in ["cs-234567", " 234567 "] {
+        for text in ["cs-234567", " 234567 ", "Re: [CS-234567] it is down"] {
             assert_eq!(parse(text).number(), Some(TicketNumber(234_567)));
         }
         for text in ["CS-", "XX-1", "23 4", "99999999999999999999"] {
             assert_eq!(parse(text).number(), None, "{text}");
         }
+    }
+
+    #[test]
+    fn of_a_long_text_with_a_number_the_number_is_searched_for() {
+        for rest in
+            ["я".repeat(255), "a ".repeat(100), format!("\"{}\"", "a ".repeat(9)), "x\ny".into()]
+        {
+            let found = parse(&format!("Fwd: Re: [CS-234567] {rest}"));
+            assert_eq!(found.number(), Some(TicketNumber(234_567)));
+            assert_eq!(found.text(), "CS-234567");
+        }
+        let prefix = NumberPrefix::parse("CS").unwrap();
+        assert!(SearchQuery::parse(&format!("#234567 {}", "a ".repeat(100)), &prefix).is_err());
+    }
+
+    #[test]
+    fn what_looks_equal_is_the_same_search() {
+        for text in ["cafe\u{301} ещё file", "café еще \u{FB01}le", "ca\u{AD}fé е\u{200C}ще file"]
+        {
+            assert_eq!(parse(text).text(), "café еще file");
+        }
+    }
+
+    #[test]
+    fn a_domain_is_searched_for_in_both_encodings() {
+        let other = "xn--80a1acny.xn--p1ai";
+        for (text, alternative) in [
+            ("почта.рф", Some(other.to_owned())),
+            (other, Some("почта.рф".into())),
+            ("Mail to anna@почта.рф, please", Some(format!("Mail to anna@{other}, please"))),
+            ("https://почта.рф/a?b down", Some(format!("https://{other}/a?b down"))),
+            ("example.com is down", None),
+            ("\"почта.рф\"", None),
+            ("-почта.рф x", None),
+            ("сайт не работает", None),
+        ] {
+            assert_eq!(parse(text).alternative, alternative, "{text}");
+        }
+        assert_eq!(parse("почта.рф").alternatives(), format!("почта.рф or {other}"));
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_seen_has_no_words() {
+        let found = parse("\u{AD}\u{200B}");
+        assert_eq!((found.text(), found.last_word(), found.number()), ("", None, None));
+        assert_eq!(SearchText::parse(" \t"), Err(TextError::Empty));
     }
 
     #[test]
@@ -191,7 +333,7 @@ mod tests {
     fn a_plain_last_word_is_split_off() {
         assert_eq!(parse("mail serv").last_word(), Some(("mail ", "serv")));
         assert_eq!(parse("почт").last_word(), Some(("", "почт")));
-        assert_eq!(parse("a\u{3000}b").last_word(), Some(("a\u{3000}", "b")));
+        assert_eq!(parse("a\u{3000}b").last_word(), Some(("a ", "b")));
         for text in ["mail -serv", "\"mail serv\"", "a:*", "web3.example.com"] {
             assert_eq!(parse(text).last_word(), None, "{text}");
         }

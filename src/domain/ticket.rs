@@ -11,45 +11,10 @@ use super::{
     text::Summary,
 };
 
-pub use super::status::{Priority, Status, TicketRelation};
-
-/// The number of a ticket, without the installation's prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TicketNumber(pub i64);
-
-/// The installation's prefix for ticket numbers: 1 to 10 capital letters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NumberPrefix(String);
-
-impl NumberPrefix {
-    /// Parses a prefix.
-    ///
-    /// # Errors
-    /// The text does not consist of 1 to 10 letters from A to Z.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let fits = (1..=10).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase());
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("must be 1 to 10 letters from A to Z, like CS")
-        }
-    }
-
-    /// Formats a number for display, like `CS-234567`.
-    pub fn format(&self, number: TicketNumber) -> String {
-        format!("{}-{}", self.0, number.0)
-    }
-
-    /// Parses a number with its prefix in upper or lower case, ignoring surrounding spaces.
-    /// Returns `None` if the text is not such a number.
-    pub fn read(&self, text: &str) -> Option<TicketNumber> {
-        let (prefix, digits) = text.trim().split_once('-')?;
-        if !prefix.eq_ignore_ascii_case(&self.0) || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        digits.parse().ok().map(TicketNumber)
-    }
-}
+pub use super::{
+    status::{Priority, Status, TicketRelation},
+    ticket_number::{NumberPrefix, TicketNumber},
+};
 
 /// The maximum number of participants of a ticket, not counting the customer who opened it.
 pub const MAX_PARTICIPANTS: usize = 50;
@@ -281,21 +246,4 @@ fn replace<T: Clone + PartialEq>(field: &mut T, new: Option<T>) -> Option<(T, T)
     let new = new.filter(|new| new != field)?;
     let old = std::mem::replace(field, new.clone());
     Some((old, new))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ticket_number_is_parsed_with_its_prefix_in_any_case() {
-        let prefix = NumberPrefix::parse("CS").unwrap();
-        assert_eq!(prefix.format(TicketNumber(234_567)), "CS-234567");
-        assert_eq!(prefix.read(" cs-234567 "), Some(TicketNumber(234_567)));
-        for text in ["234567", "XX-1", "CS-", "CS--1", "CS-+1", "CS-99999999999999999999", "CS-1٣"]
-        {
-            assert_eq!(prefix.read(text), None, "{text}");
-        }
-        assert!(NumberPrefix::parse("cs").is_err() && NumberPrefix::parse("").is_err());
-    }
 }

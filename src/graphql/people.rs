@@ -23,7 +23,7 @@ impl PeopleQuery {
     ///
     /// People whose name or address starts with the text come first, then those with a later
     /// part of the name that does, then those whose name or address is spelled similarly.
-    /// Letter case does not matter. Disabled accounts are left out, and a text without letters
+    /// Letter case and accents do not matter. Disabled accounts are left out, and a text without letters
     /// or digits matches nobody. `accounts` lists all accounts, for admins.
     #[graphql(complexity = "cost(Some(first), None, child_complexity)")]
     async fn people(

@@ -116,7 +116,11 @@ impl SearchQuery {
     /// a longer one. `"a phrase"` matches these words in this order, `or` separates
     /// alternatives, and `-word` excludes texts with the word. Common words such as "the" are
     /// ignored. Words of 3 or more letters also match similarly spelled words of a summary.
-    /// The number of a ticket finds it, with or without its prefix.
+    /// Letter case, accents that are typed separately, ё and е, and the encoding of a domain make
+    /// no difference.
+    ///
+    /// The number of a ticket finds it, as mails and people write it: `CS-234567`, `[CS-234567]`
+    /// also within a pasted subject, `#234567`, `cs 234567`, `ticket 234567`, or alone.
     ///
     /// A search that takes longer than 2 seconds, unless configured otherwise, fails with
     /// `BAD_REQUEST`.

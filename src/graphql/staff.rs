@@ -24,7 +24,8 @@ use crate::{
 /// The input of `createAccount`.
 #[derive(InputObject)]
 pub struct CreateAccountInput {
-    /// The e-mail address that the person signs in with. It is stored in lower case.
+    /// The e-mail address that the person signs in with. It is stored in lower case, with its
+    /// domain in Unicode. An address that cannot be mailed is `INVALID`.
     email: String,
     /// The name that others see: 1 to 120 characters.
     name: String,
@@ -149,7 +150,7 @@ impl StaffQuery {
         #[graphql(desc = "Return items before this cursor.")] before: Option<String>,
         #[graphql(desc = "Return only accounts with this role.")] role: Option<Role>,
         #[graphql(
-            desc = "Return only accounts whose name, a part of the name, or e-mail address starts with this: 1 to 255 characters."
+            desc = "Return only accounts whose name, a part of the name, or e-mail address starts with this: 1 to 255 characters. Letter case and accents do not matter."
         )]
         text: Option<String>,
     ) -> Result<Option<AccountConnection>, Failure> {
@@ -169,7 +170,9 @@ impl StaffQuery {
 
 fn decode_cursor(text: &str) -> Option<EmailAddress> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    EmailAddress::parse(std::str::from_utf8(&bytes).ok()?).ok()
+    let text = String::from_utf8(bytes).ok()?;
+    EmailAddress::lookup(&text).ok()?;
+    Some(EmailAddress::from_stored(text))
 }
 
 #[derive(Default)]

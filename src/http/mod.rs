@@ -14,6 +14,7 @@ mod budgets;
 mod connection;
 mod documents;
 mod execution;
+mod file_name;
 mod graphql;
 mod guard;
 mod handoff;
@@ -43,7 +44,7 @@ use axum::{
     extract::{FromRequestParts as _, Request, State, ws::WebSocketUpgrade},
     middleware,
     response::Response,
-    routing::{any, get},
+    routing::{any, get, post},
 };
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
@@ -92,6 +93,7 @@ pub fn router(api: Api) -> Router {
         .route("/reset-password", get(reset_password::page))
         .route("/handoff", get(handoff::page))
         .route("/unsubscribe", get(unsubscribe::form).post(unsubscribe::submit))
+        .route("/subscribe", post(unsubscribe::subscribe))
         .merge(mailbox)
         .with_state(api)
         .layer(CatchPanicLayer::custom(refusal::panicked))

@@ -1,4 +1,4 @@
-//! Unsubscribing from the mails about a ticket.
+//! Unsubscribing from the mails about a ticket, and subscribing again.
 //!
 //! Mail programs send a POST request to the link (one-click unsubscribe, RFC 8058). A GET
 //! request changes nothing and returns a page with a button: virus scanners follow the links
@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     domain::account::Locale,
-    service::{ServiceError, unsubscription},
+    service::{
+        ServiceError,
+        unsubscription::{self, MailSubscription},
+    },
 };
 
 /// The query of the link.
@@ -27,10 +30,11 @@ pub struct Token {
     token: String,
 }
 
-/// `GET /unsubscribe`: the page with the button.
+/// `GET /unsubscribe`: the page with the button, which subscribes again if the address is already
+/// unsubscribed.
 pub async fn form(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
     match unsubscription::find(&api.services, &token).await {
-        Ok(found) => {
+        Ok(found) if found.is_on => {
             let (title, button) = match found.locale {
                 Locale::En => {
                     (format!("Stop receiving mail about ticket {}?", found.number), "Unsubscribe")
@@ -39,35 +43,68 @@ pub async fn form(State(api): State<Api>, Query(Token { token }): Query<Token>) 
                     (format!("Больше не присылать письма о заявке {}?", found.number), "Отписаться")
                 }
             };
-            // A verified token is base64url, so it needs no URL encoding.
-            let body = format!(
-                "<form method=\"post\" action=\"/unsubscribe?token={}\"><button>{button}</button></form>",
-                escape_html(&token)
-            );
-            page(StatusCode::OK, language_tag(found.locale), &title, &body)
+            let button = button_to("/unsubscribe", &token, button);
+            page(StatusCode::OK, language_tag(found.locale), &title, &button)
         }
+        Ok(found) => unsubscribed(&found, &token),
         Err(error) => failed(&error),
     }
 }
 
 /// `POST /unsubscribe`: unsubscribes. Repeating it changes nothing.
 pub async fn submit(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
-    match unsubscription::unsubscribe(&api.services, &token).await {
+    match unsubscription::set(&api.services, &token, false).await {
+        Ok(found) => unsubscribed(&found, &token),
+        Err(error) => failed(&error),
+    }
+}
+
+/// `POST /subscribe`: subscribes again. Repeating it changes nothing.
+pub async fn subscribe(State(api): State<Api>, Query(Token { token }): Query<Token>) -> Response {
+    match unsubscription::set(&api.services, &token, true).await {
         Ok(found) => {
-            let (title, text) = match found.locale {
+            let (title, text, button) = match found.locale {
                 Locale::En => (
-                    format!("You have unsubscribed from ticket {}", found.number),
-                    "You will get no more mail about it. You can still see it in your account.",
+                    format!("You will get mail about ticket {} again", found.number),
+                    "We will write to you as before.",
+                    "Unsubscribe",
                 ),
                 Locale::Ru => (
-                    format!("Вы отписались от писем о заявке {}", found.number),
-                    "Сама заявка по-прежнему видна в вашей учётной записи.",
+                    format!("Вы снова подписаны на письма о заявке {}", found.number),
+                    "Мы будем писать вам, как и раньше.",
+                    "Отписаться",
                 ),
             };
-            page(StatusCode::OK, language_tag(found.locale), &title, &format!("<p>{text}</p>"))
+            let button = button_to("/unsubscribe", &token, button);
+            let body = format!("<p>{text}</p>{button}");
+            page(StatusCode::OK, language_tag(found.locale), &title, &body)
         }
         Err(error) => failed(&error),
     }
+}
+
+/// The page for people who are unsubscribed, perhaps by mistake.
+fn unsubscribed(found: &MailSubscription, token: &str) -> Response {
+    let (title, text, button) = match found.locale {
+        Locale::En => (
+            format!("You have unsubscribed from ticket {}", found.number),
+            "You will get no more mail about it. You can still see it in your account.",
+            "Subscribe again",
+        ),
+        Locale::Ru => (
+            format!("Вы отписались от писем о заявке {}", found.number),
+            "Сама заявка по-прежнему видна в вашей учётной записи.",
+            "Подписаться снова",
+        ),
+    };
+    let body = format!("<p>{text}</p>{}", button_to("/subscribe", token, button));
+    page(StatusCode::OK, language_tag(found.locale), &title, &body)
+}
+
+/// A form with one button. A verified token is base64url, so it needs no URL encoding.
+fn button_to(path: &str, token: &str, label: &str) -> String {
+    let token = escape_html(token);
+    format!("<form method=\"post\" action=\"{path}?token={token}\"><button>{label}</button></form>")
 }
 
 fn failed(error: &ServiceError) -> Response {
@@ -78,7 +115,7 @@ fn failed(error: &ServiceError) -> Response {
              Ссылка неполная или недействительна. Откройте её из письма ещё раз.",
         ),
         error => {
-            tracing::error!(%error, "unsubscribing failed");
+            tracing::error!(%error, "unsubscribing or subscribing again failed");
             (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "That did not work. Please try again later.<br>Не получилось. Попробуйте позже.",

@@ -21,7 +21,7 @@ use super::{
     api::Api,
     authentication,
     body::{MAX_BODY, TooSlow},
-    guard,
+    file_name, guard,
     refusal::Refusal,
 };
 use crate::{
@@ -308,7 +308,9 @@ async fn receive_file(
     let id = expected.remove(field.name().unwrap_or_default()).ok_or_else(|| {
         Refusal::bad_request("A part is not named in `map` or is sent twice: send each file once.")
     })?;
-    let file_name = field.file_name().unwrap_or_default().to_owned();
+    let disposition = field.headers().get(header::CONTENT_DISPOSITION);
+    let file_name = disposition.map(|value| file_name::from_disposition(value.as_bytes()));
+    let file_name = file_name.unwrap_or_default();
     if file_name.len() > MAX_NAME {
         return Err(Refusal::bad_request(format!("A file name is longer than {MAX_NAME} bytes.")));
     }

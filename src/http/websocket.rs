@@ -6,6 +6,7 @@
 //! is noticed.
 
 mod duplex;
+mod message;
 mod multiplexer;
 mod protocol;
 mod wake_flag;
@@ -29,6 +30,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::{
     duplex::{Duplex, SocketEvent},
+    message::Received,
     multiplexer::{Multiplexer, SocketOutput},
     protocol::{CloseReason, FromClient, ToClient},
     wake_flag::{TaskWaker, WakeFlag},
@@ -350,8 +352,15 @@ impl Connection {
     }
 
     async fn on_text(&mut self, text: &str) -> Result<(), End> {
-        let message =
-            serde_json::from_str(text).map_err(|_| End::Close(CloseReason::BAD_MESSAGE))?;
+        let received = message::read(text).map_err(|()| End::Close(CloseReason::BAD_MESSAGE))?;
+        let message = match received {
+            Received::Message(message) => message,
+            Received::Unreadable { id, problem } => {
+                self.accept_operation(&id)?;
+                self.send_error(&id, vec![ServerError::new(problem, None)]);
+                return Ok(());
+            }
+        };
         match message {
             // Boxed, like everything rare, so that the tasks of idle sockets stay small.
             FromClient::ConnectionInit { payload } => {
@@ -403,16 +412,23 @@ impl Connection {
         Ok(())
     }
 
-    fn subscribe(&mut self, id: String, mut request: async_graphql::Request) -> Result<(), End> {
+    /// Returns the credentials for an operation that the client may start with this id.
+    fn accept_operation(&self, id: &str) -> Result<&Credentials, End> {
         let Some(credentials) = &self.credentials else {
             return Err(End::Close(CloseReason::UNAUTHORIZED));
         };
         if id.is_empty() || id.len() > MAX_ID {
             return Err(End::Close(CloseReason::BAD_MESSAGE));
         }
-        if self.operations.contains(&id) {
-            return Err(End::Close(CloseReason::duplicate(&id)));
+        if self.operations.contains(id) {
+            return Err(End::Close(CloseReason::duplicate(id)));
         }
+        Ok(credentials)
+    }
+
+    fn subscribe(&mut self, id: String, mut request: async_graphql::Request) -> Result<(), End> {
+        let Credentials { token, actor, .. } = self.accept_operation(&id)?;
+        let (token, actor) = (token.clone(), *actor);
         if self.operations.len() >= MAX_OPERATIONS {
             let message = format!(
                 "A websocket may run {MAX_OPERATIONS} operations at a time: complete one first."
@@ -429,10 +445,10 @@ impl Connection {
                 }
                 Ok(operation) => operation,
             };
-        let (budgets, actor) = (&self.api.budgets, &credentials.actor);
+        let budgets = &self.api.budgets;
         let slot = match operation {
-            Some(OperationType::Subscription) => budgets.stream(actor, &self.origin),
-            _ => budgets.request(actor, &self.origin),
+            Some(OperationType::Subscription) => budgets.stream(&actor, &self.origin),
+            _ => budgets.request(&actor, &self.origin),
         };
         let slot = match slot {
             Err(exceeded) => {
@@ -442,7 +458,6 @@ impl Connection {
             Ok(slot) => slot,
         };
         let (api, origin) = (self.api.clone(), self.origin.clone());
-        let token = credentials.token.clone();
         let starting = async move {
             match authenticate(token.as_deref(), &api).await {
                 Ok(Some(actor)) => execution::start(api, actor, origin, request, operation).await,

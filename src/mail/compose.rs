@@ -4,19 +4,24 @@
 use std::{collections::HashMap, fmt::Display, time::SystemTime};
 
 use lettre::{
-    Address, Message,
-    message::{
-        Mailbox, MultiPart,
-        header::{HeaderName, HeaderValue},
-    },
+    Message,
+    address::Envelope,
+    message::{Mailbox, MultiPart},
 };
 use minijinja::{Value, context};
 use uuid::Uuid;
 
-use super::templates::{Rendered, Template, Templates};
+use super::{
+    address, header,
+    templates::{Rendered, Template, Templates},
+};
 use crate::{
     crypto::{seal::Keyring, signing::SigningKey},
-    db::{Connection, DbError, account, category, comment, delivery, ticket, unsubscription},
+    db::{
+        Connection, DbError, account,
+        attachment::{self, Requested},
+        category, comment, delivery, ticket, unsubscription,
+    },
     domain::{
         account::{Account, EmailAddress, Locale},
         clock::Timestamp,
@@ -72,6 +77,8 @@ struct TicketMail {
     category: String,
     names: HashMap<AccountId, String>,
     comments: HashMap<CommentId, String>,
+    /// The names of the files of the comments, and of the description under `None`.
+    files: HashMap<Option<CommentId>, Vec<String>>,
     events: Vec<(Event, NotificationKind)>,
     /// The mails of the same thread that were sent before.
     earlier: Vec<DeliveryId>,
@@ -89,10 +96,10 @@ impl Composer {
         delivery: &Delivery,
         now: Timestamp,
     ) -> Result<Option<Message>, ComposeError> {
-        let to = ascii_address(&delivery.address).map_err(unbuildable)?;
         let Some(ticket_id) = delivery.ticket_id else {
-            return self.compose_priority_mail(db, delivery, to, now).await;
+            return self.compose_priority_mail(db, delivery, now).await;
         };
+        let to = address::recipient(&delivery.address).map_err(unbuildable)?;
         if unsubscription::exists(db, ticket_id, &delivery.address).await? {
             return Ok(None);
         }
@@ -118,7 +125,6 @@ impl Composer {
         &self,
         db: &mut Connection,
         delivery: &Delivery,
-        to: Address,
         now: Timestamp,
     ) -> Result<Option<Message>, ComposeError> {
         let mail = self.open(delivery)?;
@@ -126,12 +132,14 @@ impl Composer {
             // The account may have another address since.
             account::by_ids(db, &[id]).await?.into_iter().next()
         } else {
-            let address = EmailAddress::parse(&delivery.address).map_err(unbuildable)?;
+            let address = EmailAddress::from_stored(delivery.address.clone());
             account::by_email(db, &address).await?.map(|(account, _)| account)
         };
         let Some(account) = found.filter(|account| account.disabled_at.is_none()) else {
             return Ok(None);
         };
+        // Not to the address as it was typed, which may be another person's mailbox.
+        let to = address::recipient(account.email.as_str()).map_err(unbuildable)?;
         let (template, context) = self.priority_context(&mail, &account);
         let rendered =
             self.templates.render(template, account.locale, &context).map_err(unbuildable)?;
@@ -191,7 +199,7 @@ impl Composer {
             .render(Template::Test, locale, &context)
             .map_err(|error| error.to_string())?;
         let id = self.message_id(DeliveryId(id));
-        let to = Mailbox::new(None, ascii_address(address)?);
+        let to = Mailbox::new(None, address::recipient(address)?);
         self.message(rendered, Headers { to, id, earlier: vec![], unsubscribe: None }, now)
     }
 
@@ -221,6 +229,7 @@ impl Composer {
                 number,
                 summary => ticket.summary,
                 description => ticket.description,
+                files => mail.files.get(&None),
                 status => ticket.status.name(locale),
                 category => mail.category,
                 reporter => mail.names.get(&ticket.reporter_id),
@@ -237,25 +246,32 @@ impl Composer {
         headers: Headers,
         now: Timestamp,
     ) -> Result<Message, String> {
+        let addresses = vec![headers.to.email.clone()];
+        let envelope = Envelope::new(Some(self.from.email.clone()), addresses);
         let mut builder = Message::builder()
+            .envelope(envelope.map_err(|error| error.to_string())?)
             .from(self.from.clone())
-            .to(headers.to)
-            .subject(rendered.subject)
+            .to(headers.to.clone())
+            .raw_header(header::subject(&rendered.subject))
             .date(SystemTime::from(now))
             .message_id(Some(headers.id))
             // Keeps vacation responders from replying (RFC 3834).
-            .raw_header(ascii_header("Auto-Submitted", "auto-generated"));
+            .raw_header(header::ascii("Auto-Submitted", "auto-generated"));
         if let Some(last) = headers.earlier.last() {
             builder = builder.in_reply_to(last.clone()).references(headers.earlier.join(" "));
         }
         if let Some(link) = headers.unsubscribe {
             builder = builder
-                .raw_header(ascii_header("List-Unsubscribe", &format!("<{link}>")))
-                .raw_header(ascii_header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
+                .raw_header(header::ascii("List-Unsubscribe", &format!("<{link}>")))
+                .raw_header(header::ascii("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
         }
-        builder
-            .multipart(MultiPart::alternative_plain_html(rendered.text, rendered.html))
-            .map_err(|error| error.to_string())
+        let parts = MultiPart::alternative_plain_html(rendered.text, rendered.html);
+        let mut message = builder.multipart(parts).map_err(|error| error.to_string())?;
+        let named = [header::mailbox("From", &self.from), header::mailbox("To", &headers.to)];
+        for mailbox in named.into_iter().flatten() {
+            message.headers_mut().insert_raw(mailbox);
+        }
+        Ok(message)
     }
 }
 
@@ -271,25 +287,6 @@ struct Headers {
 
 fn unbuildable(error: impl Display) -> ComposeError {
     ComposeError::Unbuildable(error.to_string())
-}
-
-/// A header whose value is ASCII without line breaks and never what a person wrote: it is not
-/// encoded.
-fn ascii_header(name: &'static str, value: &str) -> HeaderValue {
-    HeaderValue::dangerous_new_pre_encoded(
-        HeaderName::new_from_ascii_str(name),
-        value.to_owned(),
-        value.to_owned(),
-    )
-}
-
-/// Parses an address and encodes its domain in ASCII (IDNA). The part before the `@` stays as it
-/// is: if it is not ASCII, the mail server must support SMTPUTF8.
-fn ascii_address(address: &str) -> Result<Address, String> {
-    let invalid = |cause: &str| format!("the e-mail address is invalid: {cause}");
-    let (local, domain) = address.rsplit_once('@').ok_or_else(|| invalid("it has no @"))?;
-    let domain = idna::domain_to_ascii(domain).map_err(|_| invalid("its domain is invalid"))?;
-    Address::new(local, domain).map_err(|error| invalid(&error.to_string()))
 }
 
 impl TicketMail {
@@ -319,14 +316,16 @@ impl TicketMail {
         let written = events.iter().filter_map(|(event, _)| event.ticket()?.event.comment());
         let comments = comment::by_ids(db, &written.collect::<Vec<_>>()).await?.into_iter();
         let public = comments.filter(|(comment, ..)| comment.visibility == Visibility::Public);
+        let comments = public.map(|(comment, ..)| (comment.id, comment.body)).collect();
         let category = category::by_ids(db, &[ticket.category_id]).await?.into_iter().next();
         Ok(Some(Self {
             category: category.map(|it| it.name(delivery.locale).to_owned()).unwrap_or_default(),
-            ticket,
             names: accounts.into_iter().map(|account| (account.id, account.name)).collect(),
-            comments: public.map(|(comment, ..)| (comment.id, comment.body)).collect(),
+            files: names_of_files(db, &ticket, &comments).await?,
+            comments,
             events,
             earlier: delivery::thread(db, delivery, MAX_REFERENCES).await?,
+            ticket,
         }))
     }
 
@@ -360,7 +359,8 @@ impl TicketMail {
         match &event.ticket()?.event {
             TicketEvent::CommentAdded { comment_id } => {
                 let text = self.comments.get(comment_id)?;
-                Some(context! { kind => "answer", by, text })
+                let files = self.files.get(&Some(*comment_id));
+                Some(context! { kind => "answer", by, text, files })
             }
             TicketEvent::StatusChanged { from, to } => Some(
                 context! { kind => "status", by, from => from.name(locale), to => to.name(locale) },
@@ -378,6 +378,24 @@ impl TicketMail {
             | TicketEvent::Unknown => None,
         }
     }
+}
+
+/// Returns the names of the files of a ticket's description and of these comments.
+async fn names_of_files(
+    db: &mut Connection,
+    ticket: &Ticket,
+    comments: &HashMap<CommentId, String>,
+) -> Result<HashMap<Option<CommentId>, Vec<String>>, DbError> {
+    let ids = comments.keys().copied().collect::<Vec<_>>();
+    let mut found = attachment::find(db, Requested::OfTickets(&[ticket.id])).await?;
+    if !ids.is_empty() {
+        found.extend(attachment::find(db, Requested::OfComments(&ids)).await?);
+    }
+    let mut files = HashMap::<_, Vec<_>>::new();
+    for attachment in found.into_iter().map(|found| found.attachment) {
+        files.entry(attachment.comment_id).or_default().push(attachment.name.as_str().to_owned());
+    }
+    Ok(files)
 }
 
 /// Whether an account may see a ticket.

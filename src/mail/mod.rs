@@ -8,9 +8,11 @@
 //! point without losing a mail. Whether mail goes out, and how it is planned, is in the database
 //! too: a node without a transport plans like the others and leaves sending to them.
 
+mod address;
 pub mod compose;
 mod error;
 mod expiry;
+mod header;
 mod hold;
 mod planner;
 mod sender;
@@ -34,6 +36,7 @@ use crate::{
 use compose::Composer;
 use transport::MailTransport;
 
+pub use address::parse_sender;
 pub use error::SendError;
 pub use expiry::expire_overdue;
 pub use staff_addresses::StaffAddresses;

@@ -104,7 +104,9 @@ impl SmtpServer {
     pub async fn check(&self, from: &Address) -> Result<(), SendError> {
         let check = async {
             let mut connection = self.connect().await?;
-            connection.command(Mail::new(Some(from.clone()), vec![])).await?;
+            let utf8 = (!from.to_string().is_ascii()).then_some(MailParameter::SmtpUtfEight);
+            let mail = Mail::new(Some(from.clone()), utf8.into_iter().collect());
+            connection.command(mail).await?;
             connection.command(Rset).await?;
             connection.quit().await
         };
@@ -233,12 +235,12 @@ fn mail_parameters(
     bytes: &[u8],
 ) -> Result<Vec<MailParameter>, SendError> {
     let (envelope, server) = (message.envelope(), connection.server_info());
-    let mut addresses = envelope.to().iter().chain(envelope.from());
+    let is_ascii = |address: &Address| address.to_string().is_ascii();
     let mut parameters = vec![];
-    if addresses.any(|address| !address.to_string().is_ascii()) {
+    let (from, to) = (envelope.from().is_none_or(is_ascii), envelope.to().iter().all(is_ascii));
+    if !(from && to) {
         if !server.supports_feature(Extension::SmtpUtfEight) {
-            let problem = "the address is not ASCII and the mail server does not support SMTPUTF8";
-            return Err(SendError::Permanent(problem.into()));
+            return Err(no_smtputf8(from));
         }
         parameters.push(MailParameter::SmtpUtfEight);
     }
@@ -250,6 +252,16 @@ fn mail_parameters(
         parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
     }
     Ok(parameters)
+}
+
+/// The error of an address that needs SMTPUTF8. That of the sender concerns all mails.
+fn no_smtputf8(sender_is_ascii: bool) -> SendError {
+    if sender_is_ascii {
+        let problem = "the address is not ASCII and the mail server does not support SMTPUTF8";
+        return SendError::Permanent(problem.into());
+    }
+    let error = "mail.from is not ASCII before the @ and the mail server does not support SMTPUTF8";
+    SendError::Held { error: error.into(), counts: false }
 }
 
 /// The error of a step before the mail server has seen anything of the mail: a reply is a verdict

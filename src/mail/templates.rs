@@ -295,10 +295,10 @@ fn sample(with_optional: bool) -> Value {
         unsubscribe_link => link,
         ticket => context! {
             number => "CS-1", summary => "A", description => "B", status => "C", category => "D",
-            reporter => "E", opened_by => link, link,
+            reporter => "E", opened_by => link, link, files => vec!["K"],
         },
         changes => vec![
-            context! { kind => "answer", by => link, text => "F" },
+            context! { kind => "answer", by => link, text => "F", files => vec!["L"] },
             context! { kind => "status", by => link, from => "G", to => "H" },
             context! { kind => "added", by => link },
             context! { kind => "assigned", by => link },
@@ -360,13 +360,16 @@ mod tests {
                 ),
                 status => "", category => pick("Technical Support", "Техническая поддержка"),
                 reporter => pick("Anna Smith", "Анна Смирнова"), opened_by => None::<&str>,
+                files => vec!["error log.txt", "<b>.png"],
                 link => "https://portal.example.com/tickets/CS-234567",
             },
             changes => vec![
                 context! { kind => "answer", by => pick("Boris", "Борис"), text => pick(
                     "Good morning!\n\nWe have restarted the web server: does the site open now?",
                     "Доброе утро!\n\nМы перезапустили веб-сервер: открывается ли сайт теперь?",
-                ) },
+                ), files => vec!["vhost.conf"] },
+                context! { kind => "answer", by => "B", files => None::<Vec<String>>,
+                    text => "host        state\n\tweb1    up\n    web2    down" },
                 context! { kind => "status", by => "B", from => pick("Waiting for support", "Ожидает поддержки"),
                     to => pick("Waiting for customer", "Ожидает клиента") },
                 context! { kind => "added", by => pick("Boris", "Борис") },
@@ -431,7 +434,7 @@ mod tests {
         assert!(raw.contains("\r\n"), "the template itself does not remove line breaks");
         let ticket = context! {
             number => "CS-1", summary => "a\r\nBcc: eve@example.com", description => "x", link => "",
-            opened_by => "",
+            opened_by => "", files => (),
         };
         let context = context! { ticket, ..example(Locale::En) };
         let mail = templates.render(Template::TicketCreated, Locale::En, &context).unwrap();

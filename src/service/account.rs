@@ -101,7 +101,7 @@ pub async fn by_email(
     email: &str,
 ) -> Result<Account, ServiceError> {
     authorise(actor, Action::ManageAccounts, Resource::Desk)?;
-    let email = EmailAddress::parse(email)
+    let email = EmailAddress::lookup(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
     let found = account::by_email(&mut *services.database.read().await?, &email).await?;
     let (account, _) = found.ok_or_else(|| {

@@ -204,7 +204,11 @@ impl UserError {
         let code = match error {
             TextError::Empty => UserErrorCode::Required,
             TextError::TooLong { .. } => UserErrorCode::TooLong,
-            TextError::Control(_) | TextError::Malformed(_) => UserErrorCode::Invalid,
+            TextError::Control { .. }
+            | TextError::Override { .. }
+            | TextError::LineEnd { .. }
+            | TextError::Unsuitable { .. }
+            | TextError::Malformed(_) => UserErrorCode::Invalid,
         };
         Self::new(field, code, format!("{label} {error}."))
     }

@@ -34,7 +34,7 @@ pub async fn add(
 ) -> Result<Ticket, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
-    let email = EmailAddress::parse(email)
+    let email = EmailAddress::lookup(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
     let subject = editor.0.to_string();
     let attempt = rate_limit::count(services, Limit::Address, Some(&subject), origin).await?;

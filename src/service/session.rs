@@ -113,7 +113,7 @@ async fn sign_in_with_password(
     origin: &ClientOrigin,
     account_id: &mut Option<AccountId>,
 ) -> Result<SignInStep, ServiceError> {
-    let email = EmailAddress::parse(email).ok();
+    let email = EmailAddress::lookup(email).ok();
     let subject = email.as_ref().map(EmailAddress::as_str);
     let attempt = rate_limit::count(services, Limit::Password, subject, origin).await?;
     let found = match &email {

@@ -1,10 +1,19 @@
-//! Unsubscribing from a ticket's mails with the link in one of them. The link needs no sign-in,
-//! because mail programs follow it automatically.
+//! Unsubscribing from a ticket's mails, and subscribing again: with the link in one of them, or
+//! signed in. The link needs no sign-in, because mail programs follow it automatically.
 
-use super::{ServiceError, Services};
+use std::slice;
+
+use super::{ServiceError, Services, account, authorise};
 use crate::{
     db::{delivery, ticket, unsubscription},
-    domain::{account::Locale, delivery::Delivery, ids::TicketId, policy::TicketScope},
+    domain::{
+        account::Locale,
+        actor::Actor,
+        delivery::Delivery,
+        ids::TicketId,
+        policy::{self, Action, Resource, TicketScope},
+        ticket::Ticket,
+    },
 };
 
 /// The subscription that a link ends: to the mails about a ticket, at an e-mail address.
@@ -13,6 +22,8 @@ pub struct MailSubscription {
     pub locale: Locale,
     /// The ticket's number with its prefix.
     pub number: String,
+    /// Whether the address receives mail about the ticket.
+    pub is_on: bool,
     ticket_id: TicketId,
     address: String,
 }
@@ -32,7 +43,9 @@ pub async fn find(services: &Services, token: &str) -> Result<MailSubscription, 
     let scope = TicketScope::All;
     let tickets = ticket::by_ids(&mut connection, scope, &[ticket_id]).await?;
     let number = tickets.first().ok_or(ServiceError::NotFound)?.number;
+    let is_on = !unsubscription::exists(&mut connection, ticket_id, &address).await?;
     Ok(MailSubscription {
+        is_on,
         locale,
         number: services.number_prefix().format(number),
         ticket_id,
@@ -40,17 +53,78 @@ pub async fn find(services: &Services, token: &str) -> Result<MailSubscription, 
     })
 }
 
-/// Stops mail about the ticket to the address that the link was sent to. Can be repeated.
+/// Starts or stops mail about the ticket to the address that the link was sent to. Can be
+/// repeated.
 ///
 /// # Errors
 /// Returns the errors of [`find`].
-pub async fn unsubscribe(
+pub async fn set(
     services: &Services,
     token: &str,
+    is_on: bool,
 ) -> Result<MailSubscription, ServiceError> {
     let found = find(services, token).await?;
+    store(services, found.ticket_id, slice::from_ref(&found.address), is_on).await?;
+    Ok(MailSubscription { is_on, ..found })
+}
+
+/// Starts or stops mail about a ticket to the actor. Can be repeated.
+///
+/// # Errors
+/// Returns an error if nobody is signed in, or the actor may not see the ticket.
+pub async fn set_for_viewer(
+    actor: &Actor,
+    services: &Services,
+    id: TicketId,
+    is_on: bool,
+) -> Result<Ticket, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let viewer = account::viewer(actor, services).await?;
+    let scope = policy::ticket_scope(actor);
+    let found = ticket::by_ids(&mut *services.database.read().await?, scope, &[id]).await?;
+    let ticket = found.into_iter().next().ok_or(ServiceError::NotFound)?;
+    // An older version may have stored another spelling.
+    let spellings = viewer.email.spellings();
+    let addresses = if is_on { spellings } else { vec![viewer.email.as_str().to_owned()] };
+    store(services, ticket.id, &addresses, is_on).await?;
+    Ok(ticket)
+}
+
+/// Returns the tickets that the actor may see and gets no mail about, those unsubscribed from last
+/// first, at most `limit`.
+///
+/// # Errors
+/// Returns an error if nobody is signed in.
+pub async fn of_viewer(
+    actor: &Actor,
+    services: &Services,
+    limit: i64,
+) -> Result<Vec<Ticket>, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let viewer = account::viewer(actor, services).await?;
+    let scope = policy::ticket_scope(actor);
     let mut connection = services.database.read().await?;
-    let now = services.ambient.now();
-    unsubscription::insert(&mut connection, found.ticket_id, &found.address, now).await?;
-    Ok(found)
+    let addresses = viewer.email.spellings();
+    let ids = unsubscription::of_addresses(&mut connection, &addresses, limit).await?;
+    let mut tickets = ticket::by_ids(&mut connection, scope, &ids).await?;
+    tickets.sort_by_key(|ticket| ids.iter().position(|id| *id == ticket.id));
+    Ok(tickets)
+}
+
+async fn store(
+    services: &Services,
+    ticket: TicketId,
+    addresses: &[String],
+    is_on: bool,
+) -> Result<(), ServiceError> {
+    let mut connection = services.database.read().await?;
+    if is_on {
+        unsubscription::delete(&mut connection, ticket, addresses).await?;
+        return Ok(());
+    }
+    for address in addresses {
+        let now = services.ambient.now();
+        unsubscription::insert(&mut connection, ticket, address, now).await?;
+    }
+    Ok(())
 }

@@ -16,8 +16,9 @@ use crate::{
     db::{Connection, DbError, attachment as attachments},
     domain::{
         actor::Actor,
-        attachment::{Content, FileName, HEAD, Limits, media_type},
+        attachment::{Content, FileName, Limits},
         ids::{AccountId, AttachmentId, CommentId, TicketId},
+        media_type::TypeDetector,
         policy::{Action, Resource},
     },
     metrics::Limit,
@@ -216,7 +217,7 @@ impl UploadReceiver {
         writing: &mut UploadWriter,
         chunks: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     ) -> Result<Result<Content, UserError>, ReceiveError<E>> {
-        let (mut size, mut hash, mut head) = (0_u64, Sha256::new(), Vec::new());
+        let (mut size, mut hash, mut kind) = (0_u64, Sha256::new(), TypeDetector::default());
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(ReceiveError::Sender)?;
             size += chunk.len() as u64;
@@ -224,14 +225,14 @@ impl UploadReceiver {
                 return Ok(Err(rejected));
             }
             hash.update(&chunk);
-            head.extend_from_slice(&chunk[..chunk.len().min(HEAD - head.len())]);
+            kind.read(&chunk);
             writing.write(chunk).await?;
         }
         if size == 0 {
             let message = format!("The file `{}` is empty. Attach another one.", name.as_str());
             return Ok(Err(error(UserErrorCode::Required, message)));
         }
-        let media_type = media_type(&head).to_owned();
+        let media_type = kind.media_type().to_owned();
         Ok(Ok(Content { size, media_type, sha256: hash.finalize().into() }))
     }
 

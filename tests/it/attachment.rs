@@ -25,7 +25,8 @@ use crate::harness::{
 pub const CREATE: &str = "mutation($input: CreateTicketInput!) { createTicket(input: $input) {
     ticket { id number status version attachments { id name size contentType sha256 url } }
     userErrors { field code message } } }";
-const COMMENT: &str = "mutation($input: AddCommentInput!) { addComment(input: $input) {
+/// Adds a comment with an input.
+pub const COMMENT: &str = "mutation($input: AddCommentInput!) { addComment(input: $input) {
     comment { id attachments { id name size contentType url } } userErrors { code } } }";
 const BOUNDARY: &str = "a-boundary-of-the-tests";
 
@@ -55,7 +56,7 @@ pub async fn send(client: &Client, parts: &[Part<'_>]) -> Reply {
 }
 
 /// Sends a mutation with files, as clients of the multipart specification do.
-async fn upload(
+pub async fn upload(
     client: &Client,
     document: &str,
     mut input: Value,

@@ -349,6 +349,33 @@ async fn priority_mail_is_sent_ahead_of_everything_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn priority_mail_that_waits_for_another_attempt_does_not_delay_other_mail() {
+    let settings =
+        [("mail.window_seconds", "30"), ("mail.senders", "1"), ("mail.timeout_seconds", "60")];
+    let fixture = MailFixture::start_with(&settings).await;
+    let client = fixture.server.database.connect().await;
+    for n in 0..6 {
+        fixture.anna.create_ticket(&format!("Backlog {n}")).await;
+    }
+    until_due_mails_are_tried(&fixture.server).await;
+    // All but the first are priority mail: the second of them a notice that is of use for days, the
+    // others codes that have failed before.
+    let notices =
+        "UPDATE deliveries SET priority = true, attempts = CASE WHEN seq = 2 THEN 0 ELSE 1 END,
+        expires_at = CASE WHEN seq = 2 THEN created_at + interval '72 hours' END WHERE seq > 1";
+    client.batch_execute(notices).await.unwrap();
+    fixture.smtp.script([Behaviour::Pause(Step::Accepted); 2]);
+    fixture.server.clock.advance(TimeDelta::seconds(31));
+    fixture.smtp.paused(2).await;
+    let mut first = [0, 1].map(|n| fixture.smtp.mails()[n].subject.clone());
+    first.sort();
+    assert_eq!(first, ["[CS-100001] Backlog 0", "[CS-100002] Backlog 1"]);
+    fixture.smtp.release();
+    fixture.smtp.received(6).await;
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn expired_priority_mail_is_not_sent() {
     let address = Smtp::reserve().await;
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;

@@ -287,3 +287,57 @@ async fn one_click_unsubscribes_from_the_mails_of_one_ticket_only() {
     }
     fixture.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_unsubscribed_by_mistake_subscribes_again_by_one_click_or_by_the_api() {
+    let fixture = MailFixture::start().await;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    let mail = fixture.smtp.received(1).await.remove(0);
+    let link = mail.raw.split("List-Unsubscribe: <").nth(1).unwrap().split('>').next().unwrap();
+    let path = link.strip_prefix("https://desk.example.com").unwrap();
+    let stranger = fixture.server.anonymous();
+    let open = async |method: Method, path: &str| {
+        let page = stranger.request(method, path, |request| request).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        page.body.as_str().unwrap().to_owned()
+    };
+    let action = |page: &str| {
+        let action = page.split("action=\"").nth(1).unwrap().split('"').next().unwrap();
+        action.replace("&#x2f;", "/").replace("&amp;", "&")
+    };
+    let unsubscribed = open(Method::POST, path).await;
+    // Opened later, the link says the same.
+    for page in [unsubscribed, open(Method::GET, path).await] {
+        assert!(page.contains("You have unsubscribed from ticket CS-100001"), "{page}");
+        assert!(page.contains("<button>Subscribe again</button>"), "{page}");
+    }
+    let again = action(&open(Method::GET, path).await);
+    let page = open(Method::POST, &again).await;
+    assert!(page.contains("You will get mail about ticket CS-100001 again"), "{page}");
+    assert!(action(&page).starts_with("/unsubscribe?token="));
+    fixture.boris.comment(&ticket, "First.").await;
+    assert!(fixture.smtp.received(2).await[1].text.contains("First."));
+
+    let set = "mutation($input: SetTicketMailInput!) { setTicketMail(input: $input) {
+        ticket { number } userErrors { code } } }";
+    let list = "{ viewer { mailPreferences { unsubscribedTickets { number } } } }";
+    let listed = async || {
+        fixture.anna.ok(list, json!({})).await["viewer"]["mailPreferences"]["unsubscribedTickets"]
+            .clone()
+    };
+    for (is_on, expected) in [(false, json!([{ "number": "CS-100001" }])), (true, json!([]))] {
+        for _ in 0..2 {
+            let input = json!({ "ticketId": ticket.id, "isOn": is_on });
+            let data = fixture.anna.ok(set, json!({ "input": input })).await;
+            assert_eq!(data["setTicketMail"]["ticket"]["number"], "CS-100001");
+            assert_eq!(listed().await, expected);
+        }
+        fixture.boris.comment(&ticket, if is_on { "Heard." } else { "Unheard." }).await;
+        fixture.server.quiet().await;
+    }
+    assert!(fixture.smtp.received(3).await[2].text.contains("Heard."));
+    let foreign = fixture.server.customer("Jonas").await;
+    let input = json!({ "ticketId": ticket.id, "isOn": false });
+    assert_eq!(foreign.send(set, json!({ "input": input })).await.code(), "NOT_FOUND");
+    fixture.server.stop().await;
+}

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use ticketwire::domain::account::Role;
+
 use crate::harness::{Client, TestServer};
 
 const PEOPLE: &str = "query($text: String!, $isStaff: Boolean) { people(text: $text, isStaff: $isStaff) { name email } }";
@@ -32,6 +34,41 @@ async fn people_are_found_by_prefix_and_despite_typos() {
     for nobody in ["%", "_", "\\", "'", "zz", "?!"] {
         assert_eq!(names(&marta, nobody, None).await, [] as [&str; 0], "{nobody}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_found_whatever_accents_and_spellings_are_typed() {
+    let server = TestServer::start().await;
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let people = [
+        ("Фёдор Ёлкин", "fedor@почта.рф", "Федор;елк;ФЁДОР;fedor@xn--80a1acny.xn--p1ai"),
+        ("Sinéad O’Neil", "s@example.com", "sinead;Sine\u{301}ad;o'neil"),
+        ("María Núñez", "m@example.com", "Maria;nunez;Nu\u{301}n\u{303}ez"),
+        ("Łukasz Jørgensen-Weiß", "l@example.com", "lukasz;jorgensen;Łukasz Jørgensen‑weiss"),
+        ("И\u{306}ордан", "j@example.com", "Йордан"),
+    ];
+    let database = server.database.connect().await;
+    for (index, (name, email, _)) in people.iter().enumerate() {
+        let any = format!("Any{index}");
+        server.customer(&any).await;
+        let rename = "UPDATE accounts SET name = $1, email = $2 WHERE name = $3";
+        database.execute(rename, &[name, email, &any]).await.unwrap();
+    }
+    let accounts = "query($text: String!) { accounts(text: $text) { nodes { name } } }";
+    for (name, _, texts) in people {
+        for text in texts.split(';') {
+            assert_eq!(
+                names(&ilya, text, None).await.first().map(String::as_str),
+                Some(name),
+                "{text}"
+            );
+            let data = ilya.ok(accounts, json!({ "text": text })).await;
+            assert_eq!(data["accounts"]["nodes"], json!([{ "name": name }]), "{text}");
+        }
+    }
+    let data = ilya.ok(accounts, json!({ "text": "\u{AD}" })).await;
+    assert_eq!(data["accounts"]["nodes"], json!([]));
     server.stop().await;
 }
 

@@ -326,6 +326,100 @@ async fn unusual_search_texts_are_refused_or_find_nothing() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_is_found_by_its_number_as_mails_and_people_write_it() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    open(&anna, "Another", "the summary").await;
+    let number = open(&anna, "the summary", "Description").await.number;
+    let digits = number.split('-').next_back().unwrap();
+    let long = format!("Re: [{number}] {}", "the summary ".repeat(40));
+    for text in [
+        format!("[{number}]"),
+        format!("Re: [{number}] the summary"),
+        format!("#{number}"),
+        format!("#{digits}"),
+        format!("CS{digits}"),
+        format!("CS {digits}"),
+        format!("{number}."),
+        format!("cs\u{2011}{digits}"),
+        format!("№ {digits}"),
+        format!("заявка {digits}"),
+        long,
+    ] {
+        for client in [&anna, &marta] {
+            assert_eq!(found(client, &text).await.first().unwrap(), "the summary", "{text}");
+            assert!(listed(client, &text).await.contains(&"the summary".into()), "{text}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_that_look_equal_are_found_alike_also_those_of_an_older_version() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let texts = ["Кафе\u{301} \u{FB01}le", "сер\u{AD}тификат Фёдора", "Mu\u{308}nchen"];
+    let searches =
+        ["кафе\u{301}", "кафе\u{301} fi", "сертификат", "Федор", "фёд", "münchen", "Mu\u{308}n"];
+    let expected = [0, 0, 1, 1, 1, 2, 2];
+    for text in texts {
+        open(&anna, "x", text).await;
+    }
+    let document = "query($text: String!) { search(text: $text) { nodes { ticket { number } } } }";
+    let check = async |anna: &Client| {
+        for (text, index) in searches.iter().zip(expected) {
+            let data = anna.ok(document, json!({ "text": text })).await;
+            let number = format!("CS-{}", 100_001 + index);
+            assert_eq!(
+                data["search"]["nodes"],
+                json!([{ "ticket": { "number": number } }]),
+                "{text}"
+            );
+        }
+    };
+    check(&anna).await;
+    // As they are after an upgrade: stored as they were pasted, and indexed by older functions.
+    let database = server.database.connect().await;
+    for (index, text) in texts.iter().enumerate() {
+        let number = 100_001 + i64::try_from(index).unwrap();
+        let paste = "UPDATE tickets SET description = $1 WHERE number = $2";
+        database.execute(paste, &[text, &number]).await.unwrap();
+    }
+    database
+        .batch_execute(
+            "UPDATE search_documents d SET words = to_tsvector('desk', searchable(t.description))
+             FROM tickets t WHERE t.id = d.id",
+        )
+        .await
+        .unwrap();
+    let data = anna.ok(document, json!({ "text": "сертификат" })).await;
+    assert_eq!(data["search"]["nodes"], json!([]));
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/migrations/2026-11-26-000031_index_old_texts_again/up.sql"
+    );
+    // Online: the server runs meanwhile.
+    database.batch_execute(&std::fs::read_to_string(script).unwrap()).await.unwrap();
+    check(&anna).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_internationalised_domain_is_found_in_both_encodings() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    open(&anna, "Unicode", "Сайт почта.рф не открывается").await;
+    open(&anna, "ASCII", "See https://xn--80a1acny.xn--p1ai there").await;
+    for text in ["почта.рф", "ПОЧТА.РФ", "xn--80a1acny.xn--p1ai"] {
+        let mut summaries = found(&anna, text).await;
+        summaries.sort();
+        assert_eq!(summaries, ["ASCII", "Unicode"], "{text}");
+        assert_eq!(listed(&anna, text).await, ["ASCII", "Unicode"], "{text}");
+    }
+    server.stop().await;
+}
+
 /// Postgres' own parser would take minutes for some of these.
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_that_are_slow_to_parse_can_be_posted_and_found() {

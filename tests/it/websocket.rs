@@ -174,3 +174,34 @@ async fn a_stopping_server_closes_its_sockets_with_1012() {
     server.stop().await;
     assert_eq!(socket.close_code().await, 1012);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_cut_within_an_emoji_fails_its_operation_and_no_other() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("inbox", None).await;
+    socket.caught_up().await;
+    let comment = |body: &str| {
+        let query =
+            "mutation($input: AddCommentInput!) { addComment(input: $input) { comment { id } } }";
+        let text = json!({ "id": "c", "type": "subscribe", "payload": {
+            "query": query, "variables": { "input": { "ticketId": ticket.id, "body": "BODY" } } } });
+        text.to_string().replace("BODY", body)
+    };
+    let truncated = comment("Thanks").split("Thanks").next().unwrap().to_owned();
+    for text in [comment("Thanks \\ud83d"), comment("\\udc4d"), truncated] {
+        socket.send_raw(Message::text(text.clone())).await;
+        let error = socket.message().await;
+        assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("c")), "{error}");
+        let code = &error["payload"][0]["extensions"]["code"];
+        assert_eq!(code, "BAD_REQUEST", "{error}");
+    }
+    socket.send_raw(Message::text(comment("Thanks \\ud83d\\udc4d"))).await;
+    let mut ids = [socket.message().await, socket.message().await, socket.message().await]
+        .map(|message| message["id"].as_str().unwrap().to_owned());
+    ids.sort();
+    assert_eq!(ids, ["c", "c", "inbox"]);
+    server.stop().await;
+}

@@ -72,6 +72,8 @@ pub struct SmtpOptions {
     pub starttls: bool,
     /// Speaks TLS from the start.
     pub implicit_tls: bool,
+    /// Offers SMTPUTF8.
+    pub smtputf8: bool,
     /// Offers AUTH PLAIN and accepts only these credentials, in base64.
     pub auth: Option<&'static str>,
 }
@@ -79,6 +81,8 @@ pub struct SmtpOptions {
 /// A received mail.
 #[derive(Clone, Debug)]
 pub struct Received {
+    /// The sender of the envelope.
+    pub from: String,
     /// The recipient of the envelope.
     pub to: String,
     /// The headers and body as received.
@@ -336,7 +340,7 @@ impl State {
         greets: bool,
         tls: bool,
     ) -> bool {
-        let (mut behaviour, mut to) = (Behaviour::Accept, String::new());
+        let (mut behaviour, mut from, mut to) = (Behaviour::Accept, String::new(), String::new());
         if greets {
             behaviour = self.behaviour_before_mail();
             if let Behaviour::Greet(line) = behaviour {
@@ -364,6 +368,9 @@ impl State {
                     if self.options.auth.is_some() {
                         answer += "250-AUTH PLAIN\r\n";
                     }
+                    if self.options.smtputf8 {
+                        answer += "250-SMTPUTF8\r\n";
+                    }
                     send(stream, &(answer + "250 8BITMIME")).await;
                 }
                 "STARTTLS" => {
@@ -382,6 +389,7 @@ impl State {
                         send(stream, line).await;
                         continue;
                     }
+                    from = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
                     behaviour = self.next_behaviour();
                     self.count_attempt();
                     self.pause_at(Step::Mail, behaviour).await;
@@ -402,7 +410,7 @@ impl State {
                         send(stream, line).await;
                         continue;
                     }
-                    self.accept(&to, raw, tls);
+                    self.accept((&from, &to), raw, tls);
                     self.pause_at(Step::Accepted, behaviour).await;
                     send(stream, "250 accepted").await;
                 }
@@ -444,7 +452,7 @@ impl State {
         self.changed.notify_waiters();
     }
 
-    fn accept(&self, to: &str, raw: String, tls: bool) {
+    fn accept(&self, (from, to): (&str, &str), raw: String, tls: bool) {
         let mail = MessageParser::default().parse(raw.as_bytes()).expect("a mail");
         let ids = |header: &mail_parser::HeaderValue<'_>| -> Vec<String> {
             match header {
@@ -456,6 +464,7 @@ impl State {
             }
         };
         let received = Received {
+            from: from.to_owned(),
             to: to.to_owned(),
             id: mail.message_id().unwrap_or_default().to_owned(),
             in_reply_to: ids(mail.in_reply_to()).pop(),

@@ -1,0 +1,2 @@
+DROP FUNCTION person_pattern(text);
+DROP FUNCTION person_key(text);

@@ -1,0 +1,186 @@
+//! Reads the messages of the client. A message that is not valid JSON fails the operation that it
+//! is about. The socket, with the other operations on it, goes down only if a message is about
+//! none.
+
+use std::borrow::Cow;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+
+use super::protocol::FromClient;
+
+const HALF_CHARACTER: &str = "The message contains half of a character: a text was cut in the \
+    middle of an emoji, for example. Send whole characters.";
+
+/// A text from the client.
+pub enum Received {
+    /// A message of the sub-protocol.
+    Message(FromClient),
+    /// The request of an operation that cannot be executed.
+    Unreadable {
+        /// The operation's id.
+        id: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// The text is not a message of the sub-protocol and is about no operation.
+pub fn read(text: &str) -> Result<Received, ()> {
+    let error = match serde_json::from_str(text) {
+        Ok(message) => return Ok(Received::Message(message)),
+        Err(error) if error.is_data() => return Err(()),
+        Err(error) => error,
+    };
+    if let Some(Ok(message)) = whole_characters(text).map(|whole| serde_json::from_str(&whole)) {
+        return Ok(match message {
+            FromClient::Subscribe { id, .. } => {
+                Received::Unreadable { id, problem: HALF_CHARACTER.into() }
+            }
+            other => Received::Message(other),
+        });
+    }
+    let id = operation_id(text).ok_or(())?;
+    Ok(Received::Unreadable { id, problem: format!("The message is not valid JSON: {error}.") })
+}
+
+/// Replaces the halves of surrogate pairs that stand alone. Returns `None` if there are none.
+/// JSON's grammar allows them, but they are no characters.
+fn whole_characters(text: &str) -> Option<String> {
+    let (mut whole, mut rest, mut found) = (String::with_capacity(text.len()), text, false);
+    while let Some(start) = rest.find('\\') {
+        let escape = &rest[start..];
+        let first = unit(escape);
+        let second = escape.get(6..).and_then(unit);
+        let is_half = first.is_some_and(|unit| matches!(unit, 0xD800..=0xDFFF));
+        let is_pair = first.is_some_and(|unit| unit < 0xDC00)
+            && second.is_some_and(|unit| matches!(unit, 0xDC00..=0xDFFF));
+        let length = match first {
+            Some(_) if is_half && is_pair => 12,
+            Some(_) => 6,
+            // The backslash and the character that it escapes.
+            None => 1 + escape[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        whole.push_str(&rest[..start]);
+        if is_half && !is_pair {
+            found = true;
+            whole.push('\u{FFFD}');
+        } else {
+            whole.push_str(&escape[..length]);
+        }
+        rest = &escape[length..];
+    }
+    whole.push_str(rest);
+    found.then_some(whole)
+}
+
+/// Returns the UTF-16 code unit that an escape stands for.
+fn unit(escape: &str) -> Option<u32> {
+    let digits = escape.strip_prefix("\\u")?.get(..4)?;
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// Returns the id of the operation that a broken message requests, if that can be recognised.
+fn operation_id(text: &str) -> Option<String> {
+    let mut found = Envelope::default();
+    // What was recognised before the error is in `found`.
+    let _ = found.deserialize(&mut serde_json::Deserializer::from_str(text));
+    let requests = found.kind.is_none_or(|kind| kind == "subscribe") && found.has_payload;
+    found.id.filter(|_| requests)
+}
+
+/// The parts of a message that tell what it is about.
+#[derive(Default)]
+struct Envelope {
+    kind: Option<String>,
+    id: Option<String>,
+    has_payload: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Envelope {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Envelope {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            match key.0.as_ref() {
+                "type" => self.kind = Some(map.next_value()?),
+                "id" => self.id = Some(map.next_value()?),
+                other => {
+                    self.has_payload |= other == "payload";
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct Key<'k>(#[serde(borrow)] Cow<'k, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unreadable(text: &str) -> Option<(String, String)> {
+        match read(text) {
+            Ok(Received::Unreadable { id, problem }) => Some((id, problem)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_half_character_fails_its_operation_wherever_it_is() {
+        for half in ["\\ud83d", "\\uDC4D", "\\ud83d\\ud83d\\udc4d", "\\ud83dx", "a\\\\\\ud83d"] {
+            let text = format!(
+                r#"{{"id":"1","type":"subscribe","payload":{{"query":"{{a}}","variables":{{"b":"{half}"}}}}}}"#
+            );
+            assert_eq!(unreadable(&text), Some(("1".into(), HALF_CHARACTER.into())), "{half}");
+        }
+        for whole in ["\\ud83d\\udc4d", "\\\\ud83d", "\\u0041", "👍"] {
+            let text = format!(
+                r#"{{"id":"1","type":"subscribe","payload":{{"query":"{{a}}","variables":{{"b":"{whole}"}}}}}}"#
+            );
+            assert!(matches!(read(&text), Ok(Received::Message(_))), "{whole}");
+        }
+        let ping = read(r#"{"type":"ping","payload":{"a":"\ud83d"}}"#);
+        assert!(matches!(ping, Ok(Received::Message(FromClient::Ping { .. }))));
+    }
+
+    #[test]
+    fn other_broken_json_fails_its_operation_if_that_can_be_recognised() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        for (text, id) in [
+            (r#"{"id":"1","type":"subscribe","payload":{"query":"{a"#.to_owned(), Some("1")),
+            (r#"{"type":"subscribe","id":"1","payload":{"query":"{a}","variables":{"n":1e999}}}"#.into(), Some("1")),
+            (format!(r#"{{"payload":{{"query":"{{a}}","variables":{{"n":{deep}}}}},"type":"subscribe","id":"2"}}"#), Some("2")),
+            (r#"{"id":"1","payload":{"query":"tab	here"}}"#.into(), Some("1")),
+            (r#"{"id":"1","type":"complete","payload":"#.into(), None),
+            (r#"{"id":1,"type":"subscribe","payload":{"query":"#.into(), None),
+            ("{".into(), None),
+            ("[".repeat(1_000), None),
+            ("{\"a\":".repeat(1_000), None),
+        ] {
+            let found = unreadable(&text).map(|(id, _)| id);
+            assert_eq!(found.as_deref(), id, "{text:.100}");
+        }
+    }
+}
