@@ -147,7 +147,7 @@ pub async fn lock_shared(db: &mut Connection, id: AccountId) -> Result<Option<Ac
         .first(db)
         .await
         .optional()?;
-    row.map(Account::try_from).transpose()
+    Ok(row.map(Account::from))
 }
 
 /// Updates the name and language of an account, and whether it is disabled.
