@@ -189,11 +189,19 @@ async fn the_last_comment_is_right_beside_a_version_that_does_not_record_it() {
     let known = "SELECT last_comments_seq = event_seq FROM tickets";
     assert!(database.query_one(known, &[]).await.unwrap().get::<_, bool>(0));
     // A comment of the previous version.
-    let comment = "INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
-        SELECT gen_random_uuid(), ticket_id, author_id, 'public', 'four', created_at + interval '1 s'
-        FROM comments WHERE body = 'three'";
+    let comment = "WITH comment AS (
+            INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
+            SELECT gen_random_uuid(), ticket_id, author_id, 'public', 'four', created_at
+            FROM comments WHERE body = 'three' RETURNING id
+        ), ticket AS (UPDATE tickets SET event_seq = event_seq + 1 RETURNING event_seq)
+        INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, occurred_at,
+            category_id, status, priority, assignee_id, participant_ids)
+        SELECT ticket_id, ticket.event_seq, kind, audience, actor_id,
+            jsonb_build_object('comment_id', comment.id), occurred_at,
+            category_id, status, priority, assignee_id, participant_ids
+        FROM comment, ticket,
+            (SELECT * FROM events WHERE kind = 'comment_added' ORDER BY id DESC LIMIT 1) last";
     database.execute(comment, &[]).await.unwrap();
-    database.execute("UPDATE tickets SET event_seq = event_seq + 1", &[]).await.unwrap();
     for reader in readers {
         assert_eq!(last(reader, &ticket).await, "four");
     }
