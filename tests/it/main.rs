@@ -32,6 +32,7 @@ mod mail_crash;
 mod mail_queue;
 mod mailbox;
 mod metrics;
+mod migration_rules;
 mod notifications;
 mod origins;
 mod outbox;
