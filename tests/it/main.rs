@@ -33,6 +33,7 @@ mod mail_queue;
 mod mailbox;
 mod metrics;
 mod migration_rules;
+mod migrations;
 mod notifications;
 mod origins;
 mod outbox;
