@@ -95,6 +95,10 @@ section! {
         /// The largest number of connections for work that must go on while requests use up the
         /// pool: the event log, notifications, mail, and looking up sessions.
         background_connections: usize = "4", 2..=64;
+        /// Whether the server applies pending migrations when it starts. With `false`, it and the
+        /// commands start only if none is pending, and `ticketwire migrate` applies them. The flag
+        /// `--no-migrate` of `ticketwire serve` sets `false`.
+        migrate: bool = "true";
     }
 }
 

@@ -3,12 +3,16 @@
 use std::{fs, time::Duration};
 
 use diesel_migrations::FileBasedMigrations;
+use rustix::process::Signal;
 use tempfile::TempDir;
 use ticketwire::db::{Database, DbError, migrations};
 use tokio::{task::JoinHandle, time};
 use tokio_postgres::Client;
 
-use crate::harness::postgres::TestDatabase;
+use crate::harness::{
+    postgres::TestDatabase,
+    process::{self, Process},
+};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(20);
@@ -118,4 +122,37 @@ async fn an_invalid_index_that_a_failed_migration_left_is_replaced() {
     client.batch_execute("DELETE FROM numbers; INSERT INTO numbers VALUES (1)").await.unwrap();
     assert_eq!(migration.run(&database).await.unwrap().unwrap(), ["2099-01-01-000001_of_a_test"]);
     assert!(client.query_one(valid, &[]).await.unwrap().get::<_, bool>(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_must_not_migrate_starts_only_if_nothing_is_pending() {
+    let database = TestDatabase::new().await;
+    let client = database.connect().await;
+    client.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
+    let url = [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
+    let off = [url[0], url[1], ("TICKETWIRE_DATABASE_MIGRATE", "false")];
+    for (arguments, variables) in [
+        (&["serve", "--no-migrate"][..], &url[..]),
+        (&["serve"], &off),
+        (&["service-token", "list"], &off),
+    ] {
+        let refused = process::run(arguments, variables, "").await;
+        assert!(!refused.success, "{arguments:?}");
+        for expected in ["2026-11-22-000001_create_accounts", "`ticketwire migrate`"] {
+            assert!(refused.stderr.contains(expected), "{arguments:?}: {}", refused.stderr);
+        }
+    }
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(client.query_one(tables, &[]).await.unwrap().get::<_, i64>(0), 0);
+
+    let migrated = process::run(&["migrate"], &off, "").await;
+    assert!(migrated.success, "{}", migrated.stderr);
+    assert!(
+        migrated.stdout.starts_with("Applied 2026-11-22-000001_create_accounts\n"),
+        "{}",
+        migrated.stdout
+    );
+    assert!(Process::serve(&off).await.terminate(Signal::TERM).await);
+    let listed = process::run(&["service-token", "list"], &off, "").await;
+    assert!(listed.success, "{}", listed.stderr);
 }
