@@ -19,7 +19,7 @@ use std::{net::SocketAddr, panic, sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use database::ServerDatabase;
+pub use database::{ServerDatabase, bring_up_to_date};
 pub use error::StartError;
 pub use keys::{accept_sealing_keys, check_sealing_keys};
 pub use services::{ambient, services};
@@ -60,10 +60,10 @@ pub struct App {
 }
 
 impl App {
-    /// Migrates the database and starts a server on it.
+    /// Brings the database up to date and starts a server on it.
     ///
     /// # Errors
-    /// The database cannot be reached or migrated, a setting cannot be used, or an address cannot
+    /// The database cannot be reached or brought up to date, a setting cannot be used, or an address cannot
     /// be listened on.
     pub async fn start(
         config: &Config,

@@ -62,8 +62,12 @@ impl Cli {
             Some(Command::Serve(serve)) => serve,
             Some(_) => return Ok(flags),
         };
-        if let ServeArgs { listen: Some(listen) } = serve {
+        let ServeArgs { listen, no_migrate } = serve;
+        if let Some(listen) = listen {
             flags.push(("listen", listen.clone()));
+        }
+        if *no_migrate {
+            flags.push(("database.migrate", "false".to_owned()));
         }
         Ok(flags)
     }

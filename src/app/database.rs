@@ -111,7 +111,8 @@ impl ServerDatabase {
         // The checkpoint that precedes the rename makes all of it durable.
         let url = format!("{}?options=-c%20synchronous_commit%3Doff", postgres.url(UNFINISHED));
         let database = Database::new(&url, 4)?;
-        prepare(&database, config).await?;
+        migrations::run(&database).await?;
+        number_tickets(&database, config).await?;
         let keys = keyring(config, &ambient())?;
         let storage = storage::set_up(config)?;
         demo::seed(&database, &ambient(), keys, settings(config)?, storage).await?;
@@ -123,13 +124,36 @@ impl ServerDatabase {
     }
 }
 
-/// Applies pending migrations and the configured first ticket number. Returns the names of the
-/// migrations that ran.
-pub(super) async fn prepare(database: &Database, config: &Config) -> Result<Vec<String>, DbError> {
-    let applied = migrations::run(database).await?;
-    let mut connection = database.read().await?;
-    ticket::start_numbers_at(&mut connection, config.tickets.first_number).await?;
+/// Brings the database up to date, and applies the configured first ticket number. Returns the names
+/// of the migrations that ran.
+pub(super) async fn prepare(
+    database: &Database,
+    config: &Config,
+) -> Result<Vec<String>, StartError> {
+    let applied = bring_up_to_date(config, database).await?;
+    number_tickets(database, config).await?;
     Ok(applied)
+}
+
+/// Applies the pending migrations and returns their names. With `database.migrate = false`, checks
+/// that none is pending.
+///
+/// # Errors
+/// The database cannot be reached, a migration fails, or one is pending and must not be applied.
+pub async fn bring_up_to_date(
+    config: &Config,
+    database: &Database,
+) -> Result<Vec<String>, StartError> {
+    if config.database.migrate {
+        return Ok(migrations::run(database).await?);
+    }
+    let pending = migrations::pending(database).await?;
+    if pending.is_empty() { Ok(pending) } else { Err(StartError::PendingMigrations(pending)) }
+}
+
+async fn number_tickets(database: &Database, config: &Config) -> Result<(), DbError> {
+    let mut connection = database.read().await?;
+    ticket::start_numbers_at(&mut connection, config.tickets.first_number).await
 }
 
 /// Refuses to serve the demo accounts, whose password is known, to other machines.

@@ -15,6 +15,12 @@ pub enum StartError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
+    /// Migrations are pending, and the configuration does not allow to apply them.
+    #[error(
+        "`database.migrate` is off and the database is not up to date: run `ticketwire migrate`. \
+         Pending migrations: {}", .0.join(", ")
+    )]
+    PendingMigrations(Vec<String>),
     /// The embedded database failed.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),

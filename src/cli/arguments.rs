@@ -39,12 +39,13 @@ pub struct Cli {
 pub(super) enum Command {
     /// Run the server.
     ///
-    /// Applies pending database migrations first. If no database is configured (`DATABASE_URL`), it
+    /// Applies pending database migrations first, unless `database.migrate` is off. If no database is configured (`DATABASE_URL`), it
     /// runs an embedded Postgres with demo data.
     Serve(ServeArgs),
     /// Apply pending database migrations.
     ///
-    /// `ticketwire serve` does this at every start. Use this command to migrate beforehand.
+    /// `ticketwire serve` does this at every start, unless `database.migrate` is off. Use this
+    /// command to migrate beforehand. It migrates whatever that setting is.
     Migrate,
     /// Have all live streams start again after a restore that the server cannot notice.
     ///
@@ -86,6 +87,11 @@ pub(super) struct ServeArgs {
     /// The address and port to listen on. Port 0 picks a free port.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(super) listen: Option<String>,
+    /// Apply no migrations: start only if none is pending.
+    ///
+    /// The same as `database.migrate = false`.
+    #[arg(long)]
+    pub(super) no_migrate: bool,
 }
 
 #[derive(Subcommand)]

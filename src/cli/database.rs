@@ -2,7 +2,7 @@
 
 use super::output::{CliResult, print};
 use crate::{
-    app::{self, ServerDatabase},
+    app::{self, ServerDatabase, StartError},
     config::Config,
     crypto::password::PasswordCost,
     db::{Database, DbError, feed, migrations},
@@ -26,8 +26,8 @@ pub(super) async fn restored(config: &Config) -> CliResult {
     let store = ServerDatabase::open_for_command(config).await?;
     let opened = async {
         let database = store.connect(config)?;
-        migrations::run(&database).await?;
-        open_epoch(&database).await
+        app::bring_up_to_date(config, &database).await?;
+        Ok::<_, StartError>(open_epoch(&database).await?)
     }
     .await;
     store.close().await;
@@ -40,7 +40,7 @@ pub(super) async fn accept_sealing_keys(config: &Config) -> CliResult {
     let store = ServerDatabase::open_for_command(config).await?;
     let accepted = async {
         let database = store.connect(config)?;
-        migrations::run(&database).await?;
+        app::bring_up_to_date(config, &database).await?;
         app::accept_sealing_keys(config, &database, &app::ambient()).await
     }
     .await;
@@ -64,7 +64,7 @@ async fn open_epoch(database: &Database) -> Result<(), DbError> {
         .await
 }
 
-/// Runs `work` with the use cases over the migrated database.
+/// Runs `work` with the use cases over a database that is up to date.
 pub(super) async fn with_services<T>(
     config: &Config,
     work: impl AsyncFnOnce(&Services) -> CliResult<T>,
@@ -72,7 +72,7 @@ pub(super) async fn with_services<T>(
     let database = ServerDatabase::open_for_command(config).await?;
     let done = async {
         let pool = database.connect(config)?;
-        migrations::run(&pool).await?;
+        app::bring_up_to_date(config, &pool).await?;
         app::check_sealing_keys(config, &pool, &app::ambient()).await?;
         work(&app::services(config, pool, app::ambient(), PasswordCost::default())?).await
     }

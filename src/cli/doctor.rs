@@ -85,8 +85,8 @@ async fn connect(config: &Config, database: &ServerDatabase) -> Result<Database,
 
 async fn check_migrations(database: &Database) -> Check {
     match migrations::pending(database).await {
-        Ok(0) => Ok("up to date".into()),
-        Ok(count) => Err(format!("{count} pending: run `ticketwire migrate`")),
+        Ok(names) if names.is_empty() => Ok("up to date".into()),
+        Ok(names) => Err(format!("run `ticketwire migrate`; pending: {}", names.join(", "))),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -1,52 +1,224 @@
 //! The schema migrations, embedded in the binary.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use diesel::{dsl::sql, pg::Pg, sql_types::Bool};
-use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection as _};
+use diesel::{
+    QueryableByName,
+    migration::{CREATE_MIGRATIONS_TABLE, Migration, MigrationSource},
+    pg::Pg,
+    sql_query,
+    sql_types::{Bool, Text},
+};
+use diesel_async::{
+    AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
+    async_connection_wrapper::AsyncConnectionWrapper,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use tokio::time;
+use tokio::{task, time};
 
 use super::{Database, DbError, pool::chain};
 
 /// All migrations, oldest first.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
-/// If several nodes start at once, one migrates and the others try again to get this lock. They
-/// don't wait in a statement: `CREATE INDEX CONCURRENTLY` would wait for it in turn.
-const LOCK: &str = "pg_try_advisory_lock(7811887390402929)";
-/// The pause between two attempts to get the lock.
-const LOCK_RETRY_AFTER: Duration = Duration::from_millis(200);
+/// If several nodes start at once, one migrates and the others wait for this lock. They ask for it
+/// again and again: a statement that waits would deadlock with CREATE INDEX CONCURRENTLY, which
+/// waits for all statements that began before.
+const TRY_LOCK: &str = "SELECT pg_try_advisory_lock(7811887390402929) AS yes";
+const POLL_EVERY: Duration = Duration::from_millis(200);
+
+/// How long a statement of a migration waits for a lock. Later statements on the table queue behind
+/// it meanwhile.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
+/// The same for a migration outside a transaction. Its locks hold nobody up, and it also waits for
+/// transactions that began before. Those of the server end within a minute.
+const CONCURRENT_LOCK_TIMEOUT: &str = "SET lock_timeout = '2min'";
+
+/// How often a migration that could not get a lock is tried again.
+const RETRIES: u32 = 6;
+/// The pause before the first retry. Each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How Postgres reports a lock timeout (SQLSTATE 55P03). diesel hides the code of an error, and the
+/// message comes in the language of the server.
+const LOCK_TIMED_OUT: &[&str] = &[
+    "canceling statement due to lock timeout",
+    "выполнение оператора отменено из-за тайм-аута блокировки",
+];
+
+/// The invalid indexes of tables that nobody indexes at the moment: a CREATE INDEX CONCURRENTLY
+/// left them when it failed.
+const INVALID_INDEXES: &str = "
+    SELECT format('%I.%I', n.nspname, c.relname) AS text
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT i.indisvalid AND c.relkind = 'i' AND n.nspname = current_schema()
+      AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.relid = i.indrelid)";
 
 /// Runs the pending migrations and returns their names. Requires tokio's multi-thread runtime.
 ///
 /// # Errors
-/// The database cannot be reached, or a migration fails. Migrations that ran before it stay
-/// applied.
+/// As [`run_from`].
 pub async fn run(database: &Database) -> Result<Vec<String>, DbError> {
-    let failed = |error: &dyn std::error::Error| DbError::Migration(chain(error));
-    // A separate connection: the lock is released when it is dropped, even after a failure.
-    let mut connection = database.connector().diesel().await.map_err(|error| failed(&error))?;
-    connection.batch_execute("SET lock_timeout = 0; SET statement_timeout = 0").await?;
-    while !diesel::select(sql::<Bool>(LOCK)).get_result::<bool>(&mut connection).await? {
-        time::sleep(LOCK_RETRY_AFTER).await;
-    }
-    let mut harness = AsyncMigrationHarness::new(connection);
-    let ran = harness
-        .run_pending_migrations(MIGRATIONS)
-        .map_err(|error| DbError::Migration(error.to_string()))?;
-    Ok(ran.into_iter().map(|version| version.to_string()).collect())
+    run_from(database, &MIGRATIONS).await
 }
 
-/// Returns how many migrations are pending.
+/// Runs the migrations of a source that are pending and returns their names. A migration that
+/// cannot get a lock is tried again for about a minute. Requires tokio's multi-thread runtime.
+///
+/// # Errors
+/// The database cannot be reached, or a migration fails. Migrations that ran before it stay
+/// applied.
+pub async fn run_from(
+    database: &Database,
+    source: &(impl MigrationSource<Pg> + Sync),
+) -> Result<Vec<String>, DbError> {
+    // A separate connection: the lock is released when it is dropped, even after a failure.
+    let mut connection = connect(database).await?;
+    connection.batch_execute("SET statement_timeout = 0").await?;
+    wait_for_turn(&mut connection).await?;
+    let names = missing(&mut connection, source).await?;
+    if names.is_empty() {
+        return Ok(names);
+    }
+    connection.batch_execute(CREATE_MIGRATIONS_TABLE).await?;
+    let mut connection = Migrating::from(connection);
+    for name in &names {
+        apply(&mut connection, source, name).await?;
+    }
+    Ok(names)
+}
+
+/// Returns the names of the pending migrations, oldest first. Changes nothing in the database.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub async fn pending(database: &Database) -> Result<usize, DbError> {
-    let connection =
-        database.connector().diesel().await.map_err(|error| DbError::Unavailable(chain(&error)))?;
-    let mut harness = AsyncMigrationHarness::new(connection);
-    let pending = MigrationHarness::<Pg>::pending_migrations(&mut harness, MIGRATIONS)
-        .map_err(|error| DbError::Migration(error.to_string()))?;
-    Ok(pending.len())
+pub async fn pending(database: &Database) -> Result<Vec<String>, DbError> {
+    missing(&mut connect(database).await?, &MIGRATIONS).await
+}
+
+async fn connect(database: &Database) -> Result<AsyncPgConnection, DbError> {
+    let connection = database.connector().diesel().await;
+    connection.map_err(|error| DbError::Unavailable(chain(&error)))
+}
+
+/// A connection that diesel's migrations, which are not async, can use.
+type Migrating = AsyncConnectionWrapper<AsyncPgConnection>;
+
+#[derive(QueryableByName)]
+struct Answer {
+    #[diesel(sql_type = Bool)]
+    yes: bool,
+}
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Text)]
+    text: String,
+}
+
+async fn wait_for_turn(connection: &mut AsyncPgConnection) -> Result<(), DbError> {
+    let mut waits = false;
+    while !sql_query(TRY_LOCK).get_result::<Answer>(connection).await?.yes {
+        if !waits {
+            tracing::info!("waiting for another node that migrates the database");
+        }
+        waits = true;
+        time::sleep(POLL_EVERY).await;
+    }
+    Ok(())
+}
+
+/// Returns the names of the migrations that the database does not have, oldest first.
+async fn missing(
+    connection: &mut AsyncPgConnection,
+    source: &impl MigrationSource<Pg>,
+) -> Result<Vec<String>, DbError> {
+    let applied = applied(connection).await?;
+    let mut missing = migrations(source)?
+        .iter()
+        .map(|migration| (migration.name().version().to_string(), migration.name().to_string()))
+        .filter(|(version, _)| !applied.contains(version))
+        .collect::<Vec<_>>();
+    missing.sort_unstable();
+    Ok(missing.into_iter().map(|(_, name)| name).collect())
+}
+
+/// Returns the versions of the migrations that the database has.
+async fn applied(connection: &mut AsyncPgConnection) -> Result<HashSet<String>, DbError> {
+    let exists = "SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS yes";
+    if !sql_query(exists).get_result::<Answer>(connection).await?.yes {
+        return Ok(HashSet::new());
+    }
+    let versions = "SELECT version AS text FROM __diesel_schema_migrations";
+    let rows = sql_query(versions).load::<Row>(connection).await?;
+    Ok(rows.into_iter().map(|row| row.text).collect())
+}
+
+fn migrations(source: &impl MigrationSource<Pg>) -> Result<Vec<Box<dyn Migration<Pg>>>, DbError> {
+    source.migrations().map_err(|error| DbError::Migration(error.to_string()))
+}
+
+/// Runs a migration, and repeats it with growing pauses while it cannot get a lock.
+async fn apply(
+    connection: &mut Migrating,
+    source: &impl MigrationSource<Pg>,
+    name: &str,
+) -> Result<(), DbError> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..RETRIES {
+        match attempt(connection, source, name).await {
+            Err(DbError::Migration(error))
+                if LOCK_TIMED_OUT.iter().any(|text| error.contains(text)) =>
+            {
+                let pause_seconds = pause.as_secs_f64();
+                tracing::warn!(
+                    migration = name,
+                    error,
+                    pause_seconds,
+                    "a migration could not get a lock and is tried again"
+                );
+                time::sleep(pause).await;
+                pause *= 2;
+            }
+            done => return done,
+        }
+    }
+    attempt(connection, source, name).await
+}
+
+async fn attempt(
+    connection: &mut Migrating,
+    source: &impl MigrationSource<Pg>,
+    name: &str,
+) -> Result<(), DbError> {
+    if in_transaction(source, name)? {
+        connection.batch_execute(LOCK_TIMEOUT).await?;
+    } else {
+        connection.batch_execute(CONCURRENT_LOCK_TIMEOUT).await?;
+        drop_invalid_indexes(connection).await?;
+    }
+    let migration = find(source, name)?;
+    task::block_in_place(|| connection.run_migration(&*migration))
+        .map(drop)
+        .map_err(|error| DbError::Migration(error.to_string()))
+}
+
+fn in_transaction(source: &impl MigrationSource<Pg>, name: &str) -> Result<bool, DbError> {
+    Ok(find(source, name)?.metadata().run_in_transaction())
+}
+
+fn find(source: &impl MigrationSource<Pg>, name: &str) -> Result<Box<dyn Migration<Pg>>, DbError> {
+    let found = migrations(source)?.into_iter().find(|one| one.name().to_string() == name);
+    found.ok_or_else(|| DbError::Migration(format!("{name} is missing")))
+}
+
+async fn drop_invalid_indexes(connection: &mut AsyncPgConnection) -> Result<(), DbError> {
+    for index in sql_query(INVALID_INDEXES).load::<Row>(connection).await? {
+        tracing::warn!(index = index.text, "dropping an invalid index");
+        let drop = format!("DROP INDEX CONCURRENTLY {}", index.text);
+        connection.batch_execute(&drop).await?;
+    }
+    Ok(())
 }
