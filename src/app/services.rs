@@ -22,7 +22,7 @@ use crate::{
         second_factor::{Requirement, Requirements},
         ticket::NumberPrefix,
     },
-    service::{AccountLimits, Services, Settings},
+    service::{AccountLimits, Retention, Services, Settings},
 };
 
 /// Returns the system's clock and randomness.
@@ -51,11 +51,15 @@ pub fn services(
 
 /// Returns the part of the configuration that the use cases depend on.
 pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
-    let close_after_days = config.tickets.close_resolved_after_days;
     Ok(Settings {
         number_prefix: number_prefix(config)?,
         session_lifetime: TimeDelta::hours(config.sessions.lifetime_hours.into()),
         session_idle: TimeDelta::hours(config.sessions.idle_hours.into()),
+        retention: Retention {
+            ended_session: days(config.retention.ended_session_days),
+            origin: days(config.retention.origin_days),
+            delivery: days(config.retention.delivery_days),
+        },
         second_factors: Requirements {
             customers: requirement(config.second_factor.customers),
             staff: requirement(config.second_factor.staff),
@@ -75,8 +79,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
             guesses_per_hour: config.limits.guesses_per_hour,
         },
         base_url: config.links.base_url.clone(),
-        close_resolved_after: (close_after_days > 0)
-            .then(|| TimeDelta::days(close_after_days.into())),
+        close_resolved_after: days(config.tickets.close_resolved_after_days),
         timeline_cache_bytes: config.limits.timeline_cache_bytes,
         search_timeout: Duration::from_secs(config.limits.search_seconds.into()),
     })
@@ -91,6 +94,11 @@ pub(super) fn number_prefix(config: &Config) -> Result<NumberPrefix, StartError>
 /// Whether this node can send mail: to a mail server, or to files with the embedded database.
 pub(super) fn can_send_mail(config: &Config) -> bool {
     config.mail.smtp_url.is_some() || config.embeds_database()
+}
+
+/// Returns a number of days as a time, or `None` for 0, which stands for no limit.
+fn days(count: u32) -> Option<TimeDelta> {
+    (count > 0).then(|| TimeDelta::days(count.into()))
 }
 
 fn requirement(name: RequirementName) -> Requirement {

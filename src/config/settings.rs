@@ -43,6 +43,8 @@ section! {
         tickets: TicketsConfig;
         /// Sessions.
         sessions: SessionsConfig;
+        /// How long data is kept.
+        retention: RetentionConfig;
         /// Second factors.
         second_factor: SecondFactorConfig;
         /// Encryption.
@@ -132,6 +134,25 @@ section! {
         lifetime_hours: u32 = "720", 1..=8_760;
         /// How many hours after its last use a session expires.
         idle_hours: u32 = "168", 1..=8_760;
+    }
+}
+
+section! {
+    /// How long data is kept. Expired data is deleted every hour.
+    #[expect(clippy::struct_field_names, reason = "each key names its unit")]
+    pub struct RetentionConfig in "retention." {
+        /// How many days after a session ended it is deleted, once its network address and device
+        /// are (see `retention.origin_days`). The last session of each account stays, because new
+        /// devices are recognised by it. With 0, sessions stay.
+        ended_session_days: u32 = "90", 0..=36_500;
+        /// How many days after the last use of a session its network address and device are
+        /// deleted. The audit trail shows them until then. A device that was not used for longer
+        /// counts as new. With 0, they stay, and so do their sessions.
+        origin_days: u32 = "180", 0..=36_500;
+        /// How many days after a mail was sent or failed its delivery is deleted, with its
+        /// recipient's address. The deliveries of tickets that are not closed stay, because later
+        /// mails refer to them. With 0, all stay.
+        delivery_days: u32 = "365", 0..=36_500;
     }
 }
 

@@ -34,6 +34,7 @@ pub mod preferences;
 mod prepared;
 pub mod provision;
 pub mod rate_limit;
+pub mod retention;
 pub mod savepoint;
 mod schema;
 pub mod sealing_key;

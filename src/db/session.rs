@@ -150,14 +150,17 @@ pub async fn created_at(db: &mut Connection, id: SessionId) -> Result<Timestamp,
     Ok(sessions::table.find(id.0).select(sessions::created_at).first(db).await?)
 }
 
-/// Returns whether an account was used before, but never on this device.
+/// Returns whether an account was used before, but never on this device. Sessions whose network
+/// address and device were deleted are of another device.
 pub async fn is_new_device(
     db: &mut Connection,
     account: AccountId,
     device: Option<&str>,
 ) -> Result<bool, DbError> {
     let of_account = || sessions::table.filter(sessions::account_id.eq(account.0));
-    let same = of_account().filter(sessions::device.is_not_distinct_from(device));
+    let same = of_account()
+        .filter(sessions::device.is_not_distinct_from(device))
+        .filter(sessions::device.is_not_null().or(sessions::address.is_not_null()));
     Ok(diesel::select(exists(of_account()).and(not(exists(same)))).get_result(db).await?)
 }
 

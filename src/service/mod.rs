@@ -52,6 +52,6 @@ mod validation;
 pub use error::{ServiceError, UserError, UserErrorCode};
 pub use prune::prune;
 pub use services::Services;
-pub use settings::{AccountLimits, Settings};
+pub use settings::{AccountLimits, Retention, Settings};
 
 use authorisation::{authorise, authorise_with_proof};

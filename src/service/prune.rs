@@ -1,18 +1,25 @@
-//! Deletes expired rows.
+//! Deletes expired rows, and data that is older than the installation keeps it.
 
 use chrono::TimeDelta;
+use uuid::Uuid;
 
 use super::Services;
-use crate::db::{
-    DbError, challenge, handoff, idempotency, password_reset, rate_limit, second_factor,
+use crate::{
+    db::{
+        DbError, challenge, handoff, idempotency, password_reset, rate_limit, retention,
+        second_factor,
+    },
+    domain::clock::Timestamp,
 };
 
 /// How long expired handoffs stay in the database, where an operator can inspect them.
 const HANDOFF_RETENTION: TimeDelta = TimeDelta::hours(24);
+/// How many rows one statement of [`prune_sessions`] and [`prune_deliveries`] reads.
+const BATCH: i64 = 1_000;
 
 /// Deletes expired idempotency keys, rate-limit buckets, challenges, mailed codes, password
-/// links, unconfirmed authenticators and handoffs. Several nodes may run this at the same
-/// time.
+/// links, unconfirmed authenticators and handoffs, and what `Settings::retention` limits. Several
+/// nodes may run this at the same time.
 ///
 /// # Errors
 /// Returns an error if the database failed.
@@ -25,5 +32,46 @@ pub async fn prune(services: &Services) -> Result<(), DbError> {
     password_reset::prune(&mut connection, now).await?;
     second_factor::prune(&mut connection, now).await?;
     handoff::prune(&mut connection, now - HANDOFF_RETENTION).await?;
-    Ok(())
+    drop(connection);
+    prune_sessions(services, now).await?;
+    prune_deliveries(services, now).await
+}
+
+/// Deletes old sessions, and the network addresses and devices of those that stay.
+async fn prune_sessions(services: &Services, now: Timestamp) -> Result<(), DbError> {
+    let (keep, idle) = (services.settings.retention, services.settings.session_idle);
+    if keep.origin.is_none() && keep.ended_session.is_none() {
+        return Ok(());
+    }
+    let mut after = Uuid::nil();
+    loop {
+        let mut connection = services.database.read().await?;
+        let last = retention::last_session(&mut connection, after, BATCH).await?;
+        let Some(last) = last else { return Ok(()) };
+        if let Some(origin) = keep.origin {
+            retention::erase_origins(&mut connection, (after, last), now - origin).await?;
+        }
+        if let Some(ended) = keep.ended_session {
+            let ended_at = now - ended;
+            retention::delete_sessions(&mut connection, (after, last), ended_at, idle).await?;
+        }
+        after = last;
+    }
+}
+
+/// Deletes old deliveries. They are planned in the order of their `seq`, so it ends at the first
+/// batch that is not old.
+async fn prune_deliveries(services: &Services, now: Timestamp) -> Result<(), DbError> {
+    let Some(keep) = services.settings.retention.delivery else { return Ok(()) };
+    let mut after = 0;
+    loop {
+        let mut connection = services.database.read().await?;
+        let last = retention::last_delivery(&mut connection, after, BATCH).await?;
+        let Some((last, planned_at)) = last else { return Ok(()) };
+        retention::delete_deliveries(&mut connection, (after, last), now - keep).await?;
+        if planned_at > now - keep {
+            return Ok(());
+        }
+        after = last;
+    }
 }

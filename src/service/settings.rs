@@ -15,6 +15,8 @@ pub struct Settings {
     pub session_lifetime: TimeDelta,
     /// How long a session lasts without being used.
     pub session_idle: TimeDelta,
+    /// How long data is kept.
+    pub retention: Retention,
     /// Which roles must have a second factor.
     pub second_factors: Requirements,
     /// The installation's name in authenticator apps.
@@ -32,6 +34,17 @@ pub struct Settings {
     pub timeline_cache_bytes: usize,
     /// How long a full-text search may take.
     pub search_timeout: Duration,
+}
+
+/// How long data is kept. What has no limit stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Retention {
+    /// How long a session stays after it ended.
+    pub ended_session: Option<TimeDelta>,
+    /// How long the network address and the device of a session stay after its last use.
+    pub origin: Option<TimeDelta>,
+    /// How long a delivery stays after it finished.
+    pub delivery: Option<TimeDelta>,
 }
 
 /// What one account may do, on all nodes together. A rate of 0 is unlimited.

@@ -47,6 +47,7 @@ mod queue;
 mod released;
 mod resilience;
 mod restore;
+mod retention;
 mod schema;
 mod search;
 mod second_factor;

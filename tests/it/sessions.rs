@@ -29,7 +29,7 @@ async fn is_signed_in(client: &Client) -> bool {
 }
 
 /// Signs in from a device with this name.
-async fn sign_in_as(server: &TestServer, email: &str, device: &str) -> Client {
+pub async fn sign_in_as(server: &TestServer, email: &str, device: &str) -> Client {
     let document = format!(
         "mutation {{ signIn(input: {{ email: \"{email}\", password: \"{PASSWORD}\" }}) {{ session {{ token }} }} }}"
     );

@@ -21,7 +21,7 @@ use ticketwire::{
         service_token::Scope,
     },
     service::{
-        closing,
+        self, closing,
         service_token::{self, NewServiceToken},
         staff::{self, NewAccount},
     },
@@ -175,6 +175,18 @@ impl TestServer {
         let closed = closing::close_resolved(&Actor::System, &services).await.unwrap();
         database.close();
         closed
+    }
+
+    /// Deletes expired rows, as the background task of a node with additional settings does.
+    pub async fn prune(&self, settings: &[(&'static str, &str)]) {
+        let mut flags = default_flags();
+        flags.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        let config = Config::load(Some("/dev/null".as_ref()), &flags).unwrap();
+        let database = Database::new(&self.database.url, 2).unwrap();
+        let services =
+            app::services(&config, database.clone(), ambient(&self.clock), CHEAP).unwrap();
+        service::prune(&services).await.unwrap();
+        database.close();
     }
 
     /// Starts a server whose SQL statements are logged, so that a test can count them.
