@@ -139,6 +139,7 @@ section! {
 
 section! {
     /// How long data is kept. Expired data is deleted every hour.
+    #[expect(clippy::struct_field_names, reason = "each key names its unit")]
     pub struct RetentionConfig in "retention." {
         /// How many days after a session ended it is deleted, once its network address and device
         /// are (see `retention.origin_days`). The last session of each account stays, because new

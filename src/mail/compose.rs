@@ -129,7 +129,6 @@ impl Composer {
     ) -> Result<Option<Message>, ComposeError> {
         let mail = self.open(delivery)?;
         let found = if let Some(id) = delivery.account_id {
-            // The account may have another address since.
             account::by_ids(db, &[id]).await?.into_iter().next()
         } else {
             let address = EmailAddress::from_stored(delivery.address.clone());
@@ -138,8 +137,13 @@ impl Composer {
         let Some(account) = found.filter(|account| account.disabled_at.is_none()) else {
             return Ok(None);
         };
-        // Not to the address as it was typed, which may be another person's mailbox.
-        let to = address::recipient(account.email.as_str()).map_err(unbuildable)?;
+        let to = match delivery.account_id {
+            // The account may have another address since.
+            Some(_) => delivery.address.as_str(),
+            // Not the address as it was typed, which may be another person's mailbox.
+            None => account.email.as_str(),
+        };
+        let to = address::recipient(to).map_err(unbuildable)?;
         let (template, context) = self.priority_context(&mail, &account);
         let rendered =
             self.templates.render(template, account.locale, &context).map_err(unbuildable)?;
