@@ -107,17 +107,18 @@ fn write_escaped<S: Sink>(sink: &mut S, byte: u8) -> Result<(), S::Error> {
 
 /// Returns the position of the first byte that a JSON text has to escape.
 fn position_to_escape(text: &[u8]) -> Option<usize> {
-    let blocks = text.chunks_exact(BLOCK);
+    let mut blocks = text.chunks_exact(BLOCK);
     let last = text.len() - blocks.remainder().len();
     // Without an early exit in a block, the compiler compares all its bytes at once.
-    let found = blocks
-        .map(|block| block.iter().fold(0, |any, &byte| any | u8::from(is_escaped(byte))) != 0);
-    let from = found.into_iter().position(|any| any).map_or(last, |block| block * BLOCK);
-    text[from..].iter().position(|&byte| is_escaped(byte)).map(|at| from + at)
+    let found =
+        blocks.position(|block| block.iter().fold(0, |any, &byte| any | escapes(byte)) != 0);
+    let from = found.map_or(last, |block| block * BLOCK);
+    text[from..].iter().position(|&byte| escapes(byte) != 0).map(|at| from + at)
 }
 
-fn is_escaped(byte: u8) -> bool {
-    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+/// Returns 1 if a byte has to be escaped, otherwise 0.
+fn escapes(byte: u8) -> u8 {
+    u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\')
 }
 
 #[cfg(test)]

@@ -48,7 +48,9 @@ pub(super) async fn accounts(
     // A failed look-up is left to the fields, which report it.
     let loaded = loaders.load(&missing).await.unwrap_or_default();
     if let Some(state) = state {
-        loaded.iter().for_each(|account| service::account::keep(services, state, account));
+        for account in &loaded {
+            service::account::keep(services, state, account);
+        }
     }
     Ok(())
 }

@@ -200,13 +200,12 @@ impl Ticket {
         };
         let Some(id) = id else { return Ok(None) };
         let cached = service::timeline::cached_comment(services, &self.0, id);
-        let comment = match cached {
-            Some(comment) => comment,
-            None => {
-                let Some(comment) = loaders.get(id).await? else { return Ok(None) };
-                service::timeline::keep_comment(services, &self.0, &comment);
-                comment
-            }
+        let comment = if let Some(comment) = cached {
+            comment
+        } else {
+            let Some(comment) = loaders.get(id).await? else { return Ok(None) };
+            service::timeline::keep_comment(services, &self.0, &comment);
+            comment
         };
         if ctx.look_ahead().field("author").exists() {
             prefetch::accounts(ctx, &self.0, [comment.author_id]).await?;
