@@ -301,6 +301,9 @@ pub async fn set_email(
     id: AccountId,
     email: &EmailAddress,
 ) -> Result<bool, DbError> {
+    if is_address_in_use(db, email, id).await? {
+        return Ok(false);
+    }
     let account = accounts::table.find(id.0);
     match diesel::update(account).set(accounts::email.eq(email.as_str())).execute(db).await {
         Ok(_) => Ok(true),

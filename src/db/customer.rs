@@ -79,7 +79,10 @@ pub async fn update(
     external_id: &ExternalId,
     password: Option<&ImportedPassword>,
 ) -> Result<bool, DbError> {
-    if is_address_in_use(db, &account.email, account.id).await? {
+    let stored = accounts::table.find(account.id.0).select(accounts::email);
+    // Two accounts of an earlier version may have two spellings of one address.
+    let is_changed = stored.first::<String>(db).await? != account.email.as_str();
+    if is_changed && is_address_in_use(db, &account.email, account.id).await? {
         return Ok(false);
     }
     let row = diesel::update(accounts::table.find(account.id.0));

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     crypto::token::TokenHash,
     domain::{
-        account::{Locale, Role},
+        account::{EmailAddress, Locale, Role},
         actor::Identity,
         clock::Timestamp,
         ids::{AccountId, SessionId},
@@ -176,8 +176,11 @@ pub async fn knows_network(
     let same = sessions::network
         .eq(network)
         .or(sessions::network.is_null().and(sessions::address.eq(address)));
-    let found =
-        sessions::table.inner_join(accounts::table).filter(accounts::email.eq(email)).filter(same);
+    let spellings = EmailAddress::from_stored(email.to_owned()).spellings();
+    let found = sessions::table
+        .inner_join(accounts::table)
+        .filter(accounts::email.eq_any(spellings))
+        .filter(same);
     Ok(diesel::select(exists(found)).get_result(db).await?)
 }
 

@@ -1,6 +1,9 @@
 //! Unsubscriptions from a ticket's mails.
 
-use diesel::{prelude::*, sql_types::Text};
+use diesel::{
+    prelude::*,
+    sql_types::{Array, Text},
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -43,10 +46,11 @@ pub async fn copy(
 ) -> Result<(), DbError> {
     diesel::sql_query(
         "INSERT INTO mail_unsubscriptions (ticket_id, address, created_at)
-         SELECT ticket_id, $2, created_at FROM mail_unsubscriptions WHERE address = $1
+         SELECT DISTINCT ON (ticket_id) ticket_id, $2, created_at
+         FROM mail_unsubscriptions WHERE address = ANY ($1)
          ON CONFLICT DO NOTHING",
     )
-    .bind::<Text, _>(from.as_str())
+    .bind::<Array<Text>, _>(from.spellings())
     .bind::<Text, _>(to.as_str())
     .execute(db)
     .await?;

@@ -105,6 +105,11 @@ impl EmailAddress {
         Ok((if quoted { format!("\"{local}\"") } else { local }, domain))
     }
 
+    /// Returns whether both are spellings of one address.
+    pub fn is_spelling_of(&self, other: &Self) -> bool {
+        self == other || other.spellings().contains(&self.0)
+    }
+
     /// Returns the texts under which an account with this address may be stored: this one, and
     /// those that were not equal to it in the past.
     pub fn spellings(&self) -> Vec<String> {

@@ -223,7 +223,7 @@ async fn update(
         password_changed: password.is_some(),
     };
     event::append_to_account(db, account.id, &[provisioning(actor, data, now)]).await?;
-    if account.email != known.account.email {
+    if !account.email.is_spelling_of(&known.account.email) {
         address::changed(services, db, actor, &known.account, &account, now).await?;
     }
     if password.is_some() {

@@ -90,7 +90,8 @@ async fn tickets_to_return(
     db: &mut Connection,
     id: AccountId,
 ) -> Result<Vec<Ticket>, ServiceError> {
-    let found = account::by_ids(db, &[id]).await?;
+    // Locked, so that who loses access again meanwhile is recorded again.
+    let found = account::lock_shared(db, id).await?;
     if found.iter().any(Account::is_active_staff) {
         return Ok(vec![]);
     }

@@ -377,10 +377,10 @@ pub async fn update(
                 let data = AccountEvent::AccountUpdated {};
                 audit::record(db, id, actor.account_id(), data, now).await?;
             }
-            if after.email != before.email {
-                if !account::set_email(db, id, &after.email).await? {
-                    return Err(email_taken());
-                }
+            if after.email != before.email && !account::set_email(db, id, &after.email).await? {
+                return Err(email_taken());
+            }
+            if !after.email.is_spelling_of(&before.email) {
                 address::changed(services, db, actor, &before, &after, now).await?;
                 address::invite_again(services, db, &after, now).await?;
             }

@@ -1,13 +1,11 @@
 //! Unsubscribing from a ticket's mails, and subscribing again: with the link in one of them, or
 //! signed in. The link needs no sign-in, because mail programs follow it automatically.
 
-use std::slice;
-
 use super::{ServiceError, Services, account, authorise};
 use crate::{
     db::{delivery, ticket, unsubscription},
     domain::{
-        account::Locale,
+        account::{EmailAddress, Locale},
         actor::Actor,
         delivery::Delivery,
         ids::TicketId,
@@ -64,7 +62,12 @@ pub async fn set(
     is_on: bool,
 ) -> Result<MailSubscription, ServiceError> {
     let found = find(services, token).await?;
-    store(services, found.ticket_id, slice::from_ref(&found.address), is_on).await?;
+    let addresses = if is_on {
+        EmailAddress::from_stored(found.address.clone()).spellings()
+    } else {
+        vec![found.address.clone()]
+    };
+    store(services, found.ticket_id, &addresses, is_on).await?;
     Ok(MailSubscription { is_on, ..found })
 }
 

@@ -239,9 +239,12 @@ fn select<'a>(
     }
 }
 
-/// Whether a field without fields of its own is selected already under its name.
+/// Whether a field is selected already under its name, and has nothing to add to it: one of both has
+/// no fields of its own.
 fn is_repeated(field: &Positioned<Field>, fields: &[&Positioned<Field>]) -> bool {
     let name = &field.node.response_key().node;
-    field.node.selection_set.node.items.is_empty()
-        && fields.iter().any(|other| other.node.response_key().node == *name)
+    let is_leaf = |field: &Field| field.selection_set.node.items.is_empty();
+    fields.iter().any(|other| {
+        other.node.response_key().node == *name && (is_leaf(&field.node) || is_leaf(&other.node))
+    })
 }
