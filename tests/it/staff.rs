@@ -275,6 +275,24 @@ async fn a_disabled_account_receives_no_mail_or_links() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_an_earlier_version_stored_is_taken_in_every_spelling() {
+    let fixture = MailFixture::start().await;
+    let (server, ilya) = (&fixture.server, fixture.server.sign_up("Ilya", Role::Admin).await);
+    let (anna, boris) = (fixture.anna.account_id().await, fixture.boris.account_id().await);
+    let database = server.database.connect().await;
+    let spell = "UPDATE accounts SET email = 'anna@xn--80a1acny.xn--p1ai' WHERE name = 'Anna'";
+    assert_eq!(database.execute(spell, &[]).await.unwrap(), 1);
+    let change = async |id: &str| {
+        outcome(&ilya, UPDATE, json!({ "id": id, "email": "anna@почта.рф" })).await
+    };
+    assert_eq!(change(&boris).await, Err("TAKEN".into()));
+    // Another spelling of the own address changes nothing else.
+    change(&anna).await.unwrap();
+    fixture.anna.ok("{ viewer { id } }", json!({})).await;
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_admin_changes_the_address_of_a_member_of_staff() {
     let fixture = MailFixture::start().await;
     let (server, ilya) = (&fixture.server, fixture.server.sign_up("Ilya", Role::Admin).await);

@@ -134,8 +134,8 @@ async fn fields_that_are_selected_twice_are_merged() {
 
 #[tokio::test]
 async fn a_name_is_written_once_in_an_object() {
-    let query = "{ thing { x: ready x: ready ... on Thing { x: same { ready } y: same { ready } }
-        ... on Thing { y: ready } } }";
+    let query = "{ thing { x: ready x: ready y: same { ready }
+        ... on Thing { x: same { ready } y: ready } } }";
     let data = r#"{"data":{"thing":{"x":4,"y":{"ready":4}}},"errors":[]}"#;
     assert_eq!(execute(query).await, data);
 }
