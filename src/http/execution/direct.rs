@@ -35,8 +35,9 @@ pub async fn execute_once(
     mut request: Request,
     operation: Option<OperationType>,
 ) -> GraphqlResponse {
-    let validation = Validation::of(api, &request);
-    request = written_at_once(api, request);
+    let document = api.documents.get(&request.query);
+    request = written_at_once(request, document.as_deref());
+    let validation = Validation::of(api, &request, document);
     variables::complete(&mut request);
     let budget = RequestBudget::new(api.limits);
     let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
@@ -67,8 +68,7 @@ pub async fn execute_once(
 }
 
 /// Has the response written field by field, if its document allows it.
-fn written_at_once(api: &Api, request: Request) -> Request {
-    let document = api.documents.get(&request.query);
+fn written_at_once(request: Request, document: Option<&Document>) -> Request {
     if document.is_some_and(|document| document.is_written_at_once) {
         request.data(AsJson)
     } else {
@@ -84,8 +84,7 @@ struct Validation {
 }
 
 impl Validation {
-    fn of(api: &Api, request: &Request) -> Self {
-        let document = api.documents.get(&request.query);
+    fn of(api: &Api, request: &Request, document: Option<Arc<Document>>) -> Self {
         if document.as_ref().is_some_and(|document| document.is_valid_for(request)) {
             return Self { schema: api.schemas.validated.clone(), new: None };
         }
@@ -116,7 +115,8 @@ pub fn execute(
     let live = operation == Some(OperationType::Subscription);
     let pace = (api.clone(), actor, origin.clone());
     let responses = if live {
-        request = written_at_once(api, request);
+        let document = api.documents.get(&request.query);
+        request = written_at_once(request, document.as_deref());
         variables::complete(&mut request);
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
         api.schemas.validating.execute_stream(request.data(context).data(progress.clone())).boxed()
@@ -237,7 +237,9 @@ pub async fn execute_message(
     budget: &RequestBudget,
 ) -> Option<GraphqlResponse> {
     // The stream's document was validated when it began.
-    let mut responses = api.schemas.validated.execute_stream(written_at_once(api, request));
+    let document = api.documents.get(&request.query);
+    let request = written_at_once(request, document.as_deref());
+    let mut responses = api.schemas.validated.execute_stream(request);
     let executed = budget.run(responses.next()).await;
     let mut response = executed.unwrap_or_else(|exceeded| Some(exceeded_response(exceeded)))?;
     response::complete_errors(&mut response.errors, None);
