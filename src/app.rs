@@ -37,7 +37,7 @@ use crate::{
     db::Database,
     domain::clock::Ambient,
     graphql::{self, Schemas},
-    http::{Api, Budgets, Documents, FanOutGroups, Origins, Parts, Playground},
+    http::{Api, Budgets, Documents, FanOutGroups, Origins, OwnPages, Parts, Playground},
 };
 
 /// How long a stopping server waits for requests under way, after the time in which it closes
@@ -117,6 +117,7 @@ impl App {
             playground: config.playground.then(playground).transpose()?,
             mailbox,
             origins,
+            own_pages: OwnPages::new(config.links.base_url.as_deref(), config.trusted_proxies),
             trusted_proxies: config.trusted_proxies,
             limits: request_limits(config),
             draining: draining.clone(),

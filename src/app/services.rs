@@ -22,7 +22,7 @@ use crate::{
         second_factor::{Requirement, Requirements},
         ticket::NumberPrefix,
     },
-    service::{AccountLimits, Retention, Services, Settings},
+    service::{AccountLimits, Branding, Retention, Services, Settings},
 };
 
 /// Returns the system's clock and randomness.
@@ -65,6 +65,13 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
             staff: requirement(config.second_factor.staff),
         },
         issuer: config.second_factor.issuer.clone(),
+        branding: Branding {
+            name: config.branding.name.trim().to_owned(),
+            logo: config.branding.logo.clone(),
+            color: config.branding.color.clone(),
+            imprint: config.branding.imprint.clone(),
+            privacy: config.branding.privacy.clone(),
+        },
         attachments: Limits {
             max_file_bytes: config.attachments.max_file_bytes,
             max_files: config.attachments.max_files,

@@ -4,6 +4,8 @@ use config::Config as Values;
 
 use super::{error::ConfigError, settings::Config};
 
+const NOT_A_WEB_URL: &str = "must be an ASCII URL that starts with http:// or https://";
+
 /// Checks that every number is within the range of its key.
 ///
 /// # Errors
@@ -29,6 +31,7 @@ pub(super) fn check_rules(config: &Config) -> Result<(), ConfigError> {
     check_attachment_sizes(config)?;
     check_unused_files(config)?;
     check_storage(config)?;
+    check_branding(config)?;
     check_links(config)
 }
 
@@ -68,6 +71,27 @@ fn check_storage(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
+fn check_branding(config: &Config) -> Result<(), ConfigError> {
+    let branding = &config.branding;
+    let fits = (1..=60).contains(&branding.name.trim().chars().count());
+    require(fits, "branding.name", "must be 1 to 60 characters")?;
+    let is_color = |text: &String| {
+        let digits = text.strip_prefix('#');
+        digits.is_some_and(|d| d.len() == 6 && d.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    let fits = branding.color.as_ref().is_none_or(is_color);
+    require(fits, "branding.color", "must be a color like #1a73e8")?;
+    for (key, link) in [
+        ("branding.logo", &branding.logo),
+        ("branding.imprint", &branding.imprint),
+        ("branding.privacy", &branding.privacy),
+    ] {
+        let fits = link.as_deref().is_none_or(is_web_url);
+        require(fits, key, NOT_A_WEB_URL)?;
+    }
+    Ok(())
+}
+
 fn check_links(config: &Config) -> Result<(), ConfigError> {
     let links = &config.links;
     for (key, link, placeholder) in [
@@ -78,8 +102,7 @@ fn check_links(config: &Config) -> Result<(), ConfigError> {
         ("links.handoff", &links.handoff, Some("{token}")),
     ] {
         let Some(link) = link else { continue };
-        let problem = "must be an ASCII URL that starts with http:// or https://";
-        require(is_web_url(link), key, problem)?;
+        require(is_web_url(link), key, NOT_A_WEB_URL)?;
         let Some(placeholder) = placeholder else { continue };
         require(link.contains(placeholder), key, format!("must contain {placeholder}"))?;
     }

@@ -51,6 +51,8 @@ section! {
         security: SecurityConfig;
         /// Links to the server and to your own pages.
         links: LinksConfig;
+        /// What portals show about your company.
+        branding: BrandingConfig;
         /// Mail.
         mail: MailConfig;
         /// Limits of attachments.
@@ -187,6 +189,22 @@ section! {
         /// 32 characters each, separated by commas, the newest first, the same on all nodes.
         /// Required with your own database; the embedded one creates a key.
         sealing_keys: Option<Secret>;
+    }
+}
+
+section! {
+    /// What portals show about your company, by the query `branding`.
+    pub struct BrandingConfig in "branding." {
+        /// The name of your help desk: 1 to 60 characters.
+        name: String = "Ticketwire";
+        /// The URL of your logo. Browsers load it from there.
+        logo: Option<String>;
+        /// The color of buttons and links, as `#rrggbb`.
+        color: Option<String>;
+        /// The URL of your imprint.
+        imprint: Option<String>;
+        /// The URL of your privacy policy.
+        privacy: Option<String>;
     }
 }
 

@@ -34,6 +34,10 @@ fn errors_name_the_key() {
         ("TICKETWIRE_STORAGE_S3_BUCKET", "files", "`storage.s3.region`"),
         ("TICKETWIRE_LINKS_TICKET", "https://example.com/", "`links.ticket` must contain {number}"),
         ("TICKETWIRE_LINKS_BASE_URL", "example.com", "`links.base_url`"),
+        ("TICKETWIRE_BRANDING_NAME", " ", "`branding.name` must be 1 to 60"),
+        ("TICKETWIRE_BRANDING_COLOR", "red", "`branding.color` must be a color"),
+        ("TICKETWIRE_BRANDING_COLOR", "#12345g", "`branding.color` must be a color"),
+        ("TICKETWIRE_BRANDING_LOGO", "javascript:alert(1)", "`branding.logo` must be an ASCII"),
         ("DATABASE_URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
     ] {
         let error = load(&[(variable, value)], &[]).unwrap_err();

@@ -40,6 +40,7 @@ const RANDOM: usize = 43;
 
 /// A bearer token: the prefix of its kind and 256 random bits in base64url. Its `Debug` output
 /// omits the token.
+#[derive(Clone)]
 pub struct BearerToken(String);
 
 /// The SHA-256 hash of a token. A token has 256 bits of entropy, so a fast hash without salt is

@@ -23,13 +23,16 @@ use crate::domain::{
 
 /// How long an unused file is stored.
 const UNUSED_RETENTION: TimeDelta = TimeDelta::hours(24);
+/// How long an unused file is stored that was uploaded in a request of its own.
+pub const KEPT_RETENTION: TimeDelta = TimeDelta::days(7);
 /// How long a node has to delete the bytes of a file. After that, another node may try.
 const DELETION_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
 const MARK_FOR_DELETION: &str = "
     UPDATE attachments SET condemned_at = $1
     WHERE ticket_id IS NULL AND id IN (
         SELECT id FROM attachments
-        WHERE ticket_id IS NULL AND created_at <= $2
+        WHERE ticket_id IS NULL
+            AND (created_at <= $4 OR created_at <= $2 AND (NOT is_kept OR condemned_at IS NOT NULL))
             AND (condemned_at IS NULL OR condemned_at <= $3)
         ORDER BY created_at LIMIT 100 FOR UPDATE SKIP LOCKED)
     RETURNING id";
@@ -40,7 +43,15 @@ const RESERVE: &str = "
     INSERT INTO attachments (id, uploader_id, name, created_at)
     SELECT id, $2, 'file', $3 FROM unnest($1) AS id
     WHERE cardinality($1) + (SELECT count(*) FROM attachments
-        WHERE uploader_id = $2 AND ticket_id IS NULL) <= $4";
+        WHERE uploader_id = $2 AND ticket_id IS NULL AND NOT is_kept) <= $4";
+/// Keeps files if the account has no more than $3 kept and unused files with them. Call it with the
+/// account's lock.
+const KEEP: &str = "
+    UPDATE attachments SET is_kept = true
+    WHERE id = ANY ($1) AND uploader_id = $2 AND size IS NOT NULL
+        AND condemned_at IS NULL
+        AND cardinality($1) + (SELECT count(*) FROM attachments
+            WHERE uploader_id = $2 AND ticket_id IS NULL AND is_kept) <= $3";
 const LOCK_UPLOADER: &str =
     "SELECT pg_advisory_xact_lock(hashtextextended('attachments of ' || $1::text, 0))";
 
@@ -81,13 +92,18 @@ impl AttachmentRow {
             id: AttachmentId(self.id),
             ticket_id: TicketId(self.ticket_id?),
             comment_id: self.comment_id.map(CommentId),
+            content: self.content()?,
             name: FileName::from_stored(self.name),
-            content: Content {
-                size: self.size?.try_into().ok()?,
-                media_type: self.content_type?,
-                sha256: self.sha256?.try_into().ok()?,
-            },
             created_at: self.created_at,
+        })
+    }
+
+    /// Returns the content, or `None` if the bytes are not stored yet.
+    fn content(&self) -> Option<Content> {
+        Some(Content {
+            size: self.size?.try_into().ok()?,
+            media_type: self.content_type.clone()?,
+            sha256: self.sha256.clone()?.try_into().ok()?,
         })
     }
 }
@@ -160,6 +176,65 @@ pub async fn reserve(
     Ok(inserted == files.len())
 }
 
+/// Keeps files of an account after the request that has uploaded them. Returns `false` if the
+/// account would have more than `max` such files. Call it in a transaction: the account's other
+/// uploads wait until it ends.
+pub async fn keep(
+    db: &mut Connection,
+    uploader: AccountId,
+    files: &[AttachmentId],
+    max: u32,
+) -> Result<bool, DbError> {
+    sql_query(LOCK_UPLOADER).bind::<sql_types::Uuid, _>(uploader.0).execute(db).await?;
+    let kept = sql_query(KEEP)
+        .bind::<Array<sql_types::Uuid>, _>(ids(files))
+        .bind::<sql_types::Uuid, _>(uploader.0)
+        .bind::<BigInt, _>(i64::from(max))
+        .execute(db)
+        .await?;
+    Ok(kept == files.len())
+}
+
+/// Returns those of these files that an account has uploaded in requests of their own, attached or
+/// not, in any order.
+pub async fn kept(
+    db: &mut Connection,
+    uploader: AccountId,
+    files: &[AttachmentId],
+) -> Result<Vec<(AttachmentId, FileName, Content)>, DbError> {
+    let rows = attachments::table
+        .filter(attachments::id.eq_any(ids(files)))
+        .filter(attachments::uploader_id.eq(uploader.0))
+        .filter(attachments::is_kept)
+        .filter(attachments::condemned_at.is_null())
+        .select(AttachmentRow::as_select())
+        .load(db)
+        .await?;
+    let file = |row: AttachmentRow| {
+        let (id, name) = (AttachmentId(row.id), FileName::from_stored(row.name.clone()));
+        Some((id, name, row.content()?))
+    };
+    Ok(rows.into_iter().filter_map(file).collect())
+}
+
+/// Marks a kept and unused file of an account for deletion. Returns `false` if there is none with
+/// this id.
+pub async fn discard(
+    db: &mut Connection,
+    uploader: AccountId,
+    id: AttachmentId,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let marked = diesel::update(attachments::table.find(id.0))
+        .filter(attachments::uploader_id.eq(uploader.0))
+        .filter(attachments::ticket_id.is_null())
+        .filter(attachments::is_kept)
+        .set(attachments::condemned_at.eq(now))
+        .execute(db)
+        .await?;
+    Ok(marked == 1)
+}
+
 fn ids(files: &[AttachmentId]) -> Vec<Uuid> {
     files.iter().map(|id| id.0).collect()
 }
@@ -218,12 +293,13 @@ pub async fn mark_for_deletion(
         .bind::<Timestamptz, _>(now)
         .bind::<Timestamptz, _>(now - UNUSED_RETENTION)
         .bind::<Timestamptz, _>(now - DELETION_TIMEOUT)
+        .bind::<Timestamptz, _>(now - KEPT_RETENTION)
         .load::<MarkedRow>(db)
         .await?;
     Ok(marked.into_iter().map(|row| AttachmentId(row.id)).collect())
 }
 
-/// Marks those of these files that are not attached for deletion and returns them.
+/// Marks those of these files that are neither attached nor kept for deletion and returns them.
 pub async fn mark_unattached(
     db: &mut Connection,
     files: &[AttachmentId],
@@ -232,6 +308,7 @@ pub async fn mark_unattached(
     let marked = diesel::update(attachments::table)
         .filter(attachments::id.eq_any(ids(files)))
         .filter(attachments::ticket_id.is_null())
+        .filter(attachments::is_kept.eq(false))
         .set(attachments::condemned_at.eq(now))
         .returning(attachments::id)
         .get_results::<Uuid>(db)

@@ -83,6 +83,7 @@ diesel::table! {
         position -> Int2,
         condemned_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+        is_kept -> Bool,
     }
 }
 

@@ -110,11 +110,13 @@ pub struct Uploads(pub Vec<Received>);
 
 /// Returns the received files that an input refers to.
 pub(super) fn uploads(ctx: &Context<'_>, referenced: &[Upload]) -> Result<Vec<Received>, Failure> {
+    referenced.iter().map(|referenced| upload(ctx, referenced)).collect()
+}
+
+/// Returns the received file that an input refers to.
+pub(super) fn upload(ctx: &Context<'_>, Upload(id): &Upload) -> Result<Received, Failure> {
     let received = ctx.data_opt::<Uploads>().map_or(&[][..], |Uploads(files)| files.as_slice());
-    let find = |Upload(id): &Upload| {
-        // A placeholder written by hand refers to a file that is not part of this request.
-        let found = received.iter().find(|upload| upload.id == *id).cloned();
-        found.ok_or_else(|| Failure::bad_request(NOT_A_FILE))
-    };
-    referenced.iter().map(find).collect()
+    // A placeholder written by hand refers to a file that is not part of this request.
+    let found = received.iter().find(|upload| upload.id == *id).cloned();
+    found.ok_or_else(|| Failure::bad_request(NOT_A_FILE))
 }

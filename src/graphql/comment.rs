@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     account::Account,
-    attachment::{self, Attachment, Upload},
+    attachment::{Attachment, Upload},
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
     executor::List,
@@ -15,6 +15,7 @@ use super::{
     loader::AttachmentsOf,
     text::Text,
     ticket::{Ticket, TicketStatus},
+    uploaded_file,
 };
 use crate::{
     domain::comment,
@@ -98,6 +99,10 @@ pub struct AddCommentInput {
     /// (`TOO_MANY`) and how large they can be (`TOO_LARGE`), or accepts none (`NOT_AVAILABLE`).
     #[graphql(default)]
     attachments: Vec<Upload>,
+    /// The ids of files from `uploadFile` to attach after those of `attachments`, with the same
+    /// limits on all of them. `EXPIRED` if one is not yours, was deleted or is attached already.
+    #[graphql(default)]
+    uploaded_file_ids: Vec<ID>,
     /// Makes the call safe to repeat for 24 hours: the same key with the same input returns
     /// the first result. At most 255 characters.
     idempotency_key: Option<String>,
@@ -135,7 +140,8 @@ impl CommentMutation {
             visibility: input.visibility.into(),
             status: input.status.map(Into::into),
             expected_version: input.expected_version,
-            attachments: attachment::uploads(ctx, &input.attachments)?,
+            attachments: uploaded_file::files(ctx, &input.attachments, &input.uploaded_file_ids)
+                .await?,
             idempotency_key: input.idempotency_key,
         };
         let added = service::comment::add(ctx.actor()?, ctx.services()?, new).await;

@@ -7,6 +7,7 @@ use super::{
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
     session::SignInPayload,
+    session_cookie::SessionTransport,
 };
 use crate::service;
 
@@ -48,6 +49,9 @@ pub struct RedeemHandoffInput {
     /// The token from the link.
     #[graphql(secret)]
     token: String,
+    /// How the session's token reaches the server.
+    #[graphql(default_with = "SessionTransport::Bearer")]
+    session_transport: SessionTransport,
 }
 
 #[derive(Default)]
@@ -88,8 +92,9 @@ impl HandoffMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The token from the link.")] input: RedeemHandoffInput,
     ) -> Result<SignInPayload, Failure> {
+        let cookie = input.session_transport.cookie(ctx)?;
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let redeemed = service::handoff::redeem(actor, services, &input.token, origin).await;
-        SignInPayload::of(ctx, redeemed)
+        SignInPayload::of(ctx, redeemed, cookie)
     }
 }

@@ -4,6 +4,7 @@
 mod account;
 mod attachment;
 mod audit;
+mod branding;
 mod bulk;
 mod category;
 mod comment;
@@ -33,11 +34,14 @@ mod search;
 mod second_factor;
 mod service_token;
 mod session;
+mod session_cookie;
 mod set_aside;
 mod staff;
 mod text;
 mod ticket;
 mod unread;
+mod uploaded_file;
+mod variable_positions;
 
 use std::sync::OnceLock;
 
@@ -53,8 +57,9 @@ pub use executor::{AsJson, RootOrder, complete_root};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 pub use input_types::{InputTypes, is_upload};
 pub use operation::{requested_operation, selects_objects_twice};
+pub use session_cookie::{CookieChange, SessionCookie};
 
-use self::executor::Root;
+use self::{executor::Root, variable_positions::VariablePositions};
 
 /// The executable schema.
 pub type Schema = async_graphql::Schema<Root<Query>, Root<Mutation>, Subscription>;
@@ -93,6 +98,7 @@ pub struct Query(
     search::SearchQuery,
     people::PeopleQuery,
     staff::StaffQuery,
+    branding::BrandingQuery,
 );
 
 /// The mutations. Each returns a payload with the changed objects and with `userErrors`, which
@@ -114,6 +120,7 @@ pub struct Mutation(
     ticket::TicketMutation,
     bulk::BulkMutation,
     comment::CommentMutation,
+    uploaded_file::UploadedFileMutation,
     participant::ParticipantMutation,
     unread::UnreadMutation,
     notification::NotificationMutation,
@@ -137,13 +144,13 @@ pub struct Schemas {
 /// Builds the executable schema, with or without introspection.
 pub fn build(introspection: bool) -> Schemas {
     let build = |mode| {
-        let mut builder = builder().validation_mode(mode);
-        if !introspection {
-            builder = builder.disable_introspection();
-        }
-        builder.finish()
+        let builder = builder().validation_mode(mode);
+        if introspection { builder } else { builder.disable_introspection() }
     };
-    Schemas { validating: build(ValidationMode::Strict), validated: build(ValidationMode::Fast) }
+    Schemas {
+        validating: build(ValidationMode::Strict).extension(VariablePositions).finish(),
+        validated: build(ValidationMode::Fast).finish(),
+    }
 }
 
 /// Prints the schema in the schema definition language: the content of `schema.graphql`.

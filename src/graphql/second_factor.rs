@@ -9,6 +9,7 @@ use super::{
     error::{Failure, Outcome, UserError},
     id::GlobalId,
     session::SignInPayload,
+    session_cookie::SessionTransport,
 };
 use crate::{
     crypto::password::Password,
@@ -200,6 +201,9 @@ pub struct VerifySecondFactorInput {
     /// are the hyphens and the letter case of a recovery code.
     #[graphql(secret)]
     code: String,
+    /// How the session's token reaches the server.
+    #[graphql(default_with = "SessionTransport::Bearer")]
+    session_transport: SessionTransport,
 }
 
 /// The input of `sendSecondFactorCode`.
@@ -280,12 +284,13 @@ impl SecondFactorMutation {
         #[graphql(desc = "The challenge and the code that answers it.")]
         input: VerifySecondFactorInput,
     ) -> Result<SignInPayload, Failure> {
+        let cookie = input.session_transport.cookie(ctx)?;
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let proof = (input.method.into(), input.code.as_str());
         let verified =
             service::challenge::verify(actor, services, &input.challenge_token, proof, origin)
                 .await;
-        SignInPayload::of_second_step(verified)
+        SignInPayload::of_second_step(verified, cookie)
     }
 
     /// Mails a code, either for completing a sign-in or for `reauthenticate`. The previous one

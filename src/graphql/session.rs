@@ -11,6 +11,7 @@ use super::{
     error::{Failure, Outcome, UserError},
     id::GlobalId,
     second_factor::{SecondFactorAdvice, SecondFactorProof},
+    session_cookie::{self, SessionCookie, SessionTransport},
 };
 use crate::{
     crypto::password::Password,
@@ -29,6 +30,9 @@ pub struct SignInInput {
     /// The account's password.
     #[graphql(secret)]
     password: String,
+    /// How the session's token reaches the server.
+    #[graphql(default_with = "SessionTransport::Bearer")]
+    session_transport: SessionTransport,
 }
 
 /// The payload of `signIn`, `verifySecondFactor` and `redeemHandoff`: a session, a challenge
@@ -50,11 +54,12 @@ impl SignInPayload {
     pub(super) fn of(
         ctx: &Context<'_>,
         step: Result<SignInStep, ServiceError>,
+        cookie: Option<&SessionCookie>,
     ) -> Result<Self, Failure> {
         Ok(match Outcome::of(step)? {
             Outcome::Done(SignInStep::SignedIn(signed_in)) => {
                 let advice = service::second_factor::advice(ctx.services()?, &signed_in, false);
-                let session = Some(NewSession { signed_in, advice });
+                let session = Some(NewSession::keep(signed_in, advice, cookie));
                 Self { session, challenge: None, user_errors: vec![] }
             }
             Outcome::Done(SignInStep::ChallengeIssued(challenged)) => {
@@ -74,10 +79,11 @@ impl SignInPayload {
     /// The payload of the second step.
     pub(super) fn of_second_step(
         verified: Result<SignedIn, ServiceError>,
+        cookie: Option<&SessionCookie>,
     ) -> Result<Self, Failure> {
         Ok(match Outcome::of(verified)? {
             Outcome::Done(signed_in) => {
-                let session = Some(NewSession { signed_in, advice: Advice::Configured });
+                let session = Some(NewSession::keep(signed_in, Advice::Configured, cookie));
                 Self { session, challenge: None, user_errors: vec![] }
             }
             Outcome::Rejected { errors, .. } => {
@@ -92,6 +98,17 @@ impl SignInPayload {
 pub struct NewSession {
     signed_in: SignedIn,
     advice: Advice,
+    is_in_cookie: bool,
+}
+
+impl NewSession {
+    /// Puts the token into the cookie, if there is one for it.
+    fn keep(signed_in: SignedIn, advice: Advice, cookie: Option<&SessionCookie>) -> Self {
+        if let Some(cookie) = cookie {
+            session_cookie::keep(cookie, &signed_in);
+        }
+        Self { signed_in, advice, is_in_cookie: cookie.is_some() }
+    }
 }
 
 #[Object(use_type_description, crate = "crate::graphql::executor")]
@@ -103,9 +120,9 @@ impl NewSession {
 
     /// The session's token. Send it with each request as `Authorization: Bearer …`, and in the
     /// payload of a websocket's `connection_init` as `{"authorization": "Bearer …"}`. This is
-    /// the only response that has it.
-    async fn token(&self) -> &str {
-        self.signed_in.token.expose()
+    /// the only response that has it. Null if the token is in a cookie.
+    async fn token(&self) -> Option<&str> {
+        (!self.is_in_cookie).then(|| self.signed_in.token.expose())
     }
 
     /// When the session expires at the latest. It expires earlier if it is not used for a
@@ -167,16 +184,18 @@ impl SessionMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The address and the password.")] input: SignInInput,
     ) -> Result<SignInPayload, Failure> {
+        let cookie = input.session_transport.cookie(ctx)?;
         let password = Password::new(input.password);
         let (actor, services, origin) = (ctx.actor()?, ctx.services()?, ctx.origin()?);
         let signed_in =
             service::session::sign_in(actor, services, &input.email, password, origin).await;
-        SignInPayload::of(ctx, signed_in)
+        SignInPayload::of(ctx, signed_in, cookie)
     }
 
-    /// Ends the session of this request, and its live streams.
+    /// Ends the session of this request, and its live streams. Removes the cookie that it is in.
     async fn sign_out(&self, ctx: &Context<'_>) -> Result<SignOutPayload, Failure> {
         service::session::sign_out(ctx.actor()?, ctx.services()?).await?;
+        session_cookie::remove(ctx);
         Ok(SignOutPayload { signed_out: true, user_errors: vec![] })
     }
 }

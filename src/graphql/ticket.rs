@@ -18,7 +18,7 @@ pub use self::{
 };
 use super::{
     account::{Account, Locale},
-    attachment::{self, Attachment, Upload},
+    attachment::{Attachment, Upload},
     category::Category,
     comment::Comment,
     context::ContextExt as _,
@@ -31,6 +31,7 @@ use super::{
     pagination::{PageArgs, connection, cost},
     prefetch,
     text::Text,
+    uploaded_file,
 };
 use crate::{
     domain::{
@@ -327,6 +328,10 @@ pub struct CreateTicketInput {
     /// (`TOO_MANY`) and how large they can be (`TOO_LARGE`), or accepts none (`NOT_AVAILABLE`).
     #[graphql(default)]
     attachments: Vec<Upload>,
+    /// The ids of files from `uploadFile` to attach after those of `attachments`, with the same
+    /// limits on all of them. `EXPIRED` if one is not yours, was deleted or is attached already.
+    #[graphql(default)]
+    uploaded_file_ids: Vec<ID>,
     /// The id of the closed ticket that this one continues: one that you may see.
     follow_up_to_id: Option<ID>,
     /// Makes the call safe to repeat for 24 hours: the same key with the same input returns
@@ -403,7 +408,8 @@ impl TicketMutation {
             category_id: GlobalId::category(&input.category_id),
             summary: input.summary,
             description: input.description,
-            attachments: attachment::uploads(ctx, &input.attachments)?,
+            attachments: uploaded_file::files(ctx, &input.attachments, &input.uploaded_file_ids)
+                .await?,
             // A malformed id is not found, like the nil UUID.
             follow_up_to: input
                 .follow_up_to_id

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     budgets::Budgets, documents::Documents, execution::group::FanOutGroups, origins::Origins,
-    playground::Playground,
+    playground::Playground, session_cookie::OwnPages,
 };
 use crate::{
     db::Database,
@@ -65,6 +65,8 @@ pub struct Parts {
     pub mailbox: Option<PathBuf>,
     /// The origins whose pages may call, other than the server's own.
     pub origins: Origins,
+    /// Recognises requests of the server's own pages.
+    pub own_pages: OwnPages,
     /// How many reverse proxies of the installation stand in front of the server.
     pub trusted_proxies: usize,
     /// The limits of one request.

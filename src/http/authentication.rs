@@ -1,4 +1,4 @@
-//! Who sends a request, by its bearer token (RFC 6750), and from where.
+//! Who sends a request, by its bearer token (RFC 6750) or its cookie, and from where.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,11 +7,13 @@ use std::{
 
 use axum::{
     extract::ConnectInfo,
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, Method, header, request::Parts},
 };
 
+use super::session_cookie::OwnPages;
 use crate::{
     domain::{actor::Actor, session::ClientOrigin},
+    graphql::SessionCookie,
     service::{ServiceError, Services, authentication},
 };
 
@@ -20,23 +22,39 @@ use crate::{
 pub const SESSION_USE_INTERVAL: Duration = Duration::from_mins(30);
 
 /// Returns the token of an `Authorization` value, or `None` if it has another scheme.
-pub fn bearer(value: &str) -> Option<&str> {
+pub fn bearer_token(value: &str) -> Option<&str> {
     let (scheme, token) = value.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Returns the token of a request.
-pub fn token(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?))
+/// The token of a fetch.
+pub struct Credentials {
+    /// The token, by which the request is authenticated.
+    pub token: Option<String>,
+    /// The cookie of the server's own page, if one of them has sent the request.
+    pub cookie: Option<SessionCookie>,
 }
 
-/// Returns who sends a request. A token without a live session counts as no token, so that a
-/// client that still sends an old one can sign in again.
+impl Credentials {
+    /// Reads the bearer token of a request, or else its cookie if one of the server's own pages has
+    /// sent it.
+    pub fn of(own_pages: &OwnPages, method: &Method, headers: &HeaderMap) -> Self {
+        let bearer = headers.get(header::AUTHORIZATION);
+        let bearer = bearer.and_then(|value| bearer_token(value.to_str().ok()?));
+        let is_own = own_pages.has_sent(method, headers);
+        let in_cookie = own_pages.token(headers).filter(|_| is_own && bearer.is_none());
+        let cookie = is_own.then(|| SessionCookie::new(in_cookie.is_some()));
+        Self { token: bearer.or(in_cookie).map(str::to_owned), cookie }
+    }
+}
+
+/// Returns who sends a request with a token. A token without a live session counts as no token, so
+/// that a client that still sends an old one can sign in again.
 ///
 /// # Errors
 /// The database failed.
-pub async fn actor(headers: &HeaderMap, services: &Services) -> Result<Actor, ServiceError> {
-    match token(headers) {
+pub async fn actor(token: Option<&str>, services: &Services) -> Result<Actor, ServiceError> {
+    match token {
         None => Ok(Actor::Anonymous),
         Some(token) => {
             Ok(authentication::actor(services, token).await?.unwrap_or(Actor::Anonymous))

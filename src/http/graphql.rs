@@ -11,14 +11,15 @@ use async_graphql_axum::GraphQLRequest;
 use axum::{
     body::{Body, HttpBody as _},
     extract::{FromRequest as _, FromRequestParts as _, Query, Request, State},
-    http::{HeaderMap, Method, StatusCode, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::Response,
 };
 use serde::Deserialize;
 
 use super::{
     api::Api,
-    authentication, body,
+    authentication::{self, Credentials},
+    body,
     budgets::delay_refusal,
     execution, guard,
     negotiation::{self, MediaType},
@@ -30,7 +31,10 @@ use super::{
     turns::Turn,
     upload,
 };
-use crate::{domain::actor::Actor, graphql::ResumeAt};
+use crate::{
+    domain::actor::Actor,
+    graphql::{ResumeAt, SessionCookie},
+};
 
 /// Answers a request for `/graphql`.
 pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
@@ -41,6 +45,7 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
     let json = media.filter(|media| *media != MediaType::EventStream).unwrap_or(MediaType::Json);
     match answer(&api, parts, body, media, id).await {
         Ok(Answer::Once(response, held)) => {
+            let set_cookie = held.as_ref().and_then(|held| held.set_cookie(&api));
             let limit = api.limits.response_bytes;
             // What a response that is too large has cost.
             let least = if response::is_too_large(&response) { limit } else { 0 };
@@ -49,7 +54,10 @@ pub async fn endpoint(State(api): State<Api>, request: Request) -> Response {
             };
             // Strangers of one network don't wait for each other's connections.
             let until_sent = held.actor.identity().is_some().then(|| Arc::clone(&held));
-            let response = response::respond(response, json, id, limit, until_sent);
+            let mut response = response::respond(response, json, id, limit, until_sent);
+            if let Some(cookie) = set_cookie {
+                response.headers_mut().append(header::SET_COOKIE, cookie);
+            }
             let bytes = response.body().size_hint().exact().map_or(0, |bytes| bytes as usize);
             let actor = held.actor;
             api.budgets.hold_response(held, &actor, bytes.max(least));
@@ -72,7 +80,17 @@ enum Answer {
 struct Held {
     actor: Actor,
     turn: Turn,
+    /// The cookie that the request may change, and its headers.
+    cookie: Option<(SessionCookie, HeaderMap)>,
     _slot: Slot,
+}
+
+impl Held {
+    /// Returns the value of `Set-Cookie`, if the request has changed the cookie.
+    fn set_cookie(&self, api: &Api) -> Option<HeaderValue> {
+        let (cookie, headers) = self.cookie.as_ref()?;
+        api.own_pages.set_cookie(headers, &cookie.take_change()?, api.ambient.now())
+    }
 }
 
 async fn answer(
@@ -92,7 +110,8 @@ async fn answer(
         Method::GET => from_query(parts).await?,
         _ => from_body(parts, body).await?,
     };
-    let actor = authentication::actor(&headers, &api.services)
+    let Credentials { token, cookie } = Credentials::of(&api.own_pages, &method, &headers);
+    let actor = authentication::actor(token.as_deref(), &api.services)
         .await
         .map_err(|error| Refusal::failed(&error))?;
     // Before the document is read, which takes time too.
@@ -116,13 +135,14 @@ async fn answer(
     if live {
         slot = api.budgets.stream(&actor, &origin)?;
     }
-    let caller = Caller { actor, origin, token: token(&headers), id, slot };
+    let caller = Caller { actor, origin, token, id, slot };
     if streamed {
         // Taken again for each response.
         drop(turn);
         return Ok(Answer::Streamed(sse::answer(api.clone(), caller, request, operation).await));
     }
-    Ok(execute_once(api, caller, turn, request, operation).await)
+    let cookie = cookie.map(|cookie| (cookie, headers));
+    Ok(execute_once(api, caller, (turn, cookie), request, operation).await)
 }
 
 fn check_method_and_media(method: &Method, media: Option<MediaType>) -> Result<MediaType, Refusal> {
@@ -172,13 +192,15 @@ async fn answer_multipart(
 ) -> Result<Answer, Refusal> {
     let origin = authentication::origin(&parts, api.trusted_proxies);
     let mut chunks = body.into_data_stream();
-    let upload = upload::read(api, &parts.headers, &origin, &mut chunks).await;
+    let Credentials { token, cookie } =
+        Credentials::of(&api.own_pages, &parts.method, &parts.headers);
+    let upload = upload::read(api, &parts.headers, (token.as_deref(), &origin), &mut chunks).await;
     if !upload.as_ref().is_ok_and(|upload| upload.read_to_end) {
         body::discard(&mut chunks, 0).await;
     }
     let upload = upload?;
     let slot = delay_refusal(api.budgets.request(&upload.actor, &origin)).await?;
-    let caller = Caller { actor: upload.actor, origin, token: token(&parts.headers), id, slot };
+    let caller = Caller { actor: upload.actor, origin, token, id, slot };
     let operation = Some(OperationType::Mutation);
     if media == MediaType::EventStream {
         // It keeps the files until it ends.
@@ -186,7 +208,8 @@ async fn answer_multipart(
         return Ok(Answer::Streamed(response));
     }
     let turn = api.budgets.turn(&caller.actor, &caller.origin).await?;
-    let answer = execute_once(api, caller, turn, upload.request, operation).await;
+    let cookie = cookie.map(|cookie| (cookie, parts.headers));
+    let answer = execute_once(api, caller, (turn, cookie), upload.request, operation).await;
     if let Some(held) = upload.held {
         held.release().await;
     }
@@ -196,21 +219,21 @@ async fn answer_multipart(
 async fn execute_once(
     api: &Api,
     caller: Caller,
-    turn: Turn,
+    (turn, cookie): (Turn, Option<(SessionCookie, HeaderMap)>),
     request: GraphqlRequest,
     operation: Option<OperationType>,
 ) -> Answer {
     let Caller { actor, origin, slot, .. } = caller;
-    let held = Arc::new(Held { actor, turn, _slot: slot });
+    let slotted = cookie.as_ref().map(|(cookie, _)| cookie.clone());
+    let held = Arc::new(Held { actor, turn, cookie, _slot: slot });
     // Also held until the execution ends, which may be after the client has hung up.
-    let request = request.data(Arc::clone(&held));
+    let mut request = request.data(Arc::clone(&held));
+    if let Some(cookie) = slotted {
+        request = request.data(cookie);
+    }
     let executing = execution::execute_once(api, actor, origin, request, operation);
     let response = held.turn.run(executing).await;
     Answer::Once(response, Some(held))
-}
-
-fn token(headers: &HeaderMap) -> Option<String> {
-    authentication::token(headers).map(str::to_owned)
 }
 
 /// The parameters of a GET.

@@ -30,6 +30,7 @@ mod refusal;
 mod reset_password;
 mod response;
 mod response_body;
+mod session_cookie;
 mod slots;
 mod sse;
 mod turns;
@@ -56,6 +57,7 @@ pub use execution::group::FanOutGroups;
 pub use limits::{BodyLimits, ConnectionLimits, Limits, NetworkLimits, PerCaller};
 pub use origins::Origins;
 pub use playground::Playground;
+pub use session_cookie::OwnPages;
 
 /// The mean time between the closing of two sockets of a stopping server, if `drain_within`
 /// allows it. Their clients reconnect to the remaining nodes, and not all at once.

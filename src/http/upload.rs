@@ -39,8 +39,13 @@ const MAX_MAP: usize = 64 * 1024;
 const MAX_NAME: usize = 16 * 1024;
 /// Headers that a page of another origin cannot set unless CORS allows it. Without one of
 /// them, such a page could send a multipart body without permission.
-const PREFLIGHT_HEADERS: [&str; 4] =
-    ["authorization", "apollo-require-preflight", "x-apollo-operation-name", "graphql-preflight"];
+const PREFLIGHT_HEADERS: [&str; 5] = [
+    "authorization",
+    "apollo-require-preflight",
+    "x-apollo-operation-name",
+    "graphql-preflight",
+    "ticketwire-client",
+];
 
 /// A mutation with its files.
 pub struct MultipartRequest {
@@ -81,7 +86,7 @@ pub fn is_multipart(headers: &HeaderMap) -> bool {
 pub async fn read(
     api: &Api,
     headers: &HeaderMap,
-    origin: &ClientOrigin,
+    (token, origin): (Option<&str>, &ClientOrigin),
     chunks: &mut BodyDataStream,
 ) -> Result<MultipartRequest, Refusal> {
     let mut parts = Multipart::new(chunks, boundary(headers)?);
@@ -90,7 +95,7 @@ pub async fn read(
     let expected = place_ids(api, &mut request.variables, &map)?;
     require_mutation(api, &mut request)?;
     check_places(&mut request, &map)?;
-    let actor = authentication::actor(headers, &api.services).await.map_err(refusal)?;
+    let actor = authentication::actor(token, &api.services).await.map_err(refusal)?;
     let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let _slots = api.budgets.upload(&actor, origin)?;
     let ReceivedFiles { uploads, held, read_to_end } =

@@ -84,9 +84,11 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
         );
         return (StatusCode::BAD_REQUEST, message).into_response();
     }
-    if !api.origins.origin_allowed(&parts.headers) {
+    let is_own = api.own_pages.is_origin_of(&parts.headers);
+    if !is_own && !api.origins.origin_allowed(&parts.headers) {
         return (StatusCode::FORBIDDEN, FOREIGN_PAGE).into_response();
     }
+    let in_cookie = api.own_pages.token(&parts.headers).filter(|_| is_own).map(str::to_owned);
     let origin = authentication::origin(parts, api.trusted_proxies);
     upgrade
         .protocols([protocol::NAME])
@@ -96,7 +98,7 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
         .write_buffer_size(BUFFER)
         .on_upgrade(move |socket| async move {
             let sockets = api.sockets.clone();
-            let served = sockets.track_future(serve(api, origin, socket)).await;
+            let served = sockets.track_future(serve(api, origin, in_cookie, socket)).await;
             // Not tracked: a stopping server does not wait for this.
             if let Some(duplex) = served {
                 Box::pin(duplex.wait_for_close()).await;
@@ -106,8 +108,13 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
 
 /// Serves a socket until it ends, and sends the close frame. Returns the socket, unless the
 /// client is gone.
-async fn serve(api: Api, origin: ClientOrigin, socket: WebSocket) -> Option<Duplex> {
-    let mut connection = Connection::new(api, origin, socket);
+async fn serve(
+    api: Api,
+    origin: ClientOrigin,
+    in_cookie: Option<String>,
+    socket: WebSocket,
+) -> Option<Duplex> {
+    let mut connection = Connection::new(api, origin, in_cookie, socket);
     match connection.run().await {
         End::Close(reason) => {
             if reason == CloseReason::TOO_SLOW {
@@ -145,6 +152,8 @@ enum Step {
 struct Connection {
     api: Api,
     origin: ClientOrigin,
+    /// The token in the cookie of the server's own page, unless `connection_init` has one.
+    in_cookie: Option<String>,
     duplex: Duplex,
     /// `None` until the client has sent `connection_init`.
     credentials: Option<Credentials>,
@@ -182,11 +191,12 @@ async fn authenticate(token: Option<&str>, api: &Api) -> Result<Option<Actor>, (
 }
 
 impl Connection {
-    fn new(api: Api, origin: ClientOrigin, socket: WebSocket) -> Self {
+    fn new(api: Api, origin: ClientOrigin, in_cookie: Option<String>, socket: WebSocket) -> Self {
         let (now, task) = (Instant::now(), TaskWaker::default());
         Self {
             api,
             origin,
+            in_cookie,
             duplex: Duplex::new(socket),
             credentials: None,
             operations: Multiplexer::default(),
@@ -392,7 +402,8 @@ impl Connection {
         let value = text("authorization").or_else(|| text("Authorization"));
         let token = value
             .filter(|value| !value.is_empty())
-            .map(|value| authentication::bearer(value).unwrap_or(value).to_owned());
+            .map(|value| authentication::bearer_token(value).unwrap_or(value).to_owned())
+            .or_else(|| self.in_cookie.take());
         let failed = |()| End::Close(CloseReason::TRY_AGAIN);
         let actor = authenticate(token.as_deref(), &self.api).await.map_err(failed)?;
         let Some(actor) = actor else { return Err(End::Close(CloseReason::FORBIDDEN)) };

@@ -47,11 +47,12 @@ pub mod timeline;
 pub mod unread;
 pub mod unsubscription;
 pub mod upload;
+pub mod uploaded_file;
 mod validation;
 
 pub use error::{ServiceError, UserError, UserErrorCode};
 pub use prune::prune;
 pub use services::Services;
-pub use settings::{AccountLimits, Retention, Settings};
+pub use settings::{AccountLimits, Branding, Retention, Settings};
 
 use authorisation::{authorise, authorise_with_proof};

@@ -5,7 +5,9 @@ use std::{ops::Deref, sync::Arc};
 use tokio::sync::Notify;
 
 use super::{
-    account::cache::AccountCache, session::cache::SessionCache, settings::Settings,
+    account::cache::AccountCache,
+    session::cache::SessionCache,
+    settings::{Branding, Settings},
     timeline::cache::TimelineCache,
 };
 use crate::{
@@ -118,6 +120,11 @@ impl Services {
     /// this for every event that ends streams, also for those of other nodes.
     pub fn on_event(&self, event: &Event) {
         self.sessions.on_event(event);
+    }
+
+    /// What portals show about the company.
+    pub fn branding(&self) -> &Branding {
+        &self.settings.branding
     }
 
     /// Returns the prefix of ticket numbers.

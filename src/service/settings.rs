@@ -21,6 +21,8 @@ pub struct Settings {
     pub second_factors: Requirements,
     /// The installation's name in authenticator apps.
     pub issuer: String,
+    /// What portals show about the company.
+    pub branding: Branding,
     /// The limits on attachments.
     pub attachments: Limits,
     /// The limits of what one account may do.
@@ -34,6 +36,21 @@ pub struct Settings {
     pub timeline_cache_bytes: usize,
     /// How long a full-text search may take.
     pub search_timeout: Duration,
+}
+
+/// What portals show about the company.
+#[derive(Clone, Debug)]
+pub struct Branding {
+    /// The name of the help desk.
+    pub name: String,
+    /// The URL of the logo.
+    pub logo: Option<String>,
+    /// The color of buttons and links, as `#rrggbb`.
+    pub color: Option<String>,
+    /// The URL of the imprint.
+    pub imprint: Option<String>,
+    /// The URL of the privacy policy.
+    pub privacy: Option<String>,
 }
 
 /// How long data is kept. What has no limit stays.

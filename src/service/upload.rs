@@ -1,6 +1,6 @@
 //! Uploads: files are stored before the ticket or comment that they belong to, and attached to
 //! it in its transaction. Files that a request did not use are deleted when it ends, and those that
-//! a crash has left after a day.
+//! a crash has left after a day. `uploaded_file.rs` keeps files for a later request.
 //!
 //! [`UploadReceiver::reserve`] counts the files of a request before any of them is read, so that
 //! many requests at once cannot exceed the limit on unused files.
@@ -351,7 +351,10 @@ pub async fn delete_unattached(services: &Services) -> Result<(), ServiceError> 
 }
 
 /// Deletes files that are marked for deletion. Continues after a failure of the storage.
-async fn delete_marked(services: &Services, marked: Vec<AttachmentId>) -> Result<(), ServiceError> {
+pub(super) async fn delete_marked(
+    services: &Services,
+    marked: Vec<AttachmentId>,
+) -> Result<(), ServiceError> {
     let Some(storage) = &services.storage else { return Ok(()) };
     let mut failed = None;
     for id in marked {

@@ -218,6 +218,77 @@ async fn a_required_place_without_a_value_is_a_clear_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_variable_is_used_only_where_its_type_fits() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    for (query, variables, message) in [
+        ("query($v: String!) { node(id: $v) { id } }", json!("x"), "`String!` is used where `ID!`"),
+        ("query($v: ID) { node(id: $v) { id } }", json!("x"), "`ID` is used where `ID!`"),
+        ("query($v: ID = null) { node(id: $v) { id } }", json!("x"), "`ID` is used where `ID!`"),
+        ("query($v: [ID]!) { nodes(ids: $v) { id } }", json!([]), "`[ID]!` is used where `[ID!]!`"),
+        ("query($v: ID!) { nodes(ids: $v) { id } }", json!("x"), "`ID!` is used where `[ID!]!`"),
+        (
+            "query($v: [ID!]!) { nodes(ids: [$v]) { id } }",
+            json!([]),
+            "`[ID!]!` is used where `ID!`",
+        ),
+        (
+            "query($v: Float) { tickets(first: $v) { nodes { id } } }",
+            json!(3),
+            "`Float` is used where `Int`",
+        ),
+        (
+            "query($v: Boolean) { viewer { id @include(if: $v) } }",
+            json!(true),
+            "`Boolean` is used where `Boolean!`",
+        ),
+        (
+            "query($v: String) { tickets(filter: { categoryIds: [$v] }) { nodes { id } } }",
+            json!("x"),
+            "`String` is used where `ID!`",
+        ),
+        (
+            "query($v: ID!) { viewer { ...a } } fragment a on Account { ... { ...b } }
+             fragment b on Account { createdAt @skip(if: $v) }",
+            json!(true),
+            "`ID!` is used where `Boolean!`",
+        ),
+    ] {
+        let reply = anna.send(query, json!({ "v": variables })).await;
+        assert_eq!(reply.code(), "BAD_REQUEST", "{query}");
+        let found = reply.at("/errors/0/message").as_str().unwrap();
+        assert!(found.starts_with("The variable `$v` of type"), "{query}: {found}");
+        assert!(found.contains(message), "{query}: {found}");
+        assert_eq!(reply.body.get("data"), None, "{query}: {}", reply.body);
+    }
+    let stream = "subscription($v: String) { inboxEvents { ... on TicketEvent {
+        ticket { statusName(locale: $v) } } } }";
+    let mut socket = anna.socket().await;
+    socket.subscribe("1", stream, json!({ "v": "EN" })).await;
+    let message = socket.message().await;
+    assert_eq!(message["type"], "error", "{message}");
+    assert_eq!(
+        message["payload"][0]["message"],
+        "The variable `$v` of type `String` is used where `Locale` is expected."
+    );
+    for (query, variables) in [
+        ("query($v: Int!) { tickets(first: $v) { nodes { id } } }", json!(3)),
+        ("query($v: Boolean = true) { viewer { id @include(if: $v) } }", json!(true)),
+        ("query($v: [ID!]!) { tickets(filter: { categoryIds: $v }) { nodes { id } } }", json!([])),
+        // The place has a default.
+        ("query($v: Boolean) { categories(includeRetired: $v) { id } }", json!(false)),
+        (
+            "query($v: OrderDirection) { tickets(orderBy: { field: CREATED_AT, direction: $v }) {
+                nodes { id } } }",
+            json!("ASC"),
+        ),
+    ] {
+        anna.ok(query, json!({ "v": variables })).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_default_of_the_schema_applies_if_a_variable_is_absent() {
     let server = TestServer::start().await;
     let ada = server.sign_up("Ada", Role::Admin).await;

@@ -55,6 +55,12 @@ impl Socket {
         Self::try_connect(address).await?.initialise(token).await
     }
 
+    /// Opens a websocket by a request of its own and sends `connection_init` without a token.
+    pub async fn open_with(request: Request) -> Self {
+        let socket = Self(connect_async(request).await.expect("an upgrade").0);
+        socket.initialise(None).await.expect("a server that acknowledges connection_init")
+    }
+
     async fn initialise(mut self, token: Option<&str>) -> Option<Self> {
         let payload = token.map(|token| json!({ "authorization": format!("Bearer {token}") }));
         self.send(json!({ "type": "connection_init", "payload": payload })).await;
