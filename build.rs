@@ -1,4 +1,4 @@
-//! Packs the playground into the binary, and tells cargo which files the binary depends on.
+//! Packs the portal and the playground into the binary, and tells cargo which files the binary depends on.
 
 use std::{
     env, fs,
@@ -29,22 +29,37 @@ const VENDOR: [(&str, &str); 9] = [
 /// The files that `npm ci` reads.
 const MANIFEST: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
+/// What the portal is built from, in `web`.
+const WEB: [&str; 8] = [
+    "index.html",
+    "package.json",
+    "package-lock.json",
+    "public",
+    "scripts",
+    "src",
+    "svelte.config.js",
+    "vite.config.ts",
+];
+
 fn main() -> ExitCode {
     // `embed_migrations!` does not notice new folders.
     println!("cargo::rerun-if-changed=migrations");
     println!("cargo::rerun-if-changed=playground");
+    for part in WEB {
+        println!("cargo::rerun-if-changed=web/{part}");
+    }
     println!("cargo::rerun-if-env-changed=CI");
-    match pack() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("cargo::error=the playground cannot be packed: {error}");
-            ExitCode::FAILURE
+    for (name, packed) in [("playground", pack_playground()), ("portal", pack_portal())] {
+        if let Err(error) = packed {
+            println!("cargo::error=the {name} cannot be packed: {error}");
+            return ExitCode::FAILURE;
         }
     }
+    ExitCode::SUCCESS
 }
 
-/// Compresses the files and writes `playground.rs`, which `src/http/playground/assets.rs` includes.
-fn pack() -> io::Result<()> {
+/// Compresses the files and writes `playground.rs`, which `src/http/playground.rs` includes.
+fn pack_playground() -> io::Result<()> {
     let source = PathBuf::from("playground");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
     let vendor = out.join("vendor");
@@ -76,21 +91,110 @@ fn pack() -> io::Result<()> {
         .iter()
         .map(|(name, path)| {
             format!(
-                "File {{ name: {name:?}, gzip: include_bytes!({:?}) }},\n",
+                "File {{ name: {name:?}, gzip: include_bytes!({:?}), brotli: &[] }},\n",
                 path.display().to_string()
             )
         })
         .collect::<String>();
     let operations = operations(&source.join("operations"))?;
     let text = format!(
-        "pub const FILES: &[File] = &[\n{files}];\n\
-         pub const OPERATIONS: &[Operation] = &[\n{operations}];\n\
-         pub const MISSING: Option<&str> = {missing:?};\n"
+        "const FILES: &[File] = &[\n{files}];\n\
+         const OPERATIONS: &[Operation] = &[\n{operations}];\n\
+         const MISSING: Option<&str> = {missing:?};\n"
     );
     fs::write(out.join("playground.rs"), text)
 }
 
-/// Whether a build without the playground fails: a release or one in CI, which others will use.
+/// Builds the portal and writes `portal.rs`, which `src/http/portal.rs` includes.
+fn pack_portal() -> io::Result<()> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
+    let packed = out.join("portal");
+    let missing = build_portal(&out, &packed).err();
+    if let Some(reason) = &missing {
+        if is_required() {
+            return Err(io::Error::other(format!("{reason}; install Node.js and npm")));
+        }
+        println!("cargo::warning=built without the portal: {reason}");
+        // This file never exists, so the next build tries again.
+        println!("cargo::rerun-if-changed=web/never");
+    }
+    let names = match &missing {
+        None => fs::read_to_string(packed.join("names"))?,
+        Some(_) => String::new(),
+    };
+    let file = |name: &str| {
+        let path =
+            |extension: &str| packed.join(format!("{name}.{extension}")).display().to_string();
+        let (gzip, brotli) = (path("gz"), path("br"));
+        format!(
+            "File {{ name: {name:?}, gzip: include_bytes!({gzip:?}), brotli: include_bytes!({brotli:?}) }},\n"
+        )
+    };
+    let files = names.lines().map(file).collect::<String>();
+    let text = format!(
+        "const FILES: &[File] = &[\n{files}];\nconst MISSING: Option<&str> = {missing:?};\n"
+    );
+    fs::write(out.join("portal.rs"), text)
+}
+
+/// Builds and compresses the portal, unless an earlier build has done it from the same sources.
+fn build_portal(out: &Path, packed: &Path) -> Result<(), String> {
+    let failed = |error: io::Error| error.to_string();
+    let mut sources = Vec::new();
+    for part in WEB {
+        list(&PathBuf::from("web").join(part), &mut sources).map_err(failed)?;
+    }
+    sources.sort();
+    let mut content = Vec::new();
+    for path in &sources {
+        content.extend(path.display().to_string().into_bytes());
+        content.extend(fs::read(path).map_err(failed)?);
+    }
+    let stamp = packed.join("sources");
+    if fs::read(&stamp).is_ok_and(|built| built == content) {
+        return Ok(());
+    }
+    // In a folder of its own, because a build must not change the source tree.
+    let scratch = out.join("web");
+    for path in &sources {
+        let copy = out.join(path);
+        fs::create_dir_all(copy.parent().unwrap_or(out)).map_err(failed)?;
+        fs::copy(path, copy).map_err(failed)?;
+    }
+    let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+    run(Command::new("npm").args(install).arg("--prefer-offline").current_dir(&scratch))?;
+    run(Command::new("npm").args(["run", "build"]).current_dir(&scratch))?;
+    let pack = ["scripts/pack.js", "dist"];
+    run(Command::new("node").args(pack).arg(packed).current_dir(&scratch))?;
+    fs::remove_dir_all(&scratch).map_err(failed)?;
+    fs::write(&stamp, content).map_err(failed)
+}
+
+/// Runs a program. If it fails, returns the last line of what it said.
+fn run(command: &mut Command) -> Result<(), String> {
+    let called = format!("{command:?}");
+    let ran = command.output().map_err(|error| format!("{called} cannot be run ({error})"))?;
+    if ran.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&ran.stderr);
+    let line = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
+    Err(format!("{called} failed, {}: {line}", ran.status))
+}
+
+/// Appends the files at a path, which may be a folder.
+fn list(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(path)? {
+        list(&entry?.path(), files)?;
+    }
+    Ok(())
+}
+
+/// Whether a build without the portal or the playground fails: a release or one in CI, which others will use.
 fn is_required() -> bool {
     env::var("PROFILE").is_ok_and(|profile| profile == "release")
         || env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"))
@@ -113,13 +217,7 @@ fn install(source: &Path, out: &Path, vendor: &Path) -> Result<(), String> {
     }
     let npm =
         ["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-    let ran = Command::new("npm").args(npm).arg("--prefer-offline").current_dir(&scratch).output();
-    let ran = ran.map_err(|error| format!("npm cannot be run ({error})"))?;
-    if !ran.status.success() {
-        let said = String::from_utf8_lossy(&ran.stderr);
-        let line = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
-        return Err(format!("npm ci failed, {}: {line}", ran.status));
-    }
+    run(Command::new("npm").args(npm).arg("--prefer-offline").current_dir(&scratch))?;
     for (path, name) in VENDOR {
         let packed = out.join(format!("{name}.gz"));
         compress(&scratch.join("node_modules").join(path), &packed).map_err(failed)?;

@@ -114,6 +114,7 @@ impl App {
             ambient,
             budgets: Budgets::new(limits(config), metrics.clone()),
             metrics,
+            portal: config.portal,
             playground: config.playground.then(playground).transpose()?,
             mailbox,
             origins,

@@ -14,6 +14,12 @@ fn base_url(config: &Config, address: SocketAddr) -> String {
     }
 }
 
+/// Returns the link to a ticket: the configured one, or that of the portal. `None` without both.
+pub(super) fn ticket(config: &Config, address: SocketAddr) -> Option<String> {
+    let built_in = || format!("{}/tickets/{{number}}", base_url(config, address));
+    config.links.ticket.clone().or_else(|| config.portal.then(built_in))
+}
+
 /// Returns the link to the page for customers who come from the control panel. The token is in the
 /// fragment, which no server logs.
 pub(super) fn handoff(config: &Config, address: SocketAddr) -> String {

@@ -158,7 +158,7 @@ fn composer(
         templates,
         from,
         number_prefix: number_prefix(config)?,
-        ticket_link: config.links.ticket.clone(),
+        ticket_link: links::ticket(config, address),
         unsubscribe_link: links::unsubscribe(config, address),
         reset_link: links::reset_password(config, address),
         keys: keyring(config, ambient)?,

@@ -60,8 +60,11 @@ pub(super) async fn run(config: &Config) -> CliResult {
 fn welcome(config: &Config, app: &App, database: &ServerDatabase) -> CliResult<String> {
     let address = app.address();
     let mut text = String::from("Ticketwire is ready.\n\n");
+    if config.portal {
+        text += &format!("  Portal       http://{address}/\n");
+    }
     if config.playground {
-        text += &format!("  Playground   http://{address}/\n");
+        text += &format!("  Playground   http://{address}/playground\n");
     }
     text += &format!("  GraphQL      http://{address}/graphql\n");
     text += &format!("  Websocket    ws://{address}/graphql (graphql-transport-ws)\n");

@@ -29,7 +29,9 @@ section! {
         /// When the server stops, it closes websockets and event streams one after the other over
         /// this many seconds, so that their clients don't all reconnect at once.
         drain_seconds: u32 = "10", 0..=600;
-        /// Whether the playground is served at `/`.
+        /// Whether the portal for customers is served at `/`.
+        portal: bool = "true";
+        /// Whether the playground is served at `/playground`.
         playground: bool = "true";
     }
     with {
@@ -217,7 +219,8 @@ section! {
         /// the URLs of attachments are paths.
         base_url: Option<String>;
         /// The URL of a ticket in your portal, with `{number}` in place of the ticket number.
-        /// Without it, mails have no link to the ticket.
+        /// Without it, mails link to the built-in portal, or have no link to the ticket if that is
+        /// disabled.
         ticket: Option<String>;
         /// The URL of your page for setting a new password, with `{token}` in place of the token
         /// that it passes to `resetPassword`. Without it, mails link to a built-in page.

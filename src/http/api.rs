@@ -59,7 +59,9 @@ pub struct Parts {
     pub budgets: Budgets,
     /// The counters of this server.
     pub metrics: Metrics,
-    /// The page at `/`, or `None` if it is disabled.
+    /// Whether the portal is served at `/`.
+    pub portal: bool,
+    /// The page at `/playground`, or `None` if it is disabled.
     pub playground: Option<Playground>,
     /// The folder of the mails that `/mailbox` shows, or `None` if there is no such page.
     pub mailbox: Option<PathBuf>,

@@ -3,12 +3,16 @@
 
 "use strict";
 
-const REDEEM = `mutation($token: String!) { redeemHandoff(input: { token: $token }) {
+const REDEEM = `mutation($input: RedeemHandoffInput!) { redeemHandoff(input: $input) {
   session { token account { name email role } } challenge { token methods } userErrors { message } } }`;
 const VERIFY = `mutation($input: VerifySecondFactorInput!) { verifySecondFactor(input: $input) {
   session { token account { name email role } } userErrors { code } } }`;
 const SEND_CODE = `mutation($token: String!) { sendSecondFactorCode(input: { challengeToken: $token }) {
   userErrors { code } } }`;
+
+const hasPortal = document.querySelector("[data-portal]") !== null;
+/** The portal's session is in a cookie, which no script can read. */
+const sessionTransport = hasPortal ? "COOKIE" : "BEARER";
 
 const byId = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -23,27 +27,28 @@ function show(id) {
 async function mutate(query, variables) {
   const response = await fetch("graphql", {
     method: "POST",
-    headers: { "content-type": "application/json", accept: "application/json" },
+    headers: { "content-type": "application/json", accept: "application/json", "ticketwire-client": "handoff" },
     body: JSON.stringify({ query, variables }),
   });
   return Object.values((await response.json()).data)[0];
 }
 
 async function redeem() {
-  const { session, challenge } = await mutate(REDEEM, { token });
+  const { session, challenge } = await mutate(REDEEM, { input: { token, sessionTransport } });
   if (challenge) return askForCode(challenge);
   if (!session) return show("invalid-link");
   continueWith(session);
 }
 
 function continueWith(session) {
+  if (hasPortal) return location.replace("./");
   if (!document.querySelector("[data-playground]")) {
     byId("name").textContent = session.account.name;
     return show("signed-in");
   }
   // The playground reads its session from here. It belongs to this browser tab only.
   sessionStorage.setItem("ticketwire:session", JSON.stringify(session));
-  location.replace("./");
+  location.replace("./playground");
 }
 
 /** Shows one of the messages of the form, or none. */
@@ -65,7 +70,9 @@ function askForCode(challenge) {
   byId("challenge").addEventListener("submit", (event) => {
     event.preventDefault();
     showMessage(null);
-    const input = { challengeToken: challenge.token, method: method.value, code: byId("code").value };
+    const input = {
+      challengeToken: challenge.token, method: method.value, code: byId("code").value, sessionTransport,
+    };
     mutate(VERIFY, { input }).then(({ session, userErrors }) => {
       if (session) return continueWith(session);
       if (userErrors[0].code === "EXPIRED") return show("invalid-link");

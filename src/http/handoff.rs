@@ -80,8 +80,12 @@ fn texts(locale: Locale) -> Texts {
 pub async fn page(State(api): State<Api>, headers: HeaderMap) -> Response {
     let locale = preferred_locale(&headers);
     let texts = texts(locale);
-    // The playground is where the session continues, if there is one.
-    let marker = if api.playground.is_some() { " data-playground" } else { "" };
+    // Where the session continues.
+    let marker = match (api.portal, &api.playground) {
+        (true, _) => " data-portal",
+        (false, Some(_)) => " data-playground",
+        (false, None) => "",
+    };
     let body = format!(
         "<div{marker}>\
          <div id=\"question\" data-state tabindex=\"-1\" hidden><p>{}</p>\

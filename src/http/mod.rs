@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod api;
+mod assets;
 mod attachment;
 mod authentication;
 mod body;
@@ -26,6 +27,7 @@ mod observe;
 mod origins;
 mod page;
 mod playground;
+mod portal;
 mod refusal;
 mod reset_password;
 mod response;
@@ -86,7 +88,9 @@ pub fn router(api: Api) -> Router {
     };
     let mailbox = api.mailbox.is_some().then(mailbox::routes).unwrap_or_default();
     Router::new()
-        .route("/", get(playground::page))
+        .route("/", get(portal::page))
+        .route("/assets/{*name}", get(portal::file))
+        .route("/playground", get(playground::page))
         .route("/playground/{*name}", get(playground::file))
         .route("/graphql", graphql)
         .route("/attachments/{token}", get(attachment::fetch))
@@ -97,6 +101,7 @@ pub fn router(api: Api) -> Router {
         .route("/unsubscribe", get(unsubscribe::form).post(unsubscribe::submit))
         .route("/subscribe", post(unsubscribe::subscribe))
         .merge(mailbox)
+        .fallback(portal::deep_link)
         .with_state(api)
         .layer(CatchPanicLayer::custom(refusal::panicked))
         .layer(nosniff)

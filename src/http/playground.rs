@@ -1,7 +1,7 @@
-//! The playground at `/`: `GraphiQL` with the operations of a guided tour as its tabs. All its
+//! The playground at `/playground`: `GraphiQL` with the operations of a guided tour as its tabs. All its
 //! files are in the binary; nothing is loaded from other servers.
 
-mod assets;
+use std::sync::LazyLock;
 
 use axum::{
     body::Bytes,
@@ -11,8 +11,20 @@ use axum::{
 };
 use serde::Serialize;
 
-use self::assets::{Asset, MISSING, OPERATIONS, Operation};
+use super::assets::{Assets, Caching, File};
 use crate::service::demo::{self, DemoError};
+
+include!(concat!(env!("OUT_DIR"), "/playground.rs"));
+
+static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets::new(FILES));
+
+/// An operation of the tour: a tab of the playground.
+#[derive(Serialize)]
+struct Operation {
+    name: &'static str,
+    query: &'static str,
+    variables: &'static str,
+}
 
 const PAGE: &str = "index.html";
 const SETUP: &str = "setup.json";
@@ -85,13 +97,13 @@ impl From<demo::DemoAccount> for DemoAccount {
     }
 }
 
-/// `GET /`: the page, or a text that says why there is none.
+/// `GET /playground`: the page, or a text that says why there is none.
 pub async fn page(State(playground): State<Option<Playground>>, headers: HeaderMap) -> Response {
     if playground.is_none() {
         return (StatusCode::NOT_FOUND, disabled()).into_response();
     }
-    match (MISSING, Asset::by_name(PAGE)) {
-        (None, Some(page)) => secured(page.response(&headers)),
+    match (MISSING, ASSETS.by_name(PAGE)) {
+        (None, Some(page)) => secured(page.response(&headers, Caching::Revalidate)),
         (reason, _) => secured(not_built(reason.unwrap_or("its page is missing")).into_response()),
     }
 }
@@ -102,13 +114,13 @@ pub async fn file(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match (&playground, Asset::by_name(&name)) {
+    match (&playground, ASSETS.by_name(&name)) {
         (Some(playground), _) if name == SETUP => {
             let headers =
                 [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
             secured((headers, playground.setup.clone()).into_response())
         }
-        (Some(_), Some(asset)) => secured(asset.response(&headers)),
+        (Some(_), Some(asset)) => secured(asset.response(&headers, Caching::Revalidate)),
         (Some(_), None) => (StatusCode::NOT_FOUND, "No such file.\n").into_response(),
         (None, _) => (StatusCode::NOT_FOUND, disabled()).into_response(),
     }

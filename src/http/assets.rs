@@ -1,6 +1,6 @@
-//! The playground's files, which `build.rs` compresses into the binary.
+//! The files of the portal and of the playground, which `build.rs` compresses into the binary.
 
-use std::{io::Read as _, sync::LazyLock};
+use std::io::Read as _;
 
 use axum::{
     body::Bytes,
@@ -9,23 +9,16 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use flate2::read::GzDecoder;
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-
-include!(concat!(env!("OUT_DIR"), "/playground.rs"));
 
 /// A file, compressed.
 pub struct File {
-    name: &'static str,
-    gzip: &'static [u8],
-}
-
-/// An operation of the tour: a tab of the playground.
-#[derive(Serialize)]
-pub struct Operation {
-    name: &'static str,
-    query: &'static str,
-    variables: &'static str,
+    /// Its path.
+    pub name: &'static str,
+    /// Its content, compressed by gzip.
+    pub gzip: &'static [u8],
+    /// Its content, compressed by brotli (RFC 7932). Empty if it was not.
+    pub brotli: &'static [u8],
 }
 
 /// A file as it is served.
@@ -34,15 +27,31 @@ pub struct Asset {
     etag: HeaderValue,
 }
 
-static ASSETS: LazyLock<Vec<Asset>> =
-    LazyLock::new(|| FILES.iter().filter_map(Asset::of).collect());
+/// How long a browser may use a file without asking again.
+#[derive(Clone, Copy)]
+pub enum Caching {
+    /// It asks each time: a new server has other content under the same name.
+    Revalidate,
+    /// For a year: the name changes with the content.
+    Forever,
+}
 
-impl Asset {
-    /// Returns the file with a name.
-    pub fn by_name(name: &str) -> Option<&'static Self> {
-        ASSETS.iter().find(|asset| asset.file.name == name)
+/// The files that are served from one place.
+pub struct Assets(Vec<Asset>);
+
+impl Assets {
+    /// Prepares the files.
+    pub fn new(files: &'static [File]) -> Self {
+        Self(files.iter().filter_map(Asset::of).collect())
     }
 
+    /// Returns the file with a name.
+    pub fn by_name(&self, name: &str) -> Option<&Asset> {
+        self.0.iter().find(|asset| asset.file.name == name)
+    }
+}
+
+impl Asset {
     fn of(file: &'static File) -> Option<Self> {
         // Weak, since it stands for the compressed and the plain form.
         let etag = format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(Sha256::digest(file.gzip)));
@@ -50,13 +59,15 @@ impl Asset {
     }
 
     /// Returns the file, or 304 if the request's `If-None-Match` has its tag.
-    pub fn response(&self, request: &HeaderMap) -> Response {
+    pub fn response(&self, request: &HeaderMap, caching: Caching) -> Response {
+        let File { gzip, brotli, .. } = self.file;
+        let encoded = |coding: &'static str, bytes: &'static [u8]| {
+            ([(header::CONTENT_ENCODING, coding)], Bytes::from_static(bytes)).into_response()
+        };
         let mut response = match () {
             () if self.is_cached(request) => StatusCode::NOT_MODIFIED.into_response(),
-            () if accepts_gzip(request) => {
-                let encoding = [(header::CONTENT_ENCODING, "gzip")];
-                (encoding, Bytes::from_static(self.file.gzip)).into_response()
-            }
+            () if !brotli.is_empty() && accepts(request, "br") => encoded("br", brotli),
+            () if accepts(request, "gzip") => encoded("gzip", gzip),
             () => match self.decompressed() {
                 Ok(bytes) => bytes.into_response(),
                 Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -65,8 +76,11 @@ impl Asset {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.content_type());
         headers.insert(header::ETAG, self.etag.clone());
-        // A new server serves other content under the same names: browsers must revalidate.
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        let caching = match caching {
+            Caching::Revalidate => "no-cache",
+            Caching::Forever => "public, max-age=31536000, immutable",
+        };
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         response
     }
@@ -89,14 +103,17 @@ impl Asset {
             Some("css") => "text/css; charset=utf-8",
             Some("js") => "text/javascript; charset=utf-8",
             Some("svg") => "image/svg+xml",
+            Some("json" | "webmanifest") => "application/json",
+            Some("png") => "image/png",
+            Some("woff2") => "font/woff2",
             Some("txt") => "text/plain; charset=utf-8",
             _ => "application/octet-stream",
         })
     }
 }
 
-/// Whether the request accepts gzip (RFC 9110 §12.5.3).
-fn accepts_gzip(request: &HeaderMap) -> bool {
+/// Whether the request accepts a coding (RFC 9110 §12.5.3).
+fn accepts(request: &HeaderMap, coding: &str) -> bool {
     let accepted = request.get_all(header::ACCEPT_ENCODING).iter();
     let accepted = accepted
         .filter_map(|value| value.to_str().ok())
@@ -109,11 +126,15 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
             name.trim().eq_ignore_ascii_case(coding).then_some(weight)
         })
     };
-    weight("gzip").or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
+    weight(coding).or_else(|| weight("*")).is_some_and(|weight| weight > 0.0)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Write as _, sync::LazyLock};
+
+    use flate2::{Compression, write::GzEncoder};
+
     use super::*;
 
     fn request(name: header::HeaderName, value: &str) -> HeaderMap {
@@ -121,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_compressed_for_clients_that_accept_gzip() {
+    fn files_are_compressed_for_clients_that_accept_it() {
         for (accepted, expected) in [
             ("gzip, deflate, br", true),
             ("br, GZIP;q=0.5", true),
@@ -131,26 +152,38 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(
-                accepts_gzip(&request(header::ACCEPT_ENCODING, accepted)),
+                accepts(&request(header::ACCEPT_ENCODING, accepted), "gzip"),
                 expected,
                 "{accepted}"
             );
         }
-        assert!(!accepts_gzip(&HeaderMap::new()));
+        assert!(!accepts(&HeaderMap::new(), "gzip"));
+        assert!(accepts(&request(header::ACCEPT_ENCODING, "gzip, br"), "br"));
+        assert!(!accepts(&request(header::ACCEPT_ENCODING, "gzip"), "br"));
     }
 
     #[test]
     fn both_forms_have_the_same_content_and_a_cached_file_is_not_sent_again() {
-        let page = Asset::by_name("index.html").unwrap();
-        let plain = page.response(&HeaderMap::new());
-        let compressed = page.response(&request(header::ACCEPT_ENCODING, "gzip"));
+        static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+            gzip.write_all(b"a page").unwrap();
+            let gzip = gzip.finish().unwrap().leak();
+            vec![File { name: "index.html", gzip, brotli: b"in brotli" }]
+        });
+        let assets = Assets::new(&FILES);
+        let page = assets.by_name("index.html").unwrap();
+        let get = |headers: &HeaderMap| page.response(headers, Caching::Revalidate);
+        let plain = get(&HeaderMap::new());
+        let compressed = get(&request(header::ACCEPT_ENCODING, "gzip"));
+        let smaller = get(&request(header::ACCEPT_ENCODING, "gzip, br"));
         assert_eq!(plain.headers().get(header::CONTENT_ENCODING), None);
         assert_eq!(compressed.headers()[header::CONTENT_ENCODING], "gzip");
-        assert_eq!(page.decompressed().unwrap(), include_bytes!("../../../playground/index.html"));
+        assert_eq!(smaller.headers()[header::CONTENT_ENCODING], "br");
+        assert_eq!(page.decompressed().unwrap(), b"a page");
         let etag = plain.headers()[header::ETAG].to_str().unwrap().to_owned();
-        let again = page.response(&request(header::IF_NONE_MATCH, &etag));
+        let again = get(&request(header::IF_NONE_MATCH, &etag));
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
-        let other = page.response(&request(header::IF_NONE_MATCH, "W/\"other\""));
+        let other = get(&request(header::IF_NONE_MATCH, "W/\"other\""));
         assert_eq!(other.status(), StatusCode::OK);
     }
 }
