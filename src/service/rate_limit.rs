@@ -19,7 +19,11 @@ use crate::{
         session,
     },
     domain::{
-        account::Account, actor::Actor, clock::Timestamp, ids::AccountId, session::ClientOrigin,
+        account::{Account, EmailAddress},
+        actor::Actor,
+        clock::Timestamp,
+        ids::AccountId,
+        session::ClientOrigin,
     },
     metrics,
 };
@@ -98,7 +102,8 @@ pub(super) async fn count(
     if let Some(site) = origin.site() {
         buckets.push(bucket(&[name, "of site", &site.to_string()], PER_SITE));
     }
-    if let Some(subject) = subject {
+    if let Some(subject) = subject.map(canonical) {
+        let subject = subject.as_str();
         buckets.push(bucket(&[name, "from address", subject, &network], PER_ACCOUNT_AND_NETWORK));
         // A known network has a bucket too, so that the work is the same for every account.
         let known = session::knows_network(&mut connection, subject, origin).await?;
@@ -232,7 +237,7 @@ pub(super) async fn count_mail(
     let (name, network) = (limit.name(), network(origin));
     let buckets = [
         bucket(&["mail", name, "from", &network], PER_NETWORK),
-        bucket(&["mail", name, email], MAILS_PER_RECIPIENT),
+        bucket(&["mail", name, canonical(email).as_str()], MAILS_PER_RECIPIENT),
     ];
     add_to(&buckets, services, &mut *services.database.read().await?).await
 }
@@ -244,8 +249,15 @@ pub(super) async fn clear(
     db: &mut Connection,
     email: &str,
 ) -> Result<(), DbError> {
-    let whole = [Limit::Password.shared_name(), "of account", email];
+    let email = canonical(email);
+    let whole = [Limit::Password.shared_name(), "of account", email.as_str()];
     rate_limit::empty(db, &bucket(&whole, per_account(services))).await
+}
+
+/// Returns the spelling of an address to count by: accounts of earlier versions have others than
+/// those that are typed.
+fn canonical(email: &str) -> EmailAddress {
+    EmailAddress::from_stored(email.to_owned()).canonical()
 }
 
 /// Returns the network of a client, or an empty text if it is unknown.

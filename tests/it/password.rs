@@ -307,6 +307,24 @@ async fn password_guesses_are_limited_alike_for_known_and_unknown_addresses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_all_spellings_of_an_address_count_together() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    // An account of an earlier version.
+    let database = server.database.connect().await;
+    let respell = "UPDATE accounts SET email = 'anna@xn--80a1acny.xn--p1ai'";
+    database.execute(respell, &[]).await.unwrap();
+    for _ in 0..10 {
+        let wrong = sign_in(&server.anonymous(), "anna@почта.рф", "wrong").await;
+        assert_eq!(code_of(&wrong["data"]["signIn"]), "INVALID_CREDENTIALS");
+    }
+    let input = json!({ "currentPassword": "wrong", "password": NEW, "passwordAgain": NEW });
+    let limited = anna.send(CHANGE, json!({ "input": input })).await;
+    assert_eq!(limited.code(), "RATE_LIMITED", "{}", limited.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_attack_from_many_addresses_does_not_lock_the_owner_out() {
     let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
     let anna = server.customer("Anna").await;
