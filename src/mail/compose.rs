@@ -99,8 +99,9 @@ impl Composer {
         let Some(ticket_id) = delivery.ticket_id else {
             return self.compose_priority_mail(db, delivery, now).await;
         };
-        let to = address::recipient(&delivery.address).map_err(unbuildable)?;
-        if unsubscription::exists(db, ticket_id, &delivery.address).await? {
+        let address = current_address(db, delivery).await?;
+        let to = address::recipient(&address).map_err(unbuildable)?;
+        if unsubscription::exists(db, ticket_id, &address).await? {
             return Ok(None);
         }
         let Some(mail) = TicketMail::load(db, delivery).await? else { return Ok(None) };
@@ -287,6 +288,23 @@ struct Headers {
     earlier: Vec<String>,
     /// The link that unsubscribes from the ticket.
     unsubscribe: Option<String>,
+}
+
+/// Returns the address that a mail about a ticket goes to: that of its account. It was planned for
+/// the former one if the account's address changed in that moment.
+async fn current_address(db: &mut Connection, delivery: &Delivery) -> Result<String, DbError> {
+    let planned = EmailAddress::from_stored(delivery.address.clone());
+    let account = match delivery.account_id {
+        Some(id) => account::by_ids(db, &[id]).await?.into_iter().next(),
+        None => None,
+    };
+    match account {
+        Some(account) if !account.email.is_spelling_of(&planned) => {
+            delivery::redirect(db, account.id, &planned, &account.email).await?;
+            Ok(account.email.as_str().to_owned())
+        }
+        _ => Ok(delivery.address.clone()),
+    }
 }
 
 fn unbuildable(error: impl Display) -> ComposeError {
