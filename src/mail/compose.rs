@@ -66,6 +66,9 @@ pub enum ComposeError {
     /// The mail can never be composed.
     #[error("{0}")]
     Unbuildable(String),
+    /// A node of a newer version can compose the mail.
+    #[error("the content was written by a newer version")]
+    Newer,
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -161,8 +164,7 @@ impl Composer {
     fn open(&self, delivery: &Delivery) -> Result<PriorityMail, ComposeError> {
         let payload = delivery.payload.as_deref().unwrap_or_default();
         let content = self.keys.open(delivery.id.0.as_bytes(), payload).map_err(unbuildable)?;
-        serde_json::from_slice(&content)
-            .map_err(|_| unbuildable("the content was written by a newer version"))
+        serde_json::from_slice(&content).map_err(|_| ComposeError::Newer)
     }
 
     /// The template of a priority mail, and the values that the template uses.
