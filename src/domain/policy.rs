@@ -48,7 +48,7 @@ pub enum Action {
     ControlAccess,
     /// See and change the password, second factors and sessions of one's own account.
     SecureAccount,
-    /// Add another second factor to one's own account.
+    /// Add a second factor to one's own account.
     AddSecondFactor,
     /// Replace or remove one's own second factors and recovery codes, or change one's own e-mail
     /// address.
