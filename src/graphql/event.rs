@@ -25,7 +25,7 @@ use super::{
 use crate::{
     domain::{
         event::{self, FeedEvent},
-        ids::{AccountId, CategoryId, CommentId, EventId, TicketId},
+        ids::{AccountId, CategoryId, CommentId, EventId, TicketId, TicketInvitationId},
         page::Slice,
         ticket,
     },
@@ -77,7 +77,13 @@ pub enum TicketEvent {
     CategoryChanged(CategoryChanged),
     /// The summary was edited.
     SummaryChanged(SummaryChanged),
-    /// A customer was added to the ticket.
+    /// Somebody was invited to take part in the ticket.
+    ParticipantInvited(ParticipantInvited),
+    /// An invitation was declined.
+    InvitationDeclined(InvitationDeclined),
+    /// An invitation was withdrawn.
+    InvitationWithdrawn(InvitationWithdrawn),
+    /// A customer takes part in the ticket from now on.
     ParticipantAdded(ParticipantAdded),
     /// A customer was removed from the ticket.
     ParticipantRemoved(ParticipantRemoved),
@@ -103,7 +109,13 @@ pub enum StreamMessage {
     CategoryChanged(CategoryChanged),
     /// The summary was edited.
     SummaryChanged(SummaryChanged),
-    /// A customer was added to the ticket.
+    /// Somebody was invited to take part in the ticket.
+    ParticipantInvited(ParticipantInvited),
+    /// An invitation was declined.
+    InvitationDeclined(InvitationDeclined),
+    /// An invitation was withdrawn.
+    InvitationWithdrawn(InvitationWithdrawn),
+    /// A customer takes part in the ticket from now on.
     ParticipantAdded(ParticipantAdded),
     /// A customer was removed from the ticket.
     ParticipantRemoved(ParticipantRemoved),
@@ -248,8 +260,40 @@ event_type! {
     SummaryChanged {}
 }
 
+/// Declares the type of an event about an invitation.
+macro_rules! invitation_event_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        event_type! {
+            $(#[$doc])*
+            $name { invitation_id: TicketInvitationId }
+
+            /// The id of the invitation. `Ticket.invitations` has it while it is open.
+            #[graphql(name = "invitationId")]
+            async fn invitation(&self) -> ID {
+                GlobalId::TicketInvitation(self.invitation_id).into()
+            }
+        }
+    };
+}
+
+invitation_event_type! {
+    /// Somebody was invited to take part in the ticket. They see nothing of it before they accept.
+    ParticipantInvited
+}
+
+invitation_event_type! {
+    /// An invitation was declined. `actor` is null: the person stays unnamed.
+    InvitationDeclined
+}
+
+invitation_event_type! {
+    /// An invitation was withdrawn.
+    InvitationWithdrawn
+}
+
 event_type! {
-    /// A customer was added to the ticket. They can see it with its public history, and comment.
+    /// A customer takes part in the ticket from now on: they accepted an invitation. They can see
+    /// the ticket with its public history, and comment.
     ParticipantAdded { account_id: AccountId }
 
     /// The customer.
@@ -309,6 +353,15 @@ impl TicketEvent {
             event::TicketEvent::SummaryChanged {} => {
                 Self::SummaryChanged(SummaryChanged { of, ticket_id })
             }
+            event::TicketEvent::ParticipantInvited { invitation_id } => {
+                Self::ParticipantInvited(ParticipantInvited { of, ticket_id, invitation_id })
+            }
+            event::TicketEvent::InvitationDeclined { invitation_id } => {
+                Self::InvitationDeclined(InvitationDeclined { of, ticket_id, invitation_id })
+            }
+            event::TicketEvent::InvitationWithdrawn { invitation_id } => {
+                Self::InvitationWithdrawn(InvitationWithdrawn { of, ticket_id, invitation_id })
+            }
             event::TicketEvent::ParticipantAdded { account_id } => {
                 Self::ParticipantAdded(ParticipantAdded { of, ticket_id, account_id })
             }
@@ -348,6 +401,9 @@ impl From<TicketEvent> for StreamMessage {
             TicketEvent::AssigneeChanged(event) => Self::AssigneeChanged(event),
             TicketEvent::CategoryChanged(event) => Self::CategoryChanged(event),
             TicketEvent::SummaryChanged(event) => Self::SummaryChanged(event),
+            TicketEvent::ParticipantInvited(event) => Self::ParticipantInvited(event),
+            TicketEvent::InvitationDeclined(event) => Self::InvitationDeclined(event),
+            TicketEvent::InvitationWithdrawn(event) => Self::InvitationWithdrawn(event),
             TicketEvent::ParticipantAdded(event) => Self::ParticipantAdded(event),
             TicketEvent::ParticipantRemoved(event) => Self::ParticipantRemoved(event),
             TicketEvent::UnreadableEvent(event) => Self::UnreadableEvent(event),

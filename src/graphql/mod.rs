@@ -37,6 +37,7 @@ mod set_aside;
 mod staff;
 mod text;
 mod ticket;
+mod ticket_invitation;
 mod unread;
 
 use std::sync::OnceLock;
@@ -112,6 +113,7 @@ pub struct Mutation(
     category::CategoryMutation,
     staff::StaffMutation,
     ticket::TicketMutation,
+    ticket_invitation::TicketInvitationMutation,
     bulk::BulkMutation,
     comment::CommentMutation,
     participant::ParticipantMutation,

@@ -25,6 +25,7 @@ const CIRCLES: &[(&[&str], &str)] = &[(
         "graphql/session",
         "graphql/ticket",
         "graphql/ticket/filter",
+        "graphql/ticket_invitation",
     ],
     "the API's types refer to each other, as the schema's do",
 )];

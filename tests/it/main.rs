@@ -62,6 +62,7 @@ mod sse;
 mod staff;
 mod texts;
 mod ticket;
+mod ticket_invitation;
 mod timeline;
 mod truth;
 mod unread;
