@@ -66,6 +66,7 @@ mod ticket_invitation;
 mod timeline;
 mod truth;
 mod unread;
+mod upgrade;
 mod upload;
 mod variables;
 mod websocket;
