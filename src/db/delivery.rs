@@ -14,14 +14,16 @@ use super::{
     prepared::Prepare as _,
     schema::{deliveries, delivery_events, sql_types},
 };
-use crate::crypto::seal::{KEY_ID, KeyId};
-use crate::domain::{
-    account::{EmailAddress, Locale},
-    clock::Timestamp,
-    delivery::{Delivery, DeliveryState, GIVE_UP_AFTER},
-    event::Event,
-    ids::{AccountId, DeliveryId, EventId, TicketId},
-    notification::NotificationKind,
+use crate::{
+    crypto::seal::{KEY_ID, KeyId},
+    domain::{
+        account::{EmailAddress, Locale},
+        clock::Timestamp,
+        delivery::{Delivery, DeliveryState, GIVE_UP_AFTER},
+        event::Event,
+        ids::{AccountId, DeliveryId, EventId, TicketId},
+        notification::NotificationKind,
+    },
 };
 
 #[derive(Queryable, Selectable, QueryableByName)]

@@ -111,6 +111,7 @@ impl EmailAddress {
     }
 
     /// Returns the same text for all spellings of one address, to count or compare by.
+    #[must_use]
     pub fn canonical(&self) -> Self {
         let Some((local, domain)) = self.0.rsplit_once('@') else { return self.clone() };
         let Some(ascii) = ascii_domain(domain) else { return self.clone() };
