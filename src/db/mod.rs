@@ -45,6 +45,7 @@ pub mod session;
 pub mod set_aside;
 mod text;
 pub mod ticket;
+pub mod ticket_invitation;
 pub mod timeline;
 mod union;
 pub mod unread;

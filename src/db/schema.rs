@@ -428,6 +428,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    ticket_invitations (id) {
+        id -> Uuid,
+        ticket_id -> Uuid,
+        email -> Text,
+        invited_by -> Uuid,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        declined_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     ticket_reads (account_id, ticket_id) {
         account_id -> Uuid,
         ticket_id -> Uuid,
@@ -496,6 +508,8 @@ diesel::joinable!(search_documents -> tickets (ticket_id));
 diesel::joinable!(second_factors -> accounts (account_id));
 diesel::joinable!(sessions -> accounts (account_id));
 diesel::joinable!(sign_in_challenges -> accounts (account_id));
+diesel::joinable!(ticket_invitations -> accounts (invited_by));
+diesel::joinable!(ticket_invitations -> tickets (ticket_id));
 diesel::joinable!(ticket_reads -> accounts (account_id));
 diesel::joinable!(ticket_reads -> tickets (ticket_id));
 diesel::joinable!(tickets -> categories (category_id));
@@ -531,6 +545,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     sessions,
     set_aside_events,
     sign_in_challenges,
+    ticket_invitations,
     ticket_reads,
     tickets,
 );

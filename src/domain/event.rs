@@ -10,6 +10,7 @@ use super::{
     cursor::Cursor,
     ids::{
         AccountId, CategoryId, CommentId, EventId, HandoffId, ServiceTokenId, SessionId, TicketId,
+        TicketInvitationId,
     },
     second_factor::Method,
     status::{Priority, Status},
@@ -59,7 +60,24 @@ pub enum TicketEvent {
     },
     /// The summary was edited.
     SummaryChanged {},
-    /// A customer was added to the ticket.
+    /// Somebody was invited to take part in the ticket. It has no account: nothing about an
+    /// invitation says whether its address has one.
+    ParticipantInvited {
+        /// The invitation.
+        invitation_id: TicketInvitationId,
+    },
+    /// The invitation was declined. It has no actor, so that who declined stays unnamed.
+    InvitationDeclined {
+        /// The invitation.
+        invitation_id: TicketInvitationId,
+    },
+    /// The invitation was withdrawn.
+    InvitationWithdrawn {
+        /// The invitation.
+        invitation_id: TicketInvitationId,
+    },
+    /// A customer takes part in the ticket from now on: they accepted an invitation. Before there
+    /// were invitations, somebody else added them.
     ParticipantAdded {
         /// The customer.
         account_id: AccountId,
@@ -99,6 +117,9 @@ ticket_event_kinds! {
     AssigneeChanged
     CategoryChanged
     SummaryChanged
+    ParticipantInvited
+    InvitationDeclined
+    InvitationWithdrawn
     ParticipantAdded
     ParticipantRemoved
     Unknown
@@ -115,6 +136,9 @@ impl TicketEvent {
             Self::AssigneeChanged { .. } => TicketEventKind::AssigneeChanged,
             Self::CategoryChanged { .. } => TicketEventKind::CategoryChanged,
             Self::SummaryChanged {} => TicketEventKind::SummaryChanged,
+            Self::ParticipantInvited { .. } => TicketEventKind::ParticipantInvited,
+            Self::InvitationDeclined { .. } => TicketEventKind::InvitationDeclined,
+            Self::InvitationWithdrawn { .. } => TicketEventKind::InvitationWithdrawn,
             Self::ParticipantAdded { .. } => TicketEventKind::ParticipantAdded,
             Self::ParticipantRemoved { .. } => TicketEventKind::ParticipantRemoved,
             Self::Unknown => TicketEventKind::Unknown,
@@ -131,6 +155,9 @@ impl TicketEvent {
             | Self::AssigneeChanged { .. }
             | Self::CategoryChanged { .. }
             | Self::SummaryChanged {}
+            | Self::ParticipantInvited { .. }
+            | Self::InvitationDeclined { .. }
+            | Self::InvitationWithdrawn { .. }
             | Self::ParticipantAdded { .. }
             | Self::ParticipantRemoved { .. }
             | Self::Unknown => None,
@@ -149,6 +176,9 @@ impl TicketEvent {
             | Self::AssigneeChanged { .. }
             | Self::CategoryChanged { .. }
             | Self::SummaryChanged {}
+            | Self::ParticipantInvited { .. }
+            | Self::InvitationDeclined { .. }
+            | Self::InvitationWithdrawn { .. }
             | Self::ParticipantAdded { .. }
             | Self::Unknown => None,
         }
@@ -349,6 +379,9 @@ impl TicketState {
             TicketEvent::TicketCreated {}
             | TicketEvent::CommentAdded { .. }
             | TicketEvent::SummaryChanged {}
+            | TicketEvent::ParticipantInvited { .. }
+            | TicketEvent::InvitationDeclined { .. }
+            | TicketEvent::InvitationWithdrawn { .. }
             | TicketEvent::ParticipantAdded { .. }
             | TicketEvent::ParticipantRemoved { .. } => self,
             TicketEvent::Unknown => return None,

@@ -29,6 +29,7 @@ pub mod status;
 pub mod text;
 pub mod ticket;
 pub mod ticket_filter;
+pub mod ticket_invitation;
 pub mod ticket_list;
 pub mod ticket_number;
 pub mod unread;

@@ -203,6 +203,10 @@ pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<N
         TicketEvent::PriorityChanged { .. }
         | TicketEvent::CategoryChanged { .. }
         | TicketEvent::SummaryChanged {}
+        // Who is invited sees nothing of the ticket, and is mailed when the invitation is created.
+        | TicketEvent::ParticipantInvited { .. }
+        | TicketEvent::InvitationDeclined { .. }
+        | TicketEvent::InvitationWithdrawn { .. }
         | TicketEvent::ParticipantRemoved { .. }
         | TicketEvent::Unknown => vec![],
     }

@@ -32,8 +32,10 @@ pub enum Action {
     WriteNote,
     /// Set the priority, assignee, category or summary.
     Triage,
-    /// Add or remove participants of a ticket.
+    /// Invite customers to take part in a ticket, withdraw invitations, or remove participants.
     ManageParticipants,
+    /// Accept or decline an invitation to take part in a ticket.
+    AnswerInvitation,
     /// See an account's name without having a ticket in common. Who has or had a part in a ticket
     /// that the actor can see is named in any case.
     ViewAccount,
@@ -48,7 +50,7 @@ pub enum Action {
     ControlAccess,
     /// See and change the password, second factors and sessions of one's own account.
     SecureAccount,
-    /// Add another second factor to one's own account.
+    /// Add a second factor to one's own account.
     AddSecondFactor,
     /// Replace or remove one's own second factors and recovery codes, or change one's own e-mail
     /// address.
@@ -97,6 +99,7 @@ impl Action {
             | Self::WriteNote
             | Self::Triage
             | Self::ManageParticipants
+            | Self::AnswerInvitation
             | Self::ViewAccount
             | Self::ViewContact
             | Self::ManageCategories
@@ -128,6 +131,11 @@ pub enum Resource<'a> {
         reporter: AccountId,
         /// The other customers who take part in it.
         participants: &'a [AccountId],
+    },
+    /// An invitation to take part in a ticket.
+    Invitation {
+        /// Whether it is to the actor's address.
+        to_actor: bool,
     },
     /// An account.
     Account {
@@ -212,6 +220,12 @@ fn decide_for_person(identity: &Identity, action: Action, resource: Resource<'_>
             Action::ViewInternal | Action::WriteNote | Action::Triage if staff => Allow,
             _ => Forbidden,
         },
+        Resource::Invitation { to_actor } => match action {
+            _ if !to_actor => NotFound,
+            // Staff see every ticket. They don't take part as customers.
+            Action::AnswerInvitation if !staff => Allow,
+            _ => Forbidden,
+        },
         Resource::Account { id, role } => match action {
             _ if !staff && id != identity.id && !role.is_staff() => NotFound,
             Action::ViewAccount => Allow,
@@ -228,7 +242,9 @@ fn decide_for_machine(machine: &Machine, action: Action, resource: Resource<'_>)
         (Resource::Desk, Action::ProvisionCustomers) => Scope::ProvisionCustomers,
         (Resource::Desk, Action::CreateHandoffs) => Scope::CreateHandoffs,
         (Resource::Desk, _) => return Decision::Forbidden,
-        (Resource::Ticket { .. } | Resource::Account { .. }, _) => return Decision::NotFound,
+        (Resource::Ticket { .. } | Resource::Invitation { .. } | Resource::Account { .. }, _) => {
+            return Decision::NotFound;
+        }
     };
     if machine.scopes.has(required_scope) { Decision::Allow } else { Decision::Forbidden }
 }
@@ -311,7 +327,7 @@ mod tests {
         ids::{ServiceTokenId, SessionId},
     };
 
-    const ACTIONS: [Action; 24] = [
+    const ACTIONS: [Action; 25] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -336,6 +352,7 @@ mod tests {
         AddSecondFactor,
         ReplaceSecondFactors,
         CreateTicketForCustomer,
+        AnswerInvitation,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -367,9 +384,9 @@ mod tests {
         ACTIONS.into_iter().map(letter).collect()
     }
 
-    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuuuuuuu";
-    const NOTHING: &str = "------------------------";
-    const ALL: &str = "AAAAAAAAAAAAAAAAAAAAAAAA";
+    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuuuuuuuu";
+    const NOTHING: &str = "-------------------------";
+    const ALL: &str = "AAAAAAAAAAAAAAAAAAAAAAAAA";
 
     fn account(id: u128) -> AccountId {
         AccountId(Uuid::from_u128(id))
@@ -404,14 +421,14 @@ mod tests {
             matrix(Resource::Desk),
             [
                 NOBODY,
-                "AAfffffffffffffAfffffprf",
-                "AAfffffffffffffAfffffprf",
-                "AAfffffffffffffAfffffprf",
-                "AAffAffffffffffAfffffprA",
-                "AAffAfffffAAAffAAAAppprA",
-                "ffffffffffffffffffffffff",
-                "fffffffffffffAffffffffff",
-                "ffffffffffffffAfffffffff",
+                "AAfffffffffffffAfffffprff",
+                "AAfffffffffffffAfffffprff",
+                "AAfffffffffffffAfffffprff",
+                "AAffAffffffffffAfffffprAf",
+                "AAffAfffffAAAffAAAAppprAf",
+                "fffffffffffffffffffffffff",
+                "fffffffffffffAfffffffffff",
+                "ffffffffffffffAffffffffff",
                 ALL
             ]
         );
@@ -422,11 +439,11 @@ mod tests {
         assert_eq!(
             matrix(Resource::Ticket { reporter: account(1), participants: &[account(5)] }),
             by_people([
-                "ffAAfffAffffffffffffffff",
+                "ffAAfffAfffffffffffffffff",
                 NOTHING,
-                "ffAAffffffffffffffffffff",
-                "ffAAAAAAffffffffffffffff",
-                "ffAAAAAAffffffffffffffff"
+                "ffAAfffffffffffffffffffff",
+                "ffAAAAAAfffffffffffffffff",
+                "ffAAAAAAfffffffffffffffff"
             ])
         );
     }
@@ -436,22 +453,36 @@ mod tests {
         assert_eq!(
             matrix(Resource::Account { id: account(1), role: Role::Customer }),
             by_people([
-                "ffffffffAAffffffffffffff",
+                "ffffffffAAfffffffffffffff",
                 NOTHING,
                 NOTHING,
-                "ffffffffAAffffffffffffff",
-                "ffffffffAAAfffffffffffff"
+                "ffffffffAAfffffffffffffff",
+                "ffffffffAAAffffffffffffff"
             ])
         );
         assert_eq!(
             matrix(Resource::Account { id: account(3), role: Role::Agent }),
             by_people([
-                "ffffffffAfffffffffffffff",
-                "ffffffffAfffffffffffffff",
-                "ffffffffAfffffffffffffff",
-                "ffffffffAAffffffffffffff",
-                "ffffffffAAAfffffffffffff"
+                "ffffffffAffffffffffffffff",
+                "ffffffffAffffffffffffffff",
+                "ffffffffAffffffffffffffff",
+                "ffffffffAAfffffffffffffff",
+                "ffffffffAAAffffffffffffff"
             ])
+        );
+    }
+
+    #[test]
+    fn every_action_on_an_invitation_is_decided_as_in_this_matrix() {
+        let answer = "ffffffffffffffffffffffffA";
+        let nothing = "fffffffffffffffffffffffff";
+        assert_eq!(
+            matrix(Resource::Invitation { to_actor: true }),
+            by_people([answer, answer, answer, nothing, nothing])
+        );
+        assert_eq!(
+            matrix(Resource::Invitation { to_actor: false }),
+            by_people([NOTHING, NOTHING, NOTHING, NOTHING, NOTHING])
         );
     }
 
@@ -461,8 +492,8 @@ mod tests {
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsssssprs");
-            assert_eq!(row(&actor, ticket), "sssssssssssssssfsssssffs");
+            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsssssprss");
+            assert_eq!(row(&actor, ticket), "sssssssssssssssfsssssffss");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }

@@ -136,6 +136,21 @@ impl Ticket {
         }
     }
 
+    /// Returns whether somebody may be invited. `invited` is the number of open invitations.
+    ///
+    /// # Errors
+    /// The ticket has reached its limit of participants, counting everybody who is invited, or of
+    /// past participants.
+    pub fn check_room(&self, invited: usize) -> Result<(), TooManyParticipants> {
+        if self.participant_ids.len() + invited >= MAX_PARTICIPANTS {
+            return Err(TooManyParticipants::Current);
+        }
+        if self.past_participant_ids.len() >= MAX_PAST_PARTICIPANTS {
+            return Err(TooManyParticipants::Past);
+        }
+        Ok(())
+    }
+
     /// Adds a participant. Returns the event to record, or `None` if the customer opened the
     /// ticket or already takes part.
     ///
@@ -149,12 +164,7 @@ impl Ticket {
         if account_id == self.reporter_id || self.participant_ids.contains(&account_id) {
             return Ok(None);
         }
-        if self.participant_ids.len() >= MAX_PARTICIPANTS {
-            return Err(TooManyParticipants::Current);
-        }
-        if self.past_participant_ids.len() >= MAX_PAST_PARTICIPANTS {
-            return Err(TooManyParticipants::Past);
-        }
+        self.check_room(0)?;
         self.past_participant_ids.retain(|&id| id != account_id);
         self.participant_ids.push(account_id);
         self.updated_at = now;

@@ -17,6 +17,7 @@ use super::{
     second_factor::SecondFactor,
     session::own::Session,
     text::Text,
+    ticket_invitation::ReceivedInvitation,
 };
 use crate::{domain::account, service};
 
@@ -142,6 +143,19 @@ impl Account {
             return Ok(None);
         }
         Ok(Some(ctx.loaders()?.require(OwnTicketCounts).await?.unread))
+    }
+
+    /// The open invitations to take part in others' tickets, newest first: at most 50. Null unless
+    /// this is your own account. `acceptInvitation` and `declineInvitation` answer them.
+    #[graphql(complexity = "1 + 50 * child_complexity")]
+    async fn invitations(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<Vec<ReceivedInvitation>>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        Box::pin(ReceivedInvitation::of_viewer(ctx)).await.map(Some)
     }
 
     /// Which notification mails you receive; `updatePreferences` changes it. Null unless this

@@ -48,6 +48,9 @@ fn event_fields(kind: TicketEventKind) -> (&'static str, Fields) {
             ("CategoryChanged", &[("fromCategory", "Category"), ("toCategory", "Category")])
         }
         TicketEventKind::SummaryChanged => ("SummaryChanged", &[]),
+        TicketEventKind::ParticipantInvited => ("ParticipantInvited", &[("invitationId", "")]),
+        TicketEventKind::InvitationDeclined => ("InvitationDeclined", &[("invitationId", "")]),
+        TicketEventKind::InvitationWithdrawn => ("InvitationWithdrawn", &[("invitationId", "")]),
         TicketEventKind::ParticipantAdded => ("ParticipantAdded", &[("participant", "Account")]),
         TicketEventKind::ParticipantRemoved => {
             ("ParticipantRemoved", &[("participant", "Account")])

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::ids::{
     AccountId, AttachmentId, CategoryId, CommentId, DeliveryId, EventId, NotificationId,
-    ServiceTokenId, SessionId, SetAsideId, TicketId,
+    ServiceTokenId, SessionId, SetAsideId, TicketId, TicketInvitationId,
 };
 
 /// The object that a global id identifies.
@@ -32,6 +32,8 @@ pub enum GlobalId {
     SetAsideEvent(SetAsideId),
     /// A ticket.
     Ticket(TicketId),
+    /// An invitation to take part in a ticket.
+    TicketInvitation(TicketInvitationId),
 }
 
 impl GlobalId {
@@ -51,6 +53,7 @@ impl GlobalId {
             "SetAsideEvent" => Some(Self::SetAsideEvent(SetAsideId(uuid))),
             "Session" => Some(Self::Session(SessionId(uuid))),
             "Ticket" => Some(Self::Ticket(TicketId(uuid))),
+            "TicketInvitation" => Some(Self::TicketInvitation(TicketInvitationId(uuid))),
             _ => None,
         }
     }
@@ -120,6 +123,14 @@ impl GlobalId {
         }
     }
 
+    /// Parses the id of an invitation. Returns `None` if it identifies something else.
+    pub fn ticket_invitation(id: &ID) -> Option<TicketInvitationId> {
+        match Self::parse(id) {
+            Some(Self::TicketInvitation(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Parses the id of an account. Returns `None` if it identifies something else.
     pub fn account(id: &ID) -> Option<AccountId> {
         match Self::parse(id) {
@@ -142,6 +153,9 @@ impl From<GlobalId> for ID {
             GlobalId::SetAsideEvent(SetAsideId(uuid)) => encode("SetAsideEvent", uuid),
             GlobalId::Session(SessionId(uuid)) => encode("Session", uuid),
             GlobalId::Ticket(TicketId(uuid)) => encode("Ticket", uuid),
+            GlobalId::TicketInvitation(TicketInvitationId(uuid)) => {
+                encode("TicketInvitation", uuid)
+            }
         }
     }
 }

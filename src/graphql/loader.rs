@@ -37,6 +37,7 @@ use crate::{
         event::FeedEvent,
         ids::{AccountId, AttachmentId, CategoryId, CommentId, TicketId},
         ticket::Ticket,
+        ticket_invitation::TicketInvitation,
         unread::TicketCounts,
     },
     service::{
@@ -58,6 +59,7 @@ pub struct Loaders {
     deliveries: Loader<DeliveriesOf>,
     unread: Loader<IsUnread>,
     follow_ups: Loader<FollowUpsOf>,
+    invitations: Loader<InvitationsOf>,
     last_comments: Loader<LastCommentOf>,
     ticket_counts: Loader<OwnTicketCounts>,
     unread_notifications: Loader<OwnUnreadNotifications>,
@@ -261,6 +263,7 @@ impl Loaders {
             deliveries: Loader::new(source, rounds),
             unread: Loader::new(source, rounds),
             follow_ups: Loader::new(source, rounds),
+            invitations: Loader::new(source, rounds),
             last_comments: Loader::new(source, rounds),
             ticket_counts: Loader::new(source, rounds),
             unread_notifications: Loader::new(source, rounds),
@@ -510,6 +513,29 @@ impl Key for FollowUpsOf {
 
     fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.follow_ups
+    }
+}
+
+/// The key of the open invitations to a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InvitationsOf(pub TicketId);
+
+impl Key for InvitationsOf {
+    type Value = Arc<[Arc<TicketInvitation>]>;
+
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
+        let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let (actor, services) = (&source.actor, &source.services);
+        let found = service::ticket_invitation::of_tickets(actor, services, &tickets).await?;
+        let mut loaded = HashMap::<_, Vec<_>>::new();
+        for invitation in found {
+            loaded.entry(Self(invitation.ticket_id)).or_default().push(Arc::new(invitation));
+        }
+        Ok(shared(loaded))
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.invitations
     }
 }
 

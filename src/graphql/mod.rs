@@ -39,6 +39,7 @@ mod set_aside;
 mod staff;
 mod text;
 mod ticket;
+mod ticket_invitation;
 mod unread;
 mod uploaded_file;
 mod variable_positions;
@@ -118,6 +119,7 @@ pub struct Mutation(
     category::CategoryMutation,
     staff::StaffMutation,
     ticket::TicketMutation,
+    ticket_invitation::TicketInvitationMutation,
     bulk::BulkMutation,
     comment::CommentMutation,
     uploaded_file::UploadedFileMutation,

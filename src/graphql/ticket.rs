@@ -27,10 +27,11 @@ use super::{
     event::TimelineConnection,
     executor::List,
     id::GlobalId,
-    loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, IsUnread, LastCommentOf},
+    loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, InvitationsOf, IsUnread, LastCommentOf},
     pagination::{PageArgs, connection, cost},
     prefetch,
     text::Text,
+    ticket_invitation::TicketInvitation,
     uploaded_file,
 };
 use crate::{
@@ -113,13 +114,27 @@ impl Ticket {
         }
     }
 
-    /// The other customers on the ticket, in the order in which they were added: at most 50.
-    /// `addParticipant` and `removeParticipant` change them.
+    /// The other customers on the ticket, in the order in which they accepted an invitation: at
+    /// most 50. See `inviteParticipant` and `removeParticipant`.
     #[graphql(complexity = "1 + 50 * child_complexity")]
     async fn participants(&self, ctx: &Context<'_>) -> Result<List<Account>, Failure> {
         let loaders = ctx.loaders()?;
         let found = self.0.participant_ids.iter().map(|&id| loaders.require(id));
         Ok(try_join_all(found).await?.into_iter().map(Account::new).collect())
+    }
+
+    /// The open invitations to take part in the ticket, oldest first: at most 50. Null unless you
+    /// may share the ticket: you opened it, or are staff.
+    #[graphql(complexity = "1 + 50 * child_complexity")]
+    async fn invitations(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<List<TicketInvitation>>, Failure> {
+        if !service::ticket_invitation::may_share(ctx.actor()?, &self.0) {
+            return Ok(None);
+        }
+        let found = ctx.loaders()?.get(InvitationsOf(self.0.id)).await?.unwrap_or_default();
+        Ok(Some(found.iter().cloned().map(TicketInvitation).collect()))
     }
 
     /// The files that belong to the description, in the order of the upload: at most 50.

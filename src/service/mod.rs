@@ -43,6 +43,7 @@ pub mod set_aside;
 mod settings;
 pub mod staff;
 pub mod ticket;
+pub mod ticket_invitation;
 pub mod timeline;
 pub mod unread;
 pub mod unsubscription;

@@ -19,7 +19,11 @@ use crate::{
         session,
     },
     domain::{
-        account::Account, actor::Actor, clock::Timestamp, ids::AccountId, session::ClientOrigin,
+        account::{Account, EmailAddress},
+        actor::Actor,
+        clock::Timestamp,
+        ids::AccountId,
+        session::ClientOrigin,
     },
     metrics,
 };
@@ -33,8 +37,6 @@ pub(super) enum Limit {
     Code,
     /// Guessing password links and handoffs, and mailing password links.
     Link,
-    /// Finding out which e-mail addresses have an account.
-    Address,
 }
 
 impl Limit {
@@ -43,7 +45,6 @@ impl Limit {
             Self::Password => "password",
             Self::Code => "code",
             Self::Link => "link",
-            Self::Address => "address",
         }
     }
 
@@ -51,7 +52,7 @@ impl Limit {
     fn shared_name(self) -> &'static str {
         match self {
             Self::Password | Self::Code => "guess",
-            Self::Link | Self::Address => self.name(),
+            Self::Link => self.name(),
         }
     }
 }
@@ -76,6 +77,9 @@ const CODES_PER_DAY: (i32, TimeDelta) = (20, TimeDelta::days(1));
 const TOLERATED_WRONG_CODES: (i32, TimeDelta) = (2, TimeDelta::weeks(1));
 const NOTICES_OF_WRONG_CODES: (i32, TimeDelta) = (1, TimeDelta::days(1));
 const MAILS_PER_RECIPIENT: (i32, TimeDelta) = (10, TimeDelta::hours(1));
+const INVITATIONS_BY_CUSTOMER: (i32, TimeDelta) = (20, TimeDelta::hours(1));
+const INVITATIONS_BY_STAFF: (i32, TimeDelta) = (100, TimeDelta::hours(1));
+const INVITATIONS_OF_ADDRESS_BY_ONE: (i32, TimeDelta) = (3, TimeDelta::days(1));
 
 /// An attempt that has been counted.
 pub(super) struct CountedAttempt(Vec<Bucket>);
@@ -98,7 +102,8 @@ pub(super) async fn count(
     if let Some(site) = origin.site() {
         buckets.push(bucket(&[name, "of site", &site.to_string()], PER_SITE));
     }
-    if let Some(subject) = subject {
+    if let Some(subject) = subject.map(canonical) {
+        let subject = subject.as_str();
         buckets.push(bucket(&[name, "from address", subject, &network], PER_ACCOUNT_AND_NETWORK));
         // A known network has a bucket too, so that the work is the same for every account.
         let known = session::knows_network(&mut connection, subject, origin).await?;
@@ -232,9 +237,44 @@ pub(super) async fn count_mail(
     let (name, network) = (limit.name(), network(origin));
     let buckets = [
         bucket(&["mail", name, "from", &network], PER_NETWORK),
-        bucket(&["mail", name, email], MAILS_PER_RECIPIENT),
+        bucket(&["mail", name, canonical(email).as_str()], MAILS_PER_RECIPIENT),
     ];
     add_to(&buckets, services, &mut *services.database.read().await?).await
+}
+
+/// Counts a call that invites somebody to a ticket. Call this before its transaction, so that
+/// failed calls count too.
+///
+/// # Errors
+/// Returns [`ServiceError::RateLimited`] if the account has invited too many people.
+pub(super) async fn count_invitation(
+    services: &Services,
+    actor: &Actor,
+    inviter: AccountId,
+) -> Result<(), ServiceError> {
+    let limit = if actor.is_staff() { INVITATIONS_BY_STAFF } else { INVITATIONS_BY_CUSTOMER };
+    let buckets = [bucket(&["invitations by", &inviter.0.to_string()], limit)];
+    add_to(&buckets, services, &mut *services.database.read().await?).await
+}
+
+/// Counts a new invitation of an address. Call this in the transaction that creates it, so that
+/// only what is created counts.
+///
+/// # Errors
+/// Returns [`ServiceError::RateLimited`] if the address was invited too often.
+pub(super) async fn count_invitation_of(
+    services: &Services,
+    db: &mut Connection,
+    inviter: AccountId,
+    email: &EmailAddress,
+) -> Result<(), ServiceError> {
+    let (inviter, email) = (inviter.0.to_string(), email.canonical());
+    let email = email.as_str();
+    let buckets = [
+        bucket(&["mail", "invitation", email], MAILS_PER_RECIPIENT),
+        bucket(&["mail", "invitation", email, "by", &inviter], INVITATIONS_OF_ADDRESS_BY_ONE),
+    ];
+    add_to(&buckets, services, db).await
 }
 
 /// Empties an account's bucket of passwords and codes, after its owner has proven who they are
@@ -244,8 +284,15 @@ pub(super) async fn clear(
     db: &mut Connection,
     email: &str,
 ) -> Result<(), DbError> {
-    let whole = [Limit::Password.shared_name(), "of account", email];
+    let email = canonical(email);
+    let whole = [Limit::Password.shared_name(), "of account", email.as_str()];
     rate_limit::empty(db, &bucket(&whole, per_account(services))).await
+}
+
+/// Returns the spelling of an address to count by: accounts of earlier versions have others than
+/// those that are typed.
+fn canonical(email: &str) -> EmailAddress {
+    EmailAddress::from_stored(email.to_owned()).canonical()
 }
 
 /// Returns the network of a client, or an empty text if it is unknown.

@@ -194,8 +194,7 @@ async fn a_participant_finds_a_ticket_until_they_are_removed() {
     let change = async |document: &str, input: Value| {
         anna.ok(document, json!({ "input": input })).await;
     };
-    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
-    change(add, json!({ "ticketId": ticket.id, "email": "jonas@example.com" })).await;
+    anna.share(&ticket, &jonas).await;
     for text in ["refused", "Card paymnt", &ticket.number] {
         assert_eq!(found(&jonas, text).await, ["Card payment"], "{text}");
         assert_eq!(listed(&jonas, text).await, ["Card payment"], "{text}");

@@ -291,8 +291,16 @@ impl TestServer {
     pub async fn content(&self) -> String {
         let client = self.database.connect().await;
         let mut content = String::new();
-        for table in ["accounts", "categories", "tickets", "comments", "events", "idempotency_keys"]
-        {
+        let tables = [
+            "accounts",
+            "categories",
+            "tickets",
+            "ticket_invitations",
+            "comments",
+            "events",
+            "idempotency_keys",
+        ];
+        for table in tables {
             let query = format!(
                 "SELECT coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '') FROM {table} t"
             );
