@@ -11,6 +11,7 @@ mod context;
 mod count;
 mod customer;
 mod delivery;
+mod erasure;
 mod error;
 mod event;
 pub mod executor;
@@ -29,6 +30,7 @@ mod password;
 mod people;
 mod preferences;
 mod prefetch;
+mod redaction;
 mod search;
 mod second_factor;
 mod service_token;
@@ -111,9 +113,11 @@ pub struct Mutation(
     set_aside::SetAsideMutation,
     category::CategoryMutation,
     staff::StaffMutation,
+    erasure::ErasureMutation,
     ticket::TicketMutation,
     bulk::BulkMutation,
     comment::CommentMutation,
+    redaction::RedactionMutation,
     participant::ParticipantMutation,
     unread::UnreadMutation,
     notification::NotificationMutation,

@@ -18,6 +18,7 @@ const CIRCLES: &[(&[&str], &str)] = &[(
         "graphql/category",
         "graphql/comment",
         "graphql/event",
+        "graphql/event/kinds",
         "graphql/notification",
         "graphql/preferences",
         "graphql/search",
