@@ -26,6 +26,8 @@ struct CommentRow {
     visibility: Visibility,
     body: LongText,
     created_at: Timestamp,
+    edited_at: Option<Timestamp>,
+    redacted_at: Option<Timestamp>,
 }
 
 impl From<CommentRow> for Comment {
@@ -37,6 +39,8 @@ impl From<CommentRow> for Comment {
             visibility: row.visibility,
             body: row.body.0,
             created_at: row.created_at,
+            edited_at: row.edited_at,
+            redacted_at: row.redacted_at,
         }
     }
 }
@@ -63,7 +67,7 @@ pub async fn by_ids(
     // when it was made.
     let rows = diesel::sql_query(
         "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
-                t.reporter_id, t.participant_ids
+                c.edited_at, c.redacted_at, t.reporter_id, t.participant_ids
          FROM unnest(ARRAY(SELECT unnest($1))) AS requested (id)
          CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = requested.id LIMIT 1) c
          CROSS JOIN LATERAL (
@@ -85,7 +89,8 @@ pub async fn of_events(db: &mut Connection, ids: &[CommentId]) -> Result<Vec<Com
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
     // As in `by_ids`, each comment is looked up by index.
     let rows = diesel::sql_query(
-        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at
+        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
+                c.edited_at, c.redacted_at
          FROM unnest(ARRAY(SELECT unnest($1))) AS requested (id)
          CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = requested.id LIMIT 1) c",
     )
@@ -128,6 +133,30 @@ struct LastRow {
     ticket_id: Uuid,
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
+}
+
+/// Replaces the text of a comment by that of its author.
+pub async fn edit(
+    db: &mut Connection,
+    id: CommentId,
+    body: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    diesel::update(comments::table.find(id.0))
+        .set((comments::body.eq(body), comments::edited_at.eq(now)))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Erases the text of a comment. Returns `false` if that was done before.
+pub async fn redact(db: &mut Connection, id: CommentId, now: Timestamp) -> Result<bool, DbError> {
+    let redacted = diesel::update(comments::table.find(id.0))
+        .filter(comments::redacted_at.is_null())
+        .set((comments::body.eq(""), comments::redacted_at.eq(now)))
+        .execute(db)
+        .await?;
+    Ok(redacted == 1)
 }
 
 /// Inserts a comment.

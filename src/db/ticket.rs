@@ -279,6 +279,15 @@ pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError>
     Ok(())
 }
 
+/// Sets the description of a locked ticket.
+pub async fn set_description(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError> {
+    diesel::update(tickets::table.find(ticket.id.0))
+        .set(tickets::description.eq(&ticket.description))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Returns the changes to the columns about a ticket's last comments, together with its latest
 /// events.
 fn last_comment_columns(

@@ -12,6 +12,7 @@ use super::{
         AccountId, CategoryId, CommentId, EventId, HandoffId, ServiceTokenId, SessionId, TicketId,
         TicketInvitationId,
     },
+    redaction::RedactedContent,
     second_factor::Method,
     status::{Priority, Status},
 };
@@ -29,6 +30,16 @@ pub enum TicketEvent {
     CommentAdded {
         /// The comment.
         comment_id: CommentId,
+    },
+    /// The author edited a comment.
+    CommentEdited {
+        /// The comment.
+        comment_id: CommentId,
+    },
+    /// Staff erased a text or a file, or it was erased together with its author's account.
+    ContentRedacted {
+        /// What was erased.
+        content: RedactedContent,
     },
     /// The status changed.
     StatusChanged {
@@ -112,6 +123,8 @@ macro_rules! ticket_event_kinds {
 ticket_event_kinds! {
     TicketCreated
     CommentAdded
+    CommentEdited
+    ContentRedacted
     StatusChanged
     PriorityChanged
     AssigneeChanged
@@ -131,6 +144,8 @@ impl TicketEvent {
         match self {
             Self::TicketCreated {} => TicketEventKind::TicketCreated,
             Self::CommentAdded { .. } => TicketEventKind::CommentAdded,
+            Self::CommentEdited { .. } => TicketEventKind::CommentEdited,
+            Self::ContentRedacted { .. } => TicketEventKind::ContentRedacted,
             Self::StatusChanged { .. } => TicketEventKind::StatusChanged,
             Self::PriorityChanged { .. } => TicketEventKind::PriorityChanged,
             Self::AssigneeChanged { .. } => TicketEventKind::AssigneeChanged,
@@ -150,6 +165,8 @@ impl TicketEvent {
         match *self {
             Self::CommentAdded { comment_id } => Some(comment_id),
             Self::TicketCreated {}
+            | Self::CommentEdited { .. }
+            | Self::ContentRedacted { .. }
             | Self::StatusChanged { .. }
             | Self::PriorityChanged { .. }
             | Self::AssigneeChanged { .. }
@@ -171,6 +188,8 @@ impl TicketEvent {
             Self::ParticipantRemoved { account_id } => Some(account_id),
             Self::TicketCreated {}
             | Self::CommentAdded { .. }
+            | Self::CommentEdited { .. }
+            | Self::ContentRedacted { .. }
             | Self::StatusChanged { .. }
             | Self::PriorityChanged { .. }
             | Self::AssigneeChanged { .. }
@@ -267,6 +286,8 @@ pub enum AccountEvent {
     AccountUpdated {},
     /// An admin or the control panel changed the account's e-mail address.
     EmailChanged {},
+    /// An admin or the operator erased the account: its name, address and secrets.
+    AccountErased {},
     /// The admin created a category.
     CategoryCreated {
         /// The category.
@@ -335,6 +356,7 @@ impl AccountEvent {
             | Self::AccountEnabled {}
             | Self::AccountUpdated {}
             | Self::EmailChanged {}
+            | Self::AccountErased {}
             | Self::CategoryCreated { .. }
             | Self::CategoryRenamed { .. }
             | Self::CategoriesOrdered { .. }
@@ -378,6 +400,8 @@ impl TicketState {
             TicketEvent::CategoryChanged { from, .. } => Self { category: from, ..self },
             TicketEvent::TicketCreated {}
             | TicketEvent::CommentAdded { .. }
+            | TicketEvent::CommentEdited { .. }
+            | TicketEvent::ContentRedacted { .. }
             | TicketEvent::SummaryChanged {}
             | TicketEvent::ParticipantInvited { .. }
             | TicketEvent::InvitationDeclined { .. }

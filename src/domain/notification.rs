@@ -200,7 +200,9 @@ pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<N
             let assigned = to.filter(others).map(|id| target(id, kind, Channels::MailAndApp));
             assigned.into_iter().collect()
         }
-        TicketEvent::PriorityChanged { .. }
+        TicketEvent::CommentEdited { .. }
+        | TicketEvent::ContentRedacted { .. }
+        | TicketEvent::PriorityChanged { .. }
         | TicketEvent::CategoryChanged { .. }
         | TicketEvent::SummaryChanged {}
         // Who is invited sees nothing of the ticket, and is mailed when the invitation is created.

@@ -32,6 +32,10 @@ pub enum Action {
     WriteNote,
     /// Set the priority, assignee, category or summary.
     Triage,
+    /// Erase texts and files of a ticket.
+    Redact,
+    /// Edit one's own comment on a ticket.
+    EditComment,
     /// Invite customers to take part in a ticket, withdraw invitations, or remove participants.
     ManageParticipants,
     /// Accept or decline an invitation to take part in a ticket.
@@ -55,6 +59,8 @@ pub enum Action {
     /// Replace or remove one's own second factors and recovery codes, or change one's own e-mail
     /// address.
     ReplaceSecondFactors,
+    /// Erase accounts.
+    EraseAccounts,
     /// See the audit trail of any account.
     ViewAudit,
     /// See and revoke service tokens.
@@ -89,7 +95,7 @@ impl Action {
             Self::ControlAccess | Self::CreateServiceTokens | Self::AddSecondFactor => {
                 Some(Proof::SignIn)
             }
-            Self::ReplaceSecondFactors => Some(Proof::Reauthentication),
+            Self::ReplaceSecondFactors | Self::EraseAccounts => Some(Proof::Reauthentication),
             Self::Enter
             | Self::CreateTicket
             | Self::CreateTicketForCustomer
@@ -98,6 +104,8 @@ impl Action {
             | Self::ViewInternal
             | Self::WriteNote
             | Self::Triage
+            | Self::Redact
+            | Self::EditComment
             | Self::ManageParticipants
             | Self::AnswerInvitation
             | Self::ViewAccount
@@ -205,6 +213,7 @@ fn decide_for_person(identity: &Identity, action: Action, resource: Resource<'_>
             | Action::CreateServiceTokens
             | Action::ManageSetAside
             | Action::ManageMail
+            | Action::EraseAccounts
                 if identity.role == Role::Admin =>
             {
                 Allow
@@ -217,7 +226,11 @@ fn decide_for_person(identity: &Identity, action: Action, resource: Resource<'_>
             }
             Action::ViewTicket | Action::Converse => Allow,
             Action::ManageParticipants if staff || reporter == identity.id => Allow,
-            Action::ViewInternal | Action::WriteNote | Action::Triage if staff => Allow,
+            Action::ViewInternal | Action::WriteNote | Action::Triage | Action::Redact if staff => {
+                Allow
+            }
+            // Staff correct themselves by another comment: customers see what they were told.
+            Action::EditComment if !staff => Allow,
             _ => Forbidden,
         },
         Resource::Invitation { to_actor } => match action {
@@ -327,7 +340,7 @@ mod tests {
         ids::{ServiceTokenId, SessionId},
     };
 
-    const ACTIONS: [Action; 25] = [
+    const ACTIONS: [Action; 28] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -353,6 +366,9 @@ mod tests {
         ReplaceSecondFactors,
         CreateTicketForCustomer,
         AnswerInvitation,
+        Redact,
+        EditComment,
+        EraseAccounts,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -384,9 +400,9 @@ mod tests {
         ACTIONS.into_iter().map(letter).collect()
     }
 
-    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuuuuuuuu";
-    const NOTHING: &str = "-------------------------";
-    const ALL: &str = "AAAAAAAAAAAAAAAAAAAAAAAAA";
+    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuuuuuuuuuuu";
+    const NOTHING: &str = "----------------------------";
+    const ALL: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
     fn account(id: u128) -> AccountId {
         AccountId(Uuid::from_u128(id))
@@ -421,14 +437,14 @@ mod tests {
             matrix(Resource::Desk),
             [
                 NOBODY,
-                "AAfffffffffffffAfffffprff",
-                "AAfffffffffffffAfffffprff",
-                "AAfffffffffffffAfffffprff",
-                "AAffAffffffffffAfffffprAf",
-                "AAffAfffffAAAffAAAAppprAf",
-                "fffffffffffffffffffffffff",
-                "fffffffffffffAfffffffffff",
-                "ffffffffffffffAffffffffff",
+                "AAfffffffffffffAfffffprfffff",
+                "AAfffffffffffffAfffffprfffff",
+                "AAfffffffffffffAfffffprfffff",
+                "AAffAffffffffffAfffffprAffff",
+                "AAffAfffffAAAffAAAAppprAfffr",
+                "ffffffffffffffffffffffffffff",
+                "fffffffffffffAffffffffffffff",
+                "ffffffffffffffAfffffffffffff",
                 ALL
             ]
         );
@@ -439,11 +455,11 @@ mod tests {
         assert_eq!(
             matrix(Resource::Ticket { reporter: account(1), participants: &[account(5)] }),
             by_people([
-                "ffAAfffAfffffffffffffffff",
+                "ffAAfffAffffffffffffffffffAf",
                 NOTHING,
-                "ffAAfffffffffffffffffffff",
-                "ffAAAAAAfffffffffffffffff",
-                "ffAAAAAAfffffffffffffffff"
+                "ffAAffffffffffffffffffffffAf",
+                "ffAAAAAAfffffffffffffffffAff",
+                "ffAAAAAAfffffffffffffffffAff"
             ])
         );
     }
@@ -453,29 +469,29 @@ mod tests {
         assert_eq!(
             matrix(Resource::Account { id: account(1), role: Role::Customer }),
             by_people([
-                "ffffffffAAfffffffffffffff",
+                "ffffffffAAffffffffffffffffff",
                 NOTHING,
                 NOTHING,
-                "ffffffffAAfffffffffffffff",
-                "ffffffffAAAffffffffffffff"
+                "ffffffffAAffffffffffffffffff",
+                "ffffffffAAAfffffffffffffffff"
             ])
         );
         assert_eq!(
             matrix(Resource::Account { id: account(3), role: Role::Agent }),
             by_people([
-                "ffffffffAffffffffffffffff",
-                "ffffffffAffffffffffffffff",
-                "ffffffffAffffffffffffffff",
-                "ffffffffAAfffffffffffffff",
-                "ffffffffAAAffffffffffffff"
+                "ffffffffAfffffffffffffffffff",
+                "ffffffffAfffffffffffffffffff",
+                "ffffffffAfffffffffffffffffff",
+                "ffffffffAAffffffffffffffffff",
+                "ffffffffAAAfffffffffffffffff"
             ])
         );
     }
 
     #[test]
     fn every_action_on_an_invitation_is_decided_as_in_this_matrix() {
-        let answer = "ffffffffffffffffffffffffA";
-        let nothing = "fffffffffffffffffffffffff";
+        let answer = "ffffffffffffffffffffffffAfff";
+        let nothing = "ffffffffffffffffffffffffffff";
         assert_eq!(
             matrix(Resource::Invitation { to_actor: true }),
             by_people([answer, answer, answer, nothing, nothing])
@@ -492,8 +508,8 @@ mod tests {
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsssssprss");
-            assert_eq!(row(&actor, ticket), "sssssssssssssssfsssssffss");
+            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsssssprsssss");
+            assert_eq!(row(&actor, ticket), "sssssssssssssssfsssssffsssss");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }

@@ -8,6 +8,7 @@ use super::{
     comment::{Comment, Visibility},
     event::{TicketEvent, TicketState},
     ids::{AccountId, CategoryId, CommentId, TicketId},
+    redaction::{RedactedContent, TicketText},
     text::Summary,
 };
 
@@ -39,9 +40,9 @@ pub struct Ticket {
     pub past_participant_ids: Vec<AccountId>,
     /// The member of staff who works on the ticket, if any.
     pub assignee_id: Option<AccountId>,
-    /// The subject, in one line.
+    /// The subject, in one line. Empty if it was redacted.
     pub summary: String,
-    /// The customer's description of the problem.
+    /// The customer's description of the problem. Empty if it was redacted.
     pub description: String,
     /// The status.
     pub status: Status,
@@ -217,6 +218,22 @@ impl Ticket {
     pub fn close_if_resolved(&mut self, now: Timestamp) -> Vec<TicketEvent> {
         let status = (self.status == Status::Resolved).then_some(Status::Closed);
         self.set(Changes { status, ..Changes::default() }, now)
+    }
+
+    /// Erases a text. Returns the event to record, or `None` if the text is empty already.
+    pub fn redact(&mut self, text: TicketText, now: Timestamp) -> Option<TicketEvent> {
+        let (field, content) = match text {
+            TicketText::Summary => (&mut self.summary, RedactedContent::Summary),
+            TicketText::Description => (&mut self.description, RedactedContent::Description),
+        };
+        if field.is_empty() {
+            return None;
+        }
+        field.clear();
+        // As an update of the summary, which an earlier version would undo.
+        self.version += i32::from(text == TicketText::Summary);
+        self.updated_at = now;
+        Some(TicketEvent::ContentRedacted { content })
     }
 
     /// Removes the assignee.

@@ -65,6 +65,11 @@ impl Account {
         Text(&self.account.name)
     }
 
+    /// Whether the account was erased. Its name and address are placeholders then.
+    async fn is_erased(&self) -> bool {
+        self.account.is_erased()
+    }
+
     /// Whether this is a member of staff: an agent or an admin.
     async fn is_staff(&self) -> bool {
         self.account.role.is_staff()

@@ -232,6 +232,7 @@ impl From<&ServiceError> for Failure {
             | ServiceError::Conflict(_)
             | ServiceError::Database(_)
             | ServiceError::Storage(_)
+            | ServiceError::Ledger(_)
             | ServiceError::Seal(_)
             | ServiceError::Totp(_)
             | ServiceError::Password(_) => return Self::internal(&error.to_string()),

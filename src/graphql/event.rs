@@ -10,9 +10,10 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 
 use self::kinds::{
-    AssigneeChanged, CategoryChanged, CommentAdded, InvitationDeclined, InvitationWithdrawn,
-    ParticipantAdded, ParticipantInvited, ParticipantRemoved, PriorityChanged, StatusChanged,
-    SummaryChanged, TicketCreated, UnreadableEvent,
+    AssigneeChanged, CategoryChanged, CommentAdded, CommentEdited, ContentRedacted,
+    InvitationDeclined, InvitationWithdrawn, ParticipantAdded, ParticipantInvited,
+    ParticipantRemoved, PriorityChanged, StatusChanged, SummaryChanged, TicketCreated,
+    UnreadableEvent,
 };
 use super::{
     account::Account,
@@ -70,6 +71,10 @@ pub enum TicketEvent {
     TicketCreated(TicketCreated),
     /// A comment or an internal note was posted.
     CommentAdded(CommentAdded),
+    /// The author edited a comment.
+    CommentEdited(CommentEdited),
+    /// A text or a file was erased.
+    ContentRedacted(ContentRedacted),
     /// The status changed.
     StatusChanged(StatusChanged),
     /// The priority changed.
@@ -102,6 +107,10 @@ pub enum StreamMessage {
     TicketCreated(TicketCreated),
     /// A comment or an internal note was posted.
     CommentAdded(CommentAdded),
+    /// The author edited a comment.
+    CommentEdited(CommentEdited),
+    /// A text or a file was erased.
+    ContentRedacted(ContentRedacted),
     /// The status changed.
     StatusChanged(StatusChanged),
     /// The priority changed.
@@ -143,6 +152,12 @@ impl TicketEvent {
             }
             event::TicketEvent::CommentAdded { comment_id } => {
                 Self::CommentAdded(CommentAdded { of, ticket_id, comment_id })
+            }
+            event::TicketEvent::CommentEdited { comment_id } => {
+                Self::CommentEdited(CommentEdited { of, ticket_id, comment_id })
+            }
+            event::TicketEvent::ContentRedacted { content: redacted } => {
+                Self::ContentRedacted(ContentRedacted { of, ticket_id, redacted })
             }
             event::TicketEvent::StatusChanged { from, to } => {
                 Self::StatusChanged(StatusChanged { of, ticket_id, from, to })
@@ -202,6 +217,8 @@ impl From<TicketEvent> for StreamMessage {
         match event {
             TicketEvent::TicketCreated(event) => Self::TicketCreated(event),
             TicketEvent::CommentAdded(event) => Self::CommentAdded(event),
+            TicketEvent::CommentEdited(event) => Self::CommentEdited(event),
+            TicketEvent::ContentRedacted(event) => Self::ContentRedacted(event),
             TicketEvent::StatusChanged(event) => Self::StatusChanged(event),
             TicketEvent::PriorityChanged(event) => Self::PriorityChanged(event),
             TicketEvent::AssigneeChanged(event) => Self::AssigneeChanged(event),

@@ -83,6 +83,22 @@ impl GlobalId {
         }
     }
 
+    /// Parses the id of a comment. Returns `None` if it identifies something else.
+    pub fn comment(id: &ID) -> Option<CommentId> {
+        match Self::parse(id) {
+            Some(Self::Comment(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Parses the id of an attachment. Returns `None` if it identifies something else.
+    pub fn attachment(id: &ID) -> Option<AttachmentId> {
+        match Self::parse(id) {
+            Some(Self::Attachment(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Parses the id of a notification. Returns `None` if it identifies something else.
     pub fn notification(id: &ID) -> Option<NotificationId> {
         match Self::parse(id) {

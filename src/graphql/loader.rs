@@ -31,7 +31,7 @@ use crate::{
         attachment::Attachment,
         budget::RequestBudget,
         category::Category,
-        comment::Comment,
+        comment::{Comment, EarlierBody},
         cursor::Cursor,
         delivery::Delivery,
         event::FeedEvent,
@@ -53,6 +53,7 @@ pub struct Loaders {
     attachments_of: Loader<AttachmentsOf>,
     categories: Loader<CategoryId>,
     comments: Loader<CommentId>,
+    edits: Loader<EditsOf>,
     tickets: Loader<TicketId>,
     timelines: Loader<TimelineKey>,
     events: Loader<FeedPosition>,
@@ -257,6 +258,7 @@ impl Loaders {
             attachments_of: Loader::new(source, rounds),
             categories: Loader::new(source, rounds),
             comments: Loader::new(source, rounds),
+            edits: Loader::new(source, rounds),
             tickets: Loader::new(source, rounds),
             timelines: Loader::new(source, rounds),
             events: Loader::new(source, rounds),
@@ -471,6 +473,29 @@ impl Key for AttachmentsOf {
 
     fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.attachments_of
+    }
+}
+
+/// The key of what a comment was before its author edited it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EditsOf(pub CommentId);
+
+impl Key for EditsOf {
+    type Value = Arc<[Arc<EarlierBody>]>;
+
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
+        let ids = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let (actor, services) = (&source.actor, &source.services);
+        let found = service::comment_edit::earlier_bodies(actor, services, &ids).await?;
+        let mut loaded = HashMap::<_, Vec<_>>::new();
+        for earlier in found {
+            loaded.entry(Self(earlier.comment_id)).or_default().push(Arc::new(earlier));
+        }
+        Ok(shared(loaded))
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.edits
     }
 }
 

@@ -12,6 +12,7 @@ mod context;
 mod count;
 mod customer;
 mod delivery;
+mod erasure;
 mod error;
 mod event;
 pub mod executor;
@@ -30,6 +31,7 @@ mod password;
 mod people;
 mod preferences;
 mod prefetch;
+mod redaction;
 mod search;
 mod second_factor;
 mod service_token;
@@ -118,11 +120,13 @@ pub struct Mutation(
     set_aside::SetAsideMutation,
     category::CategoryMutation,
     staff::StaffMutation,
+    erasure::ErasureMutation,
     ticket::TicketMutation,
     ticket_invitation::TicketInvitationMutation,
     bulk::BulkMutation,
     comment::CommentMutation,
     uploaded_file::UploadedFileMutation,
+    redaction::RedactionMutation,
     participant::ParticipantMutation,
     unread::UnreadMutation,
     notification::NotificationMutation,

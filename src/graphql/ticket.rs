@@ -64,13 +64,13 @@ impl Ticket {
         Ok(ctx.services()?.number_prefix().format(self.0.number))
     }
 
-    /// The subject, in one line of at most 255 characters.
+    /// The subject, in one line of at most 255 characters. Empty if staff redacted it.
     async fn summary(&self) -> Text<&str> {
         Text(&self.0.summary)
     }
 
     /// The request as it was opened: plain text of several lines. Escape it before you put it
-    /// into HTML.
+    /// into HTML. Empty if it was redacted.
     async fn description(&self) -> Text<&str> {
         Text(&self.0.description)
     }

@@ -32,6 +32,7 @@ use crate::{
         notification::NotificationKind,
         policy::TicketScope,
         priority_mail::PriorityMail,
+        redaction::displayed,
         ticket::{NumberPrefix, Ticket},
     },
 };
@@ -274,8 +275,8 @@ impl Composer {
             unsubscribe_link => unsubscribe,
             ticket => context! {
                 number,
-                summary => ticket.summary,
-                description => ticket.description,
+                summary => displayed(&ticket.summary, locale),
+                description => displayed(&ticket.description, locale),
                 files => mail.files.get(&None),
                 status => ticket.status.name(locale),
                 category => mail.category,
@@ -422,7 +423,7 @@ impl TicketMail {
         let by = event.actor_id.and_then(|id| self.names.get(&id));
         match &event.ticket()?.event {
             TicketEvent::CommentAdded { comment_id } => {
-                let text = self.comments.get(comment_id)?;
+                let text = displayed(self.comments.get(comment_id)?, locale);
                 let files = self.files.get(&Some(*comment_id));
                 Some(context! { kind => "answer", by, text, files })
             }
@@ -434,6 +435,8 @@ impl TicketMail {
                 Some(context! { kind => "assigned", by })
             }
             TicketEvent::TicketCreated {}
+            | TicketEvent::CommentEdited { .. }
+            | TicketEvent::ContentRedacted { .. }
             | TicketEvent::PriorityChanged { .. }
             | TicketEvent::AssigneeChanged { .. }
             | TicketEvent::CategoryChanged { .. }

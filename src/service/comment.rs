@@ -108,6 +108,8 @@ pub async fn add(
         visibility: new.visibility,
         body: body.into_string(),
         created_at: now,
+        edited_at: None,
+        redacted_at: None,
     };
     let new = &new;
     services

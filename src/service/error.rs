@@ -12,7 +12,7 @@ use crate::{
         text::TextError,
         ticket::Ticket,
     },
-    storage::StorageError,
+    storage::{StorageError, ledger::LedgerError},
 };
 
 /// Why a use case failed. Nothing has changed then, except that attempts count towards rate
@@ -59,6 +59,9 @@ pub enum ServiceError {
     /// The storage for attachments failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The ledger of erasures cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// A sealed secret could not be opened.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -177,6 +180,12 @@ macro_rules! user_error_codes {
             TooMany,
             /// A file is too large, or all files together are.
             TooLarge,
+            /// The text or file was redacted: it is erased.
+            Redacted,
+            /// The time in which this could be changed has passed.
+            TooLate,
+            /// The account was erased and cannot be changed.
+            Erased,
         }
     };
 }

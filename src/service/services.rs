@@ -36,6 +36,8 @@ pub struct Dependencies {
     pub(super) timelines: TimelineCache,
     /// Wakes the task that returns the tickets of former staff to the queue.
     pub(super) former_staff: Arc<Notify>,
+    /// Wakes the task that erases what is left of erased accounts.
+    pub(super) erasures: Arc<Notify>,
     /// Seals secrets that must be readable later, and hashes codes.
     pub(super) keys: Keyring,
     /// Signs the links in mails. `None` if the installation sends no mail.
@@ -66,6 +68,7 @@ impl Services {
             settings: Arc::new(settings),
             sessions: SessionCache::default(),
             former_staff: Arc::default(),
+            erasures: Arc::default(),
             keys,
             signing_key: None,
             handoff_link: "/handoff#token={token}".into(),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Description, ID, Object};
+use async_graphql::{Context, Description, Enum, ID, Object};
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
     event::FeedEvent,
     ids::{AccountId, CategoryId, CommentId, TicketId, TicketInvitationId},
+    redaction::RedactedContent,
     ticket,
 };
 use crate::graphql::{
@@ -34,27 +35,27 @@ macro_rules! event_type {
         #[Object(use_type_description, crate = "crate::graphql::executor")]
         impl $name {
             /// Identifies the event. An event that is delivered twice has the same id.
-            pub(in super::super) async fn id(&self) -> ID {
+            pub(super) async fn id(&self) -> ID {
                 event_id(self.of.event.id)
             }
 
             /// The event's position in the event log. Pass it as `after` to any stream to continue after this event.
-            pub(in super::super) async fn cursor(&self) -> String {
+            pub(super) async fn cursor(&self) -> String {
                 self.of.cursor.encode()
             }
 
             /// When it happened.
-            pub(in super::super) async fn occurred_at(&self) -> DateTime<Utc> {
+            pub(super) async fn occurred_at(&self) -> DateTime<Utc> {
                 self.of.event.occurred_at
             }
 
             /// The account that caused it, or null for the system.
-            pub(in super::super) async fn actor(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
+            pub(super) async fn actor(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
                 account(ctx, self.of.event.actor_id).await
             }
 
             /// The ticket in its current state, not its state at the time of the event.
-            pub(in super::super) async fn ticket(&self, ctx: &Context<'_>) -> Result<Ticket, Failure> {
+            pub(super) async fn ticket(&self, ctx: &Context<'_>) -> Result<Ticket, Failure> {
                 Ok(Ticket(ctx.loaders()?.require(self.ticket_id).await?))
             }
 
@@ -76,6 +77,67 @@ event_type! {
     async fn comment(&self, ctx: &Context<'_>) -> Result<Comment, Failure> {
         Ok(Comment(ctx.loaders()?.require(self.comment_id).await?))
     }
+}
+
+event_type! {
+    /// The author edited a comment. `comment.body` is the current text.
+    CommentEdited { comment_id: CommentId }
+
+    /// The comment.
+    async fn comment(&self, ctx: &Context<'_>) -> Result<Comment, Failure> {
+        Ok(Comment(ctx.loaders()?.require(self.comment_id).await?))
+    }
+}
+
+event_type! {
+    /// A text or a file was erased: by staff, or together with the account of its author. Remove it
+    /// from what you show and store.
+    ContentRedacted { redacted: RedactedContent }
+
+    /// What was erased.
+    async fn content(&self) -> RedactedContentKind {
+        match self.redacted {
+            RedactedContent::Summary => RedactedContentKind::Summary,
+            RedactedContent::Description => RedactedContentKind::Description,
+            RedactedContent::Comment { .. } => RedactedContentKind::Comment,
+            RedactedContent::Attachment { .. } => RedactedContentKind::Attachment,
+        }
+    }
+
+    /// The comment whose text was erased, or that the erased file was attached to. Null if the
+    /// summary, the description or a file of the description was erased.
+    async fn comment(&self, ctx: &Context<'_>) -> Result<Option<Comment>, Failure> {
+        match self.redacted.comment() {
+            Some(id) => Ok(Some(Comment(ctx.loaders()?.require(id).await?))),
+            None => Ok(None),
+        }
+    }
+
+    /// The id of the erased file, which `node` no longer finds. Null if a text was erased.
+    async fn attachment_id(&self) -> Option<ID> {
+        match self.redacted {
+            RedactedContent::Attachment { attachment_id, .. } => {
+                Some(GlobalId::Attachment(attachment_id).into())
+            }
+            RedactedContent::Summary
+            | RedactedContent::Description
+            | RedactedContent::Comment { .. } => None,
+        }
+    }
+}
+
+/// What was erased from a ticket.
+#[derive(Enum, Copy, Clone, PartialEq, Eq)]
+#[graphql(name = "RedactedContent")]
+pub enum RedactedContentKind {
+    /// The summary.
+    Summary,
+    /// The description.
+    Description,
+    /// The text of a comment or internal note.
+    Comment,
+    /// A file.
+    Attachment,
 }
 
 event_type! {
