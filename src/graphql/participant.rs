@@ -76,7 +76,7 @@ impl ParticipantMutation {
             Outcome::Done(ticket) => {
                 AddParticipantPayload { ticket: Some(Ticket::new(ticket)), user_errors: vec![] }
             }
-            Outcome::Rejected { errors, current } => {
+            Outcome::Rejected { errors, current, .. } => {
                 AddParticipantPayload { ticket: current.map(Ticket::new), user_errors: errors }
             }
         })
@@ -113,7 +113,7 @@ impl ParticipantMutation {
             Outcome::Done(ticket) => {
                 RemoveParticipantPayload { ticket: ticket.map(Ticket::new), user_errors: vec![] }
             }
-            Outcome::Rejected { errors, current } => {
+            Outcome::Rejected { errors, current, .. } => {
                 RemoveParticipantPayload { ticket: current.map(Ticket::new), user_errors: errors }
             }
         })

@@ -5,7 +5,11 @@ use std::{ops::Deref, sync::Arc};
 use tokio::sync::Notify;
 
 use super::{
-    account::cache::AccountCache, session::cache::SessionCache, settings::Settings,
+    account::cache::AccountCache,
+    grouping::Grouping,
+    queued::{Change, Opening},
+    session::cache::SessionCache,
+    settings::Settings,
     timeline::cache::TimelineCache,
 };
 use crate::{
@@ -32,6 +36,10 @@ pub struct Dependencies {
     pub(super) sessions: SessionCache,
     pub(super) accounts: AccountCache,
     pub(super) timelines: TimelineCache,
+    /// The changes of tickets that wait to be written together.
+    pub(super) changes: Arc<Grouping<Change>>,
+    /// The tickets that wait to be opened together.
+    pub(super) openings: Arc<Grouping<Opening>>,
     /// Wakes the task that returns the tickets of former staff to the queue.
     pub(super) former_staff: Arc<Notify>,
     /// Seals secrets that must be readable later, and hashes codes.
@@ -63,6 +71,8 @@ impl Services {
             timelines: TimelineCache::new(settings.timeline_cache_bytes),
             settings: Arc::new(settings),
             sessions: SessionCache::default(),
+            changes: Arc::default(),
+            openings: Arc::default(),
             former_staff: Arc::default(),
             keys,
             signing_key: None,
