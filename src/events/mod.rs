@@ -15,6 +15,7 @@
 //! streams of a session.
 //!
 //! `consumer.rs` runs the consumers of the feed. It sets aside the events that they cannot process.
+//! `search_index.rs` is the one that adds new texts to the search.
 
 mod buffer;
 mod consumer;
@@ -29,6 +30,7 @@ mod registration;
 mod replay;
 mod ring;
 mod scope;
+mod search_index;
 mod sequencer;
 mod session;
 mod session_watch;
@@ -43,6 +45,7 @@ pub use item::{Item, ResyncReason, StreamEnd};
 pub use log::EventLog;
 pub use notification::{NotificationItem, NotificationStream, UnreadCounts};
 pub use scope::StreamScope;
+pub use search_index::SearchIndex;
 pub use session_watch::SessionWatch;
 pub use subscription::Subscription;
 pub use task::run_to_completion;
