@@ -4,7 +4,8 @@
 //! steps:
 //!
 //! 1. `sequencer.rs` gives it a position in the feed.
-//! 2. `tailer.rs` reads the feed, once per node, and publishes it to the hub.
+//! 2. `tailer.rs` publishes to the hub what the node's own sequencer has placed (`placed.rs`), and
+//!    reads what others have, once per node.
 //! 3. `hub.rs` adds it to the latest events (`ring.rs`), and to the buffers (`buffer.rs`) of the
 //!    streams that are registered (`registration.rs`) under its topics (`topic.rs`).
 //! 4. `subscription.rs` replays the events that its caller missed (`replay.rs`), and then delivers
@@ -26,6 +27,7 @@ mod item;
 mod log;
 mod notification;
 mod notified;
+mod placed;
 mod registration;
 mod replay;
 mod ring;
