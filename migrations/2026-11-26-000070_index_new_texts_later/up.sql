@@ -1,4 +1,6 @@
-SET LOCAL lock_timeout = '2s';
+-- Shorter than the second after which Postgres looks for deadlocks: a writer that has locked both
+-- tables in another order waits, and is not cancelled.
+SET LOCAL lock_timeout = '500ms';
 
 -- New texts are added to the search by a consumer of the feed. A connection that leaves them to it
 -- says so. Those of the previous version do not: for them a trigger adds the texts at once. What
