@@ -42,8 +42,9 @@ struct Decided {
 struct Group {
     tickets: HashMap<TicketId, Ticket>,
     decided: Vec<Decided>,
-    /// Those who were refused because of a change in the group, which is not written yet.
-    refused: Vec<(Waiting<Change>, ServiceError)>,
+    /// Those that were refused after a change in the group, which is not written yet: they are
+    /// decided again.
+    refused: Vec<Waiting<Change>>,
 }
 
 /// Makes a change together with others. Returns the ticket after it.
@@ -74,7 +75,9 @@ async fn process(services: Services, waiting: Vec<Waiting<Change>>) {
 }
 
 fn fail(waiting: Vec<Waiting<Change>>, error: &DbError) {
-    waiting.into_iter().for_each(|waiting| waiting.answer(Err(repeated(error))));
+    for waiting in waiting {
+        waiting.answer(Err(repeated(error)));
+    }
 }
 
 impl Group {
@@ -105,7 +108,7 @@ impl Group {
                 self.decided.push(Decided { waiting, ticket, events });
             }
             Err(error) if is_written => waiting.answer(Err(error)),
-            Err(error) => self.refused.push((waiting, error)),
+            Err(_) => self.refused.push(waiting),
         }
     }
 
@@ -132,38 +135,38 @@ impl Group {
 
     /// Answers the calls whose tickets were written, and makes the other changes one by one.
     fn finish(self, services: &Services, written: Result<Vec<TicketId>, DbError>) {
-        let refused = self.refused.into_iter().map(|(waiting, error)| (waiting, Err(error)));
-        let mut events = HashMap::<TicketId, i64>::new();
-        let decided =
-            self.decided.into_iter().map(|Decided { waiting, mut ticket, events: new }| {
-                let count = events.entry(ticket.id).or_default();
-                *count += i64::try_from(new.len()).unwrap_or(i64::MAX);
-                ticket.events += *count;
-                (waiting, Ok(ticket))
-            });
-        let all = decided.chain(refused).collect::<Vec<_>>();
-        match written {
+        let mut again = self.refused;
+        let written = match written {
             Err(error) if error.is_unavailable() => {
                 // Whether it was written is unknown, so it must not be written again.
-                all.into_iter().for_each(|(waiting, _)| waiting.answer(Err(repeated(&error))));
+                for decided in self.decided {
+                    decided.waiting.answer(Err(repeated(&error)));
+                }
+                return make_singly(services, again);
             }
             Err(error) => {
                 tracing::warn!(%error, "writing a group of changes failed; making them one by one");
-                make_singly(services, all.into_iter().map(|(waiting, _)| waiting));
+                vec![]
             }
-            Ok(written) => {
-                let is_written =
-                    |(waiting, _): &(Waiting<Change>, _)| written.contains(&waiting.call.id);
-                let (done, lost) = all.into_iter().partition::<Vec<_>, _>(is_written);
-                done.into_iter().for_each(|(waiting, answer)| waiting.answer(answer));
-                make_singly(services, lost.into_iter().map(|(waiting, _)| waiting));
+            Ok(written) => written,
+        };
+        let mut events = HashMap::<TicketId, i64>::new();
+        for Decided { waiting, mut ticket, events: new } in self.decided {
+            if written.contains(&ticket.id) {
+                let count = events.entry(ticket.id).or_default();
+                *count += i64::try_from(new.len()).unwrap_or(i64::MAX);
+                ticket.events += *count;
+                waiting.answer(Ok(ticket));
+            } else {
+                again.push(waiting);
             }
         }
+        make_singly(services, again);
     }
 }
 
 /// Makes changes one by one, each ticket's in turn.
-fn make_singly(services: &Services, waiting: impl Iterator<Item = Waiting<Change>>) {
+fn make_singly(services: &Services, waiting: Vec<Waiting<Change>>) {
     let mut by_ticket = HashMap::<TicketId, Vec<Waiting<Change>>>::new();
     for waiting in waiting {
         by_ticket.entry(waiting.call.id).or_default().push(waiting);

@@ -36,7 +36,10 @@ async fn process(services: Services, group: Vec<Waiting<Opening>>) {
         Ok(opened) => opened,
         Err(error) if error.is_unavailable() => {
             // Whether they were opened is unknown, so they must not be opened again.
-            return group.into_iter().for_each(|waiting| waiting.answer(Err(repeated(&error))));
+            for waiting in group {
+                waiting.answer(Err(repeated(&error)));
+            }
+            return;
         }
         Err(error) => {
             tracing::warn!(%error, "opening a group of tickets failed; opening them one by one");
