@@ -15,7 +15,7 @@ use crate::{
     crypto::password::PasswordCost,
     db::Database,
     domain::{actor::Actor, clock::Ambient},
-    events::EventLog,
+    events::{ConsumerRunner, EventLog, SearchIndex},
     mail as mailing,
     metrics::Metrics,
     service::{self, ServiceError, Services, closing, erasure, former_staff, session, upload},
@@ -79,6 +79,7 @@ impl Backend {
             &tasks.stop,
             &metrics,
         );
+        tasks.spawn(ConsumerRunner::new(&log, Box::new(SearchIndex)).run());
         start_tasks(&tasks, &services.in_background());
         let context = (background.clone(), ambient.clone(), metrics.clone());
         tasks.every(EXPIRE_EVERY, "expiring overdue mails", &context, |context| async move {

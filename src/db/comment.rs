@@ -2,7 +2,7 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{Array, Bool, Nullable, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Nullable, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::domain::{
     comment::{Comment, Visibility},
     ids::{AccountId, CommentId, TicketId},
     policy::TicketScope,
+    unread::TicketReader,
 };
 
 #[derive(QueryableByName)]
@@ -127,6 +128,35 @@ pub async fn last_of_tickets(
     Ok(rows.into_iter().map(|row| (TicketId(row.ticket_id), CommentId(row.id))).collect())
 }
 
+/// Returns the first `limit` comments on a ticket that others than the reader have added after an
+/// event, in order, without those that the reader may not see.
+pub async fn of_others_since(
+    db: &mut Connection,
+    ticket: TicketId,
+    seq: i64,
+    reader: TicketReader,
+    limit: i64,
+) -> Result<Vec<Comment>, DbError> {
+    let rows = diesel::sql_query(
+        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at
+         FROM (SELECT (data ->> 'comment_id')::uuid AS id, seq FROM events
+               WHERE ticket_id = $1 AND seq > $2 AND kind = 'comment_added'
+                 AND actor_id IS DISTINCT FROM $3 AND ($4 OR audience = 'participants')
+               ORDER BY seq LIMIT $5) e
+         CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = e.id LIMIT 1) c
+         ORDER BY e.seq",
+    )
+    .bind::<SqlUuid, _>(ticket.0)
+    .bind::<BigInt, _>(seq)
+    .bind::<SqlUuid, _>(reader.account.0)
+    .bind::<Bool, _>(reader.is_staff)
+    .bind::<BigInt, _>(limit)
+    .prepared()
+    .load::<CommentRow>(db)
+    .await?;
+    Ok(rows.into_iter().map(Comment::from).collect())
+}
+
 #[derive(QueryableByName)]
 struct LastRow {
     #[diesel(sql_type = SqlUuid)]
@@ -157,20 +187,4 @@ pub async fn redact(db: &mut Connection, id: CommentId, now: Timestamp) -> Resul
         .execute(db)
         .await?;
     Ok(redacted == 1)
-}
-
-/// Inserts a comment.
-pub async fn insert(db: &mut Connection, comment: &Comment) -> Result<(), DbError> {
-    diesel::insert_into(comments::table)
-        .values((
-            comments::id.eq(comment.id.0),
-            comments::ticket_id.eq(comment.ticket_id.0),
-            comments::author_id.eq(comment.author_id.0),
-            comments::visibility.eq(comment.visibility),
-            comments::body.eq(&comment.body),
-            comments::created_at.eq(comment.created_at),
-        ))
-        .execute(db)
-        .await?;
-    Ok(())
 }

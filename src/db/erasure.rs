@@ -107,7 +107,11 @@ pub async fn erase_owner(
         delete.bind::<SqlUuid, _>(account.id.0).execute(db).await?;
     }
     let spellings = account.email.spellings();
-    for (table, column) in [("mail_unsubscriptions", "address"), ("password_resets", "email")] {
+    for (table, column) in [
+        ("mail_unsubscriptions", "address"),
+        ("password_resets", "email"),
+        ("ticket_invitations", "email"),
+    ] {
         let delete = sql_query(format!("DELETE FROM {table} WHERE {column} = ANY ($1)"));
         delete.bind::<Array<Text>, _>(&spellings).execute(db).await?;
     }

@@ -11,7 +11,7 @@ use super::{
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
     executor::List,
-    id::GlobalId,
+    id::{self, GlobalId},
     loader::{AttachmentsOf, EditsOf},
     text::Text,
     ticket::{Ticket, TicketStatus},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::comment,
-    service::{self, comment::NewComment},
+    service::{self, comment::NewComment, meanwhile::SeenUpTo},
 };
 
 /// Who can read a comment.
@@ -133,6 +133,9 @@ pub struct AddCommentInput {
     status: Option<TicketStatus>,
     /// Fail with `CONFLICT` if the ticket's `version` is no longer this.
     expected_version: Option<i32>,
+    /// The id of the last event of the ticket that you have seen. Fail with `ANSWERED_MEANWHILE` if
+    /// others have commented since, as far as you may see it.
+    seen_up_to: Option<ID>,
     /// The files to attach (see `Upload`). The installation limits how many can be attached
     /// (`TOO_MANY`) and how large they can be (`TOO_LARGE`), or accepts none (`NOT_AVAILABLE`).
     #[graphql(default)]
@@ -146,14 +149,23 @@ pub struct AddCommentInput {
     idempotency_key: Option<String>,
 }
 
+/// Returns what others have said meanwhile.
+pub(super) fn said(comments: Vec<comment::Comment>) -> List<Comment> {
+    List(comments.into_iter().map(|comment| Comment(comment.into())).collect())
+}
+
 /// The payload of `addComment`.
 #[derive(SimpleObject)]
 #[graphql(crate = "crate::graphql::executor")]
 pub struct AddCommentPayload {
     /// The new comment. Null on failure.
     comment: Option<Comment>,
-    /// The ticket in its current state. Null on failure, except with `CONFLICT`.
+    /// The ticket in its current state. Null on failure, except with `CONFLICT` and
+    /// `ANSWERED_MEANWHILE`.
     ticket: Option<Ticket>,
+    /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
+    /// comments. Otherwise empty.
+    answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
@@ -200,6 +212,7 @@ impl CommentMutation {
             visibility: input.visibility.into(),
             status: input.status.map(Into::into),
             expected_version: input.expected_version,
+            seen_up_to: input.seen_up_to.map(|event| SeenUpTo(id::event(&event))),
             attachments: uploaded_file::files(ctx, &input.attachments, &input.uploaded_file_ids)
                 .await?,
             idempotency_key: input.idempotency_key,
@@ -209,11 +222,13 @@ impl CommentMutation {
             Outcome::Done((comment, ticket)) => AddCommentPayload {
                 comment: Some(Comment(comment.into())),
                 ticket: Some(Ticket::new(ticket)),
+                answered_meanwhile: List(vec![]),
                 user_errors: vec![],
             },
-            Outcome::Rejected { errors, current } => AddCommentPayload {
+            Outcome::Rejected { errors, current, meanwhile } => AddCommentPayload {
                 comment: None,
                 ticket: current.map(Ticket::new),
+                answered_meanwhile: said(meanwhile),
                 user_errors: errors,
             },
         })

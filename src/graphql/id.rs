@@ -66,15 +66,6 @@ impl GlobalId {
         }
     }
 
-    /// Parses the id of an attachment. Returns the nil id if it identifies something else: that is
-    /// not found either.
-    pub fn attachment(id: &ID) -> AttachmentId {
-        match Self::parse(id) {
-            Some(Self::Attachment(id)) => id,
-            _ => AttachmentId(Uuid::nil()),
-        }
-    }
-
     /// Parses the id of a category. Returns `None` if it identifies something else.
     pub fn category(id: &ID) -> Option<CategoryId> {
         match Self::parse(id) {

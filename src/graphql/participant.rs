@@ -66,7 +66,7 @@ impl ParticipantMutation {
             Outcome::Done(ticket) => {
                 RemoveParticipantPayload { ticket: ticket.map(Ticket::new), user_errors: vec![] }
             }
-            Outcome::Rejected { errors, current } => {
+            Outcome::Rejected { errors, current, .. } => {
                 RemoveParticipantPayload { ticket: current.map(Ticket::new), user_errors: errors }
             }
         })

@@ -20,13 +20,13 @@ use super::{
     account::{Account, Locale},
     attachment::{Attachment, Upload},
     category::Category,
-    comment::Comment,
+    comment::{Comment, said},
     context::ContextExt as _,
     delivery::Delivery,
     error::{Failure, Outcome, UserError},
     event::TimelineConnection,
     executor::List,
-    id::GlobalId,
+    id::{self, GlobalId},
     loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, InvitationsOf, IsUnread, LastCommentOf},
     pagination::{PageArgs, connection, cost},
     prefetch,
@@ -43,6 +43,7 @@ use crate::{
     },
     service::{
         self, UserErrorCode,
+        meanwhile::SeenUpTo,
         ticket::{NewTicket, TicketChanges},
     },
 };
@@ -387,14 +388,21 @@ pub struct UpdateTicketInput {
     summary: Option<String>,
     /// Fail with `CONFLICT` if the ticket's `version` is no longer this.
     expected_version: Option<i32>,
+    /// The id of the last event of the ticket that you have seen. Fail with `ANSWERED_MEANWHILE` if
+    /// others have commented since, as far as you may see it.
+    seen_up_to: Option<ID>,
 }
 
 /// The payload of `updateTicket`.
 #[derive(SimpleObject)]
 #[graphql(crate = "crate::graphql::executor")]
 pub struct UpdateTicketPayload {
-    /// The ticket after the change. On `CONFLICT` the current ticket, on other failures null.
+    /// The ticket after the change. On `CONFLICT` and `ANSWERED_MEANWHILE` the current ticket, on
+    /// other failures null.
     ticket: Option<Ticket>,
+    /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
+    /// comments. Otherwise empty.
+    answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
@@ -464,12 +472,16 @@ impl TicketMutation {
             Err(error) => Err(error.into()),
         };
         Ok(match Outcome::of(updated)? {
-            Outcome::Done(ticket) => {
-                UpdateTicketPayload { ticket: Some(Ticket::new(ticket)), user_errors: vec![] }
-            }
-            Outcome::Rejected { errors, current } => {
-                UpdateTicketPayload { ticket: current.map(Ticket::new), user_errors: errors }
-            }
+            Outcome::Done(ticket) => UpdateTicketPayload {
+                ticket: Some(Ticket::new(ticket)),
+                answered_meanwhile: List(vec![]),
+                user_errors: vec![],
+            },
+            Outcome::Rejected { errors, current, meanwhile } => UpdateTicketPayload {
+                ticket: current.map(Ticket::new),
+                answered_meanwhile: said(meanwhile),
+                user_errors: errors,
+            },
         })
     }
 }
@@ -483,6 +495,7 @@ fn changes(input: UpdateTicketInput) -> Result<TicketChanges, service::UserError
         category,
         summary: input.summary,
         expected_version: input.expected_version,
+        seen_up_to: input.seen_up_to.map(|event| SeenUpTo(id::event(&event))),
     })
 }
 

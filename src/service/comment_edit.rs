@@ -2,8 +2,8 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise,
-    rate_limit::{self, Creation},
-    redaction, ticket,
+    queued::{CountedCreation, Creation},
+    rate_limit, redaction, ticket,
     validation::Validation,
 };
 use crate::{
@@ -51,7 +51,9 @@ pub async fn edit(
             if before.body == body.as_str() {
                 return Ok((before, ticket));
             }
-            rate_limit::count_creation(services, db, Creation::Comment, actor, author).await?;
+            let creation = Creation::Comment;
+            let counted = CountedCreation { creation, actor: *actor, account: author };
+            rate_limit::count_creation(services, db, counted).await?;
             let comment = replace(db, before, body, now).await?;
             ticket.updated_at = now;
             let edited = TicketEvent::CommentEdited { comment_id: id };

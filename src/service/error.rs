@@ -9,6 +9,7 @@ use crate::{
     db::DbError,
     domain::{
         budget::{Exceeded, RequestBudget},
+        comment::Comment,
         text::TextError,
         ticket::Ticket,
     },
@@ -53,6 +54,14 @@ pub enum ServiceError {
     /// The ticket has changed since the caller read it. Contains the current ticket.
     #[error("the ticket has changed since the caller read it")]
     Conflict(Box<Ticket>),
+    /// Others have commented on the ticket since the caller read it.
+    #[error("others have commented on the ticket since the caller read it")]
+    AnsweredMeanwhile {
+        /// The current ticket.
+        ticket: Box<Ticket>,
+        /// The first of those comments that the caller may see, in order. At least one.
+        comments: Vec<Comment>,
+    },
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -174,6 +183,9 @@ macro_rules! user_error_codes {
             /// The ticket's `version` is not `expectedVersion`. The payload has the ticket in
             /// its current state.
             Conflict,
+            /// Others have commented on the ticket since `seenUpTo`. The payload has their comments
+            /// and the ticket in its current state.
+            AnsweredMeanwhile,
             /// Another account or category has this value, or it is configured already.
             Taken,
             /// A limit on the number of things is reached; the message says which.

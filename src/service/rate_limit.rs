@@ -11,7 +11,10 @@
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
-use super::{ServiceError, Services};
+use super::{
+    ServiceError, Services,
+    queued::{CountedCreation, Creation},
+};
 use crate::{
     db::{
         Connection, DbError,
@@ -55,15 +58,6 @@ impl Limit {
             Self::Link => self.name(),
         }
     }
-}
-
-/// What an account creates.
-#[derive(Clone, Copy)]
-pub(super) enum Creation {
-    /// Opening tickets.
-    Ticket,
-    /// Adding comments.
-    Comment,
 }
 
 // How many attempts are allowed within which time.
@@ -127,6 +121,13 @@ fn per_account(services: &Services) -> (i32, TimeDelta) {
     (i32::try_from(at_once).unwrap_or(i32::MAX), TimeDelta::hours(1))
 }
 
+/// Returns the bucket that counts what an account creates, or `None` if that is not limited.
+pub(super) fn creation_bucket(services: &Services, created: CountedCreation) -> Option<Bucket> {
+    let (things, per_minute, _) = creation_limit(services, created);
+    let key = ["created", things, &created.account.0.to_string()];
+    (per_minute > 0).then(|| bucket_of_minute(&key, per_minute))
+}
+
 /// Counts what an account creates. Call this in the transaction that creates it, so that only what
 /// is created counts.
 ///
@@ -135,23 +136,29 @@ fn per_account(services: &Services) -> (i32, TimeDelta) {
 pub(super) async fn count_creation(
     services: &Services,
     db: &mut Connection,
-    creation: Creation,
-    actor: &Actor,
-    account: AccountId,
+    created: CountedCreation,
 ) -> Result<(), ServiceError> {
+    let (things, per_minute, limit) = creation_limit(services, created);
+    let account = created.account.0.to_string();
+    let key = ["created", things, &account];
+    take_of_minute(services, db, &key, (things, per_minute), limit).await
+}
+
+/// Returns what is created, how much of it is allowed within a minute, and how refusals are counted.
+fn creation_limit(
+    services: &Services,
+    created: CountedCreation,
+) -> (&'static str, u32, metrics::Limit) {
     let limits = &services.settings.limits;
-    let (things, per_minute, limit) = match creation {
+    match created.creation {
         Creation::Ticket => ("tickets", limits.tickets_per_minute, metrics::Limit::Tickets),
-        Creation::Comment if actor.is_staff() => {
+        Creation::Comment if created.actor.is_staff() => {
             ("comments", limits.staff_comments_per_minute, metrics::Limit::Comments)
         }
         Creation::Comment => {
             ("comments", limits.customer_comments_per_minute, metrics::Limit::Comments)
         }
-    };
-    let account = account.0.to_string();
-    let key = ["created", things, &account];
-    take_of_minute(services, db, &key, (things, per_minute), limit).await
+    }
 }
 
 /// Counts a call of a machine. Call this before its transaction, so that failed calls count too.
@@ -171,6 +178,11 @@ pub(super) async fn count_machine_call(
     take_of_minute(services, &mut connection, &key, ("calls", per_minute), limit).await
 }
 
+fn bucket_of_minute(key: &[&str], per_minute: u32) -> Bucket {
+    let at_once = i32::try_from(per_minute).unwrap_or(i32::MAX);
+    bucket(key, (at_once, TimeDelta::minutes(1)))
+}
+
 /// Takes one of the things that are allowed a minute. If that is 0, there is no limit.
 async fn take_of_minute(
     services: &Services,
@@ -182,8 +194,7 @@ async fn take_of_minute(
     if per_minute == 0 {
         return Ok(());
     }
-    let at_once = i32::try_from(per_minute).unwrap_or(i32::MAX);
-    let bucket = bucket(key, (at_once, TimeDelta::minutes(1)));
+    let bucket = bucket_of_minute(key, per_minute);
     rate_limit::take(db, &bucket, services.ambient.now()).await?.map_err(|retry_after| {
         services.metrics.refused(limit);
         ServiceError::TooFrequent { things, per_minute, retry_after }

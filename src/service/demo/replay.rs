@@ -142,6 +142,7 @@ impl<'s> Replay<'s> {
             visibility,
             status: step.status,
             expected_version: None,
+            seen_up_to: None,
             attachments: upload(by, self.services, &step.file).await?,
             idempotency_key: None,
         };

@@ -256,6 +256,7 @@ impl TestServer {
             "pending_events",
             "consumer_offsets",
             "deliveries",
+            "WITH texts",
             "SELECT f.pos",
             "feed_epochs\".",
             "feed_head",
