@@ -44,6 +44,7 @@ async fn write(client: &Client, ticket: &Ticket, body: &str, kind: usize) -> Ans
         1 => input["visibility"] = json!("INTERNAL"),
         2 => input["expectedVersion"] = json!(1_000_000),
         3 => input["idempotencyKey"] = json!(body),
+        4 => input["status"] = json!("WAITING_FOR_CUSTOMER"),
         _ => {}
     }
     let document = "mutation($input: AddCommentInput!) { addComment(input: $input) {
@@ -103,6 +104,10 @@ async fn check(server: &TestServer, answers: &BTreeMap<String, Answer>) {
              AND NOT EXISTS (SELECT FROM comments c WHERE c.id::text = data ->> 'comment_id')",
         "SELECT count(*) FROM idempotency_keys k
              WHERE NOT EXISTS (SELECT FROM comments c WHERE c.id = k.result_id)",
+        "SELECT count(*) FROM (SELECT kind, status::text, data ->> 'from' AS replaced,
+                 lag(status::text) OVER (PARTITION BY ticket_id ORDER BY seq) AS before
+             FROM events WHERE ticket_id IS NOT NULL) e
+             WHERE before <> CASE kind WHEN 'status_changed' THEN replaced ELSE status END",
         "SELECT count(*) FROM tickets t
              WHERE event_seq <> (SELECT count(*) FROM events WHERE ticket_id = t.id)",
         "SELECT count(*) FROM events e WHERE NOT EXISTS (SELECT FROM feed WHERE event_id = e.id)",
@@ -138,12 +143,16 @@ async fn each_of_many_writers_is_answered_truly_on_one_ticket_and_on_many() {
         server.agent("Olga").await,
         server.customer("Jonas").await,
     ];
+    let second = server.second_node().await;
+    let elsewhere = clients.iter().map(|client| client.at(&second.address().to_string()));
+    let clients = elsewhere.chain(clients.iter().map(|it| it.at(it.address()))).collect::<Vec<_>>();
     let one = [clients[0].create_ticket("one").await];
     // A customer may send 50 requests at a time.
     let mut many = Vec::new();
     for chunk in 0..WRITERS / 16 {
         let summaries = (0..16).map(|n| format!("many {chunk} {n}"));
-        let opened = summaries.map(async |summary| clients[0].create_ticket(&summary).await);
+        let anna = &clients[0];
+        let opened = summaries.map(async |summary| anna.create_ticket(&summary).await);
         many.extend(join_all(opened).await);
     }
     let numbers =
@@ -155,6 +164,7 @@ async fn each_of_many_writers_is_answered_truly_on_one_ticket_and_on_many() {
     assert!(answers.values().filter(|&&answer| answer == Answer::Refused).count() > WRITERS);
     server.quiet().await;
     check(&server, &answers).await;
+    second.stop().await;
     server.stop().await;
 }
 
@@ -292,5 +302,38 @@ async fn a_ticket_in_a_retired_category_is_refused_among_others_that_are_opened(
     }
     let tickets = "SELECT count(*) FROM tickets";
     assert_eq!(database.query_one(tickets, &[]).await.unwrap().get::<_, i64>(0), 10);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_wait_together_are_each_decided_after_those_before_them() {
+    let flags = [("limits.staff_comments_per_minute", "1000".to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let jonas = server.customer("Jonas").await;
+    let ticket = anna.create_ticket("one").await;
+    marta.comment(&ticket, "first").await;
+    let (holder, watcher) = (server.database.connect().await, server.database.connect().await);
+    // The next comment waits to be counted, and those after it for that comment.
+    holder.batch_execute("BEGIN; SELECT FROM attempts FOR UPDATE").await.unwrap();
+    let (anna, marta, ticket) = (&anna, &marta, &ticket);
+    let write = async |n: usize| {
+        let (body, client) = (format!("{n}"), if n.is_multiple_of(3) { anna } else { marta });
+        let answer = write(client, ticket, &body, 4 * (n % 2)).await;
+        (body, answer)
+    };
+    let release = async {
+        let blocked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database() AND query LIKE 'WITH seen%')";
+        while !watcher.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {}
+        for _ in 0..20 {
+            // Requests of an account wait for those under way, so another one sends these.
+            jonas.account_id().await;
+        }
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(join_all((0..40).map(write)), release);
+    server.quiet().await;
+    check(&server, &answers.into_iter().collect()).await;
     server.stop().await;
 }
