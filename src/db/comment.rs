@@ -138,7 +138,8 @@ pub async fn of_others_since(
     limit: i64,
 ) -> Result<Vec<Comment>, DbError> {
     let rows = diesel::sql_query(
-        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at
+        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
+                c.edited_at, c.redacted_at
          FROM (SELECT (data ->> 'comment_id')::uuid AS id, seq FROM events
                WHERE ticket_id = $1 AND seq > $2 AND kind = 'comment_added'
                  AND actor_id IS DISTINCT FROM $3 AND ($4 OR audience = 'participants')

@@ -131,8 +131,7 @@ async fn a_mail_that_waits_carries_the_edited_text() {
     let MailFixture { server, smtp, anna, .. } = &fixture;
     let jonas = server.customer("Jonas").await;
     let ticket = anna.create_ticket("one").await;
-    let add = "mutation($t: ID!) { addParticipant(input: { ticketId: $t, email: \"jonas@example.com\" }) { userErrors { code } } }";
-    anna.ok(add, json!({ "t": ticket.id })).await;
+    anna.share(&ticket, &jonas).await;
     let (id, _) = jonas.comment(&ticket, "Mine is tulip.").await;
     server.quiet().await;
     edit(&jonas, &id, "Mine is orchid.").await;
