@@ -46,7 +46,7 @@ export function follow<T extends Message, V extends { after?: string | null }>(
 }
 
 function deliver<T extends Message>(
-  { data, errors }: FormattedExecutionResult<Record<string, T>>,
+  { data, errors }: FormattedExecutionResult<Record<string, T>, unknown>,
   variables: { after?: string | null },
   sink: Sink<T>,
 ): void {
