@@ -74,11 +74,11 @@ export const UPDATE = graphql(`
     updateTicket(input: $input) { ticket { ...Facts } userErrors { code field } }
   }
 `, [FACTS]);
-export const ADD_PARTICIPANT = graphql(`
-  mutation AddParticipant($input: AddParticipantInput!) {
-    addParticipant(input: $input) { ticket { ...Facts } userErrors { code field } }
+export const INVITE = graphql(`
+  mutation InviteParticipant($input: InviteParticipantInput!) {
+    inviteParticipant(input: $input) { userErrors { code field } }
   }
-`, [FACTS]);
+`);
 export const REMOVE_PARTICIPANT = graphql(`
   mutation RemoveParticipant($input: RemoveParticipantInput!) {
     removeParticipant(input: $input) { ticket { ...Facts } userErrors { code field } }

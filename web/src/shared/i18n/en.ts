@@ -149,6 +149,7 @@ const en = {
   "ticket.addPerson": "Add a participant",
   "ticket.addPersonEmail": "E-mail address of a customer",
   "ticket.add": "Add",
+  "ticket.invited": "An invitation is on its way to {email}.",
   "ticket.noSuchPerson": "No customer signs in with this address. Check the spelling.",
   "ticket.removePerson": "Remove {name}",
   "ticket.leave": "Leave the ticket",
@@ -232,6 +233,7 @@ const en = {
 
   "accountEvent.ACCOUNT_DISABLED": "An admin disabled the account",
   "accountEvent.ACCOUNT_ENABLED": "An admin enabled the account",
+  "accountEvent.ACCOUNT_ERASED": "The account was erased",
   "accountEvent.CATEGORIES_ORDERED": "You reordered the categories",
   "accountEvent.CATEGORY_CREATED": "You created a category",
   "accountEvent.CATEGORY_RENAMED": "You renamed a category",
@@ -274,6 +276,10 @@ const en = {
   "error.retryIn": "You can try again in {time}.",
   "error.request": "Tell support this number: {id}",
 
+  "userError.ANSWERED_MEANWHILE": "Others have commented meanwhile. Read what they wrote, then send your message again.",
+  "userError.ERASED": "This account was erased. Choose somebody else.",
+  "userError.REDACTED": "The text was erased and can't be changed.",
+  "userError.TOO_LATE": "The time for this is over. Write a new comment instead.",
   "userError.CATEGORY_RETIRED": "This category accepts no new tickets. Choose another one.",
   "userError.CONFLICT": "Somebody has changed the ticket meanwhile. Look at its current state, then try again.",
   "userError.EXPIRED": "This has expired or was used already. Start again.",

@@ -149,6 +149,7 @@ const ru: Catalogue = {
   "ticket.addPerson": "Добавить участника",
   "ticket.addPersonEmail": "Адрес электронной почты клиента",
   "ticket.add": "Добавить",
+  "ticket.invited": "Приглашение отправлено: {email}.",
   "ticket.noSuchPerson": "Клиента с таким адресом нет. Проверьте, нет ли опечатки.",
   "ticket.removePerson": "Удалить участника {name}",
   "ticket.leave": "Выйти из заявки",
@@ -232,6 +233,7 @@ const ru: Catalogue = {
 
   "accountEvent.ACCOUNT_DISABLED": "Администратор отключил учётную запись",
   "accountEvent.ACCOUNT_ENABLED": "Администратор включил учётную запись",
+  "accountEvent.ACCOUNT_ERASED": "Учётная запись удалена",
   "accountEvent.CATEGORIES_ORDERED": "Вы изменили порядок категорий",
   "accountEvent.CATEGORY_CREATED": "Вы создали категорию",
   "accountEvent.CATEGORY_RENAMED": "Вы переименовали категорию",
@@ -274,6 +276,10 @@ const ru: Catalogue = {
   "error.retryIn": "Попробовать снова можно через {time}.",
   "error.request": "Сообщите поддержке этот номер: {id}",
 
+  "userError.ANSWERED_MEANWHILE": "Тем временем появились новые комментарии. Прочитайте их и отправьте сообщение ещё раз.",
+  "userError.ERASED": "Эта учётная запись удалена. Выберите другую.",
+  "userError.REDACTED": "Текст удалён, изменить его нельзя.",
+  "userError.TOO_LATE": "Время для этого вышло. Напишите новый комментарий.",
   "userError.CATEGORY_RETIRED": "Эта категория не принимает новые заявки. Выберите другую.",
   "userError.CONFLICT": "Заявку тем временем изменили. Посмотрите её нынешнее состояние и попробуйте снова.",
   "userError.EXPIRED": "Срок действия истёк, или это уже использовано. Начните заново.",
