@@ -5,10 +5,10 @@
 #   make test ARGS='ticket'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build lint audit setup
+.PHONY: help run test build lint audit setup verify-long
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: setup ## Start the server, with a database of its own unless DATABASE_URL names one
 	cargo run --locked -- serve $(ARGS)
@@ -26,6 +26,9 @@ lint: setup ## Check the formatting and the lints
 
 audit: setup ## Look for known vulnerabilities in the dependencies (needs the network)
 	scripts/cargo-deny --locked check advisories
+
+verify-long: ## Run the newest migrations beside the version before, under load (ARGS: its tag or commit)
+	@scripts/verify-upgrade $(ARGS)
 
 setup: ## Install what is missing (Debian packages, as root), or say what to install
 	@scripts/setup

@@ -39,7 +39,7 @@ impl Check {
 
     /// Checks that some pages of every workload have the same rows as their SQL statements.
     pub async fn pages(&self) {
-        for workload in &WORKLOADS {
+        for workload in WORKLOADS.iter().filter(|workload| !workload.writes) {
             let rows = workload.rows(self.shape);
             for row in [*rows.start(), u64::midpoint(*rows.start(), *rows.end()), *rows.end()] {
                 self.page(workload, row).await;

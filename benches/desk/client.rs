@@ -44,7 +44,8 @@ pub struct Measured {
 impl Requests {
     /// Prepares the requests of a workload.
     pub fn prepare(workload: &Workload, shape: Shape, address: &str) -> Self {
-        let rows = workload.rows(shape).take(MAX_REQUESTS as usize);
+        let rows = workload.rows(shape).filter(|&row| workload.accepts(shape, row));
+        let rows = rows.take(MAX_REQUESTS as usize);
         let all = rows.map(|row| {
             let (query, variables) = workload.request(shape, row);
             let body = serde_json::json!({ "query": query, "variables": variables }).to_string();

@@ -6,6 +6,7 @@ use super::{
     client::Requests,
     cluster::Cluster,
     cpu,
+    database::connect,
     figures::{number, quantile, resident},
     process::{Program, ServerProcess},
     shape::Shape,
@@ -15,6 +16,9 @@ use super::{
 
 /// How long both sides run before the first round, so that caches are filled and plans are made.
 const WARM_UP: Duration = Duration::from_secs(1);
+
+/// How often to look whether everything is processed.
+const POLL: Duration = Duration::from_millis(5);
 
 /// What is measured, and how.
 pub struct Measurement<'m> {
@@ -48,6 +52,9 @@ struct Round {
     statements: Option<f64>,
     /// The bytes of a body.
     bytes: f64,
+    /// How long the server takes after the last request until everybody is notified and the new
+    /// texts can be found, in milliseconds.
+    catch_up: f64,
 }
 
 /// One round of pgbench.
@@ -78,10 +85,10 @@ impl Measurement<'_> {
     pub async fn workload(&self, workload: &Workload, server: &ServerProcess) {
         let requests = Requests::prepare(workload, self.shape, &server.address);
         requests.send(self.connections, WARM_UP, 0).await;
-        self.pgbench(workload, WARM_UP);
+        self.pgbench(workload, WARM_UP).await;
         let (mut rounds, mut limits) = (Vec::new(), Vec::new());
         for round in 1..=self.rounds {
-            limits.extend(self.pgbench(workload, self.time));
+            limits.extend(self.pgbench(workload, self.time).await);
             rounds.push(self.round(&requests, server, round).await);
         }
         let ours = |field: fn(&Round) -> f64| median(rounds.iter().map(field));
@@ -102,29 +109,69 @@ impl Measurement<'_> {
             show(ours(|r| r.bytes)),
         ];
         println!("| {} | {} |", workload.title, cells.join(" | "));
+        if workload.writes {
+            let (catch_up, wal) = (show(ours(|r| r.catch_up)), self.wal(&requests).await);
+            println!("\nw4 has caught up {catch_up} ms after the last comment, and writes:");
+            println!("{wal}\n");
+        }
     }
 
     async fn round(&self, requests: &Requests, server: &ServerProcess, seed: u64) -> Round {
         let statements = self.cluster.statements().await;
         let (server_cpu, postgres_cpu) = (server_cpu(server), self.cluster.cpu());
         let measured = requests.send(self.connections, self.time, seed).await;
+        let sent = Instant::now();
+        self.until_caught_up().await;
+        let catch_up = sent.elapsed();
         let server_cpu = self::server_cpu(server) - server_cpu;
         let postgres_cpu = self.cluster.cpu() - postgres_cpu;
         let executed = self.cluster.statements().await.zip(statements);
         let count = measured.times.len() as f64;
         Round {
-            rate: count / measured.time.as_secs_f64(),
+            rate: count / (measured.time + catch_up).as_secs_f64(),
             p50: quantile(&measured.times, 0.5),
             p99: quantile(&measured.times, 0.99),
             server_cpu: server_cpu * 1e3 / count,
             postgres_cpu: postgres_cpu * 1e3 / count,
             statements: executed.map(|(after, before)| (after - before) / count),
             bytes: measured.bytes as f64 / count,
+            catch_up: catch_up.as_secs_f64() * 1e3,
         }
     }
 
+    /// Waits until everything that was written has its place in the feed and is processed.
+    async fn until_caught_up(&self) {
+        let database = connect(&self.program.url).await;
+        let done = "SELECT NOT EXISTS (SELECT FROM pending_events)
+            AND (SELECT pos FROM feed_head) = (SELECT min(pos) FROM consumer_offsets)";
+        while !database.query_one(done, &[]).await.expect("an answer").get::<_, bool>(0) {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Returns how many bytes a comment adds to the log of Postgres right after a checkpoint, and
+    /// later.
+    async fn wal(&self, requests: &Requests) -> String {
+        let database = connect(&self.program.url).await;
+        let position = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8";
+        let position =
+            async || database.query_one(position, &[]).await.expect("a position").get::<_, f64>(0);
+        let mut shown = Vec::new();
+        for when in ["right after a checkpoint", "later"] {
+            if shown.is_empty() {
+                database.batch_execute("CHECKPOINT").await.expect("a superuser");
+            }
+            let before = position().await;
+            let sent = requests.send(1, Duration::from_millis(500), 99).await;
+            self.until_caught_up().await;
+            let bytes = (position().await - before) / sent.times.len() as f64;
+            shown.push(format!("{} bytes a comment {when}", number(bytes)));
+        }
+        shown.join(", ")
+    }
+
     /// Returns `None` if pgbench is not installed.
-    fn pgbench(&self, workload: &Workload, time: Duration) -> Option<Limit> {
+    async fn pgbench(&self, workload: &Workload, time: Duration) -> Option<Limit> {
         let rows = workload.rows(self.shape);
         let script = format!(
             "\\set row random({}, {})\n{};\n",
@@ -136,8 +183,14 @@ impl Measurement<'_> {
         let used = self.cluster.cpu();
         let url = &self.program.url;
         let rate = transactions::per_second(url, &script, self.connections, time, &options)?;
+        let begun = Instant::now();
+        if workload.writes {
+            self.until_caught_up().await;
+        }
+        let count = rate * time.as_secs_f64();
+        let rate = count / (time + begun.elapsed()).as_secs_f64();
         let used = self.cluster.cpu() - used;
-        Some(Limit { rate, postgres_cpu: used * 1e3 / (rate * time.as_secs_f64()) })
+        Some(Limit { rate, postgres_cpu: used * 1e3 / count })
     }
 
     /// Measures the time from the start of the server's process to the first response, and prints

@@ -1,5 +1,5 @@
-//! The workloads: three pages that people open all day. Each has its request, and the same work as
-//! one SQL statement.
+//! The workloads: three pages that people open all day, and a comment. Each has its request, and the
+//! same work as one SQL statement.
 
 use std::ops::RangeInclusive;
 
@@ -9,7 +9,7 @@ use super::shape::{
     AGENTS, CATEGORIES, FIRST_NUMBER, Person, Shape, category_id, global_id, id_from_row,
 };
 
-/// A page.
+/// A page, or a change.
 pub struct Workload {
     /// Its name on the command line.
     pub name: &'static str,
@@ -25,6 +25,9 @@ pub struct Workload {
     pub columns: &'static [&'static str],
     lines: fn(&Value) -> Vec<Vec<Value>>,
     subject: Subject,
+    /// Whether it writes. The server places the events of the statement in its feed, adds texts to
+    /// the search and notifies people, as it does for those of the requests.
+    pub writes: bool,
 }
 
 /// What a page is about.
@@ -34,12 +37,14 @@ enum Subject {
     Customer,
     /// A ticket with 100 comments.
     Ticket,
+    /// Any ticket that is not closed.
+    OpenTicket,
     /// A category.
     Category,
 }
 
 /// All workloads.
-pub const WORKLOADS: [Workload; 3] = [
+pub const WORKLOADS: [Workload; 4] = [
     Workload {
         name: "w1",
         title: "w1: a customer's 20 newest tickets",
@@ -55,6 +60,7 @@ pub const WORKLOADS: [Workload; 3] = [
             tickets.iter().map(|ticket| vec![ticket["summary"].clone()]).collect()
         },
         subject: Subject::Customer,
+        writes: false,
     },
     Workload {
         name: "w2",
@@ -84,6 +90,7 @@ pub const WORKLOADS: [Workload; 3] = [
             [head].into_iter().chain(comments).collect()
         },
         subject: Subject::Ticket,
+        writes: false,
     },
     Workload {
         name: "w3",
@@ -118,6 +125,39 @@ pub const WORKLOADS: [Workload; 3] = [
             tickets.iter().map(line).collect()
         },
         subject: Subject::Category,
+        writes: false,
+    },
+    Workload {
+        name: "w4",
+        title: "w4: a comment by an agent",
+        document: "mutation($ticketId: ID!, $body: String!) { addComment(input: { ticketId: \
+            $ticketId, body: $body }) { comment { id createdAt } userErrors { code message } } }",
+        expected: "\"createdAt\":",
+        statement: "WITH t AS (
+                UPDATE tickets SET updated_at = now(), event_seq = event_seq + 1,
+                    any_seq = event_seq + 1, public_seq = event_seq + 1,
+                    any_actor_id = assignee_id, public_actor_id = assignee_id
+                WHERE number = {number} AND status <> 'closed'
+                RETURNING *
+            ), c AS (
+                INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
+                SELECT gen_random_uuid(), id, coalesce(assignee_id, reporter_id), 'public',
+                       'A comment of the benchmark, it is not very long.', now() FROM t
+                RETURNING id, ticket_id
+            ), e AS (
+                INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, occurred_at,
+                    category_id, status, priority, assignee_id, participant_ids)
+                SELECT t.id, event_seq, 'comment_added', 'participants', assignee_id,
+                       jsonb_build_object('comment_id', c.id), now(), category_id, status,
+                       priority, assignee_id, participant_ids
+                FROM t JOIN c ON c.ticket_id = t.id
+                RETURNING id
+            )
+            INSERT INTO pending_events (event_id) SELECT id FROM e",
+        columns: &[],
+        lines: |_| vec![],
+        subject: Subject::OpenTicket,
+        writes: true,
     },
 ];
 
@@ -127,15 +167,23 @@ impl Workload {
         match self.subject {
             Subject::Customer => 2..=shape.regulars(),
             Subject::Ticket => 1..=shape.hot(),
+            Subject::OpenTicket => 1..=shape.tickets,
             Subject::Category => 1..=CATEGORIES.len() as u64,
         }
+    }
+
+    /// Returns whether the page of a row can be requested.
+    pub fn accepts(&self, shape: Shape, row: u64) -> bool {
+        !self.writes || shape.ticket(row).status != "closed"
     }
 
     /// Returns the token with which the page of a row is requested.
     pub fn token(&self, row: u64) -> String {
         match self.subject {
             Subject::Customer => Person::Customer(row as u32),
-            Subject::Ticket | Subject::Category => Person::Agent((1 + row % AGENTS) as u32),
+            Subject::Ticket | Subject::OpenTicket | Subject::Category => {
+                Person::Agent((1 + row % AGENTS) as u32)
+            }
         }
         .token()
     }
@@ -147,6 +195,10 @@ impl Workload {
             Subject::Ticket => {
                 json!({ "id": global_id("Ticket", shape.ticket_id(row)), "last": 50 })
             }
+            Subject::OpenTicket => json!({
+                "ticketId": global_id("Ticket", shape.ticket_id(row)),
+                "body": "A comment of the benchmark, it is not very long.",
+            }),
             Subject::Category => {
                 json!({ "category": global_id("Category", category_id(row)), "first": 50 })
             }
@@ -158,7 +210,7 @@ impl Workload {
     pub fn statement(&self) -> String {
         let id = match self.subject {
             Subject::Customer => Person::Customer(0).id(),
-            Subject::Ticket | Subject::Category => category_id(0),
+            Subject::Ticket | Subject::OpenTicket | Subject::Category => category_id(0),
         };
         let number = format!("{FIRST_NUMBER} + :row::bigint");
         self.statement.replace("{id}", &id_from_row(id)).replace("{number}", &number)

@@ -15,16 +15,17 @@ use crate::{
     crypto::password::PasswordCost,
     db::Database,
     domain::{actor::Actor, clock::Ambient},
-    events::EventLog,
+    events::{ConsumerRunner, EventLog, SearchIndex},
     mail as mailing,
     metrics::Metrics,
-    service::{self, ServiceError, Services, closing, former_staff, session, upload},
+    service::{self, ServiceError, Services, closing, erasure, former_staff, session, upload},
 };
 
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 const CLEAN_EVERY: Duration = Duration::from_mins(15);
 const CLOSE_EVERY: Duration = Duration::from_mins(10);
 const RETURN_EVERY: Duration = Duration::from_mins(1);
+const ERASE_EVERY: Duration = Duration::from_mins(1);
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// A running server without its transports.
@@ -63,6 +64,9 @@ impl Backend {
         if let Some(mail) = &mail {
             services = services.with_signing_key(mail.parts.composer.key.clone());
         }
+        // Before anybody can see what a restored backup has brought back.
+        let erased = erasure::follow_ledger(&Actor::System, &services, false).await;
+        erased.map_err(StartError::Erasure)?;
         mail::announce(mail.as_ref(), &database).await?;
         let mailbox = mailbox(mail.as_ref(), address);
         let log = open_log(&database, &background, &ambient, &services, &tasks, &metrics).await?;
@@ -75,6 +79,7 @@ impl Backend {
             &tasks.stop,
             &metrics,
         );
+        tasks.spawn(ConsumerRunner::new(&log, Box::new(SearchIndex)).run());
         start_tasks(&tasks, &services.in_background());
         let context = (background.clone(), ambient.clone(), metrics.clone());
         tasks.every(EXPIRE_EVERY, "expiring overdue mails", &context, |context| async move {
@@ -132,6 +137,12 @@ fn start_tasks(tasks: &Tasks, services: &Services) {
     );
     let woken = services.clone();
     tasks.spawn(async move { return_tickets_at_once(&woken).await });
+    tasks.every(ERASE_EVERY, "erasing accounts", services, |services| async move {
+        erasure::follow_ledger(&Actor::System, &services, false).await?;
+        erasure::finish(&Actor::System, &services).await
+    });
+    let woken = services.clone();
+    tasks.spawn(async move { finish_erasures_at_once(&woken).await });
     let services = services.clone();
     tasks.spawn(async move { session::save_last_used(&services).await });
 }
@@ -143,6 +154,17 @@ async fn return_tickets_at_once(services: &Services) {
         former_staff::until_needed(services).await;
         if let Err(error) = former_staff::return_tickets(&Actor::System, services).await {
             tracing::warn!(%error, "returning the tickets of former staff failed");
+        }
+    }
+}
+
+/// Redacts what the owners of erased accounts wrote as soon as one is erased through this node. The
+/// periodic task does so for other nodes and for the command line, and repeats what fails.
+async fn finish_erasures_at_once(services: &Services) {
+    loop {
+        erasure::until_needed(services).await;
+        if let Err(error) = erasure::finish(&Actor::System, services).await {
+            tracing::warn!(%error, "erasing what is left of an account failed");
         }
     }
 }

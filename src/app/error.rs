@@ -6,7 +6,7 @@ use crate::{
     crypto::password::PasswordError,
     db::{DbError, embedded::EmbeddedError},
     mail::templates::TemplateError,
-    service::demo::DemoError,
+    service::{ServiceError, demo::DemoError},
 };
 
 /// Why a server or a command cannot start.
@@ -38,6 +38,9 @@ pub enum StartError {
         /// The problem, as the rest of a sentence that starts with the key.
         problem: String,
     },
+    /// Accounts that a backup has brought back cannot be erased again.
+    #[error("accounts that were erased cannot be erased again: {0}")]
+    Erasure(ServiceError),
     /// A mail template cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),

@@ -1,6 +1,6 @@
 //! Builds the use cases from the configuration.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 
@@ -77,6 +77,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings, StartError> {
             max_files: config.attachments.max_files,
             max_total_bytes: config.attachments.max_total_bytes,
         },
+        erasure_ledger: erasure_ledger(config),
         limits: AccountLimits {
             unused_files: config.limits.unused_files_per_account,
             tickets_per_minute: config.limits.tickets_per_minute,
@@ -101,6 +102,12 @@ pub(super) fn number_prefix(config: &Config) -> Result<NumberPrefix, StartError>
 /// Whether this node can send mail: to a mail server, or to files with the embedded database.
 pub(super) fn can_send_mail(config: &Config) -> bool {
     config.mail.smtp_url.is_some() || config.embeds_database()
+}
+
+/// Returns the folder that records erased accounts.
+fn erasure_ledger(config: &Config) -> PathBuf {
+    let configured = config.storage.erasure_ledger.clone();
+    configured.unwrap_or_else(|| config.data_dir.join("erasures"))
 }
 
 /// Returns a number of days as a time, or `None` for 0, which stands for no limit.

@@ -51,7 +51,9 @@ pub(super) enum Command {
     ///
     /// A restored dump, point-in-time recovery and failover are noticed. A snapshot of the files is
     /// not, if no server was running: run this after bringing it back and before clients connect.
-    /// Each client then reads its data again, once. Running it without need does no other harm.
+    /// Each client then reads its data again, once. Accounts that were erased after the backup are
+    /// erased again, which the server also does when it starts. Running it without need does no other
+    /// harm.
     Restored,
     /// Accept the configured sealing keys after the former ones were lost.
     ///
@@ -64,7 +66,7 @@ pub(super) enum Command {
     /// List the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Create accounts, change their roles and reset their second factors.
+    /// Create accounts, change their roles, reset their second factors, and erase them.
     #[command(subcommand)]
     User(UserCommand),
     /// Manage the tokens that other systems, such as a control panel, use to call the API.
@@ -138,6 +140,28 @@ pub(super) enum UserCommand {
         /// The e-mail address of the account.
         email: String,
     },
+    /// Erase an account permanently.
+    ///
+    /// Replaces the name and the address of the person wherever they are stored, deletes their
+    /// secrets and ends their sessions. Tickets and events stay. The address and the external id can
+    /// be used for another account afterwards. A restored backup does not bring the account back
+    /// (see `storage.erasure_ledger`).
+    Erase {
+        /// The e-mail address of the account.
+        email: String,
+        /// Whether what the person wrote and uploaded stays or is redacted.
+        #[arg(long, value_enum)]
+        conversations: ConversationsArg,
+    },
+}
+
+/// What becomes of the texts and files of an erased account.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ConversationsArg {
+    /// They stay.
+    Keep,
+    /// They are redacted.
+    Redact,
 }
 
 #[derive(Subcommand)]

@@ -6,7 +6,8 @@ use crate::{
     config::Config,
     crypto::password::PasswordCost,
     db::{Database, DbError, feed, migrations},
-    service::Services,
+    domain::actor::Actor,
+    service::{Services, erasure},
 };
 
 /// `migrate`: applies pending migrations.
@@ -21,18 +22,26 @@ pub(super) async fn migrate(config: &Config) -> CliResult {
     print(&applied.iter().map(|name| format!("Applied {name}\n")).collect::<String>())
 }
 
-/// `restored`: opens a new epoch in which no earlier cursor is good.
+/// `restored`: opens a new epoch in which no earlier cursor is good, and erases the accounts again
+/// that the backup has brought back.
 pub(super) async fn restored(config: &Config) -> CliResult {
     let store = ServerDatabase::open_for_command(config).await?;
     let opened = async {
         let database = store.connect(config)?;
         app::bring_up_to_date(config, &database).await?;
-        Ok::<_, StartError>(open_epoch(&database).await?)
+        open_epoch(&database).await?;
+        let cost = PasswordCost::default();
+        let services = app::services(config, database, app::ambient(), cost)?;
+        let erased = erasure::follow_ledger(&Actor::System, &services, true).await;
+        erased.map_err(StartError::Erasure)
     }
     .await;
     store.close().await;
-    opened?;
-    print("All live streams will start again: their clients read their data again.\n")
+    let erased = opened?;
+    print(&format!(
+        "All live streams will start again: their clients read their data again. Accounts that \
+         were erased again: {erased}.\n"
+    ))
 }
 
 /// `accept-sealing-keys`: accepts other keys than those that the database was used with.

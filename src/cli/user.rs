@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use super::{
-    arguments::UserCommand,
+    arguments::{ConversationsArg, UserCommand},
     database::with_services,
     output::{CliResult, explain, print, role_name},
 };
@@ -12,7 +12,7 @@ use crate::{
     crypto::password::Password,
     domain::{account::Role, actor::Actor},
     service::{
-        account, second_factor,
+        account, erasure, second_factor,
         staff::{self, NewAccount},
     },
 };
@@ -27,6 +27,7 @@ pub(super) async fn run(config: &Config, command: UserCommand) -> CliResult {
         }
         UserCommand::SetRole { email, role } => set_role(config, &email, role.into()).await,
         UserCommand::ResetSecondFactor { email } => reset_second_factor(config, &email).await,
+        UserCommand::Erase { email, conversations } => erase(config, &email, conversations).await,
     }
 }
 
@@ -57,6 +58,20 @@ async fn reset_second_factor(config: &Config, email: &str) -> CliResult {
     })
     .await?;
     print(&format!("{} has no second factor now and must sign in again.\n", account.email))
+}
+
+async fn erase(config: &Config, email: &str, conversations: ConversationsArg) -> CliResult {
+    let redacts = conversations == ConversationsArg::Redact;
+    let account = with_services(config, async |services| {
+        let account = account::by_email(&Actor::System, services, email).await.map_err(explain)?;
+        let id = Some(account.id);
+        let erased = erasure::erase(&Actor::System, services, id, redacts).await;
+        let erased = erased.map_err(explain)?;
+        erasure::finish(&Actor::System, services).await.map_err(explain)?;
+        Ok(erased)
+    })
+    .await?;
+    print(&format!("The account is erased. Its address is now {}.\n", account.email))
 }
 
 /// Reads the password: never from a flag, which other users of the machine could see.

@@ -307,6 +307,10 @@ section! {
         /// default is `attachments` in the data folder. With your own database and neither folder
         /// nor bucket, attachments are not accepted.
         folder: Option<PathBuf>;
+        /// The folder that records which accounts were erased, so that a restored backup does not
+        /// bring them back. Keep it out of the backups of the database, on a disk that lasts. Each
+        /// node has one of its own or all share one. Without it, it is `erasures` in the data folder.
+        erasure_ledger: Option<PathBuf>;
     }
     with {
         /// An S3 bucket.

@@ -14,7 +14,8 @@ use crate::domain::clock::Ambient;
 
 /// The minimum length of a key, in bytes.
 pub const MIN_KEY: usize = 32;
-const KEY_ID: usize = 4;
+/// The length of the id of a key, in bytes.
+pub const KEY_ID: usize = 4;
 /// Identifies a key without revealing it. Sealed data begins with the id of its key.
 pub type KeyId = [u8; KEY_ID];
 const NONCE: usize = 24;

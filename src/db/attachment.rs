@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    schema::{attachments, comments, tickets},
+    schema::{attachments, comments, redacted_attachments, tickets},
     ticket,
 };
 use crate::domain::{
@@ -32,8 +32,8 @@ const MARK_FOR_DELETION: &str = "
     WHERE ticket_id IS NULL AND id IN (
         SELECT id FROM attachments
         WHERE ticket_id IS NULL
-            AND (created_at <= $4 OR created_at <= $2 AND (NOT is_kept OR condemned_at IS NOT NULL))
-            AND (condemned_at IS NULL OR condemned_at <= $3)
+            AND (condemned_at <= $3 OR (condemned_at IS NULL
+                AND created_at <= CASE WHEN is_kept THEN $4 ELSE $2 END))
         ORDER BY created_at LIMIT 100 FOR UPDATE SKIP LOCKED)
     RETURNING id";
 
@@ -283,7 +283,8 @@ pub async fn attach(
     Ok(attached == 1)
 }
 
-/// Marks up to 100 unused files for deletion and returns them. They can no longer be attached.
+/// Marks up to 100 unused files for deletion and returns them, together with those whose deletion
+/// did not finish. They can no longer be attached.
 /// Files that another node is marking or deleting are skipped.
 pub async fn mark_for_deletion(
     db: &mut Connection,
@@ -314,6 +315,48 @@ pub async fn mark_unattached(
         .get_results::<Uuid>(db)
         .await?;
     Ok(marked.into_iter().map(AttachmentId).collect())
+}
+
+/// Detaches a file from its ticket, records that it was redacted and marks it for deletion. Returns
+/// `false` if it is not attached to this ticket.
+pub async fn redact(
+    db: &mut Connection,
+    id: AttachmentId,
+    of: (TicketId, Option<CommentId>),
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let detached = diesel::update(attachments::table.find(id.0))
+        .filter(attachments::ticket_id.eq(of.0.0))
+        .set((
+            attachments::ticket_id.eq(None::<Uuid>),
+            attachments::comment_id.eq(None::<Uuid>),
+            attachments::name.eq("file"),
+            attachments::condemned_at.eq(now),
+        ))
+        .execute(db)
+        .await?;
+    if detached == 0 {
+        return Ok(false);
+    }
+    diesel::insert_into(redacted_attachments::table)
+        .values((
+            redacted_attachments::id.eq(id.0),
+            redacted_attachments::ticket_id.eq(of.0.0),
+            redacted_attachments::comment_id.eq(of.1.map(|id| id.0)),
+            redacted_attachments::redacted_at.eq(now),
+        ))
+        .execute(db)
+        .await?;
+    Ok(true)
+}
+
+/// Returns the ticket of a redacted attachment.
+pub async fn redacted_from(
+    db: &mut Connection,
+    id: AttachmentId,
+) -> Result<Option<TicketId>, DbError> {
+    let ticket = redacted_attachments::table.find(id.0).select(redacted_attachments::ticket_id);
+    Ok(ticket.first::<Uuid>(db).await.optional()?.map(TicketId))
 }
 
 /// Deletes the row of a file that is marked for deletion, after its bytes were deleted.

@@ -2,7 +2,7 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{Array, Bool, Nullable, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Nullable, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use crate::domain::{
     comment::{Comment, Visibility},
     ids::{AccountId, CommentId, TicketId},
     policy::TicketScope,
+    unread::TicketReader,
 };
 
 #[derive(QueryableByName)]
@@ -26,6 +27,8 @@ struct CommentRow {
     visibility: Visibility,
     body: LongText,
     created_at: Timestamp,
+    edited_at: Option<Timestamp>,
+    redacted_at: Option<Timestamp>,
 }
 
 impl From<CommentRow> for Comment {
@@ -37,6 +40,8 @@ impl From<CommentRow> for Comment {
             visibility: row.visibility,
             body: row.body.0,
             created_at: row.created_at,
+            edited_at: row.edited_at,
+            redacted_at: row.redacted_at,
         }
     }
 }
@@ -63,7 +68,7 @@ pub async fn by_ids(
     // when it was made.
     let rows = diesel::sql_query(
         "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
-                t.reporter_id, t.participant_ids
+                c.edited_at, c.redacted_at, t.reporter_id, t.participant_ids
          FROM unnest(ARRAY(SELECT unnest($1))) AS requested (id)
          CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = requested.id LIMIT 1) c
          CROSS JOIN LATERAL (
@@ -85,7 +90,8 @@ pub async fn of_events(db: &mut Connection, ids: &[CommentId]) -> Result<Vec<Com
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
     // As in `by_ids`, each comment is looked up by index.
     let rows = diesel::sql_query(
-        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at
+        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
+                c.edited_at, c.redacted_at
          FROM unnest(ARRAY(SELECT unnest($1))) AS requested (id)
          CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = requested.id LIMIT 1) c",
     )
@@ -122,6 +128,36 @@ pub async fn last_of_tickets(
     Ok(rows.into_iter().map(|row| (TicketId(row.ticket_id), CommentId(row.id))).collect())
 }
 
+/// Returns the first `limit` comments on a ticket that others than the reader have added after an
+/// event, in order, without those that the reader may not see.
+pub async fn of_others_since(
+    db: &mut Connection,
+    ticket: TicketId,
+    seq: i64,
+    reader: TicketReader,
+    limit: i64,
+) -> Result<Vec<Comment>, DbError> {
+    let rows = diesel::sql_query(
+        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
+                c.edited_at, c.redacted_at
+         FROM (SELECT (data ->> 'comment_id')::uuid AS id, seq FROM events
+               WHERE ticket_id = $1 AND seq > $2 AND kind = 'comment_added'
+                 AND actor_id IS DISTINCT FROM $3 AND ($4 OR audience = 'participants')
+               ORDER BY seq LIMIT $5) e
+         CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = e.id LIMIT 1) c
+         ORDER BY e.seq",
+    )
+    .bind::<SqlUuid, _>(ticket.0)
+    .bind::<BigInt, _>(seq)
+    .bind::<SqlUuid, _>(reader.account.0)
+    .bind::<Bool, _>(reader.is_staff)
+    .bind::<BigInt, _>(limit)
+    .prepared()
+    .load::<CommentRow>(db)
+    .await?;
+    Ok(rows.into_iter().map(Comment::from).collect())
+}
+
 #[derive(QueryableByName)]
 struct LastRow {
     #[diesel(sql_type = SqlUuid)]
@@ -130,18 +166,26 @@ struct LastRow {
     id: Uuid,
 }
 
-/// Inserts a comment.
-pub async fn insert(db: &mut Connection, comment: &Comment) -> Result<(), DbError> {
-    diesel::insert_into(comments::table)
-        .values((
-            comments::id.eq(comment.id.0),
-            comments::ticket_id.eq(comment.ticket_id.0),
-            comments::author_id.eq(comment.author_id.0),
-            comments::visibility.eq(comment.visibility),
-            comments::body.eq(&comment.body),
-            comments::created_at.eq(comment.created_at),
-        ))
+/// Replaces the text of a comment by that of its author.
+pub async fn edit(
+    db: &mut Connection,
+    id: CommentId,
+    body: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    diesel::update(comments::table.find(id.0))
+        .set((comments::body.eq(body), comments::edited_at.eq(now)))
         .execute(db)
         .await?;
     Ok(())
+}
+
+/// Erases the text of a comment. Returns `false` if that was done before.
+pub async fn redact(db: &mut Connection, id: CommentId, now: Timestamp) -> Result<bool, DbError> {
+    let redacted = diesel::update(comments::table.find(id.0))
+        .filter(comments::redacted_at.is_null())
+        .set((comments::body.eq(""), comments::redacted_at.eq(now)))
+        .execute(db)
+        .await?;
+    Ok(redacted == 1)
 }

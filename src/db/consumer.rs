@@ -11,6 +11,8 @@ use super::{Connection, DbError, prepared::Prepare as _, schema::consumer_offset
 
 /// The name of the consumer that creates notifications and mails.
 pub const NOTIFICATIONS: &str = "notifications";
+/// The name of the consumer that adds new texts to the search.
+pub const SEARCH: &str = "search";
 
 /// Returns the position up to which a consumer has processed the feed.
 pub async fn offset(db: &mut Connection, name: &str) -> Result<i64, DbError> {

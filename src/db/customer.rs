@@ -37,26 +37,32 @@ pub async fn by_external_id(
     id: &ExternalId,
 ) -> Result<Option<Customer>, DbError> {
     let has_id = accounts::external_id.eq(id.as_str().to_owned()).assume_not_null();
-    lock_where(db, Box::new(has_id)).await
+    lock_where(db, Box::new(has_id), "").await
 }
 
-/// Returns the account with an e-mail address. Its row stays locked until the transaction ends.
+/// Returns the account with an e-mail address, the same one as
+/// [`account::by_email`](super::account::by_email) if two accounts have spellings of it. Its row stays locked until the transaction ends.
 pub async fn by_email(
     db: &mut Connection,
     email: &EmailAddress,
 ) -> Result<Option<Customer>, DbError> {
-    lock_where(db, Box::new(accounts::email.eq_any(email.spellings()))).await
+    let has_address = accounts::email.eq_any(email.spellings());
+    lock_where(db, Box::new(has_address), email.as_str()).await
 }
 
 type Condition = Box<dyn BoxableExpression<accounts::table, Pg, SqlType = Bool>>;
 type Row = (AccountRow, Option<String>, Option<Vec<u8>>);
 
+/// Locks the first account that meets a condition, before others the one with this spelling of its
+/// address.
 async fn lock_where(
     db: &mut Connection,
     condition: Condition,
+    spelling: &str,
 ) -> Result<Option<Customer>, DbError> {
     let row = accounts::table
         .filter(condition)
+        .order((accounts::email.eq(spelling).desc(), accounts::id))
         .select((AccountRow::as_select(), accounts::external_id, accounts::imported_hash))
         .for_update()
         .first::<Row>(db)

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Bool, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Bool, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -14,13 +14,16 @@ use super::{
     prepared::Prepare as _,
     schema::{deliveries, delivery_events, sql_types},
 };
-use crate::domain::{
-    account::{EmailAddress, Locale},
-    clock::Timestamp,
-    delivery::{Delivery, DeliveryState, GIVE_UP_AFTER},
-    event::Event,
-    ids::{AccountId, DeliveryId, EventId, TicketId},
-    notification::NotificationKind,
+use crate::{
+    crypto::seal::{KEY_ID, KeyId},
+    domain::{
+        account::{EmailAddress, Locale},
+        clock::Timestamp,
+        delivery::{Delivery, DeliveryState, GIVE_UP_AFTER},
+        event::Event,
+        ids::{AccountId, DeliveryId, EventId, TicketId},
+        notification::NotificationKind,
+    },
 };
 
 #[derive(Queryable, Selectable, QueryableByName)]
@@ -220,19 +223,21 @@ const AHEAD: &str = "(d.priority AND d.attempts = 0
 
 /// Claims up to `limit` due mails until `lease_until`, including those whose last sender did not
 /// finish before its lease ended. Of a recipient's mails about one ticket, only the first
-/// unfinished one can be claimed. None can while mail is switched off.
+/// unfinished one can be claimed. None can while mail is switched off. Sealed content is left to
+/// other nodes unless its key is among `keys`.
 pub async fn claim(
     db: &mut Connection,
     priority_only: bool,
+    keys: &[KeyId],
     limit: i64,
-    now: Timestamp,
-    lease_until: Timestamp,
+    (now, lease_until): (Timestamp, Timestamp),
 ) -> Result<Vec<Delivery>, DbError> {
     let rows = diesel::sql_query(format!(
         "WITH due AS (
              SELECT d.id FROM deliveries d
              WHERE d.state IN ('queued', 'sending') AND d.due_at <= $1
                AND (d.priority OR NOT $3)
+               AND (d.payload IS NULL OR substring(d.payload for {KEY_ID}) = ANY ($5))
                AND (SELECT mail_enabled FROM installation)
                AND NOT EXISTS (
                    SELECT FROM deliveries e
@@ -253,6 +258,7 @@ pub async fn claim(
     .bind::<Timestamptz, _>(lease_until)
     .bind::<Bool, _>(priority_only)
     .bind::<BigInt, _>(limit)
+    .bind::<Array<Binary>, _>(keys.iter().map(|id| id.to_vec()).collect::<Vec<_>>())
     .load::<DeliveryRow>(db)
     .await?;
     Ok(rows.into_iter().map(Delivery::from).collect())

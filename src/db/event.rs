@@ -1,21 +1,31 @@
 //! The event log: appending events, and the row that an event is read from.
 
+mod due;
+mod open;
+mod save;
+
 use diesel::{
     prelude::*,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::save::{columns, count};
+pub use self::{
+    open::{TicketOpening, open},
+    save::{
+        NewTicketEvent, TicketChange, save, save_all_with_events, save_change, save_with_events,
+    },
+};
 use super::{
     Connection, DbError,
     enums::FromLabel as _,
     prepared::Prepare as _,
     schema::{accounts, events, pending_events},
     ticket,
-    unread::LatestEvents,
 };
 use crate::domain::{
     clock::Timestamp,
@@ -24,7 +34,7 @@ use crate::domain::{
         TicketSubject,
     },
     ids::{AccountId, CategoryId, EventId, TicketId},
-    ticket::{Priority, Status, Ticket},
+    ticket::{Priority, Status},
 };
 
 /// A row that an event is read from, as `sql_query` returns it.
@@ -132,18 +142,6 @@ fn read_event<E: DeserializeOwned>(id: EventId, kind: &str, data: &str) -> Optio
         .ok()
 }
 
-/// An event about a ticket that is to be appended.
-pub struct NewTicketEvent {
-    /// What happened.
-    pub event: TicketEvent,
-    /// Who may see it.
-    pub audience: Audience,
-    /// Who caused it, or `None` for the system.
-    pub actor_id: Option<AccountId>,
-    /// When it happened.
-    pub occurred_at: Timestamp,
-}
-
 /// An event about an account that is to be appended.
 pub struct NewAccountEvent {
     /// What happened.
@@ -152,73 +150,6 @@ pub struct NewAccountEvent {
     pub actor_id: Option<AccountId>,
     /// When it happened.
     pub occurred_at: Timestamp,
-}
-
-/// Saves a ticket and appends its new events, in order, which also grows its count of events.
-/// Without new events, nothing is saved. The transaction must have locked the ticket's row or
-/// inserted it.
-pub async fn save_with_events(
-    db: &mut Connection,
-    ticket: &mut Ticket,
-    new: &[NewTicketEvent],
-) -> Result<(), DbError> {
-    if new.is_empty() {
-        return Ok(());
-    }
-    ticket.events = save(db, ticket, new).await?;
-    let first = ticket.events - count(new) + 1;
-    let participants = ticket::uuids(&ticket.participant_ids);
-    let rows = (first..).zip(new.iter().zip(states(ticket, new))).map(|(seq, (new, state))| {
-        let (kind, data) = columns(&new.event)?;
-        Ok(NewRow {
-            ticket_id: Some(ticket.id.0),
-            account_id: None,
-            seq,
-            kind,
-            audience: new.audience,
-            actor_id: new.actor_id.map(|id| id.0),
-            data,
-            category_id: Some(state.category.0),
-            status: Some(state.status),
-            priority: Some(state.priority),
-            assignee_id: state.assignee.map(|id| id.0),
-            participant_ids: &participants,
-            occurred_at: new.occurred_at,
-        })
-    });
-    append(db, rows.collect::<Result<_, DbError>>()?).await
-}
-
-/// Saves a ticket and what its row says about its latest events. Returns the `seq` of the last new
-/// event.
-async fn save(
-    db: &mut Connection,
-    ticket: &Ticket,
-    new: &[NewTicketEvent],
-) -> Result<i64, DbError> {
-    let mut last = 0;
-    for by_actor in new.chunk_by(|a, b| a.actor_id == b.actor_id) {
-        let public = by_actor.iter().rposition(|event| event.audience == Audience::Participants);
-        let latest = LatestEvents {
-            actor: by_actor.first().and_then(|event| event.actor_id),
-            events: count(by_actor),
-            last_public: public.map(|index| count(&by_actor[..=index])),
-        };
-        last = ticket::update(db, ticket, &latest).await?;
-    }
-    Ok(last)
-}
-
-/// Returns the ticket's state after each of its new events.
-fn states(ticket: &Ticket, new: &[NewTicketEvent]) -> Vec<TicketState> {
-    let mut after = ticket.state();
-    let mut states = Vec::with_capacity(new.len());
-    for new in new.iter().rev() {
-        states.push(after);
-        after = after.before(&new.event).unwrap_or(after);
-    }
-    states.reverse();
-    states
 }
 
 /// Appends events about an account, in order. Locks the account's row.
@@ -289,16 +220,4 @@ async fn append(db: &mut Connection, rows: Vec<NewRow<'_>>) -> Result<(), DbErro
         .execute(db)
         .await?;
     Ok(())
-}
-
-fn count<E>(new: &[E]) -> i64 {
-    i64::try_from(new.len()).unwrap_or(i64::MAX)
-}
-
-/// Returns the kind and data columns of an event.
-fn columns(event: &impl Serialize) -> Result<(String, Value), DbError> {
-    let failed = |reason: &str| DbError::Value(format!("an event cannot be stored: {reason}"));
-    let mut value = serde_json::to_value(event).map_err(|error| failed(&error.to_string()))?;
-    let kind = value["kind"].as_str().ok_or_else(|| failed("it has no kind"))?.to_owned();
-    Ok((kind, value.get_mut("data").map_or_else(|| json!({}), Value::take)))
 }

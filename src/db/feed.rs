@@ -1,6 +1,8 @@
 //! The feed: the order in which all readers see the events. The sequencer writes it; the tailer,
 //! replays and the planner read it.
 
+use std::sync::LazyLock;
+
 use diesel::{
     prelude::*,
     sql_types::{Array, BigInt, Bool, Integer, Nullable, Timestamptz, Uuid as SqlUuid},
@@ -141,21 +143,47 @@ pub async fn open_epoch(
     Ok(())
 }
 
+/// The events that were placed together.
+pub struct PlacedEvents {
+    /// The end of the feed before them.
+    pub after: FeedMark,
+    /// The events, in order and without a gap.
+    pub page: FeedPage,
+}
+
 #[derive(QueryableByName)]
-struct Placed {
-    #[diesel(sql_type = BigInt)]
-    placed: i64,
+struct PlacedRow {
+    #[diesel(embed)]
+    placed: FeedRow,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    head_mark: Option<i64>,
 }
 
 /// Moves up to `limit` pending events, those with the lowest ids, to the positions after `head`,
-/// and gives them a random mark. Returns how many. The transaction must have locked the head.
+/// and gives them a random mark. Returns them, or `None` if there are none. The transaction must
+/// have locked the head.
 pub async fn place_pending(
     db: &mut Connection,
     head: i64,
     limit: i64,
     mark: i64,
-) -> Result<i64, DbError> {
-    let row = diesel::sql_query(
+) -> Result<Option<PlacedEvents>, DbError> {
+    let rows = diesel::sql_query(PLACE.as_str())
+        .bind::<BigInt, _>(head)
+        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(mark)
+        .prepared()
+        .load::<PlacedRow>(db)
+        .await?;
+    let Some(last) = rows.last() else { return Ok(None) };
+    let after = FeedMark { pos: head, mark: last.head_mark };
+    let end = FeedMark { pos: last.placed.pos, mark: last.placed.mark };
+    let events = rows.into_iter().map(|row| row.placed.into()).collect();
+    Ok(Some(PlacedEvents { after, page: FeedPage { events, end } }))
+}
+
+static PLACE: LazyLock<String> = LazyLock::new(|| {
+    format!(
         "WITH batch AS (
              DELETE FROM pending_events
              WHERE event_id = ANY (ARRAY(
@@ -167,22 +195,18 @@ pub async fn place_pending(
              FROM batch
              CROSS JOIN LATERAL (
                  SELECT id, ticket_id FROM events WHERE id = batch.event_id LIMIT 1) e
-             RETURNING pos
+             RETURNING pos, event_id, ticket_id, mark
          ), moved AS (
              UPDATE feed_head SET pos = placed.last
              FROM (SELECT max(pos) AS last FROM placed) placed
              WHERE placed.last IS NOT NULL
          )
-         SELECT count(*) AS placed FROM placed",
+         SELECT {}, (SELECT mark FROM feed WHERE pos = $1) AS head_mark
+         FROM placed f {EVENT_OF_ROW}
+         ORDER BY f.pos",
+        *FEED_COLUMNS
     )
-    .bind::<BigInt, _>(head)
-    .bind::<BigInt, _>(limit)
-    .bind::<BigInt, _>(mark)
-    .prepared()
-    .get_result::<Placed>(db)
-    .await?;
-    Ok(row.placed)
-}
+});
 
 #[derive(QueryableByName)]
 struct FeedRow {
@@ -203,17 +227,24 @@ impl From<FeedRow> for FeedEvent {
     }
 }
 
-/// Returns the query for a [`FeedRow`], without a condition. `LIMIT 1` tells Postgres that a row of
-/// the feed has one event and one ticket. Without it, a plan that was cached while there were few
-/// events could read all of them.
-fn feed_rows() -> String {
+/// The columns of a [`FeedRow`] from the row `f` of the feed and [`EVENT_OF_ROW`].
+static FEED_COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT f.pos, f.mark, {EVENT_COLUMNS},
-                (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch
-         FROM feed f
-         CROSS JOIN LATERAL (SELECT * FROM events WHERE id = f.event_id LIMIT 1) e
-         LEFT JOIN LATERAL (SELECT reporter_id FROM tickets WHERE id = f.ticket_id LIMIT 1) t ON true"
+        "f.pos, f.mark, {EVENT_COLUMNS},
+         (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch"
     )
+});
+
+/// The event `e` of a row of the feed, and its ticket `t`. `LIMIT 1` tells Postgres that there is
+/// one of each. Without it, a plan that was cached while there were few events could read all of
+/// them.
+const EVENT_OF_ROW: &str = "
+    CROSS JOIN LATERAL (SELECT * FROM events WHERE id = f.event_id LIMIT 1) e
+    LEFT JOIN LATERAL (SELECT reporter_id FROM tickets WHERE id = f.ticket_id LIMIT 1) t ON true";
+
+/// Returns the query for a [`FeedRow`], without a condition.
+fn feed_rows() -> String {
+    format!("SELECT {} FROM feed f {EVENT_OF_ROW}", *FEED_COLUMNS)
 }
 
 /// Returns up to `limit` events after a position, in order and without a gap.
@@ -288,20 +319,26 @@ pub async fn mark_at(db: &mut Connection, pos: i64) -> Result<Option<i64>, DbErr
     Ok(mark.optional()?.flatten())
 }
 
+#[derive(QueryableByName)]
+struct LastCommon {
+    #[diesel(sql_type = BigInt)]
+    pos: i64,
+}
+
 /// Returns the last of these positions that still has its mark, or 0 if none has.
 pub async fn last_common(db: &mut Connection, read: &[FeedMark]) -> Result<i64, DbError> {
     let marked = read.iter().filter_map(|read| Some((read.pos, read.mark?)));
     let (positions, marks) = marked.unzip::<_, _, Vec<_>, Vec<_>>();
     let row = diesel::sql_query(
-        "SELECT coalesce(max(f.pos), 0) AS placed
+        "SELECT coalesce(max(f.pos), 0) AS pos
          FROM unnest($1, $2) AS read (pos, mark)
          JOIN feed f ON f.pos = read.pos AND f.mark = read.mark",
     )
     .bind::<Array<BigInt>, _>(positions)
     .bind::<Array<BigInt>, _>(marks)
-    .get_result::<Placed>(db)
+    .get_result::<LastCommon>(db)
     .await?;
-    Ok(row.placed)
+    Ok(row.pos)
 }
 
 /// Returns the first `limit` events in scope with `after` < position ≤ `until`, in order.

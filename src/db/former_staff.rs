@@ -1,6 +1,6 @@
 //! Members of staff who lost access and whose tickets have yet to go back to the queue.
 
-use diesel::prelude::*;
+use diesel::{prelude::*, sql_types::Timestamptz};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -31,6 +31,32 @@ pub async fn insert(
         .on_conflict_do_nothing()
         .execute(db)
         .await?;
+    Ok(())
+}
+
+/// Records the accounts without access that tickets are still assigned to, if there is no record: a
+/// node of the version before records none. Finds each assignee by the index on them, without
+/// reading all tickets.
+pub async fn insert_missing(db: &mut Connection, now: Timestamp) -> Result<(), DbError> {
+    diesel::sql_query(
+        "INSERT INTO former_staff (account_id, since)
+         WITH RECURSIVE assignees (id) AS (
+             (SELECT assignee_id FROM tickets WHERE assignee_id IS NOT NULL
+              ORDER BY assignee_id LIMIT 1)
+             UNION ALL
+             SELECT (SELECT t.assignee_id FROM tickets t WHERE t.assignee_id > s.id
+                     ORDER BY t.assignee_id LIMIT 1)
+             FROM assignees s WHERE s.id IS NOT NULL
+         )
+         SELECT a.id, $1
+         FROM assignees s JOIN accounts a ON a.id = s.id
+         WHERE (a.role = 'customer' OR a.disabled_at IS NOT NULL)
+           AND EXISTS (SELECT FROM tickets t WHERE t.assignee_id = a.id AND t.status <> 'closed')
+         ON CONFLICT DO NOTHING",
+    )
+    .bind::<Timestamptz, _>(now)
+    .execute(db)
+    .await?;
     Ok(())
 }
 

@@ -13,16 +13,17 @@ use super::{Connection, Database, DbError, pool::chain};
 const CHANNEL: &str = "ticketwire_feed";
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 
-/// Notifies all nodes that the feed has grown. Call it after the commit: NOTIFY in a transaction
+/// Notifies all nodes that the feed has grown to a position. Call it after the commit: NOTIFY in a transaction
 /// would serialise all commits on one lock.
-pub async fn notify(db: &mut Connection) -> Result<(), DbError> {
-    db.batch_execute(&format!("NOTIFY {CHANNEL}")).await?;
+pub async fn notify(db: &mut Connection, head: i64) -> Result<(), DbError> {
+    db.batch_execute(&format!("NOTIFY {CHANNEL}, '{head}'")).await?;
     Ok(())
 }
 
-/// Calls `hint` for each notification, and after each connection, because notifications may have
-/// been missed before it. Uses a connection outside the pool. Runs until it is dropped.
-pub async fn listen(database: &Database, hint: impl Fn()) {
+/// Calls `hint` for each notification, with the position if it has one, and after each connection,
+/// because notifications may have been missed before it. Nodes of earlier versions name no position.
+/// Uses a connection outside the pool. Runs until it is dropped.
+pub async fn listen(database: &Database, hint: impl Fn(Option<i64>)) {
     loop {
         if let Err(error) = listen_once(database, &hint).await {
             tracing::warn!(
@@ -34,18 +35,21 @@ pub async fn listen(database: &Database, hint: impl Fn()) {
     }
 }
 
-async fn listen_once(database: &Database, hint: &impl Fn()) -> Result<(), tokio_postgres::Error> {
+async fn listen_once(
+    database: &Database,
+    hint: &impl Fn(Option<i64>),
+) -> Result<(), tokio_postgres::Error> {
     let (client, mut connection) = database.connector().raw().await?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
     let subscribe = async {
         client.batch_execute(&format!("LISTEN {CHANNEL}")).await?;
-        hint();
+        hint(None);
         future::pending().await
     };
     let receive = async {
         while let Some(message) = messages.next().await {
-            if let AsyncMessage::Notification(_) = message? {
-                hint();
+            if let AsyncMessage::Notification(notification) = message? {
+                hint(notification.payload().parse().ok());
             }
         }
         Ok(())

@@ -2,12 +2,16 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, prepared::Prepare as _, schema::notifications};
+use super::{
+    Connection, DbError,
+    prepared::Prepare as _,
+    schema::{notifications, sql_types::NotificationKind as NotificationKindSql},
+};
 use crate::domain::{
     clock::Timestamp,
     ids::{AccountId, EventId, NotificationId, TicketId},
@@ -15,7 +19,7 @@ use crate::domain::{
     page::{Direction, Page, Slice},
 };
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = notifications)]
 struct NotificationRow {
     id: Uuid,
@@ -43,29 +47,26 @@ impl From<NotificationRow> for Notification {
     }
 }
 
-impl From<&Notification> for NotificationRow {
-    fn from(new: &Notification) -> Self {
-        Self {
-            id: new.id.0,
-            account_id: new.account_id.0,
-            event_id: new.event_id.0,
-            ticket_id: new.ticket_id.0,
-            kind: new.kind,
-            pos: new.pos,
-            created_at: new.created_at,
-            read_at: new.read_at,
-        }
+/// Inserts notifications, except those about events that the account already has one about.
+pub async fn insert_all(db: &mut Connection, new: &[Notification]) -> Result<(), DbError> {
+    if new.is_empty() {
+        return Ok(());
     }
-}
-
-/// Inserts a notification, unless the account already has one about the event.
-pub async fn insert(db: &mut Connection, new: &Notification) -> Result<(), DbError> {
-    diesel::insert_into(notifications::table)
-        .values(NotificationRow::from(new))
-        .on_conflict_do_nothing()
-        .prepared()
-        .execute(db)
-        .await?;
+    diesel::sql_query(
+        "INSERT INTO notifications (id, account_id, event_id, ticket_id, kind, pos, created_at)
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|new| new.id.0).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|new| new.account_id.0).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(new.iter().map(|new| new.event_id.0).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(new.iter().map(|new| new.ticket_id.0).collect::<Vec<_>>())
+    .bind::<Array<NotificationKindSql>, _>(new.iter().map(|new| new.kind).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(new.iter().map(|new| new.pos).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(new.iter().map(|new| new.created_at).collect::<Vec<_>>())
+    .prepared()
+    .execute(db)
+    .await?;
     Ok(())
 }
 

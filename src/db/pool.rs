@@ -98,9 +98,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 ///   default tolerates it only in words of eleven letters or more.
 /// - The page cost is that of solid-state disks. With the default, a generic plan made while a
 ///   table is small keeps scanning the whole table as it grows.
+/// - New texts are not added to the search by triggers, but later by a consumer of the feed.
 const SESSION_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=10s \
     -c idle_in_transaction_session_timeout=60s -c TimeZone=UTC \
-    -c pg_trgm.word_similarity_threshold=0.45 -c random_page_cost=1.1";
+    -c pg_trgm.word_similarity_threshold=0.45 -c random_page_cost=1.1 \
+    -c ticketwire.index_later=on";
 
 /// A handle to the database. Clones share one pool of connections.
 #[derive(Clone)]
@@ -186,8 +188,13 @@ impl Database {
         E: From<DbError>,
     {
         let value = self.transaction(body).await?;
-        self.committed.notify_one();
+        self.announce_commit();
         Ok(value)
+    }
+
+    /// Wakes the sequencer: events were committed by a statement outside of [`write`](Self::write).
+    pub fn announce_commit(&self) {
+        self.committed.notify_one();
     }
 
     /// Runs a transaction like [`write`](Self::write) that appends no events, so the sequencer is

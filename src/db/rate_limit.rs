@@ -12,6 +12,7 @@ use super::{Connection, DbError, prepared::Prepare as _, schema::attempts};
 use crate::domain::clock::Timestamp;
 
 /// A bucket of attempts.
+#[derive(Clone, Copy)]
 pub struct Bucket {
     /// The SHA-256 hash of what is limited and for whom.
     pub id: [u8; 32],
@@ -23,7 +24,7 @@ pub struct Bucket {
 
 impl Bucket {
     /// Returns how long one attempt takes to leave the bucket.
-    fn interval(&self) -> TimeDelta {
+    pub(super) fn interval(&self) -> TimeDelta {
         self.within / self.attempts.max(1)
     }
 }

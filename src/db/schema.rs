@@ -114,6 +114,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    comment_edits (comment_id, number) {
+        comment_id -> Uuid,
+        number -> Int2,
+        body -> Text,
+        replaced_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     use super::sql_types::CommentVisibility;
 
@@ -124,6 +133,8 @@ diesel::table! {
         visibility -> CommentVisibility,
         body -> Text,
         created_at -> Timestamptz,
+        edited_at -> Nullable<Timestamptz>,
+        redacted_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -168,6 +179,16 @@ diesel::table! {
         address -> Text,
         delivery_id -> Uuid,
         kind -> NotificationKind,
+    }
+}
+
+diesel::table! {
+    erasures (account_id) {
+        account_id -> Uuid,
+        actor_id -> Nullable<Uuid>,
+        erased_at -> Timestamptz,
+        redacts -> Bool,
+        finished_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -334,6 +355,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    redacted_attachments (id) {
+        id -> Uuid,
+        ticket_id -> Uuid,
+        comment_id -> Nullable<Uuid>,
+        redacted_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     use super::sql_types::CommentVisibility;
     use super::sql_types::Tsvector;
@@ -428,6 +458,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    ticket_invitations (id) {
+        id -> Uuid,
+        ticket_id -> Uuid,
+        email -> Text,
+        invited_by -> Uuid,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        declined_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     ticket_reads (account_id, ticket_id) {
         account_id -> Uuid,
         ticket_id -> Uuid,
@@ -475,6 +517,7 @@ diesel::joinable!(attachments -> accounts (uploader_id));
 diesel::joinable!(attachments -> comments (comment_id));
 diesel::joinable!(attachments -> tickets (ticket_id));
 diesel::joinable!(authenticator_enrolments -> accounts (account_id));
+diesel::joinable!(comment_edits -> comments (comment_id));
 diesel::joinable!(comments -> accounts (author_id));
 diesel::joinable!(comments -> tickets (ticket_id));
 diesel::joinable!(deliveries -> accounts (account_id));
@@ -492,10 +535,14 @@ diesel::joinable!(notifications -> accounts (account_id));
 diesel::joinable!(notifications -> events (event_id));
 diesel::joinable!(notifications -> tickets (ticket_id));
 diesel::joinable!(recovery_codes -> accounts (account_id));
+diesel::joinable!(redacted_attachments -> comments (comment_id));
+diesel::joinable!(redacted_attachments -> tickets (ticket_id));
 diesel::joinable!(search_documents -> tickets (ticket_id));
 diesel::joinable!(second_factors -> accounts (account_id));
 diesel::joinable!(sessions -> accounts (account_id));
 diesel::joinable!(sign_in_challenges -> accounts (account_id));
+diesel::joinable!(ticket_invitations -> accounts (invited_by));
+diesel::joinable!(ticket_invitations -> tickets (ticket_id));
 diesel::joinable!(ticket_reads -> accounts (account_id));
 diesel::joinable!(ticket_reads -> tickets (ticket_id));
 diesel::joinable!(tickets -> categories (category_id));
@@ -507,10 +554,12 @@ diesel::allow_tables_to_appear_in_same_query!(
     attempts,
     authenticator_enrolments,
     categories,
+    comment_edits,
     comments,
     consumer_offsets,
     deliveries,
     delivery_events,
+    erasures,
     events,
     feed,
     feed_epochs,
@@ -525,12 +574,14 @@ diesel::allow_tables_to_appear_in_same_query!(
     password_resets,
     pending_events,
     recovery_codes,
+    redacted_attachments,
     search_documents,
     second_factors,
     service_tokens,
     sessions,
     set_aside_events,
     sign_in_challenges,
+    ticket_invitations,
     ticket_reads,
     tickets,
 );

@@ -1,4 +1,5 @@
-//! Full-text search over `search_documents`. Triggers keep that table up to date.
+//! Full-text search over `search_documents`. New texts are added later, by a consumer of the feed.
+//! Triggers change the rows of texts that change, in the same transaction.
 
 use diesel::{
     dsl::sql,
@@ -10,10 +11,11 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
+    prepared::Prepare as _,
     ticket::{ACCOUNT_CHANGES, TicketRow, scope::Condition},
 };
 use crate::domain::{
-    ids::CommentId,
+    ids::{CommentId, TicketId},
     page::{Page, Slice},
     policy::TicketScope,
     search::{Found, FoundKey, Fragment, MAX_FOUND, MAX_RANKED, SearchQuery},
@@ -289,4 +291,43 @@ pub async fn page(
         .load::<FoundRow>(db)
         .await?;
     Ok(page.slice(rows.into_iter().map(Found::from).collect()))
+}
+
+/// Adds the texts of new tickets and comments. A text that was changed meanwhile has its row
+/// already. The locks have a deletion wait until the row that it deletes is there.
+const ADD: &str = "
+    WITH texts AS (
+        SELECT id, id AS ticket_id, 'public'::comment_visibility AS visibility, summary,
+               setweight(to_tsvector('desk', indexable(summary)), 'A')
+                   || setweight(to_tsvector('desk', indexable(description)), 'B') AS words
+        FROM unnest(ARRAY(SELECT unnest($1))) AS new (new_id)
+        CROSS JOIN LATERAL (SELECT * FROM tickets WHERE id = new_id LIMIT 1) t
+    ), commented AS (
+        SELECT id, ticket_id, visibility, NULL::text AS summary,
+               setweight(to_tsvector('desk', indexable(body)), 'C') AS words
+        FROM unnest(ARRAY(SELECT unnest($2))) AS new (new_id)
+        CROSS JOIN LATERAL (
+            SELECT * FROM comments WHERE id = new_id LIMIT 1 FOR KEY SHARE) c
+    )
+    INSERT INTO search_documents (id, ticket_id, visibility, summary, words)
+    SELECT * FROM texts UNION ALL SELECT * FROM commented
+    ON CONFLICT (id) DO NOTHING";
+
+/// Adds the texts of new tickets and comments to the search. Those that are in it already, or no
+/// longer exist, are left out.
+pub async fn add(
+    db: &mut Connection,
+    tickets: &[TicketId],
+    comments: &[CommentId],
+) -> Result<(), DbError> {
+    if tickets.is_empty() && comments.is_empty() {
+        return Ok(());
+    }
+    diesel::sql_query(ADD)
+        .bind::<Array<SqlUuid>, _>(tickets.iter().map(|id| id.0).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(comments.iter().map(|id| id.0).collect::<Vec<_>>())
+        .prepared()
+        .execute(db)
+        .await?;
+    Ok(())
 }

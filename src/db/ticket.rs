@@ -4,7 +4,7 @@ pub mod list;
 pub(super) mod scope;
 
 use diesel::{
-    dsl::{AsSelect, Select, SingleValue, case_when, sql},
+    dsl::{AsSelect, Select, SingleValue, sql},
     expression::{ValidGrouping, is_aggregate},
     pg::Pg,
     prelude::*,
@@ -20,7 +20,6 @@ use super::{
     prepared::Prepare as _,
     schema::{account_changes, tickets},
     text::LongText,
-    unread::{self, LatestEvents},
 };
 use crate::domain::{
     account::AccountChangeCount,
@@ -131,11 +130,6 @@ pub(super) fn accounts(ids: Vec<Option<Uuid>>) -> Vec<AccountId> {
     ids.into_iter().flatten().map(AccountId).collect()
 }
 
-/// Converts account ids for an array in the database.
-pub(super) fn uuids(accounts: &[AccountId]) -> Vec<Uuid> {
-    accounts.iter().map(|id| id.0).collect()
-}
-
 /// Returns the tickets with these ids that are in scope, in any order.
 pub async fn by_ids(
     db: &mut Connection,
@@ -232,14 +226,6 @@ pub async fn lock_shared(db: &mut Connection, ids: &[TicketId]) -> Result<Vec<Ti
     Ok(rows.into_iter().map(Ticket::from).collect())
 }
 
-/// Returns the next ticket number. A number is not reused if its transaction rolls back.
-pub async fn next_number(db: &mut Connection) -> Result<TicketNumber, DbError> {
-    let number = diesel::select(sql::<diesel::sql_types::BigInt>("nextval('ticket_numbers')"))
-        .get_result(db)
-        .await?;
-    Ok(TicketNumber(number))
-}
-
 /// Ensures that the next ticket number is at least `first`. Numbers never decrease.
 pub async fn start_numbers_at(db: &mut Connection, first: i64) -> Result<(), DbError> {
     diesel::sql_query(
@@ -252,78 +238,13 @@ pub async fn start_numbers_at(db: &mut Connection, first: i64) -> Result<(), DbE
     Ok(())
 }
 
-/// Inserts a ticket.
-pub async fn insert(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError> {
-    diesel::insert_into(tickets::table)
-        .values((
-            tickets::id.eq(ticket.id.0),
-            tickets::number.eq(ticket.number.0),
-            tickets::category_id.eq(ticket.category_id.0),
-            tickets::reporter_id.eq(ticket.reporter_id.0),
-            tickets::participant_ids.eq(uuids(&ticket.participant_ids)),
-            tickets::past_participant_ids.eq(uuids(&ticket.past_participant_ids)),
-            tickets::assignee_id.eq(ticket.assignee_id.map(|id| id.0)),
-            tickets::summary.eq(&ticket.summary),
-            tickets::description.eq(&ticket.description),
-            tickets::status.eq(ticket.status),
-            tickets::priority.eq(ticket.priority),
-            tickets::version.eq(ticket.version),
-            tickets::created_at.eq(ticket.created_at),
-            tickets::updated_at.eq(ticket.updated_at),
-            tickets::waiting_since.eq(ticket.waiting_since),
-            tickets::resolved_at.eq(ticket.resolved_at),
-            tickets::follow_up_to_id.eq(ticket.follow_up_to.map(|id| id.0)),
-        ))
+/// Sets the description of a locked ticket.
+pub async fn set_description(db: &mut Connection, ticket: &Ticket) -> Result<(), DbError> {
+    diesel::update(tickets::table.find(ticket.id.0))
+        .set(tickets::description.eq(&ticket.description))
         .execute(db)
         .await?;
     Ok(())
-}
-
-/// Returns the changes to the columns about a ticket's last comments, together with its latest
-/// events.
-fn last_comment_columns(
-    ticket: &Ticket,
-    latest: &LatestEvents,
-) -> impl AsChangeset<Target = tickets::table, Changeset: QueryFragment<Pg> + Send> + use<> {
-    let last = ticket.last_comments.unwrap_or_default();
-    let seq = tickets::event_seq + latest.events;
-    let known = if ticket.last_comments.is_some() { "true" } else { "false" };
-    (
-        tickets::last_comment_id.eq(last.any.map(|id| id.0)),
-        tickets::last_public_comment_id.eq(last.public.map(|id| id.0)),
-        tickets::last_comments_seq.eq(case_when(sql::<Bool>(known), seq)),
-    )
-}
-
-/// Updates the changeable columns of a locked ticket together with those about its latest events.
-/// Returns the sequence number of its last event. This is one statement because each update
-/// writes all indexes.
-pub(super) async fn update(
-    db: &mut Connection,
-    ticket: &Ticket,
-    latest: &LatestEvents,
-) -> Result<i64, DbError> {
-    let state = (
-        tickets::category_id.eq(ticket.category_id.0),
-        tickets::assignee_id.eq(ticket.assignee_id.map(|id| id.0)),
-        tickets::participant_ids.eq(uuids(&ticket.participant_ids)),
-        tickets::past_participant_ids.eq(uuids(&ticket.past_participant_ids)),
-        tickets::summary.eq(&ticket.summary),
-        tickets::status.eq(ticket.status),
-        tickets::priority.eq(ticket.priority),
-        tickets::version.eq(ticket.version),
-        tickets::updated_at.eq(ticket.updated_at),
-        tickets::waiting_since.eq(ticket.waiting_since),
-        tickets::resolved_at.eq(ticket.resolved_at),
-        last_comment_columns(ticket, latest),
-    );
-    let event_seq = diesel::update(tickets::table.find(ticket.id.0))
-        .set((state, unread::latest_event_columns(latest)))
-        .returning(tickets::event_seq)
-        .prepared()
-        .get_result(db)
-        .await?;
-    Ok(event_seq)
 }
 
 #[cfg(test)]

@@ -3,10 +3,8 @@
 use std::collections::HashSet;
 
 use diesel::{
-    dsl::{case_when, sql},
-    pg::Pg,
+    dsl::sql,
     prelude::*,
-    query_builder::QueryFragment,
     sql_types::{BigInt, Bool, Nullable, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
@@ -25,46 +23,51 @@ use crate::domain::{
     unread::{TicketCounts, TicketReader},
 };
 
-/// A summary of new events on a ticket by one actor, from which the ticket's unread state is
-/// derived.
+/// A summary of new events of a ticket, from which the ticket's unread state is derived.
 pub(super) struct LatestEvents {
-    /// The account that caused the events, or `None` for the system.
-    pub actor: Option<AccountId>,
-    /// How many events there are.
-    pub events: i64,
-    /// Which of them, counted from 1, is the last that customers see, or `None` if they see none.
-    pub last_public: Option<i64>,
+    /// The last of them.
+    pub any: LatestEvent,
+    /// The last that customers see, or `None` if they see none.
+    pub public: Option<LatestEvent>,
 }
 
-/// Returns the changes to the columns about a ticket's latest events: the sequence number of the
-/// last event, and for staff and for customers the last event, who caused it, and the last event
-/// before it by others.
-pub(super) fn latest_event_columns(
-    latest: &LatestEvents,
-) -> impl AsChangeset<Target = tickets::table, Changeset: QueryFragment<Pg> + Send> + use<> {
-    let actor = latest.actor.map(|id| id.0);
-    let seq = |nth: i64| tickets::event_seq + nth;
-    (
-        tickets::event_seq.eq(seq(latest.events)),
-        tickets::any_seq.eq(seq(latest.events)),
-        tickets::any_seq_by_others.eq(case_when(
-            tickets::any_actor_id.is_distinct_from(actor),
-            tickets::any_seq,
-        )
-        .otherwise(tickets::any_seq_by_others)),
-        tickets::any_actor_id.eq(actor),
-        latest.last_public.map(|nth| {
-            (
-                tickets::public_seq.eq(seq(nth)),
-                tickets::public_seq_by_others.eq(case_when(
-                    tickets::public_actor_id.is_distinct_from(actor),
-                    tickets::public_seq,
-                )
-                .otherwise(tickets::public_seq_by_others)),
-                tickets::public_actor_id.eq(actor),
-            )
-        }),
-    )
+/// The last of some new events. Their places are counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LatestEvent {
+    /// Its place.
+    pub nth: i64,
+    /// The account that caused it, or `None` for the system.
+    pub actor: Option<AccountId>,
+    /// The place of the last one before it that another actor caused, or `None` if there is none
+    /// among them.
+    pub nth_by_others: Option<i64>,
+}
+
+impl LatestEvents {
+    /// Summarises new events: who caused each, and whether customers see it.
+    pub(super) fn of(new: impl Iterator<Item = (Option<AccountId>, bool)>) -> Self {
+        let (mut any, mut public) = (None, None);
+        for (nth, (actor, is_public)) in (1..).zip(new) {
+            any = Some(LatestEvent::after(any, nth, actor));
+            if is_public {
+                public = Some(LatestEvent::after(public, nth, actor));
+            }
+        }
+        let none = LatestEvent { nth: 0, actor: None, nth_by_others: None };
+        Self { any: any.unwrap_or(none), public }
+    }
+}
+
+impl LatestEvent {
+    /// Returns the event at a place that follows another one.
+    fn after(last: Option<Self>, nth: i64, actor: Option<AccountId>) -> Self {
+        let nth_by_others = match last {
+            Some(last) if last.actor == actor => last.nth_by_others,
+            Some(last) => Some(last.nth),
+            None => None,
+        };
+        Self { nth, actor, nth_by_others }
+    }
 }
 
 /// Returns the columns of the last event that a reader may see, of its actor, and of the last event
@@ -187,4 +190,23 @@ pub async fn mark_read(
     .execute(db)
     .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_events_of_several_actors_are_those_of_the_last_one_and_of_the_others() {
+        let [anna, marta] = [1, 2].map(|n| Some(AccountId(Uuid::from_u128(n))));
+        let latest = |events: &[_]| LatestEvents::of(events.iter().copied());
+        let last = |nth, actor, nth_by_others| LatestEvent { nth, actor, nth_by_others };
+        let alone = latest(&[(anna, true), (anna, false)]);
+        assert_eq!(alone.any, last(2, anna, None));
+        assert_eq!(alone.public, Some(last(1, anna, None)));
+        let both = latest(&[(anna, true), (marta, true), (None, false), (marta, false)]);
+        assert_eq!(both.any, last(4, marta, Some(3)));
+        assert_eq!(both.public, Some(last(2, marta, Some(1))));
+        assert_eq!(latest(&[(anna, false)]).public, None);
+    }
 }

@@ -1,6 +1,6 @@
 //! Accounts: the people who can sign in.
 
-use super::{clock::Timestamp, ids::AccountId};
+use super::{clock::Timestamp, erasure::erased_address, ids::AccountId};
 
 pub use super::email::EmailAddress;
 
@@ -59,6 +59,11 @@ impl Account {
     /// Returns whether the account is an agent's or admin's who can sign in.
     pub fn is_active_staff(&self) -> bool {
         self.role.is_staff() && self.disabled_at.is_none()
+    }
+
+    /// Returns whether the account was erased.
+    pub fn is_erased(&self) -> bool {
+        self.email == erased_address(self.id)
     }
 }
 

@@ -110,6 +110,15 @@ impl EmailAddress {
         self == other || other.spellings().contains(&self.0)
     }
 
+    /// Returns the same text for all spellings of one address, to count or compare by.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let Some((local, domain)) = self.0.rsplit_once('@') else { return self.clone() };
+        let Some(ascii) = ascii_domain(domain) else { return self.clone() };
+        let local = local.nfc().collect::<String>();
+        Self(format!("{local}@{}", unicode_domain(&ascii)))
+    }
+
     /// Returns the texts under which an account with this address may be stored: this one, and
     /// those that were not equal to it in the past.
     pub fn spellings(&self) -> Vec<String> {
@@ -224,6 +233,10 @@ mod tests {
         assert!(stored.spellings().contains(&"anna@почта.рф".into()));
         let typed = EmailAddress::parse("anna@почта.рф").unwrap();
         assert!(typed.spellings().contains(&stored.0));
+        assert_eq!(stored.canonical(), typed.canonical());
+        for spelling in typed.spellings() {
+            assert_eq!(EmailAddress::from_stored(spelling).canonical(), typed);
+        }
     }
 
     #[test]

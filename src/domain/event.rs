@@ -10,7 +10,9 @@ use super::{
     cursor::Cursor,
     ids::{
         AccountId, CategoryId, CommentId, EventId, HandoffId, ServiceTokenId, SessionId, TicketId,
+        TicketInvitationId,
     },
+    redaction::RedactedContent,
     second_factor::Method,
     status::{Priority, Status},
 };
@@ -28,6 +30,16 @@ pub enum TicketEvent {
     CommentAdded {
         /// The comment.
         comment_id: CommentId,
+    },
+    /// The author edited a comment.
+    CommentEdited {
+        /// The comment.
+        comment_id: CommentId,
+    },
+    /// Staff erased a text or a file, or it was erased together with its author's account.
+    ContentRedacted {
+        /// What was erased.
+        content: RedactedContent,
     },
     /// The status changed.
     StatusChanged {
@@ -59,7 +71,24 @@ pub enum TicketEvent {
     },
     /// The summary was edited.
     SummaryChanged {},
-    /// A customer was added to the ticket.
+    /// Somebody was invited to take part in the ticket. It has no account: nothing about an
+    /// invitation says whether its address has one.
+    ParticipantInvited {
+        /// The invitation.
+        invitation_id: TicketInvitationId,
+    },
+    /// The invitation was declined. It has no actor, so that who declined stays unnamed.
+    InvitationDeclined {
+        /// The invitation.
+        invitation_id: TicketInvitationId,
+    },
+    /// The invitation was withdrawn.
+    InvitationWithdrawn {
+        /// The invitation.
+        invitation_id: TicketInvitationId,
+    },
+    /// A customer takes part in the ticket from now on: they accepted an invitation. Before there
+    /// were invitations, somebody else added them.
     ParticipantAdded {
         /// The customer.
         account_id: AccountId,
@@ -94,11 +123,16 @@ macro_rules! ticket_event_kinds {
 ticket_event_kinds! {
     TicketCreated
     CommentAdded
+    CommentEdited
+    ContentRedacted
     StatusChanged
     PriorityChanged
     AssigneeChanged
     CategoryChanged
     SummaryChanged
+    ParticipantInvited
+    InvitationDeclined
+    InvitationWithdrawn
     ParticipantAdded
     ParticipantRemoved
     Unknown
@@ -110,11 +144,16 @@ impl TicketEvent {
         match self {
             Self::TicketCreated {} => TicketEventKind::TicketCreated,
             Self::CommentAdded { .. } => TicketEventKind::CommentAdded,
+            Self::CommentEdited { .. } => TicketEventKind::CommentEdited,
+            Self::ContentRedacted { .. } => TicketEventKind::ContentRedacted,
             Self::StatusChanged { .. } => TicketEventKind::StatusChanged,
             Self::PriorityChanged { .. } => TicketEventKind::PriorityChanged,
             Self::AssigneeChanged { .. } => TicketEventKind::AssigneeChanged,
             Self::CategoryChanged { .. } => TicketEventKind::CategoryChanged,
             Self::SummaryChanged {} => TicketEventKind::SummaryChanged,
+            Self::ParticipantInvited { .. } => TicketEventKind::ParticipantInvited,
+            Self::InvitationDeclined { .. } => TicketEventKind::InvitationDeclined,
+            Self::InvitationWithdrawn { .. } => TicketEventKind::InvitationWithdrawn,
             Self::ParticipantAdded { .. } => TicketEventKind::ParticipantAdded,
             Self::ParticipantRemoved { .. } => TicketEventKind::ParticipantRemoved,
             Self::Unknown => TicketEventKind::Unknown,
@@ -126,11 +165,16 @@ impl TicketEvent {
         match *self {
             Self::CommentAdded { comment_id } => Some(comment_id),
             Self::TicketCreated {}
+            | Self::CommentEdited { .. }
+            | Self::ContentRedacted { .. }
             | Self::StatusChanged { .. }
             | Self::PriorityChanged { .. }
             | Self::AssigneeChanged { .. }
             | Self::CategoryChanged { .. }
             | Self::SummaryChanged {}
+            | Self::ParticipantInvited { .. }
+            | Self::InvitationDeclined { .. }
+            | Self::InvitationWithdrawn { .. }
             | Self::ParticipantAdded { .. }
             | Self::ParticipantRemoved { .. }
             | Self::Unknown => None,
@@ -144,11 +188,16 @@ impl TicketEvent {
             Self::ParticipantRemoved { account_id } => Some(account_id),
             Self::TicketCreated {}
             | Self::CommentAdded { .. }
+            | Self::CommentEdited { .. }
+            | Self::ContentRedacted { .. }
             | Self::StatusChanged { .. }
             | Self::PriorityChanged { .. }
             | Self::AssigneeChanged { .. }
             | Self::CategoryChanged { .. }
             | Self::SummaryChanged {}
+            | Self::ParticipantInvited { .. }
+            | Self::InvitationDeclined { .. }
+            | Self::InvitationWithdrawn { .. }
             | Self::ParticipantAdded { .. }
             | Self::Unknown => None,
         }
@@ -237,6 +286,8 @@ pub enum AccountEvent {
     AccountUpdated {},
     /// An admin or the control panel changed the account's e-mail address.
     EmailChanged {},
+    /// An admin or the operator erased the account: its name, address and secrets.
+    AccountErased {},
     /// The admin created a category.
     CategoryCreated {
         /// The category.
@@ -305,6 +356,7 @@ impl AccountEvent {
             | Self::AccountEnabled {}
             | Self::AccountUpdated {}
             | Self::EmailChanged {}
+            | Self::AccountErased {}
             | Self::CategoryCreated { .. }
             | Self::CategoryRenamed { .. }
             | Self::CategoriesOrdered { .. }
@@ -348,7 +400,12 @@ impl TicketState {
             TicketEvent::CategoryChanged { from, .. } => Self { category: from, ..self },
             TicketEvent::TicketCreated {}
             | TicketEvent::CommentAdded { .. }
+            | TicketEvent::CommentEdited { .. }
+            | TicketEvent::ContentRedacted { .. }
             | TicketEvent::SummaryChanged {}
+            | TicketEvent::ParticipantInvited { .. }
+            | TicketEvent::InvitationDeclined { .. }
+            | TicketEvent::InvitationWithdrawn { .. }
             | TicketEvent::ParticipantAdded { .. }
             | TicketEvent::ParticipantRemoved { .. } => self,
             TicketEvent::Unknown => return None,

@@ -31,6 +31,8 @@ uuid_ids! {
     SetAsideId,
     /// The id of a session.
     SessionId,
+    /// The id of an invitation to take part in a ticket.
+    TicketInvitationId,
     /// The id of a ticket. People see its [number](super::ticket::TicketNumber) instead.
     TicketId,
 }

@@ -167,18 +167,7 @@ pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<N
         assignee.filter(others).map(|id| target(id, kind, Channels::App))
     };
     match ticket.event {
-        TicketEvent::TicketCreated {} => {
-            let by_staff = others(&ticket.reporter);
-            let channels = if by_staff { Channels::MailAndApp } else { Channels::Mail };
-            vec![
-                target(ticket.reporter, NotificationKind::TicketCreated, channels),
-                NotificationTarget {
-                    recipient: Recipient::StaffAddress,
-                    kind: NotificationKind::TicketOpened,
-                    channels: Channels::Mail,
-                },
-            ]
-        }
+        TicketEvent::TicketCreated {} => opened(ticket.reporter, others(&ticket.reporter)),
         TicketEvent::CommentAdded { .. } => customers(NotificationKind::SupportAnswered)
             .chain(assignee(NotificationKind::CustomerAnswered))
             .collect(),
@@ -200,12 +189,29 @@ pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<N
             let assigned = to.filter(others).map(|id| target(id, kind, Channels::MailAndApp));
             assigned.into_iter().collect()
         }
-        TicketEvent::PriorityChanged { .. }
+        TicketEvent::CommentEdited { .. }
+        | TicketEvent::ContentRedacted { .. }
+        | TicketEvent::PriorityChanged { .. }
         | TicketEvent::CategoryChanged { .. }
         | TicketEvent::SummaryChanged {}
+        // Who is invited sees nothing of the ticket, and is mailed when the invitation is created.
+        | TicketEvent::ParticipantInvited { .. }
+        | TicketEvent::InvitationDeclined { .. }
+        | TicketEvent::InvitationWithdrawn { .. }
         | TicketEvent::ParticipantRemoved { .. }
         | TicketEvent::Unknown => vec![],
     }
+}
+
+/// Returns who is notified of a new ticket: the customer, and the address of the staff.
+fn opened(customer: AccountId, by_staff: bool) -> Vec<NotificationTarget> {
+    let channels = if by_staff { Channels::MailAndApp } else { Channels::Mail };
+    let recipients = [
+        (Recipient::Account(customer), NotificationKind::TicketCreated, channels),
+        (Recipient::StaffAddress, NotificationKind::TicketOpened, Channels::Mail),
+    ];
+    let target = |(recipient, kind, channels)| NotificationTarget { recipient, kind, channels };
+    recipients.into_iter().map(target).collect()
 }
 
 #[cfg(test)]

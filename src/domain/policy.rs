@@ -32,8 +32,14 @@ pub enum Action {
     WriteNote,
     /// Set the priority, assignee, category or summary.
     Triage,
-    /// Add or remove participants of a ticket.
+    /// Erase texts and files of a ticket.
+    Redact,
+    /// Edit one's own comment on a ticket.
+    EditComment,
+    /// Invite customers to take part in a ticket, withdraw invitations, or remove participants.
     ManageParticipants,
+    /// Accept or decline an invitation to take part in a ticket.
+    AnswerInvitation,
     /// See an account's name without having a ticket in common. Who has or had a part in a ticket
     /// that the actor can see is named in any case.
     ViewAccount,
@@ -48,11 +54,13 @@ pub enum Action {
     ControlAccess,
     /// See and change the password, second factors and sessions of one's own account.
     SecureAccount,
-    /// Add another second factor to one's own account.
+    /// Add a second factor to one's own account.
     AddSecondFactor,
     /// Replace or remove one's own second factors and recovery codes, or change one's own e-mail
     /// address.
     ReplaceSecondFactors,
+    /// Erase accounts.
+    EraseAccounts,
     /// See the audit trail of any account.
     ViewAudit,
     /// See and revoke service tokens.
@@ -87,7 +95,7 @@ impl Action {
             Self::ControlAccess | Self::CreateServiceTokens | Self::AddSecondFactor => {
                 Some(Proof::SignIn)
             }
-            Self::ReplaceSecondFactors => Some(Proof::Reauthentication),
+            Self::ReplaceSecondFactors | Self::EraseAccounts => Some(Proof::Reauthentication),
             Self::Enter
             | Self::CreateTicket
             | Self::CreateTicketForCustomer
@@ -96,7 +104,10 @@ impl Action {
             | Self::ViewInternal
             | Self::WriteNote
             | Self::Triage
+            | Self::Redact
+            | Self::EditComment
             | Self::ManageParticipants
+            | Self::AnswerInvitation
             | Self::ViewAccount
             | Self::ViewContact
             | Self::ManageCategories
@@ -128,6 +139,11 @@ pub enum Resource<'a> {
         reporter: AccountId,
         /// The other customers who take part in it.
         participants: &'a [AccountId],
+    },
+    /// An invitation to take part in a ticket.
+    Invitation {
+        /// Whether it is to the actor's address.
+        to_actor: bool,
     },
     /// An account.
     Account {
@@ -197,6 +213,7 @@ fn decide_for_person(identity: &Identity, action: Action, resource: Resource<'_>
             | Action::CreateServiceTokens
             | Action::ManageSetAside
             | Action::ManageMail
+            | Action::EraseAccounts
                 if identity.role == Role::Admin =>
             {
                 Allow
@@ -209,7 +226,17 @@ fn decide_for_person(identity: &Identity, action: Action, resource: Resource<'_>
             }
             Action::ViewTicket | Action::Converse => Allow,
             Action::ManageParticipants if staff || reporter == identity.id => Allow,
-            Action::ViewInternal | Action::WriteNote | Action::Triage if staff => Allow,
+            Action::ViewInternal | Action::WriteNote | Action::Triage | Action::Redact if staff => {
+                Allow
+            }
+            // Staff correct themselves by another comment: customers see what they were told.
+            Action::EditComment if !staff => Allow,
+            _ => Forbidden,
+        },
+        Resource::Invitation { to_actor } => match action {
+            _ if !to_actor => NotFound,
+            // Staff see every ticket. They don't take part as customers.
+            Action::AnswerInvitation if !staff => Allow,
             _ => Forbidden,
         },
         Resource::Account { id, role } => match action {
@@ -228,7 +255,9 @@ fn decide_for_machine(machine: &Machine, action: Action, resource: Resource<'_>)
         (Resource::Desk, Action::ProvisionCustomers) => Scope::ProvisionCustomers,
         (Resource::Desk, Action::CreateHandoffs) => Scope::CreateHandoffs,
         (Resource::Desk, _) => return Decision::Forbidden,
-        (Resource::Ticket { .. } | Resource::Account { .. }, _) => return Decision::NotFound,
+        (Resource::Ticket { .. } | Resource::Invitation { .. } | Resource::Account { .. }, _) => {
+            return Decision::NotFound;
+        }
     };
     if machine.scopes.has(required_scope) { Decision::Allow } else { Decision::Forbidden }
 }
@@ -311,7 +340,7 @@ mod tests {
         ids::{ServiceTokenId, SessionId},
     };
 
-    const ACTIONS: [Action; 24] = [
+    const ACTIONS: [Action; 28] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -336,6 +365,10 @@ mod tests {
         AddSecondFactor,
         ReplaceSecondFactors,
         CreateTicketForCustomer,
+        AnswerInvitation,
+        Redact,
+        EditComment,
+        EraseAccounts,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -367,9 +400,9 @@ mod tests {
         ACTIONS.into_iter().map(letter).collect()
     }
 
-    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuuuuuuu";
-    const NOTHING: &str = "------------------------";
-    const ALL: &str = "AAAAAAAAAAAAAAAAAAAAAAAA";
+    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuuuuuuuuuuu";
+    const NOTHING: &str = "----------------------------";
+    const ALL: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
     fn account(id: u128) -> AccountId {
         AccountId(Uuid::from_u128(id))
@@ -404,14 +437,14 @@ mod tests {
             matrix(Resource::Desk),
             [
                 NOBODY,
-                "AAfffffffffffffAfffffprf",
-                "AAfffffffffffffAfffffprf",
-                "AAfffffffffffffAfffffprf",
-                "AAffAffffffffffAfffffprA",
-                "AAffAfffffAAAffAAAAppprA",
-                "ffffffffffffffffffffffff",
-                "fffffffffffffAffffffffff",
-                "ffffffffffffffAfffffffff",
+                "AAfffffffffffffAfffffprfffff",
+                "AAfffffffffffffAfffffprfffff",
+                "AAfffffffffffffAfffffprfffff",
+                "AAffAffffffffffAfffffprAffff",
+                "AAffAfffffAAAffAAAAppprAfffr",
+                "ffffffffffffffffffffffffffff",
+                "fffffffffffffAffffffffffffff",
+                "ffffffffffffffAfffffffffffff",
                 ALL
             ]
         );
@@ -422,11 +455,11 @@ mod tests {
         assert_eq!(
             matrix(Resource::Ticket { reporter: account(1), participants: &[account(5)] }),
             by_people([
-                "ffAAfffAffffffffffffffff",
+                "ffAAfffAffffffffffffffffffAf",
                 NOTHING,
-                "ffAAffffffffffffffffffff",
-                "ffAAAAAAffffffffffffffff",
-                "ffAAAAAAffffffffffffffff"
+                "ffAAffffffffffffffffffffffAf",
+                "ffAAAAAAfffffffffffffffffAff",
+                "ffAAAAAAfffffffffffffffffAff"
             ])
         );
     }
@@ -436,22 +469,36 @@ mod tests {
         assert_eq!(
             matrix(Resource::Account { id: account(1), role: Role::Customer }),
             by_people([
-                "ffffffffAAffffffffffffff",
+                "ffffffffAAffffffffffffffffff",
                 NOTHING,
                 NOTHING,
-                "ffffffffAAffffffffffffff",
-                "ffffffffAAAfffffffffffff"
+                "ffffffffAAffffffffffffffffff",
+                "ffffffffAAAfffffffffffffffff"
             ])
         );
         assert_eq!(
             matrix(Resource::Account { id: account(3), role: Role::Agent }),
             by_people([
-                "ffffffffAfffffffffffffff",
-                "ffffffffAfffffffffffffff",
-                "ffffffffAfffffffffffffff",
-                "ffffffffAAffffffffffffff",
-                "ffffffffAAAfffffffffffff"
+                "ffffffffAfffffffffffffffffff",
+                "ffffffffAfffffffffffffffffff",
+                "ffffffffAfffffffffffffffffff",
+                "ffffffffAAffffffffffffffffff",
+                "ffffffffAAAfffffffffffffffff"
             ])
+        );
+    }
+
+    #[test]
+    fn every_action_on_an_invitation_is_decided_as_in_this_matrix() {
+        let answer = "ffffffffffffffffffffffffAfff";
+        let nothing = "ffffffffffffffffffffffffffff";
+        assert_eq!(
+            matrix(Resource::Invitation { to_actor: true }),
+            by_people([answer, answer, answer, nothing, nothing])
+        );
+        assert_eq!(
+            matrix(Resource::Invitation { to_actor: false }),
+            by_people([NOTHING, NOTHING, NOTHING, NOTHING, NOTHING])
         );
     }
 
@@ -461,8 +508,8 @@ mod tests {
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsssssprs");
-            assert_eq!(row(&actor, ticket), "sssssssssssssssfsssssffs");
+            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsssssprsssss");
+            assert_eq!(row(&actor, ticket), "sssssssssssssssfsssssffsssss");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }

@@ -6,12 +6,14 @@ use std::fmt;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::{clock::Timestamp, second_factor::Method};
+use super::{clock::Timestamp, ids::TicketInvitationId, second_factor::Method};
 
 /// How long a link to reset a password is valid.
 pub const PASSWORD_RESET_LIFETIME: TimeDelta = TimeDelta::minutes(30);
 /// How long the link in an invitation is valid.
 pub const INVITATION_LIFETIME: TimeDelta = TimeDelta::hours(72);
+/// How long the mail of an invitation to a ticket is worth sending.
+pub const TICKET_INVITATION_MAIL_LIFETIME: TimeDelta = TimeDelta::hours(72);
 /// How long a security notice is worth sending.
 pub const SECURITY_NOTICE_LIFETIME: TimeDelta = TimeDelta::hours(72);
 
@@ -35,6 +37,12 @@ pub enum PriorityMail {
     Invitation {
         /// The token in the link.
         token: String,
+    },
+    /// The owner is invited to take part in a ticket. It is planned for any address and sent only
+    /// if the address belongs to an account that can accept.
+    TicketInvitation {
+        /// The invitation.
+        invitation_id: TicketInvitationId,
     },
     /// A change to the account that its owner should know of.
     #[serde(rename = "security")]
@@ -90,6 +98,7 @@ impl fmt::Debug for PriorityMail {
             Self::Code { .. } => "Code(…)",
             Self::PasswordReset { .. } => "PasswordReset(…)",
             Self::Invitation { .. } => "Invitation(…)",
+            Self::TicketInvitation { .. } => "TicketInvitation(…)",
             Self::SecurityNotice { .. } => "SecurityNotice(…)",
         })
     }

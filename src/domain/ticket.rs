@@ -8,6 +8,7 @@ use super::{
     comment::{Comment, Visibility},
     event::{TicketEvent, TicketState},
     ids::{AccountId, CategoryId, CommentId, TicketId},
+    redaction::{RedactedContent, TicketText},
     text::Summary,
 };
 
@@ -39,9 +40,9 @@ pub struct Ticket {
     pub past_participant_ids: Vec<AccountId>,
     /// The member of staff who works on the ticket, if any.
     pub assignee_id: Option<AccountId>,
-    /// The subject, in one line.
+    /// The subject, in one line. Empty if it was redacted.
     pub summary: String,
-    /// The customer's description of the problem.
+    /// The customer's description of the problem. Empty if it was redacted.
     pub description: String,
     /// The status.
     pub status: Status,
@@ -136,6 +137,21 @@ impl Ticket {
         }
     }
 
+    /// Returns whether somebody may be invited. `invited` is the number of open invitations.
+    ///
+    /// # Errors
+    /// The ticket has reached its limit of participants, counting everybody who is invited, or of
+    /// past participants.
+    pub fn check_room(&self, invited: usize) -> Result<(), TooManyParticipants> {
+        if self.participant_ids.len() + invited >= MAX_PARTICIPANTS {
+            return Err(TooManyParticipants::Current);
+        }
+        if self.past_participant_ids.len() >= MAX_PAST_PARTICIPANTS {
+            return Err(TooManyParticipants::Past);
+        }
+        Ok(())
+    }
+
     /// Adds a participant. Returns the event to record, or `None` if the customer opened the
     /// ticket or already takes part.
     ///
@@ -149,12 +165,7 @@ impl Ticket {
         if account_id == self.reporter_id || self.participant_ids.contains(&account_id) {
             return Ok(None);
         }
-        if self.participant_ids.len() >= MAX_PARTICIPANTS {
-            return Err(TooManyParticipants::Current);
-        }
-        if self.past_participant_ids.len() >= MAX_PAST_PARTICIPANTS {
-            return Err(TooManyParticipants::Past);
-        }
+        self.check_room(0)?;
         self.past_participant_ids.retain(|&id| id != account_id);
         self.participant_ids.push(account_id);
         self.updated_at = now;
@@ -207,6 +218,22 @@ impl Ticket {
     pub fn close_if_resolved(&mut self, now: Timestamp) -> Vec<TicketEvent> {
         let status = (self.status == Status::Resolved).then_some(Status::Closed);
         self.set(Changes { status, ..Changes::default() }, now)
+    }
+
+    /// Erases a text. Returns the event to record, or `None` if the text is empty already.
+    pub fn redact(&mut self, text: TicketText, now: Timestamp) -> Option<TicketEvent> {
+        let (field, content) = match text {
+            TicketText::Summary => (&mut self.summary, RedactedContent::Summary),
+            TicketText::Description => (&mut self.description, RedactedContent::Description),
+        };
+        if field.is_empty() {
+            return None;
+        }
+        field.clear();
+        // As an update of the summary, which an earlier version would undo.
+        self.version += i32::from(text == TicketText::Summary);
+        self.updated_at = now;
+        Some(TicketEvent::ContentRedacted { content })
     }
 
     /// Removes the assignee.

@@ -46,6 +46,10 @@ pub trait Consumer: Send + Sync {
     /// Returns the name of the consumer's offset.
     fn name(&self) -> &'static str;
 
+    /// Returns how long to wait between two batches that are not full, so that events which come
+    /// one by one share a batch.
+    fn pause(&self) -> Duration;
+
     /// Processes events, in order, in the transaction of `db`. They may be fewer than the last
     /// time, and include one that failed before.
     fn process<'a>(
@@ -105,6 +109,9 @@ impl ConsumerRunner {
                 Ok(progress) => {
                     pause = RETRY_AFTER;
                     if progress.processed < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+                        if progress.processed > 0 {
+                            time::sleep(self.consumer.pause()).await;
+                        }
                         let _ = time::timeout(POLL, self.head.changed()).await;
                     }
                 }

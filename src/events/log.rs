@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{hub::Hub, notified::NotifiedAccounts, sequencer::Sequencer, tailer::Tailer};
+use super::{
+    hub::Hub, notified::NotifiedAccounts, placed::FeedHints, sequencer::Sequencer, tailer::Tailer,
+};
 use crate::{
     db::{Database, DbError, consumer, feed, notification},
     domain::{clock::Ambient, cursor::Cursor, event::Event},
@@ -52,8 +54,8 @@ impl EventLog {
         on_event: impl Fn(&Event) + Send + Sync + 'static,
         metrics: Metrics,
     ) -> Result<Self, DbError> {
-        let hint = Arc::new(Notify::new());
-        let sequencer = Sequencer::new(background.clone(), ambient.clone(), Arc::clone(&hint));
+        let hints = Arc::new(FeedHints::default());
+        let sequencer = Sequencer::new(background.clone(), ambient.clone(), Arc::clone(&hints));
         // Opens the first epoch of a new database, and a new epoch of a restored one.
         sequencer.place_all().await?;
         let (hub, notified_up_to) = {
@@ -73,15 +75,15 @@ impl EventLog {
             notified: Arc::new(NotifiedAccounts::new(notified_up_to)),
             metrics,
         };
-        log.start_tasks(tasks, stop, hint);
+        log.start_tasks(tasks, stop, hints);
         Ok(log)
     }
 
-    fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken, hint: Arc<Notify>) {
+    fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken, hints: Arc<FeedHints>) {
         let (stopped, sequencer) = (stop.clone(), Arc::clone(&self.sequencer));
         tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
         let (database, ambient) = (self.background.clone(), self.ambient.clone());
-        let tailer = Tailer::new(database, ambient, Arc::clone(&self.hub), hint);
+        let tailer = Tailer::new(database, ambient, Arc::clone(&self.hub), hints);
         let stopped = stop.clone();
         let tailing = Box::pin(tailer.run());
         tasks.spawn(async move { stopped.run_until_cancelled(tailing).await });

@@ -4,7 +4,8 @@
 //! steps:
 //!
 //! 1. `sequencer.rs` gives it a position in the feed.
-//! 2. `tailer.rs` reads the feed, once per node, and publishes it to the hub.
+//! 2. `tailer.rs` publishes to the hub what the node's own sequencer has placed (`placed.rs`), and
+//!    reads what others have, once per node.
 //! 3. `hub.rs` adds it to the latest events (`ring.rs`), and to the buffers (`buffer.rs`) of the
 //!    streams that are registered (`registration.rs`) under its topics (`topic.rs`).
 //! 4. `subscription.rs` replays the events that its caller missed (`replay.rs`), and then delivers
@@ -15,6 +16,7 @@
 //! streams of a session.
 //!
 //! `consumer.rs` runs the consumers of the feed. It sets aside the events that they cannot process.
+//! `search_index.rs` is the one that adds new texts to the search.
 
 mod buffer;
 mod consumer;
@@ -25,10 +27,12 @@ mod item;
 mod log;
 mod notification;
 mod notified;
+mod placed;
 mod registration;
 mod replay;
 mod ring;
 mod scope;
+mod search_index;
 mod sequencer;
 mod session;
 mod session_watch;
@@ -43,6 +47,7 @@ pub use item::{Item, ResyncReason, StreamEnd};
 pub use log::EventLog;
 pub use notification::{NotificationItem, NotificationStream, UnreadCounts};
 pub use scope::StreamScope;
+pub use search_index::SearchIndex;
 pub use session_watch::SessionWatch;
 pub use subscription::Subscription;
 pub use task::run_to_completion;

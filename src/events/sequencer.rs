@@ -5,8 +5,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Notify, time};
+use tokio::time;
 
+use super::placed::FeedHints;
 use crate::{
     db::{Database, DbError, feed, listen},
     domain::clock::Ambient,
@@ -15,8 +16,6 @@ use crate::{
 /// The largest number of events that are placed in one transaction. Limits how long the head is
 /// locked.
 const BATCH: i64 = 1_000;
-/// How long to wait after a commit, so that commits at nearly the same time share a transaction.
-const DEBOUNCE: Duration = Duration::from_millis(1);
 /// How often to check for pending events that no commit on this node announced: those of a node
 /// that was killed between a commit and waking its sequencer.
 const POLL: Duration = Duration::from_millis(250);
@@ -26,13 +25,13 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 pub(super) struct Sequencer {
     database: Database,
     ambient: Ambient,
-    /// Wakes this node's tailer. Faster than the notification from the database.
-    hint: Arc<Notify>,
+    /// Passes what was placed on to this node's tailer.
+    hints: Arc<FeedHints>,
 }
 
 impl Sequencer {
-    pub(super) fn new(database: Database, ambient: Ambient, hint: Arc<Notify>) -> Self {
-        Self { database, ambient, hint }
+    pub(super) fn new(database: Database, ambient: Ambient, hints: Arc<FeedHints>) -> Self {
+        Self { database, ambient, hints }
     }
 
     /// Places events until the future is dropped.
@@ -42,9 +41,6 @@ impl Sequencer {
         let mut failed = false;
         loop {
             let woken = time::timeout(POLL, self.database.committed()).await.is_ok();
-            if woken {
-                time::sleep(DEBOUNCE).await;
-            }
             let placed =
                 if woken || failed { self.place_all().await } else { self.place_any().await };
             failed = match placed {
@@ -72,11 +68,13 @@ impl Sequencer {
 
     /// Places the pending events in batches. Opens a new epoch first if the database was restored.
     pub(super) async fn place_all(&self) -> Result<(), DbError> {
-        while self.place_batch().await? == BATCH {}
+        let full = usize::try_from(BATCH).unwrap_or(usize::MAX);
+        while self.place_batch().await? == full {}
         Ok(())
     }
 
-    async fn place_batch(&self) -> Result<i64, DbError> {
+    /// Places up to a batch of events. Returns how many.
+    async fn place_batch(&self) -> Result<usize, DbError> {
         let (now, tag) = (self.ambient.now(), i32::from_be_bytes(self.ambient.bytes()));
         let mark = i64::from_be_bytes(self.ambient.bytes());
         let placed = self
@@ -89,10 +87,10 @@ impl Sequencer {
                 feed::place_pending(db, head, BATCH, mark).await
             })
             .await?;
-        if placed > 0 {
-            self.hint.notify_one();
-            listen::notify(&mut *self.database.read().await?).await?;
-        }
-        Ok(placed)
+        let Some(placed) = placed else { return Ok(0) };
+        let (count, head) = (placed.page.events.len(), placed.page.end.pos);
+        self.hints.placed(placed);
+        listen::notify(&mut *self.database.read().await?, head).await?;
+        Ok(count)
     }
 }

@@ -1,4 +1,5 @@
-//! Reads the feed, once per node, and publishes it to the hub.
+//! Publishes the feed to the hub, once per node: the events that the node's own sequencer has placed,
+//! and those of others, which it reads.
 //!
 //! It remembers the marks of what it has read, and continues only if the feed still has them. If it
 //! has not, the feed was rewound to an earlier state, even if it has grown since: the tailer opens a
@@ -6,13 +7,13 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use tokio::{sync::Notify, time};
+use tokio::time;
 
-use super::hub::Hub;
+use super::{hub::Hub, placed::FeedHints};
 use crate::{
     db::{
         Connection, Database, DbError,
-        feed::{self, FeedMark},
+        feed::{self, FeedMark, PlacedEvents},
         listen,
     },
     domain::clock::Ambient,
@@ -33,7 +34,7 @@ pub(super) struct Tailer {
     ambient: Ambient,
     hub: Arc<Hub>,
     /// Wakes the tailer when the feed may have grown.
-    hint: Arc<Notify>,
+    hints: Arc<FeedHints>,
 }
 
 /// The marks of what was read, oldest first.
@@ -44,22 +45,33 @@ impl Tailer {
         database: Database,
         ambient: Ambient,
         hub: Arc<Hub>,
-        hint: Arc<Notify>,
+        hints: Arc<FeedHints>,
     ) -> Self {
-        Self { database, ambient, hub, hint }
+        Self { database, ambient, hub, hints }
     }
 
     /// Publishes events until the future is dropped.
     pub(super) async fn run(self) {
-        let hint = Arc::clone(&self.hint);
-        tokio::join!(listen::listen(&self.database, || hint.notify_one()), self.follow());
+        let (hints, hub) = (Arc::clone(&self.hints), Arc::clone(&self.hub));
+        let hint = |head: Option<i64>| {
+            // The node's own sequencer has passed on what it placed.
+            if head.is_none_or(|head| head > hub.cursor().pos) {
+                hints.grown();
+            }
+        };
+        tokio::join!(listen::listen(&self.database, hint), self.follow());
     }
 
     async fn follow(&self) {
         let mut marks = Marks::new();
         let mut failed = false;
         loop {
-            let hinted = time::timeout(POLL, self.hint.notified()).await.is_ok();
+            let hinted = time::timeout(POLL, self.hints.woken()).await.is_ok();
+            let waiting = self.hints.take();
+            let published = self.publish_placed(waiting.placed, &mut marks);
+            if hinted && published && !waiting.read && !failed {
+                continue;
+            }
             failed = match self.catch_up(&mut marks, failed || !hinted).await {
                 Ok(()) => false,
                 Err(error) => {
@@ -70,6 +82,25 @@ impl Tailer {
                 }
             };
         }
+    }
+
+    /// Publishes events that this node has placed. Returns whether nothing needs to be read because
+    /// of them: they follow what was read before, mark by mark, in an epoch that the hub knows.
+    fn publish_placed(&self, placed: Vec<PlacedEvents>, marks: &mut Marks) -> bool {
+        for PlacedEvents { after, page } in placed {
+            let pos = self.hub.cursor().pos;
+            let follows = after.pos == pos && marks.back() == Some(&after);
+            let known = |epoch| self.hub.knows_epoch(epoch);
+            if !follows || !page.events.iter().all(|event| known(event.cursor.epoch)) {
+                return false;
+            }
+            if let Err(error) = self.hub.publish(page.events) {
+                tracing::warn!(%error, position = pos, "publishing placed events failed");
+                return false;
+            }
+            remember(marks, page.end);
+        }
+        true
     }
 
     /// Publishes the events after the hub's head. `check_epochs` is whether to check first if the

@@ -17,6 +17,7 @@ use super::{
     second_factor::SecondFactor,
     session::own::Session,
     text::Text,
+    ticket_invitation::ReceivedInvitation,
 };
 use crate::{domain::account, service};
 
@@ -62,6 +63,11 @@ impl Account {
     /// The name that others see: 1 to 120 characters.
     async fn name(&self) -> Text<&str> {
         Text(&self.account.name)
+    }
+
+    /// Whether the account was erased. Its name and address are placeholders then.
+    async fn is_erased(&self) -> bool {
+        self.account.is_erased()
     }
 
     /// Whether this is a member of staff: an agent or an admin.
@@ -142,6 +148,19 @@ impl Account {
             return Ok(None);
         }
         Ok(Some(ctx.loaders()?.require(OwnTicketCounts).await?.unread))
+    }
+
+    /// The open invitations to take part in others' tickets, newest first: at most 50. Null unless
+    /// this is your own account. `acceptInvitation` and `declineInvitation` answer them.
+    #[graphql(complexity = "1 + 50 * child_complexity")]
+    async fn invitations(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<Vec<ReceivedInvitation>>, Failure> {
+        if !self.is_viewer(ctx)? {
+            return Ok(None);
+        }
+        Box::pin(ReceivedInvitation::of_viewer(ctx)).await.map(Some)
     }
 
     /// Which notification mails you receive; `updatePreferences` changes it. Null unless this

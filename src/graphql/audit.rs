@@ -46,6 +46,8 @@ pub enum AccountEventKind {
     ProfileChanged,
     /// The control panel or an admin changed the e-mail address.
     EmailChanged,
+    /// An admin or the operator erased the account.
+    AccountErased,
     /// The control panel replaced the password.
     PasswordImported,
     /// The control panel created a sign-in link.
@@ -208,6 +210,7 @@ fn kind(event: &event::AccountEvent) -> AccountEventKind {
             AccountEventKind::ProfileChanged
         }
         Event::EmailChanged {} => AccountEventKind::EmailChanged,
+        Event::AccountErased {} => AccountEventKind::AccountErased,
         Event::AccountDisabled {} => AccountEventKind::AccountDisabled,
         Event::AccountEnabled {} => AccountEventKind::AccountEnabled,
         Event::HandoffCreated { .. } => AccountEventKind::HandoffCreated,
@@ -260,6 +263,7 @@ impl From<&event::AccountEvent> for Details {
             Event::SecondFactorsReset {}
             | Event::SecondFactorFailed {}
             | Event::EmailChanged {}
+            | Event::AccountErased {}
             | Event::RecoveryCodeUsed {}
             | Event::RecoveryCodesRegenerated {}
             | Event::PasswordChanged {}

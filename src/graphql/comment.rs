@@ -11,15 +11,15 @@ use super::{
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
     executor::List,
-    id::GlobalId,
-    loader::AttachmentsOf,
+    id::{self, GlobalId},
+    loader::{AttachmentsOf, EditsOf},
     text::Text,
     ticket::{Ticket, TicketStatus},
     uploaded_file,
 };
 use crate::{
     domain::comment,
-    service::{self, comment::NewComment},
+    service::{self, comment::NewComment, meanwhile::SeenUpTo},
 };
 
 /// Who can read a comment.
@@ -59,7 +59,7 @@ impl Comment {
     }
 
     /// The text: 1 to 65,536 characters in one or more lines. It is plain text, so escape it
-    /// when you show it as HTML.
+    /// when you show it as HTML. Empty if the comment was redacted (see `redactedAt`).
     async fn body(&self) -> Text<&str> {
         Text(&self.0.body)
     }
@@ -73,6 +73,44 @@ impl Comment {
     /// When it was posted.
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
+    }
+
+    /// When its author last edited the comment, or null if it is as it was posted.
+    async fn edited_at(&self) -> Option<DateTime<Utc>> {
+        self.0.edited_at
+    }
+
+    /// When the text was erased, or null. The event `ContentRedacted` of the timeline says by whom.
+    async fn redacted_at(&self) -> Option<DateTime<Utc>> {
+        self.0.redacted_at
+    }
+
+    /// What the comment was before its author edited it, the first text first: at most 20. Empty
+    /// after a redaction. Null unless you are staff.
+    #[graphql(complexity = "1 + 20 * child_complexity")]
+    async fn edits(&self, ctx: &Context<'_>) -> Result<Option<List<CommentEdit>>, Failure> {
+        if !ctx.identity()?.role.is_staff() {
+            return Ok(None);
+        }
+        let found = ctx.loaders()?.get(EditsOf(self.0.id)).await?.unwrap_or_default();
+        Ok(Some(found.iter().cloned().map(CommentEdit).collect()))
+    }
+}
+
+/// A text that a comment had before its author edited it.
+#[derive(Description)]
+pub struct CommentEdit(Arc<comment::EarlierBody>);
+
+#[Object(use_type_description, crate = "crate::graphql::executor")]
+impl CommentEdit {
+    /// The earlier text.
+    async fn body(&self) -> Text<&str> {
+        Text(&self.0.body)
+    }
+
+    /// When the next text replaced it.
+    async fn replaced_at(&self) -> DateTime<Utc> {
+        self.0.replaced_at
     }
 }
 
@@ -95,6 +133,9 @@ pub struct AddCommentInput {
     status: Option<TicketStatus>,
     /// Fail with `CONFLICT` if the ticket's `version` is no longer this.
     expected_version: Option<i32>,
+    /// The id of the last event of the ticket that you have seen. Fail with `ANSWERED_MEANWHILE` if
+    /// others have commented since, as far as you may see it.
+    seen_up_to: Option<ID>,
     /// The files to attach (see `Upload`). The installation limits how many can be attached
     /// (`TOO_MANY`) and how large they can be (`TOO_LARGE`), or accepts none (`NOT_AVAILABLE`).
     #[graphql(default)]
@@ -108,13 +149,44 @@ pub struct AddCommentInput {
     idempotency_key: Option<String>,
 }
 
+/// Returns what others have said meanwhile.
+pub(super) fn said(comments: Vec<comment::Comment>) -> List<Comment> {
+    List(comments.into_iter().map(|comment| Comment(comment.into())).collect())
+}
+
 /// The payload of `addComment`.
 #[derive(SimpleObject)]
 #[graphql(crate = "crate::graphql::executor")]
 pub struct AddCommentPayload {
     /// The new comment. Null on failure.
     comment: Option<Comment>,
-    /// The ticket in its current state. Null on failure, except with `CONFLICT`.
+    /// The ticket in its current state. Null on failure, except with `CONFLICT` and
+    /// `ANSWERED_MEANWHILE`.
+    ticket: Option<Ticket>,
+    /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
+    /// comments. Otherwise empty.
+    answered_meanwhile: List<Comment>,
+    /// What the caller can correct; empty on success.
+    user_errors: Vec<UserError>,
+}
+
+/// The input of `editComment`.
+#[derive(InputObject)]
+pub struct EditCommentInput {
+    /// The id of the comment.
+    comment_id: ID,
+    /// The new text: 1 to 65,536 characters. Line ends become `\n`; white space at the end is
+    /// removed.
+    body: String,
+}
+
+/// The payload of `editComment`.
+#[derive(SimpleObject)]
+#[graphql(crate = "crate::graphql::executor")]
+pub struct EditCommentPayload {
+    /// The comment with its new text. Null on failure.
+    comment: Option<Comment>,
+    /// The ticket in its current state. Null on failure.
     ticket: Option<Ticket>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
@@ -140,6 +212,7 @@ impl CommentMutation {
             visibility: input.visibility.into(),
             status: input.status.map(Into::into),
             expected_version: input.expected_version,
+            seen_up_to: input.seen_up_to.map(|event| SeenUpTo(id::event(&event))),
             attachments: uploaded_file::files(ctx, &input.attachments, &input.uploaded_file_ids)
                 .await?,
             idempotency_key: input.idempotency_key,
@@ -149,13 +222,43 @@ impl CommentMutation {
             Outcome::Done((comment, ticket)) => AddCommentPayload {
                 comment: Some(Comment(comment.into())),
                 ticket: Some(Ticket::new(ticket)),
+                answered_meanwhile: List(vec![]),
                 user_errors: vec![],
             },
-            Outcome::Rejected { errors, current } => AddCommentPayload {
+            Outcome::Rejected { errors, current, meanwhile } => AddCommentPayload {
                 comment: None,
                 ticket: current.map(Ticket::new),
+                answered_meanwhile: said(meanwhile),
                 user_errors: errors,
             },
+        })
+    }
+
+    /// Replaces the text of a comment of yours, up to 15 minutes after you posted it and up to 20
+    /// times. For customers: it fails with `FORBIDDEN` for staff and for the comment of another
+    /// customer. Everybody sees that it was edited, staff also what it was, and mails that wait
+    /// carry the new text. An equal text changes nothing. It fails with `TOO_LATE` after the 15
+    /// minutes, with `REDACTED` if support has erased the text, with `TICKET_CLOSED` on a closed
+    /// ticket, and with `NOT_FOUND` if you cannot see the comment. It takes about a second: once it
+    /// returns, the earlier text is served no more.
+    async fn edit_comment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The comment and its new text.")] input: EditCommentInput,
+    ) -> Result<EditCommentPayload, Failure> {
+        ctx.identity()?;
+        let id = GlobalId::comment(&input.comment_id).ok_or_else(Failure::not_found)?;
+        let (actor, services) = (ctx.actor()?, ctx.services()?);
+        let edited = service::comment_edit::edit(actor, services, id, &input.body).await;
+        Ok(match Outcome::of(edited)? {
+            Outcome::Done((comment, ticket)) => EditCommentPayload {
+                comment: Some(Comment(comment.into())),
+                ticket: Some(Ticket::new(ticket)),
+                user_errors: vec![],
+            },
+            Outcome::Rejected { errors, .. } => {
+                EditCommentPayload { comment: None, ticket: None, user_errors: errors }
+            }
         })
     }
 }

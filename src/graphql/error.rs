@@ -7,7 +7,7 @@ use async_graphql::{Enum, ErrorExtensions as _, Pos, Response, SimpleObject};
 use chrono::TimeDelta;
 
 use crate::{
-    domain::{budget::Exceeded, cursor::MalformedCursor, ticket::Ticket},
+    domain::{budget::Exceeded, comment::Comment, cursor::MalformedCursor, ticket::Ticket},
     events::SubscribeError,
     service::{self, ServiceError, error::user_error_codes},
 };
@@ -230,8 +230,10 @@ impl From<&ServiceError> for Failure {
             }
             ServiceError::Invalid(_)
             | ServiceError::Conflict(_)
+            | ServiceError::AnsweredMeanwhile { .. }
             | ServiceError::Database(_)
             | ServiceError::Storage(_)
+            | ServiceError::Ledger(_)
             | ServiceError::Seal(_)
             | ServiceError::Totp(_)
             | ServiceError::Password(_) => return Self::internal(&error.to_string()),
@@ -294,8 +296,11 @@ pub enum Outcome<T> {
     Rejected {
         /// What the caller can correct.
         errors: Vec<UserError>,
-        /// The ticket in its current state, if the rejection is a conflict.
+        /// The ticket in its current state, if it has changed since the caller read it.
         current: Option<Ticket>,
+        /// The comments that others have added since the caller read the ticket, if the rejection
+        /// is about them.
+        meanwhile: Vec<Comment>,
     },
 }
 
@@ -310,7 +315,7 @@ impl<T> Outcome<T> {
             Ok(done) => Ok(Self::Done(done)),
             Err(ServiceError::Invalid(errors)) => {
                 let errors = errors.into_iter().map(UserError::from).collect();
-                Ok(Self::Rejected { errors, current: None })
+                Ok(Self::Rejected { errors, current: None, meanwhile: vec![] })
             }
             Err(ServiceError::Conflict(ticket)) => {
                 let conflict = service::UserError::new(
@@ -322,7 +327,18 @@ impl<T> Outcome<T> {
                         ticket.version
                     ),
                 );
-                Ok(Self::Rejected { errors: vec![conflict.into()], current: Some(*ticket) })
+                let errors = vec![conflict.into()];
+                Ok(Self::Rejected { errors, current: Some(*ticket), meanwhile: vec![] })
+            }
+            Err(ServiceError::AnsweredMeanwhile { ticket, comments }) => {
+                let answered = service::UserError::new(
+                    "seenUpTo",
+                    service::UserErrorCode::AnsweredMeanwhile,
+                    "Others have commented since. Read their comments, and send yours again with \
+                     the last event that you have seen.",
+                );
+                let errors = vec![answered.into()];
+                Ok(Self::Rejected { errors, current: Some(*ticket), meanwhile: comments })
             }
             Err(error) => Err(error.into()),
         }

@@ -1,31 +1,35 @@
 //! Events: the timeline of a ticket, and the live streams.
 
+mod kinds;
+
 use std::sync::Arc;
 
-use async_graphql::{
-    Context, Description, Enum, ID, Interface, Object, SimpleObject, Subscription, Union,
-};
+use async_graphql::{Context, Enum, ID, Interface, Object, SimpleObject, Subscription, Union};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 
+use self::kinds::{
+    AssigneeChanged, CategoryChanged, CommentAdded, CommentEdited, ContentRedacted,
+    InvitationDeclined, InvitationWithdrawn, ParticipantAdded, ParticipantInvited,
+    ParticipantRemoved, PriorityChanged, StatusChanged, SummaryChanged, TicketCreated,
+    UnreadableEvent,
+};
 use super::{
     account::Account,
-    category::Category,
-    comment::Comment,
     context::{ContextExt as _, StreamProgress, TimelineSelection},
     error::Failure,
     fan_out::{InjectedItem, SubscriptionSlot},
-    id::{GlobalId, event_id},
+    id::GlobalId,
     loader::TimelineKey,
     pagination::{CursorKey, PageArgs, connection},
     prefetch,
-    ticket::{Ticket, TicketFilterInput, TicketPriority, TicketStatus},
+    ticket::{Ticket, TicketFilterInput},
 };
 use crate::{
     domain::{
         event::{self, FeedEvent},
-        ids::{AccountId, CategoryId, CommentId, EventId, TicketId},
+        ids::EventId,
         page::Slice,
         ticket,
     },
@@ -67,6 +71,10 @@ pub enum TicketEvent {
     TicketCreated(TicketCreated),
     /// A comment or an internal note was posted.
     CommentAdded(CommentAdded),
+    /// The author edited a comment.
+    CommentEdited(CommentEdited),
+    /// A text or a file was erased.
+    ContentRedacted(ContentRedacted),
     /// The status changed.
     StatusChanged(StatusChanged),
     /// The priority changed.
@@ -77,7 +85,13 @@ pub enum TicketEvent {
     CategoryChanged(CategoryChanged),
     /// The summary was edited.
     SummaryChanged(SummaryChanged),
-    /// A customer was added to the ticket.
+    /// Somebody was invited to take part in the ticket.
+    ParticipantInvited(ParticipantInvited),
+    /// An invitation was declined.
+    InvitationDeclined(InvitationDeclined),
+    /// An invitation was withdrawn.
+    InvitationWithdrawn(InvitationWithdrawn),
+    /// A customer takes part in the ticket from now on.
     ParticipantAdded(ParticipantAdded),
     /// A customer was removed from the ticket.
     ParticipantRemoved(ParticipantRemoved),
@@ -93,6 +107,10 @@ pub enum StreamMessage {
     TicketCreated(TicketCreated),
     /// A comment or an internal note was posted.
     CommentAdded(CommentAdded),
+    /// The author edited a comment.
+    CommentEdited(CommentEdited),
+    /// A text or a file was erased.
+    ContentRedacted(ContentRedacted),
     /// The status changed.
     StatusChanged(StatusChanged),
     /// The priority changed.
@@ -103,7 +121,13 @@ pub enum StreamMessage {
     CategoryChanged(CategoryChanged),
     /// The summary was edited.
     SummaryChanged(SummaryChanged),
-    /// A customer was added to the ticket.
+    /// Somebody was invited to take part in the ticket.
+    ParticipantInvited(ParticipantInvited),
+    /// An invitation was declined.
+    InvitationDeclined(InvitationDeclined),
+    /// An invitation was withdrawn.
+    InvitationWithdrawn(InvitationWithdrawn),
+    /// A customer takes part in the ticket from now on.
     ParticipantAdded(ParticipantAdded),
     /// A customer was removed from the ticket.
     ParticipantRemoved(ParticipantRemoved),
@@ -117,171 +141,6 @@ pub enum StreamMessage {
     ResyncRequired(ResyncRequired),
 }
 
-/// Declares an event's type: the fields that all events have, and those of this one.
-macro_rules! event_type {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $ty:ty),* } $($own:tt)*) => {
-        $(#[$doc])*
-        #[derive(Description)]
-        pub struct $name {
-            of: Arc<FeedEvent>,
-            ticket_id: TicketId,
-            $($field: $ty,)*
-        }
-
-        #[Object(use_type_description, crate = "crate::graphql::executor")]
-        impl $name {
-            /// Identifies the event. An event that is delivered twice has the same id.
-            async fn id(&self) -> ID {
-                event_id(self.of.event.id)
-            }
-
-            /// The event's position in the event log. Pass it as `after` to any stream to continue after this event.
-            async fn cursor(&self) -> String {
-                self.of.cursor.encode()
-            }
-
-            /// When it happened.
-            async fn occurred_at(&self) -> DateTime<Utc> {
-                self.of.event.occurred_at
-            }
-
-            /// The account that caused it, or null for the system.
-            async fn actor(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
-                account(ctx, self.of.event.actor_id).await
-            }
-
-            /// The ticket in its current state, not its state at the time of the event.
-            async fn ticket(&self, ctx: &Context<'_>) -> Result<Ticket, Failure> {
-                Ok(Ticket(ctx.loaders()?.require(self.ticket_id).await?))
-            }
-
-            $($own)*
-        }
-    };
-}
-
-event_type! {
-    /// A ticket was opened.
-    TicketCreated {}
-}
-
-event_type! {
-    /// A comment or an internal note was posted. Only staff receive internal notes.
-    CommentAdded { comment_id: CommentId }
-
-    /// The comment. Its `visibility` says whether it is an internal note.
-    async fn comment(&self, ctx: &Context<'_>) -> Result<Comment, Failure> {
-        Ok(Comment(ctx.loaders()?.require(self.comment_id).await?))
-    }
-}
-
-event_type! {
-    /// The status changed.
-    StatusChanged { from: ticket::Status, to: ticket::Status }
-
-    /// The old status.
-    #[graphql(name = "fromStatus")]
-    async fn old_status(&self) -> TicketStatus {
-        self.from.into()
-    }
-
-    /// The new status.
-    #[graphql(name = "toStatus")]
-    async fn new_status(&self) -> TicketStatus {
-        self.to.into()
-    }
-}
-
-event_type! {
-    /// The priority changed.
-    PriorityChanged { from: ticket::Priority, to: ticket::Priority }
-
-    /// The old priority.
-    #[graphql(name = "fromPriority")]
-    async fn old_priority(&self) -> TicketPriority {
-        self.from.into()
-    }
-
-    /// The new priority.
-    #[graphql(name = "toPriority")]
-    async fn new_priority(&self) -> TicketPriority {
-        self.to.into()
-    }
-}
-
-event_type! {
-    /// The ticket was assigned, reassigned or unassigned.
-    AssigneeChanged { from: Option<AccountId>, to: Option<AccountId> }
-
-    /// The old assignee, or null if the ticket was unassigned.
-    #[graphql(name = "fromAssignee")]
-    async fn old_assignee(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
-        account(ctx, self.from).await
-    }
-
-    /// The new assignee, or null if the ticket is now unassigned.
-    #[graphql(name = "toAssignee")]
-    async fn new_assignee(&self, ctx: &Context<'_>) -> Result<Option<Account>, Failure> {
-        account(ctx, self.to).await
-    }
-}
-
-event_type! {
-    /// The ticket was moved to another category.
-    CategoryChanged { from: CategoryId, to: CategoryId }
-
-    /// The old category.
-    #[graphql(name = "fromCategory")]
-    async fn old_category(&self, ctx: &Context<'_>) -> Result<Category, Failure> {
-        Ok(Category(ctx.loaders()?.require(self.from).await?))
-    }
-
-    /// The new category.
-    #[graphql(name = "toCategory")]
-    async fn new_category(&self, ctx: &Context<'_>) -> Result<Category, Failure> {
-        Ok(Category(ctx.loaders()?.require(self.to).await?))
-    }
-}
-
-event_type! {
-    /// The summary was edited. `ticket.summary` is the current one.
-    SummaryChanged {}
-}
-
-event_type! {
-    /// A customer was added to the ticket. They can see it with its public history, and comment.
-    ParticipantAdded { account_id: AccountId }
-
-    /// The customer.
-    async fn participant(&self, ctx: &Context<'_>) -> Result<Account, Failure> {
-        Ok(Account::new(ctx.loaders()?.require(self.account_id).await?))
-    }
-}
-
-event_type! {
-    /// A customer was removed from the ticket and can no longer see it.
-    ParticipantRemoved { account_id: AccountId }
-
-    /// The customer.
-    async fn participant(&self, ctx: &Context<'_>) -> Result<Account, Failure> {
-        Ok(Account::new(ctx.loaders()?.require(self.account_id).await?))
-    }
-}
-
-event_type! {
-    /// An event of a kind that this version of the server does not know, because a newer version
-    /// wrote it. It has its position like any other event, so that no change goes unnoticed: read
-    /// the ticket again.
-    UnreadableEvent {}
-}
-
-async fn account(ctx: &Context<'_>, id: Option<AccountId>) -> Result<Option<Account>, Failure> {
-    match id {
-        Some(id) => Ok(Some(Account::new(ctx.loaders()?.require(id).await?))),
-        None => Ok(None),
-    }
-}
-
 impl TicketEvent {
     /// The API's view of an event. `None` if the event is about an account.
     pub(super) fn of(of: Arc<FeedEvent>) -> Option<Self> {
@@ -293,6 +152,12 @@ impl TicketEvent {
             }
             event::TicketEvent::CommentAdded { comment_id } => {
                 Self::CommentAdded(CommentAdded { of, ticket_id, comment_id })
+            }
+            event::TicketEvent::CommentEdited { comment_id } => {
+                Self::CommentEdited(CommentEdited { of, ticket_id, comment_id })
+            }
+            event::TicketEvent::ContentRedacted { content: redacted } => {
+                Self::ContentRedacted(ContentRedacted { of, ticket_id, redacted })
             }
             event::TicketEvent::StatusChanged { from, to } => {
                 Self::StatusChanged(StatusChanged { of, ticket_id, from, to })
@@ -308,6 +173,15 @@ impl TicketEvent {
             }
             event::TicketEvent::SummaryChanged {} => {
                 Self::SummaryChanged(SummaryChanged { of, ticket_id })
+            }
+            event::TicketEvent::ParticipantInvited { invitation_id } => {
+                Self::ParticipantInvited(ParticipantInvited { of, ticket_id, invitation_id })
+            }
+            event::TicketEvent::InvitationDeclined { invitation_id } => {
+                Self::InvitationDeclined(InvitationDeclined { of, ticket_id, invitation_id })
+            }
+            event::TicketEvent::InvitationWithdrawn { invitation_id } => {
+                Self::InvitationWithdrawn(InvitationWithdrawn { of, ticket_id, invitation_id })
             }
             event::TicketEvent::ParticipantAdded { account_id } => {
                 Self::ParticipantAdded(ParticipantAdded { of, ticket_id, account_id })
@@ -343,11 +217,16 @@ impl From<TicketEvent> for StreamMessage {
         match event {
             TicketEvent::TicketCreated(event) => Self::TicketCreated(event),
             TicketEvent::CommentAdded(event) => Self::CommentAdded(event),
+            TicketEvent::CommentEdited(event) => Self::CommentEdited(event),
+            TicketEvent::ContentRedacted(event) => Self::ContentRedacted(event),
             TicketEvent::StatusChanged(event) => Self::StatusChanged(event),
             TicketEvent::PriorityChanged(event) => Self::PriorityChanged(event),
             TicketEvent::AssigneeChanged(event) => Self::AssigneeChanged(event),
             TicketEvent::CategoryChanged(event) => Self::CategoryChanged(event),
             TicketEvent::SummaryChanged(event) => Self::SummaryChanged(event),
+            TicketEvent::ParticipantInvited(event) => Self::ParticipantInvited(event),
+            TicketEvent::InvitationDeclined(event) => Self::InvitationDeclined(event),
+            TicketEvent::InvitationWithdrawn(event) => Self::InvitationWithdrawn(event),
             TicketEvent::ParticipantAdded(event) => Self::ParticipantAdded(event),
             TicketEvent::ParticipantRemoved(event) => Self::ParticipantRemoved(event),
             TicketEvent::UnreadableEvent(event) => Self::UnreadableEvent(event),

@@ -35,6 +35,10 @@ fn event_fields(kind: TicketEventKind) -> (&'static str, Fields) {
     match kind {
         TicketEventKind::TicketCreated => ("TicketCreated", &[]),
         TicketEventKind::CommentAdded => ("CommentAdded", &[("comment", "Comment")]),
+        TicketEventKind::CommentEdited => ("CommentEdited", &[("comment", "Comment")]),
+        TicketEventKind::ContentRedacted => {
+            ("ContentRedacted", &[("content", ""), ("comment", "Comment"), ("attachmentId", "")])
+        }
         TicketEventKind::StatusChanged => {
             ("StatusChanged", &[("fromStatus", ""), ("toStatus", "")])
         }
@@ -48,6 +52,9 @@ fn event_fields(kind: TicketEventKind) -> (&'static str, Fields) {
             ("CategoryChanged", &[("fromCategory", "Category"), ("toCategory", "Category")])
         }
         TicketEventKind::SummaryChanged => ("SummaryChanged", &[]),
+        TicketEventKind::ParticipantInvited => ("ParticipantInvited", &[("invitationId", "")]),
+        TicketEventKind::InvitationDeclined => ("InvitationDeclined", &[("invitationId", "")]),
+        TicketEventKind::InvitationWithdrawn => ("InvitationWithdrawn", &[("invitationId", "")]),
         TicketEventKind::ParticipantAdded => ("ParticipantAdded", &[("participant", "Account")]),
         TicketEventKind::ParticipantRemoved => {
             ("ParticipantRemoved", &[("participant", "Account")])
@@ -90,9 +97,11 @@ const OTHER_TYPES: &[(&str, Fields)] = &[
             ("visibility", ""),
             ("body", ""),
             ("createdAt", ""),
+            ("editedAt", ""),
+            ("redactedAt", ""),
         ],
     ),
-    ("Account", &[("id", ""), ("name", ""), ("isStaff", "")]),
+    ("Account", &[("id", ""), ("name", ""), ("isErased", ""), ("isStaff", "")]),
     ("Category", &[("id", ""), ("slug", ""), ("name", ""), ("isRetired", "")]),
 ];
 

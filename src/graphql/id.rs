@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::ids::{
     AccountId, AttachmentId, CategoryId, CommentId, DeliveryId, EventId, NotificationId,
-    ServiceTokenId, SessionId, SetAsideId, TicketId,
+    ServiceTokenId, SessionId, SetAsideId, TicketId, TicketInvitationId,
 };
 
 /// The object that a global id identifies.
@@ -32,6 +32,8 @@ pub enum GlobalId {
     SetAsideEvent(SetAsideId),
     /// A ticket.
     Ticket(TicketId),
+    /// An invitation to take part in a ticket.
+    TicketInvitation(TicketInvitationId),
 }
 
 impl GlobalId {
@@ -51,6 +53,7 @@ impl GlobalId {
             "SetAsideEvent" => Some(Self::SetAsideEvent(SetAsideId(uuid))),
             "Session" => Some(Self::Session(SessionId(uuid))),
             "Ticket" => Some(Self::Ticket(TicketId(uuid))),
+            "TicketInvitation" => Some(Self::TicketInvitation(TicketInvitationId(uuid))),
             _ => None,
         }
     }
@@ -63,19 +66,26 @@ impl GlobalId {
         }
     }
 
-    /// Parses the id of an attachment. Returns the nil id if it identifies something else: that is
-    /// not found either.
-    pub fn attachment(id: &ID) -> AttachmentId {
-        match Self::parse(id) {
-            Some(Self::Attachment(id)) => id,
-            _ => AttachmentId(Uuid::nil()),
-        }
-    }
-
     /// Parses the id of a category. Returns `None` if it identifies something else.
     pub fn category(id: &ID) -> Option<CategoryId> {
         match Self::parse(id) {
             Some(Self::Category(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Parses the id of a comment. Returns `None` if it identifies something else.
+    pub fn comment(id: &ID) -> Option<CommentId> {
+        match Self::parse(id) {
+            Some(Self::Comment(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Parses the id of an attachment. Returns `None` if it identifies something else.
+    pub fn attachment(id: &ID) -> Option<AttachmentId> {
+        match Self::parse(id) {
+            Some(Self::Attachment(id)) => Some(id),
             _ => None,
         }
     }
@@ -120,6 +130,14 @@ impl GlobalId {
         }
     }
 
+    /// Parses the id of an invitation. Returns `None` if it identifies something else.
+    pub fn ticket_invitation(id: &ID) -> Option<TicketInvitationId> {
+        match Self::parse(id) {
+            Some(Self::TicketInvitation(id)) => Some(id),
+            _ => None,
+        }
+    }
+
     /// Parses the id of an account. Returns `None` if it identifies something else.
     pub fn account(id: &ID) -> Option<AccountId> {
         match Self::parse(id) {
@@ -142,6 +160,9 @@ impl From<GlobalId> for ID {
             GlobalId::SetAsideEvent(SetAsideId(uuid)) => encode("SetAsideEvent", uuid),
             GlobalId::Session(SessionId(uuid)) => encode("Session", uuid),
             GlobalId::Ticket(TicketId(uuid)) => encode("Ticket", uuid),
+            GlobalId::TicketInvitation(TicketInvitationId(uuid)) => {
+                encode("TicketInvitation", uuid)
+            }
         }
     }
 }

@@ -31,12 +31,13 @@ use crate::{
         attachment::Attachment,
         budget::RequestBudget,
         category::Category,
-        comment::Comment,
+        comment::{Comment, EarlierBody},
         cursor::Cursor,
         delivery::Delivery,
         event::FeedEvent,
         ids::{AccountId, AttachmentId, CategoryId, CommentId, TicketId},
         ticket::Ticket,
+        ticket_invitation::TicketInvitation,
         unread::TicketCounts,
     },
     service::{
@@ -52,12 +53,14 @@ pub struct Loaders {
     attachments_of: Loader<AttachmentsOf>,
     categories: Loader<CategoryId>,
     comments: Loader<CommentId>,
+    edits: Loader<EditsOf>,
     tickets: Loader<TicketId>,
     timelines: Loader<TimelineKey>,
     events: Loader<FeedPosition>,
     deliveries: Loader<DeliveriesOf>,
     unread: Loader<IsUnread>,
     follow_ups: Loader<FollowUpsOf>,
+    invitations: Loader<InvitationsOf>,
     last_comments: Loader<LastCommentOf>,
     ticket_counts: Loader<OwnTicketCounts>,
     unread_notifications: Loader<OwnUnreadNotifications>,
@@ -255,12 +258,14 @@ impl Loaders {
             attachments_of: Loader::new(source, rounds),
             categories: Loader::new(source, rounds),
             comments: Loader::new(source, rounds),
+            edits: Loader::new(source, rounds),
             tickets: Loader::new(source, rounds),
             timelines: Loader::new(source, rounds),
             events: Loader::new(source, rounds),
             deliveries: Loader::new(source, rounds),
             unread: Loader::new(source, rounds),
             follow_ups: Loader::new(source, rounds),
+            invitations: Loader::new(source, rounds),
             last_comments: Loader::new(source, rounds),
             ticket_counts: Loader::new(source, rounds),
             unread_notifications: Loader::new(source, rounds),
@@ -471,6 +476,29 @@ impl Key for AttachmentsOf {
     }
 }
 
+/// The key of what a comment was before its author edited it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EditsOf(pub CommentId);
+
+impl Key for EditsOf {
+    type Value = Arc<[Arc<EarlierBody>]>;
+
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
+        let ids = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let (actor, services) = (&source.actor, &source.services);
+        let found = service::comment_edit::earlier_bodies(actor, services, &ids).await?;
+        let mut loaded = HashMap::<_, Vec<_>>::new();
+        for earlier in found {
+            loaded.entry(Self(earlier.comment_id)).or_default().push(Arc::new(earlier));
+        }
+        Ok(shared(loaded))
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.edits
+    }
+}
+
 /// The key of whether a ticket is unread by the actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IsUnread(pub TicketId);
@@ -510,6 +538,29 @@ impl Key for FollowUpsOf {
 
     fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.follow_ups
+    }
+}
+
+/// The key of the open invitations to a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InvitationsOf(pub TicketId);
+
+impl Key for InvitationsOf {
+    type Value = Arc<[Arc<TicketInvitation>]>;
+
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
+        let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let (actor, services) = (&source.actor, &source.services);
+        let found = service::ticket_invitation::of_tickets(actor, services, &tickets).await?;
+        let mut loaded = HashMap::<_, Vec<_>>::new();
+        for invitation in found {
+            loaded.entry(Self(invitation.ticket_id)).or_default().push(Arc::new(invitation));
+        }
+        Ok(shared(loaded))
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.invitations
     }
 }
 

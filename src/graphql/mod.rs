@@ -12,6 +12,7 @@ mod context;
 mod count;
 mod customer;
 mod delivery;
+mod erasure;
 mod error;
 mod event;
 pub mod executor;
@@ -30,6 +31,7 @@ mod password;
 mod people;
 mod preferences;
 mod prefetch;
+mod redaction;
 mod search;
 mod second_factor;
 mod service_token;
@@ -39,6 +41,7 @@ mod set_aside;
 mod staff;
 mod text;
 mod ticket;
+mod ticket_invitation;
 mod unread;
 mod uploaded_file;
 mod variable_positions;
@@ -117,10 +120,13 @@ pub struct Mutation(
     set_aside::SetAsideMutation,
     category::CategoryMutation,
     staff::StaffMutation,
+    erasure::ErasureMutation,
     ticket::TicketMutation,
+    ticket_invitation::TicketInvitationMutation,
     bulk::BulkMutation,
     comment::CommentMutation,
     uploaded_file::UploadedFileMutation,
+    redaction::RedactionMutation,
     participant::ParticipantMutation,
     unread::UnreadMutation,
     notification::NotificationMutation,

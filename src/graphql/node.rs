@@ -78,7 +78,8 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>, Failure> {
             | GlobalId::Notification(_)
             | GlobalId::ServiceToken(_)
             | GlobalId::SetAsideEvent(_)
-            | GlobalId::Session(_),
+            | GlobalId::Session(_)
+            | GlobalId::TicketInvitation(_),
         ) => None,
         Some(GlobalId::Account(id)) => {
             loaders.get(id).await?.map(|it| Node::Account(Account::new(it)))

@@ -10,25 +10,6 @@ use super::{
 };
 use crate::service::{self, UserErrorCode};
 
-/// The input of `addParticipant`.
-#[derive(InputObject)]
-pub struct AddParticipantInput {
-    /// The id of the ticket: one that you opened, or any ticket if you are staff.
-    ticket_id: ID,
-    /// The e-mail address that the customer signs in with, in any letter case.
-    email: String,
-}
-
-/// The payload of `addParticipant`.
-#[derive(SimpleObject)]
-#[graphql(crate = "crate::graphql::executor")]
-pub struct AddParticipantPayload {
-    /// The ticket with its new participant, or null if nobody was added.
-    ticket: Option<Ticket>,
-    /// What the caller can correct; empty on success.
-    user_errors: Vec<UserError>,
-}
-
 /// The input of `removeParticipant`.
 #[derive(InputObject)]
 pub struct RemoveParticipantInput {
@@ -54,34 +35,6 @@ pub struct ParticipantMutation;
 
 #[Object]
 impl ParticipantMutation {
-    /// Shares a ticket with another customer. The new participant sees the ticket with its
-    /// public history, may comment, and is notified like the customer who opened it.
-    /// Adding somebody twice changes nothing.
-    ///
-    /// For the customer who opened the ticket, and for staff; others get `FORBIDDEN`, or
-    /// `NOT_FOUND` if they may not see the ticket. User errors: `NOT_FOUND` if no active
-    /// customer has the address, `TICKET_CLOSED`, and `TOO_MANY` beyond 50 participants or
-    /// 200 former ones. Failed calls are counted: `RATE_LIMITED` after 10 within 15 minutes.
-    async fn add_participant(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "The ticket and the customer to add.")] input: AddParticipantInput,
-    ) -> Result<AddParticipantPayload, Failure> {
-        ctx.identity()?;
-        let id = GlobalId::ticket(&input.ticket_id).ok_or_else(Failure::not_found)?;
-        let (services, origin) = (ctx.services()?, ctx.origin()?);
-        let added =
-            service::participant::add(ctx.actor()?, services, id, &input.email, origin).await;
-        Ok(match Outcome::of(added)? {
-            Outcome::Done(ticket) => {
-                AddParticipantPayload { ticket: Some(Ticket::new(ticket)), user_errors: vec![] }
-            }
-            Outcome::Rejected { errors, current } => {
-                AddParticipantPayload { ticket: current.map(Ticket::new), user_errors: errors }
-            }
-        })
-    }
-
     /// Removes a participant from a ticket. Their live stream of the ticket ends with
     /// `AccessRevoked`, their notifications about it are deleted, and they get no more mail
     /// about it. Removing somebody who does not take part changes nothing.
@@ -113,7 +66,7 @@ impl ParticipantMutation {
             Outcome::Done(ticket) => {
                 RemoveParticipantPayload { ticket: ticket.map(Ticket::new), user_errors: vec![] }
             }
-            Outcome::Rejected { errors, current } => {
+            Outcome::Rejected { errors, current, .. } => {
                 RemoveParticipantPayload { ticket: current.map(Ticket::new), user_errors: errors }
             }
         })

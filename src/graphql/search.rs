@@ -119,6 +119,8 @@ impl SearchQuery {
     /// Letter case, accents that are typed separately, ё and е, and the encoding of a domain make
     /// no difference.
     ///
+    /// A new text is found about a second after it was written, and a changed one at once.
+    ///
     /// The number of a ticket finds it, as mails and people write it: `CS-234567`, `[CS-234567]`
     /// also within a pasted subject, `#234567`, `cs 234567`, `ticket 234567`, or alone.
     ///

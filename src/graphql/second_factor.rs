@@ -326,8 +326,8 @@ impl SecondFactorMutation {
     /// Starting again discards the key of an unconfirmed authenticator. An authenticator can be
     /// replaced; e-mail codes that are already set up fail with `TAKEN`. `NOT_AVAILABLE` means
     /// that this installation sends no mail. `REAUTHENTICATION_REQUIRED` means: call
-    /// `reauthenticate` first. That is needed to replace an authenticator, and to add a further
-    /// second factor if you signed in more than 10 minutes ago.
+    /// `reauthenticate` first. That is needed to replace an authenticator, and to add a second factor
+    /// if you signed in more than 10 minutes ago.
     async fn begin_second_factor(
         &self,
         ctx: &Context<'_>,

@@ -20,17 +20,18 @@ use super::{
     account::{Account, Locale},
     attachment::{Attachment, Upload},
     category::Category,
-    comment::Comment,
+    comment::{Comment, said},
     context::ContextExt as _,
     delivery::Delivery,
     error::{Failure, Outcome, UserError},
     event::TimelineConnection,
     executor::List,
-    id::GlobalId,
-    loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, IsUnread, LastCommentOf},
+    id::{self, GlobalId},
+    loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, InvitationsOf, IsUnread, LastCommentOf},
     pagination::{PageArgs, connection, cost},
     prefetch,
     text::Text,
+    ticket_invitation::TicketInvitation,
     uploaded_file,
 };
 use crate::{
@@ -42,6 +43,7 @@ use crate::{
     },
     service::{
         self, UserErrorCode,
+        meanwhile::SeenUpTo,
         ticket::{NewTicket, TicketChanges},
     },
 };
@@ -63,13 +65,13 @@ impl Ticket {
         Ok(ctx.services()?.number_prefix().format(self.0.number))
     }
 
-    /// The subject, in one line of at most 255 characters.
+    /// The subject, in one line of at most 255 characters. Empty if staff redacted it.
     async fn summary(&self) -> Text<&str> {
         Text(&self.0.summary)
     }
 
     /// The request as it was opened: plain text of several lines. Escape it before you put it
-    /// into HTML.
+    /// into HTML. Empty if it was redacted.
     async fn description(&self) -> Text<&str> {
         Text(&self.0.description)
     }
@@ -113,13 +115,27 @@ impl Ticket {
         }
     }
 
-    /// The other customers on the ticket, in the order in which they were added: at most 50.
-    /// `addParticipant` and `removeParticipant` change them.
+    /// The other customers on the ticket, in the order in which they accepted an invitation: at
+    /// most 50. See `inviteParticipant` and `removeParticipant`.
     #[graphql(complexity = "1 + 50 * child_complexity")]
     async fn participants(&self, ctx: &Context<'_>) -> Result<List<Account>, Failure> {
         let loaders = ctx.loaders()?;
         let found = self.0.participant_ids.iter().map(|&id| loaders.require(id));
         Ok(try_join_all(found).await?.into_iter().map(Account::new).collect())
+    }
+
+    /// The open invitations to take part in the ticket, oldest first: at most 50. Null unless you
+    /// may share the ticket: you opened it, or are staff.
+    #[graphql(complexity = "1 + 50 * child_complexity")]
+    async fn invitations(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<List<TicketInvitation>>, Failure> {
+        if !service::ticket_invitation::may_share(ctx.actor()?, &self.0) {
+            return Ok(None);
+        }
+        let found = ctx.loaders()?.get(InvitationsOf(self.0.id)).await?.unwrap_or_default();
+        Ok(Some(found.iter().cloned().map(TicketInvitation).collect()))
     }
 
     /// The files that belong to the description, in the order of the upload: at most 50.
@@ -372,14 +388,21 @@ pub struct UpdateTicketInput {
     summary: Option<String>,
     /// Fail with `CONFLICT` if the ticket's `version` is no longer this.
     expected_version: Option<i32>,
+    /// The id of the last event of the ticket that you have seen. Fail with `ANSWERED_MEANWHILE` if
+    /// others have commented since, as far as you may see it.
+    seen_up_to: Option<ID>,
 }
 
 /// The payload of `updateTicket`.
 #[derive(SimpleObject)]
 #[graphql(crate = "crate::graphql::executor")]
 pub struct UpdateTicketPayload {
-    /// The ticket after the change. On `CONFLICT` the current ticket, on other failures null.
+    /// The ticket after the change. On `CONFLICT` and `ANSWERED_MEANWHILE` the current ticket, on
+    /// other failures null.
     ticket: Option<Ticket>,
+    /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
+    /// comments. Otherwise empty.
+    answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
@@ -449,12 +472,16 @@ impl TicketMutation {
             Err(error) => Err(error.into()),
         };
         Ok(match Outcome::of(updated)? {
-            Outcome::Done(ticket) => {
-                UpdateTicketPayload { ticket: Some(Ticket::new(ticket)), user_errors: vec![] }
-            }
-            Outcome::Rejected { errors, current } => {
-                UpdateTicketPayload { ticket: current.map(Ticket::new), user_errors: errors }
-            }
+            Outcome::Done(ticket) => UpdateTicketPayload {
+                ticket: Some(Ticket::new(ticket)),
+                answered_meanwhile: List(vec![]),
+                user_errors: vec![],
+            },
+            Outcome::Rejected { errors, current, meanwhile } => UpdateTicketPayload {
+                ticket: current.map(Ticket::new),
+                answered_meanwhile: said(meanwhile),
+                user_errors: errors,
+            },
         })
     }
 }
@@ -468,6 +495,7 @@ fn changes(input: UpdateTicketInput) -> Result<TicketChanges, service::UserError
         category,
         summary: input.summary,
         expected_version: input.expected_version,
+        seen_up_to: input.seen_up_to.map(|event| SeenUpTo(id::event(&event))),
     })
 }
 

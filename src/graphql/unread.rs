@@ -60,7 +60,7 @@ impl UnreadMutation {
                 unread_ticket_count: Some(service::unread::counts(actor, services).await?.unread),
                 user_errors: vec![],
             },
-            Outcome::Rejected { errors, current } => MarkTicketReadPayload {
+            Outcome::Rejected { errors, current, .. } => MarkTicketReadPayload {
                 ticket: current.map(Ticket::new),
                 unread_ticket_count: None,
                 user_errors: errors,

@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Description, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{
     attachment::{self, Upload},
@@ -10,7 +11,10 @@ use super::{
     id::GlobalId,
     text::Text,
 };
-use crate::service::{self, upload::Upload as Received, uploaded_file};
+use crate::{
+    domain::ids::AttachmentId,
+    service::{self, upload::Upload as Received, uploaded_file},
+};
 
 /// The input of `uploadFile`.
 #[derive(InputObject)]
@@ -112,13 +116,18 @@ impl UploadedFileMutation {
         ctx: &Context<'_>,
         #[graphql(desc = "The file.")] input: DeleteUploadedFileInput,
     ) -> Result<DeleteUploadedFilePayload, Failure> {
-        let id = GlobalId::attachment(&input.id);
+        let id = file_id(&input.id);
         let deleted = uploaded_file::delete(ctx.actor()?, ctx.services()?, id).await;
         Ok(match Outcome::of(deleted)? {
             Outcome::Done(()) => DeleteUploadedFilePayload { user_errors: vec![] },
             Outcome::Rejected { errors, .. } => DeleteUploadedFilePayload { user_errors: errors },
         })
     }
+}
+
+/// Parses the id of a file. A malformed id is not found, like the nil UUID.
+fn file_id(id: &ID) -> AttachmentId {
+    GlobalId::attachment(id).unwrap_or(AttachmentId(Uuid::nil()))
 }
 
 /// Returns the files of an input: those that were sent with it, and those that were uploaded before.
@@ -128,6 +137,6 @@ pub(super) async fn files(
     uploaded: &[ID],
 ) -> Result<Vec<Received>, Failure> {
     let sent = attachment::uploads(ctx, sent)?;
-    let ids = uploaded.iter().map(GlobalId::attachment).collect::<Vec<_>>();
+    let ids = uploaded.iter().map(file_id).collect::<Vec<_>>();
     Ok(service::uploaded_file::append(ctx.actor()?, ctx.services()?, sent, &ids).await?)
 }

@@ -20,7 +20,7 @@ use crate::{
     db::{
         Connection, DbError, account,
         attachment::{self, Requested},
-        category, comment, delivery, ticket, unsubscription,
+        category, comment, delivery, ticket, ticket_invitation, unsubscription,
     },
     domain::{
         account::{Account, EmailAddress, Locale},
@@ -28,10 +28,11 @@ use crate::{
         comment::Visibility,
         delivery::Delivery,
         event::{Audience, Event, TicketEvent},
-        ids::{AccountId, CommentId, DeliveryId},
+        ids::{AccountId, CommentId, DeliveryId, TicketInvitationId},
         notification::NotificationKind,
         policy::TicketScope,
         priority_mail::PriorityMail,
+        redaction::displayed,
         ticket::{NumberPrefix, Ticket},
     },
 };
@@ -66,6 +67,9 @@ pub enum ComposeError {
     /// The mail can never be composed.
     #[error("{0}")]
     Unbuildable(String),
+    /// A node of a newer version can compose the mail.
+    #[error("the content was written by a newer version")]
+    Newer,
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -99,8 +103,9 @@ impl Composer {
         let Some(ticket_id) = delivery.ticket_id else {
             return self.compose_priority_mail(db, delivery, now).await;
         };
-        let to = address::recipient(&delivery.address).map_err(unbuildable)?;
-        if unsubscription::exists(db, ticket_id, &delivery.address).await? {
+        let address = current_address(db, delivery).await?;
+        let to = address::recipient(&address).map_err(unbuildable)?;
+        if unsubscription::exists(db, ticket_id, &address).await? {
             return Ok(None);
         }
         let Some(mail) = TicketMail::load(db, delivery).await? else { return Ok(None) };
@@ -144,7 +149,10 @@ impl Composer {
             None => account.email.as_str(),
         };
         let to = address::recipient(to).map_err(unbuildable)?;
-        let (template, context) = self.priority_context(&mail, &account);
+        let Some((template, context)) = self.priority_context(db, &mail, &account, now).await?
+        else {
+            return Ok(None);
+        };
         let rendered =
             self.templates.render(template, account.locale, &context).map_err(unbuildable)?;
         let headers = Headers {
@@ -160,12 +168,18 @@ impl Composer {
     fn open(&self, delivery: &Delivery) -> Result<PriorityMail, ComposeError> {
         let payload = delivery.payload.as_deref().unwrap_or_default();
         let content = self.keys.open(delivery.id.0.as_bytes(), payload).map_err(unbuildable)?;
-        serde_json::from_slice(&content)
-            .map_err(|_| unbuildable("the content was written by a newer version"))
+        serde_json::from_slice(&content).map_err(|_| ComposeError::Newer)
     }
 
-    /// The template of a priority mail, and the values that the template uses.
-    fn priority_context(&self, mail: &PriorityMail, account: &Account) -> (Template, Value) {
+    /// The template of a priority mail, and the values that the template uses. `None` if the mail
+    /// must not be sent any more.
+    async fn priority_context(
+        &self,
+        db: &mut Connection,
+        mail: &PriorityMail,
+        account: &Account,
+        now: Timestamp,
+    ) -> Result<Option<(Template, Value)>, DbError> {
         let set_password = |token: &str| self.reset_link.replace("{token}", token);
         let (template, values) = match mail {
             PriorityMail::Code { code } => (Template::Code, context! { code }),
@@ -176,13 +190,43 @@ impl Composer {
                 let email = account.email.as_str();
                 (Template::Invitation, context! { link => set_password(token), email })
             }
+            PriorityMail::TicketInvitation { invitation_id } => {
+                let values = self.invitation_context(db, *invitation_id, account, now).await?;
+                let Some(values) = values else { return Ok(None) };
+                (Template::TicketInvitation, values)
+            }
             PriorityMail::SecurityNotice { change, device, address, at } => {
                 let at = at.format("%Y-%m-%d %H:%M UTC").to_string();
                 (Template::SecurityNotice, context! { what => change, device, address, at })
             }
         };
         let desk = self.support_name();
-        (template, context! { desk, heading => desk, name => account.name, ..values })
+        Ok(Some((template, context! { desk, heading => desk, name => account.name, ..values })))
+    }
+
+    /// The values of an invitation to a ticket: its number, and nothing that somebody has written.
+    /// `None` if the account can no longer accept it.
+    async fn invitation_context(
+        &self,
+        db: &mut Connection,
+        id: TicketInvitationId,
+        account: &Account,
+        now: Timestamp,
+    ) -> Result<Option<Value>, DbError> {
+        if account.role.is_staff() {
+            return Ok(None);
+        }
+        let received = ticket_invitation::received(db, account, Some(id), now).await?;
+        Ok(received.into_iter().next().map(|received| {
+            let number = self.number_prefix.format(received.ticket_number);
+            let link = self.ticket_link(&number);
+            let expires_at = received.invitation.expires_at.format("%Y-%m-%d").to_string();
+            context! { number, link, expires_at }
+        }))
+    }
+
+    fn ticket_link(&self, number: &str) -> Option<String> {
+        self.ticket_link.as_ref().map(|link| link.replace("{number}", number))
     }
 
     /// Composes the mail of `ticketwire mail test`.
@@ -223,7 +267,7 @@ impl Composer {
     fn ticket_context(&self, mail: &TicketMail, locale: Locale, unsubscribe: &str) -> Value {
         let ticket = &mail.ticket;
         let number = self.number_prefix.format(ticket.number);
-        let link = self.ticket_link.as_ref().map(|link| link.replace("{number}", &number));
+        let link = self.ticket_link(&number);
         context! {
             desk => self.support_name(),
             heading => number,
@@ -231,8 +275,8 @@ impl Composer {
             unsubscribe_link => unsubscribe,
             ticket => context! {
                 number,
-                summary => ticket.summary,
-                description => ticket.description,
+                summary => displayed(&ticket.summary, locale),
+                description => displayed(&ticket.description, locale),
                 files => mail.files.get(&None),
                 status => ticket.status.name(locale),
                 category => mail.category,
@@ -287,6 +331,23 @@ struct Headers {
     earlier: Vec<String>,
     /// The link that unsubscribes from the ticket.
     unsubscribe: Option<String>,
+}
+
+/// Returns the address that a mail about a ticket goes to: that of its account. It was planned for
+/// the former one if the account's address changed in that moment.
+async fn current_address(db: &mut Connection, delivery: &Delivery) -> Result<String, DbError> {
+    let planned = EmailAddress::from_stored(delivery.address.clone());
+    let account = match delivery.account_id {
+        Some(id) => account::by_ids(db, &[id]).await?.into_iter().next(),
+        None => None,
+    };
+    match account {
+        Some(account) if !account.email.is_spelling_of(&planned) => {
+            delivery::redirect(db, account.id, &planned, &account.email).await?;
+            Ok(account.email.as_str().to_owned())
+        }
+        _ => Ok(delivery.address.clone()),
+    }
 }
 
 fn unbuildable(error: impl Display) -> ComposeError {
@@ -362,7 +423,7 @@ impl TicketMail {
         let by = event.actor_id.and_then(|id| self.names.get(&id));
         match &event.ticket()?.event {
             TicketEvent::CommentAdded { comment_id } => {
-                let text = self.comments.get(comment_id)?;
+                let text = displayed(self.comments.get(comment_id)?, locale);
                 let files = self.files.get(&Some(*comment_id));
                 Some(context! { kind => "answer", by, text, files })
             }
@@ -374,10 +435,15 @@ impl TicketMail {
                 Some(context! { kind => "assigned", by })
             }
             TicketEvent::TicketCreated {}
+            | TicketEvent::CommentEdited { .. }
+            | TicketEvent::ContentRedacted { .. }
             | TicketEvent::PriorityChanged { .. }
             | TicketEvent::AssigneeChanged { .. }
             | TicketEvent::CategoryChanged { .. }
             | TicketEvent::SummaryChanged {}
+            | TicketEvent::ParticipantInvited { .. }
+            | TicketEvent::InvitationDeclined { .. }
+            | TicketEvent::InvitationWithdrawn { .. }
             | TicketEvent::ParticipantRemoved { .. }
             | TicketEvent::Unknown => None,
         }

@@ -2,7 +2,7 @@
 //!
 //! It is a consumer of the feed: see [`ConsumerRunner`](crate::events::ConsumerRunner).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
@@ -29,6 +29,9 @@ use crate::{
     events::{Consumer, EventLog},
 };
 
+/// How long to wait between two batches. Notifications come this much later at most.
+const PAUSE: Duration = Duration::from_millis(25);
+
 pub(super) struct Planner {
     pub(super) ambient: Ambient,
     pub(super) log: EventLog,
@@ -50,6 +53,10 @@ impl Consumer for Planner {
         NOTIFICATIONS
     }
 
+    fn pause(&self) -> Duration {
+        PAUSE
+    }
+
     fn process<'a>(
         &'a self,
         db: &'a mut Connection,
@@ -57,10 +64,11 @@ impl Consumer for Planner {
     ) -> BoxFuture<'a, Result<(), DbError>> {
         Box::pin(async move {
             let context = Context::load(db, events).await?;
+            let mut new = Vec::new();
             for event in events {
-                self.plan(db, &context, event).await?;
+                self.plan(db, &context, event, &mut new).await?;
             }
-            Ok(())
+            notification::insert_all(db, &new).await
         })
     }
 
@@ -75,11 +83,13 @@ impl Consumer for Planner {
 }
 
 impl Planner {
+    /// Plans the mails of an event, and adds its notifications to those that are to be stored.
     async fn plan(
         &self,
         db: &mut Connection,
         context: &Context,
         event: &FeedEvent,
+        notifications: &mut Vec<Notification>,
     ) -> Result<(), DbError> {
         let mut visible = event.event.clone();
         let Subject::Ticket(subject) = &mut visible.subject else { return Ok(()) };
@@ -90,8 +100,7 @@ impl Planner {
             if let (true, Recipient::Account(account)) =
                 (target.channels.in_app(), target.recipient)
             {
-                let new = self.notification(account, ticket, &target, event);
-                notification::insert(db, &new).await?;
+                notifications.push(self.notification(account, ticket, &target, event));
             }
             if target.channels.mail() {
                 self.plan_mail(db, context, ticket, &target, event).await?;

@@ -87,7 +87,9 @@ impl Sender {
         }
         let claimed = {
             let mut connection = self.database.read().await?;
-            delivery::claim(&mut connection, priority_only, 1, now, now + self.lease).await?
+            let keys = self.composer.keys.ids();
+            let times = (now, now + self.lease);
+            delivery::claim(&mut connection, priority_only, &keys, 1, times).await?
         };
         let Some(claimed) = claimed.into_iter().next() else { return Ok(false) };
         let shutdown = async {
@@ -115,6 +117,12 @@ impl Sender {
             Ok(Some(message)) => message,
             Ok(None) => return self.finish(delivery, DeliveryState::Cancelled, None).await,
             Err(ComposeError::Database(error)) => return Err(error),
+            Err(error @ ComposeError::Newer) => {
+                tracing::warn!(?delivery, %error, "leaving a mail to a node of a newer version");
+                let [jitter] = self.ambient.bytes();
+                let at = delivery.retry_at(now, jitter);
+                return self.defer(delivery, at, &error.to_string()).await;
+            }
             Err(ComposeError::Unbuildable(error)) => {
                 tracing::error!(?delivery, error, "composing a mail failed permanently");
                 return self.finish(delivery, DeliveryState::Unbuildable, Some(&error)).await;

@@ -24,6 +24,8 @@ pub enum Template {
     PasswordReset,
     /// Reports a new account to its owner, with a link to set its first password.
     Invitation,
+    /// Invites somebody to take part in a ticket.
+    TicketInvitation,
     /// Reports a change to an account to its owner.
     SecurityNotice,
     /// Sent by `ticketwire mail test`.
@@ -31,13 +33,14 @@ pub enum Template {
 }
 
 impl Template {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::TicketCreated,
         Self::TicketOpened,
         Self::TicketUpdated,
         Self::Code,
         Self::PasswordReset,
         Self::Invitation,
+        Self::TicketInvitation,
         Self::SecurityNotice,
         Self::Test,
     ];
@@ -50,6 +53,7 @@ impl Template {
             Self::Code => "code",
             Self::PasswordReset => "password_reset",
             Self::Invitation => "invitation",
+            Self::TicketInvitation => "ticket_invitation",
             Self::SecurityNotice => "security_notice",
             Self::Test => "test",
         }
@@ -154,6 +158,12 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "invitation/subject.ru.txt",
     "invitation/text.ru.txt",
     "invitation/body.ru.html",
+    "ticket_invitation/subject.en.txt",
+    "ticket_invitation/text.en.txt",
+    "ticket_invitation/body.en.html",
+    "ticket_invitation/subject.ru.txt",
+    "ticket_invitation/text.ru.txt",
+    "ticket_invitation/body.ru.html",
     "security_notice/subject.en.txt",
     "security_notice/text.en.txt",
     "security_notice/body.en.html",
@@ -286,7 +296,9 @@ fn sample(with_optional: bool) -> Value {
         name => "I",
         code => "123456",
         email => "i@example.com",
-        link => "https://example.com/",
+        link,
+        number => "CS-1",
+        expires_at => "2026-01-15",
         what => context! { change => "second_factor_added", method => "email", left => 3 },
         device => link,
         address => link,
@@ -345,6 +357,8 @@ mod tests {
             code => "081804",
             email => "anna@example.com",
             link => "https://desk.example.com/reset-password#token=abc",
+            number => "CS-234567",
+            expires_at => "2026-01-15",
             what => context! { change => "second_factor_added", method => "authenticator" },
             device => "Mozilla/5.0 (X11; <b>Linux</b>) Firefox/150.0",
             address => "203.0.113.9",

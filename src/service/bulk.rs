@@ -7,11 +7,11 @@ use super::{
     ticket::{self, TicketChanges},
 };
 use crate::{
-    db::ticket as tickets,
+    db::{event, ticket as tickets},
     domain::{
         actor::Actor,
         ids::TicketId,
-        policy::{self, Action, Resource},
+        policy::{Action, Resource},
         ticket::Ticket,
     },
 };
@@ -43,20 +43,16 @@ pub async fn update(
         .database
         .write(async |db| {
             let changes = ticket::validate_changes(db, None, changes).await?;
-            let mut results = HashMap::new();
+            let (mut results, mut changed) = (HashMap::new(), Vec::new());
             for mut ticket in tickets::lock_all(db, known).await? {
-                let id = ticket.id;
                 authorise(actor, Action::Triage, Resource::from(&ticket))?;
-                let by = policy::relation(actor, &ticket);
-                let result = match ticket.apply(changes.clone(), by, now) {
-                    Ok(changed) => {
-                        ticket::save_changes(db, &mut ticket, changed, editor, now).await?;
-                        Ok(ticket)
-                    }
-                    Err(illegal) => Err(ticket::illegal_transition(illegal)),
-                };
-                results.insert(id, result);
+                match ticket::apply(actor, &mut ticket, changes.clone(), (editor, now)) {
+                    Ok(events) => changed.push((ticket, events)),
+                    Err(illegal) => drop(results.insert(ticket.id, Err(illegal))),
+                }
             }
+            event::save_all_with_events(db, &mut changed).await?;
+            results.extend(changed.into_iter().map(|(ticket, _)| (ticket.id, Ok(ticket))));
             let result = |id: &Option<TicketId>| id.and_then(|id| results.remove(&id));
             Ok(ids
                 .iter()

@@ -1,15 +1,16 @@
 //! Comments and internal notes.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise,
+    ServiceError, Services, UserError, UserErrorCode, authorise, change,
     idempotency::{IdempotentCall, fingerprint},
-    rate_limit::{self, Creation},
+    meanwhile::SeenUpTo,
+    queued::{Change, CountedCreation, Creation},
     ticket,
     upload::{self, Upload},
     validation::Validation,
 };
 use crate::{
-    db::{Connection, comment, event, event::NewTicketEvent, ticket as tickets},
+    db::{Connection, comment, event::NewTicketEvent, ticket as tickets},
     domain::{
         actor::Actor,
         clock::Timestamp,
@@ -35,6 +36,8 @@ pub struct NewComment {
     /// The version of the ticket that the author has read. If the ticket has changed since,
     /// nothing is added.
     pub expected_version: Option<i32>,
+    /// The last event that the author has seen. If others have commented since, nothing is added.
+    pub seen_up_to: Option<SeenUpTo>,
     /// The files attached to the comment.
     pub attachments: Vec<Upload>,
     /// Makes the call safe to repeat.
@@ -88,7 +91,8 @@ pub async fn last_of_tickets(
 ///
 /// # Errors
 /// Returns an error if the actor may not see the ticket, is a customer who adds an internal
-/// note, or the ticket has changed since `expected_version`. Returns user errors if the input
+/// note, the ticket has changed since `expected_version`, or others have commented since
+/// `seen_up_to`. Returns user errors if the input
 /// is invalid, the ticket is closed or the status cannot change this way.
 pub async fn add(
     actor: &Actor,
@@ -98,38 +102,68 @@ pub async fn add(
     authorise(actor, Action::Enter, Resource::Desk)?;
     let author_id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let (body, key) = validate(&new)?;
-    let call =
-        &IdempotentCall { account: author_id, key, fingerprint: fingerprint_of(&new, &body) };
+    let call = IdempotentCall { account: author_id, key, fingerprint: fingerprint_of(&new, &body) };
     let now = services.ambient.now();
-    let comment = &Comment {
+    let comment = Comment {
         id: CommentId(services.ambient.uuid()),
         ticket_id: new.ticket_id,
         author_id,
         visibility: new.visibility,
         body: body.into_string(),
         created_at: now,
+        edited_at: None,
+        redacted_at: None,
     };
-    let new = &new;
+    let change = change(*actor, &new, comment.clone());
+    if call.key.is_none() && new.attachments.is_empty() && new.seen_up_to.is_none() {
+        return Ok((comment, change::make(services, change).await?));
+    }
+    add_once(actor, services, &call, (&comment, &change), &new.attachments).await
+}
+
+/// Adds a comment in a transaction of its own: once for its idempotency key, with its files, and
+/// only if nobody else has commented meanwhile.
+async fn add_once(
+    actor: &Actor,
+    services: &Services,
+    call: &IdempotentCall,
+    (comment, change): (&Comment, &Change),
+    files: &[Upload],
+) -> Result<(Comment, Ticket), ServiceError> {
+    let (id, ticket_id) = (comment.id, comment.ticket_id);
     services
         .database
         .write(async |db| {
-            if let Some(earlier) = call.earlier_result(db, comment.id.0, now).await? {
+            if let Some(earlier) = call.earlier_result(db, id.0, comment.created_at).await? {
                 return repeated(actor, db, CommentId(earlier)).await;
             }
-            rate_limit::count_creation(services, db, Creation::Comment, actor, author_id).await?;
-            let mut ticket = lock_open_ticket(actor, db, new).await?;
-            let changed = change_status(actor, &mut ticket, new, now)?;
-            comment::insert(db, comment).await?;
-            ticket.add_last_comment(comment);
-            let files = &new.attachments;
-            upload::attach(db, author_id, files, ticket.id, Some(comment.id)).await?;
-            let changed = changed.into_iter();
-            let changed = changed.map(|event| ticket::public_event(event, author_id, now));
-            let events = [comment_added(comment)].into_iter().chain(changed).collect::<Vec<_>>();
-            event::save_with_events(db, &mut ticket, &events).await?;
+            let ticket = change::make_locked(services, db, change).await?;
+            upload::attach(db, comment.author_id, files, ticket_id, Some(id)).await?;
             Ok((comment.clone(), ticket))
         })
         .await
+}
+
+/// Returns the change that adds a comment.
+fn change(actor: Actor, new: &NewComment, comment: Comment) -> Change {
+    let account = comment.author_id;
+    let (status, expected_version) = (new.status, new.expected_version);
+    let added = comment.clone();
+    Change {
+        id: comment.ticket_id,
+        creation: Some(CountedCreation { creation: Creation::Comment, actor, account }),
+        seen_up_to: new.seen_up_to.map(|seen| (actor, seen)),
+        comment: Some(comment),
+        decide: Box::new(move |ticket| {
+            check_accepts(&actor, ticket, added.visibility, expected_version)?;
+            let now = added.created_at;
+            let changed = change_status(&actor, ticket, (status, added.visibility), now)?;
+            ticket.add_last_comment(&added);
+            let changed = changed.into_iter();
+            let changed = changed.map(|event| change::public_event(event, account, now));
+            Ok([comment_added(&added)].into_iter().chain(changed).collect())
+        }),
+    }
 }
 
 fn validate(new: &NewComment) -> Result<(Body, Option<IdempotencyKey>), ServiceError> {
@@ -142,8 +176,12 @@ fn validate(new: &NewComment) -> Result<(Body, Option<IdempotencyKey>), ServiceE
 
 fn fingerprint_of(new: &NewComment, body: &Body) -> [u8; 32] {
     let input = format!(
-        "{:?} {:?} {:?} {:?}",
-        new.ticket_id, new.visibility, new.status, new.expected_version
+        "{:?} {:?} {:?} {:?}{}",
+        new.ticket_id,
+        new.visibility,
+        new.status,
+        new.expected_version,
+        new.seen_up_to.map(|seen| format!(" {seen:?}")).unwrap_or_default()
     );
     let files = upload::fingerprints(&new.attachments);
     let mut fields = vec![input.as_str(), body.as_str()];
@@ -151,42 +189,43 @@ fn fingerprint_of(new: &NewComment, body: &Body) -> [u8; 32] {
     fingerprint("addComment", &fields)
 }
 
-/// Locks the ticket of a new comment and checks that the actor may add the comment.
-async fn lock_open_ticket(
+/// Checks that a ticket accepts a new comment of the actor.
+fn check_accepts(
     actor: &Actor,
-    db: &mut Connection,
-    new: &NewComment,
-) -> Result<Ticket, ServiceError> {
-    let ticket = ticket::lock(actor, db, new.ticket_id).await?;
-    let action = match new.visibility {
+    ticket: &Ticket,
+    visibility: Visibility,
+    expected_version: Option<i32>,
+) -> Result<(), ServiceError> {
+    authorise(actor, Action::ViewTicket, Resource::from(ticket))?;
+    let action = match visibility {
         Visibility::Public => Action::Converse,
         Visibility::Internal => Action::WriteNote,
     };
-    authorise(actor, action, Resource::from(&ticket))?;
-    ticket::check_expected_version(&ticket, new.expected_version)?;
+    authorise(actor, action, Resource::from(ticket))?;
+    ticket::check_expected_version(ticket, expected_version)?;
     if ticket.status == Status::Closed {
         return Err(ticket_closed().into());
     }
-    Ok(ticket)
+    Ok(())
 }
 
 /// Changes a ticket as a new comment requires, and returns the events of the changes.
 fn change_status(
     actor: &Actor,
     ticket: &mut Ticket,
-    new: &NewComment,
+    (status, visibility): (Option<Status>, Visibility),
     now: Timestamp,
 ) -> Result<Vec<TicketEvent>, UserError> {
     let by = policy::relation(actor, ticket);
-    let changed = match (new.status, new.visibility) {
+    let changed = match (status, visibility) {
         (Some(_), _) => {
-            let changes = Changes { status: new.status, ..Changes::default() };
+            let changes = Changes { status, ..Changes::default() };
             ticket.apply(changes, by, now).map_err(ticket::illegal_transition)?
         }
         (None, Visibility::Public) => ticket.move_after_comment(by, now),
         (None, Visibility::Internal) => vec![],
     };
-    if new.visibility == Visibility::Public {
+    if visibility == Visibility::Public {
         ticket.updated_at = now;
     }
     Ok(changed)

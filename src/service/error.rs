@@ -9,10 +9,11 @@ use crate::{
     db::DbError,
     domain::{
         budget::{Exceeded, RequestBudget},
+        comment::Comment,
         text::TextError,
         ticket::Ticket,
     },
-    storage::StorageError,
+    storage::{StorageError, ledger::LedgerError},
 };
 
 /// Why a use case failed. Nothing has changed then, except that attempts count towards rate
@@ -53,12 +54,23 @@ pub enum ServiceError {
     /// The ticket has changed since the caller read it. Contains the current ticket.
     #[error("the ticket has changed since the caller read it")]
     Conflict(Box<Ticket>),
+    /// Others have commented on the ticket since the caller read it.
+    #[error("others have commented on the ticket since the caller read it")]
+    AnsweredMeanwhile {
+        /// The current ticket.
+        ticket: Box<Ticket>,
+        /// The first of those comments that the caller may see, in order. At least one.
+        comments: Vec<Comment>,
+    },
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
     /// The storage for attachments failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The ledger of erasures cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// A sealed secret could not be opened.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -171,12 +183,21 @@ macro_rules! user_error_codes {
             /// The ticket's `version` is not `expectedVersion`. The payload has the ticket in
             /// its current state.
             Conflict,
+            /// Others have commented on the ticket since `seenUpTo`. The payload has their comments
+            /// and the ticket in its current state.
+            AnsweredMeanwhile,
             /// Another account or category has this value, or it is configured already.
             Taken,
             /// A limit on the number of things is reached; the message says which.
             TooMany,
             /// A file is too large, or all files together are.
             TooLarge,
+            /// The text or file was redacted: it is erased.
+            Redacted,
+            /// The time in which this could be changed has passed.
+            TooLate,
+            /// The account was erased and cannot be changed.
+            Erased,
         }
     };
 }

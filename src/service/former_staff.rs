@@ -29,8 +29,11 @@ const MAX_ACCOUNTS: i64 = 100;
 /// Returns an error if the actor is not the system.
 pub async fn return_tickets(actor: &Actor, services: &Services) -> Result<usize, ServiceError> {
     authorise(actor, Action::Triage, Resource::Desk)?;
-    let pending =
-        former_staff::pending(&mut *services.database.read().await?, MAX_ACCOUNTS).await?;
+    let pending = {
+        let mut connection = services.database.read().await?;
+        former_staff::insert_missing(&mut connection, services.ambient.now()).await?;
+        former_staff::pending(&mut connection, MAX_ACCOUNTS).await?
+    };
     let (mut returned, mut failed) = (0, None);
     for account in pending {
         // A ticket that cannot be changed must not hold up those of other accounts.

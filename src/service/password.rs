@@ -167,6 +167,8 @@ pub async fn reset(
     services
         .database
         .write(async |db| {
+            // Before the link: a change of the address locks them in this order too.
+            let account = lock_owner(db, &account).await?;
             if !password_reset::consume(db, hash, &account.email, now).await? {
                 return Err(expired_link());
             }
@@ -186,6 +188,18 @@ async fn account_of_link(services: &Services, link: TokenHash) -> Result<Account
     let found = db::account::by_email(&mut connection, &email).await?;
     let found = found.map(|(account, _)| account);
     found.filter(|account| account.disabled_at.is_none()).ok_or_else(expired_link)
+}
+
+/// Locks the account of a link until the transaction ends, and returns it.
+///
+/// # Errors
+/// Returns a user error if it has another address since or is disabled.
+async fn lock_owner(db: &mut Connection, owner: &Account) -> Result<Account, ServiceError> {
+    let current = db::account::lock_and_read(db, owner.id).await?;
+    let is_owner = |current: &Account| {
+        current.disabled_at.is_none() && current.email.is_spelling_of(&owner.email)
+    };
+    current.filter(is_owner).ok_or_else(expired_link)
 }
 
 fn expired_link() -> ServiceError {

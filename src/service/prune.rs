@@ -7,7 +7,7 @@ use super::Services;
 use crate::{
     db::{
         DbError, challenge, handoff, idempotency, password_reset, rate_limit, retention,
-        second_factor,
+        second_factor, ticket_invitation,
     },
     domain::clock::Timestamp,
 };
@@ -18,7 +18,7 @@ const HANDOFF_RETENTION: TimeDelta = TimeDelta::hours(24);
 const BATCH: i64 = 1_000;
 
 /// Deletes expired idempotency keys, rate-limit buckets, challenges, mailed codes, password
-/// links, unconfirmed authenticators and handoffs, and what `Settings::retention` limits. Several
+/// links, unconfirmed authenticators, handoffs and invitations, and what `Settings::retention` limits. Several
 /// nodes may run this at the same time.
 ///
 /// # Errors
@@ -31,6 +31,7 @@ pub async fn prune(services: &Services) -> Result<(), DbError> {
     challenge::prune(&mut connection, now).await?;
     password_reset::prune(&mut connection, now).await?;
     second_factor::prune(&mut connection, now).await?;
+    ticket_invitation::prune(&mut connection, now).await?;
     handoff::prune(&mut connection, now - HANDOFF_RETENTION).await?;
     drop(connection);
     prune_sessions(services, now).await?;

@@ -11,7 +11,10 @@
 use chrono::TimeDelta;
 use sha2::{Digest as _, Sha256};
 
-use super::{ServiceError, Services};
+use super::{
+    ServiceError, Services,
+    queued::{CountedCreation, Creation},
+};
 use crate::{
     db::{
         Connection, DbError,
@@ -19,7 +22,11 @@ use crate::{
         session,
     },
     domain::{
-        account::Account, actor::Actor, clock::Timestamp, ids::AccountId, session::ClientOrigin,
+        account::{Account, EmailAddress},
+        actor::Actor,
+        clock::Timestamp,
+        ids::AccountId,
+        session::ClientOrigin,
     },
     metrics,
 };
@@ -33,8 +40,6 @@ pub(super) enum Limit {
     Code,
     /// Guessing password links and handoffs, and mailing password links.
     Link,
-    /// Finding out which e-mail addresses have an account.
-    Address,
 }
 
 impl Limit {
@@ -43,7 +48,6 @@ impl Limit {
             Self::Password => "password",
             Self::Code => "code",
             Self::Link => "link",
-            Self::Address => "address",
         }
     }
 
@@ -51,18 +55,9 @@ impl Limit {
     fn shared_name(self) -> &'static str {
         match self {
             Self::Password | Self::Code => "guess",
-            Self::Link | Self::Address => self.name(),
+            Self::Link => self.name(),
         }
     }
-}
-
-/// What an account creates.
-#[derive(Clone, Copy)]
-pub(super) enum Creation {
-    /// Opening tickets.
-    Ticket,
-    /// Adding comments.
-    Comment,
 }
 
 // How many attempts are allowed within which time.
@@ -76,6 +71,9 @@ const CODES_PER_DAY: (i32, TimeDelta) = (20, TimeDelta::days(1));
 const TOLERATED_WRONG_CODES: (i32, TimeDelta) = (2, TimeDelta::weeks(1));
 const NOTICES_OF_WRONG_CODES: (i32, TimeDelta) = (1, TimeDelta::days(1));
 const MAILS_PER_RECIPIENT: (i32, TimeDelta) = (10, TimeDelta::hours(1));
+const INVITATIONS_BY_CUSTOMER: (i32, TimeDelta) = (20, TimeDelta::hours(1));
+const INVITATIONS_BY_STAFF: (i32, TimeDelta) = (100, TimeDelta::hours(1));
+const INVITATIONS_OF_ADDRESS_BY_ONE: (i32, TimeDelta) = (3, TimeDelta::days(1));
 
 /// An attempt that has been counted.
 pub(super) struct CountedAttempt(Vec<Bucket>);
@@ -98,7 +96,8 @@ pub(super) async fn count(
     if let Some(site) = origin.site() {
         buckets.push(bucket(&[name, "of site", &site.to_string()], PER_SITE));
     }
-    if let Some(subject) = subject {
+    if let Some(subject) = subject.map(canonical) {
+        let subject = subject.as_str();
         buckets.push(bucket(&[name, "from address", subject, &network], PER_ACCOUNT_AND_NETWORK));
         // A known network has a bucket too, so that the work is the same for every account.
         let known = session::knows_network(&mut connection, subject, origin).await?;
@@ -122,6 +121,13 @@ fn per_account(services: &Services) -> (i32, TimeDelta) {
     (i32::try_from(at_once).unwrap_or(i32::MAX), TimeDelta::hours(1))
 }
 
+/// Returns the bucket that counts what an account creates, or `None` if that is not limited.
+pub(super) fn creation_bucket(services: &Services, created: CountedCreation) -> Option<Bucket> {
+    let (things, per_minute, _) = creation_limit(services, created);
+    let key = ["created", things, &created.account.0.to_string()];
+    (per_minute > 0).then(|| bucket_of_minute(&key, per_minute))
+}
+
 /// Counts what an account creates. Call this in the transaction that creates it, so that only what
 /// is created counts.
 ///
@@ -130,23 +136,29 @@ fn per_account(services: &Services) -> (i32, TimeDelta) {
 pub(super) async fn count_creation(
     services: &Services,
     db: &mut Connection,
-    creation: Creation,
-    actor: &Actor,
-    account: AccountId,
+    created: CountedCreation,
 ) -> Result<(), ServiceError> {
+    let (things, per_minute, limit) = creation_limit(services, created);
+    let account = created.account.0.to_string();
+    let key = ["created", things, &account];
+    take_of_minute(services, db, &key, (things, per_minute), limit).await
+}
+
+/// Returns what is created, how much of it is allowed within a minute, and how refusals are counted.
+fn creation_limit(
+    services: &Services,
+    created: CountedCreation,
+) -> (&'static str, u32, metrics::Limit) {
     let limits = &services.settings.limits;
-    let (things, per_minute, limit) = match creation {
+    match created.creation {
         Creation::Ticket => ("tickets", limits.tickets_per_minute, metrics::Limit::Tickets),
-        Creation::Comment if actor.is_staff() => {
+        Creation::Comment if created.actor.is_staff() => {
             ("comments", limits.staff_comments_per_minute, metrics::Limit::Comments)
         }
         Creation::Comment => {
             ("comments", limits.customer_comments_per_minute, metrics::Limit::Comments)
         }
-    };
-    let account = account.0.to_string();
-    let key = ["created", things, &account];
-    take_of_minute(services, db, &key, (things, per_minute), limit).await
+    }
 }
 
 /// Counts a call of a machine. Call this before its transaction, so that failed calls count too.
@@ -166,6 +178,11 @@ pub(super) async fn count_machine_call(
     take_of_minute(services, &mut connection, &key, ("calls", per_minute), limit).await
 }
 
+fn bucket_of_minute(key: &[&str], per_minute: u32) -> Bucket {
+    let at_once = i32::try_from(per_minute).unwrap_or(i32::MAX);
+    bucket(key, (at_once, TimeDelta::minutes(1)))
+}
+
 /// Takes one of the things that are allowed a minute. If that is 0, there is no limit.
 async fn take_of_minute(
     services: &Services,
@@ -177,8 +194,7 @@ async fn take_of_minute(
     if per_minute == 0 {
         return Ok(());
     }
-    let at_once = i32::try_from(per_minute).unwrap_or(i32::MAX);
-    let bucket = bucket(key, (at_once, TimeDelta::minutes(1)));
+    let bucket = bucket_of_minute(key, per_minute);
     rate_limit::take(db, &bucket, services.ambient.now()).await?.map_err(|retry_after| {
         services.metrics.refused(limit);
         ServiceError::TooFrequent { things, per_minute, retry_after }
@@ -232,9 +248,44 @@ pub(super) async fn count_mail(
     let (name, network) = (limit.name(), network(origin));
     let buckets = [
         bucket(&["mail", name, "from", &network], PER_NETWORK),
-        bucket(&["mail", name, email], MAILS_PER_RECIPIENT),
+        bucket(&["mail", name, canonical(email).as_str()], MAILS_PER_RECIPIENT),
     ];
     add_to(&buckets, services, &mut *services.database.read().await?).await
+}
+
+/// Counts a call that invites somebody to a ticket. Call this before its transaction, so that
+/// failed calls count too.
+///
+/// # Errors
+/// Returns [`ServiceError::RateLimited`] if the account has invited too many people.
+pub(super) async fn count_invitation(
+    services: &Services,
+    actor: &Actor,
+    inviter: AccountId,
+) -> Result<(), ServiceError> {
+    let limit = if actor.is_staff() { INVITATIONS_BY_STAFF } else { INVITATIONS_BY_CUSTOMER };
+    let buckets = [bucket(&["invitations by", &inviter.0.to_string()], limit)];
+    add_to(&buckets, services, &mut *services.database.read().await?).await
+}
+
+/// Counts a new invitation of an address. Call this in the transaction that creates it, so that
+/// only what is created counts.
+///
+/// # Errors
+/// Returns [`ServiceError::RateLimited`] if the address was invited too often.
+pub(super) async fn count_invitation_of(
+    services: &Services,
+    db: &mut Connection,
+    inviter: AccountId,
+    email: &EmailAddress,
+) -> Result<(), ServiceError> {
+    let (inviter, email) = (inviter.0.to_string(), email.canonical());
+    let email = email.as_str();
+    let buckets = [
+        bucket(&["mail", "invitation", email], MAILS_PER_RECIPIENT),
+        bucket(&["mail", "invitation", email, "by", &inviter], INVITATIONS_OF_ADDRESS_BY_ONE),
+    ];
+    add_to(&buckets, services, db).await
 }
 
 /// Empties an account's bucket of passwords and codes, after its owner has proven who they are
@@ -244,8 +295,15 @@ pub(super) async fn clear(
     db: &mut Connection,
     email: &str,
 ) -> Result<(), DbError> {
-    let whole = [Limit::Password.shared_name(), "of account", email];
+    let email = canonical(email);
+    let whole = [Limit::Password.shared_name(), "of account", email.as_str()];
     rate_limit::empty(db, &bucket(&whole, per_account(services))).await
+}
+
+/// Returns the spelling of an address to count by: accounts of earlier versions have others than
+/// those that are typed.
+fn canonical(email: &str) -> EmailAddress {
+    EmailAddress::from_stored(email.to_owned()).canonical()
 }
 
 /// Returns the network of a client, or an empty text if it is unknown.

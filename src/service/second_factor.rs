@@ -100,8 +100,8 @@ pub fn advice(
 /// # Errors
 /// Returns a user error if codes by e-mail are already configured or cannot be mailed, or if
 /// the actor must [re-authenticate](super::reauthentication::reauthenticate) first. They must to
-/// replace an authenticator, and to add a second factor to another one unless they have signed
-/// in in the last 10 minutes.
+/// replace an authenticator, and to add a second factor unless they have signed in in the last 10
+/// minutes.
 pub async fn begin(
     actor: &Actor,
     services: &Services,
@@ -109,13 +109,11 @@ pub async fn begin(
     origin: &ClientOrigin,
 ) -> Result<Enrolment, ServiceError> {
     let (identity, account) = accounts::owner(actor, services).await?;
+    // The thief of an older session must not be able to add a second factor of their own.
+    authorise_with_proof(actor, services, Action::AddSecondFactor).await?;
     let factors =
         second_factor::of_account(&mut *services.database.read().await?, account.id).await?;
     let configured = factors.iter().any(|factor| factor.method == method);
-    // The thief of an older session must not be able to add a second factor of their own.
-    if !factors.is_empty() {
-        authorise_with_proof(actor, services, Action::AddSecondFactor).await?;
-    }
     match method {
         Method::Authenticator => {
             if configured {

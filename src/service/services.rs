@@ -6,6 +6,8 @@ use tokio::sync::Notify;
 
 use super::{
     account::cache::AccountCache,
+    grouping::Grouping,
+    queued::{Change, Opening},
     session::cache::SessionCache,
     settings::{Branding, Settings},
     timeline::cache::TimelineCache,
@@ -34,8 +36,14 @@ pub struct Dependencies {
     pub(super) sessions: SessionCache,
     pub(super) accounts: AccountCache,
     pub(super) timelines: TimelineCache,
+    /// The changes of tickets that wait to be written together.
+    pub(super) changes: Arc<Grouping<Change>>,
+    /// The tickets that wait to be opened together.
+    pub(super) openings: Arc<Grouping<Opening>>,
     /// Wakes the task that returns the tickets of former staff to the queue.
     pub(super) former_staff: Arc<Notify>,
+    /// Wakes the task that erases what is left of erased accounts.
+    pub(super) erasures: Arc<Notify>,
     /// Seals secrets that must be readable later, and hashes codes.
     pub(super) keys: Keyring,
     /// Signs the links in mails. `None` if the installation sends no mail.
@@ -65,7 +73,10 @@ impl Services {
             timelines: TimelineCache::new(settings.timeline_cache_bytes),
             settings: Arc::new(settings),
             sessions: SessionCache::default(),
+            changes: Arc::default(),
+            openings: Arc::default(),
             former_staff: Arc::default(),
+            erasures: Arc::default(),
             keys,
             signing_key: None,
             handoff_link: "/handoff#token={token}".into(),

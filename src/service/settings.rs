@@ -1,6 +1,6 @@
 //! What an operator can configure about the use cases.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 
@@ -25,6 +25,8 @@ pub struct Settings {
     pub branding: Branding,
     /// The limits on attachments.
     pub attachments: Limits,
+    /// The folder that records erased accounts.
+    pub erasure_ledger: PathBuf,
     /// The limits of what one account may do.
     pub limits: AccountLimits,
     /// The URL that links to attachments start with, or `None` for relative links.

@@ -285,6 +285,7 @@ async fn change_access(
         .database
         .write(async |db| {
             let (mut account, admins) = lock(actor, db, id).await?;
+            require_not_erased(&account)?;
             let event = match change {
                 AccessChange::SetRole(role) if account.role == role => return Ok(account),
                 AccessChange::Disable if account.disabled_at.is_some() => return Ok(account),
@@ -334,6 +335,7 @@ pub async fn enable(
         .database
         .write(async |db| {
             let (mut account, _) = lock(actor, db, id).await?;
+            require_not_erased(&account)?;
             if account.disabled_at.take().is_some() {
                 account::update(db, &account).await?;
                 let data = AccountEvent::AccountEnabled {};
@@ -371,6 +373,7 @@ pub async fn update(
         .database
         .write(async |db| {
             let (before, _) = lock(actor, db, id).await?;
+            require_not_erased(&before)?;
             let after = valid.apply(&before);
             if (&after.name, after.locale) != (&before.name, before.locale) {
                 account::update(db, &after).await?;
@@ -441,7 +444,7 @@ async fn lock_admins(actor: &Actor, db: &mut Connection) -> Result<Vec<AccountId
 }
 
 /// Locks an account and the admins who can sign in, and returns both.
-async fn lock(
+pub(super) async fn lock(
     actor: &Actor,
     db: &mut Connection,
     id: AccountId,
@@ -451,15 +454,28 @@ async fn lock(
     Ok((account, admins))
 }
 
+/// Checks that an account can be changed.
+///
+/// # Errors
+/// Returns a user error if the account was erased.
+pub(super) fn require_not_erased(account: &Account) -> Result<(), UserError> {
+    if account.is_erased() {
+        let message = "This account was erased and cannot be changed. Create another one.";
+        return Err(UserError::new("id", UserErrorCode::Erased, message));
+    }
+    Ok(())
+}
+
 /// Returns an error if an account may not lose its access: it is the actor's own, or that of
 /// the only admin who can sign in.
-fn ensure_admin_remains(
+pub(super) fn ensure_admin_remains(
     actor: &Actor,
     id: AccountId,
     admins: &[AccountId],
 ) -> Result<(), UserError> {
     if actor.account_id() == Some(id) {
-        let message = "You cannot disable or demote your own account. Ask another admin to do it.";
+        let message =
+            "You cannot disable, demote or erase your own account. Ask another admin to do it.";
         return Err(UserError::new("id", UserErrorCode::OwnAccount, message));
     }
     if admins == [id] {

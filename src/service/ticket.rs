@@ -1,15 +1,19 @@
 //! Tickets: finding, opening and changing them.
 
+pub(super) use super::change::public_event;
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise, follow_up,
+    ServiceError, Services, UserError, UserErrorCode, authorise, change, follow_up,
     idempotency::{IdempotentCall, fingerprint},
-    rate_limit::{self, Creation},
+    meanwhile::{SeenUpTo, check_nothing_said},
+    opening,
+    queued::{Change, CountedCreation, Creation, Opening},
+    rate_limit::count_creation,
     upload::{self, Upload},
     validation::Validation,
 };
 use crate::{
     db::{
-        Connection, account, category,
+        Connection, account,
         event::{self, NewTicketEvent},
         ticket as tickets,
     },
@@ -17,7 +21,6 @@ use crate::{
         account::Role,
         actor::Actor,
         clock::Timestamp,
-        event::{Audience, TicketEvent},
         ids::{AccountId, CategoryId, TicketId},
         page::{Page, Slice},
         policy::{self, Action, Resource},
@@ -61,6 +64,8 @@ pub struct TicketChanges {
     pub summary: Option<String>,
     /// The version that the caller has read. If the ticket has changed since, nothing changes.
     pub expected_version: Option<i32>,
+    /// The last event that the caller has seen. If others have commented since, nothing changes.
+    pub seen_up_to: Option<SeenUpTo>,
 }
 
 /// Returns a page of the tickets that the actor may see.
@@ -174,32 +179,37 @@ pub(super) async fn create_with_id(
     }
     let author = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let (valid, key) = validate(&new)?;
-    let call = &IdempotentCall { account: author, key, fingerprint: valid.fingerprint(&new) };
+    let call = IdempotentCall { account: author, key, fingerprint: valid.fingerprint(&new) };
     let now = services.ambient.now();
-    let ticket = &valid.into_ticket(id, new.customer.unwrap_or(author), new.follow_up_to, now);
-    let customer = new.customer;
-    let uploads = new.attachments.as_slice();
+    let ticket = valid.into_ticket(id, new.customer.unwrap_or(author), new.follow_up_to, now);
+    let creation = CountedCreation { creation: Creation::Ticket, actor: *actor, account: author };
+    let is_plain = call.key.is_none()
+        && new.attachments.is_empty()
+        && new.customer.is_none()
+        && new.follow_up_to.is_none();
+    if is_plain {
+        return opening::open(services, Opening { ticket, creation }).await;
+    }
+    let opening = &Opening { ticket, creation };
+    let (call, new) = (&call, &new);
     services
         .database
         .write(async |db| {
-            if let Some(earlier) = call.earlier_result(db, ticket.id.0, now).await? {
+            if let Some(earlier) = call.earlier_result(db, id.0, now).await? {
                 let scope = policy::ticket_scope(actor);
                 let found = tickets::by_ids(db, scope, &[TicketId(earlier)]).await?;
                 return found.into_iter().next().ok_or(ServiceError::NotFound);
             }
-            rate_limit::count_creation(services, db, Creation::Ticket, actor, author).await?;
-            if let Some(customer) = customer {
+            count_creation(services, db, creation).await?;
+            if let Some(customer) = new.customer {
                 require_customer(db, customer).await?;
             }
-            require_category(db, ticket.category_id).await?;
-            if let Some(predecessor) = ticket.follow_up_to {
+            opening::require_category(db, opening.ticket.category_id).await?;
+            if let Some(predecessor) = new.follow_up_to {
                 follow_up::require_closed(actor, db, predecessor).await?;
             }
-            let mut ticket = Ticket { number: tickets::next_number(db).await?, ..ticket.clone() };
-            tickets::insert(db, &ticket).await?;
-            upload::attach(db, author, uploads, ticket.id, None).await?;
-            let created = public_event(TicketEvent::TicketCreated {}, author, now);
-            event::save_with_events(db, &mut ticket, &[created]).await?;
+            let ticket = opening::open_checked(db, opening).await?;
+            upload::attach(db, author, &new.attachments, id, None).await?;
             Ok(ticket)
         })
         .await
@@ -220,7 +230,7 @@ fn validate(new: &NewTicket) -> Result<(ValidTicket, Option<IdempotencyKey>), Se
     let key = validation.idempotency_key(new.idempotency_key.as_deref());
     upload::validate(&mut validation, &new.attachments);
     if new.category_id.is_none() {
-        validation.add(unknown_category());
+        validation.add(opening::unknown_category());
     }
     let input = summary.zip(description).zip(new.category_id).zip(key);
     let (((summary, description), category_id), key) = validation.finish(input)?;
@@ -277,8 +287,8 @@ impl ValidTicket {
 ///
 /// # Errors
 /// Returns an error if the actor may not see the ticket, may not change one of these fields, or
-/// the ticket has changed since `expected_version`. Returns user errors if the input is invalid
-/// or the status cannot change this way.
+/// the ticket has changed since `expected_version`, or others have commented since `seen_up_to`.
+/// Returns user errors if the input is invalid or the status cannot change this way.
 pub async fn update(
     actor: &Actor,
     services: &Services,
@@ -288,39 +298,56 @@ pub async fn update(
     authorise(actor, Action::Enter, Resource::Desk)?;
     let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
     let now = services.ambient.now();
+    if changes.assignee.is_none() && changes.category.is_none() && changes.seen_up_to.is_none() {
+        let actor = *actor;
+        let decide = Box::new(move |ticket: &mut Ticket| {
+            check_changeable(&actor, ticket, &changes)?;
+            Ok(apply(&actor, ticket, parse(&changes)?, (editor, now))?)
+        });
+        let change = Change { id, comment: None, creation: None, seen_up_to: None, decide };
+        return change::make(services, change).await;
+    }
     let changes = &changes;
     services
         .database
         .write(async |db| {
-            let mut ticket = lock(actor, db, id).await?;
-            authorise(actor, Action::Converse, Resource::from(&ticket))?;
-            if requires_triage(changes) {
-                authorise(actor, Action::Triage, Resource::from(&ticket))?;
+            let mut ticket = tickets::lock(db, id).await?.ok_or(ServiceError::NotFound)?;
+            check_changeable(actor, &ticket, changes)?;
+            if let Some(seen) = changes.seen_up_to {
+                check_nothing_said(actor, db, &ticket, seen).await?;
             }
-            check_expected_version(&ticket, changes.expected_version)?;
             let changes = validate_changes(db, Some(ticket.category_id), changes).await?;
-            let by = policy::relation(actor, &ticket);
-            let changed = ticket.apply(changes, by, now).map_err(illegal_transition)?;
-            save_changes(db, &mut ticket, changed, editor, now).await?;
+            let events = apply(actor, &mut ticket, changes, (editor, now))?;
+            event::save_with_events(db, &mut ticket, &events).await?;
             Ok(ticket)
         })
         .await
 }
 
-/// Saves a locked ticket and appends the events of its changes. Does nothing if there are none.
-pub(super) async fn save_changes(
-    db: &mut Connection,
-    ticket: &mut Ticket,
-    changed: Vec<TicketEvent>,
-    editor: AccountId,
-    now: Timestamp,
+/// Checks that the actor may change these fields of a ticket, and has read its current version.
+fn check_changeable(
+    actor: &Actor,
+    ticket: &Ticket,
+    changes: &TicketChanges,
 ) -> Result<(), ServiceError> {
-    if changed.is_empty() {
-        return Ok(());
+    authorise(actor, Action::ViewTicket, Resource::from(ticket))?;
+    authorise(actor, Action::Converse, Resource::from(ticket))?;
+    if requires_triage(changes) {
+        authorise(actor, Action::Triage, Resource::from(ticket))?;
     }
-    let events =
-        changed.into_iter().map(|event| public_event(event, editor, now)).collect::<Vec<_>>();
-    Ok(event::save_with_events(db, ticket, &events).await?)
+    check_expected_version(ticket, changes.expected_version)
+}
+
+/// Applies changes to a ticket, and returns their events.
+pub(super) fn apply(
+    actor: &Actor,
+    ticket: &mut Ticket,
+    changes: Changes,
+    (editor, now): (AccountId, Timestamp),
+) -> Result<Vec<NewTicketEvent>, UserError> {
+    let by = policy::relation(actor, ticket);
+    let changed = ticket.apply(changes, by, now).map_err(illegal_transition)?;
+    Ok(changed.into_iter().map(|event| public_event(event, editor, now)).collect())
 }
 
 /// Checks that the actor is staff. Call this before validating their arguments.
@@ -346,14 +373,20 @@ pub(super) async fn validate_changes(
     current: Option<CategoryId>,
     changes: &TicketChanges,
 ) -> Result<Changes, ServiceError> {
-    let summary = changes.summary.as_deref().map(Summary::parse).transpose();
-    let summary = summary.map_err(|error| UserError::text("summary", "The summary", error))?;
+    let parsed = parse(changes)?;
     if let Some(category) = changes.category.filter(|&category| Some(category) != current) {
-        require_category(db, category).await?;
+        opening::require_category(db, category).await?;
     }
     if let Some(Some(assignee)) = changes.assignee {
         require_assignable(db, assignee).await?;
     }
+    Ok(parsed)
+}
+
+/// Parses the texts of changes.
+fn parse(changes: &TicketChanges) -> Result<Changes, UserError> {
+    let summary = changes.summary.as_deref().map(Summary::parse).transpose();
+    let summary = summary.map_err(|error| UserError::text("summary", "The summary", error))?;
     Ok(Changes {
         status: changes.status,
         priority: changes.priority,
@@ -393,16 +426,6 @@ pub(super) fn check_expected_version(
     }
 }
 
-/// Creates an event for everybody who may see the ticket.
-pub(super) fn public_event(event: TicketEvent, actor: AccountId, now: Timestamp) -> NewTicketEvent {
-    NewTicketEvent {
-        event,
-        audience: Audience::Participants,
-        actor_id: Some(actor),
-        occurred_at: now,
-    }
-}
-
 /// Creates the error for a status change that is not allowed.
 pub(super) fn illegal_transition(IllegalMove { from, to }: IllegalMove) -> UserError {
     let message = if from == Status::Closed {
@@ -428,27 +451,6 @@ fn status_name(status: Status) -> &'static str {
         Status::Resolved => "RESOLVED",
         Status::Closed => "CLOSED",
     }
-}
-
-async fn require_category(db: &mut Connection, id: CategoryId) -> Result<(), ServiceError> {
-    let category = category::lock_shared(db, id).await?.ok_or_else(unknown_category)?;
-    if category.retired_at.is_some() {
-        return Err(UserError::new(
-            "categoryId",
-            UserErrorCode::CategoryRetired,
-            "This category no longer accepts tickets. Choose one of `categories`.",
-        )
-        .into());
-    }
-    Ok(())
-}
-
-fn unknown_category() -> UserError {
-    UserError::new(
-        "categoryId",
-        UserErrorCode::NotFound,
-        "This category does not exist. Choose one of `categories`.",
-    )
 }
 
 async fn require_customer(db: &mut Connection, id: AccountId) -> Result<(), ServiceError> {

@@ -325,8 +325,8 @@ pub(super) async fn attach(
     Ok(())
 }
 
-/// Deletes files that were uploaded more than a day ago and not attached. Several nodes may
-/// run this at the same time: once a file is marked for deletion it can no longer be attached.
+/// Deletes files that were uploaded more than a day ago and not attached, and redacted ones that
+/// are left. Several nodes may run this at the same time: once a file is marked for deletion it can no longer be attached.
 ///
 /// # Errors
 /// Returns an error if the database failed, or if the storage failed to delete some files. A
@@ -347,6 +347,13 @@ pub async fn delete_unattached(services: &Services) -> Result<(), ServiceError> 
         if let Err(error) = delete_marked(services, marked).await {
             failed = Some(error);
         }
+    }
+}
+
+/// Deletes the bytes of a redacted file. After a failure, [`delete_unattached`] tries again.
+pub(super) async fn delete_redacted(services: &Services, id: AttachmentId) {
+    if let Err(error) = delete_marked(services, vec![id]).await {
+        tracing::warn!(%error, attachment = %id.0, "deleting a redacted file failed");
     }
 }
 

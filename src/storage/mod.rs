@@ -1,6 +1,8 @@
 //! Storage for the content of attachments, in a folder or an S3 bucket. It stores bytes under an
 //! id. The database stores everything else about attachments.
 
+pub mod ledger;
+
 use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
 
 use axum::body::Bytes;

@@ -1,5 +1,6 @@
-//! What the pages that people open most cost: statements and allocations of a request, compared
-//! with the accepted counts in `accepted.toml`. A program of its own, since allocations are counted
+//! What the pages that people open most cost, and a comment and a ticket: statements and allocations
+//! of a request, and the bytes that a write adds to the log of Postgres, compared with the accepted
+//! counts in `accepted.toml`. A program of its own, since allocations are counted
 //! in the whole process.
 
 #![expect(dead_code, unused_imports, reason = "most of the harness is for the other tests")]
@@ -28,6 +29,8 @@ const REQUESTS: usize = 10;
 const ROUNDS: usize = 5;
 /// By how many percent allocations may differ from the accepted count.
 const TOLERANCE: usize = 8;
+/// The same for bytes of log.
+const WAL_TOLERANCE: usize = 20;
 
 const MY_TICKETS: &str = "query($first: Int!) { tickets(first: $first) { nodes { id number summary
     status priority createdAt } } }";
@@ -45,11 +48,34 @@ const QUEUE_WITH_LAST_COMMENT: &str = "query($category: ID!, $first: Int!) { tic
     field: UPDATED_AT }) { nodes { id number summary status priority updatedAt reporter { name }
     assignee { name } comment: lastComment { body createdAt } } } }";
 
+const COMMENT: &str = "mutation($ticketId: ID!, $body: String!) { addComment(input: {
+    ticketId: $ticketId, body: $body }) { comment { id createdAt } userErrors { code } } }";
+const OPEN: &str = "mutation($categoryId: ID!, $summary: String!) { createTicket(input: {
+    categoryId: $categoryId, summary: $summary, description: \"It does not work.\" }) {
+    ticket { id number } userErrors { code } } }";
+
 /// What one request costs.
 #[derive(Debug, PartialEq, serde::Deserialize)]
 struct Cost {
     statements: usize,
     allocations: usize,
+    /// The bytes of log that a write causes, with its place in the feed, its words in the search and
+    /// its notifications. No page is logged as a whole. `None` if it is a page.
+    wal_bytes: Option<usize>,
+}
+
+impl Cost {
+    fn is_like(&self, accepted: &Self) -> bool {
+        let near = |ours: usize, accepted: usize, percent: usize| {
+            ours.abs_diff(accepted) * 100 <= accepted * percent
+        };
+        self.statements == accepted.statements
+            && near(self.allocations, accepted.allocations, TOLERANCE)
+            && match (self.wal_bytes, accepted.wal_bytes) {
+                (Some(ours), Some(accepted)) => near(ours, accepted, WAL_TOLERANCE),
+                (ours, accepted) => ours == accepted,
+            }
+    }
 }
 
 /// A request over a connection of its own, which takes next to no memory.
@@ -113,6 +139,50 @@ async fn prepare(server: &TestServer) -> [Page; 4] {
     ]
 }
 
+/// Returns the requests that write.
+async fn prepare_writes(server: &TestServer) -> [Page; 2] {
+    let (clara, vera) = (server.customer("Clara").await, server.agent("Vera").await);
+    let ticket = clara.create_ticket("One that is commented").await;
+    let comment = json!({ "ticketId": ticket.id, "body": "We look into it." });
+    let open = json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "One that is opened" });
+    [
+        Page::new("comment", &vera, COMMENT, comment).await,
+        Page::new("new_ticket", &clara, OPEN, open).await,
+    ]
+}
+
+/// Returns how many statements a request sends on the connection on which it writes. Statements of
+/// background tasks are sent on others.
+fn of_one_request(logged: &[String], name: &str) -> usize {
+    let writes = |line: &&String| ["WITH seen", "WITH chosen"].iter().any(|w| line.contains(w));
+    let backend = |line: &String| {
+        let (head, _) = line.split_once("] LOG:")?;
+        Some(head.rsplit_once('[')?.1.to_owned())
+    };
+    let own = logged.iter().find(writes).and_then(backend);
+    assert!(own.is_some(), "{name}: {logged:#?}");
+    logged.iter().filter(|line| backend(line) == own).count()
+}
+
+/// Returns how many bytes of log a request causes, with everything that follows from it.
+async fn wal_bytes(server: &TestServer, page: &mut Page) -> usize {
+    let database = server.database.connect().await;
+    let position = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8";
+    let position = async || database.query_one(position, &[]).await.unwrap().get::<_, i64>(0);
+    let mut least = usize::MAX;
+    for _ in 0..ROUNDS {
+        server.quiet().await;
+        let before = position().await;
+        for _ in 0..REQUESTS {
+            page.load().await;
+        }
+        server.quiet().await;
+        let bytes = usize::try_from(position().await - before).unwrap();
+        least = least.min(bytes / REQUESTS);
+    }
+    least
+}
+
 /// Returns the number of comments in a response.
 fn comments(data: &Value) -> usize {
     data.to_string().matches("\"comment\":{").count()
@@ -144,17 +214,23 @@ async fn pages_cost_what_was_accepted() {
         assert_eq!(comments(&page.data()), full, "{}", page.name);
         let statements = server.statements_of(async || page.load().await).await.len();
         let allocations = allocations(&mut page).await;
-        costs.insert(page.name, Cost { statements, allocations });
+        costs.insert(page.name, Cost { statements, allocations, wal_bytes: None });
+    }
+    for mut write in prepare_writes(&server).await {
+        for _ in 0..3 {
+            write.load().await;
+        }
+        let logged = server.all_statements_of(async || write.load().await).await;
+        let statements = of_one_request(&logged, write.name);
+        let allocations = allocations(&mut write).await;
+        let wal_bytes = Some(wal_bytes(&server, &mut write).await);
+        costs.insert(write.name, Cost { statements, allocations, wal_bytes });
     }
     server.stop().await;
     let accepted = toml::from_str::<BTreeMap<String, Cost>>(ACCEPTED).unwrap();
-    let as_accepted = costs.iter().all(|(name, cost)| {
-        accepted.get(*name).is_some_and(|accepted| {
-            let difference = cost.allocations.abs_diff(accepted.allocations);
-            cost.statements == accepted.statements
-                && difference * 100 <= accepted.allocations * TOLERANCE
-        })
-    });
+    let as_accepted = costs
+        .iter()
+        .all(|(name, cost)| accepted.get(*name).is_some_and(|accepted| cost.is_like(accepted)));
     assert!(
         as_accepted,
         "The pages cost {costs:#?}. If that is intended, write it into \

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::handoff::{anna_input, panel, provision};
-use crate::harness::{mail::MailFixture, server::PASSWORD};
+use crate::harness::{TestServer, mail::MailFixture, server::PASSWORD};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_the_panel_changes_ends_what_the_former_one_gave_and_both_are_notified() {
@@ -58,4 +58,44 @@ async fn an_address_that_the_panel_changes_ends_what_the_former_one_gave_and_bot
     server.clock.advance(TimeDelta::hours(2));
     assert_eq!(smtp.nth(1, "We look into it.").await.to, "anna@example.org");
     fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_was_planned_while_the_address_changed_goes_to_the_new_one() {
+    let fixture = MailFixture::start_with(&[("mail.window_seconds", "3600")]).await;
+    let server = &fixture.server;
+    let ticket = fixture.anna.create_ticket("The site is down").await;
+    server.quiet().await;
+    // As if the planner had read the account right before the change.
+    let database = server.database.connect().await;
+    let change = "UPDATE accounts SET email = 'anna@example.org' WHERE name = 'Anna'";
+    database.batch_execute(change).await.unwrap();
+    server.clock.advance(TimeDelta::hours(2));
+    let mail = fixture.smtp.nth(1, "We have received your ticket").await;
+    assert_eq!(mail.to, "anna@example.org");
+    let query = "query($id: ID!) { node(id: $id) { ... on Ticket { deliveries { recipient } } } }";
+    let data = fixture.boris.ok(query, json!({ "id": ticket.id })).await;
+    assert_eq!(data["node"]["deliveries"], json!([{ "recipient": "anna@example.org" }]));
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_accounts_with_spellings_of_an_address_the_panel_gets_the_one_that_signs_in() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    let (twin, anna) = (server.customer("Twin").await, server.customer("Anna").await);
+    let database = server.database.connect().await;
+    // Accounts of an earlier version.
+    for respell in [
+        "UPDATE accounts SET email = 'anna@xn--80a1acny.xn--p1ai' WHERE name = 'Twin'",
+        "UPDATE accounts SET email = 'anna@почта.рф' WHERE name = 'Anna'",
+    ] {
+        database.batch_execute(respell).await.unwrap();
+    }
+    for email in ["anna@почта.рф", "ANNA@xn--80a1acny.xn--p1ai"] {
+        let found = provision(&panel, anna_input(json!({ "email": email, "name": "Anna" }))).await;
+        assert_eq!(found["account"]["id"], json!(anna.account_id().await), "{found}");
+    }
+    drop(twin);
+    server.stop().await;
 }

@@ -18,6 +18,7 @@ const CIRCLES: &[(&[&str], &str)] = &[(
         "graphql/category",
         "graphql/comment",
         "graphql/event",
+        "graphql/event/kinds",
         "graphql/notification",
         "graphql/preferences",
         "graphql/search",
@@ -25,6 +26,7 @@ const CIRCLES: &[(&[&str], &str)] = &[(
         "graphql/session",
         "graphql/ticket",
         "graphql/ticket/filter",
+        "graphql/ticket_invitation",
     ],
     "the API's types refer to each other, as the schema's do",
 )];

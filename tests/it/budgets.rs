@@ -280,6 +280,7 @@ async fn hanging_up_cancels_a_query_and_not_a_mutation() {
     let cursor = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
     let ticket = anna.create_ticket("one").await;
     anna.comment(&ticket, "one").await;
+    server.quiet().await;
     let lock_comments = "BEGIN; LOCK TABLE comments IN ACCESS EXCLUSIVE MODE";
     lock.batch_execute(lock_comments).await.unwrap();
     let query = "subscription($after: String) { inboxEvents(after: $after) {
@@ -355,6 +356,7 @@ async fn a_search_has_few_words_and_little_time() {
         (b'a'..=b'z').flat_map(|a| ["a", "b", "c", "d"].map(|b| format!("{}{b}", a as char)));
     let words = words.collect::<Vec<_>>();
     open(&anna, &words.join(" ").repeat(26)).await;
+    server.quiet().await;
     let search = "query($text: String!) { search(text: $text) { nodes { ticket { id } excerpt { text } } } }";
     let list = "query($text: String!) { tickets(filter: { text: $text }) { nodes { id } } }";
     let counts = "query($text: String!) { ticketCounts(filter: { text: $text }) { total } }";

@@ -129,8 +129,7 @@ async fn the_customer_who_opened_a_ticket_may_close_and_reopen_it_and_participan
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let ticket = resolved(&anna, "shared").await;
-    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
-    anna.ok(add, json!({ "input": { "ticketId": ticket.id, "email": "carl@example.com" } })).await;
+    anna.share(&ticket, &carl).await;
     let try_set = async |client: &Client, status: &str| {
         let reply = client.try_update(&ticket, json!({ "status": status })).await;
         reply.user_errors("updateTicket").iter().map(|&code| code.to_owned()).collect::<Vec<_>>()

@@ -39,8 +39,7 @@ async fn a_follow_up_links_to_the_closed_ticket_that_it_continues() {
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
     let (marta, jonas) = (server.agent("Marta").await, server.customer("Jonas").await);
     let ticket = anna.create_ticket("Once").await;
-    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
-    anna.ok(add, json!({ "input": { "ticketId": ticket.id, "email": "carl@example.com" } })).await;
+    anna.share(&ticket, &carl).await;
 
     // An open ticket accepts comments, so it needs no follow-up.
     let refused = try_follow_up(&anna, &ticket.id, None).await;
@@ -70,7 +69,8 @@ async fn a_follow_up_links_to_the_closed_ticket_that_it_continues() {
     assert_eq!(seen(&carl, &ticket.id).await, of_old(&[&carls_number]));
     assert_eq!(seen(&marta, &ticket.id).await, of_old(&[&number, &carls_number]));
     // A participant of the follow-up only does not see the closed ticket.
-    anna.ok(add, json!({ "input": { "ticketId": annas, "email": "jonas@example.com" } })).await;
+    let invited = anna.try_invite(&annas, "jonas@example.com").await;
+    jonas.try_accept(invited.at("/data/inviteParticipant/invitation/id").as_str().unwrap()).await;
     assert_eq!(seen(&jonas, &annas).await, json!({ "followUpTo": null, "followUps": [] }));
     assert_eq!(seen(&carl, &carls).await["followUpTo"], reference(&ticket.number));
 

@@ -268,7 +268,7 @@ async fn after_a_day_without_a_mail_server_all_mails_are_sent_in_order_over_few_
 async fn until_due_mails_are_tried(server: &TestServer) {
     let client = server.database.connect().await;
     let tried = async {
-        let planned = "SELECT (SELECT pos FROM consumer_offsets) = (SELECT pos FROM feed_head)
+        let planned = "SELECT (SELECT min(pos) FROM consumer_offsets) = (SELECT pos FROM feed_head)
             AND NOT EXISTS (SELECT FROM pending_events)
             AND NOT EXISTS (SELECT FROM deliveries d WHERE state = 'sending' OR (state = 'queued' AND due_at <= $1
                 AND NOT EXISTS (SELECT FROM deliveries e WHERE e.ticket_id = d.ticket_id

@@ -212,6 +212,10 @@ impl Consumer for Panicking {
         "panicking"
     }
 
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn process<'a>(
         &'a self,
         _: &'a mut Connection,

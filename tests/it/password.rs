@@ -307,6 +307,49 @@ async fn password_guesses_are_limited_alike_for_known_and_unknown_addresses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_all_spellings_of_an_address_count_together() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    // An account of an earlier version.
+    let database = server.database.connect().await;
+    let respell = "UPDATE accounts SET email = 'anna@xn--80a1acny.xn--p1ai'";
+    database.execute(respell, &[]).await.unwrap();
+    for _ in 0..10 {
+        let wrong = sign_in(&server.anonymous(), "anna@почта.рф", "wrong").await;
+        assert_eq!(code_of(&wrong["data"]["signIn"]), "INVALID_CREDENTIALS");
+    }
+    let input = json!({ "currentPassword": "wrong", "password": NEW, "passwordAgain": NEW });
+    let limited = anna.send(CHANGE, json!({ "input": input })).await;
+    assert_eq!(limited.code(), "RATE_LIMITED", "{}", limited.body);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_and_a_change_of_the_address_at_the_same_time_do_not_deadlock() {
+    let fixture = MailFixture::start().await;
+    let anonymous = &fixture.server.anonymous();
+    request(anonymous, "anna@example.com").await;
+    let token = mailed_token(&fixture.smtp, 1).await;
+    let mut other = fixture.server.database.connect().await;
+    let change = other.transaction().await.unwrap();
+    let lock = "SELECT FROM accounts WHERE email = 'anna@example.com' FOR NO KEY UPDATE";
+    change.execute(lock, &[]).await.unwrap();
+    let changing = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let observer = fixture.server.database.connect().await;
+        while observer.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+        change.execute("UPDATE password_resets SET used_at = now()", &[]).await.unwrap();
+        let move_away = "UPDATE accounts SET email = 'anna@example.org' WHERE name = 'Anna'";
+        change.execute(move_away, &[]).await.unwrap();
+        change.commit().await.unwrap();
+    };
+    let (refused, ()) = tokio::join!(reset(anonymous, &token, NEW, NEW), changing);
+    assert_eq!(code_of(&refused), "EXPIRED");
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_attack_from_many_addresses_does_not_lock_the_owner_out() {
     let server = TestServer::start_with(&[("trusted_proxies", "1".to_owned())]).await;
     let anna = server.customer("Anna").await;

@@ -4,7 +4,12 @@ use chrono::TimeDelta;
 use serde_json::json;
 
 use super::second_factor::{VERIFY, challenge, sign_in, verify, with_authenticator};
-use crate::harness::{TestServer, process};
+use crate::harness::{
+    TestServer,
+    mail::{MailFixture, settings},
+    process,
+    smtp::Smtp,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_with_its_own_database_requires_sealing_keys() {
@@ -83,4 +88,37 @@ async fn an_old_sealing_key_still_works_and_is_replaced_at_the_next_sign_in() {
         assert!(verified["session"].is_object(), "{verified}");
     }
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_a_node_cannot_open_is_left_to_the_others() {
+    let fixture = MailFixture::start().await;
+    let (server, smtp) = (&fixture.server, &fixture.smtp);
+    let old = crate::harness::server::SEALING_KEYS;
+    let new = "another key of the tests that is newer than the first";
+    let keys = ("security.sealing_keys", format!("{new}, {old}"));
+    // The first node with the new key does not send mail itself.
+    let planner = server.another_node(std::slice::from_ref(&keys)).await.ok().unwrap();
+    let request = |email: &str| {
+        format!(
+            "mutation {{ requestPasswordReset(input: {{ email: \"{email}\" }}) {{ accepted }} }}"
+        )
+    };
+    let at_planner = server.anonymous().at(&planner.address().to_string());
+    at_planner.ok(&request("anna@example.com"), json!({})).await;
+    // The other node sends what comes later.
+    server.anonymous().ok(&request("boris@example.com"), json!({})).await;
+    assert_eq!(smtp.received(1).await[0].to, "boris@example.com");
+    let database = server.database.connect().await;
+    let state = "SELECT state::text, attempts FROM deliveries WHERE address = 'anna@example.com'";
+    let row = database.query_one(state, &[]).await.unwrap();
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, i32>(1)), ("queued", 0));
+    let other_smtp = Smtp::start().await;
+    let mut flags = settings(&other_smtp.url());
+    flags.push(keys);
+    let sender = server.another_node(&flags).await.ok().unwrap();
+    assert_eq!(other_smtp.received(1).await[0].to, "anna@example.com");
+    planner.stop().await;
+    sender.stop().await;
+    fixture.server.stop().await;
 }

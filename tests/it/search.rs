@@ -52,6 +52,7 @@ async fn tickets_are_found_by_inflected_words_exact_names_and_despite_typos() {
         open(&anna, "Firewall", "Please open 192.0.2.10:8443 for /var/log/app, see CS-234567.")
             .await;
     open(&anna, "Invoices", "Two invoices were charged twice, the card is fine.").await;
+    server.quiet().await;
     for (text, expected) in [
         ("certificate", "Certificates expired"),
         ("EXPIRING certificates", "Certificates expired"),
@@ -105,6 +106,7 @@ async fn search_results_are_ranked_and_show_where_the_text_matches() {
     open(&anna, "Slow", "The backup takes all night.").await;
     open(&anna, "Backup failed", "See above.").await;
     open(&anna, "Backpu plans", "Which?").await;
+    server.quiet().await;
     assert_eq!(
         found(&anna, "backup").await,
         ["Backup failed", "Slow", "Something else", "Backpu plans"]
@@ -131,6 +133,7 @@ async fn pages_of_search_results_join_without_a_gap() {
         let ticket = open(&anna, &format!("t{n}"), &"disk ".repeat(n % 3 + 1)).await;
         marta.comment(&ticket, "The disk is being replaced.").await;
     }
+    server.quiet().await;
     let all = found(&anna, "disk").await;
     assert_eq!(all, ["t8", "t5", "t2", "t7", "t4", "t1", "t6", "t3", "t0"]);
     let (mut pages, mut after) = (Vec::new(), Value::Null);
@@ -157,8 +160,10 @@ async fn a_search_finds_only_what_the_caller_may_read() {
         server.agent("Marta").await,
     );
     let ticket = open(&anna, "Card payment", "It was refused.").await;
+    server.quiet().await;
     let seen = anna.ok(SEARCH, json!({ "text": "card" })).await;
     marta.note(&ticket, "The card is a fraudulent card: card, card, card.").await;
+    server.quiet().await;
     for text in ["fraud", "fraudulent", "card fraudulent", "fraudulet", "fraudulent or nonsense"] {
         assert_eq!(found(&anna, text).await, [] as [&str; 0], "{text}");
         assert_eq!(listed(&anna, text).await, [] as [&str; 0], "{text}");
@@ -190,12 +195,12 @@ async fn a_participant_finds_a_ticket_until_they_are_removed() {
     );
     let ticket = open(&anna, "Card payment", "It was refused.").await;
     marta.note(&ticket, "A fraudulent card.").await;
+    server.quiet().await;
     let jonas_id = jonas.account_id().await;
     let change = async |document: &str, input: Value| {
         anna.ok(document, json!({ "input": input })).await;
     };
-    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
-    change(add, json!({ "ticketId": ticket.id, "email": "jonas@example.com" })).await;
+    anna.share(&ticket, &jonas).await;
     for text in ["refused", "Card paymnt", &ticket.number] {
         assert_eq!(found(&jonas, text).await, ["Card payment"], "{text}");
         assert_eq!(listed(&jonas, text).await, ["Card payment"], "{text}");
@@ -217,6 +222,7 @@ async fn the_search_index_follows_changes_of_the_text() {
     assert_eq!(found(&anna, "printer").await, [] as [&str; 0]);
     assert_eq!(found(&anna, "scaner").await, ["Scanner"]);
     marta.comment(&ticket, "Dust is normal.").await;
+    server.quiet().await;
     assert_eq!(found(&anna, "normal").await, ["Scanner"]);
     let database = server.database.connect().await;
     database.batch_execute("DELETE FROM comments").await.unwrap();
@@ -224,6 +230,7 @@ async fn the_search_index_follows_changes_of_the_text() {
     // The migration indexes existing texts the same way.
     marta.comment(&ticket, "Smoke is normal.").await;
     marta.note(&ticket, "Is it?").await;
+    server.quiet().await;
     let documents = "SELECT string_agg(d::text, E'\\n' ORDER BY id) FROM search_documents d";
     let written = database.query_one(documents, &[]).await.unwrap().get::<_, String>(0);
     server.migrate_again(super::queue::MIGRATION).await;
@@ -242,8 +249,10 @@ async fn only_a_changed_text_is_indexed_again() {
         let written = "SELECT ctid::text FROM search_documents WHERE summary IS NOT NULL";
         database.query_one(written, &[]).await.unwrap().get::<_, String>(0)
     };
+    server.quiet().await;
     let first = document().await;
     marta.comment(&ticket, "Dust is normal.").await;
+    server.quiet().await;
     marta.update(&ticket, json!({ "priority": "HIGH", "summary": "Printer" })).await;
     assert_eq!(document().await, first);
     marta.update(&ticket, json!({ "summary": "Scanner" })).await;
@@ -257,6 +266,7 @@ async fn unusual_search_texts_are_refused_or_find_nothing() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     open(&anna, "The one and only", "It is what it is").await;
+    server.quiet().await;
     let list = "query($text: String!) { tickets(filter: { text: $text }) { nodes { id } } }";
     let counts = "query($text: String!) { ticketCounts(filter: { text: $text }) { total } }";
     for text in ["", " \t", "a\0b", "a\u{202e}b", &"a".repeat(256), &"почта ".repeat(1_000)] {
@@ -332,6 +342,7 @@ async fn a_ticket_is_found_by_its_number_as_mails_and_people_write_it() {
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     open(&anna, "Another", "the summary").await;
     let number = open(&anna, "the summary", "Description").await.number;
+    server.quiet().await;
     let digits = number.split('-').next_back().unwrap();
     let long = format!("Re: [{number}] {}", "the summary ".repeat(40));
     for text in [
@@ -378,6 +389,7 @@ async fn texts_that_look_equal_are_found_alike_also_those_of_an_older_version() 
             );
         }
     };
+    server.quiet().await;
     check(&anna).await;
     // As they are after an upgrade: stored as they were pasted, and indexed by older functions.
     let database = server.database.connect().await;
@@ -411,6 +423,7 @@ async fn an_internationalised_domain_is_found_in_both_encodings() {
     let anna = server.customer("Anna").await;
     open(&anna, "Unicode", "Сайт почта.рф не открывается").await;
     open(&anna, "ASCII", "See https://xn--80a1acny.xn--p1ai there").await;
+    server.quiet().await;
     for text in ["почта.рф", "ПОЧТА.РФ", "xn--80a1acny.xn--p1ai"] {
         let mut summaries = found(&anna, text).await;
         summaries.sort();
@@ -430,6 +443,7 @@ async fn texts_that_are_slow_to_parse_can_be_posted_and_found() {
         let body = format!("{} needle", odd.repeat(65_000 / odd.chars().count()));
         anna.comment(&ticket, &body).await;
     }
+    server.quiet().await;
     let data = anna.ok(SEARCH, json!({ "text": "needle" })).await;
     assert_eq!(data["search"]["nodes"].as_array().unwrap().len(), 1);
     server.stop().await;

@@ -602,3 +602,16 @@ async fn no_code_key_link_or_address_of_a_second_factor_is_logged() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_session_adds_no_first_second_factor_without_a_proof_and_a_new_one_does() {
+    let server = TestServer::start().await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    server.clock.advance(TimeDelta::minutes(9));
+    assert_eq!(code_of(&begin(&jonas, "AUTHENTICATOR").await), "none");
+    server.clock.advance(TimeDelta::minutes(2));
+    assert_eq!(code_of(&begin(&anna, "AUTHENTICATOR").await), "REAUTHENTICATION_REQUIRED");
+    reauthenticate(&anna, json!({ "password": PASSWORD })).await;
+    with_authenticator(&server, &anna).await;
+    server.stop().await;
+}

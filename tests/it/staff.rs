@@ -407,6 +407,34 @@ async fn tickets_that_wait_for_their_return_are_returned_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tickets_of_staff_whom_a_node_of_the_version_before_disabled_are_returned() {
+    let mut server = TestServer::start().await;
+    let (anna, ilya) = (server.customer("Anna").await, server.sign_up("Ilya", Role::Admin).await);
+    let boris = server.agent("Boris").await.account_id().await;
+    let (ticket, closed) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
+    for ticket in [&ticket, &closed] {
+        ilya.update(ticket, json!({ "assigneeId": boris })).await;
+    }
+    ilya.update(&closed, json!({ "status": "CLOSED" })).await;
+    let database = server.database.connect().await;
+    let disable = "UPDATE accounts SET disabled_at = now() WHERE name = 'Boris'";
+    server.restart_after(async || database.batch_execute(disable).await.unwrap()).await;
+    let assigned = "SELECT summary FROM tickets WHERE assignee_id IS NOT NULL ORDER BY summary";
+    let summaries = async || {
+        let rows = database.query(assigned, &[]).await.unwrap();
+        rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>()
+    };
+    // A closed ticket keeps its assignee.
+    let wait = async { while summaries().await != ["two"] {} };
+    time::timeout(TIMEOUT, wait).await.expect("the ticket in the queue");
+    let recorded = "SELECT count(*) FROM former_staff";
+    let wait =
+        async { while database.query_one(recorded, &[]).await.unwrap().get::<_, i64>(0) != 0 {} };
+    time::timeout(TIMEOUT, wait).await.expect("no record");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn admins_list_accounts_page_by_page() {
     let server = TestServer::start().await;
     let ilya = server.sign_up("Ilya", Role::Admin).await;

@@ -98,11 +98,11 @@ async fn changes_by_others_are_unread_until_the_ticket_is_marked_as_read() {
     assert!(!is_unread(&anna, &ticket).await && is_unread(&marta, &ticket).await);
 
     // For a new participant everything is unread, and the ticket counts as theirs.
-    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
-    anna.ok(add, json!({ "input": { "ticketId": ticket.id, "email": "carl@example.com" } })).await;
+    anna.share(&ticket, &carl).await;
     assert_eq!(state(&carl, &ticket).await, (true, 1, 1));
     assert!(!read(&carl, &ticket, None).await);
-    assert!(!is_unread(&anna, &ticket).await);
+    assert!(is_unread(&anna, &ticket).await, "Carl has accepted");
+    read(&anna, &ticket, None).await;
 
     // An automatic close is unread for everybody.
     anna.update(&ticket, json!({ "status": "RESOLVED" })).await;
@@ -160,8 +160,7 @@ async fn ticket_lists_can_be_filtered_by_unread() {
     let marta = server.agent("Marta").await;
     let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
     let shared = carl.create_ticket("shared").await;
-    let add = "mutation($input: AddParticipantInput!) { addParticipant(input: $input) { userErrors { code } } }";
-    carl.ok(add, json!({ "input": { "ticketId": shared.id, "email": "anna@example.com" } })).await;
+    carl.share(&shared, &anna).await;
     marta.comment(&two, "answer").await;
     assert_eq!(listed(&anna, json!({ "isUnread": true })).await, [&*shared.number, &*two.number]);
     assert_eq!(listed(&anna, json!({ "isUnread": false })).await, [&*one.number]);

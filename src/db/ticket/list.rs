@@ -72,27 +72,36 @@ pub async fn page(
 }
 
 /// The maximum number of parts of a cached statement.
-const MAX_CACHED_PARTS: usize = 3;
+const MAX_CACHED_PARTS: usize = 5;
 /// The maximum number of parts that a list is split into.
 const MAX_PARTS: usize = 12;
 
 /// Splits a selection by status and category, so that an index returns the tickets of each part in
-/// the order of their last change. Does not split if another condition narrows the list more.
+/// the order of their last change. No index has the tickets of all statuses in that order. Does not
+/// split if another condition narrows the list more.
 fn by_state(selection: &TicketListFilter) -> Vec<TicketListFilter> {
     let TicketFilter { statuses, categories, assignee, reporter, .. } = &selection.filter;
-    let statuses = statuses.iter().flatten().copied().collect::<HashSet<_>>();
-    let categories = match categories {
+    if assignee.is_some() || reporter.is_some() || selection.search.is_some() {
+        return vec![selection.clone()];
+    }
+    let statuses = statuses.as_deref().unwrap_or(&Status::ALL);
+    let statuses = statuses.iter().copied().collect::<HashSet<_>>();
+    let mut categories = match categories {
         Some(categories) => categories.iter().copied().map(Some).collect::<HashSet<_>>(),
         None => HashSet::from([None]),
     };
-    let narrowed = assignee.is_some() || reporter.is_some() || selection.search.is_some();
-    if narrowed || !(2..=MAX_PARTS).contains(&(statuses.len() * categories.len())) {
+    if statuses.is_empty() || categories.is_empty() {
         return vec![selection.clone()];
+    }
+    if statuses.len() * categories.len() > MAX_PARTS {
+        categories = HashSet::from([None]);
     }
     let part = |status, category: Option<CategoryId>| {
         let mut part = selection.clone();
         part.filter.statuses = Some(vec![status]);
-        part.filter.categories = category.map(|category| vec![category]);
+        if let Some(category) = category {
+            part.filter.categories = Some(vec![category]);
+        }
         part
     };
     let of_status = |status| categories.iter().map(move |&category| part(status, category));

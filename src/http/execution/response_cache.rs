@@ -5,7 +5,6 @@ use std::{
     collections::{HashMap, VecDeque},
     mem::Discriminant,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
 };
 
 use futures_util::{
@@ -14,11 +13,12 @@ use futures_util::{
 };
 use tokio::time::{self, Instant};
 
-use crate::{domain::cursor::Cursor, events::Item, metrics::Metrics};
+use crate::{
+    domain::{cursor::Cursor, redaction::SHARED_MESSAGE_MAX_AGE as MAX_AGE},
+    events::Item,
+    metrics::Metrics,
+};
 
-/// How long a response is shared. It shows its ticket as of its execution, so nobody receives
-/// an older state than this.
-const MAX_AGE: Duration = Duration::from_secs(1);
 /// What a response counts in addition to its encoded bytes.
 const OVERHEAD: usize = 512;
 

@@ -16,14 +16,13 @@ use crate::{
         actor::{Actor, Identity},
         comment::Visibility,
         ids::{AttachmentId, CategoryId, SessionId, TicketId},
-        session::ClientOrigin,
     },
     service::{
         ServiceError, Services, category, closing,
         comment::{self, NewComment},
-        participant,
         staff::{self, NewAccount},
         ticket::{self, NewTicket, TicketChanges},
+        ticket_invitation,
         upload::{ReceiveError, Upload, UploadReceiver},
     },
 };
@@ -113,7 +112,8 @@ impl<'s> Replay<'s> {
             StepKind::Note => return self.comment(by, id, step, Visibility::Internal).await,
             StepKind::Participant => {
                 let email = self.account(to)?.email.as_str();
-                participant::add(by, self.services, id, email, &ClientOrigin::default()).await?;
+                let invited = ticket_invitation::invite(by, self.services, id, email).await?;
+                ticket_invitation::accept(&self.actor(to)?, self.services, invited.id).await?;
                 return Ok(());
             }
             StepKind::Assign => {
@@ -142,6 +142,7 @@ impl<'s> Replay<'s> {
             visibility,
             status: step.status,
             expected_version: None,
+            seen_up_to: None,
             attachments: upload(by, self.services, &step.file).await?,
             idempotency_key: None,
         };

@@ -205,6 +205,40 @@ impl Client {
         self.ok("{ viewer { id } }", json!({})).await["viewer"]["id"].as_str().unwrap().to_owned()
     }
 
+    /// Tries to invite an address to a ticket.
+    pub async fn try_invite(&self, ticket: &str, email: &str) -> Reply {
+        let mutation =
+            "mutation($input: InviteParticipantInput!) { inviteParticipant(input: $input) {
+            invitation { id email invitedBy { name } createdAt expiresAt }
+            userErrors { field code message } } }";
+        self.send(mutation, json!({ "input": { "ticketId": ticket, "email": email } })).await
+    }
+
+    /// Invites an address to a ticket; returns the invitation's id.
+    pub async fn invite(&self, ticket: &Ticket, email: &str) -> String {
+        let reply = self.try_invite(&ticket.id, email).await;
+        let id = reply.at("/data/inviteParticipant/invitation/id").as_str();
+        id.unwrap_or_else(|| panic!("{}", reply.body)).to_owned()
+    }
+
+    /// Tries to accept an invitation.
+    pub async fn try_accept(&self, invitation: &str) -> Reply {
+        let mutation =
+            "mutation($input: AcceptInvitationInput!) { acceptInvitation(input: $input) {
+            ticket { number participants { name } } userErrors { field code message } } }";
+        self.send(mutation, json!({ "input": { "invitationId": invitation } })).await
+    }
+
+    /// Invites another customer to a ticket, who accepts. Returns the names of all participants.
+    pub async fn share(&self, ticket: &Ticket, with: &Self) -> Vec<String> {
+        let viewer = with.ok("{ viewer { email } }", json!({})).await;
+        let invitation = self.invite(ticket, viewer["viewer"]["email"].as_str().unwrap()).await;
+        let reply = with.try_accept(&invitation).await;
+        let names = reply.at("/data/acceptInvitation/ticket/participants").as_array();
+        let names = names.unwrap_or_else(|| panic!("{}", reply.body));
+        names.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// Posts a request to `/graphql` that accepts server-sent events.
     pub async fn request_event_stream(
         &self,

@@ -42,12 +42,19 @@ impl TestDatabase {
     pub async fn new() -> Self {
         super::client::install_tls_provider();
         let server = tokio::task::spawn_blocking(|| &*SERVER).await.unwrap();
+        Self::create(&format!("TEMPLATE {} STRATEGY FILE_COPY", server.template)).await
+    }
+
+    /// Creates a database without a schema.
+    pub async fn empty() -> Self {
+        super::client::install_tls_provider();
+        Self::create("").await
+    }
+
+    async fn create(options: &str) -> Self {
+        let server = tokio::task::spawn_blocking(|| &*SERVER).await.unwrap();
         let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        execute(
-            &(server.url)("postgres"),
-            &format!("CREATE DATABASE {name} TEMPLATE {} STRATEGY FILE_COPY", server.template),
-        )
-        .await;
+        execute(&(server.url)("postgres"), &format!("CREATE DATABASE {name} {options}")).await;
         let url = (server.url)(&name);
         Self { name, url }
     }

@@ -1,6 +1,6 @@
 //! The real binary in its own process, which tests can kill.
 
-use std::{process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -11,6 +11,9 @@ use tokio::{
 };
 
 const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The binary under test.
+const BINARY: &str = env!("CARGO_BIN_EXE_ticketwire");
 
 /// A running `ticketwire serve`.
 pub struct Process {
@@ -33,7 +36,11 @@ pub struct Output {
 
 /// A command for the binary with a clean environment and these variables.
 pub fn command(variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ticketwire"));
+    program(Path::new(BINARY), variables)
+}
+
+fn program(path: &Path, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(path);
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command.env("TICKETWIRE_SECURITY_SEALING_KEYS", super::server::SEALING_KEYS);
     // A few accounts of the tests write hundreds of comments a second.
@@ -47,8 +54,18 @@ pub fn command(variables: &[(&str, &str)]) -> Command {
 
 /// Runs the binary with this standard input until it exits.
 pub async fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Output {
+    run_program(Path::new(BINARY), arguments, variables, input).await
+}
+
+/// Runs a binary of another version like [`run`].
+pub async fn run_program(
+    path: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    input: &str,
+) -> Output {
     use tokio::io::AsyncWriteExt as _;
-    let mut child = command(variables).args(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = program(path, variables).args(arguments).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
@@ -64,8 +81,13 @@ pub async fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) ->
 impl Process {
     /// Starts a server and waits until it is ready.
     pub async fn serve(variables: &[(&str, &str)]) -> Self {
+        Self::serve_program(Path::new(BINARY), variables).await
+    }
+
+    /// Starts a server of another version like [`serve`](Self::serve).
+    pub async fn serve_program(path: &Path, variables: &[(&str, &str)]) -> Self {
         super::client::install_tls_provider();
-        let mut command = command(variables);
+        let mut command = program(path, variables);
         if !variables.iter().any(|(name, _)| *name == "TICKETWIRE_LISTEN") {
             command.env("TICKETWIRE_LISTEN", "127.0.0.1:0");
         }

@@ -256,6 +256,7 @@ impl TestServer {
             "pending_events",
             "consumer_offsets",
             "deliveries",
+            "WITH texts",
             "SELECT f.pos",
             "feed_epochs\".",
             "feed_head",
@@ -287,12 +288,37 @@ impl TestServer {
         log()[before..].lines().filter(executed).map(str::to_owned).collect()
     }
 
+    /// Returns the names of the tables with a row that contains a text.
+    pub async fn tables_with(&self, text: &str) -> Vec<String> {
+        let client = self.database.connect().await;
+        let tables = "SELECT relname FROM pg_class WHERE relkind = 'r'
+            AND relnamespace = 'public'::regnamespace ORDER BY relname";
+        let mut found = Vec::new();
+        for row in client.query(tables, &[]).await.unwrap() {
+            let table = row.get::<_, String>(0);
+            let query =
+                format!("SELECT EXISTS (SELECT FROM {table} t WHERE strpos(t::text, $1) > 0)");
+            if client.query_one(&query, &[&text]).await.unwrap().get(0) {
+                found.push(table);
+            }
+        }
+        found
+    }
+
     /// Returns the rows of the main tables as text, to check that nothing has changed.
     pub async fn content(&self) -> String {
         let client = self.database.connect().await;
         let mut content = String::new();
-        for table in ["accounts", "categories", "tickets", "comments", "events", "idempotency_keys"]
-        {
+        let tables = [
+            "accounts",
+            "categories",
+            "tickets",
+            "ticket_invitations",
+            "comments",
+            "events",
+            "idempotency_keys",
+        ];
+        for table in tables {
             let query = format!(
                 "SELECT coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '') FROM {table} t"
             );
@@ -356,6 +382,10 @@ async fn start_app_with(
 ) -> Result<App, StartError> {
     let mut all = default_flags();
     all.push(("database.url", url.to_owned()));
+    // Erasures of one database must not concern those of other tests.
+    let name = url.rsplit('/').next().unwrap_or_default();
+    let ledger = format!("{}/erasures/{name}", env!("CARGO_TARGET_TMPDIR"));
+    all.push(("storage.erasure_ledger", ledger));
     all.extend_from_slice(flags);
     let config = Config::load(Some("/dev/null".as_ref()), &all).unwrap();
     let database = Database::new(url, config.database.pool_size).unwrap();

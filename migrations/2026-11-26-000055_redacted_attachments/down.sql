@@ -1,0 +1,1 @@
+DROP TABLE redacted_attachments;

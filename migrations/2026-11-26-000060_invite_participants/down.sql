@@ -1,0 +1,2 @@
+-- Loses the invitations. Who has accepted one stays a participant.
+DROP TABLE ticket_invitations;

@@ -1,0 +1,179 @@
+//! Opening tickets with their first event, in one statement.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use diesel::{
+    prelude::*,
+    sql_types::{
+        Array, BigInt, Binary, Integer, Interval, Jsonb, Nullable, Text, Timestamptz,
+        Uuid as SqlUuid,
+    },
+};
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        Connection, DbError,
+        prepared::Prepare as _,
+        rate_limit::Bucket,
+        schema::sql_types::{EventAudience, TicketPriority, TicketStatus},
+    },
+    due::{COUNTED, CountedAttempts, DueAttempts, counting},
+    save::{NewTicketEvent, columns},
+};
+use crate::domain::{
+    clock::Timestamp,
+    event::Audience,
+    ids::TicketId,
+    ticket::{Priority, Status, Ticket, TicketNumber},
+};
+
+/// A ticket that is to be opened.
+pub struct TicketOpening<'a> {
+    /// The ticket. Its number is assigned when it is opened.
+    pub ticket: &'a Ticket,
+    /// Its first event, which customers see.
+    pub event: &'a NewTicketEvent,
+    /// The bucket that counts it, if that is limited.
+    pub counted: Option<Bucket>,
+}
+
+/// The whole statement. `chosen` locks the categories, so that none is retired meanwhile. A ticket
+/// whose category does not accept tickets or is being changed is not opened, and if a bucket is
+/// full, none is. Numbers and ids rise in the order of the list.
+static OPEN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH chosen AS MATERIALIZED (
+             SELECT n.i::int AS i, c.id AS category
+             FROM unnest($1) WITH ORDINALITY AS n (category, i)
+             CROSS JOIN LATERAL (
+                 SELECT id FROM categories WHERE id = n.category AND retired_at IS NULL
+                 LIMIT 1 FOR SHARE SKIP LOCKED) c
+         ), {}, opened AS (
+             INSERT INTO tickets (
+                 id, number, category_id, reporter_id, summary, description, status, priority,
+                 version, created_at, updated_at, waiting_since, follow_up_to_id,
+                 event_seq, any_seq, any_actor_id, public_seq, public_actor_id, last_comments_seq)
+             SELECT ($2)[i], nextval('ticket_numbers'), category, ($3)[i], ($4)[i], ($5)[i],
+                 ($6)[i], ($7)[i], ($8)[i], ($9)[i], ($9)[i], ($10)[i], ($11)[i],
+                 1, 1, ($12)[i], 1, ($12)[i], 1
+             FROM chosen
+             WHERE (SELECT count(*) FROM due) = (SELECT count(*) FROM counted)
+             ORDER BY i
+             RETURNING id, number, category_id, status, priority, any_actor_id, created_at
+         ), appended AS (
+             INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, category_id,
+                 status, priority, occurred_at)
+             SELECT id, 1, $13, $14, any_actor_id, $15, category_id, status, priority, created_at
+             FROM opened ORDER BY number
+             RETURNING id
+         ), queued AS (
+             INSERT INTO pending_events (event_id) SELECT id FROM appended
+         )
+         SELECT ARRAY(SELECT id FROM opened ORDER BY number) AS ids,
+             ARRAY(SELECT number FROM opened ORDER BY number) AS numbers, {COUNTED}",
+        counting("chosen", 16)
+    )
+});
+
+/// The new tickets, one value per ticket.
+#[derive(Default)]
+struct Values<'a> {
+    categories: Vec<Uuid>,
+    ids: Vec<Uuid>,
+    reporters: Vec<Uuid>,
+    summaries: Vec<&'a str>,
+    descriptions: Vec<&'a str>,
+    statuses: Vec<Status>,
+    priorities: Vec<Priority>,
+    versions: Vec<i32>,
+    opened: Vec<Timestamp>,
+    waiting: Vec<Option<Timestamp>>,
+    follow_ups_to: Vec<Option<Uuid>>,
+    actors: Vec<Option<Uuid>>,
+    due: DueAttempts,
+}
+
+#[derive(QueryableByName)]
+struct OpenedRow {
+    #[diesel(sql_type = Array<SqlUuid>)]
+    ids: Vec<Uuid>,
+    #[diesel(sql_type = Array<BigInt>)]
+    numbers: Vec<i64>,
+    #[diesel(embed)]
+    counted: CountedAttempts,
+}
+
+/// Opens tickets whose first events are alike, in one statement. Returns the numbers of those that
+/// were opened: the others have a category that does not accept tickets or is being changed, or a
+/// bucket is full.
+pub async fn open(
+    db: &mut Connection,
+    new: &[TicketOpening<'_>],
+) -> Result<HashMap<TicketId, TicketNumber>, DbError> {
+    let Some(first) = new.first() else { return Ok(HashMap::new()) };
+    let mut values = Values::default();
+    for (place, opening) in (1..).zip(new) {
+        values.add(place, opening);
+    }
+    let row = values.execute(db, first.event).await?;
+    if row.ids.is_empty() {
+        row.counted.refund(db).await?;
+    }
+    let numbers = row.numbers.into_iter().map(TicketNumber);
+    Ok(row.ids.into_iter().map(TicketId).zip(numbers).collect())
+}
+
+impl<'a> Values<'a> {
+    fn add(&mut self, place: i32, opening: &TicketOpening<'a>) {
+        let ticket = opening.ticket;
+        self.categories.push(ticket.category_id.0);
+        self.ids.push(ticket.id.0);
+        self.reporters.push(ticket.reporter_id.0);
+        self.summaries.push(&ticket.summary);
+        self.descriptions.push(&ticket.description);
+        self.statuses.push(ticket.status);
+        self.priorities.push(ticket.priority);
+        self.versions.push(ticket.version);
+        self.opened.push(ticket.created_at);
+        self.waiting.push(ticket.waiting_since);
+        self.follow_ups_to.push(ticket.follow_up_to.map(|id| id.0));
+        self.actors.push(opening.event.actor_id.map(|id| id.0));
+        if let Some(bucket) = &opening.counted {
+            self.due.add(place, bucket, ticket.created_at);
+        }
+    }
+
+    async fn execute(
+        self,
+        db: &mut Connection,
+        event: &NewTicketEvent,
+    ) -> Result<OpenedRow, DbError> {
+        let (kind, data) = columns(&event.event)?;
+        Ok(diesel::sql_query(OPEN.as_str())
+            .bind::<Array<SqlUuid>, _>(self.categories)
+            .bind::<Array<SqlUuid>, _>(self.ids)
+            .bind::<Array<SqlUuid>, _>(self.reporters)
+            .bind::<Array<Text>, _>(self.summaries)
+            .bind::<Array<Text>, _>(self.descriptions)
+            .bind::<Array<TicketStatus>, _>(self.statuses)
+            .bind::<Array<TicketPriority>, _>(self.priorities)
+            .bind::<Array<Integer>, _>(self.versions)
+            .bind::<Array<Timestamptz>, _>(self.opened)
+            .bind::<Array<Nullable<Timestamptz>>, _>(self.waiting)
+            .bind::<Array<Nullable<SqlUuid>>, _>(self.follow_ups_to)
+            .bind::<Array<Nullable<SqlUuid>>, _>(self.actors)
+            .bind::<Text, _>(kind)
+            .bind::<EventAudience, _>(Audience::Participants)
+            .bind::<Jsonb, _>(data)
+            .bind::<Array<Integer>, _>(self.due.places)
+            .bind::<Array<Binary>, _>(self.due.buckets)
+            .bind::<Array<Interval>, _>(self.due.intervals)
+            .bind::<Interval, _>(self.due.within)
+            .bind::<Timestamptz, _>(self.due.now)
+            .prepared()
+            .get_result(db)
+            .await?)
+    }
+}

@@ -1,0 +1,63 @@
+//! Redaction: erasing texts and files that people sent.
+
+use std::time::Duration;
+
+use super::{
+    account::Locale,
+    ids::{AttachmentId, CommentId},
+};
+
+/// How long a message that many subscribers receive is shared at most. A redaction or edit returns
+/// after this time, so that no node shares what it erased.
+pub const SHARED_MESSAGE_MAX_AGE: Duration = Duration::from_secs(1);
+
+/// A text of a ticket itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketText {
+    /// The summary.
+    Summary,
+    /// The description.
+    Description,
+}
+
+/// What was erased from a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RedactedContent {
+    /// The summary.
+    Summary,
+    /// The description.
+    Description,
+    /// The text of a comment.
+    Comment {
+        /// The comment.
+        comment_id: CommentId,
+    },
+    /// A file.
+    Attachment {
+        /// The attachment.
+        attachment_id: AttachmentId,
+        /// The comment that it was attached to, or `None` if it was on the description.
+        comment_id: Option<CommentId>,
+    },
+}
+
+impl RedactedContent {
+    /// The comment that the content is or belongs to.
+    pub fn comment(&self) -> Option<CommentId> {
+        match *self {
+            Self::Summary | Self::Description => None,
+            Self::Comment { comment_id } => Some(comment_id),
+            Self::Attachment { comment_id, .. } => comment_id,
+        }
+    }
+}
+
+/// Returns a text as mails show it: a redacted one, which is empty, is named as such.
+pub fn displayed(text: &str, locale: Locale) -> &str {
+    match (text, locale) {
+        ("", Locale::En) => "(removed)",
+        ("", Locale::Ru) => "(удалено)",
+        (text, _) => text,
+    }
+}

@@ -1,0 +1,61 @@
+//! Events that the sequencer of this node has placed, on their way to its tailer. They need not be
+//! read from the database again.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::db::feed::PlacedEvents;
+
+/// How many batches wait at most. If the tailer falls behind further, it reads the feed.
+const MAX_BATCHES: usize = 16;
+
+/// What the tailer has to do next.
+#[derive(Default)]
+pub(super) struct Waiting {
+    /// Events that this node has placed, in order.
+    pub(super) placed: Vec<PlacedEvents>,
+    /// Whether the feed must be read, because other nodes may have placed events.
+    pub(super) read: bool,
+}
+
+/// Wakes the tailer.
+#[derive(Default)]
+pub(super) struct FeedHints {
+    waiting: Mutex<Waiting>,
+    woken: Notify,
+}
+
+impl FeedHints {
+    /// Passes on events that were placed and committed.
+    pub(super) fn placed(&self, events: PlacedEvents) {
+        let mut waiting = self.lock();
+        if waiting.placed.len() < MAX_BATCHES {
+            waiting.placed.push(events);
+        } else {
+            *waiting = Waiting { placed: vec![], read: true };
+        }
+        drop(waiting);
+        self.woken.notify_one();
+    }
+
+    /// The feed may have grown by events of other nodes.
+    pub(super) fn grown(&self) {
+        self.lock().read = true;
+        self.woken.notify_one();
+    }
+
+    /// Waits for a hint. Returns at once if there was one since the last call.
+    pub(super) async fn woken(&self) {
+        self.woken.notified().await;
+    }
+
+    /// Takes what waits.
+    pub(super) fn take(&self) -> Waiting {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,116 @@
+//! Customers edit their own comments.
+
+use super::{
+    ServiceError, Services, UserError, UserErrorCode, authorise,
+    queued::{CountedCreation, Creation},
+    rate_limit, redaction, ticket,
+    validation::Validation,
+};
+use crate::{
+    db::{Connection, comment, comment_edit as edits, event},
+    domain::{
+        actor::Actor,
+        clock::Timestamp,
+        comment::{Comment, EarlierBody, MAX_EDITS},
+        event::TicketEvent,
+        ids::CommentId,
+        policy::{Action, Resource},
+        text::Body,
+        ticket::{Status, Ticket},
+    },
+};
+
+/// Replaces the text of the actor's own comment. An equal text changes nothing. Returns once no node
+/// serves the earlier text to customers.
+///
+/// # Errors
+/// Returns an error if the actor may not see the comment, has not written it or is staff. Returns
+/// user errors if the text is invalid, the comment was posted more than 15 minutes ago, is redacted
+/// or was edited 20 times, or the ticket is closed.
+pub async fn edit(
+    actor: &Actor,
+    services: &Services,
+    id: CommentId,
+    body: &str,
+) -> Result<(Comment, Ticket), ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let author = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let mut validation = Validation::default();
+    let body = validation.text("body", "The comment", Body::parse(body));
+    let body = &validation.finish(body)?;
+    let now = services.ambient.now();
+    let (comment, ticket) = services
+        .database
+        .write(async |db| {
+            let (mut ticket, before) = redaction::lock_comment(actor, db, id).await?;
+            authorise(actor, Action::EditComment, Resource::from(&ticket))?;
+            if before.author_id != author {
+                return Err(ServiceError::Forbidden);
+            }
+            require_editable(&ticket, &before, now)?;
+            if before.body == body.as_str() {
+                return Ok((before, ticket));
+            }
+            let creation = Creation::Comment;
+            let counted = CountedCreation { creation, actor: *actor, account: author };
+            rate_limit::count_creation(services, db, counted).await?;
+            let comment = replace(db, before, body, now).await?;
+            ticket.updated_at = now;
+            let edited = TicketEvent::CommentEdited { comment_id: id };
+            let edited = ticket::public_event(edited, author, now);
+            event::save_with_events(db, &mut ticket, &[edited]).await?;
+            Ok((comment, ticket))
+        })
+        .await?;
+    redaction::until_unshared().await;
+    Ok((comment, ticket))
+}
+
+fn require_editable(ticket: &Ticket, comment: &Comment, now: Timestamp) -> Result<(), UserError> {
+    let (code, message) = if ticket.status == Status::Closed {
+        (UserErrorCode::TicketClosed, "This ticket is closed, so its comments cannot be edited.")
+    } else if comment.redacted_at.is_some() {
+        (UserErrorCode::Redacted, "This comment was redacted by support and cannot be edited.")
+    } else if comment.is_edit_overdue(now) {
+        let message = "A comment can be edited for 15 minutes after it was posted. Add another \
+                       comment with what has changed.";
+        (UserErrorCode::TooLate, message)
+    } else {
+        return Ok(());
+    };
+    Err(UserError::new("commentId", code, message))
+}
+
+/// Replaces the text of a comment, and stores the earlier one.
+async fn replace(
+    db: &mut Connection,
+    before: Comment,
+    body: &Body,
+    now: Timestamp,
+) -> Result<Comment, ServiceError> {
+    let number = edits::count(db, before.id).await? + 1;
+    let number = i16::try_from(number).ok().filter(|&number| number <= MAX_EDITS);
+    let number = number.ok_or_else(too_many_edits)?;
+    edits::insert(db, &before, number, now).await?;
+    comment::edit(db, before.id, body.as_str(), now).await?;
+    Ok(Comment { body: body.as_str().to_owned(), edited_at: Some(now), ..before })
+}
+
+fn too_many_edits() -> UserError {
+    let message = format!("A comment can be edited {MAX_EDITS} times. Add another comment.");
+    UserError::new("commentId", UserErrorCode::TooMany, message)
+}
+
+/// Returns what comments were before their authors edited them, those of the same comment in their
+/// order.
+///
+/// # Errors
+/// Returns an error if the actor is not staff.
+pub async fn earlier_bodies(
+    actor: &Actor,
+    services: &Services,
+    ids: &[CommentId],
+) -> Result<Vec<EarlierBody>, ServiceError> {
+    authorise(actor, Action::ViewInternal, Resource::Desk)?;
+    Ok(edits::of_comments(&mut *services.database.read().await?, ids).await?)
+}

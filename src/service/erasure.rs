@@ -1,0 +1,272 @@
+//! Erasure of accounts: the owner is forgotten, what others need to understand their tickets stays.
+
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use super::{
+    ServiceError, Services, UserErrorCode, audit, authorise, authorise_with_proof, redaction,
+    session, staff, upload,
+};
+use crate::{
+    db::{Connection, account as accounts, erasure, former_staff, ticket},
+    domain::{
+        account::Account,
+        actor::Actor,
+        clock::Timestamp,
+        erasure::Erasure,
+        event::AccountEvent,
+        ids::{AccountId, AttachmentId, TicketId},
+        policy::{Action, Resource},
+        redaction::TicketText,
+        ticket::Ticket,
+    },
+    storage::ledger::ErasureLedger,
+};
+
+/// Erases an account: its name, address, secrets and mails, the addresses and devices of its
+/// sessions, and what its comments were before edits. With `redacts`, what its owner wrote and
+/// uploaded is redacted soon after. The ledger has the erasure when this returns.
+///
+/// # Errors
+/// Returns an error if the actor is not an admin or the account does not exist, and a user error if
+/// it is erased already, is the actor's own or the last admin's, or the actor must re-authenticate.
+pub async fn erase(
+    actor: &Actor,
+    services: &Services,
+    id: Option<AccountId>,
+    redacts: bool,
+) -> Result<Account, ServiceError> {
+    authorise_with_proof(actor, services, Action::EraseAccounts).await?;
+    let id = id.ok_or(ServiceError::NotFound)?;
+    let erased_at = services.ambient.now();
+    let erased = run(actor, services, Erasure { account_id: id, erased_at, redacts }).await?;
+    services.sessions.invalidate(id);
+    services.former_staff.notify_one();
+    services.erasures.notify_one();
+    redaction::until_unshared().await;
+    Ok(erased)
+}
+
+/// Erases an account in the database and in the ledger, or in neither.
+async fn run(
+    actor: &Actor,
+    services: &Services,
+    erasure: Erasure,
+) -> Result<Account, ServiceError> {
+    let (ledger, recorded) = (&ledger(services), &AtomicBool::new(false));
+    let erased = services
+        .database
+        .write(async |db| {
+            let (account, admins) = staff::lock(actor, db, erasure.account_id).await?;
+            staff::ensure_admin_remains(actor, account.id, &admins)?;
+            let account = erase_owner(actor, services, db, account, &erasure).await?;
+            // Before the commit, which a crash may follow, and late, when little can still fail.
+            recorded.store(true, Ordering::Relaxed);
+            ledger.record(&erasure).await?;
+            end_access(actor, services, db, account.id).await?;
+            Ok::<_, ServiceError>(account)
+        })
+        .await;
+    if erased.is_err() && recorded.load(Ordering::Relaxed) {
+        // If it was committed after all, `follow_ledger` records it again.
+        ledger.forget(erasure.account_id).await?;
+    }
+    erased
+}
+
+fn ledger(services: &Services) -> ErasureLedger {
+    ErasureLedger::new(&services.settings.erasure_ledger)
+}
+
+/// Erases what identifies the owner of a locked account.
+async fn erase_owner(
+    actor: &Actor,
+    services: &Services,
+    db: &mut Connection,
+    account: Account,
+    erasure: &Erasure,
+) -> Result<Account, ServiceError> {
+    let (id, now) = (account.id, services.ambient.now());
+    staff::require_not_erased(&account)?;
+    if account.is_active_staff() {
+        former_staff::insert(db, id, actor.account_id(), now).await?;
+    }
+    erasure::erase_owner(db, &account, now).await?;
+    erasure::insert(db, erasure, actor.account_id()).await?;
+    let found = accounts::by_ids(db, &[id]).await?.into_iter().next();
+    found.ok_or(ServiceError::NotFound)
+}
+
+/// Ends the sessions of an erased account. Call this last: this node forgets them at once, even if
+/// the transaction fails afterwards.
+async fn end_access(
+    actor: &Actor,
+    services: &Services,
+    db: &mut Connection,
+    id: AccountId,
+) -> Result<(), ServiceError> {
+    let now = services.ambient.now();
+    session::end_sessions(services, db, id, None, actor, now).await?;
+    Ok(audit::record(db, id, actor.account_id(), AccountEvent::AccountErased {}, now).await?)
+}
+
+/// Erases the accounts of the ledger that the database does not know as erased, because it was
+/// restored from a backup, and records those in the ledger that only the database knows. Returns how
+/// many accounts it erased. Without `even_recent`, leaves out those of the last minute: the
+/// transaction of another node may be about to commit them.
+///
+/// # Errors
+/// Returns an error if the actor is not the system, or the ledger cannot be used.
+pub async fn follow_ledger(
+    actor: &Actor,
+    services: &Services,
+    even_recent: bool,
+) -> Result<usize, ServiceError> {
+    authorise(actor, Action::EraseAccounts, Resource::Desk)?;
+    let ledger = ledger(services);
+    let recorded = ledger.erasures().await?;
+    let known = erasure::all(&mut *services.database.read().await?).await?;
+    let ids =
+        |erasures: &[Erasure]| erasures.iter().map(|it| it.account_id).collect::<HashSet<_>>();
+    let (in_ledger, in_database) = (ids(&recorded), ids(&known));
+    for missing in known.iter().filter(|it| !in_ledger.contains(&it.account_id)) {
+        ledger.record(missing).await?;
+    }
+    let now = services.ambient.now();
+    let (mut erased, mut failed) = (0, None);
+    for erasure in recorded {
+        let is_due = even_recent || erasure.has_settled(now);
+        if in_database.contains(&erasure.account_id) || !is_due {
+            continue;
+        }
+        match erase_again(actor, services, &erasure).await {
+            Ok(()) => erased += 1,
+            // Another node was first, or the backup is older than the account.
+            Err(error) if error.has_code(UserErrorCode::Erased) => {}
+            Err(ServiceError::NotFound) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(erased), Err)
+}
+
+/// Erases an account that a backup has brought back.
+async fn erase_again(
+    actor: &Actor,
+    services: &Services,
+    erasure: &Erasure,
+) -> Result<(), ServiceError> {
+    services
+        .database
+        .write(async |db| {
+            // Also the last admin: the operator can create another.
+            let (account, _) = staff::lock(actor, db, erasure.account_id).await?;
+            erase_owner(actor, services, db, account, erasure).await?;
+            end_access(actor, services, db, erasure.account_id).await
+        })
+        .await?;
+    services.sessions.invalidate(erasure.account_id);
+    tracing::info!(account_id = %erasure.account_id.0, "erased an account of a backup again");
+    Ok(())
+}
+
+/// Waits until an account is erased through this node.
+pub async fn until_needed(services: &Services) {
+    services.erasures.notified().await;
+}
+
+/// Erases what is left of erased accounts: what requests wrote that were under way, and the texts
+/// and files of those that are redacted. Several nodes may run this at the same time.
+///
+/// # Errors
+/// Returns an error if the actor is not the system, or the database failed.
+pub async fn finish(actor: &Actor, services: &Services) -> Result<(), ServiceError> {
+    authorise(actor, Action::EraseAccounts, Resource::Desk)?;
+    let unfinished = erasure::unfinished(&mut *services.database.read().await?).await?;
+    let mut failed = None;
+    for (erasure, by) in unfinished {
+        // One that fails must not hold up the others.
+        if let Err(error) = finish_one(services, &erasure, by).await {
+            failed = Some(error);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+async fn finish_one(
+    services: &Services,
+    erasure: &Erasure,
+    by: Option<AccountId>,
+) -> Result<(), ServiceError> {
+    let (id, now) = (erasure.account_id, services.ambient.now());
+    let clean = async |db: &mut _| erasure::erase_traces(db, id, &[], now).await;
+    services.database.write_without_events(clean).await?;
+    if erasure.redacts {
+        let mut connection = services.database.read().await?;
+        let tickets = erasure::tickets_with_content_of(&mut connection, id).await?;
+        drop(connection);
+        for ticket in tickets {
+            redact_content(services, ticket, id, by).await?;
+        }
+    }
+    if erasure.has_settled(now) {
+        erasure::finish(&mut *services.database.read().await?, id, now).await?;
+    }
+    Ok(())
+}
+
+/// Redacts all texts and files of an account on a ticket.
+async fn redact_content(
+    services: &Services,
+    ticket: TicketId,
+    owner: AccountId,
+    by: Option<AccountId>,
+) -> Result<(), ServiceError> {
+    let now = services.ambient.now();
+    let files = services
+        .database
+        .write(async |db| {
+            let Some(mut ticket) = ticket::lock(db, ticket).await? else { return Ok(vec![]) };
+            erase_texts(db, &mut ticket, owner, by, now).await?;
+            erase_files(db, &mut ticket, owner, by, now).await
+        })
+        .await?;
+    for file in files {
+        upload::delete_redacted(services, file).await;
+    }
+    Ok(())
+}
+
+async fn erase_texts(
+    db: &mut Connection,
+    ticket: &mut Ticket,
+    owner: AccountId,
+    by: Option<AccountId>,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    if ticket.reporter_id == owner {
+        for text in [TicketText::Summary, TicketText::Description] {
+            redaction::erase_text(db, ticket, text, by, now).await?;
+        }
+    }
+    for comment in erasure::comments_of(db, ticket.id, owner).await? {
+        redaction::erase_comment(db, ticket, comment, by, now).await?;
+    }
+    Ok(())
+}
+
+async fn erase_files(
+    db: &mut Connection,
+    ticket: &mut Ticket,
+    owner: AccountId,
+    by: Option<AccountId>,
+    now: Timestamp,
+) -> Result<Vec<AttachmentId>, ServiceError> {
+    let files = erasure::attachments_of(db, ticket.id, owner).await?;
+    for &file in &files {
+        redaction::erase_attachment(db, ticket, file, by, now).await?;
+    }
+    Ok(files)
+}

@@ -1,0 +1,257 @@
+//! Redaction: staff erase texts and files that people sent.
+
+use tokio::time;
+
+use super::{ServiceError, Services, UserError, UserErrorCode, authorise, ticket, upload};
+use crate::{
+    db::{
+        Connection,
+        attachment::{self as attachments, Requested},
+        comment, comment_edit,
+        event::{self, NewTicketEvent},
+        ticket as tickets,
+    },
+    domain::{
+        actor::Actor,
+        attachment::Attachment,
+        clock::Timestamp,
+        comment::{Comment, Visibility},
+        event::{Audience, TicketEvent},
+        ids::{AccountId, AttachmentId, CommentId, TicketId},
+        policy::{self, Action, Resource},
+        redaction::{RedactedContent, SHARED_MESSAGE_MAX_AGE, TicketText},
+        ticket::Ticket,
+    },
+};
+
+/// Erases the text of a comment or internal note, with what it was before edits. Returns once no
+/// node serves it any more.
+///
+/// # Errors
+/// Returns an error if the comment does not exist or the actor may not see it or is not staff, and a
+/// user error if it is redacted already.
+pub async fn redact_comment(
+    actor: &Actor,
+    services: &Services,
+    id: CommentId,
+) -> Result<(Comment, Ticket), ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let now = services.ambient.now();
+    let redacted = services
+        .database
+        .write(async |db| {
+            let (mut ticket, _) = lock_comment(actor, db, id).await?;
+            authorise(actor, Action::Redact, Resource::from(&ticket))?;
+            if !erase_comment(db, &mut ticket, id, Some(editor), now).await? {
+                return Err(already_redacted("commentId"));
+            }
+            Ok((find(db, id).await?, ticket))
+        })
+        .await?;
+    until_unshared().await;
+    Ok(redacted)
+}
+
+/// Erases the summary or the description of a ticket. Returns once no node serves it any more.
+///
+/// # Errors
+/// Returns an error if the actor may not see the ticket or is not staff, and a user error if the
+/// text is redacted already.
+pub async fn redact_ticket(
+    actor: &Actor,
+    services: &Services,
+    id: TicketId,
+    text: TicketText,
+) -> Result<Ticket, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let now = services.ambient.now();
+    let redacted = services
+        .database
+        .write(async |db| {
+            let mut ticket = ticket::lock(actor, db, id).await?;
+            authorise(actor, Action::Redact, Resource::from(&ticket))?;
+            if !erase_text(db, &mut ticket, text, Some(editor), now).await? {
+                return Err(already_redacted("text"));
+            }
+            Ok(ticket)
+        })
+        .await?;
+    until_unshared().await;
+    Ok(redacted)
+}
+
+/// Removes a file from its ticket and deletes its bytes. Returns once no node serves it any more. If
+/// the storage fails, a periodic task deletes the bytes.
+///
+/// # Errors
+/// Returns an error if the attachment does not exist or the actor may not see it or is not staff,
+/// and a user error if it is redacted already.
+pub async fn redact_attachment(
+    actor: &Actor,
+    services: &Services,
+    id: AttachmentId,
+) -> Result<Ticket, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let now = services.ambient.now();
+    let redacted = services
+        .database
+        .write(async |db| {
+            let mut ticket = lock_ticket_of(actor, db, id).await?;
+            authorise(actor, Action::Redact, Resource::from(&ticket))?;
+            if !erase_attachment(db, &mut ticket, id, Some(editor), now).await? {
+                return Err(already_redacted("attachmentId"));
+            }
+            Ok(ticket)
+        })
+        .await?;
+    upload::delete_redacted(services, id).await;
+    until_unshared().await;
+    Ok(redacted)
+}
+
+/// Waits until no node shares a message of a stream that was executed before a commit.
+pub(super) async fn until_unshared() {
+    time::sleep(SHARED_MESSAGE_MAX_AGE).await;
+}
+
+/// Locks the ticket of a comment, and returns it with the comment.
+///
+/// # Errors
+/// Returns an error if the comment does not exist or the actor may not see it.
+pub(super) async fn lock_comment(
+    actor: &Actor,
+    db: &mut Connection,
+    id: CommentId,
+) -> Result<(Ticket, Comment), ServiceError> {
+    let ticket_id = find(db, id).await?.ticket_id;
+    let ticket = ticket::lock(actor, db, ticket_id).await?;
+    // Read again: another transaction may have changed it before the lock.
+    let comment = find(db, id).await?;
+    if policy::sees_comment(actor, comment.visibility) {
+        Ok((ticket, comment))
+    } else {
+        Err(ServiceError::NotFound)
+    }
+}
+
+async fn find(db: &mut Connection, id: CommentId) -> Result<Comment, ServiceError> {
+    let found = comment::of_events(db, &[id]).await?.into_iter().next();
+    found.ok_or(ServiceError::NotFound)
+}
+
+/// Locks the ticket that an attachment belongs to, or belonged to before it was redacted.
+async fn lock_ticket_of(
+    actor: &Actor,
+    db: &mut Connection,
+    id: AttachmentId,
+) -> Result<Ticket, ServiceError> {
+    let found = attached(db, id).await?;
+    let ticket = match &found {
+        Some((attachment, _)) => Some(attachment.ticket_id),
+        None => attachments::redacted_from(db, id).await?,
+    };
+    let ticket = ticket::lock(actor, db, ticket.ok_or(ServiceError::NotFound)?).await?;
+    let visible = found.is_none_or(|(_, visibility)| policy::sees_comment(actor, visibility));
+    if visible { Ok(ticket) } else { Err(ServiceError::NotFound) }
+}
+
+/// Returns an attachment, and who may see it.
+async fn attached(
+    db: &mut Connection,
+    id: AttachmentId,
+) -> Result<Option<(Attachment, Visibility)>, ServiceError> {
+    let found = attachments::find(db, Requested::Ids(&[id])).await?.into_iter().next();
+    Ok(found.map(|found| (found.attachment, found.visibility.unwrap_or(Visibility::Public))))
+}
+
+/// Erases the text of a comment of a locked ticket. Returns `false` if that was done before.
+pub(super) async fn erase_comment(
+    db: &mut Connection,
+    ticket: &mut Ticket,
+    id: CommentId,
+    by: Option<AccountId>,
+    now: Timestamp,
+) -> Result<bool, ServiceError> {
+    let found = find(db, id).await?;
+    if !comment::redact(db, id, now).await? {
+        return Ok(false);
+    }
+    comment_edit::delete(db, id).await?;
+    let content = RedactedContent::Comment { comment_id: id };
+    record(db, ticket, content, found.visibility, by, now).await?;
+    Ok(true)
+}
+
+/// Erases a text of a locked ticket. Returns `false` if that was done before.
+pub(super) async fn erase_text(
+    db: &mut Connection,
+    ticket: &mut Ticket,
+    text: TicketText,
+    by: Option<AccountId>,
+    now: Timestamp,
+) -> Result<bool, ServiceError> {
+    let Some(event) = ticket.redact(text, now) else { return Ok(false) };
+    if text == TicketText::Description {
+        tickets::set_description(db, ticket).await?;
+    }
+    save(db, ticket, event, Visibility::Public, by, now).await?;
+    Ok(true)
+}
+
+/// Removes a file from a locked ticket. Returns `false` if that was done before. Its bytes are
+/// deleted after the commit.
+pub(super) async fn erase_attachment(
+    db: &mut Connection,
+    ticket: &mut Ticket,
+    id: AttachmentId,
+    by: Option<AccountId>,
+    now: Timestamp,
+) -> Result<bool, ServiceError> {
+    let Some((attachment, visibility)) = attached(db, id).await? else { return Ok(false) };
+    let comment_id = attachment.comment_id;
+    if !attachments::redact(db, id, (ticket.id, comment_id), now).await? {
+        return Ok(false);
+    }
+    let content = RedactedContent::Attachment { attachment_id: id, comment_id };
+    record(db, ticket, content, visibility, by, now).await?;
+    Ok(true)
+}
+
+/// Appends the event of a redaction that is not a change of the ticket itself.
+async fn record(
+    db: &mut Connection,
+    ticket: &mut Ticket,
+    content: RedactedContent,
+    visibility: Visibility,
+    by: Option<AccountId>,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    if visibility == Visibility::Public {
+        ticket.updated_at = now;
+    }
+    save(db, ticket, TicketEvent::ContentRedacted { content }, visibility, by, now).await
+}
+
+async fn save(
+    db: &mut Connection,
+    ticket: &mut Ticket,
+    event: TicketEvent,
+    visibility: Visibility,
+    actor_id: Option<AccountId>,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    let audience = match visibility {
+        Visibility::Public => Audience::Participants,
+        Visibility::Internal => Audience::Staff,
+    };
+    let event = NewTicketEvent { event, audience, actor_id, occurred_at: now };
+    Ok(event::save_with_events(db, ticket, &[event]).await?)
+}
+
+fn already_redacted(field: &'static str) -> ServiceError {
+    let message = "This is redacted already: its content is erased.";
+    UserError::new(field, UserErrorCode::Redacted, message).into()
+}

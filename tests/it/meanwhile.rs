@@ -1,0 +1,101 @@
+//! Writing on a ticket only if nobody else has commented since it was read.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Reply, TestServer, client::Ticket};
+
+const FIELDS: &str = "answeredMeanwhile { body } ticket { id version } userErrors { field code }";
+
+async fn comment(client: &Client, ticket: &Ticket, mut input: Value) -> Reply {
+    let document = "mutation($input: AddCommentInput!) { addComment(input: $input) { comment { id } FIELDS } }";
+    input["ticketId"] = json!(ticket.id);
+    client.send(&document.replace("FIELDS", FIELDS), json!({ "input": input })).await
+}
+
+async fn update(client: &Client, ticket: &Ticket, mut input: Value) -> Reply {
+    let document =
+        "mutation($input: UpdateTicketInput!) { updateTicket(input: $input) { FIELDS } }";
+    input["ticketId"] = json!(ticket.id);
+    client.send(&document.replace("FIELDS", FIELDS), json!({ "input": input })).await
+}
+
+/// The id of the last event of a ticket that a client sees.
+async fn last_event(client: &Client, ticket: &Ticket) -> Value {
+    let document = "query($id: ID!) { node(id: $id) { ... on Ticket { timeline(last: 1) {
+        nodes { ... on TicketEvent { id } } } } } }";
+    let data = client.ok(document, json!({ "id": ticket.id })).await;
+    data["node"]["timeline"]["nodes"][0]["id"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_have_said_meanwhile_is_returned_instead_of_writing() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let seen = last_event(&marta, &ticket).await;
+    anna.comment(&ticket, "It is urgent.").await;
+    anna.comment(&ticket, "Very urgent.").await;
+    let before = server.content().await;
+    let said = json!([{ "body": "It is urgent." }, { "body": "Very urgent." }]);
+    let input = json!({ "body": "Is it urgent?", "seenUpTo": seen, "idempotencyKey": "k" });
+    let reply = comment(&marta, &ticket, input).await;
+    assert_eq!(reply.user_errors("addComment"), ["ANSWERED_MEANWHILE"]);
+    assert_eq!(*reply.at("/data/addComment/answeredMeanwhile"), said);
+    assert_eq!(*reply.at("/data/addComment/comment"), Value::Null);
+    assert_eq!(reply.at("/data/addComment/ticket/id"), &json!(ticket.id));
+    for changes in
+        [json!({ "status": "RESOLVED" }), json!({ "assigneeId": marta.account_id().await })]
+    {
+        let mut changes = changes;
+        changes["seenUpTo"] = seen.clone();
+        let reply = update(&marta, &ticket, changes).await;
+        assert_eq!(reply.user_errors("updateTicket"), ["ANSWERED_MEANWHILE"]);
+        assert_eq!(*reply.at("/data/updateTicket/answeredMeanwhile"), said);
+    }
+    assert_eq!(server.content().await, before);
+    // Who has read them can write.
+    let seen = last_event(&marta, &ticket).await;
+    let reply = comment(&marta, &ticket, json!({ "body": "At once.", "seenUpTo": seen })).await;
+    assert_eq!(reply.user_errors("addComment"), [] as [&str; 0]);
+    assert_eq!(*reply.at("/data/addComment/answeredMeanwhile"), json!([]));
+    // What one says oneself, and changes, are no answers.
+    let reply = update(&marta, &ticket, json!({ "priority": "HIGH", "seenUpTo": seen })).await;
+    assert_eq!(reply.user_errors("updateTicket"), [] as [&str; 0]);
+    let reply = comment(&marta, &ticket, json!({ "body": "Done.", "seenUpTo": seen })).await;
+    assert_eq!(reply.user_errors("addComment"), [] as [&str; 0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_and_events_that_a_customer_may_not_see_are_no_answers_to_them() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let (ticket, other) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
+    let seen = last_event(&anna, &ticket).await;
+    marta.note(&ticket, "A secret.").await;
+    let note = last_event(&marta, &ticket).await;
+    let reply = comment(&anna, &ticket, json!({ "body": "Hello?", "seenUpTo": seen })).await;
+    assert_eq!(reply.user_errors("addComment"), [] as [&str; 0]);
+    let elsewhere = last_event(&anna, &other).await;
+    for unknown in [note, elsewhere, json!("nonsense")] {
+        let reply = comment(&anna, &ticket, json!({ "body": "x", "seenUpTo": unknown })).await;
+        assert_eq!(reply.user_errors("addComment"), ["NOT_FOUND"], "{unknown}");
+        assert_eq!(*reply.at("/data/addComment/answeredMeanwhile"), json!([]));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_most_twenty_comments_of_others_are_returned() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let seen = last_event(&marta, &ticket).await;
+    for n in 0..22 {
+        anna.comment(&ticket, &format!("{n}")).await;
+    }
+    let reply = comment(&marta, &ticket, json!({ "body": "x", "seenUpTo": seen })).await;
+    let said = reply.at("/data/addComment/answeredMeanwhile").as_array().unwrap();
+    assert_eq!((said.len(), &said[19]["body"]), (20, &json!("19")));
+    server.stop().await;
+}

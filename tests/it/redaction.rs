@@ -1,0 +1,326 @@
+//! Redaction: what staff erase is gone from the tables, the search, the caches, the shared messages,
+//! the storage and the mails that wait.
+
+use std::{fs, path::PathBuf};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::TimeDelta;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    attachment::{self, count, upload},
+    harness::{
+        Client, TestServer,
+        client::{Reply, TECHNICAL_SUPPORT, Ticket},
+        mail::MailFixture,
+    },
+};
+
+/// The fields of an event that say what was redacted or edited, all of which allow fan-out.
+pub const CONTENT: &str = "__typename
+    ... on TicketEvent { cursor actor { name } ticket { summary description } }
+    ... on CommentAdded { comment { id body editedAt redactedAt } }
+    ... on CommentEdited { comment { id body } }
+    ... on ContentRedacted { content comment { id body } attachmentId }
+    ... on Checkpoint { cursor }";
+
+/// Redacts a comment.
+pub async fn redact_comment(client: &Client, id: &str) -> Reply {
+    let document = "mutation($id: ID!) { redactComment(input: { commentId: $id }) {
+        comment { id body redactedAt edits { body } } ticket { id } userErrors { field code message } } }";
+    client.send(document, json!({ "id": id })).await
+}
+
+async fn redact_ticket(client: &Client, ticket: &Ticket, text: &str) -> Reply {
+    let document = "mutation($id: ID!, $text: TicketText!) {
+        redactTicket(input: { ticketId: $id, text: $text }) {
+            ticket { summary description version } userErrors { field code } } }";
+    client.send(document, json!({ "id": ticket.id, "text": text })).await
+}
+
+async fn redact_attachment(client: &Client, id: &str) -> Reply {
+    let document = "mutation($id: ID!) { redactAttachment(input: { attachmentId: $id }) {
+        ticket { attachments { id } } userErrors { field code } } }";
+    client.send(document, json!({ "id": id })).await
+}
+
+/// The events of a ticket's timeline that a client sees.
+pub async fn timeline(client: &Client, ticket: &Ticket) -> Vec<Value> {
+    let query = format!(
+        "query($id: ID!) {{ node(id: $id) {{ ... on Ticket {{ timeline(last: 50) {{ nodes {{ {} }} }} }} }} }}",
+        CONTENT.replace("... on Checkpoint { cursor }", "").replace("cursor actor", "actor")
+    );
+    let data = client.ok(&query, json!({ "id": ticket.id })).await;
+    data["node"]["timeline"]["nodes"].as_array().unwrap().clone()
+}
+
+/// How many texts a search finds.
+pub async fn hits(client: &Client, text: &str) -> usize {
+    let query = "query($text: String!) { search(text: $text) { nodes { ticket { id } } } }";
+    let data = client.ok(query, json!({ "text": text })).await;
+    data["search"]["nodes"].as_array().unwrap().len()
+}
+
+async fn open(client: &Client, summary: &str, description: &str) -> Ticket {
+    let input =
+        json!({ "categoryId": TECHNICAL_SUPPORT, "summary": summary, "description": description });
+    Ticket::read(client.try_create_ticket(input).await.at("/data/createTicket/ticket"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redacted_comment_is_gone_from_every_table_and_the_timeline_says_who_did_it() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let (comment, _) = anna.comment(&ticket, "my password is hunter-tulip").await;
+    let (note, _) = marta.note(&ticket, "she sent hunter-tulip").await;
+    assert_eq!(server.tables_with("tulip").await, ["comments", "search_documents"]);
+    assert_eq!((hits(&anna, "tulip").await, hits(&marta, "tulip").await), (1, 1));
+
+    let reply = redact_comment(&marta, &comment).await;
+    let redacted = reply.at("/data/redactComment/comment");
+    assert_eq!((&redacted["id"], &redacted["body"]), (&json!(comment), &json!("")));
+    assert!(redacted["redactedAt"].is_string(), "{}", reply.body);
+    assert_eq!((hits(&anna, "tulip").await, hits(&marta, "tulip").await), (0, 1));
+    let events = timeline(&anna, &ticket).await;
+    assert_eq!(events[1]["comment"]["body"], "");
+    let event = events.last().unwrap();
+    assert_eq!(
+        (&event["__typename"], &event["actor"]["name"]),
+        (&json!("ContentRedacted"), &json!("Marta"))
+    );
+    assert_eq!((&event["content"], &event["comment"]["id"]), (&json!("COMMENT"), &json!(comment)));
+
+    let seen = timeline(&anna, &ticket).await;
+    assert_eq!(redact_comment(&marta, &note).await.user_errors("redactComment"), [] as [&str; 0]);
+    assert_eq!(timeline(&anna, &ticket).await, seen, "a note leaves no trace");
+    assert_eq!(timeline(&marta, &ticket).await.len(), seen.len() + 2);
+    assert_eq!(server.tables_with("tulip").await, [] as [&str; 0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redacted_summary_and_description_are_empty_and_the_summary_can_be_written_again() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = open(&anna, "Key orchid-7", "The key is orchid-7.").await;
+    for (text, content) in [("SUMMARY", "SUMMARY"), ("DESCRIPTION", "DESCRIPTION")] {
+        let reply = redact_ticket(&marta, &ticket, text).await;
+        assert_eq!(reply.user_errors("redactTicket"), [] as [&str; 0]);
+        assert_eq!(timeline(&anna, &ticket).await.last().unwrap()["content"], content);
+        let again = redact_ticket(&marta, &ticket, text).await;
+        assert_eq!(again.user_errors("redactTicket"), ["REDACTED"]);
+    }
+    assert_eq!(server.tables_with("orchid").await, [] as [&str; 0]);
+    assert_eq!(hits(&marta, "orchid").await, 0);
+    let shown = anna
+        .ok(
+            "query($id: ID!) { node(id: $id) { ... on Ticket { summary description version } } }",
+            json!({ "id": ticket.id }),
+        )
+        .await;
+    assert_eq!(shown["node"], json!({ "summary": "", "description": "", "version": 2 }));
+    marta.update(&ticket, json!({ "summary": "A key", "expectedVersion": 2 })).await;
+    assert_eq!(hits(&marta, "key").await, 1);
+    assert_eq!(
+        redact_ticket(&marta, &ticket, "SUMMARY").await.user_errors("redactTicket"),
+        [] as [&str; 0]
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_streams_receive_a_redaction_as_an_event() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let (comment, _) = anna.comment(&ticket, "tulip").await;
+    let (note, _) = marta.note(&ticket, "tulip").await;
+    server.quiet().await;
+    let watch = format!("subscription {{ inboxEvents {{ {CONTENT} }} }}");
+    let mut sockets = [anna.socket().await, marta.socket().await];
+    for socket in &mut sockets {
+        socket.subscribe("1", &watch, json!({})).await;
+        socket.caught_up().await;
+    }
+    redact_comment(&marta, &note).await;
+    redact_comment(&marta, &comment).await;
+    let [own, staff] = &mut sockets;
+    assert_eq!(staff.item().await["comment"]["id"], json!(note));
+    for socket in [own, staff] {
+        let item = socket.item().await;
+        assert_eq!(item["__typename"], "ContentRedacted");
+        assert_eq!(item["comment"], json!({ "id": comment, "body": "" }));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_node_serves_redacted_text_although_it_has_not_heard_of_the_redaction() {
+    let server = TestServer::start().await;
+    let node = server.second_node().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let igor = server.agent("Igor").await;
+    let there = |client: &Client| client.at(&node.address().to_string());
+    let ticket = anna.create_ticket("one").await;
+    server.quiet().await;
+    let before = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
+    let watch =
+        format!("subscription($after: String) {{ inboxEvents(after: $after) {{ {CONTENT} }} }}");
+    let mut first = there(&marta).socket().await;
+    first.subscribe("1", &watch, json!({})).await;
+    first.caught_up().await;
+    let (comment, _) = anna.comment(&ticket, "tulip").await;
+    assert_eq!(first.item().await["comment"]["body"], "tulip");
+    assert_eq!(timeline(&there(&anna), &ticket).await[1]["comment"]["body"], "tulip");
+
+    // No event gets a position, so no node receives one.
+    let mut database = server.database.connect().await;
+    let lock = database.transaction().await.unwrap();
+    lock.execute("SELECT FROM feed_head FOR UPDATE", &[]).await.unwrap();
+    // The message is shared now, for as long as that may take.
+    let mut second = there(&igor).socket().await;
+    second.subscribe("1", &watch, json!({ "after": before })).await;
+    assert_eq!(second.item().await["comment"]["body"], "tulip");
+    assert_eq!(
+        redact_comment(&marta, &comment).await.user_errors("redactComment"),
+        [] as [&str; 0]
+    );
+    let mut third = there(&igor).socket().await;
+    third.subscribe("1", &watch, json!({ "after": before })).await;
+    assert_eq!(third.item().await["comment"]["body"], "");
+    for client in [&anna, &marta] {
+        assert_eq!(timeline(&there(client), &ticket).await[1]["comment"]["body"], "");
+    }
+    lock.rollback().await.unwrap();
+    assert_eq!(first.item().await["__typename"], "ContentRedacted");
+    node.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_staff_redact_and_only_once() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let (jonas, igor) = (server.customer("Jonas").await, server.agent("Igor").await);
+    let ticket = anna.create_ticket("one").await;
+    let (comment, _) = anna.comment(&ticket, "tulip").await;
+    let (note, _) = marta.note(&ticket, "tulip").await;
+    let before = server.content().await;
+    for (client, id, code) in [
+        (&anna, &comment, "FORBIDDEN"),
+        (&anna, &note, "NOT_FOUND"),
+        (&jonas, &comment, "NOT_FOUND"),
+        (&marta, &ticket.id, "NOT_FOUND"),
+        (&server.anonymous(), &comment, "UNAUTHENTICATED"),
+    ] {
+        assert_eq!(redact_comment(client, id).await.code(), code);
+    }
+    assert_eq!(redact_ticket(&anna, &ticket, "SUMMARY").await.code(), "FORBIDDEN");
+    assert_eq!(redact_ticket(&jonas, &ticket, "SUMMARY").await.code(), "NOT_FOUND");
+    assert_eq!(server.content().await, before);
+
+    let replies = tokio::join!(redact_comment(&marta, &comment), redact_comment(&igor, &comment));
+    let mut codes =
+        [replies.0.user_errors("redactComment"), replies.1.user_errors("redactComment")];
+    codes.sort();
+    assert_eq!(codes, [vec![], vec!["REDACTED"]]);
+    let redacted = timeline(&anna, &ticket).await;
+    let redacted = redacted.iter().filter(|event| event["__typename"] == "ContentRedacted");
+    assert_eq!(redacted.count(), 1);
+    marta.update(&ticket, json!({ "status": "CLOSED" })).await;
+    assert_eq!(redact_comment(&marta, &note).await.user_errors("redactComment"), [] as [&str; 0]);
+    server.stop().await;
+}
+
+/// An empty folder for attachments.
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(format!("{}/redaction-{name}", env!("CARGO_TARGET_TMPDIR")));
+    drop(fs::remove_dir_all(&folder));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Attaches a file to a comment of a new ticket; returns the ticket, and the file's id and link.
+async fn attach(client: &Client) -> (Ticket, String, String) {
+    let ticket = client.create_ticket("one").await;
+    let input = json!({ "ticketId": ticket.id, "body": "see the file" });
+    let reply = upload(client, attachment::COMMENT, input, &[("tulip.txt", b"tulip")]).await;
+    let file = reply.at("/data/addComment/comment/attachments/0");
+    let text = |name: &str| file[name].as_str().unwrap().to_owned();
+    (ticket, text("id"), text("url"))
+}
+
+/// The folder in which the bytes of an attachment are stored.
+fn stored_at(folder: &std::path::Path, id: &str) -> PathBuf {
+    let id = String::from_utf8(URL_SAFE_NO_PAD.decode(id).unwrap()).unwrap();
+    folder.join(id.strip_prefix("Attachment:").unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redacted_attachment_and_its_bytes_are_gone() {
+    let folder = folder("gone");
+    let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let (ticket, file, url) = attach(&anna).await;
+    assert!(stored_at(&folder, &file).exists());
+    assert_eq!(anna.request(Method::GET, &url, |it| it).await.status, StatusCode::OK);
+    assert_eq!(redact_attachment(&anna, &file).await.code(), "FORBIDDEN");
+    let reply = redact_attachment(&marta, &file).await;
+    assert_eq!(reply.user_errors("redactAttachment"), [] as [&str; 0]);
+    assert!(!stored_at(&folder, &file).exists());
+    assert_eq!(anna.request(Method::GET, &url, |it| it).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(server.tables_with("tulip").await, [] as [&str; 0]);
+    let event = timeline(&anna, &ticket).await.pop().unwrap();
+    assert_eq!((&event["content"], &event["attachmentId"]), (&json!("ATTACHMENT"), &json!(file)));
+    assert_eq!(event["comment"]["body"], "see the file");
+    let again = redact_attachment(&marta, &file).await;
+    assert_eq!(again.user_errors("redactAttachment"), ["REDACTED"]);
+    let jonas = server.customer("Jonas").await;
+    assert_eq!(redact_attachment(&jonas, &file).await.code(), "NOT_FOUND");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_could_not_be_deleted_at_once_are_deleted_later() {
+    let folder = folder("later");
+    let flags = [("storage.folder", folder.to_str().unwrap().to_owned())];
+    let mut server = TestServer::start_with(&flags).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let (_, file, _) = attach(&anna).await;
+    // A node whose storage fails: its folder is a file.
+    let broken = folder.join("broken");
+    fs::write(&broken, "").unwrap();
+    let flags_of_node = [("storage.folder", broken.to_str().unwrap().to_owned())];
+    let node = server.another_node(&flags_of_node).await.unwrap();
+    let reply = redact_attachment(&marta.at(&node.address().to_string()), &file).await;
+    assert_eq!(reply.user_errors("redactAttachment"), [] as [&str; 0]);
+    node.stop().await;
+    assert!(stored_at(&folder, &file).exists());
+    server.clock.advance(TimeDelta::minutes(11));
+    server.restart_with(&flags).await;
+    while count(&server, "true").await > 0 {}
+    assert!(!stored_at(&folder, &file).exists());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_waits_leaves_out_what_was_redacted() {
+    let fixture = MailFixture::start_with(&[("mail.window_seconds", "30")]).await;
+    let MailFixture { server, smtp, anna, boris } = &fixture;
+    let ticket = open(anna, "Key orchid-7", "The key is orchid-7.").await;
+    let (comment, _) = boris.comment(&ticket, "Not tulip-9?").await;
+    server.quiet().await;
+    redact_comment(boris, &comment).await;
+    redact_ticket(boris, &ticket, "SUMMARY").await;
+    redact_ticket(boris, &ticket, "DESCRIPTION").await;
+    server.clock.advance(TimeDelta::seconds(31));
+    let mail = smtp.received(1).await.remove(0);
+    for word in ["orchid", "tulip"] {
+        assert!(!mail.text.contains(word), "{}", mail.text);
+    }
+    assert!(mail.text.contains("(removed)"), "{}", mail.text);
+    fixture.server.stop().await;
+}

@@ -1,0 +1,339 @@
+//! Writes that arrive together: each keeps its own decision, answer and error.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::Barrier;
+
+use crate::harness::{Client, TestServer, client::Ticket};
+
+const WRITERS: usize = 64;
+const ROUNDS: usize = 4;
+
+/// What a writer was answered, by the text of its comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Added,
+    Refused,
+    /// The database was away: the comment may have been added.
+    Unknown,
+}
+
+/// The columns of a ticket that follow from its events, and the same computed from the events.
+const DERIVED: &str = "
+    SELECT t.event_seq, t.any_seq, t.public_seq, t.any_actor_id, t.public_actor_id,
+           t.any_seq_by_others, t.public_seq_by_others, t.last_comment_id,
+           a.seq, a.seq, p.seq, a.actor_id, p.actor_id,
+           coalesce((SELECT max(seq) FROM events WHERE ticket_id = t.id
+                     AND actor_id IS DISTINCT FROM a.actor_id), 0),
+           coalesce((SELECT max(seq) FROM events WHERE ticket_id = t.id
+                     AND audience = 'participants' AND actor_id IS DISTINCT FROM p.actor_id), 0),
+           (SELECT (data ->> 'comment_id')::uuid FROM events WHERE ticket_id = t.id
+            AND kind = 'comment_added' ORDER BY seq DESC LIMIT 1)
+    FROM tickets t
+    CROSS JOIN LATERAL (SELECT seq, actor_id FROM events WHERE ticket_id = t.id
+                        ORDER BY seq DESC LIMIT 1) a
+    CROSS JOIN LATERAL (SELECT seq, actor_id FROM events WHERE ticket_id = t.id
+                        AND audience = 'participants' ORDER BY seq DESC LIMIT 1) p";
+
+/// Comments with a body that says who wrote it and how the comment should end.
+async fn write(client: &Client, ticket: &Ticket, body: &str, kind: usize) -> Answer {
+    let mut input = json!({ "body": body, "ticketId": ticket.id });
+    match kind {
+        1 => input["visibility"] = json!("INTERNAL"),
+        2 => input["expectedVersion"] = json!(1_000_000),
+        3 => input["idempotencyKey"] = json!(body),
+        4 => input["status"] = json!("WAITING_FOR_CUSTOMER"),
+        _ => {}
+    }
+    let document = "mutation($input: AddCommentInput!) { addComment(input: $input) {
+        comment { body } userErrors { code } } }";
+    let reply = client.send(document, json!({ "input": input })).await;
+    if reply.at("/data/addComment/comment/body") == body {
+        return Answer::Added;
+    }
+    let code = reply.at("/errors/0/extensions/code").as_str().unwrap_or("CONFLICT");
+    match code {
+        "CONFLICT" | "FORBIDDEN" | "NOT_FOUND" => Answer::Refused,
+        "UNAVAILABLE" => Answer::Unknown,
+        _ => panic!("{}", reply.body),
+    }
+}
+
+/// Has many writers write at the same time, on these tickets in turn.
+async fn write_all(clients: &[Client], tickets: &[Ticket], tag: &str) -> BTreeMap<String, Answer> {
+    let start = Arc::new(Barrier::new(WRITERS));
+    let writers = (0..WRITERS).map(|writer| {
+        let start = Arc::clone(&start);
+        async move {
+            let mut answers = Vec::new();
+            start.wait().await;
+            for round in 0..ROUNDS {
+                let body = format!("{tag} {writer} {round}");
+                let client = &clients[(writer + round) % clients.len()];
+                let ticket = &tickets[writer % tickets.len()];
+                let answer = write(client, ticket, &body, (writer / 3 + round) % 5).await;
+                answers.push((body, answer));
+            }
+            answers
+        }
+    });
+    join_all(writers).await.into_iter().flatten().collect()
+}
+
+/// Checks that each answer is true, and that all that is stored about tickets agrees.
+async fn check(server: &TestServer, answers: &BTreeMap<String, Answer>) {
+    let database = server.database.connect().await;
+    let rows =
+        database.query("SELECT body, count(*) FROM comments GROUP BY body", &[]).await.unwrap();
+    let stored = rows.iter().map(|row| (row.get(0), row.get(1)));
+    let stored = stored.collect::<BTreeMap<String, i64>>();
+    for (body, answer) in answers {
+        let count = stored.get(body).copied().unwrap_or(0);
+        match answer {
+            Answer::Added => assert_eq!(count, 1, "{body}"),
+            Answer::Refused => assert_eq!(count, 0, "{body}"),
+            Answer::Unknown => assert!(count <= 1, "{body}"),
+        }
+    }
+    for wrong in [
+        "SELECT count(*) FROM comments c WHERE 1 <> (SELECT count(*) FROM events e
+             WHERE e.ticket_id = c.ticket_id AND e.data ->> 'comment_id' = c.id::text)",
+        "SELECT count(*) FROM events WHERE kind = 'comment_added'
+             AND NOT EXISTS (SELECT FROM comments c WHERE c.id::text = data ->> 'comment_id')",
+        "SELECT count(*) FROM idempotency_keys k
+             WHERE NOT EXISTS (SELECT FROM comments c WHERE c.id = k.result_id)",
+        "SELECT count(*) FROM (SELECT kind, status::text, data ->> 'from' AS replaced,
+                 lag(status::text) OVER (PARTITION BY ticket_id ORDER BY seq) AS before
+             FROM events WHERE ticket_id IS NOT NULL) e
+             WHERE before <> CASE kind WHEN 'status_changed' THEN replaced ELSE status END",
+        "SELECT count(*) FROM tickets t
+             WHERE event_seq <> (SELECT count(*) FROM events WHERE ticket_id = t.id)",
+        "SELECT count(*) FROM events e WHERE NOT EXISTS (SELECT FROM feed WHERE event_id = e.id)",
+    ] {
+        let count = database.query_one(wrong, &[]).await.unwrap().get::<_, i64>(0);
+        assert_eq!(count, 0, "{wrong}");
+    }
+    let order = "SELECT count(*) FROM (SELECT e.seq - lag(e.seq) OVER (
+            PARTITION BY f.ticket_id ORDER BY f.pos) AS step
+        FROM feed f JOIN events e ON e.id = f.event_id WHERE f.ticket_id IS NOT NULL) s WHERE step <> 1";
+    assert_eq!(
+        database.query_one(order, &[]).await.unwrap().get::<_, i64>(0),
+        0,
+        "the feed's order"
+    );
+    let derived = format!(
+        "SELECT row_to_json(derived)::text FROM ({DERIVED}) derived (a, b, c, d, e, f, g, h, a2, b2, c2, d2, e2, f2, g2, h2)"
+    );
+    for row in database.query(&derived, &[]).await.unwrap() {
+        let row = serde_json::from_str::<Value>(row.get(0)).unwrap();
+        for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            assert_eq!(row[name], row[format!("{name}2")], "{name} of {row}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_many_writers_is_answered_truly_on_one_ticket_and_on_many() {
+    let server = TestServer::start().await;
+    let clients = [
+        server.customer("Anna").await,
+        server.agent("Marta").await,
+        server.agent("Olga").await,
+        server.customer("Jonas").await,
+    ];
+    let second = server.second_node().await;
+    let elsewhere = clients.iter().map(|client| client.at(&second.address().to_string()));
+    let clients = elsewhere.chain(clients.iter().map(|it| it.at(it.address()))).collect::<Vec<_>>();
+    let one = [clients[0].create_ticket("one").await];
+    // A customer may send 50 requests at a time.
+    let mut many = Vec::new();
+    for chunk in 0..WRITERS / 16 {
+        let summaries = (0..16).map(|n| format!("many {chunk} {n}"));
+        let anna = &clients[0];
+        let opened = summaries.map(async |summary| anna.create_ticket(&summary).await);
+        many.extend(join_all(opened).await);
+    }
+    let numbers =
+        many.iter().map(|ticket| &ticket.number).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(numbers.len(), WRITERS);
+    let mut answers = write_all(&clients, &one, "one").await;
+    answers.extend(write_all(&clients, &many, "many").await);
+    assert!(!answers.values().any(|&answer| answer == Answer::Unknown));
+    assert!(answers.values().filter(|&&answer| answer == Answer::Refused).count() > WRITERS);
+    server.quiet().await;
+    check(&server, &answers).await;
+    second.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_whose_connections_are_killed_lose_nothing_that_was_acknowledged() {
+    let server = TestServer::start().await;
+    let clients = [server.agent("Marta").await, server.agent("Olga").await];
+    let tickets = [server.customer("Anna").await.create_ticket("one").await];
+    let killer = server.database.connect().await;
+    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname = current_database() AND query LIKE 'WITH seen%' AND state = 'active'";
+    let mut answers = BTreeMap::new();
+    for n in 0..3 {
+        let mut kills = 0;
+        let tag = format!("killed {n}");
+        let writing = write_all(&clients, &tickets, &tag);
+        tokio::pin!(writing);
+        let written = loop {
+            tokio::select! {
+                written = &mut writing => break written,
+                killed = killer.query_one(kill, &[]), if kills < 5 => {
+                    kills += killed.unwrap().get::<_, i64>(0);
+                }
+            }
+        };
+        answers.extend(written);
+    }
+    server.quiet().await;
+    check(&server, &answers).await;
+    let again = write_all(&clients, &tickets, "again").await;
+    assert!(!again.values().any(|&answer| answer == Answer::Unknown));
+    server.quiet().await;
+    check(&server, &again).await;
+    server.stop().await;
+}
+
+/// Waits until a statement of the server waits for a lock.
+async fn until_blocked(server: &TestServer) {
+    let database = server.database.connect().await;
+    let blocked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+        AND wait_event_type = 'Lock' AND query LIKE '%FOR NO KEY UPDATE')";
+    while !database.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_that_loses_a_race_is_decided_again_and_leaves_nothing_if_refused() {
+    let flags = [("limits.staff_comments_per_minute", "5".to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    server.quiet().await;
+    let database = server.database.connect().await;
+    // Another node changes the ticket after it was read for the decision.
+    let race = async |change: &str| {
+        let begin = format!("BEGIN; UPDATE tickets SET event_seq = event_seq + 1, {change}");
+        database.batch_execute(&begin).await.unwrap();
+        let input = json!({ "body": "hello" });
+        let (reply, ()) = tokio::join!(marta.try_comment(&ticket, input), async {
+            until_blocked(&server).await;
+            database.batch_execute("COMMIT").await.unwrap();
+        });
+        reply
+    };
+    let reply = race("priority = 'highest'").await;
+    assert_eq!(reply.user_errors("addComment"), [] as [&str; 0], "{}", reply.body);
+    let priority = "SELECT priority::text FROM tickets";
+    assert_eq!(database.query_one(priority, &[]).await.unwrap().get::<_, &str>(0), "highest");
+    let reply = race("status = 'closed'").await;
+    assert_eq!(reply.user_errors("addComment"), ["TICKET_CLOSED"]);
+    let comments = "SELECT count(*) FROM comments";
+    assert_eq!(database.query_one(comments, &[]).await.unwrap().get::<_, i64>(0), 1);
+    // The refused comment does not count: four more are allowed in this minute.
+    let other = anna.create_ticket("two").await;
+    for _ in 0..4 {
+        marta.comment(&other, "hello").await;
+    }
+    let reply = marta.try_comment(&other, json!({ "body": "one too many" })).await;
+    assert_eq!(reply.code(), "RATE_LIMITED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_counts_what_each_account_creates_and_refuses_only_the_rest() {
+    let flags = [
+        ("limits.staff_comments_per_minute", "7".to_owned()),
+        ("limits.tickets_per_minute", "5".to_owned()),
+    ];
+    let server = TestServer::start_with(&flags).await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let agents = [server.agent("Marta").await, server.agent("Olga").await];
+    let open = |client: &Client, n: usize| {
+        let client = client.at(client.address());
+        async move {
+            let input = json!({ "categoryId": crate::harness::client::SALES,
+                "summary": format!("t{n}"), "description": "d" });
+            client.try_create_ticket(input).await.at("/data/createTicket/ticket").is_object()
+        }
+    };
+    let opened = join_all((0..12).map(|n| open([&anna, &jonas][n % 2], n))).await;
+    assert_eq!(opened.iter().filter(|&&opened| opened).count(), 10);
+    let database = server.database.connect().await;
+    let tickets = "SELECT count(*) FROM tickets";
+    assert_eq!(database.query_one(tickets, &[]).await.unwrap().get::<_, i64>(0), 10);
+    let data = anna.ok("{ tickets { nodes { id number status version } } }", json!({})).await;
+    let ticket = Ticket::read(&data["tickets"]["nodes"][0]);
+    let written = (0..20).map(|n| {
+        let (agent, ticket) = (&agents[n % 2], &ticket);
+        async move {
+            let reply = agent.try_comment(ticket, json!({ "body": format!("{n}") })).await;
+            reply.at("/data/addComment/comment").is_object()
+        }
+    });
+    let written = join_all(written).await;
+    assert_eq!(written.iter().filter(|&&written| written).count(), 14);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_in_a_retired_category_is_refused_among_others_that_are_opened() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let database = server.database.connect().await;
+    let retire = "UPDATE categories SET retired_at = now() WHERE slug = 'sales'";
+    database.batch_execute(retire).await.unwrap();
+    let replies = join_all((0..20).map(|n| {
+        use crate::harness::client::{SALES, TECHNICAL_SUPPORT};
+        let category = [SALES, TECHNICAL_SUPPORT][n % 2];
+        let input = json!({ "categoryId": category, "summary": "s", "description": "d" });
+        let anna = &anna;
+        async move { (n, anna.try_create_ticket(input).await) }
+    }));
+    for (n, reply) in replies.await {
+        let expected: &[&str] = if n % 2 == 0 { &["CATEGORY_RETIRED"] } else { &[] };
+        assert_eq!(reply.user_errors("createTicket"), expected);
+    }
+    let tickets = "SELECT count(*) FROM tickets";
+    assert_eq!(database.query_one(tickets, &[]).await.unwrap().get::<_, i64>(0), 10);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_wait_together_are_each_decided_after_those_before_them() {
+    let flags = [("limits.staff_comments_per_minute", "1000".to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let jonas = server.customer("Jonas").await;
+    let ticket = anna.create_ticket("one").await;
+    marta.comment(&ticket, "first").await;
+    let (holder, watcher) = (server.database.connect().await, server.database.connect().await);
+    // The next comment waits to be counted, and those after it for that comment.
+    holder.batch_execute("BEGIN; SELECT FROM attempts FOR UPDATE").await.unwrap();
+    let (anna, marta, ticket) = (&anna, &marta, &ticket);
+    let write = async |n: usize| {
+        let (body, client) = (format!("{n}"), if n.is_multiple_of(3) { anna } else { marta });
+        let answer = write(client, ticket, &body, 4 * (n % 2)).await;
+        (body, answer)
+    };
+    let release = async {
+        let blocked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+            AND datname = current_database() AND query LIKE 'WITH seen%')";
+        while !watcher.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {}
+        for _ in 0..20 {
+            // Requests of an account wait for those under way, so another one sends these.
+            jonas.account_id().await;
+        }
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(join_all((0..40).map(write)), release);
+    server.quiet().await;
+    check(&server, &answers.into_iter().collect()).await;
+    server.stop().await;
+}

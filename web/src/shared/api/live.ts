@@ -1,0 +1,110 @@
+// The websocket of the API. Each stream resumes where it stopped, so a lost line skips nothing.
+import { createClient, type Client, type FormattedExecutionResult } from "graphql-ws";
+import { toApiError, ApiError } from "./client";
+import { textOf, type Operation } from "./document";
+import { line } from "./line.svelte";
+
+/** The server's close codes for a session that has ended. */
+const SIGNED_OUT = [4401, 4403];
+/** How often the client asks whether the line is alive, and how long it waits, in milliseconds. */
+const PING_MS = 10_000;
+const PONG_MS = 5_000;
+
+interface Message {
+  __typename: string;
+  cursor?: string;
+}
+
+/** What a stream calls. */
+export interface Sink<T> {
+  next(message: T): void;
+  /** The stream ended. `null` if the server completed it. */
+  end(error: ApiError | null): void;
+}
+
+let client: Client | undefined;
+
+/**
+ * Follows a subscription whose only variable that moves is `after`: it is always the cursor of the
+ * last message that `next` has processed. Returns a function that ends the stream.
+ */
+export function follow<T extends Message, V extends { after?: string | null }>(
+  document: Operation<Record<string, T>, V> | Operation<{ [field: string]: T }, V>,
+  variables: V,
+  sink: Sink<T>,
+): () => void {
+  client ??= connect();
+  const moving = { ...variables } as V;
+  return client.subscribe<Record<string, T>>(
+    { query: textOf(document), variables: moving },
+    {
+      next: (result) => deliver(result, moving, sink),
+      error: (error) => sink.end(endOf(error)),
+      complete: () => sink.end(null),
+    },
+  );
+}
+
+function deliver<T extends Message>(
+  { data, errors }: FormattedExecutionResult<Record<string, T>, unknown>,
+  variables: { after?: string | null },
+  sink: Sink<T>,
+): void {
+  if (errors?.[0]) return sink.end(toApiError(errors[0] as never));
+  const [message] = Object.values(data ?? {});
+  if (!message) return;
+  sink.next(message);
+  if (message.cursor) variables.after = message.cursor;
+}
+
+function endOf(error: unknown): ApiError {
+  if (Array.isArray(error)) return toApiError(error[0]);
+  const code = (error as { code?: number }).code ?? 0;
+  return SIGNED_OUT.includes(code) ? toApiError({ extensions: { code: "UNAUTHENTICATED" } }) : new ApiError("OFFLINE");
+}
+
+/** Closes the websocket, so that the next stream opens one with the session of then. */
+export function hangUp(): void {
+  void client?.dispose();
+  client = undefined;
+  line.isUp = true;
+}
+
+function connect(): Client {
+  let socket: WebSocket | undefined;
+  let overdue: ReturnType<typeof setTimeout>;
+  const created = createClient({
+    url: `${location.origin.replace(/^http/, "ws")}/graphql`,
+    retryAttempts: Infinity,
+    shouldRetry: (event) => !SIGNED_OUT.includes((event as CloseEvent).code),
+    retryWait: wait,
+    keepAlive: PING_MS,
+    on: {
+      connected: (opened) => {
+        socket = opened as WebSocket;
+        line.isUp = true;
+      },
+      closed: () => (line.isUp = false),
+      // A line that died without a word, as after sleep, answers no ping.
+      ping: (received) => {
+        if (!received) overdue = setTimeout(() => socket?.readyState === WebSocket.OPEN && created.terminate(), PONG_MS);
+      },
+      pong: () => clearTimeout(overdue),
+    },
+  });
+  return created;
+}
+
+/** Waits 0.5 to 15 seconds, longer after each attempt; the return of the network ends the wait. */
+function wait(retries: number): Promise<void> {
+  const ms = Math.min(15_000, 500 * 2 ** retries) * (0.5 + Math.random() / 2);
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done(): void {
+      clearTimeout(timer);
+      removeEventListener("online", done);
+      resolve();
+    }
+    addEventListener("online", done);
+  });
+}

@@ -1,0 +1,60 @@
+import { ApiError, errorOf, guardMutation, HEADERS } from "./client";
+import { graphql, textOf, type Scalar } from "./document";
+import type { ResultOf } from "gql.tada";
+
+const UPLOAD = graphql(`
+  mutation UploadFile($file: Upload!) {
+    uploadFile(input: { file: $file }) {
+      file { id name size contentType }
+      userErrors { code }
+    }
+  }
+`);
+
+/** A file that the server keeps for a message that is still being written. */
+export type Uploaded = NonNullable<ResultOf<typeof UPLOAD>["uploadFile"]["file"]>;
+
+/** Why the server rejected a file. */
+export class RejectedFile extends Error {
+  constructor(readonly code: Scalar<"UserErrorCode">) {
+    super(code);
+  }
+}
+
+/**
+ * Uploads a file. `onProgress` gets the part that is sent, 0 to 1. Throws `RejectedFile`, an
+ * `ApiError`, or an `AbortError` after the signal. `fetch` reports no progress, so this doesn't use it.
+ */
+export function upload(file: File, onProgress: (part: number) => void, signal: AbortSignal): Promise<Uploaded> {
+  guardMutation();
+  return new Promise((resolve, reject) => {
+    const xhr = new XMLHttpRequest();
+    xhr.open("POST", "/graphql");
+    xhr.responseType = "json";
+    for (const [name, value] of Object.entries(HEADERS)) xhr.setRequestHeader(name, value);
+    xhr.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    xhr.onload = () => settle(xhr.response, resolve, reject);
+    xhr.onerror = () => reject(new ApiError("OFFLINE"));
+    xhr.onabort = () => reject(new DOMException("cancelled", "AbortError"));
+    signal.addEventListener("abort", () => xhr.abort());
+    xhr.send(form(file));
+  });
+}
+
+function form(file: File): FormData {
+  const body = new FormData();
+  body.append("operations", JSON.stringify({ query: textOf(UPLOAD), variables: { file: null } }));
+  body.append("map", JSON.stringify({ "0": ["variables.file"] }));
+  body.append("0", file);
+  return body;
+}
+
+type Answer = { data?: ResultOf<typeof UPLOAD> } | null;
+
+function settle(answer: Answer, resolve: (file: Uploaded) => void, reject: (error: Error) => void): void {
+  const error = answer ? errorOf(answer) : new ApiError("OFFLINE");
+  if (error) return reject(error);
+  const { file, userErrors } = answer?.data?.uploadFile ?? { file: null, userErrors: [] };
+  if (file) resolve(file);
+  else reject(new RejectedFile(userErrors[0]?.code ?? "INVALID"));
+}
