@@ -30,14 +30,15 @@ const VENDOR: [(&str, &str); 9] = [
 const MANIFEST: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
 /// What the portal is built from, in `web`.
-const WEB: [&str; 8] = [
+const WEB: [&str; 9] = [
+    ".npmrc",
     "index.html",
     "package.json",
     "package-lock.json",
-    "public",
     "scripts",
     "src",
     "svelte.config.js",
+    "tsconfig.json",
     "vite.config.ts",
 ];
 
@@ -164,7 +165,7 @@ fn build_portal(out: &Path, packed: &Path) -> Result<(), String> {
     let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
     run(Command::new("npm").args(install).arg("--prefer-offline").current_dir(&scratch))?;
     run(Command::new("npm").args(["run", "build"]).current_dir(&scratch))?;
-    let pack = ["scripts/pack.js", "dist"];
+    let pack = ["scripts/pack.mjs", "dist"];
     run(Command::new("node").args(pack).arg(packed).current_dir(&scratch))?;
     fs::remove_dir_all(&scratch).map_err(failed)?;
     fs::write(&stamp, content).map_err(failed)

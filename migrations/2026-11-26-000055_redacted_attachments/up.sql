@@ -1,4 +1,6 @@
-SET LOCAL lock_timeout = '2s';
+-- Shorter than the second after which Postgres looks for deadlocks: a writer that has locked both
+-- tables in another order waits, and is not cancelled.
+SET LOCAL lock_timeout = '500ms';
 
 -- Attachments that staff erased. Their rows in `attachments` go once their bytes are deleted.
 CREATE TABLE redacted_attachments (

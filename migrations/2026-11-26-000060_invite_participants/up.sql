@@ -1,4 +1,6 @@
-SET LOCAL lock_timeout = '2s';
+-- Shorter than the second after which Postgres looks for deadlocks: a writer that has locked both
+-- tables in another order waits, and is not cancelled.
+SET LOCAL lock_timeout = '500ms';
 
 -- Invitations to take part in a ticket. They are to an address, whether an account has it or not.
 CREATE TABLE ticket_invitations (

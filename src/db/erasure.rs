@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    schema::{accounts, erasures},
+    schema::{accounts, deliveries, erasures},
 };
 use crate::domain::{
     account::Account,
@@ -91,22 +91,12 @@ pub async fn erase_owner(
     account: &Account,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    diesel::update(accounts::table.find(account.id.0))
-        .set((
-            accounts::email.eq(erased_address(account.id).as_str()),
-            accounts::name.eq(ERASED_NAME),
-            accounts::password_hash.eq(None::<String>),
-            accounts::external_id.eq(None::<String>),
-            accounts::imported_hash.eq(None::<Vec<u8>>),
-            accounts::disabled_at.eq(account.disabled_at.unwrap_or(now)),
-        ))
-        .execute(db)
-        .await?;
     for table in OWNED {
         let delete = sql_query(format!("DELETE FROM {table} WHERE account_id = $1"));
         delete.bind::<SqlUuid, _>(account.id.0).execute(db).await?;
     }
-    let spellings = account.email.spellings();
+    let mut spellings = account.email.spellings();
+    spellings.extend(former_addresses(db, account.id).await?);
     for (table, column) in [
         ("mail_unsubscriptions", "address"),
         ("password_resets", "email"),
@@ -122,11 +112,36 @@ pub async fn erase_owner(
     .bind::<Array<Text>, _>(&spellings)
     .execute(db)
     .await?;
-    erase_traces(db, account.id, &spellings, now).await
+    erase_traces(db, account.id, &spellings, now).await?;
+    // Last: it keeps others from referring to the account.
+    diesel::update(accounts::table.find(account.id.0))
+        .set((
+            accounts::email.eq(erased_address(account.id).as_str()),
+            accounts::name.eq(ERASED_NAME),
+            accounts::password_hash.eq(None::<String>),
+            accounts::external_id.eq(None::<String>),
+            accounts::imported_hash.eq(None::<Vec<u8>>),
+            accounts::disabled_at.eq(account.disabled_at.unwrap_or(now)),
+        ))
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
-/// Erases the addresses of an account's mails and sessions, and what its comments were before
-/// edits. Mails that wait are cancelled. Reads the whole table of mails.
+/// Returns the addresses that an account's mails went to.
+async fn former_addresses(db: &mut Connection, id: AccountId) -> Result<Vec<String>, DbError> {
+    let addresses = deliveries::table
+        .filter(deliveries::account_id.eq(id.0))
+        .filter(deliveries::address.not_like(format!("%@{ERASED_DOMAIN}")))
+        .select(deliveries::address)
+        .distinct()
+        .load(db)
+        .await?;
+    Ok(addresses)
+}
+
+/// Erases the addresses of an account's mails and sessions, what its comments were before edits, and
+/// its files that are not attached. Mails that wait are cancelled. Reads the whole table of mails.
 pub async fn erase_traces(
     db: &mut Connection,
     id: AccountId,
@@ -168,6 +183,15 @@ pub async fn erase_traces(
          WHERE c.id = e.comment_id AND c.author_id = $1",
     )
     .bind::<SqlUuid, _>(id.0)
+    .execute(db)
+    .await?;
+    // Their bytes are deleted by the task that deletes unused files.
+    sql_query(
+        "UPDATE attachments SET condemned_at = $2, name = 'file'
+         WHERE uploader_id = $1 AND ticket_id IS NULL AND condemned_at IS NULL",
+    )
+    .bind::<SqlUuid, _>(id.0)
+    .bind::<Timestamptz, _>(now)
     .execute(db)
     .await?;
     Ok(())

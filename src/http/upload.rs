@@ -100,6 +100,9 @@ pub async fn read(
     let _slots = api.budgets.upload(&actor, origin)?;
     let ReceivedFiles { uploads, held, read_to_end } =
         reserve_and_receive(&mut reception, &mut parts, expected).await?;
+    // Receiving the files may have taken minutes, in which the session has ended.
+    let actor = authentication::actor(token, &api.services).await.map_err(refusal)?;
+    UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let (held, mut request) = (held.map(Arc::new), request.data(Uploads(uploads)));
     if let Some(held) = &held {
         request = request.data(Arc::clone(held));

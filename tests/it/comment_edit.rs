@@ -136,7 +136,7 @@ async fn a_mail_that_waits_carries_the_edited_text() {
     server.quiet().await;
     edit(&jonas, &id, "Mine is orchid.").await;
     server.clock.advance(TimeDelta::seconds(31));
-    let mail = smtp.nth(1, "Jonas").await;
+    let mail = smtp.nth(1, "Mine is").await;
     assert!(mail.text.contains("Mine is orchid.") && !mail.text.contains("tulip"), "{}", mail.text);
     fixture.server.stop().await;
 }

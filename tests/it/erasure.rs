@@ -17,6 +17,7 @@ use crate::{
         server::PASSWORD,
     },
     redaction::timeline,
+    uploaded_file::uploaded,
 };
 
 /// What no table may contain after Anna's account is erased.
@@ -317,4 +318,30 @@ async fn an_operator_erases_an_account_at_the_command_line() {
     assert!(!again.success, "{}", again.stdout);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_were_not_attached_and_former_addresses_are_erased_too() {
+    let fixture = MailFixture::start().await;
+    let MailFixture { server, smtp, anna, .. } = &fixture;
+    let ada = admin(server).await;
+    let id = anna.account_id().await;
+    anna.create_ticket("one").await;
+    smtp.nth(1, "Thank you for contacting").await;
+    uploaded(anna, "passport-of-anna.pdf", b"%PDF-1.4").await;
+    let update =
+        "mutation($i: UpdateAccountInput!) { updateAccount(input: $i) { userErrors { code } } }";
+    let input = json!({ "id": id, "email": "anna.new@example.com" });
+    let data = ada.ok(update, json!({ "i": input })).await;
+    assert_eq!(data["updateAccount"]["userErrors"], json!([]));
+    let database = server.database.connect().await;
+    let insert = "INSERT INTO mail_unsubscriptions (address, ticket_id, created_at)
+        SELECT 'anna@example.com', id, now() FROM tickets";
+    database.execute(insert, &[]).await.unwrap();
+    let reply = erase(&ada, &id, "KEEP").await;
+    assert_eq!(reply.user_errors("eraseAccount"), [] as [&str; 0], "{}", reply.body);
+    assert_eq!(server.tables_with("passport-of-anna").await, [] as [&str; 0]);
+    assert_eq!(server.tables_with("anna@example.com").await, [] as [&str; 0]);
+    assert_eq!(server.tables_with("anna.new@example.com").await, [] as [&str; 0]);
+    fixture.server.stop().await;
 }

@@ -48,6 +48,7 @@ mod password;
 mod people;
 mod plans;
 mod playground;
+mod portal;
 mod protocol;
 mod queue;
 mod redaction;

@@ -60,9 +60,11 @@ fn items(list: &Value) -> &[Value] {
 async fn the_playground_loads_nothing_from_other_origins() {
     let database = TestDatabase::new().await;
     let process = Process::serve(&[("DATABASE_URL", &database.url)]).await;
-    assert!(process.welcome.contains(&format!("Playground   http://{}/", process.address)));
+    assert!(
+        process.welcome.contains(&format!("Playground   http://{}/playground", process.address))
+    );
     let client = Client::new(&process.address, None);
-    let page = get(&client, "/").await;
+    let page = get(&client, "/playground").await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     let policy = page.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'self';"), "{policy}");
@@ -90,7 +92,7 @@ async fn a_setting_switches_the_playground_off() {
     let process = Process::serve(&off).await;
     assert!(!process.welcome.contains("Playground"), "{}", process.welcome);
     let client = Client::new(&process.address, None);
-    for path in ["/", "/playground/main.js", "/playground/setup.json"] {
+    for path in ["/playground", "/playground/main.js", "/playground/setup.json"] {
         let answer = get(&client, path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
         assert!(answer.body.as_str().unwrap().contains("/graphql"), "{path}");
@@ -243,7 +245,7 @@ async fn a_browser_completes_the_tour() {
     let demo = Demo::new();
     let mut server = Some(demo.serve("127.0.0.1:0").await);
     let address = server.as_ref().unwrap().address.clone();
-    let mut script = Script::start("tour.js", &format!("http://{address}/")).await;
+    let mut script = Script::start("tour.js", &format!("http://{address}/playground")).await;
     while let Some(command) = script.command().await {
         match command.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["kill"] => server.take().expect("a running server").kill().await,

@@ -25,7 +25,7 @@ async fn upload(client: &Client, name: &str, bytes: &[u8]) -> Reply {
     send(client, &parts).await
 }
 
-async fn uploaded(client: &Client, name: &str, bytes: &[u8]) -> String {
+pub async fn uploaded(client: &Client, name: &str, bytes: &[u8]) -> String {
     let reply = upload(client, name, bytes).await;
     let id = reply.at("/data/uploadFile/file/id").as_str();
     id.unwrap_or_else(|| panic!("{}", reply.body)).to_owned()

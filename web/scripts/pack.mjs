@@ -1,5 +1,5 @@
-// Compresses the files of a folder, for the binary: `node scripts/pack.js dist <folder>`. Writes each file as
-// `<name>.br` and `<name>.gz`, and the list of their names.
+// Compresses the files of a build, for the binary: `node scripts/pack.js dist <folder>`. Writes each file as
+// `<name>.br` and `<name>.gz`, and the list of their names. Hidden files are for other scripts.
 
 import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
@@ -9,6 +9,7 @@ const [from, to] = process.argv.slice(2);
 
 function files(folder) {
   return readdirSync(folder)
+    .filter((name) => !name.startsWith("."))
     .sort()
     .map((name) => join(folder, name))
     .flatMap((path) => (statSync(path).isDirectory() ? files(path) : [path]));
