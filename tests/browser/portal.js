@@ -45,6 +45,15 @@ async function visit(page) {
   assert.equal(await page.getByLabel("Add a comment").inputValue(), "", "the draft is gone");
   await page.screenshot({ path: `${pictures}/portal-ticket.png`, fullPage: true });
 
+  await page.getByRole("button", { name: "Edit", exact: true }).click();
+  await page.getByLabel("Your comment").fill("Thank you very much.");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText("Thank you very much.").first().waitFor();
+  await page.getByText(/^Edited /).waitFor();
+  await ask("redact", number);
+  await page.getByText("This text was removed.").waitFor();
+  assert.equal(await page.getByText("We are looking into it.").count(), 0, "the text is gone from the page");
+
   await page.getByRole("link", { name: "My tickets" }).click();
   await page.getByRole("link", { name: "The site is slow" }).first().waitFor();
   await page.screenshot({ path: `${pictures}/portal-tickets.png` });

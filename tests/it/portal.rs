@@ -78,6 +78,18 @@ async fn a_customer_opens_a_ticket_and_follows_it_in_a_browser() {
                 let added = agent.ok(add, json!({ "i": input })).await;
                 assert!(added["addComment"]["comment"]["id"].is_string(), "{added}");
             }
+            ["redact", number] => {
+                let query = "query($n: String!) { ticket(number: $n) { timeline(first: 10) { nodes {
+                    ... on CommentAdded { comment { id } } } } } }";
+                let found = agent.ok(query, json!({ "n": number })).await;
+                let events = found["ticket"]["timeline"]["nodes"].as_array().unwrap();
+                let comment = events.iter().find_map(|event| event["comment"]["id"].as_str());
+                let redact = "mutation($i: RedactCommentInput!) { redactComment(input: $i) {
+                    userErrors { code } } }";
+                let input = json!({ "commentId": comment.unwrap() });
+                let redacted = agent.ok(redact, json!({ "i": input })).await;
+                assert_eq!(redacted["redactComment"]["userErrors"], json!([]));
+            }
             ref other => panic!("the script asks for {other:?}"),
         }
         script.done().await;

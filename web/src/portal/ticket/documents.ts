@@ -17,7 +17,9 @@ const EVENT = graphql(`
     __typename
     id cursor occurredAt
     actor { id name isStaff }
-    ... on CommentAdded { comment { id body visibility attachments { ...File } } }
+    ... on CommentAdded { comment { id body visibility createdAt editedAt redactedAt attachments { ...File } } }
+    ... on CommentEdited { comment { id body editedAt } }
+    ... on ContentRedacted { content attachmentId redactedComment: comment { id redactedAt } }
     ... on StatusChanged { toStatus }
     ... on PriorityChanged { toPriority }
     ... on AssigneeChanged { toAssignee { name } }
@@ -69,6 +71,11 @@ export const FRESH_LINK = graphql(`
 export const ADD_COMMENT = graphql(`
   mutation AddComment($input: AddCommentInput!) { addComment(input: $input) { userErrors { code field } } }
 `);
+export const EDIT_COMMENT = graphql(`
+  mutation EditComment($commentId: ID!, $body: String!) {
+    editComment(input: { commentId: $commentId, body: $body }) { comment { id body editedAt } userErrors { code field } }
+  }
+`);
 export const UPDATE = graphql(`
   mutation UpdateTicket($input: UpdateTicketInput!) {
     updateTicket(input: $input) { ticket { ...Facts } userErrors { code field } }
@@ -102,5 +109,7 @@ export type TicketView = NonNullable<Loaded["ticket"]>;
 export type Facts = ResultOf<typeof FACTS>;
 /** An entry of the timeline. */
 export type TimelineEvent = TicketView["timeline"]["nodes"][number];
+/** An entry of the timeline that is a comment. */
+export type CommentEvent = Extract<TimelineEvent, { __typename: "CommentAdded" }>;
 /** A file of the ticket or of a comment. */
 export type FileView = ResultOf<typeof FILE>;

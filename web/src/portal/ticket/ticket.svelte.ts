@@ -1,7 +1,7 @@
 import type { ResultOf } from "gql.tada";
 import { ApiError, request } from "../../shared/api/client";
 import { live } from "../../shared/api/lazy";
-import { EARLIER, EVENTS, MARK_READ, TICKET, type Facts, type TicketView, type TimelineEvent } from "./documents";
+import { EARLIER, EVENTS, MARK_READ, TICKET, type CommentEvent, type Facts, type TicketView, type TimelineEvent } from "./documents";
 
 type StreamMessage = ResultOf<typeof EVENTS>["ticketEvents"];
 
@@ -107,9 +107,34 @@ export class LiveTicket {
     this.update(event.ticket);
     // A stream may repeat what the query has shown.
     if (this.events.some(({ id }) => id === event.id)) return;
+    this.#apply(event);
     this.events.push(event);
     this.onEvent(event);
     void this.markRead();
+  }
+
+  /** Changes what is shown of a comment. */
+  edit(comment: { id: string; body: string; editedAt: string | null }): void {
+    Object.assign(this.#comment(comment.id) ?? {}, comment);
+  }
+
+  #apply(event: TimelineEvent): void {
+    if (event.__typename === "CommentEdited") this.edit(event.comment);
+    if (event.__typename !== "ContentRedacted" || !this.ticket) return;
+    const isOther = (file: { id: string }) => file.id !== event.attachmentId;
+    this.ticket.attachments = this.ticket.attachments.filter(isOther);
+    for (const entry of this.events) {
+      if (entry.__typename === "CommentAdded") entry.comment.attachments = entry.comment.attachments.filter(isOther);
+    }
+    if (event.content === "DESCRIPTION") this.ticket.description = "";
+    if (event.content === "SUMMARY") this.ticket.summary = "";
+    const comment = event.content === "COMMENT" && this.#comment(event.redactedComment?.id);
+    if (comment) Object.assign(comment, { body: "", redactedAt: event.occurredAt });
+  }
+
+  #comment(id?: string): CommentEvent["comment"] | undefined {
+    const found = this.events.find((event) => event.__typename === "CommentAdded" && event.comment.id === id);
+    return (found as CommentEvent | undefined)?.comment;
   }
 
   #end(error: ApiError | null): void {
