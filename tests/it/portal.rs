@@ -79,7 +79,8 @@ async fn a_customer_opens_a_ticket_and_follows_it_in_a_browser() {
                 assert!(added["addComment"]["comment"]["id"].is_string(), "{added}");
             }
             ["redact", number] => {
-                let query = "query($n: String!) { ticket(number: $n) { timeline(first: 10) { nodes {
+                let query =
+                    "query($n: String!) { ticket(number: $n) { timeline(first: 10) { nodes {
                     ... on CommentAdded { comment { id } } } } } }";
                 let found = agent.ok(query, json!({ "n": number })).await;
                 let events = found["ticket"]["timeline"]["nodes"].as_array().unwrap();
