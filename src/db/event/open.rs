@@ -151,7 +151,8 @@ impl<'a> Values<'a> {
         event: &NewTicketEvent,
     ) -> Result<OpenedRow, DbError> {
         let (kind, data) = columns(&event.event)?;
-        Ok(diesel::sql_query(OPEN.as_str())
+        // `get_result` would return at the first row, which Postgres sends before it commits.
+        let rows = diesel::sql_query(OPEN.as_str())
             .bind::<Array<SqlUuid>, _>(self.categories)
             .bind::<Array<SqlUuid>, _>(self.ids)
             .bind::<Array<SqlUuid>, _>(self.reporters)
@@ -173,7 +174,8 @@ impl<'a> Values<'a> {
             .bind::<Interval, _>(self.due.within)
             .bind::<Timestamptz, _>(self.due.now)
             .prepared()
-            .get_result(db)
-            .await?)
+            .load(db)
+            .await?;
+        Ok(rows.into_iter().next().ok_or(diesel::result::Error::NotFound)?)
     }
 }

@@ -309,7 +309,8 @@ impl<'a> Values<'a> {
 
     async fn execute(self, db: &mut Connection) -> Result<SavedRow, DbError> {
         let Self { tickets: t, latest: l, comments: c, events: e, due } = self;
-        Ok(diesel::sql_query(SAVE.as_str())
+        // `get_result` would return at the first row, which Postgres sends before it commits.
+        let rows = diesel::sql_query(SAVE.as_str())
             .bind::<Array<SqlUuid>, _>(t.ids)
             .bind::<Array<BigInt>, _>(t.seen)
             .bind::<Array<SqlUuid>, _>(t.categories)
@@ -355,8 +356,9 @@ impl<'a> Values<'a> {
             .bind::<Interval, _>(due.within)
             .bind::<Timestamptz, _>(due.now)
             .prepared()
-            .get_result(db)
-            .await?)
+            .load(db)
+            .await?;
+        Ok(rows.into_iter().next().ok_or(diesel::result::Error::NotFound)?)
     }
 }
 
