@@ -18,6 +18,13 @@ use crate::domain::{
     unread::TicketReader,
 };
 
+/// The columns of a [`CommentRow`], of the comment `c`.
+macro_rules! comment_columns {
+    () => {
+        "c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at, c.edited_at, c.redacted_at"
+    };
+}
+
 #[derive(QueryableByName)]
 #[diesel(table_name = comments)]
 struct CommentRow {
@@ -66,14 +73,15 @@ pub async fn by_ids(
     // The nested `unnest` hides the number of ids from the planner, so that one generic plan is
     // reused. The limits make that plan look up each id by index, even if the tables were small
     // when it was made.
-    let rows = diesel::sql_query(
-        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
-                c.edited_at, c.redacted_at, t.reporter_id, t.participant_ids
+    let rows = diesel::sql_query(concat!(
+        "SELECT ",
+        comment_columns!(),
+        ", t.reporter_id, t.participant_ids
          FROM unnest(ARRAY(SELECT unnest($1))) AS requested (id)
          CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = requested.id LIMIT 1) c
          CROSS JOIN LATERAL (
              SELECT reporter_id, participant_ids FROM tickets WHERE id = c.ticket_id LIMIT 1) t",
-    )
+    ))
     .bind::<Array<SqlUuid>, _>(ids)
     .prepared()
     .load::<PostedRow>(db)
@@ -89,12 +97,13 @@ pub async fn by_ids(
 pub async fn of_events(db: &mut Connection, ids: &[CommentId]) -> Result<Vec<Comment>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
     // As in `by_ids`, each comment is looked up by index.
-    let rows = diesel::sql_query(
-        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
-                c.edited_at, c.redacted_at
+    let rows = diesel::sql_query(concat!(
+        "SELECT ",
+        comment_columns!(),
+        "
          FROM unnest(ARRAY(SELECT unnest($1))) AS requested (id)
          CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = requested.id LIMIT 1) c",
-    )
+    ))
     .bind::<Array<SqlUuid>, _>(ids)
     .prepared()
     .load::<CommentRow>(db)
@@ -137,16 +146,17 @@ pub async fn of_others_since(
     reader: TicketReader,
     limit: i64,
 ) -> Result<Vec<Comment>, DbError> {
-    let rows = diesel::sql_query(
-        "SELECT c.id, c.ticket_id, c.author_id, c.visibility, c.body, c.created_at,
-                c.edited_at, c.redacted_at
+    let rows = diesel::sql_query(concat!(
+        "SELECT ",
+        comment_columns!(),
+        "
          FROM (SELECT (data ->> 'comment_id')::uuid AS id, seq FROM events
                WHERE ticket_id = $1 AND seq > $2 AND kind = 'comment_added'
                  AND actor_id IS DISTINCT FROM $3 AND ($4 OR audience = 'participants')
                ORDER BY seq LIMIT $5) e
          CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = e.id LIMIT 1) c
          ORDER BY e.seq",
-    )
+    ))
     .bind::<SqlUuid, _>(ticket.0)
     .bind::<BigInt, _>(seq)
     .bind::<SqlUuid, _>(reader.account.0)

@@ -7,6 +7,7 @@
 use super::{
     account::Role,
     clock::Timestamp,
+    comment::Visibility,
     cursor::Cursor,
     ids::{
         AccountId, CategoryId, CommentId, EventId, HandoffId, ServiceTokenId, SessionId, TicketId,
@@ -374,6 +375,15 @@ pub enum Audience {
     Participants,
     /// Staff only.
     Staff,
+}
+
+impl From<Visibility> for Audience {
+    fn from(visibility: Visibility) -> Self {
+        match visibility {
+            Visibility::Public => Self::Participants,
+            Visibility::Internal => Self::Staff,
+        }
+    }
 }
 
 /// The values of a ticket that queues filter by.

@@ -59,8 +59,10 @@ pub trait Consumer: Send + Sync {
     ) -> BoxFuture<'a, Result<(), DbError>>;
 
     /// Called after the events up to a position were processed, by this node if `processed`, or
-    /// else by another one. Called again with the same position if it fails.
-    fn advanced(&self, up_to: i64, processed: bool) -> BoxFuture<'_, Result<(), DbError>>;
+    /// else by another one. Called again with the same position if it fails. Does nothing by default.
+    fn advanced(&self, _up_to: i64, _processed: bool) -> BoxFuture<'_, Result<(), DbError>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Runs a consumer.

@@ -44,8 +44,4 @@ impl Consumer for SearchIndex {
             search::add(db, &opened, &added.collect::<Vec<CommentId>>()).await
         })
     }
-
-    fn advanced(&self, _: i64, _: bool) -> BoxFuture<'_, Result<(), DbError>> {
-        Box::pin(async { Ok(()) })
-    }
 }

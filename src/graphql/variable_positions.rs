@@ -15,6 +15,8 @@ use async_graphql::{
 };
 use async_graphql_value::Value;
 
+use super::input_types::item_name;
+
 /// Rejects a document that uses a variable where its type does not fit.
 pub struct VariablePositions;
 
@@ -192,13 +194,5 @@ fn fits_base(variable: &BaseType, place: &BaseType) -> bool {
         (BaseType::Named(variable), BaseType::Named(place)) => variable == place,
         (BaseType::List(variable), BaseType::List(place)) => fits(variable, place),
         (BaseType::Named(_), BaseType::List(_)) | (BaseType::List(_), BaseType::Named(_)) => false,
-    }
-}
-
-/// Returns the name of a type, or of the type of a list's items.
-fn item_name(ty: &Type) -> &str {
-    match &ty.base {
-        BaseType::Named(name) => name,
-        BaseType::List(item) => item_name(item),
     }
 }

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use axum::{
     body::Bytes,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -110,6 +110,29 @@ impl Asset {
             _ => "application/octet-stream",
         })
     }
+}
+
+/// Adds security headers.
+pub fn secured(
+    mut response: Response,
+    headers: impl IntoIterator<Item = (HeaderName, &'static str)>,
+) -> Response {
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The text in place of a part that the build has left out because npm failed: the API works all the
+/// same.
+pub fn not_built(part: &str, reason: Option<&str>) -> String {
+    let reason = reason.unwrap_or("its page is missing");
+    format!(
+        "This is Ticketwire. The GraphQL API is at /graphql.\n\n\
+         This binary was built without the {part}: {reason}.\n\
+         To include it, install Node.js and npm (on Debian: apt-get install nodejs npm), make sure \
+         that npm can reach its registry, and build again.\n"
+    )
 }
 
 /// Whether the request accepts a coding (RFC 9110 §12.5.3).

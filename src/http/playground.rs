@@ -6,12 +6,12 @@ use std::sync::LazyLock;
 use axum::{
     body::Bytes,
     extract::{Path, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
-use super::assets::{Assets, Caching, File};
+use super::assets::{self, Assets, Caching, File, not_built};
 use crate::service::demo::{self, DemoError};
 
 include!(concat!(env!("OUT_DIR"), "/playground.rs"));
@@ -97,6 +97,10 @@ impl From<demo::DemoAccount> for DemoAccount {
     }
 }
 
+fn secured(response: Response) -> Response {
+    assets::secured(response, SECURITY_HEADERS)
+}
+
 /// `GET /playground`: the page, or a text that says why there is none.
 pub async fn page(State(playground): State<Option<Playground>>, headers: HeaderMap) -> Response {
     if playground.is_none() {
@@ -104,7 +108,7 @@ pub async fn page(State(playground): State<Option<Playground>>, headers: HeaderM
     }
     match (MISSING, ASSETS.by_name(PAGE)) {
         (None, Some(page)) => secured(page.response(&headers, Caching::Revalidate)),
-        (reason, _) => secured(not_built(reason.unwrap_or("its page is missing")).into_response()),
+        (reason, _) => secured(not_built("playground", reason).into_response()),
     }
 }
 
@@ -126,28 +130,10 @@ pub async fn file(
     }
 }
 
-/// Adds the security headers.
-fn secured(mut response: Response) -> Response {
-    for (name, value) in SECURITY_HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
 fn disabled() -> &'static str {
     "This is Ticketwire. The GraphQL API is at /graphql.\n\n\
      The playground is disabled. Set `playground` in the configuration file, or the variable \
      TICKETWIRE_PLAYGROUND, to true to enable it.\n"
-}
-
-/// Without npm the build leaves the playground out; the API works all the same.
-fn not_built(reason: &str) -> String {
-    format!(
-        "This is Ticketwire. The GraphQL API is at /graphql.\n\n\
-         This binary was built without the playground: {reason}.\n\
-         To include it, install Node.js and npm (on Debian: apt-get install nodejs npm), make sure \
-         that npm can reach its registry, and build again.\n"
-    )
 }
 
 #[cfg(test)]
@@ -156,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_binary_without_the_playground_says_how_to_include_it() {
-        let text = not_built("npm can't be run");
+        let text = not_built("playground", Some("npm can't be run"));
         for part in ["/graphql", "npm can't be run", "apt-get install nodejs npm"] {
             assert!(text.contains(part), "{text}");
         }

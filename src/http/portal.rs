@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 
 use axum::{
     extract::{Path, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
 
 use super::{
     api::Api,
-    assets::{Assets, Caching, File},
+    assets::{self, Assets, Caching, File, not_built},
 };
 
 include!(concat!(env!("OUT_DIR"), "/portal.rs"));
@@ -36,6 +36,10 @@ const SECURITY_HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+fn secured(response: Response) -> Response {
+    assets::secured(response, SECURITY_HEADERS)
+}
+
 /// `GET /`: the app, or a text that says why there is none.
 pub async fn page(State(api): State<Api>, headers: HeaderMap) -> Response {
     if !api.portal {
@@ -43,7 +47,7 @@ pub async fn page(State(api): State<Api>, headers: HeaderMap) -> Response {
     }
     match (MISSING, ASSETS.by_name(PAGE)) {
         (None, Some(page)) => secured(page.response(&headers, Caching::Revalidate)),
-        (reason, _) => secured(not_built(reason.unwrap_or("its page is missing")).into_response()),
+        (reason, _) => secured(not_built("portal", reason).into_response()),
     }
 }
 
@@ -81,24 +85,6 @@ fn not_found() -> Response {
     (StatusCode::NOT_FOUND, "Nothing is here. The GraphQL API is at /graphql.\n").into_response()
 }
 
-/// Adds the security headers.
-fn secured(mut response: Response) -> Response {
-    for (name, value) in SECURITY_HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
 const DISABLED: &str = "This is Ticketwire. The GraphQL API is at /graphql.\n\n\
     The portal is disabled. Set `portal` in the configuration file, or the variable \
     TICKETWIRE_PORTAL, to true to enable it.\n";
-
-/// Without npm the build leaves the portal out; the API works all the same.
-fn not_built(reason: &str) -> String {
-    format!(
-        "This is Ticketwire. The GraphQL API is at /graphql.\n\n\
-         This binary was built without the portal: {reason}.\n\
-         To include it, install Node.js and npm (on Debian: apt-get install nodejs npm), make sure \
-         that npm can reach its registry, and build again.\n"
-    )
-}

@@ -47,11 +47,8 @@ impl OwnPages {
     pub fn has_sent(&self, method: &Method, headers: &HeaderMap) -> bool {
         let site = headers.get("sec-fetch-site");
         // Browsers omit `Origin` if a page gets something from its own origin.
-        let is_own = if *method == Method::GET && !headers.contains_key(header::ORIGIN) {
-            true
-        } else {
-            self.is_origin_of(headers)
-        };
+        let is_own = self.is_origin_of(headers)
+            || *method == Method::GET && !headers.contains_key(header::ORIGIN);
         is_own && headers.contains_key(HEADER) && site.is_none_or(|site| site == "same-origin")
     }
 

@@ -5,7 +5,7 @@ use crate::{
     db::session,
     domain::{
         actor::Actor,
-        ids::SessionId,
+        ids::{AccountId, SessionId},
         policy::{self, Action, Decision, Proof, Resource},
         second_factor::REAUTHENTICATION_LIFETIME,
     },
@@ -29,6 +29,15 @@ pub(super) fn authorise(
         // Only the database knows, see `authorise_with_proof`.
         Decision::ProofRequired(_) => Err(proof_required()),
     }
+}
+
+/// Authorises an actor with an account for what everybody with one may do. Returns the account.
+///
+/// # Errors
+/// Returns the errors of [`authorise`], and [`ServiceError::Unauthenticated`] without an account.
+pub(super) fn authorise_account(actor: &Actor) -> Result<AccountId, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    actor.account_id().ok_or(ServiceError::Unauthenticated)
 }
 
 /// Authorises an actor for an action on the installation that may need a

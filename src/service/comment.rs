@@ -1,7 +1,7 @@
 //! Comments and internal notes.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise, change,
+    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::SeenUpTo,
     queued::{Change, CountedCreation, Creation},
@@ -15,7 +15,7 @@ use crate::{
         actor::Actor,
         clock::Timestamp,
         comment::{Comment, Visibility},
-        event::{Audience, TicketEvent},
+        event::TicketEvent,
         ids::{CommentId, TicketId},
         policy::{self, Action, Resource},
         text::{Body, IdempotencyKey},
@@ -99,8 +99,7 @@ pub async fn add(
     services: &Services,
     new: NewComment,
 ) -> Result<(Comment, Ticket), ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let author_id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let author_id = authorise_account(actor)?;
     let (body, key) = validate(&new)?;
     let call = IdempotentCall { account: author_id, key, fingerprint: fingerprint_of(&new, &body) };
     let now = services.ambient.now();
@@ -234,10 +233,7 @@ fn change_status(
 fn comment_added(comment: &Comment) -> NewTicketEvent {
     NewTicketEvent {
         event: TicketEvent::CommentAdded { comment_id: comment.id },
-        audience: match comment.visibility {
-            Visibility::Public => Audience::Participants,
-            Visibility::Internal => Audience::Staff,
-        },
+        audience: comment.visibility.into(),
         actor_id: Some(comment.author_id),
         occurred_at: comment.created_at,
     }

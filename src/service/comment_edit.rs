@@ -1,7 +1,7 @@
 //! Customers edit their own comments.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise,
+    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
     queued::{CountedCreation, Creation},
     rate_limit, redaction, ticket,
     validation::Validation,
@@ -33,8 +33,7 @@ pub async fn edit(
     id: CommentId,
     body: &str,
 ) -> Result<(Comment, Ticket), ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let author = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let author = authorise_account(actor)?;
     let mut validation = Validation::default();
     let body = validation.text("body", "The comment", Body::parse(body));
     let body = &validation.finish(body)?;

@@ -64,4 +64,4 @@ pub use prune::prune;
 pub use services::Services;
 pub use settings::{AccountLimits, Branding, Retention, Settings};
 
-use authorisation::{authorise, authorise_with_proof};
+use authorisation::{authorise, authorise_account, authorise_with_proof};

@@ -1,7 +1,7 @@
 //! Participants: the customers with whom a ticket is shared. `ticket_invitation` adds them.
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise,
+    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
     ticket::{lock, public_event},
 };
 use crate::{
@@ -27,8 +27,7 @@ pub async fn remove(
     id: TicketId,
     account: AccountId,
 ) -> Result<Option<Ticket>, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let editor = authorise_account(actor)?;
     let now = services.ambient.now();
     services
         .database

@@ -1,13 +1,12 @@
 //! Preferences: the language of a person and the mails that they receive.
 
-use super::{ServiceError, Services, account, authorise};
+use super::{ServiceError, Services, account, authorise_account};
 use crate::{
     db::{DbError, preferences},
     domain::{
         account::{Account, Locale},
         actor::Actor,
         notification::{MailPreferenceChanges, MailPreferences},
-        policy::{Action, Resource},
     },
 };
 
@@ -28,8 +27,7 @@ pub async fn of_viewer(
     actor: &Actor,
     services: &Services,
 ) -> Result<MailPreferences, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let id = authorise_account(actor)?;
     Ok(preferences::of_account(&mut *services.database.read().await?, id).await?)
 }
 
@@ -42,8 +40,7 @@ pub async fn update(
     services: &Services,
     changes: PreferenceChanges,
 ) -> Result<Account, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let id = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let id = authorise_account(actor)?;
     services
         .database
         .write_without_events(async |db| {

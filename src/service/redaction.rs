@@ -2,7 +2,9 @@
 
 use tokio::time;
 
-use super::{ServiceError, Services, UserError, UserErrorCode, authorise, ticket, upload};
+use super::{
+    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, ticket, upload,
+};
 use crate::{
     db::{
         Connection,
@@ -16,7 +18,7 @@ use crate::{
         attachment::Attachment,
         clock::Timestamp,
         comment::{Comment, Visibility},
-        event::{Audience, TicketEvent},
+        event::TicketEvent,
         ids::{AccountId, AttachmentId, CommentId, TicketId},
         policy::{self, Action, Resource},
         redaction::{RedactedContent, SHARED_MESSAGE_MAX_AGE, TicketText},
@@ -35,8 +37,7 @@ pub async fn redact_comment(
     services: &Services,
     id: CommentId,
 ) -> Result<(Comment, Ticket), ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let editor = authorise_account(actor)?;
     let now = services.ambient.now();
     let redacted = services
         .database
@@ -64,8 +65,7 @@ pub async fn redact_ticket(
     id: TicketId,
     text: TicketText,
 ) -> Result<Ticket, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let editor = authorise_account(actor)?;
     let now = services.ambient.now();
     let redacted = services
         .database
@@ -93,8 +93,7 @@ pub async fn redact_attachment(
     services: &Services,
     id: AttachmentId,
 ) -> Result<Ticket, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let editor = authorise_account(actor)?;
     let now = services.ambient.now();
     let redacted = services
         .database
@@ -243,10 +242,7 @@ async fn save(
     actor_id: Option<AccountId>,
     now: Timestamp,
 ) -> Result<(), ServiceError> {
-    let audience = match visibility {
-        Visibility::Public => Audience::Participants,
-        Visibility::Internal => Audience::Staff,
-    };
+    let audience = visibility.into();
     let event = NewTicketEvent { event, audience, actor_id, occurred_at: now };
     Ok(event::save_with_events(db, ticket, &[event]).await?)
 }

@@ -2,7 +2,8 @@
 
 pub(super) use super::change::public_event;
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise, change, follow_up,
+    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
+    follow_up,
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::{SeenUpTo, check_nothing_said},
     opening,
@@ -295,8 +296,7 @@ pub async fn update(
     id: TicketId,
     changes: TicketChanges,
 ) -> Result<Ticket, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let editor = authorise_account(actor)?;
     let now = services.ambient.now();
     if changes.assignee.is_none() && changes.category.is_none() && changes.seen_up_to.is_none() {
         let actor = *actor;

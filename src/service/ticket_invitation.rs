@@ -5,7 +5,7 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts, authorise,
-    priority_mail, rate_limit,
+    authorise_account, priority_mail, rate_limit,
     ticket::{lock, public_event},
 };
 use crate::{
@@ -41,8 +41,7 @@ pub async fn invite(
     id: TicketId,
     email: &str,
 ) -> Result<TicketInvitation, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let inviter = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let inviter = authorise_account(actor)?;
     let email = EmailAddress::lookup(email)
         .map_err(|error| UserError::text("email", "The e-mail address", error))?;
     rate_limit::count_invitation(services, actor, inviter).await?;
@@ -125,8 +124,7 @@ pub async fn withdraw(
     services: &Services,
     id: TicketInvitationId,
 ) -> Result<Ticket, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let editor = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let editor = authorise_account(actor)?;
     let now = services.ambient.now();
     services
         .database
@@ -152,8 +150,7 @@ pub async fn accept(
     services: &Services,
     id: TicketInvitationId,
 ) -> Result<Ticket, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let invited = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let invited = authorise_account(actor)?;
     let now = services.ambient.now();
     services
         .database
@@ -181,8 +178,7 @@ pub async fn decline(
     services: &Services,
     id: TicketInvitationId,
 ) -> Result<(), ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let invited = actor.account_id().ok_or(ServiceError::Unauthenticated)?;
+    let invited = authorise_account(actor)?;
     let now = services.ambient.now();
     services
         .database

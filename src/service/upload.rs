@@ -247,11 +247,7 @@ impl UploadReceiver {
             return Err(error(UserErrorCode::TooLarge, message));
         }
         let Some(remaining) = self.remaining_bytes.checked_sub(chunk) else {
-            let message = format!(
-                "The files together are larger than {max_total_bytes} bytes. Attach fewer files, \
-                 or add some of them with another comment."
-            );
-            return Err(error(UserErrorCode::TooLarge, message));
+            return Err(too_large_together(FIELD, max_total_bytes));
         };
         self.remaining_bytes = remaining;
         Ok(())
@@ -264,6 +260,15 @@ fn limits(services: &Services) -> Limits {
 
 fn error(code: UserErrorCode, message: impl Into<String>) -> UserError {
     UserError::new(FIELD, code, message)
+}
+
+/// Creates the error for files that are too large together.
+pub(super) fn too_large_together(field: &'static str, max: u64) -> UserError {
+    let message = format!(
+        "The files together are larger than {max} bytes. Attach fewer files, or add some of them \
+         with another comment."
+    );
+    UserError::new(field, UserErrorCode::TooLarge, message)
 }
 
 fn too_many_unused(max: u32) -> UserError {

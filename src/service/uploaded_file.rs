@@ -103,7 +103,7 @@ pub async fn append(
     let limits = services.settings.attachments;
     if files.len() + ids.len() > limits.max_files {
         let message = format!("At most {} files can be attached at a time.", limits.max_files);
-        return Ok(vec![rejected(UserErrorCode::TooMany, message)]);
+        return Ok(vec![rejected(UserError::new(FIELD, UserErrorCode::TooMany, message))]);
     }
     let mut connection = services.database.read().await?;
     let mut found = attachments::kept(&mut connection, uploader(actor)?, ids).await?;
@@ -112,17 +112,12 @@ pub async fn append(
         let place = found.iter().position(|(found, ..)| found == id);
         files.push(match place.map(|place| found.swap_remove(place)) {
             Some((id, name, content)) => Upload { id, outcome: Ok((name, content)) },
-            None => Upload { id: AttachmentId(Uuid::nil()), outcome: Err(unknown(FIELD)) },
+            None => rejected(unknown(FIELD)),
         });
     }
     let sizes = files.iter().filter_map(|file| Some(file.outcome.as_ref().ok()?.1.size));
     if sizes.sum::<u64>() > limits.max_total_bytes {
-        let message = format!(
-            "The files together are larger than {} bytes. Attach fewer files, or add some of them \
-             with another comment.",
-            limits.max_total_bytes
-        );
-        return Ok(vec![rejected(UserErrorCode::TooLarge, message)]);
+        return Ok(vec![rejected(upload::too_large_together(FIELD, limits.max_total_bytes))]);
     }
     Ok(files)
 }
@@ -132,8 +127,8 @@ fn uploader(actor: &Actor) -> Result<AccountId, ServiceError> {
     actor.account_id().ok_or(ServiceError::Unauthenticated)
 }
 
-fn rejected(code: UserErrorCode, message: String) -> Upload {
-    Upload { id: AttachmentId(Uuid::nil()), outcome: Err(UserError::new(FIELD, code, message)) }
+fn rejected(error: UserError) -> Upload {
+    Upload { id: AttachmentId(Uuid::nil()), outcome: Err(error) }
 }
 
 fn unknown(field: &'static str) -> UserError {
