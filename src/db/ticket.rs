@@ -1,7 +1,9 @@
 //! Tickets.
 
 pub mod list;
+mod order;
 pub(super) mod scope;
+pub mod state;
 
 use diesel::{
     dsl::{AsSelect, Select, SingleValue, sql},

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// A filter that lists and live streams support. `None` matches everything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TicketFilter {
     /// Tickets with any of these statuses.
     pub statuses: Option<Vec<Status>>,
@@ -48,6 +48,16 @@ pub struct TicketCount {
     pub status: Status,
     /// The number of tickets.
     pub count: i64,
+}
+
+impl TicketListFilter {
+    /// Returns whether the filter matches everything.
+    pub fn is_empty(&self) -> bool {
+        let Self { filter, waiting_since: None, search: None, unread: None } = self else {
+            return false;
+        };
+        *filter == TicketFilter::default()
+    }
 }
 
 impl TicketFilter {

@@ -7,7 +7,7 @@ use super::{
 };
 
 /// What a list is sorted by. Ties are sorted by id, in the same direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TicketSort {
     /// The time the ticket was opened.
     CreatedAt,
@@ -18,6 +18,15 @@ pub enum TicketSort {
     /// The time since which the ticket waits for support. Tickets that do not wait come
     /// last in both directions.
     WaitingSince,
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TicketListOrder {
+    /// What the list is sorted by.
+    pub sort: TicketSort,
+    /// Whether it starts with the largest value.
+    pub descending: bool,
 }
 
 /// The position of a ticket in a sorted list.

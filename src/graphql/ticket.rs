@@ -39,7 +39,7 @@ use crate::{
         ids::{AccountId, CategoryId, TicketId},
         page::Page,
         ticket,
-        ticket_list::TicketKey,
+        ticket_list::{TicketKey, TicketListOrder},
     },
     service::{
         self, UserErrorCode,
@@ -315,15 +315,16 @@ impl TicketQuery {
         >,
     ) -> Result<TicketConnection, Failure> {
         let order = order_by.unwrap_or_default();
-        let (sort, descending) = (order.field.into(), order.direction == OrderDirection::Desc);
+        let sort = order.field.into();
+        let descending = order.direction == OrderDirection::Desc;
         let args = PageArgs { first, after, last, before };
         let page: Page<TicketKey> = args.page(|cursor| decode_cursor(sort, cursor))?;
         ctx.identity()?;
         let (actor, services) = (ctx.actor()?, ctx.services()?);
         let selection = filter.unwrap_or_default().selection(actor, services.number_prefix())?;
-        let slice =
-            service::ticket::page(actor, services, &selection, sort, descending, &page).await?;
-        let tickets = slice.map(|ticket| (TicketCursor::of(&ticket, sort), Ticket::new(ticket)));
+        let (order, began) = (TicketListOrder { sort, descending }, ctx.cursor()?);
+        let slice = service::ticket::page(actor, services, &selection, order, &page, began).await?;
+        let tickets = slice.map(|ticket| (TicketCursor::of(&ticket, sort), Ticket(ticket)));
         TicketConnection::new(tickets).with_accounts(ctx).await
     }
 }

@@ -32,6 +32,7 @@ mod idempotency;
 pub mod meanwhile;
 pub mod notification;
 mod opening;
+mod own_tickets;
 pub mod participant;
 pub mod password;
 pub mod people;

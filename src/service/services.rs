@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use super::{
     account::cache::AccountCache,
     grouping::Grouping,
+    own_tickets::cache::{OwnList, OwnTicketsCache},
     queued::{Change, Opening},
     session::cache::SessionCache,
     settings::{Branding, Settings},
@@ -36,6 +37,9 @@ pub struct Dependencies {
     pub(super) sessions: SessionCache,
     pub(super) accounts: AccountCache,
     pub(super) timelines: TimelineCache,
+    pub(super) own_tickets: OwnTicketsCache,
+    /// The pages of tickets that wait to be confirmed together.
+    pub(super) own_lists: Arc<Grouping<OwnList>>,
     /// The changes of tickets that wait to be written together.
     pub(super) changes: Arc<Grouping<Change>>,
     /// The tickets that wait to be opened together.
@@ -72,6 +76,8 @@ impl Services {
             accounts: AccountCache::default(),
             timelines: TimelineCache::new(settings.timeline_cache_bytes),
             settings: Arc::new(settings),
+            own_tickets: OwnTicketsCache::default(),
+            own_lists: Arc::default(),
             sessions: SessionCache::default(),
             changes: Arc::default(),
             openings: Arc::default(),

@@ -1,5 +1,7 @@
 //! Tickets: finding, opening and changing them.
 
+use std::sync::Arc;
+
 pub(super) use super::change::public_event;
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
@@ -7,6 +9,7 @@ use super::{
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::{SeenUpTo, check_nothing_said},
     opening,
+    own_tickets::{self, cache::OwnList},
     queued::{Change, CountedCreation, Creation, Opening},
     rate_limit::count_creation,
     upload::{self, Upload},
@@ -22,13 +25,14 @@ use crate::{
         account::Role,
         actor::Actor,
         clock::Timestamp,
+        cursor::Cursor,
         ids::{AccountId, CategoryId, TicketId},
         page::{Page, Slice},
         policy::{self, Action, Resource},
         text::{Body, IdempotencyKey, Summary},
         ticket::{Changes, IllegalMove, LastComments, Priority, Status, Ticket, TicketNumber},
         ticket_filter::{TicketCount, TicketListFilter},
-        ticket_list::{TicketKey, TicketSort},
+        ticket_list::{TicketKey, TicketListOrder},
     },
 };
 
@@ -69,7 +73,8 @@ pub struct TicketChanges {
     pub seen_up_to: Option<SeenUpTo>,
 }
 
-/// Returns a page of the tickets that the actor may see.
+/// Returns a page of the tickets that the actor may see. `began` is the position of the feed when
+/// the request began.
 ///
 /// # Errors
 /// Returns an error if nobody is signed in.
@@ -77,18 +82,21 @@ pub async fn page(
     actor: &Actor,
     services: &Services,
     selection: &TicketListFilter,
-    sort: TicketSort,
-    descending: bool,
+    order: TicketListOrder,
     page: &Page<TicketKey>,
-) -> Result<Slice<Ticket>, ServiceError> {
+    began: Cursor,
+) -> Result<Slice<Arc<Ticket>>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let scope = policy::ticket_scope(actor);
-    let read =
-        async |db: &mut _| tickets::list::page(db, scope, selection, sort, descending, page).await;
-    Ok(match &selection.search {
+    if let Some(list) = OwnList::of(scope, selection, order, page) {
+        return own_tickets::page(services, list, began).await;
+    }
+    let read = async |db: &mut _| tickets::list::page(db, scope, selection, order, page).await;
+    let (tickets, _) = match &selection.search {
         Some(_) => services.database.read_within(services.settings.search_timeout, read).await?,
         None => read(&mut *services.database.read().await?).await?,
-    })
+    };
+    Ok(tickets.map(Arc::new))
 }
 
 /// Returns the number of tickets per category and status.

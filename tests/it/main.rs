@@ -43,6 +43,7 @@ mod migrations;
 mod notifications;
 mod origins;
 mod outbox;
+mod own_tickets;
 mod participant;
 mod password;
 mod people;

@@ -20,7 +20,9 @@ use super::{
         unread,
     },
     TicketColumns, TicketRow,
+    order::{column, order, reads_descending},
     scope::{Condition, Tickets, in_scope},
+    state::{self, PageState, RowVersion},
 };
 use crate::domain::{
     ids::{AccountId, CategoryId},
@@ -28,18 +30,19 @@ use crate::domain::{
     policy::TicketScope,
     ticket::{Status, Ticket},
     ticket_filter::{TicketCount, TicketFilter, TicketListFilter},
-    ticket_list::{TicketKey, TicketSort},
+    ticket_list::{TicketKey, TicketListOrder, TicketSort},
 };
 
-/// Returns a page of the tickets in scope, with keyset pagination.
+/// Returns a page of the tickets in scope, with keyset pagination, and the state in which it was
+/// read.
 pub async fn page(
     db: &mut Connection,
     scope: TicketScope,
     selection: &TicketListFilter,
-    sort: TicketSort,
-    descending: bool,
+    list_order: TicketListOrder,
     page: &Page<TicketKey>,
-) -> Result<Slice<Ticket>, DbError> {
+) -> Result<(Slice<Ticket>, PageState), DbError> {
+    let TicketListOrder { sort, descending } = list_order;
     // Each part can use an index. A single condition that covers all parts could not.
     let parts = match scope {
         TicketScope::Of(account) => {
@@ -59,16 +62,18 @@ pub async fn page(
     let parts = parts.into_iter().map(|(all, selection)| {
         let conditions = conditions(&selection, scope == TicketScope::All);
         let part = conditions.into_iter().fold(all, QueryDsl::filter);
-        part_of_page(part, column, descending, page).select(TicketColumns)
+        part_of_page(part, column, descending, page).select((TicketColumns, state::row_version()))
     });
     let union = Union {
         name: "tickets",
         parts: parts.collect(),
-        order: order(column, descending != (page.direction == Direction::Backward)),
+        order: order(column, reads_descending(list_order, page.direction)),
         limit: page.fetch_limit(),
     };
-    let rows: Vec<TicketRow> = union.prepared_if(cached).load(db).await?;
-    Ok(page.slice(rows.into_iter().map(Ticket::from).collect()))
+    let rows: Vec<(TicketRow, RowVersion)> = union.prepared_if(cached).load(db).await?;
+    let state = PageState::of(&rows);
+    let tickets = rows.into_iter().map(|(row, _)| Ticket::from(row));
+    Ok((page.slice(tickets.collect()), state))
 }
 
 /// The maximum number of parts of a cached statement.
@@ -149,8 +154,8 @@ fn part_of_page<'a>(
     if let Some(key) = page.before {
         query = seek(query, column, if descending { ">" } else { "<" }, key);
     }
-    let backward = page.direction == Direction::Backward;
-    query.order(sql::<Bool>(&order(column, descending != backward))).limit(page.fetch_limit())
+    let descending = descending != (page.direction == Direction::Backward);
+    query.order(sql::<Bool>(&order(column, descending))).limit(page.fetch_limit())
 }
 
 /// Counts all tickets of a selection by category and status.
@@ -216,18 +221,6 @@ fn conditions(selection: &TicketListFilter, internal: bool) -> Vec<Condition> {
     all
 }
 
-/// Returns the expression that a list is sorted by, as it occurs in an index. Tickets that do not
-/// wait come last in both directions.
-fn column(sort: TicketSort, descending: bool) -> &'static str {
-    match (sort, descending) {
-        (TicketSort::CreatedAt, _) => "tickets.created_at",
-        (TicketSort::UpdatedAt, _) => "tickets.updated_at",
-        (TicketSort::Priority, _) => "tickets.priority",
-        (TicketSort::WaitingSince, false) => "coalesce(tickets.waiting_since, 'infinity')",
-        (TicketSort::WaitingSince, true) => "coalesce(tickets.waiting_since, '-infinity')",
-    }
-}
-
 /// Narrows a query to the tickets before or after a key. The row comparison becomes one index
 /// range.
 fn seek<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) -> Tickets<'a> {
@@ -244,9 +237,4 @@ fn seek<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) ->
             query.filter(row.sql(&none).sql(", ").bind::<SqlUuid, _>(id.0).sql(")"))
         }
     }
-}
-
-fn order(column: &str, descending: bool) -> String {
-    let direction = if descending { "DESC" } else { "ASC" };
-    format!("{column} {direction}, tickets.id {direction}")
 }

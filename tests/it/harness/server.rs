@@ -202,11 +202,13 @@ impl TestServer {
         Self { app: Some(app), database, clock }
     }
 
-    /// Starts a server whose query plans are logged.
+    /// Starts a server whose query plans are logged. On a busy machine that takes long, so its
+    /// searches may take as long as the settings allow.
     pub async fn start_explained(plan_cache_mode: &str) -> Self {
         let (database, clock) = (TestDatabase::new().await, Arc::default());
         database.log_plans(plan_cache_mode).await;
-        let app = start_app(&database.url, &clock).await;
+        let flags = [("limits.search_seconds", "30".to_owned())];
+        let app = start_app_with(&database.url, &clock, &flags).await.unwrap();
         Self { app: Some(app), database, clock }
     }
 

@@ -1,0 +1,91 @@
+//! The pages on which customers see their own tickets, kept in memory.
+//!
+//! A page that is kept is shown only after the database has confirmed its state: that it has the
+//! same tickets, unchanged. Pages that are asked for at the same time are confirmed by one statement
+//! (`grouping.rs`), which returns a few hundred bytes for each.
+
+pub(super) mod cache;
+
+use std::{collections::HashMap, sync::Arc};
+
+use self::cache::{KeptPage, OwnList};
+use super::{
+    ServiceError, Services,
+    grouping::{Waiting, submit},
+};
+use crate::{
+    db::{
+        DbError,
+        ticket::{
+            list,
+            state::{self, OwnPage, PageState},
+        },
+    },
+    domain::{
+        budget::RequestBudget, cursor::Cursor, page::Slice, policy::TicketScope, ticket::Ticket,
+        ticket_filter::TicketListFilter,
+    },
+};
+
+/// Returns a page of an account's tickets: the one that is kept, if it is still true. `began` is the
+/// position of the feed when the request began.
+///
+/// # Errors
+/// The database failed, or the request has exceeded its budget.
+pub(super) async fn page(
+    services: &Services,
+    list: OwnList,
+    began: Cursor,
+) -> Result<Slice<Arc<Ticket>>, ServiceError> {
+    let kept = services.own_tickets.get(&list).filter(|kept| kept.epoch == began.epoch);
+    if let Some(kept) = kept
+        && confirmed_state(services, list).await?.is_some_and(|state| state == kept.state)
+    {
+        return Ok(kept.tickets.clone());
+    }
+    let mut connection = services.database.read().await?;
+    let (scope, all) = (TicketScope::Of(list.account), TicketListFilter::default());
+    let (tickets, state) =
+        list::page(&mut connection, scope, &all, list.order, &list.page()).await?;
+    let tickets = tickets.map(Arc::new);
+    let kept = KeptPage { state, epoch: began.epoch, tickets: tickets.clone() };
+    services.own_tickets.insert(list, kept);
+    Ok(tickets)
+}
+
+/// Returns the state of a page, read together with others. `None` if it must be read alone.
+async fn confirmed_state(
+    services: &Services,
+    list: OwnList,
+) -> Result<Option<PageState>, ServiceError> {
+    if let Some(budget) = RequestBudget::current() {
+        budget.add_statement().map_err(DbError::from)?;
+    }
+    let all = services.clone();
+    submit(&services.own_lists, list, move |group| confirm(all.clone(), group)).await
+}
+
+async fn confirm(services: Services, group: Vec<Waiting<OwnList>>) {
+    let mut by_order = HashMap::<_, Vec<_>>::new();
+    for waiting in group {
+        let OwnList { order, direction, .. } = waiting.call;
+        by_order.entry((order, direction)).or_default().push(waiting);
+    }
+    for ((order, direction), lists) in by_order {
+        let page =
+            |list: &OwnList| OwnPage { account: list.account, limit: list.page().fetch_limit() };
+        let pages = lists.iter().map(|waiting| page(&waiting.call)).collect::<Vec<_>>();
+        let states = match services.database.read().await {
+            Ok(mut db) => state::of_own_pages(&mut db, order, direction, &pages).await,
+            Err(error) => Err(error),
+        };
+        let mut states = states.unwrap_or_else(|error| {
+            tracing::warn!(%error, "confirming pages of tickets failed; they are read one by one");
+            vec![]
+        });
+        states.resize(lists.len(), None);
+        for (waiting, state) in lists.into_iter().zip(states) {
+            waiting.answer(Ok(state));
+        }
+    }
+}
