@@ -103,11 +103,19 @@ impl ServerDatabase {
     async fn fill(&self, config: &Config) -> Result<(), StartError> {
         let Some(postgres) = &self.embedded else { return Ok(()) };
         let server = Database::new(&postgres.url("postgres"), 2)?;
-        if provision::exists(&server, DATABASE).await? {
-            return Ok(());
+        if !provision::exists(&server, DATABASE).await? {
+            Self::fill_new(postgres, &server, config).await?;
         }
+        Ok(provision::compress_pages(&server, DATABASE).await?)
+    }
+
+    async fn fill_new(
+        postgres: &EmbeddedPostgres,
+        server: &Database,
+        config: &Config,
+    ) -> Result<(), StartError> {
         tracing::info!("first start: filling the embedded database with demo data");
-        provision::recreate(&server, UNFINISHED).await?;
+        provision::recreate(server, UNFINISHED).await?;
         // The checkpoint that precedes the rename makes all of it durable.
         let url = format!("{}?options=-c%20synchronous_commit%3Doff", postgres.url(UNFINISHED));
         let database = Database::new(&url, 4)?;
@@ -119,8 +127,7 @@ impl ServerDatabase {
         // The demo's events are in the past: nobody is notified of them.
         consumer::skip_to_end(&mut *database.read().await?, consumer::NOTIFICATIONS).await?;
         database.close();
-        provision::rename(&server, UNFINISHED, DATABASE).await?;
-        Ok(())
+        Ok(provision::rename(server, UNFINISHED, DATABASE).await?)
     }
 }
 

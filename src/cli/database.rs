@@ -37,10 +37,10 @@ pub(super) async fn restored(config: &Config) -> CliResult {
     }
     .await;
     store.close().await;
-    let erased = opened?;
+    let (erased, redacted) = opened?;
     print(&format!(
         "All live streams will start again: their clients read their data again. Accounts that \
-         were erased again: {erased}.\n"
+         were erased again: {erased}. Texts and files that were redacted again: {redacted}.\n"
     ))
 }
 

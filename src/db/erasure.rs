@@ -3,7 +3,7 @@
 use diesel::{
     prelude::*,
     sql_query,
-    sql_types::{Array, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -220,28 +220,32 @@ pub async fn tickets_with_content_of(
     Ok(rows.into_iter().map(|row| TicketId(row.id)).collect())
 }
 
-/// Returns the comments of an account on a ticket that are not redacted.
+/// Returns comments of an account on a ticket that are not redacted, the first `limit`.
 pub async fn comments_of(
     db: &mut Connection,
     ticket: TicketId,
     author: AccountId,
+    limit: usize,
 ) -> Result<Vec<CommentId>, DbError> {
     let rows = sql_query(
         "SELECT id FROM comments
-         WHERE ticket_id = $1 AND author_id = $2 AND redacted_at IS NULL ORDER BY created_at, id",
+         WHERE ticket_id = $1 AND author_id = $2 AND redacted_at IS NULL
+         ORDER BY created_at, id LIMIT $3",
     )
     .bind::<SqlUuid, _>(ticket.0)
     .bind::<SqlUuid, _>(author.0)
+    .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
     .load::<IdRow>(db)
     .await?;
     Ok(rows.into_iter().map(|row| CommentId(row.id)).collect())
 }
 
-/// Returns the files of an account on a ticket and its comments.
+/// Returns files of an account on a ticket and its comments, at most `limit`.
 pub async fn attachments_of(
     db: &mut Connection,
     ticket: TicketId,
     uploader: AccountId,
+    limit: usize,
 ) -> Result<Vec<AttachmentId>, DbError> {
     // The index has the files of descriptions only.
     let rows = sql_query(
@@ -249,10 +253,12 @@ pub async fn attachments_of(
          WHERE ticket_id = $1 AND comment_id IS NULL AND uploader_id = $2
          UNION ALL
          SELECT a.id FROM comments c JOIN attachments a ON a.comment_id = c.id
-         WHERE c.ticket_id = $1 AND a.uploader_id = $2",
+         WHERE c.ticket_id = $1 AND a.uploader_id = $2
+         LIMIT $3",
     )
     .bind::<SqlUuid, _>(ticket.0)
     .bind::<SqlUuid, _>(uploader.0)
+    .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
     .load::<IdRow>(db)
     .await?;
     Ok(rows.into_iter().map(|row| AttachmentId(row.id)).collect())

@@ -3,6 +3,7 @@
 mod due;
 mod open;
 mod save;
+mod terms;
 
 use diesel::{
     prelude::*,
@@ -15,10 +16,13 @@ use uuid::Uuid;
 
 use self::save::{columns, count};
 pub use self::{
-    open::{TicketOpening, open},
+    due::FullBuckets,
+    open::{Opened, TicketOpening, open},
     save::{
-        NewTicketEvent, TicketChange, save, save_all_with_events, save_change, save_with_events,
+        NewTicketEvent, Saved, TicketChange, save, save_all_with_events, save_change,
+        save_with_events,
     },
+    terms::{Files, KeyClaim, Seen, Terms},
 };
 use super::{
     Connection, DbError,

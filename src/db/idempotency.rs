@@ -9,7 +9,7 @@ use super::{Connection, DbError, prepared::Prepare as _, schema::idempotency_key
 use crate::domain::{clock::Timestamp, ids::AccountId, text::IdempotencyKey};
 
 /// How long a key is stored.
-const RETENTION: TimeDelta = TimeDelta::hours(24);
+pub(super) const RETENTION: TimeDelta = TimeDelta::hours(24);
 
 /// The outcome of claiming a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,27 @@ pub async fn claim(
         .first::<(Vec<u8>, Uuid)>(db)
         .await?;
     Ok(if known == fingerprint { Claim::Repeated(result) } else { Claim::Reused })
+}
+
+/// Returns what became of an earlier call with a key, or `None` if there was none.
+pub async fn find(
+    db: &mut Connection,
+    account: AccountId,
+    key: &IdempotencyKey,
+    fingerprint: [u8; 32],
+    now: Timestamp,
+) -> Result<Option<Claim>, DbError> {
+    let row = QueryDsl::filter(
+        keys::table.find((account.0, key.as_str())),
+        keys::created_at.gt(now - RETENTION),
+    )
+    .select((keys::fingerprint, keys::result_id));
+    let found = row.first::<(Vec<u8>, Uuid)>(db).await.optional()?;
+    Ok(found.map(
+        |(known, id)| {
+            if known == fingerprint { Claim::Repeated(id) } else { Claim::Reused }
+        },
+    ))
 }
 
 /// Deletes expired keys. Returns how many.

@@ -36,6 +36,7 @@ pub mod preferences;
 mod prepared;
 pub mod provision;
 pub mod rate_limit;
+pub mod redaction;
 pub mod retention;
 pub mod savepoint;
 mod schema;

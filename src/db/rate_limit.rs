@@ -27,6 +27,12 @@ impl Bucket {
     pub(super) fn interval(&self) -> TimeDelta {
         self.within / self.attempts.max(1)
     }
+
+    /// Returns how long a bucket that is empty at a time has no room for another attempt. Negative
+    /// or zero if it has room now.
+    pub(super) fn wait(&self, empty_at: Timestamp, now: Timestamp) -> TimeDelta {
+        empty_at + self.interval() - self.within - now
+    }
 }
 
 #[derive(QueryableByName)]
@@ -65,8 +71,7 @@ pub async fn take(
         .first::<Timestamp>(db)
         .await
         .optional()?;
-    let wait = empty_at.unwrap_or(now) + bucket.interval() - bucket.within - now;
-    Ok(Err(wait.max(TimeDelta::seconds(1))))
+    Ok(Err(bucket.wait(empty_at.unwrap_or(now), now).max(TimeDelta::seconds(1))))
 }
 
 /// Takes back an attempt that should not count.

@@ -364,6 +364,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    redactions (name) {
+        name -> Text,
+        ticket_id -> Uuid,
+        content -> Jsonb,
+        redacted_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     use super::sql_types::CommentVisibility;
     use super::sql_types::Tsvector;
@@ -575,6 +584,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     pending_events,
     recovery_codes,
     redacted_attachments,
+    redactions,
     search_documents,
     second_factors,
     service_tokens,

@@ -215,17 +215,47 @@ pub async fn lock(db: &mut Connection, id: TicketId) -> Result<Option<Ticket>, D
     Ok(row.map(Ticket::from))
 }
 
-/// Returns the tickets with these ids and prevents changes to them until the transaction ends.
-/// Rows are locked in the order of their ids, like in [`lock_all`].
-pub async fn lock_shared(db: &mut Connection, ids: &[TicketId]) -> Result<Vec<Ticket>, DbError> {
+/// Waits until no other transaction has locked a ticket like [`lock`].
+pub async fn wait_for_lock(db: &mut Connection, id: TicketId) -> Result<(), DbError> {
+    diesel::sql_query("SELECT FROM tickets WHERE id = $1 FOR NO KEY UPDATE")
+        .bind::<SqlUuid, _>(id.0)
+        .prepared()
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Returns the tickets with these ids and prevents the removal of their participants until the
+/// transaction ends: see [`lock_participants`]. Other writers do not wait for this lock. Rows are
+/// locked in the order of their ids, like in [`lock_all`].
+pub async fn keep_participants(
+    db: &mut Connection,
+    ids: &[TicketId],
+) -> Result<Vec<Ticket>, DbError> {
     let rows = tickets::table
         .filter(tickets::id.eq_any(ids.iter().map(|id| id.0)))
         .order(tickets::id)
         .select(TicketRow::as_select())
-        .for_share()
+        .for_key_share()
         .load(db)
         .await?;
     Ok(rows.into_iter().map(Ticket::from).collect())
+}
+
+/// Locks a ticket like [`lock`], and waits for the transactions that have called
+/// [`keep_participants`] too. Call this to remove a participant.
+pub async fn lock_participants(
+    db: &mut Connection,
+    id: TicketId,
+) -> Result<Option<Ticket>, DbError> {
+    let row = tickets::table
+        .find(id.0)
+        .select(TicketRow::as_select())
+        .for_update()
+        .first(db)
+        .await
+        .optional()?;
+    Ok(row.map(Ticket::from))
 }
 
 /// Ensures that the next ticket number is at least `first`. Numbers never decrease.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::{
     account::Locale,
-    ids::{AttachmentId, CommentId},
+    clock::Timestamp,
+    erasure::SETTLING,
+    ids::{AttachmentId, CommentId, TicketId},
 };
 
 /// How long a message that many subscribers receive is shared at most. A redaction or edit returns
@@ -50,6 +52,36 @@ impl RedactedContent {
             Self::Comment { comment_id } => Some(comment_id),
             Self::Attachment { comment_id, .. } => comment_id,
         }
+    }
+}
+
+/// A redaction of a single text or file, as the database and the ledger of erasures record it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Redaction {
+    /// The ticket.
+    pub ticket_id: TicketId,
+    /// What was erased.
+    pub content: RedactedContent,
+    /// When it was erased.
+    pub redacted_at: Timestamp,
+}
+
+impl Redaction {
+    /// Returns the name of what was erased: unique, and the name of a file.
+    pub fn name(&self) -> String {
+        match self.content {
+            RedactedContent::Summary => format!("summary-{}", self.ticket_id.0),
+            RedactedContent::Description => format!("description-{}", self.ticket_id.0),
+            RedactedContent::Comment { comment_id } => format!("comment-{}", comment_id.0),
+            RedactedContent::Attachment { attachment_id, .. } => {
+                format!("attachment-{}", attachment_id.0)
+            }
+        }
+    }
+
+    /// Whether the transaction that has erased the content has ended.
+    pub fn has_settled(&self, now: Timestamp) -> bool {
+        now - self.redacted_at >= SETTLING
     }
 }
 

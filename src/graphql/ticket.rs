@@ -216,12 +216,13 @@ impl Ticket {
             None => loaders.get(LastCommentOf(self.0.id)).await?,
         };
         let Some(id) = id else { return Ok(None) };
-        let cached = service::timeline::cached_comment(services, &self.0, id);
+        let cursor = ctx.cursor()?;
+        let cached = service::timeline::cached_comment(services, &self.0, id, cursor);
         let comment = if let Some(comment) = cached {
             comment
         } else {
             let Some(comment) = loaders.get(id).await? else { return Ok(None) };
-            service::timeline::keep_comment(services, &self.0, &comment);
+            service::timeline::keep_comment(services, &self.0, &comment, cursor);
             comment
         };
         if ctx.look_ahead().field("author").exists() {

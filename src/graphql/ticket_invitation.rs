@@ -172,14 +172,15 @@ impl TicketInvitationMutation {
     ///
     /// The answer is the same whether a customer has the address or not. An invitation of an
     /// address without an account is not mailed, and can be accepted once somebody has an account
-    /// with it. It expires after 14 days. Inviting an address again returns its open invitation.
+    /// with it. It expires after 14 days. Inviting an address again returns its open invitation,
+    /// which is mailed again.
     ///
     /// For the customer who opened the ticket, and for staff; others get `FORBIDDEN`, or
     /// `NOT_FOUND` if they may not see the ticket. User errors: `INVALID` for your own address
     /// and for one of staff; `NOT_AVAILABLE` if an invitation of the address to the ticket was
     /// declined in the last 14 days; `TICKET_CLOSED`; and `TOO_MANY` beyond 50 participants and
     /// open invitations, or 200 former participants. Calls are counted: `RATE_LIMITED` after 20
-    /// within an hour, 100 for staff, and after 3 new invitations of one address within a day,
+    /// within an hour, 100 for staff, and after 3 invitations of one address within a day,
     /// 10 from everybody within an hour.
     async fn invite_participant(
         &self,

@@ -215,7 +215,7 @@ impl Context {
         if !shared.is_empty() {
             // Removing a participant deletes their notifications of the ticket. The lock makes that
             // wait until the notifications planned here are stored, so that it deletes them too.
-            let locked = ticket::lock_shared(db, &shared).await?;
+            let locked = ticket::keep_participants(db, &shared).await?;
             tickets.extend(locked.into_iter().map(|ticket| (ticket.id, ticket)));
         }
         let categories = category::all(db).await?.into_iter();

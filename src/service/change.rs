@@ -12,13 +12,15 @@ use super::{
     ServiceError, Services,
     grouping::{Waiting, repeated, submit},
     meanwhile::check_nothing_said,
-    queued::Change,
-    rate_limit::{self, creation_bucket},
+    queued::{Change, Made},
+    rate_limit::{self, creation_bucket, too_frequent},
+    upload,
+    used::Used,
 };
 use crate::{
     db::{
         Connection, DbError,
-        event::{self, NewTicketEvent, TicketChange},
+        event::{self, NewTicketEvent, Saved, TicketChange},
         ticket as tickets,
     },
     domain::{
@@ -42,22 +44,32 @@ struct Decided {
 struct Group {
     tickets: HashMap<TicketId, Ticket>,
     decided: Vec<Decided>,
-    /// Those that were refused after a change in the group, which is not written yet: they are
-    /// decided again.
-    refused: Vec<Waiting<Change>>,
+    used: Used,
+    /// Those that the group cannot decide: they are made after it, one by one.
+    later: Vec<Waiting<Change>>,
 }
 
-/// Makes a change together with others. Returns the ticket after it.
+/// Makes a change together with others. Returns the ticket after it, or the result of an earlier
+/// equal call.
 ///
 /// # Errors
-/// Returns the error of the decision, [`ServiceError::NotFound`] if there is no such ticket, and
-/// [`ServiceError::TooFrequent`] if the account has created too much within a minute.
-pub(super) async fn make(services: &Services, change: Change) -> Result<Ticket, ServiceError> {
+/// Returns the error of the decision, [`ServiceError::NotFound`] if there is no such ticket,
+/// [`ServiceError::TooFrequent`] if the account has created too much within a minute,
+/// [`ServiceError::AnsweredMeanwhile`] if others have said what the author has not seen, and a user
+/// error if a file cannot be attached or the key was used with another input.
+pub(super) async fn make(services: &Services, change: Change) -> Result<Made, ServiceError> {
     let all = services.clone();
     submit(&services.changes, change, move |group| process(all.clone(), group)).await
 }
 
-async fn process(services: Services, waiting: Vec<Waiting<Change>>) {
+async fn process(services: Services, mut waiting: Vec<Waiting<Change>>) {
+    while !waiting.is_empty() {
+        waiting = process_once(&services, waiting).await;
+    }
+}
+
+/// Makes changes together. Returns those that must be decided again without some of the others.
+async fn process_once(services: &Services, waiting: Vec<Waiting<Change>>) -> Vec<Waiting<Change>> {
     let mut connection = match services.database.read().await {
         Ok(connection) => connection,
         Err(error) => return fail(waiting, &error),
@@ -70,14 +82,16 @@ async fn process(services: Services, waiting: Vec<Waiting<Change>>) {
         Err(error) => return fail(waiting, &error),
     };
     let group = Group::decide(found, waiting);
-    let written = group.write(&services, &mut connection).await;
-    group.finish(&services, written);
+    let written = group.write(services, &mut connection).await;
+    drop(connection);
+    group.finish(services, written)
 }
 
-fn fail(waiting: Vec<Waiting<Change>>, error: &DbError) {
+fn fail(waiting: Vec<Waiting<Change>>, error: &DbError) -> Vec<Waiting<Change>> {
     for waiting in waiting {
         waiting.answer(Err(repeated(error)));
     }
+    vec![]
 }
 
 impl Group {
@@ -95,73 +109,117 @@ impl Group {
     }
 
     fn decide_one(&mut self, waiting: Waiting<Change>) {
-        let id = waiting.call.id;
+        let change = &waiting.call;
+        let id = change.id;
         let Some(before) = self.tickets.get_mut(&id) else {
             return waiting.answer(Err(ServiceError::NotFound));
         };
-        let is_written = !self.decided.iter().any(|decided| decided.ticket.id == id);
+        let is_first = !self.decided.iter().any(|decided| decided.ticket.id == id);
+        let has_seen = change.seen_up_to.is_some();
+        let is_possible = change.terms().is_some_and(|terms| self.used.add(&terms));
+        // What those before it say, it has not seen.
+        if !is_possible || (has_seen && !is_first) {
+            return self.later.push(waiting);
+        }
         let mut ticket = before.clone();
-        match (waiting.call.decide)(&mut ticket) {
-            Ok(events) if events.is_empty() && is_written => waiting.answer(Ok(ticket)),
+        match (change.decide)(&mut ticket) {
+            Ok(events) if events.is_empty() && is_first && !has_seen => {
+                waiting.answer(Ok(Made::Now(ticket)));
+            }
+            Ok(events) if events.is_empty() && has_seen => self.later.push(waiting),
             Ok(events) => {
                 *before = ticket.clone();
                 self.decided.push(Decided { waiting, ticket, events });
             }
-            Err(error) if is_written => waiting.answer(Err(error)),
-            Err(_) => self.refused.push(waiting),
+            // An earlier equal call may have succeeded.
+            Err(error) if is_first && !change.is_keyed() => waiting.answer(Err(error)),
+            Err(_) => self.later.push(waiting),
         }
     }
 
-    /// Writes the changes. Returns the tickets that were written.
-    async fn write(
-        &self,
-        services: &Services,
-        db: &mut Connection,
-    ) -> Result<Vec<TicketId>, DbError> {
-        if self.decided.is_empty() {
-            return Ok(vec![]);
-        }
+    /// Writes the changes.
+    async fn write(&self, services: &Services, db: &mut Connection) -> Result<Saved, DbError> {
         let changes = self.decided.iter().filter(|decided| !decided.events.is_empty());
         let changes = changes.map(|decided| TicketChange {
             ticket: &decided.ticket,
             comment: decided.waiting.call.comment.as_ref(),
             events: &decided.events,
             counted: decided.waiting.call.creation.and_then(|it| creation_bucket(services, it)),
+            terms: decided.waiting.call.terms().unwrap_or_default(),
         });
-        let written = event::save(db, &changes.collect::<Vec<_>>()).await?;
+        let changes = changes.collect::<Vec<_>>();
+        if changes.is_empty() {
+            return Ok(Saved::default());
+        }
+        let saved = event::save(db, &changes).await?;
         services.database.announce_commit();
-        Ok(written)
+        Ok(saved)
     }
 
-    /// Answers the calls whose tickets were written, and makes the other changes one by one.
-    fn finish(self, services: &Services, written: Result<Vec<TicketId>, DbError>) {
-        let mut again = self.refused;
-        let written = match written {
+    /// Answers the calls whose tickets were written and those whose buckets are full. Returns the
+    /// others of the tickets on which one was refused, and makes the rest one by one.
+    fn finish(self, services: &Services, written: Result<Saved, DbError>) -> Vec<Waiting<Change>> {
+        let mut later = self.later;
+        let saved = match written {
             Err(error) if error.is_unavailable() => {
                 // Whether it was written is unknown, so it must not be written again.
-                for decided in self.decided {
-                    decided.waiting.answer(Err(repeated(&error)));
-                }
-                return make_singly(services, again);
+                fail(self.decided.into_iter().map(|it| it.waiting).collect(), &error);
+                make_singly(services, later);
+                return vec![];
             }
             Err(error) => {
                 tracing::warn!(%error, "writing a group of changes failed; making them one by one");
-                vec![]
+                Saved::default()
             }
-            Ok(written) => written,
+            Ok(saved) => saved,
         };
-        let mut events = HashMap::<TicketId, i64>::new();
+        let (mut events, mut again) = (HashMap::<TicketId, i64>::new(), Vec::new());
         for Decided { waiting, mut ticket, events: new } in self.decided {
-            if written.contains(&ticket.id) {
+            if saved.written.contains(&ticket.id) {
                 let count = events.entry(ticket.id).or_default();
                 *count += i64::try_from(new.len()).unwrap_or(i64::MAX);
                 ticket.events += *count;
-                waiting.answer(Ok(ticket));
-            } else {
-                again.push(waiting);
+                waiting.answer(Ok(Made::Now(ticket)));
+                continue;
+            }
+            match Refusal::of(services, &waiting.call, &saved) {
+                Refusal::No => again.push(waiting),
+                Refusal::Certain(error) => waiting.answer(Err(error)),
+                Refusal::Possible => later.push(waiting),
             }
         }
-        make_singly(services, again);
+        make_singly(services, later);
+        again
+    }
+}
+
+/// Whether a change that was not written was refused.
+enum Refusal {
+    /// It was not: another change of the ticket was.
+    No,
+    /// It was or its ticket was not written for another reason, which only the locked ticket tells.
+    Possible,
+    /// It was, with this error.
+    Certain(ServiceError),
+}
+
+impl Refusal {
+    fn of(services: &Services, change: &Change, saved: &Saved) -> Self {
+        let counted = change.creation.zip(change.time());
+        let bucket = counted.and_then(|(it, now)| Some((it, creation_bucket(services, it)?, now)));
+        if let Some((creation, bucket, now)) = bucket
+            && saved.full.contains(&bucket)
+        {
+            return match saved.full.wait(&bucket, now) {
+                // The result of an earlier equal call is returned in spite of the limit.
+                Some(wait) if !change.is_keyed() => {
+                    Self::Certain(too_frequent(services, creation, wait))
+                }
+                _ => Self::Possible,
+            };
+        }
+        let is_plain = change.terms().is_some_and(|terms| terms.is_empty());
+        if is_plain && saved.refused.contains(&change.id) { Self::No } else { Self::Possible }
     }
 }
 
@@ -178,34 +236,53 @@ fn make_singly(services: &Services, waiting: Vec<Waiting<Change>>) {
 
 async fn make_in_turn(services: Services, waiting: Vec<Waiting<Change>>) {
     for waiting in waiting {
-        let change = &waiting.call;
-        let services = &services;
-        let made = services.database.write(async |db| make_locked(services, db, change).await);
-        let made = made.await;
+        let made = make_alone(&services, &waiting.call).await;
         waiting.answer(made);
     }
 }
 
-/// Makes a change in a transaction, on the locked ticket. Returns the ticket after it.
-///
-/// # Errors
-/// Returns the same errors as [`make`].
-pub(super) async fn make_locked(
+/// Makes a change alone, on the locked ticket.
+async fn make_alone(services: &Services, change: &Change) -> Result<Made, ServiceError> {
+    let mut connection = services.database.read().await?;
+    if let (Some(call), Some(now)) = (&change.call, change.time())
+        && let Some(earlier) = call.find_earlier_result(&mut connection, now).await?
+    {
+        return Ok(Made::Earlier(earlier));
+    }
+    // The transaction counts the change before it locks the ticket. Other changes of the account
+    // would wait with it for a ticket that others keep locked.
+    tickets::wait_for_lock(&mut connection, change.id).await?;
+    drop(connection);
+    services.database.write(async |db| make_locked(services, db, change).await).await
+}
+
+/// Makes a change in a transaction. Locks as the statement of a group does: the bucket, then the
+/// ticket, then the key.
+async fn make_locked(
     services: &Services,
     db: &mut Connection,
     change: &Change,
-) -> Result<Ticket, ServiceError> {
+) -> Result<Made, ServiceError> {
+    if let Some(creation) = change.creation {
+        rate_limit::count_creation(services, db, creation).await?;
+    }
     let mut ticket = tickets::lock(db, change.id).await?.ok_or(ServiceError::NotFound)?;
+    if let (Some(call), Some(comment)) = (&change.call, &change.comment)
+        && let Some(earlier) = call.earlier_result(db, comment.id.0, comment.created_at).await?
+    {
+        return Ok(Made::Earlier(earlier));
+    }
     let before = change.seen_up_to.map(|seen| (ticket.clone(), seen));
     let events = (change.decide)(&mut ticket)?;
     if let Some((ticket, (actor, seen))) = &before {
         check_nothing_said(actor, db, ticket, *seen).await?;
     }
-    if let Some(creation) = change.creation {
-        rate_limit::count_creation(services, db, creation).await?;
-    }
     event::save_change(db, &mut ticket, change.comment.as_ref(), &events).await?;
-    Ok(ticket)
+    if let Some(comment) = &change.comment {
+        let (author, id) = (comment.author_id, Some(comment.id));
+        upload::attach(db, author, &change.files, ticket.id, id).await?;
+    }
+    Ok(Made::Now(ticket))
 }
 
 /// Creates an event for everybody who may see the ticket.

@@ -4,7 +4,7 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::SeenUpTo,
-    queued::{Change, CountedCreation, Creation},
+    queued::{Change, CountedCreation, Creation, Made},
     ticket,
     upload::{self, Upload},
     validation::Validation,
@@ -113,38 +113,17 @@ pub async fn add(
         edited_at: None,
         redacted_at: None,
     };
-    let change = change(*actor, &new, comment.clone());
-    if call.key.is_none() && new.attachments.is_empty() && new.seen_up_to.is_none() {
-        return Ok((comment, change::make(services, change).await?));
+    let change = change(*actor, &new, comment.clone(), call);
+    match change::make(services, change).await? {
+        Made::Now(ticket) => Ok((comment, ticket)),
+        Made::Earlier(id) => {
+            repeated(actor, &mut *services.database.read().await?, CommentId(id)).await
+        }
     }
-    add_once(actor, services, &call, (&comment, &change), &new.attachments).await
-}
-
-/// Adds a comment in a transaction of its own: once for its idempotency key, with its files, and
-/// only if nobody else has commented meanwhile.
-async fn add_once(
-    actor: &Actor,
-    services: &Services,
-    call: &IdempotentCall,
-    (comment, change): (&Comment, &Change),
-    files: &[Upload],
-) -> Result<(Comment, Ticket), ServiceError> {
-    let (id, ticket_id) = (comment.id, comment.ticket_id);
-    services
-        .database
-        .write(async |db| {
-            if let Some(earlier) = call.earlier_result(db, id.0, comment.created_at).await? {
-                return repeated(actor, db, CommentId(earlier)).await;
-            }
-            let ticket = change::make_locked(services, db, change).await?;
-            upload::attach(db, comment.author_id, files, ticket_id, Some(id)).await?;
-            Ok((comment.clone(), ticket))
-        })
-        .await
 }
 
 /// Returns the change that adds a comment.
-fn change(actor: Actor, new: &NewComment, comment: Comment) -> Change {
+fn change(actor: Actor, new: &NewComment, comment: Comment, call: IdempotentCall) -> Change {
     let account = comment.author_id;
     let (status, expected_version) = (new.status, new.expected_version);
     let added = comment.clone();
@@ -153,6 +132,8 @@ fn change(actor: Actor, new: &NewComment, comment: Comment) -> Change {
         creation: Some(CountedCreation { creation: Creation::Comment, actor, account }),
         seen_up_to: new.seen_up_to.map(|seen| (actor, seen)),
         comment: Some(comment),
+        call: Some(call),
+        files: upload::ids(&new.attachments),
         decide: Box::new(move |ticket| {
             check_accepts(&actor, ticket, added.visibility, expected_version)?;
             let now = added.created_at;

@@ -38,9 +38,12 @@ pub async fn edit(
     let body = validation.text("body", "The comment", Body::parse(body));
     let body = &validation.finish(body)?;
     let now = services.ambient.now();
+    let counted = CountedCreation { creation: Creation::Comment, actor: *actor, account: author };
     let (comment, ticket) = services
         .database
         .write(async |db| {
+            // Before the ticket is locked, as every writer of comments does.
+            rate_limit::count_creation(services, db, counted).await?;
             let (mut ticket, before) = redaction::lock_comment(actor, db, id).await?;
             authorise(actor, Action::EditComment, Resource::from(&ticket))?;
             if before.author_id != author {
@@ -48,11 +51,9 @@ pub async fn edit(
             }
             require_editable(&ticket, &before, now)?;
             if before.body == body.as_str() {
+                rate_limit::uncount_creation(services, db, counted).await?;
                 return Ok((before, ticket));
             }
-            let creation = Creation::Comment;
-            let counted = CountedCreation { creation, actor: *actor, account: author };
-            rate_limit::count_creation(services, db, counted).await?;
             let comment = replace(db, before, body, now).await?;
             ticket.updated_at = now;
             let edited = TicketEvent::CommentEdited { comment_id: id };

@@ -25,6 +25,9 @@ use crate::{
     storage::ledger::ErasureLedger,
 };
 
+/// How many comments, or files, of an account are redacted in one transaction.
+const REDACTED_AT_ONCE: usize = 100;
+
 /// Erases an account: its name, address, secrets and mails, the addresses and devices of its
 /// sessions, and what its comments were before edits. With `redacts`, what its owner wrote and
 /// uploaded is redacted soon after. The ledger has the erasure when this returns.
@@ -112,10 +115,9 @@ async fn end_access(
     Ok(audit::record(db, id, actor.account_id(), AccountEvent::AccountErased {}, now).await?)
 }
 
-/// Erases the accounts of the ledger that the database does not know as erased, because it was
-/// restored from a backup, and records those in the ledger that only the database knows. Returns how
-/// many accounts it erased. Without `even_recent`, leaves out those of the last minute: the
-/// transaction of another node may be about to commit them.
+/// Erases and redacts again what the ledger has and the database does not: see [`follow_erasures`]
+/// and [`redaction::follow_ledger`]. Returns how many accounts were erased, and how many texts and
+/// files redacted.
 ///
 /// # Errors
 /// Returns an error if the actor is not the system, or the ledger cannot be used.
@@ -123,8 +125,23 @@ pub async fn follow_ledger(
     actor: &Actor,
     services: &Services,
     even_recent: bool,
-) -> Result<usize, ServiceError> {
+) -> Result<(usize, usize), ServiceError> {
     authorise(actor, Action::EraseAccounts, Resource::Desk)?;
+    let erased = follow_erasures(actor, services, even_recent).await;
+    // Also if an account could not be erased.
+    let redacted = redaction::follow_ledger(services, even_recent).await;
+    Ok((erased?, redacted?))
+}
+
+/// Erases the accounts of the ledger that the database does not know as erased, because it was
+/// restored from a backup, and records those in the ledger that only the database knows. Returns how
+/// many accounts it erased. Without `even_recent`, leaves out those of the last minute: the
+/// transaction of another node may be about to commit them.
+async fn follow_erasures(
+    actor: &Actor,
+    services: &Services,
+    even_recent: bool,
+) -> Result<usize, ServiceError> {
     let ledger = ledger(services);
     let recorded = ledger.erasures().await?;
     let known = erasure::all(&mut *services.database.read().await?).await?;
@@ -217,44 +234,64 @@ async fn finish_one(
     Ok(())
 }
 
-/// Redacts all texts and files of an account on a ticket.
+/// Redacts all texts and files of an account on a ticket, in steps: others who write on the ticket
+/// wait for one step at most. The erasure stays unfinished until the last one.
 async fn redact_content(
     services: &Services,
     ticket: TicketId,
     owner: AccountId,
     by: Option<AccountId>,
 ) -> Result<(), ServiceError> {
+    while redact_some(services, ticket, owner, by).await? {}
+    Ok(())
+}
+
+/// Redacts some texts and files of an account on a ticket. Returns whether there may be more.
+async fn redact_some(
+    services: &Services,
+    ticket: TicketId,
+    owner: AccountId,
+    by: Option<AccountId>,
+) -> Result<bool, ServiceError> {
     let now = services.ambient.now();
-    let files = services
+    let (files, more) = services
         .database
         .write(async |db| {
-            let Some(mut ticket) = ticket::lock(db, ticket).await? else { return Ok(vec![]) };
-            erase_texts(db, &mut ticket, owner, by, now).await?;
-            erase_files(db, &mut ticket, owner, by, now).await
+            let Some(mut ticket) = ticket::lock(db, ticket).await? else {
+                return Ok((vec![], false));
+            };
+            if erase_texts(db, &mut ticket, owner, by, now).await? == REDACTED_AT_ONCE {
+                return Ok((vec![], true));
+            }
+            let files = erase_files(db, &mut ticket, owner, by, now).await?;
+            let more = files.len() == REDACTED_AT_ONCE;
+            Ok::<_, ServiceError>((files, more))
         })
         .await?;
     for file in files {
         upload::delete_redacted(services, file).await;
     }
-    Ok(())
+    Ok(more)
 }
 
+/// Redacts texts of an account on a locked ticket. Returns the number of comments.
 async fn erase_texts(
     db: &mut Connection,
     ticket: &mut Ticket,
     owner: AccountId,
     by: Option<AccountId>,
     now: Timestamp,
-) -> Result<(), ServiceError> {
+) -> Result<usize, ServiceError> {
     if ticket.reporter_id == owner {
         for text in [TicketText::Summary, TicketText::Description] {
             redaction::erase_text(db, ticket, text, by, now).await?;
         }
     }
-    for comment in erasure::comments_of(db, ticket.id, owner).await? {
+    let comments = erasure::comments_of(db, ticket.id, owner, REDACTED_AT_ONCE).await?;
+    for &comment in &comments {
         redaction::erase_comment(db, ticket, comment, by, now).await?;
     }
-    Ok(())
+    Ok(comments.len())
 }
 
 async fn erase_files(
@@ -264,7 +301,7 @@ async fn erase_files(
     by: Option<AccountId>,
     now: Timestamp,
 ) -> Result<Vec<AttachmentId>, ServiceError> {
-    let files = erasure::attachments_of(db, ticket.id, owner).await?;
+    let files = erasure::attachments_of(db, ticket.id, owner, REDACTED_AT_ONCE).await?;
     for &file in &files {
         redaction::erase_attachment(db, ticket, file, by, now).await?;
     }

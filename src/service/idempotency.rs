@@ -7,6 +7,7 @@ use super::{ServiceError, UserError, UserErrorCode};
 use crate::{
     db::{
         Connection,
+        event::KeyClaim,
         idempotency::{self, Claim},
     },
     domain::{clock::Timestamp, ids::AccountId, text::IdempotencyKey},
@@ -47,16 +48,41 @@ impl IdempotentCall {
         now: Timestamp,
     ) -> Result<Option<Uuid>, ServiceError> {
         let Some(key) = &self.key else { return Ok(None) };
-        match idempotency::claim(db, self.account, key, self.fingerprint, result_id, now).await? {
-            Claim::First => Ok(None),
-            Claim::Repeated(id) => Ok(Some(id)),
-            Claim::Reused => Err(UserError::new(
-                "idempotencyKey",
-                UserErrorCode::IdempotencyKeyReused,
-                "This idempotency key was used with a different input in the last 24 hours. Use a \
-                 new key for each new request.",
-            )
-            .into()),
-        }
+        earlier(idempotency::claim(db, self.account, key, self.fingerprint, result_id, now).await?)
+    }
+
+    /// Returns the id of the earlier result if the same call was made before. Claims nothing.
+    ///
+    /// # Errors
+    /// Returns a user error if the key was used with a different input.
+    pub(super) async fn find_earlier_result(
+        &self,
+        db: &mut Connection,
+        now: Timestamp,
+    ) -> Result<Option<Uuid>, ServiceError> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let found = idempotency::find(db, self.account, key, self.fingerprint, now).await?;
+        found.map_or(Ok(None), earlier)
+    }
+
+    /// Returns the claim that creating a result in one statement makes, if the caller has a key.
+    pub(super) fn claim(&self, result_id: Uuid, now: Timestamp) -> Option<KeyClaim<'_>> {
+        let key = self.key.as_ref()?;
+        let (account, fingerprint) = (self.account, self.fingerprint);
+        Some(KeyClaim { account, key, fingerprint, result_id, now })
+    }
+}
+
+fn earlier(claim: Claim) -> Result<Option<Uuid>, ServiceError> {
+    match claim {
+        Claim::First => Ok(None),
+        Claim::Repeated(id) => Ok(Some(id)),
+        Claim::Reused => Err(UserError::new(
+            "idempotencyKey",
+            UserErrorCode::IdempotencyKeyReused,
+            "This idempotency key was used with a different input in the last 24 hours. Use a \
+             new key for each new request.",
+        )
+        .into()),
     }
 }

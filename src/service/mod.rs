@@ -58,6 +58,7 @@ pub mod unread;
 pub mod unsubscription;
 pub mod upload;
 pub mod uploaded_file;
+mod used;
 mod validation;
 
 pub use error::{ServiceError, UserError, UserErrorCode};

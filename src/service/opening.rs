@@ -6,32 +6,37 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode,
     change::public_event,
     grouping::{Waiting, repeated, submit},
-    queued::Opening,
-    rate_limit::{count_creation, creation_bucket},
+    queued::{Made, Opening},
+    rate_limit::{count_creation, creation_bucket, too_frequent},
+    upload,
+    used::Used,
 };
 use crate::{
     db::{
         Connection, DbError, category,
-        event::{self, NewTicketEvent, TicketOpening},
+        event::{self, FullBuckets, NewTicketEvent, Opened, Terms, TicketOpening},
     },
     domain::{
         event::TicketEvent,
-        ids::{CategoryId, TicketId},
+        ids::CategoryId,
         ticket::{Ticket, TicketNumber},
     },
 };
 
-/// Opens a ticket together with others. Returns it with its number.
+/// Opens a ticket together with others. Returns it with its number, or the result of an earlier
+/// equal call.
 ///
 /// # Errors
-/// Returns a user error if the category does not accept tickets, and
-/// [`ServiceError::TooFrequent`] if the account has opened too many tickets within a minute.
-pub(super) async fn open(services: &Services, opening: Opening) -> Result<Ticket, ServiceError> {
+/// Returns a user error if the category does not accept tickets, a file cannot be attached or the
+/// key was used with another input, and [`ServiceError::TooFrequent`] if the account has opened too
+/// many tickets within a minute.
+pub(super) async fn open(services: &Services, opening: Opening) -> Result<Made, ServiceError> {
     let all = services.clone();
     submit(&services.openings, opening, move |group| process(all.clone(), group)).await
 }
 
 async fn process(services: Services, group: Vec<Waiting<Opening>>) {
+    let (group, mut lost) = separate(group);
     let opened = match open_together(&services, &group).await {
         Ok(opened) => opened,
         Err(error) if error.is_unavailable() => {
@@ -39,23 +44,43 @@ async fn process(services: Services, group: Vec<Waiting<Opening>>) {
             for waiting in group {
                 waiting.answer(Err(repeated(&error)));
             }
-            return;
+            return open_singly(services, lost);
         }
         Err(error) => {
             tracing::warn!(%error, "opening a group of tickets failed; opening them one by one");
-            HashMap::new()
+            Opened { numbers: HashMap::new(), full: FullBuckets::default() }
         }
     };
-    let mut lost = Vec::new();
     for waiting in group {
-        match opened.get(&waiting.call.ticket.id) {
-            Some(&number) => {
-                let ticket = waiting.call.opened(number);
-                waiting.answer(Ok(ticket));
-            }
-            None => lost.push(waiting),
+        let opening = &waiting.call;
+        if let Some(&number) = opened.numbers.get(&opening.ticket.id) {
+            let ticket = opening.opened(number);
+            waiting.answer(Ok(Made::Now(ticket)));
+        } else if let Some(error) = refused(&services, opening, &opened.full) {
+            waiting.answer(Err(error));
+        } else {
+            lost.push(waiting);
         }
     }
+    open_singly(services, lost);
+}
+
+/// Separates calls that use the key or a file of an earlier one: those are made after it.
+fn separate(group: Vec<Waiting<Opening>>) -> (Vec<Waiting<Opening>>, Vec<Waiting<Opening>>) {
+    let mut used = Used::default();
+    group.into_iter().partition(|waiting| used.add(&waiting.call.terms()))
+}
+
+/// Returns the error for an opening whose bucket is full, if that is certain: the result of an
+/// earlier equal call is returned in spite of it.
+fn refused(services: &Services, opening: &Opening, full: &FullBuckets) -> Option<ServiceError> {
+    let bucket = creation_bucket(services, opening.creation)?;
+    let wait = full.wait(&bucket, opening.ticket.created_at)?;
+    let is_certain = opening.call.key.is_none();
+    is_certain.then(|| too_frequent(services, opening.creation, wait))
+}
+
+fn open_singly(services: Services, lost: Vec<Waiting<Opening>>) {
     tokio::spawn(async move {
         for waiting in lost {
             open_alone(&services, waiting).await;
@@ -63,15 +88,13 @@ async fn process(services: Services, group: Vec<Waiting<Opening>>) {
     });
 }
 
-async fn open_together(
-    services: &Services,
-    group: &[Waiting<Opening>],
-) -> Result<HashMap<TicketId, TicketNumber>, DbError> {
+async fn open_together(services: &Services, group: &[Waiting<Opening>]) -> Result<Opened, DbError> {
     let events = group.iter().map(|waiting| waiting.call.event()).collect::<Vec<_>>();
     let new = group.iter().zip(&events).map(|(waiting, event)| TicketOpening {
         ticket: &waiting.call.ticket,
         event,
         counted: creation_bucket(services, waiting.call.creation),
+        terms: waiting.call.terms(),
     });
     let mut connection = services.database.read().await?;
     let opened = event::open(&mut connection, &new.collect::<Vec<_>>()).await?;
@@ -81,25 +104,42 @@ async fn open_together(
 
 async fn open_alone(services: &Services, waiting: Waiting<Opening>) {
     let opening = &waiting.call;
-    let opened = services.database.write(async |db| {
-        count_creation(services, db, opening.creation).await?;
-        require_category(db, opening.ticket.category_id).await?;
-        open_checked(db, opening).await
-    });
+    let opened = async {
+        let mut connection = services.database.read().await?;
+        let now = opening.ticket.created_at;
+        if let Some(earlier) = opening.call.find_earlier_result(&mut connection, now).await? {
+            return Ok(Made::Earlier(earlier));
+        }
+        drop(connection);
+        services
+            .database
+            .write(async |db| {
+                count_creation(services, db, opening.creation).await?;
+                require_category(db, opening.ticket.category_id).await?;
+                open_checked(db, opening).await
+            })
+            .await
+    };
     let opened = opened.await;
     waiting.answer(opened);
 }
 
-/// Opens a ticket in a transaction that has counted it and has checked its category.
+/// Opens a ticket in a transaction that has counted it and has checked its category, or returns the
+/// result of an earlier equal call.
 pub(super) async fn open_checked(
     db: &mut Connection,
     opening: &Opening,
-) -> Result<Ticket, ServiceError> {
+) -> Result<Made, ServiceError> {
+    let Opening { ticket, creation, call, files } = opening;
+    if let Some(earlier) = call.earlier_result(db, ticket.id.0, ticket.created_at).await? {
+        return Ok(Made::Earlier(earlier));
+    }
     let event = opening.event();
-    let new = TicketOpening { ticket: &opening.ticket, event: &event, counted: None };
+    let new = TicketOpening { ticket, event: &event, counted: None, terms: Terms::default() };
     let opened = event::open(db, &[new]).await?;
-    let number = opened.get(&opening.ticket.id).copied();
-    Ok(opening.opened(number.ok_or_else(unknown_category)?))
+    let number = opened.numbers.get(&ticket.id).copied().ok_or_else(unknown_category)?;
+    upload::attach(db, creation.account, files, ticket.id, None).await?;
+    Ok(Made::Now(opening.opened(number)))
 }
 
 impl Opening {

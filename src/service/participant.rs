@@ -2,10 +2,10 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
-    ticket::{lock, public_event},
+    ticket::public_event,
 };
 use crate::{
-    db::{event, notification},
+    db::{event, notification, ticket as tickets},
     domain::{
         actor::Actor,
         ids::{AccountId, TicketId},
@@ -32,7 +32,9 @@ pub async fn remove(
     services
         .database
         .write(async |db| {
-            let mut ticket = lock(actor, db, id).await?;
+            let found = tickets::lock_participants(db, id).await?;
+            let mut ticket = found.ok_or(ServiceError::NotFound)?;
+            authorise(actor, Action::ViewTicket, Resource::from(&ticket))?;
             if account != editor {
                 authorise(actor, Action::ManageParticipants, Resource::from(&ticket))?;
             }

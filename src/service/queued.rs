@@ -1,12 +1,16 @@
 //! What waits on a node to be written together with others.
 
-use super::{ServiceError, grouping::Call, meanwhile::SeenUpTo};
+use uuid::Uuid;
+
+use super::{ServiceError, grouping::Call, idempotency::IdempotentCall, meanwhile::SeenUpTo};
 use crate::{
-    db::event::NewTicketEvent,
+    db::event::{Files, NewTicketEvent, Seen, Terms},
     domain::{
         actor::Actor,
+        clock::Timestamp,
         comment::Comment,
-        ids::{AccountId, TicketId},
+        ids::{AccountId, AttachmentId, TicketId},
+        policy,
         ticket::Ticket,
     },
 };
@@ -24,9 +28,12 @@ pub(super) struct Change {
     pub(super) comment: Option<Comment>,
     /// What the change counts as, if that is limited.
     pub(super) creation: Option<CountedCreation>,
-    /// The last event that its author has seen, if others must not have commented since. Only
-    /// for a change that is made on the locked ticket.
+    /// The last event that its author has seen, if others must not have commented since.
     pub(super) seen_up_to: Option<(Actor, SeenUpTo)>,
+    /// The call that adds the comment, if it may be repeated.
+    pub(super) call: Option<IdempotentCall>,
+    /// The files that are attached to the comment.
+    pub(super) files: Vec<AttachmentId>,
     /// Decides the change.
     pub(super) decide: Decide,
 }
@@ -37,6 +44,18 @@ pub(super) struct Opening {
     pub(super) ticket: Ticket,
     /// Whom it is counted for.
     pub(super) creation: CountedCreation,
+    /// The call that opens it, which may be repeated.
+    pub(super) call: IdempotentCall,
+    /// The files that are attached to its description.
+    pub(super) files: Vec<AttachmentId>,
+}
+
+/// The outcome of a call that may be a repetition.
+pub(super) enum Made {
+    /// The ticket after the change, or as it was opened.
+    Now(Ticket),
+    /// The same call was made before, and created what has this id.
+    Earlier(Uuid),
 }
 
 /// What an account creates.
@@ -59,10 +78,53 @@ pub(super) struct CountedCreation {
     pub(super) account: AccountId,
 }
 
+impl Change {
+    /// Returns what the change depends on besides its ticket, or `None` if the locked ticket must
+    /// tell.
+    pub(super) fn terms(&self) -> Option<Terms<'_>> {
+        let seen = match &self.seen_up_to {
+            None => None,
+            Some((actor, SeenUpTo(event))) => {
+                Some(Seen { event: (*event)?, reader: policy::reader(actor)? })
+            }
+        };
+        let Some(comment) = &self.comment else {
+            return Some(Terms { seen, ..Terms::default() });
+        };
+        let claim = self.call.as_ref().and_then(|it| it.claim(comment.id.0, comment.created_at));
+        Some(Terms { claim, files: files(comment.author_id, &self.files), seen })
+    }
+
+    /// Whether an earlier call may have made the change.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.key.is_some())
+    }
+
+    /// When the comment is added, if the change adds one.
+    pub(super) fn time(&self) -> Option<Timestamp> {
+        self.comment.as_ref().map(|comment| comment.created_at)
+    }
+}
+
+impl Opening {
+    /// Returns what the opening depends on besides its category.
+    pub(super) fn terms(&self) -> Terms<'_> {
+        Terms {
+            claim: self.call.claim(self.ticket.id.0, self.ticket.created_at),
+            files: files(self.creation.account, &self.files),
+            seen: None,
+        }
+    }
+}
+
+fn files(uploader: AccountId, ids: &[AttachmentId]) -> Option<Files<'_>> {
+    (!ids.is_empty()).then_some(Files { uploader, ids })
+}
+
 impl Call for Change {
-    type Answer = Ticket;
+    type Answer = Made;
 }
 
 impl Call for Opening {
-    type Answer = Ticket;
+    type Answer = Made;
 }

@@ -144,6 +144,29 @@ pub(super) async fn count_creation(
     take_of_minute(services, db, &key, (things, per_minute), limit).await
 }
 
+/// Counts a refusal of what an account wanted to create, and returns its error.
+pub(super) fn too_frequent(
+    services: &Services,
+    created: CountedCreation,
+    retry_after: TimeDelta,
+) -> ServiceError {
+    let (things, per_minute, limit) = creation_limit(services, created);
+    services.metrics.refused(limit);
+    ServiceError::TooFrequent { things, per_minute, retry_after }
+}
+
+/// Uncounts what was counted with [`count_creation`] although nothing was created.
+pub(super) async fn uncount_creation(
+    services: &Services,
+    db: &mut Connection,
+    created: CountedCreation,
+) -> Result<(), DbError> {
+    match creation_bucket(services, created) {
+        Some(bucket) => rate_limit::refund(db, &bucket).await,
+        None => Ok(()),
+    }
+}
+
 /// Returns what is created, how much of it is allowed within a minute, and how refusals are counted.
 fn creation_limit(
     services: &Services,
@@ -268,8 +291,8 @@ pub(super) async fn count_invitation(
     add_to(&buckets, services, &mut *services.database.read().await?).await
 }
 
-/// Counts a new invitation of an address. Call this in the transaction that creates it, so that
-/// only what is created counts.
+/// Counts an invitation of an address, with its mail. Call this in the transaction that creates it,
+/// so that only what is created counts.
 ///
 /// # Errors
 /// Returns [`ServiceError::RateLimited`] if the address was invited too often.

@@ -1,5 +1,10 @@
 //! Redaction: staff erase texts and files that people sent.
 
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use tokio::time;
 
 use super::{
@@ -11,7 +16,7 @@ use crate::{
         attachment::{self as attachments, Requested},
         comment, comment_edit,
         event::{self, NewTicketEvent},
-        ticket as tickets,
+        redaction as redactions, ticket as tickets,
     },
     domain::{
         actor::Actor,
@@ -21,9 +26,10 @@ use crate::{
         event::TicketEvent,
         ids::{AccountId, AttachmentId, CommentId, TicketId},
         policy::{self, Action, Resource},
-        redaction::{RedactedContent, SHARED_MESSAGE_MAX_AGE, TicketText},
+        redaction::{RedactedContent, Redaction, SHARED_MESSAGE_MAX_AGE, TicketText},
         ticket::Ticket,
     },
+    storage::ledger::ErasureLedger,
 };
 
 /// Erases the text of a comment or internal note, with what it was before edits. Returns once no
@@ -39,6 +45,7 @@ pub async fn redact_comment(
 ) -> Result<(Comment, Ticket), ServiceError> {
     let editor = authorise_account(actor)?;
     let now = services.ambient.now();
+    let entry = &Entry::new(services);
     let redacted = services
         .database
         .write(async |db| {
@@ -47,9 +54,12 @@ pub async fn redact_comment(
             if !erase_comment(db, &mut ticket, id, Some(editor), now).await? {
                 return Err(already_redacted("commentId"));
             }
-            Ok((find(db, id).await?, ticket))
+            let found = find(db, id).await?;
+            entry.record(db, &ticket, RedactedContent::Comment { comment_id: id }, now).await?;
+            Ok((found, ticket))
         })
-        .await?;
+        .await;
+    let redacted = entry.settle(redacted).await?;
     until_unshared().await;
     Ok(redacted)
 }
@@ -67,6 +77,11 @@ pub async fn redact_ticket(
 ) -> Result<Ticket, ServiceError> {
     let editor = authorise_account(actor)?;
     let now = services.ambient.now();
+    let entry = &Entry::new(services);
+    let content = match text {
+        TicketText::Summary => RedactedContent::Summary,
+        TicketText::Description => RedactedContent::Description,
+    };
     let redacted = services
         .database
         .write(async |db| {
@@ -75,9 +90,11 @@ pub async fn redact_ticket(
             if !erase_text(db, &mut ticket, text, Some(editor), now).await? {
                 return Err(already_redacted("text"));
             }
+            entry.record(db, &ticket, content, now).await?;
             Ok(ticket)
         })
-        .await?;
+        .await;
+    let redacted = entry.settle(redacted).await?;
     until_unshared().await;
     Ok(redacted)
 }
@@ -95,20 +112,132 @@ pub async fn redact_attachment(
 ) -> Result<Ticket, ServiceError> {
     let editor = authorise_account(actor)?;
     let now = services.ambient.now();
+    let entry = &Entry::new(services);
     let redacted = services
         .database
         .write(async |db| {
             let mut ticket = lock_ticket_of(actor, db, id).await?;
             authorise(actor, Action::Redact, Resource::from(&ticket))?;
+            let found = attached(db, id).await?.and_then(|(attachment, _)| attachment.comment_id);
             if !erase_attachment(db, &mut ticket, id, Some(editor), now).await? {
                 return Err(already_redacted("attachmentId"));
             }
+            let content = RedactedContent::Attachment { attachment_id: id, comment_id: found };
+            entry.record(db, &ticket, content, now).await?;
             Ok(ticket)
         })
-        .await?;
+        .await;
+    let redacted = entry.settle(redacted).await?;
     upload::delete_redacted(services, id).await;
     until_unshared().await;
     Ok(redacted)
+}
+
+/// The entry of a redaction in the ledger: it has one if the database has, or neither has.
+struct Entry {
+    ledger: ErasureLedger,
+    recorded: Mutex<Option<Redaction>>,
+}
+
+impl Entry {
+    fn new(services: &Services) -> Self {
+        let ledger = ErasureLedger::new(&services.settings.erasure_ledger);
+        Self { ledger, recorded: Mutex::new(None) }
+    }
+
+    /// Records a redaction in the database and in the ledger. Call this last in the transaction.
+    async fn record(
+        &self,
+        db: &mut Connection,
+        ticket: &Ticket,
+        content: RedactedContent,
+        redacted_at: Timestamp,
+    ) -> Result<(), ServiceError> {
+        let redaction = Redaction { ticket_id: ticket.id, content, redacted_at };
+        redactions::record(db, &redaction).await?;
+        *self.lock() = Some(redaction);
+        Ok(self.ledger.record_redaction(&redaction).await?)
+    }
+
+    /// Removes the entry from the ledger if the transaction has failed. If it was committed after
+    /// all, [`follow_ledger`] records it again.
+    async fn settle<T>(&self, done: Result<T, ServiceError>) -> Result<T, ServiceError> {
+        let recorded = *self.lock();
+        if let (Err(_), Some(redaction)) = (&done, recorded) {
+            self.ledger.forget_redaction(&redaction).await?;
+        }
+        done
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Redaction>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Redacts again what the ledger has as redacted and the database does not, because it was restored
+/// from a backup, and records in the ledger what only the database knows. Without `even_recent`,
+/// leaves out redactions of the last minute: the transaction of another node may be about to commit
+/// them. Returns how many texts and files it redacted.
+///
+/// # Errors
+/// Returns an error if the database failed or the ledger cannot be used.
+pub(super) async fn follow_ledger(
+    services: &Services,
+    even_recent: bool,
+) -> Result<usize, ServiceError> {
+    let ledger = ErasureLedger::new(&services.settings.erasure_ledger);
+    let in_ledger = ledger.redactions().await?.into_iter().collect::<HashSet<_>>();
+    let known = redactions::all(&mut *services.database.read().await?).await?;
+    for missing in known.iter().filter(|known| !in_ledger.contains(&known.name())) {
+        ledger.record_redaction(missing).await?;
+    }
+    let known = known.iter().map(Redaction::name).collect::<HashSet<_>>();
+    let (now, mut redacted, mut failed) = (services.ambient.now(), 0, None);
+    for name in in_ledger.difference(&known) {
+        let redaction = ledger.redaction(name).await?;
+        if !even_recent && !redaction.has_settled(now) {
+            continue;
+        }
+        match redact_again(services, &redaction).await {
+            Ok(()) => redacted += 1,
+            // The backup is older than the ticket or the comment.
+            Err(ServiceError::NotFound) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(redacted), Err)
+}
+
+/// Redacts what a backup has brought back.
+async fn redact_again(services: &Services, redaction: &Redaction) -> Result<(), ServiceError> {
+    let now = services.ambient.now();
+    services
+        .database
+        .write(async |db| {
+            let found = tickets::lock(db, redaction.ticket_id).await?;
+            let ticket = &mut found.ok_or(ServiceError::NotFound)?;
+            match redaction.content {
+                RedactedContent::Summary => {
+                    erase_text(db, ticket, TicketText::Summary, None, now).await?;
+                }
+                RedactedContent::Description => {
+                    erase_text(db, ticket, TicketText::Description, None, now).await?;
+                }
+                RedactedContent::Comment { comment_id } => {
+                    erase_comment(db, ticket, comment_id, None, now).await?;
+                }
+                RedactedContent::Attachment { attachment_id, .. } => {
+                    erase_attachment(db, ticket, attachment_id, None, now).await?;
+                }
+            }
+            Ok::<_, ServiceError>(redactions::record(db, redaction).await?)
+        })
+        .await?;
+    if let RedactedContent::Attachment { attachment_id, .. } = redaction.content {
+        upload::delete_redacted(services, attachment_id).await;
+    }
+    tracing::info!(redacted = redaction.name(), "redacted a text or file of a backup again");
+    Ok(())
 }
 
 /// Waits until no node shares a message of a stream that was executed before a commit.

@@ -10,7 +10,7 @@ use super::{
     meanwhile::{SeenUpTo, check_nothing_said},
     opening,
     own_tickets::{self, cache::OwnList},
-    queued::{Change, CountedCreation, Creation, Opening},
+    queued::{Change, CountedCreation, Creation, Made, Opening},
     rate_limit::count_creation,
     upload::{self, Upload},
     validation::Validation,
@@ -192,24 +192,36 @@ pub(super) async fn create_with_id(
     let now = services.ambient.now();
     let ticket = valid.into_ticket(id, new.customer.unwrap_or(author), new.follow_up_to, now);
     let creation = CountedCreation { creation: Creation::Ticket, actor: *actor, account: author };
-    let is_plain = call.key.is_none()
-        && new.attachments.is_empty()
-        && new.customer.is_none()
-        && new.follow_up_to.is_none();
-    if is_plain {
-        return opening::open(services, Opening { ticket, creation }).await;
+    let opening = Opening { ticket, creation, call, files: upload::ids(&new.attachments) };
+    let made = if new.customer.is_none() && new.follow_up_to.is_none() {
+        opening::open(services, opening).await?
+    } else {
+        open_with_others(actor, services, &new, &opening).await?
+    };
+    match made {
+        Made::Now(ticket) => Ok(ticket),
+        Made::Earlier(id) => by_id(actor, services, TicketId(id)).await,
     }
-    let opening = &Opening { ticket, creation };
-    let (call, new) = (&call, &new);
+}
+
+/// Opens a ticket that refers to a customer or another ticket, in a transaction of its own.
+async fn open_with_others(
+    actor: &Actor,
+    services: &Services,
+    new: &NewTicket,
+    opening: &Opening,
+) -> Result<Made, ServiceError> {
+    let now = opening.ticket.created_at;
+    let mut connection = services.database.read().await?;
+    let earlier = opening.call.find_earlier_result(&mut connection, now).await?;
+    drop(connection);
+    if let Some(earlier) = earlier {
+        return Ok(Made::Earlier(earlier));
+    }
     services
         .database
         .write(async |db| {
-            if let Some(earlier) = call.earlier_result(db, id.0, now).await? {
-                let scope = policy::ticket_scope(actor);
-                let found = tickets::by_ids(db, scope, &[TicketId(earlier)]).await?;
-                return found.into_iter().next().ok_or(ServiceError::NotFound);
-            }
-            count_creation(services, db, creation).await?;
+            count_creation(services, db, opening.creation).await?;
             if let Some(customer) = new.customer {
                 require_customer(db, customer).await?;
             }
@@ -217,9 +229,7 @@ pub(super) async fn create_with_id(
             if let Some(predecessor) = new.follow_up_to {
                 follow_up::require_closed(actor, db, predecessor).await?;
             }
-            let ticket = opening::open_checked(db, opening).await?;
-            upload::attach(db, author, &new.attachments, id, None).await?;
-            Ok(ticket)
+            opening::open_checked(db, opening).await
         })
         .await
 }
@@ -306,14 +316,19 @@ pub async fn update(
 ) -> Result<Ticket, ServiceError> {
     let editor = authorise_account(actor)?;
     let now = services.ambient.now();
-    if changes.assignee.is_none() && changes.category.is_none() && changes.seen_up_to.is_none() {
+    if changes.assignee.is_none() && changes.category.is_none() {
         let actor = *actor;
+        let seen_up_to = changes.seen_up_to.map(|seen| (actor, seen));
         let decide = Box::new(move |ticket: &mut Ticket| {
             check_changeable(&actor, ticket, &changes)?;
             Ok(apply(&actor, ticket, parse(&changes)?, (editor, now))?)
         });
-        let change = Change { id, comment: None, creation: None, seen_up_to: None, decide };
-        return change::make(services, change).await;
+        let (comment, creation, call, files) = (None, None, None, vec![]);
+        let change = Change { id, comment, creation, seen_up_to, call, files, decide };
+        return match change::make(services, change).await? {
+            Made::Now(ticket) => Ok(ticket),
+            Made::Earlier(_) => Err(ServiceError::NotFound),
+        };
     }
     let changes = &changes;
     services

@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// Invites an e-mail address to take part in a ticket. Returns the open invitation of the address
-/// if there is one.
+/// Invites an e-mail address to take part in a ticket. If the address has an open invitation, mails
+/// it again and returns it.
 ///
 /// # Errors
 /// Returns an error if the actor may not see or share the ticket, and
@@ -65,14 +65,20 @@ pub async fn invite(
             let owner = account::by_email(db, &new.email).await?.map(|(account, _)| account);
             check_address(actor, &ticket, owner.as_ref())?;
             let earlier = invitations::of_address(db, id, &new.email, now).await?;
-            if let Some(earlier) = earlier {
-                return if earlier.is_open(now) { Ok(earlier) } else { Err(declined().into()) };
+            if earlier.as_ref().is_some_and(|earlier| !earlier.is_open(now)) {
+                return Err(declined().into());
             }
-            let open = invitations::count_open(db, id, now).await?;
-            ticket.check_room(open).map_err(too_many_participants)?;
+            if earlier.is_none() {
+                let open = invitations::count_open(db, id, now).await?;
+                ticket.check_room(open).map_err(too_many_participants)?;
+            }
             rate_limit::count_invitation_of(services, db, inviter, &new.email).await?;
-            insert(services, db, &mut ticket, new).await?;
-            Ok(new.clone())
+            let Some(earlier) = earlier else {
+                insert(services, db, &mut ticket, new).await?;
+                return Ok(new.clone());
+            };
+            mail(services, db, &earlier, now).await?;
+            Ok(earlier)
         })
         .await
 }
@@ -88,9 +94,19 @@ async fn insert(
     invitations::insert(db, new).await?;
     let invited = TicketEvent::ParticipantInvited { invitation_id: new.id };
     record(db, ticket, public_event(invited, new.invited_by, now)).await?;
-    let mail = PriorityMail::TicketInvitation { invitation_id: new.id };
+    mail(services, db, new, now).await
+}
+
+/// Plans the mail of an invitation.
+async fn mail(
+    services: &Services,
+    db: &mut Connection,
+    invitation: &TicketInvitation,
+    now: Timestamp,
+) -> Result<(), ServiceError> {
+    let mail = PriorityMail::TicketInvitation { invitation_id: invitation.id };
     // The mail is composed in the language of the address's account, if it has one.
-    let to = (&new.email, Locale::En);
+    let to = (&invitation.email, Locale::En);
     priority_mail::plan(services, db, to, &mail, TICKET_INVITATION_MAIL_LIFETIME, now).await?;
     Ok(())
 }

@@ -5,7 +5,7 @@ mod page;
 
 use std::{collections::HashMap, sync::Arc};
 
-use self::cache::PageKey;
+use self::cache::{CommentKey, PageKey};
 pub use self::page::{TimelineOf, TimelinePage, TimelineRequest};
 use super::{ServiceError, Services, authorise};
 use crate::{
@@ -55,14 +55,22 @@ fn key(
     }
 }
 
-/// Returns a comment that the caller may see, if it is in memory. `ticket` was read in this request.
-pub fn cached_comment(services: &Services, ticket: &Ticket, id: CommentId) -> Option<Arc<Comment>> {
-    services.timelines.comment(id, ticket.events)
+/// Returns a comment that the caller may see, if it is in memory. `ticket` was read in this request,
+/// which began at `cursor`.
+pub fn cached_comment(
+    services: &Services,
+    ticket: &Ticket,
+    id: CommentId,
+    cursor: Cursor,
+) -> Option<Arc<Comment>> {
+    services.timelines.comment(CommentKey { id, events: ticket.events, epoch: cursor.epoch })
 }
 
-/// Keeps a comment in memory. `ticket` was read in this request, before the comment.
-pub fn keep_comment(services: &Services, ticket: &Ticket, comment: &Arc<Comment>) {
-    services.timelines.insert_comment(ticket.events, Arc::clone(comment));
+/// Keeps a comment in memory. `ticket` was read in this request, which began at `cursor`, before the
+/// comment.
+pub fn keep_comment(services: &Services, ticket: &Ticket, comment: &Arc<Comment>, cursor: Cursor) {
+    let key = CommentKey { id: comment.id, events: ticket.events, epoch: cursor.epoch };
+    services.timelines.insert_comment(key, Arc::clone(comment));
 }
 
 /// Reads a page of each ticket's timeline, and keeps it in memory. Tickets without events on the page

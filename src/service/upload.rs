@@ -308,6 +308,11 @@ pub(super) fn fingerprints(uploads: &[Upload]) -> Vec<String> {
     files.map(|(name, content)| format!("{:?} {}", content.sha256, name.as_str())).collect()
 }
 
+/// Returns the ids of uploaded files.
+pub(super) fn ids(uploads: &[Upload]) -> Vec<AttachmentId> {
+    uploads.iter().map(|upload| upload.id).collect()
+}
+
 /// Attaches uploaded files to a ticket's description or to a comment. Call this in the
 /// transaction that creates it.
 ///
@@ -316,12 +321,12 @@ pub(super) fn fingerprints(uploads: &[Upload]) -> Vec<String> {
 pub(super) async fn attach(
     db: &mut Connection,
     uploader: AccountId,
-    uploads: &[Upload],
+    files: &[AttachmentId],
     ticket: TicketId,
     comment: Option<CommentId>,
 ) -> Result<(), ServiceError> {
-    for (position, upload) in (0_i16..).zip(uploads) {
-        if !attachments::attach(db, uploader, upload.id, position, (ticket, comment)).await? {
+    for (position, &file) in (0_i16..).zip(files) {
+        if !attachments::attach(db, uploader, file, position, (ticket, comment)).await? {
             let message = "A file is already attached to something else, or has been deleted. \
                            Upload it again.";
             return Err(error(UserErrorCode::Expired, message).into());

@@ -1,17 +1,18 @@
 //! The ledger of erasures: a folder outside the database, so that a restored backup does not bring
-//! erased people back. It holds ids and times only.
+//! erased people and redacted texts back. It holds ids and times only.
 
 use std::{
     io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     fs::{self, File},
     io::AsyncWriteExt as _,
 };
 
-use crate::domain::{erasure::Erasure, ids::AccountId};
+use crate::domain::{erasure::Erasure, ids::AccountId, redaction::Redaction};
 
 /// The ledger cannot be read or written. The text is meant for the log.
 #[derive(Debug, thiserror::Error)]
@@ -21,14 +22,18 @@ pub struct LedgerError {
     cause: io::Error,
 }
 
-/// The ledger: a folder with one file for each erased account.
+/// The ledger: a folder with one file for each erased account, and a folder in it with one file for
+/// each redaction of a single text or file.
 #[derive(Clone, Debug)]
-pub struct ErasureLedger(PathBuf);
+pub struct ErasureLedger {
+    erasures: PathBuf,
+    redactions: PathBuf,
+}
 
 impl ErasureLedger {
     /// The ledger in a folder, which is created when it is first written.
     pub fn new(folder: &Path) -> Self {
-        Self(folder.to_owned())
+        Self { erasures: folder.to_owned(), redactions: folder.join("redactions") }
     }
 
     /// Records an erasure. It is durable when this returns.
@@ -36,18 +41,15 @@ impl ErasureLedger {
     /// # Errors
     /// The folder or the file cannot be written.
     pub async fn record(&self, erasure: &Erasure) -> Result<(), LedgerError> {
-        self.write(erasure).await.map_err(|cause| failed(&self.0, cause))
+        write(&self.erasures, &erasure.account_id.0.to_string(), erasure).await
     }
 
-    async fn write(&self, erasure: &Erasure) -> io::Result<()> {
-        fs::create_dir_all(&self.0).await?;
-        // Renamed when it is complete, so that a crash leaves no half of an entry.
-        let part = self.0.join(format!("{}.part", erasure.account_id.0));
-        let mut file = File::create(&part).await?;
-        file.write_all(&serde_json::to_vec(erasure)?).await?;
-        file.sync_all().await?;
-        fs::rename(&part, self.path(erasure.account_id)).await?;
-        File::open(&self.0).await?.sync_all().await
+    /// Records a redaction. It is durable when this returns.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be written.
+    pub async fn record_redaction(&self, redaction: &Redaction) -> Result<(), LedgerError> {
+        write(&self.redactions, &redaction.name(), redaction).await
     }
 
     /// Removes an erasure that did not happen.
@@ -55,10 +57,15 @@ impl ErasureLedger {
     /// # Errors
     /// The file cannot be removed.
     pub async fn forget(&self, id: AccountId) -> Result<(), LedgerError> {
-        match fs::remove_file(self.path(id)).await {
-            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(failed(&self.0, cause)),
-            _ => Ok(()),
-        }
+        remove(&self.erasures, &id.0.to_string()).await
+    }
+
+    /// Removes a redaction that did not happen.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub async fn forget_redaction(&self, redaction: &Redaction) -> Result<(), LedgerError> {
+        remove(&self.redactions, &redaction.name()).await
     }
 
     /// Returns all erasures, in no particular order.
@@ -66,28 +73,75 @@ impl ErasureLedger {
     /// # Errors
     /// The folder or a file in it cannot be read.
     pub async fn erasures(&self) -> Result<Vec<Erasure>, LedgerError> {
-        let failed = |cause| failed(&self.0, cause);
-        let mut entries = match fs::read_dir(&self.0).await {
-            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(vec![]),
-            opened => opened.map_err(failed)?,
-        };
         let mut erasures = Vec::new();
-        while let Some(entry) = entries.next_entry().await.map_err(failed)? {
-            let path = entry.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                erasures.push(read(&path).await.map_err(|cause| self::failed(&path, cause))?);
-            }
+        for name in names(&self.erasures).await? {
+            erasures.push(read(&self.erasures, &name).await?);
         }
         Ok(erasures)
     }
 
-    fn path(&self, id: AccountId) -> PathBuf {
-        self.0.join(format!("{}.json", id.0))
+    /// Returns the names of all redactions, in no particular order.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub async fn redactions(&self) -> Result<Vec<String>, LedgerError> {
+        names(&self.redactions).await
+    }
+
+    /// Returns the redaction with a name of [`redactions`](Self::redactions).
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn redaction(&self, name: &str) -> Result<Redaction, LedgerError> {
+        read(&self.redactions, name).await
     }
 }
 
-async fn read(path: &Path) -> io::Result<Erasure> {
-    Ok(serde_json::from_slice(&fs::read(path).await?)?)
+fn entry(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.json"))
+}
+
+async fn write(folder: &Path, name: &str, value: &impl Serialize) -> Result<(), LedgerError> {
+    let written = async {
+        fs::create_dir_all(folder).await?;
+        // Renamed when it is complete, so that a crash leaves no half of an entry.
+        let part = folder.join(format!("{name}.part"));
+        let mut file = File::create(&part).await?;
+        file.write_all(&serde_json::to_vec(value)?).await?;
+        file.sync_all().await?;
+        fs::rename(&part, entry(folder, name)).await?;
+        File::open(folder).await?.sync_all().await
+    };
+    written.await.map_err(|cause| failed(folder, cause))
+}
+
+async fn remove(folder: &Path, name: &str) -> Result<(), LedgerError> {
+    let path = entry(folder, name);
+    match fs::remove_file(&path).await {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => Err(failed(&path, cause)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the names of the entries of a folder.
+async fn names(folder: &Path) -> Result<Vec<String>, LedgerError> {
+    let failed = |cause| failed(folder, cause);
+    let mut entries = match fs::read_dir(folder).await {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        opened => opened.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next_entry().await.map_err(failed)? {
+        let name = entry.file_name();
+        names.extend(name.to_str().and_then(|name| name.strip_suffix(".json")).map(str::to_owned));
+    }
+    Ok(names)
+}
+
+async fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T, LedgerError> {
+    let path = entry(folder, name);
+    let read = async { Ok(serde_json::from_slice(&fs::read(&path).await?)?) };
+    read.await.map_err(|cause: io::Error| failed(&path, cause))
 }
 
 fn failed(path: &Path, cause: io::Error) -> LedgerError {

@@ -80,5 +80,6 @@ mod uploaded_file;
 mod variables;
 mod websocket;
 mod words;
+mod write_terms;
 mod writes;
 mod wrong_code;

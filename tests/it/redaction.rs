@@ -325,3 +325,76 @@ async fn a_mail_that_waits_leaves_out_what_was_redacted() {
     assert!(mail.text.contains("(removed)"), "{}", mail.text);
     fixture.server.stop().await;
 }
+
+/// Brings back a comment and a description as a backup does that is older than their redactions.
+const BACKUP: &str = "
+    DELETE FROM redactions;
+    UPDATE comments SET body = 'parsnip', redacted_at = NULL;
+    UPDATE tickets SET description = 'celery'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_does_not_bring_a_redacted_text_back() {
+    let mut server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = open(&anna, "vegetables", "celery").await;
+    let (comment, _) = anna.comment(&ticket, "parsnip").await;
+    redact_comment(&marta, &comment).await;
+    redact_ticket(&marta, &ticket, "DESCRIPTION").await;
+    let folder = format!(
+        "{}/erasures/{}/redactions",
+        env!("CARGO_TARGET_TMPDIR"),
+        server.database.url.rsplit('/').next().unwrap()
+    );
+    let entries = std::fs::read_dir(&folder).unwrap().flatten();
+    let entries = entries.map(|entry| std::fs::read_to_string(entry.path()).unwrap());
+    let entries = entries.collect::<Vec<_>>();
+    assert_eq!(entries.len(), 2);
+    for text in ["parsnip", "celery"] {
+        assert!(entries.iter().all(|entry| !entry.contains(text)), "{entries:?}");
+    }
+    // Another node has the redactions in its own ledger.
+    let other = format!("{}/ledger-redactions", env!("CARGO_TARGET_TMPDIR"));
+    drop(std::fs::remove_dir_all(&other));
+    let node = server.another_node(&[("storage.erasure_ledger", other.clone())]).await.unwrap();
+    assert_eq!(std::fs::read_dir(format!("{other}/redactions")).unwrap().count(), 2);
+    node.stop().await;
+
+    let database = server.database.connect().await;
+    server.clock.advance(TimeDelta::minutes(2));
+    server.restart_after(async || database.batch_execute(BACKUP).await.unwrap()).await;
+    for text in ["parsnip", "celery"] {
+        assert_eq!(server.tables_with(text).await, [] as [&str; 0], "{text}");
+    }
+    let events = timeline(&marta.at(&server.address()), &ticket).await;
+    let redacted = events.iter().filter(|event| event["__typename"] == "ContentRedacted");
+    assert_eq!(redacted.count(), 4, "{events:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redaction_that_fails_leaves_nothing_in_the_ledger() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = open(&anna, "vegetables", "celery").await;
+    let (comment, _) = anna.comment(&ticket, "parsnip").await;
+    let database = server.database.connect().await;
+    // Checked at the end of the transaction, after the ledger was written.
+    database
+        .batch_execute(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE 'no'; END $$;
+             CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON redactions
+                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()",
+        )
+        .await
+        .unwrap();
+    assert_eq!(redact_comment(&marta, &comment).await.code(), "INTERNAL");
+    let folder = format!(
+        "{}/erasures/{}/redactions",
+        env!("CARGO_TARGET_TMPDIR"),
+        server.database.url.rsplit('/').next().unwrap()
+    );
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    assert_ne!(server.tables_with("parsnip").await, [] as [&str; 0]);
+    server.stop().await;
+}

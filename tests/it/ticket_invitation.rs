@@ -141,7 +141,7 @@ async fn an_address_with_an_account_and_one_without_look_the_same_to_who_invites
     for email in ["carl@example.com", "nobody@example.com", "dora@example.com"] {
         let reply = anna.try_invite(&ticket.id, email).await;
         let id = reply.at("/data/inviteParticipant/invitation/id").as_str().unwrap().to_owned();
-        // Inviting somebody again returns the same invitation.
+        // Inviting somebody again returns the same invitation, and mails it again.
         assert_eq!(anna.try_invite(&ticket.id, &email.to_uppercase()).await.body, reply.body);
         let mut body = reply.body.clone();
         let invitation = body.pointer_mut("/data/inviteParticipant/invitation").unwrap();
@@ -161,15 +161,14 @@ async fn an_address_with_an_account_and_one_without_look_the_same_to_who_invites
     let states = "SELECT address || ' ' || state::text FROM deliveries WHERE priority ORDER BY seq";
     let database = server.database.connect().await;
     let mut mails = Vec::new();
-    while mails.len() != 3 || mails.iter().any(|it: &String| it.ends_with("ing")) {
+    while mails.len() != 6 || mails.iter().any(|it: &String| it.ends_with("ing")) {
         let rows = database.query(states, &[]).await.unwrap();
         mails = rows.iter().map(|row| row.get(0)).collect();
         mails.retain(|mail| !mail.ends_with("queued"));
     }
-    assert_eq!(
-        mails,
-        ["carl@example.com sent", "nobody@example.com cancelled", "dora@example.com cancelled"]
-    );
+    let outcomes =
+        ["carl@example.com sent", "nobody@example.com cancelled", "dora@example.com cancelled"];
+    assert_eq!(mails, outcomes.map(|outcome| [outcome; 2]).concat());
 
     // The address without an account gets one, and accepts.
     let nobody = server.customer("Nobody").await;
@@ -297,6 +296,34 @@ async fn an_invitation_ends_when_it_is_declined_withdrawn_or_expired() {
         ]
     );
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_invitation_is_mailed_again_as_often_as_the_limits_allow() {
+    let fixture = MailFixture::start().await;
+    let (server, anna) = (&fixture.server, &fixture.anna);
+    let carl = server.customer("Carl").await;
+    let ticket = anna.create_ticket("mine").await;
+    let mailed = async |count: usize| {
+        let is_carls = |mail: &&crate::harness::smtp::Received| mail.to == "carl@example.com";
+        while fixture.smtp.mails().iter().filter(is_carls).count() != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let invitation = anna.invite(&ticket, "carl@example.com").await;
+    mailed(1).await;
+    for count in 2..=3 {
+        assert_eq!(anna.invite(&ticket, "carl@example.com").await, invitation);
+        mailed(count).await;
+    }
+    let limited = anna.try_invite(&ticket.id, "carl@example.com").await;
+    assert_eq!(limited.code(), "RATE_LIMITED", "{}", limited.body);
+    // It is one invitation, of which the history tells once.
+    assert_eq!(received(&carl).await.len(), 1);
+    let kinds = history(anna, &ticket).await;
+    let invited = kinds.iter().filter(|(kind, _)| kind == "ParticipantInvited").count();
+    assert_eq!(invited, 1, "{kinds:?}");
+    fixture.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

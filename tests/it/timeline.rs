@@ -207,3 +207,23 @@ async fn the_last_comment_is_right_beside_a_version_that_does_not_record_it() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_in_memory_is_not_shown_after_the_database_was_rolled_back() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    marta.comment(&ticket, "of the lost history").await;
+    server.quiet().await;
+    let cursor = async || anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
+    let known = cursor().await;
+    assert_eq!(last(&anna, &ticket).await, "of the lost history");
+    // In the history that is brought back the ticket has as many events, and another comment.
+    let database = server.database.connect().await;
+    let rolled_back =
+        "UPDATE comments SET body = 'of this history'; UPDATE feed SET mark = mark + 1";
+    database.batch_execute(rolled_back).await.unwrap();
+    while cursor().await == known {}
+    assert_eq!(last(&anna, &ticket).await, "of this history");
+    server.stop().await;
+}

@@ -201,12 +201,43 @@ async fn writers_whose_connections_are_killed_lose_nothing_that_was_acknowledged
     server.stop().await;
 }
 
-/// Waits until a statement of the server waits for a lock.
-async fn until_blocked(server: &TestServer) {
+/// A transaction of another node that has not ended.
+pub struct Held(tokio_postgres::Client);
+
+impl Held {
+    pub async fn begin(server: &TestServer, statement: &str) -> Self {
+        let held = Self(server.database.connect().await);
+        held.0.batch_execute("BEGIN; SET LOCAL lock_timeout = '5s'").await.unwrap();
+        held.run(statement).await;
+        held
+    }
+
+    /// Fails if the statement waits for a lock for long.
+    pub async fn run(&self, statement: &str) {
+        self.0.batch_execute(statement).await.unwrap();
+    }
+
+    pub async fn commit(self) {
+        self.run("COMMIT").await;
+    }
+}
+
+/// Waits until a statement of the server that matches a pattern waits for a lock.
+pub async fn until_waiting(server: &TestServer, pattern: &str) {
     let database = server.database.connect().await;
-    let blocked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
-        AND wait_event_type = 'Lock' AND query LIKE '%FOR NO KEY UPDATE')";
-    while !database.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {}
+    let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+        AND wait_event_type = 'Lock' AND query LIKE $1)";
+    while !database.query_one(waiting, &[&pattern]).await.unwrap().get::<_, bool>(0) {}
+}
+
+/// Waits until a statement of the server waits for the lock of a ticket.
+async fn until_blocked(server: &TestServer) {
+    until_waiting(server, "%FOR NO KEY UPDATE").await;
+}
+
+/// Whether one of these statements locks a ticket outside of the statement that writes.
+fn is_alone(statements: &[String]) -> bool {
+    statements.iter().any(|it| it.contains("SELECT FROM tickets WHERE id"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,5 +366,186 @@ async fn changes_that_wait_together_are_each_decided_after_those_before_them() {
     let (answers, ()) = tokio::join!(join_all((0..40).map(write)), release);
     server.quiet().await;
     check(&server, &answers.into_iter().collect()).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_account_leaves_the_others_of_its_group_together() {
+    let flags = [("limits.staff_comments_per_minute", "3".to_owned())];
+    let server = TestServer::start_logged_with(&flags).await;
+    let anna = server.customer("Anna").await;
+    let (marta, olga) = (server.agent("Marta").await, server.agent("Olga").await);
+    let (one, two) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
+    for _ in 0..3 {
+        marta.comment(&one, "early").await;
+    }
+    olga.comment(&one, "early").await;
+    anna.comment(&one, "early").await;
+    let (anna, marta, olga, one, two) = (&anna, &marta, &olga, &one, &two);
+    let codes = async |writes: &[(&Client, &Ticket)]| {
+        let replies = writes.iter().map(|(client, ticket)| {
+            let input = json!({ "body": "hello" });
+            async move {
+                let reply = client.try_comment(ticket, input).await;
+                reply.at("/errors/0/extensions/code").as_str().unwrap_or_default().to_owned()
+            }
+        });
+        join_all(replies).await
+    };
+    let mut answers = Vec::new();
+    let statements = server.all_statements_of(async || {
+        // The first comment waits to be counted, and the others for it: they are one group.
+        let held = Held::begin(&server, "SELECT FROM attempts FOR UPDATE").await;
+        let group =
+            [(marta, one), (olga, one), (marta, two), (anna, one), (olga, two), (marta, one)];
+        let first = [(anna, two)];
+        let release = async {
+            until_waiting(&server, "WITH seen%").await;
+            for _ in 0..20 {
+                server.anonymous().send("{ __typename }", json!({})).await;
+            }
+            held.commit().await;
+        };
+        let (first, group, ()) = tokio::join!(codes(&first), codes(&group), release);
+        answers = first.into_iter().chain(group).collect();
+    });
+    let statements = statements.await;
+    let limited = "RATE_LIMITED";
+    assert_eq!(answers, ["", limited, "", limited, "", "", limited]);
+    assert!(!is_alone(&statements), "{statements:#?}");
+    let database = server.database.connect().await;
+    let written = "SELECT count(*) FROM comments WHERE body = 'hello'";
+    assert_eq!(database.query_one(written, &[]).await.unwrap().get::<_, i64>(0), 4);
+    server.quiet().await;
+    check(&server, &BTreeMap::new()).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_does_not_wait_for_the_planner_and_a_removal_does() {
+    let server = TestServer::start_logged().await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let marta = server.agent("Marta").await;
+    let ticket = anna.create_ticket("one").await;
+    anna.share(&ticket, &jonas).await;
+    let jonas_id = jonas.account_id().await;
+    server.quiet().await;
+    // The planner has read the ticket, and cannot store its notifications.
+    let held = Held::begin(&server, "LOCK TABLE notifications IN SHARE MODE").await;
+    marta.comment(&ticket, "first").await;
+    until_waiting(&server, "%INTO notifications%").await;
+    let log = || std::fs::read_to_string(crate::harness::postgres::log_file()).unwrap();
+    let before = log().len();
+    marta.comment(&ticket, "second").await;
+    let own = server.database.backends().await;
+    let own = |line: &&str| own.iter().any(|pid| line.contains(&format!("[{pid}]")));
+    let statements = log()[before..].lines().filter(own).map(str::to_owned).collect::<Vec<_>>();
+    assert!(statements.iter().any(|it| it.contains("WITH seen")), "{statements:#?}");
+    assert!(!is_alone(&statements), "{statements:#?}");
+    let remove = "mutation($input: RemoveParticipantInput!) { removeParticipant(input: $input) {
+        ticket { number } userErrors { code } } }";
+    let input = json!({ "input": { "ticketId": ticket.id, "accountId": jonas_id } });
+    let (removed, ()) = tokio::join!(anna.send(remove, input), async {
+        until_waiting(&server, "%tickets%FOR UPDATE%").await;
+        held.commit().await;
+    });
+    assert_eq!(removed.user_errors("removeParticipant"), [] as [&str; 0], "{}", removed.body);
+    server.quiet().await;
+    let left = "SELECT count(*) FROM notifications n JOIN accounts a ON a.id = n.account_id
+        WHERE a.name = 'Jonas'";
+    let database = server.database.connect().await;
+    assert_eq!(database.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
+    server.stop().await;
+}
+
+/// Locks the bucket of an account's comments as the version before does, and then the ticket.
+const BUCKETS: &str = "UPDATE attempts SET empty_at = empty_at";
+const TICKETS: &str = "SELECT FROM tickets FOR NO KEY UPDATE NOWAIT";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_locks_in_the_same_order_as_the_version_before() {
+    let flags = [("limits.staff_comments_per_minute", "100".to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    marta.comment(&ticket, "early").await;
+    server.quiet().await;
+    let add = async |body: &'static str| {
+        let reply = marta.try_comment(&ticket, json!({ "body": body })).await;
+        assert_eq!(reply.at("/data/addComment/comment/body"), body, "{}", reply.body);
+    };
+    // In a group.
+    let before = Held::begin(&server, BUCKETS).await;
+    tokio::join!(add("together"), async {
+        until_waiting(&server, "WITH seen%").await;
+        before.run(TICKETS).await;
+        before.commit().await;
+    });
+    // Alone, after it has lost a race.
+    let race = Held::begin(&server, "UPDATE tickets SET event_seq = event_seq").await;
+    tokio::join!(add("alone"), async {
+        until_blocked(&server).await;
+        let before = Held::begin(&server, BUCKETS).await;
+        race.commit().await;
+        until_waiting(&server, "%INTO attempts%").await;
+        before.run(TICKETS).await;
+        before.commit().await;
+    });
+    server.stop().await;
+}
+
+/// How often a tailer has read the feed: it asks for a thousand positions, and other readers for
+/// fewer.
+fn reads_of_tailer(log: &str, own: &[i32]) -> usize {
+    let lines = log.lines().filter(|line| own.iter().any(|pid| line.contains(&format!("[{pid}]"))));
+    let lines = lines.collect::<Vec<_>>();
+    let bounds = |line: &str| {
+        let values = line.split_once("DETAIL:  parameters: $1 = '")?.1;
+        let (first, rest) = values.split_once('\'')?;
+        let second = rest.split_once("$2 = '")?.1.split_once('\'')?.0;
+        Some((first.parse::<i64>().ok()?, second.parse::<i64>().ok()?))
+    };
+    let pairs = lines.windows(2).filter(|pair| pair[0].contains("SELECT f.pos, f.mark"));
+    let spans = pairs.filter_map(|pair| bounds(pair[1])).map(|(first, last)| last - first);
+    spans.filter(|span| *span >= 999).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_delivers_what_it_has_placed_without_reading_it() {
+    const COMMENTS: usize = 20;
+    let mut server = TestServer::start_logged().await;
+    // With the parameters of the statements.
+    let name = server.database.url.rsplit('/').next().unwrap();
+    let verbose = format!("ALTER DATABASE {name} SET log_error_verbosity = 'default'");
+    server.database.connect().await.batch_execute(&verbose).await.unwrap();
+    server.restart().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("1", &ticket.id, None).await;
+    socket.caught_up().await;
+    server.quiet().await;
+    let log = || std::fs::read_to_string(crate::harness::postgres::log_file()).unwrap();
+    let before = log().len();
+    for n in 0..COMMENTS {
+        marta.comment(&ticket, &format!("{n}")).await;
+        while socket.item().await["__typename"] != "CommentAdded" {}
+    }
+    let reads = reads_of_tailer(&log()[before..], &server.database.backends().await);
+    // It reads once a second, in case that a hint was lost.
+    assert!(reads < COMMENTS, "{reads} reads");
+    // A node that has not placed them reads them.
+    let second = server.second_node().await;
+    let mut elsewhere = anna.at(&second.address().to_string()).socket().await;
+    elsewhere.watch_ticket("1", &ticket.id, None).await;
+    elsewhere.caught_up().await;
+    let before = log().len();
+    for n in 0..COMMENTS {
+        marta.comment(&ticket, &format!("{n}")).await;
+        while elsewhere.item().await["__typename"] != "CommentAdded" {}
+    }
+    let reads = reads_of_tailer(&log()[before..], &server.database.backends().await);
+    assert!(reads > 0, "{reads} reads");
+    second.stop().await;
     server.stop().await;
 }

@@ -1,9 +1,11 @@
 //! Counting what accounts create, in the statement that creates it.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use diesel::{
     prelude::*,
-    sql_types::{Array, Binary, Interval},
+    sql_types::{Array, Binary, Interval, Nullable, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 
@@ -23,13 +25,37 @@ pub(super) struct DueAttempts {
     pub(super) now: Timestamp,
 }
 
-/// The buckets that a statement has counted in.
+/// What a statement has counted.
 #[derive(QueryableByName)]
 pub(super) struct CountedAttempts {
+    /// The buckets that had room.
     #[diesel(sql_type = Array<Binary>)]
     buckets: Vec<Vec<u8>>,
-    #[diesel(sql_type = Array<Interval>)]
-    fills: Vec<TimeDelta>,
+    /// The buckets that had not.
+    #[diesel(sql_type = Array<Binary>)]
+    full: Vec<Vec<u8>>,
+    /// When those are empty, if that was known before the statement.
+    #[diesel(sql_type = Array<Nullable<Timestamptz>>)]
+    full_until: Vec<Option<Timestamp>>,
+}
+
+/// The buckets that had no room for what a statement would have counted.
+#[derive(Default)]
+pub struct FullBuckets(BTreeMap<Vec<u8>, Option<Timestamp>>);
+
+impl FullBuckets {
+    /// Returns whether a bucket had no room.
+    pub fn contains(&self, bucket: &Bucket) -> bool {
+        self.0.contains_key(bucket.id.as_slice())
+    }
+
+    /// Returns how long to wait until a bucket has room for one attempt, or `None` if it may have
+    /// room for one now.
+    pub fn wait(&self, bucket: &Bucket, now: Timestamp) -> Option<TimeDelta> {
+        let empty_at = (*self.0.get(bucket.id.as_slice())?)?;
+        let wait = bucket.wait(empty_at, now);
+        (wait > TimeDelta::zero()).then(|| wait.max(TimeDelta::seconds(1)))
+    }
 }
 
 impl DueAttempts {
@@ -43,36 +69,49 @@ impl DueAttempts {
 }
 
 impl CountedAttempts {
-    /// Takes back what was counted although nothing was created, because another bucket was full.
-    pub(super) async fn refund(self, db: &mut Connection) -> Result<(), DbError> {
-        if self.buckets.is_empty() {
-            return Ok(());
+    /// Takes back what was counted for rows that were not written, and returns the full buckets.
+    /// `unwritten` are the buckets of those rows, one for each attempt.
+    pub(super) async fn settle(
+        self,
+        db: &mut Connection,
+        unwritten: impl Iterator<Item = Bucket>,
+    ) -> Result<FullBuckets, DbError> {
+        let mut fills = BTreeMap::<_, TimeDelta>::new();
+        for bucket in unwritten {
+            if self.buckets.iter().any(|counted| *counted == bucket.id) {
+                *fills.entry(bucket.id).or_default() += bucket.interval();
+            }
         }
-        diesel::sql_query(
-            "UPDATE attempts a SET empty_at = empty_at - r.fill
-             FROM unnest($1, $2) AS r (bucket, fill) WHERE a.bucket = r.bucket",
-        )
-        .bind::<Array<Binary>, _>(self.buckets)
-        .bind::<Array<Interval>, _>(self.fills)
-        .prepared()
-        .execute(db)
-        .await?;
-        Ok(())
+        if !fills.is_empty() {
+            diesel::sql_query(
+                "UPDATE attempts a SET empty_at = empty_at - r.fill
+                 FROM unnest($1, $2) AS r (bucket, fill) WHERE a.bucket = r.bucket",
+            )
+            .bind::<Array<Binary>, _>(fills.keys().map(|id| id.to_vec()).collect::<Vec<_>>())
+            .bind::<Array<Interval>, _>(fills.values().copied().collect::<Vec<_>>())
+            .prepared()
+            .execute(db)
+            .await?;
+        }
+        Ok(FullBuckets(self.full.into_iter().zip(self.full_until).collect()))
     }
 }
 
-/// Returns the expressions `due`, how much goes into each bucket for the rows of `rows (i)`, and
-/// `counted`, the buckets that had room for it. The values of [`DueAttempts`] are the five
-/// parameters from `$first` on, in its order. Rows are locked in the order of the buckets, so that
-/// two such statements cannot deadlock.
-pub(super) fn counting(rows: &str, first: usize) -> String {
+/// Returns the expressions `due`, how much goes into each bucket, and `counted`, the buckets that
+/// had room for it. The values of [`DueAttempts`] are the five parameters from `$first` on, in its
+/// order.
+///
+/// Rows are locked in the order of the buckets, so that two such statements cannot deadlock, and
+/// before any ticket, as the version before does. So what a bucket counts must not depend on the
+/// tickets: the caller takes back what was counted for nothing.
+pub(super) fn counting(first: usize) -> String {
     let [places, buckets, intervals, within, now] = [0, 1, 2, 3, 4].map(|n| first + n);
     format!(
         "due AS MATERIALIZED (
              SELECT bucket, sum(fill) AS fill FROM (
                  SELECT (${buckets})[p.i] AS bucket, (${intervals})[p.i] AS fill
-                 FROM (SELECT place, i::int FROM unnest(${places}) WITH ORDINALITY AS p (place, i)) p
-                 JOIN {rows} r ON r.i = p.place) attempts
+                 FROM (SELECT i::int FROM unnest(${places}) WITH ORDINALITY AS p (place, i)) p
+             ) attempts
              GROUP BY bucket
          ), counted AS (
              INSERT INTO attempts AS a (bucket, empty_at)
@@ -86,7 +125,21 @@ pub(super) fn counting(rows: &str, first: usize) -> String {
     )
 }
 
+/// Returns a query for the places of rows whose bucket was full. It reads all of `counted`, so that
+/// everything is counted before a ticket is locked.
+pub(super) fn uncounted(first: usize) -> String {
+    let (places, buckets) = (first, first + 1);
+    format!(
+        "SELECT place FROM (SELECT place, i::int FROM unnest(${places})
+             WITH ORDINALITY AS p (place, i)) p
+         WHERE (${buckets})[p.i] <> ALL (ARRAY(SELECT bucket FROM counted))"
+    )
+}
+
 /// The columns of [`CountedAttempts`].
 pub(super) const COUNTED: &str = "
-    ARRAY(SELECT bucket FROM counted ORDER BY bucket) AS buckets,
-    ARRAY(SELECT fill FROM due JOIN counted USING (bucket) ORDER BY bucket) AS fills";
+    ARRAY(SELECT bucket FROM counted) AS buckets,
+    ARRAY(SELECT bucket FROM due WHERE bucket NOT IN (SELECT bucket FROM counted)
+          ORDER BY bucket) AS full,
+    ARRAY(SELECT (SELECT empty_at FROM attempts WHERE bucket = due.bucket) FROM due
+          WHERE bucket NOT IN (SELECT bucket FROM counted) ORDER BY bucket) AS full_until";

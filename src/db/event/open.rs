@@ -19,8 +19,11 @@ use super::{
         rate_limit::Bucket,
         schema::sql_types::{EventAudience, TicketPriority, TicketStatus},
     },
-    due::{COUNTED, CountedAttempts, DueAttempts, counting},
+    due::{COUNTED, CountedAttempts, DueAttempts, FullBuckets, counting, uncounted},
     save::{NewTicketEvent, columns},
+    terms::{
+        ALL_CLAIMED, TermValues, Terms, attaching, bind_terms, claiming, free_files, types, unmet,
+    },
 };
 use crate::domain::{
     clock::Timestamp,
@@ -37,43 +40,83 @@ pub struct TicketOpening<'a> {
     pub event: &'a NewTicketEvent,
     /// The bucket that counts it, if that is limited.
     pub counted: Option<Bucket>,
+    /// What else it depends on. Nothing can have been seen of it.
+    pub terms: Terms<'a>,
 }
 
-/// The whole statement. `chosen` locks the categories, so that none is retired meanwhile. A ticket
-/// whose category does not accept tickets or is being changed is not opened, and if a bucket is
-/// full, none is. Numbers and ids rise in the order of the list.
+/// What became of the tickets that were to be opened.
+pub struct Opened {
+    /// The numbers of those that were opened.
+    pub numbers: HashMap<TicketId, TicketNumber>,
+    /// The buckets that are full.
+    pub full: FullBuckets,
+}
+
+/// The chosen categories.
+const CHOSEN: &str = "chosen AS MATERIALIZED (
+        SELECT n.i::int AS i, n.category FROM unnest($1) WITH ORDINALITY AS n (category, i)
+    )";
+
+/// Locks the categories, so that none is retired meanwhile. A ticket that is refused is left out, and
+/// so is one whose category does not accept tickets or is being changed.
+const ACCEPTED: &str = "accepted AS MATERIALIZED (
+        SELECT n.i, c.id AS category FROM chosen n
+        CROSS JOIN LATERAL (
+            SELECT id FROM categories WHERE id = n.category AND retired_at IS NULL
+            LIMIT 1 FOR SHARE SKIP LOCKED) c
+        WHERE n.i <> ALL (ARRAY(SELECT place FROM unmet))
+    )";
+
+/// Inserts the tickets. Numbers and ids rise in the order of the list.
+const INSERTED: &str = "opened AS (
+        INSERT INTO tickets (
+            id, number, category_id, reporter_id, summary, description, status, priority,
+            version, created_at, updated_at, waiting_since, follow_up_to_id,
+            event_seq, any_seq, any_actor_id, public_seq, public_actor_id, last_comments_seq)
+        SELECT ($2)[i], nextval('ticket_numbers'), category, ($3)[i], ($4)[i], ($5)[i],
+            ($6)[i], ($7)[i], ($8)[i], ($9)[i], ($9)[i], ($10)[i], ($11)[i],
+            1, 1, ($12)[i], 1, ($12)[i], 1
+        FROM accepted WHERE";
+
+/// Inserts their events.
+const APPENDED: &str = "ORDER BY i
+        RETURNING id, number, category_id, status, priority, any_actor_id, created_at
+    ), appended AS (
+        INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, category_id,
+            status, priority, occurred_at)
+        SELECT id, 1, $13, $14, any_actor_id, $15, category_id, status, priority, created_at
+        FROM opened ORDER BY number
+        RETURNING id
+    ), queued AS (
+        INSERT INTO pending_events (event_id) SELECT id FROM appended
+    )";
+
+/// The columns of an [`OpenedRow`] that `CountedAttempts` does not have.
+const SELECTED: &str = "SELECT ARRAY(SELECT id FROM opened ORDER BY number) AS ids,
+    ARRAY(SELECT number FROM opened ORDER BY number) AS numbers";
+
+/// The first parameters of what is counted and of the terms.
+const FIRST_DUE: usize = 16;
+const FIRST_TERM: usize = 21;
+
+/// The whole statement for tickets without terms.
 static OPEN: LazyLock<String> = LazyLock::new(|| {
+    let (counting, unmet) = (counting(FIRST_DUE), uncounted(FIRST_DUE));
     format!(
-        "WITH chosen AS MATERIALIZED (
-             SELECT n.i::int AS i, c.id AS category
-             FROM unnest($1) WITH ORDINALITY AS n (category, i)
-             CROSS JOIN LATERAL (
-                 SELECT id FROM categories WHERE id = n.category AND retired_at IS NULL
-                 LIMIT 1 FOR SHARE SKIP LOCKED) c
-         ), {}, opened AS (
-             INSERT INTO tickets (
-                 id, number, category_id, reporter_id, summary, description, status, priority,
-                 version, created_at, updated_at, waiting_since, follow_up_to_id,
-                 event_seq, any_seq, any_actor_id, public_seq, public_actor_id, last_comments_seq)
-             SELECT ($2)[i], nextval('ticket_numbers'), category, ($3)[i], ($4)[i], ($5)[i],
-                 ($6)[i], ($7)[i], ($8)[i], ($9)[i], ($9)[i], ($10)[i], ($11)[i],
-                 1, 1, ($12)[i], 1, ($12)[i], 1
-             FROM chosen
-             WHERE (SELECT count(*) FROM due) = (SELECT count(*) FROM counted)
-             ORDER BY i
-             RETURNING id, number, category_id, status, priority, any_actor_id, created_at
-         ), appended AS (
-             INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, category_id,
-                 status, priority, occurred_at)
-             SELECT id, 1, $13, $14, any_actor_id, $15, category_id, status, priority, created_at
-             FROM opened ORDER BY number
-             RETURNING id
-         ), queued AS (
-             INSERT INTO pending_events (event_id) SELECT id FROM appended
-         )
-         SELECT ARRAY(SELECT id FROM opened ORDER BY number) AS ids,
-             ARRAY(SELECT number FROM opened ORDER BY number) AS numbers, {COUNTED}",
-        counting("chosen", 16)
+        "WITH {CHOSEN}, {counting}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED},
+         {INSERTED} true {APPENDED} {SELECTED}, {COUNTED}"
+    )
+});
+
+/// The whole statement for tickets of which some have terms.
+static OPEN_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
+    let (counting, free) = (counting(FIRST_DUE), free_files(FIRST_TERM));
+    let unmet = unmet(FIRST_TERM, &uncounted(FIRST_DUE), "($2)[s.place]");
+    let (claiming, attaching) =
+        (claiming(FIRST_TERM, "accepted"), attaching(FIRST_TERM, "accepted", "($2)[f.place]"));
+    format!(
+        "WITH {CHOSEN}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED}, {claiming},
+         {INSERTED} {ALL_CLAIMED} {APPENDED}, {attaching} {SELECTED}, {COUNTED}"
     )
 });
 
@@ -93,6 +136,7 @@ struct Values<'a> {
     follow_ups_to: Vec<Option<Uuid>>,
     actors: Vec<Option<Uuid>>,
     due: DueAttempts,
+    terms: TermValues<'a>,
 }
 
 #[derive(QueryableByName)]
@@ -105,24 +149,23 @@ struct OpenedRow {
     counted: CountedAttempts,
 }
 
-/// Opens tickets whose first events are alike, in one statement. Returns the numbers of those that
-/// were opened: the others have a category that does not accept tickets or is being changed, or a
-/// bucket is full.
-pub async fn open(
-    db: &mut Connection,
-    new: &[TicketOpening<'_>],
-) -> Result<HashMap<TicketId, TicketNumber>, DbError> {
-    let Some(first) = new.first() else { return Ok(HashMap::new()) };
+/// Opens tickets whose first events are alike, in one statement. Those that are not opened have a
+/// category that does not accept tickets or is being changed, a full bucket, or terms that are not
+/// met: nothing of them is stored or counted.
+pub async fn open(db: &mut Connection, new: &[TicketOpening<'_>]) -> Result<Opened, DbError> {
     let mut values = Values::default();
     for (place, opening) in (1..).zip(new) {
         values.add(place, opening);
     }
+    let Some(first) = new.first() else {
+        return Ok(Opened { numbers: HashMap::new(), full: FullBuckets::default() });
+    };
     let row = values.execute(db, first.event).await?;
-    if row.ids.is_empty() {
-        row.counted.refund(db).await?;
-    }
     let numbers = row.numbers.into_iter().map(TicketNumber);
-    Ok(row.ids.into_iter().map(TicketId).zip(numbers).collect())
+    let numbers = row.ids.into_iter().map(TicketId).zip(numbers).collect::<HashMap<_, _>>();
+    let unopened = new.iter().filter(|opening| !numbers.contains_key(&opening.ticket.id));
+    let full = row.counted.settle(db, unopened.filter_map(|opening| opening.counted)).await?;
+    Ok(Opened { numbers, full })
 }
 
 impl<'a> Values<'a> {
@@ -143,6 +186,7 @@ impl<'a> Values<'a> {
         if let Some(bucket) = &opening.counted {
             self.due.add(place, bucket, ticket.created_at);
         }
+        self.terms.add(place, &opening.terms, None);
     }
 
     async fn execute(
@@ -151,8 +195,8 @@ impl<'a> Values<'a> {
         event: &NewTicketEvent,
     ) -> Result<OpenedRow, DbError> {
         let (kind, data) = columns(&event.event)?;
-        // `get_result` would return at the first row, which Postgres sends before it commits.
-        let rows = diesel::sql_query(OPEN.as_str())
+        let text = if self.terms.is_empty() { OPEN.as_str() } else { OPEN_ON_TERMS.as_str() };
+        let statement = diesel::sql_query(text)
             .bind::<Array<SqlUuid>, _>(self.categories)
             .bind::<Array<SqlUuid>, _>(self.ids)
             .bind::<Array<SqlUuid>, _>(self.reporters)
@@ -172,10 +216,13 @@ impl<'a> Values<'a> {
             .bind::<Array<Binary>, _>(self.due.buckets)
             .bind::<Array<Interval>, _>(self.due.intervals)
             .bind::<Interval, _>(self.due.within)
-            .bind::<Timestamptz, _>(self.due.now)
-            .prepared()
-            .load(db)
-            .await?;
+            .bind::<Timestamptz, _>(self.due.now);
+        // `get_result` would return at the first row, which Postgres sends before it commits.
+        let rows = if self.terms.is_empty() {
+            statement.prepared().load(db).await?
+        } else {
+            bind_terms!(statement, self.terms).prepared().load(db).await?
+        };
         Ok(rows.into_iter().next().ok_or(diesel::result::Error::NotFound)?)
     }
 }

@@ -23,7 +23,10 @@ use super::{
         schema::sql_types::{CommentVisibility, EventAudience, TicketPriority, TicketStatus},
         unread::LatestEvents,
     },
-    due::{COUNTED, CountedAttempts, DueAttempts, counting},
+    due::{COUNTED, CountedAttempts, DueAttempts, FullBuckets, counting, uncounted},
+    terms::{
+        ALL_CLAIMED, TermValues, Terms, attaching, bind_terms, claiming, free_files, types, unmet,
+    },
 };
 use crate::domain::{
     clock::Timestamp,
@@ -57,21 +60,40 @@ pub struct TicketChange<'a> {
     pub events: &'a [NewTicketEvent],
     /// The bucket that counts the change, if it is limited.
     pub counted: Option<Bucket>,
+    /// What else the change depends on.
+    pub terms: Terms<'a>,
 }
 
-/// Locks each ticket that still has the number of events on which its change was decided. Tickets
-/// that another transaction has locked are left out: waiting would hold up the others. The limit has
-/// each ticket looked up by index.
+/// What became of the changes that were to be saved.
+#[derive(Default)]
+pub struct Saved {
+    /// The tickets that were written.
+    pub written: Vec<TicketId>,
+    /// The tickets that were left out because of one of their changes: its bucket is full, or its
+    /// terms are not met.
+    pub refused: Vec<TicketId>,
+    /// The buckets that are full.
+    pub full: FullBuckets,
+}
+
+/// The tickets, and the numbers of events on which their changes were decided.
 const SEEN: &str = "seen AS MATERIALIZED (
-        SELECT n.i::int AS i, t.id
-        FROM unnest($1) WITH ORDINALITY AS n (id, i)
-        CROSS JOIN LATERAL (
-            SELECT id FROM tickets WHERE id = n.id AND event_seq = ($2)[n.i::int]
-            LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) t
+        SELECT n.i::int AS i, n.id, n.seq
+        FROM unnest($1, $2) WITH ORDINALITY AS n (id, seq, i)
     )";
 
-/// Updates the tickets, with what their rows say about their latest events. If a bucket is full,
-/// nothing is written.
+/// Locks each ticket that still has the number of events on which its change was decided. Tickets
+/// that another transaction has locked are left out: waiting would hold up the others. So are those
+/// of which a change is refused. The limit has each ticket looked up by index.
+const LOCKED: &str = "locked AS MATERIALIZED (
+        SELECT n.i, t.id FROM seen n
+        CROSS JOIN LATERAL (
+            SELECT id FROM tickets WHERE id = n.id AND event_seq = n.seq
+            LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) t
+        WHERE n.i <> ALL (ARRAY(SELECT place FROM unmet))
+    )";
+
+/// Updates the tickets, with what their rows say about their latest events.
 const CHANGED: &str = "changed AS (
         UPDATE tickets t SET
             category_id = ($3)[s.i], assignee_id = ($4)[s.i],
@@ -93,9 +115,9 @@ const CHANGED: &str = "changed AS (
                          ELSE public_seq_by_others END) END,
             public_actor_id =
                 CASE WHEN ($20)[s.i] IS NULL THEN public_actor_id ELSE ($22)[s.i] END
-        FROM seen s
-        WHERE t.id = s.id AND (SELECT count(*) FROM due) = (SELECT count(*) FROM counted)
-        RETURNING s.i, t.id, t.participant_ids
+        FROM locked s
+        WHERE t.id = s.id";
+const RETURNED: &str = "RETURNING s.i, t.id, t.participant_ids
     )";
 
 /// Inserts the comments and events of the tickets that were written, and queues the events for the
@@ -118,12 +140,39 @@ const ADDED: &str = "commented AS (
         INSERT INTO pending_events (event_id) SELECT id FROM appended
     )";
 
-/// The whole statement.
+/// The first parameters of what is counted and of the terms.
+const FIRST_DUE: usize = 40;
+const FIRST_TERM: usize = 45;
+
+/// The whole statement for changes without terms.
 static SAVE: LazyLock<String> = LazyLock::new(|| {
-    let counting = counting("seen", 40);
+    let (counting, unmet) = (counting(FIRST_DUE), uncounted(FIRST_DUE));
+    let selected = SELECTED.as_str();
     format!(
-        "WITH {SEEN}, {counting}, {CHANGED}, {ADDED}
-         SELECT ARRAY(SELECT i FROM changed) AS written, {COUNTED}"
+        "WITH {SEEN}, {counting}, unmet AS MATERIALIZED ({unmet}), {LOCKED}, {CHANGED} {RETURNED},
+         {ADDED} {selected}"
+    )
+});
+
+/// The whole statement for changes of which some have terms. Locks files before tickets, and claims
+/// keys after them.
+static SAVE_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
+    let (counting, free) = (counting(FIRST_DUE), free_files(FIRST_TERM));
+    let unmet = unmet(FIRST_TERM, &uncounted(FIRST_DUE), "($1)[s.place]");
+    let (claiming, attaching) =
+        (claiming(FIRST_TERM, "locked"), attaching(FIRST_TERM, "changed", "w.id"));
+    let selected = SELECTED.as_str();
+    format!(
+        "WITH {SEEN}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {LOCKED}, {claiming},
+         {CHANGED} AND {ALL_CLAIMED} {RETURNED}, {ADDED}, {attaching} {selected}"
+    )
+});
+
+/// The columns of a [`SavedRow`].
+static SELECTED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT ARRAY(SELECT i FROM changed) AS written, ARRAY(SELECT place FROM unmet) AS unmet,
+             {COUNTED}"
     )
 });
 
@@ -194,6 +243,7 @@ struct Values<'a> {
     comments: CommentValues<'a>,
     events: EventValues,
     due: DueAttempts,
+    terms: TermValues<'a>,
 }
 
 #[derive(QueryableByName)]
@@ -201,32 +251,35 @@ struct SavedRow {
     /// The places of the tickets that were written.
     #[diesel(sql_type = Array<Integer>)]
     written: Vec<i32>,
+    /// The places of the tickets of which a change was refused.
+    #[diesel(sql_type = Array<Integer>)]
+    unmet: Vec<i32>,
     #[diesel(embed)]
     counted: CountedAttempts,
 }
 
 /// Saves changes of tickets, with their comments and events, in one statement. Several changes of
-/// one ticket follow each other in the list and were decided in this order. Returns the tickets that
-/// were written. The others have changed since their changes were decided, are locked, do not exist,
-/// or a bucket is full: nothing of them is stored or counted.
-pub async fn save(
-    db: &mut Connection,
-    changes: &[TicketChange<'_>],
-) -> Result<Vec<TicketId>, DbError> {
+/// one ticket follow each other in the list and were decided in this order. The tickets that are
+/// not written were refused, have changed since their changes were decided, are locked or do not
+/// exist: nothing of them is stored or counted.
+pub async fn save(db: &mut Connection, changes: &[TicketChange<'_>]) -> Result<Saved, DbError> {
     let by_ticket = changes.chunk_by(|a, b| a.ticket.id == b.ticket.id).collect::<Vec<_>>();
     let mut values = Values::default();
     for changes in &by_ticket {
         values.add(changes)?;
     }
     let saved = values.execute(db).await?;
-    if saved.written.is_empty() {
-        saved.counted.refund(db).await?;
-    }
-    let ticket = |place: i32| {
-        let changes = by_ticket.get(usize::try_from(place - 1).ok()?)?;
-        Some(changes[0].ticket.id)
+    let tickets = |places: Vec<i32>| {
+        let ticket = |place: i32| {
+            let changes = by_ticket.get(usize::try_from(place - 1).ok()?)?;
+            Some(changes[0].ticket.id)
+        };
+        places.into_iter().filter_map(ticket).collect::<Vec<_>>()
     };
-    Ok(saved.written.into_iter().filter_map(ticket).collect())
+    let (written, refused) = (tickets(saved.written), tickets(saved.unmet));
+    let unwritten = changes.iter().filter(|change| !written.contains(&change.ticket.id));
+    let full = saved.counted.settle(db, unwritten.filter_map(|change| change.counted)).await?;
+    Ok(Saved { written, refused, full })
 }
 
 /// Saves a ticket and appends its new events, in order, which also grows its count of events.
@@ -246,7 +299,7 @@ pub async fn save_all_with_events(
 ) -> Result<(), DbError> {
     let changes = changed.iter().filter(|(_, events)| !events.is_empty());
     let changes = changes
-        .map(|(ticket, events)| TicketChange { ticket, comment: None, events, counted: None })
+        .map(|(ticket, events)| TicketChange::of_locked(ticket, None, events))
         .collect::<Vec<_>>();
     save_locked(db, &changes).await?;
     for (ticket, events) in changed {
@@ -263,7 +316,7 @@ pub async fn save_change(
     new: &[NewTicketEvent],
 ) -> Result<(), DbError> {
     if !new.is_empty() {
-        save_locked(db, &[TicketChange { ticket, comment, events: new, counted: None }]).await?;
+        save_locked(db, &[TicketChange::of_locked(ticket, comment, new)]).await?;
         ticket.events += count(new);
     }
     Ok(())
@@ -271,10 +324,21 @@ pub async fn save_change(
 
 /// Saves changes of different tickets that the transaction has locked.
 async fn save_locked(db: &mut Connection, changes: &[TicketChange<'_>]) -> Result<(), DbError> {
-    if changes.is_empty() || save(db, changes).await?.len() == changes.len() {
+    if changes.is_empty() || save(db, changes).await?.written.len() == changes.len() {
         return Ok(());
     }
     Err(DbError::Value("a ticket has changed although it was locked".into()))
+}
+
+impl<'a> TicketChange<'a> {
+    /// Creates a change that depends on nothing but its ticket, which the transaction has locked.
+    fn of_locked(
+        ticket: &'a Ticket,
+        comment: Option<&'a Comment>,
+        events: &'a [NewTicketEvent],
+    ) -> Self {
+        Self { ticket, comment, events, counted: None, terms: Terms::default() }
+    }
 }
 
 impl<'a> Values<'a> {
@@ -299,6 +363,7 @@ impl<'a> Values<'a> {
             if let (Some(bucket), Some(event)) = (&change.counted, change.events.first()) {
                 self.due.add(place, bucket, event.occurred_at);
             }
+            self.terms.add(place, &change.terms, change.comment.map(|comment| comment.id));
             for (event, state) in change.events.iter().zip(states(change.ticket, change.events)) {
                 seq += 1;
                 self.events.add(place, seq, event, state)?;
@@ -308,9 +373,9 @@ impl<'a> Values<'a> {
     }
 
     async fn execute(self, db: &mut Connection) -> Result<SavedRow, DbError> {
-        let Self { tickets: t, latest: l, comments: c, events: e, due } = self;
-        // `get_result` would return at the first row, which Postgres sends before it commits.
-        let rows = diesel::sql_query(SAVE.as_str())
+        let Self { tickets: t, latest: l, comments: c, events: e, due, terms } = self;
+        let text = if terms.is_empty() { SAVE.as_str() } else { SAVE_ON_TERMS.as_str() };
+        let statement = diesel::sql_query(text)
             .bind::<Array<SqlUuid>, _>(t.ids)
             .bind::<Array<BigInt>, _>(t.seen)
             .bind::<Array<SqlUuid>, _>(t.categories)
@@ -354,10 +419,13 @@ impl<'a> Values<'a> {
             .bind::<Array<Binary>, _>(due.buckets)
             .bind::<Array<Interval>, _>(due.intervals)
             .bind::<Interval, _>(due.within)
-            .bind::<Timestamptz, _>(due.now)
-            .prepared()
-            .load(db)
-            .await?;
+            .bind::<Timestamptz, _>(due.now);
+        // `get_result` would return at the first row, which Postgres sends before it commits.
+        let rows = if terms.is_empty() {
+            statement.prepared().load(db).await?
+        } else {
+            bind_terms!(statement, terms).prepared().load(db).await?
+        };
         Ok(rows.into_iter().next().ok_or(diesel::result::Error::NotFound)?)
     }
 }

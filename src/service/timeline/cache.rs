@@ -34,6 +34,16 @@ pub(in crate::service) struct PageKey {
     pub(super) epoch: i32,
 }
 
+/// What a comment depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::service) struct CommentKey {
+    pub(super) id: CommentId,
+    /// The counter of events of its ticket.
+    pub(super) events: i64,
+    /// The epoch of the feed, as for a page.
+    pub(super) epoch: i32,
+}
+
 /// Pages of timelines, and comments. Clones share them.
 #[derive(Clone)]
 pub(in crate::service) struct TimelineCache(Cache<Key, Kept>);
@@ -41,8 +51,7 @@ pub(in crate::service) struct TimelineCache(Cache<Key, Kept>);
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
     Page(PageKey),
-    /// A comment, with its ticket's counter of events.
-    Comment(CommentId, i64),
+    Comment(CommentKey),
 }
 
 #[derive(Clone)]
@@ -69,15 +78,15 @@ impl TimelineCache {
         self.0.insert(Key::Page(key), Kept::Page(page));
     }
 
-    pub(super) fn comment(&self, id: CommentId, events: i64) -> Option<Arc<Comment>> {
-        match self.0.get(&Key::Comment(id, events)) {
+    pub(super) fn comment(&self, key: CommentKey) -> Option<Arc<Comment>> {
+        match self.0.get(&Key::Comment(key)) {
             Some(Kept::Comment(comment)) => Some(comment),
             _ => None,
         }
     }
 
-    pub(super) fn insert_comment(&self, events: i64, comment: Arc<Comment>) {
-        self.0.insert(Key::Comment(comment.id, events), Kept::Comment(comment));
+    pub(super) fn insert_comment(&self, key: CommentKey, comment: Arc<Comment>) {
+        self.0.insert(Key::Comment(key), Kept::Comment(comment));
     }
 }
 

@@ -1,0 +1,2 @@
+-- What was redacted stays so.
+DROP TABLE redactions;

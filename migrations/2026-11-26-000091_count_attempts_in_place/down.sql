@@ -1,0 +1,1 @@
+CREATE INDEX attempts_empty ON attempts (empty_at);
