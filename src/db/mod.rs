@@ -4,6 +4,7 @@
 pub mod account;
 pub mod attachment;
 pub mod audit;
+pub mod backup;
 mod blame;
 pub mod category;
 pub mod challenge;
@@ -36,6 +37,7 @@ pub mod preferences;
 mod prepared;
 pub mod provision;
 pub mod rate_limit;
+pub mod restore;
 pub mod retention;
 pub mod savepoint;
 mod schema;
