@@ -301,7 +301,7 @@ async fn small_backup(place: &Place) -> (TestServer, String) {
 }
 
 /// Replaces a byte in the middle of a file, and returns what undoes it.
-fn damage(path: &str) -> impl FnOnce() {
+fn damage(path: &str) -> impl FnOnce() + use<> {
     let original = fs::read(path).unwrap();
     let mut bytes = original.clone();
     let middle = bytes.len() / 2;
