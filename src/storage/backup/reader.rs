@@ -10,7 +10,10 @@ use futures_util::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{error::ArchiveError, writer::hex};
+use super::{
+    error::ArchiveError,
+    writer::{count_lines, hex},
+};
 use crate::domain::backup::{File, Part};
 
 /// The most that is decompressed at once, in compressed bytes.
@@ -122,7 +125,7 @@ impl PartReader {
     /// Returns what was decompressed, and counts its lines.
     fn decoded(&mut self) -> Bytes {
         let decoded = std::mem::take(self.decoder.get_mut());
-        self.rows += decoded.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.rows += count_lines(&decoded);
         decoded.into()
     }
 

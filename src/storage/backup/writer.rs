@@ -32,7 +32,7 @@ impl PartWriter {
     /// # Errors
     /// The target failed.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.rows += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.rows += count_lines(bytes);
         let encoded = self.encoder.write_all(bytes);
         encoded.map_err(|cause| ArchiveError::failed(&self.object.place, cause))?;
         let compressed = std::mem::take(self.encoder.get_mut());
@@ -107,6 +107,11 @@ impl ObjectWriter {
         let abandoned = self.upload.abandon().await;
         abandoned.map_err(|cause| ArchiveError::not_written(&self.place, cause))
     }
+}
+
+/// Returns the number of line ends.
+pub(super) fn count_lines(bytes: &[u8]) -> u64 {
+    bytes.split(|byte| *byte == b'\n').skip(1).count() as u64
 }
 
 /// Returns bytes in hexadecimal digits.
