@@ -523,7 +523,7 @@ async fn files_that_the_storage_has_lost_are_named_and_keys_are_not_in_a_backup(
         assert!(!String::from_utf8_lossy(&text).contains(keys), "{}", file.display());
     }
     let database = TestDatabase::empty().await;
-    let other = "another key, which the backup was not sealed with";
+    let other = "another key that the backup was not sealed with";
     let files = place.path("files");
     let variables = [
         ("DATABASE_URL", database.url.as_str()),
