@@ -2,6 +2,7 @@
 //! stops them in order.
 
 mod backend;
+mod backup;
 mod database;
 pub mod descriptors;
 mod error;
@@ -10,19 +11,24 @@ mod limits;
 mod links;
 mod listener;
 pub mod mail;
+mod restore;
 mod services;
 pub mod storage;
 mod tasks;
+mod upgrade;
 
 use std::{net::SocketAddr, panic, sync::Arc, time::Duration};
 
 use tokio::{task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use backup::{back_up, verify_backup};
 pub use database::{ServerDatabase, bring_up_to_date};
 pub use error::StartError;
 pub use keys::{accept_sealing_keys, check_sealing_keys};
+pub use restore::{Restored, open_epoch, restore};
 pub use services::{ambient, services};
+pub use upgrade::{Upgraded, upgrade_database};
 
 use self::{
     backend::Backend,

@@ -1,6 +1,7 @@
 //! The command line: its commands and what they print.
 
 mod arguments;
+mod backup;
 mod database;
 mod doctor;
 mod logging;
@@ -45,6 +46,10 @@ impl Cli {
             Command::Schema | Command::Config(_) => Ok(()),
             Command::Doctor => doctor::run(&config).await,
             Command::Mail(command) => mail::run(&config, command).await,
+            Command::Backup { target } => backup::back_up(&config, &target).await,
+            Command::Restore { source } => backup::restore(&config, &source).await,
+            Command::VerifyBackup { source } => backup::verify(&config, &source).await,
+            Command::UpgradeDatabase => backup::upgrade_database(&config).await,
             Command::Outbox(command) => outbox::run(&config, command).await,
             Command::User(command) => user::run(&config, command).await,
             Command::ServiceToken(command) => service_token::run(&config, command).await,

@@ -7,7 +7,8 @@
 //! | layer | what it is | may import |
 //! |---|---|---|
 //! | `cli` | the commands of the binary | app, config, crypto, db, domain, graphql, service |
-//! | `app` | composition root: builds the parts of a server, starts and stops them | config, crypto, db, domain, events, graphql, http, mail, metrics, service, storage |
+//! | `app` | composition root: builds the parts of a server, starts and stops them | backup, config, crypto, db, domain, events, graphql, http, mail, metrics, service, storage |
+//! | `backup` | backups: writing, checking and restoring them | db, storage, domain |
 //! | `config` | the settings, and the sources that they are read from | none |
 //! | `http` | the transports: GraphQL over HTTP, event streams and websockets; attachments, built-in pages, health, metrics | graphql, service, events, db, domain, metrics |
 //! | `graphql` | the API: its types, resolvers and loaders | service, events, crypto, domain |
@@ -24,6 +25,7 @@
 #![recursion_limit = "512"]
 
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod crypto;

@@ -13,14 +13,15 @@ use crate::{
     db::{
         Database, DbError, consumer,
         embedded::{self, EmbeddedPostgres, EmbeddedSettings},
-        migrations, provision, ticket,
+        migrations, provision, restore, ticket,
     },
     service::demo,
 };
 
-const DATABASE: &str = "ticketwire";
+/// The name of the embedded database.
+pub(super) const DATABASE: &str = "ticketwire";
 /// The name of the embedded database while it is being filled.
-const UNFINISHED: &str = "ticketwire_unfinished";
+pub(super) const UNFINISHED: &str = "ticketwire_unfinished";
 /// Connections that the embedded server accepts in addition to the pools'.
 const SPARE_CONNECTIONS: u16 = 20;
 
@@ -28,6 +29,8 @@ const SPARE_CONNECTIONS: u16 = 20;
 pub struct ServerDatabase {
     url: String,
     embedded: Option<EmbeddedPostgres>,
+    /// Whether the embedded database is new and has another name until it is filled.
+    unfinished: bool,
 }
 
 impl ServerDatabase {
@@ -39,11 +42,12 @@ impl ServerDatabase {
     /// listen on would expose the demo accounts.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         if let Some(url) = &config.database.url {
-            return Ok(Self { url: url.expose().to_owned(), embedded: None });
+            return Ok(Self { url: url.expose().to_owned(), embedded: None, unfinished: false });
         }
         refuse_exposed_demo(config)?;
         let postgres = EmbeddedPostgres::start(&embedded_settings(config)).await?;
-        let database = Self { url: postgres.url(DATABASE), embedded: Some(postgres) };
+        let (url, embedded) = (postgres.url(DATABASE), Some(postgres));
+        let database = Self { url, embedded, unfinished: false };
         match database.fill(config).await {
             Ok(()) => Ok(database),
             Err(error) => {
@@ -62,9 +66,45 @@ impl ServerDatabase {
         if config.embeds_database()
             && let Some(url) = embedded::running_url(&embedded_settings(config), DATABASE)?
         {
-            return Ok(Self { url, embedded: None });
+            return Ok(Self { url, embedded: None, unfinished: false });
         }
         Self::open(config).await
+    }
+
+    /// Finds the configured database, or starts the embedded one, to restore a backup into it. The
+    /// embedded one gets no demo data; if there is none, it is created under another name.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_for_restore(config: &Config) -> Result<Self, StartError> {
+        if !config.embeds_database() {
+            return Self::open(config).await;
+        }
+        let postgres = EmbeddedPostgres::start(&embedded_settings(config)).await?;
+        match create_unless_exists(&postgres).await {
+            Ok(unfinished) => {
+                let url = postgres.url(if unfinished { UNFINISHED } else { DATABASE });
+                Ok(Self { url, embedded: Some(postgres), unfinished })
+            }
+            Err(error) => {
+                Self { url: String::new(), embedded: Some(postgres), unfinished: false }
+                    .close()
+                    .await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gives a restored embedded database its name.
+    ///
+    /// # Errors
+    /// The server failed, or a connection to the database remains.
+    pub async fn adopt(&self) -> Result<(), StartError> {
+        let Some(postgres) = self.embedded.as_ref().filter(|_| self.unfinished) else {
+            return Ok(());
+        };
+        let server = Database::new(&postgres.url("postgres"), 2)?;
+        Ok(provision::rename(&server, UNFINISHED, DATABASE).await?)
     }
 
     /// Whether this value runs the embedded database, which has demo data.
@@ -131,6 +171,25 @@ impl ServerDatabase {
     }
 }
 
+/// Creates the embedded database under its unfinished name, unless it exists. Returns whether it
+/// did.
+async fn create_unless_exists(postgres: &EmbeddedPostgres) -> Result<bool, DbError> {
+    let server = Database::new(&postgres.url("postgres"), 2)?;
+    if provision::exists(&server, DATABASE).await? {
+        return Ok(false);
+    }
+    provision::recreate(&server, UNFINISHED).await?;
+    Ok(true)
+}
+
+/// Refuses a database into which a restore was interrupted.
+pub(super) async fn refuse_unfinished_restore(database: &Database) -> Result<(), StartError> {
+    if restore::is_unfinished(database).await? {
+        return Err(StartError::UnfinishedRestore);
+    }
+    Ok(())
+}
+
 /// Brings the database up to date, and applies the configured first ticket number. Returns the names
 /// of the migrations that ran.
 pub(super) async fn prepare(
@@ -146,11 +205,13 @@ pub(super) async fn prepare(
 /// that none is pending.
 ///
 /// # Errors
-/// The database cannot be reached, a migration fails, or one is pending and must not be applied.
+/// The database cannot be reached, a migration fails, one is pending and must not be applied, or a
+/// restore was interrupted.
 pub async fn bring_up_to_date(
     config: &Config,
     database: &Database,
 ) -> Result<Vec<String>, StartError> {
+    refuse_unfinished_restore(database).await?;
     if config.database.migrate {
         return Ok(migrations::run(database).await?);
     }
@@ -176,7 +237,8 @@ fn refuse_exposed_demo(config: &Config) -> Result<(), StartError> {
     Err(invalid_setting("listen", problem))
 }
 
-fn embedded_settings(config: &Config) -> EmbeddedSettings {
+/// Returns how to run the embedded database.
+pub(super) fn embedded_settings(config: &Config) -> EmbeddedSettings {
     let connections = config.database.pool_size + config.database.background_connections;
     let pool = u16::try_from(connections).unwrap_or(u16::MAX);
     EmbeddedSettings {

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use crate::{
+    backup::BackupError,
     crypto::password::PasswordError,
     db::{DbError, embedded::EmbeddedError},
     mail::templates::TemplateError,
@@ -21,6 +22,15 @@ pub enum StartError {
          Pending migrations: {}", .0.join(", ")
     )]
     PendingMigrations(Vec<String>),
+    /// A restore of the database was interrupted.
+    #[error(
+        "the restore of a backup into this database was interrupted: run `ticketwire restore` with \
+         the same backup again"
+    )]
+    UnfinishedRestore,
+    /// A backup cannot be taken, checked or restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The embedded database failed.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),

@@ -26,7 +26,8 @@ pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
     Storage::in_folder(&folder).map(Some).map_err(failed)
 }
 
-fn s3_settings(s3: &S3Config, bucket: &str) -> S3Settings {
+/// Returns the settings of a bucket on the configured server.
+pub(super) fn s3_settings(s3: &S3Config, bucket: &str) -> S3Settings {
     let exposed = |secret: &Option<Secret>| {
         secret.as_ref().map(Secret::expose).unwrap_or_default().to_owned()
     };

@@ -82,6 +82,39 @@ pub(super) enum Command {
     /// Manage the events of which people could not be notified.
     #[command(subcommand)]
     Outbox(OutboxCommand),
+    /// Back up the database and the attachments while the server runs.
+    ///
+    /// The database is copied in one consistent snapshot, the attachments after it. Keys are not in
+    /// the backup: keep them apart from it. A backup that fails or is interrupted leaves nothing
+    /// that could be taken for a whole one.
+    Backup {
+        /// A folder that does not exist yet, or `s3://BUCKET/PREFIX` on the server of `storage.s3`.
+        target: String,
+    },
+    /// Restore a backup into an empty installation.
+    ///
+    /// Checks the backup first, and accepts one of an older version. Stop all servers before. If
+    /// it is interrupted, run it again with the same backup: no server starts until it is done.
+    /// Afterwards all live streams start again, accounts that were erased since the backup are
+    /// erased again, and mails that were queued in the backup are not sent, because they may have
+    /// been sent since.
+    Restore {
+        /// The folder or `s3://BUCKET/PREFIX` of the backup.
+        source: String,
+    },
+    /// Upgrade the embedded database to a newer major version of Postgres.
+    ///
+    /// Needs the programs of both versions: the old ones wherever they are installed, the new ones
+    /// in `embedded.bin_dir`, or the newest that are installed, or from npm. Stop the server before.
+    /// The former database stays in the data folder under another name.
+    UpgradeDatabase,
+    /// Check that a backup is whole, without a database.
+    ///
+    /// Reads all of it. Fails if anything is missing or damaged.
+    VerifyBackup {
+        /// The folder or `s3://BUCKET/PREFIX` of the backup.
+        source: String,
+    },
 }
 
 #[derive(Args, Clone, Default)]

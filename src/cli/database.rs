@@ -5,7 +5,7 @@ use crate::{
     app::{self, ServerDatabase, StartError},
     config::Config,
     crypto::password::PasswordCost,
-    db::{Database, DbError, feed, migrations},
+    db::{Database, DbError, migrations},
     domain::actor::Actor,
     service::{Services, erasure},
 };
@@ -64,13 +64,7 @@ pub(super) async fn accept_sealing_keys(config: &Config) -> CliResult {
 async fn open_epoch(database: &Database) -> Result<(), DbError> {
     let ambient = app::ambient();
     let (now, tag) = (ambient.now(), i32::from_be_bytes(ambient.bytes()));
-    database
-        .write_without_events(async |db| {
-            feed::lock_head(db).await?;
-            // Nobody knows up to where the history is still the same.
-            feed::open_epoch(db, 0, tag, now).await
-        })
-        .await
+    database.write_without_events(async |db| app::open_epoch(db, tag, now).await).await
 }
 
 /// Runs `work` with the use cases over a database that is up to date.

@@ -26,6 +26,7 @@ impl DbError {
             Self::Unavailable(_)
             | Self::Setup(_)
             | Self::Migration(_)
+            | Self::Copy(_)
             | Self::Exceeded(_)
             | Self::TimedOut(_) => Blame::Outage,
             Self::Value(_) => Blame::Item,

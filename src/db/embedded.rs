@@ -10,6 +10,8 @@
 //! | `ticketwire.lock` | locked by the process that runs the server |
 //! | `postgres/` | the database: a "cluster", in Postgres' words |
 //! | `postgres.unfinished/` | a cluster that is being created |
+//! | `postgres-15/` and so on | the cluster of an earlier version, after an upgrade |
+//! | `postgres.upgrading/`, `postgres.upgraded/`, `postgres.rows/` | an upgrade under way |
 //! | `postgres.log`, `postgres.log.1` | the server's log of this run and of the previous one |
 //! | `run/` | the socket, unless its path would be too long |
 
@@ -26,10 +28,10 @@ mod socket;
 mod supervise;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod watchdog;
 
 use std::{
-    ffi::OsStr,
     fs, io,
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
@@ -37,6 +39,7 @@ use std::{
 
 pub use error::EmbeddedError;
 pub use settings::EmbeddedSettings;
+pub use upgrade::{ClusterUpgrade, UpgradeServer};
 
 use binaries::Binaries;
 use cluster::Cluster;
@@ -45,8 +48,7 @@ use launch::Launch;
 use lock::DataLock;
 use log::Log;
 use os_user::OsUser;
-use settings::SUPERUSER;
-use socket::{PORT, SocketFolder, percent_encode};
+use socket::{SocketFolder, url};
 use watchdog::Watched;
 
 /// A running server. Dropping it stops the server without waiting for it to end.
@@ -80,6 +82,7 @@ impl EmbeddedPostgres {
         let user = OsUser::for_cluster(&Cluster::of(configured).path)?;
         let data_dir = prepare_data_dir(configured, &user)?;
         let lock = DataLock::acquire(&data_dir, &user).await?;
+        upgrade::complete_switch(&data_dir)?;
         let cluster = Cluster::of(&data_dir);
         let major = cluster.major()?;
         let binaries = Binaries::find(settings, &user, &cluster.path, major).await?;
@@ -132,11 +135,6 @@ pub fn running_url(
 ) -> Result<Option<String>, EmbeddedError> {
     let host = lock::running_host(&settings.data_dir)?;
     Ok(host.map(|host| url(&host, database)))
-}
-
-fn url(host: &str, database: &str) -> String {
-    let database = percent_encode(OsStr::new(database));
-    format!("postgresql://{SUPERUSER}@{host}:{PORT}/{database}")
 }
 
 /// Creates the data folder if it does not exist, accessible to as few users as possible, and

@@ -92,6 +92,39 @@ pub async fn run_from(
     Ok(names)
 }
 
+/// Runs those of the given migrations that the database does not have, to load a backup of that
+/// schema. Requires tokio's multi-thread runtime.
+///
+/// # Errors
+/// As [`run_from`].
+pub async fn run_only(database: &Database, versions: &[String]) -> Result<(), DbError> {
+    run_from(database, &Only(versions)).await.map(drop)
+}
+
+/// Returns the versions of all migrations, oldest first.
+///
+/// # Errors
+/// The migrations in the binary are malformed.
+pub fn versions() -> Result<Vec<String>, DbError> {
+    let mut versions = migrations(&MIGRATIONS)?
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect::<Vec<_>>();
+    versions.sort_unstable();
+    Ok(versions)
+}
+
+/// The migrations with some versions.
+struct Only<'v>(&'v [String]);
+
+impl MigrationSource<Pg> for Only<'_> {
+    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Pg>>>> {
+        let mut chosen = MigrationSource::<Pg>::migrations(&MIGRATIONS)?;
+        chosen.retain(|migration| self.0.contains(&migration.name().version().to_string()));
+        Ok(chosen)
+    }
+}
+
 /// Returns the names of the pending migrations, oldest first. Changes nothing in the database.
 ///
 /// # Errors

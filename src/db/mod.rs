@@ -4,6 +4,7 @@
 pub mod account;
 pub mod attachment;
 pub mod audit;
+pub mod backup;
 mod blame;
 pub mod category;
 pub mod challenge;
@@ -37,6 +38,7 @@ mod prepared;
 pub mod provision;
 pub mod rate_limit;
 pub mod redaction;
+pub mod restore;
 pub mod retention;
 pub mod savepoint;
 mod schema;

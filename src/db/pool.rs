@@ -46,6 +46,9 @@ pub enum DbError {
     /// A migration failed.
     #[error("migrating the database failed: {0}")]
     Migration(String),
+    /// Reading or loading a backup failed.
+    #[error("copying the database failed: {0}")]
+    Copy(String),
     /// The request has exceeded its budget.
     #[error(transparent)]
     Exceeded(#[from] Exceeded),

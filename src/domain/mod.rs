@@ -4,6 +4,7 @@ pub mod account;
 pub mod actor;
 pub mod attachment;
 pub mod audit;
+pub mod backup;
 pub mod budget;
 pub mod category;
 mod character;

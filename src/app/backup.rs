@@ -1,0 +1,107 @@
+//! Takes and checks backups of the configured installation.
+
+use std::path::Path;
+
+use super::{
+    database::{ServerDatabase, refuse_unfinished_restore},
+    error::{StartError, invalid_setting},
+    services::ambient,
+    storage,
+};
+use crate::{
+    backup::{
+        BackupError,
+        create::{Files, create},
+        verify,
+    },
+    config::Config,
+    domain::backup::Manifest,
+    storage::{
+        S3Settings,
+        backup::{Archive, NewArchive},
+    },
+};
+
+/// The start of the address of a bucket.
+const BUCKET: &str = "s3://";
+
+/// Takes a backup of the database and the attachments. `target` is a folder or `s3://bucket/prefix`.
+///
+/// # Errors
+/// The target is in use or fails, or the database or the storage cannot be read. Nothing is left at
+/// the target then.
+pub async fn back_up(config: &Config, target: &str) -> Result<Manifest, StartError> {
+    let storage = storage::set_up(config)?;
+    let server = ServerDatabase::open_for_command(config).await?;
+    let written = async {
+        let database = server.connect(config)?;
+        refuse_unfinished_restore(&database).await?;
+        let new = new_archive(config, target).await?;
+        let files = Files::From(storage.as_ref());
+        let created = create(&database, files, new.archive(), ambient().now()).await;
+        Ok::<_, StartError>(complete(new, created).await?)
+    }
+    .await;
+    server.close().await;
+    written
+}
+
+/// Completes a backup, or removes what was written of it.
+pub(super) async fn complete(
+    new: NewArchive,
+    created: Result<Manifest, BackupError>,
+) -> Result<Manifest, BackupError> {
+    let finished = match created {
+        Ok(manifest) => new.finish(&manifest).await.map(|()| manifest).map_err(BackupError::from),
+        Err(error) => Err(error),
+    };
+    if finished.is_err()
+        && let Err(error) = new.abandon().await
+    {
+        tracing::error!(%error, "removing an incomplete backup failed");
+    }
+    finished
+}
+
+/// Checks a backup without a database. `source` is a folder or `s3://bucket/prefix`.
+///
+/// # Errors
+/// The backup is damaged or not whole.
+pub async fn verify_backup(config: &Config, source: &str) -> Result<Manifest, StartError> {
+    let archive = archive(config, source)?;
+    let manifest = archive.manifest().await.map_err(BackupError::from)?;
+    verify::verify(&archive, &manifest).await?;
+    Ok(manifest)
+}
+
+async fn new_archive(config: &Config, target: &str) -> Result<NewArchive, StartError> {
+    let new = match bucket(config, target)? {
+        Some((settings, prefix)) => NewArchive::in_bucket(settings, prefix).await,
+        None => NewArchive::in_folder(Path::new(target)),
+    };
+    Ok(new.map_err(BackupError::from)?)
+}
+
+/// Returns the place of a backup.
+pub(super) fn archive(config: &Config, source: &str) -> Result<Archive, StartError> {
+    let archive = match bucket(config, source)? {
+        Some((settings, prefix)) => Archive::in_bucket(settings, prefix),
+        None => Archive::in_folder(Path::new(source)),
+    };
+    Ok(archive.map_err(BackupError::from)?)
+}
+
+/// Returns the settings and the prefix of a bucket, or `None` for a folder. The bucket is on the
+/// server of `storage.s3`.
+fn bucket<'p>(
+    config: &Config,
+    place: &'p str,
+) -> Result<Option<(S3Settings, &'p str)>, StartError> {
+    let Some(address) = place.strip_prefix(BUCKET) else { return Ok(None) };
+    let (bucket, prefix) = address.split_once('/').unwrap_or((address, ""));
+    if config.storage.s3.access_key.is_none() {
+        let problem = "is required for a backup in a bucket, with the other settings of storage.s3";
+        return Err(invalid_setting("storage.s3.access_key", problem));
+    }
+    Ok(Some((storage::s3_settings(&config.storage.s3, bucket), prefix.trim_matches('/'))))
+}

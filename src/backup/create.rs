@@ -1,0 +1,153 @@
+//! Takes a backup.
+
+use std::pin::pin;
+
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use tokio_util::bytes::Bytes;
+
+use super::BackupError;
+use crate::{
+    db::{
+        Database, DbError,
+        backup::{Snapshot, StoredTable},
+    },
+    domain::{
+        backup::{Attachments, FORMAT, File, Manifest, Part, Table},
+        clock::Timestamp,
+    },
+    storage::{
+        Storage,
+        backup::{Archive, PartWriter},
+    },
+};
+
+/// The name of the index of the attachments.
+const INDEX: &str = "attachments.gz";
+
+/// Which attachments a backup contains.
+#[derive(Clone, Copy)]
+pub enum Files<'s> {
+    /// None: it is of the database alone.
+    Without,
+    /// Those in the storage, if one is configured.
+    From(Option<&'s Storage>),
+}
+
+/// Copies the database and then the attachments into an archive. Uses as much memory for a large
+/// database as for a small one. The caller completes the archive with the manifest.
+///
+/// # Errors
+/// The database, the storage or the archive failed, or the storage is not that of the database.
+pub async fn create(
+    database: &Database,
+    files: Files<'_>,
+    archive: &Archive,
+    now: Timestamp,
+) -> Result<Manifest, BackupError> {
+    let snapshot = Snapshot::begin(database).await?;
+    let copied = copy_database(&snapshot, files, archive, now).await;
+    // Not open any longer than needed: it keeps Postgres from removing dead rows.
+    snapshot.end();
+    let mut manifest = copied?;
+    if let (Files::From(storage), Some(attachments)) = (files, &mut manifest.attachments) {
+        copy_files(storage, archive, attachments).await?;
+    }
+    Ok(manifest)
+}
+
+async fn copy_database(
+    snapshot: &Snapshot,
+    files: Files<'_>,
+    archive: &Archive,
+    now: Timestamp,
+) -> Result<Manifest, BackupError> {
+    let migrations = snapshot.migrations().await?;
+    let schema = migrations.last().cloned().ok_or(BackupError::NoSchema)?;
+    let mut tables = Vec::new();
+    for table in snapshot.tables().await? {
+        tables.push(copy_table(snapshot, archive, table).await?);
+    }
+    let attachments = match files {
+        Files::Without => None,
+        Files::From(_) => {
+            let index = copy(snapshot.attachments().await?, archive.write_part(INDEX).await?);
+            Some(Attachments { index: index.await?, files: 0, bytes: 0, absent: vec![] })
+        }
+    };
+    Ok(Manifest {
+        format: FORMAT,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        created_at: now,
+        schema,
+        migrations,
+        sealing_keys: snapshot.sealing_keys().await?,
+        tables,
+        // Last: a sequence is not part of the snapshot, and must not be behind the rows.
+        sequences: snapshot.sequences().await?,
+        attachments,
+    })
+}
+
+async fn copy_table(
+    snapshot: &Snapshot,
+    archive: &Archive,
+    table: StoredTable,
+) -> Result<Table, BackupError> {
+    let part = archive.write_part(&format!("database/{}.gz", table.name)).await?;
+    let part = copy(snapshot.rows(&table).await?, part).await?;
+    tracing::debug!(table = table.name, rows = part.rows, "copied a table");
+    Ok(Table { name: table.name, columns: table.columns, part })
+}
+
+async fn copy(
+    rows: impl Stream<Item = Result<Bytes, DbError>>,
+    mut part: PartWriter,
+) -> Result<Part, BackupError> {
+    let mut rows = pin!(rows);
+    while let Some(bytes) = rows.try_next().await? {
+        part.write(&bytes).await?;
+    }
+    Ok(part.finish().await?)
+}
+
+async fn copy_files(
+    storage: Option<&Storage>,
+    archive: &Archive,
+    attachments: &mut Attachments,
+) -> Result<(), BackupError> {
+    let mut index = archive.read_index(&attachments.index).await?;
+    while let Some(file) = index.next().await? {
+        let storage = storage.ok_or(BackupError::NoStorage)?;
+        if copy_file(storage, archive, &file).await? {
+            attachments.files += 1;
+            attachments.bytes += file.size;
+        } else {
+            attachments.absent.push(file.id);
+        }
+    }
+    let absent = attachments.absent.len() as u64;
+    if attachments.files == 0 && absent > 0 {
+        return Err(BackupError::WrongStorage(absent));
+    }
+    Ok(())
+}
+
+/// Copies a file. Returns false if the storage does not have it, or not with this content.
+async fn copy_file(storage: &Storage, archive: &Archive, file: &File) -> Result<bool, BackupError> {
+    let mut content = match storage.read(file.id, 0..file.size).await {
+        Ok(content) => content,
+        Err(error) if error.is_not_found() => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let mut object = archive.write_object(&file.name()).await?;
+    while let Some(bytes) = content.next().await {
+        match bytes {
+            Ok(bytes) => object.write(bytes).await?,
+            Err(error) => {
+                object.abandon().await?;
+                return Err(BackupError::Storage(error.into()));
+            }
+        }
+    }
+    Ok(object.finish_as(file.size, &file.sha256).await?)
+}

@@ -1,0 +1,152 @@
+//! Restores a backup that was checked.
+
+use std::collections::HashSet;
+
+use super::BackupError;
+use crate::{
+    db::{
+        Database,
+        backup::StoredTable,
+        migrations,
+        restore::{Content, Loading, inspect},
+    },
+    domain::backup::{File, Manifest, Table},
+    storage::{Storage, backup::Archive},
+};
+
+/// What is left to do for a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remaining {
+    /// Everything.
+    All,
+    /// What follows the rows: an earlier attempt has loaded them.
+    AfterRows,
+}
+
+/// Returns the name of a backup, which the database has while its restore is unfinished.
+fn name(manifest: &Manifest) -> String {
+    manifest.created_at.to_rfc3339()
+}
+
+/// Checks that this version can read the schema of a backup.
+///
+/// # Errors
+/// The backup is of a newer version.
+pub fn check_version(manifest: &Manifest) -> Result<(), BackupError> {
+    let known = migrations::versions()?;
+    if manifest.migrations.iter().all(|version| known.contains(version)) {
+        return Ok(());
+    }
+    let (program, schema) = (manifest.program.clone(), manifest.schema.clone());
+    Err(BackupError::NewerSchema { program, schema })
+}
+
+/// Checks that a backup can be restored into a database, and returns what there is to do.
+///
+/// # Errors
+/// The database has data, a newer schema, or other users.
+pub async fn check_database(
+    database: &Database,
+    manifest: &Manifest,
+) -> Result<Remaining, BackupError> {
+    let (content, others) = inspect(database).await?;
+    let remaining = match content {
+        Content::Data => return Err(BackupError::Used),
+        Content::ForeignTables => return Err(BackupError::ForeignTables),
+        Content::Unfinished(backup) if backup == name(manifest) => Remaining::AfterRows,
+        Content::Unfinished(backup) => return Err(BackupError::OtherUnfinished(backup)),
+        Content::Nothing { migrations } => {
+            if !migrations.iter().all(|version| manifest.migrations.contains(version)) {
+                return Err(BackupError::OlderThanDatabase(manifest.schema.clone()));
+            }
+            Remaining::All
+        }
+    };
+    if others > 0 { Err(BackupError::InUse(others)) } else { Ok(remaining) }
+}
+
+/// Creates the schema of a backup and loads its rows, in one transaction. The database is marked as
+/// unfinished then. If this fails, the database has no rows.
+///
+/// # Errors
+/// The database or the archive failed.
+pub async fn load(
+    database: &Database,
+    archive: &Archive,
+    manifest: &Manifest,
+) -> Result<(), BackupError> {
+    migrations::run_only(database, &manifest.migrations).await?;
+    let tables = manifest.tables.iter().map(stored).collect::<Vec<_>>();
+    let loading = Loading::begin(database, &tables).await?;
+    for table in &manifest.tables {
+        load_table(&loading, archive, table).await?;
+    }
+    Ok(loading.commit(&manifest.sequences, &name(manifest)).await?)
+}
+
+fn stored(table: &Table) -> StoredTable {
+    StoredTable { name: table.name.clone(), columns: table.columns.clone() }
+}
+
+async fn load_table(
+    loading: &Loading,
+    archive: &Archive,
+    table: &Table,
+) -> Result<(), BackupError> {
+    let mut rows = archive.read_part(&table.part).await?;
+    let mut sink = loading.rows(&stored(table)).await?;
+    while let Some(bytes) = rows.next().await? {
+        sink.send(bytes).await?;
+    }
+    let (found, expected) = (sink.finish().await?, table.part.rows);
+    if found == expected {
+        return Ok(());
+    }
+    Err(BackupError::RowCount { table: table.name.clone(), found, expected })
+}
+
+/// Copies the attachments into the storage. Those that it has already are left as they are: their
+/// content never changes. Returns how many were copied.
+///
+/// # Errors
+/// There are attachments and no storage, or the storage or the archive failed.
+pub async fn restore_files(
+    storage: Option<&Storage>,
+    archive: &Archive,
+    manifest: &Manifest,
+) -> Result<u64, BackupError> {
+    let Some(attachments) = &manifest.attachments else { return Ok(0) };
+    let absent = attachments.absent.iter().collect::<HashSet<_>>();
+    let mut copied = 0;
+    let mut index = archive.read_index(&attachments.index).await?;
+    while let Some(file) = index.next().await? {
+        if absent.contains(&file.id) {
+            continue;
+        }
+        let storage = storage.ok_or(BackupError::NoStorage)?;
+        if storage.size(file.id).await? != Some(file.size) {
+            restore_file(storage, archive, &file).await?;
+            copied += 1;
+        }
+    }
+    Ok(copied)
+}
+
+async fn restore_file(
+    storage: &Storage,
+    archive: &Archive,
+    file: &File,
+) -> Result<(), BackupError> {
+    let mut content = archive.read_file(file).await?;
+    let mut writer = storage.begin(file.id).await?;
+    loop {
+        match content.next().await {
+            Ok(Some(bytes)) => writer.write(bytes).await?,
+            Ok(None) => return Ok(writer.finish().await?),
+            Err(error) => {
+                writer.abandon().await?;
+                return Err(error.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Backups: taking, checking and restoring them, and the upgrade that works by the same means.
+
+use super::output::{CliResult, format_time, print};
+use crate::{app, config::Config, domain::backup::Manifest};
+
+/// `backup`: takes a backup.
+pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
+    let manifest = app::back_up(config, target).await?;
+    let mut text = format!("Backed up to {target}: {}.\n", contents(&manifest));
+    if let Some(attachments) = manifest.attachments.as_ref().filter(|it| !it.absent.is_empty()) {
+        let ids = attachments.absent.iter().map(|id| id.0.to_string()).collect::<Vec<_>>();
+        text += &format!(
+            "Attachments that the storage did not have, because they were deleted meanwhile or are \
+             lost: {}.\n",
+            ids.join(", ")
+        );
+    }
+    text += &format!(
+        "The keys are not in the backup. Keep them apart from it: security.sealing_keys{} and \
+         mail.signing_key. Keep the ledger of erasures (storage.erasure_ledger) too.\n",
+        match manifest.sealing_keys.join(", ") {
+            none if none.is_empty() => String::new(),
+            ids => format!(" (with the ids {ids})"),
+        }
+    );
+    print(&text)
+}
+
+/// `verify-backup`: checks a backup.
+pub(super) async fn verify(config: &Config, source: &str) -> CliResult {
+    let manifest = app::verify_backup(config, source).await?;
+    print(&format!(
+        "The backup is whole: {}. It was taken at {} by Ticketwire {} with the schema {}.\n",
+        contents(&manifest),
+        format_time(manifest.created_at),
+        manifest.program,
+        manifest.schema
+    ))
+}
+
+/// `restore`: restores a backup into an empty installation.
+pub(super) async fn restore(config: &Config, source: &str) -> CliResult {
+    let restored = app::restore(config, source).await?;
+    let mut text = format!(
+        "Restored the backup of {}: {}. Attachments that were copied: {}.\n",
+        format_time(restored.manifest.created_at),
+        contents(&restored.manifest),
+        restored.files
+    );
+    for name in &restored.migrated {
+        text += &format!("Applied {name}\n");
+    }
+    text += &format!(
+        "All live streams will start again. Accounts that were erased again: {}. Mails that were \
+         not sent when the backup was taken, and may have been sent since: {}. They are not sent \
+         again; see `ticketwire mail list --state expired`.\n",
+        restored.erased, restored.held_back
+    );
+    if restored.lacks_keys {
+        text += &format!(
+            "security.sealing_keys has none of the keys of this backup, whose ids are {}. The \
+             server does not start until you set it to those keys. If they are lost, run \
+             `ticketwire accept-sealing-keys`.\n",
+            restored.manifest.sealing_keys.join(", ")
+        );
+    }
+    print(&text)
+}
+
+/// `upgrade-database`: upgrades the embedded database to a newer major version of Postgres.
+pub(super) async fn upgrade_database(config: &Config) -> CliResult {
+    let upgraded = app::upgrade_database(config).await?;
+    print(&format!(
+        "Upgraded the embedded database from Postgres {} to {}: {} rows. The former database is in \
+         {}. Remove it when the server has run well.\n",
+        upgraded.from,
+        upgraded.to,
+        upgraded.rows,
+        upgraded.aside.display()
+    ))
+}
+
+/// Describes the contents of a backup.
+fn contents(manifest: &Manifest) -> String {
+    format!(
+        "{} rows of {} tables, {} attachments, {} bytes",
+        manifest.rows(),
+        manifest.tables.len(),
+        manifest.files(),
+        manifest.bytes()
+    )
+}

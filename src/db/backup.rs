@@ -1,0 +1,231 @@
+//! Reads the whole database for a backup, in one snapshot.
+
+use futures_util::{Stream, TryStreamExt as _};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Row};
+use tokio_util::bytes::Bytes;
+
+use super::{Database, DbError, pool::chain};
+use crate::domain::backup::{Sequence, in_order_of_reference};
+
+/// The table of the migrations, which restoring fills by running them.
+pub(super) const MIGRATIONS: &str = "__diesel_schema_migrations";
+
+/// Begins the transaction, with the settings that the text format of COPY depends on. Copying a
+/// large table may take hours.
+const BEGIN: &str = "
+    SET statement_timeout = 0;
+    SET lock_timeout = 0;
+    SET idle_in_transaction_session_timeout = 0;
+    SET datestyle = 'ISO';
+    SET intervalstyle = 'postgres';
+    SET extra_float_digits = 3;
+    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// The condition for our own relations `c`: not those of an extension.
+pub(super) const OURS: &str = "
+    c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+    AND NOT EXISTS (SELECT FROM pg_depend d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                      AND d.deptype = 'e')";
+
+/// A table, with the columns that are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredTable {
+    /// Its name.
+    pub name: String,
+    /// The columns, in their order. Those that Postgres generates are left out.
+    pub columns: Vec<String>,
+}
+
+/// The state of the database at one moment. It is held by a transaction on a connection of its own.
+pub struct Snapshot {
+    client: Client,
+    connection: JoinHandle<()>,
+}
+
+impl Snapshot {
+    /// Begins the transaction and locks all tables against changes of the schema.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or migrates at the moment.
+    pub async fn begin(database: &Database) -> Result<Self, DbError> {
+        let (client, connection) = connect(database).await?;
+        let snapshot = Self { client, connection };
+        snapshot.execute(BEGIN).await?;
+        let tables = snapshot.names("r").await?;
+        if !tables.is_empty() {
+            let names = tables.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+            snapshot.execute(&format!("LOCK TABLE {names} IN ACCESS SHARE MODE")).await?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Returns the versions of the migrations that the database has, oldest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn migrations(&self) -> Result<Vec<String>, DbError> {
+        applied(&self.client).await
+    }
+
+    /// Returns the tables, each after those that it refers to.
+    ///
+    /// # Errors
+    /// Two tables refer to each other, or the database failed.
+    pub async fn tables(&self) -> Result<Vec<StoredTable>, DbError> {
+        tables(&self.client).await
+    }
+
+    /// Returns the states of the sequences. They may be ahead of the snapshot, never behind it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sequences(&self) -> Result<Vec<Sequence>, DbError> {
+        let mut sequences = Vec::new();
+        for name in self.names("S").await? {
+            let query = format!("SELECT last_value, is_called FROM {}", quoted(&name));
+            let row = self.client.query_one(&query, &[]).await.map_err(failed)?;
+            sequences.push(Sequence { name, value: row.get(0), used: row.get(1) });
+        }
+        Ok(sequences)
+    }
+
+    /// Returns the ids of the sealing keys that the database was used with, in hexadecimal digits.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sealing_keys(&self) -> Result<Vec<String>, DbError> {
+        if !exists(&self.client, "sealing_keys").await? {
+            return Ok(vec![]);
+        }
+        let query = "SELECT encode(id, 'hex') FROM sealing_keys ORDER BY first_used_at, id";
+        strings(self.client.query(query, &[]).await)
+    }
+
+    /// Returns the rows of a table in the text format of COPY, a line each.
+    ///
+    /// # Errors
+    /// The database failed, here or in the stream.
+    pub async fn rows(
+        &self,
+        table: &StoredTable,
+    ) -> Result<impl Stream<Item = Result<Bytes, DbError>> + use<>, DbError> {
+        self.copy(format!("{} ({})", quoted(&table.name), list(&table.columns))).await
+    }
+
+    /// Returns a line for each attachment with content: its id, size and SHA-256, separated by tabs.
+    ///
+    /// # Errors
+    /// The database failed, here or in the stream.
+    pub async fn attachments(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Bytes, DbError>> + use<>, DbError> {
+        self.copy(
+            "(SELECT id, size, encode(sha256, 'hex') FROM attachments
+              WHERE size IS NOT NULL AND sha256 IS NOT NULL ORDER BY id)"
+                .to_owned(),
+        )
+        .await
+    }
+
+    /// Ends the transaction.
+    pub fn end(self) {
+        self.connection.abort();
+    }
+
+    async fn copy(
+        &self,
+        source: String,
+    ) -> Result<impl Stream<Item = Result<Bytes, DbError>> + use<>, DbError> {
+        let copied = self.client.copy_out(&format!("COPY {source} TO STDOUT")).await;
+        Ok(copied.map_err(failed)?.map_err(failed))
+    }
+
+    async fn execute(&self, sql: &str) -> Result<(), DbError> {
+        self.client.batch_execute(sql).await.map_err(failed)
+    }
+
+    /// Returns the names of our relations of a kind.
+    async fn names(&self, kind: &str) -> Result<Vec<String>, DbError> {
+        let query = format!(
+            "SELECT c.relname::text FROM pg_class c
+             WHERE c.relkind::text = $1 AND {OURS} ORDER BY c.relname"
+        );
+        strings(self.client.query(&query, &[&kind]).await)
+    }
+}
+
+/// Opens a connection outside the pool. It closes when its task is aborted or the client dropped.
+pub(super) async fn connect(database: &Database) -> Result<(Client, JoinHandle<()>), DbError> {
+    let (client, connection) =
+        database.connector().raw().await.map_err(|error| DbError::Unavailable(chain(&error)))?;
+    // A failure of the connection reaches the client's callers too.
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    Ok((client, driver))
+}
+
+/// Whether a table exists.
+pub(super) async fn exists(client: &Client, table: &str) -> Result<bool, DbError> {
+    let row = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await;
+    Ok(row.map_err(failed)?.get(0))
+}
+
+/// Returns the versions of the migrations that the database has, oldest first.
+pub(super) async fn applied(client: &Client) -> Result<Vec<String>, DbError> {
+    if !exists(client, MIGRATIONS).await? {
+        return Ok(vec![]);
+    }
+    let query = format!("SELECT version::text FROM {MIGRATIONS} ORDER BY version");
+    strings(client.query(&query, &[]).await)
+}
+
+/// Returns the tables, each after those that it refers to.
+pub(super) async fn tables(client: &Client) -> Result<Vec<StoredTable>, DbError> {
+    let query = format!(
+        "SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum)
+         FROM pg_class c
+         JOIN pg_attribute a ON a.attrelid = c.oid
+              AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+         WHERE c.relkind = 'r' AND c.relname <> $1 AND {OURS}
+         GROUP BY c.relname ORDER BY c.relname"
+    );
+    let rows = client.query(&query, &[&MIGRATIONS]).await.map_err(failed)?;
+    let mut found =
+        rows.iter().map(|row| (row.get::<_, String>(0), row.get(1))).collect::<Vec<_>>();
+    let names = found.iter().map(|(name, _)| name.clone()).collect();
+    let ordered = in_order_of_reference(names, &references(client).await?).map_err(|circle| {
+        DbError::Copy(format!("these tables refer to each other: {}", circle.join(", ")))
+    })?;
+    let place = |name: &String| ordered.iter().position(|other| other == name);
+    found.sort_by_key(|(name, _)| place(name));
+    Ok(found.into_iter().map(|(name, columns)| StoredTable { name, columns }).collect())
+}
+
+/// Returns the references between tables.
+async fn references(client: &Client) -> Result<Vec<(String, String)>, DbError> {
+    let query = "SELECT f.relname::text, t.relname::text
+                 FROM pg_constraint r
+                 JOIN pg_class f ON f.oid = r.conrelid JOIN pg_class t ON t.oid = r.confrelid
+                 WHERE r.contype = 'f'";
+    let rows = client.query(query, &[]).await.map_err(failed)?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+fn strings(rows: Result<Vec<Row>, tokio_postgres::Error>) -> Result<Vec<String>, DbError> {
+    Ok(rows.map_err(failed)?.iter().map(|row| row.get(0)).collect())
+}
+
+/// Returns the names of columns as COPY expects them.
+pub(super) fn list(columns: &[String]) -> String {
+    columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns a name as an identifier of SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+pub(super) fn failed(error: tokio_postgres::Error) -> DbError {
+    DbError::Copy(chain(&error))
+}

@@ -1,0 +1,104 @@
+//! Why a backup cannot be written or read.
+
+use std::{error::Error, io};
+
+use crate::storage::StorageError;
+
+/// Why a backup cannot be written or read, in words for the person at the terminal. `place` is the
+/// folder or the address in a bucket.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The target is in use.
+    #[error("{0} already exists and is not empty: choose another target, or remove it first")]
+    Occupied(String),
+    /// Another process writes a backup to the target.
+    #[error("another backup is being written to {0}: wait until it ends, or choose another target")]
+    Busy(String),
+    /// The source is not a backup.
+    #[error(
+        "{0} is not a whole backup: there is no manifest.json in it. Check the path. A backup that \
+         was interrupted cannot be used: take another one"
+    )]
+    NotABackup(String),
+    /// A newer version wrote the backup.
+    #[error(
+        "{place} was written by Ticketwire {program} in a newer format ({format}): use that version \
+         or a newer one"
+    )]
+    NewerFormat {
+        /// The backup.
+        place: String,
+        /// The version that wrote it.
+        program: String,
+        /// The format.
+        format: u64,
+    },
+    /// A part is missing.
+    #[error("{name} is missing in {place}: the backup is damaged. Use another backup")]
+    Missing {
+        /// The backup.
+        place: String,
+        /// The part.
+        name: String,
+    },
+    /// A part is not what was written.
+    #[error("{name} in {place} is damaged: {reason}. Use another backup")]
+    Damaged {
+        /// The backup.
+        place: String,
+        /// The part.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The disk is full.
+    #[error(
+        "the disk is full while a backup is written to {0}. Free space there or choose another \
+         target, and run the command again. What was written was removed"
+    )]
+    Full(String),
+    /// The folder or the bucket failed.
+    #[error("{place} cannot be used: {cause}")]
+    Failed {
+        /// The folder or the address in a bucket.
+        place: String,
+        /// The reason.
+        cause: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl ArchiveError {
+    /// The error for a failure of the folder or the bucket.
+    pub(super) fn failed(place: &str, cause: impl Error + Send + Sync + 'static) -> Self {
+        if is_full(&cause) {
+            return Self::Full(place.to_owned());
+        }
+        Self::Failed { place: place.to_owned(), cause: Box::new(cause) }
+    }
+
+    /// The error for an object that cannot be written.
+    pub(super) fn not_written(place: &str, cause: StorageError) -> Self {
+        match cause {
+            StorageError::Store(cause) => Self::failed(place, cause),
+            other => Self::failed(place, other),
+        }
+    }
+
+    /// The error for a part that is not what was written.
+    pub(super) fn damaged(place: &str, name: &str, reason: impl Into<String>) -> Self {
+        Self::Damaged { place: place.to_owned(), name: name.to_owned(), reason: reason.into() }
+    }
+}
+
+/// Whether an error or one of its causes is a full disk or an exhausted quota.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

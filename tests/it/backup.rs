@@ -1,0 +1,542 @@
+//! The drill: backups that are taken, checked and restored, by the commands that an operator runs.
+
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+};
+
+use chrono::TimeDelta;
+use flate2::read::GzDecoder;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use ticketwire::{
+    db::{Database, migrations},
+    domain::backup::Manifest,
+};
+use tokio::process::Command;
+
+use crate::{
+    attachment::{CREATE, ticket, upload},
+    harness::{
+        Client, TestServer,
+        client::Ticket,
+        mail::{self, MailFixture},
+        postgres::TestDatabase,
+        process::{self, Output, Process},
+    },
+};
+
+/// A place for backups and the files of a restored installation, removed at the end.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+}
+
+/// The storage of the servers of the tests.
+fn attachments() -> String {
+    format!("{}/attachments", env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// The ledger of the server on a database.
+fn ledger(url: &str) -> String {
+    let name = url.rsplit('/').next().unwrap();
+    format!("{}/erasures/{name}", env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// Runs a command on a database, with a folder for attachments and a ledger.
+async fn run(arguments: &[&str], url: &str, files: &str, ledger: &str) -> Output {
+    let variables = [
+        ("DATABASE_URL", url),
+        ("TICKETWIRE_STORAGE_FOLDER", files),
+        ("TICKETWIRE_STORAGE_ERASURE_LEDGER", ledger),
+    ];
+    process::run(arguments, &variables, "").await
+}
+
+async fn back_up(url: &str, target: &str) -> Output {
+    run(&["backup", target], url, &attachments(), &ledger(url)).await
+}
+
+async fn restore(source: &str, url: &str, files: &str) -> Output {
+    run(&["restore", source], url, files, &ledger(url)).await
+}
+
+/// Checks a backup without a database.
+async fn verify(source: &str) -> Output {
+    process::run(&["verify-backup", source], &[], "").await
+}
+
+fn succeeded(output: &Output) {
+    assert!(output.success, "{} {}", output.stdout, output.stderr);
+}
+
+/// Checks that a command failed with a short text that has these words.
+fn refused(output: &Output, words: &[&str]) {
+    assert!(!output.success, "{}", output.stdout);
+    for words in words {
+        assert!(output.stderr.contains(words), "no `{words}`: {}", output.stderr);
+    }
+}
+
+fn manifest(backup: &str) -> Manifest {
+    serde_json::from_slice(&fs::read(format!("{backup}/manifest.json")).unwrap()).unwrap()
+}
+
+/// Changes the manifest of a backup, with its checksum.
+fn rewrite(backup: &str, change: impl FnOnce(&mut Value)) {
+    let path = format!("{backup}/manifest.json");
+    let mut value = serde_json::from_slice::<Value>(&fs::read(&path).unwrap()).unwrap();
+    change(&mut value);
+    let json = serde_json::to_vec_pretty(&value).unwrap();
+    let digits = Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    fs::write(format!("{path}.sha256"), format!("{digits}  manifest.json\n")).unwrap();
+    fs::write(path, json).unwrap();
+}
+
+/// The content of every table but those that a restore adds to, and the next value of every
+/// sequence.
+async fn content(database: &TestDatabase) -> Vec<(String, String)> {
+    let client = database.connect().await;
+    let names = "SELECT relname, relkind::text FROM pg_class WHERE relkind IN ('r', 'S')
+        AND relnamespace = 'public'::regnamespace
+        AND relname NOT IN ('feed_epochs', '__diesel_schema_migrations') ORDER BY relname";
+    let mut contents = Vec::new();
+    for row in client.query(names, &[]).await.unwrap() {
+        let (name, kind) = (row.get::<_, String>(0), row.get::<_, String>(1));
+        let query = if kind == "S" {
+            format!("SELECT last_value::text || is_called FROM {name}")
+        } else {
+            format!(
+                "SELECT coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), '') FROM {name} t"
+            )
+        };
+        contents.push((name, client.query_one(&query, &[]).await.unwrap().get(0)));
+    }
+    contents
+}
+
+async fn count(database: &TestDatabase, query: &str) -> i64 {
+    database.connect().await.query_one(query, &[]).await.unwrap().get(0)
+}
+
+async fn cursor_of(client: &Client) -> String {
+    client.ok("{ eventCursor }", json!({})).await["eventCursor"].as_str().unwrap().to_owned()
+}
+
+/// Opens a ticket with a file; returns its id and the link to the file.
+async fn ticket_with_file(client: &Client, bytes: &[u8]) -> (String, String) {
+    let reply = upload(client, CREATE, ticket(), &[("log.txt", bytes)]).await;
+    let ticket = reply.at("/data/createTicket/ticket");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&ticket["id"]), text(&ticket["attachments"][0]["url"]))
+}
+
+/// The first item of a ticket's stream after a cursor.
+async fn first_item(client: &Client, ticket: &str, after: &str) -> Value {
+    let mut socket = client.socket().await;
+    socket.watch_ticket("1", ticket, Some(after)).await;
+    socket.item().await
+}
+
+/// Bytes that cannot be compressed.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_streams_start_again_erasures_are_repeated_and_no_mail_is_sent_twice() {
+    let fixture = MailFixture::start_with(&[("mail.window_seconds", "30")]).await;
+    let MailFixture { server, smtp, anna, boris } = &fixture;
+    let place = Place::new();
+    let eve = server.customer("Eve").await;
+    let of_eve = eve.create_ticket("A secret of Eve").await;
+    let (id, url) = ticket_with_file(anna, b"the content of a file").await;
+    let ticket = Ticket { id: id.clone(), ..anna.create_ticket("unused").await };
+    server.quiet().await;
+    server.clock.advance(TimeDelta::seconds(31));
+    let sent = smtp.received(3).await.len();
+    // Queued when the backup is taken, and sent afterwards.
+    boris.comment(&ticket, "An answer from before the backup").await;
+    server.quiet().await;
+    let kept = cursor_of(anna).await;
+    let backup = place.path("backup");
+    let taken = back_up(&server.database.url, &backup).await;
+    succeeded(&taken);
+    assert!(taken.stdout.contains("1 attachments"), "{}", taken.stdout);
+    server.clock.advance(TimeDelta::seconds(31));
+    smtp.nth(1, "An answer from before the backup").await;
+    let sent = smtp.received(sent + 1).await.len();
+    anna.comment(&ticket, "lost").await;
+    server.quiet().await;
+    let lost = cursor_of(anna).await;
+    let erase = ["user", "erase", "eve@example.com", "--conversations", "redact"];
+    let ledger = ledger(&server.database.url);
+    succeeded(&run(&erase, &server.database.url, &attachments(), &ledger).await);
+
+    let (files, database) = (place.path("files"), TestDatabase::empty().await);
+    let restored = run(&["restore", &backup], &database.url, &files, &ledger).await;
+    succeeded(&restored);
+    assert!(restored.stdout.contains("erased again: 1."), "{}", restored.stdout);
+    let mut flags = mail::settings(&smtp.url());
+    flags.push(("storage.folder", files));
+    flags.push(("storage.erasure_ledger", ledger));
+    flags.push(("mail.window_seconds", "30".to_owned()));
+    let second = TestServer::start_on(database, Arc::clone(&server.clock), &flags).await;
+    let (anna, boris) = (anna.at(&second.address()), boris.at(&second.address()));
+    for cursor in [&kept, &lost] {
+        let item = first_item(&anna, &id, cursor).await;
+        assert_eq!(item["reason"], "HISTORY_REWOUND", "{item}");
+    }
+    assert_eq!(second.tables_with("eve@example.com").await, [] as [&str; 0]);
+    while !second.tables_with("A secret of Eve").await.is_empty() {}
+    assert!(!of_eve.id.is_empty());
+    let path = url.split_once("/attachments").map(|(_, rest)| format!("/attachments{rest}"));
+    let file = anna.request(reqwest::Method::GET, &path.unwrap_or(url), |request| request).await;
+    assert_eq!(file.body, "the content of a file");
+    // A new mail arrives, and none before it.
+    boris.comment(&ticket, "An answer from after the restore").await;
+    second.quiet().await;
+    second.clock.advance(TimeDelta::seconds(31));
+    smtp.nth(1, "An answer from after the restore").await;
+    let mails = smtp.mails();
+    let texts = mails[sent..].iter().map(|mail| mail.text.as_str()).collect::<Vec<_>>();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(!texts[0].contains("from before the backup"), "{}", texts[0]);
+    second.stop().await;
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_database_has_every_row_and_continues_every_sequence() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("Tabs\tand \\ backslashes\u{2028}").await;
+    marta.comment(&ticket, "Lines\nand \\N and quotes \" and ünïcödé").await;
+    ticket_with_file(&anna, &noise(300_000)).await;
+    server.quiet().await;
+    let (place, database) = (Place::new(), TestDatabase::empty().await);
+    let backup = place.path("backup");
+    let TestServer { database: source, .. } = server.stop_keeping_database().await;
+    succeeded(&back_up(&source.url, &backup).await);
+    let checked = verify(&backup).await;
+    succeeded(&checked);
+    assert!(checked.stdout.contains("The backup is whole"), "{}", checked.stdout);
+    succeeded(&restore(&backup, &database.url, &place.path("files")).await);
+    let (expected, found) = (content(&source).await, content(&database).await);
+    let names = |them: &[(String, String)]| them.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&found), names(&expected));
+    for (found, expected) in found.iter().zip(&expected) {
+        // Mails that were queued are not sent.
+        if expected.0 != "deliveries" {
+            assert_eq!(found, expected);
+        }
+    }
+    let triggers = "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'";
+    assert_eq!(count(&database, triggers).await, 0);
+    let again = restore(&backup, &database.url, &place.path("files")).await;
+    refused(&again, &["accounts, tickets or events already"]);
+    assert_eq!(content(&database).await, found);
+}
+
+/// A database whose schema lacks the newest migrations, with an account.
+async fn older_database() -> TestDatabase {
+    let database = TestDatabase::empty().await;
+    let versions = migrations::versions().unwrap();
+    let pool = Database::new(&database.url, 2).unwrap();
+    migrations::run_only(&pool, &versions[..versions.len() - 6]).await.unwrap();
+    pool.close();
+    let insert = "INSERT INTO accounts (id, email, name, role, locale, created_at)
+        VALUES (gen_random_uuid(), 'anna@example.com', 'Anna', 'customer', 'en', now())";
+    database.connect().await.batch_execute(insert).await.unwrap();
+    database
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_an_older_schema_is_brought_up_to_date() {
+    let (older, place) = (older_database().await, Place::new());
+    let backup = place.path("backup");
+    succeeded(&back_up(&older.url, &backup).await);
+    let migrated = TestDatabase::new().await;
+    let newer = restore(&backup, &migrated.url, &place.path("files")).await;
+    refused(&newer, &["schema of the database is newer", "createdb"]);
+
+    let database = TestDatabase::empty().await;
+    let restored = restore(&backup, &database.url, &place.path("files")).await;
+    succeeded(&restored);
+    assert_eq!(restored.stdout.matches("Applied ").count(), 6, "{}", restored.stdout);
+    let anna = "SELECT count(*) FROM accounts WHERE email = 'anna@example.com'";
+    assert_eq!(count(&database, anna).await, 1);
+    let applied = "SELECT count(*) FROM __diesel_schema_migrations";
+    let all = migrations::versions().unwrap().len();
+    assert_eq!(count(&database, applied).await, i64::try_from(all).unwrap());
+}
+
+/// A backup of a small installation.
+async fn small_backup(place: &Place) -> (TestServer, String) {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    ticket_with_file(&anna, b"the content of a file").await;
+    server.quiet().await;
+    let backup = place.path("backup");
+    succeeded(&back_up(&server.database.url, &backup).await);
+    (server, backup)
+}
+
+/// Replaces a byte in the middle of a file, and returns what undoes it.
+fn damage(path: &str) -> impl FnOnce() + use<> {
+    let original = fs::read(path).unwrap();
+    let mut bytes = original.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+    let path = path.to_owned();
+    move || fs::write(path, original).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_backup_is_refused_and_the_damaged_part_is_named() {
+    let place = Place::new();
+    let (server, backup) = small_backup(&place).await;
+    let database = TestDatabase::empty().await;
+    let file = fs::read_dir(format!("{backup}/attachments")).unwrap().next().unwrap().unwrap();
+    let file = format!("attachments/{}", file.file_name().to_str().unwrap());
+    for name in ["database/events.gz", "attachments.gz", "manifest.json", file.as_str()] {
+        let undo = damage(&format!("{backup}/{name}"));
+        refused(&verify(&backup).await, &[name, "damaged", "Use another backup"]);
+        let restored = restore(&backup, &database.url, &place.path("files")).await;
+        refused(&restored, &[name, "damaged"]);
+        undo();
+    }
+    let part = format!("{backup}/database/events.gz");
+    let whole = fs::read(&part).unwrap();
+    fs::write(&part, &whole[..whole.len() - 1]).unwrap();
+    refused(&verify(&backup).await, &["database/events.gz", "damaged"]);
+    fs::remove_file(&part).unwrap();
+    refused(&verify(&backup).await, &["database/events.gz is missing"]);
+    fs::write(&part, whole).unwrap();
+    succeeded(&verify(&backup).await);
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(count(&database, tables).await, 0, "nothing was restored");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_folder_and_a_backup_of_a_newer_version_are_refused() {
+    let place = Place::new();
+    let (server, backup) = small_backup(&place).await;
+    let database = TestDatabase::empty().await;
+    let foreign = place.path("foreign");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(format!("{foreign}/notes.txt"), "mine").unwrap();
+    for source in [foreign.clone(), place.path("nothing")] {
+        refused(&verify(&source).await, &["is not a whole backup"]);
+        let restored = restore(&source, &database.url, &place.path("files")).await;
+        refused(&restored, &["is not a whole backup"]);
+    }
+    for target in [&foreign, &backup] {
+        let taken = back_up(&server.database.url, target).await;
+        refused(&taken, &["already exists and is not empty"]);
+    }
+    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
+    rewrite(&backup, |manifest| {
+        manifest["migrations"].as_array_mut().unwrap().push(json!("20990101000001"));
+        manifest["schema"] = json!("20990101000001");
+    });
+    let restored = restore(&backup, &database.url, &place.path("files")).await;
+    refused(&restored, &["newer version", "20990101000001"]);
+    rewrite(&backup, |manifest| manifest["format"] = json!(2));
+    refused(&verify(&backup).await, &["newer format", "use that version"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_in_use_or_not_ours_is_left_as_it_is() {
+    let place = Place::new();
+    let (server, backup) = small_backup(&place).await;
+    let empty = TestServer::start().await;
+    let restored = restore(&backup, &empty.database.url, &place.path("files")).await;
+    refused(&restored, &["connections of servers or commands use the database", "stop them"]);
+    empty.stop().await;
+    let database = TestDatabase::empty().await;
+    database.connect().await.batch_execute("CREATE TABLE invoices (n int)").await.unwrap();
+    let restored = restore(&backup, &database.url, &place.path("files")).await;
+    refused(&restored, &["tables that are not of Ticketwire"]);
+    refused(&back_up(&database.url, &place.path("other")).await, &["no data of Ticketwire"]);
+    assert!(!Path::new(&place.path("other")).exists());
+    assert!(!Path::new(&place.path("other.unfinished")).exists());
+    server.stop().await;
+}
+
+/// Waits until a statement that begins with this word waits for a lock.
+async fn wait_for_lock(database: &TestDatabase, statement: &str) {
+    let waits = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+         AND application_name = 'ticketwire' AND wait_event_type = 'Lock'
+         AND query LIKE '{statement}%'"
+    );
+    while count(database, &waits).await == 0 {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_backup_is_not_taken_for_a_whole_one_and_the_next_one_replaces_it() {
+    let place = Place::new();
+    let (server, whole) = small_backup(&place).await;
+    succeeded(&verify(&whole).await);
+    let database = server.database.connect().await;
+    // Before a backup copies this table, it must lock it.
+    database.batch_execute("BEGIN; LOCK TABLE comments").await.unwrap();
+    let (target, url) = (place.path("killed"), server.database.url.clone());
+    let files = attachments();
+    let variables = [("DATABASE_URL", url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", &files)];
+    let mut child = process::command(&variables).args(["backup", &target]).spawn().unwrap();
+    wait_for_lock(&server.database, "LOCK").await;
+    let second = back_up(&url, &target).await;
+    refused(&second, &["another backup is being written"]);
+    child.kill().await.unwrap();
+    database.batch_execute("COMMIT").await.unwrap();
+    let unfinished = format!("{target}.unfinished");
+    for left in [&target, &unfinished] {
+        refused(&verify(left).await, &["is not a whole backup"]);
+    }
+    fs::write(format!("{unfinished}/left"), "of the killed one").unwrap();
+    succeeded(&back_up(&url, &target).await);
+    succeeded(&verify(&target).await);
+    assert!(!Path::new(&unfinished).exists() && !Path::new(&format!("{target}/left")).exists());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_ends_a_backup_with_a_sentence_and_leaves_nothing() {
+    let server = TestServer::start().await;
+    ticket_with_file(&server.customer("Anna").await, &noise(2_000_000)).await;
+    let disk = Place::new();
+    // A disk of one megabyte, which only this command sees.
+    let script = "mount -t tmpfs -o size=1m tmpfs \"$1\" || exit 77
+        \"$2\" backup \"$1/backup\"; status=$?; ls -A \"$1\"; exit $status";
+    let is_root = rustix::process::geteuid().is_root();
+    let mut command = Command::new("unshare");
+    command.arg(if is_root { "-m" } else { "-rm" }).args(["sh", "-c", script, "sh"]);
+    command.args([disk.0.path().to_str().unwrap(), env!("CARGO_BIN_EXE_ticketwire")]);
+    command.env("DATABASE_URL", &server.database.url).stdin(Stdio::null());
+    command.env("TICKETWIRE_STORAGE_FOLDER", attachments());
+    let output = command.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("the disk is full") && text.contains("Free space"), "{text}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing is left");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_server_starts_on_an_unfinished_restore_which_can_be_run_again() {
+    let place = Place::new();
+    let (server, backup) = small_backup(&place).await;
+    let database = TestDatabase::new().await;
+    let files = place.path("files");
+    // Killed while it loads the rows.
+    let other = database.connect().await;
+    other.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS SHARE MODE").await.unwrap();
+    let variables =
+        [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", &files)];
+    let mut child = process::command(&variables).args(["restore", &backup]).spawn().unwrap();
+    wait_for_lock(&database, "TRUNCATE").await;
+    child.kill().await.unwrap();
+    other.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 0);
+    let backends = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = 'ticketwire'";
+    while count(&database, backends).await > 0 {}
+    succeeded(&restore(&backup, &database.url, &files).await);
+
+    // As if it had been killed after that.
+    let mark = format!(
+        "CREATE TABLE restore_unfinished AS SELECT '{}'::text AS backup",
+        manifest(&backup).created_at.to_rfc3339()
+    );
+    other.batch_execute(&mark).await.unwrap();
+    let again = "run `ticketwire restore` with the same backup again";
+    for arguments in [&["serve"][..], &["service-token", "list"], &["backup", "/nonexistent/x"]] {
+        let listen = [variables[0], variables[1], ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
+        refused(&process::run(arguments, &listen, "").await, &[again]);
+    }
+    let another = place.path("another");
+    succeeded(&back_up(&server.database.url, &another).await);
+    refused(&restore(&another, &database.url, &files).await, &["was interrupted"]);
+    let events = count(&database, "SELECT count(*) FROM events").await;
+    succeeded(&restore(&backup, &database.url, &files).await);
+    assert_eq!(count(&database, "SELECT count(*) FROM events").await, events);
+    let serving = [variables[0], variables[1], ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
+    Process::serve(&serving).await.kill().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_the_storage_has_lost_are_named_and_keys_are_not_in_a_backup() {
+    let place = Place::new();
+    let server = TestServer::start_with(&[("storage.folder", place.path("own"))]).await;
+    let anna = server.customer("Anna").await;
+    ticket_with_file(&anna, b"the first").await;
+    ticket_with_file(&anna, b"the second").await;
+    server.quiet().await;
+    let own = place.path("own");
+    let url = server.database.url.clone();
+    let lost = fs::read_dir(&own).unwrap().next().unwrap().unwrap().path();
+    fs::remove_dir_all(&lost).unwrap();
+    let backup = place.path("backup");
+    let taken = run(&["backup", &backup], &url, &own, &ledger(&url)).await;
+    succeeded(&taken);
+    let id = lost.file_name().unwrap().to_str().unwrap();
+    assert!(taken.stdout.contains(id) && taken.stdout.contains("sealing_keys"), "{}", taken.stdout);
+    succeeded(&verify(&backup).await);
+    let elsewhere = run(&["backup", &place.path("b")], &url, &place.path("x"), &ledger(&url)).await;
+    refused(&elsewhere, &["none of the 2 attachments", "storage.folder"]);
+
+    let manifest = manifest(&backup);
+    assert_eq!(manifest.sealing_keys.len(), 1);
+    let keys = crate::harness::server::SEALING_KEYS;
+    for file in files_below(Path::new(&backup)) {
+        let bytes = fs::read(&file).unwrap();
+        let mut text = Vec::new();
+        if file.extension().is_some_and(|extension| extension == "gz") {
+            GzDecoder::new(bytes.as_slice()).read_to_end(&mut text).unwrap();
+        } else {
+            text = bytes;
+        }
+        assert!(!String::from_utf8_lossy(&text).contains(keys), "{}", file.display());
+    }
+    let database = TestDatabase::empty().await;
+    let other = "another key that the backup was not sealed with";
+    let files = place.path("files");
+    let variables = [
+        ("DATABASE_URL", database.url.as_str()),
+        ("TICKETWIRE_STORAGE_FOLDER", &files),
+        ("TICKETWIRE_SECURITY_SEALING_KEYS", other),
+    ];
+    let restored = process::run(&["restore", &backup], &variables, "").await;
+    succeeded(&restored);
+    assert!(restored.stdout.contains(&manifest.sealing_keys[0]), "{}", restored.stdout);
+    server.stop().await;
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
