@@ -3,6 +3,7 @@
 mod arguments;
 mod database;
 mod doctor;
+mod generate;
 mod logging;
 mod mail;
 mod outbox;
@@ -34,6 +35,7 @@ impl Cli {
             // They print what is in the binary, whatever the configuration is.
             Command::Schema => return print(&graphql::sdl()),
             Command::Config(ConfigCommand::Reference) => return print(&config::reference()),
+            Command::Generate(command) => return generate::run(&command),
             _ => Config::load(self.config.as_deref(), &flags)?,
         };
         logging::start(&config)?;
@@ -42,7 +44,7 @@ impl Cli {
             Command::Migrate => database::migrate(&config).await,
             Command::Restored => database::restored(&config).await,
             Command::AcceptSealingKeys => database::accept_sealing_keys(&config).await,
-            Command::Schema | Command::Config(_) => Ok(()),
+            Command::Schema | Command::Config(_) | Command::Generate(_) => Ok(()),
             Command::Doctor => doctor::run(&config).await,
             Command::Mail(command) => mail::run(&config, command).await,
             Command::Outbox(command) => outbox::run(&config, command).await,
