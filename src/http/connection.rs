@@ -18,7 +18,6 @@ use axum::{
     extract::{ConnectInfo, Request},
     http::{HeaderValue, StatusCode, header::CONNECTION},
 };
-use futures_util::FutureExt as _;
 use hyper::{
     body::Incoming,
     server::conn::http1,
@@ -92,13 +91,28 @@ impl Server {
         while let Some(accepted) = server.draining.run_until_cancelled(accept(&socket)).await {
             server.enter(&door, accepted, &connections);
         }
-        // Their clients may have sent a request already: the kernel has accepted them.
-        while let Some(Ok(accepted)) = socket.accept().now_or_never() {
-            server.enter(&door, accepted, &connections);
-        }
-        drop(socket);
+        server.enter_waiting(socket, &door, &connections);
         connections.close();
         connections.wait().await;
+    }
+
+    /// Serves the connections that the kernel has accepted, and closes the socket. Their clients may
+    /// have sent requests already, which would be reset.
+    fn enter_waiting(
+        self: &Arc<Self>,
+        socket: TcpListener,
+        door: &Door,
+        connections: &TaskTracker,
+    ) {
+        // The runtime may not have noticed them yet, so that its own socket would not return them.
+        let Ok(socket) = socket.into_std() else { return };
+        while let Ok((stream, address)) = socket.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                self.enter(door, (stream, address), connections);
+            }
+        }
     }
 
     /// Serves a connection, or refuses it.
