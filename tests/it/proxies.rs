@@ -35,7 +35,9 @@ async fn everything_works_through(kind: Kind) {
     let flags =
         [("trusted_proxies", "1".to_owned()), ("links.base_url", format!("https://{HOST}"))];
     let server = TestServer::start_with(&flags).await;
-    let other = server.another_node(&flags).await.unwrap();
+    let mut leaving = flags.to_vec();
+    leaving.push(("drain_grace_seconds", "5".to_owned()));
+    let other = server.another_node(&leaving).await.unwrap();
     let addresses = [server.address(), other.address().to_string()];
     let proxy = ReverseProxy::start(kind, [&addresses[0], &addresses[1]]).await;
     let email = "anna@example.com";
