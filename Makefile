@@ -27,8 +27,9 @@ lint: setup ## Check the formatting and the lints
 audit: setup ## Look for known vulnerabilities in the dependencies (needs the network)
 	scripts/cargo-deny --locked check advisories
 
-verify-long: ## Run the newest migrations beside the version before, under load (ARGS: its tag or commit)
+verify-long: ## Run the newest migrations beside the version before, under load (ARGS: its tag or commit), and install the package
 	@scripts/verify-upgrade $(ARGS)
+	@scripts/verify-package
 
 setup: ## Install what is missing (Debian packages, as root), or say what to install
 	@scripts/setup

@@ -3,6 +3,7 @@
 
 mod backend;
 mod backup;
+mod certificate;
 mod database;
 pub mod descriptors;
 mod error;
@@ -23,6 +24,7 @@ use tokio::{task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use backup::{back_up, verify_backup};
+pub use certificate::check_certificate;
 pub use database::{ServerDatabase, bring_up_to_date};
 pub use error::StartError;
 pub use keys::{accept_sealing_keys, check_sealing_keys};
@@ -32,6 +34,7 @@ pub use upgrade::{Upgraded, upgrade_database};
 
 use self::{
     backend::Backend,
+    certificate::ServerCertificate,
     error::invalid_setting,
     limits::{limits, request_limits},
     listener::{Admin, Listener},
@@ -50,17 +53,23 @@ use crate::{
 /// websockets and event streams.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often the files of the certificate are read again.
+const RELOAD_EVERY: Duration = Duration::from_mins(1);
+
 /// A running server.
 pub struct App {
     address: SocketAddr,
     database: Database,
     background: Database,
     tasks: Tasks,
+    certificate: Option<ServerCertificate>,
+    leaving: CancellationToken,
     draining: CancellationToken,
     sockets: TaskTracker,
     mutations: TaskTracker,
     server: JoinHandle<()>,
     admin: Option<Admin>,
+    drain_grace: Duration,
     drain_within: Duration,
     has_mailbox: bool,
 }
@@ -80,17 +89,19 @@ impl App {
         // Takes as long as the first look at the database, and needs nothing from it.
         let introspection = config.graphql.introspection;
         let schemas = tokio::task::spawn_blocking(move || graphql::build(introspection));
+        let origins = Origins::parse(&config.allowed_origins)
+            .map_err(|problem| invalid_setting("allowed_origins", problem))?;
+        services::create_erasure_ledger(config)?;
+        let certificate = ServerCertificate::load(config, &ambient).await?;
+        let listener = Listener::for_api(config)?;
+        let admin = Listener::for_admin(config)?;
         for migration in database::prepare(&database, config).await? {
             tracing::info!(migration, "applied a migration");
         }
-        let origins = Origins::parse(&config.allowed_origins)
-            .map_err(|problem| invalid_setting("allowed_origins", problem))?;
-        let listener = Listener::for_api(config).await?;
-        let admin = Listener::for_admin(config).await?;
         let backend = Backend::start(config, database, ambient, cost, listener.address).await?;
         let schemas =
             schemas.await.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
-        Self::serve(config, listener, admin, backend, origins, schemas)
+        Self::serve(config, listener, admin, certificate, backend, origins, schemas)
     }
 
     /// Opens the server to requests.
@@ -98,14 +109,17 @@ impl App {
         config: &Config,
         listener: Listener,
         admin: Option<Listener>,
+        certificate: Option<ServerCertificate>,
         backend: Backend,
         origins: Origins,
         schemas: Schemas,
     ) -> Result<Self, StartError> {
         let Backend { database, background, ambient, metrics, services, log, tasks, mailbox } =
             backend;
-        let (draining, sockets) = (CancellationToken::new(), TaskTracker::new());
+        let (leaving, draining) = (CancellationToken::new(), CancellationToken::new());
+        let sockets = TaskTracker::new();
         let mutations = TaskTracker::new();
+        let drain_grace = Duration::from_secs(config.drain_grace_seconds().into());
         let drain_within = Duration::from_secs(config.drain_seconds.into());
         let has_mailbox = mailbox.is_some();
         let playground = || Playground::new(config.embeds_database(), has_mailbox);
@@ -124,24 +138,41 @@ impl App {
             playground: config.playground.then(playground).transpose()?,
             mailbox,
             origins,
-            own_pages: OwnPages::new(config.links.base_url.as_deref(), config.trusted_proxies),
+            own_pages: OwnPages::new(
+                config.links.base_url.as_deref(),
+                config.trusted_proxies,
+                config.speaks_tls(),
+            ),
             trusted_proxies: config.trusted_proxies,
             limits: request_limits(config),
+            leaving: leaving.clone(),
             draining: draining.clone(),
             drain_within,
             sockets: sockets.clone(),
             mutations: mutations.clone(),
         });
+        if let Some(certificate) = &certificate {
+            tasks.every(
+                RELOAD_EVERY,
+                "reloading the certificate",
+                certificate,
+                |certificate| async move { certificate.reload().await },
+            );
+        }
+        let tls = certificate.as_ref().map(|certificate| certificate.tls.clone());
         Ok(Self {
             address: listener.address,
             database,
             background,
             tasks,
-            admin: admin.map(|admin| Admin::start(admin, api.clone())),
-            server: listener.serve(api, draining.clone()),
+            admin: admin.map(|admin| Admin::start(admin, api.clone())).transpose()?,
+            server: listener.serve(api, tls, draining.clone())?,
+            certificate,
+            leaving,
             draining,
             sockets,
             mutations,
+            drain_grace,
             drain_within,
             has_mailbox,
         })
@@ -162,10 +193,21 @@ impl App {
         self.has_mailbox
     }
 
-    /// Stops the server: accepts no more requests, closes websockets and event streams one after
+    /// Reads the files of the certificate again and uses it from now on. A certificate that cannot be
+    /// used is logged, and the former one stays in use. Does nothing if the server speaks plain HTTP.
+    pub async fn reload_certificate(&self) {
+        let Some(certificate) = &self.certificate else { return };
+        if let Err(error) = certificate.reload().await {
+            tracing::error!(%error, "the certificate was not reloaded: the former one stays in use");
+        }
+    }
+
+    /// Stops the server: reports that it is not ready for `drain_grace_seconds`, accepts no more requests, closes websockets and event streams one after
     /// the other within `drain_seconds`, waits up to ten seconds more for requests under way, ends
     /// the background tasks, and closes the monitoring listener last.
     pub async fn stop(self) {
+        self.leaving.cancel();
+        time::sleep(self.drain_grace).await;
         self.draining.cancel();
         self.sockets.close();
         self.mutations.close();

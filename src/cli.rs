@@ -4,6 +4,7 @@ mod arguments;
 mod backup;
 mod database;
 mod doctor;
+mod generate;
 mod logging;
 mod mail;
 mod outbox;
@@ -35,6 +36,7 @@ impl Cli {
             // They print what is in the binary, whatever the configuration is.
             Command::Schema => return print(&graphql::sdl()),
             Command::Config(ConfigCommand::Reference) => return print(&config::reference()),
+            Command::Generate(command) => return generate::run(&command),
             _ => Config::load(self.config.as_deref(), &flags)?,
         };
         logging::start(&config)?;
@@ -43,7 +45,7 @@ impl Cli {
             Command::Migrate => database::migrate(&config).await,
             Command::Restored => database::restored(&config).await,
             Command::AcceptSealingKeys => database::accept_sealing_keys(&config).await,
-            Command::Schema | Command::Config(_) => Ok(()),
+            Command::Schema | Command::Config(_) | Command::Generate(_) => Ok(()),
             Command::Doctor => doctor::run(&config).await,
             Command::Mail(command) => mail::run(&config, command).await,
             Command::Backup { target } => backup::back_up(&config, &target).await,

@@ -55,13 +55,30 @@ pub enum StartError {
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// The address is in use or not this machine's.
-    #[error("cannot listen on {address}: {cause}")]
+    #[error("cannot listen on {address}: {cause}{}", listen_advice(cause))]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The reason.
         cause: io::Error,
     },
+}
+
+/// Returns what to do if an address cannot be listened on, as the end of a sentence.
+pub(super) fn listen_advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            ". Another program uses the port: stop it, or set another port (`ss -ltnp` lists them)"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            ". This machine does not have the address: set one of its own, or 0.0.0.0 for all"
+        }
+        io::ErrorKind::PermissionDenied => {
+            ". Ports below 1024 need a privilege: set a higher port, or start the server as the \
+             unit of the package does, with CAP_NET_BIND_SERVICE"
+        }
+        _ => "",
+    }
 }
 
 /// Returns the error for a value that cannot be used. `problem` is the rest of a sentence that

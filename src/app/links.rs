@@ -10,8 +10,13 @@ use crate::config::Config;
 fn base_url(config: &Config, address: SocketAddr) -> String {
     match &config.links.base_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
-        None => format!("http://{address}"),
+        None => format!("{}://{address}", scheme(config)),
     }
+}
+
+/// Returns the scheme of the server's own URLs.
+fn scheme(config: &Config) -> &'static str {
+    if config.speaks_tls() { "https" } else { "http" }
 }
 
 /// Returns the link to a ticket: the configured one, or that of the portal. `None` without both.

@@ -2,49 +2,82 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::error::{StartError, invalid_setting};
+use super::error::{StartError, invalid_setting, listen_advice};
 use crate::{
     config::Config,
-    http::{self, Api},
+    http::{self, Api, Server, Tls},
 };
 
-/// A bound socket.
+/// How many connections the kernel accepts in advance.
+const BACKLOG: u32 = 1024;
+
+/// A socket that has its address and does not listen yet: a client cannot connect before the server
+/// is ready.
 pub(super) struct Listener {
-    socket: TcpListener,
+    socket: TcpSocket,
     /// Its address, with the port that was picked if the configured one is 0.
     pub(super) address: SocketAddr,
 }
 
 impl Listener {
-    /// Binds the socket of the API.
-    pub(super) async fn for_api(config: &Config) -> Result<Self, StartError> {
+    /// Reserves the address of the API.
+    pub(super) fn for_api(config: &Config) -> Result<Self, StartError> {
         let address = config.listen;
-        Self::bind(address).await.map_err(|cause| StartError::Listen { address, cause })
+        Self::bind(address).map_err(|cause| StartError::Listen { address, cause })
     }
 
-    /// Binds the socket for monitoring, if one is configured.
-    pub(super) async fn for_admin(config: &Config) -> Result<Option<Self>, StartError> {
+    /// Reserves the address for monitoring, if one is configured.
+    pub(super) fn for_admin(config: &Config) -> Result<Option<Self>, StartError> {
         let Some(address) = config.admin.listen else { return Ok(None) };
-        let failed = |cause| {
-            invalid_setting("admin.listen", format!("is {address}: cannot listen: {cause}"))
+        let failed = |cause: io::Error| {
+            let advice = listen_advice(&cause);
+            invalid_setting("admin.listen", format!("is {address}: cannot listen: {cause}{advice}"))
         };
-        Self::bind(address).await.map(Some).map_err(failed)
+        Self::bind(address).map(Some).map_err(failed)
     }
 
-    async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // As the standard library does: a server that is started again does not wait until the
+        // kernel has forgotten the connections of the former one.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
 
     /// Serves the API. When `draining` is cancelled, it accepts no more requests and ends once
     /// those under way have been answered.
-    pub(super) fn serve(self, api: Api, draining: CancellationToken) -> JoinHandle<()> {
-        let (limits, metrics) = (api.budgets.limits.connections, api.metrics.clone());
-        tokio::spawn(http::serve(self.socket, http::router(api), limits, metrics, draining))
+    ///
+    /// # Errors
+    /// Another program has taken the address meanwhile.
+    pub(super) fn serve(
+        self,
+        api: Api,
+        tls: Option<Tls>,
+        draining: CancellationToken,
+    ) -> Result<JoinHandle<()>, StartError> {
+        let socket = self.listen()?;
+        let server = Server {
+            limits: api.budgets.limits.connections,
+            tls,
+            metrics: api.metrics.clone(),
+            leaving: api.leaving.clone(),
+            draining,
+            router: http::router(api),
+        };
+        Ok(tokio::spawn(server.serve(socket)))
+    }
+
+    fn listen(self) -> Result<TcpListener, StartError> {
+        let address = self.address;
+        self.socket.listen(BACKLOG).map_err(|cause| StartError::Listen { address, cause })
     }
 }
 
@@ -57,9 +90,13 @@ pub(super) struct Admin {
 
 impl Admin {
     /// Serves metrics and health checks.
-    pub(super) fn start(listener: Listener, api: Api) -> Self {
-        let server = axum::serve(listener.socket, http::admin::router(api));
-        Self { address: listener.address, server: tokio::spawn(server.into_future()) }
+    ///
+    /// # Errors
+    /// Another program has taken the address meanwhile.
+    pub(super) fn start(listener: Listener, api: Api) -> Result<Self, StartError> {
+        let address = listener.address;
+        let server = axum::serve(listener.listen()?, http::admin::router(api));
+        Ok(Self { address, server: tokio::spawn(server.into_future()) })
     }
 
     /// Ends the server without waiting for its connections, which monitoring may keep open.

@@ -1,6 +1,6 @@
 //! Builds the use cases from the configuration.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 
@@ -102,6 +102,27 @@ pub(super) fn number_prefix(config: &Config) -> Result<NumberPrefix, StartError>
 /// Whether this node can send mail: to a mail server, or to files with the embedded database.
 pub(super) fn can_send_mail(config: &Config) -> bool {
     config.mail.smtp_url.is_some() || config.embeds_database()
+}
+
+/// Creates the folder of the ledger of erasures. Otherwise the first erasure would fail, maybe years
+/// later.
+///
+/// # Errors
+/// The folder cannot be created. The message names the setting and says what to do.
+pub(super) fn create_erasure_ledger(config: &Config) -> Result<(), StartError> {
+    let folder = erasure_ledger(config);
+    let is_configured = config.storage.erasure_ledger.is_some();
+    let key = if is_configured { "storage.erasure_ledger" } else { "data_dir" };
+    fs::create_dir_all(&folder).map_err(|error| {
+        let folder = folder.display();
+        invalid_setting(
+            key,
+            format!(
+                "cannot be used: {folder}: {error}. Create the folder with the user of the server as \
+                 its owner, or set another. Under systemd, also allow it: ReadWritePaths={folder}"
+            ),
+        )
+    })
 }
 
 /// Returns the folder that records erased accounts.

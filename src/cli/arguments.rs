@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use uuid::Uuid;
 
 use crate::domain::{
@@ -17,9 +18,10 @@ use crate::domain::{
 /// Without a command, it runs the server, like `ticketwire serve`. The other commands can be used
 /// while the server is running.
 ///
-/// Settings come from a file (--config, `TICKETWIRE_CONFIG` or ./ticketwire.toml), then from the
-/// environment (such as `DATABASE_URL` or `TICKETWIRE_LISTEN`), then from flags. Each source overrides
-/// the ones before. `ticketwire config reference` lists all settings.
+/// Settings come from a file (--config, `TICKETWIRE_CONFIG`, ./ticketwire.toml or
+/// /etc/ticketwire/ticketwire.toml), then from the environment (such as `DATABASE_URL` or
+/// `TICKETWIRE_LISTEN`), then from flags. Each source overrides the ones before. `ticketwire config
+/// reference` lists all settings.
 #[derive(Parser)]
 #[command(name = "ticketwire", version)]
 pub struct Cli {
@@ -114,6 +116,24 @@ pub(super) enum Command {
     VerifyBackup {
         /// The folder or `s3://BUCKET/PREFIX` of the backup.
         source: String,
+    },
+    /// Write the files that a package contains next to the binary.
+    #[command(subcommand, hide = true)]
+    Generate(GenerateCommand),
+}
+
+#[derive(Subcommand)]
+pub(super) enum GenerateCommand {
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder.
+    Man {
+        /// The folder, which is created if it does not exist.
+        folder: PathBuf,
     },
 }
 

@@ -47,6 +47,8 @@ pub(super) async fn run(config: &Config) -> CliResult {
         }
     }
     report.add("descriptors", descriptors::check(config))?;
+    let certificate = app::check_certificate(config, app::ambient().now()).await;
+    report.add("certificate", certificate.map_err(|error| error.to_string()))?;
     report.add("mail", check_mail_server(config).await)?;
     report.add("attachments", check_storage(config).await)?;
     match report.failed {

@@ -1,6 +1,12 @@
 //! `serve`: runs the server until a signal stops it.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::{
+    convert::Infallible,
+    future,
+    io::{self, IsTerminal as _},
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::{CliResult, print, role_name};
 use crate::{
@@ -24,6 +30,9 @@ pub(super) async fn run(config: &Config) -> CliResult {
             _ = terminate.recv() => {}
         }
     });
+    // A server without a certificate ends when its terminal is closed.
+    let reloads = config.speaks_tls() || !io::stdin().is_terminal();
+    let mut hangup = reloads.then(|| signal(SignalKind::hangup())).transpose()?;
     descriptors::raise_limit();
     if let Err(problem) = descriptors::check(config) {
         tracing::warn!(problem, "too few file descriptors");
@@ -42,6 +51,7 @@ pub(super) async fn run(config: &Config) -> CliResult {
         let lost = tokio::select! {
             () = stopped => None,
             error = database.supervise() => Some(error),
+            never = reload_certificate(&app, &mut hangup) => match never {},
         };
         match &lost {
             None => tracing::info!("stopping"),
@@ -55,24 +65,35 @@ pub(super) async fn run(config: &Config) -> CliResult {
     result
 }
 
+/// Reloads the certificate at each SIGHUP.
+async fn reload_certificate(app: &App, hangup: &mut Option<Signal>) -> Infallible {
+    while let Some(hangup) = hangup
+        && hangup.recv().await.is_some()
+    {
+        app.reload_certificate().await;
+    }
+    future::pending().await
+}
+
 /// Returns the text that greets the operator: the addresses, and the demo accounts if there are
 /// any.
 fn welcome(config: &Config, app: &App, database: &ServerDatabase) -> CliResult<String> {
     let address = app.address();
+    let (http, websocket) = if config.speaks_tls() { ("https", "wss") } else { ("http", "ws") };
     let mut text = String::from("Ticketwire is ready.\n\n");
     if config.portal {
-        text += &format!("  Portal       http://{address}/\n");
+        text += &format!("  Portal       {http}://{address}/\n");
     }
     if config.playground {
-        text += &format!("  Playground   http://{address}/playground\n");
+        text += &format!("  Playground   {http}://{address}/playground\n");
     }
-    text += &format!("  GraphQL      http://{address}/graphql\n");
-    text += &format!("  Websocket    ws://{address}/graphql (graphql-transport-ws)\n");
+    text += &format!("  GraphQL      {http}://{address}/graphql\n");
+    text += &format!("  Websocket    {websocket}://{address}/graphql (graphql-transport-ws)\n");
     if let Some(admin) = app.admin_address() {
         text += &format!("  Metrics      http://{admin}/metrics\n");
     }
     if app.has_mailbox() {
-        text += &format!("  Mailbox      http://{address}/mailbox (mails are not sent)\n");
+        text += &format!("  Mailbox      {http}://{address}/mailbox (mails are not sent)\n");
     }
     if database.is_demo() {
         text += &format!("\n  Demo accounts, all with the password {}\n", demo::PASSWORD);

@@ -28,6 +28,7 @@ pub(super) fn check_ranges(values: &Values) -> Result<(), ConfigError> {
 /// `Value` for the first rule that is broken.
 pub(super) fn check_rules(config: &Config) -> Result<(), ConfigError> {
     check_issuer(config)?;
+    check_tls(config)?;
     check_attachment_sizes(config)?;
     check_unused_files(config)?;
     check_storage(config)?;
@@ -39,6 +40,13 @@ fn check_issuer(config: &Config) -> Result<(), ConfigError> {
     let issuer = &config.second_factor.issuer;
     let fits = (1..=60).contains(&issuer.chars().count()) && !issuer.contains(':');
     require(fits, "second_factor.issuer", "must be 1 to 60 characters without a colon")
+}
+
+fn check_tls(config: &Config) -> Result<(), ConfigError> {
+    let tls = &config.tls;
+    let (certificate, key) = (tls.certificate_file.is_some(), tls.key_file.is_some());
+    require(key || !certificate, "tls.key_file", "is required with tls.certificate_file")?;
+    require(certificate || !key, "tls.certificate_file", "is required with tls.key_file")
 }
 
 fn check_attachment_sizes(config: &Config) -> Result<(), ConfigError> {

@@ -12,7 +12,11 @@ pub enum ConfigError {
         cause: String,
     },
     /// A key that does not exist.
-    #[error("unknown key `{key}` in {place}; `ticketwire config reference` lists all keys")]
+    #[error(
+        "unknown key `{key}` in {place}. `ticketwire config reference` lists all keys of version \
+         {version}: correct the key or remove it, or install the version that it was written for",
+        version = env!("CARGO_PKG_VERSION")
+    )]
     UnknownKey {
         /// The file, or "the environment".
         place: String,

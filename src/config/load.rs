@@ -16,7 +16,7 @@ use super::{
 
 /// The variable that names the configuration file, if the command line doesn't.
 const FILE_VARIABLE: &str = "TICKETWIRE_CONFIG";
-const DEFAULT_FILE: &str = "ticketwire.toml";
+const DEFAULT_FILES: [&str; 2] = ["ticketwire.toml", "/etc/ticketwire/ticketwire.toml"];
 
 /// The data folder of a server that runs as root: Postgres refuses to run as root, and the user
 /// that it runs as instead cannot enter root's home.
@@ -24,8 +24,9 @@ const ROOT_DATA_DIR: &str = "/var/lib/ticketwire";
 
 impl Config {
     /// Loads the configuration. Each source overrides the ones before: the defaults; the file,
-    /// which is `file`, or the one that `TICKETWIRE_CONFIG` names, or `ticketwire.toml` if it
-    /// exists; the environment; `flags`, as pairs of key and value.
+    /// which is `file`, or the one that `TICKETWIRE_CONFIG` names, or the first of `ticketwire.toml`
+    /// and `/etc/ticketwire/ticketwire.toml` that exists; the environment; `flags`, as pairs of key
+    /// and value.
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, or a value that its key does not accept.
@@ -65,11 +66,11 @@ impl Config {
     }
 }
 
-/// Returns the path of the configuration file, or `None` if none is named and the default one does
-/// not exist.
+/// Returns the path of the configuration file, or `None` if none is named and none of the default
+/// ones exists.
 fn find_file(flag: Option<&Path>, environment: &[(String, String)]) -> Option<PathBuf> {
     let variable = || environment.iter().find(|(name, _)| name == FILE_VARIABLE);
-    let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+    let default = || DEFAULT_FILES.map(PathBuf::from).into_iter().find(|path| path.exists());
     flag.map(Path::to_path_buf)
         .or_else(|| variable().map(|(_, path)| PathBuf::from(path)))
         .or_else(default)

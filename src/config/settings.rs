@@ -9,6 +9,9 @@ use super::{
     secret::Secret,
 };
 
+/// A proxy that checks every two seconds has noticed by then, also if two checks must fail.
+const PROXY_GRACE_SECONDS: u32 = 5;
+
 section! {
     /// The whole configuration.
     pub struct Config in "" {
@@ -29,12 +32,18 @@ section! {
         /// When the server stops, it closes websockets and event streams one after the other over
         /// this many seconds, so that their clients don't all reconnect at once.
         drain_seconds: u32 = "10", 0..=600;
+        /// When the server stops, `/readyz` answers 503 for this many seconds before it refuses
+        /// connections, so that proxies send it no more requests. Longer than your proxy needs to
+        /// notice. By default, 5 with `trusted_proxies`, otherwise 0.
+        drain_grace_seconds: Option<u32>, 0..=600;
         /// Whether the portal for customers is served at `/`.
         portal: bool = "true";
         /// Whether the playground is served at `/playground`.
         playground: bool = "true";
     }
     with {
+        /// TLS of the server's own.
+        tls: TlsConfig;
         /// The listener for monitoring.
         admin: AdminConfig;
         /// The database.
@@ -75,6 +84,29 @@ impl Config {
     /// database is configured.
     pub fn embeds_database(&self) -> bool {
         self.database.url.is_none()
+    }
+
+    /// Whether the server itself speaks TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls.certificate_file.is_some()
+    }
+
+    /// Returns for how many seconds a stopping server still accepts requests.
+    pub fn drain_grace_seconds(&self) -> u32 {
+        let default = if self.trusted_proxies > 0 { PROXY_GRACE_SECONDS } else { 0 };
+        self.drain_grace_seconds.unwrap_or(default)
+    }
+}
+
+section! {
+    /// TLS of the server's own. Without it, the server speaks plain HTTP.
+    pub struct TlsConfig in "tls." {
+        /// A file with the server's certificate and those of its issuers (PEM), the server's first.
+        /// With it, the server speaks TLS. It reads the file again every minute and on SIGHUP;
+        /// open connections continue with the former certificate.
+        certificate_file: Option<PathBuf>;
+        /// A file with the private key of the certificate (PEM, not encrypted).
+        key_file: Option<PathBuf>;
     }
 }
 

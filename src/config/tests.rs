@@ -31,6 +31,8 @@ fn errors_name_the_key() {
         ("TICKETWIRE_PLAYGROUND", "perhaps", "`playground`"),
         ("TICKETWIRE_LOG_FORMAT", "xml", "`log.format`"),
         ("TICKETWIRE_ATTACHMENTS_MAX_TOTAL_BYTES", "1", "`attachments.max_total_bytes`"),
+        ("TICKETWIRE_TLS_KEY_FILE", "/k.pem", "`tls.certificate_file` is required"),
+        ("TICKETWIRE_TLS_CERTIFICATE_FILE", "/c.pem", "`tls.key_file` is required"),
         ("TICKETWIRE_STORAGE_S3_BUCKET", "files", "`storage.s3.region`"),
         ("TICKETWIRE_LINKS_TICKET", "https://example.com/", "`links.ticket` must contain {number}"),
         ("TICKETWIRE_LINKS_BASE_URL", "example.com", "`links.base_url`"),

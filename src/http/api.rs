@@ -73,7 +73,9 @@ pub struct Parts {
     pub trusted_proxies: usize,
     /// The limits of one request.
     pub limits: RequestLimits,
-    /// Cancelled when the server begins to stop.
+    /// Cancelled when clients should go to other nodes, before the server stops.
+    pub leaving: CancellationToken,
+    /// Cancelled when the server accepts no more requests.
     pub draining: CancellationToken,
     /// A stopping server closes its websockets and event streams within this time.
     pub drain_within: Duration,

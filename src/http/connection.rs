@@ -1,9 +1,10 @@
-//! TCP connections: how many are accepted, their options, and how long they may wait for headers.
+//! Connections: how many are accepted, their options and TLS, and how long they may wait for headers.
 //!
-//! A refused connection is told so and closed. All limits here apply before anybody is signed in;
-//! `budgets.rs` has those of callers.
+//! A refused connection is told so and closed; with TLS it is only closed. All limits here apply
+//! before anybody is signed in; `budgets.rs` has those of callers.
 
 use std::{
+    convert::Infallible,
     io::{self, IoSlice, Write as _},
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
@@ -15,6 +16,7 @@ use std::{
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
+    http::{HeaderValue, StatusCode, header::CONNECTION},
 };
 use hyper::{
     body::Incoming,
@@ -28,7 +30,8 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    time,
+    sync::Notify,
+    time::{self, Instant},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -36,6 +39,7 @@ use super::{
     budgets::REFUSAL_DELAY,
     limits::ConnectionLimits,
     slots::{Party, Slot, Slots},
+    tls::Tls,
 };
 use crate::{
     domain::session::network,
@@ -52,32 +56,84 @@ const USER_TIMEOUT: u32 = 45_000;
 /// descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves the connections of a socket. When `draining` is cancelled, it accepts no more of them,
-/// and ends once the requests under way have been answered.
-pub async fn serve(
-    socket: TcpListener,
-    router: Router,
-    limits: ConnectionLimits,
-    metrics: Metrics,
-    draining: CancellationToken,
-) {
-    let door = Door { limits, metrics, open: Slots::default(), handshakes: Slots::default() };
-    let connections = TaskTracker::new();
-    while let Some((stream, address)) = draining.run_until_cancelled(accept(&socket)).await {
+/// How long a stopping server waits for the first request of a connection. A proxy that has opened
+/// one sends its request at once, and reports a failure to its client if the server hangs up first.
+const FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
+
+/// The first byte of a TLS connection: a record of the handshake (RFC 8446, §5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+const TLS_REQUIRED: &str = "This port requires TLS: use a URL that starts with https:// or wss://.";
+
+/// Serves the connections of a socket.
+pub struct Server {
+    /// The routes.
+    pub router: Router,
+    /// The limits of connections.
+    pub limits: ConnectionLimits,
+    /// TLS, or `None` for plain connections.
+    pub tls: Option<Tls>,
+    /// The counters of this server.
+    pub metrics: Metrics,
+    /// Cancelled when clients should go to other nodes: each response then ends its connection.
+    pub leaving: CancellationToken,
+    /// Cancelled when the server must stop.
+    pub draining: CancellationToken,
+}
+
+impl Server {
+    /// Serves until `draining` is cancelled. Then it accepts no more connections, and ends once the
+    /// requests under way have been answered.
+    pub async fn serve(self, socket: TcpListener) {
+        let server = Arc::new(self);
+        let (limits, metrics) = (server.limits, server.metrics.clone());
+        let door = Door { limits, metrics, open: Slots::default(), handshakes: Slots::default() };
+        let connections = TaskTracker::new();
+        while let Some(accepted) = server.draining.run_until_cancelled(accept(&socket)).await {
+            server.enter(&door, accepted, &connections);
+        }
+        server.enter_waiting(socket, &door, &connections);
+        connections.close();
+        connections.wait().await;
+    }
+
+    /// Serves the connections that the kernel has accepted, and closes the socket. Their clients may
+    /// have sent requests already, which would be reset.
+    fn enter_waiting(
+        self: &Arc<Self>,
+        socket: TcpListener,
+        door: &Door,
+        connections: &TaskTracker,
+    ) {
+        // The runtime may not have noticed them yet, so that its own socket would not return them.
+        let Ok(socket) = socket.into_std() else { return };
+        while let Ok((stream, address)) = socket.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                self.enter(door, (stream, address), connections);
+            }
+        }
+    }
+
+    /// Serves a connection, or refuses it.
+    fn enter(
+        self: &Arc<Self>,
+        door: &Door,
+        (stream, address): (TcpStream, SocketAddr),
+        connections: &TaskTracker,
+    ) {
         match door.enter(address.ip()) {
             Ok(slots) => {
                 prepare(&stream);
                 let stream = Stream { stream, _slots: slots.open };
-                let handshake = Handshake(Arc::new(Mutex::new(Some(slots.handshake))));
-                let (router, metrics, stop) =
-                    (router.clone(), door.metrics.clone(), draining.clone());
+                let (server, handshake) = (Arc::clone(self), Handshake::new(slots.handshake));
                 connections.spawn(async move {
-                    let served = serve_one(stream, address, router, limits, handshake, stop).await;
-                    if served.is_err() {
-                        metrics.refused(Limit::HeaderTime);
+                    if server.serve_one(stream, address, handshake).await.is_err() {
+                        server.metrics.refused(Limit::HeaderTime);
                     }
                 });
             }
+            Err(_) if self.tls.is_some() => {}
             Err(refused) if refused.open.is_empty() => refused.tell(stream),
             Err(refused) => drop(tokio::spawn(async move {
                 time::sleep(REFUSAL_DELAY).await;
@@ -85,9 +141,86 @@ pub async fn serve(
             })),
         }
     }
-    drop(socket);
-    connections.close();
-    connections.wait().await;
+
+    /// Serves a connection. The headers of its first request, and its TLS handshake, must arrive in
+    /// time.
+    async fn serve_one(
+        &self,
+        stream: Stream,
+        address: SocketAddr,
+        handshake: Handshake,
+    ) -> Result<(), HeadersLate> {
+        let late = Instant::now() + self.limits.header_time;
+        let Some(tls) = &self.tls else {
+            return self.serve_http(stream, address, handshake, late).await;
+        };
+        let accepted = time::timeout_at(late, async {
+            if stream.starts_with_tls().await? {
+                return tls.accept(stream).await.map(Some);
+            }
+            stream.require_tls();
+            Ok(None)
+        });
+        match accepted.await {
+            Ok(Ok(Some(stream))) => self.serve_http(stream, address, handshake, late).await,
+            // The client sees what went wrong.
+            Ok(Ok(None) | Err(_)) => Ok(()),
+            Err(_) => Err(HeadersLate),
+        }
+    }
+
+    async fn serve_http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        address: SocketAddr,
+        handshake: Handshake,
+        late: Instant,
+    ) -> Result<(), HeadersLate> {
+        let (router, first) = (TowerToHyperService::new(self.router.clone()), handshake.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            first.complete();
+            request.extensions_mut().insert(ConnectInfo(address));
+            let response = router.call(request);
+            async {
+                let mut response = response.await?;
+                if self.leaving.is_cancelled()
+                    && response.status() != StatusCode::SWITCHING_PROTOCOLS
+                {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.limits.idle_time.max(self.limits.header_time))
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades()
+        );
+        let mut stop = pin!(async {
+            self.draining.cancelled().await;
+            let _ = time::timeout(FIRST_REQUEST_TIME, handshake.completed()).await;
+        });
+        let mut late = pin!(time::sleep_until(late));
+        let (mut stops, mut waits) = (false, true);
+        loop {
+            tokio::select! {
+                // The client sees what went wrong, if anything.
+                _ = connection.as_mut() => return Ok(()),
+                () = &mut stop, if !stops => {
+                    stops = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = &mut late, if waits => {
+                    waits = false;
+                    if !handshake.is_complete() {
+                        return Err(HeadersLate);
+                    }
+                }
+            }
+        }
+    }
 }
 
 async fn accept(socket: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -181,83 +314,83 @@ impl Refused {
     /// Answers a request that was not read, and closes the connection. What does not fit into the
     /// kernel's buffer at once is not sent.
     fn tell(self, stream: TcpStream) {
-        let body = format!("{} Try again in 10 seconds.\n", self.reason);
-        let response = format!(
-            "HTTP/1.1 {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
-             Retry-After: 10\r\nConnection: close\r\n\r\n{body}",
-            self.status,
-            body.len()
-        );
+        let body = format!("{} Try again in 10 seconds.", self.reason);
         if let Ok(mut stream) = stream.into_std() {
-            let _ = stream.write(response.as_bytes());
+            let _ = stream.write(response(self.status, "Retry-After: 10\r\n", &body).as_bytes());
         }
     }
+}
+
+/// Returns a response with a line of text, after which the connection is closed.
+fn response(status: &str, headers: &str, line: &str) -> String {
+    let length = line.len() + 1;
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
+         {headers}Connection: close\r\n\r\n{line}\n"
+    )
 }
 
 /// A connection that has not sent a request, until it does.
 #[derive(Clone)]
-struct Handshake(Arc<Mutex<Option<Option<Slot>>>>);
+struct Handshake(Arc<FirstRequest>);
+
+struct FirstRequest {
+    /// `None` once the first request has arrived.
+    slot: Mutex<Option<Option<Slot>>>,
+    arrived: Notify,
+}
 
 impl Handshake {
+    fn new(slot: Option<Slot>) -> Self {
+        Self(Arc::new(FirstRequest { slot: Mutex::new(Some(slot)), arrived: Notify::new() }))
+    }
+
     /// Records the first request.
     fn complete(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let first = self.0.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if first.is_some() {
+            self.0.arrived.notify_waiters();
+        }
     }
 
     fn is_complete(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.0.slot.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
-}
 
-/// The headers of the first request did not arrive in time.
-struct HeadersLate;
-
-async fn serve_one(
-    stream: Stream,
-    address: SocketAddr,
-    router: Router,
-    limits: ConnectionLimits,
-    handshake: Handshake,
-    draining: CancellationToken,
-) -> Result<(), HeadersLate> {
-    let (router, first) = (TowerToHyperService::new(router), handshake.clone());
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        first.complete();
-        request.extensions_mut().insert(ConnectInfo(address));
-        router.call(request)
-    });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.idle_time.max(limits.header_time))
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-    );
-    let mut stop = pin!(draining.cancelled());
-    let mut late = pin!(time::sleep(limits.header_time));
-    let (mut stops, mut waits) = (false, true);
-    loop {
-        tokio::select! {
-            // The client sees what went wrong, if anything.
-            _ = connection.as_mut() => return Ok(()),
-            () = &mut stop, if !stops => {
-                stops = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = &mut late, if waits => {
-                waits = false;
-                if !handshake.is_complete() {
-                    return Err(HeadersLate);
-                }
-            }
+    /// Waits for the first request.
+    async fn completed(&self) {
+        let arrived = self.0.arrived.notified();
+        if !self.is_complete() {
+            arrived.await;
         }
     }
 }
+
+/// The TLS handshake or the headers of the first request did not arrive in time.
+struct HeadersLate;
 
 /// A connection that is counted until it is closed, also as a websocket.
 struct Stream {
     stream: TcpStream,
     _slots: Vec<Slot>,
+}
+
+impl Stream {
+    /// Waits for the first byte. Returns whether it begins a TLS handshake.
+    async fn starts_with_tls(&self) -> io::Result<bool> {
+        let mut first = [0];
+        self.stream.peek(&mut first).await?;
+        Ok(first == [HANDSHAKE_RECORD])
+    }
+
+    /// Answers a request that was sent without TLS. What does not fit into the kernel's buffer at
+    /// once is not sent.
+    fn require_tls(&self) {
+        // Unread bytes would make the kernel reset the connection, and the answer be lost.
+        let _ = self.stream.try_read(&mut [0; 16 * 1024]);
+        let answer = response("400 Bad Request", "", TLS_REQUIRED);
+        let _ = self.stream.try_write(answer.as_bytes());
+    }
 }
 
 impl AsyncRead for Stream {

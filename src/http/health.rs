@@ -17,7 +17,7 @@ pub async fn alive() -> &'static str {
 
 /// Answers 200 if the database responds and the server is not stopping, otherwise 503.
 pub async fn ready(State(api): State<Api>) -> (StatusCode, &'static str) {
-    if api.draining.is_cancelled() {
+    if api.leaving.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
     match time::timeout(TIMEOUT, api.database.ping()).await {

@@ -35,6 +35,7 @@ mod response_body;
 mod session_cookie;
 mod slots;
 mod sse;
+mod tls;
 mod turns;
 mod unsubscribe;
 mod upload;
@@ -53,13 +54,14 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 
 pub use api::{Api, Parts};
 pub use budgets::Budgets;
-pub use connection::serve;
+pub use connection::Server;
 pub use documents::Documents;
 pub use execution::group::FanOutGroups;
 pub use limits::{BodyLimits, ConnectionLimits, Limits, NetworkLimits, PerCaller};
 pub use origins::Origins;
 pub use playground::Playground;
 pub use session_cookie::OwnPages;
+pub use tls::Tls;
 
 /// The mean time between the closing of two sockets of a stopping server, if `drain_within`
 /// allows it. Their clients reconnect to the remaining nodes, and not all at once.

@@ -26,14 +26,16 @@ pub struct OwnPages {
     origin: Option<String>,
     /// Whether a reverse proxy says in `X-Forwarded-Proto` which scheme people use.
     is_proxied: bool,
+    /// Whether the server speaks TLS.
+    is_tls: bool,
 }
 
 impl OwnPages {
     /// `base_url` is the public URL of the server, if it is configured.
-    pub fn new(base_url: Option<&str>, trusted_proxies: usize) -> Self {
+    pub fn new(base_url: Option<&str>, trusted_proxies: usize, is_tls: bool) -> Self {
         let url = base_url.and_then(|url| Url::parse(url).ok());
         let origin = url.map(|url| url.origin().ascii_serialization());
-        Self { origin, is_proxied: trusted_proxies > 0 }
+        Self { origin, is_proxied: trusted_proxies > 0, is_tls }
     }
 
     /// Whether a request names the origin of the server's own pages as its `Origin`.
@@ -112,7 +114,7 @@ impl OwnPages {
 
     fn scheme(&self, headers: &HeaderMap) -> &'static str {
         let forwarded = headers.get("x-forwarded-proto").filter(|_| self.is_proxied);
-        let is_https = forwarded.is_some_and(|scheme| scheme.as_bytes() == b"https");
+        let is_https = forwarded.map_or(self.is_tls, |scheme| scheme.as_bytes() == b"https");
         if is_https { "https" } else { "http" }
     }
 }
@@ -134,8 +136,10 @@ mod tests {
 
     #[test]
     fn only_a_fetch_of_an_own_page_counts() {
-        let (local, public) =
-            (OwnPages::new(None, 0), OwnPages::new(Some("https://help.example/desk/"), 0));
+        let (local, public) = (
+            OwnPages::new(None, 0, false),
+            OwnPages::new(Some("https://help.example/desk/"), 0, false),
+        );
         let sent = |pages: &OwnPages, method: Method, pairs: &[(&str, &str)]| {
             let mut all = vec![("host", "127.0.0.1:8080")];
             all.extend_from_slice(pairs);
@@ -166,19 +170,21 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_of_a_request_is_that_of_a_trusted_proxy() {
+    fn the_scheme_of_a_request_is_that_of_a_trusted_proxy_or_of_the_listener() {
         let request = headers(&[
             ("host", "help.example"),
             ("origin", "https://help.example"),
             ("x-forwarded-proto", "https"),
         ]);
-        assert!(OwnPages::new(None, 1).is_origin_of(&request));
-        assert!(!OwnPages::new(None, 0).is_origin_of(&request));
+        assert!(OwnPages::new(None, 1, false).is_origin_of(&request));
+        assert!(!OwnPages::new(None, 0, false).is_origin_of(&request));
+        assert!(OwnPages::new(None, 0, true).is_origin_of(&request));
     }
 
     #[test]
     fn the_cookie_is_read_if_it_is_the_only_one_of_its_name() {
-        let (plain, secure) = (OwnPages::new(None, 0), OwnPages::new(Some("https://a.example"), 0));
+        let (plain, secure) =
+            (OwnPages::new(None, 0, false), OwnPages::new(Some("https://a.example"), 0, false));
         let token = |pages: &OwnPages, cookie: &str| {
             pages.token(&headers(&[("cookie", cookie)])).map(str::to_owned)
         };

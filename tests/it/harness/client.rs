@@ -3,7 +3,7 @@
 use reqwest::{StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use super::{EventStream, Socket};
+use super::{EventStream, Socket, tls::Secure};
 
 /// The id of the category "Technical Support" of every new installation.
 pub const TECHNICAL_SUPPORT: &str = "Q2F0ZWdvcnk6MDE5OWEwMDAtMDAwMC03MDAwLTgwMDAtMDAwMDAwMDAwMDAx";
@@ -15,6 +15,10 @@ pub const SALES: &str = "Q2F0ZWdvcnk6MDE5OWEwMDAtMDAwMC03MDAwLTgwMDAtMDAwMDAwMDA
 pub struct Client {
     http: reqwest::Client,
     address: String,
+    /// The beginning of its URLs.
+    base: String,
+    /// How it speaks TLS, if it does.
+    secure: Option<Secure>,
     /// Its bearer token.
     pub token: Option<String>,
 }
@@ -47,7 +51,26 @@ impl Client {
     /// A client of the server at an address, with or without a token.
     pub fn new(address: &str, token: Option<String>) -> Self {
         install_tls_provider();
-        Self { http: reqwest::Client::new(), address: address.to_owned(), token }
+        Self {
+            http: reqwest::Client::new(),
+            address: address.to_owned(),
+            base: format!("http://{address}"),
+            secure: None,
+            token,
+        }
+    }
+
+    /// A client that speaks TLS and has no token.
+    pub fn secure(secure: Secure) -> Self {
+        install_tls_provider();
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(secure.config())
+            .resolve(&secure.host, secure.address)
+            .build()
+            .unwrap();
+        let address = format!("{}:{}", secure.host, secure.address.port());
+        let base = format!("https://{address}");
+        Self { http, address, base, secure: Some(secure), token: None }
     }
 
     /// Returns the address of the server: `127.0.0.1:port`.
@@ -113,7 +136,7 @@ impl Client {
         path: &str,
         build: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
     ) -> Reply {
-        let mut request = self.http.request(method, format!("http://{}{path}", self.address));
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -179,7 +202,7 @@ impl Client {
     /// Posts a document; returns `None` without a JSON response.
     pub async fn try_send(&self, document: &str, variables: Value) -> Option<Value> {
         let request = json!({ "query": document, "variables": variables });
-        let request = self.http.post(format!("http://{}/graphql", self.address)).json(&request);
+        let request = self.http.post(format!("{}/graphql", self.base)).json(&request);
         let response = request.bearer_auth(self.token.as_ref()?).send().await.ok()?;
         response.json().await.ok()
     }
@@ -244,7 +267,7 @@ impl Client {
         &self,
         build: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
     ) -> reqwest::Response {
-        let request = self.http.post(format!("http://{}/graphql", self.address));
+        let request = self.http.post(format!("{}/graphql", self.base));
         let mut request = request.header("accept", "text/event-stream");
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -273,7 +296,9 @@ impl Client {
 
     /// Opens a websocket and sends `connection_init`.
     pub async fn socket(&self) -> Socket {
-        Socket::open(&self.address, self.token.as_deref()).await
+        let socket = Socket::try_connect(&self.address, self.secure.as_ref()).await;
+        let socket = socket.expect("a server that accepts the connection");
+        socket.initialise(self.token.as_deref()).await.expect("an acknowledged connection_init")
     }
 }
 

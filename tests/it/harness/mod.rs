@@ -10,9 +10,11 @@ pub mod npm;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod reverse_proxy;
 pub mod server;
 pub mod smtp;
 pub mod socket;
+pub mod tls;
 
 pub use client::{Client, Reply};
 pub use event_stream::EventStream;

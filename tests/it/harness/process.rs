@@ -119,8 +119,7 @@ impl Process {
         tokio::spawn(
             async move { while lines.next_line().await.is_ok_and(|line| line.is_some()) {} },
         );
-        let address =
-            welcome.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        let address = welcome.split("://").nth(1).unwrap().split('/').next().unwrap().to_owned();
         Self { child, address, welcome, log }
     }
 

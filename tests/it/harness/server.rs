@@ -376,6 +376,7 @@ fn default_flags() -> Vec<(&'static str, String)> {
     vec![
         ("listen", "127.0.0.1:0".to_owned()),
         ("database.pool_size", "8".to_owned()),
+        ("drain_grace_seconds", "0".to_owned()),
         ("security.sealing_keys", SEALING_KEYS.to_owned()),
         ("storage.folder", format!("{}/attachments", env!("CARGO_TARGET_TMPDIR"))),
         // The tests' clocks stand still: a minute never ends.

@@ -5,13 +5,16 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpSocket, TcpStream},
     time,
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, client_async, connect_async,
+    WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest as _, handshake::client::Request},
 };
+
+use super::tls::Secure;
 
 /// The longest that a test waits for a message.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -25,8 +28,13 @@ pub const EVENT: &str = "__typename
     ... on AccessRevoked { ticketId cursor }
     ... on ResyncRequired { reason }";
 
+/// A connection, plain or with TLS.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
 /// An open websocket.
-pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Socket(WebSocketStream<Box<dyn Connection>>);
 
 /// Something received from the server.
 #[derive(Debug, PartialEq)]
@@ -42,26 +50,35 @@ pub enum Incoming {
 impl Socket {
     /// Opens a websocket that offers the sub-protocol; does not send `connection_init`.
     pub async fn connect(address: &str) -> Self {
-        Self::try_connect(address).await.expect("a server that accepts the connection")
+        Self::try_connect(address, None).await.expect("a server that accepts the connection")
     }
 
-    async fn try_connect(address: &str) -> Option<Self> {
-        Some(Self(connect_async(request(address)).await.ok()?.0))
+    /// Opens a websocket like [`connect`](Self::connect), with TLS or without; returns `None` if the
+    /// server does not accept it.
+    pub async fn try_connect(address: &str, secure: Option<&Secure>) -> Option<Self> {
+        let stream: Box<dyn Connection> = match secure {
+            Some(secure) => Box::new(secure.connect().await.ok()?),
+            None => Box::new(TcpStream::connect(address).await.ok()?),
+        };
+        Some(Self(client_async(request(address), stream).await.ok()?.0))
     }
 
     /// Opens a websocket and sends `connection_init`; returns `None` if the server does not accept
     /// or acknowledge it.
     pub async fn try_open(address: &str, token: Option<&str>) -> Option<Self> {
-        Self::try_connect(address).await?.initialise(token).await
+        Self::try_connect(address, None).await?.initialise(token).await
     }
 
     /// Opens a websocket by a request of its own and sends `connection_init` without a token.
     pub async fn open_with(request: Request) -> Self {
-        let socket = Self(connect_async(request).await.expect("an upgrade").0);
+        let authority = request.uri().authority().expect("an address").to_string();
+        let stream: Box<dyn Connection> = Box::new(TcpStream::connect(authority).await.unwrap());
+        let socket = Self(client_async(request, stream).await.expect("an upgrade").0);
         socket.initialise(None).await.expect("a server that acknowledges connection_init")
     }
 
-    async fn initialise(mut self, token: Option<&str>) -> Option<Self> {
+    /// Sends `connection_init`; returns `None` if the server does not acknowledge it.
+    pub async fn initialise(mut self, token: Option<&str>) -> Option<Self> {
         let payload = token.map(|token| json!({ "authorization": format!("Bearer {token}") }));
         self.send(json!({ "type": "connection_init", "payload": payload })).await;
         match self.incoming().await {
@@ -81,7 +98,7 @@ impl Socket {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4 * 1024).unwrap();
         let stream = socket.connect(address.parse().unwrap()).await.unwrap();
-        let stream = MaybeTlsStream::Plain(stream);
+        let stream: Box<dyn Connection> = Box::new(stream);
         let (socket, _) = client_async(request(address), stream).await.unwrap();
         Self(socket).initialise(token).await.expect("a server that acknowledges connection_init")
     }

@@ -1,0 +1,218 @@
+//! The certificate of the server: read from files and checked, at the start and again while the
+//! server runs.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use rustls::{
+    client::verify_server_name,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem, pem::PemObject as _},
+    server::ParsedCertificate,
+    sign::CertifiedKey,
+};
+use tokio::fs;
+use url::Url;
+use x509_cert::{
+    Certificate, TbsCertificate,
+    der::Decode as _,
+    ext::pkix::{SubjectAltName, name::GeneralName},
+    time::Time,
+};
+
+use super::error::{StartError, invalid_setting};
+use crate::{config::Config, domain::clock::Ambient, http::Tls};
+
+const CERTIFICATE: &str = "tls.certificate_file";
+const KEY: &str = "tls.key_file";
+
+/// The files of a certificate, and the name that it must have.
+#[derive(Clone)]
+struct CertificateFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// The host of `links.base_url`, if that is set.
+    host: Option<String>,
+}
+
+/// A certificate that can be used now.
+struct ValidCertificate {
+    key: CertifiedKey,
+    expires_at: DateTime<Utc>,
+}
+
+/// The certificate of a running server. Clones share it.
+#[derive(Clone)]
+pub(super) struct ServerCertificate {
+    files: CertificateFiles,
+    ambient: Ambient,
+    /// TLS with the certificate.
+    pub(super) tls: Tls,
+}
+
+/// Checks the configured certificate. Returns when it expires, or that there is none, in words.
+///
+/// # Errors
+/// The server would not start with it. The message names the setting.
+pub async fn check_certificate(config: &Config, now: DateTime<Utc>) -> Result<String, StartError> {
+    let Some(files) = CertificateFiles::of(config) else {
+        return Ok("none: the server speaks plain HTTP".to_owned());
+    };
+    let certificate = files.load(now).await?;
+    Ok(format!("valid until {}", certificate.expires_at))
+}
+
+impl ServerCertificate {
+    /// Reads and checks the configured certificate. `None` if the server speaks plain HTTP.
+    pub(super) async fn load(
+        config: &Config,
+        ambient: &Ambient,
+    ) -> Result<Option<Self>, StartError> {
+        let Some(files) = CertificateFiles::of(config) else { return Ok(None) };
+        let loaded = files.load(ambient.now()).await?;
+        let tls = Tls::new(loaded.key)
+            .map_err(|error| invalid_setting(CERTIFICATE, format!("cannot be used: {error}")))?;
+        Ok(Some(Self { files, ambient: ambient.clone(), tls }))
+    }
+
+    /// Reads the files again and uses the certificate, if it can be used.
+    pub(super) async fn reload(&self) -> Result<(), StartError> {
+        let loaded = self.files.load(self.ambient.now()).await?;
+        if self.tls.replace(loaded.key) {
+            tracing::info!(expires_at = %loaded.expires_at, "uses a new certificate");
+        }
+        Ok(())
+    }
+}
+
+impl CertificateFiles {
+    fn of(config: &Config) -> Option<Self> {
+        let url = config.links.base_url.as_deref().and_then(|url| Url::parse(url).ok());
+        let host = url.and_then(|url| Some(url.host_str()?.trim_matches(['[', ']']).to_owned()));
+        Some(Self {
+            certificate: config.tls.certificate_file.clone()?,
+            key: config.tls.key_file.clone()?,
+            host,
+        })
+    }
+
+    async fn load(&self, now: DateTime<Utc>) -> Result<ValidCertificate, StartError> {
+        let pem = read(CERTIFICATE, &self.certificate).await?;
+        let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|error| self.certificate_error(describe(&error)))?;
+        let Some(own) = chain.first() else {
+            return Err(self.certificate_error(
+                "the file contains no certificate. It must be in PEM form: -----BEGIN CERTIFICATE-----",
+            ));
+        };
+        let expires_at = self.check(own, now)?;
+        let pem = read(KEY, &self.key).await?;
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
+            let problem = format!("{}. It must be in PEM form and not encrypted", describe(&error));
+            self.key_error(problem)
+        })?;
+        let key = CertifiedKey::from_der(chain.clone(), key, &ring::default_provider());
+        let key = key.map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let file = self.certificate.display();
+                self.key_error(format!(
+                    "the file is not the key of the certificate in {file}: name the key that the \
+                     certificate was issued for, and put the server's own certificate first"
+                ))
+            }
+            error => self.key_error(format!("the key cannot be used: {error}")),
+        })?;
+        Ok(ValidCertificate { key, expires_at })
+    }
+
+    /// Checks dates and name. Returns when the certificate expires.
+    fn check(
+        &self,
+        certificate: &CertificateDer<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>, StartError> {
+        let malformed = |error: &dyn std::fmt::Display| {
+            self.certificate_error(format!("the certificate is damaged: {error}"))
+        };
+        let parsed = Certificate::from_der(certificate).map_err(|error| malformed(&error))?;
+        let TbsCertificate { validity, .. } = &parsed.tbs_certificate;
+        let (begins, ends) = (time(validity.not_before), time(validity.not_after));
+        if now < begins {
+            let problem = format!(
+                "the certificate is not valid before {begins}, and it is {now}: check the clock of this machine, or \
+                 wait"
+            );
+            return Err(self.certificate_error(problem));
+        }
+        if now > ends {
+            let problem = format!("the certificate expired at {ends}: renew it");
+            return Err(self.certificate_error(problem));
+        }
+        let Some(host) = &self.host else { return Ok(ends) };
+        let (name, subject) = (
+            ServerName::try_from(host.as_str()).map_err(|error| malformed(&error))?,
+            ParsedCertificate::try_from(certificate).map_err(|error| malformed(&error))?,
+        );
+        verify_server_name(&subject, &name).map_err(|_| {
+            self.certificate_error(format!(
+                "the certificate is not for {host}, the host of `links.base_url`, but for {}: use a certificate \
+                 that names it, or correct the setting",
+                names(&parsed.tbs_certificate)
+            ))
+        })?;
+        Ok(ends)
+    }
+
+    fn certificate_error(&self, problem: impl Into<String>) -> StartError {
+        let (file, problem) = (self.certificate.display(), problem.into());
+        invalid_setting(CERTIFICATE, format!("is {file}: {problem}"))
+    }
+
+    fn key_error(&self, problem: impl Into<String>) -> StartError {
+        let (file, problem) = (self.key.display(), problem.into());
+        invalid_setting(KEY, format!("is {file}: {problem}"))
+    }
+}
+
+async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
+    fs::read(path).await.map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => ": let the user of the server read it",
+            _ => "",
+        };
+        let problem = format!("is {}: the file cannot be read: {error}{advice}", path.display());
+        invalid_setting(key, problem)
+    })
+}
+
+fn describe(error: &pem::Error) -> String {
+    match error {
+        pem::Error::NoItemsFound => "the file contains no private key".to_owned(),
+        error => format!("the file is damaged: {error}"),
+    }
+}
+
+fn time(time: Time) -> DateTime<Utc> {
+    time.to_system_time().into()
+}
+
+/// Returns the names of a certificate, for people.
+fn names(certificate: &TbsCertificate) -> String {
+    let Ok(Some((_, SubjectAltName(names)))) = certificate.get::<SubjectAltName>() else {
+        return "no host".to_owned();
+    };
+    let names = names.iter().filter_map(|name| match name {
+        GeneralName::DnsName(name) => Some(name.to_string()),
+        GeneralName::IpAddress(address) => {
+            let bytes = address.as_bytes();
+            let four = <[u8; 4]>::try_from(bytes).map(std::net::IpAddr::from);
+            let sixteen = || <[u8; 16]>::try_from(bytes).map(std::net::IpAddr::from);
+            Some(four.or_else(|_| sixteen()).ok()?.to_string())
+        }
+        _ => None,
+    });
+    names.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,110 @@
+//! Certificates for tests, and clients that trust them.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    date_time_ymd,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// The name in the certificates of the tests' servers.
+pub const HOST: &str = "support.example.com";
+
+/// From when to when a certificate is valid, as years.
+pub const VALID: (i32, i32) = (2020, 2100);
+
+/// An issuer of certificates.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// The files of a certificate.
+pub struct CertificateFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// How a client speaks TLS with a server.
+#[derive(Clone)]
+pub struct Secure {
+    /// The name that the client asks for.
+    pub host: String,
+    pub address: SocketAddr,
+    root: CertificateDer<'static>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Writes a certificate for a name, valid in these years, into a folder.
+    pub fn issue(&self, folder: &Path, host: &str, (from, to): (i32, i32)) -> CertificateFiles {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(to, 1, 1);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let files = CertificateFiles {
+            certificate: folder.join("certificate.pem"),
+            key: folder.join("key.pem"),
+        };
+        fs::write(&files.certificate, certificate.pem()).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        files
+    }
+
+    /// How a client that trusts this issuer speaks with the server at an address.
+    pub fn secure(&self, address: SocketAddr) -> Secure {
+        Secure { host: HOST.to_owned(), address, root: self.0.der().clone() }
+    }
+}
+
+impl CertificateFiles {
+    /// The settings of a server with this certificate, on a free port.
+    pub fn flags(&self) -> Vec<(&'static str, String)> {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        vec![
+            ("tls.certificate_file", text(&self.certificate)),
+            ("tls.key_file", text(&self.key)),
+            ("links.base_url", format!("https://{HOST}")),
+        ]
+    }
+}
+
+impl Secure {
+    pub fn config(&self) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).unwrap();
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth()
+    }
+
+    /// Opens a connection.
+    pub async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
+        self.connect_with(self.config()).await
+    }
+
+    /// Opens a connection with another configuration.
+    pub async fn connect_with(&self, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from(self.host.clone()).unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+}

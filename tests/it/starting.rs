@@ -1,0 +1,76 @@
+//! A server that cannot start says what to do, and has changed nothing.
+
+use std::fs;
+
+use crate::harness::{postgres::TestDatabase, process};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_reported_before_the_database_is_changed() {
+    let database = TestDatabase::empty().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for variable in ["TICKETWIRE_LISTEN", "TICKETWIRE_ADMIN_LISTEN"] {
+        let mut variables =
+            vec![("DATABASE_URL", database.url.as_str()), (variable, address.as_str())];
+        if variable != "TICKETWIRE_LISTEN" {
+            variables.push(("TICKETWIRE_LISTEN", "127.0.0.1:0"));
+        }
+        let output = process::run(&["serve"], &variables, "").await;
+        assert!(!output.success);
+        let text = format!("cannot listen on {address}: Address already in use");
+        let text = if variable == "TICKETWIRE_LISTEN" { text } else { "`admin.listen` is".into() };
+        assert!(output.stderr.contains(&text), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("Another program uses the port: stop it"),
+            "{}",
+            output.stderr
+        );
+        assert_eq!(tables(&database).await, 0, "nothing half-done");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_of_a_newer_version_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ticketwire.toml");
+    fs::write(&file, "[mail]\nfrom = \"a@example.com\"\nquantum = true\n").unwrap();
+    let arguments = ["--config", file.to_str().unwrap(), "serve"];
+    let output = process::run(&arguments, &[], "").await;
+    assert!(!output.success);
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = format!(
+        "unknown key `mail.quantum` in {}. `ticketwire config reference` lists all keys of version \
+         {version}: correct the key or remove it, or install the version that it was written for",
+        file.display()
+    );
+    assert!(output.stderr.contains(&expected), "{}", output.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_that_cannot_be_created_is_reported_before_the_database_is_changed() {
+    let database = TestDatabase::empty().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let data_dir = file.join("data");
+    let variables = [
+        ("DATABASE_URL", database.url.as_str()),
+        ("TICKETWIRE_DATA_DIR", data_dir.to_str().unwrap()),
+    ];
+    let output = process::run(&["serve"], &variables, "").await;
+    assert!(!output.success);
+    let expected = format!(
+        "`data_dir` cannot be used: {0}/erasures: Not a directory (os error 20). Create the folder with \
+         the user of the server as its owner, or set another. Under systemd, also allow it: \
+         ReadWritePaths={0}/erasures",
+        data_dir.display()
+    );
+    assert!(output.stderr.contains(&expected), "{}", output.stderr);
+    assert_eq!(tables(&database).await, 0, "nothing half-done");
+}
+
+/// Returns the number of tables and their indexes.
+async fn tables(database: &TestDatabase) -> i64 {
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    database.connect().await.query_one(tables, &[]).await.unwrap().get(0)
+}

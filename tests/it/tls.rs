@@ -1,0 +1,208 @@
+//! TLS of the server's own.
+
+use std::{fs, net::SocketAddr, sync::Arc};
+
+use rustix::process::Signal;
+use serde_json::json;
+use ticketwire::domain::account::Role;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::harness::{
+    Client, TestServer,
+    postgres::TestDatabase,
+    process::Process,
+    server::{PASSWORD, create_account},
+    tls::{Authority, CertificateFiles, HOST, Secure, VALID},
+};
+
+/// A server with a certificate, and how a client reaches it.
+async fn secure_server(flags: &[(&'static str, &str)]) -> (TestServer, Secure, CertificateFiles) {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let authority = Authority::new();
+    let files = authority.issue(&folder, HOST, VALID);
+    let mut all = files.flags();
+    all.extend(flags.iter().map(|(key, value)| (*key, (*value).to_owned())));
+    let server = TestServer::start_with(&all).await;
+    let secure = authority.secure(server.address().parse().unwrap());
+    (server, secure, files)
+}
+
+/// Creates an account and signs in over TLS.
+async fn sign_up(server: &TestServer, secure: &Secure, name: &str) -> Client {
+    let email = format!("{}@example.com", name.to_lowercase());
+    create_account(&server.database.url, &server.clock, &email, name, Role::Customer).await;
+    Client::secure(secure.clone()).sign_in(&email, PASSWORD).await
+}
+
+/// Reads a connection to its end.
+async fn rest(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    let _ = stream.read_to_end(&mut text).await;
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_websockets_and_event_streams_work_over_tls() {
+    let (server, secure, _files) = secure_server(&[]).await;
+    let anna = sign_up(&server, &secure, "Anna").await;
+    let start = anna.ok("{ eventCursor }", json!({})).await;
+    let mut stream = anna.stream_inbox(start["eventCursor"].as_str()).await;
+    stream.caught_up().await;
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("1", start["eventCursor"].as_str()).await;
+    socket.caught_up().await;
+    let ticket = anna.create_ticket("over TLS").await;
+    assert_eq!(socket.item().await["ticket"]["id"], ticket.id);
+    assert_eq!(stream.item().await.0["ticket"]["id"], ticket.id);
+    drop((socket, stream));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_tls_is_told_to_use_it() {
+    let (server, _secure, _files) = secure_server(&[]).await;
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: support.example.com\r\n\r\n").await.unwrap();
+    let answer = rest(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(
+        answer.ends_with(
+            "\r\n\r\nThis port requires TLS: use a URL that starts with https:// or wss://.\n"
+        ),
+        "{answer}"
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_speaks_http_1_1_and_refuses_clients_that_only_speak_http_2() {
+    let (server, secure, _files) = secure_server(&[]).await;
+    let with = |protocols: &[&str]| {
+        let mut config = secure.config();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    };
+    let stream = secure.connect_with(with(&["h2", "http/1.1"])).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()));
+    let refused = secure.connect_with(with(&["h2"])).await.unwrap_err().to_string();
+    assert!(refused.contains("NoApplicationProtocol"), "{refused}");
+    drop(stream);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_must_end_in_time_and_counts_among_the_limits() {
+    let flags = [
+        ("limits.header_seconds", "1"),
+        ("limits.handshakes_per_address", "1"),
+        ("admin.listen", "127.0.0.1:0"),
+    ];
+    let (server, _secure, _files) = secure_server(&flags).await;
+    let mut stalled = TcpStream::connect(server.address()).await.unwrap();
+    // The beginning of a handshake.
+    stalled.write_all(&[22, 3, 1]).await.unwrap();
+    let refused = TcpStream::connect(server.address()).await.unwrap();
+    assert_eq!(rest(refused).await, "");
+    assert_eq!(rest(stalled).await, "");
+    let (_, metrics) = server.admin("/metrics").await;
+    for limit in ["handshakes", "header_time"] {
+        let line = format!("ticketwire_refusals_total{{limit=\"{limit}\"}} 1\n");
+        assert!(metrics.contains(&line), "{limit}: {metrics}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_cannot_be_used_is_refused_at_the_start_with_what_to_do() {
+    let server = TestServer::start().await;
+    let authority = Authority::new();
+    let folder = |name: &str| {
+        let folder = tempfile::tempdir().unwrap().keep().join(name);
+        fs::create_dir(&folder).unwrap();
+        folder
+    };
+    let good = authority.issue(&folder("good"), HOST, VALID);
+    let other = authority.issue(&folder("other"), HOST, VALID);
+    let expired = authority.issue(&folder("expired"), HOST, (2020, 2025));
+    let early = authority.issue(&folder("early"), HOST, (2027, 2100));
+    let foreign = authority.issue(&folder("foreign"), "www.example.org", VALID);
+    let missing = folder("missing").join("certificate.pem");
+    let mixed = |certificate: &CertificateFiles, key: &CertificateFiles| CertificateFiles {
+        certificate: certificate.certificate.clone(),
+        key: key.key.clone(),
+    };
+    let absent = CertificateFiles { certificate: missing.clone(), key: good.key.clone() };
+    let swapped = CertificateFiles { certificate: good.key.clone(), key: good.certificate.clone() };
+    for (files, expected) in [
+        (&expired, "the certificate expired at 2025-01-01 00:00:00 UTC: renew it"),
+        (&early, "is not valid before 2027-01-01 00:00:00 UTC"),
+        (&early, "check the clock of this machine"),
+        (
+            &foreign,
+            "is not for support.example.com, the host of `links.base_url`, but for www.example.org",
+        ),
+        (&mixed(&good, &other), "`tls.key_file` is "),
+        (&mixed(&good, &other), "is not the key of the certificate in "),
+        (&absent, "certificate.pem: the file cannot be read: No such file"),
+        (&swapped, "contains no certificate. It must be in PEM form"),
+        (
+            &mixed(&good, &absent_key(&good)),
+            "the file contains no private key. It must be in PEM form",
+        ),
+    ] {
+        let error = server.another_node(&files.flags()).await.err().expect(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    // The same files, if they fit.
+    server.another_node(&good.flags()).await.expect("a server").stop().await;
+    server.stop().await;
+}
+
+/// A certificate in the place of a key.
+fn absent_key(files: &CertificateFiles) -> CertificateFiles {
+    CertificateFiles { certificate: files.certificate.clone(), key: files.certificate.clone() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_used_at_once_and_open_connections_continue() {
+    let database = TestDatabase::new().await;
+    let clock = Arc::default();
+    create_account(&database.url, &clock, "anna@example.com", "Anna", Role::Customer).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (Authority::new(), Authority::new());
+    let files = old.issue(folder.path(), HOST, VALID);
+    let variables = [
+        ("DATABASE_URL", database.url.as_str()),
+        ("TICKETWIRE_TLS_CERTIFICATE_FILE", files.certificate.to_str().unwrap()),
+        ("TICKETWIRE_TLS_KEY_FILE", files.key.to_str().unwrap()),
+    ];
+    let process = Process::serve(&variables).await;
+    assert!(process.welcome.contains("  Websocket    wss://"), "{}", process.welcome);
+    let address = process.address.parse::<SocketAddr>().unwrap();
+    let anna = Client::secure(old.secure(address)).sign_in("anna@example.com", PASSWORD).await;
+    let start = anna.ok("{ eventCursor }", json!({})).await;
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("1", start["eventCursor"].as_str()).await;
+    socket.caught_up().await;
+
+    // A certificate that cannot be used changes nothing.
+    let good = fs::read(&files.certificate).unwrap();
+    fs::write(&files.certificate, "nothing").unwrap();
+    process.signal(Signal::HUP);
+    assert!(old.secure(address).connect().await.is_ok());
+    fs::write(&files.certificate, good).unwrap();
+
+    new.issue(folder.path(), HOST, VALID);
+    process.signal(Signal::HUP);
+    while new.secure(address).connect().await.is_err() {}
+    assert!(old.secure(address).connect().await.is_err());
+    let mut renewed = Client::secure(new.secure(address));
+    renewed.token.clone_from(&anna.token);
+    let ticket = renewed.create_ticket("after the renewal").await;
+    assert_eq!(socket.item().await["ticket"]["id"], ticket.id);
+    let log = process.stop_and_read_log().await;
+    assert!(log.contains("uses a new certificate"), "{log}");
+}
