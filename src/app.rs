@@ -10,6 +10,7 @@ mod limits;
 mod links;
 mod listener;
 pub mod mail;
+pub mod nodes;
 mod services;
 pub mod storage;
 mod tasks;
@@ -29,6 +30,7 @@ use self::{
     error::invalid_setting,
     limits::{limits, request_limits},
     listener::{Admin, Listener},
+    nodes::Heartbeat,
     tasks::Tasks,
 };
 use crate::{
@@ -49,6 +51,7 @@ pub struct App {
     address: SocketAddr,
     database: Database,
     background: Database,
+    heartbeat: Arc<Heartbeat>,
     tasks: Tasks,
     draining: CancellationToken,
     sockets: TaskTracker,
@@ -96,8 +99,17 @@ impl App {
         origins: Origins,
         schemas: Schemas,
     ) -> Result<Self, StartError> {
-        let Backend { database, background, ambient, metrics, services, log, tasks, mailbox } =
-            backend;
+        let Backend {
+            database,
+            background,
+            heartbeat,
+            ambient,
+            metrics,
+            services,
+            log,
+            tasks,
+            mailbox,
+        } = backend;
         let (draining, sockets) = (CancellationToken::new(), TaskTracker::new());
         let mutations = TaskTracker::new();
         let drain_within = Duration::from_secs(config.drain_seconds.into());
@@ -130,6 +142,7 @@ impl App {
             address: listener.address,
             database,
             background,
+            heartbeat,
             tasks,
             admin: admin.map(|admin| Admin::start(admin, api.clone())),
             server: listener.serve(api, draining.clone()),
@@ -172,6 +185,7 @@ impl App {
             tracing::warn!("some requests did not finish in time and were aborted");
         }
         self.tasks.stop().await;
+        self.heartbeat.leave().await;
         self.database.close();
         self.background.close();
         if let Some(admin) = self.admin {

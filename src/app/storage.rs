@@ -6,6 +6,8 @@ use crate::{
     storage::{S3Settings, Storage},
 };
 
+pub use crate::storage::free_bytes;
+
 /// Returns the configured storage. `None` with your own database and neither folder nor bucket:
 /// attachments are not accepted then, since other nodes could not read a folder of this machine.
 ///

@@ -24,9 +24,11 @@ pub mod former_staff;
 pub mod handoff;
 pub mod idempotency;
 pub mod installation;
+mod instrumentation;
 pub mod listen;
 pub mod migrations;
 pub mod monitor;
+pub mod node;
 pub mod notification;
 pub mod password_reset;
 pub mod people;
@@ -55,4 +57,5 @@ pub mod unsubscription;
 
 pub use blame::Blame;
 pub use connection::{Connection, PooledConnection};
+pub use instrumentation::{Activity, Figures};
 pub use pool::{Database, DbError};
