@@ -22,6 +22,10 @@ use prometheus_client::{
 /// The names and values of `N` labels.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
+/// How attempts to send a mail end.
+const MAIL_OUTCOMES: [&str; 8] =
+    ["sent", "held", "deferred", "refused", "given_up", "unbuildable", "expired", "cancelled"];
+
 /// The metrics of one server. Clones share them.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -326,6 +330,12 @@ impl Inner {
         }
         for kind in ["version", "configuration", "storage"] {
             drop(self.node_differences.get_or_create_owned(&[("kind", kind)]));
+        }
+        for outcome in MAIL_OUTCOMES {
+            drop(self.mails.get_or_create_owned(&[("outcome", outcome)]));
+        }
+        for reason in ["history_rewound", "too_far_behind"] {
+            drop(self.resyncs.get_or_create_owned(&[("reason", reason)]));
         }
         for state in ["waiting", "reading"] {
             drop(self.replays.get_or_create_owned(&[("state", state)]));

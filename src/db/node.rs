@@ -56,6 +56,7 @@ pub async fn live(db: &mut Connection) -> Result<Vec<Node>, DbError> {
         "SELECT id, version, host, report FROM nodes
          WHERE seen_at > now() - interval '30 seconds' ORDER BY started_at, id LIMIT 1000",
     )
+    .prepared()
     .load::<NodeRow>(db)
     .await?;
     let node = |NodeRow { id, version, host, report }| {
@@ -74,5 +75,6 @@ pub async fn remove(db: &mut Connection, id: Uuid) -> Result<(), DbError> {
 
 /// Returns the time by the clock of the database.
 pub async fn clock(db: &mut Connection) -> Result<Timestamp, DbError> {
-    Ok(diesel::sql_query("SELECT clock_timestamp() AS now").get_result::<Clock>(db).await?.now)
+    let clock = diesel::sql_query("SELECT clock_timestamp() AS now").prepared();
+    Ok(clock.get_result::<Clock>(db).await?.now)
 }

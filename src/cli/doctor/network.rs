@@ -139,3 +139,22 @@ pub(super) async fn check_base_url(config: &Config, nodes: usize) -> Check {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_a_sender_lacks_are_a_warning_that_says_what_to_add() {
+        let complete = Records { mx: true, spf: true, dmarc: true };
+        assert_eq!(complete.check("a.example").unwrap(), "a.example has MX, SPF and DMARC");
+        let lacking = Records { spf: false, dmarc: false, ..complete };
+        let problem = format!("{:?}", lacking.check("a.example").unwrap_err());
+        for part in
+            ["lacks SPF (", "DMARC (", "v=spf1 mx -all", "_dmarc.a.example", "is_warning: true"]
+        {
+            assert!(problem.contains(part), "{part}: {problem}");
+        }
+        assert!(!problem.contains("MX ("), "{problem}");
+    }
+}
