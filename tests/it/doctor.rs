@@ -155,7 +155,8 @@ async fn doctor_says_whether_the_address_in_links_leads_to_a_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_names_a_wrong_sealing_key() {
     let server = TestServer::start().await;
-    let wrong = [("TICKETWIRE_SECURITY_SEALING_KEYS", "another key, which is long enough for it")];
+    let wrong =
+        [("TICKETWIRE_SECURITY_SEALING_KEYS", "another key that is long enough to be accepted")];
     let report = Report::of(&server.database, &wrong).await;
     report.assert_failed("sealing_keys", "none of the keys", "ticketwire accept-sealing-keys");
     assert!(!report.document.to_string().contains("another key"), "{}", report.document);

@@ -17,8 +17,9 @@ use ticketwire::domain::account::Role;
 use tokio::net::TcpListener;
 
 use crate::harness::{
-    Client, TestServer,
+    Client,
     mail::{borrowed, variables},
+    postgres::TestDatabase,
     process::Process,
     server::{PASSWORD, create_account},
     smtp::Smtp,
@@ -70,9 +71,9 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Creates a ticket with this `traceparent` at a server that samples no traces of its own.
 async fn create_ticket(collector: &Collector, traceparent: &str) {
-    let (server, smtp) = (TestServer::start().await, Smtp::start().await);
-    let url = server.database.url.clone();
-    create_account(&url, &server.clock, "anna@example.com", "Anna", Role::Customer).await;
+    let (database, smtp) = (TestDatabase::new().await, Smtp::start().await);
+    let url = database.url.clone();
+    create_account(&url, &Arc::default(), "anna@example.com", "Anna", Role::Customer).await;
     let mut variables = variables(&smtp.url(), &url);
     let endpoint = format!("http://{}/", collector.address);
     variables.push(("TICKETWIRE_TRACING_OTLP_ENDPOINT".into(), endpoint));
@@ -96,7 +97,6 @@ async fn create_ticket(collector: &Collector, traceparent: &str) {
     assert!(body.contains("\"userErrors\":[]"), "{body}");
     smtp.received(1).await;
     process.stop_and_read_log().await;
-    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
