@@ -21,7 +21,7 @@ use crate::domain::ids::AttachmentId;
 const BUCKET_PART: usize = 5 * 1024 * 1024;
 /// The size of the parts of an upload to a folder.
 const FOLDER_PART: usize = 256 * 1024;
-/// The name of the file or object with the id of the storage.
+/// The name of the folder or object with the id of the storage.
 const IDENTITY: &str = "storage-id";
 
 /// The storage failed. The text is meant for the log.
@@ -151,10 +151,14 @@ impl Storage {
     /// # Errors
     /// The storage failed.
     pub async fn identity(&self, new: Uuid) -> Result<Uuid, StorageError> {
-        let path = match &self.folder {
-            Some(folder) => Path::from_absolute_path(folder.join(IDENTITY))?,
-            None => Path::from(IDENTITY),
-        };
+        match &self.folder {
+            Some(folder) => folder_identity(&folder.join(IDENTITY), new).await,
+            None => self.bucket_identity(new).await,
+        }
+    }
+
+    async fn bucket_identity(&self, new: Uuid) -> Result<Uuid, StorageError> {
+        let path = Path::from(IDENTITY);
         match self.store.get(&path).await {
             Err(object_store::Error::NotFound { .. }) => {}
             found => return parse_identity(&found?.bytes().await?),
@@ -196,6 +200,30 @@ impl Storage {
 pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
     let disk = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok())?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Returns the id of a folder: the name of an empty folder in it, so that it contains no files but
+/// those of attachments. If two nodes create one at the same time, the smaller name counts.
+async fn folder_identity(folder: &std::path::Path, new: Uuid) -> Result<Uuid, StorageError> {
+    if let Some(id) = smallest_id(folder).await? {
+        return Ok(id);
+    }
+    fs::create_dir_all(folder.join(new.to_string())).await?;
+    Ok(smallest_id(folder).await?.unwrap_or(new))
+}
+
+async fn smallest_id(folder: &std::path::Path) -> Result<Option<Uuid>, StorageError> {
+    let mut entries = match fs::read_dir(folder).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut smallest = None::<Uuid>;
+    while let Some(entry) = entries.next_entry().await? {
+        let id = entry.file_name().to_str().and_then(|name| Uuid::try_parse(name).ok());
+        smallest = smallest.into_iter().chain(id).min();
+    }
+    Ok(smallest)
 }
 
 fn parse_identity(bytes: &[u8]) -> Result<Uuid, StorageError> {

@@ -321,7 +321,10 @@ async fn doctor_and_metrics_name_a_folder_of_attachments_that_is_not_shared() {
     let differences = "ticketwire_node_differences{kind=\"storage\"}";
     until_metric(&server, differences, |count| count == 1.0).await;
     // Once the folder is shared, the node reports the same id.
-    fs::copy(format!("{FOLDER}/storage-id"), own.join("storage-id")).unwrap();
+    let mut shared = fs::read_dir(format!("{FOLDER}/storage-id")).unwrap();
+    let shared = shared.next().unwrap().unwrap().file_name();
+    fs::remove_dir_all(own.join("storage-id")).unwrap();
+    fs::create_dir_all(own.join("storage-id").join(shared)).unwrap();
     until_metric(&server, differences, |count| count == 0.0).await;
     node.stop().await;
     server.stop().await;
