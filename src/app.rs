@@ -12,6 +12,7 @@ mod limits;
 mod links;
 mod listener;
 pub mod mail;
+pub mod nodes;
 mod restore;
 mod services;
 pub mod storage;
@@ -38,6 +39,7 @@ use self::{
     error::invalid_setting,
     limits::{limits, request_limits},
     listener::{Admin, Listener},
+    nodes::Heartbeat,
     tasks::Tasks,
 };
 use crate::{
@@ -61,6 +63,7 @@ pub struct App {
     address: SocketAddr,
     database: Database,
     background: Database,
+    heartbeat: Arc<Heartbeat>,
     tasks: Tasks,
     certificate: Option<ServerCertificate>,
     leaving: CancellationToken,
@@ -114,8 +117,17 @@ impl App {
         origins: Origins,
         schemas: Schemas,
     ) -> Result<Self, StartError> {
-        let Backend { database, background, ambient, metrics, services, log, tasks, mailbox } =
-            backend;
+        let Backend {
+            database,
+            background,
+            heartbeat,
+            ambient,
+            metrics,
+            services,
+            log,
+            tasks,
+            mailbox,
+        } = backend;
         let (leaving, draining) = (CancellationToken::new(), CancellationToken::new());
         let sockets = TaskTracker::new();
         let mutations = TaskTracker::new();
@@ -164,6 +176,7 @@ impl App {
             address: listener.address,
             database,
             background,
+            heartbeat,
             tasks,
             admin: admin.map(|admin| Admin::start(admin, api.clone())).transpose()?,
             server: listener.serve(api, tls, draining.clone())?,
@@ -220,6 +233,7 @@ impl App {
             tracing::warn!("some requests did not finish in time and were aborted");
         }
         self.tasks.stop().await;
+        self.heartbeat.leave().await;
         self.database.close();
         self.background.close();
         if let Some(admin) = self.admin {

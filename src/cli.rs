@@ -30,32 +30,23 @@ impl Cli {
     /// # Errors
     /// An error with a text for the person at the terminal.
     pub async fn run(self) -> CliResult {
+        let is_doctor = matches!(self.command, Some(Command::Doctor { .. }));
         let flags = self.flags()?;
         let command = self.command.unwrap_or(Command::Serve(self.serve));
-        let config = match command {
+        let config = match &command {
             // They print what is in the binary, whatever the configuration is.
             Command::Schema => return print(&graphql::sdl()),
             Command::Config(ConfigCommand::Reference) => return print(&config::reference()),
-            Command::Generate(command) => return generate::run(&command),
-            _ => Config::load(self.config.as_deref(), &flags)?,
+            Command::Generate(command) => return generate::run(command),
+            _ => match Config::load(self.config.as_deref(), &flags) {
+                Err(error) if is_doctor => return Err(CannotCheck(error.into()).into()),
+                loaded => loaded?,
+            },
         };
-        logging::start(&config)?;
-        match command {
-            Command::Serve(_) => serve::run(&config).await,
-            Command::Migrate => database::migrate(&config).await,
-            Command::Restored => database::restored(&config).await,
-            Command::AcceptSealingKeys => database::accept_sealing_keys(&config).await,
-            Command::Schema | Command::Config(_) | Command::Generate(_) => Ok(()),
-            Command::Doctor => doctor::run(&config).await,
-            Command::Mail(command) => mail::run(&config, command).await,
-            Command::Backup { target } => backup::back_up(&config, &target).await,
-            Command::Restore { source } => backup::restore(&config, &source).await,
-            Command::VerifyBackup { source } => backup::verify(&config, &source).await,
-            Command::UpgradeDatabase => backup::upgrade_database(&config).await,
-            Command::Outbox(command) => outbox::run(&config, command).await,
-            Command::User(command) => user::run(&config, command).await,
-            Command::ServiceToken(command) => service_token::run(&config, command).await,
-        }
+        let telemetry = logging::start(&config)?;
+        let result = run(command, &config).await;
+        telemetry.finish().await;
+        result
     }
 
     /// Returns the flags that set keys of the configuration, as pairs of key and value.
@@ -79,3 +70,28 @@ impl Cli {
         Ok(flags)
     }
 }
+
+/// Runs a command.
+async fn run(command: Command, config: &Config) -> CliResult {
+    match command {
+        Command::Serve(_) => serve::run(config).await,
+        Command::Migrate => database::migrate(config).await,
+        Command::Restored => database::restored(config).await,
+        Command::AcceptSealingKeys => database::accept_sealing_keys(config).await,
+        Command::Schema | Command::Config(_) | Command::Generate(_) => Ok(()),
+        Command::Doctor { json } => doctor::run(config, json).await,
+        Command::Mail(command) => mail::run(config, command).await,
+        Command::Backup { target } => backup::back_up(config, &target).await,
+        Command::Restore { source } => backup::restore(config, &source).await,
+        Command::VerifyBackup { source } => backup::verify(config, &source).await,
+        Command::UpgradeDatabase => backup::upgrade_database(config).await,
+        Command::Outbox(command) => outbox::run(config, command).await,
+        Command::User(command) => user::run(config, command).await,
+        Command::ServiceToken(command) => service_token::run(config, command).await,
+    }
+}
+
+/// `doctor` cannot check anything, which is not the same as a check that fails.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct CannotCheck(Box<dyn std::error::Error + Send + Sync>);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
-use ticketwire::cli::Cli;
+use ticketwire::cli::{CannotCheck, Cli};
 
 // A query makes thousands of small allocations: the system's allocator took a fifth of its time.
 #[global_allocator]
@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
                 source = cause.source();
             }
             eprintln!("{text}");
-            ExitCode::FAILURE
+            if error.is::<CannotCheck>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

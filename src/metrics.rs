@@ -1,7 +1,12 @@
 //! Metrics: counters, gauges and histograms of one server. Each server has its own registry, which
 //! is passed to its parts on creation.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::text,
@@ -16,6 +21,10 @@ use prometheus_client::{
 
 /// The names and values of `N` labels.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// How attempts to send a mail end.
+const MAIL_OUTCOMES: [&str; 8] =
+    ["sent", "held", "deferred", "refused", "given_up", "unbuildable", "expired", "cancelled"];
 
 /// The metrics of one server. Clones share them.
 #[derive(Clone)]
@@ -40,6 +49,10 @@ struct Inner {
     set_aside: Family<Labels<1>, Counter>,
     requests: Family<HttpLabels, Counter>,
     durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
+    response_bytes: Family<RouteLabel, Counter>,
+    nodes: Gauge,
+    node_differences: Family<Labels<1>, Gauge>,
+    clock_offset: Gauge<f64, AtomicU64>,
 }
 
 /// The route and the class of the status code.
@@ -237,6 +250,10 @@ impl Default for Metrics {
             set_aside: Family::default(),
             requests: Family::default(),
             durations: Family::new_with_constructor(histogram),
+            response_bytes: Family::default(),
+            nodes: Gauge::default(),
+            node_differences: Family::default(),
+            clock_offset: Gauge::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -284,7 +301,23 @@ impl Inner {
         registry.register("http_requests", help, self.requests.clone());
         let help = "Time to answer HTTP requests";
         registry.register("http_request_duration_seconds", help, self.durations.clone());
-        // Exposed from the start, so that the first occurrence shows as an increase.
+        let help = "Bytes of the bodies of responses, without streams";
+        registry.register("http_response_bytes", help, self.response_bytes.clone());
+        self.register_nodes();
+        self.expose_labels();
+    }
+
+    fn register_nodes(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("nodes", "Nodes seen within the last 30 seconds", self.nodes.clone());
+        let help = "Other nodes that differ from this one although they must not";
+        registry.register("node_differences", help, self.node_differences.clone());
+        let help = "How far the clock of this node is ahead of that of the database";
+        registry.register("clock_offset_seconds", help, self.clock_offset.clone());
+    }
+
+    /// Exposes labels from the start, so that their first occurrence shows as an increase.
+    fn expose_labels(&self) {
         for kind in StreamKind::ALL {
             drop(self.subscribers.get_or_create_owned(&kind.label()));
             drop(self.delivered.get_or_create_owned(&kind.label()));
@@ -294,6 +327,15 @@ impl Inner {
         }
         for source in ["memory", "database"] {
             drop(self.replay_reads.get_or_create_owned(&[("source", source)]));
+        }
+        for kind in ["version", "configuration", "storage"] {
+            drop(self.node_differences.get_or_create_owned(&[("kind", kind)]));
+        }
+        for outcome in MAIL_OUTCOMES {
+            drop(self.mails.get_or_create_owned(&[("outcome", outcome)]));
+        }
+        for reason in ["history_rewound", "too_far_behind"] {
+            drop(self.resyncs.get_or_create_owned(&[("reason", reason)]));
         }
         for state in ["waiting", "reading"] {
             drop(self.replays.get_or_create_owned(&[("state", state)]));
@@ -395,13 +437,30 @@ impl Metrics {
         self.0.sign_ins.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    /// Counts an answered request and how long it took. `route` is the pattern of the path, not
+    /// Counts an answered request, how long it took, and the bytes of its response. `route` is the pattern of the path, not
     /// the path itself, so that clients cannot create labels.
-    pub fn request(&self, route: &str, status: u16, took: Duration) {
+    pub fn request(&self, route: &str, status: u16, took: Duration, bytes: u64) {
         let labels = vec![("route", route.to_owned()), ("status", format!("{}xx", status / 100))];
         self.0.requests.get_or_create(&labels).inc();
         let route = [("route", route.to_owned())];
         self.0.durations.get_or_create(&route).observe(took.as_secs_f64());
+        self.0.response_bytes.get_or_create(&route).inc_by(bytes);
+    }
+
+    /// Sets how many nodes run, this one included.
+    pub fn set_nodes(&self, count: usize) {
+        self.0.nodes.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how many other nodes differ from this one in one way.
+    pub fn set_node_differences(&self, kind: &'static str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.0.node_differences.get_or_create(&[("kind", kind)]).set(count);
+    }
+
+    /// Sets how many seconds the clock of this node is ahead of that of the database.
+    pub fn set_clock_offset(&self, seconds: f64) {
+        self.0.clock_offset.set(seconds);
     }
 
     /// Returns these metrics and those of the snapshot as text (`OpenMetrics` 1.0).
@@ -411,19 +470,22 @@ impl Metrics {
     pub fn expose(&self, snapshot: &Snapshot) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode_registry(&mut text, &self.0.registry)?;
+        text::encode_registry(&mut text, &snapshot.process)?;
         text::encode(&mut text, &snapshot.registry)?;
         Ok(text)
     }
 }
 
-/// Gauges whose values are read for one scrape.
+/// Metrics whose values are read for one scrape.
 pub struct Snapshot {
     registry: Registry,
+    /// The metrics of the process, whose names have no prefix.
+    process: Registry,
 }
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Self { registry: Registry::with_prefix("ticketwire") }
+        Self { registry: Registry::with_prefix("ticketwire"), process: Registry::default() }
     }
 }
 
@@ -437,9 +499,48 @@ impl Snapshot {
 
     /// Adds a gauge in seconds.
     pub fn seconds(&mut self, name: &str, help: &str, value: f64) {
-        let gauge = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
+        let gauge = Gauge::<f64, AtomicU64>::default();
         gauge.set(value);
         self.registry.register(name, help, gauge);
+    }
+
+    /// Adds a gauge in seconds for each value of a label.
+    pub fn labelled_seconds(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl IntoIterator<Item = (String, f64)>,
+    ) {
+        let family = Family::<[(&'static str, String); 1], Gauge<f64, AtomicU64>>::default();
+        for (name, value) in values {
+            family.get_or_create(&[(label, name)]).set(value);
+        }
+        self.registry.register(name, help, family);
+    }
+
+    /// Adds a counter. `name` lacks the ending `_total`.
+    pub fn counter(&mut self, name: &str, help: &str, value: u64) {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        self.registry.register(name, help, counter);
+    }
+
+    /// Adds a counter of seconds. `name` lacks the ending `_total`.
+    pub fn seconds_counter(&mut self, name: &str, help: &str, value: f64) {
+        self.registry.register(name, help, seconds_counter(value));
+    }
+
+    /// Adds a gauge of the process, whose name gets no prefix.
+    pub fn process_gauge(&mut self, name: &str, help: &str, value: f64) {
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(value);
+        self.process.register(name, help, gauge);
+    }
+
+    /// Adds a counter of seconds of the process, whose name gets no prefix and lacks `_total`.
+    pub fn process_seconds_counter(&mut self, name: &str, help: &str, value: f64) {
+        self.process.register(name, help, seconds_counter(value));
     }
 
     /// Adds a gauge for each value of a label.
@@ -456,4 +557,33 @@ impl Snapshot {
         }
         self.registry.register(name, help, family);
     }
+}
+
+fn seconds_counter(value: f64) -> Counter<f64, AtomicU64> {
+    let counter = Counter::<f64, AtomicU64>::default();
+    counter.inc_by(value);
+    counter
+}
+
+/// Turns `OpenMetrics` text into the text format 0.0.4, which older scrapers and `promtool` read:
+/// the name of a counter has its ending in the comments too.
+pub fn to_text_format(open_metrics: &str) -> String {
+    let counters = open_metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"));
+    let counters = counters.collect::<HashSet<_>>();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines() {
+        let mut parts = line.splitn(4, ' ');
+        let comment = (parts.next(), parts.next(), parts.next(), parts.next());
+        match comment {
+            (Some("#"), Some("EOF" | "UNIT"), ..) => continue,
+            (Some("#"), Some(kind), Some(name), Some(rest)) if counters.contains(name) => {
+                text += &format!("# {kind} {name}_total {rest}");
+            }
+            _ => text += line,
+        }
+        text.push('\n');
+    }
+    text
 }

@@ -1,12 +1,13 @@
 //! The part of a server behind its transports: use cases, event log, mail and periodic tasks.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     error::StartError,
     keys::check_sealing_keys,
     links,
     mail::{self, MailSetup},
+    nodes::{self, Heartbeat},
     services::services,
     tasks::Tasks,
 };
@@ -33,6 +34,7 @@ pub(super) struct Backend {
     pub(super) database: Database,
     /// The database with connections that requests don't use.
     pub(super) background: Database,
+    pub(super) heartbeat: Arc<Heartbeat>,
     pub(super) ambient: Ambient,
     pub(super) metrics: Metrics,
     pub(super) services: Services,
@@ -86,7 +88,22 @@ impl Backend {
             let (database, ambient, metrics) = context;
             mailing::expire_overdue(&database, &ambient, &metrics).await
         });
-        Ok(Self { database, background, ambient, metrics, services, log, tasks, mailbox })
+        let pools = (&database, &background);
+        let heartbeat = Arc::new(Heartbeat::new(config, pools, &ambient, &metrics).await?);
+        tasks.every(nodes::EVERY, "announcing this node", &heartbeat, |heartbeat| async move {
+            heartbeat.beat().await
+        });
+        Ok(Self {
+            database,
+            background,
+            heartbeat,
+            ambient,
+            metrics,
+            services,
+            log,
+            tasks,
+            mailbox,
+        })
     }
 }
 

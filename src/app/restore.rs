@@ -39,6 +39,8 @@ pub struct Restored {
     pub held_back: usize,
     /// The number of accounts that were erased again.
     pub erased: usize,
+    /// The number of texts and files that were redacted again.
+    pub redacted: usize,
     /// Whether none of the backup's sealing keys is configured.
     pub lacks_keys: bool,
 }
@@ -90,10 +92,10 @@ async fn into(
     }
     let migrated = migrations::run(&database).await?;
     let held_back = forget_the_past(&database, &ambient()).await?;
-    let erased = erase_again(config, &database).await?;
+    let (erased, redacted) = follow_ledger(config, &database).await?;
     restore::unmark(&mut *database.read().await?).await?;
     database.close();
-    Ok(Restored { manifest, files, migrated, held_back, erased, lacks_keys })
+    Ok(Restored { manifest, files, migrated, held_back, erased, redacted, lacks_keys })
 }
 
 /// Has all streams start again, and nobody notified twice. Returns how many mails are not sent.
@@ -118,8 +120,9 @@ pub async fn open_epoch(db: &mut Connection, tag: i32, now: Timestamp) -> Result
     feed::open_epoch(db, 0, tag, now).await
 }
 
-/// Erases the accounts of the ledger that the backup has brought back.
-async fn erase_again(config: &Config, database: &Database) -> Result<usize, StartError> {
+/// Erases and redacts again what the backup has brought back. Returns how many accounts, and how many
+/// texts and files.
+async fn follow_ledger(config: &Config, database: &Database) -> Result<(usize, usize), StartError> {
     let services = services(config, database.clone(), ambient(), PasswordCost::default())?;
     let erased = erasure::follow_ledger(&Actor::System, &services, true).await;
     erased.map_err(StartError::Erasure)

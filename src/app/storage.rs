@@ -1,9 +1,11 @@
 //! Builds the storage of attachments from the configuration.
 
+use std::path::Path;
+
 use super::error::{StartError, invalid_setting};
 use crate::{
     config::{Config, S3Config, Secret},
-    storage::{S3Settings, Storage},
+    storage::{self, S3Settings, Storage},
 };
 
 /// Returns the configured storage. `None` with your own database and neither folder nor bucket:
@@ -24,6 +26,12 @@ pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
     };
     let failed = |error| invalid_setting("storage.folder", format!("cannot be used: {error}"));
     Storage::in_folder(&folder).map(Some).map_err(failed)
+}
+
+/// Returns how many bytes are free on the disk of a folder or of its nearest parent that exists, or
+/// `None` if the system does not say.
+pub fn free_bytes(folder: &Path) -> Option<u64> {
+    storage::free_bytes(folder)
 }
 
 /// Returns the settings of a bucket on the configured server.

@@ -4,6 +4,7 @@ use std::{fmt::Display, time::Duration};
 
 use tokio::time;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 
 /// The background tasks of one server: those of the use cases, which are spawned here, and those of
 /// the event log and the mail, which share `tracker` and `stop`.
@@ -37,10 +38,15 @@ impl Tasks {
     {
         let context = context.clone();
         self.spawn(async move {
-            loop {
-                if let Err(error) = work(context.clone()).await {
-                    tracing::warn!(task = name, %error, "{name} failed");
+            for run in 1_u64.. {
+                let work = work(context.clone());
+                async {
+                    if let Err(error) = work.await {
+                        tracing::warn!(%error, "{name} failed");
+                    }
                 }
+                .instrument(tracing::info_span!("task", name, run))
+                .await;
                 time::sleep(period).await;
             }
         });

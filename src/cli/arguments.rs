@@ -74,10 +74,15 @@ pub(super) enum Command {
     /// Manage the tokens that other systems, such as a control panel, use to call the API.
     #[command(subcommand)]
     ServiceToken(ServiceTokenCommand),
-    /// Check the database, the mail server and the storage of attachments.
+    /// Check the database, the nodes, the mail server and the storage of attachments.
     ///
-    /// Prints the result of every check. Fails if any check fails.
-    Doctor,
+    /// Prints the result of every check, and what to do about each failure. Exits with 0 if all is
+    /// well, 1 if a check failed, and 2 if the configuration cannot be read.
+    Doctor {
+        /// Print the results as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Test the mail server, send failed mails again, and switch mail on or off.
     #[command(subcommand)]
     Mail(MailCommand),

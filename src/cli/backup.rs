@@ -51,10 +51,10 @@ pub(super) async fn restore(config: &Config, source: &str) -> CliResult {
         text += &format!("Applied {name}\n");
     }
     text += &format!(
-        "All live streams will start again. Accounts that were erased again: {}. Mails that were \
-         not sent when the backup was taken, and may have been sent since: {}. They are not sent \
+        "All live streams will start again. Accounts that were erased again: {}. Texts and \
+         files that were redacted again: {}. Mails that were not sent when the backup was taken, and may have been sent since: {}. They are not sent \
          again; see `ticketwire mail list --state expired`.\n",
-        restored.erased, restored.held_back
+        restored.erased, restored.redacted, restored.held_back
     );
     if restored.lacks_keys {
         text += &format!(

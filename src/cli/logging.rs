@@ -1,8 +1,22 @@
-//! Logs, which are written to standard error.
+//! Logs, which are written to standard error, and traces, which are sent to a collector.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    thread,
+    time::Duration,
+};
 
-use tracing_subscriber::EnvFilter;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{Sampler, SdkTracerProvider},
+};
+use tracing::{Level, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::Targets, layer::SubscriberExt as _, registry::LookupSpan,
+    util::SubscriberInitExt as _,
+};
 
 use super::output::CliResult;
 use crate::config::{Config, LogFormat};
@@ -11,17 +25,81 @@ use crate::config::{Config, LogFormat};
 /// `info` at most, whatever the filter says.
 const LIMITED_LIBRARIES: [&str; 5] =
     ["tungstenite", "tokio_tungstenite", "tokio_postgres", "hyper", "async_graphql"];
+/// The target of the spans that make up traces.
+const TRACED: &str = "otel";
+/// How long sending the last traces may take when the process ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Starts logging as configured.
-pub(super) fn start(config: &Config) -> CliResult {
+/// Sends the remaining traces when the process ends.
+pub(super) struct Telemetry(Option<SdkTracerProvider>);
+
+impl Telemetry {
+    /// Sends what was not sent yet.
+    pub(super) async fn finish(self) {
+        let Some(provider) = self.0 else { return };
+        let sent =
+            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT));
+        if let Ok(Err(error)) = sent.await {
+            tracing::warn!(%error, "sending the last traces failed");
+        }
+    }
+}
+
+/// Starts logging and tracing as configured.
+pub(super) fn start(config: &Config) -> CliResult<Telemetry> {
     let mut filter =
         EnvFilter::try_new(&config.log.filter).map_err(|error| format!("`log.filter`: {error}"))?;
     for library in LIMITED_LIBRARIES {
         filter = filter.add_directive(format!("{library}=info").parse()?);
     }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match config.log.format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let Some(endpoint) = &config.tracing.otlp_endpoint else {
+        // The filter is global: spans that only traces need cost nothing.
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(log_layer(config.log.format))
+            .try_init()?;
+        return Ok(Telemetry(None));
+    };
+    let provider = provider(endpoint, config.tracing.sample_ratio)?;
+    let traces = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("ticketwire"))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_filter(Targets::new().with_target(TRACED, Level::TRACE));
+    let log = log_layer(config.log.format).with_filter(filter);
+    tracing_subscriber::registry().with(traces).with(log).try_init()?;
+    Ok(Telemetry(Some(provider)))
+}
+
+fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    match format {
+        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer.json().boxed(),
     }
+}
+
+/// Returns the source of traces, which sends them in the background.
+fn provider(endpoint: &str, sample_ratio: f64) -> CliResult<SdkTracerProvider> {
+    // This fails if another part of the process has installed a provider, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+    let build = move || SpanExporter::builder().with_http().with_endpoint(endpoint).build();
+    // The exporter's client blocks, so it must not be created by a thread of the runtime.
+    let exporter = thread::spawn(build).join().map_err(|_| "tracing cannot be started")?;
+    let exporter = exporter.map_err(|error| format!("`tracing.otlp_endpoint`: {error}"))?;
+    let resource = Resource::builder()
+        .with_service_name("ticketwire")
+        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build();
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(sample_ratio)));
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_sampler(sampler)
+        .with_resource(resource)
+        .build())
 }

@@ -33,7 +33,16 @@ pub(super) fn check_rules(config: &Config) -> Result<(), ConfigError> {
     check_unused_files(config)?;
     check_storage(config)?;
     check_branding(config)?;
+    check_tracing(config)?;
     check_links(config)
+}
+
+fn check_tracing(config: &Config) -> Result<(), ConfigError> {
+    let tracing = &config.tracing;
+    let fits = (0.0..=1.0).contains(&tracing.sample_ratio);
+    require(fits, "tracing.sample_ratio", "must be between 0 and 1")?;
+    let fits = tracing.otlp_endpoint.as_deref().is_none_or(is_web_url);
+    require(fits, "tracing.otlp_endpoint", NOT_A_WEB_URL)
 }
 
 fn check_issuer(config: &Config) -> Result<(), ConfigError> {

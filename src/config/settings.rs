@@ -76,6 +76,8 @@ section! {
         graphql: GraphqlConfig;
         /// Logs.
         log: LogConfig;
+        /// Traces.
+        tracing: TracingConfig;
     }
 }
 
@@ -485,6 +487,19 @@ section! {
         /// The events to log: a level such as `info`, or levels by module such as
         /// `info,ticketwire=debug` (the syntax of the `tracing` library's `EnvFilter`).
         filter: String = "info";
+    }
+}
+
+section! {
+    /// Traces in the format of OpenTelemetry.
+    pub struct TracingConfig in "tracing." {
+        /// The URL of an OpenTelemetry collector that receives OTLP over HTTP, such as
+        /// `http://127.0.0.1:4318`. Traces of requests, statements and mails are sent to
+        /// `/v1/traces` below it. Without it, there are no traces.
+        otlp_endpoint: Option<String>;
+        /// The share of traces that are sent, from 0 to 1. A request whose `traceparent` header says
+        /// whether its trace is sampled follows it.
+        sample_ratio: f64 = "0.1";
     }
 }
 

@@ -25,9 +25,11 @@ pub mod former_staff;
 pub mod handoff;
 pub mod idempotency;
 pub mod installation;
+mod instrumentation;
 pub mod listen;
 pub mod migrations;
 pub mod monitor;
+pub mod node;
 pub mod notification;
 pub mod password_reset;
 pub mod people;
@@ -58,4 +60,5 @@ pub mod unsubscription;
 
 pub use blame::Blame;
 pub use connection::{Connection, PooledConnection};
+pub use instrumentation::{Activity, Figures};
 pub use pool::{Database, DbError};

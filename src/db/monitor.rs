@@ -2,11 +2,11 @@
 
 use diesel::{
     prelude::*,
-    sql_types::{BigInt, Double, Text, Timestamptz},
+    sql_types::{BigInt, Bool, Double, Text, Timestamptz},
 };
 use diesel_async::RunQueryDsl;
 
-use super::{Database, DbError};
+use super::{Connection, Database, DbError};
 use crate::domain::clock::Timestamp;
 
 /// The work that is waiting. Ages are in seconds, and 0 if nothing is waiting.
@@ -18,6 +18,8 @@ pub struct Backlog {
     pub oldest_pending: f64,
     /// How many positions each consumer of the feed is behind, by its name.
     pub lags: Vec<(String, i64)>,
+    /// The age of the oldest event that each consumer has not processed, by its name.
+    pub oldest_unprocessed: Vec<(String, f64)>,
     /// How many events each consumer of the feed has set aside, by its name.
     pub set_aside: Vec<(String, i64)>,
     /// How many mails are unfinished, by state.
@@ -53,7 +55,11 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
         "WITH head AS (SELECT pos FROM feed_head)
          SELECT 'head' AS figure, '' AS label, pos AS count, 0::float8 AS seconds FROM head
          UNION ALL
-         SELECT 'lag', name, (SELECT pos FROM head) - pos, 0 FROM consumer_offsets
+         SELECT 'lag', o.name, (SELECT pos FROM head) - o.pos,
+                coalesce(extract(epoch FROM $1 - e.occurred_at), 0)::float8
+         FROM consumer_offsets o
+         LEFT JOIN feed f ON f.pos = o.pos + 1
+         LEFT JOIN events e ON e.id = f.event_id
          UNION ALL
          SELECT 'set_aside', o.name, count(s.id), 0
          FROM consumer_offsets o LEFT JOIN set_aside_events s ON s.consumer = o.name
@@ -76,7 +82,10 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
     for FigureRow { figure, label, count, seconds } in figures {
         match figure.as_str() {
             "head" => backlog.head = count,
-            "lag" => backlog.lags.push((label, count.max(0))),
+            "lag" => {
+                backlog.oldest_unprocessed.push((label.clone(), seconds.max(0.0)));
+                backlog.lags.push((label, count.max(0)));
+            }
             "set_aside" => backlog.set_aside.push((label, count)),
             "pending" => backlog.oldest_pending = seconds.max(0.0),
             _ => {
@@ -86,4 +95,46 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
         }
     }
     Ok(backlog)
+}
+
+/// The state of the database server, for `doctor`.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct DatabaseState {
+    /// The version of Postgres, such as `15.8`.
+    #[diesel(sql_type = Text)]
+    pub version: String,
+    /// The version as a number, such as 150008.
+    #[diesel(sql_type = BigInt)]
+    pub version_number: i64,
+    /// The largest number of connections that roles other than superusers may open.
+    #[diesel(sql_type = BigInt)]
+    pub max_connections: i64,
+    /// How many connections to the server are open.
+    #[diesel(sql_type = BigInt)]
+    pub connections: i64,
+    /// Whether the extension `pg_trgm` exists.
+    #[diesel(sql_type = Bool)]
+    pub has_trigrams: bool,
+    /// The processes that hold a lock which a statement of Ticketwire waits for, separated by commas.
+    #[diesel(sql_type = Text)]
+    pub blocking: String,
+}
+
+/// Returns the state of the database server.
+pub async fn database_state(db: &mut Connection) -> Result<DatabaseState, DbError> {
+    Ok(diesel::sql_query(
+        "SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
+                current_setting('server_version_num')::bigint AS version_number,
+                current_setting('max_connections')::bigint
+                    - current_setting('superuser_reserved_connections')::bigint AS max_connections,
+                (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
+                    AS connections,
+                EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') AS has_trigrams,
+                (SELECT coalesce(string_agg(DISTINCT b.pid::text, ', '), '')
+                 FROM pg_stat_activity a, unnest(pg_blocking_pids(a.pid)) b (pid)
+                 WHERE a.datname = current_database() AND a.application_name = 'ticketwire'
+                   AND a.wait_event_type = 'Lock') AS blocking",
+    )
+    .get_result(db)
+    .await?)
 }

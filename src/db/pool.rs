@@ -1,10 +1,12 @@
 //! Database connections: the pool, TLS and transactions.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use diesel::{
     ConnectionError, ConnectionResult,
-    connection::InstrumentationEvent,
     result::{DatabaseErrorKind, Error},
 };
 use diesel_async::{
@@ -25,8 +27,14 @@ use tokio::{sync::Notify, time};
 use tokio_postgres::{Config, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::connection::{Connection, PooledConnection};
-use crate::domain::budget::{Exceeded, RequestBudget};
+use super::{
+    connection::{Connection, PooledConnection},
+    instrumentation::{Activity, Statements},
+};
+use crate::domain::{
+    budget::{Exceeded, RequestBudget},
+    node::PoolUse,
+};
 
 /// The database failed or could not be reached. The text is meant for the log.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +121,7 @@ pub struct Database {
     pool: Pool<AsyncPgConnection>,
     connector: Connector,
     committed: Arc<Notify>,
+    acquisitions: Activity,
 }
 
 impl Database {
@@ -123,7 +132,7 @@ impl Database {
     pub fn new(url: &str, size: usize) -> Result<Self, DbError> {
         let connector = Connector::new(url)?;
         let pool = connector.pool(size)?;
-        Ok(Self { pool, connector, committed: Arc::default() })
+        Ok(Self { pool, connector, committed: Arc::default(), acquisitions: Activity::default() })
     }
 
     /// Creates a handle to the same database with connections of its own, at most `size`. They
@@ -133,7 +142,7 @@ impl Database {
     /// The pool cannot be built.
     pub fn with_own_connections(&self, size: usize) -> Result<Self, DbError> {
         let pool = self.connector.pool(size)?;
-        Ok(Self { pool, ..self.clone() })
+        Ok(Self { pool, acquisitions: Activity::default(), ..self.clone() })
     }
 
     /// Borrows a connection from the pool, without starting a transaction. A request waits until
@@ -149,7 +158,10 @@ impl Database {
             Some(budget) => budget.connections().acquire_owned().await.ok(),
             None => None,
         };
-        match time::timeout(ACQUIRE_TIMEOUT, self.pool.get()).await {
+        let began = Instant::now();
+        let acquired = time::timeout(ACQUIRE_TIMEOUT, self.pool.get()).await;
+        self.acquisitions.add(began.elapsed());
+        match acquired {
             Ok(Ok(connection)) => {
                 let tls = self.connector.tls.clone();
                 Ok(PooledConnection::new(connection, tls, budget, permit))
@@ -259,17 +271,25 @@ impl Database {
         Ok(())
     }
 
-    /// Returns the maximum number of connections, how many are open and in use, and how many
-    /// requests wait for one.
-    pub fn pool_use(&self) -> [(&'static str, usize); 4] {
+    /// Returns the use of the pool.
+    pub fn pool_use(&self) -> PoolUse {
         let status = self.pool.status();
-        let in_use = status.size.saturating_sub(status.available);
-        [
-            ("limit", status.max_size),
-            ("open", status.size),
-            ("in_use", in_use),
-            ("waiting", status.waiting),
-        ]
+        PoolUse {
+            limit: status.max_size,
+            open: status.size,
+            in_use: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+        }
+    }
+
+    /// Returns how often a connection was borrowed from the pool, and how long that took.
+    pub fn acquisitions(&self) -> &Activity {
+        &self.acquisitions
+    }
+
+    /// Returns how many statements this node has sent over its pools, and how long they took.
+    pub fn statements(&self) -> &Activity {
+        &self.connector.statements
     }
 
     /// Closes the pool. Later requests for a connection fail.
@@ -300,6 +320,7 @@ where
 pub(super) struct Connector {
     config: Config,
     tls: MakeRustlsConnect,
+    statements: Activity,
 }
 
 impl Connector {
@@ -318,7 +339,7 @@ impl Connector {
         };
         config.options(options).connect_timeout(CONNECT_TIMEOUT).application_name("ticketwire");
         let tls = tls_config(config.get_ssl_mode())?;
-        Ok(Self { config, tls: MakeRustlsConnect::new(tls) })
+        Ok(Self { config, tls: MakeRustlsConnect::new(tls), statements: Activity::default() })
     }
 
     /// Creates a pool of at most `size` connections.
@@ -361,18 +382,8 @@ impl Connector {
             self.raw().await.map_err(|error| ConnectionError::BadConnection(chain(&error)))?;
         let mut connection =
             AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
-        connection.set_instrumentation(count_statement);
+        connection.set_instrumentation(Statements::new(self.statements.clone()));
         Ok(connection)
-    }
-}
-
-/// Counts a statement against the budget of the request that sends it. Beyond the limit, the
-/// request ends.
-fn count_statement(event: InstrumentationEvent<'_>) {
-    if let (InstrumentationEvent::StartQuery { .. }, Some(budget)) =
-        (event, RequestBudget::current())
-    {
-        let _ = budget.add_statement();
     }
 }
 

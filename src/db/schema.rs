@@ -316,6 +316,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    nodes (id) {
+        id -> Uuid,
+        version -> Text,
+        host -> Text,
+        started_at -> Timestamptz,
+        seen_at -> Timestamptz,
+        report -> Jsonb,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     use super::sql_types::NotificationKind;
 
@@ -579,6 +590,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     mail_preferences,
     mail_unsubscriptions,
     mailed_codes,
+    nodes,
     notifications,
     password_resets,
     pending_events,

@@ -15,6 +15,7 @@ use std::{
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{sync::watch, time};
+use tracing::Instrument as _;
 
 use super::log::EventLog;
 use crate::{
@@ -104,7 +105,12 @@ impl ConsumerRunner {
     }
 
     /// Processes events until the future is dropped.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
+        let span = tracing::info_span!("consumer", name = self.consumer.name());
+        self.process_forever().instrument(span).await;
+    }
+
+    async fn process_forever(mut self) {
         let mut pause = RETRY_AFTER;
         loop {
             match self.advance_and_announce().await {

@@ -59,7 +59,7 @@ pub use error::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_respons
 pub use executor::{AsJson, RootOrder, complete_root};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 pub use input_types::{InputTypes, is_upload};
-pub use operation::{requested_operation, selects_objects_twice};
+pub use operation::{operation_name, requested_operation, selects_objects_twice};
 pub use session_cookie::{CookieChange, SessionCookie};
 
 use self::{executor::Root, variable_positions::VariablePositions};

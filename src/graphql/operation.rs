@@ -19,6 +19,14 @@ pub fn requested_operation<'d>(
     Some(&operation.node)
 }
 
+/// Returns the name of the operation with this name, or of the only one, or `None` if it has none.
+pub fn operation_name<'d>(
+    document: &'d ExecutableDocument,
+    requested: Option<&'d str>,
+) -> Option<&'d str> {
+    requested.or_else(|| document.operations.iter().next()?.0.map(Name::as_str))
+}
+
 /// Returns whether a document may select an object twice under one name, whose fields are merged
 /// then. Fragments on different types count as if they applied together.
 pub fn selects_objects_twice(document: &ExecutableDocument) -> bool {

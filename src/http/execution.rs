@@ -93,6 +93,7 @@ use async_graphql::{Request, parser::types::OperationType};
 mod direct;
 mod fan_out;
 pub mod group;
+mod operation;
 mod output;
 mod response_cache;
 mod variables;
@@ -100,6 +101,7 @@ mod variables;
 use super::api::Api;
 use crate::domain::{actor::Actor, session::ClientOrigin};
 pub use direct::execute_once;
+pub use operation::record_operation;
 pub use output::{Operation, Output};
 
 /// Starts an operation of this type, whose document the [guard](super::guard) has validated.

@@ -32,7 +32,7 @@ use super::{
     upload,
 };
 use crate::{
-    domain::actor::Actor,
+    domain::{actor::Actor, request::RequestRecord},
     graphql::{ResumeAt, SessionCookie},
 };
 
@@ -134,6 +134,9 @@ async fn answer(
     }
     if live {
         slot = api.budgets.stream(&actor, &origin)?;
+    }
+    if streamed && let Some(record) = RequestRecord::current() {
+        execution::record_operation(&record, &mut request, operation);
     }
     let caller = Caller { actor, origin, token, id, slot };
     if streamed {

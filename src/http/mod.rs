@@ -28,6 +28,7 @@ mod origins;
 mod page;
 mod playground;
 mod portal;
+mod process;
 mod refusal;
 mod reset_password;
 mod response;

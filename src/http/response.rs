@@ -78,6 +78,16 @@ pub fn is_rate_limited(response: &GraphqlResponse) -> bool {
     has_code(response, code::RATE_LIMITED)
 }
 
+/// Returns the code of the first error, or `None` if there is no error. An error without a code is a
+/// `BAD_REQUEST`.
+pub fn first_code(response: &GraphqlResponse) -> Option<String> {
+    let error = response.errors.first()?;
+    Some(match error.extensions.as_ref().and_then(|values| values.get("code")) {
+        Some(Value::String(code)) => code.clone(),
+        _ => code::BAD_REQUEST.to_owned(),
+    })
+}
+
 fn has_code(response: &GraphqlResponse, code: &str) -> bool {
     let code = Value::from(code);
     response

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::{
     compose::{ComposeError, Composer},
@@ -97,7 +98,7 @@ impl Sender {
             time::sleep(SHUTDOWN_GRACE).await;
         };
         tokio::select! {
-            done = self.deliver(&claimed) => done.map(|()| true),
+            done = self.deliver(&claimed).instrument(span(&claimed)) => done.map(|()| true),
             () = shutdown => Ok(false),
         }
     }
@@ -128,7 +129,14 @@ impl Sender {
                 return self.finish(delivery, DeliveryState::Unbuildable, Some(&error)).await;
             }
         };
-        match self.transport.send(delivery, message).await {
+        let sending = tracing::trace_span!(
+            target: "otel",
+            "smtp",
+            otel.name = "send mail",
+            otel.kind = "client",
+            network.protocol.name = "smtp",
+        );
+        match self.transport.send(delivery, message).instrument(sending).await {
             Ok(()) => {
                 self.hold.end(now);
                 self.finish(delivery, DeliveryState::Sent, None).await
@@ -217,6 +225,22 @@ impl Sender {
             }
         }
     }
+}
+
+/// Returns the span of a delivery: its id is in every message of the log that concerns it.
+fn span(delivery: &Delivery) -> Span {
+    let Delivery { id, attempts, .. } = delivery;
+    let log = tracing::info_span!("mail", delivery_id = %id.0, attempts);
+    let trace = log.in_scope(|| {
+        tracing::trace_span!(
+            target: "otel",
+            "mail",
+            otel.name = "deliver mail",
+            otel.kind = "consumer",
+            ticketwire.delivery.id = %id.0,
+        )
+    });
+    if trace.is_disabled() { log } else { trace }
 }
 
 /// The value of the metric's label `outcome` for a state.

@@ -9,10 +9,11 @@ use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
 use axum::body::Bytes;
 use futures_util::stream::BoxStream;
 use object_store::{
-    GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload,
+    GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload,
     aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
 use tokio::fs;
+use uuid::Uuid;
 
 use crate::domain::ids::AttachmentId;
 
@@ -21,6 +22,8 @@ use crate::domain::ids::AttachmentId;
 const BUCKET_PART: usize = 5 * 1024 * 1024;
 /// The size of the parts of an upload to a folder.
 const FOLDER_PART: usize = 256 * 1024;
+/// The name of the folder or object with the id of the storage.
+const IDENTITY: &str = "storage-id";
 
 /// The storage failed. The text is meant for the log.
 #[derive(Debug, thiserror::Error)]
@@ -137,15 +140,56 @@ impl Storage {
         }
     }
 
-    /// Checks that bytes can be written and deleted, under an id that is not in use.
+    /// Checks that bytes can be written, read and deleted, under an id that is not in use.
     ///
     /// # Errors
     /// The storage failed.
     pub async fn check(&self, id: AttachmentId) -> Result<(), StorageError> {
+        const PROBE: &[u8] = b"ticketwire";
         let mut writer = self.begin(id).await?;
-        writer.write(Bytes::from_static(b"ticketwire")).await?;
+        writer.write(Bytes::from_static(PROBE)).await?;
         writer.finish().await?;
-        self.delete(id).await
+        let read = self.store.get(&self.path(id)?).await?.bytes().await?;
+        self.delete(id).await?;
+        if read == PROBE { Ok(()) } else { Err(invalid("what is read is not what was written")) }
+    }
+
+    /// Returns the id of the storage, by which nodes recognise that they share it. If it has none
+    /// yet, it gets `new`.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn identity(&self, new: Uuid) -> Result<Uuid, StorageError> {
+        match &self.folder {
+            Some(folder) => folder_identity(&folder.join(IDENTITY), new).await,
+            None => self.bucket_identity(new).await,
+        }
+    }
+
+    async fn bucket_identity(&self, new: Uuid) -> Result<Uuid, StorageError> {
+        let path = Path::from(IDENTITY);
+        match self.store.get(&path).await {
+            Err(object_store::Error::NotFound { .. }) => {}
+            found => return parse_identity(&found?.bytes().await?),
+        }
+        let payload = || PutPayload::from(new.to_string());
+        match self.store.put_opts(&path, payload(), PutMode::Create.into()).await {
+            Ok(_) => Ok(new),
+            // Another node was first.
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                parse_identity(&self.store.get(&path).await?.bytes().await?)
+            }
+            Err(object_store::Error::NotImplemented { .. }) => {
+                self.store.put(&path, payload()).await?;
+                Ok(new)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the folder, or `None` for a bucket.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        self.folder.as_deref()
     }
 
     /// Returns the path for an id. In a folder, each id has a subfolder, which also holds the
@@ -158,6 +202,46 @@ impl Storage {
             None => Path::from(format!("attachments/{}", id.0)),
         })
     }
+}
+
+/// Returns how many bytes are free on the disk of a folder or of its nearest parent that exists, or
+/// `None` if the system does not say.
+pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
+    let disk = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok())?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Returns the id of a folder: the name of an empty folder in it, so that it contains no files but
+/// those of attachments. If two nodes create one at the same time, the smaller name counts.
+async fn folder_identity(folder: &std::path::Path, new: Uuid) -> Result<Uuid, StorageError> {
+    if let Some(id) = smallest_id(folder).await? {
+        return Ok(id);
+    }
+    fs::create_dir_all(folder.join(new.to_string())).await?;
+    Ok(smallest_id(folder).await?.unwrap_or(new))
+}
+
+async fn smallest_id(folder: &std::path::Path) -> Result<Option<Uuid>, StorageError> {
+    let mut entries = match fs::read_dir(folder).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut smallest = None::<Uuid>;
+    while let Some(entry) = entries.next_entry().await? {
+        let id = entry.file_name().to_str().and_then(|name| Uuid::try_parse(name).ok());
+        smallest = smallest.into_iter().chain(id).min();
+    }
+    Ok(smallest)
+}
+
+fn parse_identity(bytes: &[u8]) -> Result<Uuid, StorageError> {
+    Uuid::try_parse_ascii(bytes.trim_ascii())
+        .map_err(|_| invalid("`storage-id` contains no UUID; delete it if it is damaged"))
+}
+
+fn invalid(problem: &str) -> StorageError {
+    StorageError::Folder(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
 impl fmt::Debug for Storage {

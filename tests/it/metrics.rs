@@ -46,7 +46,7 @@ async fn the_admin_listener_serves_metrics_and_health_and_nothing_else() {
     let (_, text) = server.admin("/metrics").await;
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     for name in names {
-        assert!(name.starts_with("ticketwire_"), "{name}");
+        assert!(name.starts_with("ticketwire_") || name.starts_with("process_"), "{name}");
         assert!(text.contains(&format!("# HELP {name} ")), "{name} is not explained");
     }
     assert!(text.ends_with("# EOF\n"), "{text}");

@@ -8,6 +8,7 @@ use async_graphql::{
     parser::types::{ExecutableDocument, Field, Selection, SelectionSet},
     registry::Registry,
 };
+use tracing::Instrument as _;
 
 use super::{super::operation::requested_operation, resolver_utils::is_nullable};
 
@@ -17,7 +18,14 @@ pub struct Root<T>(T);
 
 impl<T: ContainerType> ContainerType for Root<T> {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
-        match self.0.resolve_field(ctx).await {
+        let name = &ctx.item.node.name.node;
+        let span = tracing::trace_span!(
+            target: "otel",
+            "resolve",
+            otel.name = %format_args!("resolve {name}"),
+            graphql.field.name = name.as_str(),
+        );
+        match self.0.resolve_field(ctx).instrument(span).await {
             Err(error) if is_nullable(ctx, &T::type_name()) => {
                 ctx.add_error(error);
                 Ok(Some(Value::Null))

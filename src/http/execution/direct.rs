@@ -14,11 +14,17 @@ use tracing::Instrument as _;
 
 use super::{
     super::{api::Api, budgets::REFUSAL_DELAY, documents::Document, response, turns::Turn},
+    operation,
     output::{Operation, Output},
     variables,
 };
 use crate::{
-    domain::{actor::Actor, budget::RequestBudget, session::ClientOrigin},
+    domain::{
+        actor::Actor,
+        budget::RequestBudget,
+        request::{self, RequestRecord},
+        session::ClientOrigin,
+    },
     events::{StreamEnd, run_to_completion},
     graphql::{
         AsJson, RequestContext, RootOrder, Schema, StreamProgress, complete_root, exceeded_response,
@@ -35,6 +41,8 @@ pub async fn execute_once(
     mut request: Request,
     operation: Option<OperationType>,
 ) -> GraphqlResponse {
+    let record = request::continued();
+    let trace = operation::record(&record, &mut request, operation);
     let document = api.documents.get(&request.query);
     request = written_at_once(request, document.as_deref());
     let validation = Validation::of(api, &request, document);
@@ -49,13 +57,14 @@ pub async fn execute_once(
         let mut response = budget.run(executing).await.unwrap_or_else(exceeded_response);
         complete_root(&mut response, &order);
         validation.record(&response);
+        operation::record_errors(RequestRecord::current().as_deref(), &response);
         if response::is_rate_limited(&response) {
             // Its turn lasts longer: repeating it takes little time from others.
             time::sleep(REFUSAL_DELAY).await;
         }
         response
-    }
-    .boxed();
+    };
+    let executed = record.scope(executed.instrument(trace)).boxed();
     if operation != Some(OperationType::Mutation) {
         return executed.await;
     }
@@ -168,7 +177,8 @@ async fn execute_in_turn(
         Ok(taken) => turn.get_or_init(|| taken),
         Err(reached) => return GraphqlResponse::from_errors(vec![reached.into()]),
     };
-    turn.run(execute_once(&api, actor, origin, request, operation)).await
+    let executing = turn.run(execute_once(&api, actor, origin, request, operation));
+    operation::logged(api.ambient.uuid(), executing).await
 }
 
 /// Ends the outputs after the first one that is not a response. If all are responses,

@@ -67,6 +67,11 @@ impl TimelineCache {
         Self(cache.weigher(|_, kept: &Kept| kept.weight()).build())
     }
 
+    /// Returns about how many bytes the cache takes.
+    pub(in crate::service) fn bytes(&self) -> u64 {
+        self.0.weighted_size()
+    }
+
     pub(super) fn page(&self, key: PageKey) -> Option<Arc<TimelinePage>> {
         match self.0.get(&Key::Page(key)) {
             Some(Kept::Page(page)) => Some(page),

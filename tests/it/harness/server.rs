@@ -282,6 +282,9 @@ impl TestServer {
             "SELECT t.typname",
             "SELECT enumlabel",
             "pg_stat_activity",
+            "INTO nodes",
+            "FROM nodes",
+            "clock_timestamp()",
             "SET TIME ZONE",
             "SET CLIENT_ENCODING",
         ];

@@ -1,0 +1,125 @@
+//! The result of a check, and the report of all checks.
+
+use std::{fmt::Display, time::Duration};
+
+use serde::Serialize;
+use tokio::time;
+
+use crate::cli::output::{CliResult, print};
+
+/// How long most checks may take.
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
+
+/// The state in words, or the problem.
+pub(super) type Check = Result<String, Problem>;
+
+/// What is wrong, and what to do.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// What is wrong. It may be a sentence that also says what to do.
+    detail: String,
+    /// The command or setting that mends it, or `None` if `detail` says it.
+    fix: Option<String>,
+    is_warning: bool,
+}
+
+impl Problem {
+    /// Creates a problem whose text says what to do.
+    pub(super) fn new(detail: impl Display) -> Self {
+        Self { detail: detail.to_string(), fix: None, is_warning: false }
+    }
+
+    /// Adds the command or setting that mends it.
+    pub(super) fn fix(self, fix: impl Display) -> Self {
+        Self { fix: Some(fix.to_string()), ..self }
+    }
+
+    /// Makes it a warning, which is no failure.
+    pub(super) fn warning(self) -> Self {
+        Self { is_warning: true, ..self }
+    }
+}
+
+/// One line of the report.
+#[derive(Serialize)]
+struct Line {
+    name: String,
+    status: &'static str,
+    detail: String,
+    fix: Option<String>,
+}
+
+/// The report as JSON. Its keys are documented in docs/OPERATIONS.md and stay the same.
+#[derive(Serialize)]
+struct Document<'r> {
+    version: &'static str,
+    ok: bool,
+    failed: usize,
+    warnings: usize,
+    checks: &'r [Line],
+}
+
+/// The results of the checks, printed one by one or at the end as JSON.
+pub(super) struct Report {
+    json: bool,
+    lines: Vec<Line>,
+}
+
+impl Report {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, lines: Vec::new() }
+    }
+
+    /// Runs a check within a limit of time and adds its result.
+    pub(super) async fn run(
+        &mut self,
+        subject: &str,
+        limit: Duration,
+        check: impl Future<Output = Check>,
+    ) -> CliResult {
+        let late = || Problem::new(format!("no answer within {} seconds", limit.as_secs()));
+        let checked = time::timeout(limit, check).await.unwrap_or_else(|_| Err(late()));
+        self.add(subject, checked)
+    }
+
+    /// Adds the result of a check.
+    pub(super) fn add(&mut self, subject: &str, check: Check) -> CliResult {
+        let (status, problem) = match check {
+            Ok(detail) => ("ok", Problem::new(detail)),
+            Err(problem) => (if problem.is_warning { "warning" } else { "failed" }, problem),
+        };
+        let Problem { detail, fix, .. } = problem;
+        if !self.json {
+            let label = match status {
+                "ok" => "ok     ",
+                "warning" => "WARNING",
+                _ => "FAILED ",
+            };
+            let fix = fix.as_ref().map(|fix| format!("        To do: {fix}\n"));
+            print(&format!("{label} {subject}: {detail}\n{}", fix.unwrap_or_default()))?;
+        }
+        let name = subject.replace([' ', '.'], "_");
+        self.lines.push(Line { name, status, detail, fix });
+        Ok(())
+    }
+
+    /// Prints the report as JSON, if it was asked for.
+    ///
+    /// # Errors
+    /// A check failed.
+    pub(super) fn finish(self) -> CliResult {
+        let count = |status| self.lines.iter().filter(|line| line.status == status).count();
+        let (failed, warnings) = (count("failed"), count("warning"));
+        if self.json {
+            let version = env!("CARGO_PKG_VERSION");
+            let (ok, checks) = (failed == 0, self.lines.as_slice());
+            let document = Document { version, ok, failed, warnings, checks };
+            print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?;
+        }
+        match failed {
+            0 => Ok(()),
+            1 => Err("1 check failed".into()),
+            failed => Err(format!("{failed} checks failed").into()),
+        }
+    }
+}

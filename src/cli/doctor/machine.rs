@@ -1,0 +1,66 @@
+//! The checks of this machine: file descriptors, disks, and the storage of attachments.
+
+use std::path::Path;
+
+use super::check::{Check, Problem};
+use crate::{
+    app::{self, descriptors, storage},
+    config::Config,
+    domain::ids::AttachmentId,
+};
+
+/// How many bytes must be free on each disk.
+const MIN_FREE: u64 = 1 << 30;
+
+/// Checks the limit on file descriptors.
+pub(super) fn check_descriptors(config: &Config) -> Check {
+    descriptors::check(config).map_err(Problem::new)
+}
+
+/// Checks the certificate of the server.
+pub(super) async fn check_certificate(config: &Config) -> Check {
+    let checked = app::check_certificate(config, app::ambient().now()).await;
+    checked.map_err(Problem::new)
+}
+
+/// Checks that a probe can be written, read and deleted.
+pub(super) async fn check_storage(config: &Config) -> Check {
+    let storage = storage::set_up(config).map_err(Problem::new)?;
+    let Some(storage) = storage else {
+        return Ok("not accepted: neither storage.folder nor storage.s3.bucket is set".into());
+    };
+    let checked = storage.check(AttachmentId(app::ambient().uuid())).await;
+    checked.map(|()| "can be stored".into()).map_err(|error| {
+        Problem::new(error).fix(
+            "make room on the disk, or correct the permissions of `storage.folder` or the settings \
+             of `storage.s3`",
+        )
+    })
+}
+
+/// Checks the room on the disks of the folders that this node writes to.
+pub(super) fn check_disks(config: &Config) -> Check {
+    let mut folders = Vec::new();
+    if let Ok(Some(storage)) = storage::set_up(config)
+        && let Some(folder) = storage.folder()
+    {
+        folders.push(folder.to_path_buf());
+    }
+    // The database of the embedded server, or at least the ledger of erasures.
+    folders.push(config.data_dir.clone());
+    folders.dedup();
+    let rooms = folders.iter().filter_map(|folder| Some((folder, storage::free_bytes(folder)?)));
+    let rooms = rooms.collect::<Vec<_>>();
+    let low = rooms.iter().filter(|(_, free)| *free < MIN_FREE).map(|(f, free)| room(f, *free));
+    let low = low.collect::<Vec<_>>();
+    if low.is_empty() {
+        let rooms = rooms.iter().map(|(folder, free)| room(folder, *free));
+        return Ok(rooms.collect::<Vec<_>>().join(", "));
+    }
+    Err(Problem::new(format!("less than 1 GiB is free: {}", low.join(", ")))
+        .fix("delete what is not needed there, or enlarge the disk"))
+}
+
+fn room(folder: &Path, free: u64) -> String {
+    format!("{} MiB free at {}", free >> 20, folder.display())
+}

@@ -1,0 +1,331 @@
+//! `ticketwire doctor`, and the ten faults that doctor, logs or metrics must name.
+
+use std::{fs, process::Stdio, time::Duration};
+
+use serde_json::{Value, json};
+use ticketwire::domain::account::Role;
+use tokio::process::Command;
+
+use crate::{
+    harness::{
+        Client, TestServer,
+        mail::{borrowed, variables},
+        postgres::TestDatabase,
+        process::{self, run},
+        server::SEALING_KEYS,
+        smtp::Smtp,
+    },
+    metrics::{metric, start_with_metrics, until_metric},
+};
+
+/// The folder of attachments of the tests' servers.
+const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/attachments");
+
+/// A report of `doctor --json`.
+struct Report {
+    success: bool,
+    document: Value,
+}
+
+impl Report {
+    /// Runs `doctor` on a database, with more variables.
+    async fn of(database: &TestDatabase, more: &[(&str, &str)]) -> Self {
+        let mut variables =
+            vec![("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", FOLDER)];
+        variables.extend_from_slice(more);
+        let output = run(&["doctor", "--json"], &variables, "").await;
+        let document = serde_json::from_str(&output.stdout);
+        let document = document.unwrap_or_else(|_| panic!("{}{}", output.stdout, output.stderr));
+        Self { success: output.success, document }
+    }
+
+    /// The check of this name.
+    fn check(&self, name: &str) -> &Value {
+        let checks = self.document["checks"].as_array().unwrap();
+        let found = checks.iter().find(|check| check["name"] == name);
+        found.unwrap_or_else(|| panic!("no check {name}: {}", self.document))
+    }
+
+    /// Asserts that a check failed, that its text contains `detail`, and that it says what to do.
+    fn assert_failed(&self, name: &str, detail: &str, fix: &str) {
+        let check = self.check(name);
+        assert_eq!(check["status"], "failed", "{check}");
+        assert!(check["detail"].as_str().unwrap().contains(detail), "{check}");
+        assert!(check["fix"].as_str().unwrap().contains(fix), "{check}");
+        assert!(!self.success && self.document["ok"] == false, "{}", self.document);
+    }
+}
+
+/// Waits until a condition on the database holds.
+async fn until(database: &TestDatabase, condition: &str) {
+    let client = database.connect().await;
+    let query = format!("SELECT {condition}");
+    let reached =
+        async { while !client.query_one(&query, &[]).await.unwrap().get::<_, bool>(0) {} };
+    let waited = tokio::time::timeout(Duration::from_mins(1), reached).await;
+    assert!(waited.is_ok(), "{condition}");
+}
+
+/// Waits until this many nodes have made themselves known.
+async fn until_nodes(database: &TestDatabase, count: usize) {
+    until(database, &format!("(SELECT count(*) FROM nodes) = {count}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_finds_nothing_wrong_with_a_healthy_installation() {
+    let server = TestServer::start().await;
+    until_nodes(&server.database, 1).await;
+    let report = Report::of(&server.database, &[]).await;
+    let checks = report.document["checks"].as_array().unwrap();
+    // The disk of the machine that runs the tests may be full.
+    let checks = checks.iter().filter(|check| check["name"] != "disk");
+    for check in checks.clone() {
+        assert!(check["status"] == "ok" && check["detail"].is_string(), "{check}");
+        assert!(check["fix"].is_null(), "{check}");
+    }
+    let names = checks.map(|check| check["name"].as_str().unwrap()).collect::<Vec<_>>();
+    // Documented in docs/OPERATIONS.md: scripts depend on them.
+    assert_eq!(
+        names,
+        [
+            "database",
+            "postgres",
+            "extensions",
+            "connections",
+            "migrations",
+            "clock",
+            "sealing_keys",
+            "mail_setting",
+            "mail_queue",
+            "failed_mails",
+            "consumers",
+            "events",
+            "staff_addresses",
+            "nodes",
+            "node_versions",
+            "node_configuration",
+            "node_storage",
+            "pool",
+            "descriptors",
+            "attachments",
+            "mail",
+            "sender_domain",
+            "base_url",
+        ]
+    );
+    assert_eq!(report.document["version"], env!("CARGO_PKG_VERSION"));
+    // A node that stops says so.
+    let (database, url) = (server.database.connect().await, server.database.url.clone());
+    server.second_node().await.stop().await;
+    let nodes = database.query_one("SELECT count(*) FROM nodes", &[]).await.unwrap();
+    assert_eq!(nodes.get::<_, i64>(0), 1);
+    assert!(
+        run(&["doctor"], &[("DATABASE_URL", &url)], "").await.stdout.contains("ok      nodes: ")
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_tells_a_failure_from_a_configuration_that_cannot_be_read_by_its_exit_code() {
+    let database = TestDatabase::new().await;
+    let code = async |variables: &[(&str, &str)]| {
+        let output = process::command(variables).arg("doctor").output().await.unwrap();
+        output.status.code()
+    };
+    assert_eq!(code(&[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")]).await, Some(1));
+    let unreadable = [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_NO_SUCH_KEY", "1")];
+    assert_eq!(code(&unreadable).await, Some(2));
+    let help = process::command(&[]).args(["doctor", "--no-such-flag"]).output().await.unwrap();
+    assert_eq!(help.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_says_whether_the_address_in_links_leads_to_a_node() {
+    let server = TestServer::start().await;
+    until_nodes(&server.database, 1).await;
+    let own = format!("http://{}", server.address());
+    let report = Report::of(&server.database, &[("TICKETWIRE_LINKS_BASE_URL", &own)]).await;
+    assert_eq!(report.check("base_url")["status"], "ok", "{}", report.document);
+    let wrong = [("TICKETWIRE_LINKS_BASE_URL", "http://127.0.0.1:1")];
+    let report = Report::of(&server.database, &wrong).await;
+    report.assert_failed("base_url", "cannot be reached", "links.base_url");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_a_wrong_sealing_key() {
+    let server = TestServer::start().await;
+    let wrong =
+        [("TICKETWIRE_SECURITY_SEALING_KEYS", "another key that is long enough to be accepted")];
+    let report = Report::of(&server.database, &wrong).await;
+    report.assert_failed("sealing_keys", "none of the keys", "ticketwire accept-sealing-keys");
+    assert!(!report.document.to_string().contains("another key"), "{}", report.document);
+    server.stop().await;
+}
+
+/// The disk is a small file system in memory, which only the process of the test sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_a_full_disk() {
+    let database = TestDatabase::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=64k none \"$1\" && \
+                  { head -c 1000000 /dev/zero >\"$1/full\" 2>/dev/null; exec \"$0\" doctor --json; }";
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["sh", "-c", script, env!("CARGO_BIN_EXE_ticketwire")]).arg(folder.path());
+    command.env("DATABASE_URL", &database.url).env("TICKETWIRE_STORAGE_FOLDER", folder.path());
+    command.env("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS).current_dir(folder.path());
+    let output = command.stdin(Stdio::null()).output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let document = serde_json::from_str(&text);
+    let document =
+        document.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let report = Report { success: output.status.success(), document };
+    report.assert_failed("attachments", "No space left on device", "make room on the disk");
+    report.assert_failed("disk", "0 MiB free", "enlarge the disk");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_and_metrics_name_a_node_with_another_configuration() {
+    let server = start_with_metrics(&[]).await;
+    let other = [("second_factor.issuer", "Stale".to_owned()), ("sessions.idle_hours", "9".into())];
+    let node = server.another_node(&other).await.unwrap();
+    until_nodes(&server.database, 2).await;
+    let report = Report::of(&server.database, &[]).await;
+    let settings = ": second_factor.issuer, sessions.idle_hours";
+    report.assert_failed("node_configuration", settings, "restart");
+    assert_eq!(report.check("node_versions")["status"], "ok");
+    let differences = "ticketwire_node_differences{kind=\"configuration\"}";
+    until_metric(&server, differences, |count| count == 1.0).await;
+    assert_eq!(metric(&server, "ticketwire_nodes").await, Some(2.0));
+    node.stop().await;
+    until_metric(&server, differences, |count| count == 0.0).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_a_mail_server_that_refuses() {
+    let (database, smtp) = (TestDatabase::new().await, Smtp::start().await);
+    smtp.refuse_sender(Some("550 5.7.1 Sender not allowed"));
+    let variables = variables(&smtp.url(), &database.url);
+    let report = Report::of(&database, &borrowed(&variables)).await;
+    report.assert_failed("mail", "Sender not allowed", "ticketwire mail test");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_and_metrics_name_a_stuck_consumer() {
+    let server = start_with_metrics(&[]).await;
+    let anna = server.customer("Anna").await;
+    server.quiet().await;
+    until_nodes(&server.database, 1).await;
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; SELECT FROM consumer_offsets FOR UPDATE").await.unwrap();
+    anna.create_ticket("one").await;
+    let lag = "ticketwire_feed_consumer_lag_positions{consumer=\"notifications\"}";
+    until_metric(&server, lag, |lag| lag >= 1.0).await;
+    server.clock.advance(chrono::TimeDelta::minutes(5));
+    let age = "ticketwire_feed_consumer_lag_seconds{consumer=\"notifications\"}";
+    until_metric(&server, age, |age| (300.0..400.0).contains(&age)).await;
+    let report = Report::of(&server.database, &[]).await;
+    let check = report.check("consumers");
+    assert_eq!(check["status"], "failed", "{check}");
+    let detail = check["detail"].as_str().unwrap();
+    assert!(detail.contains("the consumer `notifications` is stuck: "), "{detail}");
+    assert!(check["fix"].is_string(), "{check}");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    until_metric(&server, age, |age| age == 0.0).await;
+    server.stop().await;
+}
+
+/// The clock of the database is moved by a function that precedes the one of Postgres.
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_and_metrics_name_a_clock_that_is_wrong() {
+    let server = start_with_metrics(&[]).await;
+    // The clock of this node stands in the past.
+    until_metric(&server, "ticketwire_clock_offset_seconds", |offset| offset < -300.0).await;
+    let database = server.database.connect().await;
+    let name = database.query_one("SELECT current_database()::text", &[]).await.unwrap();
+    let moved = format!(
+        "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql
+             AS 'SELECT pg_catalog.clock_timestamp() + interval ''5 minutes''';
+         ALTER DATABASE {} SET search_path = public, pg_catalog",
+        name.get::<_, &str>(0)
+    );
+    database.batch_execute(&moved).await.unwrap();
+    let report = Report::of(&server.database, &[]).await;
+    report.assert_failed("clock", "300 seconds behind the database", "NTP");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_a_missing_extension() {
+    let database = TestDatabase::new().await;
+    database.connect().await.batch_execute("DROP EXTENSION pg_trgm CASCADE").await.unwrap();
+    let report = Report::of(&database, &[]).await;
+    report.assert_failed("extensions", "pg_trgm is missing", "CREATE EXTENSION pg_trgm");
+}
+
+/// The other version is only its row: the binary of another version is not at hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_and_metrics_name_a_node_of_another_version() {
+    let server = start_with_metrics(&[]).await;
+    let other = "INSERT INTO nodes (id, version, host, started_at, seen_at, report)
+        VALUES (gen_random_uuid(), '9.9.9', 'web2', now(), now() + interval '1 minute', '{}')";
+    server.database.connect().await.batch_execute(other).await.unwrap();
+    let report = Report::of(&server.database, &[]).await;
+    report.assert_failed("node_versions", "on web2 runs 9.9.9", "the same version");
+    let differences = "ticketwire_node_differences{kind=\"version\"}";
+    until_metric(&server, differences, |count| count == 1.0).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_and_metrics_name_an_exhausted_pool() {
+    let server = start_with_metrics(&[("database.pool_size", "2".to_owned())]).await;
+    let (anna, boris) = (server.customer("Anna").await, server.sign_up("Boris", Role::Agent).await);
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let ask = |client: &Client| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            loop {
+                client.send("{ tickets(first: 1) { nodes { id } } }", json!({})).await;
+            }
+        })
+    };
+    let asking = [&anna, &anna, &boris, &boris].map(ask);
+    let waiting = "ticketwire_database_pool_connections{state=\"waiting\"}";
+    until_metric(&server, waiting, |count| count >= 1.0).await;
+    let reported = "EXISTS (SELECT FROM nodes WHERE (report->'pool'->>'waiting')::int > 0)";
+    until(&server.database, reported).await;
+    let report = Report::of(&server.database, &[]).await;
+    report.assert_failed("pool", "uses all 2 connections", "database.pool_size");
+    asking.iter().for_each(tokio::task::JoinHandle::abort);
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_and_metrics_name_a_folder_of_attachments_that_is_not_shared() {
+    let server = start_with_metrics(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("attachments");
+    let other = [("storage.folder", own.to_str().unwrap().to_owned())];
+    let node = server.another_node(&other).await.unwrap();
+    until_nodes(&server.database, 2).await;
+    let report = Report::of(&server.database, &[]).await;
+    report.assert_failed("node_storage", "stored elsewhere by the node", "one shared folder");
+    let differences = "ticketwire_node_differences{kind=\"storage\"}";
+    until_metric(&server, differences, |count| count == 1.0).await;
+    // Once the folder is shared, the node reports the same id.
+    let mut shared = fs::read_dir(format!("{FOLDER}/storage-id")).unwrap();
+    let shared = shared.next().unwrap().unwrap().file_name();
+    fs::remove_dir_all(own.join("storage-id")).unwrap();
+    fs::create_dir_all(own.join("storage-id").join(shared)).unwrap();
+    until_metric(&server, differences, |count| count == 0.0).await;
+    node.stop().await;
+    server.stop().await;
+}
