@@ -61,8 +61,18 @@ impl Socket {
         socket.initialise(None).await.expect("a server that acknowledges connection_init")
     }
 
-    async fn initialise(mut self, token: Option<&str>) -> Option<Self> {
+    /// Opens a websocket by a request of its own and sends `connection_init`; returns `None` if the
+    /// server does not acknowledge it.
+    pub async fn try_open_with(request: Request, payload: Value) -> Option<Self> {
+        Self(connect_async(request).await.expect("an upgrade").0).send_init(payload).await
+    }
+
+    async fn initialise(self, token: Option<&str>) -> Option<Self> {
         let payload = token.map(|token| json!({ "authorization": format!("Bearer {token}") }));
+        self.send_init(payload.into()).await
+    }
+
+    async fn send_init(mut self, payload: Value) -> Option<Self> {
         self.send(json!({ "type": "connection_init", "payload": payload })).await;
         match self.incoming().await {
             Incoming::Message(message) if message["type"] == "connection_ack" => Some(self),

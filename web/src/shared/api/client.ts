@@ -28,10 +28,15 @@ export class ApiError extends Error {
     super(code);
   }
 
-  /** Whether the same request can succeed later, and whether it may have been executed. */
+  /** Whether the same request can succeed later. It may have been executed. */
   get isTransient(): boolean {
-    return ["OFFLINE", "UNAVAILABLE", "TIMEOUT", "INTERNAL"].includes(this.code);
+    return ["OFFLINE", "UNAVAILABLE", "TIMEOUT", "INTERNAL", "RATE_LIMITED"].includes(this.code);
   }
+}
+
+/** Returns the error of a failed request. A chunk that could not be loaded counts as a lost connection. */
+export function asApiError(error: unknown): ApiError {
+  return error instanceof ApiError ? error : new ApiError("OFFLINE");
 }
 
 interface GraphqlError {
@@ -43,23 +48,36 @@ interface Answer {
   errors?: GraphqlError[];
 }
 
-/** Without this header the server ignores the cookie. */
-export const HEADERS = { "Ticketwire-Client": "portal" };
-
 const TIMEOUT_MS = 40_000;
 
-/** Called before each mutation; throws if it must not be sent. */
+/** Called before each request in the name of the account; throws if it must not be sent. */
 type Guard = () => void;
 /** Called with each top-level error. */
 type Listener = (error: ApiError) => void;
 
 let guard: Guard = () => {};
 let listener: Listener = () => {};
+let account: string | null = null;
 
-/** Sets what is called before each mutation and with each error. */
-export function observe(beforeMutation: Guard, onError: Listener): void {
-  guard = beforeMutation;
+/** Sets what is called before each request and with each error. */
+export function observe(beforeRequest: Guard, onError: Listener): void {
+  guard = beforeRequest;
   listener = onError;
+}
+
+/** Sets the account that this page shows. The server rejects requests that come with another one's cookie. */
+export function identify(id: string | null): void {
+  account = id;
+}
+
+/** Returns the headers of a request. Without the first one the server ignores the cookie. */
+export function headers(): Record<string, string> {
+  return { "ticketwire-client": "portal", ...shownAccount() };
+}
+
+/** Returns the account that this page shows, as the server expects it. */
+export function shownAccount(): Record<string, string> {
+  return account ? { "ticketwire-account": account } : {};
 }
 
 /** Sends an operation and returns its data. Throws an `ApiError` if it failed. */
@@ -77,10 +95,18 @@ export async function attempt<Data, Variables>(
   document: Operation<Data, Variables>,
   variables: Variables,
 ): Promise<{ data: Data | null; error: ApiError | null }> {
-  const query = textOf(document);
-  if (query.trimStart().startsWith("mutation")) guard();
-  const answer = await post(JSON.stringify({ query, variables }));
+  guard();
+  const answer = await post(document, variables, headers());
   return { data: (answer.data ?? null) as Data | null, error: errorOf(answer) };
+}
+
+/** Like `attempt`, in the name of the person whom the cookie belongs to, and without the listener. */
+export async function attemptAsAnybody<Data, Variables>(
+  document: Operation<Data, Variables>,
+  variables: Variables,
+): Promise<{ data: Data | null; error: ApiError | null }> {
+  const { data, errors } = await post(document, variables, { "ticketwire-client": "portal" });
+  return { data: (data ?? null) as Data | null, error: errors?.[0] ? convert(errors[0]) : null };
 }
 
 /** Returns the first error of an answer, after the listener has seen it. */
@@ -91,22 +117,23 @@ export function errorOf(answer: Answer): ApiError | null {
 }
 
 /** Converts an error of the server, and passes it to the listener. */
-export function toApiError({ extensions }: GraphqlError): ApiError {
-  const error = new ApiError(
-    (extensions?.code ?? "INTERNAL") as ErrorCode,
-    extensions?.retryAfterSeconds,
-    extensions?.requestId,
-  );
+export function toApiError(graphqlError: GraphqlError): ApiError {
+  const error = convert(graphqlError);
   listener(error);
   return error;
 }
 
-async function post(body: string): Promise<Answer> {
+function convert({ extensions }: GraphqlError): ApiError {
+  const code = (extensions?.code ?? "INTERNAL") as ErrorCode;
+  return new ApiError(code, extensions?.retryAfterSeconds, extensions?.requestId);
+}
+
+async function post(document: object, variables: unknown, sent: Record<string, string>): Promise<Answer> {
   try {
     const response = await fetch("/graphql", {
       method: "POST",
-      headers: { ...HEADERS, "content-type": "application/json" },
-      body,
+      headers: { ...sent, "content-type": "application/json" },
+      body: JSON.stringify({ query: textOf(document), variables }),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     return (await response.json()) as Answer;
@@ -116,7 +143,7 @@ async function post(body: string): Promise<Answer> {
   }
 }
 
-/** Checks that a mutation may be sent in a request that does not go through `request`. */
-export function guardMutation(): void {
+/** Checks that a request that does not go through `request` may be sent. */
+export function guardRequest(): void {
   guard();
 }
