@@ -43,7 +43,7 @@ async function visit(page) {
   await page.getByRole("button", { name: "Post comment" }).click();
   await page.getByText("Thank you.").first().waitFor();
   assert.equal(await page.getByLabel("Add a comment").inputValue(), "", "the draft is gone");
-  await page.screenshot({ path: `${pictures}/portal-ticket.png`, fullPage: true });
+  await page.screenshot({ path: `${pictures}/portal.png`, fullPage: true });
 
   await page.getByRole("button", { name: "Edit", exact: true }).click();
   await page.getByLabel("Your comment").fill("Thank you very much.");

@@ -3,6 +3,8 @@ import type { SchemaKey, Text } from "./catalogue";
 /** The English texts. Their keys are the keys of every catalogue. */
 const en = {
   "app.skip": "Skip to the content",
+  "app.menu": "Main menu",
+  "app.legal": "Legal",
   "app.home": "Home",
   "app.tickets": "My tickets",
   "app.account": "Account",

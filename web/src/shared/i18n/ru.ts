@@ -3,6 +3,8 @@ import type { Catalogue } from "./index.svelte";
 /** The Russian texts. */
 const ru: Catalogue = {
   "app.skip": "Перейти к содержанию",
+  "app.menu": "Главное меню",
+  "app.legal": "Правовая информация",
   "app.home": "Главная",
   "app.tickets": "Мои заявки",
   "app.account": "Учётная запись",
