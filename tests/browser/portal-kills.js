@@ -105,6 +105,7 @@ main("portal-kills", async (browser) => {
     (isRequest ? requests : comments).push(text);
     const posted = async () => (isRequest ? await anna.tickets() : await anna.comments(ticket)).some(({ body, description }) => (body ?? description) === text);
     await until(posted, `posted: ${text}`);
+    if ((kill + 1) % 25 === 0) console.log(`${kill + 1} kills`);
   }
   // All of what was sent is answered before the last look.
   await writer.open(false);

@@ -26,7 +26,8 @@ main("portal", async (browser) => {
   await page.getByRole("button", { name: "Post comment" }).click();
   await page.locator("article:not(.letter)", { hasText: "Much better" }).waitFor();
   assert.equal(await page.getByLabel("Add a comment").inputValue(), "", "the draft is gone");
-  await page.screenshot({ path: `${pictures}/portal.png` });
+  await page.evaluate(() => scrollTo(0, 0));
+  await page.screenshot({ path: `${pictures}/portal.png`, fullPage: true });
 
   await page.getByRole("button", { name: "Edit", exact: true }).click();
   await page.getByLabel("Your comment").fill("Much better, thank you very much.");
