@@ -38,8 +38,10 @@ class Person {
   async call(query, variables = {}) {
     const headers = { "content-type": "application/json", ...(this.token && { authorization: `Bearer ${this.token}` }) };
     const send = async () => (await fetch(`${origin}graphql`, { method: "POST", headers, body: JSON.stringify({ query, variables }) })).json();
+    let answer = null;
     // A query can be repeated if the script has just cut its line.
-    const { data, errors } = await (query.startsWith("mutation") ? send() : send().catch(send));
+    if (!query.startsWith("mutation")) await until(async () => (answer = await send().catch(() => null)) !== null);
+    const { data, errors } = answer ?? (await send());
     assert.equal(errors, undefined, JSON.stringify(errors));
     return data;
   }

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
+use tokio::sync::Semaphore;
 
 use crate::harness::{
     Client, Reply, browser::Script, demo::Demo, postgres::TestDatabase, process::Process,
@@ -64,9 +65,13 @@ async fn a_setting_switches_the_portal_off() {
     process.kill().await;
 }
 
+/// A browser and a demo server keep a processor busy, so only two scripts run at a time.
+static TURNS: Semaphore = Semaphore::const_new(2);
+
 /// Runs a script with a browser, in front of a demo server that the script can kill and start again,
 /// behind a proxy whose connections it can cut and stall.
 async fn run(script: &str, arguments: &[&str]) {
+    let _turn = TURNS.acquire().await.unwrap();
     let demo = Demo::new();
     let mut server = Some(demo.serve("127.0.0.1:0").await);
     let address = server.as_ref().unwrap().address.clone();
