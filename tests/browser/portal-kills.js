@@ -38,7 +38,8 @@ class Writer {
 
   async open(isRequest) {
     this.isRequest = isRequest;
-    if (new URL(this.page.url()).pathname !== `/${this.path}`) await this.page.goto(origin + this.path);
+    // The form may be about to give way to the ticket that it has opened.
+    if (isRequest || new URL(this.page.url()).pathname !== `/${this.path}`) await this.page.goto(origin + this.path);
     await this.field.waitFor();
   }
 
