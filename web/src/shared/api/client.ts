@@ -1,5 +1,6 @@
 // The client of the API: one request a call, the session in a cookie that no script can read.
 import { textOf, type Operation } from "./document";
+import { pause } from "./pause";
 
 /** The codes of top-level errors, and those of failures that never reached the server. */
 export type ErrorCode =
@@ -49,6 +50,8 @@ interface Answer {
 }
 
 const TIMEOUT_MS = 40_000;
+/** How often a query is sent at most: lines break, and a query can be repeated. */
+const QUERY_ATTEMPTS = 6;
 
 /** Called before each request in the name of the account; throws if it must not be sent. */
 type Guard = () => void;
@@ -96,7 +99,7 @@ export async function attempt<Data, Variables>(
   variables: Variables,
 ): Promise<{ data: Data | null; error: ApiError | null }> {
   guard();
-  const answer = await post(document, variables, headers());
+  const answer = await postRepeatedly(document, variables);
   return { data: (answer.data ?? null) as Data | null, error: errorOf(answer) };
 }
 
@@ -126,6 +129,19 @@ export function toApiError(graphqlError: GraphqlError): ApiError {
 function convert({ extensions }: GraphqlError): ApiError {
   const code = (extensions?.code ?? "INTERNAL") as ErrorCode;
   return new ApiError(code, extensions?.retryAfterSeconds, extensions?.requestId);
+}
+
+async function postRepeatedly(document: object, variables: unknown): Promise<Answer> {
+  const isQuery = textOf(document).trimStart().startsWith("query");
+  for (let attempts = 1; isQuery && attempts < QUERY_ATTEMPTS; attempts += 1) {
+    try {
+      return await post(document, variables, headers());
+    } catch {
+      await pause(attempts - 1);
+      guard();
+    }
+  }
+  return post(document, variables, headers());
 }
 
 async function post(document: object, variables: unknown, sent: Record<string, string>): Promise<Answer> {
