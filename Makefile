@@ -5,7 +5,7 @@
 #   make test ARGS='ticket'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build lint audit setup verify-long
+.PHONY: help run test build lint audit pictures setup verify-long
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,11 @@ lint: setup ## Check the formatting and the lints
 
 audit: setup ## Look for known vulnerabilities in the dependencies (needs the network)
 	scripts/cargo-deny --locked check advisories
+
+pictures: ## Take the pictures of README again, by the tests in a browser
+	@scripts/setup test
+	cargo test --locked --test it -- a_customer_opens_a_ticket_and_follows_it_in_a_browser a_browser_completes_the_tour
+	cp target/tmp/pictures/portal.png target/tmp/pictures/playground.png docs/
 
 verify-long: ## Run the newest migrations beside the version before, under load (ARGS: its tag or commit), and install the package
 	@scripts/verify-upgrade $(ARGS)

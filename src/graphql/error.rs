@@ -76,8 +76,10 @@ user_error_codes! {
 
 impl From<service::UserError> for UserError {
     fn from(error: service::UserError) -> Self {
-        let field =
-            (!error.field.is_empty()).then(|| error.field.into_iter().map(str::to_owned).collect());
+        let names = error.field.into_iter().map(str::to_owned);
+        let path = names.chain(error.position.map(|position| position.to_string()));
+        let path = path.collect::<Vec<_>>();
+        let field = (!path.is_empty()).then_some(path);
         Self { field, code: error.code.into(), message: error.message }
     }
 }

@@ -10,10 +10,10 @@ use axum::{
     http::{HeaderMap, Method, header, request::Parts},
 };
 
-use super::session_cookie::OwnPages;
+use super::session_cookie::{ACCOUNT_HEADER, OwnPages};
 use crate::{
     domain::{actor::Actor, session::ClientOrigin},
-    graphql::SessionCookie,
+    graphql::{GlobalId, SessionCookie},
     service::{ServiceError, Services, authentication},
 };
 
@@ -33,6 +33,8 @@ pub struct Credentials {
     pub token: Option<String>,
     /// The cookie of the server's own page, if one of them has sent the request.
     pub cookie: Option<SessionCookie>,
+    /// The account that the page shows, if the token is from a cookie and the page names one.
+    account: Option<String>,
 }
 
 impl Credentials {
@@ -44,22 +46,30 @@ impl Credentials {
         let is_own = own_pages.has_sent(method, headers);
         let in_cookie = own_pages.token(headers).filter(|_| is_own && bearer.is_none());
         let cookie = is_own.then(|| SessionCookie::new(in_cookie.is_some()));
-        Self { token: bearer.or(in_cookie).map(str::to_owned), cookie }
+        let account = headers.get(ACCOUNT_HEADER).filter(|_| in_cookie.is_some());
+        let account = account.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Self { token: bearer.or(in_cookie).map(str::to_owned), cookie, account }
+    }
+
+    /// Returns who sends the request. A token without a live session counts as no token, so that a
+    /// client that still sends an old one can sign in again. So does the cookie of another account
+    /// than the page shows.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn actor(&self, services: &Services) -> Result<Actor, ServiceError> {
+        let Some(token) = &self.token else { return Ok(Actor::Anonymous) };
+        let actor = authentication::actor(services, token).await?;
+        let actor = actor.filter(|actor| is_account(actor, self.account.as_deref()));
+        Ok(actor.unwrap_or(Actor::Anonymous))
     }
 }
 
-/// Returns who sends a request with a token. A token without a live session counts as no token, so
-/// that a client that still sends an old one can sign in again.
-///
-/// # Errors
-/// The database failed.
-pub async fn actor(token: Option<&str>, services: &Services) -> Result<Actor, ServiceError> {
-    match token {
-        None => Ok(Actor::Anonymous),
-        Some(token) => {
-            Ok(authentication::actor(services, token).await?.unwrap_or(Actor::Anonymous))
-        }
-    }
+/// Whether an actor is the account that a page shows, or the page names none.
+pub fn is_account(actor: &Actor, shown: Option<&str>) -> bool {
+    shown.is_none_or(|shown| {
+        actor.account_id().is_some_and(|id| GlobalId::account(&shown.into()) == Some(id))
+    })
 }
 
 /// Returns where a request comes from. Each of the installation's own reverse proxies has

@@ -110,10 +110,9 @@ async fn answer(
         Method::GET => from_query(parts).await?,
         _ => from_body(parts, body).await?,
     };
-    let Credentials { token, cookie } = Credentials::of(&api.own_pages, &method, &headers);
-    let actor = authentication::actor(token.as_deref(), &api.services)
-        .await
-        .map_err(|error| Refusal::failed(&error))?;
+    let credentials = Credentials::of(&api.own_pages, &method, &headers);
+    let actor = credentials.actor(&api.services).await.map_err(|error| Refusal::failed(&error))?;
+    let Credentials { token, cookie, .. } = credentials;
     // Before the document is read, which takes time too.
     let mut slot = delay_refusal(api.budgets.request(&actor, &origin)).await?;
     let turn = api.budgets.turn(&actor, &origin).await?;
@@ -195,9 +194,9 @@ async fn answer_multipart(
 ) -> Result<Answer, Refusal> {
     let origin = authentication::origin(&parts, api.trusted_proxies);
     let mut chunks = body.into_data_stream();
-    let Credentials { token, cookie } =
-        Credentials::of(&api.own_pages, &parts.method, &parts.headers);
-    let upload = upload::read(api, &parts.headers, (token.as_deref(), &origin), &mut chunks).await;
+    let credentials = Credentials::of(&api.own_pages, &parts.method, &parts.headers);
+    let upload = upload::read(api, &parts.headers, (&credentials, &origin), &mut chunks).await;
+    let Credentials { token, cookie, .. } = credentials;
     if !upload.as_ref().is_ok_and(|upload| upload.read_to_end) {
         body::discard(&mut chunks, 0).await;
     }

@@ -15,6 +15,11 @@ use crate::graphql::CookieChange;
 /// The header that a page sends for its cookie to count, with any value.
 pub const HEADER: HeaderName = HeaderName::from_static("ticketwire-client");
 
+/// The header, and the field of `connection_init`, in which a page names the account that it shows.
+/// A cookie of another account does not count, so nothing happens in the name of a person who has
+/// signed in in another tab.
+pub const ACCOUNT_HEADER: HeaderName = HeaderName::from_static("ticketwire-account");
+
 const NAME: &str = "ticketwire_session";
 /// Browsers accept this prefix only with `Secure`, without `Domain` and with `Path=/`, so pages of
 /// sibling domains cannot set the cookie.

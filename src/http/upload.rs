@@ -19,7 +19,7 @@ use multer::{Field, Multipart};
 
 use super::{
     api::Api,
-    authentication,
+    authentication::Credentials,
     body::{MAX_BODY, TooSlow},
     file_name, guard,
     refusal::Refusal,
@@ -86,7 +86,7 @@ pub fn is_multipart(headers: &HeaderMap) -> bool {
 pub async fn read(
     api: &Api,
     headers: &HeaderMap,
-    (token, origin): (Option<&str>, &ClientOrigin),
+    (credentials, origin): (&Credentials, &ClientOrigin),
     chunks: &mut BodyDataStream,
 ) -> Result<MultipartRequest, Refusal> {
     let mut parts = Multipart::new(chunks, boundary(headers)?);
@@ -95,13 +95,13 @@ pub async fn read(
     let expected = place_ids(api, &mut request.variables, &map)?;
     require_mutation(api, &mut request)?;
     check_places(&mut request, &map)?;
-    let actor = authentication::actor(token, &api.services).await.map_err(refusal)?;
+    let actor = credentials.actor(&api.services).await.map_err(refusal)?;
     let mut reception = UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let _slots = api.budgets.upload(&actor, origin)?;
     let ReceivedFiles { uploads, held, read_to_end } =
         reserve_and_receive(&mut reception, &mut parts, expected).await?;
     // Receiving the files may have taken minutes, in which the session has ended.
-    let actor = authentication::actor(token, &api.services).await.map_err(refusal)?;
+    let actor = credentials.actor(&api.services).await.map_err(refusal)?;
     UploadReceiver::new(&actor, &api.services).map_err(refusal)?;
     let (held, mut request) = (held.map(Arc::new), request.data(Uploads(uploads)));
     if let Some(held) = &held {

@@ -42,6 +42,7 @@ use super::{
     budgets::delay_refusal,
     execution::{self, Output},
     guard, response,
+    session_cookie::ACCOUNT_HEADER,
     slots::Slot,
 };
 use crate::{
@@ -400,12 +401,14 @@ impl Connection {
         }
         let text = |name| payload.get(name).and_then(serde_json::Value::as_str);
         let value = text("authorization").or_else(|| text("Authorization"));
-        let token = value
+        let bearer = value
             .filter(|value| !value.is_empty())
-            .map(|value| authentication::bearer_token(value).unwrap_or(value).to_owned())
-            .or_else(|| self.in_cookie.take());
+            .map(|value| authentication::bearer_token(value).unwrap_or(value).to_owned());
+        let shown = text(ACCOUNT_HEADER.as_str()).filter(|_| bearer.is_none());
+        let token = bearer.or_else(|| self.in_cookie.take());
         let failed = |()| End::Close(CloseReason::TRY_AGAIN);
         let actor = authenticate(token.as_deref(), &self.api).await.map_err(failed)?;
+        let actor = actor.filter(|actor| authentication::is_account(actor, shown));
         let Some(actor) = actor else { return Err(End::Close(CloseReason::FORBIDDEN)) };
         let slot = delay_refusal(self.api.budgets.socket(&actor, &self.origin)).await;
         let slot = slot.map_err(|exceeded| End::Close(CloseReason::too_many(exceeded.message)))?;

@@ -123,6 +123,8 @@ pub struct UserError {
     /// The path of the input field, in the API's spelling. Empty if the error is about the
     /// input as a whole.
     pub field: Vec<&'static str>,
+    /// The position in the list that `field` names, if the error is about one item.
+    pub position: Option<usize>,
     /// The kind of error, for programs.
     pub code: UserErrorCode,
     /// What is wrong and what to do now, for people.
@@ -212,12 +214,12 @@ user_error_codes! {
 impl UserError {
     /// Creates an error about one field of the input.
     pub fn new(field: &'static str, code: UserErrorCode, message: impl Into<String>) -> Self {
-        Self { field: vec![field], code, message: message.into() }
+        Self { field: vec![field], position: None, code, message: message.into() }
     }
 
     /// Creates an error about the input as a whole.
     pub fn of_input(code: UserErrorCode, message: impl Into<String>) -> Self {
-        Self { field: vec![], code, message: message.into() }
+        Self { field: vec![], position: None, code, message: message.into() }
     }
 
     /// Creates an error about a text. The message starts with `label`.

@@ -293,11 +293,15 @@ async fn abandon(id: AttachmentId, writing: UploadWriter) {
     }
 }
 
-/// Adds the error of the first rejected file, if there is one, to those of an input.
+/// Adds the errors of rejected files to those of an input: of each file that its error names, or else
+/// the first.
 pub(super) fn validate(validation: &mut Validation, uploads: &[Upload]) {
-    let mut errors = uploads.iter().filter_map(|upload| upload.outcome.as_ref().err());
-    if let Some(first) = errors.next() {
-        validation.add(first.clone());
+    let errors = uploads.iter().filter_map(|upload| upload.outcome.as_ref().err());
+    for (place, error) in errors.enumerate() {
+        // One that names no position stands for all.
+        if place == 0 || error.position.is_some() {
+            validation.add(error.clone());
+        }
     }
 }
 

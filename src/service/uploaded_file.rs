@@ -86,7 +86,7 @@ pub async fn delete(
 }
 
 /// Appends uploaded files of the caller to those that were sent with an input. The result has an
-/// error in place of a file that is unknown, and of the files that are too many or too large
+/// error in place of each file that is unknown, and of the files that are too many or too large
 /// together.
 ///
 /// # Errors
@@ -108,11 +108,11 @@ pub async fn append(
     let mut connection = services.database.read().await?;
     let mut found = attachments::kept(&mut connection, uploader(actor)?, ids).await?;
     drop(connection);
-    for id in ids {
+    for (position, id) in ids.iter().enumerate() {
         let place = found.iter().position(|(found, ..)| found == id);
         files.push(match place.map(|place| found.swap_remove(place)) {
             Some((id, name, content)) => Upload { id, outcome: Ok((name, content)) },
-            None => rejected(unknown(FIELD)),
+            None => rejected(UserError { position: Some(position), ..unknown(FIELD) }),
         });
     }
     let sizes = files.iter().filter_map(|file| Some(file.outcome.as_ref().ok()?.1.size));

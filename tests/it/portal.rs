@@ -1,10 +1,14 @@
 //! The portal: how it is served, and a customer's visit in a browser.
 
+use std::{fs, path::Path};
+
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use rustix::process::Signal;
+use tokio::sync::Semaphore;
 
 use crate::harness::{
     Client, Reply, browser::Script, demo::Demo, postgres::TestDatabase, process::Process,
+    proxy::Proxy,
 };
 
 async fn get(client: &Client, path: &str, accept: &str) -> Reply {
@@ -61,40 +65,90 @@ async fn a_setting_switches_the_portal_off() {
     process.kill().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_customer_opens_a_ticket_and_follows_it_in_a_browser() {
+/// A browser and a demo server keep a processor busy, so only two scripts run at a time.
+static TURNS: Semaphore = Semaphore::const_new(2);
+
+/// Runs a script with a browser, in front of a demo server that the script can kill and start again,
+/// behind a proxy whose connections it can cut and stall.
+async fn run(script: &str, arguments: &[&str]) {
+    let _turn = TURNS.acquire().await.unwrap();
     let demo = Demo::new();
-    let process = demo.serve("127.0.0.1:0").await;
-    let agent = Demo::sign_in(&process.address, "agent@demo.example").await;
-    let mut script = Script::start("portal.js", &format!("http://{}/", process.address)).await;
+    let mut server = Some(demo.serve("127.0.0.1:0").await);
+    let address = server.as_ref().unwrap().address.clone();
+    let proxy = Proxy::start(&address).await;
+    let origin = format!("http://{}/", proxy.address);
+    let mut script = Script::start_with(script, &origin, arguments).await;
     while let Some(command) = script.command().await {
         match command.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["answer", number, body] => {
-                let query = "query($n: String!) { ticket(number: $n) { id } }";
-                let found = agent.ok(query, json!({ "n": number })).await;
-                let input = json!({ "ticketId": found["ticket"]["id"], "body": body });
-                let add = "mutation($i: AddCommentInput!) { addComment(input: $i) {
-                    comment { id } userErrors { code } } }";
-                let added = agent.ok(add, json!({ "i": input })).await;
-                assert!(added["addComment"]["comment"]["id"].is_string(), "{added}");
-            }
-            ["redact", number] => {
-                let query =
-                    "query($n: String!) { ticket(number: $n) { timeline(first: 10) { nodes {
-                    ... on CommentAdded { comment { id } } } } } }";
-                let found = agent.ok(query, json!({ "n": number })).await;
-                let events = found["ticket"]["timeline"]["nodes"].as_array().unwrap();
-                let comment = events.iter().find_map(|event| event["comment"]["id"].as_str());
-                let redact = "mutation($i: RedactCommentInput!) { redactComment(input: $i) {
-                    userErrors { code } } }";
-                let input = json!({ "commentId": comment.unwrap() });
-                let redacted = agent.ok(redact, json!({ "i": input })).await;
-                assert_eq!(redacted["redactComment"]["userErrors"], json!([]));
-            }
+            ["kill"] => server.take().expect("a running server").kill().await,
+            ["start"] => server = Some(demo.serve(&address).await),
+            ["cut"] => proxy.cut_next(0),
+            ["stall"] => proxy.stall(true),
+            ["resume"] => proxy.stall(false),
             ref other => panic!("the script asks for {other:?}"),
         }
         script.done().await;
     }
     assert!(script.succeeded().await, "see above");
-    assert!(process.terminate(rustix::process::Signal::TERM).await);
+    assert!(server.expect("a running server").terminate(Signal::TERM).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_opens_a_ticket_and_follows_it_in_a_browser() {
+    run("portal.js", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_kills_lose_no_character_and_post_nothing_twice() {
+    // `TICKETWIRE_TEST_KILLS=200` and another `TICKETWIRE_TEST_SEED` find what 15 kills don't.
+    let kills = std::env::var("TICKETWIRE_TEST_KILLS").unwrap_or_else(|_| "15".to_owned());
+    let seed = std::env::var("TICKETWIRE_TEST_SEED").unwrap_or_else(|_| "1".to_owned());
+    run("portal-kills.js", &[&kills, &seed]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_writes_survives_what_happens_around_it() {
+    run("portal-drafts.js", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_never_shows_the_past_as_the_present() {
+    run("portal-live.js", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_can_be_used_by_everybody() {
+    run("portal-access.js", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_protected_and_ends_its_sessions_in_a_browser() {
+    run("portal-account.js", &[]).await;
+}
+
+#[test]
+fn every_error_of_the_api_has_a_sentence_in_both_languages() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let schema = read("schema.graphql");
+    let codes = schema.split("enum UserErrorCode {").nth(1).unwrap().split("\n}").next().unwrap();
+    let is_code = |line: &&str| {
+        !line.is_empty() && line.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
+    };
+    let user_errors = codes.lines().map(str::trim).filter(is_code);
+    let mut keys = user_errors.map(|code| format!("userError.{code}")).collect::<Vec<_>>();
+    assert!(keys.len() > 25, "{keys:?}");
+    let source = read("src/graphql/error.rs");
+    let source = source.split("pub mod code {").nth(1).unwrap().split("\n}").next().unwrap();
+    let errors = source.split("&str = \"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    keys.extend(errors.map(|code| format!("error.{code}")));
+    for language in ["en", "ru"] {
+        let catalogue = read(&format!("web/src/shared/i18n/{language}.ts"));
+        for key in &keys {
+            let text = catalogue.split(&format!("\"{key}\": \"")).nth(1).unwrap_or_default();
+            let text = text.split('"').next().unwrap_or_default();
+            // What happened, and what to do.
+            assert!(text.len() > 15 && text.ends_with('.'), "{language} {key}: {text:?}");
+        }
+    }
 }

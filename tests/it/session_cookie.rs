@@ -227,6 +227,44 @@ async fn a_websocket_of_an_own_page_has_the_session_of_its_cookie() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_does_not_count_for_a_page_that_shows_another_account() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.customer("Boris").await);
+    let mut page = Page::new(&anna);
+    page.sign_in().await;
+    let cookie = page.cookie.clone().unwrap();
+    let (own, other) = (anna.account_id().await, boris.account_id().await);
+    let shown = [(&*own, json!("Anna")), (&*other, Value::Null), ("", Value::Null)];
+    for (shown, name) in shown {
+        let reply = page
+            .client
+            .request(Method::POST, "/graphql", |request| {
+                let request = request.header("origin", &page.origin).header("cookie", &cookie);
+                let request = request.header("ticketwire-client", "web");
+                request.header("ticketwire-account", shown).json(&json!({ "query": VIEWER }))
+            })
+            .await;
+        assert_eq!(reply.body["data"]["viewer"]["name"], name, "{shown}: {}", reply.body);
+        let mut request = format!("ws://{}/graphql", anna.address()).into_client_request().unwrap();
+        let headers = request.headers_mut();
+        headers.insert("sec-websocket-protocol", HeaderValue::from_static("graphql-transport-ws"));
+        headers.insert("cookie", cookie.parse().unwrap());
+        headers.insert("origin", page.origin.parse().unwrap());
+        let payload = json!({ "ticketwire-account": shown });
+        let opened = Socket::try_open_with(request, payload).await;
+        assert_eq!(opened.is_some(), !name.is_null(), "{shown}");
+    }
+    // A bearer token is chosen for its account.
+    let reply = boris
+        .request(Method::POST, "/graphql", |request| {
+            request.header("ticketwire-account", &own).json(&json!({ "query": VIEWER }))
+        })
+        .await;
+    assert_eq!(reply.at("/data/viewer/name"), "Boris");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn behind_tls_the_cookie_is_bound_to_the_host() {
     let server =
         TestServer::start_with(&[("links.base_url", "https://help.example".to_owned())]).await;

@@ -114,6 +114,28 @@ async fn a_file_is_attached_once_and_only_by_its_uploader() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_errors_say_which_files_have_expired() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let kept = uploaded(&anna, "a.txt", b"a").await;
+    let gone = uploaded(&anna, "b.txt", b"b").await;
+    assert_eq!(delete(&anna, &gone).await.user_errors("deleteUploadedFile"), [] as [&str; 0]);
+    let document = "mutation($input: CreateTicketInput!) { createTicket(input: $input) {
+        userErrors { field code } } }";
+    let mut input = ticket();
+    input["uploadedFileIds"] = json!([gone, kept, "nonsense"]);
+    let reply = anna.send(document, json!({ "input": input })).await;
+    assert_eq!(
+        reply.at("/data/createTicket/userErrors"),
+        &json!([
+            { "field": ["uploadedFileIds", "0"], "code": "EXPIRED" },
+            { "field": ["uploadedFileIds", "2"], "code": "EXPIRED" },
+        ])
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_of_a_draft_are_kept_for_a_week_and_do_not_count_against_other_uploads() {
     let flags = [
         ("limits.unused_files_per_account", "1".to_owned()),

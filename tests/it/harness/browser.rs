@@ -27,6 +27,11 @@ pub struct Script {
 impl Script {
     /// Starts a script with the address of a page. Screenshots go to `target/tmp/pictures`.
     pub async fn start(name: &str, origin: &str) -> Self {
+        Self::start_with(name, origin, &[]).await
+    }
+
+    /// Starts a script with more arguments.
+    pub async fn start_with(name: &str, origin: &str, arguments: &[&str]) -> Self {
         let modules = npm::install(SOURCE).await.join("node_modules");
         let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
         fs::create_dir_all(&pictures).unwrap();
@@ -35,6 +40,7 @@ impl Script {
             .arg(origin)
             .arg(chromium())
             .arg(&pictures)
+            .args(arguments)
             .env("NODE_PATH", modules)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -94,11 +94,16 @@ impl Proxy {
     pub async fn cut(&self, after: usize) {
         let mut cuts = self.state.cuts.subscribe();
         let before = *cuts.borrow_and_update();
+        self.cut_next(after);
+        cuts.wait_for(|cuts| *cuts > before).await.unwrap();
+    }
+
+    /// Like [`cut`](Self::cut), but returns at once.
+    pub fn cut_next(&self, after: usize) {
         self.state.commands.send_modify(|commands| {
             commands.cuts += 1;
             commands.after = after;
         });
-        cuts.wait_for(|cuts| *cuts > before).await.unwrap();
     }
 
     /// How many connections were cut.

@@ -71,15 +71,26 @@ impl Socket {
 
     /// Opens a websocket by a request of its own and sends `connection_init` without a token.
     pub async fn open_with(request: Request) -> Self {
+        let opened = Self::try_open_with(request, Value::Null).await;
+        opened.expect("a server that acknowledges connection_init")
+    }
+
+    /// Opens a websocket by a request of its own and sends `connection_init`; returns `None` if the
+    /// server does not acknowledge it.
+    pub async fn try_open_with(request: Request, payload: Value) -> Option<Self> {
         let authority = request.uri().authority().expect("an address").to_string();
         let stream: Box<dyn Connection> = Box::new(TcpStream::connect(authority).await.unwrap());
-        let socket = Self(client_async(request, stream).await.expect("an upgrade").0);
-        socket.initialise(None).await.expect("a server that acknowledges connection_init")
+        let (socket, _) = client_async(request, stream).await.expect("an upgrade");
+        Self(socket).send_init(payload).await
     }
 
     /// Sends `connection_init`; returns `None` if the server does not acknowledge it.
-    pub async fn initialise(mut self, token: Option<&str>) -> Option<Self> {
+    pub async fn initialise(self, token: Option<&str>) -> Option<Self> {
         let payload = token.map(|token| json!({ "authorization": format!("Bearer {token}") }));
+        self.send_init(payload.into()).await
+    }
+
+    async fn send_init(mut self, payload: Value) -> Option<Self> {
         self.send(json!({ "type": "connection_init", "payload": payload })).await;
         match self.incoming().await {
             Incoming::Message(message) if message["type"] == "connection_ack" => Some(self),

@@ -1,6 +1,6 @@
 import { request } from "../shared/api/client";
 import { graphql } from "../shared/api/document";
-import { live } from "../shared/api/lazy";
+import { stay } from "../shared/api/stay";
 import type { ResultOf } from "gql.tada";
 
 const NOTE = graphql(`
@@ -39,25 +39,7 @@ export const bell = $state({ unread: 0, notes: [] as Note[], next: null as strin
 
 /** Reads the notifications and follows them. Returns a function that stops. */
 export function followBell(): () => void {
-  let stop = (): void => {};
-  let isOver = false;
-  async function start(): Promise<void> {
-    const cursor = await load(null);
-    const { follow } = await live();
-    if (isOver) return;
-    stop = follow(STREAM, { after: cursor }, {
-      next: (message) => process(message),
-      end: (error) => {
-        if (!isOver && error?.code !== "UNAUTHENTICATED") void start().catch(() => {});
-      },
-    });
-  }
-  // Without a connection the page says so; the bell is read again with the next page.
-  start().catch(() => {});
-  return () => {
-    isOver = true;
-    stop();
-  };
+  return stay(STREAM, { load: async () => ({ after: await load(null) }), next: process, fail: () => {} });
 }
 
 function process(message: ResultOf<typeof STREAM>["notifications"]): void {

@@ -19,6 +19,11 @@ export function isOurs(path: string): boolean {
   return ROUTES.some(([pattern]) => pattern.test(path));
 }
 
+/** Loads the parts of all pages, so that links also work without a connection. */
+export function prefetch(): void {
+  for (const [, load] of ROUTES) load().catch(() => {});
+}
+
 /** Loads the page of a path. */
 export function load(path: string): Page {
   const found = ROUTES.find(([pattern]) => pattern.test(path));

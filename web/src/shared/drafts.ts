@@ -1,26 +1,19 @@
-// Messages that are being written. They are stored in this browser, for each account and place.
+// What is being written. It is stored in this browser, for each account and place.
 
-/** A message that is not posted yet. */
+/** A message that is being written. */
 export interface Draft {
   summary: string;
   body: string;
   files: { id: string; name: string; size: number }[];
-  /** Sent with each attempt, so that the message is posted once. */
+  /** Sent with each attempt to post the message, so that it is posted once. */
   key: string;
-  /** When the first attempt was made, in milliseconds since 1970, or null before it. */
-  sentAt: number | null;
-  /** Whether it is being sent: a new page continues to do so. */
-  isQueued: boolean;
 }
 
 const PREFIX = "ticketwire:draft:";
 
-/** The lifetime of an idempotency key on the server, in milliseconds: 24 hours, less one for slow clocks. */
-export const KEY_LIFETIME_MS = 23 * 3_600_000;
-
 /** Returns an empty draft with a key of its own. */
 export function emptyDraft(): Draft {
-  return { summary: "", body: "", files: [], key: newKey(), sentAt: null, isQueued: false };
+  return { summary: "", body: "", files: [], key: newKey() };
 }
 
 /** Returns a new idempotency key. */
@@ -37,20 +30,29 @@ export function draftName(accountId: string, place: string): string {
 
 /** Returns a stored draft, or null if there is none. */
 export function loadDraft(name: string): Draft | null {
+  const stored = loadItem<Partial<Draft>>(name);
+  return stored && { ...emptyDraft(), ...stored };
+}
+
+/** Returns a stored item, or null if there is none. */
+export function loadItem<T>(name: string): T | null {
   try {
-    const text = localStorage.getItem(name);
-    return text ? { ...emptyDraft(), ...(JSON.parse(text) as Partial<Draft>) } : null;
+    return JSON.parse(localStorage.getItem(name) ?? "null") as T | null;
   } catch {
     return null;
   }
 }
 
-/** Stores a draft, or removes it if it is empty. Returns false if the browser stores nothing. */
-export function saveDraft(name: string, draft: Draft): boolean {
-  const isEmpty = !draft.summary && !draft.body && draft.files.length === 0;
+/** Returns whether an item is stored. */
+export function isStored(name: string): boolean {
+  return loadItem(name) !== null;
+}
+
+/** Stores an item, or removes it if it is null. Returns false if the browser stores nothing. */
+export function saveItem(name: string, item: object | null): boolean {
   try {
-    if (isEmpty) localStorage.removeItem(name);
-    else localStorage.setItem(name, JSON.stringify(draft));
+    if (item) localStorage.setItem(name, JSON.stringify(item));
+    else localStorage.removeItem(name);
     return true;
   } catch {
     return false;
@@ -59,10 +61,10 @@ export function saveDraft(name: string, draft: Draft): boolean {
 
 /** Returns the names of an account's drafts. */
 export function listDrafts(accountId: string): string[] {
-  return Object.keys(localStorage).filter((name) => name.startsWith(draftName(accountId, "")));
+  return namesBelow(draftName(accountId, ""));
 }
 
-/** Removes all drafts of an account. */
-export function discardDrafts(accountId: string): void {
-  for (const name of listDrafts(accountId)) localStorage.removeItem(name);
+/** Returns the names of stored items that begin with a prefix, in alphabetical order. */
+export function namesBelow(prefix: string): string[] {
+  return Object.keys(localStorage).filter((name) => name.startsWith(prefix)).sort();
 }

@@ -1,7 +1,7 @@
 import { ApiError } from "./api/client";
 import type { Scalar } from "./api/document";
 import { RejectedFile } from "./api/upload";
-import { duration, t } from "./i18n/index.svelte";
+import { duration, t, type Key } from "./i18n/index.svelte";
 
 /** A user error as the documents of this app select it. */
 export interface UserError {
@@ -12,6 +12,11 @@ export interface UserError {
 /** Returns the sentence about the first user error, or an empty text. */
 export function explain(errors: UserError[]): string {
   return errors[0] ? t(`userError.${errors[0].code}`) : "";
+}
+
+/** Returns the sentence about an error with a code, or an empty text. */
+export function explainCode(code: string, isUserError: boolean): string {
+  return t(`${isUserError ? "userError" : "error"}.${code}` as Key);
 }
 
 /** Returns a sentence about a failure: what happened and what to do. */

@@ -1,7 +1,11 @@
 // A router over the history API. The address is the state: back, forward and reload keep the place.
+import { upgrade } from "./upgrade.svelte";
 
 /** The address that is shown. */
 export const route = $state({ path: location.pathname, search: location.search });
+
+/** How far the page was scrolled when it was left, until it is shown again. */
+let scrolled = 0;
 
 function read(): void {
   route.path = location.pathname;
@@ -10,9 +14,25 @@ function read(): void {
 
 /** Shows another address of this app. */
 export function navigate(to: string, { replace = false } = {}): void {
+  // After an upgrade of the server the next page is one of the new portal.
+  if (upgrade.isDue && !replace) return location.assign(to);
+  if (!replace) {
+    keepPlace();
+    scrolled = 0;
+    scrollTo(0, 0);
+  }
   history[replace ? "replaceState" : "pushState"](null, "", to);
   read();
-  if (!replace) scrollTo(0, 0);
+}
+
+/** Scrolls to the place where the reader has left this page. Call it when its content is shown. */
+export function returnToPlace(): void {
+  if (scrolled) scrollTo(0, scrolled);
+  scrolled = 0;
+}
+
+function keepPlace(): void {
+  history.replaceState({ scrolled: scrollY }, "");
 }
 
 /** Returns the parameters of the query string. */
@@ -33,7 +53,15 @@ export function withQuery(changes: Record<string, string>): string {
 
 /** Makes back, forward and links navigate without loading a page. `isOurs` tells which paths are of this app. */
 export function start(isOurs: (path: string) => boolean): void {
-  addEventListener("popstate", read);
+  history.scrollRestoration = "manual";
+  const recall = (state: { scrolled?: number } | null) => (scrolled = state?.scrolled ?? 0);
+  recall(history.state as never);
+  addEventListener("popstate", ({ state }) => {
+    recall(state as never);
+    read();
+  });
+  // A reload and a page that the browser has dropped return there too.
+  addEventListener("pagehide", keepPlace);
   document.addEventListener("click", (event) => {
     const link = (event.target as Element).closest?.("a");
     if (!link || event.defaultPrevented || event.button !== 0) return;

@@ -1,7 +1,10 @@
 // Who is signed in. The session itself is in a cookie; here is only the account.
-import { ApiError, attempt, observe, request } from "./api/client";
+import { ApiError, asApiError, attemptAsAnybody, identify, observe, request } from "./api/client";
 import { graphql } from "./api/document";
+import { hangUpLater } from "./api/lazy";
+import { pause } from "./api/pause";
 import { locale, preferred, speak } from "./i18n/index.svelte";
+import { checkVersion } from "./upgrade.svelte";
 import type { ResultOf } from "gql.tada";
 
 const BOOT = graphql(`
@@ -28,7 +31,7 @@ export const session = $state({
   branding: null as Branding | null,
   /** The session has ended while the page was open. */
   hasEnded: false,
-  /** Another tab signed in or out, so this one may not send anything. */
+  /** Another person has signed in in another tab, so this one may not send anything. */
   isReplaced: false,
   /** The account must configure a second factor before anything else. */
   mustProtect: false,
@@ -38,26 +41,29 @@ export const session = $state({
 export async function start(): Promise<void> {
   observe(refuseForOthers, noteError);
   addEventListener("storage", ({ key }) => key === ACCOUNT && compare());
-  await read();
+  addEventListener("pageshow", ({ persisted }) => persisted && compare());
+  for (let attempts = 0; !(await read()); attempts += 1) await pause(attempts);
 }
 
-/** Reads the account and the branding again. */
-export async function read(): Promise<void> {
+/** Reads the account and the branding again. Returns false if the server can't be reached. */
+export async function read(): Promise<boolean> {
   try {
-    const { data, error } = await attempt(BOOT, {});
+    const { data, error } = await attemptAsAnybody(BOOT, {});
     if (error && error.code !== "UNAUTHENTICATED") session.failure = error;
     else await begin(data?.viewer ?? null, data?.branding ?? null);
   } catch (error) {
-    session.failure = error as ApiError;
+    session.failure = asApiError(error);
   }
   session.isReady = true;
+  return !session.failure?.isTransient;
 }
 
 async function begin(viewer: Viewer | null, branding: Branding | null): Promise<void> {
+  await speak(viewer?.locale ?? (session.viewer ? locale() : preferred()));
   session.failure = null;
   session.branding = branding ?? session.branding;
-  session.hasEnded = false;
-  await speak(viewer?.locale ?? (session.viewer ? locale() : preferred()));
+  if (viewer) session.hasEnded = false;
+  identify(viewer?.id ?? null);
   session.viewer = viewer;
   localStorage.setItem(ACCOUNT, viewer?.id ?? "");
 }
@@ -66,24 +72,52 @@ async function begin(viewer: Viewer | null, branding: Branding | null): Promise<
 export async function signOut(): Promise<void> {
   await request(SIGN_OUT, {});
   localStorage.setItem(ACCOUNT, "");
+  forget();
+}
+
+function forget(): void {
+  identify(null);
   session.viewer = null;
   session.mustProtect = false;
 }
 
 function noteError(error: ApiError): void {
   if (error.code === "SECOND_FACTOR_REQUIRED") session.mustProtect = true;
-  if (error.code !== "UNAUTHENTICATED" || !session.viewer) return;
-  session.hasEnded = true;
-  session.viewer = null;
+  // An old page may send what a new server does not understand.
+  if (error.code === "BAD_REQUEST") void checkVersion();
+  if (error.code === "UNAUTHENTICATED" && session.viewer) void ask();
 }
 
-/** A mutation would carry the cookie, so it would be done in the name of whoever signed in last. */
+/** Asks the server whose session the cookie is, after it has rejected one in the account's name. */
+async function ask(): Promise<void> {
+  const shown = session.viewer?.id;
+  const { data, error } = await attemptAsAnybody(BOOT, {}).catch(() => ({ data: null, error: null }));
+  if (shown !== session.viewer?.id) return;
+  if (data?.viewer && data.viewer.id !== shown) replace();
+  else if (error?.code === "UNAUTHENTICATED") end();
+}
+
+/** The cookie is that of the person who has signed in last, and so would be whatever is sent. */
 function refuseForOthers(): void {
-  compare();
+  if (session.viewer) compare();
   if (session.isReplaced) throw new ApiError("OTHER_ACCOUNT");
 }
 
 function compare(): void {
   const current = localStorage.getItem(ACCOUNT);
-  if (session.viewer && current !== null && current !== session.viewer.id) session.isReplaced = true;
+  if (current === null) return;
+  if (!session.viewer) {
+    if (current) void read();
+  } else if (current === "") end();
+  else if (current !== session.viewer.id) replace();
+}
+
+function end(): void {
+  session.hasEnded = true;
+  forget();
+}
+
+function replace(): void {
+  session.isReplaced = true;
+  hangUpLater();
 }

@@ -39,6 +39,7 @@ export const TICKET = graphql(`
       attachments { ...File }
       followUpTo { number summary }
       followUps { number summary }
+      invitations { id email expiresAt }
       timeline(last: 50) { nodes { ...Event } pageInfo { startCursor hasPreviousPage } }
     }
     viewer { mailPreferences { unsubscribedTickets(first: 100) { id } } }
@@ -68,9 +69,6 @@ export const EVENTS = graphql(`
 export const FRESH_LINK = graphql(`
   query FreshLink($id: ID!) { node(id: $id) { ... on Attachment { url } } }
 `);
-export const ADD_COMMENT = graphql(`
-  mutation AddComment($input: AddCommentInput!) { addComment(input: $input) { userErrors { code field } } }
-`);
 export const EDIT_COMMENT = graphql(`
   mutation EditComment($commentId: ID!, $body: String!) {
     editComment(input: { commentId: $commentId, body: $body }) { comment { id body editedAt } userErrors { code field } }
@@ -83,8 +81,16 @@ export const UPDATE = graphql(`
 `, [FACTS]);
 export const INVITE = graphql(`
   mutation InviteParticipant($input: InviteParticipantInput!) {
-    inviteParticipant(input: $input) { userErrors { code field } }
+    inviteParticipant(input: $input) { invitation { id email expiresAt } userErrors { code field } }
   }
+`);
+export const WITHDRAW = graphql(`
+  mutation WithdrawInvitation($id: ID!) {
+    withdrawInvitation(input: { invitationId: $id }) { userErrors { code field } }
+  }
+`);
+export const INVITATIONS = graphql(`
+  query Invitations($number: String!) { ticket(number: $number) { invitations { id email expiresAt } } }
 `);
 export const REMOVE_PARTICIPANT = graphql(`
   mutation RemoveParticipant($input: RemoveParticipantInput!) {

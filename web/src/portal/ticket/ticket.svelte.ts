@@ -1,9 +1,13 @@
 import type { ResultOf } from "gql.tada";
 import { ApiError, request } from "../../shared/api/client";
-import { live } from "../../shared/api/lazy";
-import { EARLIER, EVENTS, MARK_READ, TICKET, type CommentEvent, type Facts, type TicketView, type TimelineEvent } from "./documents";
+import { line } from "../../shared/api/line.svelte";
+import { stay } from "../../shared/api/stay";
+import { EARLIER, EVENTS, INVITATIONS, MARK_READ, TICKET, type CommentEvent, type Facts, type TicketView, type TimelineEvent } from "./documents";
 
 type StreamMessage = ResultOf<typeof EVENTS>["ticketEvents"];
+
+/** The events that change the open invitations. */
+const INVITING: TimelineEvent["__typename"][] = ["ParticipantInvited", "InvitationDeclined", "InvitationWithdrawn", "ParticipantAdded"];
 
 /** A ticket that follows its events. */
 export class LiveTicket {
@@ -14,13 +18,8 @@ export class LiveTicket {
   failure = $state<ApiError | null>(null);
   /** The ticket was taken away while it was open. */
   isLost = $state(false);
-  /** The stream has not reached the present yet. */
-  isBehind = $state(false);
   /** When the links of the files were created, in milliseconds since 1970. */
   loadedAt = 0;
-
-  #stop: () => void = () => {};
-  #isOver = false;
 
   constructor(
     readonly number: string,
@@ -28,24 +27,27 @@ export class LiveTicket {
     readonly onEvent: (event: TimelineEvent) => void,
   ) {}
 
-  /** Reads the ticket and follows it. */
-  async start(): Promise<void> {
-    try {
-      const { eventCursor, ticket, viewer } = await request(TICKET, { number: this.number });
-      if (!ticket || this.#isOver) return;
-      this.#show(ticket);
-      const muted = viewer?.mailPreferences?.unsubscribedTickets ?? [];
-      this.isMuted = muted.some(({ id }) => id === ticket.id);
-      await this.#follow(ticket.id, eventCursor);
-    } catch (error) {
-      this.failure = error as ApiError;
-    }
+  /** Reads the ticket and follows it. Returns a function that stops. */
+  follow(): () => void {
+    const stop = stay(EVENTS, {
+      load: () => this.#load(),
+      next: (message: StreamMessage) => this.#process(message),
+      fail: (error) => this.#fail(error),
+    });
+    return () => {
+      line.isBehind = false;
+      stop();
+    };
   }
 
-  /** Stops following the ticket. */
-  stop(): void {
-    this.#isOver = true;
-    this.#stop();
+  /** The last event that is shown, or null before the ticket is. */
+  get lastEvent(): string | null {
+    return this.events.at(-1)?.id ?? null;
+  }
+
+  /** Returns whether a comment is shown. */
+  hasComment(id: string): boolean {
+    return this.#comment(id) !== undefined;
   }
 
   /** Adds the entries before those that are shown. */
@@ -61,6 +63,12 @@ export class LiveTicket {
     if (this.ticket && facts && facts.version >= this.ticket.version) Object.assign(this.ticket, facts);
   }
 
+  /** Reads the open invitations again. */
+  async readInvitations(): Promise<void> {
+    const { ticket } = await request(INVITATIONS, { number: this.number });
+    if (this.ticket && ticket) this.ticket.invitations = ticket.invitations;
+  }
+
   /** Marks what is shown as read. */
   async markRead(): Promise<void> {
     const last = this.events.at(-1);
@@ -69,32 +77,36 @@ export class LiveTicket {
     await request(MARK_READ, { ticketId: this.ticket.id, upTo: last.id }).catch(() => {});
   }
 
+  async #load(): Promise<{ ticketId: string; after: string } | null> {
+    line.isBehind = this.ticket !== null;
+    const { eventCursor, ticket, viewer } = await request(TICKET, { number: this.number });
+    if (!ticket) throw new ApiError("NOT_FOUND");
+    this.#show(ticket);
+    const muted = viewer?.mailPreferences?.unsubscribedTickets ?? [];
+    this.isMuted = muted.some(({ id }) => id === ticket.id);
+    return { ticketId: ticket.id, after: eventCursor };
+  }
+
   #show(ticket: TicketView): void {
+    const known = new Set(this.events.map(({ id }) => id));
+    const missed = this.ticket ? ticket.timeline.nodes.filter(({ id }) => !known.has(id)) : [];
     this.ticket = ticket;
     this.events = ticket.timeline.nodes;
     this.earlier = ticket.timeline.pageInfo.hasPreviousPage ? ticket.timeline.pageInfo.startCursor : null;
     this.failure = null;
     this.loadedAt = Date.now();
+    for (const event of missed) this.onEvent(event);
     void this.markRead();
-  }
-
-  async #follow(ticketId: string, after: string): Promise<void> {
-    const { follow } = await live();
-    if (this.#isOver) return;
-    this.isBehind = true;
-    this.#stop = follow(EVENTS, { ticketId, after }, {
-      next: (message: StreamMessage) => this.#process(message),
-      end: (error) => this.#end(error),
-    });
   }
 
   #process(message: StreamMessage): void {
     switch (message.__typename) {
       case "Checkpoint":
-        this.isBehind = false;
+        line.isBehind = false;
         break;
       case "AccessRevoked":
         this.isLost = true;
+        line.isBehind = false;
         break;
       case "ResyncRequired":
         break;
@@ -120,6 +132,8 @@ export class LiveTicket {
 
   #apply(event: TimelineEvent): void {
     if (event.__typename === "CommentEdited") this.edit(event.comment);
+    // What is shown until then is only who was invited, so a failure is no loss.
+    if (INVITING.includes(event.__typename)) void this.readInvitations().catch(() => {});
     if (event.__typename !== "ContentRedacted" || !this.ticket) return;
     const isOther = (file: { id: string }) => file.id !== event.attachmentId;
     this.ticket.attachments = this.ticket.attachments.filter(isOther);
@@ -137,9 +151,9 @@ export class LiveTicket {
     return (found as CommentEvent | undefined)?.comment;
   }
 
-  #end(error: ApiError | null): void {
-    if (this.#isOver || this.isLost) return;
-    if (error?.code === "NOT_FOUND") this.isLost = true;
-    else if (error?.code !== "UNAUTHENTICATED") void this.start();
+  #fail(error: ApiError): void {
+    line.isBehind = false;
+    if (error.code === "NOT_FOUND" && this.ticket) this.isLost = true;
+    else this.failure = error;
   }
 }

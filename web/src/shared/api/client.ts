@@ -1,5 +1,6 @@
 // The client of the API: one request a call, the session in a cookie that no script can read.
 import { textOf, type Operation } from "./document";
+import { pause } from "./pause";
 
 /** The codes of top-level errors, and those of failures that never reached the server. */
 export type ErrorCode =
@@ -28,10 +29,15 @@ export class ApiError extends Error {
     super(code);
   }
 
-  /** Whether the same request can succeed later, and whether it may have been executed. */
+  /** Whether the same request can succeed later. It may have been executed. */
   get isTransient(): boolean {
-    return ["OFFLINE", "UNAVAILABLE", "TIMEOUT", "INTERNAL"].includes(this.code);
+    return ["OFFLINE", "UNAVAILABLE", "TIMEOUT", "INTERNAL", "RATE_LIMITED"].includes(this.code);
   }
+}
+
+/** Returns the error of a failed request. A chunk that could not be loaded counts as a lost connection. */
+export function asApiError(error: unknown): ApiError {
+  return error instanceof ApiError ? error : new ApiError("OFFLINE");
 }
 
 interface GraphqlError {
@@ -43,23 +49,38 @@ interface Answer {
   errors?: GraphqlError[];
 }
 
-/** Without this header the server ignores the cookie. */
-export const HEADERS = { "Ticketwire-Client": "portal" };
-
 const TIMEOUT_MS = 40_000;
+/** How often a query is sent at most: lines break, and a query can be repeated. */
+const QUERY_ATTEMPTS = 6;
 
-/** Called before each mutation; throws if it must not be sent. */
+/** Called before each request in the name of the account; throws if it must not be sent. */
 type Guard = () => void;
 /** Called with each top-level error. */
 type Listener = (error: ApiError) => void;
 
 let guard: Guard = () => {};
 let listener: Listener = () => {};
+let account: string | null = null;
 
-/** Sets what is called before each mutation and with each error. */
-export function observe(beforeMutation: Guard, onError: Listener): void {
-  guard = beforeMutation;
+/** Sets what is called before each request and with each error. */
+export function observe(beforeRequest: Guard, onError: Listener): void {
+  guard = beforeRequest;
   listener = onError;
+}
+
+/** Sets the account that this page shows. The server rejects requests that come with another one's cookie. */
+export function identify(id: string | null): void {
+  account = id;
+}
+
+/** Returns the headers of a request. Without the first one the server ignores the cookie. */
+export function headers(): Record<string, string> {
+  return { "ticketwire-client": "portal", ...shownAccount() };
+}
+
+/** Returns the account that this page shows, as the server expects it. */
+export function shownAccount(): Record<string, string> {
+  return account ? { "ticketwire-account": account } : {};
 }
 
 /** Sends an operation and returns its data. Throws an `ApiError` if it failed. */
@@ -77,10 +98,18 @@ export async function attempt<Data, Variables>(
   document: Operation<Data, Variables>,
   variables: Variables,
 ): Promise<{ data: Data | null; error: ApiError | null }> {
-  const query = textOf(document);
-  if (query.trimStart().startsWith("mutation")) guard();
-  const answer = await post(JSON.stringify({ query, variables }));
+  guard();
+  const answer = await postRepeatedly(document, variables);
   return { data: (answer.data ?? null) as Data | null, error: errorOf(answer) };
+}
+
+/** Like `attempt`, in the name of the person whom the cookie belongs to, and without the listener. */
+export async function attemptAsAnybody<Data, Variables>(
+  document: Operation<Data, Variables>,
+  variables: Variables,
+): Promise<{ data: Data | null; error: ApiError | null }> {
+  const { data, errors } = await post(document, variables, { "ticketwire-client": "portal" });
+  return { data: (data ?? null) as Data | null, error: errors?.[0] ? convert(errors[0]) : null };
 }
 
 /** Returns the first error of an answer, after the listener has seen it. */
@@ -91,22 +120,36 @@ export function errorOf(answer: Answer): ApiError | null {
 }
 
 /** Converts an error of the server, and passes it to the listener. */
-export function toApiError({ extensions }: GraphqlError): ApiError {
-  const error = new ApiError(
-    (extensions?.code ?? "INTERNAL") as ErrorCode,
-    extensions?.retryAfterSeconds,
-    extensions?.requestId,
-  );
+export function toApiError(graphqlError: GraphqlError): ApiError {
+  const error = convert(graphqlError);
   listener(error);
   return error;
 }
 
-async function post(body: string): Promise<Answer> {
+function convert({ extensions }: GraphqlError): ApiError {
+  const code = (extensions?.code ?? "INTERNAL") as ErrorCode;
+  return new ApiError(code, extensions?.retryAfterSeconds, extensions?.requestId);
+}
+
+async function postRepeatedly(document: object, variables: unknown): Promise<Answer> {
+  const isQuery = textOf(document).trimStart().startsWith("query");
+  for (let attempts = 1; isQuery && attempts < QUERY_ATTEMPTS; attempts += 1) {
+    try {
+      return await post(document, variables, headers());
+    } catch {
+      await pause(attempts - 1);
+      guard();
+    }
+  }
+  return post(document, variables, headers());
+}
+
+async function post(document: object, variables: unknown, sent: Record<string, string>): Promise<Answer> {
   try {
     const response = await fetch("/graphql", {
       method: "POST",
-      headers: { ...HEADERS, "content-type": "application/json" },
-      body,
+      headers: { ...sent, "content-type": "application/json" },
+      body: JSON.stringify({ query: textOf(document), variables }),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     return (await response.json()) as Answer;
@@ -116,7 +159,7 @@ async function post(body: string): Promise<Answer> {
   }
 }
 
-/** Checks that a mutation may be sent in a request that does not go through `request`. */
-export function guardMutation(): void {
+/** Checks that a request that does not go through `request` may be sent. */
+export function guardRequest(): void {
   guard();
 }

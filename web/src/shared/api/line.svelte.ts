@@ -1,2 +1,6 @@
-/** Whether the websocket is connected. What a page shows may be outdated while it is not. */
-export const line = $state({ isUp: true });
+/** The websocket's state. What a page shows may be outdated while it is not up, or behind. */
+export const line = $state({
+  isUp: true,
+  /** A stream has not reached the present yet. */
+  isBehind: false,
+});

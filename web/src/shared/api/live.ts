@@ -1,16 +1,21 @@
 // The websocket of the API. Each stream resumes where it stopped, so a lost line skips nothing.
 import { createClient, type Client, type FormattedExecutionResult } from "graphql-ws";
-import { toApiError, ApiError } from "./client";
+import { ApiError, shownAccount, toApiError } from "./client";
 import { textOf, type Operation } from "./document";
 import { line } from "./line.svelte";
+import { endPauses, pause } from "./pause";
 
 /** The server's close codes for a session that has ended. */
 const SIGNED_OUT = [4401, 4403];
 /** How often the client asks whether the line is alive, and how long it waits, in milliseconds. */
 const PING_MS = 10_000;
 const PONG_MS = 5_000;
+/** How often the clock is read, and a gap in it that can only be sleep, in milliseconds. */
+const TICK_MS = 5_000;
+const SLEEP_MS = 90_000;
 
-interface Message {
+/** A message of a stream. */
+export interface Message {
   __typename: string;
   cursor?: string;
 }
@@ -19,10 +24,13 @@ interface Message {
 export interface Sink<T> {
   next(message: T): void;
   /** The stream ended. `null` if the server completed it. */
-  end(error: ApiError | null): void;
+  end(error: ApiError | null): void | Promise<void>;
 }
 
 let client: Client | undefined;
+/** Reconnects the websocket if it is open. */
+let wake: () => void = () => {};
+onWake(() => wake());
 
 /**
  * Follows a subscription whose only variable that moves is `after`: it is always the cursor of the
@@ -39,8 +47,8 @@ export function follow<T extends Message, V extends { after?: string | null }>(
     { query: textOf(document), variables: moving },
     {
       next: (result) => deliver(result, moving, sink),
-      error: (error) => sink.end(endOf(error)),
-      complete: () => sink.end(null),
+      error: (error) => void sink.end(endOf(error)),
+      complete: () => void sink.end(null),
     },
   );
 }
@@ -50,7 +58,7 @@ function deliver<T extends Message>(
   variables: { after?: string | null },
   sink: Sink<T>,
 ): void {
-  if (errors?.[0]) return sink.end(toApiError(errors[0] as never));
+  if (errors?.[0]) return void sink.end(toApiError(errors[0] as never));
   const [message] = Object.values(data ?? {});
   if (!message) return;
   sink.next(message);
@@ -73,38 +81,44 @@ export function hangUp(): void {
 function connect(): Client {
   let socket: WebSocket | undefined;
   let overdue: ReturnType<typeof setTimeout>;
+  // Without an answer to its pings a line is dead, although nothing says so.
+  const expectPong = (): void => {
+    clearTimeout(overdue);
+    overdue = setTimeout(() => socket?.readyState === WebSocket.OPEN && created.terminate(), PONG_MS);
+  };
   const created = createClient({
     url: `${location.origin.replace(/^http/, "ws")}/graphql`,
     retryAttempts: Infinity,
     shouldRetry: (event) => !SIGNED_OUT.includes((event as CloseEvent).code),
-    retryWait: wait,
+    retryWait: pause,
+    connectionParams: shownAccount,
     keepAlive: PING_MS,
     on: {
       connected: (opened) => {
         socket = opened as WebSocket;
         line.isUp = true;
+        endPauses();
       },
       closed: () => (line.isUp = false),
-      // A line that died without a word, as after sleep, answers no ping.
-      ping: (received) => {
-        if (!received) overdue = setTimeout(() => socket?.readyState === WebSocket.OPEN && created.terminate(), PONG_MS);
-      },
+      ping: (received) => received || expectPong(),
       pong: () => clearTimeout(overdue),
     },
   });
+  wake = () => socket?.readyState === WebSocket.OPEN && created.terminate();
   return created;
 }
 
-/** Waits 0.5 to 15 seconds, longer after each attempt; the return of the network ends the wait. */
-function wait(retries: number): Promise<void> {
-  const ms = Math.min(15_000, 500 * 2 ** retries) * (0.5 + Math.random() / 2);
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
-    function done(): void {
-      clearTimeout(timer);
-      removeEventListener("online", done);
-      resolve();
-    }
-    addEventListener("online", done);
-  });
+/**
+ * Calls back after the computer or the page has slept. The line may be dead since then, and what is
+ * shown is from before.
+ */
+function onWake(callback: () => void): void {
+  let last = Date.now();
+  document.addEventListener("resume", callback);
+  setInterval(() => {
+    const now = Date.now();
+    // A hidden page's timers run once a minute.
+    if (now - last > SLEEP_MS) callback();
+    last = now;
+  }, TICK_MS);
 }

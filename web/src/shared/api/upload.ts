@@ -1,4 +1,4 @@
-import { ApiError, errorOf, guardMutation, HEADERS } from "./client";
+import { ApiError, errorOf, guardRequest, headers } from "./client";
 import { graphql, textOf, type Scalar } from "./document";
 import type { ResultOf } from "gql.tada";
 
@@ -26,12 +26,12 @@ export class RejectedFile extends Error {
  * `ApiError`, or an `AbortError` after the signal. `fetch` reports no progress, so this doesn't use it.
  */
 export function upload(file: File, onProgress: (part: number) => void, signal: AbortSignal): Promise<Uploaded> {
-  guardMutation();
+  guardRequest();
   return new Promise((resolve, reject) => {
     const xhr = new XMLHttpRequest();
     xhr.open("POST", "/graphql");
     xhr.responseType = "json";
-    for (const [name, value] of Object.entries(HEADERS)) xhr.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries(headers())) xhr.setRequestHeader(name, value);
     xhr.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     xhr.onload = () => settle(xhr.response, resolve, reject);
     xhr.onerror = () => reject(new ApiError("OFFLINE"));

@@ -1,0 +1,139 @@
+// A person protects the account, signs in with codes, and ends sessions, in a real browser.
+
+const jsqr = require("jsqr");
+const { authenticator } = require("otplib");
+const { assert, CUSTOMER, main, origin, PASSWORD, until, visit } = require("./portal-lib");
+
+/** Reads the QR code that a page shows, as a phone does. */
+async function scan(page) {
+  const { data, width, height } = await page.getByAltText("QR code with the key").evaluate(async (picture) => {
+    await picture.decode();
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
+    const context = canvas.getContext("2d");
+    context.drawImage(picture, 0, 0);
+    const { data, width, height } = context.getImageData(0, 0, canvas.width, canvas.height);
+    return { data: [...data], width, height };
+  });
+  return new URL(jsqr(Uint8ClampedArray.from(data), width, height).data).searchParams.get("secret");
+}
+
+/** Returns an app's code. Each works once, so a later one is of a later time step. */
+const code = (secret, step) => authenticator.clone({ epoch: Date.now() + step * 30_000 }).generate(secret);
+
+/** Returns the newest code of the mailbox that is not `old`. */
+async function mailedCode(old) {
+  let found = null;
+  await until(async () => {
+    const list = await (await fetch(`${origin}mailbox`)).text();
+    for (const [, name] of list.matchAll(/href="(\/mailbox\/[^"]+)"/g)) {
+      const mail = await (await fetch(new URL(name, origin))).text();
+      found = /\b\d{6}\b/.exec(mail.replace(/<[^>]*>|&#?\w+;/g, " ").replace(/\d{7,}/g, ""))?.[0] ?? null;
+      if (found) return found !== old;
+    }
+    return false;
+  });
+  return found;
+}
+
+async function confirmIdentity(page) {
+  await page.getByRole("dialog").getByLabel("Current password").fill(PASSWORD);
+}
+
+main("portal-account", async (browser) => {
+  const page = await visit(browser, { path: "account" });
+  // An authenticator: the picture and the key are the same.
+  await page.getByRole("button", { name: "Set up an authenticator app" }).click();
+  const dialog = page.getByRole("dialog");
+  await page.getByAltText("QR code with the key").or(dialog).first().waitFor();
+  if (await dialog.isVisible()) {
+    await confirmIdentity(page);
+    await dialog.getByRole("button", { name: "Confirm" }).click();
+  }
+  await page.getByAltText("QR code with the key").waitFor();
+  const secret = await scan(page);
+  assert.equal((await page.locator("p > .code").innerText()).replaceAll(" ", ""), secret);
+  assert.match(await page.locator("p > .code").innerText(), /^(\w{4} )+\w{1,4}$/);
+  await page.getByLabel("Code of 6 digits").fill("000000");
+  await page.getByRole("button", { name: "Confirm" }).click();
+  await page.getByText("The code is wrong or outdated.").waitFor();
+  const first = code(secret, 0);
+  await page.getByLabel("Code of 6 digits").fill(`${first.slice(0, 3)} ${first.slice(3)}`);
+  await page.getByRole("button", { name: "Confirm" }).click();
+  await page.getByRole("heading", { name: "Your recovery codes" }).waitFor();
+  const codes = await page.locator("ol.code li").allInnerTexts();
+  assert.ok(codes.length >= 8);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save as a file" }).click()]);
+  const saved = require("node:fs").readFileSync(await download.path(), "utf8");
+  assert.deepEqual(saved.trim().split("\n"), codes);
+  await page.getByRole("button", { name: "I have saved them" }).click();
+  await page.getByText(`${codes.length} recovery codes left`).waitFor();
+  assert.equal(await page.getByText(codes[0]).count(), 0, "the codes are shown once");
+
+  // Signing in again takes a code, which may be pasted as the app writes it.
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("E-mail address").fill(CUSTOMER);
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.keyboard.press("Enter");
+  const field = page.getByLabel("Code of 6 digits");
+  await field.waitFor();
+  assert.equal(await field.getAttribute("autocomplete"), "one-time-code");
+  // Five wrong codes end this sign-in, and so does its time.
+  for (let wrong = 0; wrong < 6 && (await field.isVisible()); wrong += 1) {
+    await field.fill("000000");
+    const answered = page.waitForResponse(/graphql/);
+    await page.getByRole("button", { name: "Confirm" }).click();
+    await answered;
+    await page.getByText("The code is wrong or outdated.").or(page.getByText("The time for the code is over.")).first().waitFor();
+  }
+  await page.getByText("The time for the code is over. Sign in again.").waitFor();
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.keyboard.press("Enter");
+  await field.waitFor();
+  const next = code(secret, 1);
+  await field.fill(`${next.slice(0, 3)}-${next.slice(3)}`);
+  await page.keyboard.press("Enter");
+  await page.locator("header nav").waitFor();
+
+  // Codes by mail, with their time counting down.
+  await page.goto(`${origin}account`);
+  await page.clock.install();
+  await page.getByRole("button", { name: "Set up codes by e-mail" }).click();
+  await page.getByText("The code is valid for").or(dialog).first().waitFor();
+  if (await dialog.isVisible()) {
+    await confirmIdentity(page);
+    await dialog.getByLabel("Confirm with").selectOption({ label: "Recovery code" });
+    await dialog.getByLabel("Recovery code", { exact: true }).fill(codes[0]);
+    await dialog.getByRole("button", { name: "Confirm" }).click();
+  }
+  await page.getByText(/^The code is valid for [12]:\d\d$/).waitFor();
+  await page.getByText(/^Another code can be sent in \d+ seconds?$/).waitFor();
+  const mailed = await mailedCode(null);
+  await page.clock.fastForward(121_000);
+  await page.getByText("The code has expired. Send another one.").waitFor();
+  await page.getByRole("button", { name: "Send another code" }).waitFor();
+  await page.getByLabel("Code of 6 digits").fill(mailed);
+  await page.getByRole("button", { name: "Confirm" }).click();
+  await page.getByRole("button", { name: "Remove: Code by e-mail" }).waitFor();
+
+  // Sessions of other devices, preferences, history.
+  const other = await browser.newContext({ locale: "en-US" });
+  const elsewhere = await other.newPage();
+  await elsewhere.goto(origin);
+  await elsewhere.getByLabel("E-mail address").fill(CUSTOMER);
+  await elsewhere.getByLabel("Password").fill(PASSWORD);
+  await elsewhere.keyboard.press("Enter");
+  await elsewhere.getByLabel("Confirm with").selectOption({ label: "Recovery code" });
+  await elsewhere.getByLabel("Recovery code", { exact: true }).fill(codes[1]);
+  await elsewhere.keyboard.press("Enter");
+  await elsewhere.locator("header nav").waitFor();
+  await page.reload();
+  await page.getByRole("button", { name: "End all other sessions" }).click();
+  await elsewhere.getByText("Your session has ended.").waitFor();
+  await page.getByText("A recovery code was used").first().waitFor();
+  await page.getByLabel("Changes of the status").click();
+  await page.getByText("Saved").waitFor();
+  await page.getByLabel("Language").selectOption("RU");
+  await page.getByRole("heading", { name: "Сеансы и устройства" }).waitFor();
+  await page.getByRole("combobox").first().selectOption("EN");
+});

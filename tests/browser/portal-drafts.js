@@ -1,0 +1,250 @@
+// What a person writes survives what happens around it: no network, an expired session, another person,
+// another tab, old keys, lost files.
+
+const { AGENT, assert, CUSTOMER, main, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
+
+const field = (page) => page.getByLabel("Add a comment");
+const post = (page) => page.getByRole("button", { name: "Post comment" });
+const letter = (page, text) => page.locator("article.letter", { hasText: text });
+
+async function write(page, text) {
+  await field(page).fill(text);
+  await post(page).click();
+}
+
+/** Opens a ticket of the customer in a browser. */
+async function openTicket(browser, anna, summary) {
+  const ticket = await anna.openTicket(summary);
+  const page = await visit(browser, { path: `tickets/${ticket.number}` });
+  await field(page).waitFor();
+  return { ticket, page };
+}
+
+/** Passes a mutation on and loses the answer, as a cut line does. */
+async function loseAnswer(page, name) {
+  await page.route("**/graphql", async (route) => {
+    if (!route.request().postData()?.includes(`mutation ${name}`)) return route.fallback();
+    await route.fetch();
+    return route.abort();
+  });
+}
+
+async function waitsInOrder(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Offline");
+  await page.context().setOffline(true);
+  for (const text of ["first", "second", "third"]) await write(page, text);
+  await letter(page, "first").getByText("when the connection is back").waitFor();
+  assert.equal(await page.locator("article.letter").count(), 3);
+  assert.deepEqual(await anna.bodies(ticket), []);
+  // The page of a later visit continues.
+  await page.context().setOffline(false);
+  await until(async () => (await anna.bodies(ticket)).length === 3);
+  assert.deepEqual(await anna.bodies(ticket), ["first", "second", "third"]);
+  await page.locator("article.letter").first().waitFor({ state: "detached" });
+  assert.equal(await page.getByText("second").count(), 1, "a comment is shown once");
+
+  // A letter that waits can be changed.
+  await page.context().setOffline(true);
+  await write(page, "with a mistake");
+  await letter(page, "with a mistake").getByRole("button", { name: "Edit" }).click();
+  assert.equal(await field(page).inputValue(), "with a mistake");
+  await page.context().setOffline(false);
+  await write(page, "without");
+  await page.getByText("without", { exact: true }).waitFor();
+  await until(async () => (await anna.bodies(ticket)).at(-1) === "without");
+  await page.context().close();
+}
+
+async function survivesTheEndOfASession(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Expired");
+  await field(page).pressSequentially("Half a sen");
+  await anna.mutate("revokeOtherSessions", undefined).catch(() => anna.call("mutation { revokeOtherSessions { userErrors { code } } }"));
+  await page.getByText("Your session has ended.").waitFor();
+  await signIn(page, CUSTOMER);
+  await field(page).waitFor();
+  assert.equal(await field(page).inputValue(), "Half a sen");
+  await field(page).pressSequentially("tence.");
+  await post(page).click();
+  await until(async () => (await anna.bodies(ticket)).includes("Half a sentence."));
+
+  // A message that was sent when the session had ended is posted after the next sign-in.
+  await page.context().setOffline(true);
+  await write(page, "After the end");
+  await anna.call("mutation { revokeOtherSessions { userErrors { code } } }");
+  await page.context().setOffline(false);
+  await page.getByText("Your session has ended.").waitFor();
+  await signIn(page, CUSTOMER);
+  await until(async () => (await anna.bodies(ticket)).includes("After the end"));
+  await page.context().close();
+}
+
+/** Signs in in a page as the hand-over from a control panel does: only the cookie changes. */
+const replaceSession = (page, email) =>
+  page.evaluate(
+    async ([email, password]) => {
+      const query = `mutation($i: SignInInput!) { signIn(input: $i) { session { account { id } } } }`;
+      const headers = { "content-type": "application/json", "ticketwire-client": "test" };
+      const body = JSON.stringify({ query, variables: { i: { email, password, sessionTransport: "COOKIE" } } });
+      return (await (await fetch("/graphql", { method: "POST", headers, body })).json()).data.signIn.session.account.id;
+    },
+    [email, PASSWORD],
+  );
+
+async function postsNothingForAnotherPerson(browser, { anna, jonas }) {
+  const page = await visit(browser, { path: "new/technical-support" });
+  await page.getByLabel("Summary").fill("Of Anna");
+  await page.getByLabel("Description").fill("Written by Anna.");
+  const second = await page.context().newPage();
+  await second.goto(origin);
+  await second.getByRole("heading", { name: "How can we help?" }).waitFor();
+  await replaceSession(second, OTHER_CUSTOMER);
+  await page.getByRole("button", { name: "Send the request" }).click();
+  await page.getByRole("heading", { name: "Another person has signed in" }).waitFor();
+  assert.ok(!(await jonas.tickets()).some(({ summary }) => summary === "Of Anna"));
+  // The other person sees nothing of it.
+  await second.goto(`${origin}new/technical-support`);
+  assert.equal(await second.getByLabel("Summary").inputValue(), "");
+  assert.equal(await second.getByText("Written by Anna.").count(), 0);
+  assert.ok(!(await jonas.tickets()).some(({ summary }) => summary === "Of Anna"));
+  // Anna signs in again: what she has sent is posted, once.
+  await second.getByRole("button", { name: "Sign out" }).click();
+  await signIn(second, CUSTOMER);
+  await until(async () => (await anna.tickets()).some(({ summary }) => summary === "Of Anna"));
+  assert.equal((await anna.tickets()).filter(({ summary }) => summary === "Of Anna").length, 1);
+  await page.context().close();
+}
+
+async function isOneDraftInTwoTabs(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Two tabs");
+  const second = await page.context().newPage();
+  await second.goto(page.url());
+  await field(page).fill("Begun here");
+  await until(async () => (await field(second).inputValue()) === "Begun here");
+  await field(second).fill("Begun here, ended there");
+  await until(async () => (await field(page).inputValue()) === "Begun here, ended there");
+  await Promise.all([post(page).click(), post(second).click()]);
+  await page.getByText("ended there").waitFor();
+  await second.getByText("ended there").waitFor();
+  assert.equal(await field(page).inputValue(), "");
+  assert.equal(await field(second).inputValue(), "");
+  await write(page, "Marker");
+  await until(async () => (await anna.bodies(ticket)).includes("Marker"));
+  assert.deepEqual(await anna.bodies(ticket), ["Begun here, ended there", "Marker"]);
+  await page.context().close();
+}
+
+async function looksForOldMessages(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Yesterday");
+  await loseAnswer(page, "AddComment");
+  await write(page, "Has it arrived?");
+  await until(async () => (await anna.bodies(ticket)).length === 1);
+  await letter(page, "Has it arrived?").getByText("when the connection is back").waitFor();
+  await page.goto(`${origin}account`);
+  await page.evaluate(() => {
+    const name = Object.keys(localStorage).find((key) => key.startsWith("ticketwire:outbox:"));
+    const stored = JSON.parse(localStorage.getItem(name));
+    localStorage.setItem(name, JSON.stringify({ ...stored, sentAt: stored.sentAt - 24 * 3_600_000 }));
+  });
+  await page.unroute("**/graphql");
+  await page.goto(`${origin}tickets/${ticket.number}`);
+  await page.getByText("Has it arrived?").waitFor();
+  await until(() => page.evaluate(() => !Object.keys(localStorage).some((key) => key.startsWith("ticketwire:outbox:"))));
+  assert.deepEqual(await anna.bodies(ticket), ["Has it arrived?"]);
+  await page.context().close();
+}
+
+async function asksWhenOthersHaveCommented(browser, { anna, marta }) {
+  const { ticket, page } = await openTicket(browser, anna, "Meanwhile");
+  await page.context().setOffline(true);
+  await write(page, "Is anybody there?");
+  await letter(page, "Is anybody there?").getByText("when the connection is back").waitFor();
+  await marta.comment(ticket, "It is repaired.");
+  await page.context().setOffline(false);
+  const waiting = letter(page, "Is anybody there?");
+  await waiting.getByText("Others have commented meanwhile.").waitFor();
+  await waiting.getByText("It is repaired.").waitFor();
+  assert.deepEqual(await anna.bodies(ticket), ["It is repaired."]);
+  await waiting.getByRole("button", { name: "Post it all the same" }).click();
+  await until(async () => (await anna.bodies(ticket)).length === 2);
+  await page.context().close();
+}
+
+async function losesOnlyTheExpiredFile(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Files");
+  const files = ["kept.txt", "gone.txt", "<img src=x onerror=alert(1)>.txt"];
+  await page.locator("input[type=file]").setInputFiles(files.map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(name) })));
+  for (const name of files) await page.getByRole("button", { name: `Remove ${name}` }).waitFor();
+  const stored = await page.evaluate(() => {
+    const name = Object.keys(localStorage).find((key) => key.startsWith("ticketwire:draft:"));
+    return JSON.parse(localStorage.getItem(name)).files;
+  });
+  await anna.mutate("deleteUploadedFile", { id: stored.find(({ name }) => name === "gone.txt").id });
+  await write(page, "With files");
+  await letter(page, "With files").getByText("These files are no longer stored: gone.txt.").waitFor();
+  await letter(page, "With files").getByRole("button", { name: "Try again" }).click();
+  await until(async () => (await anna.bodies(ticket)).length === 1);
+  const [comment] = await anna.comments(ticket);
+  assert.deepEqual(comment.attachments.map(({ name }) => name).sort(), [files[2], "kept.txt"].sort());
+  await page.getByRole("link", { name: files[2] }).waitFor();
+
+  // Files that can't be sent say why; the others and the text stay.
+  await field(page).fill("More files");
+  const picker = page.locator("input[type=file]");
+  await picker.setInputFiles([{ name: "empty.txt", mimeType: "text/plain", buffer: Buffer.alloc(0) }]);
+  await page.getByText("empty.txt was not uploaded. The file is empty.").waitFor();
+  await picker.setInputFiles([{ name: "large.bin", mimeType: "application/octet-stream", buffer: Buffer.alloc(27_000_000) }]);
+  await page.getByText("large.bin was not uploaded. The file is too large.").waitFor();
+  assert.equal(await field(page).inputValue(), "More files");
+  // One that was cut off is uploaded again.
+  await page.route("**/graphql", (route) => (route.request().postData() ?? "multipart").includes("query") ? route.fallback() : route.abort(), { times: 1 });
+  await page.getByRole("button", { name: "Remove empty.txt" }).click();
+  await page.getByRole("button", { name: "Remove large.bin" }).click();
+  await page.context().setOffline(true);
+  await picker.setInputFiles([{ name: "again.txt", mimeType: "text/plain", buffer: Buffer.from("again") }]);
+  await page.getByText("again.txt was not uploaded.").waitFor();
+  await page.context().setOffline(false);
+  await page.getByRole("button", { name: "Upload again.txt again" }).click();
+  await page.getByRole("button", { name: "Remove again.txt" }).waitFor();
+  // By drop and paste.
+  for (const [type, name] of [["drop", "dropped.txt"], ["paste", "pasted.txt"]]) {
+    await field(page).evaluate((target, [type, name]) => {
+      const data = new DataTransfer();
+      data.items.add(new File(["text"], name, { type: "text/plain" }));
+      const init = { bubbles: true, cancelable: true };
+      target.dispatchEvent(type === "drop" ? new DragEvent(type, { ...init, dataTransfer: data }) : new ClipboardEvent(type, { ...init, clipboardData: data }));
+    }, [type, name]);
+    await page.getByRole("button", { name: `Remove ${name}` }).waitFor();
+  }
+  await page.context().close();
+}
+
+async function survivesChangesOfTheTicket(browser, { anna, marta }) {
+  const { ticket, page } = await openTicket(browser, anna, "Closed meanwhile");
+  await field(page).fill("Not yet posted");
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  await page.getByText("This ticket is closed and accepts no comments.").waitFor();
+  assert.equal(await field(page).inputValue(), "Not yet posted");
+  assert.ok(await post(page).isDisabled());
+
+  // A deliberate sign-out asks what becomes of it.
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Keep and sign out" }).click();
+  await signIn(page, CUSTOMER);
+  await page.goto(`${origin}tickets/${ticket.number}`);
+  assert.equal(await field(page).inputValue(), "Not yet posted");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Discard and sign out" }).click();
+  await page.locator("input[type=password]").waitFor();
+  assert.ok(!(await page.evaluate(() => JSON.stringify(localStorage))).includes("Not yet posted"));
+  await page.context().close();
+}
+
+main("portal-drafts", async (browser) => {
+  const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT) };
+  const only = process.env.ONLY;
+  for (const check of [waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile, survivesChangesOfTheTicket]) {
+    if (only && check.name !== only) continue;
+    console.log(check.name);
+    await check(browser, people);
+  }
+});

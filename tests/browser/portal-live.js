@@ -1,0 +1,189 @@
+// A page never shows the past as the present: after a restart of the server, a line that died silently,
+// sleep and an upgrade, it says that it is behind, and then shows exactly what was missed.
+
+const { AGENT, ask, assert, CUSTOMER, main, origin, OTHER_CUSTOMER, Person, until, visit } = require("./portal-lib");
+
+const field = (page) => page.getByLabel("Add a comment");
+const lost = (page) => page.getByText("The connection is lost.");
+
+/** What a page's websockets do: pass on, be refused, or swallow what the server says. */
+async function controlLine(page) {
+  const line = { isRefused: false, isSilent: false, opened: 0 };
+  await page.context().routeWebSocket(/\/graphql$/, (socket) => {
+    line.opened += 1;
+    if (line.isRefused) return socket.close();
+    const server = socket.connectToServer();
+    const number = line.opened;
+    server.onMessage((message) => {
+      // The line is dead without anybody having been told.
+      if (line.isSilent && number <= line.silentUpTo && !/"type":"pong"/.test(message)) return;
+      socket.send(message);
+    });
+    return undefined;
+  });
+  return line;
+}
+
+async function openTicket(browser, anna, summary) {
+  const ticket = await anna.openTicket(summary);
+  const context = { line: null };
+  const page = await visit(browser, { path: "account" });
+  context.line = await controlLine(page);
+  await page.goto(`${origin}tickets/${ticket.number}`);
+  await field(page).waitFor();
+  return { ticket, page, line: context.line };
+}
+
+async function shown(page, texts) {
+  for (const text of texts) await page.getByText(text, { exact: true }).first().waitFor();
+  const bodies = await page.locator("article .body").allInnerTexts();
+  assert.deepEqual(bodies.filter((body) => texts.includes(body)), texts, "each once, in order");
+}
+
+async function resumesAfterARestart(browser, { anna, marta }) {
+  const { ticket, page, line } = await openTicket(browser, anna, "Restart");
+  await marta.comment(ticket, "Before");
+  await shown(page, ["Before"]);
+  await ask("kill");
+  await lost(page).waitFor();
+  await field(page).fill("Written while the server is away");
+  line.isRefused = true;
+  await ask("start");
+  for (const body of ["One", "Two", "Three"]) await marta.comment(ticket, body);
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "WAITING_FOR_CUSTOMER" });
+  assert.equal(await page.getByText("Two", { exact: true }).count(), 0);
+  assert.ok(await lost(page).isVisible(), "it does not hide that it is behind");
+  line.isRefused = false;
+  await shown(page, ["Before", "One", "Two", "Three"]);
+  await page.locator("strong.status", { hasText: "Waiting for you" }).waitFor();
+  await lost(page).waitFor({ state: "detached" });
+  assert.equal(await field(page).inputValue(), "Written while the server is away");
+  // A screen reader is told of each once.
+  const spoken = await page.locator("[role=log] p").allInnerTexts();
+  assert.deepEqual(spoken.map((text) => text.split(": ")[1]), ["Before", "One", "Two", "Three"]);
+  await page.context().close();
+}
+
+async function reconnectsAfterSleep(browser, { anna, marta }) {
+  const { ticket, page, line } = await openTicket(browser, anna, "Sleep");
+  await marta.comment(ticket, "Before");
+  await shown(page, ["Before"]);
+  // The line is dead since the computer went to sleep, and nobody has noticed.
+  Object.assign(line, { isSilent: true, silentUpTo: line.opened });
+  for (const body of ["Asleep", "Still asleep"]) await marta.comment(ticket, body);
+  await page.evaluate(() => document.dispatchEvent(new Event("resume")));
+  await lost(page).waitFor();
+  await shown(page, ["Before", "Asleep", "Still asleep"]);
+  await page.context().close();
+}
+
+async function saysThatATicketIsLost(browser, { anna, jonas, marta }) {
+  const ticket = await anna.openTicket("Shared for a while");
+  const invited = await anna.mutate("inviteParticipant", { ticketId: ticket.id, email: OTHER_CUSTOMER }, "invitation { id }");
+  const page = await visit(browser, { email: OTHER_CUSTOMER });
+  await page.getByRole("button", { name: "Accept" }).click();
+  await field(page).fill("I am about to say");
+  await anna.mutate("removeParticipant", { ticketId: ticket.id, accountId: jonas.id });
+  await page.getByRole("heading", { name: "You can no longer see this ticket." }).waitFor();
+  assert.equal(await page.getByText("Since this morning.").count(), 0, "its content is gone");
+  assert.equal(await field(page).inputValue(), "I am about to say");
+  assert.ok(invited && marta);
+  await page.goto(page.url());
+  await page.getByText("There is no ticket").waitFor();
+  await page.context().close();
+}
+
+async function movesListAndBell(browser, { anna, marta }) {
+  const ticket = await anna.openTicket("In the list");
+  const page = await visit(browser, { path: "tickets" });
+  const row = page.getByRole("row", { name: /In the list/ });
+  await row.getByText("Waiting for support").waitFor();
+  await marta.comment(ticket, "An answer");
+  await row.getByText("Working on it").waitFor();
+  await row.getByText("Unread").first().waitFor();
+  await page.getByRole("button", { name: /^Notifications, [1-9]/ }).click();
+  await page.getByRole("link", { name: "New comment: In the list" }).click();
+  await page.getByText("An answer").waitFor();
+  await page.goBack();
+  // Filters and order are in the address, and paging keeps its place.
+  for (let count = 0; count < 45; count += 1) await anna.openTicket(`Number ${count}`);
+  await page.getByLabel("Order").selectOption({ label: "Newest first" });
+  await page.getByRole("link", { name: "Number 44", exact: true }).waitFor();
+  await page.getByLabel("Show").selectOption({ label: "Open" });
+  await page.getByRole("link", { name: "Next" }).click();
+  await page.getByRole("link", { name: "Number 24", exact: true }).waitFor();
+  assert.match(page.url(), /order=created.*show=open.*after=|show=open.*order=created.*after=/);
+  const link = page.getByRole("link", { name: "Number 10", exact: true });
+  await link.scrollIntoViewIfNeeded();
+  const place = await page.evaluate(() => scrollY);
+  assert.ok(place > 0);
+  await link.click();
+  await field(page).waitFor();
+  await page.goBack();
+  await link.waitFor();
+  await until(async () => (await page.evaluate(() => scrollY)) === place, "the list is where it was");
+  await page.reload();
+  await link.waitFor();
+  await page.getByLabel("Order").selectOption({ label: "Lowest priority first" });
+  assert.match(page.url(), /order=leastPriority/);
+  await page.context().close();
+}
+
+async function reloadsQuietlyAfterAnUpgrade(browser, { anna }) {
+  const { page, line } = await openTicket(browser, anna, "Upgrade");
+  await field(page).fill("Kept over the upgrade");
+  let loads = 0;
+  page.on("load", () => (loads += 1));
+  // The new server has the page under another name.
+  await page.route(origin, async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: (await response.text()).replace(/\/assets\/portal-/, "/assets/portal-new-") });
+  });
+  const reconnect = async () => {
+    line.isRefused = true;
+    await ask("kill");
+    await lost(page).waitFor();
+    await ask("start");
+    line.isRefused = false;
+    await lost(page).waitFor({ state: "detached" });
+  };
+  const asked = page.waitForRequest(origin);
+  await reconnect();
+  await asked;
+  assert.equal(loads, 0, "nobody is interrupted");
+  // The next page is one of the new portal.
+  const loaded = page.waitForEvent("load");
+  await page.getByRole("link", { name: "My tickets" }).click();
+  await loaded;
+  await page.getByRole("heading", { name: "My tickets" }).waitFor();
+  await page.goBack();
+  assert.equal(await field(page).inputValue(), "Kept over the upgrade");
+  // A page that nobody writes on reloads at once.
+  await page.evaluate(() => sessionStorage.removeItem("ticketwire:reloaded"));
+  const reloaded = page.waitForEvent("load");
+  await reconnect();
+  await reloaded;
+  await field(page).waitFor();
+  assert.equal(await field(page).inputValue(), "Kept over the upgrade");
+  await page.context().close();
+}
+
+async function loadsItsPartsAgain(browser) {
+  const page = await visit(browser);
+  // The part of the page is gone, and comes back with a reload.
+  await page.context().route(/\/assets\/Account-.*\.js/, (route) => route.fulfill({ status: 404, body: "" }), { times: 1 });
+  await page.reload();
+  await page.getByRole("link", { name: "Account" }).click();
+  await page.getByRole("heading", { name: "Sessions and devices" }).waitFor();
+  await page.context().close();
+}
+
+main("portal-live", async (browser) => {
+  const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT) };
+  const only = process.env.ONLY;
+  for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain]) {
+    if (only && check.name !== only) continue;
+    console.log(check.name);
+    await check(browser, people);
+  }
+});

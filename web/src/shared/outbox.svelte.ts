@@ -1,0 +1,252 @@
+// Messages on their way to the server. They are stored in this browser until the server has
+// acknowledged them, and sent one after another in the order in which they were written.
+import type { ResultOf } from "gql.tada";
+import { ApiError, asApiError, request } from "./api/client";
+import { endPauses, pause } from "./api/pause";
+import { loadItem, namesBelow, newKey, saveItem, type Draft } from "./drafts";
+import type { UserError } from "./errors";
+import { ADD_COMMENT, CREATE_TICKET, OWN_COMMENTS, OWN_TICKETS } from "./outbox-documents";
+
+/** A message that its author has sent. */
+export interface Letter extends Draft {
+  /** The name under which it is stored. Names sort in the order in which letters were written. */
+  name: string;
+  /** The place that it was written in, as in the name of its draft. */
+  place: string;
+  /** The address of that place. */
+  path: string;
+  /** The comment that it becomes. `seenUpTo` is the last event that its author had seen. */
+  comment: { ticketId: string; number: string; seenUpTo: string | null } | null;
+  /** The ticket that it becomes. */
+  ticket: { categoryId: string; followUpToId: string | null } | null;
+  /** When the first attempt was made, in milliseconds since 1970, or null before it. */
+  sentAt: number | null;
+  /** Why it was rejected, or null. */
+  failure: { code: UserError["code"] | ApiError["code"]; isUserError: boolean } | null;
+  /** What others have said since `seenUpTo`, if that is why it was not posted. */
+  meanwhile: Meanwhile[];
+  /** The names of files that had expired and are no longer part of it. */
+  lost: string[];
+}
+
+type Meanwhile = ResultOf<typeof ADD_COMMENT>["addComment"]["answeredMeanwhile"][number];
+/** What a letter has become: the id of a comment, or the number of a ticket. */
+type Posted = { letter: Letter; id: string };
+
+const PREFIX = "ticketwire:outbox:";
+/** The lifetime of an idempotency key on the server, in milliseconds: 24 hours, less one for slow clocks. */
+const KEY_LIFETIME_MS = 23 * 3_600_000;
+/** The difference between the clocks of the server and of the browser that the search for a message allows. */
+const CLOCKS_MS = 300_000;
+
+/** The letters of the account, in their order. */
+export const outbox = $state({
+  letters: [] as Letter[],
+  /** The name of the letter that is being sent. */
+  sending: "",
+  /** Why the last attempt failed, if the next one may succeed. */
+  obstacle: null as ApiError | null,
+  /** Letters that were posted while this page was open. */
+  posted: [] as Posted[],
+});
+
+/** The letters of a browser that stores nothing. */
+const unstored = new Map<string, Letter>();
+let prefix = "";
+let isDraining = false;
+
+/** Returns the names of an account's letters. */
+export function listLetters(accountId: string): string[] {
+  return namesBelow(`${PREFIX}${accountId}:`);
+}
+
+/** Begins to send an account's letters, those of earlier pages first. Returns a function that stops. */
+export function open(accountId: string): () => void {
+  prefix = `${PREFIX}${accountId}:`;
+  outbox.posted = [];
+  const follow = ({ key }: StorageEvent): void => {
+    if (key === null || key.startsWith(prefix)) refresh();
+  };
+  addEventListener("storage", follow);
+  refresh();
+  return () => {
+    removeEventListener("storage", follow);
+    prefix = "";
+    outbox.letters = [];
+  };
+}
+
+/** Sends a draft. */
+export function send(draft: Draft, target: Pick<Letter, "place" | "path" | "comment" | "ticket">): void {
+  // Another tab may have sent the same draft in this moment.
+  if (outbox.letters.some(({ key }) => key === draft.key)) return;
+  const last = outbox.letters.at(-1)?.name.slice(prefix.length).split(":")[0] ?? "";
+  const time = Math.max(Date.now(), parseInt(last || "0", 36) + 1).toString(36).padStart(9, "0");
+  store({ ...draft, ...target, name: `${prefix}${time}:${draft.key}`, sentAt: null, failure: null, meanwhile: [], lost: [] });
+}
+
+/** Sends a rejected letter again, with changes. */
+export function retry(letter: Letter, changes: Partial<Letter> = {}): void {
+  store({ ...letter, failure: null, meanwhile: [], lost: [], ...changes });
+}
+
+/** Sends a letter although one with the same key, and another text, has arrived. */
+export function sendAsNew(letter: Letter): void {
+  retry(letter, { key: newKey(), sentAt: null });
+}
+
+/** Takes a letter out of the outbox, for its author to change or discard it. */
+export function takeBack(letter: Letter): void {
+  remove(letter);
+  refresh();
+}
+
+function store(letter: Letter): void {
+  if (!saveItem(letter.name, letter)) unstored.set(letter.name, letter);
+  endPauses();
+  refresh();
+}
+
+function remove({ name }: Letter): void {
+  saveItem(name, null);
+  unstored.delete(name);
+}
+
+function read(): Letter[] {
+  const stored = namesBelow(prefix).map((name) => loadItem<Letter>(name));
+  const others = [...unstored.values()].filter(({ name }) => name.startsWith(prefix));
+  return [...stored.filter((letter) => letter !== null), ...others];
+}
+
+function refresh(): void {
+  outbox.letters = prefix ? read() : [];
+  void drain();
+}
+
+/** Returns the first letter that can be sent: a rejected one holds back those after it at its place. */
+function next(): Letter | undefined {
+  const rejected = new Set<string>();
+  return outbox.letters.find(({ place, failure }) => {
+    if (failure) rejected.add(place);
+    return !rejected.has(place);
+  });
+}
+
+async function drain(): Promise<void> {
+  if (isDraining || !prefix || !next()) return;
+  isDraining = true;
+  const own = prefix;
+  try {
+    await exclusively(own, async () => {
+      let attempts = 0;
+      while (prefix === own) {
+        outbox.letters = read();
+        const letter = next();
+        if (!letter) break;
+        outbox.sending = letter.name;
+        outbox.obstacle = await deliver(letter);
+        outbox.sending = "";
+        // The page of the next session continues.
+        if (outbox.obstacle && !outbox.obstacle.isTransient) break;
+        if (outbox.obstacle) await pause(attempts++, outbox.obstacle.retryAfterSeconds);
+        else attempts = 0;
+      }
+    });
+  } finally {
+    outbox.sending = "";
+    isDraining = false;
+  }
+}
+
+/** Lets one tab at a time send. Without locks the keys still keep a message from being posted twice. */
+async function exclusively(name: string, work: () => Promise<void>): Promise<void> {
+  if (navigator.locks) await navigator.locks.request(name, work);
+  else await work();
+}
+
+/** Sends a letter. Returns why it must wait, or null if it was posted or rejected. */
+async function deliver(letter: Letter): Promise<ApiError | null> {
+  try {
+    const earlier = await find(letter);
+    if (earlier) return finish(letter, earlier);
+    const isOld = letter.sentAt !== null && Date.now() - letter.sentAt >= KEY_LIFETIME_MS;
+    if (isOld) letter = { ...letter, key: newKey() };
+    if (isOld || letter.sentAt === null) letter = { ...letter, sentAt: Date.now() };
+    update(letter);
+    const { id, errors, meanwhile } = await (letter.comment ? addComment(letter) : createTicket(letter));
+    return errors[0] ? reject(letter, errors, meanwhile) : finish(letter, id);
+  } catch (error) {
+    const failure = asApiError(error);
+    const isOfSession = ["UNAUTHENTICATED", "OTHER_ACCOUNT", "SECOND_FACTOR_REQUIRED"].includes(failure.code);
+    if (failure.isTransient || isOfSession) return failure;
+    update({ ...letter, failure: { code: failure.code, isUserError: false } });
+    return null;
+  }
+}
+
+/** Stores a letter again, unless its author has taken it back. */
+function update(letter: Letter): void {
+  if (unstored.has(letter.name)) unstored.set(letter.name, letter);
+  else if (loadItem(letter.name)) saveItem(letter.name, letter);
+  const index = outbox.letters.findIndex(({ name }) => name === letter.name);
+  if (index >= 0) outbox.letters[index] = letter;
+}
+
+function finish(letter: Letter, id: string): null {
+  outbox.posted.push({ letter, id });
+  remove(letter);
+  outbox.letters = outbox.letters.filter(({ name }) => name !== letter.name);
+  return null;
+}
+
+function reject(letter: Letter, errors: readonly UserError[], meanwhile: Meanwhile[]): null {
+  const expired = errors.filter(({ code, field }) => code === "EXPIRED" && field?.[0] === "uploadedFileIds");
+  const isLost = (_: unknown, index: number): boolean => expired.some(({ field }) => field?.[1] === String(index));
+  const lost = letter.files.filter(isLost).map(({ name }) => name);
+  const files = letter.files.filter((file, index) => !isLost(file, index));
+  update({ ...letter, files, lost, meanwhile, failure: { code: errors[0]!.code, isUserError: true } });
+  return null;
+}
+
+type Outcome = { id: string; errors: readonly UserError[]; meanwhile: Meanwhile[] };
+
+async function addComment({ comment, body, files, key }: Letter): Promise<Outcome> {
+  const { ticketId, seenUpTo } = comment!;
+  const uploadedFileIds = files.map(({ id }) => id);
+  const { addComment: answer } = await request(ADD_COMMENT, {
+    input: { ticketId, seenUpTo, body, uploadedFileIds, idempotencyKey: key },
+  });
+  return { id: answer.comment?.id ?? "", errors: answer.userErrors, meanwhile: answer.answeredMeanwhile };
+}
+
+async function createTicket({ ticket, summary, body, files, key }: Letter): Promise<Outcome> {
+  const uploadedFileIds = files.map(({ id }) => id);
+  const { createTicket: answer } = await request(CREATE_TICKET, {
+    input: { ...ticket!, summary, description: body, uploadedFileIds, idempotencyKey: key },
+  });
+  return { id: answer.ticket?.number ?? "", errors: answer.userErrors, meanwhile: [] };
+}
+
+/** Looks for a message that may have been posted by an attempt whose key is too old to tell. */
+async function find(letter: Letter): Promise<string | null> {
+  const { sentAt, comment, body, summary } = letter;
+  if (sentAt === null || Date.now() - sentAt < KEY_LIFETIME_MS) return null;
+  const isSince = (time: string): boolean => Date.parse(time) >= sentAt - CLOCKS_MS;
+  if (comment) {
+    const { ticket, viewer } = await request(OWN_COMMENTS, { number: comment.number });
+    const comments = (ticket?.timeline.nodes ?? []).filter((event) => event.__typename === "CommentAdded");
+    const own = comments.filter(({ actor, occurredAt }) => actor?.id === viewer?.id && isSince(occurredAt));
+    return own.find((event) => event.comment.body === normal(body))?.comment.id ?? null;
+  }
+  const { tickets } = await request(OWN_TICKETS, { reporter: accountOf(letter) });
+  return tickets.nodes.find((ticket) => ticket.summary === summary.trim() && ticket.description === normal(body) && isSince(ticket.createdAt))?.number ?? null;
+}
+
+function accountOf({ name }: Letter): string {
+  return name.slice(PREFIX.length).split(":")[0] ?? "";
+}
+
+/** Returns a text as the server stores it. */
+function normal(text: string): string {
+  return text.replace(/\r\n?/g, "\n").trimEnd();
+}

@@ -1,0 +1,52 @@
+import { emptyDraft, loadDraft, saveItem, type Draft } from "./drafts";
+
+/** A field that a person writes in. Each change is stored at once, and seen by other tabs. */
+export class Writing {
+  draft = $state<Draft>(emptyDraft());
+  /** Whether the browser stores drafts. */
+  isStored = $state(true);
+
+  /** `initial` is the text before the first change: what is equal to it is not stored. */
+  constructor(
+    readonly name: string,
+    readonly initial: Partial<Draft> = {},
+  ) {
+    this.#load();
+  }
+
+  /** Begins to follow the same draft in other tabs. Returns a function that stops. */
+  start(): () => void {
+    const follow = (event: Event): void => {
+      if (event instanceof StorageEvent && event.key !== this.name && event.key !== null) return;
+      this.#load();
+    };
+    // A page that was frozen or left may have missed changes.
+    const events = [[window, "storage"], [window, "pageshow"], [window, "focus"], [document, "resume"]] as const;
+    for (const [target, type] of events) target.addEventListener(type, follow);
+    return () => {
+      for (const [target, type] of events) target.removeEventListener(type, follow);
+    };
+  }
+
+  /** Changes the draft and stores it. */
+  change(changes: Partial<Draft>): void {
+    Object.assign(this.draft, changes);
+    const { summary, body, files } = this.draft;
+    const isUnchanged = summary === (this.initial.summary ?? "") && body === (this.initial.body ?? "") && files.length === 0;
+    this.isStored = saveItem(this.name, isUnchanged ? null : this.draft);
+  }
+
+  /** Empties the draft. The next one has another key. */
+  clear(): void {
+    this.draft = { ...emptyDraft(), ...this.initial };
+    saveItem(this.name, null);
+  }
+
+  #load(): void {
+    if (!this.isStored) return;
+    const stored = loadDraft(this.name);
+    // An empty draft keeps its key: it may be the one of a message whose text was deleted.
+    if (stored) this.draft = stored;
+    else if (this.draft.body || this.draft.summary || this.draft.files.length || this.initial.body) this.draft = { ...emptyDraft(), ...this.initial };
+  }
+}
