@@ -55,9 +55,6 @@ use crate::{
 /// websockets and event streams.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the files of the certificate are read again.
-const RELOAD_EVERY: Duration = Duration::from_mins(1);
-
 /// A running server.
 pub struct App {
     address: SocketAddr,
@@ -101,7 +98,9 @@ impl App {
         for migration in database::prepare(&database, config).await? {
             tracing::info!(migration, "applied a migration");
         }
-        let backend = Backend::start(config, database, ambient, cost, listener.address).await?;
+        // The future that starts the parts is large.
+        let backend = Box::pin(Backend::start(config, database, ambient, cost, listener.address));
+        let backend = backend.await?;
         let schemas =
             schemas.await.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
         Self::serve(config, listener, admin, certificate, backend, origins, schemas)
@@ -117,38 +116,30 @@ impl App {
         origins: Origins,
         schemas: Schemas,
     ) -> Result<Self, StartError> {
-        let Backend {
-            database,
-            background,
-            heartbeat,
-            ambient,
-            metrics,
-            services,
-            log,
-            tasks,
-            mailbox,
-        } = backend;
         let (leaving, draining) = (CancellationToken::new(), CancellationToken::new());
         let sockets = TaskTracker::new();
         let mutations = TaskTracker::new();
         let drain_grace = Duration::from_secs(config.drain_grace_seconds().into());
         let drain_within = Duration::from_secs(config.drain_seconds.into());
-        let has_mailbox = mailbox.is_some();
+        let has_mailbox = backend.mailbox.is_some();
         let playground = || Playground::new(config.embeds_database(), has_mailbox);
         let api = Api::new(Parts {
             schemas,
             documents: Documents::default(),
-            services,
-            log: Arc::new(log),
-            fan_out: FanOutGroups::new(config.limits.shared_response_bytes, metrics.clone()),
-            database: database.clone(),
-            background: background.clone(),
-            ambient,
-            budgets: Budgets::new(limits(config), metrics.clone()),
-            metrics,
+            services: backend.services,
+            log: Arc::new(backend.log),
+            fan_out: FanOutGroups::new(
+                config.limits.shared_response_bytes,
+                backend.metrics.clone(),
+            ),
+            database: backend.database.clone(),
+            background: backend.background.clone(),
+            ambient: backend.ambient,
+            budgets: Budgets::new(limits(config), backend.metrics.clone()),
+            metrics: backend.metrics,
             portal: config.portal,
             playground: config.playground.then(playground).transpose()?,
-            mailbox,
+            mailbox: backend.mailbox,
             origins,
             own_pages: OwnPages::new(
                 config.links.base_url.as_deref(),
@@ -164,20 +155,15 @@ impl App {
             mutations: mutations.clone(),
         });
         if let Some(certificate) = &certificate {
-            tasks.every(
-                RELOAD_EVERY,
-                "reloading the certificate",
-                certificate,
-                |certificate| async move { certificate.reload().await },
-            );
+            certificate.reload_regularly(&backend.tasks);
         }
         let tls = certificate.as_ref().map(|certificate| certificate.tls.clone());
         Ok(Self {
             address: listener.address,
-            database,
-            background,
-            heartbeat,
-            tasks,
+            database: backend.database,
+            background: backend.background,
+            heartbeat: backend.heartbeat,
+            tasks: backend.tasks,
             admin: admin.map(|admin| Admin::start(admin, api.clone())).transpose()?,
             server: listener.serve(api, tls, draining.clone())?,
             certificate,

@@ -4,6 +4,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -23,11 +24,16 @@ use x509_cert::{
     time::Time,
 };
 
-use super::error::{StartError, invalid_setting};
+use super::{
+    error::{StartError, invalid_setting},
+    tasks::Tasks,
+};
 use crate::{config::Config, domain::clock::Ambient, http::Tls};
 
 const CERTIFICATE: &str = "tls.certificate_file";
 const KEY: &str = "tls.key_file";
+/// How often the files are read again.
+const RELOAD_EVERY: Duration = Duration::from_mins(1);
 
 /// The files of a certificate, and the name that it must have.
 #[derive(Clone)]
@@ -76,6 +82,13 @@ impl ServerCertificate {
         let tls = Tls::new(loaded.key)
             .map_err(|error| invalid_setting(CERTIFICATE, format!("cannot be used: {error}")))?;
         Ok(Some(Self { files, ambient: ambient.clone(), tls }))
+    }
+
+    /// Reads the files again every minute.
+    pub(super) fn reload_regularly(&self, tasks: &Tasks) {
+        tasks.every(RELOAD_EVERY, "reloading the certificate", self, |certificate| async move {
+            certificate.reload().await
+        });
     }
 
     /// Reads the files again and uses the certificate, if it can be used.

@@ -48,7 +48,8 @@ impl ServerDatabase {
         let postgres = EmbeddedPostgres::start(&embedded_settings(config)).await?;
         let (url, embedded) = (postgres.url(DATABASE), Some(postgres));
         let database = Self { url, embedded, unfinished: false };
-        match database.fill(config).await {
+        // The future that fills a database is large.
+        match Box::pin(database.fill(config)).await {
             Ok(()) => Ok(database),
             Err(error) => {
                 database.close().await;

@@ -124,7 +124,7 @@ impl Group {
         let mut ticket = before.clone();
         match (change.decide)(&mut ticket) {
             Ok(events) if events.is_empty() && is_first && !has_seen => {
-                waiting.answer(Ok(Made::Now(ticket)));
+                waiting.answer(Ok(Made::Now(Box::new(ticket))));
             }
             Ok(events) if events.is_empty() && has_seen => self.later.push(waiting),
             Ok(events) => {
@@ -179,7 +179,7 @@ impl Group {
                 let count = events.entry(ticket.id).or_default();
                 *count += i64::try_from(new.len()).unwrap_or(i64::MAX);
                 ticket.events += *count;
-                waiting.answer(Ok(Made::Now(ticket)));
+                waiting.answer(Ok(Made::Now(Box::new(ticket))));
                 continue;
             }
             match Refusal::of(services, &waiting.call, &saved) {
@@ -282,7 +282,7 @@ async fn make_locked(
         let (author, id) = (comment.author_id, Some(comment.id));
         upload::attach(db, author, &change.files, ticket.id, id).await?;
     }
-    Ok(Made::Now(ticket))
+    Ok(Made::Now(Box::new(ticket)))
 }
 
 /// Creates an event for everybody who may see the ticket.

@@ -115,7 +115,7 @@ pub async fn add(
     };
     let change = change(*actor, &new, comment.clone(), call);
     match change::make(services, change).await? {
-        Made::Now(ticket) => Ok((comment, ticket)),
+        Made::Now(ticket) => Ok((comment, *ticket)),
         Made::Earlier(id) => {
             repeated(actor, &mut *services.database.read().await?, CommentId(id)).await
         }

@@ -55,7 +55,7 @@ async fn process(services: Services, group: Vec<Waiting<Opening>>) {
         let opening = &waiting.call;
         if let Some(&number) = opened.numbers.get(&opening.ticket.id) {
             let ticket = opening.opened(number);
-            waiting.answer(Ok(Made::Now(ticket)));
+            waiting.answer(Ok(Made::Now(Box::new(ticket))));
         } else if let Some(error) = refused(&services, opening, &opened.full) {
             waiting.answer(Err(error));
         } else {
@@ -139,7 +139,7 @@ pub(super) async fn open_checked(
     let opened = event::open(db, &[new]).await?;
     let number = opened.numbers.get(&ticket.id).copied().ok_or_else(unknown_category)?;
     upload::attach(db, creation.account, files, ticket.id, None).await?;
-    Ok(Made::Now(opening.opened(number)))
+    Ok(Made::Now(Box::new(opening.opened(number))))
 }
 
 impl Opening {

@@ -53,7 +53,7 @@ pub(super) struct Opening {
 /// The outcome of a call that may be a repetition.
 pub(super) enum Made {
     /// The ticket after the change, or as it was opened.
-    Now(Ticket),
+    Now(Box<Ticket>),
     /// The same call was made before, and created what has this id.
     Earlier(Uuid),
 }

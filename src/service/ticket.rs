@@ -199,7 +199,7 @@ pub(super) async fn create_with_id(
         open_with_others(actor, services, &new, &opening).await?
     };
     match made {
-        Made::Now(ticket) => Ok(ticket),
+        Made::Now(ticket) => Ok(*ticket),
         Made::Earlier(id) => by_id(actor, services, TicketId(id)).await,
     }
 }
@@ -326,7 +326,7 @@ pub async fn update(
         let (comment, creation, call, files) = (None, None, None, vec![]);
         let change = Change { id, comment, creation, seen_up_to, call, files, decide };
         return match change::make(services, change).await? {
-            Made::Now(ticket) => Ok(ticket),
+            Made::Now(ticket) => Ok(*ticket),
             Made::Earlier(_) => Err(ServiceError::NotFound),
         };
     }

@@ -193,7 +193,7 @@ impl Archive {
     }
 
     fn path(&self, name: &str) -> Path {
-        name.split('/').fold(self.root.clone(), |path, part| path.join(part))
+        name.split('/').fold(self.root.clone(), Path::join)
     }
 
     fn failed(&self, cause: StoreError) -> ArchiveError {

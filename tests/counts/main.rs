@@ -217,7 +217,7 @@ async fn insert_files(server: &TestServer, files: usize) -> Vec<String> {
 }
 
 /// Whether a logged statement writes a comment or a ticket.
-fn is_write(line: &&String) -> bool {
+fn is_write(line: &str) -> bool {
     ["WITH seen", "WITH chosen"].iter().any(|text| line.contains(text))
 }
 
@@ -230,7 +230,7 @@ fn backend(line: &str) -> Option<&str> {
 /// Returns how many statements a request sends on the connection on which it writes. Statements of
 /// background tasks are sent on others.
 fn of_one_request(logged: &[String], name: &str) -> usize {
-    let own = logged.iter().find(is_write).and_then(|line| backend(line));
+    let own = logged.iter().find(|line| is_write(line)).and_then(|line| backend(line));
     assert!(own.is_some(), "{name}: {logged:#?}");
     logged.iter().filter(|line| backend(line) == own).count()
 }
@@ -238,7 +238,7 @@ fn of_one_request(logged: &[String], name: &str) -> usize {
 /// Returns how many statements a request sends, on whatever connection: everything before it has
 /// written, but for the polls of background tasks, and what follows on the same connection.
 fn of_write(logged: &[String], name: &str) -> usize {
-    let place = logged.iter().position(|line| is_write(&line));
+    let place = logged.iter().position(|line| is_write(line));
     let place = place.unwrap_or_else(|| panic!("{name}: {logged:#?}"));
     let own = backend(&logged[place]);
     let polls = ["pending_events", "consumer_offsets", "deliveries", "feed"];

@@ -99,7 +99,7 @@ async fn a_part_that_expands_a_lot_is_read_in_small_pieces() {
     let archive = bucket(&store);
     let mut part = archive.write_part("zeros").await.expect("begun");
     for _ in 0..4 {
-        part.write(&[0; 1 << 20]).await.expect("written");
+        part.write(&vec![0; 1 << 20]).await.expect("written");
     }
     let part = part.finish().await.expect("finished");
     assert!(part.bytes < 1 << 16);
