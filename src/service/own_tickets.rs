@@ -6,9 +6,9 @@
 
 pub(super) mod cache;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, iter, sync::Arc};
 
-use self::cache::{KeptPage, OwnList};
+use self::cache::{Kept, KeptPage, OwnList};
 use super::{
     ServiceError, Services,
     grouping::{Waiting, submit},
@@ -18,7 +18,7 @@ use crate::{
         DbError,
         ticket::{
             list,
-            state::{self, OwnPage, PageState},
+            state::{self, OwnPage, OwnPageState},
         },
     },
     domain::{
@@ -37,27 +37,35 @@ pub(super) async fn page(
     list: OwnList,
     began: Cursor,
 ) -> Result<Slice<Arc<Ticket>>, ServiceError> {
-    let kept = services.own_tickets.get(&list).filter(|kept| kept.epoch == began.epoch);
-    if let Some(kept) = kept
-        && confirmed_state(services, list).await?.is_some_and(|state| state == kept.state)
-    {
-        return Ok(kept.tickets.clone());
+    let mut is_kept = true;
+    match services.own_tickets.get(&list).as_deref() {
+        Some(Kept::ManyShared) => is_kept = false,
+        Some(Kept::Page(kept)) if kept.epoch == began.epoch => match state(services, list).await? {
+            Some(OwnPageState::Known(state)) if state == kept.state => {
+                return Ok(kept.tickets.clone());
+            }
+            Some(OwnPageState::ManyShared) => {
+                is_kept = false;
+                services.own_tickets.insert(list, Kept::ManyShared);
+            }
+            Some(OwnPageState::Known(_)) | None => {}
+        },
+        _ => {}
     }
     let mut connection = services.database.read().await?;
     let (scope, all) = (TicketScope::Of(list.account), TicketListFilter::default());
     let (tickets, state) =
         list::page(&mut connection, scope, &all, list.order, &list.page()).await?;
     let tickets = tickets.map(Arc::new);
-    let kept = KeptPage { state, epoch: began.epoch, tickets: tickets.clone() };
-    services.own_tickets.insert(list, kept);
+    if is_kept {
+        let kept = KeptPage { state, epoch: began.epoch, tickets: tickets.clone() };
+        services.own_tickets.insert(list, Kept::Page(kept));
+    }
     Ok(tickets)
 }
 
-/// Returns the state of a page, read together with others. `None` if it must be read alone.
-async fn confirmed_state(
-    services: &Services,
-    list: OwnList,
-) -> Result<Option<PageState>, ServiceError> {
+/// Returns the state of a page, read together with others. `None` if that failed.
+async fn state(services: &Services, list: OwnList) -> Result<Option<OwnPageState>, ServiceError> {
     if let Some(budget) = RequestBudget::current() {
         budget.add_statement().map_err(DbError::from)?;
     }
@@ -79,11 +87,11 @@ async fn confirm(services: Services, group: Vec<Waiting<OwnList>>) {
             Ok(mut db) => state::of_own_pages(&mut db, order, direction, &pages).await,
             Err(error) => Err(error),
         };
-        let mut states = states.unwrap_or_else(|error| {
+        let states = states.unwrap_or_else(|error| {
             tracing::warn!(%error, "confirming pages of tickets failed; they are read one by one");
             vec![]
         });
-        states.resize(lists.len(), None);
+        let states = states.into_iter().map(Some).chain(iter::repeat(None));
         for (waiting, state) in lists.into_iter().zip(states) {
             waiting.answer(Ok(state));
         }

@@ -70,7 +70,7 @@ async fn a_list_shows_every_change_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_order_and_each_end_of_a_list_is_confirmed() {
+async fn each_order_and_each_end_of_a_list_shows_changes() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let mut tickets = vec![];
@@ -140,11 +140,12 @@ async fn a_list_of_very_many_shared_tickets_is_read_by_itself() {
         SELECT gen_random_uuid(), number + n, category_id, reporter_id,
             ARRAY[(SELECT id FROM accounts WHERE name = 'Boris')], 'copy', '', status, priority, 1,
             created_at, updated_at
-        FROM tickets, generate_series(1, 1001) n WHERE number = (SELECT max(number) FROM tickets)";
-    assert_eq!(database.execute(copies, &[]).await.unwrap(), 1001);
+        FROM tickets, generate_series(1, 201) n WHERE number = (SELECT max(number) FROM tickets)";
+    assert_eq!(database.execute(copies, &[]).await.unwrap(), 201);
     let list = async || assert_eq!(summaries(&boris).await.len(), 20);
     assert_eq!(reads(&server, list).await, (1, 0));
     assert_eq!(reads(&server, list).await, (1, 1));
+    assert_eq!(reads(&server, list).await, (1, 0));
     let list = async || drop(summaries(&anna).await);
     assert_eq!(reads(&server, list).await, (1, 0));
     assert_eq!(reads(&server, list).await, (0, 1));

@@ -22,7 +22,7 @@ use super::{
     due::{COUNTED, CountedAttempts, DueAttempts, FullBuckets, counting, uncounted},
     save::{NewTicketEvent, columns},
     terms::{
-        ALL_CLAIMED, TermValues, Terms, attaching, bind_terms, claiming, free_files, types, unmet,
+        self, ALL_CLAIMED, TermValues, Terms, attaching, bind_terms, claiming, free_files, unmet,
     },
 };
 use crate::domain::{

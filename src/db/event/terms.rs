@@ -3,7 +3,7 @@
 //! leaves out the rows whose terms are not met.
 
 use diesel::sql_types::{
-    Array, BigInt, Bool, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    Array, BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use uuid::Uuid;
 
@@ -141,45 +141,40 @@ impl<'a> TermValues<'a> {
 }
 
 /// Binds [`TermValues`]: seven parameters of keys, five of files and four of what was seen. Its caller
-/// imports [`types`].
+/// imports `terms`.
 macro_rules! bind_terms {
     ($query:expr, $terms:expr) => {{
         let terms = $terms;
         $query
-            .bind::<types::Integers, _>(terms.keys.places)
-            .bind::<types::Uuids, _>(terms.keys.accounts)
-            .bind::<types::Texts, _>(terms.keys.keys)
-            .bind::<types::Binaries, _>(terms.keys.fingerprints)
-            .bind::<types::Uuids, _>(terms.keys.results)
-            .bind::<types::Times, _>(terms.keys.times)
-            .bind::<types::Times, _>(terms.keys.expired)
-            .bind::<types::Integers, _>(terms.files.places)
-            .bind::<types::Uuids, _>(terms.files.ids)
-            .bind::<types::Uuids, _>(terms.files.uploaders)
-            .bind::<types::SmallIntegers, _>(terms.files.positions)
-            .bind::<types::OptionalUuids, _>(terms.files.comments)
-            .bind::<types::Integers, _>(terms.seen.places)
-            .bind::<types::BigIntegers, _>(terms.seen.events)
-            .bind::<types::Uuids, _>(terms.seen.accounts)
-            .bind::<types::Bools, _>(terms.seen.staff)
+            .bind::<terms::Integers, _>(terms.keys.places)
+            .bind::<terms::Uuids, _>(terms.keys.accounts)
+            .bind::<terms::Texts, _>(terms.keys.keys)
+            .bind::<terms::Binaries, _>(terms.keys.fingerprints)
+            .bind::<terms::Uuids, _>(terms.keys.results)
+            .bind::<terms::Times, _>(terms.keys.times)
+            .bind::<terms::Times, _>(terms.keys.expired)
+            .bind::<terms::Integers, _>(terms.files.places)
+            .bind::<terms::Uuids, _>(terms.files.ids)
+            .bind::<terms::Uuids, _>(terms.files.uploaders)
+            .bind::<terms::SmallIntegers, _>(terms.files.positions)
+            .bind::<terms::OptionalUuids, _>(terms.files.comments)
+            .bind::<terms::Integers, _>(terms.seen.places)
+            .bind::<terms::BigIntegers, _>(terms.seen.events)
+            .bind::<terms::Uuids, _>(terms.seen.accounts)
+            .bind::<terms::Bools, _>(terms.seen.staff)
     }};
 }
 pub(super) use bind_terms;
 
-/// The types of the parameters of [`bind_terms`].
-pub(super) mod types {
-    use super::{Array, BigInt, Bool, Nullable, SmallInt, SqlUuid, Text, Timestamptz};
-
-    pub(in super::super) type Integers = Array<diesel::sql_types::Integer>;
-    pub(in super::super) type SmallIntegers = Array<SmallInt>;
-    pub(in super::super) type BigIntegers = Array<BigInt>;
-    pub(in super::super) type Bools = Array<Bool>;
-    pub(in super::super) type Texts = Array<Text>;
-    pub(in super::super) type Binaries = Array<diesel::sql_types::Binary>;
-    pub(in super::super) type Times = Array<Timestamptz>;
-    pub(in super::super) type Uuids = Array<SqlUuid>;
-    pub(in super::super) type OptionalUuids = Array<Nullable<SqlUuid>>;
-}
+pub(super) type Integers = Array<Integer>;
+pub(super) type SmallIntegers = Array<SmallInt>;
+pub(super) type BigIntegers = Array<BigInt>;
+pub(super) type Bools = Array<Bool>;
+pub(super) type Texts = Array<Text>;
+pub(super) type Binaries = Array<Binary>;
+pub(super) type Times = Array<Timestamptz>;
+pub(super) type Uuids = Array<SqlUuid>;
+pub(super) type OptionalUuids = Array<Nullable<SqlUuid>>;
 
 /// Returns the expression `free`: the files that can be attached, locked. Files that another
 /// transaction has locked are left out, since waiting would hold up the other rows.

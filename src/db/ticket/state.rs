@@ -59,19 +59,27 @@ pub struct OwnPage {
     pub limit: i64,
 }
 
-/// The number of shared tickets up to which a list is read together with others: it must not keep
-/// them waiting.
-const MAX_SHARED: i32 = 1000;
+/// What is known of a page of an account's tickets.
+#[derive(Clone, Debug)]
+pub enum OwnPageState {
+    /// Its state.
+    Known(PageState),
+    /// The account takes part in so many tickets that finding the page would keep others waiting.
+    ManyShared,
+}
+
+/// The number of shared tickets up to which a list is read together with others.
+const MAX_SHARED: i32 = 200;
 
 /// Returns the state of each page. The rows come in their order, since they are aggregated from a
-/// sorted subquery; in another order, the page would only be read again. `None` if the account takes part in more than a thousand
-/// tickets: read such a page alone.
+/// sorted subquery; in another order, the page would only be read again. `list_order` must be one in
+/// which an index has the tickets that an account opened.
 pub async fn of_own_pages(
     db: &mut Connection,
     list_order: TicketListOrder,
     direction: Direction,
     pages: &[OwnPage],
-) -> Result<Vec<Option<PageState>>, DbError> {
+) -> Result<Vec<OwnPageState>, DbError> {
     let key = column(list_order.sort, list_order.descending);
     let descending = reads_descending(list_order, direction);
     let by_column = order(key, descending);
@@ -97,6 +105,7 @@ pub async fn of_own_pages(
                      ({read} tickets.id = ANY (shared.ids)
                       ORDER BY {by_column} LIMIT requested.size)
                  ) AS tickets
+                 WHERE cardinality(shared.ids) <= {MAX_SHARED}
                  ORDER BY {by_key} LIMIT requested.size
              ) AS tickets
          ) AS page
@@ -124,10 +133,13 @@ struct StateRow {
 }
 
 impl StateRow {
-    fn into_state(self) -> Option<PageState> {
+    fn into_state(self) -> OwnPageState {
+        if self.shared > MAX_SHARED {
+            return OwnPageState::ManyShared;
+        }
         let rows = self.rows.unwrap_or_default();
         let account_changes = self.account_changes.filter(|_| !rows.is_empty());
-        (self.shared <= MAX_SHARED)
-            .then(|| PageState { rows, account_changes: account_changes.map(AccountChangeCount) })
+        let account_changes = account_changes.map(AccountChangeCount);
+        OwnPageState::Known(PageState { rows, account_changes })
     }
 }

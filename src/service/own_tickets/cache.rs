@@ -6,14 +6,14 @@ use moka::sync::Cache;
 
 use super::super::grouping::Call;
 use crate::{
-    db::ticket::state::PageState,
+    db::ticket::state::{OwnPageState, PageState},
     domain::{
         ids::AccountId,
         page::{Direction, Page, Slice},
         policy::TicketScope,
         ticket::Ticket,
         ticket_filter::TicketListFilter,
-        ticket_list::{TicketKey, TicketListOrder},
+        ticket_list::{TicketKey, TicketListOrder, TicketSort},
     },
 };
 
@@ -33,6 +33,14 @@ pub(in crate::service) struct OwnList {
     limit: usize,
 }
 
+/// What is kept for a list.
+pub(super) enum Kept {
+    /// A page.
+    Page(KeptPage),
+    /// Nothing, since its pages cannot be confirmed: see [`OwnPageState::ManyShared`].
+    ManyShared,
+}
+
 /// A page as it was read.
 pub(super) struct KeptPage {
     pub(super) state: PageState,
@@ -43,17 +51,17 @@ pub(super) struct KeptPage {
 
 /// The pages that are kept. Clones share them.
 #[derive(Clone)]
-pub(in crate::service) struct OwnTicketsCache(Cache<OwnList, Arc<KeptPage>>);
+pub(in crate::service) struct OwnTicketsCache(Cache<OwnList, Arc<Kept>>);
 
 impl OwnTicketsCache {
-    pub(super) fn get(&self, list: &OwnList) -> Option<Arc<KeptPage>> {
+    pub(super) fn get(&self, list: &OwnList) -> Option<Arc<Kept>> {
         self.0.get(list)
     }
 
     /// Keeps a page, unless it is very large.
-    pub(super) fn insert(&self, list: OwnList, page: KeptPage) {
-        if page.size() <= MAX_PAGE_BYTES {
-            self.0.insert(list, Arc::new(page));
+    pub(super) fn insert(&self, list: OwnList, kept: Kept) {
+        if kept.size() <= MAX_PAGE_BYTES {
+            self.0.insert(list, Arc::new(kept));
         }
     }
 }
@@ -61,25 +69,27 @@ impl OwnTicketsCache {
 impl Default for OwnTicketsCache {
     fn default() -> Self {
         let cache = Cache::builder().max_capacity(MAX_BYTES).time_to_live(MAX_AGE);
-        let weight = |page: &KeptPage| u32::try_from(page.size()).unwrap_or(u32::MAX);
-        Self(cache.weigher(move |_, page: &Arc<KeptPage>| weight(page)).build())
+        let weight = |kept: &Kept| u32::try_from(kept.size()).unwrap_or(u32::MAX);
+        Self(cache.weigher(move |_, kept: &Arc<Kept>| weight(kept)).build())
     }
 }
 
-impl KeptPage {
-    /// Returns about how many bytes the page takes.
+impl Kept {
+    /// Returns about how many bytes this takes.
     fn size(&self) -> usize {
+        let Self::Page(page) = self else { return size_of::<Self>() };
         let of = |ticket: &Arc<Ticket>| {
             let accounts = ticket.participant_ids.len() + ticket.past_participant_ids.len();
             let texts = ticket.summary.len() + ticket.description.len();
             size_of::<Ticket>() + texts + accounts * size_of::<AccountId>()
         };
-        size_of::<Self>() + self.state.size() + self.tickets.items.iter().map(of).sum::<usize>()
+        size_of::<Self>() + page.state.size() + page.tickets.items.iter().map(of).sum::<usize>()
     }
 }
 
 impl OwnList {
-    /// Returns the list, if it is one of all tickets of an account, from one of its ends.
+    /// Returns the list, if it is one of all tickets of an account in the order in which they were
+    /// opened, from one of its ends. In any other order, all of an account's tickets are read.
     pub(in crate::service) fn of(
         scope: TicketScope,
         filter: &TicketListFilter,
@@ -90,7 +100,8 @@ impl OwnList {
             return None;
         };
         let Page { direction, limit, .. } = *page;
-        filter.is_empty().then_some(Self { account, order, direction, limit })
+        let is_kept = filter.is_empty() && order.sort == TicketSort::CreatedAt;
+        is_kept.then_some(Self { account, order, direction, limit })
     }
 
     /// Returns the page that the list is read by.
@@ -100,5 +111,6 @@ impl OwnList {
 }
 
 impl Call for OwnList {
-    type Answer = Option<PageState>;
+    /// `None` if it could not be read.
+    type Answer = Option<OwnPageState>;
 }

@@ -10,7 +10,7 @@ use tokio::{
     time,
 };
 
-const TIMEOUT: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// The binary under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_ticketwire");
