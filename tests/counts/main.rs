@@ -161,10 +161,7 @@ async fn prepare_writes(server: &TestServer) -> [Page; 2] {
     let ticket = clara.create_ticket("One that is commented").await;
     let comment = json!({ "ticketId": ticket.id, "body": "We look into it." });
     let open = json!({ "categoryId": TECHNICAL_SUPPORT, "summary": "One that is opened" });
-    [
-        Page::new("comment", &vera, COMMENT, &comment),
-        Page::new("new_ticket", &clara, OPEN, &open),
-    ]
+    [Page::new("comment", &vera, COMMENT, &comment), Page::new("new_ticket", &clara, OPEN, &open)]
 }
 
 /// A client, what it sends, and with which variables.

@@ -208,6 +208,7 @@ async fn nothing_is_erased_if_the_ledger_cannot_be_written() {
     let id = anna.account_id().await;
     let before = server.content().await;
     // A file is in the place of the folder.
+    fs::remove_dir_all(&folder).unwrap();
     fs::write(&folder, "").unwrap();
     assert_eq!(erase(&ada, &id, "KEEP").await.code(), "INTERNAL");
     assert_eq!(server.content().await, before);
