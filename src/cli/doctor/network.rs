@@ -41,11 +41,22 @@ pub(super) async fn check_sender(config: &Config) -> Check {
         return Ok("not asked: mail cannot be set up".into());
     };
     let domain = mail.parts.composer.from.email.domain().to_owned();
+    if is_reserved(&domain) {
+        return Ok(format!("not asked: {domain} is reserved for tests and documents"));
+    }
     match tokio::time::timeout(DNS_LIMIT, Records::of(&domain)).await {
         Ok(Ok(records)) => records.check(&domain),
         Ok(Err(error)) => Ok(format!("not asked: {error}")),
         Err(_) => Ok("not asked: the DNS does not answer".into()),
     }
+}
+
+/// Whether nobody can own a domain (RFC 2606, RFC 6761).
+fn is_reserved(domain: &str) -> bool {
+    let domain = format!(".{}", domain.to_ascii_lowercase());
+    let reserved =
+        ["example", "test", "invalid", "localhost", "example.com", "example.net", "example.org"];
+    reserved.iter().any(|name| domain.ends_with(&format!(".{name}")))
 }
 
 /// Which records a domain has.
@@ -143,6 +154,16 @@ pub(super) async fn check_base_url(config: &Config, nodes: usize) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reserved_domains_are_not_asked_about() {
+        for domain in ["example.com", "desk.Example.com", "mail.test", "localhost"] {
+            assert!(is_reserved(domain), "{domain}");
+        }
+        for domain in ["notexample.com", "test.example-hosting.com", "latest"] {
+            assert!(!is_reserved(domain), "{domain}");
+        }
+    }
 
     #[test]
     fn records_that_a_sender_lacks_are_a_warning_that_says_what_to_add() {
