@@ -58,18 +58,39 @@ impl ServerDatabase {
         }
     }
 
-    /// Finds the database for a command: the embedded one of a running server, or as
-    /// [`open`](Self::open) does.
+    /// Finds the database for a command: the configured one, or the embedded one of a running
+    /// server or of an earlier run. Creates nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// There is no embedded database, no Postgres server can be run, or another process uses the
+    /// data folder.
     pub async fn open_for_command(config: &Config) -> Result<Self, StartError> {
-        if config.embeds_database()
-            && let Some(url) = embedded::running_url(&embedded_settings(config), DATABASE)?
-        {
+        if !config.embeds_database() {
+            return Self::open(config).await;
+        }
+        let settings = embedded_settings(config);
+        if let Some(url) = embedded::running_url(&settings, DATABASE)? {
             return Ok(Self { url, embedded: None, unfinished: false });
         }
-        Self::open(config).await
+        let none = || StartError::NoInstallation(config.data_dir.clone());
+        if !embedded::exists(&settings) {
+            return Err(none());
+        }
+        let postgres = EmbeddedPostgres::start(&settings).await?;
+        let url = postgres.url(DATABASE);
+        let found = has_database(&postgres).await;
+        let database = Self { url, embedded: Some(postgres), unfinished: false };
+        match found {
+            Ok(true) => Ok(database),
+            Ok(false) => {
+                database.close().await;
+                Err(none())
+            }
+            Err(error) => {
+                database.close().await;
+                Err(error.into())
+            }
+        }
     }
 
     /// Finds the configured database, or starts the embedded one, to restore a backup into it. The
@@ -170,6 +191,11 @@ impl ServerDatabase {
         database.close();
         Ok(provision::rename(server, UNFINISHED, DATABASE).await?)
     }
+}
+
+/// Returns whether the embedded server has the database of an installation.
+async fn has_database(postgres: &EmbeddedPostgres) -> Result<bool, DbError> {
+    provision::exists(&Database::new(&postgres.url("postgres"), 2)?, DATABASE).await
 }
 
 /// Creates the embedded database under its unfinished name, unless it exists. Returns whether it

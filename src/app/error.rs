@@ -1,6 +1,6 @@
 //! Why a server or a command cannot start.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{
     backup::BackupError,
@@ -28,6 +28,12 @@ pub enum StartError {
          the same backup again"
     )]
     UnfinishedRestore,
+    /// A command needs an installation, and there is no embedded one.
+    #[error(
+        "there is no installation in {}: set database.url (DATABASE_URL) to its database, or \
+         data_dir (--data-dir) to its folder", .0.display()
+    )]
+    NoInstallation(PathBuf),
     /// A backup cannot be taken, checked or restored.
     #[error(transparent)]
     Backup(#[from] BackupError),

@@ -161,6 +161,11 @@ impl UpgradeServer {
     }
 }
 
+/// Returns whether an upgrade was interrupted after the new cluster was complete.
+pub(super) fn is_interrupted(data_dir: &Path) -> bool {
+    data_dir.join(UPGRADED).exists()
+}
+
 /// Completes an upgrade that was interrupted after the old cluster was moved aside.
 pub(super) fn complete_switch(data_dir: &Path) -> Result<(), EmbeddedError> {
     let (cluster, upgraded) = (Cluster::of(data_dir).path, data_dir.join(UPGRADED));
