@@ -209,8 +209,11 @@ async fn create_unless_exists(postgres: &EmbeddedPostgres) -> Result<bool, DbErr
     Ok(true)
 }
 
-/// Refuses a database into which a restore was interrupted.
-pub(super) async fn refuse_unfinished_restore(database: &Database) -> Result<(), StartError> {
+/// Refuses a database into which a restore is under way or was interrupted.
+///
+/// # Errors
+/// There is such a restore, or the database cannot be reached.
+pub async fn refuse_unfinished_restore(database: &Database) -> Result<(), StartError> {
     if restore::is_unfinished(database).await? {
         return Err(StartError::UnfinishedRestore);
     }

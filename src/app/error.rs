@@ -24,8 +24,8 @@ pub enum StartError {
     PendingMigrations(Vec<String>),
     /// A restore of the database was interrupted.
     #[error(
-        "the restore of a backup into this database was interrupted: run `ticketwire restore` with \
-         the same backup again"
+        "the restore of a backup into this database was interrupted or is under way: if it is not \
+         running, run `ticketwire restore` with the same backup again"
     )]
     UnfinishedRestore,
     /// A command needs an installation, and there is no embedded one.

@@ -11,12 +11,15 @@ use super::{
 use crate::{
     backup::{
         BackupError,
-        restore::{Remaining, check_database, check_version, load, restore_files},
+        restore::{Remaining, check_database, check_version, claim, load, restore_files},
         verify::verify,
     },
     config::Config,
     crypto::password::PasswordCost,
-    db::{Connection, Database, DbError, consumer, feed, migrations, restore},
+    db::{
+        Connection, Database, DbError, consumer, feed, migrations,
+        restore::{self, Rewound},
+    },
     domain::{
         actor::Actor,
         backup::Manifest,
@@ -36,7 +39,7 @@ pub struct Restored {
     /// The migrations that were applied to the backup's schema.
     pub migrated: Vec<String>,
     /// The number of mails that are not sent, because they may have been sent since the backup.
-    pub held_back: usize,
+    pub held_back: u64,
     /// The number of accounts that were erased again.
     pub erased: usize,
     /// The number of texts and files that were redacted again.
@@ -47,8 +50,8 @@ pub struct Restored {
 
 /// Restores a backup into an empty database. `source` is a folder or `s3://bucket/prefix`.
 ///
-/// The rows are loaded in one transaction that also marks the database as unfinished. No server
-/// starts on it until the rest is done too, and running this again does the rest.
+/// The database is marked as unfinished first: no server starts on it until all is done. The rows are
+/// loaded in one transaction. If this is interrupted, running it again does the rest.
 ///
 /// # Errors
 /// The backup is damaged or of a newer version, the database is not empty, or the database, the
@@ -83,24 +86,44 @@ async fn into(
     if storage.is_none() && manifest.files() > 0 {
         return Err(BackupError::NoStorage.into());
     }
+    if remaining == Remaining::All {
+        claim(&database, &manifest).await?;
+    }
     tracing::info!(bytes = manifest.bytes(), "checking the backup");
-    verify(archive, &manifest).await?;
+    if let Err(error) = verify(archive, &manifest).await {
+        if remaining == Remaining::All {
+            // The database is as it was before.
+            restore::unmark(&database).await?;
+        }
+        return Err(error.into());
+    }
     let files = restore_files(storage.as_ref(), archive, &manifest).await?;
+    let rewound = rewound(&ambient());
+    let mut held_back = None;
     if remaining == Remaining::All {
         tracing::info!(rows = manifest.rows(), "loading the database");
-        load(&database, archive, &manifest).await?;
+        held_back = load(&database, archive, &manifest, Some(rewound)).await?;
     }
     let migrated = migrations::run(&database).await?;
-    let held_back = forget_the_past(&database, &ambient()).await?;
+    let held_back = match held_back {
+        Some(held_back) => held_back,
+        None => forget_the_past(&database, rewound).await?,
+    };
     let (erased, redacted) = follow_ledger(config, &database).await?;
-    restore::unmark(&mut *database.read().await?).await?;
     database.close();
+    restore::unmark(&database).await?;
     Ok(Restored { manifest, files, migrated, held_back, erased, redacted, lacks_keys })
 }
 
+fn rewound(ambient: &Ambient) -> Rewound {
+    Rewound { tag: i32::from_be_bytes(ambient.bytes()), now: ambient.now() }
+}
+
 /// Has all streams start again, and nobody notified twice. Returns how many mails are not sent.
-async fn forget_the_past(database: &Database, ambient: &Ambient) -> Result<usize, DbError> {
-    let (now, tag) = (ambient.now(), i32::from_be_bytes(ambient.bytes()));
+async fn forget_the_past(
+    database: &Database,
+    Rewound { tag, now }: Rewound,
+) -> Result<u64, DbError> {
     database
         .write_without_events(async |db| {
             open_epoch(db, tag, now).await?;

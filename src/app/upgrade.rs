@@ -18,7 +18,7 @@ use crate::{
     db::{
         Database,
         embedded::{ClusterUpgrade, UpgradeServer},
-        provision, restore,
+        provision,
     },
     domain::backup::Manifest,
     storage::backup::{Archive, NewArchive},
@@ -90,8 +90,7 @@ async fn fill(
     provision::recreate(&admin, UNFINISHED).await?;
     let database = Database::new(&server.url(UNFINISHED), 2)?;
     let archive = Archive::in_folder(folder).map_err(BackupError::from)?;
-    load(&database, &archive, manifest).await?;
-    restore::unmark(&mut *database.read().await?).await?;
+    load(&database, &archive, manifest, None).await?;
     database.close();
     Ok(provision::rename(&admin, UNFINISHED, DATABASE).await?)
 }

@@ -8,7 +8,7 @@ use crate::{
         Database,
         backup::StoredTable,
         migrations,
-        restore::{Content, Loading, inspect},
+        restore::{self, Content, Loading, Rewound, inspect},
     },
     domain::backup::{File, Manifest, Table},
     storage::{Storage, backup::Archive},
@@ -65,23 +65,46 @@ pub async fn check_database(
     if others > 0 { Err(BackupError::InUse(others)) } else { Ok(remaining) }
 }
 
-/// Creates the schema of a backup and loads its rows, in one transaction. The database is marked as
-/// unfinished then. If this fails, the database has no rows.
+/// Marks an empty database as unfinished, so that no server starts on it, and makes sure that none
+/// did before.
 ///
 /// # Errors
-/// The database or the archive failed.
+/// The database has data or other users, and is not marked then, or it failed.
+pub async fn claim(database: &Database, manifest: &Manifest) -> Result<(), BackupError> {
+    restore::mark(database, &name(manifest)).await?;
+    let refused = match inspect(database).await? {
+        (Content::Unfinished(_) | Content::Data, _) => BackupError::Used,
+        (_, others) if others > 0 => BackupError::InUse(others),
+        _ => return Ok(()),
+    };
+    restore::unmark(database).await?;
+    Err(refused)
+}
+
+/// Creates the schema of a backup and loads its rows, in one transaction. If this fails, the database
+/// has no rows. With `rewound`, mails of the backup are held back and all streams start again in that
+/// transaction: returns how many mails, or `None` if the schema of the backup is too old for it.
+///
+/// # Errors
+/// The database or the archive failed, or a server uses the database.
 pub async fn load(
     database: &Database,
     archive: &Archive,
     manifest: &Manifest,
-) -> Result<(), BackupError> {
+    rewound: Option<Rewound>,
+) -> Result<Option<u64>, BackupError> {
     migrations::run_only(database, &manifest.migrations).await?;
     let tables = manifest.tables.iter().map(stored).collect::<Vec<_>>();
     let loading = Loading::begin(database, &tables).await?;
+    // A server that ran before the database was created may have connected meanwhile.
+    let others = loading.others().await?;
+    if others > 0 {
+        return Err(BackupError::InUse(others));
+    }
     for table in &manifest.tables {
         load_table(&loading, archive, table).await?;
     }
-    Ok(loading.commit(&manifest.sequences, &name(manifest)).await?)
+    Ok(loading.commit(&manifest.sequences, rewound).await?)
 }
 
 fn stored(table: &Table) -> StoredTable {

@@ -11,6 +11,9 @@ use crate::domain::backup::{Sequence, in_order_of_reference};
 /// The table of the migrations, which restoring fills by running them.
 pub(super) const MIGRATIONS: &str = "__diesel_schema_migrations";
 
+/// The table that exists while a restored database is unfinished. It has the backup's name.
+pub(super) const MARK: &str = "restore_unfinished";
+
 /// Begins the transaction, with the settings that the text format of COPY depends on. Copying a
 /// large table may take hours.
 const BEGIN: &str = "
@@ -187,10 +190,10 @@ pub(super) async fn tables(client: &Client) -> Result<Vec<StoredTable>, DbError>
          FROM pg_class c
          JOIN pg_attribute a ON a.attrelid = c.oid
               AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-         WHERE c.relkind = 'r' AND c.relname <> $1 AND {OURS}
+         WHERE c.relkind = 'r' AND c.relname NOT IN ($1, $2) AND {OURS}
          GROUP BY c.relname ORDER BY c.relname"
     );
-    let rows = client.query(&query, &[&MIGRATIONS]).await.map_err(failed)?;
+    let rows = client.query(&query, &[&MIGRATIONS, &MARK]).await.map_err(failed)?;
     let mut found =
         rows.iter().map(|row| (row.get::<_, String>(0), row.get(1))).collect::<Vec<_>>();
     let names = found.iter().map(|(name, _)| name.clone()).collect();

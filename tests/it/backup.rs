@@ -458,6 +458,11 @@ async fn no_server_starts_on_an_unfinished_restore_which_can_be_run_again() {
         [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", &files)];
     let mut child = process::command(&variables).args(["restore", &backup]).spawn().unwrap();
     wait_for_lock(&database, "TRUNCATE").await;
+    let again = "run `ticketwire restore` with the same backup again";
+    let serving = [variables[0], variables[1], ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
+    for command in ["serve", "migrate"] {
+        refused(&process::run(&[command], &serving, "").await, &[again]);
+    }
     child.kill().await.unwrap();
     other.batch_execute("COMMIT").await.unwrap();
     assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 0);
@@ -472,10 +477,8 @@ async fn no_server_starts_on_an_unfinished_restore_which_can_be_run_again() {
         manifest(&backup).created_at.to_rfc3339()
     );
     other.batch_execute(&mark).await.unwrap();
-    let again = "run `ticketwire restore` with the same backup again";
     for arguments in [&["serve"][..], &["service-token", "list"], &["backup", "/nonexistent/x"]] {
-        let listen = [variables[0], variables[1], ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
-        refused(&process::run(arguments, &listen, "").await, &[again]);
+        refused(&process::run(arguments, &serving, "").await, &[again]);
     }
     let another = place.path("another");
     succeeded(&back_up(&server.database.url, &another).await);
@@ -483,8 +486,32 @@ async fn no_server_starts_on_an_unfinished_restore_which_can_be_run_again() {
     let events = count(&database, "SELECT count(*) FROM events").await;
     succeeded(&restore(&backup, &database.url, &files).await);
     assert_eq!(count(&database, "SELECT count(*) FROM events").await, events);
-    let serving = [variables[0], variables[1], ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
     Process::serve(&serving).await.kill().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_ends_if_a_server_connects_to_its_database_meanwhile() {
+    let place = Place::new();
+    let (server, backup) = small_backup(&place).await;
+    let (database, files) = (TestDatabase::new().await, place.path("files"));
+    let other = database.connect().await;
+    other.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS SHARE MODE").await.unwrap();
+    let variables =
+        [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", &files)];
+    let restored = process::run(&["restore", &backup], &variables, "");
+    let connected = async {
+        wait_for_lock(&database, "TRUNCATE").await;
+        let connected = database.connect().await;
+        connected.batch_execute("SET application_name = 'ticketwire'").await.unwrap();
+        other.batch_execute("COMMIT").await.unwrap();
+        connected
+    };
+    let (restored, connected) = tokio::join!(restored, connected);
+    refused(&restored, &["connections of servers or commands use the database"]);
+    drop(connected);
+    assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 0);
+    succeeded(&restore(&backup, &database.url, &files).await);
     server.stop().await;
 }
 
