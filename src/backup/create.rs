@@ -9,7 +9,7 @@ use super::BackupError;
 use crate::{
     db::{
         Database, DbError,
-        backup::{Snapshot, StoredTable},
+        backup::{Snapshot, StoredTable, still_named},
     },
     domain::{
         backup::{Attachments, FORMAT, File, Manifest, Part, Table},
@@ -51,6 +51,8 @@ pub async fn create(
     let mut manifest = copied?;
     if let (Files::From(storage), Some(attachments)) = (files, &mut manifest.attachments) {
         copy_files(storage, archive, attachments).await?;
+        // Files that were deleted after the snapshot are not lost.
+        attachments.lost = still_named(database, &attachments.absent).await?;
     }
     Ok(manifest)
 }
@@ -71,7 +73,7 @@ async fn copy_database(
         Files::Without => None,
         Files::From(_) => {
             let index = copy(snapshot.attachments().await?, archive.write_part(INDEX).await?);
-            Some(Attachments { index: index.await?, files: 0, bytes: 0, absent: vec![] })
+            Some(Attachments { index: index.await?, files: 0, bytes: 0, absent: vec![], lost: vec![] })
         }
     };
     Ok(Manifest {

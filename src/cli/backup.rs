@@ -7,14 +7,6 @@ use crate::{app, config::Config, domain::backup::Manifest};
 pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
     let manifest = app::back_up(config, target).await?;
     let mut text = format!("Backed up to {target}: {}.\n", contents(&manifest));
-    if let Some(attachments) = manifest.attachments.as_ref().filter(|it| !it.absent.is_empty()) {
-        let ids = attachments.absent.iter().map(|id| id.0.to_string()).collect::<Vec<_>>();
-        text += &format!(
-            "Attachments that the storage did not have, because they were deleted meanwhile or are \
-             lost: {}.\n",
-            ids.join(", ")
-        );
-    }
     text += &format!(
         "The keys are not in the backup. Keep them apart from it: security.sealing_keys{} and \
          mail.signing_key. Keep the ledger of erasures (storage.erasure_ledger) too.\n",
@@ -23,18 +15,39 @@ pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
             ids => format!(" (with the ids {ids})"),
         }
     );
-    print(&text)
+    print(&text)?;
+    if manifest.lost().is_empty() {
+        return Ok(());
+    }
+    let ids = manifest.lost().iter().map(|id| id.0.to_string()).collect::<Vec<_>>();
+    Err(format!(
+        "the backup lacks {} attachments, because the storage has lost them or has other content: \
+         {}. Bring them back into the storage, from an earlier backup for example, and take another \
+         backup. This one has everything else and can be restored",
+        ids.len(),
+        ids.join(", ")
+    )
+    .into())
+}
+
+/// Describes the attachments that a backup lacks, as the end of a text.
+fn lacking(manifest: &Manifest) -> String {
+    match manifest.lost().len() {
+        0 => String::new(),
+        count => format!("Attachments that were lost before the backup was taken: {count}.\n"),
+    }
 }
 
 /// `verify-backup`: checks a backup.
 pub(super) async fn verify(config: &Config, source: &str) -> CliResult {
     let manifest = app::verify_backup(config, source).await?;
     print(&format!(
-        "The backup is whole: {}. It was taken at {} by Ticketwire {} with the schema {}.\n",
+        "The backup is whole: {}. It was taken at {} by Ticketwire {} with the schema {}.\n{}",
         contents(&manifest),
         format_time(manifest.created_at),
         manifest.program,
-        manifest.schema
+        manifest.schema,
+        lacking(&manifest)
     ))
 }
 
@@ -47,6 +60,7 @@ pub(super) async fn restore(config: &Config, source: &str) -> CliResult {
         contents(&restored.manifest),
         restored.files
     );
+    text += &lacking(&restored.manifest);
     for name in &restored.migrated {
         text += &format!("Applied {name}\n");
     }

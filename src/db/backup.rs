@@ -6,7 +6,10 @@ use tokio_postgres::{Client, Row};
 use tokio_util::bytes::Bytes;
 
 use super::{Database, DbError, pool::chain};
-use crate::domain::backup::{Sequence, in_order_of_reference};
+use crate::domain::{
+    backup::{Sequence, in_order_of_reference},
+    ids::AttachmentId,
+};
 
 /// The table of the migrations, which restoring fills by running them.
 pub(super) const MIGRATIONS: &str = "__diesel_schema_migrations";
@@ -157,6 +160,26 @@ impl Snapshot {
         );
         strings(self.client.query(&query, &[&kind]).await)
     }
+}
+
+/// Returns those of the attachments that the database names now and that are not being deleted.
+///
+/// # Errors
+/// The database failed.
+pub async fn still_named(
+    database: &Database,
+    ids: &[AttachmentId],
+) -> Result<Vec<AttachmentId>, DbError> {
+    let (client, connection) = connect(database).await?;
+    let ids = ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>();
+    // Older schemas do not have the column of the condition.
+    let query = "SELECT id::text FROM attachments a
+                 WHERE id = ANY ($1::text[]::uuid[]) AND to_jsonb(a) ->> 'condemned_at' IS NULL
+                 ORDER BY id";
+    let named = strings(client.query(query, &[&ids]).await);
+    connection.abort();
+    let parsed = named?.iter().map(|id| id.parse().map(AttachmentId)).collect::<Result<_, _>>();
+    parsed.map_err(|error: uuid::Error| DbError::Value(error.to_string()))
 }
 
 /// Opens a connection outside the pool. It closes when its task is aborted or the client dropped.

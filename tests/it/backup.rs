@@ -525,14 +525,25 @@ async fn files_that_the_storage_has_lost_are_named_and_keys_are_not_in_a_backup(
     server.quiet().await;
     let own = place.path("own");
     let url = server.database.url.clone();
-    let lost = fs::read_dir(&own).unwrap().next().unwrap().unwrap().path();
+    let stored = fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().path());
+    let mut stored = stored.filter(|path| !path.ends_with("storage-id"));
+    let (lost, deleted) = (stored.next().unwrap(), stored.next().unwrap());
     fs::remove_dir_all(&lost).unwrap();
     let backup = place.path("backup");
     let taken = run(&["backup", &backup], &url, &own, &ledger(&url)).await;
-    succeeded(&taken);
     let id = lost.file_name().unwrap().to_str().unwrap();
-    assert!(taken.stdout.contains(id) && taken.stdout.contains("sealing_keys"), "{}", taken.stdout);
-    succeeded(&verify(&backup).await);
+    refused(&taken, &["lacks 1 attachments", id]);
+    assert!(taken.stdout.contains("sealing_keys"), "{}", taken.stdout);
+    let checked = verify(&backup).await;
+    succeeded(&checked);
+    assert!(checked.stdout.contains("were lost before the backup was taken: 1."), "{}", checked.stdout);
+    // Deleted on purpose: the database has marked it.
+    let condemn = format!(
+        "UPDATE attachments SET condemned_at = now() WHERE id = '{id}'"
+    );
+    server.database.connect().await.batch_execute(&condemn).await.unwrap();
+    succeeded(&run(&["backup", &place.path("c")], &url, &own, &ledger(&url)).await);
+    assert!(deleted.exists());
     let elsewhere = run(&["backup", &place.path("b")], &url, &place.path("x"), &ledger(&url)).await;
     refused(&elsewhere, &["none of the 2 attachments", "storage.folder"]);
 
@@ -560,6 +571,7 @@ async fn files_that_the_storage_has_lost_are_named_and_keys_are_not_in_a_backup(
     let restored = process::run(&["restore", &backup], &variables, "").await;
     succeeded(&restored);
     assert!(restored.stdout.contains(&manifest.sealing_keys[0]), "{}", restored.stdout);
+    assert!(restored.stdout.contains("taken: 1."), "{}", restored.stdout);
     server.stop().await;
 }
 

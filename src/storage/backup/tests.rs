@@ -47,7 +47,7 @@ async fn write(archive: &Archive) -> Manifest {
         sealing_keys: vec![],
         tables: vec![Table { name, columns, part }],
         sequences: vec![],
-        attachments: Some(Attachments { index, files: 1, bytes, absent: vec![] }),
+        attachments: Some(Attachments { index, files: 1, bytes, absent: vec![], lost: vec![] }),
     }
 }
 
