@@ -182,6 +182,25 @@ pub async fn still_named(
     parsed.map_err(|error: uuid::Error| DbError::Value(error.to_string()))
 }
 
+/// Returns the ids of the storages that the nodes reported which were seen in the last hour.
+///
+/// # Errors
+/// The database failed.
+pub async fn storages_of_nodes(database: &Database) -> Result<Vec<String>, DbError> {
+    let (client, connection) = connect(database).await?;
+    let found = async {
+        if !exists(&client, "nodes").await? {
+            return Ok(vec![]);
+        }
+        let query = "SELECT DISTINCT report ->> 'storage' FROM nodes
+                     WHERE report ->> 'storage' IS NOT NULL";
+        strings(client.query(query, &[]).await)
+    }
+    .await;
+    connection.abort();
+    found
+}
+
 /// Opens a connection outside the pool. It closes when its task is aborted or the client dropped.
 pub(super) async fn connect(database: &Database) -> Result<(Client, JoinHandle<()>), DbError> {
     let (client, connection) =

@@ -60,6 +60,9 @@ pub struct S3Settings {
     pub secret_key: String,
 }
 
+/// The number of the bytes that are stored under an id, and a stream of them.
+pub type StoredBytes = (u64, BoxStream<'static, object_store::Result<Bytes>>);
+
 /// The storage for the content of attachments.
 #[derive(Clone)]
 pub struct Storage {
@@ -107,6 +110,19 @@ impl Storage {
     ) -> Result<BoxStream<'static, object_store::Result<Bytes>>, StorageError> {
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
         Ok(self.store.get_opts(&self.path(id)?, options).await?.into_stream())
+    }
+
+    /// Opens the bytes stored under an id: their number and a stream of them. `None` if nothing is
+    /// stored.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn open(&self, id: AttachmentId) -> Result<Option<StoredBytes>, StorageError> {
+        match self.store.get(&self.path(id)?).await {
+            Ok(found) => Ok(Some((found.meta.size, found.into_stream()))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns how many bytes are stored under an id, or `None` if nothing is.
@@ -163,6 +179,20 @@ impl Storage {
         match &self.folder {
             Some(folder) => folder_identity(&folder.join(IDENTITY), new).await,
             None => self.bucket_identity(new).await,
+        }
+    }
+
+    /// Returns the id of the storage, or `None` if it has none, because no server has used it yet.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn known_identity(&self) -> Result<Option<Uuid>, StorageError> {
+        if let Some(folder) = &self.folder {
+            return smallest_id(&folder.join(IDENTITY)).await;
+        }
+        match self.store.get(&Path::from(IDENTITY)).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            found => parse_identity(&found?.bytes().await?).map(Some),
         }
     }
 
