@@ -28,6 +28,13 @@ pub enum StartError {
          running, run `ticketwire restore` with the same backup again"
     )]
     UnfinishedRestore,
+    /// A restore into the data folder was interrupted or failed.
+    #[error(
+        "the restore of a backup into this data folder was interrupted, failed or is under way: if \
+         it is not running, run `ticketwire restore` again. To begin with demo data instead, remove \
+         {}", .0.display()
+    )]
+    UnfinishedFolder(PathBuf),
     /// A command needs an installation, and there is no embedded one.
     #[error(
         "there is no installation in {}: set database.url (DATABASE_URL) to its database, or \

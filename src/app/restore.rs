@@ -66,7 +66,7 @@ pub async fn restore(config: &Config, source: &str) -> Result<Restored, StartErr
     let server = ServerDatabase::open_for_restore(config).await?;
     let restored = into(config, &server, &archive, manifest, lacks_keys).await;
     let restored = match restored {
-        Ok(restored) => server.adopt().await.map(|()| restored),
+        Ok(restored) => server.adopt(config).await.map(|()| restored),
         Err(error) => Err(error),
     };
     server.close().await;

@@ -39,13 +39,6 @@ pub enum StorageError {
     Name(#[from] object_store::path::Error),
 }
 
-impl StorageError {
-    /// Whether nothing is stored under the id.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Store(object_store::Error::NotFound { .. }))
-    }
-}
-
 /// The settings of a bucket on S3 or a compatible server.
 pub struct S3Settings {
     /// The bucket's name.
