@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+
 use super::BackupError;
 use crate::{
     db::{
@@ -11,7 +14,7 @@ use crate::{
         restore::{self, Content, Loading, Rewound, inspect},
     },
     domain::backup::{File, Manifest, Table},
-    storage::{Storage, backup::Archive},
+    storage::{Storage, StorageError, backup::Archive},
 };
 
 /// What is left to do for a database.
@@ -128,8 +131,8 @@ async fn load_table(
     Err(BackupError::RowCount { table: table.name.clone(), found, expected })
 }
 
-/// Copies the attachments into the storage. Those that it has already are left as they are: their
-/// content never changes. Returns how many were copied.
+/// Copies the attachments into the storage. Those that it has already are left as they are if their
+/// content is that of the backup. Returns how many were copied.
 ///
 /// # Errors
 /// There are attachments and no storage, or the storage or the archive failed.
@@ -147,12 +150,26 @@ pub async fn restore_files(
             continue;
         }
         let storage = storage.ok_or(BackupError::NoStorage)?;
-        if storage.size(file.id).await? != Some(file.size) {
+        if !has(storage, &file).await? {
             restore_file(storage, archive, &file).await?;
             copied += 1;
         }
     }
     Ok(copied)
+}
+
+/// Returns whether the storage has a file with this content.
+async fn has(storage: &Storage, file: &File) -> Result<bool, BackupError> {
+    let Some((size, mut content)) = storage.open(file.id).await? else { return Ok(false) };
+    if size != file.size {
+        return Ok(false);
+    }
+    let mut hasher = Sha256::new();
+    while let Some(bytes) = content.next().await {
+        hasher.update(&bytes.map_err(StorageError::from)?);
+    }
+    let digits = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    Ok(digits == file.sha256)
 }
 
 async fn restore_file(

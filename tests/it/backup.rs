@@ -249,6 +249,16 @@ async fn a_restored_database_has_every_row_and_continues_every_sequence() {
             assert_eq!(found, expected);
         }
     }
+    // A file that the storage has already is replaced if its content is another one.
+    let file = fs::read_dir(place.path("files")).unwrap().map(|entry| entry.unwrap().path());
+    let file = file.filter(|path| !path.ends_with("storage-id")).next().unwrap().join("content");
+    let undamaged = fs::read(&file).unwrap();
+    drop(damage(file.to_str().unwrap()));
+    let fresh = TestDatabase::empty().await;
+    let repaired = restore(&backup, &fresh.url, &place.path("files")).await;
+    succeeded(&repaired);
+    assert!(repaired.stdout.contains("Attachments that were copied: 1."), "{}", repaired.stdout);
+    assert_eq!(fs::read(&file).unwrap(), undamaged);
     let triggers = "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'";
     assert_eq!(count(&database, triggers).await, 0);
     let again = restore(&backup, &database.url, &place.path("files")).await;
