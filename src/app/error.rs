@@ -8,6 +8,7 @@ use crate::{
     db::{DbError, embedded::EmbeddedError},
     mail::templates::TemplateError,
     service::{ServiceError, demo::DemoError},
+    storage::ledger::LedgerError,
 };
 
 /// Why a server or a command cannot start.
@@ -64,6 +65,24 @@ pub enum StartError {
     /// Accounts that a backup has brought back cannot be erased again.
     #[error("accounts that were erased cannot be erased again: {0}")]
     Erasure(ServiceError),
+    /// The ledger of erasures cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The ledger of erasures is not that of the backup's installation.
+    #[error(
+        "the ledger of erasures in {} has {entries} entries and lacks {missing} erasures and \
+         redactions that the backup has: it is lost, or another one. What was erased since the \
+         backup would come back. Set storage.erasure_ledger to the folder of the right one, or \
+         restore without it (--without-ledger)", .folder.display()
+    )]
+    LedgerLacksEntries {
+        /// The folder.
+        folder: PathBuf,
+        /// The number of its entries.
+        entries: usize,
+        /// The number of the backup's erasures and redactions that it lacks.
+        missing: usize,
+    },
     /// A mail template cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),

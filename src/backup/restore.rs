@@ -68,6 +68,30 @@ pub async fn check_database(
     if others > 0 { Err(BackupError::InUse(others)) } else { Ok(remaining) }
 }
 
+/// Returns the values of a column of a backup's table whose values need no escaping. Empty if the
+/// backup has no such table.
+///
+/// # Errors
+/// The archive failed.
+pub async fn column(
+    archive: &Archive,
+    manifest: &Manifest,
+    table: &str,
+    column: &str,
+) -> Result<Vec<String>, BackupError> {
+    let Some(table) = manifest.tables.iter().find(|it| it.name == table) else {
+        return Ok(vec![]);
+    };
+    let place = table.columns.iter().position(|name| name == column);
+    let (mut rows, mut text) = (archive.read_part(&table.part).await?, Vec::new());
+    while let Some(bytes) = rows.next().await? {
+        text.extend_from_slice(&bytes);
+    }
+    let text = String::from_utf8_lossy(&text);
+    let values = text.lines().filter_map(|line| line.split('\t').nth(place?));
+    Ok(values.map(str::to_owned).collect())
+}
+
 /// Marks an empty database as unfinished, so that no server starts on it, and makes sure that none
 /// did before.
 ///

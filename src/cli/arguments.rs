@@ -108,6 +108,11 @@ pub(super) enum Command {
     Restore {
         /// The folder or `s3://BUCKET/PREFIX` of the backup.
         source: String,
+        /// Restore even if the ledger of erasures lacks erasures or redactions of the backup.
+        ///
+        /// What was erased since the backup comes back.
+        #[arg(long)]
+        without_ledger: bool,
     },
     /// Upgrade the embedded database to a newer major version of Postgres.
     ///

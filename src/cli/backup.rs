@@ -1,7 +1,11 @@
 //! Backups: taking, checking and restoring them, and the upgrade that works by the same means.
 
 use super::output::{CliResult, format_time, print};
-use crate::{app, config::Config, domain::backup::Manifest};
+use crate::{
+    app::{self, Ledger},
+    config::Config,
+    domain::backup::Manifest,
+};
 
 /// `backup`: takes a backup.
 pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
@@ -52,8 +56,8 @@ pub(super) async fn verify(config: &Config, source: &str) -> CliResult {
 }
 
 /// `restore`: restores a backup into an empty installation.
-pub(super) async fn restore(config: &Config, source: &str) -> CliResult {
-    let restored = app::restore(config, source).await?;
+pub(super) async fn restore(config: &Config, source: &str, without_ledger: bool) -> CliResult {
+    let restored = app::restore(config, source, without_ledger).await?;
     let mut text = format!(
         "Restored the backup of {}: {}. Attachments that were copied: {}.\n",
         format_time(restored.manifest.created_at),
@@ -70,6 +74,7 @@ pub(super) async fn restore(config: &Config, source: &str) -> CliResult {
          again; see `ticketwire mail list --state expired`.\n",
         restored.erased, restored.redacted, restored.held_back
     );
+    text += &describe(&restored.ledger);
     if restored.lacks_keys {
         text += &format!(
             "security.sealing_keys has none of the keys of this backup, whose ids are {}. The \
@@ -79,6 +84,25 @@ pub(super) async fn restore(config: &Config, source: &str) -> CliResult {
         );
     }
     print(&text)
+}
+
+/// Describes the ledger of erasures that a restore has used.
+fn describe(ledger: &Ledger) -> String {
+    let folder = ledger.folder.display();
+    let text = format!(
+        "The ledger of erasures in {folder} had {} entries before the restore.\n",
+        ledger.entries
+    );
+    let warning = match (ledger.exists, ledger.missing) {
+        (_, missing @ 1..) => format!("it lacked {missing} erasures and redactions of the backup"),
+        (false, 0) => "it did not exist".to_owned(),
+        (true, 0) => return text,
+    };
+    text + &format!(
+        "WARNING: {warning}. What was erased since the backup is back, unless it is in the ledger. \
+         If there is another ledger, set storage.erasure_ledger to it and run `ticketwire \
+         restored` before you start a server.\n"
+    )
 }
 
 /// `upgrade-database`: upgrades the embedded database to a newer major version of Postgres.

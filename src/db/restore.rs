@@ -109,7 +109,7 @@ pub async fn mark(database: &Database, backup: &str) -> Result<(), DbError> {
             "BEGIN; CREATE TABLE IF NOT EXISTS {MARK} (backup text NOT NULL); DELETE FROM {MARK}"
         );
         client.batch_execute(&create).await?;
-        client.execute(&format!("INSERT INTO {MARK} VALUES ($1)"), &[&backup]).await?;
+        client.query(&format!("INSERT INTO {MARK} VALUES ($1)"), &[&backup]).await?;
         client.batch_execute("COMMIT").await
     }
     .await;
@@ -257,7 +257,7 @@ impl Loading {
         self.run(&epoch_sql(&rewound.tag.to_string(), "0", &now)).await?;
         self.run(SKIP_TO_END).await?;
         self.run(WITHDRAW_RETRIES).await?;
-        self.client.execute(&hold_back_sql(&now), &[]).await.map_err(failed)
+        Client::execute(&self.client, &hold_back_sql(&now), &[]).await.map_err(failed)
     }
 
     async fn run(&self, sql: &str) -> Result<(), DbError> {

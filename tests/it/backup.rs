@@ -195,6 +195,7 @@ async fn after_a_restore_streams_start_again_erasures_are_repeated_and_no_mail_i
     let restored = run(&["restore", &backup], &database.url, &files, &ledger).await;
     succeeded(&restored);
     assert!(restored.stdout.contains("erased again: 1."), "{}", restored.stdout);
+    assert!(restored.stdout.contains(&format!("{ledger} had 1 entries")), "{}", restored.stdout);
     let mut flags = mail::settings(&smtp.url());
     flags.push(("storage.folder", files));
     flags.push(("storage.erasure_ledger", ledger));
@@ -222,6 +223,28 @@ async fn after_a_restore_streams_start_again_erasures_are_repeated_and_no_mail_i
     assert!(!texts[0].contains("from before the backup"), "{}", texts[0]);
     second.stop().await;
     fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_without_the_ledger_of_the_backup_needs_a_flag() {
+    let (server, place) = (TestServer::start().await, Place::new());
+    server.customer("Eve").await;
+    server.quiet().await;
+    let (url, backup) = (server.database.url.clone(), place.path("backup"));
+    let erase = ["user", "erase", "eve@example.com", "--conversations", "redact"];
+    succeeded(&run(&erase, &url, &attachments(), &ledger(&url)).await);
+    succeeded(&back_up(&url, &backup).await);
+    let (database, files) = (TestDatabase::empty().await, place.path("files"));
+    let none = place.path("mistyped");
+    let stopped = run(&["restore", &backup], &database.url, &files, &none).await;
+    refused(&stopped, &[&none, "has 0 entries and lacks 1", "--without-ledger"]);
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(count(&database, tables).await, 0, "nothing was restored");
+    let arguments = ["restore", &backup, "--without-ledger"];
+    let restored = run(&arguments, &database.url, &files, &none).await;
+    succeeded(&restored);
+    assert!(restored.stdout.contains("WARNING: it lacked 1 erasures"), "{}", restored.stdout);
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
