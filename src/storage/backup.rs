@@ -230,12 +230,18 @@ impl NewArchive {
     pub fn in_folder(folder: &FilePath) -> Result<Self, ArchiveError> {
         let place = folder.display().to_string();
         let failed = |cause: io::Error| ArchiveError::failed(&place, cause);
+        // Without a slash at its end, which would become part of another name.
         let target = std::path::absolute(folder).map_err(failed)?;
+        let target = target.components().collect::<PathBuf>();
+        if target.file_name().is_none() {
+            return Err(ArchiveError::NoName(place));
+        }
         if fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some())
             || target.exists() && !target.is_dir()
         {
             return Err(ArchiveError::Occupied(place));
         }
+        require_replaceable(&target, &place)?;
         let mut unfinished = target.clone().into_os_string();
         unfinished.push(format!(".{UNFINISHED}"));
         let unfinished = PathBuf::from(unfinished);
@@ -334,6 +340,28 @@ fn clear(unfinished: &FilePath) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that an empty target, if it exists, can be replaced by the finished backup.
+fn require_replaceable(target: &FilePath, place: &str) -> Result<(), ArchiveError> {
+    match fs::remove_dir(target) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause)
+            if matches!(
+                cause.kind(),
+                io::ErrorKind::ResourceBusy
+                    | io::ErrorKind::CrossesDevices
+                    | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Err(ArchiveError::Irreplaceable(place.to_owned()))
+        }
+        removed => {
+            // Created again: its owner expects it if the backup fails.
+            let tried = removed.and_then(|()| fs::create_dir(target));
+            tried.map_err(|cause| ArchiveError::failed(place, cause))
+        }
+    }
 }
 
 /// Gives a whole backup its name.

@@ -457,6 +457,22 @@ async fn a_killed_backup_is_not_taken_for_a_whole_one_and_the_next_one_replaces_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mount_point_is_refused_as_a_target_before_anything_is_copied() {
+    let (database, disk) = (older_database().await, Place::new());
+    let script = "mount -t tmpfs tmpfs \"$1\" || exit 77
+        \"$2\" backup \"$1\"; status=$?; ls -A \"$1\"; exit $status";
+    let is_root = rustix::process::geteuid().is_root();
+    let mut command = Command::new("unshare");
+    command.arg(if is_root { "-m" } else { "-rm" }).args(["sh", "-c", script, "sh"]);
+    command.args([disk.0.path().to_str().unwrap(), env!("CARGO_BIN_EXE_ticketwire")]);
+    command.env("DATABASE_URL", &database.url).stdin(Stdio::null());
+    let output = command.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("is a mount point"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_ends_a_backup_with_a_sentence_and_leaves_nothing() {
     let server = TestServer::start().await;
     ticket_with_file(&server.customer("Anna").await, &noise(2_000_000)).await;

@@ -11,6 +11,15 @@ pub enum ArchiveError {
     /// The target is in use.
     #[error("{0} already exists and is not empty: choose another target, or remove it first")]
     Occupied(String),
+    /// The target has no name that a folder can be given.
+    #[error("{0} cannot be the target of a backup: name a folder that does not exist yet")]
+    NoName(String),
+    /// The target exists and cannot be replaced.
+    #[error(
+        "{0} is a mount point or a link, which the finished backup cannot replace: choose a folder in \
+         it that does not exist yet"
+    )]
+    Irreplaceable(String),
     /// Another process writes a backup to the target.
     #[error("another backup is being written to {0}: wait until it ends, or choose another target")]
     Busy(String),

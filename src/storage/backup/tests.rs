@@ -94,6 +94,28 @@ async fn only_the_objects_of_an_interrupted_backup_are_removed_from_a_bucket() {
 }
 
 #[tokio::test]
+async fn a_slash_at_the_end_of_a_target_is_no_part_of_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = folder.path().join("nightly");
+    for _ in 0..2 {
+        let new = NewArchive::in_folder(&target.join("")).expect("begun");
+        let manifest = write(new.archive()).await;
+        assert!(folder.path().join("nightly.unfinished").exists());
+        new.finish(&manifest).await.expect("finished");
+        assert!(target.join(MANIFEST).exists());
+        // An empty folder is replaced too.
+        fs::remove_dir_all(&target).expect("removed");
+        fs::create_dir(&target).expect("created");
+    }
+    let nameless = NewArchive::in_folder(&folder.path().join("..")).err().expect("refused");
+    assert!(matches!(nameless, ArchiveError::Occupied(_) | ArchiveError::NoName(_)), "{nameless}");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&target, &link).expect("linked");
+    let link = NewArchive::in_folder(&link).err().expect("refused");
+    assert!(matches!(link, ArchiveError::Irreplaceable(_)), "{link}");
+}
+
+#[tokio::test]
 async fn a_part_that_expands_a_lot_is_read_in_small_pieces() {
     let store = Arc::new(InMemory::new());
     let archive = bucket(&store);
