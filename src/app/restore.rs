@@ -13,9 +13,7 @@ use super::{
 use crate::{
     backup::{
         BackupError,
-        restore::{
-            Remaining, check_database, check_version, claim, column, load, restore_files,
-        },
+        restore::{Remaining, check_database, check_version, claim, column, load, restore_files},
         verify::verify,
     },
     config::Config,

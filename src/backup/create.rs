@@ -74,7 +74,13 @@ async fn copy_database(
         Files::Without => None,
         Files::From(_) => {
             let index = copy(snapshot.attachments().await?, archive.write_part(INDEX).await?);
-            Some(Attachments { index: index.await?, files: 0, bytes: 0, absent: vec![], lost: vec![] })
+            Some(Attachments {
+                index: index.await?,
+                files: 0,
+                bytes: 0,
+                absent: vec![],
+                lost: vec![],
+            })
         }
     };
     Ok(Manifest {
@@ -107,10 +113,16 @@ async fn copy(
     mut part: PartWriter,
 ) -> Result<Part, BackupError> {
     let mut rows = pin!(rows);
-    while let Some(bytes) = rows.try_next().await? {
-        part.write(&bytes).await?;
+    loop {
+        match rows.try_next().await {
+            Ok(Some(bytes)) => part.write(&bytes).await?,
+            Ok(None) => return Ok(part.finish().await?),
+            Err(error) => {
+                part.abandon().await?;
+                return Err(error.into());
+            }
+        }
     }
-    Ok(part.finish().await?)
 }
 
 async fn copy_files(

@@ -141,11 +141,11 @@ pub async fn open_epoch(
     now: Timestamp,
 ) -> Result<(), DbError> {
     diesel::sql_query(epoch_sql("$1", "$2", "$3"))
-    .bind::<Integer, _>(tag)
-    .bind::<BigInt, _>(after)
-    .bind::<Timestamptz, _>(now)
-    .execute(db)
-    .await?;
+        .bind::<Integer, _>(tag)
+        .bind::<BigInt, _>(after)
+        .bind::<Timestamptz, _>(now)
+        .execute(db)
+        .await?;
     Ok(())
 }
 

@@ -305,7 +305,7 @@ impl UploadWriter {
     /// Writes bytes at the end.
     ///
     /// # Errors
-    /// The storage failed.
+    /// The storage failed. The upload is cancelled then.
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), StorageError> {
         while !bytes.is_empty() {
             let next = bytes.split_to(bytes.len().min(self.part_size - self.part.len()));
@@ -320,11 +320,13 @@ impl UploadWriter {
     /// Completes the upload and makes the bytes visible.
     ///
     /// # Errors
-    /// The storage failed.
+    /// The storage failed. The upload is cancelled then.
     pub async fn finish(mut self) -> Result<(), StorageError> {
         self.flush().await?;
-        self.upload.complete().await?;
-        Ok(())
+        match self.upload.complete().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.discard(error).await),
+        }
     }
 
     /// Cancels the upload and discards its bytes.
@@ -338,8 +340,19 @@ impl UploadWriter {
     async fn flush(&mut self) -> Result<(), StorageError> {
         let part = std::mem::take(&mut self.part);
         if !part.is_empty() {
-            self.upload.put_part(PutPayload::from(part)).await?;
+            let put = self.upload.put_part(PutPayload::from(part)).await;
+            if let Err(error) = put {
+                return Err(self.discard(error).await);
+            }
         }
         Ok(())
+    }
+
+    /// Cancels an upload that has failed: a bucket would keep its parts, which nobody sees.
+    async fn discard(&mut self, failure: object_store::Error) -> StorageError {
+        if let Err(error) = self.upload.abort().await {
+            tracing::debug!(%error, "cancelling a failed upload failed");
+        }
+        failure.into()
     }
 }

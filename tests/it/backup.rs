@@ -585,7 +585,11 @@ async fn files_that_the_storage_has_lost_are_named_and_keys_are_not_in_a_backup(
     assert!(taken.stdout.contains("sealing_keys"), "{}", taken.stdout);
     let checked = verify(&backup).await;
     succeeded(&checked);
-    assert!(checked.stdout.contains("were lost before the backup was taken: 1."), "{}", checked.stdout);
+    assert!(
+        checked.stdout.contains("were lost before the backup was taken: 1."),
+        "{}",
+        checked.stdout
+    );
     // Deleted on purpose: the database has marked it.
     let condemn = format!(
         "UPDATE attachments SET ticket_id = NULL, comment_id = NULL, condemned_at = now()

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     backup::{Attachments, Table},
+    clock::{Clock as _, SystemClock},
     ids::AttachmentId,
 };
 
@@ -16,6 +17,12 @@ fn bucket(store: &Arc<InMemory>) -> Archive {
     let store = Arc::clone(store) as Arc<dyn ObjectStore>;
     let place = "s3://bucket/nightly".to_owned();
     Archive { store, root: Path::from("nightly"), place, part_size: BUCKET_PART }
+}
+
+/// A run that begins this number of hours from now.
+fn run(hours: i64) -> Run {
+    let began_at = SystemClock.now() + TimeDelta::hours(hours);
+    Run { id: Uuid::from_u128(hours.unsigned_abs().into()), began_at }
 }
 
 async fn names(store: &InMemory) -> Vec<String> {
@@ -54,7 +61,7 @@ async fn write(archive: &Archive) -> Manifest {
 #[tokio::test]
 async fn a_backup_in_a_bucket_is_whole_once_it_has_a_manifest() {
     let store = Arc::new(InMemory::new());
-    let new = NewArchive::under_prefix(bucket(&store)).await.expect("begun");
+    let new = NewArchive::under_prefix(bucket(&store), run(0)).await.expect("begun");
     let manifest = write(new.archive()).await;
     let unfinished = bucket(&store).manifest().await.expect_err("unfinished");
     assert!(matches!(unfinished, ArchiveError::NotABackup(_)), "{unfinished}");
@@ -77,20 +84,36 @@ async fn a_backup_in_a_bucket_is_whole_once_it_has_a_manifest() {
 #[tokio::test]
 async fn only_the_objects_of_an_interrupted_backup_are_removed_from_a_bucket() {
     let store = Arc::new(InMemory::new());
-    let interrupted = NewArchive::under_prefix(bucket(&store)).await.expect("begun");
+    let interrupted = NewArchive::under_prefix(bucket(&store), run(0)).await.expect("begun");
     write(interrupted.archive()).await;
     drop(interrupted);
+    let early = NewArchive::under_prefix(bucket(&store), run(0)).await.err().expect("refused");
+    assert!(matches!(early, ArchiveError::Recent { .. }), "{early}");
     store.put(&Path::from("nightly-notes"), "mine".into()).await.expect("put");
-    let again = NewArchive::under_prefix(bucket(&store)).await.expect("begun again");
+    let again = NewArchive::under_prefix(bucket(&store), run(2)).await.expect("begun again");
     assert_eq!(names(&store).await, ["nightly-notes", "nightly/unfinished"]);
     write(again.archive()).await;
     again.abandon().await.expect("abandoned");
     assert_eq!(names(&store).await, ["nightly-notes"]);
 
     store.put(&Path::from("nightly/notes"), "mine".into()).await.expect("put");
-    let used = NewArchive::under_prefix(bucket(&store)).await.err().expect("used");
+    let used = NewArchive::under_prefix(bucket(&store), run(0)).await.err().expect("used");
     assert!(matches!(used, ArchiveError::Occupied(_)), "{used}");
     assert_eq!(names(&store).await, ["nightly-notes", "nightly/notes"]);
+}
+
+#[tokio::test]
+async fn a_backup_whose_place_in_a_bucket_was_taken_completes_and_removes_nothing() {
+    let store = Arc::new(InMemory::new());
+    let first = NewArchive::under_prefix(bucket(&store), run(0)).await.expect("begun");
+    let manifest = write(first.archive()).await;
+    let second = NewArchive::under_prefix(bucket(&store), run(2)).await.expect("begun");
+    let manifest_of_second = write(second.archive()).await;
+    let replaced = first.finish(&manifest).await.expect_err("replaced");
+    assert!(matches!(replaced, ArchiveError::Replaced(_)), "{replaced}");
+    first.abandon().await.expect("abandoned");
+    second.finish(&manifest_of_second).await.expect("finished");
+    assert_eq!(bucket(&store).manifest().await.expect("whole"), manifest_of_second);
 }
 
 #[tokio::test]
