@@ -17,6 +17,9 @@ pub(super) const MIGRATIONS: &str = "__diesel_schema_migrations";
 /// The table that exists while a restored database is unfinished. It has the backup's name.
 pub(super) const MARK: &str = "restore_unfinished";
 
+/// The table of the nodes that run, of which nothing is in a backup.
+pub(super) const NODES: &str = "nodes";
+
 /// Begins the transaction, with the settings that the text format of COPY depends on. Copying a
 /// large table may take hours.
 const BEGIN: &str = "
@@ -75,12 +78,15 @@ impl Snapshot {
         applied(&self.client).await
     }
 
-    /// Returns the tables, each after those that it refers to.
+    /// Returns the tables, each after those that it refers to. Without the nodes, which are those of
+    /// this moment.
     ///
     /// # Errors
     /// Two tables refer to each other, or the database failed.
     pub async fn tables(&self) -> Result<Vec<StoredTable>, DbError> {
-        tables(&self.client).await
+        let mut tables = tables(&self.client).await?;
+        tables.retain(|table| table.name != NODES);
+        Ok(tables)
     }
 
     /// Returns the states of the sequences. They may be ahead of the snapshot, never behind it.

@@ -84,7 +84,8 @@ impl ClusterUpgrade {
         (self.from, self.new.major())
     }
 
-    /// Returns a folder for the rows, which does not exist yet. [`finish`](Self::finish) removes it.
+    /// Returns a folder for the rows, which does not exist yet. [`finish`](Self::finish)
+    /// and [`abandon`](Self::abandon) remove it.
     pub fn rows(&self) -> PathBuf {
         self.data_dir.join(ROWS)
     }
@@ -136,6 +137,15 @@ impl ClusterUpgrade {
         complete_switch(&self.data_dir)?;
         remove(&self.rows())?;
         Ok(aside)
+    }
+
+    /// Removes the new cluster and the rows after a failure. Both servers must have been stopped.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn abandon(self) -> Result<(), EmbeddedError> {
+        remove(&self.data_dir.join(UPGRADING))?;
+        remove(&self.rows())
     }
 
     fn aside(&self) -> PathBuf {
