@@ -26,10 +26,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use backup::{back_up, verify_backup};
 pub use certificate::check_certificate;
-pub use database::{ServerDatabase, bring_up_to_date};
+pub use database::{ServerDatabase, bring_up_to_date, refuse_unfinished_restore};
 pub use error::StartError;
 pub use keys::{accept_sealing_keys, check_sealing_keys};
-pub use restore::{Restored, open_epoch, restore};
+pub use restore::{Ledger, Restored, open_epoch, restore};
 pub use services::{ambient, services};
 pub use upgrade::{Upgraded, upgrade_database};
 

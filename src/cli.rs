@@ -82,7 +82,9 @@ async fn run(command: Command, config: &Config) -> CliResult {
         Command::Doctor { json } => doctor::run(config, json).await,
         Command::Mail(command) => mail::run(config, command).await,
         Command::Backup { target } => backup::back_up(config, &target).await,
-        Command::Restore { source } => backup::restore(config, &source).await,
+        Command::Restore { source, without_ledger } => {
+            backup::restore(config, &source, without_ledger).await
+        }
         Command::VerifyBackup { source } => backup::verify(config, &source).await,
         Command::UpgradeDatabase => backup::upgrade_database(config).await,
         Command::Outbox(command) => outbox::run(config, command).await,

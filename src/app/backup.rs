@@ -18,7 +18,7 @@ use crate::{
     domain::backup::Manifest,
     storage::{
         S3Settings,
-        backup::{Archive, NewArchive},
+        backup::{Archive, NewArchive, Run},
     },
 };
 
@@ -76,7 +76,10 @@ pub async fn verify_backup(config: &Config, source: &str) -> Result<Manifest, St
 
 async fn new_archive(config: &Config, target: &str) -> Result<NewArchive, StartError> {
     let new = match bucket(config, target)? {
-        Some((settings, prefix)) => NewArchive::in_bucket(settings, prefix).await,
+        Some((settings, prefix)) => {
+            let run = Run { id: ambient().uuid(), began_at: ambient().now() };
+            NewArchive::in_bucket(settings, prefix, run).await
+        }
         None => NewArchive::in_folder(Path::new(target)),
     };
     Ok(new.map_err(BackupError::from)?)

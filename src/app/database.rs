@@ -1,6 +1,10 @@
 //! The database that a server or a command works on.
 
-use std::future;
+use std::{
+    fs::{self, File},
+    future, io,
+    path::{Path, PathBuf},
+};
 
 use super::{
     error::{StartError, invalid_setting},
@@ -22,6 +26,9 @@ use crate::{
 pub(super) const DATABASE: &str = "ticketwire";
 /// The name of the embedded database while it is being filled.
 pub(super) const UNFINISHED: &str = "ticketwire_unfinished";
+/// The file in the data folder that exists from the start of a restore until the database has its
+/// name.
+const RESTORING: &str = "restore.unfinished";
 /// Connections that the embedded server accepts in addition to the pools'.
 const SPARE_CONNECTIONS: u16 = 20;
 
@@ -58,18 +65,41 @@ impl ServerDatabase {
         }
     }
 
-    /// Finds the database for a command: the embedded one of a running server, or as
-    /// [`open`](Self::open) does.
+    /// Finds the database for a command: the configured one, or the embedded one of a running
+    /// server or of an earlier run. Creates nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// There is no embedded database, no Postgres server can be run, or another process uses the
+    /// data folder.
     pub async fn open_for_command(config: &Config) -> Result<Self, StartError> {
-        if config.embeds_database()
-            && let Some(url) = embedded::running_url(&embedded_settings(config), DATABASE)?
-        {
+        if !config.embeds_database() {
+            return Self::open(config).await;
+        }
+        let settings = embedded_settings(config);
+        if let Some(url) = embedded::running_url(&settings, DATABASE)? {
+            refuse_restoring(config)?;
             return Ok(Self { url, embedded: None, unfinished: false });
         }
-        Self::open(config).await
+        let none = || StartError::NoInstallation(config.data_dir.clone());
+        if !embedded::exists(&settings) {
+            return Err(none());
+        }
+        let postgres = EmbeddedPostgres::start(&settings).await?;
+        let url = postgres.url(DATABASE);
+        let found = has_database(&postgres).await;
+        let database = Self { url, embedded: Some(postgres), unfinished: false };
+        match found {
+            Ok(true) => Ok(database),
+            Ok(false) => {
+                database.close().await;
+                refuse_restoring(config)?;
+                Err(none())
+            }
+            Err(error) => {
+                database.close().await;
+                Err(error.into())
+            }
+        }
     }
 
     /// Finds the configured database, or starts the embedded one, to restore a backup into it. The
@@ -82,7 +112,7 @@ impl ServerDatabase {
             return Self::open(config).await;
         }
         let postgres = EmbeddedPostgres::start(&embedded_settings(config)).await?;
-        match create_unless_exists(&postgres).await {
+        match create_unless_exists(&postgres, &mark(config)).await {
             Ok(unfinished) => {
                 let url = postgres.url(if unfinished { UNFINISHED } else { DATABASE });
                 Ok(Self { url, embedded: Some(postgres), unfinished })
@@ -91,7 +121,7 @@ impl ServerDatabase {
                 Self { url: String::new(), embedded: Some(postgres), unfinished: false }
                     .close()
                     .await;
-                Err(error.into())
+                Err(error)
             }
         }
     }
@@ -100,12 +130,13 @@ impl ServerDatabase {
     ///
     /// # Errors
     /// The server failed, or a connection to the database remains.
-    pub async fn adopt(&self) -> Result<(), StartError> {
+    pub async fn adopt(&self, config: &Config) -> Result<(), StartError> {
         let Some(postgres) = self.embedded.as_ref().filter(|_| self.unfinished) else {
             return Ok(());
         };
         let server = Database::new(&postgres.url("postgres"), 2)?;
-        Ok(provision::rename(&server, UNFINISHED, DATABASE).await?)
+        provision::rename(&server, UNFINISHED, DATABASE).await?;
+        remove(&mark(config))
     }
 
     /// Whether this value runs the embedded database, which has demo data.
@@ -144,7 +175,11 @@ impl ServerDatabase {
     async fn fill(&self, config: &Config) -> Result<(), StartError> {
         let Some(postgres) = &self.embedded else { return Ok(()) };
         let server = Database::new(&postgres.url("postgres"), 2)?;
-        if !provision::exists(&server, DATABASE).await? {
+        if provision::exists(&server, DATABASE).await? {
+            // It remains if a restore was interrupted after its last step but this one.
+            remove(&mark(config))?;
+        } else {
+            refuse_restoring(config)?;
             Self::fill_new(postgres, &server, config).await?;
         }
         Ok(provision::compress_pages(&server, DATABASE).await?)
@@ -172,19 +207,61 @@ impl ServerDatabase {
     }
 }
 
+/// Returns whether the embedded server has the database of an installation.
+async fn has_database(postgres: &EmbeddedPostgres) -> Result<bool, DbError> {
+    provision::exists(&Database::new(&postgres.url("postgres"), 2)?, DATABASE).await
+}
+
 /// Creates the embedded database under its unfinished name, unless it exists. Returns whether it
-/// did.
-async fn create_unless_exists(postgres: &EmbeddedPostgres) -> Result<bool, DbError> {
+/// did. It stays marked until it is adopted, so that no server replaces it with demo data.
+async fn create_unless_exists(
+    postgres: &EmbeddedPostgres,
+    mark: &Path,
+) -> Result<bool, StartError> {
     let server = Database::new(&postgres.url("postgres"), 2)?;
     if provision::exists(&server, DATABASE).await? {
         return Ok(false);
     }
+    create(mark)?;
     provision::recreate(&server, UNFINISHED).await?;
     Ok(true)
 }
 
-/// Refuses a database into which a restore was interrupted.
-pub(super) async fn refuse_unfinished_restore(database: &Database) -> Result<(), StartError> {
+fn mark(config: &Config) -> PathBuf {
+    config.data_dir.join(RESTORING)
+}
+
+/// Refuses a data folder into which a restore is under way or was interrupted.
+fn refuse_restoring(config: &Config) -> Result<(), StartError> {
+    let mark = mark(config);
+    if mark.exists() { Err(StartError::UnfinishedFolder(mark)) } else { Ok(()) }
+}
+
+/// Creates a file durably.
+fn create(path: &Path) -> Result<(), StartError> {
+    let created = File::create(path).and_then(|file| {
+        file.sync_all()?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    });
+    created.map_err(|error| unusable(path, &error))
+}
+
+fn remove(path: &Path) -> Result<(), StartError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> StartError {
+    invalid_setting("data_dir", format!("cannot be used: {}: {error}", path.display()))
+}
+
+/// Refuses a database into which a restore is under way or was interrupted.
+///
+/// # Errors
+/// There is such a restore, or the database cannot be reached.
+pub async fn refuse_unfinished_restore(database: &Database) -> Result<(), StartError> {
     if restore::is_unfinished(database).await? {
         return Err(StartError::UnfinishedRestore);
     }

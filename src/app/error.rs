@@ -1,6 +1,6 @@
 //! Why a server or a command cannot start.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{
     backup::BackupError,
@@ -8,6 +8,7 @@ use crate::{
     db::{DbError, embedded::EmbeddedError},
     mail::templates::TemplateError,
     service::{ServiceError, demo::DemoError},
+    storage::ledger::LedgerError,
 };
 
 /// Why a server or a command cannot start.
@@ -24,10 +25,23 @@ pub enum StartError {
     PendingMigrations(Vec<String>),
     /// A restore of the database was interrupted.
     #[error(
-        "the restore of a backup into this database was interrupted: run `ticketwire restore` with \
-         the same backup again"
+        "the restore of a backup into this database was interrupted or is under way: if it is not \
+         running, run `ticketwire restore` with the same backup again"
     )]
     UnfinishedRestore,
+    /// A restore into the data folder was interrupted or failed.
+    #[error(
+        "the restore of a backup into this data folder was interrupted, failed or is under way: if \
+         it is not running, run `ticketwire restore` again. To begin with demo data instead, remove \
+         {}", .0.display()
+    )]
+    UnfinishedFolder(PathBuf),
+    /// A command needs an installation, and there is no embedded one.
+    #[error(
+        "there is no installation in {}: set database.url (DATABASE_URL) to its database, or \
+         data_dir (--data-dir) to its folder", .0.display()
+    )]
+    NoInstallation(PathBuf),
     /// A backup cannot be taken, checked or restored.
     #[error(transparent)]
     Backup(#[from] BackupError),
@@ -51,6 +65,24 @@ pub enum StartError {
     /// Accounts that a backup has brought back cannot be erased again.
     #[error("accounts that were erased cannot be erased again: {0}")]
     Erasure(ServiceError),
+    /// The ledger of erasures cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The ledger of erasures is not that of the backup's installation.
+    #[error(
+        "the ledger of erasures in {} has {entries} entries and lacks {missing} erasures and \
+         redactions that the backup has: it is lost, or another one. What was erased since the \
+         backup would come back. Set storage.erasure_ledger to the folder of the right one, or \
+         restore without it (--without-ledger)", .folder.display()
+    )]
+    LedgerLacksEntries {
+        /// The folder.
+        folder: PathBuf,
+        /// The number of its entries.
+        entries: usize,
+        /// The number of the backup's erasures and redactions that it lacks.
+        missing: usize,
+    },
     /// A mail template cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),

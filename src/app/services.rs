@@ -126,7 +126,7 @@ pub(super) fn create_erasure_ledger(config: &Config) -> Result<(), StartError> {
 }
 
 /// Returns the folder that records erased accounts.
-fn erasure_ledger(config: &Config) -> PathBuf {
+pub(super) fn erasure_ledger(config: &Config) -> PathBuf {
     let configured = config.storage.erasure_ledger.clone();
     configured.unwrap_or_else(|| config.data_dir.join("erasures"))
 }

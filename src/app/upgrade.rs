@@ -18,7 +18,7 @@ use crate::{
     db::{
         Database,
         embedded::{ClusterUpgrade, UpgradeServer},
-        provision, restore,
+        provision,
     },
     domain::backup::Manifest,
     storage::backup::{Archive, NewArchive},
@@ -52,6 +52,19 @@ pub async fn upgrade_database(config: &Config) -> Result<Upgraded, StartError> {
     let upgrade = ClusterUpgrade::prepare(&embedded_settings(config)).await?;
     let (from, to) = upgrade.majors();
     tracing::info!(from, to, "upgrading the embedded database");
+    match transfer(&upgrade).await {
+        Ok(rows) => Ok(Upgraded { from, to, rows, aside: upgrade.finish()? }),
+        Err(error) => {
+            if let Err(error) = upgrade.abandon() {
+                tracing::error!(%error, "removing an incomplete upgrade failed");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Copies the rows from the old server to the new one, and returns their number.
+async fn transfer(upgrade: &ClusterUpgrade) -> Result<u64, StartError> {
     let folder = upgrade.rows();
     let old = upgrade.start_old().await?;
     let copied = copy(&old, &folder).await;
@@ -61,8 +74,7 @@ pub async fn upgrade_database(config: &Config) -> Result<Upgraded, StartError> {
     let filled = fill(&new, &folder, copied.as_ref()).await;
     new.stop().await?;
     filled?;
-    let aside = upgrade.finish()?;
-    Ok(Upgraded { from, to, rows: copied.map_or(0, |manifest| manifest.rows()), aside })
+    Ok(copied.map_or(0, |manifest| manifest.rows()))
 }
 
 /// Copies the rows of the database into a folder. Returns `None` if there is no database yet.
@@ -90,8 +102,7 @@ async fn fill(
     provision::recreate(&admin, UNFINISHED).await?;
     let database = Database::new(&server.url(UNFINISHED), 2)?;
     let archive = Archive::in_folder(folder).map_err(BackupError::from)?;
-    load(&database, &archive, manifest).await?;
-    restore::unmark(&mut *database.read().await?).await?;
+    load(&database, &archive, manifest, None).await?;
     database.close();
     Ok(provision::rename(&admin, UNFINISHED, DATABASE).await?)
 }

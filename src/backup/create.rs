@@ -9,7 +9,7 @@ use super::BackupError;
 use crate::{
     db::{
         Database, DbError,
-        backup::{Snapshot, StoredTable},
+        backup::{Snapshot, StoredTable, still_named, storages_of_nodes},
     },
     domain::{
         backup::{Attachments, FORMAT, File, Manifest, Part, Table},
@@ -51,6 +51,9 @@ pub async fn create(
     let mut manifest = copied?;
     if let (Files::From(storage), Some(attachments)) = (files, &mut manifest.attachments) {
         copy_files(storage, archive, attachments).await?;
+        refuse_wrong_storage(database, storage, attachments).await?;
+        // Files that were deleted after the snapshot are not lost.
+        attachments.lost = still_named(database, &attachments.absent).await?;
     }
     Ok(manifest)
 }
@@ -71,7 +74,13 @@ async fn copy_database(
         Files::Without => None,
         Files::From(_) => {
             let index = copy(snapshot.attachments().await?, archive.write_part(INDEX).await?);
-            Some(Attachments { index: index.await?, files: 0, bytes: 0, absent: vec![] })
+            Some(Attachments {
+                index: index.await?,
+                files: 0,
+                bytes: 0,
+                absent: vec![],
+                lost: vec![],
+            })
         }
     };
     Ok(Manifest {
@@ -104,10 +113,16 @@ async fn copy(
     mut part: PartWriter,
 ) -> Result<Part, BackupError> {
     let mut rows = pin!(rows);
-    while let Some(bytes) = rows.try_next().await? {
-        part.write(&bytes).await?;
+    loop {
+        match rows.try_next().await {
+            Ok(Some(bytes)) => part.write(&bytes).await?,
+            Ok(None) => return Ok(part.finish().await?),
+            Err(error) => {
+                part.abandon().await?;
+                return Err(error.into());
+            }
+        }
     }
-    Ok(part.finish().await?)
 }
 
 async fn copy_files(
@@ -125,20 +140,36 @@ async fn copy_files(
             attachments.absent.push(file.id);
         }
     }
-    let absent = attachments.absent.len() as u64;
-    if attachments.files == 0 && absent > 0 {
-        return Err(BackupError::WrongStorage(absent));
-    }
     Ok(())
+}
+
+/// Refuses a storage that has none of the files and is not that of the servers: it has no id, since
+/// no server has used it, or another id than theirs.
+async fn refuse_wrong_storage(
+    database: &Database,
+    storage: Option<&Storage>,
+    attachments: &Attachments,
+) -> Result<(), BackupError> {
+    let absent = attachments.absent.len() as u64;
+    let Some(storage) = storage.filter(|_| attachments.files == 0 && absent > 0) else {
+        return Ok(());
+    };
+    let is_wrong = match storage.known_identity().await? {
+        None => true,
+        Some(id) => {
+            let of_nodes = storages_of_nodes(database).await?;
+            !of_nodes.is_empty() && !of_nodes.contains(&id.to_string())
+        }
+    };
+    if is_wrong { Err(BackupError::WrongStorage(absent)) } else { Ok(()) }
 }
 
 /// Copies a file. Returns false if the storage does not have it, or not with this content.
 async fn copy_file(storage: &Storage, archive: &Archive, file: &File) -> Result<bool, BackupError> {
-    let mut content = match storage.read(file.id, 0..file.size).await {
-        Ok(content) => content,
-        Err(error) if error.is_not_found() => return Ok(false),
-        Err(error) => return Err(error.into()),
-    };
+    let Some((size, mut content)) = storage.open(file.id).await? else { return Ok(false) };
+    if size != file.size {
+        return Ok(false);
+    }
     let mut object = archive.write_object(&file.name()).await?;
     while let Some(bytes) = content.next().await {
         match bytes {

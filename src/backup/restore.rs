@@ -2,16 +2,19 @@
 
 use std::collections::HashSet;
 
+use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
+
 use super::BackupError;
 use crate::{
     db::{
         Database,
         backup::StoredTable,
         migrations,
-        restore::{Content, Loading, inspect},
+        restore::{self, Content, Loading, Rewound, inspect},
     },
     domain::backup::{File, Manifest, Table},
-    storage::{Storage, backup::Archive},
+    storage::{Storage, StorageError, backup::Archive},
 };
 
 /// What is left to do for a database.
@@ -65,23 +68,70 @@ pub async fn check_database(
     if others > 0 { Err(BackupError::InUse(others)) } else { Ok(remaining) }
 }
 
-/// Creates the schema of a backup and loads its rows, in one transaction. The database is marked as
-/// unfinished then. If this fails, the database has no rows.
+/// Returns the values of a column of a backup's table whose values need no escaping. Empty if the
+/// backup has no such table.
 ///
 /// # Errors
-/// The database or the archive failed.
+/// The archive failed.
+pub async fn column(
+    archive: &Archive,
+    manifest: &Manifest,
+    table: &str,
+    column: &str,
+) -> Result<Vec<String>, BackupError> {
+    let Some(table) = manifest.tables.iter().find(|it| it.name == table) else {
+        return Ok(vec![]);
+    };
+    let place = table.columns.iter().position(|name| name == column);
+    let (mut rows, mut text) = (archive.read_part(&table.part).await?, Vec::new());
+    while let Some(bytes) = rows.next().await? {
+        text.extend_from_slice(&bytes);
+    }
+    let text = String::from_utf8_lossy(&text);
+    let values = text.lines().filter_map(|line| line.split('\t').nth(place?));
+    Ok(values.map(str::to_owned).collect())
+}
+
+/// Marks an empty database as unfinished, so that no server starts on it, and makes sure that none
+/// did before.
+///
+/// # Errors
+/// The database has data or other users, and is not marked then, or it failed.
+pub async fn claim(database: &Database, manifest: &Manifest) -> Result<(), BackupError> {
+    restore::mark(database, &name(manifest)).await?;
+    let refused = match inspect(database).await? {
+        (Content::Unfinished(_) | Content::Data, _) => BackupError::Used,
+        (_, others) if others > 0 => BackupError::InUse(others),
+        _ => return Ok(()),
+    };
+    restore::unmark(database).await?;
+    Err(refused)
+}
+
+/// Creates the schema of a backup and loads its rows, in one transaction. If this fails, the database
+/// has no rows. With `rewound`, mails of the backup are held back and all streams start again in that
+/// transaction: returns how many mails, or `None` if the schema of the backup is too old for it.
+///
+/// # Errors
+/// The database or the archive failed, or a server uses the database.
 pub async fn load(
     database: &Database,
     archive: &Archive,
     manifest: &Manifest,
-) -> Result<(), BackupError> {
+    rewound: Option<Rewound>,
+) -> Result<Option<u64>, BackupError> {
     migrations::run_only(database, &manifest.migrations).await?;
     let tables = manifest.tables.iter().map(stored).collect::<Vec<_>>();
     let loading = Loading::begin(database, &tables).await?;
+    // A server that ran before the database was created may have connected meanwhile.
+    let others = loading.others().await?;
+    if others > 0 {
+        return Err(BackupError::InUse(others));
+    }
     for table in &manifest.tables {
         load_table(&loading, archive, table).await?;
     }
-    Ok(loading.commit(&manifest.sequences, &name(manifest)).await?)
+    Ok(loading.commit(&manifest.sequences, rewound).await?)
 }
 
 fn stored(table: &Table) -> StoredTable {
@@ -105,8 +155,8 @@ async fn load_table(
     Err(BackupError::RowCount { table: table.name.clone(), found, expected })
 }
 
-/// Copies the attachments into the storage. Those that it has already are left as they are: their
-/// content never changes. Returns how many were copied.
+/// Copies the attachments into the storage. Those that it has already are left as they are if their
+/// content is that of the backup. Returns how many were copied.
 ///
 /// # Errors
 /// There are attachments and no storage, or the storage or the archive failed.
@@ -124,12 +174,26 @@ pub async fn restore_files(
             continue;
         }
         let storage = storage.ok_or(BackupError::NoStorage)?;
-        if storage.size(file.id).await? != Some(file.size) {
+        if !has(storage, &file).await? {
             restore_file(storage, archive, &file).await?;
             copied += 1;
         }
     }
     Ok(copied)
+}
+
+/// Returns whether the storage has a file with this content.
+async fn has(storage: &Storage, file: &File) -> Result<bool, BackupError> {
+    let Some((size, mut content)) = storage.open(file.id).await? else { return Ok(false) };
+    if size != file.size {
+        return Ok(false);
+    }
+    let mut hasher = Sha256::new();
+    while let Some(bytes) = content.next().await {
+        hasher.update(&bytes.map_err(StorageError::from)?);
+    }
+    let digits = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    Ok(digits == file.sha256)
 }
 
 async fn restore_file(

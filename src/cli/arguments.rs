@@ -93,7 +93,8 @@ pub(super) enum Command {
     ///
     /// The database is copied in one consistent snapshot, the attachments after it. Keys are not in
     /// the backup: keep them apart from it. A backup that fails or is interrupted leaves nothing
-    /// that could be taken for a whole one.
+    /// that could be taken for a whole one. If the storage has lost attachments, the backup of the
+    /// rest is kept, and the command fails and names them.
     Backup {
         /// A folder that does not exist yet, or `s3://BUCKET/PREFIX` on the server of `storage.s3`.
         target: String,
@@ -108,6 +109,11 @@ pub(super) enum Command {
     Restore {
         /// The folder or `s3://BUCKET/PREFIX` of the backup.
         source: String,
+        /// Restore even if the ledger of erasures lacks erasures or redactions of the backup.
+        ///
+        /// What was erased since the backup comes back.
+        #[arg(long)]
+        without_ledger: bool,
     },
     /// Upgrade the embedded database to a newer major version of Postgres.
     ///

@@ -1,20 +1,16 @@
 //! Backups: taking, checking and restoring them, and the upgrade that works by the same means.
 
 use super::output::{CliResult, format_time, print};
-use crate::{app, config::Config, domain::backup::Manifest};
+use crate::{
+    app::{self, Ledger},
+    config::Config,
+    domain::backup::Manifest,
+};
 
 /// `backup`: takes a backup.
 pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
     let manifest = app::back_up(config, target).await?;
     let mut text = format!("Backed up to {target}: {}.\n", contents(&manifest));
-    if let Some(attachments) = manifest.attachments.as_ref().filter(|it| !it.absent.is_empty()) {
-        let ids = attachments.absent.iter().map(|id| id.0.to_string()).collect::<Vec<_>>();
-        text += &format!(
-            "Attachments that the storage did not have, because they were deleted meanwhile or are \
-             lost: {}.\n",
-            ids.join(", ")
-        );
-    }
     text += &format!(
         "The keys are not in the backup. Keep them apart from it: security.sealing_keys{} and \
          mail.signing_key. Keep the ledger of erasures (storage.erasure_ledger) too.\n",
@@ -23,30 +19,52 @@ pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
             ids => format!(" (with the ids {ids})"),
         }
     );
-    print(&text)
+    print(&text)?;
+    if manifest.lost().is_empty() {
+        return Ok(());
+    }
+    let ids = manifest.lost().iter().map(|id| id.0.to_string()).collect::<Vec<_>>();
+    Err(format!(
+        "the backup lacks {} attachments, because the storage has lost them or has other content: \
+         {}. Bring them back into the storage, from an earlier backup for example, and take another \
+         backup. This one has everything else and can be restored",
+        ids.len(),
+        ids.join(", ")
+    )
+    .into())
+}
+
+/// Describes the attachments that a backup lacks, as the end of a text.
+fn lacking(manifest: &Manifest) -> String {
+    match manifest.lost().len() {
+        0 => String::new(),
+        count => format!("Attachments that were lost before the backup was taken: {count}.\n"),
+    }
 }
 
 /// `verify-backup`: checks a backup.
 pub(super) async fn verify(config: &Config, source: &str) -> CliResult {
     let manifest = app::verify_backup(config, source).await?;
     print(&format!(
-        "The backup is whole: {}. It was taken at {} by Ticketwire {} with the schema {}.\n",
+        "The backup is whole: {}. It was taken at {} by Ticketwire {} with the schema {}.\n{}",
         contents(&manifest),
         format_time(manifest.created_at),
         manifest.program,
-        manifest.schema
+        manifest.schema,
+        lacking(&manifest)
     ))
 }
 
 /// `restore`: restores a backup into an empty installation.
-pub(super) async fn restore(config: &Config, source: &str) -> CliResult {
-    let restored = app::restore(config, source).await?;
+pub(super) async fn restore(config: &Config, source: &str, without_ledger: bool) -> CliResult {
+    let restored = app::restore(config, source, without_ledger).await?;
     let mut text = format!(
         "Restored the backup of {}: {}. Attachments that were copied: {}.\n",
         format_time(restored.manifest.created_at),
         contents(&restored.manifest),
         restored.files
     );
+    text += &lacking(&restored.manifest);
     for name in &restored.migrated {
         text += &format!("Applied {name}\n");
     }
@@ -56,6 +74,7 @@ pub(super) async fn restore(config: &Config, source: &str) -> CliResult {
          again; see `ticketwire mail list --state expired`.\n",
         restored.erased, restored.redacted, restored.held_back
     );
+    text += &describe(&restored.ledger);
     if restored.lacks_keys {
         text += &format!(
             "security.sealing_keys has none of the keys of this backup, whose ids are {}. The \
@@ -65,6 +84,25 @@ pub(super) async fn restore(config: &Config, source: &str) -> CliResult {
         );
     }
     print(&text)
+}
+
+/// Describes the ledger of erasures that a restore has used.
+fn describe(ledger: &Ledger) -> String {
+    let folder = ledger.folder.display();
+    let text = format!(
+        "The ledger of erasures in {folder} had {} entries before the restore.\n",
+        ledger.entries
+    );
+    let warning = match (ledger.exists, ledger.missing) {
+        (_, missing @ 1..) => format!("it lacked {missing} erasures and redactions of the backup"),
+        (false, 0) => "it did not exist".to_owned(),
+        (true, 0) => return text,
+    };
+    text + &format!(
+        "WARNING: {warning}. What was erased since the backup is back, unless it is in the ledger. \
+         If there is another ledger, set storage.erasure_ledger to it and run `ticketwire \
+         restored` before you start a server.\n"
+    )
 }
 
 /// `upgrade-database`: upgrades the embedded database to a newer major version of Postgres.

@@ -13,7 +13,12 @@ use crate::{
 /// `migrate`: applies pending migrations.
 pub(super) async fn migrate(config: &Config) -> CliResult {
     let database = ServerDatabase::open_for_command(config).await?;
-    let applied = async { migrations::run(&database.connect(config)?).await }.await;
+    let applied = async {
+        let pool = database.connect(config)?;
+        app::refuse_unfinished_restore(&pool).await?;
+        Ok::<_, StartError>(migrations::run(&pool).await?)
+    }
+    .await;
     database.close().await;
     let applied = applied?;
     if applied.is_empty() {

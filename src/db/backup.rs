@@ -6,10 +6,19 @@ use tokio_postgres::{Client, Row};
 use tokio_util::bytes::Bytes;
 
 use super::{Database, DbError, pool::chain};
-use crate::domain::backup::{Sequence, in_order_of_reference};
+use crate::domain::{
+    backup::{Sequence, in_order_of_reference},
+    ids::AttachmentId,
+};
 
 /// The table of the migrations, which restoring fills by running them.
 pub(super) const MIGRATIONS: &str = "__diesel_schema_migrations";
+
+/// The table that exists while a restored database is unfinished. It has the backup's name.
+pub(super) const MARK: &str = "restore_unfinished";
+
+/// The table of the nodes that run, of which nothing is in a backup.
+pub(super) const NODES: &str = "nodes";
 
 /// Begins the transaction, with the settings that the text format of COPY depends on. Copying a
 /// large table may take hours.
@@ -69,12 +78,15 @@ impl Snapshot {
         applied(&self.client).await
     }
 
-    /// Returns the tables, each after those that it refers to.
+    /// Returns the tables, each after those that it refers to. Without the nodes, which are those of
+    /// this moment.
     ///
     /// # Errors
     /// Two tables refer to each other, or the database failed.
     pub async fn tables(&self) -> Result<Vec<StoredTable>, DbError> {
-        tables(&self.client).await
+        let mut tables = tables(&self.client).await?;
+        tables.retain(|table| table.name != NODES);
+        Ok(tables)
     }
 
     /// Returns the states of the sequences. They may be ahead of the snapshot, never behind it.
@@ -156,6 +168,45 @@ impl Snapshot {
     }
 }
 
+/// Returns those of the attachments that the database names now and that are not being deleted.
+///
+/// # Errors
+/// The database failed.
+pub async fn still_named(
+    database: &Database,
+    ids: &[AttachmentId],
+) -> Result<Vec<AttachmentId>, DbError> {
+    let (client, connection) = connect(database).await?;
+    let ids = ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>();
+    // Older schemas do not have the column of the condition.
+    let query = "SELECT id::text FROM attachments a
+                 WHERE id = ANY ($1::text[]::uuid[]) AND to_jsonb(a) ->> 'condemned_at' IS NULL
+                 ORDER BY id";
+    let named = strings(client.query(query, &[&ids]).await);
+    connection.abort();
+    let parsed = named?.iter().map(|id| id.parse().map(AttachmentId)).collect::<Result<_, _>>();
+    parsed.map_err(|error: uuid::Error| DbError::Value(error.to_string()))
+}
+
+/// Returns the ids of the storages that the nodes reported which were seen in the last hour.
+///
+/// # Errors
+/// The database failed.
+pub async fn storages_of_nodes(database: &Database) -> Result<Vec<String>, DbError> {
+    let (client, connection) = connect(database).await?;
+    let found = async {
+        if !exists(&client, "nodes").await? {
+            return Ok(vec![]);
+        }
+        let query = "SELECT DISTINCT report ->> 'storage' FROM nodes
+                     WHERE report ->> 'storage' IS NOT NULL";
+        strings(client.query(query, &[]).await)
+    }
+    .await;
+    connection.abort();
+    found
+}
+
 /// Opens a connection outside the pool. It closes when its task is aborted or the client dropped.
 pub(super) async fn connect(database: &Database) -> Result<(Client, JoinHandle<()>), DbError> {
     let (client, connection) =
@@ -187,10 +238,10 @@ pub(super) async fn tables(client: &Client) -> Result<Vec<StoredTable>, DbError>
          FROM pg_class c
          JOIN pg_attribute a ON a.attrelid = c.oid
               AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-         WHERE c.relkind = 'r' AND c.relname <> $1 AND {OURS}
+         WHERE c.relkind = 'r' AND c.relname NOT IN ($1, $2) AND {OURS}
          GROUP BY c.relname ORDER BY c.relname"
     );
-    let rows = client.query(&query, &[&MIGRATIONS]).await.map_err(failed)?;
+    let rows = client.query(&query, &[&MIGRATIONS, &MARK]).await.map_err(failed)?;
     let mut found =
         rows.iter().map(|row| (row.get::<_, String>(0), row.get(1))).collect::<Vec<_>>();
     let names = found.iter().map(|(name, _)| name.clone()).collect();

@@ -124,6 +124,12 @@ impl EmbeddedPostgres {
     }
 }
 
+/// Returns whether the data folder has a database. It may be one of which the upgrade was
+/// interrupted.
+pub fn exists(settings: &EmbeddedSettings) -> bool {
+    Cluster::of(&settings.data_dir).path.exists() || upgrade::is_interrupted(&settings.data_dir)
+}
+
 /// Returns the URL of a database on the server that another process runs on this data folder.
 /// `None` if there is no such process or its server is not ready.
 ///

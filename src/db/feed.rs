@@ -120,6 +120,18 @@ pub async fn open_epoch_if_rewound(
     Ok(opened == 1)
 }
 
+/// Returns the statement that opens an epoch, with expressions for its tag, the position before it
+/// and the time.
+pub(super) fn epoch_sql(tag: &str, after: &str, now: &str) -> String {
+    format!(
+        "INSERT INTO feed_epochs
+             (epoch, tag, start_pos, system_identifier, timeline, storage, opened_at)
+         SELECT (SELECT coalesce(max(epoch), 0) + 1 FROM feed_epochs), {tag}, {after},
+                system_identifier, timeline, storage, {now}
+         FROM ({HERE}) here"
+    )
+}
+
 /// Opens an epoch with this tag after a position, whatever the database says. Cursors beyond the
 /// position that were issued before are no longer good. The transaction must have locked the head.
 pub async fn open_epoch(
@@ -128,18 +140,12 @@ pub async fn open_epoch(
     tag: i32,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    diesel::sql_query(format!(
-        "INSERT INTO feed_epochs
-             (epoch, tag, start_pos, system_identifier, timeline, storage, opened_at)
-         SELECT (SELECT coalesce(max(epoch), 0) + 1 FROM feed_epochs), $1, $2, system_identifier,
-                timeline, storage, $3
-         FROM ({HERE}) here"
-    ))
-    .bind::<Integer, _>(tag)
-    .bind::<BigInt, _>(after)
-    .bind::<Timestamptz, _>(now)
-    .execute(db)
-    .await?;
+    diesel::sql_query(epoch_sql("$1", "$2", "$3"))
+        .bind::<Integer, _>(tag)
+        .bind::<BigInt, _>(after)
+        .bind::<Timestamptz, _>(now)
+        .execute(db)
+        .await?;
     Ok(())
 }
 

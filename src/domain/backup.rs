@@ -43,6 +43,11 @@ impl Manifest {
         self.tables.iter().map(|table| table.part.rows).sum()
     }
 
+    /// Returns the attachments that the storage had lost when the backup was taken.
+    pub fn lost(&self) -> &[AttachmentId] {
+        self.attachments.as_ref().map_or(&[], |them| &them.lost)
+    }
+
     /// Returns the number of attachments in the backup.
     pub fn files(&self) -> u64 {
         self.attachments.as_ref().map_or(0, |them| them.files)
@@ -95,6 +100,9 @@ pub struct Attachments {
     pub bytes: u64,
     /// The files that the storage did not have, or not with the content that the database expects.
     pub absent: Vec<AttachmentId>,
+    /// Those of them that were not being deleted when the backup ended: they are lost.
+    #[serde(default)]
+    pub lost: Vec<AttachmentId>,
 }
 
 /// An attachment, as a line of the index describes it.

@@ -9,7 +9,8 @@
 //! | `attachments/ID` | the content of an attachment |
 //!
 //! A folder has another name until it is whole: `.unfinished` is appended. A bucket has no names that
-//! change: there the object `unfinished` exists meanwhile, and `manifest.json` does not.
+//! change: there the object `unfinished` exists meanwhile, which names the run, and `manifest.json`
+//! does not.
 
 mod error;
 mod reader;
@@ -26,18 +27,24 @@ use std::{
 };
 
 use axum::body::Bytes;
+use chrono::TimeDelta;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::{
-    Error as StoreError, ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path,
+    Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, local::LocalFileSystem,
+    path::Path,
 };
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 pub use error::ArchiveError;
 pub use reader::{IndexReader, ObjectReader, PartReader};
 pub use writer::{ObjectWriter, PartWriter};
 
 use super::{BUCKET_PART, FOLDER_PART, S3Settings, UploadWriter, s3_store};
-use crate::domain::backup::{FORMAT, File, Manifest, Part};
+use crate::domain::{
+    backup::{FORMAT, File, Manifest, Part},
+    clock::Timestamp,
+};
 
 /// The name of the manifest.
 const MANIFEST: &str = "manifest.json";
@@ -45,6 +52,9 @@ const MANIFEST: &str = "manifest.json";
 const CHECKSUM: &str = "manifest.json.sha256";
 /// The name of the object that marks an unfinished backup in a bucket, and of the lock in a folder.
 const UNFINISHED: &str = "unfinished";
+
+/// How long after its newest object an unfinished backup in a bucket counts as interrupted.
+const ABANDONED_AFTER: TimeDelta = TimeDelta::hours(1);
 
 /// The place of a backup.
 pub struct Archive {
@@ -192,6 +202,13 @@ impl Archive {
         }
     }
 
+    /// Returns when the newest object was written, or `None` if there is none.
+    async fn newest(&self) -> Result<Option<Timestamp>, ArchiveError> {
+        let written = self.store.list(Some(&self.root)).map_ok(|object| object.last_modified);
+        let written = written.try_collect::<Vec<_>>().await;
+        Ok(written.map_err(|cause| self.failed(cause))?.into_iter().max())
+    }
+
     fn path(&self, name: &str) -> Path {
         name.split('/').fold(self.root.clone(), Path::join)
     }
@@ -214,11 +231,30 @@ fn checksum_of(manifest: &[u8]) -> Vec<u8> {
     format!("{}  {MANIFEST}\n", writer::hex(&Sha256::digest(manifest))).into_bytes()
 }
 
+/// A run of the command that takes a backup.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Its random id.
+    pub id: Uuid,
+    /// When it began.
+    pub began_at: Timestamp,
+}
+
+impl Run {
+    /// Returns the content of the object that marks the backup as unfinished.
+    fn mark(&self) -> Vec<u8> {
+        let began_at = self.began_at.to_rfc3339();
+        format!("The backup {} is being written here since {began_at}.\n", self.id).into_bytes()
+    }
+}
+
 /// A backup that is being written. It becomes visible when it finishes.
 pub struct NewArchive {
     archive: Archive,
     /// The folder, its unfinished name, and the lock on it. `None` in a bucket.
     folder: Option<(PathBuf, PathBuf, LockFile)>,
+    /// The content of the mark in a bucket. Empty in a folder.
+    mark: Vec<u8>,
 }
 
 impl NewArchive {
@@ -230,12 +266,18 @@ impl NewArchive {
     pub fn in_folder(folder: &FilePath) -> Result<Self, ArchiveError> {
         let place = folder.display().to_string();
         let failed = |cause: io::Error| ArchiveError::failed(&place, cause);
+        // Without a slash at its end, which would become part of another name.
         let target = std::path::absolute(folder).map_err(failed)?;
+        let target = target.components().collect::<PathBuf>();
+        if target.file_name().is_none() {
+            return Err(ArchiveError::NoName(place));
+        }
         if fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some())
             || target.exists() && !target.is_dir()
         {
             return Err(ArchiveError::Occupied(place));
         }
+        require_replaceable(&target, &place)?;
         let mut unfinished = target.clone().into_os_string();
         unfinished.push(format!(".{UNFINISHED}"));
         let unfinished = PathBuf::from(unfinished);
@@ -251,31 +293,59 @@ impl NewArchive {
         }
         clear(&unfinished).map_err(failed)?;
         let archive = Archive::in_folder(&unfinished)?;
-        Ok(Self { archive: Archive { place, ..archive }, folder: Some((target, unfinished, lock)) })
+        let folder = Some((target, unfinished, lock));
+        Ok(Self { archive: Archive { place, ..archive }, folder, mark: vec![] })
     }
 
-    /// Starts a backup under a prefix of a bucket that has no objects, or those of an interrupted
-    /// backup, which it removes.
+    /// Starts a backup under a prefix of a bucket that has no objects, or those of a backup that was
+    /// interrupted an hour ago or earlier, which it removes.
     ///
     /// # Errors
     /// The prefix is in use, or the bucket failed.
-    pub async fn in_bucket(settings: S3Settings, prefix: &str) -> Result<Self, ArchiveError> {
-        Self::under_prefix(Archive::in_bucket(settings, prefix)?).await
+    pub async fn in_bucket(
+        settings: S3Settings,
+        prefix: &str,
+        run: Run,
+    ) -> Result<Self, ArchiveError> {
+        Self::under_prefix(Archive::in_bucket(settings, prefix)?, run).await
     }
 
-    async fn under_prefix(archive: Archive) -> Result<Self, ArchiveError> {
-        let listed = archive.store.list(Some(&archive.root)).next().await;
-        let is_used = listed.transpose().map_err(|cause| archive.failed(cause))?.is_some();
-        let new = Self { archive, folder: None };
-        if is_used {
+    async fn under_prefix(archive: Archive, run: Run) -> Result<Self, ArchiveError> {
+        let newest = archive.newest().await?;
+        let new = Self { archive, folder: None, mark: run.mark() };
+        if let Some(at) = newest {
             let is_whole = new.archive.get(MANIFEST).await?.is_some();
             if is_whole || new.archive.get(UNFINISHED).await?.is_none() {
                 return Err(ArchiveError::Occupied(new.archive.place));
             }
+            if run.began_at - at < ABANDONED_AFTER {
+                return Err(ArchiveError::Recent { place: new.archive.place, at });
+            }
             new.remove_objects().await?;
         }
-        new.archive.put(UNFINISHED, b"A backup is being written here.\n".to_vec()).await?;
+        new.put_mark(run.began_at).await?;
         Ok(new)
+    }
+
+    /// Marks the prefix, unless another backup was first.
+    async fn put_mark(&self, now: Timestamp) -> Result<(), ArchiveError> {
+        let Archive { store, place, .. } = &self.archive;
+        let path = self.archive.path(UNFINISHED);
+        match store.put_opts(&path, self.mark.clone().into(), PutMode::Create.into()).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                Err(ArchiveError::Recent { place: place.clone(), at: now })
+            }
+            Err(StoreError::NotImplemented { .. }) => {
+                self.archive.put(UNFINISHED, self.mark.clone()).await
+            }
+            Err(cause) => Err(self.archive.failed(cause)),
+        }
+    }
+
+    /// Whether the mark in the bucket is still that of this run.
+    async fn is_ours(&self) -> Result<bool, ArchiveError> {
+        Ok(self.archive.get(UNFINISHED).await?.is_some_and(|mark| mark == self.mark))
     }
 
     /// Returns the place to write to.
@@ -286,8 +356,11 @@ impl NewArchive {
     /// Completes the backup.
     ///
     /// # Errors
-    /// The target failed.
+    /// Another backup has taken the place of this one in the bucket, or the target failed.
     pub async fn finish(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
+        if self.folder.is_none() && !self.is_ours().await? {
+            return Err(ArchiveError::Replaced(self.archive.place.clone()));
+        }
         self.archive.put_manifest(manifest).await?;
         match &self.folder {
             None => {
@@ -300,13 +373,14 @@ impl NewArchive {
         }
     }
 
-    /// Removes what was written.
+    /// Removes what was written. Leaves the objects of another backup that has taken its place.
     ///
     /// # Errors
     /// The target failed.
     pub async fn abandon(self) -> Result<(), ArchiveError> {
         match &self.folder {
-            None => self.remove_objects().await,
+            None if self.is_ours().await? => self.remove_objects().await,
+            None => Ok(()),
             Some((_, unfinished, _)) => fs::remove_dir_all(unfinished)
                 .map_err(|cause| ArchiveError::failed(&self.archive.place, cause)),
         }
@@ -334,6 +408,28 @@ fn clear(unfinished: &FilePath) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that an empty target, if it exists, can be replaced by the finished backup.
+fn require_replaceable(target: &FilePath, place: &str) -> Result<(), ArchiveError> {
+    match fs::remove_dir(target) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(cause)
+            if matches!(
+                cause.kind(),
+                io::ErrorKind::ResourceBusy
+                    | io::ErrorKind::CrossesDevices
+                    | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Err(ArchiveError::Irreplaceable(place.to_owned()))
+        }
+        removed => {
+            // Created again: its owner expects it if the backup fails.
+            let tried = removed.and_then(|()| fs::create_dir(target));
+            tried.map_err(|cause| ArchiveError::failed(place, cause))
+        }
+    }
 }
 
 /// Gives a whole backup its name.

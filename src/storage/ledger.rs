@@ -80,6 +80,19 @@ impl ErasureLedger {
         Ok(erasures)
     }
 
+    /// Whether the folder of the ledger exists.
+    pub fn exists(&self) -> bool {
+        self.erasures.is_dir()
+    }
+
+    /// Returns the ids of the erased accounts, as text, in no particular order.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub async fn erased_accounts(&self) -> Result<Vec<String>, LedgerError> {
+        names(&self.erasures).await
+    }
+
     /// Returns the names of all redactions, in no particular order.
     ///
     /// # Errors

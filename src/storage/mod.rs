@@ -39,13 +39,6 @@ pub enum StorageError {
     Name(#[from] object_store::path::Error),
 }
 
-impl StorageError {
-    /// Whether nothing is stored under the id.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Store(object_store::Error::NotFound { .. }))
-    }
-}
-
 /// The settings of a bucket on S3 or a compatible server.
 pub struct S3Settings {
     /// The bucket's name.
@@ -59,6 +52,9 @@ pub struct S3Settings {
     /// The secret access key.
     pub secret_key: String,
 }
+
+/// The number of the bytes that are stored under an id, and a stream of them.
+pub type StoredBytes = (u64, BoxStream<'static, object_store::Result<Bytes>>);
 
 /// The storage for the content of attachments.
 #[derive(Clone)]
@@ -107,6 +103,19 @@ impl Storage {
     ) -> Result<BoxStream<'static, object_store::Result<Bytes>>, StorageError> {
         let options = GetOptions { range: Some(range.into()), ..GetOptions::default() };
         Ok(self.store.get_opts(&self.path(id)?, options).await?.into_stream())
+    }
+
+    /// Opens the bytes stored under an id: their number and a stream of them. `None` if nothing is
+    /// stored.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn open(&self, id: AttachmentId) -> Result<Option<StoredBytes>, StorageError> {
+        match self.store.get(&self.path(id)?).await {
+            Ok(found) => Ok(Some((found.meta.size, found.into_stream()))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns how many bytes are stored under an id, or `None` if nothing is.
@@ -163,6 +172,20 @@ impl Storage {
         match &self.folder {
             Some(folder) => folder_identity(&folder.join(IDENTITY), new).await,
             None => self.bucket_identity(new).await,
+        }
+    }
+
+    /// Returns the id of the storage, or `None` if it has none, because no server has used it yet.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub async fn known_identity(&self) -> Result<Option<Uuid>, StorageError> {
+        if let Some(folder) = &self.folder {
+            return smallest_id(&folder.join(IDENTITY)).await;
+        }
+        match self.store.get(&Path::from(IDENTITY)).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            found => parse_identity(&found?.bytes().await?).map(Some),
         }
     }
 
@@ -282,7 +305,7 @@ impl UploadWriter {
     /// Writes bytes at the end.
     ///
     /// # Errors
-    /// The storage failed.
+    /// The storage failed. The upload is cancelled then.
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), StorageError> {
         while !bytes.is_empty() {
             let next = bytes.split_to(bytes.len().min(self.part_size - self.part.len()));
@@ -297,11 +320,13 @@ impl UploadWriter {
     /// Completes the upload and makes the bytes visible.
     ///
     /// # Errors
-    /// The storage failed.
+    /// The storage failed. The upload is cancelled then.
     pub async fn finish(mut self) -> Result<(), StorageError> {
         self.flush().await?;
-        self.upload.complete().await?;
-        Ok(())
+        match self.upload.complete().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.discard(error).await),
+        }
     }
 
     /// Cancels the upload and discards its bytes.
@@ -315,8 +340,19 @@ impl UploadWriter {
     async fn flush(&mut self) -> Result<(), StorageError> {
         let part = std::mem::take(&mut self.part);
         if !part.is_empty() {
-            self.upload.put_part(PutPayload::from(part)).await?;
+            let put = self.upload.put_part(PutPayload::from(part)).await;
+            if let Err(error) = put {
+                return Err(self.discard(error).await);
+            }
         }
         Ok(())
+    }
+
+    /// Cancels an upload that has failed: a bucket would keep its parts, which nobody sees.
+    async fn discard(&mut self, failure: object_store::Error) -> StorageError {
+        if let Err(error) = self.upload.abort().await {
+            tracing::debug!(%error, "cancelling a failed upload failed");
+        }
+        failure.into()
     }
 }

@@ -1,23 +1,22 @@
 //! The drill: backups that are taken, checked and restored, by the commands that an operator runs.
 
+mod targets;
+
 use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
-    process::Stdio,
     sync::Arc,
 };
 
 use chrono::TimeDelta;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use ticketwire::{
     db::{Database, migrations},
     domain::backup::Manifest,
 };
-use tokio::process::Command;
 
 use crate::{
     attachment::{CREATE, ticket, upload},
@@ -91,17 +90,6 @@ fn refused(output: &Output, words: &[&str]) {
 
 fn manifest(backup: &str) -> Manifest {
     serde_json::from_slice(&fs::read(format!("{backup}/manifest.json")).unwrap()).unwrap()
-}
-
-/// Changes the manifest of a backup, with its checksum.
-fn rewrite(backup: &str, change: impl FnOnce(&mut Value)) {
-    let path = format!("{backup}/manifest.json");
-    let mut value = serde_json::from_slice::<Value>(&fs::read(&path).unwrap()).unwrap();
-    change(&mut value);
-    let json = serde_json::to_vec_pretty(&value).unwrap();
-    let digits = Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    fs::write(format!("{path}.sha256"), format!("{digits}  manifest.json\n")).unwrap();
-    fs::write(path, json).unwrap();
 }
 
 /// The content of every table but those that a restore adds to, and the next value of every
@@ -225,6 +213,32 @@ async fn after_a_restore_streams_start_again_erasures_are_repeated_and_no_mail_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restore_without_the_ledger_of_the_backup_needs_a_flag() {
+    let (server, place) = (TestServer::start().await, Place::new());
+    server.customer("Eve").await;
+    server.quiet().await;
+    let (url, backup) = (server.database.url.clone(), place.path("backup"));
+    let erase = ["user", "erase", "eve@example.com", "--conversations", "redact"];
+    succeeded(&run(&erase, &url, &attachments(), &ledger(&url)).await);
+    succeeded(&back_up(&url, &backup).await);
+    let (database, files) = (TestDatabase::empty().await, place.path("files"));
+    let none = place.path("mistyped");
+    let stopped = run(&["restore", &backup], &database.url, &files, &none).await;
+    refused(&stopped, &[&none, "has 0 entries and lacks 1", "--without-ledger"]);
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(count(&database, tables).await, 0, "nothing was restored");
+    let arguments = ["restore", &backup, "--without-ledger"];
+    let restored = run(&arguments, &database.url, &files, &none).await;
+    succeeded(&restored);
+    assert!(restored.stdout.contains("WARNING: it lacked 1 erasures"), "{}", restored.stdout);
+    let database = TestDatabase::empty().await;
+    let restored = run(&["restore", &backup], &database.url, &files, &ledger(&url)).await;
+    succeeded(&restored);
+    assert!(restored.stdout.contains(" had 1 entries"), "{}", restored.stdout);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restored_database_has_every_row_and_continues_every_sequence() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
@@ -249,6 +263,16 @@ async fn a_restored_database_has_every_row_and_continues_every_sequence() {
             assert_eq!(found, expected);
         }
     }
+    // A file that the storage has already is replaced if its content is another one.
+    let mut stored = fs::read_dir(place.path("files")).unwrap().map(|entry| entry.unwrap().path());
+    let file = stored.find(|path| !path.ends_with("storage-id")).unwrap().join("content");
+    let undamaged = fs::read(&file).unwrap();
+    drop(damage(file.to_str().unwrap()));
+    let fresh = TestDatabase::empty().await;
+    let repaired = restore(&backup, &fresh.url, &place.path("files")).await;
+    succeeded(&repaired);
+    assert!(repaired.stdout.contains("Attachments that were copied: 1."), "{}", repaired.stdout);
+    assert_eq!(fs::read(&file).unwrap(), undamaged);
     let triggers = "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'";
     assert_eq!(count(&database, triggers).await, 0);
     let again = restore(&backup, &database.url, &place.path("files")).await;
@@ -339,35 +363,6 @@ async fn a_damaged_backup_is_refused_and_the_damaged_part_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_folder_and_a_backup_of_a_newer_version_are_refused() {
-    let place = Place::new();
-    let (server, backup) = small_backup(&place).await;
-    let database = TestDatabase::empty().await;
-    let foreign = place.path("foreign");
-    fs::create_dir(&foreign).unwrap();
-    fs::write(format!("{foreign}/notes.txt"), "mine").unwrap();
-    for source in [foreign.clone(), place.path("nothing")] {
-        refused(&verify(&source).await, &["is not a whole backup"]);
-        let restored = restore(&source, &database.url, &place.path("files")).await;
-        refused(&restored, &["is not a whole backup"]);
-    }
-    for target in [&foreign, &backup] {
-        let taken = back_up(&server.database.url, target).await;
-        refused(&taken, &["already exists and is not empty"]);
-    }
-    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
-    rewrite(&backup, |manifest| {
-        manifest["migrations"].as_array_mut().unwrap().push(json!("20990101000001"));
-        manifest["schema"] = json!("20990101000001");
-    });
-    let restored = restore(&backup, &database.url, &place.path("files")).await;
-    refused(&restored, &["newer version", "20990101000001"]);
-    rewrite(&backup, |manifest| manifest["format"] = json!(2));
-    refused(&verify(&backup).await, &["newer format", "use that version"]);
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_in_use_or_not_ours_is_left_as_it_is() {
     let place = Place::new();
     let (server, backup) = small_backup(&place).await;
@@ -396,56 +391,6 @@ async fn wait_for_lock(database: &TestDatabase, statement: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_backup_is_not_taken_for_a_whole_one_and_the_next_one_replaces_it() {
-    let place = Place::new();
-    let (server, whole) = small_backup(&place).await;
-    succeeded(&verify(&whole).await);
-    let database = server.database.connect().await;
-    // Before a backup copies this table, it must lock it.
-    database.batch_execute("BEGIN; LOCK TABLE comments").await.unwrap();
-    let (target, url) = (place.path("killed"), server.database.url.clone());
-    let files = attachments();
-    let variables = [("DATABASE_URL", url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", &files)];
-    let mut child = process::command(&variables).args(["backup", &target]).spawn().unwrap();
-    wait_for_lock(&server.database, "LOCK").await;
-    let second = back_up(&url, &target).await;
-    refused(&second, &["another backup is being written"]);
-    child.kill().await.unwrap();
-    database.batch_execute("COMMIT").await.unwrap();
-    let unfinished = format!("{target}.unfinished");
-    for left in [&target, &unfinished] {
-        refused(&verify(left).await, &["is not a whole backup"]);
-    }
-    fs::write(format!("{unfinished}/left"), "of the killed one").unwrap();
-    succeeded(&back_up(&url, &target).await);
-    succeeded(&verify(&target).await);
-    assert!(!Path::new(&unfinished).exists() && !Path::new(&format!("{target}/left")).exists());
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_ends_a_backup_with_a_sentence_and_leaves_nothing() {
-    let server = TestServer::start().await;
-    ticket_with_file(&server.customer("Anna").await, &noise(2_000_000)).await;
-    let disk = Place::new();
-    // A disk of one megabyte, which only this command sees.
-    let script = "mount -t tmpfs -o size=1m tmpfs \"$1\" || exit 77
-        \"$2\" backup \"$1/backup\"; status=$?; ls -A \"$1\"; exit $status";
-    let is_root = rustix::process::geteuid().is_root();
-    let mut command = Command::new("unshare");
-    command.arg(if is_root { "-m" } else { "-rm" }).args(["sh", "-c", script, "sh"]);
-    command.args([disk.0.path().to_str().unwrap(), env!("CARGO_BIN_EXE_ticketwire")]);
-    command.env("DATABASE_URL", &server.database.url).stdin(Stdio::null());
-    command.env("TICKETWIRE_STORAGE_FOLDER", attachments());
-    let output = command.output().await.unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("the disk is full") && text.contains("Free space"), "{text}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing is left");
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn no_server_starts_on_an_unfinished_restore_which_can_be_run_again() {
     let place = Place::new();
     let (server, backup) = small_backup(&place).await;
@@ -458,6 +403,11 @@ async fn no_server_starts_on_an_unfinished_restore_which_can_be_run_again() {
         [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", &files)];
     let mut child = process::command(&variables).args(["restore", &backup]).spawn().unwrap();
     wait_for_lock(&database, "TRUNCATE").await;
+    let again = "run `ticketwire restore` with the same backup again";
+    let serving = [variables[0], variables[1], ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
+    for command in ["serve", "migrate"] {
+        refused(&process::run(&[command], &serving, "").await, &[again]);
+    }
     child.kill().await.unwrap();
     other.batch_execute("COMMIT").await.unwrap();
     assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 0);
@@ -472,10 +422,8 @@ async fn no_server_starts_on_an_unfinished_restore_which_can_be_run_again() {
         manifest(&backup).created_at.to_rfc3339()
     );
     other.batch_execute(&mark).await.unwrap();
-    let again = "run `ticketwire restore` with the same backup again";
     for arguments in [&["serve"][..], &["service-token", "list"], &["backup", "/nonexistent/x"]] {
-        let listen = [variables[0], variables[1], ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
-        refused(&process::run(arguments, &listen, "").await, &[again]);
+        refused(&process::run(arguments, &serving, "").await, &[again]);
     }
     let another = place.path("another");
     succeeded(&back_up(&server.database.url, &another).await);
@@ -483,8 +431,33 @@ async fn no_server_starts_on_an_unfinished_restore_which_can_be_run_again() {
     let events = count(&database, "SELECT count(*) FROM events").await;
     succeeded(&restore(&backup, &database.url, &files).await);
     assert_eq!(count(&database, "SELECT count(*) FROM events").await, events);
-    let serving = [variables[0], variables[1], ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
     Process::serve(&serving).await.kill().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_ends_if_a_server_connects_to_its_database_meanwhile() {
+    let place = Place::new();
+    let (server, backup) = small_backup(&place).await;
+    let (database, files) = (TestDatabase::new().await, place.path("files"));
+    let other = database.connect().await;
+    other.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS SHARE MODE").await.unwrap();
+    let variables =
+        [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", &files)];
+    let arguments = ["restore", &backup];
+    let restored = process::run(&arguments, &variables, "");
+    let connected = async {
+        wait_for_lock(&database, "TRUNCATE").await;
+        let connected = database.connect().await;
+        connected.batch_execute("SET application_name = 'ticketwire'").await.unwrap();
+        other.batch_execute("COMMIT").await.unwrap();
+        connected
+    };
+    let (restored, connected) = tokio::join!(restored, connected);
+    refused(&restored, &["connections of servers or commands use the database"]);
+    drop(connected);
+    assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 0);
+    succeeded(&restore(&backup, &database.url, &files).await);
     server.stop().await;
 }
 
@@ -498,17 +471,22 @@ async fn files_that_the_storage_has_lost_are_named_and_keys_are_not_in_a_backup(
     server.quiet().await;
     let own = place.path("own");
     let url = server.database.url.clone();
-    let lost = fs::read_dir(&own).unwrap().next().unwrap().unwrap().path();
+    let stored = fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().path());
+    let mut stored = stored.filter(|path| !path.ends_with("storage-id"));
+    let lost = stored.next().unwrap();
     fs::remove_dir_all(&lost).unwrap();
     let backup = place.path("backup");
     let taken = run(&["backup", &backup], &url, &own, &ledger(&url)).await;
-    succeeded(&taken);
     let id = lost.file_name().unwrap().to_str().unwrap();
-    assert!(taken.stdout.contains(id) && taken.stdout.contains("sealing_keys"), "{}", taken.stdout);
-    succeeded(&verify(&backup).await);
-    let elsewhere = run(&["backup", &place.path("b")], &url, &place.path("x"), &ledger(&url)).await;
-    refused(&elsewhere, &["none of the 2 attachments", "storage.folder"]);
-
+    refused(&taken, &["lacks 1 attachments", id]);
+    assert!(taken.stdout.contains("sealing_keys"), "{}", taken.stdout);
+    let checked = verify(&backup).await;
+    succeeded(&checked);
+    assert!(
+        checked.stdout.contains("were lost before the backup was taken: 1."),
+        "{}",
+        checked.stdout
+    );
     let manifest = manifest(&backup);
     assert_eq!(manifest.sealing_keys.len(), 1);
     let keys = crate::harness::server::SEALING_KEYS;
@@ -523,16 +501,52 @@ async fn files_that_the_storage_has_lost_are_named_and_keys_are_not_in_a_backup(
         assert!(!String::from_utf8_lossy(&text).contains(keys), "{}", file.display());
     }
     let database = TestDatabase::empty().await;
-    let other = "another key that the backup was not sealed with";
+    let key = "another key that the backup was not sealed with";
     let files = place.path("files");
     let variables = [
         ("DATABASE_URL", database.url.as_str()),
         ("TICKETWIRE_STORAGE_FOLDER", &files),
-        ("TICKETWIRE_SECURITY_SEALING_KEYS", other),
+        ("TICKETWIRE_SECURITY_SEALING_KEYS", key),
     ];
     let restored = process::run(&["restore", &backup], &variables, "").await;
     succeeded(&restored);
     assert!(restored.stdout.contains(&manifest.sealing_keys[0]), "{}", restored.stdout);
+    assert!(restored.stdout.contains("taken: 1."), "{}", restored.stdout);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_deleted_is_not_lost_and_one_of_another_length_is() {
+    let place = Place::new();
+    let own = place.path("own");
+    let server = TestServer::start_with(&[("storage.folder", own.clone())]).await;
+    let anna = server.customer("Anna").await;
+    ticket_with_file(&anna, b"the first").await;
+    ticket_with_file(&anna, b"the second").await;
+    server.quiet().await;
+    let url = server.database.url.clone();
+    let stored = fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().path());
+    let mut stored = stored.filter(|path| !path.ends_with("storage-id"));
+    let (deleted, other) = (stored.next().unwrap(), stored.next().unwrap());
+    fs::remove_dir_all(&deleted).unwrap();
+    let id = deleted.file_name().unwrap().to_str().unwrap();
+    // Deleted on purpose: the database has marked it.
+    let condemn = format!(
+        "UPDATE attachments SET ticket_id = NULL, comment_id = NULL, condemned_at = now()
+         WHERE id = '{id}'"
+    );
+    server.database.connect().await.batch_execute(&condemn).await.unwrap();
+    succeeded(&run(&["backup", &place.path("c")], &url, &own, &ledger(&url)).await);
+    // A file of another length is as good as none, and none does not make a storage a wrong one.
+    for content in ["", "th", "the second and more"] {
+        fs::write(other.join("content"), content).unwrap();
+        let target = place.path(&format!("length {}", content.len()));
+        let taken = run(&["backup", &target], &url, &own, &ledger(&url)).await;
+        refused(&taken, &["lacks 1 attachments", other.file_name().unwrap().to_str().unwrap()]);
+        succeeded(&verify(&target).await);
+    }
+    let elsewhere = run(&["backup", &place.path("b")], &url, &place.path("x"), &ledger(&url)).await;
+    refused(&elsewhere, &["none of the 2 attachments", "storage.folder"]);
     server.stop().await;
 }
 

@@ -173,6 +173,23 @@ async fn a_missing_postgres_is_an_error_that_names_the_folder_searched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_creates_no_installation_where_none_is() {
+    let folder = Folder::new("nothing");
+    let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
+    let target = format!("{}.backup", folder.path());
+    for arguments in [&["backup", &target][..], &["migrate"], &["restored"], &["doctor"]] {
+        let refused = process::run(arguments, &variables, "").await;
+        let text = refused.stdout + &refused.stderr;
+        assert!(!refused.success, "{text}");
+        for words in ["there is no installation in", folder.path(), "DATABASE_URL", "--data-dir"] {
+            assert!(text.contains(words), "no `{words}`: {text}");
+        }
+        assert!(!folder.0.join("postgres").exists(), "{arguments:?}");
+        assert!(!Path::new(&target).exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_database_is_a_short_error_without_a_panic() {
     for (url, expected) in [
         ("postgres://nobody@127.0.0.1:1/none", "127.0.0.1"),

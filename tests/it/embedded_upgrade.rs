@@ -137,8 +137,22 @@ async fn an_embedded_installation_is_restored_into_an_empty_data_folder() {
     let used = process::run(&["restore", backup], &source, "").await;
     assert!(!used.success && used.stderr.contains("events already"), "{}", used.stderr);
 
+    // A restore that does not come to its end leaves a data folder in which no server starts.
+    let index = place.path().join("backup/attachments.gz");
+    let whole = fs::read(&index).unwrap();
+    fs::write(&index, "damaged").unwrap();
+    let failed = process::run(&["restore", backup], &target, "").await;
+    assert!(!failed.success && failed.stderr.contains("is damaged"), "{}", failed.stderr);
+    fs::write(&index, whole).unwrap();
+    let listen = [target[0], ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
+    for arguments in [&["serve"][..], &["migrate"]] {
+        let refused = process::run(arguments, &listen, "").await;
+        assert!(!refused.success, "{}", refused.stdout);
+        assert!(refused.stderr.contains("run `ticketwire restore` again"), "{}", refused.stderr);
+    }
     let restored = process::run(&["restore", backup], &target, "").await;
     assert!(restored.success, "{}", restored.stderr);
+    assert!(!empty.0.join("restore.unfinished").exists());
     let server = Process::serve(&target).await;
     let anna = sign_in(&server, "customer@demo.example").await;
     let query = "query($n: String!) { ticket(number: $n) { summary } }";

@@ -84,7 +84,8 @@ impl ClusterUpgrade {
         (self.from, self.new.major())
     }
 
-    /// Returns a folder for the rows, which does not exist yet. [`finish`](Self::finish) removes it.
+    /// Returns a folder for the rows, which does not exist yet. [`finish`](Self::finish)
+    /// and [`abandon`](Self::abandon) remove it.
     pub fn rows(&self) -> PathBuf {
         self.data_dir.join(ROWS)
     }
@@ -138,6 +139,15 @@ impl ClusterUpgrade {
         Ok(aside)
     }
 
+    /// Removes the new cluster and the rows after a failure. Both servers must have been stopped.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn abandon(self) -> Result<(), EmbeddedError> {
+        remove(&self.data_dir.join(UPGRADING))?;
+        remove(&self.rows())
+    }
+
     fn aside(&self) -> PathBuf {
         self.data_dir.join(format!("postgres-{}", self.from))
     }
@@ -159,6 +169,11 @@ impl UpgradeServer {
         socket.remove();
         Ok(())
     }
+}
+
+/// Returns whether an upgrade was interrupted after the new cluster was complete.
+pub(super) fn is_interrupted(data_dir: &Path) -> bool {
+    data_dir.join(UPGRADED).exists()
 }
 
 /// Completes an upgrade that was interrupted after the old cluster was moved aside.

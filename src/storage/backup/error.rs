@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::storage::StorageError;
+use crate::{domain::clock::Timestamp, storage::StorageError};
 
 /// Why a backup cannot be written or read, in words for the person at the terminal. `place` is the
 /// folder or the address in a bucket.
@@ -11,9 +11,35 @@ pub enum ArchiveError {
     /// The target is in use.
     #[error("{0} already exists and is not empty: choose another target, or remove it first")]
     Occupied(String),
+    /// The target has no name that a folder can be given.
+    #[error("{0} cannot be the target of a backup: name a folder that does not exist yet")]
+    NoName(String),
+    /// The target exists and cannot be replaced.
+    #[error(
+        "{0} is a mount point or a link, which the finished backup cannot replace: choose a folder in \
+         it that does not exist yet"
+    )]
+    Irreplaceable(String),
     /// Another process writes a backup to the target.
     #[error("another backup is being written to {0}: wait until it ends, or choose another target")]
     Busy(String),
+    /// A backup that may still be running writes to the prefix of a bucket.
+    #[error(
+        "another backup was being written to {place} at {at}: wait until it ends, or choose another \
+         target. If it was killed, the target can be used again an hour after that time"
+    )]
+    Recent {
+        /// The address in the bucket.
+        place: String,
+        /// When its newest object was written.
+        at: Timestamp,
+    },
+    /// Another backup has taken the place of this one.
+    #[error(
+        "another backup is being written to {0} now: this one ends without having completed anything. \
+         Give each backup a target of its own"
+    )]
+    Replaced(String),
     /// The source is not a backup.
     #[error(
         "{0} is not a whole backup: there is no manifest.json in it. Check the path. A backup that \

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{
     backup::{Attachments, Table},
+    clock::{Clock as _, SystemClock},
     ids::AttachmentId,
 };
 
@@ -16,6 +17,12 @@ fn bucket(store: &Arc<InMemory>) -> Archive {
     let store = Arc::clone(store) as Arc<dyn ObjectStore>;
     let place = "s3://bucket/nightly".to_owned();
     Archive { store, root: Path::from("nightly"), place, part_size: BUCKET_PART }
+}
+
+/// A run that begins this number of hours from now.
+fn run(hours: i64) -> Run {
+    let began_at = SystemClock.now() + TimeDelta::hours(hours);
+    Run { id: Uuid::from_u128(hours.unsigned_abs().into()), began_at }
 }
 
 async fn names(store: &InMemory) -> Vec<String> {
@@ -47,14 +54,14 @@ async fn write(archive: &Archive) -> Manifest {
         sealing_keys: vec![],
         tables: vec![Table { name, columns, part }],
         sequences: vec![],
-        attachments: Some(Attachments { index, files: 1, bytes, absent: vec![] }),
+        attachments: Some(Attachments { index, files: 1, bytes, absent: vec![], lost: vec![] }),
     }
 }
 
 #[tokio::test]
 async fn a_backup_in_a_bucket_is_whole_once_it_has_a_manifest() {
     let store = Arc::new(InMemory::new());
-    let new = NewArchive::under_prefix(bucket(&store)).await.expect("begun");
+    let new = NewArchive::under_prefix(bucket(&store), run(0)).await.expect("begun");
     let manifest = write(new.archive()).await;
     let unfinished = bucket(&store).manifest().await.expect_err("unfinished");
     assert!(matches!(unfinished, ArchiveError::NotABackup(_)), "{unfinished}");
@@ -77,20 +84,58 @@ async fn a_backup_in_a_bucket_is_whole_once_it_has_a_manifest() {
 #[tokio::test]
 async fn only_the_objects_of_an_interrupted_backup_are_removed_from_a_bucket() {
     let store = Arc::new(InMemory::new());
-    let interrupted = NewArchive::under_prefix(bucket(&store)).await.expect("begun");
+    let interrupted = NewArchive::under_prefix(bucket(&store), run(0)).await.expect("begun");
     write(interrupted.archive()).await;
     drop(interrupted);
+    let early = NewArchive::under_prefix(bucket(&store), run(0)).await.err().expect("refused");
+    assert!(matches!(early, ArchiveError::Recent { .. }), "{early}");
     store.put(&Path::from("nightly-notes"), "mine".into()).await.expect("put");
-    let again = NewArchive::under_prefix(bucket(&store)).await.expect("begun again");
+    let again = NewArchive::under_prefix(bucket(&store), run(2)).await.expect("begun again");
     assert_eq!(names(&store).await, ["nightly-notes", "nightly/unfinished"]);
     write(again.archive()).await;
     again.abandon().await.expect("abandoned");
     assert_eq!(names(&store).await, ["nightly-notes"]);
 
     store.put(&Path::from("nightly/notes"), "mine".into()).await.expect("put");
-    let used = NewArchive::under_prefix(bucket(&store)).await.err().expect("used");
+    let used = NewArchive::under_prefix(bucket(&store), run(0)).await.err().expect("used");
     assert!(matches!(used, ArchiveError::Occupied(_)), "{used}");
     assert_eq!(names(&store).await, ["nightly-notes", "nightly/notes"]);
+}
+
+#[tokio::test]
+async fn a_backup_whose_place_in_a_bucket_was_taken_completes_and_removes_nothing() {
+    let store = Arc::new(InMemory::new());
+    let first = NewArchive::under_prefix(bucket(&store), run(0)).await.expect("begun");
+    let manifest = write(first.archive()).await;
+    let second = NewArchive::under_prefix(bucket(&store), run(2)).await.expect("begun");
+    let manifest_of_second = write(second.archive()).await;
+    let replaced = first.finish(&manifest).await.expect_err("replaced");
+    assert!(matches!(replaced, ArchiveError::Replaced(_)), "{replaced}");
+    first.abandon().await.expect("abandoned");
+    second.finish(&manifest_of_second).await.expect("finished");
+    assert_eq!(bucket(&store).manifest().await.expect("whole"), manifest_of_second);
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_of_a_target_is_no_part_of_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let target = folder.path().join("nightly");
+    for _ in 0..2 {
+        let new = NewArchive::in_folder(&target.join("")).expect("begun");
+        let manifest = write(new.archive()).await;
+        assert!(folder.path().join("nightly.unfinished").exists());
+        new.finish(&manifest).await.expect("finished");
+        assert!(target.join(MANIFEST).exists());
+        // An empty folder is replaced too.
+        fs::remove_dir_all(&target).expect("removed");
+        fs::create_dir(&target).expect("created");
+    }
+    let nameless = NewArchive::in_folder(&folder.path().join("..")).err().expect("refused");
+    assert!(matches!(nameless, ArchiveError::Occupied(_) | ArchiveError::NoName(_)), "{nameless}");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&target, &link).expect("linked");
+    let link = NewArchive::in_folder(&link).err().expect("refused");
+    assert!(matches!(link, ArchiveError::Irreplaceable(_)), "{link}");
 }
 
 #[tokio::test]

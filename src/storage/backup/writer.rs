@@ -39,6 +39,14 @@ impl PartWriter {
         self.object.write(compressed.into()).await
     }
 
+    /// Discards what was written.
+    ///
+    /// # Errors
+    /// The target failed.
+    pub async fn abandon(self) -> Result<(), ArchiveError> {
+        self.object.abandon().await
+    }
+
     /// Completes the part and describes it.
     ///
     /// # Errors

@@ -1,0 +1,119 @@
+//! The targets of backups: what is refused, and what an interrupted or failed one leaves.
+
+use std::{fs, path::Path, process::Stdio};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::process::Command;
+
+use super::{
+    Place, attachments, back_up, noise, older_database, refused, restore, small_backup, succeeded,
+    ticket_with_file, verify, wait_for_lock,
+};
+use crate::harness::{TestServer, postgres::TestDatabase, process};
+
+/// Changes the manifest of a backup, with its checksum.
+fn rewrite(backup: &str, change: impl FnOnce(&mut Value)) {
+    let path = format!("{backup}/manifest.json");
+    let mut value = serde_json::from_slice::<Value>(&fs::read(&path).unwrap()).unwrap();
+    change(&mut value);
+    let json = serde_json::to_vec_pretty(&value).unwrap();
+    let digits = Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    fs::write(format!("{path}.sha256"), format!("{digits}  manifest.json\n")).unwrap();
+    fs::write(path, json).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_folder_and_a_backup_of_a_newer_version_are_refused() {
+    let place = Place::new();
+    let (server, backup) = small_backup(&place).await;
+    let database = TestDatabase::empty().await;
+    let foreign = place.path("foreign");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(format!("{foreign}/notes.txt"), "mine").unwrap();
+    for source in [foreign.clone(), place.path("nothing")] {
+        refused(&verify(&source).await, &["is not a whole backup"]);
+        let restored = restore(&source, &database.url, &place.path("files")).await;
+        refused(&restored, &["is not a whole backup"]);
+    }
+    for target in [&foreign, &backup] {
+        let taken = back_up(&server.database.url, target).await;
+        refused(&taken, &["already exists and is not empty"]);
+    }
+    assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
+    rewrite(&backup, |manifest| {
+        manifest["migrations"].as_array_mut().unwrap().push(json!("20990101000001"));
+        manifest["schema"] = json!("20990101000001");
+    });
+    let restored = restore(&backup, &database.url, &place.path("files")).await;
+    refused(&restored, &["newer version", "20990101000001"]);
+    rewrite(&backup, |manifest| manifest["format"] = json!(2));
+    refused(&verify(&backup).await, &["newer format", "use that version"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_backup_is_not_taken_for_a_whole_one_and_the_next_one_replaces_it() {
+    let place = Place::new();
+    let (server, whole) = small_backup(&place).await;
+    succeeded(&verify(&whole).await);
+    let database = server.database.connect().await;
+    // Before a backup copies this table, it must lock it.
+    database.batch_execute("BEGIN; LOCK TABLE comments").await.unwrap();
+    let (target, url) = (place.path("killed"), server.database.url.clone());
+    let files = attachments();
+    let variables = [("DATABASE_URL", url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", &files)];
+    let mut child = process::command(&variables).args(["backup", &target]).spawn().unwrap();
+    wait_for_lock(&server.database, "LOCK").await;
+    let second = back_up(&url, &target).await;
+    refused(&second, &["another backup is being written"]);
+    child.kill().await.unwrap();
+    database.batch_execute("COMMIT").await.unwrap();
+    let unfinished = format!("{target}.unfinished");
+    for left in [&target, &unfinished] {
+        refused(&verify(left).await, &["is not a whole backup"]);
+    }
+    fs::write(format!("{unfinished}/left"), "of the killed one").unwrap();
+    succeeded(&back_up(&url, &target).await);
+    succeeded(&verify(&target).await);
+    assert!(!Path::new(&unfinished).exists() && !Path::new(&format!("{target}/left")).exists());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_point_is_refused_as_a_target_before_anything_is_copied() {
+    let (database, disk) = (older_database().await, Place::new());
+    let script = "mount -t tmpfs tmpfs \"$1\" || exit 77
+        \"$2\" backup \"$1\"; status=$?; ls -A \"$1\"; exit $status";
+    let is_root = rustix::process::geteuid().is_root();
+    let mut command = Command::new("unshare");
+    command.arg(if is_root { "-m" } else { "-rm" }).args(["sh", "-c", script, "sh"]);
+    command.args([disk.0.path().to_str().unwrap(), env!("CARGO_BIN_EXE_ticketwire")]);
+    command.env("DATABASE_URL", &database.url).stdin(Stdio::null());
+    let output = command.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("is a mount point"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_ends_a_backup_with_a_sentence_and_leaves_nothing() {
+    let server = TestServer::start().await;
+    ticket_with_file(&server.customer("Anna").await, &noise(2_000_000)).await;
+    let disk = Place::new();
+    // A disk of one megabyte, which only this command sees.
+    let script = "mount -t tmpfs -o size=1m tmpfs \"$1\" || exit 77
+        \"$2\" backup \"$1/backup\"; status=$?; ls -A \"$1\"; exit $status";
+    let is_root = rustix::process::geteuid().is_root();
+    let mut command = Command::new("unshare");
+    command.arg(if is_root { "-m" } else { "-rm" }).args(["sh", "-c", script, "sh"]);
+    command.args([disk.0.path().to_str().unwrap(), env!("CARGO_BIN_EXE_ticketwire")]);
+    command.env("DATABASE_URL", &server.database.url).stdin(Stdio::null());
+    command.env("TICKETWIRE_STORAGE_FOLDER", attachments());
+    let output = command.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("the disk is full") && text.contains("Free space"), "{text}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing is left");
+    server.stop().await;
+}
