@@ -103,6 +103,7 @@ impl App {
         // The future that starts the parts is large.
         let backend = Box::pin(Backend::start(config, database, ambient, cost, listener.address));
         let backend = backend.await?;
+        let certificate = certificate.map(|it| it.with_metrics(&backend.metrics));
         let schemas =
             schemas.await.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
         Self::serve(config, listener, admin, certificate, backend, origins, schemas)

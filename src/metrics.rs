@@ -57,6 +57,8 @@ struct Inner {
     node_differences: Family<Labels<1>, Gauge>,
     clock_offset: Gauge<f64, AtomicU64>,
     storage_free_bytes: Family<Labels<0>, Gauge>,
+    certificate_expires: Gauge,
+    certificate_failures: Counter,
 }
 
 /// The route and the class of the status code.
@@ -259,6 +261,8 @@ impl Default for Metrics {
             node_differences: Family::default(),
             clock_offset: Gauge::default(),
             storage_free_bytes: Family::default(),
+            certificate_expires: Gauge::default(),
+            certificate_failures: Counter::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -321,6 +325,10 @@ impl Inner {
         registry.register("clock_offset_seconds", help, self.clock_offset.clone());
         let help = "Free bytes on the disk of the folder of attachments";
         registry.register("storage_free_bytes", help, self.storage_free_bytes.clone());
+        let help = "When the certificate of this node expires, in Unix time, or 0 without TLS";
+        registry.register("certificate_expires_seconds", help, self.certificate_expires.clone());
+        let help = "Attempts to read the certificate again that failed";
+        registry.register("certificate_reload_failures", help, self.certificate_failures.clone());
     }
 
     /// Exposes labels from the start, so that their first occurrence shows as an increase.
@@ -487,6 +495,16 @@ impl Metrics {
                 self.0.storage_free_bytes.get_or_create(&[]).set(bytes);
             }
         }
+    }
+
+    /// Sets when the certificate in use expires, in seconds of Unix time.
+    pub fn set_certificate_expiry(&self, expires_at: i64) {
+        self.0.certificate_expires.set(expires_at);
+    }
+
+    /// Counts an attempt to read the certificate again that failed.
+    pub fn certificate_not_reloaded(&self) {
+        self.0.certificate_failures.inc();
     }
 
     /// Returns these metrics and those of the snapshot as text (`OpenMetrics` 1.0).

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::TimeDelta;
 use tokio::task::spawn_blocking;
 
 use super::check::{Check, Problem};
@@ -11,6 +12,8 @@ use crate::{
     domain::ids::AttachmentId,
 };
 
+/// How long before its end a certificate is renewed at the latest.
+const RENEW_BEFORE: TimeDelta = TimeDelta::days(14);
 /// How many bytes must be free on each disk.
 const MIN_FREE: u64 = 1 << 30;
 
@@ -23,13 +26,20 @@ pub(super) fn check_descriptors(config: &Config) -> Check {
 
 /// Checks the certificate of the server.
 pub(super) async fn check_certificate(config: &Config) -> Check {
-    let checked = app::check_certificate(config, app::ambient().now()).await;
-    checked.map_err(|error| {
-        Problem::new(
-            error,
-            "renew the certificate, or correct `tls.certificate_file` and `tls.key_file`",
+    let now = app::ambient().now();
+    let expires_at = app::check_certificate(config, now).await.map_err(|error| {
+        let fix = "renew the certificate, or correct `tls.certificate_file` and `tls.key_file`";
+        Problem::new(error, fix)
+    })?;
+    match expires_at {
+        None => Ok("none: the server speaks plain HTTP".into()),
+        Some(expires_at) if expires_at - now < RENEW_BEFORE => Err(Problem::new(
+            format!("expires at {expires_at}"),
+            "renew the certificate; see why the program that renews it has not",
         )
-    })
+        .warning()),
+        Some(expires_at) => Ok(format!("valid until {expires_at}")),
+    }
 }
 
 /// Checks that a probe can be written, read and deleted.
