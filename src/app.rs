@@ -16,6 +16,7 @@ pub mod nodes;
 mod restore;
 mod services;
 pub mod storage;
+mod storage_watch;
 mod tasks;
 mod upgrade;
 
@@ -28,9 +29,10 @@ pub use backup::{back_up, verify_backup};
 pub use certificate::check_certificate;
 pub use database::{ServerDatabase, bring_up_to_date, refuse_unfinished_restore};
 pub use error::StartError;
-pub use keys::{accept_sealing_keys, check_sealing_keys};
+pub use keys::{accept_sealing_keys, check_sealing_keys, compare_sealing_keys};
 pub use restore::{Ledger, Restored, open_epoch, restore};
 pub use services::{ambient, services};
+pub use storage_watch::StorageWatch;
 pub use upgrade::{Upgraded, upgrade_database};
 
 use self::{
@@ -101,6 +103,7 @@ impl App {
         // The future that starts the parts is large.
         let backend = Box::pin(Backend::start(config, database, ambient, cost, listener.address));
         let backend = backend.await?;
+        let certificate = certificate.map(|it| it.with_metrics(&backend.metrics));
         let schemas =
             schemas.await.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()));
         Self::serve(config, listener, admin, certificate, backend, origins, schemas)

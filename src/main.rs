@@ -1,17 +1,34 @@
 //! The binary: parses the command line, runs the library, and reports errors.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 use ticketwire::cli::{CannotCheck, Cli};
+use tokio::runtime::Runtime;
 
 // A query makes thousands of small allocations: the system's allocator took a fifth of its time.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long the process waits at its end for calls that block threads, such as those on a shared
+/// folder whose server does not answer.
+const BLOCKED: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("ticketwire: threads cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run());
+    runtime.shutdown_timeout(BLOCKED);
+    code
+}
+
+async fn run() -> ExitCode {
     // Boxed, since it is large.
     match Box::pin(Cli::parse().run()).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,8 +1,9 @@
 //! Metrics: counters, gauges and histograms of one server. Each server has its own registry, which
 //! is passed to its parts on creation.
 
+mod snapshot;
+
 use std::{
-    collections::HashSet,
     fmt,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -18,6 +19,8 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+
+pub use snapshot::{Snapshot, to_text_format};
 
 /// The names and values of `N` labels.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -53,6 +56,9 @@ struct Inner {
     nodes: Gauge,
     node_differences: Family<Labels<1>, Gauge>,
     clock_offset: Gauge<f64, AtomicU64>,
+    storage_free_bytes: Family<Labels<0>, Gauge>,
+    certificate_expires: Gauge,
+    certificate_failures: Counter,
 }
 
 /// The route and the class of the status code.
@@ -254,6 +260,9 @@ impl Default for Metrics {
             nodes: Gauge::default(),
             node_differences: Family::default(),
             clock_offset: Gauge::default(),
+            storage_free_bytes: Family::default(),
+            certificate_expires: Gauge::default(),
+            certificate_failures: Counter::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -297,7 +306,7 @@ impl Inner {
         registry.register("sign_ins", help, self.sign_ins.clone());
         let help = "Events that a consumer could not process and set aside";
         registry.register("set_aside", help, self.set_aside.clone());
-        let help = "HTTP requests answered";
+        let help = "HTTP requests answered or cancelled";
         registry.register("http_requests", help, self.requests.clone());
         let help = "Time to answer HTTP requests";
         registry.register("http_request_duration_seconds", help, self.durations.clone());
@@ -314,6 +323,12 @@ impl Inner {
         registry.register("node_differences", help, self.node_differences.clone());
         let help = "How far the clock of this node is ahead of that of the database";
         registry.register("clock_offset_seconds", help, self.clock_offset.clone());
+        let help = "Free bytes on the disk of the folder of attachments";
+        registry.register("storage_free_bytes", help, self.storage_free_bytes.clone());
+        let help = "When the certificate of this node expires, in Unix time, or 0 without TLS";
+        registry.register("certificate_expires_seconds", help, self.certificate_expires.clone());
+        let help = "Attempts to read the certificate again that failed";
+        registry.register("certificate_reload_failures", help, self.certificate_failures.clone());
     }
 
     /// Exposes labels from the start, so that their first occurrence shows as an increase.
@@ -447,6 +462,14 @@ impl Metrics {
         self.0.response_bytes.get_or_create(&route).inc_by(bytes);
     }
 
+    /// Counts a request whose client did not wait for the response, and how long it waited.
+    pub fn cancelled(&self, route: &str, took: Duration) {
+        let labels = vec![("route", route.to_owned()), ("status", "cancelled".to_owned())];
+        self.0.requests.get_or_create(&labels).inc();
+        let route = [("route", route.to_owned())];
+        self.0.durations.get_or_create(&route).observe(took.as_secs_f64());
+    }
+
     /// Sets how many nodes run, this one included.
     pub fn set_nodes(&self, count: usize) {
         self.0.nodes.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -463,6 +486,27 @@ impl Metrics {
         self.0.clock_offset.set(seconds);
     }
 
+    /// Sets how many bytes are free on the disk of attachments. `None` exposes nothing.
+    pub fn set_storage_free_bytes(&self, bytes: Option<u64>) {
+        match bytes {
+            None => self.0.storage_free_bytes.clear(),
+            Some(bytes) => {
+                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                self.0.storage_free_bytes.get_or_create(&[]).set(bytes);
+            }
+        }
+    }
+
+    /// Sets when the certificate in use expires, in seconds of Unix time.
+    pub fn set_certificate_expiry(&self, expires_at: i64) {
+        self.0.certificate_expires.set(expires_at);
+    }
+
+    /// Counts an attempt to read the certificate again that failed.
+    pub fn certificate_not_reloaded(&self) {
+        self.0.certificate_failures.inc();
+    }
+
     /// Returns these metrics and those of the snapshot as text (`OpenMetrics` 1.0).
     ///
     /// # Errors
@@ -474,116 +518,4 @@ impl Metrics {
         text::encode(&mut text, &snapshot.registry)?;
         Ok(text)
     }
-}
-
-/// Metrics whose values are read for one scrape.
-pub struct Snapshot {
-    registry: Registry,
-    /// The metrics of the process, whose names have no prefix.
-    process: Registry,
-}
-
-impl Default for Snapshot {
-    fn default() -> Self {
-        Self { registry: Registry::with_prefix("ticketwire"), process: Registry::default() }
-    }
-}
-
-impl Snapshot {
-    /// Adds a gauge.
-    pub fn gauge(&mut self, name: &str, help: &str, value: i64) {
-        let gauge = Gauge::<i64>::default();
-        gauge.set(value);
-        self.registry.register(name, help, gauge);
-    }
-
-    /// Adds a gauge in seconds.
-    pub fn seconds(&mut self, name: &str, help: &str, value: f64) {
-        let gauge = Gauge::<f64, AtomicU64>::default();
-        gauge.set(value);
-        self.registry.register(name, help, gauge);
-    }
-
-    /// Adds a gauge in seconds for each value of a label.
-    pub fn labelled_seconds(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &'static str,
-        values: impl IntoIterator<Item = (String, f64)>,
-    ) {
-        let family = Family::<[(&'static str, String); 1], Gauge<f64, AtomicU64>>::default();
-        for (name, value) in values {
-            family.get_or_create(&[(label, name)]).set(value);
-        }
-        self.registry.register(name, help, family);
-    }
-
-    /// Adds a counter. `name` lacks the ending `_total`.
-    pub fn counter(&mut self, name: &str, help: &str, value: u64) {
-        let counter = Counter::<u64>::default();
-        counter.inc_by(value);
-        self.registry.register(name, help, counter);
-    }
-
-    /// Adds a counter of seconds. `name` lacks the ending `_total`.
-    pub fn seconds_counter(&mut self, name: &str, help: &str, value: f64) {
-        self.registry.register(name, help, seconds_counter(value));
-    }
-
-    /// Adds a gauge of the process, whose name gets no prefix.
-    pub fn process_gauge(&mut self, name: &str, help: &str, value: f64) {
-        let gauge = Gauge::<f64, AtomicU64>::default();
-        gauge.set(value);
-        self.process.register(name, help, gauge);
-    }
-
-    /// Adds a counter of seconds of the process, whose name gets no prefix and lacks `_total`.
-    pub fn process_seconds_counter(&mut self, name: &str, help: &str, value: f64) {
-        self.process.register(name, help, seconds_counter(value));
-    }
-
-    /// Adds a gauge for each value of a label.
-    pub fn gauges(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &'static str,
-        values: impl IntoIterator<Item = (String, i64)>,
-    ) {
-        let family = Family::<[(&'static str, String); 1], Gauge>::default();
-        for (name, value) in values {
-            family.get_or_create(&[(label, name)]).set(value);
-        }
-        self.registry.register(name, help, family);
-    }
-}
-
-fn seconds_counter(value: f64) -> Counter<f64, AtomicU64> {
-    let counter = Counter::<f64, AtomicU64>::default();
-    counter.inc_by(value);
-    counter
-}
-
-/// Turns `OpenMetrics` text into the text format 0.0.4, which older scrapers and `promtool` read:
-/// the name of a counter has its ending in the comments too.
-pub fn to_text_format(open_metrics: &str) -> String {
-    let counters = open_metrics
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"));
-    let counters = counters.collect::<HashSet<_>>();
-    let mut text = String::with_capacity(open_metrics.len());
-    for line in open_metrics.lines() {
-        let mut parts = line.splitn(4, ' ');
-        let comment = (parts.next(), parts.next(), parts.next(), parts.next());
-        match comment {
-            (Some("#"), Some("EOF" | "UNIT"), ..) => continue,
-            (Some("#"), Some(kind), Some(name), Some(rest)) if counters.contains(name) => {
-                text += &format!("# {kind} {name}_total {rest}");
-            }
-            _ => text += line,
-        }
-        text.push('\n');
-    }
-    text
 }

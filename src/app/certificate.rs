@@ -28,7 +28,7 @@ use super::{
     error::{StartError, invalid_setting},
     tasks::Tasks,
 };
-use crate::{config::Config, domain::clock::Ambient, http::Tls};
+use crate::{config::Config, domain::clock::Ambient, http::Tls, metrics::Metrics};
 
 const CERTIFICATE: &str = "tls.certificate_file";
 const KEY: &str = "tls.key_file";
@@ -55,20 +55,24 @@ struct ValidCertificate {
 pub(super) struct ServerCertificate {
     files: CertificateFiles,
     ambient: Ambient,
+    metrics: Metrics,
+    /// When the certificate expires that was read at the start.
+    expires_at: DateTime<Utc>,
     /// TLS with the certificate.
     pub(super) tls: Tls,
 }
 
-/// Checks the configured certificate. Returns when it expires, or that there is none, in words.
+/// Checks the configured certificate. Returns when it expires, or `None` if the server speaks plain
+/// HTTP.
 ///
 /// # Errors
 /// The server would not start with it. The message names the setting.
-pub async fn check_certificate(config: &Config, now: DateTime<Utc>) -> Result<String, StartError> {
-    let Some(files) = CertificateFiles::of(config) else {
-        return Ok("none: the server speaks plain HTTP".to_owned());
-    };
-    let certificate = files.load(now).await?;
-    Ok(format!("valid until {}", certificate.expires_at))
+pub async fn check_certificate(
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StartError> {
+    let Some(files) = CertificateFiles::of(config) else { return Ok(None) };
+    Ok(Some(files.load(now).await?.expires_at))
 }
 
 impl ServerCertificate {
@@ -81,7 +85,14 @@ impl ServerCertificate {
         let loaded = files.load(ambient.now()).await?;
         let tls = Tls::new(loaded.key)
             .map_err(|error| invalid_setting(CERTIFICATE, format!("cannot be used: {error}")))?;
-        Ok(Some(Self { files, ambient: ambient.clone(), tls }))
+        let (ambient, metrics) = (ambient.clone(), Metrics::default());
+        Ok(Some(Self { files, ambient, metrics, expires_at: loaded.expires_at, tls }))
+    }
+
+    /// Sets the metrics of the server.
+    pub(super) fn with_metrics(self, metrics: &Metrics) -> Self {
+        metrics.set_certificate_expiry(self.expires_at.timestamp());
+        Self { metrics: metrics.clone(), ..self }
     }
 
     /// Reads the files again every minute.
@@ -93,7 +104,9 @@ impl ServerCertificate {
 
     /// Reads the files again and uses the certificate, if it can be used.
     pub(super) async fn reload(&self) -> Result<(), StartError> {
-        let loaded = self.files.load(self.ambient.now()).await?;
+        let loaded = self.files.load(self.ambient.now()).await;
+        let loaded = loaded.inspect_err(|_| self.metrics.certificate_not_reloaded())?;
+        self.metrics.set_certificate_expiry(loaded.expires_at.timestamp());
         if self.tls.replace(loaded.key) {
             tracing::info!(expires_at = %loaded.expires_at, "uses a new certificate");
         }

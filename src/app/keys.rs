@@ -21,9 +21,32 @@ const SEALING_KEYS: &str = "security.sealing_keys";
 /// # Errors
 /// No keys are configured for your own database, or the keys cannot be used.
 pub(super) fn keyring(config: &Config, ambient: &Ambient) -> Result<Keyring, StartError> {
+    parse(config, |file| {
+        fs::create_dir_all(file.parent().unwrap_or(file))
+            .map_err(|error| unusable(file, &error))?;
+        load_or_create_key(file, ambient)
+    })
+}
+
+/// Returns the keys as [`keyring`] does, and never creates one.
+///
+/// # Errors
+/// As [`keyring`], or the file of the key of the embedded database is missing.
+pub(super) fn existing_keyring(config: &Config) -> Result<Keyring, StartError> {
+    parse(config, |file| match fs::read_to_string(file) {
+        Ok(key) => Ok(key.trim().to_owned()),
+        Err(error) => Err(unusable(file, &error)),
+    })
+}
+
+/// Parses the keys. `read` reads the file of the embedded database's key.
+fn parse(
+    config: &Config,
+    read: impl FnOnce(&Path) -> Result<String, StartError>,
+) -> Result<Keyring, StartError> {
     let keys = match &config.security.sealing_keys {
         Some(keys) => keys.expose().to_owned(),
-        None if config.embeds_database() => create_sealing_key(config, ambient)?,
+        None if config.embeds_database() => read(&config.data_dir.join("keys/sealing.key"))?,
         None => {
             let problem = "is required with your own database and has no default: set it to the \
                            output of `openssl rand -hex 32`, and back it up with the database";
@@ -49,7 +72,7 @@ pub async fn check_sealing_keys(
         .write_without_events(async |db| {
             sealing_key::lock(db).await?;
             let used = sealing_key::used(db).await?;
-            let known = used.is_empty() || ids.iter().any(|id| used.contains(&id.to_vec()));
+            let known = is_known(&used, &ids);
             if known {
                 sealing_key::add(db, &ids, now).await?;
             }
@@ -57,12 +80,37 @@ pub async fn check_sealing_keys(
         })
         .await?;
     if !known {
-        let problem = "has none of the keys that secrets in this database are sealed with: set it \
-                       to the former keys, and to change a key put the new one in front of them. \
-                       If the former keys are lost, run `ticketwire accept-sealing-keys`";
-        return Err(invalid_setting(SEALING_KEYS, problem));
+        return Err(unknown_keys());
     }
     warn_of_unreadable_authenticators(database, &ids).await
+}
+
+/// Compares as [`check_sealing_keys`] does, and changes nothing.
+///
+/// # Errors
+/// As [`check_sealing_keys`].
+pub async fn compare_sealing_keys(config: &Config, database: &Database) -> Result<(), StartError> {
+    let ids = existing_keyring(config)?.ids();
+    let used = {
+        let mut connection = database.read().await?;
+        sealing_key::used(&mut connection).await?
+    };
+    if !is_known(&used, &ids) {
+        return Err(unknown_keys());
+    }
+    warn_of_unreadable_authenticators(database, &ids).await
+}
+
+/// Whether one of the keys was used before, or none was.
+fn is_known(used: &[Vec<u8>], ids: &[KeyId]) -> bool {
+    used.is_empty() || ids.iter().any(|id| used.contains(&id.to_vec()))
+}
+
+fn unknown_keys() -> StartError {
+    let problem = "has none of the keys that secrets in this database are sealed with: set it to \
+                   the former keys, and to change a key put the new one in front of them. If the \
+                   former keys are lost, run `ticketwire accept-sealing-keys`";
+    invalid_setting(SEALING_KEYS, problem)
 }
 
 /// A key was removed before all authenticators that were sealed with it had been used again.
@@ -102,12 +150,6 @@ pub async fn accept_sealing_keys(
             sealing_key::unreadable_authenticators(db, &ids).await
         })
         .await?)
-}
-
-fn create_sealing_key(config: &Config, ambient: &Ambient) -> Result<String, StartError> {
-    let folder = config.data_dir.join("keys");
-    fs::create_dir_all(&folder).map_err(|error| unusable(&folder, &error))?;
-    load_or_create_key(&folder.join("sealing.key"), ambient)
 }
 
 /// Returns the key in a file that only its owner may read. Creates the file if it does not exist.

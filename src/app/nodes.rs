@@ -7,9 +7,8 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Mutex, time};
-use uuid::Uuid;
 
-use super::{error::StartError, keys::keyring};
+use super::{error::StartError, keys::existing_keyring, storage_watch::StorageWatch};
 use crate::{
     config::Config,
     crypto::seal::Keyring,
@@ -19,13 +18,10 @@ use crate::{
         node::{Difference, Node, NodeReport},
     },
     metrics::Metrics,
-    storage::Storage,
 };
 
 /// How often a node makes itself known. The others miss it after 30 seconds.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
-/// How long reading the id of the storage may take.
-const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a node that stops may take to say so.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The difference of clocks, in seconds, that is logged. Codes of authenticators change every 30.
@@ -47,34 +43,18 @@ macro_rules! settings {
 ///
 /// # Errors
 /// Keys that cannot be used.
-pub async fn this_node(
+pub fn this_node(
     config: &Config,
     ambient: &Ambient,
-    storage: Option<&Storage>,
+    storage: &StorageWatch,
 ) -> Result<Node, StartError> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let report = NodeReport {
-        configuration: fingerprints(config, &keyring(config, ambient)?),
-        storage: storage_id(storage, ambient).await,
+        configuration: fingerprints(config, &existing_keyring(config)?),
+        storage: storage.id(),
         ..NodeReport::default()
     };
     Ok(Node { id: ambient.uuid(), version: env!("CARGO_PKG_VERSION").to_owned(), host, report })
-}
-
-/// Returns the id of the storage, or `None` if there is none or it cannot be read.
-async fn storage_id(storage: Option<&Storage>, ambient: &Ambient) -> Option<Uuid> {
-    let id = time::timeout(STORAGE_TIMEOUT, storage?.identity(ambient.uuid())).await;
-    match id {
-        Ok(Ok(id)) => Some(id),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "reading the id of the attachment storage failed");
-            None
-        }
-        Err(_) => {
-            tracing::warn!("the attachment storage does not answer");
-            None
-        }
-    }
 }
 
 /// Returns a hash of each setting that all nodes must share, by its key. Keys are hashed like the ids
@@ -145,7 +125,7 @@ fn shared_settings(config: &Config) -> [(String, String); 39] {
 /// Makes this node known to the others.
 pub(super) struct Heartbeat {
     node: Node,
-    storage: Option<Storage>,
+    storage: StorageWatch,
     database: Database,
     background: Database,
     ambient: Ambient,
@@ -156,18 +136,18 @@ pub(super) struct Heartbeat {
 
 impl Heartbeat {
     /// Creates the heartbeat of a node that starts.
-    pub(super) async fn new(
+    pub(super) fn new(
         config: &Config,
         (database, background): (&Database, &Database),
         ambient: &Ambient,
         metrics: &Metrics,
+        storage: &StorageWatch,
     ) -> Result<Self, StartError> {
-        let storage = super::storage::set_up(config)?;
-        let node = this_node(config, ambient, storage.as_ref()).await?;
+        let node = this_node(config, ambient, storage)?;
         tracing::info!(node = %node.id, host = node.host, version = node.version, "this node starts");
         Ok(Self {
             node,
-            storage,
+            storage: storage.clone(),
             database: database.clone(),
             background: background.clone(),
             ambient: ambient.clone(),
@@ -179,7 +159,7 @@ impl Heartbeat {
     /// Stores that this node runs, and compares it with the others.
     pub(super) async fn beat(&self) -> Result<(), DbError> {
         let mut node = self.node.clone();
-        node.report.storage = storage_id(self.storage.as_ref(), &self.ambient).await;
+        node.report.storage = self.storage.id();
         node.report.pool = self.database.pool_use();
         let (nodes, offset) = {
             let mut connection = self.background.read().await?;

@@ -12,8 +12,16 @@ use self::check::{LIMIT, Report};
 use super::output::CliResult;
 use crate::{app::ServerDatabase, config::Config};
 
-/// How long the mail server may take.
-const MAIL_LIMIT: Duration = Duration::from_secs(20);
+// The limits of checks, and what to do if one takes longer.
+const FILES: (Duration, &str) =
+    (LIMIT, "mount the folders again that do not answer: `df` names them or hangs");
+const STORAGE: (Duration, &str) =
+    (LIMIT, "mount `storage.folder` again, or see why the server of `storage.s3` does not answer");
+const MAIL: (Duration, &str) =
+    (Duration::from_secs(20), "let a firewall pass the port, or correct `mail.smtp_url`");
+const DNS: (Duration, &str) = (LIMIT, "correct the DNS servers in /etc/resolv.conf");
+const BASE_URL: (Duration, &str) =
+    (LIMIT, "correct `links.base_url`, or see why the reverse proxy does not answer");
 
 /// Runs every check, even after one has failed. Prints the results, as JSON if `json`.
 ///
@@ -23,7 +31,7 @@ pub(super) async fn run(config: &Config, json: bool) -> CliResult {
     let mut report = Report::new(json);
     let mut nodes = 0;
     match ServerDatabase::open_for_command(config).await {
-        Err(error) => report.add("database", Err(database::unreachable(error)))?,
+        Err(error) => report.add("database", Err(database::unreachable(config, error)))?,
         Ok(database) => {
             let checked = async {
                 database::check(config, &database, &mut report).await?;
@@ -36,11 +44,11 @@ pub(super) async fn run(config: &Config, json: bool) -> CliResult {
         }
     }
     report.add("descriptors", machine::check_descriptors(config))?;
-    report.run("certificate", LIMIT, machine::check_certificate(config)).await?;
-    report.add("disk", machine::check_disks(config))?;
-    report.run("attachments", LIMIT, machine::check_storage(config)).await?;
-    report.run("mail", MAIL_LIMIT, network::check_mail_server(config)).await?;
-    report.run("sender domain", LIMIT, network::check_sender(config)).await?;
-    report.run("base url", LIMIT, network::check_base_url(config, nodes)).await?;
+    report.run("certificate", FILES, machine::check_certificate(config)).await?;
+    report.run("disk", FILES, machine::check_disks(config)).await?;
+    report.run("attachments", STORAGE, machine::check_storage(config)).await?;
+    report.run("mail", MAIL, network::check_mail_server(config)).await?;
+    report.run("sender domain", DNS, network::check_sender(config)).await?;
+    report.run("base url", BASE_URL, network::check_base_url(config, nodes)).await?;
     report.finish()
 }

@@ -432,6 +432,16 @@ pub async fn failures(
     Ok((counts, error.flatten()))
 }
 
+/// Returns how many mails have failed since a time. Reads the whole table.
+pub async fn failed_since(db: &mut Connection, since: Timestamp) -> Result<i64, DbError> {
+    Ok(deliveries::table
+        .filter(deliveries::state.eq_any(DeliveryState::FAILED))
+        .filter(deliveries::finished_at.gt(since))
+        .count()
+        .get_result(db)
+        .await?)
+}
+
 /// Returns when the next mail can be claimed, or `None` if there are no unfinished mails.
 pub async fn next_due(db: &mut Connection) -> Result<Option<Timestamp>, DbError> {
     Ok(deliveries::table

@@ -76,10 +76,6 @@ fn add_node(snapshot: &mut Snapshot, api: &Api) {
     snapshot.gauge("feed_published_position", help, api.log.cursor().pos);
     let help = "Bytes of the timelines and comments in memory";
     snapshot.gauge("timeline_cache_bytes", help, figure(api.services.timeline_cache_bytes()));
-    if let Some(free) = api.services.storage_free_bytes() {
-        let help = "Free bytes on the disk of the folder of attachments";
-        snapshot.gauge("storage_free_bytes", help, figure(free));
-    }
 }
 
 /// Adds the use of the connections to the database.

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     body::HttpBody as _,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue},
+    http::{HeaderMap, HeaderValue, Method},
     middleware::Next,
     response::Response,
 };
@@ -26,6 +26,8 @@ pub const REQUEST_ID: &str = "x-request-id";
 #[derive(Clone, Copy, Debug)]
 pub struct RequestId(pub Uuid);
 
+/// The outcome of a request whose client did not wait for the response.
+const CANCELLED: &str = "cancelled";
 /// The route that requests for unknown paths are counted under.
 const OTHER: &str = "other";
 /// The routes that monitoring and proxies ask for every few seconds. They are logged only at `debug`
@@ -39,28 +41,79 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
     request.extensions_mut().insert(id);
     let route = request.extensions().get::<MatchedPath>().cloned();
     let name = route.as_ref().map_or(OTHER, MatchedPath::as_str);
-    let span = tracing::info_span!("request", id = %id.0.simple(), method = %request.method(), route = name);
-    let trace = trace(&request, name);
-    let (started, record) = (Instant::now(), Arc::<RequestRecord>::default());
+    let method = method_name(request.method());
+    let span = tracing::info_span!("request", id = %id.0.simple(), method, route = name);
+    let trace = trace(&request, name, method);
+    let pending = Pending {
+        metrics,
+        route: route.clone(),
+        record: Arc::default(),
+        started: Instant::now(),
+        span: span.clone(),
+        trace: trace.clone(),
+        is_answered: false,
+    };
     async {
-        let handled = Arc::clone(&record).scope(next.run(request));
-        let mut response = handled.instrument(trace.clone()).await;
+        let handled = Arc::clone(&pending.record).scope(next.run(request));
+        let mut response = handled.instrument(trace).await;
         if let Ok(value) = HeaderValue::from_str(&id.0.simple().to_string()) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        let (status, took) = (response.status().as_u16(), started.elapsed());
-        let bytes = response.body().size_hint().exact();
-        metrics.request(name, status, took, bytes.unwrap_or(0));
-        trace.record("http.response.status_code", status);
-        if status >= 500 {
-            trace.record("otel.status_code", "ERROR");
-        }
-        let line = Line { status, took: took.as_secs_f64() * 1e3, bytes, record: &record };
-        line.write(HEALTH.contains(&name));
+        pending.answered(&response);
         response
     }
     .instrument(span)
     .await
+}
+
+/// A request under way. Dropped before the response, because the client gave up, it is logged,
+/// counted and traced as cancelled.
+struct Pending {
+    metrics: Metrics,
+    route: Option<MatchedPath>,
+    record: Arc<RequestRecord>,
+    started: Instant,
+    span: Span,
+    trace: Span,
+    is_answered: bool,
+}
+
+impl Pending {
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or(OTHER, MatchedPath::as_str)
+    }
+
+    fn answered(mut self, response: &Response) {
+        self.is_answered = true;
+        let (status, took) = (response.status(), self.started.elapsed());
+        let bytes = response.body().size_hint().exact();
+        self.metrics.request(self.route(), status.as_u16(), took, bytes.unwrap_or(0));
+        self.trace.record("http.response.status_code", status.as_u16());
+        if status.is_server_error() {
+            self.trace.record("otel.status_code", "ERROR");
+        }
+        let took = took.as_secs_f64() * 1e3;
+        let line = Line { status: status.as_u16(), took, bytes, record: &self.record };
+        line.write(HEALTH.contains(&self.route()));
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let took = self.started.elapsed();
+        self.metrics.cancelled(self.route(), took);
+        self.trace.record("otel.status_code", "ERROR");
+        self.trace.record("error.type", CANCELLED);
+        let (operation, statements) = (self.record.operation(), self.record.statements());
+        let (operation, kind) =
+            (operation.map(|operation| operation.name.as_str()), operation.map(|o| o.kind));
+        let (outcome, duration_ms) = (CANCELLED, took.as_secs_f64() * 1e3);
+        let _entered = self.span.enter();
+        tracing::info!(outcome, operation, kind, duration_ms, statements, "request cancelled");
+    }
 }
 
 /// The line of the log for a response.
@@ -81,7 +134,10 @@ impl Line<'_> {
             (operation.map(|operation| operation.name.as_str()), operation.map(|o| o.kind));
         let statements = record.statements();
         let outcome = record.error().unwrap_or(if status < 400 { "ok" } else { "refused" });
-        if status >= 500 {
+        // A node that is not ready, because it stops or its database is away, says so elsewhere.
+        if is_health {
+            tracing::debug!(status, outcome, duration_ms, statements, bytes, "request answered");
+        } else if status >= 500 {
             tracing::error!(
                 status,
                 outcome,
@@ -92,8 +148,6 @@ impl Line<'_> {
                 bytes,
                 "request answered with a server error"
             );
-        } else if is_health {
-            tracing::debug!(status, outcome, duration_ms, statements, bytes, "request answered");
         } else {
             tracing::info!(
                 status,
@@ -109,18 +163,26 @@ impl Line<'_> {
     }
 }
 
+/// Returns a method as it is logged, counted and traced: clients may send any token.
+fn method_name(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] =
+        ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+}
+
 /// Returns the span of a request, which continues the trace of its caller. It does nothing if traces
 /// are off.
-fn trace(request: &Request, route: &str) -> Span {
+fn trace(request: &Request, route: &str, method: &str) -> Span {
     let span = tracing::trace_span!(
         target: "otel",
         "http",
-        otel.name = %format_args!("{} {route}", request.method()),
+        otel.name = %format_args!("{} {route}", if method == "_OTHER" { "HTTP" } else { method }),
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = %request.method(),
+        http.request.method = method,
         http.route = route,
         http.response.status_code = Empty,
+        "error.type" = Empty,
         url.path = Empty,
     );
     if span.is_disabled() {

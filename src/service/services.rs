@@ -18,7 +18,7 @@ use crate::{
     db::Database,
     domain::{clock::Ambient, event::Event, ticket::NumberPrefix},
     metrics::Metrics,
-    storage::{self, Storage},
+    storage::Storage,
 };
 
 /// The use cases' dependencies. Cheap to clone and shared by all requests.
@@ -142,12 +142,6 @@ impl Services {
     /// Returns about how many bytes the timelines and comments in memory take.
     pub fn timeline_cache_bytes(&self) -> u64 {
         self.timelines.bytes()
-    }
-
-    /// Returns how many bytes are free on the disk of attachments, or `None` if they are in a bucket or
-    /// not supported.
-    pub fn storage_free_bytes(&self) -> Option<u64> {
-        storage::free_bytes(self.storage.as_ref()?.folder()?)
     }
 
     /// What portals show about the company.

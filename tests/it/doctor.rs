@@ -93,6 +93,7 @@ async fn doctor_finds_nothing_wrong_with_a_healthy_installation() {
             "extensions",
             "connections",
             "migrations",
+            "restore",
             "clock",
             "sealing_keys",
             "mail_setting",
@@ -328,4 +329,55 @@ async fn doctor_and_metrics_name_a_folder_of_attachments_that_is_not_shared() {
     until_metric(&server, differences, |count| count == 0.0).await;
     node.stop().await;
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_an_unfinished_restore() {
+    let database = TestDatabase::new().await;
+    let mark = "CREATE TABLE restore_unfinished (backup text NOT NULL)";
+    database.connect().await.batch_execute(mark).await.unwrap();
+    let report = Report::of(&database, &[]).await;
+    report.assert_failed("restore", "was interrupted", "ticketwire restore");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_mails_that_are_overdue_or_have_failed_within_a_day() {
+    let database = TestDatabase::new().await;
+    let client = database.connect().await;
+    let insert = |state: &str, due: &str, finished: &str| {
+        format!(
+            "INSERT INTO deliveries (id, address, locale, priority, state, due_at, created_at, finished_at)
+             VALUES (gen_random_uuid(), 'anna@example.com', 'en', true, '{state}', now() - interval '{due}',
+                     now() - interval '2 days', {finished})"
+        )
+    };
+    client.batch_execute(&insert("queued", "50 minutes", "NULL")).await.unwrap();
+    let old = insert("refused", "2 days", "now() - interval '25 hours'");
+    client.batch_execute(&old).await.unwrap();
+    let report = Report::of(&database, &[]).await;
+    assert_eq!(report.check("mail_queue")["status"], "ok", "{}", report.document);
+    assert_eq!(report.check("failed_mails")["status"], "ok", "{}", report.document);
+    client.batch_execute(&insert("queued", "61 minutes", "NULL")).await.unwrap();
+    let recent = insert("refused", "2 days", "now() - interval '23 hours'");
+    client.batch_execute(&recent).await.unwrap();
+    let report = Report::of(&database, &[]).await;
+    report.assert_failed("mail_queue", "although they are due", "mail.smtp_url");
+    report.assert_failed("failed_mails", "1 failed within the last day", "ticketwire mail list");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_stores_no_sealing_keys() {
+    let database = TestDatabase::new().await;
+    let report = Report::of(&database, &[]).await;
+    assert_eq!(report.check("sealing_keys")["status"], "ok", "{}", report.document);
+    let keys = database.connect().await.query_one("SELECT count(*) FROM sealing_keys", &[]).await;
+    assert_eq!(keys.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_fails_where_the_database_cannot_tell() {
+    let database = TestDatabase::new().await;
+    database.connect().await.batch_execute("DROP TABLE nodes").await.unwrap();
+    let report = Report::of(&database, &[]).await;
+    report.assert_failed("nodes", "cannot tell", "see the log of Postgres");
 }

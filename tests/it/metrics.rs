@@ -252,3 +252,22 @@ async fn in_memory_metrics_are_served_while_the_database_is_down() {
     assert_eq!(server.admin("/readyz").await.0, 503);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_client_gives_up_is_counted_as_cancelled() {
+    let server = start_with_metrics(&[]).await;
+    let anna = server.customer("Anna").await;
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let asking = tokio::spawn(async move {
+        anna.send("{ tickets(first: 1) { nodes { id } } }", json!({})).await;
+    });
+    let blocked = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
+        AND relation = 'tickets'::regclass)";
+    while !holder.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {}
+    asking.abort();
+    let cancelled = "ticketwire_http_requests_total{route=\"/graphql\",status=\"cancelled\"}";
+    until_metric(&server, cancelled, |count| count >= 1.0).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    server.stop().await;
+}

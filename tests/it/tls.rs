@@ -17,6 +17,7 @@ use crate::harness::{
     server::{PASSWORD, create_account},
     tls::{Authority, CertificateFiles, HOST, Secure, VALID},
 };
+use crate::metrics::metric;
 
 /// A server with a certificate, and how a client reaches it.
 async fn secure_server(flags: &[(&'static str, &str)]) -> (TestServer, Secure, CertificateFiles) {
@@ -205,4 +206,15 @@ async fn a_renewed_certificate_is_used_at_once_and_open_connections_continue() {
     assert_eq!(socket.item().await["ticket"]["id"], ticket.id);
     let log = process.stop_and_read_log().await;
     assert!(log.contains("uses a new certificate"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_show_when_the_certificate_expires() {
+    let (server, _secure, _files) = secure_server(&[("admin.listen", "127.0.0.1:0")]).await;
+    // The first of January 2100.
+    let expires = metric(&server, "ticketwire_certificate_expires_seconds").await;
+    assert_eq!(expires, Some(4_102_444_800.0));
+    let failures = metric(&server, "ticketwire_certificate_reload_failures_total").await;
+    assert_eq!(failures, Some(0.0));
+    server.stop().await;
 }

@@ -16,28 +16,27 @@ pub(super) type Check = Result<String, Problem>;
 /// What is wrong, and what to do.
 #[derive(Debug)]
 pub(super) struct Problem {
-    /// What is wrong. It may be a sentence that also says what to do.
     detail: String,
-    /// The command or setting that mends it, or `None` if `detail` says it.
-    fix: Option<String>,
+    /// The command or setting that mends it.
+    fix: String,
     is_warning: bool,
 }
 
 impl Problem {
-    /// Creates a problem whose text says what to do.
-    pub(super) fn new(detail: impl Display) -> Self {
-        Self { detail: detail.to_string(), fix: None, is_warning: false }
-    }
-
-    /// Adds the command or setting that mends it.
-    pub(super) fn fix(self, fix: impl Display) -> Self {
-        Self { fix: Some(fix.to_string()), ..self }
+    /// Creates a problem, with the command or setting that mends it.
+    pub(super) fn new(detail: impl Display, fix: impl Display) -> Self {
+        Self { detail: detail.to_string(), fix: fix.to_string(), is_warning: false }
     }
 
     /// Makes it a warning, which is no failure.
     pub(super) fn warning(self) -> Self {
         Self { is_warning: true, ..self }
     }
+}
+
+/// Returns the problem of a check that did not end within its limit.
+pub(super) fn too_late(limit: Duration, fix: &str) -> Problem {
+    Problem::new(format!("no answer within {} seconds", limit.as_secs()), fix)
 }
 
 /// One line of the report.
@@ -70,25 +69,26 @@ impl Report {
         Self { json, lines: Vec::new() }
     }
 
-    /// Runs a check within a limit of time and adds its result.
+    /// Runs a check within a limit of time and adds its result. `late` says what to do if it takes
+    /// longer.
     pub(super) async fn run(
         &mut self,
         subject: &str,
-        limit: Duration,
+        (limit, late): (Duration, &str),
         check: impl Future<Output = Check>,
     ) -> CliResult {
-        let late = || Problem::new(format!("no answer within {} seconds", limit.as_secs()));
-        let checked = time::timeout(limit, check).await.unwrap_or_else(|_| Err(late()));
-        self.add(subject, checked)
+        let checked = time::timeout(limit, check).await;
+        self.add(subject, checked.unwrap_or_else(|_| Err(too_late(limit, late))))
     }
 
     /// Adds the result of a check.
     pub(super) fn add(&mut self, subject: &str, check: Check) -> CliResult {
-        let (status, problem) = match check {
-            Ok(detail) => ("ok", Problem::new(detail)),
-            Err(problem) => (if problem.is_warning { "warning" } else { "failed" }, problem),
+        let (status, detail, fix) = match check {
+            Ok(detail) => ("ok", detail, None),
+            Err(Problem { detail, fix, is_warning }) => {
+                (if is_warning { "warning" } else { "failed" }, detail, Some(fix))
+            }
         };
-        let Problem { detail, fix, .. } = problem;
         if !self.json {
             let label = match status {
                 "ok" => "ok     ",

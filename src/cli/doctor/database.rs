@@ -1,6 +1,11 @@
 //! The checks of the database and of what it knows.
 
-use super::check::{Check, LIMIT, Problem, Report};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::time;
+
+use super::check::{Check, LIMIT, Problem, Report, too_late};
 use crate::{
     app::{self, ServerDatabase, mail, nodes},
     cli::{mail::state_name, output::CliResult},
@@ -8,7 +13,7 @@ use crate::{
     db::{
         Database, DbError, consumer, delivery, feed, installation, migrations,
         monitor::{self, Backlog, DatabaseState},
-        node, set_aside,
+        node, restore, set_aside,
     },
 };
 
@@ -17,6 +22,15 @@ const MIN_VERSION: i64 = 140_000;
 /// The age, in seconds, of an unprocessed event at which its consumer is stuck. Consumers need less
 /// than one.
 const STUCK: f64 = 60.0;
+/// For how long a mail may be due.
+const OVERDUE: TimeDelta = TimeDelta::hours(1);
+/// For how long a mail that failed is a problem.
+const RECENT: TimeDelta = TimeDelta::days(1);
+/// The limit of a check, and what to do if the database takes longer.
+pub(super) const LATE: (Duration, &str) = (
+    LIMIT,
+    "find what blocks the database: `SELECT pid, wait_event_type, query FROM pg_stat_activity`",
+);
 /// The share of the server's connections, in percent, that may be open.
 const MAX_USED: i64 = 90;
 
@@ -26,28 +40,46 @@ pub(super) async fn check(
     database: &ServerDatabase,
     report: &mut Report,
 ) -> CliResult {
-    let pool = match connect(config, database).await {
-        Err(error) => return report.add("database", Err(unreachable(error))),
-        Ok(pool) => pool,
+    let connected = time::timeout(LIMIT, connect(config, database)).await;
+    let pool = match connected {
+        Err(_) => return report.add("database", Err(unreachable(config, "it does not answer"))),
+        Ok(Err(error)) => return report.add("database", Err(unreachable(config, error))),
+        Ok(Ok(pool)) => pool,
     };
     report.add("database", Ok("connected".into()))?;
     check_server(&pool, report).await?;
-    report.run("migrations", LIMIT, check_migrations(&pool)).await?;
-    report.run("clock", LIMIT, check_clock(&pool)).await?;
-    report.run("sealing keys", LIMIT, check_sealing_keys(config, &pool)).await?;
-    report.run("mail setting", LIMIT, check_mail_setting(&pool)).await?;
-    report.run("mail queue", LIMIT, check_queue(&pool)).await?;
-    report.run("failed mails", LIMIT, check_failed_mails(&pool)).await?;
-    report.run("consumers", LIMIT, check_consumers(&pool)).await?;
-    report.run("events", LIMIT, check_set_aside(&pool)).await?;
-    report.run("staff addresses", LIMIT, check_staff_addresses(config, &pool)).await?;
+    report.run("migrations", LATE, check_migrations(&pool)).await?;
+    report.run("restore", LATE, check_restore(&pool)).await?;
+    report.run("clock", LATE, check_clock(&pool)).await?;
+    report.run("sealing keys", LATE, check_sealing_keys(config, &pool)).await?;
+    report.run("mail setting", LATE, check_mail_setting(&pool)).await?;
+    report.run("mail queue", LATE, check_queue(&pool)).await?;
+    report.run("failed mails", LATE, check_failed_mails(&pool)).await?;
+    report.run("consumers", LATE, check_consumers(&pool)).await?;
+    report.run("events", LATE, check_set_aside(&pool)).await?;
+    report.run("staff addresses", LATE, check_staff_addresses(config, &pool)).await?;
     pool.close();
     Ok(())
 }
 
 /// Returns the problem of a database that cannot be used.
-pub(super) fn unreachable(error: impl std::fmt::Display) -> Problem {
-    Problem::new(error).fix("start Postgres, or correct `database.url` (DATABASE_URL)")
+pub(super) fn unreachable(config: &Config, error: impl std::fmt::Display) -> Problem {
+    if config.embeds_database() {
+        let folder = config.data_dir.display();
+        let fix = format!(
+            "mend what the message names; the embedded Postgres writes its log to {folder}"
+        );
+        return Problem::new(error, fix);
+    }
+    Problem::new(error, "start Postgres, or correct `database.url` (DATABASE_URL)")
+}
+
+/// Returns the problem of a check that the database cannot answer.
+pub(super) fn cannot_tell(error: impl std::fmt::Display) -> Problem {
+    Problem::new(
+        format!("cannot tell: {error}"),
+        "run `ticketwire migrate` if migrations are pending; otherwise see the log of Postgres",
+    )
 }
 
 async fn connect(config: &Config, database: &ServerDatabase) -> Result<Database, DbError> {
@@ -58,9 +90,10 @@ async fn connect(config: &Config, database: &ServerDatabase) -> Result<Database,
 
 async fn check_server(database: &Database, report: &mut Report) -> CliResult {
     let state = async { monitor::database_state(&mut *database.read().await?).await };
-    let state = match state.await {
-        Ok(state) => state,
-        Err(error) => return report.add("postgres", Err(Problem::new(error))),
+    let state = match time::timeout(LIMIT, state).await {
+        Ok(Ok(state)) => state,
+        Ok(Err(error)) => return report.add("postgres", Err(cannot_tell(error))),
+        Err(_) => return report.add("postgres", Err(too_late(LATE.0, LATE.1))),
     };
     report.add("postgres", check_version(&state))?;
     report.add("extensions", check_extensions(&state))?;
@@ -72,15 +105,16 @@ fn check_version(state: &DatabaseState) -> Check {
     if state.version_number >= MIN_VERSION {
         return Ok(version);
     }
-    Err(Problem::new(format!("{version} is too old"))
-        .fix("upgrade Postgres to version 14 or newer"))
+    let fix = "upgrade Postgres to version 14 or newer";
+    Err(Problem::new(format!("{version} is too old"), fix))
 }
 
 fn check_extensions(state: &DatabaseState) -> Check {
     if state.has_trigrams {
         return Ok("pg_trgm".into());
     }
-    Err(Problem::new("pg_trgm is missing, so the search fails").fix(
+    Err(Problem::new(
+        "pg_trgm is missing, so the search fails",
         "run `CREATE EXTENSION pg_trgm` in this database as an administrator; if Postgres doesn't \
          know it, install its contrib package (postgresql-contrib) first. If it was dropped, its \
          indexes are gone too: restore the database",
@@ -93,8 +127,10 @@ fn check_connections(state: &DatabaseState) -> Check {
     if connections * 100 <= max_connections * MAX_USED {
         return Ok(used);
     }
-    Err(Problem::new(format!("{used}: Postgres is about to refuse connections"))
-        .fix("raise `max_connections` of Postgres, or lower `database.pool_size` on the nodes"))
+    Err(Problem::new(
+        format!("{used}: Postgres is about to refuse connections"),
+        "raise `max_connections` of Postgres, or lower `database.pool_size` on the nodes",
+    ))
 }
 
 async fn check_migrations(database: &Database) -> Check {
@@ -102,33 +138,49 @@ async fn check_migrations(database: &Database) -> Check {
         Ok(names) if names.is_empty() => Ok("up to date".into()),
         Ok(names) => {
             let names = names.join(", ");
-            Err(Problem::new(format!("run `ticketwire migrate`; pending: {names}"))
-                .fix("ticketwire migrate"))
+            let pending = format!("run `ticketwire migrate`; pending: {names}");
+            Err(Problem::new(pending, "ticketwire migrate"))
         }
-        Err(error) => Err(Problem::new(error)),
+        Err(error) => Err(cannot_tell(error)),
     }
+}
+
+async fn check_restore(database: &Database) -> Check {
+    if !restore::is_unfinished(database).await.map_err(cannot_tell)? {
+        return Ok("none is unfinished".into());
+    }
+    Err(Problem::new(
+        "the restore of a backup into this database was interrupted: no node starts",
+        "run `ticketwire restore` with the same backup again",
+    ))
 }
 
 async fn check_clock(database: &Database) -> Check {
     let now = async { node::clock(&mut *database.read().await?).await };
-    let now = now.await.map_err(Problem::new)?;
+    let now = now.await.map_err(cannot_tell)?;
     let offset = (app::ambient().now() - now).as_seconds_f64();
     if offset.abs() <= nodes::MAX_CLOCK_OFFSET {
-        return Ok("the same as that of the database".into());
+        let most = nodes::MAX_CLOCK_OFFSET;
+        return Ok(format!(
+            "within {most} seconds of that of the database; whether NTP synchronises them is not checked"
+        ));
     }
     let direction = if offset > 0.0 { "ahead of" } else { "behind" };
     let seconds = offset.abs().round();
-    Err(Problem::new(format!(
-        "this machine is {seconds} seconds {direction} the database: codes of authenticators and \
-         links expire early or late"
+    Err(Problem::new(
+        format!(
+            "this machine is {seconds} seconds {direction} the database: codes of authenticators \
+             and links expire early or late"
+        ),
+        "synchronise both clocks by NTP, for example `timedatectl set-ntp true`",
     ))
-    .fix("synchronise both clocks by NTP, for example `timedatectl set-ntp true`"))
 }
 
 async fn check_sealing_keys(config: &Config, database: &Database) -> Check {
-    let checked = app::check_sealing_keys(config, database, &app::ambient()).await;
-    checked.map(|()| "those of this database".into()).map_err(|error| {
-        Problem::new(error).fix(
+    let compared = app::compare_sealing_keys(config, database).await;
+    compared.map(|()| "those of this database".into()).map_err(|error| {
+        Problem::new(
+            error,
             "set `security.sealing_keys` to the former keys, or, if they are lost, run `ticketwire \
              accept-sealing-keys`",
         )
@@ -143,15 +195,23 @@ async fn check_queue(database: &Database) -> Check {
         let next = delivery::next_due(&mut connection).await?;
         Ok::<_, DbError>((unplanned, next))
     };
-    let (unplanned, next) = read.await.map_err(Problem::new)?;
-    let next = match next {
+    let (unplanned, next) = read.await.map_err(cannot_tell)?;
+    let state = match next {
         None => "empty".to_owned(),
         Some(due) => format!("next mail due at {due}"),
     };
-    Ok(match unplanned {
-        1 => format!("{next}; 1 event is not planned yet"),
-        count => format!("{next}; {count} events are not planned yet"),
-    })
+    let state = match unplanned {
+        1 => format!("{state}; 1 event is not planned yet"),
+        count => format!("{state}; {count} events are not planned yet"),
+    };
+    match next {
+        Some(due) if app::ambient().now() - due > OVERDUE => Err(Problem::new(
+            format!("mails are not sent, although they are due: {state}"),
+            "start a node with `mail.smtp_url`, mend what the checks \"mail setting\" and \"mail\" \
+             say, and look for \"sending a mail\" in the logs",
+        )),
+        _ => Ok(state),
+    }
 }
 
 /// Checks how far the sequencer and the consumers of the feed are behind.
@@ -162,24 +222,26 @@ async fn check_consumers(database: &Database) -> Check {
         let backlog = monitor::backlog(database, app::ambient().now()).await?;
         Ok::<_, DbError>((backlog, nodes, state.blocking))
     };
-    let (backlog, nodes, blocking) = read.await.map_err(Problem::new)?;
+    let (backlog, nodes, blocking) = read.await.map_err(cannot_tell)?;
     let stuck = stuck(&backlog);
     if stuck.is_empty() {
         let lags = backlog.lags.iter().map(|(name, lag)| format!("{name} {lag}"));
         let lags = lags.collect::<Vec<_>>().join(", ");
         return Ok(format!("events that are not processed yet: {lags}"));
     }
-    let problem = Problem::new(stuck.join("; "));
+    let stuck = stuck.join("; ");
     Err(if nodes == 0 {
         // Events wait until a node starts.
-        problem.fix("no node runs: start one with `ticketwire serve`").warning()
+        Problem::new(stuck, "no node runs: start one with `ticketwire serve`").warning()
     } else if blocking.is_empty() {
-        problem.fix("see the logs of the nodes for \"processing events failed\"; restart one node")
+        let fix = "see the logs of the nodes for \"processing events failed\"; restart one node";
+        Problem::new(stuck, fix)
     } else {
-        problem.fix(format!(
+        let fix = format!(
             "sessions of Postgres with these pids block it: {blocking}. End them with `SELECT \
              pg_terminate_backend(PID)`"
-        ))
+        );
+        Problem::new(stuck, fix)
     })
 }
 
@@ -205,18 +267,20 @@ async fn check_set_aside(database: &Database) -> Check {
     let count = async { set_aside::count(&mut *database.read().await?).await };
     match count.await {
         Ok(0) => Ok("none was set aside".into()),
-        Ok(count) => Err(Problem::new(format!(
-            "{count} could not be processed and were set aside: see `ticketwire outbox list`, mend \
-             the cause, then run `ticketwire outbox retry --all`"
-        ))
-        .fix("ticketwire outbox list; ticketwire outbox retry --all")),
-        Err(error) => Err(Problem::new(error)),
+        Ok(count) => Err(Problem::new(
+            format!(
+                "{count} could not be processed and were set aside: see `ticketwire outbox list`, \
+                 mend the cause, then run `ticketwire outbox retry --all`"
+            ),
+            "ticketwire outbox list; ticketwire outbox retry --all",
+        )),
+        Err(error) => Err(cannot_tell(error)),
     }
 }
 
 async fn check_mail_setting(database: &Database) -> Check {
     let read = async { installation::mail_enabled(&mut *database.read().await?).await };
-    Ok(match read.await.map_err(Problem::new)? {
+    Ok(match read.await.map_err(cannot_tell)? {
         Some(true) => "on".into(),
         Some(false) => "off: `ticketwire mail enable` switches it on".into(),
         None => "not decided: the first start of a server with mail.smtp_url switches it on".into(),
@@ -224,22 +288,34 @@ async fn check_mail_setting(database: &Database) -> Check {
 }
 
 async fn check_failed_mails(database: &Database) -> Check {
-    let read = async { delivery::failures(&mut *database.read().await?).await };
-    let (failed, waiting_for) = read.await.map_err(Problem::new)?;
+    let since = app::ambient().now() - RECENT;
+    let read = async {
+        let mut connection = database.read().await?;
+        let recent = delivery::failed_since(&mut connection, since).await?;
+        Ok::<_, DbError>((delivery::failures(&mut connection).await?, recent))
+    };
+    let ((failed, waiting_for), recent) = read.await.map_err(cannot_tell)?;
     let failed = failed.iter().map(|(state, count)| format!("{} {count}", state_name(*state)));
     let failed = match failed.collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => "none".to_owned(),
         failed => format!("{failed}; see `ticketwire mail list`"),
     };
-    Ok(match waiting_for {
+    let state = match waiting_for {
         None => failed,
         Some(error) => format!("{failed}; the last error of a mail that is queued: {error}"),
-    })
+    };
+    if recent == 0 {
+        return Ok(state);
+    }
+    Err(Problem::new(
+        format!("{state}; {recent} failed within the last day"),
+        "ticketwire mail list; mend the cause; ticketwire mail retry --all --state STATE --since TIME",
+    ))
 }
 
 async fn check_staff_addresses(config: &Config, database: &Database) -> Check {
     let checked = mail::check_staff_addresses(config, database).await;
     checked
         .map(|()| "their categories exist".into())
-        .map_err(|error| Problem::new(error).fix("correct the slugs in `mail.staff_addresses`"))
+        .map_err(|error| Problem::new(error, "correct the slugs in `mail.staff_addresses`"))
 }

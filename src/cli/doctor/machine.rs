@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use chrono::TimeDelta;
+use tokio::task::spawn_blocking;
+
 use super::check::{Check, Problem};
 use crate::{
     app::{self, descriptors, storage},
@@ -9,29 +12,47 @@ use crate::{
     domain::ids::AttachmentId,
 };
 
+/// How long before its end a certificate is renewed at the latest.
+const RENEW_BEFORE: TimeDelta = TimeDelta::days(14);
 /// How many bytes must be free on each disk.
 const MIN_FREE: u64 = 1 << 30;
 
 /// Checks the limit on file descriptors.
 pub(super) fn check_descriptors(config: &Config) -> Check {
-    descriptors::check(config).map_err(Problem::new)
+    descriptors::check(config).map_err(|problem| {
+        Problem::new(problem, "raise `LimitNOFILE=` of the unit, or lower `limits.connections`")
+    })
 }
 
 /// Checks the certificate of the server.
 pub(super) async fn check_certificate(config: &Config) -> Check {
-    let checked = app::check_certificate(config, app::ambient().now()).await;
-    checked.map_err(Problem::new)
+    let now = app::ambient().now();
+    let expires_at = app::check_certificate(config, now).await.map_err(|error| {
+        let fix = "renew the certificate, or correct `tls.certificate_file` and `tls.key_file`";
+        Problem::new(error, fix)
+    })?;
+    match expires_at {
+        None => Ok("none: the server speaks plain HTTP".into()),
+        Some(expires_at) if expires_at - now < RENEW_BEFORE => Err(Problem::new(
+            format!("expires at {expires_at}"),
+            "renew the certificate; see why the program that renews it has not",
+        )
+        .warning()),
+        Some(expires_at) => Ok(format!("valid until {expires_at}")),
+    }
 }
 
 /// Checks that a probe can be written, read and deleted.
 pub(super) async fn check_storage(config: &Config) -> Check {
-    let storage = storage::set_up(config).map_err(Problem::new)?;
+    let unusable = |error| Problem::new(error, "correct the setting that the message names");
+    let storage = storage::set_up(config).map_err(unusable)?;
     let Some(storage) = storage else {
         return Ok("not accepted: neither storage.folder nor storage.s3.bucket is set".into());
     };
     let checked = storage.check(AttachmentId(app::ambient().uuid())).await;
     checked.map(|()| "can be stored".into()).map_err(|error| {
-        Problem::new(error).fix(
+        Problem::new(
+            error,
             "make room on the disk, or correct the permissions of `storage.folder` or the settings \
              of `storage.s3`",
         )
@@ -39,7 +60,7 @@ pub(super) async fn check_storage(config: &Config) -> Check {
 }
 
 /// Checks the room on the disks of the folders that this node writes to.
-pub(super) fn check_disks(config: &Config) -> Check {
+pub(super) async fn check_disks(config: &Config) -> Check {
     let mut folders = Vec::new();
     if let Ok(Some(storage)) = storage::set_up(config)
         && let Some(folder) = storage.folder()
@@ -49,16 +70,21 @@ pub(super) fn check_disks(config: &Config) -> Check {
     // The database of the embedded server, or at least the ledger of erasures.
     folders.push(config.data_dir.clone());
     folders.dedup();
-    let rooms = folders.iter().filter_map(|folder| Some((folder, storage::free_bytes(folder)?)));
-    let rooms = rooms.collect::<Vec<_>>();
+    let ask = move || {
+        let asked = folders.into_iter().map(|folder| (storage::free_bytes(&folder), folder));
+        asked.filter_map(|(free, folder)| Some((folder, free?))).collect::<Vec<_>>()
+    };
+    let rooms = spawn_blocking(ask).await.unwrap_or_default();
     let low = rooms.iter().filter(|(_, free)| *free < MIN_FREE).map(|(f, free)| room(f, *free));
     let low = low.collect::<Vec<_>>();
     if low.is_empty() {
         let rooms = rooms.iter().map(|(folder, free)| room(folder, *free));
         return Ok(rooms.collect::<Vec<_>>().join(", "));
     }
-    Err(Problem::new(format!("less than 1 GiB is free: {}", low.join(", ")))
-        .fix("delete what is not needed there, or enlarge the disk"))
+    Err(Problem::new(
+        format!("less than 1 GiB is free: {}", low.join(", ")),
+        "delete what is not needed there, or enlarge the disk",
+    ))
 }
 
 fn room(folder: &Path, free: u64) -> String {

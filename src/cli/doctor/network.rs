@@ -17,7 +17,8 @@ const DNS_LIMIT: Duration = Duration::from_secs(4);
 /// Checks the mail server: its greeting, TLS, authentication, and whether it accepts the sender.
 pub(super) async fn check_mail_server(config: &Config) -> Check {
     let mail = mail::set_up(config, config.listen, &app::ambient());
-    let Some(mail) = mail.map_err(Problem::new)? else {
+    let unusable = |error| Problem::new(error, "correct the setting that the message names");
+    let Some(mail) = mail.map_err(unusable)? else {
         return Ok("not sent by this node: mail.smtp_url is not set".into());
     };
     if let Some(folder) = mail.folder {
@@ -25,7 +26,8 @@ pub(super) async fn check_mail_server(config: &Config) -> Check {
     }
     let checked = mail.parts.transport.check(&mail.parts.composer.from.email).await;
     checked.map(|()| "the mail server is ready".into()).map_err(|error| {
-        Problem::new(error).fix(
+        Problem::new(
+            error,
             "correct `mail.smtp_url` and `mail.from`, or the mail server; then run `ticketwire mail \
              test ADDRESS`",
         )
@@ -97,7 +99,7 @@ impl Records {
             "add the records to the DNS of {domain}, for example TXT \"v=spf1 mx -all\" at the \
              domain and TXT \"v=DMARC1; p=none\" at _dmarc.{domain}"
         );
-        Err(Problem::new(format!("{domain} lacks {missing}")).fix(fix).warning())
+        Err(Problem::new(format!("{domain} lacks {missing}"), fix).warning())
     }
 }
 
@@ -141,12 +143,12 @@ pub(super) async fn check_base_url(config: &Config, nodes: usize) -> Check {
         }
         Ok((status, _)) => {
             let problem = format!("{url} answers {status}, and not as a node does");
-            Err(Problem::new(problem).fix(fix))
+            Err(Problem::new(problem, fix))
         }
         Err(error) => {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
             let cause = cause.unwrap_or_default();
-            Err(Problem::new(format!("{url} cannot be reached: {error}{cause}")).fix(fix))
+            Err(Problem::new(format!("{url} cannot be reached: {error}{cause}"), fix))
         }
     }
 }

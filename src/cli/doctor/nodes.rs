@@ -1,23 +1,53 @@
 //! The checks of the running nodes: whether they agree with each other and with this process.
 
-use super::check::{Check, LIMIT, Problem, Report};
+use tokio::time;
+
+use super::{
+    check::{Check, LIMIT, Problem, Report, too_late},
+    database::{LATE, cannot_tell},
+};
 use crate::{
-    app::{self, ServerDatabase, nodes},
+    app::{self, ServerDatabase, StartError, StorageWatch, nodes},
     cli::output::CliResult,
     config::Config,
-    db::node,
+    db::{DbError, node},
     domain::node::{Difference, Node},
 };
 
-/// Checks the nodes that were seen lately, and returns how many there are. Checks nothing if the
-/// database cannot tell.
+/// Checks the nodes that were seen lately, and returns how many there are, or 0 if the database
+/// cannot tell.
 pub(super) async fn check(
     config: &Config,
     database: &ServerDatabase,
     report: &mut Report,
 ) -> CliResult<usize> {
-    let Some((this, live)) = read(config, database).await else { return Ok(0) };
+    let live = match time::timeout(LIMIT, read(config, database)).await {
+        Ok(Ok(live)) => live,
+        Ok(Err(error)) => return report.add("nodes", Err(cannot_tell(error))).map(|()| 0),
+        Err(_) => return report.add("nodes", Err(too_late(LATE.0, LATE.1))).map(|()| 0),
+    };
     report.add("nodes", Ok(names(&live)))?;
+    compare(config, &live, report).await?;
+    report.add("pool", check_pools(&live))?;
+    Ok(live.len())
+}
+
+/// Compares the nodes with this command.
+async fn compare(config: &Config, live: &[Node], report: &mut Report) -> CliResult {
+    let ambient = app::ambient();
+    let compared = async {
+        let storage = StorageWatch::for_command(config, &ambient)?;
+        storage.refresh().await;
+        Ok::<_, StartError>((nodes::this_node(config, &ambient, &storage)?, storage))
+    };
+    let (this, storage) = match compared.await {
+        Ok(compared) => compared,
+        Err(error) => {
+            let problem = format!("cannot tell: {error}");
+            let problem = Problem::new(problem, "correct the setting that the message names");
+            return report.add("node configuration", Err(problem));
+        }
+    };
     let differences = live.iter().flat_map(|node| {
         this.differences_from(node).into_iter().map(move |difference| (node, difference))
     });
@@ -34,22 +64,14 @@ pub(super) async fn check(
     });
     report.add("node configuration", check_configuration(&settings.collect::<Vec<_>>()))?;
     let storages = of(|difference| *difference == Difference::Storage).map(|(node, _)| name(node));
-    let storages = if this.report.storage.is_some() { storages.collect() } else { vec![] };
-    report.add("node storage", check_storage(&storages))?;
-    report.add("pool", check_pools(&live))?;
-    Ok(live.len())
+    report.add("node storage", check_storage(&storage, &storages.collect::<Vec<_>>()))
 }
 
-async fn read(config: &Config, database: &ServerDatabase) -> Option<(Node, Vec<Node>)> {
-    let reading = async {
-        let pool = database.connect(config).ok()?;
-        let live = node::live(&mut *pool.read().await.ok()?).await.ok();
-        pool.close();
-        let storage = app::storage::set_up(config).ok().flatten();
-        let this = nodes::this_node(config, &app::ambient(), storage.as_ref()).await.ok()?;
-        Some((this, live?))
-    };
-    tokio::time::timeout(LIMIT, reading).await.ok().flatten()
+async fn read(config: &Config, database: &ServerDatabase) -> Result<Vec<Node>, DbError> {
+    let pool = database.connect(config)?;
+    let live = node::live(&mut *pool.read().await?).await;
+    pool.close();
+    live
 }
 
 fn name(node: &Node) -> String {
@@ -69,8 +91,10 @@ fn check_versions(this: &Node, others: &[String]) -> Check {
         return Ok(format!("all run {}", this.version));
     }
     let others = others.join("; ");
-    Err(Problem::new(format!("{others}; this is {}", this.version))
-        .fix("install the same version on all nodes and restart them one after the other"))
+    Err(Problem::new(
+        format!("{others}; this is {}", this.version),
+        "install the same version on all nodes and restart them one after the other",
+    ))
 }
 
 fn check_configuration(others: &[String]) -> Check {
@@ -78,16 +102,26 @@ fn check_configuration(others: &[String]) -> Check {
         return Ok("all share the settings that must be equal".into());
     }
     let others = others.join("; ");
-    Err(Problem::new(format!("these settings differ from those of this command: {others}"))
-        .fix("give all nodes the same values, and restart those that still have the old ones"))
+    Err(Problem::new(
+        format!("these settings differ from those of this command: {others}"),
+        "give all nodes the same values, and restart those that still have the old ones",
+    ))
 }
 
-fn check_storage(others: &[String]) -> Check {
+fn check_storage(storage: &StorageWatch, others: &[String]) -> Check {
+    if !storage.is_configured() {
+        return Ok("not compared: this command has none".into());
+    }
+    if storage.id().is_none() {
+        let problem = "cannot tell: the storage of attachments cannot be read";
+        return Err(Problem::new(problem, "mend what the check \"attachments\" says"));
+    }
     if others.is_empty() {
         return Ok("all share one".into());
     }
     let others = others.join("; ");
-    Err(Problem::new(format!("attachments are stored elsewhere by {others}")).fix(
+    Err(Problem::new(
+        format!("attachments are stored elsewhere by {others}"),
         "have all nodes use one shared folder (`storage.folder`) or one bucket (`storage.s3.bucket`)",
     ))
 }
@@ -106,7 +140,8 @@ fn check_pools(live: &[Node]) -> Check {
     if exhausted.is_empty() {
         return Ok("no requests wait for connections".into());
     }
-    Err(Problem::new(exhausted.join("; ")).fix(
+    Err(Problem::new(
+        exhausted.join("; "),
         "find slow statements in `pg_stat_activity`; if there are none, raise `database.pool_size`",
     ))
 }

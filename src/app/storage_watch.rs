@@ -1,0 +1,159 @@
+//! What a node knows about the storage of attachments. It is read by one task, one call at a time: each
+//! call on a shared folder whose server does not answer blocks a thread.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Mutex as AsyncMutex,
+    task::{JoinHandle, spawn_blocking},
+    time,
+};
+use uuid::Uuid;
+
+use super::{error::StartError, storage};
+use crate::{
+    config::Config,
+    domain::clock::Ambient,
+    metrics::Metrics,
+    storage::{Storage, StorageError},
+};
+
+/// How often a node reads the state.
+pub(super) const EVERY: Duration = Duration::from_secs(5);
+/// How long a call may take until the state is unknown.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The state of the storage. Clones share it.
+#[derive(Clone)]
+pub struct StorageWatch(Arc<Inner>);
+
+struct Inner {
+    storage: Option<Storage>,
+    ambient: Ambient,
+    metrics: Metrics,
+    call: SingleCall<Reading>,
+    known: Mutex<Known>,
+}
+
+/// What the last call found.
+#[derive(Default)]
+struct Known {
+    id: Option<Uuid>,
+    problem: Option<String>,
+}
+
+/// The id, and the free bytes of a folder.
+type Reading = (Result<Uuid, StorageError>, Option<u64>);
+
+impl StorageWatch {
+    /// Watches the configured storage. Nothing is read yet.
+    ///
+    /// # Errors
+    /// Settings that cannot be used.
+    pub(super) fn new(
+        config: &Config,
+        ambient: &Ambient,
+        metrics: &Metrics,
+    ) -> Result<Self, StartError> {
+        Ok(Self(Arc::new(Inner {
+            storage: storage::set_up(config)?,
+            ambient: ambient.clone(),
+            metrics: metrics.clone(),
+            call: SingleCall::default(),
+            known: Mutex::default(),
+        })))
+    }
+
+    /// Watches the configured storage for a command, which exposes no metrics.
+    ///
+    /// # Errors
+    /// Settings that cannot be used.
+    pub fn for_command(config: &Config, ambient: &Ambient) -> Result<Self, StartError> {
+        Self::new(config, ambient, &Metrics::default())
+    }
+
+    /// Whether attachments are accepted.
+    pub fn is_configured(&self) -> bool {
+        self.0.storage.is_some()
+    }
+
+    /// Returns the id of the storage, or `None` if there is none or it could not be read.
+    pub fn id(&self) -> Option<Uuid> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).id
+    }
+
+    /// Reads the state, for at most five seconds. A problem is logged when it begins.
+    pub async fn refresh(&self) {
+        let Some(storage) = self.0.storage.clone() else { return };
+        let new = self.0.ambient.uuid();
+        let reading = self.0.call.run(TIMEOUT, || read(storage, new)).await;
+        let (id, free) = match reading {
+            Some((id, free)) => (id.map_err(|error| error.to_string()), free),
+            None => (Err("the attachment storage does not answer".to_owned()), None),
+        };
+        self.0.metrics.set_storage_free_bytes(free);
+        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(problem) = &id
+            && known.problem.as_ref() != Some(problem)
+        {
+            tracing::warn!(problem, "reading the state of the attachment storage failed");
+        }
+        *known = Known { id: id.as_ref().ok().copied(), problem: id.err() };
+    }
+}
+
+async fn read(storage: Storage, new: Uuid) -> Reading {
+    let folder = storage.folder().map(ToOwned::to_owned);
+    let free = spawn_blocking(move || storage::free_bytes(&folder?)).await;
+    (storage.identity(new).await, free.ok().flatten())
+}
+
+/// Work of which one call at most is in flight.
+struct SingleCall<T>(AsyncMutex<Option<JoinHandle<T>>>);
+
+impl<T> Default for SingleCall<T> {
+    fn default() -> Self {
+        Self(AsyncMutex::new(None))
+    }
+}
+
+impl<T: Send + 'static> SingleCall<T> {
+    /// Starts a call, unless an earlier one has not ended, and returns what it finds. `None` if it
+    /// does not end within the limit; it stays in flight.
+    async fn run<F>(&self, limit: Duration, start: impl FnOnce() -> F) -> Option<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let mut call = self.0.lock().await;
+        let running = call.get_or_insert_with(|| tokio::spawn(start()));
+        let ended = time::timeout(limit, running).await.ok()?;
+        *call = None;
+        ended.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_hangs_is_the_only_one_until_it_ends() {
+        let call = SingleCall::<u8>::default();
+        let (answer, answered) = oneshot::channel();
+        let hung = call.run(Duration::ZERO, || async { answered.await.unwrap() });
+        assert_eq!(hung.await, None);
+        for _ in 0..3 {
+            let second = call.run(Duration::ZERO, || async { panic!("a second call") });
+            assert_eq!(second.await, None);
+        }
+        answer.send(1).unwrap();
+        let minute = Duration::from_mins(1);
+        assert_eq!(call.run(minute, || async { panic!("a second call") }).await, Some(1));
+        assert_eq!(call.run(minute, || async { 2 }).await, Some(2));
+    }
+}
