@@ -153,6 +153,7 @@ impl Group {
         }
         let saved = event::save(db, &changes).await?;
         services.database.announce_commit();
+        saved.unwritten.uncount(db).await;
         Ok(saved)
     }
 

@@ -1,7 +1,5 @@
 //! Opening tickets. Those that are opened at the same time are written together (`grouping.rs`).
 
-use std::collections::HashMap;
-
 use super::{
     ServiceError, Services, UserError, UserErrorCode,
     change::public_event,
@@ -48,7 +46,7 @@ async fn process(services: Services, group: Vec<Waiting<Opening>>) {
         }
         Err(error) => {
             tracing::warn!(%error, "opening a group of tickets failed; opening them one by one");
-            Opened { numbers: HashMap::new(), full: FullBuckets::default() }
+            Opened::default()
         }
     };
     for waiting in group {
@@ -99,6 +97,7 @@ async fn open_together(services: &Services, group: &[Waiting<Opening>]) -> Resul
     let mut connection = services.database.read().await?;
     let opened = event::open(&mut connection, &new.collect::<Vec<_>>()).await?;
     services.database.announce_commit();
+    opened.unwritten.uncount(&mut connection).await;
     Ok(opened)
 }
 
