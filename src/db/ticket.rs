@@ -225,6 +225,18 @@ pub async fn wait_for_lock(db: &mut Connection, id: TicketId) -> Result<(), DbEr
     Ok(())
 }
 
+/// Locks a ticket like [`lock`], or fails with [`DbError::Locked`] if another transaction has locked
+/// it.
+pub async fn lock_free(db: &mut Connection, id: TicketId) -> Result<(), DbError> {
+    let locked =
+        diesel::sql_query("SELECT FROM tickets WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED")
+            .bind::<SqlUuid, _>(id.0)
+            .prepared()
+            .execute(db)
+            .await?;
+    if locked == 0 { Err(DbError::Locked) } else { Ok(()) }
+}
+
 /// Returns the tickets with these ids and prevents the removal of their participants until the
 /// transaction ends: see [`lock_participants`]. Other writers do not wait for this lock. Rows are
 /// locked in the order of their ids, like in [`lock_all`].

@@ -5,7 +5,8 @@ use super::{
     change::public_event,
     grouping::{Waiting, repeated, submit},
     queued::{Made, Opening},
-    rate_limit::{count_creation, creation_bucket, too_frequent},
+    rate_limit::{count_creation, creation_bucket, too_frequent, uncount_creation},
+    tries::Tries,
     upload,
     used::Used,
 };
@@ -110,27 +111,39 @@ async fn open_alone(services: &Services, waiting: Waiting<Opening>) {
             return Ok(Made::Earlier(earlier));
         }
         drop(connection);
-        services
-            .database
-            .write(async |db| {
-                count_creation(services, db, opening.creation).await?;
-                require_category(db, opening.ticket.category_id).await?;
-                open_checked(db, opening).await
-            })
-            .await
+        open_in_transaction(services, opening).await
     };
     let opened = opened.await;
     waiting.answer(opened);
 }
 
+async fn open_in_transaction(services: &Services, opening: &Opening) -> Result<Made, ServiceError> {
+    let mut tries = Tries::default();
+    loop {
+        let opened = services
+            .database
+            .write(async |db| {
+                count_creation(services, db, opening.creation).await?;
+                require_category(db, opening.ticket.category_id).await?;
+                open_checked(services, db, opening).await
+            })
+            .await;
+        if !tries.go_on(&opened) {
+            return opening.or_earlier(services, opened).await;
+        }
+    }
+}
+
 /// Opens a ticket in a transaction that has counted it and has checked its category, or returns the
 /// result of an earlier equal call.
 pub(super) async fn open_checked(
+    services: &Services,
     db: &mut Connection,
     opening: &Opening,
 ) -> Result<Made, ServiceError> {
     let Opening { ticket, creation, call, files } = opening;
     if let Some(earlier) = call.earlier_result(db, ticket.id.0, ticket.created_at).await? {
+        uncount_creation(services, db, *creation).await?;
         return Ok(Made::Earlier(earlier));
     }
     let event = opening.event();
@@ -145,6 +158,22 @@ impl Opening {
     fn event(&self) -> NewTicketEvent {
         let event = TicketEvent::TicketCreated {};
         public_event(event, self.creation.account, self.ticket.created_at)
+    }
+
+    /// Returns the outcome of a transaction, or the result of an earlier equal call if the account
+    /// has reached its limit.
+    pub(super) async fn or_earlier(
+        &self,
+        services: &Services,
+        opened: Result<Made, ServiceError>,
+    ) -> Result<Made, ServiceError> {
+        let now = self.ticket.created_at;
+        match opened {
+            Err(error) => {
+                self.call.in_spite_of_limit(services, error, now).await.map(Made::Earlier)
+            }
+            opened => opened,
+        }
     }
 
     /// Returns the ticket as it was opened.

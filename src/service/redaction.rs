@@ -265,7 +265,11 @@ pub(super) async fn lock_comment(
     }
 }
 
-async fn find(db: &mut Connection, id: CommentId) -> Result<Comment, ServiceError> {
+/// Returns a comment.
+///
+/// # Errors
+/// Returns an error if it does not exist.
+pub(super) async fn find(db: &mut Connection, id: CommentId) -> Result<Comment, ServiceError> {
     let found = comment::of_events(db, &[id]).await?.into_iter().next();
     found.ok_or(ServiceError::NotFound)
 }

@@ -6,7 +6,10 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
-use crate::harness::{Client, TestServer, client::Ticket};
+use crate::{
+    comment_edit,
+    harness::{Client, TestServer, client::Ticket},
+};
 
 const WRITERS: usize = 64;
 const ROUNDS: usize = 4;
@@ -215,6 +218,11 @@ impl Held {
     /// Fails if the statement waits for a lock for long.
     pub async fn run(&self, statement: &str) {
         self.0.batch_execute(statement).await.unwrap();
+    }
+
+    /// Returns whether the statement succeeded.
+    pub async fn try_to_run(&self, statement: &str) -> bool {
+        self.0.batch_execute(statement).await.is_ok()
     }
 
     pub async fn commit(self) {
@@ -535,6 +543,41 @@ async fn a_comment_locks_in_the_same_order_as_the_version_before() {
         before.run(TICKETS).await;
         before.commit().await;
     });
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_and_an_edit_wait_for_their_ticket_without_holding_up_others() {
+    let flags = [("limits.customer_comments_per_minute", "100".to_owned())];
+    let server = TestServer::start_with(&flags).await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let (early, _) = anna.comment(&ticket, "early").await;
+    server.quiet().await;
+    let (locked, free) =
+        ("SELECT FROM tickets FOR UPDATE", "SELECT FROM attempts FOR UPDATE NOWAIT");
+    for (mutation, edits) in [("addComment", false), ("editComment", true)] {
+        let first = Held::begin(&server, locked).await;
+        let write = async {
+            if edits {
+                return comment_edit::edit(&anna, &early, "edited").await;
+            }
+            anna.try_comment(&ticket, json!({ "body": "hello" })).await
+        };
+        let (reply, ()) = tokio::join!(write, async {
+            until_waiting(&server, "%tickets%FOR NO KEY UPDATE%").await;
+            let bucket = Held::begin(&server, free).await;
+            first.commit().await;
+            until_waiting(&server, "%INTO attempts%").await;
+            // Another node locks the ticket first.
+            let second = Held::begin(&server, locked).await;
+            bucket.commit().await;
+            until_waiting(&server, "%tickets%FOR NO KEY UPDATE%").await;
+            Held::begin(&server, free).await.commit().await;
+            second.commit().await;
+        });
+        assert_eq!(reply.user_errors(mutation), [] as [&str; 0], "{}", reply.body);
+    }
     server.stop().await;
 }
 

@@ -127,8 +127,9 @@ impl UnwrittenAttempts {
 /// order.
 ///
 /// Rows are locked in the order of the buckets, so that two such statements cannot deadlock, and
-/// before any ticket, as the version before does. So what a bucket counts must not depend on the
-/// tickets: the caller takes back what was counted for nothing.
+/// before any ticket. So what a bucket counts must not depend on the tickets: the caller takes back
+/// what was counted for nothing. The version before locks a ticket before the bucket. That cannot
+/// deadlock with this statement, which does not wait for tickets.
 pub(super) fn counting(first: usize) -> String {
     let [places, buckets, intervals, within, now] = [0, 1, 2, 3, 4].map(|n| first + n);
     format!(
