@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use self::save::{columns, count};
+pub(super) use self::save::columns;
+use self::save::count;
 pub use self::{
     due::{FullBuckets, UnwrittenAttempts},
     open::{Opened, TicketOpening, open},

@@ -88,12 +88,16 @@ impl ErasureLedger {
         names(&self.redactions).await
     }
 
-    /// Returns the redaction with a name of [`redactions`](Self::redactions).
+    /// Returns the redaction with a name of [`redactions`](Self::redactions), or `None` if it was
+    /// removed meanwhile.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn redaction(&self, name: &str) -> Result<Redaction, LedgerError> {
-        read(&self.redactions, name).await
+    pub async fn redaction(&self, name: &str) -> Result<Option<Redaction>, LedgerError> {
+        match read(&self.redactions, name).await {
+            Err(error) if error.cause.kind() == ErrorKind::NotFound => Ok(None),
+            found => found.map(Some),
+        }
     }
 }
 
