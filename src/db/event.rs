@@ -14,8 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub(super) use self::save::columns;
-use self::save::count;
+use self::save::{columns, count};
 pub use self::{
     due::{FullBuckets, UnwrittenAttempts},
     open::{Opened, TicketOpening, open},

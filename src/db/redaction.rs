@@ -2,15 +2,14 @@
 
 use diesel::{prelude::*, query_dsl::methods::FilterDsl};
 use diesel_async::RunQueryDsl;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    event::columns,
     schema::{events, redactions},
 };
-use crate::domain::{clock::Timestamp, event::TicketEvent, ids::TicketId, redaction::Redaction};
+use crate::domain::{clock::Timestamp, ids::TicketId, redaction::Redaction};
 
 /// How many redactions a page has at most.
 const PAGE: i64 = 1_000;
@@ -55,11 +54,12 @@ pub async fn page(db: &mut Connection, after: &str) -> Result<Vec<Redaction>, Db
 
 /// Whether an event says that the content was redacted at the time of a redaction or later.
 pub async fn has_happened(db: &mut Connection, redaction: &Redaction) -> Result<bool, DbError> {
-    let (kind, data) = columns(&TicketEvent::ContentRedacted { content: redaction.content })?;
+    let content = serde_json::to_value(redaction.content);
+    let content = content.map_err(|error| DbError::Value(error.to_string()))?;
     let is_event = events::ticket_id
         .eq(redaction.ticket_id.0)
-        .and(events::kind.eq(kind))
-        .and(events::data.eq(data))
+        .and(events::kind.eq("content_redacted"))
+        .and(events::data.eq(json!({ "content": content })))
         .and(events::occurred_at.ge(redaction.redacted_at));
     let event = QueryDsl::filter(events::table, is_event);
     Ok(diesel::select(diesel::dsl::exists(event)).get_result(db).await?)

@@ -255,7 +255,7 @@ async fn make_alone(services: &Services, change: &Change) -> Result<Made, Servic
     };
     match (made, &change.call, change.time()) {
         (Err(error), Some(call), Some(now)) => {
-            call.in_spite_of_limit(services, error, now).await.map(Made::Earlier)
+            call.in_spite_of_limit(&services.database, error, now).await.map(Made::Earlier)
         }
         (made, ..) => made,
     }

@@ -3,10 +3,10 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{ServiceError, Services, UserError, UserErrorCode};
+use super::{ServiceError, UserError, UserErrorCode};
 use crate::{
     db::{
-        Connection,
+        Connection, Database,
         event::KeyClaim,
         idempotency::{self, Claim},
     },
@@ -72,14 +72,14 @@ impl IdempotentCall {
     /// Returns the error if there was no such call or it is about something else.
     pub(super) async fn in_spite_of_limit(
         &self,
-        services: &Services,
+        database: &Database,
         error: ServiceError,
         now: Timestamp,
     ) -> Result<Uuid, ServiceError> {
         if !matches!(error, ServiceError::TooFrequent { .. }) || self.key.is_none() {
             return Err(error);
         }
-        let mut connection = services.database.read().await?;
+        let mut connection = database.read().await?;
         self.find_earlier_result(&mut connection, now).await?.ok_or(error)
     }
 

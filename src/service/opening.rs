@@ -170,7 +170,7 @@ impl Opening {
         let now = self.ticket.created_at;
         match opened {
             Err(error) => {
-                self.call.in_spite_of_limit(services, error, now).await.map(Made::Earlier)
+                self.call.in_spite_of_limit(&services.database, error, now).await.map(Made::Earlier)
             }
             opened => opened,
         }

@@ -528,7 +528,7 @@ pub(super) fn count<E>(new: &[E]) -> i64 {
 }
 
 /// Returns the kind and data columns of an event.
-pub(in super::super) fn columns(event: &impl Serialize) -> Result<(String, Value), DbError> {
+pub(super) fn columns(event: &impl Serialize) -> Result<(String, Value), DbError> {
     let failed = |reason: &str| DbError::Value(format!("an event cannot be stored: {reason}"));
     let mut value = serde_json::to_value(event).map_err(|error| failed(&error.to_string()))?;
     let kind = value["kind"].as_str().ok_or_else(|| failed("it has no kind"))?.to_owned();
