@@ -1,2 +1,2 @@
 -- Every comment moved its bucket in this index. Empty buckets are few and found without it.
-DROP INDEX CONCURRENTLY attempts_empty
+DROP INDEX CONCURRENTLY IF EXISTS attempts_empty

@@ -29,6 +29,7 @@ impl DbError {
             | Self::Copy(_)
             | Self::Exceeded(_)
             | Self::TimedOut(_) => Blame::Outage,
+            Self::Locked => Blame::Unclear,
             Self::Value(_) => Blame::Item,
             Self::Statement(error) => blame(error),
         }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use self::save::{columns, count};
 pub use self::{
-    due::FullBuckets,
+    due::{FullBuckets, UnwrittenAttempts},
     open::{Opened, TicketOpening, open},
     save::{
         NewTicketEvent, Saved, TicketChange, save, save_all_with_events, save_change,

@@ -16,7 +16,10 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::{task, time};
 
-use super::{Database, DbError, pool::chain};
+use super::{
+    Database, DbError,
+    pool::{DEADLOCK, chain},
+};
 
 /// All migrations, oldest first.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
@@ -39,12 +42,10 @@ const RETRIES: u32 = 6;
 /// The pause before the first retry. Each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// How Postgres reports a lock timeout (SQLSTATE 55P03) and a deadlock (40P01). diesel hides the code
-/// of an error, and the message comes in the language of the server.
-const LOCK_FAILED: &[&str] = &[
+/// How Postgres reports a lock timeout (SQLSTATE 55P03). diesel hides the code of an error, and the
+/// message comes in the language of the server.
+const LOCK_TIMED_OUT: [&str; 2] = [
     "canceling statement due to lock timeout",
-    "deadlock detected",
-    "обнаружена взаимоблокировка",
     "выполнение оператора отменено из-за тайм-аута блокировки",
 ];
 
@@ -205,7 +206,7 @@ async fn apply(
     for _ in 0..RETRIES {
         match attempt(connection, source, name).await {
             Err(DbError::Migration(error))
-                if LOCK_FAILED.iter().any(|text| error.contains(text)) =>
+                if LOCK_TIMED_OUT.iter().chain(&DEADLOCK).any(|text| error.contains(text)) =>
             {
                 let pause_seconds = pause.as_secs_f64();
                 tracing::warn!(

@@ -63,7 +63,13 @@ pub enum DbError {
     /// A statement took longer than it may.
     #[error("a statement took longer than {} seconds", .0.as_secs())]
     TimedOut(Duration),
+    /// Another transaction holds a lock that this one must not wait for.
+    #[error("another transaction has locked a row")]
+    Locked,
 }
+
+/// How Postgres reports a deadlock (SQLSTATE 40P01).
+pub(super) const DEADLOCK: [&str; 2] = ["deadlock detected", "обнаружена взаимоблокировка"];
 
 /// What Postgres reports if it cannot serve anybody at the moment: a full disk or memory, too many
 /// connections, a start or a stop. diesel hides the code of an error, and the system's own
@@ -93,6 +99,18 @@ impl DbError {
                 | DatabaseErrorKind::ReadOnlyTransaction => true,
                 _ => UNAVAILABLE.iter().any(|text| information.message().contains(text)),
             },
+            _ => false,
+        }
+    }
+
+    /// Whether the transaction stood in the way of another, so that it may succeed if it is tried
+    /// again.
+    pub fn is_contended(&self) -> bool {
+        match self {
+            Self::Locked => true,
+            Self::Statement(Error::DatabaseError(_, information)) => {
+                DEADLOCK.iter().any(|text| information.message().contains(text))
+            }
             _ => false,
         }
     }

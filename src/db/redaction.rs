@@ -1,19 +1,25 @@
 //! Redactions of single texts and files, as the ledger of erasures has them too.
 
-use diesel::prelude::*;
+use diesel::{prelude::*, query_dsl::methods::FilterDsl};
 use diesel_async::RunQueryDsl;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Connection, DbError, schema::redactions};
+use super::{
+    Connection, DbError,
+    schema::{events, redactions},
+};
 use crate::domain::{clock::Timestamp, ids::TicketId, redaction::Redaction};
 
-/// Records a redaction. A later one of the same text replaces it.
+/// How many redactions a page has at most.
+const PAGE: i64 = 1_000;
+
+/// Records a redaction. A later one of the same text replaces an earlier one.
 pub async fn record(db: &mut Connection, redaction: &Redaction) -> Result<(), DbError> {
     let content = serde_json::to_value(redaction.content);
     let content = content.map_err(|error| DbError::Value(error.to_string()))?;
     let at = redactions::redacted_at.eq(redaction.redacted_at);
-    diesel::insert_into(redactions::table)
+    let insert = diesel::insert_into(redactions::table)
         .values((
             redactions::name.eq(redaction.name()),
             redactions::ticket_id.eq(redaction.ticket_id.0),
@@ -22,15 +28,19 @@ pub async fn record(db: &mut Connection, redaction: &Redaction) -> Result<(), Db
         ))
         .on_conflict(redactions::name)
         .do_update()
-        .set(at)
-        .execute(db)
-        .await?;
+        .set(at);
+    // ON CONFLICT DO UPDATE … WHERE.
+    let later = redactions::redacted_at.lt(redaction.redacted_at);
+    FilterDsl::filter(insert, later).execute(db).await?;
     Ok(())
 }
 
-/// Returns all redactions, in no particular order.
-pub async fn all(db: &mut Connection) -> Result<Vec<Redaction>, DbError> {
-    let rows = redactions::table
+/// Returns the first redactions whose names come after one, in the order of their names. There are
+/// no more if it is empty.
+pub async fn page(db: &mut Connection, after: &str) -> Result<Vec<Redaction>, DbError> {
+    let rows = QueryDsl::filter(redactions::table, redactions::name.gt(after))
+        .order(redactions::name)
+        .limit(PAGE)
         .select((redactions::ticket_id, redactions::content, redactions::redacted_at))
         .load::<(Uuid, Value, Timestamp)>(db)
         .await?;
@@ -40,4 +50,17 @@ pub async fn all(db: &mut Connection) -> Result<Vec<Redaction>, DbError> {
         Ok(Redaction { ticket_id: TicketId(ticket), content, redacted_at })
     };
     rows.into_iter().map(redaction).collect()
+}
+
+/// Whether an event says that the content was redacted at the time of a redaction or later.
+pub async fn has_happened(db: &mut Connection, redaction: &Redaction) -> Result<bool, DbError> {
+    let content = serde_json::to_value(redaction.content);
+    let content = content.map_err(|error| DbError::Value(error.to_string()))?;
+    let is_event = events::ticket_id
+        .eq(redaction.ticket_id.0)
+        .and(events::kind.eq("content_redacted"))
+        .and(events::data.eq(json!({ "content": content })))
+        .and(events::occurred_at.ge(redaction.redacted_at));
+    let event = QueryDsl::filter(events::table, is_event);
+    Ok(diesel::select(diesel::dsl::exists(event)).get_result(db).await?)
 }

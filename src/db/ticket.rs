@@ -225,9 +225,24 @@ pub async fn wait_for_lock(db: &mut Connection, id: TicketId) -> Result<(), DbEr
     Ok(())
 }
 
+/// Locks a ticket like [`lock`], or fails with [`DbError::Locked`] if another transaction has locked
+/// it.
+pub async fn lock_free(db: &mut Connection, id: TicketId) -> Result<(), DbError> {
+    let locked =
+        diesel::sql_query("SELECT FROM tickets WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED")
+            .bind::<SqlUuid, _>(id.0)
+            .prepared()
+            .execute(db)
+            .await?;
+    if locked == 0 { Err(DbError::Locked) } else { Ok(()) }
+}
+
 /// Returns the tickets with these ids and prevents the removal of their participants until the
-/// transaction ends: see [`lock_participants`]. Other writers do not wait for this lock. Rows are
-/// locked in the order of their ids, like in [`lock_all`].
+/// transaction ends: see [`lock_participants`]. Rows are locked in the order of their ids, like in
+/// [`lock_all`].
+///
+/// Other writers wait for this lock too: a node of the version before removes participants under the
+/// lock of [`lock`].
 pub async fn keep_participants(
     db: &mut Connection,
     ids: &[TicketId],
@@ -236,7 +251,7 @@ pub async fn keep_participants(
         .filter(tickets::id.eq_any(ids.iter().map(|id| id.0)))
         .order(tickets::id)
         .select(TicketRow::as_select())
-        .for_key_share()
+        .for_share()
         .load(db)
         .await?;
     Ok(rows.into_iter().map(Ticket::from).collect())

@@ -14,6 +14,7 @@ use super::{
     meanwhile::check_nothing_said,
     queued::{Change, Made},
     rate_limit::{self, creation_bucket, too_frequent},
+    tries::Tries,
     upload,
     used::Used,
 };
@@ -153,6 +154,7 @@ impl Group {
         }
         let saved = event::save(db, &changes).await?;
         services.database.announce_commit();
+        saved.unwritten.uncount(db).await;
         Ok(saved)
     }
 
@@ -243,6 +245,29 @@ async fn make_in_turn(services: Services, waiting: Vec<Waiting<Change>>) {
 
 /// Makes a change alone, on the locked ticket.
 async fn make_alone(services: &Services, change: &Change) -> Result<Made, ServiceError> {
+    let mut tries = Tries::default();
+    let made = loop {
+        let waits = tries.is_last();
+        let made = try_alone(services, change, waits).await;
+        if !tries.go_on(&made) {
+            break made;
+        }
+    };
+    match (made, &change.call, change.time()) {
+        (Err(error), Some(call), Some(now)) => {
+            call.in_spite_of_limit(&services.database, error, now).await.map(Made::Earlier)
+        }
+        (made, ..) => made,
+    }
+}
+
+/// Makes a change in a transaction, which fails if another one locks the ticket before it, unless it
+/// `waits` for that.
+async fn try_alone(
+    services: &Services,
+    change: &Change,
+    waits: bool,
+) -> Result<Made, ServiceError> {
     let mut connection = services.database.read().await?;
     if let (Some(call), Some(now)) = (&change.call, change.time())
         && let Some(earlier) = call.find_earlier_result(&mut connection, now).await?
@@ -253,7 +278,7 @@ async fn make_alone(services: &Services, change: &Change) -> Result<Made, Servic
     // would wait with it for a ticket that others keep locked.
     tickets::wait_for_lock(&mut connection, change.id).await?;
     drop(connection);
-    services.database.write(async |db| make_locked(services, db, change).await).await
+    services.database.write(async |db| make_locked(services, db, change, waits).await).await
 }
 
 /// Makes a change in a transaction. Locks as the statement of a group does: the bucket, then the
@@ -262,14 +287,21 @@ async fn make_locked(
     services: &Services,
     db: &mut Connection,
     change: &Change,
+    waits: bool,
 ) -> Result<Made, ServiceError> {
     if let Some(creation) = change.creation {
         rate_limit::count_creation(services, db, creation).await?;
+    }
+    if !waits {
+        tickets::lock_free(db, change.id).await?;
     }
     let mut ticket = tickets::lock(db, change.id).await?.ok_or(ServiceError::NotFound)?;
     if let (Some(call), Some(comment)) = (&change.call, &change.comment)
         && let Some(earlier) = call.earlier_result(db, comment.id.0, comment.created_at).await?
     {
+        if let Some(creation) = change.creation {
+            rate_limit::uncount_creation(services, db, creation).await?;
+        }
         return Ok(Made::Earlier(earlier));
     }
     let before = change.seen_up_to.map(|seen| (ticket.clone(), seen));

@@ -4,16 +4,17 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
     queued::{CountedCreation, Creation},
     rate_limit, redaction, ticket,
+    tries::Tries,
     validation::Validation,
 };
 use crate::{
-    db::{Connection, comment, comment_edit as edits, event},
+    db::{Connection, comment, comment_edit as edits, event, ticket as tickets},
     domain::{
         actor::Actor,
         clock::Timestamp,
         comment::{Comment, EarlierBody, MAX_EDITS},
         event::TicketEvent,
-        ids::CommentId,
+        ids::{CommentId, TicketId},
         policy::{Action, Resource},
         text::Body,
         ticket::{Status, Ticket},
@@ -39,31 +40,64 @@ pub async fn edit(
     let body = &validation.finish(body)?;
     let now = services.ambient.now();
     let counted = CountedCreation { creation: Creation::Comment, actor: *actor, account: author };
-    let (comment, ticket) = services
-        .database
-        .write(async |db| {
-            // Before the ticket is locked, as every writer of comments does.
-            rate_limit::count_creation(services, db, counted).await?;
-            let (mut ticket, before) = redaction::lock_comment(actor, db, id).await?;
-            authorise(actor, Action::EditComment, Resource::from(&ticket))?;
-            if before.author_id != author {
-                return Err(ServiceError::Forbidden);
-            }
-            require_editable(&ticket, &before, now)?;
-            if before.body == body.as_str() {
-                rate_limit::uncount_creation(services, db, counted).await?;
-                return Ok((before, ticket));
-            }
-            let comment = replace(db, before, body, now).await?;
-            ticket.updated_at = now;
-            let edited = TicketEvent::CommentEdited { comment_id: id };
-            let edited = ticket::public_event(edited, author, now);
-            event::save_with_events(db, &mut ticket, &[edited]).await?;
-            Ok((comment, ticket))
-        })
-        .await?;
+    let edit = &Edit { counted, id, body, now };
+    let mut tries = Tries::default();
+    let edited = loop {
+        let mut connection = services.database.read().await?;
+        let ticket = redaction::find(&mut connection, id).await?.ticket_id;
+        // Before the edit is counted: other comments of the account would wait with it.
+        tickets::wait_for_lock(&mut connection, ticket).await?;
+        drop(connection);
+        let free = (!tries.is_last()).then_some(ticket);
+        let edited = services.database.write(async |db| edit.make(services, db, free).await).await;
+        if !tries.go_on(&edited) {
+            break edited?;
+        }
+    };
     redaction::until_unshared().await;
-    Ok((comment, ticket))
+    Ok(edited)
+}
+
+/// A new text of a comment.
+struct Edit<'a> {
+    counted: CountedCreation,
+    id: CommentId,
+    body: &'a Body,
+    now: Timestamp,
+}
+
+impl Edit<'_> {
+    /// Edits the comment in a transaction. Locks as every writer of comments does: the bucket, then
+    /// the ticket. Does not wait for the ticket that must be `free`.
+    async fn make(
+        &self,
+        services: &Services,
+        db: &mut Connection,
+        free: Option<TicketId>,
+    ) -> Result<(Comment, Ticket), ServiceError> {
+        let &Self { counted, id, body, now } = self;
+        let (actor, author) = (&counted.actor, counted.account);
+        rate_limit::count_creation(services, db, counted).await?;
+        if let Some(ticket) = free {
+            tickets::lock_free(db, ticket).await?;
+        }
+        let (mut ticket, before) = redaction::lock_comment(actor, db, id).await?;
+        authorise(actor, Action::EditComment, Resource::from(&ticket))?;
+        if before.author_id != author {
+            return Err(ServiceError::Forbidden);
+        }
+        require_editable(&ticket, &before, now)?;
+        if before.body == body.as_str() {
+            rate_limit::uncount_creation(services, db, counted).await?;
+            return Ok((before, ticket));
+        }
+        let comment = replace(db, before, body, now).await?;
+        ticket.updated_at = now;
+        let edited = TicketEvent::CommentEdited { comment_id: id };
+        let edited = ticket::public_event(edited, author, now);
+        event::save_with_events(db, &mut ticket, &[edited]).await?;
+        Ok((comment, ticket))
+    }
 }
 
 fn require_editable(ticket: &Ticket, comment: &Comment, now: Timestamp) -> Result<(), UserError> {

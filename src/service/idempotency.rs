@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{ServiceError, UserError, UserErrorCode};
 use crate::{
     db::{
-        Connection,
+        Connection, Database,
         event::KeyClaim,
         idempotency::{self, Claim},
     },
@@ -63,6 +63,24 @@ impl IdempotentCall {
         let Some(key) = &self.key else { return Ok(None) };
         let found = idempotency::find(db, self.account, key, self.fingerprint, now).await?;
         found.map_or(Ok(None), earlier)
+    }
+
+    /// Returns the result of an earlier equal call in spite of the error of a limit: a call that was
+    /// made at the same time may have reached it.
+    ///
+    /// # Errors
+    /// Returns the error if there was no such call or it is about something else.
+    pub(super) async fn in_spite_of_limit(
+        &self,
+        database: &Database,
+        error: ServiceError,
+        now: Timestamp,
+    ) -> Result<Uuid, ServiceError> {
+        if !matches!(error, ServiceError::TooFrequent { .. }) || self.key.is_none() {
+            return Err(error);
+        }
+        let mut connection = database.read().await?;
+        self.find_earlier_result(&mut connection, now).await?.ok_or(error)
     }
 
     /// Returns the claim that creating a result in one statement makes, if the caller has a key.

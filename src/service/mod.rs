@@ -54,6 +54,7 @@ pub mod staff;
 pub mod ticket;
 pub mod ticket_invitation;
 pub mod timeline;
+mod tries;
 pub mod unread;
 pub mod unsubscription;
 pub mod upload;

@@ -1,13 +1,12 @@
 //! Opening tickets. Those that are opened at the same time are written together (`grouping.rs`).
 
-use std::collections::HashMap;
-
 use super::{
     ServiceError, Services, UserError, UserErrorCode,
     change::public_event,
     grouping::{Waiting, repeated, submit},
     queued::{Made, Opening},
-    rate_limit::{count_creation, creation_bucket, too_frequent},
+    rate_limit::{count_creation, creation_bucket, too_frequent, uncount_creation},
+    tries::Tries,
     upload,
     used::Used,
 };
@@ -48,7 +47,7 @@ async fn process(services: Services, group: Vec<Waiting<Opening>>) {
         }
         Err(error) => {
             tracing::warn!(%error, "opening a group of tickets failed; opening them one by one");
-            Opened { numbers: HashMap::new(), full: FullBuckets::default() }
+            Opened::default()
         }
     };
     for waiting in group {
@@ -99,6 +98,7 @@ async fn open_together(services: &Services, group: &[Waiting<Opening>]) -> Resul
     let mut connection = services.database.read().await?;
     let opened = event::open(&mut connection, &new.collect::<Vec<_>>()).await?;
     services.database.announce_commit();
+    opened.unwritten.uncount(&mut connection).await;
     Ok(opened)
 }
 
@@ -111,27 +111,39 @@ async fn open_alone(services: &Services, waiting: Waiting<Opening>) {
             return Ok(Made::Earlier(earlier));
         }
         drop(connection);
-        services
-            .database
-            .write(async |db| {
-                count_creation(services, db, opening.creation).await?;
-                require_category(db, opening.ticket.category_id).await?;
-                open_checked(db, opening).await
-            })
-            .await
+        open_in_transaction(services, opening).await
     };
     let opened = opened.await;
     waiting.answer(opened);
 }
 
+async fn open_in_transaction(services: &Services, opening: &Opening) -> Result<Made, ServiceError> {
+    let mut tries = Tries::default();
+    loop {
+        let opened = services
+            .database
+            .write(async |db| {
+                count_creation(services, db, opening.creation).await?;
+                require_category(db, opening.ticket.category_id).await?;
+                open_checked(services, db, opening).await
+            })
+            .await;
+        if !tries.go_on(&opened) {
+            return opening.or_earlier(services, opened).await;
+        }
+    }
+}
+
 /// Opens a ticket in a transaction that has counted it and has checked its category, or returns the
 /// result of an earlier equal call.
 pub(super) async fn open_checked(
+    services: &Services,
     db: &mut Connection,
     opening: &Opening,
 ) -> Result<Made, ServiceError> {
     let Opening { ticket, creation, call, files } = opening;
     if let Some(earlier) = call.earlier_result(db, ticket.id.0, ticket.created_at).await? {
+        uncount_creation(services, db, *creation).await?;
         return Ok(Made::Earlier(earlier));
     }
     let event = opening.event();
@@ -146,6 +158,22 @@ impl Opening {
     fn event(&self) -> NewTicketEvent {
         let event = TicketEvent::TicketCreated {};
         public_event(event, self.creation.account, self.ticket.created_at)
+    }
+
+    /// Returns the outcome of a transaction, or the result of an earlier equal call if the account
+    /// has reached its limit.
+    pub(super) async fn or_earlier(
+        &self,
+        services: &Services,
+        opened: Result<Made, ServiceError>,
+    ) -> Result<Made, ServiceError> {
+        let now = self.ticket.created_at;
+        match opened {
+            Err(error) => {
+                self.call.in_spite_of_limit(&services.database, error, now).await.map(Made::Earlier)
+            }
+            opened => opened,
+        }
     }
 
     /// Returns the ticket as it was opened.

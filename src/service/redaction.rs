@@ -1,7 +1,7 @@
 //! Redaction: staff erase texts and files that people sent.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -180,64 +180,120 @@ impl Entry {
 /// them. Returns how many texts and files it redacted.
 ///
 /// # Errors
-/// Returns an error if the database failed or the ledger cannot be used.
+/// Returns an error if the database failed or the ledger cannot be used. Entries that cannot be read
+/// are logged and left out.
 pub(super) async fn follow_ledger(
     services: &Services,
     even_recent: bool,
 ) -> Result<usize, ServiceError> {
     let ledger = ErasureLedger::new(&services.settings.erasure_ledger);
-    let in_ledger = ledger.redactions().await?.into_iter().collect::<HashSet<_>>();
-    let known = redactions::all(&mut *services.database.read().await?).await?;
-    for missing in known.iter().filter(|known| !in_ledger.contains(&known.name())) {
-        ledger.record_redaction(missing).await?;
-    }
-    let known = known.iter().map(Redaction::name).collect::<HashSet<_>>();
-    let (now, mut redacted, mut failed) = (services.ambient.now(), 0, None);
-    for name in in_ledger.difference(&known) {
-        let redaction = ledger.redaction(name).await?;
+    let mut unknown = recorded(&ledger).await?;
+    let mut failed = record_known(services, &ledger, &mut unknown).await?;
+    let (now, mut redacted) = (services.ambient.now(), 0);
+    for redaction in unknown.into_values() {
         if !even_recent && !redaction.has_settled(now) {
             continue;
         }
         match redact_again(services, &redaction).await {
-            Ok(()) => redacted += 1,
-            // The backup is older than the ticket or the comment.
-            Err(ServiceError::NotFound) => {}
+            Ok(done) => redacted += usize::from(done),
             Err(error) => failed = Some(error),
         }
     }
     failed.map_or(Ok(redacted), Err)
 }
 
-/// Redacts what a backup has brought back.
-async fn redact_again(services: &Services, redaction: &Redaction) -> Result<(), ServiceError> {
-    let now = services.ambient.now();
-    services
+/// Returns the redactions of the ledger, by their names.
+async fn recorded(ledger: &ErasureLedger) -> Result<BTreeMap<String, Redaction>, ServiceError> {
+    let mut recorded = BTreeMap::new();
+    for name in ledger.redactions().await? {
+        match ledger.redaction(&name).await {
+            Ok(redaction) => recorded.extend(redaction.map(|redaction| (name, redaction))),
+            Err(error) => tracing::error!(%error, "a redaction of the ledger cannot be read"),
+        }
+    }
+    Ok(recorded)
+}
+
+/// Removes from the redactions of the ledger those that the database knows, and records in the ledger
+/// what only the database knows. Returns an error of the ledger that did not prevent the rest.
+async fn record_known(
+    services: &Services,
+    ledger: &ErasureLedger,
+    recorded: &mut BTreeMap<String, Redaction>,
+) -> Result<Option<ServiceError>, ServiceError> {
+    let (mut after, mut failed) = (String::new(), None);
+    loop {
+        let page = redactions::page(&mut *services.database.read().await?, &after).await?;
+        let Some(last) = page.last() else { return Ok(failed) };
+        after = last.name();
+        for known in page {
+            let name = known.name();
+            // What was written after an earlier redaction can be redacted too.
+            let in_ledger = recorded.get(&name).map(|it| it.redacted_at);
+            if in_ledger.is_none_or(|at| at < known.redacted_at)
+                && let Err(error) = ledger.record_redaction(&known).await
+            {
+                failed = Some(error.into());
+            }
+            if in_ledger.is_some_and(|at| at <= known.redacted_at) {
+                recorded.remove(&name);
+            }
+        }
+    }
+}
+
+/// Redacts what a backup has brought back. Returns `false` if the database only lacked the record of
+/// the redaction, or its ticket or comment.
+async fn redact_again(services: &Services, redaction: &Redaction) -> Result<bool, ServiceError> {
+    let erased = services
         .database
         .write(async |db| {
-            let found = tickets::lock(db, redaction.ticket_id).await?;
-            let ticket = &mut found.ok_or(ServiceError::NotFound)?;
-            match redaction.content {
-                RedactedContent::Summary => {
-                    erase_text(db, ticket, TicketText::Summary, None, now).await?;
-                }
-                RedactedContent::Description => {
-                    erase_text(db, ticket, TicketText::Description, None, now).await?;
-                }
-                RedactedContent::Comment { comment_id } => {
-                    erase_comment(db, ticket, comment_id, None, now).await?;
-                }
-                RedactedContent::Attachment { attachment_id, .. } => {
-                    erase_attachment(db, ticket, attachment_id, None, now).await?;
-                }
-            }
-            Ok::<_, ServiceError>(redactions::record(db, redaction).await?)
+            let erased = erase_again(db, redaction, services.ambient.now()).await?;
+            redactions::record(db, redaction).await?;
+            Ok::<_, ServiceError>(erased)
         })
-        .await?;
-    if let RedactedContent::Attachment { attachment_id, .. } = redaction.content {
-        upload::delete_redacted(services, attachment_id).await;
+        .await;
+    let erased = match erased {
+        // The backup is older than the ticket or the comment.
+        Err(ServiceError::NotFound) => {
+            redactions::record(&mut *services.database.read().await?, redaction).await?;
+            false
+        }
+        erased => erased?,
+    };
+    if erased {
+        if let RedactedContent::Attachment { attachment_id, .. } = redaction.content {
+            upload::delete_redacted(services, attachment_id).await;
+        }
+        tracing::info!(redacted = redaction.name(), "redacted a text or file of a backup again");
     }
-    tracing::info!(redacted = redaction.name(), "redacted a text or file of a backup again");
-    Ok(())
+    Ok(erased)
+}
+
+/// Erases a text or file, unless that happened at the time of its redaction or later: a summary may
+/// have been written since. Returns whether there was something to erase.
+async fn erase_again(
+    db: &mut Connection,
+    redaction: &Redaction,
+    now: Timestamp,
+) -> Result<bool, ServiceError> {
+    let found = tickets::lock(db, redaction.ticket_id).await?;
+    let ticket = &mut found.ok_or(ServiceError::NotFound)?;
+    if redactions::has_happened(db, redaction).await? {
+        return Ok(false);
+    }
+    match redaction.content {
+        RedactedContent::Summary => erase_text(db, ticket, TicketText::Summary, None, now).await,
+        RedactedContent::Description => {
+            erase_text(db, ticket, TicketText::Description, None, now).await
+        }
+        RedactedContent::Comment { comment_id } => {
+            erase_comment(db, ticket, comment_id, None, now).await
+        }
+        RedactedContent::Attachment { attachment_id, .. } => {
+            erase_attachment(db, ticket, attachment_id, None, now).await
+        }
+    }
 }
 
 /// Waits until no node shares a message of a stream that was executed before a commit.
@@ -265,7 +321,11 @@ pub(super) async fn lock_comment(
     }
 }
 
-async fn find(db: &mut Connection, id: CommentId) -> Result<Comment, ServiceError> {
+/// Returns a comment.
+///
+/// # Errors
+/// Returns an error if it does not exist.
+pub(super) async fn find(db: &mut Connection, id: CommentId) -> Result<Comment, ServiceError> {
     let found = comment::of_events(db, &[id]).await?.into_iter().next();
     found.ok_or(ServiceError::NotFound)
 }

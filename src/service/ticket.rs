@@ -12,6 +12,7 @@ use super::{
     own_tickets::{self, cache::OwnList},
     queued::{Change, CountedCreation, Creation, Made, Opening},
     rate_limit::count_creation,
+    tries::Tries,
     upload::{self, Upload},
     validation::Validation,
 };
@@ -218,20 +219,26 @@ async fn open_with_others(
     if let Some(earlier) = earlier {
         return Ok(Made::Earlier(earlier));
     }
-    services
-        .database
-        .write(async |db| {
-            count_creation(services, db, opening.creation).await?;
-            if let Some(customer) = new.customer {
-                require_customer(db, customer).await?;
-            }
-            opening::require_category(db, opening.ticket.category_id).await?;
-            if let Some(predecessor) = new.follow_up_to {
-                follow_up::require_closed(actor, db, predecessor).await?;
-            }
-            opening::open_checked(db, opening).await
-        })
-        .await
+    let mut tries = Tries::default();
+    loop {
+        let opened = services
+            .database
+            .write(async |db| {
+                count_creation(services, db, opening.creation).await?;
+                if let Some(customer) = new.customer {
+                    require_customer(db, customer).await?;
+                }
+                opening::require_category(db, opening.ticket.category_id).await?;
+                if let Some(predecessor) = new.follow_up_to {
+                    follow_up::require_closed(actor, db, predecessor).await?;
+                }
+                opening::open_checked(services, db, opening).await
+            })
+            .await;
+        if !tries.go_on(&opened) {
+            return opening.or_earlier(services, opened).await;
+        }
+    }
 }
 
 /// The validated fields of a [`NewTicket`].

@@ -11,6 +11,7 @@ use tokio::{
     fs::{self, File},
     io::AsyncWriteExt as _,
 };
+use uuid::Uuid;
 
 use crate::domain::{erasure::Erasure, ids::AccountId, redaction::Redaction};
 
@@ -101,12 +102,16 @@ impl ErasureLedger {
         names(&self.redactions).await
     }
 
-    /// Returns the redaction with a name of [`redactions`](Self::redactions).
+    /// Returns the redaction with a name of [`redactions`](Self::redactions), or `None` if it was
+    /// removed meanwhile.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn redaction(&self, name: &str) -> Result<Redaction, LedgerError> {
-        read(&self.redactions, name).await
+    pub async fn redaction(&self, name: &str) -> Result<Option<Redaction>, LedgerError> {
+        match read(&self.redactions, name).await {
+            Err(error) if error.cause.kind() == ErrorKind::NotFound => Ok(None),
+            found => found.map(Some),
+        }
     }
 }
 
@@ -115,17 +120,31 @@ fn entry(folder: &Path, name: &str) -> PathBuf {
 }
 
 async fn write(folder: &Path, name: &str, value: &impl Serialize) -> Result<(), LedgerError> {
+    // Of its own, because several nodes can share the folder and write the same entry.
+    let part = folder.join(format!("{name}.{}.part", random_name()));
     let written = async {
         fs::create_dir_all(folder).await?;
         // Renamed when it is complete, so that a crash leaves no half of an entry.
-        let part = folder.join(format!("{name}.part"));
-        let mut file = File::create(&part).await?;
+        let mut file = File::create_new(&part).await?;
         file.write_all(&serde_json::to_vec(value)?).await?;
         file.sync_all().await?;
         fs::rename(&part, entry(folder, name)).await?;
         File::open(folder).await?.sync_all().await
     };
-    written.await.map_err(|cause| failed(folder, cause))
+    let written = written.await;
+    if written.is_err() {
+        // After a rename there is none.
+        drop(fs::remove_file(&part).await);
+    }
+    written.map_err(|cause| failed(folder, cause))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "names of temporary files are not part of the domain"
+)]
+fn random_name() -> uuid::fmt::Simple {
+    Uuid::new_v4().simple()
 }
 
 async fn remove(folder: &Path, name: &str) -> Result<(), LedgerError> {

@@ -12,7 +12,8 @@ use crate::{
     redaction::{CONTENT, hits, redact_comment, timeline},
 };
 
-async fn edit(client: &Client, id: &str, body: &str) -> Reply {
+/// Edits a comment.
+pub async fn edit(client: &Client, id: &str, body: &str) -> Reply {
     let document = "mutation($id: ID!, $body: String!) {
         editComment(input: { commentId: $id, body: $body }) {
             comment { body editedAt } ticket { updatedAt } userErrors { field code message } } }";

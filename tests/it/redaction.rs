@@ -5,8 +5,17 @@ use std::{fs, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::TimeDelta;
+use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use ticketwire::{
+    domain::{
+        clock::{Clock as _, SystemClock},
+        ids::TicketId,
+        redaction::{RedactedContent, Redaction},
+    },
+    storage::ledger::ErasureLedger,
+};
 
 use crate::{
     attachment::{self, count, upload},
@@ -328,9 +337,107 @@ async fn a_mail_that_waits_leaves_out_what_was_redacted() {
 
 /// Brings back a comment and a description as a backup does that is older than their redactions.
 const BACKUP: &str = "
+    ALTER TABLE events DISABLE TRIGGER events_append_only;
+    UPDATE events SET occurred_at = occurred_at - interval '1 hour' WHERE kind = 'content_redacted';
+    ALTER TABLE events ENABLE TRIGGER events_append_only;
     DELETE FROM redactions;
     UPDATE comments SET body = 'parsnip', redacted_at = NULL;
     UPDATE tickets SET description = 'celery'";
+
+/// The folder of the redactions in the ledger of a server.
+fn redactions_of(server: &TestServer) -> PathBuf {
+    let name = server.database.url.rsplit('/').next().unwrap();
+    format!("{}/erasures/{name}/redactions", env!("CARGO_TARGET_TMPDIR")).into()
+}
+
+/// Restarts a server after its database was changed.
+async fn restart_with(server: &mut TestServer, change: &str) {
+    let database = server.database.connect().await;
+    server.clock.advance(TimeDelta::minutes(2));
+    server.restart_after(async || database.batch_execute(change).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_does_not_bring_a_summary_back_that_was_redacted_again() {
+    let mut server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = open(&anna, "turnip", "vegetables").await;
+    redact_ticket(&marta, &ticket, "SUMMARY").await;
+    server.clock.advance(TimeDelta::minutes(10));
+    marta.update(&ticket, json!({ "summary": "parsnip", "expectedVersion": 2 })).await;
+    redact_ticket(&marta, &ticket, "SUMMARY").await;
+    assert_eq!(server.tables_with("parsnip").await, [] as [&str; 0]);
+    // The backup was made between the redactions.
+    let backup = "
+        ALTER TABLE events DISABLE TRIGGER events_append_only;
+        UPDATE events SET occurred_at = occurred_at - interval '5 minutes'
+        WHERE kind = 'content_redacted';
+        ALTER TABLE events ENABLE TRIGGER events_append_only;
+        UPDATE redactions SET redacted_at = redacted_at - interval '5 minutes';
+        UPDATE tickets SET summary = 'parsnip'";
+    restart_with(&mut server, backup).await;
+    assert_eq!(server.tables_with("parsnip").await, [] as [&str; 0]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_after_a_redaction_stays_although_its_record_is_lost() {
+    let mut server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = open(&anna, "turnip", "vegetables").await;
+    redact_ticket(&marta, &ticket, "SUMMARY").await;
+    marta.update(&ticket, json!({ "summary": "parsnip", "expectedVersion": 2 })).await;
+    // As if the schema was moved down and up again.
+    restart_with(&mut server, "DELETE FROM redactions").await;
+    let database = server.database.connect().await;
+    let kept = "SELECT (SELECT summary FROM tickets), (SELECT count(*) FROM redactions)";
+    let row = database.query_one(kept, &[]).await.unwrap();
+    assert_eq!((row.get(0), row.get(1)), ("parsnip", 1_i64));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_cannot_be_read_or_is_unknown_does_not_stop_the_others() {
+    let mut server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = open(&anna, "vegetables", "celery").await;
+    let (comment, _) = anna.comment(&ticket, "parsnip").await;
+    redact_comment(&marta, &comment).await;
+    redact_ticket(&marta, &ticket, "DESCRIPTION").await;
+    let folder = redactions_of(&server);
+    fs::write(folder.join("comment-0.json"), "{").unwrap();
+    // The backup is older than the ticket.
+    let unknown = "summary-00000000-0000-4000-8000-000000000000";
+    let entry = json!({ "ticket_id": unknown.trim_start_matches("summary-"), "content": "summary",
+        "redacted_at": "2026-01-01T00:00:00Z" });
+    fs::write(folder.join(format!("{unknown}.json")), entry.to_string()).unwrap();
+    restart_with(&mut server, BACKUP).await;
+    for text in ["parsnip", "celery"] {
+        assert_eq!(server.tables_with(text).await, [] as [&str; 0], "{text}");
+    }
+    let database = server.database.connect().await;
+    let recorded = "SELECT count(*) FROM redactions WHERE name = $1";
+    assert_eq!(database.query_one(recorded, &[&unknown]).await.unwrap().get::<_, i64>(0), 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_nodes_write_the_same_entry_of_the_ledger() {
+    let folder = folder("shared");
+    let redaction = Redaction {
+        ticket_id: TicketId(uuid::Uuid::nil()),
+        content: RedactedContent::Summary,
+        redacted_at: SystemClock.now(),
+    };
+    let writers = (0..32).map(|_| {
+        let ledger = ErasureLedger::new(&folder);
+        tokio::spawn(async move { ledger.record_redaction(&redaction).await })
+    });
+    for written in join_all(writers.collect::<Vec<_>>()).await {
+        written.unwrap().unwrap();
+    }
+    assert_eq!(fs::read_dir(folder.join("redactions")).unwrap().count(), 1);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_backup_does_not_bring_a_redacted_text_back() {
@@ -340,11 +447,7 @@ async fn a_restored_backup_does_not_bring_a_redacted_text_back() {
     let (comment, _) = anna.comment(&ticket, "parsnip").await;
     redact_comment(&marta, &comment).await;
     redact_ticket(&marta, &ticket, "DESCRIPTION").await;
-    let folder = format!(
-        "{}/erasures/{}/redactions",
-        env!("CARGO_TARGET_TMPDIR"),
-        server.database.url.rsplit('/').next().unwrap()
-    );
+    let folder = redactions_of(&server);
     let entries = std::fs::read_dir(&folder).unwrap().flatten();
     let entries = entries.map(|entry| std::fs::read_to_string(entry.path()).unwrap());
     let entries = entries.collect::<Vec<_>>();
@@ -359,9 +462,7 @@ async fn a_restored_backup_does_not_bring_a_redacted_text_back() {
     assert_eq!(std::fs::read_dir(format!("{other}/redactions")).unwrap().count(), 2);
     node.stop().await;
 
-    let database = server.database.connect().await;
-    server.clock.advance(TimeDelta::minutes(2));
-    server.restart_after(async || database.batch_execute(BACKUP).await.unwrap()).await;
+    restart_with(&mut server, BACKUP).await;
     for text in ["parsnip", "celery"] {
         assert_eq!(server.tables_with(text).await, [] as [&str; 0], "{text}");
     }
@@ -389,11 +490,7 @@ async fn a_redaction_that_fails_leaves_nothing_in_the_ledger() {
         .await
         .unwrap();
     assert_eq!(redact_comment(&marta, &comment).await.code(), "INTERNAL");
-    let folder = format!(
-        "{}/erasures/{}/redactions",
-        env!("CARGO_TARGET_TMPDIR"),
-        server.database.url.rsplit('/').next().unwrap()
-    );
+    let folder = redactions_of(&server);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
     assert_ne!(server.tables_with("parsnip").await, [] as [&str; 0]);
     server.stop().await;

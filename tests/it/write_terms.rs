@@ -140,6 +140,70 @@ async fn a_repeated_call_gets_its_result_although_the_account_has_reached_its_li
     server.stop().await;
 }
 
+/// Waits until several calls wait for a ticket.
+async fn until_all_wait(database: &Connection, calls: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND wait_event_type = 'Lock' AND query LIKE '%FOR NO KEY UPDATE'";
+    while number(database, waiting).await < calls {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_call_does_not_count_and_gets_its_result_if_the_first_reached_the_limit() {
+    for limit in [1, 2] {
+        let flags = [("limits.staff_comments_per_minute", format!("{limit}"))];
+        let server = TestServer::start_with(&flags).await;
+        let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+        let node = server.another_node(&flags).await.unwrap();
+        let there = marta.at(&node.address().to_string());
+        let ticket = anna.create_ticket("one").await;
+        server.quiet().await;
+        let database = server.database.connect().await;
+        let held = Held::begin(&server, "SELECT FROM tickets FOR UPDATE").await;
+        let input = json!({ "body": "hello", "idempotencyKey": "k" });
+        let (first, second, ()) = tokio::join!(
+            comment(&marta, &ticket, input.clone()),
+            comment(&there, &ticket, input.clone()),
+            async {
+                until_all_wait(&database, 2).await;
+                held.commit().await;
+            }
+        );
+        assert_eq!(first.at("/data/addComment/comment/body"), "hello", "{}", first.body);
+        assert_eq!(first.body, second.body);
+        for _ in 1..limit {
+            let next = comment(&marta, &ticket, json!({ "body": "next" })).await;
+            assert_eq!(next.at("/data/addComment/comment/body"), "next", "{}", next.body);
+        }
+        node.stop().await;
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyed_comment_is_tried_again_after_a_deadlock_with_the_version_before() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    server.quiet().await;
+    let race = Held::begin(&server, "SELECT FROM tickets FOR UPDATE").await;
+    let input = json!({ "body": "hello", "idempotencyKey": "k" });
+    let (reply, ()) = tokio::join!(comment(&marta, &ticket, input), async {
+        until_waiting(&server, "%tickets%FOR NO KEY UPDATE").await;
+        // The version before claims the key, and locks the ticket then.
+        let claim = "SET LOCAL deadlock_timeout = '1min';
+            INSERT INTO idempotency_keys (account_id, key, fingerprint, result_id, created_at)
+            SELECT id, 'k', sha256(''), gen_random_uuid(), now() FROM accounts
+            WHERE name = 'Marta'";
+        let before = Held::begin(&server, claim).await;
+        race.commit().await;
+        until_waiting(&server, "%INTO%idempotency_keys%").await;
+        before.try_to_run("SELECT FROM tickets FOR NO KEY UPDATE").await;
+        before.run("ROLLBACK").await;
+    });
+    assert_eq!(reply.at("/data/addComment/comment/body"), "hello", "{}", reply.body);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_attached_to_one_of_the_writes_that_name_it_and_the_others_are_refused() {
     let server = TestServer::start().await;

@@ -69,31 +69,56 @@ impl DueAttempts {
 }
 
 impl CountedAttempts {
-    /// Takes back what was counted for rows that were not written, and returns the full buckets.
-    /// `unwritten` are the buckets of those rows, one for each attempt.
-    pub(super) async fn settle(
+    /// Returns the full buckets, and what was counted for rows that were not written. `unwritten`
+    /// are the buckets of those rows, one for each attempt.
+    pub(super) fn split(
         self,
-        db: &mut Connection,
         unwritten: impl Iterator<Item = Bucket>,
-    ) -> Result<FullBuckets, DbError> {
+    ) -> (FullBuckets, UnwrittenAttempts) {
         let mut fills = BTreeMap::<_, TimeDelta>::new();
         for bucket in unwritten {
             if self.buckets.iter().any(|counted| *counted == bucket.id) {
                 *fills.entry(bucket.id).or_default() += bucket.interval();
             }
         }
-        if !fills.is_empty() {
-            diesel::sql_query(
-                "UPDATE attempts a SET empty_at = empty_at - r.fill
-                 FROM unnest($1, $2) AS r (bucket, fill) WHERE a.bucket = r.bucket",
-            )
-            .bind::<Array<Binary>, _>(fills.keys().map(|id| id.to_vec()).collect::<Vec<_>>())
-            .bind::<Array<Interval>, _>(fills.values().copied().collect::<Vec<_>>())
-            .prepared()
-            .execute(db)
-            .await?;
+        let full = FullBuckets(self.full.into_iter().zip(self.full_until).collect());
+        (full, UnwrittenAttempts(fills))
+    }
+}
+
+/// What a statement has counted for rows that it has not written.
+#[derive(Default)]
+pub struct UnwrittenAttempts(BTreeMap<[u8; 32], TimeDelta>);
+
+impl UnwrittenAttempts {
+    /// Takes back what was counted. A failure is only logged: the statement has committed what it
+    /// wrote, and the buckets empty in time.
+    pub async fn uncount(&self, db: &mut Connection) {
+        if let Err(error) = self.try_to_uncount(db).await {
+            tracing::warn!(%error, "what was not written still counts towards rate limits");
         }
-        Ok(FullBuckets(self.full.into_iter().zip(self.full_until).collect()))
+    }
+
+    async fn try_to_uncount(&self, db: &mut Connection) -> Result<(), DbError> {
+        let Self(fills) = self;
+        if fills.is_empty() {
+            return Ok(());
+        }
+        // Locks the rows in the order in which `counting` does.
+        diesel::sql_query(
+            "WITH r AS MATERIALIZED (
+                 SELECT a.bucket, n.fill FROM unnest($1, $2) AS n (bucket, fill)
+                 JOIN attempts a ON a.bucket = n.bucket
+                 ORDER BY a.bucket FOR NO KEY UPDATE OF a
+             )
+             UPDATE attempts a SET empty_at = a.empty_at - r.fill FROM r WHERE a.bucket = r.bucket",
+        )
+        .bind::<Array<Binary>, _>(fills.keys().map(|id| id.to_vec()).collect::<Vec<_>>())
+        .bind::<Array<Interval>, _>(fills.values().copied().collect::<Vec<_>>())
+        .prepared()
+        .execute(db)
+        .await?;
+        Ok(())
     }
 }
 
@@ -102,8 +127,9 @@ impl CountedAttempts {
 /// order.
 ///
 /// Rows are locked in the order of the buckets, so that two such statements cannot deadlock, and
-/// before any ticket, as the version before does. So what a bucket counts must not depend on the
-/// tickets: the caller takes back what was counted for nothing.
+/// before any ticket. So what a bucket counts must not depend on the tickets: the caller takes back
+/// what was counted for nothing. The version before locks a ticket before the bucket. That cannot
+/// deadlock with this statement, which does not wait for tickets.
 pub(super) fn counting(first: usize) -> String {
     let [places, buckets, intervals, within, now] = [0, 1, 2, 3, 4].map(|n| first + n);
     format!(

@@ -19,7 +19,9 @@ use super::{
         rate_limit::Bucket,
         schema::sql_types::{EventAudience, TicketPriority, TicketStatus},
     },
-    due::{COUNTED, CountedAttempts, DueAttempts, FullBuckets, counting, uncounted},
+    due::{
+        COUNTED, CountedAttempts, DueAttempts, FullBuckets, UnwrittenAttempts, counting, uncounted,
+    },
     save::{NewTicketEvent, columns},
     terms::{
         self, ALL_CLAIMED, TermValues, Terms, attaching, bind_terms, claiming, free_files, unmet,
@@ -45,11 +47,14 @@ pub struct TicketOpening<'a> {
 }
 
 /// What became of the tickets that were to be opened.
+#[derive(Default)]
 pub struct Opened {
     /// The numbers of those that were opened.
     pub numbers: HashMap<TicketId, TicketNumber>,
     /// The buckets that are full.
     pub full: FullBuckets,
+    /// What was counted for the tickets that were not opened. The caller uncounts it.
+    pub unwritten: UnwrittenAttempts,
 }
 
 /// The chosen categories.
@@ -151,21 +156,21 @@ struct OpenedRow {
 
 /// Opens tickets whose first events are alike, in one statement. Those that are not opened have a
 /// category that does not accept tickets or is being changed, a full bucket, or terms that are not
-/// met: nothing of them is stored or counted.
+/// met: nothing of them is stored.
 pub async fn open(db: &mut Connection, new: &[TicketOpening<'_>]) -> Result<Opened, DbError> {
     let mut values = Values::default();
     for (place, opening) in (1..).zip(new) {
         values.add(place, opening);
     }
     let Some(first) = new.first() else {
-        return Ok(Opened { numbers: HashMap::new(), full: FullBuckets::default() });
+        return Ok(Opened::default());
     };
     let row = values.execute(db, first.event).await?;
     let numbers = row.numbers.into_iter().map(TicketNumber);
     let numbers = row.ids.into_iter().map(TicketId).zip(numbers).collect::<HashMap<_, _>>();
     let unopened = new.iter().filter(|opening| !numbers.contains_key(&opening.ticket.id));
-    let full = row.counted.settle(db, unopened.filter_map(|opening| opening.counted)).await?;
-    Ok(Opened { numbers, full })
+    let (full, unwritten) = row.counted.split(unopened.filter_map(|opening| opening.counted));
+    Ok(Opened { numbers, full, unwritten })
 }
 
 impl<'a> Values<'a> {

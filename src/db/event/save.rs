@@ -23,7 +23,9 @@ use super::{
         schema::sql_types::{CommentVisibility, EventAudience, TicketPriority, TicketStatus},
         unread::LatestEvents,
     },
-    due::{COUNTED, CountedAttempts, DueAttempts, FullBuckets, counting, uncounted},
+    due::{
+        COUNTED, CountedAttempts, DueAttempts, FullBuckets, UnwrittenAttempts, counting, uncounted,
+    },
     terms::{
         self, ALL_CLAIMED, TermValues, Terms, attaching, bind_terms, claiming, free_files, unmet,
     },
@@ -74,6 +76,8 @@ pub struct Saved {
     pub refused: Vec<TicketId>,
     /// The buckets that are full.
     pub full: FullBuckets,
+    /// What was counted for the tickets that were not written. The caller uncounts it.
+    pub unwritten: UnwrittenAttempts,
 }
 
 /// The tickets, and the numbers of events on which their changes were decided.
@@ -261,7 +265,7 @@ struct SavedRow {
 /// Saves changes of tickets, with their comments and events, in one statement. Several changes of
 /// one ticket follow each other in the list and were decided in this order. The tickets that are
 /// not written were refused, have changed since their changes were decided, are locked or do not
-/// exist: nothing of them is stored or counted.
+/// exist: nothing of them is stored.
 pub async fn save(db: &mut Connection, changes: &[TicketChange<'_>]) -> Result<Saved, DbError> {
     let by_ticket = changes.chunk_by(|a, b| a.ticket.id == b.ticket.id).collect::<Vec<_>>();
     let mut values = Values::default();
@@ -278,8 +282,8 @@ pub async fn save(db: &mut Connection, changes: &[TicketChange<'_>]) -> Result<S
     };
     let (written, refused) = (tickets(saved.written), tickets(saved.unmet));
     let unwritten = changes.iter().filter(|change| !written.contains(&change.ticket.id));
-    let full = saved.counted.settle(db, unwritten.filter_map(|change| change.counted)).await?;
-    Ok(Saved { written, refused, full })
+    let (full, unwritten) = saved.counted.split(unwritten.filter_map(|change| change.counted));
+    Ok(Saved { written, refused, full, unwritten })
 }
 
 /// Saves a ticket and appends its new events, in order, which also grows its count of events.
