@@ -108,6 +108,7 @@ async fn doctor_finds_nothing_wrong_with_a_healthy_installation() {
             "node_storage",
             "pool",
             "descriptors",
+            "certificate",
             "attachments",
             "mail",
             "sender_domain",
