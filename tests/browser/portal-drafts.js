@@ -78,7 +78,7 @@ async function survivesTheEndOfASession(browser, { anna }) {
   await page.context().close();
 }
 
-/** Signs in in a page as the hand-over from a control panel does: only the cookie changes. */
+/** Signs in in a page as the handoff from a control panel does: only the cookie changes. */
 const replaceSession = (page, email) =>
   page.evaluate(
     async ([email, password]) => {

@@ -58,7 +58,7 @@ async function resumesAfterARestart(browser, { anna, marta }) {
   await page.locator("strong.status", { hasText: "Waiting for you" }).waitFor();
   await lost(page).waitFor({ state: "detached" });
   assert.equal(await field(page).inputValue(), "Written while the server is away");
-  // A screen reader is told of each once.
+  // A screen reader hears each once.
   const spoken = await page.locator("[role=log] p").allInnerTexts();
   assert.deepEqual(spoken.map((text) => text.split(": ")[1]), ["Before", "One", "Two", "Three"]);
   await page.context().close();
