@@ -136,7 +136,8 @@ async function reloadsQuietlyAfterAnUpgrade(browser, { anna }) {
   page.on("load", () => (loads += 1));
   // The new server has the page under another name.
   await page.route(origin, async (route) => {
-    const response = await route.fetch();
+    // It may reuse a connection to the server that was killed.
+    const response = await route.fetch({ maxRetries: 3 });
     await route.fulfill({ response, body: (await response.text()).replace(/\/assets\/portal-/, "/assets/portal-new-") });
   });
   const reconnect = async () => {
