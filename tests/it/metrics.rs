@@ -30,7 +30,7 @@ pub async fn metric(server: &TestServer, name: &str) -> Option<f64> {
 /// Waits until a metric meets a condition.
 pub async fn until_metric(server: &TestServer, name: &str, reached: impl Fn(f64) -> bool) {
     let reaching = async { while !metric(server, name).await.is_some_and(&reached) {} };
-    let waited = tokio::time::timeout(std::time::Duration::from_mins(1), reaching).await;
+    let waited = tokio::time::timeout(std::time::Duration::from_mins(3), reaching).await;
     assert!(waited.is_ok(), "{name} is {:?}", metric(server, name).await);
 }
 
