@@ -1,7 +1,6 @@
 //! Tickets.
 
 pub mod list;
-mod order;
 pub(super) mod scope;
 pub mod state;
 

@@ -3,6 +3,7 @@
 use super::{
     clock::Timestamp,
     ids::TicketId,
+    page::Direction,
     ticket::{Priority, Ticket},
 };
 
@@ -27,6 +28,14 @@ pub struct TicketListOrder {
     pub sort: TicketSort,
     /// Whether it starts with the largest value.
     pub descending: bool,
+}
+
+impl TicketListOrder {
+    /// Returns whether a page that is counted from this end of the list is read from the largest
+    /// value on.
+    pub fn reads_descending(self, direction: Direction) -> bool {
+        self.descending != (direction == Direction::Backward)
+    }
 }
 
 /// The position of a ticket in a sorted list.

@@ -6,7 +6,7 @@
 
 pub(super) mod cache;
 
-use std::{collections::HashMap, iter, sync::Arc};
+use std::{iter, sync::Arc};
 
 use self::cache::{Kept, KeptPage, OwnList};
 use super::{
@@ -74,17 +74,17 @@ async fn state(services: &Services, list: OwnList) -> Result<Option<OwnPageState
 }
 
 async fn confirm(services: Services, group: Vec<Waiting<OwnList>>) {
-    let mut by_order = HashMap::<_, Vec<_>>::new();
-    for waiting in group {
-        let OwnList { order, direction, .. } = waiting.call;
-        by_order.entry((order, direction)).or_default().push(waiting);
-    }
-    for ((order, direction), lists) in by_order {
+    let (newest_first, oldest_first): (Vec<_>, Vec<_>) =
+        group.into_iter().partition(|waiting| waiting.call.reads_newest_first());
+    for (newest_first, lists) in [(true, newest_first), (false, oldest_first)] {
+        if lists.is_empty() {
+            continue;
+        }
         let page =
             |list: &OwnList| OwnPage { account: list.account, limit: list.page().fetch_limit() };
         let pages = lists.iter().map(|waiting| page(&waiting.call)).collect::<Vec<_>>();
         let states = match services.database.read().await {
-            Ok(mut db) => state::of_own_pages(&mut db, order, direction, &pages).await,
+            Ok(mut db) => state::of_own_pages(&mut db, newest_first, &pages).await,
             Err(error) => Err(error),
         };
         let states = states.unwrap_or_else(|error| {

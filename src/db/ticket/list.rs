@@ -20,7 +20,6 @@ use super::{
         unread,
     },
     TicketColumns, TicketRow,
-    order::{column, order, reads_descending},
     scope::{Condition, Tickets, in_scope},
     state::{self, PageState, RowVersion},
 };
@@ -67,7 +66,7 @@ pub async fn page(
     let union = Union {
         name: "tickets",
         parts: parts.collect(),
-        order: order(column, reads_descending(list_order, page.direction)),
+        order: order(column, list_order.reads_descending(page.direction)),
         limit: page.fetch_limit(),
     };
     let rows: Vec<(TicketRow, RowVersion)> = union.prepared_if(cached).load(db).await?;
@@ -221,6 +220,18 @@ fn conditions(selection: &TicketListFilter, internal: bool) -> Vec<Condition> {
     all
 }
 
+/// Returns the expression that a list is sorted by, as it occurs in an index. Tickets that do not
+/// wait come last in both directions.
+fn column(sort: TicketSort, descending: bool) -> &'static str {
+    match (sort, descending) {
+        (TicketSort::CreatedAt, _) => "tickets.created_at",
+        (TicketSort::UpdatedAt, _) => "tickets.updated_at",
+        (TicketSort::Priority, _) => "tickets.priority",
+        (TicketSort::WaitingSince, false) => "coalesce(tickets.waiting_since, 'infinity')",
+        (TicketSort::WaitingSince, true) => "coalesce(tickets.waiting_since, '-infinity')",
+    }
+}
+
 /// Narrows a query to the tickets before or after a key. The row comparison becomes one index
 /// range.
 fn seek<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) -> Tickets<'a> {
@@ -237,4 +248,9 @@ fn seek<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) ->
             query.filter(row.sql(&none).sql(", ").bind::<SqlUuid, _>(id.0).sql(")"))
         }
     }
+}
+
+fn order(column: &str, descending: bool) -> String {
+    let direction = if descending { "DESC" } else { "ASC" };
+    format!("{column} {direction}, tickets.id {direction}")
 }

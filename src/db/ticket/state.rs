@@ -1,6 +1,8 @@
 //! The states in which pages of tickets were read. If a page has the same state later, it has the
 //! same tickets, unchanged.
 
+use std::sync::LazyLock;
+
 use diesel::{
     dsl::sql,
     expression::SqlLiteral,
@@ -12,11 +14,8 @@ use diesel_async::RunQueryDsl;
 use super::{
     super::{Connection, DbError, prepared::Prepare as _},
     ACCOUNT_CHANGES, TicketRow,
-    order::{column, order, reads_descending},
 };
-use crate::domain::{
-    account::AccountChangeCount, ids::AccountId, page::Direction, ticket_list::TicketListOrder,
-};
+use crate::domain::{account::AccountChangeCount, ids::AccountId};
 
 /// The version of a row: the transaction that wrote it (`xmin`). Each change of a row changes it.
 pub(super) type RowVersion = u32;
@@ -64,29 +63,21 @@ pub struct OwnPage {
 pub enum OwnPageState {
     /// Its state.
     Known(PageState),
-    /// The account takes part in so many tickets that finding the page would keep others waiting.
+    /// The account takes part in more than 200 tickets. Finding the page would keep others waiting.
     ManyShared,
 }
 
 /// The number of shared tickets up to which a list is read together with others.
 const MAX_SHARED: i32 = 200;
 
-/// Returns the state of each page. The rows come in their order, since they are aggregated from a
-/// sorted subquery; in another order, the page would only be read again. `list_order` must be one in
-/// which an index has the tickets that an account opened.
-pub async fn of_own_pages(
-    db: &mut Connection,
-    list_order: TicketListOrder,
-    direction: Direction,
-    pages: &[OwnPage],
-) -> Result<Vec<OwnPageState>, DbError> {
-    let key = column(list_order.sort, list_order.descending);
-    let descending = reads_descending(list_order, direction);
-    let by_column = order(key, descending);
-    let by_key = order("tickets.key", descending);
-    let read =
-        format!("SELECT tickets.id, tickets.xmin AS version, {key} AS key FROM tickets WHERE");
-    let statement = format!(
+/// The statements of [`of_own_pages`].
+static NEWEST_FIRST: LazyLock<String> = LazyLock::new(|| statement("DESC"));
+static OLDEST_FIRST: LazyLock<String> = LazyLock::new(|| statement("ASC"));
+
+fn statement(direction: &str) -> String {
+    let read = "SELECT tickets.id, tickets.xmin AS version, tickets.created_at FROM tickets WHERE";
+    let order = format!("ORDER BY tickets.created_at {direction}, tickets.id {direction}");
+    format!(
         "SELECT cardinality(shared.ids) AS shared, page.rows, {ACCOUNT_CHANGES}
          FROM unnest($1, $2) WITH ORDINALITY AS requested (account, size, place)
          CROSS JOIN LATERAL (SELECT ARRAY(
@@ -100,20 +91,31 @@ pub async fn of_own_pages(
              FROM (
                  SELECT * FROM (
                      ({read} tickets.reporter_id = requested.account
-                      ORDER BY {by_column} LIMIT requested.size)
+                      {order} LIMIT requested.size)
                      UNION ALL
                      ({read} tickets.id = ANY (shared.ids)
-                      ORDER BY {by_column} LIMIT requested.size)
+                      {order} LIMIT requested.size)
                  ) AS tickets
                  WHERE cardinality(shared.ids) <= {MAX_SHARED}
-                 ORDER BY {by_key} LIMIT requested.size
+                 {order} LIMIT requested.size
              ) AS tickets
          ) AS page
          ORDER BY requested.place"
-    );
+    )
+}
+
+/// Returns the state of each page, in the order in which the tickets were opened. The rows come in
+/// their order, since they are aggregated from a sorted subquery; in another order, the page would
+/// only be read again.
+pub async fn of_own_pages(
+    db: &mut Connection,
+    newest_first: bool,
+    pages: &[OwnPage],
+) -> Result<Vec<OwnPageState>, DbError> {
+    let statement = if newest_first { &NEWEST_FIRST } else { &OLDEST_FIRST };
     let (accounts, limits): (Vec<_>, Vec<_>) =
         pages.iter().map(|page| (page.account.0, page.limit)).unzip();
-    let rows = diesel::sql_query(statement)
+    let rows = diesel::sql_query(statement.as_str())
         .bind::<Array<SqlUuid>, _>(accounts)
         .bind::<Array<BigInt>, _>(limits)
         .prepared()

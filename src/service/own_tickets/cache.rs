@@ -29,7 +29,7 @@ const MAX_AGE: Duration = Duration::from_hours(1);
 pub(in crate::service) struct OwnList {
     pub(super) account: AccountId,
     pub(super) order: TicketListOrder,
-    pub(super) direction: Direction,
+    direction: Direction,
     limit: usize,
 }
 
@@ -102,6 +102,11 @@ impl OwnList {
         let Page { direction, limit, .. } = *page;
         let is_kept = filter.is_empty() && order.sort == TicketSort::CreatedAt;
         is_kept.then_some(Self { account, order, direction, limit })
+    }
+
+    /// Returns whether the tickets that were opened last are read first.
+    pub(super) fn reads_newest_first(&self) -> bool {
+        self.order.reads_descending(self.direction)
     }
 
     /// Returns the page that the list is read by.
