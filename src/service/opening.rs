@@ -3,6 +3,7 @@
 use super::{
     ServiceError, Services, UserError, UserErrorCode,
     change::public_event,
+    follow_up,
     grouping::{Waiting, repeated, submit},
     queued::{Made, Opening},
     rate_limit::{count_creation, creation_bucket, too_frequent, uncount_creation},
@@ -12,24 +13,29 @@ use super::{
 };
 use crate::{
     db::{
-        Connection, DbError, category,
+        Connection, DbError, account, category,
         event::{self, FullBuckets, NewTicketEvent, Opened, Terms, TicketOpening},
     },
     domain::{
+        account::Role,
         event::TicketEvent,
-        ids::CategoryId,
+        ids::{AccountId, CategoryId},
         ticket::{Ticket, TicketNumber},
     },
 };
 
-/// Opens a ticket together with others. Returns it with its number, or the result of an earlier
-/// equal call.
+/// Opens a ticket, together with others if it refers to none of them. Returns it with its number, or
+/// the result of an earlier equal call.
 ///
 /// # Errors
-/// Returns a user error if the category does not accept tickets, a file cannot be attached or the
-/// key was used with another input, and [`ServiceError::TooFrequent`] if the account has opened too
+/// Returns a user error if the category does not accept tickets, the customer cannot have any, the
+/// ticket to follow up is not closed, a file cannot be attached or the key was used with another
+/// input, and [`ServiceError::TooFrequent`] if the account has opened too
 /// many tickets within a minute.
 pub(super) async fn open(services: &Services, opening: Opening) -> Result<Made, ServiceError> {
+    if opening.refers_to_others() {
+        return open_alone(services, &opening).await;
+    }
     let all = services.clone();
     submit(&services.openings, opening, move |group| process(all.clone(), group)).await
 }
@@ -82,7 +88,8 @@ fn refused(services: &Services, opening: &Opening, full: &FullBuckets) -> Option
 fn open_singly(services: Services, lost: Vec<Waiting<Opening>>) {
     tokio::spawn(async move {
         for waiting in lost {
-            open_alone(&services, waiting).await;
+            let opened = open_alone(&services, &waiting.call).await;
+            waiting.answer(opened);
         }
     });
 }
@@ -102,29 +109,22 @@ async fn open_together(services: &Services, group: &[Waiting<Opening>]) -> Resul
     Ok(opened)
 }
 
-async fn open_alone(services: &Services, waiting: Waiting<Opening>) {
-    let opening = &waiting.call;
-    let opened = async {
-        let mut connection = services.database.read().await?;
-        let now = opening.ticket.created_at;
-        if let Some(earlier) = opening.call.find_earlier_result(&mut connection, now).await? {
-            return Ok(Made::Earlier(earlier));
-        }
-        drop(connection);
-        open_in_transaction(services, opening).await
-    };
-    let opened = opened.await;
-    waiting.answer(opened);
-}
-
-async fn open_in_transaction(services: &Services, opening: &Opening) -> Result<Made, ServiceError> {
+/// Opens a ticket alone, in a transaction.
+async fn open_alone(services: &Services, opening: &Opening) -> Result<Made, ServiceError> {
+    let now = opening.ticket.created_at;
+    let mut connection = services.database.read().await?;
+    let earlier = opening.call.find_earlier_result(&mut connection, now).await?;
+    drop(connection);
+    if let Some(earlier) = earlier {
+        return Ok(Made::Earlier(earlier));
+    }
     let mut tries = Tries::default();
     loop {
         let opened = services
             .database
             .write(async |db| {
                 count_creation(services, db, opening.creation).await?;
-                require_category(db, opening.ticket.category_id).await?;
+                opening.check(db).await?;
                 open_checked(services, db, opening).await
             })
             .await;
@@ -134,14 +134,14 @@ async fn open_in_transaction(services: &Services, opening: &Opening) -> Result<M
     }
 }
 
-/// Opens a ticket in a transaction that has counted it and has checked its category, or returns the
-/// result of an earlier equal call.
-pub(super) async fn open_checked(
+/// Opens a ticket in a transaction that has counted and checked it, or returns the result of an
+/// earlier equal call.
+async fn open_checked(
     services: &Services,
     db: &mut Connection,
     opening: &Opening,
 ) -> Result<Made, ServiceError> {
-    let Opening { ticket, creation, call, files } = opening;
+    let Opening { ticket, creation, call, files, .. } = opening;
     if let Some(earlier) = call.earlier_result(db, ticket.id.0, ticket.created_at).await? {
         uncount_creation(services, db, *creation).await?;
         return Ok(Made::Earlier(earlier));
@@ -155,6 +155,24 @@ pub(super) async fn open_checked(
 }
 
 impl Opening {
+    /// Whether the ticket is opened for a customer or follows up another one, which only a transaction
+    /// of its own can check.
+    fn refers_to_others(&self) -> bool {
+        self.customer.is_some() || self.ticket.follow_up_to.is_some()
+    }
+
+    /// Checks what the ticket refers to, and prevents changes to it until the transaction ends.
+    async fn check(&self, db: &mut Connection) -> Result<(), ServiceError> {
+        if let Some(customer) = self.customer {
+            require_customer(db, customer).await?;
+        }
+        require_category(db, self.ticket.category_id).await?;
+        if let Some(predecessor) = self.ticket.follow_up_to {
+            follow_up::require_closed(&self.creation.actor, db, predecessor).await?;
+        }
+        Ok(())
+    }
+
     fn event(&self) -> NewTicketEvent {
         let event = TicketEvent::TicketCreated {};
         public_event(event, self.creation.account, self.ticket.created_at)
@@ -162,7 +180,7 @@ impl Opening {
 
     /// Returns the outcome of a transaction, or the result of an earlier equal call if the account
     /// has reached its limit.
-    pub(super) async fn or_earlier(
+    async fn or_earlier(
         &self,
         services: &Services,
         opened: Result<Made, ServiceError>,
@@ -180,6 +198,15 @@ impl Opening {
     fn opened(&self, number: TicketNumber) -> Ticket {
         Ticket { number, events: 1, ..self.ticket.clone() }
     }
+}
+
+async fn require_customer(db: &mut Connection, id: AccountId) -> Result<(), ServiceError> {
+    let found = account::lock_shared(db, id).await?;
+    if found.is_some_and(|it| it.role == Role::Customer && it.disabled_at.is_none()) {
+        return Ok(());
+    }
+    let message = "There is no customer with this id whose account is active.";
+    Err(UserError::new("customerId", UserErrorCode::NotFound, message).into())
 }
 
 /// Checks that a category accepts tickets, and prevents changes to it until the transaction ends.

@@ -48,6 +48,8 @@ pub(super) struct Opening {
     pub(super) call: IdempotentCall,
     /// The files that are attached to its description.
     pub(super) files: Vec<AttachmentId>,
+    /// The customer for whom staff open it, or `None` if it is the author's own.
+    pub(super) customer: Option<AccountId>,
 }
 
 /// The outcome of a call that may be a repetition.

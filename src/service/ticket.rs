@@ -5,14 +5,11 @@ use std::sync::Arc;
 pub(super) use super::change::public_event;
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
-    follow_up,
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::{SeenUpTo, check_nothing_said},
     opening,
     own_tickets::{self, cache::OwnList},
     queued::{Change, CountedCreation, Creation, Made, Opening},
-    rate_limit::count_creation,
-    tries::Tries,
     upload::{self, Upload},
     validation::Validation,
 };
@@ -23,7 +20,6 @@ use crate::{
         ticket as tickets,
     },
     domain::{
-        account::Role,
         actor::Actor,
         clock::Timestamp,
         cursor::Cursor,
@@ -193,51 +189,11 @@ pub(super) async fn create_with_id(
     let now = services.ambient.now();
     let ticket = valid.into_ticket(id, new.customer.unwrap_or(author), new.follow_up_to, now);
     let creation = CountedCreation { creation: Creation::Ticket, actor: *actor, account: author };
-    let opening = Opening { ticket, creation, call, files: upload::ids(&new.attachments) };
-    let made = if new.customer.is_none() && new.follow_up_to.is_none() {
-        opening::open(services, opening).await?
-    } else {
-        open_with_others(actor, services, &new, &opening).await?
-    };
-    match made {
+    let files = upload::ids(&new.attachments);
+    let opening = Opening { ticket, creation, call, files, customer: new.customer };
+    match opening::open(services, opening).await? {
         Made::Now(ticket) => Ok(*ticket),
         Made::Earlier(id) => by_id(actor, services, TicketId(id)).await,
-    }
-}
-
-/// Opens a ticket that refers to a customer or another ticket, in a transaction of its own.
-async fn open_with_others(
-    actor: &Actor,
-    services: &Services,
-    new: &NewTicket,
-    opening: &Opening,
-) -> Result<Made, ServiceError> {
-    let now = opening.ticket.created_at;
-    let mut connection = services.database.read().await?;
-    let earlier = opening.call.find_earlier_result(&mut connection, now).await?;
-    drop(connection);
-    if let Some(earlier) = earlier {
-        return Ok(Made::Earlier(earlier));
-    }
-    let mut tries = Tries::default();
-    loop {
-        let opened = services
-            .database
-            .write(async |db| {
-                count_creation(services, db, opening.creation).await?;
-                if let Some(customer) = new.customer {
-                    require_customer(db, customer).await?;
-                }
-                opening::require_category(db, opening.ticket.category_id).await?;
-                if let Some(predecessor) = new.follow_up_to {
-                    follow_up::require_closed(actor, db, predecessor).await?;
-                }
-                opening::open_checked(services, db, opening).await
-            })
-            .await;
-        if !tries.go_on(&opened) {
-            return opening.or_earlier(services, opened).await;
-        }
     }
 }
 
@@ -481,15 +437,6 @@ fn status_name(status: Status) -> &'static str {
         Status::Resolved => "RESOLVED",
         Status::Closed => "CLOSED",
     }
-}
-
-async fn require_customer(db: &mut Connection, id: AccountId) -> Result<(), ServiceError> {
-    let found = account::lock_shared(db, id).await?;
-    if found.is_some_and(|it| it.role == Role::Customer && it.disabled_at.is_none()) {
-        return Ok(());
-    }
-    let message = "There is no customer with this id whose account is active.";
-    Err(UserError::new("customerId", UserErrorCode::NotFound, message).into())
 }
 
 async fn require_assignable(db: &mut Connection, id: AccountId) -> Result<(), ServiceError> {
