@@ -68,6 +68,11 @@ impl RequestRecord {
         self.operation.get()
     }
 
+    /// Returns the name and the kind of the operation, if the request has one.
+    pub fn operation_and_kind(&self) -> (Option<&str>, Option<&'static str>) {
+        self.operation().map(|operation| (operation.name.as_str(), operation.kind)).unzip()
+    }
+
     /// Records the code of the first error.
     pub fn set_error(&self, code: &str) {
         let _ = self.error.set(code.to_owned());

@@ -107,9 +107,8 @@ impl Drop for Pending {
         self.metrics.cancelled(self.route(), took);
         self.trace.record("otel.status_code", "ERROR");
         self.trace.record("error.type", CANCELLED);
-        let (operation, statements) = (self.record.operation(), self.record.statements());
-        let (operation, kind) =
-            (operation.map(|operation| operation.name.as_str()), operation.map(|o| o.kind));
+        let (operation, kind) = self.record.operation_and_kind();
+        let statements = self.record.statements();
         let (outcome, duration_ms) = (CANCELLED, took.as_secs_f64() * 1e3);
         let _entered = self.span.enter();
         tracing::info!(outcome, operation, kind, duration_ms, statements, "request cancelled");
@@ -129,9 +128,7 @@ struct Line<'r> {
 impl Line<'_> {
     fn write(&self, is_health: bool) {
         let Self { status, took: duration_ms, bytes, record } = *self;
-        let operation = record.operation();
-        let (operation, kind) =
-            (operation.map(|operation| operation.name.as_str()), operation.map(|o| o.kind));
+        let (operation, kind) = record.operation_and_kind();
         let statements = record.statements();
         let outcome = record.error().unwrap_or(if status < 400 { "ok" } else { "refused" });
         // A node that is not ready, because it stops or its database is away, says so elsewhere.

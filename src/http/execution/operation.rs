@@ -57,18 +57,11 @@ pub(super) async fn logged(id: Uuid, executing: impl Future<Output = Response>) 
     let span = tracing::info_span!("operation", id = %id.simple());
     async {
         let response = Arc::clone(&record).scope(executing).await;
-        let (name, kind) = record.operation().map(|o| (o.name.as_str(), o.kind)).unzip();
+        let (operation, kind) = record.operation_and_kind();
         let outcome = record.error().unwrap_or("ok");
         let duration_ms = began.elapsed().as_secs_f64() * 1e3;
         let statements = record.statements();
-        tracing::info!(
-            outcome,
-            operation = name,
-            kind,
-            duration_ms,
-            statements,
-            "operation answered"
-        );
+        tracing::info!(outcome, operation, kind, duration_ms, statements, "operation answered");
         response
     }
     .instrument(span)
