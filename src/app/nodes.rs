@@ -15,6 +15,7 @@ use crate::{
     db::{Database, DbError, node},
     domain::{
         clock::Ambient,
+        hex::hex,
         node::{Difference, Node, NodeReport},
     },
     metrics::Metrics,
@@ -73,8 +74,7 @@ fn fingerprints(config: &Config, keys: &Keyring) -> BTreeMap<String, String> {
 }
 
 fn hash(value: &str) -> String {
-    let hash = Sha256::digest(value);
-    hash[..HASH_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(value)[..HASH_BYTES])
 }
 
 /// The settings, without secrets, that must be the same on all nodes that serve requests.

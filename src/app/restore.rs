@@ -26,6 +26,7 @@ use crate::{
         actor::Actor,
         backup::Manifest,
         clock::{Ambient, Timestamp},
+        hex::hex,
     },
     service::erasure,
     storage::{backup::Archive, ledger::ErasureLedger},
@@ -219,8 +220,4 @@ async fn follow_ledger(config: &Config, database: &Database) -> Result<(usize, u
     let services = services(config, database.clone(), ambient(), PasswordCost::default())?;
     let erased = erasure::follow_ledger(&Actor::System, &services, true).await;
     erased.map_err(StartError::Erasure)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -13,7 +13,10 @@ use crate::{
         migrations,
         restore::{self, Content, Loading, Rewound, inspect},
     },
-    domain::backup::{File, Manifest, Table},
+    domain::{
+        backup::{File, Manifest, Table},
+        hex::hex,
+    },
     storage::{Storage, StorageError, backup::Archive},
 };
 
@@ -192,8 +195,7 @@ async fn has(storage: &Storage, file: &File) -> Result<bool, BackupError> {
     while let Some(bytes) = content.next().await {
         hasher.update(&bytes.map_err(StorageError::from)?);
     }
-    let digits = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    Ok(digits == file.sha256)
+    Ok(hex(&hasher.finalize()) == file.sha256)
 }
 
 async fn restore_file(

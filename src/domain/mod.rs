@@ -16,6 +16,7 @@ pub mod email;
 pub mod erasure;
 pub mod event;
 pub mod handoff;
+pub mod hex;
 pub mod ids;
 pub mod media_type;
 pub mod node;

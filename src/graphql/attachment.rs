@@ -1,6 +1,6 @@
 //! Attachments: files on tickets and comments, and how they are uploaded.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use async_graphql::{
     Context, Description, ID, InputValueError, InputValueResult, Object, Scalar, ScalarType, Value,
@@ -13,7 +13,7 @@ use super::{
     text::Text,
 };
 use crate::{
-    domain::{attachment, ids::AttachmentId},
+    domain::{attachment, hex::hex, ids::AttachmentId},
     service::{self, upload::Upload as Received},
 };
 
@@ -48,10 +48,7 @@ impl Attachment {
 
     /// The SHA-256 digest of the content: 64 lower-case hexadecimal digits.
     async fn sha256(&self) -> String {
-        self.0.content.sha256.iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&self.0.content.sha256)
     }
 
     /// When it was uploaded.

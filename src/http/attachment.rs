@@ -12,7 +12,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::api::Api;
 use crate::{
-    domain::attachment::{Attachment, FileName},
+    domain::{
+        attachment::{Attachment, FileName},
+        hex::hex,
+    },
     service::{ServiceError, attachment},
 };
 
@@ -30,8 +33,7 @@ pub async fn fetch(
         Err(error) => return failure(&error),
     };
     let size = found.content.size;
-    let tag = found.content.sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let tag = format!("\"{tag}\"");
+    let tag = format!("\"{}\"", hex(&found.content.sha256));
     if text(&headers, header::IF_NONE_MATCH).is_some_and(|tags| matches(tags, &tag)) {
         return with_file_headers(StatusCode::NOT_MODIFIED.into_response(), &found, &tag);
     }

@@ -44,6 +44,7 @@ use super::{BUCKET_PART, FOLDER_PART, S3Settings, UploadWriter, s3_store};
 use crate::domain::{
     backup::{FORMAT, File, Manifest, Part},
     clock::Timestamp,
+    hex::hex,
 };
 
 /// The name of the manifest.
@@ -228,7 +229,7 @@ impl Archive {
 
 /// Returns the line that `sha256sum` writes for the manifest.
 fn checksum_of(manifest: &[u8]) -> Vec<u8> {
-    format!("{}  {MANIFEST}\n", writer::hex(&Sha256::digest(manifest))).into_bytes()
+    format!("{}  {MANIFEST}\n", hex(&Sha256::digest(manifest))).into_bytes()
 }
 
 /// A run of the command that takes a backup.

@@ -10,11 +10,11 @@ use futures_util::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    error::ArchiveError,
-    writer::{count_lines, hex},
+use super::{error::ArchiveError, writer::count_lines};
+use crate::domain::{
+    backup::{File, Part},
+    hex::hex,
 };
-use crate::domain::backup::{File, Part};
 
 /// The most that is decompressed at once, in compressed bytes.
 const CHUNK: usize = 1024;

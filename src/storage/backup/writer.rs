@@ -7,7 +7,10 @@ use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 
 use super::error::ArchiveError;
-use crate::{domain::backup::Part, storage::UploadWriter};
+use crate::{
+    domain::{backup::Part, hex::hex},
+    storage::UploadWriter,
+};
 
 /// The level of compression. Higher ones take several times longer and save a tenth.
 const LEVEL: u32 = 3;
@@ -120,9 +123,4 @@ impl ObjectWriter {
 /// Returns the number of line ends.
 pub(super) fn count_lines(bytes: &[u8]) -> u64 {
     bytes.split(|byte| *byte == b'\n').skip(1).count() as u64
-}
-
-/// Returns bytes in hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
