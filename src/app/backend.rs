@@ -1,6 +1,6 @@
 //! The part of a server behind its transports: use cases, event log, mail and periodic tasks.
 
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     error::StartError,
@@ -9,7 +9,7 @@ use super::{
     mail::{self, MailSetup},
     nodes::{self, Heartbeat},
     services::services,
-    storage_watch::{self, StorageWatch},
+    storage_watch::StorageWatch,
     tasks::Tasks,
 };
 use crate::{
@@ -91,8 +91,6 @@ impl Backend {
         });
         let pools = (&database, &background);
         let storage = StorageWatch::new(config, &ambient, &metrics)?;
-        storage.refresh().await;
-        watch_storage(&tasks, &storage);
         let heartbeat = Heartbeat::new(config, pools, &ambient, &metrics, &storage)?;
         let heartbeat = Arc::new(heartbeat);
         tasks.every(nodes::EVERY, "announcing this node", &heartbeat, |heartbeat| async move {
@@ -110,14 +108,6 @@ impl Backend {
             mailbox,
         })
     }
-}
-
-fn watch_storage(tasks: &Tasks, storage: &StorageWatch) {
-    let name = "reading the state of the attachment storage";
-    tasks.every(storage_watch::EVERY, name, storage, |storage| async move {
-        storage.refresh().await;
-        Ok::<_, Infallible>(())
-    });
 }
 
 /// Returns the folder of the mails to show on a page, if only this machine can open the page: they

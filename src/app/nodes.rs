@@ -156,8 +156,9 @@ impl Heartbeat {
         })
     }
 
-    /// Stores that this node runs, and compares it with the others.
+    /// Stores that this node runs and which storage it uses, and compares it with the others.
     pub(super) async fn beat(&self) -> Result<(), DbError> {
+        self.storage.refresh().await;
         let mut node = self.node.clone();
         node.report.storage = self.storage.id();
         node.report.pool = self.database.pool_use();

@@ -1,4 +1,4 @@
-//! What a node knows about the storage of attachments. It is read by one task, one call at a time: each
+//! What a node knows about the storage of attachments. It is read by one call at a time: each
 //! call on a shared folder whose server does not answer blocks a thread.
 
 use std::{
@@ -21,8 +21,6 @@ use crate::{
     storage::{Storage, StorageError},
 };
 
-/// How often a node reads the state.
-pub(super) const EVERY: Duration = Duration::from_secs(5);
 /// How long a call may take until the state is unknown.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
