@@ -3,8 +3,8 @@
 
 const readline = require("node:readline");
 const { chromium } = require("playwright-core");
-const jsqr = require("jsqr");
 const { authenticator } = require("otplib");
+const { scanned } = require("./pixels");
 
 const [image, executablePath] = process.argv.slice(2);
 const ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
@@ -15,29 +15,11 @@ async function ask(...words) {
   return (await answers.next()).value;
 }
 
-async function draw() {
-  const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
-  try {
-    const page = await browser.newPage();
-    return await page.evaluate(async (source) => {
-      const picture = new Image();
-      picture.src = source;
-      await picture.decode();
-      const canvas = document.createElement("canvas");
-      [canvas.width, canvas.height] = [picture.width, picture.height];
-      const context = canvas.getContext("2d");
-      context.drawImage(picture, 0, 0);
-      const { data, width, height } = context.getImageData(0, 0, canvas.width, canvas.height);
-      return { data: [...data], width, height };
-    }, image);
-  } finally {
-    await browser.close();
-  }
-}
-
 async function scan() {
-  const { data, width, height } = await draw();
-  const { data: uri } = jsqr(Uint8ClampedArray.from(data), width, height);
+  const browser = await chromium.launch({ executablePath, args: ARGUMENTS });
+  const page = await browser.newPage();
+  await page.setContent(`<img src="${image}">`);
+  const uri = await scanned(page.locator("img")).finally(() => browser.close());
   const epoch = Number(await ask("decoded", uri));
   const secret = new URL(uri).searchParams.get("secret");
   await ask("code", authenticator.clone({ epoch }).generate(secret));

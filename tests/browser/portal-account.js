@@ -1,22 +1,11 @@
 // A person protects the account, signs in with codes, and ends sessions, in a real browser.
 
-const jsqr = require("jsqr");
 const { authenticator } = require("otplib");
+const { scanned } = require("./pixels");
 const { assert, CUSTOMER, main, origin, PASSWORD, until, visit } = require("./portal-lib");
 
-/** Reads the QR code that a page shows, as a phone does. */
-async function scan(page) {
-  const { data, width, height } = await page.getByAltText("QR code with the key").evaluate(async (picture) => {
-    await picture.decode();
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
-    const context = canvas.getContext("2d");
-    context.drawImage(picture, 0, 0);
-    const { data, width, height } = context.getImageData(0, 0, canvas.width, canvas.height);
-    return { data: [...data], width, height };
-  });
-  return new URL(jsqr(Uint8ClampedArray.from(data), width, height).data).searchParams.get("secret");
-}
+/** Returns the secret of the QR code that a page shows, as a phone reads it. */
+const scan = async (page) => new URL(await scanned(page.getByAltText("QR code with the key"))).searchParams.get("secret");
 
 /** Returns an app's code. Each works once, so a later one is of a later time step. */
 const code = (secret, step) => authenticator.clone({ epoch: Date.now() + step * 30_000 }).generate(secret);

@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -12,30 +12,9 @@ use tokio::time;
 
 use crate::harness::{
     Client,
-    postgres::cluster_folder,
+    postgres::DataFolder,
     process::{self, Process},
 };
-
-/// A test's own data folder, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = cluster_folder(&format!("{name}-{}", std::process::id()));
-        drop(std::fs::remove_dir_all(&folder));
-        Self(folder)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
 
 /// The processes that have a folder on their command line, with their ids.
 fn processes_on(folder: &str) -> Vec<String> {
@@ -68,7 +47,7 @@ async fn sign_in(server: &Process, email: &str) -> Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_start_creates_demo_data_and_changes_survive_a_restart() {
-    let folder = Folder::new("newcomer");
+    let folder = DataFolder::new("newcomer");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
     let server = Process::serve(&variables).await;
     for account in [
@@ -118,7 +97,7 @@ async fn the_first_start_creates_demo_data_and_changes_survive_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_leaves_no_processes_and_can_be_started_again() {
-    let folder = Folder::new("kill");
+    let folder = DataFolder::new("kill");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
     let server = Process::serve(&variables).await;
     let ticket = sign_in(&server, "customer@demo.example").await.create_ticket("mine").await;
@@ -134,7 +113,7 @@ async fn a_killed_server_leaves_no_processes_and_can_be_started_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_server_on_the_same_data_folder_is_refused() {
-    let folder = Folder::new("second");
+    let folder = DataFolder::new("second");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_LISTEN", "127.0.0.1:0")];
     let server = Process::serve(&variables).await;
     let second = process::run(&["serve"], &variables, "").await;
@@ -150,7 +129,7 @@ async fn a_second_server_on_the_same_data_folder_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_with_demo_accounts_refuses_to_listen_on_all_interfaces() {
-    let folder = Folder::new("world");
+    let folder = DataFolder::new("world");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_LISTEN", "0.0.0.0:0")];
     let refused = process::run(&["serve"], &variables, "").await;
     assert!(!refused.success && refused.stderr.contains("`listen`"), "{}", refused.stderr);
@@ -160,8 +139,8 @@ async fn a_server_with_demo_accounts_refuses_to_listen_on_all_interfaces() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_postgres_is_an_error_that_names_the_folder_searched() {
-    let folder = Folder::new("none");
-    let empty = Folder::new("none-bin");
+    let folder = DataFolder::new("none");
+    let empty = DataFolder::new("none-bin");
     std::fs::create_dir_all(&empty.0).unwrap();
     std::fs::set_permissions(&empty.0, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert!(std::fs::metadata(&empty.0).unwrap().mode() & 0o777 == 0o755);
@@ -174,7 +153,7 @@ async fn a_missing_postgres_is_an_error_that_names_the_folder_searched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_creates_no_installation_where_none_is() {
-    let folder = Folder::new("nothing");
+    let folder = DataFolder::new("nothing");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
     let target = format!("{}.backup", folder.path());
     for arguments in [&["backup", &target][..], &["migrate"], &["restored"], &["doctor"]] {
@@ -216,7 +195,7 @@ async fn commands_print_help_and_unknown_variables_are_refused() {
 }
 
 /// The process id of the Postgres on a folder, once there is one other than `not`.
-async fn postmaster(folder: &Folder, not: Option<i32>) -> i32 {
+async fn postmaster(folder: &DataFolder, not: Option<i32>) -> i32 {
     let file = folder.0.join("postgres/postmaster.pid");
     loop {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
@@ -235,7 +214,7 @@ fn kill(pid: i32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_postgres_is_started_again_and_the_server_serves_on() {
-    let folder = Folder::new("postmaster");
+    let folder = DataFolder::new("postmaster");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path())];
     let server = Process::serve(&variables).await;
     let anna = sign_in(&server, "customer@demo.example").await;
@@ -255,7 +234,7 @@ async fn a_killed_postgres_is_started_again_and_the_server_serves_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_that_cannot_be_started_again_ends_the_server_with_the_reason() {
-    let folder = Folder::new("broken");
+    let folder = DataFolder::new("broken");
     let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_DRAIN_SECONDS", "0")];
     let server = Process::serve(&variables).await;
     let old = postmaster(&folder, None).await;

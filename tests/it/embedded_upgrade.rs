@@ -1,43 +1,20 @@
 //! The upgrade of the embedded database between two major versions of Postgres, and restores into it.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::Path};
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::{
     Client,
-    postgres::cluster_folder,
+    postgres::DataFolder,
     process::{self, Process},
 };
 
-/// A test's own data folder, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = cluster_folder(&format!("{name}-{}", std::process::id()));
-        drop(fs::remove_dir_all(&folder));
-        Self(folder)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-
-    fn major(&self, cluster: &str) -> String {
-        let version = fs::read_to_string(self.0.join(cluster).join("PG_VERSION")).unwrap();
-        version.trim().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
+/// The major version of Postgres that a cluster in a data folder is of.
+fn major(folder: &DataFolder, cluster: &str) -> String {
+    let version = fs::read_to_string(folder.0.join(cluster).join("PG_VERSION")).unwrap();
+    version.trim().to_owned()
 }
 
 /// The folder of the caches of programs.
@@ -68,7 +45,7 @@ async fn sign_in(server: &Process, email: &str) -> Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_database_is_upgraded_and_its_streams_continue() {
-    let (folder, programs, cache) = (Folder::new("upgrade"), newer_programs(), cache());
+    let (folder, programs, cache) = (DataFolder::new("upgrade"), newer_programs(), cache());
     let old = [("TICKETWIRE_DATA_DIR", folder.path()), (cache.0, &cache.1)];
     let new = [old[0], old[1], ("TICKETWIRE_EMBEDDED_BIN_DIR", programs.as_str())];
     let server = Process::serve(&old).await;
@@ -78,7 +55,7 @@ async fn the_embedded_database_is_upgraded_and_its_streams_continue() {
     let running = process::run(&["upgrade-database"], &old, "").await;
     assert!(!running.success && running.stderr.contains("is in use by"), "{}", running.stderr);
     assert!(server.terminate(Signal::TERM).await);
-    let from = folder.major("postgres");
+    let from = major(&folder, "postgres");
 
     let refused = process::run(&["serve"], &new, "").await;
     assert!(!refused.success, "{}", refused.stdout);
@@ -89,8 +66,8 @@ async fn the_embedded_database_is_upgraded_and_its_streams_continue() {
     assert!(upgraded.success, "{}", upgraded.stderr);
     let aside = format!("postgres-{from}");
     assert!(upgraded.stdout.contains(&aside), "{}", upgraded.stdout);
-    assert_eq!(folder.major(&aside), from);
-    assert_ne!(folder.major("postgres"), from);
+    assert_eq!(major(&folder, &aside), from);
+    assert_ne!(major(&folder, "postgres"), from);
 
     let server = Process::serve(&new).await;
     let anna = sign_in(&server, "customer@demo.example").await;
@@ -121,7 +98,7 @@ async fn the_embedded_database_is_upgraded_and_its_streams_continue() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_embedded_installation_is_restored_into_an_empty_data_folder() {
-    let (folder, empty) = (Folder::new("source"), Folder::new("restored"));
+    let (folder, empty) = (DataFolder::new("source"), DataFolder::new("restored"));
     let source = [("TICKETWIRE_DATA_DIR", folder.path())];
     let target = [("TICKETWIRE_DATA_DIR", empty.path())];
     let server = Process::serve(&source).await;

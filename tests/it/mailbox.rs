@@ -9,18 +9,16 @@ use serde_json::json;
 use crate::harness::{
     Client, TestServer,
     mail::{borrowed, settings, variables},
-    postgres::{TestDatabase, cluster_folder},
+    postgres::{DataFolder, TestDatabase},
     process::{Process, run},
     smtp::{Behaviour, Smtp, SmtpOptions},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demos_mailbox_page_shows_its_mails_without_running_their_scripts() {
-    let folder = cluster_folder(&format!("mailbox-{}", std::process::id()));
-    drop(std::fs::remove_dir_all(&folder));
-    let path = folder.to_str().unwrap().to_owned();
+    let folder = DataFolder::new("mailbox");
     let variables =
-        [("TICKETWIRE_DATA_DIR", path.as_str()), ("TICKETWIRE_MAIL_WINDOW_SECONDS", "0")];
+        [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_MAIL_WINDOW_SECONDS", "0")];
     let server = Process::serve(&variables).await;
     assert!(server.welcome.contains(&format!("http://{}/mailbox", server.address)));
     let anyone = Client::new(&server.address, None);
@@ -50,10 +48,9 @@ async fn the_demos_mailbox_page_shows_its_mails_without_running_their_scripts() 
     assert_eq!(rebound.await.status, StatusCode::NOT_FOUND);
     assert_eq!(get("/mailbox/signing.key").await.status, StatusCode::NOT_FOUND);
     assert_eq!(get("/mailbox/..%2F..%2Fsigning.key").await.status, StatusCode::NOT_FOUND);
-    let key = std::fs::metadata(folder.join("mail/signing.key")).unwrap();
+    let key = std::fs::metadata(folder.0.join("mail/signing.key")).unwrap();
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
     assert!(server.terminate(rustix::process::Signal::TERM).await);
-    drop(std::fs::remove_dir_all(&folder));
 }
 
 #[tokio::test(flavor = "multi_thread")]

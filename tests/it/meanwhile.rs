@@ -19,20 +19,12 @@ async fn update(client: &Client, ticket: &Ticket, mut input: Value) -> Reply {
     client.send(&document.replace("FIELDS", FIELDS), json!({ "input": input })).await
 }
 
-/// The id of the last event of a ticket that a client sees.
-async fn last_event(client: &Client, ticket: &Ticket) -> Value {
-    let document = "query($id: ID!) { node(id: $id) { ... on Ticket { timeline(last: 1) {
-        nodes { ... on TicketEvent { id } } } } } }";
-    let data = client.ok(document, json!({ "id": ticket.id })).await;
-    data["node"]["timeline"]["nodes"][0]["id"].clone()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_have_said_meanwhile_is_returned_instead_of_writing() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
-    let seen = last_event(&marta, &ticket).await;
+    let seen = marta.last_event(&ticket).await;
     anna.comment(&ticket, "It is urgent.").await;
     anna.comment(&ticket, "Very urgent.").await;
     let before = server.content().await;
@@ -54,7 +46,7 @@ async fn what_others_have_said_meanwhile_is_returned_instead_of_writing() {
     }
     assert_eq!(server.content().await, before);
     // Who has read them can write.
-    let seen = last_event(&marta, &ticket).await;
+    let seen = marta.last_event(&ticket).await;
     let reply = comment(&marta, &ticket, json!({ "body": "At once.", "seenUpTo": seen })).await;
     assert_eq!(reply.user_errors("addComment"), [] as [&str; 0]);
     assert_eq!(*reply.at("/data/addComment/answeredMeanwhile"), json!([]));
@@ -71,12 +63,12 @@ async fn notes_and_events_that_a_customer_may_not_see_are_no_answers_to_them() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let (ticket, other) = (anna.create_ticket("one").await, anna.create_ticket("two").await);
-    let seen = last_event(&anna, &ticket).await;
+    let seen = anna.last_event(&ticket).await;
     marta.note(&ticket, "A secret.").await;
-    let note = last_event(&marta, &ticket).await;
+    let note = marta.last_event(&ticket).await;
     let reply = comment(&anna, &ticket, json!({ "body": "Hello?", "seenUpTo": seen })).await;
     assert_eq!(reply.user_errors("addComment"), [] as [&str; 0]);
-    let elsewhere = last_event(&anna, &other).await;
+    let elsewhere = anna.last_event(&other).await;
     for unknown in [note, elsewhere, json!("nonsense")] {
         let reply = comment(&anna, &ticket, json!({ "body": "x", "seenUpTo": unknown })).await;
         assert_eq!(reply.user_errors("addComment"), ["NOT_FOUND"], "{unknown}");
@@ -90,7 +82,7 @@ async fn at_most_twenty_comments_of_others_are_returned() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
-    let seen = last_event(&marta, &ticket).await;
+    let seen = marta.last_event(&ticket).await;
     for n in 0..22 {
         anna.comment(&ticket, &format!("{n}")).await;
     }

@@ -344,6 +344,24 @@ const BACKUP: &str = "
     UPDATE comments SET body = 'parsnip', redacted_at = NULL;
     UPDATE tickets SET description = 'celery'";
 
+/// Redacts a comment and a description, which [`BACKUP`] brings back. Returns the member of staff, and
+/// the ticket.
+async fn redact_two(server: &TestServer) -> (Client, Ticket) {
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = open(&anna, "vegetables", "celery").await;
+    let (comment, _) = anna.comment(&ticket, "parsnip").await;
+    redact_comment(&marta, &comment).await;
+    redact_ticket(&marta, &ticket, "DESCRIPTION").await;
+    (marta, ticket)
+}
+
+/// Checks that no row has the texts of [`redact_two`].
+async fn assert_redacted(server: &TestServer) {
+    for text in ["parsnip", "celery"] {
+        assert_eq!(server.tables_with(text).await, [] as [&str; 0], "{text}");
+    }
+}
+
 /// The folder of the redactions in the ledger of a server.
 fn redactions_of(server: &TestServer) -> PathBuf {
     let name = server.database.url.rsplit('/').next().unwrap();
@@ -399,11 +417,7 @@ async fn what_was_written_after_a_redaction_stays_although_its_record_is_lost() 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_cannot_be_read_or_is_unknown_does_not_stop_the_others() {
     let mut server = TestServer::start().await;
-    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
-    let ticket = open(&anna, "vegetables", "celery").await;
-    let (comment, _) = anna.comment(&ticket, "parsnip").await;
-    redact_comment(&marta, &comment).await;
-    redact_ticket(&marta, &ticket, "DESCRIPTION").await;
+    redact_two(&server).await;
     let folder = redactions_of(&server);
     fs::write(folder.join("comment-0.json"), "{").unwrap();
     // The backup is older than the ticket.
@@ -412,9 +426,7 @@ async fn an_entry_that_cannot_be_read_or_is_unknown_does_not_stop_the_others() {
         "redacted_at": "2026-01-01T00:00:00Z" });
     fs::write(folder.join(format!("{unknown}.json")), entry.to_string()).unwrap();
     restart_with(&mut server, BACKUP).await;
-    for text in ["parsnip", "celery"] {
-        assert_eq!(server.tables_with(text).await, [] as [&str; 0], "{text}");
-    }
+    assert_redacted(&server).await;
     let database = server.database.connect().await;
     let recorded = "SELECT count(*) FROM redactions WHERE name = $1";
     assert_eq!(database.query_one(recorded, &[&unknown]).await.unwrap().get::<_, i64>(0), 1);
@@ -442,11 +454,7 @@ async fn several_nodes_write_the_same_entry_of_the_ledger() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_backup_does_not_bring_a_redacted_text_back() {
     let mut server = TestServer::start().await;
-    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
-    let ticket = open(&anna, "vegetables", "celery").await;
-    let (comment, _) = anna.comment(&ticket, "parsnip").await;
-    redact_comment(&marta, &comment).await;
-    redact_ticket(&marta, &ticket, "DESCRIPTION").await;
+    let (marta, ticket) = redact_two(&server).await;
     let folder = redactions_of(&server);
     let entries = std::fs::read_dir(&folder).unwrap().flatten();
     let entries = entries.map(|entry| std::fs::read_to_string(entry.path()).unwrap());
@@ -463,9 +471,7 @@ async fn a_restored_backup_does_not_bring_a_redacted_text_back() {
     node.stop().await;
 
     restart_with(&mut server, BACKUP).await;
-    for text in ["parsnip", "celery"] {
-        assert_eq!(server.tables_with(text).await, [] as [&str; 0], "{text}");
-    }
+    assert_redacted(&server).await;
     let events = timeline(&marta.at(&server.address()), &ticket).await;
     let redacted = events.iter().filter(|event| event["__typename"] == "ContentRedacted");
     assert_eq!(redacted.count(), 4, "{events:?}");

@@ -76,54 +76,57 @@ impl Outcome {
     }
 }
 
-/// Adds the comment of an event to those that were seen; returns the event's cursor.
-fn note(item: &Value, seen: &mut Vec<String>) -> Option<String> {
-    assert_ne!(item["__typename"], "ResyncRequired", "{item}");
-    seen.extend(item["comment"]["id"].as_str().map(str::to_owned));
-    item["cursor"].as_str().map(str::to_owned)
+/// A watcher of all tickets, which resumes whenever a node closes its stream.
+struct Watcher {
+    client: Client,
+    cursor: String,
+    /// The comments that it has seen, in their order.
+    seen: Vec<String>,
+    last: watch::Receiver<Option<String>>,
 }
 
-/// Watches all tickets by websocket and resumes whenever a node closes it. Returns the comments in
-/// their order, up to the last one.
-async fn watch_socket(
-    client: Client,
-    mut cursor: String,
-    last: watch::Receiver<Option<String>>,
-) -> Vec<String> {
-    let mut seen = Vec::new();
-    loop {
-        let mut socket = client.socket().await;
-        socket.watch_inbox("1", Some(&cursor)).await;
+impl Watcher {
+    fn note(&mut self, item: &Value) {
+        assert_ne!(item["__typename"], "ResyncRequired", "{item}");
+        self.seen.extend(item["comment"]["id"].as_str().map(str::to_owned));
+        if let Some(cursor) = item["cursor"].as_str() {
+            cursor.clone_into(&mut self.cursor);
+        }
+    }
+
+    fn has_seen_the_last(&self) -> bool {
+        self.last.borrow().as_ref().is_some_and(|last| self.seen.contains(last))
+    }
+
+    /// Watches by websocket. Returns the comments up to the last one.
+    async fn by_socket(mut self) -> Vec<String> {
         loop {
-            if last.borrow().as_ref().is_some_and(|last| seen.contains(last)) {
-                return seen;
-            }
-            match socket.incoming().await {
-                Incoming::Message(message) if message["type"] == "next" => {
-                    let item = &message["payload"]["data"]["inboxEvents"];
-                    cursor = note(item, &mut seen).unwrap_or(cursor);
+            let mut socket = self.client.socket().await;
+            socket.watch_inbox("1", Some(&self.cursor)).await;
+            loop {
+                if self.has_seen_the_last() {
+                    return self.seen;
                 }
-                Incoming::Closed(1012, _) => break,
-                other => panic!("{other:?}"),
+                match socket.incoming().await {
+                    Incoming::Message(message) if message["type"] == "next" => {
+                        self.note(&message["payload"]["data"]["inboxEvents"]);
+                    }
+                    Incoming::Closed(1012, _) => break,
+                    other => panic!("{other:?}"),
+                }
             }
         }
     }
-}
 
-/// Watches all tickets like [`watch_socket`], as server-sent events.
-async fn watch_stream(
-    client: Client,
-    mut cursor: String,
-    last: watch::Receiver<Option<String>>,
-) -> Vec<String> {
-    let mut seen = Vec::new();
-    loop {
-        let mut stream = client.stream_inbox(Some(&cursor)).await;
-        while let Some(event) = stream.event().await {
-            let item = &event.response()["data"]["inboxEvents"];
-            cursor = note(item, &mut seen).unwrap_or(cursor);
-            if last.borrow().as_ref().is_some_and(|last| seen.contains(last)) {
-                return seen;
+    /// Watches by server-sent events. Returns the comments up to the last one.
+    async fn by_stream(mut self) -> Vec<String> {
+        loop {
+            let mut stream = self.client.stream_inbox(Some(&self.cursor)).await;
+            while let Some(event) = stream.event().await {
+                self.note(&event.response()["data"]["inboxEvents"]);
+                if self.has_seen_the_last() {
+                    return self.seen;
+                }
             }
         }
     }
@@ -226,9 +229,14 @@ async fn roll(previous: Option<PathBuf>) {
     let (last, stop_at) = watch::channel(None);
     let mut subscribers = Vec::<JoinHandle<Vec<String>>>::new();
     for _ in 0..4 {
-        let (start, stop_at) = (start.clone(), stop_at.clone());
-        subscribers.push(tokio::spawn(watch_socket(marta.clone(), start.clone(), stop_at.clone())));
-        subscribers.push(tokio::spawn(watch_stream(marta.clone(), start, stop_at)));
+        let watcher = || Watcher {
+            client: marta.clone(),
+            cursor: start.clone(),
+            seen: vec![],
+            last: stop_at.clone(),
+        };
+        subscribers.push(tokio::spawn(watcher().by_socket()));
+        subscribers.push(tokio::spawn(watcher().by_stream()));
     }
     let writers = [(&anna, &tickets[0]), (&jonas, &tickets[1]), (&marta, &tickets[0])].map(
         |(client, ticket)| tokio::spawn(Arc::clone(&outcome).write(client.clone(), ticket.clone())),

@@ -28,14 +28,6 @@ async fn comment(client: &Client, ticket: &Ticket, mut input: Value) -> Reply {
     client.send(document, json!({ "input": input })).await
 }
 
-/// The last events of the tickets that a client has seen.
-async fn last_event(client: &Client, ticket: &Ticket) -> Value {
-    let document = "query($id: ID!) { node(id: $id) { ... on Ticket { timeline(last: 1) {
-        nodes { ... on TicketEvent { id } } } } } }";
-    let data = client.ok(document, json!({ "id": ticket.id })).await;
-    data["node"]["timeline"]["nodes"][0]["id"].clone()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keyed_comment_with_a_file_that_loses_a_race_leaves_nothing_if_it_is_refused() {
     let server = TestServer::start().await;
@@ -242,7 +234,7 @@ async fn of_writes_that_have_seen_the_same_only_the_first_succeeds() {
     let anna = server.customer("Anna").await;
     let agents = [server.agent("Marta").await, server.agent("Olga").await];
     let ticket = anna.create_ticket("one").await;
-    let seen = last_event(&anna, &ticket).await;
+    let seen = anna.last_event(&ticket).await;
     let writes = agents.iter().map(|agent| {
         let input = json!({ "body": "I do it.", "seenUpTo": seen });
         comment(agent, &ticket, input)

@@ -147,6 +147,14 @@ impl Client {
         Reply { status, headers, body }
     }
 
+    /// Returns the id of the last event of a ticket that the client sees.
+    pub async fn last_event(&self, ticket: &Ticket) -> Value {
+        let document = "query($id: ID!) { node(id: $id) { ... on Ticket { timeline(last: 1) {
+            nodes { ... on TicketEvent { id } } } } } }";
+        let data = self.ok(document, json!({ "id": ticket.id })).await;
+        data["node"]["timeline"]["nodes"][0]["id"].clone()
+    }
+
     /// Opens a ticket.
     pub async fn create_ticket(&self, summary: &str) -> Ticket {
         let input = json!({ "categoryId": TECHNICAL_SUPPORT, "summary": summary, "description": "It does not work." });

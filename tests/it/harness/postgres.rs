@@ -120,6 +120,29 @@ pub fn cluster_folder(name: &str) -> PathBuf {
         .join(format!("ticketwire-tests-{}-{name}", rustix::process::geteuid().as_raw()))
 }
 
+/// A test's own data folder, removed when dropped.
+pub struct DataFolder(pub PathBuf);
+
+impl DataFolder {
+    /// Chooses a folder, which does not exist yet.
+    pub fn new(name: &str) -> Self {
+        let folder = cluster_folder(&format!("{name}-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&folder));
+        Self(folder)
+    }
+
+    /// Its path as text.
+    pub fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for DataFolder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
 /// Settings for a test's own cluster.
 pub fn cluster_settings(data_dir: PathBuf) -> EmbeddedSettings {
     EmbeddedSettings {
