@@ -79,6 +79,7 @@ export function open(accountId: string): () => void {
 /** Sends a draft. */
 export function send(draft: Draft, target: Pick<Letter, "place" | "path" | "comment" | "ticket">): void {
   // Another tab may have sent the same draft in this moment.
+  outbox.letters = read();
   if (outbox.letters.some(({ key }) => key === draft.key)) return;
   const last = outbox.letters.at(-1)?.name.slice(prefix.length).split(":")[0] ?? "";
   const time = Math.max(Date.now(), parseInt(last || "0", 36) + 1).toString(36).padStart(9, "0");
@@ -108,14 +109,26 @@ function store(letter: Letter): void {
 }
 
 function remove({ name }: Letter): void {
-  saveItem(name, null);
+  for (const twin of namesBelow(PREFIX).filter((other) => origin(other) === origin(name))) saveItem(twin, null);
   unstored.delete(name);
+}
+
+/** Returns the key of the draft that a letter with this name was. Two tabs that sent one draft at once share it. */
+function origin(name: string): string {
+  return name.slice(name.lastIndexOf(":") + 1);
 }
 
 function read(): Letter[] {
   const stored = namesBelow(prefix).map((name) => loadItem<Letter>(name));
   const others = [...unstored.values()].filter(({ name }) => name.startsWith(prefix));
-  return [...stored.filter((letter) => letter !== null), ...others];
+  const letters = new Map<string, Letter>();
+  for (const letter of [...stored.filter((letter) => letter !== null), ...others]) {
+    const key = origin(letter.name);
+    // The twin of a letter that was posted while another tab stored it.
+    if (outbox.posted.some((posted) => origin(posted.letter.name) === key)) remove(letter);
+    else if (!letters.has(key)) letters.set(key, letter);
+  }
+  return [...letters.values()];
 }
 
 function refresh(): void {
