@@ -7,7 +7,7 @@ use diesel::{
     prelude::*,
     sql_types::{Array, BigInt, Bool, Integer, Nullable, Timestamptz, Uuid as SqlUuid},
 };
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 
 use super::{
     Connection, DbError,
@@ -72,9 +72,14 @@ pub async fn epochs(db: &mut Connection) -> Result<Vec<Epoch>, DbError> {
 }
 
 /// Returns the last position of the feed and locks it until the transaction ends, so that only one
-/// sequencer at a time extends the feed.
+/// sequencer at a time extends the feed. Writes the row, which tells a sequencer that waits for the
+/// lock to look again.
 pub async fn lock_head(db: &mut Connection) -> Result<i64, DbError> {
-    Ok(feed_head::table.select(feed_head::pos).for_update().first(db).await?)
+    Ok(diesel::update(feed_head::table)
+        .set(feed_head::pos.eq(feed_head::pos))
+        .returning(feed_head::pos)
+        .get_result(db)
+        .await?)
 }
 
 /// The identity of the history that a feed is part of: of the cluster, of its timeline, and of the
@@ -87,6 +92,14 @@ const HERE: &str = "
                      'feed'::regclass::oid, pg_relation_filenode('feed')) AS storage
     FROM pg_control_system()";
 
+/// The condition that the feed belongs to another history than its last epoch, or has none.
+const REWOUND: &str = "NOT EXISTS (
+        SELECT FROM (SELECT * FROM feed_epochs ORDER BY epoch DESC LIMIT 1) last
+        JOIN here ON last.system_identifier = here.system_identifier
+                 AND last.timeline = here.timeline
+                 AND last.storage IS NOT DISTINCT FROM here.storage
+    )";
+
 /// Opens an epoch with this tag after `head` if the database was restored or failed over. Returns
 /// whether it did. Compares the identity of the history with that of the last epoch. An epoch too
 /// many is harmless: all cursors up to `head` stay good.
@@ -97,19 +110,13 @@ pub async fn open_epoch_if_rewound(
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let opened = diesel::sql_query(format!(
-        "WITH here AS ({HERE}), last AS (
-             SELECT * FROM feed_epochs ORDER BY epoch DESC LIMIT 1
-         )
+        "WITH here AS ({HERE})
          INSERT INTO feed_epochs
              (epoch, tag, start_pos, system_identifier, timeline, storage, opened_at)
-         SELECT coalesce((SELECT epoch FROM last), 0) + 1, $1, $2, system_identifier, timeline,
-                storage, $3
+         SELECT (SELECT coalesce(max(epoch), 0) + 1 FROM feed_epochs), $1, $2, system_identifier,
+                timeline, storage, $3
          FROM here
-         WHERE NOT EXISTS (
-             SELECT FROM last
-             WHERE last.system_identifier = here.system_identifier AND last.timeline = here.timeline
-               AND last.storage IS NOT DISTINCT FROM here.storage
-         )"
+         WHERE {REWOUND}"
     ))
     .bind::<Integer, _>(tag)
     .bind::<BigInt, _>(head)
@@ -155,49 +162,62 @@ pub struct PlacedEvents {
     pub after: FeedMark,
     /// The events, in order and without a gap.
     pub page: FeedPage,
+    /// Whether another sequencer was waited for. More events may be pending then, and what is said
+    /// of the epoch and of the mark before them may be out of date.
+    pub waited: bool,
 }
 
 #[derive(QueryableByName)]
 struct PlacedRow {
     #[diesel(embed)]
     placed: FeedRow,
+    #[diesel(sql_type = BigInt)]
+    head: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     head_mark: Option<i64>,
+    #[diesel(sql_type = Bool)]
+    waited: bool,
 }
 
-/// Moves up to `limit` pending events, those with the lowest ids, to the positions after `head`,
-/// and gives them a random mark. Returns them, or `None` if there are none. The transaction must
-/// have locked the head.
+/// Moves up to `limit` pending events, those with the lowest ids, to the end of the feed, and gives
+/// them a random mark, in one statement. Returns them, or `None` if there are none, or if an epoch
+/// must be opened first.
 pub async fn place_pending(
     db: &mut Connection,
-    head: i64,
     limit: i64,
     mark: i64,
 ) -> Result<Option<PlacedEvents>, DbError> {
     let rows = diesel::sql_query(PLACE.as_str())
-        .bind::<BigInt, _>(head)
         .bind::<BigInt, _>(limit)
         .bind::<BigInt, _>(mark)
         .prepared()
         .load::<PlacedRow>(db)
         .await?;
     let Some(last) = rows.last() else { return Ok(None) };
-    let after = FeedMark { pos: head, mark: last.head_mark };
+    let after = FeedMark { pos: last.head, mark: last.head_mark };
     let end = FeedMark { pos: last.placed.pos, mark: last.placed.mark };
+    let waited = last.waited;
     let events = rows.into_iter().map(|row| row.placed.into()).collect();
-    Ok(Some(PlacedEvents { after, page: FeedPage { events, end } }))
+    Ok(Some(PlacedEvents { after, page: FeedPage { events, end }, waited }))
 }
 
+/// Finds the rows to delete by their place: a plan from when few events were pending could read the
+/// whole table, with all the rows that were deleted since.
+///
+/// Locks the head before it takes events. A statement that waits for the lock sees the head as it is
+/// then, and everything else as it was before: the version of the head tells.
 static PLACE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "WITH batch AS (
+        "WITH here AS ({HERE}), head AS MATERIALIZED (
+             SELECT pos, xmin AS version FROM feed_head WHERE NOT {REWOUND} FOR UPDATE
+         ), batch AS (
              DELETE FROM pending_events
-             WHERE event_id = ANY (ARRAY(
-                 SELECT event_id FROM pending_events ORDER BY event_id LIMIT $2))
+             WHERE ctid = ANY (ARRAY(SELECT ctid FROM pending_events ORDER BY event_id LIMIT $1))
+               AND EXISTS (SELECT FROM head)
              RETURNING event_id
          ), placed AS (
              INSERT INTO feed (pos, event_id, ticket_id, mark)
-             SELECT $1 + row_number() OVER (ORDER BY e.id), e.id, e.ticket_id, $3
+             SELECT (SELECT pos FROM head) + row_number() OVER (ORDER BY e.id), e.id, e.ticket_id, $2
              FROM batch
              CROSS JOIN LATERAL (
                  SELECT id, ticket_id FROM events WHERE id = batch.event_id LIMIT 1) e
@@ -207,8 +227,9 @@ static PLACE: LazyLock<String> = LazyLock::new(|| {
              FROM (SELECT max(pos) AS last FROM placed) placed
              WHERE placed.last IS NOT NULL
          )
-         SELECT {}, (SELECT mark FROM feed WHERE pos = $1) AS head_mark
-         FROM placed f {EVENT_OF_ROW}
+         SELECT {}, h.pos AS head, (SELECT mark FROM feed WHERE pos = h.pos) AS head_mark,
+                h.version <> (SELECT xmin FROM feed_head) AS waited
+         FROM head h CROSS JOIN placed f {EVENT_OF_ROW}
          ORDER BY f.pos",
         *FEED_COLUMNS
     )
@@ -280,6 +301,12 @@ async fn rows_between(db: &mut Connection, first: i64, last: i64) -> Result<Vec<
         .prepared()
         .load::<FeedRow>(db)
         .await?)
+}
+
+/// Frees the room of pending events that were placed. Until then every placement passes over them.
+pub async fn vacuum_pending(db: &mut Connection) -> Result<(), DbError> {
+    db.batch_execute("VACUUM pending_events").await?;
+    Ok(())
 }
 
 /// A position of the feed with the mark that it has in one history.

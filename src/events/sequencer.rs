@@ -3,19 +3,28 @@
 //! A sequencer runs on every node. The lock on the feed's head makes them take turns; there is no
 //! leader.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time;
 
 use super::placed::FeedHints;
 use crate::{
-    db::{Database, DbError, feed, listen},
+    db::{Connection, Database, DbError, feed, listen},
     domain::clock::Ambient,
 };
 
 /// The largest number of events that are placed in one transaction. Limits how long the head is
 /// locked.
 const BATCH: i64 = 1_000;
+/// How many events are placed before the room of the pending ones is freed. Autovacuum would do it once
+/// a minute, while a busy desk places a hundred thousand.
+const VACUUM_AFTER: usize = 5_000;
 /// How often to check for pending events that no commit on this node announced: those of a node
 /// that was killed between a commit and waking its sequencer.
 const POLL: Duration = Duration::from_millis(250);
@@ -27,11 +36,13 @@ pub(super) struct Sequencer {
     ambient: Ambient,
     /// Passes what was placed on to this node's tailer.
     hints: Arc<FeedHints>,
+    /// How many events this node has placed since it last freed their room.
+    unvacuumed: AtomicUsize,
 }
 
 impl Sequencer {
     pub(super) fn new(database: Database, ambient: Ambient, hints: Arc<FeedHints>) -> Self {
-        Self { database, ambient, hints }
+        Self { database, ambient, hints, unvacuumed: AtomicUsize::new(0) }
     }
 
     /// Places events until the future is dropped.
@@ -68,29 +79,50 @@ impl Sequencer {
 
     /// Places the pending events in batches. Opens a new epoch first if the database was restored.
     pub(super) async fn place_all(&self) -> Result<(), DbError> {
-        let full = usize::try_from(BATCH).unwrap_or(usize::MAX);
-        while self.place_batch().await? == full {}
+        while self.place_batch().await? {}
         Ok(())
     }
 
-    /// Places up to a batch of events. Returns how many.
-    async fn place_batch(&self) -> Result<usize, DbError> {
-        let (now, tag) = (self.ambient.now(), i32::from_be_bytes(self.ambient.bytes()));
+    /// Places up to a batch of events. Returns whether there may be more.
+    async fn place_batch(&self) -> Result<bool, DbError> {
         let mark = i64::from_be_bytes(self.ambient.bytes());
-        let placed = self
-            .database
-            .write_without_events(async |db| {
-                let head = feed::lock_head(db).await?;
-                if feed::open_epoch_if_rewound(db, head, tag, now).await? {
-                    tracing::info!(head, tag, "opened a new epoch of the feed");
-                }
-                feed::place_pending(db, head, BATCH, mark).await
-            })
-            .await?;
-        let Some(placed) = placed else { return Ok(0) };
-        let (count, head) = (placed.page.events.len(), placed.page.end.pos);
-        self.hints.placed(placed);
-        listen::notify(&mut *self.database.read().await?, head).await?;
-        Ok(count)
+        let mut connection = self.database.read().await?;
+        let Some(placed) = feed::place_pending(&mut connection, BATCH, mark).await? else {
+            drop(connection);
+            return self.open_epoch_if_rewound().await;
+        };
+        let (count, head, waited) = (placed.page.events.len(), placed.page.end.pos, placed.waited);
+        if waited {
+            self.hints.grown();
+        } else {
+            self.hints.placed(placed);
+        }
+        listen::notify(&mut connection, head).await?;
+        self.vacuum_if_due(&mut connection, count).await?;
+        Ok(waited || count >= usize::try_from(BATCH).unwrap_or(usize::MAX))
+    }
+
+    /// Frees the room of events that were placed, after many of them.
+    async fn vacuum_if_due(&self, db: &mut Connection, placed: usize) -> Result<(), DbError> {
+        if self.unvacuumed.fetch_add(placed, Ordering::Relaxed) + placed < VACUUM_AFTER {
+            return Ok(());
+        }
+        self.unvacuumed.store(0, Ordering::Relaxed);
+        feed::vacuum_pending(db).await
+    }
+
+    /// Opens a new epoch if the database was restored. Returns whether it was.
+    async fn open_epoch_if_rewound(&self) -> Result<bool, DbError> {
+        let (now, tag) = (self.ambient.now(), i32::from_be_bytes(self.ambient.bytes()));
+        let open = async |db: &mut Connection| {
+            let head = feed::lock_head(db).await?;
+            let opened = feed::open_epoch_if_rewound(db, head, tag, now).await?;
+            Ok(opened.then_some(head))
+        };
+        let opened = self.database.write_without_events(open).await?;
+        if let Some(head) = opened {
+            tracing::info!(head, tag, "opened a new epoch of the feed");
+        }
+        Ok(opened.is_some())
     }
 }

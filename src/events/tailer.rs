@@ -87,7 +87,7 @@ impl Tailer {
     /// Publishes events that this node has placed. Returns whether nothing needs to be read because
     /// of them: they follow what was read before, mark by mark, in an epoch that the hub knows.
     fn publish_placed(&self, placed: Vec<PlacedEvents>, marks: &mut Marks) -> bool {
-        for PlacedEvents { after, page } in placed {
+        for PlacedEvents { after, page, .. } in placed {
             let pos = self.hub.cursor().pos;
             let follows = after.pos == pos && marks.back() == Some(&after);
             let known = |epoch| self.hub.knows_epoch(epoch);

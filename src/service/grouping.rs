@@ -1,20 +1,33 @@
 //! Grouping: what arrives on a node while a group is under way becomes the next group, which is
 //! written in one statement.
+//!
+//! Callers who are answered together tend to call again together. After a large group, the next one
+//! waits a moment for them: otherwise the first of them would make a group alone, with the others
+//! behind it.
 
 use std::{
     collections::VecDeque,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures_util::FutureExt as _;
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{Notify, oneshot},
+    time,
+};
 
 use super::ServiceError;
 use crate::db::DbError;
 
 /// The largest number of calls in a group.
 const MAX_GROUP: usize = 64;
+
+/// The size from which on a group is large: its callers are waited for.
+const LARGE_GROUP: usize = 4;
+/// How long they are waited for at most.
+const MAX_WAIT: Duration = Duration::from_millis(1);
 
 /// A call that can be processed together with others.
 pub(super) trait Call: Send + 'static {
@@ -37,17 +50,25 @@ impl<C: Call> Waiting<C> {
 }
 
 /// The calls of one kind that wait on this node.
-pub(super) struct Grouping<C: Call>(Mutex<Queue<C>>);
+pub(super) struct Grouping<C: Call> {
+    queue: Mutex<Queue<C>>,
+    /// Wakes the task that waits for callers.
+    complete: Notify,
+    max_wait: Duration,
+}
 
 struct Queue<C: Call> {
     waiting: VecDeque<Waiting<C>>,
     /// Whether a task processes groups.
     running: bool,
+    /// How many calls the task waits for.
+    expected: usize,
 }
 
 impl<C: Call> Default for Grouping<C> {
     fn default() -> Self {
-        Self(Mutex::new(Queue { waiting: VecDeque::new(), running: false }))
+        let queue = Queue { waiting: VecDeque::new(), running: false, expected: usize::MAX };
+        Self { queue: Mutex::new(queue), complete: Notify::new(), max_wait: MAX_WAIT }
     }
 }
 
@@ -56,7 +77,27 @@ impl<C: Call> Grouping<C> {
     fn push(&self, call: Waiting<C>) -> bool {
         let mut queue = self.lock();
         queue.waiting.push_back(call);
+        if queue.waiting.len() >= queue.expected {
+            self.complete.notify_one();
+        }
         !std::mem::replace(&mut queue.running, true)
+    }
+
+    /// Waits for the callers of the last group, which had `size` calls, if it was large.
+    async fn gather(&self, size: usize) {
+        if size < LARGE_GROUP {
+            return;
+        }
+        {
+            let mut queue = self.lock();
+            let expected = (queue.waiting.len() + size).min(MAX_GROUP);
+            if queue.waiting.len() >= expected {
+                return;
+            }
+            queue.expected = expected;
+        }
+        let _ = time::timeout(self.max_wait, self.complete.notified()).await;
+        self.lock().expected = usize::MAX;
     }
 
     /// Returns the next group, or `None` if nobody waits: then the task must end. Calls whose
@@ -71,7 +112,7 @@ impl<C: Call> Grouping<C> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<C>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,8 +135,10 @@ where
         let grouping = Arc::clone(grouping);
         tokio::spawn(async move {
             while let Some(group) = grouping.next() {
+                let size = group.len();
                 // A panic ends one group only.
                 let _ = AssertUnwindSafe(process(group)).catch_unwind().await;
+                grouping.gather(size).await;
             }
         });
     }
@@ -106,4 +149,43 @@ where
 /// Returns the error for the other calls of a group that an error has ended.
 pub(super) fn repeated(error: &DbError) -> ServiceError {
     DbError::Unavailable(error.to_string()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Call for Nothing {
+        type Answer = ();
+    }
+
+    #[tokio::test]
+    async fn the_callers_of_a_large_group_make_the_next_one_together() {
+        let patient = Grouping { max_wait: Duration::from_mins(1), ..Grouping::default() };
+        let (grouping, sizes) = (Arc::new(patient), Arc::new(Mutex::new(Vec::new())));
+        let callers = (0..8).map(|nth| {
+            let (grouping, sizes) = (Arc::clone(&grouping), Arc::clone(&sizes));
+            tokio::spawn(async move {
+                for _ in 0..2 {
+                    let sizes = Arc::clone(&sizes);
+                    let process = move |group: Vec<Waiting<Nothing>>| {
+                        sizes.lock().unwrap().push(group.len());
+                        group.into_iter().for_each(|waiting| waiting.answer(Ok(())));
+                        async {}
+                    };
+                    submit(&grouping, Nothing, process).await.unwrap();
+                    // They do not come back in the same moment.
+                    for _ in 0..nth {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            })
+        });
+        for caller in callers.collect::<Vec<_>>() {
+            caller.await.unwrap();
+        }
+        assert_eq!(*sizes.lock().unwrap(), [8, 8]);
+    }
 }
