@@ -37,6 +37,7 @@ mod person_key;
 mod pool;
 pub mod preferences;
 mod prepared;
+pub mod presence;
 pub mod provision;
 pub mod rate_limit;
 pub mod redaction;

@@ -23,6 +23,7 @@ pub mod node;
 pub mod notification;
 pub mod page;
 pub mod policy;
+pub mod presence;
 pub mod priority_mail;
 pub mod redaction;
 pub mod request;

@@ -31,6 +31,7 @@ mod password;
 mod people;
 mod preferences;
 mod prefetch;
+mod presence;
 mod redaction;
 mod search;
 mod second_factor;
@@ -129,6 +130,7 @@ pub struct Mutation(
     uploaded_file::UploadedFileMutation,
     redaction::RedactionMutation,
     participant::ParticipantMutation,
+    presence::PresenceMutation,
     unread::UnreadMutation,
     notification::NotificationMutation,
     preferences::PreferencesMutation,
@@ -138,7 +140,11 @@ pub struct Mutation(
 /// The live streams, over a websocket (the graphql-transport-ws protocol) or as server-sent
 /// events (the graphql-sse protocol). Access is restricted as for queries.
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(event::EventSubscription, notification::NotificationSubscription);
+pub struct Subscription(
+    event::EventSubscription,
+    notification::NotificationSubscription,
+    presence::PresenceSubscription,
+);
 
 /// The executable schema, in two forms.
 pub struct Schemas {

@@ -56,6 +56,7 @@ mod people;
 mod plans;
 mod playground;
 mod portal;
+mod presence;
 mod protocol;
 mod proxies;
 mod queue;
