@@ -27,6 +27,7 @@ pub mod idempotency;
 pub mod installation;
 mod instrumentation;
 pub mod listen;
+pub mod merge;
 pub mod migrations;
 pub mod monitor;
 pub mod node;

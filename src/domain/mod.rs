@@ -19,6 +19,7 @@ pub mod handoff;
 pub mod hex;
 pub mod ids;
 pub mod media_type;
+pub mod merge;
 pub mod node;
 pub mod notification;
 pub mod page;

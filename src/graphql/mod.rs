@@ -22,6 +22,7 @@ mod id;
 mod input_types;
 pub mod json;
 mod loader;
+mod merge;
 mod node;
 mod notification;
 mod operation;
@@ -126,6 +127,7 @@ pub struct Mutation(
     ticket::TicketMutation,
     ticket_invitation::TicketInvitationMutation,
     bulk::BulkMutation,
+    merge::MergeMutation,
     comment::CommentMutation,
     uploaded_file::UploadedFileMutation,
     redaction::RedactionMutation,

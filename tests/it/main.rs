@@ -42,6 +42,7 @@ mod mail_queue;
 mod mail_texts;
 mod mailbox;
 mod meanwhile;
+mod merge;
 mod metrics;
 mod migration_rules;
 mod migrations;
