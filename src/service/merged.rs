@@ -24,8 +24,7 @@ pub(super) async fn explain(
     id: TicketId,
     error: ServiceError,
 ) -> ServiceError {
-    let codes = [UserErrorCode::TicketClosed, UserErrorCode::IllegalTransition];
-    if !codes.into_iter().any(|code| error.has_code(code)) {
+    if !matches!(&error, ServiceError::Invalid(errors) if errors.iter().any(is_about_closed)) {
         return error;
     }
     let number = async { continues_in(services, &mut *services.database.read().await?, id).await };
@@ -34,6 +33,28 @@ pub(super) async fn explain(
         // The first error is still true.
         Ok(None) | Err(_) => error,
     }
+}
+
+/// Replaces an error as [`explain`] does, in a transaction.
+///
+/// # Errors
+/// The database failed.
+pub(super) async fn explain_in(
+    services: &Services,
+    db: &mut Connection,
+    id: TicketId,
+    error: UserError,
+) -> Result<UserError, DbError> {
+    if !is_about_closed(&error) {
+        return Ok(error);
+    }
+    let number = continues_in(services, db, id).await?;
+    Ok(number.map_or(error, |number| continues(&number)))
+}
+
+/// Returns whether an error may be one for a ticket that is closed.
+fn is_about_closed(error: &UserError) -> bool {
+    matches!(error.code, UserErrorCode::TicketClosed | UserErrorCode::IllegalTransition)
 }
 
 fn continues(number: &str) -> UserError {

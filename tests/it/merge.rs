@@ -195,6 +195,13 @@ async fn a_merged_ticket_refuses_everything_and_names_the_one_in_which_it_contin
                 assert!(message.contains(number), "{message}");
             }
         }
+        let bulk = "mutation($input: UpdateTicketsInput!) { updateTickets(input: $input) {
+            results { userErrors { code message } } } }";
+        let input = json!({ "ticketIds": [ticket.id], "status": "RESOLVED" });
+        let data = boris.ok(bulk, json!({ "input": input })).await;
+        let error = &data["updateTickets"]["results"][0]["userErrors"][0];
+        assert_eq!(error["code"], "TICKET_MERGED", "{data}");
+        assert!(error["message"].as_str().unwrap().contains(number), "{data}");
     };
     check(&middle.number).await;
     // A chain leads to its end.
