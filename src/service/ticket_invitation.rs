@@ -5,7 +5,7 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts, authorise,
-    authorise_account, priority_mail, rate_limit,
+    authorise_account, merged, priority_mail, rate_limit,
     ticket::{lock, public_event},
 };
 use crate::{
@@ -56,7 +56,7 @@ pub async fn invite(
         declined_at: None,
     };
     let new = &new;
-    services
+    let invited = services
         .database
         .write(async |db| {
             let mut ticket = lock(actor, db, id).await?;
@@ -80,7 +80,11 @@ pub async fn invite(
             mail(services, db, &earlier, now).await?;
             Ok(earlier)
         })
-        .await
+        .await;
+    match invited {
+        Err(error) => Err(merged::explain(services, id, error).await),
+        invited => invited,
+    }
 }
 
 /// Stores an invitation, its event and its mail.
@@ -98,7 +102,7 @@ async fn insert(
 }
 
 /// Plans the mail of an invitation.
-async fn mail(
+pub(super) async fn mail(
     services: &Services,
     db: &mut Connection,
     invitation: &TicketInvitation,
@@ -232,7 +236,8 @@ pub async fn received(
     Ok(invitations::received(&mut connection, &own, None, now).await?)
 }
 
-/// Returns the open invitations to those of the tickets that the actor may share, oldest first.
+/// Returns the open invitations to those of the tickets that the actor may share, oldest first. Only
+/// staff see those that a merge has created: they have the addresses of other customers.
 ///
 /// # Errors
 /// Returns an error if nobody is signed in.
@@ -247,7 +252,8 @@ pub async fn of_tickets(
     let shared = visible.iter().filter(|ticket| may_share(actor, ticket)).map(|ticket| ticket.id);
     let shared = shared.collect::<Vec<_>>();
     let now = services.ambient.now();
-    Ok(invitations::open_of_tickets(&mut connection, &shared, now).await?)
+    let with_merged = policy::sees_internal(actor);
+    Ok(invitations::open_of_tickets(&mut connection, &shared, with_merged, now).await?)
 }
 
 /// Returns whether the actor may share a ticket, and so see whom it was shared with.
@@ -320,7 +326,7 @@ fn declined() -> UserError {
     )
 }
 
-fn too_many_participants(limit: TooManyParticipants) -> UserError {
+pub(super) fn too_many_participants(limit: TooManyParticipants) -> UserError {
     let message = match limit {
         TooManyParticipants::Current => format!(
             "A ticket can have at most {MAX_PARTICIPANTS} participants and open invitations. Remove \
