@@ -6,6 +6,7 @@ mod attachment;
 mod audit;
 mod branding;
 mod bulk;
+mod canned_answer;
 mod category;
 mod comment;
 mod context;
@@ -92,6 +93,7 @@ const MAX_DIRECTIVES: usize = 8;
 pub struct Query(
     account::AccountQuery,
     category::CategoryQuery,
+    canned_answer::CannedAnswerQuery,
     event::EventQuery,
     node::NodeQuery,
     audit::AuditQuery,
@@ -120,6 +122,7 @@ pub struct Mutation(
     service_token::ServiceTokenMutation,
     set_aside::SetAsideMutation,
     category::CategoryMutation,
+    canned_answer::CannedAnswerMutation,
     staff::StaffMutation,
     erasure::ErasureMutation,
     ticket::TicketMutation,
