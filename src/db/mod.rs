@@ -43,6 +43,7 @@ pub mod rate_limit;
 pub mod redaction;
 pub mod restore;
 pub mod retention;
+pub mod saved_view;
 pub mod savepoint;
 mod schema;
 pub mod sealing_key;

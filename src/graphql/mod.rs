@@ -33,6 +33,7 @@ mod people;
 mod preferences;
 mod prefetch;
 mod redaction;
+mod saved_view;
 mod search;
 mod second_factor;
 mod service_token;
@@ -94,6 +95,7 @@ pub struct Query(
     account::AccountQuery,
     category::CategoryQuery,
     canned_answer::CannedAnswerQuery,
+    saved_view::SavedViewQuery,
     event::EventQuery,
     node::NodeQuery,
     audit::AuditQuery,
@@ -123,6 +125,7 @@ pub struct Mutation(
     set_aside::SetAsideMutation,
     category::CategoryMutation,
     canned_answer::CannedAnswerMutation,
+    saved_view::SavedViewMutation,
     staff::StaffMutation,
     erasure::ErasureMutation,
     ticket::TicketMutation,

@@ -44,6 +44,7 @@ mod queued;
 mod rate_limit;
 pub mod reauthentication;
 pub mod redaction;
+pub mod saved_view;
 pub mod search;
 pub mod second_factor;
 pub mod service_token;

@@ -66,6 +66,7 @@ mod resilience;
 mod restore;
 mod retention;
 mod rolling;
+mod saved_view;
 mod schema;
 mod sealing_key;
 mod search;
