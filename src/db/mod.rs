@@ -53,6 +53,7 @@ pub mod service_token;
 pub mod session;
 pub mod set_aside;
 pub mod staff_list;
+pub mod support_figures;
 mod text;
 pub mod ticket;
 pub mod ticket_invitation;

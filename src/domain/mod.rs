@@ -36,6 +36,7 @@ pub mod session;
 pub mod set_aside;
 pub mod staff_list;
 pub mod status;
+pub mod support_figures;
 pub mod text;
 pub mod ticket;
 pub mod ticket_conditions;

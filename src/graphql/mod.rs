@@ -12,6 +12,7 @@ mod comment;
 mod context;
 mod count;
 mod customer;
+mod date;
 mod delivery;
 mod erasure;
 mod error;
@@ -41,6 +42,7 @@ mod session;
 mod session_cookie;
 mod set_aside;
 mod staff;
+mod support_figures;
 mod text;
 mod ticket;
 mod ticket_invitation;
@@ -103,6 +105,7 @@ pub struct Query(
     set_aside::SetAsideQuery,
     ticket::TicketQuery,
     count::CountQuery,
+    support_figures::SupportFiguresQuery,
     search::SearchQuery,
     people::PeopleQuery,
     staff::StaffQuery,

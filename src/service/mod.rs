@@ -54,6 +54,7 @@ pub mod set_aside;
 mod settings;
 pub mod staff;
 mod staff_list;
+pub mod support_figures;
 pub mod ticket;
 pub mod ticket_invitation;
 pub mod timeline;

@@ -79,6 +79,7 @@ mod slow;
 mod sse;
 mod staff;
 mod starting;
+mod support_figures;
 mod texts;
 mod ticket;
 mod ticket_invitation;
