@@ -15,6 +15,8 @@ uuid_ids! {
     AccountId,
     /// The id of a file on a ticket or comment.
     AttachmentId,
+    /// The id of a canned answer.
+    CannedAnswerId,
     /// The id of a category of tickets.
     CategoryId,
     /// The id of a comment or internal note.
@@ -25,6 +27,8 @@ uuid_ids! {
     HandoffId,
     /// The id of a notification.
     NotificationId,
+    /// The id of a saved view.
+    SavedViewId,
     /// The id of a service token.
     ServiceTokenId,
     /// The id of an event that a consumer set aside.

@@ -5,8 +5,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use crate::domain::ids::{
-    AccountId, AttachmentId, CategoryId, CommentId, DeliveryId, EventId, NotificationId,
-    ServiceTokenId, SessionId, SetAsideId, TicketId, TicketInvitationId,
+    AccountId, AttachmentId, CannedAnswerId, CategoryId, CommentId, DeliveryId, EventId,
+    NotificationId, SavedViewId, ServiceTokenId, SessionId, SetAsideId, TicketId,
+    TicketInvitationId,
 };
 
 /// The object that a global id identifies.
@@ -16,6 +17,8 @@ pub enum GlobalId {
     Account(AccountId),
     /// An attachment.
     Attachment(AttachmentId),
+    /// A canned answer.
+    CannedAnswer(CannedAnswerId),
     /// A category.
     Category(CategoryId),
     /// A comment.
@@ -24,6 +27,8 @@ pub enum GlobalId {
     Delivery(DeliveryId),
     /// A notification.
     Notification(NotificationId),
+    /// A saved view.
+    SavedView(SavedViewId),
     /// A service token.
     ServiceToken(ServiceTokenId),
     /// A session.
@@ -45,10 +50,12 @@ impl GlobalId {
         match kind {
             "Account" => Some(Self::Account(AccountId(uuid))),
             "Attachment" => Some(Self::Attachment(AttachmentId(uuid))),
+            "CannedAnswer" => Some(Self::CannedAnswer(CannedAnswerId(uuid))),
             "Category" => Some(Self::Category(CategoryId(uuid))),
             "Comment" => Some(Self::Comment(CommentId(uuid))),
             "Delivery" => Some(Self::Delivery(DeliveryId(uuid))),
             "Notification" => Some(Self::Notification(NotificationId(uuid))),
+            "SavedView" => Some(Self::SavedView(SavedViewId(uuid))),
             "ServiceToken" => Some(Self::ServiceToken(ServiceTokenId(uuid))),
             "SetAsideEvent" => Some(Self::SetAsideEvent(SetAsideId(uuid))),
             "Session" => Some(Self::Session(SessionId(uuid))),
@@ -62,6 +69,14 @@ impl GlobalId {
     pub fn ticket(id: &ID) -> Option<TicketId> {
         match Self::parse(id) {
             Some(Self::Ticket(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Parses the id of a canned answer. Returns `None` if it identifies something else.
+    pub fn canned_answer(id: &ID) -> Option<CannedAnswerId> {
+        match Self::parse(id) {
+            Some(Self::CannedAnswer(id)) => Some(id),
             _ => None,
         }
     }
@@ -94,6 +109,14 @@ impl GlobalId {
     pub fn notification(id: &ID) -> Option<NotificationId> {
         match Self::parse(id) {
             Some(Self::Notification(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Parses the id of a saved view. Returns `None` if it identifies something else.
+    pub fn saved_view(id: &ID) -> Option<SavedViewId> {
+        match Self::parse(id) {
+            Some(Self::SavedView(id)) => Some(id),
             _ => None,
         }
     }
@@ -152,10 +175,12 @@ impl From<GlobalId> for ID {
         match id {
             GlobalId::Account(AccountId(uuid)) => encode("Account", uuid),
             GlobalId::Attachment(AttachmentId(uuid)) => encode("Attachment", uuid),
+            GlobalId::CannedAnswer(CannedAnswerId(uuid)) => encode("CannedAnswer", uuid),
             GlobalId::Category(CategoryId(uuid)) => encode("Category", uuid),
             GlobalId::Comment(CommentId(uuid)) => encode("Comment", uuid),
             GlobalId::Delivery(DeliveryId(uuid)) => encode("Delivery", uuid),
             GlobalId::Notification(NotificationId(uuid)) => encode("Notification", uuid),
+            GlobalId::SavedView(SavedViewId(uuid)) => encode("SavedView", uuid),
             GlobalId::ServiceToken(ServiceTokenId(uuid)) => encode("ServiceToken", uuid),
             GlobalId::SetAsideEvent(SetAsideId(uuid)) => encode("SetAsideEvent", uuid),
             GlobalId::Session(SessionId(uuid)) => encode("Session", uuid),

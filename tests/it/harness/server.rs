@@ -332,7 +332,9 @@ impl TestServer {
         let mut content = String::new();
         let tables = [
             "accounts",
+            "canned_answers",
             "categories",
+            "saved_views",
             "tickets",
             "ticket_invitations",
             "comments",
