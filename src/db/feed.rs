@@ -56,6 +56,21 @@ pub async fn has_pending(db: &mut Connection) -> Result<bool, DbError> {
         .await?)
 }
 
+/// Returns whether the feed belongs to another history than its last epoch, or has none. Locks
+/// nothing.
+pub async fn is_rewound(db: &mut Connection) -> Result<bool, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        rewound: bool,
+    }
+    let rows = diesel::sql_query(format!("WITH here AS ({HERE}) SELECT {REWOUND} AS rewound"))
+        .prepared()
+        .load::<Row>(db)
+        .await?;
+    Ok(rows.iter().any(|row| row.rewound))
+}
+
 /// Returns the last position of the feed.
 pub async fn head(db: &mut Connection) -> Result<i64, DbError> {
     Ok(feed_head::table.select(feed_head::pos).first(db).await?)
@@ -209,7 +224,8 @@ pub async fn place_pending(
 static PLACE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "WITH here AS ({HERE}), head AS MATERIALIZED (
-             SELECT pos, xmin AS version FROM feed_head WHERE NOT {REWOUND} FOR UPDATE
+             SELECT pos, xmin AS version FROM feed_head
+             WHERE NOT {REWOUND} AND EXISTS (SELECT FROM pending_events) FOR UPDATE
          ), batch AS (
              DELETE FROM pending_events
              WHERE ctid = ANY (ARRAY(SELECT ctid FROM pending_events ORDER BY event_id LIMIT $1))
@@ -304,8 +320,9 @@ async fn rows_between(db: &mut Connection, first: i64, last: i64) -> Result<Vec<
 }
 
 /// Frees the room of pending events that were placed. Until then every placement passes over them.
+/// Waits for no lock, and keeps nobody from appending events.
 pub async fn vacuum_pending(db: &mut Connection) -> Result<(), DbError> {
-    db.batch_execute("VACUUM pending_events").await?;
+    db.batch_execute("VACUUM (TRUNCATE false, SKIP_LOCKED) pending_events").await?;
     Ok(())
 }
 

@@ -22,8 +22,8 @@ use crate::{
 /// The largest number of events that are placed in one transaction. Limits how long the head is
 /// locked.
 const BATCH: i64 = 1_000;
-/// How many events are placed before the room of the pending ones is freed. Autovacuum would do it once
-/// a minute, while a busy desk places a hundred thousand.
+/// How many events are placed before the room of the pending ones is freed. Autovacuum would do it
+/// once a minute, while a busy desk places a hundred thousand.
 const VACUUM_AFTER: usize = 5_000;
 /// How often to check for pending events that no commit on this node announced: those of a node
 /// that was killed between a commit and waking its sequencer.
@@ -88,8 +88,13 @@ impl Sequencer {
         let mark = i64::from_be_bytes(self.ambient.bytes());
         let mut connection = self.database.read().await?;
         let Some(placed) = feed::place_pending(&mut connection, BATCH, mark).await? else {
-            drop(connection);
-            return self.open_epoch_if_rewound().await;
+            if feed::is_rewound(&mut connection).await? {
+                drop(connection);
+                self.open_epoch_if_rewound().await?;
+                return Ok(true);
+            }
+            // Another sequencer has placed what this one has seen.
+            return feed::has_pending(&mut connection).await;
         };
         let (count, head, waited) = (placed.page.events.len(), placed.page.end.pos, placed.waited);
         if waited {
@@ -98,31 +103,38 @@ impl Sequencer {
             self.hints.placed(placed);
         }
         listen::notify(&mut connection, head).await?;
-        self.vacuum_if_due(&mut connection, count).await?;
+        drop(connection);
+        self.vacuum_if_due(count);
         Ok(waited || count >= usize::try_from(BATCH).unwrap_or(usize::MAX))
     }
 
-    /// Frees the room of events that were placed, after many of them.
-    async fn vacuum_if_due(&self, db: &mut Connection, placed: usize) -> Result<(), DbError> {
+    /// Frees the room of events that were placed, after many of them. Does not wait for it: an open
+    /// snapshot can make it slow.
+    fn vacuum_if_due(&self, placed: usize) {
         if self.unvacuumed.fetch_add(placed, Ordering::Relaxed) + placed < VACUUM_AFTER {
-            return Ok(());
+            return;
         }
         self.unvacuumed.store(0, Ordering::Relaxed);
-        feed::vacuum_pending(db).await
+        let database = self.database.clone();
+        tokio::spawn(async move {
+            let vacuum = async { feed::vacuum_pending(&mut *database.read().await?).await };
+            if let Err(error) = vacuum.await {
+                tracing::warn!(%error, "freeing the room of placed events failed");
+            }
+        });
     }
 
-    /// Opens a new epoch if the database was restored. Returns whether it was.
-    async fn open_epoch_if_rewound(&self) -> Result<bool, DbError> {
+    /// Opens a new epoch if the database was restored and no other node has opened one.
+    async fn open_epoch_if_rewound(&self) -> Result<(), DbError> {
         let (now, tag) = (self.ambient.now(), i32::from_be_bytes(self.ambient.bytes()));
         let open = async |db: &mut Connection| {
             let head = feed::lock_head(db).await?;
             let opened = feed::open_epoch_if_rewound(db, head, tag, now).await?;
             Ok(opened.then_some(head))
         };
-        let opened = self.database.write_without_events(open).await?;
-        if let Some(head) = opened {
+        if let Some(head) = self.database.write_without_events(open).await? {
             tracing::info!(head, tag, "opened a new epoch of the feed");
         }
-        Ok(opened.is_some())
+        Ok(())
     }
 }
