@@ -105,15 +105,13 @@ impl PresenceBoard {
     /// announced again within [`ANNOUNCE_EVERY`] unless it has changed.
     pub fn begin_announcement(&mut self, announcement: &Announcement, now: Timestamp) -> bool {
         let key = (announcement.ticket, announcement.account);
-        match self.announced.get(&key) {
-            Some((activity, at)) if *activity == announcement.activity => {
-                if now - *at < ANNOUNCE_EVERY {
-                    return false;
-                }
-            }
-            Some(_) => {}
-            None if self.announced.len() >= MAX_ANNOUNCED => return false,
-            None => {}
+        let latest = self.announced.get(&key);
+        let is_known = latest.is_some_and(|(activity, at)| {
+            *activity == announcement.activity && now - *at < ANNOUNCE_EVERY
+        });
+        let has_room = latest.is_some() || self.announced.len() < MAX_ANNOUNCED;
+        if is_known || !has_room {
+            return false;
         }
         self.announced.insert(key, (announcement.activity, now));
         true

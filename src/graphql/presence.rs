@@ -1,7 +1,7 @@
 //! Who has a ticket open at the moment.
 
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject, Subscription};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, future::try_join_all, stream};
 
 use super::{
     account::Account,
@@ -38,15 +38,16 @@ impl TicketPresence {
     /// Everybody who has the ticket open, you included, in the order of their arrival: at most 50.
     #[graphql(complexity = "1 + 50 * child_complexity")]
     async fn people(&self, ctx: &Context<'_>) -> Result<List<PresentPerson>, Failure> {
-        let ids = self.0.iter().map(|(id, _)| *id).collect::<Vec<_>>();
-        let accounts = ctx.loaders()?.load(&ids).await?;
-        let person = |(id, activity): &(AccountId, presence::Activity)| {
+        let loaders = ctx.loaders()?;
+        // Not loaded ahead: the loaders last as long as the stream, and would keep what they load.
+        let accounts = self.0.iter().map(|(id, _)| loaders.get(*id));
+        let accounts = try_join_all(accounts).await?;
+        let people = self.0.iter().zip(accounts).filter_map(|((_, activity), account)| {
             // Somebody may have lost access while they were announced.
-            let account = accounts.iter().find(|it| it.id == *id && it.is_active_staff())?;
-            let account = Account::new(account.clone());
-            Some(PresentPerson { account, activity: (*activity).into() })
-        };
-        Ok(self.0.iter().filter_map(person).collect())
+            let account = account.filter(|account| account.is_active_staff())?;
+            Some(PresentPerson { account: Account::new(account), activity: (*activity).into() })
+        });
+        Ok(people.collect())
     }
 }
 

@@ -1,10 +1,12 @@
 //! Who has a ticket open, as staff see it.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use futures_util::{StreamExt as _, future::join_all, stream};
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time};
 use tokio_postgres::{AsyncMessage, NoTls};
 
 use crate::harness::{
@@ -12,6 +14,8 @@ use crate::harness::{
     client::{Reply, Ticket},
 };
 
+/// The longest that a test waits for a message of a stream.
+const TIMEOUT: Duration = Duration::from_secs(20);
 const WATCH: &str = "subscription($id: ID!) { ticketPresence(ticketId: $id) {
     people { activity account { name } } } }";
 const SET: &str = "mutation($input: SetTicketPresenceInput!) { setTicketPresence(input: $input) {
@@ -92,8 +96,6 @@ async fn staff_see_who_reads_and_who_writes_on_every_node() {
     for socket in [&mut here, &mut there, &mut elsewhere] {
         assert_eq!(next(socket).await, [] as [&str; 0]);
     }
-    let before = server.content().await;
-
     set(&boris, &ticket, json!("READING")).await;
     assert_eq!(next(&mut there).await, ["Boris READING"]);
     assert_eq!(next(&mut here).await, ["Boris READING"]);
@@ -105,19 +107,32 @@ async fn staff_see_who_reads_and_who_writes_on_every_node() {
     for socket in [&mut here, &mut there] {
         assert_eq!(next(socket).await, ["Boris WRITING", "Marta READING"]);
     }
+    // Each message shows the people as they are then.
+    let rename = "mutation($id: ID!) { updateAccount(input: { id: $id, name: \"Boris B.\" }) {
+        userErrors { code } } }";
+    marta.ok(rename, json!({ "id": boris.account_id().await })).await;
+    let before = server.content().await;
+    set(&marta, &ticket, json!("WRITING")).await;
+    for socket in [&mut here, &mut there] {
+        assert_eq!(next(socket).await, ["Boris B. WRITING", "Marta WRITING"]);
+    }
+    set(&marta, &ticket, json!("READING")).await;
+    for socket in [&mut here, &mut there] {
+        assert_eq!(next(socket).await, ["Boris B. WRITING", "Marta READING"]);
+    }
     // Who comes later sees the current state first.
     let mut later = watch(&marta, &ticket).await;
-    assert_eq!(next(&mut later).await, ["Boris WRITING", "Marta READING"]);
+    assert_eq!(next(&mut later).await, ["Boris B. WRITING", "Marta READING"]);
     set(&boris, &ticket, json!("READING")).await;
     for socket in [&mut here, &mut there, &mut later] {
-        assert_eq!(next(socket).await, ["Boris READING", "Marta READING"]);
+        assert_eq!(next(socket).await, ["Boris B. READING", "Marta READING"]);
     }
     set(&boris, &ticket, Value::Null).await;
     for socket in [&mut here, &mut there, &mut later] {
         assert_eq!(next(socket).await, ["Marta READING"]);
     }
     set(&boris, &other, json!("READING")).await;
-    assert_eq!(next(&mut elsewhere).await, ["Boris READING"]);
+    assert_eq!(next(&mut elsewhere).await, ["Boris B. READING"]);
     assert_eq!(server.content().await, before);
     second.stop().await;
     server.stop().await;
@@ -227,7 +242,9 @@ async fn only_staff_see_and_set_who_has_a_ticket_open() {
 }
 
 async fn streamed(stream: &mut EventStream) -> Vec<String> {
-    let response = stream.event().await.expect("an event").response();
+    // Heartbeats go on although nothing is sent.
+    let event = time::timeout(TIMEOUT, stream.event()).await.expect("an event in time");
+    let response = event.expect("an event").response();
     people(&response["data"]["ticketPresence"])
 }
 
