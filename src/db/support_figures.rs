@@ -214,7 +214,6 @@ impl FigureColumns {
 }
 
 fn times(median: Option<f64>, p90: Option<f64>) -> Times {
-    #[expect(clippy::cast_possible_truncation, reason = "ages of tickets, in seconds")]
     let seconds = |time: f64| time.round() as i64;
     Times { median: median.map(seconds), p90: p90.map(seconds) }
 }

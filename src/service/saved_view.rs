@@ -310,18 +310,14 @@ async fn check_exist(
     };
     let accounts = assignee.into_iter().chain(conditions.reporter).collect::<Vec<AccountId>>();
     let found = account::by_ids(db, &accounts).await?;
-    match accounts.iter().all(|id| found.iter().any(|account| account.id == *id)) {
-        true => Ok(()),
-        false => Err(unknown("an account")),
-    }
+    let all_exist = accounts.iter().all(|id| found.iter().any(|account| account.id == *id));
+    if all_exist { Ok(()) } else { Err(unknown("an account")) }
 }
 
 async fn check_categories(db: &mut Connection, ids: &[CategoryId]) -> Result<(), ServiceError> {
     let found = category::by_ids(db, ids).await?;
-    match ids.iter().all(|id| found.iter().any(|category| category.id == *id)) {
-        true => Ok(()),
-        false => Err(unknown("a category")),
-    }
+    let all_exist = ids.iter().all(|id| found.iter().any(|category| category.id == *id));
+    if all_exist { Ok(()) } else { Err(unknown("a category")) }
 }
 
 fn unknown(what: &str) -> ServiceError {

@@ -51,11 +51,10 @@ impl Writer {
     /// # Errors
     /// Returns an error if it is shared and the writer is not an admin.
     pub(super) fn owner(self, shared: bool) -> Result<Option<AccountId>, ServiceError> {
-        match shared {
-            true if !self.may_share => Err(ServiceError::Forbidden),
-            true => Ok(None),
-            false => Ok(Some(self.account)),
+        if shared && !self.may_share {
+            return Err(ServiceError::Forbidden);
         }
+        Ok((!shared).then_some(self.account))
     }
 
     /// Records a change of the shared list in the audit trail of the writer. Nobody else sees a

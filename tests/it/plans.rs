@@ -90,7 +90,7 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
     // The cursor of somebody who returns after a while.
     let start = Cursor { pos: head.get::<_, i64>(0) - 200, ..start }.encode();
     // A new server has nothing in memory, so replays read the database.
-    server.restart().await;
+    server.restart_with(&[("limits.search_seconds", "30".to_owned())]).await;
     let (anna, marta) = (anna.at(&server.address()), marta.at(&server.address()));
     database.batch_execute("VACUUM ANALYZE").await.unwrap();
     // Concurrent transactions prevent VACUUM from marking rows as visible to all.
