@@ -1,0 +1,69 @@
+//! Backups in a single file.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use super::{
+    Place, back_up, count, damage, noise, refused, restore, succeeded,
+    ticket_with_file, verify,
+};
+use crate::harness::{TestServer, postgres::TestDatabase};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_in_a_single_file_is_checked_and_restored() {
+    let (server, place) = (TestServer::start().await, Place::new());
+    let anna = server.customer("Anna").await;
+    ticket_with_file(&anna, &noise(700_000)).await;
+    ticket_with_file(&anna, b"the second").await;
+    server.quiet().await;
+    let (url, target) = (server.database.url.clone(), place.path("nightly.tar"));
+    // What a killed one has left.
+    fs::write(format!("{target}.unfinished"), noise(2_000_000)).unwrap();
+    succeeded(&back_up(&url, &target).await);
+    let names = fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["nightly.tar"]);
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+    let checked = verify(&target).await;
+    succeeded(&checked);
+    assert!(checked.stdout.contains("The backup is whole"), "{}", checked.stdout);
+    refused(&back_up(&url, &target).await, &["nightly.tar already exists"]);
+
+    let (database, files) = (TestDatabase::empty().await, place.path("files"));
+    let restored = restore(&target, &database.url, &files).await;
+    succeeded(&restored);
+    assert!(restored.stdout.contains("Attachments that were copied: 2."), "{}", restored.stdout);
+    for table in ["accounts", "tickets", "events", "attachments"] {
+        let rows = format!("SELECT count(*) FROM {table}");
+        assert_eq!(count(&database, &rows).await, count(&server.database, &rows).await, "{table}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_cut_or_damaged_or_is_no_backup_is_refused_before_anything_is_restored() {
+    let (server, place) = (TestServer::start().await, Place::new());
+    ticket_with_file(&server.customer("Anna").await, &noise(100_000)).await;
+    server.quiet().await;
+    let target = place.path("nightly.tar");
+    succeeded(&back_up(&server.database.url, &target).await);
+    let (database, files) = (TestDatabase::empty().await, place.path("files"));
+    let refuse = async |words: &str| {
+        refused(&verify(&target).await, &[&target, words]);
+        refused(&restore(&target, &database.url, &files).await, &[&target, words]);
+    };
+    let undo = damage(&target);
+    refuse("damaged").await;
+    undo();
+    let whole = fs::read(&target).unwrap();
+    for length in [whole.len() / 2, whole.len() - 4096, 2048] {
+        fs::write(&target, &whole[..length]).unwrap();
+        refuse("the file ends in the middle of the archive").await;
+    }
+    for foreign in ["", "notes"] {
+        fs::write(&target, foreign.repeat(1000)).unwrap();
+        refuse("is not a backup: it is neither a folder nor a tar archive").await;
+    }
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(count(&database, tables).await, 0, "nothing was restored");
+    assert!(!Path::new(&files).exists());
+    server.stop().await;
+}
