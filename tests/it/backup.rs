@@ -414,7 +414,7 @@ async fn no_server_starts_on_an_unfinished_restore_which_can_be_run_again() {
     other.batch_execute("COMMIT").await.unwrap();
     assert_eq!(count(&database, "SELECT count(*) FROM accounts").await, 0);
     let backends = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-        AND application_name = 'ticketwire'";
+        AND application_name LIKE 'ticketwire%'";
     while count(&database, backends).await > 0 {}
     succeeded(&restore(&backup, &database.url, &files).await);
 

@@ -3,10 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::{
-    Place, back_up, count, damage, noise, refused, restore, succeeded,
-    ticket_with_file, verify,
+    Place, back_up, count, damage, noise, refused, restore, small_backup, succeeded,
+    ticket_with_file, verify, wait_for_lock,
 };
-use crate::harness::{TestServer, postgres::TestDatabase};
+use crate::harness::{TestServer, postgres::TestDatabase, process};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_in_a_single_file_is_checked_and_restored() {
@@ -65,5 +65,30 @@ async fn a_file_that_was_cut_or_damaged_or_is_no_backup_is_refused_before_anythi
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
     assert_eq!(count(&database, tables).await, 0, "nothing was restored");
     assert!(!Path::new(&files).exists());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_restores_into_one_database_the_second_is_refused() {
+    let place = Place::new();
+    let (server, backup) = small_backup(&place).await;
+    let (database, files) = (TestDatabase::new().await, place.path("files"));
+    let other = database.connect().await;
+    other.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS SHARE MODE").await.unwrap();
+    let variables =
+        [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", &files)];
+    let arguments = ["restore", &backup];
+    let first = process::run(&arguments, &variables, "");
+    let second = async {
+        wait_for_lock(&database, "TRUNCATE").await;
+        let second = process::run(&arguments, &variables, "").await;
+        other.batch_execute("COMMIT").await.unwrap();
+        second
+    };
+    let (first, second) = tokio::join!(first, second);
+    refused(&second, &["another restore into this database is under way", "wait until it ends"]);
+    succeeded(&first);
+    let tickets = "SELECT count(*) FROM tickets";
+    assert_eq!(count(&database, tickets).await, count(&server.database, tickets).await);
     server.stop().await;
 }
