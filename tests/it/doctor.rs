@@ -376,6 +376,20 @@ async fn doctor_stores_no_sealing_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_leaves_a_storage_that_no_server_has_used_as_it_is() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().unwrap());
+    let unused = folder.path().join("shared/attachments");
+    let setting = [("TICKETWIRE_STORAGE_FOLDER", unused.to_str().unwrap())];
+    let report = Report::of(&database, &setting).await;
+    assert_eq!(report.check("attachments")["status"], "ok", "{}", report.document);
+    assert_eq!(report.check("node_storage")["status"], "ok", "{}", report.document);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    fs::create_dir_all(&unused).unwrap();
+    Report::of(&database, &setting).await;
+    assert_eq!(fs::read_dir(&unused).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn doctor_fails_where_the_database_cannot_tell() {
     let database = TestDatabase::new().await;
     database.connect().await.batch_execute("DROP TABLE nodes").await.unwrap();
