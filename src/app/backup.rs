@@ -15,6 +15,7 @@ use crate::{
         verify,
     },
     config::Config,
+    db::{Database, installation},
     domain::backup::Manifest,
     storage::{
         S3Settings,
@@ -24,6 +25,8 @@ use crate::{
 
 /// The start of the address of a bucket.
 const BUCKET: &str = "s3://";
+/// The migration from which on the database stores the time of the last backup.
+const REMEMBERED_SINCE: &str = "20261126000108";
 /// The end of the name of a backup in a single file.
 const FILE: &str = ".tar";
 
@@ -42,11 +45,27 @@ pub async fn back_up(config: &Config, target: &str) -> Result<Manifest, StartErr
         let new = new_archive(config, target).await?;
         let files = Files::From(storage.as_ref());
         let created = create(&database, files, new.archive(), ambient().now()).await;
-        Ok::<_, StartError>(complete(new, created).await?)
+        let manifest = complete(new, created).await?;
+        remember(&database, &manifest).await;
+        Ok::<_, StartError>(manifest)
     }
     .await;
     server.close().await;
     written
+}
+
+/// Stores when a whole backup was taken, for monitoring. The backup is as good without.
+async fn remember(database: &Database, manifest: &Manifest) {
+    let Some(newest) = manifest.migrations.last() else { return };
+    if newest.as_str() < REMEMBERED_SINCE || !manifest.lost().is_empty() {
+        return;
+    }
+    let at = manifest.created_at;
+    let stored =
+        database.write_without_events(async |db| installation::set_last_backup_at(db, at).await);
+    if let Err(error) = stored.await {
+        tracing::warn!(%error, "storing the time of the backup failed");
+    }
 }
 
 /// Completes a backup, or removes what was written of it.

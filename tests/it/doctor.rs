@@ -94,6 +94,7 @@ async fn doctor_finds_nothing_wrong_with_a_healthy_installation() {
             "connections",
             "migrations",
             "restore",
+            "backup",
             "clock",
             "sealing_keys",
             "mail_setting",
@@ -387,6 +388,40 @@ async fn doctor_leaves_a_storage_that_no_server_has_used_as_it_is() {
     fs::create_dir_all(&unused).unwrap();
     Report::of(&database, &setting).await;
     assert_eq!(fs::read_dir(&unused).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_and_metrics_say_how_old_the_last_backup_is() {
+    let server = start_with_metrics(&[]).await;
+    let taken = "ticketwire_last_backup_timestamp_seconds";
+    assert_eq!(metric(&server, taken).await, None);
+    let report = Report::of(&server.database, &[]).await;
+    assert_eq!(report.check("backup")["status"], "ok", "{}", report.document);
+    let (folder, url) = (tempfile::tempdir().unwrap(), server.database.url.clone());
+    let target = folder.path().join("backup.tar");
+    let target = target.to_str().unwrap();
+    let variables = [("DATABASE_URL", url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", FOLDER)];
+    let backup = run(&["backup", target], &variables, "").await;
+    assert!(backup.success, "{}", backup.stderr);
+    let verified = run(&["verify-backup", target], &[], "").await;
+    let client = server.database.connect().await;
+    let stored = "SELECT extract(epoch FROM last_backup_at)::float8,
+            to_char(last_backup_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+        FROM installation";
+    let stored = client.query_one(stored, &[]).await.unwrap();
+    assert!(verified.stdout.contains(stored.get::<_, &str>(1)), "{}", verified.stdout);
+    assert_eq!(metric(&server, taken).await, Some(stored.get::<_, f64>(0)));
+    let report = Report::of(&server.database, &[]).await;
+    let check = report.check("backup");
+    assert!(check["detail"].as_str().unwrap().contains(", 0 hours ago"), "{check}");
+    let old = "UPDATE installation SET last_backup_at = now() - interval '1501 minutes'";
+    client.batch_execute(old).await.unwrap();
+    let report = Report::of(&server.database, &[]).await;
+    let check = report.check("backup");
+    assert_eq!(check["status"], "warning", "{check}");
+    assert!(check["detail"].as_str().unwrap().contains(", 25 hours ago"), "{check}");
+    assert!(check["fix"].as_str().unwrap().contains("ticketwire backup"), "{check}");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
