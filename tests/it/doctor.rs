@@ -3,7 +3,10 @@
 use std::{fs, process::Stdio, time::Duration};
 
 use serde_json::{Value, json};
-use ticketwire::domain::account::Role;
+use ticketwire::domain::{
+    account::Role,
+    clock::{Clock as _, SystemClock},
+};
 use tokio::process::Command;
 
 use crate::{
@@ -14,6 +17,7 @@ use crate::{
         process::{self, run},
         server::SEALING_KEYS,
         smtp::Smtp,
+        tls::{Authority, HOST},
     },
     metrics::{metric, start_with_metrics, until_metric},
 };
@@ -422,6 +426,24 @@ async fn doctor_and_metrics_say_how_old_the_last_backup_is() {
     assert!(check["detail"].as_str().unwrap().contains(", 25 hours ago"), "{check}");
     assert!(check["fix"].as_str().unwrap().contains("ticketwire backup"), "{check}");
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_warns_of_a_certificate_that_expires_within_14_days() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().unwrap());
+    let now = SystemClock.now();
+    for (days, status) in [(10, "warning"), (20, "ok")] {
+        let end = (now + chrono::TimeDelta::days(days)).date_naive();
+        let files = Authority::new().issue_until(folder.path(), HOST, end);
+        let flags = [
+            ("TICKETWIRE_TLS_CERTIFICATE_FILE", files.certificate.to_str().unwrap()),
+            ("TICKETWIRE_TLS_KEY_FILE", files.key.to_str().unwrap()),
+        ];
+        let report = Report::of(&database, &flags).await;
+        let check = report.check("certificate");
+        assert_eq!(check["status"], status, "{check}");
+        assert!(check["detail"].as_str().unwrap().contains(&end.to_string()), "{check}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
