@@ -92,3 +92,44 @@ async fn of_two_restores_into_one_database_the_second_is_refused() {
     assert_eq!(count(&database, tickets).await, count(&server.database, tickets).await);
     server.stop().await;
 }
+
+/// Accounts and tickets, as many as `$1` in the place of this text.
+const FILL: &str = "
+    INSERT INTO accounts (id, email, name, role, locale, created_at)
+    SELECT gen_random_uuid(), 'c' || n || '@example.com', 'Customer ' || n, 'customer', 'en', now()
+    FROM generate_series(1, $1) n;
+    INSERT INTO tickets (id, number, category_id, reporter_id, summary, description, status, priority,
+                         event_seq, any_seq, public_seq, created_at, updated_at)
+    SELECT gen_random_uuid(), 900000 + a.n, (SELECT id FROM categories LIMIT 1), a.id, 'Summary ' || a.n,
+           'Text ' || md5(a.n::text) || repeat(' of a person', 50), 'waiting_for_support', 'medium', 0, 0, 0, now(), now()
+    FROM (SELECT id, row_number() OVER () AS n FROM accounts WHERE email LIKE 'c%') a";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes; run make verify-long"]
+async fn a_large_installation_is_backed_up_and_restored() {
+    let tickets = std::env::var("TICKETWIRE_TEST_TICKETS").unwrap_or_else(|_| "1000000".to_owned());
+    let (server, place) = (TestServer::start().await, Place::new());
+    let anna = server.customer("Anna").await;
+    for _ in 0..5 {
+        ticket_with_file(&anna, &noise(5_000_000)).await;
+    }
+    server.quiet().await;
+    let source = server.database.connect().await;
+    source.batch_execute(&FILL.replace("$1", &tickets)).await.unwrap();
+    let mut expected = Vec::new();
+    for table in ["accounts", "tickets", "events", "attachments"] {
+        let content = format!("SELECT count(*) FROM {table}");
+        expected.push((content.clone(), count(&server.database, &content).await));
+    }
+    for (name, files) in [("backup", "files"), ("backup.tar", "files of the file")] {
+        let backup = place.path(name);
+        succeeded(&back_up(&server.database.url, &backup).await);
+        succeeded(&verify(&backup).await);
+        let database = TestDatabase::empty().await;
+        succeeded(&restore(&backup, &database.url, &place.path(files)).await);
+        for (content, expected) in &expected {
+            assert_eq!(count(&database, content).await, *expected, "{content}");
+        }
+    }
+    server.stop().await;
+}
