@@ -32,9 +32,8 @@ pictures: ## Take the pictures of README again, by the tests in a browser
 	cargo test --locked --test it -- a_customer_opens_a_ticket_and_follows_it_in_a_browser a_browser_completes_the_tour
 	cp target/tmp/pictures/portal.png target/tmp/pictures/playground.png docs/
 
-verify-long: ## Run the newest migrations beside the version before, under load (ARGS: its tag or commit), and install the package
-	@scripts/verify-upgrade $(ARGS)
-	@scripts/verify-package
+verify-long: ## Run the long tests, within two hours: kills, random input, large data, drills, the version before, the package
+	@scripts/verify-long $(ARGS)
 
 setup: ## Install what is missing (Debian packages, as root), or say what to install
 	@scripts/setup

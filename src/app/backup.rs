@@ -15,6 +15,7 @@ use crate::{
         verify,
     },
     config::Config,
+    db::{Database, installation},
     domain::backup::Manifest,
     storage::{
         S3Settings,
@@ -24,8 +25,13 @@ use crate::{
 
 /// The start of the address of a bucket.
 const BUCKET: &str = "s3://";
+/// The migration from which on the database stores the time of the last backup.
+const REMEMBERED_SINCE: &str = "20261126000108";
+/// The end of the name of a backup in a single file.
+const FILE: &str = ".tar";
 
-/// Takes a backup of the database and the attachments. `target` is a folder or `s3://bucket/prefix`.
+/// Takes a backup of the database and the attachments. `target` is a folder, a file
+/// whose name ends in `.tar`, or `s3://bucket/prefix`.
 ///
 /// # Errors
 /// The target is in use or fails, or the database or the storage cannot be read. Nothing is left at
@@ -39,11 +45,27 @@ pub async fn back_up(config: &Config, target: &str) -> Result<Manifest, StartErr
         let new = new_archive(config, target).await?;
         let files = Files::From(storage.as_ref());
         let created = create(&database, files, new.archive(), ambient().now()).await;
-        Ok::<_, StartError>(complete(new, created).await?)
+        let manifest = complete(new, created).await?;
+        remember(&database, &manifest).await;
+        Ok::<_, StartError>(manifest)
     }
     .await;
     server.close().await;
     written
+}
+
+/// Stores when a whole backup was taken, for monitoring. The backup is as good without.
+async fn remember(database: &Database, manifest: &Manifest) {
+    let Some(newest) = manifest.migrations.last() else { return };
+    if newest.as_str() < REMEMBERED_SINCE || !manifest.lost().is_empty() {
+        return;
+    }
+    let at = manifest.created_at;
+    let stored =
+        database.write_without_events(async |db| installation::set_last_backup_at(db, at).await);
+    if let Err(error) = stored.await {
+        tracing::warn!(%error, "storing the time of the backup failed");
+    }
 }
 
 /// Completes a backup, or removes what was written of it.
@@ -63,7 +85,8 @@ pub(super) async fn complete(
     finished
 }
 
-/// Checks a backup without a database. `source` is a folder or `s3://bucket/prefix`.
+/// Checks a backup without a database. `source` is a folder, a tar archive or
+/// `s3://bucket/prefix`.
 ///
 /// # Errors
 /// The backup is damaged or not whole.
@@ -75,11 +98,10 @@ pub async fn verify_backup(config: &Config, source: &str) -> Result<Manifest, St
 }
 
 async fn new_archive(config: &Config, target: &str) -> Result<NewArchive, StartError> {
+    let run = Run { id: ambient().uuid(), began_at: ambient().now() };
     let new = match bucket(config, target)? {
-        Some((settings, prefix)) => {
-            let run = Run { id: ambient().uuid(), began_at: ambient().now() };
-            NewArchive::in_bucket(settings, prefix, run).await
-        }
+        Some((settings, prefix)) => NewArchive::in_bucket(settings, prefix, run).await,
+        None if target.ends_with(FILE) => NewArchive::in_file(Path::new(target), run),
         None => NewArchive::in_folder(Path::new(target)),
     };
     Ok(new.map_err(BackupError::from)?)
@@ -89,12 +111,13 @@ async fn new_archive(config: &Config, target: &str) -> Result<NewArchive, StartE
 pub(super) fn archive(config: &Config, source: &str) -> Result<Archive, StartError> {
     let archive = match bucket(config, source)? {
         Some((settings, prefix)) => Archive::in_bucket(settings, prefix),
+        None if Path::new(source).is_file() => Archive::in_file(Path::new(source)),
         None => Archive::in_folder(Path::new(source)),
     };
     Ok(archive.map_err(BackupError::from)?)
 }
 
-/// Returns the settings and the prefix of a bucket, or `None` for a folder. The bucket is on the
+/// Returns the settings and the prefix of a bucket, or `None` for a folder or a file. The bucket is on the
 /// server of `storage.s3`.
 fn bucket<'p>(
     config: &Config,

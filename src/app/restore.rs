@@ -66,7 +66,8 @@ pub struct Restored {
     pub lacks_keys: bool,
 }
 
-/// Restores a backup into an empty database. `source` is a folder or `s3://bucket/prefix`. With
+/// Restores a backup into an empty database. `source` is a folder, a tar archive or
+/// `s3://bucket/prefix`. With
 /// `without_ledger`, a ledger that lacks erasures of the backup is accepted.
 ///
 /// The database is marked as unfinished first: no server starts on it until all is done. The rows are
@@ -113,6 +114,8 @@ async fn into(
 ) -> Result<Restored, StartError> {
     let storage = storage::set_up(config)?;
     let database = server.connect(config)?;
+    let turn = restore::Turn::take(&database).await.map_err(BackupError::from)?;
+    let turn = turn.ok_or(BackupError::UnderWay)?;
     let remaining = check_database(&database, &manifest).await?;
     if storage.is_none() && manifest.files() > 0 {
         return Err(BackupError::NoStorage.into());
@@ -145,6 +148,7 @@ async fn into(
     let (erased, redacted) = follow_ledger(config, &database).await?;
     database.close();
     restore::unmark(&database).await?;
+    drop(turn);
     Ok(Restored { manifest, files, migrated, held_back, ledger, erased, redacted, lacks_keys })
 }
 

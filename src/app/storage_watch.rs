@@ -30,7 +30,8 @@ pub struct StorageWatch(Arc<Inner>);
 
 struct Inner {
     storage: Option<Storage>,
-    ambient: Ambient,
+    /// Creates the id of a storage that has none. `None` for a command, which changes nothing.
+    ambient: Option<Ambient>,
     metrics: Metrics,
     call: SingleCall<Reading>,
     known: Mutex<Known>,
@@ -44,7 +45,7 @@ struct Known {
 }
 
 /// The id, and the free bytes of a folder.
-type Reading = (Result<Uuid, StorageError>, Option<u64>);
+type Reading = (Result<Option<Uuid>, StorageError>, Option<u64>);
 
 impl StorageWatch {
     /// Watches the configured storage. Nothing is read yet.
@@ -56,21 +57,30 @@ impl StorageWatch {
         ambient: &Ambient,
         metrics: &Metrics,
     ) -> Result<Self, StartError> {
+        Self::watch(config, Some(ambient.clone()), metrics.clone())
+    }
+
+    fn watch(
+        config: &Config,
+        ambient: Option<Ambient>,
+        metrics: Metrics,
+    ) -> Result<Self, StartError> {
         Ok(Self(Arc::new(Inner {
             storage: storage::set_up(config)?,
-            ambient: ambient.clone(),
-            metrics: metrics.clone(),
+            ambient,
+            metrics,
             call: SingleCall::default(),
             known: Mutex::default(),
         })))
     }
 
-    /// Watches the configured storage for a command, which exposes no metrics.
+    /// Watches the configured storage for a command, which exposes no metrics and changes nothing: a
+    /// storage that no server has used stays without an id.
     ///
     /// # Errors
     /// Settings that cannot be used.
-    pub fn for_command(config: &Config, ambient: &Ambient) -> Result<Self, StartError> {
-        Self::new(config, ambient, &Metrics::default())
+    pub fn for_command(config: &Config) -> Result<Self, StartError> {
+        Self::watch(config, None, Metrics::default())
     }
 
     /// Whether attachments are accepted.
@@ -83,10 +93,15 @@ impl StorageWatch {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner).id
     }
 
+    /// Whether the storage could not be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).problem.is_some()
+    }
+
     /// Reads the state, for at most five seconds. A problem is logged when it begins.
     pub async fn refresh(&self) {
         let Some(storage) = self.0.storage.clone() else { return };
-        let new = self.0.ambient.uuid();
+        let new = self.0.ambient.as_ref().map(Ambient::uuid);
         let reading = self.0.call.run(TIMEOUT, || read(storage, new)).await;
         let (id, free) = match reading {
             Some((id, free)) => (id.map_err(|error| error.to_string()), free),
@@ -99,14 +114,19 @@ impl StorageWatch {
         {
             tracing::warn!(problem, "reading the state of the attachment storage failed");
         }
-        *known = Known { id: id.as_ref().ok().copied(), problem: id.err() };
+        *known = Known { id: id.as_ref().ok().copied().flatten(), problem: id.err() };
     }
 }
 
-async fn read(storage: Storage, new: Uuid) -> Reading {
+/// Reads the id, which is `new` if the storage has none yet.
+async fn read(storage: Storage, new: Option<Uuid>) -> Reading {
     let folder = storage.folder().map(ToOwned::to_owned);
     let free = spawn_blocking(move || storage::free_bytes(&folder?)).await;
-    (storage.identity(new).await, free.ok().flatten())
+    let id = match new {
+        Some(new) => storage.identity(new).await.map(Some),
+        None => storage.known_identity().await,
+    };
+    (id, free.ok().flatten())
 }
 
 /// Work of which one call at most is in flight.

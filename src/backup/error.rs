@@ -69,6 +69,12 @@ pub enum BackupError {
          (`createdb`)"
     )]
     OtherUnfinished(String),
+    /// Another restore changes the database.
+    #[error(
+        "another restore into this database is under way: wait until it ends. If it was killed, its \
+         connection ends within minutes"
+    )]
+    UnderWay,
     /// Servers or commands are connected to the database.
     #[error(
         "{0} connections of servers or commands use the database: stop them, and run the command \

@@ -96,7 +96,8 @@ pub(super) enum Command {
     /// that could be taken for a whole one. If the storage has lost attachments, the backup of the
     /// rest is kept, and the command fails and names them.
     Backup {
-        /// A folder that does not exist yet, or `s3://BUCKET/PREFIX` on the server of `storage.s3`.
+        /// A folder that does not exist yet, a file that does not exist yet and whose name ends in
+        /// `.tar`, or `s3://BUCKET/PREFIX` on the server of `storage.s3`.
         target: String,
     },
     /// Restore a backup into an empty installation.
@@ -107,7 +108,7 @@ pub(super) enum Command {
     /// erased again, and mails that were queued in the backup are not sent, because they may have
     /// been sent since.
     Restore {
-        /// The folder or `s3://BUCKET/PREFIX` of the backup.
+        /// The folder, the file or `s3://BUCKET/PREFIX` of the backup.
         source: String,
         /// Restore even if the ledger of erasures lacks erasures or redactions of the backup.
         ///
@@ -125,7 +126,7 @@ pub(super) enum Command {
     ///
     /// Reads all of it. Fails if anything is missing or damaged.
     VerifyBackup {
-        /// The folder or `s3://BUCKET/PREFIX` of the backup.
+        /// The folder, the file or `s3://BUCKET/PREFIX` of the backup.
         source: String,
     },
     /// Write the files that a package contains next to the binary.

@@ -8,7 +8,7 @@ use super::{
     Connection, DbError,
     schema::installation::{self, table},
 };
-use crate::domain::account::Locale;
+use crate::domain::{account::Locale, clock::Timestamp};
 
 /// How mails about tickets are planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,22 @@ pub async fn mail_enabled(db: &mut Connection) -> Result<Option<bool>, DbError> 
 /// Switches mail on or off.
 pub async fn set_mail_enabled(db: &mut Connection, enabled: bool) -> Result<(), DbError> {
     diesel::update(table).set(installation::mail_enabled.eq(enabled)).execute(db).await?;
+    Ok(())
+}
+
+/// Returns the time of the state that the last whole backup has, or `None` before the first one.
+pub async fn last_backup_at(db: &mut Connection) -> Result<Option<Timestamp>, DbError> {
+    Ok(table.select(installation::last_backup_at).first(db).await?)
+}
+
+/// Stores the time of the state that a whole backup has.
+pub async fn set_last_backup_at(db: &mut Connection, at: Timestamp) -> Result<(), DbError> {
+    // Of two backups, the newer state counts, whichever ends later.
+    let older = installation::last_backup_at.is_null().or(installation::last_backup_at.lt(at));
+    diesel::update(table.filter(older))
+        .set(installation::last_backup_at.eq(at))
+        .execute(db)
+        .await?;
     Ok(())
 }
 

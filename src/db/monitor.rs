@@ -26,6 +26,8 @@ pub struct Backlog {
     pub mails: Vec<(String, i64)>,
     /// The age of the oldest unfinished mail.
     pub oldest_mail: f64,
+    /// The time of the state that the last whole backup has, in Unix time. `None` before the first.
+    pub last_backup: Option<f64>,
 }
 
 #[derive(QueryableByName)]
@@ -73,7 +75,10 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
          FROM (VALUES ('queued'), ('sending')) s (state)
          LEFT JOIN deliveries d
              ON d.state::text = s.state AND d.state IN ('queued', 'sending')
-         GROUP BY s.state",
+         GROUP BY s.state
+         UNION ALL
+         SELECT 'backup', '', 0, extract(epoch FROM last_backup_at)::float8
+         FROM installation WHERE last_backup_at IS NOT NULL",
     )
     .bind::<Timestamptz, _>(now)
     .load::<FigureRow>(&mut connection)
@@ -87,6 +92,7 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
                 backlog.lags.push((label, count.max(0)));
             }
             "set_aside" => backlog.set_aside.push((label, count)),
+            "backup" => backlog.last_backup = Some(seconds),
             "pending" => backlog.oldest_pending = seconds.max(0.0),
             _ => {
                 backlog.mails.push((label, count));

@@ -28,6 +28,47 @@ const SKIP_TO_END: &str = "UPDATE consumer_offsets
     SET pos = (SELECT pos FROM feed_head) + (SELECT count(*) FROM pending_events)
     WHERE name = 'notifications'";
 
+/// Tries to take the lock that one restore into a database has. Its number is arbitrary.
+const TRY_LOCK: &str = "SELECT pg_try_advisory_lock(7811887390402930)";
+
+/// The right of one restore to change a database. It ends with its connection.
+pub struct Turn {
+    client: Client,
+    connection: JoinHandle<()>,
+}
+
+impl Turn {
+    /// Takes the turn, or returns `None` if another restore has it.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn take(database: &Database) -> Result<Option<Self>, DbError> {
+        let (client, connection) = connect(database).await?;
+        // It is not one of the connections that a restore waits for.
+        let named = client.batch_execute("SET application_name = 'ticketwire restore'").await;
+        named.map_err(failed)?;
+        let turn = Self { client, connection };
+        for _ in 1..COUNTS {
+            if turn.try_lock().await? {
+                return Ok(Some(turn));
+            }
+            // The connection of a restore that was killed takes a moment to end.
+            time::sleep(PAUSE).await;
+        }
+        Ok(turn.try_lock().await?.then_some(turn))
+    }
+
+    async fn try_lock(&self) -> Result<bool, DbError> {
+        Ok(self.client.query_one(TRY_LOCK, &[]).await.map_err(failed)?.get(0))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
 /// What a database contains before a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {

@@ -301,6 +301,7 @@ diesel::table! {
         mail_window_seconds -> Int4,
         mail_staff_addresses -> Text,
         mail_staff_locale -> Locale,
+        last_backup_at -> Nullable<Timestamptz>,
     }
 }
 

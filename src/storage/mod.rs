@@ -149,11 +149,23 @@ impl Storage {
         }
     }
 
-    /// Checks that bytes can be written, read and deleted, under an id that is not in use.
+    /// Checks that bytes can be written, read and deleted, under an id that is not in use. Leaves
+    /// nothing, not even a folder that did not exist.
     ///
     /// # Errors
     /// The storage failed.
     pub async fn check(&self, id: AttachmentId) -> Result<(), StorageError> {
+        let absent = self.folder.iter().flat_map(|folder| folder.ancestors());
+        let absent = absent.take_while(|folder| !folder.exists()).collect::<Vec<_>>();
+        let checked = self.probe(id).await;
+        for folder in absent {
+            // It is not empty if a server has begun to use it.
+            let _ = fs::remove_dir(folder).await;
+        }
+        checked
+    }
+
+    async fn probe(&self, id: AttachmentId) -> Result<(), StorageError> {
         const PROBE: &[u8] = b"ticketwire";
         let mut writer = self.begin(id).await?;
         writer.write(Bytes::from_static(PROBE)).await?;

@@ -65,6 +65,8 @@ async fn exposed(server: &TestServer) -> String {
     // A metric with labels exists once something was counted.
     server.customer("Anna").await;
     server.quiet().await;
+    let backup = "UPDATE installation SET last_backup_at = now()";
+    server.database.connect().await.batch_execute(backup).await.unwrap();
     let url = format!("http://{}/metrics", server.admin_address());
     let request = reqwest::Client::new().get(url).header("accept", "text/plain;version=0.0.4");
     let response = request.send().await.unwrap();

@@ -3,7 +3,10 @@
 use std::{fs, process::Stdio, time::Duration};
 
 use serde_json::{Value, json};
-use ticketwire::domain::account::Role;
+use ticketwire::domain::{
+    account::Role,
+    clock::{Clock as _, SystemClock},
+};
 use tokio::process::Command;
 
 use crate::{
@@ -14,6 +17,7 @@ use crate::{
         process::{self, run},
         server::SEALING_KEYS,
         smtp::Smtp,
+        tls::{Authority, HOST},
     },
     metrics::{metric, start_with_metrics, until_metric},
 };
@@ -94,6 +98,7 @@ async fn doctor_finds_nothing_wrong_with_a_healthy_installation() {
             "connections",
             "migrations",
             "restore",
+            "backup",
             "clock",
             "sealing_keys",
             "mail_setting",
@@ -373,6 +378,72 @@ async fn doctor_stores_no_sealing_keys() {
     assert_eq!(report.check("sealing_keys")["status"], "ok", "{}", report.document);
     let keys = database.connect().await.query_one("SELECT count(*) FROM sealing_keys", &[]).await;
     assert_eq!(keys.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_leaves_a_storage_that_no_server_has_used_as_it_is() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().unwrap());
+    let unused = folder.path().join("shared/attachments");
+    let setting = [("TICKETWIRE_STORAGE_FOLDER", unused.to_str().unwrap())];
+    let report = Report::of(&database, &setting).await;
+    assert_eq!(report.check("attachments")["status"], "ok", "{}", report.document);
+    assert_eq!(report.check("node_storage")["status"], "ok", "{}", report.document);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    fs::create_dir_all(&unused).unwrap();
+    Report::of(&database, &setting).await;
+    assert_eq!(fs::read_dir(&unused).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_and_metrics_say_how_old_the_last_backup_is() {
+    let server = start_with_metrics(&[]).await;
+    let taken = "ticketwire_last_backup_timestamp_seconds";
+    assert_eq!(metric(&server, taken).await, None);
+    let report = Report::of(&server.database, &[]).await;
+    assert_eq!(report.check("backup")["status"], "ok", "{}", report.document);
+    let (folder, url) = (tempfile::tempdir().unwrap(), server.database.url.clone());
+    let target = folder.path().join("backup.tar");
+    let target = target.to_str().unwrap();
+    let variables = [("DATABASE_URL", url.as_str()), ("TICKETWIRE_STORAGE_FOLDER", FOLDER)];
+    let backup = run(&["backup", target], &variables, "").await;
+    assert!(backup.success, "{}", backup.stderr);
+    let verified = run(&["verify-backup", target], &[], "").await;
+    let client = server.database.connect().await;
+    let stored = "SELECT extract(epoch FROM last_backup_at)::float8,
+            to_char(last_backup_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+        FROM installation";
+    let stored = client.query_one(stored, &[]).await.unwrap();
+    assert!(verified.stdout.contains(stored.get::<_, &str>(1)), "{}", verified.stdout);
+    assert_eq!(metric(&server, taken).await, Some(stored.get::<_, f64>(0)));
+    let report = Report::of(&server.database, &[]).await;
+    let check = report.check("backup");
+    assert!(check["detail"].as_str().unwrap().contains(", 0 hours ago"), "{check}");
+    let old = "UPDATE installation SET last_backup_at = now() - interval '1501 minutes'";
+    client.batch_execute(old).await.unwrap();
+    let report = Report::of(&server.database, &[]).await;
+    let check = report.check("backup");
+    assert_eq!(check["status"], "warning", "{check}");
+    assert!(check["detail"].as_str().unwrap().contains(", 25 hours ago"), "{check}");
+    assert!(check["fix"].as_str().unwrap().contains("ticketwire backup"), "{check}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_warns_of_a_certificate_that_expires_within_14_days() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().unwrap());
+    let now = SystemClock.now();
+    for (days, status) in [(10, "warning"), (20, "ok")] {
+        let end = (now + chrono::TimeDelta::days(days)).date_naive();
+        let files = Authority::new().issue_until(folder.path(), HOST, end);
+        let flags = [
+            ("TICKETWIRE_TLS_CERTIFICATE_FILE", files.certificate.to_str().unwrap()),
+            ("TICKETWIRE_TLS_KEY_FILE", files.key.to_str().unwrap()),
+        ];
+        let report = Report::of(&database, &flags).await;
+        let check = report.check("certificate");
+        assert_eq!(check["status"], status, "{check}");
+        assert!(check["detail"].as_str().unwrap().contains(&end.to_string()), "{check}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

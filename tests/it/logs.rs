@@ -1,9 +1,12 @@
 //! The log: one line for each request.
 
+use std::net::TcpListener;
+
 use serde_json::{Value, json};
 
 use crate::harness::{
     Client, TestServer,
+    postgres::TestDatabase,
     process::Process,
     server::{PASSWORD, create_account},
 };
@@ -77,4 +80,85 @@ async fn each_request_is_one_line_of_text() {
         assert!(line[0].contains(part), "{part}: {}", line[0]);
     }
     assert!(!log.contains(&token), "{log}");
+}
+
+/// The lines of a log in JSON with this message.
+fn lines(log: &str, message: &str) -> Vec<Value> {
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["fields"]["message"] == message).collect()
+}
+
+/// Waits until a counter in the metrics of an address is at least 1. Returns all metrics.
+async fn counted(address: &str, counter: &str) -> String {
+    loop {
+        let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap();
+        let text = metrics.text().await.unwrap();
+        if text.lines().any(|line| line.strip_prefix(counter).is_some_and(|count| count != " 0")) {
+            return text;
+        }
+    }
+}
+
+/// An address for the admin listener that is free.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_client_gives_up_is_one_line_that_says_so() {
+    let (server, admin) = (TestServer::start().await, free_address());
+    let url = server.database.url.clone();
+    create_account(&url, &server.clock, "anna@example.com", "Anna", Role::Customer).await;
+    let variables = [
+        ("DATABASE_URL", url.as_str()),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+        ("TICKETWIRE_ADMIN_LISTEN", &admin),
+    ];
+    let process = Process::serve(&variables).await;
+    let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let asking = tokio::spawn(async move {
+        anna.send("query Blocked { tickets(first: 1) { nodes { id } } }", json!({})).await;
+    });
+    let blocked = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
+        AND relation = 'tickets'::regclass)";
+    while !holder.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {}
+    asking.abort();
+    let cancelled = "ticketwire_http_requests_total{route=\"/graphql\",status=\"cancelled\"}";
+    counted(&admin, cancelled).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    let log = process.stop_and_read_log().await;
+    let found = lines(&log, "request cancelled");
+    assert_eq!(found.len(), 1, "{log}");
+    let fields = &found[0]["fields"];
+    assert_eq!((&fields["outcome"], &fields["kind"]), (&json!("cancelled"), &json!("query")));
+    assert_eq!(fields["operation"], "Blocked");
+    assert!(fields["duration_ms"].as_f64().unwrap() > 0.0, "{fields}");
+    assert_eq!(found[0]["span"]["route"], "/graphql");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_a_client_invents_is_logged_and_counted_as_other() {
+    let (database, admin) = (TestDatabase::new().await, free_address());
+    let variables = [
+        ("DATABASE_URL", database.url.as_str()),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+        ("TICKETWIRE_ADMIN_LISTEN", &admin),
+    ];
+    let process = Process::serve(&variables).await;
+    let invented = reqwest::Method::from_bytes(b"BREW").unwrap();
+    let url = format!("http://{}/pots/1", process.address);
+    let refused = reqwest::Client::new().request(invented, url).send().await.unwrap();
+    assert!(refused.status().is_client_error(), "{refused:?}");
+    let requests = "ticketwire_http_requests_total{route=\"other\",status=\"4xx\"}";
+    let metrics = counted(&admin, requests).await;
+    let log = process.stop_and_read_log().await;
+    let found = lines(&log, "request answered");
+    assert_eq!(found[0]["span"]["method"], "_OTHER", "{log}");
+    assert_eq!(found[0]["span"]["route"], "other");
+    for text in [&log, &metrics] {
+        assert!(!text.contains("BREW") && !text.contains("pots"), "{text}");
+    }
 }

@@ -32,6 +32,7 @@ mod events;
 mod fan_out;
 mod fault;
 mod follow_up;
+mod fuzz;
 mod handoff;
 mod http;
 mod leaks;

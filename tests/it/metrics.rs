@@ -80,10 +80,17 @@ async fn the_admin_listener_answers_while_the_server_drains_and_stops_with_it() 
     slow.read_exact(&mut asked).await.unwrap();
     assert_eq!(&asked, b"HTTP/1.1 100");
     let stopping = tokio::spawn(server.stop());
-    let readiness = || async {
-        reqwest::get(format!("http://{admin}/readyz")).await.unwrap().text().await.unwrap()
+    let readiness = || async { reqwest::get(format!("http://{admin}/readyz")).await.unwrap() };
+    let stops = loop {
+        let reply = readiness().await;
+        if reply.status() != 200 {
+            break reply;
+        }
     };
-    while readiness().await != "stopping\n" {}
+    assert_eq!(
+        (stops.status().as_u16(), stops.text().await.unwrap().as_str()),
+        (503, "stopping\n")
+    );
     let metrics = reqwest::get(format!("http://{admin}/metrics")).await.unwrap();
     assert_eq!(metrics.status(), 200);
     drop(slow);

@@ -21,7 +21,10 @@ const GROWING: [&str; 9] = [
     "deliveries",
 ];
 
-/// About 60,000 texts and 40,000 events of 20,000 customers.
+/// The number of tickets and of customers. `TICKETWIRE_TEST_TICKETS` changes it.
+const TICKETS: &str = "20000";
+
+/// Three texts and two events for each ticket: by default 60,000 and 40,000.
 const FILL: &str = "
     INSERT INTO accounts (id, email, name, role, locale, created_at)
     SELECT gen_random_uuid(), 'e' || md5('e' || n) || '@example.com', initcap(left(md5('a' || n), 8) || ' ' || left(md5('b' || n), 8)), 'customer', 'en', '2026-01-01'
@@ -85,7 +88,8 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
     let start = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
     let start = Cursor::decode(start.as_str().unwrap()).unwrap();
     let database = server.database.connect().await;
-    database.batch_execute(FILL).await.unwrap();
+    let tickets = std::env::var("TICKETWIRE_TEST_TICKETS").unwrap_or_else(|_| TICKETS.to_owned());
+    database.batch_execute(&FILL.replace(TICKETS, &tickets)).await.unwrap();
     let head = database.query_one("SELECT pos FROM feed_head", &[]).await.unwrap();
     // The cursor of somebody who returns after a while.
     let start = Cursor { pos: head.get::<_, i64>(0) - 200, ..start }.encode();

@@ -2,9 +2,11 @@
 
 use std::{fs, path::Path};
 
+use axum::{Json, Router, http::HeaderMap};
 use reqwest::Method;
 use serde_json::json;
 use ticketwire::domain::account::Role;
+use tokio::net::TcpListener;
 
 use crate::{
     attachment::{CREATE, ticket, upload},
@@ -94,4 +96,47 @@ async fn everything_works_through_haproxy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_through_caddy() {
     everything_works_through(Kind::Caddy).await;
+}
+
+/// Starts a server that answers with the names of the headers that it received.
+async fn start_echo() -> String {
+    let echo = |headers: HeaderMap| async move {
+        Json(headers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>())
+    };
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(socket, Router::new().fallback(echo)).await });
+    address
+}
+
+async fn no_stranger_continues_a_trace_through(kind: Kind) {
+    let address = start_echo().await;
+    let proxy = ReverseProxy::start(kind, [&address, &address]).await;
+    let stranger = Client::secure(proxy.secure.clone());
+    let reply = stranger
+        .request(Method::GET, "/graphql", |request| {
+            let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+            let request = request.header("traceparent", caller).header("tracestate", "a=b");
+            request.header("x-kept", "1")
+        })
+        .await;
+    let names = reply.body.as_array().unwrap_or_else(|| panic!("{}", reply.body));
+    let has = |name: &str| names.iter().any(|found| found == name);
+    assert!(has("x-kept") && has("x-forwarded-for"), "{names:?}");
+    assert!(!has("traceparent") && !has("tracestate"), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stranger_continues_a_trace_through_nginx() {
+    no_stranger_continues_a_trace_through(Kind::Nginx).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stranger_continues_a_trace_through_haproxy() {
+    no_stranger_continues_a_trace_through(Kind::HaProxy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stranger_continues_a_trace_through_caddy() {
+    no_stranger_continues_a_trace_through(Kind::Caddy).await;
 }

@@ -82,7 +82,8 @@ async fn create_ticket(collector: &Collector, traceparent: &str) {
     let process = Process::serve(&borrowed(&variables)).await;
     let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
     let document = "mutation OpenTicket($input: CreateTicketInput!) {
-        createTicket(input: $input) { ticket { id reporter { name } } userErrors { code } } }";
+        createTicket(input: $input) { ticket { id reporter { name } timeline(first: 1) { nodes { id } } }
+            userErrors { code } } }";
     let input = json!({ "categoryId": crate::harness::client::SALES, "summary": "A secret summary",
                         "description": "A secret text" });
     let response = reqwest::Client::new()
@@ -124,7 +125,18 @@ async fn a_request_that_continues_a_sampled_trace_is_traced_down_to_its_statemen
     let operation = child(&caller.span_id, "mutation OpenTicket");
     assert_eq!(attribute(operation, "graphql.operation.type").as_deref(), Some("mutation"));
     assert_eq!(attribute(operation, "graphql.operation.name").as_deref(), Some("OpenTicket"));
-    child(&operation.span_id, "resolve createTicket");
+    let created = child(&operation.span_id, "resolve createTicket");
+    // A nested field that loads has a span, and values in memory have none.
+    let timeline = child(&created.span_id, "resolve timeline");
+    assert_eq!(attribute(timeline, "graphql.field.name").as_deref(), Some("timeline"));
+    let loads = |span: &&&Span| span.parent_span_id == timeline.span_id;
+    let loaded = own.iter().find(loads).expect("a statement of the field");
+    assert!(attribute(loaded, "db.query.summary").is_some(), "{loaded:?}");
+    let fields = own.iter().filter(|span| span.name.starts_with("resolve "));
+    let fields = fields.map(|span| span.name.as_str()).collect::<Vec<_>>();
+    for in_memory in ["resolve id", "resolve ticket", "resolve nodes", "resolve userErrors"] {
+        assert!(!fields.contains(&in_memory), "{fields:?}");
+    }
     let statements = own.iter().filter(|span| attribute(span, "db.system.name").is_some());
     let statements = statements.collect::<Vec<_>>();
     assert!(!statements.is_empty(), "{own:#?}");

@@ -24,6 +24,8 @@ const MIN_VERSION: i64 = 140_000;
 const STUCK: f64 = 60.0;
 /// For how long a mail may be due.
 const OVERDUE: TimeDelta = TimeDelta::hours(1);
+/// How old the last backup may be: a daily one that takes an hour longer than the day before.
+const BACKUP_AGE: TimeDelta = TimeDelta::hours(25);
 /// For how long a mail that failed is a problem.
 const RECENT: TimeDelta = TimeDelta::days(1);
 /// The limit of a check, and what to do if the database takes longer.
@@ -50,6 +52,7 @@ pub(super) async fn check(
     check_server(&pool, report).await?;
     report.run("migrations", LATE, check_migrations(&pool)).await?;
     report.run("restore", LATE, check_restore(&pool)).await?;
+    report.run("backup", LATE, check_backup(&pool)).await?;
     report.run("clock", LATE, check_clock(&pool)).await?;
     report.run("sealing keys", LATE, check_sealing_keys(config, &pool)).await?;
     report.run("mail setting", LATE, check_mail_setting(&pool)).await?;
@@ -153,6 +156,21 @@ async fn check_restore(database: &Database) -> Check {
         "the restore of a backup into this database was interrupted: no node starts",
         "run `ticketwire restore` with the same backup again",
     ))
+}
+
+/// Checks the age of the last backup. Other tools may take backups, so none is no problem.
+async fn check_backup(database: &Database) -> Check {
+    let read = async { installation::last_backup_at(&mut *database.read().await?).await };
+    let Some(at) = read.await.map_err(cannot_tell)? else {
+        return Ok("`ticketwire backup` has taken none; others are not checked".into());
+    };
+    let age = app::ambient().now() - at;
+    let taken = format!("taken at {at}, {} hours ago", age.num_hours());
+    if age <= BACKUP_AGE {
+        return Ok(taken);
+    }
+    let fix = "run `ticketwire backup`, and see why the job that takes backups has not";
+    Err(Problem::new(format!("the last one was {taken}"), fix).warning())
 }
 
 async fn check_clock(database: &Database) -> Check {

@@ -36,7 +36,7 @@ pub(super) async fn check(
 async fn compare(config: &Config, live: &[Node], report: &mut Report) -> CliResult {
     let ambient = app::ambient();
     let compared = async {
-        let storage = StorageWatch::for_command(config, &ambient)?;
+        let storage = StorageWatch::for_command(config)?;
         storage.refresh().await;
         Ok::<_, StartError>((nodes::this_node(config, &ambient, &storage)?, storage))
     };
@@ -112,7 +112,7 @@ fn check_storage(storage: &StorageWatch, others: &[String]) -> Check {
     if !storage.is_configured() {
         return Ok("not compared: this command has none".into());
     }
-    if storage.id().is_none() {
+    if storage.is_unreadable() {
         let problem = "cannot tell: the storage of attachments cannot be read";
         return Err(Problem::new(problem, "mend what the check \"attachments\" says"));
     }

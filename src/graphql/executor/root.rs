@@ -10,7 +10,10 @@ use async_graphql::{
 };
 use tracing::Instrument as _;
 
-use super::{super::operation::requested_operation, resolver_utils::is_nullable};
+use super::{
+    super::operation::requested_operation,
+    resolver_utils::{field_span, is_nullable},
+};
 
 /// A root type whose nullable fields are null if they fail.
 #[derive(Default)]
@@ -19,13 +22,7 @@ pub struct Root<T>(T);
 impl<T: ContainerType> ContainerType for Root<T> {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
         let name = &ctx.item.node.name.node;
-        let span = tracing::trace_span!(
-            target: "otel",
-            "resolve",
-            otel.name = %format_args!("resolve {name}"),
-            graphql.field.name = name.as_str(),
-        );
-        match self.0.resolve_field(ctx).instrument(span).await {
+        match self.0.resolve_field(ctx).instrument(field_span(name)).await {
             Err(error) if is_nullable(ctx, &T::type_name()) => {
                 ctx.add_error(error);
                 Ok(Some(Value::Null))

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use crate::{domain::clock::Timestamp, storage::StorageError};
+use crate::storage::StorageError;
 
 /// Why a backup cannot be written or read, in words for the person at the terminal. `place` is the
 /// folder or the address in a bucket.
@@ -11,6 +11,9 @@ pub enum ArchiveError {
     /// The target is in use.
     #[error("{0} already exists and is not empty: choose another target, or remove it first")]
     Occupied(String),
+    /// The target is a file that exists.
+    #[error("{0} already exists: choose another target, or remove it first")]
+    Exists(String),
     /// The target has no name that a folder can be given.
     #[error("{0} cannot be the target of a backup: name a folder that does not exist yet")]
     NoName(String),
@@ -23,17 +26,6 @@ pub enum ArchiveError {
     /// Another process writes a backup to the target.
     #[error("another backup is being written to {0}: wait until it ends, or choose another target")]
     Busy(String),
-    /// A backup that may still be running writes to the prefix of a bucket.
-    #[error(
-        "another backup was being written to {place} at {at}: wait until it ends, or choose another \
-         target. If it was killed, the target can be used again an hour after that time"
-    )]
-    Recent {
-        /// The address in the bucket.
-        place: String,
-        /// When its newest object was written.
-        at: Timestamp,
-    },
     /// Another backup has taken the place of this one.
     #[error(
         "another backup is being written to {0} now: this one ends without having completed anything. \
@@ -46,6 +38,9 @@ pub enum ArchiveError {
          was interrupted cannot be used: take another one"
     )]
     NotABackup(String),
+    /// The source is a file of something else.
+    #[error("{0} is not a backup: it is neither a folder nor a tar archive. Check the path")]
+    NotATar(String),
     /// A newer version wrote the backup.
     #[error(
         "{place} was written by Ticketwire {program} in a newer format ({format}): use that version \
@@ -77,6 +72,12 @@ pub enum ArchiveError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file ends too early.
+    #[error(
+        "{0} is damaged: the file ends in the middle of the archive. It was cut, or not copied to \
+         its end. Copy it again, or use another backup"
+    )]
+    Cut(String),
     /// The disk is full.
     #[error(
         "the disk is full while a backup is written to {0}. Free space there or choose another \
@@ -107,6 +108,15 @@ impl ArchiveError {
         match cause {
             StorageError::Store(cause) => Self::failed(place, cause),
             other => Self::failed(place, other),
+        }
+    }
+
+    /// The error for a file that cannot be read as an archive.
+    pub(super) fn of_file(place: &str, cause: io::Error) -> Self {
+        match cause.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Cut(place.to_owned()),
+            io::ErrorKind::InvalidData => Self::damaged(place, "a header", cause.to_string()),
+            _ => Self::failed(place, cause),
         }
     }
 

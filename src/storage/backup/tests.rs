@@ -1,28 +1,42 @@
 //! Backups in a bucket, whose objects cannot be renamed.
 
-use std::sync::Arc;
+use std::{fs, path::Path as FilePath, process::Command, sync::Arc, time::Duration};
 
-use object_store::{ObjectStore, memory::InMemory};
+use axum::body::Bytes;
+use futures_util::TryStreamExt as _;
+use object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path};
 use uuid::Uuid;
 
-use super::*;
+use super::{
+    Archive, ArchiveError, NewArchive, Run,
+    layout::{MANIFEST, UNFINISHED},
+    lease::Prefix,
+};
 use crate::domain::{
-    backup::{Attachments, Table},
+    backup::{Attachments, FORMAT, Manifest, Table},
     clock::{Clock as _, SystemClock},
     ids::AttachmentId,
 };
+
+/// For how long the mark of a backup is watched.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A bucket in memory, under a prefix.
 fn bucket(store: &Arc<InMemory>) -> Archive {
     let store = Arc::clone(store) as Arc<dyn ObjectStore>;
     let place = "s3://bucket/nightly".to_owned();
-    Archive { store, root: Path::from("nightly"), place, part_size: BUCKET_PART }
+    Archive::below(store, Path::from("nightly"), place)
 }
 
-/// A run that begins this number of hours from now.
-fn run(hours: i64) -> Run {
-    let began_at = SystemClock.now() + TimeDelta::hours(hours);
-    Run { id: Uuid::from_u128(hours.unsigned_abs().into()), began_at }
+fn run(id: u128) -> Run {
+    Run { id: Uuid::from_u128(id), began_at: SystemClock.now() }
+}
+
+/// Starts a backup in the bucket.
+async fn begin(store: &Arc<InMemory>, id: u128) -> Result<NewArchive, ArchiveError> {
+    let store = Arc::clone(store) as Arc<dyn ObjectStore>;
+    let (root, place) = (Path::from("nightly"), "s3://bucket/nightly".to_owned());
+    NewArchive::under_prefix(Prefix { store, root, place, run: run(id) }, PATIENCE).await
 }
 
 async fn names(store: &InMemory) -> Vec<String> {
@@ -61,7 +75,7 @@ async fn write(archive: &Archive) -> Manifest {
 #[tokio::test]
 async fn a_backup_in_a_bucket_is_whole_once_it_has_a_manifest() {
     let store = Arc::new(InMemory::new());
-    let new = NewArchive::under_prefix(bucket(&store), run(0)).await.expect("begun");
+    let new = begin(&store, 0).await.expect("begun");
     let manifest = write(new.archive()).await;
     let unfinished = bucket(&store).manifest().await.expect_err("unfinished");
     assert!(matches!(unfinished, ArchiveError::NotABackup(_)), "{unfinished}");
@@ -84,20 +98,23 @@ async fn a_backup_in_a_bucket_is_whole_once_it_has_a_manifest() {
 #[tokio::test]
 async fn only_the_objects_of_an_interrupted_backup_are_removed_from_a_bucket() {
     let store = Arc::new(InMemory::new());
-    let interrupted = NewArchive::under_prefix(bucket(&store), run(0)).await.expect("begun");
+    let interrupted = begin(&store, 0).await.expect("begun");
     write(interrupted.archive()).await;
+    // One that is being written renews its mark.
+    let (early, renewed) = tokio::join!(begin(&store, 1), interrupted.renew());
+    assert!(renewed.expect("renewed"));
+    let early = early.err().expect("refused");
+    assert!(matches!(early, ArchiveError::Busy(_)), "{early}");
     drop(interrupted);
-    let early = NewArchive::under_prefix(bucket(&store), run(0)).await.err().expect("refused");
-    assert!(matches!(early, ArchiveError::Recent { .. }), "{early}");
     store.put(&Path::from("nightly-notes"), "mine".into()).await.expect("put");
-    let again = NewArchive::under_prefix(bucket(&store), run(2)).await.expect("begun again");
+    let again = begin(&store, 2).await.expect("begun again");
     assert_eq!(names(&store).await, ["nightly-notes", "nightly/unfinished"]);
     write(again.archive()).await;
     again.abandon().await.expect("abandoned");
     assert_eq!(names(&store).await, ["nightly-notes"]);
 
     store.put(&Path::from("nightly/notes"), "mine".into()).await.expect("put");
-    let used = NewArchive::under_prefix(bucket(&store), run(0)).await.err().expect("used");
+    let used = begin(&store, 3).await.err().expect("used");
     assert!(matches!(used, ArchiveError::Occupied(_)), "{used}");
     assert_eq!(names(&store).await, ["nightly-notes", "nightly/notes"]);
 }
@@ -105,9 +122,10 @@ async fn only_the_objects_of_an_interrupted_backup_are_removed_from_a_bucket() {
 #[tokio::test]
 async fn a_backup_whose_place_in_a_bucket_was_taken_completes_and_removes_nothing() {
     let store = Arc::new(InMemory::new());
-    let first = NewArchive::under_prefix(bucket(&store), run(0)).await.expect("begun");
+    let first = begin(&store, 0).await.expect("begun");
     let manifest = write(first.archive()).await;
-    let second = NewArchive::under_prefix(bucket(&store), run(2)).await.expect("begun");
+    let second = begin(&store, 2).await.expect("begun");
+    assert!(!first.renew().await.expect("asked"), "another run has the prefix");
     let manifest_of_second = write(second.archive()).await;
     let replaced = first.finish(&manifest).await.expect_err("replaced");
     assert!(matches!(replaced, ArchiveError::Replaced(_)), "{replaced}");
@@ -154,4 +172,87 @@ async fn a_part_that_expands_a_lot_is_read_in_small_pieces() {
         size += bytes.len();
     }
     assert_eq!(size, 4 << 20);
+}
+
+/// A backup in a file of this folder, and its manifest.
+async fn in_file(folder: &FilePath) -> (std::path::PathBuf, Manifest) {
+    let target = folder.join("nightly.tar");
+    let new = NewArchive::in_file(&target, run(0)).expect("begun");
+    let manifest = write(new.archive()).await;
+    // An object that is discarded leaves nothing.
+    let mut discarded = new.archive().write_object("attachments/x").await.expect("begun");
+    discarded.write(Bytes::from(vec![1; 1 << 20])).await.expect("written");
+    discarded.abandon().await.expect("discarded");
+    assert!(!target.exists());
+    let busy = NewArchive::in_file(&target, run(1)).err().expect("refused");
+    assert!(matches!(busy, ArchiveError::Busy(_)), "{busy}");
+    new.finish(&manifest).await.expect("finished");
+    (target, manifest)
+}
+
+/// Reads all of a backup.
+async fn read(archive: &Archive) -> Result<Manifest, ArchiveError> {
+    let manifest = archive.manifest().await?;
+    let attachments = manifest.attachments.as_ref().expect("attachments");
+    // The file before the table: in another order than they were written.
+    let mut index = archive.read_index(&attachments.index).await?;
+    while let Some(file) = index.next().await? {
+        let mut content = archive.read_file(&file).await?;
+        while content.next().await?.is_some() {}
+    }
+    let mut rows = archive.read_part(&manifest.tables[0].part).await?;
+    while rows.next().await?.is_some() {}
+    Ok(manifest)
+}
+
+#[tokio::test]
+async fn a_backup_in_a_file_is_a_tar_archive_with_the_objects_of_a_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (target, manifest) = in_file(folder.path()).await;
+    assert_eq!(read(&Archive::in_file(&target).expect("opened")).await.expect("whole"), manifest);
+    let again = NewArchive::in_file(&target, run(1)).err().expect("refused");
+    assert!(matches!(again, ArchiveError::Exists(_)), "{again}");
+    assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "only the backup");
+
+    let extracted = folder.path().join("extracted");
+    fs::create_dir(&extracted).expect("created");
+    let mut tar = Command::new("tar");
+    let output = tar.arg("-xf").arg(&target).arg("-C").arg(&extracted).output().expect("tar");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let extracted = Archive::in_folder(&extracted).expect("opened");
+    assert_eq!(read(&extracted).await.expect("whole"), manifest);
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_at_any_place_or_damaged_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (target, _) = in_file(folder.path()).await;
+    let whole = fs::read(&target).expect("read");
+    let check = async |bytes: &[u8]| {
+        fs::write(&target, bytes).expect("written");
+        match Archive::in_file(&target) {
+            Ok(archive) => read(&archive).await.map(drop),
+            Err(error) => Err(error),
+        }
+    };
+    for length in (0..whole.len() - 1024).step_by(97) {
+        let cut = check(&whole[..length]).await.expect_err("cut");
+        let expected = matches!(cut, ArchiveError::Cut(_) | ArchiveError::NotATar(_));
+        assert!(expected, "{length}: {cut}");
+    }
+    for place in (0..whole.len() - 1024).step_by(61) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1;
+        match check(&bytes).await {
+            // The zeros that fill up the last block of an entry.
+            Ok(()) => assert_eq!(whole[place], 0, "{place}"),
+            Err(error) => assert!(
+                matches!(
+                    error,
+                    ArchiveError::Damaged { .. } | ArchiveError::NotATar(_) | ArchiveError::Cut(_)
+                ),
+                "{place}: {error}"
+            ),
+        }
+    }
 }

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 
-use super::error::ArchiveError;
+use super::{error::ArchiveError, ownership::Ownership};
 use crate::{
     domain::{backup::Part, hex::hex},
     storage::UploadWriter,
@@ -67,14 +67,15 @@ impl PartWriter {
 pub struct ObjectWriter {
     place: String,
     upload: UploadWriter,
+    ownership: Ownership,
     bytes: u64,
     hasher: Sha256,
 }
 
 impl ObjectWriter {
     /// Starts to write an object. `place` is for messages.
-    pub(super) fn new(place: &str, upload: UploadWriter) -> Self {
-        Self { place: place.to_owned(), upload, bytes: 0, hasher: Sha256::new() }
+    pub(super) fn new(place: &str, upload: UploadWriter, ownership: Ownership) -> Self {
+        Self { place: place.to_owned(), upload, ownership, bytes: 0, hasher: Sha256::new() }
     }
 
     /// Writes bytes at the end.
@@ -93,6 +94,10 @@ impl ObjectWriter {
     /// # Errors
     /// The target failed.
     pub async fn finish(self) -> Result<(u64, String), ArchiveError> {
+        // The object of this name may be that of another run.
+        if let Err(replaced) = self.ownership.require(&self.place) {
+            return self.abandon().await.and(Err(replaced));
+        }
         let finished = self.upload.finish().await;
         finished.map_err(|cause| ArchiveError::not_written(&self.place, cause))?;
         Ok((self.bytes, hex(&self.hasher.finalize())))

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{Datelike as _, NaiveDate};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     date_time_ymd,
@@ -52,9 +53,21 @@ impl Authority {
 
     /// Writes a certificate for a name, valid in these years, into a folder.
     pub fn issue(&self, folder: &Path, host: &str, (from, to): (i32, i32)) -> CertificateFiles {
+        let first = |year| NaiveDate::from_ymd_opt(year, 1, 1).unwrap();
+        self.issue_between(folder, host, [first(from), first(to)])
+    }
+
+    /// Writes a certificate for a name, valid until the beginning of a day, into a folder.
+    pub fn issue_until(&self, folder: &Path, host: &str, end: NaiveDate) -> CertificateFiles {
+        self.issue_between(folder, host, [NaiveDate::from_ymd_opt(VALID.0, 1, 1).unwrap(), end])
+    }
+
+    fn issue_between(&self, folder: &Path, host: &str, days: [NaiveDate; 2]) -> CertificateFiles {
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        params.not_before = date_time_ymd(from, 1, 1);
-        params.not_after = date_time_ymd(to, 1, 1);
+        let [from, to] =
+            days.map(|day| date_time_ymd(day.year(), day.month() as u8, day.day() as u8));
+        params.not_before = from;
+        params.not_after = to;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();

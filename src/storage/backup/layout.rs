@@ -1,0 +1,16 @@
+//! The names of the objects of a backup.
+
+use object_store::path::Path;
+
+/// The name of the manifest.
+pub(super) const MANIFEST: &str = "manifest.json";
+/// The name of the manifest's checksum.
+pub(super) const CHECKSUM: &str = "manifest.json.sha256";
+/// The name of the object that marks an unfinished backup in a bucket, and of the lock in a folder,
+/// and the end of the name of an unfinished folder or file.
+pub(super) const UNFINISHED: &str = "unfinished";
+
+/// Returns the path of an object.
+pub(super) fn below(root: &Path, name: &str) -> Path {
+    name.split('/').fold(root.clone(), Path::join)
+}
