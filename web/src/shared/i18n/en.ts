@@ -156,6 +156,7 @@ const en = {
   "ticket.followUps": "Follow-ups",
   "ticket.people": "Participants",
   "ticket.noPeople": "Only you and support see this ticket.",
+  "ticket.noParticipants": "Nobody else takes part.",
   "ticket.addPerson": "Add a participant",
   "ticket.addPersonEmail": "E-mail address of a customer",
   "ticket.add": "Add",

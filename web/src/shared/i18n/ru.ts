@@ -156,6 +156,7 @@ const ru: Catalogue = {
   "ticket.followUps": "Продолжения",
   "ticket.people": "Участники",
   "ticket.noPeople": "Эту заявку видите только вы и поддержка.",
+  "ticket.noParticipants": "Других участников нет.",
   "ticket.addPerson": "Добавить участника",
   "ticket.addPersonEmail": "Адрес электронной почты клиента",
   "ticket.add": "Добавить",

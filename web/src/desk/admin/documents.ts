@@ -1,0 +1,41 @@
+import type { ResultOf } from "gql.tada";
+import { graphql } from "../../shared/api/document";
+
+export const ALL_CATEGORIES = graphql(`
+  query AllCategories { categories(includeRetired: true) { id slug isRetired nameEn: name(locale: EN) nameRu: name(locale: RU) } }
+`);
+export const CREATE_CATEGORY = graphql(`
+  mutation CreateCategory($input: CreateCategoryInput!) { createCategory(input: $input) { userErrors { code field } } }
+`);
+export const UPDATE_CATEGORY = graphql(`
+  mutation UpdateCategory($input: UpdateCategoryInput!) { updateCategory(input: $input) { userErrors { code field } } }
+`);
+export const ORDER_CATEGORIES = graphql(`
+  mutation OrderCategories($ids: [ID!]!) { orderCategories(input: { ids: $ids }) { userErrors { code field } } }
+`);
+export const RETIRE_CATEGORY = graphql(`
+  mutation RetireCategory($id: ID!) { retireCategory(input: { id: $id }) { userErrors { code field } } }
+`);
+export const RESTORE_CATEGORY = graphql(`
+  mutation RestoreCategory($id: ID!) { restoreCategory(input: { id: $id }) { userErrors { code field } } }
+`);
+
+export const TOKENS = graphql(`
+  query ServiceTokens { serviceTokens { id name scopes createdAt expiresAt lastUsedAt revokedAt createdBy { name } } }
+`);
+export const CREATE_TOKEN = graphql(`
+  mutation CreateServiceToken($input: CreateServiceTokenInput!) { createServiceToken(input: $input) { token userErrors { code field } } }
+`);
+export const REVOKE_TOKEN = graphql(`
+  mutation RevokeServiceToken($id: ID!) { revokeServiceToken(input: { id: $id }) { userErrors { code field } } }
+`);
+
+export const SET_ASIDE = graphql(`
+  query SetAside { setAsideEvents { id consumer error attempts setAsideAt attemptedAt retryRequestedAt ticket { number summary } } }
+`);
+export const RETRY_SET_ASIDE = graphql(`
+  mutation RetrySetAside($ids: [ID!]!) { retrySetAside(input: { ids: $ids }) { userErrors { code field } } }
+`);
+
+/** A category with its names. */
+export type CategoryView = ResultOf<typeof ALL_CATEGORIES>["categories"][number];
