@@ -249,6 +249,7 @@ const en = {
   "keys.status": "Set the status",
   "keys.priority": "Set the priority",
   "keys.category": "Move to a category",
+  "keys.view": "Show a view",
   "keys.rename": "Change the summary",
 } as const satisfies Record<Needed, Text> & Record<string, Text>;
 

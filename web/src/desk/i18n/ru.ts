@@ -242,6 +242,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "keys.status": "Изменить статус",
   "keys.priority": "Изменить приоритет",
   "keys.category": "Изменить категорию",
+  "keys.view": "Показать список",
   "keys.rename": "Изменить тему",
 };
 

@@ -46,7 +46,7 @@ class Queue {
       clearTimeout(this.#timer);
       this.#timer = undefined;
       line.isBehind = false;
-      Object.assign(this, { view: null, rows: [], isLoaded: false, counts: null, selected: null, checked: new Set(), place: 0 });
+    Object.assign(this, { view: null, rows: [], isLoaded: false, counts: null, selected: null, checked: new Set(), place: 0 });
     };
   }
 
