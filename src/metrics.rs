@@ -76,10 +76,13 @@ pub enum StreamKind {
     Queue,
     /// The notifications of a person.
     Notifications,
+    /// The people who have a ticket open.
+    Presence,
 }
 
 impl StreamKind {
-    const ALL: [Self; 4] = [Self::Ticket, Self::Inbox, Self::Queue, Self::Notifications];
+    const ALL: [Self; 5] =
+        [Self::Ticket, Self::Inbox, Self::Queue, Self::Notifications, Self::Presence];
 
     fn label(self) -> Labels<1> {
         let name = match self {
@@ -87,6 +90,7 @@ impl StreamKind {
             Self::Inbox => "inbox",
             Self::Queue => "queue",
             Self::Notifications => "notifications",
+            Self::Presence => "presence",
         };
         [("stream", name)]
     }

@@ -316,6 +316,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    merge_invitations (invitation_id) {
+        invitation_id -> Uuid,
+        ticket_id -> Uuid,
+    }
+}
+
+diesel::table! {
     nodes (id) {
         id -> Uuid,
         version -> Text,
@@ -490,6 +497,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::TicketStatus;
+
+    ticket_merges (ticket_id) {
+        ticket_id -> Uuid,
+        into_id -> Uuid,
+        merged_at -> Timestamptz,
+        status -> TicketStatus,
+        waiting_since -> Nullable<Timestamptz>,
+        resolved_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     ticket_reads (account_id, ticket_id) {
         account_id -> Uuid,
         ticket_id -> Uuid,
@@ -551,6 +572,8 @@ diesel::joinable!(idempotency_keys -> accounts (account_id));
 diesel::joinable!(mail_preferences -> accounts (account_id));
 diesel::joinable!(mail_unsubscriptions -> tickets (ticket_id));
 diesel::joinable!(mailed_codes -> accounts (account_id));
+diesel::joinable!(merge_invitations -> ticket_invitations (invitation_id));
+diesel::joinable!(merge_invitations -> tickets (ticket_id));
 diesel::joinable!(notifications -> accounts (account_id));
 diesel::joinable!(notifications -> events (event_id));
 diesel::joinable!(notifications -> tickets (ticket_id));
@@ -590,6 +613,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     mail_preferences,
     mail_unsubscriptions,
     mailed_codes,
+    merge_invitations,
     nodes,
     notifications,
     password_resets,
@@ -604,6 +628,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     set_aside_events,
     sign_in_challenges,
     ticket_invitations,
+    ticket_merges,
     ticket_reads,
     tickets,
 );

@@ -99,6 +99,22 @@ pub enum TicketEvent {
         /// The customer.
         account_id: AccountId,
     },
+    /// A ticket was merged into another. The event is one of both tickets.
+    TicketMerged {
+        /// The ticket that was merged.
+        from: TicketId,
+        /// The ticket in which it continues.
+        into: TicketId,
+        /// The status of the merged ticket before.
+        status: Status,
+    },
+    /// A merge was undone. The event is one of both tickets.
+    TicketUnmerged {
+        /// The ticket that had been merged.
+        from: TicketId,
+        /// The ticket that it had been merged into.
+        into: TicketId,
+    },
     /// A stored event that this version cannot read: a newer version wrote it. It keeps
     /// its position in streams and timelines, and is never written.
     #[serde(skip)]
@@ -136,6 +152,8 @@ ticket_event_kinds! {
     InvitationWithdrawn
     ParticipantAdded
     ParticipantRemoved
+    TicketMerged
+    TicketUnmerged
     Unknown
 }
 
@@ -157,6 +175,8 @@ impl TicketEvent {
             Self::InvitationWithdrawn { .. } => TicketEventKind::InvitationWithdrawn,
             Self::ParticipantAdded { .. } => TicketEventKind::ParticipantAdded,
             Self::ParticipantRemoved { .. } => TicketEventKind::ParticipantRemoved,
+            Self::TicketMerged { .. } => TicketEventKind::TicketMerged,
+            Self::TicketUnmerged { .. } => TicketEventKind::TicketUnmerged,
             Self::Unknown => TicketEventKind::Unknown,
         }
     }
@@ -178,6 +198,8 @@ impl TicketEvent {
             | Self::InvitationWithdrawn { .. }
             | Self::ParticipantAdded { .. }
             | Self::ParticipantRemoved { .. }
+            | Self::TicketMerged { .. }
+            | Self::TicketUnmerged { .. }
             | Self::Unknown => None,
         }
     }
@@ -200,6 +222,8 @@ impl TicketEvent {
             | Self::InvitationDeclined { .. }
             | Self::InvitationWithdrawn { .. }
             | Self::ParticipantAdded { .. }
+            | Self::TicketMerged { .. }
+            | Self::TicketUnmerged { .. }
             | Self::Unknown => None,
         }
     }
@@ -417,7 +441,9 @@ impl TicketState {
             | TicketEvent::InvitationDeclined { .. }
             | TicketEvent::InvitationWithdrawn { .. }
             | TicketEvent::ParticipantAdded { .. }
-            | TicketEvent::ParticipantRemoved { .. } => self,
+            | TicketEvent::ParticipantRemoved { .. }
+            | TicketEvent::TicketMerged { .. }
+            | TicketEvent::TicketUnmerged { .. } => self,
             TicketEvent::Unknown => return None,
         })
     }

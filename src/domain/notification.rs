@@ -184,6 +184,10 @@ pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<N
             };
             customers(kind).chain(assignee(kind)).collect()
         }
+        // Of an open ticket that is merged, the change of its status is reported.
+        TicketEvent::TicketMerged { from, status: Status::Closed, .. } if from == ticket.id => {
+            customers(NotificationKind::TicketClosed).collect()
+        }
         TicketEvent::AssigneeChanged { to, .. } => {
             let kind = NotificationKind::TicketAssigned;
             let assigned = to.filter(others).map(|id| target(id, kind, Channels::MailAndApp));
@@ -199,6 +203,8 @@ pub fn notification_targets(event: &Event, assignee: Option<AccountId>) -> Vec<N
         | TicketEvent::InvitationDeclined { .. }
         | TicketEvent::InvitationWithdrawn { .. }
         | TicketEvent::ParticipantRemoved { .. }
+        | TicketEvent::TicketMerged { .. }
+        | TicketEvent::TicketUnmerged { .. }
         | TicketEvent::Unknown => vec![],
     }
 }

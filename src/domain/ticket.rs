@@ -8,6 +8,7 @@ use super::{
     comment::{Comment, Visibility},
     event::{TicketEvent, TicketState},
     ids::{AccountId, CategoryId, CommentId, TicketId},
+    merge::Merge,
     redaction::{RedactedContent, TicketText},
     text::Summary,
 };
@@ -218,6 +219,34 @@ impl Ticket {
     pub fn close_if_resolved(&mut self, now: Timestamp) -> Vec<TicketEvent> {
         let status = (self.status == Status::Resolved).then_some(Status::Closed);
         self.set(Changes { status, ..Changes::default() }, now)
+    }
+
+    /// Closes the ticket, which continues in another one. Returns the merge, and the events to
+    /// record.
+    pub fn merge_into(&mut self, into: TicketId, now: Timestamp) -> (Merge, Vec<TicketEvent>) {
+        let merge = Merge {
+            ticket_id: self.id,
+            into_id: into,
+            merged_at: now,
+            status: self.status,
+            waiting_since: self.waiting_since,
+            resolved_at: self.resolved_at,
+        };
+        let merged = TicketEvent::TicketMerged { from: self.id, into, status: self.status };
+        let closed = self.set(Changes { status: Some(Status::Closed), ..Changes::default() }, now);
+        self.updated_at = now;
+        (merge, [merged].into_iter().chain(closed).collect())
+    }
+
+    /// Gives the ticket the status back that it had before a merge. Returns the events to record.
+    pub fn unmerge(&mut self, merge: &Merge, now: Timestamp) -> Vec<TicketEvent> {
+        let unmerged = TicketEvent::TicketUnmerged { from: self.id, into: merge.into_id };
+        let status = Some(merge.status);
+        let opened = self.set(Changes { status, ..Changes::default() }, now);
+        self.waiting_since = merge.waiting_since;
+        self.resolved_at = merge.resolved_at;
+        self.updated_at = now;
+        [unmerged].into_iter().chain(opened).collect()
     }
 
     /// Erases a text. Returns the event to record, or `None` if the text is empty already.

@@ -21,6 +21,8 @@ fn max_distance(kind: StreamKind) -> Option<i64> {
     match kind {
         StreamKind::Ticket => None,
         StreamKind::Inbox | StreamKind::Queue | StreamKind::Notifications => Some(100_000),
+        // It has no cursors.
+        StreamKind::Presence => Some(0),
     }
 }
 

@@ -7,7 +7,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    hub::Hub, notified::NotifiedAccounts, placed::FeedHints, sequencer::Sequencer, tailer::Tailer,
+    hub::Hub, notified::NotifiedAccounts, placed::FeedHints, presence::Presence,
+    sequencer::Sequencer, tailer::Tailer,
 };
 use crate::{
     db::{Database, DbError, consumer, feed, notification},
@@ -35,6 +36,7 @@ pub struct EventLog {
     pub(super) database_replays: Arc<Semaphore>,
     /// Wakes the notification streams of this node.
     pub(super) notified: Arc<NotifiedAccounts>,
+    pub(super) presence: Arc<Presence>,
     pub(super) metrics: Metrics,
 }
 
@@ -58,6 +60,14 @@ impl EventLog {
         let sequencer = Sequencer::new(background.clone(), ambient.clone(), Arc::clone(&hints));
         // Opens the first epoch of a new database, and a new epoch of a restored one.
         sequencer.place_all().await?;
+        let presence = Arc::new(Presence::new(&ambient));
+        let on_event = {
+            let presence = Arc::clone(&presence);
+            move |event: &Event| {
+                on_event(event);
+                presence.on_event(event);
+            }
+        };
         let (hub, notified_up_to) = {
             let mut connection = database.read().await?;
             let notified_up_to = consumer::offset(&mut connection, consumer::NOTIFICATIONS).await?;
@@ -73,6 +83,7 @@ impl EventLog {
             sequencer: Arc::new(sequencer),
             database_replays: Arc::new(Semaphore::new(MAX_DATABASE_REPLAYS)),
             notified: Arc::new(NotifiedAccounts::new(notified_up_to)),
+            presence,
             metrics,
         };
         log.start_tasks(tasks, stop, hints);
@@ -83,10 +94,13 @@ impl EventLog {
         let (stopped, sequencer) = (stop.clone(), Arc::clone(&self.sequencer));
         tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
         let (database, ambient) = (self.background.clone(), self.ambient.clone());
-        let tailer = Tailer::new(database, ambient, Arc::clone(&self.hub), hints);
+        let (hub, presence) = (Arc::clone(&self.hub), Arc::clone(&self.presence));
+        let tailer = Tailer::new(database, ambient, hub, hints, presence);
         let stopped = stop.clone();
         let tailing = Box::pin(tailer.run());
         tasks.spawn(async move { stopped.run_until_cancelled(tailing).await });
+        let (stopped, presence) = (stop.clone(), Arc::clone(&self.presence));
+        tasks.spawn(async move { stopped.run_until_cancelled(presence.expire()).await });
     }
 
     /// Watches the position up to which this node has published the feed. A change is a hint that

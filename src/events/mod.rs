@@ -15,6 +15,9 @@
 //! stream can continue after a cursor or must resync. `session.rs` decides which events end the
 //! streams of a session.
 //!
+//! `presence.rs` knows who has a ticket open, and `presence_stream.rs` shows it. It is not in the
+//! log.
+//!
 //! `consumer.rs` runs the consumers of the feed. It sets aside the events that they cannot process.
 //! `search_index.rs` is the one that adds new texts to the search.
 
@@ -28,6 +31,8 @@ mod log;
 mod notification;
 mod notified;
 mod placed;
+mod presence;
+mod presence_stream;
 mod registration;
 mod replay;
 mod ring;
@@ -46,6 +51,7 @@ pub use error::SubscribeError;
 pub use item::{Item, ResyncReason, StreamEnd};
 pub use log::EventLog;
 pub use notification::{NotificationItem, NotificationStream, UnreadCounts};
+pub use presence_stream::{PresenceItem, PresenceStream};
 pub use scope::StreamScope;
 pub use search_index::SearchIndex;
 pub use session_watch::SessionWatch;

@@ -39,6 +39,11 @@ impl EventLog {
 }
 
 impl SessionWatch {
+    /// Returns the owner of the session.
+    pub(super) fn identity(&self) -> Identity {
+        self.session.identity()
+    }
+
     /// Waits until the session ends, expires or changes its role.
     pub async fn ended(mut self) {
         loop {

@@ -9,12 +9,12 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::time;
 
-use super::{hub::Hub, placed::FeedHints};
+use super::{hub::Hub, placed::FeedHints, presence::Presence};
 use crate::{
     db::{
         Connection, Database, DbError,
         feed::{self, FeedMark, PlacedEvents},
-        listen,
+        listen::{self, Heard},
     },
     domain::clock::Ambient,
 };
@@ -35,6 +35,8 @@ pub(super) struct Tailer {
     hub: Arc<Hub>,
     /// Wakes the tailer when the feed may have grown.
     hints: Arc<FeedHints>,
+    /// Receives who has a ticket open.
+    presence: Arc<Presence>,
 }
 
 /// The marks of what was read, oldest first.
@@ -46,20 +48,22 @@ impl Tailer {
         ambient: Ambient,
         hub: Arc<Hub>,
         hints: Arc<FeedHints>,
+        presence: Arc<Presence>,
     ) -> Self {
-        Self { database, ambient, hub, hints }
+        Self { database, ambient, hub, hints, presence }
     }
 
     /// Publishes events until the future is dropped.
     pub(super) async fn run(self) {
         let (hints, hub) = (Arc::clone(&self.hints), Arc::clone(&self.hub));
-        let hint = |head: Option<i64>| {
+        let presence = Arc::clone(&self.presence);
+        let on_heard = |heard: Heard<'_>| match heard {
             // The node's own sequencer has passed on what it placed.
-            if head.is_none_or(|head| head > hub.cursor().pos) {
-                hints.grown();
-            }
+            Heard::FeedHead(Some(head)) if head <= hub.cursor().pos => {}
+            Heard::FeedHead(_) => hints.grown(),
+            Heard::Presence(announcement) => presence.receive(announcement),
         };
-        tokio::join!(listen::listen(&self.database, hint), self.follow());
+        tokio::join!(listen::listen(&self.database, on_heard), self.follow());
     }
 
     async fn follow(&self) {

@@ -13,7 +13,7 @@ use self::kinds::{
     AssigneeChanged, CategoryChanged, CommentAdded, CommentEdited, ContentRedacted,
     InvitationDeclined, InvitationWithdrawn, ParticipantAdded, ParticipantInvited,
     ParticipantRemoved, PriorityChanged, StatusChanged, SummaryChanged, TicketCreated,
-    UnreadableEvent,
+    TicketMerged, TicketUnmerged, UnreadableEvent,
 };
 use super::{
     account::Account,
@@ -95,6 +95,10 @@ pub enum TicketEvent {
     ParticipantAdded(ParticipantAdded),
     /// A customer was removed from the ticket.
     ParticipantRemoved(ParticipantRemoved),
+    /// A ticket was merged into another one.
+    TicketMerged(TicketMerged),
+    /// A merge was undone.
+    TicketUnmerged(TicketUnmerged),
     /// An event of a kind that this version of the server does not know.
     UnreadableEvent(UnreadableEvent),
 }
@@ -131,6 +135,10 @@ pub enum StreamMessage {
     ParticipantAdded(ParticipantAdded),
     /// A customer was removed from the ticket.
     ParticipantRemoved(ParticipantRemoved),
+    /// A ticket was merged into another one.
+    TicketMerged(TicketMerged),
+    /// A merge was undone.
+    TicketUnmerged(TicketUnmerged),
     /// An event of a kind that this version of the server does not know.
     UnreadableEvent(UnreadableEvent),
     /// Everything up to this position was delivered.
@@ -189,6 +197,12 @@ impl TicketEvent {
             event::TicketEvent::ParticipantRemoved { account_id } => {
                 Self::ParticipantRemoved(ParticipantRemoved { of, ticket_id, account_id })
             }
+            event::TicketEvent::TicketMerged { from: from_id, into: into_id, .. } => {
+                Self::TicketMerged(TicketMerged { of, ticket_id, from_id, into_id })
+            }
+            event::TicketEvent::TicketUnmerged { from: from_id, into: into_id } => {
+                Self::TicketUnmerged(TicketUnmerged { of, ticket_id, from_id, into_id })
+            }
             event::TicketEvent::Unknown => Self::UnreadableEvent(UnreadableEvent { of, ticket_id }),
         })
     }
@@ -229,6 +243,8 @@ impl From<TicketEvent> for StreamMessage {
             TicketEvent::InvitationWithdrawn(event) => Self::InvitationWithdrawn(event),
             TicketEvent::ParticipantAdded(event) => Self::ParticipantAdded(event),
             TicketEvent::ParticipantRemoved(event) => Self::ParticipantRemoved(event),
+            TicketEvent::TicketMerged(event) => Self::TicketMerged(event),
+            TicketEvent::TicketUnmerged(event) => Self::TicketUnmerged(event),
             TicketEvent::UnreadableEvent(event) => Self::UnreadableEvent(event),
         }
     }

@@ -59,6 +59,12 @@ fn event_fields(kind: TicketEventKind) -> (&'static str, Fields) {
         TicketEventKind::ParticipantRemoved => {
             ("ParticipantRemoved", &[("participant", "Account")])
         }
+        TicketEventKind::TicketMerged => {
+            ("TicketMerged", &[("from", "Ticket"), ("into", "Ticket")])
+        }
+        TicketEventKind::TicketUnmerged => {
+            ("TicketUnmerged", &[("from", "Ticket"), ("into", "Ticket")])
+        }
         TicketEventKind::Unknown => ("UnreadableEvent", &[]),
     }
 }

@@ -6,23 +6,20 @@
 //! busy machine only part of the keys have arrived by then, and the number of statements for
 //! a page varies. These loaders dispatch when the request has nothing else to do.
 
+mod rounds;
+
 use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
-    pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::{Arc, Mutex},
 };
 
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use tokio::task;
 
+use self::rounds::{Round, Rounds, lock};
 use super::error::Failure;
 use crate::{
     domain::{
@@ -36,6 +33,7 @@ use crate::{
         delivery::Delivery,
         event::FeedEvent,
         ids::{AccountId, AttachmentId, CategoryId, CommentId, TicketId},
+        merge::Merge,
         ticket::Ticket,
         ticket_invitation::TicketInvitation,
         unread::TicketCounts,
@@ -60,6 +58,8 @@ pub struct Loaders {
     deliveries: Loader<DeliveriesOf>,
     unread: Loader<IsUnread>,
     follow_ups: Loader<FollowUpsOf>,
+    merges: Loader<MergeOf>,
+    merged_tickets: Loader<MergedTicketsOf>,
     invitations: Loader<InvitationsOf>,
     last_comments: Loader<LastCommentOf>,
     ticket_counts: Loader<OwnTicketCounts>,
@@ -164,88 +164,6 @@ impl<K: Key> Loader<K> {
     }
 }
 
-/// The rounds of a request's look-ups. All keys of one round, of whatever kind, are looked up
-/// when the round ends.
-#[derive(Clone, Default)]
-struct Rounds(Arc<Mutex<RoundState>>);
-
-#[derive(Default)]
-struct RoundState {
-    /// The number of keys requested so far, in all rounds.
-    keys: usize,
-    open: Option<Round>,
-}
-
-#[derive(Clone)]
-struct Round {
-    number: usize,
-    /// Resolves when the round ends; polled by the fields that wait for it.
-    ended: Shared<BoxFuture<'static, ()>>,
-}
-
-impl Rounds {
-    /// Counts a key and returns its round: the open one, or a new one.
-    fn join(&self) -> Round {
-        let mut state = lock(&self.0);
-        state.keys += 1;
-        let number = state.keys;
-        state
-            .open
-            .get_or_insert_with(|| Round { number, ended: self.clone().end().boxed().shared() })
-            .clone()
-    }
-
-    /// Ends the round when the request has nothing else to do.
-    async fn end(self) {
-        // A value may arrive while only some of the fields that wait for it have been polled.
-        // The others add their keys later, and the round must wait for these.
-        let mut keys = 0;
-        while keys != lock(&self.0).keys {
-            keys = lock(&self.0).keys;
-            Idle::default().await;
-        }
-        lock(&self.0).open = None;
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Resolves when everything else in the task has been polled and is waiting. Unlike
-/// `yield_now`, which is ready at its second poll, it is not fooled by a second poll from
-/// another waiter of the same look-up.
-#[derive(Default)]
-struct Idle(Option<Arc<IdleWaker>>);
-
-struct IdleWaker {
-    woken: AtomicBool,
-    waker: Waker,
-}
-
-impl Wake for IdleWaker {
-    fn wake(self: Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
-        self.waker.wake_by_ref();
-    }
-}
-
-impl Future for Idle {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if let Some(waker) = &self.0 {
-            let woken = waker.woken.load(Ordering::Acquire);
-            return if woken { Poll::Ready(()) } else { Poll::Pending };
-        }
-        let waker =
-            Arc::new(IdleWaker { woken: AtomicBool::new(false), waker: context.waker().clone() });
-        self.0 = Some(Arc::clone(&waker));
-        // The scheduler calls the waker after this task has returned.
-        pin!(task::yield_now()).poll(&mut Context::from_waker(&Waker::from(waker)))
-    }
-}
-
 impl Loaders {
     /// Creates the loaders of a request. Events without a position in the feed get `cursor`.
     pub fn new(actor: Actor, services: &Services, cursor: Cursor, budget: RequestBudget) -> Self {
@@ -265,6 +183,8 @@ impl Loaders {
             deliveries: Loader::new(source, rounds),
             unread: Loader::new(source, rounds),
             follow_ups: Loader::new(source, rounds),
+            merges: Loader::new(source, rounds),
+            merged_tickets: Loader::new(source, rounds),
             invitations: Loader::new(source, rounds),
             last_comments: Loader::new(source, rounds),
             ticket_counts: Loader::new(source, rounds),
@@ -538,6 +458,46 @@ impl Key for FollowUpsOf {
 
     fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.follow_ups
+    }
+}
+
+/// The key of the merge of a ticket that was merged into another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MergeOf(pub TicketId);
+
+impl Key for MergeOf {
+    type Value = Merge;
+
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
+        let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let found = service::merge::of_tickets(&source.actor, &source.services, &tickets).await?;
+        Ok(found.into_iter().map(|merge| (Self(merge.ticket_id), merge)).collect())
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.merges
+    }
+}
+
+/// The key of the tickets that were merged into one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MergedTicketsOf(pub TicketId);
+
+impl Key for MergedTicketsOf {
+    type Value = Arc<[Arc<Ticket>]>;
+
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
+        let tickets = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let found = service::merge::into_tickets(&source.actor, &source.services, &tickets).await?;
+        let mut loaded = HashMap::<_, Vec<_>>::new();
+        for (into, ticket) in found {
+            loaded.entry(Self(into)).or_default().push(Arc::new(ticket));
+        }
+        Ok(shared(loaded))
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.merged_tickets
     }
 }
 

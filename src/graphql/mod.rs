@@ -22,6 +22,7 @@ mod id;
 mod input_types;
 pub mod json;
 mod loader;
+mod merge;
 mod node;
 mod notification;
 mod operation;
@@ -31,6 +32,7 @@ mod password;
 mod people;
 mod preferences;
 mod prefetch;
+mod presence;
 mod redaction;
 mod search;
 mod second_factor;
@@ -125,10 +127,12 @@ pub struct Mutation(
     ticket::TicketMutation,
     ticket_invitation::TicketInvitationMutation,
     bulk::BulkMutation,
+    merge::MergeMutation,
     comment::CommentMutation,
     uploaded_file::UploadedFileMutation,
     redaction::RedactionMutation,
     participant::ParticipantMutation,
+    presence::PresenceMutation,
     unread::UnreadMutation,
     notification::NotificationMutation,
     preferences::PreferencesMutation,
@@ -138,7 +142,11 @@ pub struct Mutation(
 /// The live streams, over a websocket (the graphql-transport-ws protocol) or as server-sent
 /// events (the graphql-sse protocol). Access is restricted as for queries.
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(event::EventSubscription, notification::NotificationSubscription);
+pub struct Subscription(
+    event::EventSubscription,
+    notification::NotificationSubscription,
+    presence::PresenceSubscription,
+);
 
 /// The executable schema, in two forms.
 pub struct Schemas {

@@ -27,7 +27,10 @@ use super::{
     event::TimelineConnection,
     executor::List,
     id::{self, GlobalId},
-    loader::{AttachmentsOf, DeliveriesOf, FollowUpsOf, InvitationsOf, IsUnread, LastCommentOf},
+    loader::{
+        AttachmentsOf, DeliveriesOf, FollowUpsOf, InvitationsOf, IsUnread, LastCommentOf, MergeOf,
+        MergedTicketsOf,
+    },
     pagination::{PageArgs, connection, cost},
     prefetch,
     text::Text,
@@ -185,6 +188,29 @@ impl Ticket {
     #[graphql(complexity = "1 + 10 * child_complexity")]
     async fn follow_ups(&self, ctx: &Context<'_>) -> Result<List<Ticket>, Failure> {
         let found = ctx.loaders()?.get(FollowUpsOf(self.0.id)).await?.unwrap_or_default();
+        Ok(found.iter().cloned().map(Ticket).collect())
+    }
+
+    /// The ticket that this one was merged into, or null if it was not merged or you may not see the
+    /// other. See `mergeTicket`.
+    async fn merged_into(&self, ctx: &Context<'_>) -> Result<Option<Ticket>, Failure> {
+        match ctx.loaders()?.get(MergeOf(self.0.id)).await? {
+            Some(merge) => Ok(ctx.loaders()?.get(merge.into_id).await?.map(Ticket)),
+            None => Ok(None),
+        }
+    }
+
+    /// When the ticket was merged into another one, or null if it was not.
+    async fn merged_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Failure> {
+        let merge = ctx.loaders()?.get(MergeOf(self.0.id)).await?;
+        Ok(merge.map(|merge| merge.merged_at))
+    }
+
+    /// The tickets that were merged into this one and that you may see, in the order of their merges:
+    /// at most 50.
+    #[graphql(complexity = "1 + 10 * child_complexity")]
+    async fn merged_tickets(&self, ctx: &Context<'_>) -> Result<List<Ticket>, Failure> {
+        let found = ctx.loaders()?.get(MergedTicketsOf(self.0.id)).await?.unwrap_or_default();
         Ok(found.iter().cloned().map(Ticket).collect())
     }
 

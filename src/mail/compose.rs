@@ -20,7 +20,7 @@ use crate::{
     db::{
         Connection, DbError, account,
         attachment::{self, Requested},
-        category, comment, delivery, ticket, ticket_invitation, unsubscription,
+        category, comment, delivery, merge, ticket, ticket_invitation, unsubscription,
     },
     domain::{
         account::{Account, EmailAddress, Locale},
@@ -33,7 +33,7 @@ use crate::{
         policy::TicketScope,
         priority_mail::PriorityMail,
         redaction::displayed,
-        ticket::{NumberPrefix, Ticket},
+        ticket::{NumberPrefix, Status, Ticket, TicketNumber},
     },
 };
 
@@ -86,6 +86,16 @@ struct TicketMail {
     events: Vec<(Event, NotificationKind)>,
     /// The mails of the same thread that were sent before.
     earlier: Vec<DeliveryId>,
+    /// Where the ticket continues, if it was merged.
+    continuation: Option<Continuation>,
+}
+
+/// The ticket in which a merged one continues.
+struct Continuation {
+    number: TicketNumber,
+    /// Whether the recipient may see it.
+    is_visible: bool,
+    merged_at: Timestamp,
 }
 
 impl Composer {
@@ -217,11 +227,12 @@ impl Composer {
             return Ok(None);
         }
         let received = ticket_invitation::received(db, account, Some(id), now).await?;
+        let merged = merge::reason(db, id).await?.map(|number| self.number_prefix.format(number));
         Ok(received.into_iter().next().map(|received| {
             let number = self.number_prefix.format(received.ticket_number);
             let link = self.ticket_link(&number);
             let expires_at = received.invitation.expires_at.format("%Y-%m-%d").to_string();
-            context! { number, link, expires_at }
+            context! { number, link, expires_at, merged }
         }))
     }
 
@@ -267,7 +278,11 @@ impl Composer {
     fn ticket_context(&self, mail: &TicketMail, locale: Locale, unsubscribe: &str) -> Value {
         let ticket = &mail.ticket;
         let number = self.number_prefix.format(ticket.number);
-        let link = self.ticket_link(&number);
+        let continues_in =
+            mail.continuation.as_ref().map(|it| self.number_prefix.format(it.number));
+        let visible = mail.continuation.as_ref().is_some_and(|it| it.is_visible);
+        let shown = continues_in.as_ref().filter(|_| visible).unwrap_or(&number);
+        let link = self.ticket_link(shown);
         context! {
             desk => self.support_name(),
             heading => number,
@@ -284,7 +299,7 @@ impl Composer {
                 opened_by => mail.opened_by(),
                 link,
             },
-            changes => mail.changes(locale),
+            changes => mail.changes(locale, continues_in.as_deref()),
         }
     }
 
@@ -383,6 +398,7 @@ impl TicketMail {
         let public = comments.filter(|(comment, ..)| comment.visibility == Visibility::Public);
         let comments = public.map(|(comment, ..)| (comment.id, comment.body)).collect();
         let category = category::by_ids(db, &[ticket.category_id]).await?.into_iter().next();
+        let continuation = Continuation::of(db, &ticket, recipient).await?;
         Ok(Some(Self {
             category: category.map(|it| it.name(delivery.locale).to_owned()).unwrap_or_default(),
             names: accounts.into_iter().map(|account| (account.id, account.name)).collect(),
@@ -390,6 +406,7 @@ impl TicketMail {
             comments,
             events,
             earlier: delivery::thread(db, delivery, MAX_REFERENCES).await?,
+            continuation,
             ticket,
         }))
     }
@@ -415,8 +432,33 @@ impl TicketMail {
         }
     }
 
-    fn changes(&self, locale: Locale) -> Vec<Value> {
-        self.events.iter().filter_map(|(event, kind)| self.change(event, *kind, locale)).collect()
+    fn changes(&self, locale: Locale, continues_in: Option<&str>) -> Vec<Value> {
+        let merged = continues_in.zip(self.continuation.as_ref());
+        let change = |(event, kind): &(Event, NotificationKind)| match merged {
+            Some((number, continuation)) if continuation.is_reason_of(event) => {
+                Some(self.merge(event, (number, continuation), locale))
+            }
+            _ => self.change(event, *kind, locale),
+        };
+        self.events.iter().filter_map(change).collect()
+    }
+
+    /// Reports a merge. An operator's template of an earlier version shows it as a change of the
+    /// status.
+    fn merge(
+        &self,
+        event: &Event,
+        (number, continuation): (&str, &Continuation),
+        locale: Locale,
+    ) -> Value {
+        let by = event.actor_id.and_then(|id| self.names.get(&id));
+        let status = match event.ticket().map(|ticket| ticket.event) {
+            Some(TicketEvent::StatusChanged { from, .. }) => from,
+            _ => Status::Closed,
+        };
+        let (from, to) = (status.name(locale), Status::Closed.name(locale));
+        let is_visible = continuation.is_visible;
+        context! { kind => "merged", by, number, is_visible, from, to }
     }
 
     fn change(&self, event: &Event, kind: NotificationKind, locale: Locale) -> Option<Value> {
@@ -445,8 +487,39 @@ impl TicketMail {
             | TicketEvent::InvitationDeclined { .. }
             | TicketEvent::InvitationWithdrawn { .. }
             | TicketEvent::ParticipantRemoved { .. }
+            | TicketEvent::TicketMerged { .. }
+            | TicketEvent::TicketUnmerged { .. }
             | TicketEvent::Unknown => None,
         }
+    }
+}
+
+impl Continuation {
+    /// Returns where a ticket continues, if it was merged. Mails to the address of staff have no
+    /// recipient with an account.
+    async fn of(
+        db: &mut Connection,
+        ticket: &Ticket,
+        recipient: Option<&Account>,
+    ) -> Result<Option<Self>, DbError> {
+        let Some(merge) = merge::of(db, ticket.id).await? else { return Ok(None) };
+        let Some((id, number)) = merge::continues_in(db, ticket.id).await? else { return Ok(None) };
+        let found = ticket::by_ids(db, TicketScope::All, &[id]).await?.into_iter().next();
+        let sees = |other: &Ticket| recipient.is_none_or(|account| can_see(account, other));
+        let is_visible = found.as_ref().is_some_and(sees);
+        Ok(Some(Self { number, is_visible, merged_at: merge.merged_at }))
+    }
+
+    /// Returns whether an event reports the merge.
+    fn is_reason_of(&self, event: &Event) -> bool {
+        let reports = event.ticket().is_some_and(|ticket| {
+            matches!(
+                ticket.event,
+                TicketEvent::TicketMerged { .. }
+                    | TicketEvent::StatusChanged { to: Status::Closed, .. }
+            )
+        });
+        reports && event.occurred_at == self.merged_at
     }
 }
 

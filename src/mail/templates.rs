@@ -298,6 +298,7 @@ fn sample(with_optional: bool) -> Value {
         email => "i@example.com",
         link,
         number => "CS-1",
+        merged => with_optional.then_some("CS-2"),
         expires_at => "2026-01-15",
         what => context! { change => "second_factor_added", method => "email", left => 3 },
         device => link,
@@ -314,6 +315,10 @@ fn sample(with_optional: bool) -> Value {
             context! { kind => "status", by => link, from => "G", to => "H" },
             context! { kind => "added", by => link },
             context! { kind => "assigned", by => link },
+            context! {
+                kind => "merged", by => link, number => "CS-2", is_visible => with_optional,
+                from => "G", to => "H",
+            },
         ],
     }
 }
@@ -358,6 +363,7 @@ mod tests {
             email => "anna@example.com",
             link => "https://desk.example.com/reset-password#token=abc",
             number => "CS-234567",
+            merged => None::<&str>,
             expires_at => "2026-01-15",
             what => context! { change => "second_factor_added", method => "authenticator" },
             device => "Mozilla/5.0 (X11; <b>Linux</b>) Firefox/150.0",
@@ -387,6 +393,8 @@ mod tests {
                 context! { kind => "status", by => "B", from => pick("Waiting for support", "Ожидает поддержки"),
                     to => pick("Waiting for customer", "Ожидает клиента") },
                 context! { kind => "added", by => pick("Boris", "Борис") },
+                context! { kind => "merged", by => "B", number => "CS-345678", is_visible => en,
+                    from => "", to => "" },
             ],
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise,
+    ServiceError, Services, UserError, UserErrorCode, authorise, merged,
     ticket::{self, TicketChanges},
 };
 use crate::{
@@ -48,7 +48,10 @@ pub async fn update(
                 authorise(actor, Action::Triage, Resource::from(&ticket))?;
                 match ticket::apply(actor, &mut ticket, changes.clone(), (editor, now)) {
                     Ok(events) => changed.push((ticket, events)),
-                    Err(illegal) => drop(results.insert(ticket.id, Err(illegal))),
+                    Err(illegal) => {
+                        let error = merged::explain_in(services, db, ticket.id, illegal).await?;
+                        results.insert(ticket.id, Err(error));
+                    }
                 }
             }
             event::save_all_with_events(db, &mut changed).await?;

@@ -4,6 +4,7 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::SeenUpTo,
+    merged,
     queued::{Change, CountedCreation, Creation, Made},
     ticket,
     upload::{self, Upload},
@@ -114,11 +115,12 @@ pub async fn add(
         redacted_at: None,
     };
     let change = change(*actor, &new, comment.clone(), call);
-    match change::make(services, change).await? {
-        Made::Now(ticket) => Ok((comment, *ticket)),
-        Made::Earlier(id) => {
+    match change::make(services, change).await {
+        Ok(Made::Now(ticket)) => Ok((comment, *ticket)),
+        Ok(Made::Earlier(id)) => {
             repeated(actor, &mut *services.database.read().await?, CommentId(id)).await
         }
+        Err(error) => Err(merged::explain(services, new.ticket_id, error).await),
     }
 }
 

@@ -170,6 +170,9 @@ macro_rules! user_error_codes {
             IllegalTransition,
             /// The ticket is closed and accepts neither comments nor participants.
             TicketClosed,
+            /// The ticket was merged into another one; the message names the ticket in which it
+            /// continues.
+            TicketMerged,
             /// The category is retired and accepts no tickets.
             CategoryRetired,
             /// This is the last active category, so it cannot be retired.

@@ -30,6 +30,8 @@ mod grouping;
 pub mod handoff;
 mod idempotency;
 pub mod meanwhile;
+pub mod merge;
+mod merged;
 pub mod notification;
 mod opening;
 mod own_tickets;

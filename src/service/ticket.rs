@@ -7,7 +7,7 @@ use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::{SeenUpTo, check_nothing_said},
-    opening,
+    merged, opening,
     own_tickets::{self, cache::OwnList},
     queued::{Change, CountedCreation, Creation, Made, Opening},
     upload::{self, Upload},
@@ -272,6 +272,18 @@ impl ValidTicket {
 /// the ticket has changed since `expected_version`, or others have commented since `seen_up_to`.
 /// Returns user errors if the input is invalid or the status cannot change this way.
 pub async fn update(
+    actor: &Actor,
+    services: &Services,
+    id: TicketId,
+    changes: TicketChanges,
+) -> Result<Ticket, ServiceError> {
+    match try_update(actor, services, id, changes).await {
+        Err(error) => Err(merged::explain(services, id, error).await),
+        updated => updated,
+    }
+}
+
+async fn try_update(
     actor: &Actor,
     services: &Services,
     id: TicketId,

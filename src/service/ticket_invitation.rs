@@ -5,7 +5,7 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts, authorise,
-    authorise_account, priority_mail, rate_limit,
+    authorise_account, merged, priority_mail, rate_limit,
     ticket::{lock, public_event},
 };
 use crate::{
@@ -56,7 +56,7 @@ pub async fn invite(
         declined_at: None,
     };
     let new = &new;
-    services
+    let invited = services
         .database
         .write(async |db| {
             let mut ticket = lock(actor, db, id).await?;
@@ -80,7 +80,11 @@ pub async fn invite(
             mail(services, db, &earlier, now).await?;
             Ok(earlier)
         })
-        .await
+        .await;
+    match invited {
+        Err(error) => Err(merged::explain(services, id, error).await),
+        invited => invited,
+    }
 }
 
 /// Stores an invitation, its event and its mail.
@@ -98,7 +102,7 @@ async fn insert(
 }
 
 /// Plans the mail of an invitation.
-async fn mail(
+pub(super) async fn mail(
     services: &Services,
     db: &mut Connection,
     invitation: &TicketInvitation,
@@ -320,7 +324,7 @@ fn declined() -> UserError {
     )
 }
 
-fn too_many_participants(limit: TooManyParticipants) -> UserError {
+pub(super) fn too_many_participants(limit: TooManyParticipants) -> UserError {
     let message = match limit {
         TooManyParticipants::Current => format!(
             "A ticket can have at most {MAX_PARTICIPANTS} participants and open invitations. Remove \

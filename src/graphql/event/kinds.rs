@@ -265,6 +265,39 @@ event_type! {
     }
 }
 
+/// Declares the type of an event about the merge of two tickets.
+macro_rules! merge_event_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        event_type! {
+            $(#[$doc])*
+            $name { from_id: TicketId, into_id: TicketId }
+
+            /// The ticket that was merged. Null if you may not see it.
+            #[graphql(name = "from")]
+            async fn merged_ticket(&self, ctx: &Context<'_>) -> Result<Option<Ticket>, Failure> {
+                Ok(ctx.loaders()?.get(self.from_id).await?.map(Ticket))
+            }
+
+            /// The ticket that it was merged into. Null if you may not see it.
+            #[graphql(name = "into")]
+            async fn target(&self, ctx: &Context<'_>) -> Result<Option<Ticket>, Failure> {
+                Ok(ctx.loaders()?.get(self.into_id).await?.map(Ticket))
+            }
+        }
+    };
+}
+
+merge_event_type! {
+    /// A ticket was merged into another one. Both tickets have the event: `ticket` is the one whose
+    /// event it is.
+    TicketMerged
+}
+
+merge_event_type! {
+    /// A merge was undone. Both tickets have the event: `ticket` is the one whose event it is.
+    TicketUnmerged
+}
+
 event_type! {
     /// An event of a kind that this version of the server does not know, because a newer version
     /// wrote it. It has its position like any other event, so that no change goes unnoticed: read

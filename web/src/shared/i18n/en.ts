@@ -329,6 +329,7 @@ const en = {
   "userError.SECOND_FACTOR_REQUIRED": "Your account must keep a second factor. Add another one before you remove this.",
   "userError.TAKEN": "This is in use already. Choose another one.",
   "userError.TICKET_CLOSED": "The ticket is closed. Open a follow-up instead.",
+  "userError.TICKET_MERGED": "The ticket was merged into another one. Write there instead.",
   "userError.TOO_LARGE": "The file is too large. Send a smaller one.",
   "userError.TOO_LONG": "The text is too long. Shorten it.",
   "userError.TOO_MANY": "There are too many. Remove some, then try again.",

@@ -329,6 +329,7 @@ const ru: Catalogue = {
   "userError.SECOND_FACTOR_REQUIRED": "Второй фактор обязателен. Прежде чем удалить этот, добавьте другой.",
   "userError.TAKEN": "Это уже занято. Выберите другое.",
   "userError.TICKET_CLOSED": "Заявка закрыта. Продолжите её в новой.",
+  "userError.TICKET_MERGED": "Заявка объединена с другой. Пишите туда.",
   "userError.TOO_LARGE": "Файл слишком большой. Отправьте файл поменьше.",
   "userError.TOO_LONG": "Текст слишком длинный. Сократите его.",
   "userError.TOO_MANY": "Слишком много. Уберите лишнее и попробуйте снова.",

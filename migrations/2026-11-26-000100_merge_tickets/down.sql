@@ -1,0 +1,3 @@
+-- Loses which tickets were merged. They stay closed.
+DROP TABLE merge_invitations;
+DROP TABLE ticket_merges;

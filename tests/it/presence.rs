@@ -1,0 +1,272 @@
+//! Who has a ticket open, as staff see it.
+
+use chrono::TimeDelta;
+use futures_util::{StreamExt as _, future::join_all, stream};
+use serde_json::{Value, json};
+use ticketwire::domain::account::Role;
+use tokio::sync::mpsc;
+use tokio_postgres::{AsyncMessage, NoTls};
+
+use crate::harness::{
+    Client, EventStream, Socket, TestServer,
+    client::{Reply, Ticket},
+};
+
+const WATCH: &str = "subscription($id: ID!) { ticketPresence(ticketId: $id) {
+    people { activity account { name } } } }";
+const SET: &str = "mutation($input: SetTicketPresenceInput!) { setTicketPresence(input: $input) {
+    userErrors { code } } }";
+
+async fn try_set(client: &Client, ticket: &str, activity: Value) -> Reply {
+    client.send(SET, json!({ "input": { "ticketId": ticket, "activity": activity } })).await
+}
+
+async fn set(client: &Client, ticket: &Ticket, activity: Value) {
+    let reply = try_set(client, &ticket.id, activity).await;
+    assert_eq!(reply.user_errors("setTicketPresence"), [] as [&str; 0], "{}", reply.body);
+}
+
+async fn watch(client: &Client, ticket: &Ticket) -> Socket {
+    let mut socket = client.socket().await;
+    socket.subscribe("presence", WATCH, json!({ "id": ticket.id })).await;
+    socket
+}
+
+/// The people of a message, such as `Boris READING`.
+fn people(message: &Value) -> Vec<String> {
+    let person = |person: &Value| {
+        let name = person["account"]["name"].as_str().unwrap();
+        format!("{name} {}", person["activity"].as_str().unwrap())
+    };
+    message["people"].as_array().unwrap().iter().map(person).collect()
+}
+
+async fn next(socket: &mut Socket) -> Vec<String> {
+    people(&socket.item().await)
+}
+
+/// Sends the payloads of all announcements of who has a ticket open.
+async fn listen(server: &TestServer) -> mpsc::UnboundedReceiver<String> {
+    let connecting = tokio_postgres::connect(&server.database.url, NoTls).await;
+    let (client, mut connection) = connecting.unwrap();
+    let (heard, payloads) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+        while let Some(Ok(message)) = messages.next().await {
+            if let AsyncMessage::Notification(notification) = message {
+                drop(heard.send(notification.payload().to_owned()));
+            }
+        }
+    });
+    client.batch_execute("LISTEN ticketwire_presence").await.unwrap();
+    tokio::spawn(async move {
+        // Keeps the connection open.
+        let _client = client;
+        std::future::pending::<()>().await;
+    });
+    payloads
+}
+
+/// Counts the announcements until now.
+async fn count(server: &TestServer, payloads: &mut mpsc::UnboundedReceiver<String>) -> usize {
+    let mark = "NOTIFY ticketwire_presence, 'mark'";
+    server.database.connect().await.batch_execute(mark).await.unwrap();
+    let mut count = 0;
+    while payloads.recv().await.unwrap() != "mark" {
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_see_who_reads_and_who_writes_on_every_node() {
+    let server = TestServer::start().await;
+    let second = server.second_node().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let marta = server.sign_up("Marta", Role::Admin).await.at(&second.address().to_string());
+    let ticket = anna.create_ticket("The site is down").await;
+    let other = anna.create_ticket("Another").await;
+    let mut here = watch(&boris, &ticket).await;
+    let mut there = watch(&marta, &ticket).await;
+    let mut elsewhere = watch(&marta, &other).await;
+    for socket in [&mut here, &mut there, &mut elsewhere] {
+        assert_eq!(next(socket).await, [] as [&str; 0]);
+    }
+    let before = server.content().await;
+
+    set(&boris, &ticket, json!("READING")).await;
+    assert_eq!(next(&mut there).await, ["Boris READING"]);
+    assert_eq!(next(&mut here).await, ["Boris READING"]);
+    set(&marta, &ticket, json!("READING")).await;
+    for socket in [&mut here, &mut there] {
+        assert_eq!(next(socket).await, ["Boris READING", "Marta READING"]);
+    }
+    set(&boris, &ticket, json!("WRITING")).await;
+    for socket in [&mut here, &mut there] {
+        assert_eq!(next(socket).await, ["Boris WRITING", "Marta READING"]);
+    }
+    // Who comes later sees the current state first.
+    let mut later = watch(&marta, &ticket).await;
+    assert_eq!(next(&mut later).await, ["Boris WRITING", "Marta READING"]);
+    set(&boris, &ticket, json!("READING")).await;
+    for socket in [&mut here, &mut there, &mut later] {
+        assert_eq!(next(socket).await, ["Boris READING", "Marta READING"]);
+    }
+    set(&boris, &ticket, Value::Null).await;
+    for socket in [&mut here, &mut there, &mut later] {
+        assert_eq!(next(socket).await, ["Marta READING"]);
+    }
+    set(&boris, &other, json!("READING")).await;
+    assert_eq!(next(&mut elsewhere).await, ["Boris READING"]);
+    assert_eq!(server.content().await, before);
+    second.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_later_learns_who_is_there_from_the_next_calls() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    set(&boris, &ticket, json!("READING")).await;
+    let second = server.second_node().await;
+    let mut there = watch(&boris.at(&second.address().to_string()), &ticket).await;
+    assert_eq!(next(&mut there).await, [] as [&str; 0]);
+    server.clock.advance(TimeDelta::seconds(5));
+    set(&boris, &ticket, json!("READING")).await;
+    assert_eq!(next(&mut there).await, ["Boris READING"]);
+    second.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_says_nothing_for_fifteen_seconds_is_gone_on_every_node() {
+    let server = TestServer::start().await;
+    let second = server.second_node().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let marta = server.agent("Marta").await;
+    let ticket = anna.create_ticket("The site is down").await;
+    let mut here = watch(&boris, &ticket).await;
+    let mut there = watch(&boris.at(&second.address().to_string()), &ticket).await;
+    for socket in [&mut here, &mut there] {
+        assert_eq!(next(socket).await, [] as [&str; 0]);
+    }
+    set(&boris, &ticket, json!("WRITING")).await;
+    for socket in [&mut here, &mut there] {
+        assert_eq!(next(socket).await, ["Boris WRITING"]);
+    }
+    server.clock.advance(TimeDelta::seconds(10));
+    set(&marta, &ticket, json!("READING")).await;
+    for socket in [&mut here, &mut there] {
+        assert_eq!(next(socket).await, ["Boris WRITING", "Marta READING"]);
+    }
+    server.clock.advance(TimeDelta::seconds(6));
+    for socket in [&mut here, &mut there] {
+        assert_eq!(next(socket).await, ["Marta READING"]);
+    }
+    second.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_announced_once_in_five_seconds_while_nothing_changes() {
+    let server = TestServer::start().await;
+    let second = server.second_node().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    let other = anna.create_ticket("Another").await;
+    let elsewhere = boris.at(&second.address().to_string());
+    let mut there = watch(&elsewhere, &ticket).await;
+    assert_eq!(next(&mut there).await, [] as [&str; 0]);
+    let mut payloads = listen(&server).await;
+
+    join_all((0..20).map(|_| set(&boris, &ticket, json!("READING")))).await;
+    assert_eq!(next(&mut there).await, ["Boris READING"]);
+    // The other node has heard of it.
+    set(&elsewhere, &ticket, json!("READING")).await;
+    assert_eq!(count(&server, &mut payloads).await, 1);
+    // A change, and another ticket, are announced at once.
+    set(&boris, &ticket, json!("WRITING")).await;
+    set(&boris, &ticket, json!("WRITING")).await;
+    set(&boris, &other, json!("READING")).await;
+    assert_eq!(count(&server, &mut payloads).await, 2);
+    server.clock.advance(TimeDelta::seconds(5));
+    set(&boris, &ticket, json!("WRITING")).await;
+    set(&boris, &ticket, json!("WRITING")).await;
+    assert_eq!(count(&server, &mut payloads).await, 1);
+    second.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_staff_see_and_set_who_has_a_ticket_open() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    let category = crate::harness::client::SALES;
+    let unknown = "VGlja2V0OjAxOTlhMDAwLTAwMDAtNzAwMC04MDAwLTAwMDAwMDAwMDBmZg";
+    let anonymous = server.anonymous();
+    for (client, id, code) in [
+        (&anna, ticket.id.as_str(), "FORBIDDEN"),
+        (&anna, unknown, "FORBIDDEN"),
+        (&anonymous, &ticket.id, "UNAUTHENTICATED"),
+        (&boris, unknown, "NOT_FOUND"),
+        (&boris, category, "NOT_FOUND"),
+        (&boris, "nonsense", "NOT_FOUND"),
+    ] {
+        assert_eq!(try_set(client, id, json!("READING")).await.code(), code, "{id}");
+        let mut stream = client.stream(WATCH, json!({ "id": id })).await;
+        assert_eq!(stream.last_error().await, code, "{id}");
+    }
+    for client in [&anna, &boris] {
+        let mut socket = client.socket().await;
+        socket.subscribe("presence", WATCH, json!({ "id": unknown })).await;
+        assert_eq!(socket.message().await["type"], "error");
+    }
+    server.stop().await;
+}
+
+async fn streamed(stream: &mut EventStream) -> Vec<String> {
+    let response = stream.event().await.expect("an event").response();
+    people(&response["data"]["ticketPresence"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signs_out_or_loses_access_disappears_and_watches_no_longer() {
+    let server = TestServer::start().await;
+    let second = server.second_node().await;
+    let (anna, ilya) = (server.customer("Anna").await, server.sign_up("Ilya", Role::Admin).await);
+    let ticket = anna.create_ticket("The site is down").await;
+    let (boris, marta) = (server.agent("Boris").await, server.agent("Marta").await);
+    let olga = server.agent("Olga").await.at(&second.address().to_string());
+    let mut stream = ilya.stream(WATCH, json!({ "id": ticket.id })).await;
+    assert_eq!(streamed(&mut stream).await, [] as [&str; 0]);
+    let mut sockets = Vec::new();
+    for client in [&boris, &marta, &olga] {
+        let mut socket = watch(client, &ticket).await;
+        next(&mut socket).await;
+        set(client, &ticket, json!("WRITING")).await;
+        streamed(&mut stream).await;
+        sockets.push(socket);
+    }
+    let ids = [marta.account_id().await, olga.account_id().await];
+    boris.ok("mutation { signOut { signedOut } }", json!({})).await;
+    assert_eq!(streamed(&mut stream).await, ["Marta WRITING", "Olga WRITING"]);
+    let demote = "mutation($id: ID!) { setAccountRole(input: { id: $id, role: CUSTOMER }) {
+        userErrors { code } } }";
+    ilya.ok(demote, json!({ "id": ids[0] })).await;
+    assert_eq!(streamed(&mut stream).await, ["Olga WRITING"]);
+    let disable =
+        "mutation($id: ID!) { disableAccount(input: { id: $id }) { userErrors { code } } }";
+    ilya.ok(disable, json!({ "id": ids[1] })).await;
+    assert_eq!(streamed(&mut stream).await, [] as [&str; 0]);
+    for socket in &mut sockets {
+        assert_eq!(socket.close_code().await, 4401);
+    }
+    for client in [&boris, &marta, &olga] {
+        let reply = try_set(client, &ticket.id, json!("WRITING")).await;
+        assert_eq!(reply.code(), "UNAUTHENTICATED");
+    }
+    second.stop().await;
+    server.stop().await;
+}
