@@ -63,6 +63,7 @@ impl Backend {
         let mut services = services(config, database.clone(), ambient.clone(), cost)?
             .with_background(background.clone())
             .with_handoff_link(&links::handoff(config, address))
+            .with_ticket_link(links::ticket(config, address))
             .with_metrics(metrics.clone());
         if let Some(mail) = &mail {
             services = services.with_signing_key(mail.parts.composer.key.clone());

@@ -20,7 +20,7 @@ use crate::domain::{
 };
 
 /// The tables whose rows of an account are secrets, choices or pointers of its owner.
-const OWNED: [&str; 8] = [
+const OWNED: [&str; 9] = [
     "second_factors",
     "authenticator_enrolments",
     "recovery_codes",
@@ -29,6 +29,7 @@ const OWNED: [&str; 8] = [
     "handoffs",
     "idempotency_keys",
     "mail_preferences",
+    "canned_answers",
 ];
 
 /// Records an erasure by `actor`, or by the operator.

@@ -103,6 +103,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::Locale;
+
+    canned_answers (id) {
+        id -> Uuid,
+        account_id -> Nullable<Uuid>,
+        title -> Text,
+        body -> Text,
+        category_id -> Nullable<Uuid>,
+        locale -> Nullable<Locale>,
+        position -> Int4,
+        retired_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     categories (id) {
         id -> Uuid,
         slug -> Text,
@@ -558,6 +576,8 @@ diesel::joinable!(attachments -> accounts (uploader_id));
 diesel::joinable!(attachments -> comments (comment_id));
 diesel::joinable!(attachments -> tickets (ticket_id));
 diesel::joinable!(authenticator_enrolments -> accounts (account_id));
+diesel::joinable!(canned_answers -> accounts (account_id));
+diesel::joinable!(canned_answers -> categories (category_id));
 diesel::joinable!(comment_edits -> comments (comment_id));
 diesel::joinable!(comments -> accounts (author_id));
 diesel::joinable!(comments -> tickets (ticket_id));
@@ -596,6 +616,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     attachments,
     attempts,
     authenticator_enrolments,
+    canned_answers,
     categories,
     comment_edits,
     comments,

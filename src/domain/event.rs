@@ -10,8 +10,8 @@ use super::{
     comment::Visibility,
     cursor::Cursor,
     ids::{
-        AccountId, CategoryId, CommentId, EventId, HandoffId, ServiceTokenId, SessionId, TicketId,
-        TicketInvitationId,
+        AccountId, CannedAnswerId, CategoryId, CommentId, EventId, HandoffId, ServiceTokenId,
+        SessionId, TicketId, TicketInvitationId,
     },
     redaction::RedactedContent,
     second_factor::Method,
@@ -340,6 +340,28 @@ pub enum AccountEvent {
         /// The category.
         category_id: CategoryId,
     },
+    /// The admin created a shared canned answer.
+    CannedAnswerCreated {
+        /// The canned answer.
+        canned_answer_id: CannedAnswerId,
+    },
+    /// The admin changed a shared canned answer.
+    CannedAnswerUpdated {
+        /// The canned answer.
+        canned_answer_id: CannedAnswerId,
+    },
+    /// The admin reordered the shared canned answers.
+    CannedAnswersOrdered {},
+    /// The admin retired a shared canned answer.
+    CannedAnswerRetired {
+        /// The canned answer.
+        canned_answer_id: CannedAnswerId,
+    },
+    /// The admin restored a shared canned answer.
+    CannedAnswerRestored {
+        /// The canned answer.
+        canned_answer_id: CannedAnswerId,
+    },
     /// A stored event that this version cannot read: a newer version wrote it. It keeps
     /// its place in the audit trail, and is never written.
     #[serde(skip)]
@@ -387,6 +409,11 @@ impl AccountEvent {
             | Self::CategoriesOrdered { .. }
             | Self::CategoryRetired { .. }
             | Self::CategoryRestored { .. }
+            | Self::CannedAnswerCreated { .. }
+            | Self::CannedAnswerUpdated { .. }
+            | Self::CannedAnswersOrdered {}
+            | Self::CannedAnswerRetired { .. }
+            | Self::CannedAnswerRestored { .. }
             | Self::Unknown => SessionEffect::Unchanged,
         }
     }

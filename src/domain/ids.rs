@@ -15,6 +15,8 @@ uuid_ids! {
     AccountId,
     /// The id of a file on a ticket or comment.
     AttachmentId,
+    /// The id of a canned answer.
+    CannedAnswerId,
     /// The id of a category of tickets.
     CategoryId,
     /// The id of a comment or internal note.

@@ -47,6 +47,8 @@ pub enum Action {
     ViewContact,
     /// Create, rename, order, retire and restore categories, and see retired ones.
     ManageCategories,
+    /// Create, change, order, retire and restore what all staff share, such as canned answers.
+    ManageSharedLists,
     /// See all accounts, and change their names and languages.
     ManageAccounts,
     /// Create accounts, set their roles and e-mail addresses, disable and enable them, and remove
@@ -111,6 +113,7 @@ impl Action {
             | Self::ViewAccount
             | Self::ViewContact
             | Self::ManageCategories
+            | Self::ManageSharedLists
             | Self::ManageAccounts
             | Self::SecureAccount
             | Self::ViewAudit
@@ -206,6 +209,7 @@ fn decide_for_person(identity: &Identity, action: Action, resource: Resource<'_>
             _ if action.secures_account() => Allow,
             Action::ViewInternal | Action::CreateTicketForCustomer if staff => Allow,
             Action::ManageCategories
+            | Action::ManageSharedLists
             | Action::ManageAccounts
             | Action::ControlAccess
             | Action::ViewAudit
@@ -340,7 +344,7 @@ mod tests {
         ids::{ServiceTokenId, SessionId},
     };
 
-    const ACTIONS: [Action; 28] = [
+    const ACTIONS: [Action; 29] = [
         Enter,
         CreateTicket,
         ViewTicket,
@@ -369,6 +373,7 @@ mod tests {
         Redact,
         EditComment,
         EraseAccounts,
+        ManageSharedLists,
     ];
 
     fn person(id: u128, role: Role) -> Actor {
@@ -400,9 +405,9 @@ mod tests {
         ACTIONS.into_iter().map(letter).collect()
     }
 
-    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuuuuuuuuuuu";
-    const NOTHING: &str = "----------------------------";
-    const ALL: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const NOBODY: &str = "uuuuuuuuuuuuuuuuuuuuuuuuuuuuu";
+    const NOTHING: &str = "-----------------------------";
+    const ALL: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
     fn account(id: u128) -> AccountId {
         AccountId(Uuid::from_u128(id))
@@ -437,14 +442,14 @@ mod tests {
             matrix(Resource::Desk),
             [
                 NOBODY,
-                "AAfffffffffffffAfffffprfffff",
-                "AAfffffffffffffAfffffprfffff",
-                "AAfffffffffffffAfffffprfffff",
-                "AAffAffffffffffAfffffprAffff",
-                "AAffAfffffAAAffAAAAppprAfffr",
-                "ffffffffffffffffffffffffffff",
-                "fffffffffffffAffffffffffffff",
-                "ffffffffffffffAfffffffffffff",
+                "AAfffffffffffffAfffffprffffff",
+                "AAfffffffffffffAfffffprffffff",
+                "AAfffffffffffffAfffffprffffff",
+                "AAffAffffffffffAfffffprAfffff",
+                "AAffAfffffAAAffAAAAppprAfffrA",
+                "fffffffffffffffffffffffffffff",
+                "fffffffffffffAfffffffffffffff",
+                "ffffffffffffffAffffffffffffff",
                 ALL
             ]
         );
@@ -455,11 +460,11 @@ mod tests {
         assert_eq!(
             matrix(Resource::Ticket { reporter: account(1), participants: &[account(5)] }),
             by_people([
-                "ffAAfffAffffffffffffffffffAf",
+                "ffAAfffAffffffffffffffffffAff",
                 NOTHING,
-                "ffAAffffffffffffffffffffffAf",
-                "ffAAAAAAfffffffffffffffffAff",
-                "ffAAAAAAfffffffffffffffffAff"
+                "ffAAffffffffffffffffffffffAff",
+                "ffAAAAAAfffffffffffffffffAfff",
+                "ffAAAAAAfffffffffffffffffAfff"
             ])
         );
     }
@@ -469,29 +474,29 @@ mod tests {
         assert_eq!(
             matrix(Resource::Account { id: account(1), role: Role::Customer }),
             by_people([
-                "ffffffffAAffffffffffffffffff",
+                "ffffffffAAfffffffffffffffffff",
                 NOTHING,
                 NOTHING,
-                "ffffffffAAffffffffffffffffff",
-                "ffffffffAAAfffffffffffffffff"
+                "ffffffffAAfffffffffffffffffff",
+                "ffffffffAAAffffffffffffffffff"
             ])
         );
         assert_eq!(
             matrix(Resource::Account { id: account(3), role: Role::Agent }),
             by_people([
-                "ffffffffAfffffffffffffffffff",
-                "ffffffffAfffffffffffffffffff",
-                "ffffffffAfffffffffffffffffff",
-                "ffffffffAAffffffffffffffffff",
-                "ffffffffAAAfffffffffffffffff"
+                "ffffffffAffffffffffffffffffff",
+                "ffffffffAffffffffffffffffffff",
+                "ffffffffAffffffffffffffffffff",
+                "ffffffffAAfffffffffffffffffff",
+                "ffffffffAAAffffffffffffffffff"
             ])
         );
     }
 
     #[test]
     fn every_action_on_an_invitation_is_decided_as_in_this_matrix() {
-        let answer = "ffffffffffffffffffffffffAfff";
-        let nothing = "ffffffffffffffffffffffffffff";
+        let answer = "ffffffffffffffffffffffffAffff";
+        let nothing = "fffffffffffffffffffffffffffff";
         assert_eq!(
             matrix(Resource::Invitation { to_actor: true }),
             by_people([answer, answer, answer, nothing, nothing])
@@ -508,8 +513,8 @@ mod tests {
         for role in [Role::Customer, Role::Agent, Role::Admin] {
             let Actor::Account(identity) = person(1, role) else { unreachable!() };
             let actor = Actor::Account(Identity { confined: true, ..identity });
-            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsssssprsssss");
-            assert_eq!(row(&actor, ticket), "sssssssssssssssfsssssffsssss");
+            assert_eq!(row(&actor, Resource::Desk), "sssssssssssssssAsssssprssssss");
+            assert_eq!(row(&actor, ticket), "sssssssssssssssfsssssffssssss");
             assert_eq!(ticket_scope(&actor), TicketScope::Nothing);
         }
     }

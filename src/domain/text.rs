@@ -106,8 +106,10 @@ pub type CategoryName = SingleLine<80>;
 pub type Label = SingleLine<120>;
 /// A key with which a client can repeat a mutation safely.
 pub type IdempotencyKey = Identifier<255>;
+/// The maximum length of a ticket's description or a comment, in characters.
+pub const MAX_BODY: usize = 65_536;
 /// The text of a ticket's description or a comment.
-pub type Body = MultiLine<65_536>;
+pub type Body = MultiLine<MAX_BODY>;
 
 impl<const MAX: usize> SingleLine<MAX> {
     /// Parses and trims a line. Tabs and the less common line ends become spaces, and invisible

@@ -18,7 +18,7 @@ use crate::{
         account,
         audit::AuditEntry,
         event,
-        ids::{CategoryId, EventId, ServiceTokenId, SessionId},
+        ids::{CannedAnswerId, CategoryId, EventId, ServiceTokenId, SessionId},
         page::Slice,
         second_factor::Method,
     },
@@ -84,6 +84,16 @@ pub enum AccountEventKind {
     CategoryRetired,
     /// The owner restored a retired category.
     CategoryRestored,
+    /// The owner created a shared canned answer.
+    CannedAnswerCreated,
+    /// The owner changed a shared canned answer.
+    CannedAnswerUpdated,
+    /// The owner reordered the shared canned answers.
+    CannedAnswersOrdered,
+    /// The owner retired a shared canned answer.
+    CannedAnswerRetired,
+    /// The owner restored a retired shared canned answer.
+    CannedAnswerRestored,
     /// An event that this version of the server does not know.
     Other,
 }
@@ -102,6 +112,7 @@ struct Details {
     method: Option<Method>,
     service_token: Option<ServiceTokenId>,
     category: Option<CategoryId>,
+    canned_answer: Option<CannedAnswerId>,
     categories: Option<(Vec<CategoryId>, Vec<CategoryId>)>,
     role_before: Option<account::Role>,
     role_after: Option<account::Role>,
@@ -163,6 +174,11 @@ impl AccountEvent {
     /// The category. Null for events about something else.
     async fn category_id(&self) -> Option<ID> {
         self.details.category.map(|id| GlobalId::Category(id).into())
+    }
+
+    /// The shared canned answer. Null for events about something else.
+    async fn canned_answer_id(&self) -> Option<ID> {
+        self.details.canned_answer.map(|id| GlobalId::CannedAnswer(id).into())
     }
 
     /// The old order of the categories. Null for events about something else.
@@ -228,6 +244,11 @@ fn kind(event: &event::AccountEvent) -> AccountEventKind {
         Event::CategoriesOrdered { .. } => AccountEventKind::CategoriesOrdered,
         Event::CategoryRetired { .. } => AccountEventKind::CategoryRetired,
         Event::CategoryRestored { .. } => AccountEventKind::CategoryRestored,
+        Event::CannedAnswerCreated { .. } => AccountEventKind::CannedAnswerCreated,
+        Event::CannedAnswerUpdated { .. } => AccountEventKind::CannedAnswerUpdated,
+        Event::CannedAnswersOrdered {} => AccountEventKind::CannedAnswersOrdered,
+        Event::CannedAnswerRetired { .. } => AccountEventKind::CannedAnswerRetired,
+        Event::CannedAnswerRestored { .. } => AccountEventKind::CannedAnswerRestored,
         Event::Unknown => AccountEventKind::Other,
     }
 }
@@ -257,6 +278,12 @@ impl From<&event::AccountEvent> for Details {
             | Event::CategoryRestored { category_id } => {
                 Self { category: Some(*category_id), ..none }
             }
+            Event::CannedAnswerCreated { canned_answer_id }
+            | Event::CannedAnswerUpdated { canned_answer_id }
+            | Event::CannedAnswerRetired { canned_answer_id }
+            | Event::CannedAnswerRestored { canned_answer_id } => {
+                Self { canned_answer: Some(*canned_answer_id), ..none }
+            }
             Event::CategoriesOrdered { from, to } => {
                 Self { categories: Some((from.clone(), to.clone())), ..none }
             }
@@ -272,6 +299,7 @@ impl From<&event::AccountEvent> for Details {
             | Event::AccountDisabled {}
             | Event::AccountEnabled {}
             | Event::AccountUpdated {}
+            | Event::CannedAnswersOrdered {}
             | Event::Unknown => none,
         }
     }

@@ -5,8 +5,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use crate::domain::ids::{
-    AccountId, AttachmentId, CategoryId, CommentId, DeliveryId, EventId, NotificationId,
-    ServiceTokenId, SessionId, SetAsideId, TicketId, TicketInvitationId,
+    AccountId, AttachmentId, CannedAnswerId, CategoryId, CommentId, DeliveryId, EventId,
+    NotificationId, ServiceTokenId, SessionId, SetAsideId, TicketId, TicketInvitationId,
 };
 
 /// The object that a global id identifies.
@@ -16,6 +16,8 @@ pub enum GlobalId {
     Account(AccountId),
     /// An attachment.
     Attachment(AttachmentId),
+    /// A canned answer.
+    CannedAnswer(CannedAnswerId),
     /// A category.
     Category(CategoryId),
     /// A comment.
@@ -45,6 +47,7 @@ impl GlobalId {
         match kind {
             "Account" => Some(Self::Account(AccountId(uuid))),
             "Attachment" => Some(Self::Attachment(AttachmentId(uuid))),
+            "CannedAnswer" => Some(Self::CannedAnswer(CannedAnswerId(uuid))),
             "Category" => Some(Self::Category(CategoryId(uuid))),
             "Comment" => Some(Self::Comment(CommentId(uuid))),
             "Delivery" => Some(Self::Delivery(DeliveryId(uuid))),
@@ -62,6 +65,14 @@ impl GlobalId {
     pub fn ticket(id: &ID) -> Option<TicketId> {
         match Self::parse(id) {
             Some(Self::Ticket(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Parses the id of a canned answer. Returns `None` if it identifies something else.
+    pub fn canned_answer(id: &ID) -> Option<CannedAnswerId> {
+        match Self::parse(id) {
+            Some(Self::CannedAnswer(id)) => Some(id),
             _ => None,
         }
     }
@@ -152,6 +163,7 @@ impl From<GlobalId> for ID {
         match id {
             GlobalId::Account(AccountId(uuid)) => encode("Account", uuid),
             GlobalId::Attachment(AttachmentId(uuid)) => encode("Attachment", uuid),
+            GlobalId::CannedAnswer(CannedAnswerId(uuid)) => encode("CannedAnswer", uuid),
             GlobalId::Category(CategoryId(uuid)) => encode("Category", uuid),
             GlobalId::Comment(CommentId(uuid)) => encode("Comment", uuid),
             GlobalId::Delivery(DeliveryId(uuid)) => encode("Delivery", uuid),

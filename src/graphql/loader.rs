@@ -27,13 +27,18 @@ use crate::{
         actor::Actor,
         attachment::Attachment,
         budget::RequestBudget,
+        canned_answer::CannedAnswer,
         category::Category,
         comment::{Comment, EarlierBody},
         cursor::Cursor,
         delivery::Delivery,
         event::FeedEvent,
+<<<<<<< HEAD
         ids::{AccountId, AttachmentId, CategoryId, CommentId, TicketId},
         merge::Merge,
+=======
+        ids::{AccountId, AttachmentId, CannedAnswerId, CategoryId, CommentId, TicketId},
+>>>>>>> desk-b
         ticket::Ticket,
         ticket_invitation::TicketInvitation,
         unread::TicketCounts,
@@ -49,6 +54,7 @@ pub struct Loaders {
     accounts: Loader<AccountId>,
     attachments: Loader<AttachmentId>,
     attachments_of: Loader<AttachmentsOf>,
+    canned_answers: Loader<CannedAnswerId>,
     categories: Loader<CategoryId>,
     comments: Loader<CommentId>,
     edits: Loader<EditsOf>,
@@ -174,6 +180,7 @@ impl Loaders {
             accounts: Loader::new(source, rounds),
             attachments: Loader::new(source, rounds),
             attachments_of: Loader::new(source, rounds),
+            canned_answers: Loader::new(source, rounds),
             categories: Loader::new(source, rounds),
             comments: Loader::new(source, rounds),
             edits: Loader::new(source, rounds),
@@ -253,6 +260,7 @@ macro_rules! by_id {
 
 by_id!(AccountId, Account, account, accounts);
 by_id!(AttachmentId, Attachment, attachment, attachments);
+by_id!(CannedAnswerId, CannedAnswer, canned_answer, canned_answers);
 by_id!(CategoryId, Category, category, categories);
 by_id!(CommentId, Comment, comment, comments);
 by_id!(TicketId, Ticket, ticket, tickets);

@@ -6,6 +6,7 @@ mod attachment;
 mod audit;
 mod branding;
 mod bulk;
+mod canned_answer;
 mod category;
 mod comment;
 mod context;
@@ -94,6 +95,7 @@ const MAX_DIRECTIVES: usize = 8;
 pub struct Query(
     account::AccountQuery,
     category::CategoryQuery,
+    canned_answer::CannedAnswerQuery,
     event::EventQuery,
     node::NodeQuery,
     audit::AuditQuery,
@@ -122,6 +124,7 @@ pub struct Mutation(
     service_token::ServiceTokenMutation,
     set_aside::SetAsideMutation,
     category::CategoryMutation,
+    canned_answer::CannedAnswerMutation,
     staff::StaffMutation,
     erasure::ErasureMutation,
     ticket::TicketMutation,

@@ -3,8 +3,9 @@
 use async_graphql::{Context, ID, Interface, Object};
 
 use super::{
-    account::Account, attachment::Attachment, category::Category, comment::Comment,
-    context::ContextExt as _, error::Failure, executor::List, id::GlobalId, ticket::Ticket,
+    account::Account, attachment::Attachment, canned_answer::CannedAnswer, category::Category,
+    comment::Comment, context::ContextExt as _, error::Failure, executor::List, id::GlobalId,
+    ticket::Ticket,
 };
 
 /// An object that can be looked up by its global id.
@@ -20,6 +21,8 @@ pub enum Node {
     Account(Account),
     /// A file attached to a ticket or a comment.
     Attachment(Attachment),
+    /// A canned answer, for staff.
+    CannedAnswer(CannedAnswer),
     /// A category.
     Category(Category),
     /// A comment or an internal note.
@@ -86,6 +89,9 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>, Failure> {
         }
         Some(GlobalId::Attachment(id)) => {
             loaders.get(id).await?.map(|it| Node::Attachment(Attachment(it)))
+        }
+        Some(GlobalId::CannedAnswer(id)) => {
+            loaders.get(id).await?.map(|it| Node::CannedAnswer(CannedAnswer(it)))
         }
         Some(GlobalId::Category(id)) => {
             loaders.get(id).await?.map(|it| Node::Category(Category(it)))

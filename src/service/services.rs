@@ -54,6 +54,8 @@ pub struct Dependencies {
     pub(super) signing_key: Option<SigningKey>,
     /// The page that redeems handoffs. `{token}` stands for the token.
     pub(super) handoff_link: Arc<str>,
+    /// The page of a ticket, or `None` if there is none. `{number}` stands for its number.
+    pub(super) ticket_link: Option<Arc<str>>,
     pub(super) metrics: Metrics,
     /// Stores the contents of attachments. `None` if attachments are not supported.
     pub(super) storage: Option<Storage>,
@@ -86,6 +88,7 @@ impl Services {
             keys,
             signing_key: None,
             handoff_link: "/handoff#token={token}".into(),
+            ticket_link: None,
             metrics: Metrics::default(),
             storage: None,
         }))
@@ -119,6 +122,12 @@ impl Services {
     #[must_use]
     pub fn with_handoff_link(self, link: &str) -> Self {
         self.with(|it| it.handoff_link = link.into())
+    }
+
+    /// Sets the page of a ticket. `{number}` in it stands for the ticket's number.
+    #[must_use]
+    pub fn with_ticket_link(self, link: Option<String>) -> Self {
+        self.with(|it| it.ticket_link = link.map(Into::into))
     }
 
     /// Sets the storage for attachments.

@@ -17,6 +17,7 @@ mod bad_input;
 mod branding;
 mod budgets;
 mod bulk;
+mod canned_answer;
 mod category;
 mod clients;
 mod closing;

@@ -332,6 +332,7 @@ impl TestServer {
         let mut content = String::new();
         let tables = [
             "accounts",
+            "canned_answers",
             "categories",
             "tickets",
             "ticket_invitations",

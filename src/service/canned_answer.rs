@@ -1,0 +1,336 @@
+//! Canned answers: texts that staff answer with again and again.
+
+use uuid::Uuid;
+
+use super::{
+    ServiceError, Services, UserError, UserErrorCode, authorise,
+    idempotency::{IdempotentCall, fingerprint},
+    staff_list::{self, Change},
+    validation::Validation,
+};
+use crate::{
+    db::{Connection, account, canned_answer, category, ticket},
+    domain::{
+        account::{Account, Locale},
+        actor::Actor,
+        canned_answer::CannedAnswer,
+        category::Category,
+        ids::{CannedAnswerId, CategoryId, TicketId},
+        placeholder::{self, Placeholder, Values},
+        policy::{self, Action, Resource},
+        staff_list::StaffList,
+        text::{Body, Label, TextError},
+        ticket::Ticket,
+    },
+};
+
+/// A canned answer to create.
+pub struct NewCannedAnswer {
+    /// Whether all staff share it.
+    pub is_shared: bool,
+    /// The title.
+    pub title: String,
+    /// The text, with placeholders.
+    pub body: String,
+    /// The category of tickets that it fits, or `None` if it fits all.
+    pub category: Option<CategoryId>,
+    /// The language that it is written in, or `None` if it fits all customers.
+    pub locale: Option<Locale>,
+    /// Makes the call safe to repeat.
+    pub idempotency_key: Option<String>,
+}
+
+/// Changes to a canned answer. `None` leaves a field unchanged.
+pub struct CannedAnswerChanges {
+    /// The new title.
+    pub title: Option<String>,
+    /// The new text.
+    pub body: Option<String>,
+    /// The new category. `Some(None)` lets it fit all.
+    pub category: Option<Option<CategoryId>>,
+    /// The new language. `Some(None)` lets it fit all.
+    pub locale: Option<Option<Locale>>,
+}
+
+/// What the placeholders of a canned answer stand for.
+pub struct Occasion<'a> {
+    /// The ticket that is answered.
+    pub ticket: &'a Ticket,
+    /// The customer who opened it.
+    pub reporter: &'a Account,
+    /// Its category.
+    pub category: &'a Category,
+    /// The member of staff who answers.
+    pub agent: &'a Account,
+}
+
+/// Returns the shared canned answers and the actor's own, each in their order, the shared ones first.
+/// If `retired` is true, the retired ones follow the active ones of their list. With a ticket, only
+/// those that fit its category and the language of the customer who opened it.
+///
+/// # Errors
+/// Returns an error if the actor is not staff or the ticket does not exist.
+pub async fn list(
+    actor: &Actor,
+    services: &Services,
+    retired: bool,
+    ticket: Option<Option<TicketId>>,
+) -> Result<Vec<CannedAnswer>, ServiceError> {
+    let writer = staff_list::writer(actor)?;
+    let mut connection = services.database.read().await?;
+    let fits = match ticket {
+        Some(id) => Some(fitting(&mut connection, actor, id.ok_or(ServiceError::NotFound)?).await?),
+        None => None,
+    };
+    Ok(canned_answer::of_account(&mut connection, writer.account, retired, fits).await?)
+}
+
+/// Returns the category of a ticket and the language of the customer who opened it.
+async fn fitting(
+    db: &mut Connection,
+    actor: &Actor,
+    id: TicketId,
+) -> Result<(CategoryId, Locale), ServiceError> {
+    let found = ticket::by_ids(db, policy::ticket_scope(actor), &[id]).await?;
+    let ticket = found.into_iter().next().ok_or(ServiceError::NotFound)?;
+    let reporters = account::by_ids(db, &[ticket.reporter_id]).await?;
+    let reporter = reporters.into_iter().next().ok_or(ServiceError::NotFound)?;
+    Ok((ticket.category_id, reporter.locale))
+}
+
+/// Returns the canned answers with these ids that the actor may see, in no particular order.
+///
+/// # Errors
+/// Returns an error if nobody is signed in.
+pub async fn by_ids(
+    actor: &Actor,
+    services: &Services,
+    ids: &[CannedAnswerId],
+) -> Result<Vec<CannedAnswer>, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    if !policy::sees_internal(actor) {
+        return Ok(vec![]);
+    }
+    let mut found = canned_answer::by_ids(&mut *services.database.read().await?, ids).await?;
+    found.retain(|answer| answer.owner.is_none() || answer.owner == actor.account_id());
+    Ok(found)
+}
+
+/// Returns the text of a canned answer with the values of its placeholders. The category is named in
+/// the language of the answer, or else in that of the customer.
+///
+/// # Errors
+/// The text is longer than a comment may be.
+pub fn text(
+    services: &Services,
+    answer: &CannedAnswer,
+    occasion: &Occasion<'_>,
+) -> Result<String, TextError> {
+    let Occasion { ticket, reporter, category, agent } = occasion;
+    let number = services.number_prefix().format(ticket.number);
+    let link = match &services.ticket_link {
+        Some(link) => link.replace("{number}", &number),
+        None => number.clone(),
+    };
+    let values = Values {
+        reporter_name: &reporter.name,
+        ticket_number: &number,
+        ticket_link: &link,
+        agent_name: &agent.name,
+        category_name: category.name(answer.locale.unwrap_or(reporter.locale)),
+        ticket_summary: &ticket.summary,
+    };
+    placeholder::fill(&answer.body, &values)
+}
+
+/// Creates a canned answer, as the last one of its list.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, or not an admin and the answer is shared, and user
+/// errors if the input is invalid or the list is full.
+pub async fn create(
+    actor: &Actor,
+    services: &Services,
+    new: NewCannedAnswer,
+) -> Result<CannedAnswer, ServiceError> {
+    let writer = staff_list::writer(actor)?;
+    let owner = writer.owner(new.is_shared)?;
+    let mut validation = Validation::default();
+    let title = validation.text("title", "The title", Label::parse(&new.title));
+    let body = valid_body(&mut validation, &new.body);
+    let key = validation.idempotency_key(new.idempotency_key.as_deref());
+    let ((title, body), key) = validation.finish(title.zip(body).zip(key))?;
+    let now = services.ambient.now();
+    let new = &CannedAnswer {
+        id: CannedAnswerId(services.ambient.uuid()),
+        owner,
+        title: title.into_string(),
+        body: body.into_string(),
+        category: new.category,
+        locale: new.locale,
+        retired_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let call = &IdempotentCall { account: writer.account, key, fingerprint: new_fingerprint(new) };
+    services
+        .database
+        .write(async |db| {
+            if let Some(earlier) = call.earlier_result(db, new.id.0, now).await? {
+                return require(db, earlier).await;
+            }
+            check_category(db, new.category).await?;
+            staff_list::make_room(db, LIST, writer, owner).await?;
+            canned_answer::insert(db, new).await?;
+            writer.record(db, LIST, owner, Change::Created(new.id.0), now).await?;
+            Ok(new.clone())
+        })
+        .await
+}
+
+const LIST: StaffList = StaffList::CannedAnswers;
+
+fn new_fingerprint(new: &CannedAnswer) -> [u8; 32] {
+    let fits = format!("{:?} {:?} {}", new.category, new.locale, new.owner.is_none());
+    fingerprint("createCannedAnswer", &[&new.title, &new.body, &fits])
+}
+
+/// Changes a canned answer.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, the answer does not exist or is somebody else's, or it
+/// is shared and the actor is not an admin, and user errors if the input is invalid.
+pub async fn update(
+    actor: &Actor,
+    services: &Services,
+    id: Option<CannedAnswerId>,
+    changes: CannedAnswerChanges,
+) -> Result<CannedAnswer, ServiceError> {
+    let writer = staff_list::writer(actor)?;
+    let mut validation = Validation::default();
+    let title = changes.title.as_deref().map(Label::parse).transpose();
+    let title = validation.text("title", "The title", title);
+    let body = match &changes.body {
+        Some(body) => valid_body(&mut validation, body).map(Some),
+        None => Some(None),
+    };
+    let (title, body) = &validation.finish(title.zip(body))?;
+    let CannedAnswerChanges { category, locale, .. } = changes;
+    let now = services.ambient.now();
+    services
+        .database
+        .write(async |db| {
+            let entry = staff_list::lock_entry(db, LIST, writer, id.map(|id| id.0)).await?;
+            let mut answer = require(db, entry.id).await?;
+            if let Some(category) = category {
+                check_category(db, category).await?;
+            }
+            if !change(&mut answer, title.as_ref(), body.as_ref(), category, locale) {
+                return Ok(answer);
+            }
+            answer.updated_at = now;
+            canned_answer::update(db, &answer).await?;
+            writer.record(db, LIST, entry.owner, Change::Updated(entry.id), now).await?;
+            Ok::<_, ServiceError>(answer)
+        })
+        .await
+}
+
+/// Changes what is set. Returns whether that makes a difference.
+fn change(
+    answer: &mut CannedAnswer,
+    title: Option<&Label>,
+    body: Option<&Body>,
+    category: Option<Option<CategoryId>>,
+    locale: Option<Option<Locale>>,
+) -> bool {
+    let old = answer.clone();
+    if let Some(title) = title {
+        title.as_str().clone_into(&mut answer.title);
+    }
+    if let Some(body) = body {
+        body.as_str().clone_into(&mut answer.body);
+    }
+    answer.category = category.unwrap_or(answer.category);
+    answer.locale = locale.unwrap_or(answer.locale);
+    (&old.title, &old.body, old.category, old.locale)
+        != (&answer.title, &answer.body, answer.category, answer.locale)
+}
+
+/// Orders the active canned answers of the actor, or the active shared ones. `None` in `order` stands
+/// for an id that the caller sent and that is not a canned answer's.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, or not an admin and the answers are shared, and a user
+/// error if `order` does not contain each of these answers exactly once.
+pub async fn order(
+    actor: &Actor,
+    services: &Services,
+    order: &[Option<CannedAnswerId>],
+) -> Result<Vec<CannedAnswer>, ServiceError> {
+    let writer = staff_list::writer(actor)?;
+    let order = &order.iter().map(|id| id.map(|id| id.0)).collect::<Vec<_>>();
+    let now = services.ambient.now();
+    services
+        .database
+        .write(async |db| {
+            let ordered = staff_list::order(db, LIST, writer, order, now).await?;
+            let ids = ordered.iter().map(|&id| CannedAnswerId(id)).collect::<Vec<_>>();
+            let mut found = canned_answer::by_ids(db, &ids).await?;
+            found.sort_by_key(|answer| ids.iter().position(|id| *id == answer.id));
+            Ok::<_, ServiceError>(found)
+        })
+        .await
+}
+
+/// Retires a canned answer, or restores a retired one as the last one of its list.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, the answer does not exist or is somebody else's, or it
+/// is shared and the actor is not an admin.
+pub async fn set_retired(
+    actor: &Actor,
+    services: &Services,
+    id: Option<CannedAnswerId>,
+    retired: bool,
+) -> Result<CannedAnswer, ServiceError> {
+    let writer = staff_list::writer(actor)?;
+    let (id, now) = (id.map(|id| id.0), services.ambient.now());
+    services
+        .database
+        .write(async |db| {
+            let id = staff_list::set_retired(db, LIST, writer, id, retired, now).await?;
+            require(db, id).await
+        })
+        .await
+}
+
+async fn require(db: &mut Connection, id: Uuid) -> Result<CannedAnswer, ServiceError> {
+    let found = canned_answer::by_ids(db, &[CannedAnswerId(id)]).await?;
+    found.into_iter().next().ok_or(ServiceError::NotFound)
+}
+
+/// Parses a text with placeholders. If it is invalid, adds an error and returns `None`.
+fn valid_body(validation: &mut Validation, text: &str) -> Option<Body> {
+    let body = validation.text("body", "The text", Body::parse(text))?;
+    let Some(unknown) = placeholder::unknown(body.as_str()) else { return Some(body) };
+    let name = unknown.chars().take(MAX_NAMED).collect::<String>();
+    let known = Placeholder::ALL.iter().map(|known| format!("{{{{{}}}}}", known.name()));
+    let known = known.collect::<Vec<_>>().join(", ");
+    let message = format!("There is no placeholder {{{{{name}}}}}. Use one of these: {known}.");
+    validation.add(UserError::new("body", UserErrorCode::Invalid, message));
+    None
+}
+
+/// How many characters of an unknown placeholder a message contains.
+const MAX_NAMED: usize = 60;
+
+async fn check_category(db: &mut Connection, id: Option<CategoryId>) -> Result<(), ServiceError> {
+    let Some(id) = id else { return Ok(()) };
+    if category::by_ids(db, &[id]).await?.is_empty() {
+        let message = "There is no such category. Use an id that `categories` returns, or leave it \
+                       out.";
+        return Err(UserError::new("categoryId", UserErrorCode::NotFound, message).into());
+    }
+    Ok(())
+}
