@@ -33,12 +33,8 @@ use crate::{
         cursor::Cursor,
         delivery::Delivery,
         event::FeedEvent,
-<<<<<<< HEAD
-        ids::{AccountId, AttachmentId, CategoryId, CommentId, TicketId},
-        merge::Merge,
-=======
         ids::{AccountId, AttachmentId, CannedAnswerId, CategoryId, CommentId, TicketId},
->>>>>>> desk-b
+        merge::Merge,
         ticket::Ticket,
         ticket_invitation::TicketInvitation,
         unread::TicketCounts,
