@@ -37,5 +37,29 @@ export const RETRY_SET_ASIDE = graphql(`
   mutation RetrySetAside($ids: [ID!]!) { retrySetAside(input: { ids: $ids }) { userErrors { code field } } }
 `);
 
+const CANNED = graphql(`
+  fragment Canned on CannedAnswer { id title body isShared isRetired locale category { id name } }
+`);
+export const CANNED_ANSWERS = graphql(`
+  query CannedAnswers { cannedAnswers(includeRetired: true) { ...Canned } categories { id name } }
+`, [CANNED]);
+export const CREATE_CANNED = graphql(`
+  mutation CreateCannedAnswer($input: CreateCannedAnswerInput!) { createCannedAnswer(input: $input) { userErrors { code field } } }
+`);
+export const UPDATE_CANNED = graphql(`
+  mutation UpdateCannedAnswer($input: UpdateCannedAnswerInput!) { updateCannedAnswer(input: $input) { userErrors { code field } } }
+`);
+export const ORDER_CANNED = graphql(`
+  mutation OrderCannedAnswers($ids: [ID!]!) { orderCannedAnswers(input: { ids: $ids }) { userErrors { code field } } }
+`);
+export const RETIRE_CANNED = graphql(`
+  mutation RetireCannedAnswer($id: ID!) { retireCannedAnswer(input: { id: $id }) { userErrors { code field } } }
+`);
+export const RESTORE_CANNED = graphql(`
+  mutation RestoreCannedAnswer($id: ID!) { restoreCannedAnswer(input: { id: $id }) { userErrors { code field } } }
+`);
+
+/** A canned answer with its placeholders. */
+export type CannedView = ResultOf<typeof CANNED>;
 /** A category with its names. */
 export type CategoryView = ResultOf<typeof ALL_CATEGORIES>["categories"][number];

@@ -37,6 +37,25 @@ export const REDACT_ATTACHMENT = graphql(`
   mutation RedactAttachment($id: ID!) { redactAttachment(input: { attachmentId: $id }) { userErrors { code field } } }
 `);
 
+export const MERGE = graphql(`
+  mutation MergeTicket($ticketId: ID!, $intoId: ID!) {
+    mergeTicket(input: { ticketId: $ticketId, intoId: $intoId }) { ticket { ...Facts } userErrors { code field } }
+  }
+`, [FACTS]);
+export const UNMERGE = graphql(`
+  mutation UnmergeTicket($ticketId: ID!) {
+    unmergeTicket(input: { ticketId: $ticketId }) { ticket { ...Facts } userErrors { code field } }
+  }
+`, [FACTS]);
+export const FIND_TICKETS = graphql(`
+  query FindTickets($text: String!) {
+    search(text: $text, first: 20) { nodes { ticket { id number summary status reporter { name } } } }
+  }
+`);
+export const WHERE_MERGED = graphql(`
+  query WhereMerged($ids: [ID!]!) { nodes(ids: $ids) { ... on Ticket { number mergedInto { number } } } }
+`);
+
 /** What somebody has said while another person wrote. */
 export type Said = ResultOf<typeof CHANGE_TICKET>["updateTicket"]["answeredMeanwhile"][number];
 type Beside = ResultOf<typeof BESIDE>;

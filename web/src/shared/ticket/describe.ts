@@ -22,6 +22,10 @@ export function describe(event: TimelineEvent, statusName = (status: Scalar<"Tic
       return t("ticket.participantAdded", { name, participant: event.participant.name });
     case "ParticipantRemoved":
       return t("ticket.participantRemoved", { name, participant: event.participant.name });
+    case "TicketMerged":
+      return t("ticket.mergedInto", { name, from: numberOf(event.from), into: numberOf(event.into) });
+    case "TicketUnmerged":
+      return t("ticket.unmerged", { name, from: numberOf(event.from), into: numberOf(event.into) });
     case "CommentEdited":
       return t("ticket.commentEdited", { name });
     case "ContentRedacted":
@@ -35,4 +39,9 @@ export function describe(event: TimelineEvent, statusName = (status: Scalar<"Tic
     default:
       return t("ticket.unknownEvent");
   }
+}
+
+/** Returns the number of a ticket, if the reader may see it. */
+function numberOf(ticket: { number: string } | null): string {
+  return ticket?.number ?? t("ticket.other");
 }

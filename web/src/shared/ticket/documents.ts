@@ -7,6 +7,8 @@ export const FACTS = graphql(`
     category { id slug name }
     assignee { id name }
     participants { id name }
+    mergedAt
+    mergedInto { id number summary }
   }
 `);
 export const FILE = graphql(`
@@ -26,6 +28,8 @@ const EVENT = graphql(`
     ... on CategoryChanged { toCategory { name } }
     ... on ParticipantAdded { participant { name } }
     ... on ParticipantRemoved { participant { name } }
+    ... on TicketMerged { from { number } into { number } }
+    ... on TicketUnmerged { from { number } into { number } }
   }
 `, [FILE]);
 
@@ -39,6 +43,7 @@ export const TICKET = graphql(`
       attachments { ...File }
       followUpTo { number summary }
       followUps { number summary }
+      mergedTickets { number summary }
       invitations { id email expiresAt }
       timeline(last: 50) { nodes { ...Event } pageInfo { startCursor hasPreviousPage } }
     }
