@@ -69,8 +69,8 @@ async function countsWithFewRequests(page, { anna }) {
 
 async function opensInOneRoundTrip(page, { anna }) {
   await anna.openTicket("Opened at once");
-  await row(page, "Opened at once").waitFor({ state: "attached" });
   await page.evaluate(() => document.querySelector("[aria-label=Tickets]").parentElement.scrollTo(0, 0));
+  await row(page, "Opened at once").waitFor({ state: "attached" });
   const reads = countOperations(page, "query Ticket(");
   await row(page, "Opened at once").hover();
   await until(() => reads.count === 1, "it is read ahead");

@@ -1,4 +1,4 @@
-// Two agents on one ticket: the second answer is held back, with the first one shown, also if both press
+// Two agents on one ticket: each sees the other; the second answer is held back, with the first one shown, also if both press
 // at the same moment.
 
 const { ADMIN, AGENT, assert, CUSTOMER, field, heldBack, main, openTicket, Person, until } = require("./desk-lib");
@@ -11,6 +11,19 @@ const send = (page) => page.keyboard.press("Control+Enter");
 async function write(page, body) {
   await field(page).focus();
   await page.keyboard.insertText(body);
+}
+
+async function seeEachOther({ pages: [first, second] }) {
+  await first.getByText("Also here: Ilya Sokolov").waitFor();
+  await second.getByText("Also here: Marta Lindqvist").waitFor();
+  await write(first, "I am on it");
+  await second.getByText("Marta Lindqvist: writing now").waitFor();
+  await field(first).fill("");
+  await second.getByText("Also here: Marta Lindqvist").waitFor();
+  await first.goto(first.url().replace(/tickets.*/, ""));
+  await second.getByText("Also here").waitFor({ state: "detached" });
+  await first.goBack();
+  await second.getByText("Also here: Marta Lindqvist").waitFor();
 }
 
 async function holdsTheSecondAnswerBack({ anna, marta, pages: [first, second], ticket }) {
@@ -63,6 +76,7 @@ main("desk-together", async (browser) => {
   const ticket = await anna.openTicket("Two answer");
   const pages = [await openTicket(browser, AGENT, ticket), await openTicket(browser, ADMIN, ticket)];
   const scene = { anna, marta, pages, ticket };
+  await seeEachOther(scene);
   await holdsTheSecondAnswerBack(scene);
   for (let time = 0; time < TIMES; time += 1) await pressTogether(scene, time);
   assert.equal((await anna.bodies(ticket)).length, 3 + 2 * TIMES);

@@ -1,5 +1,5 @@
-// A day's work at the desk by keyboard alone, from sign-in to sign-out: read, answer, note, assign, close,
-// change several at once, search, open a ticket for a customer. Takes a picture of README.
+// A day's work at the desk by keyboard alone, from sign-in to sign-out: open, read, answer, note, assign, close,
+// canned answer, merge, change several at once, search, open a ticket for a customer. Takes a picture of README.
 
 const { AGENT, assert, CUSTOMER, field, main, origin, PASSWORD, Person, pictures, row, until } = require("./desk-lib");
 const { tabTo } = require("./access");
@@ -39,6 +39,39 @@ async function signIn(page) {
   assert.ok(!stored.includes("tw_"), "no script can read the token");
 }
 
+async function insertsACannedAnswer(page) {
+  await page.keyboard.press("Control+k");
+  await page.getByRole("dialog").getByRole("combobox").waitFor();
+  await page.keyboard.type("gree");
+  await page.getByRole("dialog").getByRole("option", { name: /Greeting/, selected: true }).waitFor();
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.activeElement.value === "Dear Anna Petrova, ");
+}
+
+async function mergesATwin(page, anna, ticket) {
+  const twin = await anna.openTicket("The shop is down too", "I asked already.");
+  await page.keyboard.press("u");
+  await row(page, "The shop is down too").waitFor();
+  await walkTo(page, "k", "The shop is down too");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "The shop is down too" }).waitFor();
+  await page.keyboard.press("m");
+  await page.getByRole("dialog").getByRole("option", { name: ticket.number }).waitFor();
+  await page.keyboard.type(ticket.number);
+  await page.getByRole("dialog").getByRole("option", { name: ticket.number, selected: true }).waitFor();
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog", { name: "Merge the tickets" }).getByText(ticket.number).waitFor();
+  await page.keyboard.press("Enter");
+  await page.getByText(`This ticket continues in ${ticket.number}.`).waitFor();
+  await page.keyboard.press("u");
+  await row(page, "The shop is down").waitFor();
+  await walkTo(page, "j", ticket.number);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "The shop is down", exact: true }).waitFor();
+  await page.getByRole("link", { name: twin.number }).first().waitFor();
+  return twin;
+}
+
 async function answersATicket(page, anna) {
   await page.keyboard.press("4");
   await page.getByRole("heading", { name: "All open" }).waitFor();
@@ -57,6 +90,7 @@ async function answersATicket(page, anna) {
   await pick(page, "c", "sales", "Sales");
   await page.getByRole("button", { name: "Category: Sales" }).waitFor();
   await page.keyboard.press("r");
+  await insertsACannedAnswer(page);
   await page.keyboard.type("We have added space. Please try again.");
   await page.keyboard.press("Control+Enter");
   await page.locator("article:not(.letter)", { hasText: "We have added space." }).waitFor();
@@ -66,9 +100,10 @@ async function answersATicket(page, anna) {
   await page.keyboard.press("Escape");
   await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: `${pictures}/desk.png`, fullPage: true });
+  const twin = await mergesATwin(page, anna, ticket);
   await pick(page, "s", "clos", "Closed");
   await page.getByText("This ticket is closed").waitFor();
-  return ticket;
+  return { ticket, twin };
 }
 
 async function changesSeveral(page, anna) {
@@ -129,7 +164,8 @@ main("desk", async (browser) => {
   await context.addInitScript(() => localStorage.setItem("ticketwire:offer", "answered"));
   const page = await context.newPage();
   await signIn(page);
-  const ticket = await answersATicket(page, anna);
+  await marta.mutate("createCannedAnswer", { title: "Greeting", body: "Dear {{reporter.name}}, " });
+  const { ticket, twin } = await answersATicket(page, anna);
   const tickets = await changesSeveral(page, anna);
   await searches(page);
   await opensATicketForACustomer(page);
@@ -142,7 +178,9 @@ main("desk", async (browser) => {
   const read = "query($n: String!) { ticket(number: $n) { status priority assignee { id } category { slug } } }";
   const { ticket: closed } = await marta.call(read, { n: ticket.number });
   assert.deepEqual(closed, { status: "CLOSED", priority: "HIGHEST", assignee: { id: marta.id }, category: { slug: "sales" } });
-  assert.deepEqual(await anna.bodies(ticket), ["We have added space. Please try again.", "It works, thank you!"], "no note reaches the customer");
+  assert.deepEqual(await anna.bodies(ticket), ["Dear Anna Petrova, We have added space. Please try again.", "It works, thank you!"], "no note reaches the customer");
+  const into = "query($n: String!) { ticket(number: $n) { mergedInto { number } } }";
+  assert.equal((await marta.call(into, { n: twin.number })).ticket.mergedInto.number, ticket.number);
   for (const { number } of tickets) assert.equal((await marta.call(read, { n: number })).ticket.status, "RESOLVED");
   await until(async () => (await marta.comments(ticket)).length === 3);
   await context.close();
