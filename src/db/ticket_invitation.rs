@@ -1,12 +1,17 @@
 //! Invitations to take part in a ticket.
 
-use diesel::{pg::Pg, prelude::*, sql_types::Bool};
+use diesel::{
+    dsl::{exists, not},
+    pg::Pg,
+    prelude::*,
+    sql_types::Bool,
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    schema::{accounts, ticket_invitations, tickets},
+    schema::{accounts, merge_invitations, ticket_invitations, tickets},
 };
 use crate::domain::{
     account::{Account, EmailAddress},
@@ -112,19 +117,26 @@ pub async fn count_open(
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// Returns the open invitations to some tickets, oldest first.
+/// Returns the open invitations to some tickets, oldest first. `with_merged` is whether to include
+/// those that merges have created.
 pub async fn open_of_tickets(
     db: &mut Connection,
     tickets: &[TicketId],
+    with_merged: bool,
     now: Timestamp,
 ) -> Result<Vec<TicketInvitation>, DbError> {
-    let rows = ticket_invitations::table
+    let merged = merge_invitations::table
+        .filter(merge_invitations::invitation_id.eq(ticket_invitations::id));
+    let mut query = ticket_invitations::table
         .filter(ticket_invitations::ticket_id.eq_any(tickets.iter().map(|id| id.0)))
         .filter(is_open(now))
         .order((ticket_invitations::created_at, ticket_invitations::id))
         .select(InvitationRow::as_select())
-        .load(db)
-        .await?;
+        .into_boxed();
+    if !with_merged {
+        query = query.filter(not(exists(merged)));
+    }
+    let rows = query.load(db).await?;
     Ok(rows.into_iter().map(TicketInvitation::from).collect())
 }
 
@@ -146,7 +158,7 @@ pub async fn received(
         .filter(ticket_invitations::expires_at.gt(now))
         .filter(tickets::status.ne(Status::Closed))
         .filter(tickets::reporter_id.ne(by.id.0))
-        .filter(diesel::dsl::not(takes_part))
+        .filter(not(takes_part))
         .order((ticket_invitations::created_at.desc(), ticket_invitations::id.desc()))
         .limit(MAX_LISTED_INVITATIONS)
         .select((InvitationRow::as_select(), tickets::number, accounts::name))

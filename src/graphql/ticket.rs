@@ -128,7 +128,8 @@ impl Ticket {
     }
 
     /// The open invitations to take part in the ticket, oldest first: at most 50. Null unless you
-    /// may share the ticket: you opened it, or are staff.
+    /// may share the ticket: you opened it, or are staff. Only staff see those that `mergeTicket` has
+    /// created.
     #[graphql(complexity = "1 + 50 * child_complexity")]
     async fn invitations(
         &self,

@@ -236,7 +236,8 @@ pub async fn received(
     Ok(invitations::received(&mut connection, &own, None, now).await?)
 }
 
-/// Returns the open invitations to those of the tickets that the actor may share, oldest first.
+/// Returns the open invitations to those of the tickets that the actor may share, oldest first. Only
+/// staff see those that a merge has created: they have the addresses of other customers.
 ///
 /// # Errors
 /// Returns an error if nobody is signed in.
@@ -251,7 +252,8 @@ pub async fn of_tickets(
     let shared = visible.iter().filter(|ticket| may_share(actor, ticket)).map(|ticket| ticket.id);
     let shared = shared.collect::<Vec<_>>();
     let now = services.ambient.now();
-    Ok(invitations::open_of_tickets(&mut connection, &shared, now).await?)
+    let with_merged = policy::sees_internal(actor);
+    Ok(invitations::open_of_tickets(&mut connection, &shared, with_merged, now).await?)
 }
 
 /// Returns whether the actor may share a ticket, and so see whom it was shared with.

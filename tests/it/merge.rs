@@ -116,6 +116,7 @@ async fn a_merged_ticket_is_closed_and_its_customers_are_invited_to_the_other() 
     assert_eq!(open_invitations(&boris, &into).await, ["anna@example.com", "carl@example.com"]);
 
     // The customers of each ticket see nothing of the other one before they take part in it.
+    assert_eq!(open_invitations(&dora, &into).await, [] as [&str; 0]);
     let hidden = json!({ "status": "CLOSED", "mergedInto": null, "mergedTickets": [] });
     assert_eq!(shown(&anna, &ticket).await, hidden);
     let hidden =
