@@ -5,7 +5,7 @@ const lib = require("./portal-lib");
 const ADMIN = "admin@demo.example";
 
 /** Returns the link of a row of the queue. */
-const row = (page, summary) => page.locator("li a", { hasText: summary });
+const row = (page, summary) => page.getByRole("list", { name: "Tickets" }).locator("a", { hasText: summary });
 /** Returns the field of an answer. */
 const field = (page) => page.getByLabel("Your answer. The customer gets it.");
 /** Returns the dialog that holds an answer back. */

@@ -33,7 +33,7 @@ async function keepsTheRowUnderThePointer(page, { anna, marta }) {
 
 async function keepsTheFocusedRow(page, { anna }) {
   await page.keyboard.press("j");
-  await page.waitForFunction(() => document.activeElement.matches("li a"));
+  await until(() => page.evaluate(() => document.activeElement.matches("li a")));
   const read = () => page.evaluate(() => [document.activeElement.textContent, Math.round(document.activeElement.getBoundingClientRect().y)].join());
   const before = await read();
   await anna.openTicket("Comes again");

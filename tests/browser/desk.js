@@ -45,7 +45,7 @@ async function insertsACannedAnswer(page) {
   await page.keyboard.type("gree");
   await page.getByRole("dialog").getByRole("option", { name: /Greeting/, selected: true }).waitFor();
   await page.keyboard.press("Enter");
-  await page.waitForFunction(() => document.activeElement.value === "Dear Anna Petrova, ");
+  await until(() => page.evaluate(() => document.activeElement.value === "Dear Anna Petrova,"));
 }
 
 async function mergesATwin(page, anna, ticket) {
@@ -91,7 +91,7 @@ async function answersATicket(page, anna) {
   await page.getByRole("button", { name: "Category: Sales" }).waitFor();
   await page.keyboard.press("r");
   await insertsACannedAnswer(page);
-  await page.keyboard.type("We have added space. Please try again.");
+  await page.keyboard.type(" We have added space. Please try again.");
   await page.keyboard.press("Control+Enter");
   await page.locator("article:not(.letter)", { hasText: "We have added space." }).waitFor();
   assert.equal(await field(page).inputValue(), "", "the draft is gone");
@@ -164,7 +164,7 @@ main("desk", async (browser) => {
   await context.addInitScript(() => localStorage.setItem("ticketwire:offer", "answered"));
   const page = await context.newPage();
   await signIn(page);
-  await marta.mutate("createCannedAnswer", { title: "Greeting", body: "Dear {{reporter.name}}, " });
+  await marta.mutate("createCannedAnswer", { title: "Greeting", body: "Dear {{reporter.name}}," });
   const { ticket, twin } = await answersATicket(page, anna);
   const tickets = await changesSeveral(page, anna);
   await searches(page);
