@@ -20,7 +20,7 @@ use crate::domain::{
 };
 
 /// The tables whose rows of an account are secrets, choices or pointers of its owner.
-const OWNED: [&str; 9] = [
+const OWNED: [&str; 10] = [
     "second_factors",
     "authenticator_enrolments",
     "recovery_codes",
@@ -30,6 +30,7 @@ const OWNED: [&str; 9] = [
     "idempotency_keys",
     "mail_preferences",
     "canned_answers",
+    "saved_views",
 ];
 
 /// Records an erasure by `actor`, or by the operator.

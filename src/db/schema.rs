@@ -409,6 +409,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    saved_views (id) {
+        id -> Uuid,
+        account_id -> Nullable<Uuid>,
+        name -> Text,
+        filter -> Jsonb,
+        sort -> Text,
+        descending -> Bool,
+        position -> Int4,
+        retired_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     use super::sql_types::CommentVisibility;
     use super::sql_types::Tsvector;
@@ -600,6 +615,7 @@ diesel::joinable!(notifications -> tickets (ticket_id));
 diesel::joinable!(recovery_codes -> accounts (account_id));
 diesel::joinable!(redacted_attachments -> comments (comment_id));
 diesel::joinable!(redacted_attachments -> tickets (ticket_id));
+diesel::joinable!(saved_views -> accounts (account_id));
 diesel::joinable!(search_documents -> tickets (ticket_id));
 diesel::joinable!(second_factors -> accounts (account_id));
 diesel::joinable!(sessions -> accounts (account_id));
@@ -642,6 +658,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     recovery_codes,
     redacted_attachments,
     redactions,
+    saved_views,
     search_documents,
     second_factors,
     service_tokens,

@@ -39,6 +39,7 @@ impl From<EntryRow> for ListEntry {
 fn table(list: StaffList) -> (&'static str, &'static str) {
     match list {
         StaffList::CannedAnswers => ("canned_answers", "title"),
+        StaffList::SavedViews => ("saved_views", "name"),
     }
 }
 

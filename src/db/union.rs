@@ -1,10 +1,11 @@
-//! A sorted union of any number of queries. Diesel's own unions have another type for each number
-//! of queries.
+//! Unions of any number of queries: sorted, or of their numbers of rows. Diesel's own unions have
+//! another type for each number of queries.
 
 use diesel::{
     QueryResult,
     pg::Pg,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
+    sql_types::{BigInt, Integer},
 };
 
 /// The first rows of the union of several queries. If an index returns the rows of each query in
@@ -31,7 +32,7 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Union<Q> {
         out.push_sql(" ORDER BY ");
         out.push_sql(&self.order);
         out.push_sql(" LIMIT ");
-        out.push_bind_param::<diesel::sql_types::BigInt, _>(&self.limit)
+        out.push_bind_param::<BigInt, _>(&self.limit)
     }
 }
 
@@ -43,4 +44,33 @@ impl<Q> QueryId for Union<Q> {
 
 impl<Q: Query> Query for Union<Q> {
     type SqlType = Q::SqlType;
+}
+
+/// The number of rows of each of several queries, each with the position of its query.
+pub(super) struct Counts<Q> {
+    /// The queries. At least one.
+    pub parts: Vec<Q>,
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Counts<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for (position, part) in self.parts.iter().enumerate() {
+            out.push_sql(if position == 0 { "SELECT " } else { ") part UNION ALL SELECT " });
+            out.push_sql(&position.to_string());
+            out.push_sql(", count(*) FROM (");
+            part.walk_ast(out.reborrow())?;
+        }
+        out.push_sql(") part");
+        Ok(())
+    }
+}
+
+impl<Q> QueryId for Counts<Q> {
+    type QueryId = ();
+
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q> Query for Counts<Q> {
+    type SqlType = (Integer, BigInt);
 }

@@ -10,8 +10,8 @@ use super::{
     comment::Visibility,
     cursor::Cursor,
     ids::{
-        AccountId, CannedAnswerId, CategoryId, CommentId, EventId, HandoffId, ServiceTokenId,
-        SessionId, TicketId, TicketInvitationId,
+        AccountId, CannedAnswerId, CategoryId, CommentId, EventId, HandoffId, SavedViewId,
+        ServiceTokenId, SessionId, TicketId, TicketInvitationId,
     },
     redaction::RedactedContent,
     second_factor::Method,
@@ -362,6 +362,28 @@ pub enum AccountEvent {
         /// The canned answer.
         canned_answer_id: CannedAnswerId,
     },
+    /// The admin created a shared view.
+    SavedViewCreated {
+        /// The view.
+        saved_view_id: SavedViewId,
+    },
+    /// The admin changed a shared view.
+    SavedViewUpdated {
+        /// The view.
+        saved_view_id: SavedViewId,
+    },
+    /// The admin reordered the shared views.
+    SavedViewsOrdered {},
+    /// The admin retired a shared view.
+    SavedViewRetired {
+        /// The view.
+        saved_view_id: SavedViewId,
+    },
+    /// The admin restored a shared view.
+    SavedViewRestored {
+        /// The view.
+        saved_view_id: SavedViewId,
+    },
     /// A stored event that this version cannot read: a newer version wrote it. It keeps
     /// its place in the audit trail, and is never written.
     #[serde(skip)]
@@ -414,6 +436,11 @@ impl AccountEvent {
             | Self::CannedAnswersOrdered {}
             | Self::CannedAnswerRetired { .. }
             | Self::CannedAnswerRestored { .. }
+            | Self::SavedViewCreated { .. }
+            | Self::SavedViewUpdated { .. }
+            | Self::SavedViewsOrdered {}
+            | Self::SavedViewRetired { .. }
+            | Self::SavedViewRestored { .. }
             | Self::Unknown => SessionEffect::Unchanged,
         }
     }

@@ -27,6 +27,8 @@ uuid_ids! {
     HandoffId,
     /// The id of a notification.
     NotificationId,
+    /// The id of a saved view.
+    SavedViewId,
     /// The id of a service token.
     ServiceTokenId,
     /// The id of an event that a consumer set aside.

@@ -10,6 +10,8 @@ use super::ids::AccountId;
 pub enum StaffList {
     /// Canned answers.
     CannedAnswers,
+    /// Saved views of the queue.
+    SavedViews,
 }
 
 /// An entry of a list.
@@ -32,6 +34,7 @@ impl StaffList {
         match (self, shared) {
             (Self::CannedAnswers, false) => 200,
             (Self::CannedAnswers, true) => 500,
+            (Self::SavedViews, _) => 50,
         }
     }
 }

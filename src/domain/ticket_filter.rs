@@ -21,6 +21,8 @@ pub struct TicketFilter {
     pub categories: Option<Vec<CategoryId>>,
     /// Tickets assigned to this account. `Some(None)` matches unassigned tickets.
     pub assignee: Option<Option<AccountId>>,
+    /// Tickets that are not assigned to this account.
+    pub unless_assigned_to: Option<AccountId>,
     /// Tickets that this account opened.
     pub reporter: Option<AccountId>,
 }
@@ -82,6 +84,7 @@ impl TicketFilter {
             && any(self.priorities.as_ref(), &state.priority)
             && any(self.categories.as_ref(), &state.category)
             && self.assignee.is_none_or(|required| required == state.assignee)
+            && self.unless_assigned_to.is_none_or(|other| state.assignee != Some(other))
     }
 }
 
@@ -138,6 +141,8 @@ mod tests {
         let assigned = event(TicketEvent::AssigneeChanged { from: None, to: Some(MARTA) });
         assert!(open.matches_event(&assigned) && hers.matches_event(&assigned));
         assert!(!open.matches_event(&reworded) && hers.matches_event(&reworded));
+        let others = TicketFilter { unless_assigned_to: Some(MARTA), ..TicketFilter::default() };
+        assert!(others.matches_event(&assigned) && !others.matches_event(&reworded));
 
         let resolved = TicketFilter { statuses: Some(vec![Status::Resolved]), ..sales.clone() };
         let reopened =

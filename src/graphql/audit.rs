@@ -18,7 +18,7 @@ use crate::{
         account,
         audit::AuditEntry,
         event,
-        ids::{CannedAnswerId, CategoryId, EventId, ServiceTokenId, SessionId},
+        ids::{CannedAnswerId, CategoryId, EventId, SavedViewId, ServiceTokenId, SessionId},
         page::Slice,
         second_factor::Method,
     },
@@ -94,6 +94,16 @@ pub enum AccountEventKind {
     CannedAnswerRetired,
     /// The owner restored a retired shared canned answer.
     CannedAnswerRestored,
+    /// The owner created a shared view.
+    SavedViewCreated,
+    /// The owner changed a shared view.
+    SavedViewUpdated,
+    /// The owner reordered the shared views.
+    SavedViewsOrdered,
+    /// The owner retired a shared view.
+    SavedViewRetired,
+    /// The owner restored a retired shared view.
+    SavedViewRestored,
     /// An event that this version of the server does not know.
     Other,
 }
@@ -113,6 +123,7 @@ struct Details {
     service_token: Option<ServiceTokenId>,
     category: Option<CategoryId>,
     canned_answer: Option<CannedAnswerId>,
+    saved_view: Option<SavedViewId>,
     categories: Option<(Vec<CategoryId>, Vec<CategoryId>)>,
     role_before: Option<account::Role>,
     role_after: Option<account::Role>,
@@ -179,6 +190,11 @@ impl AccountEvent {
     /// The shared canned answer. Null for events about something else.
     async fn canned_answer_id(&self) -> Option<ID> {
         self.details.canned_answer.map(|id| GlobalId::CannedAnswer(id).into())
+    }
+
+    /// The shared view. Null for events about something else.
+    async fn saved_view_id(&self) -> Option<ID> {
+        self.details.saved_view.map(|id| GlobalId::SavedView(id).into())
     }
 
     /// The old order of the categories. Null for events about something else.
@@ -249,6 +265,11 @@ fn kind(event: &event::AccountEvent) -> AccountEventKind {
         Event::CannedAnswersOrdered {} => AccountEventKind::CannedAnswersOrdered,
         Event::CannedAnswerRetired { .. } => AccountEventKind::CannedAnswerRetired,
         Event::CannedAnswerRestored { .. } => AccountEventKind::CannedAnswerRestored,
+        Event::SavedViewCreated { .. } => AccountEventKind::SavedViewCreated,
+        Event::SavedViewUpdated { .. } => AccountEventKind::SavedViewUpdated,
+        Event::SavedViewsOrdered {} => AccountEventKind::SavedViewsOrdered,
+        Event::SavedViewRetired { .. } => AccountEventKind::SavedViewRetired,
+        Event::SavedViewRestored { .. } => AccountEventKind::SavedViewRestored,
         Event::Unknown => AccountEventKind::Other,
     }
 }
@@ -284,6 +305,12 @@ impl From<&event::AccountEvent> for Details {
             | Event::CannedAnswerRestored { canned_answer_id } => {
                 Self { canned_answer: Some(*canned_answer_id), ..none }
             }
+            Event::SavedViewCreated { saved_view_id }
+            | Event::SavedViewUpdated { saved_view_id }
+            | Event::SavedViewRetired { saved_view_id }
+            | Event::SavedViewRestored { saved_view_id } => {
+                Self { saved_view: Some(*saved_view_id), ..none }
+            }
             Event::CategoriesOrdered { from, to } => {
                 Self { categories: Some((from.clone(), to.clone())), ..none }
             }
@@ -300,6 +327,7 @@ impl From<&event::AccountEvent> for Details {
             | Event::AccountEnabled {}
             | Event::AccountUpdated {}
             | Event::CannedAnswersOrdered {}
+            | Event::SavedViewsOrdered {}
             | Event::Unknown => none,
         }
     }

@@ -227,6 +227,11 @@ impl From<&ServiceError> for Failure {
                     format!("At most {per_minute} {things} a minute are accepted from you.");
                 return Self::rate_limited(&reason, *retry_after);
             }
+            ServiceError::TooSlow { limit, advice } => {
+                let seconds = limit.as_secs();
+                let message = format!("This takes longer than {seconds} seconds. {advice}");
+                return Self::bad_request(message);
+            }
             ServiceError::NotFound => {
                 (code::NOT_FOUND, "This does not exist, or you do not have access to it.")
             }

@@ -441,7 +441,7 @@ impl EventSubscription {
         }
         ctx.identity()?;
         service::ticket::require_staff(ctx.actor()?)?;
-        let filter = filter.unwrap_or_default().for_stream()?;
+        let filter = filter.unwrap_or_default().for_stream(ctx.actor()?)?;
         messages(ctx, StreamScope::Queue(Arc::new(filter)), after).await
     }
 }

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use crate::domain::ids::{
     AccountId, AttachmentId, CannedAnswerId, CategoryId, CommentId, DeliveryId, EventId,
-    NotificationId, ServiceTokenId, SessionId, SetAsideId, TicketId, TicketInvitationId,
+    NotificationId, SavedViewId, ServiceTokenId, SessionId, SetAsideId, TicketId,
+    TicketInvitationId,
 };
 
 /// The object that a global id identifies.
@@ -26,6 +27,8 @@ pub enum GlobalId {
     Delivery(DeliveryId),
     /// A notification.
     Notification(NotificationId),
+    /// A saved view.
+    SavedView(SavedViewId),
     /// A service token.
     ServiceToken(ServiceTokenId),
     /// A session.
@@ -52,6 +55,7 @@ impl GlobalId {
             "Comment" => Some(Self::Comment(CommentId(uuid))),
             "Delivery" => Some(Self::Delivery(DeliveryId(uuid))),
             "Notification" => Some(Self::Notification(NotificationId(uuid))),
+            "SavedView" => Some(Self::SavedView(SavedViewId(uuid))),
             "ServiceToken" => Some(Self::ServiceToken(ServiceTokenId(uuid))),
             "SetAsideEvent" => Some(Self::SetAsideEvent(SetAsideId(uuid))),
             "Session" => Some(Self::Session(SessionId(uuid))),
@@ -105,6 +109,14 @@ impl GlobalId {
     pub fn notification(id: &ID) -> Option<NotificationId> {
         match Self::parse(id) {
             Some(Self::Notification(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Parses the id of a saved view. Returns `None` if it identifies something else.
+    pub fn saved_view(id: &ID) -> Option<SavedViewId> {
+        match Self::parse(id) {
+            Some(Self::SavedView(id)) => Some(id),
             _ => None,
         }
     }
@@ -168,6 +180,7 @@ impl From<GlobalId> for ID {
             GlobalId::Comment(CommentId(uuid)) => encode("Comment", uuid),
             GlobalId::Delivery(DeliveryId(uuid)) => encode("Delivery", uuid),
             GlobalId::Notification(NotificationId(uuid)) => encode("Notification", uuid),
+            GlobalId::SavedView(SavedViewId(uuid)) => encode("SavedView", uuid),
             GlobalId::ServiceToken(ServiceTokenId(uuid)) => encode("ServiceToken", uuid),
             GlobalId::SetAsideEvent(SetAsideId(uuid)) => encode("SetAsideEvent", uuid),
             GlobalId::Session(SessionId(uuid)) => encode("Session", uuid),

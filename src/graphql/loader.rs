@@ -33,8 +33,11 @@ use crate::{
         cursor::Cursor,
         delivery::Delivery,
         event::FeedEvent,
-        ids::{AccountId, AttachmentId, CannedAnswerId, CategoryId, CommentId, TicketId},
+        ids::{
+            AccountId, AttachmentId, CannedAnswerId, CategoryId, CommentId, SavedViewId, TicketId,
+        },
         merge::Merge,
+        saved_view::SavedView,
         ticket::Ticket,
         ticket_invitation::TicketInvitation,
         unread::TicketCounts,
@@ -54,6 +57,8 @@ pub struct Loaders {
     categories: Loader<CategoryId>,
     comments: Loader<CommentId>,
     edits: Loader<EditsOf>,
+    saved_views: Loader<SavedViewId>,
+    view_counts: Loader<CountOfView>,
     tickets: Loader<TicketId>,
     timelines: Loader<TimelineKey>,
     events: Loader<FeedPosition>,
@@ -180,6 +185,8 @@ impl Loaders {
             categories: Loader::new(source, rounds),
             comments: Loader::new(source, rounds),
             edits: Loader::new(source, rounds),
+            saved_views: Loader::new(source, rounds),
+            view_counts: Loader::new(source, rounds),
             tickets: Loader::new(source, rounds),
             timelines: Loader::new(source, rounds),
             events: Loader::new(source, rounds),
@@ -259,6 +266,7 @@ by_id!(AttachmentId, Attachment, attachment, attachments);
 by_id!(CannedAnswerId, CannedAnswer, canned_answer, canned_answers);
 by_id!(CategoryId, Category, category, categories);
 by_id!(CommentId, Comment, comment, comments);
+by_id!(SavedViewId, SavedView, saved_view, saved_views);
 by_id!(TicketId, Ticket, ticket, tickets);
 
 /// The key of a page of a ticket's timeline.
@@ -578,5 +586,23 @@ impl Key for OwnUnreadNotifications {
 
     fn loader(loaders: &Loaders) -> &Loader<Self> {
         &loaders.unread_notifications
+    }
+}
+
+/// The key of the number of tickets in a saved view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CountOfView(pub SavedViewId);
+
+impl Key for CountOfView {
+    type Value = i64;
+
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
+        let views = keys.iter().map(|key| key.0).collect::<Vec<_>>();
+        let counts = service::saved_view::counts(&source.actor, &source.services, &views).await?;
+        Ok(counts.into_iter().map(|(view, count)| (Self(view), count)).collect())
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.view_counts
     }
 }

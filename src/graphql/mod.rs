@@ -12,6 +12,7 @@ mod comment;
 mod context;
 mod count;
 mod customer;
+mod date;
 mod delivery;
 mod erasure;
 mod error;
@@ -35,6 +36,7 @@ mod preferences;
 mod prefetch;
 mod presence;
 mod redaction;
+mod saved_view;
 mod search;
 mod second_factor;
 mod service_token;
@@ -42,6 +44,7 @@ mod session;
 mod session_cookie;
 mod set_aside;
 mod staff;
+mod support_figures;
 mod text;
 mod ticket;
 mod ticket_invitation;
@@ -96,6 +99,7 @@ pub struct Query(
     account::AccountQuery,
     category::CategoryQuery,
     canned_answer::CannedAnswerQuery,
+    saved_view::SavedViewQuery,
     event::EventQuery,
     node::NodeQuery,
     audit::AuditQuery,
@@ -103,6 +107,7 @@ pub struct Query(
     set_aside::SetAsideQuery,
     ticket::TicketQuery,
     count::CountQuery,
+    support_figures::SupportFiguresQuery,
     search::SearchQuery,
     people::PeopleQuery,
     staff::StaffQuery,
@@ -125,6 +130,7 @@ pub struct Mutation(
     set_aside::SetAsideMutation,
     category::CategoryMutation,
     canned_answer::CannedAnswerMutation,
+    saved_view::SavedViewMutation,
     staff::StaffMutation,
     erasure::ErasureMutation,
     ticket::TicketMutation,

@@ -5,7 +5,7 @@ use async_graphql::{Context, ID, Interface, Object};
 use super::{
     account::Account, attachment::Attachment, canned_answer::CannedAnswer, category::Category,
     comment::Comment, context::ContextExt as _, error::Failure, executor::List, id::GlobalId,
-    ticket::Ticket,
+    saved_view::SavedView, ticket::Ticket,
 };
 
 /// An object that can be looked up by its global id.
@@ -27,6 +27,8 @@ pub enum Node {
     Category(Category),
     /// A comment or an internal note.
     Comment(Comment),
+    /// A saved view of the queue, for staff.
+    SavedView(SavedView),
     /// A ticket.
     Ticket(Ticket),
 }
@@ -97,6 +99,9 @@ async fn load(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>, Failure> {
             loaders.get(id).await?.map(|it| Node::Category(Category(it)))
         }
         Some(GlobalId::Comment(id)) => loaders.get(id).await?.map(|it| Node::Comment(Comment(it))),
+        Some(GlobalId::SavedView(id)) => {
+            loaders.get(id).await?.map(|it| Node::SavedView(SavedView(it)))
+        }
         Some(GlobalId::Ticket(id)) => loaders.get(id).await?.map(|it| Node::Ticket(Ticket(it))),
     })
 }

@@ -11,9 +11,10 @@ use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use uuid::Uuid;
 
-use self::order::{OrderDirection, TicketCursor, TicketOrder, decode_cursor};
+use self::order::{TicketCursor, decode_cursor};
 pub use self::{
     filter::TicketFilterInput,
+    order::{OrderDirection, TicketOrder, TicketOrderField},
     status::{TicketPriority, TicketStatus},
 };
 use super::{
@@ -342,15 +343,14 @@ impl TicketQuery {
             TicketOrder,
         >,
     ) -> Result<TicketConnection, Failure> {
-        let order = order_by.unwrap_or_default();
-        let sort = order.field.into();
-        let descending = order.direction == OrderDirection::Desc;
+        let order = TicketListOrder::from(order_by.unwrap_or_default());
+        let sort = order.sort;
         let args = PageArgs { first, after, last, before };
         let page: Page<TicketKey> = args.page(|cursor| decode_cursor(sort, cursor))?;
         ctx.identity()?;
         let (actor, services) = (ctx.actor()?, ctx.services()?);
         let selection = filter.unwrap_or_default().selection(actor, services.number_prefix())?;
-        let (order, began) = (TicketListOrder { sort, descending }, ctx.cursor()?);
+        let began = ctx.cursor()?;
         let slice = service::ticket::page(actor, services, &selection, order, &page, began).await?;
         let tickets = slice.map(|ticket| (TicketCursor::of(&ticket, sort), Ticket(ticket)));
         TicketConnection::new(tickets).with_accounts(ctx).await

@@ -62,6 +62,14 @@ pub enum ServiceError {
         /// The first of those comments that the caller may see, in order. At least one.
         comments: Vec<Comment>,
     },
+    /// A statement that reads many rows took too long.
+    #[error("the statement takes longer than {limit:?}")]
+    TooSlow {
+        /// How long it may take.
+        limit: Duration,
+        /// What to do instead, as a sentence.
+        advice: &'static str,
+    },
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -83,6 +91,15 @@ pub enum ServiceError {
 }
 
 impl ServiceError {
+    /// Returns the error of a statement that is limited in time, with advice for the case that it
+    /// took too long.
+    pub(super) fn slow(error: DbError, advice: &'static str) -> Self {
+        match error {
+            DbError::TimedOut(limit) => Self::TooSlow { limit, advice },
+            error => Self::Database(error),
+        }
+    }
+
     /// Returns the limit of its budget that the request has exceeded, if that is the cause.
     pub fn exceeded(&self) -> Option<Exceeded> {
         match self {

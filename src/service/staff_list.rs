@@ -10,7 +10,7 @@ use crate::{
         actor::Actor,
         clock::Timestamp,
         event::AccountEvent,
-        ids::{AccountId, CannedAnswerId},
+        ids::{AccountId, CannedAnswerId, SavedViewId},
         policy::{self, Action, Decision, Resource},
         staff_list::{ListEntry, StaffList},
     },
@@ -80,6 +80,7 @@ impl Writer {
 fn event(list: StaffList, change: Change) -> AccountEvent {
     match list {
         StaffList::CannedAnswers => canned_answer_event(change),
+        StaffList::SavedViews => saved_view_event(change),
     }
 }
 
@@ -91,6 +92,17 @@ fn canned_answer_event(change: Change) -> AccountEvent {
         Change::Ordered => AccountEvent::CannedAnswersOrdered {},
         Change::Retired(it) => AccountEvent::CannedAnswerRetired { canned_answer_id: id(it) },
         Change::Restored(it) => AccountEvent::CannedAnswerRestored { canned_answer_id: id(it) },
+    }
+}
+
+fn saved_view_event(change: Change) -> AccountEvent {
+    let id = SavedViewId;
+    match change {
+        Change::Created(it) => AccountEvent::SavedViewCreated { saved_view_id: id(it) },
+        Change::Updated(it) => AccountEvent::SavedViewUpdated { saved_view_id: id(it) },
+        Change::Ordered => AccountEvent::SavedViewsOrdered {},
+        Change::Retired(it) => AccountEvent::SavedViewRetired { saved_view_id: id(it) },
+        Change::Restored(it) => AccountEvent::SavedViewRestored { saved_view_id: id(it) },
     }
 }
 
@@ -244,5 +256,6 @@ fn not_listed(list: StaffList, position: usize) -> UserError {
 fn words(list: StaffList) -> (&'static str, &'static str) {
     match list {
         StaffList::CannedAnswers => ("canned answers", "cannedAnswers"),
+        StaffList::SavedViews => ("views", "savedViews"),
     }
 }

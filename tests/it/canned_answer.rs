@@ -3,9 +3,12 @@
 use serde_json::{Value, json};
 use ticketwire::domain::{account::Role, service_token::Scope};
 
-use crate::harness::{
-    Client, TestServer,
-    client::{Reply, SALES, TECHNICAL_SUPPORT},
+use crate::{
+    erasure,
+    harness::{
+        Client, TestServer,
+        client::{Reply, SALES, TECHNICAL_SUPPORT},
+    },
 };
 
 const FIELDS: &str = "id title body isShared isRetired locale category { slug } owner { name }";
@@ -355,5 +358,28 @@ async fn concurrent_changes_of_canned_answers_do_not_overwrite_each_other() {
         WHERE account_id IS NULL";
     let row = server.database.connect().await.query_one(places, &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (11, 11));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_account_leaves_none_of_its_own_canned_answers_and_views() {
+    let server = TestServer::start().await;
+    let (marta, ada) = (server.agent("Marta").await, erasure::admin(&server).await);
+    create(&marta, "martas-answer", json!({})).await;
+    create(&ada, "shared-answer", json!({ "isShared": true })).await;
+    let view = "mutation($name: String!, $shared: Boolean!) { createSavedView(input: {
+        name: $name, filter: {}, isShared: $shared }) { userErrors { code } } }";
+    marta.ok(view, json!({ "name": "martas-view", "shared": false })).await;
+    ada.ok(view, json!({ "name": "shared-view", "shared": true })).await;
+    let reply = erasure::erase(&ada, &marta.account_id().await, "KEEP").await;
+    assert_eq!(reply.user_errors("eraseAccount"), [] as [&str; 0], "{}", reply.body);
+    for (text, tables) in [
+        ("martas-answer", vec![]),
+        ("martas-view", vec![]),
+        ("shared-answer", vec!["canned_answers"]),
+        ("shared-view", vec!["saved_views"]),
+    ] {
+        assert_eq!(server.tables_with(text).await, tables, "{text}");
+    }
     server.stop().await;
 }

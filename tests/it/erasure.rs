@@ -23,7 +23,7 @@ use crate::{
 /// What no table may contain after Anna's account is erased.
 const TRACES: [&str; 4] = ["anna@example.com", "Anna", "client-17", "127.0.0.1"];
 
-async fn erase(admin: &Client, id: &str, conversations: &str) -> Reply {
+pub async fn erase(admin: &Client, id: &str, conversations: &str) -> Reply {
     let document = "mutation($id: ID!, $c: ErasedConversations!) {
         eraseAccount(input: { id: $id, conversations: $c }) {
             account { id name email isErased disabledAt } userErrors { field code } } }";
@@ -31,7 +31,7 @@ async fn erase(admin: &Client, id: &str, conversations: &str) -> Reply {
 }
 
 /// An admin who has re-authenticated.
-async fn admin(server: &TestServer) -> Client {
+pub async fn admin(server: &TestServer) -> Client {
     let ada = server.sign_up("Ada", Role::Admin).await;
     reauthenticate(&ada).await;
     ada

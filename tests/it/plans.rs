@@ -138,6 +138,16 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
     for filter in &filters {
         requests.push((counts.into(), json!({ "filter": filter }), true));
     }
+    // One statement counts the tickets of all views.
+    let save = "mutation($filter: TicketFilterInput!) {
+        createSavedView(input: { name: \"view\", filter: $filter }) { userErrors { message } } }";
+    let own =
+        [json!({ "isAssignedToMe": true, "isUnread": true }), json!({ "isAssignedToMe": false })];
+    for filter in filters.iter().chain(&own) {
+        let saved = marta.ok(save, json!({ "filter": filter })).await;
+        assert_eq!(saved["createSavedView"]["userErrors"], json!([]), "{filter}");
+    }
+    requests.push(("{ savedViews { ticketCount } }".into(), Value::Null, true));
     let search = "query($text: String!) { search(text: $text) { nodes { ticket { id } excerpt { text } comment { id } } } }";
     let people = "query($text: String!) { people(text: $text) { id } }";
     for text in ["word77", "item77 term", "Sumary19", "900077", "\"of word77\" -term3", "wo"] {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use diesel::{
     dsl::sql,
     prelude::*,
-    sql_types::{Bool, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Bool, Integer, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use super::{
         prepared::Prepare as _,
         schema::{sql_types::TicketPriority, tickets},
         search,
-        union::Union,
+        union::{Counts, Union},
         unread,
     },
     TicketColumns, TicketRow,
@@ -118,8 +118,14 @@ fn is_indexed(selection: &TicketListFilter, sort: TicketSort) -> bool {
     else {
         return false;
     };
-    let TicketFilter { statuses, priorities: None, categories, assignee: None, reporter: None } =
-        filter
+    let TicketFilter {
+        statuses,
+        priorities: None,
+        categories,
+        assignee: None,
+        unless_assigned_to: None,
+        reporter: None,
+    } = filter
     else {
         return false;
     };
@@ -176,6 +182,26 @@ pub async fn counts(
     Ok(rows.into_iter().map(count).collect())
 }
 
+/// Counts the tickets of several selections by one statement, at most `limit` of each. Returns the
+/// counts in the order of the selections.
+pub async fn capped_counts(
+    db: &mut Connection,
+    selections: &[TicketListFilter],
+    limit: i64,
+) -> Result<Vec<i64>, DbError> {
+    if selections.is_empty() {
+        return Ok(vec![]);
+    }
+    let parts = selections.iter().map(|selection| {
+        let all = in_scope(TicketScope::All);
+        let part = conditions(selection, true).into_iter().fold(all, QueryDsl::filter);
+        part.select(sql::<Integer>("1")).limit(limit)
+    });
+    let mut rows: Vec<(i32, i64)> = Counts { parts: parts.collect() }.load(db).await?;
+    rows.sort_unstable();
+    Ok(rows.into_iter().map(|(_, count)| count).collect())
+}
+
 /// Returns the conditions of a selection. `internal` includes internal notes in its search.
 fn conditions(selection: &TicketListFilter, internal: bool) -> Vec<Condition> {
     let TicketListFilter { filter, waiting_since, search, unread } = selection;
@@ -206,6 +232,9 @@ fn conditions(selection: &TicketListFilter, internal: bool) -> Vec<Condition> {
         Some(Some(id)) => all.push(Box::new(tickets::assignee_id.eq(id.0).assume_not_null())),
         Some(None) => all.push(Box::new(tickets::assignee_id.is_null())),
         None => {}
+    }
+    if let Some(id) = filter.unless_assigned_to {
+        all.push(Box::new(tickets::assignee_id.is_distinct_from(id.0)));
     }
     if let Some(time) = *waiting_since {
         let waiting = sql::<Bool>("coalesce(tickets.waiting_since, 'infinity') <= ");

@@ -8,9 +8,10 @@ use super::status::{TicketPriority, TicketStatus};
 use crate::{
     domain::{
         actor::Actor,
-        ids::AccountId,
+        ids::{AccountId, CategoryId},
         policy,
         ticket::NumberPrefix,
+        ticket_conditions::{AssigneeCondition, TicketConditions},
         ticket_filter::{TicketFilter, TicketListFilter},
     },
     graphql::{error::Failure, id::GlobalId, search::parse_query},
@@ -29,6 +30,9 @@ pub struct TicketFilterInput {
     /// Tickets assigned to the account with this id. Null matches unassigned tickets; leave the
     /// field out to match both.
     assignee_id: MaybeUndefined<ID>,
+    /// True matches tickets assigned to you, false those that are not. In a saved view, that is the
+    /// person who reads it.
+    is_assigned_to_me: Option<bool>,
     /// Tickets opened by the account with this id.
     reporter_id: Option<ID>,
     /// Tickets that have been waiting for support since this time or earlier: see
@@ -38,7 +42,7 @@ pub struct TicketFilterInput {
     /// streams.
     text: Option<String>,
     /// True matches tickets that are unread, false those that are not: see `Ticket.isUnread`.
-    /// Staff must also set `assigneeId` to an account. Not supported in streams.
+    /// Staff must also set `isAssignedToMe` to true, or `assigneeId` to an account. Not supported in streams.
     is_unread: Option<bool>,
 }
 
@@ -53,50 +57,55 @@ impl TicketFilterInput {
         prefix: &NumberPrefix,
     ) -> Result<TicketListFilter, Failure> {
         let reader = policy::reader(actor);
-        let assigned = matches!(self.assignee_id, MaybeUndefined::Value(_));
-        if self.is_unread.is_some() && reader.is_some_and(|it| it.is_staff) && !assigned {
+        let conditions = TicketConditions::from(self);
+        let needs_assignee = conditions.is_unread.is_some() && reader.is_some_and(|it| it.is_staff);
+        if needs_assignee && !conditions.has_assignee() {
             return Err(Failure::bad_request(
-                "`filter`: staff can use `isUnread` only together with `assigneeId`. Pass the id of \
-                 your own account or of another one.",
+                "`filter`: staff can use `isUnread` only together with `isAssignedToMe: true` or \
+                 `assigneeId`. Pass the id of your own account or of another one.",
             ));
         }
-        let unread = reader.zip(self.is_unread);
-        let search = self.text.as_deref().map(|text| parse_query(text, prefix)).transpose()?;
-        let waiting_since = self.waiting_since;
-        Ok(TicketListFilter { filter: self.into(), waiting_since, search, unread })
+        let unread = reader.zip(conditions.is_unread);
+        let text = conditions.text.as_deref();
+        let search = text.map(|text| parse_query(text, prefix)).transpose()?;
+        let filter = conditions.filter(actor.account_id());
+        Ok(TicketListFilter { filter, waiting_since: conditions.waiting_since, search, unread })
     }
 
     /// The filter of a stream, which decides on each event alone.
     ///
     /// # Errors
     /// A bad request for fields that events do not carry.
-    pub fn for_stream(self) -> Result<TicketFilter, Failure> {
+    pub fn for_stream(self, actor: &Actor) -> Result<TicketFilter, Failure> {
         if self.text.is_some() || self.waiting_since.is_some() || self.is_unread.is_some() {
             return Err(Failure::bad_request(
                 "`filter`: streams do not support `text`, `waitingSince` and `isUnread`. Leave them \
                  out, and query `tickets` again when an event arrives.",
             ));
         }
-        Ok(self.into())
+        Ok(TicketConditions::from(self).filter(actor.account_id()))
     }
 }
 
-impl From<TicketFilterInput> for TicketFilter {
+impl From<TicketFilterInput> for TicketConditions {
     fn from(input: TicketFilterInput) -> Self {
         // A malformed id matches no ticket, as the nil UUID does.
         let account = |id: &ID| GlobalId::account(id).unwrap_or(AccountId(Uuid::nil()));
+        let category = |id: &ID| GlobalId::category(id).unwrap_or(CategoryId(Uuid::nil()));
         Self {
             statuses: input.status.map(|list| list.into_iter().map(Into::into).collect()),
             priorities: input.priority.map(|list| list.into_iter().map(Into::into).collect()),
-            categories: input
-                .category_ids
-                .map(|ids| ids.iter().filter_map(GlobalId::category).collect()),
+            categories: input.category_ids.map(|ids| ids.iter().map(category).collect()),
             assignee: match input.assignee_id {
                 MaybeUndefined::Undefined => None,
-                MaybeUndefined::Null => Some(None),
-                MaybeUndefined::Value(id) => Some(Some(account(&id))),
+                MaybeUndefined::Null => Some(AssigneeCondition::Nobody),
+                MaybeUndefined::Value(id) => Some(AssigneeCondition::Account(account(&id))),
             },
+            is_assigned_to_me: input.is_assigned_to_me,
             reporter: input.reporter_id.as_ref().map(account),
+            waiting_since: input.waiting_since,
+            text: input.text,
+            is_unread: input.is_unread,
         }
     }
 }

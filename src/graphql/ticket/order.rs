@@ -9,7 +9,7 @@ use super::super::pagination::CursorKey;
 use crate::domain::{
     ids::TicketId,
     ticket::{Priority, Ticket},
-    ticket_list::{TicketKey, TicketSort},
+    ticket_list::{TicketKey, TicketListOrder, TicketSort},
 };
 
 /// The property that a list of tickets is sorted by.
@@ -40,15 +40,21 @@ pub enum OrderDirection {
 #[derive(InputObject, Copy, Clone)]
 pub struct TicketOrder {
     /// The property to sort by.
-    pub(super) field: TicketOrderField,
+    field: TicketOrderField,
     /// The direction to sort in.
     #[graphql(default_with = "OrderDirection::Desc")]
-    pub(super) direction: OrderDirection,
+    direction: OrderDirection,
 }
 
 impl Default for TicketOrder {
     fn default() -> Self {
         Self { field: TicketOrderField::CreatedAt, direction: OrderDirection::Desc }
+    }
+}
+
+impl From<TicketOrder> for TicketListOrder {
+    fn from(order: TicketOrder) -> Self {
+        Self { sort: order.field.into(), descending: order.direction == OrderDirection::Desc }
     }
 }
 

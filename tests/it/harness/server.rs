@@ -334,6 +334,7 @@ impl TestServer {
             "accounts",
             "canned_answers",
             "categories",
+            "saved_views",
             "tickets",
             "ticket_invitations",
             "comments",

@@ -9,6 +9,7 @@ export const FACTS = graphql(`
     participants { id name }
     mergedAt
     mergedInto { id number summary }
+    mergedTickets { number summary }
   }
 `);
 export const FILE = graphql(`
@@ -43,7 +44,6 @@ export const TICKET = graphql(`
       attachments { ...File }
       followUpTo { number summary }
       followUps { number summary }
-      mergedTickets { number summary }
       invitations { id email expiresAt }
       timeline(last: 50) { nodes { ...Event } pageInfo { startCursor hasPreviousPage } }
     }

@@ -1,0 +1,330 @@
+//! Saved views of the queue.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::{
+    ServiceError, Services, UserError, UserErrorCode, authorise,
+    idempotency::{IdempotentCall, fingerprint},
+    staff_list::{self, Change},
+    validation::Validation,
+};
+use crate::{
+    db::{Connection, account, category, saved_view, ticket},
+    domain::{
+        actor::Actor,
+        ids::{AccountId, CategoryId, SavedViewId},
+        policy::{self, Action, Resource},
+        saved_view::{MAX_COUNTED, SavedView},
+        search::SearchQuery,
+        staff_list::StaffList,
+        text::Label,
+        ticket_conditions::{AssigneeCondition, TicketConditions},
+        ticket_list::TicketListOrder,
+    },
+};
+
+/// A view to create.
+pub struct NewSavedView {
+    /// Whether all staff share it.
+    pub is_shared: bool,
+    /// The name.
+    pub name: String,
+    /// Which tickets it shows.
+    pub conditions: TicketConditions,
+    /// The order in which it shows them.
+    pub order: TicketListOrder,
+    /// Makes the call safe to repeat.
+    pub idempotency_key: Option<String>,
+}
+
+/// Changes to a view. `None` leaves a field unchanged.
+pub struct SavedViewChanges {
+    /// The new name.
+    pub name: Option<String>,
+    /// The new conditions, which replace all of the old ones.
+    pub conditions: Option<TicketConditions>,
+    /// The new order.
+    pub order: Option<TicketListOrder>,
+}
+
+const LIST: StaffList = StaffList::SavedViews;
+
+/// Returns the shared views and the actor's own, each in their order, the shared ones first. If
+/// `retired` is true, the retired ones follow the active ones of their list.
+///
+/// # Errors
+/// Returns an error if the actor is not staff.
+pub async fn list(
+    actor: &Actor,
+    services: &Services,
+    retired: bool,
+) -> Result<Vec<SavedView>, ServiceError> {
+    let writer = staff_list::writer(actor)?;
+    let mut connection = services.database.read().await?;
+    Ok(saved_view::of_account(&mut connection, writer.account, retired).await?)
+}
+
+/// Returns the views with these ids that the actor may see, in no particular order.
+///
+/// # Errors
+/// Returns an error if nobody is signed in.
+pub async fn by_ids(
+    actor: &Actor,
+    services: &Services,
+    ids: &[SavedViewId],
+) -> Result<Vec<SavedView>, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    if !policy::sees_internal(actor) {
+        return Ok(vec![]);
+    }
+    let mut found = saved_view::by_ids(&mut *services.database.read().await?, ids).await?;
+    found.retain(|view| view.owner.is_none() || view.owner == actor.account_id());
+    Ok(found)
+}
+
+/// Counts the tickets that the actor sees in each of these views, at most [`MAX_COUNTED`] in each.
+/// All are counted by one statement.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, or if counting takes too long.
+pub async fn counts(
+    actor: &Actor,
+    services: &Services,
+    ids: &[SavedViewId],
+) -> Result<HashMap<SavedViewId, i64>, ServiceError> {
+    authorise(actor, Action::ViewInternal, Resource::Desk)?;
+    let reader = policy::reader(actor).ok_or(ServiceError::Unauthenticated)?;
+    let views = by_ids(actor, services, ids).await?;
+    let filters = views.iter().map(|view| {
+        let text = view.conditions.text.as_deref();
+        let search = text.and_then(|text| SearchQuery::parse(text, services.number_prefix()).ok());
+        view.conditions.list_filter(reader, search)
+    });
+    let filters = &filters.collect::<Vec<_>>();
+    let limit = services.settings.search_timeout;
+    let count = async |db: &mut _| ticket::list::capped_counts(db, filters, MAX_COUNTED).await;
+    let counts = services.database.read_within(limit, count).await;
+    let counts = counts.map_err(|error| ServiceError::slow(error, COUNT_ADVICE))?;
+    Ok(views.iter().map(|view| view.id).zip(counts).collect())
+}
+
+const COUNT_ADVICE: &str = "Count the tickets of fewer views at a time.";
+
+/// Creates a view, as the last one of its list.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, or not an admin and the view is shared, and user errors
+/// if the input is invalid or the list is full.
+pub async fn create(
+    actor: &Actor,
+    services: &Services,
+    new: NewSavedView,
+) -> Result<SavedView, ServiceError> {
+    let writer = staff_list::writer(actor)?;
+    let owner = writer.owner(new.is_shared)?;
+    let mut validation = Validation::default();
+    let name = validation.text("name", "The name", Label::parse(&new.name));
+    let conditions = valid_conditions(&mut validation, services, new.conditions);
+    let key = validation.idempotency_key(new.idempotency_key.as_deref());
+    let ((name, conditions), key) = validation.finish(name.zip(conditions).zip(key))?;
+    let now = services.ambient.now();
+    let new = &SavedView {
+        id: SavedViewId(services.ambient.uuid()),
+        owner,
+        name: name.into_string(),
+        conditions,
+        order: new.order,
+        retired_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    let call = &IdempotentCall { account: writer.account, key, fingerprint: new_fingerprint(new) };
+    services
+        .database
+        .write(async |db| {
+            if let Some(earlier) = call.earlier_result(db, new.id.0, now).await? {
+                return require(db, earlier).await;
+            }
+            check_exist(db, &new.conditions).await?;
+            staff_list::make_room(db, LIST, writer, owner).await?;
+            saved_view::insert(db, new).await?;
+            writer.record(db, LIST, owner, Change::Created(new.id.0), now).await?;
+            Ok(new.clone())
+        })
+        .await
+}
+
+fn new_fingerprint(new: &SavedView) -> [u8; 32] {
+    let rest = format!("{:?} {:?} {}", new.conditions, new.order, new.owner.is_none());
+    fingerprint("createSavedView", &[&new.name, &rest])
+}
+
+/// Changes a view.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, the view does not exist or is somebody else's, or it is
+/// shared and the actor is not an admin, and user errors if the input is invalid.
+pub async fn update(
+    actor: &Actor,
+    services: &Services,
+    id: Option<SavedViewId>,
+    changes: SavedViewChanges,
+) -> Result<SavedView, ServiceError> {
+    let writer = staff_list::writer(actor)?;
+    let mut validation = Validation::default();
+    let name = changes.name.as_deref().map(Label::parse).transpose();
+    let name = validation.text("name", "The name", name);
+    let conditions = match changes.conditions {
+        Some(conditions) => valid_conditions(&mut validation, services, conditions).map(Some),
+        None => Some(None),
+    };
+    let (name, conditions) = &validation.finish(name.zip(conditions))?;
+    let (order, now) = (changes.order, services.ambient.now());
+    services
+        .database
+        .write(async |db| {
+            let entry = staff_list::lock_entry(db, LIST, writer, id.map(|id| id.0)).await?;
+            let mut view = require(db, entry.id).await?;
+            if let Some(conditions) = conditions {
+                check_exist(db, conditions).await?;
+            }
+            if !change(&mut view, name.as_ref(), conditions.as_ref(), order) {
+                return Ok(view);
+            }
+            view.updated_at = now;
+            saved_view::update(db, &view, conditions.as_ref(), order).await?;
+            writer.record(db, LIST, entry.owner, Change::Updated(entry.id), now).await?;
+            Ok::<_, ServiceError>(view)
+        })
+        .await
+}
+
+/// Changes what is set. Returns whether that makes a difference.
+fn change(
+    view: &mut SavedView,
+    name: Option<&Label>,
+    conditions: Option<&TicketConditions>,
+    order: Option<TicketListOrder>,
+) -> bool {
+    let old = view.clone();
+    if let Some(name) = name {
+        name.as_str().clone_into(&mut view.name);
+    }
+    if let Some(conditions) = conditions {
+        view.conditions.clone_from(conditions);
+    }
+    view.order = order.unwrap_or(view.order);
+    (&old.name, &old.conditions, old.order) != (&view.name, &view.conditions, view.order)
+}
+
+/// Orders the active views of the actor, or the active shared ones. `None` in `order` stands for an
+/// id that the caller sent and that is not a view's.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, or not an admin and the views are shared, and a user
+/// error if `order` does not contain each of these views exactly once.
+pub async fn order(
+    actor: &Actor,
+    services: &Services,
+    order: &[Option<SavedViewId>],
+) -> Result<Vec<SavedView>, ServiceError> {
+    let writer = staff_list::writer(actor)?;
+    let order = &order.iter().map(|id| id.map(|id| id.0)).collect::<Vec<_>>();
+    let now = services.ambient.now();
+    services
+        .database
+        .write(async |db| {
+            let ordered = staff_list::order(db, LIST, writer, order, now).await?;
+            let ids = ordered.iter().map(|&id| SavedViewId(id)).collect::<Vec<_>>();
+            let mut found = saved_view::by_ids(db, &ids).await?;
+            found.sort_by_key(|view| ids.iter().position(|id| *id == view.id));
+            Ok::<_, ServiceError>(found)
+        })
+        .await
+}
+
+/// Retires a view, or restores a retired one as the last one of its list.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, the view does not exist or is somebody else's, or it is
+/// shared and the actor is not an admin.
+pub async fn set_retired(
+    actor: &Actor,
+    services: &Services,
+    id: Option<SavedViewId>,
+    retired: bool,
+) -> Result<SavedView, ServiceError> {
+    let writer = staff_list::writer(actor)?;
+    let (id, now) = (id.map(|id| id.0), services.ambient.now());
+    services
+        .database
+        .write(async |db| {
+            let id = staff_list::set_retired(db, LIST, writer, id, retired, now).await?;
+            require(db, id).await
+        })
+        .await
+}
+
+async fn require(db: &mut Connection, id: Uuid) -> Result<SavedView, ServiceError> {
+    let found = saved_view::by_ids(db, &[SavedViewId(id)]).await?;
+    found.into_iter().next().ok_or(ServiceError::NotFound)
+}
+
+/// Checks conditions as far as that is possible without the database. If they are invalid, adds an
+/// error and returns `None`.
+fn valid_conditions(
+    validation: &mut Validation,
+    services: &Services,
+    conditions: TicketConditions,
+) -> Option<TicketConditions> {
+    let text = conditions.text.as_deref();
+    let error = match text.map(|text| SearchQuery::parse(text, services.number_prefix())) {
+        Some(Err(error)) => Some(format!("The text {error}.")),
+        _ if conditions.is_unread.is_some() && !conditions.has_assignee() => Some(
+            "A view can use `isUnread` only together with `isAssignedToMe: true` or `assigneeId`."
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    match error {
+        Some(message) => {
+            validation.add(UserError::new("filter", UserErrorCode::Invalid, message));
+            None
+        }
+        None => Some(conditions.deduplicated()),
+    }
+}
+
+/// Checks that the categories and accounts of conditions exist. Retired categories do.
+async fn check_exist(
+    db: &mut Connection,
+    conditions: &TicketConditions,
+) -> Result<(), ServiceError> {
+    let categories = conditions.categories.as_deref().unwrap_or_default();
+    check_categories(db, categories).await?;
+    let assignee = match conditions.assignee {
+        Some(AssigneeCondition::Account(id)) => Some(id),
+        Some(AssigneeCondition::Nobody) | None => None,
+    };
+    let accounts = assignee.into_iter().chain(conditions.reporter).collect::<Vec<AccountId>>();
+    let found = account::by_ids(db, &accounts).await?;
+    match accounts.iter().all(|id| found.iter().any(|account| account.id == *id)) {
+        true => Ok(()),
+        false => Err(unknown("an account")),
+    }
+}
+
+async fn check_categories(db: &mut Connection, ids: &[CategoryId]) -> Result<(), ServiceError> {
+    let found = category::by_ids(db, ids).await?;
+    match ids.iter().all(|id| found.iter().any(|category| category.id == *id)) {
+        true => Ok(()),
+        false => Err(unknown("a category")),
+    }
+}
+
+fn unknown(what: &str) -> ServiceError {
+    let message = format!("The filter names {what} that does not exist. Choose another one.");
+    UserError::new("filter", UserErrorCode::NotFound, message).into()
+}
