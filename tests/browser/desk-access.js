@@ -47,6 +47,8 @@ async function checkAll(browser, { anna, marta, ilya }, language) {
     [`/people/${encodeURIComponent(anna.id)}`, "section li", "person"],
     [`/new?customer=${encodeURIComponent(anna.id)}`, "textarea", "new"],
     ["/admin?part=canned", "section button", "canned"],
+    ["/admin?part=views", "section button", "views"],
+    ["/figures", "tfoot td", "figures"],
     ["/admin?part=categories", "section li", "categories"],
     ["/admin?part=tokens", "section button", "tokens"],
     ["/admin?part=setAside", "section button", "set-aside"],

@@ -1,5 +1,5 @@
-// What happens to an agent in mid-work: a demotion, a redaction, a merge, a text that is too long, tickets that
-// others close, a server that is away. Each time a sentence says what to do, and nothing that was written is lost.
+// What happens to an agent in mid-work: a demotion, a redaction, a merge, a text that is too long, a retired
+// category, an unknown placeholder, tickets that others close, a server that is away. Each time a sentence says what to do, and nothing that was written is lost.
 
 const { ADMIN, AGENT, ask, assert, CUSTOMER, field, main, openTicket, origin, Person, row, signIn, until, work } = require("./desk-lib");
 
@@ -9,9 +9,11 @@ const MOST = 65_536;
 async function keepsAPasteThatIsTooLong(browser, { anna }) {
   const ticket = await anna.openTicket("A long answer");
   const page = await openTicket(browser, AGENT, ticket);
-  await field(page).focus();
   const text = "a long line\n".repeat(5_834).slice(0, 70_000);
-  await page.keyboard.insertText(text);
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
+  await field(page).focus();
+  await page.keyboard.press("ControlOrMeta+V");
   await page.getByText("The text is 4,464 characters too long.").waitFor();
   assert.ok(await page.getByRole("button", { name: "Send the answer" }).isDisabled());
   await page.reload();
@@ -63,6 +65,32 @@ async function saysWhereAMergedTicketContinues(browser, { anna, ilya }) {
   await ilya.mutate("mergeTicket", { ticketId: first.id, intoId: second.id });
   await page.getByRole("button", { name: "Merge", exact: true }).click();
   await page.getByText(`${first.number} was merged before and continues in ${second.number}.`).waitFor();
+  await page.context().close();
+}
+
+async function showsAViewOfARetiredCategory(browser, { anna, ilya }) {
+  const { category } = await ilya.mutate("createCategory", { nameEn: "Domains", nameRu: "Домены", slug: "domains" }, "category { id }");
+  await anna.mutate("createTicket", { categoryId: category.id, summary: "My domain expires", description: "Soon." }, "ticket { id }");
+  const filter = { categoryIds: [category.id], status: ["WAITING_FOR_SUPPORT"] };
+  await ilya.mutate("createSavedView", { name: "Domains that wait", isShared: true, filter }, "savedView { id }");
+  await ilya.mutate("retireCategory", { id: category.id });
+  const page = await work(browser, AGENT);
+  await page.getByRole("link", { name: "Domains that wait" }).click();
+  await page.getByText("A category of this view is retired.").waitFor();
+  await row(page, "My domain expires").waitFor();
+  await page.context().close();
+}
+
+async function namesAnUnknownPlaceholder(browser) {
+  const page = await work(browser, AGENT, "/admin?part=canned");
+  await page.getByRole("button", { name: "New answer" }).click();
+  await page.getByLabel("Title").fill("Greeting");
+  await page.getByLabel("Text").fill("Dear {{reporter.nmae}},");
+  await page.getByText("{{reporter.nmae}} is not known. Use one of these: {{reporter.name}}").waitFor();
+  assert.ok(await page.getByRole("button", { name: "Save" }).isDisabled());
+  await page.getByLabel("Text").fill("Dear {{reporter.name}},");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("button", { name: "Edit Greeting" }).waitFor();
   await page.context().close();
 }
 
@@ -129,7 +157,7 @@ async function leadsStaffToTheDesk(browser, { anna }) {
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
-    reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack, keepsTheTextOfAnAgentWhoIsDemoted];
+    showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);

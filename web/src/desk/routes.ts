@@ -8,6 +8,7 @@ export const routes = new Routes([
   [/^\/desk\/new$/, () => import("./pages/NewTicket.svelte")],
   [/^\/desk\/people$/, () => import("./pages/People.svelte")],
   [/^\/desk\/people\/[^/]+$/, () => import("./pages/Person.svelte")],
+  [/^\/desk\/figures$/, () => import("./pages/Figures.svelte")],
   [/^\/desk\/admin$/, () => import("./pages/Admin.svelte")],
   [/^\/desk\/notifications$/, () => import("../shared/pages/Notifications.svelte")],
   [/^\/desk\/account$/, () => import("../shared/pages/Account.svelte")],

@@ -59,6 +59,36 @@ export const RESTORE_CANNED = graphql(`
   mutation RestoreCannedAnswer($id: ID!) { restoreCannedAnswer(input: { id: $id }) { userErrors { code field } } }
 `);
 
+const VIEW = graphql(`
+  fragment View on SavedView {
+    id name isShared isRetired hasRetiredCategory
+    filter {
+      status priority categoryIds categories { id name isRetired } assigneeId isUnassigned isAssignedToMe reporterId waitingSince text isUnread
+    }
+    orderBy { field direction }
+  }
+`);
+export const SAVED_VIEWS = graphql(`
+  query SavedViews { savedViews(includeRetired: true) { ...View } categories { id name } }
+`, [VIEW]);
+export const CREATE_VIEW = graphql(`
+  mutation CreateSavedView($input: CreateSavedViewInput!) { createSavedView(input: $input) { userErrors { code field } } }
+`);
+export const UPDATE_VIEW = graphql(`
+  mutation UpdateSavedView($input: UpdateSavedViewInput!) { updateSavedView(input: $input) { userErrors { code field } } }
+`);
+export const ORDER_VIEWS = graphql(`
+  mutation OrderSavedViews($ids: [ID!]!) { orderSavedViews(input: { ids: $ids }) { userErrors { code field } } }
+`);
+export const RETIRE_VIEW = graphql(`
+  mutation RetireSavedView($id: ID!) { retireSavedView(input: { id: $id }) { userErrors { code field } } }
+`);
+export const RESTORE_VIEW = graphql(`
+  mutation RestoreSavedView($id: ID!) { restoreSavedView(input: { id: $id }) { userErrors { code field } } }
+`);
+
+/** A view that somebody has saved. */
+export type SavedViewView = ResultOf<typeof VIEW>;
 /** A canned answer with its placeholders. */
 export type CannedView = ResultOf<typeof CANNED>;
 /** A category with its names. */

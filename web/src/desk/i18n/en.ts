@@ -6,6 +6,8 @@ type Needed =
   | `delivery.${Scalar<"DeliveryState">}`
   | `audit.${Scalar<"AccountEventKind">}`
   | `role.${Scalar<"Role">}`
+  | `order.${Scalar<"TicketOrderField"> | Scalar<"OrderDirection">}`
+  | `figures.${Scalar<"FigureGroup">}`
   | `scope.${Scalar<"ServiceTokenScope">}`;
 
 /** The English texts that only the desk has. */
@@ -129,6 +131,48 @@ const en = {
   "canned.anyCategory": "For every category",
   "canned.anyLanguage": "For every language",
 
+  "queue.newView": "Manage views",
+  "queue.editView": "Edit the view",
+  "queue.retiredCategory": "A category of this view is retired. Its tickets are still shown.",
+  "views.own": "My views",
+  "views.shared": "Shared views",
+  "views.sharedHelp": "Everybody has these. Admins change them.",
+  "views.add": "New view",
+  "views.addShared": "New shared view",
+  "views.edit": "Edit the view",
+  "views.retiredCategory": "with a retired category",
+  "views.anybody": "Anybody",
+  "views.reader": "The reader",
+  "views.sameAssignee": "The same person as now",
+  "views.text": "With these words",
+  "views.direction": "Direction",
+  "views.none": "A group without a check mark does not narrow the view.",
+  "order.WAITING_SINCE": "Time of waiting",
+  "order.UPDATED_AT": "Last change",
+  "order.CREATED_AT": "Opening",
+  "order.PRIORITY": "Priority",
+  "order.ASC": "Oldest or lowest first",
+  "order.DESC": "Newest or highest first",
+  "desk.figures": "Figures",
+  "figures.from": "From",
+  "figures.to": "To",
+  "figures.by": "By",
+  "figures.CATEGORY": "Category",
+  "figures.AGENT": "Person",
+  "figures.DAY": "Day",
+  "figures.csv": "Download as CSV",
+  "figures.opened": "Opened",
+  "figures.resolved": "Resolved",
+  "figures.open": "Open",
+  "figures.waiting": "Waiting for us",
+  "figures.response": "First response, median",
+  "figures.responseP90": "First response, 90 %",
+  "figures.resolution": "Resolution, median",
+  "figures.resolutionP90": "Resolution, 90 %",
+  "figures.total": "Total",
+  "figures.nobody": "Nobody",
+  "figures.help": "Days are in UTC. Open and waiting are counted at the end of the period or day. Half of the times are at most the median, 90 of 100 at most the other.",
+
   "search.label": "Words, a number, a name",
   "search.help": "Quotes keep words together, “or” separates alternatives, a minus excludes a word.",
   "search.none": "Nothing found. Use fewer or other words.",
@@ -177,6 +221,7 @@ const en = {
 
   "admin.staff": "Staff and customers",
   "admin.canned": "Canned answers",
+  "admin.views": "Views",
   "admin.categories": "Categories",
   "admin.tokens": "Service tokens",
   "admin.setAside": "Items set aside",
@@ -243,6 +288,11 @@ const en = {
   "audit.RECOVERY_CODES_REGENERATED": "Recovery codes replaced",
   "audit.RECOVERY_CODE_USED": "Recovery code used",
   "audit.ROLE_CHANGED": "Role",
+  "audit.SAVED_VIEWS_ORDERED": "Reordered the shared views",
+  "audit.SAVED_VIEW_CREATED": "Created a shared view",
+  "audit.SAVED_VIEW_RESTORED": "Restored a shared view",
+  "audit.SAVED_VIEW_RETIRED": "Retired a shared view",
+  "audit.SAVED_VIEW_UPDATED": "Changed a shared view",
   "audit.SECOND_FACTORS_RESET": "All second factors removed",
   "audit.SECOND_FACTOR_ADDED": "Second factor added",
   "audit.SECOND_FACTOR_FAILED": "Wrong code entered",

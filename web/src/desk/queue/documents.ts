@@ -42,6 +42,11 @@ export const COUNTS = graphql(`
     open: ticketCounts(filter: { status: $open }) { total statuses { status count } categories { category { id } total } }
     mine: ticketCounts(filter: { status: $open, assigneeId: $me }) { total }
     unassigned: ticketCounts(filter: { status: $open, assigneeId: null }) { total }
+    savedViews {
+      id name isShared hasRetiredCategory ticketCount
+      filter { status priority categoryIds assigneeId isUnassigned isAssignedToMe reporterId waitingSince text isUnread }
+      orderBy { field direction }
+    }
   }
 `);
 
@@ -62,6 +67,8 @@ export const UPDATE_TICKETS = graphql(`
 export type Row = ResultOf<typeof ROW>;
 /** How many tickets each view has. */
 export type Counts = ResultOf<typeof COUNTS>;
+/** A view that somebody has saved. */
+export type SavedView = NonNullable<Counts["savedViews"]>[number];
 /** A category that accepts tickets. */
 export type Category = ResultOf<typeof CATEGORIES>["categories"][number];
 /** What became of one ticket in a bulk change. */

@@ -107,7 +107,7 @@ class Queue {
     const index = before < 0 ? rest.length : before;
     // What comes after all that is loaded may come after more that is not: it is read with its page.
     const isBeyond = index === rest.length && this.hasMore;
-    const isIn = matches(this.view, row) && !isBeyond && (old !== undefined || !needsServer(this.view));
+    const isIn = matches(this.view, row, this.#me) && !isBeyond && (old !== undefined || !needsServer(this.view));
     if (isIn) this.rows = [...rest.slice(0, index), row, ...rest.slice(index)];
     else if (old) this.rows = rest;
   }

@@ -1,7 +1,7 @@
 import type { VariablesOf } from "gql.tada";
 import type { Scalar } from "../../shared/api/document";
 import { t } from "../i18n";
-import type { Category, Counts, ROWS, Row } from "./documents";
+import type { Category, Counts, ROWS, Row, SavedView } from "./documents";
 
 type Filter = NonNullable<VariablesOf<typeof ROWS>["filter"]>;
 type Order = NonNullable<VariablesOf<typeof ROWS>["order"]>;
@@ -12,6 +12,8 @@ export interface View {
   id: string;
   filter: Filter;
   order: Order;
+  /** Present if somebody has saved it. */
+  saved?: SavedView;
 }
 
 /** The statuses of tickets that somebody still has to work on. */
@@ -32,14 +34,24 @@ export function builtIn(me: string, categories: Category[]): View[] {
   ];
 }
 
-/** Returns the name of a view that everybody has. */
+/** Returns a view that somebody has saved. */
+export function savedView(saved: SavedView): View {
+  const { isUnassigned, ...conditions } = saved.filter;
+  const set = Object.entries(conditions).filter(([, value]) => value !== null);
+  const filter: Filter = { ...Object.fromEntries(set), ...(isUnassigned && { assigneeId: null }) };
+  return { id: `saved-${saved.id}`, filter, order: saved.orderBy, saved };
+}
+
+/** Returns the name of a view. */
 export function nameOf(view: View, categories: Category[]): string {
+  if (view.saved) return view.saved.name;
   const category = categories.find(({ slug }) => view.id === `category-${slug}`);
   return category?.name ?? t(`view.${view.id as "mine"}`);
 }
 
-/** Returns the number of tickets in a view that everybody has. */
-export function countOf({ id, filter }: View, counts: Counts): number {
+/** Returns the number of tickets in a view. Null if the server could not count them in time. */
+export function countOf({ id, filter, saved }: View, counts: Counts): number | null {
+  if (saved) return counts.savedViews?.find((view) => view.id === saved.id)?.ticketCount ?? null;
   switch (id) {
     case "mine":
       return counts.mine.total;
@@ -55,11 +67,12 @@ export function countOf({ id, filter }: View, counts: Counts): number {
 }
 
 /** Returns whether a ticket belongs to a view, as far as the ticket tells: not its words, age or read marks. */
-export function matches({ filter }: View, row: Row): boolean {
+export function matches({ filter }: View, row: Row, me: string): boolean {
   const isIn = (list: readonly string[] | null | undefined, value: string): boolean => !list || list.includes(value);
   return (
     isIn(filter.status, row.status) && isIn(filter.priority, row.priority) && isIn(filter.categoryIds, row.category.id) &&
     (filter.assigneeId === undefined || filter.assigneeId === (row.assignee?.id ?? null)) &&
+    (filter.isAssignedToMe == null || filter.isAssignedToMe === (row.assignee?.id === me)) &&
     (filter.reporterId == null || filter.reporterId === row.reporter.id)
   );
 }

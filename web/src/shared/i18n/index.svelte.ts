@@ -60,7 +60,12 @@ export function t(key: Key, values: Values = {}): string {
 
 /** Returns how long ago an instant was, such as `5 min`. */
 export function age(instant: string, now = Date.now()): string {
-  const minutes = Math.max(0, Math.floor((now - Date.parse(instant)) / 60_000));
+  return span((now - Date.parse(instant)) / 1000);
+}
+
+/** Returns a time in the largest unit that it fills, such as `5 min`. */
+export function span(seconds: number): string {
+  const minutes = Math.max(0, Math.floor(seconds / 60));
   const [value, unit] = minutes < 60 ? [minutes, "minute"] : minutes < 2880 ? [Math.floor(minutes / 60), "hour"] : [Math.floor(minutes / 1440), "day"];
   return new Intl.NumberFormat(language(), { style: "unit", unit, unitDisplay: "short" }).format(value as number);
 }
