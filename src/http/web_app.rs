@@ -102,7 +102,9 @@ pub async fn file(
     headers: HeaderMap,
 ) -> Response {
     match ASSETS.by_name(&format!("assets/{name}")) {
-        Some(asset) if api.portal || api.desk => secured(asset.response(&headers, Caching::Forever)),
+        Some(asset) if api.portal || api.desk => {
+            secured(asset.response(&headers, Caching::Forever))
+        }
         _ => not_found(),
     }
 }

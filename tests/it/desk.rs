@@ -2,9 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 
-use crate::harness::{
-    Client, Reply, postgres::TestDatabase, process::Process, web_app::run,
-};
+use crate::harness::{Client, Reply, postgres::TestDatabase, process::Process, web_app::run};
 
 async fn get(client: &Client, path: &str) -> Reply {
     client.request(Method::GET, path, |request| request.header("accept", "text/html")).await

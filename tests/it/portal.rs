@@ -4,9 +4,7 @@ use std::{fs, path::Path};
 
 use reqwest::{Method, StatusCode};
 
-use crate::harness::{
-    Client, Reply, postgres::TestDatabase, process::Process, web_app::run,
-};
+use crate::harness::{Client, Reply, postgres::TestDatabase, process::Process, web_app::run};
 
 async fn get(client: &Client, path: &str, accept: &str) -> Reply {
     client.request(Method::GET, path, |request| request.header("accept", accept)).await
