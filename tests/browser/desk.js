@@ -99,7 +99,7 @@ async function answersATicket(page, anna) {
   await page.locator("article", { hasText: "It works, thank you!" }).waitFor();
   await page.keyboard.press("Escape");
   await page.evaluate(() => scrollTo(0, 0));
-  await page.screenshot({ path: `${pictures}/desk.png`, fullPage: true });
+  await page.screenshot({ path: `${pictures}/desk.png` });
   const twin = await mergesATwin(page, anna, ticket);
   await pick(page, "s", "clos", "Closed");
   await page.getByText("This ticket is closed").waitFor();
