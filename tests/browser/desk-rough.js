@@ -138,8 +138,11 @@ async function keepsTheTextOfAnAgentWhoIsDemoted(browser, { anna, marta, ilya })
   const ticket = await anna.openTicket("A last answer");
   const page = await openTicket(browser, AGENT, ticket);
   await field(page).fill("What I wanted to say");
+  const list = await work(browser, AGENT, "?view=open");
+  await row(list, "A last answer").waitFor();
   await ilya.mutate("setAccountRole", { id: marta.id, role: "CUSTOMER" });
-  await page.getByText("Your session has ended.").waitFor();
+  for (const ended of [page, list]) await ended.getByText("Your session has ended.").waitFor();
+  await list.context().close();
   await signIn(page, AGENT);
   await page.getByRole("heading", { name: "This is the desk of the support staff" }).waitFor();
   await page.getByText("What I wanted to say").waitFor();
