@@ -24,11 +24,12 @@ async function openTicket(browser, email, ticket) {
   return page;
 }
 
-/** Calls back with the name of each operation that the page sends. */
-function countOperations(page, name) {
+/** Counts the requests of a page that contain all of some texts, such as the name of an operation. */
+function countOperations(page, ...texts) {
   const counter = { count: 0 };
   page.on("request", (request) => {
-    if (request.method() === "POST" && (request.postData() ?? "").includes(name)) counter.count += 1;
+    const body = request.postData() ?? "";
+    if (texts.every((text) => body.includes(text))) counter.count += 1;
   });
   return counter;
 }

@@ -68,10 +68,10 @@ async function countsWithFewRequests(page, { anna }) {
 }
 
 async function opensInOneRoundTrip(page, { anna }) {
-  await anna.openTicket("Opened at once");
+  const { number } = await anna.openTicket("Opened at once");
   await page.evaluate(() => document.querySelector("[aria-label=Tickets]").parentElement.scrollTo(0, 0));
   await row(page, "Opened at once").waitFor({ state: "attached" });
-  const reads = countOperations(page, "query Ticket(");
+  const reads = countOperations(page, "query Ticket(", number);
   await row(page, "Opened at once").hover();
   await until(async () => (await listItems(page).count()) > 0 && reads.count === 1, "it is read ahead");
   await row(page, "Opened at once").click();
