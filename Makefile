@@ -29,8 +29,8 @@ audit: setup ## Look for known vulnerabilities in the dependencies (needs the ne
 
 pictures: ## Take the pictures of README again, by the tests in a browser
 	@scripts/setup test
-	cargo test --locked --test it -- a_customer_opens_a_ticket_and_follows_it_in_a_browser a_browser_completes_the_tour
-	cp target/tmp/pictures/portal.png target/tmp/pictures/playground.png docs/
+	cargo test --locked --test it -- a_customer_opens_a_ticket_and_follows_it_in_a_browser an_agent_works_a_day_by_keyboard_alone a_browser_completes_the_tour
+	cp target/tmp/pictures/portal.png target/tmp/pictures/desk.png target/tmp/pictures/playground.png docs/
 
 verify-long: ## Run the long tests, within two hours: kills, random input, large data, drills, the version before, the package
 	@scripts/verify-long $(ARGS)

@@ -1,4 +1,4 @@
-//! Packs the portal and the playground into the binary, and tells cargo which files the binary depends on.
+//! Packs the web app and the playground into the binary, and tells cargo which files the binary depends on.
 
 use std::{
     env, fs,
@@ -29,9 +29,10 @@ const VENDOR: [(&str, &str); 9] = [
 /// The files that `npm ci` reads.
 const MANIFEST: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
-/// What the portal is built from, in `web`.
-const WEB: [&str; 9] = [
+/// What the web app is built from, in `web`.
+const WEB: [&str; 10] = [
     ".npmrc",
+    "desk.html",
     "index.html",
     "package.json",
     "package-lock.json",
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         println!("cargo::rerun-if-changed=web/{part}");
     }
     println!("cargo::rerun-if-env-changed=CI");
-    for (name, packed) in [("playground", pack_playground()), ("portal", pack_portal())] {
+    for (name, packed) in [("playground", pack_playground()), ("web app", pack_web_app())] {
         if let Err(error) = packed {
             println!("cargo::error=the {name} cannot be packed: {error}");
             return ExitCode::FAILURE;
@@ -106,16 +107,16 @@ fn pack_playground() -> io::Result<()> {
     fs::write(out.join("playground.rs"), text)
 }
 
-/// Builds the portal and writes `portal.rs`, which `src/http/portal.rs` includes.
-fn pack_portal() -> io::Result<()> {
+/// Builds the web app and writes `web_app.rs`, which `src/http/web_app.rs` includes.
+fn pack_web_app() -> io::Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
-    let packed = out.join("portal");
-    let missing = build_portal(&out, &packed).err();
+    let packed = out.join("web_app");
+    let missing = build_web_app(&out, &packed).err();
     if let Some(reason) = &missing {
         if is_required() {
             return Err(io::Error::other(format!("{reason}; install Node.js and npm")));
         }
-        println!("cargo::warning=built without the portal: {reason}");
+        println!("cargo::warning=built without the web app: {reason}");
         // This file never exists, so the next build tries again.
         println!("cargo::rerun-if-changed=web/never");
     }
@@ -135,11 +136,11 @@ fn pack_portal() -> io::Result<()> {
     let text = format!(
         "const FILES: &[File] = &[\n{files}];\nconst MISSING: Option<&str> = {missing:?};\n"
     );
-    fs::write(out.join("portal.rs"), text)
+    fs::write(out.join("web_app.rs"), text)
 }
 
-/// Builds and compresses the portal, unless an earlier build has done it from the same sources.
-fn build_portal(out: &Path, packed: &Path) -> Result<(), String> {
+/// Builds and compresses the web app, unless an earlier build has done it from the same sources.
+fn build_web_app(out: &Path, packed: &Path) -> Result<(), String> {
     let failed = |error: io::Error| error.to_string();
     let mut sources = Vec::new();
     for part in WEB {
@@ -195,7 +196,7 @@ fn list(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a build without the portal or the playground fails: a release or one in CI, which others will use.
+/// Whether a build without the web app or the playground fails: a release or one in CI, which others will use.
 fn is_required() -> bool {
     env::var("PROFILE").is_ok_and(|profile| profile == "release")
         || env::var("CI").is_ok_and(|ci| !matches!(ci.as_str(), "" | "0" | "false"))

@@ -141,6 +141,7 @@ impl App {
             budgets: Budgets::new(limits(config), backend.metrics.clone()),
             metrics: backend.metrics,
             portal: config.portal,
+            desk: config.desk,
             playground: config.playground.then(playground).transpose()?,
             mailbox: backend.mailbox,
             origins,

@@ -1,5 +1,5 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
-import { defineConfig } from "vite";
+import { defineConfig, type Connect, type Plugin } from "vite";
 
 const server = process.env.TICKETWIRE_URL ?? "http://127.0.0.1:8080";
 // The cookie counts only for requests of the server's own pages, so they must look like these.
@@ -13,8 +13,19 @@ const policy = [
   "require-trusted-types-for 'script'; trusted-types svelte-trusted-html",
 ].join("; ");
 
+/** Serves the desk's page at its addresses, as the server does. */
+const desk: Plugin = {
+  name: "desk",
+  configureServer: ({ middlewares }) => void middlewares.use(toDesk),
+  configurePreviewServer: ({ middlewares }) => void middlewares.use(toDesk),
+};
+function toDesk(request: Connect.IncomingMessage, _: unknown, next: () => void): void {
+  if (/^\/desk(\/|\?|$)/.test(request.url ?? "")) request.url = "/desk.html";
+  next();
+}
+
 export default defineConfig({
-  plugins: [svelte()],
+  plugins: [svelte(), desk],
   server: { proxy },
   preview: { proxy, headers: { "content-security-policy": policy } },
   build: {
@@ -23,6 +34,6 @@ export default defineConfig({
     // An inlined asset is a `data:` URL, which the policy of the server's pages forbids for scripts and styles.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rollupOptions: { input: { portal: "index.html" } },
+    rollupOptions: { input: { portal: "index.html", desk: "desk.html" } },
   },
 });

@@ -78,10 +78,11 @@ fn hash(value: &str) -> String {
 }
 
 /// The settings, without secrets, that must be the same on all nodes that serve requests.
-fn shared_settings(config: &Config) -> [(String, String); 39] {
+fn shared_settings(config: &Config) -> [(String, String); 40] {
     settings!(config:
         allowed_origins,
         portal,
+        desk,
         tickets.prefix,
         tickets.close_resolved_after_days,
         sessions.lifetime_hours,

@@ -84,6 +84,9 @@ fn welcome(config: &Config, app: &App, database: &ServerDatabase) -> CliResult<S
     if config.portal {
         text += &format!("  Portal       {http}://{address}/\n");
     }
+    if config.desk {
+        text += &format!("  Desk         {http}://{address}/desk\n");
+    }
     if config.playground {
         text += &format!("  Playground   {http}://{address}/playground\n");
     }

@@ -38,6 +38,8 @@ section! {
         drain_grace_seconds: Option<u32>, 0..=600;
         /// Whether the portal for customers is served at `/`.
         portal: bool = "true";
+        /// Whether the desk for staff is served at `/desk`.
+        desk: bool = "true";
         /// Whether the playground is served at `/playground`.
         playground: bool = "true";
     }

@@ -61,6 +61,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Whether the portal is served at `/`.
     pub portal: bool,
+    /// Whether the desk is served at `/desk`.
+    pub desk: bool,
     /// The page at `/playground`, or `None` if it is disabled.
     pub playground: Option<Playground>,
     /// The folder of the mails that `/mailbox` shows, or `None` if there is no such page.

@@ -1,4 +1,4 @@
-//! The files of the portal and of the playground, which `build.rs` compresses into the binary.
+//! The files of the web app and of the playground, which `build.rs` compresses into the binary.
 
 use std::io::Read as _;
 

@@ -27,7 +27,6 @@ mod observe;
 mod origins;
 mod page;
 mod playground;
-mod portal;
 mod process;
 mod refusal;
 mod reset_password;
@@ -40,6 +39,7 @@ mod tls;
 mod turns;
 mod unsubscribe;
 mod upload;
+mod web_app;
 mod websocket;
 
 use std::time::Duration;
@@ -91,8 +91,9 @@ pub fn router(api: Api) -> Router {
     };
     let mailbox = api.mailbox.is_some().then(mailbox::routes).unwrap_or_default();
     Router::new()
-        .route("/", get(portal::page))
-        .route("/assets/{*name}", get(portal::file))
+        .route("/", get(web_app::portal))
+        .route("/desk", get(web_app::desk))
+        .route("/assets/{*name}", get(web_app::file))
         .route("/playground", get(playground::page))
         .route("/playground/{*name}", get(playground::file))
         .route("/graphql", graphql)
@@ -104,7 +105,7 @@ pub fn router(api: Api) -> Router {
         .route("/unsubscribe", get(unsubscribe::form).post(unsubscribe::submit))
         .route("/subscribe", post(unsubscribe::subscribe))
         .merge(mailbox)
-        .fallback(portal::deep_link)
+        .fallback(web_app::deep_link)
         .with_state(api)
         .layer(CatchPanicLayer::custom(refusal::panicked))
         .layer(nosniff)

@@ -24,6 +24,7 @@ mod closing;
 mod comment;
 mod comment_edit;
 mod configuration;
+mod desk;
 mod doctor;
 mod embedded;
 mod embedded_upgrade;

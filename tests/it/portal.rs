@@ -3,13 +3,8 @@
 use std::{fs, path::Path};
 
 use reqwest::{Method, StatusCode};
-use rustix::process::Signal;
-use tokio::sync::Semaphore;
 
-use crate::harness::{
-    Client, Reply, browser::Script, demo::Demo, postgres::TestDatabase, process::Process,
-    proxy::Proxy,
-};
+use crate::harness::{Client, Reply, postgres::TestDatabase, process::Process, web_app::run};
 
 async fn get(client: &Client, path: &str, accept: &str) -> Reply {
     client.request(Method::GET, path, |request| request.header("accept", accept)).await
@@ -63,34 +58,6 @@ async fn a_setting_switches_the_portal_off() {
         assert!(answer.body.as_str().unwrap().contains("/graphql"), "{path}");
     }
     process.kill().await;
-}
-
-/// A browser and a demo server keep a processor busy, so only two scripts run at a time.
-static TURNS: Semaphore = Semaphore::const_new(2);
-
-/// Runs a script with a browser, in front of a demo server that the script can kill and start again,
-/// behind a proxy whose connections it can cut and stall.
-async fn run(script: &str, arguments: &[&str]) {
-    let _turn = TURNS.acquire().await.unwrap();
-    let demo = Demo::new();
-    let mut server = Some(demo.serve("127.0.0.1:0").await);
-    let address = server.as_ref().unwrap().address.clone();
-    let proxy = Proxy::start(&address).await;
-    let origin = format!("http://{}/", proxy.address);
-    let mut script = Script::start_with(script, &origin, arguments).await;
-    while let Some(command) = script.command().await {
-        match command.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["kill"] => server.take().expect("a running server").kill().await,
-            ["start"] => server = Some(demo.serve(&address).await),
-            ["cut"] => proxy.cut_next(0),
-            ["stall"] => proxy.stall(true),
-            ["resume"] => proxy.stall(false),
-            ref other => panic!("the script asks for {other:?}"),
-        }
-        script.done().await;
-    }
-    assert!(script.succeeded().await, "see above");
-    assert!(server.expect("a running server").terminate(Signal::TERM).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

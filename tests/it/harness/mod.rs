@@ -15,6 +15,7 @@ pub mod server;
 pub mod smtp;
 pub mod socket;
 pub mod tls;
+pub mod web_app;
 
 pub use client::{Client, Reply};
 pub use event_stream::EventStream;

@@ -7,6 +7,8 @@ export interface Draft {
   files: { id: string; name: string; size: number }[];
   /** Sent with each attempt to post the message, so that it is posted once. */
   key: string;
+  /** The last event that its author had seen when it was begun. Null if the server does not compare. */
+  seenUpTo?: string | null;
 }
 
 const PREFIX = "ticketwire:draft:";

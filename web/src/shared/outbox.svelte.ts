@@ -2,6 +2,7 @@
 // acknowledged them, and sent one after another in the order in which they were written.
 import type { ResultOf } from "gql.tada";
 import { ApiError, asApiError, request } from "./api/client";
+import type { Scalar } from "./api/document";
 import { endPauses, pause } from "./api/pause";
 import { loadItem, namesBelow, newKey, saveItem, type Draft } from "./drafts";
 import type { UserError } from "./errors";
@@ -15,10 +16,10 @@ export interface Letter extends Draft {
   place: string;
   /** The address of that place. */
   path: string;
-  /** The comment that it becomes. `seenUpTo` is the last event that its author had seen. */
-  comment: { ticketId: string; number: string; seenUpTo: string | null } | null;
-  /** The ticket that it becomes. */
-  ticket: { categoryId: string; followUpToId: string | null } | null;
+  /** The comment that it becomes. */
+  comment: NewComment | null;
+  /** The ticket that it becomes. `customerId` is the customer for whom staff open it. */
+  ticket: { categoryId: string; followUpToId: string | null; customerId?: string } | null;
   /** When the first attempt was made, in milliseconds since 1970, or null before it. */
   sentAt: number | null;
   /** Why it was rejected, or null. */
@@ -27,6 +28,18 @@ export interface Letter extends Draft {
   meanwhile: Meanwhile[];
   /** The names of files that had expired and are no longer part of it. */
   lost: string[];
+}
+
+/** A comment that is sent. */
+interface NewComment {
+  ticketId: string;
+  number: string;
+  /** The last event that its author had seen. */
+  seenUpTo: string | null;
+  /** `PUBLIC` if it is left out. */
+  visibility?: Scalar<"CommentVisibility">;
+  /** The status that is set with it. */
+  status?: Scalar<"TicketStatus">;
 }
 
 type Meanwhile = ResultOf<typeof ADD_COMMENT>["addComment"]["answeredMeanwhile"][number];
@@ -89,6 +102,16 @@ export function send(draft: Draft, target: Pick<Letter, "place" | "path" | "comm
 /** Sends a rejected letter again, with changes. */
 export function retry(letter: Letter, changes: Partial<Letter> = {}): void {
   store({ ...letter, failure: null, meanwhile: [], lost: [], ...changes });
+}
+
+/**
+ * Sends a letter whose author has read what others had said meanwhile. What they have said since
+ * holds it back again.
+ */
+export function sendSeen(letter: Letter, eventOf: (commentId: string) => string | null): void {
+  const last = letter.meanwhile.at(-1);
+  const seenUpTo = last && eventOf(last.id);
+  retry(letter, letter.comment && seenUpTo ? { comment: { ...letter.comment, seenUpTo } } : {});
 }
 
 /** Sends a letter although one with the same key, and another text, has arrived. */
@@ -224,10 +247,10 @@ function reject(letter: Letter, errors: readonly UserError[], meanwhile: Meanwhi
 type Outcome = { id: string; errors: readonly UserError[]; meanwhile: Meanwhile[] };
 
 async function addComment({ comment, body, files, key }: Letter): Promise<Outcome> {
-  const { ticketId, seenUpTo } = comment!;
+  const { number: _, ...target } = comment!;
   const uploadedFileIds = files.map(({ id }) => id);
   const { addComment: answer } = await request(ADD_COMMENT, {
-    input: { ticketId, seenUpTo, body, uploadedFileIds, idempotencyKey: key },
+    input: { ...target, body, uploadedFileIds, idempotencyKey: key },
   });
   return { id: answer.comment?.id ?? "", errors: answer.userErrors, meanwhile: answer.answeredMeanwhile };
 }

@@ -1,4 +1,5 @@
 // After an upgrade of the server this page is of the version before. It reloads as soon as nobody notices.
+import { at } from "./entry";
 
 /** Whether the server has another version of this page. */
 export const upgrade = $state({ isDue: false });
@@ -16,7 +17,7 @@ const entryOf = (page: Document): string | null => page.querySelector("script[ty
 /** Asks the server for its version of this page, and reloads when nothing is interrupted if it is another one. */
 export async function checkVersion(): Promise<void> {
   try {
-    const response = await fetch("/", { headers: { accept: "text/html" }, cache: "no-cache" });
+    const response = await fetch(at(), { headers: { accept: "text/html" }, cache: "no-cache" });
     const entry = /<script type="module"[^>]* src="([^"]+)"/.exec(await response.text())?.[1];
     if (response.ok && entry && entry !== entryOf(document)) upgrade.isDue = true;
   } catch {

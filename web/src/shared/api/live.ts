@@ -33,16 +33,16 @@ let wake: () => void = () => {};
 onWake(() => wake());
 
 /**
- * Follows a subscription whose only variable that moves is `after`: it is always the cursor of the
- * last message that `next` has processed. Returns a function that ends the stream.
+ * Follows a subscription. If its messages have cursors, the variable `after` moves: it is always the
+ * cursor of the last message that `next` has processed. Returns a function that ends the stream.
  */
-export function follow<T extends Message, V extends { after?: string | null }>(
+export function follow<T extends Message, V extends object>(
   document: Operation<Record<string, T>, V> | Operation<{ [field: string]: T }, V>,
   variables: V,
   sink: Sink<T>,
 ): () => void {
   client ??= connect();
-  const moving = { ...variables } as V;
+  const moving: V & { after?: string | null } = { ...variables };
   return client.subscribe<Record<string, T>>(
     { query: textOf(document), variables: moving },
     {

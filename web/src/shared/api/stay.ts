@@ -18,7 +18,7 @@ export interface Followed<T, V> {
  * Reads what a page shows and follows its stream. If either ends, it begins again, so that nothing
  * stays outdated. Returns a function that stops.
  */
-export function stay<T extends Message, V extends { after?: string | null }>(
+export function stay<T extends Message, V extends object>(
   document: Operation<Record<string, T>, V> | Operation<{ [field: string]: T }, V>,
   followed: Followed<T, V>,
 ): () => void {

@@ -6,20 +6,24 @@ import type en from "./en";
 export type Key = keyof typeof en;
 
 /** A text of another language: with plural forms if the English one has them. */
-type Translated<T> = T extends string ? string : Record<"one" | "few" | "many" | "other", string>;
+export type Translated<T> = T extends string ? string : Record<"one" | "few" | "many" | "other", string>;
 /** The texts of a language. A missing or unknown key does not compile. */
 export type Catalogue = { [K in Key]: Translated<(typeof en)[K]> };
 
 type Locale = Scalar<"Locale">;
 type Values = Record<string, string | number>;
 
-const load: Record<Locale, () => Promise<{ default: Record<Key, Text> }>> = {
+type Load = Record<Locale, () => Promise<{ default: Record<string, Text> }>>;
+
+const load: Load = {
   EN: () => import("./en"),
   RU: () => import("./ru"),
 };
 const STORED = "ticketwire:locale";
+/** The texts that only one entry has. */
+let own: Load | null = null;
 
-const state = $state<{ locale: Locale; texts: Record<Key, Text> | null }>({ locale: "EN", texts: null });
+const state = $state<{ locale: Locale; texts: Record<string, Text> | null }>({ locale: "EN", texts: null });
 const plurals = $derived(new Intl.PluralRules(language()));
 
 /** Returns the reader's language: the one chosen last in this browser, or else the browser's. */
@@ -28,10 +32,16 @@ export function preferred(): Locale {
   return stored.toUpperCase().startsWith("RU") ? "RU" : "EN";
 }
 
+/** Adds the texts of an entry. Call it before the first language is loaded. */
+export function extend(texts: Load): void {
+  own = texts;
+}
+
 /** Loads a language and shows everything in it. */
 export async function speak(locale: Locale): Promise<void> {
   localStorage.setItem(STORED, locale);
-  state.texts = (await load[locale]()).default;
+  const [common, added] = await Promise.all([load[locale](), own?.[locale]()]);
+  state.texts = { ...common.default, ...added?.default };
   state.locale = locale;
   document.documentElement.lang = language();
 }
@@ -46,6 +56,18 @@ export function t(key: Key, values: Values = {}): string {
   const text = state.texts?.[key] ?? "";
   const form = typeof text === "string" ? text : (text[plurals.select(Number(values.n))] ?? text.other);
   return form.replace(/\{(\w+)\}/g, (_, name: string) => format(values[name] ?? ""));
+}
+
+/** Returns how long ago an instant was, such as `5 min`. */
+export function age(instant: string, now = Date.now()): string {
+  return span((now - Date.parse(instant)) / 1000);
+}
+
+/** Returns a time in the largest unit that it fills, such as `5 min`. */
+export function span(seconds: number): string {
+  const minutes = Math.max(0, Math.floor(seconds / 60));
+  const [value, unit] = minutes < 60 ? [minutes, "minute"] : minutes < 2880 ? [Math.floor(minutes / 60), "hour"] : [Math.floor(minutes / 1440), "day"];
+  return new Intl.NumberFormat(language(), { style: "unit", unit, unitDisplay: "short" }).format(value as number);
 }
 
 /** Returns a time of day with its date, in the reader's zone and form. */

@@ -1,0 +1,175 @@
+// What happens to an agent in mid-work: a demotion, a redaction, a merge, a text that is too long, a retired
+// category, an unknown placeholder, tickets that others close, a server that is away. Each time a sentence says what to do, and nothing that was written is lost.
+
+const { ADMIN, AGENT, ask, assert, CUSTOMER, field, main, openTicket, origin, Person, row, signIn, until, work } = require("./desk-lib");
+
+/** One more than a message may have. */
+const MOST = 65_536;
+
+/** Replaces what is in the field by what is in the clipboard, as a person does. */
+async function paste(page, text) {
+  await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
+  await field(page).focus();
+  await page.keyboard.press("ControlOrMeta+A");
+  await page.keyboard.press("ControlOrMeta+V");
+}
+
+async function keepsAPasteThatIsTooLong(browser, { anna }) {
+  const ticket = await anna.openTicket("A long answer");
+  const page = await openTicket(browser, AGENT, ticket);
+  const text = "a long line\n".repeat(5_834).slice(0, 70_000);
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  await paste(page, text);
+  await page.getByText("The text is 4,464 characters too long.").waitFor();
+  assert.ok(await page.getByRole("button", { name: "Send the answer" }).isDisabled());
+  await page.reload();
+  await field(page).waitFor();
+  assert.equal((await field(page).inputValue()).length, 70_000, "nothing of it is lost");
+  await paste(page, text.slice(0, MOST).trimEnd());
+  await page.getByRole("button", { name: "Send the answer" }).click();
+  await page.locator("article:not(.letter)", { hasText: "a long line" }).waitFor();
+  assert.deepEqual((await anna.bodies(ticket)).map(({ length }) => length), [text.slice(0, MOST).trimEnd().length]);
+  await page.context().close();
+}
+
+async function showsWhatWasRedacted(browser, { anna, ilya }) {
+  const ticket = await anna.openTicket("Has a secret", "My password is swordfish.");
+  const { comment } = await anna.comment(ticket, "I mean swordfish2.");
+  const page = await openTicket(browser, AGENT, ticket);
+  await page.getByText("I mean swordfish2.").first().waitFor();
+  await field(page).fill("Please don't send passwords.");
+  await ilya.mutate("redactComment", { commentId: comment.id });
+  await ilya.mutate("redactTicket", { ticketId: ticket.id, text: "DESCRIPTION" });
+  await ilya.mutate("redactTicket", { ticketId: ticket.id, text: "SUMMARY" });
+  await page.getByRole("heading", { name: "This text was removed." }).waitFor();
+  await until(async () => !(await page.locator("body").innerText()).includes("swordfish"), "it is gone from the page");
+  assert.equal(await field(page).inputValue(), "Please don't send passwords.");
+  await page.context().close();
+}
+
+async function takesTheTextAlongAfterAMerge(browser, { anna, ilya }) {
+  const [ticket, into] = [await anna.openTicket("Asked twice"), await anna.openTicket("Asked once")];
+  const page = await openTicket(browser, AGENT, ticket);
+  await field(page).fill("An answer that is not yet sent");
+  await ilya.mutate("mergeTicket", { ticketId: ticket.id, intoId: into.id });
+  await page.getByText(`This ticket continues in ${into.number}.`).waitFor();
+  await page.getByRole("button", { name: `Take my text along to ${into.number}` }).click();
+  await page.getByRole("heading", { name: "Asked once" }).waitFor();
+  assert.equal(await field(page).inputValue(), "An answer that is not yet sent");
+  await page.getByRole("button", { name: "Send the answer" }).click();
+  await until(async () => (await anna.bodies(into)).includes("An answer that is not yet sent"));
+  await page.context().close();
+}
+
+async function saysWhereAMergedTicketContinues(browser, { anna, ilya }) {
+  const [first, second] = [await anna.openTicket("In a circle one"), await anna.openTicket("In a circle two")];
+  const page = await openTicket(browser, AGENT, second);
+  await page.keyboard.press("m");
+  const dialog = page.getByRole("dialog");
+  await dialog.getByRole("option", { name: first.number }).click();
+  await page.getByRole("dialog", { name: "Merge the tickets" }).waitFor();
+  await ilya.mutate("mergeTicket", { ticketId: first.id, intoId: second.id });
+  await page.getByRole("button", { name: "Merge", exact: true }).click();
+  await page.getByText(`${first.number} was merged before and continues in ${second.number}.`).waitFor();
+  await page.context().close();
+}
+
+async function showsAViewOfARetiredCategory(browser, { anna, ilya }) {
+  const { category } = await ilya.mutate("createCategory", { nameEn: "Domains", nameRu: "Домены", slug: "domains" }, "category { id }");
+  await anna.mutate("createTicket", { categoryId: category.id, summary: "My domain expires", description: "Soon." }, "ticket { id }");
+  const filter = { categoryIds: [category.id], status: ["WAITING_FOR_SUPPORT"] };
+  await ilya.mutate("createSavedView", { name: "Domains that wait", isShared: true, filter }, "savedView { id }");
+  await ilya.mutate("retireCategory", { id: category.id });
+  const page = await work(browser, AGENT);
+  await page.getByRole("link", { name: "Domains that wait" }).click();
+  await page.getByText("A category of this view is retired.").waitFor();
+  await row(page, "My domain expires").waitFor();
+  await page.context().close();
+}
+
+async function namesAnUnknownPlaceholder(browser) {
+  const page = await work(browser, AGENT, "/admin?part=canned");
+  await page.getByRole("button", { name: "New answer" }).click();
+  await page.getByLabel("Title").fill("Greeting");
+  await page.getByLabel("Text").fill("Dear {{reporter.nmae}},");
+  await page.getByText("{{reporter.nmae}} is not known. Use one of these: {{reporter.name}}").waitFor();
+  assert.ok(await page.getByRole("button", { name: "Save" }).isDisabled());
+  await page.getByLabel("Text").fill("Dear {{reporter.name}},");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("button", { name: "Edit Greeting" }).waitFor();
+  await page.context().close();
+}
+
+async function reportsEachTicketOfABulkChange(browser, { anna, ilya }) {
+  const tickets = [];
+  for (const name of ["Bulk one", "Bulk two", "Bulk three"]) tickets.push(await anna.openTicket(name));
+  const page = await work(browser, AGENT, "?view=open");
+  for (const { number } of tickets) await page.getByLabel(`Select ${number}`).check();
+  await page.keyboard.press("s");
+  await page.getByRole("dialog").getByRole("combobox").waitFor();
+  await ilya.mutate("updateTicket", { ticketId: tickets[1].id, status: "CLOSED" });
+  await row(page, "Bulk two").waitFor({ state: "detached" });
+  await page.keyboard.type("resol");
+  await page.keyboard.press("Enter");
+  const results = page.getByRole("dialog", { name: "1 ticket was not changed" });
+  await results.getByRole("listitem").filter({ hasText: "Changed" }).nth(1).waitFor();
+  await results.getByText(/^(The ticket is closed|The ticket can't get this status)/).waitFor();
+  await results.getByRole("button", { name: "Close" }).click();
+  const statuses = await Promise.all(tickets.map(async ({ number }) => (await ilya.call("query($n: String!) { ticket(number: $n) { status } }", { n: number })).ticket.status));
+  assert.deepEqual(statuses, ["RESOLVED", "CLOSED", "RESOLVED"]);
+  await page.context().close();
+}
+
+async function sendsWhenTheServerIsBack(browser, { anna }) {
+  const ticket = await anna.openTicket("While it is away");
+  const page = await openTicket(browser, AGENT, ticket);
+  await ask("kill");
+  await page.getByText("The connection is lost.").waitFor();
+  await field(page).fill("Written while it was away");
+  await page.getByRole("button", { name: "Send the answer" }).click();
+  await page.getByText("The message is sent when the connection is back.").waitFor();
+  await ask("start");
+  await page.locator("article:not(.letter)", { hasText: "Written while it was away" }).waitFor();
+  assert.deepEqual(await anna.bodies(ticket), ["Written while it was away"]);
+  await page.context().close();
+}
+
+async function keepsTheTextOfAnAgentWhoIsDemoted(browser, { anna, marta, ilya }) {
+  const ticket = await anna.openTicket("A last answer");
+  const page = await openTicket(browser, AGENT, ticket);
+  await field(page).fill("What I wanted to say");
+  const list = await work(browser, AGENT, "?view=open");
+  await row(list, "A last answer").waitFor();
+  await ilya.mutate("setAccountRole", { id: marta.id, role: "CUSTOMER" });
+  for (const ended of [page, list]) await ended.getByText("Your session has ended.").waitFor();
+  await list.context().close();
+  await signIn(page, AGENT);
+  await page.getByRole("heading", { name: "This is the desk of the support staff" }).waitFor();
+  await page.getByText("What I wanted to say").waitFor();
+  await page.getByRole("link", { name: "Go to the portal" }).click();
+  await page.getByRole("heading", { name: "How can we help?" }).waitFor();
+  await ilya.mutate("setAccountRole", { id: marta.id, role: "AGENT" });
+  await page.context().close();
+}
+
+async function leadsStaffToTheDesk(browser, { anna }) {
+  const ticket = await anna.openTicket("Linked in a mail");
+  const context = await browser.newContext({ locale: "en-US" });
+  const page = await context.newPage();
+  await page.goto(`${origin}tickets/${ticket.number}`);
+  await signIn(page, AGENT);
+  await page.waitForURL(`${origin}desk/tickets/${ticket.number}`);
+  await page.getByRole("heading", { name: "Linked in a mail" }).waitFor();
+  await context.close();
+}
+
+main("desk-rough", async (browser) => {
+  const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
+  const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
+    showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack, keepsTheTextOfAnAgentWhoIsDemoted];
+  for (const check of checks) {
+    if (process.env.ONLY && check.name !== process.env.ONLY) continue;
+    console.log(check.name);
+    await check(browser, people);
+  }
+});

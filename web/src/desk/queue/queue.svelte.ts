@@ -1,0 +1,169 @@
+import { ApiError, asApiError, request } from "../../shared/api/client";
+import { line } from "../../shared/api/line.svelte";
+import { stay } from "../../shared/api/stay";
+import { CATEGORIES, CHANGES, COUNTS, CURSOR, ROWS, type Category, type Change, type Counts, type Row } from "./documents";
+import { compare, matches, needsServer, OPEN, type View } from "./views";
+
+/** How often the counts are read at most, and a view that the server must decide, in milliseconds. */
+const COUNT_MS = 2_000;
+
+/** The queue: the tickets of a view in their order, as far as they are loaded, and the counts of all views. */
+class Queue {
+  view = $state.raw<View | null>(null);
+  rows = $state.raw<Row[]>([]);
+  isLoaded = $state(false);
+  hasMore = $state(false);
+  categories = $state.raw<Category[]>([]);
+  counts = $state.raw<Counts | null>(null);
+  failure = $state.raw<ApiError | null>(null);
+  /** The ticket that the keyboard is at. */
+  selected = $state<string | null>(null);
+  /** The tickets that the next change is for. */
+  checked = $state.raw<ReadonlySet<string>>(new Set());
+  /** How far the list was scrolled when it was left, in pixels. */
+  place = 0;
+
+  #me = "";
+  #after: string | null = null;
+  /** Counts the requests for rows: only the answer to the last one is shown. */
+  #turn = 0;
+  #isLoadingMore = false;
+  /** The tickets of events that arrived while rows were read. They may be newer. */
+  #meanwhile: Row[] | null = null;
+  #countedAt = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Follows the events of all tickets for a member of staff. Returns a function that stops. */
+  start(me: string): () => void {
+    this.#me = me;
+    const stop = stay(CHANGES, {
+      load: () => this.#load(),
+      next: (change: Change) => this.#process(change),
+      fail: (error) => (this.failure = error),
+    });
+    return () => {
+      stop();
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      line.isBehind = false;
+    Object.assign(this, { view: null, rows: [], isLoaded: false, counts: null, selected: null, checked: new Set(), place: 0 });
+    };
+  }
+
+  /** Shows another view. */
+  async show(view: View): Promise<void> {
+    if (this.view?.id !== view.id) Object.assign(this, { rows: [], isLoaded: false, selected: null, checked: new Set(), place: 0 });
+    this.view = view;
+    await this.reload();
+  }
+
+  /** Reads the rows of the view again. */
+  async reload(): Promise<void> {
+    try {
+      await this.#readRows();
+    } catch (error) {
+      this.failure = asApiError(error);
+    }
+  }
+
+  /** Reads the next page of the view. */
+  async more(): Promise<void> {
+    if (!this.hasMore || this.#isLoadingMore || !this.view) return;
+    this.#isLoadingMore = true;
+    const { view } = this;
+    try {
+      const { tickets } = await request(ROWS, { filter: view.filter, order: view.order, after: this.#after });
+      if (view !== this.view) return;
+      const known = new Set(this.rows.map(({ id }) => id));
+      this.rows = [...this.rows, ...tickets.nodes.filter(({ id }) => !known.has(id))];
+      this.#turnPage(tickets.pageInfo);
+    } catch (error) {
+      this.failure = asApiError(error);
+    } finally {
+      this.#isLoadingMore = false;
+    }
+  }
+
+  /** Returns the ticket that comes so many places after another in the list, or null. */
+  neighbour(number: string, distance: number): Row | null {
+    const index = this.rows.findIndex((row) => row.number === number);
+    return index < 0 ? null : (this.rows[index + distance] ?? null);
+  }
+
+  /** Checks or unchecks tickets. */
+  check(ids: string[], isChecked: boolean): void {
+    const checked = new Set(this.checked);
+    for (const id of ids) if (isChecked) checked.add(id);
+    else checked.delete(id);
+    this.checked = checked;
+  }
+
+  /** Takes over the state of a ticket, unless a newer one is shown. */
+  apply(row: Row): void {
+    const old = this.rows.find(({ id }) => id === row.id);
+    if (!this.view || (old && old.version > row.version)) return;
+    const rest = old ? this.rows.filter((other) => other !== old) : this.rows;
+    const before = rest.findIndex((other) => compare(this.view!, row, other) < 0);
+    const index = before < 0 ? rest.length : before;
+    // What comes after all that is loaded may come after more that is not: it is read with its page.
+    const isBeyond = index === rest.length && this.hasMore;
+    const isIn = matches(this.view, row, this.#me) && !isBeyond && (old !== undefined || !needsServer(this.view));
+    if (isIn) this.rows = [...rest.slice(0, index), row, ...rest.slice(index)];
+    else if (old) this.rows = rest;
+  }
+
+  async #load(): Promise<{ after: string }> {
+    line.isBehind = this.isLoaded;
+    const [{ categories }, rows] = await Promise.all([request(CATEGORIES, {}), this.#readRows(), this.#count()]);
+    this.categories = categories;
+    this.failure = null;
+    return { after: rows };
+  }
+
+  async #readRows(): Promise<string> {
+    if (!this.view) return (await request(CURSOR, {})).eventCursor;
+    const turn = ++this.#turn;
+    this.#meanwhile = [];
+    const { filter, order } = this.view;
+    const { eventCursor, tickets } = await request(ROWS, { filter, order });
+    if (turn !== this.#turn) return eventCursor;
+    const missed = this.#meanwhile ?? [];
+    this.#meanwhile = null;
+    this.rows = tickets.nodes;
+    this.#turnPage(tickets.pageInfo);
+    for (const row of missed) this.apply(row);
+    this.isLoaded = true;
+    this.failure = null;
+    return eventCursor;
+  }
+
+  #turnPage({ endCursor, hasNextPage }: { endCursor: string | null; hasNextPage: boolean }): void {
+    this.#after = endCursor;
+    this.hasMore = hasNextPage;
+  }
+
+  #process(change: Change): void {
+    line.isBehind = false;
+    if (!("ticket" in change)) return;
+    this.#meanwhile?.push(change.ticket);
+    this.apply(change.ticket);
+    this.#refreshSoon();
+  }
+
+  #refreshSoon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      // The next event asks again if this fails.
+      this.#count().catch(() => {});
+      if (this.view && needsServer(this.view)) void this.reload();
+    }, Math.max(0, this.#countedAt + COUNT_MS - Date.now()));
+  }
+
+  async #count(): Promise<void> {
+    this.#countedAt = Date.now();
+    this.counts = await request(COUNTS, { me: this.#me, open: OPEN });
+  }
+}
+
+/** The queue of the person who is signed in. */
+export const queue = new Queue();

@@ -1,0 +1,39 @@
+import { explain, sentence, type UserError } from "../errors";
+
+type Action = () => Promise<readonly UserError[]>;
+
+/** Actions that the server may want a person to confirm with their password first. */
+export class Guarded {
+  failure = $state("");
+  isBusy = $state(false);
+  /** What is done once more when the person has confirmed that it is they. */
+  pending = $state.raw<Action | null>(null);
+
+  /** `done` is called after each action that succeeded. */
+  constructor(readonly done: () => Promise<void> | void) {}
+
+  /** Runs an action. Returns whether it succeeded. */
+  async act(action: Action): Promise<boolean> {
+    this.isBusy = true;
+    try {
+      const errors = [...(await action())];
+      const isUnconfirmed = errors.some(({ code }) => code === "REAUTHENTICATION_REQUIRED");
+      this.pending = isUnconfirmed ? action : null;
+      this.failure = isUnconfirmed ? "" : explain(errors);
+      if (errors.length === 0) await this.done();
+      return errors.length === 0;
+    } catch (error) {
+      this.failure = sentence(error);
+      return false;
+    } finally {
+      this.isBusy = false;
+    }
+  }
+
+  /** Runs the action that waits. */
+  async confirmed(): Promise<void> {
+    const { pending } = this;
+    this.pending = null;
+    if (pending) await this.act(pending);
+  }
+}

@@ -1,0 +1,73 @@
+import { request } from "../api/client";
+import { graphql } from "../api/document";
+import { stay } from "../api/stay";
+import type { ResultOf } from "gql.tada";
+
+const NOTE = graphql(`
+  fragment Note on Notification { id kind createdAt readAt ticket { number summary } }
+`);
+const LIST = graphql(`
+  query Notifications($after: String) {
+    eventCursor
+    viewer {
+      unreadNotificationCount
+      notifications(first: 20, after: $after) { nodes { ...Note } pageInfo { endCursor hasNextPage } }
+    }
+  }
+`, [NOTE]);
+const MARK = graphql(`
+  mutation MarkNotificationsRead($ids: [ID!]) {
+    markNotificationsRead(input: { ids: $ids }) { unreadNotificationCount }
+  }
+`);
+const STREAM = graphql(`
+  subscription NotificationStream($after: String) {
+    notifications(after: $after) {
+      __typename
+      ... on NotificationAdded { cursor unreadNotificationCount notification { ...Note } }
+      ... on NotificationCheckpoint { cursor unreadNotificationCount }
+      ... on ResyncRequired { reason }
+    }
+  }
+`, [NOTE]);
+
+/** A notification as the list shows it. */
+export type Note = ResultOf<typeof NOTE>;
+
+/** The reader's notifications, newest first, with the live count of unread ones. */
+export const bell = $state({ unread: 0, notes: [] as Note[], next: null as string | null });
+
+/** Reads the notifications and follows them. Returns a function that stops. */
+export function followBell(): () => void {
+  return stay(STREAM, { load: async () => ({ after: await load(null) }), next: process, fail: () => {} });
+}
+
+function process(message: ResultOf<typeof STREAM>["notifications"]): void {
+  if (message.__typename === "ResyncRequired") return;
+  bell.unread = message.unreadNotificationCount;
+  if (message.__typename !== "NotificationAdded") return;
+  const { notification } = message;
+  bell.notes = [notification, ...bell.notes.filter(({ id }) => id !== notification.id)];
+}
+
+async function load(after: string | null): Promise<string> {
+  const { viewer, eventCursor } = await request(LIST, { after });
+  const page = viewer?.notifications;
+  bell.unread = viewer?.unreadNotificationCount ?? 0;
+  bell.notes = after ? [...bell.notes, ...(page?.nodes ?? [])] : (page?.nodes ?? []);
+  bell.next = page?.pageInfo.hasNextPage ? page.pageInfo.endCursor : null;
+  return eventCursor;
+}
+
+/** Reads older notifications. */
+export async function loadMore(): Promise<void> {
+  await load(bell.next);
+}
+
+/** Marks some notifications as read, or all of them. */
+export async function markRead(ids: string[] | null): Promise<void> {
+  const { markNotificationsRead } = await request(MARK, { ids });
+  bell.unread = markNotificationsRead.unreadNotificationCount ?? bell.unread;
+  const now = new Date().toISOString();
+  for (const note of bell.notes) if (!ids || ids.includes(note.id)) note.readAt ??= now;
+}

@@ -1,0 +1,171 @@
+import type { ResultOf } from "gql.tada";
+import { ApiError, request } from "../api/client";
+import { line } from "../api/line.svelte";
+import { stay } from "../api/stay";
+import { EARLIER, EVENTS, INVITATIONS, MARK_READ, TICKET, type Loaded, type CommentEvent, type Facts, type TicketView, type TimelineEvent } from "./documents";
+
+type StreamMessage = ResultOf<typeof EVENTS>["ticketEvents"];
+
+/** The events that change the open invitations. */
+const INVITING: TimelineEvent["__typename"][] = ["ParticipantInvited", "InvitationDeclined", "InvitationWithdrawn", "ParticipantAdded"];
+
+/** Reads a ticket with the latest entries of its timeline. */
+export function readTicket(number: string): Promise<Loaded> {
+  return request(TICKET, { number });
+}
+
+/** A ticket that follows its events. */
+export class LiveTicket {
+  ticket = $state<TicketView | null>(null);
+  events = $state<TimelineEvent[]>([]);
+  earlier = $state<string | null>(null);
+  isMuted = $state(false);
+  failure = $state<ApiError | null>(null);
+  /** The ticket was taken away while it was open. */
+  isLost = $state(false);
+  /** When the links of the files were created, in milliseconds since 1970. */
+  loadedAt = 0;
+
+  constructor(
+    readonly number: string,
+    /** Called with each event that arrives while the page is open. */
+    readonly onEvent: (event: TimelineEvent) => void,
+    /** Reads the ticket. Its stream brings what has happened since. */
+    readonly read: (number: string) => Promise<Loaded> = readTicket,
+  ) {}
+
+  /** Reads the ticket and follows it. Returns a function that stops. */
+  follow(): () => void {
+    const stop = stay(EVENTS, {
+      load: () => this.#load(),
+      next: (message: StreamMessage) => this.#process(message),
+      fail: (error) => this.#fail(error),
+    });
+    return () => {
+      line.isBehind = false;
+      stop();
+    };
+  }
+
+  /** The last event that is shown, or null before the ticket is. */
+  get lastEvent(): string | null {
+    return this.events.at(-1)?.id ?? null;
+  }
+
+  /** Returns whether a comment is shown. */
+  hasComment(id: string): boolean {
+    return this.#comment(id) !== undefined;
+  }
+
+  /** Returns the event that a shown comment came with, or null. */
+  eventOf(commentId: string): string | null {
+    return this.events.find((event) => event.__typename === "CommentAdded" && event.comment.id === commentId)?.id ?? null;
+  }
+
+  /** Adds the entries before those that are shown. */
+  async showEarlier(): Promise<void> {
+    const { ticket } = await request(EARLIER, { number: this.number, before: this.earlier });
+    if (!ticket) return;
+    this.events = [...ticket.timeline.nodes, ...this.events];
+    this.earlier = ticket.timeline.pageInfo.hasPreviousPage ? ticket.timeline.pageInfo.startCursor : null;
+  }
+
+  /** Takes over the ticket's state, unless it is older than the one that is shown. */
+  update(facts: Facts | null): void {
+    if (this.ticket && facts && facts.version >= this.ticket.version) Object.assign(this.ticket, facts);
+  }
+
+  /** Reads the open invitations again. */
+  async readInvitations(): Promise<void> {
+    const { ticket } = await request(INVITATIONS, { number: this.number });
+    if (this.ticket && ticket) this.ticket.invitations = ticket.invitations;
+  }
+
+  /** Marks what is shown as read. */
+  async markRead(): Promise<void> {
+    const last = this.events.at(-1);
+    if (!this.ticket || !last || document.hidden) return;
+    // The next visit marks it if this fails.
+    await request(MARK_READ, { ticketId: this.ticket.id, upTo: last.id }).catch(() => {});
+  }
+
+  async #load(): Promise<{ ticketId: string; after: string } | null> {
+    line.isBehind = this.ticket !== null;
+    const { eventCursor, ticket, viewer } = await this.read(this.number);
+    if (!ticket) throw new ApiError("NOT_FOUND");
+    this.#show(ticket);
+    const muted = viewer?.mailPreferences?.unsubscribedTickets ?? [];
+    this.isMuted = muted.some(({ id }) => id === ticket.id);
+    return { ticketId: ticket.id, after: eventCursor };
+  }
+
+  #show(ticket: TicketView): void {
+    const known = new Set(this.events.map(({ id }) => id));
+    const missed = this.ticket ? ticket.timeline.nodes.filter(({ id }) => !known.has(id)) : [];
+    this.ticket = ticket;
+    this.events = ticket.timeline.nodes;
+    this.earlier = ticket.timeline.pageInfo.hasPreviousPage ? ticket.timeline.pageInfo.startCursor : null;
+    this.failure = null;
+    this.loadedAt = Date.now();
+    for (const event of missed) this.onEvent(event);
+    void this.markRead();
+  }
+
+  #process(message: StreamMessage): void {
+    switch (message.__typename) {
+      case "Checkpoint":
+        line.isBehind = false;
+        break;
+      case "AccessRevoked":
+        this.isLost = true;
+        line.isBehind = false;
+        break;
+      case "ResyncRequired":
+        break;
+      default:
+        this.#add(message);
+    }
+  }
+
+  #add(event: Exclude<StreamMessage, { __typename: "Checkpoint" | "AccessRevoked" | "ResyncRequired" }>): void {
+    this.update(event.ticket);
+    // A stream may repeat what the query has shown.
+    if (this.events.some(({ id }) => id === event.id)) return;
+    this.#apply(event);
+    this.events.push(event);
+    this.onEvent(event);
+    void this.markRead();
+  }
+
+  /** Changes what is shown of a comment. */
+  edit(comment: { id: string; body: string; editedAt: string | null }): void {
+    Object.assign(this.#comment(comment.id) ?? {}, comment);
+  }
+
+  #apply(event: TimelineEvent): void {
+    if (event.__typename === "CommentEdited") this.edit(event.comment);
+    // What is shown until then is only who was invited, so a failure is no loss.
+    if (INVITING.includes(event.__typename)) void this.readInvitations().catch(() => {});
+    if (event.__typename !== "ContentRedacted" || !this.ticket) return;
+    const isOther = (file: { id: string }) => file.id !== event.attachmentId;
+    this.ticket.attachments = this.ticket.attachments.filter(isOther);
+    for (const entry of this.events) {
+      if (entry.__typename === "CommentAdded") entry.comment.attachments = entry.comment.attachments.filter(isOther);
+    }
+    if (event.content === "DESCRIPTION") this.ticket.description = "";
+    if (event.content === "SUMMARY") this.ticket.summary = "";
+    const comment = event.content === "COMMENT" && this.#comment(event.redactedComment?.id);
+    if (comment) Object.assign(comment, { body: "", redactedAt: event.occurredAt });
+  }
+
+  #comment(id?: string): CommentEvent["comment"] | undefined {
+    const found = this.events.find((event) => event.__typename === "CommentAdded" && event.comment.id === id);
+    return (found as CommentEvent | undefined)?.comment;
+  }
+
+  #fail(error: ApiError): void {
+    line.isBehind = false;
+    if (error.code === "NOT_FOUND" && this.ticket) this.isLost = true;
+    else this.failure = error;
+  }
+}
