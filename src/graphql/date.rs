@@ -3,10 +3,11 @@
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use chrono::NaiveDate;
 
-/// A day: `YYYY-MM-DD`, such as `2026-01-31`.
+/// A day of the calendar, without a time.
 #[derive(Clone, Copy)]
 pub struct Date(pub NaiveDate);
 
+/// A day: `YYYY-MM-DD`, such as `2026-01-31`.
 #[Scalar(specified_by_url = "https://scalars.graphql.org/andimarek/local-date")]
 impl ScalarType for Date {
     fn parse(value: Value) -> InputValueResult<Self> {
