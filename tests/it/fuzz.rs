@@ -1,4 +1,4 @@
-//! Random input. `TICKETWIRE_TEST_CASES` is the number of cases, and `TICKETWIRE_TEST_SEED` chooses
+//! Random input. `TEST_CASES` is the number of cases, and `TEST_SEED` chooses
 //! them: the same seed repeats them.
 
 use std::{env, fmt::Write as _, time::Duration};
@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How many cases are tried, by default this many.
 fn cases(default: u64) -> u64 {
-    env::var("TICKETWIRE_TEST_CASES").map_or(default, |count| count.parse().unwrap())
+    env::var("TEST_CASES").map_or(default, |count| count.parse().unwrap())
 }
 
 /// Random numbers (xorshift64*).
@@ -29,7 +29,7 @@ struct Random(u64);
 impl Random {
     /// The numbers of a case.
     fn of(case: u64) -> Self {
-        let seed = env::var("TICKETWIRE_TEST_SEED").map_or(1, |seed| seed.parse::<u64>().unwrap());
+        let seed = env::var("TEST_SEED").map_or(1, |seed| seed.parse::<u64>().unwrap());
         let mut random = Self(((seed << 32) | case).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         random.next();
         random

@@ -21,7 +21,7 @@ const GROWING: [&str; 9] = [
     "deliveries",
 ];
 
-/// The number of tickets and of customers. `TICKETWIRE_TEST_TICKETS` changes it.
+/// The number of tickets and of customers. `TEST_TICKETS` changes it.
 const TICKETS: &str = "20000";
 
 /// Three texts and two events for each ticket: by default 60,000 and 40,000.
@@ -88,7 +88,7 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
     let start = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
     let start = Cursor::decode(start.as_str().unwrap()).unwrap();
     let database = server.database.connect().await;
-    let tickets = std::env::var("TICKETWIRE_TEST_TICKETS").unwrap_or_else(|_| TICKETS.to_owned());
+    let tickets = std::env::var("TEST_TICKETS").unwrap_or_else(|_| TICKETS.to_owned());
     database.batch_execute(&FILL.replace(TICKETS, &tickets)).await.unwrap();
     let head = database.query_one("SELECT pos FROM feed_head", &[]).await.unwrap();
     // The cursor of somebody who returns after a while.

@@ -107,7 +107,7 @@ const FILL: &str = "
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; run make verify-long"]
 async fn a_large_installation_is_backed_up_and_restored() {
-    let tickets = std::env::var("TICKETWIRE_TEST_TICKETS").unwrap_or_else(|_| "1000000".to_owned());
+    let tickets = std::env::var("TEST_TICKETS").unwrap_or_else(|_| "1000000".to_owned());
     let (server, place) = (TestServer::start().await, Place::new());
     let anna = server.customer("Anna").await;
     for _ in 0..5 {
