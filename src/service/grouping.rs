@@ -172,7 +172,9 @@ mod tests {
                     let sizes = Arc::clone(&sizes);
                     let process = move |group: Vec<Waiting<Nothing>>| {
                         sizes.lock().unwrap().push(group.len());
-                        group.into_iter().for_each(|waiting| waiting.answer(Ok(())));
+                        for waiting in group {
+                            waiting.answer(Ok(()));
+                        }
                         async {}
                     };
                     submit(&grouping, Nothing, process).await.unwrap();

@@ -22,7 +22,7 @@ use crate::domain::clock::Timestamp;
 /// How often the mark is written again.
 const RENEWAL: Duration = Duration::from_secs(10);
 /// How long the mark of an interrupted backup stays the same.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A run of the command that takes a backup.
 #[derive(Clone, Copy, Debug)]
