@@ -15,11 +15,14 @@ CREATE TABLE ticket_merges (
 -- Delivers the tickets that were merged into one.
 CREATE INDEX ticket_merges_into ON ticket_merges (into_id, merged_at, ticket_id);
 
--- The invitations that a merge has created.
+-- The invitations that merges have created, with each merge that needs them.
 CREATE TABLE merge_invitations (
-    invitation_id uuid PRIMARY KEY REFERENCES ticket_invitations ON DELETE CASCADE,
+    invitation_id uuid NOT NULL REFERENCES ticket_invitations ON DELETE CASCADE,
     -- The ticket that was merged.
-    ticket_id uuid NOT NULL REFERENCES tickets
+    ticket_id uuid NOT NULL REFERENCES tickets,
+    -- Whether a person has invited the address too.
+    is_requested boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (invitation_id, ticket_id)
 );
 
 CREATE INDEX merge_invitations_ticket ON merge_invitations (ticket_id);

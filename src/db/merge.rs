@@ -168,40 +168,104 @@ pub async fn into_tickets(
     Ok(rows.into_iter().map(|row| (TicketId(row.merged_into), row.ticket.into())).collect())
 }
 
-/// Stores that a merge has created these invitations.
+/// Stores that a merge needs these invitations, which it or an earlier one has created.
 pub async fn insert_invitations(
     db: &mut Connection,
     merge: &Merge,
     ids: &[TicketInvitationId],
 ) -> Result<(), DbError> {
-    let row = |id: &TicketInvitationId| {
-        (
-            merge_invitations::invitation_id.eq(id.0),
-            merge_invitations::ticket_id.eq(merge.ticket_id.0),
-        )
-    };
-    let rows = ids.iter().map(row).collect::<Vec<_>>();
-    diesel::insert_into(merge_invitations::table).values(rows).execute(db).await?;
+    // Who was invited by a person before stays so.
+    let insert = "INSERT INTO merge_invitations (invitation_id, ticket_id, is_requested)
+         SELECT id, $2, EXISTS (SELECT FROM merge_invitations m
+                                WHERE m.invitation_id = id AND m.is_requested)
+         FROM unnest($1) AS new (id)
+         ON CONFLICT DO NOTHING";
+    diesel::sql_query(insert)
+        .bind::<Array<SqlUuid>, _>(ids.iter().map(|id| id.0).collect::<Vec<_>>())
+        .bind::<SqlUuid, _>(merge.ticket_id.0)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
-/// Returns the open invitations that a merge has created, oldest first.
-pub async fn open_invitations(
+/// Forgets that a merge needs invitations. Returns those of them that nobody needs any more and that
+/// are open, oldest first: no other merge does, and no person has invited the address.
+pub async fn release_invitations(
     db: &mut Connection,
     merge: &Merge,
     now: Timestamp,
 ) -> Result<Vec<TicketInvitationId>, DbError> {
+    let others = diesel::alias!(merge_invitations as others);
+    let needed = others
+        .filter(others.field(merge_invitations::invitation_id).eq(merge_invitations::invitation_id))
+        .filter(
+            others
+                .field(merge_invitations::ticket_id)
+                .ne(merge.ticket_id.0)
+                .or(others.field(merge_invitations::is_requested)),
+        );
     let ids = merge_invitations::table
         .inner_join(ticket_invitations::table)
         .filter(merge_invitations::ticket_id.eq(merge.ticket_id.0))
         .filter(ticket_invitations::ticket_id.eq(merge.into_id.0))
         .filter(ticket_invitations::declined_at.is_null())
         .filter(ticket_invitations::expires_at.gt(now))
+        .filter(diesel::dsl::not(diesel::dsl::exists(needed)))
         .order((ticket_invitations::created_at, ticket_invitations::id))
         .select(ticket_invitations::id)
         .load::<Uuid>(db)
         .await?;
+    let own = merge_invitations::table.filter(merge_invitations::ticket_id.eq(merge.ticket_id.0));
+    diesel::delete(own).execute(db).await?;
     Ok(ids.into_iter().map(TicketInvitationId).collect())
+}
+
+/// Returns whether an invitation exists because of merges only: no person has invited the address.
+pub async fn is_only_reason(db: &mut Connection, id: TicketInvitationId) -> Result<bool, DbError> {
+    let rows = merge_invitations::table.filter(merge_invitations::invitation_id.eq(id.0));
+    let requested = rows.select(merge_invitations::is_requested).load::<bool>(db).await?;
+    Ok(!requested.is_empty() && !requested.contains(&true))
+}
+
+/// Returns whether a merge has created an invitation.
+pub async fn has_created(db: &mut Connection, id: TicketInvitationId) -> Result<bool, DbError> {
+    let rows = merge_invitations::table.filter(merge_invitations::invitation_id.eq(id.0));
+    Ok(rows.count().get_result::<i64>(db).await? > 0)
+}
+
+/// Stores that a person has invited the address of an invitation too.
+pub async fn request(db: &mut Connection, id: TicketInvitationId) -> Result<(), DbError> {
+    let rows = merge_invitations::table.filter(merge_invitations::invitation_id.eq(id.0));
+    diesel::update(rows).set(merge_invitations::is_requested.eq(true)).execute(db).await?;
+    Ok(())
+}
+
+/// Returns the merged tickets because of which an invitation exists.
+pub async fn tickets_of_invitation(
+    db: &mut Connection,
+    id: TicketInvitationId,
+) -> Result<Vec<TicketId>, DbError> {
+    let rows = merge_invitations::table.filter(merge_invitations::invitation_id.eq(id.0));
+    let ids = rows.select(merge_invitations::ticket_id).load::<Uuid>(db).await?;
+    Ok(ids.into_iter().map(TicketId).collect())
+}
+
+/// Stores because of which merged tickets an invitation exists that a person has sent.
+pub async fn insert_requested(
+    db: &mut Connection,
+    id: TicketInvitationId,
+    tickets: &[TicketId],
+) -> Result<(), DbError> {
+    let row = |ticket: &TicketId| {
+        (
+            merge_invitations::invitation_id.eq(id.0),
+            merge_invitations::ticket_id.eq(ticket.0),
+            merge_invitations::is_requested.eq(true),
+        )
+    };
+    let rows = tickets.iter().map(row).collect::<Vec<_>>();
+    diesel::insert_into(merge_invitations::table).values(rows).execute(db).await?;
+    Ok(())
 }
 
 /// Returns the addresses of the open invitations to a ticket that merges have created.
@@ -215,7 +279,8 @@ pub async fn invited_addresses(
         .filter(ticket_invitations::ticket_id.eq(id.0))
         .filter(ticket_invitations::declined_at.is_null())
         .filter(ticket_invitations::expires_at.gt(now))
-        .select(ticket_invitations::email);
+        .select(ticket_invitations::email)
+        .distinct();
     Ok(addresses.load(db).await?)
 }
 
@@ -228,6 +293,7 @@ pub async fn reason(
     let number = merge_invitations::table
         .inner_join(tickets::table)
         .filter(merge_invitations::invitation_id.eq(id.0))
+        .order(tickets::number)
         .select(tickets::number);
     Ok(number.first(db).await.optional()?.map(TicketNumber))
 }

@@ -335,9 +335,10 @@ diesel::table! {
 }
 
 diesel::table! {
-    merge_invitations (invitation_id) {
+    merge_invitations (invitation_id, ticket_id) {
         invitation_id -> Uuid,
         ticket_id -> Uuid,
+        is_requested -> Bool,
     }
 }
 

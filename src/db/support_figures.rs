@@ -50,6 +50,11 @@ WITH logged AS MATERIALIZED (
     FROM logged l
     WHERE kind = 'status_changed'
       AND (was IN ('resolved', 'closed')) <> (became IN ('resolved', 'closed'))
+      -- A merged ticket continues in another one.
+      AND NOT EXISTS (
+        SELECT FROM events e
+        WHERE e.ticket_id = l.ticket_id AND e.seq = l.seq - 1 AND e.kind = 'ticket_merged'
+          AND e.data ->> 'from' = l.ticket_id::text)
 ), resolutions AS (
     SELECT * FROM turns WHERE from_last = 1 AND became IN ('resolved', 'closed')
 ), known AS (

@@ -96,6 +96,20 @@ pub async fn of_address(
     Ok(row.map(TicketInvitation::from))
 }
 
+/// Returns whether an address, in whatever spelling, has an open invitation to a ticket.
+pub async fn is_invited(
+    db: &mut Connection,
+    ticket: TicketId,
+    email: &EmailAddress,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let open = ticket_invitations::table
+        .filter(ticket_invitations::ticket_id.eq(ticket.0))
+        .filter(ticket_invitations::email.eq_any(email.spellings()))
+        .filter(is_open(now));
+    Ok(diesel::select(exists(open)).get_result(db).await?)
+}
+
 type Condition = Box<dyn BoxableExpression<ticket_invitations::table, Pg, SqlType = Bool>>;
 
 /// Matches open invitations.
@@ -118,7 +132,7 @@ pub async fn count_open(
 }
 
 /// Returns the open invitations to some tickets, oldest first. `with_merged` is whether to include
-/// those that merges have created.
+/// those that merges have created and no person has sent.
 pub async fn open_of_tickets(
     db: &mut Connection,
     tickets: &[TicketId],
@@ -126,7 +140,8 @@ pub async fn open_of_tickets(
     now: Timestamp,
 ) -> Result<Vec<TicketInvitation>, DbError> {
     let merged = merge_invitations::table
-        .filter(merge_invitations::invitation_id.eq(ticket_invitations::id));
+        .filter(merge_invitations::invitation_id.eq(ticket_invitations::id))
+        .filter(not(merge_invitations::is_requested));
     let mut query = ticket_invitations::table
         .filter(ticket_invitations::ticket_id.eq_any(tickets.iter().map(|id| id.0)))
         .filter(is_open(now))

@@ -100,7 +100,8 @@ impl EventLog {
         let tailing = Box::pin(tailer.run());
         tasks.spawn(async move { stopped.run_until_cancelled(tailing).await });
         let (stopped, presence) = (stop.clone(), Arc::clone(&self.presence));
-        tasks.spawn(async move { stopped.run_until_cancelled(presence.expire()).await });
+        let database = self.background.clone();
+        tasks.spawn(async move { stopped.run_until_cancelled(presence.run(&database)).await });
     }
 
     /// Watches the position up to which this node has published the feed. A change is a hint that

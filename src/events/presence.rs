@@ -23,12 +23,12 @@ use crate::{
         clock::Ambient,
         event::{Event, SessionEffect},
         ids::{AccountId, TicketId},
-        presence::{Activity, Announcement, PresenceBoard},
+        presence::{Activity, Announcement, ClientId, PresenceBoard},
     },
 };
 
-/// How often people who were not announced again are removed.
-const EXPIRE_EVERY: Duration = Duration::from_millis(250);
+/// How often people who were not announced again are removed, and waiting announcements sent.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Who has which ticket open, and the streams that show it.
 pub(super) struct Presence {
@@ -58,8 +58,8 @@ impl Presence {
         Self { node, ambient: ambient.clone(), state: Mutex::default() }
     }
 
-    /// Announces to all nodes what a member of staff does with a ticket. Announces nothing if the same
-    /// was announced in the last five seconds.
+    /// Announces to all nodes what a client of a member of staff does with a ticket, at once or within
+    /// five seconds.
     ///
     /// # Errors
     /// The database failed.
@@ -67,14 +67,21 @@ impl Presence {
         &self,
         database: &Database,
         identity: &Identity,
-        ticket: TicketId,
+        (ticket, client): (TicketId, Option<&str>),
         activity: Option<Activity>,
     ) -> Result<(), DbError> {
         let (account, session) = (identity.id, identity.session);
-        let announcement = Announcement { node: self.node, ticket, account, session, activity };
-        if !self.lock().board.begin_announcement(&announcement, self.ambient.now()) {
-            return Ok(());
+        let client = ClientId::new(session, client);
+        let (node, sequence, age) = (self.node, 0, 0);
+        let call = Announcement { node, ticket, account, session, client, activity, sequence, age };
+        let begun = self.lock().board.begin_announcement(call, self.ambient.now());
+        match begun {
+            Some(announcement) => self.send(database, announcement).await,
+            None => Ok(()),
         }
+    }
+
+    async fn send(&self, database: &Database, announcement: Announcement) -> Result<(), DbError> {
         let announced =
             async { presence::announce(&mut *database.read().await?, &announcement).await };
         announced.await.inspect_err(|_| self.lock().board.cancel_announcement(&announcement))
@@ -104,18 +111,31 @@ impl Presence {
         state.wake(tickets);
     }
 
-    /// Removes people who were not announced again, until the future is dropped.
-    pub(super) async fn expire(&self) {
-        let mut ticks = time::interval(EXPIRE_EVERY);
+    /// Removes people who were not announced again, and sends the announcements that had to wait, until
+    /// the future is dropped.
+    pub(super) async fn run(&self, database: &Database) {
+        let mut ticks = time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let mut state = self.lock();
-            if !state.board.is_empty() {
-                let tickets = state.board.expire(self.ambient.now());
-                state.wake(tickets);
+            for announcement in self.tick() {
+                // The next call makes up for one that could not be sent.
+                drop(self.send(database, announcement).await);
             }
         }
+    }
+
+    /// Removes people who were not announced again. Returns the announcements that had to wait and
+    /// must be sent now.
+    fn tick(&self) -> Vec<Announcement> {
+        let mut state = self.lock();
+        if state.board.is_empty() {
+            return vec![];
+        }
+        let now = self.ambient.now();
+        let tickets = state.board.expire(now);
+        state.wake(tickets);
+        state.board.due(now)
     }
 
     /// Returns a waker for a stream of a ticket. The stream must read the people after this.

@@ -35,19 +35,19 @@ pub struct PresenceStream {
 }
 
 impl EventLog {
-    /// Announces to all nodes what a member of staff does with a ticket, or that they have left it if
-    /// `activity` is `None`. Announces nothing if the same was announced in the last five seconds.
-    /// The caller must have been authorised.
+    /// Announces to all nodes what a client of a member of staff does with a ticket, or that it has left
+    /// it if `activity` is `None`, at once or within five seconds. `client` is the name that the client
+    /// gives itself. The caller must have been authorised.
     ///
     /// # Errors
     /// The database failed.
     pub async fn announce_presence(
         &self,
         identity: &Identity,
-        ticket: TicketId,
+        (ticket, client): (TicketId, Option<&str>),
         activity: Option<Activity>,
     ) -> Result<(), DbError> {
-        self.presence.announce(&self.database, identity, ticket, activity).await
+        self.presence.announce(&self.database, identity, (ticket, client), activity).await
     }
 
     /// Begins a stream of the people who have a ticket open. The caller must have been authorised.

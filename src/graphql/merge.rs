@@ -3,12 +3,17 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 
 use super::{
+    comment::{Comment, said},
     context::ContextExt as _,
     error::{Failure, Outcome, UserError},
-    id::GlobalId,
+    executor::List,
+    id::{self, GlobalId},
     ticket::Ticket,
 };
-use crate::{domain::ids::TicketId, service};
+use crate::{
+    domain::ids::TicketId,
+    service::{self, meanwhile::SeenUpTo},
+};
 
 /// The input of `mergeTicket`.
 #[derive(InputObject)]
@@ -17,16 +22,22 @@ pub struct MergeTicketInput {
     ticket_id: ID,
     /// The ticket in which it continues.
     into_id: ID,
+    /// The id of the last event of the ticket to merge that you have seen. Fail with
+    /// `ANSWERED_MEANWHILE` if others have commented on it since.
+    seen_up_to: Option<ID>,
 }
 
 /// The payload of `mergeTicket`.
 #[derive(SimpleObject)]
 #[graphql(crate = "crate::graphql::executor")]
 pub struct MergeTicketPayload {
-    /// The ticket that was merged, or null on failure.
+    /// The ticket that was merged. On `ANSWERED_MEANWHILE` the current ticket, on other failures null.
     ticket: Option<Ticket>,
     /// The ticket in which it continues, or null on failure.
     into: Option<Ticket>,
+    /// With `ANSWERED_MEANWHILE`, what others have said since `seenUpTo`, oldest first: at most 20
+    /// comments. Otherwise empty.
+    answered_meanwhile: List<Comment>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
 }
@@ -60,9 +71,11 @@ impl MergeMutation {
     ///
     /// Fails with `NOT_FOUND` if the ticket does not exist. User errors: `NOT_FOUND` if the other one
     /// does not exist; `INVALID` if both are the same; `TICKET_MERGED` if either was merged: the
-    /// message names the ticket in which it continues; `TICKET_CLOSED` if the other is closed; and
-    /// `TOO_MANY` if it would have more than 50 participants and open invitations, or 50 tickets were
-    /// merged into it.
+    /// message names the ticket in which it continues; `TICKET_CLOSED` if the other is closed;
+    /// `ANSWERED_MEANWHILE` if others have commented since `seenUpTo`; and `TOO_MANY` if it would
+    /// have more than 50 participants and open invitations, or 50 tickets were merged into it. Its
+    /// invitations are counted like those of `inviteParticipant`: `RATE_LIMITED` after 3 invitations
+    /// of one address within a day, 10 from everybody within an hour.
     async fn merge_ticket(
         &self,
         ctx: &Context<'_>,
@@ -71,28 +84,35 @@ impl MergeMutation {
     ) -> Result<MergeTicketPayload, Failure> {
         let id = require_ticket(ctx, &input.ticket_id)?;
         let (actor, services) = (ctx.actor()?, ctx.services()?);
+        let seen_up_to = input.seen_up_to.map(|event| SeenUpTo(id::event(&event)));
         let merged = match GlobalId::ticket(&input.into_id) {
-            Some(into) => service::merge::merge(actor, services, id, into).await,
+            Some(into) => service::merge::merge(actor, services, id, into, seen_up_to).await,
             None => Err(service::merge::unknown_target().into()),
         };
         Ok(match Outcome::of(merged)? {
             Outcome::Done((ticket, into)) => MergeTicketPayload {
                 ticket: Some(Ticket::new(ticket)),
                 into: Some(Ticket::new(into)),
+                answered_meanwhile: List(vec![]),
                 user_errors: vec![],
             },
-            Outcome::Rejected { errors, .. } => {
-                MergeTicketPayload { ticket: None, into: None, user_errors: errors }
-            }
+            Outcome::Rejected { errors, current, meanwhile } => MergeTicketPayload {
+                ticket: current.map(Ticket::new),
+                into: None,
+                answered_meanwhile: said(meanwhile),
+                user_errors: errors,
+            },
         })
     }
 
     /// Undoes a merge in the first 24 hours after it. Staff only. The ticket gets the status back
-    /// that it had. Invitations of the merge that are still open are withdrawn; customers who have
-    /// accepted one keep taking part in the other ticket.
+    /// that it had. Invitations of the merge that are still open are withdrawn, unless another merge
+    /// needs them or somebody has invited the address too; customers who have accepted one keep taking
+    /// part in the other ticket.
     ///
     /// Fails with `NOT_FOUND` if the ticket does not exist. User errors: `INVALID` if it is not
-    /// merged, and `TOO_LATE` after 24 hours.
+    /// merged; `TICKET_MERGED` if the other ticket was itself merged since: undo that first; and
+    /// `TOO_LATE` after 24 hours.
     async fn unmerge_ticket(
         &self,
         ctx: &Context<'_>,

@@ -110,7 +110,8 @@ impl SupportFiguresRow {
         self.0.opened
     }
 
-    /// The number of tickets that were resolved.
+    /// The number of tickets that were resolved. Those that were closed by `mergeTicket` do not count:
+    /// they continue in another one.
     async fn resolved(&self) -> i64 {
         self.0.resolved
     }

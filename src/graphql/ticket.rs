@@ -130,7 +130,7 @@ impl Ticket {
 
     /// The open invitations to take part in the ticket, oldest first: at most 50. Null unless you
     /// may share the ticket: you opened it, or are staff. Only staff see those that `mergeTicket` has
-    /// created.
+    /// created, unless you have invited the address too.
     #[graphql(complexity = "1 + 50 * child_complexity")]
     async fn invitations(
         &self,
@@ -210,7 +210,7 @@ impl Ticket {
 
     /// The tickets that were merged into this one and that you may see, in the order of their merges:
     /// at most 50.
-    #[graphql(complexity = "1 + 10 * child_complexity")]
+    #[graphql(complexity = "1 + 50 * child_complexity")]
     async fn merged_tickets(&self, ctx: &Context<'_>) -> Result<List<Ticket>, Failure> {
         let found = ctx.loaders()?.get(MergedTicketsOf(self.0.id)).await?.unwrap_or_default();
         Ok(found.iter().cloned().map(Ticket).collect())

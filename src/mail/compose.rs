@@ -95,12 +95,15 @@ struct Continuation {
     number: TicketNumber,
     /// Whether the recipient may see it.
     is_visible: bool,
+    /// Whether the recipient is invited to it.
+    is_invited: bool,
     merged_at: Timestamp,
 }
 
 impl Composer {
     /// Composes the message of a delivery. Returns `None` if it must not be sent any more: the
-    /// recipient has unsubscribed, may no longer see the ticket, or has no active account.
+    /// recipient has unsubscribed, may no longer see the ticket, or has no active account, or there is
+    /// nothing to report.
     ///
     /// # Errors
     /// The mail cannot be composed, or the database failed.
@@ -118,7 +121,10 @@ impl Composer {
         if unsubscription::exists(db, ticket_id, &address).await? {
             return Ok(None);
         }
-        let Some(mail) = TicketMail::load(db, delivery).await? else { return Ok(None) };
+        let Some(mail) = TicketMail::load(db, delivery, now).await? else { return Ok(None) };
+        if mail.is_empty(delivery.locale) {
+            return Ok(None);
+        }
         let name = delivery.account_id.and_then(|id| mail.names.get(&id).cloned());
         let unsubscribe = self.unsubscribe_link(delivery.id);
         let context = self.ticket_context(&mail, delivery.locale, &unsubscribe);
@@ -372,7 +378,11 @@ fn unbuildable(error: impl Display) -> ComposeError {
 impl TicketMail {
     /// Loads the current content of a mail. Returns `None` if its recipient is disabled or may no
     /// longer see the ticket.
-    async fn load(db: &mut Connection, delivery: &Delivery) -> Result<Option<Self>, ComposeError> {
+    async fn load(
+        db: &mut Connection,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) -> Result<Option<Self>, ComposeError> {
         let gone = || unbuildable("the ticket no longer exists");
         let ids = delivery.ticket_id.as_slice();
         let found = ticket::by_ids(db, TicketScope::All, ids).await?;
@@ -398,7 +408,7 @@ impl TicketMail {
         let public = comments.filter(|(comment, ..)| comment.visibility == Visibility::Public);
         let comments = public.map(|(comment, ..)| (comment.id, comment.body)).collect();
         let category = category::by_ids(db, &[ticket.category_id]).await?.into_iter().next();
-        let continuation = Continuation::of(db, &ticket, recipient).await?;
+        let continuation = Continuation::of(db, &ticket, recipient, now).await?;
         Ok(Some(Self {
             category: category.map(|it| it.name(delivery.locale).to_owned()).unwrap_or_default(),
             names: accounts.into_iter().map(|account| (account.id, account.name)).collect(),
@@ -432,6 +442,13 @@ impl TicketMail {
         }
     }
 
+    /// Returns whether there is nothing to report: a merge was undone, for example.
+    fn is_empty(&self, locale: Locale) -> bool {
+        let number = self.continuation.as_ref().map(|_| "");
+        matches!(self.template(), Template::TicketUpdated)
+            && self.changes(locale, number).is_empty()
+    }
+
     fn changes(&self, locale: Locale, continues_in: Option<&str>) -> Vec<Value> {
         let merged = continues_in.zip(self.continuation.as_ref());
         let change = |(event, kind): &(Event, NotificationKind)| match merged {
@@ -457,8 +474,8 @@ impl TicketMail {
             _ => Status::Closed,
         };
         let (from, to) = (status.name(locale), Status::Closed.name(locale));
-        let is_visible = continuation.is_visible;
-        context! { kind => "merged", by, number, is_visible, from, to }
+        let Continuation { is_visible, is_invited, .. } = *continuation;
+        context! { kind => "merged", by, number, is_visible, is_invited, from, to }
     }
 
     fn change(&self, event: &Event, kind: NotificationKind, locale: Locale) -> Option<Value> {
@@ -501,13 +518,19 @@ impl Continuation {
         db: &mut Connection,
         ticket: &Ticket,
         recipient: Option<&Account>,
+        now: Timestamp,
     ) -> Result<Option<Self>, DbError> {
         let Some(merge) = merge::of(db, ticket.id).await? else { return Ok(None) };
         let Some((id, number)) = merge::continues_in(db, ticket.id).await? else { return Ok(None) };
         let found = ticket::by_ids(db, TicketScope::All, &[id]).await?.into_iter().next();
         let sees = |other: &Ticket| recipient.is_none_or(|account| can_see(account, other));
         let is_visible = found.as_ref().is_some_and(sees);
-        Ok(Some(Self { number, is_visible, merged_at: merge.merged_at }))
+        let is_open = found.is_some_and(|other| other.status != Status::Closed);
+        let is_invited = match recipient.filter(|_| is_open) {
+            Some(account) => ticket_invitation::is_invited(db, id, &account.email, now).await?,
+            None => false,
+        };
+        Ok(Some(Self { number, is_visible, is_invited, merged_at: merge.merged_at }))
     }
 
     /// Returns whether an event reports the merge.

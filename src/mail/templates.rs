@@ -317,7 +317,7 @@ fn sample(with_optional: bool) -> Value {
             context! { kind => "assigned", by => link },
             context! {
                 kind => "merged", by => link, number => "CS-2", is_visible => with_optional,
-                from => "G", to => "H",
+                is_invited => !with_optional, from => "G", to => "H",
             },
         ],
     }
@@ -394,7 +394,7 @@ mod tests {
                     to => pick("Waiting for customer", "Ожидает клиента") },
                 context! { kind => "added", by => pick("Boris", "Борис") },
                 context! { kind => "merged", by => "B", number => "CS-345678", is_visible => en,
-                    from => "", to => "" },
+                    is_invited => !en, from => "", to => "" },
             ],
         }
     }

@@ -49,7 +49,8 @@ pub async fn update(
                 match ticket::apply(actor, &mut ticket, changes.clone(), (editor, now)) {
                     Ok(events) => changed.push((ticket, events)),
                     Err(illegal) => {
-                        let error = merged::explain_in(services, db, ticket.id, illegal).await?;
+                        let error =
+                            merged::explain_in(actor, services, db, (ticket.id, illegal)).await?;
                         results.insert(ticket.id, Err(error));
                     }
                 }

@@ -120,7 +120,7 @@ pub async fn add(
         Ok(Made::Earlier(id)) => {
             repeated(actor, &mut *services.database.read().await?, CommentId(id)).await
         }
-        Err(error) => Err(merged::explain(services, new.ticket_id, error).await),
+        Err(error) => Err(merged::explain(actor, services, new.ticket_id, error).await),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account,
+    meanwhile::{SeenUpTo, check_nothing_said},
     merged::continues_in,
+    rate_limit,
     ticket::{public_event, require_staff},
     ticket_invitation::{mail, too_many_participants},
 };
@@ -26,10 +28,11 @@ use crate::{
 };
 
 /// Merges a ticket into another one: closes it, and invites its customers to the other. Returns
-/// both.
+/// both. `seen_up_to` is the last event of the ticket that the actor has seen.
 ///
 /// # Errors
-/// Returns an error if the actor is not staff or the ticket does not exist. Returns user errors if
+/// Returns an error if the actor is not staff, the ticket does not exist, others have commented on it
+/// since `seen_up_to`, or an address was invited too often. Returns user errors if
 /// the other one does not exist, is the same, is closed or was merged, if the ticket was merged
 /// already, or if too many people would take part or too many tickets were merged into the other.
 pub async fn merge(
@@ -37,6 +40,7 @@ pub async fn merge(
     services: &Services,
     id: TicketId,
     into_id: TicketId,
+    seen_up_to: Option<SeenUpTo>,
 ) -> Result<(Ticket, Ticket), ServiceError> {
     let merger = authorise_account(actor)?;
     require_staff(actor)?;
@@ -50,6 +54,9 @@ pub async fn merge(
                 authorise(actor, Action::Triage, Resource::from(ticket))?;
             }
             check_mergeable(services, db, &ticket, &into).await?;
+            if let Some(seen) = seen_up_to {
+                check_nothing_said(actor, db, &ticket, seen).await?;
+            }
             let people = people_to_invite(db, &ticket, &into, now).await?;
             let (merge, events) = ticket.merge_into(into_id, now);
             let events = by(merger, now, events);
@@ -69,7 +76,7 @@ pub async fn merge(
 ///
 /// # Errors
 /// Returns an error if the actor is not staff or the ticket does not exist, and user errors if it was
-/// not merged, or more than a day ago.
+/// not merged, or more than a day ago, or the other ticket was itself merged since.
 pub async fn unmerge(
     actor: &Actor,
     services: &Services,
@@ -94,6 +101,7 @@ pub async fn unmerge(
                 return Err(too_late().into());
             }
             let mut into = into.ok_or(ServiceError::NotFound)?;
+            check_not_merged_on(services, db, &ticket, &into).await?;
             let mut events = ticket.unmerge(&merge, now);
             let mut events_of_other = vec![events[0]];
             events.extend(unassign_former_staff(db, &mut ticket, now).await?);
@@ -197,6 +205,33 @@ async fn check_mergeable(
     Ok(())
 }
 
+/// Checks that the ticket into which another one was merged was not itself merged since: those who
+/// were invited to follow it there would stay invited.
+async fn check_not_merged_on(
+    services: &Services,
+    db: &mut Connection,
+    ticket: &Ticket,
+    into: &Ticket,
+) -> Result<(), ServiceError> {
+    let Some(end) = continues_in(services, db, into.id).await? else { return Ok(()) };
+    let own = services.number_prefix().format(ticket.number);
+    let target = services.number_prefix().format(into.number);
+    let message = format!(
+        "{target}, into which {own} was merged, was itself merged and continues in {end}. Undo the \
+         merge of {target} with `unmergeTicket` first, then that of {own}."
+    );
+    Err(UserError::new("ticketId", UserErrorCode::TicketMerged, message).into())
+}
+
+/// The people to invite because of a merge.
+#[derive(Default)]
+struct Invitees {
+    /// The addresses to invite.
+    new: Vec<EmailAddress>,
+    /// The open invitations of those whom another merge has invited already.
+    invited: Vec<TicketInvitationId>,
+}
+
 /// Returns the customers who take part in a ticket, or are invited to it because of an earlier merge,
 /// and who must be invited to the other one. Each is returned once, in the order of the addresses.
 async fn people_to_invite(
@@ -204,28 +239,50 @@ async fn people_to_invite(
     ticket: &Ticket,
     into: &Ticket,
     now: Timestamp,
-) -> Result<Vec<EmailAddress>, ServiceError> {
-    let ids = [ticket.reporter_id].into_iter().chain(ticket.participant_ids.iter().copied());
-    let mut people = account::by_ids(db, &ids.collect::<Vec<_>>()).await?;
-    for address in merges::invited_addresses(db, ticket.id, now).await? {
-        let found = account::by_email(db, &EmailAddress::from_stored(address)).await?;
-        people.extend(found.map(|(account, _)| account));
-    }
-    people.retain(|account| must_be_invited(account, into));
-    people.sort_by(|a, b| a.email.as_str().cmp(b.email.as_str()));
-    people.dedup_by_key(|account| account.id);
-    let mut addresses = Vec::new();
-    for person in people {
+) -> Result<Invitees, ServiceError> {
+    let mut people = Invitees::default();
+    for person in lock_people(db, ticket, now).await? {
+        if !must_be_invited(&person, into) {
+            continue;
+        }
         // Who is invited already, or has declined, is not invited again.
-        if invitations::of_address(db, into.id, &person.email, now).await?.is_none() {
-            addresses.push(person.email);
+        match invitations::of_address(db, into.id, &person.email, now).await? {
+            None => people.new.push(person.email),
+            Some(earlier) if !earlier.is_open(now) => {}
+            Some(earlier) if merges::has_created(db, earlier.id).await? => {
+                people.invited.push(earlier.id);
+            }
+            Some(_) => {}
         }
     }
     let open = invitations::count_open(db, into.id, now).await?;
-    if let Some(others) = addresses.len().checked_sub(1) {
+    if let Some(others) = people.new.len().checked_sub(1) {
         into.check_room(open + others).map_err(too_many_participants)?;
     }
-    Ok(addresses)
+    Ok(people)
+}
+
+/// Returns the accounts of those who take part in a ticket or whom merges have invited to it, sorted
+/// by address. They stay locked: an address that is erased meanwhile must not be mailed.
+async fn lock_people(
+    db: &mut Connection,
+    ticket: &Ticket,
+    now: Timestamp,
+) -> Result<Vec<Account>, ServiceError> {
+    let mut ids = vec![ticket.reporter_id];
+    ids.extend(&ticket.participant_ids);
+    for address in merges::invited_addresses(db, ticket.id, now).await? {
+        let found = account::by_email(db, &EmailAddress::from_stored(address)).await?;
+        ids.extend(found.map(|(account, _)| account.id));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let mut people = Vec::new();
+    for id in ids {
+        people.extend(account::lock_shared(db, id).await?);
+    }
+    people.sort_by(|a, b| a.email.as_str().cmp(b.email.as_str()));
+    Ok(people)
 }
 
 fn must_be_invited(account: &Account, into: &Ticket) -> bool {
@@ -238,12 +295,12 @@ fn must_be_invited(account: &Account, into: &Ticket) -> bool {
 async fn invite(
     services: &Services,
     db: &mut Connection,
-    (into, people): (&Ticket, &[EmailAddress]),
+    (into, people): (&Ticket, &Invitees),
     invited_by: AccountId,
     merge: &Merge,
 ) -> Result<Vec<TicketEvent>, ServiceError> {
     let now = merge.merged_at;
-    let new = people.iter().map(|email| TicketInvitation {
+    let new = people.new.iter().map(|email| TicketInvitation {
         id: TicketInvitationId(services.ambient.uuid()),
         ticket_id: into.id,
         email: email.clone(),
@@ -254,23 +311,25 @@ async fn invite(
     });
     let new = new.collect::<Vec<_>>();
     for invitation in &new {
+        rate_limit::count_invitation_of(services, db, invited_by, &invitation.email).await?;
         invitations::insert(db, invitation).await?;
         mail(services, db, invitation, now).await?;
     }
     let ids = new.iter().map(|invitation| invitation.id).collect::<Vec<_>>();
-    merges::insert_invitations(db, merge, &ids).await?;
+    let needed = [&ids[..], &people.invited].concat();
+    merges::insert_invitations(db, merge, &needed).await?;
     let event = |invitation_id| TicketEvent::ParticipantInvited { invitation_id };
     Ok(ids.into_iter().map(event).collect())
 }
 
-/// Withdraws the open invitations of a merge. Returns the events to record.
+/// Withdraws the open invitations of a merge that neither another merge nor a person needs. Returns the events to record.
 async fn withdraw_invitations(
     db: &mut Connection,
     merge: &Merge,
     now: Timestamp,
 ) -> Result<Vec<TicketEvent>, ServiceError> {
     let mut events = Vec::new();
-    for invitation_id in merges::open_invitations(db, merge, now).await? {
+    for invitation_id in merges::release_invitations(db, merge, now).await? {
         invitations::delete(db, invitation_id).await?;
         events.push(TicketEvent::InvitationWithdrawn { invitation_id });
     }

@@ -278,7 +278,7 @@ pub async fn update(
     changes: TicketChanges,
 ) -> Result<Ticket, ServiceError> {
     match try_update(actor, services, id, changes).await {
-        Err(error) => Err(merged::explain(services, id, error).await),
+        Err(error) => Err(merged::explain(actor, services, id, error).await),
         updated => updated,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     db::{
         Connection, account,
         event::{self, NewTicketEvent},
-        ticket as tickets, ticket_invitation as invitations,
+        merge as merges, ticket as tickets, ticket_invitation as invitations,
     },
     domain::{
         account::{Account, EmailAddress, Locale},
@@ -64,7 +64,8 @@ pub async fn invite(
             check_ticket(&ticket)?;
             let owner = account::by_email(db, &new.email).await?.map(|(account, _)| account);
             check_address(actor, &ticket, owner.as_ref())?;
-            let earlier = invitations::of_address(db, id, &new.email, now).await?;
+            let found = invitations::of_address(db, id, &new.email, now).await?;
+            let (earlier, hidden) = split_hidden(actor, db, found).await?;
             if earlier.as_ref().is_some_and(|earlier| !earlier.is_open(now)) {
                 return Err(declined().into());
             }
@@ -74,17 +75,53 @@ pub async fn invite(
             }
             rate_limit::count_invitation_of(services, db, inviter, &new.email).await?;
             let Some(earlier) = earlier else {
-                insert(services, db, &mut ticket, new).await?;
+                replace(services, db, &mut ticket, (hidden, new)).await?;
                 return Ok(new.clone());
             };
+            merges::request(db, earlier.id).await?;
             mail(services, db, &earlier, now).await?;
             Ok(earlier)
         })
         .await;
     match invited {
-        Err(error) => Err(merged::explain(services, id, error).await),
+        Err(error) => Err(merged::explain(actor, services, id, error).await),
         invited => invited,
     }
+}
+
+/// Returns an earlier invitation first if the actor may know of it, and otherwise second: customers
+/// must not learn whom a merge has invited, or who has declined that.
+async fn split_hidden(
+    actor: &Actor,
+    db: &mut Connection,
+    found: Option<TicketInvitation>,
+) -> Result<(Option<TicketInvitation>, Option<TicketInvitation>), ServiceError> {
+    let Some(earlier) = found else { return Ok((None, None)) };
+    let is_hidden = is_hidden(actor, db, earlier.id).await?;
+    Ok(if is_hidden { (None, Some(earlier)) } else { (Some(earlier), None) })
+}
+
+/// Returns whether the actor must not know of an invitation: only merges have created it.
+async fn is_hidden(
+    actor: &Actor,
+    db: &mut Connection,
+    id: TicketInvitationId,
+) -> Result<bool, ServiceError> {
+    Ok(!policy::sees_internal(actor) && merges::is_only_reason(db, id).await?)
+}
+
+/// Stores a new invitation in place of one that the actor must not know of.
+async fn replace(
+    services: &Services,
+    db: &mut Connection,
+    ticket: &mut Ticket,
+    (hidden, new): (Option<TicketInvitation>, &TicketInvitation),
+) -> Result<(), ServiceError> {
+    let Some(hidden) = hidden else { return insert(services, db, ticket, new).await };
+    let merged = merges::tickets_of_invitation(db, hidden.id).await?;
+    invitations::delete(db, hidden.id).await?;
+    insert(services, db, ticket, new).await?;
+    Ok(merges::insert_requested(db, new.id, &merged).await?)
 }
 
 /// Stores an invitation, its event and its mail.
@@ -151,6 +188,9 @@ pub async fn withdraw(
         .write(async |db| {
             let (mut ticket, invitation) = lock_with_ticket(db, id).await?;
             authorise(actor, Action::ManageParticipants, Resource::from(&ticket))?;
+            if is_hidden(actor, db, id).await? {
+                return Err(ServiceError::NotFound);
+            }
             check_open(&invitation, now)?;
             invitations::delete(db, id).await?;
             let withdrawn = TicketEvent::InvitationWithdrawn { invitation_id: id };
@@ -172,11 +212,13 @@ pub async fn accept(
 ) -> Result<Ticket, ServiceError> {
     let invited = authorise_account(actor)?;
     let now = services.ambient.now();
-    services
+    let mut of_ticket = None;
+    let accepted = services
         .database
         .write(async |db| {
             let (mut ticket, invitation) = lock_received(actor, db, invited, id).await?;
             check_open(&invitation, now)?;
+            of_ticket = Some(ticket.id);
             check_ticket(&ticket)?;
             let added = ticket.add_participant(invited, now).map_err(too_many_participants)?;
             invitations::delete(db, id).await?;
@@ -185,7 +227,11 @@ pub async fn accept(
             }
             Ok(ticket)
         })
-        .await
+        .await;
+    match (accepted, of_ticket) {
+        (Err(error), Some(ticket)) => Err(merged::explain(actor, services, ticket, error).await),
+        (accepted, _) => accepted,
+    }
 }
 
 /// Declines an invitation. Does nothing if it was declined before.

@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use ticketwire::domain::clock::Clock as _;
 
 use crate::harness::{Client, TestServer};
 
@@ -145,5 +146,58 @@ async fn the_trace_log_contains_no_passwords_tokens_or_texts() {
         let line = log.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret} was logged");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_cannot_find_out_whom_a_merge_invites_or_who_reads_a_ticket() {
+    let server = TestServer::start().await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let (carl, marta) = (server.customer("Carl").await, server.agent("Marta").await);
+    let theirs = jonas.create_ticket("theirs-summary").await;
+    jonas.share(&theirs, &carl).await;
+    let own = anna.create_ticket("mine").await;
+    let merge = "mutation($input: MergeTicketInput!) { mergeTicket(input: $input) {
+        userErrors { code } } }";
+    let input = json!({ "ticketId": theirs.id, "intoId": own.id });
+    let merged = marta.ok(merge, json!({ "input": input })).await;
+    assert_eq!(merged["mergeTicket"]["userErrors"], json!([]));
+    let list = "query($id: ID!) { node(id: $id) { ... on Ticket { invitations { id email }
+        mergedTickets { number summary } timeline(first: 20) { nodes { __typename
+        ... on TicketMerged { from { number } } ... on ParticipantInvited { invitationId } } } } } }";
+    let seen =
+        async |client: &Client| client.ok(list, json!({ "id": own.id })).await["node"].clone();
+    let (before, staff) = (seen(&anna).await.to_string(), seen(&marta).await.to_string());
+    for secret in ["theirs-summary", "jonas@example.com", "carl@example.com", &theirs.number] {
+        assert!(!before.contains(secret), "{secret} in {before}");
+        assert!(staff.contains(secret), "{secret} in {staff}");
+    }
+    let received = carl.ok("{ viewer { invitations { id } } }", json!({})).await;
+    let decline = "mutation($id: ID!) { declineInvitation(input: { invitationId: $id }) {
+        userErrors { code } } }";
+    carl.ok(decline, json!({ "id": received["viewer"]["invitations"][0]["id"] })).await;
+
+    // A guess answers the same for who was invited, who has declined that, and anybody else.
+    server.clock.advance(chrono::TimeDelta::hours(1));
+    let events = seen(&anna).await.to_string();
+    let mut ids = Vec::new();
+    for email in ["jonas@example.com", "carl@example.com", "nobody@example.com"] {
+        let now = server.clock.now();
+        let reply = anna.try_invite(&own.id, email).await;
+        let invitation = reply.at("/data/inviteParticipant/invitation");
+        let created = invitation["createdAt"].as_str().unwrap_or_else(|| panic!("{}", reply.body));
+        assert!(created.parse::<chrono::DateTime<chrono::Utc>>().unwrap() >= now, "{created}");
+        assert_eq!(invitation["invitedBy"]["name"], "Anna");
+        let id = invitation["id"].as_str().unwrap().to_owned();
+        assert!(!events.contains(&id), "{id} in {events}");
+        ids.push(id);
+    }
+    let shown = seen(&anna).await["invitations"].clone();
+    let shown = shown.as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned());
+    assert_eq!(shown.collect::<Vec<_>>(), ids);
+    let presence = "subscription($id: ID!) { ticketPresence(ticketId: $id) {
+        people { account { name } } } }";
+    let mut stream = anna.stream(presence, json!({ "id": own.id })).await;
+    assert_eq!(stream.last_error().await, "FORBIDDEN");
     server.stop().await;
 }

@@ -552,3 +552,113 @@ async fn a_merged_ticket_is_found_redacted_and_erased_like_any_other() {
     unmerge(&boris, &ticket).await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_is_not_undone_while_the_other_ticket_is_itself_merged() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let (carl, dora) = (server.customer("Carl").await, server.customer("Dora").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    let middle = carl.create_ticket("The site does not open").await;
+    let last = dora.create_ticket("Nothing opens").await;
+    merge(&boris, &ticket, &middle).await;
+    merge(&boris, &middle, &last).await;
+    let before = server.content().await;
+    let refused = try_unmerge(&boris, &ticket.id).await;
+    let (field, code, message) = rejection(&refused, "unmergeTicket");
+    assert_eq!((field.as_str(), code.as_str()), ("ticketId", "TICKET_MERGED"));
+    assert!(message.contains(&format!("Undo the merge of {}", middle.number)), "{message}");
+    assert_eq!(server.content().await, before);
+    unmerge(&boris, &middle).await;
+    unmerge(&boris, &ticket).await;
+    for ticket in [&middle, &last] {
+        assert_eq!(open_invitations(&boris, ticket).await, [] as [&str; 0]);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_stays_until_no_merge_and_no_person_needs_it() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let dora = server.customer("Dora").await;
+    let one = anna.create_ticket("The site is down").await;
+    let two = anna.create_ticket("The site does not open").await;
+    let into = dora.create_ticket("Nothing opens").await;
+    merge(&boris, &one, &into).await;
+    merge(&boris, &two, &into).await;
+    unmerge(&boris, &one).await;
+    assert_eq!(open_invitations(&boris, &into).await, ["anna@example.com"]);
+    unmerge(&boris, &two).await;
+    assert_eq!(open_invitations(&boris, &into).await, [] as [&str; 0]);
+    merge(&boris, &one, &into).await;
+    boris.invite(&into, "anna@example.com").await;
+    merge(&boris, &two, &into).await;
+    unmerge(&boris, &one).await;
+    unmerge(&boris, &two).await;
+    assert_eq!(open_invitations(&boris, &into).await, ["anna@example.com"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_does_not_close_over_what_the_agent_has_not_seen() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    let into = anna.create_ticket("The site does not open").await;
+    let query = "mutation($input: MergeTicketInput!) { mergeTicket(input: $input) {
+        ticket { status } answeredMeanwhile { body } userErrors { field code } } }";
+    let seen = boris.last_event(&ticket).await;
+    anna.comment(&ticket, "It is up again.").await;
+    let mut input = json!({ "ticketId": ticket.id, "intoId": into.id, "seenUpTo": seen });
+    let refused = boris.ok(query, json!({ "input": input })).await;
+    assert_eq!(
+        refused["mergeTicket"],
+        json!({
+            "ticket": { "status": "WAITING_FOR_SUPPORT" },
+            "answeredMeanwhile": [{ "body": "It is up again." }],
+            "userErrors": [{ "field": ["seenUpTo"], "code": "ANSWERED_MEANWHILE" }]
+        })
+    );
+    input["seenUpTo"] = boris.last_event(&ticket).await;
+    let merged = boris.ok(query, json!({ "input": input })).await;
+    assert_eq!(
+        merged["mergeTicket"],
+        json!({ "ticket": { "status": "CLOSED" }, "answeredMeanwhile": [], "userErrors": [] })
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merged_ticket_says_what_its_reader_can_do() {
+    let server = TestServer::start().await;
+    let (boris, carl) = (server.agent("Boris").await, server.customer("Carl").await);
+    let (dora, emil) = (server.customer("Dora").await, server.customer("Emil").await);
+    let ticket = dora.create_ticket("The site is down").await;
+    let into = emil.create_ticket("Nothing opens").await;
+    let to_carl = dora.invite(&ticket, "carl@example.com").await;
+    merge(&boris, &ticket, &into).await;
+    let reply = carl.try_accept(&to_carl).await;
+    let (_, code, message) = rejection(&reply, "acceptInvitation");
+    assert_eq!(code, "TICKET_MERGED");
+    assert!(message.contains(&format!("Ask to be invited to {}", into.number)), "{message}");
+    let refused = async || {
+        let reply = dora.try_comment(&ticket, json!({ "body": "Hello?" })).await;
+        rejection(&reply, "addComment").2
+    };
+    let message = refused().await;
+    assert!(message.contains(&format!("Accept the invitation to {}", into.number)), "{message}");
+    let received = dora.ok("{ viewer { invitations { id } } }", json!({})).await;
+    let decline = "mutation($id: ID!) { declineInvitation(input: { invitationId: $id }) {
+        userErrors { code } } }";
+    dora.ok(decline, json!({ "id": received["viewer"]["invitations"][0]["id"] })).await;
+    let message = refused().await;
+    assert!(message.contains("followUpToId"), "{message}");
+    let new = json!({
+        "categoryId": SALES, "summary": "Still down", "description": "It is still down.",
+        "followUpToId": ticket.id
+    });
+    let reply = dora.try_create_ticket(new).await;
+    assert_eq!(reply.user_errors("createTicket"), [] as [&str; 0], "{}", reply.body);
+    server.stop().await;
+}

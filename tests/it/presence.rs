@@ -116,7 +116,9 @@ async fn staff_see_who_reads_and_who_writes_on_every_node() {
     for socket in [&mut here, &mut there] {
         assert_eq!(next(socket).await, ["Boris B. WRITING", "Marta WRITING"]);
     }
+    // Who stops writing is shown as reading within five seconds.
     set(&marta, &ticket, json!("READING")).await;
+    server.clock.advance(TimeDelta::seconds(5));
     for socket in [&mut here, &mut there] {
         assert_eq!(next(socket).await, ["Boris B. WRITING", "Marta READING"]);
     }
@@ -210,6 +212,51 @@ async fn a_person_is_announced_once_in_five_seconds_while_nothing_changes() {
     set(&boris, &ticket, json!("WRITING")).await;
     assert_eq!(count(&server, &mut payloads).await, 1);
     second.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tabs_of_a_person_do_not_work_against_each_other() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    let mut stream = watch(&boris, &ticket).await;
+    assert_eq!(next(&mut stream).await, [] as [&str; 0]);
+    let mut payloads = listen(&server).await;
+    let set_in = async |tab: &str, activity: Value| {
+        let input = json!({ "ticketId": ticket.id, "activity": activity, "clientId": tab });
+        boris.send(SET, json!({ "input": input })).await
+    };
+    for _ in 0..20 {
+        set_in("one", json!("WRITING")).await;
+        set_in("two", json!("READING")).await;
+    }
+    assert_eq!(next(&mut stream).await, ["Boris WRITING"]);
+    assert_eq!(count(&server, &mut payloads).await, 2);
+    set_in("one", Value::Null).await;
+    assert_eq!(next(&mut stream).await, ["Boris READING"]);
+    set_in("two", Value::Null).await;
+    assert_eq!(next(&mut stream).await, [] as [&str; 0]);
+    let reply = set_in(&"a".repeat(65), json!("READING")).await;
+    assert_eq!(reply.user_errors("setTicketPresence"), ["TOO_LONG"]);
+    assert_eq!(
+        set_in(&"й".repeat(64), json!("READING")).await.user_errors("setTicketPresence"),
+        [] as [&str; 0]
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alternating_activities_are_announced_once_in_five_seconds() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    let mut payloads = listen(&server).await;
+    for _ in 0..20 {
+        set(&boris, &ticket, json!("WRITING")).await;
+        set(&boris, &ticket, json!("READING")).await;
+    }
+    assert_eq!(count(&server, &mut payloads).await, 1);
     server.stop().await;
 }
 

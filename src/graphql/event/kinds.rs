@@ -220,7 +220,8 @@ macro_rules! invitation_event_type {
             $(#[$doc])*
             $name { invitation_id: TicketInvitationId }
 
-            /// The id of the invitation. `Ticket.invitations` has it while it is open.
+            /// The id of the invitation. `Ticket.invitations` has it while it is open: for staff only
+            /// if `mergeTicket` has created it.
             #[graphql(name = "invitationId")]
             async fn invitation(&self) -> ID {
                 GlobalId::TicketInvitation(self.invitation_id).into()
