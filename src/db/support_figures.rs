@@ -20,8 +20,8 @@ use crate::domain::{
 /// commented in it, and the last event before its end of each ticket that was opened in it, is open
 /// now, or was opened before its end and has left the open statuses since. The last ones are found by
 /// an index of these events, which has one or two for each ticket. Of the rows of tickets, only who
-/// opened them, when, and which are open now is read. Who opened a ticket or took part in it at the time of an event is a customer;
-/// all others are staff.
+/// opened them, when, and which are open now is read. Who opened a ticket or took part in it at the
+/// time of an event is a customer; all others are staff.
 const FACTS: &str = "
 WITH logged AS MATERIALIZED (
     SELECT e.ticket_id, e.seq, e.kind, e.audience, e.occurred_at, e.category_id, e.assignee_id,
