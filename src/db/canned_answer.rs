@@ -26,7 +26,6 @@ struct CannedAnswerRow {
     id: Uuid,
     account_id: Option<Uuid>,
     title: String,
-    body: LongText,
     category_id: Option<Uuid>,
     locale: Option<Locale>,
     retired_at: Option<Timestamp>,
@@ -40,7 +39,6 @@ impl From<CannedAnswerRow> for CannedAnswer {
             id: CannedAnswerId(row.id),
             owner: row.account_id.map(AccountId),
             title: row.title,
-            body: row.body.0,
             category: row.category_id.map(CategoryId),
             locale: row.locale,
             retired_at: row.retired_at,
@@ -92,8 +90,26 @@ pub async fn by_ids(
     Ok(rows.into_iter().map(CannedAnswer::from).collect())
 }
 
-/// Inserts a canned answer after all others of its list.
-pub async fn insert(db: &mut Connection, answer: &CannedAnswer) -> Result<(), DbError> {
+/// Returns the texts of the canned answers with these ids that are shared or an account's own, in no
+/// particular order.
+pub async fn bodies(
+    db: &mut Connection,
+    account: AccountId,
+    ids: &[CannedAnswerId],
+) -> Result<Vec<(CannedAnswerId, String)>, DbError> {
+    let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    let own = canned_answers::account_id.assume_not_null().eq(account.0);
+    let rows = canned_answers::table
+        .filter(canned_answers::id.eq_any(ids))
+        .filter(canned_answers::account_id.is_null().or(own))
+        .select((canned_answers::id, canned_answers::body))
+        .load::<(Uuid, LongText)>(db)
+        .await?;
+    Ok(rows.into_iter().map(|(id, body)| (CannedAnswerId(id), body.0)).collect())
+}
+
+/// Inserts a canned answer with its text, after all others of its list.
+pub async fn insert(db: &mut Connection, answer: &CannedAnswer, body: &str) -> Result<(), DbError> {
     diesel::sql_query(
         "INSERT INTO canned_answers
              (id, account_id, title, body, category_id, locale, created_at, updated_at, position)
@@ -103,7 +119,7 @@ pub async fn insert(db: &mut Connection, answer: &CannedAnswer) -> Result<(), Db
     .bind::<SqlUuid, _>(answer.id.0)
     .bind::<Nullable<SqlUuid>, _>(answer.owner.map(|id| id.0))
     .bind::<Text, _>(&answer.title)
-    .bind::<Text, _>(&answer.body)
+    .bind::<Text, _>(body)
     .bind::<Nullable<SqlUuid>, _>(answer.category.map(|id| id.0))
     .bind::<Nullable<sql_types::Locale>, _>(answer.locale)
     .bind::<Timestamptz, _>(answer.created_at)
@@ -112,12 +128,16 @@ pub async fn insert(db: &mut Connection, answer: &CannedAnswer) -> Result<(), Db
     Ok(())
 }
 
-/// Updates the texts of a canned answer and what it fits.
-pub async fn update(db: &mut Connection, answer: &CannedAnswer) -> Result<(), DbError> {
+/// Updates a canned answer's title and what it fits, and its text unless `body` is `None`.
+pub async fn update(
+    db: &mut Connection,
+    answer: &CannedAnswer,
+    body: Option<&str>,
+) -> Result<(), DbError> {
     diesel::update(canned_answers::table.find(answer.id.0))
         .set((
             canned_answers::title.eq(&answer.title),
-            canned_answers::body.eq(&answer.body),
+            body.map(|body| canned_answers::body.eq(body)),
             canned_answers::category_id.eq(answer.category.map(|id| id.0)),
             canned_answers::locale.eq(answer.locale),
             canned_answers::updated_at.eq(answer.updated_at),

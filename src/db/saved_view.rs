@@ -139,6 +139,10 @@ pub async fn update(
     Ok(())
 }
 
-fn stored(conditions: &TicketConditions) -> Result<Value, DbError> {
+/// Returns conditions as they are stored.
+///
+/// # Errors
+/// They cannot be represented, which does not happen.
+pub fn stored(conditions: &TicketConditions) -> Result<Value, DbError> {
     serde_json::to_value(conditions).map_err(|error| DbError::Value(error.to_string()))
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Connection, DbError, account};
 use crate::domain::{
+    account::Account,
     clock::Timestamp,
     ids::AccountId,
     staff_list::{ListEntry, StaffList},
@@ -51,19 +52,28 @@ fn entries_of(list: StaffList) -> String {
 }
 
 /// Prevents other changes of the personal list of `writer`, or of the shared one, until the
-/// transaction ends. Locks the account's row first, as its erasure does.
+/// transaction ends. Locks the account's row first, as its erasure does, and returns the account as
+/// it is then.
 pub async fn lock(
     db: &mut Connection,
     list: StaffList,
     writer: AccountId,
     shared: bool,
-) -> Result<(), DbError> {
-    account::lock(db, writer).await?;
+) -> Result<Option<Account>, DbError> {
+    let account = account::lock_and_read(db, writer).await?;
     if shared {
         let (table, _) = table(list);
         let lock = format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE");
         sql_query(lock).execute(db).await?;
     }
+    Ok(account)
+}
+
+/// Deletes the entries of erased accounts, which an erasure by a version without these lists leaves.
+pub async fn prune(db: &mut Connection, list: StaffList) -> Result<(), DbError> {
+    let (table, _) = table(list);
+    let delete = "account_id IN (SELECT account_id FROM erasures)";
+    sql_query(format!("DELETE FROM {table} WHERE {delete}")).execute(db).await?;
     Ok(())
 }
 

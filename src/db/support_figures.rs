@@ -18,13 +18,14 @@ use crate::domain::{
 ///
 /// The log is read in three parts: the period itself, the earlier events of tickets on which staff
 /// commented in it, and the last event before its end of each ticket that was opened in it, is open
-/// now, or has changed its status since. Of the rows of tickets, only who opened them and which are
-/// open now is read. Who opened a ticket or took part in it at the time of an event is a customer;
-/// all others are staff.
+/// now, or was opened before its end and has left the open statuses since. The last ones are found by
+/// an index of these events, which has one or two for each ticket. Of the rows of tickets, only who
+/// opened them, when, and which are open now is read. Who opened a ticket or took part in it at the
+/// time of an event is a customer; all others are staff.
 const FACTS: &str = "
 WITH logged AS MATERIALIZED (
-    SELECT e.ticket_id, e.seq, e.kind, e.audience, e.occurred_at, e.category_id, e.assignee_id, e.status::text,
-           e.data ->> 'from' AS was, e.data ->> 'to' AS became,
+    SELECT e.ticket_id, e.seq, e.kind, e.audience, e.occurred_at, e.category_id, e.assignee_id,
+           e.status::text, e.data ->> 'from' AS was, e.data ->> 'to' AS became,
            (e.occurred_at AT TIME ZONE 'UTC')::date AS day,
            t.reporter_id,
            CASE WHEN e.actor_id <> t.reporter_id AND NOT e.actor_id = ANY (e.participant_ids)
@@ -64,9 +65,11 @@ WITH logged AS MATERIALIZED (
         SELECT id, NULL FROM tickets WHERE status = ANY
             ('{waiting_for_support, working_on_it, waiting_for_customer}'::ticket_status[])
         UNION ALL
-        SELECT ticket_id, NULL FROM events
-        WHERE occurred_at >= $2::timestamp AT TIME ZONE 'UTC' AND ticket_id IS NOT NULL
-          AND kind = 'status_changed' AND data ->> 'from' NOT IN ('resolved', 'closed')
+        SELECT e.ticket_id, NULL FROM events e JOIN tickets t ON t.id = e.ticket_id
+        WHERE e.occurred_at >= $2::timestamp AT TIME ZONE 'UTC' AND e.kind = 'status_changed'
+          AND e.data ->> 'from' NOT IN ('resolved', 'closed')
+          AND e.data ->> 'to' IN ('resolved', 'closed')
+          AND t.created_at < $2::timestamp AT TIME ZONE 'UTC'
     ) found GROUP BY ticket_id
 ), at_end AS MATERIALIZED (
     SELECT k.opened_on, last.* FROM known k CROSS JOIN LATERAL (

@@ -6,7 +6,7 @@ use super::{
     ids::{AccountId, CannedAnswerId, CategoryId},
 };
 
-/// A canned answer.
+/// A canned answer, without its text, which can be long and is loaded where it is needed.
 #[derive(Clone)]
 pub struct CannedAnswer {
     /// The canned answer's id.
@@ -15,8 +15,6 @@ pub struct CannedAnswer {
     pub owner: Option<AccountId>,
     /// The title that staff find it by.
     pub title: String,
-    /// The text, with [placeholders](super::placeholder).
-    pub body: String,
     /// The category of tickets that it fits, or `None` if it fits all.
     pub category: Option<CategoryId>,
     /// The language that it is written in, or `None` if it fits all customers.

@@ -1,9 +1,15 @@
 //! Placeholders in texts that staff prepare, such as `{{reporter.name}}`.
 //!
 //! A placeholder is two braces, a name without braces and line ends, and two braces. Spaces around
-//! the name don't count. All other braces are text.
+//! the name don't count. A backslash directly before it makes it text, without the backslash. All
+//! other braces are text.
+
+use std::{mem, ops::Range};
 
 use super::text::{MAX_BODY, TextError};
+
+/// Makes a placeholder text if it is directly before it.
+const ESCAPE: char = '\\';
 
 /// Declares the placeholders, their names and the list of them, so that none can be left out.
 macro_rules! placeholders {
@@ -61,50 +67,96 @@ enum Part<'t> {
 
 /// Returns the name of the first placeholder that is not known.
 pub fn unknown(text: &str) -> Option<&str> {
-    parts(text).into_iter().find_map(|part| match part {
+    parts(text).find_map(|part| match part {
         Part::Placeholder(_, name) if known(name).is_none() => Some(name),
         Part::Placeholder(..) | Part::Text(_) => None,
     })
 }
 
 /// Puts values in the places of placeholders. It is one pass: braces in a value are text. An unknown
-/// placeholder, which a newer version of the server has accepted, stays as it is.
+/// placeholder, which a newer version of the server has accepted, stays as it is. A result that is
+/// too long is measured and never built.
 ///
 /// # Errors
 /// The result is longer than a comment may be.
 pub fn fill(text: &str, values: &Values<'_>) -> Result<String, TextError> {
-    let filled = parts(text).into_iter().map(|part| match part {
+    let lengths = Placeholder::ALL.iter().map(|it| it.value(values).chars().count());
+    let lengths = lengths.collect::<Vec<_>>();
+    let length = |part| match part {
+        Part::Text(text) => text.chars().count(),
+        Part::Placeholder(written, name) => match place(name) {
+            Some(place) => lengths[place],
+            None => written.chars().count(),
+        },
+    };
+    let actual = parts(text).map(length).sum();
+    if actual > MAX_BODY {
+        return Err(TextError::TooLong { max: MAX_BODY, actual });
+    }
+    let filled = parts(text).map(|part| match part {
         Part::Text(text) => text,
         Part::Placeholder(written, name) => known(name).map_or(written, |it| it.value(values)),
     });
-    let filled = filled.collect::<String>();
-    match filled.chars().count() {
-        actual if actual > MAX_BODY => Err(TextError::TooLong { max: MAX_BODY, actual }),
-        _ => Ok(filled),
-    }
+    Ok(filled.collect())
 }
 
 fn known(name: &str) -> Option<Placeholder> {
-    Placeholder::ALL.iter().copied().find(|placeholder| placeholder.name() == name)
+    place(name).map(|place| Placeholder::ALL[place])
 }
 
-fn parts(text: &str) -> Vec<Part<'_>> {
-    let (mut parts, mut start, mut from) = (Vec::new(), 0, 0);
+/// Returns the place of a known placeholder in the list of all.
+fn place(name: &str) -> Option<usize> {
+    Placeholder::ALL.iter().position(|placeholder| placeholder.name() == name)
+}
+
+fn parts(text: &str) -> Parts<'_> {
+    Parts { rest: text, found: None }
+}
+
+/// The parts of a text, in order.
+struct Parts<'t> {
+    rest: &'t str,
+    /// The part that follows the text before it.
+    found: Option<Part<'t>>,
+}
+
+impl<'t> Iterator for Parts<'t> {
+    type Item = Part<'t>;
+
+    fn next(&mut self) -> Option<Part<'t>> {
+        if let Some(found) = self.found.take() {
+            return Some(found);
+        }
+        if self.rest.is_empty() {
+            return None;
+        }
+        let Some((range, name)) = next_placeholder(self.rest) else {
+            return Some(Part::Text(mem::take(&mut self.rest)));
+        };
+        let (before, written) = (&self.rest[..range.start], &self.rest[range.clone()]);
+        self.rest = &self.rest[range.end..];
+        let (before, found) = match before.strip_suffix(ESCAPE) {
+            Some(before) => (before, Part::Text(written)),
+            None => (before, Part::Placeholder(written, name)),
+        };
+        self.found = Some(found);
+        Some(Part::Text(before))
+    }
+}
+
+/// Returns where the first placeholder of a text is, and its name.
+fn next_placeholder(text: &str) -> Option<(Range<usize>, &str)> {
+    let mut from = 0;
     while let Some(found) = text[from..].find("{{") {
         let open = from + found;
         let inner = &text[open + 2..];
         let length = inner.find(['{', '}', '\n']).unwrap_or(inner.len());
-        if !inner[length..].starts_with("}}") {
-            from = open + 1;
-            continue;
+        if inner[length..].starts_with("}}") {
+            return Some((open..open + 2 + length + 2, inner[..length].trim()));
         }
-        let end = open + 2 + length + 2;
-        parts.push(Part::Text(&text[start..open]));
-        parts.push(Part::Placeholder(&text[open..end], inner[..length].trim()));
-        (start, from) = (end, end);
+        from = open + 1;
     }
-    parts.push(Part::Text(&text[start..]));
-    parts
+    None
 }
 
 #[cfg(test)]
@@ -133,6 +185,12 @@ mod tests {
             ("{{agent.name} {{agent.name", "{{agent.name} {{agent.name"),
             ("{{agent\n.name}} }} {{", "{{agent\n.name}} }} {{"),
             ("{{ключ{{agent.name}}", "{{ключMarta"),
+            // A backslash makes a placeholder text.
+            (
+                r"\{{ site.url }} \{{agent.name}} {{agent.name}}",
+                "{{ site.url }} {{agent.name}} Marta",
+            ),
+            (r"\\{{x}} \{{agent.name \{{{agent.name}}", r"\{{x}} \{{agent.name \{Marta"),
             // A newer version has accepted it.
             ("{{ticket.mood}} {{agent.name}}", "{{ticket.mood}} Marta"),
         ] {
@@ -145,6 +203,7 @@ mod tests {
         assert_eq!(unknown("{{reporter.name}} { {{x} {{{agent.name}}}"), None);
         assert_eq!(unknown("{{agent.name}} {{ Agent.Name }} {{x}}"), Some("Agent.Name"));
         assert_eq!(unknown("{{}}"), Some(""));
+        assert_eq!(unknown(r"\{{x}} \{{}} {{y}}"), Some("y"));
     }
 
     #[test]
@@ -153,5 +212,11 @@ mod tests {
         assert_eq!(fill(&text, &VALUES).unwrap().chars().count(), MAX_BODY);
         let error = fill(&format!("{text}."), &VALUES);
         assert_eq!(error, Err(TextError::TooLong { max: MAX_BODY, actual: MAX_BODY + 1 }));
+        // It would be fourteen times as long as its body, and is never built.
+        let summary = "я".repeat(255);
+        let values = Values { ticket_summary: &summary, ..VALUES };
+        let count = MAX_BODY / "{{ticket.summary}}".len();
+        let error = fill(&"{{ticket.summary}}".repeat(count), &values);
+        assert_eq!(error, Err(TextError::TooLong { max: MAX_BODY, actual: count * 255 }));
     }
 }

@@ -217,11 +217,12 @@ impl FigureGroup {
 /// The characters with which spreadsheets begin a formula, also in full width (OWASP, CSV injection).
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// Writes a cell. An apostrophe keeps a spreadsheet from running it as a formula.
+/// Writes a cell. An apostrophe keeps a spreadsheet from running it as a formula. Spreadsheets in some
+/// languages separate cells by semicolons, and some by tabs, so these are quoted too.
 fn cell(text: &str) -> Cow<'_, str> {
     let is_formula = text.starts_with(FORMULA);
     let text = if is_formula { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) };
-    if text.contains(['"', ',', '\r', '\n']) {
+    if text.contains(['"', ',', ';', '\t', '\r', '\n']) {
         Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
     } else {
         text
@@ -279,7 +280,9 @@ mod tests {
             ("-1", "'-1"),
             ("@SUM(A1)", "'@SUM(A1)"),
             ("＝1", "'＝1"),
-            ("\tx", "'\tx"),
+            ("\tx", "\"'\tx\""),
+            ("a; b", "\"a; b\""),
+            ("a\tb", "\"a\tb\""),
             ("a=b", "a=b"),
             ("a\r\nb", "\"a\r\nb\""),
         ] {

@@ -78,7 +78,8 @@ impl TicketConditions {
         }
     }
 
-    /// Returns the same conditions without values that are listed twice.
+    /// Returns the same conditions without values that are listed twice. The time grows with the
+    /// number of categories squared.
     #[must_use]
     pub fn deduplicated(mut self) -> Self {
         self.statuses = self.statuses.map(unique);

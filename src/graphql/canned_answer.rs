@@ -13,6 +13,7 @@ use super::{
     error::{Failure, Outcome, UserError},
     executor::List,
     id::GlobalId,
+    loader::BodyOf,
     text::Text,
 };
 use crate::{
@@ -44,14 +45,16 @@ impl CannedAnswer {
 
     /// The text with its placeholders, as `createCannedAnswer` describes them. `text` fills them
     /// in.
-    async fn body(&self) -> Text<&str> {
-        Text(&self.0.body)
+    async fn body(&self, ctx: &Context<'_>) -> Result<Text<Arc<str>>, Failure> {
+        Ok(Text(ctx.loaders()?.require(BodyOf(self.0.id)).await?))
     }
 
     /// The text for a ticket, with the values of its placeholders. `{{agent.name}}` is your name,
     /// and `{{category.name}}` is in the answer's language or else in the customer's. Values are
     /// texts, whatever they contain. Null, with a `BAD_REQUEST`, if the result is longer than a
-    /// comment may be: 65,536 characters.
+    /// comment may be: 65,536 characters. A redacted summary is `(removed)`, in the language of
+    /// `{{category.name}}`.
+    #[graphql(complexity = 10)]
     async fn text(
         &self,
         ctx: &Context<'_>,
@@ -60,14 +63,16 @@ impl CannedAnswer {
         let loaders = ctx.loaders()?;
         let id = GlobalId::ticket(&ticket_id).ok_or_else(Failure::not_found)?;
         let ticket = &loaders.require(id).await?;
-        let (reporter, category, agent) = futures_util::try_join!(
+        let (body, reporter, category, agent) = futures_util::try_join!(
+            loaders.require(BodyOf(self.0.id)),
             loaders.require(ticket.reporter_id),
             loaders.require(ticket.category_id),
             loaders.require(ctx.identity()?.id),
         )?;
         let occasion = Occasion { ticket, reporter: &reporter, category: &category, agent: &agent };
-        let text = service::canned_answer::text(ctx.services()?, &self.0, &occasion);
-        let text = text.map_err(|error| {
+        let services = ctx.services()?;
+        let fill = || service::canned_answer::text(services, &self.0, &body, &occasion);
+        let text = loaders.in_turn(fill).await.map_err(|error| {
             Failure::bad_request(format!(
                 "With the values of its placeholders, the canned answer {error}. Shorten it, or \
                  write an answer of your own."
@@ -126,7 +131,8 @@ pub struct CreateCannedAnswerInput {
     /// The text: 1 to 65,536 characters, as a comment. It can have the placeholders
     /// `{{reporter.name}}`, `{{ticket.number}}`, `{{ticket.link}}` (the number if the installation
     /// has no pages of tickets), `{{agent.name}}`, `{{category.name}}` and `{{ticket.summary}}`.
-    /// Another name in two braces fails with `INVALID`.
+    /// Another name in two braces fails with `INVALID`. A backslash directly before a placeholder
+    /// makes it text, without the backslash: `\{{site.url}}`.
     body: String,
     /// True if all staff share it: admins only (`FORBIDDEN` otherwise). It cannot be changed later.
     #[graphql(default = false)]
@@ -188,6 +194,7 @@ pub struct OrderCannedAnswersInput {
 #[graphql(crate = "crate::graphql::executor")]
 pub struct OrderCannedAnswersPayload {
     /// The active answers of the list in their new order. Null on failure.
+    #[graphql(complexity = "1 + 500 * child_complexity")]
     canned_answers: Option<List<CannedAnswer>>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,
@@ -235,6 +242,7 @@ pub struct CannedAnswerQuery;
 impl CannedAnswerQuery {
     /// The shared canned answers and then your own, each in the order that `orderCannedAnswers`
     /// sets: at most 700. Staff only.
+    #[graphql(complexity = "1 + 700 * child_complexity")]
     async fn canned_answers(
         &self,
         ctx: &Context<'_>,

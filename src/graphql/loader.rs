@@ -6,6 +6,7 @@
 //! busy machine only part of the keys have arrived by then, and the number of statements for
 //! a page varies. These loaders dispatch when the request has nothing else to do.
 
+mod canned;
 mod rounds;
 
 use std::{
@@ -19,6 +20,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 
+pub use self::canned::BodyOf;
 use self::rounds::{Round, Rounds, lock};
 use super::error::Failure;
 use crate::{
@@ -53,6 +55,7 @@ pub struct Loaders {
     accounts: Loader<AccountId>,
     attachments: Loader<AttachmentId>,
     attachments_of: Loader<AttachmentsOf>,
+    bodies: Loader<BodyOf>,
     canned_answers: Loader<CannedAnswerId>,
     categories: Loader<CategoryId>,
     comments: Loader<CommentId>,
@@ -71,6 +74,7 @@ pub struct Loaders {
     last_comments: Loader<LastCommentOf>,
     ticket_counts: Loader<OwnTicketCounts>,
     unread_notifications: Loader<OwnUnreadNotifications>,
+    turn: tokio::sync::Mutex<()>,
     budget: RequestBudget,
 }
 
@@ -181,6 +185,7 @@ impl Loaders {
             accounts: Loader::new(source, rounds),
             attachments: Loader::new(source, rounds),
             attachments_of: Loader::new(source, rounds),
+            bodies: Loader::new(source, rounds),
             canned_answers: Loader::new(source, rounds),
             categories: Loader::new(source, rounds),
             comments: Loader::new(source, rounds),
@@ -199,6 +204,7 @@ impl Loaders {
             last_comments: Loader::new(source, rounds),
             ticket_counts: Loader::new(source, rounds),
             unread_notifications: Loader::new(source, rounds),
+            turn: tokio::sync::Mutex::default(),
             budget,
         }
     }

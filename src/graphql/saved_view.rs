@@ -231,7 +231,8 @@ pub struct CreateSavedViewInput {
     #[graphql(default = false)]
     is_shared: bool,
     /// Which tickets it shows. `isAssignedToMe` stands for whom it shows them to. A category or
-    /// account that does not exist fails with `NOT_FOUND`; retired categories are accepted.
+    /// account that does not exist fails with `NOT_FOUND`, and more than 100 categories fail with
+    /// `TOO_MANY`; retired categories are accepted.
     filter: TicketFilterInput,
     /// The order in which it shows them: by `CREATED_AT`, newest first, by default.
     order_by: Option<TicketOrder>,
@@ -286,6 +287,7 @@ pub struct OrderSavedViewsInput {
 #[graphql(crate = "crate::graphql::executor")]
 pub struct OrderSavedViewsPayload {
     /// The active views of the list in their new order. Null on failure.
+    #[graphql(complexity = "1 + 50 * child_complexity")]
     saved_views: Option<List<SavedView>>,
     /// What the caller can correct; empty on success.
     user_errors: Vec<UserError>,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise,
     idempotency::{IdempotentCall, fingerprint},
-    staff_list::{self, Change},
+    staff_list::{self, Change, Writer},
     validation::Validation,
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         ids::{CannedAnswerId, CategoryId, TicketId},
         placeholder::{self, Placeholder, Values},
         policy::{self, Action, Resource},
+        redaction,
         staff_list::StaffList,
         text::{Body, Label, TextError},
         ticket::Ticket,
@@ -116,17 +117,33 @@ pub async fn by_ids(
     Ok(found)
 }
 
+/// Returns the texts of the canned answers with these ids that the actor may see, in no particular
+/// order.
+///
+/// # Errors
+/// Returns an error if the actor is not staff.
+pub async fn bodies(
+    actor: &Actor,
+    services: &Services,
+    ids: &[CannedAnswerId],
+) -> Result<Vec<(CannedAnswerId, String)>, ServiceError> {
+    let reader = staff_list::writer(actor)?.account;
+    Ok(canned_answer::bodies(&mut *services.database.read().await?, reader, ids).await?)
+}
+
 /// Returns the text of a canned answer with the values of its placeholders. The category is named in
-/// the language of the answer, or else in that of the customer.
+/// the language of the answer, or else in that of the customer; so is a redacted summary.
 ///
 /// # Errors
 /// The text is longer than a comment may be.
 pub fn text(
     services: &Services,
     answer: &CannedAnswer,
+    body: &str,
     occasion: &Occasion<'_>,
 ) -> Result<String, TextError> {
     let Occasion { ticket, reporter, category, agent } = occasion;
+    let locale = answer.locale.unwrap_or(reporter.locale);
     let number = services.number_prefix().format(ticket.number);
     let link = match &services.ticket_link {
         Some(link) => link.replace("{number}", &number),
@@ -137,10 +154,10 @@ pub fn text(
         ticket_number: &number,
         ticket_link: &link,
         agent_name: &agent.name,
-        category_name: category.name(answer.locale.unwrap_or(reporter.locale)),
-        ticket_summary: &ticket.summary,
+        category_name: category.name(locale),
+        ticket_summary: redaction::displayed(&ticket.summary, locale),
     };
-    placeholder::fill(&answer.body, &values)
+    placeholder::fill(body, &values)
 }
 
 /// Creates a canned answer, as the last one of its list.
@@ -159,20 +176,20 @@ pub async fn create(
     let title = validation.text("title", "The title", Label::parse(&new.title));
     let body = valid_body(&mut validation, &new.body);
     let key = validation.idempotency_key(new.idempotency_key.as_deref());
-    let ((title, body), key) = validation.finish(title.zip(body).zip(key))?;
+    let ((title, body), key) = &validation.finish(title.zip(body).zip(key))?;
     let now = services.ambient.now();
     let new = &CannedAnswer {
         id: CannedAnswerId(services.ambient.uuid()),
         owner,
-        title: title.into_string(),
-        body: body.into_string(),
+        title: title.as_str().to_owned(),
         category: new.category,
         locale: new.locale,
         retired_at: None,
         created_at: now,
         updated_at: now,
     };
-    let call = &IdempotentCall { account: writer.account, key, fingerprint: new_fingerprint(new) };
+    let fingerprint = new_fingerprint(new, body);
+    let call = &IdempotentCall { account: writer.account, key: key.clone(), fingerprint };
     services
         .database
         .write(async |db| {
@@ -181,7 +198,7 @@ pub async fn create(
             }
             check_category(db, new.category).await?;
             staff_list::make_room(db, LIST, writer, owner).await?;
-            canned_answer::insert(db, new).await?;
+            canned_answer::insert(db, new, body.as_str()).await?;
             writer.record(db, LIST, owner, Change::Created(new.id.0), now).await?;
             Ok(new.clone())
         })
@@ -190,9 +207,9 @@ pub async fn create(
 
 const LIST: StaffList = StaffList::CannedAnswers;
 
-fn new_fingerprint(new: &CannedAnswer) -> [u8; 32] {
+fn new_fingerprint(new: &CannedAnswer, body: &Body) -> [u8; 32] {
     let fits = format!("{:?} {:?} {}", new.category, new.locale, new.owner.is_none());
-    fingerprint("createCannedAnswer", &[&new.title, &new.body, &fits])
+    fingerprint("createCannedAnswer", &[&new.title, body.as_str(), &fits])
 }
 
 /// Changes a canned answer.
@@ -225,22 +242,35 @@ pub async fn update(
             if let Some(category) = category {
                 check_category(db, category).await?;
             }
-            if !change(&mut answer, title.as_ref(), body.as_ref(), category, locale) {
+            let body = new_body(db, writer, answer.id, body.as_ref()).await?;
+            if !change(&mut answer, title.as_ref(), category, locale) && body.is_none() {
                 return Ok(answer);
             }
             answer.updated_at = now;
-            canned_answer::update(db, &answer).await?;
+            canned_answer::update(db, &answer, body).await?;
             writer.record(db, LIST, entry.owner, Change::Updated(entry.id), now).await?;
             Ok::<_, ServiceError>(answer)
         })
         .await
 }
 
-/// Changes what is set. Returns whether that makes a difference.
+/// Returns the requested text unless it is the stored one.
+async fn new_body<'b>(
+    db: &mut Connection,
+    writer: Writer,
+    id: CannedAnswerId,
+    requested: Option<&'b Body>,
+) -> Result<Option<&'b str>, ServiceError> {
+    let Some(requested) = requested.map(Body::as_str) else { return Ok(None) };
+    let stored = canned_answer::bodies(db, writer.account, &[id]).await?;
+    let is_stored = stored.iter().any(|(_, body)| body == requested);
+    Ok((!is_stored).then_some(requested))
+}
+
+/// Changes what is set, other than the text. Returns whether that makes a difference.
 fn change(
     answer: &mut CannedAnswer,
     title: Option<&Label>,
-    body: Option<&Body>,
     category: Option<Option<CategoryId>>,
     locale: Option<Option<Locale>>,
 ) -> bool {
@@ -248,13 +278,9 @@ fn change(
     if let Some(title) = title {
         title.as_str().clone_into(&mut answer.title);
     }
-    if let Some(body) = body {
-        body.as_str().clone_into(&mut answer.body);
-    }
     answer.category = category.unwrap_or(answer.category);
     answer.locale = locale.unwrap_or(answer.locale);
-    (&old.title, &old.body, old.category, old.locale)
-        != (&answer.title, &answer.body, answer.category, answer.locale)
+    (&old.title, old.category, old.locale) != (&answer.title, answer.category, answer.locale)
 }
 
 /// Orders the active canned answers of the actor, or the active shared ones. `None` in `order` stands
@@ -317,7 +343,10 @@ fn valid_body(validation: &mut Validation, text: &str) -> Option<Body> {
     let name = unknown.chars().take(MAX_NAMED).collect::<String>();
     let known = Placeholder::ALL.iter().map(|known| format!("{{{{{}}}}}", known.name()));
     let known = known.collect::<Vec<_>>().join(", ");
-    let message = format!("There is no placeholder {{{{{name}}}}}. Use one of these: {known}.");
+    let message = format!(
+        "There is no placeholder {{{{{name}}}}}. Use one of these: {known}. If it is text, write a \
+         backslash directly before it: \\{{{{{name}}}}}."
+    );
     validation.add(UserError::new("body", UserErrorCode::Invalid, message));
     None
 }

@@ -7,9 +7,9 @@ use super::Services;
 use crate::{
     db::{
         DbError, challenge, handoff, idempotency, password_reset, rate_limit, retention,
-        second_factor, ticket_invitation,
+        second_factor, staff_list, ticket_invitation,
     },
-    domain::clock::Timestamp,
+    domain::{clock::Timestamp, staff_list::StaffList},
 };
 
 /// How long expired handoffs stay in the database, where an operator can inspect them.
@@ -18,8 +18,8 @@ const HANDOFF_RETENTION: TimeDelta = TimeDelta::hours(24);
 const BATCH: i64 = 1_000;
 
 /// Deletes expired idempotency keys, rate-limit buckets, challenges, mailed codes, password
-/// links, unconfirmed authenticators, handoffs and invitations, and what `Settings::retention` limits. Several
-/// nodes may run this at the same time.
+/// links, unconfirmed authenticators, handoffs and invitations, the canned answers and views of erased
+/// accounts, and what `Settings::retention` limits. Several nodes may run this at the same time.
 ///
 /// # Errors
 /// Returns an error if the database failed.
@@ -32,6 +32,9 @@ pub async fn prune(services: &Services) -> Result<(), DbError> {
     password_reset::prune(&mut connection, now).await?;
     second_factor::prune(&mut connection, now).await?;
     ticket_invitation::prune(&mut connection, now).await?;
+    for list in [StaffList::CannedAnswers, StaffList::SavedViews] {
+        staff_list::prune(&mut connection, list).await?;
+    }
     handoff::prune(&mut connection, now - HANDOFF_RETENTION).await?;
     drop(connection);
     prune_sessions(services, now).await?;

@@ -14,6 +14,7 @@ use crate::{
     db::{Connection, account, category, saved_view, ticket},
     domain::{
         actor::Actor,
+        category::MAX_CATEGORIES,
         ids::{AccountId, CategoryId, SavedViewId},
         policy::{self, Action, Resource},
         saved_view::{MAX_COUNTED, SavedView},
@@ -140,7 +141,8 @@ pub async fn create(
         created_at: now,
         updated_at: now,
     };
-    let call = &IdempotentCall { account: writer.account, key, fingerprint: new_fingerprint(new) };
+    let fingerprint = new_fingerprint(new)?;
+    let call = &IdempotentCall { account: writer.account, key, fingerprint };
     services
         .database
         .write(async |db| {
@@ -156,9 +158,10 @@ pub async fn create(
         .await
 }
 
-fn new_fingerprint(new: &SavedView) -> [u8; 32] {
-    let rest = format!("{:?} {:?} {}", new.conditions, new.order, new.owner.is_none());
-    fingerprint("createSavedView", &[&new.name, &rest])
+fn new_fingerprint(new: &SavedView) -> Result<[u8; 32], ServiceError> {
+    let conditions = saved_view::stored(&new.conditions)?.to_string();
+    let rest = format!("{:?} {}", new.order, new.owner.is_none());
+    Ok(fingerprint("createSavedView", &[&new.name, &conditions, &rest]))
 }
 
 /// Changes a view.
@@ -279,6 +282,15 @@ fn valid_conditions(
     services: &Services,
     conditions: TicketConditions,
 ) -> Option<TicketConditions> {
+    let categories = conditions.categories.as_ref().map_or(0, Vec::len);
+    if categories > MAX_CATEGORIES {
+        let message = format!(
+            "The filter names {categories} categories, but at most {MAX_CATEGORIES} are allowed. \
+             Leave the categories out to match all."
+        );
+        validation.add(UserError::new("filter", UserErrorCode::TooMany, message));
+        return None;
+    }
     let text = conditions.text.as_deref();
     let error = match text.map(|text| SearchQuery::parse(text, services.number_prefix())) {
         Some(Err(error)) => Some(format!("The text {error}.")),

@@ -7,6 +7,7 @@ use super::{ServiceError, UserError, UserErrorCode, audit, authorise};
 use crate::{
     db::{Connection, DbError, staff_list},
     domain::{
+        account::{Account, Role},
         actor::Actor,
         clock::Timestamp,
         event::AccountEvent,
@@ -55,6 +56,25 @@ impl Writer {
             return Err(ServiceError::Forbidden);
         }
         Ok((!shared).then_some(self.account))
+    }
+
+    /// Locks the writer's personal list, or the shared one, until the transaction ends.
+    ///
+    /// # Errors
+    /// Returns an error if the writer has left the staff since they were authorised, or is no longer
+    /// an admin and the list is shared.
+    async fn lock(
+        self,
+        db: &mut Connection,
+        list: StaffList,
+        shared: bool,
+    ) -> Result<(), ServiceError> {
+        let account = staff_list::lock(db, list, self.account, shared).await?;
+        let account = account.filter(Account::is_active_staff).ok_or(ServiceError::Forbidden)?;
+        if shared && account.role != Role::Admin {
+            return Err(ServiceError::Forbidden);
+        }
+        Ok(())
     }
 
     /// Records a change of the shared list in the audit trail of the writer. Nobody else sees a
@@ -108,7 +128,7 @@ fn saved_view_event(change: Change) -> AccountEvent {
 /// Locks the list that a new entry of `owner` belongs to, until the transaction ends.
 ///
 /// # Errors
-/// Returns a user error if the list is full.
+/// Returns the errors of [`Writer::lock`], and a user error if the list is full.
 pub(super) async fn make_room(
     db: &mut Connection,
     list: StaffList,
@@ -116,7 +136,7 @@ pub(super) async fn make_room(
     owner: Option<AccountId>,
 ) -> Result<(), ServiceError> {
     let shared = owner.is_none();
-    staff_list::lock(db, list, writer.account, shared).await?;
+    writer.lock(db, list, shared).await?;
     let max = list.max_entries(shared);
     if staff_list::entries(db, list, owner).await?.len() < max {
         return Ok(());
@@ -135,7 +155,7 @@ pub(super) async fn make_room(
 ///
 /// # Errors
 /// Returns an error if the entry does not exist, is somebody else's, or is shared and the writer is
-/// not an admin.
+/// not an admin, and the errors of [`Writer::lock`].
 pub(super) async fn lock_entry(
     db: &mut Connection,
     list: StaffList,
@@ -149,7 +169,7 @@ pub(super) async fn lock_entry(
     }
     let shared = entry.owner.is_none();
     writer.owner(shared)?;
-    staff_list::lock(db, list, writer.account, shared).await?;
+    writer.lock(db, list, shared).await?;
     staff_list::entry(db, list, id).await?.ok_or(ServiceError::NotFound)
 }
 

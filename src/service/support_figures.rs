@@ -15,7 +15,7 @@ use crate::{
 
 /// How long the figures may take. A year of a large installation takes some seconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
-const ADVICE: &str = "Ask for a shorter period.";
+const ADVICE: &str = "Ask for a shorter period, or for a later one.";
 
 /// Returns the figures of a period, by subject and of all tickets.
 ///

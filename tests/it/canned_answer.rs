@@ -174,6 +174,18 @@ async fn placeholders_are_filled_in_for_a_ticket_once() {
     let data = marta.ok(query, json!({ "id": russian["id"], "ticket": ticket.id })).await;
     assert_eq!(data["node"]["text"], "Техническая поддержка");
 
+    // A backslash makes a placeholder text. A redacted summary is named as such.
+    let redact = "UPDATE tickets SET summary = ''";
+    database.execute(redact, &[]).await.unwrap();
+    let body = r"\{{site.url}} {{ticket.summary}}";
+    let literal = json!({ "title": "d", "body": body, "locale": "RU" });
+    let literal = succeed(&marta, "create", literal).await;
+    let data = marta.ok(query, json!({ "id": literal["id"], "ticket": ticket.id })).await;
+    assert_eq!(data["node"]["text"], "{{site.url}} (удалено)");
+    let restore = "UPDATE tickets SET summary = '{{agent.name}} {{ticket.summary}} =1+1'";
+    database.execute(restore, &[]).await.unwrap();
+    succeed(&marta, "retire", json!({ "id": literal["id"] })).await;
+
     // One that is too long once it is filled in does not hide the others.
     let long = format!("{}{{{{ticket.summary}}}}", "я".repeat(65_536 - 18));
     let long = succeed(&marta, "create", json!({ "title": "c", "body": long })).await;
@@ -221,7 +233,8 @@ async fn canned_answers_refuse_invalid_input_and_name_what_is_wrong() {
         reply.at("/data/createCannedAnswer/userErrors"),
         &json!([{ "field": ["body"], "code": "INVALID", "message":
             "There is no placeholder {{reporter.nam}}. Use one of these: {{reporter.name}}, \
-             {{ticket.number}}, {{ticket.link}}, {{agent.name}}, {{category.name}}, {{ticket.summary}}." }])
+             {{ticket.number}}, {{ticket.link}}, {{agent.name}}, {{category.name}}, {{ticket.summary}}. \
+             If it is text, write a backslash directly before it: \\{{reporter.nam}}." }])
     );
 
     for (ids, code, part) in [
@@ -381,5 +394,84 @@ async fn an_erased_account_leaves_none_of_its_own_canned_answers_and_views() {
     ] {
         assert_eq!(server.tables_with(text).await, tables, "{text}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staff_who_leave_while_they_write_keep_no_canned_answer() {
+    let server = TestServer::start().await;
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let (mut blocker, observer) =
+        (server.database.connect().await, server.database.connect().await);
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for (name, change, shared) in [
+        ("Marta", "role = 'customer'", false),
+        ("Oleg", "disabled_at = now()", false),
+        ("Ilya", "role = 'agent'", true),
+    ] {
+        let client = if shared { ilya.clone() } else { server.agent(name).await };
+        let blocking = blocker.transaction().await.unwrap();
+        let leave = format!("UPDATE accounts SET {change} WHERE name = '{name}'");
+        blocking.execute(&leave, &[]).await.unwrap();
+        let release = async {
+            while observer.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < 1 {}
+            blocking.commit().await.unwrap();
+        };
+        let input = json!({ "title": "a", "body": "b", "isShared": shared });
+        let (reply, ()) = tokio::join!(send(&client, "create", input), release);
+        assert_eq!(reply.code(), "FORBIDDEN", "{name}: {}", reply.body);
+    }
+    let count = observer.query_one("SELECT count(*) FROM canned_answers", &[]).await.unwrap();
+    assert_eq!(count.get::<_, i64>(0), 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_erasure_by_an_older_version_has_left_is_pruned() {
+    let server = TestServer::start().await;
+    let (marta, oleg) = (server.agent("Marta").await, server.agent("Oleg").await);
+    for client in [&marta, &oleg] {
+        create(client, "left-answer", json!({})).await;
+        let view = "mutation { createSavedView(input: { name: \"left-view\", filter: {} }) {
+            userErrors { code } } }";
+        client.ok(view, json!({})).await;
+    }
+    let database = server.database.connect().await;
+    let erased = "INSERT INTO erasures (account_id, erased_at, redacts)
+        SELECT id, now(), false FROM accounts WHERE name = 'Marta'";
+    database.execute(erased, &[]).await.unwrap();
+    server.prune(&[]).await;
+    for table in ["canned_answers", "saved_views"] {
+        let owners = format!(
+            "SELECT string_agg(a.name, ' ') FROM {table} t JOIN accounts a ON a.id = t.account_id"
+        );
+        let row = database.query_one(&owners, &[]).await.unwrap();
+        assert_eq!(row.get::<_, String>(0), "Oleg", "{table}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_titles_reads_no_texts_and_costs_what_it_may_return() {
+    let server = TestServer::start_with(&[("limits.response_bytes", "65536".to_owned())]).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    for title in ["a", "b", "c"] {
+        let body = "x".repeat(60_000);
+        create(&marta, title, json!({ "body": body })).await;
+    }
+    assert_eq!(titles(&marta, "").await, ["a", "b", "c"]);
+    let reply = marta.send("{ cannedAnswers { title body } }", json!({})).await;
+    assert_ne!(reply.body["errors"], Value::Null);
+    // 700 answers with more than 28 fields each are more than a request may ask for.
+    let fields = (0..3).map(|n| format!("t{n}: text(ticketId: $id) ")).collect::<String>();
+    let query = format!("query($id: ID!) {{ cannedAnswers {{ {fields} }} }}");
+    let reply = marta.send(&query, json!({ "id": ticket.id })).await;
+    assert!(
+        reply.body["errors"][0]["message"].as_str().unwrap().contains("complex"),
+        "{}",
+        reply.body
+    );
     server.stop().await;
 }

@@ -86,6 +86,51 @@ async fn a_customer_cannot_find_another_customers_data_in_any_query_or_stream() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_customer_finds_no_canned_answers_views_or_figures_and_staff_none_of_others() {
+    let server = TestServer::start().await;
+    let (anna, marta, oleg) =
+        (server.customer("Anna").await, server.agent("Marta").await, server.agent("Oleg").await);
+    let ticket = anna.create_ticket("mine").await;
+    let create = "mutation {
+        createCannedAnswer(input: { title: \"SECRET-title\", body: \"SECRET-body\" }) { cannedAnswer { id } }
+        createSavedView(input: { name: \"SECRET-view\", filter: { text: \"SECRET-text\" } }) { savedView { id } } }";
+    let created = marta.ok(create, json!({})).await;
+    let ids = json!([
+        created["createCannedAnswer"]["cannedAnswer"]["id"],
+        created["createSavedView"]["savedView"]["id"]
+    ]);
+    let variables = json!({ "ids": ids, "ticket": ticket.id });
+    let nodes = "query($ids: [ID!]!, $ticket: ID!) { nodes(ids: $ids) {
+        ... on CannedAnswer { title body text(ticketId: $ticket) }
+        ... on SavedView { name filter { text } ticketCount } } }";
+    let lists = [
+        "{ cannedAnswers { title body } }",
+        "{ savedViews { name filter { text } } }",
+        "{ supportFigures(from: \"2020-01-01\", to: \"2020-01-01\", groupBy: AGENT) { csv } }",
+    ];
+    let mut answers = vec![anna.send(nodes, variables.clone()).await];
+    for list in lists {
+        answers.push(anna.send(list, json!({})).await);
+        assert_eq!(answers.last().unwrap().code(), "FORBIDDEN");
+    }
+    answers.push(oleg.send(nodes, variables.clone()).await);
+    for list in &lists[..2] {
+        answers.push(oleg.send(list, json!({})).await);
+    }
+    for answer in answers {
+        assert!(!answer.body.to_string().contains("SECRET"), "{}", answer.body);
+    }
+    // The search for secrets can fail: Marta sees them.
+    let own = marta.ok(nodes, variables).await.to_string();
+    for secret in ["SECRET-title", "SECRET-body", "SECRET-view", "SECRET-text"] {
+        assert!(own.contains(secret), "{secret}");
+    }
+    let header = marta.ok(lists[2], json!({})).await["supportFigures"]["csv"].to_string();
+    assert!(header.contains("agent,opened"), "{header}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_timeline_cursor_does_not_reveal_an_internal_note() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);

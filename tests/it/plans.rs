@@ -53,7 +53,7 @@ const FILL: &str = "
     INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, occurred_at, category_id, status, priority)
     SELECT t.id, s, CASE s WHEN 1 THEN 'ticket_created' ELSE 'summary_changed' END, 'participants', reporter_id, '{}',
            t.created_at, category_id, status, priority
-    FROM tickets t, generate_series(1, 2) s WHERE t.number > 900000 ORDER BY s, t.id;
+    FROM tickets t, generate_series(1, 2) s WHERE t.number > 900000 ORDER BY t.number, s;
     INSERT INTO feed (pos, event_id, ticket_id)
     SELECT (SELECT pos FROM feed_head) + row_number() OVER (ORDER BY e.id), e.id, e.ticket_id
     FROM events e LEFT JOIN feed f ON f.event_id = e.id WHERE f.pos IS NULL;
@@ -152,6 +152,12 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
         assert_eq!(saved["createSavedView"]["userErrors"], json!([]), "{filter}");
     }
     requests.push(("{ savedViews { ticketCount } }".into(), Value::Null, true));
+    for group in ["CATEGORY", "AGENT", "DAY"] {
+        let figures = format!(
+            "{{ supportFigures(from: \"2026-01-03\", to: \"2026-01-03\", groupBy: {group}) {{ csv }} }}"
+        );
+        requests.push((figures, Value::Null, true));
+    }
     let search = "query($text: String!) { search(text: $text) { nodes { ticket { id } excerpt { text } comment { id } } } }";
     let people = "query($text: String!) { people(text: $text) { id } }";
     for text in ["word77", "item77 term", "Sumary19", "900077", "\"of word77\" -term3", "wo"] {

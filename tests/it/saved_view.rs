@@ -312,6 +312,7 @@ async fn views_refuse_invalid_input_and_strangers() {
     for (name, filter, code, part) in [
         ("", json!({}), "REQUIRED", "The name"),
         ("x", json!({ "categoryIds": ["garbage"] }), "NOT_FOUND", "a category"),
+        ("x", json!({ "categoryIds": vec![SALES; 101] }), "TOO_MANY", "101 categories"),
         ("x", json!({ "assigneeId": "garbage" }), "NOT_FOUND", "an account"),
         ("x", json!({ "reporterId": SALES }), "NOT_FOUND", "an account"),
         ("x", json!({ "text": " " }), "INVALID", "The text must not be empty."),

@@ -317,5 +317,12 @@ async fn the_figures_of_a_day_are_read_by_one_statement_that_reads_that_days_par
             assert!(!plans[0].contains(&format!("Seq Scan on {table}")), "{}", plans[0]);
         }
     }
+    // A day long ago: what happened since is read from the index of tickets that left the queue.
+    let mut found = Vec::new();
+    let ask = async || found = figures(&marta, "2026-01-02", "2026-01-02", "DAY").await;
+    let plans = server.plans_of(ask).await;
+    assert_eq!(found[1].1[..4], [json!(1_440), json!(1_411), json!(57), json!(0)]);
+    let plan = plans.iter().find(|plan| plan.contains("percentile_cont")).unwrap();
+    assert!(plan.contains("events_left_open"), "{plan}");
     server.stop().await;
 }

@@ -42,7 +42,8 @@ pub struct TicketFilterInput {
     /// streams.
     text: Option<String>,
     /// True matches tickets that are unread, false those that are not: see `Ticket.isUnread`.
-    /// Staff must also set `isAssignedToMe` to true, or `assigneeId` to an account. Not supported in streams.
+    /// Staff must also set `isAssignedToMe` to true, or `assigneeId` to an account. Not supported in
+    /// streams.
     is_unread: Option<bool>,
 }
 
