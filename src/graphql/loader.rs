@@ -6,8 +6,8 @@
 //! busy machine only part of the keys have arrived by then, and the number of statements for
 //! a page varies. These loaders dispatch when the request has nothing else to do.
 
-mod canned;
 mod rounds;
+mod turn;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,8 +20,10 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 
-pub use self::canned::BodyOf;
-use self::rounds::{Round, Rounds, lock};
+use self::{
+    rounds::{Round, Rounds, lock},
+    turn::Turn,
+};
 use super::error::Failure;
 use crate::{
     domain::{
@@ -74,7 +76,8 @@ pub struct Loaders {
     last_comments: Loader<LastCommentOf>,
     ticket_counts: Loader<OwnTicketCounts>,
     unread_notifications: Loader<OwnUnreadNotifications>,
-    turn: tokio::sync::Mutex<()>,
+    /// In which the request works on long texts.
+    pub turn: Turn,
     budget: RequestBudget,
 }
 
@@ -204,7 +207,7 @@ impl Loaders {
             last_comments: Loader::new(source, rounds),
             ticket_counts: Loader::new(source, rounds),
             unread_notifications: Loader::new(source, rounds),
-            turn: tokio::sync::Mutex::default(),
+            turn: Turn::default(),
             budget,
         }
     }
@@ -269,6 +272,25 @@ macro_rules! by_id {
 
 by_id!(AccountId, Account, account, accounts);
 by_id!(AttachmentId, Attachment, attachment, attachments);
+/// The key of the text of a canned answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BodyOf(pub CannedAnswerId);
+
+impl Key for BodyOf {
+    type Value = Arc<str>;
+
+    async fn load(source: Arc<Source>, keys: Vec<Self>) -> Loaded<Self> {
+        let ids = keys.into_iter().map(|Self(id)| id).collect::<Vec<_>>();
+        let (actor, services) = (&source.actor, &source.services);
+        let found = service::canned_answer::bodies(actor, services, &ids).await?;
+        Ok(found.into_iter().map(|(id, body)| (Self(id), body.into())).collect())
+    }
+
+    fn loader(loaders: &Loaders) -> &Loader<Self> {
+        &loaders.bodies
+    }
+}
+
 by_id!(CannedAnswerId, CannedAnswer, canned_answer, canned_answers);
 by_id!(CategoryId, Category, category, categories);
 by_id!(CommentId, Comment, comment, comments);
