@@ -38,8 +38,8 @@ export const REDACT_ATTACHMENT = graphql(`
 `);
 
 export const MERGE = graphql(`
-  mutation MergeTicket($ticketId: ID!, $intoId: ID!) {
-    mergeTicket(input: { ticketId: $ticketId, intoId: $intoId }) { ticket { ...Facts } userErrors { code field } }
+  mutation MergeTicket($input: MergeTicketInput!) {
+    mergeTicket(input: $input) { ticket { ...Facts } userErrors { code field } }
   }
 `, [FACTS]);
 export const UNMERGE = graphql(`

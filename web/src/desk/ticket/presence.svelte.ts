@@ -2,6 +2,7 @@ import type { ResultOf } from "gql.tada";
 import { request } from "../../shared/api/client";
 import { graphql, type Scalar } from "../../shared/api/document";
 import { stay } from "../../shared/api/stay";
+import { newKey } from "../../shared/drafts";
 
 const PRESENCE = graphql(`
   subscription TicketPresence($ticketId: ID!) {
@@ -22,6 +23,8 @@ const BEAT_MS = 5_000;
 export class Presence {
   people = $state.raw<Present[]>([]);
   #ticketId = "";
+  /** Tells this page from others of the same session. */
+  readonly #clientId = newKey();
   #activity: Scalar<"PresenceActivity"> = "READING";
 
   /** Follows a ticket. Returns a function that stops. */
@@ -58,6 +61,6 @@ export class Presence {
 
   #send(activity: Scalar<"PresenceActivity"> | null): void {
     // The next beat says it again if this fails.
-    request(SET_PRESENCE, { input: { ticketId: this.#ticketId, activity } }).catch(() => {});
+    request(SET_PRESENCE, { input: { ticketId: this.#ticketId, activity, clientId: this.#clientId } }).catch(() => {});
   }
 }
