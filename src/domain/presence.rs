@@ -492,7 +492,8 @@ mod tests {
     fn of_the_clients_of_a_person_the_strongest_activity_is_shown() {
         let mut board = PresenceBoard::default();
         let call = |client: u128, activity| Announcement {
-            client: ClientId(Uuid::from_u128(client)),
+            // Further clients have the id of the account, 2.
+            client: ClientId(Uuid::from_u128(100 + client)),
             ..announcement(1, 2, activity)
         };
         let mut set = |client, activity, second| {
