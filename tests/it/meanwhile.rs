@@ -59,6 +59,29 @@ async fn what_others_have_said_meanwhile_is_returned_instead_of_writing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_agents_who_answer_at_once_one_reads_the_other_first() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let (marta, ilya) = (server.agent("Marta").await, server.agent("Ilya").await);
+    let ticket = anna.create_ticket("one").await;
+    for round in 0..100 {
+        let seen = marta.last_event(&ticket).await;
+        let answer = |name: &str| json!({ "body": format!("{name} {round}"), "seenUpTo": seen });
+        let (of_marta, of_ilya) = tokio::join!(
+            comment(&marta, &ticket, answer("Marta")),
+            comment(&ilya, &ticket, answer("Ilya")),
+        );
+        let marta_was_first = of_marta.user_errors("addComment").is_empty();
+        let (first, refused) =
+            if marta_was_first { ("Marta", of_ilya) } else { ("Ilya", of_marta) };
+        assert_eq!(refused.user_errors("addComment"), ["ANSWERED_MEANWHILE"], "{round}");
+        let said = refused.at("/data/addComment/answeredMeanwhile");
+        assert_eq!(*said, json!([{ "body": format!("{first} {round}") }]), "{round}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn notes_and_events_that_a_customer_may_not_see_are_no_answers_to_them() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
