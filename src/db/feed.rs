@@ -64,10 +64,8 @@ pub async fn is_rewound(db: &mut Connection) -> Result<bool, DbError> {
         #[diesel(sql_type = Bool)]
         rewound: bool,
     }
-    let rows = diesel::sql_query(format!("WITH here AS ({HERE}) SELECT {REWOUND} AS rewound"))
-        .prepared()
-        .load::<Row>(db)
-        .await?;
+    let query = format!("SELECT * FROM (WITH here AS ({HERE}) SELECT {REWOUND} AS rewound) r");
+    let rows = diesel::sql_query(query).prepared().load::<Row>(db).await?;
     Ok(rows.iter().any(|row| row.rewound))
 }
 

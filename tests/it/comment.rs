@@ -211,7 +211,7 @@ async fn posting_a_comment_updates_its_ticket_once_and_prepares_each_statement_o
     }
     let repeated = names.iter().filter(|(_, names)| names.len() > 1).collect::<Vec<_>>();
     assert!(repeated.is_empty(), "{repeated:#?}");
-    for part in ["SELECT f.pos", "WITH batch"] {
+    for part in ["SELECT f.pos", "WITH here"] {
         assert!(statements.iter().any(|line| line.contains(part)), "no {part} in {statements:#?}");
     }
     // One statement updates the ticket and inserts the comment and its events.
