@@ -36,6 +36,12 @@ export class Writing {
     this.isStored = saveItem(this.name, isUnchanged ? null : this.draft);
   }
 
+  /** Puts back what was sent, with these changes. What has been written since follows it. */
+  putBack({ summary, body, files, key }: Draft, changes: Partial<Draft> = {}): void {
+    const later = [this.draft.summary, this.draft.body].filter(Boolean).join("\n\n");
+    this.change({ summary, body: later ? `${body}\n\n${later}` : body, files: [...files, ...this.draft.files], key, ...changes });
+  }
+
   /** Empties the draft. The next one has another key. */
   clear(): void {
     this.draft = { ...emptyDraft(), ...this.initial };
