@@ -3,22 +3,21 @@
 use uuid::Uuid;
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise,
+    ServiceError, Services, UserError, UserErrorCode,
     idempotency::{IdempotentCall, fingerprint},
-    staff_list::{self, Change, Writer},
+    staff_list::{self, Change, Entry, Writer},
     validation::Validation,
 };
 use crate::{
-    db::{Connection, account, canned_answer, category, ticket},
+    db::{Connection, DbError, account, canned_answer, category, ticket},
     domain::{
         account::{Account, Locale},
         actor::Actor,
         canned_answer::CannedAnswer,
         category::Category,
-        ids::{CannedAnswerId, CategoryId, TicketId},
+        ids::{AccountId, CannedAnswerId, CategoryId, TicketId},
         placeholder::{self, Placeholder, Values},
-        policy::{self, Action, Resource},
-        redaction,
+        policy, redaction,
         staff_list::StaffList,
         text::{Body, Label, TextError},
         ticket::Ticket,
@@ -108,13 +107,7 @@ pub async fn by_ids(
     services: &Services,
     ids: &[CannedAnswerId],
 ) -> Result<Vec<CannedAnswer>, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    if !policy::sees_internal(actor) {
-        return Ok(vec![]);
-    }
-    let mut found = canned_answer::by_ids(&mut *services.database.read().await?, ids).await?;
-    found.retain(|answer| answer.owner.is_none() || answer.owner == actor.account_id());
-    Ok(found)
+    staff_list::visible(actor, services, &ids.iter().map(|id| id.0).collect::<Vec<_>>()).await
 }
 
 /// Returns the texts of the canned answers with these ids that the actor may see, in no particular
@@ -194,7 +187,7 @@ pub async fn create(
         .database
         .write(async |db| {
             if let Some(earlier) = call.earlier_result(db, new.id.0, now).await? {
-                return require(db, earlier).await;
+                return staff_list::require(db, earlier).await;
             }
             check_category(db, new.category).await?;
             staff_list::make_room(db, LIST, writer, owner).await?;
@@ -238,7 +231,7 @@ pub async fn update(
         .database
         .write(async |db| {
             let entry = staff_list::lock_entry(db, LIST, writer, id.map(|id| id.0)).await?;
-            let mut answer = require(db, entry.id).await?;
+            let mut answer = staff_list::require::<CannedAnswer>(db, entry.id).await?;
             if let Some(category) = category {
                 check_category(db, category).await?;
             }
@@ -294,19 +287,8 @@ pub async fn order(
     services: &Services,
     order: &[Option<CannedAnswerId>],
 ) -> Result<Vec<CannedAnswer>, ServiceError> {
-    let writer = staff_list::writer(actor)?;
-    let order = &order.iter().map(|id| id.map(|id| id.0)).collect::<Vec<_>>();
-    let now = services.ambient.now();
-    services
-        .database
-        .write(async |db| {
-            let ordered = staff_list::order(db, LIST, writer, order, now).await?;
-            let ids = ordered.iter().map(|&id| CannedAnswerId(id)).collect::<Vec<_>>();
-            let mut found = canned_answer::by_ids(db, &ids).await?;
-            found.sort_by_key(|answer| ids.iter().position(|id| *id == answer.id));
-            Ok::<_, ServiceError>(found)
-        })
-        .await
+    let order = order.iter().map(|id| id.map(|id| id.0)).collect::<Vec<_>>();
+    staff_list::order(actor, services, &order).await
 }
 
 /// Retires a canned answer, or restores a retired one as the last one of its list.
@@ -320,20 +302,24 @@ pub async fn set_retired(
     id: Option<CannedAnswerId>,
     retired: bool,
 ) -> Result<CannedAnswer, ServiceError> {
-    let writer = staff_list::writer(actor)?;
-    let (id, now) = (id.map(|id| id.0), services.ambient.now());
-    services
-        .database
-        .write(async |db| {
-            let id = staff_list::set_retired(db, LIST, writer, id, retired, now).await?;
-            require(db, id).await
-        })
-        .await
+    staff_list::set_retired(actor, services, id.map(|id| id.0), retired).await
 }
 
-async fn require(db: &mut Connection, id: Uuid) -> Result<CannedAnswer, ServiceError> {
-    let found = canned_answer::by_ids(db, &[CannedAnswerId(id)]).await?;
-    found.into_iter().next().ok_or(ServiceError::NotFound)
+impl Entry for CannedAnswer {
+    const LIST: StaffList = LIST;
+
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+
+    fn owner(&self) -> Option<AccountId> {
+        self.owner
+    }
+
+    async fn by_ids(db: &mut Connection, ids: &[Uuid]) -> Result<Vec<Self>, DbError> {
+        let ids = ids.iter().copied().map(CannedAnswerId).collect::<Vec<_>>();
+        canned_answer::by_ids(db, &ids).await
+    }
 }
 
 /// Parses a text with placeholders. If it is invalid, adds an error and returns `None`.

@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise,
     idempotency::{IdempotentCall, fingerprint},
-    staff_list::{self, Change},
+    staff_list::{self, Change, Entry},
     validation::Validation,
 };
 use crate::{
-    db::{Connection, account, category, saved_view, ticket},
+    db::{Connection, DbError, account, category, saved_view, ticket},
     domain::{
         actor::Actor,
         category::MAX_CATEGORIES,
@@ -76,13 +76,7 @@ pub async fn by_ids(
     services: &Services,
     ids: &[SavedViewId],
 ) -> Result<Vec<SavedView>, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    if !policy::sees_internal(actor) {
-        return Ok(vec![]);
-    }
-    let mut found = saved_view::by_ids(&mut *services.database.read().await?, ids).await?;
-    found.retain(|view| view.owner.is_none() || view.owner == actor.account_id());
-    Ok(found)
+    staff_list::visible(actor, services, &ids.iter().map(|id| id.0).collect::<Vec<_>>()).await
 }
 
 /// Counts the tickets that the actor sees in each of these views, at most [`MAX_COUNTED`] in each.
@@ -147,7 +141,7 @@ pub async fn create(
         .database
         .write(async |db| {
             if let Some(earlier) = call.earlier_result(db, new.id.0, now).await? {
-                return require(db, earlier).await;
+                return staff_list::require(db, earlier).await;
             }
             check_exist(db, &new.conditions).await?;
             staff_list::make_room(db, LIST, writer, owner).await?;
@@ -189,7 +183,7 @@ pub async fn update(
         .database
         .write(async |db| {
             let entry = staff_list::lock_entry(db, LIST, writer, id.map(|id| id.0)).await?;
-            let mut view = require(db, entry.id).await?;
+            let mut view = staff_list::require::<SavedView>(db, entry.id).await?;
             if let Some(conditions) = conditions {
                 check_exist(db, conditions).await?;
             }
@@ -233,19 +227,8 @@ pub async fn order(
     services: &Services,
     order: &[Option<SavedViewId>],
 ) -> Result<Vec<SavedView>, ServiceError> {
-    let writer = staff_list::writer(actor)?;
-    let order = &order.iter().map(|id| id.map(|id| id.0)).collect::<Vec<_>>();
-    let now = services.ambient.now();
-    services
-        .database
-        .write(async |db| {
-            let ordered = staff_list::order(db, LIST, writer, order, now).await?;
-            let ids = ordered.iter().map(|&id| SavedViewId(id)).collect::<Vec<_>>();
-            let mut found = saved_view::by_ids(db, &ids).await?;
-            found.sort_by_key(|view| ids.iter().position(|id| *id == view.id));
-            Ok::<_, ServiceError>(found)
-        })
-        .await
+    let order = order.iter().map(|id| id.map(|id| id.0)).collect::<Vec<_>>();
+    staff_list::order(actor, services, &order).await
 }
 
 /// Retires a view, or restores a retired one as the last one of its list.
@@ -259,20 +242,24 @@ pub async fn set_retired(
     id: Option<SavedViewId>,
     retired: bool,
 ) -> Result<SavedView, ServiceError> {
-    let writer = staff_list::writer(actor)?;
-    let (id, now) = (id.map(|id| id.0), services.ambient.now());
-    services
-        .database
-        .write(async |db| {
-            let id = staff_list::set_retired(db, LIST, writer, id, retired, now).await?;
-            require(db, id).await
-        })
-        .await
+    staff_list::set_retired(actor, services, id.map(|id| id.0), retired).await
 }
 
-async fn require(db: &mut Connection, id: Uuid) -> Result<SavedView, ServiceError> {
-    let found = saved_view::by_ids(db, &[SavedViewId(id)]).await?;
-    found.into_iter().next().ok_or(ServiceError::NotFound)
+impl Entry for SavedView {
+    const LIST: StaffList = LIST;
+
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+
+    fn owner(&self) -> Option<AccountId> {
+        self.owner
+    }
+
+    async fn by_ids(db: &mut Connection, ids: &[Uuid]) -> Result<Vec<Self>, DbError> {
+        let ids = ids.iter().copied().map(SavedViewId).collect::<Vec<_>>();
+        saved_view::by_ids(db, &ids).await
+    }
 }
 
 /// Checks conditions as far as that is possible without the database. If they are invalid, adds an

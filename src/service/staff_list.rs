@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::{ServiceError, UserError, UserErrorCode, audit, authorise};
+use super::{ServiceError, Services, UserError, UserErrorCode, audit, authorise};
 use crate::{
     db::{Connection, DbError, staff_list},
     domain::{
@@ -23,6 +23,26 @@ pub(super) struct Writer {
     /// The account.
     pub(super) account: AccountId,
     may_share: bool,
+}
+
+/// What a list of staff contains.
+pub(super) trait Entry: Send + Sync {
+    /// The list.
+    const LIST: StaffList;
+
+    /// Returns its id.
+    fn id(&self) -> Uuid;
+
+    /// Returns its owner, or `None` if all staff share it.
+    fn owner(&self) -> Option<AccountId>;
+
+    /// Returns the entries with these ids, in no particular order.
+    fn by_ids(
+        db: &mut Connection,
+        ids: &[Uuid],
+    ) -> impl Future<Output = Result<Vec<Self>, DbError>> + Send
+    where
+        Self: Sized;
 }
 
 /// A change of a list.
@@ -173,13 +193,86 @@ pub(super) async fn lock_entry(
     staff_list::entry(db, list, id).await?.ok_or(ServiceError::NotFound)
 }
 
+/// Returns the entries with these ids that the actor may see, in no particular order.
+///
+/// # Errors
+/// Returns an error if nobody is signed in.
+pub(super) async fn visible<E: Entry>(
+    actor: &Actor,
+    services: &Services,
+    ids: &[Uuid],
+) -> Result<Vec<E>, ServiceError> {
+    authorise(actor, Action::Enter, Resource::Desk)?;
+    if !policy::sees_internal(actor) {
+        return Ok(vec![]);
+    }
+    let mut found = E::by_ids(&mut *services.database.read().await?, ids).await?;
+    found.retain(|entry| entry.owner().is_none() || entry.owner() == actor.account_id());
+    Ok(found)
+}
+
+/// Returns an entry.
+///
+/// # Errors
+/// Returns an error if it does not exist.
+pub(super) async fn require<E: Entry>(db: &mut Connection, id: Uuid) -> Result<E, ServiceError> {
+    E::by_ids(db, &[id]).await?.into_iter().next().ok_or(ServiceError::NotFound)
+}
+
+/// Orders the active entries of the actor's list, or of the shared one: the list that the first id
+/// belongs to. `None` in `order` stands for an id of something else. Returns the entries in their
+/// order.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, or not an admin and the list is shared, and a user
+/// error if `order` does not contain each active entry of one list exactly once.
+pub(super) async fn order<E: Entry>(
+    actor: &Actor,
+    services: &Services,
+    order: &[Option<Uuid>],
+) -> Result<Vec<E>, ServiceError> {
+    let writer = writer(actor)?;
+    let now = services.ambient.now();
+    services
+        .database
+        .write(async |db| {
+            let ids = set_order(db, E::LIST, writer, order, now).await?;
+            let mut found = E::by_ids(db, &ids).await?;
+            found.sort_by_key(|entry| ids.iter().position(|id| *id == entry.id()));
+            Ok::<_, ServiceError>(found)
+        })
+        .await
+}
+
+/// Retires an entry, or restores a retired one as the last one of its list. Returns it.
+///
+/// # Errors
+/// Returns an error if the actor is not staff, the entry does not exist or is somebody else's, or it
+/// is shared and the actor is not an admin.
+pub(super) async fn set_retired<E: Entry>(
+    actor: &Actor,
+    services: &Services,
+    id: Option<Uuid>,
+    retired: bool,
+) -> Result<E, ServiceError> {
+    let writer = writer(actor)?;
+    let now = services.ambient.now();
+    services
+        .database
+        .write(async |db| {
+            let id = retire_or_restore(db, E::LIST, writer, id, retired, now).await?;
+            require(db, id).await
+        })
+        .await
+}
+
 /// Sets the order of the active entries of the list that the first id belongs to. `None` in `order`
 /// stands for an id of something else. Returns the ids in their order.
 ///
 /// # Errors
 /// Returns an error if the list is shared and the writer is not an admin, and a user error if `order`
 /// does not contain each active entry of one list exactly once.
-pub(super) async fn order(
+async fn set_order(
     db: &mut Connection,
     list: StaffList,
     writer: Writer,
@@ -209,7 +302,7 @@ pub(super) async fn order(
 ///
 /// # Errors
 /// Returns the errors of [`lock_entry`].
-pub(super) async fn set_retired(
+async fn retire_or_restore(
     db: &mut Connection,
     list: StaffList,
     writer: Writer,
