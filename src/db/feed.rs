@@ -12,6 +12,7 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 use super::{
     Connection, DbError,
     event::{EVENT_COLUMNS, EventRow},
+    listen::CHANNEL,
     prepared::Prepare as _,
     schema::{feed, feed_epochs, feed_head, pending_events},
 };
@@ -192,17 +193,19 @@ struct PlacedRow {
     waited: bool,
 }
 
-/// Moves up to `limit` pending events, those with the lowest ids, to the end of the feed, and gives
-/// them a random mark, in one statement. Returns them, or `None` if there are none, or if an epoch
-/// must be opened first.
+/// Moves up to `limit` pending events, those with the lowest ids, to the end of the feed, gives them a
+/// random mark, and notifies all nodes that `node` has done so, in one statement. Returns the events,
+/// or `None` if there are none, or if an epoch must be opened first.
 pub async fn place_pending(
     db: &mut Connection,
     limit: i64,
     mark: i64,
+    node: i64,
 ) -> Result<Option<PlacedEvents>, DbError> {
     let rows = diesel::sql_query(PLACE.as_str())
         .bind::<BigInt, _>(limit)
         .bind::<BigInt, _>(mark)
+        .bind::<BigInt, _>(node)
         .prepared()
         .load::<PlacedRow>(db)
         .await?;
@@ -219,6 +222,9 @@ pub async fn place_pending(
 ///
 /// Locks the head before it takes events. A statement that waits for the lock sees the head as it is
 /// then, and everything else as it was before: the version of the head tells.
+///
+/// NOTIFY holds one lock for the whole database until the commit. Those who place events take turns
+/// anyway; nothing else that commits to disk may notify in its transaction.
 static PLACE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "WITH here AS ({HERE}), head AS MATERIALIZED (
@@ -240,10 +246,13 @@ static PLACE: LazyLock<String> = LazyLock::new(|| {
              UPDATE feed_head SET pos = placed.last
              FROM (SELECT max(pos) AS last FROM placed) placed
              WHERE placed.last IS NOT NULL
+         ), notified AS MATERIALIZED (
+             SELECT pg_notify('{CHANNEL}', concat_ws(' ', max(pos), $3)) FROM placed
+             HAVING count(*) > 0
          )
          SELECT {}, h.pos AS head, (SELECT mark FROM feed WHERE pos = h.pos) AS head_mark,
                 h.version <> (SELECT xmin FROM feed_head) AS waited
-         FROM head h CROSS JOIN placed f {EVENT_OF_ROW}
+         FROM head h CROSS JOIN notified CROSS JOIN placed f {EVENT_OF_ROW}
          ORDER BY f.pos",
         *FEED_COLUMNS
     )

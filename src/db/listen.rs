@@ -4,34 +4,43 @@
 
 use std::{future, time::Duration};
 
-use diesel_async::SimpleAsyncConnection as _;
 use futures_util::{StreamExt as _, stream};
 use tokio::time;
 use tokio_postgres::AsyncMessage;
 
-use super::{Connection, Database, DbError, pool::chain, presence};
+use super::{Database, pool::chain, presence};
 
-const CHANNEL: &str = "ticketwire_feed";
+/// The channel of the hints that the feed has grown.
+pub(super) const CHANNEL: &str = "ticketwire_feed";
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 
-/// Notifies all nodes that the feed has grown to a position. Call it after the commit: NOTIFY in a transaction
-/// would serialise all commits on one lock.
-pub async fn notify(db: &mut Connection, head: i64) -> Result<(), DbError> {
-    db.batch_execute(&format!("NOTIFY {CHANNEL}, '{head}'")).await?;
-    Ok(())
+/// A hint that the feed has grown. It is sent when the events are committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedHint {
+    /// The position up to which it has grown.
+    pub head: i64,
+    /// The node that has placed the events.
+    pub node: i64,
+}
+
+impl FeedHint {
+    /// Reads the payload of a notification. Returns `None` for that of an earlier version.
+    fn parse(payload: &str) -> Option<Self> {
+        let (head, node) = payload.split_once(' ')?;
+        Some(Self { head: head.parse().ok()?, node: node.parse().ok()? })
+    }
 }
 
 /// A notification that was received.
 pub enum Heard<'n> {
-    /// The feed may have grown: up to this position, or up to an unknown one.
-    FeedHead(Option<i64>),
+    /// The feed may have grown, as the hint says or up to an unknown position.
+    Feed(Option<FeedHint>),
     /// An announcement of who has a ticket open, still encoded.
     Presence(&'n str),
 }
 
-/// Calls `on_heard` for each notification. After each connection it is called with an unknown head of
-/// the feed, because notifications may have been missed before it. Nodes of earlier versions name no
-/// position. Uses a connection outside the pool. Runs until it is dropped.
+/// Calls `on_heard` for each notification. After each connection it is called as if the feed had
+/// grown, because notifications may have been missed before it. Uses a connection outside the pool. Runs until it is dropped.
 pub async fn listen(database: &Database, on_heard: impl Fn(Heard<'_>)) {
     loop {
         if let Err(error) = listen_once(database, &on_heard).await {
@@ -53,7 +62,7 @@ async fn listen_once(
     let subscribe = async {
         let presence = presence::CHANNEL;
         client.batch_execute(&format!("LISTEN {CHANNEL}; LISTEN {presence}")).await?;
-        on_heard(Heard::FeedHead(None));
+        on_heard(Heard::Feed(None));
         future::pending().await
     };
     let receive = async {
@@ -62,7 +71,7 @@ async fn listen_once(
                 let payload = notification.payload();
                 on_heard(match notification.channel() {
                     presence::CHANNEL => Heard::Presence(payload),
-                    _ => Heard::FeedHead(payload.parse().ok()),
+                    _ => Heard::Feed(FeedHint::parse(payload)),
                 });
             }
         }
@@ -71,5 +80,17 @@ async fn listen_once(
     tokio::select! {
         ended = subscribe => ended,
         ended = receive => ended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_of_earlier_versions_name_no_node() {
+        assert_eq!(FeedHint::parse("12 -7"), Some(FeedHint { head: 12, node: -7 }));
+        assert_eq!(FeedHint::parse("12"), None);
+        assert_eq!(FeedHint::parse(""), None);
     }
 }

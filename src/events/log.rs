@@ -56,7 +56,7 @@ impl EventLog {
         on_event: impl Fn(&Event) + Send + Sync + 'static,
         metrics: Metrics,
     ) -> Result<Self, DbError> {
-        let hints = Arc::new(FeedHints::default());
+        let hints = Arc::new(FeedHints::new(&ambient));
         let sequencer = Sequencer::new(background.clone(), ambient.clone(), Arc::clone(&hints));
         // Opens the first epoch of a new database, and a new epoch of a restored one.
         sequencer.place_all().await?;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::db::feed::PlacedEvents;
+use crate::{db::feed::PlacedEvents, domain::clock::Ambient};
 
 /// How many batches wait at most. If the tailer falls behind further, it reads the feed.
 const MAX_BATCHES: usize = 16;
@@ -20,13 +20,19 @@ pub(super) struct Waiting {
 }
 
 /// Wakes the tailer.
-#[derive(Default)]
 pub(super) struct FeedHints {
+    /// Tells what this node has placed from what others have.
+    pub(super) node: i64,
     waiting: Mutex<Waiting>,
     woken: Notify,
 }
 
 impl FeedHints {
+    pub(super) fn new(ambient: &Ambient) -> Self {
+        let node = i64::from_be_bytes(ambient.bytes());
+        Self { node, waiting: Mutex::default(), woken: Notify::new() }
+    }
+
     /// Passes on events that were placed and committed.
     pub(super) fn placed(&self, events: PlacedEvents) {
         let mut waiting = self.lock();

@@ -15,7 +15,7 @@ use tokio::time;
 
 use super::placed::FeedHints;
 use crate::{
-    db::{Connection, Database, DbError, feed, listen},
+    db::{Connection, Database, DbError, feed},
     domain::clock::Ambient,
 };
 
@@ -58,6 +58,8 @@ impl Sequencer {
                 Ok(()) => false,
                 Err(error) => {
                     tracing::warn!(%error, "placing events in the feed failed; retrying");
+                    // They may be placed: nobody else tells this node.
+                    self.hints.grown();
                     time::sleep(RETRY_AFTER).await;
                     true
                 }
@@ -87,7 +89,9 @@ impl Sequencer {
     async fn place_batch(&self) -> Result<bool, DbError> {
         let mark = i64::from_be_bytes(self.ambient.bytes());
         let mut connection = self.database.read().await?;
-        let Some(placed) = feed::place_pending(&mut connection, BATCH, mark).await? else {
+        let Some(placed) =
+            feed::place_pending(&mut connection, BATCH, mark, self.hints.node).await?
+        else {
             if feed::is_rewound(&mut connection).await? {
                 drop(connection);
                 self.open_epoch_if_rewound().await?;
@@ -96,13 +100,12 @@ impl Sequencer {
             // Another sequencer has placed what this one has seen.
             return feed::has_pending(&mut connection).await;
         };
-        let (count, head, waited) = (placed.page.events.len(), placed.page.end.pos, placed.waited);
+        let (count, waited) = (placed.page.events.len(), placed.waited);
         if waited {
             self.hints.grown();
         } else {
             self.hints.placed(placed);
         }
-        listen::notify(&mut connection, head).await?;
         drop(connection);
         self.vacuum_if_due(count);
         Ok(waited || count >= usize::try_from(BATCH).unwrap_or(usize::MAX))

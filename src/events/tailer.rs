@@ -58,9 +58,10 @@ impl Tailer {
         let (hints, hub) = (Arc::clone(&self.hints), Arc::clone(&self.hub));
         let presence = Arc::clone(&self.presence);
         let on_heard = |heard: Heard<'_>| match heard {
-            // The node's own sequencer has passed on what it placed.
-            Heard::FeedHead(Some(head)) if head <= hub.cursor().pos => {}
-            Heard::FeedHead(_) => hints.grown(),
+            // The node's own sequencer passes on what it places.
+            Heard::Feed(Some(hint)) if hint.node == hints.node || hint.head <= hub.cursor().pos => {
+            }
+            Heard::Feed(_) => hints.grown(),
             Heard::Presence(announcement) => presence.receive(announcement),
         };
         tokio::join!(listen::listen(&self.database, on_heard), self.follow());

@@ -494,3 +494,27 @@ async fn an_event_of_a_newer_version_appears_as_unreadable_at_its_position() {
     assert_eq!(kinds.collect::<Vec<_>>(), ["TicketCreated", "UnreadableEvent", "CommentAdded"]);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_placement_tells_all_nodes_how_far_the_feed_has_grown_and_by_which_node() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let mut heard = server.database.listen("ticketwire_feed").await;
+    let ticket = anna.create_ticket("one").await;
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("1", &ticket.id, None).await;
+    heard.until_now().await;
+    for body in ["first", "second"] {
+        anna.comment(&ticket, body).await;
+        assert_eq!(line(&next_events(&mut socket, 1).await[0]), format!("CommentAdded {body}"));
+    }
+    let rows = server.database.connect().await.query("SELECT pos FROM feed_head", &[]).await;
+    let head = rows.unwrap()[0].get::<_, i64>(0);
+    let hints = heard.until_now().await;
+    let hints = hints.iter().map(|hint| hint.split_once(' ').unwrap()).collect::<Vec<_>>();
+    assert_eq!(
+        hints.iter().map(|(pos, _)| *pos).collect::<Vec<_>>(),
+        [(head - 1).to_string(), head.to_string()]
+    );
+    assert_eq!(hints[0].1, hints[1].1, "the same node");
+}

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use futures_util::{StreamExt as _, future::join_all, stream};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
-use tokio::{sync::mpsc, time};
-use tokio_postgres::{AsyncMessage, NoTls};
+use tokio::time;
 
 use crate::harness::{
     Client, EventStream, Socket, TestServer,
@@ -47,39 +46,6 @@ fn people(message: &Value) -> Vec<String> {
 
 async fn next(socket: &mut Socket) -> Vec<String> {
     people(&socket.item().await)
-}
-
-/// Sends the payloads of all announcements of who has a ticket open.
-async fn listen(server: &TestServer) -> mpsc::UnboundedReceiver<String> {
-    let connecting = tokio_postgres::connect(&server.database.url, NoTls).await;
-    let (client, mut connection) = connecting.unwrap();
-    let (heard, payloads) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
-        while let Some(Ok(message)) = messages.next().await {
-            if let AsyncMessage::Notification(notification) = message {
-                drop(heard.send(notification.payload().to_owned()));
-            }
-        }
-    });
-    client.batch_execute("LISTEN ticketwire_presence").await.unwrap();
-    tokio::spawn(async move {
-        // Keeps the connection open.
-        let _client = client;
-        std::future::pending::<()>().await;
-    });
-    payloads
-}
-
-/// Counts the announcements until now.
-async fn count(server: &TestServer, payloads: &mut mpsc::UnboundedReceiver<String>) -> usize {
-    let mark = "NOTIFY ticketwire_presence, 'mark'";
-    server.database.connect().await.batch_execute(mark).await.unwrap();
-    let mut count = 0;
-    while payloads.recv().await.unwrap() != "mark" {
-        count += 1;
-    }
-    count
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,22 +161,22 @@ async fn a_person_is_announced_once_in_five_seconds_while_nothing_changes() {
     let elsewhere = boris.at(&second.address().to_string());
     let mut there = watch(&elsewhere, &ticket).await;
     assert_eq!(next(&mut there).await, [] as [&str; 0]);
-    let mut payloads = listen(&server).await;
+    let mut heard = server.database.listen("ticketwire_presence").await;
 
     join_all((0..20).map(|_| set(&boris, &ticket, json!("READING")))).await;
     assert_eq!(next(&mut there).await, ["Boris READING"]);
     // The other node has heard of it.
     set(&elsewhere, &ticket, json!("READING")).await;
-    assert_eq!(count(&server, &mut payloads).await, 1);
+    assert_eq!(heard.until_now().await.len(), 1);
     // A change, and another ticket, are announced at once.
     set(&boris, &ticket, json!("WRITING")).await;
     set(&boris, &ticket, json!("WRITING")).await;
     set(&boris, &other, json!("READING")).await;
-    assert_eq!(count(&server, &mut payloads).await, 2);
+    assert_eq!(heard.until_now().await.len(), 2);
     server.clock.advance(TimeDelta::seconds(5));
     set(&boris, &ticket, json!("WRITING")).await;
     set(&boris, &ticket, json!("WRITING")).await;
-    assert_eq!(count(&server, &mut payloads).await, 1);
+    assert_eq!(heard.until_now().await.len(), 1);
     second.stop().await;
     server.stop().await;
 }
@@ -222,7 +188,7 @@ async fn two_tabs_of_a_person_do_not_work_against_each_other() {
     let ticket = anna.create_ticket("The site is down").await;
     let mut stream = watch(&boris, &ticket).await;
     assert_eq!(next(&mut stream).await, [] as [&str; 0]);
-    let mut payloads = listen(&server).await;
+    let mut heard = server.database.listen("ticketwire_presence").await;
     let set_in = async |tab: &str, activity: Value| {
         let input = json!({ "ticketId": ticket.id, "activity": activity, "clientId": tab });
         boris.send(SET, json!({ "input": input })).await
@@ -232,7 +198,7 @@ async fn two_tabs_of_a_person_do_not_work_against_each_other() {
         set_in("two", json!("READING")).await;
     }
     assert_eq!(next(&mut stream).await, ["Boris WRITING"]);
-    assert_eq!(count(&server, &mut payloads).await, 2);
+    assert_eq!(heard.until_now().await.len(), 2);
     set_in("one", Value::Null).await;
     assert_eq!(next(&mut stream).await, ["Boris READING"]);
     set_in("two", Value::Null).await;
@@ -251,12 +217,12 @@ async fn alternating_activities_are_announced_once_in_five_seconds() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
-    let mut payloads = listen(&server).await;
+    let mut heard = server.database.listen("ticketwire_presence").await;
     for _ in 0..20 {
         set(&boris, &ticket, json!("WRITING")).await;
         set(&boris, &ticket, json!("READING")).await;
     }
-    assert_eq!(count(&server, &mut payloads).await, 1);
+    assert_eq!(heard.until_now().await.len(), 1);
     server.stop().await;
 }
 

@@ -12,13 +12,14 @@ use std::{
     thread,
 };
 
+use futures_util::{StreamExt as _, stream};
 use ticketwire::db::{
     Database,
     embedded::{EmbeddedError, EmbeddedPostgres, EmbeddedSettings},
     migrations,
 };
 use tokio::sync::mpsc;
-use tokio_postgres::NoTls;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 /// A database for one test, dropped together with this value.
 pub struct TestDatabase {
@@ -36,6 +37,28 @@ struct Server {
 
 static SERVER: LazyLock<Server> = LazyLock::new(start);
 static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// Receives the payloads of a channel of NOTIFY.
+pub struct Listener {
+    client: Client,
+    channel: &'static str,
+    payloads: mpsc::UnboundedReceiver<String>,
+}
+
+impl Listener {
+    /// Returns the payloads that were sent since the last call, or since the listener began.
+    pub async fn until_now(&mut self) -> Vec<String> {
+        let mark = format!("NOTIFY {}, 'mark'", self.channel);
+        self.client.batch_execute(&mark).await.unwrap();
+        let mut heard = Vec::new();
+        loop {
+            match self.payloads.recv().await.unwrap() {
+                payload if payload == "mark" => return heard,
+                payload => heard.push(payload),
+            }
+        }
+    }
+}
 
 impl TestDatabase {
     /// Creates a migrated database.
@@ -57,6 +80,22 @@ impl TestDatabase {
         execute(&(server.url)("postgres"), &format!("CREATE DATABASE {name} {options}")).await;
         let url = (server.url)(&name);
         Self { name, url }
+    }
+
+    /// Listens to a channel of NOTIFY.
+    pub async fn listen(&self, channel: &'static str) -> Listener {
+        let (client, mut connection) = tokio_postgres::connect(&self.url, NoTls).await.unwrap();
+        let (heard, payloads) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+            while let Some(Ok(message)) = messages.next().await {
+                if let AsyncMessage::Notification(notification) = message {
+                    drop(heard.send(notification.payload().to_owned()));
+                }
+            }
+        });
+        client.batch_execute(&format!("LISTEN {channel}")).await.unwrap();
+        Listener { client, channel, payloads }
     }
 
     /// Writes the statements of connections opened from now on to the log of Postgres.
