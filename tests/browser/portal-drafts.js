@@ -1,5 +1,5 @@
 // What a person writes survives what happens around it: no network, an expired session, another person,
-// another tab, old keys, lost files.
+// another tab, old keys, lost files, a limit.
 
 const { AGENT, assert, CUSTOMER, main, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
 
@@ -218,6 +218,25 @@ async function losesOnlyTheExpiredFile(browser, { anna }) {
   await page.context().close();
 }
 
+async function cutsNoTextThatIsTooLong(browser, { anna }) {
+  const { page } = await openTicket(browser, anna, "A long comment");
+  await field(page).focus();
+  await page.keyboard.insertText("x".repeat(65_540));
+  await page.getByText("The text is 4 characters too long.").waitFor();
+  assert.equal((await field(page).inputValue()).length, 65_540);
+  assert.ok(await post(page).isDisabled());
+  for (let n = 0; n < 4; n++) await page.keyboard.press("Backspace");
+  await until(async () => post(page).isEnabled());
+
+  await page.goto(`${origin}new/technical-support`);
+  await page.getByLabel("Summary").focus();
+  await page.keyboard.insertText("s".repeat(256));
+  await page.getByText("The text is 1 character too long.").waitFor();
+  assert.equal((await page.getByLabel("Summary").inputValue()).length, 256);
+  assert.ok(await page.getByRole("button", { name: "Send the request" }).isDisabled());
+  await page.context().close();
+}
+
 async function survivesChangesOfTheTicket(browser, { anna, marta }) {
   const { ticket, page } = await openTicket(browser, anna, "Closed meanwhile");
   await field(page).fill("Not yet posted");
@@ -242,7 +261,7 @@ async function survivesChangesOfTheTicket(browser, { anna, marta }) {
 main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT) };
   const only = process.env.ONLY;
-  for (const check of [waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile, survivesChangesOfTheTicket]) {
+  for (const check of [waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile, cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);

@@ -1,10 +1,22 @@
 import { emptyDraft, loadDraft, saveItem, type Draft } from "./drafts";
 
+/** The lengths that the server accepts, in characters. */
+const MAX_SUMMARY = 255;
+const MAX_BODY = 65_536;
+
+/** By how many characters a text is too long. */
+function excess(text: string, max: number): number {
+  return text.length > max ? Math.max(0, [...text].length - max) : 0;
+}
+
 /** A field that a person writes in. Each change is stored at once, and seen by other tabs. */
 export class Writing {
   draft = $state<Draft>(emptyDraft());
   /** Whether the browser stores drafts. */
   isStored = $state(true);
+  /** By how many characters the summary and the text are too long. A longer paste is not cut: nobody would notice. */
+  readonly summaryExcess = $derived(excess(this.draft.summary, MAX_SUMMARY));
+  readonly bodyExcess = $derived(excess(this.draft.body, MAX_BODY));
 
   /** `initial` is the text before the first change: what is equal to it is not stored. */
   constructor(

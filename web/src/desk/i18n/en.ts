@@ -69,7 +69,6 @@ const en = {
   "compose.then": "Then",
   "compose.automatic": "set the status automatically",
   "compose.unchanged": "leave the status as it is",
-  "compose.tooLong": { one: "The text is {n} character too long. Shorten it, or attach it as a file. Nothing of it is lost.", other: "The text is {n} characters too long. Shorten it, or attach it as a file. Nothing of it is lost." },
 
   "meanwhile.title": "Somebody answered while you wrote",
   "meanwhile.help": "Nothing was sent. Read this first:",
