@@ -390,10 +390,10 @@ section! {
         search_seconds: u32 = "2", 1..=30;
         /// The largest number of open connections. Each needs a file descriptor: `ticketwire doctor`
         /// compares.
-        connections: usize = "10000", 16..=1_000_000;
+        connections: usize = "16000", 16..=1_000_000;
         /// The largest number of open connections of one network address. Not applied with
         /// `trusted_proxies`, where all connections are those of your proxies: limit them there.
-        connections_per_address: usize = "4000", 1..=1_000_000;
+        connections_per_address: usize = "6000", 1..=1_000_000;
         /// The largest number of connections of one network address that have not sent a request
         /// yet. Not applied with `trusted_proxies`.
         handshakes_per_address: usize = "500", 1..=1_000_000;

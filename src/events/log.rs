@@ -1,7 +1,7 @@
 //! The event log as its readers see it. `subscription.rs`, `notification.rs` and `session_watch.rs`
 //! add the methods that open live streams.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,9 +23,12 @@ const MAX_DATABASE_REPLAYS: usize = 8;
 /// notification stream is woken.
 const MAX_ANNOUNCED: i64 = 5_000;
 
-/// The event log. Clones are handles to the same log.
+/// The event log. Clones are handles to the same log. Each stream has one, so it is small.
 #[derive(Clone)]
-pub struct EventLog {
+pub struct EventLog(Arc<Parts>);
+
+/// The parts of the event log, which all handles share.
+pub struct Parts {
     pub(super) database: Database,
     /// The database with connections that requests and streams don't use.
     pub(super) background: Database,
@@ -38,6 +41,14 @@ pub struct EventLog {
     pub(super) notified: Arc<NotifiedAccounts>,
     pub(super) presence: Arc<Presence>,
     pub(super) metrics: Metrics,
+}
+
+impl Deref for EventLog {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl EventLog {
@@ -75,7 +86,7 @@ impl EventLog {
             let epochs = feed::epochs(&mut connection).await?;
             (Hub::new(head, epochs, Box::new(on_event), metrics.clone()), notified_up_to)
         };
-        let log = Self {
+        let log = Self(Arc::new(Parts {
             database,
             background,
             ambient,
@@ -85,7 +96,7 @@ impl EventLog {
             notified: Arc::new(NotifiedAccounts::new(notified_up_to)),
             presence,
             metrics,
-        };
+        }));
         log.start_tasks(tasks, stop, hints);
         Ok(log)
     }

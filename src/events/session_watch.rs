@@ -51,7 +51,8 @@ impl SessionWatch {
                 let ended = match signal {
                     ControlSignal::AccountEvent(event) => self.session.is_ended_by(&event),
                     // Events of the new history may have been skipped.
-                    ControlSignal::RewoundTo(_) => self.has_ended_meanwhile().await,
+                    // Boxed: each socket holds a watch, and this hardly ever happens.
+                    ControlSignal::RewoundTo(_) => Box::pin(self.has_ended_meanwhile()).await,
                 };
                 if ended {
                     return;

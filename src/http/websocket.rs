@@ -63,9 +63,11 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_OPERATIONS: usize = 100;
 /// The longest id of an operation, in bytes.
 const MAX_ID: usize = 256;
-/// The size of the read and write buffers, in bytes. Most sockets are idle: small buffers keep
-/// them cheap.
-const BUFFER: usize = 4 * 1024;
+/// The size of the read buffer, in bytes, which a socket has even while it is idle. It grows for a
+/// longer message.
+const READ_BUFFER: usize = 1024;
+/// From how many bytes on messages are written while others are queued.
+const WRITE_BUFFER: usize = 4 * 1024;
 /// How many outputs are queued before other tasks have a turn.
 const BATCH: usize = 32;
 
@@ -95,8 +97,8 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
         .protocols([protocol::NAME])
         .max_message_size(MAX_BODY)
         .max_frame_size(MAX_BODY)
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(BUFFER)
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
         .on_upgrade(move |socket| async move {
             let sockets = api.sockets.clone();
             let served = sockets.track_future(serve(api, origin, in_cookie, socket)).await;

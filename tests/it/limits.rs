@@ -202,7 +202,7 @@ async fn the_server_raises_its_soft_limit_on_descriptors_and_doctor_compares() {
     let doctor = run("ulimit -n 300; exec \"$0\" doctor").output().await.unwrap();
     let report = String::from_utf8(doctor.stdout).unwrap();
     assert!(!doctor.status.success(), "{report}");
-    assert!(report.contains("FAILED  descriptors: 300 allowed, but 10000 connections"), "{report}");
+    assert!(report.contains("FAILED  descriptors: 300 allowed, but 16000 connections"), "{report}");
     let healthy = process::run(&["doctor"], &[("DATABASE_URL", &server.database.url)], "").await;
     assert!(healthy.stdout.contains("descriptors:"), "{}", healthy.stdout);
     server.stop().await;
