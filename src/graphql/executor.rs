@@ -10,7 +10,7 @@
 //! impl Comment { … }
 //! ```
 //!
-//! Execution here differs from async-graphql's own in four ways:
+//! Execution here differs from async-graphql's own in five ways:
 //!
 //! - **A field that does not wait costs no task and no allocation.** The fields of an object are
 //!   polled in turn, where they are. The first one that waits stays there, and the remaining ones
@@ -18,11 +18,12 @@
 //! - **Fields are in the order of the query** (GraphQL specification, §7.2.2).
 //! - **An error in a field of a non-null type makes its parent null** (§6.4.4), and so on up to the
 //!   first nullable field. async-graphql 7.2 leaves the field out.
-//! - **An object is written as JSON once its fields are resolved** ([`AsJson`]). No tree of values
-//!   is built.
+//! - **Fields with the same name in the response are one field** (§6.3.2), resolved once with all
+//!   that is selected of it. async-graphql resolves each, and merges their values.
+//! - **An object is written as JSON once its fields are resolved.** No tree of values is built.
 //!
-//! `Query` and `Mutation` are executed by async-graphql's `Schema`. [`Root`] and [`complete_root`]
-//! give them the same properties.
+//! `Query` and `Mutation` are executed by async-graphql's `Schema`. [`Root`], [`complete_root`] and
+//! `http/execution/requested.rs` give them the same properties.
 
 pub use async_graphql::*;
 pub use resolver_utils::ContainerType;
@@ -35,8 +36,8 @@ mod root;
 mod tests;
 
 pub use list::List;
-pub use object::AsJson;
-pub use root::{Root, RootOrder, complete_root};
+pub(crate) use resolver_utils::merge_field;
+pub use root::{MutationProgress, Root, RootFields, complete_root};
 
 /// An object, as the macros declare it.
 pub trait ObjectType: ContainerType {}

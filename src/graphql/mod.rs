@@ -62,14 +62,15 @@ use chrono::{DateTime, Utc};
 pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamProgress};
 pub use error::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_response};
-pub use executor::{AsJson, RootOrder, complete_root};
+pub(crate) use executor::merge_field;
+pub use executor::{MutationProgress, RootFields, complete_root};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 pub use id::GlobalId;
 pub use input_types::{InputTypes, is_upload};
-pub use operation::{operation_name, requested_operation, selects_objects_twice};
+pub use operation::{operation_name, requested_operation};
 pub use session_cookie::{CookieChange, SessionCookie};
 
-use self::{executor::Root, variable_positions::VariablePositions};
+use self::{executor::Root, variable_positions::Validation};
 
 /// The executable schema.
 pub type Schema = async_graphql::Schema<Root<Query>, Root<Mutation>, Subscription>;
@@ -157,12 +158,12 @@ pub struct Subscription(
     presence::PresenceSubscription,
 );
 
-/// The executable schema, in two forms.
+/// The schema, in two forms.
 pub struct Schemas {
-    /// Validates each document.
+    /// Validates documents, and executes nothing.
     pub validating: Schema,
-    /// Executes documents that the other form has validated, and checks only their limits.
-    pub validated: Schema,
+    /// Executes documents that the other form has validated, within the limits of an operation.
+    pub executing: Schema,
 }
 
 /// Builds the executable schema, with or without introspection.
@@ -171,9 +172,10 @@ pub fn build(introspection: bool) -> Schemas {
         let builder = builder().validation_mode(mode);
         if introspection { builder } else { builder.disable_introspection() }
     };
+    let limited = build(ValidationMode::Fast);
     Schemas {
-        validating: build(ValidationMode::Strict).extension(VariablePositions).finish(),
-        validated: build(ValidationMode::Fast).finish(),
+        validating: build(ValidationMode::Strict).extension(Validation).finish(),
+        executing: limited.limit_depth(MAX_DEPTH).limit_complexity(MAX_COMPLEXITY).finish(),
     }
 }
 
@@ -194,8 +196,6 @@ pub fn input_types() -> Result<&'static InputTypes, parser::Error> {
 
 fn builder() -> async_graphql::SchemaBuilder<Root<Query>, Root<Mutation>, Subscription> {
     Schema::build(Root::default(), Root::default(), Subscription::default())
-        .limit_depth(MAX_DEPTH)
-        .limit_complexity(MAX_COMPLEXITY)
         .limit_directives(MAX_DIRECTIVES)
         .override_output_type_description::<ID>(
             "An opaque identifier. Store it and send it back unchanged.",

@@ -4,9 +4,12 @@
 use std::{collections::HashSet, sync::Arc};
 
 use async_graphql::{
-    Name, Pos, Positioned, ServerError, ServerResult, Value as ConstValue, Variables,
+    CacheControl, Name, Pos, Positioned, Response, ServerError, ServerResult, ValidationResult,
+    Value as ConstValue, Variables,
     async_trait::async_trait,
-    extensions::{Extension, ExtensionContext, ExtensionFactory, NextParseQuery},
+    extensions::{
+        Extension, ExtensionContext, ExtensionFactory, NextExecute, NextParseQuery, NextValidation,
+    },
     parser::types::{
         BaseType, Directive, ExecutableDocument, Field, OperationDefinition, OperationType,
         Selection, SelectionSet, Type, VariableDefinition,
@@ -17,17 +20,17 @@ use async_graphql_value::Value;
 
 use super::input_types::item_name;
 
-/// Rejects a document that uses a variable where its type does not fit.
-pub struct VariablePositions;
+/// Has a schema validate documents without executing them. Adds the rule of this module.
+pub struct Validation;
 
-impl ExtensionFactory for VariablePositions {
+impl ExtensionFactory for Validation {
     fn create(&self) -> Arc<dyn Extension> {
         Arc::new(Self)
     }
 }
 
 #[async_trait]
-impl Extension for VariablePositions {
+impl Extension for Validation {
     async fn parse_query(
         &self,
         ctx: &ExtensionContext<'_>,
@@ -39,6 +42,39 @@ impl Extension for VariablePositions {
         check(&ctx.schema_env.registry, &document)?;
         Ok(document)
     }
+
+    async fn validation(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        next: NextValidation<'_>,
+    ) -> Result<ValidationResult, Vec<ServerError>> {
+        let mut errors = match next.run(ctx).await {
+            Err(errors) => errors,
+            valid => return valid,
+        };
+        errors.retain(|error| !is_of_measure(error));
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(ValidationResult { cache_control: CacheControl::default(), complexity: 0, depth: 0 })
+    }
+
+    async fn execute(
+        &self,
+        _: &ExtensionContext<'_>,
+        _: Option<&str>,
+        _: NextExecute<'_>,
+    ) -> Response {
+        Response::default()
+    }
+}
+
+/// Whether an error comes from measuring the complexity of a document, for which async-graphql wants
+/// the value of each variable. A document is measured when it is executed.
+fn is_of_measure(error: &ServerError) -> bool {
+    let name = error.message.strip_prefix("Variable ");
+    let name = name.and_then(|rest| rest.strip_suffix(" is not defined."));
+    error.locations.is_empty() || name.is_some_and(|name| !name.contains(['"', '$']))
 }
 
 fn check(registry: &Registry, document: &ExecutableDocument) -> ServerResult<()> {

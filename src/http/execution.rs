@@ -95,6 +95,7 @@ mod fan_out;
 pub mod group;
 mod operation;
 mod output;
+mod requested;
 mod response_cache;
 mod variables;
 

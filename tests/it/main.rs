@@ -30,6 +30,7 @@ mod embedded;
 mod embedded_upgrade;
 mod erasure;
 mod events;
+mod execution;
 mod fan_out;
 mod fault;
 mod follow_up;

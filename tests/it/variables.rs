@@ -191,15 +191,15 @@ async fn a_required_place_without_a_value_is_a_clear_error() {
             "query($n: String!) { ticket(number: $n) { id } }",
             "The variable `$n` of type `String!` needs a value.",
         ),
-        ("query($n: String) { ticket(number: $n) { id } }", "argument \"number\""),
-        ("query($n: ID) { nodes(ids: [$n]) { id } }", "expected type \"ID\""),
+        ("query($n: String) { ticket(number: $n) { id } }", "`String` is used where `String!`"),
+        ("query($n: ID) { nodes(ids: [$n]) { id } }", "`ID` is used where `ID!`"),
         (
             "query($i: Boolean) { viewer @include(if: $i) { id } }",
-            "argument \"if\" of type \"Boolean!\" is required but not provided",
+            "`Boolean` is used where `Boolean!`",
         ),
         (
             "mutation($s: String) { createTicket(input: { categoryId: \"x\", summary: $s, description: \"d\" }) { ticket { id } } }",
-            "field \"summary\" of type \"String!\" is required but not provided",
+            "`String` is used where `String!`",
         ),
         ("query($unused: Int) { viewer { id } }", "Variable \"$unused\" is not used"),
     ] {

@@ -45,6 +45,6 @@ impl<T: OutputType> OutputType for List<T> {
         let items = self.0.iter().zip(&contexts).map(async |(item, own)| {
             item.resolve(own, field).await.map_err(|error| with_path(own, error))
         });
-        join(items).await.map(|items| list(ctx, items))
+        join(items).await.map(list)
     }
 }

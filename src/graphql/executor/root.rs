@@ -1,11 +1,18 @@
 //! The root types, which async-graphql executes.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_graphql::{
     ContainerType, Context, ContextSelectionSet, Name, ObjectType, OutputType, PathSegment,
     Positioned, Request, Response, ServerResult, Value,
-    parser::types::{ExecutableDocument, Field, Selection, SelectionSet},
+    indexmap::IndexMap,
+    parser::types::{Field, Selection},
     registry::Registry,
 };
 use tracing::Instrument as _;
@@ -19,15 +26,29 @@ use super::{
 #[derive(Default)]
 pub struct Root<T>(T);
 
+/// How far a mutation has come. Once a field of a non-null type has failed, there is no data, and
+/// the fields after it are not resolved (GraphQL specification, §6.4.4).
+#[derive(Clone, Default)]
+pub struct MutationProgress(Arc<AtomicBool>);
+
 impl<T: ContainerType> ContainerType for Root<T> {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
+        let progress = ctx.data_opt::<MutationProgress>();
+        if progress.is_some_and(|MutationProgress(failed)| failed.load(Ordering::Relaxed)) {
+            return Ok(None);
+        }
         let name = &ctx.item.node.name.node;
-        match self.0.resolve_field(ctx).instrument(field_span(name)).await {
-            Err(error) if is_nullable(ctx, &T::type_name()) => {
+        let resolved = self.0.resolve_field(ctx).instrument(field_span(name)).await;
+        match (resolved, progress) {
+            (Err(error), _) if is_nullable(ctx, &T::type_name()) => {
                 ctx.add_error(error);
                 Ok(Some(Value::Null))
             }
-            resolved => resolved,
+            (Err(error), Some(MutationProgress(failed))) => {
+                failed.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+            (resolved, _) => resolved,
         }
     }
 }
@@ -52,9 +73,35 @@ impl<T: ContainerType> OutputType for Root<T> {
 
 impl<T: ContainerType> ObjectType for Root<T> {}
 
-/// Puts the fields of a response to a query or a mutation into the order of the document. If a
-/// field of a non-null type has failed, there is no data.
-pub fn complete_root(response: &mut Response, order: &RootOrder) {
+/// The fields at the root of an operation, in the order of the document: their names in the
+/// response, and whether they are `__schema`.
+pub struct RootFields(Vec<(Name, bool)>);
+
+impl RootFields {
+    /// Returns those of a request whose operation has plain fields at its root.
+    pub fn of(request: &mut Request) -> Self {
+        let requested = request.operation_name.clone();
+        let Ok(document) = request.parsed_query() else { return Self(vec![]) };
+        let operation = requested_operation(document, requested.as_deref());
+        let items = operation.map(|operation| &operation.selection_set.node.items);
+        let fields = items.into_iter().flatten().filter_map(|selection| match &selection.node {
+            Selection::Field(field) => {
+                let Field { name, .. } = &field.node;
+                Some((field.node.response_key().node.clone(), name.node == "__schema"))
+            }
+            _ => None,
+        });
+        Self(fields.collect())
+    }
+}
+
+/// Completes the response to a query or a mutation: puts its fields into the order of the document.
+/// If a field of a non-null type has failed, there is no data. If no field is selected of an object,
+/// it is empty, where async-graphql says null.
+pub fn complete_root(response: &mut Response, root: &RootFields) {
+    if response.data == Value::Null && response.errors.is_empty() {
+        response.data = Value::Object(IndexMap::new());
+    }
     let Value::Object(fields) = &mut response.data else { return };
     let failed = response.errors.iter().any(|error| match error.path.first() {
         Some(PathSegment::Field(name)) => !fields.contains_key(name.as_str()),
@@ -62,39 +109,14 @@ pub fn complete_root(response: &mut Response, order: &RootOrder) {
     });
     if failed {
         response.data = Value::Null;
-    } else {
-        fields.sort_by_cached_key(|name, _| order.0.iter().position(|next| next == name));
+        return;
     }
-}
-
-/// The names of the fields at the root of an operation, in the order of the document.
-pub struct RootOrder(Vec<Name>);
-
-impl RootOrder {
-    /// Returns the order of the requested operation. It is empty if the document is not valid.
-    pub fn of(request: &mut Request) -> Self {
-        let (mut names, requested) = (Vec::new(), request.operation_name.clone());
-        let Ok(document) = request.parsed_query() else { return Self(names) };
-        if let Some(operation) = requested_operation(document, requested.as_deref()) {
-            add(document, &operation.selection_set.node, &mut names);
-        }
-        Self(names)
-    }
-}
-
-fn add(document: &ExecutableDocument, set: &SelectionSet, names: &mut Vec<Name>) {
-    for selection in &set.items {
-        match &selection.node {
-            Selection::Field(field) => names.push(field.node.response_key().node.clone()),
-            Selection::InlineFragment(fragment) => {
-                add(document, &fragment.node.selection_set.node, names);
-            }
-            Selection::FragmentSpread(spread) => {
-                let fragment = document.fragments.get(&spread.node.fragment_name.node);
-                if let Some(fragment) = fragment {
-                    add(document, &fragment.node.selection_set.node, names);
-                }
-            }
+    fields.sort_by_cached_key(|name, _| root.0.iter().position(|(next, _)| next == name));
+    for (name, is_schema) in &root.0 {
+        if let Some(value) = fields.get_mut(name).filter(|_| *is_schema)
+            && *value == Value::Null
+        {
+            *value = Value::Object(IndexMap::new());
         }
     }
 }

@@ -7,16 +7,19 @@ use std::{
 };
 
 use async_graphql::{Request, Response as GraphqlResponse, Value, parser::types::OperationType};
-use futures_util::{FutureExt as _, Stream, StreamExt as _, future, stream};
+use futures_util::{
+    FutureExt as _, Stream, StreamExt as _, future,
+    stream::{self, BoxStream},
+};
 use tokio::{sync::mpsc, time};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::{
-    super::{api::Api, budgets::REFUSAL_DELAY, documents::Document, response, turns::Turn},
+    super::{api::Api, budgets::REFUSAL_DELAY, response, turns::Turn},
     operation,
     output::{Operation, Output},
-    variables,
+    requested, variables,
 };
 use crate::{
     domain::{
@@ -27,7 +30,8 @@ use crate::{
     },
     events::{StreamEnd, run_to_completion},
     graphql::{
-        AsJson, RequestContext, RootOrder, Schema, StreamProgress, complete_root, exceeded_response,
+        MutationProgress, RequestContext, RootFields, StreamProgress, complete_root,
+        exceeded_response,
     },
 };
 
@@ -43,20 +47,22 @@ pub async fn execute_once(
 ) -> GraphqlResponse {
     let record = request::continued();
     let trace = operation::record(&record, &mut request, operation);
-    let document = api.documents.get(&request.query);
-    request = written_at_once(request, document.as_deref());
-    let validation = Validation::of(api, &request, document);
-    variables::complete(&mut request);
+    if let Err(refused) = prepare(api, &mut request).await {
+        operation::record_errors(Some(&record), &refused);
+        return refused;
+    }
+    if operation == Some(OperationType::Mutation) {
+        request = request.data(MutationProgress::default());
+    }
     let budget = RequestBudget::new(api.limits);
     let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
-    let schema = validation.schema.clone();
-    let order = RootOrder::of(&mut request);
+    let schema = api.schemas.executing.clone();
+    let root = RootFields::of(&mut request);
     // Boxed: the future is large, and every layer above would copy it.
     let executed = async move {
         let executing = schema.execute(request.data(context));
         let mut response = budget.run(executing).await.unwrap_or_else(exceeded_response);
-        complete_root(&mut response, &order);
-        validation.record(&response);
+        complete_root(&mut response, &root);
         operation::record_errors(RequestRecord::current().as_deref(), &response);
         if response::is_rate_limited(&response) {
             // Its turn lasts longer: repeating it takes little time from others.
@@ -76,36 +82,37 @@ pub async fn execute_once(
     }
 }
 
-/// Has the response written field by field, if its document allows it.
-fn written_at_once(request: Request, document: Option<&Document>) -> Request {
-    if document.is_some_and(|document| document.is_written_at_once) {
-        request.data(AsJson)
-    } else {
-        request
-    }
+/// Validates a request, and makes its document the one that is [executed](requested).
+///
+/// # Errors
+/// The response to a document that is not valid.
+async fn prepare(api: &Api, request: &mut Request) -> Result<(), GraphqlResponse> {
+    validate(api, request).await?;
+    variables::complete(request);
+    requested::reduce(request);
+    Ok(())
 }
 
-/// How a request is validated.
-struct Validation {
-    schema: Schema,
-    /// The document, if the schema validates all of it for the first time.
-    new: Option<Arc<Document>>,
-}
-
-impl Validation {
-    fn of(api: &Api, request: &Request, document: Option<Arc<Document>>) -> Self {
-        if document.as_ref().is_some_and(|document| document.is_valid_for(request)) {
-            return Self { schema: api.schemas.validated.clone(), new: None };
-        }
-        let new = document.filter(|document| document.is_complete_in(request));
-        Self { schema: api.schemas.validating.clone(), new }
+/// Validates the document of a request, unless it is known to be valid. Whether it is does not depend
+/// on the values of variables.
+async fn validate(api: &Api, request: &mut Request) -> Result<(), GraphqlResponse> {
+    let known = api.documents.get(&request.query);
+    if known.as_ref().is_some_and(|document| document.is_valid()) {
+        return Ok(());
     }
-
-    fn record(self, response: &GraphqlResponse) {
-        if let Some(document) = self.new.filter(|_| !response::is_request_error(response)) {
-            document.set_valid();
-        }
+    let mut alone = Request::new(&request.query);
+    alone.operation_name.clone_from(&request.operation_name);
+    if let Ok(parsed) = request.parsed_query() {
+        alone.set_parsed_query(parsed.clone());
     }
+    let validated = api.schemas.validating.execute(alone).await;
+    if !validated.errors.is_empty() {
+        return Err(validated);
+    }
+    if let Some(document) = known {
+        document.set_valid();
+    }
+    Ok(())
 }
 
 /// Executes an operation of this type, whose document the [guard](super::super::guard) has
@@ -115,7 +122,7 @@ pub fn execute(
     api: &Api,
     actor: Actor,
     origin: ClientOrigin,
-    mut request: Request,
+    request: Request,
     operation: Option<OperationType>,
 ) -> Operation {
     let progress = StreamProgress::default();
@@ -124,11 +131,9 @@ pub fn execute(
     let live = operation == Some(OperationType::Subscription);
     let pace = (api.clone(), actor, origin.clone());
     let responses = if live {
-        let document = api.documents.get(&request.query);
-        request = written_at_once(request, document.as_deref());
-        variables::complete(&mut request);
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
-        api.schemas.validating.execute_stream(request.data(context).data(progress.clone())).boxed()
+        let request = request.data(context).data(progress.clone());
+        stream::once(subscribe(api.clone(), request)).flatten().boxed()
     } else {
         let executing =
             execute_in_turn(api.clone(), actor, origin, request, operation, Arc::clone(&turn));
@@ -160,6 +165,14 @@ pub fn execute(
         finished.is_none().then_some(Output::Interrupted(StreamEnd::Failed))
     });
     Box::pin(stream::select(panicked, ReceiverStream::new(receiver)))
+}
+
+/// Returns the responses of a subscription.
+async fn subscribe(api: Api, mut request: Request) -> BoxStream<'static, GraphqlResponse> {
+    match prepare(&api, &mut request).await {
+        Ok(()) => api.schemas.executing.execute_stream(request).boxed(),
+        Err(refused) => stream::iter([refused]).boxed(),
+    }
 }
 
 /// Executes a query or a mutation when it is the caller's turn, which is put into `turn`.
@@ -247,9 +260,7 @@ pub async fn execute_message(
     budget: &RequestBudget,
 ) -> Option<GraphqlResponse> {
     // The stream's document was validated when it began.
-    let document = api.documents.get(&request.query);
-    let request = written_at_once(request, document.as_deref());
-    let mut responses = api.schemas.validated.execute_stream(request);
+    let mut responses = api.schemas.executing.execute_stream(request);
     let executed = budget.run(responses.next()).await;
     let mut response = executed.unwrap_or_else(|exceeded| Some(exceeded_response(exceeded)))?;
     response::complete_errors(&mut response.errors, None);

@@ -14,6 +14,7 @@ use async_graphql::{Request, Variables, parser::types::ExecutableDocument};
 use futures_util::future::BoxFuture;
 
 use super::{
+    requested,
     response_cache::{ResponseCache, ResponseKey, SharedResponse, Unshareable},
     variables,
 };
@@ -124,6 +125,7 @@ impl SharedRequest {
         graphql::can_fan_out(document, operation).then(|| {
             let mut document = document.clone();
             variables::resolve_absent(&mut document, name, &mut variables);
+            requested::reduce_document(&mut document, name, &variables);
             let (query, operation_name) = (Arc::clone(&key.query), key.operation_name.clone());
             Self { query, operation_name, document, variables }
         })

@@ -129,6 +129,16 @@ impl Client {
         .await
     }
 
+    /// Sends a document and returns the response's body as it is, with its fields in order.
+    pub async fn send_raw(&self, document: &str, variables: Value) -> String {
+        let body = json!({ "query": document, "variables": variables });
+        let mut request = self.http.post(format!("{}/graphql", self.base)).json(&body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
     /// Sends any request.
     pub async fn request(
         &self,
