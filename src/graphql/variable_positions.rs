@@ -74,7 +74,9 @@ impl Extension for Validation {
 fn is_of_measure(error: &ServerError) -> bool {
     let name = error.message.strip_prefix("Variable ");
     let name = name.and_then(|rest| rest.strip_suffix(" is not defined."));
-    error.locations.is_empty() || name.is_some_and(|name| !name.contains(['"', '$']))
+    error.locations.is_empty()
+        || error.message.starts_with("Expected input type ")
+        || name.is_some_and(|name| !name.contains(['"', '$']))
 }
 
 fn check(registry: &Registry, document: &ExecutableDocument) -> ServerResult<()> {
