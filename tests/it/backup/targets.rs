@@ -13,7 +13,7 @@ use super::{
 use crate::harness::{TestServer, postgres::TestDatabase, process};
 
 /// Changes the manifest of a backup, with its checksum.
-fn rewrite(backup: &str, change: impl FnOnce(&mut Value)) {
+pub(super) fn rewrite(backup: &str, change: impl FnOnce(&mut Value)) {
     let path = format!("{backup}/manifest.json");
     let mut value = serde_json::from_slice::<Value>(&fs::read(&path).unwrap()).unwrap();
     change(&mut value);
