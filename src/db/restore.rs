@@ -12,6 +12,7 @@ use tokio_util::bytes::Bytes;
 use super::{
     Connection, Database, DbError,
     backup::{self, MARK, NODES, StoredTable, applied, connect, exists, failed, list, quoted},
+    delivery::HELD_BACK,
     feed::epoch_sql,
 };
 use crate::domain::{backup::Sequence, clock::Timestamp};
@@ -338,7 +339,7 @@ impl RowSink {
 fn hold_back_sql(now: &str) -> String {
     format!(
         "UPDATE deliveries SET state = 'expired', payload = NULL, finished_at = {now},
-             last_error = 'restored from a backup: it may have been sent since'
+             last_error = '{HELD_BACK}'
          WHERE state IN ('queued', 'sending')"
     )
 }

@@ -372,6 +372,37 @@ async fn doctor_names_mails_that_are_overdue_or_have_failed_within_a_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mails_that_a_restore_has_held_back_are_no_failure_and_are_queued_again_only_by_their_state()
+ {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("Held back").await;
+    marta.comment(&ticket, "An answer").await;
+    server.quiet().await;
+    let database = &server.database;
+    let client = database.connect().await;
+    // As a restore leaves them.
+    let insert = format!(
+        "INSERT INTO deliveries (id, address, locale, priority, state, due_at, created_at,
+                                 finished_at, ticket_id, last_error)
+         VALUES (gen_random_uuid(), 'anna@example.com', 'en', false, 'expired', now(), now(), now(),
+                 '{}', 'restored from a backup: it may have been sent since')",
+        ticket.id
+    );
+    client.batch_execute(&insert).await.unwrap();
+    let report = Report::of(database, &[]).await;
+    assert_eq!(report.check("failed_mails")["status"], "ok", "{}", report.document);
+    let variables = [("DATABASE_URL", database.url.as_str())];
+    for (more, queued) in [(&[][..], 0), (&["--state", "expired"], 1)] {
+        let arguments = [&["mail", "retry", "--all"], more].concat();
+        let output = run(&arguments, &variables, "").await;
+        let expected = format!("Mails that were queued again: {queued}.");
+        assert!(output.stdout.contains(&expected), "{}{}", output.stdout, output.stderr);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn doctor_stores_no_sealing_keys() {
     let database = TestDatabase::new().await;
     let report = Report::of(&database, &[]).await;
