@@ -1,9 +1,13 @@
 //! Backups: taking, checking and restoring them, and the upgrade that works by the same means.
 
-use super::output::{CliResult, format_time, print};
+use super::{
+    database::newer,
+    output::{CliResult, format_time, print},
+};
 use crate::{
     app::{self, Ledger},
     config::Config,
+    db::migrations,
     domain::backup::Manifest,
 };
 
@@ -12,6 +16,7 @@ pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
     let manifest = app::back_up(config, target).await?;
     let mut text = format!("Backed up to {target}: {}.\n", contents(&manifest));
     text += &left_out(&manifest);
+    text += &newer(&migrations::unknown(&manifest.migrations)?);
     text += &format!(
         "The keys are not in the backup. Keep them apart from it: security.sealing_keys{} and \
          mail.signing_key. Keep the ledger of erasures (storage.erasure_ledger) too.\n",

@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Row};
 use tokio_util::bytes::Bytes;
 
-use super::{Database, DbError, pool::chain};
+use super::{Database, DbError, migrations, pool::chain};
 use crate::domain::{
     backup::{Sequence, in_order_of_reference},
     ids::AttachmentId,
@@ -120,8 +120,10 @@ impl Snapshot {
         let (client, connection) = connect(database).await?;
         let snapshot = Self { client, connection };
         snapshot.execute(BEGIN).await?;
-        let found = relations(&snapshot.client, &["r"]).await?;
-        let ours = found.into_iter().filter(|name| is_locked(name)).collect::<Vec<_>>();
+        let mut ours = own_tables(&snapshot.client).await?;
+        if exists(&snapshot.client, MIGRATIONS).await? {
+            ours.push(MIGRATIONS.to_owned());
+        }
         if !ours.is_empty() {
             let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", list(&ours));
             snapshot.execute(&lock).await?;
@@ -294,9 +296,17 @@ pub fn is_own(table: &str) -> bool {
     TABLES.contains(&table)
 }
 
-/// Whether a backup locks a table against changes of the schema.
-fn is_locked(table: &str) -> bool {
-    is_own(table) || table == MIGRATIONS
+/// Whether a newer version has migrated the database: any table may be its own.
+async fn is_newer(client: &Client) -> Result<bool, DbError> {
+    Ok(!migrations::unknown(&applied(client).await?)?.is_empty())
+}
+
+/// Returns the names of our tables.
+async fn own_tables(client: &Client) -> Result<Vec<String>, DbError> {
+    let mut names = relations(client, &["r"]).await?;
+    let is_newer = is_newer(client).await?;
+    names.retain(|name| is_own(name) || is_newer && name != MIGRATIONS && name != MARK);
+    Ok(names)
 }
 
 /// Returns the names of the relations of these kinds in the schema, as `pg_class.relkind` has them.
@@ -313,21 +323,25 @@ pub(super) async fn own_sequences(client: &Client) -> Result<Vec<String>, DbErro
     let query = format!(
         "SELECT c.relname::text FROM pg_class c
          WHERE c.relkind = 'S' AND {IN_SCHEMA}
-           AND (c.relname = $1 OR {OWNER} = ANY ($2)) ORDER BY c.relname"
+           AND (c.relname = $1 OR $2 OR {OWNER} = ANY ($3)) ORDER BY c.relname"
     );
-    strings(client.query(&query, &[&TICKET_NUMBERS, &TABLES.as_slice()]).await)
+    let (is_newer, tables) = (is_newer(client).await?, own_tables(client).await?);
+    strings(client.query(&query, &[&TICKET_NUMBERS, &is_newer, &tables]).await)
 }
 
 /// Returns the names of the tables that no migration creates.
 pub(super) async fn foreign_tables(client: &Client) -> Result<Vec<String>, DbError> {
     let mut names = relations(client, &["r", "p", "f"]).await?;
-    names.retain(|name| !is_locked(name) && name != MARK);
+    names.retain(|name| !is_own(name) && name != MIGRATIONS && name != MARK);
     Ok(names)
 }
 
 /// Returns the names of the tables, views and sequences that no migration creates. Without the
 /// sequences of such tables.
 async fn foreign(client: &Client) -> Result<Vec<String>, DbError> {
+    if is_newer(client).await? {
+        return Ok(vec![]);
+    }
     let mut names = foreign_tables(client).await?;
     names.extend(relations(client, &["v", "m"]).await?);
     let query = format!(
@@ -349,7 +363,7 @@ pub(super) async fn tables(client: &Client) -> Result<Vec<StoredTable>, DbError>
          WHERE c.relkind = 'r' AND c.relname = ANY ($1) AND {IN_SCHEMA}
          GROUP BY c.relname ORDER BY c.relname"
     );
-    let rows = client.query(&query, &[&TABLES.as_slice()]).await.map_err(failed)?;
+    let rows = client.query(&query, &[&own_tables(client).await?]).await.map_err(failed)?;
     let mut found =
         rows.iter().map(|row| (row.get::<_, String>(0), row.get(1))).collect::<Vec<_>>();
     let names = found.iter().map(|(name, _)| name.clone()).collect();
