@@ -26,6 +26,8 @@ fn errors_name_the_key() {
     for (variable, value, expected) in [
         ("TICKETWIRE_LISTEN", "nonsense", "`listen`"),
         ("TICKETWIRE_ADMIN_LISTEN", "9100", "`admin.listen`"),
+        ("TICKETWIRE_ADMIN_LISTEN", "127.0.0.1:8080", "`admin.listen` must have another port"),
+        ("TICKETWIRE_ADMIN_LISTEN", "0.0.0.0:8080", "`admin.listen` must have another port"),
         ("TICKETWIRE_LISTNE", "127.0.0.1:1", "`TICKETWIRE_LISTNE`"),
         ("TICKETWIRE_DATABASE_POOL_SIZE", "many", "`database.pool_size`"),
         ("TICKETWIRE_DATABASE_POOL_SIZE", "1", "`database.pool_size` must be between 2 and 1000"),
