@@ -30,6 +30,7 @@ pub use certificate::check_certificate;
 pub use database::{ServerDatabase, bring_up_to_date, refuse_unfinished_restore};
 pub use error::StartError;
 pub use keys::{accept_sealing_keys, check_sealing_keys, compare_sealing_keys};
+pub use listener::Listeners;
 pub use restore::{Ledger, Restored, open_epoch, restore};
 pub use services::{ambient, services};
 pub use storage_watch::StorageWatch;
@@ -77,13 +78,14 @@ pub struct App {
 }
 
 impl App {
-    /// Brings the database up to date and starts a server on it.
+    /// Brings the database up to date and starts a server on it, at the reserved addresses.
     ///
     /// # Errors
-    /// The database cannot be reached or brought up to date, a setting cannot be used, or an address cannot
-    /// be listened on.
+    /// The database cannot be reached or brought up to date, a setting cannot be used, or another
+    /// program has taken an address meanwhile.
     pub async fn start(
         config: &Config,
+        Listeners { api: listener, admin }: Listeners,
         database: Database,
         ambient: Ambient,
         cost: PasswordCost,
@@ -95,8 +97,6 @@ impl App {
             .map_err(|problem| invalid_setting("allowed_origins", problem))?;
         services::create_erasure_ledger(config)?;
         let certificate = ServerCertificate::load(config, &ambient).await?;
-        let listener = Listener::for_api(config)?;
-        let admin = Listener::for_admin(config)?;
         for migration in database::prepare(&database, config).await? {
             tracing::info!(migration, "applied a migration");
         }

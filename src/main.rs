@@ -4,6 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 use mimalloc::MiMalloc;
+use rustix::{fs::Mode, process::umask};
 use ticketwire::cli::{CannotCheck, Cli};
 use tokio::runtime::Runtime;
 
@@ -16,6 +17,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const BLOCKED: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
+    // Mails, attachments and the ledger of erasures are for nobody else to read.
+    umask(Mode::RWXG | Mode::RWXO);
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -25,15 +25,31 @@ pub(super) struct Listener {
     pub(super) address: SocketAddr,
 }
 
+/// The reserved addresses of a server.
+pub struct Listeners {
+    pub(super) api: Listener,
+    pub(super) admin: Option<Listener>,
+}
+
+impl Listeners {
+    /// Reserves the addresses of the API and, if it is configured, of monitoring.
+    ///
+    /// # Errors
+    /// An address is in use, or not of this machine.
+    pub fn reserve(config: &Config) -> Result<Self, StartError> {
+        Ok(Self { api: Listener::for_api(config)?, admin: Listener::for_admin(config)? })
+    }
+}
+
 impl Listener {
     /// Reserves the address of the API.
-    pub(super) fn for_api(config: &Config) -> Result<Self, StartError> {
+    fn for_api(config: &Config) -> Result<Self, StartError> {
         let address = config.listen;
         Self::bind(address).map_err(|cause| StartError::Listen { address, cause })
     }
 
     /// Reserves the address for monitoring, if one is configured.
-    pub(super) fn for_admin(config: &Config) -> Result<Option<Self>, StartError> {
+    fn for_admin(config: &Config) -> Result<Option<Self>, StartError> {
         let Some(address) = config.admin.listen else { return Ok(None) };
         let failed = |cause: io::Error| {
             let advice = listen_advice(&cause);

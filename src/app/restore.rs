@@ -13,7 +13,10 @@ use super::{
 use crate::{
     backup::{
         BackupError,
-        restore::{Remaining, check_database, check_version, claim, column, load, restore_files},
+        restore::{
+            Remaining, check_database, check_version, claim, column, leave_out_foreign, load,
+            restore_files,
+        },
         verify::verify,
     },
     config::Config,
@@ -82,8 +85,9 @@ pub async fn restore(
     without_ledger: bool,
 ) -> Result<Restored, StartError> {
     let archive = archive(config, source)?;
-    let manifest = archive.manifest().await.map_err(BackupError::from)?;
+    let mut manifest = archive.manifest().await.map_err(BackupError::from)?;
     check_version(&manifest)?;
+    leave_out_foreign(&mut manifest);
     let keys = keyring(config, &ambient())?.ids();
     let known = |id: &String| keys.iter().any(|key| hex(key) == *id);
     let lacks_keys = !manifest.sealing_keys.is_empty() && !manifest.sealing_keys.iter().any(known);

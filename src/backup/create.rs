@@ -66,6 +66,10 @@ async fn copy_database(
 ) -> Result<Manifest, BackupError> {
     let migrations = snapshot.migrations().await?;
     let schema = migrations.last().cloned().ok_or(BackupError::NoSchema)?;
+    let left_out = snapshot.foreign().await?;
+    if !left_out.is_empty() {
+        tracing::warn!(names = left_out.join(", "), "these are not of Ticketwire and left out");
+    }
     let mut tables = Vec::new();
     for table in snapshot.tables().await? {
         tables.push(copy_table(snapshot, archive, table).await?);
@@ -91,6 +95,7 @@ async fn copy_database(
         migrations,
         sealing_keys: snapshot.sealing_keys().await?,
         tables,
+        left_out,
         // Last: a sequence is not part of the snapshot, and must not be behind the rows.
         sequences: snapshot.sequences().await?,
         attachments,

@@ -9,7 +9,7 @@ use super::BackupError;
 use crate::{
     db::{
         Database,
-        backup::StoredTable,
+        backup::{StoredTable, is_own},
         migrations,
         restore::{self, Content, Loading, Rewound, inspect},
     },
@@ -45,6 +45,13 @@ pub fn check_version(manifest: &Manifest) -> Result<(), BackupError> {
     }
     let (program, schema) = (manifest.program.clone(), manifest.schema.clone());
     Err(BackupError::NewerSchema { program, schema })
+}
+
+/// Removes the tables that are not of Ticketwire from a manifest, and names them as left out. Older
+/// versions have copied them.
+pub fn leave_out_foreign(manifest: &mut Manifest) {
+    let foreign = manifest.tables.extract_if(.., |table| !is_own(&table.name));
+    manifest.left_out.extend(foreign.map(|table| table.name));
 }
 
 /// Checks that a backup can be restored into a database, and returns what there is to do.

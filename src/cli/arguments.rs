@@ -283,7 +283,7 @@ pub(super) enum MailCommand {
         /// The ids of the mails, as `ticketwire mail list` shows them.
         #[arg(required_unless_present = "all")]
         id: Vec<Uuid>,
-        /// Queue all of them.
+        /// Queue all of them. Those that a restore has held back only with --state expired.
         #[arg(long, conflicts_with = "id")]
         all: bool,
         /// With --all: only mails in this state. Repeat the flag for several states.

@@ -1,9 +1,13 @@
 //! Backups: taking, checking and restoring them, and the upgrade that works by the same means.
 
-use super::output::{CliResult, format_time, print};
+use super::{
+    database::newer,
+    output::{CliResult, format_time, print},
+};
 use crate::{
     app::{self, Ledger},
     config::Config,
+    db::migrations,
     domain::backup::Manifest,
 };
 
@@ -11,6 +15,8 @@ use crate::{
 pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
     let manifest = app::back_up(config, target).await?;
     let mut text = format!("Backed up to {target}: {}.\n", contents(&manifest));
+    text += &left_out(&manifest);
+    text += &newer(&migrations::unknown(&manifest.migrations)?);
     text += &format!(
         "The keys are not in the backup. Keep them apart from it: security.sealing_keys{} and \
          mail.signing_key. Keep the ledger of erasures (storage.erasure_ledger) too.\n",
@@ -34,6 +40,14 @@ pub(super) async fn back_up(config: &Config, target: &str) -> CliResult {
     .into())
 }
 
+/// Names what is not of Ticketwire and not in a backup, as the end of a text.
+fn left_out(manifest: &Manifest) -> String {
+    match manifest.left_out.join(", ") {
+        none if none.is_empty() => none,
+        names => format!("Left out, because it is not of Ticketwire: {names}.\n"),
+    }
+}
+
 /// Describes the attachments that a backup lacks, as the end of a text.
 fn lacking(manifest: &Manifest) -> String {
     match manifest.lost().len() {
@@ -46,11 +60,12 @@ fn lacking(manifest: &Manifest) -> String {
 pub(super) async fn verify(config: &Config, source: &str) -> CliResult {
     let manifest = app::verify_backup(config, source).await?;
     print(&format!(
-        "The backup is whole: {}. It was taken at {} by Ticketwire {} with the schema {}.\n{}",
+        "The backup is whole: {}. It was taken at {} by Ticketwire {} with the schema {}.\n{}{}",
         contents(&manifest),
         format_time(manifest.created_at),
         manifest.program,
         manifest.schema,
+        left_out(&manifest),
         lacking(&manifest)
     ))
 }
@@ -64,6 +79,7 @@ pub(super) async fn restore(config: &Config, source: &str, without_ledger: bool)
         contents(&restored.manifest),
         restored.files
     );
+    text += &left_out(&restored.manifest);
     text += &lacking(&restored.manifest);
     for name in &restored.migrated {
         text += &format!("Applied {name}\n");

@@ -10,21 +10,37 @@ use crate::{
     service::{Services, erasure},
 };
 
+/// Returns a sentence about the migrations that only a newer version knows, or an empty text if there
+/// are none.
+pub(super) fn newer(unknown: &[String]) -> String {
+    match unknown.join(", ") {
+        none if none.is_empty() => none,
+        versions => format!(
+            "WARNING: a newer version of Ticketwire has migrated this database: {versions}. Use that \
+             version.\n"
+        ),
+    }
+}
+
 /// `migrate`: applies pending migrations.
 pub(super) async fn migrate(config: &Config) -> CliResult {
     let database = ServerDatabase::open_for_command(config).await?;
     let applied = async {
         let pool = database.connect(config)?;
         app::refuse_unfinished_restore(&pool).await?;
-        Ok::<_, StartError>(migrations::run(&pool).await?)
+        let applied = migrations::run(&pool).await?;
+        Ok::<_, StartError>((applied, migrations::compare(&pool).await?.unknown))
     }
     .await;
     database.close().await;
-    let applied = applied?;
-    if applied.is_empty() {
-        return print("The database is up to date.\n");
-    }
-    print(&applied.iter().map(|name| format!("Applied {name}\n")).collect::<String>())
+    let (applied, unknown) = applied?;
+    let text = match (applied.as_slice(), newer(&unknown)) {
+        ([], none) if none.is_empty() => "The database is up to date.\n".to_owned(),
+        (applied, newer) => {
+            applied.iter().map(|name| format!("Applied {name}\n")).collect::<String>() + &newer
+        }
+    };
+    print(&text)
 }
 
 /// `restored`: opens a new epoch in which no earlier cursor is good, and erases the accounts again

@@ -34,8 +34,9 @@ pub(super) async fn run(config: &Config, json: bool) -> CliResult {
         Err(error) => report.add("database", Err(database::unreachable(config, error)))?,
         Ok(database) => {
             let checked = async {
-                database::check(config, &database, &mut report).await?;
-                nodes = nodes::check(config, &database, &mut report).await?;
+                if database::check(config, &database, &mut report).await? {
+                    nodes = nodes::check(config, &database, &mut report).await?;
+                }
                 Ok(())
             };
             let checked: CliResult = checked.await;

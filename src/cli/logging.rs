@@ -25,7 +25,7 @@ use crate::config::{Config, LogFormat};
 /// `info` at most, whatever the filter says.
 const LIMITED_LIBRARIES: [&str; 5] =
     ["tungstenite", "tokio_tungstenite", "tokio_postgres", "hyper", "async_graphql"];
-/// The target of the spans that make up traces.
+/// The target of the spans that make up traces, which are not logged, whatever the filter says.
 const TRACED: &str = "otel";
 /// How long sending the last traces may take when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +52,7 @@ pub(super) fn start(config: &Config) -> CliResult<Telemetry> {
     for library in LIMITED_LIBRARIES {
         filter = filter.add_directive(format!("{library}=info").parse()?);
     }
+    filter = filter.add_directive(format!("{TRACED}=off").parse()?);
     let Some(endpoint) = &config.tracing.otlp_endpoint else {
         // The filter is global: spans that only traces need cost nothing.
         tracing_subscriber::registry()

@@ -27,7 +27,8 @@ pub(super) async fn run(config: &Config, command: MailCommand) -> CliResult {
         MailCommand::Test { address, locale } => send_test(config, &address, locale.into()).await,
         MailCommand::List { state, limit } => list(config, &states(&state), limit).await,
         MailCommand::Retry { all: true, state, since, .. } => {
-            retry_all(config, states(&state), since).await
+            let states = (!state.is_empty()).then(|| states(&state));
+            retry_all(config, states, since).await
         }
         MailCommand::Retry { id, .. } => retry(config, &id).await,
         MailCommand::Enable => set_enabled(config, true).await,
@@ -113,11 +114,11 @@ async fn retry(config: &Config, ids: &[Uuid]) -> CliResult {
 
 async fn retry_all(
     config: &Config,
-    states: Vec<DeliveryState>,
+    states: Option<Vec<DeliveryState>>,
     since: Option<Timestamp>,
 ) -> CliResult {
     let count = with_services(config, async |services| {
-        delivery::retry_all(&Actor::System, services, Some(states), since).await.map_err(explain)
+        delivery::retry_all(&Actor::System, services, states, since).await.map_err(explain)
     })
     .await?;
     print(&format!("Mails that were queued again: {count}.\n"))

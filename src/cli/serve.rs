@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::output::{CliResult, print, role_name};
 use crate::{
-    app::{self, App, ServerDatabase, descriptors},
+    app::{self, App, Listeners, ServerDatabase, descriptors},
     config::Config,
     crypto::password::PasswordCost,
     service::demo,
@@ -37,6 +37,8 @@ pub(super) async fn run(config: &Config) -> CliResult {
     if let Err(problem) = descriptors::check(config) {
         tracing::warn!(problem, "too few file descriptors");
     }
+    // Before the database is filled, which takes seconds.
+    let listeners = Listeners::reserve(config)?;
     let mut database = tokio::select! {
         database = ServerDatabase::open(config) => database?,
         () = &mut stopped => return Ok(()),
@@ -44,7 +46,7 @@ pub(super) async fn run(config: &Config) -> CliResult {
     let served = async {
         let pool = database.connect(config)?;
         let app = tokio::select! {
-            app = App::start(config, pool, app::ambient(), PasswordCost::default()) => app?,
+            app = App::start(config, listeners, pool, app::ambient(), PasswordCost::default()) => app?,
             () = &mut stopped => return Ok(()),
         };
         print(&welcome(config, &app, &database)?)?;

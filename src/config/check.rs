@@ -27,6 +27,7 @@ pub(super) fn check_ranges(values: &Values) -> Result<(), ConfigError> {
 /// # Errors
 /// `Value` for the first rule that is broken.
 pub(super) fn check_rules(config: &Config) -> Result<(), ConfigError> {
+    check_addresses(config)?;
     check_issuer(config)?;
     check_tls(config)?;
     check_attachment_sizes(config)?;
@@ -35,6 +36,13 @@ pub(super) fn check_rules(config: &Config) -> Result<(), ConfigError> {
     check_branding(config)?;
     check_tracing(config)?;
     check_links(config)
+}
+
+fn check_addresses(config: &Config) -> Result<(), ConfigError> {
+    let (api, Some(admin)) = (config.listen, config.admin.listen) else { return Ok(()) };
+    let is_everywhere = api.ip().is_unspecified() || admin.ip().is_unspecified();
+    let is_same = api.port() == admin.port() && (api.ip() == admin.ip() || is_everywhere);
+    require(!is_same || admin.port() == 0, "admin.listen", "must have another port than `listen`")
 }
 
 fn check_tracing(config: &Config) -> Result<(), ConfigError> {

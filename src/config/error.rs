@@ -31,6 +31,11 @@ pub enum ConfigError {
         /// The problem, as the rest of a sentence that starts with the key.
         problem: String,
     },
+    /// A variable that is not text.
+    #[error(
+        "the environment variable {0} is not valid UTF-8: encode its special characters as %XX"
+    )]
+    NotText(String),
     /// A value of the wrong type.
     #[error("invalid configuration: {0}")]
     Type(String),

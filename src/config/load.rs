@@ -1,7 +1,9 @@
 //! Reads the configuration from its sources and checks it.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +18,8 @@ use super::{
 
 /// The variable that names the configuration file, if the command line doesn't.
 const FILE_VARIABLE: &str = "TICKETWIRE_CONFIG";
+/// The start of the variables that set `database.url`.
+const DATABASE_URL: &str = "DATABASE_URL";
 const DEFAULT_FILES: [&str; 2] = ["ticketwire.toml", "/etc/ticketwire/ticketwire.toml"];
 
 /// The data folder of a server that runs as root: Postgres refuses to run as root, and the user
@@ -29,12 +33,10 @@ impl Config {
     /// and value.
     ///
     /// # Errors
-    /// A file that cannot be read, an unknown key, or a value that its key does not accept.
+    /// A file that cannot be read, an unknown key, a value that its key does not accept, or a variable
+    /// that is not valid UTF-8.
     pub fn load(file: Option<&Path>, flags: &[(&str, String)]) -> Result<Self, ConfigError> {
-        let environment = env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect::<Vec<_>>();
-        Self::from_sources(file, &environment, flags)
+        Self::from_sources(file, &texts(env::vars_os())?, flags)
     }
 
     pub(super) fn from_sources(
@@ -64,6 +66,26 @@ impl Config {
         check_rules(&config)?;
         Ok(config)
     }
+}
+
+/// Returns the variables that are valid UTF-8. Refuses others if they are settings: without them, the
+/// defaults would apply, such as a demo database.
+pub(super) fn texts(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut texts = Vec::new();
+    for (name, value) in variables {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => texts.push((name, value)),
+            (name, _) => {
+                let name = name.unwrap_or_else(|name| name.to_string_lossy().into_owned());
+                if name.starts_with(VARIABLE_PREFIX) || name.starts_with(DATABASE_URL) {
+                    return Err(ConfigError::NotText(name));
+                }
+            }
+        }
+    }
+    Ok(texts)
 }
 
 /// Returns the path of the configuration file, or `None` if none is named and none of the default

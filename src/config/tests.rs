@@ -1,6 +1,8 @@
 //! Tests of loading a configuration.
 
-use super::settings::Config;
+use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+
+use super::{load::texts, settings::Config};
 
 fn load(environment: &[(&str, &str)], flags: &[(&str, String)]) -> Result<Config, String> {
     let environment = environment
@@ -24,6 +26,8 @@ fn errors_name_the_key() {
     for (variable, value, expected) in [
         ("TICKETWIRE_LISTEN", "nonsense", "`listen`"),
         ("TICKETWIRE_ADMIN_LISTEN", "9100", "`admin.listen`"),
+        ("TICKETWIRE_ADMIN_LISTEN", "127.0.0.1:8080", "`admin.listen` must have another port"),
+        ("TICKETWIRE_ADMIN_LISTEN", "0.0.0.0:8080", "`admin.listen` must have another port"),
         ("TICKETWIRE_LISTNE", "127.0.0.1:1", "`TICKETWIRE_LISTNE`"),
         ("TICKETWIRE_DATABASE_POOL_SIZE", "many", "`database.pool_size`"),
         ("TICKETWIRE_DATABASE_POOL_SIZE", "1", "`database.pool_size` must be between 2 and 1000"),
@@ -52,4 +56,19 @@ fn secrets_are_not_printed() {
     let config = load(&[("DATABASE_URL", "postgres://u:hunter2@h/d")], &[]).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
     assert_eq!(config.database.url.unwrap().expose(), "postgres://u:hunter2@h/d");
+}
+
+#[test]
+fn a_setting_that_is_not_valid_utf_8_is_refused_and_other_variables_are_ignored() {
+    let load = |name: &[u8], value: &[u8]| {
+        let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        texts([(text(name), text(value))]).map_err(|error| error.to_string())
+    };
+    for name in ["DATABASE_URL", "DATABASE_URL_FILE", "TICKETWIRE_LISTEN"] {
+        let error = load(name.as_bytes(), b"postgres://u:\xe9@h/d").unwrap_err();
+        assert!(error.contains(&format!("{name} is not valid UTF-8")), "{error}");
+    }
+    assert!(load(b"TICKETWIRE_\xe9", b"x").is_err());
+    assert_eq!(load(b"LS_COLORS", b"\xe9").unwrap(), []);
+    assert_eq!(load(b"LS_COLORS", b"x").unwrap(), [("LS_COLORS".into(), "x".into())]);
 }

@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Row};
 use tokio_util::bytes::Bytes;
 
-use super::{Database, DbError, pool::chain};
+use super::{Database, DbError, migrations, pool::chain};
 use crate::domain::{
     backup::{Sequence, in_order_of_reference},
     ids::AttachmentId,
@@ -20,6 +20,58 @@ pub(super) const MARK: &str = "restore_unfinished";
 /// The table of the nodes that run, of which nothing is in a backup.
 pub(super) const NODES: &str = "nodes";
 
+/// The tables that the migrations of this version and of all before it create. Anything else in the
+/// schema is somebody else's, and not part of a backup.
+const TABLES: [&str; 44] = [
+    "account_changes",
+    "accounts",
+    "attachments",
+    "attempts",
+    "authenticator_enrolments",
+    "canned_answers",
+    "categories",
+    "comment_edits",
+    "comments",
+    "consumer_offsets",
+    "deliveries",
+    "delivery_events",
+    "erasures",
+    "events",
+    "feed",
+    "feed_epochs",
+    "feed_head",
+    "former_staff",
+    "handoffs",
+    "idempotency_keys",
+    "installation",
+    "mail_preferences",
+    "mail_unsubscriptions",
+    "mailed_codes",
+    "merge_invitations",
+    "nodes",
+    "notifications",
+    "password_resets",
+    "pending_events",
+    "recovery_codes",
+    "redacted_attachments",
+    "redactions",
+    "saved_views",
+    "sealing_keys",
+    "search_documents",
+    "second_factors",
+    "service_tokens",
+    "sessions",
+    "set_aside_events",
+    "sign_in_challenges",
+    "ticket_invitations",
+    "ticket_merges",
+    "ticket_reads",
+    "tickets",
+];
+
+/// The sequence that belongs to no table.
+const TICKET_NUMBERS: &str = "ticket_numbers";
+
 /// Begins the transaction, with the settings that the text format of COPY depends on. Copying a
 /// large table may take hours.
 const BEGIN: &str = "
@@ -31,12 +83,18 @@ const BEGIN: &str = "
     SET extra_float_digits = 3;
     BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// The condition for our own relations `c`: not those of an extension.
-pub(super) const OURS: &str = "
+/// The condition for relations `c` of the schema: not those of an extension.
+const IN_SCHEMA: &str = "
     c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
     AND NOT EXISTS (SELECT FROM pg_depend d
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                       AND d.deptype = 'e')";
+
+/// The table that a sequence `c` belongs to.
+const OWNER: &str = "
+    (SELECT t.relname FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid
+     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+       AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i'))";
 
 /// A table, with the columns that are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,10 +120,13 @@ impl Snapshot {
         let (client, connection) = connect(database).await?;
         let snapshot = Self { client, connection };
         snapshot.execute(BEGIN).await?;
-        let tables = snapshot.names("r").await?;
-        if !tables.is_empty() {
-            let names = tables.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
-            snapshot.execute(&format!("LOCK TABLE {names} IN ACCESS SHARE MODE")).await?;
+        let mut ours = own_tables(&snapshot.client).await?;
+        if exists(&snapshot.client, MIGRATIONS).await? {
+            ours.push(MIGRATIONS.to_owned());
+        }
+        if !ours.is_empty() {
+            let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", list(&ours));
+            snapshot.execute(&lock).await?;
         }
         Ok(snapshot)
     }
@@ -95,12 +156,20 @@ impl Snapshot {
     /// The database failed.
     pub async fn sequences(&self) -> Result<Vec<Sequence>, DbError> {
         let mut sequences = Vec::new();
-        for name in self.names("S").await? {
+        for name in own_sequences(&self.client).await? {
             let query = format!("SELECT last_value, is_called FROM {}", quoted(&name));
             let row = self.client.query_one(&query, &[]).await.map_err(failed)?;
             sequences.push(Sequence { name, value: row.get(0), used: row.get(1) });
         }
         Ok(sequences)
+    }
+
+    /// Returns the names of the tables, views and sequences that no migration has created.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn foreign(&self) -> Result<Vec<String>, DbError> {
+        foreign(&self.client).await
     }
 
     /// Returns the ids of the sealing keys that the database was used with, in hexadecimal digits.
@@ -156,15 +225,6 @@ impl Snapshot {
 
     async fn execute(&self, sql: &str) -> Result<(), DbError> {
         self.client.batch_execute(sql).await.map_err(failed)
-    }
-
-    /// Returns the names of our relations of a kind.
-    async fn names(&self, kind: &str) -> Result<Vec<String>, DbError> {
-        let query = format!(
-            "SELECT c.relname::text FROM pg_class c
-             WHERE c.relkind::text = $1 AND {OURS} ORDER BY c.relname"
-        );
-        strings(self.client.query(&query, &[&kind]).await)
     }
 }
 
@@ -231,17 +291,79 @@ pub(super) async fn applied(client: &Client) -> Result<Vec<String>, DbError> {
     strings(client.query(&query, &[]).await)
 }
 
-/// Returns the tables, each after those that it refers to.
+/// Whether a table is one that a migration creates and a backup has.
+pub fn is_own(table: &str) -> bool {
+    TABLES.contains(&table)
+}
+
+/// Whether a newer version has migrated the database: any table may be its own.
+async fn is_newer(client: &Client) -> Result<bool, DbError> {
+    Ok(!migrations::unknown(&applied(client).await?)?.is_empty())
+}
+
+/// Returns the names of our tables.
+async fn own_tables(client: &Client) -> Result<Vec<String>, DbError> {
+    let mut names = relations(client, &["r"]).await?;
+    let is_newer = is_newer(client).await?;
+    names.retain(|name| is_own(name) || is_newer && name != MIGRATIONS && name != MARK);
+    Ok(names)
+}
+
+/// Returns the names of the relations of these kinds in the schema, as `pg_class.relkind` has them.
+async fn relations(client: &Client, kinds: &[&str]) -> Result<Vec<String>, DbError> {
+    let query = format!(
+        "SELECT c.relname::text FROM pg_class c
+         WHERE c.relkind::text = ANY ($1) AND {IN_SCHEMA} ORDER BY c.relname"
+    );
+    strings(client.query(&query, &[&kinds]).await)
+}
+
+/// Returns the names of the sequences that the migrations create.
+pub(super) async fn own_sequences(client: &Client) -> Result<Vec<String>, DbError> {
+    let query = format!(
+        "SELECT c.relname::text FROM pg_class c
+         WHERE c.relkind = 'S' AND {IN_SCHEMA}
+           AND (c.relname = $1 OR $2 OR {OWNER} = ANY ($3)) ORDER BY c.relname"
+    );
+    let (is_newer, tables) = (is_newer(client).await?, own_tables(client).await?);
+    strings(client.query(&query, &[&TICKET_NUMBERS, &is_newer, &tables]).await)
+}
+
+/// Returns the names of the tables that no migration creates.
+pub(super) async fn foreign_tables(client: &Client) -> Result<Vec<String>, DbError> {
+    let mut names = relations(client, &["r", "p", "f"]).await?;
+    names.retain(|name| !is_own(name) && name != MIGRATIONS && name != MARK);
+    Ok(names)
+}
+
+/// Returns the names of the tables, views and sequences that no migration creates. Without the
+/// sequences of such tables.
+async fn foreign(client: &Client) -> Result<Vec<String>, DbError> {
+    if is_newer(client).await? {
+        return Ok(vec![]);
+    }
+    let mut names = foreign_tables(client).await?;
+    names.extend(relations(client, &["v", "m"]).await?);
+    let query = format!(
+        "SELECT c.relname::text FROM pg_class c
+         WHERE c.relkind = 'S' AND {IN_SCHEMA} AND c.relname <> $1 AND {OWNER} IS NULL
+         ORDER BY c.relname"
+    );
+    names.extend(strings(client.query(&query, &[&TICKET_NUMBERS]).await)?);
+    Ok(names)
+}
+
+/// Returns our tables, each after those that it refers to.
 pub(super) async fn tables(client: &Client) -> Result<Vec<StoredTable>, DbError> {
     let query = format!(
         "SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum)
          FROM pg_class c
          JOIN pg_attribute a ON a.attrelid = c.oid
               AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-         WHERE c.relkind = 'r' AND c.relname NOT IN ($1, $2) AND {OURS}
+         WHERE c.relkind = 'r' AND c.relname = ANY ($1) AND {IN_SCHEMA}
          GROUP BY c.relname ORDER BY c.relname"
     );
-    let rows = client.query(&query, &[&MIGRATIONS, &MARK]).await.map_err(failed)?;
+    let rows = client.query(&query, &[&own_tables(client).await?]).await.map_err(failed)?;
     let mut found =
         rows.iter().map(|row| (row.get::<_, String>(0), row.get(1))).collect::<Vec<_>>();
     let names = found.iter().map(|(name, _)| name.clone()).collect();

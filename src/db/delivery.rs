@@ -347,6 +347,9 @@ pub async fn expire(
     Ok(rows.into_iter().map(|row| row.state).collect())
 }
 
+/// The error of mails that a restore holds back.
+pub(super) const HELD_BACK: &str = "restored from a backup: it may have been sent since";
+
 /// Which mails to queue again.
 #[derive(Clone, Debug)]
 pub struct FailedMails {
@@ -356,6 +359,8 @@ pub struct FailedMails {
     pub states: Vec<DeliveryState>,
     /// Only mails that were finished at this time or later.
     pub finished_since: Option<Timestamp>,
+    /// Whether also those that a restore has held back, which may have been sent.
+    pub held_back: bool,
 }
 
 /// Queues failed mails about tickets again, to be sent before `deadline`, and returns their ids.
@@ -373,6 +378,9 @@ pub async fn retry(
         .into_boxed();
     if let Some(id) = failed.id {
         chosen = chosen.filter(deliveries::id.eq(id.0));
+    }
+    if !failed.held_back {
+        chosen = chosen.filter(deliveries::last_error.is_distinct_from(HELD_BACK));
     }
     if let Some(since) = failed.finished_since {
         chosen = chosen.filter(deliveries::finished_at.ge(since));
@@ -432,11 +440,13 @@ pub async fn failures(
     Ok((counts, error.flatten()))
 }
 
-/// Returns how many mails have failed since a time. Reads the whole table.
+/// Returns how many mails have failed since a time, without those that a restore has held back.
+/// Reads the whole table.
 pub async fn failed_since(db: &mut Connection, since: Timestamp) -> Result<i64, DbError> {
     Ok(deliveries::table
         .filter(deliveries::state.eq_any(DeliveryState::FAILED))
         .filter(deliveries::finished_at.gt(since))
+        .filter(deliveries::last_error.is_distinct_from(HELD_BACK))
         .count()
         .get_result(db)
         .await?)

@@ -143,14 +143,21 @@ pub fn running_url(
     Ok(host.map(|host| url(&host, database)))
 }
 
+/// Creates a folder and its parents, closed to all but this process and, whatever the umask is, the
+/// user.
+fn create_open_to(user: &OsUser, folder: &Path) -> io::Result<()> {
+    let mode = if user.is_other() { 0o711 } else { 0o700 };
+    let new = folder.ancestors().take_while(|it| !it.as_os_str().is_empty() && !it.exists());
+    let new = new.collect::<Vec<_>>();
+    fs::create_dir_all(folder)?;
+    new.into_iter().try_for_each(|it| fs::set_permissions(it, fs::Permissions::from_mode(mode)))
+}
+
 /// Creates the data folder if it does not exist, accessible to as few users as possible, and
 /// returns its canonical path.
 fn prepare_data_dir(data_dir: &Path, user: &OsUser) -> Result<PathBuf, EmbeddedError> {
     if !data_dir.exists() {
-        let mode = if user.is_other() { 0o711 } else { 0o700 };
-        fs::create_dir_all(data_dir)
-            .and_then(|()| fs::set_permissions(data_dir, fs::Permissions::from_mode(mode)))
-            .map_err(at("create", data_dir))?;
+        create_open_to(user, data_dir).map_err(at("create", data_dir))?;
     }
     let canonical = fs::canonicalize(data_dir).map_err(at("look at", data_dir))?;
     if canonical.as_os_str().as_bytes().contains(&b'\n') {

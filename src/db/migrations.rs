@@ -126,6 +126,40 @@ impl MigrationSource<Pg> for Only<'_> {
     }
 }
 
+/// The schema of a database, compared with that of this version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// Whether the database has none of the migrations.
+    pub is_empty: bool,
+    /// The names of the migrations that the database does not have, oldest first.
+    pub pending: Vec<String>,
+    /// The versions of the migrations that a newer version has applied, oldest first.
+    pub unknown: Vec<String>,
+}
+
+/// Compares the schema of a database with that of this version. Changes nothing in the database.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn compare(database: &Database) -> Result<Comparison, DbError> {
+    let mut connection = connect(database).await?;
+    let applied = applied(&mut connection).await?;
+    let pending = missing(&mut connection, &MIGRATIONS).await?;
+    Ok(Comparison { is_empty: applied.is_empty(), pending, unknown: unknown(&applied)? })
+}
+
+/// Returns those of the versions of migrations that this version does not know, oldest first.
+///
+/// # Errors
+/// The migrations in the binary are malformed.
+pub fn unknown<'v>(applied: impl IntoIterator<Item = &'v String>) -> Result<Vec<String>, DbError> {
+    let known = versions()?;
+    let unknown = applied.into_iter().filter(|version| !known.contains(version));
+    let mut unknown = unknown.cloned().collect::<Vec<_>>();
+    unknown.sort_unstable();
+    Ok(unknown)
+}
+
 /// Returns the names of the pending migrations, oldest first. Changes nothing in the database.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ use tokio_util::bytes::Bytes;
 use super::{
     Connection, Database, DbError,
     backup::{self, MARK, NODES, StoredTable, applied, connect, exists, failed, list, quoted},
+    delivery::HELD_BACK,
     feed::epoch_sql,
 };
 use crate::domain::{backup::Sequence, clock::Timestamp};
@@ -115,7 +116,8 @@ async fn others(client: &Client) -> Result<i64, DbError> {
 async fn content_of(client: &Client) -> Result<Content, DbError> {
     let migrations = applied(client).await?;
     let tables = backup::tables(client).await?;
-    if migrations.is_empty() && !tables.is_empty() {
+    let is_foreign = !tables.is_empty() || !backup::foreign_tables(client).await?.is_empty();
+    if migrations.is_empty() && is_foreign {
         return Ok(Content::ForeignTables);
     }
     for name in ["accounts", "tickets", "events", "service_tokens"] {
@@ -261,15 +263,18 @@ impl Loading {
         sequences: &[Sequence],
         rewound: Option<Rewound>,
     ) -> Result<Option<u64>, DbError> {
-        for sequence in sequences {
+        // Older versions have copied the sequences of other software too.
+        let own = backup::own_sequences(&self.client).await?;
+        for sequence in sequences.iter().filter(|sequence| own.contains(&sequence.name)) {
             let set = "SELECT setval($1::text::regclass, $2, $3)";
             let Sequence { name, value, used } = sequence;
             let done = self.client.query(set, &[&quoted(name), value, used]).await;
             done.map_err(failed)?;
         }
-        for table in backup::tables(&self.client).await? {
-            let name = quoted(&table.name);
-            self.run(&format!("ALTER TABLE {name} ENABLE TRIGGER USER")).await?;
+        let tables = backup::tables(&self.client).await?;
+        let names = tables.into_iter().map(|table| table.name).collect::<Vec<_>>();
+        for name in &names {
+            self.run(&format!("ALTER TABLE {} ENABLE TRIGGER USER", quoted(name))).await?;
         }
         // In this transaction: a server that is connected again sees no mail that it could send.
         let held_back = match rewound {
@@ -278,7 +283,7 @@ impl Loading {
         };
         self.run("COMMIT").await?;
         // The planner knows nothing about the new rows yet.
-        let analyzed = self.run("ANALYZE").await;
+        let analyzed = self.run(&format!("ANALYZE {}", list(&names))).await;
         self.connection.abort();
         analyzed.map(|()| held_back)
     }
@@ -334,7 +339,7 @@ impl RowSink {
 fn hold_back_sql(now: &str) -> String {
     format!(
         "UPDATE deliveries SET state = 'expired', payload = NULL, finished_at = {now},
-             last_error = 'restored from a backup: it may have been sent since'
+             last_error = '{HELD_BACK}'
          WHERE state IN ('queued', 'sending')"
     )
 }

@@ -25,6 +25,10 @@ pub struct Manifest {
     pub sealing_keys: Vec<String>,
     /// The tables. Each refers only to those before it.
     pub tables: Vec<Table>,
+    /// The names of the tables, views and sequences of the database that are not of Ticketwire, and
+    /// not in the backup.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// The sequences.
     pub sequences: Vec<Sequence>,
     /// The attachments, or `None` if the backup is of the database alone.

@@ -43,7 +43,7 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
     let name = route.as_ref().map_or(OTHER, MatchedPath::as_str);
     let method = method_name(request.method());
     let span = tracing::info_span!("request", id = %id.0.simple(), method, route = name);
-    let trace = trace(&request, name, method);
+    let trace = trace(&span, &request, name, method);
     let pending = Pending {
         metrics,
         route: route.clone(),
@@ -167,11 +167,12 @@ fn method_name(method: &Method) -> &'static str {
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
-/// Returns the span of a request, which continues the trace of its caller. It does nothing if traces
-/// are off.
-fn trace(request: &Request, route: &str, method: &str) -> Span {
+/// Returns the span of a request in its trace, which continues that of its caller. Log lines in it are
+/// also in the span `logged`. It does nothing if traces are off.
+fn trace(logged: &Span, request: &Request, route: &str, method: &str) -> Span {
     let span = tracing::trace_span!(
         target: "otel",
+        parent: logged,
         "http",
         otel.name = %format_args!("{} {route}", if method == "_OTHER" { "HTTP" } else { method }),
         otel.kind = "server",

@@ -42,8 +42,12 @@ pub async fn retry(
     let unknown =
         || UserError::new("deliveryId", UserErrorCode::NotFound, "There is no such mail.");
     let id = id.ok_or_else(unknown)?;
-    let failed =
-        FailedMails { id: Some(id), states: DeliveryState::FAILED.into(), finished_since: None };
+    let failed = FailedMails {
+        id: Some(id),
+        states: DeliveryState::FAILED.into(),
+        finished_since: None,
+        held_back: true,
+    };
     let queued = queue_again(actor, services, &failed).await?;
     let found = delivery::by_id(&mut *services.database.read().await?, id).await?;
     let found = found.ok_or_else(unknown)?;
@@ -78,7 +82,8 @@ fn why_not_queued(delivery: &Delivery) -> Option<&'static str> {
 
 /// Queues all mails again that could not be sent, of those that `states` and `finished_since`
 /// select. States in which a mail was sent or cancelled select none. Priority mails are left out,
-/// because their content was erased. Returns how many were queued.
+/// because their content was erased. So are mails that a restore has held back, unless `states` names
+/// `Expired`: they may have been sent. Returns how many were queued.
 ///
 /// # Errors
 /// Returns an error if the actor is not an admin.
@@ -90,10 +95,11 @@ pub async fn retry_all(
 ) -> Result<usize, ServiceError> {
     authorise(actor, Action::ManageMail, Resource::Desk)?;
     let mut chosen = DeliveryState::FAILED.to_vec();
+    let held_back = states.as_ref().is_some_and(|it| it.contains(&DeliveryState::Expired));
     if let Some(states) = states {
         chosen.retain(|state| states.contains(state));
     }
-    let failed = FailedMails { id: None, states: chosen, finished_since };
+    let failed = FailedMails { id: None, states: chosen, finished_since, held_back };
     queue_again(actor, services, &failed).await
 }
 

@@ -4,7 +4,12 @@
 pub mod backup;
 pub mod ledger;
 
-use std::{fmt, io, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    ops::Range,
+    path::{Component, PathBuf},
+    sync::Arc,
+};
 
 use axum::body::Bytes;
 use futures_util::stream::BoxStream;
@@ -53,6 +58,22 @@ pub struct S3Settings {
     pub secret_key: String,
 }
 
+/// Returns the absolute path of a folder or file that need not exist. Without `..`, which the store
+/// of files refuses.
+fn absolute(path: &std::path::Path) -> io::Result<PathBuf> {
+    let mut absolute = PathBuf::new();
+    for part in std::path::absolute(path)?.components() {
+        if part == Component::ParentDir {
+            // The parent of what a link points to, as for the system.
+            absolute = std::fs::canonicalize(&absolute).unwrap_or(absolute);
+            absolute.pop();
+        } else {
+            absolute.push(part);
+        }
+    }
+    Ok(absolute)
+}
+
 /// The number of the bytes that are stored under an id, and a stream of them.
 pub type StoredBytes = (u64, BoxStream<'static, object_store::Result<Bytes>>);
 
@@ -71,7 +92,7 @@ impl Storage {
     /// The path is relative and the working directory cannot be determined.
     pub fn in_folder(folder: &std::path::Path) -> Result<Self, StorageError> {
         let store = LocalFileSystem::new().with_fsync(true);
-        Ok(Self { store: Arc::new(store), folder: Some(std::path::absolute(folder)?) })
+        Ok(Self { store: Arc::new(store), folder: Some(absolute(folder)?) })
     }
 
     /// Creates a storage in a bucket. Does not connect to the server.

@@ -1,6 +1,7 @@
 //! The drill: backups that are taken, checked and restored, by the commands that an operator runs.
 
 mod file;
+mod foreign;
 mod targets;
 
 use std::{

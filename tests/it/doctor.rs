@@ -372,6 +372,89 @@ async fn doctor_names_mails_that_are_overdue_or_have_failed_within_a_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mails_that_a_restore_has_held_back_are_no_failure_and_are_queued_again_only_by_their_state()
+ {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("Held back").await;
+    marta.comment(&ticket, "An answer").await;
+    server.quiet().await;
+    let database = &server.database;
+    let client = database.connect().await;
+    // As a restore leaves them.
+    let insert = format!(
+        "INSERT INTO deliveries (id, address, locale, priority, state, due_at, created_at,
+                                 finished_at, ticket_id, last_error)
+         VALUES (gen_random_uuid(), 'anna@example.com', 'en', false, 'expired', now(), now(), now(),
+                 '{}', 'restored from a backup: it may have been sent since')",
+        ticket.id
+    );
+    client.batch_execute(&insert).await.unwrap();
+    let report = Report::of(database, &[]).await;
+    assert_eq!(report.check("failed_mails")["status"], "ok", "{}", report.document);
+    let variables = [("DATABASE_URL", database.url.as_str())];
+    for (more, queued) in [(&[][..], 0), (&["--state", "expired"], 1)] {
+        let arguments = [&["mail", "retry", "--all"], more].concat();
+        let output = run(&arguments, &variables, "").await;
+        let expected = format!("Mails that were queued again: {queued}.");
+        assert!(output.stdout.contains(&expected), "{}{}", output.stdout, output.stderr);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_an_empty_database_once_and_checks_nothing_in_it() {
+    let report = Report::of(&TestDatabase::empty().await, &[]).await;
+    report.assert_failed("migrations", "the database is empty", "ticketwire migrate");
+    let checks = report.document["checks"].as_array().unwrap();
+    let names = |wanted: fn(&Value) -> bool| {
+        let found = checks.iter().filter(|check| wanted(check));
+        found.map(|check| check["name"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+    let failed = names(|check| check["status"] == "failed" && check["name"] != "disk");
+    assert_eq!(failed, ["migrations"], "{}", report.document);
+    let all = names(|_| true);
+    assert!(!all.contains(&"sealing_keys") && !all.contains(&"nodes"), "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_a_database_that_cannot_be_reached_once() {
+    let database = TestDatabase::empty().await;
+    let unreachable = [("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")];
+    let report = Report::of(&database, &unreachable).await;
+    report.assert_failed("database", "", "start Postgres");
+    let checks = report.document["checks"].as_array().unwrap();
+    assert!(checks.iter().all(|check| check["name"] != "nodes"), "{}", report.document);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_a_newer_version_has_migrated_is_named_as_such() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().unwrap());
+    let client = database.connect().await;
+    let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000999');
+                 CREATE TABLE of_a_newer_version (n int)";
+    client.batch_execute(newer).await.unwrap();
+    let report = Report::of(&database, &[]).await;
+    let check = report.check("migrations");
+    assert_eq!(check["status"], "warning", "{check}");
+    let variables = [("DATABASE_URL", database.url.as_str())];
+    let said = "a newer version of Ticketwire has migrated this database: 20991231000999";
+    assert!(check["detail"].as_str().unwrap().contains(said), "{check}");
+    let backup = folder.path().join("backup");
+    for arguments in [&["migrate"][..], &["backup", backup.to_str().unwrap()]] {
+        let output = run(arguments, &variables, "").await;
+        assert!(
+            output.success && output.stdout.contains(said),
+            "{}{}",
+            output.stdout,
+            output.stderr
+        );
+    }
+    // Its tables may be of Ticketwire too.
+    assert!(backup.join("database/of_a_newer_version.gz").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn doctor_stores_no_sealing_keys() {
     let database = TestDatabase::new().await;
     let report = Report::of(&database, &[]).await;

@@ -30,6 +30,19 @@ async fn a_port_in_use_is_reported_before_the_database_is_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_reported_before_the_embedded_database_is_created() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let variables =
+        [("TICKETWIRE_DATA_DIR", data.to_str().unwrap()), ("TICKETWIRE_LISTEN", &address)];
+    let output = process::run(&["serve"], &variables, "").await;
+    assert!(!output.success && output.stderr.contains("cannot listen on"), "{}", output.stderr);
+    assert!(!data.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_of_a_newer_version_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ticketwire.toml");

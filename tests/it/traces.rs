@@ -69,8 +69,9 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Creates a ticket with this `traceparent` at a server that samples no traces of its own.
-async fn create_ticket(collector: &Collector, traceparent: &str) {
+/// Creates a ticket with this `traceparent` at a server that samples no traces of its own. Returns
+/// its log.
+async fn create_ticket(collector: &Collector, traceparent: &str) -> String {
     let (database, smtp) = (TestDatabase::new().await, Smtp::start().await);
     let url = database.url.clone();
     create_account(&url, &Arc::default(), "anna@example.com", "Anna", Role::Customer).await;
@@ -97,13 +98,15 @@ async fn create_ticket(collector: &Collector, traceparent: &str) {
     let body = response.text().await.unwrap();
     assert!(body.contains("\"userErrors\":[]"), "{body}");
     smtp.received(1).await;
-    process.stop_and_read_log().await;
+    process.stop_and_read_log().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_continues_a_sampled_trace_is_traced_down_to_its_statements() {
     let collector = Collector::start().await;
-    create_ticket(&collector, &format!("00-{TRACE}-{CALLER}-01")).await;
+    let log = create_ticket(&collector, &format!("00-{TRACE}-{CALLER}-01")).await;
+    let request = log.lines().find(|line| line.contains("OpenTicket")).expect("a logged request");
+    assert!(request.contains("request{id=") && !request.contains("http{"), "{request}");
     let spans = collector.spans();
     let own = spans.iter().filter(|span| hex(&span.trace_id) == TRACE).collect::<Vec<_>>();
     // The sign-in and the mail are of traces that are not sampled.

@@ -11,7 +11,8 @@ use crate::{
     cli::{mail::state_name, output::CliResult},
     config::Config,
     db::{
-        Database, DbError, consumer, delivery, feed, installation, migrations,
+        Database, DbError, consumer, delivery, feed, installation,
+        migrations::{self, Comparison},
         monitor::{self, Backlog, DatabaseState},
         node, restore, set_aside,
     },
@@ -36,33 +37,48 @@ pub(super) const LATE: (Duration, &str) = (
 /// The share of the server's connections, in percent, that may be open.
 const MAX_USED: i64 = 90;
 
-/// Checks the database.
+/// Checks the database. Returns whether it can be reached and has a schema, without which no check of
+/// its content says anything.
 pub(super) async fn check(
     config: &Config,
     database: &ServerDatabase,
     report: &mut Report,
-) -> CliResult {
+) -> CliResult<bool> {
     let connected = time::timeout(LIMIT, connect(config, database)).await;
     let pool = match connected {
-        Err(_) => return report.add("database", Err(unreachable(config, "it does not answer"))),
-        Ok(Err(error)) => return report.add("database", Err(unreachable(config, error))),
         Ok(Ok(pool)) => pool,
+        Ok(Err(error)) => return refuse(unreachable(config, error), report),
+        Err(_) => return refuse(unreachable(config, "it does not answer"), report),
     };
     report.add("database", Ok("connected".into()))?;
-    check_server(&pool, report).await?;
-    report.run("migrations", LATE, check_migrations(&pool)).await?;
-    report.run("restore", LATE, check_restore(&pool)).await?;
-    report.run("backup", LATE, check_backup(&pool)).await?;
-    report.run("clock", LATE, check_clock(&pool)).await?;
-    report.run("sealing keys", LATE, check_sealing_keys(config, &pool)).await?;
-    report.run("mail setting", LATE, check_mail_setting(&pool)).await?;
-    report.run("mail queue", LATE, check_queue(&pool)).await?;
-    report.run("failed mails", LATE, check_failed_mails(&pool)).await?;
-    report.run("consumers", LATE, check_consumers(&pool)).await?;
-    report.run("events", LATE, check_set_aside(&pool)).await?;
-    report.run("staff addresses", LATE, check_staff_addresses(config, &pool)).await?;
+    let schema = time::timeout(LIMIT, migrations::compare(&pool)).await;
+    let is_empty = matches!(&schema, Ok(Ok(schema)) if schema.is_empty);
+    check_server(&pool, is_empty, report).await?;
+    let schema = schema.unwrap_or_else(|_| Err(DbError::Unavailable("no answer".into())));
+    report.add("migrations", schema.map_err(cannot_tell).and_then(|it| check_migrations(&it)))?;
+    if !is_empty {
+        check_content(config, &pool, report).await?;
+    }
     pool.close();
-    Ok(())
+    Ok(!is_empty)
+}
+
+fn refuse(problem: Problem, report: &mut Report) -> CliResult<bool> {
+    report.add("database", Err(problem)).map(|()| false)
+}
+
+/// Checks what a database with a schema contains.
+async fn check_content(config: &Config, pool: &Database, report: &mut Report) -> CliResult {
+    report.run("restore", LATE, check_restore(pool)).await?;
+    report.run("backup", LATE, check_backup(pool)).await?;
+    report.run("clock", LATE, check_clock(pool)).await?;
+    report.run("sealing keys", LATE, check_sealing_keys(config, pool)).await?;
+    report.run("mail setting", LATE, check_mail_setting(pool)).await?;
+    report.run("mail queue", LATE, check_queue(pool)).await?;
+    report.run("failed mails", LATE, check_failed_mails(pool)).await?;
+    report.run("consumers", LATE, check_consumers(pool)).await?;
+    report.run("events", LATE, check_set_aside(pool)).await?;
+    report.run("staff addresses", LATE, check_staff_addresses(config, pool)).await
 }
 
 /// Returns the problem of a database that cannot be used.
@@ -91,7 +107,7 @@ async fn connect(config: &Config, database: &ServerDatabase) -> Result<Database,
     Ok(pool)
 }
 
-async fn check_server(database: &Database, report: &mut Report) -> CliResult {
+async fn check_server(database: &Database, is_empty: bool, report: &mut Report) -> CliResult {
     let state = async { monitor::database_state(&mut *database.read().await?).await };
     let state = match time::timeout(LIMIT, state).await {
         Ok(Ok(state)) => state,
@@ -99,7 +115,10 @@ async fn check_server(database: &Database, report: &mut Report) -> CliResult {
         Err(_) => return report.add("postgres", Err(too_late(LATE.0, LATE.1))),
     };
     report.add("postgres", check_version(&state))?;
-    report.add("extensions", check_extensions(&state))?;
+    // The first migration creates the extension.
+    if !is_empty {
+        report.add("extensions", check_extensions(&state))?;
+    }
     report.add("connections", check_connections(&state))
 }
 
@@ -136,16 +155,24 @@ fn check_connections(state: &DatabaseState) -> Check {
     ))
 }
 
-async fn check_migrations(database: &Database) -> Check {
-    match migrations::pending(database).await {
-        Ok(names) if names.is_empty() => Ok("up to date".into()),
-        Ok(names) => {
-            let names = names.join(", ");
-            let pending = format!("run `ticketwire migrate`; pending: {names}");
-            Err(Problem::new(pending, "ticketwire migrate"))
-        }
-        Err(error) => Err(cannot_tell(error)),
+fn check_migrations(schema: &Comparison) -> Check {
+    if schema.is_empty {
+        let fix = "run `ticketwire migrate`, or start the server";
+        return Err(Problem::new(format!("the database is empty: {fix}"), fix));
     }
+    if !schema.pending.is_empty() {
+        let names = schema.pending.join(", ");
+        let pending = format!("run `ticketwire migrate`; pending: {names}");
+        return Err(Problem::new(pending, "ticketwire migrate"));
+    }
+    if schema.unknown.is_empty() {
+        return Ok("up to date".into());
+    }
+    let problem = format!(
+        "a newer version of Ticketwire has migrated this database: {}",
+        schema.unknown.join(", ")
+    );
+    Err(Problem::new(problem, "install the version that the newest node runs").warning())
 }
 
 async fn check_restore(database: &Database) -> Check {

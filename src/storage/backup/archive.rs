@@ -22,7 +22,7 @@ use crate::{
         backup::{FORMAT, File, Manifest, Part},
         hex::hex,
     },
-    storage::{BUCKET_PART, FOLDER_PART, S3Settings, UploadWriter, s3_store},
+    storage::{BUCKET_PART, FOLDER_PART, S3Settings, UploadWriter, absolute, s3_store},
 };
 
 /// The place of a backup.
@@ -52,8 +52,7 @@ impl Archive {
     /// The path cannot be used.
     pub fn in_folder(folder: &FilePath) -> Result<Self, ArchiveError> {
         let place = folder.display().to_string();
-        let absolute =
-            std::path::absolute(folder).map_err(|cause| ArchiveError::failed(&place, cause))?;
+        let absolute = absolute(folder).map_err(|cause| ArchiveError::failed(&place, cause))?;
         let root = Path::from_absolute_path(absolute)
             .map_err(|cause| ArchiveError::failed(&place, cause))?;
         let store = Arc::new(LocalFileSystem::new().with_fsync(true));

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     domain::backup::Manifest,
-    storage::{FOLDER_PART, S3Settings},
+    storage::{FOLDER_PART, S3Settings, absolute},
 };
 
 /// A backup that is being written. It becomes visible when it finishes.
@@ -51,9 +51,7 @@ impl Unfinished {
     fn paths(target: &Path) -> Result<(PathBuf, PathBuf, String), ArchiveError> {
         let place = target.display().to_string();
         // Without a slash at its end, which would become part of another name.
-        let target = std::path::absolute(target);
-        let target = target.map_err(|cause| ArchiveError::failed(&place, cause))?;
-        let target = target.components().collect::<PathBuf>();
+        let target = absolute(target).map_err(|cause| ArchiveError::failed(&place, cause))?;
         if target.file_name().is_none() {
             return Err(ArchiveError::NoName(place));
         }
@@ -78,6 +76,7 @@ impl NewArchive {
             return Err(ArchiveError::Occupied(place));
         }
         require_replaceable(&target, &place)?;
+        let archive = Archive { place: place.clone(), ..Archive::in_folder(&path)? };
         // Only its owner may read what people wrote and the hashes of their passwords.
         let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
         created.map_err(failed)?;
@@ -85,7 +84,6 @@ impl NewArchive {
         let lock = File::create(path.join(UNFINISHED)).map_err(failed)?;
         lock_alone(&lock, &place)?;
         clear(&path).map_err(failed)?;
-        let archive = Archive { place, ..Archive::in_folder(&path)? };
         Ok(Self { archive, target: Target::Folder(Unfinished { target, path, _lock: lock }) })
     }
 

@@ -67,6 +67,7 @@ async fn write(archive: &Archive) -> Manifest {
         migrations: vec!["1".to_owned()],
         sealing_keys: vec![],
         tables: vec![Table { name, columns, part }],
+        left_out: vec![],
         sequences: vec![],
         attachments: Some(Attachments { index, files: 1, bytes, absent: vec![], lost: vec![] }),
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::harness::{TestServer, postgres::TestDatabase, process};
 
 /// Changes the manifest of a backup, with its checksum.
-fn rewrite(backup: &str, change: impl FnOnce(&mut Value)) {
+pub(super) fn rewrite(backup: &str, change: impl FnOnce(&mut Value)) {
     let path = format!("{backup}/manifest.json");
     let mut value = serde_json::from_slice::<Value>(&fs::read(&path).unwrap()).unwrap();
     change(&mut value);
@@ -115,5 +115,25 @@ async fn a_full_disk_ends_a_backup_with_a_sentence_and_leaves_nothing() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("the disk is full") && text.contains("Free space"), "{text}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing is left");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_may_lead_through_the_parent_of_a_folder() {
+    let place = Place::new();
+    let (server, _) = small_backup(&place).await;
+    fs::create_dir(place.path("folder")).unwrap();
+    for target in ["folder/../dots", "folder/../dots.tar"] {
+        let target = place.path(target);
+        succeeded(&back_up(&server.database.url, &target).await);
+        succeeded(&verify(&target).await);
+        let database = TestDatabase::empty().await;
+        let files = place.path("folder/../files");
+        succeeded(&restore(&target, &database.url, &files).await);
+    }
+    let mut names = fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let has = |name: &str| Path::new(&place.path(name)).exists();
+    assert!(has("dots/manifest.json") && has("dots.tar") && has("files"), "{names:?}");
+    assert!(!names.any(|name| name.to_string_lossy().contains("unfinished")));
     server.stop().await;
 }

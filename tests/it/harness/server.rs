@@ -7,7 +7,7 @@ use std::{
 };
 
 use ticketwire::{
-    app::{self, App, StartError},
+    app::{self, App, Listeners, StartError},
     config::Config,
     crypto::{
         password::{Password, PasswordCost},
@@ -413,7 +413,12 @@ async fn start_app_with(
     all.extend_from_slice(flags);
     let config = Config::load(Some("/dev/null".as_ref()), &all).unwrap();
     let database = Database::new(url, config.database.pool_size).unwrap();
-    let app = App::start(&config, database.clone(), ambient(clock), CHEAP).await;
+    let app = match Listeners::reserve(&config) {
+        Ok(listeners) => {
+            App::start(&config, listeners, database.clone(), ambient(clock), CHEAP).await
+        }
+        Err(error) => Err(error),
+    };
     if app.is_err() {
         database.close();
     }
