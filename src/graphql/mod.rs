@@ -50,7 +50,7 @@ mod ticket;
 mod ticket_invitation;
 mod unread;
 mod uploaded_file;
-mod variable_positions;
+mod validation;
 
 use std::sync::OnceLock;
 
@@ -68,8 +68,9 @@ pub use id::GlobalId;
 pub use input_types::{InputTypes, is_upload};
 pub use operation::{operation_name, requested_operation, selects_objects_twice};
 pub use session_cookie::{CookieChange, SessionCookie};
+pub use validation::check_variables;
 
-use self::{executor::Root, variable_positions::VariablePositions};
+use self::{executor::Root, validation::Validation};
 
 /// The executable schema.
 pub type Schema = async_graphql::Schema<Root<Query>, Root<Mutation>, Subscription>;
@@ -172,7 +173,7 @@ pub fn build(introspection: bool) -> Schemas {
         if introspection { builder } else { builder.disable_introspection() }
     };
     Schemas {
-        validating: build(ValidationMode::Strict).extension(VariablePositions).finish(),
+        validating: build(ValidationMode::Strict).extension(Validation).finish(),
         validated: build(ValidationMode::Fast).finish(),
     }
 }

@@ -192,14 +192,17 @@ async fn a_required_place_without_a_value_is_a_clear_error() {
             "The variable `$n` of type `String!` needs a value.",
         ),
         ("query($n: String) { ticket(number: $n) { id } }", "argument \"number\""),
-        ("query($n: ID) { nodes(ids: [$n]) { id } }", "expected type \"ID\""),
+        (
+            "query($n: ID) { nodes(ids: [$n]) { id } }",
+            "`ids[0]` of `nodes` must be of type `ID!`, but is null",
+        ),
         (
             "query($i: Boolean) { viewer @include(if: $i) { id } }",
             "argument \"if\" of type \"Boolean!\" is required but not provided",
         ),
         (
             "mutation($s: String) { createTicket(input: { categoryId: \"x\", summary: $s, description: \"d\" }) { ticket { id } } }",
-            "field \"summary\" of type \"String!\" is required but not provided",
+            "lacks the field `summary` of type `String!`",
         ),
         ("query($unused: Int) { viewer { id } }", "Variable \"$unused\" is not used"),
     ] {
