@@ -93,7 +93,8 @@ impl ScalarType for Upload {
 }
 
 const PREFIX: &str = "upload:";
-const NOT_A_FILE: &str =
+/// Why a value is not an `Upload`.
+pub(super) const NOT_A_FILE: &str =
     "An `Upload` must be a file: send `multipart/form-data` with null in its place.";
 
 /// Returns the value that a transport puts into a variable in place of a file.

@@ -58,7 +58,7 @@ fn fields(object: InputObjectType) -> HashMap<Name, Type> {
 }
 
 /// Returns the name of a type, or of the type of a list's items.
-pub(super) fn item_name(ty: &Type) -> &Name {
+fn item_name(ty: &Type) -> &Name {
     match &ty.base {
         BaseType::Named(name) => name,
         BaseType::List(item) => item_name(item),

@@ -50,12 +50,13 @@ mod ticket;
 mod ticket_invitation;
 mod unread;
 mod uploaded_file;
-mod variable_positions;
+mod validation;
 
 use std::sync::OnceLock;
 
 use async_graphql::{
     ID, MergedObject, MergedSubscription, SDLExportOptions, ValidationMode, parser,
+    registry::Registry,
 };
 use chrono::{DateTime, Utc};
 
@@ -69,8 +70,9 @@ pub use id::GlobalId;
 pub use input_types::{InputTypes, is_upload};
 pub use operation::{operation_name, requested_operation};
 pub use session_cookie::{CookieChange, SessionCookie};
+pub use validation::{check_nulls, check_variables};
 
-use self::{executor::Root, variable_positions::Validation};
+use self::{executor::Root, validation::Validation};
 
 /// The executable schema.
 pub type Schema = async_graphql::Schema<Root<Query>, Root<Mutation>, Subscription>;
@@ -164,6 +166,8 @@ pub struct Schemas {
     pub validating: Schema,
     /// Executes documents that the other form has validated, within the limits of an operation.
     pub executing: Schema,
+    /// The types of the API.
+    pub types: Registry,
 }
 
 /// Builds the executable schema, with or without introspection.
@@ -176,6 +180,7 @@ pub fn build(introspection: bool) -> Schemas {
     Schemas {
         validating: build(ValidationMode::Strict).extension(Validation).finish(),
         executing: limited.limit_depth(MAX_DEPTH).limit_complexity(MAX_COMPLEXITY).finish(),
+        types: validation::types(),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use async_graphql::{
     Name,
-    parser::types::{ExecutableDocument, OperationDefinition},
+    parser::types::{ExecutableDocument, OperationDefinition, OperationType},
+    registry::Registry,
 };
 
 /// Returns the operation with this name, or the only one if `name` is `None`. Returns `None` if it
@@ -25,4 +26,14 @@ pub fn operation_name<'d>(
     requested: Option<&'d str>,
 ) -> Option<&'d str> {
     requested.or_else(|| document.operations.iter().next()?.0.map(Name::as_str))
+}
+
+/// Returns the name of the type whose fields an operation selects at its root, or `None` if the
+/// schema has no such operations.
+pub(super) fn root_type(registry: &Registry, operation: OperationType) -> Option<&str> {
+    match operation {
+        OperationType::Query => Some(&registry.query_type),
+        OperationType::Mutation => registry.mutation_type.as_deref(),
+        OperationType::Subscription => registry.subscription_type.as_deref(),
+    }
 }

@@ -96,6 +96,7 @@ mod unread;
 mod upgrade;
 mod upload;
 mod uploaded_file;
+mod validation;
 mod variables;
 mod websocket;
 mod words;

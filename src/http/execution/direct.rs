@@ -1,12 +1,14 @@
 //! The execution of an operation for one caller.
 
 use std::{
-    panic,
+    mem, panic,
     pin::pin,
     sync::{Arc, OnceLock},
 };
 
-use async_graphql::{Request, Response as GraphqlResponse, Value, parser::types::OperationType};
+use async_graphql::{
+    Request, Response as GraphqlResponse, ServerResult, Value, parser::types::OperationType,
+};
 use futures_util::{
     FutureExt as _, Stream, StreamExt as _, future,
     stream::{self, BoxStream},
@@ -30,8 +32,8 @@ use crate::{
     },
     events::{StreamEnd, run_to_completion},
     graphql::{
-        MutationProgress, RequestContext, RootFields, StreamProgress, complete_root,
-        exceeded_response,
+        MutationProgress, RequestContext, RootFields, StreamProgress, check_nulls, check_variables,
+        complete_root, exceeded_response, requested_operation,
     },
 };
 
@@ -85,12 +87,26 @@ pub async fn execute_once(
 /// Validates a request, and makes its document the one that is [executed](requested).
 ///
 /// # Errors
-/// The response to a document that is not valid.
+/// The response to a document or to variables that are not valid.
 async fn prepare(api: &Api, request: &mut Request) -> Result<(), GraphqlResponse> {
     validate(api, request).await?;
+    check_values(api, request).map_err(|error| GraphqlResponse::from_errors(vec![error]))?;
     variables::complete(request);
     requested::reduce(request);
     Ok(())
+}
+
+/// Checks the values of the variables of a request whose document is valid.
+fn check_values(api: &Api, request: &mut Request) -> ServerResult<()> {
+    let registry = &api.schemas.types;
+    let (name, variables) = (request.operation_name.clone(), mem::take(&mut request.variables));
+    let document = request.parsed_query()?;
+    let checked = requested_operation(document, name.as_deref()).map_or(Ok(()), |operation| {
+        check_variables(registry, operation, &variables)?;
+        check_nulls(registry, document, operation, &variables)
+    });
+    request.variables = variables;
+    checked
 }
 
 /// Validates the document of a request, unless it is known to be valid. Whether it is does not depend
