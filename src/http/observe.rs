@@ -2,7 +2,10 @@
 //! and paths with parameters are never logged or traced: they contain secrets, such as the token of
 //! an attachment's link.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::HttpBody as _,
@@ -92,7 +95,7 @@ impl Pending {
         if status.is_server_error() {
             self.trace.record("otel.status_code", "ERROR");
         }
-        let took = took.as_secs_f64() * 1e3;
+        let took = milliseconds(took);
         let line = Line { status: status.as_u16(), took, bytes, record: &self.record };
         line.write(HEALTH.contains(&self.route()));
     }
@@ -109,7 +112,7 @@ impl Drop for Pending {
         self.trace.record("error.type", CANCELLED);
         let (operation, kind) = self.record.operation_and_kind();
         let statements = self.record.statements();
-        let (outcome, duration_ms) = (CANCELLED, took.as_secs_f64() * 1e3);
+        let (outcome, duration_ms) = (CANCELLED, milliseconds(took));
         let _entered = self.span.enter();
         tracing::info!(outcome, operation, kind, duration_ms, statements, "request cancelled");
     }
@@ -160,6 +163,11 @@ impl Line<'_> {
     }
 }
 
+/// Returns a time in milliseconds, rounded to microseconds.
+fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// Returns a method as it is logged, counted and traced: clients may send any token.
 fn method_name(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] =
@@ -205,5 +213,17 @@ impl Extractor for Headers<'_> {
 
     fn keys(&self) -> Vec<&str> {
         self.0.keys().map(axum::http::HeaderName::as_str).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_at_most_three_decimals() {
+        assert_eq!(milliseconds(Duration::from_nanos(457_088)).to_string(), "0.457");
+        assert_eq!(milliseconds(Duration::from_nanos(12_345_678_901)).to_string(), "12345.679");
+        assert_eq!(milliseconds(Duration::from_secs(2)).to_string(), "2000");
     }
 }

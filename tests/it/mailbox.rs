@@ -50,6 +50,11 @@ async fn the_demos_mailbox_page_shows_its_mails_without_running_their_scripts() 
     assert_eq!(get("/mailbox/..%2F..%2Fsigning.key").await.status, StatusCode::NOT_FOUND);
     let key = std::fs::metadata(folder.0.join("mail/signing.key")).unwrap();
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    let mails = std::fs::read_dir(folder.0.join("mail")).unwrap();
+    let mut modes = mails.map(|mail| mail.unwrap().metadata().unwrap().permissions().mode());
+    assert!(modes.all(|mode| mode & 0o077 == 0), "others can read mails");
+    let attachments = std::fs::metadata(folder.0.join("attachments")).unwrap();
+    assert_eq!(attachments.permissions().mode() & 0o077, 0);
     assert!(server.terminate(rustix::process::Signal::TERM).await);
 }
 

@@ -105,8 +105,8 @@ async fn create_ticket(collector: &Collector, traceparent: &str) -> String {
 async fn a_request_that_continues_a_sampled_trace_is_traced_down_to_its_statements() {
     let collector = Collector::start().await;
     let log = create_ticket(&collector, &format!("00-{TRACE}-{CALLER}-01")).await;
-    let request = log.lines().find(|line| line.contains("OpenTicket")).expect("a logged request");
-    assert!(request.contains("request{id=") && !request.contains("http{"), "{request}");
+    let line = log.lines().find(|line| line.contains("signed in")).expect("a sign-in");
+    assert!(line.contains("request{id=") && !line.contains("http{"), "{line}");
     let spans = collector.spans();
     let own = spans.iter().filter(|span| hex(&span.trace_id) == TRACE).collect::<Vec<_>>();
     // The sign-in and the mail are of traces that are not sampled.

@@ -1,6 +1,6 @@
 //! The checks of other servers: mail, DNS, and the address in links.
 
-use std::time::Duration;
+use std::{error::Error, iter, time::Duration};
 
 use hickory_resolver::{TokioResolver, lookup::Lookup, net::NetError, proto::rr::RData};
 use reqwest::{Client, redirect::Policy};
@@ -146,11 +146,15 @@ pub(super) async fn check_base_url(config: &Config, nodes: usize) -> Check {
             Err(Problem::new(problem, fix))
         }
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-            let cause = cause.unwrap_or_default();
-            Err(Problem::new(format!("{url} cannot be reached: {error}{cause}"), fix))
+            Err(Problem::new(format!("{url} cannot be reached: {}", with_causes(&error)), fix))
         }
     }
+}
+
+/// Returns the text of an error with those of its causes: the reason is often the last one.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
