@@ -9,12 +9,17 @@ use std::{
 
 use async_graphql::{
     Name, Positioned, Request, ServerError, Value, Variables,
-    parser::types::{
-        ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
+    parser::{
+        parse_query,
+        types::{ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet},
     },
 };
 
-use super::documents::Documents;
+use super::{
+    documents::Documents,
+    source,
+    tokens::{Kind, Tokens},
+};
 use crate::graphql::requested_operation;
 
 /// How deeply brackets of any kind may nest.
@@ -55,14 +60,14 @@ fn parse(
     max_aliases: usize,
 ) -> Result<(), ServerError> {
     scan(&request.query).map_err(error)?;
-    let text = request.query.clone();
-    let document = request.parsed_query()?;
-    measure(document).map_err(error)?;
+    let document = parse_query(source::rewrite(&request.query)?)?;
+    measure(&document).map_err(error)?;
     for (_, operation) in document.operations.iter() {
         let sets = vec![&operation.node.selection_set.node];
-        check_aliases(document, sets, max_aliases).map_err(error)?;
+        check_aliases(&document, sets, max_aliases).map_err(error)?;
     }
-    documents.add(&text, document);
+    documents.add(&request.query, &document);
+    request.set_parsed_query(document);
     Ok(())
 }
 
@@ -104,84 +109,27 @@ fn error(message: String) -> ServerError {
     ServerError::new(message, None)
 }
 
-/// Counts tokens and the depth of brackets. Skips strings and comments, by the rules of the
-/// grammar.
+/// Counts tokens and the depth of brackets.
 fn scan(document: &str) -> Result<(), String> {
-    let bytes = document.as_bytes();
-    let (mut at, mut depth, mut tokens) = (0, 0_usize, 0_usize);
-    while let Some(&byte) = bytes.get(at) {
-        let start = at;
-        at = match byte {
-            b' ' | b'\t' | b'\n' | b'\r' | b',' | 0xEF | 0xBB | 0xBF => {
-                at += 1;
-                continue;
-            }
-            b'#' => {
-                at += bytes[at..]
-                    .iter()
-                    .position(|&b| b == b'\n' || b == b'\r')
-                    .unwrap_or(bytes.len() - at);
-                continue;
-            }
-            b'"' if bytes[at..].starts_with(b"\"\"\"") => end_of_block_string(bytes, at + 3),
-            b'"' => end_of_string(bytes, at + 1),
-            b'(' | b'[' | b'{' => {
-                depth += 1;
-                at + 1
-            }
-            b')' | b']' | b'}' => {
-                depth = depth.saturating_sub(1);
-                at + 1
-            }
-            b if is_word(b) => at + bytes[at..].iter().take_while(|&&b| is_word(b)).count(),
-            _ => at + 1,
-        };
-        debug_assert!(at > start);
-        tokens += 1;
+    let mut depth = 0_usize;
+    for (count, token) in (1..).zip(Tokens::of(document)) {
+        match token.kind {
+            Kind::Punctuator(b'(' | b'[' | b'{') => depth += 1,
+            Kind::Punctuator(b')' | b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
         if depth > MAX_NESTING {
             return Err(format!(
                 "The document nests brackets more than {MAX_NESTING} levels deep."
             ));
         }
-        if tokens > MAX_TOKENS {
+        if count > MAX_TOKENS {
             return Err(format!(
                 "The document has more than {MAX_TOKENS} tokens. Pass large values as variables."
             ));
         }
     }
     Ok(())
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'+')
-}
-
-/// Returns the position after the closing quote, or the end of the line if it is missing: a
-/// string cannot span lines, and the parser stops there.
-fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            b'\n' | b'\r' => return at,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
-}
-
-/// Returns the position after the closing quotes, or the end of the document.
-fn end_of_block_string(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() {
-        if bytes[at..].starts_with(b"\\\"\"\"") {
-            at += 4;
-        } else if bytes[at..].starts_with(b"\"\"\"") {
-            return at + 3;
-        } else {
-            at += 1;
-        }
-    }
-    bytes.len()
 }
 
 /// Counts fields, each fragment as often as it is spread, but visits each fragment once.
