@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_document_is_split_into_tokens() {
-        let document = "{ a(b: [-1-0 1e-2,\"\\\"#\" \"\"\"\n \\\"\"\" \"\"\"]) ...on # \"\n\"x\n}";
+        let document =
+            "{ a(b: [-1-0 Xe-0 1e-2,\"\\\"#\" \"\"\"\n \\\"\"\" \"\"\"]) ...on # \"\n\"x\n}";
         let tokens = Tokens::of(document);
         let texts = tokens.map(|token| (token.kind, &document[token.range])).collect::<Vec<_>>();
         let mark = |text: &'static str| (Kind::Punctuator(text.as_bytes()[0]), text);
@@ -135,6 +136,8 @@ mod tests {
             mark(":"),
             mark("["),
             word("-1"),
+            word("-0"),
+            word("Xe"),
             word("-0"),
             word("1e-2"),
             (Kind::String, "\"\\\"#\""),
