@@ -26,6 +26,8 @@ async fn status_codes_depend_on_the_accepted_media_type() {
         (r#"{"query":"{ viewer { id } }"}"#, 294, 200, true),
         (r#"{"query":"{"}"#, 400, 200, false),
         (r#"{"query":"{ nope }"}"#, 400, 200, false),
+        (r#"{"query":""}"#, 400, 200, false),
+        (r#"{"query":" "}"#, 400, 200, false),
         (r#"{"query":"query A { __typename }","operationName":"B"}"#, 400, 200, false),
         (
             r#"{"query":"{ __typename }","variables":null,"operationName":null,"extensions":null}"#,
@@ -38,6 +40,7 @@ async fn status_codes_depend_on_the_accepted_media_type() {
         ("null", 400, 400, false),
         ("5", 400, 400, false),
         ("{}", 400, 400, false),
+        (r#"{"query":null}"#, 400, 400, false),
         (r#"{"query":5}"#, 400, 400, false),
         (r#"{"query":"{ __typename }","variables":[]}"#, 400, 400, false),
         (r#"{"query":"{ __typename }","operationName":5}"#, 400, 400, false),
@@ -151,6 +154,7 @@ async fn get_requests_may_contain_queries_only() {
     assert_eq!(reply.headers["allow"], "GET, POST");
     for parameters in [
         vec![],
+        vec![("query", "")],
         vec![("query", "{")],
         vec![("query", "subscription { inboxEvents { __typename } }")],
         vec![("query", "{ __typename }"), ("variables", "[")],
