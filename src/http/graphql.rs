@@ -100,6 +100,9 @@ async fn answer(
     id: Option<RequestId>,
 ) -> Result<Answer, Refusal> {
     let media = check_method_and_media(&parts.method, media)?;
+    if parts.method == Method::POST {
+        check_body_headers(&parts.headers)?;
+    }
     if parts.method == Method::POST && upload::is_multipart(&parts.headers) {
         return Box::pin(answer_multipart(api, parts, body, media, id)).await;
     }
@@ -157,6 +160,20 @@ fn check_method_and_media(method: &Method, media: Option<MediaType>) -> Result<M
              the server sends no other media type.",
         )
     })
+}
+
+/// Checks that a body is not compressed, and that it has one media type.
+fn check_body_headers(headers: &HeaderMap) -> Result<(), Refusal> {
+    let refuse = |message| Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    if !negotiation::is_uncompressed(headers) {
+        return refuse(
+            "Send the body uncompressed, without Content-Encoding: the server decodes no encoding.",
+        );
+    }
+    if !negotiation::has_one_content_type(headers) {
+        return refuse("The request has several Content-Type headers that differ. Send one.");
+    }
+    Ok(())
 }
 
 /// Checks that a validated operation may run by this method and with this kind of answer.

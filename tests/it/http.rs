@@ -124,6 +124,37 @@ async fn content_types_that_a_browser_sends_without_a_preflight_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_body_and_one_of_two_types_are_refused() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    for (headers, status, message) in [
+        (vec![("content-encoding", "gzip")], 415, "Send the body uncompressed"),
+        (vec![("content-encoding", "identity, br")], 415, "Send the body uncompressed"),
+        (vec![("content-type", "text/plain")], 415, "several Content-Type headers"),
+        (vec![("content-type", "multipart/form-data; boundary=x")], 415, "several Content-Type"),
+        (vec![("content-encoding", "Identity"), ("content-encoding", "")], 200, ""),
+        (vec![("content-type", OLD)], 200, ""),
+    ] {
+        let request = |mut request: reqwest::RequestBuilder| {
+            request = request.header("content-type", OLD);
+            for (name, value) in &headers {
+                request = request.header(*name, *value);
+            }
+            request.body(r#"{"query":"{ viewer { name } }"}"#)
+        };
+        let reply = anna.request(Method::POST, "/graphql", request).await;
+        assert_eq!(reply.status.as_u16(), status, "{headers:?}: {}", reply.body);
+        if status == 200 {
+            assert_eq!(*reply.at("/data/viewer/name"), json!("Anna"));
+        } else {
+            let found = reply.at("/errors/0/message").as_str().unwrap();
+            assert!(found.contains(message) && reply.code() == "BAD_REQUEST", "{found}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn get_requests_may_contain_queries_only() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
