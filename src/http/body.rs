@@ -3,12 +3,14 @@
 
 use std::{error::Error, time::Duration};
 
+use async_graphql::{Extensions, Request, Variables};
 use axum::{
     BoxError,
     body::{Body, BodyDataStream, Bytes},
     http::{HeaderMap, StatusCode, header},
 };
 use futures_util::{StreamExt as _, stream};
+use serde::Deserialize;
 use tokio::time::{self, Instant};
 
 use super::{limits::BodyLimits, refusal::Refusal};
@@ -140,6 +142,31 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.into())
+}
+
+/// Parses a request. Its `query` may be empty: the parser of documents reports that.
+///
+/// # Errors
+/// The text is not a JSON object with a string `query`.
+pub fn parse_request(json: &[u8]) -> serde_json::Result<Request> {
+    let RequestBody { query, operation_name, variables, extensions } =
+        serde_json::from_slice(json)?;
+    let mut request = Request::new(query).variables(variables);
+    request.operation_name = operation_name;
+    request.extensions = extensions;
+    Ok(request)
+}
+
+/// A request as JSON. async-graphql's own type has an empty `query` if it is missing.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestBody {
+    query: String,
+    operation_name: Option<String>,
+    #[serde(default)]
+    variables: Variables,
+    #[serde(default)]
+    extensions: Extensions,
 }
 
 /// Reads and discards the rest of a body, up to a bound; `already_read` counts towards it.

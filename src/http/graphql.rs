@@ -7,10 +7,9 @@ use std::sync::Arc;
 use async_graphql::{
     Request as GraphqlRequest, Response as GraphqlResponse, parser::types::OperationType,
 };
-use async_graphql_axum::GraphQLRequest;
 use axum::{
     body::{Body, HttpBody as _},
-    extract::{FromRequest as _, FromRequestParts as _, Query, Request, State},
+    extract::{FromRequestParts as _, Query, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::Response,
 };
@@ -101,6 +100,9 @@ async fn answer(
     id: Option<RequestId>,
 ) -> Result<Answer, Refusal> {
     let media = check_method_and_media(&parts.method, media)?;
+    if parts.method == Method::POST {
+        check_body_headers(&parts.headers)?;
+    }
     if parts.method == Method::POST && upload::is_multipart(&parts.headers) {
         return Box::pin(answer_multipart(api, parts, body, media, id)).await;
     }
@@ -108,7 +110,7 @@ async fn answer(
     let origin = authentication::origin(&parts, api.trusted_proxies);
     let mut request = match method {
         Method::GET => from_query(parts).await?,
-        _ => from_body(parts, body).await?,
+        _ => from_body(&headers, body).await?,
     };
     let credentials = Credentials::of(&api.own_pages, &method, &headers);
     let actor = credentials.actor(&api.services).await.map_err(|error| Refusal::failed(&error))?;
@@ -158,6 +160,20 @@ fn check_method_and_media(method: &Method, media: Option<MediaType>) -> Result<M
              the server sends no other media type.",
         )
     })
+}
+
+/// Checks that a body is not compressed, and that it has one media type.
+fn check_body_headers(headers: &HeaderMap) -> Result<(), Refusal> {
+    let refuse = |message| Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    if !negotiation::is_uncompressed(headers) {
+        return refuse(
+            "Send the body uncompressed, without Content-Encoding: the server decodes no encoding.",
+        );
+    }
+    if !negotiation::has_one_content_type(headers) {
+        return refuse("The request has several Content-Type headers that differ. Send one.");
+    }
+    Ok(())
 }
 
 /// Checks that a validated operation may run by this method and with this kind of answer.
@@ -270,21 +286,21 @@ async fn from_query(mut parts: Parts) -> Result<GraphqlRequest, Refusal> {
     Ok(request)
 }
 
-async fn from_body(parts: Parts, body: Body) -> Result<GraphqlRequest, Refusal> {
-    if !negotiation::is_json(&parts.headers) {
+async fn from_body(headers: &HeaderMap, body: Body) -> Result<GraphqlRequest, Refusal> {
+    if !negotiation::is_json(headers) {
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Send the body as JSON in UTF-8, with Content-Type: application/json.",
         ));
     }
-    let body = body::read(&parts.headers, body).await?;
+    let body = body::read(headers, body).await?;
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         return Err(Refusal::batched());
     }
-    let request = Request::from_parts(parts, Body::from(body));
-    let request = GraphQLRequest::<Refusal>::from_request(request, &()).await?.into_inner();
-    if request.query.is_empty() {
-        return Err(Refusal::bad_request("The `query` is missing or empty."));
-    }
-    Ok(request)
+    body::parse_request(&body).map_err(|cause| {
+        Refusal::bad_request(format!(
+            "The body must be a JSON object with a string `query` and, optionally, `variables` and \
+             `operationName`: {cause}."
+        ))
+    })
 }

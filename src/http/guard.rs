@@ -9,12 +9,17 @@ use std::{
 
 use async_graphql::{
     Name, Positioned, Request, ServerError, Value, Variables,
-    parser::types::{
-        ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
+    parser::{
+        parse_query,
+        types::{ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet},
     },
 };
 
-use super::documents::Documents;
+use super::{
+    documents::Documents,
+    source,
+    tokens::{Kind, Tokens},
+};
 use crate::graphql::requested_operation;
 
 /// How deeply brackets of any kind may nest.
@@ -55,14 +60,14 @@ fn parse(
     max_aliases: usize,
 ) -> Result<(), ServerError> {
     scan(&request.query).map_err(error)?;
-    let text = request.query.clone();
-    let document = request.parsed_query()?;
-    measure(document).map_err(error)?;
+    let document = parse_query(source::rewrite(&request.query)?)?;
+    measure(&document).map_err(error)?;
     for (_, operation) in document.operations.iter() {
         let sets = vec![&operation.node.selection_set.node];
-        check_aliases(document, sets, max_aliases).map_err(error)?;
+        check_aliases(&document, sets, max_aliases).map_err(error)?;
     }
-    documents.add(&text, document);
+    documents.add(&request.query, &document);
+    request.set_parsed_query(document);
     Ok(())
 }
 
@@ -104,84 +109,27 @@ fn error(message: String) -> ServerError {
     ServerError::new(message, None)
 }
 
-/// Counts tokens and the depth of brackets. Skips strings and comments, by the rules of the
-/// grammar.
+/// Counts tokens and the depth of brackets.
 fn scan(document: &str) -> Result<(), String> {
-    let bytes = document.as_bytes();
-    let (mut at, mut depth, mut tokens) = (0, 0_usize, 0_usize);
-    while let Some(&byte) = bytes.get(at) {
-        let start = at;
-        at = match byte {
-            b' ' | b'\t' | b'\n' | b'\r' | b',' | 0xEF | 0xBB | 0xBF => {
-                at += 1;
-                continue;
-            }
-            b'#' => {
-                at += bytes[at..]
-                    .iter()
-                    .position(|&b| b == b'\n' || b == b'\r')
-                    .unwrap_or(bytes.len() - at);
-                continue;
-            }
-            b'"' if bytes[at..].starts_with(b"\"\"\"") => end_of_block_string(bytes, at + 3),
-            b'"' => end_of_string(bytes, at + 1),
-            b'(' | b'[' | b'{' => {
-                depth += 1;
-                at + 1
-            }
-            b')' | b']' | b'}' => {
-                depth = depth.saturating_sub(1);
-                at + 1
-            }
-            b if is_word(b) => at + bytes[at..].iter().take_while(|&&b| is_word(b)).count(),
-            _ => at + 1,
-        };
-        debug_assert!(at > start);
-        tokens += 1;
+    let mut depth = 0_usize;
+    for (count, token) in (1..).zip(Tokens::of(document)) {
+        match token.kind {
+            Kind::Punctuator(b'(' | b'[' | b'{') => depth += 1,
+            Kind::Punctuator(b')' | b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
         if depth > MAX_NESTING {
             return Err(format!(
                 "The document nests brackets more than {MAX_NESTING} levels deep."
             ));
         }
-        if tokens > MAX_TOKENS {
+        if count > MAX_TOKENS {
             return Err(format!(
                 "The document has more than {MAX_TOKENS} tokens. Pass large values as variables."
             ));
         }
     }
     Ok(())
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'+')
-}
-
-/// Returns the position after the closing quote, or the end of the line if it is missing: a
-/// string cannot span lines, and the parser stops there.
-fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            b'\n' | b'\r' => return at,
-            _ => at += 1,
-        }
-    }
-    bytes.len()
-}
-
-/// Returns the position after the closing quotes, or the end of the document.
-fn end_of_block_string(bytes: &[u8], mut at: usize) -> usize {
-    while at < bytes.len() {
-        if bytes[at..].starts_with(b"\\\"\"\"") {
-            at += 4;
-        } else if bytes[at..].starts_with(b"\"\"\"") {
-            return at + 3;
-        } else {
-            at += 1;
-        }
-    }
-    bytes.len()
 }
 
 /// Counts fields, each fragment as often as it is spread, but visits each fragment once.
@@ -199,22 +147,49 @@ fn measure(document: &ExecutableDocument) -> Result<(), String> {
             "The document has more than {MAX_SELECTIONS} fields, counting each fragment as often as it is spread."
         ));
     }
-    for (_, operation) in document.operations.iter() {
-        let (kind, max) = match operation.node.ty {
-            OperationType::Query => continue,
-            OperationType::Mutation => ("mutation", MAX_MUTATION_ROOTS),
-            // A rule of the GraphQL specification, §5.2.4.1.
-            OperationType::Subscription => ("subscription", 1),
-        };
-        let fields = root_fields(document, &operation.node.selection_set.node);
-        if fields > max {
-            let plural = if max == 1 { "field" } else { "fields" };
-            return Err(format!(
-                "A {kind} may have at most {max} {plural} at its root: this one has {fields}."
-            ));
+    document.operations.iter().try_for_each(|(_, operation)| check_root(document, &operation.node))
+}
+
+/// Checks the selections at an operation's root. Call it only after the document's size was checked.
+fn check_root(
+    document: &ExecutableDocument,
+    operation: &OperationDefinition,
+) -> Result<(), String> {
+    let mut roots = Vec::new();
+    add_roots(document, &operation.selection_set.node, &mut roots);
+    let fields = roots.iter().filter_map(|root| match root {
+        Selection::Field(field) => Some(&field.node.response_key().node),
+        _ => None,
+    });
+    match operation.ty {
+        OperationType::Query => Ok(()),
+        // Each field is executed, also if others have the same name in the response.
+        OperationType::Mutation => check_root_count("mutation", fields.count(), MAX_MUTATION_ROOTS),
+        // Rules of the GraphQL specification, §5.2.4.1 and CollectSubscriptionFields().
+        OperationType::Subscription if roots.iter().copied().any(is_conditional) => {
+            Err("The selections at the root of a subscription cannot have `@skip` or `@include`."
+                .to_owned())
+        }
+        OperationType::Subscription => {
+            check_root_count("subscription", fields.collect::<HashSet<_>>().len(), 1)
         }
     }
+}
+
+fn check_root_count(kind: &str, fields: usize, max: usize) -> Result<(), String> {
+    if fields > max {
+        let plural = if max == 1 { "field" } else { "fields" };
+        return Err(format!(
+            "A {kind} may have at most {max} {plural} at its root: this one has {fields}."
+        ));
+    }
     Ok(())
+}
+
+fn is_conditional(selection: &Selection) -> bool {
+    let mut names =
+        selection.directives().iter().map(|directive| directive.node.name.node.as_str());
+    names.any(|name| matches!(name, "skip" | "include"))
 }
 
 /// Checks under how many names one field is selected in the selection sets of one object, and in
@@ -260,20 +235,27 @@ fn check_aliases(
     below.into_values().try_for_each(|sets| check_aliases(document, sets, max))
 }
 
-/// Returns the number of fields at an operation's root, counting each fragment as often as it
-/// is spread. Call it only after the document's size was checked.
-fn root_fields(document: &ExecutableDocument, set: &SelectionSet) -> usize {
-    let count = |selection: &Positioned<Selection>| match &selection.node {
-        Selection::Field(_) => 1,
-        Selection::InlineFragment(fragment) => {
-            root_fields(document, &fragment.node.selection_set.node)
+/// Adds the selections of an operation's root, and those of its fragments as often as they are
+/// spread.
+fn add_roots<'d>(
+    document: &'d ExecutableDocument,
+    set: &'d SelectionSet,
+    roots: &mut Vec<&'d Selection>,
+) {
+    for Positioned { node, .. } in &set.items {
+        roots.push(node);
+        match node {
+            Selection::Field(_) => {}
+            Selection::InlineFragment(fragment) => {
+                add_roots(document, &fragment.node.selection_set.node, roots);
+            }
+            Selection::FragmentSpread(spread) => {
+                if let Some(fragment) = document.fragments.get(&spread.node.fragment_name.node) {
+                    add_roots(document, &fragment.node.selection_set.node, roots);
+                }
+            }
         }
-        Selection::FragmentSpread(spread) => document
-            .fragments
-            .get(&spread.node.fragment_name.node)
-            .map_or(0, |fragment| root_fields(document, &fragment.node.selection_set.node)),
-    };
-    set.items.iter().map(count).sum()
+    }
 }
 
 /// The sizes of fragments, in fields.
@@ -420,5 +402,29 @@ mod tests {
         let two =
             "subscription { ... { a: inboxEvents { __typename } } b: inboxEvents { __typename } }";
         assert!(validate(two).unwrap_err().contains("at its root"));
+        let merged = "subscription { inboxEvents { __typename } inboxEvents { __typename } }";
+        assert_eq!(validate(merged), Ok(Some(OperationType::Subscription)));
+        // A mutation is executed as often as it is written.
+        let merged = format!("mutation {{ {} }}", "signOut { signedOut } ".repeat(11));
+        assert!(validate(&merged).unwrap_err().contains("at its root"));
+    }
+
+    #[test]
+    fn the_root_of_a_subscription_has_no_conditions() {
+        let live = |root: &str| validate(&format!("subscription($a: Boolean = true) {{ {root} }}"));
+        for root in [
+            "inboxEvents @include(if: $a) { __typename }",
+            "inboxEvents @skip(if: false) { __typename }",
+            "... @include(if: true) { inboxEvents { __typename } }",
+            "... { inboxEvents @include(if: true) { __typename } }",
+            "...f @skip(if: $a) } fragment f on Subscription { inboxEvents { __typename }",
+            "...f } fragment f on Subscription { inboxEvents @skip(if: $a) { __typename }",
+        ] {
+            assert!(live(root).unwrap_err().contains("`@skip` or `@include`"), "{root}");
+        }
+        let below = "inboxEvents { __typename @include(if: $a) }";
+        assert_eq!(live(below), Ok(Some(OperationType::Subscription)));
+        let query = "{ viewer @include(if: true) { name } }";
+        assert_eq!(validate(query), Ok(Some(OperationType::Query)));
     }
 }

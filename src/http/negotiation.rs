@@ -93,6 +93,24 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Whether the headers name no encoding of a body, or none but `identity`.
+pub fn is_uncompressed(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().all(|value| {
+        let identity = |coding: &[u8]| {
+            let coding = coding.trim_ascii();
+            coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+        };
+        value.as_bytes().split(|byte| *byte == b',').all(identity)
+    })
+}
+
+/// Whether there are no two headers that name different types of a body.
+pub fn has_one_content_type(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let first = types.next();
+    types.all(|value| Some(value) == first)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -180,7 +180,13 @@ pub fn respond<H: Send + Unpin + 'static>(
         encode(&response, usize::MAX)
     });
     let body = response_body::holding(text, held);
-    with_headers(status(&response, media), body, media)
+    let mut encoded = with_headers(status(&response, media), body, media);
+    if is_unavailable(&response) {
+        // Also with data, since a part of it is missing.
+        let seconds = HeaderValue::from(RETRY_AFTER_SECONDS);
+        encoded.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    encoded
 }
 
 /// Completes and encodes the response to a request that is refused with a status.
@@ -196,9 +202,10 @@ pub fn refuse(
 
 /// Returns the status of a response. A document that could not be executed is the caller's
 /// fault: 400. A response with data and errors is a partial success: 294 (GraphQL over HTTP).
-/// The old media type requires 200 for both. If the database is away, the caller tries again: 503.
+/// The old media type requires 200 for both. If there is no data because the database is away, the
+/// caller tries again: 503.
 fn status(response: &GraphqlResponse, media: MediaType) -> StatusCode {
-    if is_unavailable(response) {
+    if response.data == Value::Null && is_unavailable(response) {
         StatusCode::SERVICE_UNAVAILABLE
     } else if response.errors.is_empty() || media != MediaType::GraphqlResponse {
         StatusCode::OK
@@ -221,4 +228,31 @@ fn with_headers(status: StatusCode, body: impl Into<Body>, media: MediaType) -> 
         headers.insert(header::ALLOW, HeaderValue::from_static("GET, POST"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::{PathSegment, value};
+
+    use super::*;
+
+    #[test]
+    fn a_response_with_data_is_a_success_though_the_database_is_away() {
+        for (data, new, old) in [
+            (value!({ "viewer": null }), 294, 200),
+            (value!({}), 294, 200),
+            (Value::Null, 503, 503),
+        ] {
+            for (media, status) in [(MediaType::GraphqlResponse, new), (MediaType::Json, old)] {
+                let mut error = ServerError::new("away", None);
+                error.path = vec![PathSegment::Field("viewer".into())];
+                error.extensions.get_or_insert_default().set("code", code::UNAVAILABLE);
+                let mut response = GraphqlResponse::new(data.clone());
+                response.errors.push(error);
+                let encoded = respond(response, media, None, usize::MAX, ());
+                assert_eq!(encoded.status().as_u16(), status, "{data} {media:?}");
+                assert_eq!(encoded.headers()[header::RETRY_AFTER], "5");
+            }
+        }
+    }
 }

@@ -20,7 +20,7 @@ use multer::{Field, Multipart};
 use super::{
     api::Api,
     authentication::Credentials,
-    body::{MAX_BODY, TooSlow},
+    body::{self, MAX_BODY, TooSlow},
     file_name, guard,
     refusal::Refusal,
 };
@@ -151,16 +151,12 @@ fn parse_operations(text: &str) -> Result<Request, Refusal> {
     if text.trim_start().starts_with('[') {
         return Err(Refusal::batched());
     }
-    serde_json::from_str::<Option<Request>>(text)
-        .ok()
-        .flatten()
-        .filter(|request| !request.query.is_empty())
-        .ok_or_else(|| {
-            Refusal::bad_request(
-                "The part `operations` must be a JSON object with a string `query` and, \
-                 optionally, `variables` and `operationName`.",
-            )
-        })
+    body::parse_request(text.as_bytes()).map_err(|_| {
+        Refusal::bad_request(
+            "The part `operations` must be a JSON object with a string `query` and, optionally, \
+             `variables` and `operationName`.",
+        )
+    })
 }
 
 fn parse_map(text: &str) -> Result<FileMap, Refusal> {

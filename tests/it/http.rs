@@ -26,6 +26,8 @@ async fn status_codes_depend_on_the_accepted_media_type() {
         (r#"{"query":"{ viewer { id } }"}"#, 294, 200, true),
         (r#"{"query":"{"}"#, 400, 200, false),
         (r#"{"query":"{ nope }"}"#, 400, 200, false),
+        (r#"{"query":""}"#, 400, 200, false),
+        (r#"{"query":" "}"#, 400, 200, false),
         (r#"{"query":"query A { __typename }","operationName":"B"}"#, 400, 200, false),
         (
             r#"{"query":"{ __typename }","variables":null,"operationName":null,"extensions":null}"#,
@@ -38,6 +40,7 @@ async fn status_codes_depend_on_the_accepted_media_type() {
         ("null", 400, 400, false),
         ("5", 400, 400, false),
         ("{}", 400, 400, false),
+        (r#"{"query":null}"#, 400, 400, false),
         (r#"{"query":5}"#, 400, 400, false),
         (r#"{"query":"{ __typename }","variables":[]}"#, 400, 400, false),
         (r#"{"query":"{ __typename }","operationName":5}"#, 400, 400, false),
@@ -121,6 +124,37 @@ async fn content_types_that_a_browser_sends_without_a_preflight_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_body_and_one_of_two_types_are_refused() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    for (headers, status, message) in [
+        (vec![("content-encoding", "gzip")], 415, "Send the body uncompressed"),
+        (vec![("content-encoding", "identity, br")], 415, "Send the body uncompressed"),
+        (vec![("content-type", "text/plain")], 415, "several Content-Type headers"),
+        (vec![("content-type", "multipart/form-data; boundary=x")], 415, "several Content-Type"),
+        (vec![("content-encoding", "Identity"), ("content-encoding", "")], 200, ""),
+        (vec![("content-type", OLD)], 200, ""),
+    ] {
+        let request = |mut request: reqwest::RequestBuilder| {
+            request = request.header("content-type", OLD);
+            for (name, value) in &headers {
+                request = request.header(*name, *value);
+            }
+            request.body(r#"{"query":"{ viewer { name } }"}"#)
+        };
+        let reply = anna.request(Method::POST, "/graphql", request).await;
+        assert_eq!(reply.status.as_u16(), status, "{headers:?}: {}", reply.body);
+        if status == 200 {
+            assert_eq!(*reply.at("/data/viewer/name"), json!("Anna"));
+        } else {
+            let found = reply.at("/errors/0/message").as_str().unwrap();
+            assert!(found.contains(message) && reply.code() == "BAD_REQUEST", "{found}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn get_requests_may_contain_queries_only() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
@@ -151,6 +185,7 @@ async fn get_requests_may_contain_queries_only() {
     assert_eq!(reply.headers["allow"], "GET, POST");
     for parameters in [
         vec![],
+        vec![("query", "")],
         vec![("query", "{")],
         vec![("query", "subscription { inboxEvents { __typename } }")],
         vec![("query", "{ __typename }"), ("variables", "[")],

@@ -26,6 +26,7 @@ mod comment_edit;
 mod configuration;
 mod desk;
 mod doctor;
+mod documents;
 mod embedded;
 mod embedded_upgrade;
 mod erasure;

@@ -144,7 +144,9 @@ async fn an_error_before_execution_is_sent_as_error_without_complete() {
         "{ nonsense }",
         "{",
         "subscription { nonsense }",
+        "",
         "subscription { a: inboxEvents { __typename } b: inboxEvents { __typename } }",
+        "subscription { inboxEvents @include(if: true) { __typename } }",
         "query($number: String!) { ticket(number: $number) { id } }",
     ] {
         socket.send(subscribe("e", query)).await;
