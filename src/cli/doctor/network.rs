@@ -1,6 +1,6 @@
 //! The checks of other servers: mail, DNS, and the address in links.
 
-use std::{error::Error, iter, time::Duration};
+use std::{error::Error, time::Duration};
 
 use hickory_resolver::{TokioResolver, lookup::Lookup, net::NetError, proto::rr::RData};
 use reqwest::{Client, redirect::Policy};
@@ -153,8 +153,13 @@ pub(super) async fn check_base_url(config: &Config, nodes: usize) -> Check {
 
 /// Returns the text of an error with those of its causes: the reason is often the last one.
 fn with_causes(error: &dyn Error) -> String {
-    let causes = iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -104,11 +104,10 @@ impl Values<'_> {
 
     fn check(&self, ty: &str, value: &Value) -> Result<(), Wrong> {
         match (MetaTypeName::create(ty), value) {
-            (_, Value::Variable(_)) => Ok(()),
             (MetaTypeName::NonNull(inner), Value::Null) => {
                 Err(Wrong::mismatch(ty, value, scalar_hint(inner, value)))
             }
-            (_, Value::Null) => Ok(()),
+            (_, Value::Variable(_) | Value::Null) => Ok(()),
             (MetaTypeName::List(item), Value::List(values)) => {
                 values.iter().enumerate().try_for_each(|(index, value)| {
                     self.check(item, value).map_err(|wrong| wrong.below(&format!("[{index}]")))

@@ -121,7 +121,7 @@ async fn validate(api: &Api, request: &mut Request) -> Result<(), GraphqlRespons
     if let Ok(parsed) = request.parsed_query() {
         alone.set_parsed_query(parsed.clone());
     }
-    let validated = api.schemas.validating.execute(alone).await;
+    let validated = Box::pin(api.schemas.validating.execute(alone)).await;
     if !validated.errors.is_empty() {
         return Err(validated);
     }
