@@ -38,7 +38,7 @@ pub(super) fn check(registry: &Registry, document: &ExecutableDocument) -> Serve
 /// The selection sets of a group of fields, each with the type of its object.
 type Sets<'d> = Vec<(&'d str, &'d SelectionSet)>;
 
-/// For each group, the groups after it that it overlaps with.
+/// For each group, the groups that it overlaps with. A pair is in the list of one of its groups.
 type Overlaps = Vec<Vec<usize>>;
 
 /// The name of an object type, or `None` for an abstract type.
