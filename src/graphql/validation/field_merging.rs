@@ -331,10 +331,13 @@ mod tests {
             "{ viewer { x: name } viewer { x: email } }",
             "`viewer.x` in the response would be both `name` and `email`",
         );
+        assert_conflict(
+            "{ viewer { id } ...F } fragment F on Query { viewer { id: __typename } }",
+            "`viewer.id` in the response would be both `id` and `__typename`",
+        );
         for text in [
             "{ viewer { ... on Account { id } ... on Node { id: __typename } } }",
             "{ viewer { ... on Node { id } ... on Account { id: __typename } } }",
-            "{ viewer { id } ...F } fragment F on Query { viewer { id: __typename } }",
         ] {
             let both = "`viewer.id` in the response would be both `id` of type `ID!` and \
                         `__typename` of type `String!`";
