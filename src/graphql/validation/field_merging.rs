@@ -328,13 +328,16 @@ mod tests {
             assert_conflict(text, both);
         }
         assert_conflict(
+            "{ viewer { id } ...F } fragment F on Query { viewer { id: __typename } }",
+            "`viewer.id` in the response would be both `id` and `__typename`",
+        );
+        assert_conflict(
             "{ viewer { x: name } viewer { x: email } }",
             "`viewer.x` in the response would be both `name` and `email`",
         );
         for text in [
             "{ viewer { ... on Account { id } ... on Node { id: __typename } } }",
             "{ viewer { ... on Node { id } ... on Account { id: __typename } } }",
-            "{ viewer { id } ...F } fragment F on Query { viewer { id: __typename } }",
         ] {
             let both = "`viewer.id` in the response would be both `id` of type `ID!` and \
                         `__typename` of type `String!`";
