@@ -147,7 +147,8 @@ impl DeliveryMutation {
         })
     }
 
-    /// Queues all mails again that `retryDelivery` accepts. Admins only.
+    /// Queues all mails again that `retryDelivery` accepts. Those that a restore has held back only if
+    /// `states` has `EXPIRED` alone. Admins only.
     async fn retry_deliveries(
         &self,
         ctx: &Context<'_>,

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use async_graphql::{
     Request as GraphqlRequest, Response as GraphqlResponse, parser::types::OperationType,
 };
+use async_graphql_axum::GraphQLRequest;
 use axum::{
     body::{Body, HttpBody as _},
-    extract::{FromRequestParts as _, Query, Request, State},
+    extract::{FromRequest as _, FromRequestParts as _, Query, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::Response,
 };
@@ -110,7 +111,7 @@ async fn answer(
     let origin = authentication::origin(&parts, api.trusted_proxies);
     let mut request = match method {
         Method::GET => from_query(parts).await?,
-        _ => from_body(&headers, body).await?,
+        _ => from_body(parts, body).await?,
     };
     let credentials = Credentials::of(&api.own_pages, &method, &headers);
     let actor = credentials.actor(&api.services).await.map_err(|error| Refusal::failed(&error))?;
@@ -286,21 +287,22 @@ async fn from_query(mut parts: Parts) -> Result<GraphqlRequest, Refusal> {
     Ok(request)
 }
 
-async fn from_body(headers: &HeaderMap, body: Body) -> Result<GraphqlRequest, Refusal> {
-    if !negotiation::is_json(headers) {
+async fn from_body(parts: Parts, body: Body) -> Result<GraphqlRequest, Refusal> {
+    if !negotiation::is_json(&parts.headers) {
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "Send the body as JSON in UTF-8, with Content-Type: application/json.",
         ));
     }
-    let body = body::read(headers, body).await?;
+    let body = body::read(&parts.headers, body).await?;
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         return Err(Refusal::batched());
     }
-    body::parse_request(&body).map_err(|cause| {
-        Refusal::bad_request(format!(
-            "The body must be a JSON object with a string `query` and, optionally, `variables` and \
-             `operationName`: {cause}."
-        ))
-    })
+    let request = Request::from_parts(parts, Body::from(body.clone()));
+    let request = GraphQLRequest::<Refusal>::from_request(request, &()).await?.into_inner();
+    // An empty query is a document that cannot be parsed; a missing one is no request.
+    if request.query.is_empty() && body::parse_request(&body).is_err() {
+        return Err(Refusal::bad_request("The `query` is missing."));
+    }
+    Ok(request)
 }

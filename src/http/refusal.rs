@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use async_graphql::{Response as GraphqlResponse, ServerError};
+use async_graphql::{ParseRequestError, Response as GraphqlResponse, ServerError};
 use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -99,6 +99,21 @@ impl From<LimitReached> for Refusal {
             code: code::RATE_LIMITED,
             message: reached.message,
             retry_after_seconds: Some(reached.retry_after_seconds),
+        }
+    }
+}
+
+impl From<ParseRequestError> for Refusal {
+    fn from(error: ParseRequestError) -> Self {
+        match error {
+            ParseRequestError::PayloadTooLarge => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
+            }
+            ParseRequestError::InvalidRequest(cause) => Self::bad_request(format!(
+                "The body must be a JSON object with a string `query` and, optionally, `variables` \
+                 and `operationName`: {cause}."
+            )),
+            _ => Self::bad_request("The body is not a GraphQL request."),
         }
     }
 }

@@ -328,10 +328,6 @@ mod tests {
             assert_conflict(text, both);
         }
         assert_conflict(
-            "{ viewer { id } ...F } fragment F on Query { viewer { id: __typename } }",
-            "`viewer.id` in the response would be both `id` and `__typename`",
-        );
-        assert_conflict(
             "{ viewer { x: name } viewer { x: email } }",
             "`viewer.x` in the response would be both `name` and `email`",
         );
