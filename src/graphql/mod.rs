@@ -55,8 +55,8 @@ mod validation;
 use std::sync::OnceLock;
 
 use async_graphql::{
-    ID, MergedObject, MergedSubscription, SDLExportOptions, ValidationMode, parser,
-    registry::Registry,
+    ID, MergedObject, MergedSubscription, OutputType as _, SDLExportOptions, SubscriptionType as _,
+    ValidationMode, parser, registry::Registry,
 };
 use chrono::{DateTime, Utc};
 
@@ -181,8 +181,24 @@ pub fn build(introspection: bool) -> Schemas {
     Schemas {
         validating: build(ValidationMode::Strict).extension(Validation).finish(),
         executing: limited.limit_depth(MAX_DEPTH).limit_complexity(MAX_COMPLEXITY).finish(),
-        types: validation::types(),
+        types: types(),
     }
+}
+
+/// Returns the types of the API, without those of introspection.
+fn types() -> Registry {
+    let mut registry = Registry {
+        query_type: "Query".into(),
+        mutation_type: Some("Mutation".into()),
+        subscription_type: Some("Subscription".into()),
+        ..Registry::default()
+    };
+    Query::create_type_info(&mut registry);
+    Mutation::create_type_info(&mut registry);
+    Subscription::create_type_info(&mut registry);
+    node::Node::create_type_info(&mut registry);
+    event::TicketEvent::create_type_info(&mut registry);
+    registry
 }
 
 /// Prints the schema in the schema definition language: the content of `schema.graphql`.

@@ -10,17 +10,13 @@ mod variable_positions;
 use std::sync::Arc;
 
 use async_graphql::{
-    CacheControl, OutputType, Response, ServerError, ServerResult, SubscriptionType,
-    ValidationResult, Variables,
+    CacheControl, Response, ServerError, ServerResult, ValidationResult, Variables,
     async_trait::async_trait,
     extensions::{
         Extension, ExtensionContext, ExtensionFactory, NextExecute, NextParseQuery, NextValidation,
     },
     parser::types::ExecutableDocument,
-    registry::Registry,
 };
-
-use super::{Mutation, Query, Subscription, event::TicketEvent, node::Node};
 
 pub use values::check_variables;
 pub use variable_positions::check_nulls;
@@ -88,20 +84,4 @@ fn is_of_measure(error: &ServerError) -> bool {
     error.locations.is_empty()
         || error.message.starts_with("Expected input type ")
         || name.is_some_and(|name| !name.contains(['"', '$']))
-}
-
-/// Returns the types of the API, without those of introspection.
-pub fn types() -> Registry {
-    let mut registry = Registry {
-        query_type: "Query".into(),
-        mutation_type: Some("Mutation".into()),
-        subscription_type: Some("Subscription".into()),
-        ..Registry::default()
-    };
-    <Query as OutputType>::create_type_info(&mut registry);
-    <Mutation as OutputType>::create_type_info(&mut registry);
-    <Subscription as SubscriptionType>::create_type_info(&mut registry);
-    <Node as OutputType>::create_type_info(&mut registry);
-    <TicketEvent as OutputType>::create_type_info(&mut registry);
-    registry
 }

@@ -31,7 +31,7 @@ pub const CONTENT: &str = "__typename
     ... on TicketEvent { cursor actor { name } ticket { summary description } }
     ... on CommentAdded { comment { id body editedAt redactedAt } }
     ... on CommentEdited { comment { id body } }
-    ... on ContentRedacted { content comment { id body } attachmentId }
+    ... on ContentRedacted { content redacted: comment { id body } attachmentId }
     ... on Checkpoint { cursor }";
 
 /// Redacts a comment.
@@ -100,7 +100,7 @@ async fn a_redacted_comment_is_gone_from_every_table_and_the_timeline_says_who_d
         (&event["__typename"], &event["actor"]["name"]),
         (&json!("ContentRedacted"), &json!("Marta"))
     );
-    assert_eq!((&event["content"], &event["comment"]["id"]), (&json!("COMMENT"), &json!(comment)));
+    assert_eq!((&event["content"], &event["redacted"]["id"]), (&json!("COMMENT"), &json!(comment)));
 
     let seen = timeline(&anna, &ticket).await;
     assert_eq!(redact_comment(&marta, &note).await.user_errors("redactComment"), [] as [&str; 0]);
@@ -157,11 +157,11 @@ async fn live_streams_receive_a_redaction_as_an_event() {
     redact_comment(&marta, &note).await;
     redact_comment(&marta, &comment).await;
     let [own, staff] = &mut sockets;
-    assert_eq!(staff.item().await["comment"]["id"], json!(note));
+    assert_eq!(staff.item().await["redacted"]["id"], json!(note));
     for socket in [own, staff] {
         let item = socket.item().await;
         assert_eq!(item["__typename"], "ContentRedacted");
-        assert_eq!(item["comment"], json!({ "id": comment, "body": "" }));
+        assert_eq!(item["redacted"], json!({ "id": comment, "body": "" }));
     }
     server.stop().await;
 }
@@ -285,7 +285,7 @@ async fn a_redacted_attachment_and_its_bytes_are_gone() {
     assert_eq!(server.tables_with("tulip").await, [] as [&str; 0]);
     let event = timeline(&anna, &ticket).await.pop().unwrap();
     assert_eq!((&event["content"], &event["attachmentId"]), (&json!("ATTACHMENT"), &json!(file)));
-    assert_eq!(event["comment"]["body"], "see the file");
+    assert_eq!(event["redacted"]["body"], "see the file");
     let again = redact_attachment(&marta, &file).await;
     assert_eq!(again.user_errors("redactAttachment"), ["REDACTED"]);
     let jonas = server.customer("Jonas").await;

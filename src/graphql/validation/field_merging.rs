@@ -300,7 +300,7 @@ mod tests {
     use async_graphql::parser::parse_query;
 
     use super::*;
-    use crate::graphql::validation::types;
+    use crate::graphql::types;
 
     fn conflict(text: &str) -> Option<String> {
         let document = parse_query(text).unwrap();

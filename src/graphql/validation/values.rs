@@ -262,7 +262,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::graphql::validation::types;
+    use crate::graphql::types;
 
     const RANGE: &str = "An `Int` is a whole number from -2147483648 to 2147483647.";
 

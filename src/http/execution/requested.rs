@@ -99,7 +99,8 @@ fn root_selection(
     let fields = fields.map(|mut field| {
         // They were applied.
         field.node.directives.clear();
-        Positioned::new(Selection::Field(field.clone()), field.pos)
+        let pos = field.pos;
+        Positioned::new(Selection::Field(field), pos)
     });
     SelectionSet { items: fields.collect() }
 }
