@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use tokio::task_local;
+use tracing::Span;
 
 task_local! {
     static CURRENT: Arc<RequestRecord>;
@@ -24,6 +25,7 @@ pub struct RequestRecord {
     statements: AtomicUsize,
     operation: OnceLock<Operation>,
     error: OnceLock<String>,
+    span: OnceLock<Span>,
 }
 
 /// The GraphQL operation of a request.
@@ -81,6 +83,18 @@ impl RequestRecord {
     /// Returns the code of the first error, or `None` if nothing failed.
     pub fn error(&self) -> Option<&str> {
         self.error.get().map(String::as_str)
+    }
+
+    /// Records the span of the request's log lines.
+    pub fn set_span(&self, span: &Span) {
+        let _ = self.span.set(span.clone());
+    }
+
+    /// Returns the span of the request's log lines. A task that works for the request enters it as
+    /// well as the current one, which may be one of a trace: the log shows only what a task has
+    /// entered.
+    pub fn span(&self) -> Span {
+        self.span.get().cloned().unwrap_or_else(Span::none)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Work that completes although nobody polls it.
 
 use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
-use crate::{db::DbError, domain::budget::RequestBudget};
+use crate::{
+    db::DbError,
+    domain::{budget::RequestBudget, request::RequestRecord},
+};
 
 /// Runs a future in a new task and returns its output, or `None` if it panicked. The task is aborted
 /// if the returned future is dropped.
@@ -13,7 +16,8 @@ use crate::{db::DbError, domain::budget::RequestBudget};
 pub async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    AbortOnDropHandle::new(tokio::spawn(work.in_current_span())).await.ok()
+    let span = RequestRecord::current().map_or_else(Span::none, |record| record.span());
+    AbortOnDropHandle::new(tokio::spawn(work.in_current_span().instrument(span))).await.ok()
 }
 
 /// Reads from the database as [`run_to_completion`] does. If the returned future is dropped, the

@@ -56,6 +56,7 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
         trace: trace.clone(),
         is_answered: false,
     };
+    pending.record.set_span(&span);
     async {
         let handled = Arc::clone(&pending.record).scope(next.run(request));
         let mut response = handled.instrument(trace).await;

@@ -72,12 +72,13 @@ pub async fn execute_once(
         }
         response
     };
+    let span = record.span();
     let executed = record.scope(executed.instrument(trace)).boxed();
     if operation != Some(OperationType::Mutation) {
         return executed.await;
     }
     // A stopping server waits for it, even if its client is gone.
-    let completed = api.mutations.spawn(executed.in_current_span());
+    let completed = api.mutations.spawn(executed.in_current_span().instrument(span));
     match completed.await {
         Ok(response) => response,
         Err(error) => panic::resume_unwind(error.into_panic()),

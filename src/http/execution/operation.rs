@@ -55,6 +55,7 @@ pub(super) fn record_errors(record: Option<&RequestRecord>, response: &Response)
 pub(super) async fn logged(id: Uuid, executing: impl Future<Output = Response>) -> Response {
     let (record, began) = (Arc::<RequestRecord>::default(), Instant::now());
     let span = tracing::info_span!("operation", id = %id.simple());
+    record.set_span(&span);
     async {
         let response = Arc::clone(&record).scope(executing).await;
         let (operation, kind) = record.operation_and_kind();
