@@ -148,7 +148,7 @@ impl DeliveryMutation {
     }
 
     /// Queues all mails again that `retryDelivery` accepts. Those that a restore has held back only if
-    /// `states` has `EXPIRED` alone. Admins only.
+    /// `states` names `EXPIRED`. Admins only.
     async fn retry_deliveries(
         &self,
         ctx: &Context<'_>,

@@ -21,9 +21,9 @@ use async_graphql::{
 pub use values::check_variables;
 pub use variable_positions::check_nulls;
 
-/// Has a schema validate documents without executing them, by these rules too. Each takes a time that is bounded by the size
-/// of the document, in which each fragment counts as often as it is spread. The document's depth
-/// was checked before: no fragment spreads itself.
+/// Has a schema validate documents without executing them, by these rules too. Each takes a time
+/// that is bounded by the size of the document, in which each fragment counts as often as it is
+/// spread. The document's depth was checked before: no fragment spreads itself.
 pub struct Validation;
 
 impl ExtensionFactory for Validation {
