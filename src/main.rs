@@ -5,7 +5,10 @@ use std::{process::ExitCode, time::Duration};
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 use rustix::{fs::Mode, process::umask};
-use ticketwire::cli::{CannotCheck, Cli};
+use ticketwire::{
+    cli::{CannotCheck, Cli},
+    domain::causes::with_other_causes,
+};
 use tokio::runtime::Runtime;
 
 // A query makes thousands of small allocations: the system's allocator took a fifth of its time.
@@ -36,16 +39,8 @@ async fn run() -> ExitCode {
     match Box::pin(Cli::parse().run()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut text = format!("ticketwire: {error}");
-            let mut source = error.source();
-            while let Some(cause) = source {
-                // Most errors already include the text of their cause.
-                if !text.contains(&cause.to_string()) {
-                    text += &format!(": {cause}");
-                }
-                source = cause.source();
-            }
-            eprintln!("{text}");
+            // Most errors already include the text of their cause.
+            eprintln!("ticketwire: {}", with_other_causes(&*error));
             if error.is::<CannotCheck>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

@@ -5,9 +5,10 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Row};
 use tokio_util::bytes::Bytes;
 
-use super::{Database, DbError, migrations, pool::chain};
+use super::{Database, DbError, migrations};
 use crate::domain::{
     backup::{Sequence, in_order_of_reference},
+    causes::with_causes,
     ids::AttachmentId,
 };
 
@@ -269,8 +270,11 @@ pub async fn storages_of_nodes(database: &Database) -> Result<Vec<String>, DbErr
 
 /// Opens a connection outside the pool. It closes when its task is aborted or the client dropped.
 pub(super) async fn connect(database: &Database) -> Result<(Client, JoinHandle<()>), DbError> {
-    let (client, connection) =
-        database.connector().raw().await.map_err(|error| DbError::Unavailable(chain(&error)))?;
+    let (client, connection) = database
+        .connector()
+        .raw()
+        .await
+        .map_err(|error| DbError::Unavailable(with_causes(&error)))?;
     // A failure of the connection reaches the client's callers too.
     let driver = tokio::spawn(async move { drop(connection.await) });
     Ok((client, driver))
@@ -400,5 +404,5 @@ pub(super) fn quoted(name: &str) -> String {
 }
 
 pub(super) fn failed(error: tokio_postgres::Error) -> DbError {
-    DbError::Copy(chain(&error))
+    DbError::Copy(with_causes(&error))
 }

@@ -8,7 +8,8 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time;
 use tokio_postgres::AsyncMessage;
 
-use super::{Database, pool::chain, presence};
+use super::{Database, presence};
+use crate::domain::causes::with_causes;
 
 /// The channel of the hints that the feed has grown.
 pub(super) const CHANNEL: &str = "ticketwire_feed";
@@ -45,7 +46,7 @@ pub async fn listen(database: &Database, on_heard: impl Fn(Heard<'_>)) {
     loop {
         if let Err(error) = listen_once(database, &on_heard).await {
             tracing::warn!(
-                error = chain(&error),
+                error = with_causes(&error),
                 "listening for notifications of other nodes failed, reconnecting"
             );
         }

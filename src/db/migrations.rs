@@ -16,10 +16,8 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::{task, time};
 
-use super::{
-    Database, DbError,
-    pool::{DEADLOCK, chain},
-};
+use super::{Database, DbError, pool::DEADLOCK};
+use crate::domain::causes::with_causes;
 
 /// All migrations, oldest first.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
@@ -170,7 +168,7 @@ pub async fn pending(database: &Database) -> Result<Vec<String>, DbError> {
 
 async fn connect(database: &Database) -> Result<AsyncPgConnection, DbError> {
     let connection = database.connector().diesel().await;
-    connection.map_err(|error| DbError::Unavailable(chain(&error)))
+    connection.map_err(|error| DbError::Unavailable(with_causes(&error)))
 }
 
 /// A connection that diesel's migrations, which are not async, can use.

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::domain::{
     budget::{Exceeded, RequestBudget},
+    causes::with_causes,
     node::PoolUse,
 };
 
@@ -184,7 +185,7 @@ impl Database {
                 let tls = self.connector.tls.clone();
                 Ok(PooledConnection::new(connection, tls, budget, permit))
             }
-            Ok(Err(error)) => Err(DbError::Unavailable(chain(&error))),
+            Ok(Err(error)) => Err(DbError::Unavailable(with_causes(&error))),
             Err(_) => Err(DbError::Unavailable("all connections are busy".into())),
         }
     }
@@ -396,25 +397,15 @@ impl Connector {
 
     /// Opens a connection for diesel.
     pub(super) async fn diesel(&self) -> ConnectionResult<AsyncPgConnection> {
-        let (client, connection) =
-            self.raw().await.map_err(|error| ConnectionError::BadConnection(chain(&error)))?;
+        let (client, connection) = self
+            .raw()
+            .await
+            .map_err(|error| ConnectionError::BadConnection(with_causes(&error)))?;
         let mut connection =
             AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
         connection.set_instrumentation(Statements::new(self.statements.clone()));
         Ok(connection)
     }
-}
-
-/// Formats an error with its causes. tokio-postgres states the reason only in the causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Builds the TLS settings for an `sslmode`. `require` verifies the certificate. `prefer` does

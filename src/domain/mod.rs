@@ -8,6 +8,7 @@ pub mod backup;
 pub mod budget;
 pub mod canned_answer;
 pub mod category;
+pub mod causes;
 mod character;
 pub mod clock;
 pub mod comment;

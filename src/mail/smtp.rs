@@ -25,6 +25,7 @@ use tokio::time;
 use url::Url;
 
 use super::error::SendError;
+use crate::domain::causes::with_other_causes;
 
 const URL_FORMAT: &str = "must look like smtp://user:password@host:587?tls=required (STARTTLS) or \
                           smtps://user:password@host (implicit TLS). Percent-encode special \
@@ -84,10 +85,11 @@ impl SmtpServer {
         let target = Target::parse(settings.url).ok_or(URL_FORMAT)?;
         let mut tls = TlsParameters::builder(target.host.clone());
         if let Some(pem) = settings.trusted {
-            let certificate = Certificate::from_pem(pem).map_err(|error| error_chain(&error))?;
+            let certificate =
+                Certificate::from_pem(pem).map_err(|error| with_other_causes(&error))?;
             tls = tls.add_root_certificate(certificate);
         }
-        let tls = tls.build().map_err(|error| error_chain(&error))?;
+        let tls = tls.build().map_err(|error| with_other_causes(&error))?;
         Ok(Self { target, tls, timeout: settings.timeout, idle: Mutex::default() })
     }
 
@@ -269,7 +271,7 @@ fn no_smtputf8(sender_is_ascii: bool) -> SendError {
 /// a server that cannot be reached, is no verdict.
 #[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn about_session(error: SmtpError) -> SendError {
-    let text = error_chain(&error);
+    let text = with_other_causes(&error);
     match error.status() {
         Some(_) => SendError::Held { error: text, counts: false },
         None => SendError::Transient(text),
@@ -279,7 +281,7 @@ fn about_session(error: SmtpError) -> SendError {
 /// The error of a step that names the recipient or contains the mail.
 #[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn about_mail(error: SmtpError) -> SendError {
-    let text = error_chain(&error);
+    let text = with_other_causes(&error);
     if error.status().is_some_and(|code| concerns_all_mails(code.into(), &text)) {
         SendError::Held { error: text, counts: true }
     } else if error.is_permanent() {
@@ -295,19 +297,6 @@ fn about_mail(error: SmtpError) -> SendError {
 fn concerns_all_mails(code: u16, text: &str) -> bool {
     matches!(code, 421 | 454 | 530 | 534 | 535 | 538)
         || text.split_whitespace().any(|word| matches!(word, "4.4.5" | "5.4.5"))
-}
-
-/// The text of an error followed by those of its causes, without repetitions.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if !text.contains(&cause.to_string()) {
-            text = format!("{text}: {cause}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

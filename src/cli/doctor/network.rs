@@ -1,6 +1,6 @@
 //! The checks of other servers: mail, DNS, and the address in links.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use hickory_resolver::{TokioResolver, lookup::Lookup, net::NetError, proto::rr::RData};
 use reqwest::{Client, redirect::Policy};
@@ -9,6 +9,7 @@ use super::check::{Check, Problem};
 use crate::{
     app::{self, mail},
     config::Config,
+    domain::causes::with_causes,
 };
 
 /// How long all questions to the DNS may take.
@@ -149,17 +150,6 @@ pub(super) async fn check_base_url(config: &Config, nodes: usize) -> Check {
             Err(Problem::new(format!("{url} cannot be reached: {}", with_causes(&error)), fix))
         }
     }
-}
-
-/// Returns the text of an error with those of its causes: the reason is often the last one.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
