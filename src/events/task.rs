@@ -1,11 +1,11 @@
 //! Work that completes although nobody polls it.
 
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument as _, Span};
+use tracing::Instrument as _;
 
 use crate::{
     db::DbError,
-    domain::{budget::RequestBudget, request::RequestRecord},
+    domain::{budget::RequestBudget, request},
 };
 
 /// Runs a future in a new task and returns its output, or `None` if it panicked. The task is aborted
@@ -16,7 +16,7 @@ use crate::{
 pub async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    let span = RequestRecord::current().map_or_else(Span::none, |record| record.span());
+    let span = request::continued().span();
     AbortOnDropHandle::new(tokio::spawn(work.in_current_span().instrument(span))).await.ok()
 }
 

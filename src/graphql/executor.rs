@@ -36,7 +36,7 @@ mod root;
 mod tests;
 
 pub use list::List;
-pub(crate) use resolver_utils::merge_field;
+pub(crate) use resolver_utils::add_field;
 pub use root::{MutationProgress, Root, RootFields, complete_root};
 
 /// An object, as the macros declare it.

@@ -63,12 +63,12 @@ use chrono::{DateTime, Utc};
 pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamProgress};
 pub use error::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_response};
-pub(crate) use executor::merge_field;
+pub(crate) use executor::add_field;
 pub use executor::{MutationProgress, RootFields, complete_root};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 pub use id::GlobalId;
 pub use input_types::{InputTypes, is_upload};
-pub use operation::{operation_name, requested_operation};
+pub use operation::{operation_name, requested_operation, with_document};
 pub use session_cookie::{CookieChange, SessionCookie};
 pub use validation::{check_nulls, check_variables};
 

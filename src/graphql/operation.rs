@@ -1,10 +1,27 @@
 //! The operation of a document that a request asks for.
 
+use std::mem;
+
 use async_graphql::{
-    Name,
+    Name, Request, ServerResult, Variables,
     parser::types::{ExecutableDocument, OperationDefinition, OperationType},
     registry::Registry,
 };
+
+/// Calls `body` with the document of a request, the name of the requested operation, and the
+/// variables.
+///
+/// # Errors
+/// The document cannot be parsed.
+pub fn with_document<T>(
+    request: &mut Request,
+    body: impl FnOnce(&ExecutableDocument, Option<&str>, &mut Variables) -> T,
+) -> ServerResult<T> {
+    let (name, mut variables) = (request.operation_name.clone(), mem::take(&mut request.variables));
+    let done = request.parsed_query().map(|it| body(it, name.as_deref(), &mut variables));
+    request.variables = variables;
+    done
+}
 
 /// Returns the operation with this name, or the only one if `name` is `None`. Returns `None` if it
 /// is unknown or ambiguous.

@@ -2,10 +2,7 @@
 //! recurses for each bracket and could overflow the stack; validation visits a fragment as
 //! often as it is spread. Both are bounded here, in linear time.
 
-use std::{
-    collections::{HashMap, HashSet},
-    mem,
-};
+use std::collections::{HashMap, HashSet};
 
 use async_graphql::{
     Name, Positioned, Request, ServerError, Value, Variables,
@@ -20,7 +17,7 @@ use super::{
     source,
     tokens::{Kind, Tokens},
 };
-use crate::graphql::requested_operation;
+use crate::graphql::{requested_operation, with_document};
 
 /// How deeply brackets of any kind may nest.
 const MAX_NESTING: usize = 100;
@@ -47,11 +44,7 @@ pub fn validate_document(
         Some(known) => request.set_parsed_query(known.parsed.clone()),
         None => parse(request, documents, max_aliases)?,
     }
-    let name = request.operation_name.clone();
-    let variables = mem::take(&mut request.variables);
-    let checked = requested_type(request.parsed_query()?, name.as_deref(), &variables);
-    request.variables = variables;
-    checked
+    with_document(request, |document, name, variables| requested_type(document, name, variables))?
 }
 
 fn parse(
@@ -163,7 +156,7 @@ fn check_root(
     });
     match operation.ty {
         OperationType::Query => Ok(()),
-        // Each field is executed, also if others have the same name in the response.
+        // As often as they are written, though those with the same name are executed once.
         OperationType::Mutation => check_root_count("mutation", fields.count(), MAX_MUTATION_ROOTS),
         // Rules of the GraphQL specification, §5.2.4.1 and CollectSubscriptionFields().
         OperationType::Subscription if roots.iter().copied().any(is_conditional) => {
@@ -404,7 +397,7 @@ mod tests {
         assert!(validate(two).unwrap_err().contains("at its root"));
         let merged = "subscription { inboxEvents { __typename } inboxEvents { __typename } }";
         assert_eq!(validate(merged), Ok(Some(OperationType::Subscription)));
-        // A mutation is executed as often as it is written.
+        // A mutation counts as often as it is written.
         let merged = format!("mutation {{ {} }}", "signOut { signedOut } ".repeat(11));
         assert!(validate(&merged).unwrap_err().contains("at its root"));
     }

@@ -281,18 +281,18 @@ fn select<'a>(
     }
 }
 
-fn add_field<'a>(field: &'a Positioned<Field>, fields: &mut Vec<Cow<'a, Positioned<Field>>>) {
-    match fields.iter_mut().find(|other| name_of(other) == name_of(field)) {
-        Some(earlier) => merge_field(earlier, &field.node),
-        None => fields.push(Cow::Borrowed(field)),
-    }
-}
-
-/// Has a field select what another one selects, whose name in the response is the same.
-pub(crate) fn merge_field(field: &mut Cow<'_, Positioned<Field>>, other: &Field) {
-    let more = &other.selection_set.node.items;
+/// Adds a field that is selected. If there is one with the same name in the response, that one
+/// selects what both select.
+pub(crate) fn add_field<'a>(
+    field: &'a Positioned<Field>,
+    fields: &mut Vec<Cow<'a, Positioned<Field>>>,
+) {
+    let Some(earlier) = fields.iter_mut().find(|other| name_of(other) == name_of(field)) else {
+        return fields.push(Cow::Borrowed(field));
+    };
+    let more = &field.node.selection_set.node.items;
     if !more.is_empty() {
-        field.to_mut().node.selection_set.node.items.extend(more.iter().cloned());
+        earlier.to_mut().node.selection_set.node.items.extend(more.iter().cloned());
     }
 }
 

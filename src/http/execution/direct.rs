@@ -1,7 +1,7 @@
 //! The execution of an operation for one caller.
 
 use std::{
-    mem, panic,
+    panic,
     pin::pin,
     sync::{Arc, OnceLock},
 };
@@ -21,7 +21,7 @@ use super::{
     super::{api::Api, budgets::REFUSAL_DELAY, response, turns::Turn},
     operation,
     output::{Operation, Output},
-    requested, variables,
+    requested,
 };
 use crate::{
     domain::{
@@ -33,7 +33,7 @@ use crate::{
     events::{StreamEnd, run_to_completion},
     graphql::{
         MutationProgress, RequestContext, RootFields, StreamProgress, check_nulls, check_variables,
-        complete_root, exceeded_response, requested_operation,
+        complete_root, exceeded_response, requested_operation, with_document,
     },
 };
 
@@ -92,22 +92,18 @@ pub async fn execute_once(
 async fn prepare(api: &Api, request: &mut Request) -> Result<(), GraphqlResponse> {
     validate(api, request).await?;
     check_values(api, request).map_err(|error| GraphqlResponse::from_errors(vec![error]))?;
-    variables::complete(request);
     requested::reduce(request);
     Ok(())
 }
 
 /// Checks the values of the variables of a request whose document is valid.
 fn check_values(api: &Api, request: &mut Request) -> ServerResult<()> {
-    let registry = &api.schemas.types;
-    let (name, variables) = (request.operation_name.clone(), mem::take(&mut request.variables));
-    let document = request.parsed_query()?;
-    let checked = requested_operation(document, name.as_deref()).map_or(Ok(()), |operation| {
-        check_variables(registry, operation, &variables)?;
-        check_nulls(registry, document, operation, &variables)
-    });
-    request.variables = variables;
-    checked
+    let types = &api.schemas.types;
+    with_document(request, |document, name, variables| {
+        let Some(operation) = requested_operation(document, name) else { return Ok(()) };
+        check_variables(types, operation, variables)?;
+        check_nulls(types, document, operation, variables)
+    })?
 }
 
 /// Validates the document of a request, unless it is known to be valid. Whether it is does not depend

@@ -16,7 +16,6 @@ use futures_util::future::BoxFuture;
 use super::{
     requested,
     response_cache::{ResponseCache, ResponseKey, SharedResponse, Unshareable},
-    variables,
 };
 use crate::{
     domain::{
@@ -123,9 +122,8 @@ impl SharedRequest {
         let (name, document) = (key.operation_name.as_deref(), request.parsed_query().ok()?);
         let operation = graphql::requested_operation(document, name)?;
         graphql::can_fan_out(document, operation).then(|| {
-            let mut document = document.clone();
-            variables::resolve_absent(&mut document, name, &mut variables);
-            requested::reduce_document(&mut document, name, &variables);
+            let reduced = requested::reduced(document, name, &mut variables);
+            let document = reduced.unwrap_or_else(|| document.clone());
             let (query, operation_name) = (Arc::clone(&key.query), key.operation_name.clone());
             Self { query, operation_name, document, variables }
         })

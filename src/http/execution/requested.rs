@@ -11,50 +11,49 @@ use std::{borrow::Cow, collections::HashSet};
 use async_graphql::{
     Name, Positioned, Request, Value as ConstValue, Variables,
     parser::types::{
-        Directive, DocumentOperations, ExecutableDocument, Field, OperationDefinition,
-        OperationType, Selection, SelectionSet,
+        Directive, DocumentOperations, ExecutableDocument, Field, OperationDefinition, Selection,
+        SelectionSet,
     },
 };
 use async_graphql_value::Value;
 
-use crate::graphql::{merge_field, requested_operation};
+use super::variables;
+use crate::graphql::{add_field, requested_operation, with_document};
 
-/// Reduces the document of a request, which was validated and whose variables are
-/// [complete](super::variables::complete).
+/// Reduces the document of a request, which was validated, and completes its variables.
 pub fn reduce(request: &mut Request) {
-    let name = request.operation_name.clone();
-    let variables = std::mem::take(&mut request.variables);
-    if let Ok(document) = request.parsed_query()
-        && !is_reduced(document)
-    {
-        let mut document = document.clone();
-        reduce_document(&mut document, name.as_deref(), &variables);
-        request.set_parsed_query(document);
+    if let Ok(Some(reduced)) = with_document(request, reduced) {
+        request.set_parsed_query(reduced);
     }
-    request.variables = variables;
 }
 
-/// Reduces a document to an operation with these variables.
-pub fn reduce_document(
-    document: &mut ExecutableDocument,
+/// Returns what is executed of a document, or `None` if that is all of it. Gives variables without a
+/// value their default.
+pub fn reduced(
+    document: &ExecutableDocument,
     name: Option<&str>,
-    variables: &Variables,
-) {
-    if let (DocumentOperations::Multiple(operations), Some(name)) = (&mut document.operations, name)
+    variables: &mut Variables,
+) -> Option<ExecutableDocument> {
+    let operation = requested_operation(document, name)?;
+    let absent = variables::apply_defaults(operation, variables);
+    if absent.is_empty() && is_reduced(document) {
+        return None;
+    }
+    let root = root_selection(document, operation, variables);
+    let reached = reached_fragments(document, &root);
+    let mut reduced = document.clone();
+    reduced.fragments.retain(|name, _| reached.contains(name));
+    if let (DocumentOperations::Multiple(operations), Some(name)) = (&mut reduced.operations, name)
     {
         operations.retain(|own, _| own == name);
     }
-    let Some(operation) = requested_operation(document, name) else { return };
-    let root = root_selection(document, operation, variables);
-    let reached = reached_fragments(document, &root);
-    document.fragments.retain(|name, _| reached.contains(name));
-    let operation = match &mut document.operations {
-        DocumentOperations::Single(operation) => Some(operation),
-        DocumentOperations::Multiple(operations) => operations.values_mut().next(),
+    let operation = match &mut reduced.operations {
+        DocumentOperations::Single(operation) => operation,
+        DocumentOperations::Multiple(operations) => operations.values_mut().next()?,
     };
-    if let Some(operation) = operation {
-        operation.node.selection_set.node = root;
-    }
+    operation.node.selection_set.node = root;
+    variables::remove(&absent, &mut operation.node, &mut reduced.fragments);
+    Some(reduced)
 }
 
 /// Whether a document has one operation with plain fields at its root, whose names differ.
@@ -77,7 +76,6 @@ fn is_reduced(document: &ExecutableDocument) -> bool {
 struct Root<'d> {
     document: &'d ExecutableDocument,
     variables: &'d Variables,
-    type_name: &'static str,
     fields: Vec<Cow<'d, Positioned<Field>>>,
     spread: HashSet<&'d Name>,
 }
@@ -87,13 +85,8 @@ fn root_selection(
     operation: &OperationDefinition,
     variables: &Variables,
 ) -> SelectionSet {
-    let type_name = match operation.ty {
-        OperationType::Query => "Query",
-        OperationType::Mutation => "Mutation",
-        OperationType::Subscription => "Subscription",
-    };
     let (fields, spread) = (Vec::new(), HashSet::new());
-    let mut root = Root { document, variables, type_name, fields, spread };
+    let mut root = Root { document, variables, fields, spread };
     root.add(&operation.selection_set.node);
     let fields = root.fields.into_iter().map(Cow::into_owned);
     let fields = fields.map(|mut field| {
@@ -106,42 +99,26 @@ fn root_selection(
 }
 
 impl<'d> Root<'d> {
+    /// Adds the fields of a selection set. A fragment at the root is on the type of the root.
     fn add(&mut self, set: &'d SelectionSet) {
         for selection in &set.items {
             if self.is_left_out(selection.node.directives()) {
                 continue;
             }
             match &selection.node {
-                Selection::Field(field) => self.add_field(field),
+                Selection::Field(field) => add_field(field, &mut self.fields),
                 Selection::InlineFragment(fragment) => {
-                    let on = fragment.node.type_condition.as_ref();
-                    self.add_of(on.map(|on| &on.node.on.node), &fragment.node.selection_set.node);
+                    self.add(&fragment.node.selection_set.node);
                 }
                 Selection::FragmentSpread(spread) => {
                     let name = &spread.node.fragment_name.node;
-                    let Some(fragment) = self.document.fragments.get(name) else { continue };
-                    if self.spread.insert(name) {
-                        let on = &fragment.node.type_condition.node.on.node;
-                        self.add_of(Some(on), &fragment.node.selection_set.node);
+                    let fragment = self.document.fragments.get(name);
+                    let fragment = fragment.filter(|_| self.spread.insert(name));
+                    if let Some(fragment) = fragment {
+                        self.add(&fragment.node.selection_set.node);
                     }
                 }
             }
-        }
-    }
-
-    /// Adds the fields of a fragment on a type, if it is that of the root.
-    fn add_of(&mut self, on: Option<&Name>, set: &'d SelectionSet) {
-        if on.is_none_or(|on| on == self.type_name) {
-            self.add(set);
-        }
-    }
-
-    fn add_field(&mut self, field: &'d Positioned<Field>) {
-        let name = &field.node.response_key().node;
-        let earlier = self.fields.iter_mut().find(|other| other.node.response_key().node == *name);
-        match earlier {
-            Some(earlier) => merge_field(earlier, &field.node),
-            None => self.fields.push(Cow::Borrowed(field)),
         }
     }
 
@@ -199,9 +176,9 @@ mod tests {
 
     /// The names at the root of an operation of a document, with those below them.
     fn root(text: &str, name: Option<&str>) -> Vec<String> {
-        let mut document = parse_query(text).unwrap();
-        let variables = Variables::from_json(json!({ "yes": true, "no": false }));
-        reduce_document(&mut document, name, &variables);
+        let document = parse_query(text).unwrap();
+        let mut variables = Variables::from_json(json!({ "yes": true, "no": false }));
+        let document = reduced(&document, name, &mut variables).unwrap();
         assert!(is_reduced(&document), "{text}");
         let operation = requested_operation(&document, name).unwrap();
         names(&operation.selection_set.node)
@@ -243,8 +220,8 @@ mod tests {
     fn only_the_requested_operation_and_its_fragments_are_left() {
         let text = "query A { a { ...F } } query B { b { ...G } }
             fragment F on T { f } fragment G on T { g }";
-        let mut document = parse_query(text).unwrap();
-        reduce_document(&mut document, Some("A"), &Variables::default());
+        let document = parse_query(text).unwrap();
+        let document = reduced(&document, Some("A"), &mut Variables::default()).unwrap();
         assert_eq!(document.operations.iter().count(), 1);
         assert_eq!(document.fragments.keys().collect::<Vec<_>>(), ["F"]);
         assert_eq!(root(text, Some("B")), ["b{...G}"]);
