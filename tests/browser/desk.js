@@ -64,7 +64,7 @@ async function mergesATwin(page, anna, ticket) {
   await page.keyboard.press("Enter");
   await page.getByText(`This ticket continues in ${ticket.number}.`).waitFor();
   await page.keyboard.press("u");
-  await row(page, "The shop is down").waitFor();
+  await row(page, ticket.number).waitFor();
   await walkTo(page, "j", ticket.number);
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "The shop is down", exact: true }).waitFor();
