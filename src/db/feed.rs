@@ -1,5 +1,7 @@
-//! The feed: the order in which all readers see the events. The sequencer writes it; the tailer,
-//! replays and the planner read it.
+//! The feed: the order in which all readers see the events. Writers and the sequencer extend it
+//! (`placing.rs`); the tailer, replays and the consumers read it.
+
+mod placing;
 
 use std::sync::LazyLock;
 
@@ -9,10 +11,11 @@ use diesel::{
 };
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 
+pub(super) use self::placing::{PLACEMENT, PLACEMENT_OF, PlacementRow, placing};
+pub use self::placing::{PlacedEvents, Placement, Placing, place_pending};
 use super::{
     Connection, DbError,
     event::{EVENT_COLUMNS, EventRow},
-    listen::CHANNEL,
     prepared::Prepare as _,
     schema::{feed, feed_epochs, feed_head, pending_events},
 };
@@ -169,94 +172,6 @@ pub async fn open_epoch(
         .await?;
     Ok(())
 }
-
-/// The events that were placed together.
-pub struct PlacedEvents {
-    /// The end of the feed before them.
-    pub after: FeedMark,
-    /// The events, in order and without a gap.
-    pub page: FeedPage,
-    /// Whether another sequencer was waited for. More events may be pending then, and what is said
-    /// of the epoch and of the mark before them may be out of date.
-    pub waited: bool,
-}
-
-#[derive(QueryableByName)]
-struct PlacedRow {
-    #[diesel(embed)]
-    placed: FeedRow,
-    #[diesel(sql_type = BigInt)]
-    head: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    head_mark: Option<i64>,
-    #[diesel(sql_type = Bool)]
-    waited: bool,
-}
-
-/// Moves up to `limit` pending events, those with the lowest ids, to the end of the feed, gives them a
-/// random mark, and notifies all nodes that `node` has done so, in one statement. Returns the events,
-/// or `None` if there are none, or if an epoch must be opened first.
-pub async fn place_pending(
-    db: &mut Connection,
-    limit: i64,
-    mark: i64,
-    node: i64,
-) -> Result<Option<PlacedEvents>, DbError> {
-    let rows = diesel::sql_query(PLACE.as_str())
-        .bind::<BigInt, _>(limit)
-        .bind::<BigInt, _>(mark)
-        .bind::<BigInt, _>(node)
-        .prepared()
-        .load::<PlacedRow>(db)
-        .await?;
-    let Some(last) = rows.last() else { return Ok(None) };
-    let after = FeedMark { pos: last.head, mark: last.head_mark };
-    let end = FeedMark { pos: last.placed.pos, mark: last.placed.mark };
-    let waited = last.waited;
-    let events = rows.into_iter().map(|row| row.placed.into()).collect();
-    Ok(Some(PlacedEvents { after, page: FeedPage { events, end }, waited }))
-}
-
-/// Finds the rows to delete by their place: a plan from when few events were pending could read the
-/// whole table, with all the rows that were deleted since.
-///
-/// Locks the head before it takes events. A statement that waits for the lock sees the head as it is
-/// then, and everything else as it was before: the version of the head tells.
-///
-/// NOTIFY holds one lock for the whole database until the commit. Those who place events take turns
-/// anyway; nothing else that commits to disk may notify in its transaction.
-static PLACE: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "WITH here AS ({HERE}), head AS MATERIALIZED (
-             SELECT pos, xmin AS version FROM feed_head
-             WHERE NOT {REWOUND} AND EXISTS (SELECT FROM pending_events) FOR UPDATE
-         ), batch AS (
-             DELETE FROM pending_events
-             WHERE ctid = ANY (ARRAY(SELECT ctid FROM pending_events ORDER BY event_id LIMIT $1))
-               AND EXISTS (SELECT FROM head)
-             RETURNING event_id
-         ), placed AS (
-             INSERT INTO feed (pos, event_id, ticket_id, mark)
-             SELECT (SELECT pos FROM head) + row_number() OVER (ORDER BY e.id), e.id, e.ticket_id, $2
-             FROM batch
-             CROSS JOIN LATERAL (
-                 SELECT id, ticket_id FROM events WHERE id = batch.event_id LIMIT 1) e
-             RETURNING pos, event_id, ticket_id, mark
-         ), moved AS (
-             UPDATE feed_head SET pos = placed.last
-             FROM (SELECT max(pos) AS last FROM placed) placed
-             WHERE placed.last IS NOT NULL
-         ), notified AS MATERIALIZED (
-             SELECT pg_notify('{CHANNEL}', concat_ws(' ', max(pos), $3)) FROM placed
-             HAVING count(*) > 0
-         )
-         SELECT {}, h.pos AS head, (SELECT mark FROM feed WHERE pos = h.pos) AS head_mark,
-                h.version <> (SELECT xmin FROM feed_head) AS waited
-         FROM head h CROSS JOIN notified CROSS JOIN placed f {EVENT_OF_ROW}
-         ORDER BY f.pos",
-        *FEED_COLUMNS
-    )
-});
 
 #[derive(QueryableByName)]
 struct FeedRow {

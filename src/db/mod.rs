@@ -21,6 +21,7 @@ mod enums;
 pub mod erasure;
 pub mod event;
 pub mod feed;
+pub mod feed_hints;
 pub mod follow_up;
 pub mod former_staff;
 pub mod handoff;

@@ -1,7 +1,7 @@
 //! Database connections: the pool, TLS and transactions.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -29,11 +29,14 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     connection::{Connection, PooledConnection},
+    feed::{Placement, Placing},
+    feed_hints::FeedHints,
     instrumentation::{Activity, Statements},
 };
 use crate::domain::{
     budget::{Exceeded, RequestBudget},
     causes::with_causes,
+    clock::Ambient,
     node::PoolUse,
 };
 
@@ -139,7 +142,10 @@ const SESSION_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=10s \
 pub struct Database {
     pool: Pool<AsyncPgConnection>,
     connector: Connector,
+    /// Wakes the sequencer.
     committed: Arc<Notify>,
+    /// Wakes the tailer, if this node has an event log.
+    hints: Arc<OnceLock<Arc<FeedHints>>>,
     acquisitions: Activity,
 }
 
@@ -151,7 +157,13 @@ impl Database {
     pub fn new(url: &str, size: usize) -> Result<Self, DbError> {
         let connector = Connector::new(url)?;
         let pool = connector.pool(size)?;
-        Ok(Self { pool, connector, committed: Arc::default(), acquisitions: Activity::default() })
+        Ok(Self {
+            pool,
+            connector,
+            committed: Arc::default(),
+            hints: Arc::default(),
+            acquisitions: Activity::default(),
+        })
     }
 
     /// Creates a handle to the same database with connections of its own, at most `size`. They
@@ -222,13 +234,40 @@ impl Database {
         E: From<DbError>,
     {
         let value = self.transaction(body).await?;
-        self.announce_commit();
+        self.committed.notify_one();
         Ok(value)
     }
 
-    /// Wakes the sequencer: events were committed by a statement outside of [`write`](Self::write).
-    pub fn announce_commit(&self) {
+    /// Has the statements of this node place their events, and the tailer told by `hints`. Without
+    /// it, all events are left to a sequencer. Does nothing if another event log of this process
+    /// has done so.
+    pub fn start_placing(&self, hints: Arc<FeedHints>) {
+        let _ = self.hints.set(hints);
+    }
+
+    /// Returns what lets a statement place the events that it appends, or `None` if it must not.
+    /// Only for a statement that commits by itself. Its outcome must be announced.
+    pub fn placing(&self, ambient: &Ambient) -> Option<Placing> {
+        let node = self.hints.get()?.node;
+        Some(Placing { mark: i64::from_be_bytes(ambient.bytes()), node })
+    }
+
+    /// Announces where the events of a statement are that has committed outside of
+    /// [`write`](Self::write).
+    pub fn announce(&self, placement: Placement) {
+        match (placement, self.hints.get()) {
+            (Placement::Placed(events), Some(hints)) => hints.placed(events),
+            (Placement::Placed(_), None) => {}
+            (Placement::Pending, _) => self.committed.notify_one(),
+        }
+    }
+
+    /// Announces that a statement has failed that could place events. It may have committed.
+    pub fn announce_failure(&self) {
         self.committed.notify_one();
+        if let Some(hints) = self.hints.get() {
+            hints.grown();
+        }
     }
 
     /// Runs a transaction like [`write`](Self::write) that appends no events, so the sequencer is

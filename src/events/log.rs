@@ -7,11 +7,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    hub::Hub, notified::NotifiedAccounts, placed::FeedHints, presence::Presence,
-    sequencer::Sequencer, tailer::Tailer,
+    hub::Hub, notified::NotifiedAccounts, presence::Presence, sequencer::Sequencer, tailer::Tailer,
 };
 use crate::{
-    db::{Database, DbError, consumer, feed, notification},
+    db::{Database, DbError, consumer, feed, feed_hints::FeedHints, notification},
     domain::{clock::Ambient, cursor::Cursor, event::Event},
     metrics::Metrics,
 };
@@ -97,6 +96,7 @@ impl EventLog {
             presence,
             metrics,
         }));
+        log.background.start_placing(Arc::clone(&hints));
         log.start_tasks(tasks, stop, hints);
         Ok(log)
     }

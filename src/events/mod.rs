@@ -3,9 +3,10 @@
 //! Writers append events to the table `events`. From there an event reaches the streams in these
 //! steps:
 //!
-//! 1. `sequencer.rs` gives it a position in the feed.
-//! 2. `tailer.rs` publishes to the hub what the node's own sequencer has placed (`placed.rs`), and
-//!    reads what others have, once per node.
+//! 1. The statement that appends it gives it a position in the feed (`db/feed/placing.rs`), or leaves
+//!    that to `sequencer.rs`.
+//! 2. `tailer.rs` publishes to the hub what its node has placed (`db/feed_hints.rs`), and reads what
+//!    others have, once per node.
 //! 3. `hub.rs` adds it to the latest events (`ring.rs`), and to the buffers (`buffer.rs`) of the
 //!    streams that are registered (`registration.rs`) under its topics (`topic.rs`).
 //! 4. `subscription.rs` replays the events that its caller missed (`replay.rs`), and then delivers
@@ -30,7 +31,6 @@ mod item;
 mod log;
 mod notification;
 mod notified;
-mod placed;
 mod presence;
 mod presence_stream;
 mod registration;

@@ -1,4 +1,5 @@
-//! Places committed events in the feed: gives each its position.
+//! Places pending events in the feed: gives each its position. Most events are placed by the
+//! statement that appends them (`db/feed/placing.rs`).
 //!
 //! A sequencer runs on every node. The lock on the feed's head makes them take turns; there is no
 //! leader.
@@ -13,9 +14,8 @@ use std::{
 
 use tokio::time;
 
-use super::placed::FeedHints;
 use crate::{
-    db::{Connection, Database, DbError, feed},
+    db::{Connection, Database, DbError, feed, feed_hints::FeedHints},
     domain::clock::Ambient,
 };
 
@@ -101,11 +101,7 @@ impl Sequencer {
             return feed::has_pending(&mut connection).await;
         };
         let (count, waited) = (placed.page.events.len(), placed.waited);
-        if waited {
-            self.hints.grown();
-        } else {
-            self.hints.placed(placed);
-        }
+        self.hints.placed(placed);
         drop(connection);
         self.vacuum_if_due(count);
         Ok(waited || count >= usize::try_from(BATCH).unwrap_or(usize::MAX))

@@ -1,5 +1,5 @@
-//! Publishes the feed to the hub, once per node: the events that the node's own sequencer has placed,
-//! and those of others, which it reads.
+//! Publishes the feed to the hub, once per node: the events that its node has placed, and those of
+//! others, which it reads.
 //!
 //! It remembers the marks of what it has read, and continues only if the feed still has them. If it
 //! has not, the feed was rewound to an earlier state, even if it has grown since: the tailer opens a
@@ -9,11 +9,12 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::time;
 
-use super::{hub::Hub, placed::FeedHints, presence::Presence};
+use super::{hub::Hub, presence::Presence};
 use crate::{
     db::{
         Connection, Database, DbError,
         feed::{self, FeedMark, PlacedEvents},
+        feed_hints::FeedHints,
         listen::{self, Heard},
     },
     domain::clock::Ambient,
@@ -58,7 +59,7 @@ impl Tailer {
         let (hints, hub) = (Arc::clone(&self.hints), Arc::clone(&self.hub));
         let presence = Arc::clone(&self.presence);
         let on_heard = |heard: Heard<'_>| match heard {
-            // The node's own sequencer passes on what it places.
+            // The node passes on what it has placed.
             Heard::Feed(Some(hint)) if hint.node == hints.node || hint.head <= hub.cursor().pos => {
             }
             Heard::Feed(_) => hints.grown(),
@@ -91,7 +92,9 @@ impl Tailer {
 
     /// Publishes events that this node has placed. Returns whether nothing needs to be read because
     /// of them: they follow what was read before, mark by mark, in an epoch that the hub knows.
-    fn publish_placed(&self, placed: Vec<PlacedEvents>, marks: &mut Marks) -> bool {
+    fn publish_placed(&self, mut placed: Vec<PlacedEvents>, marks: &mut Marks) -> bool {
+        // Two statements are not always answered in the order in which they committed.
+        placed.sort_by_key(|events| events.after.pos);
         for PlacedEvents { after, page, .. } in placed {
             let pos = self.hub.cursor().pos;
             let follows = after.pos == pos && marks.back() == Some(&after);

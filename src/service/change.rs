@@ -6,7 +6,7 @@
 //! (`grouping.rs`): each is decided on the ticket as those before it leave it. A ticket that others
 //! keep locked holds up its own changes only.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 use super::{
     ServiceError, Services,
@@ -152,8 +152,10 @@ impl Group {
         if changes.is_empty() {
             return Ok(Saved::default());
         }
-        let saved = event::save(db, &changes).await?;
-        services.database.announce_commit();
+        let placing = services.database.placing(&services.ambient);
+        let saved = event::save(db, &changes, placing).await;
+        let mut saved = saved.inspect_err(|_| services.database.announce_failure())?;
+        services.database.announce(mem::take(&mut saved.placement));
         saved.unwritten.uncount(db).await;
         Ok(saved)
     }

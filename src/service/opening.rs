@@ -1,5 +1,7 @@
 //! Opening tickets. Those that are opened at the same time are written together (`grouping.rs`).
 
+use std::mem;
+
 use super::{
     ServiceError, Services, UserError, UserErrorCode,
     change::public_event,
@@ -103,8 +105,10 @@ async fn open_together(services: &Services, group: &[Waiting<Opening>]) -> Resul
         terms: waiting.call.terms(),
     });
     let mut connection = services.database.read().await?;
-    let opened = event::open(&mut connection, &new.collect::<Vec<_>>()).await?;
-    services.database.announce_commit();
+    let placing = services.database.placing(&services.ambient);
+    let opened = event::open(&mut connection, &new.collect::<Vec<_>>(), placing).await;
+    let mut opened = opened.inspect_err(|_| services.database.announce_failure())?;
+    services.database.announce(mem::take(&mut opened.placement));
     opened.unwritten.uncount(&mut connection).await;
     Ok(opened)
 }
@@ -148,7 +152,7 @@ async fn open_checked(
     }
     let event = opening.event();
     let new = TicketOpening { ticket, event: &event, counted: None, terms: Terms::default() };
-    let opened = event::open(db, &[new]).await?;
+    let opened = event::open(db, &[new], None).await?;
     let number = opened.numbers.get(&ticket.id).copied().ok_or_else(unknown_category)?;
     upload::attach(db, creation.account, files, ticket.id, None).await?;
     Ok(Made::Now(Box::new(opening.opened(number))))

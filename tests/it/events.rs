@@ -518,3 +518,50 @@ async fn each_placement_tells_all_nodes_how_far_the_feed_has_grown_and_by_which_
     );
     assert_eq!(hints[0].1, hints[1].1, "the same node");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_cannot_place_its_events_leaves_them_pending_in_their_order() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    server.quiet().await;
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("1", &ticket.id, None).await;
+    let database = server.database.connect().await;
+    let waiting = async || {
+        let count = "SELECT count(*) FROM pending_events";
+        database.query_one(count, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    let mut holder = server.database.connect().await;
+    let lock = holder.transaction().await.unwrap();
+    lock.execute("SELECT FROM feed_head FOR UPDATE", &[]).await.unwrap();
+    anna.comment(&ticket, "while the head is locked").await;
+    assert_eq!(waiting().await, 1);
+
+    // No sequencer can place it, but the head is free.
+    database
+        .batch_execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+                 AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+             CREATE TRIGGER refuse BEFORE DELETE ON pending_events EXECUTE FUNCTION refuse();",
+        )
+        .await
+        .unwrap();
+    lock.rollback().await.unwrap();
+    for nth in 0..5 {
+        anna.comment(&ticket, &format!("behind it {nth}")).await;
+        assert_eq!(waiting().await, 2 + nth, "an event has overtaken one that is pending");
+    }
+    anna.create_ticket("behind them").await;
+    marta.comment(&ticket, "an answer").await;
+    assert!(waiting().await > 7);
+
+    database.batch_execute("DROP TRIGGER refuse ON pending_events").await.unwrap();
+    let events = next_events(&mut socket, 7).await;
+    let expected = ["CommentAdded while the head is locked".to_owned()]
+        .into_iter()
+        .chain((0..5).map(|nth| format!("CommentAdded behind it {nth}")))
+        .chain(["CommentAdded an answer".to_owned()]);
+    assert!(events.iter().map(line).eq(expected), "{events:#?}");
+    server.stop().await;
+}

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{
     super::{
         Connection, DbError,
+        feed::{PLACEMENT, PLACEMENT_OF, Placement, PlacementRow, Placing, placing},
         prepared::Prepare as _,
         rate_limit::Bucket,
         schema::sql_types::{EventAudience, TicketPriority, TicketStatus},
@@ -55,6 +56,8 @@ pub struct Opened {
     pub full: FullBuckets,
     /// What was counted for the tickets that were not opened. The caller uncounts it.
     pub unwritten: UnwrittenAttempts,
+    /// Where the events of those that were opened are.
+    pub placement: Placement,
 }
 
 /// The chosen categories.
@@ -91,25 +94,26 @@ const APPENDED: &str = "ORDER BY i
             status, priority, occurred_at)
         SELECT id, 1, $13, $14, any_actor_id, $15, category_id, status, priority, created_at
         FROM opened ORDER BY number
-        RETURNING id
-    ), queued AS (
-        INSERT INTO pending_events (event_id) SELECT id FROM appended
+        RETURNING id, ticket_id, seq
     )";
 
 /// The columns of an [`OpenedRow`] that `CountedAttempts` does not have.
 const SELECTED: &str = "SELECT ARRAY(SELECT id FROM opened ORDER BY number) AS ids,
     ARRAY(SELECT number FROM opened ORDER BY number) AS numbers";
 
-/// The first parameters of what is counted and of the terms.
+/// The first parameters of what is counted, of the placement and of the terms.
 const FIRST_DUE: usize = 16;
-const FIRST_TERM: usize = 21;
+const FIRST_PLACING: usize = 21;
+const FIRST_TERM: usize = 23;
 
 /// The whole statement for tickets without terms.
 static OPEN: LazyLock<String> = LazyLock::new(|| {
     let (counting, unmet) = (counting(FIRST_DUE), uncounted(FIRST_DUE));
+    let placing = placing(FIRST_PLACING);
     format!(
         "WITH {CHOSEN}, {counting}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED},
-         {INSERTED} true {APPENDED} {SELECTED}, {COUNTED}"
+         {INSERTED} true {APPENDED}, {placing}
+         {SELECTED}, {COUNTED}, {PLACEMENT} FROM {PLACEMENT_OF}"
     )
 });
 
@@ -119,9 +123,11 @@ static OPEN_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
     let unmet = unmet(FIRST_TERM, &uncounted(FIRST_DUE), "($2)[s.place]");
     let (claiming, attaching) =
         (claiming(FIRST_TERM, "accepted"), attaching(FIRST_TERM, "accepted", "($2)[f.place]"));
+    let placing = placing(FIRST_PLACING);
     format!(
         "WITH {CHOSEN}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED}, {claiming},
-         {INSERTED} {ALL_CLAIMED} {APPENDED}, {attaching} {SELECTED}, {COUNTED}"
+         {INSERTED} {ALL_CLAIMED} {APPENDED}, {attaching}, {placing}
+         {SELECTED}, {COUNTED}, {PLACEMENT} FROM {PLACEMENT_OF}"
     )
 });
 
@@ -152,12 +158,19 @@ struct OpenedRow {
     numbers: Vec<i64>,
     #[diesel(embed)]
     counted: CountedAttempts,
+    #[diesel(embed)]
+    placement: PlacementRow,
 }
 
-/// Opens tickets whose first events are alike, in one statement. Those that are not opened have a
+/// Opens tickets whose first events are alike, in one statement, which also places the events if it
+/// may. Those that are not opened have a
 /// category that does not accept tickets or is being changed, a full bucket, or terms that are not
 /// met: nothing of them is stored.
-pub async fn open(db: &mut Connection, new: &[TicketOpening<'_>]) -> Result<Opened, DbError> {
+pub async fn open(
+    db: &mut Connection,
+    new: &[TicketOpening<'_>],
+    placing: Option<Placing>,
+) -> Result<Opened, DbError> {
     let mut values = Values::default();
     for (place, opening) in (1..).zip(new) {
         values.add(place, opening);
@@ -165,12 +178,16 @@ pub async fn open(db: &mut Connection, new: &[TicketOpening<'_>]) -> Result<Open
     let Some(first) = new.first() else {
         return Ok(Opened::default());
     };
-    let row = values.execute(db, first.event).await?;
+    let row = values.execute(db, first.event, placing).await?;
+    let placement = row.placement.placement(placing, |id, ticket, _| {
+        let opening = new.iter().find(|opening| opening.ticket.id == ticket)?;
+        Some(opening.event.appended(id, opening.ticket, opening.ticket.state()))
+    });
     let numbers = row.numbers.into_iter().map(TicketNumber);
     let numbers = row.ids.into_iter().map(TicketId).zip(numbers).collect::<HashMap<_, _>>();
     let unopened = new.iter().filter(|opening| !numbers.contains_key(&opening.ticket.id));
     let (full, unwritten) = row.counted.split(unopened.filter_map(|opening| opening.counted));
-    Ok(Opened { numbers, full, unwritten })
+    Ok(Opened { numbers, full, unwritten, placement })
 }
 
 impl<'a> Values<'a> {
@@ -198,6 +215,7 @@ impl<'a> Values<'a> {
         self,
         db: &mut Connection,
         event: &NewTicketEvent,
+        placing: Option<Placing>,
     ) -> Result<OpenedRow, DbError> {
         let (kind, data) = columns(&event.event)?;
         let text = if self.terms.is_empty() { OPEN.as_str() } else { OPEN_ON_TERMS.as_str() };
@@ -221,7 +239,9 @@ impl<'a> Values<'a> {
             .bind::<Array<Binary>, _>(self.due.buckets)
             .bind::<Array<Interval>, _>(self.due.intervals)
             .bind::<Interval, _>(self.due.within)
-            .bind::<Timestamptz, _>(self.due.now);
+            .bind::<Timestamptz, _>(self.due.now)
+            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.mark))
+            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.node));
         // `get_result` would return at the first row, which Postgres sends before it commits.
         let rows = if self.terms.is_empty() {
             statement.prepared().load(db).await?

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{
     super::{
         Connection, DbError,
+        feed::{PLACEMENT, PLACEMENT_OF, Placement, PlacementRow, Placing, placing},
         prepared::Prepare as _,
         rate_limit::Bucket,
         schema::sql_types::{CommentVisibility, EventAudience, TicketPriority, TicketStatus},
@@ -33,8 +34,8 @@ use super::{
 use crate::domain::{
     clock::Timestamp,
     comment::{Comment, Visibility},
-    event::{Audience, TicketEvent, TicketState},
-    ids::{AccountId, TicketId},
+    event::{Audience, Event, Subject, TicketEvent, TicketState, TicketSubject},
+    ids::{AccountId, EventId, TicketId},
     ticket::{Priority, Status, Ticket},
 };
 
@@ -78,6 +79,8 @@ pub struct Saved {
     pub full: FullBuckets,
     /// What was counted for the tickets that were not written. The caller uncounts it.
     pub unwritten: UnwrittenAttempts,
+    /// Where the events of the tickets that were written are.
+    pub placement: Placement,
 }
 
 /// The tickets, and the numbers of events on which their changes were decided.
@@ -124,8 +127,8 @@ const CHANGED: &str = "changed AS (
 const RETURNED: &str = "RETURNING s.i, t.id, t.participant_ids
     )";
 
-/// Inserts the comments and events of the tickets that were written, and queues the events for the
-/// sequencer. Ids of events rise in the order in which the events happened.
+/// Inserts the comments and events of the tickets that were written. Ids of events rise in the order
+/// in which the events happened.
 const ADDED: &str = "commented AS (
         INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
         SELECT ($24)[c.i], w.id, ($25)[c.i], ($26)[c.i], ($27)[c.i], ($28)[c.i]
@@ -139,22 +142,21 @@ const ADDED: &str = "commented AS (
         FROM (SELECT ticket, i::int FROM unnest($29) WITH ORDINALITY AS e (ticket, i)) e
         JOIN changed w ON w.i = e.ticket
         ORDER BY e.i
-        RETURNING id
-    ), queued AS (
-        INSERT INTO pending_events (event_id) SELECT id FROM appended
+        RETURNING id, ticket_id, seq
     )";
 
-/// The first parameters of what is counted and of the terms.
+/// The first parameters of what is counted, of the placement and of the terms.
 const FIRST_DUE: usize = 40;
-const FIRST_TERM: usize = 45;
+const FIRST_PLACING: usize = 45;
+const FIRST_TERM: usize = 47;
 
 /// The whole statement for changes without terms.
 static SAVE: LazyLock<String> = LazyLock::new(|| {
     let (counting, unmet) = (counting(FIRST_DUE), uncounted(FIRST_DUE));
-    let selected = SELECTED.as_str();
+    let (placing, selected) = (placing(FIRST_PLACING), SELECTED.as_str());
     format!(
         "WITH {SEEN}, {counting}, unmet AS MATERIALIZED ({unmet}), {LOCKED}, {CHANGED} {RETURNED},
-         {ADDED} {selected}"
+         {ADDED}, {placing} {selected}"
     )
 });
 
@@ -165,10 +167,10 @@ static SAVE_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
     let unmet = unmet(FIRST_TERM, &uncounted(FIRST_DUE), "($1)[s.place]");
     let (claiming, attaching) =
         (claiming(FIRST_TERM, "locked"), attaching(FIRST_TERM, "changed", "w.id"));
-    let selected = SELECTED.as_str();
+    let (placing, selected) = (placing(FIRST_PLACING), SELECTED.as_str());
     format!(
         "WITH {SEEN}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {LOCKED}, {claiming},
-         {CHANGED} AND {ALL_CLAIMED} {RETURNED}, {ADDED}, {attaching} {selected}"
+         {CHANGED} AND {ALL_CLAIMED} {RETURNED}, {ADDED}, {attaching}, {placing} {selected}"
     )
 });
 
@@ -176,7 +178,7 @@ static SAVE_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
 static SELECTED: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT ARRAY(SELECT i FROM changed) AS written, ARRAY(SELECT place FROM unmet) AS unmet,
-             {COUNTED}"
+             {COUNTED}, {PLACEMENT} FROM {PLACEMENT_OF}"
     )
 });
 
@@ -260,19 +262,31 @@ struct SavedRow {
     unmet: Vec<i32>,
     #[diesel(embed)]
     counted: CountedAttempts,
+    #[diesel(embed)]
+    placement: PlacementRow,
 }
 
-/// Saves changes of tickets, with their comments and events, in one statement. Several changes of
+/// Saves changes of tickets, with their comments and events, in one statement, which also places the
+/// events if it may. Several changes of
 /// one ticket follow each other in the list and were decided in this order. The tickets that are
 /// not written were refused, have changed since their changes were decided, are locked or do not
 /// exist: nothing of them is stored.
-pub async fn save(db: &mut Connection, changes: &[TicketChange<'_>]) -> Result<Saved, DbError> {
+pub async fn save(
+    db: &mut Connection,
+    changes: &[TicketChange<'_>],
+    placing: Option<Placing>,
+) -> Result<Saved, DbError> {
     let by_ticket = changes.chunk_by(|a, b| a.ticket.id == b.ticket.id).collect::<Vec<_>>();
     let mut values = Values::default();
     for changes in &by_ticket {
         values.add(changes)?;
     }
-    let saved = values.execute(db).await?;
+    let saved = values.execute(db, placing).await?;
+    let event = |id, ticket, seq| {
+        let changes = by_ticket.iter().find(|changes| changes[0].ticket.id == ticket)?;
+        appended_event(changes, id, seq)
+    };
+    let placement = saved.placement.placement(placing, event);
     let tickets = |places: Vec<i32>| {
         let ticket = |place: i32| {
             let changes = by_ticket.get(usize::try_from(place - 1).ok()?)?;
@@ -283,7 +297,37 @@ pub async fn save(db: &mut Connection, changes: &[TicketChange<'_>]) -> Result<S
     let (written, refused) = (tickets(saved.written), tickets(saved.unmet));
     let unwritten = changes.iter().filter(|change| !written.contains(&change.ticket.id));
     let (full, unwritten) = saved.counted.split(unwritten.filter_map(|change| change.counted));
-    Ok(Saved { written, refused, full, unwritten })
+    Ok(Saved { written, refused, full, unwritten, placement })
+}
+
+/// Returns a ticket's event with a number, as the log has it. `changes` are those of the ticket.
+fn appended_event(changes: &[TicketChange<'_>], id: EventId, seq: i64) -> Option<Event> {
+    let last = changes.last()?.ticket;
+    let events = changes
+        .iter()
+        .flat_map(|change| change.events.iter().zip(states(change.ticket, change.events)));
+    let nth = usize::try_from(seq - last.events - 1).ok()?;
+    let (new, state) = events.into_iter().nth(nth)?;
+    Some(new.appended(id, last, state))
+}
+
+impl NewTicketEvent {
+    /// Returns the event about a ticket as the log has it.
+    pub(super) fn appended(&self, id: EventId, ticket: &Ticket, state: TicketState) -> Event {
+        Event {
+            id,
+            actor_id: self.actor_id,
+            occurred_at: self.occurred_at,
+            subject: Subject::Ticket(TicketSubject {
+                id: ticket.id,
+                reporter: ticket.reporter_id,
+                participants: ticket.participant_ids.clone(),
+                state: Some(state),
+                audience: self.audience,
+                event: self.event,
+            }),
+        }
+    }
 }
 
 /// Saves a ticket and appends its new events, in order, which also grows its count of events.
@@ -328,7 +372,7 @@ pub async fn save_change(
 
 /// Saves changes of different tickets that the transaction has locked.
 async fn save_locked(db: &mut Connection, changes: &[TicketChange<'_>]) -> Result<(), DbError> {
-    if changes.is_empty() || save(db, changes).await?.written.len() == changes.len() {
+    if changes.is_empty() || save(db, changes, None).await?.written.len() == changes.len() {
         return Ok(());
     }
     Err(DbError::Value("a ticket has changed although it was locked".into()))
@@ -376,7 +420,11 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    async fn execute(self, db: &mut Connection) -> Result<SavedRow, DbError> {
+    async fn execute(
+        self,
+        db: &mut Connection,
+        placing: Option<Placing>,
+    ) -> Result<SavedRow, DbError> {
         let Self { tickets: t, latest: l, comments: c, events: e, due, terms } = self;
         let text = if terms.is_empty() { SAVE.as_str() } else { SAVE_ON_TERMS.as_str() };
         let statement = diesel::sql_query(text)
@@ -423,7 +471,9 @@ impl<'a> Values<'a> {
             .bind::<Array<Binary>, _>(due.buckets)
             .bind::<Array<Interval>, _>(due.intervals)
             .bind::<Interval, _>(due.within)
-            .bind::<Timestamptz, _>(due.now);
+            .bind::<Timestamptz, _>(due.now)
+            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.mark))
+            .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.node));
         // `get_result` would return at the first row, which Postgres sends before it commits.
         let rows = if terms.is_empty() {
             statement.prepared().load(db).await?

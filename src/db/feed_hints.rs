@@ -1,42 +1,46 @@
-//! Events that the sequencer of this node has placed, on their way to its tailer. They need not be
-//! read from the database again.
+//! Events that this node has placed, on their way to its tailer. They need not be read from the
+//! database again.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::{db::feed::PlacedEvents, domain::clock::Ambient};
+use super::feed::PlacedEvents;
+use crate::domain::clock::Ambient;
 
 /// How many batches wait at most. If the tailer falls behind further, it reads the feed.
 const MAX_BATCHES: usize = 16;
 
 /// What the tailer has to do next.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub struct Waiting {
     /// Events that this node has placed, in order.
-    pub(super) placed: Vec<PlacedEvents>,
+    pub placed: Vec<PlacedEvents>,
     /// Whether the feed must be read, because other nodes may have placed events.
-    pub(super) read: bool,
+    pub read: bool,
 }
 
 /// Wakes the tailer.
-pub(super) struct FeedHints {
+pub struct FeedHints {
     /// Tells what this node has placed from what others have.
-    pub(super) node: i64,
+    pub node: i64,
     waiting: Mutex<Waiting>,
     woken: Notify,
 }
 
 impl FeedHints {
-    pub(super) fn new(ambient: &Ambient) -> Self {
+    /// Creates the hints of a node.
+    pub fn new(ambient: &Ambient) -> Self {
         let node = i64::from_be_bytes(ambient.bytes());
         Self { node, waiting: Mutex::default(), woken: Notify::new() }
     }
 
     /// Passes on events that were placed and committed.
-    pub(super) fn placed(&self, events: PlacedEvents) {
+    pub fn placed(&self, events: PlacedEvents) {
         let mut waiting = self.lock();
-        if waiting.placed.len() < MAX_BATCHES {
+        if events.waited {
+            waiting.read = true;
+        } else if waiting.placed.len() < MAX_BATCHES {
             waiting.placed.push(events);
         } else {
             *waiting = Waiting { placed: vec![], read: true };
@@ -46,18 +50,18 @@ impl FeedHints {
     }
 
     /// The feed may have grown by events of other nodes.
-    pub(super) fn grown(&self) {
+    pub fn grown(&self) {
         self.lock().read = true;
         self.woken.notify_one();
     }
 
     /// Waits for a hint. Returns at once if there was one since the last call.
-    pub(super) async fn woken(&self) {
+    pub async fn woken(&self) {
         self.woken.notified().await;
     }
 
     /// Takes what waits.
-    pub(super) fn take(&self) -> Waiting {
+    pub fn take(&self) -> Waiting {
         std::mem::take(&mut *self.lock())
     }
 

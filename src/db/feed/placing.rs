@@ -1,0 +1,237 @@
+//! Extending the feed: giving events their positions.
+//!
+//! Events are placed by the statement that appends them if nothing stands in its way, or else by a
+//! sequencer, from `pending_events`.
+
+use std::sync::LazyLock;
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Uuid as SqlUuid},
+};
+use diesel_async::RunQueryDsl as _;
+use uuid::Uuid;
+
+use super::{
+    super::{Connection, DbError, listen::CHANNEL, prepared::Prepare as _},
+    EVENT_OF_ROW, FEED_COLUMNS, FeedMark, FeedPage, FeedRow, HERE, REWOUND,
+};
+use crate::domain::{
+    cursor::Cursor,
+    event::{Event, FeedEvent},
+    ids::{EventId, TicketId},
+};
+
+/// The events that were placed together.
+pub struct PlacedEvents {
+    /// The end of the feed before them.
+    pub after: FeedMark,
+    /// The events, in order and without a gap.
+    pub page: FeedPage,
+    /// Whether the feed was extended by others after the statement began. More events may be pending
+    /// then, and what is said of the epoch and of the mark before them may be out of date.
+    pub waited: bool,
+}
+
+#[derive(QueryableByName)]
+struct PlacedRow {
+    #[diesel(embed)]
+    placed: FeedRow,
+    #[diesel(sql_type = BigInt)]
+    head: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    head_mark: Option<i64>,
+    #[diesel(sql_type = Bool)]
+    waited: bool,
+}
+
+/// Moves up to `limit` pending events, those with the lowest ids, to the end of the feed, gives them a
+/// random mark, and notifies all nodes that `node` has done so, in one statement. Returns the events,
+/// or `None` if there are none, or if an epoch must be opened first.
+pub async fn place_pending(
+    db: &mut Connection,
+    limit: i64,
+    mark: i64,
+    node: i64,
+) -> Result<Option<PlacedEvents>, DbError> {
+    let rows = diesel::sql_query(PLACE.as_str())
+        .bind::<BigInt, _>(limit)
+        .bind::<BigInt, _>(mark)
+        .bind::<BigInt, _>(node)
+        .prepared()
+        .load::<PlacedRow>(db)
+        .await?;
+    let Some(last) = rows.last() else { return Ok(None) };
+    let after = FeedMark { pos: last.head, mark: last.head_mark };
+    let end = FeedMark { pos: last.placed.pos, mark: last.placed.mark };
+    let waited = last.waited;
+    let events = rows.into_iter().map(|row| row.placed.into()).collect();
+    Ok(Some(PlacedEvents { after, page: FeedPage { events, end }, waited }))
+}
+
+/// Finds the rows to delete by their place: a plan from when few events were pending could read the
+/// whole table, with all the rows that were deleted since.
+///
+/// Locks the head before it takes events. A statement that waits for the lock sees the head as it is
+/// then, and everything else as it was before: the version of the head tells.
+static PLACE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH here AS ({HERE}), head AS MATERIALIZED (
+             SELECT pos, xmin AS version FROM feed_head
+             WHERE NOT {REWOUND} AND EXISTS (SELECT FROM pending_events) FOR UPDATE
+         ), batch AS (
+             DELETE FROM pending_events
+             WHERE ctid = ANY (ARRAY(SELECT ctid FROM pending_events ORDER BY event_id LIMIT $1))
+               AND EXISTS (SELECT FROM head)
+             RETURNING event_id
+         ), placed AS (
+             INSERT INTO feed (pos, event_id, ticket_id, mark)
+             SELECT (SELECT pos FROM head) + row_number() OVER (ORDER BY e.id), e.id, e.ticket_id, $2
+             FROM batch
+             CROSS JOIN LATERAL (
+                 SELECT id, ticket_id FROM events WHERE id = batch.event_id LIMIT 1) e
+             RETURNING pos, event_id, ticket_id, mark
+         ), {}
+         SELECT {}, h.pos AS head, (SELECT mark FROM feed WHERE pos = h.pos) AS head_mark,
+                h.version <> (SELECT xmin FROM feed_head) AS waited
+         FROM head h CROSS JOIN notified CROSS JOIN placed f {EVENT_OF_ROW}
+         ORDER BY f.pos",
+        extended(3),
+        *FEED_COLUMNS
+    )
+});
+
+/// Lets the statement that appends events place them too.
+#[derive(Clone, Copy)]
+pub struct Placing {
+    /// The random mark of the positions.
+    pub mark: i64,
+    /// This node, as other nodes are told.
+    pub node: i64,
+}
+
+/// Where the events of a statement are once it has committed.
+#[derive(Default)]
+pub enum Placement {
+    /// They are pending.
+    #[default]
+    Pending,
+    /// They have their positions.
+    Placed(PlacedEvents),
+}
+
+/// Returns the expressions that place the events `appended (id, ticket_id, seq)`, or queue them for
+/// the sequencer: if the head is locked, other events are pending, an epoch must be opened first, or
+/// the mark, `$first`, is null. `$first + 1` is the node.
+///
+/// A statement that appends events of a ticket has compared the number of its events with one read
+/// before the statement began. The earlier events of the ticket were committed by then: this
+/// statement sees them pending, or they have positions before its own.
+///
+/// The head is locked last and never waited for. A transaction of several statements must not place
+/// its events: it would keep the head locked while it goes on.
+pub(in super::super) fn placing(first: usize) -> String {
+    let (mark, node) = (first, first + 1);
+    format!(
+        "here AS ({HERE}), head AS MATERIALIZED (
+             SELECT pos, xmin AS version FROM feed_head
+             WHERE ${mark} IS NOT NULL AND (SELECT count(*) FROM appended) > 0
+               AND NOT EXISTS (SELECT FROM pending_events) AND NOT {REWOUND}
+             LIMIT 1 FOR UPDATE SKIP LOCKED
+         ), queued AS (
+             INSERT INTO pending_events (event_id)
+             SELECT id FROM appended WHERE NOT EXISTS (SELECT FROM head)
+         ), placed AS (
+             INSERT INTO feed (pos, event_id, ticket_id, mark)
+             SELECT head.pos + row_number() OVER (ORDER BY a.id), a.id, a.ticket_id, ${mark}
+             FROM appended a CROSS JOIN head
+             RETURNING pos
+         ), {}",
+        extended(node)
+    )
+}
+
+/// Returns the expressions that move the head to the last of the positions `placed (pos)`, and notify
+/// all nodes.
+///
+/// NOTIFY holds one lock for the whole database until the commit. Those who place events take turns
+/// anyway; nothing else that commits to disk may notify in its transaction.
+fn extended(node: usize) -> String {
+    format!(
+        "moved AS (
+             UPDATE feed_head SET pos = placed.last
+             FROM (SELECT max(pos) AS last FROM placed) placed
+             WHERE placed.last IS NOT NULL
+         ), notified AS MATERIALIZED (
+             SELECT pg_notify('{CHANNEL}', concat_ws(' ', max(pos), ${node})) FROM placed
+             HAVING count(*) > 0
+         )"
+    )
+}
+
+/// The columns of a [`PlacementRow`], from the expressions of [`placing`] and from [`PLACEMENT_OF`].
+/// Reads `notified`, which notifies.
+pub(in super::super) const PLACEMENT: &str = "
+    (SELECT pos FROM head) AS head,
+    (SELECT mark FROM feed WHERE pos = (SELECT pos FROM head)) AS head_mark,
+    (SELECT tag FROM feed_epochs WHERE start_pos <= (SELECT pos FROM head)
+     ORDER BY epoch DESC LIMIT 1) AS epoch,
+    (SELECT version FROM head) <> (SELECT xmin FROM feed_head) AS waited,
+    (SELECT count(*) FROM notified) AS notifications, p.event_ids, p.event_tickets,
+    p.event_seqs";
+
+/// The row of the events that were placed.
+pub(in super::super) const PLACEMENT_OF: &str = "
+    (SELECT array_agg(id) AS event_ids, array_agg(ticket_id) AS event_tickets,
+            array_agg(seq) AS event_seqs FROM appended WHERE EXISTS (SELECT FROM head)) p";
+
+/// What a statement says of the events that it has placed. All values are null if it has placed
+/// none.
+#[derive(QueryableByName)]
+pub(in super::super) struct PlacementRow {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    head: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    head_mark: Option<i64>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    epoch: Option<i32>,
+    #[diesel(sql_type = Nullable<Bool>)]
+    waited: Option<bool>,
+    /// The ids of the events, with their tickets and their numbers in them.
+    #[diesel(sql_type = Nullable<Array<BigInt>>)]
+    event_ids: Option<Vec<i64>>,
+    #[diesel(sql_type = Nullable<Array<SqlUuid>>)]
+    event_tickets: Option<Vec<Uuid>>,
+    #[diesel(sql_type = Nullable<Array<BigInt>>)]
+    event_seqs: Option<Vec<i64>>,
+}
+
+impl PlacementRow {
+    /// Returns where the events are. `event` creates the event with an id from a ticket's number of
+    /// it.
+    pub(in super::super) fn placement(
+        self,
+        placing: Option<Placing>,
+        event: impl Fn(EventId, TicketId, i64) -> Option<Event>,
+    ) -> Placement {
+        let Some(head) = self.head else { return Placement::Pending };
+        let (ids, tickets) = (self.event_ids.into_iter(), self.event_tickets.into_iter());
+        let numbered = tickets.flatten().zip(self.event_seqs.into_iter().flatten());
+        let mut appended = ids.flatten().zip(numbered).collect::<Vec<_>>();
+        appended.sort_unstable();
+        let end = head + i64::try_from(appended.len()).unwrap_or(i64::MAX - head);
+        let events = (head + 1..).zip(appended).map(|(pos, (id, (ticket, seq)))| {
+            let cursor = Cursor { epoch: self.epoch?, pos };
+            Some(FeedEvent { cursor, event: event(EventId(id), TicketId(ticket), seq)? })
+        });
+        let events = events.collect::<Option<Vec<_>>>();
+        Placement::Placed(PlacedEvents {
+            after: FeedMark { pos: head, mark: self.head_mark },
+            waited: self.waited.unwrap_or(true) || events.is_none(),
+            page: FeedPage {
+                events: events.unwrap_or_default(),
+                end: FeedMark { pos: end, mark: placing.map(|placing| placing.mark) },
+            },
+        })
+    }
+}
