@@ -102,12 +102,18 @@ pub async fn lock_head(db: &mut Connection) -> Result<i64, DbError> {
 /// The identity of the history that a feed is part of: of the cluster, of its timeline, and of the
 /// database and the files that store the feed. A dump is always loaded into other files. A snapshot
 /// of the whole cluster has the same ones.
+///
+/// A connection always leads to the same cluster, so it remembers the cluster's identity:
+/// `pg_control_system` reads a file.
 const HERE: &str = "
-    SELECT system_identifier,
+    SELECT coalesce(
+               nullif(current_setting('ticketwire.system_identifier', true), ''),
+               (SELECT set_config('ticketwire.system_identifier', system_identifier::text, false)
+                FROM pg_control_system())
+           )::bigint AS system_identifier,
            ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int AS timeline,
            concat_ws('/', (SELECT oid FROM pg_database WHERE datname = current_database()),
-                     'feed'::regclass::oid, pg_relation_filenode('feed')) AS storage
-    FROM pg_control_system()";
+                     'feed'::regclass::oid, pg_relation_filenode('feed')) AS storage";
 
 /// The condition that the feed belongs to another history than its last epoch, or has none.
 const REWOUND: &str = "NOT EXISTS (
@@ -188,7 +194,7 @@ struct FeedRow {
 impl From<FeedRow> for FeedEvent {
     fn from(row: FeedRow) -> Self {
         let cursor = Cursor { epoch: row.epoch, pos: row.pos };
-        Self { cursor, event: row.event.into() }
+        Self { cursor, mark: row.mark, event: row.event.into() }
     }
 }
 

@@ -36,7 +36,7 @@ impl TimelineRow {
             (Some(epoch), Some(pos)) => Cursor { epoch, pos },
             _ => fallback,
         };
-        FeedEvent { cursor, event: self.event.into() }
+        FeedEvent { cursor, mark: None, event: self.event.into() }
     }
 }
 

@@ -577,6 +577,9 @@ impl Event {
 pub struct FeedEvent {
     /// The position.
     pub cursor: Cursor,
+    /// The random mark of the position, which tells one history of the feed from another. `None` if
+    /// it has none, or if the event was not read from the feed.
+    pub mark: Option<i64>,
     /// The event.
     pub event: Event,
 }

@@ -10,6 +10,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{sync::watch, time};
 use tracing::Instrument as _;
 
-use super::log::EventLog;
+use super::{hub::Hub, log::EventLog};
 use crate::{
     db::{
         Blame, Connection, Database, DbError, consumer, feed, savepoint,
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// The largest number of events that are processed in one transaction.
-const PAGE: i64 = 200;
+const PAGE: usize = 200;
 /// How often the feed is read without a hint. Hints can be lost.
 const POLL: Duration = Duration::from_secs(1);
 /// The pause after a failure. It doubles with each further one, up to the maximum.
@@ -56,7 +57,7 @@ pub trait Consumer: Send + Sync {
     fn process<'a>(
         &'a self,
         db: &'a mut Connection,
-        events: &'a [FeedEvent],
+        events: &'a [Arc<FeedEvent>],
     ) -> BoxFuture<'a, Result<(), DbError>>;
 
     /// Called after the events up to a position were processed, by this node if `processed`, or
@@ -71,6 +72,7 @@ pub struct ConsumerRunner {
     database: Database,
     ambient: Ambient,
     metrics: Metrics,
+    hub: Arc<Hub>,
     /// Changes when the feed has grown.
     head: watch::Receiver<i64>,
     consumer: Box<dyn Consumer>,
@@ -99,6 +101,7 @@ impl ConsumerRunner {
             database: log.background.clone(),
             ambient: log.ambient.clone(),
             metrics: log.metrics.clone(),
+            hub: Arc::clone(&log.hub),
             head: log.watch_head(),
             consumer,
         }
@@ -116,7 +119,7 @@ impl ConsumerRunner {
             match self.advance_and_announce().await {
                 Ok(progress) => {
                     pause = RETRY_AFTER;
-                    if progress.processed < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+                    if progress.processed < PAGE {
                         if progress.processed > 0 {
                             time::sleep(self.consumer.pause()).await;
                         }
@@ -169,7 +172,7 @@ impl ConsumerRunner {
         let name = self.consumer.name();
         let process = async |db: &mut Connection| {
             let after = consumer::lock(db, name).await?;
-            let events = feed::following(db, after, PAGE).await?;
+            let events = self.following(db, after).await?;
             let Some(last) = events.last().map(|event| event.cursor.pos) else {
                 return Ok(Progress { up_to: after, processed: 0 });
             };
@@ -178,6 +181,25 @@ impl ConsumerRunner {
             Ok(Progress { up_to: last, processed: events.len() })
         };
         self.database.write_without_events(process).await
+    }
+
+    /// Returns the events of the next batch: those that this node has in memory if the database has
+    /// them at the same positions, or else those in the database. It may have been restored since.
+    async fn following(
+        &self,
+        db: &mut Connection,
+        after: i64,
+    ) -> Result<Vec<Arc<FeedEvent>>, DbError> {
+        let events = self.hub.following(after, PAGE);
+        if let Some(last) = events.last()
+            && last.mark.is_some()
+            && feed::mark_at(db, last.cursor.pos).await? == last.mark
+        {
+            return Ok(events);
+        }
+        let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+        let events = feed::following(db, after, limit).await?;
+        Ok(events.into_iter().map(Arc::new).collect())
     }
 
     /// Processes as many events as a batch has, each in a transaction of its own.
@@ -280,12 +302,12 @@ impl ConsumerRunner {
 
     async fn process_at(&self, db: &mut Connection, pos: i64) -> Result<(), DbError> {
         let events = feed::at(db, &[pos]).await?;
-        self.process(db, &events).await
+        self.process(db, &events.into_iter().map(Arc::new).collect::<Vec<_>>()).await
     }
 
     /// Has the consumer process events. A panic is an error like others, so that it does not end
     /// the runner.
-    async fn process(&self, db: &mut Connection, events: &[FeedEvent]) -> Result<(), DbError> {
+    async fn process(&self, db: &mut Connection, events: &[Arc<FeedEvent>]) -> Result<(), DbError> {
         let processed = AssertUnwindSafe(self.consumer.process(db, events)).catch_unwind().await;
         processed.unwrap_or_else(|_| Err(DbError::Value("processing an event panicked".into())))
     }

@@ -158,6 +158,11 @@ impl Hub {
         }
     }
 
+    /// Returns events from memory. See [`Ring::following`].
+    pub(super) fn following(&self, after: i64, limit: usize) -> Vec<Arc<FeedEvent>> {
+        self.read().ring.following(after, limit)
+    }
+
     /// Replays events from memory. See [`Ring::replay`].
     pub(super) fn replay(
         &self,

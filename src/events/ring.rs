@@ -28,6 +28,15 @@ impl Ring {
         self.0.clear();
     }
 
+    /// Returns the first `limit` events after a position, without gaps. Empty if the ring does not hold
+    /// the next one.
+    pub(super) fn following(&self, after: i64, limit: usize) -> Vec<Arc<FeedEvent>> {
+        let start = self.0.partition_point(|event| event.cursor.pos <= after);
+        let is_next = self.0.get(start).is_some_and(|event| event.cursor.pos == after + 1);
+        let limit = if is_next { limit } else { 0 };
+        self.0.range(start..).take(limit).cloned().collect()
+    }
+
     /// Returns the first `limit` events in scope with `after` < position ≤ `until`, in order.
     /// `None` if the ring does not hold all events between these positions.
     pub(super) fn replay(

@@ -1,7 +1,7 @@
 //! Adds new texts to the search, in batches. Changed and deleted texts are not its concern: a trigger
 //! changes their rows in the transaction of the change.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
@@ -32,7 +32,7 @@ impl Consumer for SearchIndex {
     fn process<'a>(
         &'a self,
         db: &'a mut Connection,
-        events: &'a [FeedEvent],
+        events: &'a [Arc<FeedEvent>],
     ) -> BoxFuture<'a, Result<(), DbError>> {
         Box::pin(async move {
             let about_tickets = || events.iter().filter_map(|event| event.event.ticket());

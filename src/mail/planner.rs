@@ -60,7 +60,7 @@ impl Consumer for Planner {
     fn process<'a>(
         &'a self,
         db: &'a mut Connection,
-        events: &'a [FeedEvent],
+        events: &'a [Arc<FeedEvent>],
     ) -> BoxFuture<'a, Result<(), DbError>> {
         Box::pin(async move {
             let context = Context::load(db, events).await?;
@@ -202,7 +202,7 @@ async fn mail_rules(db: &mut Connection) -> Result<Option<(TimeDelta, StaffAddre
 }
 
 impl Context {
-    async fn load(db: &mut Connection, events: &[FeedEvent]) -> Result<Self, DbError> {
+    async fn load(db: &mut Connection, events: &[Arc<FeedEvent>]) -> Result<Self, DbError> {
         let subjects = events.iter().filter_map(|event| event.event.ticket()).collect::<Vec<_>>();
         let ids = subjects.iter().map(|ticket| ticket.id).collect::<Vec<_>>();
         if ids.is_empty() {

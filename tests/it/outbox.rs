@@ -220,7 +220,7 @@ impl Consumer for Panicking {
     fn process<'a>(
         &'a self,
         _: &'a mut Connection,
-        events: &'a [FeedEvent],
+        events: &'a [Arc<FeedEvent>],
     ) -> BoxFuture<'a, Result<(), DbError>> {
         Box::pin(async move {
             assert!(events.iter().all(|event| event.event.ticket().is_none()), "a bug");
@@ -265,6 +265,45 @@ async fn a_consumer_that_panics_at_an_event_goes_on_after_it() {
     tasks.close();
     tasks.wait().await;
     database.close();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_processes_what_the_database_has_although_the_node_has_seen_another_history() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    anna.create_ticket("two").await;
+    server.quiet().await;
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("1", &ticket.id, None).await;
+    let mut holder = server.database.connect().await;
+    let lock = holder.transaction().await.unwrap();
+    lock.execute("SELECT FROM consumer_offsets FOR UPDATE", &[]).await.unwrap();
+    marta.comment(&ticket, "of the history that was lost").await;
+    socket.item().await;
+
+    // As after a restore: the position has another event, which says the same of another ticket.
+    let rewritten = "WITH other AS (
+            INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, category_id, status,
+                                priority, occurred_at)
+            SELECT t.id, 100, e.kind, e.audience, e.actor_id, e.data, e.category_id, e.status,
+                   e.priority, e.occurred_at
+            FROM feed f JOIN events e ON e.id = f.event_id, tickets t
+            WHERE e.kind = 'comment_added' AND t.summary = 'two' RETURNING id, ticket_id
+        )
+        UPDATE feed SET event_id = other.id, ticket_id = other.ticket_id FROM other
+        WHERE feed.event_id = (SELECT id FROM events WHERE kind = 'comment_added');
+        UPDATE feed SET mark = mark + 1 WHERE pos > (SELECT max(pos) - 2 FROM feed)";
+    server.database.connect().await.batch_execute(rewritten).await.unwrap();
+    lock.rollback().await.unwrap();
+    let client = server.database.connect().await;
+    until(&client, "SELECT min(pos) = (SELECT pos FROM feed_head) FROM consumer_offsets").await;
+    let notified = "SELECT t.summary FROM notifications n JOIN tickets t ON t.id = n.ticket_id
+        WHERE n.kind = 'support_answered'";
+    let notified = client.query(notified, &[]).await.unwrap();
+    let notified = notified.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>();
+    assert_eq!(notified, ["two"]);
     server.stop().await;
 }
 

@@ -219,19 +219,18 @@ impl PlacementRow {
         let numbered = tickets.flatten().zip(self.event_seqs.into_iter().flatten());
         let mut appended = ids.flatten().zip(numbered).collect::<Vec<_>>();
         appended.sort_unstable();
+        let mark = placing.map(|placing| placing.mark);
         let end = head + i64::try_from(appended.len()).unwrap_or(i64::MAX - head);
         let events = (head + 1..).zip(appended).map(|(pos, (id, (ticket, seq)))| {
             let cursor = Cursor { epoch: self.epoch?, pos };
-            Some(FeedEvent { cursor, event: event(EventId(id), TicketId(ticket), seq)? })
+            let event = event(EventId(id), TicketId(ticket), seq)?;
+            Some(FeedEvent { cursor, mark, event })
         });
         let events = events.collect::<Option<Vec<_>>>();
         Placement::Placed(PlacedEvents {
             after: FeedMark { pos: head, mark: self.head_mark },
             waited: self.waited.unwrap_or(true) || events.is_none(),
-            page: FeedPage {
-                events: events.unwrap_or_default(),
-                end: FeedMark { pos: end, mark: placing.map(|placing| placing.mark) },
-            },
+            page: FeedPage { events: events.unwrap_or_default(), end: FeedMark { pos: end, mark } },
         })
     }
 }
