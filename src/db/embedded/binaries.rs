@@ -54,7 +54,7 @@ impl Binaries {
         cluster: &Path,
         major: Option<u32>,
     ) -> Result<Self, EmbeddedError> {
-        let mut search = Search { user, major, seen: HashSet::new(), found: None, notes: vec![] };
+        let mut search = Search::new(user, major.map_or(Wanted::Any, Wanted::Major));
         match &settings.bin_dir {
             Some(folder) => search.probe([folder.clone()]).await,
             None => search.everywhere(settings).await,
@@ -83,21 +83,17 @@ impl Binaries {
         user: &OsUser,
         major: u32,
     ) -> Result<Self, EmbeddedError> {
-        let mut search =
-            Search { user, major: None, seen: HashSet::new(), found: None, notes: vec![] };
-        let is_newer = |found: &Self| found.major > major;
+        let mut search = Search::new(user, Wanted::NewerThan(major));
         if let Some(folder) = &settings.bin_dir {
             search.probe([folder.clone()]).await;
         } else {
             let usual = USUAL_PLACES.iter().flat_map(|place| expand(place));
             search.probe(on_path().into_iter().chain(usual)).await;
-            if !search.found.as_ref().is_some_and(is_newer) {
-                search.found = None;
+            if search.found.is_none() {
                 search.fetch(settings).await;
             }
         }
         let Search { found, notes, .. } = search;
-        let found = found.filter(is_newer);
         found.ok_or_else(|| EmbeddedError::NoNewerBinaries { major, tried: notes.join("\n") })
     }
 
@@ -112,18 +108,48 @@ impl Binaries {
     }
 }
 
+/// The major version that a search is for.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// Any that is supported.
+    Any,
+    Major(u32),
+    NewerThan(u32),
+}
+
+impl Wanted {
+    fn accepts(self, major: u32) -> bool {
+        match self {
+            Self::Any => major >= MINIMUM_MAJOR,
+            Self::Major(wanted) => major == wanted,
+            Self::NewerThan(old) => major >= MINIMUM_MAJOR && major > old,
+        }
+    }
+
+    /// Returns the version, if no other will do.
+    fn only(self) -> Option<u32> {
+        match self {
+            Self::Major(wanted) => Some(wanted),
+            Self::Any | Self::NewerThan(_) => None,
+        }
+    }
+}
+
 /// A search in progress.
 struct Search<'a> {
     user: &'a OsUser,
-    /// The major version to find, or `None` if any supported one will do.
-    major: Option<u32>,
+    wanted: Wanted,
     seen: HashSet<PathBuf>,
     found: Option<Binaries>,
     /// Why folders were not chosen, a line each.
     notes: Vec<String>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(user: &'a OsUser, wanted: Wanted) -> Self {
+        Self { user, wanted, seen: HashSet::new(), found: None, notes: vec![] }
+    }
+
     async fn everywhere(&mut self, settings: &EmbeddedSettings) {
         for folder in on_path() {
             self.probe([folder]).await;
@@ -131,7 +157,7 @@ impl Search<'_> {
         if self.found.is_none() {
             self.probe(USUAL_PLACES.iter().flat_map(|place| expand(place))).await;
         }
-        if self.found.is_none() && self.major.is_some() {
+        if self.found.is_none() && self.wanted.only().is_some() {
             // An earlier version of this program has fetched them.
             self.probe(npm::fetched(settings, self.user)).await;
         }
@@ -141,7 +167,7 @@ impl Search<'_> {
     }
 
     async fn fetch(&mut self, settings: &EmbeddedSettings) {
-        match npm::fetch(settings, self.user, self.major).await {
+        match npm::fetch(settings, self.user, self.wanted.only()).await {
             Ok(folder) => self.probe([folder]).await,
             Err(reason) => self.notes.push(format!("npm: {reason}")),
         }
@@ -165,10 +191,7 @@ impl Search<'_> {
     }
 
     fn consider(&mut self, binaries: Binaries) {
-        let is_suitable = match self.major {
-            Some(major) => binaries.major == major,
-            None => binaries.major >= MINIMUM_MAJOR,
-        };
+        let is_suitable = self.wanted.accepts(binaries.major);
         let is_newest = self.found.as_ref().is_none_or(|found| binaries.major > found.major);
         if is_suitable && is_newest {
             self.found = Some(binaries);

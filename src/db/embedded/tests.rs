@@ -2,13 +2,15 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process,
     time::Duration,
 };
 
 use super::{
-    EmbeddedError, EmbeddedPostgres, EmbeddedSettings, log::Log, os_user::OsUser, running_url,
+    EmbeddedError, EmbeddedPostgres, EmbeddedSettings, binaries::Binaries, log::Log,
+    os_user::OsUser, running_url,
 };
 
 /// A data folder in the system's temporary folder, removed with its content at the end.
@@ -94,6 +96,25 @@ async fn a_database_of_another_major_version_is_not_changed() {
     assert!(matches!(refused, EmbeddedError::WrongMajor { cluster_major: 9, .. }), "{refused}");
     let version = fs::read_to_string(scratch.file("postgres/PG_VERSION"));
     assert_eq!(version.expect("readable"), "9\n");
+}
+
+#[tokio::test]
+async fn what_was_looked_at_for_an_upgrade_is_named_if_nothing_newer_is_found() {
+    let scratch = Scratch::new("newer");
+    let folder = scratch.file("bin");
+    fs::create_dir_all(&folder).expect("creatable");
+    for name in ["postgres", "initdb"] {
+        let program = folder.join(name);
+        fs::write(&program, "#!/bin/sh\necho 'postgres (PostgreSQL) 15.18'\n").expect("writable");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+    }
+    let user = OsUser::for_cluster(Path::new("/nonexistent")).expect("a user");
+    let settings = EmbeddedSettings { bin_dir: Some(folder.clone()), ..scratch.0.clone() };
+    let refused = Binaries::newer(&settings, &user, 15).await.expect_err("refused").to_string();
+    let looked_at = format!("\nLooked at:\n{}: Postgres 15", folder.display());
+    assert!(refused.ends_with(&looked_at), "{refused}");
+    let newer = Binaries::newer(&settings, &user, 14).await.expect("newer programs");
+    assert_eq!(newer.major(), 15);
 }
 
 /// Makes the user that runs the server the owner of a folder, as if it were a cluster.
