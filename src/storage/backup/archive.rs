@@ -68,7 +68,17 @@ impl Archive {
         let failed = |cause| ArchiveError::failed(&place, cause);
         let tar = TarFile::open(fs::File::open(path).map_err(failed)?);
         if !tar.is_archive().map_err(failed)? {
-            return Err(ArchiveError::NotATar(place));
+            return Err(match tar.compression().map_err(failed)? {
+                Some(program) => ArchiveError::Compressed { place, program },
+                None => ArchiveError::NotATar(place),
+            });
+        }
+        let folders = tar.folders_of(MANIFEST);
+        let mut folders =
+            folders.map_err(|cause| ArchiveError::of_file(&place, cause))?.into_iter();
+        let tar = tar.in_folder(folders.next().unwrap_or_default());
+        if folders.next().is_some() {
+            return Err(ArchiveError::Several(place));
         }
         Ok(Self::new(Objects::Within(tar), place, FOLDER_PART))
     }

@@ -41,6 +41,23 @@ pub enum ArchiveError {
     /// The source is a file of something else.
     #[error("{0} is not a backup: it is neither a folder nor a tar archive. Check the path")]
     NotATar(String),
+    /// The source is a compressed file.
+    #[error(
+        "{place} is compressed: decompress it (`{program} -dc {place} > NAME.tar`) and name the new \
+         file"
+    )]
+    Compressed {
+        /// The file.
+        place: String,
+        /// The program that decompresses it.
+        program: &'static str,
+    },
+    /// The source is an archive of several backups.
+    #[error(
+        "there are several backups in {0}: unpack it (`tar -xf {0}`) and name the folder of one of \
+         them"
+    )]
+    Several(String),
     /// A newer version wrote the backup.
     #[error(
         "{place} was written by Ticketwire {program} in a newer format ({format}): use that version \

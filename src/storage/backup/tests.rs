@@ -1,6 +1,13 @@
 //! Backups in a bucket, whose objects cannot be renamed.
 
-use std::{fs, path::Path as FilePath, process::Command, sync::Arc, time::Duration};
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path as FilePath, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::body::Bytes;
 use futures_util::TryStreamExt as _;
@@ -176,7 +183,7 @@ async fn a_part_that_expands_a_lot_is_read_in_small_pieces() {
 }
 
 /// A backup in a file of this folder, and its manifest.
-async fn in_file(folder: &FilePath) -> (std::path::PathBuf, Manifest) {
+async fn in_file(folder: &FilePath) -> (PathBuf, Manifest) {
     let target = folder.join("nightly.tar");
     let new = NewArchive::in_file(&target, run(0)).expect("begun");
     let manifest = write(new.archive()).await;
@@ -222,6 +229,116 @@ async fn a_backup_in_a_file_is_a_tar_archive_with_the_objects_of_a_folder() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let extracted = Archive::in_folder(&extracted).expect("opened");
     assert_eq!(read(&extracted).await.expect("whole"), manifest);
+}
+
+/// Runs tar in a folder.
+fn tar(folder: &FilePath, arguments: &[&str]) {
+    let output = Command::new("tar").args(arguments).current_dir(folder).output().expect("tar");
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+}
+
+#[tokio::test]
+async fn a_backup_in_a_file_may_be_packed_again_by_hand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_, manifest) = in_file(folder.path()).await;
+    let long = format!("backup-{}", "0".repeat(93));
+    for name in ["backup", &long] {
+        fs::create_dir(folder.path().join(name)).expect("created");
+        tar(folder.path(), &["-xf", "nightly.tar", "-C", name]);
+    }
+    let (below, long) = (format!("./{long}"), long.as_str());
+    let packed = folder.path().join("packed.tar");
+    for arguments in [
+        &["--format=gnu", "-cf", "packed.tar", "-C", "backup", "."][..],
+        &["--format=ustar", "-cf", "packed.tar", "./backup"],
+        &["--format=gnu", "-cf", "packed.tar", "backup/"],
+        &["--format=gnu", "-cf", "packed.tar", &below],
+        &["--format=posix", "-cf", "packed.tar", "./backup"],
+        &["--format=posix", "-cf", "packed.tar", long],
+    ] {
+        tar(folder.path(), arguments);
+        let archive = Archive::in_file(&packed).expect("opened");
+        let found = read(&archive).await.unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+        assert_eq!(found, manifest, "{arguments:?}");
+    }
+    tar(folder.path(), &["-cf", "packed.tar", "./backup", long]);
+    let several = Archive::in_file(&packed).err().expect("refused").to_string();
+    assert!(several.contains("several backups"), "{several}");
+}
+
+/// Changes the names and the types of the entries of an archive, whose names are short.
+fn change(archive: &FilePath, change: impl Fn(&str) -> (String, tar::EntryType)) {
+    let bytes = fs::read(archive).expect("read");
+    let mut changed = Vec::new();
+    for entry in tar::Archive::new(bytes.as_slice()).entries().expect("entries") {
+        let mut entry = entry.expect("an entry");
+        let mut header = entry.header().clone();
+        let (name, kind) = change(entry.path().expect("a name").to_str().expect("UTF-8"));
+        let field = &mut header.as_old_mut().name;
+        field.fill(0);
+        field[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_cksum();
+        changed.extend_from_slice(header.as_bytes());
+        entry.read_to_end(&mut changed).expect("read");
+        changed.resize(changed.len().next_multiple_of(512), 0);
+    }
+    changed.resize(changed.len() + 1024, 0);
+    fs::write(archive, changed).expect("written");
+}
+
+#[tokio::test]
+async fn names_that_lead_elsewhere_and_links_are_no_part_of_a_backup_in_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (target, manifest) = in_file(folder.path()).await;
+    let whole = fs::read(&target).expect("read");
+    for start in ["/", "//", "../", "./../", "backup/../", "backup/../../"] {
+        fs::write(&target, &whole).expect("written");
+        change(&target, |name| (format!("{start}{name}"), tar::EntryType::Regular));
+        let elsewhere = read(&Archive::in_file(&target).expect("opened")).await;
+        let elsewhere = elsewhere.expect_err("refused");
+        assert!(matches!(elsewhere, ArchiveError::NotABackup(_)), "{start}: {elsewhere}");
+    }
+    for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Directory] {
+        for object in [MANIFEST, "attachments.gz"] {
+            fs::write(&target, &whole).expect("written");
+            let regular = tar::EntryType::Regular;
+            change(&target, |name| (name.to_owned(), if name == object { kind } else { regular }));
+            let linked = read(&Archive::in_file(&target).expect("opened")).await;
+            let linked = linked.expect_err("refused");
+            assert!(
+                matches!(linked, ArchiveError::NotABackup(_) | ArchiveError::Missing { .. }),
+                "{object} {kind:?}: {linked}"
+            );
+        }
+    }
+    fs::write(&target, &whole).expect("written");
+    change(&target, |name| (format!("././/{name}"), tar::EntryType::Regular));
+    let read = read(&Archive::in_file(&target).expect("opened")).await;
+    assert_eq!(read.expect("whole"), manifest);
+}
+
+#[tokio::test]
+async fn a_compressed_file_is_refused_with_the_program_that_decompresses_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (target, _) = in_file(folder.path()).await;
+    tar(folder.path(), &["-czf", "packed.tar.gz", "nightly.tar"]);
+    let packed = folder.path().join("packed.tar.gz");
+    let zipped = fs::read(&packed).expect("read");
+    let path = target.display();
+    for (bytes, program) in [
+        (zipped.as_slice(), "gunzip"),
+        (b"BZh91AY&SY", "bunzip2"),
+        (b"\xfd7zXZ\0rest", "xz"),
+        (b"\x28\xb5\x2f\xfdrest", "zstd"),
+    ] {
+        fs::write(&target, bytes).expect("written");
+        let refused = Archive::in_file(&target).err().expect("refused").to_string();
+        let expected = format!(
+            "{path} is compressed: decompress it (`{program} -dc {path} > NAME.tar`) and name the new file"
+        );
+        assert_eq!(refused, expected);
+    }
 }
 
 #[tokio::test]

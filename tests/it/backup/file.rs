@@ -62,6 +62,8 @@ async fn a_file_that_was_cut_or_damaged_or_is_no_backup_is_refused_before_anythi
         fs::write(&target, foreign.repeat(1000)).unwrap();
         refuse("is not a backup: it is neither a folder nor a tar archive").await;
     }
+    fs::write(&target, [0x1f, 0x8b, 8, 0]).unwrap();
+    refuse("is compressed: decompress it (`gunzip -dc ").await;
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
     assert_eq!(count(&database, tables).await, 0, "nothing was restored");
     assert!(!Path::new(&files).exists());
