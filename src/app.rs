@@ -4,6 +4,7 @@
 mod backend;
 mod backup;
 mod certificate;
+mod certificate_chain;
 mod database;
 pub mod descriptors;
 mod error;

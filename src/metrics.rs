@@ -329,7 +329,7 @@ impl Inner {
         registry.register("clock_offset_seconds", help, self.clock_offset.clone());
         let help = "Free bytes on the disk of the folder of attachments";
         registry.register("storage_free_bytes", help, self.storage_free_bytes.clone());
-        let help = "When the certificate of this node expires, in Unix time, or 0 without TLS";
+        let help = "When the first certificate of this node's chain expires, in Unix time, or 0 without TLS";
         registry.register("certificate_expires_seconds", help, self.certificate_expires.clone());
         let help = "Attempts to read the certificate again that failed";
         registry.register("certificate_reload_failures", help, self.certificate_failures.clone());
@@ -501,7 +501,7 @@ impl Metrics {
         }
     }
 
-    /// Sets when the certificate in use expires, in seconds of Unix time.
+    /// Sets when the first certificate of the chain in use expires, in seconds of Unix time.
     pub fn set_certificate_expiry(&self, expires_at: i64) {
         self.0.certificate_expires.set(expires_at);
     }

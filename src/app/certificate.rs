@@ -21,10 +21,10 @@ use x509_cert::{
     Certificate, TbsCertificate,
     der::Decode as _,
     ext::pkix::{SubjectAltName, name::GeneralName},
-    time::Time,
 };
 
 use super::{
+    certificate_chain::{self, Expiry},
     error::{StartError, invalid_setting},
     tasks::Tasks,
 };
@@ -47,7 +47,7 @@ struct CertificateFiles {
 /// A certificate that can be used now.
 struct ValidCertificate {
     key: CertifiedKey,
-    expires_at: DateTime<Utc>,
+    expiry: Expiry,
 }
 
 /// The certificate of a running server. Clones share it.
@@ -56,23 +56,23 @@ pub(super) struct ServerCertificate {
     files: CertificateFiles,
     ambient: Ambient,
     metrics: Metrics,
-    /// When the certificate expires that was read at the start.
+    /// When the first certificate expires of those that were read at the start.
     expires_at: DateTime<Utc>,
     /// TLS with the certificate.
     pub(super) tls: Tls,
 }
 
-/// Checks the configured certificate. Returns when it expires, or `None` if the server speaks plain
-/// HTTP.
+/// Checks the configured certificate and those of its issuers in the same file. Returns when the
+/// first of them expires, or `None` if the server speaks plain HTTP.
 ///
 /// # Errors
 /// The server would not start with it. The message names the setting.
 pub async fn check_certificate(
     config: &Config,
     now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StartError> {
+) -> Result<Option<Expiry>, StartError> {
     let Some(files) = CertificateFiles::of(config) else { return Ok(None) };
-    Ok(Some(files.load(now).await?.expires_at))
+    Ok(Some(files.load(now).await?.expiry))
 }
 
 impl ServerCertificate {
@@ -86,7 +86,7 @@ impl ServerCertificate {
         let tls = Tls::new(loaded.key)
             .map_err(|error| invalid_setting(CERTIFICATE, format!("cannot be used: {error}")))?;
         let (ambient, metrics) = (ambient.clone(), Metrics::default());
-        Ok(Some(Self { files, ambient, metrics, expires_at: loaded.expires_at, tls }))
+        Ok(Some(Self { files, ambient, metrics, expires_at: loaded.expiry.at, tls }))
     }
 
     /// Sets the metrics of the server.
@@ -106,9 +106,10 @@ impl ServerCertificate {
     pub(super) async fn reload(&self) -> Result<(), StartError> {
         let loaded = self.files.load(self.ambient.now()).await;
         let loaded = loaded.inspect_err(|_| self.metrics.certificate_not_reloaded())?;
-        self.metrics.set_certificate_expiry(loaded.expires_at.timestamp());
+        let expires_at = loaded.expiry.at;
+        self.metrics.set_certificate_expiry(expires_at.timestamp());
         if self.tls.replace(loaded.key) {
-            tracing::info!(expires_at = %loaded.expires_at, "uses a new certificate");
+            tracing::info!(%expires_at, "uses a new certificate");
         }
         Ok(())
     }
@@ -129,12 +130,11 @@ impl CertificateFiles {
         let pem = read(CERTIFICATE, &self.certificate).await?;
         let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|error| self.certificate_error(describe(&error)))?;
-        let Some(own) = chain.first() else {
-            return Err(self.certificate_error(
-                "the file contains no certificate. It must be in PEM form: -----BEGIN CERTIFICATE-----",
-            ));
-        };
-        let expires_at = self.check(own, now)?;
+        let checked = certificate_chain::check(&chain, now);
+        let expiry = checked.map_err(|problem| self.certificate_error(problem))?;
+        if let Some(own) = chain.first() {
+            self.check_name(own)?;
+        }
         let pem = read(KEY, &self.key).await?;
         let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
             let problem = format!("{}. It must be in PEM form and not encrypted", describe(&error));
@@ -151,33 +151,16 @@ impl CertificateFiles {
             }
             error => self.key_error(format!("the key cannot be used: {error}")),
         })?;
-        Ok(ValidCertificate { key, expires_at })
+        Ok(ValidCertificate { key, expiry })
     }
 
-    /// Checks dates and name. Returns when the certificate expires.
-    fn check(
-        &self,
-        certificate: &CertificateDer<'_>,
-        now: DateTime<Utc>,
-    ) -> Result<DateTime<Utc>, StartError> {
+    /// Checks that the server's own certificate is for the host.
+    fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), StartError> {
+        let Some(host) = &self.host else { return Ok(()) };
         let malformed = |error: &dyn std::fmt::Display| {
             self.certificate_error(format!("the certificate is damaged: {error}"))
         };
         let parsed = Certificate::from_der(certificate).map_err(|error| malformed(&error))?;
-        let TbsCertificate { validity, .. } = &parsed.tbs_certificate;
-        let (begins, ends) = (time(validity.not_before), time(validity.not_after));
-        if now < begins {
-            let problem = format!(
-                "the certificate is not valid before {begins}, and it is {now}: check the clock of this machine, or \
-                 wait"
-            );
-            return Err(self.certificate_error(problem));
-        }
-        if now > ends {
-            let problem = format!("the certificate expired at {ends}: renew it");
-            return Err(self.certificate_error(problem));
-        }
-        let Some(host) = &self.host else { return Ok(ends) };
         let (name, subject) = (
             ServerName::try_from(host.as_str()).map_err(|error| malformed(&error))?,
             ParsedCertificate::try_from(certificate).map_err(|error| malformed(&error))?,
@@ -188,8 +171,7 @@ impl CertificateFiles {
                  that names it, or correct the setting",
                 names(&parsed.tbs_certificate)
             ))
-        })?;
-        Ok(ends)
+        })
     }
 
     fn certificate_error(&self, problem: impl Into<String>) -> StartError {
@@ -219,10 +201,6 @@ fn describe(error: &pem::Error) -> String {
         pem::Error::NoItemsFound => "the file contains no private key".to_owned(),
         error => format!("the file is damaged: {error}"),
     }
-}
-
-fn time(time: Time) -> DateTime<Utc> {
-    time.to_system_time().into()
 }
 
 /// Returns the names of a certificate, for people.

@@ -527,6 +527,30 @@ async fn doctor_warns_of_a_certificate_that_expires_within_14_days() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_checks_the_certificates_of_the_issuers_too() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().unwrap());
+    let day = |days| (SystemClock.now() + chrono::TimeDelta::days(days)).date_naive();
+    for (days, status) in [(-1, "failed"), (10, "warning"), (20, "ok")] {
+        let middle = Authority::new().certify_until("Middle", day(days));
+        let own = middle.issue_until(folder.path(), HOST, day(30));
+        let files = own.with_issuers(&[&middle]);
+        let flags = [
+            ("TICKETWIRE_TLS_CERTIFICATE_FILE", files.certificate.to_str().unwrap()),
+            ("TICKETWIRE_TLS_KEY_FILE", files.key.to_str().unwrap()),
+        ];
+        let report = Report::of(&database, &flags).await;
+        let check = report.check("certificate");
+        assert_eq!(check["status"], status, "{check}");
+        let detail = check["detail"].as_str().unwrap();
+        assert!(detail.contains("certificate 2 of the file (CN=Middle)"), "{check}");
+        assert!(detail.contains(&day(days).to_string()), "{check}");
+        let fix = "put the current certificate of that issuer into `tls.certificate_file`";
+        let has_fix = check["fix"].as_str().is_some_and(|text| text.contains(fix));
+        assert_eq!(has_fix, status == "warning", "{check}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn doctor_fails_where_the_database_cannot_tell() {
     let database = TestDatabase::new().await;
     database.connect().await.batch_execute("DROP TABLE nodes").await.unwrap();

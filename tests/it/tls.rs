@@ -162,6 +162,53 @@ async fn a_certificate_that_cannot_be_used_is_refused_at_the_start_with_what_to_
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_leads_clients_to_no_issuer_is_refused_at_the_start_with_what_to_do() {
+    let server = TestServer::start().await;
+    let root = Authority::new();
+    let (middle, twin) = (root.certify("Middle", VALID), root.certify("Middle", VALID));
+    let (expired, early) =
+        (root.certify("Expired", (2020, 2025)), root.certify("Early", (2027, 2100)));
+    let chain = |issuer: &Authority, issuers: &[&Authority]| {
+        let folder = tempfile::tempdir().unwrap().keep();
+        issuer.issue(&folder, HOST, VALID).with_issuers(issuers)
+    };
+    for (files, expected) in [
+        (
+            chain(&expired, &[&expired]),
+            "certificate 2 of the file (CN=Expired) expired at 2025-01-01 00:00:00 UTC: replace it",
+        ),
+        (
+            chain(&early, &[&early, &root]),
+            "certificate 2 of the file (CN=Early) is not valid before 2027-01-01 00:00:00 UTC",
+        ),
+        (
+            chain(&middle, &[&root, &middle]),
+            "certificate 2 of the file (CN=Root) is not that of CN=Middle, which has issued \
+             certificate 1: after the server's own certificate, put that of its issuer",
+        ),
+        (
+            chain(&middle, &[&middle, &middle]),
+            "certificate 3 of the file (CN=Middle) is not that of CN=Root, which has issued \
+             certificate 2",
+        ),
+        (
+            chain(&middle, &[&twin]),
+            "certificate 2 of the file (CN=Middle) has the name of the issuer of certificate 1 but \
+             has not signed it",
+        ),
+    ] {
+        let error = server.another_node(&files.flags()).await.err().expect(expected).to_string();
+        assert!(error.starts_with("`tls.certificate_file` is "), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+    for issuers in [&[][..], &[&middle], &[&middle, &root]] {
+        let files = chain(&middle, issuers);
+        server.another_node(&files.flags()).await.expect("a server").stop().await;
+    }
+    server.stop().await;
+}
+
 /// A certificate in the place of a key.
 fn absent_key(files: &CertificateFiles) -> CertificateFiles {
     CertificateFiles { certificate: files.certificate.clone(), key: files.certificate.clone() }
@@ -206,6 +253,20 @@ async fn a_renewed_certificate_is_used_at_once_and_open_connections_continue() {
     assert_eq!(socket.item().await["ticket"]["id"], ticket.id);
     let log = process.stop_and_read_log().await;
     assert!(log.contains("uses a new certificate"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_show_when_the_first_certificate_of_the_chain_expires() {
+    let folder = tempfile::tempdir().unwrap();
+    let middle = Authority::new().certify("Middle", (2020, 2099));
+    let files = middle.issue(folder.path(), HOST, VALID).with_issuers(&[&middle]);
+    let mut flags = files.flags();
+    flags.push(("admin.listen", "127.0.0.1:0".to_owned()));
+    let server = TestServer::start_with(&flags).await;
+    // The first of January 2099.
+    let expires = metric(&server, "ticketwire_certificate_expires_seconds").await;
+    assert_eq!(expires, Some(4_070_908_800.0));
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

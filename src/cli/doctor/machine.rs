@@ -27,18 +27,26 @@ pub(super) fn check_descriptors(config: &Config) -> Check {
 /// Checks the certificate of the server.
 pub(super) async fn check_certificate(config: &Config) -> Check {
     let now = app::ambient().now();
-    let expires_at = app::check_certificate(config, now).await.map_err(|error| {
+    let expiry = app::check_certificate(config, now).await.map_err(|error| {
         let fix = "renew the certificate, or correct `tls.certificate_file` and `tls.key_file`";
         Problem::new(error, fix)
     })?;
-    match expires_at {
-        None => Ok("none: the server speaks plain HTTP".into()),
-        Some(expires_at) if expires_at - now < RENEW_BEFORE => Err(Problem::new(
-            format!("expires at {expires_at}"),
+    let Some(expiry) = expiry else { return Ok("none: the server speaks plain HTTP".into()) };
+    let (at, is_near) = (expiry.at, expiry.at - now < RENEW_BEFORE);
+    match expiry.issuer {
+        None if is_near => Err(Problem::new(
+            format!("expires at {at}"),
             "renew the certificate; see why the program that renews it has not",
         )
         .warning()),
-        Some(expires_at) => Ok(format!("valid until {expires_at}")),
+        Some(issuer) if is_near => Err(Problem::new(
+            format!("{issuer} expires at {at}"),
+            "renew the certificate, or put the current certificate of that issuer into \
+             `tls.certificate_file`",
+        )
+        .warning()),
+        None => Ok(format!("valid until {at}")),
+        Some(issuer) => Ok(format!("valid until {at}, when {issuer} expires")),
     }
 }
 

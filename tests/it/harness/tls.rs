@@ -9,8 +9,8 @@ use std::{
 
 use chrono::{Datelike as _, NaiveDate};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -44,30 +44,57 @@ pub struct Secure {
     root: CertificateDer<'static>,
 }
 
+/// The first day of a year.
+fn new_year(year: i32) -> NaiveDate {
+    NaiveDate::from_ymd_opt(year, 1, 1).unwrap()
+}
+
+/// Makes a certificate valid from the beginning of a day until that of another.
+fn limit(params: &mut CertificateParams, days: [NaiveDate; 2]) {
+    [params.not_before, params.not_after] =
+        days.map(|day| date_time_ymd(day.year(), day.month() as u8, day.day() as u8));
+}
+
 impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "Root");
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Certifies another issuer with this name, valid in these years.
+    pub fn certify(&self, name: &str, (from, to): (i32, i32)) -> Self {
+        self.certify_between(name, [new_year(from), new_year(to)])
+    }
+
+    /// Certifies another issuer with this name, valid until the beginning of a day.
+    pub fn certify_until(&self, name: &str, end: NaiveDate) -> Self {
+        self.certify_between(name, [new_year(VALID.0), end])
+    }
+
+    fn certify_between(&self, name: &str, days: [NaiveDate; 2]) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        limit(&mut params, days);
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
     }
 
     /// Writes a certificate for a name, valid in these years, into a folder.
     pub fn issue(&self, folder: &Path, host: &str, (from, to): (i32, i32)) -> CertificateFiles {
-        let first = |year| NaiveDate::from_ymd_opt(year, 1, 1).unwrap();
-        self.issue_between(folder, host, [first(from), first(to)])
+        self.issue_between(folder, host, [new_year(from), new_year(to)])
     }
 
     /// Writes a certificate for a name, valid until the beginning of a day, into a folder.
     pub fn issue_until(&self, folder: &Path, host: &str, end: NaiveDate) -> CertificateFiles {
-        self.issue_between(folder, host, [NaiveDate::from_ymd_opt(VALID.0, 1, 1).unwrap(), end])
+        self.issue_between(folder, host, [new_year(VALID.0), end])
     }
 
     fn issue_between(&self, folder: &Path, host: &str, days: [NaiveDate; 2]) -> CertificateFiles {
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-        let [from, to] =
-            days.map(|day| date_time_ymd(day.year(), day.month() as u8, day.day() as u8));
-        params.not_before = from;
-        params.not_after = to;
+        limit(&mut params, days);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
@@ -87,6 +114,14 @@ impl Authority {
 }
 
 impl CertificateFiles {
+    /// Appends the certificates of these issuers.
+    pub fn with_issuers(self, issuers: &[&Authority]) -> Self {
+        let own = fs::read_to_string(&self.certificate).unwrap();
+        let issuers = issuers.iter().map(|issuer| issuer.0.pem());
+        fs::write(&self.certificate, own + &issuers.collect::<String>()).unwrap();
+        self
+    }
+
     /// The settings of a server with this certificate, on a free port.
     pub fn flags(&self) -> Vec<(&'static str, String)> {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
