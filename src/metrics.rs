@@ -53,6 +53,7 @@ struct Inner {
     requests: Family<HttpLabels, Counter>,
     durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
     response_bytes: Family<RouteLabel, Counter>,
+    rejections: Family<Labels<1>, Counter>,
     nodes: Gauge,
     node_differences: Family<Labels<1>, Gauge>,
     clock_offset: Gauge<f64, AtomicU64>,
@@ -209,6 +210,37 @@ impl Limit {
     }
 }
 
+/// Why a request is rejected before its route is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// It is not HTTP/1, or a header is malformed.
+    Malformed,
+    /// Its target or its headers are too large.
+    TooLarge,
+    /// The connection begins with HTTP/2.
+    Http2,
+    /// It came without TLS.
+    PlainHttp,
+}
+
+impl Rejection {
+    const ALL: [Self; 4] = [Self::Malformed, Self::TooLarge, Self::Http2, Self::PlainHttp];
+
+    /// Returns its name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Http2 => "http2",
+            Self::PlainHttp => "plain_http",
+        }
+    }
+
+    fn label(self) -> Labels<1> {
+        [("reason", self.name())]
+    }
+}
+
 /// Counts a stream as open until it is dropped, and counts the items delivered to it.
 pub struct CountedStream {
     _open: Counted,
@@ -261,6 +293,7 @@ impl Default for Metrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(histogram),
             response_bytes: Family::default(),
+            rejections: Family::default(),
             nodes: Gauge::default(),
             node_differences: Family::default(),
             clock_offset: Gauge::default(),
@@ -316,6 +349,8 @@ impl Inner {
         registry.register("http_request_duration_seconds", help, self.durations.clone());
         let help = "Bytes of the bodies of responses, without streams";
         registry.register("http_response_bytes", help, self.response_bytes.clone());
+        let help = "HTTP requests rejected before their route is known, by reason";
+        registry.register("http_rejected_requests", help, self.rejections.clone());
         self.register_nodes();
         self.expose_labels();
     }
@@ -343,6 +378,9 @@ impl Inner {
         }
         for limit in Limit::ALL {
             drop(self.refusals.get_or_create_owned(&limit.label()));
+        }
+        for reason in Rejection::ALL {
+            drop(self.rejections.get_or_create_owned(&reason.label()));
         }
         for source in ["memory", "database"] {
             drop(self.replay_reads.get_or_create_owned(&[("source", source)]));
@@ -472,6 +510,11 @@ impl Metrics {
         self.0.requests.get_or_create(&labels).inc();
         let route = [("route", route.to_owned())];
         self.0.durations.get_or_create(&route).observe(took.as_secs_f64());
+    }
+
+    /// Counts a request that was rejected before its route is known.
+    pub fn rejected(&self, reason: Rejection) {
+        self.0.rejections.get_or_create(&reason.label()).inc();
     }
 
     /// Sets how many nodes run, this one included.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{StartError, invalid_setting, listen_advice};
 use crate::{
     config::Config,
-    http::{self, Api, Server, Tls},
+    http::{self, Api, Rejections, Server, Tls},
 };
 
 /// How many connections the kernel accepts in advance.
@@ -84,6 +84,7 @@ impl Listener {
             limits: api.budgets.limits.connections,
             tls,
             metrics: api.metrics.clone(),
+            rejections: Rejections::new(api.metrics.clone()),
             leaving: api.leaving.clone(),
             draining,
             router: http::router(api),

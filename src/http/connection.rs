@@ -38,12 +38,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     budgets::REFUSAL_DELAY,
     limits::ConnectionLimits,
+    observe::Rejections,
     slots::{Party, Slot, Slots},
     tls::Tls,
 };
 use crate::{
     domain::session::network,
-    metrics::{Limit, Metrics},
+    metrics::{Limit, Metrics, Rejection},
 };
 
 /// How long data may stay unsent or unacknowledged before the kernel closes a connection, in
@@ -74,6 +75,8 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// The counters of this server.
     pub metrics: Metrics,
+    /// Logs and counts the requests that do not reach the router.
+    pub rejections: Rejections,
     /// Cancelled when clients should go to other nodes: each response then ends its connection.
     pub leaving: CancellationToken,
     /// Cancelled when the server must stop.
@@ -159,6 +162,7 @@ impl Server {
                 return tls.accept(stream).await.map(Some);
             }
             stream.require_tls();
+            self.rejections.add(Rejection::PlainHttp, None, address.ip());
             Ok(None)
         });
         match accepted.await {
@@ -206,8 +210,14 @@ impl Server {
         let (mut stops, mut waits) = (false, true);
         loop {
             tokio::select! {
-                // The client sees what went wrong, if anything.
-                _ = connection.as_mut() => return Ok(()),
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended
+                        && let Some(reason) = rejection(&error)
+                    {
+                        self.rejections.add(reason, Some(&error), address.ip());
+                    }
+                    return Ok(());
+                }
                 () = &mut stop, if !stops => {
                     stops = true;
                     connection.as_mut().graceful_shutdown();
@@ -220,6 +230,18 @@ impl Server {
                 }
             }
         }
+    }
+}
+
+/// Returns why a request was rejected that could not be read, or `None` if a connection ended for
+/// another reason.
+fn rejection(error: &hyper::Error) -> Option<Rejection> {
+    if error.is_parse_version_h2() {
+        Some(Rejection::Http2)
+    } else if error.is_parse_too_large() {
+        Some(Rejection::TooLarge)
+    } else {
+        error.is_parse().then_some(Rejection::Malformed)
     }
 }
 

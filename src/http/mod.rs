@@ -61,6 +61,7 @@ pub use connection::Server;
 pub use documents::Documents;
 pub use execution::group::FanOutGroups;
 pub use limits::{BodyLimits, ConnectionLimits, Limits, NetworkLimits, PerCaller};
+pub use observe::Rejections;
 pub use origins::Origins;
 pub use playground::Playground;
 pub use session_cookie::OwnPages;

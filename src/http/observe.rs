@@ -3,7 +3,8 @@
 //! an attachment's link.
 
 use std::{
-    sync::Arc,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,7 +21,10 @@ use tracing::{Instrument as _, Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use uuid::Uuid;
 
-use crate::{domain::request::RequestRecord, metrics::Metrics};
+use crate::{
+    domain::request::RequestRecord,
+    metrics::{Metrics, Rejection},
+};
 
 /// The response header with the request's id.
 pub const REQUEST_ID: &str = "x-request-id";
@@ -31,11 +35,17 @@ pub struct RequestId(pub Uuid);
 
 /// The outcome of a request whose client did not wait for the response.
 const CANCELLED: &str = "cancelled";
+/// The outcome of a request that was refused without the code of an error.
+const REFUSED: &str = "refused";
 /// The route that requests for unknown paths are counted under.
 const OTHER: &str = "other";
 /// The routes that monitoring and proxies ask for every few seconds. They are logged only at `debug`
 /// if all is well.
 const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+/// How many lines about rejected requests are written in a [`REJECTION_WINDOW`]: anybody can send
+/// them, and fast.
+const MAX_REJECTION_LINES: u32 = 60;
+const REJECTION_WINDOW: Duration = Duration::from_mins(1);
 
 /// Assigns the request's id; logs, traces and counts the response.
 #[expect(clippy::disallowed_methods, reason = "request ids are not part of the domain")]
@@ -134,7 +144,7 @@ impl Line<'_> {
         let Self { status, took: duration_ms, bytes, record } = *self;
         let (operation, kind) = record.operation_and_kind();
         let statements = record.statements();
-        let outcome = record.error().unwrap_or(if status < 400 { "ok" } else { "refused" });
+        let outcome = record.error().unwrap_or(if status < 400 { "ok" } else { REFUSED });
         // A node that is not ready, because it stops or its database is away, says so elsewhere.
         if is_health {
             tracing::debug!(status, outcome, duration_ms, statements, bytes, "request answered");
@@ -161,6 +171,56 @@ impl Line<'_> {
                 "request answered"
             );
         }
+    }
+}
+
+/// Logs and counts the requests that are rejected before their route is known, such as those that
+/// cannot be parsed.
+pub struct Rejections {
+    metrics: Metrics,
+    lines: Mutex<RejectionLines>,
+}
+
+/// The lines about rejected requests in the current window.
+struct RejectionLines {
+    began: Instant,
+    written: u32,
+    /// How many were left out since the last line.
+    left_out: u64,
+}
+
+impl Rejections {
+    /// Counts in these metrics.
+    pub fn new(metrics: Metrics) -> Self {
+        let lines = RejectionLines { began: Instant::now(), written: 0, left_out: 0 };
+        Self { metrics, lines: Mutex::new(lines) }
+    }
+
+    /// Logs and counts a request of a connection from this address. The text of an error of hyper has
+    /// nothing of what the client sent.
+    pub fn add(&self, reason: Rejection, error: Option<&hyper::Error>, client: IpAddr) {
+        self.metrics.rejected(reason);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(left_out) = lines.next(Instant::now()) else { return };
+        drop(lines);
+        let (reason, left_out) = (reason.name(), (left_out > 0).then_some(left_out));
+        let error = error.map(tracing::field::display);
+        tracing::info!(outcome = REFUSED, reason, error, %client, left_out, "request rejected");
+    }
+}
+
+impl RejectionLines {
+    /// Returns how many were left out before the next line, or `None` if it is left out too.
+    fn next(&mut self, now: Instant) -> Option<u64> {
+        if now.duration_since(self.began) >= REJECTION_WINDOW {
+            (self.began, self.written) = (now, 0);
+        }
+        if self.written == MAX_REJECTION_LINES {
+            self.left_out += 1;
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.left_out))
     }
 }
 
@@ -220,6 +280,16 @@ impl Extractor for Headers<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_about_rejected_requests_are_bounded_and_say_how_many_were_left_out() {
+        let began = Instant::now();
+        let mut lines = RejectionLines { began, written: 0, left_out: 0 };
+        let first = (0..100).filter(|_| lines.next(began) == Some(0));
+        assert_eq!(first.count(), MAX_REJECTION_LINES as usize);
+        let later = began + REJECTION_WINDOW;
+        assert_eq!([lines.next(later), lines.next(later)], [Some(40), Some(0)]);
+    }
 
     #[test]
     fn durations_have_at_most_three_decimals() {

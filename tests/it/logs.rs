@@ -2,15 +2,19 @@
 
 use std::net::TcpListener;
 
-use serde_json::{Value, json};
-
 use crate::harness::{
     Client, TestServer,
     postgres::TestDatabase,
     process::Process,
     server::{PASSWORD, create_account},
+    tls::{Authority, HOST, VALID},
 };
+use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 /// Signs in and asks once, at a server that logs as told. Returns the id of the request, the size of
 /// its response, the token of the session, and the log.
@@ -162,4 +166,113 @@ async fn a_method_that_a_client_invents_is_logged_and_counted_as_other() {
     for text in [&log, &metrics] {
         assert!(!text.contains("BREW") && !text.contains("pots"), "{text}");
     }
+}
+
+/// Sends bytes to a server and reads the answer to its end.
+async fn exchange(address: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The server may answer and close before it has read everything.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Requests that are rejected before their route is known: each with the beginning of the answer, and
+/// the reason in the log and the metrics.
+fn rejected() -> Vec<(Vec<u8>, &'static str, &'static str)> {
+    let headers = "X-Secret: in-a-header\r\n".repeat(101);
+    vec![
+        (b"in-the-line\r\n\r\n".to_vec(), "HTTP/1.1 400 ", "malformed"),
+        (b"GET /in-the-line HTTP/3.0\r\n\r\n".to_vec(), "HTTP/1.1 400 ", "malformed"),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: in-a-header\r\n\r\n".to_vec(),
+            "HTTP/1.1 400 ",
+            "malformed",
+        ),
+        (format!("GET / HTTP/1.1\r\n{headers}\r\n").into_bytes(), "HTTP/1.1 431 ", "too_large"),
+        (
+            format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(70_000)).into_bytes(),
+            "HTTP/1.1 414 ",
+            "too_large",
+        ),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), "", "http2"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_rejected_before_its_route_is_known_is_one_line_and_one_count() {
+    let (database, admin) = (TestDatabase::new().await, free_address());
+    let variables = [
+        ("DATABASE_URL", database.url.as_str()),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+        ("TICKETWIRE_ADMIN_LISTEN", &admin),
+    ];
+    let process = Process::serve(&variables).await;
+    for (request, answer, _) in rejected() {
+        let answered = exchange(&process.address, &request).await;
+        assert!(answered.starts_with(answer), "{answer}: {answered}");
+    }
+    // The second request of a connection, after one that is answered.
+    let second = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nin-the-line\r\n\r\n";
+    let answered = exchange(&process.address, second).await;
+    assert_eq!(answered.matches("HTTP/1.1 ").count(), 2, "{answered}");
+    let http2 = "ticketwire_http_rejected_requests_total{reason=\"http2\"}";
+    let metrics = counted(&admin, http2).await;
+    for (reason, count) in [("malformed", 4), ("too_large", 2), ("http2", 1), ("plain_http", 0)] {
+        let counter =
+            format!("ticketwire_http_rejected_requests_total{{reason=\"{reason}\"}} {count}\n");
+        assert!(metrics.contains(&counter), "{counter}: {metrics}");
+    }
+    let log = process.stop_and_read_log().await;
+    let found = lines(&log, "request rejected");
+    let reasons = found.iter().map(|line| line["fields"]["reason"].as_str().unwrap());
+    let expected = rejected().into_iter().map(|(.., reason)| reason).chain(["malformed"]);
+    assert_eq!(reasons.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{log}");
+    for line in &found {
+        assert_eq!(
+            (&line["level"], &line["fields"]["outcome"]),
+            (&json!("INFO"), &json!("refused"))
+        );
+        assert_eq!(line["fields"]["client"], "127.0.0.1", "{line}");
+    }
+    for secret in ["in-the-line", "in-a-header"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_request_to_a_port_with_tls_is_one_line_and_one_count() {
+    let (database, admin) = (TestDatabase::new().await, free_address());
+    let folder = tempfile::tempdir().unwrap();
+    let files = Authority::new().issue(folder.path(), HOST, VALID);
+    let variables = [
+        ("DATABASE_URL", database.url.as_str()),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+        ("TICKETWIRE_ADMIN_LISTEN", &admin),
+        ("TICKETWIRE_TLS_CERTIFICATE_FILE", files.certificate.to_str().unwrap()),
+        ("TICKETWIRE_TLS_KEY_FILE", files.key.to_str().unwrap()),
+    ];
+    let process = Process::serve(&variables).await;
+    let answered = exchange(&process.address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(answered.starts_with("HTTP/1.1 400 "), "{answered}");
+    counted(&admin, "ticketwire_http_rejected_requests_total{reason=\"plain_http\"}").await;
+    let log = process.stop_and_read_log().await;
+    let found = lines(&log, "request rejected");
+    assert_eq!(found.len(), 1, "{log}");
+    assert_eq!(found[0]["fields"]["reason"], "plain_http");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_requests_do_not_flood_the_log() {
+    let database = TestDatabase::new().await;
+    let variables = [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_LOG_FORMAT", "json")];
+    let process = Process::serve(&variables).await;
+    for _ in 0..200 {
+        exchange(&process.address, b"flood\r\n\r\n").await;
+    }
+    let log = process.stop_and_read_log().await;
+    // At most 60 in a minute. On a slow machine, the requests take more than one.
+    let found = lines(&log, "request rejected").len();
+    assert!((60..200).contains(&found), "{found}: {log}");
 }
