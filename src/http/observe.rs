@@ -225,7 +225,7 @@ impl RejectionLines {
 }
 
 /// Returns a time in milliseconds, rounded to microseconds.
-fn milliseconds(took: Duration) -> f64 {
+pub fn milliseconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 1e6).round() / 1e3
 }
 

@@ -7,6 +7,7 @@ use crate::harness::{
     postgres::TestDatabase,
     process::Process,
     server::{PASSWORD, create_account},
+    socket::Socket,
     tls::{Authority, HOST, VALID},
 };
 use serde_json::{Value, json};
@@ -275,4 +276,44 @@ async fn rejected_requests_do_not_flood_the_log() {
     // At most 60 in a minute. On a slow machine, the requests take more than one.
     let found = lines(&log, "request rejected").len();
     assert!((60..200).contains(&found), "{found}: {log}");
+}
+
+/// A server whose log is JSON, and a customer who has signed in.
+async fn logged(server: &TestServer, admin: &str) -> (Process, Client) {
+    let url = server.database.url.as_str();
+    create_account(url, &server.clock, "anna@example.com", "Anna", Role::Customer).await;
+    let variables = [
+        ("DATABASE_URL", url),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+        ("TICKETWIRE_ADMIN_LISTEN", admin),
+    ];
+    let process = Process::serve(&variables).await;
+    let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
+    (process, anna)
+}
+
+/// Runs an operation of a socket to its end.
+async fn run(socket: &mut Socket, query: &str) {
+    socket.subscribe("1", query, json!({})).await;
+    while socket.message().await["type"] == "next" {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn durations_are_milliseconds_with_at_most_three_decimals_on_every_transport() {
+    let (server, admin) = (TestServer::start().await, free_address());
+    let (process, anna) = logged(&server, &admin).await;
+    let query = "{ tickets(first: 3) { nodes { id } } }";
+    run(&mut anna.socket().await, query).await;
+    let mut stream = anna.stream(query, json!({})).await;
+    while stream.event().await.is_some() {}
+    let log = process.stop_and_read_log().await;
+    for message in ["request answered", "operation answered"] {
+        let found = lines(&log, message);
+        assert!(found.len() >= 2, "{message}: {log}");
+        for line in found {
+            let duration = line["fields"]["duration_ms"].as_f64().unwrap();
+            assert_eq!((duration * 1e3).round() / 1e3, duration, "{line}");
+        }
+    }
+    server.stop().await;
 }

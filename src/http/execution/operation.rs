@@ -6,7 +6,7 @@ use async_graphql::{Request, Response, parser::types::OperationType};
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
-use super::super::response;
+use super::super::{observe::milliseconds, response};
 use crate::{domain::request::RequestRecord, graphql::operation_name};
 
 /// Records the operation of a request, and returns the span of its execution.
@@ -60,7 +60,7 @@ pub(super) async fn logged(id: Uuid, executing: impl Future<Output = Response>) 
         let response = Arc::clone(&record).scope(executing).await;
         let (operation, kind) = record.operation_and_kind();
         let outcome = record.error().unwrap_or("ok");
-        let duration_ms = began.elapsed().as_secs_f64() * 1e3;
+        let duration_ms = milliseconds(began.elapsed());
         let statements = record.statements();
         tracing::info!(outcome, operation, kind, duration_ms, statements, "operation answered");
         response
