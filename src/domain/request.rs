@@ -48,6 +48,12 @@ impl RequestRecord {
         CURRENT.scope(self, work).await
     }
 
+    /// Runs a part of the request's work that does not wait, such as a poll of a stream, like
+    /// [`scope`](Self::scope).
+    pub fn scope_sync<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(Arc::clone(self), work)
+    }
+
     /// Counts a statement.
     pub fn add_statement(&self) {
         self.statements.fetch_add(1, Ordering::Relaxed);
@@ -75,12 +81,12 @@ impl RequestRecord {
         self.operation().map(|operation| (operation.name.as_str(), operation.kind)).unzip()
     }
 
-    /// Records the code of the first error.
+    /// Records the code of the first error, or what else has ended the request.
     pub fn set_error(&self, code: &str) {
         let _ = self.error.set(code.to_owned());
     }
 
-    /// Returns the code of the first error, or `None` if nothing failed.
+    /// Returns what [`set_error`](Self::set_error) has recorded first, or `None` if nothing failed.
     pub fn error(&self) -> Option<&str> {
         self.error.get().map(String::as_str)
     }
@@ -95,6 +101,13 @@ impl RequestRecord {
     /// entered.
     pub fn span(&self) -> Span {
         self.span.get().cloned().unwrap_or_else(Span::none)
+    }
+}
+
+/// Records for the current request, if there is one, what [`RequestRecord::set_error`] describes.
+pub fn record_error(code: &str) {
+    if let Some(record) = RequestRecord::current() {
+        record.set_error(code);
     }
 }
 

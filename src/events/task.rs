@@ -12,12 +12,15 @@ use crate::{
 /// if the returned future is dropped.
 ///
 /// A stream is polled only while its client reads. In a task, work for the stream completes and
-/// returns its database connection even if the client stops reading.
+/// returns its database connection even if the client stops reading. Its statements count for the
+/// request that it works for.
 pub async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
-    let span = request::continued().span();
-    AbortOnDropHandle::new(tokio::spawn(work.in_current_span().instrument(span))).await.ok()
+    let record = request::continued();
+    let span = record.span();
+    let work = record.scope(work.in_current_span()).instrument(span);
+    AbortOnDropHandle::new(tokio::spawn(work)).await.ok()
 }
 
 /// Reads from the database as [`run_to_completion`] does. If the returned future is dropped, the

@@ -102,7 +102,7 @@ mod variables;
 use super::api::Api;
 use crate::domain::{actor::Actor, session::ClientOrigin};
 pub use direct::execute_once;
-pub use operation::record_operation;
+pub use operation::OperationLog;
 pub use output::{Operation, Output};
 
 /// Starts an operation of this type, whose document the [guard](super::guard) has validated.

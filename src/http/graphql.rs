@@ -32,7 +32,7 @@ use super::{
     upload,
 };
 use crate::{
-    domain::{actor::Actor, request::RequestRecord},
+    domain::{actor::Actor, request},
     graphql::{ResumeAt, SessionCookie},
 };
 
@@ -125,10 +125,14 @@ async fn answer(
         media == MediaType::EventStream || live && MediaType::names_event_stream(&headers);
     let operation = match validated {
         Ok(operation) => operation,
-        Err(error) if streamed => {
-            return Ok(Answer::Streamed(sse::answer_errors(vec![error], id)));
+        Err(error) => {
+            request::record_error(&response::code_of(&error));
+            return Ok(if streamed {
+                Answer::Streamed(sse::answer_errors(vec![error], id))
+            } else {
+                Answer::Once(GraphqlResponse::from_errors(vec![error]), None)
+            });
         }
-        Err(error) => return Ok(Answer::Once(GraphqlResponse::from_errors(vec![error]), None)),
     };
     check_operation(&method, operation, streamed)?;
     if streamed && let Some(last) = headers.get("last-event-id").filter(|value| !value.is_empty()) {
@@ -136,9 +140,6 @@ async fn answer(
     }
     if live {
         slot = api.budgets.stream(&actor, &origin)?;
-    }
-    if streamed && let Some(record) = RequestRecord::current() {
-        execution::record_operation(&record, &mut request, operation);
     }
     let caller = Caller { actor, origin, token, id, slot };
     if streamed {

@@ -29,14 +29,23 @@ use crate::{
 /// The response header with the request's id.
 pub const REQUEST_ID: &str = "x-request-id";
 
+/// Marks a response that is a stream, whose operation is logged at its end.
+#[derive(Clone, Copy)]
+pub struct LoggedAtEnd;
+
 /// The id of a request: in its logs, its response and its internal errors.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestId(pub Uuid);
 
-/// The outcome of a request whose client did not wait for the response.
-const CANCELLED: &str = "cancelled";
-/// The outcome of a request that was refused without the code of an error.
-const REFUSED: &str = "refused";
+// The outcomes of requests and operations that have no code of an error.
+pub const OK: &str = "ok";
+/// The client did not wait for the response, or ended a stream.
+pub const CANCELLED: &str = "cancelled";
+pub const REFUSED: &str = "refused";
+/// The client of a stream read too slowly.
+pub const TOO_SLOW: &str = "too_slow";
+/// The stream ended because the server stops.
+pub const STOPPED: &str = "stopped";
 /// The route that requests for unknown paths are counted under.
 const OTHER: &str = "other";
 /// The routes that monitoring and proxies ask for every few seconds. They are logged only at `debug`
@@ -106,6 +115,9 @@ impl Pending {
         if status.is_server_error() {
             self.trace.record("otel.status_code", "ERROR");
         }
+        if response.extensions().get::<LoggedAtEnd>().is_some() {
+            return;
+        }
         let took = milliseconds(took);
         let line = Line { status: status.as_u16(), took, bytes, record: &self.record };
         line.write(HEALTH.contains(&self.route()));
@@ -144,7 +156,7 @@ impl Line<'_> {
         let Self { status, took: duration_ms, bytes, record } = *self;
         let (operation, kind) = record.operation_and_kind();
         let statements = record.statements();
-        let outcome = record.error().unwrap_or(if status < 400 { "ok" } else { REFUSED });
+        let outcome = record.error().unwrap_or(if status < 400 { OK } else { REFUSED });
         // A node that is not ready, because it stops or its database is away, says so elsewhere.
         if is_health {
             tracing::debug!(status, outcome, duration_ms, statements, bytes, "request answered");

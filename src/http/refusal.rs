@@ -10,6 +10,7 @@ use axum::{
 
 use super::{budgets::LimitReached, negotiation::MediaType, observe::RequestId, response};
 use crate::{
+    domain::request,
     graphql::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code},
     service::ServiceError,
 };
@@ -77,6 +78,7 @@ impl Refusal {
 
     /// Encodes the refusal as the response to a request.
     pub fn respond(self, media: MediaType, id: Option<RequestId>) -> Response {
+        request::record_error(self.code);
         let mut error = ServerError::new(self.message, None);
         let extensions = error.extensions.get_or_insert_default();
         extensions.set("code", self.code);

@@ -11,7 +11,7 @@ use axum::{
 
 use super::{negotiation::MediaType, observe::RequestId, response_body};
 use crate::{
-    domain::budget::Exceeded,
+    domain::{budget::Exceeded, request},
     graphql::{
         RETRY_AFTER_SECONDS, code, exceeded_response,
         json::{self, Sink},
@@ -56,11 +56,11 @@ pub fn complete_errors(errors: &mut [ServerError], id: Option<RequestId>) {
     }
 }
 
-/// Whether the server failed to produce a part of a response whose errors are complete, perhaps
-/// only this time.
-pub fn has_failed(response: &GraphqlResponse) -> bool {
+/// Returns the code with which the server failed to produce a part of a response whose errors are
+/// complete, perhaps only this time, or `None` if it did not fail.
+pub fn failure(response: &GraphqlResponse) -> Option<&'static str> {
     let codes = [code::INTERNAL, code::UNAVAILABLE, code::TIMEOUT];
-    codes.iter().any(|code| has_code(response, code))
+    codes.into_iter().find(|code| has_code(response, code))
 }
 
 /// Whether a part of a response is missing because the database is away.
@@ -78,14 +78,12 @@ pub fn is_rate_limited(response: &GraphqlResponse) -> bool {
     has_code(response, code::RATE_LIMITED)
 }
 
-/// Returns the code of the first error, or `None` if there is no error. An error without a code is a
-/// `BAD_REQUEST`.
-pub fn first_code(response: &GraphqlResponse) -> Option<String> {
-    let error = response.errors.first()?;
-    Some(match error.extensions.as_ref().and_then(|values| values.get("code")) {
+/// Returns the code of an error. One without a code is a `BAD_REQUEST`.
+pub fn code_of(error: &ServerError) -> String {
+    match error.extensions.as_ref().and_then(|values| values.get("code")) {
         Some(Value::String(code)) => code.clone(),
         _ => code::BAD_REQUEST.to_owned(),
-    })
+    }
 }
 
 fn has_code(response: &GraphqlResponse, code: &str) -> bool {
@@ -97,15 +95,12 @@ fn has_code(response: &GraphqlResponse, code: &str) -> bool {
 }
 
 /// Encodes a response as JSON. As the GraphQL specification requires, there is no `data` if
-/// nothing was executed. If it would be longer than `limit` bytes, returns the error for that.
-pub fn encode(response: &GraphqlResponse, limit: usize) -> String {
-    encode_within(response, limit)
-        .or_else(|| encode_within(&too_large(limit), usize::MAX))
-        .unwrap_or_default()
-}
-
-fn too_large(limit: usize) -> GraphqlResponse {
-    exceeded_response(Exceeded::Response { limit })
+/// nothing was executed. If it would be longer than `limit` bytes, it becomes the error for that.
+pub fn encode(response: &mut GraphqlResponse, limit: usize) -> String {
+    encode_within(response, limit).unwrap_or_else(|| {
+        *response = exceeded_response(Exceeded::Response { limit });
+        encode_within(response, usize::MAX).unwrap_or_default()
+    })
 }
 
 fn encode_within(response: &GraphqlResponse, limit: usize) -> Option<String> {
@@ -175,10 +170,10 @@ pub fn respond<H: Send + Unpin + 'static>(
     held: H,
 ) -> Response {
     complete_errors(&mut response.errors, id);
-    let text = encode_within(&response, limit).unwrap_or_else(|| {
-        response = too_large(limit);
-        encode(&response, usize::MAX)
-    });
+    let text = encode(&mut response, limit);
+    if is_too_large(&response) {
+        request::record_error(code::RESPONSE_TOO_LARGE);
+    }
     let body = response_body::holding(text, held);
     let mut encoded = with_headers(status(&response, media), body, media);
     if is_unavailable(&response) {
@@ -197,7 +192,7 @@ pub fn refuse(
     id: Option<RequestId>,
 ) -> Response {
     complete_errors(&mut response.errors, id);
-    with_headers(status, encode(&response, usize::MAX), media)
+    with_headers(status, encode(&mut response, usize::MAX), media)
 }
 
 /// Returns the status of a response. A document that could not be executed is the caller's

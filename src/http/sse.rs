@@ -4,7 +4,7 @@
 //! An operation is polled only as fast as its client reads, so a slow client needs no buffer
 //! here. `execution.rs` describes how operations run, and lists where a slow client is noticed.
 
-use std::{convert::Infallible, future, time::Duration};
+use std::{convert::Infallible, future, sync::Arc, time::Duration};
 
 use async_graphql::{Request, ServerError, parser::types::OperationType};
 use axum::{
@@ -19,14 +19,18 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::{
     api::Api,
     authentication::SESSION_USE_INTERVAL,
-    execution::{self, Operation, Output},
+    execution::{self, Operation, OperationLog, Output},
     negotiation::MediaType,
-    observe::RequestId,
+    observe::{LoggedAtEnd, RequestId, STOPPED},
     response,
     slots::Slot,
 };
 use crate::{
-    domain::{actor::Actor, session::ClientOrigin},
+    domain::{
+        actor::Actor,
+        request::{self, RequestRecord},
+        session::ClientOrigin,
+    },
     events::StreamEnd,
     graphql::code,
     service,
@@ -58,7 +62,7 @@ pub struct Caller {
 pub async fn answer(
     api: Api,
     caller: Caller,
-    request: Request,
+    mut request: Request,
     operation: Option<OperationType>,
 ) -> Response {
     let live = operation == Some(OperationType::Subscription);
@@ -68,6 +72,7 @@ pub async fn answer(
             Ok(None) => future::ready(()).boxed(),
             Err(error) => {
                 tracing::error!(%error, "watching an event stream's session failed");
+                request::record_error(code::INTERNAL);
                 return respond(Body::empty());
             }
         },
@@ -76,9 +81,14 @@ pub async fn answer(
     // A stopping server lets queries and mutations finish.
     let drained = if live { drained(api.clone()).boxed() } else { future::pending().boxed() };
     let open = api.sockets.token();
-    let outputs = execution::start(api.clone(), caller.actor, caller.origin, request, operation);
+    let log = OperationLog::of_request();
+    log.set_operation(&mut request, operation);
+    let record = Arc::clone(log.record());
+    let starting = execution::start(api.clone(), caller.actor, caller.origin, request, operation);
+    let outputs = log.run(starting);
     let event_stream = EventStream {
         api,
+        record,
         token: caller.token,
         id: caller.id,
         outputs: Some(outputs.flatten_stream().boxed()),
@@ -93,7 +103,9 @@ pub async fn answer(
         let chunk = event_stream.next().await?;
         Some((Ok::<_, Infallible>(chunk), event_stream))
     });
-    respond(Body::from_stream(chunks))
+    let mut response = respond(Body::from_stream(chunks));
+    response.extensions_mut().insert(LoggedAtEnd);
+    response
 }
 
 /// Answers a document that is not executed.
@@ -121,6 +133,8 @@ async fn drained(api: Api) {
 /// The body of a response: the outputs of one operation as events.
 struct EventStream {
     api: Api,
+    /// What is logged of the operation.
+    record: Arc<RequestRecord>,
     token: Option<String>,
     id: Option<RequestId>,
     /// `None` after the last event.
@@ -144,7 +158,10 @@ impl EventStream {
         tokio::select! {
             biased;
             () = &mut self.session_ended => Some(self.end_session()),
-            () = &mut self.drained => None,
+            () = &mut self.drained => {
+                self.record.set_error(STOPPED);
+                None
+            }
             output = outputs.next() => self.encode_output(output?),
             now = self.heartbeat.tick() => self.on_heartbeat(now).await,
         }
@@ -180,6 +197,7 @@ impl EventStream {
                 Ok(None) => return Some(self.end_session()),
                 Err(error) => {
                     tracing::error!(%error, "looking up an event stream's session failed");
+                    self.record.set_error(code::INTERNAL);
                     return None;
                 }
             }
@@ -188,6 +206,7 @@ impl EventStream {
     }
 
     fn end_session(&mut self) -> String {
+        self.record.set_error(code::UNAUTHENTICATED);
         self.outputs = None;
         let mut error = ServerError::new("The session has ended. Sign in again.", None);
         error.extensions.get_or_insert_default().set("code", code::UNAUTHENTICATED);

@@ -14,6 +14,7 @@ mod wake_flag;
 use std::{
     future::{self, Future as _},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -40,8 +41,10 @@ use super::{
     authentication::{self, SESSION_USE_INTERVAL},
     body::MAX_BODY,
     budgets::delay_refusal,
-    execution::{self, Output},
-    guard, response,
+    execution::{self, OperationLog, Output},
+    guard,
+    observe::RequestId,
+    response,
     session_cookie::ACCOUNT_HEADER,
     slots::Slot,
 };
@@ -93,6 +96,7 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
     }
     let in_cookie = api.own_pages.token(&parts.headers).filter(|_| is_own).map(str::to_owned);
     let origin = authentication::origin(parts, api.trusted_proxies);
+    let id = parts.extensions.get::<RequestId>().copied();
     upgrade
         .protocols([protocol::NAME])
         .max_message_size(MAX_BODY)
@@ -101,7 +105,7 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
         .write_buffer_size(WRITE_BUFFER)
         .on_upgrade(move |socket| async move {
             let sockets = api.sockets.clone();
-            let served = sockets.track_future(serve(api, origin, in_cookie, socket)).await;
+            let served = sockets.track_future(serve(api, id, origin, in_cookie, socket)).await;
             // Not tracked: a stopping server does not wait for this.
             if let Some(duplex) = served {
                 Box::pin(duplex.wait_for_close()).await;
@@ -109,17 +113,21 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
         })
 }
 
-/// Serves a socket until it ends, and sends the close frame. Returns the socket, unless the
-/// client is gone.
+/// Serves a socket, which the request `id` has opened, until it ends, and sends the close frame.
+/// Returns the socket, unless the client is gone.
 async fn serve(
     api: Api,
+    id: Option<RequestId>,
     origin: ClientOrigin,
     in_cookie: Option<String>,
     socket: WebSocket,
 ) -> Option<Duplex> {
-    let mut connection = Connection::new(api, origin, in_cookie, socket);
+    let mut connection = Connection::new(api, id, origin, in_cookie, socket);
     match connection.run().await {
         End::Close(reason) => {
+            if let Some(outcome) = reason.outcome() {
+                connection.operations.record_end(outcome);
+            }
             if reason == CloseReason::TOO_SLOW {
                 connection.api.metrics.slow_consumer_closed();
             }
@@ -154,6 +162,8 @@ enum Step {
 
 struct Connection {
     api: Api,
+    /// The id of the request that has opened the socket.
+    id: Option<RequestId>,
     origin: ClientOrigin,
     /// The token in the cookie of the server's own page, unless `connection_init` has one.
     in_cookie: Option<String>,
@@ -194,10 +204,17 @@ async fn authenticate(token: Option<&str>, api: &Api) -> Result<Option<Actor>, (
 }
 
 impl Connection {
-    fn new(api: Api, origin: ClientOrigin, in_cookie: Option<String>, socket: WebSocket) -> Self {
+    fn new(
+        api: Api,
+        id: Option<RequestId>,
+        origin: ClientOrigin,
+        in_cookie: Option<String>,
+        socket: WebSocket,
+    ) -> Self {
         let (now, task) = (Instant::now(), TaskWaker::default());
         Self {
             api,
+            id,
             origin,
             in_cookie,
             duplex: Duplex::new(socket),
@@ -357,20 +374,23 @@ impl Connection {
             SocketEvent::Message(Message::Text(text)) => self.on_text(&text).await,
             SocketEvent::Message(Message::Ping(_) | Message::Pong(_))
             | SocketEvent::QueueChanged => Ok(()),
-            SocketEvent::Message(Message::Binary(_)) => Err(End::Close(CloseReason::BAD_MESSAGE)),
+            SocketEvent::Message(Message::Binary(_)) => {
+                Err(self.refuse_message(CloseReason::BAD_MESSAGE))
+            }
             SocketEvent::Message(Message::Close(_)) => Err(End::ClosedByClient),
             SocketEvent::Disconnected => Err(End::Disconnected),
-            SocketEvent::Violation(reason) => Err(End::Close(reason)),
+            SocketEvent::Violation(reason) => Err(self.refuse_message(reason)),
         }
     }
 
     async fn on_text(&mut self, text: &str) -> Result<(), End> {
-        let received = message::read(text).map_err(|()| End::Close(CloseReason::BAD_MESSAGE))?;
+        let received = message::read(text);
+        let received = received.map_err(|()| self.refuse_message(CloseReason::BAD_MESSAGE))?;
         let message = match received {
             Received::Message(message) => message,
             Received::Unreadable { id, problem } => {
                 self.accept_operation(&id)?;
-                self.send_error(&id, vec![ServerError::new(problem, None)]);
+                self.refuse(&id, ServerError::new(problem, None), self.begin());
                 return Ok(());
             }
         };
@@ -431,36 +451,37 @@ impl Connection {
     /// Returns the credentials for an operation that the client may start with this id.
     fn accept_operation(&self, id: &str) -> Result<&Credentials, End> {
         let Some(credentials) = &self.credentials else {
-            return Err(End::Close(CloseReason::UNAUTHORIZED));
+            return Err(self.refuse_message(CloseReason::UNAUTHORIZED));
         };
         if id.is_empty() || id.len() > MAX_ID {
-            return Err(End::Close(CloseReason::BAD_MESSAGE));
+            return Err(self.refuse_message(CloseReason::BAD_MESSAGE));
         }
         if self.operations.contains(id) {
-            return Err(End::Close(CloseReason::duplicate(id)));
+            return Err(self.refuse_message(CloseReason::duplicate(id)));
         }
         Ok(credentials)
     }
 
     fn subscribe(&mut self, id: String, mut request: async_graphql::Request) -> Result<(), End> {
         let Credentials { token, actor, .. } = self.accept_operation(&id)?;
-        let (token, actor) = (token.clone(), *actor);
+        let (token, actor, log) = (token.clone(), *actor, self.begin());
         if self.operations.len() >= MAX_OPERATIONS {
             let message = format!(
                 "A websocket may run {MAX_OPERATIONS} operations at a time: complete one first."
             );
-            self.send_error(&id, vec![ServerError::new(message, None)]);
+            self.refuse(&id, ServerError::new(message, None), log);
             return Ok(());
         }
         let documents = &self.api.documents;
         let operation =
             match guard::validate_document(&mut request, documents, self.api.limits.aliases) {
                 Err(error) => {
-                    self.send_error(&id, vec![error]);
+                    self.refuse(&id, error, log);
                     return Ok(());
                 }
                 Ok(operation) => operation,
             };
+        log.set_operation(&mut request, operation);
         let budgets = &self.api.budgets;
         let slot = match operation {
             Some(OperationType::Subscription) => budgets.stream(&actor, &self.origin),
@@ -468,21 +489,33 @@ impl Connection {
         };
         let slot = match slot {
             Err(exceeded) => {
-                self.send_error(&id, vec![exceeded.into()]);
+                self.refuse(&id, exceeded.into(), log);
                 return Ok(());
             }
             Ok(slot) => slot,
         };
         let (api, origin) = (self.api.clone(), self.origin.clone());
-        let starting = async move {
+        let record = Arc::clone(log.record());
+        let starting = log.run(async move {
             match authenticate(token.as_deref(), &api).await {
                 Ok(Some(actor)) => execution::start(api, actor, origin, request, operation).await,
                 Ok(None) => stream::iter([Output::Interrupted(StreamEnd::SessionEnded)]).boxed(),
                 Err(()) => stream::iter([Output::Interrupted(StreamEnd::Failed)]).boxed(),
             }
-        };
-        self.operations.insert(id, starting.boxed(), self.task.new_flag(), slot);
+        });
+        self.operations.insert(id, starting.boxed(), self.task.new_flag(), record, slot);
         Ok(())
+    }
+
+    /// Begins the log of an operation.
+    fn begin(&self) -> OperationLog {
+        OperationLog::of_socket(self.api.ambient.uuid(), self.id)
+    }
+
+    /// Logs a message that the server refuses by closing the socket.
+    fn refuse_message(&self, reason: CloseReason) -> End {
+        self.begin().closed(reason.code);
+        End::Close(reason)
     }
 
     /// Queues an output of an operation. Closes the socket if a subscription was interrupted,
@@ -501,6 +534,14 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Queues the error of an operation that is not executed, and logs it.
+    fn refuse(&mut self, id: &str, error: ServerError, log: OperationLog) {
+        let mut errors = vec![error];
+        response::complete_errors(&mut errors, None);
+        log.refused(&errors);
+        self.send_error(id, errors);
     }
 
     /// Queues the errors of an operation that was not executed.

@@ -1,20 +1,23 @@
-//! The log: one line for each request.
+//! The log: one line for each request and each operation.
 
 use std::net::TcpListener;
 
-use crate::harness::{
-    Client, TestServer,
-    postgres::TestDatabase,
-    process::Process,
-    server::{PASSWORD, create_account},
-    socket::Socket,
-    tls::{Authority, HOST, VALID},
-};
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::{
+    Client, TestServer,
+    event_stream::EventStream,
+    postgres::TestDatabase,
+    process::Process,
+    server::{PASSWORD, create_account},
+    socket::Socket,
+    tls::{Authority, HOST, VALID},
 };
 
 /// Signs in and asks once, at a server that logs as told. Returns the id of the request, the size of
@@ -278,7 +281,7 @@ async fn rejected_requests_do_not_flood_the_log() {
     assert!((60..200).contains(&found), "{found}: {log}");
 }
 
-/// A server whose log is JSON, and a customer who has signed in.
+/// A server whose log is JSON, with the smallest limit of responses, and a customer who has signed in.
 async fn logged(server: &TestServer, admin: &str) -> (Process, Client) {
     let url = server.database.url.as_str();
     create_account(url, &server.clock, "anna@example.com", "Anna", Role::Customer).await;
@@ -286,16 +289,109 @@ async fn logged(server: &TestServer, admin: &str) -> (Process, Client) {
         ("DATABASE_URL", url),
         ("TICKETWIRE_LOG_FORMAT", "json"),
         ("TICKETWIRE_ADMIN_LISTEN", admin),
+        ("TICKETWIRE_LIMITS_RESPONSE_BYTES", "65536"),
     ];
     let process = Process::serve(&variables).await;
     let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
     (process, anna)
 }
 
-/// Runs an operation of a socket to its end.
-async fn run(socket: &mut Socket, query: &str) {
+/// The fields of a line that say how an operation went.
+fn outcome(line: &Value) -> [&str; 3] {
+    ["operation", "kind", "outcome"].map(|name| line["fields"][name].as_str().unwrap_or("-"))
+}
+
+/// Runs an operation of a socket to its end. Returns the bytes of its responses.
+async fn run(socket: &mut Socket, query: &str) -> usize {
     socket.subscribe("1", query, json!({})).await;
-    while socket.message().await["type"] == "next" {}
+    let mut bytes = 0;
+    loop {
+        let message = socket.message().await;
+        match message["type"].as_str().unwrap() {
+            "complete" => return bytes,
+            "next" => bytes += message["payload"].to_string().len(),
+            _ => return message["payload"].to_string().len(),
+        }
+    }
+}
+
+const INBOX: &str = "subscription Inbox { inboxEvents { __typename } }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_operation_of_a_websocket_is_one_line() {
+    let (server, admin) = (TestServer::start().await, free_address());
+    let (process, anna) = logged(&server, &admin).await;
+    let ticket = anna.create_ticket("mine").await.id;
+    let mut socket = anna.socket().await;
+    let mut bytes = Vec::new();
+    for query in [
+        "query Mine { tickets(first: 3) { nodes { id } } }",
+        &format!(
+            "mutation Read {{ markTicketRead(input: {{ ticketId: \"{ticket}\" }}) {{ userErrors {{ code }} }} }}"
+        ),
+        "query Wrong { nothing }",
+        "query Broken {",
+    ] {
+        bytes.push(run(&mut socket, query).await);
+    }
+    // The second is executed for each subscriber, since some of its fields differ between them.
+    let own = format!(
+        "subscription Own {{ ticketEvents(ticketId: \"{ticket}\") {{
+            __typename ... on TicketEvent {{ ticket {{ isUnread }} }} }} }}"
+    );
+    for (id, query) in [("2", INBOX), ("3", &own)] {
+        socket.subscribe(id, query, json!({})).await;
+        let first = socket.message().await;
+        assert_eq!((&first["type"], &first["id"]), (&json!("next"), &json!(id)), "{first}");
+        socket.send(json!({ "type": "complete", "id": id })).await;
+        bytes.push(first["payload"].to_string().len());
+    }
+    // The socket has dealt with them.
+    bytes.push(run(&mut socket, "{ eventCursor }").await);
+    socket.subscribe("4", INBOX, json!({})).await;
+    bytes.push(socket.message().await["payload"].to_string().len());
+    socket.send_raw(Message::text(" ".repeat(2 << 20))).await;
+    assert_eq!(socket.close_code().await, 1009);
+    let log = process.stop_and_read_log().await;
+    let all = lines(&log, "operation answered");
+    let found = all.iter().map(outcome).collect::<Vec<_>>();
+    assert_eq!(
+        found,
+        [
+            ["Mine", "query", "ok"],
+            ["Read", "mutation", "ok"],
+            ["Wrong", "query", "BAD_REQUEST"],
+            ["-", "-", "BAD_REQUEST"],
+            ["Inbox", "subscription", "cancelled"],
+            ["Own", "subscription", "cancelled"],
+            ["", "query", "ok"],
+            ["-", "-", "refused"],
+            ["Inbox", "subscription", "cancelled"],
+        ],
+        "{log}"
+    );
+    bytes.insert(7, 0);
+    let upgrade = lines(&log, "request answered");
+    let upgrade = upgrade.iter().find(|line| line["fields"]["status"] == 101).expect("an upgrade");
+    let mut ids = Vec::new();
+    for (line, bytes) in all.iter().zip(bytes) {
+        let (fields, span) = (&line["fields"], &line["span"]);
+        assert_eq!(span["connection"], upgrade["span"]["id"], "{line}");
+        ids.push(span["id"].as_str().unwrap());
+        assert_eq!(fields["bytes"], bytes, "{line}");
+        assert!(fields["statements"].is_u64(), "{line}");
+        assert!(fields["duration_ms"].is_f64(), "{line}");
+        let code = (fields["outcome"] == "refused").then_some(1009);
+        assert_eq!(fields["close_code"].as_u64(), code, "{line}");
+    }
+    for asking in [0, 1, 5] {
+        assert!(all[asking]["fields"]["statements"].as_u64().unwrap() >= 1, "{}", all[asking]);
+    }
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "each operation has an id of its own");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -314,6 +410,144 @@ async fn durations_are_milliseconds_with_at_most_three_decimals_on_every_transpo
             let duration = line["fields"]["duration_ms"].as_f64().unwrap();
             assert_eq!((duration * 1e3).round() / 1e3, duration, "{line}");
         }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_message_that_closes_a_websocket_is_one_line() {
+    let (server, admin) = (TestServer::start().await, free_address());
+    let (process, anna) = logged(&server, &admin).await;
+    let subscribe =
+        |id: &str| json!({ "type": "subscribe", "id": id, "payload": { "query": INBOX } });
+    let mut uninitialised = Socket::connect(&process.address).await;
+    uninitialised.send(subscribe("secret-id")).await;
+    assert_eq!(uninitialised.close_code().await, 4401);
+    let messages = [
+        (4409, Message::text(subscribe("secret-id").to_string())),
+        (4400, Message::text("secret-id")),
+        (4400, Message::binary("secret-id")),
+    ];
+    for (code, message) in messages {
+        let mut socket = anna.socket().await;
+        socket.send(subscribe("secret-id")).await;
+        socket.item().await;
+        socket.send_raw(message).await;
+        assert_eq!(socket.close_code().await, code);
+    }
+    let log = process.stop_and_read_log().await;
+    let all = lines(&log, "operation answered");
+    let (refused, running): (Vec<_>, Vec<_>) =
+        all.iter().partition(|line| line["fields"]["outcome"] == "refused");
+    let codes = refused.iter().map(|line| line["fields"]["close_code"].as_u64().unwrap());
+    assert_eq!(codes.collect::<Vec<_>>(), [4401, 4409, 4400, 4400], "{log}");
+    let running = running.into_iter().map(outcome).collect::<Vec<_>>();
+    assert_eq!(running, [["Inbox", "subscription", "cancelled"]; 3], "{log}");
+    assert!(!log.contains("secret-id"), "{log}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_that_the_server_ends_say_why() {
+    let (server, admin) = (TestServer::start().await, free_address());
+    let (process, anna) = logged(&server, &admin).await;
+    let other = anna.sign_in("anna@example.com", PASSWORD).await;
+    let mut signed_out = other.socket().await;
+    for id in ["1", "2"] {
+        signed_out.subscribe(id, INBOX, json!({})).await;
+        signed_out.item().await;
+    }
+    let mut stream = other.stream(INBOX, json!({})).await;
+    stream.item().await;
+    other.ok("mutation { signOut { userErrors { code } } }", json!({})).await;
+    assert_eq!(signed_out.close_code().await, 4401);
+    assert_eq!(stream.last_error().await, "UNAUTHENTICATED");
+    let mut stopped = anna.socket().await;
+    stopped.subscribe("1", INBOX, json!({})).await;
+    stopped.item().await;
+    let log = process.stop_and_read_log().await;
+    let all = lines(&log, "operation answered");
+    let outcomes = all.iter().map(|line| line["fields"]["outcome"].as_str().unwrap());
+    let ended = "UNAUTHENTICATED";
+    assert_eq!(outcomes.collect::<Vec<_>>(), [ended, ended, ended, "stopped"], "{log}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_operation_of_an_event_stream_is_one_line_with_the_id_of_its_request() {
+    let (server, admin) = (TestServer::start().await, free_address());
+    let (process, anna) = logged(&server, &admin).await;
+    let mut expected = Vec::new();
+    for (query, line) in [
+        ("query Mine { tickets(first: 3) { nodes { id } } }", ["Mine", "query", "ok"]),
+        ("query Wrong { nothing }", ["Wrong", "query", "BAD_REQUEST"]),
+        ("query Broken {", ["-", "-", "BAD_REQUEST"]),
+        ("subscription Wrong { nothing }", ["Wrong", "subscription", "BAD_REQUEST"]),
+    ] {
+        let mut stream = anna.stream(query, json!({})).await;
+        let response = stream.event().await.expect("an event").response();
+        let errors = response.get("errors").unwrap_or(&response);
+        let bytes = errors.to_string().len();
+        while stream.event().await.is_some() {}
+        expected.push((stream, line, Some(bytes)));
+    }
+    let mut cancelled = anna.stream(INBOX, json!({})).await;
+    cancelled.item().await;
+    let mut stopped = anna.stream(INBOX, json!({})).await;
+    stopped.item().await;
+    let ids = |stream: &EventStream| stream.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let mut expected = expected
+        .iter()
+        .map(|(stream, line, bytes)| (ids(stream), *line, *bytes))
+        .collect::<Vec<_>>();
+    expected.push((ids(&cancelled), ["Inbox", "subscription", "cancelled"], None));
+    expected.push((ids(&stopped), ["Inbox", "subscription", "stopped"], None));
+    drop(cancelled);
+    let open = "ticketwire_subscribers{stream=\"inbox\"}";
+    while !counted(&admin, open).await.contains(&format!("{open} 1\n")) {}
+    let log = process.stop_and_read_log().await;
+    for (id, line, bytes) in expected {
+        let own = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let own = own.filter(|line| line["span"]["id"] == id).collect::<Vec<_>>();
+        assert_eq!(own.iter().map(outcome).collect::<Vec<_>>(), [line], "{log}");
+        let fields = &own[0]["fields"];
+        assert!(fields["duration_ms"].as_f64().unwrap() > 0.0, "{fields}");
+        assert!(fields["statements"].is_u64(), "{fields}");
+        // A document that cannot be parsed is answered by a response that is no stream.
+        if let Some(bytes) = bytes.filter(|_| fields["message"] == "operation answered") {
+            assert_eq!(fields["bytes"], bytes, "{fields}");
+        }
+        assert!(fields["bytes"].as_u64().unwrap() > 0, "{fields}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_answered_with_an_error_has_its_code_as_outcome() {
+    let (server, admin) = (TestServer::start().await, free_address());
+    let (process, anna) = logged(&server, &admin).await;
+    let mut expected = Vec::new();
+    let large = "query Large { __schema { types { name fields { name description } } } }";
+    for (query, outcome) in
+        [("{", "BAD_REQUEST"), ("{ nothing }", "BAD_REQUEST"), (large, "RESPONSE_TOO_LARGE")]
+    {
+        let asked = anna.request(reqwest::Method::POST, "/graphql", |post| {
+            post.json(&json!({ "query": query }))
+        });
+        let id = asked.await.headers["x-request-id"].to_str().unwrap().to_owned();
+        expected.push((id, outcome));
+    }
+    let batch = anna.request(reqwest::Method::POST, "/graphql", |post| post.json(&json!([])));
+    expected
+        .push((batch.await.headers["x-request-id"].to_str().unwrap().to_owned(), "BAD_REQUEST"));
+    run(&mut anna.socket().await, large).await;
+    let log = process.stop_and_read_log().await;
+    let operation = &lines(&log, "operation answered")[0];
+    assert_eq!(outcome(operation), ["Large", "query", "RESPONSE_TOO_LARGE"]);
+    let all = lines(&log, "request answered");
+    for (id, outcome) in expected {
+        let line = all.iter().find(|line| line["span"]["id"] == id).expect("a line");
+        assert_eq!(line["fields"]["outcome"], outcome, "{line}");
     }
     server.stop().await;
 }

@@ -33,7 +33,7 @@ use crate::{
     events::{StreamEnd, run_to_completion},
     graphql::{
         MutationProgress, RequestContext, RootFields, StreamProgress, check_nulls, check_variables,
-        complete_root, exceeded_response, requested_operation, with_document,
+        code, complete_root, exceeded_response, requested_operation, with_document,
     },
 };
 
@@ -203,8 +203,7 @@ async fn execute_in_turn(
         Ok(taken) => turn.get_or_init(|| taken),
         Err(reached) => return GraphqlResponse::from_errors(vec![reached.into()]),
     };
-    let executing = turn.run(execute_once(&api, actor, origin, request, operation));
-    operation::logged(api.ambient.uuid(), executing).await
+    turn.run(execute_once(&api, actor, origin, request, operation)).await
 }
 
 /// Ends the outputs after the first one that is not a response. If all are responses,
@@ -254,12 +253,16 @@ fn outputs(
         // If the stream continued after an internal error, the client would miss a message.
         // Ended here, it resumes and reads the message again.
         // No other error drops a message: its cursor would pass over an event that was not sent.
-        if subscription && response::has_failed(&response) {
+        if let Some(code) = response::failure(&response).filter(|_| subscription) {
+            request::record_error(code);
             Output::Interrupted(StreamEnd::Failed)
         } else if not_executed {
             Output::Error(response.errors)
         } else {
-            let payload = response::encode(&response, limit).into();
+            let payload = response::encode(&mut response, limit).into();
+            if !subscription && response::is_too_large(&response) {
+                request::record_error(code::RESPONSE_TOO_LARGE);
+            }
             Output::Next { payload, cursor: progress.position() }
         }
     })

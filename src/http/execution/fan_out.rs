@@ -17,14 +17,15 @@ use super::{
     response_cache::Unshareable,
 };
 use crate::{
-    domain::{actor::Actor, budget::RequestBudget, session::ClientOrigin},
+    domain::{actor::Actor, budget::RequestBudget, request, session::ClientOrigin},
     events::{Item, StreamEnd, Subscription, run_to_completion},
-    graphql::{InjectedItem, RequestContext, SubscriptionSlot},
+    graphql::{InjectedItem, RequestContext, SubscriptionSlot, code},
     service::ServiceError,
 };
 
 /// How many messages of a replay are executed at a time, for one subscriber.
 const MAX_AHEAD: usize = 8;
+const PANICKED: Unshareable = Unshareable::Failed(code::INTERNAL);
 
 /// Starts a subscription of a group. It is validated and authorised by a normal execution,
 /// which then leaves the subscription in a slot instead of reading it.
@@ -134,7 +135,10 @@ impl MessageExecutor {
                 Some(Output::Next { payload, cursor })
             }
             Err(Unshareable::NoMessage) => None,
-            Err(Unshareable::Failed) => Some(Output::Interrupted(StreamEnd::Failed)),
+            Err(Unshareable::Failed(code)) => {
+                request::record_error(code);
+                Some(Output::Interrupted(StreamEnd::Failed))
+            }
         }
     }
 
@@ -153,19 +157,17 @@ impl MessageExecutor {
             let context = RequestContext::new(actor, origin, services, log, budget.clone());
             let request = shared.to_request().data(context).data(InjectedItem::new(item));
             let executed = turn.run(direct::execute_message(&api, request, &budget)).await;
-            let response = match executed {
-                None => return Err(Unshareable::NoMessage),
-                // If the stream continued, the client would miss the message. Ended here, it
-                // resumes and reads the message again.
-                Some(response) if response::has_failed(&response) => {
-                    return Err(Unshareable::Failed);
-                }
-                Some(response) => response,
-            };
-            let payload: Arc<str> = response::encode(&response, api.limits.response_bytes).into();
+            let Some(mut response) = executed else { return Err(Unshareable::NoMessage) };
+            // If the stream continued, the client would miss the message. Ended here, it resumes and
+            // reads the message again.
+            if let Some(code) = response::failure(&response) {
+                return Err(Unshareable::Failed(code));
+            }
+            let limit = api.limits.response_bytes;
+            let payload: Arc<str> = response::encode(&mut response, limit).into();
             api.budgets.hold_message(turn, &actor, payload.len());
             if response.errors.is_empty() { Ok(payload) } else { Err(Unshareable::Errors(payload)) }
         };
-        async move { run_to_completion(executing).await.unwrap_or(Err(Unshareable::Failed)) }
+        async move { run_to_completion(executing).await.unwrap_or(Err(PANICKED)) }
     }
 }

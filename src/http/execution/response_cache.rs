@@ -48,8 +48,8 @@ pub enum Unshareable {
     NoMessage,
     /// The response has errors.
     Errors(Arc<str>),
-    /// The server failed.
-    Failed,
+    /// The server failed, with this code.
+    Failed(&'static str),
 }
 
 struct Responses {

@@ -1,6 +1,9 @@
 //! The operations of a socket, which take turns.
 
-use std::task::{Poll, ready};
+use std::{
+    sync::Arc,
+    task::{Poll, ready},
+};
 
 use async_graphql::ServerError;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
@@ -13,7 +16,7 @@ use super::{
     protocol::NextEncoder,
     wake_flag::WakeFlag,
 };
-use crate::events::StreamEnd;
+use crate::{domain::request::RequestRecord, events::StreamEnd};
 
 /// An output of one of a socket's operations.
 pub enum SocketOutput {
@@ -40,6 +43,8 @@ struct Running {
     encoder: NextEncoder,
     stage: Stage,
     flag: WakeFlag,
+    /// What is logged of it.
+    record: Arc<RequestRecord>,
     _slot: Slot,
 }
 
@@ -74,17 +79,23 @@ impl Multiplexer {
         self.running.iter().any(|running| running.id == id)
     }
 
-    /// Adds an operation that is starting, with the flag that wakes it and its part of a budget. The
-    /// id must be free.
+    /// Adds an operation that is starting, with the flag that wakes it, its record and its part of a
+    /// budget. The id must be free.
     pub fn insert(
         &mut self,
         id: String,
         starting: BoxFuture<'static, Operation>,
         flag: WakeFlag,
+        record: Arc<RequestRecord>,
         slot: Slot,
     ) {
         let (encoder, stage) = (NextEncoder::new(&id), Stage::Starting(starting));
-        self.running.push(Running { id, encoder, stage, flag, _slot: slot });
+        self.running.push(Running { id, encoder, stage, flag, record, _slot: slot });
+    }
+
+    /// Records what ends all running operations, before they are dropped.
+    pub fn record_end(&self, outcome: &str) {
+        self.running.iter().for_each(|running| running.record.set_error(outcome));
     }
 
     /// Cancels the operation with this id, if it is running.

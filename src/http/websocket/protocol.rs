@@ -5,6 +5,9 @@ use std::{borrow::Cow, time::Duration};
 use async_graphql::{Request, ServerError, Variables};
 use serde::{Deserialize, Serialize};
 
+use super::super::observe::{STOPPED, TOO_SLOW};
+use crate::graphql::code;
+
 /// The sub-protocol's name.
 pub const NAME: &str = "graphql-transport-ws";
 /// How many bytes of an operation's id fit into the reason of a close frame.
@@ -143,6 +146,18 @@ impl CloseReason {
             allowed.as_secs()
         );
         Self { code: 4401, text: text.into() }
+    }
+
+    /// Returns the outcome of the operations that end with the socket, or `None` if they end because
+    /// of something that the client has sent.
+    pub fn outcome(&self) -> Option<&'static str> {
+        match self.code {
+            4401 => Some(code::UNAUTHENTICATED),
+            1012 => Some(STOPPED),
+            1013 if *self == Self::TOO_SLOW => Some(TOO_SLOW),
+            1013 => Some(code::INTERNAL),
+            _ => None,
+        }
     }
 
     /// A running operation already has this id.
