@@ -11,6 +11,7 @@ use std::sync::{
 
 use tokio::task_local;
 use tracing::Span;
+use uuid::Uuid;
 
 task_local! {
     static CURRENT: Arc<RequestRecord>;
@@ -25,7 +26,7 @@ pub struct RequestRecord {
     statements: AtomicUsize,
     operation: OnceLock<Operation>,
     error: OnceLock<String>,
-    span: OnceLock<Span>,
+    identity: OnceLock<(Uuid, Span)>,
 }
 
 /// The GraphQL operation of a request.
@@ -91,16 +92,21 @@ impl RequestRecord {
         self.error.get().map(String::as_str)
     }
 
-    /// Records the span of the request's log lines.
-    pub fn set_span(&self, span: &Span) {
-        let _ = self.span.set(span.clone());
+    /// Records the id of the request, and the span of its log lines, which has that id.
+    pub fn identify(&self, id: Uuid, span: &Span) {
+        let _ = self.identity.set((id, span.clone()));
+    }
+
+    /// Returns the id that the request's log lines have.
+    pub fn id(&self) -> Option<Uuid> {
+        self.identity.get().map(|(id, _)| *id)
     }
 
     /// Returns the span of the request's log lines. A task that works for the request enters it as
     /// well as the current one, which may be one of a trace: the log shows only what a task has
     /// entered.
     pub fn span(&self) -> Span {
-        self.span.get().cloned().unwrap_or_else(Span::none)
+        self.identity.get().map_or_else(Span::none, |(_, span)| span.clone())
     }
 }
 

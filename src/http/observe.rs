@@ -75,7 +75,7 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
         trace: trace.clone(),
         is_answered: false,
     };
-    pending.record.set_span(&span);
+    pending.record.identify(id.0, &span);
     async {
         let handled = Arc::clone(&pending.record).scope(next.run(request));
         let mut response = handled.instrument(trace).await;

@@ -551,3 +551,30 @@ async fn a_request_that_is_answered_with_an_error_has_its_code_as_outcome() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_internal_error_names_the_id_of_its_operation_in_the_log() {
+    let (server, admin) = (TestServer::start().await, free_address());
+    let (process, anna) = logged(&server, &admin).await;
+    let break_down = "ALTER TABLE categories RENAME TO hidden";
+    server.database.connect().await.batch_execute(break_down).await.unwrap();
+    let query = "{ categories { id } }";
+    let mut socket = anna.socket().await;
+    socket.subscribe("1", query, json!({})).await;
+    let over_socket = socket.message().await["payload"].clone();
+    let mut stream = anna.stream(query, json!({})).await;
+    let over_stream = stream.event().await.expect("an event").response();
+    while stream.event().await.is_some() {}
+    let log = process.stop_and_read_log().await;
+    let (answered, causes) =
+        (lines(&log, "operation answered"), lines(&log, "executing a field failed"));
+    for (response, index) in [(over_socket, 0), (over_stream, 1)] {
+        let id = &response["errors"][0]["extensions"]["requestId"];
+        assert!(id.is_string(), "{response}");
+        for line in [&answered[index], &causes[index]] {
+            assert_eq!(line["span"]["id"], *id, "{line}");
+        }
+        assert_eq!(answered[index]["fields"]["outcome"], "INTERNAL", "{log}");
+    }
+    server.stop().await;
+}

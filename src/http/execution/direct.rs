@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 use super::{
-    super::{api::Api, budgets::REFUSAL_DELAY, response, turns::Turn},
+    super::{api::Api, budgets::REFUSAL_DELAY, observe::RequestId, response, turns::Turn},
     operation,
     output::{Operation, Output},
     requested,
@@ -246,7 +246,8 @@ fn outputs(
             && response.data == Value::Null
             && !response.errors.is_empty();
         let not_executed = is_first && (failed || response::is_request_error(&response));
-        response::complete_errors(&mut response.errors, None);
+        let id = RequestRecord::current().and_then(|record| record.id()).map(RequestId);
+        response::complete_errors(&mut response.errors, id);
         if subscription {
             response::fill_empty_message(&mut response);
         }

@@ -87,7 +87,7 @@ impl OperationLog {
             connection.map(|connection| tracing::field::display(connection.0.simple()));
         let span = tracing::info_span!("operation", id = %id.simple(), connection);
         let record = Arc::<RequestRecord>::default();
-        record.set_span(&span);
+        record.identify(id, &span);
         Self::new(record)
     }
 
