@@ -74,6 +74,7 @@ impl Backend {
         mail::announce(mail.as_ref(), &database).await?;
         let mailbox = mailbox(mail.as_ref(), address);
         let log = open_log(&database, &background, &ambient, &services, &tasks, &metrics).await?;
+        services = services.with_feed_hints(Arc::clone(log.hints()));
         mailing::start(
             &background,
             &ambient,

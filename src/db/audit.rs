@@ -8,7 +8,7 @@ use diesel_async::RunQueryDsl;
 
 use super::{
     Connection, DbError,
-    event::{EVENT_COLUMNS, EventRow},
+    event_row::{EVENT_COLUMNS, EventRow},
     session,
 };
 use crate::domain::{

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    event::{EVENT_COLUMNS, EventRow},
+    event_row::{EVENT_COLUMNS, EventRow},
     prepared::Prepare as _,
     schema::{deliveries, delivery_events, sql_types},
 };

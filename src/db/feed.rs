@@ -1,8 +1,6 @@
 //! The feed: the order in which all readers see the events. Writers and the sequencer extend it
 //! (`placing.rs`); the tailer, replays and the consumers read it.
 
-mod placing;
-
 use std::sync::LazyLock;
 
 use diesel::{
@@ -11,11 +9,9 @@ use diesel::{
 };
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 
-pub(super) use self::placing::{PLACEMENT, PLACEMENT_OF, PlacementRow, placing};
-pub use self::placing::{PlacedEvents, Placement, Placing, place_pending};
 use super::{
     Connection, DbError,
-    event::{EVENT_COLUMNS, EventRow},
+    event_row::{EVENT_COLUMNS, EventRow},
     prepared::Prepare as _,
     schema::{feed, feed_epochs, feed_head, pending_events},
 };
@@ -88,9 +84,8 @@ pub async fn epochs(db: &mut Connection) -> Result<Vec<Epoch>, DbError> {
     Ok(rows.into_iter().map(|(tag, start_pos)| Epoch { tag, start_pos }).collect())
 }
 
-/// Returns the last position of the feed and locks it until the transaction ends, so that only one
-/// sequencer at a time extends the feed. Writes the row, which tells a sequencer that waits for the
-/// lock to look again.
+/// Returns the last position of the feed and locks it until the transaction ends, so that nobody else
+/// extends the feed. Writes the row, which tells a statement that was about to do so to look again.
 pub async fn lock_head(db: &mut Connection) -> Result<i64, DbError> {
     Ok(diesel::update(feed_head::table)
         .set(feed_head::pos.eq(feed_head::pos))
@@ -103,9 +98,9 @@ pub async fn lock_head(db: &mut Connection) -> Result<i64, DbError> {
 /// database and the files that store the feed. A dump is always loaded into other files. A snapshot
 /// of the whole cluster has the same ones.
 ///
-/// A connection always leads to the same cluster, so it remembers the cluster's identity:
-/// `pg_control_system` reads a file.
-const HERE: &str = "
+/// A connection always leads to the same cluster, so it remembers the cluster's identity in a setting
+/// of its session: `pg_control_system` reads a file.
+pub(super) const HERE: &str = "
     SELECT coalesce(
                nullif(current_setting('ticketwire.system_identifier', true), ''),
                (SELECT set_config('ticketwire.system_identifier', system_identifier::text, false)
@@ -116,7 +111,7 @@ const HERE: &str = "
                      'feed'::regclass::oid, pg_relation_filenode('feed')) AS storage";
 
 /// The condition that the feed belongs to another history than its last epoch, or has none.
-const REWOUND: &str = "NOT EXISTS (
+pub(super) const REWOUND: &str = "NOT EXISTS (
         SELECT FROM (SELECT * FROM feed_epochs ORDER BY epoch DESC LIMIT 1) last
         JOIN here ON last.system_identifier = here.system_identifier
                  AND last.timeline = here.timeline
@@ -180,11 +175,11 @@ pub async fn open_epoch(
 }
 
 #[derive(QueryableByName)]
-struct FeedRow {
+pub(super) struct FeedRow {
     #[diesel(sql_type = BigInt)]
-    pos: i64,
+    pub(super) pos: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
-    mark: Option<i64>,
+    pub(super) mark: Option<i64>,
     #[diesel(sql_type = Integer)]
     epoch: i32,
     #[diesel(embed)]
@@ -199,7 +194,7 @@ impl From<FeedRow> for FeedEvent {
 }
 
 /// The columns of a [`FeedRow`] from the row `f` of the feed and [`EVENT_OF_ROW`].
-static FEED_COLUMNS: LazyLock<String> = LazyLock::new(|| {
+pub(super) static FEED_COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "f.pos, f.mark, {EVENT_COLUMNS},
          (SELECT tag FROM feed_epochs WHERE start_pos < f.pos ORDER BY epoch DESC LIMIT 1) AS epoch"
@@ -209,7 +204,7 @@ static FEED_COLUMNS: LazyLock<String> = LazyLock::new(|| {
 /// The event `e` of a row of the feed, and its ticket `t`. `LIMIT 1` tells Postgres that there is
 /// one of each. Without it, a plan that was cached while there were few events could read all of
 /// them.
-const EVENT_OF_ROW: &str = "
+pub(super) const EVENT_OF_ROW: &str = "
     CROSS JOIN LATERAL (SELECT * FROM events WHERE id = f.event_id LIMIT 1) e
     LEFT JOIN LATERAL (SELECT reporter_id FROM tickets WHERE id = f.ticket_id LIMIT 1) t ON true";
 
@@ -247,7 +242,8 @@ async fn rows_between(db: &mut Connection, first: i64, last: i64) -> Result<Vec<
         .await?)
 }
 
-/// Frees the room of pending events that were placed. Until then every placement passes over them.
+/// Frees the room of pending events that were placed. Until then every placement and every grouped
+/// write passes over them.
 /// Waits for no lock, and keeps nobody from appending events.
 pub async fn vacuum_pending(db: &mut Connection) -> Result<(), DbError> {
     db.batch_execute("VACUUM (TRUNCATE false, SKIP_LOCKED) pending_events").await?;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::feed::PlacedEvents;
+use super::placing::{PlacedEvents, Placing};
 use crate::domain::clock::Ambient;
 
 /// How many batches wait at most. If the tailer falls behind further, it reads the feed.
@@ -14,7 +14,8 @@ const MAX_BATCHES: usize = 16;
 /// What the tailer has to do next.
 #[derive(Default)]
 pub struct Waiting {
-    /// Events that this node has placed, in order.
+    /// Events that this node has placed. Two statements are not always answered in the order in which
+    /// they committed.
     pub placed: Vec<PlacedEvents>,
     /// Whether the feed must be read, because other nodes may have placed events.
     pub read: bool,
@@ -33,6 +34,12 @@ impl FeedHints {
     pub fn new(ambient: &Ambient) -> Self {
         let node = i64::from_be_bytes(ambient.bytes());
         Self { node, waiting: Mutex::default(), woken: Notify::new() }
+    }
+
+    /// Returns what lets a statement place the events that it appends. Only for a statement that is a
+    /// transaction of its own.
+    pub fn placing(&self, ambient: &Ambient) -> Placing {
+        Placing { mark: i64::from_be_bytes(ambient.bytes()), node: self.node }
     }
 
     /// Passes on events that were placed and committed.

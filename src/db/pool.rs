@@ -1,7 +1,7 @@
 //! Database connections: the pool, TLS and transactions.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,14 +29,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
     connection::{Connection, PooledConnection},
-    feed::{Placement, Placing},
-    feed_hints::FeedHints,
     instrumentation::{Activity, Statements},
 };
 use crate::domain::{
     budget::{Exceeded, RequestBudget},
     causes::with_causes,
-    clock::Ambient,
     node::PoolUse,
 };
 
@@ -131,9 +128,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 ///   default tolerates it only in words of eleven letters or more.
 /// - The page cost is that of solid-state disks. With the default, a generic plan made while a
 ///   table is small keeps scanning the whole table as it grows.
+/// - A session whose client is gone ends within two minutes, with the locks that it has.
 /// - New texts are not added to the search by triggers, but later by a consumer of the feed.
 const SESSION_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=10s \
     -c idle_in_transaction_session_timeout=60s -c TimeZone=UTC \
+    -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=15 -c tcp_keepalives_count=4 \
     -c pg_trgm.word_similarity_threshold=0.45 -c random_page_cost=1.1 \
     -c ticketwire.index_later=on";
 
@@ -144,8 +143,6 @@ pub struct Database {
     connector: Connector,
     /// Wakes the sequencer.
     committed: Arc<Notify>,
-    /// Wakes the tailer, if this node has an event log.
-    hints: Arc<OnceLock<Arc<FeedHints>>>,
     acquisitions: Activity,
 }
 
@@ -157,13 +154,7 @@ impl Database {
     pub fn new(url: &str, size: usize) -> Result<Self, DbError> {
         let connector = Connector::new(url)?;
         let pool = connector.pool(size)?;
-        Ok(Self {
-            pool,
-            connector,
-            committed: Arc::default(),
-            hints: Arc::default(),
-            acquisitions: Activity::default(),
-        })
+        Ok(Self { pool, connector, committed: Arc::default(), acquisitions: Activity::default() })
     }
 
     /// Creates a handle to the same database with connections of its own, at most `size`. They
@@ -234,40 +225,14 @@ impl Database {
         E: From<DbError>,
     {
         let value = self.transaction(body).await?;
-        self.committed.notify_one();
+        self.announce_commit();
         Ok(value)
     }
 
-    /// Has the statements of this node place their events, and the tailer told by `hints`. Without
-    /// it, all events are left to a sequencer. Does nothing if another event log of this process
-    /// has done so.
-    pub fn start_placing(&self, hints: Arc<FeedHints>) {
-        let _ = self.hints.set(hints);
-    }
-
-    /// Returns what lets a statement place the events that it appends, or `None` if it must not.
-    /// Only for a statement that commits by itself. Its outcome must be announced.
-    pub fn placing(&self, ambient: &Ambient) -> Option<Placing> {
-        let node = self.hints.get()?.node;
-        Some(Placing { mark: i64::from_be_bytes(ambient.bytes()), node })
-    }
-
-    /// Announces where the events of a statement are that has committed outside of
-    /// [`write`](Self::write).
-    pub fn announce(&self, placement: Placement) {
-        match (placement, self.hints.get()) {
-            (Placement::Placed(events), Some(hints)) => hints.placed(events),
-            (Placement::Placed(_), None) => {}
-            (Placement::Pending, _) => self.committed.notify_one(),
-        }
-    }
-
-    /// Announces that a statement has failed that could place events. It may have committed.
-    pub fn announce_failure(&self) {
+    /// Wakes the sequencer: events were committed by a statement outside of [`write`](Self::write), and
+    /// are pending.
+    pub fn announce_commit(&self) {
         self.committed.notify_one();
-        if let Some(hints) = self.hints.get() {
-            hints.grown();
-        }
     }
 
     /// Runs a transaction like [`write`](Self::write) that appends no events, so the sequencer is
@@ -284,8 +249,8 @@ impl Database {
         self.transaction(body).await
     }
 
-    /// Waits for a call of [`write`](Self::write) on this node to commit. Returns at once if one
-    /// committed since the last call.
+    /// Waits until this node has committed events that may be pending. Returns at once if it has since
+    /// the last call.
     pub async fn committed(&self) {
         self.committed.notified().await;
     }

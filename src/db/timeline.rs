@@ -10,7 +10,7 @@ use diesel_async::RunQueryDsl;
 
 use super::{
     Connection, DbError,
-    event::{EVENT_COLUMNS, EventRow},
+    event_row::{EVENT_COLUMNS, EventRow},
     prepared::Prepare as _,
 };
 use crate::domain::{

@@ -184,7 +184,7 @@ impl ConsumerRunner {
     }
 
     /// Returns the events of the next batch: those that this node has in memory if the database has
-    /// them at the same positions, or else those in the database. It may have been restored since.
+    /// them at the same positions, or else those in the database, which may have been restored since.
     async fn following(
         &self,
         db: &mut Connection,

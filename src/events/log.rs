@@ -33,6 +33,7 @@ pub struct Parts {
     pub(super) background: Database,
     pub(super) ambient: Ambient,
     pub(super) hub: Arc<Hub>,
+    hints: Arc<FeedHints>,
     pub(super) sequencer: Arc<Sequencer>,
     /// Limits the replays that read the database.
     pub(super) database_replays: Arc<Semaphore>,
@@ -90,22 +91,23 @@ impl EventLog {
             background,
             ambient,
             hub: Arc::new(hub),
+            hints,
             sequencer: Arc::new(sequencer),
             database_replays: Arc::new(Semaphore::new(MAX_DATABASE_REPLAYS)),
             notified: Arc::new(NotifiedAccounts::new(notified_up_to)),
             presence,
             metrics,
         }));
-        log.background.start_placing(Arc::clone(&hints));
-        log.start_tasks(tasks, stop, hints);
+        log.start_tasks(tasks, stop);
         Ok(log)
     }
 
-    fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken, hints: Arc<FeedHints>) {
+    fn start_tasks(&self, tasks: &TaskTracker, stop: &CancellationToken) {
         let (stopped, sequencer) = (stop.clone(), Arc::clone(&self.sequencer));
         tasks.spawn(async move { stopped.run_until_cancelled(sequencer.run()).await });
         let (database, ambient) = (self.background.clone(), self.ambient.clone());
         let (hub, presence) = (Arc::clone(&self.hub), Arc::clone(&self.presence));
+        let hints = Arc::clone(&self.hints);
         let tailer = Tailer::new(database, ambient, hub, hints, presence);
         let stopped = stop.clone();
         let tailing = Box::pin(tailer.run());
@@ -113,6 +115,11 @@ impl EventLog {
         let (stopped, presence) = (stop.clone(), Arc::clone(&self.presence));
         let database = self.background.clone();
         tasks.spawn(async move { stopped.run_until_cancelled(presence.run(&database)).await });
+    }
+
+    /// Returns the way to this node's tailer, for writers that place their events.
+    pub fn hints(&self) -> &Arc<FeedHints> {
+        &self.hints
     }
 
     /// Watches the position up to which this node has published the feed. A change is a hint that

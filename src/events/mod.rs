@@ -3,7 +3,7 @@
 //! Writers append events to the table `events`. From there an event reaches the streams in these
 //! steps:
 //!
-//! 1. The statement that appends it gives it a position in the feed (`db/feed/placing.rs`), or leaves
+//! 1. The statement that appends it gives it a position in the feed (`db/placing.rs`), or leaves
 //!    that to `sequencer.rs`.
 //! 2. `tailer.rs` publishes to the hub what its node has placed (`db/feed_hints.rs`), and reads what
 //!    others have, once per node.

@@ -1,5 +1,5 @@
 //! Places pending events in the feed: gives each its position. Most events are placed by the
-//! statement that appends them (`db/feed/placing.rs`).
+//! statement that appends them (`db/placing.rs`).
 //!
 //! A sequencer runs on every node. The lock on the feed's head makes them take turns; there is no
 //! leader.
@@ -15,7 +15,7 @@ use std::{
 use tokio::time;
 
 use crate::{
-    db::{Connection, Database, DbError, feed, feed_hints::FeedHints},
+    db::{Connection, Database, DbError, feed, feed_hints::FeedHints, placing},
     domain::clock::Ambient,
 };
 
@@ -90,7 +90,7 @@ impl Sequencer {
         let mark = i64::from_be_bytes(self.ambient.bytes());
         let mut connection = self.database.read().await?;
         let Some(placed) =
-            feed::place_pending(&mut connection, BATCH, mark, self.hints.node).await?
+            placing::place_pending(&mut connection, BATCH, mark, self.hints.node).await?
         else {
             if feed::is_rewound(&mut connection).await? {
                 drop(connection);

@@ -13,9 +13,10 @@ use super::{hub::Hub, presence::Presence};
 use crate::{
     db::{
         Connection, Database, DbError,
-        feed::{self, FeedMark, PlacedEvents},
+        feed::{self, FeedMark},
         feed_hints::FeedHints,
         listen::{self, Heard},
+        placing::PlacedEvents,
     },
     domain::clock::Ambient,
 };
@@ -93,7 +94,6 @@ impl Tailer {
     /// Publishes events that this node has placed. Returns whether nothing needs to be read because
     /// of them: they follow what was read before, mark by mark, in an epoch that the hub knows.
     fn publish_placed(&self, mut placed: Vec<PlacedEvents>, marks: &mut Marks) -> bool {
-        // Two statements are not always answered in the order in which they committed.
         placed.sort_by_key(|events| events.after.pos);
         for PlacedEvents { after, page, .. } in placed {
             let pos = self.hub.cursor().pos;

@@ -105,10 +105,10 @@ async fn open_together(services: &Services, group: &[Waiting<Opening>]) -> Resul
         terms: waiting.call.terms(),
     });
     let mut connection = services.database.read().await?;
-    let placing = services.database.placing(&services.ambient);
+    let placing = services.placing();
     let opened = event::open(&mut connection, &new.collect::<Vec<_>>(), placing).await;
-    let mut opened = opened.inspect_err(|_| services.database.announce_failure())?;
-    services.database.announce(mem::take(&mut opened.placement));
+    let mut opened = opened.inspect_err(|_| services.announce_failure())?;
+    services.announce(mem::take(&mut opened.placement));
     opened.unwritten.uncount(&mut connection).await;
     Ok(opened)
 }

@@ -15,7 +15,11 @@ use super::{
 };
 use crate::{
     crypto::{password::Passwords, seal::Keyring, signing::SigningKey},
-    db::Database,
+    db::{
+        Database,
+        feed_hints::FeedHints,
+        placing::{Placement, Placing},
+    },
     domain::{clock::Ambient, event::Event, ticket::NumberPrefix},
     metrics::Metrics,
     storage::Storage,
@@ -31,6 +35,9 @@ pub struct Dependencies {
     pub(super) database: Database,
     /// The database with connections that requests don't use.
     pub(super) background: Database,
+    /// The way to the tailer of this node's event log. `None` if it has none: then all events are
+    /// left to a sequencer.
+    pub(super) hints: Option<Arc<FeedHints>>,
     pub(super) ambient: Ambient,
     pub(super) passwords: Passwords,
     pub(super) settings: Arc<Settings>,
@@ -72,6 +79,7 @@ impl Services {
     ) -> Self {
         Self(Arc::new(Dependencies {
             background: database.clone(),
+            hints: None,
             database,
             ambient,
             passwords,
@@ -110,6 +118,35 @@ impl Services {
     #[must_use]
     pub fn in_background(&self) -> Self {
         self.clone().with(|it| it.database = it.background.clone())
+    }
+
+    /// Sets the way to the tailer of this node's event log.
+    #[must_use]
+    pub fn with_feed_hints(self, hints: Arc<FeedHints>) -> Self {
+        self.with(|it| it.hints = Some(hints))
+    }
+
+    /// Returns what lets a statement place the events that it appends, or `None` if it must not. Only
+    /// for a statement that is a transaction of its own. Its outcome must be announced.
+    pub(super) fn placing(&self) -> Option<Placing> {
+        Some(self.hints.as_ref()?.placing(&self.ambient))
+    }
+
+    /// Passes the events of such a statement to the tailer, or wakes the sequencer.
+    pub(super) fn announce(&self, placement: Placement) {
+        match (placement, &self.hints) {
+            (Placement::Placed(events), Some(hints)) => hints.placed(events),
+            (Placement::Placed(_), None) => {}
+            (Placement::Pending, _) => self.database.announce_commit(),
+        }
+    }
+
+    /// Announces that such a statement has failed. It may have committed.
+    pub(super) fn announce_failure(&self) {
+        self.database.announce_commit();
+        if let Some(hints) = &self.hints {
+            hints.grown();
+        }
     }
 
     /// Sets the key that signs the links in mails.

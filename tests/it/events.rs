@@ -565,3 +565,51 @@ async fn a_statement_that_cannot_place_its_events_leaves_them_pending_in_their_o
     assert!(events.iter().map(line).eq(expected), "{events:#?}");
     server.stop().await;
 }
+
+/// Checks that the head of the feed is free while a call waits for what `lock` locks.
+async fn leaves_the_head_free(
+    server: &TestServer,
+    lock: &str,
+    call: impl Future<Output = ()> + Send + 'static,
+) {
+    let database = server.database.connect().await;
+    let mut holder = server.database.connect().await;
+    let transaction = holder.transaction().await.unwrap();
+    transaction.execute(lock, &[]).await.unwrap();
+    let call = tokio::spawn(call);
+    let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+        AND wait_event_type = 'Lock' AND (query LIKE 'WITH chosen%' OR query LIKE 'WITH seen%'))";
+    while !database.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {
+        assert!(!call.is_finished(), "the call does not wait for {lock}");
+    }
+    let free = database.execute("SELECT FROM feed_head FOR UPDATE NOWAIT", &[]).await;
+    free.unwrap_or_else(|error| panic!("{lock}: {error}"));
+    transaction.rollback().await.unwrap();
+    call.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_waits_for_others_keeps_nobody_from_placing_events() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    anna.comment(&ticket, "hello").await;
+    server.quiet().await;
+    let account = "SELECT FROM accounts WHERE name = 'Anna' FOR UPDATE";
+    let words = "SELECT FROM search_documents WHERE summary = 'one' FOR UPDATE";
+    let (reporter, commenter, changed) = (anna.clone(), anna.clone(), ticket.clone());
+    leaves_the_head_free(&server, account, async move {
+        reporter.create_ticket("two").await;
+    })
+    .await;
+    leaves_the_head_free(&server, account, async move {
+        let input = json!({ "body": "with a key", "idempotencyKey": "key" });
+        commenter.try_comment(&ticket, input).await;
+    })
+    .await;
+    leaves_the_head_free(&server, words, async move {
+        marta.update(&changed, json!({ "summary": "another" })).await;
+    })
+    .await;
+    server.stop().await;
+}

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     super::{
         Connection, DbError,
-        feed::{PLACEMENT, PLACEMENT_OF, Placement, PlacementRow, Placing, placing},
+        placing::{PLACEMENT, PLACEMENT_OF, Placement, PlacementRow, Placing, placing},
         prepared::Prepare as _,
         rate_limit::Bucket,
         schema::sql_types::{EventAudience, TicketPriority, TicketStatus},
@@ -101,6 +101,9 @@ const APPENDED: &str = "ORDER BY i
 const SELECTED: &str = "SELECT ARRAY(SELECT id FROM opened ORDER BY number) AS ids,
     ARRAY(SELECT number FROM opened ORDER BY number) AS numbers";
 
+/// The accounts that open the tickets.
+const REPORTERS: &str = "$3";
+
 /// The first parameters of what is counted, of the placement and of the terms.
 const FIRST_DUE: usize = 16;
 const FIRST_PLACING: usize = 21;
@@ -109,7 +112,7 @@ const FIRST_TERM: usize = 23;
 /// The whole statement for tickets without terms.
 static OPEN: LazyLock<String> = LazyLock::new(|| {
     let (counting, unmet) = (counting(FIRST_DUE), uncounted(FIRST_DUE));
-    let placing = placing(FIRST_PLACING);
+    let placing = placing(FIRST_PLACING, REPORTERS);
     format!(
         "WITH {CHOSEN}, {counting}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED},
          {INSERTED} true {APPENDED}, {placing}
@@ -123,7 +126,8 @@ static OPEN_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
     let unmet = unmet(FIRST_TERM, &uncounted(FIRST_DUE), "($2)[s.place]");
     let (claiming, attaching) =
         (claiming(FIRST_TERM, "accepted"), attaching(FIRST_TERM, "accepted", "($2)[f.place]"));
-    let placing = placing(FIRST_PLACING);
+    let accounts = format!("{REPORTERS} || {}", terms::claimants(FIRST_TERM));
+    let placing = placing(FIRST_PLACING, &accounts);
     format!(
         "WITH {CHOSEN}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED}, {claiming},
          {INSERTED} {ALL_CLAIMED} {APPENDED}, {attaching}, {placing}

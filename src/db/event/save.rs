@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     super::{
         Connection, DbError,
-        feed::{PLACEMENT, PLACEMENT_OF, Placement, PlacementRow, Placing, placing},
+        placing::{PLACEMENT, PLACEMENT_OF, Placement, PlacementRow, Placing, placing},
         prepared::Prepare as _,
         rate_limit::Bucket,
         schema::sql_types::{CommentVisibility, EventAudience, TicketPriority, TicketStatus},
@@ -153,7 +153,7 @@ const FIRST_TERM: usize = 47;
 /// The whole statement for changes without terms.
 static SAVE: LazyLock<String> = LazyLock::new(|| {
     let (counting, unmet) = (counting(FIRST_DUE), uncounted(FIRST_DUE));
-    let (placing, selected) = (placing(FIRST_PLACING), SELECTED.as_str());
+    let (placing, selected) = (placing(FIRST_PLACING, "'{}'::uuid[]"), SELECTED.as_str());
     format!(
         "WITH {SEEN}, {counting}, unmet AS MATERIALIZED ({unmet}), {LOCKED}, {CHANGED} {RETURNED},
          {ADDED}, {placing} {selected}"
@@ -167,7 +167,8 @@ static SAVE_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
     let unmet = unmet(FIRST_TERM, &uncounted(FIRST_DUE), "($1)[s.place]");
     let (claiming, attaching) =
         (claiming(FIRST_TERM, "locked"), attaching(FIRST_TERM, "changed", "w.id"));
-    let (placing, selected) = (placing(FIRST_PLACING), SELECTED.as_str());
+    let claimants = terms::claimants(FIRST_TERM);
+    let (placing, selected) = (placing(FIRST_PLACING, &claimants), SELECTED.as_str());
     format!(
         "WITH {SEEN}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {LOCKED}, {claiming},
          {CHANGED} AND {ALL_CLAIMED} {RETURNED}, {ADDED}, {attaching}, {placing} {selected}"

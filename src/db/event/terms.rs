@@ -176,6 +176,11 @@ pub(super) type Times = Array<Timestamptz>;
 pub(super) type Uuids = Array<SqlUuid>;
 pub(super) type OptionalUuids = Array<Nullable<SqlUuid>>;
 
+/// Returns the accounts that claim keys, as an array.
+pub(super) fn claimants(first: usize) -> String {
+    format!("${}", first + 1)
+}
+
 /// Returns the expression `free`: the files that can be attached, locked. Files that another
 /// transaction has locked are left out, since waiting would hold up the other rows.
 pub(super) fn free_files(first: usize) -> String {

@@ -13,8 +13,10 @@ use diesel_async::RunQueryDsl as _;
 use uuid::Uuid;
 
 use super::{
-    super::{Connection, DbError, listen::CHANNEL, prepared::Prepare as _},
-    EVENT_OF_ROW, FEED_COLUMNS, FeedMark, FeedPage, FeedRow, HERE, REWOUND,
+    Connection, DbError,
+    feed::{EVENT_OF_ROW, FEED_COLUMNS, FeedMark, FeedPage, FeedRow, HERE, REWOUND},
+    listen::CHANNEL,
+    prepared::Prepare as _,
 };
 use crate::domain::{
     cursor::Cursor,
@@ -120,23 +122,37 @@ pub enum Placement {
     Placed(PlacedEvents),
 }
 
+/// The size of `feed_head`, in bytes, from which on events are left to a sequencer. Each placement
+/// leaves a version of its row, which cannot be removed while somebody has an old snapshot.
+const MAX_HEAD_SIZE: usize = 1 << 20;
+
 /// Returns the expressions that place the events `appended (id, ticket_id, seq)`, or queue them for
 /// the sequencer: if the head is locked, other events are pending, an epoch must be opened first, or
-/// the mark, `$first`, is null. `$first + 1` is the node.
+/// the mark, `$first`, is null. `$first + 1` is the node. `accounts` is an array of the accounts that
+/// the statement refers to for the first time.
 ///
-/// A statement that appends events of a ticket has compared the number of its events with one read
-/// before the statement began. The earlier events of the ticket were committed by then: this
-/// statement sees them pending, or they have positions before its own.
+/// The statement compares a ticket's number of events with the one that was read before it began.
+/// The earlier events of the ticket were committed by then: the statement sees them pending, or they
+/// have positions before its own.
 ///
-/// The head is locked last and never waited for. A transaction of several statements must not place
-/// its events: it would keep the head locked while it goes on.
-pub(in super::super) fn placing(first: usize) -> String {
+/// The head is not waited for, and nothing is waited for while it is locked. Foreign keys are checked
+/// at the end of a statement, so the accounts are locked first, and if one of them is not free, the
+/// events are queued. A transaction of several statements must not place its events: it would keep
+/// the head locked while it goes on.
+pub(super) fn placing(first: usize, accounts: &str) -> String {
     let (mark, node) = (first, first + 1);
     format!(
-        "here AS ({HERE}), head AS MATERIALIZED (
+        "here AS ({HERE}), free_accounts AS MATERIALIZED (
+             SELECT id FROM accounts WHERE id = ANY ({accounts}) FOR KEY SHARE SKIP LOCKED
+         ), head AS MATERIALIZED (
              SELECT pos, xmin AS version FROM feed_head
-             WHERE ${mark} IS NOT NULL AND (SELECT count(*) FROM appended) > 0
-               AND NOT EXISTS (SELECT FROM pending_events) AND NOT {REWOUND}
+             WHERE CASE WHEN ${mark} IS NULL OR pg_relation_size('feed_head') > {MAX_HEAD_SIZE}
+                 THEN false
+                 ELSE (SELECT count(*) FROM appended) > 0
+                     AND NOT EXISTS (SELECT FROM unnest({accounts}) AS a (id)
+                                     WHERE id NOT IN (SELECT id FROM free_accounts))
+                     AND NOT EXISTS (SELECT FROM pending_events) AND NOT {REWOUND}
+                 END
              LIMIT 1 FOR UPDATE SKIP LOCKED
          ), queued AS (
              INSERT INTO pending_events (event_id)
@@ -154,7 +170,7 @@ pub(in super::super) fn placing(first: usize) -> String {
 /// Returns the expressions that move the head to the last of the positions `placed (pos)`, and notify
 /// all nodes.
 ///
-/// NOTIFY holds one lock for the whole database until the commit. Those who place events take turns
+/// NOTIFY holds one lock for the whole server until the commit. Those who place events take turns
 /// anyway; nothing else that commits to disk may notify in its transaction.
 fn extended(node: usize) -> String {
     format!(
@@ -171,24 +187,24 @@ fn extended(node: usize) -> String {
 
 /// The columns of a [`PlacementRow`], from the expressions of [`placing`] and from [`PLACEMENT_OF`].
 /// Reads `notified`, which notifies.
-pub(in super::super) const PLACEMENT: &str = "
+pub(super) const PLACEMENT: &str = "
     (SELECT pos FROM head) AS head,
     (SELECT mark FROM feed WHERE pos = (SELECT pos FROM head)) AS head_mark,
     (SELECT tag FROM feed_epochs WHERE start_pos <= (SELECT pos FROM head)
      ORDER BY epoch DESC LIMIT 1) AS epoch,
-    (SELECT version FROM head) <> (SELECT xmin FROM feed_head) AS waited,
+    (SELECT version <> (SELECT xmin FROM feed_head) FROM head) AS waited,
     (SELECT count(*) FROM notified) AS notifications, p.event_ids, p.event_tickets,
     p.event_seqs";
 
 /// The row of the events that were placed.
-pub(in super::super) const PLACEMENT_OF: &str = "
+pub(super) const PLACEMENT_OF: &str = "
     (SELECT array_agg(id) AS event_ids, array_agg(ticket_id) AS event_tickets,
             array_agg(seq) AS event_seqs FROM appended WHERE EXISTS (SELECT FROM head)) p";
 
 /// What a statement says of the events that it has placed. All values are null if it has placed
 /// none.
 #[derive(QueryableByName)]
-pub(in super::super) struct PlacementRow {
+pub(super) struct PlacementRow {
     #[diesel(sql_type = Nullable<BigInt>)]
     head: Option<i64>,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -209,7 +225,7 @@ pub(in super::super) struct PlacementRow {
 impl PlacementRow {
     /// Returns where the events are. `event` creates the event with an id from a ticket's number of
     /// it.
-    pub(in super::super) fn placement(
+    pub(super) fn placement(
         self,
         placing: Option<Placing>,
         event: impl Fn(EventId, TicketId, i64) -> Option<Event>,
