@@ -243,8 +243,7 @@ async fn rows_between(db: &mut Connection, first: i64, last: i64) -> Result<Vec<
 }
 
 /// Frees the room of pending events that were placed. Until then every placement and every grouped
-/// write passes over them.
-/// Waits for no lock, and keeps nobody from appending events.
+/// write passes over them. Waits for no lock, and keeps nobody from appending events.
 pub async fn vacuum_pending(db: &mut Connection) -> Result<(), DbError> {
     db.batch_execute("VACUUM (TRUNCATE false, SKIP_LOCKED) pending_events").await?;
     Ok(())

@@ -36,8 +36,8 @@ impl FeedHints {
         Self { node, waiting: Mutex::default(), woken: Notify::new() }
     }
 
-    /// Returns what lets a statement place the events that it appends. Only for a statement that is a
-    /// transaction of its own.
+    /// Returns what the next statement of this node says of the positions that it gives. Only for a
+    /// statement that is a transaction of its own.
     pub fn placing(&self, ambient: &Ambient) -> Placing {
         Placing { mark: i64::from_be_bytes(ambient.bytes()), node: self.node }
     }

@@ -47,19 +47,18 @@ struct PlacedRow {
     waited: bool,
 }
 
-/// Moves up to `limit` pending events, those with the lowest ids, to the end of the feed, gives them a
-/// random mark, and notifies all nodes that `node` has done so, in one statement. Returns the events,
-/// or `None` if there are none, or if an epoch must be opened first.
+/// Moves up to `limit` pending events, those with the lowest ids, to the end of the feed, and notifies
+/// all nodes, in one statement. Returns the events, or `None` if there are none, or if an epoch must be
+/// opened first.
 pub async fn place_pending(
     db: &mut Connection,
     limit: i64,
-    mark: i64,
-    node: i64,
+    placing: Placing,
 ) -> Result<Option<PlacedEvents>, DbError> {
     let rows = diesel::sql_query(PLACE.as_str())
         .bind::<BigInt, _>(limit)
-        .bind::<BigInt, _>(mark)
-        .bind::<BigInt, _>(node)
+        .bind::<BigInt, _>(placing.mark)
+        .bind::<BigInt, _>(placing.node)
         .prepared()
         .load::<PlacedRow>(db)
         .await?;
@@ -103,7 +102,7 @@ static PLACE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Lets the statement that appends events place them too.
+/// What a statement says of the positions that it gives.
 #[derive(Clone, Copy)]
 pub struct Placing {
     /// The random mark of the positions.

@@ -87,11 +87,9 @@ impl Sequencer {
 
     /// Places up to a batch of events. Returns whether there may be more.
     async fn place_batch(&self) -> Result<bool, DbError> {
-        let mark = i64::from_be_bytes(self.ambient.bytes());
+        let placing = self.hints.placing(&self.ambient);
         let mut connection = self.database.read().await?;
-        let Some(placed) =
-            placing::place_pending(&mut connection, BATCH, mark, self.hints.node).await?
-        else {
+        let Some(placed) = placing::place_pending(&mut connection, BATCH, placing).await? else {
             if feed::is_rewound(&mut connection).await? {
                 drop(connection);
                 self.open_epoch_if_rewound().await?;

@@ -523,7 +523,7 @@ impl Connection {
     fn send_output(&mut self, output: SocketOutput) -> Result<(), End> {
         match output {
             SocketOutput::Next(text) => self.duplex.push(text),
-            SocketOutput::Error(id, errors) => self.send_error(&id, errors),
+            SocketOutput::Error(id, errors) => self.send_error(&id, &errors),
             SocketOutput::Complete(id) => self.duplex.push(ToClient::Complete { id: &id }.encode()),
             SocketOutput::Interrupted(end) => {
                 return Err(End::Close(match end {
@@ -541,12 +541,11 @@ impl Connection {
         let mut errors = vec![error];
         response::complete_errors(&mut errors, None);
         log.refused(&errors);
-        self.send_error(id, errors);
+        self.send_error(id, &errors);
     }
 
-    /// Queues the errors of an operation that was not executed.
-    fn send_error(&mut self, id: &str, mut errors: Vec<ServerError>) {
-        response::complete_errors(&mut errors, None);
-        self.duplex.push(ToClient::Error { id, payload: &errors }.encode());
+    /// Queues the errors of an operation that was not executed. They are complete.
+    fn send_error(&mut self, id: &str, errors: &[ServerError]) {
+        self.duplex.push(ToClient::Error { id, payload: errors }.encode());
     }
 }

@@ -515,11 +515,7 @@ async fn doctor_warns_of_a_certificate_that_expires_within_14_days() {
     for (days, status) in [(10, "warning"), (20, "ok")] {
         let end = (now + chrono::TimeDelta::days(days)).date_naive();
         let files = Authority::new().issue_until(folder.path(), HOST, end);
-        let flags = [
-            ("TICKETWIRE_TLS_CERTIFICATE_FILE", files.certificate.to_str().unwrap()),
-            ("TICKETWIRE_TLS_KEY_FILE", files.key.to_str().unwrap()),
-        ];
-        let report = Report::of(&database, &flags).await;
+        let report = Report::of(&database, &files.settings()).await;
         let check = report.check("certificate");
         assert_eq!(check["status"], status, "{check}");
         assert!(check["detail"].as_str().unwrap().contains(&end.to_string()), "{check}");
@@ -534,11 +530,7 @@ async fn doctor_checks_the_certificates_of_the_issuers_too() {
         let middle = Authority::new().certify_until("Middle", day(days));
         let own = middle.issue_until(folder.path(), HOST, day(30));
         let files = own.with_issuers(&[&middle]);
-        let flags = [
-            ("TICKETWIRE_TLS_CERTIFICATE_FILE", files.certificate.to_str().unwrap()),
-            ("TICKETWIRE_TLS_KEY_FILE", files.key.to_str().unwrap()),
-        ];
-        let report = Report::of(&database, &flags).await;
+        let report = Report::of(&database, &files.settings()).await;
         let check = report.check("certificate");
         assert_eq!(check["status"], status, "{check}");
         let detail = check["detail"].as_str().unwrap();

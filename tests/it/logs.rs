@@ -112,17 +112,22 @@ fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
+/// Starts a server whose log is JSON, with an admin listener and further settings.
+async fn serve(url: &str, admin: &str, settings: &[(&str, &str)]) -> Process {
+    let own = [
+        ("DATABASE_URL", url),
+        ("TICKETWIRE_LOG_FORMAT", "json"),
+        ("TICKETWIRE_ADMIN_LISTEN", admin),
+    ];
+    Process::serve(&[&own[..], settings].concat()).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_client_gives_up_is_one_line_that_says_so() {
     let (server, admin) = (TestServer::start().await, free_address());
     let url = server.database.url.clone();
     create_account(&url, &server.clock, "anna@example.com", "Anna", Role::Customer).await;
-    let variables = [
-        ("DATABASE_URL", url.as_str()),
-        ("TICKETWIRE_LOG_FORMAT", "json"),
-        ("TICKETWIRE_ADMIN_LISTEN", &admin),
-    ];
-    let process = Process::serve(&variables).await;
+    let process = serve(&url, &admin, &[]).await;
     let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
     let holder = server.database.connect().await;
     // No task of the server itself reads categories while nothing happens.
@@ -151,12 +156,7 @@ async fn a_request_whose_client_gives_up_is_one_line_that_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_that_a_client_invents_is_logged_and_counted_as_other() {
     let (database, admin) = (TestDatabase::new().await, free_address());
-    let variables = [
-        ("DATABASE_URL", database.url.as_str()),
-        ("TICKETWIRE_LOG_FORMAT", "json"),
-        ("TICKETWIRE_ADMIN_LISTEN", &admin),
-    ];
-    let process = Process::serve(&variables).await;
+    let process = serve(&database.url, &admin, &[]).await;
     let invented = reqwest::Method::from_bytes(b"BREW").unwrap();
     let url = format!("http://{}/pots/1", process.address);
     let refused = reqwest::Client::new().request(invented, url).send().await.unwrap();
@@ -207,12 +207,7 @@ fn rejected() -> Vec<(Vec<u8>, &'static str, &'static str)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_rejected_before_its_route_is_known_is_one_line_and_one_count() {
     let (database, admin) = (TestDatabase::new().await, free_address());
-    let variables = [
-        ("DATABASE_URL", database.url.as_str()),
-        ("TICKETWIRE_LOG_FORMAT", "json"),
-        ("TICKETWIRE_ADMIN_LISTEN", &admin),
-    ];
-    let process = Process::serve(&variables).await;
+    let process = serve(&database.url, &admin, &[]).await;
     for (request, answer, _) in rejected() {
         let answered = exchange(&process.address, &request).await;
         assert!(answered.starts_with(answer), "{answer}: {answered}");
@@ -250,14 +245,7 @@ async fn a_plain_request_to_a_port_with_tls_is_one_line_and_one_count() {
     let (database, admin) = (TestDatabase::new().await, free_address());
     let folder = tempfile::tempdir().unwrap();
     let files = Authority::new().issue(folder.path(), HOST, VALID);
-    let variables = [
-        ("DATABASE_URL", database.url.as_str()),
-        ("TICKETWIRE_LOG_FORMAT", "json"),
-        ("TICKETWIRE_ADMIN_LISTEN", &admin),
-        ("TICKETWIRE_TLS_CERTIFICATE_FILE", files.certificate.to_str().unwrap()),
-        ("TICKETWIRE_TLS_KEY_FILE", files.key.to_str().unwrap()),
-    ];
-    let process = Process::serve(&variables).await;
+    let process = serve(&database.url, &admin, &files.settings()).await;
     let answered = exchange(&process.address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(answered.starts_with("HTTP/1.1 400 "), "{answered}");
     counted(&admin, "ticketwire_http_rejected_requests_total{reason=\"plain_http\"}").await;
@@ -285,13 +273,7 @@ async fn rejected_requests_do_not_flood_the_log() {
 async fn logged(server: &TestServer, admin: &str) -> (Process, Client) {
     let url = server.database.url.as_str();
     create_account(url, &server.clock, "anna@example.com", "Anna", Role::Customer).await;
-    let variables = [
-        ("DATABASE_URL", url),
-        ("TICKETWIRE_LOG_FORMAT", "json"),
-        ("TICKETWIRE_ADMIN_LISTEN", admin),
-        ("TICKETWIRE_LIMITS_RESPONSE_BYTES", "65536"),
-    ];
-    let process = Process::serve(&variables).await;
+    let process = serve(url, admin, &[("TICKETWIRE_LIMITS_RESPONSE_BYTES", "65536")]).await;
     let anna = Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
     (process, anna)
 }

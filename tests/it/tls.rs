@@ -222,12 +222,8 @@ async fn a_renewed_certificate_is_used_at_once_and_open_connections_continue() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (Authority::new(), Authority::new());
     let files = old.issue(folder.path(), HOST, VALID);
-    let variables = [
-        ("DATABASE_URL", database.url.as_str()),
-        ("TICKETWIRE_TLS_CERTIFICATE_FILE", files.certificate.to_str().unwrap()),
-        ("TICKETWIRE_TLS_KEY_FILE", files.key.to_str().unwrap()),
-    ];
-    let process = Process::serve(&variables).await;
+    let own = [("DATABASE_URL", database.url.as_str())];
+    let process = Process::serve(&[&own[..], &files.settings()].concat()).await;
     assert!(process.welcome.contains("  Websocket    wss://"), "{}", process.welcome);
     let address = process.address.parse::<SocketAddr>().unwrap();
     let anna = Client::secure(old.secure(address)).sign_in("anna@example.com", PASSWORD).await;

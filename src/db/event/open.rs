@@ -167,9 +167,8 @@ struct OpenedRow {
 }
 
 /// Opens tickets whose first events are alike, in one statement, which also places the events if it
-/// may. Those that are not opened have a
-/// category that does not accept tickets or is being changed, a full bucket, or terms that are not
-/// met: nothing of them is stored.
+/// may. Those that are not opened have a category that does not accept tickets or is being changed, a
+/// full bucket, or terms that are not met: nothing of them is stored.
 pub async fn open(
     db: &mut Connection,
     new: &[TicketOpening<'_>],

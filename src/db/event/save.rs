@@ -268,10 +268,9 @@ struct SavedRow {
 }
 
 /// Saves changes of tickets, with their comments and events, in one statement, which also places the
-/// events if it may. Several changes of
-/// one ticket follow each other in the list and were decided in this order. The tickets that are
-/// not written were refused, have changed since their changes were decided, are locked or do not
-/// exist: nothing of them is stored.
+/// events if it may. Several changes of one ticket follow each other in the list and were decided in
+/// this order. The tickets that are not written were refused, have changed since their changes were
+/// decided, are locked or do not exist: nothing of them is stored.
 pub async fn save(
     db: &mut Connection,
     changes: &[TicketChange<'_>],
@@ -304,11 +303,10 @@ pub async fn save(
 /// Returns a ticket's event with a number, as the log has it. `changes` are those of the ticket.
 fn appended_event(changes: &[TicketChange<'_>], id: EventId, seq: i64) -> Option<Event> {
     let last = changes.last()?.ticket;
-    let events = changes
+    let mut events = changes
         .iter()
         .flat_map(|change| change.events.iter().zip(states(change.ticket, change.events)));
-    let nth = usize::try_from(seq - last.events - 1).ok()?;
-    let (new, state) = events.into_iter().nth(nth)?;
+    let (new, state) = events.nth(usize::try_from(seq - last.events - 1).ok()?)?;
     Some(new.appended(id, last, state))
 }
 

@@ -35,6 +35,16 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
+impl CertificateFiles {
+    /// The settings of a server that uses them.
+    pub fn settings(&self) -> [(&'static str, &str); 2] {
+        [
+            ("TICKETWIRE_TLS_CERTIFICATE_FILE", self.certificate.to_str().unwrap()),
+            ("TICKETWIRE_TLS_KEY_FILE", self.key.to_str().unwrap()),
+        ]
+    }
+}
+
 /// How a client speaks TLS with a server.
 #[derive(Clone)]
 pub struct Secure {
