@@ -15,7 +15,7 @@ use crate::{
         password::{PasswordCost, Passwords},
         random::SystemRandomness,
     },
-    db::Database,
+    db::{Database, embedded},
     domain::{
         attachment::Limits,
         clock::{Ambient, SystemClock},
@@ -113,7 +113,9 @@ pub(super) fn create_erasure_ledger(config: &Config) -> Result<(), StartError> {
     let folder = erasure_ledger(config);
     let is_configured = config.storage.erasure_ledger.is_some();
     let key = if is_configured { "storage.erasure_ledger" } else { "data_dir" };
-    fs::create_dir_all(&folder).map_err(|error| {
+    // The ledger may be the first thing in the data folder, in which an embedded Postgres can follow.
+    let data_dir = if is_configured { Ok(()) } else { embedded::create_data_dir(&config.data_dir) };
+    data_dir.and_then(|()| fs::create_dir_all(&folder)).map_err(|error| {
         let folder = folder.display();
         invalid_setting(
             key,

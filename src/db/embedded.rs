@@ -143,22 +143,24 @@ pub fn running_url(
     Ok(host.map(|host| url(&host, database)))
 }
 
-/// Creates a folder and its parents, closed to all but this process and, whatever the umask is, the
-/// user.
-fn create_open_to(user: &OsUser, folder: &Path) -> io::Result<()> {
-    let mode = if user.is_other() { 0o711 } else { 0o700 };
-    let new = folder.ancestors().take_while(|it| !it.as_os_str().is_empty() && !it.exists());
+/// Creates a data folder and its parents if it does not exist, closed to all but this process and,
+/// whatever the umask is, the user that runs Postgres in it.
+pub fn create_data_dir(data_dir: &Path) -> io::Result<()> {
+    if data_dir.exists() {
+        return Ok(());
+    }
+    // As root, Postgres runs as another user.
+    let mode = if os_user::is_root()? { 0o711 } else { 0o700 };
+    let new = data_dir.ancestors().take_while(|it| !it.as_os_str().is_empty() && !it.exists());
     let new = new.collect::<Vec<_>>();
-    fs::create_dir_all(folder)?;
+    fs::create_dir_all(data_dir)?;
     new.into_iter().try_for_each(|it| fs::set_permissions(it, fs::Permissions::from_mode(mode)))
 }
 
 /// Creates the data folder if it does not exist, accessible to as few users as possible, and
 /// returns its canonical path.
 fn prepare_data_dir(data_dir: &Path, user: &OsUser) -> Result<PathBuf, EmbeddedError> {
-    if !data_dir.exists() {
-        create_open_to(user, data_dir).map_err(at("create", data_dir))?;
-    }
+    create_data_dir(data_dir).map_err(at("create", data_dir))?;
     let canonical = fs::canonicalize(data_dir).map_err(at("look at", data_dir))?;
     if canonical.as_os_str().as_bytes().contains(&b'\n') {
         // It would garble the lines of postmaster.pid.

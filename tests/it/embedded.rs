@@ -12,7 +12,7 @@ use tokio::time;
 
 use crate::harness::{
     Client,
-    postgres::DataFolder,
+    postgres::{DataFolder, TestDatabase},
     process::{self, Process},
 };
 
@@ -109,6 +109,18 @@ async fn a_killed_server_leaves_no_processes_and_can_be_started_again() {
     anna.ok(query, json!({ "n": ticket.number })).await;
     server.kill().await;
     wait_until_nothing_runs_on(folder.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_server_can_follow_one_with_its_own_database_in_a_data_folder() {
+    let (folder, database) = (DataFolder::new("follows"), TestDatabase::new().await);
+    let own = [("TICKETWIRE_DATA_DIR", folder.path()), ("DATABASE_URL", database.url.as_str())];
+    assert!(Process::serve(&own).await.terminate(Signal::TERM).await);
+    let mode = std::fs::metadata(folder.path()).unwrap().mode();
+    assert_eq!(mode & 0o066, 0, "others can look into the data folder");
+    let server = Process::serve(&[("TICKETWIRE_DATA_DIR", folder.path())]).await;
+    sign_in(&server, "customer@demo.example").await;
+    assert!(server.terminate(Signal::TERM).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

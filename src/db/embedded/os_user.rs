@@ -140,6 +140,11 @@ impl OsUser {
     }
 }
 
+/// Whether this process is root.
+pub(super) fn is_root() -> io::Result<bool> {
+    Ok(current_ids()?.0 == 0)
+}
+
 /// Returns the effective user and group of this process. The standard library has no `geteuid`, but
 /// each end of a socket pair can ask the kernel for the other's credentials.
 fn current_ids() -> io::Result<(u32, u32)> {
