@@ -64,7 +64,7 @@ pub async fn is_rewound(db: &mut Connection) -> Result<bool, DbError> {
         #[diesel(sql_type = Bool)]
         rewound: bool,
     }
-    let query = format!("SELECT * FROM (WITH here AS ({HERE}) SELECT {REWOUND} AS rewound) r");
+    let query = format!("SELECT NOT EXISTS ({}) AS rewound", *CURRENT_EPOCH);
     let rows = diesel::sql_query(query).prepared().load::<Row>(db).await?;
     Ok(rows.iter().any(|row| row.rewound))
 }
@@ -100,7 +100,7 @@ pub async fn lock_head(db: &mut Connection) -> Result<i64, DbError> {
 ///
 /// A connection always leads to the same cluster, so it remembers the cluster's identity in a setting
 /// of its session: `pg_control_system` reads a file.
-pub(super) const HERE: &str = "
+const HERE: &str = "
     SELECT coalesce(
                nullif(current_setting('ticketwire.system_identifier', true), ''),
                (SELECT set_config('ticketwire.system_identifier', system_identifier::text, false)
@@ -110,13 +110,17 @@ pub(super) const HERE: &str = "
            concat_ws('/', (SELECT oid FROM pg_database WHERE datname = current_database()),
                      'feed'::regclass::oid, pg_relation_filenode('feed')) AS storage";
 
-/// The condition that the feed belongs to another history than its last epoch, or has none.
-pub(super) const REWOUND: &str = "NOT EXISTS (
-        SELECT FROM (SELECT * FROM feed_epochs ORDER BY epoch DESC LIMIT 1) last
-        JOIN here ON last.system_identifier = here.system_identifier
-                 AND last.timeline = here.timeline
-                 AND last.storage IS NOT DISTINCT FROM here.storage
-    )";
+/// The query for the tag of the feed's last epoch. Returns nothing if the feed belongs to another
+/// history than that, or has no epoch.
+pub(super) static CURRENT_EPOCH: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT last.tag FROM feed_epochs last
+         JOIN ({HERE}) here ON last.system_identifier = here.system_identifier
+                           AND last.timeline = here.timeline
+                           AND last.storage IS NOT DISTINCT FROM here.storage
+         WHERE last.epoch = (SELECT max(epoch) FROM feed_epochs)"
+    )
+});
 
 /// Opens an epoch with this tag after `head` if the database was restored or failed over. Returns
 /// whether it did. Compares the identity of the history with that of the last epoch. An epoch too
@@ -128,13 +132,13 @@ pub async fn open_epoch_if_rewound(
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let opened = diesel::sql_query(format!(
-        "WITH here AS ({HERE})
-         INSERT INTO feed_epochs
+        "INSERT INTO feed_epochs
              (epoch, tag, start_pos, system_identifier, timeline, storage, opened_at)
          SELECT (SELECT coalesce(max(epoch), 0) + 1 FROM feed_epochs), $1, $2, system_identifier,
                 timeline, storage, $3
-         FROM here
-         WHERE {REWOUND}"
+         FROM ({HERE}) here
+         WHERE NOT EXISTS ({})",
+        *CURRENT_EPOCH
     ))
     .bind::<Integer, _>(tag)
     .bind::<BigInt, _>(head)

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    feed::{EVENT_OF_ROW, FEED_COLUMNS, FeedMark, FeedPage, FeedRow, HERE, REWOUND},
+    feed::{CURRENT_EPOCH, EVENT_OF_ROW, FEED_COLUMNS, FeedMark, FeedPage, FeedRow},
     listen::CHANNEL,
     prepared::Prepare as _,
 };
@@ -77,9 +77,9 @@ pub async fn place_pending(
 /// then, and everything else as it was before: the version of the head tells.
 static PLACE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "WITH here AS ({HERE}), head AS MATERIALIZED (
+        "WITH head AS MATERIALIZED (
              SELECT pos, xmin AS version FROM feed_head
-             WHERE NOT {REWOUND} AND EXISTS (SELECT FROM pending_events) FOR UPDATE
+             WHERE EXISTS ({}) AND EXISTS (SELECT FROM pending_events) FOR UPDATE
          ), batch AS (
              DELETE FROM pending_events
              WHERE ctid = ANY (ARRAY(SELECT ctid FROM pending_events ORDER BY event_id LIMIT $1))
@@ -95,8 +95,9 @@ static PLACE: LazyLock<String> = LazyLock::new(|| {
          ), {}
          SELECT {}, h.pos AS head, (SELECT mark FROM feed WHERE pos = h.pos) AS head_mark,
                 h.version <> (SELECT xmin FROM feed_head) AS waited
-         FROM head h CROSS JOIN notified CROSS JOIN placed f {EVENT_OF_ROW}
+         FROM head h CROSS JOIN placed f {EVENT_OF_ROW}
          ORDER BY f.pos",
+        *CURRENT_EPOCH,
         extended(3),
         *FEED_COLUMNS
     )
@@ -128,7 +129,7 @@ const MAX_HEAD_SIZE: usize = 1 << 20;
 /// Returns the expressions that place the events `appended (id, ticket_id, seq)`, or queue them for
 /// the sequencer: if the head is locked, other events are pending, an epoch must be opened first, or
 /// the mark, `$first`, is null. `$first + 1` is the node. `accounts` is an array of the accounts that
-/// the statement refers to for the first time.
+/// the statement refers to for the first time, if there are any.
 ///
 /// The statement compares a ticket's number of events with the one that was read before it began.
 /// The earlier events of the ticket were committed by then: the statement sees them pending, or they
@@ -138,19 +139,17 @@ const MAX_HEAD_SIZE: usize = 1 << 20;
 /// at the end of a statement, so the accounts are locked first, and if one of them is not free, the
 /// events are queued. A transaction of several statements must not place its events: it would keep
 /// the head locked while it goes on.
-pub(super) fn placing(first: usize, accounts: &str) -> String {
+pub(super) fn placing(first: usize, accounts: Option<&str>) -> String {
     let (mark, node) = (first, first + 1);
+    let (lock_accounts, accounts_locked) = accounts.map(locking).unwrap_or_default();
     format!(
-        "here AS ({HERE}), free_accounts AS MATERIALIZED (
-             SELECT id FROM accounts WHERE id = ANY ({accounts}) FOR KEY SHARE SKIP LOCKED
-         ), head AS MATERIALIZED (
+        "{lock_accounts} current_epoch AS MATERIALIZED ({}), head AS MATERIALIZED (
              SELECT pos, xmin AS version FROM feed_head
              WHERE CASE WHEN ${mark} IS NULL OR pg_relation_size('feed_head') > {MAX_HEAD_SIZE}
                  THEN false
-                 ELSE (SELECT count(*) FROM appended) > 0
-                     AND NOT EXISTS (SELECT FROM unnest({accounts}) AS a (id)
-                                     WHERE id NOT IN (SELECT id FROM free_accounts))
-                     AND NOT EXISTS (SELECT FROM pending_events) AND NOT {REWOUND}
+                 ELSE (SELECT count(*) FROM appended) > 0 {accounts_locked}
+                     AND NOT EXISTS (SELECT FROM pending_events)
+                     AND EXISTS (SELECT FROM current_epoch)
                  END
              LIMIT 1 FOR UPDATE SKIP LOCKED
          ), queued AS (
@@ -162,46 +161,54 @@ pub(super) fn placing(first: usize, accounts: &str) -> String {
              FROM appended a CROSS JOIN head
              RETURNING pos
          ), {}",
+        *CURRENT_EPOCH,
         extended(node)
     )
 }
 
-/// Returns the expressions that move the head to the last of the positions `placed (pos)`, and notify
-/// all nodes.
+/// Returns an expression that locks the accounts of an array if they are free, and the condition that
+/// they were.
+fn locking(accounts: &str) -> (String, String) {
+    let lock = format!(
+        "free_accounts AS MATERIALIZED (
+             SELECT id FROM accounts WHERE id = ANY ({accounts}) FOR KEY SHARE SKIP LOCKED
+         ),"
+    );
+    let locked = format!(
+        "AND NOT EXISTS (SELECT FROM unnest({accounts}) AS a (id)
+                         WHERE id NOT IN (SELECT id FROM free_accounts))"
+    );
+    (lock, locked)
+}
+
+/// Returns the expressions that notify all nodes of the positions `placed (pos)`, and move the head to
+/// the last of them.
 ///
 /// NOTIFY holds one lock for the whole server until the commit. Those who place events take turns
 /// anyway; nothing else that commits to disk may notify in its transaction.
 fn extended(node: usize) -> String {
     format!(
-        "moved AS (
-             UPDATE feed_head SET pos = placed.last
-             FROM (SELECT max(pos) AS last FROM placed) placed
-             WHERE placed.last IS NOT NULL
-         ), notified AS MATERIALIZED (
-             SELECT pg_notify('{CHANNEL}', concat_ws(' ', max(pos), ${node})) FROM placed
-             HAVING count(*) > 0
+        "notified AS MATERIALIZED (
+             SELECT max(pos) AS last, pg_notify('{CHANNEL}', concat_ws(' ', max(pos), ${node}))
+             FROM placed HAVING count(*) > 0
+         ), moved AS (
+             UPDATE feed_head SET pos = notified.last FROM notified
          )"
     )
 }
 
 /// The columns of a [`PlacementRow`], from the expressions of [`placing`] and from [`PLACEMENT_OF`].
-/// Reads `notified`, which notifies.
 pub(super) const PLACEMENT: &str = "
-    (SELECT pos FROM head) AS head,
-    (SELECT mark FROM feed WHERE pos = (SELECT pos FROM head)) AS head_mark,
-    (SELECT tag FROM feed_epochs WHERE start_pos <= (SELECT pos FROM head)
-     ORDER BY epoch DESC LIMIT 1) AS epoch,
-    (SELECT version <> (SELECT xmin FROM feed_head) FROM head) AS waited,
-    (SELECT count(*) FROM notified) AS notifications, p.event_ids, p.event_tickets,
-    p.event_seqs";
+    h.pos AS head, before.mark AS head_mark, (SELECT tag FROM current_epoch) AS epoch,
+    h.version <> (SELECT xmin FROM feed_head) AS waited, p.event_ids, p.event_tickets, p.event_seqs";
 
-/// The row of the events that were placed.
+/// The row of the events, with the end of the feed before them if they were placed.
 pub(super) const PLACEMENT_OF: &str = "
     (SELECT array_agg(id) AS event_ids, array_agg(ticket_id) AS event_tickets,
-            array_agg(seq) AS event_seqs FROM appended WHERE EXISTS (SELECT FROM head)) p";
+            array_agg(seq) AS event_seqs FROM appended) p
+    LEFT JOIN head h ON true LEFT JOIN feed before ON before.pos = h.pos";
 
-/// What a statement says of the events that it has placed. All values are null if it has placed
-/// none.
+/// What a statement says of its events. `head` is null if it has placed none.
 #[derive(QueryableByName)]
 pub(super) struct PlacementRow {
     #[diesel(sql_type = Nullable<BigInt>)]

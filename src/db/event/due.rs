@@ -12,13 +12,15 @@ use diesel_async::RunQueryDsl;
 use super::super::{Connection, DbError, prepared::Prepare as _, rate_limit::Bucket};
 use crate::domain::clock::Timestamp;
 
-/// The attempts that a statement counts, one value per attempt. `places` are those of their rows in
-/// the statement, from 1.
+/// The attempts that a statement counts.
 #[derive(Default)]
 pub(super) struct DueAttempts {
+    /// The place of each attempt's row in the statement, from 1.
     pub(super) places: Vec<i32>,
-    pub(super) buckets: Vec<Vec<u8>>,
-    pub(super) intervals: Vec<TimeDelta>,
+    /// The bucket of each attempt.
+    pub(super) attempted: Vec<Vec<u8>>,
+    /// How much goes into each bucket.
+    pub(super) fills: BTreeMap<Vec<u8>, TimeDelta>,
     /// How long a full bucket takes to empty. All of them have the same.
     pub(super) within: TimeDelta,
     /// When the attempts are made.
@@ -31,12 +33,9 @@ pub(super) struct CountedAttempts {
     /// The buckets that had room.
     #[diesel(sql_type = Array<Binary>)]
     buckets: Vec<Vec<u8>>,
-    /// The buckets that had not.
-    #[diesel(sql_type = Array<Binary>)]
-    full: Vec<Vec<u8>>,
-    /// When those are empty, if that was known before the statement.
+    /// When each bucket of the statement is empty, as far as that was known before it.
     #[diesel(sql_type = Array<Nullable<Timestamptz>>)]
-    full_until: Vec<Option<Timestamp>>,
+    empty_at: Vec<Option<Timestamp>>,
 }
 
 /// The buckets that had no room for what a statement would have counted.
@@ -61,18 +60,24 @@ impl FullBuckets {
 impl DueAttempts {
     pub(super) fn add(&mut self, place: i32, bucket: &Bucket, now: Timestamp) {
         self.places.push(place);
-        self.buckets.push(bucket.id.to_vec());
-        self.intervals.push(bucket.interval());
+        self.attempted.push(bucket.id.to_vec());
+        *self.fills.entry(bucket.id.to_vec()).or_default() += bucket.interval();
         self.within = bucket.within;
         self.now = self.now.max(now);
+    }
+
+    /// Returns the buckets, in the order of the statement.
+    pub(super) fn buckets(&self) -> Vec<Vec<u8>> {
+        self.fills.keys().cloned().collect()
     }
 }
 
 impl CountedAttempts {
-    /// Returns the full buckets, and what was counted for rows that were not written. `unwritten`
-    /// are the buckets of those rows, one for each attempt.
+    /// Returns the full buckets, and what was counted for rows that were not written. `due` are the
+    /// buckets of the statement, and `unwritten` those of the rows, one for each attempt.
     pub(super) fn split(
         self,
+        due: Vec<Vec<u8>>,
         unwritten: impl Iterator<Item = Bucket>,
     ) -> (FullBuckets, UnwrittenAttempts) {
         let mut fills = BTreeMap::<_, TimeDelta>::new();
@@ -81,8 +86,8 @@ impl CountedAttempts {
                 *fills.entry(bucket.id).or_default() += bucket.interval();
             }
         }
-        let full = FullBuckets(self.full.into_iter().zip(self.full_until).collect());
-        (full, UnwrittenAttempts(fills))
+        let full = due.into_iter().zip(self.empty_at).filter(|(id, _)| !self.buckets.contains(id));
+        (FullBuckets(full.collect()), UnwrittenAttempts(fills))
     }
 }
 
@@ -122,26 +127,21 @@ impl UnwrittenAttempts {
     }
 }
 
-/// Returns the expressions `due`, how much goes into each bucket, and `counted`, the buckets that
-/// had room for it. The values of [`DueAttempts`] are the five parameters from `$first` on, in its
-/// order.
+/// Returns the expression `counted`, the buckets that had room for what goes into them. The values of
+/// [`DueAttempts`] are the six parameters from `$first` on: the places, the buckets of the attempts,
+/// the buckets and what goes into them, and the two times.
 ///
 /// Rows are locked in the order of the buckets, so that two such statements cannot deadlock, and
 /// before any ticket. So what a bucket counts must not depend on the tickets: the caller takes back
 /// what was counted for nothing. The version before locks a ticket before the bucket. That cannot
 /// deadlock with this statement, which does not wait for tickets.
 pub(super) fn counting(first: usize) -> String {
-    let [places, buckets, intervals, within, now] = [0, 1, 2, 3, 4].map(|n| first + n);
+    let [buckets, fills, within, now] = [2, 3, 4, 5].map(|n| first + n);
     format!(
-        "due AS MATERIALIZED (
-             SELECT bucket, sum(fill) AS fill FROM (
-                 SELECT (${buckets})[p.i] AS bucket, (${intervals})[p.i] AS fill
-                 FROM (SELECT i::int FROM unnest(${places}) WITH ORDINALITY AS p (place, i)) p
-             ) attempts
-             GROUP BY bucket
-         ), counted AS (
+        "counted AS (
              INSERT INTO attempts AS a (bucket, empty_at)
-             SELECT bucket, ${now} + fill FROM due WHERE fill <= ${within} ORDER BY bucket
+             SELECT bucket, ${now} + fill
+             FROM unnest(${buckets}, ${fills}) AS due (bucket, fill) WHERE fill <= ${within}
              ON CONFLICT (bucket) DO UPDATE
                  SET empty_at = greatest(a.empty_at, ${now}) + (excluded.empty_at - ${now})
                  WHERE greatest(a.empty_at, ${now}) + (excluded.empty_at - ${now})
@@ -154,18 +154,23 @@ pub(super) fn counting(first: usize) -> String {
 /// Returns a query for the places of rows whose bucket was full. It reads all of `counted`, so that
 /// everything is counted before a ticket is locked.
 pub(super) fn uncounted(first: usize) -> String {
-    let (places, buckets) = (first, first + 1);
+    let (places, attempted) = (first, first + 1);
     format!(
-        "SELECT place FROM (SELECT place, i::int FROM unnest(${places})
-             WITH ORDINALITY AS p (place, i)) p
-         WHERE (${buckets})[p.i] <> ALL (ARRAY(SELECT bucket FROM counted))"
+        "SELECT place FROM unnest(${places}, ${attempted}) AS attempt (place, bucket)
+         WHERE bucket <> ALL (ARRAY(SELECT bucket FROM counted))"
     )
 }
 
-/// The columns of [`CountedAttempts`].
-pub(super) const COUNTED: &str = "
-    ARRAY(SELECT bucket FROM counted) AS buckets,
-    ARRAY(SELECT bucket FROM due WHERE bucket NOT IN (SELECT bucket FROM counted)
-          ORDER BY bucket) AS full,
-    ARRAY(SELECT (SELECT empty_at FROM attempts WHERE bucket = due.bucket) FROM due
-          WHERE bucket NOT IN (SELECT bucket FROM counted) ORDER BY bucket) AS full_until";
+/// Returns the columns of [`CountedAttempts`].
+pub(super) fn counted(first: usize) -> String {
+    let buckets = first + 2;
+    format!(
+        "ARRAY(SELECT bucket FROM counted) AS buckets,
+         ARRAY(SELECT (SELECT empty_at FROM attempts WHERE bucket = due.bucket)
+               FROM unnest(${buckets}) AS due (bucket)) AS empty_at"
+    )
+}
+
+/// The columns of [`CountedAttempts`] of a statement that counts nothing.
+pub(super) const NOTHING_COUNTED: &str =
+    "'{}'::bytea[] AS buckets, '{}'::timestamptz[] AS empty_at";

@@ -21,7 +21,7 @@ use super::{
         schema::sql_types::{EventAudience, TicketPriority, TicketStatus},
     },
     due::{
-        COUNTED, CountedAttempts, DueAttempts, FullBuckets, UnwrittenAttempts, counting, uncounted,
+        CountedAttempts, DueAttempts, FullBuckets, UnwrittenAttempts, counted, counting, uncounted,
     },
     save::{NewTicketEvent, columns},
     terms::{
@@ -106,17 +106,17 @@ const REPORTERS: &str = "$3";
 
 /// The first parameters of what is counted, of the placement and of the terms.
 const FIRST_DUE: usize = 16;
-const FIRST_PLACING: usize = 21;
-const FIRST_TERM: usize = 23;
+const FIRST_PLACING: usize = 22;
+const FIRST_TERM: usize = 24;
 
 /// The whole statement for tickets without terms.
 static OPEN: LazyLock<String> = LazyLock::new(|| {
     let (counting, unmet) = (counting(FIRST_DUE), uncounted(FIRST_DUE));
-    let placing = placing(FIRST_PLACING, REPORTERS);
+    let (placing, counted) = (placing(FIRST_PLACING, Some(REPORTERS)), counted(FIRST_DUE));
     format!(
         "WITH {CHOSEN}, {counting}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED},
          {INSERTED} true {APPENDED}, {placing}
-         {SELECTED}, {COUNTED}, {PLACEMENT} FROM {PLACEMENT_OF}"
+         {SELECTED}, {counted}, {PLACEMENT} FROM {PLACEMENT_OF}"
     )
 });
 
@@ -127,11 +127,11 @@ static OPEN_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
     let (claiming, attaching) =
         (claiming(FIRST_TERM, "accepted"), attaching(FIRST_TERM, "accepted", "($2)[f.place]"));
     let accounts = format!("{REPORTERS} || {}", terms::claimants(FIRST_TERM));
-    let placing = placing(FIRST_PLACING, &accounts);
+    let (placing, counted) = (placing(FIRST_PLACING, Some(&accounts)), counted(FIRST_DUE));
     format!(
         "WITH {CHOSEN}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {ACCEPTED}, {claiming},
          {INSERTED} {ALL_CLAIMED} {APPENDED}, {attaching}, {placing}
-         {SELECTED}, {COUNTED}, {PLACEMENT} FROM {PLACEMENT_OF}"
+         {SELECTED}, {counted}, {PLACEMENT} FROM {PLACEMENT_OF}"
     )
 });
 
@@ -181,6 +181,7 @@ pub async fn open(
     let Some(first) = new.first() else {
         return Ok(Opened::default());
     };
+    let due = values.due.buckets();
     let row = values.execute(db, first.event, placing).await?;
     let placement = row.placement.placement(placing, |id, ticket, _| {
         let opening = new.iter().find(|opening| opening.ticket.id == ticket)?;
@@ -189,7 +190,7 @@ pub async fn open(
     let numbers = row.numbers.into_iter().map(TicketNumber);
     let numbers = row.ids.into_iter().map(TicketId).zip(numbers).collect::<HashMap<_, _>>();
     let unopened = new.iter().filter(|opening| !numbers.contains_key(&opening.ticket.id));
-    let (full, unwritten) = row.counted.split(unopened.filter_map(|opening| opening.counted));
+    let (full, unwritten) = row.counted.split(due, unopened.filter_map(|opening| opening.counted));
     Ok(Opened { numbers, full, unwritten, placement })
 }
 
@@ -222,6 +223,7 @@ impl<'a> Values<'a> {
     ) -> Result<OpenedRow, DbError> {
         let (kind, data) = columns(&event.event)?;
         let text = if self.terms.is_empty() { OPEN.as_str() } else { OPEN_ON_TERMS.as_str() };
+        let (buckets, fills): (Vec<_>, Vec<_>) = self.due.fills.into_iter().unzip();
         let statement = diesel::sql_query(text)
             .bind::<Array<SqlUuid>, _>(self.categories)
             .bind::<Array<SqlUuid>, _>(self.ids)
@@ -239,8 +241,9 @@ impl<'a> Values<'a> {
             .bind::<EventAudience, _>(Audience::Participants)
             .bind::<Jsonb, _>(data)
             .bind::<Array<Integer>, _>(self.due.places)
-            .bind::<Array<Binary>, _>(self.due.buckets)
-            .bind::<Array<Interval>, _>(self.due.intervals)
+            .bind::<Array<Binary>, _>(self.due.attempted)
+            .bind::<Array<Binary>, _>(buckets)
+            .bind::<Array<Interval>, _>(fills)
             .bind::<Interval, _>(self.due.within)
             .bind::<Timestamptz, _>(self.due.now)
             .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.mark))

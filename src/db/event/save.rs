@@ -1,7 +1,7 @@
 //! Saving tickets with their new events and comments: the one statement that writes what happens
 //! to tickets.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use diesel::{
     QueryableByName,
@@ -25,10 +25,12 @@ use super::{
         unread::LatestEvents,
     },
     due::{
-        COUNTED, CountedAttempts, DueAttempts, FullBuckets, UnwrittenAttempts, counting, uncounted,
+        CountedAttempts, DueAttempts, FullBuckets, NOTHING_COUNTED, UnwrittenAttempts, counted,
+        counting, uncounted,
     },
     terms::{
-        self, ALL_CLAIMED, TermValues, Terms, attaching, bind_terms, claiming, free_files, unmet,
+        self, ALL_CLAIMED, TermValues, Terms, attaching, bind_terms, claimants, claiming,
+        free_files, unmet,
     },
 };
 use crate::domain::{
@@ -90,22 +92,22 @@ const SEEN: &str = "seen AS MATERIALIZED (
     )";
 
 /// Locks each ticket that still has the number of events on which its change was decided. Tickets
-/// that another transaction has locked are left out: waiting would hold up the others. So are those
-/// of which a change is refused. The limit has each ticket looked up by index.
+/// that another transaction has locked are left out: waiting would hold up the others. The limit has
+/// each ticket looked up by index.
 const LOCKED: &str = "locked AS MATERIALIZED (
         SELECT n.i, t.id FROM seen n
         CROSS JOIN LATERAL (
             SELECT id FROM tickets WHERE id = n.id AND event_seq = n.seq
-            LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) t
-        WHERE n.i <> ALL (ARRAY(SELECT place FROM unmet))
-    )";
+            LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) t";
+/// Leaves out the tickets of which a change is refused.
+const MET: &str = "WHERE n.i <> ALL (ARRAY(SELECT place FROM unmet))";
 
 /// Updates the tickets, with what their rows say about their latest events.
 const CHANGED: &str = "changed AS (
         UPDATE tickets t SET
             category_id = ($3)[s.i], assignee_id = ($4)[s.i],
             participant_ids = ($5)[s.i]::uuid[], past_participant_ids = ($6)[s.i]::uuid[],
-            summary = ($7)[s.i], status = ($8)[s.i], priority = ($9)[s.i], version = ($10)[s.i],
+            status = ($8)[s.i], priority = ($9)[s.i], version = ($10)[s.i],
             updated_at = ($11)[s.i], waiting_since = ($12)[s.i], resolved_at = ($13)[s.i],
             last_comment_id = ($14)[s.i], last_public_comment_id = ($15)[s.i],
             last_comments_seq = CASE WHEN ($16)[s.i] THEN ($17)[s.i] END,
@@ -121,9 +123,10 @@ const CHANGED: &str = "changed AS (
                     CASE WHEN public_actor_id IS DISTINCT FROM ($22)[s.i] THEN public_seq
                          ELSE public_seq_by_others END) END,
             public_actor_id =
-                CASE WHEN ($20)[s.i] IS NULL THEN public_actor_id ELSE ($22)[s.i] END
-        FROM locked s
-        WHERE t.id = s.id";
+                CASE WHEN ($20)[s.i] IS NULL THEN public_actor_id ELSE ($22)[s.i] END";
+/// Updates the summaries too. A trigger then looks whether the search must know.
+const SUMMARIES_CHANGED: &str = ", summary = ($7)[s.i]";
+const CHANGED_OF: &str = "FROM locked s WHERE t.id = s.id";
 const RETURNED: &str = "RETURNING s.i, t.id, t.participant_ids
     )";
 
@@ -147,41 +150,81 @@ const ADDED: &str = "commented AS (
 
 /// The first parameters of what is counted, of the placement and of the terms.
 const FIRST_DUE: usize = 40;
-const FIRST_PLACING: usize = 45;
-const FIRST_TERM: usize = 47;
+const FIRST_PLACING: usize = 46;
+const FIRST_TERM: usize = 48;
 
-/// The whole statement for changes without terms.
-static SAVE: LazyLock<String> = LazyLock::new(|| {
-    let (counting, unmet) = (counting(FIRST_DUE), uncounted(FIRST_DUE));
-    let (placing, selected) = (placing(FIRST_PLACING, "'{}'::uuid[]"), SELECTED.as_str());
-    format!(
-        "WITH {SEEN}, {counting}, unmet AS MATERIALIZED ({unmet}), {LOCKED}, {CHANGED} {RETURNED},
-         {ADDED}, {placing} {selected}"
-    )
-});
+/// What the changes of a statement need besides their tickets, comments and events. To prepare and
+/// to start what they do not need would take a sixth of the time of a comment.
+#[derive(Clone, Copy)]
+struct Needs {
+    /// A change may change the summary.
+    summaries: bool,
+    /// A change is counted.
+    counting: bool,
+    /// A change has terms.
+    terms: bool,
+}
 
-/// The whole statement for changes of which some have terms. Locks files before tickets, and claims
-/// keys after them.
-static SAVE_ON_TERMS: LazyLock<String> = LazyLock::new(|| {
-    let (counting, free) = (counting(FIRST_DUE), free_files(FIRST_TERM));
-    let unmet = unmet(FIRST_TERM, &uncounted(FIRST_DUE), "($1)[s.place]");
-    let (claiming, attaching) =
-        (claiming(FIRST_TERM, "locked"), attaching(FIRST_TERM, "changed", "w.id"));
-    let claimants = terms::claimants(FIRST_TERM);
-    let (placing, selected) = (placing(FIRST_PLACING, &claimants), SELECTED.as_str());
-    format!(
-        "WITH {SEEN}, {counting}, {free}, unmet AS MATERIALIZED ({unmet}), {LOCKED}, {claiming},
-         {CHANGED} AND {ALL_CLAIMED} {RETURNED}, {ADDED}, {attaching}, {placing} {selected}"
-    )
-});
+impl Needs {
+    fn of(changes: &[TicketChange<'_>]) -> Self {
+        let mut events = changes.iter().flat_map(|change| change.events);
+        let terms = changes.iter().any(|change| !change.terms.is_empty());
+        Self {
+            summaries: events.any(|new| may_change_summary(&new.event)),
+            // What is counted and what terms demand is compared together.
+            counting: terms || changes.iter().any(|change| change.counted.is_some()),
+            terms,
+        }
+    }
 
-/// The columns of a [`SavedRow`].
-static SELECTED: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT ARRAY(SELECT i FROM changed) AS written, ARRAY(SELECT place FROM unmet) AS unmet,
-             {COUNTED}, {PLACEMENT} FROM {PLACEMENT_OF}"
-    )
-});
+    /// Returns the statement for these needs.
+    fn statement(self) -> &'static str {
+        static STATEMENTS: [OnceLock<String>; 8] = [const { OnceLock::new() }; 8];
+        let Self { summaries, counting, terms } = self;
+        let nth = usize::from(summaries) | usize::from(counting) << 1 | usize::from(terms) << 2;
+        STATEMENTS[nth].get_or_init(|| self.text())
+    }
+
+    /// Locks files before tickets, and claims keys after them.
+    fn text(self) -> String {
+        let summaries = if self.summaries { SUMMARIES_CHANGED } else { "" };
+        let (counting, met, compared) = if self.counting {
+            let unmet = "ARRAY(SELECT place FROM unmet) AS unmet";
+            (counting(FIRST_DUE) + ",", MET, format!("{unmet}, {}", counted(FIRST_DUE)))
+        } else {
+            (String::new(), "", format!("'{{}}'::int[] AS unmet, {NOTHING_COUNTED}"))
+        };
+        let unmet = match (self.counting, self.terms) {
+            (false, _) => String::new(),
+            (true, false) => format!("unmet AS MATERIALIZED ({}),", uncounted(FIRST_DUE)),
+            (true, true) => {
+                let unmet = unmet(FIRST_TERM, &uncounted(FIRST_DUE), "($1)[s.place]");
+                format!("unmet AS MATERIALIZED ({unmet}),")
+            }
+        };
+        let [free, claiming, attaching] = if self.terms {
+            let (claiming, attaching) =
+                (claiming(FIRST_TERM, "locked"), attaching(FIRST_TERM, "changed", "w.id"));
+            [free_files(FIRST_TERM), claiming, attaching].map(|expression| expression + ",")
+        } else {
+            [const { String::new() }; 3]
+        };
+        let claimed = if self.terms { format!("AND {ALL_CLAIMED}") } else { String::new() };
+        let claimants = self.terms.then(|| claimants(FIRST_TERM));
+        let placing = placing(FIRST_PLACING, claimants.as_deref());
+        format!(
+            "WITH {SEEN}, {counting} {free} {unmet} {LOCKED} {met}), {claiming}
+             {CHANGED} {summaries} {CHANGED_OF} {claimed} {RETURNED}, {ADDED}, {attaching} {placing}
+             SELECT ARRAY(SELECT i FROM changed) AS written, {compared}, {PLACEMENT}
+             FROM {PLACEMENT_OF}"
+        )
+    }
+}
+
+/// Whether the summary of a ticket may change with an event.
+fn may_change_summary(event: &TicketEvent) -> bool {
+    !matches!(event, TicketEvent::CommentAdded { .. } | TicketEvent::StatusChanged { .. })
+}
 
 /// The state of the tickets, one value per ticket.
 #[derive(Default)]
@@ -281,7 +324,8 @@ pub async fn save(
     for changes in &by_ticket {
         values.add(changes)?;
     }
-    let saved = values.execute(db, placing).await?;
+    let due = values.due.buckets();
+    let saved = values.execute(db, Needs::of(changes), placing).await?;
     let event = |id, ticket, seq| {
         let changes = by_ticket.iter().find(|changes| changes[0].ticket.id == ticket)?;
         appended_event(changes, id, seq)
@@ -296,7 +340,7 @@ pub async fn save(
     };
     let (written, refused) = (tickets(saved.written), tickets(saved.unmet));
     let unwritten = changes.iter().filter(|change| !written.contains(&change.ticket.id));
-    let (full, unwritten) = saved.counted.split(unwritten.filter_map(|change| change.counted));
+    let (full, unwritten) = saved.counted.split(due, unwritten.filter_map(|change| change.counted));
     Ok(Saved { written, refused, full, unwritten, placement })
 }
 
@@ -422,11 +466,12 @@ impl<'a> Values<'a> {
     async fn execute(
         self,
         db: &mut Connection,
+        needs: Needs,
         placing: Option<Placing>,
     ) -> Result<SavedRow, DbError> {
         let Self { tickets: t, latest: l, comments: c, events: e, due, terms } = self;
-        let text = if terms.is_empty() { SAVE.as_str() } else { SAVE_ON_TERMS.as_str() };
-        let statement = diesel::sql_query(text)
+        let (buckets, fills): (Vec<_>, Vec<_>) = due.fills.into_iter().unzip();
+        let statement = diesel::sql_query(needs.statement())
             .bind::<Array<SqlUuid>, _>(t.ids)
             .bind::<Array<BigInt>, _>(t.seen)
             .bind::<Array<SqlUuid>, _>(t.categories)
@@ -467,17 +512,18 @@ impl<'a> Values<'a> {
             .bind::<Array<Nullable<SqlUuid>>, _>(e.assignees)
             .bind::<Array<Timestamptz>, _>(e.times)
             .bind::<Array<Integer>, _>(due.places)
-            .bind::<Array<Binary>, _>(due.buckets)
-            .bind::<Array<Interval>, _>(due.intervals)
+            .bind::<Array<Binary>, _>(due.attempted)
+            .bind::<Array<Binary>, _>(buckets)
+            .bind::<Array<Interval>, _>(fills)
             .bind::<Interval, _>(due.within)
             .bind::<Timestamptz, _>(due.now)
             .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.mark))
             .bind::<Nullable<BigInt>, _>(placing.map(|placing| placing.node));
         // `get_result` would return at the first row, which Postgres sends before it commits.
-        let rows = if terms.is_empty() {
-            statement.prepared().load(db).await?
-        } else {
+        let rows = if needs.terms {
             bind_terms!(statement, terms).prepared().load(db).await?
+        } else {
+            statement.prepared().load(db).await?
         };
         Ok(rows.into_iter().next().ok_or(diesel::result::Error::NotFound)?)
     }
