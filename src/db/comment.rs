@@ -63,12 +63,19 @@ struct PostedRow {
     participant_ids: Vec<Option<Uuid>>,
 }
 
-/// Returns the comments with these ids, in any order. Each comes with the customer who opened the
-/// ticket and the participants. Unknown ids are skipped.
-pub async fn by_ids(
-    db: &mut Connection,
-    ids: &[CommentId],
-) -> Result<Vec<(Comment, AccountId, Vec<AccountId>)>, DbError> {
+/// A comment, and those outside the staff who may see its ticket.
+#[derive(Clone)]
+pub struct Posted {
+    /// The comment.
+    pub comment: Comment,
+    /// The customer who opened the ticket.
+    pub reporter: AccountId,
+    /// Its participants.
+    pub participants: Vec<AccountId>,
+}
+
+/// Returns the comments with these ids, in any order. Unknown ids are skipped.
+pub async fn by_ids(db: &mut Connection, ids: &[CommentId]) -> Result<Vec<Posted>, DbError> {
     let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
     // The nested `unnest` hides the number of ids from the planner, so that one generic plan is
     // reused. The limits make that plan look up each id by index, even if the tables were small
@@ -86,9 +93,10 @@ pub async fn by_ids(
     .prepared()
     .load::<PostedRow>(db)
     .await?;
-    let found = rows.into_iter().map(|row| {
-        let participants = ticket::accounts(row.participant_ids);
-        (row.comment.into(), AccountId(row.reporter_id), participants)
+    let found = rows.into_iter().map(|row| Posted {
+        comment: row.comment.into(),
+        reporter: AccountId(row.reporter_id),
+        participants: ticket::accounts(row.participant_ids),
     });
     Ok(found.collect())
 }

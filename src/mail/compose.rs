@@ -405,8 +405,9 @@ impl TicketMail {
         }
         let written = events.iter().filter_map(|(event, _)| event.ticket()?.event.comment());
         let comments = comment::by_ids(db, &written.collect::<Vec<_>>()).await?.into_iter();
-        let public = comments.filter(|(comment, ..)| comment.visibility == Visibility::Public);
-        let comments = public.map(|(comment, ..)| (comment.id, comment.body)).collect();
+        let comments = comments.map(|posted| posted.comment);
+        let public = comments.filter(|comment| comment.visibility == Visibility::Public);
+        let comments = public.map(|comment| (comment.id, comment.body)).collect();
         let category = category::by_ids(db, &[ticket.category_id]).await?.into_iter().next();
         let continuation = Continuation::of(db, &ticket, recipient, now).await?;
         Ok(Some(Self {

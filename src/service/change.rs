@@ -10,7 +10,7 @@ use std::{collections::HashMap, mem};
 
 use super::{
     ServiceError, Services,
-    grouping::{Waiting, repeated, submit},
+    grouping::{Turn, Waiting, repeated, submit_prepared},
     meanwhile::check_nothing_said,
     queued::{Change, Made},
     rate_limit::{self, creation_bucket, too_frequent},
@@ -60,17 +60,23 @@ struct Group {
 /// error if a file cannot be attached or the key was used with another input.
 pub(super) async fn make(services: &Services, change: Change) -> Result<Made, ServiceError> {
     let all = services.clone();
-    submit(&services.changes, change, move |group| process(all.clone(), group)).await
+    submit_prepared(&services.changes, change, move |group, turn| process(all.clone(), group, turn))
+        .await
 }
 
-async fn process(services: Services, mut waiting: Vec<Waiting<Change>>) {
+async fn process(services: Services, mut waiting: Vec<Waiting<Change>>, mut turn: Turn<Change>) {
     while !waiting.is_empty() {
-        waiting = process_once(&services, waiting).await;
+        waiting = process_once(&services, waiting, &mut turn).await;
     }
 }
 
-/// Makes changes together. Returns those that must be decided again without some of the others.
-async fn process_once(services: &Services, waiting: Vec<Waiting<Change>>) -> Vec<Waiting<Change>> {
+/// Makes changes together: decides them, and writes them when it is their turn. Returns those that
+/// must be decided again without some of the others.
+async fn process_once(
+    services: &Services,
+    waiting: Vec<Waiting<Change>>,
+    turn: &mut Turn<Change>,
+) -> Vec<Waiting<Change>> {
     let mut connection = match services.database.read().await {
         Ok(connection) => connection,
         Err(error) => return fail(waiting, &error),
@@ -83,6 +89,7 @@ async fn process_once(services: &Services, waiting: Vec<Waiting<Change>>) -> Vec
         Err(error) => return fail(waiting, &error),
     };
     let group = Group::decide(found, waiting);
+    turn.wait().await;
     let written = group.write(services, &mut connection).await;
     drop(connection);
     group.finish(services, written)

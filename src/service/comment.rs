@@ -2,6 +2,7 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
+    delivered_comment,
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::SeenUpTo,
     merged,
@@ -11,7 +12,12 @@ use super::{
     validation::Validation,
 };
 use crate::{
-    db::{Connection, comment, event::NewTicketEvent, ticket as tickets},
+    db::{
+        Connection,
+        comment::{self, Posted},
+        event::NewTicketEvent,
+        ticket as tickets,
+    },
     domain::{
         actor::Actor,
         clock::Timestamp,
@@ -55,13 +61,17 @@ pub async fn by_ids(
     ids: &[CommentId],
 ) -> Result<Vec<Comment>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
-    let found = comment::by_ids(&mut *services.database.read().await?, ids).await?;
-    let visible = found.into_iter().filter(|(comment, reporter, participants)| {
+    let found = match ids {
+        &[id] => delivered_comment::by_id(services, id).await?.into_iter().collect(),
+        _ => comment::by_ids(&mut *services.database.read().await?, ids).await?,
+    };
+    let visible = found.into_iter().filter(|posted| {
+        let Posted { comment, reporter, participants } = posted;
         let ticket = Resource::Ticket { reporter: *reporter, participants };
         authorise(actor, Action::ViewTicket, ticket).is_ok()
             && policy::sees_comment(actor, comment.visibility)
     });
-    Ok(visible.map(|(comment, ..)| comment).collect())
+    Ok(visible.map(|posted| posted.comment).collect())
 }
 
 /// Returns the last comment of a ticket that the actor may see, if its row has it. The inner
@@ -232,7 +242,7 @@ async fn repeated(
     id: CommentId,
 ) -> Result<(Comment, Ticket), ServiceError> {
     let found = comment::by_ids(db, &[id]).await?.into_iter().next();
-    let (comment, ..) = found.ok_or(ServiceError::NotFound)?;
+    let comment = found.ok_or(ServiceError::NotFound)?.comment;
     let scope = policy::ticket_scope(actor);
     let found = tickets::by_ids(db, scope, &[comment.ticket_id]).await?.into_iter().next();
     Ok((comment, found.ok_or(ServiceError::NotFound)?))

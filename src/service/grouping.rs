@@ -4,22 +4,24 @@
 //! Callers who are answered together tend to call again together. After a large group, the next one
 //! waits a moment for them: otherwise the first of them would make a group alone, with the others
 //! behind it.
+//!
+//! Groups are finished in turn. If many call, two groups overlap: while one is written, the other is
+//! collected and prepared. Calls of one subject are never in both.
 
 use std::{
-    collections::VecDeque,
-    panic::AssertUnwindSafe,
+    collections::{HashSet, VecDeque},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{self, Notify, OwnedMutexGuard, oneshot},
     time,
 };
 
 use super::ServiceError;
-use crate::db::DbError;
+use crate::{db::DbError, domain::ids::TicketId};
 
 /// The largest number of calls in a group.
 const MAX_GROUP: usize = 64;
@@ -29,10 +31,18 @@ const LARGE_GROUP: usize = 4;
 /// How long they are waited for at most.
 const MAX_WAIT: Duration = Duration::from_millis(1);
 
+/// The number of calls from which on two groups overlap. Fewer are cheaper in one statement.
+const OVERLAP_FROM: usize = 24;
+
 /// A call that can be processed together with others.
 pub(super) trait Call: Send + 'static {
     /// What the call returns.
     type Answer: Send + 'static;
+
+    /// What the call changes, if groups of such calls may overlap.
+    fn subject(&self) -> Option<TicketId> {
+        None
+    }
 }
 
 /// A call that waits for its answer.
@@ -52,67 +62,187 @@ impl<C: Call> Waiting<C> {
 /// The calls of one kind that wait on this node.
 pub(super) struct Grouping<C: Call> {
     queue: Mutex<Queue<C>>,
-    /// Wakes the task that waits for callers.
-    complete: Notify,
+    /// Wakes the task that collects groups.
+    woken: Notify,
+    /// Held by the group whose turn it is.
+    turn: Arc<sync::Mutex<()>>,
+    overlaps: bool,
     max_wait: Duration,
 }
 
 struct Queue<C: Call> {
     waiting: VecDeque<Waiting<C>>,
-    /// Whether a task processes groups.
+    /// Whether a task collects groups.
     running: bool,
-    /// How many calls the task waits for.
+    /// The group whose turn it is.
+    current: Option<Current>,
+    /// How many calls the next group waits for, if it is nobody's turn.
     expected: usize,
+    /// How many calls wake the task.
+    wake_at: usize,
+}
+
+/// What others must know of a group.
+#[derive(Default)]
+struct Current {
+    size: usize,
+    subjects: HashSet<TicketId>,
 }
 
 impl<C: Call> Default for Grouping<C> {
     fn default() -> Self {
-        let queue = Queue { waiting: VecDeque::new(), running: false, expected: usize::MAX };
-        Self { queue: Mutex::new(queue), complete: Notify::new(), max_wait: MAX_WAIT }
+        let queue = Queue {
+            waiting: VecDeque::new(),
+            running: false,
+            current: None,
+            expected: 0,
+            wake_at: usize::MAX,
+        };
+        Self {
+            queue: Mutex::new(queue),
+            woken: Notify::new(),
+            turn: Arc::default(),
+            overlaps: false,
+            max_wait: MAX_WAIT,
+        }
     }
 }
 
 impl<C: Call> Grouping<C> {
-    /// Adds a call. Returns whether the caller must start the task that processes groups.
+    /// Creates a grouping that never waits for the callers of the last group.
+    pub(super) fn without_waiting() -> Self {
+        Self { max_wait: Duration::ZERO, ..Self::default() }
+    }
+
+    /// Creates a grouping of which two groups overlap if many call.
+    pub(super) fn overlapping() -> Self {
+        Self { overlaps: true, ..Self::default() }
+    }
+
+    /// Adds a call. Returns whether the caller must start the task that collects groups.
     fn push(&self, call: Waiting<C>) -> bool {
         let mut queue = self.lock();
         queue.waiting.push_back(call);
-        if queue.waiting.len() >= queue.expected {
-            self.complete.notify_one();
+        if queue.waiting.len() >= queue.wake_at {
+            self.woken.notify_one();
         }
-        !std::mem::replace(&mut queue.running, true)
+        !mem::replace(&mut queue.running, true)
     }
 
-    /// Waits for the callers of the last group, which had `size` calls, if it was large.
-    async fn gather(&self, size: usize) {
-        if size < LARGE_GROUP {
-            return;
-        }
-        {
-            let mut queue = self.lock();
-            let expected = (queue.waiting.len() + size).min(MAX_GROUP);
-            if queue.waiting.len() >= expected {
-                return;
-            }
-            queue.expected = expected;
-        }
-        let _ = time::timeout(self.max_wait, self.complete.notified()).await;
-        self.lock().expected = usize::MAX;
-    }
-
-    /// Returns the next group, or `None` if nobody waits: then the task must end. Calls whose
+    /// Waits for the next group. Returns `None` if nobody calls: then the task must end. Calls whose
     /// callers have hung up are left out.
-    fn next(&self) -> Option<Vec<Waiting<C>>> {
-        let mut queue = self.lock();
-        queue.waiting.retain(|call| !call.answer.is_closed());
-        let size = queue.waiting.len().min(MAX_GROUP);
-        let group = queue.waiting.drain(..size).collect::<Vec<_>>();
-        queue.running = !group.is_empty();
-        (!group.is_empty()).then_some(group)
+    async fn next(&self) -> Option<Vec<Waiting<C>>> {
+        loop {
+            let idle = {
+                let mut queue = self.lock();
+                queue.waiting.retain(|call| !call.answer.is_closed());
+                if let Some(group) = queue.take(self.overlaps) {
+                    return Some(group);
+                }
+                if queue.current.is_none() && queue.expected == 0 {
+                    queue.running = false;
+                    return None;
+                }
+                queue.current.is_none()
+            };
+            if !idle {
+                self.woken.notified().await;
+            } else if time::timeout(self.max_wait, self.woken.notified()).await.is_err() {
+                self.lock().expected = 0;
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<C>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Call> Queue<C> {
+    /// Takes the next group if it is complete.
+    fn take(&mut self, overlaps: bool) -> Option<Vec<Waiting<C>>> {
+        let waiting = self.waiting.len();
+        let Some(current) = &self.current else {
+            self.wake_at = self.expected.min(MAX_GROUP);
+            if waiting == 0 || waiting < self.wake_at {
+                return None;
+            }
+            self.expected = 0;
+            let half = overlaps && waiting >= OVERLAP_FROM;
+            return self.take_some(if half { waiting.div_ceil(2) } else { waiting }, None);
+        };
+        let size = current.size;
+        // About as many as the other group has, so that neither waits for long.
+        let enough = (size - size / 8).max(OVERLAP_FROM.saturating_sub(size));
+        self.wake_at = if overlaps { enough } else { usize::MAX };
+        if waiting < self.wake_at {
+            return None;
+        }
+        let current = self.current.take();
+        let group = self.take_some((size + waiting).div_ceil(2), current.as_ref());
+        self.current = current;
+        if group.is_none() {
+            self.wake_at = usize::MAX;
+        }
+        group
+    }
+
+    /// Takes calls that don't have the subjects of another group, and with them all that have theirs.
+    fn take_some(&mut self, size: usize, other: Option<&Current>) -> Option<Vec<Waiting<C>>> {
+        let (mut group, mut left) = (Vec::new(), VecDeque::new());
+        let mut subjects = HashSet::new();
+        for waiting in self.waiting.drain(..) {
+            let subject = waiting.call.subject();
+            let is_free =
+                !subject.is_some_and(|it| other.is_some_and(|o| o.subjects.contains(&it)));
+            let belongs = group.len() < size || subject.is_some_and(|it| subjects.contains(&it));
+            if is_free && belongs && group.len() < MAX_GROUP {
+                subjects.extend(subject);
+                group.push(waiting);
+            } else {
+                left.push_back(waiting);
+            }
+        }
+        self.waiting = left;
+        (!group.is_empty()).then_some(group)
+    }
+}
+
+/// The turn of a group. It ends when this is dropped.
+pub(super) struct Turn<C: Call> {
+    grouping: Arc<Grouping<C>>,
+    group: Current,
+    held: Option<OwnedMutexGuard<()>>,
+    /// Tells that the next group can be collected.
+    begun: Option<oneshot::Sender<()>>,
+}
+
+impl<C: Call> Turn<C> {
+    /// Waits until the groups before are finished. Returns at once if it was called before.
+    pub(super) async fn wait(&mut self) {
+        if self.held.is_some() {
+            return;
+        }
+        self.held = Some(Arc::clone(&self.grouping.turn).lock_owned().await);
+        let subjects = mem::take(&mut self.group.subjects);
+        self.grouping.lock().current = Some(Current { size: self.group.size, subjects });
+        if let Some(begun) = self.begun.take() {
+            let _ = begun.send(());
+        }
+    }
+}
+
+impl<C: Call> Drop for Turn<C> {
+    fn drop(&mut self) {
+        if self.held.is_none() {
+            return;
+        }
+        let mut queue = self.grouping.lock();
+        queue.current = None;
+        let is_large = self.group.size >= LARGE_GROUP && !self.grouping.max_wait.is_zero();
+        queue.expected = if is_large { queue.waiting.len() + self.group.size } else { 0 };
+        drop(queue);
+        self.grouping.woken.notify_one();
     }
 }
 
@@ -124,21 +254,52 @@ impl<C: Call> Grouping<C> {
 pub(super) async fn submit<C, F>(
     grouping: &Arc<Grouping<C>>,
     call: C,
-    process: impl Fn(Vec<Waiting<C>>) -> F + Send + 'static,
+    process: impl Fn(Vec<Waiting<C>>) -> F + Clone + Send + 'static,
 ) -> Result<C::Answer, ServiceError>
 where
     C: Call,
-    F: Future<Output = ()> + Send,
+    F: Future<Output = ()> + Send + 'static,
+{
+    submit_prepared(grouping, call, move |group, mut turn: Turn<C>| {
+        let process = process.clone();
+        async move {
+            turn.wait().await;
+            process(group).await;
+        }
+    })
+    .await
+}
+
+/// Has a call processed like [`submit`]. `process` prepares a group, waits for its turn, and holds it
+/// until the group is finished.
+///
+/// # Errors
+/// Returns the error that the call was answered with.
+pub(super) async fn submit_prepared<C, F>(
+    grouping: &Arc<Grouping<C>>,
+    call: C,
+    process: impl Fn(Vec<Waiting<C>>, Turn<C>) -> F + Send + 'static,
+) -> Result<C::Answer, ServiceError>
+where
+    C: Call,
+    F: Future<Output = ()> + Send + 'static,
 {
     let (answer, answered) = oneshot::channel();
     if grouping.push(Waiting { call, answer }) {
         let grouping = Arc::clone(grouping);
         tokio::spawn(async move {
-            while let Some(group) = grouping.next() {
-                let size = group.len();
+            while let Some(group) = grouping.next().await {
+                let subjects = group.iter().filter_map(|waiting| waiting.call.subject()).collect();
+                let (begun, has_begun) = oneshot::channel();
+                let turn = Turn {
+                    grouping: Arc::clone(&grouping),
+                    group: Current { size: group.len(), subjects },
+                    held: None,
+                    begun: Some(begun),
+                };
                 // A panic ends one group only.
-                let _ = AssertUnwindSafe(process(group)).catch_unwind().await;
-                grouping.gather(size).await;
+                tokio::spawn(process(group, turn));
+                let _ = has_begun.await;
             }
         });
     }
@@ -153,6 +314,9 @@ pub(super) fn repeated(error: &DbError) -> ServiceError {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+    use uuid::Uuid;
+
     use super::*;
 
     struct Nothing;
@@ -189,5 +353,49 @@ mod tests {
             caller.await.unwrap();
         }
         assert_eq!(*sizes.lock().unwrap(), [8, 8]);
+    }
+
+    struct Of(TicketId);
+
+    impl Call for Of {
+        type Answer = ();
+
+        fn subject(&self) -> Option<TicketId> {
+            Some(self.0)
+        }
+    }
+
+    #[tokio::test]
+    async fn if_many_call_a_group_of_other_subjects_is_prepared_while_one_is_written() {
+        let (grouping, (prepared, mut groups)) =
+            (Arc::new(Grouping::overlapping()), watch::channel(0));
+        let open = Arc::new(Mutex::new(HashSet::new()));
+        let process = move |group: Vec<Waiting<Of>>, mut turn: Turn<Of>| {
+            let (prepared, open) = (prepared.clone(), Arc::clone(&open));
+            async move {
+                let subjects = group.iter().map(|waiting| waiting.call.0).collect::<HashSet<_>>();
+                assert!(open.lock().unwrap().is_disjoint(&subjects));
+                open.lock().unwrap().extend(&subjects);
+                prepared.send_modify(|groups| *groups += 1);
+                turn.wait().await;
+                prepared.subscribe().wait_for(|&groups| groups > 1).await.unwrap();
+                open.lock().unwrap().retain(|subject| !subjects.contains(subject));
+                for waiting in group {
+                    waiting.answer(Ok(()));
+                }
+            }
+        };
+        let call = |n: usize| {
+            let (grouping, process) = (Arc::clone(&grouping), process.clone());
+            let subject = TicketId(Uuid::from_u128(n as u128));
+            tokio::spawn(async move { submit_prepared(&grouping, Of(subject), process).await })
+        };
+        let first = call(1);
+        groups.wait_for(|&groups| groups == 1).await.unwrap();
+        // The last one changes what the first one does.
+        let callers = [first].into_iter().chain((2..OVERLAP_FROM).chain([1]).map(call));
+        for caller in callers.collect::<Vec<_>>() {
+            time::timeout(Duration::from_mins(1), caller).await.unwrap().unwrap().unwrap();
+        }
     }
 }

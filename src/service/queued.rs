@@ -125,6 +125,10 @@ fn files(uploader: AccountId, ids: &[AttachmentId]) -> Option<Files<'_>> {
 
 impl Call for Change {
     type Answer = Made;
+
+    fn subject(&self) -> Option<TicketId> {
+        Some(self.id)
+    }
 }
 
 impl Call for Opening {
