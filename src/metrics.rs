@@ -54,6 +54,7 @@ struct Inner {
     durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
     response_bytes: Family<RouteLabel, Counter>,
     rejections: Family<Labels<1>, Counter>,
+    handshake_failures: Family<Labels<1>, Counter>,
     nodes: Gauge,
     node_differences: Family<Labels<1>, Gauge>,
     clock_offset: Gauge<f64, AtomicU64>,
@@ -241,6 +242,41 @@ impl Rejection {
     }
 }
 
+/// Why a TLS handshake failed. One that takes too long is a refusal ([`Limit::HeaderTime`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// The client closed the connection.
+    Closed,
+    /// The client does not trust the certificate.
+    CertificateRefused,
+    /// Client and server share no version, cipher suite or protocol.
+    Incompatible,
+    /// What the client sent is not TLS, or breaks its rules.
+    Malformed,
+    /// Another reason.
+    Other,
+}
+
+impl HandshakeFailure {
+    const ALL: [Self; 5] =
+        [Self::Closed, Self::CertificateRefused, Self::Incompatible, Self::Malformed, Self::Other];
+
+    /// Returns its name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::CertificateRefused => "certificate_refused",
+            Self::Incompatible => "incompatible",
+            Self::Malformed => "malformed",
+            Self::Other => "other",
+        }
+    }
+
+    fn label(self) -> Labels<1> {
+        [("reason", self.name())]
+    }
+}
+
 /// Counts a stream as open until it is dropped, and counts the items delivered to it.
 pub struct CountedStream {
     _open: Counted,
@@ -294,6 +330,7 @@ impl Default for Metrics {
             durations: Family::new_with_constructor(histogram),
             response_bytes: Family::default(),
             rejections: Family::default(),
+            handshake_failures: Family::default(),
             nodes: Gauge::default(),
             node_differences: Family::default(),
             clock_offset: Gauge::default(),
@@ -351,6 +388,8 @@ impl Inner {
         registry.register("http_response_bytes", help, self.response_bytes.clone());
         let help = "HTTP requests rejected before their route is known, by reason";
         registry.register("http_rejected_requests", help, self.rejections.clone());
+        let help = "TLS handshakes that failed, by reason";
+        registry.register("tls_handshake_failures", help, self.handshake_failures.clone());
         self.register_nodes();
         self.expose_labels();
     }
@@ -381,6 +420,9 @@ impl Inner {
         }
         for reason in Rejection::ALL {
             drop(self.rejections.get_or_create_owned(&reason.label()));
+        }
+        for reason in HandshakeFailure::ALL {
+            drop(self.handshake_failures.get_or_create_owned(&reason.label()));
         }
         for source in ["memory", "database"] {
             drop(self.replay_reads.get_or_create_owned(&[("source", source)]));
@@ -515,6 +557,11 @@ impl Metrics {
     /// Counts a request that was rejected before its route is known.
     pub fn rejected(&self, reason: Rejection) {
         self.0.rejections.get_or_create(&reason.label()).inc();
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub fn handshake_failed(&self, reason: HandshakeFailure) {
+        self.0.handshake_failures.get_or_create(&reason.label()).inc();
     }
 
     /// Sets how many nodes run, this one included.

@@ -40,7 +40,7 @@ use super::{
     limits::ConnectionLimits,
     observe::Rejections,
     slots::{Party, Slot, Slots},
-    tls::Tls,
+    tls::{Tls, failure},
 };
 use crate::{
     domain::session::network,
@@ -158,17 +158,24 @@ impl Server {
             return self.serve_http(stream, address, handshake, late).await;
         };
         let accepted = time::timeout_at(late, async {
-            if stream.starts_with_tls().await? {
-                return tls.accept(stream).await.map(Some);
+            match stream.first_byte().await {
+                Some(HANDSHAKE_RECORD) => tls.accept(stream).await.map(Some),
+                Some(_) => {
+                    stream.require_tls();
+                    self.rejections.add(Rejection::PlainHttp, None, address.ip());
+                    Ok(None)
+                }
+                // It tried whether the port is open, as a balancer does.
+                None => Ok(None),
             }
-            stream.require_tls();
-            self.rejections.add(Rejection::PlainHttp, None, address.ip());
-            Ok(None)
         });
         match accepted.await {
             Ok(Ok(Some(stream))) => self.serve_http(stream, address, handshake, late).await,
-            // The client sees what went wrong.
-            Ok(Ok(None) | Err(_)) => Ok(()),
+            Ok(Ok(None)) => Ok(()),
+            Ok(Err(error)) => {
+                self.rejections.add_handshake(failure(&error), &error, address.ip());
+                Ok(())
+            }
             Err(_) => Err(HeadersLate),
         }
     }
@@ -398,11 +405,11 @@ struct Stream {
 }
 
 impl Stream {
-    /// Waits for the first byte. Returns whether it begins a TLS handshake.
-    async fn starts_with_tls(&self) -> io::Result<bool> {
+    /// Waits for the first byte. Returns `None` if the client closes the connection instead.
+    async fn first_byte(&self) -> Option<u8> {
         let mut first = [0];
-        self.stream.peek(&mut first).await?;
-        Ok(first == [HANDSHAKE_RECORD])
+        let count = self.stream.peek(&mut first).await.ok()?;
+        (count > 0).then_some(first[0])
     }
 
     /// Answers a request that was sent without TLS. What does not fit into the kernel's buffer at

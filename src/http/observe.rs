@@ -3,6 +3,7 @@
 //! an attachment's link.
 
 use std::{
+    io,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::request::RequestRecord,
-    metrics::{Metrics, Rejection},
+    metrics::{HandshakeFailure, Metrics, Rejection},
 };
 
 /// The response header with the request's id.
@@ -51,8 +52,8 @@ const OTHER: &str = "other";
 /// The routes that monitoring and proxies ask for every few seconds. They are logged only at `debug`
 /// if all is well.
 const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
-/// How many lines about rejected requests are written in a [`REJECTION_WINDOW`]: anybody can send
-/// them, and fast.
+/// How many lines about rejected requests, and how many about failed handshakes, are written in a
+/// [`REJECTION_WINDOW`]: anybody can cause them, and fast.
 const MAX_REJECTION_LINES: u32 = 60;
 const REJECTION_WINDOW: Duration = Duration::from_mins(1);
 
@@ -187,13 +188,14 @@ impl Line<'_> {
 }
 
 /// Logs and counts the requests that are rejected before their route is known, such as those that
-/// cannot be parsed.
+/// cannot be parsed, and the TLS handshakes that fail.
 pub struct Rejections {
     metrics: Metrics,
-    lines: Mutex<RejectionLines>,
+    requests: Mutex<RejectionLines>,
+    handshakes: Mutex<RejectionLines>,
 }
 
-/// The lines about rejected requests in the current window.
+/// The lines of one kind in the current window.
 struct RejectionLines {
     began: Instant,
     written: u32,
@@ -204,24 +206,46 @@ struct RejectionLines {
 impl Rejections {
     /// Counts in these metrics.
     pub fn new(metrics: Metrics) -> Self {
-        let lines = RejectionLines { began: Instant::now(), written: 0, left_out: 0 };
-        Self { metrics, lines: Mutex::new(lines) }
+        let lines = || Mutex::new(RejectionLines::new(Instant::now()));
+        Self { metrics, requests: lines(), handshakes: lines() }
     }
 
     /// Logs and counts a request of a connection from this address. The text of an error of hyper has
     /// nothing of what the client sent.
     pub fn add(&self, reason: Rejection, error: Option<&hyper::Error>, client: IpAddr) {
         self.metrics.rejected(reason);
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(left_out) = lines.next(Instant::now()) else { return };
-        drop(lines);
-        let (reason, left_out) = (reason.name(), (left_out > 0).then_some(left_out));
+        let Some(left_out) = next_line(&self.requests) else { return };
+        let reason = reason.name();
         let error = error.map(tracing::field::display);
         tracing::info!(outcome = REFUSED, reason, error, %client, left_out, "request rejected");
     }
+
+    /// Logs and counts a failed handshake of a connection from this address. Clients that close their
+    /// connections are only counted: scanners and browsers do so, and it says nothing about the
+    /// server.
+    pub fn add_handshake(&self, reason: HandshakeFailure, error: &io::Error, client: IpAddr) {
+        self.metrics.handshake_failed(reason);
+        if reason == HandshakeFailure::Closed {
+            return;
+        }
+        let Some(left_out) = next_line(&self.handshakes) else { return };
+        tracing::info!(reason = reason.name(), %error, %client, left_out, "TLS handshake failed");
+    }
+}
+
+/// Returns how many lines were left out before the next one, if there were any, or `None` if it is left
+/// out too.
+fn next_line(lines: &Mutex<RejectionLines>) -> Option<Option<u64>> {
+    let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+    let left_out = lines.next(Instant::now())?;
+    Some((left_out > 0).then_some(left_out))
 }
 
 impl RejectionLines {
+    fn new(began: Instant) -> Self {
+        Self { began, written: 0, left_out: 0 }
+    }
+
     /// Returns how many were left out before the next line, or `None` if it is left out too.
     fn next(&mut self, now: Instant) -> Option<u64> {
         if now.duration_since(self.began) >= REJECTION_WINDOW {
@@ -294,9 +318,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_about_rejected_requests_are_bounded_and_say_how_many_were_left_out() {
+    fn lines_about_rejections_are_bounded_and_say_how_many_were_left_out() {
         let began = Instant::now();
-        let mut lines = RejectionLines { began, written: 0, left_out: 0 };
+        let mut lines = RejectionLines::new(began);
         let first = (0..100).filter(|_| lines.next(began) == Some(0));
         assert_eq!(first.count(), MAX_REJECTION_LINES as usize);
         let later = began + REJECTION_WINDOW;

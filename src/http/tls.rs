@@ -6,13 +6,15 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    AlertDescription, Error, ServerConfig,
     crypto::ring,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::metrics::HandshakeFailure;
 
 /// What the server offers by ALPN (RFC 7301). A client that speaks only HTTP/2 is refused.
 const PROTOCOL: &[u8] = b"http/1.1";
@@ -45,7 +47,7 @@ impl Tls {
     ///
     /// # Errors
     /// The provider of cryptography supports no version of TLS, which a build decides.
-    pub fn new(certificate: CertifiedKey) -> Result<Self, rustls::Error> {
+    pub fn new(certificate: CertifiedKey) -> Result<Self, Error> {
         let certificate = Arc::new(Certificate(RwLock::new(Arc::new(certificate))));
         let provider = Arc::new(ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -74,5 +76,40 @@ impl Tls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         self.acceptor.accept(stream).await
+    }
+}
+
+/// Returns why a handshake failed.
+pub(super) fn failure(error: &io::Error) -> HandshakeFailure {
+    let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<Error>()) else {
+        return HandshakeFailure::Closed;
+    };
+    match error {
+        Error::AlertReceived(alert) => match alert {
+            AlertDescription::CloseNotify | AlertDescription::UserCanceled => {
+                HandshakeFailure::Closed
+            }
+            // Some clients, such as rustls, send `DecryptError` if the issuer has not signed it.
+            AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::DecryptError
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA => HandshakeFailure::CertificateRefused,
+            AlertDescription::HandshakeFailure
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity => HandshakeFailure::Incompatible,
+            _ => HandshakeFailure::Other,
+        },
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => HandshakeFailure::Incompatible,
+        Error::InvalidMessage(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. }
+        | Error::PeerMisbehaved(_)
+        | Error::PeerSentOversizedRecord
+        | Error::DecryptError => HandshakeFailure::Malformed,
+        _ => HandshakeFailure::Other,
     }
 }

@@ -225,9 +225,14 @@ async fn a_request_that_is_rejected_before_its_route_is_known_is_one_line_and_on
     }
     let log = process.stop_and_read_log().await;
     let found = lines(&log, "request rejected");
+    // Sorted, because a client may be answered before its line is written.
     let reasons = found.iter().map(|line| line["fields"]["reason"].as_str().unwrap());
     let expected = rejected().into_iter().map(|(.., reason)| reason).chain(["malformed"]);
-    assert_eq!(reasons.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{log}");
+    let [reasons, expected] = [reasons.collect(), expected.collect()].map(|mut all: Vec<_>| {
+        all.sort_unstable();
+        all
+    });
+    assert_eq!(reasons, expected, "{log}");
     for line in &found {
         assert_eq!(
             (&line["level"], &line["fields"]["outcome"]),
@@ -253,6 +258,62 @@ async fn a_plain_request_to_a_port_with_tls_is_one_line_and_one_count() {
     let found = lines(&log, "request rejected");
     assert_eq!(found.len(), 1, "{log}");
     assert_eq!(found[0]["fields"]["reason"], "plain_http");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_tls_handshakes_are_counted_by_reason_and_logged_unless_the_client_hung_up() {
+    let (database, admin) = (TestDatabase::new().await, free_address());
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let files = authority.issue(folder.path(), HOST, VALID);
+    let process = serve(&database.url, &admin, &files.settings()).await;
+    let address = process.address.parse().unwrap();
+    // A look whether the port is open is no handshake, and a scanner may break one off.
+    drop(TcpStream::connect(&process.address).await.unwrap());
+    let mut stream = TcpStream::connect(&process.address).await.unwrap();
+    stream.write_all(&[22, 3, 1]).await.unwrap();
+    drop(stream);
+    // One whose issuer the client does not know, and one that an issuer of that name has not signed.
+    let other = Authority::new();
+    for issuer in [&other.certify("Other", VALID), &other] {
+        assert!(issuer.secure(address).connect().await.is_err());
+    }
+    let secure = authority.secure(address);
+    let mut http2 = secure.config();
+    http2.alpn_protocols = vec![b"h2".to_vec()];
+    assert!(secure.connect_with(http2).await.is_err());
+    exchange(&process.address, b"\x16\x03\x01\x00\x0bin-the-line").await;
+    let failures = |reason, count| {
+        format!("ticketwire_tls_handshake_failures_total{{reason=\"{reason}\"}} {count}\n")
+    };
+    let counts = ["closed", "certificate_refused", "incompatible", "malformed"];
+    let expected = [
+        failures(counts[0], 1),
+        failures(counts[1], 2),
+        failures(counts[2], 1),
+        failures(counts[3], 1),
+    ];
+    let mut metrics = String::new();
+    while !expected.iter().all(|line| metrics.contains(line)) {
+        metrics =
+            reqwest::get(format!("http://{admin}/metrics")).await.unwrap().text().await.unwrap();
+    }
+    assert!(metrics.contains(&failures("other", 0)), "{metrics}");
+    // A scan.
+    for _ in 0..200 {
+        exchange(&process.address, b"\x16\x03\x01\x00\x05hello").await;
+    }
+    let log = process.stop_and_read_log().await;
+    let found = lines(&log, "TLS handshake failed");
+    let mut reasons = found[..4].iter().map(|line| line["fields"]["reason"].as_str().unwrap());
+    assert!(reasons.all(|reason| counts[1..].contains(&reason)), "{log}");
+    // At most 60 in a minute. On a slow machine, the scan takes more than one.
+    assert!((60..200).contains(&found.len()), "{}: {log}", found.len());
+    for line in &found {
+        assert_eq!(line["fields"]["client"], "127.0.0.1", "{line}");
+        assert!(line["fields"]["error"].is_string(), "{line}");
+    }
+    assert!(lines(&log, "request rejected").is_empty() && !log.contains("in-the-line"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
