@@ -27,7 +27,8 @@ use tokio::{task::JoinHandle, time};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use backup::{back_up, verify_backup};
-pub use certificate::check_certificate;
+pub use certificate::{CHAIN_ADVICE, check_certificate, mail_certificates};
+pub use certificate_chain::TrustedCertificate;
 pub use database::{ServerDatabase, bring_up_to_date, refuse_unfinished_restore};
 pub use error::StartError;
 pub use keys::{accept_sealing_keys, check_sealing_keys, compare_sealing_keys};

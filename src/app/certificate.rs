@@ -24,7 +24,7 @@ use x509_cert::{
 };
 
 use super::{
-    certificate_chain::{self, Expiry},
+    certificate_chain::{self, Chain, TrustedCertificate},
     error::{StartError, invalid_setting},
     tasks::Tasks,
 };
@@ -32,6 +32,10 @@ use crate::{config::Config, domain::clock::Ambient, http::Tls, metrics::Metrics}
 
 const CERTIFICATE: &str = "tls.certificate_file";
 const KEY: &str = "tls.key_file";
+const MAIL_CERTIFICATE: &str = "mail.ca_file";
+/// What to do about certificates that some clients may refuse.
+pub const CHAIN_ADVICE: &str = "put the server's own certificate first, then that of its issuer, then that of the issuer's \
+     issuer, and nothing else, as `fullchain.pem` of certbot does";
 /// How often the files are read again.
 const RELOAD_EVERY: Duration = Duration::from_mins(1);
 
@@ -47,7 +51,7 @@ struct CertificateFiles {
 /// A certificate that can be used now.
 struct ValidCertificate {
     key: CertifiedKey,
-    expiry: Expiry,
+    chain: Chain,
 }
 
 /// The certificate of a running server. Clones share it.
@@ -62,17 +66,32 @@ pub(super) struct ServerCertificate {
     pub(super) tls: Tls,
 }
 
-/// Checks the configured certificate and those of its issuers in the same file. Returns when the
-/// first of them expires, or `None` if the server speaks plain HTTP.
+/// Checks the configured certificate and those of its issuers in the same file. Returns `None` if the
+/// server speaks plain HTTP.
 ///
 /// # Errors
 /// The server would not start with it. The message names the setting.
 pub async fn check_certificate(
     config: &Config,
     now: DateTime<Utc>,
-) -> Result<Option<Expiry>, StartError> {
+) -> Result<Option<Chain>, StartError> {
     let Some(files) = CertificateFiles::of(config) else { return Ok(None) };
-    Ok(Some(files.load(now).await?.expiry))
+    Ok(Some(files.load(now).await?.chain))
+}
+
+/// Returns the certificates that are trusted for the mail server in addition to those of the system,
+/// or `None` if there are none.
+///
+/// # Errors
+/// The file cannot be read, a certificate is damaged, or it contains none. The message names the
+/// setting.
+pub async fn mail_certificates(
+    config: &Config,
+) -> Result<Option<Vec<TrustedCertificate>>, StartError> {
+    let Some(file) = &config.mail.ca_file else { return Ok(None) };
+    let pem = read(MAIL_CERTIFICATE, file).await?;
+    let trusted = parse(&pem).and_then(|found| certificate_chain::trusted(&found));
+    trusted.map(Some).map_err(|problem| in_file(MAIL_CERTIFICATE, file, &problem))
 }
 
 impl ServerCertificate {
@@ -83,10 +102,11 @@ impl ServerCertificate {
     ) -> Result<Option<Self>, StartError> {
         let Some(files) = CertificateFiles::of(config) else { return Ok(None) };
         let loaded = files.load(ambient.now()).await?;
+        files.warn_of_doubts(&loaded.chain);
         let tls = Tls::new(loaded.key)
             .map_err(|error| invalid_setting(CERTIFICATE, format!("cannot be used: {error}")))?;
         let (ambient, metrics) = (ambient.clone(), Metrics::default());
-        Ok(Some(Self { files, ambient, metrics, expires_at: loaded.expiry.at, tls }))
+        Ok(Some(Self { files, ambient, metrics, expires_at: loaded.chain.expiry.at, tls }))
     }
 
     /// Sets the metrics of the server.
@@ -106,10 +126,11 @@ impl ServerCertificate {
     pub(super) async fn reload(&self) -> Result<(), StartError> {
         let loaded = self.files.load(self.ambient.now()).await;
         let loaded = loaded.inspect_err(|_| self.metrics.certificate_not_reloaded())?;
-        let expires_at = loaded.expiry.at;
+        let expires_at = loaded.chain.expiry.at;
         self.metrics.set_certificate_expiry(expires_at.timestamp());
         if self.tls.replace(loaded.key) {
             tracing::info!(%expires_at, "uses a new certificate");
+            self.files.warn_of_doubts(&loaded.chain);
         }
         Ok(())
     }
@@ -128,11 +149,10 @@ impl CertificateFiles {
 
     async fn load(&self, now: DateTime<Utc>) -> Result<ValidCertificate, StartError> {
         let pem = read(CERTIFICATE, &self.certificate).await?;
-        let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|error| self.certificate_error(describe(&error)))?;
-        let checked = certificate_chain::check(&chain, now);
-        let expiry = checked.map_err(|problem| self.certificate_error(problem))?;
-        if let Some(own) = chain.first() {
+        let problem = |problem: String| self.certificate_error(problem);
+        let certificates = parse(&pem).map_err(problem)?;
+        let chain = certificate_chain::check(&certificates, now).map_err(problem)?;
+        if let Some(own) = certificates.first() {
             self.check_name(own)?;
         }
         let pem = read(KEY, &self.key).await?;
@@ -140,7 +160,7 @@ impl CertificateFiles {
             let problem = format!("{}. It must be in PEM form and not encrypted", describe(&error));
             self.key_error(problem)
         })?;
-        let key = CertifiedKey::from_der(chain.clone(), key, &ring::default_provider());
+        let key = CertifiedKey::from_der(certificates, key, &ring::default_provider());
         let key = key.map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 let file = self.certificate.display();
@@ -151,7 +171,18 @@ impl CertificateFiles {
             }
             error => self.key_error(format!("the key cannot be used: {error}")),
         })?;
-        Ok(ValidCertificate { key, expiry })
+        Ok(ValidCertificate { key, chain })
+    }
+
+    /// Logs why some clients may refuse the certificates.
+    fn warn_of_doubts(&self, chain: &Chain) {
+        if !chain.doubts.is_empty() {
+            let (file, doubts) = (self.certificate.display(), chain.doubts.join("; "));
+            tracing::warn!(
+                "some clients may refuse the certificates of {CERTIFICATE}, {file}: {doubts}. To do: \
+                 {CHAIN_ADVICE}"
+            );
+        }
     }
 
     /// Checks that the server's own certificate is for the host.
@@ -175,14 +206,20 @@ impl CertificateFiles {
     }
 
     fn certificate_error(&self, problem: impl Into<String>) -> StartError {
-        let (file, problem) = (self.certificate.display(), problem.into());
-        invalid_setting(CERTIFICATE, format!("is {file}: {problem}"))
+        in_file(CERTIFICATE, &self.certificate, &problem.into())
     }
 
     fn key_error(&self, problem: impl Into<String>) -> StartError {
-        let (file, problem) = (self.key.display(), problem.into());
-        invalid_setting(KEY, format!("is {file}: {problem}"))
+        in_file(KEY, &self.key, &problem.into())
     }
+}
+
+fn in_file(key: &'static str, file: &Path, problem: &str) -> StartError {
+    invalid_setting(key, format!("is {}: {problem}", file.display()))
+}
+
+fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| describe(&error))
 }
 
 async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
@@ -191,8 +228,7 @@ async fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
             io::ErrorKind::PermissionDenied => ": let the user of the server read it",
             _ => "",
         };
-        let problem = format!("is {}: the file cannot be read: {error}{advice}", path.display());
-        invalid_setting(key, problem)
+        in_file(key, path, &format!("the file cannot be read: {error}{advice}"))
     })
 }
 

@@ -1,5 +1,7 @@
-//! The certificates in a file, the server's own first: how long they are valid, and whether each was
-//! issued by the next one.
+//! The certificates in a file, the server's own first: how long they are valid, and whether they lead
+//! clients from the server's own to an issuer that they trust.
+
+use std::cmp::Reverse;
 
 use chrono::{DateTime, Utc};
 use rustls::{crypto::ring, pki_types::CertificateDer};
@@ -10,6 +12,15 @@ use x509_cert::{
     time::Time,
 };
 
+/// The certificates of a file that the server can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// When the first of them expires.
+    pub expiry: Expiry,
+    /// Why some clients may refuse the certificates although most accept them.
+    pub doubts: Vec<String>,
+}
+
 /// When the first certificate of a chain expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
@@ -19,28 +30,118 @@ pub struct Expiry {
     pub issuer: Option<String>,
 }
 
-/// Checks the certificates of a file. Returns when the first of them expires.
+/// Checks the certificates of a file. Those that lead nowhere are no error, and neither is their order:
+/// most clients search for the issuers themselves.
 ///
 /// # Errors
-/// Clients that know only the root refuse the chain. The text says why, and what to do.
-pub(super) fn check(chain: &[CertificateDer<'_>], now: DateTime<Utc>) -> Result<Expiry, String> {
-    let mut first: Option<Expiry> = None;
-    let mut issued: Option<Link<'_>> = None;
-    for (index, bytes) in chain.iter().enumerate() {
-        let link = Link::read(index + 1, bytes)?;
-        if let Some(issued) = &issued {
-            link.require_issuer_of(issued)?;
-        }
+/// A certificate is damaged, or the server's own or one of its issuers is not valid now. The text says
+/// why, and what to do.
+pub(super) fn check(chain: &[CertificateDer<'_>], now: DateTime<Utc>) -> Result<Chain, String> {
+    let links = chain.iter().enumerate().map(|(index, bytes)| Link::read(index + 1, bytes));
+    let links = links.collect::<Result<Vec<_>, _>>()?;
+    let path = path(&links)?;
+    let mut expiry: Option<Expiry> = None;
+    for link in &path {
         let at = link.check_dates(now)?;
-        if first.as_ref().is_none_or(|first| at < first.at) {
-            first = Some(Expiry { at, issuer: (index > 0).then(|| link.title()) });
+        if expiry.as_ref().is_none_or(|first| at < first.at) {
+            expiry = Some(Expiry { at, issuer: (link.number > 1).then(|| link.title()) });
         }
-        issued = Some(link);
     }
-    first.ok_or_else(|| {
-        "the file contains no certificate. It must be in PEM form: -----BEGIN CERTIFICATE-----"
-            .to_owned()
-    })
+    let expiry = expiry.ok_or_else(|| NO_CERTIFICATE.to_owned())?;
+    Ok(Chain { expiry, doubts: doubts(&links, &path) })
+}
+
+/// What is wrong with a file without certificates.
+pub(super) const NO_CERTIFICATE: &str =
+    "the file contains no certificate. It must be in PEM form: -----BEGIN CERTIFICATE-----";
+
+/// Returns the server's own certificate, then that of its issuer, and so on, as far as the file leads.
+fn path<'l, 'c>(links: &'l [Link<'c>]) -> Result<Vec<&'l Link<'c>>, String> {
+    let mut path = links.first().into_iter().collect::<Vec<_>>();
+    while let Some(last) = path.last().filter(|last| !last.is_root()) {
+        let mut issuers = Vec::new();
+        for link in links {
+            if path.iter().all(|it| it.number != link.number) && link.has_issued(last)? {
+                issuers.push(link);
+            }
+        }
+        // One that was renewed may still be there in its former form.
+        match issuers.into_iter().min_by_key(|it| Reverse(it.ends())) {
+            Some(issuer) => path.push(issuer),
+            None => break,
+        }
+    }
+    Ok(path)
+}
+
+/// Returns what clients may dislike that expect the path and nothing else.
+fn doubts(links: &[Link<'_>], path: &[&Link<'_>]) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if !path.is_sorted_by_key(|link| link.number) {
+        let order = path.iter().map(|link| link.number.to_string()).collect::<Vec<_>>();
+        doubts.push(format!(
+            "the certificates are not in order: the server's own and its issuers are certificates {} \
+             of the file",
+            order.join(", ")
+        ));
+    }
+    for link in links.iter().filter(|link| path.iter().all(|it| it.number != link.number)) {
+        let title = link.title();
+        let mut named = path.iter().filter(|it| link.is_named_by(it));
+        if let Some(twin) = path.iter().find(|it| it.bytes == link.bytes) {
+            doubts.push(format!("{title} is the same as certificate {}", twin.number));
+        } else if let Some(issued) = named.next() {
+            if !link.has_issued(issued).unwrap_or(false) {
+                doubts.push(format!(
+                    "{title} has the name of the issuer of certificate {} but has not signed it",
+                    issued.number
+                ));
+            }
+        } else {
+            doubts
+                .push(format!("{title} is not that of an issuer of the server's own certificate"));
+        }
+    }
+    if let ([own], true) = (path, links.len() > 1)
+        && !own.is_root()
+    {
+        let issuer = &own.certificate.tbs_certificate.issuer;
+        doubts.push(format!(
+            "the file lacks the certificate of {issuer}, which has issued the first"
+        ));
+    }
+    doubts
+}
+
+/// A certificate that is trusted for another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedCertificate {
+    /// Whose certificate it is.
+    pub subject: String,
+    /// When it begins to be valid.
+    pub from: DateTime<Utc>,
+    /// When it expires.
+    pub until: DateTime<Utc>,
+}
+
+/// Returns the certificates of a file whose issuers are not asked about. Of several with the same name,
+/// such as the former and the renewed one, it returns the one that expires last.
+///
+/// # Errors
+/// A certificate is damaged, or there is none. The text says what is wrong.
+pub(super) fn trusted(file: &[CertificateDer<'_>]) -> Result<Vec<TrustedCertificate>, String> {
+    let mut latest = Vec::<TrustedCertificate>::new();
+    for (index, bytes) in file.iter().enumerate() {
+        let link = Link::read(index + 1, bytes)?;
+        let subject = link.certificate.tbs_certificate.subject.to_string();
+        let found = TrustedCertificate { subject, from: link.begins(), until: link.ends() };
+        match latest.iter_mut().find(|it| it.subject == found.subject) {
+            Some(former) if former.until < found.until => *former = found,
+            Some(_) => {}
+            None => latest.push(found),
+        }
+    }
+    if latest.is_empty() { Err(NO_CERTIFICATE.to_owned()) } else { Ok(latest) }
 }
 
 /// A certificate of the file.
@@ -71,11 +172,17 @@ impl<'c> Link<'c> {
         }
     }
 
+    fn begins(&self) -> DateTime<Utc> {
+        time(self.certificate.tbs_certificate.validity.not_before)
+    }
+
+    fn ends(&self) -> DateTime<Utc> {
+        time(self.certificate.tbs_certificate.validity.not_after)
+    }
+
     /// Returns when the certificate expires.
     fn check_dates(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
-        let validity = &self.certificate.tbs_certificate.validity;
-        let [begins, ends] = [validity.not_before, validity.not_after].map(time);
-        let title = self.title();
+        let (begins, ends, title) = (self.begins(), self.ends(), self.title());
         if now < begins {
             return Err(format!(
                 "{title} is not valid before {begins}, and it is {now}: check the clock of this \
@@ -92,25 +199,22 @@ impl<'c> Link<'c> {
         }
     }
 
-    /// Checks that this is the certificate of the issuer of another one.
-    fn require_issuer_of(&self, issued: &Self) -> Result<(), String> {
-        let (title, before) = (self.title(), issued.number);
-        let expected = &issued.certificate.tbs_certificate.issuer;
-        if self.certificate.tbs_certificate.subject != *expected {
-            return Err(format!(
-                "{title} is not that of {expected}, which has issued certificate {before}: after \
-                 the server's own certificate, put that of its issuer, then that of the issuer's \
-                 issuer, as `fullchain.pem` of certbot does"
-            ));
+    /// Whether nobody else has issued the certificate.
+    fn is_root(&self) -> bool {
+        self.is_named_by(self)
+    }
+
+    /// Whether another certificate names this one's subject as its issuer.
+    fn is_named_by(&self, issued: &Self) -> bool {
+        self.certificate.tbs_certificate.subject == issued.certificate.tbs_certificate.issuer
+    }
+
+    /// Whether this is the certificate of the issuer of another one.
+    fn has_issued(&self, issued: &Self) -> Result<bool, String> {
+        if !self.is_named_by(issued) {
+            return Ok(false);
         }
-        let signed = self.signed(issued);
-        if signed.map_err(|error| format!("{title} is damaged: {error}"))? {
-            return Ok(());
-        }
-        Err(format!(
-            "{title} has the name of the issuer of certificate {before} but has not signed it: use \
-             the certificates of issuers that came with the server's own"
-        ))
+        self.signed(issued).map_err(|error| format!("{} is damaged: {error}", self.title()))
     }
 
     /// Whether the key of this certificate has signed another one. True if the algorithm is not

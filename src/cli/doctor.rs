@@ -48,6 +48,7 @@ pub(super) async fn run(config: &Config, json: bool) -> CliResult {
     report.run("certificate", FILES, machine::check_certificate(config)).await?;
     report.run("disk", FILES, machine::check_disks(config)).await?;
     report.run("attachments", STORAGE, machine::check_storage(config)).await?;
+    report.run("mail certificates", FILES, machine::check_mail_certificates(config)).await?;
     report.run("mail", MAIL, network::check_mail_server(config)).await?;
     report.run("sender domain", DNS, network::check_sender(config)).await?;
     report.run("base url", BASE_URL, network::check_base_url(config, nodes)).await?;

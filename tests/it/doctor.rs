@@ -115,6 +115,7 @@ async fn doctor_finds_nothing_wrong_with_a_healthy_installation() {
             "descriptors",
             "certificate",
             "attachments",
+            "mail_certificates",
             "mail",
             "sender_domain",
             "base_url",
@@ -539,6 +540,36 @@ async fn doctor_checks_the_certificates_of_the_issuers_too() {
         let fix = "put the current certificate of that issuer into `tls.certificate_file`";
         let has_fix = check["fix"].as_str().is_some_and(|text| text.contains(fix));
         assert_eq!(has_fix, status == "warning", "{check}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_checks_the_certificates_that_are_trusted_for_the_mail_server() {
+    let (database, folder) = (TestDatabase::new().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("trusted.pem");
+    let variables = [("TICKETWIRE_MAIL_CA_FILE", file.to_str().unwrap())];
+    let day = |days| (SystemClock.now() + chrono::TimeDelta::days(days)).date_naive();
+    let root = Authority::new();
+    let of = |name, days| root.certify_until(name, day(days)).pem();
+    let (expired, near, far) = (of("Mail", -1), of("Mail", 10), of("Mail", 20));
+    let early = root.certify("Early", (2090, 2100)).pem();
+    let valid = format!("the certificate of CN=Mail is valid until {}", day(20));
+    let expires = "the certificate of CN=Other expired at ";
+    for (content, status, detail, fix) in [
+        (far.clone(), "ok", valid.as_str(), ""),
+        (expired.clone() + &far, "ok", &valid, ""),
+        (near.clone(), "warning", "CN=Mail is valid until", "add the next certificate"),
+        (of("Other", -1) + &far, "warning", expires, "remove those that have expired"),
+        (expired, "failed", "CN=Mail expired at", "put the current certificate"),
+        (early, "failed", "CN=Early is not valid before 2090", "put the current certificate"),
+        ("none".to_owned(), "failed", "contains no certificate", "correct `mail.ca_file`"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let report = Report::of(&database, &variables).await;
+        let check = report.check("mail_certificates");
+        assert_eq!(check["status"], status, "{check}");
+        assert!(check["detail"].as_str().unwrap().contains(detail), "{detail}: {check}");
+        assert!(check["fix"].as_str().unwrap_or_default().contains(fix), "{fix}: {check}");
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::{
 use crate::harness::{
     Client, TestServer,
     postgres::TestDatabase,
-    process::Process,
+    process::{self, Process},
     server::{PASSWORD, create_account},
     tls::{Authority, CertificateFiles, HOST, Secure, VALID},
 };
@@ -128,7 +128,7 @@ async fn a_certificate_that_cannot_be_used_is_refused_at_the_start_with_what_to_
     let good = authority.issue(&folder("good"), HOST, VALID);
     let other = authority.issue(&folder("other"), HOST, VALID);
     let expired = authority.issue(&folder("expired"), HOST, (2020, 2025));
-    let early = authority.issue(&folder("early"), HOST, (2027, 2100));
+    let early = authority.issue(&folder("early"), HOST, (2090, 2100));
     let foreign = authority.issue(&folder("foreign"), "www.example.org", VALID);
     let missing = folder("missing").join("certificate.pem");
     let mixed = |certificate: &CertificateFiles, key: &CertificateFiles| CertificateFiles {
@@ -139,7 +139,7 @@ async fn a_certificate_that_cannot_be_used_is_refused_at_the_start_with_what_to_
     let swapped = CertificateFiles { certificate: good.key.clone(), key: good.certificate.clone() };
     for (files, expected) in [
         (&expired, "the certificate expired at 2025-01-01 00:00:00 UTC: renew it"),
-        (&early, "is not valid before 2027-01-01 00:00:00 UTC"),
+        (&early, "is not valid before 2090-01-01 00:00:00 UTC"),
         (&early, "check the clock of this machine"),
         (
             &foreign,
@@ -163,50 +163,91 @@ async fn a_certificate_that_cannot_be_used_is_refused_at_the_start_with_what_to_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chain_that_leads_clients_to_no_issuer_is_refused_at_the_start_with_what_to_do() {
+async fn a_chain_with_an_issuer_that_is_not_valid_is_refused_at_the_start_with_what_to_do() {
     let server = TestServer::start().await;
     let root = Authority::new();
-    let (middle, twin) = (root.certify("Middle", VALID), root.certify("Middle", VALID));
     let (expired, early) =
-        (root.certify("Expired", (2020, 2025)), root.certify("Early", (2027, 2100)));
-    let chain = |issuer: &Authority, issuers: &[&Authority]| {
-        let folder = tempfile::tempdir().unwrap().keep();
-        issuer.issue(&folder, HOST, VALID).with_issuers(issuers)
-    };
+        (root.certify("Expired", (2020, 2025)), root.certify("Early", (2090, 2100)));
     for (files, expected) in [
         (
             chain(&expired, &[&expired]),
             "certificate 2 of the file (CN=Expired) expired at 2025-01-01 00:00:00 UTC: replace it",
         ),
         (
-            chain(&early, &[&early, &root]),
-            "certificate 2 of the file (CN=Early) is not valid before 2027-01-01 00:00:00 UTC",
-        ),
-        (
-            chain(&middle, &[&root, &middle]),
-            "certificate 2 of the file (CN=Root) is not that of CN=Middle, which has issued \
-             certificate 1: after the server's own certificate, put that of its issuer",
-        ),
-        (
-            chain(&middle, &[&middle, &middle]),
-            "certificate 3 of the file (CN=Middle) is not that of CN=Root, which has issued \
-             certificate 2",
-        ),
-        (
-            chain(&middle, &[&twin]),
-            "certificate 2 of the file (CN=Middle) has the name of the issuer of certificate 1 but \
-             has not signed it",
+            chain(&early, &[&root, &early]),
+            "certificate 3 of the file (CN=Early) is not valid before 2090-01-01 00:00:00 UTC",
         ),
     ] {
         let error = server.another_node(&files.flags()).await.err().expect(expected).to_string();
         assert!(error.starts_with("`tls.certificate_file` is "), "{error}");
         assert!(error.contains(expected), "{error}");
     }
-    for issuers in [&[][..], &[&middle], &[&middle, &root]] {
-        let files = chain(&middle, issuers);
-        server.another_node(&files.flags()).await.expect("a server").stop().await;
-    }
     server.stop().await;
+}
+
+/// A certificate of an issuer, followed by those of these issuers.
+fn chain(issuer: &Authority, issuers: &[&Authority]) -> CertificateFiles {
+    let folder = tempfile::tempdir().unwrap().keep();
+    issuer.issue(&folder, HOST, VALID).with_issuers(issuers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_some_clients_refuse_is_a_warning_at_the_start_and_of_doctor() {
+    let database = TestDatabase::new().await;
+    let root = Authority::new();
+    let (middle, twin) = (root.certify("Middle", VALID), root.certify("Middle", VALID));
+    let (inner, expired) = (middle.certify("Inner", VALID), root.certify("Expired", (2020, 2025)));
+    let advice = "put the server's own certificate first, then that of its issuer, then that of the \
+                  issuer's issuer, and nothing else, as `fullchain.pem` of certbot does";
+    for (files, doubts) in [
+        (chain(&middle, &[]), vec![]),
+        (chain(&inner, &[&inner, &middle]), vec![]),
+        (chain(&inner, &[&inner, &middle, &root]), vec![]),
+        (
+            chain(&inner, &[&root, &inner, &middle]),
+            vec![
+                "the certificates are not in order: the server's own and its issuers are certificates \
+                 1, 3, 4, 2 of the file",
+            ],
+        ),
+        (
+            chain(&middle, &[&expired, &middle, &middle]),
+            vec![
+                "certificate 2 of the file (CN=Expired) is not that of an issuer of the server's own \
+                 certificate",
+                "certificate 4 of the file (CN=Middle) is the same as certificate 3",
+            ],
+        ),
+        (
+            chain(&middle, &[&root]),
+            vec![
+                "certificate 2 of the file (CN=Root) is not that of an issuer of the server's own \
+                 certificate",
+                "the file lacks the certificate of CN=Middle, which has issued the first",
+            ],
+        ),
+        (
+            chain(&middle, &[&twin, &middle]),
+            vec![
+                "certificate 2 of the file (CN=Middle) has the name of the issuer of certificate 1 but \
+                 has not signed it",
+            ],
+        ),
+    ] {
+        let doubts = doubts.join("; ");
+        let url = [("DATABASE_URL", database.url.as_str())];
+        let variables = [&url[..], &files.settings()].concat();
+        let log = Process::serve(&variables).await.stop_and_read_log().await;
+        let warning = format!(": {doubts}. To do: {advice}");
+        assert_eq!(log.contains("some clients may refuse"), !doubts.is_empty(), "{log}");
+        assert!(doubts.is_empty() || log.contains(&warning), "{warning}: {log}");
+        let doctor = process::run(&["doctor"], &variables, "").await.stdout;
+        let line = doctor.lines().skip_while(|line| !line.contains(" certificate: "));
+        let report = line.take(2).collect::<Vec<_>>();
+        assert_eq!(report[0].starts_with("WARNING"), !doubts.is_empty(), "{doctor}");
+        assert!(report[0].ends_with(&doubts), "{doctor}");
+        assert!(doubts.is_empty() || report[1].ends_with(advice), "{doctor}");
+    }
 }
 
 /// A certificate in the place of a key.

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::spawn_blocking;
 
 use super::check::{Check, Problem};
 use crate::{
-    app::{self, descriptors, storage},
+    app::{self, CHAIN_ADVICE, TrustedCertificate, descriptors, storage},
     config::Config,
     domain::ids::AttachmentId,
 };
@@ -27,26 +27,75 @@ pub(super) fn check_descriptors(config: &Config) -> Check {
 /// Checks the certificate of the server.
 pub(super) async fn check_certificate(config: &Config) -> Check {
     let now = app::ambient().now();
-    let expiry = app::check_certificate(config, now).await.map_err(|error| {
+    let chain = app::check_certificate(config, now).await.map_err(|error| {
         let fix = "renew the certificate, or correct `tls.certificate_file` and `tls.key_file`";
         Problem::new(error, fix)
     })?;
-    let Some(expiry) = expiry else { return Ok("none: the server speaks plain HTTP".into()) };
-    let (at, is_near) = (expiry.at, expiry.at - now < RENEW_BEFORE);
-    match expiry.issuer {
-        None if is_near => Err(Problem::new(
+    let Some(chain) = chain else { return Ok("none: the server speaks plain HTTP".into()) };
+    let at = chain.expiry.at;
+    let (state, renewal) = match chain.expiry.issuer {
+        None if at - now < RENEW_BEFORE => (
             format!("expires at {at}"),
-            "renew the certificate; see why the program that renews it has not",
-        )
-        .warning()),
-        Some(issuer) if is_near => Err(Problem::new(
+            Some("renew the certificate; see why the program that renews it has not"),
+        ),
+        Some(issuer) if at - now < RENEW_BEFORE => (
             format!("{issuer} expires at {at}"),
-            "renew the certificate, or put the current certificate of that issuer into \
-             `tls.certificate_file`",
-        )
-        .warning()),
-        None => Ok(format!("valid until {at}")),
-        Some(issuer) => Ok(format!("valid until {at}, when {issuer} expires")),
+            Some(
+                "renew the certificate, or put the current certificate of that issuer into \
+                 `tls.certificate_file`",
+            ),
+        ),
+        None => (format!("valid until {at}"), None),
+        Some(issuer) => (format!("valid until {at}, when {issuer} expires"), None),
+    };
+    let order = (!chain.doubts.is_empty()).then(|| {
+        format!("correct `tls.certificate_file`, since some clients may refuse it: {CHAIN_ADVICE}")
+    });
+    let fixes = renewal.map(str::to_owned).into_iter().chain(order).collect::<Vec<_>>();
+    if fixes.is_empty() {
+        return Ok(state);
+    }
+    let details = [vec![state], chain.doubts].concat().join("; ");
+    Err(Problem::new(details, fixes.join("; ")).warning())
+}
+
+/// Checks the certificates that are trusted for the mail server.
+pub(super) async fn check_mail_certificates(config: &Config) -> Check {
+    let trusted = app::mail_certificates(config)
+        .await
+        .map_err(|error| Problem::new(error, "correct `mail.ca_file`"))?;
+    let Some(trusted) = trusted else { return Ok("none: mail.ca_file is not set".into()) };
+    let now = app::ambient().now();
+    let unusable = trusted.iter().filter(|it| !(it.from..=it.until).contains(&now));
+    let unusable = unusable.map(|it| in_words(it, now)).collect::<Vec<_>>();
+    if !unusable.is_empty() {
+        let problem = Problem::new(
+            unusable.join("; "),
+            "put the current certificate of the mail server's issuer into `mail.ca_file`, and remove \
+             those that have expired",
+        );
+        return Err(if unusable.len() == trusted.len() { problem } else { problem.warning() });
+    }
+    let words = trusted.iter().map(|it| in_words(it, now)).collect::<Vec<_>>().join("; ");
+    if trusted.iter().all(|it| it.until - now >= RENEW_BEFORE) {
+        return Ok(words);
+    }
+    Err(Problem::new(
+        words,
+        "add the next certificate of the mail server's issuer to `mail.ca_file`, before the mail server \
+         uses it",
+    )
+    .warning())
+}
+
+fn in_words(certificate: &TrustedCertificate, now: DateTime<Utc>) -> String {
+    let TrustedCertificate { subject, from, until } = certificate;
+    if now < *from {
+        format!("the certificate of {subject} is not valid before {from}")
+    } else if now > *until {
+        format!("the certificate of {subject} expired at {until}")
+    } else {
+        format!("the certificate of {subject} is valid until {until}")
     }
 }
 

@@ -117,6 +117,11 @@ impl Authority {
         files
     }
 
+    /// The certificate of this issuer.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// How a client that trusts this issuer speaks with the server at an address.
     pub fn secure(&self, address: SocketAddr) -> Secure {
         Secure { host: HOST.to_owned(), address, root: self.0.der().clone() }
@@ -127,7 +132,7 @@ impl CertificateFiles {
     /// Appends the certificates of these issuers.
     pub fn with_issuers(self, issuers: &[&Authority]) -> Self {
         let own = fs::read_to_string(&self.certificate).unwrap();
-        let issuers = issuers.iter().map(|issuer| issuer.0.pem());
+        let issuers = issuers.iter().map(|issuer| issuer.pem());
         fs::write(&self.certificate, own + &issuers.collect::<String>()).unwrap();
         self
     }
