@@ -49,6 +49,9 @@ impl Program {
         command.env("DATABASE_URL", &self.url);
         command.env("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS);
         command.env("TICKETWIRE_LISTEN", "127.0.0.1:0");
+        // The default folder may be that of a server of this machine.
+        let data = std::env::temp_dir().join("ticketwire-benchmark");
+        command.env("TICKETWIRE_DATA_DIR", data);
         command.current_dir(std::env::temp_dir()).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command

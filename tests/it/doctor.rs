@@ -186,6 +186,7 @@ async fn doctor_names_a_full_disk() {
     command.args(["sh", "-c", script, env!("CARGO_BIN_EXE_ticketwire")]).arg(folder.path());
     command.env("DATABASE_URL", &database.url).env("TICKETWIRE_STORAGE_FOLDER", folder.path());
     command.env("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS).current_dir(folder.path());
+    command.env("TICKETWIRE_DATA_DIR", process::data_dir(&database.url));
     let output = command.stdin(Stdio::null()).output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let document = serde_json::from_str(&text);

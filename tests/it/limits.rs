@@ -187,6 +187,7 @@ async fn the_server_raises_its_soft_limit_on_descriptors_and_doctor_compares() {
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("DATABASE_URL", &server.database.url).env("TICKETWIRE_LISTEN", "127.0.0.1:0");
         command.env("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS);
+        command.env("TICKETWIRE_DATA_DIR", process::data_dir(&server.database.url));
         command.current_dir(std::env::temp_dir()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command

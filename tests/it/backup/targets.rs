@@ -89,7 +89,10 @@ async fn a_mount_point_is_refused_as_a_target_before_anything_is_copied() {
     let mut command = Command::new("unshare");
     command.arg(if is_root { "-m" } else { "-rm" }).args(["sh", "-c", script, "sh"]);
     command.args([disk.0.path().to_str().unwrap(), env!("CARGO_BIN_EXE_ticketwire")]);
-    command.env("DATABASE_URL", &database.url).stdin(Stdio::null());
+    command
+        .env("DATABASE_URL", &database.url)
+        .env("TICKETWIRE_DATA_DIR", process::data_dir(&database.url));
+    command.stdin(Stdio::null());
     let output = command.output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -110,6 +113,7 @@ async fn a_full_disk_ends_a_backup_with_a_sentence_and_leaves_nothing() {
     command.args([disk.0.path().to_str().unwrap(), env!("CARGO_BIN_EXE_ticketwire")]);
     command.env("DATABASE_URL", &server.database.url).stdin(Stdio::null());
     command.env("TICKETWIRE_STORAGE_FOLDER", attachments());
+    command.env("TICKETWIRE_DATA_DIR", process::data_dir(&server.database.url));
     let output = command.output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");

@@ -39,10 +39,19 @@ pub fn command(variables: &[(&str, &str)]) -> Command {
     program(Path::new(BINARY), variables)
 }
 
+/// The data folder of the programs that use a database. The default one may be that of a server of this
+/// machine.
+pub fn data_dir(url: &str) -> String {
+    let name = url.rsplit('/').next().unwrap_or_default();
+    format!("{}/data/{name}", env!("CARGO_TARGET_TMPDIR"))
+}
+
 fn program(path: &Path, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(path);
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command.env("TICKETWIRE_SECURITY_SEALING_KEYS", super::server::SEALING_KEYS);
+    let url = variables.iter().find(|(name, _)| *name == "DATABASE_URL").map(|(_, url)| *url);
+    command.env("TICKETWIRE_DATA_DIR", data_dir(url.unwrap_or("none")));
     // A few accounts of the tests write hundreds of comments a second.
     command.env("TICKETWIRE_LIMITS_TICKETS_PER_MINUTE", "0");
     command.env("TICKETWIRE_LIMITS_CUSTOMER_COMMENTS_PER_MINUTE", "0");

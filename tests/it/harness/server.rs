@@ -27,7 +27,7 @@ use ticketwire::{
     },
 };
 
-use super::{Client, clock::TestClock, postgres::TestDatabase};
+use super::{Client, clock::TestClock, postgres::TestDatabase, process::data_dir};
 
 /// The password of every account that tests create.
 pub const PASSWORD: &str = "correct horse battery";
@@ -386,6 +386,7 @@ fn default_flags() -> Vec<(&'static str, String)> {
         ("drain_grace_seconds", "0".to_owned()),
         ("security.sealing_keys", SEALING_KEYS.to_owned()),
         ("storage.folder", format!("{}/attachments", env!("CARGO_TARGET_TMPDIR"))),
+        ("data_dir", data_dir("none")),
         // The tests' clocks stand still: a minute never ends.
         ("limits.tickets_per_minute", "0".to_owned()),
         ("limits.customer_comments_per_minute", "0".to_owned()),
@@ -408,6 +409,7 @@ async fn start_app_with(
 ) -> Result<App, StartError> {
     let mut all = default_flags();
     all.push(("database.url", url.to_owned()));
+    all.push(("data_dir", data_dir(url)));
     // Erasures of one database must not concern those of other tests.
     let name = url.rsplit('/').next().unwrap_or_default();
     let ledger = format!("{}/erasures/{name}", env!("CARGO_TARGET_TMPDIR"));
