@@ -39,8 +39,20 @@ class Writer {
   async open(isRequest) {
     this.isRequest = isRequest;
     // The form may be about to give way to the ticket that it has opened.
-    if (isRequest || new URL(this.page.url()).pathname !== `/${this.path}`) await this.page.goto(origin + this.path);
-    await this.field.waitFor();
+    if (isRequest || new URL(this.page.url()).pathname !== `/${this.path}`) await this.load();
+    else await this.field.waitFor();
+  }
+
+  /** Loads the page. Without one of its scripts, whose line was cut, it stays blank: a person loads it again. */
+  async load() {
+    // What the page before was loading is aborted.
+    const predicate = (request) => request.resourceType() === "script" && !request.failure().errorText.includes("ERR_ABORTED");
+    const cut = this.page.waitForEvent("requestfailed", { predicate, timeout: 0 });
+    await this.page.goto(origin + this.path);
+    const request = await Promise.race([this.field.waitFor(), cut]);
+    if (!request) return;
+    console.log(`loads the page again: ${request.url()} ${request.failure().errorText}`);
+    await this.load();
   }
 
   /** Types a text key by key. Each key has been processed when this returns. */
@@ -60,8 +72,7 @@ class Writer {
     const context = this.page.context();
     await this.page.close();
     this.page = await context.newPage();
-    await this.page.goto(origin + this.path);
-    await this.field.waitFor();
+    await this.load();
   }
 
   async recover() {
