@@ -108,9 +108,8 @@ pub enum EmbeddedError {
     /// The user that runs Postgres cannot reach a folder.
     #[error(
         "Postgres runs as the user {user}, who cannot reach {} because {} is closed to others. \
-         Choose a data folder that this user can reach, such as /var/lib/ticketwire, or open the \
-         folder with `chmod o+x {}`",
-        .folder.display(), .closed.display(), .closed.display()
+         Choose a data folder that this user can reach{}, or open the folder with `chmod o+x {}`",
+        .folder.display(), .closed.display(), example(.closed), .closed.display()
     )]
     Unreachable {
         /// The folder to reach.
@@ -206,7 +205,37 @@ pub enum EmbeddedError {
     },
 }
 
+/// Names a data folder that the user that runs Postgres can reach, unless it is behind the closed one.
+fn example(closed: &Path) -> String {
+    const USUAL: &str = "/var/lib/ticketwire";
+    if Path::new(USUAL).starts_with(closed) { String::new() } else { format!(", such as {USUAL}") }
+}
+
 /// Returns a function that adds to an [`io::Error`] what was tried on which path.
 pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EmbeddedError {
     move |source| EmbeddedError::Io { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_folder_is_not_the_one_that_its_error_recommends() {
+        let error = |folder: &str, closed: &str| {
+            let user = "postgres".to_owned();
+            EmbeddedError::Unreachable { folder: folder.into(), closed: closed.into(), user }
+        };
+        assert_eq!(
+            error("/root/data", "/root").to_string(),
+            "Postgres runs as the user postgres, who cannot reach /root/data because /root is closed \
+             to others. Choose a data folder that this user can reach, such as /var/lib/ticketwire, or \
+             open the folder with `chmod o+x /root`"
+        );
+        for closed in ["/var/lib/ticketwire", "/var/lib"] {
+            let text = error("/var/lib/ticketwire", closed).to_string();
+            let advice = format!("can reach, or open the folder with `chmod o+x {closed}`");
+            assert!(text.ends_with(&advice), "{text}");
+        }
+    }
 }
