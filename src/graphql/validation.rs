@@ -2,6 +2,7 @@
 //! part. What the schema does not know is skipped here: async-graphql's rules report it.
 
 mod arguments;
+mod directives;
 mod field_merging;
 mod typename;
 mod values;
@@ -41,12 +42,14 @@ impl Extension for Validation {
         variables: &Variables,
         next: NextParseQuery<'_>,
     ) -> ServerResult<ExecutableDocument> {
-        let document = next.run(ctx, query, variables).await?;
+        let mut document = next.run(ctx, query, variables).await?;
         let registry = &ctx.schema_env.registry;
         typename::check(&document)?;
+        directives::check(registry, &document)?;
         variable_positions::check(registry, &document)?;
         values::check(registry, &document)?;
         field_merging::check(registry, &document)?;
+        typename::move_directives(&mut document);
         Ok(document)
     }
 

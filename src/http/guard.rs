@@ -5,17 +5,15 @@
 use std::collections::{HashMap, HashSet};
 
 use async_graphql::{
-    Name, Positioned, Request, ServerError, Value, Variables,
-    parser::{
-        parse_query,
-        types::{ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet},
+    Name, Pos, Positioned, Request, ServerError, Value, Variables,
+    parser::types::{
+        ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
     },
 };
 
 use super::{
     documents::Documents,
-    source,
-    tokens::{Kind, Tokens},
+    parser::{self, Token, Tokens},
 };
 use crate::graphql::{requested_operation, with_document};
 
@@ -52,9 +50,8 @@ fn parse(
     documents: &Documents,
     max_aliases: usize,
 ) -> Result<(), ServerError> {
-    scan(&request.query).map_err(error)?;
-    let document = parse_query(source::rewrite(&request.query)?)?;
-    measure(&document).map_err(error)?;
+    let document = parser::parse(&scan(&request.query)?)?;
+    measure(&document)?;
     for (_, operation) in document.operations.iter() {
         let sets = vec![&operation.node.selection_set.node];
         check_aliases(&document, sets, max_aliases).map_err(error)?;
@@ -102,87 +99,92 @@ fn error(message: String) -> ServerError {
     ServerError::new(message, None)
 }
 
-/// Counts tokens and the depth of brackets.
-fn scan(document: &str) -> Result<(), String> {
-    let mut depth = 0_usize;
-    for (count, token) in (1..).zip(Tokens::of(document)) {
-        match token.kind {
-            Kind::Punctuator(b'(' | b'[' | b'{') => depth += 1,
-            Kind::Punctuator(b')' | b']' | b'}') => depth = depth.saturating_sub(1),
-            _ => {}
+/// Returns the tokens of a document, once their number and the depth of brackets are checked.
+fn scan(document: &str) -> Result<Vec<Token<'_>>, ServerError> {
+    let (mut tokens, mut depth) = (Vec::new(), 0_usize);
+    for token in Tokens::of(document) {
+        let token = token?;
+        if ["(", "[", "{"].iter().any(|bracket| token.is(bracket)) {
+            depth += 1;
+        } else if [")", "]", "}"].iter().any(|bracket| token.is(bracket)) {
+            depth = depth.saturating_sub(1);
         }
         if depth > MAX_NESTING {
-            return Err(format!(
-                "The document nests brackets more than {MAX_NESTING} levels deep."
-            ));
+            let message =
+                format!("The document nests brackets more than {MAX_NESTING} levels deep.");
+            return Err(ServerError::new(message, Some(token.pos)));
         }
-        if count > MAX_TOKENS {
-            return Err(format!(
+        if tokens.len() > MAX_TOKENS {
+            let message = format!(
                 "The document has more than {MAX_TOKENS} tokens. Pass large values as variables."
-            ));
+            );
+            return Err(ServerError::new(message, Some(token.pos)));
         }
+        tokens.push(token);
     }
-    Ok(())
+    Ok(tokens)
 }
 
 /// Counts fields, each fragment as often as it is spread, but visits each fragment once.
-fn measure(document: &ExecutableDocument) -> Result<(), String> {
+fn measure(document: &ExecutableDocument) -> Result<(), ServerError> {
     let mut sizes = Sizes { document, known: HashMap::new() };
     let mut total = 0_usize;
     for (_, operation) in document.operations.iter() {
         total = total.saturating_add(sizes.of(&operation.node.selection_set.node)?);
     }
-    for name in document.fragments.keys() {
-        total = total.saturating_add(sizes.of_fragment(name)?);
+    for (name, fragment) in &document.fragments {
+        total = total.saturating_add(sizes.of_fragment(name, fragment.pos)?);
     }
     if total > MAX_SELECTIONS {
-        return Err(format!(
+        return Err(error(format!(
             "The document has more than {MAX_SELECTIONS} fields, counting each fragment as often as it is spread."
-        ));
+        )));
     }
-    document.operations.iter().try_for_each(|(_, operation)| check_root(document, &operation.node))
+    document.operations.iter().try_for_each(|(_, operation)| check_root(document, operation))
 }
 
 /// Checks the selections at an operation's root. Call it only after the document's size was checked.
 fn check_root(
     document: &ExecutableDocument,
-    operation: &OperationDefinition,
-) -> Result<(), String> {
+    operation: &Positioned<OperationDefinition>,
+) -> Result<(), ServerError> {
+    let Positioned { node: OperationDefinition { ty, selection_set, .. }, pos } = operation;
     let mut roots = Vec::new();
-    add_roots(document, &operation.selection_set.node, &mut roots);
+    add_roots(document, &selection_set.node, &mut roots);
     let fields = roots.iter().filter_map(|root| match root {
         Selection::Field(field) => Some(&field.node.response_key().node),
         _ => None,
     });
-    match operation.ty {
-        OperationType::Query => Ok(()),
+    let (kind, fields, max) = match ty {
+        OperationType::Query => return Ok(()),
         // As often as they are written, though those with the same name are executed once.
-        OperationType::Mutation => check_root_count("mutation", fields.count(), MAX_MUTATION_ROOTS),
-        // Rules of the GraphQL specification, §5.2.4.1 and CollectSubscriptionFields().
-        OperationType::Subscription if roots.iter().copied().any(is_conditional) => {
-            Err("The selections at the root of a subscription cannot have `@skip` or `@include`."
-                .to_owned())
-        }
+        OperationType::Mutation => ("mutation", fields.count(), MAX_MUTATION_ROOTS),
         OperationType::Subscription => {
-            check_root_count("subscription", fields.collect::<HashSet<_>>().len(), 1)
+            check_conditions(&roots)?;
+            ("subscription", fields.collect::<HashSet<_>>().len(), 1)
         }
-    }
-}
-
-fn check_root_count(kind: &str, fields: usize, max: usize) -> Result<(), String> {
+    };
     if fields > max {
         let plural = if max == 1 { "field" } else { "fields" };
-        return Err(format!(
-            "A {kind} may have at most {max} {plural} at its root: this one has {fields}."
-        ));
+        let message =
+            format!("A {kind} may have at most {max} {plural} at its root: this one has {fields}.");
+        return Err(ServerError::new(message, Some(*pos)));
     }
     Ok(())
 }
 
-fn is_conditional(selection: &Selection) -> bool {
-    let mut names =
-        selection.directives().iter().map(|directive| directive.node.name.node.as_str());
-    names.any(|name| matches!(name, "skip" | "include"))
+/// Checks that no selection at the root of a subscription has a condition (GraphQL specification,
+/// §5.2.4.1 and `CollectSubscriptionFields`).
+fn check_conditions(roots: &[&Selection]) -> Result<(), ServerError> {
+    let directives = roots.iter().flat_map(|root| root.directives());
+    for Positioned { node, pos } in directives {
+        if matches!(node.name.node.as_str(), "skip" | "include") {
+            let message = "The selections at the root of a subscription cannot have `@skip` or \
+                           `@include`.";
+            return Err(ServerError::new(message, Some(*pos)));
+        }
+    }
+    Ok(())
 }
 
 /// Checks under how many names one field is selected in the selection sets of one object, and in
@@ -259,9 +261,9 @@ struct Sizes<'d> {
 }
 
 impl<'d> Sizes<'d> {
-    fn of(&mut self, set: &'d SelectionSet) -> Result<usize, String> {
+    fn of(&mut self, set: &'d SelectionSet) -> Result<usize, ServerError> {
         let mut size = 0_usize;
-        for Positioned { node, .. } in &set.items {
+        for Positioned { node, pos } in &set.items {
             let part = match node {
                 Selection::Field(field) => {
                     self.of(&field.node.selection_set.node)?.saturating_add(1)
@@ -270,7 +272,8 @@ impl<'d> Sizes<'d> {
                     self.of(&fragment.node.selection_set.node)?.saturating_add(1)
                 }
                 Selection::FragmentSpread(spread) => {
-                    self.of_fragment(&spread.node.fragment_name.node)?.saturating_add(1)
+                    let name = &spread.node.fragment_name.node;
+                    self.of_fragment(name, *pos)?.saturating_add(1)
                 }
             };
             size = size.saturating_add(part);
@@ -278,14 +281,18 @@ impl<'d> Sizes<'d> {
         Ok(size)
     }
 
-    fn of_fragment(&mut self, name: &Name) -> Result<usize, String> {
+    /// Returns the size of a fragment that is spread at a place.
+    fn of_fragment(&mut self, name: &Name, pos: Pos) -> Result<usize, ServerError> {
         // Validation reports unknown fragments.
         let Some((name, fragment)) = self.document.fragments.get_key_value(name) else {
             return Ok(0);
         };
         match self.known.get(name) {
             Some(Some(size)) => return Ok(*size),
-            Some(None) => return Err(format!("The fragment `{name}` spreads itself.")),
+            Some(None) => {
+                let message = format!("The fragment `{name}` spreads itself.");
+                return Err(ServerError::new(message, Some(pos)));
+            }
             None => {}
         }
         self.known.insert(name, None);

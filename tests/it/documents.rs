@@ -1,5 +1,4 @@
-//! What the text of a document means, where the GraphQL specification of September 2025 says more
-//! than the parser that we use.
+//! What the text of a document means by the GraphQL specification of September 2025.
 
 use serde_json::{Value, json};
 

@@ -24,6 +24,7 @@ mod closing;
 mod comment;
 mod comment_edit;
 mod configuration;
+mod conformance;
 mod desk;
 mod doctor;
 mod documents;

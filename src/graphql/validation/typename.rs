@@ -1,8 +1,12 @@
 //! `__typename`, which async-graphql's rules skip (GraphQL specification, §5.3.3 and §5.4.1).
 
+use std::mem;
+
 use async_graphql::{
-    ServerError, ServerResult,
-    parser::types::{ExecutableDocument, Selection, SelectionSet},
+    Positioned, ServerError, ServerResult,
+    parser::types::{
+        DocumentOperations, ExecutableDocument, InlineFragment, Selection, SelectionSet,
+    },
 };
 
 /// Checks that no `__typename` has arguments or a selection set.
@@ -29,6 +33,42 @@ fn check_set(set: &SelectionSet) -> ServerResult<()> {
     })
 }
 
+/// Moves the directives of each `__typename` to an inline fragment around it, where the rules for
+/// directives and for variables find them.
+pub(super) fn move_directives(document: &mut ExecutableDocument) {
+    match &mut document.operations {
+        DocumentOperations::Single(operation) => {
+            move_in_set(&mut operation.node.selection_set.node);
+        }
+        DocumentOperations::Multiple(operations) => operations
+            .values_mut()
+            .for_each(|operation| move_in_set(&mut operation.node.selection_set.node)),
+    }
+    let fragments = document.fragments.values_mut();
+    fragments.for_each(|fragment| move_in_set(&mut fragment.node.selection_set.node));
+}
+
+fn move_in_set(set: &mut SelectionSet) {
+    for selection in &mut set.items {
+        match &mut selection.node {
+            Selection::Field(field) if field.node.name.node != "__typename" => {
+                move_in_set(&mut field.node.selection_set.node);
+            }
+            Selection::Field(field) if !field.node.directives.is_empty() => {
+                let (pos, directives) = (field.pos, mem::take(&mut field.node.directives));
+                let bare = Positioned::new(Selection::Field(field.clone()), pos);
+                let selection_set = Positioned::new(SelectionSet { items: vec![bare] }, pos);
+                let around = InlineFragment { type_condition: None, directives, selection_set };
+                selection.node = Selection::InlineFragment(Positioned::new(around, pos));
+            }
+            Selection::InlineFragment(fragment) => {
+                move_in_set(&mut fragment.node.selection_set.node);
+            }
+            Selection::Field(_) | Selection::FragmentSpread(_) => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use async_graphql::parser::parse_query;
@@ -48,5 +88,45 @@ mod tests {
         ] {
             assert!(!passes(wrong), "{wrong}");
         }
+    }
+    #[test]
+    fn the_directives_of_a_typename_are_moved_around_it() {
+        let document = |text: &str| {
+            let mut document = parse_query(text).unwrap();
+            move_directives(&mut document);
+            let sets = document.operations.iter().map(|(_, it)| &it.node.selection_set.node);
+            let sets =
+                sets.chain(document.fragments.values().map(|it| &it.node.selection_set.node));
+            sets.map(described).collect::<String>()
+        };
+        for (text, expected) in [
+            ("{ __typename a @b { c @d } }", "{__typename a{c}}"),
+            ("{ x: __typename @b @c(if: true) d }", "{...@b@c{x:__typename} d}"),
+            ("{ a { ... @b { __typename @c } } }", "{a{...@b{...@c{__typename}}}}"),
+            ("{ ...A } fragment A on B { c { __typename @d } }", "{...A}{c{...@d{__typename}}}"),
+            ("query A { __typename @b }", "{...@b{__typename}}"),
+        ] {
+            assert_eq!(document(text), expected, "{text}");
+        }
+    }
+
+    fn described(set: &SelectionSet) -> String {
+        let items = set.items.iter().map(|item| match &item.node {
+            Selection::Field(field) => {
+                let field = &field.node;
+                let alias = field.alias.as_ref().map(|alias| format!("{alias}:"));
+                let below = &field.selection_set.node;
+                let below = if below.items.is_empty() { String::new() } else { described(below) };
+                format!("{}{}{below}", alias.unwrap_or_default(), field.name)
+            }
+            Selection::InlineFragment(fragment) => {
+                let directives = fragment.node.directives.iter();
+                let directives = directives.map(|it| format!("@{}", it.node.name));
+                let below = described(&fragment.node.selection_set.node);
+                format!("...{}{below}", directives.collect::<String>())
+            }
+            Selection::FragmentSpread(spread) => format!("...{}", spread.node.fragment_name),
+        });
+        format!("{{{}}}", items.collect::<Vec<_>>().join(" "))
     }
 }
