@@ -70,7 +70,7 @@ pub use id::GlobalId;
 pub use input_types::{InputTypes, is_upload};
 pub use operation::{operation_name, requested_operation, with_document};
 pub use session_cookie::{CookieChange, SessionCookie};
-pub use validation::{check_nulls, check_variables};
+pub use validation::{check_nulls, check_variables, write_whole_numbers};
 
 use self::{executor::Root, validation::Validation};
 

@@ -19,7 +19,7 @@ use async_graphql::{
     parser::types::ExecutableDocument,
 };
 
-pub use values::check_variables;
+pub use values::{check_variables, write_whole_numbers};
 pub use variable_positions::check_nulls;
 
 /// Has a schema validate documents without executing them, by these rules too. Each takes a time

@@ -15,7 +15,7 @@ use super::{
     documents::Documents,
     parser::{self, Token, Tokens},
 };
-use crate::graphql::{requested_operation, with_document};
+use crate::graphql::{requested_operation, with_document, write_whole_numbers};
 
 /// How deeply brackets of any kind may nest.
 const MAX_NESTING: usize = 100;
@@ -42,6 +42,7 @@ pub fn validate_document(
         Some(known) => request.set_parsed_query(known.parsed.clone()),
         None => parse(request, documents, max_aliases)?,
     }
+    write_whole_numbers(&mut request.variables);
     with_document(request, |document, name, variables| requested_type(document, name, variables))?
 }
 

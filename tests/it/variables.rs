@@ -182,6 +182,30 @@ async fn the_default_of_a_variable_applies_in_directives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_whole_number_is_an_integer_however_json_writes_it() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    anna.create_ticket("one").await;
+    anna.create_ticket("two").await;
+    let query = "query($n: Int) { tickets(first: $n) { nodes { number } } }";
+    let send = async |value: &str| {
+        let body = format!(r#"{{ "query": {}, "variables": {{ "n": {value} }} }}"#, json!(query));
+        anna.post("application/json", body).await
+    };
+    for (value, expected) in
+        [("1", 1), ("1.0", 1), ("10e-1", 1), ("0.2e1", 2), ("-0", 0), ("-0.0", 0)]
+    {
+        let reply = send(value).await;
+        let found = reply.at("/data/tickets/nodes").as_array().map(Vec::len);
+        assert_eq!(found, Some(expected), "{value}: {}", reply.body);
+    }
+    for value in ["1.5", "1e10", "1e300", "\"1\""] {
+        assert_eq!(send(value).await.code(), "BAD_REQUEST", "{value}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_required_place_without_a_value_is_a_clear_error() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;

@@ -7,7 +7,7 @@ use async_graphql::{
     parser::types::{ExecutableDocument, OperationDefinition},
     registry::{MetaEnumValue, MetaInputValue, MetaType, MetaTypeName, Registry},
 };
-use async_graphql_value::{ConstValue, Value, indexmap::IndexMap};
+use async_graphql_value::{ConstValue, Number, Value, indexmap::IndexMap};
 use chrono::{DateTime, Utc};
 
 use super::arguments;
@@ -16,6 +16,8 @@ use crate::graphql::{
     date::Date,
 };
 
+/// Up to here a float distinguishes all whole numbers.
+const MAX_WHOLE: f64 = 9_007_199_254_740_991.0;
 /// How much of a value is quoted in a message, in characters.
 const MAX_QUOTE: usize = 50;
 
@@ -58,6 +60,26 @@ pub fn check_variables(
         })?;
     }
     Ok(())
+}
+
+/// Writes the whole numbers among the values of variables as integers. In JSON `1.0` is the number 1,
+/// and `-0` is 0, but they are parsed as floats, which no `Int` and no `ID` accepts.
+pub fn write_whole_numbers(variables: &mut Variables) {
+    variables.values_mut().for_each(write_whole_number);
+}
+
+fn write_whole_number(value: &mut ConstValue) {
+    match value {
+        ConstValue::Number(number) => {
+            let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0);
+            if let Some(float) = float.filter(|float| float.abs() <= MAX_WHOLE) {
+                *number = Number::from(float as i64);
+            }
+        }
+        ConstValue::List(items) => items.iter_mut().for_each(write_whole_number),
+        ConstValue::Object(fields) => fields.values_mut().for_each(write_whole_number),
+        _ => {}
+    }
 }
 
 /// Why a value is not accepted.
@@ -269,7 +291,8 @@ mod tests {
     fn variable(ty: &str, value: serde_json::Value) -> Result<(), String> {
         let document = parse_query(format!("query($v: {ty}) {{ viewer {{ id }} }}")).unwrap();
         let (_, operation) = document.operations.iter().next().unwrap();
-        let variables = Variables::from_json(json!({ "v": value }));
+        let mut variables = Variables::from_json(json!({ "v": value }));
+        write_whole_numbers(&mut variables);
         check_variables(&types(), &operation.node, &variables).map_err(|error| error.message)
     }
 
@@ -371,6 +394,8 @@ mod tests {
         let upload = "upload:0199a000-0000-7000-8000-000000000001";
         for (ty, value) in [
             ("Int!", json!(-2_147_483_648_i64)),
+            ("[Int!]", json!([1.0, -0.0, 1e2, -1e2])),
+            ("TicketFilterInput", json!({ "assigneeId": 5.0 })),
             ("Float", json!(1)),
             ("ID!", json!(5)),
             ("[ID!]", json!("x")),
@@ -392,7 +417,8 @@ mod tests {
         let long = "x".repeat(60);
         let expects = |ty, found| format!("must be of type `{ty}`, but is {found}");
         for (ty, value, place, problem) in [
-            ("Int", json!(1.0), "", expects("Int", "the number 1.0")),
+            ("Int", json!(2_147_483_648.0), "", expects("Int", "the number 2147483648. An")),
+            ("ID", json!(1e300), "", expects("ID", "the number 1e")),
             ("Int", json!(1.5), "", expects("Int", "the number 1.5")),
             ("Int", json!(1e300), "", expects("Int", "the number 1e")),
             ("Int", json!("1"), "", expects("Int", "the string \"1\"")),
