@@ -93,6 +93,7 @@ use async_graphql::{Request, parser::types::OperationType};
 mod direct;
 mod fan_out;
 pub mod group;
+mod introspection;
 mod operation;
 mod output;
 mod requested;

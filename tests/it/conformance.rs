@@ -53,3 +53,36 @@ async fn a_document_is_executed_exactly_if_it_is_valid() {
     assert!(cases.len() > 600 && wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn introspection_follows_the_specification_where_the_library_does_not() {
+    let server = TestServer::start().await;
+    let client = Client::new(&server.address(), None);
+    let document = "query($no: Boolean = false) {
+        __schema { description ...S ... { again: description } types { name all: interfaces { name } } }
+        node: __type(name: \"Node\") { interfaces { name } kind description ...T }
+        ticket: __type(name: \"Ticket\") { ...T fields { name type { interfaces { name } } } }
+        locale: __type(name: \"Locale\") { ...T left: interfaces @include(if: $no) { name } }
+        unknown: __type(name: \"Unknown\") { ...T } }
+        fragment S on __Schema { inFragment: description }
+        fragment T on __Type { interfaces { name } }";
+    let response = client.send(document, json!({})).await;
+    let at = |path: &str| response.at(&format!("/data/{path}")).clone();
+    let description = json!("The API of Ticketwire, a support desk.");
+    for name in ["description", "again", "inFragment"] {
+        assert_eq!(at(&format!("__schema/{name}")), description, "{name}");
+    }
+    let types = at("__schema/types");
+    let of = |name: &str| types.as_array().unwrap().iter().find(|ty| ty["name"] == name).unwrap();
+    assert_eq!(*of("TicketEvent"), json!({ "name": "TicketEvent", "all": [] }));
+    assert_eq!(*of("Ticket"), json!({ "name": "Ticket", "all": [{ "name": "Node" }] }));
+    assert_eq!(*of("Int"), json!({ "name": "Int", "all": null }));
+    let node =
+        json!({ "interfaces": [], "kind": "INTERFACE", "description": at("node/description") });
+    assert_eq!(at("node"), node);
+    assert_ne!(node["description"], description);
+    assert_eq!(at("ticket/interfaces"), json!([{ "name": "Node" }]));
+    assert_eq!(at("locale"), json!({ "interfaces": null }));
+    assert_eq!(at("unknown"), Value::Null);
+    server.stop().await;
+}

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use super::{
     super::{api::Api, budgets::REFUSAL_DELAY, observe::RequestId, response, turns::Turn},
-    operation,
+    introspection, operation,
     output::{Operation, Output},
     requested,
 };
@@ -60,11 +60,15 @@ pub async fn execute_once(
     let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
     let schema = api.schemas.executing.clone();
     let root = RootFields::of(&mut request);
+    let introspects = introspection::prepare(&mut request);
     // Boxed: the future is large, and every layer above would copy it.
     let executed = async move {
         let executing = schema.execute(request.data(context));
         let mut response = budget.run(executing).await.unwrap_or_else(exceeded_response);
         complete_root(&mut response, &root);
+        if introspects {
+            introspection::complete(&mut response.data);
+        }
         operation::record_errors(RequestRecord::current().as_deref(), &response);
         if response::is_rate_limited(&response) {
             // Its turn lasts longer: repeating it takes little time from others.
