@@ -77,22 +77,26 @@ async fn process_once(
     waiting: Vec<Waiting<Change>>,
     turn: &mut Turn<Change>,
 ) -> Vec<Waiting<Change>> {
-    let mut connection = match services.database.read().await {
-        Ok(connection) => connection,
-        Err(error) => return fail(waiting, &error),
-    };
-    let mut ids = waiting.iter().map(|waiting| waiting.call.id).collect::<Vec<_>>();
-    ids.sort_unstable();
-    ids.dedup();
-    let found = match tickets::by_ids(&mut connection, TicketScope::All, &ids).await {
+    let found = match read(services, &waiting).await {
         Ok(found) => found,
         Err(error) => return fail(waiting, &error),
     };
     let group = Group::decide(found, waiting);
+    // Without a connection, which the group before may need.
     turn.wait().await;
-    let written = group.write(services, &mut connection).await;
-    drop(connection);
+    let written = match services.database.read().await {
+        Ok(mut connection) => group.write(services, &mut connection).await,
+        Err(error) => Err(error),
+    };
     group.finish(services, written)
+}
+
+/// Reads the tickets of changes.
+async fn read(services: &Services, waiting: &[Waiting<Change>]) -> Result<Vec<Ticket>, DbError> {
+    let mut ids = waiting.iter().map(|waiting| waiting.call.id).collect::<Vec<_>>();
+    ids.sort_unstable();
+    ids.dedup();
+    tickets::by_ids(&mut *services.database.read().await?, TicketScope::All, &ids).await
 }
 
 fn fail(waiting: Vec<Waiting<Change>>, error: &DbError) -> Vec<Waiting<Change>> {
