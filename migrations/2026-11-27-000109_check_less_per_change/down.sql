@@ -1,3 +1,4 @@
+-- Fails on a ticket with more than 200 past participants.
 ALTER TABLE tickets
     ADD CONSTRAINT tickets_summary CHECK (char_length(summary) <= 255),
     ADD CONSTRAINT tickets_description CHECK (char_length(description) <= 65536),

@@ -20,7 +20,8 @@ pub use super::{
 
 /// The maximum number of participants of a ticket, not counting the customer who opened it.
 pub const MAX_PARTICIPANTS: usize = 50;
-/// The maximum number of past participants of a ticket. Its history shows their names.
+/// The number of past participants of a ticket from which on nobody can be added. Those who take part
+/// can still leave. Its history shows their names.
 pub const MAX_PAST_PARTICIPANTS: usize = 200;
 
 /// A ticket.
@@ -37,7 +38,8 @@ pub struct Ticket {
     /// The other customers who take part, in the order in which they were added. At most
     /// [`MAX_PARTICIPANTS`].
     pub participant_ids: Vec<AccountId>,
-    /// The customers who took part and were removed.
+    /// The customers who took part and were removed. Fewer than [`MAX_PAST_PARTICIPANTS`] and
+    /// [`MAX_PARTICIPANTS`] together.
     pub past_participant_ids: Vec<AccountId>,
     /// The member of staff who works on the ticket, if any.
     pub assignee_id: Option<AccountId>,

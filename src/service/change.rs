@@ -82,6 +82,9 @@ async fn process_once(
         Err(error) => return fail(waiting, &error),
     };
     let group = Group::decide(found, waiting);
+    if group.decided.is_empty() {
+        return group.finish(services, Ok(Saved::default()));
+    }
     // Without a connection, which the group before may need.
     turn.wait().await;
     let written = match services.database.read().await {
@@ -160,9 +163,6 @@ impl Group {
             terms: decided.waiting.call.terms().unwrap_or_default(),
         });
         let changes = changes.collect::<Vec<_>>();
-        if changes.is_empty() {
-            return Ok(Saved::default());
-        }
         // A trigger changes the words of the search when the statement ends, and may wait for the
         // consumer that adds them. A statement that places events must not wait.
         let mut events = changes.iter().flat_map(|change| change.events);

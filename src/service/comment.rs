@@ -62,6 +62,7 @@ pub async fn by_ids(
 ) -> Result<Vec<Comment>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
     let found = match ids {
+        // As every delivery of a comment does: there are many at the same time.
         &[id] => delivered_comment::by_id(services, id).await?.into_iter().collect(),
         _ => comment::by_ids(&mut *services.database.read().await?, ids).await?,
     };

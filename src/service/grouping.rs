@@ -17,7 +17,7 @@ use std::{
 
 use tokio::{
     sync::{self, Notify, OwnedMutexGuard, oneshot},
-    time,
+    time::{self, Instant},
 };
 
 use super::ServiceError;
@@ -132,6 +132,7 @@ impl<C: Call> Grouping<C> {
     /// Waits for the next group. Returns `None` if nobody calls: then the task must end. Calls whose
     /// callers have hung up are left out.
     async fn next(&self) -> Option<Vec<Waiting<C>>> {
+        let mut until = None;
         loop {
             let idle = {
                 let mut queue = self.lock();
@@ -147,7 +148,10 @@ impl<C: Call> Grouping<C> {
             };
             if !idle {
                 self.woken.notified().await;
-            } else if time::timeout(self.max_wait, self.woken.notified()).await.is_err() {
+                continue;
+            }
+            let until = *until.get_or_insert_with(|| Instant::now() + self.max_wait);
+            if time::timeout_at(until, self.woken.notified()).await.is_err() {
                 self.lock().expected = 0;
             }
         }
@@ -246,8 +250,8 @@ impl<C: Call> Drop for Turn<C> {
     }
 }
 
-/// Has a call processed in the next group. A caller who hangs up before its group begins has done
-/// nothing. Once begun, a group runs to its end. `process` answers each call of a group.
+/// Has a call processed in the next group. A caller who hangs up before its group is collected has done
+/// nothing. From then on the group runs to its end. `process` answers each call of a group.
 ///
 /// # Errors
 /// Returns the error that the call was answered with.

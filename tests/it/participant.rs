@@ -381,6 +381,23 @@ async fn a_ticket_has_at_most_fifty_participants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn everybody_can_leave_a_ticket_that_many_have_left() {
+    let server = TestServer::start().await;
+    let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
+    let ticket = anna.create_ticket("popular").await;
+    anna.share(&ticket, &carl).await;
+    let database = server.database.connect().await;
+    let many = "UPDATE tickets SET past_participant_ids =
+        (SELECT array_agg(gen_random_uuid()) FROM generate_series(1, 200))";
+    database.execute(many, &[]).await.unwrap();
+    remove(&carl, &ticket, &carl.account_id().await).await;
+    let gone = carl.try_comment(&ticket, json!({ "body": "still there?" })).await;
+    assert_eq!(gone.code(), "NOT_FOUND");
+    let refused = anna.try_invite(&ticket.id, "carl@example.com").await;
+    assert_eq!(refused.user_errors("inviteParticipant"), ["TOO_MANY"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_at_the_end_of_the_log_is_sent_once_and_then_the_checkpoint() {
     let server = TestServer::start().await;
     let (anna, carl) = (server.customer("Anna").await, server.customer("Carl").await);
