@@ -2,7 +2,6 @@
 
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
-    delivered_comment,
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::SeenUpTo,
     merged,
@@ -61,11 +60,7 @@ pub async fn by_ids(
     ids: &[CommentId],
 ) -> Result<Vec<Comment>, ServiceError> {
     authorise(actor, Action::Enter, Resource::Desk)?;
-    let found = match ids {
-        // As every delivery of a comment does: there are many at the same time.
-        &[id] => delivered_comment::by_id(services, id).await?.into_iter().collect(),
-        _ => comment::by_ids(&mut *services.database.read().await?, ids).await?,
-    };
+    let found = comment::by_ids(&mut *services.database.read().await?, ids).await?;
     let visible = found.into_iter().filter(|posted| {
         let Posted { comment, reporter, participants } = posted;
         let ticket = Resource::Ticket { reporter: *reporter, participants };

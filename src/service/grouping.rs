@@ -109,11 +109,6 @@ impl<C: Call> Default for Grouping<C> {
 }
 
 impl<C: Call> Grouping<C> {
-    /// Creates a grouping that never waits for the callers of the last group.
-    pub(super) fn without_waiting() -> Self {
-        Self { max_wait: Duration::ZERO, ..Self::default() }
-    }
-
     /// Creates a grouping of which two groups overlap if many call.
     pub(super) fn overlapping() -> Self {
         Self { overlaps: true, ..Self::default() }
@@ -243,7 +238,7 @@ impl<C: Call> Drop for Turn<C> {
         }
         let mut queue = self.grouping.lock();
         queue.current = None;
-        let is_large = self.group.size >= LARGE_GROUP && !self.grouping.max_wait.is_zero();
+        let is_large = self.group.size >= LARGE_GROUP;
         queue.expected = if is_large { queue.waiting.len() + self.group.size } else { 0 };
         drop(queue);
         self.grouping.woken.notify_one();

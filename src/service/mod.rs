@@ -21,7 +21,6 @@ pub mod code;
 pub mod comment;
 pub mod comment_edit;
 pub mod customer;
-mod delivered_comment;
 pub mod delivery;
 pub mod demo;
 pub mod erasure;

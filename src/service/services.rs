@@ -20,7 +20,7 @@ use crate::{
         feed_hints::FeedHints,
         placing::{Placement, Placing},
     },
-    domain::{clock::Ambient, event::Event, ids::CommentId, ticket::NumberPrefix},
+    domain::{clock::Ambient, event::Event, ticket::NumberPrefix},
     metrics::Metrics,
     storage::Storage,
 };
@@ -47,8 +47,6 @@ pub struct Dependencies {
     pub(super) own_tickets: OwnTicketsCache,
     /// The pages of tickets that wait to be confirmed together.
     pub(super) own_lists: Arc<Grouping<OwnList>>,
-    /// The comments that wait to be looked up together.
-    pub(super) comments: Arc<Grouping<CommentId>>,
     /// The changes of tickets that wait to be written together.
     pub(super) changes: Arc<Grouping<Change>>,
     /// The tickets that wait to be opened together.
@@ -91,7 +89,6 @@ impl Services {
             own_tickets: OwnTicketsCache::default(),
             own_lists: Arc::default(),
             sessions: SessionCache::default(),
-            comments: Arc::new(Grouping::without_waiting()),
             changes: Arc::new(Grouping::overlapping()),
             openings: Arc::default(),
             former_staff: Arc::default(),
