@@ -64,7 +64,6 @@ struct PostedRow {
 }
 
 /// A comment, and those outside the staff who may see its ticket.
-#[derive(Clone)]
 pub struct Posted {
     /// The comment.
     pub comment: Comment,

@@ -181,6 +181,28 @@ impl TicketEvent {
         }
     }
 
+    /// Whether the summary of the ticket may change with the event.
+    pub fn may_change_summary(&self) -> bool {
+        match self {
+            Self::SummaryChanged {} | Self::ContentRedacted { .. } => true,
+            Self::TicketCreated {}
+            | Self::CommentAdded { .. }
+            | Self::CommentEdited { .. }
+            | Self::StatusChanged { .. }
+            | Self::PriorityChanged { .. }
+            | Self::AssigneeChanged { .. }
+            | Self::CategoryChanged { .. }
+            | Self::ParticipantInvited { .. }
+            | Self::InvitationDeclined { .. }
+            | Self::InvitationWithdrawn { .. }
+            | Self::ParticipantAdded { .. }
+            | Self::ParticipantRemoved { .. }
+            | Self::TicketMerged { .. }
+            | Self::TicketUnmerged { .. }
+            | Self::Unknown => false,
+        }
+    }
+
     /// The comment that the event added.
     pub fn comment(&self) -> Option<CommentId> {
         match *self {

@@ -26,7 +26,7 @@ use crate::{
     },
     domain::{
         clock::Timestamp,
-        event::{Audience, TicketEvent, TicketEventKind},
+        event::{Audience, TicketEvent},
         ids::{AccountId, TicketId},
         policy::TicketScope,
         ticket::Ticket,
@@ -163,12 +163,7 @@ impl Group {
             terms: decided.waiting.call.terms().unwrap_or_default(),
         });
         let changes = changes.collect::<Vec<_>>();
-        // A trigger changes the words of the search when the statement ends, and may wait for the
-        // consumer that adds them. A statement that places events must not wait.
-        let mut events = changes.iter().flat_map(|change| change.events);
-        let changes_search = events.any(|it| it.event.kind() == TicketEventKind::SummaryChanged);
-        let placing = services.placing().filter(|_| !changes_search);
-        let saved = event::save(db, &changes, placing).await;
+        let saved = event::save(db, &changes, services.placing()).await;
         let mut saved = saved.inspect_err(|_| services.announce_failure())?;
         services.announce(mem::take(&mut saved.placement));
         saved.unwritten.uncount(db).await;

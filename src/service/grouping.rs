@@ -83,7 +83,6 @@ struct Queue<C: Call> {
 }
 
 /// What others must know of a group.
-#[derive(Default)]
 struct Current {
     size: usize,
     subjects: HashSet<TicketId>,
@@ -210,7 +209,8 @@ impl<C: Call> Queue<C> {
 /// The turn of a group. It ends when this is dropped.
 pub(super) struct Turn<C: Call> {
     grouping: Arc<Grouping<C>>,
-    group: Current,
+    /// The group, until its turn begins.
+    group: Option<Current>,
     held: Option<OwnedMutexGuard<()>>,
     /// Tells that the next group can be collected.
     begun: Option<oneshot::Sender<()>>,
@@ -223,8 +223,7 @@ impl<C: Call> Turn<C> {
             return;
         }
         self.held = Some(Arc::clone(&self.grouping.turn).lock_owned().await);
-        let subjects = mem::take(&mut self.group.subjects);
-        self.grouping.lock().current = Some(Current { size: self.group.size, subjects });
+        self.grouping.lock().current = self.group.take();
         if let Some(begun) = self.begun.take() {
             let _ = begun.send(());
         }
@@ -237,9 +236,8 @@ impl<C: Call> Drop for Turn<C> {
             return;
         }
         let mut queue = self.grouping.lock();
-        queue.current = None;
-        let is_large = self.group.size >= LARGE_GROUP;
-        queue.expected = if is_large { queue.waiting.len() + self.group.size } else { 0 };
+        let size = queue.current.take().map_or(0, |current| current.size);
+        queue.expected = if size >= LARGE_GROUP { queue.waiting.len() + size } else { 0 };
         drop(queue);
         self.grouping.woken.notify_one();
     }
@@ -292,7 +290,7 @@ where
                 let (begun, has_begun) = oneshot::channel();
                 let turn = Turn {
                     grouping: Arc::clone(&grouping),
-                    group: Current { size: group.len(), subjects },
+                    group: Some(Current { size: group.len(), subjects }),
                     held: None,
                     begun: Some(begun),
                 };

@@ -170,7 +170,7 @@ impl Needs {
         let mut events = changes.iter().flat_map(|change| change.events);
         let terms = changes.iter().any(|change| !change.terms.is_empty());
         Self {
-            summaries: events.any(|new| may_change_summary(&new.event)),
+            summaries: events.any(|new| new.event.may_change_summary()),
             // What is counted and what terms demand is compared together.
             counting: terms || changes.iter().any(|change| change.counted.is_some()),
             terms,
@@ -219,11 +219,6 @@ impl Needs {
              FROM {PLACEMENT_OF}"
         )
     }
-}
-
-/// Whether the summary of a ticket may change with an event.
-fn may_change_summary(event: &TicketEvent) -> bool {
-    !matches!(event, TicketEvent::CommentAdded { .. } | TicketEvent::StatusChanged { .. })
 }
 
 /// The state of the tickets, one value per ticket.
@@ -325,7 +320,11 @@ pub async fn save(
         values.add(changes)?;
     }
     let due = values.due.buckets();
-    let saved = values.execute(db, Needs::of(changes), placing).await?;
+    let needs = Needs::of(changes);
+    // With the summaries, a trigger changes the words of the search when the statement ends, and may wait
+    // for the consumer that adds them. A statement that places events must not wait.
+    let placing = placing.filter(|_| !needs.summaries);
+    let saved = values.execute(db, needs, placing).await?;
     let event = |id, ticket, seq| {
         let changes = by_ticket.iter().find(|changes| changes[0].ticket.id == ticket)?;
         appended_event(changes, id, seq)
