@@ -129,6 +129,34 @@ async function movesListAndBell(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function returnsToItsPlaceWhateverIsUnderWay(browser, { anna, marta }) {
+  const tickets = [];
+  for (let count = 0; count < 20; count += 1) tickets.push(await anna.openTicket(`Place ${count}`));
+  const page = await visit(browser, { path: "tickets?order=created" });
+  const link = page.getByRole("link", { name: "Place 0", exact: true });
+  await link.scrollIntoViewIfNeeded();
+  const place = await page.evaluate(() => scrollY);
+  assert.ok(place > 0);
+  // The list is being read again when the reader leaves it, and the answer comes when they are back.
+  const held = [];
+  await page.route("**/graphql", (route) => (route.request().postData()?.includes("query Tickets(") ? held.push(route) : route.fallback()));
+  const asked = (count) => until(async () => (await page.evaluate(() => true)) && held.length >= count, "the list is read");
+  await marta.comment(tickets[10], "Meanwhile");
+  await asked(1);
+  await link.click();
+  await field(page).waitFor();
+  await page.goBack();
+  await asked(2);
+  const answered = page.waitForResponse((response) => response.request() === held[0].request());
+  await held[0].continue();
+  await (await answered).finished();
+  await page.unroute("**/graphql");
+  for (const route of held.slice(1)) await route.continue();
+  await link.waitFor();
+  await until(async () => (await page.evaluate(() => scrollY)) === place, "the list is where it was");
+  await page.context().close();
+}
+
 async function reloadsQuietlyAfterAnUpgrade(browser, { anna }) {
   const { page, line } = await openTicket(browser, anna, "Upgrade");
   await field(page).fill("Kept over the upgrade");
@@ -205,7 +233,7 @@ async function reloadsRarelyIfThatDoesNotHelp(browser) {
 main("portal-live", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT) };
   const only = process.env.ONLY;
-  for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp]) {
+  for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);
