@@ -52,6 +52,7 @@ async fn next(socket: &mut Socket) -> Vec<String> {
 async fn staff_see_who_reads_and_who_writes_on_every_node() {
     let server = TestServer::start().await;
     let second = server.second_node().await;
+    server.listening(2).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let marta = server.sign_up("Marta", Role::Admin).await.at(&second.address().to_string());
     let ticket = anna.create_ticket("The site is down").await;
@@ -109,10 +110,12 @@ async fn staff_see_who_reads_and_who_writes_on_every_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_starts_later_learns_who_is_there_from_the_next_calls() {
     let server = TestServer::start().await;
+    server.listening(1).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
     set(&boris, &ticket, json!("READING")).await;
     let second = server.second_node().await;
+    server.listening(2).await;
     let mut there = watch(&boris.at(&second.address().to_string()), &ticket).await;
     assert_eq!(next(&mut there).await, [] as [&str; 0]);
     server.clock.advance(TimeDelta::seconds(5));
@@ -126,6 +129,7 @@ async fn a_node_that_starts_later_learns_who_is_there_from_the_next_calls() {
 async fn somebody_who_says_nothing_for_fifteen_seconds_is_gone_on_every_node() {
     let server = TestServer::start().await;
     let second = server.second_node().await;
+    server.listening(2).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let marta = server.agent("Marta").await;
     let ticket = anna.create_ticket("The site is down").await;
@@ -155,6 +159,7 @@ async fn somebody_who_says_nothing_for_fifteen_seconds_is_gone_on_every_node() {
 async fn a_person_is_announced_once_in_five_seconds_while_nothing_changes() {
     let server = TestServer::start().await;
     let second = server.second_node().await;
+    server.listening(2).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
     let other = anna.create_ticket("Another").await;
@@ -184,6 +189,7 @@ async fn a_person_is_announced_once_in_five_seconds_while_nothing_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_tabs_of_a_person_do_not_work_against_each_other() {
     let server = TestServer::start().await;
+    server.listening(1).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
     let mut stream = watch(&boris, &ticket).await;
@@ -215,6 +221,7 @@ async fn two_tabs_of_a_person_do_not_work_against_each_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn alternating_activities_are_announced_once_in_five_seconds() {
     let server = TestServer::start().await;
+    server.listening(1).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
     let mut heard = server.database.listen("ticketwire_presence").await;
@@ -229,6 +236,7 @@ async fn alternating_activities_are_announced_once_in_five_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_staff_see_and_set_who_has_a_ticket_open() {
     let server = TestServer::start().await;
+    server.listening(1).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;
     let category = crate::harness::client::SALES;
@@ -265,6 +273,7 @@ async fn streamed(stream: &mut EventStream) -> Vec<String> {
 async fn who_signs_out_or_loses_access_disappears_and_watches_no_longer() {
     let server = TestServer::start().await;
     let second = server.second_node().await;
+    server.listening(2).await;
     let (anna, ilya) = (server.customer("Anna").await, server.sign_up("Ilya", Role::Admin).await);
     let ticket = anna.create_ticket("The site is down").await;
     let (boris, marta) = (server.agent("Boris").await, server.agent("Marta").await);

@@ -258,6 +258,14 @@ impl TestServer {
         plans
     }
 
+    /// Waits until as many nodes listen to notifications. A node misses those that were sent before.
+    pub async fn listening(&self, nodes: i64) {
+        let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+            AND query LIKE 'LISTEN ticketwire_feed;%' AND state = 'idle'";
+        let database = self.database.connect().await;
+        while database.query_one(listening, &[]).await.unwrap().get::<_, i64>(0) != nodes {}
+    }
+
     /// Waits until the background tasks have processed everything that was committed: events are in
     /// the feed, and notifications and mails are planned.
     pub async fn quiet(&self) {
