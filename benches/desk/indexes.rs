@@ -7,7 +7,8 @@ use tokio_postgres::Client;
 use super::database;
 
 /// The tables that are large.
-const TABLES: [&str; 5] = ["tickets", "comments", "events", "feed", "search_documents"];
+const TABLES: [&str; 6] =
+    ["tickets", "queue_entries", "comments", "events", "feed", "search_documents"];
 /// How many indexes are created at the same time.
 const BUILDERS: usize = 2;
 

@@ -22,6 +22,13 @@ use super::{
 /// How often to look whether the server has opened the first epoch of the feed.
 const POLL: Duration = Duration::from_millis(10);
 
+/// The entries in the queue.
+const ENTRIES: &str = "
+    INSERT INTO queue_entries (ticket_id, category_id, assignee_id, status, priority, updated_at,
+                               waiting_since, resolved_at)
+    SELECT id, category_id, assignee_id, status, priority, updated_at, waiting_since, resolved_at
+    FROM tickets";
+
 /// The search rows, as the triggers write them. Few different descriptions and bodies exist, so
 /// each of them is parsed only once: `MATERIALIZED` keeps Postgres from parsing them for every row.
 const TICKET_WORDS: &str = "
@@ -139,6 +146,7 @@ async fn tickets(url: &str, shape: Shape, history: Arc<History>) {
         }
     })
     .await;
+    client.batch_execute(ENTRIES).await.expect("entries in the queue");
     client.batch_execute(TICKET_WORDS).await.expect("search rows of tickets");
 }
 

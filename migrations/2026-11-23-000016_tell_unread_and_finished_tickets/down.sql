@@ -1,6 +1,7 @@
 DROP TABLE ticket_reads;
 DROP INDEX tickets_follow_ups;
-DROP INDEX tickets_resolved;
+-- 119 drops it too.
+DROP INDEX IF EXISTS tickets_resolved;
 ALTER TABLE tickets
     DROP COLUMN resolved_at,
     DROP COLUMN follow_up_to_id,

@@ -23,7 +23,7 @@ pub(super) const NODES: &str = "nodes";
 
 /// The tables that the migrations of this version and of all before it create. Anything else in the
 /// schema is somebody else's, and not part of a backup.
-const TABLES: [&str; 44] = [
+const TABLES: [&str; 45] = [
     "account_changes",
     "accounts",
     "attachments",
@@ -53,6 +53,7 @@ const TABLES: [&str; 44] = [
     "notifications",
     "password_resets",
     "pending_events",
+    "queue_entries",
     "recovery_codes",
     "redacted_attachments",
     "redactions",

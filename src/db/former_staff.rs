@@ -1,19 +1,18 @@
 //! Members of staff who lost access and whose tickets have yet to go back to the queue.
 
-use diesel::{prelude::*, sql_types::Timestamptz};
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Timestamptz, Uuid as SqlUuid},
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use super::{
     Connection, DbError,
-    schema::{former_staff, tickets},
-    ticket::TicketRow,
+    schema::former_staff,
+    ticket::{ACCOUNT_CHANGES, TicketRow},
 };
-use crate::domain::{
-    clock::Timestamp,
-    ids::AccountId,
-    ticket::{Status, Ticket},
-};
+use crate::domain::{clock::Timestamp, ids::AccountId, ticket::Ticket};
 
 /// Records that an account lost access through `actor`, or through the operator.
 pub async fn insert(
@@ -41,17 +40,18 @@ pub async fn insert_missing(db: &mut Connection, now: Timestamp) -> Result<(), D
     diesel::sql_query(
         "INSERT INTO former_staff (account_id, since)
          WITH RECURSIVE assignees (id) AS (
-             (SELECT assignee_id FROM tickets WHERE assignee_id IS NOT NULL
+             (SELECT assignee_id FROM queue_entries WHERE assignee_id IS NOT NULL
               ORDER BY assignee_id LIMIT 1)
              UNION ALL
-             SELECT (SELECT t.assignee_id FROM tickets t WHERE t.assignee_id > s.id
-                     ORDER BY t.assignee_id LIMIT 1)
+             SELECT (SELECT q.assignee_id FROM queue_entries q WHERE q.assignee_id > s.id
+                     ORDER BY q.assignee_id LIMIT 1)
              FROM assignees s WHERE s.id IS NOT NULL
          )
          SELECT a.id, $1
          FROM assignees s JOIN accounts a ON a.id = s.id
          WHERE (a.role = 'customer' OR a.disabled_at IS NOT NULL)
-           AND EXISTS (SELECT FROM tickets t WHERE t.assignee_id = a.id AND t.status <> 'closed')
+           AND EXISTS (SELECT FROM queue_entries q
+                       WHERE q.assignee_id = a.id AND q.status <> 'closed')
          ON CONFLICT DO NOTHING",
     )
     .bind::<Timestamptz, _>(now)
@@ -95,14 +95,17 @@ pub async fn lock_tickets(
     account: AccountId,
     limit: i64,
 ) -> Result<Vec<Ticket>, DbError> {
-    let rows = tickets::table
-        .filter(tickets::assignee_id.eq(account.0))
-        .filter(tickets::status.ne(Status::Closed))
-        .order(tickets::id)
-        .limit(limit)
-        .select(TicketRow::as_select())
-        .for_no_key_update()
-        .load(db)
-        .await?;
+    // As in `closing`, the locked row decides.
+    let rows = diesel::sql_query(format!(
+        "SELECT t.*, {ACCOUNT_CHANGES} FROM queue_entries q JOIN tickets t ON t.id = q.ticket_id
+         WHERE q.assignee_id = $1 AND q.status <> 'closed'
+           AND t.assignee_id = $1 AND t.status <> 'closed'
+         ORDER BY q.ticket_id
+         LIMIT $2 FOR NO KEY UPDATE OF t"
+    ))
+    .bind::<SqlUuid, _>(account.0)
+    .bind::<BigInt, _>(limit)
+    .load::<TicketRow>(db)
+    .await?;
     Ok(rows.into_iter().map(Ticket::from).collect())
 }

@@ -130,11 +130,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 ///   table is small keeps scanning the whole table as it grows.
 /// - A session whose client is gone ends within two minutes, with the locks that it has.
 /// - New texts are not added to the search by triggers, but later by a consumer of the feed.
+/// - What writes a ticket also writes its entry in the queue. No trigger has to.
 const SESSION_OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=10s \
     -c idle_in_transaction_session_timeout=60s -c TimeZone=UTC \
     -c tcp_keepalives_idle=60 -c tcp_keepalives_interval=15 -c tcp_keepalives_count=4 \
     -c pg_trgm.word_similarity_threshold=0.45 -c random_page_cost=1.1 \
-    -c ticketwire.index_later=on";
+    -c ticketwire.index_later=on -c ticketwire.queue_entries=on";
 
 /// A handle to the database. Clones share one pool of connections.
 #[derive(Clone)]

@@ -385,6 +385,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::TicketStatus;
+    use super::sql_types::TicketPriority;
+
+    queue_entries (ticket_id) {
+        ticket_id -> Uuid,
+        category_id -> Uuid,
+        assignee_id -> Nullable<Uuid>,
+        status -> TicketStatus,
+        priority -> TicketPriority,
+        updated_at -> Timestamptz,
+        waiting_since -> Nullable<Timestamptz>,
+        resolved_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     recovery_codes (account_id, code_hash) {
         account_id -> Uuid,
         code_hash -> Bytea,
@@ -657,6 +674,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     notifications,
     password_resets,
     pending_events,
+    queue_entries,
     recovery_codes,
     redacted_attachments,
     redactions,

@@ -62,7 +62,7 @@ WITH logged AS MATERIALIZED (
     SELECT ticket_id, max(day) AS opened_on FROM (
         SELECT ticket_id, day FROM logged WHERE kind = 'ticket_created'
         UNION ALL
-        SELECT id, NULL FROM tickets WHERE status = ANY
+        SELECT ticket_id, NULL FROM queue_entries WHERE status = ANY
             ('{waiting_for_support, working_on_it, waiting_for_customer}'::ticket_status[])
         UNION ALL
         SELECT e.ticket_id, NULL FROM events e JOIN tickets t ON t.id = e.ticket_id

@@ -1,6 +1,7 @@
 //! Tickets.
 
 pub mod list;
+mod queue;
 pub(super) mod scope;
 pub mod state;
 

@@ -132,7 +132,7 @@ pub async fn counts(db: &mut Connection, reader: TicketReader) -> Result<TicketC
     };
     // Each part of the union can use an index.
     let own = if reader.is_staff {
-        part("assignee_id = $1")
+        part("id = ANY (ARRAY(SELECT ticket_id FROM queue_entries WHERE assignee_id = $1))")
     } else {
         let shared = part("participant_ids <> '{}' AND participant_ids @> ARRAY[$1]");
         format!("{} UNION ALL {shared}", part("reporter_id = $1"))

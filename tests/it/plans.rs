@@ -9,9 +9,10 @@ use crate::harness::{
 };
 
 /// The tables that grow with use.
-const GROWING: [&str; 9] = [
+const GROWING: [&str; 10] = [
     "accounts",
     "tickets",
+    "queue_entries",
     "comments",
     "events",
     "feed",
@@ -29,6 +30,8 @@ const FILL: &str = "
     INSERT INTO accounts (id, email, name, role, locale, created_at)
     SELECT gen_random_uuid(), 'e' || md5('e' || n) || '@example.com', initcap(left(md5('a' || n), 8) || ' ' || left(md5('b' || n), 8)), 'customer', 'en', '2026-01-01'
     FROM generate_series(1, 20000) n;
+    INSERT INTO accounts (id, email, name, role, locale, created_at)
+    VALUES (gen_random_uuid(), 'nora@example.com', 'Nora', 'agent', 'en', '2026-01-01');
     CREATE TEMPORARY TABLE people AS
     SELECT id, row_number() OVER () - 1 AS n FROM accounts WHERE role = 'customer';
     CREATE TEMPORARY TABLE places AS SELECT id, row_number() OVER () - 1 AS n FROM categories;
@@ -36,7 +39,8 @@ const FILL: &str = "
                          event_seq, any_seq, public_seq, created_at, updated_at, waiting_since, resolved_at, follow_up_to_id)
     SELECT gen_random_uuid(), 900000 + i.n, (SELECT id FROM places WHERE places.n = i.n % 3),
            CASE WHEN i.n % 20 = 0 THEN (SELECT id FROM accounts WHERE name = 'Anna') ELSE people.id END,
-           CASE WHEN i.n % 4 = 0 THEN (SELECT id FROM accounts WHERE role = 'agent') END,
+           CASE WHEN i.n % 16 = 0 THEN (SELECT id FROM accounts WHERE name = 'Marta')
+                WHEN i.n % 4 = 0 THEN (SELECT id FROM accounts WHERE name = 'Nora') END,
            'Summary' || i.n || ' of word' || i.n % 500, 'Description with term' || i.n % 700 || repeat('-', 900),
            (enum_range(NULL::ticket_status))[1 + i.n % 5], (enum_range(NULL::ticket_priority))[1 + i.n % 5], 2, 2, 2,
            timestamptz '2026-01-01' + i.n * interval '1 minute', timestamptz '2026-02-01' + i.n * interval '1 minute',
@@ -216,7 +220,11 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
     let open = json!({ "filter": open, "order": { "field": "UPDATED_AT" } });
     let plans = server.plans_of(async || drop(marta.ok(list, open.clone()).await)).await;
     let merged = plans.iter().find(|plan| plan.contains("Merge Append")).expect("a merged list");
-    assert_eq!(merged.matches("using tickets_category_status_updated").count(), 4, "{merged}");
+    assert_eq!(
+        merged.matches("using queue_entries_category_status_updated").count(),
+        4,
+        "{merged}"
+    );
     assert!(!merged.contains("Sort  "), "{merged}");
 
     let closing = server.plans_of(async || assert!(server.close_resolved(1).await > 0)).await;
@@ -247,11 +255,14 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
     server.stop().await;
 }
 
-/// The plans that scan a whole growing table, each after the request that caused it.
+/// The plans that scan a whole growing table, each after the request that caused it. What counts
+/// entries of the queue may read all of them.
 fn whole_scans(plans: &[String], what: &str) -> Vec<String> {
     let is_scan = |plan: &&String| {
         let scanned = plan.split("Seq Scan on ").skip(1).filter_map(|rest| rest.split(' ').next());
-        scanned.into_iter().any(|table| GROWING.contains(&table))
+        let counts = plan.contains("Aggregate");
+        let counted = |table| counts && table == "queue_entries";
+        scanned.into_iter().any(|table| GROWING.contains(&table) && !counted(table))
     };
     plans.iter().filter(is_scan).map(|plan| format!("{what}\n{plan}")).collect()
 }

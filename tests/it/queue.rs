@@ -259,3 +259,123 @@ async fn a_live_queue_cannot_be_filtered_by_text_or_waiting_since() {
     }
     server.stop().await;
 }
+
+/// The entries of the queue, and what `tickets` says of them.
+const ENTRIES: &str = "
+    SELECT string_agg(q::text, E'\\n' ORDER BY ticket_id),
+           (SELECT string_agg((t.id, t.category_id, t.assignee_id, t.status, t.priority, t.updated_at,
+                               t.waiting_since, t.resolved_at)::text, E'\\n' ORDER BY t.id) FROM tickets t)
+    FROM queue_entries q";
+
+async fn assert_entries_match(database: &tokio_postgres::Client) {
+    let row = database.query_one(ENTRIES, &[]).await.unwrap();
+    let [entries, tickets] = [0, 1].map(|column| row.get::<_, String>(column));
+    assert_eq!(entries, tickets);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_ticket_has_its_entry_in_the_queue() {
+    let mut server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let database = server.database.connect().await;
+    let marta_id = marta.account_id().await;
+    let one = change_every_attribute(&anna, &marta, &marta_id).await;
+    assert_entries_match(&database).await;
+    marta.update(&one, json!({ "assigneeId": marta_id })).await;
+    marta.update(&one, json!({ "status": "RESOLVED" })).await;
+    assert_entries_match(&database).await;
+    let two = anna.create_ticket("two").await;
+    let three = anna.create_ticket("three").await;
+    let merge = "mutation($input: MergeTicketInput!) { mergeTicket(input: $input) {
+        userErrors { message } } }";
+    let input = json!({ "ticketId": three.id, "intoId": two.id });
+    let merged = marta.ok(merge, json!({ "input": input })).await;
+    assert_eq!(merged["mergeTicket"]["userErrors"], json!([]));
+    assert_entries_match(&database).await;
+
+    server.clock.advance(chrono::TimeDelta::days(60));
+    assert_eq!(server.close_resolved(10).await, 1);
+    assert_entries_match(&database).await;
+
+    // A connection of the version before does not write entries. A trigger does.
+    database
+        .batch_execute(
+            "UPDATE tickets SET priority = 'lowest', updated_at = updated_at + interval '1 hour';
+             INSERT INTO tickets (id, number, category_id, reporter_id, summary, description, status,
+                                  priority, created_at, updated_at, waiting_since)
+             SELECT gen_random_uuid(), 900000, category_id, reporter_id, summary, description,
+                    'waiting_for_support', 'high', created_at, updated_at, updated_at
+             FROM tickets LIMIT 1",
+        )
+        .await
+        .unwrap();
+    assert_entries_match(&database).await;
+
+    // The migrations add the entries of tickets that are older.
+    server.migrate_again("2026-11-27-000112_queue_entries").await;
+    server.migrate_again("2026-11-27-000113_queue_old_tickets").await;
+    assert_entries_match(&database).await;
+    server.stop().await;
+}
+
+/// The largest number of pages that a list has here.
+const PAGES: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_the_longest_wait_continue_with_tickets_that_do_not_wait() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let (mut waiting, mut others) = (Vec::new(), Vec::new());
+    for n in 0..7 {
+        server.clock.advance(chrono::TimeDelta::minutes(1));
+        let ticket = anna.create_ticket(&format!("ticket {n}")).await;
+        if n % 2 == 0 {
+            waiting.push(ticket.id.clone());
+        } else {
+            marta.comment(&ticket, "on it").await;
+            others.push(ticket.id.clone());
+        }
+    }
+    let query = "query($order: TicketOrder, $filter: TicketFilterInput, $first: Int, $last: Int,
+                       $after: String, $before: String) {
+        tickets(orderBy: $order, filter: $filter, first: $first, last: $last, after: $after,
+                before: $before) {
+            nodes { id } pageInfo { startCursor endCursor hasNextPage hasPreviousPage } } }";
+    let ids = |page: &Value| {
+        let nodes = page["tickets"]["nodes"].as_array().unwrap();
+        nodes.iter().map(|node| node["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for direction in ["ASC", "DESC"] {
+        let order = json!({ "field": "WAITING_SINCE", "direction": direction });
+        let reversed = |ids: &[String]| ids.iter().rev().cloned().collect::<Vec<_>>();
+        let expected = match direction {
+            "ASC" => [waiting.clone(), others.clone()].concat(),
+            _ => [reversed(&waiting), reversed(&others)].concat(),
+        };
+        for filter in [json!(null), json!({ "categoryIds": [TECHNICAL_SUPPORT] })] {
+            let (mut forwards, mut after) = (Vec::new(), Value::Null);
+            for _ in 0..PAGES {
+                let page = json!({ "order": order, "filter": filter, "first": 2, "after": after });
+                let page = marta.ok(query, page).await;
+                forwards.extend(ids(&page));
+                after = page["tickets"]["pageInfo"]["endCursor"].clone();
+                if page["tickets"]["pageInfo"]["hasNextPage"] == false {
+                    break;
+                }
+            }
+            assert_eq!(forwards, expected, "{direction} {filter}");
+            let (mut backwards, mut before) = (Vec::new(), Value::Null);
+            for _ in 0..PAGES {
+                let page = json!({ "order": order, "filter": filter, "last": 2, "before": before });
+                let page = marta.ok(query, page).await;
+                backwards.splice(0..0, ids(&page));
+                before = page["tickets"]["pageInfo"]["startCursor"].clone();
+                if page["tickets"]["pageInfo"]["hasPreviousPage"] == false {
+                    break;
+                }
+            }
+            assert_eq!(backwards, expected, "{direction} {filter}");
+        }
+    }
+    server.stop().await;
+}

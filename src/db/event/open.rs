@@ -86,9 +86,12 @@ const INSERTED: &str = "opened AS (
             1, 1, ($12)[i], 1, ($12)[i], 1
         FROM accepted WHERE";
 
-/// Inserts their events.
+/// Inserts their entries in the queue and their events.
 const APPENDED: &str = "ORDER BY i
-        RETURNING id, number, category_id, status, priority, any_actor_id, created_at
+        RETURNING id, number, category_id, status, priority, any_actor_id, created_at, waiting_since
+    ), entered AS (
+        INSERT INTO queue_entries (ticket_id, category_id, status, priority, updated_at, waiting_since)
+        SELECT id, category_id, status, priority, created_at, waiting_since FROM opened
     ), appended AS (
         INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, category_id,
             status, priority, occurred_at)

@@ -130,6 +130,15 @@ const CHANGED_OF: &str = "FROM locked s WHERE t.id = s.id";
 const RETURNED: &str = "RETURNING s.i, t.id, t.participant_ids
     )";
 
+/// Updates the entries by which the lists of staff find the tickets.
+const ENTERED: &str = "entered AS (
+        UPDATE queue_entries q SET
+            category_id = ($3)[w.i], assignee_id = ($4)[w.i], status = ($8)[w.i],
+            priority = ($9)[w.i], updated_at = ($11)[w.i], waiting_since = ($12)[w.i],
+            resolved_at = ($13)[w.i]
+        FROM changed w WHERE q.ticket_id = w.id
+    )";
+
 /// Inserts the comments and events of the tickets that were written. Ids of events rise in the order
 /// in which the events happened.
 const ADDED: &str = "commented AS (
@@ -214,7 +223,7 @@ impl Needs {
         let placing = placing(FIRST_PLACING, claimants.as_deref());
         format!(
             "WITH {SEEN}, {counting} {free} {unmet} {LOCKED} {met}), {claiming}
-             {CHANGED} {summaries} {CHANGED_OF} {claimed} {RETURNED}, {ADDED}, {attaching} {placing}
+             {CHANGED} {summaries} {CHANGED_OF} {claimed} {RETURNED}, {ENTERED}, {ADDED}, {attaching} {placing}
              SELECT ARRAY(SELECT i FROM changed) AS written, {compared}, {PLACEMENT}
              FROM {PLACEMENT_OF}"
         )

@@ -20,6 +20,7 @@ use super::{
         unread,
     },
     TicketColumns, TicketRow,
+    queue::{Source, Sourced},
     scope::{Condition, Tickets, in_scope},
     state::{self, PageState, RowVersion},
 };
@@ -42,37 +43,88 @@ pub async fn page(
     page: &Page<TicketKey>,
 ) -> Result<(Slice<Ticket>, PageState), DbError> {
     let TicketListOrder { sort, descending } = list_order;
+    let source = match scope {
+        TicketScope::All => Source::of_page(selection, sort),
+        TicketScope::Of(_) | TicketScope::Nothing => Source::Tickets,
+    };
+    let sorted = Sorted::By(column(sort, descending));
     // Each part can use an index. A single condition that covers all parts could not.
     let parts = match scope {
         TicketScope::Of(account) => {
             let own = tickets::table.filter(tickets::reporter_id.eq(account.0)).into_boxed();
-            vec![(own, selection.clone()), (shared_with(account), selection.clone())]
+            vec![
+                (own, sorted, selection.clone()),
+                (shared_with(account), sorted, selection.clone()),
+            ]
         }
-        TicketScope::All if sort == TicketSort::UpdatedAt => {
+        TicketScope::All if source == Source::Entries && sort == TicketSort::WaitingSince => {
+            by_waiting(selection)
+        }
+        TicketScope::All if source == Source::Entries => {
             let parts = by_state(selection).into_iter();
-            parts.map(|selection| (in_scope(scope), selection)).collect()
+            parts.map(|selection| (in_scope(scope), sorted, selection)).collect()
         }
-        TicketScope::All | TicketScope::Nothing => vec![(in_scope(scope), selection.clone())],
+        TicketScope::All | TicketScope::Nothing => {
+            vec![(in_scope(scope), sorted, selection.clone())]
+        }
     };
-    let column = column(sort, descending);
     // These queries have few variants, and an index fits each of them, so a generic plan is good.
     let cached =
-        parts.len() <= MAX_CACHED_PARTS && parts.iter().all(|(_, part)| is_indexed(part, sort));
-    let parts = parts.into_iter().map(|(all, selection)| {
+        parts.len() <= MAX_CACHED_PARTS && parts.iter().all(|(.., part)| is_indexed(part, sort));
+    let parts = parts.into_iter().map(|(all, sorted, selection)| {
         let conditions = conditions(&selection, scope == TicketScope::All);
         let part = conditions.into_iter().fold(all, QueryDsl::filter);
-        part_of_page(part, column, descending, page).select((TicketColumns, state::row_version()))
+        part_of_page(part, sorted, descending, page).select((TicketColumns, state::row_version()))
     });
     let union = Union {
         name: "tickets",
         parts: parts.collect(),
-        order: order(column, list_order.reads_descending(page.direction)),
+        order: sorted.order(list_order.reads_descending(page.direction)),
         limit: page.fetch_limit(),
     };
-    let rows: Vec<(TicketRow, RowVersion)> = union.prepared_if(cached).load(db).await?;
+    let list = Sourced { source, query: union };
+    let rows: Vec<(TicketRow, RowVersion)> = list.prepared_if(cached).load(db).await?;
     let state = PageState::of(&rows);
     let tickets = rows.into_iter().map(|(row, _)| Ticket::from(row));
     Ok((page.slice(tickets.collect()), state))
+}
+
+/// A part of a list: its tickets, their order, and the conditions.
+type Part<'a> = (Tickets<'a>, Sorted, TicketListFilter);
+
+/// What the tickets of a part of a list are sorted by, before their ids.
+#[derive(Clone, Copy)]
+enum Sorted {
+    /// An expression.
+    By(&'static str),
+    /// How long they wait. All of them do.
+    Waiting,
+    /// Nothing: none of them waits. They come after those that wait, in both directions.
+    NotWaiting,
+}
+
+impl Sorted {
+    /// Returns the expressions after `ORDER BY`.
+    fn order(self, descending: bool) -> String {
+        let direction = if descending { "DESC" } else { "ASC" };
+        match self {
+            Self::By(column) => format!("{column} {direction}, tickets.id {direction}"),
+            Self::Waiting => format!("tickets.waiting_since {direction}, tickets.id {direction}"),
+            Self::NotWaiting => format!("tickets.id {direction}"),
+        }
+    }
+}
+
+/// Splits a selection into the tickets that wait and the others, so that an index returns each part
+/// in its order.
+fn by_waiting<'a>(selection: &TicketListFilter) -> Vec<Part<'a>> {
+    let all = || in_scope(TicketScope::All);
+    let waiting = all().filter(tickets::waiting_since.is_not_null());
+    let not_waiting = all().filter(tickets::waiting_since.is_null());
+    vec![
+        (waiting, Sorted::Waiting, selection.clone()),
+        (not_waiting, Sorted::NotWaiting, selection.clone()),
+    ]
 }
 
 /// The maximum number of parts of a cached statement.
@@ -84,8 +136,8 @@ const MAX_PARTS: usize = 12;
 /// the order of their last change. No index has the tickets of all statuses in that order. Does not
 /// split if another condition narrows the list more.
 fn by_state(selection: &TicketListFilter) -> Vec<TicketListFilter> {
-    let TicketFilter { statuses, categories, assignee, reporter, .. } = &selection.filter;
-    if assignee.is_some() || reporter.is_some() || selection.search.is_some() {
+    let TicketFilter { statuses, categories, assignee, .. } = &selection.filter;
+    if matches!(assignee, Some(Some(_))) {
         return vec![selection.clone()];
     }
     let statuses = statuses.as_deref().unwrap_or(&Status::ALL);
@@ -149,18 +201,16 @@ fn shared_with<'a>(account: AccountId) -> Tickets<'a> {
 /// Limits a query to the tickets that a page needs, in its order.
 fn part_of_page<'a>(
     mut query: Tickets<'a>,
-    column: &str,
+    sorted: Sorted,
     descending: bool,
     page: &Page<TicketKey>,
 ) -> Tickets<'a> {
-    if let Some(key) = page.after {
-        query = seek(query, column, if descending { "<" } else { ">" }, key);
-    }
-    if let Some(key) = page.before {
-        query = seek(query, column, if descending { ">" } else { "<" }, key);
+    for boundary in [page.after.map(Boundary::After), page.before.map(Boundary::Before)] {
+        query =
+            boundary.into_iter().fold(query, |it, boundary| seek(it, sorted, descending, boundary));
     }
     let descending = descending != (page.direction == Direction::Backward);
-    query.order(sql::<Bool>(&order(column, descending))).limit(page.fetch_limit())
+    query.order(sql::<Bool>(&sorted.order(descending))).limit(page.fetch_limit())
 }
 
 /// Counts all tickets of a selection by category and status.
@@ -172,11 +222,9 @@ pub async fn counts(
         .group_by((tickets::category_id, tickets::status))
         .select((tickets::category_id, tickets::status, diesel::dsl::count_star()))
         .into_boxed();
-    let rows = conditions(selection, true)
-        .into_iter()
-        .fold(all, QueryDsl::filter)
-        .load::<(Uuid, Status, i64)>(db)
-        .await?;
+    let query = conditions(selection, true).into_iter().fold(all, QueryDsl::filter);
+    let counted = Sourced { source: Source::of_count(selection), query };
+    let rows = counted.load::<(Uuid, Status, i64)>(db).await?;
     let count =
         |(category, status, count)| TicketCount { category: CategoryId(category), status, count };
     Ok(rows.into_iter().map(count).collect())
@@ -195,7 +243,8 @@ pub async fn capped_counts(
     let parts = selections.iter().map(|selection| {
         let all = in_scope(TicketScope::All);
         let part = conditions(selection, true).into_iter().fold(all, QueryDsl::filter);
-        part.select(sql::<Integer>("1")).limit(limit)
+        let query = part.select(sql::<Integer>("1")).limit(limit);
+        Sourced { source: Source::of_count(selection), query }
     });
     let mut rows: Vec<(i32, i64)> = Counts { parts: parts.collect() }.load(db).await?;
     rows.sort_unstable();
@@ -237,8 +286,7 @@ fn conditions(selection: &TicketListFilter, internal: bool) -> Vec<Condition> {
         all.push(Box::new(tickets::assignee_id.is_distinct_from(id.0)));
     }
     if let Some(time) = *waiting_since {
-        let waiting = sql::<Bool>("coalesce(tickets.waiting_since, 'infinity') <= ");
-        all.push(Box::new(waiting.bind::<Timestamptz, _>(time)));
+        all.push(Box::new(tickets::waiting_since.le(time).assume_not_null()));
     }
     if let Some((reader, is_unread)) = *unread {
         all.push(unread::is_unread(reader, is_unread));
@@ -249,8 +297,8 @@ fn conditions(selection: &TicketListFilter, internal: bool) -> Vec<Condition> {
     all
 }
 
-/// Returns the expression that a list is sorted by, as it occurs in an index. Tickets that do not
-/// wait come last in both directions.
+/// Returns the expression that a list is sorted by. Tickets that do not wait come last in both
+/// directions.
 fn column(sort: TicketSort, descending: bool) -> &'static str {
     match (sort, descending) {
         (TicketSort::CreatedAt, _) => "tickets.created_at",
@@ -261,9 +309,33 @@ fn column(sort: TicketSort, descending: bool) -> &'static str {
     }
 }
 
-/// Narrows a query to the tickets before or after a key. The row comparison becomes one index
-/// range.
-fn seek<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) -> Tickets<'a> {
+/// One end of a page, which is not part of it.
+#[derive(Clone, Copy)]
+enum Boundary {
+    After(TicketKey),
+    Before(TicketKey),
+}
+
+/// Narrows a query to the tickets on the page's side of a boundary. The row comparison becomes one
+/// index range.
+fn seek(query: Tickets<'_>, sorted: Sorted, descending: bool, boundary: Boundary) -> Tickets<'_> {
+    let (key, is_after) = match boundary {
+        Boundary::After(key) => (key, true),
+        Boundary::Before(key) => (key, false),
+    };
+    let operator = if is_after == descending { "<" } else { ">" };
+    let column = match (sorted, key) {
+        (Sorted::By(column), _) => column,
+        (Sorted::Waiting, TicketKey::Waiting(Some(_), _)) => "tickets.waiting_since",
+        (Sorted::NotWaiting, TicketKey::Waiting(None, id)) => {
+            let beyond = sql::<Bool>(&format!("tickets.id {operator} "));
+            return query.filter(beyond.bind::<SqlUuid, _>(id.0));
+        }
+        // The key is in the other part: all tickets of this one are on the same side of it.
+        (Sorted::Waiting, _) if !is_after => return query,
+        (Sorted::NotWaiting, _) if is_after => return query,
+        (Sorted::Waiting | Sorted::NotWaiting, _) => return query.filter(sql::<Bool>("false")),
+    };
     let row = sql::<Bool>(&format!("({column}, tickets.id) {operator} ("));
     match key {
         TicketKey::Time(time, id) | TicketKey::Waiting(Some(time), id) => query
@@ -277,9 +349,4 @@ fn seek<'a>(query: Tickets<'a>, column: &str, operator: &str, key: TicketKey) ->
             query.filter(row.sql(&none).sql(", ").bind::<SqlUuid, _>(id.0).sql(")"))
         }
     }
-}
-
-fn order(column: &str, descending: bool) -> String {
-    let direction = if descending { "DESC" } else { "ASC" };
-    format!("{column} {direction}, tickets.id {direction}")
 }

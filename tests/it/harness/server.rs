@@ -102,7 +102,9 @@ impl TestServer {
     /// Stops the server, then reverts and repeats the migration in a folder. The server must be
     /// stopped because migrations lock tables in another order and could deadlock with it.
     pub async fn migrate_again(&mut self, folder: &str) {
-        self.app.take().unwrap().stop().await;
+        if let Some(app) = self.app.take() {
+            app.stop().await;
+        }
         let database = self.database.connect().await;
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
         for script in ["down.sql", "up.sql"] {

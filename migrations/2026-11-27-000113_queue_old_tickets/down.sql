@@ -1,0 +1,2 @@
+-- Undoing 112 removes the entries.
+SELECT 1

@@ -1,0 +1,1 @@
+CREATE INDEX tickets_status_updated ON tickets (status, updated_at, id);

@@ -1,0 +1,2 @@
+-- As in 114.
+DROP INDEX CONCURRENTLY IF EXISTS tickets_longest_waiting

@@ -1,0 +1,1 @@
+CREATE INDEX tickets_resolved ON tickets (resolved_at, id) WHERE status = 'resolved';
