@@ -12,7 +12,7 @@ CREATE TABLE queue_entries (
     updated_at timestamptz NOT NULL,
     waiting_since timestamptz,
     resolved_at timestamptz
-);
+) WITH (fillfactor = 80);
 CREATE INDEX queue_entries_assignee_updated
     ON queue_entries (assignee_id, updated_at, ticket_id);
 CREATE INDEX queue_entries_category_status_updated

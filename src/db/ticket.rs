@@ -16,7 +16,7 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use self::scope::in_scope;
+use self::scope::{Condition, in_scope};
 use super::{
     Connection, DbError,
     prepared::Prepare as _,
@@ -138,17 +138,17 @@ pub async fn by_ids(
     scope: TicketScope,
     ids: &[TicketId],
 ) -> Result<Vec<Ticket>, DbError> {
-    let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
-    // The nested `unnest` hides the number of ids from the planner, so that one generic plan is
-    // reused.
-    let requested = sql::<Bool>("tickets.id = ANY (ARRAY(SELECT unnest(");
-    let rows = in_scope(scope)
-        .filter(requested.bind::<Array<SqlUuid>, _>(ids).sql(")))"))
-        .select(TicketColumns)
-        .prepared()
-        .load(db)
-        .await?;
+    let query = in_scope(scope).filter(requested(ids)).select(TicketColumns);
+    let rows = query.prepared().load(db).await?;
     Ok(rows.into_iter().map(Ticket::from).collect())
+}
+
+/// Returns the condition that selects tickets by their ids. The nested `unnest` hides their number
+/// from the planner, so that one generic plan is reused.
+fn requested(ids: &[TicketId]) -> Condition {
+    let ids = ids.iter().map(|id| id.0).collect::<Vec<_>>();
+    let requested = sql::<Bool>("tickets.id = ANY (ARRAY(SELECT unnest(");
+    Box::new(requested.bind::<Array<SqlUuid>, _>(ids).sql(")))"))
 }
 
 /// Returns those of the ids whose tickets are in scope.

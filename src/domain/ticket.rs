@@ -121,6 +121,13 @@ pub enum TooManyParticipants {
 }
 
 impl Ticket {
+    /// Returns about how many bytes the ticket takes in memory.
+    pub fn size(&self) -> usize {
+        let accounts = self.participant_ids.len() + self.past_participant_ids.len();
+        let texts = self.summary.len() + self.description.len();
+        size_of::<Self>() + texts + accounts * size_of::<AccountId>()
+    }
+
     /// Records a comment that is added to the ticket.
     pub fn add_last_comment(&mut self, comment: &Comment) {
         let id = Some(comment.id);

@@ -351,7 +351,8 @@ impl TicketQuery {
         let (actor, services) = (ctx.actor()?, ctx.services()?);
         let selection = filter.unwrap_or_default().selection(actor, services.number_prefix())?;
         let began = ctx.cursor()?;
-        let slice = service::ticket::page(actor, services, &selection, order, &page, began).await?;
+        let slice =
+            service::ticket_list::page(actor, services, &selection, order, &page, began).await?;
         let tickets = slice.map(|ticket| (TicketCursor::of(&ticket, sort), Ticket(ticket)));
         TicketConnection::new(tickets).with_accounts(ctx).await
     }

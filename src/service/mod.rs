@@ -59,6 +59,7 @@ mod staff_list;
 pub mod support_figures;
 pub mod ticket;
 pub mod ticket_invitation;
+pub mod ticket_list;
 pub mod timeline;
 mod tries;
 pub mod unread;

@@ -11,6 +11,7 @@ use super::{
     queued::{Change, Opening},
     session::cache::SessionCache,
     settings::{Branding, Settings},
+    ticket_list::cache::TicketCache,
     timeline::cache::TimelineCache,
 };
 use crate::{
@@ -45,6 +46,8 @@ pub struct Dependencies {
     pub(super) accounts: AccountCache,
     pub(super) timelines: TimelineCache,
     pub(super) own_tickets: OwnTicketsCache,
+    /// The tickets in lists of staff.
+    pub(super) tickets: TicketCache,
     /// The pages of tickets that wait to be confirmed together.
     pub(super) own_lists: Arc<Grouping<OwnList>>,
     /// The changes of tickets that wait to be written together.
@@ -87,6 +90,7 @@ impl Services {
             timelines: TimelineCache::new(settings.timeline_cache_bytes),
             settings: Arc::new(settings),
             own_tickets: OwnTicketsCache::default(),
+            tickets: TicketCache::default(),
             own_lists: Arc::default(),
             sessions: SessionCache::default(),
             changes: Arc::new(Grouping::overlapping()),

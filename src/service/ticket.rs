@@ -1,14 +1,11 @@
 //! Tickets: finding, opening and changing them.
 
-use std::sync::Arc;
-
 pub(super) use super::change::public_event;
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
     idempotency::{IdempotentCall, fingerprint},
     meanwhile::{SeenUpTo, check_nothing_said},
     merged, opening,
-    own_tickets::{self, cache::OwnList},
     queued::{Change, CountedCreation, Creation, Made, Opening},
     upload::{self, Upload},
     validation::Validation,
@@ -22,14 +19,11 @@ use crate::{
     domain::{
         actor::Actor,
         clock::Timestamp,
-        cursor::Cursor,
         ids::{AccountId, CategoryId, TicketId},
-        page::{Page, Slice},
         policy::{self, Action, Resource},
         text::{Body, IdempotencyKey, Summary},
         ticket::{Changes, IllegalMove, LastComments, Priority, Status, Ticket, TicketNumber},
         ticket_filter::{TicketCount, TicketListFilter},
-        ticket_list::{TicketKey, TicketListOrder},
     },
 };
 
@@ -68,32 +62,6 @@ pub struct TicketChanges {
     pub expected_version: Option<i32>,
     /// The last event that the caller has seen. If others have commented since, nothing changes.
     pub seen_up_to: Option<SeenUpTo>,
-}
-
-/// Returns a page of the tickets that the actor may see. `began` is the position of the feed when
-/// the request began.
-///
-/// # Errors
-/// Returns an error if nobody is signed in.
-pub async fn page(
-    actor: &Actor,
-    services: &Services,
-    selection: &TicketListFilter,
-    order: TicketListOrder,
-    page: &Page<TicketKey>,
-    began: Cursor,
-) -> Result<Slice<Arc<Ticket>>, ServiceError> {
-    authorise(actor, Action::Enter, Resource::Desk)?;
-    let scope = policy::ticket_scope(actor);
-    if let Some(list) = OwnList::of(scope, selection, order, page) {
-        return own_tickets::page(services, list, began).await;
-    }
-    let read = async |db: &mut _| tickets::list::page(db, scope, selection, order, page).await;
-    let (tickets, _) = match &selection.search {
-        Some(_) => services.database.read_within(services.settings.search_timeout, read).await?,
-        None => read(&mut *services.database.read().await?).await?,
-    };
-    Ok(tickets.map(Arc::new))
 }
 
 /// Returns the number of tickets per category and status.

@@ -1,6 +1,7 @@
 //! The live queue of staff.
 
 use serde_json::{Value, json};
+use ticketwire::domain::account::Role;
 
 use crate::harness::{
     Client, Socket, TestServer,
@@ -377,5 +378,70 @@ async fn pages_of_the_longest_wait_continue_with_tickets_that_do_not_wait() {
             assert_eq!(backwards, expected, "{direction} {filter}");
         }
     }
+    server.stop().await;
+}
+
+/// What a list of staff shows of a ticket.
+const SHOWN: &str = "id summary description status priority version updatedAt waitingSince
+    category { id } assignee { name } reporter { name } participants { name }
+    lastComment { body } isUnread";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_shows_no_ticket_as_it_was() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ada = server.sign_up("Ada", Role::Admin).await;
+    let marta_id = marta.account_id().await;
+    let node = server.second_node().await;
+    let other = marta.at(&node.address().to_string());
+    let ticket = anna.create_ticket("one").await;
+    let second = anna.create_ticket("two").await;
+    let list = format!(
+        "query($sort: TicketOrderField!) {{
+            tickets(orderBy: {{ field: $sort }}) {{ nodes {{ {SHOWN} }} }} }}"
+    );
+    let one = format!("query($id: ID!) {{ node(id: $id) {{ ... on Ticket {{ {SHOWN} }} }} }}");
+    let assert_fresh = async |after: &str| {
+        for sort in ["UPDATED_AT", "WAITING_SINCE"] {
+            let listed = other.ok(&list, json!({ "sort": sort })).await;
+            let listed = listed["tickets"]["nodes"].as_array().unwrap();
+            assert_eq!(listed.len(), 2, "{after}");
+            for shown in listed {
+                let read = marta.ok(&one, json!({ "id": shown["id"] })).await;
+                assert_eq!(*shown, read["node"], "{after}, by {sort}");
+            }
+        }
+    };
+    assert_fresh("opening").await;
+    for changes in [
+        json!({ "categoryId": SALES }),
+        json!({ "priority": "HIGHEST" }),
+        json!({ "assigneeId": marta_id }),
+        json!({ "summary": "another one" }),
+        json!({ "status": "WAITING_FOR_CUSTOMER" }),
+    ] {
+        marta.update(&ticket, changes.clone()).await;
+        assert_fresh(&changes.to_string()).await;
+    }
+    marta.note(&ticket, "between us").await;
+    assert_fresh("a note").await;
+    anna.comment(&ticket, "thanks").await;
+    assert_fresh("a comment").await;
+    for text in ["DESCRIPTION", "SUMMARY"] {
+        let redact = "mutation($id: ID!, $text: TicketText!) {
+            redactTicket(input: { ticketId: $id, text: $text }) { userErrors { code } } }";
+        marta.ok(redact, json!({ "id": ticket.id, "text": text })).await;
+        assert_fresh(text).await;
+    }
+    let rename = "mutation($id: ID!) { updateAccount(input: { id: $id, name: \"Anna B.\" }) {
+        userErrors { message } } }";
+    let renamed = ada.ok(rename, json!({ "id": anna.account_id().await })).await;
+    assert_eq!(renamed["updateAccount"]["userErrors"], json!([]));
+    assert_fresh("a new name").await;
+    let merge = "mutation($input: MergeTicketInput!) { mergeTicket(input: $input) {
+        userErrors { message } } }";
+    marta.ok(merge, json!({ "input": { "ticketId": second.id, "intoId": ticket.id } })).await;
+    assert_fresh("merging").await;
+    node.stop().await;
     server.stop().await;
 }

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use diesel::{
     dsl::sql,
+    expression::SqlLiteral,
     prelude::*,
-    sql_types::{Bool, Integer, Timestamptz, Uuid as SqlUuid},
+    sql_types::{BigInt, Bool, Integer, Nullable, Oid, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -20,12 +21,15 @@ use super::{
         unread,
     },
     TicketColumns, TicketRow,
-    queue::{Source, Sourced},
+    queue::{Source, Sourced, sorts_entries},
+    requested,
     scope::{Condition, Tickets, in_scope},
     state::{self, PageState, RowVersion},
 };
 use crate::domain::{
-    ids::{AccountId, CategoryId},
+    account::AccountChangeCount,
+    clock::Timestamp,
+    ids::{AccountId, CategoryId, TicketId},
     page::{Direction, Page, Slice},
     policy::TicketScope,
     ticket::{Status, Ticket},
@@ -39,17 +43,127 @@ pub async fn page(
     db: &mut Connection,
     scope: TicketScope,
     selection: &TicketListFilter,
-    list_order: TicketListOrder,
+    order: TicketListOrder,
     page: &Page<TicketKey>,
 ) -> Result<(Slice<Ticket>, PageState), DbError> {
-    let TicketListOrder { sort, descending } = list_order;
-    let source = match scope {
-        TicketScope::All => Source::of_page(selection, sort),
-        TicketScope::Of(_) | TicketScope::Nothing => Source::Tickets,
-    };
-    let sorted = Sorted::By(column(sort, descending));
-    // Each part can use an index. A single condition that covers all parts could not.
-    let parts = match scope {
+    let List { source, cached, parts, order } = List::of(scope, selection, order, page);
+    let parts = parts.into_iter().map(|part| part.select((TicketColumns, state::row_version())));
+    let query = Union { name: "tickets", parts: parts.collect(), order, limit: page.fetch_limit() };
+    let list = Sourced { source: source.with_tickets(), query };
+    let rows: Vec<(TicketRow, RowVersion)> = list.prepared_if(cached).load(db).await?;
+    let state = PageState::of(&rows);
+    let tickets = rows.into_iter().map(|(row, _)| Ticket::from(row));
+    Ok((page.slice(tickets.collect()), state))
+}
+
+/// The version of a ticket in the queue. Each change of the ticket changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryVersion(RowVersion);
+
+/// The entries of a page.
+pub struct PageEntries {
+    /// The tickets, as many as there are rows to read for the page, in the order of reading.
+    pub tickets: Vec<(TicketId, EntryVersion)>,
+    /// How often accounts have changed. `None` if the page is empty.
+    pub account_changes: Option<AccountChangeCount>,
+}
+
+/// When a ticket changed, and since when it waits.
+type Times = (Timestamp, Option<Timestamp>);
+
+/// Returns the entries of a page of all tickets, without the tickets. `None` if entries are not sorted
+/// as the page is.
+pub async fn entries(
+    db: &mut Connection,
+    selection: &TicketListFilter,
+    order: TicketListOrder,
+    page: &Page<TicketKey>,
+) -> Result<Option<PageEntries>, DbError> {
+    let sort = order.sort;
+    let List { source, cached, parts, order } = List::of(TicketScope::All, selection, order, page);
+    if source == Source::Tickets || !sorts_entries(sort) {
+        return Ok(None);
+    }
+    // The union is sorted by one of the times.
+    let times = (tickets::updated_at, tickets::waiting_since);
+    let parts = parts
+        .into_iter()
+        .map(|part| part.select((tickets::id, times, entry_version(), account_changes())));
+    let query = Union { name: "tickets", parts: parts.collect(), order, limit: page.fetch_limit() };
+    let list = Sourced { source, query };
+    let rows: Vec<(Uuid, Times, RowVersion, Option<i64>)> =
+        list.prepared_if(cached).load(db).await?;
+    Ok(Some(PageEntries {
+        account_changes: rows.iter().find_map(|row| row.3).map(AccountChangeCount),
+        tickets: rows.iter().map(|row| (TicketId(row.0), EntryVersion(row.2))).collect(),
+    }))
+}
+
+/// Returns the tickets with these ids and their versions in the queue, in any order.
+pub async fn with_versions(
+    db: &mut Connection,
+    ids: &[TicketId],
+) -> Result<Vec<(Ticket, EntryVersion)>, DbError> {
+    let query =
+        in_scope(TicketScope::All).filter(requested(ids)).select((TicketColumns, entry_version()));
+    let found = Sourced { source: Source::EntriesWithTickets, query };
+    let rows: Vec<(TicketRow, RowVersion)> = found.prepared().load(db).await?;
+    Ok(rows.into_iter().map(|(row, version)| (row.into(), EntryVersion(version))).collect())
+}
+
+/// Selects the version of an entry. Its type, `xid`, is sent like an `oid`.
+fn entry_version() -> SqlLiteral<Oid> {
+    sql("tickets.entry_version")
+}
+
+fn account_changes() -> SqlLiteral<Nullable<BigInt>> {
+    sql("(SELECT account_changes.number FROM account_changes LIMIT 1)")
+}
+
+/// A list to be read: its parts, which are merged in its order.
+struct List<'a> {
+    source: Source,
+    /// Whether the prepared statement is cached.
+    cached: bool,
+    parts: Vec<Tickets<'a>>,
+    order: String,
+}
+
+impl List<'_> {
+    fn of(
+        scope: TicketScope,
+        selection: &TicketListFilter,
+        list_order: TicketListOrder,
+        page: &Page<TicketKey>,
+    ) -> Self {
+        let TicketListOrder { sort, descending } = list_order;
+        let source = match scope {
+            TicketScope::All => Source::of_page(selection, sort),
+            TicketScope::Of(_) | TicketScope::Nothing => Source::Tickets,
+        };
+        let sorted = Sorted::By(column(sort, descending));
+        let parts = parts(scope, source, selection, (sort, sorted));
+        // These queries have few variants, and an index fits each of them, so a generic plan is good.
+        let cached = parts.len() <= MAX_CACHED_PARTS
+            && parts.iter().all(|(.., part)| is_indexed(part, sort));
+        let parts = parts.into_iter().map(|(all, sorted, selection)| {
+            let conditions = conditions(&selection, scope == TicketScope::All);
+            let part = conditions.into_iter().fold(all, QueryDsl::filter);
+            part_of_page(part, sorted, descending, page)
+        });
+        let order = sorted.order(list_order.reads_descending(page.direction));
+        Self { source, cached, parts: parts.collect(), order }
+    }
+}
+
+/// Splits a list. Each part can use an index. A single condition that covers all parts could not.
+fn parts<'a>(
+    scope: TicketScope,
+    source: Source,
+    selection: &TicketListFilter,
+    (sort, sorted): (TicketSort, Sorted),
+) -> Vec<Part<'a>> {
+    match scope {
         TicketScope::Of(account) => {
             let own = tickets::table.filter(tickets::reporter_id.eq(account.0)).into_boxed();
             vec![
@@ -57,36 +171,17 @@ pub async fn page(
                 (shared_with(account), sorted, selection.clone()),
             ]
         }
-        TicketScope::All if source == Source::Entries && sort == TicketSort::WaitingSince => {
+        TicketScope::All | TicketScope::Nothing if source == Source::Tickets => {
+            vec![(in_scope(scope), sorted, selection.clone())]
+        }
+        TicketScope::All | TicketScope::Nothing if sort == TicketSort::WaitingSince => {
             by_waiting(selection)
         }
-        TicketScope::All if source == Source::Entries => {
+        TicketScope::All | TicketScope::Nothing => {
             let parts = by_state(selection).into_iter();
             parts.map(|selection| (in_scope(scope), sorted, selection)).collect()
         }
-        TicketScope::All | TicketScope::Nothing => {
-            vec![(in_scope(scope), sorted, selection.clone())]
-        }
-    };
-    // These queries have few variants, and an index fits each of them, so a generic plan is good.
-    let cached =
-        parts.len() <= MAX_CACHED_PARTS && parts.iter().all(|(.., part)| is_indexed(part, sort));
-    let parts = parts.into_iter().map(|(all, sorted, selection)| {
-        let conditions = conditions(&selection, scope == TicketScope::All);
-        let part = conditions.into_iter().fold(all, QueryDsl::filter);
-        part_of_page(part, sorted, descending, page).select((TicketColumns, state::row_version()))
-    });
-    let union = Union {
-        name: "tickets",
-        parts: parts.collect(),
-        order: sorted.order(list_order.reads_descending(page.direction)),
-        limit: page.fetch_limit(),
-    };
-    let list = Sourced { source, query: union };
-    let rows: Vec<(TicketRow, RowVersion)> = list.prepared_if(cached).load(db).await?;
-    let state = PageState::of(&rows);
-    let tickets = rows.into_iter().map(|(row, _)| Ticket::from(row));
-    Ok((page.slice(tickets.collect()), state))
+    }
 }
 
 /// A part of a list: its tickets, their order, and the conditions.

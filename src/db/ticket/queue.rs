@@ -20,22 +20,19 @@ pub(super) enum Source {
     /// Those of `tickets`.
     Tickets,
     /// Those of `queue_entries`. The ticket of each is looked up.
+    EntriesWithTickets,
+    /// Those of `queue_entries`. Tickets are read only if the query names what entries don't have.
     Entries,
-    /// Those of `queue_entries`, to be counted.
-    CountedEntries,
 }
 
 impl Source {
     /// Returns where to find the tickets of a selection in an order.
     pub(super) fn of_page(selection: &TicketListFilter, sort: TicketSort) -> Self {
-        let is_sorted = match sort {
-            TicketSort::UpdatedAt | TicketSort::WaitingSince => true,
-            TicketSort::CreatedAt | TicketSort::Priority => false,
-        };
-        if !is_narrowed(selection) && (is_sorted || selects_few_entries(selection)) {
-            Self::Entries
-        } else {
-            Self::Tickets
+        match selection.unread {
+            _ if is_narrowed(selection) => Self::Tickets,
+            None if sorts_entries(sort) => Self::Entries,
+            _ if sorts_entries(sort) || selects_few_entries(selection) => Self::EntriesWithTickets,
+            _ => Self::Tickets,
         }
     }
 
@@ -43,10 +40,25 @@ impl Source {
     pub(super) fn of_count(selection: &TicketListFilter) -> Self {
         match selection.unread {
             _ if is_narrowed(selection) => Self::Tickets,
-            // Only the ticket tells.
-            Some(_) => Self::Entries,
-            None => Self::CountedEntries,
+            Some(_) => Self::EntriesWithTickets,
+            None => Self::Entries,
         }
+    }
+
+    /// Returns where to find the whole tickets instead.
+    pub(super) fn with_tickets(self) -> Self {
+        match self {
+            Self::Tickets => Self::Tickets,
+            Self::Entries | Self::EntriesWithTickets => Self::EntriesWithTickets,
+        }
+    }
+}
+
+/// Whether an index of `queue_entries` returns them in an order.
+pub(super) fn sorts_entries(sort: TicketSort) -> bool {
+    match sort {
+        TicketSort::UpdatedAt | TicketSort::WaitingSince => true,
+        TicketSort::CreatedAt | TicketSort::Priority => false,
     }
 }
 
@@ -81,26 +93,27 @@ fn named(tickets: &str) -> String {
                     t.created_at, t.participant_ids, t.past_participant_ids, t.follow_up_to_id,
                     t.public_seq, t.public_actor_id, t.public_seq_by_others,
                     t.any_seq, t.any_actor_id, t.any_seq_by_others,
-                    t.last_comment_id, t.last_public_comment_id, t.last_comments_seq, t.xmin
+                    t.last_comment_id, t.last_public_comment_id, t.last_comments_seq, t.xmin,
+                    q.xmin AS entry_version
              FROM queue_entries q {tickets}) "
     )
 }
 
 /// The limit has each ticket looked up by its id, so that an index can return the entries in order.
-static ENTRIES: LazyLock<String> = LazyLock::new(|| {
+static ENTRIES_WITH_TICKETS: LazyLock<String> = LazyLock::new(|| {
     named("CROSS JOIN LATERAL (SELECT *, xmin FROM tickets WHERE id = q.ticket_id LIMIT 1) t")
 });
 
 /// Postgres leaves out this join if nothing of the ticket is read.
-static COUNTED_ENTRIES: LazyLock<String> =
+static ENTRIES: LazyLock<String> =
     LazyLock::new(|| named("LEFT JOIN tickets t ON t.id = q.ticket_id"));
 
 impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Sourced<Q> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(match self.source {
             Source::Tickets => "",
+            Source::EntriesWithTickets => &ENTRIES_WITH_TICKETS,
             Source::Entries => &ENTRIES,
-            Source::CountedEntries => &COUNTED_ENTRIES,
         });
         self.query.walk_ast(out)
     }

@@ -78,12 +78,8 @@ impl Kept {
     /// Returns about how many bytes this takes.
     fn size(&self) -> usize {
         let Self::Page(page) = self else { return size_of::<Self>() };
-        let of = |ticket: &Arc<Ticket>| {
-            let accounts = ticket.participant_ids.len() + ticket.past_participant_ids.len();
-            let texts = ticket.summary.len() + ticket.description.len();
-            size_of::<Ticket>() + texts + accounts * size_of::<AccountId>()
-        };
-        size_of::<Self>() + page.state.size() + page.tickets.items.iter().map(of).sum::<usize>()
+        let tickets = page.tickets.items.iter().map(|ticket| ticket.size());
+        size_of::<Self>() + page.state.size() + tickets.sum::<usize>()
     }
 }
 
