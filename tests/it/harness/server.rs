@@ -183,8 +183,10 @@ impl TestServer {
     }
 
     /// Closes the tickets that have been resolved for this many days, as the background task of a
-    /// node does; returns how many.
+    /// node does; returns how many. The planner of mail locks tickets, and those are not closed, so this
+    /// waits for it.
     pub async fn close_resolved(&self, after_days: u32) -> usize {
+        self.quiet().await;
         let database = Database::new(&self.database.url, 2).unwrap();
         let mut config = config();
         config.tickets.close_resolved_after_days = after_days;
