@@ -19,6 +19,8 @@ pub fn per_second(
     let file = std::env::temp_dir().join(format!("ticketwire-bench-{}.sql", std::process::id()));
     std::fs::write(&file, script).expect("a script");
     let output = Command::new(program)
+        // As a connection of the server does, scripts write the entries of the queue themselves.
+        .env("PGOPTIONS", "-c ticketwire.queue_entries=on")
         .args(["-n", "-c", &connections.to_string(), "-T", &time.as_secs().to_string()])
         .args(options)
         .arg("-f")

@@ -139,6 +139,8 @@ pub const WORKLOADS: [Workload; 4] = [
                     any_actor_id = assignee_id, public_actor_id = assignee_id
                 WHERE number = {number} AND status <> 'closed'
                 RETURNING *
+            ), q AS (
+                UPDATE queue_entries SET updated_at = now() FROM t WHERE ticket_id = t.id
             ), c AS (
                 INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
                 SELECT gen_random_uuid(), id, coalesce(assignee_id, reporter_id), 'public',

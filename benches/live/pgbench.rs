@@ -12,6 +12,7 @@ SELECT id, status, version FROM tickets WHERE number = :first + :n FOR NO KEY UP
 INSERT INTO comments (id, ticket_id, author_id, visibility, body, created_at)
     VALUES (gen_random_uuid(), ':id', ':agent', 'public', 'A comment of the benchmark', now()) RETURNING id AS comment \gset
 UPDATE tickets SET updated_at = now(), event_seq = event_seq + 1 WHERE id = ':id' RETURNING event_seq AS seq \gset
+UPDATE queue_entries SET updated_at = now() WHERE ticket_id = ':id';
 INSERT INTO events (ticket_id, seq, kind, audience, actor_id, data, occurred_at)
     VALUES (':id', :seq, 'comment_added', 'participants', ':agent',
             jsonb_build_object('comment_id', ':comment'), now()) RETURNING id AS event \gset

@@ -11,10 +11,12 @@ BEGIN
         INSERT INTO queue_entries (ticket_id, category_id, assignee_id, status, priority, updated_at,
             waiting_since, resolved_at)
         SELECT id, category_id, assignee_id, status, priority, updated_at, waiting_since, resolved_at
-        FROM tickets WHERE id = ANY (batch)
+        FROM tickets WHERE id = ANY (batch) ORDER BY id
         ON CONFLICT (ticket_id) DO NOTHING;
         last := batch[cardinality(batch)];
         COMMIT;
     END LOOP;
+    -- So that the planner knows the entries before autovacuum has seen them.
+    ANALYZE queue_entries;
 END
 $$

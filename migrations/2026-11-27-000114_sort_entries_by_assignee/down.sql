@@ -1,1 +1,1 @@
-CREATE INDEX tickets_assignee_updated ON tickets (assignee_id, updated_at, id);
+CREATE INDEX CONCURRENTLY tickets_assignee_updated ON tickets (assignee_id, updated_at, id);

@@ -1,1 +1,1 @@
-CREATE INDEX tickets_category_status_updated ON tickets (category_id, status, updated_at, id);
+CREATE INDEX CONCURRENTLY tickets_category_status_updated ON tickets (category_id, status, updated_at, id);

@@ -1,1 +1,1 @@
-CREATE INDEX tickets_status_updated ON tickets (status, updated_at, id);
+CREATE INDEX CONCURRENTLY tickets_status_updated ON tickets (status, updated_at, id);

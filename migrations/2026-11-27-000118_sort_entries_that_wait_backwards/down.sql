@@ -1,1 +1,1 @@
-CREATE INDEX tickets_last_waiting ON tickets (coalesce(waiting_since, '-infinity'), id);
+CREATE INDEX CONCURRENTLY tickets_last_waiting ON tickets (coalesce(waiting_since, '-infinity'), id);

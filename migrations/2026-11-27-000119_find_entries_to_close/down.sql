@@ -1,1 +1,1 @@
-CREATE INDEX tickets_resolved ON tickets (resolved_at, id) WHERE status = 'resolved';
+CREATE INDEX CONCURRENTLY tickets_resolved ON tickets (resolved_at, id) WHERE status = 'resolved';

@@ -15,6 +15,9 @@ pub(super) struct Union<Q> {
     pub name: &'static str,
     /// The queries. At least one, all with the same columns.
     pub parts: Vec<Q>,
+    /// Whether all rows of a query come before those of the next one. Then a query runs only if those
+    /// before it have returned too few rows.
+    pub in_turn: bool,
     /// The expressions after `ORDER BY`.
     pub order: String,
     /// The maximum number of rows.
@@ -23,16 +26,43 @@ pub(super) struct Union<Q> {
 
 impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Union<Q> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        for (index, part) in self.parts.iter().enumerate() {
-            out.push_sql(if index == 0 { "SELECT * FROM ((" } else { ") UNION ALL (" });
-            part.walk_ast(out.reborrow())?;
+        out.push_sql("SELECT * FROM (");
+        if self.in_turn {
+            self.walk_in_turn(out.reborrow())?;
+        } else {
+            for (index, part) in self.parts.iter().enumerate() {
+                out.push_sql(if index == 0 { "(" } else { ") UNION ALL (" });
+                part.walk_ast(out.reborrow())?;
+            }
+            out.push_sql(")");
         }
-        out.push_sql(")) ");
+        out.push_sql(") ");
         out.push_identifier(self.name)?;
         out.push_sql(" ORDER BY ");
         out.push_sql(&self.order);
         out.push_sql(" LIMIT ");
         out.push_bind_param::<BigInt, _>(&self.limit)
+    }
+}
+
+impl<Q: QueryFragment<Pg>> Union<Q> {
+    /// Names each query, so that the next one can be skipped by the number of its rows.
+    fn walk_in_turn<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for (index, part) in self.parts.iter().enumerate() {
+            out.push_sql(if index == 0 { "WITH " } else { "), " });
+            out.push_sql(&format!("part_{index} AS MATERIALIZED (SELECT * FROM ("));
+            part.walk_ast(out.reborrow())?;
+            out.push_sql(") part");
+            if index > 0 {
+                let counts = (0..index).map(|it| format!("(SELECT count(*) FROM part_{it})"));
+                let count = counts.collect::<Vec<_>>().join(" + ");
+                out.push_sql(&format!(" WHERE {count} < "));
+                out.push_bind_param::<BigInt, _>(&self.limit)?;
+            }
+        }
+        let all = (0..self.parts.len()).map(|it| format!("SELECT * FROM part_{it}"));
+        out.push_sql(&format!(") {}", all.collect::<Vec<_>>().join(" UNION ALL ")));
+        Ok(())
     }
 }
 

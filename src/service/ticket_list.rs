@@ -45,6 +45,7 @@ pub async fn page(
         return own_tickets::page(services, list, began).await;
     }
     if scope == TicketScope::All
+        && list::has_entries(selection, order.sort)
         && let Some(found) = kept_page(services, selection, order, page, began).await?
     {
         return Ok(found);
@@ -57,9 +58,8 @@ pub async fn page(
     Ok(tickets.map(Arc::new))
 }
 
-/// Reads the entries of a page of all tickets, and those of the tickets that are not kept. `None` if
-/// the page is not found by entries, or if a ticket has changed between the two: a page must not have
-/// tickets of two moments.
+/// Reads the entries of a page of all tickets, and those of the tickets that are not kept. `None` if a
+/// ticket has changed between the two: a page must not have tickets of two moments.
 async fn kept_page(
     services: &Services,
     selection: &TicketListFilter,
@@ -68,11 +68,8 @@ async fn kept_page(
     began: Cursor,
 ) -> Result<Option<Slice<Arc<Ticket>>>, ServiceError> {
     let mut db = services.database.read().await?;
-    let Some(PageEntries { tickets: entries, account_changes }) =
-        list::entries(&mut db, selection, order, page).await?
-    else {
-        return Ok(None);
-    };
+    let PageEntries { tickets: entries, account_changes } =
+        list::entries(&mut db, selection, order, page).await?;
     let state = |version| TicketState { version, epoch: began.epoch };
     let kept = |&(id, version)| Some((id, services.tickets.get(id, state(version))?));
     let mut found = entries.iter().filter_map(kept).collect::<HashMap<_, _>>();

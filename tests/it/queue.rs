@@ -353,7 +353,21 @@ async fn pages_of_the_longest_wait_continue_with_tickets_that_do_not_wait() {
             "ASC" => [waiting.clone(), others.clone()].concat(),
             _ => [reversed(&waiting), reversed(&others)].concat(),
         };
-        for filter in [json!(null), json!({ "categoryIds": [TECHNICAL_SUPPORT] })] {
+        let ordered = |ids: &[String]| match direction {
+            "ASC" => ids.to_vec(),
+            _ => reversed(ids),
+        };
+        let statuses = |statuses: &[&str]| json!({ "status": statuses });
+        for (filter, expected) in [
+            (json!(null), &expected),
+            (json!({ "categoryIds": [TECHNICAL_SUPPORT] }), &expected),
+            (statuses(&["WORKING_ON_IT", "WAITING_FOR_SUPPORT"]), &expected),
+            (statuses(&["WAITING_FOR_SUPPORT"]), &ordered(&waiting)),
+            (statuses(&["WORKING_ON_IT", "CLOSED"]), &ordered(&others)),
+            (statuses(&["CLOSED"]), &vec![]),
+            (json!({ "waitingSince": "2100-01-01T00:00:00Z" }), &ordered(&waiting)),
+            (json!({ "waitingSince": "2100-01-01T00:00:00Z", "status": ["CLOSED"] }), &vec![]),
+        ] {
             let (mut forwards, mut after) = (Vec::new(), Value::Null);
             for _ in 0..PAGES {
                 let page = json!({ "order": order, "filter": filter, "first": 2, "after": after });
@@ -364,7 +378,7 @@ async fn pages_of_the_longest_wait_continue_with_tickets_that_do_not_wait() {
                     break;
                 }
             }
-            assert_eq!(forwards, expected, "{direction} {filter}");
+            assert_eq!(&forwards, expected, "{direction} {filter}");
             let (mut backwards, mut before) = (Vec::new(), Value::Null);
             for _ in 0..PAGES {
                 let page = json!({ "order": order, "filter": filter, "last": 2, "before": before });
@@ -375,7 +389,66 @@ async fn pages_of_the_longest_wait_continue_with_tickets_that_do_not_wait() {
                     break;
                 }
             }
-            assert_eq!(backwards, expected, "{direction} {filter}");
+            assert_eq!(&backwards, expected, "{direction} {filter}");
+        }
+    }
+    server.stop().await;
+}
+
+/// The priorities, lowest first.
+const PRIORITIES: [&str; 5] = ["LOWEST", "LOW", "MEDIUM", "HIGH", "HIGHEST"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_by_creation_and_priority_select_as_the_other_lists_do() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let marta_id = marta.account_id().await;
+    let statuses =
+        ["WAITING_FOR_SUPPORT", "WORKING_ON_IT", "WAITING_FOR_CUSTOMER", "RESOLVED", "CLOSED"];
+    let mut priorities = PRIORITIES.iter().cycle();
+    for status in statuses {
+        for assignee in [json!(marta_id), Value::Null] {
+            let ticket = anna.create_ticket(status).await;
+            let mut changes = json!({ "assigneeId": assignee, "priority": priorities.next() });
+            if status != statuses[0] {
+                changes["status"] = json!(status);
+            }
+            marta.update(&ticket, changes).await;
+        }
+    }
+    let query = "query($filter: TicketFilterInput, $field: TicketOrderField!) {
+        tickets(filter: $filter, orderBy: { field: $field, direction: ASC }) {
+            nodes { id createdAt priority status assignee { name } } } }";
+    let listed = async |filter: &Value, field: &str| {
+        let data = marta.ok(query, json!({ "filter": filter, "field": field })).await;
+        data["tickets"]["nodes"].as_array().unwrap().clone()
+    };
+    let mut filters = vec![json!({ "categoryIds": [TECHNICAL_SUPPORT] }), json!({})];
+    for assignee in [json!(marta_id), Value::Null] {
+        filters.push(json!({ "assigneeId": assignee }));
+        filters.push(json!({ "assigneeId": assignee, "status": statuses[3..] }));
+    }
+    for few in [&statuses[..3], &statuses[..1], &statuses[3..], &statuses[4..], &statuses] {
+        filters.push(json!({ "status": few }));
+    }
+    let ids = |tickets: &[Value]| {
+        let mut ids = tickets.iter().map(|it| it["id"].to_string()).collect::<Vec<_>>();
+        ids.sort();
+        ids
+    };
+    for filter in &filters {
+        let expected = listed(filter, "UPDATED_AT").await;
+        assert!(!expected.is_empty(), "{filter}");
+        for field in ["CREATED_AT", "PRIORITY"] {
+            let found = listed(filter, field).await;
+            assert_eq!(ids(&found), ids(&expected), "{field} {filter}");
+            let rank = |ticket: &Value| match field {
+                "CREATED_AT" => ticket["createdAt"].to_string(),
+                _ => {
+                    PRIORITIES.iter().position(|it| ticket["priority"] == *it).unwrap().to_string()
+                }
+            };
+            assert!(found.is_sorted_by_key(rank), "{field} {filter}: {found:?}");
         }
     }
     server.stop().await;

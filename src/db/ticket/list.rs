@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use diesel::{
     dsl::sql,
     expression::SqlLiteral,
+    pg::Pg,
     prelude::*,
+    query_builder::QueryFragment,
     sql_types::{BigInt, Bool, Integer, Nullable, Oid, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
@@ -14,13 +16,13 @@ use uuid::Uuid;
 use super::{
     super::{
         Connection, DbError,
-        prepared::Prepare as _,
+        prepared::{Prepare as _, Prepared},
         schema::{sql_types::TicketPriority, tickets},
         search,
         union::{Counts, Union},
         unread,
     },
-    TicketColumns, TicketRow,
+    ACCOUNT_CHANGES, TicketColumns, TicketRow,
     queue::{Source, Sourced, sorts_entries},
     requested,
     scope::{Condition, Tickets, in_scope},
@@ -46,11 +48,10 @@ pub async fn page(
     order: TicketListOrder,
     page: &Page<TicketKey>,
 ) -> Result<(Slice<Ticket>, PageState), DbError> {
-    let List { source, cached, parts, order } = List::of(scope, selection, order, page);
-    let parts = parts.into_iter().map(|part| part.select((TicketColumns, state::row_version())));
-    let query = Union { name: "tickets", parts: parts.collect(), order, limit: page.fetch_limit() };
-    let list = Sourced { source: source.with_tickets(), query };
-    let rows: Vec<(TicketRow, RowVersion)> = list.prepared_if(cached).load(db).await?;
+    let list = List::of(scope, selection, order, page);
+    let list = List { source: list.source.with_tickets(), ..list };
+    let columns = |part: Tickets<'static>| part.select((TicketColumns, state::row_version()));
+    let rows: Vec<(TicketRow, RowVersion)> = list.select(columns).load(db).await?;
     let state = PageState::of(&rows);
     let tickets = rows.into_iter().map(|(row, _)| Ticket::from(row));
     Ok((page.slice(tickets.collect()), state))
@@ -71,32 +72,29 @@ pub struct PageEntries {
 /// When a ticket changed, and since when it waits.
 type Times = (Timestamp, Option<Timestamp>);
 
-/// Returns the entries of a page of all tickets, without the tickets. `None` if entries are not sorted
-/// as the page is.
+/// Returns whether a page of all tickets is found by its [`entries`] alone.
+pub fn has_entries(selection: &TicketListFilter, sort: TicketSort) -> bool {
+    sorts_entries(sort) && Source::of_page(selection, sort) != Source::Tickets
+}
+
+/// Returns the entries of a page of all tickets, without the tickets, if it [has them](has_entries).
 pub async fn entries(
     db: &mut Connection,
     selection: &TicketListFilter,
     order: TicketListOrder,
     page: &Page<TicketKey>,
-) -> Result<Option<PageEntries>, DbError> {
-    let sort = order.sort;
-    let List { source, cached, parts, order } = List::of(TicketScope::All, selection, order, page);
-    if source == Source::Tickets || !sorts_entries(sort) {
-        return Ok(None);
-    }
-    // The union is sorted by one of the times.
-    let times = (tickets::updated_at, tickets::waiting_since);
-    let parts = parts
-        .into_iter()
-        .map(|part| part.select((tickets::id, times, entry_version(), account_changes())));
-    let query = Union { name: "tickets", parts: parts.collect(), order, limit: page.fetch_limit() };
-    let list = Sourced { source, query };
-    let rows: Vec<(Uuid, Times, RowVersion, Option<i64>)> =
-        list.prepared_if(cached).load(db).await?;
-    Ok(Some(PageEntries {
+) -> Result<PageEntries, DbError> {
+    let columns = |part: Tickets<'static>| {
+        // The list is sorted by one of the times.
+        let times = (tickets::updated_at, tickets::waiting_since);
+        part.select((tickets::id, times, entry_version(), account_changes()))
+    };
+    let list = List::of(TicketScope::All, selection, order, page).select(columns);
+    let rows: Vec<(Uuid, Times, RowVersion, Option<i64>)> = list.load(db).await?;
+    Ok(PageEntries {
         account_changes: rows.iter().find_map(|row| row.3).map(AccountChangeCount),
         tickets: rows.iter().map(|row| (TicketId(row.0), EntryVersion(row.2))).collect(),
-    }))
+    })
 }
 
 /// Returns the tickets with these ids and their versions in the queue, in any order.
@@ -117,19 +115,22 @@ fn entry_version() -> SqlLiteral<Oid> {
 }
 
 fn account_changes() -> SqlLiteral<Nullable<BigInt>> {
-    sql("(SELECT account_changes.number FROM account_changes LIMIT 1)")
+    sql(ACCOUNT_CHANGES)
 }
 
-/// A list to be read: its parts, which are merged in its order.
-struct List<'a> {
+/// A page of a list to be read: the parts of the list, which are merged in its order.
+struct List {
     source: Source,
     /// Whether the prepared statement is cached.
     cached: bool,
-    parts: Vec<Tickets<'a>>,
+    parts: Vec<Tickets<'static>>,
+    /// Whether the parts come one after the other.
+    in_turn: bool,
     order: String,
+    limit: i64,
 }
 
-impl List<'_> {
+impl List {
     fn of(
         scope: TicketScope,
         selection: &TicketListFilter,
@@ -142,7 +143,11 @@ impl List<'_> {
             TicketScope::Of(_) | TicketScope::Nothing => Source::Tickets,
         };
         let sorted = Sorted::By(column(sort, descending));
-        let parts = parts(scope, source, selection, (sort, sorted));
+        let mut parts = parts(scope, source, selection, (sort, sorted));
+        let in_turn = matches!(parts[..], [(_, Sorted::Waiting, _), (_, Sorted::NotWaiting, _)]);
+        if in_turn && page.direction == Direction::Backward {
+            parts.reverse();
+        }
         // These queries have few variants, and an index fits each of them, so a generic plan is good.
         let cached = parts.len() <= MAX_CACHED_PARTS
             && parts.iter().all(|(.., part)| is_indexed(part, sort));
@@ -152,17 +157,29 @@ impl List<'_> {
             part_of_page(part, sorted, descending, page)
         });
         let order = sorted.order(list_order.reads_descending(page.direction));
-        Self { source, cached, parts: parts.collect(), order }
+        let (parts, limit) = (parts.collect(), page.fetch_limit());
+        Self { source, cached, parts, in_turn, order, limit }
+    }
+
+    /// Returns the statement that reads these columns.
+    fn select<Q>(self, columns: impl Fn(Tickets<'static>) -> Q) -> Prepared<Sourced<Union<Q>>>
+    where
+        Q: QueryFragment<Pg>,
+    {
+        let Self { source, cached, parts, in_turn, order, limit } = self;
+        let parts = parts.into_iter().map(columns).collect();
+        let query = Union { name: "tickets", parts, in_turn, order, limit };
+        Sourced { source, query }.prepared_if(cached)
     }
 }
 
 /// Splits a list. Each part can use an index. A single condition that covers all parts could not.
-fn parts<'a>(
+fn parts(
     scope: TicketScope,
     source: Source,
     selection: &TicketListFilter,
     (sort, sorted): (TicketSort, Sorted),
-) -> Vec<Part<'a>> {
+) -> Vec<Part> {
     match scope {
         TicketScope::Of(account) => {
             let own = tickets::table.filter(tickets::reporter_id.eq(account.0)).into_boxed();
@@ -171,21 +188,23 @@ fn parts<'a>(
                 (shared_with(account), sorted, selection.clone()),
             ]
         }
-        TicketScope::All | TicketScope::Nothing if source == Source::Tickets => {
-            vec![(in_scope(scope), sorted, selection.clone())]
-        }
-        TicketScope::All | TicketScope::Nothing if sort == TicketSort::WaitingSince => {
-            by_waiting(selection)
-        }
-        TicketScope::All | TicketScope::Nothing => {
-            let parts = by_state(selection).into_iter();
-            parts.map(|selection| (in_scope(scope), sorted, selection)).collect()
-        }
+        TicketScope::All | TicketScope::Nothing => match source {
+            Source::Tickets | Source::Either => {
+                vec![(in_scope(scope), sorted, selection.clone())]
+            }
+            Source::Entries | Source::EntriesWithTickets if sort == TicketSort::WaitingSince => {
+                by_waiting(selection)
+            }
+            Source::Entries | Source::EntriesWithTickets => {
+                let parts = by_state(selection).into_iter();
+                parts.map(|selection| (in_scope(scope), sorted, selection)).collect()
+            }
+        },
     }
 }
 
 /// A part of a list: its tickets, their order, and the conditions.
-type Part<'a> = (Tickets<'a>, Sorted, TicketListFilter);
+type Part = (Tickets<'static>, Sorted, TicketListFilter);
 
 /// What the tickets of a part of a list are sorted by, before their ids.
 #[derive(Clone, Copy)]
@@ -211,15 +230,26 @@ impl Sorted {
 }
 
 /// Splits a selection into the tickets that wait and the others, so that an index returns each part
-/// in its order.
-fn by_waiting<'a>(selection: &TicketListFilter) -> Vec<Part<'a>> {
+/// in its order. Leaves out a part that the selection excludes.
+fn by_waiting(selection: &TicketListFilter) -> Vec<Part> {
+    let waits = |status: &Status| *status == Status::WaitingForSupport;
+    let statuses = selection.filter.statuses.as_deref();
+    let mut waiting = selection.clone();
+    if statuses.is_some_and(|statuses| statuses.iter().any(waits)) {
+        // All tickets that wait have this status. Postgres does not know that.
+        waiting.filter.statuses = None;
+    }
     let all = || in_scope(TicketScope::All);
-    let waiting = all().filter(tickets::waiting_since.is_not_null());
+    let waiting = (all().filter(tickets::waiting_since.is_not_null()), Sorted::Waiting, waiting);
+    if selection.waiting_since.is_some() || statuses.is_some_and(|all| all.iter().all(waits)) {
+        return vec![waiting];
+    }
     let not_waiting = all().filter(tickets::waiting_since.is_null());
-    vec![
-        (waiting, Sorted::Waiting, selection.clone()),
-        (not_waiting, Sorted::NotWaiting, selection.clone()),
-    ]
+    let not_waiting = (not_waiting, Sorted::NotWaiting, selection.clone());
+    if statuses.is_some_and(|statuses| !statuses.iter().any(waits)) {
+        return vec![not_waiting];
+    }
+    vec![waiting, not_waiting]
 }
 
 /// The maximum number of parts of a cached statement.
@@ -229,13 +259,17 @@ const MAX_PARTS: usize = 12;
 
 /// Splits a selection by status and category, so that an index returns the tickets of each part in
 /// the order of their last change. No index has the tickets of all statuses in that order. Does not
-/// split if another condition narrows the list more.
+/// split the tickets of an agent.
 fn by_state(selection: &TicketListFilter) -> Vec<TicketListFilter> {
     let TicketFilter { statuses, categories, assignee, .. } = &selection.filter;
     if matches!(assignee, Some(Some(_))) {
         return vec![selection.clone()];
     }
-    let statuses = statuses.as_deref().unwrap_or(&Status::ALL);
+    let possible: &[Status] = match selection.waiting_since {
+        Some(_) => &[Status::WaitingForSupport],
+        None => &Status::ALL,
+    };
+    let statuses = statuses.as_deref().unwrap_or(possible);
     let statuses = statuses.iter().copied().collect::<HashSet<_>>();
     let mut categories = match categories {
         Some(categories) => categories.iter().copied().map(Some).collect::<HashSet<_>>(),

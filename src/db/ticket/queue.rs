@@ -9,7 +9,6 @@ use diesel::{
 };
 
 use crate::domain::{
-    ticket::Status,
     ticket_filter::{TicketFilter, TicketListFilter},
     ticket_list::TicketSort,
 };
@@ -19,10 +18,13 @@ use crate::domain::{
 pub(super) enum Source {
     /// Those of `tickets`.
     Tickets,
-    /// Those of `queue_entries`. The ticket of each is looked up.
-    EntriesWithTickets,
     /// Those of `queue_entries`. Tickets are read only if the query names what entries don't have.
     Entries,
+    /// Those of `queue_entries`. The ticket of each is looked up.
+    EntriesWithTickets,
+    /// Those of `queue_entries` or of `tickets`, as Postgres decides. Those of the other table are looked
+    /// up.
+    Either,
 }
 
 impl Source {
@@ -32,6 +34,7 @@ impl Source {
             _ if is_narrowed(selection) => Self::Tickets,
             None if sorts_entries(sort) => Self::Entries,
             _ if sorts_entries(sort) || selects_few_entries(selection) => Self::EntriesWithTickets,
+            _ if selects_entries(selection) => Self::Either,
             _ => Self::Tickets,
         }
     }
@@ -48,8 +51,8 @@ impl Source {
     /// Returns where to find the whole tickets instead.
     pub(super) fn with_tickets(self) -> Self {
         match self {
-            Self::Tickets => Self::Tickets,
-            Self::Entries | Self::EntriesWithTickets => Self::EntriesWithTickets,
+            Self::Entries => Self::EntriesWithTickets,
+            Self::Tickets | Self::EntriesWithTickets | Self::Either => self,
         }
     }
 }
@@ -68,12 +71,18 @@ fn is_narrowed(selection: &TicketListFilter) -> bool {
 }
 
 /// Whether an index of `queue_entries` finds the entries of a selection, which are few enough to be
-/// sorted. Almost all tickets of a large desk are closed.
+/// sorted: almost all tickets of a large desk are resolved or closed. Postgres does not know that the
+/// open ones are the newest, and would look for them among the oldest tickets.
 fn selects_few_entries(selection: &TicketListFilter) -> bool {
-    let TicketFilter { statuses, assignee, .. } = &selection.filter;
-    matches!(assignee, Some(Some(_)))
-        || selection.waiting_since.is_some()
-        || statuses.as_ref().is_some_and(|statuses| !statuses.contains(&Status::Closed))
+    let statuses = selection.filter.statuses.as_ref();
+    selection.waiting_since.is_some()
+        || statuses.is_some_and(|statuses| statuses.iter().all(|status| status.is_open()))
+}
+
+/// Whether an index of `queue_entries` finds the entries of a selection, of which there may be many.
+fn selects_entries(selection: &TicketListFilter) -> bool {
+    let TicketFilter { statuses, categories, assignee, .. } = &selection.filter;
+    statuses.is_some() || categories.is_some() || assignee.is_some()
 }
 
 /// A query of `tickets`, in which this name stands for the rows of a [`Source`].
@@ -83,11 +92,11 @@ pub(super) struct Sourced<Q> {
 }
 
 /// Gives the entries with their tickets the name `tickets`. `NOT MATERIALIZED` makes each use of the
-/// name a query of its own.
-fn named(tickets: &str) -> String {
+/// name a query of its own. `priorities` is the table whose index may sort them.
+fn tickets_by_entries(join: &str, priorities: &str) -> String {
     format!(
         "WITH tickets AS NOT MATERIALIZED (
-             SELECT q.ticket_id AS id, q.category_id, q.assignee_id, q.status, q.priority,
+             SELECT q.ticket_id AS id, q.category_id, q.assignee_id, q.status, {priorities}.priority,
                     q.updated_at, q.waiting_since, q.resolved_at,
                     t.number, t.reporter_id, t.summary, t.description, t.version, t.event_seq,
                     t.created_at, t.participant_ids, t.past_participant_ids, t.follow_up_to_id,
@@ -95,25 +104,30 @@ fn named(tickets: &str) -> String {
                     t.any_seq, t.any_actor_id, t.any_seq_by_others,
                     t.last_comment_id, t.last_public_comment_id, t.last_comments_seq, t.xmin,
                     q.xmin AS entry_version
-             FROM queue_entries q {tickets}) "
+             FROM queue_entries q {join}) "
     )
 }
 
-/// The limit has each ticket looked up by its id, so that an index can return the entries in order.
-static ENTRIES_WITH_TICKETS: LazyLock<String> = LazyLock::new(|| {
-    named("CROSS JOIN LATERAL (SELECT *, xmin FROM tickets WHERE id = q.ticket_id LIMIT 1) t")
-});
-
 /// Postgres leaves out this join if nothing of the ticket is read.
 static ENTRIES: LazyLock<String> =
-    LazyLock::new(|| named("LEFT JOIN tickets t ON t.id = q.ticket_id"));
+    LazyLock::new(|| tickets_by_entries("LEFT JOIN tickets t ON t.id = q.ticket_id", "q"));
+
+/// The limit has each ticket looked up by its id, so that an index can return the entries in order.
+static ENTRIES_WITH_TICKETS: LazyLock<String> = LazyLock::new(|| {
+    let ticket = "SELECT *, xmin FROM tickets WHERE id = q.ticket_id LIMIT 1";
+    tickets_by_entries(&format!("CROSS JOIN LATERAL ({ticket}) t"), "q")
+});
+
+static EITHER: LazyLock<String> =
+    LazyLock::new(|| tickets_by_entries("JOIN tickets t ON t.id = q.ticket_id", "t"));
 
 impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Sourced<Q> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(match self.source {
             Source::Tickets => "",
-            Source::EntriesWithTickets => &ENTRIES_WITH_TICKETS,
             Source::Entries => &ENTRIES,
+            Source::EntriesWithTickets => &ENTRIES_WITH_TICKETS,
+            Source::Either => &EITHER,
         });
         self.query.walk_ast(out)
     }

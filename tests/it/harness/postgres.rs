@@ -104,12 +104,14 @@ impl TestDatabase {
             .await;
     }
 
-    /// Writes the query plans of connections opened from now on to the log of Postgres. Random
-    /// reads cost what they cost on an SSD.
+    /// Writes the query plans of connections opened from now on to the log of Postgres, with the rows
+    /// that were read. Random reads cost what they cost on an SSD.
     pub async fn log_plans(&self, plan_cache_mode: &str) {
         let settings = [
             "session_preload_libraries = auto_explain",
             "auto_explain.log_min_duration = 0",
+            "auto_explain.log_analyze = on",
+            "auto_explain.log_timing = off",
             "random_page_cost = 1.1",
             &format!("plan_cache_mode = {plan_cache_mode}"),
         ];
