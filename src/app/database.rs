@@ -182,7 +182,7 @@ impl ServerDatabase {
             refuse_restoring(config)?;
             Self::fill_new(postgres, &server, config).await?;
         }
-        Ok(provision::compress_pages(&server, DATABASE).await?)
+        Ok(())
     }
 
     async fn fill_new(

@@ -8,10 +8,6 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 
 use super::{Database, DbError};
 
-/// Whether the server can compress with Zstandard: Postgres 15 or later, if it was built with it.
-const HAS_ZSTD: &str = "EXISTS (SELECT FROM pg_settings
-    WHERE name = 'wal_compression' AND 'zstd' = ANY (enumvals))";
-
 /// Returns whether the server has a database with a name.
 ///
 /// # Errors
@@ -50,19 +46,5 @@ pub async fn rename(
     connection.batch_execute(&format!("{end} '{from}'")).await?;
     connection.batch_execute("CHECKPOINT").await?;
     connection.batch_execute(&format!("ALTER DATABASE {from} RENAME TO {to}")).await?;
-    Ok(())
-}
-
-/// Has the sessions of a database compress the whole pages that they write to the log of Postgres as
-/// well as the server can. The name is not escaped, so it must be a constant.
-///
-/// # Errors
-/// The server cannot be reached.
-pub async fn compress_pages(server: &Database, name: &'static str) -> Result<(), DbError> {
-    let mut connection = server.read().await?;
-    if diesel::select(sql::<Bool>(HAS_ZSTD)).get_result(&mut *connection).await? {
-        let set = format!("ALTER DATABASE {name} SET wal_compression = 'zstd'");
-        connection.batch_execute(&set).await?;
-    }
     Ok(())
 }

@@ -24,13 +24,12 @@ const READY_TIMEOUT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(10);
 
 /// The settings that are the same for every server.
-const SERVER_SETTINGS: [&str; 13] = [
+const SERVER_SETTINGS: [&str; 12] = [
     "listen_addresses=",
     "unix_socket_permissions=0700",
     "shared_buffers=128MB",
-    // After a checkpoint the first change of a page writes the whole page to the log: compressed,
-    // and not as often as by default.
-    "wal_compression=on",
+    // After a checkpoint the first change of a page writes the whole page to the log: not as often as
+    // by default.
     "checkpoint_timeout=15min",
     // Compiling a query costs more memory and time than it saves in queries like ours.
     "jit=off",

@@ -301,6 +301,7 @@ impl TestServer {
             "clock_timestamp()",
             "SET TIME ZONE",
             "SET CLIENT_ENCODING",
+            "wal_compression",
         ];
         let mut statements = self.all_statements_of(work).await;
         statements.retain(|line| !others.iter().any(|part| line.contains(part)));
