@@ -16,7 +16,10 @@ BEGIN
         last := batch[cardinality(batch)];
         COMMIT;
     END LOOP;
-    -- So that the planner knows the entries before autovacuum has seen them.
-    ANALYZE queue_entries;
+    -- So that the planner knows the entries before autovacuum has seen them. Of an empty table it would
+    -- believe that it stays empty.
+    IF EXISTS (SELECT FROM queue_entries) THEN
+        ANALYZE queue_entries;
+    END IF;
 END
 $$

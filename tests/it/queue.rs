@@ -272,6 +272,9 @@ async fn assert_entries_match(database: &tokio_postgres::Client) {
     let row = database.query_one(ENTRIES, &[]).await.unwrap();
     let [entries, tickets] = [0, 1].map(|column| row.get::<_, String>(column));
     assert_eq!(entries, tickets);
+    let contradictory = "SELECT count(*) FROM tickets
+        WHERE (waiting_since IS NULL) = (status = 'waiting_for_support')";
+    assert_eq!(database.query_one(contradictory, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -405,24 +408,22 @@ async fn lists_by_creation_and_priority_select_as_the_other_lists_do() {
     let marta_id = marta.account_id().await;
     let statuses =
         ["WAITING_FOR_SUPPORT", "WORKING_ON_IT", "WAITING_FOR_CUSTOMER", "RESOLVED", "CLOSED"];
-    let mut priorities = PRIORITIES.iter().cycle();
+    let mut tickets = Vec::new();
     for status in statuses {
         for assignee in [json!(marta_id), Value::Null] {
-            let ticket = anna.create_ticket(status).await;
-            let mut changes = json!({ "assigneeId": assignee, "priority": priorities.next() });
-            if status != statuses[0] {
-                changes["status"] = json!(status);
-            }
-            marta.update(&ticket, changes).await;
+            tickets.push((anna.create_ticket(status).await, status, assignee));
         }
     }
-    let query = "query($filter: TicketFilterInput, $field: TicketOrderField!) {
-        tickets(filter: $filter, orderBy: { field: $field, direction: ASC }) {
-            nodes { id createdAt priority status assignee { name } } } }";
-    let listed = async |filter: &Value, field: &str| {
-        let data = marta.ok(query, json!({ "filter": filter, "field": field })).await;
-        data["tickets"]["nodes"].as_array().unwrap().clone()
-    };
+    // They change in another order than they were created in.
+    for ((ticket, status, assignee), priority) in
+        tickets.iter().rev().zip(PRIORITIES.iter().cycle())
+    {
+        let mut changes = json!({ "assigneeId": assignee, "priority": priority });
+        if *status != statuses[0] {
+            changes["status"] = json!(status);
+        }
+        marta.update(ticket, changes).await;
+    }
     let mut filters = vec![json!({ "categoryIds": [TECHNICAL_SUPPORT] }), json!({})];
     for assignee in [json!(marta_id), Value::Null] {
         filters.push(json!({ "assigneeId": assignee }));
@@ -431,27 +432,64 @@ async fn lists_by_creation_and_priority_select_as_the_other_lists_do() {
     for few in [&statuses[..3], &statuses[..1], &statuses[3..], &statuses[4..], &statuses] {
         filters.push(json!({ "status": few }));
     }
-    let ids = |tickets: &[Value]| {
-        let mut ids = tickets.iter().map(|it| it["id"].to_string()).collect::<Vec<_>>();
-        ids.sort();
-        ids
-    };
     for filter in &filters {
-        let expected = listed(filter, "UPDATED_AT").await;
+        let mut expected = pages(&marta, filter, "UPDATED_AT", "ASC", "first").await;
         assert!(!expected.is_empty(), "{filter}");
-        for field in ["CREATED_AT", "PRIORITY"] {
-            let found = listed(filter, field).await;
-            assert_eq!(ids(&found), ids(&expected), "{field} {filter}");
+        for (field, key) in [("CREATED_AT", "createdAt"), ("PRIORITY", "priority")] {
             let rank = |ticket: &Value| match field {
-                "CREATED_AT" => ticket["createdAt"].to_string(),
-                _ => {
-                    PRIORITIES.iter().position(|it| ticket["priority"] == *it).unwrap().to_string()
+                "PRIORITY" => {
+                    PRIORITIES.iter().position(|it| ticket[key] == *it).unwrap().to_string()
                 }
+                _ => ticket[key].to_string(),
             };
-            assert!(found.is_sorted_by_key(rank), "{field} {filter}: {found:?}");
+            // Ids in this form are in the order of the ids themselves.
+            expected.sort_by_cached_key(|it| (rank(it), it["id"].to_string()));
+            for direction in ["ASC", "DESC"] {
+                for from in ["first", "last"] {
+                    let found = pages(&marta, filter, field, direction, from).await;
+                    assert_eq!(found, expected, "{field} {direction} {from} {filter}");
+                }
+                expected.reverse();
+            }
         }
     }
     server.stop().await;
+}
+
+/// Reads all tickets of a list in pages of three, from its beginning (`first`) or end (`last`).
+async fn pages(
+    client: &Client,
+    filter: &Value,
+    field: &str,
+    direction: &str,
+    from: &str,
+) -> Vec<Value> {
+    let query = "query($filter: TicketFilterInput, $order: TicketOrder, $first: Int, $last: Int,
+                       $after: String, $before: String) {
+        tickets(orderBy: $order, filter: $filter, first: $first, last: $last, after: $after,
+                before: $before) {
+            nodes { id createdAt priority }
+            pageInfo { startCursor endCursor hasNextPage hasPreviousPage } } }";
+    let order = json!({ "field": field, "direction": direction });
+    let mut variables = json!({ "filter": filter, "order": order, from: 3 });
+    let mut all = Vec::new();
+    loop {
+        let page = client.ok(query, variables.clone()).await["tickets"].clone();
+        let nodes = page["nodes"].as_array().unwrap();
+        let info = &page["pageInfo"];
+        let more = if from == "first" {
+            all.extend_from_slice(nodes);
+            variables["after"] = info["endCursor"].clone();
+            &info["hasNextPage"]
+        } else {
+            all.splice(0..0, nodes.iter().cloned());
+            variables["before"] = info["startCursor"].clone();
+            &info["hasPreviousPage"]
+        };
+        if more == false {
+            return all;
+        }
+    }
 }
 
 /// What a list of staff shows of a ticket.

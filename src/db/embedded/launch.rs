@@ -28,8 +28,8 @@ const SERVER_SETTINGS: [&str; 12] = [
     "listen_addresses=",
     "unix_socket_permissions=0700",
     "shared_buffers=128MB",
-    // After a checkpoint the first change of a page writes the whole page to the log: not as often as
-    // by default.
+    // After a checkpoint the first change of a page writes the whole page to the write-ahead log: not as
+    // often as by default.
     "checkpoint_timeout=15min",
     // Compiling a query costs more memory and time than it saves in queries like ours.
     "jit=off",

@@ -23,7 +23,7 @@ use super::{
         unread,
     },
     ACCOUNT_CHANGES, TicketColumns, TicketRow,
-    queue::{Source, Sourced, sorts_entries},
+    queue::{Source, Sourced, selects_few_entries, sorts_entries},
     requested,
     scope::{Condition, Tickets, in_scope},
     state::{self, PageState, RowVersion},
@@ -138,13 +138,15 @@ impl List {
         page: &Page<TicketKey>,
     ) -> Self {
         let TicketListOrder { sort, descending } = list_order;
+        let selection = &without_contradiction(selection.clone());
         let source = match scope {
             TicketScope::All => Source::of_page(selection, sort),
             TicketScope::Of(_) | TicketScope::Nothing => Source::Tickets,
         };
         let sorted = Sorted::By(column(sort, descending));
         let mut parts = parts(scope, source, selection, (sort, sorted));
-        let in_turn = matches!(parts[..], [(_, Sorted::Waiting, _), (_, Sorted::NotWaiting, _)]);
+        let in_turn =
+            matches!(parts[..], [(_, Sorted::Waiting, _), (_, Sorted::NotWaiting { .. }, _)]);
         if in_turn && page.direction == Direction::Backward {
             parts.reverse();
         }
@@ -171,6 +173,16 @@ impl List {
         let query = Union { name: "tickets", parts, in_turn, order, limit };
         Sourced { source, query }.prepared_if(cached)
     }
+}
+
+/// Removes the statuses that tickets cannot have because of how long they have waited.
+fn without_contradiction(mut selection: TicketListFilter) -> TicketListFilter {
+    if selection.waiting_since.is_some() {
+        let statuses = selection.filter.statuses.take().unwrap_or(Status::ALL.to_vec());
+        let waiting = statuses.into_iter().filter(|status| *status == Status::WaitingForSupport);
+        selection.filter.statuses = Some(waiting.collect());
+    }
+    selection
 }
 
 /// Splits a list. Each part can use an index. A single condition that covers all parts could not.
@@ -213,8 +225,9 @@ enum Sorted {
     By(&'static str),
     /// How long they wait. All of them do.
     Waiting,
-    /// Nothing: none of them waits. They come after those that wait, in both directions.
-    NotWaiting,
+    /// Nothing: none of them waits. They come after those that wait, in both directions. If they are
+    /// `few`, Postgres finds them first. It would look for the newest tickets among all, oldest first.
+    NotWaiting { few: bool },
 }
 
 impl Sorted {
@@ -224,7 +237,11 @@ impl Sorted {
         match self {
             Self::By(column) => format!("{column} {direction}, tickets.id {direction}"),
             Self::Waiting => format!("tickets.waiting_since {direction}, tickets.id {direction}"),
-            Self::NotWaiting => format!("tickets.id {direction}"),
+            // No index sorts by this expression.
+            Self::NotWaiting { few: true } => {
+                format!("coalesce(tickets.id, tickets.id) {direction}")
+            }
+            Self::NotWaiting { few: false } => format!("tickets.id {direction}"),
         }
     }
 }
@@ -245,7 +262,8 @@ fn by_waiting(selection: &TicketListFilter) -> Vec<Part> {
         return vec![waiting];
     }
     let not_waiting = all().filter(tickets::waiting_since.is_null());
-    let not_waiting = (not_waiting, Sorted::NotWaiting, selection.clone());
+    let sorted = Sorted::NotWaiting { few: selects_few_entries(selection) };
+    let not_waiting = (not_waiting, sorted, selection.clone());
     if statuses.is_some_and(|statuses| !statuses.iter().any(waits)) {
         return vec![not_waiting];
     }
@@ -265,11 +283,7 @@ fn by_state(selection: &TicketListFilter) -> Vec<TicketListFilter> {
     if matches!(assignee, Some(Some(_))) {
         return vec![selection.clone()];
     }
-    let possible: &[Status] = match selection.waiting_since {
-        Some(_) => &[Status::WaitingForSupport],
-        None => &Status::ALL,
-    };
-    let statuses = statuses.as_deref().unwrap_or(possible);
+    let statuses = statuses.as_deref().unwrap_or(&Status::ALL);
     let statuses = statuses.iter().copied().collect::<HashSet<_>>();
     let mut categories = match categories {
         Some(categories) => categories.iter().copied().map(Some).collect::<HashSet<_>>(),
@@ -456,14 +470,16 @@ fn seek(query: Tickets<'_>, sorted: Sorted, descending: bool, boundary: Boundary
     let column = match (sorted, key) {
         (Sorted::By(column), _) => column,
         (Sorted::Waiting, TicketKey::Waiting(Some(_), _)) => "tickets.waiting_since",
-        (Sorted::NotWaiting, TicketKey::Waiting(None, id)) => {
+        (Sorted::NotWaiting { .. }, TicketKey::Waiting(None, id)) => {
             let beyond = sql::<Bool>(&format!("tickets.id {operator} "));
             return query.filter(beyond.bind::<SqlUuid, _>(id.0));
         }
         // The key is in the other part: all tickets of this one are on the same side of it.
         (Sorted::Waiting, _) if !is_after => return query,
-        (Sorted::NotWaiting, _) if is_after => return query,
-        (Sorted::Waiting | Sorted::NotWaiting, _) => return query.filter(sql::<Bool>("false")),
+        (Sorted::NotWaiting { .. }, _) if is_after => return query,
+        (Sorted::Waiting | Sorted::NotWaiting { .. }, _) => {
+            return query.filter(sql::<Bool>("false"));
+        }
     };
     let row = sql::<Bool>(&format!("({column}, tickets.id) {operator} ("));
     match key {

@@ -73,7 +73,7 @@ fn is_narrowed(selection: &TicketListFilter) -> bool {
 /// Whether an index of `queue_entries` finds the entries of a selection, which are few enough to be
 /// sorted: almost all tickets of a large desk are resolved or closed. Postgres does not know that the
 /// open ones are the newest, and would look for them among the oldest tickets.
-fn selects_few_entries(selection: &TicketListFilter) -> bool {
+pub(super) fn selects_few_entries(selection: &TicketListFilter) -> bool {
     let statuses = selection.filter.statuses.as_ref();
     selection.waiting_since.is_some()
         || statuses.is_some_and(|statuses| statuses.iter().all(|status| status.is_open()))
@@ -92,11 +92,11 @@ pub(super) struct Sourced<Q> {
 }
 
 /// Gives the entries with their tickets the name `tickets`. `NOT MATERIALIZED` makes each use of the
-/// name a query of its own. `priorities` is the table whose index may sort them.
-fn tickets_by_entries(join: &str, priorities: &str) -> String {
+/// name a query of its own. `id` and `priority` are the columns whose indexes may sort a list.
+fn tickets_by_entries(join: &str, id: &str, priority: &str) -> String {
     format!(
         "WITH tickets AS NOT MATERIALIZED (
-             SELECT q.ticket_id AS id, q.category_id, q.assignee_id, q.status, {priorities}.priority,
+             SELECT {id} AS id, q.category_id, q.assignee_id, q.status, {priority},
                     q.updated_at, q.waiting_since, q.resolved_at,
                     t.number, t.reporter_id, t.summary, t.description, t.version, t.event_seq,
                     t.created_at, t.participant_ids, t.past_participant_ids, t.follow_up_to_id,
@@ -109,17 +109,20 @@ fn tickets_by_entries(join: &str, priorities: &str) -> String {
 }
 
 /// Postgres leaves out this join if nothing of the ticket is read.
-static ENTRIES: LazyLock<String> =
-    LazyLock::new(|| tickets_by_entries("LEFT JOIN tickets t ON t.id = q.ticket_id", "q"));
+static ENTRIES: LazyLock<String> = LazyLock::new(|| {
+    tickets_by_entries("LEFT JOIN tickets t ON t.id = q.ticket_id", "q.ticket_id", "q.priority")
+});
 
 /// The limit has each ticket looked up by its id, so that an index can return the entries in order.
 static ENTRIES_WITH_TICKETS: LazyLock<String> = LazyLock::new(|| {
     let ticket = "SELECT *, xmin FROM tickets WHERE id = q.ticket_id LIMIT 1";
-    tickets_by_entries(&format!("CROSS JOIN LATERAL ({ticket}) t"), "q")
+    let join = format!("CROSS JOIN LATERAL ({ticket}) t");
+    tickets_by_entries(&join, "q.ticket_id", "q.priority")
 });
 
-static EITHER: LazyLock<String> =
-    LazyLock::new(|| tickets_by_entries("JOIN tickets t ON t.id = q.ticket_id", "t"));
+static EITHER: LazyLock<String> = LazyLock::new(|| {
+    tickets_by_entries("JOIN tickets t ON t.id = q.ticket_id", "t.id", "t.priority")
+});
 
 impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Sourced<Q> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {

@@ -182,11 +182,17 @@ impl TestServer {
         Client::new(&self.address(), issued.secret.map(|secret| secret.expose().to_owned()))
     }
 
-    /// Closes the tickets that have been resolved for this many days, as the background task of a
-    /// node does; returns how many. The planner of mail locks tickets, and those are not closed, so this
-    /// waits for it.
+    /// Closes the tickets that have been resolved for this many days, once everything that was
+    /// committed is processed; returns how many. The planner of mail locks tickets, and those are not
+    /// closed.
     pub async fn close_resolved(&self, after_days: u32) -> usize {
         self.quiet().await;
+        self.close_resolved_now(after_days).await
+    }
+
+    /// Closes tickets like [`close_resolved`](Self::close_resolved), as the background task of a node
+    /// does: at once.
+    pub async fn close_resolved_now(&self, after_days: u32) -> usize {
         let database = Database::new(&self.database.url, 2).unwrap();
         let mut config = config();
         config.tickets.close_resolved_after_days = after_days;
