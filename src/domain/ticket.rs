@@ -57,8 +57,8 @@ pub struct Ticket {
     pub created_at: Timestamp,
     /// When something that the customer can see last changed.
     pub updated_at: Timestamp,
-    /// Since when the ticket has been waiting for support, or `None` if its status is another. Lists by
-    /// the longest wait select by one of the two and mean both.
+    /// Since when the ticket has been waiting for support, or `None` if its status is another. Lists
+    /// rely on that (`db/ticket/list.rs`).
     pub waiting_since: Option<Timestamp>,
     /// When the ticket was resolved, or `None` if its status is not resolved.
     pub resolved_at: Option<Timestamp>,

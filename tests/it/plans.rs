@@ -33,6 +33,9 @@ const RARE: &str = "0199a000-0000-7000-8000-0000000000aa";
 /// sixteen is assigned to Marta.
 const READ_PART: u64 = 15;
 
+/// Half of those that wait have waited since this time.
+const LONG_AGO: &str = "2026-01-01T00:00:00.96Z";
+
 /// Three texts and two events for each ticket: by default 60,000 and 40,000. Of the newest eight
 /// in a hundred tickets, four in five are not closed.
 const FILL: &str = "
@@ -58,8 +61,8 @@ const FILL: &str = "
            'Summary' || i.n || ' of word' || i.n % 500, 'Description with term' || i.n % 700 || repeat('-', 900),
            (enum_range(NULL::ticket_status))[CASE WHEN i.n * 100 > 20000 * 92 THEN 1 + i.n % 5 ELSE 5 END], (enum_range(NULL::ticket_priority))[1 + i.n / 50 % 5], 2, 2, 2,
            timestamptz '2026-01-01' + i.n * interval '1 minute', timestamptz '2026-02-01' + i.n * 7919 % 20000 * interval '1 minute',
-           CASE WHEN i.n * 100 > 20000 * 92 AND i.n % 5 = 0 THEN timestamptz '2026-01-01' + i.n * interval '1 millisecond' END,
-           CASE WHEN i.n * 100 > 20000 * 92 AND i.n % 5 = 3 THEN timestamptz '2025-12-30' + i.n * interval '1 millisecond' END,
+           CASE WHEN i.n * 100 > 20000 * 92 AND i.n % 5 = 0 THEN timestamptz '2026-01-01' + i.n * interval '1 second' / 20000 END,
+           CASE WHEN i.n * 100 > 20000 * 92 AND i.n % 5 = 3 THEN timestamptz '2025-12-30' + i.n * interval '1 second' / 20000 END,
            CASE WHEN i.n % 50 = 0 THEN (SELECT id FROM tickets WHERE number < 900000 LIMIT 1) END
     FROM generate_series(1, 20000) i (n) JOIN people ON people.n = i.n % 20000 ORDER BY i.n;
     INSERT INTO ticket_reads (account_id, ticket_id, seq)
@@ -135,7 +138,7 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
         json!({ "assigneeId": marta_id }),
         json!({ "assigneeId": null }),
         json!({ "reporterId": anna_id }),
-        json!({ "waitingSince": "2026-01-01T00:00:19Z" }),
+        json!({ "waitingSince": LONG_AGO }),
         json!({ "text": "word77" }),
         json!({ "text": "term77", "status": ["WAITING_FOR_SUPPORT"] }),
     ];
@@ -238,13 +241,12 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
     // A generic plan cannot know which values are rare.
     let orders = if plan_cache_mode == "force_custom_plan" { orders } else { vec![] };
     let rare = |kind: &str| BASE64_URL_SAFE_NO_PAD.encode(format!("{kind}:{RARE}"));
-    let waiting = json!("2026-01-01T00:00:19Z");
     let few = [
         json!({}),
         json!({ "status": ["WAITING_FOR_SUPPORT"] }),
         json!({ "status": ["WORKING_ON_IT"] }),
         json!({ "status": ["WORKING_ON_IT", "WAITING_FOR_CUSTOMER"], "assigneeId": marta_id }),
-        json!({ "status": ["WAITING_FOR_SUPPORT", "CLOSED"], "waitingSince": waiting }),
+        json!({ "status": ["WAITING_FOR_SUPPORT", "CLOSED"], "waitingSince": LONG_AGO }),
         json!({ "categoryIds": [rare("Category")] }),
         json!({ "assigneeId": rare("Account") }),
     ];
@@ -266,7 +268,9 @@ async fn assert_no_whole_scans(plan_cache_mode: &str) {
     }
     for page in pages {
         let plans = server.plans_of(async || drop(marta.ok(list, page.clone()).await)).await;
-        let read = plans.iter().map(|plan| rows_read(plan)).max().unwrap_or_default();
+        let lists = plans.iter().filter(|plan| plan.contains("\"tickets\""));
+        let read = lists.map(|plan| rows_read(plan)).max();
+        let read = read.expect("a list");
         assert!(read > 0, "no rows were counted: {page}");
         if read > most {
             scans.push(format!("{read} rows: {page}\n{}", plans.join("\n")));

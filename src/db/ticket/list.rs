@@ -175,7 +175,7 @@ impl List {
     }
 }
 
-/// Removes the statuses that tickets cannot have because of how long they have waited.
+/// Tickets that wait have one status. Selects it, or nothing if the selection excludes it.
 fn without_contradiction(mut selection: TicketListFilter) -> TicketListFilter {
     if selection.waiting_since.is_some() {
         let statuses = selection.filter.statuses.take().unwrap_or(Status::ALL.to_vec());
@@ -237,9 +237,9 @@ impl Sorted {
         match self {
             Self::By(column) => format!("{column} {direction}, tickets.id {direction}"),
             Self::Waiting => format!("tickets.waiting_since {direction}, tickets.id {direction}"),
-            // No index sorts by this expression.
+            // The time is NULL in all of them. No index contains it.
             Self::NotWaiting { few: true } => {
-                format!("coalesce(tickets.id, tickets.id) {direction}")
+                format!("tickets.waiting_since {direction}, tickets.id {direction}")
             }
             Self::NotWaiting { few: false } => format!("tickets.id {direction}"),
         }
@@ -258,7 +258,7 @@ fn by_waiting(selection: &TicketListFilter) -> Vec<Part> {
     }
     let all = || in_scope(TicketScope::All);
     let waiting = (all().filter(tickets::waiting_since.is_not_null()), Sorted::Waiting, waiting);
-    if selection.waiting_since.is_some() || statuses.is_some_and(|all| all.iter().all(waits)) {
+    if statuses.is_some_and(|statuses| statuses.iter().all(waits)) {
         return vec![waiting];
     }
     let not_waiting = all().filter(tickets::waiting_since.is_null());

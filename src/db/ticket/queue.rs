@@ -75,8 +75,7 @@ fn is_narrowed(selection: &TicketListFilter) -> bool {
 /// open ones are the newest, and would look for them among the oldest tickets.
 pub(super) fn selects_few_entries(selection: &TicketListFilter) -> bool {
     let statuses = selection.filter.statuses.as_ref();
-    selection.waiting_since.is_some()
-        || statuses.is_some_and(|statuses| statuses.iter().all(|status| status.is_open()))
+    statuses.is_some_and(|statuses| statuses.iter().all(|status| status.is_open()))
 }
 
 /// Whether an index of `queue_entries` finds the entries of a selection, of which there may be many.
