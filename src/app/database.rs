@@ -177,12 +177,11 @@ impl ServerDatabase {
         let server = Database::new(&postgres.url("postgres"), 2)?;
         if provision::exists(&server, DATABASE).await? {
             // It remains if a restore was interrupted after its last step but this one.
-            remove(&mark(config))?;
+            remove(&mark(config))
         } else {
             refuse_restoring(config)?;
-            Self::fill_new(postgres, &server, config).await?;
+            Self::fill_new(postgres, &server, config).await
         }
-        Ok(())
     }
 
     async fn fill_new(

@@ -25,6 +25,7 @@ mod comment;
 mod comment_edit;
 mod configuration;
 mod conformance;
+mod database_session;
 mod desk;
 mod doctor;
 mod documents;

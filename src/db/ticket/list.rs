@@ -236,9 +236,8 @@ impl Sorted {
         let direction = if descending { "DESC" } else { "ASC" };
         match self {
             Self::By(column) => format!("{column} {direction}, tickets.id {direction}"),
-            Self::Waiting => format!("tickets.waiting_since {direction}, tickets.id {direction}"),
-            // The time is NULL in all of them. No index contains it.
-            Self::NotWaiting { few: true } => {
+            // If they don't wait, the time is NULL in all of them, and in no index.
+            Self::Waiting | Self::NotWaiting { few: true } => {
                 format!("tickets.waiting_since {direction}, tickets.id {direction}")
             }
             Self::NotWaiting { few: false } => format!("tickets.id {direction}"),
