@@ -1,7 +1,7 @@
 // What happens to an agent in mid-work: a demotion, a redaction, a merge, a text that is too long, a retired
-// category, an unknown placeholder, tickets that others close, a server that is away. Each time a sentence says what to do, and nothing that was written is lost.
+// category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away. Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, CUSTOMER, field, main, openTicket, origin, Person, row, signIn, until, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, CUSTOMER, field, main, openTicket, origin, OTHER_CUSTOMER, Person, row, signIn, until, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -100,6 +100,57 @@ async function namesAnUnknownPlaceholder(browser) {
   await page.context().close();
 }
 
+/** Has requests of a kind wait. Returns what lets them go. */
+async function hold(page, isOfKind) {
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  await page.route("**/graphql", async (route) => {
+    if (isOfKind(route.request())) await released;
+    await route.continue();
+  });
+  return release;
+}
+
+async function keepsAFormThatIsOpenedWhileItsListLoads(browser) {
+  const parts = [
+    { part: "canned", operation: "CannedAnswers", add: "New answer", fields: { Title: "Typed early", Text: "Hello" } },
+    { part: "views", operation: "SavedViews", add: "New view", fields: { Name: "Typed early" } },
+    { part: "categories", operation: "AllCategories", add: "Add", fields: { "Name in English": "Typed early", "Name in Russian": "Рано", "Name in links": "typed-early" } },
+  ];
+  for (const { part, operation, add, fields } of parts) {
+    const page = await work(browser, ADMIN, "/people");
+    const isList = (request) => (request.postData() ?? "").includes(operation);
+    const release = await hold(page, isList);
+    await page.goto(`${origin}desk/admin?part=${part}`);
+    await page.getByRole("button", { name: add, exact: true }).click();
+    const dialog = page.getByRole("dialog");
+    for (const [label, text] of Object.entries(fields)) await dialog.getByLabel(label, { exact: true }).fill(text);
+    const loaded = page.waitForResponse((response) => isList(response.request()));
+    release();
+    await (await loaded).finished();
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await page.getByRole("button", { name: /^Edit Typed early/ }).waitFor();
+    await page.context().close();
+  }
+}
+
+async function keepsANameThatIsTypedWhileAnotherChangeIsStored(browser, { ilya }) {
+  const { people } = await ilya.call("query($t: String!) { people(text: $t, first: 1) { id } }", { t: OTHER_CUSTOMER });
+  const page = await work(browser, ADMIN, `/people/${encodeURIComponent(people[0].id)}`);
+  const name = page.getByLabel("Name");
+  await name.waitFor();
+  const release = await hold(page, (request) => (request.postData() ?? "").includes("PersonPage"));
+  await page.getByLabel("Role").selectOption("AGENT");
+  await page.getByRole("button", { name: "Change the role" }).click();
+  await name.fill("Typed meanwhile");
+  release();
+  await page.getByRole("listitem").filter({ hasText: "Role: Customer → Agent" }).waitFor();
+  assert.equal(await name.inputValue(), "Typed meanwhile");
+  await ilya.mutate("setAccountRole", { id: people[0].id, role: "CUSTOMER" });
+  await page.context().close();
+}
+
 async function reportsEachTicketOfABulkChange(browser, { anna, ilya }) {
   const tickets = [];
   for (const name of ["Bulk one", "Bulk two", "Bulk three"]) tickets.push(await anna.openTicket(name));
@@ -165,8 +216,10 @@ async function leadsStaffToTheDesk(browser, { anna }) {
 
 main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
+  await people.ilya.mutate("updatePreferences", { locale: "EN" });
   const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
-    showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack, keepsTheTextOfAnAgentWhoIsDemoted];
+    showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
+    keepsANameThatIsTypedWhileAnotherChangeIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);

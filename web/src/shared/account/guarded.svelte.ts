@@ -10,7 +10,7 @@ export class Guarded {
   pending = $state.raw<Action | null>(null);
 
   /** `done` is called after each action that succeeded. */
-  constructor(readonly done: () => Promise<void> | void) {}
+  constructor(readonly done: () => Promise<unknown> | void) {}
 
   /** Runs an action. Returns whether it succeeded. */
   async act(action: Action): Promise<boolean> {
