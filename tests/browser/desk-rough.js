@@ -135,6 +135,18 @@ async function keepsAFormThatIsOpenedWhileItsListLoads(browser) {
   }
 }
 
+async function choosesWhatFitsTheWholeText(browser, { anna }) {
+  const page = await openTicket(browser, AGENT, await anna.openTicket("For an admin"));
+  const release = await hold(page, (request) => (request.postData() ?? "").includes("PickPeople"));
+  await page.keyboard.press("a");
+  await page.getByRole("dialog").getByRole("option").first().waitFor();
+  await page.keyboard.type("Ilya");
+  await page.keyboard.press("Enter");
+  release();
+  await page.getByRole("button", { name: "Assignee: Ilya Sokolov" }).waitFor();
+  await page.context().close();
+}
+
 async function keepsANameThatIsTypedWhileAnotherChangeIsStored(browser, { ilya }) {
   const { people } = await ilya.call("query($t: String!) { people(text: $t, first: 1) { id } }", { t: OTHER_CUSTOMER });
   const page = await work(browser, ADMIN, `/people/${encodeURIComponent(people[0].id)}`);
@@ -219,7 +231,7 @@ main("desk-rough", async (browser) => {
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
   const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
     showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
-    keepsANameThatIsTypedWhileAnotherChangeIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack, keepsTheTextOfAnAgentWhoIsDemoted];
+    keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);
