@@ -75,11 +75,13 @@ pub const WORKLOADS: [Workload; 4] = [
             WHERE t.number = {number}
             UNION ALL
             (SELECT c.id, NULL, c.body, NULL, NULL, NULL, c.visibility, c.created_at, a.name
-            FROM (SELECT * FROM comments
+            FROM (SELECT (data ->> 'comment_id')::uuid AS id, seq FROM events
                   WHERE ticket_id = (SELECT id FROM tickets WHERE number = {number})
-                  ORDER BY created_at DESC, id DESC LIMIT 50) c
+                    AND kind = 'comment_added'
+                  ORDER BY seq DESC LIMIT 50) e
+            JOIN comments c ON c.id = e.id
             JOIN accounts a ON a.id = c.author_id
-            ORDER BY c.created_at DESC, c.id DESC)",
+            ORDER BY e.seq DESC)",
         columns: &["text", "name"],
         lines: |data| {
             let ticket = &data["node"];
@@ -103,13 +105,13 @@ pub const WORKLOADS: [Workload; 4] = [
         expected: "\"comment\":",
         statement: "SELECT t.id, t.number, t.summary, t.status, t.priority, t.updated_at,
                    r.name AS reporter, a.name AS assignee, c.body AS last, c.created_at AS last_at
-            FROM (SELECT * FROM tickets
+            FROM (SELECT ticket_id FROM queue_entries
                   WHERE status = 'waiting_for_support' AND category_id = {id}
-                  ORDER BY updated_at DESC, id DESC LIMIT 50) t
+                  ORDER BY updated_at DESC, ticket_id DESC LIMIT 50) q
+            JOIN tickets t ON t.id = q.ticket_id
             JOIN accounts r ON r.id = t.reporter_id
             LEFT JOIN accounts a ON a.id = t.assignee_id
-            LEFT JOIN LATERAL (SELECT body, created_at FROM comments WHERE ticket_id = t.id
-                               ORDER BY created_at DESC, id DESC LIMIT 1) c ON true
+            LEFT JOIN comments c ON c.id = t.last_comment_id
             ORDER BY t.updated_at DESC, t.id DESC",
         columns: &["summary", "reporter", "assignee", "last"],
         lines: |data| {

@@ -222,6 +222,11 @@ pub async fn tickets_with_content_of(
     Ok(rows.into_iter().map(|row| TicketId(row.id)).collect())
 }
 
+/// Finds the comments of the ticket `$1` by its events: comments have no index by ticket.
+const COMMENTS_OF_TICKET: &str = "
+    SELECT (data ->> 'comment_id')::uuid AS comment_id, seq FROM events
+    WHERE ticket_id = $1 AND kind = 'comment_added'";
+
 /// Returns comments of an account on a ticket that are not redacted, the first `limit`.
 pub async fn comments_of(
     db: &mut Connection,
@@ -229,11 +234,12 @@ pub async fn comments_of(
     author: AccountId,
     limit: usize,
 ) -> Result<Vec<CommentId>, DbError> {
-    let rows = sql_query(
-        "SELECT id FROM comments
-         WHERE ticket_id = $1 AND author_id = $2 AND redacted_at IS NULL
-         ORDER BY created_at, id LIMIT $3",
-    )
+    let rows = sql_query(format!(
+        "SELECT c.id FROM ({COMMENTS_OF_TICKET}) e
+         CROSS JOIN LATERAL (SELECT * FROM comments WHERE id = e.comment_id LIMIT 1) c
+         WHERE c.author_id = $2 AND c.redacted_at IS NULL
+         ORDER BY e.seq LIMIT $3",
+    ))
     .bind::<SqlUuid, _>(ticket.0)
     .bind::<SqlUuid, _>(author.0)
     .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -250,14 +256,14 @@ pub async fn attachments_of(
     limit: usize,
 ) -> Result<Vec<AttachmentId>, DbError> {
     // The index has the files of descriptions only.
-    let rows = sql_query(
+    let rows = sql_query(format!(
         "SELECT id FROM attachments
          WHERE ticket_id = $1 AND comment_id IS NULL AND uploader_id = $2
          UNION ALL
-         SELECT a.id FROM comments c JOIN attachments a ON a.comment_id = c.id
-         WHERE c.ticket_id = $1 AND a.uploader_id = $2
+         SELECT a.id FROM ({COMMENTS_OF_TICKET}) e JOIN attachments a ON a.comment_id = e.comment_id
+         WHERE a.uploader_id = $2
          LIMIT $3",
-    )
+    ))
     .bind::<SqlUuid, _>(ticket.0)
     .bind::<SqlUuid, _>(uploader.0)
     .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))

@@ -318,6 +318,47 @@ pub async fn last_common(db: &mut Connection, read: &[FeedMark]) -> Result<i64, 
     Ok(row.pos)
 }
 
+/// Finds the number of the last event of the ticket `$4` at or before the position `$1`, by halves. A
+/// ticket's events are numbered without a gap, and get their positions in the order of their numbers.
+const NUMBER_AT: &str = "
+    RECURSIVE halves (low, high) AS (
+        SELECT 0::bigint, event_seq FROM tickets WHERE id = $4
+        UNION ALL
+        SELECT CASE WHEN is_before THEN middle ELSE low END,
+               CASE WHEN is_before THEN high ELSE middle - 1 END
+        FROM (SELECT low, high, (low + high + 1) / 2 AS middle FROM halves WHERE low < high) h
+        CROSS JOIN LATERAL (
+            SELECT EXISTS (
+                SELECT FROM feed WHERE pos <= $1 AND event_id = (
+                    SELECT id FROM events WHERE ticket_id = $4 AND seq = middle)
+            ) AS is_before) placed
+    ), number_at AS (SELECT low AS seq FROM halves WHERE low = high)";
+
+/// Returns the query for the events of the ticket `$4`. The feed has no index by ticket, which each
+/// event would have to be entered in.
+fn replay_of_ticket() -> String {
+    format!(
+        "WITH {NUMBER_AT}
+         SELECT {} FROM events e
+         CROSS JOIN LATERAL (SELECT * FROM feed WHERE event_id = e.id LIMIT 1) f
+         CROSS JOIN LATERAL (SELECT reporter_id FROM tickets WHERE id = e.ticket_id LIMIT 1) t
+         WHERE e.ticket_id = $4 AND e.seq > (SELECT seq FROM number_at)
+           AND f.pos > $1 AND f.pos <= $2 AND ($5 OR e.audience = 'participants')
+         ORDER BY e.seq LIMIT $3",
+        *FEED_COLUMNS
+    )
+}
+
+/// Returns the query for the events in the whole feed that meet a condition.
+fn replay_where(condition: &str) -> String {
+    format!(
+        "{}
+         WHERE f.pos > $1 AND f.pos <= $2 AND {condition} AND ($5 OR e.audience = 'participants')
+         ORDER BY f.pos LIMIT $3",
+        feed_rows(),
+    )
+}
+
 /// Returns the first `limit` events in scope with `after` < position ≤ `until`, in order.
 pub async fn replay(
     db: &mut Connection,
@@ -326,24 +367,17 @@ pub async fn replay(
     until: i64,
     limit: i64,
 ) -> Result<Vec<FeedEvent>, DbError> {
-    let (condition, id, internal) = match scope {
-        ReplayScope::Ticket { id, internal } => ("f.ticket_id = $4", Some(id.0), internal),
-        ReplayScope::Customer(id) => (
-            "(t.reporter_id = $4 OR $4 = ANY (e.participant_ids)
-              OR (e.kind = 'participant_removed' AND e.data ->> 'account_id' = $4::text))",
-            Some(id.0),
-            false,
-        ),
-        ReplayScope::AllTickets => ("f.ticket_id IS NOT NULL AND $4 IS NULL", None, true),
+    let (query, id, internal) = match scope {
+        ReplayScope::Ticket { id, internal } => (replay_of_ticket(), Some(id.0), internal),
+        ReplayScope::Customer(id) => {
+            let condition = "(t.reporter_id = $4 OR $4 = ANY (e.participant_ids)
+                OR (e.kind = 'participant_removed' AND e.data ->> 'account_id' = $4::text))";
+            (replay_where(condition), Some(id.0), false)
+        }
+        ReplayScope::AllTickets => {
+            (replay_where("f.ticket_id IS NOT NULL AND $4 IS NULL"), None, true)
+        }
     };
-    let query = format!(
-        "{}
-         WHERE f.pos > $1 AND f.pos <= $2 AND {condition}
-           AND ($5 OR e.audience = 'participants')
-         ORDER BY f.pos
-         LIMIT $3",
-        feed_rows(),
-    );
     let rows = diesel::sql_query(query)
         .bind::<BigInt, _>(after)
         .bind::<BigInt, _>(until)

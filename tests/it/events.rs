@@ -1,6 +1,7 @@
 //! The event log, as subscriptions show it.
 
 use serde_json::{Value, json};
+use ticketwire::domain::cursor::Cursor;
 
 use crate::harness::{Socket, TestServer, client::Ticket, socket::Incoming};
 
@@ -160,6 +161,17 @@ async fn a_replay_from_the_database_equals_one_from_memory() {
     server.restart().await;
     let from_database = replay(&server).await;
     assert_eq!(from_memory, from_database);
+    // From any position, be it of the ticket's own event or of another one's.
+    let [of_ticket, all] = [&from_database[2], &from_database[3]];
+    let position = |event: &Value| Cursor::decode(event["cursor"].as_str().unwrap()).unwrap().pos;
+    let marta = marta.at(&server.address());
+    for event in all {
+        let rest = of_ticket.iter().filter(|later| position(later) > position(event));
+        let rest = rest.cloned().collect::<Vec<_>>();
+        let mut socket = marta.socket().await;
+        socket.watch_ticket("1", &one.id, event["cursor"].as_str()).await;
+        assert_eq!(replayed(&mut socket).await.0, rest, "after {event}");
+    }
     server.stop().await;
 }
 
@@ -184,11 +196,11 @@ async fn malformed_and_future_cursors_are_refused_and_foreign_ones_require_a_res
     let anna = server.customer("Anna").await;
     let ticket = anna.create_ticket("one").await;
     let mut socket = anna.socket().await;
-    let cursor = ticketwire::domain::cursor::Cursor::decode(
+    let cursor = Cursor::decode(
         anna.ok("{ eventCursor }", json!({})).await["eventCursor"].as_str().unwrap(),
     )
     .unwrap();
-    let future = ticketwire::domain::cursor::Cursor { pos: cursor.pos + 1_000_000, ..cursor };
+    let future = Cursor { pos: cursor.pos + 1_000_000, ..cursor };
     for (id, after) in [("a", "garbage".to_owned()), ("b", String::new()), ("c", future.encode())] {
         socket.watch_ticket(id, &ticket.id, Some(&after)).await;
         let message = socket.message().await;
@@ -196,7 +208,7 @@ async fn malformed_and_future_cursors_are_refused_and_foreign_ones_require_a_res
         assert_eq!(message["payload"][0]["extensions"]["code"], "BAD_REQUEST", "{message}");
     }
     // A cursor of another history: the reader must start again.
-    let foreign = ticketwire::domain::cursor::Cursor { epoch: cursor.epoch ^ 1, ..cursor };
+    let foreign = Cursor { epoch: cursor.epoch ^ 1, ..cursor };
     socket.watch_ticket("d", &ticket.id, Some(&foreign.encode())).await;
     assert_eq!(
         socket.item().await,
