@@ -111,7 +111,10 @@ pub const WORKLOADS: [Workload; 4] = [
             JOIN tickets t ON t.id = q.ticket_id
             JOIN accounts r ON r.id = t.reporter_id
             LEFT JOIN accounts a ON a.id = t.assignee_id
-            LEFT JOIN comments c ON c.id = t.last_comment_id
+            LEFT JOIN LATERAL (SELECT (data ->> 'comment_id')::uuid AS id FROM events
+                               WHERE ticket_id = t.id AND kind = 'comment_added'
+                               ORDER BY seq DESC LIMIT 1) e ON true
+            LEFT JOIN comments c ON c.id = e.id
             ORDER BY t.updated_at DESC, t.id DESC",
         columns: &["summary", "reporter", "assignee", "last"],
         lines: |data| {
