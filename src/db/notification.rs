@@ -152,17 +152,20 @@ pub async fn recipients_between(
     Ok(rows.into_iter().map(|row| AccountId(row.account_id)).collect())
 }
 
-/// Deletes an account's notifications about a ticket.
+/// Deletes an account's notifications about a ticket. They are found by the positions of its events.
 pub async fn delete_for_ticket(
     db: &mut Connection,
     account: AccountId,
     ticket: TicketId,
 ) -> Result<(), DbError> {
-    diesel::delete(notifications::table)
-        .filter(notifications::account_id.eq(account.0))
-        .filter(notifications::ticket_id.eq(ticket.0))
-        .execute(db)
-        .await?;
+    diesel::sql_query(
+        "DELETE FROM notifications n USING events e, feed f
+         WHERE e.ticket_id = $1 AND f.event_id = e.id AND n.account_id = $2 AND n.pos = f.pos",
+    )
+    .bind::<SqlUuid, _>(ticket.0)
+    .bind::<SqlUuid, _>(account.0)
+    .execute(db)
+    .await?;
     Ok(())
 }
 

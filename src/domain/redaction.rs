@@ -9,9 +9,16 @@ use super::{
     ids::{AttachmentId, CommentId, TicketId},
 };
 
-/// How long a message that many subscribers receive is shared at most. A redaction or edit returns
-/// after this time, so that no node shares what it erased.
+/// How long a message that many subscribers receive is shared at most.
 pub const SHARED_MESSAGE_MAX_AGE: Duration = Duration::from_secs(1);
+
+/// How long the node that posts a comment delivers it from memory at most.
+pub const POSTED_COMMENT_MAX_AGE: Duration = Duration::from_millis(250);
+
+/// After this time no node delivers a text that was erased: a message may be executed with a comment
+/// from memory, and then be shared. A redaction or edit returns after it.
+pub const ERASED_TEXT_MAX_AGE: Duration =
+    SHARED_MESSAGE_MAX_AGE.saturating_add(POSTED_COMMENT_MAX_AGE);
 
 /// A text of a ticket itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -220,7 +220,7 @@ impl CommentMutation {
         let added = service::comment::add(ctx.actor()?, ctx.services()?, new).await;
         Ok(match Outcome::of(added)? {
             Outcome::Done((comment, ticket)) => AddCommentPayload {
-                comment: Some(Comment(comment.into())),
+                comment: Some(Comment(comment)),
                 ticket: Some(Ticket::new(ticket)),
                 answered_meanwhile: List(vec![]),
                 user_errors: vec![],

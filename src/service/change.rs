@@ -154,10 +154,13 @@ impl Group {
 
     /// Writes the changes.
     async fn write(&self, services: &Services, db: &mut Connection) -> Result<Saved, DbError> {
+        for comment in self.decided.iter().filter_map(|it| it.waiting.call.comment.as_ref()) {
+            services.posted.add(comment);
+        }
         let changes = self.decided.iter().filter(|decided| !decided.events.is_empty());
         let changes = changes.map(|decided| TicketChange {
             ticket: &decided.ticket,
-            comment: decided.waiting.call.comment.as_ref(),
+            comment: decided.waiting.call.comment.as_deref(),
             events: &decided.events,
             counted: decided.waiting.call.creation.and_then(|it| creation_bucket(services, it)),
             terms: decided.waiting.call.terms().unwrap_or_default(),
@@ -321,7 +324,7 @@ async fn make_locked(
     if let Some((ticket, (actor, seen))) = &before {
         check_nothing_said(actor, db, ticket, *seen).await?;
     }
-    event::save_change(db, &mut ticket, change.comment.as_ref(), &events).await?;
+    event::save_change(db, &mut ticket, change.comment.as_deref(), &events).await?;
     if let Some(comment) = &change.comment {
         let (author, id) = (comment.author_id, Some(comment.id));
         upload::attach(db, author, &change.files, ticket.id, id).await?;

@@ -1,5 +1,7 @@
 //! Comments and internal notes.
 
+use std::sync::Arc;
+
 use super::{
     ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, change,
     idempotency::{IdempotentCall, fingerprint},
@@ -21,7 +23,7 @@ use crate::{
         actor::Actor,
         clock::Timestamp,
         comment::{Comment, Visibility},
-        event::TicketEvent,
+        event::{Event, TicketEvent},
         ids::{CommentId, TicketId},
         policy::{self, Action, Resource},
         text::{Body, IdempotencyKey},
@@ -70,6 +72,17 @@ pub async fn by_ids(
     Ok(visible.map(|posted| posted.comment).collect())
 }
 
+/// Returns the comment that an event has added, if this node has just posted it and the actor may see
+/// it.
+pub fn just_posted(actor: &Actor, services: &Services, event: &Event) -> Option<Arc<Comment>> {
+    let of = event.ticket()?;
+    let TicketEvent::CommentAdded { comment_id } = of.event else { return None };
+    let ticket = Resource::Ticket { reporter: of.reporter, participants: &of.participants };
+    authorise(actor, Action::ViewTicket, ticket).ok()?;
+    let comment = services.posted.get(comment_id)?;
+    policy::sees_comment(actor, comment.visibility).then_some(comment)
+}
+
 /// Returns the last comment of a ticket that the actor may see, if its row has it. The inner
 /// `None` means that there is none.
 pub fn last_of(actor: &Actor, ticket: &Ticket) -> Option<Option<CommentId>> {
@@ -105,12 +118,12 @@ pub async fn add(
     actor: &Actor,
     services: &Services,
     new: NewComment,
-) -> Result<(Comment, Ticket), ServiceError> {
+) -> Result<(Arc<Comment>, Ticket), ServiceError> {
     let author_id = authorise_account(actor)?;
     let (body, key) = validate(&new)?;
     let call = IdempotentCall { account: author_id, key, fingerprint: fingerprint_of(&new, &body) };
     let now = services.ambient.now();
-    let comment = Comment {
+    let comment = Arc::new(Comment {
         id: CommentId(services.ambient.uuid()),
         ticket_id: new.ticket_id,
         author_id,
@@ -119,8 +132,8 @@ pub async fn add(
         created_at: now,
         edited_at: None,
         redacted_at: None,
-    };
-    let change = change(*actor, &new, comment.clone(), call);
+    });
+    let change = change(*actor, &new, Arc::clone(&comment), call);
     match change::make(services, change).await {
         Ok(Made::Now(ticket)) => Ok((comment, *ticket)),
         Ok(Made::Earlier(id)) => {
@@ -131,10 +144,10 @@ pub async fn add(
 }
 
 /// Returns the change that adds a comment.
-fn change(actor: Actor, new: &NewComment, comment: Comment, call: IdempotentCall) -> Change {
+fn change(actor: Actor, new: &NewComment, comment: Arc<Comment>, call: IdempotentCall) -> Change {
     let account = comment.author_id;
     let (status, expected_version) = (new.status, new.expected_version);
-    let added = comment.clone();
+    let added = Arc::clone(&comment);
     Change {
         id: comment.ticket_id,
         creation: Some(CountedCreation { creation: Creation::Comment, actor, account }),
@@ -236,12 +249,12 @@ async fn repeated(
     actor: &Actor,
     db: &mut Connection,
     id: CommentId,
-) -> Result<(Comment, Ticket), ServiceError> {
+) -> Result<(Arc<Comment>, Ticket), ServiceError> {
     let found = comment::by_ids(db, &[id]).await?.into_iter().next();
     let comment = found.ok_or(ServiceError::NotFound)?.comment;
     let scope = policy::ticket_scope(actor);
     let found = tickets::by_ids(db, scope, &[comment.ticket_id]).await?.into_iter().next();
-    Ok((comment, found.ok_or(ServiceError::NotFound)?))
+    Ok((Arc::new(comment), found.ok_or(ServiceError::NotFound)?))
 }
 
 fn ticket_closed() -> UserError {

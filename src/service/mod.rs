@@ -39,6 +39,7 @@ mod own_tickets;
 pub mod participant;
 pub mod password;
 pub mod people;
+mod posted;
 pub mod preferences;
 mod priority_mail;
 mod prune;

@@ -1,5 +1,7 @@
 //! What waits on a node to be written together with others.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{ServiceError, grouping::Call, idempotency::IdempotentCall, meanwhile::SeenUpTo};
@@ -25,7 +27,7 @@ pub(super) struct Change {
     /// The ticket.
     pub(super) id: TicketId,
     /// The comment that the change adds, if any.
-    pub(super) comment: Option<Comment>,
+    pub(super) comment: Option<Arc<Comment>>,
     /// What the change counts as, if that is limited.
     pub(super) creation: Option<CountedCreation>,
     /// The last event that its author has seen, if others must not have commented since.

@@ -26,7 +26,7 @@ use crate::{
         event::TicketEvent,
         ids::{AccountId, AttachmentId, CommentId, TicketId},
         policy::{self, Action, Resource},
-        redaction::{RedactedContent, Redaction, SHARED_MESSAGE_MAX_AGE, TicketText},
+        redaction::{ERASED_TEXT_MAX_AGE, RedactedContent, Redaction, TicketText},
         ticket::Ticket,
     },
     storage::ledger::ErasureLedger,
@@ -296,9 +296,9 @@ async fn erase_again(
     }
 }
 
-/// Waits until no node shares a message of a stream that was executed before a commit.
+/// Waits until no node delivers what was erased before a commit.
 pub(super) async fn until_unshared() {
-    time::sleep(SHARED_MESSAGE_MAX_AGE).await;
+    time::sleep(ERASED_TEXT_MAX_AGE).await;
 }
 
 /// Locks the ticket of a comment, and returns it with the comment.

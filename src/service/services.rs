@@ -8,6 +8,7 @@ use super::{
     account::cache::AccountCache,
     grouping::Grouping,
     own_tickets::cache::{OwnList, OwnTicketsCache},
+    posted::PostedComments,
     queued::{Change, Opening},
     session::cache::SessionCache,
     settings::{Branding, Settings},
@@ -50,6 +51,7 @@ pub struct Dependencies {
     pub(super) tickets: TicketCache,
     /// The pages of tickets that wait to be confirmed together.
     pub(super) own_lists: Arc<Grouping<OwnList>>,
+    pub(super) posted: PostedComments,
     /// The changes of tickets that wait to be written together.
     pub(super) changes: Arc<Grouping<Change>>,
     /// The tickets that wait to be opened together.
@@ -92,6 +94,7 @@ impl Services {
             own_tickets: OwnTicketsCache::default(),
             tickets: TicketCache::default(),
             own_lists: Arc::default(),
+            posted: PostedComments::default(),
             sessions: SessionCache::default(),
             changes: Arc::new(Grouping::overlapping()),
             openings: Arc::default(),

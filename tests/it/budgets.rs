@@ -275,11 +275,14 @@ async fn hanging_up_cancels_a_query_and_not_a_mutation() {
     drop(socket);
     drop(events);
     waiting_for_a_lock(&database, 0).await;
-    // A message that is executed for a group of subscribers: with its last subscriber.
+    // A message that is executed for a group of subscribers: with its last subscriber. The node that
+    // posts a comment needs not read it.
     lock.batch_execute("ROLLBACK").await.unwrap();
     let cursor = anna.ok("{ eventCursor }", json!({})).await["eventCursor"].clone();
     let ticket = anna.create_ticket("one").await;
-    anna.comment(&ticket, "one").await;
+    let other = server.second_node().await;
+    anna.at(&other.address().to_string()).comment(&ticket, "one").await;
+    other.stop().await;
     server.quiet().await;
     let lock_comments = "BEGIN; LOCK TABLE comments IN ACCESS EXCLUSIVE MODE";
     lock.batch_execute(lock_comments).await.unwrap();

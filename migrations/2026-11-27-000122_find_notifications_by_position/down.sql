@@ -1,0 +1,1 @@
+CREATE INDEX CONCURRENTLY notifications_ticket ON notifications (ticket_id, account_id);
