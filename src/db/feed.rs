@@ -320,6 +320,7 @@ pub async fn last_common(db: &mut Connection, read: &[FeedMark]) -> Result<i64, 
 
 /// Finds the number of the last event of the ticket `$4` at or before the position `$1`, by halves. A
 /// ticket's events are numbered without a gap, and get their positions in the order of their numbers.
+/// `OFFSET 0` has each step look once.
 const NUMBER_AT: &str = "
     RECURSIVE halves (low, high) AS (
         SELECT 0::bigint, event_seq FROM tickets WHERE id = $4
@@ -331,7 +332,7 @@ const NUMBER_AT: &str = "
             SELECT EXISTS (
                 SELECT FROM feed WHERE pos <= $1 AND event_id = (
                     SELECT id FROM events WHERE ticket_id = $4 AND seq = middle)
-            ) AS is_before) placed
+            ) AS is_before OFFSET 0) placed
     ), number_at AS (SELECT low AS seq FROM halves WHERE low = high)";
 
 /// Returns the query for the events of the ticket `$4`. The feed has no index by ticket, which each

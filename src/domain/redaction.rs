@@ -10,7 +10,7 @@ use super::{
 };
 
 /// How long a message that many subscribers receive is shared at most.
-pub const SHARED_MESSAGE_MAX_AGE: Duration = Duration::from_secs(1);
+pub const SHARED_MESSAGE_MAX_AGE: Duration = Duration::from_millis(750);
 
 /// How long the node that posts a comment delivers it from memory at most.
 pub const POSTED_COMMENT_MAX_AGE: Duration = Duration::from_millis(250);

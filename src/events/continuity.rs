@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Returns how many positions a stream may lie behind and still replay what it missed, or `None`
-/// for any number. The replay of one ticket is cheap: the feed has an index by ticket.
+/// for any number. The replay of one ticket is cheap: it reads the events of that ticket alone.
 fn max_distance(kind: StreamKind) -> Option<i64> {
     match kind {
         StreamKind::Ticket => None,

@@ -397,7 +397,7 @@ impl EventSubscription {
         after: Option<String>,
     ) -> Result<Messages, Failure> {
         if let Some(injected) = ctx.data_opt::<InjectedItem>() {
-            return Ok(injected_message(injected));
+            return injected_message(ctx, injected);
         }
         ctx.identity()?;
         let id = GlobalId::ticket(&ticket_id).ok_or_else(Failure::not_found)?;
@@ -416,7 +416,7 @@ impl EventSubscription {
         after: Option<String>,
     ) -> Result<Messages, Failure> {
         if let Some(injected) = ctx.data_opt::<InjectedItem>() {
-            return Ok(injected_message(injected));
+            return injected_message(ctx, injected);
         }
         messages(ctx, StreamScope::Inbox, after).await
     }
@@ -437,7 +437,7 @@ impl EventSubscription {
         after: Option<String>,
     ) -> Result<Messages, Failure> {
         if let Some(injected) = ctx.data_opt::<InjectedItem>() {
-            return Ok(injected_message(injected));
+            return injected_message(ctx, injected);
         }
         ctx.identity()?;
         service::ticket::require_staff(ctx.actor()?)?;
@@ -485,10 +485,24 @@ async fn messages(
 }
 
 /// The message of a request that executes one injected item.
-fn injected_message(injected: &InjectedItem) -> Messages {
-    let message = injected.take().and_then(|item| match item {
-        Ok(item) => StreamMessage::of(item).map(Ok),
-        Err(error) => Some(Err(error.into())),
-    });
-    stream::iter(message).boxed()
+fn injected_message(ctx: &Context<'_>, injected: &InjectedItem) -> Result<Messages, Failure> {
+    let message = match injected.take() {
+        None => None,
+        Some(Ok(item)) => {
+            add_posted(ctx, &item)?;
+            StreamMessage::of(item).map(Ok)
+        }
+        Some(Err(error)) => Some(Err(error.into())),
+    };
+    Ok(stream::iter(message).boxed())
+}
+
+/// Adds the comment of an event that this node has just posted, so that the message does not read it.
+/// Only a stream may show a comment as it was posted: if its text is erased meanwhile, an event that
+/// says so follows.
+fn add_posted(ctx: &Context<'_>, item: &Item) -> Result<(), Failure> {
+    let Item::Event(event) = item else { return Ok(()) };
+    let posted = service::comment::just_posted(ctx.actor()?, ctx.services()?, &event.event);
+    ctx.loaders()?.add(posted.into_iter().map(|comment| (comment.id, comment)));
+    Ok(())
 }

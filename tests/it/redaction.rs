@@ -211,6 +211,24 @@ async fn no_node_serves_redacted_text_although_it_has_not_heard_of_the_redaction
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_shows_no_comment_that_was_redacted_as_soon_as_it_was_posted() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let database = server.database.connect().await;
+    let (comment, _) = anna.comment(&ticket, "tulip").await;
+    let page = async {
+        let redacted = "SELECT count(*) FROM comments WHERE redacted_at IS NOT NULL";
+        while database.query_one(redacted, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+        timeline(&anna, &ticket).await
+    };
+    let (redacted, page) = tokio::join!(redact_comment(&marta, &comment), page);
+    assert_eq!(redacted.user_errors("redactComment"), [] as [&str; 0]);
+    assert_eq!(page[1]["comment"]["body"], "");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_staff_redact_and_only_once() {
     let server = TestServer::start().await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);

@@ -20,7 +20,6 @@ use crate::graphql::{
     id::{GlobalId, event_id},
     ticket::{Ticket, TicketPriority, TicketStatus},
 };
-use crate::service;
 
 /// Declares an event's type: the fields that all events have, and those of this one.
 macro_rules! event_type {
@@ -76,10 +75,6 @@ event_type! {
 
     /// The comment. Its `visibility` says whether it is an internal note.
     async fn comment(&self, ctx: &Context<'_>) -> Result<Comment, Failure> {
-        let posted = service::comment::just_posted(ctx.actor()?, ctx.services()?, &self.of.event);
-        if let Some(comment) = posted {
-            return Ok(Comment(comment));
-        }
         Ok(Comment(ctx.loaders()?.require(self.comment_id).await?))
     }
 }
