@@ -135,6 +135,21 @@ async function keepsAFormThatIsOpenedWhileItsListLoads(browser) {
   }
 }
 
+async function movesAgainWhileAMoveIsStored(browser, { ilya }) {
+  const page = await work(browser, ADMIN, "/admin?part=categories");
+  const stored = async () => (await ilya.call("{ categories { name(locale: EN) } }")).categories.map(({ name }) => name);
+  const before = await stored();
+  const last = before.at(-1);
+  const up = page.getByRole("button", { name: new RegExp(`^Move ${last} .*up$`) });
+  await up.waitFor();
+  const release = await hold(page, (request) => (request.postData() ?? "").includes("OrderCategories"));
+  for (const _ of [1, 2]) await up.click();
+  release();
+  const moved = [...before.slice(0, -3), last, ...before.slice(-3, -1)];
+  await until(async () => (await stored()).join() === moved.join(), "it is moved twice");
+  await page.context().close();
+}
+
 async function choosesWhatFitsTheWholeText(browser, { anna }) {
   const page = await openTicket(browser, AGENT, await anna.openTicket("For an admin"));
   const release = await hold(page, (request) => (request.postData() ?? "").includes("PickPeople"));
@@ -231,7 +246,7 @@ main("desk-rough", async (browser) => {
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
   const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
     showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
-    keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack, keepsTheTextOfAnAgentWhoIsDemoted];
+    keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);
