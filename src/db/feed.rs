@@ -320,7 +320,7 @@ pub async fn last_common(db: &mut Connection, read: &[FeedMark]) -> Result<i64, 
 
 /// Finds the number of the last event of the ticket `$4` at or before the position `$1`, by halves. A
 /// ticket's events are numbered without a gap, and get their positions in the order of their numbers.
-/// `OFFSET 0` has each step look once.
+/// Without `OFFSET 0`, Postgres would copy the look-up into both columns and make it twice.
 const NUMBER_AT: &str = "
     RECURSIVE halves (low, high) AS (
         SELECT 0::bigint, event_seq FROM tickets WHERE id = $4

@@ -1,5 +1,5 @@
-//! The comments that this node has just posted. Who waits for them receives them from memory: the
-//! node that posts a comment is mostly the first to deliver it.
+//! The comments that this node has just posted. Messages of streams that many subscribers share take
+//! them from memory: the node that posts a comment is mostly the first to deliver it.
 
 use std::sync::Arc;
 

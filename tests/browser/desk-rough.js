@@ -136,17 +136,24 @@ async function keepsAFormThatIsOpenedWhileItsListLoads(browser) {
 }
 
 async function movesAgainWhileAMoveIsStored(browser, { ilya }) {
+  await ilya.mutate("createCategory", { nameEn: "Moved", nameRu: "Перемещена", slug: "moved" });
   const page = await work(browser, ADMIN, "/admin?part=categories");
   const stored = async () => (await ilya.call("{ categories { name(locale: EN) } }")).categories.map(({ name }) => name);
   const before = await stored();
   const last = before.at(-1);
   const up = page.getByRole("button", { name: new RegExp(`^Move ${last} .*up$`) });
   await up.waitFor();
-  const release = await hold(page, (request) => (request.postData() ?? "").includes("OrderCategories"));
+  const isOrder = (request) => (request.postData() ?? "").includes("OrderCategories");
+  let orders = 0;
+  const release = await hold(page, (request) => isOrder(request) && (orders += 1) === 2);
+  const reloaded = page.waitForResponse((response) => (response.request().postData() ?? "").includes("AllCategories"));
   for (const _ of [1, 2]) await up.click();
+  // The list as the first move left it must not undo the second.
+  await (await reloaded).finished();
+  await up.click();
   release();
-  const moved = [...before.slice(0, -3), last, ...before.slice(-3, -1)];
-  await until(async () => (await stored()).join() === moved.join(), "it is moved twice");
+  const moved = [...before.slice(0, -4), last, ...before.slice(-4, -1)];
+  await until(async () => (await stored()).join() === moved.join(), "it is moved three times");
   await page.context().close();
 }
 
