@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
+use super::timeline::cache::comment_bytes;
 use crate::domain::{comment::Comment, ids::CommentId, redaction::POSTED_COMMENT_MAX_AGE};
 
 /// About how many bytes the comments take at most.
 const MAX_BYTES: u64 = 8 << 20;
-/// About how many bytes a comment takes without its text.
-const COMMENT_BYTES: usize = 128;
 
 /// The comments. Clones share them.
 #[derive(Clone)]
@@ -37,7 +36,7 @@ impl PostedComments {
 }
 
 fn weight(comment: &Comment) -> u32 {
-    u32::try_from(COMMENT_BYTES + comment.body.len()).unwrap_or(u32::MAX)
+    u32::try_from(comment_bytes(comment)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 // What happens to an agent in mid-work: a demotion, a redaction, a merge, a text that is too long, a retired
-// category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away. Each time a sentence says what to do, and nothing that was written is lost.
+// category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
+// Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, CUSTOMER, field, main, openTicket, origin, OTHER_CUSTOMER, Person, row, signIn, until, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, CUSTOMER, field, main, mentions, openTicket, origin, OTHER_CUSTOMER, Person, row, signIn, until, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -119,7 +120,7 @@ async function keepsAFormThatIsOpenedWhileItsListLoads(browser) {
   ];
   for (const { part, operation, add, fields } of parts) {
     const page = await work(browser, ADMIN, "/people");
-    const isList = (request) => (request.postData() ?? "").includes(operation);
+    const isList = (request) => mentions(request, operation);
     const release = await hold(page, isList);
     await page.goto(`${origin}desk/admin?part=${part}`);
     await page.getByRole("button", { name: add, exact: true }).click();
@@ -143,10 +144,10 @@ async function movesAgainWhileAMoveIsStored(browser, { ilya }) {
   const last = before.at(-1);
   const up = page.getByRole("button", { name: new RegExp(`^Move ${last} .*up$`) });
   await up.waitFor();
-  const isOrder = (request) => (request.postData() ?? "").includes("OrderCategories");
+  const isOrder = (request) => mentions(request, "OrderCategories");
   let orders = 0;
   const release = await hold(page, (request) => isOrder(request) && (orders += 1) === 2);
-  const reloaded = page.waitForResponse((response) => (response.request().postData() ?? "").includes("AllCategories"));
+  const reloaded = page.waitForResponse((response) => mentions(response.request(), "AllCategories"));
   for (const _ of [1, 2]) await up.click();
   // The list as the first move left it must not undo the second.
   await (await reloaded).finished();
@@ -159,7 +160,7 @@ async function movesAgainWhileAMoveIsStored(browser, { ilya }) {
 
 async function choosesWhatFitsTheWholeText(browser, { anna }) {
   const page = await openTicket(browser, AGENT, await anna.openTicket("For an admin"));
-  const release = await hold(page, (request) => (request.postData() ?? "").includes("PickPeople"));
+  const release = await hold(page, (request) => mentions(request, "PickPeople"));
   await page.keyboard.press("a");
   await page.getByRole("dialog").getByRole("option").first().waitFor();
   await page.keyboard.type("Ilya");
@@ -174,7 +175,7 @@ async function keepsANameThatIsTypedWhileAnotherChangeIsStored(browser, { ilya }
   const page = await work(browser, ADMIN, `/people/${encodeURIComponent(people[0].id)}`);
   const name = page.getByLabel("Name");
   await name.waitFor();
-  const release = await hold(page, (request) => (request.postData() ?? "").includes("PersonPage"));
+  const release = await hold(page, (request) => mentions(request, "PersonPage"));
   await page.getByLabel("Role").selectOption("AGENT");
   await page.getByRole("button", { name: "Change the role" }).click();
   await name.fill("Typed meanwhile");

@@ -95,17 +95,21 @@ impl TimelineCache {
     }
 }
 
+/// Returns about how many bytes a comment takes.
+pub(in crate::service) fn comment_bytes(comment: &Comment) -> usize {
+    COMMENT_BYTES + comment.body.len()
+}
+
 impl Kept {
     /// Returns about how many bytes this takes.
     fn weight(&self) -> u32 {
-        let of = |comment: &Arc<Comment>| COMMENT_BYTES + comment.body.len();
         let bytes = EVENT_BYTES
             + match self {
                 Self::Page(page) => {
-                    let comments = page.comments.iter().map(of).sum::<usize>();
+                    let comments = page.comments.iter().map(|it| comment_bytes(it)).sum::<usize>();
                     comments + EVENT_BYTES * page.events.items.len()
                 }
-                Self::Comment(comment) => of(comment),
+                Self::Comment(comment) => comment_bytes(comment),
             };
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }

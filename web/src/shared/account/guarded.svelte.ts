@@ -30,6 +30,11 @@ export class Guarded {
     }
   }
 
+  /** Does what follows each action that succeeded, without one. Returns whether it succeeded. */
+  reload(): Promise<boolean> {
+    return this.act(async () => []);
+  }
+
   /** Runs the action that waits. */
   async confirmed(): Promise<void> {
     const { pending } = this;
