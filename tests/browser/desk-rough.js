@@ -170,6 +170,20 @@ async function choosesWhatFitsTheWholeText(browser, { anna }) {
   await page.context().close();
 }
 
+async function leavesKeysToAnInputMethod(browser, { anna }) {
+  const page = await openTicket(browser, AGENT, await anna.openTicket("For whom the name is composed"));
+  await page.keyboard.press("a");
+  const text = page.getByRole("dialog").getByRole("combobox");
+  await text.fill("Marta");
+  await page.getByRole("dialog").getByRole("option", { name: "Marta" }).waitFor();
+  // The keys that end or leave the composition of a character.
+  for (const key of ["Enter", "Escape"]) await text.dispatchEvent("keydown", { key, isComposing: true });
+  await text.fill("Ilya");
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Assignee: Ilya Sokolov" }).waitFor();
+  await page.context().close();
+}
+
 async function keepsANameThatIsTypedWhileAnotherChangeIsStored(browser, { ilya }) {
   const { people } = await ilya.call("query($t: String!) { people(text: $t, first: 1) { id } }", { t: OTHER_CUSTOMER });
   const page = await work(browser, ADMIN, `/people/${encodeURIComponent(people[0].id)}`);
@@ -254,7 +268,9 @@ main("desk-rough", async (browser) => {
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
   const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
     showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
-    keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack, keepsTheTextOfAnAgentWhoIsDemoted];
+    keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod,
+    movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack,
+    keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);

@@ -1,6 +1,7 @@
 // The keyboard. What is shown binds its keys; the last one to bind a key has it.
 import { untrack } from "svelte";
 import { loadItem, saveItem } from "../shared/drafts";
+import { isComposing } from "../shared/ui/composing";
 import type { DeskKey } from "./i18n";
 
 /** A key with what it does. */
@@ -35,7 +36,7 @@ export function listen(): () => void {
 }
 
 function press(event: KeyboardEvent): void {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.defaultPrevented || isComposing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
   const target = event.target as HTMLElement;
   if (target.closest("dialog, [popover]")) return;
   if (target.matches("input:not([type=checkbox]), textarea, select")) {
