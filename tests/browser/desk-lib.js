@@ -24,16 +24,13 @@ async function openTicket(browser, email, ticket) {
   return page;
 }
 
-/** Whether a request contains a text, such as the name of an operation. */
-const mentions = (request, text) => (request.postData() ?? "").includes(text);
-
 /** Counts the requests of a page that contain all of some texts, such as the name of an operation. */
 function countOperations(page, ...texts) {
   const counter = { count: 0 };
   page.on("request", (request) => {
-    if (texts.every((text) => mentions(request, text))) counter.count += 1;
+    if (texts.every((text) => lib.mentions(request, text))) counter.count += 1;
   });
   return counter;
 }
 
-module.exports = { ...lib, ADMIN, countOperations, field, heldBack, mentions, openTicket, row, work };
+module.exports = { ...lib, ADMIN, countOperations, field, heldBack, openTicket, row, work };

@@ -2,7 +2,7 @@
 // category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
 // Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, CUSTOMER, field, main, mentions, openTicket, origin, OTHER_CUSTOMER, Person, row, signIn, until, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, CUSTOMER, field, hold, main, mentions, openTicket, origin, OTHER_CUSTOMER, Person, row, signIn, until, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -101,17 +101,6 @@ async function namesAnUnknownPlaceholder(browser) {
   await page.context().close();
 }
 
-/** Has requests of a kind wait. Returns what lets them go. */
-async function hold(page, isOfKind) {
-  let release;
-  const released = new Promise((resolve) => (release = resolve));
-  await page.route("**/graphql", async (route) => {
-    if (isOfKind(route.request())) await released;
-    await route.continue();
-  });
-  return release;
-}
-
 async function keepsAFormThatIsOpenedWhileItsListLoads(browser) {
   const parts = [
     { part: "canned", operation: "CannedAnswers", add: "New answer", fields: { Title: "Typed early", Text: "Hello" } },
@@ -181,6 +170,23 @@ async function leavesKeysToAnInputMethod(browser, { anna }) {
   await text.fill("Ilya");
   await page.keyboard.press("Enter");
   await page.getByRole("button", { name: "Assignee: Ilya Sokolov" }).waitFor();
+  await page.context().close();
+}
+
+async function leavesEnterToLinksAndButtons(browser, { anna }) {
+  await anna.openTicket("Selected in the queue");
+  const page = await work(browser, AGENT, "?view=open");
+  await row(page, "Selected in the queue").waitFor();
+  await page.keyboard.press("j");
+  for (const [name, path] of [["Search", "desk/search"], ["Queue", "desk"]]) {
+    await page.getByRole("navigation").getByRole("link", { name, exact: true }).focus();
+    await page.keyboard.press("Enter");
+    await page.waitForURL((url) => url.pathname === `/${path}`);
+  }
+  await row(page, "Selected in the queue").waitFor();
+  await page.keyboard.press("j");
+  await page.keyboard.press("Enter");
+  await page.waitForURL((url) => url.pathname.startsWith("/desk/tickets/"));
   await page.context().close();
 }
 
@@ -268,7 +274,7 @@ main("desk-rough", async (browser) => {
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
   const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
     showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
-    keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod,
+    keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack,
     keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {

@@ -1,7 +1,7 @@
 // What a person writes survives what happens around it: no network, an expired session, another person,
 // another tab, old keys, lost files, a limit.
 
-const { AGENT, assert, CUSTOMER, main, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
+const { AGENT, assert, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const post = (page) => page.getByRole("button", { name: "Post comment" });
@@ -111,6 +111,28 @@ async function postsNothingForAnotherPerson(browser, { anna, jonas }) {
   await signIn(second, CUSTOMER);
   await until(async () => (await anna.tickets()).some(({ summary }) => summary === "Of Anna"));
   assert.equal((await anna.tickets()).filter(({ summary }) => summary === "Of Anna").length, 1);
+  await page.context().close();
+}
+
+async function leavesNothingToTheNextPerson(browser, { anna, marta }) {
+  const { ticket, page } = await openTicket(browser, anna, "Of the person before");
+  const bell = page.getByRole("button", { name: /^Notifications/ });
+  await marta.comment(ticket, "An answer");
+  await page.getByRole("button", { name: /^Notifications, [1-9]/ }).waitFor();
+  await field(page).fill("Not yet posted");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Keep and sign out" }).waitFor();
+  await anna.call("mutation { revokeOtherSessions { userErrors { code } } }");
+  await page.getByText("Your session has ended.").waitFor();
+  const release = await hold(page, (request) => mentions(request, "query Notifications"));
+  await signIn(page, OTHER_CUSTOMER);
+  assert.match(await bell.getAttribute("aria-label"), / 0 unread/);
+  await bell.click();
+  assert.equal(await page.getByText("Of the person before").count(), 0);
+  release();
+  // Who signs in does not leave because the person before wanted to.
+  await page.reload();
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
   await page.context().close();
 }
 
@@ -261,7 +283,9 @@ async function survivesChangesOfTheTicket(browser, { anna, marta }) {
 main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT) };
   const only = process.env.ONLY;
-  for (const check of [waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile, cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
+  for (const check of [waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
+    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
+    cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);

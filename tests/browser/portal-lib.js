@@ -118,6 +118,20 @@ async function signIn(page, email) {
   await page.locator("header nav").waitFor();
 }
 
+/** Whether a request contains a text, such as the name of an operation. */
+const mentions = (request, text) => (request.postData() ?? "").includes(text);
+
+/** Has requests of a kind wait. Returns what lets them go. */
+async function hold(page, isOfKind) {
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  await page.route("**/graphql", async (route) => {
+    if (isOfKind(route.request())) await released;
+    await route.continue();
+  });
+  return release;
+}
+
 /** Runs a script in a browser; a failure leaves a picture of each open page. */
 function main(name, run) {
   const script = async () => {
@@ -144,4 +158,4 @@ function main(name, run) {
   );
 }
 
-module.exports = { AGENT, ask, assert, CUSTOMER, main, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };
+module.exports = { AGENT, ask, assert, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };

@@ -43,6 +43,8 @@ function press(event: KeyboardEvent): void {
     if (event.key === "Escape") target.blur();
     return;
   }
+  // Enter follows a link and presses a button.
+  if (event.key === "Enter" && target.closest("a, button, summary")) return;
   const key = keyOf(event);
   const binding = keys.layers.flat().findLast((bound) => bound.key === key);
   if (!binding || !keys.areOn) return;

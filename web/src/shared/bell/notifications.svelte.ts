@@ -36,10 +36,17 @@ export type Note = ResultOf<typeof NOTE>;
 
 /** The reader's notifications, newest first, with the live count of unread ones. */
 export const bell = $state({ unread: 0, notes: [] as Note[], next: null as string | null });
+/** Grows when what is shown is nobody's any more: answers to earlier requests are another reader's. */
+let turn = 0;
 
-/** Reads the notifications and follows them. Returns a function that stops. */
+/** Reads the notifications and follows them. Returns a function that stops and forgets them. */
 export function followBell(): () => void {
-  return stay(STREAM, { load: async () => ({ after: await load(null) }), next: process, fail: () => {} });
+  const stop = stay(STREAM, { load: async () => ({ after: await load(null) }), next: process, fail: () => {} });
+  return () => {
+    stop();
+    turn += 1;
+    Object.assign(bell, { unread: 0, notes: [], next: null });
+  };
 }
 
 function process(message: ResultOf<typeof STREAM>["notifications"]): void {
@@ -51,7 +58,9 @@ function process(message: ResultOf<typeof STREAM>["notifications"]): void {
 }
 
 async function load(after: string | null): Promise<string> {
+  const own = turn;
   const { viewer, eventCursor } = await request(LIST, { after });
+  if (own !== turn) return eventCursor;
   const page = viewer?.notifications;
   bell.unread = viewer?.unreadNotificationCount ?? 0;
   bell.notes = after ? [...bell.notes, ...(page?.nodes ?? [])] : (page?.nodes ?? []);
@@ -66,7 +75,9 @@ export async function loadMore(): Promise<void> {
 
 /** Marks some notifications as read, or all of them. */
 export async function markRead(ids: string[] | null): Promise<void> {
+  const own = turn;
   const { markNotificationsRead } = await request(MARK, { ids });
+  if (own !== turn) return;
   bell.unread = markNotificationsRead.unreadNotificationCount ?? bell.unread;
   const now = new Date().toISOString();
   for (const note of bell.notes) if (!ids || ids.includes(note.id)) note.readAt ??= now;
