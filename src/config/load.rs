@@ -103,12 +103,20 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
     let failed = |cause: String| ConfigError::File { path: path.display().to_string(), cause };
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     let table: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
+        text.parse().map_err(|error: toml::de::Error| failed(syntax_error(&text, &error)))?;
     let keys = Config::keys();
     match key_names("", &table).into_iter().find(|name| keys.iter().all(|key| key.name != name)) {
         Some(key) => Err(ConfigError::UnknownKey { place: path.display().to_string(), key }),
         None => Ok(text),
     }
+}
+
+/// Says where and why a file cannot be parsed. The error's own text has the whole line, which may
+/// contain a secret.
+fn syntax_error(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = 1 + text[..text.floor_char_boundary(start)].matches('\n').count();
+    format!("line {line}: {}", error.message())
 }
 
 /// Returns the names of the keys in a table, `prefix` before each.

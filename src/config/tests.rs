@@ -1,6 +1,6 @@
 //! Tests of loading a configuration.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+use std::{ffi::OsString, fs, os::unix::ffi::OsStringExt as _};
 
 use super::{load::texts, settings::Config};
 
@@ -56,6 +56,26 @@ fn secrets_are_not_printed() {
     let config = load(&[("DATABASE_URL", "postgres://u:hunter2@h/d")], &[]).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
     assert_eq!(config.database.url.unwrap().expose(), "postgres://u:hunter2@h/d");
+}
+
+#[test]
+fn an_error_in_a_file_says_the_line_and_shows_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ticketwire.toml");
+    for line in [
+        "sealing_keys = hunter2",
+        "url = \"postgres://u:hunter2\"hunter2@h/d\"",
+        "smtp_url = 'smtp://u:hunter2@h",
+        "secret_key = 2hunter2",
+        "secret_key = \"\\hunter2\"",
+        "hunter2",
+        "a = 1\na = \"hunter2\"",
+    ] {
+        fs::write(&file, format!("[security]\n{line}\n")).unwrap();
+        let error = Config::from_sources(Some(&file), &[], &[]).unwrap_err().to_string();
+        assert!(error.contains("line 2") || error.contains("line 3"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
 }
 
 #[test]
