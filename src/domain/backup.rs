@@ -38,13 +38,14 @@ pub struct Manifest {
 impl Manifest {
     /// Returns the size of everything that is stored, the manifest excluded, in bytes.
     pub fn bytes(&self) -> u64 {
-        let tables = self.tables.iter().map(|table| table.part.bytes).sum::<u64>();
-        tables + self.attachments.as_ref().map_or(0, |them| them.index.bytes + them.bytes)
+        let tables = self.tables.iter().map(|table| table.part.bytes);
+        let attachments = self.attachments.iter().flat_map(|them| [them.index.bytes, them.bytes]);
+        tables.chain(attachments).fold(0, u64::saturating_add)
     }
 
     /// Returns the number of rows of all tables.
     pub fn rows(&self) -> u64 {
-        self.tables.iter().map(|table| table.part.rows).sum()
+        self.tables.iter().map(|table| table.part.rows).fold(0, u64::saturating_add)
     }
 
     /// Returns the attachments that the storage had lost when the backup was taken.

@@ -10,6 +10,16 @@ pub(super) const CHECKSUM: &str = "manifest.json.sha256";
 /// and the end of the name of an unfinished folder or file.
 pub(super) const UNFINISHED: &str = "unfinished";
 
+/// Returns whether a backup below a root writes an object with this path.
+pub(super) fn is_of_backup(root: &Path, object: &Path) -> bool {
+    let Some(parts) = object.prefix_match(root) else { return false };
+    match parts.collect::<Vec<_>>().as_slice() {
+        [name] => [MANIFEST, CHECKSUM, UNFINISHED, "attachments.gz"].contains(&name.as_ref()),
+        [folder, _] => ["database", "attachments"].contains(&folder.as_ref()),
+        _ => false,
+    }
+}
+
 /// Returns the path of an object.
 pub(super) fn below(root: &Path, name: &str) -> Path {
     name.split('/').fold(root.clone(), Path::join)

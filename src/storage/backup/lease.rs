@@ -3,9 +3,9 @@
 //! The run that writes the backup also writes the mark, again and again, so that another run
 //! recognises an interrupted one by a mark that stays the same. Clocks are not compared.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, UpdateVersion, path::Path,
 };
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     error::ArchiveError,
-    layout::{MANIFEST, UNFINISHED, below},
+    layout::{MANIFEST, UNFINISHED, below, is_of_backup},
     ownership::Ownership,
 };
 use crate::domain::clock::Timestamp;
@@ -52,8 +52,8 @@ pub(super) struct Prefix {
 }
 
 impl Prefix {
-    /// Marks a prefix that has no objects, or those of an interrupted backup, which are removed: its
-    /// mark stays the same for this long.
+    /// Marks a prefix that has no objects, or only those of an interrupted backup, which are removed:
+    /// its mark stays the same for this long.
     ///
     /// # Errors
     /// The prefix is in use, or the bucket failed.
@@ -77,6 +77,10 @@ impl Prefix {
                 return Err(ArchiveError::Occupied(self.place.clone()));
             }
             Err(cause) => return Err(self.failed(cause)),
+        }
+        let others = self.objects().try_filter(|path| ready(!is_of_backup(&self.root, path)));
+        if pin!(others).try_next().await.map_err(|cause| self.failed(cause))?.is_some() {
+            return Err(ArchiveError::Occupied(self.place.clone()));
         }
         let seconds = patience.as_secs();
         tracing::info!(seconds, "watching whether the unfinished backup is still being written");
@@ -150,8 +154,14 @@ impl Prefix {
         Ok(self.mark().await?.is_some_and(|(mark, _)| mark.starts_with(&own)))
     }
 
+    fn objects(&self) -> BoxStream<'static, Result<Path, StoreError>> {
+        self.store.list(Some(&self.root)).map_ok(|object| object.location).boxed()
+    }
+
+    /// Removes the objects of a backup, and no others.
     async fn remove_objects(&self) -> Result<(), ArchiveError> {
-        let paths = self.store.list(Some(&self.root)).map_ok(|object| object.location).boxed();
+        let root = self.root.clone();
+        let paths = self.objects().try_filter(move |path| ready(is_of_backup(&root, path))).boxed();
         let deleted = self.store.delete_stream(paths).try_for_each(async |_| Ok(())).await;
         deleted.map_err(|cause| self.failed(cause))
     }

@@ -143,6 +143,27 @@ async fn a_backup_whose_place_in_a_bucket_was_taken_completes_and_removes_nothin
 }
 
 #[tokio::test]
+async fn an_interrupted_backup_above_others_removes_none_of_them() {
+    let store = Arc::new(InMemory::new());
+    drop(begin(&store, 0).await.expect("begun"));
+    let others = ["nightly/2026-11-26/manifest.json", "nightly/2026-11-26/database/accounts.gz"];
+    for name in others {
+        store.put(&Path::from(name), "whole".into()).await.expect("put");
+    }
+    let before = names(&store).await;
+    let refused = begin(&store, 1).await.err().expect("refused");
+    assert!(matches!(refused, ArchiveError::Occupied(_)), "{refused}");
+    assert_eq!(names(&store).await, before);
+    // Nor do objects that come while the backup is written.
+    let store = Arc::new(InMemory::new());
+    let new = begin(&store, 0).await.expect("begun");
+    write(new.archive()).await;
+    store.put(&Path::from(others[0]), "whole".into()).await.expect("put");
+    new.abandon().await.expect("abandoned");
+    assert_eq!(names(&store).await, others[..1]);
+}
+
+#[tokio::test]
 async fn a_slash_at_the_end_of_a_target_is_no_part_of_its_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let target = folder.path().join("nightly");
