@@ -12,7 +12,7 @@ use crate::{
         backup::{Snapshot, StoredTable, still_named, storages_of_nodes},
     },
     domain::{
-        backup::{Attachments, FORMAT, File, Manifest, Part, Table},
+        backup::{Attachments, FORMAT, File, INDEX, Manifest, Part, TABLES, Table},
         clock::Timestamp,
     },
     storage::{
@@ -20,9 +20,6 @@ use crate::{
         backup::{Archive, PartWriter},
     },
 };
-
-/// The name of the index of the attachments.
-const INDEX: &str = "attachments.gz";
 
 /// Which attachments a backup contains.
 #[derive(Clone, Copy)]
@@ -107,7 +104,7 @@ async fn copy_table(
     archive: &Archive,
     table: StoredTable,
 ) -> Result<Table, BackupError> {
-    let part = archive.write_part(&format!("database/{}.gz", table.name)).await?;
+    let part = archive.write_part(&format!("{TABLES}/{}.gz", table.name)).await?;
     let part = copy(snapshot.rows(&table).await?, part).await?;
     tracing::debug!(table = table.name, rows = part.rows, "copied a table");
     Ok(Table { name: table.name, columns: table.columns, part })

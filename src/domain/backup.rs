@@ -6,6 +6,12 @@ use super::{clock::Timestamp, ids::AttachmentId};
 
 /// The format of the backups that this version writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
+/// The folder of the tables.
+pub const TABLES: &str = "database";
+/// The index of the attachments.
+pub const INDEX: &str = "attachments.gz";
+/// The folder of the attachments.
+pub const ATTACHMENTS: &str = "attachments";
 
 /// The description of a whole backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,7 +140,7 @@ impl File {
 
     /// Returns the name of the file's content in a backup.
     pub fn name(&self) -> String {
-        format!("attachments/{}", self.id.0)
+        format!("{ATTACHMENTS}/{}", self.id.0)
     }
 }
 

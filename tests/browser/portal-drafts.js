@@ -23,7 +23,7 @@ async function openTicket(browser, anna, summary) {
 /** Passes a mutation on and loses the answer, as a cut line does. */
 async function loseAnswer(page, name) {
   await page.route("**/graphql", async (route) => {
-    if (!route.request().postData()?.includes(`mutation ${name}`)) return route.fallback();
+    if (!mentions(route.request(), `mutation ${name}`)) return route.fallback();
     await route.fetch();
     return route.abort();
   });

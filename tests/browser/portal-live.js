@@ -1,7 +1,7 @@
 // A page never shows the past as the present: after a restart of the server, a line that died silently,
 // sleep and an upgrade, it says that it is behind, and then shows exactly what was missed.
 
-const { AGENT, ask, assert, CUSTOMER, main, origin, OTHER_CUSTOMER, Person, until, visit } = require("./portal-lib");
+const { AGENT, ask, assert, CUSTOMER, main, mentions, origin, OTHER_CUSTOMER, Person, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const lost = (page) => page.getByText("The connection is lost.");
@@ -139,7 +139,7 @@ async function returnsToItsPlaceWhateverIsUnderWay(browser, { anna, marta }) {
   assert.ok(place > 0);
   // The list is being read again when the reader leaves it, and the answer comes when they are back.
   const held = [];
-  await page.route("**/graphql", (route) => (route.request().postData()?.includes("query Tickets(") ? held.push(route) : route.fallback()));
+  await page.route("**/graphql", (route) => (mentions(route.request(), "query Tickets(") ? held.push(route) : route.fallback()));
   const asked = (count) => until(async () => (await page.evaluate(() => true)) && held.length >= count, "the list is read");
   await marta.comment(tickets[10], "Meanwhile");
   await asked(1);

@@ -2,6 +2,8 @@
 
 use object_store::path::Path;
 
+use crate::domain::backup::{ATTACHMENTS, INDEX, TABLES};
+
 /// The name of the manifest.
 pub(super) const MANIFEST: &str = "manifest.json";
 /// The name of the manifest's checksum.
@@ -14,8 +16,8 @@ pub(super) const UNFINISHED: &str = "unfinished";
 pub(super) fn is_of_backup(root: &Path, object: &Path) -> bool {
     let Some(parts) = object.prefix_match(root) else { return false };
     match parts.collect::<Vec<_>>().as_slice() {
-        [name] => [MANIFEST, CHECKSUM, UNFINISHED, "attachments.gz"].contains(&name.as_ref()),
-        [folder, _] => ["database", "attachments"].contains(&folder.as_ref()),
+        [name] => [MANIFEST, CHECKSUM, UNFINISHED, INDEX].contains(&name.as_ref()),
+        [folder, _] => [TABLES, ATTACHMENTS].contains(&folder.as_ref()),
         _ => false,
     }
 }

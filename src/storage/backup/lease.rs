@@ -58,8 +58,8 @@ impl Prefix {
     /// # Errors
     /// The prefix is in use, or the bucket failed.
     pub(super) async fn take(self, patience: Duration) -> Result<Lease, ArchiveError> {
-        let listed = self.store.list(Some(&self.root)).try_next().await;
-        if listed.map_err(|cause| self.failed(cause))?.is_some() {
+        let first = self.objects().try_next().await;
+        if first.map_err(|cause| self.failed(cause))?.is_some() {
             self.require_interrupted(patience).await?;
             self.remove_objects().await?;
         }
@@ -154,6 +154,7 @@ impl Prefix {
         Ok(self.mark().await?.is_some_and(|(mark, _)| mark.starts_with(&own)))
     }
 
+    /// Lists the objects, also those that are of no backup.
     fn objects(&self) -> BoxStream<'static, Result<Path, StoreError>> {
         self.store.list(Some(&self.root)).map_ok(|object| object.location).boxed()
     }
