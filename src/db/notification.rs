@@ -1,6 +1,7 @@
 //! Notifications.
 
 use diesel::{
+    pg::Pg,
     prelude::*,
     sql_types::{Array, BigInt, Timestamptz, Uuid as SqlUuid},
 };
@@ -10,13 +11,15 @@ use uuid::Uuid;
 use super::{
     Connection, DbError,
     prepared::Prepare as _,
-    schema::{notifications, sql_types::NotificationKind as NotificationKindSql},
+    schema::{notifications, sql_types::NotificationKind as NotificationKindSql, tickets},
+    ticket::scope::in_scope,
 };
 use crate::domain::{
     clock::Timestamp,
     ids::{AccountId, EventId, NotificationId, TicketId},
     notification::{Notification, NotificationKind},
     page::{Direction, Page, Slice},
+    policy::TicketScope,
 };
 
 #[derive(Queryable, Selectable)]
@@ -70,15 +73,27 @@ pub async fn insert_all(db: &mut Connection, new: &[Notification]) -> Result<(),
     Ok(())
 }
 
-/// Returns a page of an account's notifications, newest first.
+/// Returns a query for an account's notifications about tickets in scope.
+fn of<'a>(account: AccountId, scope: TicketScope) -> notifications::BoxedQuery<'a, Pg> {
+    let all = notifications::table.filter(notifications::account_id.eq(account.0)).into_boxed();
+    match scope {
+        TicketScope::All => all,
+        // A former member of staff keeps the notifications, but no longer sees all of the tickets.
+        TicketScope::Of(_) | TicketScope::Nothing => {
+            all.filter(notifications::ticket_id.eq_any(in_scope(scope).select(tickets::id)))
+        }
+    }
+}
+
+/// Returns a page of an account's notifications about tickets in scope, newest first.
 pub async fn page(
     db: &mut Connection,
     account: AccountId,
+    scope: TicketScope,
     unread_only: bool,
     page: &Page<i64>,
 ) -> Result<Slice<Notification>, DbError> {
-    let mut query =
-        notifications::table.filter(notifications::account_id.eq(account.0)).into_boxed();
+    let mut query = of(account, scope);
     if unread_only {
         query = query.filter(notifications::read_at.is_null());
     }
@@ -97,16 +112,17 @@ pub async fn page(
     Ok(page.slice(rows.into_iter().map(Notification::from).collect()))
 }
 
-/// Returns an account's first `limit` notifications with `after` < position ≤ `until`, in order.
+/// Returns an account's first `limit` notifications about tickets in scope with `after` < position ≤
+/// `until`, in order.
 pub async fn between(
     db: &mut Connection,
     account: AccountId,
+    scope: TicketScope,
     after: i64,
     until: i64,
     limit: i64,
 ) -> Result<Vec<Notification>, DbError> {
-    let rows = notifications::table
-        .filter(notifications::account_id.eq(account.0))
+    let rows = of(account, scope)
         .filter(notifications::pos.gt(after))
         .filter(notifications::pos.le(until))
         .order(notifications::pos)
@@ -169,14 +185,13 @@ pub async fn delete_for_ticket(
     Ok(())
 }
 
-/// Counts an account's unread notifications.
-pub async fn unread(db: &mut Connection, account: AccountId) -> Result<i64, DbError> {
-    Ok(notifications::table
-        .filter(notifications::account_id.eq(account.0))
-        .filter(notifications::read_at.is_null())
-        .count()
-        .get_result(db)
-        .await?)
+/// Counts an account's unread notifications about tickets in scope.
+pub async fn unread(
+    db: &mut Connection,
+    account: AccountId,
+    scope: TicketScope,
+) -> Result<i64, DbError> {
+    Ok(of(account, scope).filter(notifications::read_at.is_null()).count().get_result(db).await?)
 }
 
 /// Marks an account's notifications with these ids as read, or all of them if `ids` is `None`.

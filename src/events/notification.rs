@@ -29,8 +29,9 @@ use crate::{
     domain::{
         actor::{Actor, Identity},
         cursor::Cursor,
+        ids::AccountId,
         notification::Notification,
-        policy,
+        policy::{self, TicketScope},
         unread::{TicketCounts, TicketReader},
     },
     metrics::{CountedStream, StreamKind},
@@ -221,12 +222,13 @@ impl NotificationStream {
         if self.phase == Phase::Live && !self.unread {
             return Ok(false);
         }
-        let account = self.session.identity().id;
+        let (account, scope) = scope(self.session.identity());
         let mut connection = self.log.database.read().await?;
         // Another node may have planned further than this one knows.
         let until = consumer::offset(&mut connection, NOTIFICATIONS).await?;
         let page =
-            notification::between(&mut connection, account, self.position, until, PAGE).await?;
+            notification::between(&mut connection, account, scope, self.position, until, PAGE)
+                .await?;
         self.unread = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
         if page.is_empty() {
             self.position = self.position.max(until);
@@ -252,9 +254,10 @@ impl NotificationStream {
 
     async fn counts(&self) -> Result<UnreadCounts, DbError> {
         let identity = self.session.identity();
+        let (account, scope) = scope(identity);
         let mut connection = self.log.database.read().await?;
         Ok(UnreadCounts {
-            notifications: notification::unread(&mut connection, identity.id).await?,
+            notifications: notification::unread(&mut connection, account, scope).await?,
             tickets: unread::counts(&mut connection, reader(identity)).await?,
         })
     }
@@ -262,6 +265,10 @@ impl NotificationStream {
     fn cursor(&self) -> Cursor {
         Cursor { epoch: self.log.cursor().epoch, pos: self.position }
     }
+}
+
+fn scope(identity: Identity) -> (AccountId, TicketScope) {
+    (identity.id, policy::ticket_scope(&Actor::Account(identity)))
 }
 
 fn reader(identity: Identity) -> TicketReader {

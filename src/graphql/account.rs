@@ -93,9 +93,9 @@ impl Account {
         Ok(self.contact(ctx)?.map(|account| account.locale.into()))
     }
 
-    /// Your notifications, newest first. Null unless this is your own account. The
-    /// subscription `notifications` delivers new ones live; `markNotificationsRead` marks them
-    /// as read.
+    /// Your notifications about tickets that you see, newest first. Null unless this is your own
+    /// account. The subscription `notifications` delivers new ones live;
+    /// `markNotificationsRead` marks them as read.
     #[graphql(complexity = "cost(first, last, child_complexity)")]
     async fn notifications(
         &self,

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Returns a page of the actor's notifications, newest first. If `unread_only` is true, only
+/// Returns a page of the actor's notifications about tickets that the actor sees, newest first. If `unread_only` is true, only
 /// unread ones.
 ///
 /// # Errors
@@ -24,18 +24,18 @@ pub async fn page(
     unread_only: bool,
     page: &Page<i64>,
 ) -> Result<Slice<Notification>, ServiceError> {
-    let account = recipient(actor)?;
+    let (account, scope) = (recipient(actor)?, policy::ticket_scope(actor));
     let mut connection = services.database.read().await?;
-    Ok(notification::page(&mut connection, account, unread_only, page).await?)
+    Ok(notification::page(&mut connection, account, scope, unread_only, page).await?)
 }
 
-/// Returns how many unread notifications the actor has.
+/// Returns how many unread notifications the actor has about tickets that the actor sees.
 ///
 /// # Errors
 /// Returns an error if nobody is signed in.
 pub async fn unread(actor: &Actor, services: &Services) -> Result<i64, ServiceError> {
-    let account = recipient(actor)?;
-    Ok(notification::unread(&mut *services.database.read().await?, account).await?)
+    let (account, scope) = (recipient(actor)?, policy::ticket_scope(actor));
+    Ok(notification::unread(&mut *services.database.read().await?, account, scope).await?)
 }
 
 /// Marks some of the actor's notifications as read, or all of them if `ids` is `None`. Returns
@@ -48,10 +48,10 @@ pub async fn mark_read(
     services: &Services,
     ids: Option<&[NotificationId]>,
 ) -> Result<i64, ServiceError> {
-    let account = recipient(actor)?;
+    let (account, scope) = (recipient(actor)?, policy::ticket_scope(actor));
     let mut connection = services.database.read().await?;
     notification::mark_read(&mut connection, account, ids, services.ambient.now()).await?;
-    Ok(notification::unread(&mut connection, account).await?)
+    Ok(notification::unread(&mut connection, account, scope).await?)
 }
 
 /// Returns the events at these positions of the feed that the actor may see, in no particular

@@ -3,7 +3,9 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Socket, TestServer, mail::MailFixture};
+use ticketwire::domain::account::Role;
+
+use crate::harness::{Client, Socket, TestServer, mail::MailFixture, server::PASSWORD};
 
 const LIST: &str = "{ viewer { unreadNotificationCount notifications { nodes {
     id kind readAt ticket { number } event { __typename actor { name } } } } } }";
@@ -149,6 +151,33 @@ async fn an_assignee_is_notified_of_the_assignment_and_of_customer_answers() {
     let nodes = viewer["viewer"]["notifications"]["nodes"].as_array().unwrap();
     let kinds = nodes.iter().map(|it| it["kind"].as_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(kinds, ["CUSTOMER_ANSWERED", "TICKET_ASSIGNED"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_agent_is_shown_the_notifications_of_visible_tickets_only() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let ilya = server.sign_up("Ilya", Role::Admin).await;
+    let ticket = anna.create_ticket("The site is down").await;
+    ilya.update(&ticket, json!({ "assigneeId": boris.account_id().await })).await;
+    drop(until_unread(&boris, 1).await);
+    let demote = "mutation($input: SetAccountRoleInput!) { setAccountRole(input: $input) {
+        account { role } } }";
+    let input = json!({ "id": boris.account_id().await, "role": "CUSTOMER" });
+    ilya.ok(demote, json!({ "input": input })).await;
+
+    let boris = server.anonymous().sign_in("boris@example.com", PASSWORD).await;
+    let own = boris.create_ticket("My own site is down").await;
+    ilya.comment(&own, "We look into it.").await;
+    let mut socket = until_unread(&boris, 2).await;
+    let viewer = &boris.ok(LIST, json!({})).await["viewer"];
+    let nodes = viewer["notifications"]["nodes"].as_array().unwrap();
+    assert!(nodes.iter().all(|it| it["ticket"]["number"] == own.number), "{nodes:?}");
+    assert_eq!((viewer["unreadNotificationCount"].clone(), nodes.len()), (json!(2), 2));
+    assert_eq!(mark_read(&boris, json!({})).await, 0);
+    ilya.comment(&own, "Solved.").await;
+    assert_eq!(socket.item().await["notification"]["ticket"]["number"], own.number);
     server.stop().await;
 }
 
