@@ -257,3 +257,21 @@ async fn a_postgres_that_cannot_be_started_again_ends_the_server_with_the_reason
     assert!(log.contains("pg_control"), "{log}");
     wait_until_nothing_runs_on(folder.path()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_keeps_ending_ends_the_server() {
+    let folder = DataFolder::new("ending");
+    let variables = [("TICKETWIRE_DATA_DIR", folder.path()), ("TICKETWIRE_DRAIN_SECONDS", "0")];
+    let server = Process::serve(&variables).await;
+    let mut running = postmaster(&folder, None).await;
+    for _ in 0..5 {
+        kill(running);
+        running = postmaster(&folder, Some(running)).await;
+    }
+    kill(running);
+    let ended = time::timeout(Duration::from_secs(20), server.end()).await;
+    let (success, log) = ended.expect("a server that gives up");
+    assert!(!success && log.contains("could not be kept running (5 attempts)"), "{log}");
+    assert!(log.contains("Postgres ended soon after its start"), "{log}");
+    wait_until_nothing_runs_on(folder.path()).await;
+}

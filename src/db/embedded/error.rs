@@ -137,8 +137,8 @@ pub enum EmbeddedError {
         /// Its last lines.
         tail: String,
     },
-    /// Postgres ended before it was ready.
-    #[error("Postgres ended right after its start. The end of {}:\n{tail}", .log.display())]
+    /// Postgres ended before it was ready, or soon afterwards.
+    #[error("Postgres ended soon after its start. The end of {}:\n{tail}", .log.display())]
     Exited {
         /// The log file.
         log: PathBuf,

@@ -1,6 +1,6 @@
 //! Starts the server and waits until it accepts connections.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, io, path::PathBuf, time::Duration};
 
 use tokio::{
     net::UnixStream,
@@ -83,10 +83,12 @@ impl Launch {
         loop {
             if let Some(pid) = self.cluster.ready_pid() {
                 let path = socket.socket();
-                return match UnixStream::connect(&path).await {
-                    Ok(_) => Ok(pid),
-                    Err(error) => Err(at("connect to", &path)(error)),
-                };
+                match UnixStream::connect(&path).await {
+                    Ok(_) => return Ok(pid),
+                    // It has just ended.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                    Err(error) => return Err(at("connect to", &path)(error)),
+                }
             }
             let ended = server.try_wait().map_err(at("wait for", &self.program))?;
             if ended.is_some() || Instant::now() >= deadline {

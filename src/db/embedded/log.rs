@@ -32,7 +32,7 @@ pub(super) struct Log {
 impl Log {
     /// Whether a process of an earlier run is still running: it has the log open.
     pub(super) fn has_writers(data_dir: &Path) -> Result<bool, EmbeddedError> {
-        let path = data_dir.join(NAME);
+        let path = path_in(data_dir);
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -48,7 +48,7 @@ impl Log {
     /// Starts a new log in the data folder. The log of the previous run, which may show why it
     /// ended, is renamed and replaces the one before, so at most two exist.
     pub(super) fn create(data_dir: &Path, user: &OsUser) -> Result<Self, EmbeddedError> {
-        let path = data_dir.join(NAME);
+        let path = path_in(data_dir);
         match fs::rename(&path, data_dir.join(PREVIOUS)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(at("rename", &path)(error));
@@ -70,6 +70,11 @@ impl Log {
     pub(super) fn tail(&self) -> String {
         tail(&self.path)
     }
+}
+
+/// Returns the path of the log of the current run.
+pub(super) fn path_in(data_dir: &Path) -> PathBuf {
+    data_dir.join(NAME)
 }
 
 /// Returns the last lines of a file, for an error about something else: if the file cannot be read,

@@ -4,7 +4,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{EmbeddedPostgres, cluster::Cluster, error::EmbeddedError, launch::Launch, log::Log};
+use super::{
+    EmbeddedPostgres,
+    cluster::Cluster,
+    error::EmbeddedError,
+    launch::Launch,
+    log::{self, Log},
+};
 
 /// How often the server is started again in a row.
 const MAX_RESTARTS: u32 = 5;
@@ -22,12 +28,16 @@ impl EmbeddedPostgres {
         let (mut restarts, mut started_at) = (0, Instant::now());
         loop {
             let status = self.server.ended().await;
+            let pid = self.pid;
+            tracing::error!(pid, ?status, "the embedded PostgreSQL ended unexpectedly");
             if started_at.elapsed() >= HEALTHY_AFTER {
                 restarts = 0;
             }
-            let pid = self.pid;
-            tracing::error!(pid, ?status, "the embedded PostgreSQL ended unexpectedly");
-            if let Err(last) = self.restart(&mut restarts).await {
+            let again = match restarts {
+                MAX_RESTARTS.. => Err(self.exited()),
+                _ => self.restart(&mut restarts).await,
+            };
+            if let Err(last) = again {
                 return EmbeddedError::Lost { restarts, last: Box::new(last) };
             }
             started_at = Instant::now();
@@ -50,6 +60,11 @@ impl EmbeddedPostgres {
                 }
             }
         }
+    }
+
+    fn exited(&self) -> EmbeddedError {
+        let log = log::path_in(&self.data_dir);
+        EmbeddedError::Exited { tail: log::tail(&log), log }
     }
 
     async fn launch_again(&mut self) -> Result<(), EmbeddedError> {
