@@ -93,13 +93,12 @@ pub async fn column(
         return Ok(vec![]);
     };
     let place = table.columns.iter().position(|name| name == column);
-    let (mut rows, mut text) = (archive.read_part(&table.part).await?, Vec::new());
-    while let Some(bytes) = rows.next().await? {
-        text.extend_from_slice(&bytes);
+    let (mut lines, mut values) = (archive.read_lines(&table.part).await?, Vec::new());
+    while let Some(line) = lines.next().await? {
+        let value = place.and_then(|place| line.split(|byte| *byte == b'\t').nth(place));
+        values.extend(value.map(|value| String::from_utf8_lossy(value).into_owned()));
     }
-    let text = String::from_utf8_lossy(&text);
-    let values = text.lines().filter_map(|line| line.split('\t').nth(place?));
-    Ok(values.map(str::to_owned).collect())
+    Ok(values)
 }
 
 /// Marks an empty database as unfinished, so that no server starts on it, and makes sure that none

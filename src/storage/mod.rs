@@ -263,6 +263,8 @@ impl Storage {
 /// Returns how many bytes are free on the disk of a folder or of its nearest parent that exists, or
 /// `None` if the system does not say.
 pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
+    // A relative path that does not exist has no parent that does.
+    let folder = std::path::absolute(folder).ok()?;
     let disk = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok())?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

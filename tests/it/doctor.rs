@@ -187,6 +187,7 @@ async fn doctor_names_a_full_disk() {
     command.env("DATABASE_URL", &database.url).env("TICKETWIRE_STORAGE_FOLDER", folder.path());
     command.env("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS).current_dir(folder.path());
     command.env("TICKETWIRE_DATA_DIR", process::data_dir(&database.url));
+    command.env("TICKETWIRE_STORAGE_ERASURE_LEDGER", folder.path().join("ledger"));
     let output = command.stdin(Stdio::null()).output().await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let document = serde_json::from_str(&text);
@@ -195,6 +196,7 @@ async fn doctor_names_a_full_disk() {
     let report = Report { success: output.status.success(), document };
     report.assert_failed("attachments", "No space left on device", "make room on the disk");
     report.assert_failed("disk", "0 MiB free", "enlarge the disk");
+    report.assert_failed("disk", "/ledger", "enlarge the disk");
 }
 
 #[tokio::test(flavor = "multi_thread")]

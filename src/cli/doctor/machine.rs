@@ -124,8 +124,9 @@ pub(super) async fn check_disks(config: &Config) -> Check {
     {
         folders.push(folder.to_path_buf());
     }
-    // The database of the embedded server, or at least the ledger of erasures.
+    // The database of the embedded server.
     folders.push(config.data_dir.clone());
+    folders.extend(config.storage.erasure_ledger.clone());
     folders.dedup();
     let ask = move || {
         let asked = folders.into_iter().map(|folder| (storage::free_bytes(&folder), folder));

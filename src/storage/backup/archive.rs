@@ -13,7 +13,7 @@ use super::{
     error::ArchiveError,
     layout::{CHECKSUM, MANIFEST, below},
     ownership::Ownership,
-    reader::{IndexReader, ObjectReader, PartReader},
+    reader::{IndexReader, LineReader, ObjectReader, PartReader},
     tar_file::TarFile,
     writer::{ObjectWriter, PartWriter},
 };
@@ -24,6 +24,12 @@ use crate::{
     },
     storage::{BUCKET_PART, FOLDER_PART, S3Settings, UploadWriter, absolute, s3_store},
 };
+
+/// The largest manifest that is read, in bytes. It names the tables and the attachments that are
+/// absent.
+const MAX_MANIFEST: usize = 64 * 1024 * 1024;
+/// The largest file with its checksum that is read, in bytes.
+const MAX_CHECKSUM: usize = 1024;
 
 /// The place of a backup.
 pub struct Archive {
@@ -143,7 +149,15 @@ impl Archive {
     /// # Errors
     /// It is missing, or the source failed.
     pub async fn read_index(&self, index: &Part) -> Result<IndexReader, ArchiveError> {
-        Ok(IndexReader::new(self.read_part(index).await?))
+        Ok(IndexReader::new(self.read_lines(index).await?))
+    }
+
+    /// Reads the lines of a part.
+    ///
+    /// # Errors
+    /// The part is missing, or the source failed.
+    pub async fn read_lines(&self, part: &Part) -> Result<LineReader, ArchiveError> {
+        Ok(LineReader::new(self.read_part(part).await?))
     }
 
     /// Reads the content of an attachment.
@@ -170,8 +184,9 @@ impl Archive {
     /// There is no whole backup, a newer version has written it, or the manifest is damaged.
     pub async fn manifest(&self) -> Result<Manifest, ArchiveError> {
         let not_a_backup = || ArchiveError::NotABackup(self.place.clone());
-        let bytes = self.get(MANIFEST).await?.ok_or_else(not_a_backup)?;
-        let checksum = self.get(CHECKSUM).await?.ok_or_else(|| self.missing(CHECKSUM))?;
+        let bytes = self.get(MANIFEST, MAX_MANIFEST).await?.ok_or_else(not_a_backup)?;
+        let checksum =
+            self.get(CHECKSUM, MAX_CHECKSUM).await?.ok_or_else(|| self.missing(CHECKSUM))?;
         if checksum != checksum_of(&bytes) {
             return Err(self.damaged("its checksum does not match"));
         }
@@ -215,10 +230,18 @@ impl Archive {
         object.finish().await.map(drop)
     }
 
-    async fn get(&self, name: &str) -> Result<Option<Bytes>, ArchiveError> {
-        let Some(stream) = self.open(name).await? else { return Ok(None) };
-        let bytes = stream.try_collect::<Vec<_>>().await;
-        Ok(Some(bytes.map_err(|cause| self.failed(cause))?.concat().into()))
+    /// Reads an object of at most `most` bytes. `None` if there is no such object.
+    async fn get(&self, name: &str, most: usize) -> Result<Option<Vec<u8>>, ArchiveError> {
+        let Some(mut stream) = self.open(name).await? else { return Ok(None) };
+        let mut content = Vec::new();
+        while let Some(bytes) = stream.try_next().await.map_err(|cause| self.failed(cause))? {
+            content.extend_from_slice(&bytes);
+            if content.len() > most {
+                let reason = format!("it has more than {most} bytes");
+                return Err(ArchiveError::damaged(&self.place, name, reason));
+            }
+        }
+        Ok(Some(content))
     }
 
     /// Opens an object. `None` if there is no such object.

@@ -163,9 +163,9 @@ impl NewArchive {
         self.archive.put_manifest(manifest).await?;
         let renamed = match &self.target {
             Target::Bucket(lease) => return lease.end().await,
-            Target::Folder(unfinished) => {
-                fs::remove_file(unfinished.path.join(UNFINISHED)).and_then(|()| rename(unfinished))
-            }
+            // The lock comes last: without it, another backup would clear the folder.
+            Target::Folder(unfinished) => rename(unfinished)
+                .and_then(|()| fs::remove_file(unfinished.target.join(UNFINISHED))),
             Target::File(unfinished) => match self.archive.end().await {
                 Ok(()) if unfinished.target.symlink_metadata().is_ok() => {
                     return Err(ArchiveError::Exists(self.archive.place.clone()));

@@ -18,6 +18,8 @@ use crate::domain::{
 
 /// The most that is decompressed at once, in compressed bytes.
 const CHUNK: usize = 1024;
+/// The longest line that is read, in bytes. Those of an index and of ids are much shorter.
+const MAX_LINE: usize = 1024 * 1024;
 
 /// Reads an object as it is stored. Its size and checksum are checked at its end.
 pub struct ObjectReader {
@@ -148,28 +150,31 @@ impl PartReader {
     }
 }
 
-/// Reads the index of the attachments.
-pub struct IndexReader {
+/// Reads the lines of a part.
+pub struct LineReader {
     part: PartReader,
     buffer: Vec<u8>,
 }
 
-impl IndexReader {
-    /// Reads the index from its part.
+impl LineReader {
+    /// Reads lines from their part.
     pub(super) fn new(part: PartReader) -> Self {
         Self { part, buffer: Vec::new() }
     }
 
-    /// Returns the next attachment, or `None` at the end.
+    /// Returns the next line without its end, or `None` after the last one.
     ///
     /// # Errors
-    /// The source failed, or the index is not what was written.
-    pub async fn next(&mut self) -> Result<Option<File>, ArchiveError> {
+    /// The source failed, the part is not what was written, or a line has more than a mebibyte.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ArchiveError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.drain(..=end).collect::<Vec<_>>();
-                let file = File::parse(&line[..end]);
-                return file.map(Some).ok_or_else(|| self.part.damaged("a line is broken".into()));
+                let mut line = self.buffer.drain(..=end).collect::<Vec<_>>();
+                line.truncate(end);
+                return Ok(Some(line));
+            }
+            if self.buffer.len() > MAX_LINE {
+                return Err(self.part.damaged(format!("a line has more than {MAX_LINE} bytes")));
             }
             match self.part.next().await? {
                 Some(bytes) => self.buffer.extend_from_slice(&bytes),
@@ -177,5 +182,25 @@ impl IndexReader {
                 None => return Err(self.part.damaged("its last line is incomplete".into())),
             }
         }
+    }
+}
+
+/// Reads the index of the attachments.
+pub struct IndexReader(LineReader);
+
+impl IndexReader {
+    /// Reads the index from its lines.
+    pub(super) fn new(lines: LineReader) -> Self {
+        Self(lines)
+    }
+
+    /// Returns the next attachment, or `None` at the end.
+    ///
+    /// # Errors
+    /// The source failed, or the index is not what was written.
+    pub async fn next(&mut self) -> Result<Option<File>, ArchiveError> {
+        let Some(line) = self.0.next().await? else { return Ok(None) };
+        let file = File::parse(&line);
+        file.map(Some).ok_or_else(|| self.0.part.damaged("a line is broken".into()))
     }
 }

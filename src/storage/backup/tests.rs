@@ -395,3 +395,20 @@ async fn a_file_that_was_cut_at_any_place_or_damaged_is_refused() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_not_of_a_backup_is_refused_before_it_fills_the_memory() {
+    let store = Arc::new(InMemory::new());
+    let archive = bucket(&store);
+    let zeros = Bytes::from(vec![0; 64 * 1024 * 1024 + 1]);
+    store.put(&Path::from("nightly").join(MANIFEST), zeros.clone().into()).await.expect("stored");
+    let error = archive.manifest().await.expect_err("refused").to_string();
+    assert!(error.contains("it has more than 67108864 bytes"), "{error}");
+
+    let mut part = archive.write_part("attachments.gz").await.expect("begun");
+    part.write(&zeros).await.expect("written");
+    let part = part.finish().await.expect("finished");
+    let mut lines = archive.read_lines(&part).await.expect("opened");
+    let error = lines.next().await.expect_err("refused").to_string();
+    assert!(error.contains("a line has more than 1048576 bytes"), "{error}");
+}
