@@ -2,8 +2,6 @@
 
 const lib = require("./portal-lib");
 
-const ADMIN = "admin@demo.example";
-
 /** Returns the link of a row of the queue. */
 const row = (page, summary) => page.getByRole("list", { name: "Tickets" }).locator("a", { hasText: summary });
 /** Returns the field of an answer. */
@@ -33,4 +31,4 @@ function countOperations(page, ...texts) {
   return counter;
 }
 
-module.exports = { ...lib, ADMIN, countOperations, field, heldBack, openTicket, row, work };
+module.exports = { ...lib, countOperations, field, heldBack, openTicket, row, work };

@@ -226,6 +226,105 @@ async function reportsEachTicketOfABulkChange(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function finishesAnUploadThatIsLeft(browser, { anna }) {
+  const ticket = await anna.openTicket("A file on its way");
+  const page = await openTicket(browser, AGENT, ticket);
+  const release = await hold(page, (request) => (request.headers()["content-type"] ?? "").startsWith("multipart"));
+  await field(page).fill("See the file.");
+  await page.locator("input[type=file]").setInputFiles([{ name: "late.txt", mimeType: "text/plain", buffer: Buffer.from("late") }]);
+  await page.getByRole("button", { name: "Note for staff" }).click();
+  await page.getByRole("link", { name: "Search" }).click();
+  await page.getByRole("heading", { name: "Search" }).waitFor();
+  // Until it has arrived, the browser asks before it leaves the desk.
+  const asked = page.waitForEvent("dialog");
+  await page.evaluate(() => void setTimeout(() => location.reload()));
+  const dialog = await asked;
+  assert.equal(dialog.type(), "beforeunload");
+  await dialog.dismiss();
+  release();
+  await page.goBack();
+  await page.getByRole("button", { name: "Remove late.txt" }).waitFor();
+  await page.getByRole("button", { name: "Send the answer" }).click();
+  await until(async () => (await anna.comments(ticket)).some(({ attachments }) => attachments[0]?.name === "late.txt"));
+  await page.context().close();
+}
+
+async function showsEarlierEntriesOnce(browser, { anna }) {
+  const ticket = await anna.openTicket("A long story");
+  for (let n = 0; n < 60; n++) await anna.comment(ticket, `Part ${n}.`);
+  const page = await openTicket(browser, AGENT, ticket);
+  const isEarlier = (request) => mentions(request, "query Earlier");
+  const earlier = page.getByRole("button", { name: "Show earlier entries" });
+  await page.context().setOffline(true);
+  await earlier.click();
+  await page.getByRole("alert").getByText("The server can't be reached").waitFor();
+  await page.context().setOffline(false);
+  const release = await hold(page, isEarlier);
+  await earlier.dblclick();
+  release();
+  await earlier.waitFor({ state: "detached" });
+  assert.equal(await page.getByText("Part 0.", { exact: true }).count(), 1);
+  assert.equal(await page.locator("article", { hasText: /Part \d+\./ }).count(), 60);
+  await page.context().close();
+}
+
+async function showsARejectedNoteAndItsStatus(browser, { anna, marta }) {
+  const ticket = await anna.openTicket("A note with a file");
+  const page = await openTicket(browser, AGENT, ticket);
+  await page.getByRole("button", { name: "Note for staff" }).click();
+  const note = page.getByLabel("Your note. Only staff see it.");
+  await note.fill("A note that is rejected");
+  await page.getByLabel("Then").selectOption("RESOLVED");
+  await page.locator("input[type=file]").setInputFiles([{ name: "gone.txt", mimeType: "text/plain", buffer: Buffer.from("gone") }]);
+  await page.getByRole("button", { name: "Remove gone.txt" }).waitFor();
+  const [file] = await page.evaluate(() => {
+    const name = Object.keys(localStorage).find((key) => key.startsWith("ticketwire:draft:"));
+    return JSON.parse(localStorage.getItem(name)).files;
+  });
+  await marta.mutate("deleteUploadedFile", { id: file.id });
+  await page.getByRole("button", { name: "Add the note" }).click();
+  const letter = page.locator("article.letter", { hasText: "A note that is rejected" });
+  await letter.getByText("These files are no longer stored: gone.txt.").waitFor();
+  // From elsewhere a link leads to it, whatever the page begins with.
+  await page.getByRole("link", { name: "Search" }).click();
+  await page.getByRole("link", { name: "A message was not sent. See why" }).click();
+  await field(page).waitFor();
+  await letter.getByRole("button", { name: "Edit" }).click();
+  assert.equal(await note.inputValue(), "A note that is rejected");
+  assert.equal(await page.getByLabel("Then").inputValue(), "RESOLVED");
+  await note.fill("");
+  await page.context().close();
+}
+
+async function keepsAFormOverAnUpgrade(browser) {
+  const page = await work(browser, AGENT, "/admin?part=canned");
+  await page.getByRole("button", { name: "New answer" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Title").fill("Half a title");
+  await dialog.getByLabel("Text").fill("Half a text");
+  // Nothing has the focus.
+  await dialog.getByRole("heading").click();
+  // The new server has the page under another name.
+  await page.route(`${origin}desk`, async (route) => {
+    const response = await route.fetch({ maxRetries: 3 });
+    await route.fulfill({ response, body: (await response.text()).replace(/\/assets\/desk-/, "/assets/desk-new-") });
+  });
+  const asked = page.waitForResponse(`${origin}desk`);
+  await ask("kill");
+  await page.getByText("The connection is lost").waitFor();
+  await ask("start");
+  await (await asked).finished();
+  let loads = 0;
+  page.on("load", () => (loads += 1));
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
+  assert.equal(loads, 0);
+  assert.equal(await dialog.getByLabel("Text").inputValue(), "Half a text");
+  const reloaded = page.waitForEvent("load");
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await reloaded;
+  await page.context().close();
+}
+
 async function sendsWhenTheServerIsBack(browser, { anna }) {
   const ticket = await anna.openTicket("While it is away");
   const page = await openTicket(browser, AGENT, ticket);
@@ -275,7 +374,8 @@ main("desk-rough", async (browser) => {
   const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
     showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
-    movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, sendsWhenTheServerIsBack,
+    movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, finishesAnUploadThatIsLeft,
+    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;

@@ -1,7 +1,7 @@
 // What a person writes survives what happens around it: no network, an expired session, another person,
 // another tab, old keys, lost files, a limit.
 
-const { AGENT, assert, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
+const { ADMIN, AGENT, assert, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const post = (page) => page.getByRole("button", { name: "Post comment" });
@@ -240,6 +240,30 @@ async function losesOnlyTheExpiredFile(browser, { anna }) {
   await page.context().close();
 }
 
+async function showsARejectedRequestWithoutItsForm(browser, { anna, marta, ilya }) {
+  const { category } = await ilya.mutate("createCategory", { nameEn: "Mail", nameRu: "Почта", slug: "mail" }, "category { id }");
+  const closed = await anna.openTicket("Closed before");
+  await marta.mutate("updateTicket", { ticketId: closed.id, status: "CLOSED" });
+  const page = await visit(browser, { path: `new/mail?follows=${closed.number}` });
+  await page.getByLabel("Summary").fill("It began again");
+  await page.getByLabel("Description").fill("Since this morning.");
+  await page.context().setOffline(true);
+  await page.getByRole("button", { name: "Send the request" }).click();
+  await letter(page, "It began again").waitFor();
+  await ilya.mutate("retireCategory", { id: category.id });
+  await page.context().setOffline(false);
+  await letter(page, "It began again").getByText("Not sent.").waitFor();
+
+  await page.getByRole("link", { name: "My tickets" }).click();
+  await page.getByRole("link", { name: "A message was not sent. See why" }).click();
+  await page.getByText("This category does not exist").first().waitFor();
+  await letter(page, "It began again").waitFor();
+  await ilya.mutate("restoreCategory", { id: category.id });
+  await letter(page, "It began again").getByRole("button", { name: "Try again" }).click();
+  await until(async () => (await anna.tickets()).some(({ summary }) => summary === "It began again"));
+  await page.context().close();
+}
+
 async function cutsNoTextThatIsTooLong(browser, { anna }) {
   const { page } = await openTicket(browser, anna, "A long comment");
   await field(page).focus();
@@ -281,10 +305,11 @@ async function survivesChangesOfTheTicket(browser, { anna, marta }) {
 }
 
 main("portal-drafts", async (browser) => {
-  const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT) };
+  const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
+    showsARejectedRequestWithoutItsForm,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

@@ -11,6 +11,7 @@ const TIMEOUT = 30_000;
 const CUSTOMER = "customer@demo.example";
 const OTHER_CUSTOMER = "other-customer@demo.example";
 const AGENT = "agent@demo.example";
+const ADMIN = "admin@demo.example";
 
 const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
@@ -158,4 +159,4 @@ function main(name, run) {
   );
 }
 
-module.exports = { AGENT, ask, assert, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };
+module.exports = { ADMIN, AGENT, ask, assert, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };

@@ -66,7 +66,8 @@ export const outbox = $state({
 /** The letters of a browser that stores nothing. */
 const unstored = new Map<string, Letter>();
 let prefix = "";
-let isDraining = false;
+/** The prefix of the letters that are being sent, or empty. */
+let draining = "";
 
 /** Returns the names of an account's letters. */
 export function listLetters(accountId: string): string[] {
@@ -169,9 +170,9 @@ function next(): Letter | undefined {
 }
 
 async function drain(): Promise<void> {
-  if (isDraining || !prefix || !next()) return;
-  isDraining = true;
+  if (draining === prefix || !prefix || !next()) return;
   const own = prefix;
+  draining = own;
   try {
     await exclusively(own, async () => {
       let attempts = 0;
@@ -180,7 +181,9 @@ async function drain(): Promise<void> {
         const letter = next();
         if (!letter) break;
         outbox.sending = letter.name;
-        outbox.obstacle = await deliver(letter);
+        const obstacle = await deliver(letter);
+        if (prefix !== own) break;
+        outbox.obstacle = obstacle;
         outbox.sending = "";
         // The page of the next session continues.
         if (outbox.obstacle && !outbox.obstacle.isTransient) break;
@@ -189,8 +192,10 @@ async function drain(): Promise<void> {
       }
     });
   } finally {
-    outbox.sending = "";
-    isDraining = false;
+    if (draining === own) {
+      outbox.sending = "";
+      draining = "";
+    }
   }
 }
 
@@ -274,7 +279,7 @@ async function find(letter: Letter): Promise<string | null> {
     const own = comments.filter(({ actor, occurredAt }) => actor?.id === viewer?.id && isSince(occurredAt));
     return own.find((event) => event.comment.body === normal(body))?.comment.id ?? null;
   }
-  const { tickets } = await request(OWN_TICKETS, { reporter: accountOf(letter) });
+  const { tickets } = await request(OWN_TICKETS, { reporter: letter.ticket?.customerId ?? accountOf(letter) });
   return tickets.nodes.find((ticket) => ticket.summary === summary.trim() && ticket.description === normal(body) && isSince(ticket.createdAt))?.number ?? null;
 }
 

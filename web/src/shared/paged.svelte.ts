@@ -18,8 +18,12 @@ export class Paged<T> {
 
   /** Reads the next page. */
   async more(): Promise<void> {
+    const after = this.next;
     try {
-      const page = await this.read(this.next);
+      const page = await this.read(after);
+      // A second click asks for the same page.
+      if (after !== this.next) return;
+      this.failure = "";
       this.nodes = [...this.nodes, ...(page?.nodes ?? [])];
       this.next = page?.pageInfo.hasNextPage ? page.pageInfo.endCursor : null;
     } catch (error) {

@@ -35,6 +35,11 @@ function keepPlace(): void {
   history.replaceState({ scrolled: scrollY }, "");
 }
 
+/** Returns the address of the current page: path and query string. */
+export function address(): string {
+  return route.path + route.search;
+}
+
 /** Returns the parameters of the query string. */
 export function query(): URLSearchParams {
   return new URLSearchParams(route.search);

@@ -5,6 +5,7 @@ import { hangUpLater } from "./api/lazy";
 import { pause } from "./api/pause";
 import { locale, preferred, speak } from "./i18n/index.svelte";
 import { checkVersion } from "./upgrade.svelte";
+import { dropUploads } from "./uploads.svelte";
 import type { ResultOf } from "gql.tada";
 
 const BOOT = graphql(`
@@ -72,6 +73,7 @@ async function begin(viewer: Viewer | null, branding: Branding | null): Promise<
 export async function signOut(): Promise<void> {
   await request(SIGN_OUT, {});
   localStorage.setItem(ACCOUNT, "");
+  dropUploads();
   forget();
 }
 

@@ -9,6 +9,15 @@ function excess(text: string, max: number): number {
   return text.length > max ? Math.max(0, [...text].length - max) : 0;
 }
 
+/** What is written in the pages that this tab shows. */
+const shown = new Set<Writing>();
+
+/** Adds a file to a draft, whether or not this tab shows it. */
+export function attach(name: string, file: Draft["files"][number]): void {
+  const writing = [...shown].find((other) => other.name === name) ?? new Writing(name);
+  writing.change({ files: [...writing.draft.files, file] });
+}
+
 /** A field that a person writes in. Each change is stored at once, and seen by other tabs. */
 export class Writing {
   draft = $state<Draft>(emptyDraft());
@@ -26,7 +35,7 @@ export class Writing {
     this.#load();
   }
 
-  /** Begins to follow the same draft in other tabs. Returns a function that stops. */
+  /** Begins to follow changes from elsewhere: from other tabs, and of files that arrive. Returns a function that stops. */
   start(): () => void {
     const follow = (event: Event): void => {
       if (event instanceof StorageEvent && event.key !== this.name && event.key !== null) return;
@@ -35,7 +44,9 @@ export class Writing {
     // A page that was frozen or left may have missed changes.
     const events = [[window, "storage"], [window, "pageshow"], [window, "focus"], [document, "resume"]] as const;
     for (const [target, type] of events) target.addEventListener(type, follow);
+    shown.add(this);
     return () => {
+      shown.delete(this);
       for (const [target, type] of events) target.removeEventListener(type, follow);
     };
   }

@@ -46,7 +46,10 @@ class Queue {
       clearTimeout(this.#timer);
       this.#timer = undefined;
       line.isBehind = false;
-    Object.assign(this, { view: null, rows: [], isLoaded: false, counts: null, selected: null, checked: new Set(), place: 0 });
+      // Answers that are still to come are this person's.
+      this.#me = "";
+      this.#turn += 1;
+      Object.assign(this, { view: null, rows: [], isLoaded: false, counts: null, failure: null, selected: null, checked: new Set(), place: 0 });
     };
   }
 
@@ -71,9 +74,11 @@ class Queue {
     if (!this.hasMore || this.#isLoadingMore || !this.view) return;
     this.#isLoadingMore = true;
     const { view } = this;
+    const after = this.#after;
     try {
-      const { tickets } = await request(ROWS, { filter: view.filter, order: view.order, after: this.#after });
-      if (view !== this.view) return;
+      const { tickets } = await request(ROWS, { filter: view.filter, order: view.order, after });
+      // Meanwhile the list may have been read again.
+      if (view !== this.view || after !== this.#after) return;
       const known = new Set(this.rows.map(({ id }) => id));
       this.rows = [...this.rows, ...tickets.nodes.filter(({ id }) => !known.has(id))];
       this.#turnPage(tickets.pageInfo);
@@ -161,7 +166,9 @@ class Queue {
 
   async #count(): Promise<void> {
     this.#countedAt = Date.now();
-    this.counts = await request(COUNTS, { me: this.#me, open: OPEN });
+    const me = this.#me;
+    const counts = await request(COUNTS, { me, open: OPEN });
+    if (me === this.#me) this.counts = counts;
   }
 }
 

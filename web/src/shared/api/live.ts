@@ -43,26 +43,27 @@ export function follow<T extends Message, V extends object>(
 ): () => void {
   client ??= connect();
   const moving: V & { after?: string | null } = { ...variables };
-  return client.subscribe<Record<string, T>>(
+  let isOver = false;
+  function end(error: ApiError | null): void {
+    if (isOver) return;
+    isOver = true;
+    stop();
+    void sink.end(error);
+  }
+  function next({ data, errors }: FormattedExecutionResult<Record<string, T>, unknown>): void {
+    const error = errors?.[0];
+    // A message that fails, such as one of a ticket that was just taken away, is not the stream's end.
+    if (error) return end((error.path?.length ?? 0) > 1 ? null : toApiError(error as never));
+    const [message] = Object.values(data ?? {});
+    if (!message) return;
+    sink.next(message);
+    if (message.cursor) moving.after = message.cursor;
+  }
+  const stop = client.subscribe<Record<string, T>>(
     { query: textOf(document), variables: moving },
-    {
-      next: (result) => deliver(result, moving, sink),
-      error: (error) => void sink.end(endOf(error)),
-      complete: () => void sink.end(null),
-    },
+    { next, error: (error) => end(endOf(error)), complete: () => end(null) },
   );
-}
-
-function deliver<T extends Message>(
-  { data, errors }: FormattedExecutionResult<Record<string, T>, unknown>,
-  variables: { after?: string | null },
-  sink: Sink<T>,
-): void {
-  if (errors?.[0]) return void sink.end(toApiError(errors[0] as never));
-  const [message] = Object.values(data ?? {});
-  if (!message) return;
-  sink.next(message);
-  if (message.cursor) variables.after = message.cursor;
+  return stop;
 }
 
 function endOf(error: unknown): ApiError {

@@ -60,7 +60,8 @@ function process(message: ResultOf<typeof STREAM>["notifications"]): void {
 async function load(after: string | null): Promise<string> {
   const own = turn;
   const { viewer, eventCursor } = await request(LIST, { after });
-  if (own !== turn) return eventCursor;
+  const isOutdated = own !== turn || (after && after !== bell.next);
+  if (isOutdated) return eventCursor;
   const page = viewer?.notifications;
   bell.unread = viewer?.unreadNotificationCount ?? 0;
   bell.notes = after ? [...bell.notes, ...(page?.nodes ?? [])] : (page?.nodes ?? []);

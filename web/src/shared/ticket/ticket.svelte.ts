@@ -64,8 +64,10 @@ export class LiveTicket {
 
   /** Adds the entries before those that are shown. */
   async showEarlier(): Promise<void> {
-    const { ticket } = await request(EARLIER, { number: this.number, before: this.earlier });
-    if (!ticket) return;
+    const before = this.earlier;
+    const { ticket } = await request(EARLIER, { number: this.number, before });
+    // Meanwhile the ticket may have been read again.
+    if (!ticket || before !== this.earlier) return;
     this.events = [...ticket.timeline.nodes, ...this.events];
     this.earlier = ticket.timeline.pageInfo.hasPreviousPage ? ticket.timeline.pageInfo.startCursor : null;
   }

@@ -1,0 +1,66 @@
+// Files on their way into drafts. They arrive although their author has left the page.
+import { upload } from "./api/upload";
+import { sentence } from "./errors";
+import { keepPage } from "./upgrade.svelte";
+import { attach } from "./writing.svelte";
+
+/** A file that is not uploaded yet. */
+export class Upload {
+  /** The part that is sent, 0 to 1. */
+  part = $state(0);
+  /** Why it failed, or empty. */
+  failure = $state("");
+  #abort = new AbortController();
+  readonly #release = keepPage();
+
+  constructor(
+    /** The name of the draft that it belongs to. */
+    readonly draft: string,
+    readonly file: File,
+  ) {}
+
+  /** Uploads the file and adds it to the draft. */
+  async run(): Promise<void> {
+    this.failure = "";
+    this.#abort = new AbortController();
+    try {
+      const { id, name, size } = await upload(this.file, (part) => (this.part = part), this.#abort.signal);
+      if (!uploads.list.includes(this)) return;
+      attach(this.draft, { id, name, size });
+      this.drop();
+    } catch (error) {
+      this.failure = sentence(error);
+    }
+  }
+
+  /** Gives the file up. */
+  drop(): void {
+    this.#abort.abort();
+    this.#release();
+    uploads.list = uploads.list.filter((other) => other !== this);
+    if (!uploads.list.length) removeEventListener("beforeunload", warn);
+  }
+}
+
+/** The files of all drafts that are not uploaded yet. */
+export const uploads = $state({ list: [] as Upload[] });
+
+/** Begins to upload files for a draft. */
+export function startUploads(draft: string, files: Iterable<File>): void {
+  for (const file of files) {
+    const item = new Upload(draft, file);
+    uploads.list.push(item);
+    addEventListener("beforeunload", warn);
+    void item.run();
+  }
+}
+
+/** Gives all files up. */
+export function dropUploads(): void {
+  for (const item of uploads.list) item.drop();
+}
+
+/** Has the browser ask before it closes the page. */
+function warn(event: Event): void {
+  event.preventDefault();
+}
