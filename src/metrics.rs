@@ -29,6 +29,9 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 const MAIL_OUTCOMES: [&str; 8] =
     ["sent", "held", "deferred", "refused", "given_up", "unbuildable", "expired", "cancelled"];
 
+/// The outcomes of operations that the server failed to perform: codes of errors.
+const OPERATION_FAILURES: [&str; 3] = ["INTERNAL", "TIMEOUT", "UNAVAILABLE"];
+
 /// The metrics of one server. Clones share them.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -54,6 +57,7 @@ struct Inner {
     durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
     response_bytes: Family<RouteLabel, Counter>,
     rejections: Family<Labels<1>, Counter>,
+    failed_operations: Family<Labels<1>, Counter>,
     handshake_failures: Family<Labels<1>, Counter>,
     nodes: Gauge,
     node_differences: Family<Labels<1>, Gauge>,
@@ -330,6 +334,7 @@ impl Default for Metrics {
             durations: Family::new_with_constructor(histogram),
             response_bytes: Family::default(),
             rejections: Family::default(),
+            failed_operations: Family::default(),
             handshake_failures: Family::default(),
             nodes: Gauge::default(),
             node_differences: Family::default(),
@@ -388,6 +393,8 @@ impl Inner {
         registry.register("http_response_bytes", help, self.response_bytes.clone());
         let help = "HTTP requests rejected before their route is known, by reason";
         registry.register("http_rejected_requests", help, self.rejections.clone());
+        let help = "GraphQL operations that the server failed to perform, by outcome";
+        registry.register("failed_operations", help, self.failed_operations.clone());
         let help = "TLS handshakes that failed, by reason";
         registry.register("tls_handshake_failures", help, self.handshake_failures.clone());
         self.register_nodes();
@@ -420,6 +427,9 @@ impl Inner {
         }
         for reason in Rejection::ALL {
             drop(self.rejections.get_or_create_owned(&reason.label()));
+        }
+        for outcome in OPERATION_FAILURES {
+            drop(self.failed_operations.get_or_create_owned(&[("outcome", outcome)]));
         }
         for reason in HandshakeFailure::ALL {
             drop(self.handshake_failures.get_or_create_owned(&reason.label()));
@@ -557,6 +567,13 @@ impl Metrics {
     /// Counts a request that was rejected before its route is known.
     pub fn rejected(&self, reason: Rejection) {
         self.0.rejections.get_or_create(&reason.label()).inc();
+    }
+
+    /// Counts an operation with this outcome if it is a failure of the server. Returns whether it is.
+    pub fn operation_ended(&self, outcome: &str) -> bool {
+        let failure = OPERATION_FAILURES.iter().find(|failure| **failure == outcome);
+        let failure = failure.map(|failure| [("outcome", *failure)]);
+        failure.map(|labels| self.0.failed_operations.get_or_create(&labels).inc()).is_some()
     }
 
     /// Counts a TLS handshake that failed.

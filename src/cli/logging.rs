@@ -12,9 +12,12 @@ use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
 };
-use tracing::{Level, Subscriber};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::Targets, layer::SubscriberExt as _, registry::LookupSpan,
+    EnvFilter, Layer,
+    filter::{FilterFn, Targets, filter_fn},
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -47,16 +50,13 @@ impl Telemetry {
 
 /// Starts logging and tracing as configured.
 pub(super) fn start(config: &Config) -> CliResult<Telemetry> {
-    let mut filter =
+    let filter =
         EnvFilter::try_new(&config.log.filter).map_err(|error| format!("`log.filter`: {error}"))?;
-    for library in LIMITED_LIBRARIES {
-        filter = filter.add_directive(format!("{library}=info").parse()?);
-    }
-    filter = filter.add_directive(format!("{TRACED}=off").parse()?);
     let Some(endpoint) = &config.tracing.otlp_endpoint else {
         // The filter is global: spans that only traces need cost nothing.
         tracing_subscriber::registry()
             .with(filter)
+            .with(limits())
             .with(log_layer(config.log.format))
             .try_init()?;
         return Ok(Telemetry(None));
@@ -68,9 +68,22 @@ pub(super) fn start(config: &Config) -> CliResult<Telemetry> {
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_filter(Targets::new().with_target(TRACED, Level::TRACE));
-    let log = log_layer(config.log.format).with_filter(filter);
+    let log = log_layer(config.log.format).with_filter(limits()).with_filter(filter);
     tracing_subscriber::registry().with(traces).with(log).try_init()?;
     Ok(Telemetry(Some(provider)))
+}
+
+/// Returns the filter that holds whatever the configured one says. Directives could not do this: one
+/// for a module of a library, or for a span, would win.
+fn limits() -> FilterFn {
+    filter_fn(|metadata: &Metadata<'_>| {
+        let library = metadata.target().split("::").next().unwrap_or_default();
+        match library {
+            TRACED => false,
+            _ if LIMITED_LIBRARIES.contains(&library) => *metadata.level() <= Level::INFO,
+            _ => true,
+        }
+    })
 }
 
 fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>

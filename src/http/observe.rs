@@ -120,7 +120,11 @@ impl Pending {
             return;
         }
         let took = milliseconds(took);
-        let line = Line { status: status.as_u16(), took, bytes, record: &self.record };
+        let is_failure =
+            self.record.error().is_some_and(|outcome| self.metrics.operation_ended(outcome))
+                || status.is_server_error();
+        let status = status.as_u16();
+        let line = Line { status, is_failure, took, bytes, record: &self.record };
         line.write(HEALTH.contains(&self.route()));
     }
 }
@@ -145,6 +149,8 @@ impl Drop for Pending {
 /// The line of the log for a response.
 struct Line<'r> {
     status: u16,
+    /// Whether the server failed, which a status of 200 does not tell.
+    is_failure: bool,
     /// In milliseconds.
     took: f64,
     /// The size of the body, or `None` for a stream.
@@ -154,14 +160,14 @@ struct Line<'r> {
 
 impl Line<'_> {
     fn write(&self, is_health: bool) {
-        let Self { status, took: duration_ms, bytes, record } = *self;
+        let Self { status, is_failure, took: duration_ms, bytes, record } = *self;
         let (operation, kind) = record.operation_and_kind();
         let statements = record.statements();
         let outcome = record.error().unwrap_or(if status < 400 { OK } else { REFUSED });
         // A node that is not ready, because it stops or its database is away, says so elsewhere.
         if is_health {
             tracing::debug!(status, outcome, duration_ms, statements, bytes, "request answered");
-        } else if status >= 500 {
+        } else if is_failure {
             tracing::error!(
                 status,
                 outcome,

@@ -81,7 +81,7 @@ pub async fn answer(
     // A stopping server lets queries and mutations finish.
     let drained = if live { drained(api.clone()).boxed() } else { future::pending().boxed() };
     let open = api.sockets.token();
-    let log = OperationLog::of_request();
+    let log = OperationLog::of_request(api.metrics.clone());
     log.set_operation(&mut request, operation);
     let record = Arc::clone(log.record());
     let starting = execution::start(api.clone(), caller.actor, caller.origin, request, operation);

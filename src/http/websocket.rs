@@ -509,7 +509,7 @@ impl Connection {
 
     /// Begins the log of an operation.
     fn begin(&self) -> OperationLog {
-        OperationLog::of_socket(self.api.ambient.uuid(), self.id)
+        OperationLog::of_socket(self.api.ambient.uuid(), self.id, self.api.metrics.clone())
     }
 
     /// Logs a message that the server refuses by closing the socket.

@@ -78,6 +78,23 @@ async fn each_request_is_one_line_of_json_without_secrets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_filter_has_libraries_log_the_values_in_statements() {
+    let server = TestServer::start().await;
+    let url = server.database.url.as_str();
+    create_account(url, &server.clock, "anna@example.com", "Anna", Role::Customer).await;
+    for filter in ["info,tokio_postgres::query=trace,otel::x=trace", "info,[request]=trace"] {
+        let process = serve(url, &free_address(), &[("TICKETWIRE_LOG_FILTER", filter)]).await;
+        Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
+        let log = process.stop_and_read_log().await;
+        assert!(log.contains("request answered"), "{log}");
+        for secret in ["executing statement", "anna@example.com", "\"target\":\"otel\""] {
+            assert!(!log.contains(secret), "{filter}: {secret} in {log}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_request_is_one_line_of_text() {
     let (id, _, token, log) = one_request("text").await;
     let line = log.lines().filter(|line| line.contains(&id)).collect::<Vec<_>>();
@@ -608,7 +625,12 @@ async fn an_internal_error_names_the_id_of_its_operation_in_the_log() {
     let mut stream = anna.stream(query, json!({})).await;
     let over_stream = stream.event().await.expect("an event").response();
     while stream.event().await.is_some() {}
+    assert_eq!(anna.send(query, json!({})).await.code(), "INTERNAL");
+    let failed = "ticketwire_failed_operations_total{outcome=\"INTERNAL\"}";
+    let metrics = counted(&admin, failed).await;
+    assert!(metrics.contains(&format!("{failed} 3\n")), "{metrics}");
     let log = process.stop_and_read_log().await;
+    assert_eq!(lines(&log, "request answered with a server error").len(), 1, "{log}");
     let (answered, causes) =
         (lines(&log, "operation answered"), lines(&log, "executing a field failed"));
     for (response, index) in [(over_socket, 0), (over_stream, 1)] {

@@ -23,6 +23,7 @@ use crate::{
     domain::request::{self, RequestRecord},
     events::StreamEnd,
     graphql::{code, operation_name},
+    metrics::Metrics,
 };
 
 /// Records the operation of a request, and returns the span of its execution.
@@ -78,27 +79,28 @@ pub struct OperationLog {
     /// The code that the server closes the websocket with, if it refuses the message.
     close_code: Option<u16>,
     is_written: bool,
+    metrics: Metrics,
 }
 
 impl OperationLog {
     /// Begins with an operation of a websocket, which the request `connection` has opened.
-    pub fn of_socket(id: Uuid, connection: Option<RequestId>) -> Self {
+    pub fn of_socket(id: Uuid, connection: Option<RequestId>, metrics: Metrics) -> Self {
         let connection =
             connection.map(|connection| tracing::field::display(connection.0.simple()));
         let span = tracing::info_span!("operation", id = %id.simple(), connection);
         let record = Arc::<RequestRecord>::default();
         record.identify(id, &span);
-        Self::new(record)
+        Self::new(record, metrics)
     }
 
     /// Begins with the operation of the current request.
-    pub fn of_request() -> Self {
-        Self::new(request::continued())
+    pub fn of_request(metrics: Metrics) -> Self {
+        Self::new(request::continued(), metrics)
     }
 
-    fn new(record: Arc<RequestRecord>) -> Self {
+    fn new(record: Arc<RequestRecord>, metrics: Metrics) -> Self {
         let (span, began) = (record.span(), Instant::now());
-        Self { record, span, began, bytes: 0, close_code: None, is_written: false }
+        Self { record, span, began, bytes: 0, close_code: None, is_written: false, metrics }
     }
 
     /// Returns the record of the operation.
@@ -155,6 +157,7 @@ impl OperationLog {
         let (record, bytes, close_code) = (&self.record, self.bytes, self.close_code);
         let (operation, kind) = record.operation_and_kind();
         let outcome = record.error().unwrap_or(outcome);
+        self.metrics.operation_ended(outcome);
         let (duration_ms, statements) = (milliseconds(self.began.elapsed()), record.statements());
         let _entered = self.span.enter();
         tracing::info!(
