@@ -190,6 +190,9 @@ impl NotificationStream {
                     if let Some(reason) = resync_after_rewind(self.position, pos) {
                         return Some(self.resync(reason));
                     }
+                    // What was read may have been undone.
+                    self.pending.clear();
+                    self.unread = true;
                 }
             }
         }

@@ -227,6 +227,10 @@ impl Subscription {
 
     fn rewind(&mut self, pos: i64) {
         self.pending.clear();
+        // The client does not share the history from which the stream would continue.
+        if matches!(self.phase, Phase::Resync(_)) {
+            return;
+        }
         self.phase = match resync_after_rewind(self.position.pos, pos) {
             Some(reason) => Phase::Resync(reason),
             // Replays the events that were dropped from the buffer.

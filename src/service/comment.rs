@@ -244,7 +244,7 @@ fn comment_added(comment: &Comment) -> NewTicketEvent {
 /// Returns the comment of an earlier equal call and its ticket, as they are now.
 ///
 /// # Errors
-/// Returns an error if the actor may no longer see the ticket.
+/// Returns an error if the actor may no longer see the ticket or the comment.
 async fn repeated(
     actor: &Actor,
     db: &mut Connection,
@@ -252,6 +252,9 @@ async fn repeated(
 ) -> Result<(Arc<Comment>, Ticket), ServiceError> {
     let found = comment::by_ids(db, &[id]).await?.into_iter().next();
     let comment = found.ok_or(ServiceError::NotFound)?.comment;
+    if !policy::sees_comment(actor, comment.visibility) {
+        return Err(ServiceError::NotFound);
+    }
     let scope = policy::ticket_scope(actor);
     let found = tickets::by_ids(db, scope, &[comment.ticket_id]).await?.into_iter().next();
     Ok((Arc::new(comment), found.ok_or(ServiceError::NotFound)?))

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
+use ticketwire::domain::account::Role;
 
-use crate::harness::{Client, TestServer, client::Ticket};
+use crate::harness::{Client, TestServer, client::Ticket, server::PASSWORD};
 
 const TIMELINE: &str = "query($id: ID!, $first: Int, $after: String, $last: Int, $before: String) { node(id: $id) { ... on Ticket {
     status updatedAt timeline(first: $first, after: $after, last: $last, before: $before) { nodes { __typename actor { name }
@@ -136,6 +137,22 @@ async fn the_timeline_lists_every_change_and_its_pages_join_without_a_gap() {
     let newest = anna.ok(TIMELINE, json!({ "id": ticket.id, "last": 2 })).await;
     assert_eq!(lines(&newest["node"]["timeline"]["nodes"]), public[4..]);
     assert_eq!(newest["node"]["timeline"]["pageInfo"]["hasPreviousPage"], true);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_agent_who_repeats_a_note_is_not_shown_it() {
+    let server = TestServer::start().await;
+    let (boris, ilya) = (server.agent("Boris").await, server.sign_up("Ilya", Role::Admin).await);
+    let ticket = boris.create_ticket("My own site is down").await;
+    let note = json!({ "body": "Hm.", "visibility": "INTERNAL", "idempotencyKey": "k" });
+    boris.comment_with(&ticket, note.clone()).await;
+    let demote = "mutation($input: SetAccountRoleInput!) { setAccountRole(input: $input) {
+        account { role } } }";
+    let input = json!({ "id": boris.account_id().await, "role": "CUSTOMER" });
+    ilya.ok(demote, json!({ "input": input })).await;
+    let boris = server.anonymous().sign_in("boris@example.com", PASSWORD).await;
+    assert_eq!(boris.try_comment(&ticket, note).await.code(), "NOT_FOUND");
     server.stop().await;
 }
 
