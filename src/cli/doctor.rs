@@ -19,7 +19,7 @@ const STORAGE: (Duration, &str) =
     (LIMIT, "mount `storage.folder` again, or see why the server of `storage.s3` does not answer");
 const MAIL: (Duration, &str) =
     (Duration::from_secs(20), "let a firewall pass the port, or correct `mail.smtp_url`");
-const DNS: (Duration, &str) = (LIMIT, "correct the DNS servers in /etc/resolv.conf");
+const DNS: (Duration, &str) = (LIMIT, network::DNS_FIX);
 const BASE_URL: (Duration, &str) =
     (LIMIT, "correct `links.base_url`, or see why the reverse proxy does not answer");
 

@@ -132,8 +132,12 @@ pub async fn database_state(db: &mut Connection) -> Result<DatabaseState, DbErro
         "SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
                 current_setting('server_version_num')::bigint AS version_number,
                 current_setting('max_connections')::bigint
-                    - current_setting('superuser_reserved_connections')::bigint AS max_connections,
-                (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
+                    - current_setting('superuser_reserved_connections')::bigint
+                    - coalesce(current_setting('reserved_connections', true)::bigint, 0)
+                    AS max_connections,
+                -- The kind of another role's session is hidden, its database is not.
+                (SELECT count(*) FROM pg_stat_activity
+                 WHERE backend_type = 'client backend' OR backend_type IS NULL AND datid IS NOT NULL)
                     AS connections,
                 EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_trgm') AS has_trigrams,
                 (SELECT coalesce(string_agg(DISTINCT b.pid::text, ', '), '')

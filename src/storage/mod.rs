@@ -17,6 +17,7 @@ use object_store::{
     GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload,
     aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
+use rustix::io::Errno;
 use tokio::fs;
 use uuid::Uuid;
 
@@ -261,11 +262,13 @@ impl Storage {
 }
 
 /// Returns how many bytes are free on the disk of a folder or of its nearest parent that exists, or
-/// `None` if the system does not say.
+/// `None` if the system does not say, as of a folder whose server does not answer.
 pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
     // A relative path that does not exist has no parent that does.
     let folder = std::path::absolute(folder).ok()?;
-    let disk = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok())?;
+    let mut asked = folder.ancestors().map(rustix::fs::statvfs);
+    let missing = |error: &Errno| matches!(*error, Errno::NOENT | Errno::NOTDIR);
+    let disk = asked.find(|disk| disk.as_ref().err().is_none_or(|error| !missing(error)))?.ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 

@@ -130,9 +130,16 @@ pub(super) async fn check_disks(config: &Config) -> Check {
     folders.dedup();
     let ask = move || {
         let asked = folders.into_iter().map(|folder| (storage::free_bytes(&folder), folder));
-        asked.filter_map(|(free, folder)| Some((folder, free?))).collect::<Vec<_>>()
+        let rooms =
+            asked.map(|(free, folder)| free.map(|free| (folder.clone(), free)).ok_or(folder));
+        rooms.collect::<Result<Vec<_>, _>>()
     };
-    let rooms = spawn_blocking(ask).await.unwrap_or_default();
+    let rooms = spawn_blocking(ask).await.unwrap_or_else(|_| Ok(vec![])).map_err(|folder| {
+        Problem::new(
+            format!("the disk of {} does not answer", folder.display()),
+            "mount the folder again, or let the user of the server enter it",
+        )
+    })?;
     let low = rooms.iter().filter(|(_, free)| *free < MIN_FREE).map(|(f, free)| room(f, *free));
     let low = low.collect::<Vec<_>>();
     if low.is_empty() {

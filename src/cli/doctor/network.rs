@@ -14,6 +14,8 @@ use crate::{
 
 /// How long all questions to the DNS may take.
 const DNS_LIMIT: Duration = Duration::from_secs(4);
+/// What to do if the DNS does not answer.
+pub(super) const DNS_FIX: &str = "correct the DNS servers in /etc/resolv.conf";
 
 /// Checks the mail server: its greeting, TLS, authentication, and whether it accepts the sender.
 pub(super) async fn check_mail_server(config: &Config) -> Check {
@@ -49,8 +51,8 @@ pub(super) async fn check_sender(config: &Config) -> Check {
     }
     match tokio::time::timeout(DNS_LIMIT, Records::of(&domain)).await {
         Ok(Ok(records)) => records.check(&domain),
-        Ok(Err(error)) => Ok(format!("not asked: {error}")),
-        Err(_) => Ok("not asked: the DNS does not answer".into()),
+        Ok(Err(error)) => Err(Problem::new(error, DNS_FIX).warning()),
+        Err(_) => Err(Problem::new("the DNS does not answer", DNS_FIX).warning()),
     }
 }
 
