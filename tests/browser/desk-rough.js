@@ -226,6 +226,32 @@ async function reportsEachTicketOfABulkChange(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function leavesAloneWhatHasLeftTheList(browser, { anna, ilya }) {
+  const tickets = [];
+  for (const name of ["Leaves one", "Leaves two", "Leaves three"]) tickets.push(await anna.openTicket(name));
+  const [first, second] = tickets;
+  const page = await work(browser, AGENT, "?view=open");
+  for (const { number } of [first, second]) await page.getByLabel(`Select ${number}`).check();
+  await page.getByLabel("2 selected").waitFor();
+  await ilya.mutate("updateTicket", { ticketId: first.id, status: "RESOLVED" });
+  await page.getByLabel("1 selected").waitFor();
+  await page.keyboard.press("p");
+  await page.getByRole("dialog").getByRole("combobox").fill("Highest");
+  await page.keyboard.press("Enter");
+  const priority = async ({ number }) => (await ilya.call("query($n: String!) { ticket(number: $n) { priority } }", { n: number })).ticket.priority;
+  await until(async () => (await priority(second)) === "HIGHEST");
+  assert.notEqual(await priority(first), "HIGHEST");
+
+  // From a ticket that has left it, the keys go on to its neighbours.
+  await row(page, "Leaves two").click();
+  await page.getByRole("heading", { name: "Leaves two" }).waitFor();
+  await ilya.mutate("updateTicket", { ticketId: second.id, status: "RESOLVED" });
+  await page.locator("strong.status", { hasText: "Resolved" }).waitFor();
+  await page.keyboard.press("j");
+  await page.waitForURL((url) => url.pathname.includes("/tickets/") && !url.pathname.endsWith(second.number));
+  await page.context().close();
+}
+
 async function finishesAnUploadThatIsLeft(browser, { anna }) {
   const ticket = await anna.openTicket("A file on its way");
   const page = await openTicket(browser, AGENT, ticket);
@@ -374,7 +400,7 @@ main("desk-rough", async (browser) => {
   const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
     showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
-    movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, finishesAnUploadThatIsLeft,
+    movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {

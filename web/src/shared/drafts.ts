@@ -5,6 +5,8 @@ export interface Draft {
   summary: string;
   body: string;
   files: { id: string; name: string; size: number }[];
+  /** The category of a new ticket. Left out until one is chosen. */
+  categoryId?: string;
   /** Sent with each attempt to post the message, so that it is posted once. */
   key: string;
   /** The last event that its author had seen when it was begun. Null if the server does not compare. */

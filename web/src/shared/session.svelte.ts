@@ -69,6 +69,11 @@ async function begin(viewer: Viewer | null, branding: Branding | null): Promise<
   localStorage.setItem(ACCOUNT, viewer?.id ?? "");
 }
 
+/** Takes over which second factors the account has: actions that must be confirmed ask for one of them. */
+export function noteFactors(factors: Viewer["secondFactors"] | undefined): void {
+  if (session.viewer && factors) session.viewer.secondFactors = factors;
+}
+
 /** Ends the session on the server and in all tabs. */
 export async function signOut(): Promise<void> {
   await request(SIGN_OUT, {});

@@ -89,10 +89,28 @@ class Queue {
     }
   }
 
-  /** Returns the ticket that comes so many places after another in the list, or null. */
-  neighbour(number: string, distance: number): Row | null {
+  /**
+   * Returns the ticket before another in the list, or after it, or null. If the other has left the list,
+   * its place is the one that it had in `before`, an earlier state of the list.
+   */
+  neighbour(number: string, step: 1 | -1, before: Row[] = []): Row | null {
     const index = this.rows.findIndex((row) => row.number === number);
-    return index < 0 ? null : (this.rows[index + distance] ?? null);
+    if (index >= 0) return this.rows[index + step] ?? null;
+    const present = new Map(this.rows.map((row) => [row.id, row]));
+    const place = before.findIndex((row) => row.number === number);
+    const others = place < 0 ? [] : step > 0 ? before.slice(place + 1) : before.slice(0, place).reverse();
+    return others.map(({ id }) => present.get(id)).find((row) => row !== undefined) ?? null;
+  }
+
+  /** Reads the categories and the counts of the views again. */
+  async refresh(): Promise<void> {
+    if (!this.#me) return;
+    try {
+      const [{ categories }] = await Promise.all([request(CATEGORIES, {}), this.#count()]);
+      this.categories = categories;
+    } catch {
+      // They are read again when the stream begins again.
+    }
   }
 
   /** Checks or unchecks tickets. */
@@ -130,12 +148,21 @@ class Queue {
     const turn = ++this.#turn;
     this.#meanwhile = [];
     const { filter, order } = this.view;
+    const loaded = this.rows.length;
     const { eventCursor, tickets } = await request(ROWS, { filter, order });
+    let { nodes, pageInfo } = tickets;
+    // As far as the list was read before: its reader may be there.
+    while (turn === this.#turn && pageInfo.hasNextPage && nodes.length < loaded) {
+      const next = (await request(ROWS, { filter, order, after: pageInfo.endCursor })).tickets;
+      const known = new Set(nodes.map(({ id }) => id));
+      nodes = [...nodes, ...next.nodes.filter(({ id }) => !known.has(id))];
+      ({ pageInfo } = next);
+    }
     if (turn !== this.#turn) return eventCursor;
     const missed = this.#meanwhile ?? [];
     this.#meanwhile = null;
-    this.rows = tickets.nodes;
-    this.#turnPage(tickets.pageInfo);
+    this.rows = nodes;
+    this.#turnPage(pageInfo);
     for (const row of missed) this.apply(row);
     this.isLoaded = true;
     this.failure = null;
