@@ -55,6 +55,8 @@ const CLOCKS_MS = 300_000;
 /** The letters of the account, in their order. */
 export const outbox = $state({
   letters: [] as Letter[],
+  /** The places whose letters stand beside the field that they were written in. */
+  shown: [] as string[],
   /** The name of the letter that is being sent. */
   sending: "",
   /** Why the last attempt failed, if the next one may succeed. */

@@ -5,7 +5,6 @@ import { hangUpLater } from "./api/lazy";
 import { pause } from "./api/pause";
 import { locale, preferred, speak } from "./i18n/index.svelte";
 import { checkVersion } from "./upgrade.svelte";
-import { dropUploads } from "./uploads.svelte";
 import type { ResultOf } from "gql.tada";
 
 const BOOT = graphql(`
@@ -37,6 +36,9 @@ export const session = $state({
   /** The account must configure a second factor before anything else. */
   mustProtect: false,
 });
+
+/** What ends when a person signs out. */
+export const leaving = new Set<() => void>();
 
 /** Reads who is signed in, and follows what happens to the session. */
 export async function start(): Promise<void> {
@@ -78,7 +80,7 @@ export function noteFactors(factors: Viewer["secondFactors"] | undefined): void 
 export async function signOut(): Promise<void> {
   await request(SIGN_OUT, {});
   localStorage.setItem(ACCOUNT, "");
-  dropUploads();
+  for (const leave of leaving) leave();
   forget();
 }
 

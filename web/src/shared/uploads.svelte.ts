@@ -1,6 +1,7 @@
 // Files on their way into drafts. They arrive although their author has left the page.
 import { upload } from "./api/upload";
 import { sentence } from "./errors";
+import { leaving } from "./session.svelte";
 import { keepPage } from "./upgrade.svelte";
 import { attach } from "./writing.svelte";
 
@@ -55,10 +56,7 @@ export function startUploads(draft: string, files: Iterable<File>): void {
   }
 }
 
-/** Gives all files up. */
-export function dropUploads(): void {
-  for (const item of uploads.list) item.drop();
-}
+leaving.add(() => uploads.list.forEach((item) => item.drop()));
 
 /** Has the browser ask before it closes the page. */
 function warn(event: Event): void {
