@@ -75,10 +75,21 @@ impl From<&SearchQuery> for SearchQueryValues {
     }
 }
 
-/// A condition on `search_query w` and `search_documents d`: every word to compare is similar
-/// to a word of the summary. The longest word, which is the most selective, uses the index.
-const SIMILAR: &str = "d.summary IS NOT NULL AND w.similar[1] <% d.summary \
-    AND (SELECT bool_and(word <% d.summary) FROM unnest(w.similar) AS word)";
+/// A condition on `search_query w` and `search_documents d`: the longest word to compare, which is the
+/// most selective, is similar to a word of the summary. It uses the index.
+const LONGEST_SIMILAR: &str = "d.summary IS NOT NULL AND w.similar[1] <% d.summary";
+/// A condition on the same: every word to compare is similar to a word of the summary.
+const ALL_SIMILAR: &str = "(SELECT bool_and(word <% d.summary) FROM unnest(w.similar) AS word)";
+
+/// Returns a lateral join of `search_query w` with the documents `d` of which [`LONGEST_SIMILAR`] is
+/// true. `OFFSET 0` keeps [`ALL_SIMILAR`] out of it: with the cost of that for each row, scanning a
+/// large table seems cheaper than the index.
+fn with_longest_similar(documents: &str) -> String {
+    format!(
+        "CROSS JOIN LATERAL (
+             SELECT d.id, d.ticket_id, d.summary FROM {documents} WHERE {LONGEST_SIMILAR} OFFSET 0) d"
+    )
+}
 
 /// Returns a condition that selects the tickets that a search finds. `internal` includes
 /// internal notes in the search.
@@ -88,16 +99,18 @@ pub(super) fn matches(search_query: &SearchQuery, internal: bool) -> Condition {
     // A customer has few tickets, so the documents of each ticket are checked in turn. For
     // staff, the matching tickets are looked up through the indexes.
     let (before, after) = if internal {
+        let similar = with_longest_similar("search_documents d");
         let found = format!(
             " SELECT d.ticket_id FROM search_query w JOIN search_documents d ON d.words @@ w.query
-              UNION ALL SELECT d.ticket_id FROM search_query w JOIN search_documents d ON {SIMILAR}
+              UNION ALL SELECT d.ticket_id FROM search_query w {similar} WHERE {ALL_SIMILAR}
               UNION ALL SELECT n.id FROM tickets n WHERE n.number = "
         );
         ("tickets.id IN (WITH ", found)
     } else {
         let found = format!(
             " SELECT FROM search_query w JOIN search_documents d ON d.ticket_id = tickets.id
-              WHERE d.visibility = 'public' AND d.words @@ w.query OR {SIMILAR}
+              WHERE d.visibility = 'public' AND d.words @@ w.query
+                  OR {LONGEST_SIMILAR} AND {ALL_SIMILAR}
               UNION ALL SELECT WHERE tickets.number = "
         );
         ("EXISTS (WITH ", found)
@@ -206,6 +219,7 @@ impl Coverage {
     fn page_sql(&self) -> String {
         let Self { documents, ticket, .. } = self;
         let [select, head, prefix, similar, text] = SEARCH_QUERY;
+        let longest_similar = with_longest_similar(documents);
         format!(
             "WITH {select}$1{head}$2{prefix}$3{similar}$4{text}, worded AS MATERIALIZED (
                  SELECT d.id
@@ -219,8 +233,8 @@ impl Coverage {
                  UNION ALL
                  SELECT d.ticket_id, d.id, (SELECT avg(word_similarity(word, d.summary)) / 10
                                             FROM unnest(w.similar) AS word)::real
-                 FROM search_query w CROSS JOIN {documents}
-                 WHERE (SELECT count(*) FROM worded) < {MAX_FOUND} AND {SIMILAR}
+                 FROM search_query w {longest_similar}
+                 WHERE (SELECT count(*) FROM worded) < {MAX_FOUND} AND {ALL_SIMILAR}
                  UNION ALL
                  SELECT t.id, t.id, 2::real FROM tickets t WHERE t.number = $7 AND {ticket}
              ), tops AS (
