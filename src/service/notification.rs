@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// Returns a page of the actor's notifications about tickets that the actor sees, newest first. If `unread_only` is true, only
-/// unread ones.
+/// Returns a page of the actor's notifications about tickets that the actor sees, newest first. If
+/// `unread_only` is true, only unread ones.
 ///
 /// # Errors
 /// Returns an error if nobody is signed in.
