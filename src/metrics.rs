@@ -571,9 +571,10 @@ impl Metrics {
 
     /// Counts an operation with this outcome if it is a failure of the server. Returns whether it is.
     pub fn operation_ended(&self, outcome: &str) -> bool {
-        let failure = OPERATION_FAILURES.iter().find(|failure| **failure == outcome);
-        let failure = failure.map(|failure| [("outcome", *failure)]);
-        failure.map(|labels| self.0.failed_operations.get_or_create(&labels).inc()).is_some()
+        let failure = OPERATION_FAILURES.into_iter().find(|failure| *failure == outcome);
+        let Some(failure) = failure else { return false };
+        self.0.failed_operations.get_or_create(&[("outcome", failure)]).inc();
+        true
     }
 
     /// Counts a TLS handshake that failed.

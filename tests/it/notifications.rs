@@ -162,10 +162,7 @@ async fn a_former_agent_is_shown_the_notifications_of_visible_tickets_only() {
     let ticket = anna.create_ticket("The site is down").await;
     ilya.update(&ticket, json!({ "assigneeId": boris.account_id().await })).await;
     drop(until_unread(&boris, 1).await);
-    let demote = "mutation($input: SetAccountRoleInput!) { setAccountRole(input: $input) {
-        account { role } } }";
-    let input = json!({ "id": boris.account_id().await, "role": "CUSTOMER" });
-    ilya.ok(demote, json!({ "input": input })).await;
+    ilya.make_customer(&boris.account_id().await).await;
 
     let boris = server.anonymous().sign_in("boris@example.com", PASSWORD).await;
     let own = boris.create_ticket("My own site is down").await;

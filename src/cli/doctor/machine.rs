@@ -129,9 +129,10 @@ pub(super) async fn check_disks(config: &Config) -> Check {
     folders.extend(config.storage.erasure_ledger.clone());
     folders.dedup();
     let ask = move || {
-        let asked = folders.into_iter().map(|folder| (storage::free_bytes(&folder), folder));
-        let rooms =
-            asked.map(|(free, folder)| free.map(|free| (folder.clone(), free)).ok_or(folder));
+        let rooms = folders.into_iter().map(|folder| match storage::free_bytes(&folder) {
+            Some(free) => Ok((folder, free)),
+            None => Err(folder),
+        });
         rooms.collect::<Result<Vec<_>, _>>()
     };
     let rooms = spawn_blocking(ask).await.unwrap_or_else(|_| Ok(vec![])).map_err(|folder| {

@@ -246,6 +246,16 @@ impl Client {
         self.ok("{ viewer { id } }", json!({})).await["viewer"]["id"].as_str().unwrap().to_owned()
     }
 
+    /// Gives an account the role of a customer, as an admin.
+    pub async fn make_customer(&self, account: &str) {
+        let mutation = "mutation($input: SetAccountRoleInput!) { setAccountRole(input: $input) {
+            account { role } userErrors { code } } }";
+        let input = json!({ "id": account, "role": "CUSTOMER" });
+        let data = self.ok(mutation, json!({ "input": input })).await;
+        let expected = json!({ "account": { "role": "CUSTOMER" }, "userErrors": [] });
+        assert_eq!(data["setAccountRole"], expected);
+    }
+
     /// Tries to invite an address to a ticket.
     pub async fn try_invite(&self, ticket: &str, email: &str) -> Reply {
         let mutation =

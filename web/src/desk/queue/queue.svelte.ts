@@ -7,10 +7,18 @@ import { compare, matches, needsServer, OPEN, type View } from "./views";
 /** How often the counts are read at most, and a view that the server must decide, in milliseconds. */
 const COUNT_MS = 2_000;
 
+/** Returns the rows with those of the next page. A ticket that has moved meanwhile may be on both. */
+function join(rows: Row[], next: Row[]): Row[] {
+  const known = new Set(rows.map(({ id }) => id));
+  return [...rows, ...next.filter(({ id }) => !known.has(id))];
+}
+
 /** The queue: the tickets of a view in their order, as far as they are loaded, and the counts of all views. */
 class Queue {
   view = $state.raw<View | null>(null);
   rows = $state.raw<Row[]>([]);
+  /** The ids of the rows. */
+  readonly ids = $derived(new Set(this.rows.map(({ id }) => id)));
   isLoaded = $state(false);
   hasMore = $state(false);
   categories = $state.raw<Category[]>([]);
@@ -79,8 +87,7 @@ class Queue {
       const { tickets } = await request(ROWS, { filter: view.filter, order: view.order, after });
       // Meanwhile the list may have been read again.
       if (view !== this.view || after !== this.#after) return;
-      const known = new Set(this.rows.map(({ id }) => id));
-      this.rows = [...this.rows, ...tickets.nodes.filter(({ id }) => !known.has(id))];
+      this.rows = join(this.rows, tickets.nodes);
       this.#turnPage(tickets.pageInfo);
     } catch (error) {
       this.failure = asApiError(error);
@@ -154,8 +161,7 @@ class Queue {
     // As far as the list was read before: its reader may be there.
     while (turn === this.#turn && pageInfo.hasNextPage && nodes.length < loaded) {
       const next = (await request(ROWS, { filter, order, after: pageInfo.endCursor })).tickets;
-      const known = new Set(nodes.map(({ id }) => id));
-      nodes = [...nodes, ...next.nodes.filter(({ id }) => !known.has(id))];
+      nodes = join(nodes, next.nodes);
       ({ pageInfo } = next);
     }
     if (turn !== this.#turn) return eventCursor;
