@@ -88,6 +88,22 @@ async function showsAViewOfARetiredCategory(browser, { anna, ilya }) {
   await page.context().close();
 }
 
+async function showsNoFiguresOfAnotherPeriod(browser) {
+  const page = await work(browser, AGENT, "/figures?from=2026-01-01&to=2026-01-31");
+  await page.locator("tfoot td").first().waitFor();
+  await page.route("**/graphql", (route) => (mentions(route.request(), "query SupportFigures") ? route.abort() : route.continue()));
+  await page.getByLabel("From").fill("2026-01-02");
+  await page.getByRole("alert").waitFor();
+  assert.equal(await page.locator("tfoot").count(), 0);
+  assert.ok(await page.getByRole("button", { name: "CSV" }).isDisabled());
+  await page.unroute("**/graphql");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.locator("tfoot td").first().waitFor();
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV" }).click()]);
+  assert.equal(download.suggestedFilename(), "figures-2026-01-02-2026-01-31.csv");
+  await page.context().close();
+}
+
 async function namesAnUnknownPlaceholder(browser) {
   const page = await work(browser, AGENT, "/admin?part=canned");
   await page.getByRole("button", { name: "New answer" }).click();
@@ -398,7 +414,7 @@ main("desk-rough", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   await people.ilya.mutate("updatePreferences", { locale: "EN" });
   const checks = [keepsAPasteThatIsTooLong, showsWhatWasRedacted, takesTheTextAlongAfterAMerge, saysWhereAMergedTicketContinues,
-    showsAViewOfARetiredCategory, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
+    showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,

@@ -161,7 +161,6 @@ async function showsTheKeys(page) {
 main("desk", async (browser) => {
   const [anna, marta] = [await Person.signIn(CUSTOMER), await Person.signIn(AGENT)];
   const context = await browser.newContext({ locale: "en-US", viewport: { width: 1280, height: 800 } });
-  await context.addInitScript(() => localStorage.setItem("ticketwire:offer", "answered"));
   const page = await context.newPage();
   await signIn(page);
   await marta.mutate("createCannedAnswer", { title: "Greeting", body: "Dear {{reporter.name}}," });

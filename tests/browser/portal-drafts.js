@@ -264,6 +264,38 @@ async function showsARejectedRequestWithoutItsForm(browser, { anna, marta, ilya 
   await page.context().close();
 }
 
+async function followsUpATicketOfARetiredCategory(browser, { anna, marta, ilya }) {
+  const { category } = await ilya.mutate("createCategory", { nameEn: "Fax", nameRu: "Факс", slug: "fax" }, "category { id }");
+  const { ticket } = await anna.mutate("createTicket", { categoryId: category.id, summary: "No fax", description: "At all." }, "ticket { id number }");
+  await marta.mutate("updateTicket", { ticketId: ticket.id, status: "CLOSED" });
+  await ilya.mutate("retireCategory", { id: category.id });
+  const page = await visit(browser, { path: `tickets/${ticket.number}` });
+  await page.getByRole("link", { name: "Open a follow-up" }).click();
+  await page.getByText("This category does not exist").waitFor();
+  await page.getByRole("link", { name: "Technical support" }).click();
+  await page.getByText(`This request continues ${ticket.number}.`).waitFor();
+  await page.getByLabel("Summary").fill("Still no fax");
+  await page.getByLabel("Description").fill("The new one neither.");
+  await page.getByRole("button", { name: "Send the request" }).click();
+  await page.getByRole("heading", { name: "Still no fax" }).waitFor();
+  await page.context().close();
+}
+
+async function offersASecondFactorToEachPerson(browser) {
+  const page = await visit(browser);
+  const offer = page.getByRole("heading", { name: "Protect your account" });
+  await offer.waitFor();
+  await page.getByRole("button", { name: "Not now" }).click();
+  await offer.waitFor({ state: "detached" });
+  await page.reload();
+  await page.getByRole("heading", { name: "How can we help?" }).waitFor();
+  assert.equal(await offer.count(), 0);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await signIn(page, OTHER_CUSTOMER);
+  await offer.waitFor();
+  await page.context().close();
+}
+
 async function cutsNoTextThatIsTooLong(browser, { anna }) {
   const { page } = await openTicket(browser, anna, "A long comment");
   await field(page).focus();
@@ -309,7 +341,7 @@ main("portal-drafts", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
-    showsARejectedRequestWithoutItsForm,
+    showsARejectedRequestWithoutItsForm, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

@@ -90,8 +90,6 @@ const problems = [];
 async function visit(browser, { email = CUSTOMER, path = "", isStrict = false, ...options } = {}) {
   const context = await browser.newContext({ locale: "en-US", ...options });
   context.setDefaultTimeout(TIMEOUT);
-  // The offer of a second factor is a test of its own.
-  await context.addInitScript(() => localStorage.setItem("ticketwire:offer", "answered"));
   context.on("page", (page) => listen(page, isStrict));
   const page = await context.newPage();
   await page.goto(origin + path);

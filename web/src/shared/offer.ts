@@ -1,20 +1,15 @@
 import { session } from "./session.svelte";
 
-/** Where this tab notes that it has offered a second factor. */
-const OFFER = "ticketwire:offer";
+/** Where this browser notes that an account has answered the offer of a second factor. */
+const nameOf = (account: string) => `ticketwire:offer:${account}`;
 
-/** Acts on what the server says about second factors after a sign-in. */
-export function afterSignIn(advice: "CONFIGURED" | "OFFERED" | "REQUIRED"): void {
-  session.mustProtect = advice === "REQUIRED";
-  if (advice === "OFFERED" && localStorage.getItem(OFFER) === null) localStorage.setItem(OFFER, "open");
-}
-
-/** Returns whether the offer of a second factor waits for an answer in this browser. */
+/** Returns whether to offer the account a second factor: it has none, and has not answered in this browser. */
 export function isOffered(): boolean {
-  return localStorage.getItem(OFFER) === "open";
+  const { viewer } = session;
+  return viewer?.secondFactors?.length === 0 && localStorage.getItem(nameOf(viewer.id)) === null;
 }
 
-/** Doesn't show the offer again. */
-export function declineOffer(): void {
-  localStorage.setItem(OFFER, "answered");
+/** Doesn't show the offer to the account again in this browser. */
+export function answerOffer(): void {
+  if (session.viewer) localStorage.setItem(nameOf(session.viewer.id), "answered");
 }
