@@ -7,6 +7,13 @@ const { ADMIN, AGENT, ask, assert, CUSTOMER, field, hold, main, mentions, openTi
 /** One more than a message may have. */
 const MOST = 65_536;
 
+/** Chooses the customer for whom a ticket is opened. */
+async function pickCustomer(page, name) {
+  await page.getByRole("dialog").getByRole("combobox").fill(name);
+  await page.getByRole("option", { name }).first().click();
+  await page.getByText(`For ${name}`).waitFor();
+}
+
 /** Replaces what is in the field by what is in the clipboard, as a person does. */
 async function paste(page, text) {
   await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
@@ -381,6 +388,24 @@ async function sendsWhenTheServerIsBack(browser, { anna }) {
   await page.context().close();
 }
 
+async function keepsTheNewTicketOfEachCustomer(browser) {
+  const page = await work(browser, AGENT, "/new");
+  const summary = page.getByLabel("Summary");
+  await pickCustomer(page, "Jonas Weber");
+  await summary.fill("Asked by Jonas");
+  await page.reload();
+  await page.getByText("For Jonas Weber").waitFor();
+  assert.equal(await summary.inputValue(), "Asked by Jonas");
+  // A new ticket begins with the choice of its customer, and the way back leads to the one before.
+  await page.getByRole("navigation").getByRole("link", { name: "New ticket", exact: true }).click();
+  await pickCustomer(page, "Anna Petrova");
+  assert.equal(await summary.inputValue(), "");
+  await page.goBack();
+  await page.getByText("For Jonas Weber").waitFor();
+  assert.equal(await summary.inputValue(), "Asked by Jonas");
+  await page.context().close();
+}
+
 async function keepsTheTextOfAnAgentWhoIsDemoted(browser, { anna, marta, ilya }) {
   const ticket = await anna.openTicket("A last answer");
   const page = await openTicket(browser, AGENT, ticket);
@@ -418,7 +443,7 @@ main("desk-rough", async (browser) => {
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheTextOfAnAgentWhoIsDemoted];
+    keepsTheNewTicketOfEachCustomer, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);
