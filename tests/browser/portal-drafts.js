@@ -264,6 +264,58 @@ async function showsARejectedRequestWithoutItsForm(browser, { anna, marta, ilya 
   await page.context().close();
 }
 
+/** Sends a request with the form that a page shows. */
+async function sendRequest(page, summary) {
+  await page.getByLabel("Summary").fill(summary);
+  await page.getByLabel("Description").fill("Since this morning.");
+  await page.getByRole("button", { name: "Send the request" }).click();
+}
+
+async function saysThatARequestWasOpened(browser, { anna }) {
+  const page = await visit(browser, { path: "new/technical-support" });
+  const isRequest = (request) => mentions(request, "mutation CreateTicket");
+  await page.route("**/graphql", (route) => (isRequest(route.request()) ? route.abort() : route.fallback()));
+  await sendRequest(page, "Sent before a reload");
+  await letter(page, "Sent before a reload").getByText("when the connection is back").waitFor();
+  await page.reload();
+  await letter(page, "Sent before a reload").waitFor();
+  await page.unroute("**/graphql");
+  const link = page.getByRole("link", { name: "Sent before a reload" });
+  await link.waitFor();
+  const { number } = (await anna.tickets()).find(({ summary }) => summary === "Sent before a reload");
+  await page.getByText(`It is ticket ${number}:`).waitFor();
+  await link.click();
+  await page.getByRole("heading", { name: "Sent before a reload" }).waitFor();
+  await page.goBack();
+  await page.getByLabel("Summary").waitFor();
+  assert.equal(await link.count(), 0, "its author knows");
+
+  // Each tab learns what another one has sent.
+  const [second, third] = [await page.context().newPage(), await page.context().newPage()];
+  for (const tab of [second, third]) {
+    await tab.goto(`${origin}new/technical-support`);
+    await tab.getByLabel("Summary").waitFor();
+  }
+  const release = await hold(page, isRequest);
+  await sendRequest(page, "Of the first tab");
+  await letter(second, "Of the first tab").waitFor();
+  await until(async () => (await second.getByLabel("Summary").inputValue()) === "");
+  await sendRequest(second, "Of the second tab");
+  await letter(third, "Of the second tab").waitFor();
+  release();
+  await page.getByRole("heading", { name: "Of the first tab" }).waitFor();
+  await second.getByRole("heading", { name: "Of the second tab" }).waitFor();
+  for (const summary of ["Of the first tab", "Of the second tab"]) await third.getByRole("link", { name: summary }).waitFor();
+  // The next person does not learn of it.
+  await third.getByRole("button", { name: "Sign out" }).click();
+  await signIn(third, OTHER_CUSTOMER);
+  await third.getByRole("link", { name: "Technical support" }).click();
+  await third.getByLabel("Summary").waitFor();
+  assert.equal(await third.getByText("Of the first tab").count(), 0);
+  assert.ok(!(await third.evaluate(() => JSON.stringify(localStorage))).includes("Of the first tab"));
+  await page.context().close();
+}
+
 async function followsUpATicketOfARetiredCategory(browser, { anna, marta, ilya }) {
   const { category } = await ilya.mutate("createCategory", { nameEn: "Fax", nameRu: "Факс", slug: "fax" }, "category { id }");
   const { ticket } = await anna.mutate("createTicket", { categoryId: category.id, summary: "No fax", description: "At all." }, "ticket { id number }");
@@ -341,7 +393,7 @@ main("portal-drafts", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
-    showsARejectedRequestWithoutItsForm, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
+    showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
     console.log(check.name);

@@ -45,6 +45,8 @@ interface NewComment {
 type Meanwhile = ResultOf<typeof ADD_COMMENT>["addComment"]["answeredMeanwhile"][number];
 /** What a letter has become: the id of a comment, or the number of a ticket. */
 type Posted = { letter: Letter; id: string };
+/** A request that has become a ticket. `key` is that of the draft that it was. */
+type Opened = { key: string; place: string; summary: string; number: string };
 
 const PREFIX = "ticketwire:outbox:";
 /** The lifetime of an idempotency key on the server, in milliseconds: 24 hours, less one for slow clocks. */
@@ -63,11 +65,15 @@ export const outbox = $state({
   obstacle: null as ApiError | null,
   /** Letters that were posted while this page was open. */
   posted: [] as Posted[],
+  /** Requests that were opened while this page was open, by any tab, and whose author has not been told. */
+  opened: [] as Opened[],
 });
 
 /** The letters of a browser that stores nothing. */
 const unstored = new Map<string, Letter>();
 let prefix = "";
+/** Tells the account's other tabs which requests were opened. It stores nothing. */
+let channel: BroadcastChannel | null = null;
 /** The prefix of the letters that are being sent, or empty. */
 let draining = "";
 
@@ -80,6 +86,8 @@ export function listLetters(accountId: string): string[] {
 export function open(accountId: string): () => void {
   prefix = `${PREFIX}${accountId}:`;
   outbox.posted = [];
+  channel = new BroadcastChannel(prefix);
+  channel.onmessage = ({ data }: MessageEvent<Opened>) => note(data);
   const follow = ({ key }: StorageEvent): void => {
     if (key === null || key.startsWith(prefix)) refresh();
   };
@@ -87,8 +95,11 @@ export function open(accountId: string): () => void {
   refresh();
   return () => {
     removeEventListener("storage", follow);
+    channel?.close();
+    channel = null;
     prefix = "";
     outbox.letters = [];
+    outbox.opened = [];
   };
 }
 
@@ -126,6 +137,11 @@ export function sendAsNew(letter: Letter): void {
 export function takeBack(letter: Letter): void {
   remove(letter);
   refresh();
+}
+
+/** Forgets a request that was opened: its author has been told. */
+export function acknowledge(opened: Opened): void {
+  outbox.opened = outbox.opened.filter(({ key }) => key !== opened.key);
 }
 
 function store(letter: Letter): void {
@@ -237,9 +253,23 @@ function update(letter: Letter): void {
 
 function finish(letter: Letter, id: string): null {
   outbox.posted.push({ letter, id });
+  announce(letter, id);
   remove(letter);
   outbox.letters = outbox.letters.filter(({ name }) => name !== letter.name);
   return null;
+}
+
+/** Says in all tabs that a request was opened, unless another person has signed in meanwhile. */
+function announce({ name, place, summary, ticket }: Letter, number: string): void {
+  if (!ticket || !prefix || !name.startsWith(prefix)) return;
+  const opened: Opened = { key: origin(name), place, summary, number };
+  note(opened);
+  channel?.postMessage(opened);
+}
+
+/** Notes a request that was opened, once: two tabs may have sent it. */
+function note(opened: Opened): void {
+  if (!outbox.opened.some(({ key }) => key === opened.key)) outbox.opened.push(opened);
 }
 
 function reject(letter: Letter, errors: readonly UserError[], meanwhile: Meanwhile[]): null {

@@ -88,6 +88,7 @@ const en = {
   "outbox.waiting": "The server can't be reached. The message is sent when the connection is back.",
   "outbox.postAnyway": "Post it all the same",
   "outbox.lostFiles": "Not sent. These files are no longer stored: {names}. Add them again, or send the message without them.",
+  "outbox.opened": "The request was sent. It is ticket {number}:",
   "outbox.elsewhere": { one: "{n} message is waiting to be sent", other: "{n} messages are waiting to be sent" },
   "outbox.rejectedElsewhere": "A message was not sent. See why",
 
