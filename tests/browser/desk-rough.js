@@ -2,7 +2,7 @@
 // category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
 // Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, CUSTOMER, field, hold, main, mentions, openTicket, origin, OTHER_CUSTOMER, Person, row, signIn, until, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, field, hold, main, mentions, openTicket, origin, OTHER_CUSTOMER, Person, row, signIn, until, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -406,6 +406,29 @@ async function keepsTheNewTicketOfEachCustomer(browser) {
   await page.context().close();
 }
 
+async function followsAgainAfterAFailure(browser, { anna }) {
+  const ticket = await anna.openTicket("Fails at the desk");
+  const page = await work(browser, AGENT, "/search");
+  const refuse = await controlStreams(page);
+  await page.goto(`${origin}desk?view=unassigned`);
+  await page.getByRole("heading", { name: "Unassigned" }).waitFor();
+  await refuse("queueEvents");
+  await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "All open" }).click();
+  await row(page, "Fails at the desk").waitFor();
+  await page.getByText("You may not do this.").waitFor({ state: "detached" });
+  await anna.openTicket("Opened after the failure");
+  await row(page, "Opened after the failure").waitFor();
+
+  await row(page, "Fails at the desk").click();
+  await field(page).waitFor();
+  await refuse("ticketEvents");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.getByText("You may not do this.").waitFor({ state: "detached" });
+  await anna.comment(ticket, "Said after the failure");
+  await page.locator("article", { hasText: "Said after the failure" }).waitFor();
+  await page.context().close();
+}
+
 async function keepsTheTextOfAnAgentWhoIsDemoted(browser, { anna, marta, ilya }) {
   const ticket = await anna.openTicket("A last answer");
   const page = await openTicket(browser, AGENT, ticket);
@@ -443,7 +466,7 @@ main("desk-rough", async (browser) => {
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheNewTicketOfEachCustomer, keepsTheTextOfAnAgentWhoIsDemoted];
+    keepsTheNewTicketOfEachCustomer, followsAgainAfterAFailure, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);

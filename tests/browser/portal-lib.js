@@ -131,6 +131,26 @@ async function hold(page, isOfKind) {
   return release;
 }
 
+/** Follows the streams of the pages that are loaded next. Returns what ends the last one of a field with an error. */
+async function controlStreams(page) {
+  const streams = [];
+  await page.context().routeWebSocket(/\/graphql$/, (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((message) => {
+      const { type, id, payload } = JSON.parse(message);
+      if (type === "subscribe") streams.push({ id, query: payload.query, socket });
+      server.send(message);
+    });
+  });
+  return async (field) => {
+    const find = () => streams.findLast(({ query }) => query.includes(`${field}(`));
+    await until(async () => (await page.evaluate(() => true)) && find() !== undefined, `${field} is followed`);
+    const { id, socket } = find();
+    socket.send(JSON.stringify({ id, type: "error", payload: [{ message: "refused", extensions: { code: "FORBIDDEN" } }] }));
+    await page.getByText("You may not do this.").waitFor();
+  };
+}
+
 /** Runs a script in a browser; a failure leaves a picture of each open page. */
 function main(name, run) {
   const script = async () => {
@@ -157,4 +177,4 @@ function main(name, run) {
   );
 }
 
-module.exports = { ADMIN, AGENT, ask, assert, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };
+module.exports = { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };

@@ -1,7 +1,7 @@
 // A page never shows the past as the present: after a restart of the server, a line that died silently,
 // sleep and an upgrade, it says that it is behind, and then shows exactly what was missed.
 
-const { AGENT, ask, assert, CUSTOMER, main, mentions, origin, OTHER_CUSTOMER, Person, until, visit } = require("./portal-lib");
+const { AGENT, ask, assert, controlStreams, CUSTOMER, main, mentions, origin, OTHER_CUSTOMER, Person, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const lost = (page) => page.getByText("The connection is lost.");
@@ -230,10 +230,39 @@ async function reloadsRarelyIfThatDoesNotHelp(browser) {
   await page.context().close();
 }
 
+async function followsAgainAfterAFailure(browser, { anna, marta }) {
+  const ticket = await anna.openTicket("Fails once");
+  const page = await visit(browser, { path: "account" });
+  const refuse = await controlStreams(page);
+  await page.goto(`${origin}tickets/${ticket.number}`);
+  await marta.comment(ticket, "Before");
+  await shown(page, ["Before"]);
+  await refuse("ticketEvents");
+  await marta.comment(ticket, "Missed");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await shown(page, ["Before", "Missed"]);
+  await page.getByText("You may not do this.").waitFor({ state: "detached" });
+  await marta.comment(ticket, "After");
+  await shown(page, ["Before", "Missed", "After"]);
+
+  // What reads the list again follows it again too.
+  const other = await anna.openTicket("Fails in the list");
+  await page.goto(`${origin}tickets`);
+  const row = page.getByRole("row", { name: /Fails in the list/ });
+  await row.getByText("Waiting for support").waitFor();
+  await refuse("inboxEvents");
+  await page.getByLabel("Order").selectOption({ label: "Newest first" });
+  await page.getByText("You may not do this.").waitFor({ state: "detached" });
+  await marta.comment(other, "An answer");
+  await row.getByText("Working on it").waitFor();
+  await page.context().close();
+}
+
 main("portal-live", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT) };
   const only = process.env.ONLY;
-  for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp]) {
+  for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
+    followsAgainAfterAFailure]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);

@@ -1,6 +1,6 @@
 import { ApiError, asApiError, request } from "../../shared/api/client";
 import { line } from "../../shared/api/line.svelte";
-import { stay } from "../../shared/api/stay";
+import { stay, type Following } from "../../shared/api/stay";
 import { CATEGORIES, CHANGES, COUNTS, CURSOR, ROWS, type Category, type Change, type Counts, type Row } from "./documents";
 import { compare, matches, needsServer, OPEN, type View } from "./views";
 
@@ -40,17 +40,22 @@ class Queue {
   #meanwhile: Row[] | null = null;
   #countedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #following: Following | undefined;
 
   /** Follows the events of all tickets for a member of staff. Returns a function that stops. */
   start(me: string): () => void {
     this.#me = me;
-    const stop = stay(CHANGES, {
+    const following = stay(CHANGES, {
       load: () => this.#load(),
       next: (change: Change) => this.#process(change),
-      fail: (error) => (this.failure = error),
+      fail: (error) => {
+        line.isBehind = false;
+        this.failure = error;
+      },
     });
+    this.#following = following;
     return () => {
-      stop();
+      following.stop();
       clearTimeout(this.#timer);
       this.#timer = undefined;
       line.isBehind = false;
@@ -68,8 +73,9 @@ class Queue {
     await this.reload();
   }
 
-  /** Reads the rows of the view again. */
+  /** Reads the rows of the view again. After a failure it follows the events again too: they may have ended. */
   async reload(): Promise<void> {
+    if (this.failure) return this.#following?.retry();
     try {
       await this.#readRows();
     } catch (error) {
@@ -171,7 +177,6 @@ class Queue {
     this.#turnPage(pageInfo);
     for (const row of missed) this.apply(row);
     this.isLoaded = true;
-    this.failure = null;
     return eventCursor;
   }
 

@@ -30,7 +30,7 @@ export class Presence {
   /** Follows a ticket. Returns a function that stops. */
   follow(ticketId: string): () => void {
     this.#ticketId = ticketId;
-    const stop = stay(PRESENCE, {
+    const following = stay(PRESENCE, {
       load: async () => ({ ticketId }),
       next: ({ people }) => (this.people = people),
       fail: () => (this.people = []),
@@ -42,7 +42,7 @@ export class Presence {
     return () => {
       document.removeEventListener("visibilitychange", onShow);
       clearInterval(beat);
-      stop();
+      following.stop();
       this.#send(null);
     };
   }

@@ -10,46 +10,63 @@ export interface Followed<T, V> {
   load(): Promise<V | null>;
   /** Takes over a message of the stream. */
   next(message: T): void;
-  /** Neither can be read again. */
+  /** Neither is read again until somebody asks for it. */
   fail(error: ApiError): void;
+}
+
+/** What follows a stream for a page. */
+export interface Following {
+  /** Reads and follows again at once, whether or not that has failed. */
+  retry(): void;
+  stop(): void;
 }
 
 /**
  * Reads what a page shows and follows its stream. If either ends, it begins again, so that nothing
- * stays outdated. Returns a function that stops.
+ * stays outdated.
  */
 export function stay<T extends Message, V extends object>(
   document: Operation<Record<string, T>, V> | Operation<{ [field: string]: T }, V>,
   followed: Followed<T, V>,
-): () => void {
-  let stop = (): void => {};
+): Following {
+  let end = (): void => {};
+  /** Counts the beginnings: what an earlier one still brings is outdated. */
+  let turn = 0;
   let isOver = false;
   let attempts = 0;
 
   async function begin(): Promise<void> {
+    const own = ++turn;
+    end();
     try {
       const variables = await followed.load();
       const { follow } = await live();
-      if (isOver || !variables) return;
-      stop = follow(document, variables, { next, end });
+      if (own !== turn || !variables) return;
+      end = follow(document, variables, { next, end: (error) => recover(own, error) });
     } catch (error) {
-      await end(asApiError(error));
+      await recover(own, asApiError(error));
     }
   }
   function next(message: T): void {
     attempts = 0;
     followed.next(message);
   }
-  async function end(error: ApiError | null): Promise<void> {
-    if (isOver) return;
+  async function recover(own: number, error: ApiError | null): Promise<void> {
+    if (own !== turn) return;
     if (error && !error.isTransient) return followed.fail(error);
     await pause(attempts++, error?.retryAfterSeconds);
-    if (!isOver) await begin();
+    if (own === turn) await begin();
   }
 
   void begin();
-  return () => {
-    isOver = true;
-    stop();
+  return {
+    retry: () => {
+      if (!isOver) void begin();
+    },
+    stop: () => {
+      isOver = true;
+      turn += 1;
+      end();
+    },
   };
 }

@@ -41,9 +41,9 @@ let turn = 0;
 
 /** Reads the notifications and follows them. Returns a function that stops and forgets them. */
 export function followBell(): () => void {
-  const stop = stay(STREAM, { load: async () => ({ after: await load(null) }), next: process, fail: () => {} });
+  const following = stay(STREAM, { load: async () => ({ after: await load(null) }), next: process, fail: () => {} });
   return () => {
-    stop();
+    following.stop();
     turn += 1;
     Object.assign(bell, { unread: 0, notes: [], next: null });
   };

@@ -1,7 +1,7 @@
 import type { ResultOf } from "gql.tada";
 import { ApiError, request } from "../api/client";
 import { line } from "../api/line.svelte";
-import { stay } from "../api/stay";
+import { stay, type Following } from "../api/stay";
 import { EARLIER, EVENTS, INVITATIONS, MARK_READ, TICKET, type Loaded, type CommentEvent, type Facts, type TicketView, type TimelineEvent } from "./documents";
 
 type StreamMessage = ResultOf<typeof EVENTS>["ticketEvents"];
@@ -25,6 +25,7 @@ export class LiveTicket {
   isLost = $state(false);
   /** When the links of the files were created, in milliseconds since 1970. */
   loadedAt = 0;
+  #following: Following | undefined;
 
   constructor(
     readonly number: string,
@@ -36,15 +37,22 @@ export class LiveTicket {
 
   /** Reads the ticket and follows it. Returns a function that stops. */
   follow(): () => void {
-    const stop = stay(EVENTS, {
+    const following = stay(EVENTS, {
       load: () => this.#load(),
       next: (message: StreamMessage) => this.#process(message),
       fail: (error) => this.#fail(error),
     });
+    this.#following = following;
     return () => {
       line.isBehind = false;
-      stop();
+      following.stop();
     };
+  }
+
+  /** Reads and follows it again after a failure. */
+  retry(): void {
+    this.failure = null;
+    this.#following?.retry();
   }
 
   /** The last event that is shown, or null before the ticket is. */
