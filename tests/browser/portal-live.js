@@ -1,7 +1,7 @@
 // A page never shows the past as the present: after a restart of the server, a line that died silently,
 // sleep and an upgrade, it says that it is behind, and then shows exactly what was missed.
 
-const { AGENT, ask, assert, controlStreams, CUSTOMER, main, mentions, origin, OTHER_CUSTOMER, Person, until, visit } = require("./portal-lib");
+const { AGENT, ask, assert, controlStreams, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, Person, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const lost = (page) => page.getByText("The connection is lost.");
@@ -258,11 +258,39 @@ async function followsAgainAfterAFailure(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function leavesUnreadWhatWasNotShown(browser, { anna, marta }) {
+  const ticket = await anna.openTicket("Left at once");
+  await marta.comment(ticket, "An answer");
+  const page = await visit(browser, { path: "tickets" });
+  const marks = [];
+  page.on("request", (request) => mentions(request, "MarkTicketRead") && marks.push(request));
+  const link = page.getByRole("link", { name: "Left at once" });
+  await link.waitFor();
+  const isTicket = (request) => mentions(request, "query Ticket(");
+  const release = await hold(page, isTicket);
+  const asked = page.waitForRequest(isTicket);
+  await link.click();
+  await asked;
+  await page.goBack();
+  await link.waitFor();
+  const answered = page.waitForResponse((response) => isTicket(response.request()));
+  release();
+  await (await answered).finished();
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  assert.equal(marks.length, 0);
+  const isUnread = async () => (await anna.call("query($n: String!) { ticket(number: $n) { isUnread } }", { n: ticket.number })).ticket.isUnread;
+  assert.equal(await isUnread(), true);
+  await link.click();
+  await field(page).waitFor();
+  await until(async () => !(await isUnread()), "what is shown is read");
+  await page.context().close();
+}
+
 main("portal-live", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT) };
   const only = process.env.ONLY;
   for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
-    followsAgainAfterAFailure]) {
+    followsAgainAfterAFailure, leavesUnreadWhatWasNotShown]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);

@@ -6,8 +6,11 @@ import { pause } from "./pause";
 
 /** What a page shows, and keeps up to date. */
 export interface Followed<T, V> {
-  /** Reads all of it. Returns the variables of the stream that continues it, or null if there is nothing to follow. */
-  load(): Promise<V | null>;
+  /**
+   * Reads all of it. Returns the variables of the stream that continues it, or null if there is nothing
+   * to follow. An answer that is no longer wanted is not shown: nobody is there, or it was read again.
+   */
+  load(isWanted: () => boolean): Promise<V | null>;
   /** Takes over a message of the stream. */
   next(message: T): void;
   /** Neither is read again until somebody asks for it. */
@@ -39,7 +42,7 @@ export function stay<T extends Message, V extends object>(
     const own = ++turn;
     end();
     try {
-      const variables = await followed.load();
+      const variables = await followed.load(() => own === turn);
       const { follow } = await live();
       if (own !== turn || !variables) return;
       end = follow(document, variables, { next, end: (error) => recover(own, error) });

@@ -38,7 +38,7 @@ export class LiveTicket {
   /** Reads the ticket and follows it. Returns a function that stops. */
   follow(): () => void {
     const following = stay(EVENTS, {
-      load: () => this.#load(),
+      load: (isWanted) => this.#load(isWanted),
       next: (message: StreamMessage) => this.#process(message),
       fail: (error) => this.#fail(error),
     });
@@ -99,9 +99,11 @@ export class LiveTicket {
     await request(MARK_READ, { ticketId: this.ticket.id, upTo: last.id }).catch(() => {});
   }
 
-  async #load(): Promise<{ ticketId: string; after: string } | null> {
+  async #load(isWanted: () => boolean): Promise<{ ticketId: string; after: string } | null> {
     line.isBehind = this.ticket !== null;
     const { eventCursor, ticket, viewer } = await this.read(this.number);
+    // What nobody sees is not read.
+    if (!isWanted()) return null;
     if (!ticket) throw new ApiError("NOT_FOUND");
     this.#show(ticket);
     const muted = viewer?.mailPreferences?.unsubscribedTickets ?? [];
