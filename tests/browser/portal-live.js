@@ -1,7 +1,7 @@
 // A page never shows the past as the present: after a restart of the server, a line that died silently,
 // sleep and an upgrade, it says that it is behind, and then shows exactly what was missed.
 
-const { AGENT, ask, assert, controlStreams, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, Person, until, visit } = require("./portal-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, Person, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const lost = (page) => page.getByText("The connection is lost.");
@@ -286,11 +286,24 @@ async function leavesUnreadWhatWasNotShown(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function namesATicketWhoseSummaryWasErased(browser, { anna, marta, ilya }) {
+  const ticket = await anna.openTicket("My password is swordfish");
+  await marta.comment(ticket, "An answer");
+  await ilya.mutate("redactTicket", { ticketId: ticket.id, text: "SUMMARY" });
+  const page = await visit(browser, { path: "tickets" });
+  await page.getByRole("row", { name: ticket.number }).getByRole("link", { name: "This text was removed." }).click();
+  await page.getByRole("heading", { name: "This text was removed." }).waitFor();
+  await page.getByRole("button", { name: /^Notifications/ }).click();
+  await page.locator("#bell li", { hasText: ticket.number }).getByRole("link", { name: "New comment: This text was removed." }).waitFor();
+  await page.context().close();
+}
+
 main("portal-live", async (browser) => {
-  const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT) };
+  const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
-    followsAgainAfterAFailure, leavesUnreadWhatWasNotShown]) {
+    followsAgainAfterAFailure, leavesUnreadWhatWasNotShown,
+    namesATicketWhoseSummaryWasErased]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);
