@@ -240,6 +240,24 @@ async function losesOnlyTheExpiredFile(browser, { anna }) {
   await page.context().close();
 }
 
+async function leavesATextToTheField(browser, { anna }) {
+  const { page } = await openTicket(browser, anna, "A table");
+  /** Offers a text to the field, with a picture of it or without. Returns whether the field may take the text. */
+  const offer = (type, hasPicture) => field(page).evaluate((target, [type, hasPicture]) => {
+    const data = new DataTransfer();
+    data.setData("text/plain", "1\t2");
+    if (hasPicture) data.items.add(new File(["picture"], "table.png", { type: "image/png" }));
+    const init = { bubbles: true, cancelable: true };
+    return target.dispatchEvent(type === "paste" ? new ClipboardEvent(type, { ...init, clipboardData: data }) : new DragEvent(type, { ...init, dataTransfer: data }));
+  }, [type, hasPicture]);
+  assert.equal(await offer("paste", true), true);
+  assert.equal(await offer("dragover", false), true);
+  assert.equal(await offer("drop", false), true);
+  assert.equal(await offer("dragover", true), false, "files are taken");
+  assert.equal(await page.getByText("table.png").count(), 0);
+  await page.context().close();
+}
+
 async function showsARejectedRequestWithoutItsForm(browser, { anna, marta, ilya }) {
   const { category } = await ilya.mutate("createCategory", { nameEn: "Mail", nameRu: "Почта", slug: "mail" }, "category { id }");
   const closed = await anna.openTicket("Closed before");
@@ -392,7 +410,7 @@ main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
-    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
+    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile, leavesATextToTheField,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;
