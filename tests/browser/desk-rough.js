@@ -345,6 +345,29 @@ async function showsARejectedNoteAndItsStatus(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function keepsTheStatusThatIsSetWithAnAnswer(browser, { anna }) {
+  const ticket = await anna.openTicket("Resolved with an answer");
+  const page = await openTicket(browser, AGENT, ticket);
+  const status = page.getByLabel("Then");
+  await field(page).fill("It is repaired.");
+  await status.selectOption("RESOLVED");
+  await page.getByRole("button", { name: "Note for staff" }).click();
+  await page.getByLabel("Your note. Only staff see it.").waitFor();
+  assert.equal(await status.inputValue(), "");
+  await page.getByRole("button", { name: "Answer to the customer" }).click();
+  await field(page).waitFor();
+  assert.equal(await status.inputValue(), "RESOLVED");
+  await page.getByRole("link", { name: "Search" }).click();
+  await page.getByRole("heading", { name: "Search" }).waitFor();
+  await page.goBack();
+  await field(page).waitFor();
+  assert.equal(await status.inputValue(), "RESOLVED");
+  await page.getByRole("button", { name: "Send the answer" }).click();
+  await page.locator("strong.status", { hasText: "Resolved" }).waitFor();
+  assert.equal(await status.inputValue(), "", "the next answer sets none");
+  await page.context().close();
+}
+
 async function keepsAFormOverAnUpgrade(browser) {
   const page = await work(browser, AGENT, "/admin?part=canned");
   await page.getByRole("button", { name: "New answer" }).click();
@@ -465,7 +488,7 @@ main("desk-rough", async (browser) => {
     showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
-    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
+    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, followsAgainAfterAFailure, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;

@@ -1,4 +1,5 @@
 // What is being written. It is stored in this browser, for each account and place.
+import type { Scalar } from "./api/document";
 
 /** A message that is being written. */
 export interface Draft {
@@ -7,6 +8,8 @@ export interface Draft {
   files: { id: string; name: string; size: number }[];
   /** The category of a new ticket. Left out until one is chosen. */
   categoryId?: string;
+  /** The status that is set with an answer or a note. Left out if none is chosen. */
+  status?: Scalar<"TicketStatus">;
   /** Sent with each attempt to post the message, so that it is posted once. */
   key: string;
   /** The last event that its author had seen when it was begun. Null if the server does not compare. */
