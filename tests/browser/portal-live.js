@@ -298,12 +298,40 @@ async function namesATicketWhoseSummaryWasErased(browser, { anna, marta, ilya })
   await page.context().close();
 }
 
+async function keepsTheLinksOfFilesFresh(browser, { anna }) {
+  const ticket = await anna.openTicket("Has a file");
+  const page = await visit(browser, { path: `tickets/${ticket.number}` });
+  await page.locator("input[type=file]").setInputFiles([{ name: "log.txt", mimeType: "text/plain", buffer: Buffer.from("log") }]);
+  await page.getByRole("button", { name: "Remove log.txt" }).waitFor();
+  await field(page).fill("See the file.");
+  await page.getByRole("button", { name: "Post comment" }).click();
+  const link = page.getByRole("link", { name: "log.txt" });
+  await link.waitFor();
+  // Ten minutes later another tab must still be able to open it.
+  await page.clock.install();
+  await page.reload();
+  await link.waitFor();
+  const isLink = (request) => mentions(request, "query FreshLink");
+  const answer = (node) => page.route("**/graphql", (route) => (isLink(route.request()) ? route.fulfill({ json: { data: { node } } }) : route.fallback()));
+  await answer({ url: "/fresh" });
+  await page.clock.fastForward("09:00");
+  await until(async () => (await link.getAttribute("href")) === "/fresh", "the link is renewed");
+
+  // A file that is gone is not opened without a word.
+  await page.unroute("**/graphql");
+  await answer(null);
+  await page.clock.fastForward("09:00");
+  await link.click();
+  await page.getByRole("listitem").filter({ has: link }).getByRole("alert").getByText("This does not exist").waitFor();
+  await page.context().close();
+}
+
 main("portal-live", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
     followsAgainAfterAFailure, leavesUnreadWhatWasNotShown,
-    namesATicketWhoseSummaryWasErased]) {
+    namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);

@@ -23,8 +23,6 @@ export class LiveTicket {
   failure = $state<ApiError | null>(null);
   /** The ticket was taken away while it was open. */
   isLost = $state(false);
-  /** When the links of the files were created, in milliseconds since 1970. */
-  loadedAt = 0;
   #following: Following | undefined;
 
   constructor(
@@ -118,7 +116,6 @@ export class LiveTicket {
     this.events = ticket.timeline.nodes;
     this.earlier = ticket.timeline.pageInfo.hasPreviousPage ? ticket.timeline.pageInfo.startCursor : null;
     this.failure = null;
-    this.loadedAt = Date.now();
     for (const event of missed) this.onEvent(event);
     void this.markRead();
   }
