@@ -2,7 +2,7 @@
 
 const { authenticator } = require("otplib");
 const { scanned } = require("./pixels");
-const { assert, CUSTOMER, main, origin, PASSWORD, until, visit } = require("./portal-lib");
+const { assert, CUSTOMER, main, mentions, origin, PASSWORD, until, visit } = require("./portal-lib");
 
 /** Returns the secret of the QR code that a page shows, as a phone reads it. */
 const scan = async (page) => new URL(await scanned(page.getByAltText("QR code with the key"))).searchParams.get("secret");
@@ -27,6 +27,18 @@ async function mailedCode(old) {
 
 async function confirmIdentity(page) {
   await page.getByRole("dialog").getByLabel("Current password").fill(PASSWORD);
+}
+
+async function returnsToWhatIsStored(page) {
+  await page.route("**/graphql", (route) => (mentions(route.request(), "mutation UpdatePreferences") ? route.abort() : route.fallback()));
+  const [mail, language] = [page.getByLabel("Changes of the status"), page.getByLabel("Language")];
+  const isOn = await mail.isChecked();
+  await mail.click();
+  await page.getByRole("alert").getByText("The server can't be reached.").waitFor();
+  assert.equal(await mail.isChecked(), isOn);
+  await language.selectOption("RU");
+  await until(async () => (await language.inputValue()) === "EN", "the language is the one that is shown");
+  await page.unroute("**/graphql");
 }
 
 main("portal-account", async (browser) => {
@@ -120,6 +132,7 @@ main("portal-account", async (browser) => {
   await page.getByRole("button", { name: "End all other sessions" }).click();
   await elsewhere.getByText("Your session has ended.").waitFor();
   await page.getByText("A recovery code was used").first().waitFor();
+  await returnsToWhatIsStored(page);
   await page.getByLabel("Changes of the status").click();
   await page.getByText("Saved").waitFor();
   await page.getByLabel("Language").selectOption("RU");
