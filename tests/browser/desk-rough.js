@@ -2,7 +2,7 @@
 // category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
 // Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, field, hold, main, mentions, openTicket, origin, OTHER_CUSTOMER, Person, row, signIn, until, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, field, hold, main, mentions, openTicket, origin, OTHER_CUSTOMER, PASSWORD, Person, row, signIn, until, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -452,6 +452,41 @@ async function followsAgainAfterAFailure(browser, { anna }) {
   await page.context().close();
 }
 
+async function copiesATokenOrSaysThatItCannot(browser) {
+  const page = await work(browser, ADMIN, "/admin?part=tokens");
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  // As if the page had been opened by an address without TLS.
+  await page.addInitScript(() => Object.defineProperty(window, "isSecureContext", { value: false, configurable: true }));
+  await page.reload();
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  const dialog = page.getByRole("dialog", { name: "New service token" });
+  await dialog.getByLabel("Name").fill("Copied");
+  await dialog.getByLabel("Create links that sign customers in").check();
+  await dialog.getByRole("button", { name: "Add", exact: true }).click();
+  const [secret, password] = [dialog.locator(".secret"), page.getByLabel("Current password")];
+  await secret.or(password).first().waitFor();
+  if (await password.isVisible()) {
+    await password.fill(PASSWORD);
+    await page.getByRole("button", { name: "Confirm" }).click();
+    await secret.waitFor();
+  }
+  const copy = dialog.getByRole("button", { name: "Copy" });
+  await copy.click();
+  await dialog.getByRole("status").getByText("Copied").waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await secret.innerText());
+
+  await page.evaluate(() => (document.execCommand = () => false));
+  await copy.click();
+  await dialog.getByText("Copying failed.").waitFor();
+  await page.evaluate(() => {
+    Object.defineProperty(window, "isSecureContext", { value: true });
+    navigator.clipboard.writeText = async () => Promise.reject(new DOMException("refused", "NotAllowedError"));
+  });
+  await copy.click();
+  await dialog.getByText("Copying failed.").waitFor();
+  await page.context().close();
+}
+
 async function keepsTheTextOfAnAgentWhoIsDemoted(browser, { anna, marta, ilya }) {
   const ticket = await anna.openTicket("A last answer");
   const page = await openTicket(browser, AGENT, ticket);
@@ -489,7 +524,8 @@ main("desk-rough", async (browser) => {
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheNewTicketOfEachCustomer, followsAgainAfterAFailure, keepsTheTextOfAnAgentWhoIsDemoted];
+    keepsTheNewTicketOfEachCustomer, followsAgainAfterAFailure, copiesATokenOrSaysThatItCannot,
+    keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);

@@ -26,6 +26,7 @@ const en = {
   "app.ago": "Last used {time}",
   "app.copy": "Copy",
   "app.copied": "Copied",
+  "app.notCopied": "Copying failed. Select the text and copy it by hand.",
   "app.print": "Print",
   "app.save": "Save as a file",
   "app.more": "Show more",
