@@ -429,6 +429,23 @@ async function keepsTheNewTicketOfEachCustomer(browser) {
   await page.context().close();
 }
 
+async function leadsToATicketThatWasOpenedLate(browser) {
+  const page = await work(browser, AGENT, "/new");
+  await pickCustomer(page, "Anna Petrova");
+  await page.route("**/graphql", (route) => (mentions(route.request(), "mutation CreateTicket") ? route.abort() : route.fallback()));
+  await page.getByLabel("Summary").fill("Opened after a reload");
+  await page.getByLabel("Description").fill("Asked on the phone.");
+  await page.getByRole("button", { name: "Open the ticket" }).click();
+  const letter = page.locator("article.letter", { hasText: "Opened after a reload" });
+  await letter.waitFor();
+  await page.reload();
+  await letter.waitFor();
+  await page.unroute("**/graphql");
+  await page.getByRole("link", { name: "Opened after a reload" }).click();
+  await page.getByRole("heading", { name: "Opened after a reload" }).waitFor();
+  await page.context().close();
+}
+
 async function followsAgainAfterAFailure(browser, { anna }) {
   const ticket = await anna.openTicket("Fails at the desk");
   const page = await work(browser, AGENT, "/search");
@@ -524,7 +541,7 @@ main("desk-rough", async (browser) => {
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheNewTicketOfEachCustomer, followsAgainAfterAFailure, copiesATokenOrSaysThatItCannot,
+    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, copiesATokenOrSaysThatItCannot,
     keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
