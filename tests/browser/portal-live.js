@@ -329,9 +329,9 @@ async function keepsTheLinksOfFilesFresh(browser, { anna }) {
 main("portal-live", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
-  for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell, returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
-    followsAgainAfterAFailure, leavesUnreadWhatWasNotShown,
-    namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
+  for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell,
+    returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
+    followsAgainAfterAFailure, leavesUnreadWhatWasNotShown, namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);
