@@ -3,11 +3,16 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, SubsecRound, Utc};
 use uuid::{Builder, Uuid};
 
 /// A point in time, in UTC.
 pub type Timestamp = DateTime<Utc>;
+
+/// Returns whether the year has four digits, as RFC 3339 requires. Postgres can store each such time.
+pub fn has_four_digit_year(time: Timestamp) -> bool {
+    (0..=9999).contains(&time.year())
+}
 
 /// A source of the current time.
 pub trait Clock: Send + Sync + 'static {

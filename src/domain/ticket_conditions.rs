@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    clock::Timestamp,
+    clock::{Timestamp, has_four_digit_year},
     ids::{AccountId, CategoryId},
     search::SearchQuery,
     ticket::{Priority, Status},
@@ -63,7 +63,8 @@ const NO_ACCOUNT: AccountId = AccountId(Uuid::nil());
 
 impl TicketConditions {
     /// Reads stored conditions. Those that this version does not know, because a newer one has
-    /// stored them, are left out, and so are single values that it does not know.
+    /// stored them, are left out, and so are single values that it does not know, and times that the
+    /// database cannot compare.
     pub fn from_json(stored: &Value) -> Self {
         Self {
             statuses: list(stored, "statuses"),
@@ -72,7 +73,7 @@ impl TicketConditions {
             assignee: value(stored, "assignee"),
             is_assigned_to_me: value(stored, "is_assigned_to_me"),
             reporter: value(stored, "reporter"),
-            waiting_since: value(stored, "waiting_since"),
+            waiting_since: value(stored, "waiting_since").filter(|&time| has_four_digit_year(time)),
             text: value(stored, "text"),
             is_unread: value(stored, "is_unread"),
         }
@@ -221,6 +222,19 @@ mod tests {
         };
         assert_eq!(TicketConditions::from_json(&stored), known);
         assert_eq!(TicketConditions::from_json(&json!(7)), TicketConditions::default());
+    }
+
+    #[test]
+    fn a_stored_time_that_the_database_cannot_compare_is_left_out() {
+        let since = |time: &str| {
+            TicketConditions::from_json(&json!({ "waiting_since": time })).waiting_since
+        };
+        assert!(since("9999-12-31T23:59:59Z").is_some());
+        for time in
+            ["+262000-01-01T00:00:00Z", "-4713-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00"]
+        {
+            assert_eq!(since(time), None, "{time}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Tickets: opening, listing and changing them.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use ticketwire::domain::account::Role;
@@ -172,6 +173,11 @@ async fn cursors_of_another_order_and_invalid_page_sizes_are_refused() {
     let anna = server.customer("Anna").await;
     anna.create_ticket("one").await;
     let cursor = list(&anna, json!({})).await.1["endCursor"].clone();
+    // Before the first year of Postgres.
+    let ancient = |order: u8| {
+        let micros = -400_000_000_000_000_000_i64;
+        URL_SAFE_NO_PAD.encode([&[order][..], &micros.to_be_bytes(), &[7; 16]].concat())
+    };
     for variables in [
         json!({ "after": "garbage" }),
         json!({ "after": cursor, "order": { "field": "PRIORITY" } }),
@@ -179,6 +185,11 @@ async fn cursors_of_another_order_and_invalid_page_sizes_are_refused() {
         json!({ "first": -1 }),
         json!({ "last": 1, "first": 1 }),
         json!({ "before": "" }),
+        json!({ "after": ancient(0) }),
+        json!({ "after": ancient(1), "order": { "field": "UPDATED_AT" } }),
+        json!({ "after": ancient(3), "order": { "field": "WAITING_SINCE" } }),
+        json!({ "filter": { "waitingSince": "+262000-01-01T00:00:00Z" } }),
+        json!({ "filter": { "waitingSince": "-5000-01-01T00:00:00Z" } }),
     ] {
         let reply = anna.send(LIST, variables.clone()).await;
         assert_eq!(reply.code(), "BAD_REQUEST", "{variables}: {}", reply.body);

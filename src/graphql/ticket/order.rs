@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::super::pagination::CursorKey;
 use crate::domain::{
+    clock::has_four_digit_year,
     ids::TicketId,
     ticket::{Priority, Ticket},
     ticket_list::{TicketKey, TicketListOrder, TicketSort},
@@ -97,14 +98,11 @@ pub(super) fn decode_cursor(sort: TicketSort, text: &str) -> Option<TicketKey> {
     if tag != sort as u8 {
         return None;
     }
+    let time = || DateTime::from_timestamp_micros(value).filter(|&time| has_four_digit_year(time));
     Some(match sort {
-        TicketSort::CreatedAt | TicketSort::UpdatedAt => {
-            TicketKey::Time(DateTime::from_timestamp_micros(value)?, id)
-        }
+        TicketSort::CreatedAt | TicketSort::UpdatedAt => TicketKey::Time(time()?, id),
         TicketSort::WaitingSince if value == NOT_WAITING => TicketKey::Waiting(None, id),
-        TicketSort::WaitingSince => {
-            TicketKey::Waiting(Some(DateTime::from_timestamp_micros(value)?), id)
-        }
+        TicketSort::WaitingSince => TicketKey::Waiting(Some(time()?), id),
         TicketSort::Priority => {
             let all = [
                 Priority::Lowest,

@@ -8,12 +8,14 @@ use async_graphql::{
     registry::{MetaEnumValue, MetaInputValue, MetaType, MetaTypeName, Registry},
 };
 use async_graphql_value::{ConstValue, Number, Value, indexmap::IndexMap};
-use chrono::{DateTime, Utc};
 
 use super::arguments;
-use crate::graphql::{
-    attachment::{NOT_A_FILE, Upload},
-    date::Date,
+use crate::{
+    domain::clock::has_four_digit_year,
+    graphql::{
+        attachment::{NOT_A_FILE, Upload},
+        date::Date,
+    },
 };
 
 /// Up to here a float distinguishes all whole numbers.
@@ -172,9 +174,9 @@ impl Values<'_> {
             | ("ID" | "String", Value::String(_))
             | ("Boolean", Value::Boolean(_)) => true,
             ("Int" | "Float" | "String" | "Boolean" | "ID", _) => false,
-            ("Date", _) => parses::<Date>(value),
-            ("DateTime", _) => parses::<DateTime<Utc>>(value),
-            ("Upload", _) => !self.are_literals && parses::<Upload>(value),
+            ("Date", _) => parsed::<Date>(value).is_some(),
+            ("DateTime", _) => parsed(value).is_some_and(has_four_digit_year),
+            ("Upload", _) => !self.are_literals && parsed::<Upload>(value).is_some(),
             _ => value.clone().into_const().is_none_or(|value| accepts(&value)),
         }
     }
@@ -235,8 +237,8 @@ fn check_one_of(is_one_of: bool, value: &Value) -> Result<(), Wrong> {
     Err(Wrong::new("must have exactly one field, which is not null.".into()))
 }
 
-fn parses<T: ScalarType>(value: &Value) -> bool {
-    value.clone().into_const().is_some_and(|value| T::parse(value).is_ok())
+fn parsed<T: ScalarType>(value: &Value) -> Option<T> {
+    T::parse(value.clone().into_const()?).ok()
 }
 
 /// What to send instead of a value that a scalar does not accept.
@@ -244,7 +246,7 @@ fn scalar_hint(ty: &str, value: &Value) -> &'static str {
     match (ty, value) {
         ("Int", Value::Number(_)) => "An `Int` is a whole number from -2147483648 to 2147483647.",
         ("Date", _) => "Send a day of the calendar, like 2026-01-31.",
-        ("DateTime", _) => "Send an instant, like 2026-01-31T12:00:00Z.",
+        ("DateTime", _) => "Send an instant with a year of four digits, like 2026-01-31T12:00:00Z.",
         ("Upload", _) => NOT_A_FILE,
         _ => "",
     }
@@ -344,7 +346,7 @@ mod tests {
                 "filter: { waitingSince: \"today\" }",
                 "filter.waitingSince",
                 expects("DateTime", "the string \"today\"")
-                    + " Send an instant, like 2026-01-31T12:00:00Z.",
+                    + " Send an instant with a year of four digits, like 2026-01-31T12:00:00Z.",
             ),
             (
                 "filter: { query: 1 }",
@@ -405,6 +407,8 @@ mod tests {
             ("TicketStatus!", json!("CLOSED")),
             ("TicketFilterInput!", json!({ "status": "CLOSED", "text": null })),
             ("Date", json!("2026-01-31")),
+            ("DateTime", json!("0001-01-01T00:00:00Z")),
+            ("DateTime", json!("9999-12-31T23:59:59.999999Z")),
             ("[Upload!]!", json!([upload])),
             ("Unknown", json!(1)),
         ] {
@@ -437,6 +441,18 @@ mod tests {
             ("TicketFilterInput", json!([{}]), "", expects("TicketFilterInput", "a list.")),
             ("TicketFilterInput", json!({ "query": 1 }), "", "has a field `query`".into()),
             ("TicketOrder", json!({ "direction": "DESC" }), "", "lacks the field `field`".into()),
+            (
+                "DateTime",
+                json!("+12026-01-31T12:00:00Z"),
+                "",
+                expects("DateTime", "the string \"+12026-01-31T12:00:00Z\". Send an instant"),
+            ),
+            (
+                "TicketFilterInput",
+                json!({ "waitingSince": "9999-12-31T23:59:59-01:00" }),
+                ".waitingSince",
+                expects("DateTime", "the string"),
+            ),
             ("Upload", json!("x"), "", expects("Upload", "the string \"x\". An `Upload`")),
             (
                 "Boolean",
