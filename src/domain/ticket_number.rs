@@ -54,8 +54,13 @@ impl NumberPrefix {
 
     /// Finds the number of a ticket in a text, as mails and people write it: `[CS-234567]`,
     /// `cs 234567`, `CS234567`, `#234567`, `ticket 234567`, or a number alone. The first number
-    /// with the prefix is preferred.
+    /// with the prefix is preferred. The time grows with the length of the text.
     pub fn find(&self, text: &str) -> Option<Mention> {
+        let bare = text.trim_matches(is_decoration);
+        if !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_digit()) {
+            let number = TicketNumber(bare.parse().ok()?);
+            return Some(Mention { number, has_prefix: false });
+        }
         let mut found = None;
         let mut rest = text;
         let mut start = 0;
@@ -97,8 +102,7 @@ impl NumberPrefix {
             && (WORDS.iter().any(|known| word.starts_with(known))
                 || ABBREVIATIONS.contains(&word.as_str()));
         let is_marked = separator.contains(['#', '№']);
-        let is_alone = format!("{before}{after}").chars().all(is_decoration);
-        (is_named || is_marked || is_alone).then_some(Mention { number, has_prefix: false })
+        (is_named || is_marked).then_some(Mention { number, has_prefix: false })
     }
 }
 
@@ -148,6 +152,16 @@ mod tests {
             assert_eq!(prefix.read(text), None, "{text}");
         }
         assert!(NumberPrefix::parse("cs").is_err() && NumberPrefix::parse("").is_err());
+    }
+
+    #[test]
+    fn a_text_of_a_million_numbers_is_searched_at_once() {
+        let prefix = NumberPrefix::parse("CS").unwrap();
+        for text in ["1 ".repeat(1_000_000), " ".repeat(1_000_000) + &"1 ".repeat(500_000)] {
+            assert_eq!(prefix.find(&text), None);
+            let last = Some(Mention { number: TicketNumber(7), has_prefix: true });
+            assert_eq!(prefix.find(&(text + "CS-7")), last);
+        }
     }
 
     #[test]
