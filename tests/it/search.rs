@@ -448,3 +448,20 @@ async fn texts_that_are_slow_to_parse_can_be_posted_and_found() {
     assert_eq!(data["search"]["nodes"].as_array().unwrap().len(), 1);
     server.stop().await;
 }
+
+/// One character may stand for a word: see `indexable` in the migrations.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_much_longer_when_it_is_compared_is_found_and_can_be_changed() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let words = (0..65_000_u32).map(|n| match n.wrapping_mul(2_654_435_761) >> 29 {
+        0 => '㌕',
+        _ => '㌖',
+    });
+    let ticket = open(&anna, "One", &format!("zebra {}", words.collect::<String>())).await;
+    server.quiet().await;
+    assert_eq!(found(&anna, "zebra").await, ["One"]);
+    marta.update(&ticket, json!({ "summary": "Two" })).await;
+    assert_eq!(found(&anna, "zebra").await, ["Two"]);
+    server.stop().await;
+}
