@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     db::{Database, DbError, consumer, feed, feed_hints::FeedHints, notification},
-    domain::{clock::Ambient, cursor::Cursor, event::Event},
+    domain::{
+        clock::Ambient,
+        cursor::{Cursor, StartCursor},
+        event::Event,
+    },
     metrics::Metrics,
 };
 
@@ -152,5 +156,11 @@ impl EventLog {
     /// was read, and misses nothing.
     pub fn cursor(&self) -> Cursor {
         self.hub.cursor()
+    }
+
+    /// Returns the same cursor for a client that also reads notifications.
+    pub fn start(&self) -> StartCursor {
+        let notified_up_to = self.notified.up_to();
+        StartCursor { feed: self.cursor(), notified_up_to }
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     },
     domain::{
         actor::{Actor, Identity},
-        cursor::Cursor,
+        cursor::{Cursor, StartCursor},
         ids::AccountId,
         notification::Notification,
         policy::{self, TicketScope},
@@ -111,7 +111,7 @@ impl EventLog {
     pub async fn notifications(
         &self,
         actor: &Actor,
-        after: Option<Cursor>,
+        after: Option<StartCursor>,
     ) -> Result<NotificationStream, SubscribeError> {
         let identity = require_identity(actor)?;
         let (registration, head) = Registration::new(&self.hub, vec![Topic::Account(identity.id)]);
@@ -125,7 +125,7 @@ impl EventLog {
         };
         let kind = StreamKind::Notifications;
         let resync = match after {
-            Some(after) => self.check_continuity(kind, after, notified_up_to).await?,
+            Some(after) => self.check_continuity(kind, after.feed, notified_up_to).await?,
             None => None,
         };
         Ok(NotificationStream {
@@ -135,7 +135,8 @@ impl EventLog {
             waker,
             unread: false,
             // Not the end of the feed: the notifications of its last events may not be stored yet.
-            position: after.map_or(notified_up_to, |cursor| cursor.pos),
+            position: after
+                .map_or(notified_up_to, |after| after.notified_up_to.min(notified_up_to)),
             pending: VecDeque::new(),
             phase: resync.map_or(Phase::CatchingUp, Phase::Resync),
             counted: self.metrics.subscriber(kind),

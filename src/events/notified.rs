@@ -42,6 +42,11 @@ impl NotifiedAccounts {
         NotificationWaker { accounts: Arc::clone(self), account, woken: sender.subscribe() }
     }
 
+    /// Returns the position up to which notifications have been announced, all of which are stored.
+    pub(super) fn up_to(&self) -> i64 {
+        self.lock().up_to
+    }
+
     /// Returns the position up to which notifications have been announced. `None` if there is no
     /// stream to wake.
     pub(super) fn announced(&self) -> Option<i64> {

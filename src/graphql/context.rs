@@ -10,7 +10,7 @@ use crate::{
         account::Locale,
         actor::{Actor, Identity},
         budget::RequestBudget,
-        cursor::Cursor,
+        cursor::{Cursor, StartCursor},
         session::ClientOrigin,
     },
     events::{EventLog, StreamEnd},
@@ -23,9 +23,9 @@ pub struct RequestContext {
     log: Arc<EventLog>,
     actor: Actor,
     origin: ClientOrigin,
-    /// The position up to which this node had published events before the request read
-    /// anything.
-    cursor: Cursor,
+    /// Up to where this node had published events, and notifications were stored, before the request
+    /// read anything.
+    start: StartCursor,
     loaders: Loaders,
     /// What the timelines of the document select, by the address of their field.
     timelines: Mutex<Vec<(usize, TimelineSelection)>>,
@@ -50,11 +50,11 @@ impl RequestContext {
         log: &Arc<EventLog>,
         budget: RequestBudget,
     ) -> Self {
-        let cursor = log.cursor();
-        let loaders = Loaders::new(actor, services, cursor, budget.clone());
+        let start = log.start();
+        let loaders = Loaders::new(actor, services, start.feed, budget.clone());
         let (services, log) = (services.clone(), Arc::clone(log));
         let timelines = Mutex::default();
-        Self { services, log, actor, origin, cursor, loaders, timelines, budget }
+        Self { services, log, actor, origin, start, loaders, timelines, budget }
     }
 
     pub(super) fn budget(&self) -> &RequestBudget {
@@ -105,6 +105,7 @@ pub(super) trait ContextExt {
     fn actor(&self) -> Result<&Actor, Failure>;
     fn origin(&self) -> Result<&ClientOrigin, Failure>;
     fn loaders(&self) -> Result<&Loaders, Failure>;
+    fn start(&self) -> Result<StartCursor, Failure>;
     fn cursor(&self) -> Result<Cursor, Failure>;
     /// Whether the operation is a query, all of which shows one state.
     fn is_query(&self) -> bool;
@@ -121,7 +122,7 @@ pub(super) trait ContextExt {
     ///
     /// # Errors
     /// A malformed cursor.
-    fn resume_after(&self, after: Option<&str>) -> Result<Option<Cursor>, Failure>;
+    fn resume_after(&self, after: Option<&str>) -> Result<Option<StartCursor>, Failure>;
 
     /// The signed-in person.
     ///
@@ -168,8 +169,12 @@ impl ContextExt for Context<'_> {
         request(self).map(|request| &request.loaders)
     }
 
+    fn start(&self) -> Result<StartCursor, Failure> {
+        request(self).map(|request| request.start)
+    }
+
     fn cursor(&self) -> Result<Cursor, Failure> {
-        request(self).map(|request| request.cursor)
+        self.start().map(|start| start.feed)
     }
 
     fn is_query(&self) -> bool {
@@ -192,8 +197,8 @@ impl ContextExt for Context<'_> {
         Ok(selection)
     }
 
-    fn resume_after(&self, after: Option<&str>) -> Result<Option<Cursor>, Failure> {
+    fn resume_after(&self, after: Option<&str>) -> Result<Option<StartCursor>, Failure> {
         let last = self.data_opt::<ResumeAt>().map(|ResumeAt(cursor)| cursor.as_str());
-        Ok(last.or(after).map(Cursor::decode).transpose()?)
+        Ok(last.or(after).map(StartCursor::decode).transpose()?)
     }
 }

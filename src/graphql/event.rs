@@ -376,7 +376,7 @@ impl EventQuery {
     /// the data already includes.
     async fn event_cursor(&self, ctx: &Context<'_>) -> Result<String, Failure> {
         ctx.identity()?;
-        Ok(ctx.cursor()?.encode())
+        Ok(ctx.start()?.encode())
     }
 }
 
@@ -454,7 +454,7 @@ async fn messages(
     after: Option<String>,
 ) -> Result<Messages, Failure> {
     ctx.identity()?;
-    let after = ctx.resume_after(after.as_deref())?;
+    let after = ctx.resume_after(after.as_deref())?.map(|after| after.feed);
     let subscription = ctx.log()?.subscribe(ctx.actor()?, scope, after).await?;
     if let Some(slot) = ctx.data_opt::<SubscriptionSlot>() {
         slot.put(subscription);

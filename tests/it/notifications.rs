@@ -139,6 +139,35 @@ async fn the_notification_stream_resumes_after_its_cursor_on_any_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_list_lacks_because_it_is_not_stored_yet_comes_in_the_stream() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    server.quiet().await;
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; SELECT FROM consumer_offsets FOR UPDATE").await.unwrap();
+    let mut socket = anna.socket().await;
+    socket.watch_ticket("ticket", &ticket.id, None).await;
+    socket.caught_up().await;
+    marta.note(&ticket, "Nobody is notified of this.").await;
+    marta.comment(&ticket, "An answer").await;
+    while socket.item().await["comment"]["body"] != "An answer" {}
+    let read = "{ eventCursor viewer { notifications { nodes { kind } } } }";
+    let seen = anna.ok(read, json!({})).await;
+    assert_eq!(seen["viewer"]["notifications"]["nodes"], json!([]));
+    holder.batch_execute("COMMIT").await.unwrap();
+    server.quiet().await;
+    let after = json!({ "after": seen["eventCursor"] });
+    let mut socket = anna.socket().await;
+    socket.subscribe("notifications", STREAM, after).await;
+    let kinds = [socket.item().await, socket.item().await];
+    let kinds = kinds.map(|item| item["notification"]["kind"].clone());
+    assert_eq!(kinds, ["SUPPORT_ANSWERED", "STATUS_CHANGED"]);
+    assert_eq!(socket.item().await["__typename"], "NotificationCheckpoint");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_assignee_is_notified_of_the_assignment_and_of_customer_answers() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
