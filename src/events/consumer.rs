@@ -6,11 +6,15 @@
 //! If a batch fails, its events are processed one by one. An event that fails alone as well is set
 //! aside: recorded with its error, counted, and skipped until somebody requests another attempt.
 //! Only an error that other events do not share sets an event aside. An outage sets nothing aside:
-//! the runner waits and repeats.
+//! the runner waits and repeats. What fails slowly may be either, so it is repeated a few times, and
+//! set aside if the event after it succeeds.
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU32, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -42,6 +46,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(4);
 /// An unclear error that took this long may be a timeout or a deadlock. Postgres needs at least a
 /// second to report one.
 const TOO_LONG: Duration = Duration::from_millis(900);
+/// After how many such failures of an event the event after it is tried, to see which of the two is
+/// at fault: the event or the database.
+const SLOW_FAILURES: u32 = 3;
 
 /// A reader of the feed that processes each event once.
 pub trait Consumer: Send + Sync {
@@ -76,6 +83,14 @@ pub struct ConsumerRunner {
     /// Changes when the feed has grown.
     head: watch::Receiver<i64>,
     consumer: Box<dyn Consumer>,
+    slow: SlowFailures,
+}
+
+/// The position of the event that failed slowly, and how often.
+#[derive(Default)]
+struct SlowFailures {
+    pos: AtomicI64,
+    count: AtomicU32,
 }
 
 /// How far a step of a consumer came.
@@ -85,6 +100,16 @@ struct Progress {
     up_to: i64,
     /// The number of events that were processed or set aside.
     processed: usize,
+}
+
+/// The result of processing one event alone. If it failed, nothing of it is stored, and the
+/// transaction can continue.
+enum Attempt {
+    Done,
+    /// The event is to blame.
+    Failed(DbError),
+    /// It took so long that something else may be to blame.
+    FailedSlowly(DbError),
 }
 
 /// An event that failed alone.
@@ -104,6 +129,7 @@ impl ConsumerRunner {
             hub: Arc::clone(&log.hub),
             head: log.watch_head(),
             consumer,
+            slow: SlowFailures::default(),
         }
     }
 
@@ -149,10 +175,7 @@ impl ConsumerRunner {
             let mut connection = self.database.read().await?;
             consumer::work(&mut connection, self.consumer.name()).await?
         };
-        let mut retried = 0;
-        while work.retries && self.retry_next().await? {
-            retried += 1;
-        }
+        let retried = if work.retries { self.retry_requested().await } else { 0 };
         if !work.behind {
             return Ok(Progress { up_to: work.pos, processed: retried });
         }
@@ -225,7 +248,13 @@ impl ConsumerRunner {
             let Some(event_id) = feed::event_id_at(db, pos).await? else {
                 return Ok((Progress { up_to: after, processed: 0 }, None));
             };
-            let error = self.attempt(db, pos).await?;
+            let error = match self.attempt(db, pos).await? {
+                Attempt::Done => None,
+                Attempt::FailedSlowly(error) if !self.is_at_fault(db, pos).await? => {
+                    return Err(error);
+                }
+                Attempt::Failed(error) | Attempt::FailedSlowly(error) => Some(error),
+            };
             if let Some(error) = &error {
                 let new = NewSetAside { id, consumer: name, event_id, pos, error, now };
                 set_aside::insert(db, &new).await?;
@@ -248,6 +277,23 @@ impl ConsumerRunner {
         Ok(progress)
     }
 
+    /// Makes the requested attempts and returns their number. A failure ends them until the next step,
+    /// and holds up no new events.
+    async fn retry_requested(&self) -> usize {
+        let mut retried = 0;
+        loop {
+            match self.retry_next().await {
+                Ok(true) => retried += 1,
+                Ok(false) => return retried,
+                Err(error) => {
+                    let consumer = self.consumer.name();
+                    tracing::warn!(%error, consumer, "trying events again failed");
+                    return retried;
+                }
+            }
+        }
+    }
+
     /// Makes the next requested attempt at an event that was set aside. Returns whether there was
     /// one.
     async fn retry_next(&self) -> Result<bool, DbError> {
@@ -255,11 +301,17 @@ impl ConsumerRunner {
         let retry = async |db: &mut Connection| {
             consumer::lock(db, name).await?;
             let Some((id, pos)) = set_aside::requested(db, name).await? else { return Ok(None) };
-            let error = self.attempt(db, pos).await?;
-            match &error {
-                None => set_aside::delete(db, id).await?,
-                Some(error) => set_aside::record_failure(db, id, error, now).await?,
-            }
+            let error = match self.attempt(db, pos).await? {
+                Attempt::Done => {
+                    set_aside::delete(db, id).await?;
+                    None
+                }
+                // Whatever is to blame: others do not wait for it.
+                Attempt::Failed(error) | Attempt::FailedSlowly(error) => {
+                    set_aside::record_failure(db, id, &error, now).await?;
+                    Some(error)
+                }
+            };
             Ok(Some((pos, error)))
         };
         let Some((position, error)) = self.database.write_without_events(retry).await? else {
@@ -275,29 +327,46 @@ impl ConsumerRunner {
         Ok(true)
     }
 
-    /// Processes one event in a savepoint. Returns the error if the event is to blame for it:
-    /// nothing of the event is stored then, and the transaction can continue.
+    /// Processes one event in a savepoint.
     ///
     /// # Errors
     /// An outage. The transaction cannot continue.
-    async fn attempt(&self, db: &mut Connection, pos: i64) -> Result<Option<DbError>, DbError> {
+    async fn attempt(&self, db: &mut Connection, pos: i64) -> Result<Attempt, DbError> {
         let began = Instant::now();
         savepoint::begin(db).await?;
         let Err(error) = self.process_at(db, pos).await else {
             savepoint::release(db).await?;
-            return Ok(None);
+            return Ok(Attempt::Done);
         };
         let took = began.elapsed();
         // Always, so that the transaction itself can be rolled back after it.
         savepoint::roll_back(db).await?;
         match error.blame() {
-            Blame::Item => Ok(Some(error)),
-            Blame::Unclear if took < TOO_LONG => {
+            Blame::Item => Ok(Attempt::Failed(error)),
+            Blame::Unclear => {
                 set_aside::check_writable(db).await?;
-                Ok(Some(error))
+                let attempt = if took < TOO_LONG { Attempt::Failed } else { Attempt::FailedSlowly };
+                Ok(attempt(error))
             }
-            Blame::Unclear | Blame::Outage => Err(error),
+            Blame::Outage => Err(error),
         }
+    }
+
+    /// Counts a slow failure of the event at a position. Returns whether the event is at fault: it
+    /// has failed often, and the event after it can be processed.
+    async fn is_at_fault(&self, db: &mut Connection, pos: i64) -> Result<bool, DbError> {
+        let SlowFailures { pos: failing, count } = &self.slow;
+        if failing.swap(pos, Relaxed) != pos {
+            count.store(0, Relaxed);
+        }
+        let is_frequent = count.fetch_add(1, Relaxed) + 1 >= SLOW_FAILURES;
+        if !is_frequent || feed::event_id_at(db, pos + 1).await?.is_none() {
+            return Ok(false);
+        }
+        savepoint::begin(db).await?;
+        let next = self.process_at(db, pos + 1).await;
+        savepoint::roll_back(db).await?;
+        Ok(next.is_ok())
     }
 
     async fn process_at(&self, db: &mut Connection, pos: i64) -> Result<(), DbError> {

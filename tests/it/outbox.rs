@@ -54,6 +54,21 @@ const POISON: &str = r#"
     CREATE TRIGGER refuse_poison BEFORE INSERT ON delivery_events
         FOR EACH ROW EXECUTE FUNCTION refuse_poison();"#;
 
+/// Makes the database refuse it as slowly as it reports a timeout.
+const SLOW_POISON: &str = r"
+    CREATE FUNCTION wait_for_poison() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF EXISTS (SELECT FROM events e JOIN tickets t ON t.id = e.ticket_id
+                   WHERE e.id = NEW.event_id AND t.summary = 'Poison') THEN
+            PERFORM pg_sleep(1);
+            RAISE EXCEPTION 'too slow';
+        END IF;
+        RETURN NEW;
+    END
+    $$;
+    CREATE TRIGGER wait_for_poison BEFORE INSERT ON delivery_events
+        FOR EACH ROW EXECUTE FUNCTION wait_for_poison();";
+
 /// Waits until a condition holds in a database.
 async fn until(database: &tokio_postgres::Client, condition: &str) {
     let reached =
@@ -169,6 +184,28 @@ async fn an_event_that_cannot_be_planned_is_set_aside_and_can_be_tried_again() {
     desk.smtp.nth(1, "Last").await;
     assert_eq!(desk.smtp.mails().len(), 4, "a mail came twice");
     assert_eq!(recipients(&desk.boris, &poison).await, ["anna@example.com"]);
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_always_fails_slowly_is_set_aside_once_another_one_succeeds() {
+    let desk = MailFixture::start().await;
+    let admin = desk.server.sign_up("Olga", Role::Admin).await;
+    let database = desk.server.database.connect().await;
+    database.batch_execute(SLOW_POISON).await.unwrap();
+    let poison = desk.anna.create_ticket("Poison").await;
+    desk.anna.create_ticket("After").await;
+    desk.smtp.nth(1, "After").await;
+    let found = set_aside(&admin).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["ticket"]["number"], poison.number.as_str());
+
+    retry(&admin, &[&found[0]["id"]]).await;
+    let failed_again = "SELECT attempts = 2 AND retry_requested_at IS NULL FROM set_aside_events";
+    until(&database, failed_again).await;
+    desk.anna.create_ticket("Last").await;
+    desk.smtp.nth(1, "Last").await;
+    assert_eq!(desk.smtp.mails().len(), 2);
     desk.server.stop().await;
 }
 
