@@ -248,10 +248,14 @@ async fn staff_see_ticket_counts_by_status_and_category() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_queue_cannot_be_filtered_by_text_or_waiting_since() {
+async fn a_live_queue_cannot_be_filtered_by_text_waiting_since_or_too_many_categories() {
     let server = TestServer::start().await;
     let marta = server.agent("Marta").await;
-    for filter in [json!({ "text": "mail" }), json!({ "waitingSince": "2026-11-23T08:00:00Z" })] {
+    for filter in [
+        json!({ "text": "mail" }),
+        json!({ "waitingSince": "2026-11-23T08:00:00Z" }),
+        json!({ "categoryIds": vec![TECHNICAL_SUPPORT; 101] }),
+    ] {
         let mut socket = marta.socket().await;
         watch(&mut socket, "1", filter, None).await;
         let error = socket.message().await;

@@ -8,6 +8,7 @@ use super::status::{TicketPriority, TicketStatus};
 use crate::{
     domain::{
         actor::Actor,
+        category::MAX_CATEGORIES,
         ids::{AccountId, CategoryId},
         policy,
         ticket::NumberPrefix,
@@ -25,7 +26,7 @@ pub struct TicketFilterInput {
     status: Option<Vec<TicketStatus>>,
     /// Tickets with one of these priorities.
     priority: Option<Vec<TicketPriority>>,
-    /// Tickets in one of the categories with these ids.
+    /// Tickets in one of the categories with these ids, at most 100.
     category_ids: Option<Vec<ID>>,
     /// Tickets assigned to the account with this id. Null matches unassigned tickets; leave the
     /// field out to match both.
@@ -51,14 +52,15 @@ impl TicketFilterInput {
     /// The selection of a list.
     ///
     /// # Errors
-    /// A bad request for a malformed text, and for staff who use `isUnread` without an assignee.
+    /// A bad request for too many categories, for a malformed text, and for staff who use `isUnread`
+    /// without an assignee.
     pub fn selection(
         self,
         actor: &Actor,
         prefix: &NumberPrefix,
     ) -> Result<TicketListFilter, Failure> {
         let reader = policy::reader(actor);
-        let conditions = TicketConditions::from(self);
+        let conditions = self.conditions()?;
         let needs_assignee = conditions.is_unread.is_some() && reader.is_some_and(|it| it.is_staff);
         if needs_assignee && !conditions.has_assignee() {
             return Err(Failure::bad_request(
@@ -76,7 +78,7 @@ impl TicketFilterInput {
     /// The filter of a stream, which decides on each event alone.
     ///
     /// # Errors
-    /// A bad request for fields that events do not carry.
+    /// A bad request for too many categories, and for fields that events do not carry.
     pub fn for_stream(self, actor: &Actor) -> Result<TicketFilter, Failure> {
         if self.text.is_some() || self.waiting_since.is_some() || self.is_unread.is_some() {
             return Err(Failure::bad_request(
@@ -84,7 +86,18 @@ impl TicketFilterInput {
                  out, and query `tickets` again when an event arrives.",
             ));
         }
-        Ok(TicketConditions::from(self).filter(actor.account_id()))
+        Ok(self.conditions()?.filter(actor.account_id()))
+    }
+
+    fn conditions(self) -> Result<TicketConditions, Failure> {
+        let categories = self.category_ids.as_ref().map_or(0, Vec::len);
+        if categories > MAX_CATEGORIES {
+            return Err(Failure::bad_request(format!(
+                "`filter`: `categoryIds` has {categories} ids, but at most {MAX_CATEGORIES} are \
+                 allowed. Leave it out to match all categories."
+            )));
+        }
+        Ok(TicketConditions::from(self).deduplicated())
     }
 }
 
