@@ -15,8 +15,8 @@ use crate::{
 /// The key of the lock on an address. A hash of the address is added to it.
 const LOCK: i64 = 0x7274_6477_0000_0000;
 
-/// Inserts a password reset for an address and invalidates all others for it. The address need not
-/// belong to an account.
+/// Inserts a password reset for an address and invalidates those for it that expire before this one: a
+/// stranger who requests a reset ends no invitation. The address need not belong to an account.
 pub async fn insert(
     db: &mut Connection,
     token: TokenHash,
@@ -30,7 +30,7 @@ pub async fn insert(
         .prepared()
         .execute(db)
         .await?;
-    invalidate(db, email, now).await?;
+    invalidate(db, email, expires_at, now).await?;
     diesel::insert_into(resets::table)
         .values((
             resets::token_hash.eq(token.0.as_slice()),
@@ -73,19 +73,29 @@ pub async fn consume(
         .execute(db)
         .await?;
     if used == 1 {
-        invalidate(db, email, now).await?;
+        invalidate_all(db, email, now).await?;
     }
     Ok(used == 1)
 }
 
 /// Invalidates all password resets for an address.
-pub async fn invalidate(
+pub async fn invalidate_all(
     db: &mut Connection,
     email: &EmailAddress,
     now: Timestamp,
 ) -> Result<(), DbError> {
+    invalidate(db, email, Timestamp::MAX_UTC, now).await
+}
+
+async fn invalidate(
+    db: &mut Connection,
+    email: &EmailAddress,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<(), DbError> {
     diesel::update(resets::table)
         .filter(resets::email.eq_any(email.spellings()))
+        .filter(resets::expires_at.le(until))
         .filter(resets::used_at.is_null())
         .set(resets::used_at.eq(now))
         .execute(db)

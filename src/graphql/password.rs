@@ -88,7 +88,7 @@ pub struct PasswordMutation;
 #[Object]
 impl PasswordMutation {
     /// Mails a link for setting a new password, valid for 30 minutes. Earlier links to the same
-    /// address become void. Requires no session.
+    /// address become void, except for that of an invitation. Requires no session.
     ///
     /// The response is the same whether an account has the address or not. A malformed
     /// address is a user error. Limited to 10 mails an hour for each address:

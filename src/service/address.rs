@@ -22,7 +22,7 @@ pub(super) async fn changed(
     now: Timestamp,
 ) -> Result<(), DbError> {
     for email in [&before.email, &after.email] {
-        password_reset::invalidate(db, email, now).await?;
+        password_reset::invalidate_all(db, email, now).await?;
     }
     if second_factor::remove(db, after.id, Method::Email).await? {
         removed_email_factor(db, actor, after.id, now).await?;

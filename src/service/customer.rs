@@ -228,7 +228,7 @@ async fn update(
     }
     if password.is_some() {
         for email in [&known.account.email, &account.email] {
-            password_reset::invalidate(db, email, now).await?;
+            password_reset::invalidate_all(db, email, now).await?;
         }
         let changed = SecurityChange::PasswordChanged;
         priority_mail::notify_owner(services, db, &account, changed, &ClientOrigin::default(), now)

@@ -91,8 +91,9 @@ impl NewPassword {
     }
 }
 
-/// Requests a link to set a new password, in place of earlier ones. The work is the same whether the account exists or
-/// not: the account is looked up only when the mail is composed.
+/// Requests a link to set a new password, in place of earlier ones, but not of an invitation. The work
+/// is the same whether the account exists or not: the account is looked up only when the mail is
+/// composed.
 ///
 /// # Errors
 /// Returns a user error if the address is malformed, and [`ServiceError::RateLimited`] after
@@ -236,7 +237,7 @@ pub async fn change_own(
         .database
         .write(async |db| {
             session::ensure_valid(db, &identity, &account, now).await?;
-            password_reset::invalidate(db, &account.email, now).await?;
+            password_reset::invalidate_all(db, &account.email, now).await?;
             let was = (AccountEvent::PasswordChanged {}, Some(identity.session));
             replace(services, db, actor, &account, &stored, was, origin, now).await
         })

@@ -306,7 +306,7 @@ async fn change_access(
                 AccessChange::Disable => {
                     account.disabled_at = Some(now);
                     account::update(db, &account).await?;
-                    password_reset::invalidate(db, &account.email, now).await?;
+                    password_reset::invalidate_all(db, &account.email, now).await?;
                 }
             }
             audit::record(db, id, actor.account_id(), event, now).await?;

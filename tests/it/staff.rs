@@ -120,6 +120,11 @@ async fn an_invited_agent_sets_a_password_and_signs_in() {
 
     let anonymous = fixture.server.anonymous();
     let token = invitation_token(&fixture.smtp, 1).await;
+    // Anybody can request a reset. It does not end the invitation.
+    let request =
+        "mutation { requestPasswordReset(input: { email: \"olga@example.com\" }) { accepted } }";
+    anonymous.ok(request, json!({})).await;
+    fixture.smtp.received(2).await;
     let input = json!({ "token": token, "password": NEW, "passwordAgain": NEW });
     let set = async || {
         let data = anonymous.ok(RESET, json!({ "input": input })).await;
@@ -132,7 +137,7 @@ async fn an_invited_agent_sets_a_password_and_signs_in() {
     assert_eq!(trail(&ilya, &created["id"]).await[0], "ROLE_CHANGED Ilya");
     fixture.smtp.nth(1, "password of your account").await;
     until_all_sent(&fixture.server).await;
-    assert_eq!(fixture.smtp.mails().len(), 2, "one invitation and one security notice");
+    assert_eq!(fixture.smtp.mails().len(), 3, "an invitation, a link and a security notice");
     fixture.server.stop().await;
 }
 
