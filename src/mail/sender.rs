@@ -11,6 +11,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
+use lettre::Message;
 use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
@@ -35,6 +36,8 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// The pause after the database has failed. The retry time of a mail is `Delivery::retry_at`.
 const DATABASE_RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How long composing a mail is tried again while the database fails, if the claim lasts twice as long.
+const COMPOSE_FOR: TimeDelta = TimeDelta::seconds(30);
 /// How long shutdown waits for a mail that is being sent.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// The length, in characters, to which recorded errors are truncated.
@@ -110,11 +113,7 @@ impl Sender {
             let error = delivery.last_error.as_deref();
             return self.finish(delivery, delivery.overdue_state(), error).await;
         }
-        let composed = {
-            let mut connection = self.database.read().await?;
-            self.composer.compose(&mut connection, delivery, now).await
-        };
-        let message = match composed {
+        let message = match self.compose(delivery, now).await {
             Ok(Some(message)) => message,
             Ok(None) => return self.finish(delivery, DeliveryState::Cancelled, None).await,
             Err(ComposeError::Database(error)) => return Err(error),
@@ -142,6 +141,29 @@ impl Sender {
                 self.finish(delivery, DeliveryState::Sent, None).await
             }
             Err(error) => self.handle_failure(delivery, now, &error).await,
+        }
+    }
+
+    /// Composes the mail of a delivery that was claimed just before `now`. Retries while the database
+    /// fails: a code would expire before its claim does.
+    async fn compose(
+        &self,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) -> Result<Option<Message>, ComposeError> {
+        let until = now + (self.lease / 2).min(COMPOSE_FOR);
+        loop {
+            let composed = async {
+                let mut connection = self.database.read().await?;
+                self.composer.compose(&mut connection, delivery, now).await
+            };
+            match composed.await {
+                Err(ComposeError::Database(error)) if self.ambient.now() < until => {
+                    tracing::warn!(?delivery, %error, "composing a mail failed; retrying");
+                    time::sleep(DATABASE_RETRY_AFTER).await;
+                }
+                composed => return composed,
+            }
         }
     }
 

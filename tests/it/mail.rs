@@ -376,6 +376,23 @@ async fn priority_mail_that_waits_for_another_attempt_does_not_delay_other_mail(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mail_whose_composition_loses_the_database_is_sent_in_the_same_attempt() {
+    let desk = MailFixture::start_with(&[("mail.timeout_seconds", "60")]).await;
+    let (database, holder) =
+        (desk.server.database.connect().await, desk.server.database.connect().await);
+    holder.batch_execute("BEGIN; LOCK TABLE mail_unsubscriptions").await.unwrap();
+    let ticket = desk.anna.create_ticket("The site is down").await;
+    let cut = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()";
+    while database.query_one(cut, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
+    holder.batch_execute("COMMIT").await.unwrap();
+    desk.smtp.received(1).await;
+    let seen = until_states(&desk.boris, &ticket, &["SENT"]).await;
+    assert_eq!(seen[0]["attempts"], 1);
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn expired_priority_mail_is_not_sent() {
     let address = Smtp::reserve().await;
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;
