@@ -121,16 +121,27 @@ impl Snapshot {
     pub async fn begin(database: &Database) -> Result<Self, DbError> {
         let (client, connection) = connect(database).await?;
         let snapshot = Self { client, connection };
-        snapshot.execute(BEGIN).await?;
-        let mut ours = own_tables(&snapshot.client).await?;
-        if exists(&snapshot.client, MIGRATIONS).await? {
-            ours.push(MIGRATIONS.to_owned());
+        loop {
+            let tables = snapshot.lockable().await?;
+            snapshot.execute(BEGIN).await?;
+            // Before the first query, which takes the snapshot: no migration comes between the two.
+            if !tables.is_empty() {
+                let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", list(&tables));
+                snapshot.execute(&lock).await?;
+            }
+            if snapshot.lockable().await? == tables {
+                return Ok(snapshot);
+            }
+            snapshot.execute("ROLLBACK").await?;
         }
-        if !ours.is_empty() {
-            let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", list(&ours));
-            snapshot.execute(&lock).await?;
+    }
+
+    async fn lockable(&self) -> Result<Vec<String>, DbError> {
+        let mut tables = own_tables(&self.client).await?;
+        if exists(&self.client, MIGRATIONS).await? {
+            tables.push(MIGRATIONS.to_owned());
         }
-        Ok(snapshot)
+        Ok(tables)
     }
 
     /// Returns the versions of the migrations that the database has, oldest first.

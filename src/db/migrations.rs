@@ -234,12 +234,12 @@ async fn apply(
     source: &impl MigrationSource<Pg>,
     name: &str,
 ) -> Result<(), DbError> {
+    let has_no_lock =
+        |error: &str| LOCK_TIMED_OUT.iter().chain(&DEADLOCK).any(|it| error.contains(it));
     let mut pause = FIRST_PAUSE;
     for _ in 0..RETRIES {
         match attempt(connection, source, name).await {
-            Err(DbError::Migration(error))
-                if LOCK_TIMED_OUT.iter().chain(&DEADLOCK).any(|text| error.contains(text)) =>
-            {
+            Err(DbError::Migration(error)) if has_no_lock(&error) => {
                 let pause_seconds = pause.as_secs_f64();
                 tracing::warn!(
                     migration = name,
@@ -253,7 +253,13 @@ async fn apply(
             done => return done,
         }
     }
-    attempt(connection, source, name).await
+    attempt(connection, source, name).await.map_err(|error| match error {
+        DbError::Migration(error) if has_no_lock(&error) => DbError::Migration(format!(
+            "{name}: {error}. Another session uses the table, such as a running backup: wait for it \
+             to end, and migrate again"
+        )),
+        other => other,
+    })
 }
 
 async fn attempt(
