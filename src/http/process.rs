@@ -13,6 +13,7 @@ use crate::metrics::Snapshot;
 /// The fields of `/proc/self/stat` after the name, counted from the state (field 3 of `proc(5)`).
 const USER_TIME: usize = 11;
 const SYSTEM_TIME: usize = 12;
+#[cfg(target_os = "linux")]
 const START_TIME: usize = 19;
 const RESIDENT_PAGES: usize = 21;
 
@@ -42,14 +43,29 @@ fn add_stat(snapshot: &mut Snapshot, stat: &str) -> Option<()> {
     snapshot.process_seconds_counter("process_cpu_seconds", help, used);
     let resident = field(RESIDENT_PAGES)? * page_size() as f64;
     snapshot.process_gauge("process_resident_memory_bytes", "Resident memory", resident);
-    let started = boot_time()? + field(START_TIME)? / ticks;
-    let help = "When the process started, in seconds since 1970";
-    snapshot.process_gauge("process_start_time_seconds", help, started);
+    #[cfg(target_os = "linux")]
+    {
+        let help = "When the process started, in seconds since 1970";
+        let started = started(field(START_TIME)? / ticks);
+        snapshot.process_gauge("process_start_time_seconds", help, started);
+    }
     Some(())
 }
 
-/// Returns when the system started, in seconds since 1970.
-fn boot_time() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/stat").ok()?;
-    stat.lines().find_map(|line| line.strip_prefix("btime ")?.parse().ok())
+/// Returns when the process started, in seconds since 1970. `/proc/stat` has the start of the system,
+/// but a unit may hide it.
+#[cfg(target_os = "linux")]
+fn started(seconds_after_boot: f64) -> f64 {
+    use std::sync::OnceLock;
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    // Computed once: the two clocks are not read at the same moment.
+    static STARTED: OnceLock<f64> = OnceLock::new();
+    let seconds = |clock| {
+        let time = clock_gettime(clock);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    let booted = || seconds(ClockId::Realtime) - seconds(ClockId::Boottime);
+    *STARTED.get_or_init(|| booted() + seconds_after_boot)
 }
