@@ -175,6 +175,7 @@ pub async fn restore_files(
     manifest: &Manifest,
 ) -> Result<u64, BackupError> {
     let Some(attachments) = &manifest.attachments else { return Ok(0) };
+    storage.map_or(Ok(()), Storage::create_folder)?;
     let absent = attachments.absent.iter().collect::<HashSet<_>>();
     let mut copied = 0;
     let mut index = archive.read_index(&attachments.index).await?;
@@ -185,6 +186,7 @@ pub async fn restore_files(
         let storage = storage.ok_or(BackupError::NoStorage)?;
         if !has(storage, &file).await? {
             restore_file(storage, archive, &file).await?;
+            storage.give_to_owner(file.id)?;
             copied += 1;
         }
     }

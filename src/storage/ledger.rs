@@ -13,6 +13,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use super::owner;
 use crate::domain::{erasure::Erasure, ids::AccountId, redaction::Redaction};
 
 /// The ledger cannot be read or written. The text is meant for the log.
@@ -123,11 +124,12 @@ async fn write(folder: &Path, name: &str, value: &impl Serialize) -> Result<(), 
     // Of its own, because several nodes can share the folder and write the same entry.
     let part = folder.join(format!("{name}.{}.part", random_name()));
     let written = async {
-        fs::create_dir_all(folder).await?;
+        owner::create_folders(folder)?;
         // Renamed when it is complete, so that a crash leaves no half of an entry.
         let mut file = File::create_new(&part).await?;
         file.write_all(&serde_json::to_vec(value)?).await?;
         file.sync_all().await?;
+        owner::inherit(&part)?;
         fs::rename(&part, entry(folder, name)).await?;
         File::open(folder).await?.sync_all().await
     };

@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod ledger;
+mod owner;
 
 use std::{
     fmt, io,
@@ -28,6 +29,8 @@ use crate::domain::ids::AttachmentId;
 const BUCKET_PART: usize = 5 * 1024 * 1024;
 /// The size of the parts of an upload to a folder.
 const FOLDER_PART: usize = 256 * 1024;
+/// The name of the file with the bytes that are stored under an id.
+const CONTENT: &str = "content";
 /// The name of the folder or object with the id of the storage.
 const IDENTITY: &str = "storage-id";
 
@@ -112,6 +115,26 @@ impl Storage {
         let upload = self.store.put_multipart(&self.path(id)?).await?;
         let part_size = if self.folder.is_some() { FOLDER_PART } else { BUCKET_PART };
         Ok(UploadWriter::new(upload, part_size))
+    }
+
+    /// Prepares a folder for files that a command stores, which root may run.
+    ///
+    /// # Errors
+    /// The folder cannot be created.
+    pub fn create_folder(&self) -> Result<(), StorageError> {
+        Ok(self.folder.as_deref().map_or(Ok(()), owner::create_folders)?)
+    }
+
+    /// Gives what a command has stored under an id to the owner of the folder, if root has run it.
+    ///
+    /// # Errors
+    /// The owner cannot be changed.
+    pub fn give_to_owner(&self, id: AttachmentId) -> Result<(), StorageError> {
+        let Some(folder) = self.folder.as_ref().map(|folder| folder.join(id.0.to_string())) else {
+            return Ok(());
+        };
+        owner::inherit(&folder)?;
+        Ok(owner::inherit(&folder.join(CONTENT))?)
     }
 
     /// Reads a range of the bytes stored under an id.
@@ -253,9 +276,7 @@ impl Storage {
     /// partial file of an unfinished upload.
     fn path(&self, id: AttachmentId) -> Result<Path, StorageError> {
         Ok(match &self.folder {
-            Some(folder) => {
-                Path::from_absolute_path(folder.join(id.0.to_string()).join("content"))?
-            }
+            Some(folder) => Path::from_absolute_path(folder.join(id.0.to_string()).join(CONTENT))?,
             None => Path::from(format!("attachments/{}", id.0)),
         })
     }
