@@ -53,7 +53,9 @@ use crate::{
     db::Database,
     domain::clock::Ambient,
     graphql::{self, Schemas},
-    http::{Api, Budgets, Documents, FanOutGroups, Origins, OwnPages, Parts, Playground},
+    http::{
+        Api, Budgets, Documents, FanOutGroups, Origins, OwnPages, Parts, Playground, Readiness,
+    },
 };
 
 /// How long a stopping server waits for requests under way, after the time in which it closes
@@ -122,8 +124,7 @@ impl App {
         schemas: Schemas,
     ) -> Result<Self, StartError> {
         let (leaving, draining) = (CancellationToken::new(), CancellationToken::new());
-        let sockets = TaskTracker::new();
-        let mutations = TaskTracker::new();
+        let (sockets, mutations) = (TaskTracker::new(), TaskTracker::new());
         let drain_grace = Duration::from_secs(config.drain_grace_seconds().into());
         let drain_within = Duration::from_secs(config.drain_seconds.into());
         let has_mailbox = backend.mailbox.is_some();
@@ -139,6 +140,7 @@ impl App {
             ),
             database: backend.database.clone(),
             background: backend.background.clone(),
+            readiness: Readiness::default(),
             ambient: backend.ambient,
             budgets: Budgets::new(limits(config), backend.metrics.clone()),
             metrics: backend.metrics,

@@ -20,7 +20,7 @@ use self::{
     output::{CliResult, print},
 };
 use crate::{
-    config::{self, Config},
+    config::{self, Config, ConfigError},
     graphql,
 };
 
@@ -30,7 +30,6 @@ impl Cli {
     /// # Errors
     /// An error with a text for the person at the terminal.
     pub async fn run(self) -> CliResult {
-        let is_doctor = matches!(self.command, Some(Command::Doctor { .. }));
         let flags = self.flags()?;
         let command = self.command.unwrap_or(Command::Serve(self.serve));
         let config = match &command {
@@ -38,10 +37,7 @@ impl Cli {
             Command::Schema => return print(&graphql::sdl()),
             Command::Config(ConfigCommand::Reference) => return print(&config::reference()),
             Command::Generate(command) => return generate::run(command),
-            _ => match Config::load(self.config.as_deref(), &flags) {
-                Err(error) if is_doctor => return Err(CannotCheck(error.into()).into()),
-                loaded => loaded?,
-            },
+            _ => Config::load(self.config.as_deref(), &flags).map_err(RefusedConfig)?,
         };
         let telemetry = logging::start(&config)?;
         let result = run(command, &config).await;
@@ -93,7 +89,7 @@ async fn run(command: Command, config: &Config) -> CliResult {
     }
 }
 
-/// `doctor` cannot check anything, which is not the same as a check that fails.
+/// The configuration is refused: trying again does not help.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct CannotCheck(Box<dyn std::error::Error + Send + Sync>);
+pub struct RefusedConfig(ConfigError);

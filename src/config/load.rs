@@ -141,12 +141,25 @@ fn read_environment(
             keys.iter().find(|key| key.file_variable().as_ref() == Some(variable))
         {
             values.push((key.name, read_secret(value)?));
-        } else if variable.starts_with(VARIABLE_PREFIX) && variable != FILE_VARIABLE {
+        } else if variable.starts_with(VARIABLE_PREFIX)
+            && variable != FILE_VARIABLE
+            && !is_of_kubernetes(variable, value)
+        {
             let place = "the environment".into();
             return Err(ConfigError::UnknownKey { place, key: variable.clone() });
         }
     }
     Ok(values)
+}
+
+/// Returns whether Kubernetes has set a variable of our prefix: each container gets some for each
+/// service of its namespace, and one may be called `ticketwire`.
+fn is_of_kubernetes(variable: &str, value: &str) -> bool {
+    let is_of_port = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
+    variable.ends_with("_SERVICE_HOST")
+        || variable.contains("_SERVICE_PORT")
+        || variable.split("_PORT_").skip(1).any(is_of_port)
+        || variable.ends_with("_PORT") && value.contains("://")
 }
 
 /// Returns the content of a secret's file, without the line break at its end.

@@ -59,6 +59,22 @@ fn secrets_are_not_printed() {
 }
 
 #[test]
+fn the_variables_that_kubernetes_sets_for_a_service_are_ignored() {
+    for (variable, value) in [
+        ("TICKETWIRE_SERVICE_HOST", "10.96.0.7"),
+        ("TICKETWIRE_SERVICE_PORT", "80"),
+        ("TICKETWIRE_WEB_SERVICE_PORT_HTTP", "80"),
+        ("TICKETWIRE_PORT", "tcp://10.96.0.7:80"),
+        ("TICKETWIRE_PORT_80_TCP", "tcp://10.96.0.7:80"),
+        ("TICKETWIRE_WEB_PORT_80_TCP_PROTO", "tcp"),
+        ("TICKETWIRE_PORT_80_TCP_ADDR", "10.96.0.7"),
+    ] {
+        assert!(load(&[(variable, value)], &[]).is_ok(), "{variable}");
+    }
+    assert!(load(&[("TICKETWIRE_PORT", "80")], &[]).is_err());
+}
+
+#[test]
 fn an_error_in_a_file_says_the_line_and_shows_nothing_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ticketwire.toml");

@@ -221,6 +221,13 @@ async fn joinable(db: &mut Connection, new: &NewDelivery<'_>) -> Result<Option<U
 const AHEAD: &str = "(d.priority AND d.attempts = 0
     AND coalesce(d.expires_at - d.created_at <= interval '1 hour', true))";
 
+/// The condition for the mails `d` that are next for their recipient: those about one ticket are sent
+/// in order.
+pub(super) const NEXT: &str = "d.state IN ('queued', 'sending') AND NOT EXISTS (
+    SELECT FROM deliveries e
+    WHERE e.ticket_id = d.ticket_id AND e.address = d.address AND e.seq < d.seq
+      AND e.state IN ('queued', 'sending'))";
+
 /// Claims up to `limit` due mails until `lease_until`, including those whose last sender did not
 /// finish before its lease ended. Of a recipient's mails about one ticket, only the first
 /// unfinished one can be claimed. None can while mail is switched off. Sealed content is left to
@@ -235,14 +242,10 @@ pub async fn claim(
     let rows = diesel::sql_query(format!(
         "WITH due AS (
              SELECT d.id FROM deliveries d
-             WHERE d.state IN ('queued', 'sending') AND d.due_at <= $1
+             WHERE {NEXT} AND d.due_at <= $1
                AND (d.priority OR NOT $3)
                AND (d.payload IS NULL OR substring(d.payload for {KEY_ID}) = ANY ($5))
                AND (SELECT mail_enabled FROM installation)
-               AND NOT EXISTS (
-                   SELECT FROM deliveries e
-                   WHERE e.ticket_id = d.ticket_id AND e.address = d.address AND e.seq < d.seq
-                     AND e.state IN ('queued', 'sending'))
              ORDER BY {AHEAD} DESC, d.due_at, d.seq
              LIMIT $4
              FOR UPDATE OF d SKIP LOCKED
@@ -454,11 +457,14 @@ pub async fn failed_since(db: &mut Connection, since: Timestamp) -> Result<i64, 
 
 /// Returns when the next mail can be claimed, or `None` if there are no unfinished mails.
 pub async fn next_due(db: &mut Connection) -> Result<Option<Timestamp>, DbError> {
-    Ok(deliveries::table
-        .filter(deliveries::state.eq_any([DeliveryState::Queued, DeliveryState::Sending]))
-        .select(diesel::dsl::min(deliveries::due_at))
-        .first(db)
-        .await?)
+    #[derive(QueryableByName)]
+    struct Next {
+        #[diesel(sql_type = Timestamptz)]
+        due_at: Timestamp,
+    }
+    let query = format!("SELECT d.due_at FROM deliveries d WHERE {NEXT} ORDER BY d.due_at LIMIT 1");
+    let next = diesel::sql_query(query).get_result::<Next>(db).await.optional()?;
+    Ok(next.map(|next| next.due_at))
 }
 
 /// Returns the delivery with an id.

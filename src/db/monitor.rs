@@ -6,7 +6,7 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 
-use super::{Connection, Database, DbError};
+use super::{Connection, Database, DbError, delivery::NEXT};
 use crate::domain::clock::Timestamp;
 
 /// The work that is waiting. Ages are in seconds, and 0 if nothing is waiting.
@@ -26,6 +26,8 @@ pub struct Backlog {
     pub mails: Vec<(String, i64)>,
     /// The age of the oldest unfinished mail.
     pub oldest_mail: f64,
+    /// How long the mail that has been due the longest could have been sent. 0 while mail is off.
+    pub oldest_due_mail: f64,
     /// The time of the state that the last whole backup has, in Unix time. `None` before the first.
     pub last_backup: Option<f64>,
 }
@@ -42,6 +44,30 @@ struct FigureRow {
     seconds: f64,
 }
 
+impl From<Vec<FigureRow>> for Backlog {
+    fn from(figures: Vec<FigureRow>) -> Self {
+        let mut backlog = Self::default();
+        for FigureRow { figure, label, count, seconds } in figures {
+            match figure.as_str() {
+                "head" => backlog.head = count,
+                "lag" => {
+                    backlog.oldest_unprocessed.push((label.clone(), seconds.max(0.0)));
+                    backlog.lags.push((label, count.max(0)));
+                }
+                "set_aside" => backlog.set_aside.push((label, count)),
+                "backup" => backlog.last_backup = Some(seconds),
+                "due_mail" => backlog.oldest_due_mail = seconds.max(0.0),
+                "pending" => backlog.oldest_pending = seconds.max(0.0),
+                _ => {
+                    backlog.mails.push((label, count));
+                    backlog.oldest_mail = backlog.oldest_mail.max(seconds);
+                }
+            }
+        }
+        backlog
+    }
+}
+
 /// Measures the backlog in one statement. Uses a connection outside the pool, so that it works
 /// even if the pool is exhausted.
 ///
@@ -53,7 +79,7 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
         .diesel()
         .await
         .map_err(|error| DbError::Unavailable(error.to_string()))?;
-    let figures = diesel::sql_query(
+    let figures = diesel::sql_query(format!(
         "WITH head AS (SELECT pos FROM feed_head)
          SELECT 'head' AS figure, '' AS label, pos AS count, 0::float8 AS seconds FROM head
          UNION ALL
@@ -70,6 +96,11 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
          SELECT 'pending', '', 0, extract(epoch FROM $1 - occurred_at)::float8
          FROM events WHERE id = (SELECT min(event_id) FROM pending_events)
          UNION ALL
+         SELECT 'due_mail', '', 0, extract(epoch FROM $1 - due.due_at)::float8
+         FROM (SELECT d.due_at FROM deliveries d
+               WHERE {NEXT} AND d.due_at <= $1 AND (SELECT mail_enabled FROM installation)
+               ORDER BY d.due_at LIMIT 1) due
+         UNION ALL
          SELECT 'mails', s.state, count(d.id),
                 coalesce(extract(epoch FROM $1 - min(d.created_at)), 0)::float8
          FROM (VALUES ('queued'), ('sending')) s (state)
@@ -79,28 +110,11 @@ pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbE
          UNION ALL
          SELECT 'backup', '', 0, extract(epoch FROM last_backup_at)::float8
          FROM installation WHERE last_backup_at IS NOT NULL",
-    )
+    ))
     .bind::<Timestamptz, _>(now)
     .load::<FigureRow>(&mut connection)
     .await?;
-    let mut backlog = Backlog::default();
-    for FigureRow { figure, label, count, seconds } in figures {
-        match figure.as_str() {
-            "head" => backlog.head = count,
-            "lag" => {
-                backlog.oldest_unprocessed.push((label.clone(), seconds.max(0.0)));
-                backlog.lags.push((label, count.max(0)));
-            }
-            "set_aside" => backlog.set_aside.push((label, count)),
-            "backup" => backlog.last_backup = Some(seconds),
-            "pending" => backlog.oldest_pending = seconds.max(0.0),
-            _ => {
-                backlog.mails.push((label, count));
-                backlog.oldest_mail = backlog.oldest_mail.max(seconds);
-            }
-        }
-    }
-    Ok(backlog)
+    Ok(figures.into())
 }
 
 /// The state of the database server, for `doctor`.

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     budgets::Budgets, documents::Documents, execution::group::FanOutGroups, origins::Origins,
-    playground::Playground, session_cookie::OwnPages,
+    playground::Playground, readiness::Readiness, session_cookie::OwnPages,
 };
 use crate::{
     db::Database,
@@ -49,10 +49,12 @@ pub struct Parts {
     pub log: Arc<EventLog>,
     /// The responses that this node's subscribers share.
     pub fan_out: FanOutGroups,
-    /// The database, for readiness and metrics.
+    /// The database, for metrics.
     pub database: Database,
-    /// The database with connections that requests don't use, for metrics.
+    /// The database with connections that requests don't use, for readiness and metrics.
     pub background: Database,
+    /// Whether the database answers.
+    pub readiness: Readiness,
     /// The clock and the source of ids.
     pub ambient: Ambient,
     /// What callers use of this node.

@@ -29,6 +29,7 @@ mod page;
 mod parser;
 mod playground;
 mod process;
+mod readiness;
 mod refusal;
 mod reset_password;
 mod response;
@@ -63,6 +64,7 @@ pub use limits::{BodyLimits, ConnectionLimits, Limits, NetworkLimits, PerCaller}
 pub use observe::Rejections;
 pub use origins::Origins;
 pub use playground::Playground;
+pub use readiness::Readiness;
 pub use session_cookie::OwnPages;
 pub use tls::Tls;
 

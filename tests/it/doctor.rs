@@ -314,6 +314,8 @@ async fn doctor_and_metrics_name_an_exhausted_pool() {
     until(&server.database, reported).await;
     let report = Report::of(&server.database, &[]).await;
     report.assert_failed("pool", "uses all 2 connections", "database.pool_size");
+    // A busy node stays in use.
+    assert_eq!(server.admin("/readyz").await.0, 200);
     asking.iter().for_each(tokio::task::JoinHandle::abort);
     holder.batch_execute("ROLLBACK").await.unwrap();
     server.stop().await;

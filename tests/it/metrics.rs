@@ -6,6 +6,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use ticketwire::{
+    db::{Database, delivery},
+    domain::clock::Clock as _,
+};
+
 use crate::harness::{
     Client, TestServer, mail::settings, postgres::connect, smtp::Smtp, socket::Incoming,
 };
@@ -53,6 +58,23 @@ async fn the_admin_listener_serves_metrics_and_health_and_nothing_else() {
     assert_eq!(text.matches("# EOF").count(), 1);
     let version = format!("ticketwire_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     assert_eq!(metric(&server, &version).await, Some(1.0));
+    server.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_start_of_the_process_is_a_fixed_time() {
+    let server = start_with_metrics(&[]).await;
+    let name = "process_start_time_seconds";
+    let started = metric(&server, name).await.unwrap();
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let ticks = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap();
+    let system = std::fs::read_to_string("/proc/stat").unwrap();
+    let boot = system.lines().find_map(|line| line.strip_prefix("btime ")).unwrap();
+    let expected = boot.parse::<f64>().unwrap() + ticks.parse::<f64>().unwrap() / 100.0;
+    // The start of the system is known in whole seconds.
+    assert!((started - expected).abs() < 2.0, "{started} {expected}");
+    assert_eq!(metric(&server, name).await, Some(started));
     server.stop().await;
 }
 
@@ -208,6 +230,32 @@ async fn metrics_show_the_lag_and_age_of_stuck_consumers_mails_and_events() {
     until_metric(&server, pending, |age| age >= 300.0).await;
     holder.batch_execute("ROLLBACK").await.unwrap();
     until_metric(&server, pending, |age| age == 0.0).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_behind_a_deferred_one_is_not_due() {
+    let smtp = Smtp::reserve().await;
+    let server = start_with_metrics(&settings(&format!("smtp://{smtp}"))).await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let attempts = "ticketwire_mail_attempts_total{outcome=\"deferred\"}";
+    until_metric(&server, attempts, |count| count >= 1.0).await;
+    marta.comment(&ticket, "An answer").await;
+    let queued = "ticketwire_mails_undelivered{state=\"queued\"}";
+    until_metric(&server, queued, |count| count == 2.0).await;
+    let client = server.database.connect().await;
+    let defer = "UPDATE deliveries SET due_at = due_at + interval '1 hour' WHERE attempts > 0";
+    assert_eq!(client.execute(defer, &[]).await.unwrap(), 1);
+    server.clock.advance(chrono::TimeDelta::minutes(20));
+    let due = "ticketwire_oldest_due_mail_age_seconds";
+    assert_eq!(metric(&server, due).await, Some(0.0));
+    let oldest = metric(&server, "ticketwire_oldest_undelivered_mail_age_seconds").await;
+    assert!(oldest >= Some(1200.0), "{oldest:?}");
+    let database = Database::new(&server.database.url, 2).unwrap();
+    let next = delivery::next_due(&mut database.read().await.unwrap()).await.unwrap();
+    assert!(next > Some(server.clock.now()), "{next:?}");
+    database.close();
     server.stop().await;
 }
 
