@@ -27,18 +27,7 @@ pub struct RequestContext {
     /// read anything.
     start: StartCursor,
     loaders: Loaders,
-    /// What the timelines of the document select, by the address of their field.
-    timelines: Mutex<Vec<(usize, TimelineSelection)>>,
     budget: RequestBudget,
-}
-
-/// What is selected of the events of a timeline.
-#[derive(Clone, Copy)]
-pub(super) struct TimelineSelection {
-    pub comments: bool,
-    pub authors: bool,
-    pub actors: bool,
-    pub cursors: bool,
 }
 
 impl RequestContext {
@@ -53,8 +42,7 @@ impl RequestContext {
         let start = log.start();
         let loaders = Loaders::new(actor, services, start.feed, budget.clone());
         let (services, log) = (services.clone(), Arc::clone(log));
-        let timelines = Mutex::default();
-        Self { services, log, actor, origin, start, loaders, timelines, budget }
+        Self { services, log, actor, origin, start, loaders, budget }
     }
 
     pub(super) fn budget(&self) -> &RequestBudget {
@@ -109,13 +97,6 @@ pub(super) trait ContextExt {
     fn cursor(&self) -> Result<Cursor, Failure>;
     /// Whether the operation is a query, all of which shows one state.
     fn is_query(&self) -> bool;
-
-    /// Returns what the field, a timeline, selects. `read` finds that out once in a request: a page
-    /// of tickets has the same field for each of them.
-    fn timeline_selection(
-        &self,
-        read: impl FnOnce() -> TimelineSelection,
-    ) -> Result<TimelineSelection, Failure>;
 
     /// The position after which a live stream starts: [`ResumeAt`] if the transport set it,
     /// otherwise the argument.
@@ -179,22 +160,6 @@ impl ContextExt for Context<'_> {
 
     fn is_query(&self) -> bool {
         self.query_env.operation.node.ty == OperationType::Query
-    }
-
-    fn timeline_selection(
-        &self,
-        read: impl FnOnce() -> TimelineSelection,
-    ) -> Result<TimelineSelection, Failure> {
-        let known = &request(self)?.timelines;
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        // The document stays where it is until the request ends.
-        let field = std::ptr::from_ref(self.item).addr();
-        if let Some((_, selection)) = known.iter().find(|(other, _)| *other == field) {
-            return Ok(*selection);
-        }
-        let selection = read();
-        known.push((field, selection));
-        Ok(selection)
     }
 
     fn resume_after(&self, after: Option<&str>) -> Result<Option<StartCursor>, Failure> {

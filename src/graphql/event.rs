@@ -17,7 +17,7 @@ use self::kinds::{
 };
 use super::{
     account::Account,
-    context::{ContextExt as _, StreamProgress, TimelineSelection},
+    context::{ContextExt as _, StreamProgress},
     error::Failure,
     fan_out::{InjectedItem, SubscriptionSlot},
     id::GlobalId,
@@ -304,13 +304,8 @@ impl TimelineConnection {
         ticket: &ticket::Ticket,
         args: PageArgs,
     ) -> Result<Self, Failure> {
-        let selection = ctx.timeline_selection(|| TimelineSelection {
-            comments: prefetch::selects(ctx, &["comment"]),
-            authors: prefetch::selects(ctx, &["comment", "author"]),
-            actors: prefetch::selects(ctx, &["actor"]),
-            cursors: prefetch::selects(ctx, &["cursor"]),
-        })?;
-        let TimelineSelection { comments, cursors, .. } = selection;
+        let [comments, cursors] =
+            [["comment"], ["cursor"]].map(|path| prefetch::selects(ctx, &path));
         let request = TimelineRequest { page: args.page(decode_place)?, comments, cursors };
         let of = TimelineOf {
             id: ticket.id,
@@ -328,7 +323,7 @@ impl TimelineConnection {
         let Some(page) = page else {
             return Ok(Self::new(Slice { items: vec![], has_previous: false, has_next: false }));
         };
-        prefetch_page(ctx, ticket, &page, selection).await?;
+        prefetch_page(ctx, ticket, &page).await?;
         let Slice { items, has_previous, has_next } = &page.events;
         let events = items
             .iter()
@@ -343,11 +338,12 @@ async fn prefetch_page(
     ctx: &Context<'_>,
     ticket: &ticket::Ticket,
     page: &TimelinePage,
-    TimelineSelection { authors, actors, .. }: TimelineSelection,
 ) -> Result<(), Failure> {
     if !ctx.is_query() {
         return Ok(());
     }
+    let authors = prefetch::selects(ctx, &["comment", "author"]);
+    let actors = prefetch::selects(ctx, &["actor"]);
     let comments = page.comments.iter();
     ctx.loaders()?.add(comments.clone().map(|comment| (comment.id, Arc::clone(comment))));
     let authors = comments.filter(|_| authors).map(|comment| comment.author_id);

@@ -227,3 +227,31 @@ async fn a_comment_in_memory_is_not_shown_after_the_database_was_rolled_back() {
     assert_eq!(last(&anna, &ticket).await, "of this history");
     server.stop().await;
 }
+
+/// Fields that are merged exist only while their object is resolved.
+#[tokio::test(flavor = "multi_thread")]
+async fn timelines_that_are_merged_of_several_fields_select_what_each_of_them_does() {
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("The site is down").await;
+    marta.comment(&ticket, "An answer").await;
+    server.quiet().await;
+    let query = "query($id: ID!) { node(id: $id) { ... on Ticket {
+        timeline(first: 5) { nodes { id cursor } } } } }";
+    let expected = anna.ok(query, json!({ "id": ticket.id })).await["node"].clone();
+    // The root fields of a mutation are executed one after the other.
+    let fields = ["occurredAt", "cursor", "actor { name }", "cursor", "__typename", "cursor"];
+    let fields = fields.iter().enumerate().map(|(n, more)| {
+        format!(
+            "f{n}: markTicketRead(input: {{ ticketId: $id }}) {{ ticket {{
+                timeline(first: 5) {{ nodes {{ id }} }}
+                timeline(first: 5) {{ nodes {{ {more} }} }} }} }}"
+        )
+    });
+    let mutation = format!("mutation($id: ID!) {{ {} }}", fields.collect::<String>());
+    let read = anna.ok(&mutation, json!({ "id": ticket.id })).await;
+    for name in ["f1", "f3", "f5"] {
+        assert_eq!(read[name]["ticket"], expected, "{name}");
+    }
+    server.stop().await;
+}
