@@ -38,16 +38,20 @@ pub async fn insert(
     Ok(())
 }
 
-/// Unsubscribes an address from all tickets that another one has unsubscribed from.
-pub async fn copy(
+/// Moves the unsubscriptions of an address to another one.
+pub async fn redirect(
     db: &mut Connection,
     from: &EmailAddress,
     to: &EmailAddress,
 ) -> Result<(), DbError> {
     diesel::sql_query(
-        "INSERT INTO mail_unsubscriptions (ticket_id, address, created_at)
+        "WITH moved AS (
+             DELETE FROM mail_unsubscriptions WHERE address = ANY ($1) AND address <> $2
+             RETURNING ticket_id, created_at
+         )
+         INSERT INTO mail_unsubscriptions (ticket_id, address, created_at)
          SELECT DISTINCT ON (ticket_id) ticket_id, $2, created_at
-         FROM mail_unsubscriptions WHERE address = ANY ($1)
+         FROM moved
          ON CONFLICT DO NOTHING",
     )
     .bind::<Array<Text>, _>(from.spellings())

@@ -28,7 +28,7 @@ pub(super) async fn changed(
         removed_email_factor(db, actor, after.id, now).await?;
     }
     delivery::redirect(db, after.id, &before.email, &after.email).await?;
-    unsubscription::copy(db, &before.email, &after.email).await?;
+    unsubscription::redirect(db, &before.email, &after.email).await?;
     audit::record(db, after.id, actor.account_id(), AccountEvent::EmailChanged {}, now).await?;
     // Without the device and network address of the admin or the control panel.
     let unknown = ClientOrigin::default();

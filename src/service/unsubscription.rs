@@ -3,7 +3,7 @@
 
 use super::{ServiceError, Services, account, authorise};
 use crate::{
-    db::{delivery, ticket, unsubscription},
+    db::{account as accounts, delivery, ticket, unsubscription},
     domain::{
         account::{EmailAddress, Locale},
         actor::Actor,
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The subscription that a link ends: to the mails about a ticket, at an e-mail address.
+/// The subscription that a link ends: to the mails about a ticket, of an account or an e-mail address.
 pub struct MailSubscription {
     /// The language of the mail with the link.
     pub locale: Locale,
@@ -35,9 +35,12 @@ pub async fn find(services: &Services, token: &str) -> Result<MailSubscription, 
     let id = key.verify_delivery(token).ok_or(ServiceError::NotFound)?;
     let mut connection = services.database.read().await?;
     let found = delivery::by_id(&mut connection, id).await?.ok_or(ServiceError::NotFound)?;
-    let Delivery { ticket_id: Some(ticket_id), locale, address, .. } = found else {
+    let Delivery { ticket_id: Some(ticket_id), account_id, locale, address, .. } = found else {
         return Err(ServiceError::NotFound);
     };
+    // Mail follows an account to another address, and so does the link in an older mail.
+    let account = accounts::by_ids(&mut connection, account_id.as_slice()).await?.pop();
+    let address = account.map_or(address, |account| account.email.as_str().to_owned());
     let scope = TicketScope::All;
     let tickets = ticket::by_ids(&mut connection, scope, &[ticket_id]).await?;
     let number = tickets.first().ok_or(ServiceError::NotFound)?.number;
@@ -51,8 +54,8 @@ pub async fn find(services: &Services, token: &str) -> Result<MailSubscription, 
     })
 }
 
-/// Starts or stops mail about the ticket to the address that the link was sent to. Can be
-/// repeated.
+/// Starts or stops mail about the ticket to the account that the link was sent to, or to the address
+/// if it is of no account. Can be repeated.
 ///
 /// # Errors
 /// Returns the errors of [`find`].

@@ -1,7 +1,10 @@
 //! Changed e-mail addresses.
 
 use chrono::TimeDelta;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
+
+use ticketwire::domain::account::Role;
 
 use super::handoff::{anna_input, panel, provision};
 use crate::harness::{TestServer, mail::MailFixture, server::PASSWORD};
@@ -57,6 +60,48 @@ async fn an_address_that_the_panel_changes_ends_what_the_former_one_gave_and_bot
     server.quiet().await;
     server.clock.advance(TimeDelta::hours(2));
     assert_eq!(smtp.nth(1, "We look into it.").await.to, "anna@example.org");
+    fixture.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_in_a_mail_to_the_former_address_unsubscribes_the_account() {
+    let fixture = MailFixture::start().await;
+    let (server, anna, smtp) = (&fixture.server, &fixture.anna, &fixture.smtp);
+    let ada = server.sign_up("Ada", Role::Admin).await;
+    let ticket = anna.create_ticket("The site is down").await;
+    let mail = smtp.nth(1, "Thank you for contacting").await;
+    let link = mail.raw.split("List-Unsubscribe: <https://desk.example.com").nth(1).unwrap();
+    let path = link.split('>').next().unwrap();
+    let click = async |path: &str| {
+        let post = |request: reqwest::RequestBuilder| {
+            let form = "application/x-www-form-urlencoded";
+            request.header("content-type", form).body("List-Unsubscribe=One-Click")
+        };
+        let clicked = server.anonymous().request(Method::POST, path, post).await;
+        assert_eq!(clicked.status, StatusCode::OK);
+    };
+    let stored = async || {
+        let database = server.database.connect().await;
+        let rows = database.query("SELECT address FROM mail_unsubscriptions", &[]).await.unwrap();
+        rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>()
+    };
+    click(path).await;
+    assert_eq!(stored().await, ["anna@example.com"]);
+    let input = json!({ "id": anna.account_id().await, "email": "anna@example.org" });
+    let update =
+        "mutation($i: UpdateAccountInput!) { updateAccount(input: $i) { userErrors { code } } }";
+    ada.ok(update, json!({ "i": input })).await;
+    assert_eq!(stored().await, ["anna@example.org"]);
+    click(&path.replace("/unsubscribe", "/subscribe")).await;
+    assert_eq!(stored().await, [] as [&str; 0]);
+    click(path).await;
+    assert_eq!(stored().await, ["anna@example.org"]);
+    fixture.boris.comment(&ticket, "We look into it.").await;
+    server.quiet().await;
+    let database = server.database.connect().await;
+    let planned = "SELECT NOT EXISTS (SELECT FROM deliveries WHERE state IN ('queued', 'sending'))";
+    while !database.query_one(planned, &[]).await.unwrap().get::<_, bool>(0) {}
+    assert!(smtp.mails().iter().all(|mail| !mail.text.contains("We look into it.")));
     fixture.server.stop().await;
 }
 
