@@ -83,6 +83,7 @@ impl EmbeddedPostgres {
         let data_dir = prepare_data_dir(configured, &user)?;
         let lock = DataLock::acquire(&data_dir, &user).await?;
         upgrade::complete_switch(&data_dir)?;
+        upgrade::discard(&data_dir)?;
         let cluster = Cluster::of(&data_dir);
         let major = cluster.major()?;
         let binaries = Binaries::find(settings, &user, &cluster.path, major).await?;

@@ -27,8 +27,10 @@ use super::{
 const UPGRADING: &str = "postgres.upgrading";
 /// The new cluster once it is complete, until the old one is moved aside.
 const UPGRADED: &str = "postgres.upgraded";
-/// The folder of the rows while they are copied.
+/// The folder of the rows, once they are copied.
 const ROWS: &str = "postgres.rows";
+/// The rows while they are copied.
+const UNFINISHED_ROWS: &str = "postgres.rows.unfinished";
 
 /// An upgrade of the cluster of a data folder, which no other process can use meanwhile.
 #[derive(Debug)]
@@ -70,9 +72,7 @@ impl ClusterUpgrade {
         let anywhere = EmbeddedSettings { bin_dir: None, ..settings.clone() };
         let old = Binaries::find(&anywhere, &user, &cluster.path, Some(from)).await?;
         let new = Binaries::newer(settings, &user, from).await?;
-        for left in [UPGRADING, UPGRADED, ROWS] {
-            remove(&data_dir.join(left))?;
-        }
+        discard(&data_dir)?;
         let settings = settings.clone();
         let upgrade = Self { settings, user, data_dir, from, old, new, _lock: lock };
         let aside = upgrade.aside();
@@ -184,6 +184,14 @@ pub(super) fn complete_switch(data_dir: &Path) -> Result<(), EmbeddedError> {
         sync(data_dir)?;
     }
     Ok(())
+}
+
+/// Removes what an upgrade has left that was interrupted before the old cluster was moved aside: rows,
+/// and a cluster that lacks what is written to the old one.
+pub(super) fn discard(data_dir: &Path) -> Result<(), EmbeddedError> {
+    [UPGRADING, UPGRADED, ROWS, UNFINISHED_ROWS]
+        .into_iter()
+        .try_for_each(|left| remove(&data_dir.join(left)))
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), EmbeddedError> {
