@@ -1,7 +1,8 @@
 //! The background tasks of a server.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, panic::AssertUnwindSafe, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::time;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
@@ -24,7 +25,8 @@ impl Tasks {
     }
 
     /// Runs `work` on a clone of `context` now, and again `period` after each run has ended, until
-    /// the server stops. A run that fails is logged as "`name` failed".
+    /// the server stops. A run that fails is logged as "`name` failed", and one that panics is no
+    /// reason to end either.
     pub(super) fn every<T, F, E>(
         &self,
         period: Duration,
@@ -41,8 +43,10 @@ impl Tasks {
             for run in 1_u64.. {
                 let work = work(context.clone());
                 async {
-                    if let Err(error) = work.await {
-                        tracing::warn!(%error, "{name} failed");
+                    match AssertUnwindSafe(work).catch_unwind().await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => tracing::warn!(%error, "{name} failed"),
+                        Err(_) => tracing::error!("{name} panicked"),
                     }
                 }
                 .instrument(tracing::info_span!("task", name, run))
@@ -70,10 +74,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_failure_does_not_end_a_periodic_task() {
+    async fn neither_a_failure_nor_a_panic_ends_a_periodic_task() {
         let (tasks, runs) = (Tasks::default(), Arc::new(AtomicUsize::new(0)));
         tasks.every(Duration::ZERO, "counting", &runs, |runs| async move {
-            runs.fetch_add(1, Ordering::Relaxed);
+            assert_ne!(runs.fetch_add(1, Ordering::Relaxed), 1, "a bug");
             Err("it always fails")
         });
         while runs.load(Ordering::Relaxed) < 3 {
