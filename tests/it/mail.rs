@@ -377,11 +377,14 @@ async fn priority_mail_that_waits_for_another_attempt_does_not_delay_other_mail(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_whose_composition_loses_the_database_is_sent_in_the_same_attempt() {
-    let desk = MailFixture::start_with(&[("mail.timeout_seconds", "60")]).await;
+    let settings = [("mail.timeout_seconds", "60"), ("mail.window_seconds", "30")];
+    let desk = MailFixture::start_with(&settings).await;
     let (database, holder) =
         (desk.server.database.connect().await, desk.server.database.connect().await);
-    holder.batch_execute("BEGIN; LOCK TABLE mail_unsubscriptions").await.unwrap();
     let ticket = desk.anna.create_ticket("The site is down").await;
+    desk.server.quiet().await;
+    holder.batch_execute("BEGIN; LOCK TABLE mail_unsubscriptions").await.unwrap();
+    desk.server.clock.advance(TimeDelta::seconds(31));
     let cut = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()";
     while database.query_one(cut, &[]).await.unwrap().get::<_, i64>(0) == 0 {}
