@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Enum, ErrorExtensions as _, Pos, Response, SimpleObject};
+use async_graphql::{Enum, ErrorExtensions as _, Pos, Response, ServerError, SimpleObject};
 use chrono::TimeDelta;
 
 use crate::{
@@ -49,10 +49,24 @@ pub const UNAVAILABLE_MESSAGE: &str =
 
 /// Returns the response to a request that has exceeded its budget: one error, and no data.
 pub fn exceeded_response(exceeded: Exceeded) -> Response {
-    let error = async_graphql::Error::from(Failure::from(exceeded));
-    let mut error = error.into_server_error(Pos::default());
+    Response::from_errors(vec![request_error(exceeded.into())])
+}
+
+/// Returns the error of a request whose execution has panicked.
+pub fn panicked_error() -> ServerError {
+    request_error(Failure::internal("it panicked"))
+}
+
+/// Returns the error of a request whose caller could not be looked up.
+pub fn unavailable_error() -> ServerError {
+    request_error(Failure::unavailable("looking up a session failed"))
+}
+
+/// Returns a failure as the error of a request of which nothing was executed.
+fn request_error(failure: Failure) -> ServerError {
+    let mut error = async_graphql::Error::from(failure).into_server_error(Pos::default());
     error.locations.clear();
-    Response::from_errors(vec![error])
+    error
 }
 
 /// An error in the input that the caller can correct.

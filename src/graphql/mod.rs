@@ -62,7 +62,10 @@ use chrono::{DateTime, Utc};
 
 pub use attachment::{Uploads, placeholder};
 pub use context::{RequestContext, ResumeAt, StreamProgress};
-pub use error::{RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_response};
+pub use error::{
+    RETRY_AFTER_SECONDS, UNAVAILABLE_MESSAGE, code, exceeded_response, panicked_error,
+    unavailable_error,
+};
 pub(crate) use executor::add_field;
 pub use executor::{MutationProgress, RootFields, complete_root};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};

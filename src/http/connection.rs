@@ -8,7 +8,10 @@ use std::{
     io::{self, IoSlice, Write as _},
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -128,7 +131,8 @@ impl Server {
         match door.enter(address.ip()) {
             Ok(slots) => {
                 prepare(&stream);
-                let stream = Stream { stream, _slots: slots.open };
+                let stream =
+                    Stream { tcp: stream, written: Written::default(), _slots: slots.open };
                 let (server, handshake) = (Arc::clone(self), Handshake::new(slots.handshake));
                 connections.spawn(async move {
                     if server.serve_one(stream, address, handshake).await.is_err() {
@@ -154,8 +158,9 @@ impl Server {
         handshake: Handshake,
     ) -> Result<(), HeadersLate> {
         let late = Instant::now() + self.limits.header_time;
+        let peer = Peer { address, written: stream.written.clone() };
         let Some(tls) = &self.tls else {
-            return self.serve_http(stream, address, handshake, late).await;
+            return self.serve_http(stream, peer, handshake, late).await;
         };
         let accepted = time::timeout_at(late, async {
             match stream.first_byte().await {
@@ -170,7 +175,7 @@ impl Server {
             }
         });
         match accepted.await {
-            Ok(Ok(Some(stream))) => self.serve_http(stream, address, handshake, late).await,
+            Ok(Ok(Some(stream))) => self.serve_http(stream, peer, handshake, late).await,
             Ok(Ok(None)) => Ok(()),
             Ok(Err(error)) => {
                 self.rejections.add_handshake(failure(&error), &error, address.ip());
@@ -183,7 +188,7 @@ impl Server {
     async fn serve_http(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        address: SocketAddr,
+        Peer { address, written }: Peer,
         handshake: Handshake,
         late: Instant,
     ) -> Result<(), HeadersLate> {
@@ -191,6 +196,7 @@ impl Server {
         let service = service_fn(move |mut request: Request<Incoming>| {
             first.complete();
             request.extensions_mut().insert(ConnectInfo(address));
+            request.extensions_mut().insert(written.clone());
             let response = router.call(request);
             async {
                 let mut response = response.await?;
@@ -238,6 +244,12 @@ impl Server {
             }
         }
     }
+}
+
+/// The client of a connection.
+struct Peer {
+    address: SocketAddr,
+    written: Written,
 }
 
 /// Returns why a request was rejected that could not be read, or `None` if a connection ended for
@@ -400,15 +412,33 @@ struct HeadersLate;
 
 /// A connection that is counted until it is closed, also as a websocket.
 struct Stream {
-    stream: TcpStream,
+    tcp: TcpStream,
+    written: Written,
     _slots: Vec<Slot>,
+}
+
+/// How many bytes the client of a connection has accepted. Clones share the count.
+#[derive(Clone, Default)]
+pub struct Written(Arc<AtomicU64>);
+
+impl Written {
+    /// Returns the count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(count)) = written {
+            self.0.fetch_add(*count as u64, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Stream {
     /// Waits for the first byte. Returns `None` if the client closes the connection instead.
     async fn first_byte(&self) -> Option<u8> {
         let mut first = [0];
-        let count = self.stream.peek(&mut first).await.ok()?;
+        let count = self.tcp.peek(&mut first).await.ok()?;
         (count > 0).then_some(first[0])
     }
 
@@ -416,9 +446,9 @@ impl Stream {
     /// once is not sent.
     fn require_tls(&self) {
         // Unread bytes would make the kernel reset the connection, and the answer be lost.
-        let _ = self.stream.try_read(&mut [0; 16 * 1024]);
+        let _ = self.tcp.try_read(&mut [0; 16 * 1024]);
         let answer = response("400 Bad Request", "", TLS_REQUIRED);
-        let _ = self.stream.try_write(answer.as_bytes());
+        let _ = self.tcp.try_write(answer.as_bytes());
     }
 }
 
@@ -428,7 +458,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        Pin::new(&mut self.tcp).poll_read(cx, buffer)
     }
 }
 
@@ -438,7 +468,9 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.tcp).poll_write(cx, bytes);
+        self.written.add(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -446,18 +478,20 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, slices);
+        self.written.add(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.tcp.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.tcp).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }

@@ -53,7 +53,7 @@
 //! | the session ends | `StreamEnd::SessionEnded`, `EventLog::watch_session` | closes with 4401 | `UNAUTHENTICATED`, `complete` |
 //! | the client is too slow | see below | closes with 1013 | ends without `complete` |
 //! | the server fails | `StreamEnd::Failed` | closes with 1013 | ends without `complete` |
-//! | the server stops | `Api::draining` | closes with 1012 | ends without `complete` |
+//! | the server stops | `Api::draining` | closes with 1012, after the last query or mutation | ends without `complete` |
 //!
 //! After 1012 and 1013, and after a stream that ends without `complete`, clients reconnect and
 //! resume at their last cursor. No event is skipped.

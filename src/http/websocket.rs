@@ -21,7 +21,7 @@ use std::{
 
 use async_graphql::{ServerError, parser::types::OperationType};
 use axum::{
-    extract::ws::{Message, WebSocket, WebSocketUpgrade},
+    extract::ws::{Message, WebSocketUpgrade},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
@@ -41,6 +41,7 @@ use super::{
     authentication::{self, SESSION_USE_INTERVAL},
     body::MAX_BODY,
     budgets::delay_refusal,
+    connection::Written,
     execution::{self, OperationLog, Output},
     guard,
     observe::RequestId,
@@ -51,6 +52,7 @@ use super::{
 use crate::{
     domain::{actor::Actor, session::ClientOrigin},
     events::StreamEnd,
+    graphql::unavailable_error,
     metrics::Limit,
     service,
 };
@@ -97,6 +99,7 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
     let in_cookie = api.own_pages.token(&parts.headers).filter(|_| is_own).map(str::to_owned);
     let origin = authentication::origin(parts, api.trusted_proxies);
     let id = parts.extensions.get::<RequestId>().copied();
+    let written = parts.extensions.get::<Written>().cloned().unwrap_or_default();
     upgrade
         .protocols([protocol::NAME])
         .max_message_size(MAX_BODY)
@@ -104,8 +107,8 @@ pub fn upgrade(api: Api, upgrade: WebSocketUpgrade, parts: &Parts) -> Response {
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .on_upgrade(move |socket| async move {
-            let sockets = api.sockets.clone();
-            let served = sockets.track_future(serve(api, id, origin, in_cookie, socket)).await;
+            let (sockets, duplex) = (api.sockets.clone(), Duplex::new(socket, written));
+            let served = sockets.track_future(serve(api, id, origin, in_cookie, duplex)).await;
             // Not tracked: a stopping server does not wait for this.
             if let Some(duplex) = served {
                 Box::pin(duplex.wait_for_close()).await;
@@ -120,9 +123,9 @@ async fn serve(
     id: Option<RequestId>,
     origin: ClientOrigin,
     in_cookie: Option<String>,
-    socket: WebSocket,
+    duplex: Duplex,
 ) -> Option<Duplex> {
-    let mut connection = Connection::new(api, id, origin, in_cookie, socket);
+    let mut connection = Connection::new(api, id, origin, in_cookie, duplex);
     match connection.run().await {
         End::Close(reason) => {
             if let Some(outcome) = reason.outcome() {
@@ -160,6 +163,16 @@ enum Step {
     End(End),
 }
 
+/// Whether the socket is closed because the server is stopping.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    NotYet,
+    /// At this time its subscriptions end.
+    At(Instant),
+    /// It is closed once its queries and mutations have been answered. Nothing begins any more.
+    WhenAnswered,
+}
+
 struct Connection {
     api: Api,
     /// The id of the request that has opened the socket.
@@ -182,8 +195,7 @@ struct Connection {
     pinged_at: Instant,
     /// Whether the client has sent anything since the last ping.
     heard_since_ping: bool,
-    /// When the socket is closed because the server is stopping.
-    closes_at: Option<Instant>,
+    stop: Stop,
 }
 
 /// The content of `connection_init`. The token is checked again for each operation.
@@ -209,7 +221,7 @@ impl Connection {
         id: Option<RequestId>,
         origin: ClientOrigin,
         in_cookie: Option<String>,
-        socket: WebSocket,
+        duplex: Duplex,
     ) -> Self {
         let (now, task) = (Instant::now(), TaskWaker::default());
         Self {
@@ -217,7 +229,7 @@ impl Connection {
             id,
             origin,
             in_cookie,
-            duplex: Duplex::new(socket),
+            duplex,
             credentials: None,
             operations: Multiplexer::default(),
             lifecycle: task.new_flag(),
@@ -227,7 +239,7 @@ impl Connection {
             used_at: now,
             pinged_at: now,
             heard_since_ping: true,
-            closes_at: None,
+            stop: Stop::NotYet,
         }
     }
 
@@ -260,7 +272,7 @@ impl Connection {
                 Step::Socket(event) => self.on_socket_event(event).await,
                 Step::Timer => self.on_timer().await,
                 Step::ServerStops => {
-                    self.closes_at = Some(Instant::now() + self.api.drain_delay());
+                    self.stop = Stop::At(Instant::now() + self.api.drain_delay());
                     Ok(())
                 }
                 Step::End(end) => Err(end),
@@ -281,7 +293,7 @@ impl Connection {
         if self.session_ended.as_mut().poll(&mut cx).is_ready() {
             return Poll::Ready(Step::End(End::Close(CloseReason::UNAUTHORIZED)));
         }
-        if self.closes_at.is_none() && draining.poll(&mut cx).is_ready() {
+        if self.stop == Stop::NotYet && draining.poll(&mut cx).is_ready() {
             return Poll::Ready(Step::ServerStops);
         }
         timer.poll(&mut cx).map(|()| Step::Timer)
@@ -304,7 +316,12 @@ impl Connection {
             // There may be more, after other tasks have had their turn.
             cx.waker().wake_by_ref();
         }
-        self.duplex.poll_event(cx).map(Step::Socket)
+        let event = self.duplex.poll_event(cx);
+        let is_answered = || self.operations.len() == 0 && self.duplex.is_written();
+        if self.stop == Stop::WhenAnswered && is_answered() {
+            return Poll::Ready(Step::End(End::Close(CloseReason::RESTART)));
+        }
+        event.map(Step::Socket)
     }
 
     /// Returns when [`on_timer`](Self::on_timer) has something to do next.
@@ -315,7 +332,11 @@ impl Connection {
             Some(_) => None,
         };
         let write = self.duplex.blocked_since().map(|since| since + WRITE_TIMEOUT);
-        let deadlines = [init, write, self.closes_at];
+        let stop = match self.stop {
+            Stop::At(time) => Some(time),
+            Stop::NotYet | Stop::WhenAnswered => None,
+        };
+        let deadlines = [init, write, stop];
         deadlines.into_iter().flatten().fold(self.pinged_at + PING_INTERVAL, Instant::min)
     }
 
@@ -340,8 +361,9 @@ impl Connection {
         if self.duplex.blocked_since().is_some_and(|since| now >= since + WRITE_TIMEOUT) {
             return Err(End::Close(CloseReason::TOO_SLOW));
         }
-        if self.closes_at.is_some_and(|at| now >= at) {
-            return Err(End::Close(CloseReason::RESTART));
+        if matches!(self.stop, Stop::At(time) if now >= time) {
+            self.operations.end_live(CloseReason::RESTART.outcome());
+            self.stop = Stop::WhenAnswered;
         }
         if now >= self.pinged_at + PING_INTERVAL {
             if !std::mem::take(&mut self.heard_since_ping) {
@@ -404,6 +426,8 @@ impl Connection {
                 Ok(())
             }
             FromClient::Pong { .. } => Ok(()),
+            // Its client sends it again to another node.
+            FromClient::Subscribe { .. } if self.stop == Stop::WhenAnswered => Ok(()),
             FromClient::Subscribe { id, payload } => self.subscribe(id, (*payload).into()),
             FromClient::Complete { id } => {
                 self.operations.remove(&id);
@@ -482,10 +506,12 @@ impl Connection {
                 Ok(operation) => operation,
             };
         log.set_operation(&mut request, operation);
+        let live = operation == Some(OperationType::Subscription);
         let budgets = &self.api.budgets;
-        let slot = match operation {
-            Some(OperationType::Subscription) => budgets.stream(&actor, &self.origin),
-            _ => budgets.request(&actor, &self.origin),
+        let slot = if live {
+            budgets.stream(&actor, &self.origin)
+        } else {
+            budgets.request(&actor, &self.origin)
         };
         let slot = match slot {
             Err(exceeded) => {
@@ -500,10 +526,12 @@ impl Connection {
             match authenticate(token.as_deref(), &api).await {
                 Ok(Some(actor)) => execution::start(api, actor, origin, request, operation).await,
                 Ok(None) => stream::iter([Output::Interrupted(StreamEnd::SessionEnded)]).boxed(),
-                Err(()) => stream::iter([Output::Interrupted(StreamEnd::Failed)]).boxed(),
+                Err(()) if live => stream::iter([Output::Interrupted(StreamEnd::Failed)]).boxed(),
+                Err(()) => stream::iter([Output::Error(vec![unavailable_error()])]).boxed(),
             }
         });
-        self.operations.insert(id, starting.boxed(), self.task.new_flag(), record, slot);
+        let flag = self.task.new_flag();
+        self.operations.insert(id, live, starting.boxed(), flag, record, slot);
         Ok(())
     }
 

@@ -91,6 +91,24 @@ async fn a_client_that_does_not_read_is_closed_with_1013_and_resumes_without_a_g
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_a_large_response_slowly_but_steadily_gets_all_of_it() {
+    let server = start_with_metrics(&[]).await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    post_many(&server, &ticket).await;
+    server.quiet().await;
+    let mut socket = Socket::open_slow(&server.address(), anna.token.as_deref()).await;
+    let read = "query($id: ID!) { node(id: $id) { ... on Ticket {
+        a: timeline(last: 70) { nodes { ... on CommentAdded { comment { body } } } }
+        b: timeline(last: 70) { nodes { ... on CommentAdded { comment { body } } } } } } }";
+    socket.subscribe("large", read, json!({ "id": ticket.id })).await;
+    let node = socket.item().await;
+    assert!(node.to_string().len() > 8_000_000);
+    assert_eq!(socket.message().await["type"], "complete");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_ends_while_a_send_is_blocked_closes_its_socket_at_once() {
     let server = start_with_metrics(&[]).await;
     let anna = server.customer("Anna").await;

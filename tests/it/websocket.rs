@@ -176,6 +176,37 @@ async fn a_stopping_server_closes_its_sockets_with_1012() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_server_answers_the_mutations_of_its_sockets_before_it_closes_them() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = anna.create_ticket("one").await;
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; SELECT FROM tickets FOR UPDATE").await.unwrap();
+    let mut socket = anna.socket().await;
+    socket.watch_inbox("inbox", None).await;
+    socket.caught_up().await;
+    let comment = "mutation($ticket: ID!, $body: String!) {
+        addComment(input: { ticketId: $ticket, body: $body }) { comment { body } } }";
+    let last_words = json!({ "ticket": ticket.id, "body": "Last words" });
+    socket.subscribe("comment", comment, last_words).await;
+    let database = server.database.connect().await;
+    let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    while !database.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {}
+    let address = server.address();
+    let stopping = tokio::spawn(server.stop_keeping_database());
+    while tokio::net::TcpStream::connect(&address).await.is_ok() {}
+    holder.batch_execute("COMMIT").await.unwrap();
+    let answer = socket.message().await;
+    assert_eq!((&answer["type"], &answer["id"]), (&json!("next"), &json!("comment")), "{answer}");
+    let body = &answer["payload"]["data"]["addComment"]["comment"]["body"];
+    assert_eq!(body, "Last words");
+    assert_eq!(socket.message().await, json!({ "type": "complete", "id": "comment" }));
+    assert_eq!(socket.close_code().await, 1012);
+    stopping.await.unwrap().stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_is_cut_within_an_emoji_fails_its_operation_and_no_other() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;

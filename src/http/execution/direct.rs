@@ -33,7 +33,7 @@ use crate::{
     events::{StreamEnd, run_to_completion},
     graphql::{
         MutationProgress, RequestContext, RootFields, StreamProgress, check_nulls, check_variables,
-        code, complete_root, exceeded_response, requested_operation, with_document,
+        code, complete_root, exceeded_response, panicked_error, requested_operation, with_document,
     },
 };
 
@@ -178,9 +178,16 @@ pub fn execute(
         }
     });
     // Polled as part of the stream: the task starts with it, and is aborted when it is dropped.
-    let panicked = stream::once(task).filter_map(async |finished| {
-        finished.is_none().then_some(Output::Interrupted(StreamEnd::Failed))
-    });
+    let failed = move || {
+        if live {
+            Output::Interrupted(StreamEnd::Failed)
+        } else {
+            // Of no concern to the other operations of a socket.
+            Output::Error(vec![panicked_error()])
+        }
+    };
+    let panicked = stream::once(task)
+        .filter_map(move |finished| future::ready(finished.is_none().then(failed)));
     Box::pin(stream::select(panicked, ReceiverStream::new(receiver)))
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{self, Instant};
 use tokio_tungstenite::tungstenite;
 
 use super::{
+    super::connection::Written,
     protocol::CloseReason,
     wake_flag::{TaskWaker, WakeFlag},
 };
@@ -53,6 +54,10 @@ pub struct Duplex {
     /// The bytes in `queue`.
     queued: usize,
     unflushed: bool,
+    /// How many bytes the client has accepted.
+    written: Written,
+    /// How many it had accepted when it was last blocked.
+    written_before: u64,
     /// When the client last accepted something, if messages wait for it.
     blocked_since: Option<Instant>,
     task: TaskWaker,
@@ -63,7 +68,7 @@ pub struct Duplex {
 
 impl Duplex {
     /// Wraps a socket.
-    pub fn new(socket: WebSocket) -> Self {
+    pub fn new(socket: WebSocket, written: Written) -> Self {
         let task = TaskWaker::default();
         Self {
             socket,
@@ -73,6 +78,8 @@ impl Duplex {
             queue: VecDeque::new(),
             queued: 0,
             unflushed: false,
+            written,
+            written_before: 0,
             blocked_since: None,
         }
     }
@@ -80,6 +87,11 @@ impl Duplex {
     /// Whether there is room for the outputs of operations.
     pub fn has_room(&self) -> bool {
         self.queued < QUEUE_FULL
+    }
+
+    /// Whether everything that was queued is written.
+    pub fn is_written(&self) -> bool {
+        self.control.is_empty() && self.queue.is_empty() && !self.unflushed
     }
 
     /// Returns since when the client has accepted nothing of what is queued for it, or `None`
@@ -155,12 +167,15 @@ impl Duplex {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
         let written = self.poll_write_all(cx);
-        match written {
-            Poll::Pending if self.blocked_since.is_none() => {
-                self.blocked_since = Some(Instant::now());
-            }
-            Poll::Pending => {}
-            Poll::Ready(_) => self.blocked_since = None,
+        if written.is_ready() {
+            self.blocked_since = None;
+            return written;
+        }
+        // A part of a large message is progress too.
+        let bytes = self.written.get();
+        if self.blocked_since.is_none() || bytes != self.written_before {
+            self.blocked_since = Some(Instant::now());
+            self.written_before = bytes;
         }
         written
     }
@@ -168,10 +183,6 @@ impl Duplex {
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
         while !self.control.is_empty() || !self.queue.is_empty() {
             ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(|_| ())?;
-            if self.blocked_since.is_some() {
-                // The client accepts something again.
-                self.blocked_since = Some(Instant::now());
-            }
             let message = self.control.pop_front().or_else(|| {
                 let message = self.queue.pop_front()?;
                 self.queued -= length(&message);

@@ -40,6 +40,8 @@ pub struct Multiplexer {
 
 struct Running {
     id: String,
+    /// Whether it is a subscription.
+    live: bool,
     encoder: NextEncoder,
     stage: Stage,
     flag: WakeFlag,
@@ -84,18 +86,28 @@ impl Multiplexer {
     pub fn insert(
         &mut self,
         id: String,
+        live: bool,
         starting: BoxFuture<'static, Operation>,
         flag: WakeFlag,
         record: Arc<RequestRecord>,
         slot: Slot,
     ) {
         let (encoder, stage) = (NextEncoder::new(&id), Stage::Starting(starting));
-        self.running.push(Running { id, encoder, stage, flag, record, _slot: slot });
+        self.running.push(Running { id, live, encoder, stage, flag, record, _slot: slot });
     }
 
     /// Records what ends all running operations, before they are dropped.
     pub fn record_end(&self, outcome: &str) {
         self.running.iter().for_each(|running| running.record.set_error(outcome));
+    }
+
+    /// Cancels the subscriptions, and records what ends them.
+    pub fn end_live(&mut self, outcome: Option<&str>) {
+        for running in self.running.extract_if(.., |running| running.live) {
+            if let Some(outcome) = outcome {
+                running.record.set_error(outcome);
+            }
+        }
     }
 
     /// Cancels the operation with this id, if it is running.

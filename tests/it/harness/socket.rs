@@ -1,13 +1,18 @@
 //! A client of the graphql-transport-ws protocol, message by message.
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpSocket, TcpStream},
-    time,
+    time::{self, Interval},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -27,6 +32,68 @@ pub const EVENT: &str = "__typename
     ... on Checkpoint { cursor }
     ... on AccessRevoked { ticketId cursor }
     ... on ResyncRequired { reason }";
+
+/// How often a slow line brings something.
+const TICK: Duration = Duration::from_millis(100);
+/// How many bytes it brings then, in the first ticks. Later it brings all that there is.
+const TICK_BYTES: usize = 30_000;
+const SLOW_TICKS: u32 = 120;
+
+/// A connection that is slow for twelve seconds.
+struct SlowLine {
+    stream: TcpStream,
+    ticks: Interval,
+    ticked: u32,
+    /// How many bytes may still be read in this tick.
+    left: usize,
+}
+
+impl AsyncRead for SlowLine {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ticked >= SLOW_TICKS {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        if self.left == 0 {
+            ready!(self.ticks.poll_tick(cx));
+            self.ticked += 1;
+            self.left = TICK_BYTES;
+        }
+        let mut bytes = vec![0; self.left.min(buffer.remaining())];
+        let mut part = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        buffer.put_slice(part.filled());
+        self.left -= part.filled().len();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for SlowLine {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+async fn connect_with_small_buffer(address: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    socket.connect(address.parse().unwrap()).await.unwrap()
+}
 
 /// A connection, plain or with TLS.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -106,10 +173,17 @@ impl Socket {
     /// Like [`open`](Self::open), with a small receive buffer, so that the server soon notices if
     /// the client does not read.
     pub async fn open_with_small_buffer(address: &str, token: Option<&str>) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4 * 1024).unwrap();
-        let stream = socket.connect(address.parse().unwrap()).await.unwrap();
-        let stream: Box<dyn Connection> = Box::new(stream);
+        Self::open_over(address, token, Box::new(connect_with_small_buffer(address).await)).await
+    }
+
+    /// Opens a socket on a line that is slow for twelve seconds, but never still.
+    pub async fn open_slow(address: &str, token: Option<&str>) -> Self {
+        let stream = connect_with_small_buffer(address).await;
+        let slow = SlowLine { stream, ticks: time::interval(TICK), ticked: 0, left: 0 };
+        Self::open_over(address, token, Box::new(slow)).await
+    }
+
+    async fn open_over(address: &str, token: Option<&str>, stream: Box<dyn Connection>) -> Self {
         let (socket, _) = client_async(request(address), stream).await.unwrap();
         Self(socket).initialise(token).await.expect("a server that acknowledges connection_init")
     }
