@@ -93,7 +93,9 @@ async fn the_embedded_database_is_upgraded_and_its_streams_continue() {
     // One that was interrupted before is given up: nothing of its copies stays.
     let left = ["postgres.upgrading", "postgres.rows", "postgres.rows.unfinished"];
     let left = left.map(|name| folder.0.join(name));
-    left.iter().for_each(|path| fs::create_dir(path).unwrap());
+    for path in &left {
+        fs::create_dir(path).unwrap();
+    }
     let server = Process::serve(&new).await;
     let anna = sign_in(&server, "customer@demo.example").await;
     assert_eq!(anna.ok(query, json!({ "n": ticket.number })).await, found);
