@@ -16,7 +16,10 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use tokio::{task, time};
 
-use super::{Database, DbError, pool::DEADLOCK};
+use super::{
+    Database, DbError,
+    pool::{DEADLOCK, LOCK_TIMED_OUT},
+};
 use crate::domain::causes::with_causes;
 
 /// All migrations, oldest first.
@@ -39,13 +42,6 @@ const CONCURRENT_LOCK_TIMEOUT: &str = "SET lock_timeout = '2min'";
 const RETRIES: u32 = 6;
 /// The pause before the first retry. Each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// How Postgres reports a lock timeout (SQLSTATE 55P03). diesel hides the code of an error, and the
-/// message comes in the language of the server.
-const LOCK_TIMED_OUT: [&str; 2] = [
-    "canceling statement due to lock timeout",
-    "выполнение оператора отменено из-за тайм-аута блокировки",
-];
 
 /// The invalid indexes of tables that nobody indexes at the moment: a CREATE INDEX CONCURRENTLY
 /// left them when it failed.

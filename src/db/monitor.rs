@@ -26,7 +26,7 @@ pub struct Backlog {
     pub mails: Vec<(String, i64)>,
     /// The age of the oldest unfinished mail.
     pub oldest_mail: f64,
-    /// How long the mail that has been due the longest could have been sent. 0 while mail is off.
+    /// How long the mail that is overdue the longest has been due. 0 while mail is off.
     pub oldest_due_mail: f64,
     /// The time of the state that the last whole backup has, in Unix time. `None` before the first.
     pub last_backup: Option<f64>,

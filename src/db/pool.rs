@@ -69,6 +69,13 @@ pub enum DbError {
     Locked,
 }
 
+/// How Postgres reports a lock timeout (SQLSTATE 55P03). diesel hides the code of an error, and the
+/// message comes in the language of the server.
+pub(super) const LOCK_TIMED_OUT: [&str; 2] = [
+    "canceling statement due to lock timeout",
+    "выполнение оператора отменено из-за тайм-аута блокировки",
+];
+
 /// How Postgres reports a deadlock (SQLSTATE 40P01).
 pub(super) const DEADLOCK: [&str; 2] = ["deadlock detected", "обнаружена взаимоблокировка"];
 
@@ -114,6 +121,12 @@ impl DbError {
             }
             _ => false,
         }
+    }
+
+    /// Whether another transaction held a lock for too long.
+    pub fn is_held_up(&self) -> bool {
+        let Self::Statement(Error::DatabaseError(_, information)) = self else { return false };
+        LOCK_TIMED_OUT.iter().any(|text| information.message().contains(text))
     }
 }
 
@@ -300,6 +313,17 @@ impl Database {
     /// The database cannot be reached or failed.
     pub async fn ping(&self) -> Result<(), DbError> {
         self.read().await?.batch_execute("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Checks that the database responds, over a connection outside the pool.
+    ///
+    /// # Errors
+    /// The database cannot be reached or failed.
+    pub async fn ping_apart(&self) -> Result<(), DbError> {
+        let connection = self.connector.diesel().await;
+        let unavailable = |error: ConnectionError| DbError::Unavailable(error.to_string());
+        connection.map_err(unavailable)?.batch_execute("SELECT 1").await?;
         Ok(())
     }
 

@@ -6,8 +6,8 @@
 //! If a batch fails, its events are processed one by one. An event that fails alone as well is set
 //! aside: recorded with its error, counted, and skipped until somebody requests another attempt.
 //! Only an error that other events do not share sets an event aside. An outage sets nothing aside:
-//! the runner waits and repeats. What fails slowly may be either, so it is repeated a few times, and
-//! set aside if the event after it succeeds.
+//! the runner waits and repeats, also for a lock. What else fails slowly may be either, so it is
+//! repeated a few times, and set aside if the event after it succeeds.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -250,7 +250,9 @@ impl ConsumerRunner {
             };
             let error = match self.attempt(db, pos).await? {
                 Attempt::Done => None,
-                Attempt::FailedSlowly(error) if !self.is_at_fault(db, pos).await? => {
+                Attempt::FailedSlowly(error)
+                    if error.is_held_up() || !self.is_at_fault(db, pos).await? =>
+                {
                     return Err(error);
                 }
                 Attempt::Failed(error) | Attempt::FailedSlowly(error) => Some(error),

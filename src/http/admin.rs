@@ -128,7 +128,7 @@ fn add(snapshot: &mut Snapshot, backlog: Backlog) {
     );
     let help = "The age of the oldest mail that is not delivered yet, or 0";
     snapshot.seconds("oldest_undelivered_mail_age_seconds", help, backlog.oldest_mail);
-    let help = "How long the mail that has been due the longest could have been sent, or 0";
+    let help = "How long the mail that is overdue the longest has been due, or 0";
     snapshot.seconds("oldest_due_mail_age_seconds", help, backlog.oldest_due_mail);
     if let Some(at) = backlog.last_backup {
         let help = "The time of the state that the last backup has, in Unix time";

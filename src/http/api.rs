@@ -49,9 +49,9 @@ pub struct Parts {
     pub log: Arc<EventLog>,
     /// The responses that this node's subscribers share.
     pub fan_out: FanOutGroups,
-    /// The database, for metrics.
+    /// The database, for readiness and metrics.
     pub database: Database,
-    /// The database with connections that requests don't use, for readiness and metrics.
+    /// The database with connections that requests don't use, for metrics.
     pub background: Database,
     /// Whether the database answers.
     pub readiness: Readiness,

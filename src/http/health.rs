@@ -14,8 +14,7 @@ pub async fn ready(State(api): State<Api>) -> (StatusCode, &'static str) {
     if api.leaving.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    // Not over a connection that requests wait for: on fewer nodes they would wait even longer.
-    if api.readiness.ask(&api.background).await {
+    if api.readiness.ask(&api.database).await {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n")

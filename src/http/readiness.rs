@@ -22,17 +22,20 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Readiness(Mutex<Option<Shared<BoxFuture<'static, bool>>>>);
 
 impl Readiness {
-    /// Asks over a connection of this pool.
+    /// Asks over a connection of its own, which waits for nobody: if busy nodes were not ready, the
+    /// others would be busier.
     pub(super) fn ask(&self, database: &Database) -> Shared<BoxFuture<'static, bool>> {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(asking) = asked.as_ref().filter(|asking| asking.peek().is_none()) {
             return asking.clone();
         }
         let database = database.clone();
-        let asking = async move {
-            let pinged = time::timeout(TIMEOUT, database.ping()).await;
-            matches!(pinged, Ok(Ok(())))
-        };
+        // A task: it ends also if everybody who asked has gone.
+        let asking = tokio::spawn(async move {
+            let answered = time::timeout(TIMEOUT, database.ping_apart()).await;
+            matches!(answered, Ok(Ok(())))
+        });
+        let asking = asking.map(|answered| answered.unwrap_or(false));
         asked.insert(asking.boxed().shared()).clone()
     }
 }
