@@ -23,7 +23,7 @@ use super::{
     transport::MailTransport,
 };
 use crate::{
-    db::{Database, DbError, delivery},
+    db::{Blame, Database, DbError, delivery},
     domain::{
         clock::{Ambient, Timestamp},
         delivery::{Delivery, DeliveryState},
@@ -36,7 +36,7 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// The pause after the database has failed. The retry time of a mail is `Delivery::retry_at`.
 const DATABASE_RETRY_AFTER: Duration = Duration::from_millis(500);
-/// How long composing a mail is tried again while the database fails, if the claim lasts twice as long.
+/// How long composing a mail is tried while the database fails, if the claim lasts twice as long.
 const COMPOSE_FOR: TimeDelta = TimeDelta::seconds(30);
 /// How long shutdown waits for a mail that is being sent.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -144,27 +144,30 @@ impl Sender {
         }
     }
 
-    /// Composes the mail of a delivery that was claimed just before `now`. Retries while the database
-    /// fails: a code would expire before its claim does.
+    /// Composes the mail of a delivery that was just claimed. Retries while the database fails: a code
+    /// would expire before its claim does. Leaves half of the claim to the transport.
     async fn compose(
         &self,
         delivery: &Delivery,
         now: Timestamp,
     ) -> Result<Option<Message>, ComposeError> {
-        let until = now + (self.lease / 2).min(COMPOSE_FOR);
-        loop {
-            let composed = async {
-                let mut connection = self.database.read().await?;
-                self.composer.compose(&mut connection, delivery, now).await
-            };
-            match composed.await {
-                Err(ComposeError::Database(error)) if self.ambient.now() < until => {
-                    tracing::warn!(?delivery, %error, "composing a mail failed; retrying");
-                    time::sleep(DATABASE_RETRY_AFTER).await;
+        let limit = (self.lease / 2).min(COMPOSE_FOR).to_std().unwrap_or_default();
+        let composed = time::timeout(limit, async {
+            loop {
+                let composed = async {
+                    let mut connection = self.database.read().await?;
+                    self.composer.compose(&mut connection, delivery, now).await
+                };
+                match composed.await {
+                    Err(ComposeError::Database(error)) if error.blame() != Blame::Item => {
+                        tracing::warn!(?delivery, %error, "composing a mail failed; retrying");
+                        time::sleep(DATABASE_RETRY_AFTER).await;
+                    }
+                    composed => return composed,
                 }
-                composed => return composed,
             }
-        }
+        });
+        composed.await.unwrap_or_else(|_| Err(DbError::TimedOut(limit).into()))
     }
 
     /// Records the failure of an attempt that began at `began`.
