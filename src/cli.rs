@@ -37,7 +37,10 @@ impl Cli {
             Command::Schema => return print(&graphql::sdl()),
             Command::Config(ConfigCommand::Reference) => return print(&config::reference()),
             Command::Generate(command) => return generate::run(command),
-            _ => Config::load(self.config.as_deref(), &flags).map_err(RefusedConfig)?,
+            _ => match Config::load(self.config.as_deref(), &flags) {
+                Err(error @ ConfigError::Secret { .. }) => return Err(error.into()),
+                loaded => loaded.map_err(RefusedConfig)?,
+            },
         };
         let telemetry = logging::start(&config)?;
         let result = run(command, &config).await;

@@ -3,9 +3,17 @@
 /// An error in the configuration. Its text names the key or the file at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The configuration file, or the file of a secret, cannot be read.
+    /// The configuration file cannot be read.
     #[error("cannot read the file {path}: {cause}")]
     File {
+        /// The file's path.
+        path: String,
+        /// The reason.
+        cause: String,
+    },
+    /// The file of a secret cannot be read: maybe not yet.
+    #[error("cannot read the file of a secret, {path}: {cause}")]
+    Secret {
         /// The file's path.
         path: String,
         /// The reason.

@@ -165,7 +165,7 @@ fn is_of_kubernetes(variable: &str, value: &str) -> bool {
 /// Returns the content of a secret's file, without the line break at its end.
 fn read_secret(path: &str) -> Result<String, ConfigError> {
     let text = fs::read_to_string(path)
-        .map_err(|error| ConfigError::File { path: path.to_owned(), cause: error.to_string() })?;
+        .map_err(|error| ConfigError::Secret { path: path.to_owned(), cause: error.to_string() })?;
     Ok(text.trim_end().to_owned())
 }
 

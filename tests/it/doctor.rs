@@ -143,6 +143,8 @@ async fn doctor_tells_a_failure_from_a_configuration_that_cannot_be_read_by_its_
     assert_eq!(code(&[("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")]).await, Some(1));
     let unreadable = [("DATABASE_URL", database.url.as_str()), ("TICKETWIRE_NO_SUCH_KEY", "1")];
     assert_eq!(code(&unreadable).await, Some(2));
+    // The file of a secret may be there later.
+    assert_eq!(code(&[("DATABASE_URL_FILE", "/nowhere")]).await, Some(1));
     let help = process::command(&[]).args(["doctor", "--no-such-flag"]).output().await.unwrap();
     assert_eq!(help.status.code(), Some(2));
 }
