@@ -1,6 +1,9 @@
 //! Loads what the items of a page need before their fields ask for it, one by one.
 
-use async_graphql::Context;
+use async_graphql::{
+    Context,
+    parser::types::{Selection, SelectionSet},
+};
 
 use super::{context::ContextExt as _, error::Failure};
 use crate::{
@@ -8,12 +11,36 @@ use crate::{
     service::{self, account::AccountsState},
 };
 
-/// Whether a field of a connection's items is selected, by its path.
+/// Whether a field of a connection's items is selected, by its path. Asked for each ticket of a page, so
+/// it allocates nothing.
 pub(super) fn selects(ctx: &Context<'_>, path: &[&str]) -> bool {
-    let connection = ctx.look_ahead();
-    [connection.field("nodes"), connection.field("edges").field("node")]
-        .into_iter()
-        .any(|items| path.iter().fold(items, |selected, name| selected.field(name)).exists())
+    let connection = &ctx.item.node.selection_set.node;
+    let items: [&[&str]; 2] = [&["nodes"], &["edges", "node"]];
+    items.into_iter().any(|items| has_field(ctx, connection, items.iter().chain(path).copied()))
+}
+
+fn has_field<'p>(
+    ctx: &Context<'_>,
+    set: &SelectionSet,
+    path: impl Iterator<Item = &'p str> + Clone,
+) -> bool {
+    let mut below = path.clone();
+    let Some(name) = below.next() else { return true };
+    set.items.iter().any(|selection| match &selection.node {
+        Selection::Field(field) => {
+            let set = &field.node.selection_set.node;
+            field.node.name.node == name && has_field(ctx, set, below.clone())
+        }
+        Selection::InlineFragment(fragment) => {
+            has_field(ctx, &fragment.node.selection_set.node, path.clone())
+        }
+        Selection::FragmentSpread(spread) => {
+            let fragment = ctx.query_env.fragments.get(&spread.node.fragment_name.node);
+            fragment.is_some_and(|fragment| {
+                has_field(ctx, &fragment.node.selection_set.node, path.clone())
+            })
+        }
+    })
 }
 
 /// Loads accounts that a ticket or its timeline names: from memory if no account has changed since,
