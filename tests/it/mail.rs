@@ -196,7 +196,7 @@ async fn a_mail_is_delivered_although_the_mail_server_is_busy_stalls_or_hangs_up
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_is_given_up_after_three_days_without_a_mail_server() {
-    let address = Smtp::reserve().await;
+    let address = Smtp::reserve();
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("Never told").await;
@@ -219,7 +219,7 @@ async fn a_mail_is_given_up_after_three_days_without_a_mail_server() {
 async fn after_a_day_without_a_mail_server_all_mails_are_sent_in_order_over_few_connections() {
     const TICKETS: usize = 20;
     const SENDERS: usize = 3;
-    let address = Smtp::reserve().await;
+    let address = Smtp::reserve();
     let mut flags = settings(&format!("smtp://{address}"));
     flags.extend([("mail.senders", SENDERS.to_string()), ("mail.timeout_seconds", "60".into())]);
     let server = TestServer::start_with(&flags).await;
@@ -246,7 +246,7 @@ async fn after_a_day_without_a_mail_server_all_mails_are_sent_in_order_over_few_
 
     // At worst all are due at once when the mail server is back: each sender opens one connection
     // and reuses it.
-    let smtp = Smtp::start_at(&address).await;
+    let smtp = Smtp::start_at(address);
     smtp.script([Behaviour::Pause(Step::Mail); SENDERS]);
     server.clock.advance(TimeDelta::hours(6));
     smtp.paused(SENDERS).await;
@@ -397,7 +397,7 @@ async fn a_mail_whose_composition_loses_the_database_is_sent_in_the_same_attempt
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_priority_mail_is_not_sent() {
-    let address = Smtp::reserve().await;
+    let address = Smtp::reserve();
     let server = TestServer::start_with(&settings(&format!("smtp://{address}"))).await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
     let ticket = anna.create_ticket("The site is down").await;

@@ -198,7 +198,7 @@ async fn metrics_count_buffer_overflows_and_replays_by_source() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_show_the_lag_and_age_of_stuck_consumers_mails_and_events() {
-    let smtp = Smtp::reserve().await;
+    let smtp = Smtp::reserve();
     let server = start_with_metrics(&settings(&format!("smtp://{smtp}"))).await;
     let anna = server.customer("Anna").await;
     server.quiet().await;
@@ -235,7 +235,7 @@ async fn metrics_show_the_lag_and_age_of_stuck_consumers_mails_and_events() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_behind_a_deferred_one_is_not_due() {
-    let smtp = Smtp::reserve().await;
+    let smtp = Smtp::reserve();
     let server = start_with_metrics(&settings(&format!("smtp://{smtp}"))).await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;

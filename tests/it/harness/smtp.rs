@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    fmt,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +14,7 @@ use mail_parser::MessageParser;
 use rcgen::generate_simple_self_signed;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Notify,
     task::{JoinHandle, JoinSet},
     time,
@@ -131,6 +132,15 @@ impl Drop for Smtp {
     }
 }
 
+/// An address that refuses connections. As long as this exists, no other socket gets it.
+pub struct Reserved(TcpSocket);
+
+impl fmt::Display for Reserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.local_addr().map_err(|_| fmt::Error)?)
+    }
+}
+
 impl Smtp {
     /// Starts a server that accepts everything.
     pub async fn start() -> Self {
@@ -143,14 +153,16 @@ impl Smtp {
         Self::serve_on(listener, options)
     }
 
-    /// Returns a free address on which nobody listens yet.
-    pub async fn reserve() -> String {
-        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+    /// Reserves an address on which nobody listens yet.
+    pub fn reserve() -> Reserved {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Reserved(socket)
     }
 
-    /// Starts a server on this address.
-    pub async fn start_at(address: &str) -> Self {
-        Self::serve_on(TcpListener::bind(address).await.unwrap(), SmtpOptions::default())
+    /// Starts a server on a reserved address.
+    pub fn start_at(Reserved(socket): Reserved) -> Self {
+        Self::serve_on(socket.listen(128).unwrap(), SmtpOptions::default())
     }
 
     fn serve_on(listener: TcpListener, options: SmtpOptions) -> Self {
