@@ -20,7 +20,6 @@ use super::{
     Database, DbError,
     pool::{DEADLOCK, LOCK_TIMED_OUT},
 };
-use crate::domain::causes::with_causes;
 
 /// All migrations, oldest first.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
@@ -72,7 +71,7 @@ pub async fn run_from(
     source: &(impl MigrationSource<Pg> + Sync),
 ) -> Result<Vec<String>, DbError> {
     // A separate connection: the lock is released when it is dropped, even after a failure.
-    let mut connection = connect(database).await?;
+    let mut connection = database.connect_apart().await?;
     connection.batch_execute("SET statement_timeout = 0").await?;
     wait_for_turn(&mut connection).await?;
     let names = missing(&mut connection, source).await?;
@@ -136,7 +135,7 @@ pub struct Comparison {
 /// # Errors
 /// The database cannot be reached.
 pub async fn compare(database: &Database) -> Result<Comparison, DbError> {
-    let mut connection = connect(database).await?;
+    let mut connection = database.connect_apart().await?;
     let applied = applied(&mut connection).await?;
     let pending = missing(&mut connection, &MIGRATIONS).await?;
     Ok(Comparison { is_empty: applied.is_empty(), pending, unknown: unknown(&applied)? })
@@ -159,12 +158,7 @@ pub fn unknown<'v>(applied: impl IntoIterator<Item = &'v String>) -> Result<Vec<
 /// # Errors
 /// The database cannot be reached.
 pub async fn pending(database: &Database) -> Result<Vec<String>, DbError> {
-    missing(&mut connect(database).await?, &MIGRATIONS).await
-}
-
-async fn connect(database: &Database) -> Result<AsyncPgConnection, DbError> {
-    let connection = database.connector().diesel().await;
-    connection.map_err(|error| DbError::Unavailable(with_causes(&error)))
+    missing(&mut database.connect_apart().await?, &MIGRATIONS).await
 }
 
 /// A connection that diesel's migrations, which are not async, can use.

@@ -74,11 +74,7 @@ impl From<Vec<FigureRow>> for Backlog {
 /// # Errors
 /// The database cannot be reached, or the statement failed.
 pub async fn backlog(database: &Database, now: Timestamp) -> Result<Backlog, DbError> {
-    let mut connection = database
-        .connector()
-        .diesel()
-        .await
-        .map_err(|error| DbError::Unavailable(error.to_string()))?;
+    let mut connection = database.connect_apart().await?;
     let figures = diesel::sql_query(format!(
         "WITH head AS (SELECT pos FROM feed_head)
          SELECT 'head' AS figure, '' AS label, pos AS count, 0::float8 AS seconds FROM head

@@ -321,10 +321,16 @@ impl Database {
     /// # Errors
     /// The database cannot be reached or failed.
     pub async fn ping_apart(&self) -> Result<(), DbError> {
+        Ok(self.connect_apart().await?.batch_execute("SELECT 1").await?)
+    }
+
+    /// Opens a connection outside the pool.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub(super) async fn connect_apart(&self) -> Result<AsyncPgConnection, DbError> {
         let connection = self.connector.diesel().await;
-        let unavailable = |error: ConnectionError| DbError::Unavailable(error.to_string());
-        connection.map_err(unavailable)?.batch_execute("SELECT 1").await?;
-        Ok(())
+        connection.map_err(|error| DbError::Unavailable(with_causes(&error)))
     }
 
     /// Returns the use of the pool.
