@@ -1,7 +1,5 @@
 //! The log: one line for each request and each operation.
 
-use std::net::TcpListener;
-
 use serde_json::{Value, json};
 use ticketwire::domain::account::Role;
 use tokio::{
@@ -13,6 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::harness::{
     Client, TestServer,
     event_stream::EventStream,
+    port,
     postgres::TestDatabase,
     process::Process,
     server::{PASSWORD, create_account},
@@ -83,7 +82,8 @@ async fn no_filter_has_libraries_log_the_values_in_statements() {
     let url = server.database.url.as_str();
     create_account(url, &server.clock, "anna@example.com", "Anna", Role::Customer).await;
     for filter in ["info,tokio_postgres::query=trace,otel::x=trace", "info,[request]=trace"] {
-        let process = serve(url, &free_address(), &[("TICKETWIRE_LOG_FILTER", filter)]).await;
+        let process =
+            serve(url, &port::choose_address(), &[("TICKETWIRE_LOG_FILTER", filter)]).await;
         Client::new(&process.address, None).sign_in("anna@example.com", PASSWORD).await;
         let log = process.stop_and_read_log().await;
         assert!(log.contains("request answered"), "{log}");
@@ -124,11 +124,6 @@ async fn counted(address: &str, counter: &str) -> String {
     }
 }
 
-/// An address for the admin listener that is free.
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 /// Starts a server whose log is JSON, with an admin listener and further settings.
 async fn serve(url: &str, admin: &str, settings: &[(&str, &str)]) -> Process {
     let own = [
@@ -141,7 +136,7 @@ async fn serve(url: &str, admin: &str, settings: &[(&str, &str)]) -> Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_client_gives_up_is_one_line_that_says_so() {
-    let (server, admin) = (TestServer::start().await, free_address());
+    let (server, admin) = (TestServer::start().await, port::choose_address());
     let url = server.database.url.clone();
     create_account(&url, &server.clock, "anna@example.com", "Anna", Role::Customer).await;
     let process = serve(&url, &admin, &[]).await;
@@ -172,7 +167,7 @@ async fn a_request_whose_client_gives_up_is_one_line_that_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_that_a_client_invents_is_logged_and_counted_as_other() {
-    let (database, admin) = (TestDatabase::new().await, free_address());
+    let (database, admin) = (TestDatabase::new().await, port::choose_address());
     let process = serve(&database.url, &admin, &[]).await;
     let invented = reqwest::Method::from_bytes(b"BREW").unwrap();
     let url = format!("http://{}/pots/1", process.address);
@@ -223,7 +218,7 @@ fn rejected() -> Vec<(Vec<u8>, &'static str, &'static str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_rejected_before_its_route_is_known_is_one_line_and_one_count() {
-    let (database, admin) = (TestDatabase::new().await, free_address());
+    let (database, admin) = (TestDatabase::new().await, port::choose_address());
     let process = serve(&database.url, &admin, &[]).await;
     for (request, answer, _) in rejected() {
         let answered = exchange(&process.address, &request).await;
@@ -264,7 +259,7 @@ async fn a_request_that_is_rejected_before_its_route_is_known_is_one_line_and_on
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_request_to_a_port_with_tls_is_one_line_and_one_count() {
-    let (database, admin) = (TestDatabase::new().await, free_address());
+    let (database, admin) = (TestDatabase::new().await, port::choose_address());
     let folder = tempfile::tempdir().unwrap();
     let files = Authority::new().issue(folder.path(), HOST, VALID);
     let process = serve(&database.url, &admin, &files.settings()).await;
@@ -279,7 +274,7 @@ async fn a_plain_request_to_a_port_with_tls_is_one_line_and_one_count() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_tls_handshakes_are_counted_by_reason_and_logged_unless_the_client_hung_up() {
-    let (database, admin) = (TestDatabase::new().await, free_address());
+    let (database, admin) = (TestDatabase::new().await, port::choose_address());
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let files = authority.issue(folder.path(), HOST, VALID);
@@ -379,7 +374,7 @@ const INBOX: &str = "subscription Inbox { inboxEvents { __typename } }";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_operation_of_a_websocket_is_one_line() {
-    let (server, admin) = (TestServer::start().await, free_address());
+    let (server, admin) = (TestServer::start().await, port::choose_address());
     let (process, anna) = logged(&server, &admin).await;
     let ticket = anna.create_ticket("mine").await.id;
     let mut socket = anna.socket().await;
@@ -456,7 +451,7 @@ async fn each_operation_of_a_websocket_is_one_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn durations_are_milliseconds_with_at_most_three_decimals_on_every_transport() {
-    let (server, admin) = (TestServer::start().await, free_address());
+    let (server, admin) = (TestServer::start().await, port::choose_address());
     let (process, anna) = logged(&server, &admin).await;
     let query = "{ tickets(first: 3) { nodes { id } } }";
     run(&mut anna.socket().await, query).await;
@@ -476,7 +471,7 @@ async fn durations_are_milliseconds_with_at_most_three_decimals_on_every_transpo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_message_that_closes_a_websocket_is_one_line() {
-    let (server, admin) = (TestServer::start().await, free_address());
+    let (server, admin) = (TestServer::start().await, port::choose_address());
     let (process, anna) = logged(&server, &admin).await;
     let subscribe =
         |id: &str| json!({ "type": "subscribe", "id": id, "payload": { "query": INBOX } });
@@ -509,7 +504,7 @@ async fn each_message_that_closes_a_websocket_is_one_line() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_that_the_server_ends_say_why() {
-    let (server, admin) = (TestServer::start().await, free_address());
+    let (server, admin) = (TestServer::start().await, port::choose_address());
     let (process, anna) = logged(&server, &admin).await;
     let other = anna.sign_in("anna@example.com", PASSWORD).await;
     let mut signed_out = other.socket().await;
@@ -535,7 +530,7 @@ async fn operations_that_the_server_ends_say_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_operation_of_an_event_stream_is_one_line_with_the_id_of_its_request() {
-    let (server, admin) = (TestServer::start().await, free_address());
+    let (server, admin) = (TestServer::start().await, port::choose_address());
     let (process, anna) = logged(&server, &admin).await;
     let mut expected = Vec::new();
     for (query, line) in [
@@ -584,7 +579,7 @@ async fn each_operation_of_an_event_stream_is_one_line_with_the_id_of_its_reques
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_answered_with_an_error_has_its_code_as_outcome() {
-    let (server, admin) = (TestServer::start().await, free_address());
+    let (server, admin) = (TestServer::start().await, port::choose_address());
     let (process, anna) = logged(&server, &admin).await;
     let mut expected = Vec::new();
     let large = "query Large { __schema { types { name fields { name description } } } }";
@@ -614,7 +609,7 @@ async fn a_request_that_is_answered_with_an_error_has_its_code_as_outcome() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_internal_error_names_the_id_of_its_operation_in_the_log() {
-    let (server, admin) = (TestServer::start().await, free_address());
+    let (server, admin) = (TestServer::start().await, port::choose_address());
     let (process, anna) = logged(&server, &admin).await;
     let break_down = "ALTER TABLE categories RENAME TO hidden";
     server.database.connect().await.batch_execute(break_down).await.unwrap();

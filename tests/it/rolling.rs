@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeSet,
-    net::TcpListener,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -22,6 +21,7 @@ use tokio::{sync::watch, task::JoinHandle, time};
 use crate::harness::{
     Client, TestServer,
     client::Ticket,
+    port,
     postgres::TestDatabase,
     process::{Process, run_program},
     reverse_proxy::{Kind, ReverseProxy},
@@ -170,10 +170,6 @@ impl Node {
     }
 }
 
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 /// Creates three accounts, the last of which is staff.
 async fn create_people(database: &TestDatabase, previous: Option<&Path>) {
     for (name, role, text) in [
@@ -212,7 +208,10 @@ async fn roll(previous: Option<PathBuf>) {
     let first = previous.unwrap_or_else(|| env!("CARGO_BIN_EXE_ticketwire").into());
     let mut nodes = Vec::new();
     for _ in 0..2 {
-        nodes.push(Node::start(&first, &database.url, &free_address(), &free_address()).await);
+        nodes.push(
+            Node::start(&first, &database.url, &port::choose_address(), &port::choose_address())
+                .await,
+        );
     }
     let proxy = ReverseProxy::start(Kind::HaProxy, [&nodes[0].listen, &nodes[1].listen]).await;
     let mut people = Vec::new();

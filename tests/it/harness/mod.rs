@@ -7,6 +7,7 @@ pub mod demo;
 pub mod event_stream;
 pub mod mail;
 pub mod npm;
+pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -13,7 +13,10 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::tls::{Authority, HOST, Secure, VALID};
+use super::{
+    port,
+    tls::{Authority, HOST, Secure, VALID},
+};
 
 /// A reverse proxy of Debian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +54,7 @@ impl ReverseProxy {
         let pem = folder.path().join("both.pem");
         let both = [&files.certificate, &files.key].map(|file| fs::read_to_string(file).unwrap());
         fs::write(&pem, both.concat()).unwrap();
-        let [http, https] = [free_port(), free_port()];
+        let [http, https] = [port::choose(), port::choose()];
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let own = [
             ("10.0.0.11:8080", nodes[0].to_owned()),
@@ -154,8 +157,4 @@ pub fn published(kind: Kind) -> String {
 fn sbin(name: &str) -> PathBuf {
     let path = Path::new("/usr/sbin").join(name);
     if path.exists() { path } else { name.into() }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
