@@ -136,8 +136,7 @@ pub struct Passwords {
     permits: Arc<Semaphore>,
     /// The places of those that are being hashed or wait for it.
     places: Arc<Semaphore>,
-    /// Verified if no hash is stored, so that an unknown address takes as long as a wrong
-    /// password.
+    /// Verified if there is no hash at all, so that this takes as long as a wrong password.
     decoy: StoredPassword,
 }
 
@@ -177,11 +176,14 @@ impl Passwords {
         password: Password,
         stored: Option<StoredPassword>,
     ) -> Result<bool, PasswordError> {
-        Ok(!matches!(self.check(password, stored).await?, Checked::Wrong))
+        Ok(!matches!(self.check(password, stored, None).await?, Checked::Wrong))
     }
 
     /// Verifies a password like [`verify`](Self::verify), and hashes a correct one again if its
     /// hash is from another system, has another cost, or was made of another form.
+    ///
+    /// If no password is stored, the one of `stand_in` is verified for its time only: hashes of
+    /// other systems take longer or shorter than our own.
     ///
     /// # Errors
     /// Too many passwords are waiting, the verification could not run, or the server is out of
@@ -190,9 +192,10 @@ impl Passwords {
         &self,
         password: Password,
         stored: Option<StoredPassword>,
+        stand_in: Option<StoredPassword>,
     ) -> Result<Checked, PasswordError> {
         let known = stored.is_some();
-        let stored = stored.unwrap_or_else(|| self.decoy.clone());
+        let stored = stored.or(stand_in).unwrap_or_else(|| self.decoy.clone());
         let (argon2, salt) = (self.argon2.clone(), self.ambient.bytes());
         self.blocking(move || {
             let known = known && (1..=MAX_PASSWORD).contains(&password.chars());
@@ -337,11 +340,19 @@ mod tests {
             // bcrypt repeats a short password and the null byte after it.
             ("a", "a\0a", false),
         ] {
-            let checked = passwords().check(password(typed), Some(bcrypt(hashed))).await.unwrap();
+            let checked =
+                passwords().check(password(typed), Some(bcrypt(hashed)), None).await.unwrap();
             let outdated = matches!(checked, Checked::Outdated(_));
             assert_eq!(outdated, replaced, "{typed}: {checked:?}");
             assert!(!matches!(checked, Checked::Wrong), "{typed}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_password_of_another_account_matches_nothing() {
+        let stand_in = Some(bcrypt("short"));
+        let checked = passwords().check(password("short"), None, stand_in).await.unwrap();
+        assert!(matches!(checked, Checked::Wrong), "{checked:?}");
     }
 
     #[tokio::test]

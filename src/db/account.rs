@@ -2,8 +2,9 @@
 
 use diesel::{
     prelude::*,
+    query_dsl::positional_order_dsl::PositionalOrderDsl as _,
     result::{DatabaseErrorKind, Error},
-    sql_types::{Array, Uuid as SqlUuid},
+    sql_types::{Array, Integer, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -256,6 +257,25 @@ pub async fn by_email(
         .await
         .optional()?;
     Ok(row.map(|(row, phc)| (row.into(), phc.map(StoredPassword::from_phc))))
+}
+
+/// Returns the stored password of the account whose address follows a text, or of the first one.
+/// `None` if that account has no password.
+pub async fn password_after(
+    db: &mut Connection,
+    text: &str,
+) -> Result<Option<StoredPassword>, DbError> {
+    let ranked = |rank: i32| (rank.into_sql::<Integer>(), accounts::password_hash);
+    let after = accounts::table
+        .filter(accounts::email.ge(text))
+        .select(ranked(0))
+        .order(accounts::email)
+        .limit(1);
+    let first = accounts::table.select(ranked(1)).order(accounts::email).limit(1);
+    // One statement, so that which of them it is takes no time.
+    let found = after.union_all(first).positional_order_by(1).limit(1);
+    let found = found.get_result::<(i32, Option<String>)>(db).await.optional()?;
+    Ok(found.and_then(|(_, phc)| phc).map(StoredPassword::from_phc))
 }
 
 /// Returns the stored password of an account.

@@ -8,10 +8,13 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use ticketwire::domain::{
-    account::Role,
-    clock::{Clock as _, SystemClock},
-    service_token::Scope,
+use ticketwire::{
+    db::{Database, account},
+    domain::{
+        account::Role,
+        clock::{Clock as _, SystemClock},
+        service_token::Scope,
+    },
 };
 use totp_rs::Totp;
 
@@ -74,9 +77,14 @@ async fn stored_hash(server: &TestServer) -> String {
 }
 
 async fn try_sign_in(server: &TestServer, password: &str) -> Reply {
-    let document = "mutation($password: String!) { signIn(input: { email: \"anna@example.com\", password: $password }) {
+    sign_in(server, "anna@example.com", password).await
+}
+
+async fn sign_in(server: &TestServer, email: &str, password: &str) -> Reply {
+    let document = "mutation($input: SignInInput!) { signIn(input: $input) {
         session { token } userErrors { code } } }";
-    server.anonymous().send(document, json!({ "password": password })).await
+    let input = json!({ "email": email, "password": password });
+    server.anonymous().send(document, json!({ "input": input })).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -349,6 +357,26 @@ async fn an_imported_password_hash_signs_in_and_is_replaced_by_our_own() {
             assert!(reply.at("/data/signIn/session/token").is_string(), "{hash}: {}", reply.body);
             assert!(stored_hash(&server).await.starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
         }
+    }
+    server.stop().await;
+}
+
+/// Wrong passwords of imported accounts take longer than those of accounts of our own. An unknown
+/// address takes the time of an account that exists.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_address_is_given_the_hash_of_an_account_and_nobodys_password() {
+    let server = TestServer::start().await;
+    let panel = panel(&server).await;
+    provision(&panel, anna_input(json!({ "passwordHash": BCRYPT }))).await;
+    let database = Database::new(&server.database.url, 1).unwrap();
+    for after in ["", "an", "anna@example.com", "zzzz", "9999"] {
+        let found = account::password_after(&mut database.read().await.unwrap(), after).await;
+        assert_eq!(found.unwrap().unwrap().expose(), BCRYPT, "{after}");
+    }
+    for n in 0..8 {
+        let email = format!("nobody{n}@example.com");
+        let reply = sign_in(&server, &email, PASSWORD).await;
+        assert_eq!(reply.user_errors("signIn"), ["INVALID_CREDENTIALS"]);
     }
     server.stop().await;
 }
