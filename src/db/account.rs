@@ -259,6 +259,23 @@ pub async fn by_email(
     Ok(row.map(|(row, phc)| (row.into(), phc.map(StoredPassword::from_phc))))
 }
 
+/// Returns the account with an address, and prevents changes to it until the transaction ends. The
+/// work is the same if there is none.
+pub async fn lock_shared_by_email(
+    db: &mut Connection,
+    email: &EmailAddress,
+) -> Result<Option<Account>, DbError> {
+    let row = accounts::table
+        .filter(accounts::email.eq_any(email.spellings()))
+        .order((accounts::email.eq(email.as_str()).desc(), accounts::id))
+        .select(AccountRow::as_select())
+        .for_share()
+        .first(db)
+        .await
+        .optional()?;
+    Ok(row.map(Account::from))
+}
+
 /// Returns the stored password of the account whose address follows a text, or of the first one.
 /// `None` if that account has no password.
 pub async fn password_after(

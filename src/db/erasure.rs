@@ -5,7 +5,7 @@ use diesel::{
     sql_query,
     sql_types::{Array, BigInt, Text, Timestamptz, Uuid as SqlUuid},
 };
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection as _};
 use uuid::Uuid;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     schema::{accounts, deliveries, erasures},
 };
 use crate::domain::{
-    account::Account,
+    account::{Account, EmailAddress},
     clock::Timestamp,
     erasure::{ERASED_DOMAIN, ERASED_NAME, Erasure, erased_address},
     ids::{AccountId, AttachmentId, CommentId, TicketId},
@@ -97,24 +97,23 @@ pub async fn erase_owner(
         let delete = sql_query(format!("DELETE FROM {table} WHERE account_id = $1"));
         delete.bind::<SqlUuid, _>(account.id.0).execute(db).await?;
     }
-    let mut spellings = account.email.spellings();
-    spellings.extend(former_addresses(db, account.id).await?);
+    let addresses = own_addresses(db, account).await?;
     for (table, column) in [
         ("mail_unsubscriptions", "address"),
         ("password_resets", "email"),
         ("ticket_invitations", "email"),
     ] {
         let delete = sql_query(format!("DELETE FROM {table} WHERE {column} = ANY ($1)"));
-        delete.bind::<Array<Text>, _>(&spellings).execute(db).await?;
+        delete.bind::<Array<Text>, _>(&addresses).execute(db).await?;
     }
     sql_query(
         "UPDATE set_aside_events SET error = replace(error, address, 'an erased address')
          FROM unnest($1) AS address WHERE strpos(error, address) > 0",
     )
-    .bind::<Array<Text>, _>(&spellings)
+    .bind::<Array<Text>, _>(&addresses)
     .execute(db)
     .await?;
-    erase_traces(db, account.id, &spellings, now).await?;
+    erase_traces(db, account.id, &addresses, now).await?;
     // Last: it keeps others from referring to the account.
     diesel::update(accounts::table.find(account.id.0))
         .set((
@@ -130,28 +129,39 @@ pub async fn erase_owner(
     Ok(())
 }
 
-/// Returns the addresses that an account's mails went to.
-async fn former_addresses(db: &mut Connection, id: AccountId) -> Result<Vec<String>, DbError> {
-    let addresses = deliveries::table
-        .filter(deliveries::account_id.eq(id.0))
+/// Returns all spellings of an account's address and of those that its mails went to, except for
+/// those that belong to another account by now.
+async fn own_addresses(db: &mut Connection, account: &Account) -> Result<Vec<String>, DbError> {
+    let mut addresses = deliveries::table
+        .filter(deliveries::account_id.eq(account.id.0))
         .filter(deliveries::address.not_like(format!("%@{ERASED_DOMAIN}")))
         .select(deliveries::address)
         .distinct()
-        .load(db)
+        .load::<String>(db)
         .await?;
-    Ok(addresses)
+    addresses.push(account.email.as_str().to_owned());
+    let spellings = |address: &String| EmailAddress::from_stored(address.clone()).spellings();
+    let of_others = accounts::table
+        .filter(accounts::id.ne(account.id.0))
+        .filter(accounts::email.eq_any(addresses.iter().flat_map(spellings)))
+        .select(accounts::email)
+        .load::<String>(db)
+        .await?;
+    addresses.retain(|address| !spellings(address).iter().any(|it| of_others.contains(it)));
+    Ok(addresses.iter().flat_map(spellings).collect())
 }
 
 /// Erases the addresses of an account's mails and sessions, what its comments were before edits, and
-/// its files that are not attached. Mails that wait are cancelled. Reads the whole table of mails.
+/// its files that are not attached. Mails that wait are cancelled.
 pub async fn erase_traces(
     db: &mut Connection,
     id: AccountId,
-    spellings: &[String],
+    addresses: &[String],
     now: Timestamp,
 ) -> Result<(), DbError> {
     let whose = format!(
-        "(d.account_id = $1 OR d.address = ANY ($2)) AND d.address NOT LIKE '%@{ERASED_DOMAIN}'"
+        "(d.account_id = $1 OR d.account_id IS NULL AND d.address = ANY ($2))
+         AND d.address NOT LIKE '%@{ERASED_DOMAIN}'"
     );
     // By mail, since an event reaches an address once.
     sql_query(format!(
@@ -159,7 +169,7 @@ pub async fn erase_traces(
          FROM deliveries d WHERE d.id = e.delivery_id AND {whose}"
     ))
     .bind::<SqlUuid, _>(id.0)
-    .bind::<Array<Text>, _>(spellings)
+    .bind::<Array<Text>, _>(addresses)
     .execute(db)
     .await?;
     sql_query(format!(
@@ -169,7 +179,7 @@ pub async fn erase_traces(
          WHERE {whose}"
     ))
     .bind::<SqlUuid, _>(id.0)
-    .bind::<Array<Text>, _>(spellings)
+    .bind::<Array<Text>, _>(addresses)
     .bind::<Timestamptz, _>(now)
     .execute(db)
     .await?;
@@ -206,11 +216,12 @@ struct IdRow {
 }
 
 /// Returns the tickets with a text or file of an account that is not redacted. Reads the whole
-/// tables of comments and attachments.
+/// tables of comments and attachments, which may take minutes. Call this in a transaction.
 pub async fn tickets_with_content_of(
     db: &mut Connection,
     id: AccountId,
 ) -> Result<Vec<TicketId>, DbError> {
+    db.batch_execute("SET LOCAL statement_timeout = '15min'").await?;
     let rows = sql_query(
         "SELECT id FROM tickets WHERE reporter_id = $1 AND (summary <> '' OR description <> '')
          UNION SELECT ticket_id FROM comments WHERE author_id = $1 AND redacted_at IS NULL

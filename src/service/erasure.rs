@@ -221,9 +221,8 @@ async fn finish_one(
     let clean = async |db: &mut _| erasure::erase_traces(db, id, &[], now).await;
     services.database.write_without_events(clean).await?;
     if erasure.redacts {
-        let mut connection = services.database.read().await?;
-        let tickets = erasure::tickets_with_content_of(&mut connection, id).await?;
-        drop(connection);
+        let find = async |db: &mut _| erasure::tickets_with_content_of(db, id).await;
+        let tickets = services.background.write_without_events(find).await?;
         for ticket in tickets {
             redact_content(services, ticket, id, by).await?;
         }

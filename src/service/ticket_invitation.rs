@@ -62,7 +62,8 @@ pub async fn invite(
             let mut ticket = lock(actor, db, id).await?;
             authorise(actor, Action::ManageParticipants, Resource::from(&ticket))?;
             check_ticket(&ticket)?;
-            let owner = account::by_email(db, &new.email).await?.map(|(account, _)| account);
+            // Locked: an erasure forgets the invitations of an address that it can see.
+            let owner = account::lock_shared_by_email(db, &new.email).await?;
             check_address(actor, &ticket, owner.as_ref())?;
             let found = invitations::of_address(db, id, &new.email, now).await?;
             let (earlier, hidden) = split_hidden(actor, db, found).await?;
@@ -332,7 +333,7 @@ async fn lock_received(
     id: TicketInvitationId,
 ) -> Result<(Ticket, TicketInvitation), ServiceError> {
     let (ticket, invitation) = lock_with_ticket(db, id).await?;
-    let own = account::by_ids(db, &[invited]).await?.into_iter().next();
+    let own = account::lock_shared(db, invited).await?;
     let to_actor = own.is_some_and(|account| invitation.email.is_spelling_of(&account.email));
     authorise(actor, Action::AnswerInvitation, Resource::Invitation { to_actor })?;
     Ok((ticket, invitation))

@@ -346,3 +346,40 @@ async fn files_that_were_not_attached_and_former_addresses_are_erased_too() {
     assert_eq!(server.tables_with("anna.new@example.com").await, [] as [&str; 0]);
     fixture.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_the_new_owner_of_a_former_address_stays() {
+    let fixture = MailFixture::start().await;
+    let MailFixture { server, smtp, anna, .. } = &fixture;
+    let ada = admin(server).await;
+    let id = anna.account_id().await;
+    anna.create_ticket("one").await;
+    smtp.nth(1, "Thank you for contacting").await;
+    let update =
+        "mutation($i: UpdateAccountInput!) { updateAccount(input: $i) { userErrors { code } } }";
+    let input = json!({ "id": id, "email": "anna.new@example.com" });
+    let data = ada.ok(update, json!({ "i": input })).await;
+    assert_eq!(data["updateAccount"]["userErrors"], json!([]));
+    // Another person gets the address that the mail went to.
+    let other = server.customer("Anna").await;
+    other.create_ticket("two").await;
+    smtp.nth(2, "Thank you for contacting").await;
+    let reset = "mutation { requestPasswordReset(input: { email: \"anna@example.com\" }) {
+        userErrors { code } } }";
+    server.anonymous().ok(reset, json!({})).await;
+    let database = server.database.connect().await;
+    let insert = "INSERT INTO mail_unsubscriptions (address, ticket_id, created_at)
+        SELECT 'anna@example.com', id, now() FROM tickets WHERE summary = 'two'";
+    database.execute(insert, &[]).await.unwrap();
+    let reply = erase(&ada, &id, "KEEP").await;
+    assert_eq!(reply.user_errors("eraseAccount"), [] as [&str; 0], "{}", reply.body);
+    let kept = "SELECT (SELECT count(*) FROM mail_unsubscriptions)
+            + (SELECT count(*) FROM password_resets)
+            + (SELECT count(*) FROM deliveries d JOIN accounts a ON a.id = d.account_id
+                WHERE d.address = 'anna@example.com' AND a.email = d.address)";
+    assert_eq!(database.query_one(kept, &[]).await.unwrap().get::<_, i64>(0), 3);
+    let left = "SELECT count(*) FROM deliveries d JOIN accounts a ON a.id = d.account_id
+        WHERE a.email LIKE '%.invalid' AND d.address NOT LIKE '%.invalid'";
+    assert_eq!(database.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
+    fixture.server.stop().await;
+}
