@@ -405,6 +405,16 @@ pub async fn retry(
     Ok(ids.into_iter().map(DeliveryId).collect())
 }
 
+/// Makes a queued mail due at `now`, if it is queued for later.
+pub async fn hasten(db: &mut Connection, id: DeliveryId, now: Timestamp) -> Result<(), DbError> {
+    let later = deliveries::table
+        .find(id.0)
+        .filter(deliveries::state.eq(DeliveryState::Queued))
+        .filter(deliveries::due_at.gt(now));
+    diesel::update(later).set(deliveries::due_at.eq(now)).execute(db).await?;
+    Ok(())
+}
+
 /// Returns the latest mails in some states, newest first.
 pub async fn latest(
     db: &mut Connection,
@@ -455,14 +465,19 @@ pub async fn failed_since(db: &mut Connection, since: Timestamp) -> Result<i64, 
         .await?)
 }
 
-/// Returns when the next mail can be claimed, or `None` if there are no unfinished mails.
+/// Returns when the next mail can be claimed, or `None` if there are no unfinished mails or mail is
+/// switched off.
 pub async fn next_due(db: &mut Connection) -> Result<Option<Timestamp>, DbError> {
     #[derive(QueryableByName)]
     struct Next {
         #[diesel(sql_type = Timestamptz)]
         due_at: Timestamp,
     }
-    let query = format!("SELECT d.due_at FROM deliveries d WHERE {NEXT} ORDER BY d.due_at LIMIT 1");
+    let query = format!(
+        "SELECT d.due_at FROM deliveries d
+         WHERE {NEXT} AND (SELECT mail_enabled IS NOT FALSE FROM installation)
+         ORDER BY d.due_at LIMIT 1"
+    );
     let next = diesel::sql_query(query).get_result::<Next>(db).await.optional()?;
     Ok(next.map(|next| next.due_at))
 }

@@ -126,7 +126,7 @@ pub struct DeliveryMutation;
 #[Object]
 impl DeliveryMutation {
     /// Queues a mail again that was `REFUSED`, `GIVEN_UP`, `UNBUILDABLE` or `EXPIRED`. It then has
-    /// another 72 hours. Does nothing if it is queued or being sent. A mail that was sent or
+    /// another 72 hours. One that is queued for later is due at once. A mail that was sent or
     /// cancelled, or that contained a code, a link or a security notice, cannot be queued again.
     /// Staff only.
     async fn retry_delivery(

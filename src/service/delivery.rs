@@ -28,7 +28,7 @@ pub async fn of_tickets(
     Ok(delivery::of_tickets(&mut *services.database.read().await?, tickets).await?)
 }
 
-/// Queues a mail again that could not be sent. Does nothing if it is queued already.
+/// Queues a mail again that could not be sent. One that is queued for later is due at once.
 ///
 /// # Errors
 /// Returns an error if the actor is not staff, and a user error if there is no such mail, it was
@@ -49,7 +49,10 @@ pub async fn retry(
         held_back: true,
     };
     let queued = queue_again(actor, services, &failed).await?;
-    let found = delivery::by_id(&mut *services.database.read().await?, id).await?;
+    let mut connection = services.database.read().await?;
+    delivery::hasten(&mut connection, id, services.ambient.now()).await?;
+    let found = delivery::by_id(&mut connection, id).await?;
+    drop(connection);
     let found = found.ok_or_else(unknown)?;
     if queued == 0
         && let Some(reason) = why_not_queued(&found)

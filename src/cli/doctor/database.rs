@@ -242,7 +242,7 @@ async fn check_queue(database: &Database) -> Check {
     };
     let (unplanned, next) = read.await.map_err(cannot_tell)?;
     let state = match next {
-        None => "empty".to_owned(),
+        None => "no mail to send".to_owned(),
         Some(due) => format!("next mail due at {due}"),
     };
     let state = match unplanned {
