@@ -378,8 +378,8 @@ impl Inner {
         registry.register("shared_response_bytes", help, self.shared_response_bytes.clone());
         let help = "Attempts to send a mail, by outcome";
         registry.register("mail_attempts", help, self.mails.clone());
-        let help = "1 while this node sends no mail because the mail server refuses the sender, \
-                    the session or more mail for today, otherwise 0";
+        let help = "1 while this node sends no mail because the mail server cannot be reached, or \
+                    refuses the sender, the session or more mail for today, otherwise 0";
         registry.register("mail_held", help, self.mail_held.clone());
         let help = "First steps of sign-ins, by outcome";
         registry.register("sign_ins", help, self.sign_ins.clone());

@@ -9,6 +9,9 @@ pub enum SendError {
     /// The mail may be accepted later.
     #[error("{0}")]
     Transient(String),
+    /// There is no connection to the mail server. That concerns all mails.
+    #[error("{0}")]
+    Unreachable(String),
     /// The mail server refuses the sender, the session or more mail for today. That concerns all
     /// mails.
     #[error("{error}")]

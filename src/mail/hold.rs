@@ -1,5 +1,5 @@
-//! Holds this node's senders back while the mail server refuses the sender, the session or the
-//! day's quota: such a verdict is about all mails, so none of them is refused for it.
+//! Holds this node's senders back while the mail server cannot be reached, or refuses the sender, the
+//! session or the day's quota: that is about all mails, so none of them is refused for it.
 //!
 //! The hold is kept in the memory of each node. A mail that met it is queued again without
 //! counting the attempt, so nothing is lost if another node, or this one after a restart, has to
@@ -13,6 +13,17 @@ use crate::{domain::clock::Timestamp, metrics::Metrics};
 
 /// The first pause. Short, so that a code can still be used after a verdict of a moment.
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(10);
+/// The longest pause while the mail server cannot be reached: trying costs nobody anything.
+const LONGEST_UNREACHABLE: TimeDelta = TimeDelta::minutes(1);
+
+/// Why the senders are held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The mail server cannot be reached.
+    Unreachable,
+    /// The mail server refuses the sender, the session or more mail for today.
+    Verdict,
+}
 
 /// The hold of one node's senders.
 pub(super) struct Hold {
@@ -21,7 +32,8 @@ pub(super) struct Hold {
     current: Mutex<Option<Pause>>,
 }
 
-/// A pause after a verdict. It stays until a mail gets through, so that the next pause is longer.
+/// A pause. It stays for its length after its end, or until a mail gets through: the next pause is
+/// longer.
 #[derive(Clone, Copy)]
 struct Pause {
     began: Timestamp,
@@ -37,24 +49,43 @@ impl Hold {
 
     /// Returns whether no mail may be sent at `now`.
     pub(super) fn is_on(&self, now: Timestamp) -> bool {
-        self.current().is_some_and(|pause| now < pause.ends)
+        let mut current = self.current();
+        // Those who met it have tried again by now, or another node has sent their mail.
+        if current.is_some_and(|pause| now >= pause.ends + pause.length) {
+            *current = None;
+            self.metrics.mail_held(false);
+        }
+        current.is_some_and(|pause| now < pause.ends)
     }
 
     /// Holds the senders back after an attempt that began at `attempt`. Returns when they may try
     /// again. Senders that fail at the same time cause one pause, not one each.
-    pub(super) fn begin(&self, attempt: Timestamp, now: Timestamp, error: &str) -> Timestamp {
+    pub(super) fn begin(
+        &self,
+        cause: Cause,
+        (attempt, now): (Timestamp, Timestamp),
+        error: &str,
+    ) -> Timestamp {
         let mut current = self.current();
         if let Some(pause) = current.filter(|pause| attempt <= pause.began) {
             return pause.ends;
         }
-        let length = current.map_or(FIRST_PAUSE, |pause| pause.length * 2).min(self.longest);
+        let longest = match cause {
+            Cause::Unreachable => self.longest.min(LONGEST_UNREACHABLE),
+            Cause::Verdict => self.longest,
+        };
+        let length = current.map_or(FIRST_PAUSE, |pause| pause.length * 2).min(longest);
         let ends = now + length;
         *current = Some(Pause { began: now, ends, length });
         self.metrics.mail_held(true);
         tracing::warn!(
             error,
             seconds = length.num_seconds(),
-            "the mail server refuses the sender or the session; no mail is sent for now"
+            "{}; no mail is sent for now",
+            match cause {
+                Cause::Unreachable => "the mail server cannot be reached",
+                Cause::Verdict => "the mail server refuses the sender or the session",
+            }
         );
         ends
     }
@@ -81,22 +112,39 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_start_again_after_a_mail_got_through() {
-        let hold = Hold::new(TimeDelta::seconds(60), Metrics::default());
+        let hold = Hold::new(TimeDelta::seconds(90), Metrics::default());
+        let begin =
+            |cause, attempt, now| hold.begin(cause, (attempt, now), "550 5.4.5 daily limit");
         let mut now = Timestamp::default() + TimeDelta::seconds(1);
         let mut pauses = Vec::new();
         for _ in 0..5 {
-            let ends = hold.begin(now, now, "550 5.4.5 daily limit");
+            let ends = begin(Cause::Verdict, now, now);
             // Another sender, whose attempt began before the verdict, adds nothing.
-            assert_eq!(hold.begin(now, now + TimeDelta::seconds(1), "550"), ends);
+            assert_eq!(begin(Cause::Verdict, now, now + TimeDelta::seconds(1)), ends);
             assert!(hold.is_on(now) && !hold.is_on(ends));
             pauses.push((ends - now).num_seconds());
             now = ends + TimeDelta::seconds(1);
         }
-        assert_eq!(pauses, [10, 20, 40, 60, 60]);
+        assert_eq!(pauses, [10, 20, 40, 80, 90]);
+        assert_eq!((begin(Cause::Unreachable, now, now) - now).num_seconds(), 60);
         hold.end(Timestamp::default());
-        assert!(hold.is_on(now - TimeDelta::seconds(2)), "an older success does not end it");
-        hold.end(now);
-        assert!(!hold.is_on(now - TimeDelta::seconds(2)));
-        assert_eq!((hold.begin(now, now, "421") - now).num_seconds(), 10);
+        assert!(hold.is_on(now + TimeDelta::seconds(59)), "an older success does not end it");
+        hold.end(now + TimeDelta::seconds(1));
+        assert!(!hold.is_on(now + TimeDelta::seconds(59)));
+        assert_eq!((begin(Cause::Verdict, now, now) - now).num_seconds(), 10);
+    }
+
+    #[test]
+    fn a_pause_that_nobody_meets_again_is_over() {
+        let hold = Hold::new(TimeDelta::seconds(60), Metrics::default());
+        let mut now = Timestamp::default();
+        let mut pauses = Vec::new();
+        for wait in [9, 20, 0] {
+            let ends = hold.begin(Cause::Verdict, (now, now), "421");
+            pauses.push((ends - now).num_seconds());
+            now = ends + TimeDelta::seconds(wait);
+            assert!(!hold.is_on(now));
+        }
+        assert_eq!(pauses, [10, 20, 10]);
     }
 }

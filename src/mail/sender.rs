@@ -8,9 +8,10 @@
 //! When a failed mail is tried again, and when it is given up, is decided by
 //! [`Delivery::retry_at`] in `domain/delivery.rs`.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
+use futures_util::FutureExt as _;
 use lettre::Message;
 use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
@@ -19,12 +20,13 @@ use tracing::{Instrument as _, Span};
 use super::{
     compose::{ComposeError, Composer},
     error::SendError,
-    hold::Hold,
+    hold::{Cause, Hold},
     transport::MailTransport,
 };
 use crate::{
     db::{Blame, Database, DbError, delivery},
     domain::{
+        account::EmailAddress,
         clock::{Ambient, Timestamp},
         delivery::{Delivery, DeliveryState},
     },
@@ -101,9 +103,23 @@ impl Sender {
             time::sleep(SHUTDOWN_GRACE).await;
         };
         tokio::select! {
-            done = self.deliver(&claimed).instrument(span(&claimed)) => done.map(|()| true),
+            done = self.deliver_safely(&claimed).instrument(span(&claimed)) => {
+                done.map(|()| true)
+            }
             () = shutdown => Ok(false),
         }
+    }
+
+    /// Delivers a claimed mail. One that panics is tried again like others that fail, and ends no
+    /// sender.
+    async fn deliver_safely(&self, delivery: &Delivery) -> Result<(), DbError> {
+        if let Ok(done) = AssertUnwindSafe(self.deliver(delivery)).catch_unwind().await {
+            return done;
+        }
+        let error = "delivering this mail panicked";
+        tracing::error!(?delivery, error);
+        let [jitter] = self.ambient.bytes();
+        self.defer(delivery, delivery.retry_at(self.ambient.now(), jitter), error).await
     }
 
     /// Composes and sends a claimed mail, and records the outcome.
@@ -178,8 +194,10 @@ impl Sender {
         error: &SendError,
     ) -> Result<(), DbError> {
         let (now, [jitter]) = (self.ambient.now(), self.ambient.bytes());
-        tracing::warn!(?delivery, %error, "sending a mail failed");
         let text = truncated(&error.to_string());
+        let logged = without_address(&text, &delivery.address);
+        tracing::warn!(?delivery, error = logged, "sending a mail failed");
+        let times = (began, now);
         match error {
             SendError::Permanent(_) => {
                 self.hold.end(began);
@@ -191,19 +209,31 @@ impl Sender {
             }
             SendError::Held { counts: true, .. } => {
                 // Later than the other mails, in case this one causes the verdict.
-                let pause = self.hold.begin(began, now, &text) - now;
+                let pause = self.hold.begin(Cause::Verdict, times, &logged) - now;
                 let at = delivery.retry_at(now, jitter).map(|at| at + pause);
                 self.defer(delivery, at, &text).await
             }
             SendError::Held { counts: false, .. } => {
-                let at = self.hold.begin(began, now, &text);
-                self.metrics.mail_attempt("held");
-                let mut connection = self.database.read().await?;
-                // The attempt does not count.
-                let attempts = delivery.attempts - 1;
-                delivery::requeue(&mut connection, delivery, attempts, at, &text).await
+                self.hold_back(delivery, Cause::Verdict, times, (&text, &logged)).await
+            }
+            SendError::Unreachable(_) => {
+                self.hold_back(delivery, Cause::Unreachable, times, (&text, &logged)).await
             }
         }
+    }
+
+    /// Holds all senders back, and queues a mail again for then. The attempt does not count.
+    async fn hold_back(
+        &self,
+        delivery: &Delivery,
+        cause: Cause,
+        times: (Timestamp, Timestamp),
+        (error, logged): (&str, &str),
+    ) -> Result<(), DbError> {
+        let at = self.hold.begin(cause, times, logged);
+        self.metrics.mail_attempt("held");
+        let mut connection = self.database.read().await?;
+        delivery::requeue(&mut connection, delivery, delivery.attempts - 1, at, error).await
     }
 
     /// Queues a mail again for the time that `domain/delivery.rs` has decided, or gives it up.
@@ -281,7 +311,28 @@ pub(super) fn outcome(state: DeliveryState) -> &'static str {
     }
 }
 
+/// Returns an error of a mail server, which often repeats the recipient's address, without it: personal
+/// data must not be logged.
+fn without_address(error: &str, address: &str) -> String {
+    let spellings = EmailAddress::from_stored(address.to_owned()).spellings();
+    let of_text = spellings.iter().filter(|it| !it.is_empty());
+    of_text.fold(error.to_owned(), |error, it| error.replace(it, "the recipient"))
+}
+
 /// An error on one line, at most [`MAX_ERROR_LENGTH`] characters long.
 fn truncated(error: &str) -> String {
     error.replace(char::is_control, " ").chars().take(MAX_ERROR_LENGTH).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_logged_without_the_recipients_address() {
+        let error = "550 5.1.1 <anna@xn--mller-kva.example>: no such user";
+        let logged = without_address(error, "anna@m\u{FC}ller.example");
+        assert_eq!(logged, "550 5.1.1 <the recipient>: no such user");
+        assert_eq!(without_address(error, ""), error);
+    }
 }

@@ -6,8 +6,8 @@
 
 use std::{
     borrow::Cow,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use lettre::{
@@ -30,6 +30,12 @@ use crate::domain::causes::with_other_causes;
 const URL_FORMAT: &str = "must look like smtp://user:password@host:587?tls=required (STARTTLS) or \
                           smtps://user:password@host (implicit TLS). Percent-encode special \
                           characters in the password";
+
+/// How long a connection is kept for another mail. Firewalls forget idle connections after minutes
+/// and drop what is sent on them.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+/// How long an idle connection may take to show that it is alive.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// How to connect to a mail server.
 pub struct SmtpSettings<'a> {
@@ -70,9 +76,9 @@ pub struct SmtpServer {
     target: Target,
     tls: TlsParameters,
     timeout: Duration,
-    /// Connections that have sent a mail and can send another. Never more than the largest number
-    /// of mails that were sent at the same time.
-    idle: Mutex<Vec<AsyncSmtpConnection>>,
+    /// Connections that have sent a mail and can send another, with when they did, in that order.
+    /// Never more than the largest number of mails that were sent at the same time.
+    idle: Mutex<Vec<(AsyncSmtpConnection, Instant)>>,
 }
 
 impl SmtpServer {
@@ -99,7 +105,8 @@ impl SmtpServer {
     }
 
     /// Connects, with TLS and authentication as configured, and asks whether the server accepts
-    /// mail from an address. Sends nothing.
+    /// mail from an address, also to that address: many servers refuse a sender or a client only when
+    /// they know a recipient. Sends nothing.
     ///
     /// # Errors
     /// Connecting, TLS or authentication failed, or the server refuses the sender.
@@ -109,55 +116,72 @@ impl SmtpServer {
             let utf8 = (!from.to_string().is_ascii()).then_some(MailParameter::SmtpUtfEight);
             let mail = Mail::new(Some(from.clone()), utf8.into_iter().collect());
             connection.command(mail).await?;
+            match connection.command(Rcpt::new(from.clone(), vec![])).await {
+                Err(error) if is_about_all(&error) => return Err(error),
+                // Mail from the address need not be possible to it.
+                _ => {}
+            }
             connection.command(Rset).await?;
             connection.quit().await
         };
-        let check = Box::pin(check);
-        self.with_timeout(async { check.await.map(drop).map_err(about_session) }).await
+        let check = Box::pin(async { check.await.map(drop).map_err(about_session) });
+        time::timeout(self.timeout, check)
+            .await
+            .unwrap_or_else(|_| Err(SendError::Unreachable(self.no_answer())))
     }
 
-    /// Sends a mail.
+    /// Sends a mail, within the configured time. If the time runs out, the attempt's connection is
+    /// dropped.
     ///
     /// # Errors
     /// The mail server did not accept the mail.
     pub async fn send(&self, message: &Message) -> Result<(), SendError> {
-        self.with_timeout(async {
-            // An error while connecting (greeting, TLS, AUTH) says nothing about the mail.
-            let mut connection = self.connection().await.map_err(about_session)?;
+        let deadline = time::Instant::now() + self.timeout;
+        // An error while connecting (greeting, TLS, AUTH) says nothing about the mail.
+        let connected = time::timeout_at(deadline, self.connection()).await;
+        let mut connection = connected
+            .map_err(|_| SendError::Unreachable(self.no_answer()))?
+            .map_err(about_connecting)?;
+        let sent = time::timeout_at(deadline, async {
             let sent = send_on(&mut connection, message).await;
-            if sent.is_ok() {
-                self.idle().push(connection);
-            } else {
+            if sent.is_err() {
                 connection.abort().await;
             }
             sent
         })
         .await
+        .unwrap_or_else(|_| Err(SendError::Transient(self.no_answer())));
+        if sent.is_ok() {
+            self.idle().push((connection, Instant::now()));
+        }
+        sent
     }
 
-    /// Runs an attempt for at most the configured time. If the time runs out, the attempt's
-    /// connection is dropped.
-    async fn with_timeout(
-        &self,
-        attempt: impl Future<Output = Result<(), SendError>>,
-    ) -> Result<(), SendError> {
-        time::timeout(self.timeout, attempt).await.unwrap_or_else(|_| {
-            let seconds = self.timeout.as_secs();
-            Err(SendError::Transient(format!("the mail server did not respond within {seconds} s")))
-        })
+    fn no_answer(&self) -> String {
+        format!("the mail server did not respond within {} s", self.timeout.as_secs())
     }
 
     /// Returns an idle connection that is still alive, or a new one.
     async fn connection(&self) -> Result<AsyncSmtpConnection, SmtpError> {
         loop {
-            let Some(mut connection) = self.idle().pop() else { return self.connect().await };
-            if connection.test_connected().await {
-                return Ok(connection);
+            let Some((mut connection, since)) = self.idle().pop() else {
+                return self.connect().await;
+            };
+            if since.elapsed() > MAX_IDLE {
+                // The others are older.
+                self.idle().clear();
+                continue;
+            }
+            match time::timeout(PROBE, connection.test_connected()).await {
+                Ok(true) => return Ok(connection),
+                Ok(false) => {}
+                // Whatever swallows what is sent does so on the others too.
+                Err(_) => self.idle().clear(),
             }
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<AsyncSmtpConnection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(AsyncSmtpConnection, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -266,9 +290,18 @@ fn no_smtputf8(sender_is_ascii: bool) -> SendError {
     SendError::Held { error: error.into(), counts: false }
 }
 
+/// The error of connecting: a reply is a verdict about the session, and anything else means that
+/// there is no connection.
+fn about_connecting(error: SmtpError) -> SendError {
+    if error.status().is_some() {
+        return about_session(error);
+    }
+    SendError::Unreachable(with_other_causes(&error))
+}
+
 /// The error of a step before the mail server has seen anything of the mail: a reply is a verdict
 /// about the sender, the session or the day's quota, whatever its code is. Anything else, such as
-/// a server that cannot be reached, is no verdict.
+/// a connection that is lost, is no verdict.
 #[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn about_session(error: SmtpError) -> SendError {
     let text = with_other_causes(&error);
@@ -282,7 +315,7 @@ fn about_session(error: SmtpError) -> SendError {
 #[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn about_mail(error: SmtpError) -> SendError {
     let text = with_other_causes(&error);
-    if error.status().is_some_and(|code| concerns_all_mails(code.into(), &text)) {
+    if is_about_all(&error) {
         SendError::Held { error: text, counts: true }
     } else if error.is_permanent() {
         SendError::Permanent(text)
@@ -291,13 +324,50 @@ fn about_mail(error: SmtpError) -> SendError {
     }
 }
 
-/// Whether a reply is about the session or the quota, at whatever step it comes: the server shuts
-/// down (421), wants authentication or encryption (RFC 4954), or accepts no more mail for now
-/// (status X.4.5, which providers send for the day's quota).
-fn concerns_all_mails(code: u16, text: &str) -> bool {
-    matches!(code, 421 | 454 | 530 | 534 | 535 | 538)
-        || text.split_whitespace().any(|word| matches!(word, "4.4.5" | "5.4.5"))
+fn is_about_all(error: &SmtpError) -> bool {
+    let text = with_other_causes(error);
+    error.status().is_some_and(|code| concerns_all_mails(code.into(), &text))
 }
+
+/// Whether a reply is about the sender, the session or the quota, at whatever step it comes. Postfix
+/// refuses a sender or a client at RCPT, and Exchange after the data.
+fn concerns_all_mails(code: u16, text: &str) -> bool {
+    // The server shuts down, or wants authentication or encryption (RFC 4954).
+    if matches!(code, 421 | 454 | 530 | 534 | 535 | 538) {
+        return true;
+    }
+    // An address in the reply may contain any word.
+    let words = text.split_whitespace().filter(|word| !word.contains('@')).collect::<Vec<_>>();
+    let is_status = |word: &str| {
+        let detail = word.strip_prefix("4.").or_else(|| word.strip_prefix("5."));
+        detail.is_some_and(|detail| STATUSES_OF_SENDERS.contains(&detail))
+    };
+    if words.iter().any(|word| is_status(word)) {
+        return true;
+    }
+    let text = words.join(" ").to_lowercase();
+    PHRASES_ABOUT_SENDERS.iter().any(|phrase| text.contains(phrase))
+}
+
+/// The subject and detail of enhanced status codes (RFC 3463 and the IANA registry) that are about the
+/// sender, the session or the quota. Those of 7.25 and above are Gmail's and Exchange's.
+const STATUSES_OF_SENDERS: [&str; 13] = [
+    "1.7", "1.8", "4.5", "7.8", "7.9", "7.11", "7.13", "7.14", "7.25", "7.26", "7.57", "7.60",
+    "7.64",
+];
+
+/// What servers say about the sender or the client under a status that can mean the recipient too.
+const PHRASES_ABOUT_SENDERS: [&str; 9] = [
+    "sender address rejected",
+    "sender rejected",
+    "sender verify failed",
+    "not owned by",
+    "relay access denied",
+    "relay not permitted",
+    "relaying denied",
+    "unable to relay",
+    "client host rejected",
+];
 
 #[cfg(test)]
 mod tests {
@@ -311,6 +381,11 @@ mod tests {
             (530, "5.7.0 authentication required"),
             (550, "permanent error (550): 5.4.5 Daily user sending limit exceeded"),
             (450, "4.4.5 too busy"),
+            (553, "5.7.1 <desk@example.com>: Sender address rejected: not owned by user desk"),
+            (554, "permanent error (554): 5.7.1 <anna@example.com>: Relay access denied"),
+            (550, "relay not permitted"),
+            (450, "4.1.8 <desk@example.com>: Sender address rejected: Domain not found"),
+            (550, "5.7.60 SMTP; Client does not have permissions to send as this sender"),
         ] {
             assert!(concerns_all_mails(code, text), "{code} {text}");
         }
@@ -319,6 +394,8 @@ mod tests {
             (554, "5.7.1 looks like spam"),
             (450, "4.2.0 greylisted"),
             (552, "5.2.2 mailbox full, see ticket 15.4.51"),
+            (550, "5.1.1 <relaying.denied@example.com>: no such user"),
+            (550, "5.7.1 recipient's policy"),
         ] {
             assert!(!concerns_all_mails(code, text), "{code} {text}");
         }

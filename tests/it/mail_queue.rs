@@ -113,6 +113,7 @@ async fn a_verdict_about_all_mails_holds_the_queue_back_at_whatever_step_it_come
         Behaviour::Rcpt("421 4.3.2 shutting down"),
         Behaviour::Rcpt("550 5.4.5 Daily sending limit exceeded"),
         Behaviour::Data("550 5.4.5 Daily sending limit exceeded"),
+        Behaviour::Rcpt("553 5.7.1 <a@b>: Sender address rejected: not owned by user desk"),
         Behaviour::Greet("554 5.7.1 your address is blocked"),
     ] {
         let smtp = Smtp::start().await;

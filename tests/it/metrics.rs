@@ -12,7 +12,11 @@ use ticketwire::{
 };
 
 use crate::harness::{
-    Client, TestServer, mail::settings, postgres::connect, smtp::Smtp, socket::Incoming,
+    Client, TestServer,
+    mail::settings,
+    postgres::connect,
+    smtp::{Behaviour, Smtp},
+    socket::Incoming,
 };
 
 const FREE: &str = "127.0.0.1:0";
@@ -221,8 +225,8 @@ async fn metrics_show_the_lag_and_age_of_stuck_consumers_mails_and_events() {
     until_metric(&server, queued, |count| count >= 1.0).await;
     server.clock.advance(chrono::TimeDelta::minutes(1));
     until_metric(&server, mail, |age| (60.0..600.0).contains(&age)).await;
-    until_metric(&server, "ticketwire_mail_attempts_total{outcome=\"deferred\"}", |n| n >= 1.0)
-        .await;
+    until_metric(&server, "ticketwire_mail_attempts_total{outcome=\"held\"}", |n| n >= 1.0).await;
+    until_metric(&server, "ticketwire_mail_held", |held| held == 1.0).await;
     // A sequencer that is blocked.
     holder.batch_execute("BEGIN; SELECT FROM feed_head FOR UPDATE").await.unwrap();
     anna.create_ticket("two").await;
@@ -235,8 +239,9 @@ async fn metrics_show_the_lag_and_age_of_stuck_consumers_mails_and_events() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_behind_a_deferred_one_is_not_due() {
-    let smtp = Smtp::reserve();
-    let server = start_with_metrics(&settings(&format!("smtp://{smtp}"))).await;
+    let smtp = Smtp::start().await;
+    smtp.script([Behaviour::Rcpt("450 4.2.0 greylisted")]);
+    let server = start_with_metrics(&settings(&smtp.url())).await;
     let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
     let ticket = anna.create_ticket("one").await;
     let attempts = "ticketwire_mail_attempts_total{outcome=\"deferred\"}";
