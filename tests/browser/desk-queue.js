@@ -1,12 +1,29 @@
 // The queue: rows come, go and move while somebody looks, and nothing jumps under the cursor; at most 60 rows
 // are in the document; counts follow with few requests; a ticket opens in one round trip.
 
-const { AGENT, assert, countOperations, CUSTOMER, main, Person, row, until, work } = require("./desk-lib");
+const { AGENT, assert, countOperations, CUSTOMER, main, origin, Person, row, until, work } = require("./desk-lib");
 
 const MOST_ROWS = 60;
 const listItems = (page) => page.getByRole("list", { name: "Tickets" }).getByRole("listitem");
 const place = async (page, summary) => Math.round((await row(page, summary).boundingBox()).y);
 const countOf = (page, view) => page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: view }).locator(".count").innerText();
+
+/** Reads a span of the tickets that wait, in the order of their view. */
+async function readWaiting(person, span) {
+  const order = "filter: { status: [WAITING_FOR_SUPPORT] }, orderBy: { field: WAITING_SINCE, direction: ASC }";
+  return (await person.call(`{ tickets(${span}, ${order}) { nodes { id } } }`)).tickets.nodes;
+}
+
+/** Scrolls until a list shows its last row. Returns the most rows that were in the document. */
+async function scrollTo(page, total) {
+  let most = 0;
+  await until(async () => {
+    most = Math.max(most, await listItems(page).count());
+    await listItems(page).last().scrollIntoViewIfNeeded().catch(() => {});
+    return (await page.locator(`li[aria-posinset="${total}"]`).count()) === 1;
+  }, "the last row is reached");
+  return most;
+}
 
 async function keepsTheRowUnderThePointer(page, { anna, marta }) {
   const [first, second] = [await anna.openTicket("Stays one"), await anna.openTicket("Stays two")];
@@ -49,12 +66,7 @@ async function hasFewRowsInTheDocument(page, { anna }) {
   await listItems(page).first().waitFor();
   const total = Number(await countOf(page, "All open"));
   assert.ok(total > 110, String(total));
-  let most = 0;
-  await until(async () => {
-    most = Math.max(most, await listItems(page).count());
-    await listItems(page).last().scrollIntoViewIfNeeded().catch(() => {});
-    return (await page.locator(`li[aria-posinset="${total}"]`).count()) === 1;
-  }, "the last row is reached");
+  const most = await scrollTo(page, total);
   assert.ok(most <= MOST_ROWS, `${most} rows`);
   assert.equal(pages.count, Math.ceil(total / 100), "in pages of 100");
 }
@@ -80,11 +92,25 @@ async function opensInOneRoundTrip(page, { anna }) {
   assert.equal(reads.count, 1, "nothing is read again");
 }
 
+async function keepsTheLastRowThatWasRead(page, { marta }) {
+  await page.mouse.move(0, 0);
+  await page.goto(`${origin}desk?view=waiting`);
+  await listItems(page).first().waitFor();
+  const tickets = await readWaiting(marta, "first: 100");
+  assert.equal(tickets.length, 100);
+  // Neither change moves its ticket.
+  await marta.mutate("updateTicket", { ticketId: tickets.at(-1).id, summary: "Is the last" });
+  await marta.mutate("updateTicket", { ticketId: tickets[0].id, summary: "Is the first" });
+  await row(page, "Is the first").waitFor();
+  await scrollTo(page, Number(await countOf(page, "Waiting longest")));
+}
+
 main("desk-queue", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT) };
   const page = await work(browser, AGENT, "?view=open");
   await listItems(page).first().waitFor();
-  for (const check of [keepsTheRowUnderThePointer, keepsTheFocusedRow, hasFewRowsInTheDocument, countsWithFewRequests, opensInOneRoundTrip]) {
+  for (const check of [keepsTheRowUnderThePointer, keepsTheFocusedRow, hasFewRowsInTheDocument, countsWithFewRequests, opensInOneRoundTrip,
+    keepsTheLastRowThatWasRead]) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);
     await check(page, people);

@@ -65,6 +65,8 @@ export const UPDATE_TICKETS = graphql(`
 
 /** A ticket as a list shows it. */
 export type Row = ResultOf<typeof ROW>;
+/** A page of a list. */
+export type Page = ResultOf<typeof ROWS>["tickets"];
 /** How many tickets each view has. */
 export type Counts = ResultOf<typeof COUNTS>;
 /** A view that somebody has saved. */

@@ -1,7 +1,7 @@
 import { ApiError, asApiError, request } from "../../shared/api/client";
 import { line } from "../../shared/api/line.svelte";
 import { stay, type Following } from "../../shared/api/stay";
-import { CATEGORIES, CHANGES, COUNTS, CURSOR, ROWS, type Category, type Change, type Counts, type Row } from "./documents";
+import { CATEGORIES, CHANGES, COUNTS, CURSOR, ROWS, type Category, type Change, type Counts, type Page, type Row } from "./documents";
 import { compare, matches, needsServer, OPEN, type View } from "./views";
 
 /** How often the counts are read at most, and a view that the server must decide, in milliseconds. */
@@ -33,6 +33,8 @@ class Queue {
 
   #me = "";
   #after: string | null = null;
+  /** The last ticket that was read, as it was then: the next page begins after it. */
+  #end: Row | null = null;
   /** Counts the requests for rows: only the answer to the last one is shown. */
   #turn = 0;
   #isLoadingMore = false;
@@ -94,7 +96,7 @@ class Queue {
       // Meanwhile the list may have been read again.
       if (view !== this.view || after !== this.#after) return;
       this.rows = join(this.rows, tickets.nodes);
-      this.#turnPage(tickets.pageInfo);
+      this.#turnPage(tickets);
     } catch (error) {
       this.failure = asApiError(error);
     } finally {
@@ -141,8 +143,8 @@ class Queue {
     const rest = old ? this.rows.filter((other) => other !== old) : this.rows;
     const before = rest.findIndex((other) => compare(this.view!, row, other) < 0);
     const index = before < 0 ? rest.length : before;
-    // What comes after all that is loaded may come after more that is not: it is read with its page.
-    const isBeyond = index === rest.length && this.hasMore;
+    // What comes after all that was read may come after more that was not: it is read with its page.
+    const isBeyond = this.hasMore && this.#end !== null && compare(this.view, row, this.#end) > 0;
     const isIn = matches(this.view, row, this.#me) && !isBeyond && (old !== undefined || !needsServer(this.view));
     if (isIn) this.rows = [...rest.slice(0, index), row, ...rest.slice(index)];
     else if (old) this.rows = rest;
@@ -163,26 +165,27 @@ class Queue {
     const { filter, order } = this.view;
     const loaded = this.rows.length;
     const { eventCursor, tickets } = await request(ROWS, { filter, order });
-    let { nodes, pageInfo } = tickets;
+    let page = tickets;
+    let rows = page.nodes;
     // As far as the list was read before: its reader may be there.
-    while (turn === this.#turn && pageInfo.hasNextPage && nodes.length < loaded) {
-      const next = (await request(ROWS, { filter, order, after: pageInfo.endCursor })).tickets;
-      nodes = join(nodes, next.nodes);
-      ({ pageInfo } = next);
+    while (turn === this.#turn && page.pageInfo.hasNextPage && rows.length < loaded) {
+      page = (await request(ROWS, { filter, order, after: page.pageInfo.endCursor })).tickets;
+      rows = join(rows, page.nodes);
     }
     if (turn !== this.#turn) return eventCursor;
     const missed = this.#meanwhile ?? [];
     this.#meanwhile = null;
-    this.rows = nodes;
-    this.#turnPage(pageInfo);
+    this.rows = rows;
+    this.#turnPage(page);
     for (const row of missed) this.apply(row);
     this.isLoaded = true;
     return eventCursor;
   }
 
-  #turnPage({ endCursor, hasNextPage }: { endCursor: string | null; hasNextPage: boolean }): void {
-    this.#after = endCursor;
-    this.hasMore = hasNextPage;
+  #turnPage({ nodes, pageInfo }: Page): void {
+    this.#after = pageInfo.endCursor;
+    this.#end = nodes.at(-1) ?? null;
+    this.hasMore = pageInfo.hasNextPage;
   }
 
   #process(change: Change): void {
