@@ -2,7 +2,7 @@
 // category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
 // Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, field, hold, main, mentions, openTicket, origin, OTHER_CUSTOMER, PASSWORD, Person, row, signIn, until, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hold, main, mentions, openTicket, origin, OTHER_CUSTOMER, PASSWORD, Person, row, signIn, until, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -469,6 +469,37 @@ async function followsAgainAfterAFailure(browser, { anna }) {
   await page.context().close();
 }
 
+async function readsWhatStandsBesideATicketRarely(browser, { anna, marta }) {
+  const ticket = await anna.openTicket("With mails");
+  const page = await work(browser, AGENT, "/search");
+  await page.clock.install();
+  const reads = countOperations(page, "query Beside");
+  const isRead = () => page.waitForResponse((response) => mentions(response.request(), "query Beside"));
+  await page.goto(`${origin}desk/tickets/${ticket.number}`);
+  await page.getByText(CUSTOMER).first().waitFor();
+  // Nothing happens, and nothing is read.
+  await page.clock.fastForward(30_000);
+  const afterEvent = isRead();
+  await marta.mutate("updateTicket", { ticketId: ticket.id, summary: "With more mails" });
+  await page.getByRole("heading", { name: "With more mails" }).waitFor();
+  await page.clock.fastForward(2_000);
+  await afterEvent;
+  assert.equal(reads.count, 2, "for the visit, and for the event");
+  const afterAMinute = isRead();
+  await page.clock.fastForward(60_000);
+  await afterAMinute;
+  assert.equal(reads.count, 3);
+
+  const refused = { errors: [{ message: "refused", extensions: { code: "FORBIDDEN" } }] };
+  await page.route("**/graphql", (route) => (mentions(route.request(), "query Beside") ? route.fulfill({ json: refused }) : route.fallback()));
+  await page.clock.fastForward(60_000);
+  await page.getByText("You may not do this.").waitFor();
+  await page.unroute("**/graphql");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.getByText("You may not do this.").waitFor({ state: "detached" });
+  await page.context().close();
+}
+
 async function copiesATokenOrSaysThatItCannot(browser) {
   const page = await work(browser, ADMIN, "/admin?part=tokens");
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
@@ -541,8 +572,8 @@ main("desk-rough", async (browser) => {
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
     showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
-    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, copiesATokenOrSaysThatItCannot,
-    keepsTheTextOfAnAgentWhoIsDemoted];
+    keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
+    copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);
