@@ -1,7 +1,7 @@
 // The queue: rows come, go and move while somebody looks, and nothing jumps under the cursor; at most 60 rows
 // are in the document; counts follow with few requests; a ticket opens in one round trip.
 
-const { AGENT, assert, countOperations, CUSTOMER, main, origin, Person, row, until, work } = require("./desk-lib");
+const { AGENT, assert, countOperations, CUSTOMER, main, mentions, origin, Person, row, until, work } = require("./desk-lib");
 
 const MOST_ROWS = 60;
 const listItems = (page) => page.getByRole("list", { name: "Tickets" }).getByRole("listitem");
@@ -105,12 +105,38 @@ async function keepsTheLastRowThatWasRead(page, { marta }) {
   await scrollTo(page, Number(await countOf(page, "Waiting longest")));
 }
 
+async function showsWhatChangesWhileItsPageIsRead(page, { marta }) {
+  const [first] = await readWaiting(marta, "first: 1");
+  const [last] = await readWaiting(marta, "last: 1");
+  await page.reload();
+  await listItems(page).first().waitFor();
+  const answers = [];
+  const isNext = (request) => mentions(request, "QueueRows") && mentions(request, '"after":"');
+  await page.route("**/graphql", async (route) => {
+    if (!isNext(route.request())) return route.fallback();
+    const response = await route.fetch();
+    return answers.push(() => route.fulfill({ response }));
+  });
+  await until(async () => {
+    await listItems(page).last().scrollIntoViewIfNeeded().catch(() => {});
+    return answers.length > 0;
+  }, "the next page is read");
+  await marta.mutate("updateTicket", { ticketId: last.id, summary: "Changed on its way" });
+  await marta.mutate("updateTicket", { ticketId: first.id, summary: "Changed after it" });
+  await page.evaluate(() => document.querySelector("[aria-label=Tickets]").parentElement.scrollTo(0, 0));
+  await row(page, "Changed after it").waitFor();
+  await page.unroute("**/graphql");
+  for (const answer of answers) await answer();
+  await scrollTo(page, Number(await countOf(page, "Waiting longest")));
+  await row(page, "Changed on its way").waitFor();
+}
+
 main("desk-queue", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), marta: await Person.signIn(AGENT) };
   const page = await work(browser, AGENT, "?view=open");
   await listItems(page).first().waitFor();
   for (const check of [keepsTheRowUnderThePointer, keepsTheFocusedRow, hasFewRowsInTheDocument, countsWithFewRequests, opensInOneRoundTrip,
-    keepsTheLastRowThatWasRead]) {
+    keepsTheLastRowThatWasRead, showsWhatChangesWhileItsPageIsRead]) {
     if (process.env.ONLY && check.name !== process.env.ONLY) continue;
     console.log(check.name);
     await check(page, people);

@@ -38,8 +38,8 @@ class Queue {
   /** Counts the requests for rows: only the answer to the last one is shown. */
   #turn = 0;
   #isLoadingMore = false;
-  /** The tickets of events that arrived while rows were read. They may be newer. */
-  #meanwhile: Row[] | null = null;
+  /** For each reading of rows, the tickets of events that arrived meanwhile. They may be newer. */
+  readonly #missed = new Set<Row[]>();
   #countedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #following: Following | undefined;
@@ -91,15 +91,18 @@ class Queue {
     this.#isLoadingMore = true;
     const { view } = this;
     const after = this.#after;
+    const missed = this.#collect();
     try {
       const { tickets } = await request(ROWS, { filter: view.filter, order: view.order, after });
       // Meanwhile the list may have been read again.
       if (view !== this.view || after !== this.#after) return;
       this.rows = join(this.rows, tickets.nodes);
       this.#turnPage(tickets);
+      for (const row of missed) this.apply(row);
     } catch (error) {
       this.failure = asApiError(error);
     } finally {
+      this.#missed.delete(missed);
       this.#isLoadingMore = false;
     }
   }
@@ -161,25 +164,34 @@ class Queue {
   async #readRows(): Promise<string> {
     if (!this.view) return (await request(CURSOR, {})).eventCursor;
     const turn = ++this.#turn;
-    this.#meanwhile = [];
-    const { filter, order } = this.view;
-    const loaded = this.rows.length;
-    const { eventCursor, tickets } = await request(ROWS, { filter, order });
-    let page = tickets;
-    let rows = page.nodes;
-    // As far as the list was read before: its reader may be there.
-    while (turn === this.#turn && page.pageInfo.hasNextPage && rows.length < loaded) {
-      page = (await request(ROWS, { filter, order, after: page.pageInfo.endCursor })).tickets;
-      rows = join(rows, page.nodes);
+    const missed = this.#collect();
+    try {
+      const { filter, order } = this.view;
+      const loaded = this.rows.length;
+      const { eventCursor, tickets } = await request(ROWS, { filter, order });
+      let page = tickets;
+      let rows = page.nodes;
+      // As far as the list was read before: its reader may be there.
+      while (turn === this.#turn && page.pageInfo.hasNextPage && rows.length < loaded) {
+        page = (await request(ROWS, { filter, order, after: page.pageInfo.endCursor })).tickets;
+        rows = join(rows, page.nodes);
+      }
+      if (turn !== this.#turn) return eventCursor;
+      this.rows = rows;
+      this.#turnPage(page);
+      for (const row of missed) this.apply(row);
+      this.isLoaded = true;
+      return eventCursor;
+    } finally {
+      this.#missed.delete(missed);
     }
-    if (turn !== this.#turn) return eventCursor;
-    const missed = this.#meanwhile ?? [];
-    this.#meanwhile = null;
-    this.rows = rows;
-    this.#turnPage(page);
-    for (const row of missed) this.apply(row);
-    this.isLoaded = true;
-    return eventCursor;
+  }
+
+  /** Returns a list of the tickets of events that arrive until it is deleted. */
+  #collect(): Row[] {
+    const missed: Row[] = [];
+    this.#missed.add(missed);
+    return missed;
   }
 
   #turnPage({ nodes, pageInfo }: Page): void {
@@ -191,7 +203,7 @@ class Queue {
   #process(change: Change): void {
     line.isBehind = false;
     if (!("ticket" in change)) return;
-    this.#meanwhile?.push(change.ticket);
+    for (const missed of this.#missed) missed.push(change.ticket);
     this.apply(change.ticket);
     this.#refreshSoon();
   }
