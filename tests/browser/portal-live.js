@@ -1,7 +1,7 @@
 // A page never shows the past as the present: after a restart of the server, a line that died silently,
 // sleep and an upgrade, it says that it is behind, and then shows exactly what was missed.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, Person, until, visit } = require("./portal-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, Person, signIn, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const lost = (page) => page.getByText("The connection is lost.");
@@ -74,6 +74,25 @@ async function reconnectsAfterSleep(browser, { anna, marta }) {
   await page.evaluate(() => document.dispatchEvent(new Event("resume")));
   await lost(page).waitFor();
   await shown(page, ["Before", "Asleep", "Still asleep"]);
+  await page.context().close();
+}
+
+async function missesNoLineBetweenTwoSessions(browser) {
+  const page = await visit(browser);
+  const connected = page.waitForEvent("websocket").then(async (socket) => {
+    await socket.waitForEvent("framereceived");
+    return socket;
+  });
+  await page.reload();
+  const closed = (await connected).waitForEvent("close");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await closed;
+  await page.evaluate(() => {
+    const look = () => (window.wasLost ||= document.body.textContent.includes("The connection is lost."));
+    new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+  });
+  await signIn(page, CUSTOMER);
+  assert.ok(!(await page.evaluate(() => window.wasLost)));
   await page.context().close();
 }
 
@@ -329,7 +348,7 @@ async function keepsTheLinksOfFilesFresh(browser, { anna }) {
 main("portal-live", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
-  for (const check of [resumesAfterARestart, reconnectsAfterSleep, saysThatATicketIsLost, movesListAndBell,
+  for (const check of [resumesAfterARestart, reconnectsAfterSleep, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, movesListAndBell,
     returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
     followsAgainAfterAFailure, leavesUnreadWhatWasNotShown, namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;

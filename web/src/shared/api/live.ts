@@ -7,6 +7,8 @@ import { endPauses, pause } from "./pause";
 
 /** The server's close codes for a session that has ended. */
 const SIGNED_OUT = [4401, 4403];
+/** The close code of a client that has no stream left. The server never closes with it. */
+const NORMAL = 1000;
 /** How often the client asks whether the line is alive, and how long it waits, in milliseconds. */
 const PING_MS = 10_000;
 const PONG_MS = 5_000;
@@ -97,10 +99,13 @@ function connect(): Client {
     on: {
       connected: (opened) => {
         socket = opened as WebSocket;
-        line.isUp = true;
+        if (created === client) line.isUp = true;
         endPauses();
       },
-      closed: () => (line.isUp = false),
+      // What nobody follows is not lost, nor is the websocket of an earlier session.
+      closed: (event) => {
+        if (created === client && (event as CloseEvent).code !== NORMAL) line.isUp = false;
+      },
       ping: (received) => received || expectPong(),
       pong: () => clearTimeout(overdue),
     },
