@@ -305,6 +305,30 @@ async function leavesUnreadWhatWasNotShown(browser, { anna, marta }) {
   await page.context().close();
 }
 
+async function showsAsReadWhatWasReadElsewhere(browser, { anna, marta }) {
+  const tickets = [await anna.openTicket("Read elsewhere"), await anna.openTicket("Not read yet")];
+  const readAll = () => anna.call("mutation { markNotificationsRead(input: {}) { unreadNotificationCount } }");
+  await readAll();
+  const page = await visit(browser, { path: "account" });
+  const notify = ({ id }) => marta.mutate("updateTicket", { ticketId: id, status: "WORKING_ON_IT" });
+  const note = (text) => page.locator("#bell li", { hasText: text });
+  const bell = (count) => page.getByRole("button", { name: `Notifications, ${count} unread` });
+  await notify(tickets[0]);
+  await bell(1).waitFor();
+  await readAll();
+  await notify(tickets[1]);
+  await note("Not read yet").waitFor({ state: "attached" });
+  await bell(1).click();
+  await note("Read elsewhere").filter({ hasNotText: "Unread" }).waitFor();
+  await note("Not read yet").filter({ hasText: "Unread" }).waitFor();
+  // All are read, and the stream says so when it resumes.
+  await readAll();
+  await page.evaluate(() => document.dispatchEvent(new Event("resume")));
+  await bell(0).waitFor();
+  assert.equal(await page.locator("#bell").getByText("Unread").count(), 0);
+  await page.context().close();
+}
+
 async function namesATicketWhoseSummaryWasErased(browser, { anna, marta, ilya }) {
   const ticket = await anna.openTicket("My password is swordfish");
   await marta.comment(ticket, "An answer");
@@ -350,7 +374,8 @@ main("portal-live", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [resumesAfterARestart, reconnectsAfterSleep, missesNoLineBetweenTwoSessions, saysThatATicketIsLost, movesListAndBell,
     returnsToItsPlaceWhateverIsUnderWay, reloadsQuietlyAfterAnUpgrade, loadsItsPartsAgain, reloadsRarelyIfThatDoesNotHelp,
-    followsAgainAfterAFailure, leavesUnreadWhatWasNotShown, namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
+    followsAgainAfterAFailure, leavesUnreadWhatWasNotShown, showsAsReadWhatWasReadElsewhere,
+    namesATicketWhoseSummaryWasErased, keepsTheLinksOfFilesFresh]) {
     if (only && check.name !== only) continue;
     console.log(check.name);
     await check(browser, people);

@@ -1,6 +1,6 @@
 import { request } from "../api/client";
 import { graphql } from "../api/document";
-import { stay } from "../api/stay";
+import { stay, type Following } from "../api/stay";
 import type { ResultOf } from "gql.tada";
 
 const NOTE = graphql(`
@@ -39,29 +39,46 @@ export const bell = $state({ unread: 0, notes: [] as Note[], next: null as strin
 /** Grows when what is shown is nobody's any more: answers to earlier requests are another reader's. */
 let turn = 0;
 
+let following: Following | undefined;
+
 /** Reads the notifications and follows them. Returns a function that stops and forgets them. */
 export function followBell(): () => void {
-  const following = stay(STREAM, { load: async () => ({ after: await load(null) }), next: process, fail: () => {} });
+  const own = stay(STREAM, {
+    load: async (isWanted) => ({ after: await load(null, isWanted) }),
+    next: process,
+    fail: () => {},
+  });
+  following = own;
   return () => {
-    following.stop();
+    own.stop();
     turn += 1;
     Object.assign(bell, { unread: 0, notes: [], next: null });
   };
 }
 
+/** Reads the notifications again if the count says that some were read elsewhere. */
+export function refreshBell(): void {
+  if (bell.notes.filter(({ readAt }) => !readAt).length !== bell.unread) following?.retry();
+}
+
 function process(message: ResultOf<typeof STREAM>["notifications"]): void {
   if (message.__typename === "ResyncRequired") return;
   bell.unread = message.unreadNotificationCount;
+  if (bell.unread === 0) showAsRead(null);
   if (message.__typename !== "NotificationAdded") return;
   const { notification } = message;
   bell.notes = [notification, ...bell.notes.filter(({ id }) => id !== notification.id)];
 }
 
-async function load(after: string | null): Promise<string> {
-  const own = turn;
+/** Shows some notifications as read, or all of them. */
+function showAsRead(ids: string[] | null): void {
+  const now = new Date().toISOString();
+  for (const note of bell.notes) if (!ids || ids.includes(note.id)) note.readAt ??= now;
+}
+
+async function load(after: string | null, isWanted: () => boolean): Promise<string> {
   const { viewer, eventCursor } = await request(LIST, { after });
-  const isOutdated = own !== turn || (after && after !== bell.next);
-  if (isOutdated) return eventCursor;
+  if (!isWanted()) return eventCursor;
   const page = viewer?.notifications;
   bell.unread = viewer?.unreadNotificationCount ?? 0;
   bell.notes = after ? [...bell.notes, ...(page?.nodes ?? [])] : (page?.nodes ?? []);
@@ -71,7 +88,8 @@ async function load(after: string | null): Promise<string> {
 
 /** Reads older notifications. */
 export async function loadMore(): Promise<void> {
-  await load(bell.next);
+  const [own, after] = [turn, bell.next];
+  await load(after, () => own === turn && after === bell.next);
 }
 
 /** Marks some notifications as read, or all of them. */
@@ -80,6 +98,5 @@ export async function markRead(ids: string[] | null): Promise<void> {
   const { markNotificationsRead } = await request(MARK, { ids });
   if (own !== turn) return;
   bell.unread = markNotificationsRead.unreadNotificationCount ?? bell.unread;
-  const now = new Date().toISOString();
-  for (const note of bell.notes) if (!ids || ids.includes(note.id)) note.readAt ??= now;
+  showAsRead(ids);
 }
