@@ -38,7 +38,8 @@ export function listen(): () => void {
 function press(event: KeyboardEvent): void {
   if (event.defaultPrevented || isComposing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
   const target = event.target as HTMLElement;
-  if (target.closest("dialog, [popover]")) return;
+  // Nothing behind a dialog answers, wherever the focus is.
+  if (document.querySelector("dialog[open]") || target.closest("[popover]")) return;
   if (target.matches("input:not([type=checkbox]), textarea, select")) {
     if (event.key === "Escape") target.blur();
     return;

@@ -30,6 +30,11 @@ export class Guarded {
     }
   }
 
+  /** Runs an action, unless one is running: its button was pressed twice. */
+  async once(action: Action): Promise<void> {
+    if (!this.isBusy) await this.act(action);
+  }
+
   /** Does what follows each action that succeeded, without one. Returns whether it succeeded. */
   reload(): Promise<boolean> {
     return this.act(async () => []);
