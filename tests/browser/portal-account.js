@@ -2,7 +2,7 @@
 
 const { authenticator } = require("otplib");
 const { scanned } = require("./pixels");
-const { assert, CUSTOMER, main, mentions, origin, PASSWORD, until, visit } = require("./portal-lib");
+const { assert, CUSTOMER, hold, main, mentions, origin, PASSWORD, until, visit } = require("./portal-lib");
 
 /** Returns the secret of the QR code that a page shows, as a phone reads it. */
 const scan = async (page) => new URL(await scanned(page.getByAltText("QR code with the key"))).searchParams.get("secret");
@@ -60,8 +60,16 @@ main("portal-account", async (browser) => {
   await page.getByText("The code is wrong or outdated.").waitFor();
   const first = code(secret, 0);
   await page.getByLabel("Code of 6 digits").fill(`${first.slice(0, 3)} ${first.slice(3)}`);
-  await page.getByRole("button", { name: "Confirm" }).click();
+  // Pressed twice, it confirms once.
+  const confirms = [];
+  const isConfirm = (request) => mentions(request, "mutation ConfirmSecondFactor");
+  page.on("request", (request) => isConfirm(request) && confirms.push(request));
+  const release = await hold(page, isConfirm);
+  await page.getByRole("button", { name: "Confirm" }).dblclick();
+  release();
   await page.getByRole("heading", { name: "Your recovery codes" }).waitFor();
+  await page.unroute("**/graphql");
+  assert.equal(confirms.length, 1);
   const codes = await page.locator("ol.code li").allInnerTexts();
   assert.ok(codes.length >= 8);
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save as a file" }).click()]);
