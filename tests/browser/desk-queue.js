@@ -1,7 +1,7 @@
 // The queue: rows come, go and move while somebody looks, and nothing jumps under the cursor; at most 60 rows
 // are in the document; counts follow with few requests; a ticket opens in one round trip.
 
-const { AGENT, assert, countOperations, CUSTOMER, main, mentions, origin, Person, row, until, work } = require("./desk-lib");
+const { AGENT, assert, countOperations, CUSTOMER, holdAnswers, main, mentions, origin, Person, row, until, work } = require("./desk-lib");
 
 const MOST_ROWS = 60;
 const listItems = (page) => page.getByRole("list", { name: "Tickets" }).getByRole("listitem");
@@ -110,13 +110,8 @@ async function showsWhatChangesWhileItsPageIsRead(page, { marta }) {
   const [last] = await readWaiting(marta, "last: 1");
   await page.reload();
   await listItems(page).first().waitFor();
-  const answers = [];
   const isNext = (request) => mentions(request, "QueueRows") && mentions(request, '"after":"');
-  await page.route("**/graphql", async (route) => {
-    if (!isNext(route.request())) return route.fallback();
-    const response = await route.fetch();
-    return answers.push(() => route.fulfill({ response }));
-  });
+  const answers = await holdAnswers(page, isNext);
   await until(async () => {
     await listItems(page).last().scrollIntoViewIfNeeded().catch(() => {});
     return answers.length > 0;

@@ -2,7 +2,7 @@
 // category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
 // Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hold, main, mentions, openTicket, origin, OTHER_CUSTOMER, PASSWORD, Person, row, signIn, until, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hold, holdAnswers, main, mentions, openTicket, origin, OTHER_CUSTOMER, PASSWORD, Person, row, signIn, until, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -298,9 +298,10 @@ async function finishesAnUploadThatIsLeft(browser, { anna }) {
   await page.context().close();
 }
 
-async function showsEarlierEntriesOnce(browser, { anna }) {
+async function showsEarlierEntriesOnce(browser, { anna, ilya }) {
   const ticket = await anna.openTicket("A long story");
-  for (let n = 0; n < 60; n++) await anna.comment(ticket, `Part ${n}.`);
+  const comments = [];
+  for (let n = 0; n < 60; n++) comments.push((await anna.comment(ticket, `Part ${n}.`)).comment);
   const page = await openTicket(browser, AGENT, ticket);
   const isEarlier = (request) => mentions(request, "query Earlier");
   const earlier = page.getByRole("button", { name: "Show earlier entries" });
@@ -308,12 +309,17 @@ async function showsEarlierEntriesOnce(browser, { anna }) {
   await earlier.click();
   await page.getByRole("alert").getByText("The server can't be reached").waitFor();
   await page.context().setOffline(false);
-  const release = await hold(page, isEarlier);
+  const answers = await holdAnswers(page, isEarlier);
   await earlier.dblclick();
-  release();
+  await until(async () => (await page.evaluate(() => true)) && answers.length > 0, "they are read");
+  // What is erased while they are on their way is not shown.
+  await ilya.mutate("redactComment", { commentId: comments[0].id });
+  await page.getByText("Ilya Sokolov removed a text").first().waitFor();
+  for (const answer of answers) await answer();
   await earlier.waitFor({ state: "detached" });
-  assert.equal(await page.getByText("Part 0.", { exact: true }).count(), 1);
-  assert.equal(await page.locator("article", { hasText: /Part \d+\./ }).count(), 60);
+  assert.equal(await page.getByText("Part 0.", { exact: true }).count(), 0);
+  assert.equal(await page.getByText("Part 1.", { exact: true }).count(), 1);
+  assert.equal(await page.locator("article", { hasText: /Part \d+\./ }).count(), 59);
   await page.context().close();
 }
 

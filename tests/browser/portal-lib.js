@@ -131,6 +131,17 @@ async function hold(page, isOfKind) {
   return release;
 }
 
+/** Passes requests of a kind on and keeps their answers. Returns what lets each of them go, as it comes. */
+async function holdAnswers(page, isOfKind) {
+  const answers = [];
+  await page.route("**/graphql", async (route) => {
+    if (!isOfKind(route.request())) return route.fallback();
+    const response = await route.fetch();
+    return answers.push(() => route.fulfill({ response }));
+  });
+  return answers;
+}
+
 /** Follows the streams of the pages that are loaded next. Returns what ends the last one of a field with an error. */
 async function controlStreams(page) {
   const streams = [];
@@ -177,4 +188,4 @@ function main(name, run) {
   );
 }
 
-module.exports = { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };
+module.exports = { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, holdAnswers, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };

@@ -74,7 +74,10 @@ export class LiveTicket {
     const { ticket } = await request(EARLIER, { number: this.number, before });
     // Meanwhile the ticket may have been read again.
     if (!ticket || before !== this.earlier) return;
-    this.events = [...ticket.timeline.nodes, ...this.events];
+    const shown = this.events;
+    this.events = [...ticket.timeline.nodes, ...shown];
+    // What has happened on the way of the answer found no comment of it here.
+    for (const event of shown) this.#applyToComments(event);
     this.earlier = ticket.timeline.pageInfo.hasPreviousPage ? ticket.timeline.pageInfo.startCursor : null;
   }
 
@@ -146,23 +149,31 @@ export class LiveTicket {
     void this.markRead();
   }
 
-  /** Changes what is shown of a comment. */
+  /** Changes what is shown of a comment, unless it was erased or edited since. */
   edit(comment: { id: string; body: string; editedAt: string | null }): void {
-    Object.assign(this.#comment(comment.id) ?? {}, comment);
+    const shown = this.#comment(comment.id);
+    if (!shown || shown.redactedAt) return;
+    const isOlder = Date.parse(comment.editedAt ?? "") < Date.parse(shown.editedAt ?? "");
+    if (!isOlder) Object.assign(shown, comment);
   }
 
   #apply(event: TimelineEvent): void {
-    if (event.__typename === "CommentEdited") this.edit(event.comment);
+    this.#applyToComments(event);
     // What is shown until then is only who was invited, so a failure is no loss.
     if (INVITING.includes(event.__typename)) void this.readInvitations().catch(() => {});
     if (event.__typename !== "ContentRedacted" || !this.ticket) return;
+    this.ticket.attachments = this.ticket.attachments.filter(({ id }) => id !== event.attachmentId);
+    if (event.content === "DESCRIPTION") this.ticket.description = "";
+    if (event.content === "SUMMARY") this.ticket.summary = "";
+  }
+
+  #applyToComments(event: TimelineEvent): void {
+    if (event.__typename === "CommentEdited") this.edit(event.comment);
+    if (event.__typename !== "ContentRedacted") return;
     const isOther = (file: { id: string }) => file.id !== event.attachmentId;
-    this.ticket.attachments = this.ticket.attachments.filter(isOther);
     for (const entry of this.events) {
       if (entry.__typename === "CommentAdded") entry.comment.attachments = entry.comment.attachments.filter(isOther);
     }
-    if (event.content === "DESCRIPTION") this.ticket.description = "";
-    if (event.content === "SUMMARY") this.ticket.summary = "";
     const comment = event.content === "COMMENT" && this.#comment(event.redactedComment?.id);
     if (comment) Object.assign(comment, { body: "", redactedAt: event.occurredAt });
   }
