@@ -2,7 +2,7 @@
 // category, an unknown placeholder, a list that loads slowly, tickets that others close, a server that is away.
 // Each time a sentence says what to do, and nothing that was written is lost.
 
-const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hold, holdAnswers, main, mentions, openTicket, origin, OTHER_CUSTOMER, PASSWORD, Person, row, signIn, until, work } = require("./desk-lib");
+const { ADMIN, AGENT, ask, assert, controlStreams, countOperations, CUSTOMER, field, hold, holdAnswers, loseAnswer, main, mentions, openTicket, origin, OTHER_CUSTOMER, PASSWORD, Person, row, signIn, until, work } = require("./desk-lib");
 
 /** One more than a message may have. */
 const MOST = 65_536;
@@ -506,17 +506,23 @@ async function readsWhatStandsBesideATicketRarely(browser, { anna, marta }) {
   await page.context().close();
 }
 
+/** Adds a service token. Returns the dialog. */
+async function addToken(page, name) {
+  await page.getByRole("button", { name: "Add", exact: true }).click();
+  const dialog = page.getByRole("dialog", { name: "New service token" });
+  await dialog.getByLabel("Name").fill(name);
+  await dialog.getByLabel("Create links that sign customers in").check();
+  await dialog.getByRole("button", { name: "Add", exact: true }).click();
+  return dialog;
+}
+
 async function copiesATokenOrSaysThatItCannot(browser) {
   const page = await work(browser, ADMIN, "/admin?part=tokens");
   await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
   // As if the page had been opened by an address without TLS.
   await page.addInitScript(() => Object.defineProperty(window, "isSecureContext", { value: false, configurable: true }));
   await page.reload();
-  await page.getByRole("button", { name: "Add", exact: true }).click();
-  const dialog = page.getByRole("dialog", { name: "New service token" });
-  await dialog.getByLabel("Name").fill("Copied");
-  await dialog.getByLabel("Create links that sign customers in").check();
-  await dialog.getByRole("button", { name: "Add", exact: true }).click();
+  const dialog = await addToken(page, "Copied");
   const [secret, password] = [dialog.locator(".secret"), page.getByLabel("Current password")];
   await secret.or(password).first().waitFor();
   if (await password.isVisible()) {
@@ -543,6 +549,17 @@ async function copiesATokenOrSaysThatItCannot(browser) {
   });
   await copy.click();
   await dialog.getByText("Copying failed.").waitFor();
+  await dialog.getByRole("button", { name: "Close" }).click();
+
+  // Only the first answer has the token.
+  await loseAnswer(page, "CreateServiceToken");
+  await addToken(page, "Lost");
+  await dialog.getByText("The server can't be reached.").waitFor();
+  await page.unroute("**/graphql");
+  await dialog.getByRole("button", { name: "Add", exact: true }).click();
+  await dialog.getByText("the answer that had it was lost").waitFor();
+  await dialog.getByRole("button", { name: "Close" }).click();
+  await page.getByRole("button", { name: "Revoke Lost" }).waitFor();
   await page.context().close();
 }
 

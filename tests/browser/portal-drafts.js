@@ -1,7 +1,7 @@
 // What a person writes survives what happens around it: no network, an expired session, another person,
 // another tab, old keys, lost files, a limit.
 
-const { ADMIN, AGENT, assert, CUSTOMER, hold, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
+const { ADMIN, AGENT, assert, CUSTOMER, hold, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, signIn, until, visit } = require("./portal-lib");
 
 const field = (page) => page.getByLabel("Add a comment");
 const post = (page) => page.getByRole("button", { name: "Post comment" });
@@ -18,15 +18,6 @@ async function openTicket(browser, anna, summary) {
   const page = await visit(browser, { path: `tickets/${ticket.number}` });
   await field(page).waitFor();
   return { ticket, page };
-}
-
-/** Passes a mutation on and loses the answer, as a cut line does. */
-async function loseAnswer(page, name) {
-  await page.route("**/graphql", async (route) => {
-    if (!mentions(route.request(), `mutation ${name}`)) return route.fallback();
-    await route.fetch();
-    return route.abort();
-  });
 }
 
 async function waitsInOrder(browser, { anna }) {

@@ -131,6 +131,15 @@ async function hold(page, isOfKind) {
   return release;
 }
 
+/** Passes a mutation on and loses the answer, as a cut line does. */
+async function loseAnswer(page, name) {
+  await page.route("**/graphql", async (route) => {
+    if (!mentions(route.request(), `mutation ${name}`)) return route.fallback();
+    await route.fetch();
+    return route.abort();
+  });
+}
+
 /** Passes requests of a kind on and keeps their answers. Returns what lets each of them go, as it comes. */
 async function holdAnswers(page, isOfKind) {
   const answers = [];
@@ -188,4 +197,4 @@ function main(name, run) {
   );
 }
 
-module.exports = { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, holdAnswers, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };
+module.exports = { ADMIN, AGENT, ask, assert, controlStreams, CUSTOMER, hold, holdAnswers, loseAnswer, main, mentions, origin, OTHER_CUSTOMER, PASSWORD, Person, pictures, problems, signIn, until, visit, words };

@@ -243,6 +243,7 @@ const en = {
   "token.help": "A service token lets a program, such as your control panel, call the API.",
   "token.new": "New service token",
   "token.once": "Copy the token now: it is not shown again.",
+  "token.lost": "The token was created, but the answer that had it was lost. Revoke it and create another one.",
   "token.scopes": "Permissions",
   "token.created": "Created",
   "token.expires": "Expires (optional)",
