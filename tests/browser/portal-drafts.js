@@ -111,6 +111,9 @@ async function leavesNothingToTheNextPerson(browser, { anna, marta }) {
   await marta.comment(ticket, "An answer");
   await page.getByRole("button", { name: /^Notifications, [1-9]/ }).waitFor();
   await field(page).fill("Not yet posted");
+  await hold(page, (request) => (request.headers()["content-type"] ?? "").startsWith("multipart"));
+  await page.locator("input[type=file]").setInputFiles([{ name: "late.txt", mimeType: "text/plain", buffer: Buffer.from("late") }]);
+  await page.getByRole("button", { name: "Cancel late.txt" }).waitFor();
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByRole("button", { name: "Keep and sign out" }).waitFor();
   await anna.call("mutation { revokeOtherSessions { userErrors { code } } }");
@@ -121,7 +124,7 @@ async function leavesNothingToTheNextPerson(browser, { anna, marta }) {
   await bell.click();
   assert.equal(await page.getByText("Of the person before").count(), 0);
   release();
-  // Who signs in does not leave because the person before wanted to.
+  // Who signs in does not leave because the person before wanted to, nor is held by what that one uploads.
   await page.reload();
   await page.getByRole("button", { name: "Sign out" }).waitFor();
   await page.context().close();

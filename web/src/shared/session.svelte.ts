@@ -37,8 +37,8 @@ export const session = $state({
   mustProtect: false,
 });
 
-/** What ends when a person signs out. */
-export const leaving = new Set<() => void>();
+/** What ends when a person signs out, or another one signs in: all that is not of this account. */
+export const leaving = new Set<(account: string | null) => void>();
 
 /** Reads who is signed in, and follows what happens to the session. */
 export async function start(): Promise<void> {
@@ -69,6 +69,8 @@ async function begin(viewer: Viewer | null, branding: Branding | null): Promise<
   identify(viewer?.id ?? null);
   session.viewer = viewer;
   localStorage.setItem(ACCOUNT, viewer?.id ?? "");
+  // Whose session has ended may sign in again and go on.
+  if (viewer) for (const leave of leaving) leave(viewer.id);
 }
 
 /** Takes over which second factors the account has: actions that must be confirmed ask for one of them. */
@@ -80,7 +82,7 @@ export function noteFactors(factors: Viewer["secondFactors"] | undefined): void 
 export async function signOut(): Promise<void> {
   await request(SIGN_OUT, {});
   localStorage.setItem(ACCOUNT, "");
-  for (const leave of leaving) leave();
+  for (const leave of leaving) leave(null);
   forget();
 }
 

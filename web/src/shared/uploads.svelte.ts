@@ -1,5 +1,6 @@
 // Files on their way into drafts. They arrive although their author has left the page.
 import { upload } from "./api/upload";
+import { draftName } from "./drafts";
 import { sentence } from "./errors";
 import { leaving } from "./session.svelte";
 import { keepPage } from "./upgrade.svelte";
@@ -56,7 +57,10 @@ export function startUploads(draft: string, files: Iterable<File>): void {
   }
 }
 
-leaving.add(() => uploads.list.forEach((item) => item.drop()));
+leaving.add((account) => {
+  const others = uploads.list.filter(({ draft }) => !account || !draft.startsWith(draftName(account, "")));
+  for (const item of others) item.drop();
+});
 
 /** Has the browser ask before it closes the page. */
 function warn(event: Event): void {
