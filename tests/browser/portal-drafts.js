@@ -20,6 +20,38 @@ async function openTicket(browser, anna, summary) {
   return { ticket, page };
 }
 
+/** Has the page reload, and its reader refuse when the browser asks. */
+async function refuseToLeave(page) {
+  const asked = page.waitForEvent("dialog");
+  await page.evaluate(() => void setTimeout(() => location.reload()));
+  const dialog = await asked;
+  assert.equal(dialog.type(), "beforeunload");
+  await dialog.dismiss();
+}
+
+async function keepsThePageWhileNothingIsStored(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "A full browser");
+  await page.evaluate(() => {
+    const { setItem } = Storage.prototype;
+    Storage.prototype.setItem = function (name, value) {
+      if (/^ticketwire:(draft|outbox):/.test(name)) throw new DOMException("full", "QuotaExceededError");
+      setItem.call(this, name, value);
+    };
+  });
+  await field(page).fill("Only on this page");
+  await refuseToLeave(page);
+  await page.route("**/graphql", (route) => (mentions(route.request(), "mutation AddComment") ? route.abort() : route.fallback()));
+  await post(page).click();
+  await letter(page, "Only on this page").getByText("when the connection is back").waitFor();
+  await refuseToLeave(page);
+  await page.unroute("**/graphql");
+  await letter(page, "Only on this page").waitFor({ state: "detached" });
+  assert.deepEqual(await anna.bodies(ticket), ["Only on this page"]);
+  await page.reload();
+  await field(page).waitFor();
+  await page.context().close();
+}
+
 async function waitsInOrder(browser, { anna }) {
   const { ticket, page } = await openTicket(browser, anna, "Offline");
   await page.context().setOffline(true);
@@ -403,7 +435,7 @@ async function survivesChangesOfTheTicket(browser, { anna, marta }) {
 main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
-  for (const check of [waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
+  for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile, leavesATextToTheField,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {

@@ -7,6 +7,7 @@ import { endPauses, pause } from "./api/pause";
 import { loadItem, namesBelow, newKey, saveItem, type Draft } from "./drafts";
 import type { UserError } from "./errors";
 import { ADD_COMMENT, CREATE_TICKET, OWN_COMMENTS, OWN_TICKETS } from "./outbox-documents";
+import { guardPage } from "./upgrade.svelte";
 
 /** A message that its author has sent. */
 export interface Letter extends Draft {
@@ -71,6 +72,8 @@ export const outbox = $state({
 
 /** The letters of a browser that stores nothing. */
 const unstored = new Map<string, Letter>();
+/** Lets the page go that letters would be lost with, or null if there are none. */
+let release: (() => void) | null = null;
 let prefix = "";
 /** Tells the account's other tabs which requests were opened. It stores nothing. */
 let channel: BroadcastChannel | null = null;
@@ -153,6 +156,17 @@ function store(letter: Letter): void {
 function remove({ name }: Letter): void {
   for (const twin of namesBelow(PREFIX).filter((other) => origin(other) === origin(name))) saveItem(twin, null);
   unstored.delete(name);
+  keepUnstored();
+}
+
+/** Keeps the page while letters would be lost with it, unless another person has signed in. */
+function keepUnstored(): void {
+  const isNeeded = [...unstored.keys()].some((name) => name.startsWith(prefix));
+  if (isNeeded) release ??= guardPage();
+  else {
+    release?.();
+    release = null;
+  }
 }
 
 /** Returns the key of the draft that a letter with this name was. Two tabs that sent one draft at once share it. */
@@ -175,6 +189,7 @@ function read(): Letter[] {
 
 function refresh(): void {
   outbox.letters = prefix ? read() : [];
+  keepUnstored();
   void drain();
 }
 

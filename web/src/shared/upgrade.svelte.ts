@@ -36,6 +36,20 @@ export function keepPage(): () => void {
   };
 }
 
+/**
+ * Marks something that is lost with the page: the browser also asks before it leaves it. Returns a
+ * function that unmarks it.
+ */
+export function guardPage(): () => void {
+  const release = keepPage();
+  const ask = (event: Event): void => event.preventDefault();
+  addEventListener("beforeunload", ask);
+  return () => {
+    removeEventListener("beforeunload", ask);
+    release();
+  };
+}
+
 /** Reloads if that is due, unless it would disturb: what is stored as a draft is there again. */
 export function reloadIfDue(): void {
   if (!upgrade.isDue || busy.size > 0 || isWriting()) return;

@@ -3,7 +3,7 @@ import { upload } from "./api/upload";
 import { draftName } from "./drafts";
 import { sentence } from "./errors";
 import { leaving } from "./session.svelte";
-import { keepPage } from "./upgrade.svelte";
+import { guardPage } from "./upgrade.svelte";
 import { attach } from "./writing.svelte";
 
 /** A file that is not uploaded yet. */
@@ -13,7 +13,7 @@ export class Upload {
   /** Why it failed, or empty. */
   failure = $state("");
   #abort = new AbortController();
-  readonly #release = keepPage();
+  readonly #release = guardPage();
 
   constructor(
     /** The name of the draft that it belongs to. */
@@ -40,7 +40,6 @@ export class Upload {
     this.#abort.abort();
     this.#release();
     uploads.list = uploads.list.filter((other) => other !== this);
-    if (!uploads.list.length) removeEventListener("beforeunload", warn);
   }
 }
 
@@ -52,7 +51,6 @@ export function startUploads(draft: string, files: Iterable<File>): void {
   for (const file of files) {
     const item = new Upload(draft, file);
     uploads.list.push(item);
-    addEventListener("beforeunload", warn);
     void item.run();
   }
 }
@@ -61,8 +59,3 @@ leaving.add((account) => {
   const others = uploads.list.filter(({ draft }) => !account || !draft.startsWith(draftName(account, "")));
   for (const item of others) item.drop();
 });
-
-/** Has the browser ask before it closes the page. */
-function warn(event: Event): void {
-  event.preventDefault();
-}

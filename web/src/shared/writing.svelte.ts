@@ -1,4 +1,5 @@
 import { emptyDraft, loadDraft, saveItem, type Draft } from "./drafts";
+import { guardPage } from "./upgrade.svelte";
 
 /** The lengths that the server accepts, in characters. */
 const MAX_SUMMARY = 255;
@@ -23,6 +24,8 @@ export class Writing {
   draft = $state<Draft>(emptyDraft());
   /** Whether the browser stores drafts. */
   isStored = $state(true);
+  /** Lets the page go that a text would be lost with. */
+  #release = (): void => {};
   /** By how many characters the summary and the text are too long. A longer paste is not cut: nobody would notice. */
   readonly summaryExcess = $derived(excess(this.draft.summary, MAX_SUMMARY));
   readonly bodyExcess = $derived(excess(this.draft.body, MAX_BODY));
@@ -46,6 +49,7 @@ export class Writing {
     for (const [target, type] of events) target.addEventListener(type, follow);
     shown.add(this);
     return () => {
+      this.#release();
       shown.delete(this);
       for (const [target, type] of events) target.removeEventListener(type, follow);
     };
@@ -56,7 +60,7 @@ export class Writing {
     Object.assign(this.draft, changes);
     const { summary, body, files } = this.draft;
     const isUnchanged = summary === (this.initial.summary ?? "") && body === (this.initial.body ?? "") && files.length === 0;
-    this.isStored = saveItem(this.name, isUnchanged ? null : this.draft);
+    this.#keep(saveItem(this.name, isUnchanged ? null : this.draft));
   }
 
   /** Puts back what was sent, with these changes. What has been written since follows it. */
@@ -69,6 +73,15 @@ export class Writing {
   clear(): void {
     this.draft = { ...emptyDraft(), ...this.initial };
     saveItem(this.name, null);
+    this.#keep(true);
+  }
+
+  /** Notes whether the draft is stored. Until it is, the page that shows it stays. */
+  #keep(isStored: boolean): void {
+    this.isStored = isStored;
+    const release = this.#release;
+    this.#release = !isStored && shown.has(this) ? guardPage() : () => {};
+    release();
   }
 
   #load(): void {
