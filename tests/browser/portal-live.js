@@ -274,6 +274,21 @@ async function followsAgainAfterAFailure(browser, { anna, marta }) {
   await page.getByText("You may not do this.").waitFor({ state: "detached" });
   await marta.comment(other, "An answer");
   await row.getByText("Working on it").waitFor();
+
+  // A list that another one has overtaken does not fail any more.
+  const held = [];
+  const isByPriority = (request) => mentions(request, '"PRIORITY"');
+  await page.route("**/graphql", (route) => (isByPriority(route.request()) ? held.push(route) : route.fallback()));
+  await page.getByLabel("Order").selectOption({ label: "Lowest priority first" });
+  await until(async () => (await page.evaluate(() => true)) && held.length > 0, "the list is read");
+  const shownAgain = page.waitForResponse((response) => mentions(response.request(), '"CREATED_AT"'));
+  await page.getByLabel("Order").selectOption({ label: "Newest first" });
+  await (await shownAgain).finished();
+  const failed = page.waitForResponse((response) => isByPriority(response.request()));
+  await held[0].fulfill({ json: { errors: [{ message: "refused", extensions: { code: "FORBIDDEN" } }] } });
+  await (await failed).finished();
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  assert.equal(await page.getByText("You may not do this.").count(), 0);
   await page.context().close();
 }
 
