@@ -81,6 +81,18 @@ pub struct App {
     has_mailbox: bool,
 }
 
+/// Checks the settings that only the parts of the server understand, before the database is changed.
+fn check_settings(
+    config: &Config,
+    address: SocketAddr,
+    ambient: &Ambient,
+) -> Result<(), StartError> {
+    services::settings(config)?;
+    keys::keyring(config, ambient)?;
+    mail::set_up(config, address, ambient)?;
+    Ok(())
+}
+
 impl App {
     /// Brings the database up to date and starts a server on it, at the reserved addresses.
     ///
@@ -101,6 +113,7 @@ impl App {
             .map_err(|problem| invalid_setting("allowed_origins", problem))?;
         services::create_erasure_ledger(config)?;
         let certificate = ServerCertificate::load(config, &ambient).await?;
+        check_settings(config, listener.address, &ambient)?;
         for migration in database::prepare(&database, config).await? {
             tracing::info!(migration, "applied a migration");
         }

@@ -13,6 +13,8 @@ mod serve;
 mod service_token;
 mod user;
 
+use std::error::Error;
+
 pub use arguments::Cli;
 
 use self::{
@@ -20,6 +22,7 @@ use self::{
     output::{CliResult, print},
 };
 use crate::{
+    app::StartError,
     config::{self, Config, ConfigError},
     graphql,
 };
@@ -92,7 +95,13 @@ async fn run(command: Command, config: &Config) -> CliResult {
     }
 }
 
-/// The configuration is refused: trying again does not help.
+/// Returns whether a command failed because the configuration is refused: trying again does not help.
+pub fn is_refused_config(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.is::<RefusedConfig>()
+        || error.downcast_ref::<StartError>().is_some_and(StartError::is_refused_config)
+}
+
+/// The configuration cannot be read or contradicts itself.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub struct RefusedConfig(ConfigError);
+struct RefusedConfig(ConfigError);

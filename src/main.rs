@@ -6,7 +6,7 @@ use clap::Parser as _;
 use mimalloc::MiMalloc;
 use rustix::{fs::Mode, process::umask};
 use ticketwire::{
-    cli::{Cli, RefusedConfig},
+    cli::{Cli, is_refused_config},
     domain::causes::with_other_causes,
 };
 use tokio::runtime::Runtime;
@@ -41,7 +41,7 @@ async fn run() -> ExitCode {
         Err(error) => {
             // Most errors already include the text of their cause.
             eprintln!("ticketwire: {}", with_other_causes(&*error));
-            if error.is::<RefusedConfig>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if is_refused_config(&*error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -25,7 +25,7 @@ use x509_cert::{
 
 use super::{
     certificate_chain::{self, Chain, TrustedCertificate},
-    error::{StartError, invalid_setting},
+    error::{StartError, invalid_setting, unusable_setting},
     tasks::Tasks,
 };
 use crate::{config::Config, domain::clock::Ambient, http::Tls, metrics::Metrics};
@@ -215,7 +215,7 @@ impl CertificateFiles {
 }
 
 fn in_file(key: &'static str, file: &Path, problem: &str) -> StartError {
-    invalid_setting(key, format!("is {}: {problem}", file.display()))
+    unusable_setting(key, format!("is {}: {problem}", file.display()))
 }
 
 fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    error::{StartError, invalid_setting},
+    error::{StartError, invalid_setting, unusable_setting},
     keys::keyring,
     services::{ambient, settings},
     storage,
@@ -253,7 +253,7 @@ fn remove(path: &Path) -> Result<(), StartError> {
 }
 
 fn unusable(path: &Path, error: &io::Error) -> StartError {
-    invalid_setting("data_dir", format!("cannot be used: {}: {error}", path.display()))
+    unusable_setting("data_dir", format!("cannot be used: {}: {error}", path.display()))
 }
 
 /// Refuses a database into which a restore is under way or was interrupted.

@@ -54,9 +54,17 @@ pub enum StartError {
     /// The demo data cannot be written.
     #[error(transparent)]
     Demo(#[from] DemoError),
-    /// A value of the configuration cannot be used.
+    /// A value of the configuration is refused: only a person can mend that.
     #[error("`{key}` {problem}")]
     Config {
+        /// The key.
+        key: &'static str,
+        /// The problem, as the rest of a sentence that starts with the key.
+        problem: String,
+    },
+    /// What a key of the configuration names, such as a file, cannot be used at the moment.
+    #[error("`{key}` {problem}")]
+    Unusable {
         /// The key.
         key: &'static str,
         /// The problem, as the rest of a sentence that starts with the key.
@@ -113,8 +121,25 @@ pub(super) fn listen_advice(cause: &io::Error) -> &'static str {
     }
 }
 
-/// Returns the error for a value that cannot be used. `problem` is the rest of a sentence that
-/// starts with the key.
+impl StartError {
+    /// Returns whether the configuration is refused, so that trying again does not help.
+    pub fn is_refused_config(&self) -> bool {
+        match self {
+            Self::Config { .. } => true,
+            Self::Template(error) => !matches!(error, TemplateError::File { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// Returns the error for a file, folder or server that cannot be used. `problem` is the rest of a
+/// sentence that starts with its key.
+pub(super) fn unusable_setting(key: &'static str, problem: impl Into<String>) -> StartError {
+    StartError::Unusable { key, problem: problem.into() }
+}
+
+/// Returns the error for a value that is refused. `problem` is the rest of a sentence that starts
+/// with the key.
 pub(super) fn invalid_setting(key: &'static str, problem: impl Into<String>) -> StartError {
     StartError::Config { key, problem: problem.into() }
 }

@@ -4,7 +4,7 @@ use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path}
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::error::{StartError, invalid_setting};
+use super::error::{StartError, invalid_setting, unusable_setting};
 use crate::{
     config::Config,
     crypto::seal::{KeyId, Keyring},
@@ -175,5 +175,5 @@ fn write_key(path: &Path, key: &str) -> io::Result<()> {
 }
 
 fn unusable(path: &Path, error: &io::Error) -> StartError {
-    invalid_setting("data_dir", format!("cannot be used: {}: {error}", path.display()))
+    unusable_setting("data_dir", format!("cannot be used: {}: {error}", path.display()))
 }

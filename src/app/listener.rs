@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::error::{StartError, invalid_setting, listen_advice};
+use super::error::{StartError, listen_advice, unusable_setting};
 use crate::{
     config::Config,
     http::{self, Api, Rejections, Server, Tls},
@@ -53,7 +53,10 @@ impl Listener {
         let Some(address) = config.admin.listen else { return Ok(None) };
         let failed = |cause: io::Error| {
             let advice = listen_advice(&cause);
-            invalid_setting("admin.listen", format!("is {address}: cannot listen: {cause}{advice}"))
+            unusable_setting(
+                "admin.listen",
+                format!("is {address}: cannot listen: {cause}{advice}"),
+            )
         };
         Self::bind(address).map(Some).map_err(failed)
     }

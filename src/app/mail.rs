@@ -10,7 +10,7 @@ use std::{
 use chrono::TimeDelta;
 
 use super::{
-    error::{StartError, invalid_setting, missing_setting},
+    error::{StartError, invalid_setting, missing_setting, unusable_setting},
     keys::{keyring, load_or_create_key},
     links,
     services::{can_send_mail, number_prefix},
@@ -128,7 +128,7 @@ fn staff_locale(config: &Config) -> Locale {
 fn smtp_server(config: &Config, url: &Secret) -> Result<MailTransport, StartError> {
     let read = |path: &PathBuf| {
         let failed = |error| format!("cannot be read: {}: {error}", path.display());
-        fs::read(path).map_err(|error| invalid_setting("mail.ca_file", failed(error)))
+        fs::read(path).map_err(|error| unusable_setting("mail.ca_file", failed(error)))
     };
     let trusted = config.mail.ca_file.as_ref().map(read).transpose()?;
     let settings = SmtpSettings {
@@ -188,7 +188,7 @@ fn signing_key(config: &Config, ambient: &Ambient) -> Result<String, StartError>
 fn create_mail_folder(data_dir: &Path) -> Result<PathBuf, StartError> {
     let folder = data_dir.join("mail");
     let failed = |error: io::Error| {
-        invalid_setting("data_dir", format!("cannot be used: {}: {error}", folder.display()))
+        unusable_setting("data_dir", format!("cannot be used: {}: {error}", folder.display()))
     };
     fs::create_dir_all(&folder).map_err(failed)?;
     Ok(folder)

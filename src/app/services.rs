@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 
 use super::{
-    error::{StartError, invalid_setting},
+    error::{StartError, invalid_setting, unusable_setting},
     keys::keyring,
     storage,
 };
@@ -117,7 +117,7 @@ pub(super) fn create_erasure_ledger(config: &Config) -> Result<(), StartError> {
     let data_dir = if is_configured { Ok(()) } else { embedded::create_data_dir(&config.data_dir) };
     data_dir.and_then(|()| fs::create_dir_all(&folder)).map_err(|error| {
         let folder = folder.display();
-        invalid_setting(
+        unusable_setting(
             key,
             format!(
                 "cannot be used: {folder}: {error}. Create the folder with the user of the server as \

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::error::{StartError, invalid_setting};
+use super::error::{StartError, unusable_setting};
 use crate::{
     config::{Config, S3Config, Secret},
     storage::{self, S3Settings, Storage},
@@ -16,7 +16,7 @@ use crate::{
 pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
     if let Some(bucket) = &config.storage.s3.bucket {
         let storage = Storage::in_s3(s3_settings(&config.storage.s3, bucket));
-        let failed = |error| invalid_setting("storage.s3", format!("cannot be used: {error}"));
+        let failed = |error| unusable_setting("storage.s3", format!("cannot be used: {error}"));
         return storage.map(Some).map_err(failed);
     }
     let folder = match &config.storage.folder {
@@ -24,7 +24,7 @@ pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
         None if config.embeds_database() => config.data_dir.join("attachments"),
         None => return Ok(None),
     };
-    let failed = |error| invalid_setting("storage.folder", format!("cannot be used: {error}"));
+    let failed = |error| unusable_setting("storage.folder", format!("cannot be used: {error}"));
     Storage::in_folder(&folder).map(Some).map_err(failed)
 }
 

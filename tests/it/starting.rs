@@ -1,8 +1,10 @@
 //! A server that cannot start says what to do, and has changed nothing.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use crate::harness::{postgres::TestDatabase, process};
+use tokio::time;
+
+use crate::harness::{postgres::TestDatabase, process, server::SEALING_KEYS};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_is_reported_before_the_database_is_changed() {
@@ -40,6 +42,42 @@ async fn a_port_in_use_is_reported_before_the_embedded_database_is_created() {
     let output = process::run(&["serve"], &variables, "").await;
     assert!(!output.success && output.stderr.contains("cannot listen on"), "{}", output.stderr);
     assert!(!data.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_a_part_of_the_server_refuses_changes_nothing_and_is_exit_status_2() {
+    let database = TestDatabase::empty().await;
+    let templates = tempfile::tempdir().unwrap();
+    fs::create_dir(templates.path().join("code")).unwrap();
+    fs::write(templates.path().join("code/text.en.txt"), "{% if %}").unwrap();
+    let templates = templates.path().to_str().unwrap();
+    for (variable, value, problem) in [
+        ("TICKETWIRE_SECURITY_SEALING_KEYS", "short", "`security.sealing_keys`"),
+        ("TICKETWIRE_ALLOWED_ORIGINS", "not an origin", "`allowed_origins`"),
+        ("TICKETWIRE_TICKETS_PREFIX", "!", "`tickets.prefix`"),
+        ("TICKETWIRE_MAIL_SMTP_URL", "http://mail.example.com", "`mail.smtp_url`"),
+        ("TICKETWIRE_MAIL_FROM", "nobody", "`mail.from`"),
+        ("TICKETWIRE_MAIL_STAFF_ADDRESSES", "sales", "`mail.staff_addresses`"),
+        ("TICKETWIRE_MAIL_TEMPLATES_DIR", templates, templates),
+    ] {
+        let key = "k".repeat(32);
+        let mut variables = vec![
+            ("DATABASE_URL", database.url.as_str()),
+            ("TICKETWIRE_LISTEN", "127.0.0.1:0"),
+            ("TICKETWIRE_SECURITY_SEALING_KEYS", SEALING_KEYS),
+            ("TICKETWIRE_MAIL_SMTP_URL", "smtp://127.0.0.1:1"),
+            ("TICKETWIRE_MAIL_FROM", "desk@example.com"),
+            ("TICKETWIRE_MAIL_SIGNING_KEY", &key),
+            ("TICKETWIRE_LINKS_BASE_URL", "https://support.example.com"),
+        ];
+        variables.push((variable, value));
+        let ended = process::command(&variables).arg("serve").output();
+        let output = time::timeout(Duration::from_mins(1), ended).await.expect(variable).unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(problem), "{variable}: {text}");
+        assert_eq!(output.status.code(), Some(2), "{variable}: {text}");
+        assert_eq!(tables(&database).await, 0, "{variable}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
