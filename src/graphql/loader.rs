@@ -10,6 +10,7 @@ mod rounds;
 mod turn;
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     hash::Hash,
     sync::{Arc, Mutex},
@@ -336,12 +337,15 @@ impl Key for TimelineKey {
             by_request.entry(key.request.clone()).or_default().push(key);
         }
         let mut loaded = HashMap::new();
-        for (request, keys) in by_request {
-            let tickets = keys.iter().map(Self::ticket).collect::<Vec<_>>();
+        for (request, mut keys) in by_request {
+            // The request may have read a ticket before and after a change. The page has the change.
+            keys.sort_unstable_by_key(|key| (key.ticket, Reverse(key.events)));
+            let mut tickets = keys.iter().map(Self::ticket).collect::<Vec<_>>();
+            tickets.dedup_by_key(|ticket| ticket.id);
             let (actor, services, cursor) = (&source.actor, &source.services, source.cursor);
-            let mut pages =
+            let pages =
                 service::timeline::pages(actor, services, &tickets, &request, cursor).await?;
-            let page_of = |key: Self| pages.remove(&key.ticket).map(|page| (key, page));
+            let page_of = |key: Self| pages.get(&key.ticket).cloned().map(|page| (key, page));
             loaded.extend(keys.into_iter().filter_map(page_of));
         }
         Ok(loaded)
