@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,6 +35,10 @@ pub struct SessionCache {
     /// Recently revoked sessions. A lookup that began before the revocation must not bring
     /// one back.
     revoked: sync::Cache<SessionId, ()>,
+    /// Which change of which account was the last one. A lookup that began before it must not stay.
+    changed: sync::Cache<AccountId, u64>,
+    /// How many changes there were.
+    changes: Arc<AtomicU64>,
     /// When each session was last used on this node.
     last_used: Cache<SessionId, Timestamp>,
     /// Uses that are not in the database yet. A background task saves them, so that requests
@@ -48,8 +55,17 @@ impl Default for SessionCache {
             .support_invalidation_closures()
             .build();
         let revoked = sync::Cache::builder().time_to_live(CACHE_TTL * 4).build();
+        let changed = sync::Cache::builder().time_to_live(CACHE_TTL * 4).build();
         let last_used = Cache::builder().max_capacity(MAX_CACHED_SESSIONS).build();
-        Self { live, revoked, last_used, unsaved: Arc::default(), has_unsaved: Arc::default() }
+        Self {
+            live,
+            revoked,
+            changed,
+            changes: Arc::default(),
+            last_used,
+            unsaved: Arc::default(),
+            has_unsaved: Arc::default(),
+        }
     }
 }
 
@@ -64,6 +80,7 @@ impl SessionCache {
         if let Some(session) = self.live.get(&token).await {
             return Ok(Some(session));
         }
+        let changes = self.changes.load(Ordering::SeqCst);
         // Boxed: every request would carry the state of a look-up that it rarely needs.
         let session = Box::pin(self.live.try_get_with(token, async {
             match load.await.map_err(NotCached::Failed)? {
@@ -73,7 +90,13 @@ impl SessionCache {
             }
         }));
         match session.await {
-            Ok(session) => Ok(Some(session)),
+            Ok(session) => {
+                let changed = self.changed.get(&session.identity.id);
+                if changed.is_some_and(|change| change > changes) {
+                    self.live.invalidate(&token).await;
+                }
+                Ok(Some(session))
+            }
             Err(reason) => match Arc::as_ref(&reason) {
                 NotCached::Unknown => Ok(None),
                 NotCached::Confined(session) => Ok(Some(*session)),
@@ -84,6 +107,8 @@ impl SessionCache {
 
     /// Drops the cached sessions of an account. Call this after changing it.
     pub fn invalidate(&self, account: AccountId) {
+        let change = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
+        self.changed.insert(account, change);
         let of_account = move |_: &_, session: &LiveSession| session.identity.id == account;
         self.live
             .invalidate_entries_if(of_account)
@@ -184,5 +209,18 @@ mod tests {
         assert!(!is_cached(&cache, 1).await);
         assert!(is_cached(&cache, 1).await);
         assert!(is_cached(&cache, 2).await);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_was_loaded_before_a_change_does_not_stay() {
+        let cache = SessionCache::default();
+        let load = async {
+            let session = session(1);
+            cache.invalidate(session.identity.id);
+            Ok(Some(session))
+        };
+        cache.get_or_load(TokenHash([1; 32]), load).await.unwrap();
+        assert!(!is_cached(&cache, 1).await);
+        assert!(is_cached(&cache, 1).await);
     }
 }
