@@ -221,7 +221,7 @@ async function loadsItsPartsAgain(browser) {
   // The part of the page is gone, and comes back with a reload.
   await page.context().route(/\/assets\/Account-.*\.js/, (route) => route.fulfill({ status: 404, body: "" }), { times: 1 });
   await page.reload();
-  await page.getByRole("link", { name: "Account" }).click();
+  await page.getByRole("link", { name: "Account", exact: true }).click();
   await page.getByRole("heading", { name: "Sessions and devices" }).waitFor();
   await page.context().close();
 }
@@ -232,7 +232,7 @@ async function reloadsRarelyIfThatDoesNotHelp(browser) {
   await page.reload();
   let loads = 0;
   const reloaded = new Promise((resolve) => page.on("load", () => (loads += 1) === 3 && resolve()));
-  await page.getByRole("link", { name: "Account" }).click();
+  await page.getByRole("link", { name: "Account", exact: true }).click();
   await reloaded;
   // The first pauses are below a second, later ones at least 7.5.
   await page.goto(new URL("/", page.url()).href);
@@ -241,7 +241,7 @@ async function reloadsRarelyIfThatDoesNotHelp(browser) {
   await page.clock.install();
   await page.clock.pauseAt(new Date(Date.now() + 3_600_000));
   await page.evaluate(() => sessionStorage.setItem("ticketwire:reloads", `10 ${Date.now()}`));
-  await page.getByRole("link", { name: "Account" }).click();
+  await page.getByRole("link", { name: "Account", exact: true }).click();
   await page.getByRole("alert").waitFor();
   await page.evaluate(() => (window.isOld = true));
   await page.clock.runFor(7_400);

@@ -101,10 +101,11 @@ function noteError(error: ApiError): void {
 
 /** Asks the server whose session the cookie is, after it has rejected one in the account's name. */
 async function ask(): Promise<void> {
-  const shown = session.viewer?.id;
+  const shown = session.viewer;
   const { data, error } = await attemptAsAnybody(BOOT, {}).catch(() => ({ data: null, error: null }));
-  if (shown !== session.viewer?.id) return;
-  if (data?.viewer && data.viewer.id !== shown) replace();
+  // They may have signed in again meanwhile.
+  if (shown !== session.viewer) return;
+  if (data?.viewer && data.viewer.id !== shown?.id) replace();
   else if (error?.code === "UNAUTHENTICATED") end();
 }
 
