@@ -193,7 +193,7 @@ struct Connection {
     /// When the session was last used.
     used_at: Instant,
     pinged_at: Instant,
-    /// Whether the client has sent anything since the last ping.
+    /// Whether the client has sent anything since the last ping, or has not received it yet.
     heard_since_ping: bool,
     stop: Stop,
 }
@@ -366,12 +366,17 @@ impl Connection {
             self.stop = Stop::WhenAnswered;
         }
         if now >= self.pinged_at + PING_INTERVAL {
-            if !std::mem::take(&mut self.heard_since_ping) {
+            self.pinged_at = now;
+            if !self.duplex.is_written() {
+                // A ping would wait behind what is being written, and the duplex ends a client that
+                // takes nothing of it.
+                self.heard_since_ping = true;
+            } else if std::mem::take(&mut self.heard_since_ping) {
+                self.duplex.push_control(Message::Ping(Vec::new().into()));
+            } else {
                 return Err(End::Disconnected);
             }
-            self.pinged_at = now;
             Box::pin(self.use_session(now)).await?;
-            self.duplex.push_control(Message::Ping(Vec::new().into()));
         }
         Ok(())
     }
