@@ -375,8 +375,8 @@ section! {
     /// Limits of what one request, account or network address may use of one node. A network
     /// address is an IPv4 address or the /64 network of an IPv6 address.
     pub struct LimitsConfig in "limits." {
-        /// The largest size of a response or of a message of a subscription, in bytes. A request
-        /// may load twice as much text from the database.
+        /// The largest size of a response, in bytes. A message of a subscription has at most
+        /// 1048576 of them. A request may load twice as much text from the database.
         response_bytes: usize = "10485760", 65_536..=1 << 30;
         /// The largest number of statements that a request may send to the database.
         statements: usize = "200", 20..=100_000;

@@ -41,6 +41,18 @@ pub struct RequestLimits {
     pub aliases: usize,
 }
 
+/// The largest size of a message of a stream, in bytes. A client may have many streams, each with
+/// several messages that it has not read. Two texts of the maximum length fit into it.
+const MESSAGE_BYTES: usize = 1 << 20;
+
+impl RequestLimits {
+    /// Returns the limits of one message of a stream.
+    #[must_use]
+    pub fn of_message(self) -> Self {
+        Self { response_bytes: self.response_bytes.min(MESSAGE_BYTES), ..self }
+    }
+}
+
 /// The limit that a request has exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Exceeded {

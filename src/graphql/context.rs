@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_graphql::{Context, parser::types::OperationType};
+use futures_util::future::BoxFuture;
 
 use super::{error::Failure, loader::Loaders};
 use crate::{
@@ -55,12 +56,30 @@ impl RequestContext {
 /// data.
 pub struct ResumeAt(pub String);
 
+/// What a live stream waits for before each message.
+type Gate = dyn Fn() -> BoxFuture<'static, ()> + Send + Sync;
+
 /// What a live stream reports to its transport in addition to its messages. A transport that
 /// needs it puts one into the request's data.
 #[derive(Clone, Default)]
-pub struct StreamProgress(Arc<Mutex<(Option<Cursor>, Option<StreamEnd>)>>);
+pub struct StreamProgress {
+    state: Arc<Mutex<(Option<Cursor>, Option<StreamEnd>)>>,
+    gate: Option<Arc<Gate>>,
+}
 
 impl StreamProgress {
+    /// Creates one whose stream waits for `gate` before each message is executed.
+    pub fn with_gate(gate: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        Self { state: Arc::default(), gate: Some(Arc::new(gate)) }
+    }
+
+    /// Waits until the next message may be executed.
+    pub(super) async fn wait_for_turn(&self) {
+        if let Some(gate) = &self.gate {
+            gate().await;
+        }
+    }
+
     /// The cursor at which the stream resumes after its latest message; `None` before the
     /// first one.
     pub fn position(&self) -> Option<Cursor> {
@@ -81,7 +100,7 @@ impl StreamProgress {
     }
 
     fn lock(&self) -> MutexGuard<'_, (Option<Cursor>, Option<StreamEnd>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -473,6 +473,7 @@ async fn messages(
                 progress.set_position(cursor);
             }
             if let Some(message) = StreamMessage::of(item) {
+                progress.wait_for_turn().await;
                 return Some((Ok(message), Some((subscription, progress))));
             }
         }

@@ -239,6 +239,7 @@ impl NotificationSubscription {
                 }
                 Err(error) => return Some((Err(ServiceError::from(error).into()), None)),
             };
+            progress.wait_for_turn().await;
             Some((Ok(message), Some((notifications, progress))))
         }))
     }

@@ -133,6 +133,7 @@ impl PresenceSubscription {
         Ok(stream::unfold((presence, progress), |(mut presence, progress)| async move {
             match presence.next().await? {
                 PresenceItem::People(people) => {
+                    progress.wait_for_turn().await;
                     Some((TicketPresence(people), (presence, progress)))
                 }
                 PresenceItem::SessionEnded => {

@@ -123,15 +123,6 @@ impl Budgets {
         max(actor, parallel_requests, anonymous_parallel_requests)
     }
 
-    /// Waits until a message of this size may follow a customer's earlier messages. Messages of
-    /// staff and small ones never wait.
-    pub async fn pace_message(&self, actor: &Actor, origin: &ClientOrigin, bytes: usize) {
-        if bytes > SMALL_MESSAGE && is_customer(actor) {
-            let turn = self.message_turn(actor, origin).await;
-            self.hold_message(turn, actor, bytes);
-        }
-    }
-
     /// Holds the turn of a message of this size for as long as a customer's next message waits.
     pub fn hold_message(&self, turn: Turn, actor: &Actor, bytes: usize) {
         if bytes > SMALL_MESSAGE {

@@ -156,6 +156,35 @@ async fn a_message_that_would_be_too_large_is_an_error_and_its_stream_continues(
     server.stop().await;
 }
 
+/// A client may have many streams, each with messages that it has not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_has_less_room_than_a_response() {
+    let server = TestServer::start().await;
+    let anna = server.customer("Anna").await;
+    let ticket = open(&anna, &"🎟".repeat(65_536)).await;
+    let mut socket = anna.socket().await;
+    for (field, code) in [("", None), ("attachments { id }", None)].into_iter().chain([
+        ("", Some("RESPONSE_TOO_LARGE")),
+        ("attachments { id }", Some("RESPONSE_TOO_LARGE")),
+    ]) {
+        let descriptions = aliases(if code.is_some() { 5 } else { 3 }, "description");
+        let query = format!(
+            "subscription($id: ID!) {{ ticketEvents(ticketId: $id) {{ __typename
+                ... on CommentAdded {{ ticket {{ {field} {descriptions} }} }} }} }}"
+        );
+        socket.subscribe("1", &query, json!({ "id": ticket.id })).await;
+        assert_eq!(socket.item().await["__typename"], "Checkpoint");
+        anna.comment(&ticket, "And").await;
+        let message = socket.message().await;
+        match code {
+            Some(code) => assert_refused(&message["payload"], code),
+            None => assert!(message.pointer("/payload/data/ticketEvents/ticket/a2").is_some()),
+        }
+        socket.send(json!({ "type": "complete", "id": "1" })).await;
+    }
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_request_needs_little_memory() {
     let server = TestServer::start().await;

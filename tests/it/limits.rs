@@ -381,6 +381,50 @@ async fn a_response_that_its_client_does_not_read_keeps_its_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_messages_of_streams_that_are_not_shared_wait_for_their_callers_turn() {
+    let server = start_with_metrics(&flags(&[("limits.customer_parallel_requests", "1")])).await;
+    let (anna, jonas) = (server.customer("Anna").await, server.customer("Jonas").await);
+    let tickets = [anna.create_ticket("one").await, anna.create_ticket("two").await];
+    let other = jonas.create_ticket("three").await;
+    let watch = |fields: &str| {
+        format!(
+            "subscription($id: ID!) {{ ticketEvents(ticketId: $id) {{ __typename
+                ... on CommentAdded {{ comment {{ body @include(if: true) {fields} }} }} }} }}"
+        )
+    };
+    let (mut socket, mut elsewhere) = (anna.socket().await, jonas.socket().await);
+    for (id, fields) in [("0", "attachments { id }"), ("1", "")] {
+        let ticket = &tickets[id.parse::<usize>().unwrap()].id;
+        socket.subscribe(id, &watch(fields), json!({ "id": ticket })).await;
+        assert_eq!(socket.item().await["__typename"], "Checkpoint");
+    }
+    elsewhere.subscribe("1", &watch(""), json!({ "id": other.id })).await;
+    assert_eq!(elsewhere.item().await["__typename"], "Checkpoint");
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    anna.comment(&tickets[0], "This message waits").await;
+    let blocked = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
+        AND relation = 'attachments'::regclass)";
+    while !holder.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {}
+    anna.comment(&tickets[1], "And this one for it").await;
+    let mut waiting = Box::pin(socket.message());
+    for n in 0..10 {
+        let others = async {
+            jonas.comment(&other, &n.to_string()).await;
+            elsewhere.item().await
+        };
+        tokio::select! {
+            message = &mut waiting => panic!("{message} was executed beside another one"),
+            item = others => assert_eq!(item["comment"]["body"], n.to_string()),
+        }
+    }
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(waiting.await["id"], "0");
+    assert_eq!(socket.message().await["id"], "1");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tickets_and_comments_a_minute_are_limited_on_all_nodes() {
     let limits = flags(&[
         ("limits.tickets_per_minute", "3"),

@@ -3,7 +3,7 @@
 use std::{
     panic,
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use async_graphql::{
@@ -142,11 +142,13 @@ pub fn execute(
     request: Request,
     operation: Option<OperationType>,
 ) -> Operation {
-    let progress = StreamProgress::default();
-    let (budget, limit) = (RequestBudget::new(api.limits), api.limits.response_bytes);
-    let turn = Arc::<OnceLock<Turn>>::default();
     let live = operation == Some(OperationType::Subscription);
-    let pace = (api.clone(), actor, origin.clone());
+    let limits = if live { api.limits.of_message() } else { api.limits };
+    let (budget, limit) = (RequestBudget::new(limits), limits.response_bytes);
+    let turn = Arc::<OnceLock<Turn>>::default();
+    let message_turn = MessageTurn::default();
+    let progress = message_turn.progress(api, actor, &origin);
+    let held = api.clone();
     let responses = if live {
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
         let request = request.data(context).data(progress.clone());
@@ -165,11 +167,14 @@ pub fn execute(
         // Dropped before the outputs: a look-up of theirs may be under way.
         let _abandon = budget.abandon_on_drop();
         while let Some(output) = outputs.next().await {
-            if let ((api, actor, origin), Output::Next { payload, .. }) = (&pace, &output) {
-                if live {
-                    api.budgets.pace_message(actor, origin, payload.len()).await;
-                } else {
-                    api.budgets.hold_response(Arc::clone(&turn), actor, payload.len());
+            let message_turn = message_turn.take();
+            if let Output::Next { payload, .. } = &output {
+                match message_turn {
+                    Some(turn) => held.budgets.hold_message(turn, &actor, payload.len()),
+                    None if live => {}
+                    None => {
+                        held.budgets.hold_response(Arc::clone(&turn), &actor, payload.len());
+                    }
                 }
             }
             if sender.send(output).await.is_err() {
@@ -189,6 +194,33 @@ pub fn execute(
     let panicked = stream::once(task)
         .filter_map(move |finished| future::ready(finished.is_none().then(failed)));
     Box::pin(stream::select(panicked, ReceiverStream::new(receiver)))
+}
+
+/// The turn in which a stream's message is executed, if one is.
+#[derive(Clone, Default)]
+struct MessageTurn(Arc<Mutex<Option<Turn>>>);
+
+impl MessageTurn {
+    /// Returns the progress of a stream whose messages each wait for the caller's turn.
+    fn progress(&self, api: &Api, actor: Actor, origin: &ClientOrigin) -> StreamProgress {
+        let (slot, api, origin) = (self.clone(), api.clone(), origin.clone());
+        StreamProgress::with_gate(move || {
+            let (slot, api, origin) = (slot.clone(), api.clone(), origin.clone());
+            async move {
+                let turn = api.budgets.message_turn(&actor, &origin).await;
+                *slot.lock() = Some(turn);
+            }
+            .boxed()
+        })
+    }
+
+    fn take(&self) -> Option<Turn> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Turn>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Returns the responses of a subscription.

@@ -23,8 +23,12 @@ use crate::{
     service::ServiceError,
 };
 
-/// How many messages of a replay are executed at a time, for one subscriber.
+/// How many messages of a replay are executed at a time, for one subscriber, while they are small.
 const MAX_AHEAD: usize = 8;
+/// How many are after a message of more bytes than this: those that are executed wait in memory until
+/// the client has read the ones before.
+const SMALL_MESSAGE: usize = 16_384;
+const MIN_AHEAD: usize = 2;
 const PANICKED: Unshareable = Unshareable::Failed(code::INTERNAL);
 
 /// Starts a subscription of a group. It is validated and authorised by a normal execution,
@@ -44,7 +48,8 @@ pub async fn start(
     // If the slot is empty, the first output says why the subscription did not start.
     let Some(subscription) = slot.take() else { return stream::iter(first).boxed() };
     let executor = Arc::new(MessageExecutor { api, actor, origin, group });
-    let stream = FanOutStream { subscription: Box::new(subscription), executor, ahead: None };
+    let subscription = Box::new(subscription);
+    let stream = FanOutStream { subscription, executor, ahead: None, max_ahead: MIN_AHEAD };
     stream::unfold(Some(stream), async |stream| Some(stream?.next().await)).boxed()
 }
 
@@ -55,6 +60,8 @@ struct FanOutStream {
     /// The executions under way, in the order of their messages. Several during a replay;
     /// `None` while the stream is live.
     ahead: Option<Box<FuturesOrdered<BoxFuture<'static, Option<Output>>>>>,
+    /// How many there may be, which follows the sizes of the messages.
+    max_ahead: usize,
 }
 
 impl FanOutStream {
@@ -63,7 +70,7 @@ impl FanOutStream {
         loop {
             let output = match &mut self.ahead {
                 Some(ahead) => {
-                    while ahead.len() < MAX_AHEAD
+                    while ahead.len() < self.max_ahead
                         && let Some(item) = self.subscription.next_replayed()
                     {
                         ahead.push_back(Arc::clone(&self.executor).output(Ok(item)).boxed());
@@ -78,7 +85,12 @@ impl FanOutStream {
             };
             match output {
                 None => {}
-                Some(next @ Output::Next { .. }) => return (next, Some(self)),
+                Some(Output::Next { payload, cursor }) => {
+                    let is_small = payload.len() <= SMALL_MESSAGE;
+                    let doubled = (self.max_ahead * 2).min(MAX_AHEAD);
+                    self.max_ahead = if is_small { doubled } else { MIN_AHEAD };
+                    return (Output::Next { payload, cursor }, Some(self));
+                }
                 Some(end) => return (end, None),
             }
         }
@@ -152,7 +164,8 @@ impl MessageExecutor {
         // In a task, so that a client that stops reading keeps no turn from other streams.
         let executing = async move {
             let turn = api.budgets.message_turn(&actor, &origin).await;
-            let budget = RequestBudget::new(api.limits);
+            let limits = api.limits.of_message();
+            let budget = RequestBudget::new(limits);
             let (services, log) = (&api.services, &api.log);
             let context = RequestContext::new(actor, origin, services, log, budget.clone());
             let request = shared.to_request().data(context).data(InjectedItem::new(item));
@@ -163,8 +176,8 @@ impl MessageExecutor {
             if let Some(code) = response::failure(&response) {
                 return Err(Unshareable::Failed(code));
             }
-            let limit = api.limits.response_bytes;
-            let payload: Arc<str> = response::encode(&mut response, limit).into();
+            let payload = response::encode(&mut response, limits.response_bytes);
+            let payload = Arc::<str>::from(payload);
             api.budgets.hold_message(turn, &actor, payload.len());
             if response.errors.is_empty() { Ok(payload) } else { Err(Unshareable::Errors(payload)) }
         };
