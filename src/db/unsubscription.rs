@@ -7,8 +7,12 @@ use diesel::{
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{Connection, DbError, schema::mail_unsubscriptions as unsubscriptions};
-use crate::domain::{account::EmailAddress, clock::Timestamp, ids::TicketId};
+use super::{
+    Connection, DbError,
+    schema::{mail_unsubscriptions as unsubscriptions, tickets},
+    ticket::scope::in_scope,
+};
+use crate::domain::{account::EmailAddress, clock::Timestamp, ids::TicketId, policy::TicketScope};
 
 /// Returns whether an address has unsubscribed from a ticket, in whatever spelling.
 pub async fn exists(db: &mut Connection, ticket: TicketId, address: &str) -> Result<bool, DbError> {
@@ -74,14 +78,17 @@ pub async fn delete(
     Ok(())
 }
 
-/// Returns the tickets that one of the addresses has unsubscribed from, the last first.
+/// Returns the tickets in scope that one of the addresses has unsubscribed from, the last first.
 pub async fn of_addresses(
     db: &mut Connection,
+    scope: TicketScope,
     addresses: &[String],
     limit: i64,
 ) -> Result<Vec<TicketId>, DbError> {
+    let visible = in_scope(scope).select(tickets::id);
     let ids = unsubscriptions::table
         .filter(unsubscriptions::address.eq_any(addresses))
+        .filter(unsubscriptions::ticket_id.eq_any(visible))
         .order((unsubscriptions::created_at.desc(), unsubscriptions::ticket_id.desc()))
         .limit(limit)
         .select(unsubscriptions::ticket_id)

@@ -111,7 +111,7 @@ pub async fn of_viewer(
     let scope = policy::ticket_scope(actor);
     let mut connection = services.database.read().await?;
     let addresses = viewer.email.spellings();
-    let ids = unsubscription::of_addresses(&mut connection, &addresses, limit).await?;
+    let ids = unsubscription::of_addresses(&mut connection, scope, &addresses, limit).await?;
     let mut tickets = ticket::by_ids(&mut connection, scope, &ids).await?;
     tickets.sort_by_key(|ticket| ids.iter().position(|id| *id == ticket.id));
     Ok(tickets)

@@ -394,5 +394,22 @@ async fn who_unsubscribed_by_mistake_subscribes_again_by_one_click_or_by_the_api
     let foreign = fixture.server.customer("Jonas").await;
     let input = json!({ "ticketId": ticket.id, "isOn": false });
     assert_eq!(foreign.send(set, json!({ "input": input })).await.code(), "NOT_FOUND");
+
+    // Those that the person may not see any more leave no gap.
+    let input = json!({ "ticketId": ticket.id, "isOn": false });
+    fixture.anna.ok(set, json!({ "input": input })).await;
+    let hidden = foreign.create_ticket("Not Anna's").await;
+    let database = fixture.server.database.connect().await;
+    let insert = format!(
+        "INSERT INTO mail_unsubscriptions (address, ticket_id, created_at)
+         SELECT 'anna@example.com', id, now() + interval '1 day' FROM tickets
+         WHERE '{}' LIKE '%' || number",
+        hidden.number
+    );
+    assert_eq!(database.execute(&insert, &[]).await.unwrap(), 1);
+    let first = "{ viewer { mailPreferences { unsubscribedTickets(first: 1) { number } } } }";
+    let data = fixture.anna.ok(first, json!({})).await;
+    let listed = &data["viewer"]["mailPreferences"]["unsubscribedTickets"];
+    assert_eq!(*listed, json!([{ "number": "CS-100001" }]));
     fixture.server.stop().await;
 }
