@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     ServiceError, Services, UserErrorCode, audit, authorise, authorise_with_proof, redaction,
-    session, staff, upload,
+    session, staff, to_completion, upload,
 };
 use crate::{
     db::{Connection, account as accounts, erasure, former_staff, ticket},
@@ -44,7 +44,9 @@ pub async fn erase(
     authorise_with_proof(actor, services, Action::EraseAccounts).await?;
     let id = id.ok_or(ServiceError::NotFound)?;
     let erased_at = services.ambient.now();
-    let erased = run(actor, services, Erasure { account_id: id, erased_at, redacts }).await?;
+    let erasure = Erasure { account_id: id, erased_at, redacts };
+    let (by, of) = (*actor, services.clone());
+    let erased = to_completion(async move { run(&by, &of, erasure).await }).await?;
     services.sessions.invalidate(id);
     services.former_staff.notify_one();
     services.erasures.notify_one();

@@ -62,6 +62,7 @@ pub mod ticket;
 pub mod ticket_invitation;
 pub mod ticket_list;
 pub mod timeline;
+mod to_completion;
 mod tries;
 pub mod unread;
 pub mod unsubscription;
@@ -76,3 +77,4 @@ pub use services::Services;
 pub use settings::{AccountLimits, Branding, Retention, Settings};
 
 use authorisation::{authorise, authorise_account, authorise_with_proof};
+use to_completion::to_completion;

@@ -8,7 +8,8 @@ use std::{
 use tokio::time;
 
 use super::{
-    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, ticket, upload,
+    ServiceError, Services, UserError, UserErrorCode, authorise, authorise_account, ticket,
+    to_completion, upload,
 };
 use crate::{
     db::{
@@ -44,24 +45,29 @@ pub async fn redact_comment(
     id: CommentId,
 ) -> Result<(Comment, Ticket), ServiceError> {
     let editor = authorise_account(actor)?;
-    let now = services.ambient.now();
-    let entry = &Entry::new(services);
-    let redacted = services
-        .database
-        .write(async |db| {
-            let (mut ticket, _) = lock_comment(actor, db, id).await?;
-            authorise(actor, Action::Redact, Resource::from(&ticket))?;
-            if !erase_comment(db, &mut ticket, id, Some(editor), now).await? {
-                return Err(already_redacted("commentId"));
-            }
-            let found = find(db, id).await?;
-            entry.record(db, &ticket, RedactedContent::Comment { comment_id: id }, now).await?;
-            Ok((found, ticket))
-        })
-        .await;
-    let redacted = entry.settle(redacted).await?;
-    until_unshared().await;
-    Ok(redacted)
+    let (actor, services) = (*actor, services.clone());
+    to_completion(async move {
+        let (actor, services) = (&actor, &services);
+        let now = services.ambient.now();
+        let entry = &Entry::new(services);
+        let redacted = services
+            .database
+            .write(async |db| {
+                let (mut ticket, _) = lock_comment(actor, db, id).await?;
+                authorise(actor, Action::Redact, Resource::from(&ticket))?;
+                if !erase_comment(db, &mut ticket, id, Some(editor), now).await? {
+                    return Err(already_redacted("commentId"));
+                }
+                let found = find(db, id).await?;
+                entry.record(db, &ticket, RedactedContent::Comment { comment_id: id }, now).await?;
+                Ok((found, ticket))
+            })
+            .await;
+        let redacted = entry.settle(redacted).await?;
+        until_unshared().await;
+        Ok(redacted)
+    })
+    .await
 }
 
 /// Erases the summary or the description of a ticket. Returns once no node serves it any more.
@@ -76,27 +82,32 @@ pub async fn redact_ticket(
     text: TicketText,
 ) -> Result<Ticket, ServiceError> {
     let editor = authorise_account(actor)?;
-    let now = services.ambient.now();
-    let entry = &Entry::new(services);
-    let content = match text {
-        TicketText::Summary => RedactedContent::Summary,
-        TicketText::Description => RedactedContent::Description,
-    };
-    let redacted = services
-        .database
-        .write(async |db| {
-            let mut ticket = ticket::lock(actor, db, id).await?;
-            authorise(actor, Action::Redact, Resource::from(&ticket))?;
-            if !erase_text(db, &mut ticket, text, Some(editor), now).await? {
-                return Err(already_redacted("text"));
-            }
-            entry.record(db, &ticket, content, now).await?;
-            Ok(ticket)
-        })
-        .await;
-    let redacted = entry.settle(redacted).await?;
-    until_unshared().await;
-    Ok(redacted)
+    let (actor, services) = (*actor, services.clone());
+    to_completion(async move {
+        let (actor, services) = (&actor, &services);
+        let now = services.ambient.now();
+        let entry = &Entry::new(services);
+        let content = match text {
+            TicketText::Summary => RedactedContent::Summary,
+            TicketText::Description => RedactedContent::Description,
+        };
+        let redacted = services
+            .database
+            .write(async |db| {
+                let mut ticket = ticket::lock(actor, db, id).await?;
+                authorise(actor, Action::Redact, Resource::from(&ticket))?;
+                if !erase_text(db, &mut ticket, text, Some(editor), now).await? {
+                    return Err(already_redacted("text"));
+                }
+                entry.record(db, &ticket, content, now).await?;
+                Ok(ticket)
+            })
+            .await;
+        let redacted = entry.settle(redacted).await?;
+        until_unshared().await;
+        Ok(redacted)
+    })
+    .await
 }
 
 /// Removes a file from its ticket and deletes its bytes. Returns once no node serves it any more. If
@@ -111,26 +122,32 @@ pub async fn redact_attachment(
     id: AttachmentId,
 ) -> Result<Ticket, ServiceError> {
     let editor = authorise_account(actor)?;
-    let now = services.ambient.now();
-    let entry = &Entry::new(services);
-    let redacted = services
-        .database
-        .write(async |db| {
-            let mut ticket = lock_ticket_of(actor, db, id).await?;
-            authorise(actor, Action::Redact, Resource::from(&ticket))?;
-            let found = attached(db, id).await?.and_then(|(attachment, _)| attachment.comment_id);
-            if !erase_attachment(db, &mut ticket, id, Some(editor), now).await? {
-                return Err(already_redacted("attachmentId"));
-            }
-            let content = RedactedContent::Attachment { attachment_id: id, comment_id: found };
-            entry.record(db, &ticket, content, now).await?;
-            Ok(ticket)
-        })
-        .await;
-    let redacted = entry.settle(redacted).await?;
-    upload::delete_redacted(services, id).await;
-    until_unshared().await;
-    Ok(redacted)
+    let (actor, services) = (*actor, services.clone());
+    to_completion(async move {
+        let (actor, services) = (&actor, &services);
+        let now = services.ambient.now();
+        let entry = &Entry::new(services);
+        let redacted = services
+            .database
+            .write(async |db| {
+                let mut ticket = lock_ticket_of(actor, db, id).await?;
+                authorise(actor, Action::Redact, Resource::from(&ticket))?;
+                let found =
+                    attached(db, id).await?.and_then(|(attachment, _)| attachment.comment_id);
+                if !erase_attachment(db, &mut ticket, id, Some(editor), now).await? {
+                    return Err(already_redacted("attachmentId"));
+                }
+                let content = RedactedContent::Attachment { attachment_id: id, comment_id: found };
+                entry.record(db, &ticket, content, now).await?;
+                Ok(ticket)
+            })
+            .await;
+        let redacted = entry.settle(redacted).await?;
+        upload::delete_redacted(services, id).await;
+        until_unshared().await;
+        Ok(redacted)
+    })
+    .await
 }
 
 /// The entry of a redaction in the ledger: it has one if the database has, or neither has.

@@ -383,3 +383,27 @@ async fn what_belongs_to_the_new_owner_of_a_former_address_stays() {
     assert_eq!(database.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
     fixture.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_completes_although_the_time_of_its_request_is_over() {
+    let folder = ledger("late");
+    let flags = [
+        ("storage.erasure_ledger", folder.to_str().unwrap().to_owned()),
+        ("limits.request_seconds", "2".to_owned()),
+    ];
+    let server = TestServer::start_with(&flags).await;
+    let anna = server.customer("Anna").await;
+    let id = anna.account_id().await;
+    let ada = admin(&server).await;
+    let holder = server.database.connect().await;
+    // The erasure is in the ledger when it comes to the sessions.
+    let lock = "BEGIN; SELECT FROM sessions s JOIN accounts a ON a.id = s.account_id
+        WHERE a.email = 'anna@example.com' FOR UPDATE OF s";
+    holder.batch_execute(lock).await.unwrap();
+    assert_eq!(erase(&ada, &id, "KEEP").await.code(), "TIMEOUT");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    let erased = "SELECT EXISTS (SELECT FROM erasures WHERE actor_id IS NOT NULL)";
+    while !holder.query_one(erased, &[]).await.unwrap().get::<_, bool>(0) {}
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    server.stop().await;
+}
