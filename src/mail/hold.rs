@@ -28,30 +28,33 @@ pub(super) enum Cause {
 /// The hold of one node's senders.
 pub(super) struct Hold {
     longest: TimeDelta,
+    /// How long an attempt may take.
+    attempt: TimeDelta,
     metrics: Metrics,
     current: Mutex<Option<Pause>>,
 }
 
-/// A pause. It stays for its length after its end, or until a mail gets through: the next pause is
-/// longer.
+/// A pause. Until a mail gets through, or those who met it have tried again, the next pause is longer.
 #[derive(Clone, Copy)]
 struct Pause {
     began: Timestamp,
     ends: Timestamp,
     length: TimeDelta,
+    /// When those who met it have tried again, unless another node has sent their mail.
+    is_over_at: Timestamp,
 }
 
 impl Hold {
-    /// Creates a hold that is open. `longest` bounds the pauses, which double.
-    pub(super) fn new(longest: TimeDelta, metrics: Metrics) -> Self {
-        Self { longest, metrics, current: Mutex::default() }
+    /// Creates a hold that is open. `longest` bounds the pauses, which double. An attempt takes at most
+    /// `attempt`.
+    pub(super) fn new(longest: TimeDelta, attempt: TimeDelta, metrics: Metrics) -> Self {
+        Self { longest, attempt, metrics, current: Mutex::default() }
     }
 
     /// Returns whether no mail may be sent at `now`.
     pub(super) fn is_on(&self, now: Timestamp) -> bool {
         let mut current = self.current();
-        // Those who met it have tried again by now, or another node has sent their mail.
-        if current.is_some_and(|pause| now >= pause.ends + pause.length) {
+        if current.is_some_and(|pause| now >= pause.is_over_at) {
             *current = None;
             self.metrics.mail_held(false);
         }
@@ -76,7 +79,7 @@ impl Hold {
         };
         let length = current.map_or(FIRST_PAUSE, |pause| pause.length * 2).min(longest);
         let ends = now + length;
-        *current = Some(Pause { began: now, ends, length });
+        *current = Some(Pause { began: now, ends, length, is_over_at: ends + self.attempt });
         self.metrics.mail_held(true);
         tracing::warn!(
             error,
@@ -88,6 +91,13 @@ impl Hold {
             }
         );
         ends
+    }
+
+    /// Keeps the pause until a mail that met it has been tried again at `at`.
+    pub(super) fn keep_until(&self, at: Timestamp) {
+        if let Some(pause) = &mut *self.current() {
+            pause.is_over_at = pause.is_over_at.max(at + self.attempt);
+        }
     }
 
     /// Ends the hold, because the mail server has accepted the sender in an attempt that began at
@@ -112,7 +122,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_start_again_after_a_mail_got_through() {
-        let hold = Hold::new(TimeDelta::seconds(90), Metrics::default());
+        let hold = Hold::new(TimeDelta::seconds(90), TimeDelta::seconds(60), Metrics::default());
         let begin =
             |cause, attempt, now| hold.begin(cause, (attempt, now), "550 5.4.5 daily limit");
         let mut now = Timestamp::default() + TimeDelta::seconds(1);
@@ -135,16 +145,26 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_that_nobody_meets_again_is_over() {
-        let hold = Hold::new(TimeDelta::seconds(60), Metrics::default());
+    fn a_pause_is_over_when_those_who_met_it_have_tried_again() {
+        let attempt = TimeDelta::seconds(60);
+        let hold = Hold::new(TimeDelta::seconds(600), attempt, Metrics::default());
         let mut now = Timestamp::default();
         let mut pauses = Vec::new();
-        for wait in [9, 20, 0] {
-            let ends = hold.begin(Cause::Verdict, (now, now), "421");
+        // The attempts after a pause take as long as they may, and after the last there is none.
+        for wait in [0, 0, 1] {
+            let ends = hold.begin(Cause::Verdict, (now - attempt, now), "no answer");
             pauses.push((ends - now).num_seconds());
-            now = ends + TimeDelta::seconds(wait);
-            assert!(!hold.is_on(now));
+            now = ends + attempt + TimeDelta::seconds(wait);
+            assert!(!hold.is_on(now - TimeDelta::seconds(1)));
         }
-        assert_eq!(pauses, [10, 20, 10]);
+        assert!(!hold.is_on(now));
+        let ends = hold.begin(Cause::Verdict, (now, now), "421");
+        pauses.push((ends - now).num_seconds());
+        // A mail that met it comes back later.
+        hold.keep_until(ends + attempt);
+        now = ends + attempt * 2 - TimeDelta::seconds(1);
+        assert!(!hold.is_on(now));
+        pauses.push((hold.begin(Cause::Verdict, (now, now), "421") - now).num_seconds());
+        assert_eq!(pauses, [10, 20, 40, 10, 20]);
     }
 }

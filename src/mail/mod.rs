@@ -74,14 +74,14 @@ pub fn start(
     let (stopped, runner) = (stop.clone(), ConsumerRunner::new(log, Box::new(planner)));
     tasks.spawn(async move { stopped.run_until_cancelled(runner.run()).await });
     let Some(mail) = mail else { return };
-    let senders = mail.senders;
+    let (senders, lease) = (mail.senders, mail.transport.lease());
     let sender = Arc::new(sender::Sender {
         database: database.clone(),
         ambient: ambient.clone(),
-        lease: mail.transport.lease(),
+        lease,
         composer: mail.composer,
         transport: mail.transport,
-        hold: hold::Hold::new(mail.max_hold, metrics.clone()),
+        hold: hold::Hold::new(mail.max_hold, lease, metrics.clone()),
         planned,
         stop: stop.clone(),
         metrics: metrics.clone(),

@@ -211,6 +211,9 @@ impl Sender {
                 // Later than the other mails, in case this one causes the verdict.
                 let pause = self.hold.begin(Cause::Verdict, times, &logged) - now;
                 let at = delivery.retry_at(now, jitter).map(|at| at + pause);
+                if let Some(at) = at {
+                    self.hold.keep_until(at);
+                }
                 self.defer(delivery, at, &text).await
             }
             SendError::Held { counts: false, .. } => {

@@ -142,19 +142,14 @@ impl SmtpServer {
         let mut connection = connected
             .map_err(|_| SendError::Unreachable(self.no_answer()))?
             .map_err(about_connecting)?;
-        let sent = time::timeout_at(deadline, async {
-            let sent = send_on(&mut connection, message).await;
-            if sent.is_err() {
-                connection.abort().await;
-            }
-            sent
-        })
-        .await
-        .unwrap_or_else(|_| Err(SendError::Transient(self.no_answer())));
-        if sent.is_ok() {
-            self.idle().push((connection, Instant::now()));
+        let sent = time::timeout_at(deadline, send_on(&mut connection, message)).await;
+        match &sent {
+            Ok(Ok(())) => self.idle().push((connection, Instant::now())),
+            // The verdict counts, whether the server answers QUIT or not.
+            Ok(Err(_)) => drop(time::timeout(PROBE, connection.abort()).await),
+            Err(_) => {}
         }
-        sent
+        sent.unwrap_or_else(|_| Err(SendError::Transient(self.no_answer())))
     }
 
     fn no_answer(&self) -> String {
@@ -336,17 +331,21 @@ fn concerns_all_mails(code: u16, text: &str) -> bool {
     if matches!(code, 421 | 454 | 530 | 534 | 535 | 538) {
         return true;
     }
-    // An address in the reply may contain any word.
-    let words = text.split_whitespace().filter(|word| !word.contains('@')).collect::<Vec<_>>();
-    let is_status = |word: &str| {
-        let detail = word.strip_prefix("4.").or_else(|| word.strip_prefix("5."));
+    // The words of the server itself, not of one that it quotes.
+    let reply = text.split_once("): ").map_or(text, |(_, reply)| reply);
+    let reply = reply.split(" said: ").next().unwrap_or_default();
+    let is_status = |line: &str| {
+        let status = line.split_whitespace().next().unwrap_or_default();
+        let detail = status.strip_prefix("4.").or_else(|| status.strip_prefix("5."));
         detail.is_some_and(|detail| STATUSES_OF_SENDERS.contains(&detail))
     };
-    if words.iter().any(|word| is_status(word)) {
+    if reply.lines().any(is_status) {
         return true;
     }
-    let text = words.join(" ").to_lowercase();
-    PHRASES_ABOUT_SENDERS.iter().any(|phrase| text.contains(phrase))
+    // An address may contain any word.
+    let words = reply.split_whitespace().filter(|word| !word.contains('@'));
+    let words = words.collect::<Vec<_>>().join(" ").to_lowercase();
+    PHRASES_ABOUT_SENDERS.iter().any(|phrase| words.contains(phrase))
 }
 
 /// The subject and detail of enhanced status codes (RFC 3463 and the IANA registry) that are about the
@@ -357,16 +356,20 @@ const STATUSES_OF_SENDERS: [&str; 13] = [
 ];
 
 /// What servers say about the sender or the client under a status that can mean the recipient too.
-const PHRASES_ABOUT_SENDERS: [&str; 9] = [
+const PHRASES_ABOUT_SENDERS: [&str; 13] = [
     "sender address rejected",
     "sender rejected",
     "sender verify failed",
+    "send as this sender",
+    "verified sender identity",
+    "is not verified",
     "not owned by",
     "relay access denied",
     "relay not permitted",
     "relaying denied",
     "unable to relay",
     "client host rejected",
+    "blocked using",
 ];
 
 #[cfg(test)]
@@ -386,6 +389,9 @@ mod tests {
             (550, "relay not permitted"),
             (450, "4.1.8 <desk@example.com>: Sender address rejected: Domain not found"),
             (550, "5.7.60 SMTP; Client does not have permissions to send as this sender"),
+            (550, "5.7.1 Client does not have permissions to send as this sender"),
+            (554, "5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.example"),
+            (554, "Message rejected: Email address is not verified."),
         ] {
             assert!(concerns_all_mails(code, text), "{code} {text}");
         }
@@ -396,6 +402,7 @@ mod tests {
             (552, "5.2.2 mailbox full, see ticket 15.4.51"),
             (550, "5.1.1 <relaying.denied@example.com>: no such user"),
             (550, "5.7.1 recipient's policy"),
+            (550, "5.1.1 unverified address: host mx.example said: 550 5.7.60 sender rejected"),
         ] {
             assert!(!concerns_all_mails(code, text), "{code} {text}");
         }

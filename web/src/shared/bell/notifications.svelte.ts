@@ -56,9 +56,10 @@ export function followBell(): () => void {
   };
 }
 
-/** Reads the notifications again if the count says that some were read elsewhere. */
+/** Reads the notifications again if the count says that some of those shown were read elsewhere. */
 export function refreshBell(): void {
-  if (bell.notes.filter(({ readAt }) => !readAt).length !== bell.unread) following?.retry();
+  const shown = bell.notes.filter(({ readAt }) => !readAt).length;
+  if (shown > bell.unread || (bell.next === null && shown < bell.unread)) following?.retry();
 }
 
 function process(message: ResultOf<typeof STREAM>["notifications"]): void {
