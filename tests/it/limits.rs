@@ -405,7 +405,8 @@ async fn the_messages_of_streams_that_are_not_shared_wait_for_their_callers_turn
     anna.comment(&tickets[0], "This message waits").await;
     let blocked = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
         AND relation = 'attachments'::regclass)";
-    while !holder.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {}
+    let waits = async { while !holder.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {} };
+    time::timeout(TIMEOUT, waits).await.expect("the first message to wait");
     anna.comment(&tickets[1], "And this one for it").await;
     let mut waiting = Box::pin(socket.message());
     for n in 0..10 {
