@@ -248,6 +248,20 @@ impl Ticket {
         (merge, [merged].into_iter().chain(closed).collect())
     }
 
+    /// Waits for support in the place of a ticket that is merged into this one, if that does: its
+    /// customer must not be forgotten. Returns the events to record.
+    pub fn wait_for_merged(&mut self, merge: &Merge, now: Timestamp) -> Vec<TicketEvent> {
+        if merge.status != Status::WaitingForSupport {
+            return vec![];
+        }
+        let as_customer = TicketRelation { staff: false, reporter: true, participant: false };
+        let events = self.move_after_comment(as_customer, now);
+        if !events.is_empty() {
+            self.waiting_since = merge.waiting_since;
+        }
+        events
+    }
+
     /// Gives the ticket the status back that it had before a merge. Returns the events to record.
     pub fn unmerge(&mut self, merge: &Merge, now: Timestamp) -> Vec<TicketEvent> {
         let unmerged = TicketEvent::TicketUnmerged { from: self.id, into: merge.into_id };

@@ -66,8 +66,9 @@ pub struct MergeMutation;
 impl MergeMutation {
     /// Merges a ticket into another one, in which it continues. Staff only. The ticket is closed and
     /// stays readable for who can see it. Its customers are invited to the other ticket, except those
-    /// who take part in it, are invited or have declined already. `unmergeTicket` undoes it for 24
-    /// hours.
+    /// who take part in it, are invited or have declined already. If it was waiting for support, the
+    /// other ticket does then, although it was waiting for the customer or resolved. `unmergeTicket`
+    /// undoes it for 24 hours, except for the status of the other ticket.
     ///
     /// Fails with `NOT_FOUND` if the ticket does not exist. User errors: `NOT_FOUND` if the other one
     /// does not exist; `INVALID` if both are the same; `TICKET_MERGED` if either was merged: the

@@ -64,6 +64,7 @@ pub async fn merge(
             merges::insert(db, &merge).await?;
             let invited = invite(services, db, (&into, &people), merger, &merge).await?;
             events_of_other.extend(by(merger, now, invited));
+            events_of_other.extend(by(merger, now, into.wait_for_merged(&merge, now)));
             into.updated_at = now;
             let changed = [(ticket, events), (into, events_of_other)];
             save(db, changed).await

@@ -213,6 +213,36 @@ async fn a_merged_ticket_refuses_everything_and_names_the_one_in_which_it_contin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_waits_for_support_if_one_that_waits_is_merged_into_it() {
+    let server = TestServer::start().await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    let first = anna.create_ticket("The first").await;
+    let since = "query($n: String!) { ticket(number: $n) { status waitingSince } }";
+    let waits = async |ticket: &Ticket| {
+        let data = boris.ok(since, json!({ "n": ticket.number })).await;
+        (data["ticket"]["status"].clone(), data["ticket"]["waitingSince"].clone())
+    };
+    let (_, waiting_since) = waits(&first).await;
+    for status in ["RESOLVED", "WAITING_FOR_CUSTOMER"] {
+        server.clock.advance(TimeDelta::hours(1));
+        let into = anna.create_ticket(status).await;
+        boris.update(&into, json!({ "status": status })).await;
+        merge(&boris, &first, &into).await;
+        assert_eq!(waits(&into).await, (json!("WAITING_FOR_SUPPORT"), waiting_since.clone()));
+        assert_eq!(history(&boris, &into).await.last().unwrap(), "StatusChanged");
+        unmerge(&boris, &first).await;
+    }
+    // One that does not wait changes nothing.
+    let (done, into) = (anna.create_ticket("done").await, anna.create_ticket("other").await);
+    for ticket in [&done, &into] {
+        boris.update(ticket, json!({ "status": "RESOLVED" })).await;
+    }
+    merge(&boris, &done, &into).await;
+    assert_eq!(waits(&into).await.0, "RESOLVED");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_merged_is_refused_with_what_to_do() {
     let server = TestServer::start().await;
     let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
