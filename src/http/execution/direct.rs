@@ -146,8 +146,8 @@ pub fn execute(
     let limits = if live { api.limits.of_message() } else { api.limits };
     let (budget, limit) = (RequestBudget::new(limits), limits.response_bytes);
     let turn = Arc::<OnceLock<Turn>>::default();
-    let message_turn = MessageTurn::default();
-    let progress = message_turn.progress(api, actor, &origin);
+    let message_turns = MessageTurns::default();
+    let progress = message_turns.progress(api, actor, &origin);
     let held = api.clone();
     let responses = if live {
         let context = RequestContext::new(actor, origin, &api.services, &api.log, budget.clone());
@@ -167,7 +167,7 @@ pub fn execute(
         // Dropped before the outputs: a look-up of theirs may be under way.
         let _abandon = budget.abandon_on_drop();
         while let Some(output) = outputs.next().await {
-            let message_turn = message_turn.take();
+            let message_turn = message_turns.take();
             if let Output::Next { payload, .. } = &output {
                 match message_turn {
                     Some(turn) => held.budgets.hold_message(turn, &actor, payload.len()),
@@ -196,29 +196,29 @@ pub fn execute(
     Box::pin(stream::select(panicked, ReceiverStream::new(receiver)))
 }
 
-/// The turn in which a stream's message is executed, if one is.
+/// The turns in which a stream's messages are executed: one at a time for each of its fields.
 #[derive(Clone, Default)]
-struct MessageTurn(Arc<Mutex<Option<Turn>>>);
+struct MessageTurns(Arc<Mutex<Vec<Turn>>>);
 
-impl MessageTurn {
+impl MessageTurns {
     /// Returns the progress of a stream whose messages each wait for the caller's turn.
     fn progress(&self, api: &Api, actor: Actor, origin: &ClientOrigin) -> StreamProgress {
-        let (slot, api, origin) = (self.clone(), api.clone(), origin.clone());
+        let (turns, api, origin) = (self.clone(), api.clone(), origin.clone());
         StreamProgress::with_gate(move || {
-            let (slot, api, origin) = (slot.clone(), api.clone(), origin.clone());
+            let (turns, api, origin) = (turns.clone(), api.clone(), origin.clone());
             async move {
                 let turn = api.budgets.message_turn(&actor, &origin).await;
-                *slot.lock() = Some(turn);
+                turns.lock().push(turn);
             }
             .boxed()
         })
     }
 
     fn take(&self) -> Option<Turn> {
-        self.lock().take()
+        self.lock().pop()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Turn>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Turn>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
