@@ -244,14 +244,21 @@ pub async fn by_external_id(
     Ok(row.map(Account::from))
 }
 
+/// Selects the accounts with one of these spellings of an address, first the one that has it as it is.
+#[diesel::dsl::auto_type]
+#[expect(clippy::elidable_lifetime_names, reason = "the macro requires the name")]
+fn with_address<'a>(spellings: Vec<String>, address: &'a str) -> _ {
+    accounts::table
+        .filter(accounts::email.eq_any(spellings))
+        .order((accounts::email.eq(address).desc(), accounts::id))
+}
+
 /// Returns the account with an address, and its stored password.
 pub async fn by_email(
     db: &mut Connection,
     email: &EmailAddress,
 ) -> Result<Option<(Account, Option<StoredPassword>)>, DbError> {
-    let row = accounts::table
-        .filter(accounts::email.eq_any(email.spellings()))
-        .order((accounts::email.eq(email.as_str()).desc(), accounts::id))
+    let row = with_address(email.spellings(), email.as_str())
         .select((AccountRow::as_select(), accounts::password_hash))
         .first::<(AccountRow, Option<String>)>(db)
         .await
@@ -265,9 +272,7 @@ pub async fn lock_shared_by_email(
     db: &mut Connection,
     email: &EmailAddress,
 ) -> Result<Option<Account>, DbError> {
-    let row = accounts::table
-        .filter(accounts::email.eq_any(email.spellings()))
-        .order((accounts::email.eq(email.as_str()).desc(), accounts::id))
+    let row = with_address(email.spellings(), email.as_str())
         .select(AccountRow::as_select())
         .for_share()
         .first(db)

@@ -349,7 +349,7 @@ fn concerns_all_mails(code: u16, text: &str) -> bool {
 }
 
 /// The subject and detail of enhanced status codes (RFC 3463 and the IANA registry) that are about the
-/// sender, the session or the quota. Those of 7.25 and above are Gmail's and Exchange's.
+/// sender, the session or the quota. Those above 7.30 are Exchange's.
 const STATUSES_OF_SENDERS: [&str; 13] = [
     "1.7", "1.8", "4.5", "7.8", "7.9", "7.11", "7.13", "7.14", "7.25", "7.26", "7.57", "7.60",
     "7.64",
