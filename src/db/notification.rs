@@ -3,7 +3,7 @@
 use diesel::{
     pg::Pg,
     prelude::*,
-    sql_types::{Array, BigInt, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -33,6 +33,13 @@ struct NotificationRow {
     pos: i64,
     created_at: Timestamp,
     read_at: Option<Timestamp>,
+    late_pos: Option<i64>,
+}
+
+impl NotificationRow {
+    fn delivered(self) -> DeliveredNotification {
+        DeliveredNotification { late_pos: self.late_pos, notification: self.into() }
+    }
 }
 
 impl From<NotificationRow> for Notification {
@@ -50,14 +57,38 @@ impl From<NotificationRow> for Notification {
     }
 }
 
-/// Inserts notifications, except those about events that the account already has one about.
+/// A notification as a stream delivers it.
+pub struct DeliveredNotification {
+    /// The position before which it is delivered although it was stored late, or `None` if it was
+    /// stored in time.
+    pub late_pos: Option<i64>,
+    /// The notification.
+    pub notification: Notification,
+}
+
+/// What a stream delivers next.
+pub struct StoredNotifications {
+    /// In the order of their delivery.
+    pub notifications: Vec<DeliveredNotification>,
+    /// All notifications up to this position are stored.
+    pub until: i64,
+    /// Whether there may be more that are stored.
+    pub has_more: bool,
+}
+
+/// Inserts notifications, except those about events that the account already has one about. Those
+/// about events that streams have passed are late: they are delivered before the event that comes next.
 pub async fn insert_all(db: &mut Connection, new: &[Notification]) -> Result<(), DbError> {
     if new.is_empty() {
         return Ok(());
     }
     diesel::sql_query(
-        "INSERT INTO notifications (id, account_id, event_id, ticket_id, kind, pos, created_at)
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO notifications
+             (id, account_id, event_id, ticket_id, kind, pos, created_at, late_pos)
+         SELECT n.*, CASE WHEN n.pos <= o.pos THEN o.pos + 1 END
+         FROM consumer_offsets o, unnest($1, $2, $3, $4, $5, $6, $7)
+             AS n (id, account_id, event_id, ticket_id, kind, pos, created_at)
+         WHERE o.name = 'notifications'
          ON CONFLICT DO NOTHING",
     )
     .bind::<Array<SqlUuid>, _>(new.iter().map(|new| new.id.0).collect::<Vec<_>>())
@@ -112,25 +143,69 @@ pub async fn page(
     Ok(page.slice(rows.into_iter().map(Notification::from).collect()))
 }
 
-/// Returns an account's first `limit` notifications about tickets in scope with `after` < position ≤
-/// `until`, in order.
-pub async fn between(
+/// Reads at most `limit` of an account's notifications about tickets in scope that follow a position:
+/// first those that were stored late, except for those that were `delivered`, then the others.
+pub async fn following(
     db: &mut Connection,
     account: AccountId,
     scope: TicketScope,
     after: i64,
-    until: i64,
-    limit: i64,
-) -> Result<Vec<Notification>, DbError> {
-    let rows = of(account, scope)
+    delivered: &[NotificationId],
+    limit: usize,
+) -> Result<StoredNotifications, DbError> {
+    let Reach { pos: until, has_late } = reach(db, after).await?;
+    let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+    let stored = |rows: Vec<NotificationRow>, has_more| StoredNotifications {
+        notifications: rows.into_iter().map(NotificationRow::delivered).collect(),
+        until,
+        has_more,
+    };
+    if has_late {
+        let delivered = delivered.iter().map(|id| id.0).collect::<Vec<_>>();
+        let late = of(account, scope)
+            .filter(notifications::late_pos.gt(after))
+            .filter(notifications::id.ne_all(delivered))
+            .order((notifications::late_pos, notifications::pos))
+            .limit(rows)
+            .select(NotificationRow::as_select())
+            .load(db)
+            .await?;
+        if !late.is_empty() {
+            return Ok(stored(late, true));
+        }
+    }
+    let in_time = of(account, scope)
+        .filter(notifications::late_pos.is_null())
         .filter(notifications::pos.gt(after))
         .filter(notifications::pos.le(until))
         .order(notifications::pos)
-        .limit(limit)
+        .limit(rows)
         .select(NotificationRow::as_select())
         .load(db)
         .await?;
-    Ok(rows.into_iter().map(Notification::from).collect())
+    let has_more = in_time.len() >= limit;
+    Ok(stored(in_time, has_more))
+}
+
+#[derive(QueryableByName)]
+struct Reach {
+    /// All notifications up to this position are stored.
+    #[diesel(sql_type = BigInt)]
+    pos: i64,
+    /// Whether some after the stream's position were stored late.
+    #[diesel(sql_type = Bool)]
+    has_late: bool,
+}
+
+async fn reach(db: &mut Connection, after: i64) -> Result<Reach, DbError> {
+    Ok(diesel::sql_query(
+        "SELECT pos, EXISTS (SELECT FROM notifications WHERE late_pos > $1) AS has_late
+         FROM consumer_offsets WHERE name = 'notifications'",
+    )
+    .bind::<BigInt, _>(after)
+    .prepared()
+    .get_result(db)
+    .await?)
 }
 
 #[derive(QueryableByName)]
@@ -140,8 +215,8 @@ struct RecipientRow {
 }
 
 /// Returns the accounts that have a notification with `after` < position ≤ `until`, among those that
-/// opened its ticket, take part in it or are assigned to it. An account that is no longer assigned
-/// is left out.
+/// opened its ticket, take part in it or are assigned to it, or that get a late one after
+/// them. An account that is no longer assigned is left out.
 pub async fn recipients_between(
     db: &mut Connection,
     after: i64,
@@ -149,7 +224,7 @@ pub async fn recipients_between(
 ) -> Result<Vec<AccountId>, DbError> {
     // There is no index by position alone: each ticket says whose notifications to look for.
     let rows = diesel::sql_query(
-        "SELECT DISTINCT n.account_id
+        "SELECT n.account_id
          FROM feed f
          CROSS JOIN LATERAL (
              SELECT ARRAY[reporter_id, assignee_id] || participant_ids AS ids
@@ -158,7 +233,9 @@ pub async fn recipients_between(
          CROSS JOIN LATERAL (
              SELECT account_id FROM notifications
              WHERE account_id = candidate.id AND pos = f.pos LIMIT 1) n
-         WHERE f.pos = ANY (ARRAY(SELECT generate_series($1 + 1, $2)))",
+         WHERE f.pos = ANY (ARRAY(SELECT generate_series($1 + 1, $2)))
+         UNION
+         SELECT account_id FROM notifications WHERE late_pos > $1",
     )
     .bind::<BigInt, _>(after)
     .bind::<BigInt, _>(until)

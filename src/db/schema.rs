@@ -366,6 +366,7 @@ diesel::table! {
         pos -> Int8,
         created_at -> Timestamptz,
         read_at -> Nullable<Timestamptz>,
+        late_pos -> Nullable<Int8>,
     }
 }
 

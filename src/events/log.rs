@@ -132,19 +132,21 @@ impl EventLog {
         self.hub.watch_head()
     }
 
-    /// Announces that notifications are stored up to a position: wakes the streams of this node
-    /// whose accounts have new ones. Takes one statement however many streams there are, and none
-    /// if there is no stream or nothing new.
+    /// Announces that notifications are stored up to a position, and late ones if this node has
+    /// `processed` something although the position is the same. Wakes the streams of this node whose
+    /// accounts may have new ones. Takes one statement however many streams there are, and none if
+    /// there is no stream or nothing new.
     ///
     /// # Errors
     /// The database failed, and no stream was woken. Announce the same position again.
-    pub async fn announce_notifications(&self, up_to: i64) -> Result<(), DbError> {
+    pub async fn announce_notifications(&self, up_to: i64, processed: bool) -> Result<(), DbError> {
         let accounts = match self.notified.announced() {
             Some(after) if up_to - after > MAX_ANNOUNCED => None,
             Some(after) if up_to > after => {
                 let mut connection = self.background.read().await?;
                 Some(notification::recipients_between(&mut connection, after, up_to).await?)
             }
+            Some(_) if processed => None,
             _ => Some(vec![]),
         };
         self.notified.announce(up_to, accounts.as_deref());

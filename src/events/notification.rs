@@ -1,8 +1,9 @@
 //! One caller's live stream of notifications.
 //!
 //! A notification has the position of its event in the feed. The planner moves its offset in the
-//! transaction that stores notifications, so all notifications up to the offset are stored. The
-//! stream reads from its own position to the offset, again and again, and misses nothing. It reads
+//! transaction that stores notifications, so all notifications up to the offset are stored. One that
+//! is stored later, because its event was set aside, is delivered before the event after the offset. A
+//! client that resumes before that event gets it again. The stream reads from its own position to the offset, again and again, and misses nothing. It reads
 //! when it is woken (`notified.rs`) and before each checkpoint.
 
 use std::collections::VecDeque;
@@ -24,12 +25,13 @@ use crate::{
     db::{
         DbError,
         consumer::{self, NOTIFICATIONS},
-        notification, unread,
+        notification::{self, DeliveredNotification},
+        unread,
     },
     domain::{
         actor::{Actor, Identity},
         cursor::{Cursor, StartCursor},
-        ids::AccountId,
+        ids::{AccountId, NotificationId},
         notification::Notification,
         policy::{self, TicketScope},
         unread::{TicketCounts, TicketReader},
@@ -38,7 +40,7 @@ use crate::{
 };
 
 /// The largest number of notifications that are read at once.
-const PAGE: i64 = 200;
+const PAGE: usize = 200;
 
 /// How much a person has not read yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +86,10 @@ pub struct NotificationStream {
     unread: bool,
     /// The position in the feed up to which notifications were delivered.
     position: i64,
+    /// The late notifications that were delivered, until the position passes theirs.
+    late: Vec<(i64, NotificationId)>,
     /// Notifications that were read and not delivered yet.
-    pending: VecDeque<Notification>,
+    pending: VecDeque<DeliveredNotification>,
     phase: Phase,
     counted: CountedStream,
 }
@@ -137,6 +141,7 @@ impl EventLog {
             // Not the end of the feed: the notifications of its last events may not be stored yet.
             position: after
                 .map_or(notified_up_to, |after| after.notified_up_to.min(notified_up_to)),
+            late: Vec::new(),
             pending: VecDeque::new(),
             phase: resync.map_or(Phase::CatchingUp, Phase::Resync),
             counted: self.metrics.subscriber(kind),
@@ -167,8 +172,8 @@ impl NotificationStream {
             if let Some(item) = self.process_signals() {
                 return Ok(Some(item));
             }
-            if let Some(notification) = self.pending.pop_front() {
-                return self.deliver(notification).await.map(Some);
+            if let Some(next) = self.pending.pop_front() {
+                return self.deliver(next).await.map(Some);
             }
             if self.read_pending().await? {
                 continue;
@@ -210,8 +215,12 @@ impl NotificationStream {
         NotificationItem::Resync(reason)
     }
 
-    async fn deliver(&mut self, notification: Notification) -> Result<NotificationItem, DbError> {
-        self.position = notification.pos;
+    async fn deliver(&mut self, next: DeliveredNotification) -> Result<NotificationItem, DbError> {
+        let DeliveredNotification { late_pos, notification } = next;
+        match late_pos {
+            Some(late_pos) => self.late.push((late_pos, notification.id)),
+            None => self.advance_to(notification.pos),
+        }
         let cursor = self.cursor();
         self.counted.delivered();
         Ok(NotificationItem::Added { cursor, notification, counts: self.counts().await? })
@@ -228,17 +237,27 @@ impl NotificationStream {
         }
         let (account, scope) = scope(self.session.identity());
         let mut connection = self.log.database.read().await?;
-        // Another node may have planned further than this one knows.
-        let until = consumer::offset(&mut connection, NOTIFICATIONS).await?;
-        let page =
-            notification::between(&mut connection, account, scope, self.position, until, PAGE)
-                .await?;
-        self.unread = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
-        if page.is_empty() {
-            self.position = self.position.max(until);
+        let delivered = self.late.iter().map(|(_, id)| *id).collect::<Vec<_>>();
+        let stored = notification::following(
+            &mut connection,
+            account,
+            scope,
+            self.position,
+            &delivered,
+            PAGE,
+        )
+        .await?;
+        self.unread = stored.has_more;
+        if stored.notifications.is_empty() {
+            self.advance_to(self.position.max(stored.until));
         }
-        self.pending = page.into();
+        self.pending = stored.notifications.into();
         Ok(!self.pending.is_empty())
+    }
+
+    fn advance_to(&mut self, position: i64) {
+        self.position = position;
+        self.late.retain(|(late_pos, _)| *late_pos > position);
     }
 
     /// Waits until there may be something to do. If the stream was quiet for a while, it reads what

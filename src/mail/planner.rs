@@ -77,7 +77,7 @@ impl Consumer for Planner {
             if processed {
                 self.planned.notify_waiters();
             }
-            self.log.announce_notifications(up_to).await
+            self.log.announce_notifications(up_to, processed).await
         })
     }
 }

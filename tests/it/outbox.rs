@@ -188,6 +188,66 @@ async fn an_event_that_cannot_be_planned_is_set_aside_and_can_be_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn notifications_of_an_event_that_was_set_aside_come_in_live_and_resumed_streams() {
+    const STREAM: &str = "subscription($after: String) { notifications(after: $after) {
+        ... on NotificationCheckpoint { cursor }
+        ... on NotificationAdded { cursor notification { kind ticket { summary } } } } }";
+    const EXPECTED: [(&str, &str); 2] =
+        [("SUPPORT_ANSWERED", "Poison"), ("STATUS_CHANGED", "Poison")];
+    const IS_PLANNED: &str = "SELECT pos = (SELECT pos FROM feed_head) FROM consumer_offsets
+        WHERE name = 'notifications'";
+    let subscribe = async |client: &Client, after: Option<&str>| {
+        let mut socket = client.socket().await;
+        socket.subscribe("1", STREAM, json!({ "after": after })).await;
+        socket
+    };
+    let next = async |socket: &mut Socket| {
+        let added = socket.item().await;
+        let text = |pointer| added.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+        let notification = (text("/notification/kind"), text("/notification/ticket/summary"));
+        (notification, text("/cursor"))
+    };
+    let desk = MailFixture::start().await;
+    let database = desk.server.database.connect().await;
+    let poison = desk.anna.create_ticket("Poison").await;
+    let after = desk.anna.create_ticket("After").await;
+    desk.boris.comment(&after, "We look into it.").await;
+    until(&database, IS_PLANNED).await;
+    database.batch_execute(POISON).await.unwrap();
+    desk.boris.comment(&poison, "This cannot be mailed.").await;
+    until(&database, IS_PLANNED).await;
+
+    let mut live = subscribe(&desk.anna, None).await;
+    let start = live.item().await["cursor"].as_str().unwrap().to_owned();
+    database.batch_execute("DROP TRIGGER refuse_poison ON delivery_events").await.unwrap();
+    database.batch_execute("UPDATE set_aside_events SET retry_requested_at = now()").await.unwrap();
+    until(&database, "SELECT NOT EXISTS (SELECT FROM set_aside_events)").await;
+    let mut resumed = subscribe(&desk.anna, Some(&start)).await;
+    let late = EXPECTED.map(|(kind, ticket)| (kind.to_owned(), ticket.to_owned()));
+    let next_event = ("SUPPORT_ANSWERED".to_owned(), "After".to_owned());
+    for socket in [&mut live, &mut resumed] {
+        // Without another event.
+        let (first, second) = (next(socket).await, next(socket).await);
+        assert_eq!([first.0, second.0], late);
+        // A client that resumes before the next event gets them again.
+        assert_eq!((first.1.as_str(), second.1), (start.as_str(), start.clone()));
+    }
+    assert_eq!(resumed.item().await["cursor"], start);
+    desk.boris.comment(&after, "The next event.").await;
+    for socket in [&mut live, &mut resumed] {
+        let (notification, cursor) = next(socket).await;
+        assert_eq!(notification, next_event);
+        let mut end = subscribe(&desk.anna, Some(&cursor)).await;
+        assert!(end.item().await.get("notification").is_none());
+    }
+    let mut again = subscribe(&desk.anna, Some(&start)).await;
+    for expected in [&late[0], &late[1], &next_event] {
+        assert_eq!(&next(&mut again).await.0, expected);
+    }
+    desk.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_always_fails_slowly_is_set_aside_once_another_one_succeeds() {
     let desk = MailFixture::start().await;
     let admin = desk.server.sign_up("Olga", Role::Admin).await;
