@@ -114,8 +114,18 @@ impl Budgets {
     /// Waits until a message of a caller's stream may be executed: half as many at the same time as
     /// requests, which don't wait for them.
     pub async fn message_turn(&self, actor: &Actor, origin: &ClientOrigin) -> Turn {
-        let max = self.parallel_requests(actor).div_ceil(2);
+        let max = self.parallel_messages(actor);
         self.message_turns.take(party(actor, origin), max, share(actor)).await
+    }
+
+    /// Returns such a turn if the caller need not wait for it.
+    pub fn try_message_turn(&self, actor: &Actor, origin: &ClientOrigin) -> Option<Turn> {
+        let max = self.parallel_messages(actor);
+        self.message_turns.try_take(party(actor, origin), max, share(actor))
+    }
+
+    fn parallel_messages(&self, actor: &Actor) -> usize {
+        self.parallel_requests(actor).div_ceil(2)
     }
 
     fn parallel_requests(&self, actor: &Actor) -> usize {

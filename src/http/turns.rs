@@ -79,6 +79,14 @@ impl Turns {
         Turn { _permit: permit, share, party, leaving }
     }
 
+    /// Returns a turn if the party executes fewer than `max` requests and none waits.
+    pub fn try_take(&self, party: Party, max: usize, share: Share) -> Option<Turn> {
+        let leaving = Leaving { turns: self.clone(), party };
+        let party = self.enter(party, max);
+        let permit = Arc::clone(&party.turns).try_acquire_owned().ok()?;
+        Some(Turn { _permit: permit, share, party, leaving })
+    }
+
     fn enter(&self, party: Party, max: usize) -> Arc<OneParty> {
         let Parties { parties, shared_until } = &mut *lock(&self.0);
         let entered = Arc::clone(parties.entry(party).or_insert_with(|| {

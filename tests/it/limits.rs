@@ -426,6 +426,46 @@ async fn the_messages_of_streams_that_are_not_shared_wait_for_their_callers_turn
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shared_message_is_executed_in_the_turn_of_any_of_its_subscribers() {
+    let server = start_with_metrics(&flags(&[("limits.staff_parallel_requests", "1")])).await;
+    let anna = server.customer("Anna").await;
+    let (marta, boris) = (server.agent("Marta").await, server.agent("Boris").await);
+    let tickets = [anna.create_ticket("one").await, anna.create_ticket("two").await];
+    let watch = async |client: &Client, ticket: &Ticket, fields: &str| {
+        let mut socket = client.socket().await;
+        let query = format!(
+            "subscription($id: ID!) {{ ticketEvents(ticketId: $id) {{ __typename
+                ... on CommentAdded {{ comment {{ body {fields} }} }} }} }}"
+        );
+        socket.subscribe("1", &query, json!({ "id": ticket.id })).await;
+        assert_eq!(socket.item().await["__typename"], "Checkpoint");
+        socket
+    };
+    let mut blocking = watch(&marta, &tickets[0], "attachments @include(if: true) { id }").await;
+    let mut sockets = Vec::new();
+    for client in [&marta, &marta, &boris, &marta, &marta] {
+        sockets.push(watch(client, &tickets[1], "").await);
+    }
+    let holder = server.database.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE attachments IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    anna.comment(&tickets[0], "This message takes Marta's turn").await;
+    let blocked = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
+        AND relation = 'attachments'::regclass)";
+    let waits = async { while !holder.query_one(blocked, &[]).await.unwrap().get::<_, bool>(0) {} };
+    time::timeout(TIMEOUT, waits).await.expect("the first message to wait");
+    // Marta is the first who asks for some of them.
+    for n in 0..10 {
+        anna.comment(&tickets[1], &n.to_string()).await;
+        for socket in &mut sockets {
+            assert_eq!(socket.item().await["comment"]["body"], n.to_string());
+        }
+    }
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(blocking.item().await["comment"]["attachments"], json!([]));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tickets_and_comments_a_minute_are_limited_on_all_nodes() {
     let limits = flags(&[
         ("limits.tickets_per_minute", "3"),

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use async_graphql::{Request, parser::types::OperationType};
 use futures_util::{
     FutureExt as _, StreamExt as _,
-    future::BoxFuture,
+    future::{self, BoxFuture},
     stream::{self, FuturesOrdered},
 };
 
 use super::{
-    super::{api::Api, response},
+    super::{api::Api, response, turns::Turn},
     direct,
     group::FanOutGroup,
     output::{Operation, Output},
-    response_cache::Unshareable,
+    response_cache::{Execution, SharedResponse, Unshareable, WantedTurn},
 };
 use crate::{
     domain::{actor::Actor, budget::RequestBudget, request, session::ClientOrigin},
@@ -129,18 +129,22 @@ impl MessageExecutor {
             return Some(Output::Interrupted(end));
         }
         let cursor = item.as_ref().ok().and_then(Item::cursor);
-        let payload = match (&item, cursor) {
-            (Ok(shareable), Some(cursor)) => {
-                let kind = std::mem::discriminant(shareable);
-                let response = self.group.response(cursor, kind, || self.execute(item).boxed());
-                let payload = response.clone().await;
-                if payload.is_err() {
-                    self.group.remove(cursor, kind, &response);
-                }
-                payload
+        // Boxed, all but the usual: most subscribers never execute anything, and stay small.
+        let payload = if let (Ok(shareable), Some(cursor)) = (&item, cursor) {
+            let kind = std::mem::discriminant(shareable);
+            let response = self.group.response(cursor, kind, || self.execute_shared(item));
+            let payload = match response.wanted() {
+                None => response.execution.clone().await,
+                Some(wanted) => self.give_turn(Arc::clone(wanted), response.clone()).boxed().await,
+            };
+            if payload.is_err() {
+                self.group.remove(cursor, kind, &response);
             }
-            // Boxed: most subscribers never execute anything, and stay small.
-            _ => self.execute(item).boxed().await,
+            payload
+        } else {
+            let (api, actor, origin) = (self.api.clone(), self.actor, self.origin.clone());
+            let turn = async move { Some(api.budgets.message_turn(&actor, &origin).await) };
+            self.execute(item, turn).boxed().await
         };
         match payload {
             Ok(payload) | Err(Unshareable::Errors(payload)) => {
@@ -154,16 +158,48 @@ impl MessageExecutor {
         }
     }
 
-    /// Executes an item. The future must not refer to the group: the group caches it.
+    /// Executes an item for all subscribers of the group: in the turn of this one, or if that is not
+    /// free in the first turn that one of them gives.
+    fn execute_shared(&self, item: Result<Item, ServiceError>) -> (Execution, Option<WantedTurn>) {
+        if let Some(turn) = self.api.budgets.try_message_turn(&self.actor, &self.origin) {
+            return (self.execute(item, future::ready(Some(turn))).boxed(), None);
+        }
+        let (wanted, given) = WantedTurn::new();
+        (self.execute(item, given.map(Result::ok)).boxed(), Some(wanted))
+    }
+
+    /// Waits for a response, and gives its execution this subscriber's turn if that comes first.
+    async fn give_turn(
+        &self,
+        wanted: Arc<WantedTurn>,
+        response: SharedResponse,
+    ) -> Result<Arc<str>, Unshareable> {
+        let (api, actor, origin) = (self.api.clone(), self.actor, self.origin.clone());
+        // In a task, so that a client that stops reading keeps no turn from other streams.
+        let giving = run_to_completion(async move {
+            wanted.give(api.budgets.message_turn(&actor, &origin).await);
+        });
+        let given = async {
+            giving.await;
+            response.execution.clone().await
+        };
+        tokio::select! {
+            payload = response.execution.clone() => payload,
+            payload = given => payload,
+        }
+    }
+
+    /// Executes an item in a turn. The future must not refer to the group: the group caches it.
     fn execute(
         &self,
         item: Result<Item, ServiceError>,
+        turn: impl Future<Output = Option<Turn>> + Send + 'static,
     ) -> impl Future<Output = Result<Arc<str>, Unshareable>> + Send + 'static {
         let shared = Arc::clone(self.group.request());
         let (api, actor, origin) = (self.api.clone(), self.actor, self.origin.clone());
         // In a task, so that a client that stops reading keeps no turn from other streams.
         let executing = async move {
-            let turn = api.budgets.message_turn(&actor, &origin).await;
+            let turn = turn.await.ok_or(Unshareable::NoMessage)?;
             let limits = api.limits.of_message();
             let budget = RequestBudget::new(limits);
             let (services, log) = (&api.services, &api.log);

@@ -10,12 +10,9 @@ use std::{
     },
 };
 
-use async_graphql::{Request, Variables, parser::types::ExecutableDocument};
-use futures_util::future::BoxFuture;
-
 use super::{
     requested,
-    response_cache::{ResponseCache, ResponseKey, SharedResponse, Unshareable},
+    response_cache::{Execution, ResponseCache, ResponseKey, SharedResponse, WantedTurn},
 };
 use crate::{
     domain::{
@@ -28,6 +25,7 @@ use crate::{
     graphql,
     metrics::Metrics,
 };
+use async_graphql::{Request, Variables, parser::types::ExecutableDocument};
 
 /// The groups that have a subscriber on this node.
 #[derive(Clone)]
@@ -151,7 +149,7 @@ impl FanOutGroup {
         &self,
         cursor: Cursor,
         kind: Discriminant<Item>,
-        execute: impl FnOnce() -> BoxFuture<'static, Result<Arc<str>, Unshareable>>,
+        execute: impl FnOnce() -> (Execution, Option<WantedTurn>),
     ) -> SharedResponse {
         self.groups.responses.get_or_execute(self.key_of(cursor, kind), execute)
     }

@@ -11,8 +11,12 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use tokio::time::{self, Instant};
+use tokio::{
+    sync::oneshot,
+    time::{self, Instant},
+};
 
+use super::super::turns::Turn;
 use crate::{
     domain::{cursor::Cursor, redaction::SHARED_MESSAGE_MAX_AGE as MAX_AGE},
     events::Item,
@@ -37,9 +41,50 @@ pub struct ResponseKey {
     pub kind: Discriminant<Item>,
 }
 
+/// The execution of a response.
+pub type Execution = BoxFuture<'static, Result<Arc<str>, Unshareable>>;
+
 /// A response that is complete or being executed. Every subscriber that waits for it polls its
 /// execution, so one that is not polled, because its client does not read, delays no other.
-pub type SharedResponse = Shared<BoxFuture<'static, Result<Arc<str>, Unshareable>>>;
+#[derive(Clone)]
+pub struct SharedResponse {
+    /// The response.
+    pub execution: Shared<Execution>,
+    /// The turn that the execution waited for when it began.
+    wanted: Option<Arc<WantedTurn>>,
+}
+
+/// A turn that an execution waits for. Each subscriber that waits for the response may give its own,
+/// so that none waits for the other messages of the first one.
+pub struct WantedTurn(Mutex<Option<oneshot::Sender<Turn>>>);
+
+impl WantedTurn {
+    /// Returns a wanted turn, and the one that is given.
+    pub fn new() -> (Self, oneshot::Receiver<Turn>) {
+        let (sender, given) = oneshot::channel();
+        (Self(Mutex::new(Some(sender))), given)
+    }
+
+    /// Gives a turn, if it is still wanted.
+    pub fn give(&self, turn: Turn) {
+        let sender = self.lock().take();
+        if let Some(sender) = sender {
+            // If nobody waits for the response any more, the turn ends here.
+            drop(sender.send(turn));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<oneshot::Sender<Turn>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SharedResponse {
+    /// Returns the turn that the execution waits for. `None` if it waits for none.
+    pub fn wanted(&self) -> Option<&Arc<WantedTurn>> {
+        self.wanted.as_ref().filter(|wanted| wanted.lock().is_some())
+    }
+}
 
 /// Why an execution has no response for later subscribers.
 #[derive(Clone)]
@@ -88,7 +133,7 @@ impl ResponseCache {
     pub fn get_or_execute(
         &self,
         key: ResponseKey,
-        execute: impl FnOnce() -> BoxFuture<'static, Result<Arc<str>, Unshareable>>,
+        execute: impl FnOnce() -> (Execution, Option<WantedTurn>),
     ) -> SharedResponse {
         let mut responses = lock(&self.0);
         let now = Instant::now();
@@ -97,7 +142,7 @@ impl ResponseCache {
         {
             return cached.response.clone();
         }
-        let (running, cache) = (execute(), Arc::downgrade(&self.0));
+        let ((running, wanted), cache) = (execute(), Arc::downgrade(&self.0));
         let counted = async move {
             let result = running.await;
             if let (Ok(payload), Some(cache)) = (&result, cache.upgrade()) {
@@ -106,7 +151,8 @@ impl ResponseCache {
             }
             result
         };
-        let response = counted.boxed().shared();
+        let execution = counted.boxed().shared();
+        let response = SharedResponse { execution, wanted: wanted.map(Arc::new) };
         let removed = responses.insert(key, now, response.clone());
         let sweep = !std::mem::replace(&mut responses.is_swept, true);
         drop(responses);
@@ -120,7 +166,8 @@ impl ResponseCache {
 
     /// Removes a response. Subscribers that wait for it already still receive it.
     pub fn remove(&self, key: &ResponseKey, response: &SharedResponse) {
-        let removed = lock(&self.0).remove_if(key, |cached| cached.response.ptr_eq(response));
+        let removed = lock(&self.0)
+            .remove_if(key, |cached| cached.response.execution.ptr_eq(&response.execution));
         drop(removed);
     }
 }
