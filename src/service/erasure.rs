@@ -145,30 +145,42 @@ async fn follow_erasures(
     even_recent: bool,
 ) -> Result<usize, ServiceError> {
     let ledger = ledger(services);
-    let recorded = ledger.erasures().await?;
+    let recorded = ledger.erased_accounts().await?;
     let known = erasure::all(&mut *services.database.read().await?).await?;
-    let ids =
-        |erasures: &[Erasure]| erasures.iter().map(|it| it.account_id).collect::<HashSet<_>>();
-    let (in_ledger, in_database) = (ids(&recorded), ids(&known));
-    for missing in known.iter().filter(|it| !in_ledger.contains(&it.account_id)) {
-        ledger.record(missing).await?;
-    }
-    let now = services.ambient.now();
-    let (mut erased, mut failed) = (0, None);
-    for erasure in recorded {
-        let is_due = even_recent || erasure.has_settled(now);
-        if in_database.contains(&erasure.account_id) || !is_due {
-            continue;
+    let in_ledger = recorded.iter().map(String::as_str).collect::<HashSet<_>>();
+    for (id, erasure) in known.iter().map(|it| (it.account_id.0.to_string(), it)) {
+        if !in_ledger.contains(id.as_str()) {
+            ledger.record(erasure).await?;
         }
-        match erase_again(actor, services, &erasure).await {
-            Ok(()) => erased += 1,
-            // Another node was first, or the backup is older than the account.
-            Err(error) if error.has_code(UserErrorCode::Erased) => {}
-            Err(ServiceError::NotFound) => {}
+    }
+    let in_database = known.iter().map(|it| it.account_id.0.to_string()).collect::<HashSet<_>>();
+    let (mut erased, mut failed) = (0, None);
+    for id in recorded.iter().filter(|id| !in_database.contains(*id)) {
+        // One that fails must not hold up the others.
+        match follow_erasure(actor, services, (&ledger, id), even_recent).await {
+            Ok(done) => erased += usize::from(done),
             Err(error) => failed = Some(error),
         }
     }
     failed.map_or(Ok(erased), Err)
+}
+
+/// Erases an account of the ledger. Returns whether there was something to erase.
+async fn follow_erasure(
+    actor: &Actor,
+    services: &Services,
+    (ledger, account): (&ErasureLedger, &str),
+    even_recent: bool,
+) -> Result<bool, ServiceError> {
+    let erasure = ledger.erasure(account).await?;
+    let is_due = |it: &Erasure| even_recent || it.has_settled(services.ambient.now());
+    let Some(erasure) = erasure.filter(is_due) else { return Ok(false) };
+    match erase_again(actor, services, &erasure).await {
+        // Another node was first, or the backup is older than the account.
+        Err(error) if error.has_code(UserErrorCode::Erased) => Ok(false),
+        Err(ServiceError::NotFound) => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 /// Erases an account that a backup has brought back.

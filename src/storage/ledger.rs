@@ -70,18 +70,6 @@ impl ErasureLedger {
         remove(&self.redactions, &redaction.name()).await
     }
 
-    /// Returns all erasures, in no particular order.
-    ///
-    /// # Errors
-    /// The folder or a file in it cannot be read.
-    pub async fn erasures(&self) -> Result<Vec<Erasure>, LedgerError> {
-        let mut erasures = Vec::new();
-        for name in names(&self.erasures).await? {
-            erasures.push(read(&self.erasures, &name).await?);
-        }
-        Ok(erasures)
-    }
-
     /// Whether the folder of the ledger exists.
     pub fn exists(&self) -> bool {
         self.erasures.is_dir()
@@ -93,6 +81,15 @@ impl ErasureLedger {
     /// The folder cannot be read.
     pub async fn erased_accounts(&self) -> Result<Vec<String>, LedgerError> {
         names(&self.erasures).await
+    }
+
+    /// Returns the erasure of an account of [`erased_accounts`](Self::erased_accounts), or `None` if it
+    /// was removed meanwhile.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn erasure(&self, account: &str) -> Result<Option<Erasure>, LedgerError> {
+        read_if_exists(&self.erasures, account).await
     }
 
     /// Returns the names of all redactions, in no particular order.
@@ -109,10 +106,7 @@ impl ErasureLedger {
     /// # Errors
     /// The file cannot be read.
     pub async fn redaction(&self, name: &str) -> Result<Option<Redaction>, LedgerError> {
-        match read(&self.redactions, name).await {
-            Err(error) if error.cause.kind() == ErrorKind::NotFound => Ok(None),
-            found => found.map(Some),
-        }
+        read_if_exists(&self.redactions, name).await
     }
 }
 
@@ -172,10 +166,16 @@ async fn names(folder: &Path) -> Result<Vec<String>, LedgerError> {
     Ok(names)
 }
 
-async fn read<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T, LedgerError> {
+async fn read_if_exists<T: DeserializeOwned>(
+    folder: &Path,
+    name: &str,
+) -> Result<Option<T>, LedgerError> {
     let path = entry(folder, name);
-    let read = async { Ok(serde_json::from_slice(&fs::read(&path).await?)?) };
-    read.await.map_err(|cause: io::Error| failed(&path, cause))
+    let parsed = match fs::read(&path).await {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.and_then(|json| Ok(serde_json::from_slice(&json)?)),
+    };
+    parsed.map(Some).map_err(|cause| failed(&path, cause))
 }
 
 fn failed(path: &Path, cause: io::Error) -> LedgerError {

@@ -281,6 +281,26 @@ async fn a_restored_backup_does_not_bring_an_erased_account_back() {
     };
     server.restart_after(restored).await;
     assert_eq!(server.tables_with("anna@example.com").await, [] as [&str; 0]);
+
+    // An entry that cannot be read is reported, and does not stop the others.
+    let unreadable = (0..20).map(|n| format!("{folder}/{n:08}-0000-0000-0000-000000000000.json"));
+    let unreadable = unreadable.collect::<Vec<_>>();
+    let restored_beside = async || {
+        for file in &unreadable {
+            fs::write(file, "{").unwrap();
+        }
+        database.batch_execute(BACKUP).await.unwrap();
+        let ended = process::run(&["restored"], &variables, "").await;
+        let error = ended.stderr;
+        assert!(!ended.success && unreadable.iter().any(|file| error.contains(file)), "{error}");
+        let names = "SELECT name FROM accounts WHERE name IN ('Anna', 'Erased account')";
+        let name = database.query_one(names, &[]).await.unwrap().get::<_, String>(0);
+        assert_eq!(name, "Erased account");
+        for file in &unreadable {
+            fs::remove_file(file).unwrap();
+        }
+    };
+    server.restart_after(restored_beside).await;
     server.stop().await;
 }
 
