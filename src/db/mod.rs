@@ -70,4 +70,4 @@ pub mod unsubscription;
 pub use blame::Blame;
 pub use connection::{Connection, PooledConnection};
 pub use instrumentation::{Activity, Figures};
-pub use pool::{Database, DbError};
+pub use pool::{Database, DbError, TransactionError};

@@ -111,24 +111,44 @@ impl DbError {
         }
     }
 
-    /// Whether the transaction stood in the way of another, so that it may succeed if it is tried
-    /// again.
+    /// Whether other transactions stood in the way of this one, so that the same may succeed later.
     pub fn is_contended(&self) -> bool {
-        match self {
-            Self::Locked => true,
-            Self::Statement(Error::DatabaseError(_, information)) => {
-                DEADLOCK.iter().any(|text| information.message().contains(text))
-            }
-            _ => false,
-        }
+        matches!(self, Self::Locked) || self.is_held_up() || self.is_deadlock()
     }
 
     /// Whether another transaction held a lock for too long.
     pub fn is_held_up(&self) -> bool {
+        self.has_message(&LOCK_TIMED_OUT)
+    }
+
+    /// Whether this transaction and others waited for each other, and this one was ended.
+    fn is_deadlock(&self) -> bool {
+        self.has_message(&DEADLOCK)
+    }
+
+    fn has_message(&self, texts: &[&str]) -> bool {
         let Self::Statement(Error::DatabaseError(_, information)) = self else { return false };
-        LOCK_TIMED_OUT.iter().any(|text| information.message().contains(text))
+        texts.iter().any(|text| information.message().contains(text))
     }
 }
+
+/// The error of a transaction, which may be that of the database.
+pub trait TransactionError: From<DbError> {
+    /// Returns the error of the database, if this is one.
+    fn database(&self) -> Option<&DbError>;
+}
+
+impl TransactionError for DbError {
+    fn database(&self) -> Option<&DbError> {
+        Some(self)
+    }
+}
+
+/// How often a transaction is tried that ends in a deadlock.
+const MAX_TRIES: u32 = 3;
+
+const URL_FORMAT: &str = "must be like postgres://user:password@host:5432/database: percent-encode \
+    special characters of the password";
 
 /// How long a request waits for a connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -177,6 +197,17 @@ impl Database {
         let connector = Connector::new(url)?;
         let pool = connector.pool(size)?;
         Ok(Self { pool, connector, committed: Arc::default(), acquisitions: Activity::default() })
+    }
+
+    /// Checks the form of a database's URL.
+    ///
+    /// # Errors
+    /// The rest of a sentence that starts with the key of the URL. It never contains the URL, which
+    /// includes a password.
+    pub fn check_url(url: &str) -> Result<(), &'static str> {
+        let config = url.parse::<Config>().map_err(|_| URL_FORMAT)?;
+        let names_host = !config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty();
+        if names_host { Ok(()) } else { Err(URL_FORMAT) }
     }
 
     /// Creates a handle to the same database with connections of its own, at most `size`. They
@@ -235,16 +266,17 @@ impl Database {
     }
 
     /// Runs a transaction (READ COMMITTED) and then wakes the sequencer. The transaction commits if
-    /// `body` succeeds. It rolls back if `body` fails or the future is dropped.
+    /// `body` succeeds. It rolls back if `body` fails or the future is dropped, and runs again if it
+    /// ended in a deadlock.
     ///
     /// # Errors
     /// `body` failed, or the transaction could not begin or commit.
     pub async fn write<T, E, F>(&self, body: F) -> Result<T, E>
     where
-        for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<T, E>
+        for<'c> F: AsyncFn(&'c mut Connection) -> Result<T, E>
             + TransactionBody<&'c mut Connection, Result<T, E>, Running: Send>
             + Send,
-        E: From<DbError>,
+        E: TransactionError,
     {
         let value = self.transaction(body).await?;
         self.announce_commit();
@@ -264,7 +296,7 @@ impl Database {
     /// `body` failed, or the transaction could not begin or commit.
     pub async fn write_without_events<T, F>(&self, body: F) -> Result<T, DbError>
     where
-        for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<T, DbError>
+        for<'c> F: AsyncFn(&'c mut Connection) -> Result<T, DbError>
             + TransactionBody<&'c mut Connection, Result<T, DbError>, Running: Send>
             + Send,
     {
@@ -279,10 +311,29 @@ impl Database {
 
     async fn transaction<T, E, F>(&self, body: F) -> Result<T, E>
     where
-        for<'c> F: AsyncFnOnce(&'c mut Connection) -> Result<T, E>
+        for<'c> F: AsyncFn(&'c mut Connection) -> Result<T, E>
             + TransactionBody<&'c mut Connection, Result<T, E>, Running: Send>
             + Send,
-        E: From<DbError>,
+        E: TransactionError,
+    {
+        let mut tries = 1;
+        loop {
+            let ended = self.try_transaction(&body).await;
+            let is_deadlock = |error: &E| error.database().is_some_and(DbError::is_deadlock);
+            if tries == MAX_TRIES || !ended.as_ref().err().is_some_and(is_deadlock) {
+                return ended;
+            }
+            tracing::warn!(tries, "a transaction ended in a deadlock; running it again");
+            tries += 1;
+        }
+    }
+
+    async fn try_transaction<T, E, F>(&self, body: &F) -> Result<T, E>
+    where
+        for<'c> F: AsyncFn(&'c mut Connection) -> Result<T, E>
+            + TransactionBody<&'c mut Connection, Result<T, E>, Running: Send>
+            + Send,
+        E: TransactionError,
     {
         let mut connection = self.read().await?;
         AnsiTransactionManager::begin_transaction(&mut *connection).await.map_err(DbError::from)?;
@@ -360,10 +411,10 @@ impl Database {
     }
 }
 
-/// An async closure whose future can be required to be `Send`, which `AsyncFnOnce` alone cannot
+/// An async closure whose future can be required to be `Send`, which `AsyncFn` alone cannot
 /// express yet.
 pub trait TransactionBody<C, R>:
-    AsyncFnOnce(C) -> R + FnOnce(C) -> <Self as TransactionBody<C, R>>::Running
+    AsyncFn(C) -> R + Fn(C) -> <Self as TransactionBody<C, R>>::Running
 {
     /// The closure's future.
     type Running: Future<Output = R>;
@@ -371,7 +422,7 @@ pub trait TransactionBody<C, R>:
 
 impl<F, C, R, Running> TransactionBody<C, R> for F
 where
-    F: AsyncFnOnce(C) -> R + FnOnce(C) -> Running,
+    F: AsyncFn(C) -> R + Fn(C) -> Running,
     Running: Future<Output = R>,
 {
     type Running = Running;
@@ -388,13 +439,8 @@ pub(super) struct Connector {
 impl Connector {
     fn new(url: &str) -> Result<Self, DbError> {
         // The parser's message may repeat the URL, which contains a password.
-        let mut config: Config = url.parse().map_err(|_| {
-            DbError::Setup(
-                "the URL is malformed; use the form postgres://user:password@host:5432/name and \
-                 percent-encode special characters of the password"
-                    .into(),
-            )
-        })?;
+        let mut config: Config =
+            url.parse().map_err(|_| DbError::Setup(format!("the URL {URL_FORMAT}")))?;
         let options = match config.get_options() {
             Some(options) => format!("{SESSION_OPTIONS} {options}"),
             None => SESSION_OPTIONS.into(),

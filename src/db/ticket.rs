@@ -215,6 +215,16 @@ pub async fn lock(db: &mut Connection, id: TicketId) -> Result<Option<Ticket>, D
     Ok(row.map(Ticket::from))
 }
 
+/// Prevents changes to a ticket until the transaction ends.
+pub async fn lock_shared(db: &mut Connection, id: TicketId) -> Result<(), DbError> {
+    diesel::sql_query("SELECT FROM tickets WHERE id = $1 FOR SHARE")
+        .bind::<SqlUuid, _>(id.0)
+        .prepared()
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Waits until no other transaction has locked a ticket like [`lock`].
 pub async fn wait_for_lock(db: &mut Connection, id: TicketId) -> Result<(), DbError> {
     diesel::sql_query("SELECT FROM tickets WHERE id = $1 FOR NO KEY UPDATE")

@@ -179,7 +179,7 @@ impl Ticket {
         self.check_room(0)?;
         self.past_participant_ids.retain(|&id| id != account_id);
         self.participant_ids.push(account_id);
-        self.updated_at = now;
+        self.touch(now);
         Ok(Some(TicketEvent::ParticipantAdded { account_id }))
     }
 
@@ -193,7 +193,7 @@ impl Ticket {
         let index = self.participant_ids.iter().position(|&id| id == account_id)?;
         self.participant_ids.remove(index);
         self.past_participant_ids.push(account_id);
-        self.updated_at = now;
+        self.touch(now);
         Some(TicketEvent::ParticipantRemoved { account_id })
     }
 
@@ -244,7 +244,7 @@ impl Ticket {
         };
         let merged = TicketEvent::TicketMerged { from: self.id, into, status: self.status };
         let closed = self.set(Changes { status: Some(Status::Closed), ..Changes::default() }, now);
-        self.updated_at = now;
+        self.touch(now);
         (merge, [merged].into_iter().chain(closed).collect())
     }
 
@@ -255,9 +255,10 @@ impl Ticket {
             return vec![];
         }
         let as_customer = TicketRelation { staff: false, reporter: true, participant: false };
+        let waited = self.waiting_since;
         let events = self.move_after_comment(as_customer, now);
-        if !events.is_empty() {
-            self.waiting_since = merge.waiting_since;
+        if self.status == Status::WaitingForSupport {
+            self.waiting_since = waited.into_iter().chain(merge.waiting_since).min();
         }
         events
     }
@@ -269,7 +270,7 @@ impl Ticket {
         let opened = self.set(Changes { status, ..Changes::default() }, now);
         self.waiting_since = merge.waiting_since;
         self.resolved_at = merge.resolved_at;
-        self.updated_at = now;
+        self.touch(now);
         [unmerged].into_iter().chain(opened).collect()
     }
 
@@ -285,7 +286,7 @@ impl Ticket {
         field.clear();
         // As an update of the summary, which an earlier version would undo.
         self.version += i32::from(text == TicketText::Summary);
-        self.updated_at = now;
+        self.touch(now);
         Some(TicketEvent::ContentRedacted { content })
     }
 
@@ -294,7 +295,14 @@ impl Ticket {
         self.set(Changes { assignee: Some(None), ..Changes::default() }, now)
     }
 
+    /// Moves the time of the last change forward: a change that waited can be written after a later one,
+    /// and the clocks of nodes differ.
+    fn touch(&mut self, now: Timestamp) {
+        self.updated_at = self.updated_at.max(now);
+    }
+
     fn set(&mut self, changes: Changes, now: Timestamp) -> Vec<TicketEvent> {
+        let now = now.max(self.updated_at);
         let mut events = Vec::new();
         if let Some((from, to)) = replace(&mut self.status, changes.status) {
             events.push(TicketEvent::StatusChanged { from, to });
@@ -315,7 +323,7 @@ impl Ticket {
         }
         if !events.is_empty() {
             self.version += 1;
-            self.updated_at = now;
+            self.touch(now);
         }
         events
     }

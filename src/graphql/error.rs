@@ -143,6 +143,16 @@ impl Failure {
         }
     }
 
+    fn contended(cause: &str) -> Self {
+        tracing::warn!(cause, "request failed: other changes of the same data stood in the way");
+        let message = "Other changes of the same data take too long, so this one was not made. Try \
+                       again in 5 seconds.";
+        Self {
+            retry_after_seconds: Some(RETRY_AFTER_SECONDS.into()),
+            ..Self::new(code::UNAVAILABLE, message)
+        }
+    }
+
     fn busy() -> Self {
         tracing::warn!("request failed: too many passwords are waiting to be hashed");
         let message = "The server is checking too many passwords. Try again in 5 seconds.";
@@ -193,14 +203,17 @@ impl From<Exceeded> for Failure {
 }
 
 impl Failure {
-    /// Returns the failure for a budget that is used up, a database that is away, a search that
-    /// takes too long, or too many passwords at a time.
+    /// Returns the failure for a budget that is used up, a database that is away, data that others
+    /// keep locked, a search that takes too long, or too many passwords at a time.
     fn of_resources(error: &ServiceError) -> Option<Self> {
         if let Some(exceeded) = error.exceeded() {
             return Some(exceeded.into());
         }
         if error.is_unavailable() {
             return Some(Self::unavailable(&error.to_string()));
+        }
+        if error.is_contended() {
+            return Some(Self::contended(&error.to_string()));
         }
         if error.is_busy() {
             return Some(Self::busy());

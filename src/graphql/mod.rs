@@ -97,8 +97,8 @@ const MAX_DIRECTIVES: usize = 8;
 /// request or one beyond a limit; `RATE_LIMITED`, with `extensions.retryAfterSeconds`;
 /// `RESPONSE_TOO_LARGE` or `TOO_MANY_STATEMENTS` for a request that needs more than one request
 /// may: ask for fewer items or fields; `TIMEOUT` for one that takes too long; `UNAVAILABLE` if the
-/// database is away or overloaded, with `extensions.retryAfterSeconds`, and with the status 503 if
-/// `data` is missing or null; or `INTERNAL` for a failure of the server, with
+/// database is away or overloaded, or others keep the same data locked, with
+/// `extensions.retryAfterSeconds`, and with the status 503 if `data` is missing or null; or `INTERNAL` for a failure of the server, with
 /// `extensions.requestId` for its operator. After `RESPONSE_TOO_LARGE`, `TOO_MANY_STATEMENTS` and
 /// `TIMEOUT`, `data` is null.
 #[derive(MergedObject, Default)]

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     db::{
-        Connection, DbError,
+        Blame, Connection, DbError,
         event::{self, NewTicketEvent, Saved, TicketChange},
         ticket as tickets,
     },
@@ -79,7 +79,12 @@ async fn process_once(
 ) -> Vec<Waiting<Change>> {
     let found = match read(services, &waiting).await {
         Ok(found) => found,
-        Err(error) => return fail(waiting, &error),
+        Err(error) if error.blame() == Blame::Outage => return fail(waiting, &error),
+        Err(error) => {
+            tracing::warn!(%error, "reading the tickets of a group failed; changing them one by one");
+            make_singly(services, waiting);
+            return vec![];
+        }
     };
     let group = Group::decide(found, waiting);
     if group.decided.is_empty() {
@@ -242,20 +247,38 @@ impl Refusal {
 
 /// Makes changes one by one, each ticket's in turn.
 fn make_singly(services: &Services, waiting: Vec<Waiting<Change>>) {
-    let mut by_ticket = HashMap::<TicketId, Vec<Waiting<Change>>>::new();
     for waiting in waiting {
-        by_ticket.entry(waiting.call.id).or_default().push(waiting);
-    }
-    for waiting in by_ticket.into_values() {
-        tokio::spawn(make_in_turn(services.clone(), waiting));
+        let id = waiting.call.id;
+        if services.single_changes.push(waiting) {
+            tokio::spawn(make_in_turn(services.clone(), id));
+        }
     }
 }
 
-async fn make_in_turn(services: Services, waiting: Vec<Waiting<Change>>) {
-    for waiting in waiting {
-        let made = make_alone(&services, &waiting.call).await;
-        waiting.answer(made);
+async fn make_in_turn(services: Services, id: TicketId) {
+    while let Some(waiting) = services.single_changes.next(id) {
+        if waiting.is_given_up() {
+            continue;
+        }
+        let own = services.clone();
+        // A panic ends one change only.
+        let made = tokio::spawn(async move {
+            let made = make_alone(&own, &waiting.call).await;
+            let is_held_up = made.as_ref().err().is_some_and(is_held_up);
+            waiting.answer(made);
+            is_held_up
+        });
+        if made.await.unwrap_or(false) {
+            // They have waited for the same lock.
+            for waiting in services.single_changes.take(id) {
+                waiting.answer(Err(DbError::Locked.into()));
+            }
+        }
     }
+}
+
+fn is_held_up(error: &ServiceError) -> bool {
+    matches!(error, ServiceError::Database(error) if error.is_held_up())
 }
 
 /// Makes a change alone, on the locked ticket.

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use crate::{
     crypto::{password::PasswordError, seal::SealError, totp::TotpError},
-    db::DbError,
+    db::{DbError, TransactionError},
     domain::{
         budget::{Exceeded, RequestBudget},
         comment::Comment,
@@ -90,6 +90,15 @@ pub enum ServiceError {
     Password(#[from] PasswordError),
 }
 
+impl TransactionError for ServiceError {
+    fn database(&self) -> Option<&DbError> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 impl ServiceError {
     /// Returns the error of a statement that is limited in time, with advice for the case that it
     /// took too long.
@@ -113,6 +122,11 @@ impl ServiceError {
     /// Whether the database is away or overloaded, so that the same call may succeed later.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Database(error) if error.is_unavailable())
+    }
+
+    /// Whether other changes of the same data stood in the way, so that the same call may succeed later.
+    pub fn is_contended(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_contended())
     }
 
     /// Whether the input was rejected with this code.

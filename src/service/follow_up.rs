@@ -29,7 +29,8 @@ pub async fn of(
     Ok(follow_up::of_tickets(&mut *services.database.read().await?, scope, ids, MAX_LISTED).await?)
 }
 
-/// Checks that a new ticket may follow up another one.
+/// Checks that a new ticket may follow up another one, and prevents changes to that until the
+/// transaction ends.
 ///
 /// # Errors
 /// Returns a user error if the actor may not see the other ticket, or it is not closed.
@@ -38,6 +39,7 @@ pub(super) async fn require_closed(
     db: &mut Connection,
     id: TicketId,
 ) -> Result<(), ServiceError> {
+    tickets::lock_shared(db, id).await?;
     let found = tickets::by_ids(db, policy::ticket_scope(actor), &[id]).await?;
     let Some(predecessor) = found.into_iter().next() else {
         let message = "This ticket does not exist, or you may not see it.";

@@ -53,6 +53,11 @@ pub(super) struct Waiting<C: Call> {
 }
 
 impl<C: Call> Waiting<C> {
+    /// Whether the caller has hung up: nobody expects the call to be made any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.answer.is_closed()
+    }
+
     pub(super) fn answer(self, answer: Result<C::Answer, ServiceError>) {
         // A caller who has hung up does not wait for the answer.
         let _ = self.answer.send(answer);
@@ -130,7 +135,7 @@ impl<C: Call> Grouping<C> {
         loop {
             let idle = {
                 let mut queue = self.lock();
-                queue.waiting.retain(|call| !call.answer.is_closed());
+                queue.waiting.retain(|call| !call.is_given_up());
                 if let Some(group) = queue.take(self.overlaps) {
                     return Some(group);
                 }

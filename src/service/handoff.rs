@@ -72,12 +72,12 @@ pub async fn create(
         actor_id: actor.account_id(),
         occurred_at: now,
     };
-    let (row, hash) = (&handoff, token.hash());
+    let (row, hash, created) = (&handoff, token.hash(), &[created]);
     services
         .database
         .write(async |db| {
             handoff::insert(db, row, hash).await?;
-            event::append_to_account(db, row.account_id, &[created]).await
+            event::append_to_account(db, row.account_id, created).await
         })
         .await?;
     Ok(IssuedHandoff { token, handoff })

@@ -55,6 +55,7 @@ mod services;
 pub mod session;
 pub mod set_aside;
 mod settings;
+mod single_changes;
 pub mod staff;
 mod staff_list;
 pub mod support_figures;

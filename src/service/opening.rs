@@ -2,6 +2,8 @@
 
 use std::mem;
 
+use futures_util::{StreamExt as _, stream};
+
 use super::{
     ServiceError, Services, UserError, UserErrorCode,
     change::public_event,
@@ -9,7 +11,6 @@ use super::{
     grouping::{Waiting, repeated, submit},
     queued::{Made, Opening},
     rate_limit::{count_creation, creation_bucket, too_frequent, uncount_creation},
-    tries::Tries,
     upload,
     used::Used,
 };
@@ -25,6 +26,9 @@ use crate::{
         ticket::{Ticket, TicketNumber},
     },
 };
+
+/// How many tickets of a group are opened alone at the same time.
+const MAX_ALONE: usize = 4;
 
 /// Opens a ticket, together with others if it refers to none of them. Returns it with its number, or
 /// the result of an earlier equal call.
@@ -87,13 +91,17 @@ fn refused(services: &Services, opening: &Opening, full: &FullBuckets) -> Option
     is_certain.then(|| too_frequent(services, opening.creation, wait))
 }
 
+/// Opens tickets each in a transaction. One that waits for others holds up few.
 fn open_singly(services: Services, lost: Vec<Waiting<Opening>>) {
-    tokio::spawn(async move {
-        for waiting in lost {
-            let opened = open_alone(&services, &waiting.call).await;
-            waiting.answer(opened);
+    tokio::spawn(stream::iter(lost).for_each_concurrent(MAX_ALONE, move |waiting| {
+        let services = services.clone();
+        async move {
+            if !waiting.is_given_up() {
+                let opened = open_alone(&services, &waiting.call).await;
+                waiting.answer(opened);
+            }
         }
-    });
+    }));
 }
 
 async fn open_together(services: &Services, group: &[Waiting<Opening>]) -> Result<Opened, DbError> {
@@ -122,20 +130,15 @@ async fn open_alone(services: &Services, opening: &Opening) -> Result<Made, Serv
     if let Some(earlier) = earlier {
         return Ok(Made::Earlier(earlier));
     }
-    let mut tries = Tries::default();
-    loop {
-        let opened = services
-            .database
-            .write(async |db| {
-                count_creation(services, db, opening.creation).await?;
-                opening.check(db).await?;
-                open_checked(services, db, opening).await
-            })
-            .await;
-        if !tries.go_on(&opened) {
-            return opening.or_earlier(services, opened).await;
-        }
-    }
+    let opened = services
+        .database
+        .write(async |db| {
+            count_creation(services, db, opening.creation).await?;
+            opening.check(db).await?;
+            open_checked(services, db, opening).await
+        })
+        .await;
+    opening.or_earlier(services, opened).await
 }
 
 /// Opens a ticket in a transaction that has counted and checked it, or returns the result of an

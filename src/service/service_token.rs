@@ -59,7 +59,6 @@ pub async fn create(
     let token = new.into_token(ServiceTokenId(services.ambient.uuid()), name, actor, now);
     let secret = BearerToken::of(TokenKind::Service, &services.ambient);
     let (row, hash, call) = (&token, secret.hash(), call.as_ref());
-    let created = AccountEvent::ServiceTokenCreated { token_id: token.id };
     let earlier = services
         .database
         .write(async |db| {
@@ -70,6 +69,7 @@ pub async fn create(
                 return found.map(Some).ok_or(ServiceError::NotFound);
             }
             service_token::insert(db, row, hash).await?;
+            let created = AccountEvent::ServiceTokenCreated { token_id: row.id };
             record(db, actor, created, now).await?;
             Ok(None)
         })

@@ -12,6 +12,7 @@ use super::{
     queued::{Change, Opening},
     session::cache::SessionCache,
     settings::{Branding, Settings},
+    single_changes::SingleChanges,
     ticket_list::cache::TicketCache,
     timeline::cache::TimelineCache,
 };
@@ -54,6 +55,8 @@ pub struct Dependencies {
     pub(super) posted: PostedComments,
     /// The changes of tickets that wait to be written together.
     pub(super) changes: Arc<Grouping<Change>>,
+    /// Those that are made alone.
+    pub(super) single_changes: Arc<SingleChanges>,
     /// The tickets that wait to be opened together.
     pub(super) openings: Arc<Grouping<Opening>>,
     /// Wakes the task that returns the tickets of former staff to the queue.
@@ -97,6 +100,7 @@ impl Services {
             posted: PostedComments::default(),
             sessions: SessionCache::default(),
             changes: Arc::new(Grouping::overlapping()),
+            single_changes: Arc::default(),
             openings: Arc::default(),
             former_staff: Arc::default(),
             erasures: Arc::default(),

@@ -3,6 +3,8 @@
 //! Whether an address has an account is not revealed to who invites: the answer, the events and
 //! the limits are the same. Only an account's owner is mailed.
 
+use std::sync::OnceLock;
+
 use super::{
     ServiceError, Services, UserError, UserErrorCode, account as accounts, authorise,
     authorise_account, merged, priority_mail, rate_limit,
@@ -213,13 +215,13 @@ pub async fn accept(
 ) -> Result<Ticket, ServiceError> {
     let invited = authorise_account(actor)?;
     let now = services.ambient.now();
-    let mut of_ticket = None;
+    let of_ticket = &OnceLock::new();
     let accepted = services
         .database
         .write(async |db| {
             let (mut ticket, invitation) = lock_received(actor, db, invited, id).await?;
             check_open(&invitation, now)?;
-            of_ticket = Some(ticket.id);
+            of_ticket.get_or_init(|| ticket.id);
             check_ticket(&ticket)?;
             let added = ticket.add_participant(invited, now).map_err(too_many_participants)?;
             invitations::delete(db, id).await?;
@@ -229,8 +231,8 @@ pub async fn accept(
             Ok(ticket)
         })
         .await;
-    match (accepted, of_ticket) {
-        (Err(error), Some(ticket)) => Err(merged::explain(actor, services, ticket, error).await),
+    match (accepted, of_ticket.get()) {
+        (Err(error), Some(&ticket)) => Err(merged::explain(actor, services, ticket, error).await),
         (accepted, _) => accepted,
     }
 }

@@ -1,9 +1,10 @@
-//! Trying a transaction again that stood in the way of another.
+//! Trying a transaction again that must not wait for the ticket that another one has locked.
 //!
 //! The version before locks a ticket before the bucket of its author, and a key before both, so
-//! while nodes of both versions run, their transactions can deadlock.
+//! while nodes of both versions run, waiting could be a deadlock.
 
 use super::ServiceError;
+use crate::db::DbError;
 
 /// How often a transaction is tried.
 const MOST: u32 = 5;
@@ -20,8 +21,8 @@ impl Tries {
 
     /// Returns whether to try a transaction again that ended like this.
     pub(super) fn go_on<T>(&mut self, ended: &Result<T, ServiceError>) -> bool {
-        let is_contended = matches!(ended, Err(ServiceError::Database(it)) if it.is_contended());
-        let go_on = is_contended && !self.is_last();
+        let is_locked = matches!(ended, Err(ServiceError::Database(DbError::Locked)));
+        let go_on = is_locked && !self.is_last();
         self.0 += 1;
         go_on
     }

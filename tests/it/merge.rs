@@ -232,6 +232,14 @@ async fn a_ticket_waits_for_support_if_one_that_waits_is_merged_into_it() {
         assert_eq!(history(&boris, &into).await.last().unwrap(), "StatusChanged");
         unmerge(&boris, &first).await;
     }
+    // The longer of two waits counts.
+    let later = anna.create_ticket("later").await;
+    merge(&boris, &first, &later).await;
+    assert_eq!(waits(&later).await, (json!("WAITING_FOR_SUPPORT"), waiting_since.clone()));
+    server.clock.advance(TimeDelta::hours(1));
+    let last = anna.create_ticket("last").await;
+    merge(&boris, &last, &later).await;
+    assert_eq!(waits(&later).await, (json!("WAITING_FOR_SUPPORT"), waiting_since));
     // One that does not wait changes nothing.
     let (done, into) = (anna.create_ticket("done").await, anna.create_ticket("other").await);
     for ticket in [&done, &into] {

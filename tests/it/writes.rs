@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use ticketwire::domain::account::Role;
 use tokio::sync::Barrier;
 
 use crate::{
@@ -573,6 +574,59 @@ async fn a_comment_and_an_edit_wait_for_their_ticket_without_holding_up_others()
         });
         assert_eq!(reply.user_errors(mutation), [] as [&str; 0], "{}", reply.body);
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_a_ticket_that_stays_locked_hold_one_connection_and_end_together() {
+    const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let server = TestServer::start().await;
+    let (anna, marta) = (server.customer("Anna").await, server.agent("Marta").await);
+    let ticket = anna.create_ticket("one").await;
+    let other = anna.create_ticket("two").await;
+    server.quiet().await;
+    let held = Held::begin(&server, "SELECT FROM tickets WHERE summary = 'one' FOR UPDATE").await;
+    let database = server.database.connect().await;
+    let mut comments = Vec::new();
+    for n in 0..5 {
+        let (client, ticket) = (marta.clone(), ticket.clone());
+        let body = json!({ "body": n.to_string() });
+        comments.push(tokio::spawn(async move { client.try_comment(&ticket, body).await }));
+        until_blocked(&server).await;
+        // A group that began after the ones before.
+        marta.comment(&other, "goes through").await;
+    }
+    assert_eq!(database.query_one(WAITING, &[]).await.unwrap().get::<_, i64>(0), 1);
+    for comment in comments {
+        let reply = comment.await.unwrap();
+        assert_eq!(reply.code(), "UNAVAILABLE", "{}", reply.body);
+        assert_eq!(*reply.at("/errors/0/extensions/retryAfterSeconds"), 5);
+    }
+    held.commit().await;
+    let (_, after) = marta.comment(&ticket, "again").await;
+    assert_eq!(after.id, ticket.id);
+    let stored = "SELECT count(*) FROM comments WHERE body IN ('0', '1', '2', '3', '4')";
+    assert_eq!(database.query_one(stored, &[]).await.unwrap().get::<_, i64>(0), 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_ends_in_a_deadlock_runs_again() {
+    let server = TestServer::start().await;
+    let (anna, ada) = (server.customer("Anna").await, server.sign_up("Ada", Role::Admin).await);
+    let id = anna.account_id().await;
+    let other = Held::begin(&server, "SELECT FROM accounts WHERE name = 'Anna' FOR UPDATE").await;
+    let rename = "mutation($id: ID!) { updateAccount(input: { id: $id, name: \"Hanna\" }) {
+        account { name } } }";
+    let (renamed, ()) = tokio::join!(ada.ok(rename, json!({ "id": id })), async {
+        until_waiting(&server, "%accounts%FOR NO KEY UPDATE%").await;
+        // The server waits for longer, so Postgres ends its transaction.
+        other.run("SELECT FROM accounts WHERE name = 'Ada' FOR UPDATE").await;
+        until_waiting(&server, "%accounts%FOR NO KEY UPDATE%").await;
+        other.commit().await;
+    });
+    assert_eq!(renamed["updateAccount"]["account"]["name"], "Hanna");
     server.stop().await;
 }
 

@@ -1,0 +1,51 @@
+//! The changes that are made one by one.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{grouping::Waiting, queued::Change};
+use crate::domain::ids::TicketId;
+
+/// The changes that are made one by one, of each ticket in turn: a ticket that others keep locked holds
+/// one connection, however many changes wait for it.
+#[derive(Default)]
+pub(super) struct SingleChanges(Mutex<HashMap<TicketId, VecDeque<Waiting<Change>>>>);
+
+impl SingleChanges {
+    /// Adds a change. Returns whether the caller must start the task that makes those of its ticket.
+    pub(super) fn push(&self, waiting: Waiting<Change>) -> bool {
+        match self.lock().entry(waiting.call.id) {
+            Entry::Occupied(mut queue) => {
+                queue.get_mut().push_back(waiting);
+                false
+            }
+            Entry::Vacant(queue) => {
+                queue.insert(VecDeque::from([waiting]));
+                true
+            }
+        }
+    }
+
+    /// Returns the next change of a ticket. `None` if there is none: then the task must end.
+    pub(super) fn next(&self, id: TicketId) -> Option<Waiting<Change>> {
+        let mut queues = self.lock();
+        let next = queues.get_mut(&id).and_then(VecDeque::pop_front);
+        if next.is_none() {
+            queues.remove(&id);
+        }
+        next
+    }
+
+    /// Returns the changes of a ticket that wait.
+    pub(super) fn take(&self, id: TicketId) -> Vec<Waiting<Change>> {
+        let mut queues = self.lock();
+        queues.get_mut(&id).map(mem::take).unwrap_or_default().into()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TicketId, VecDeque<Waiting<Change>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
