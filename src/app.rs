@@ -5,6 +5,7 @@ mod backend;
 mod backup;
 mod certificate;
 mod certificate_chain;
+mod check;
 mod database;
 pub mod descriptors;
 mod error;
@@ -29,19 +30,21 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use backup::{back_up, verify_backup};
 pub use certificate::{CHAIN_ADVICE, check_certificate, mail_certificates};
 pub use certificate_chain::TrustedCertificate;
-pub use database::{ServerDatabase, bring_up_to_date, refuse_unfinished_restore};
+pub use check::check_config;
+pub use database::{
+    ServerDatabase, bring_up_to_date, lacks_installation, refuse_unfinished_restore,
+};
 pub use error::StartError;
 pub use keys::{accept_sealing_keys, check_sealing_keys, compare_sealing_keys};
 pub use listener::Listeners;
 pub use restore::{Ledger, Restored, open_epoch, restore};
-pub use services::{ambient, services};
+pub use services::{ambient, erasure_ledger, services};
 pub use storage_watch::StorageWatch;
 pub use upgrade::{Upgraded, upgrade_database};
 
 use self::{
     backend::Backend,
     certificate::ServerCertificate,
-    error::invalid_setting,
     limits::{limits, request_limits},
     listener::{Admin, Listener},
     nodes::Heartbeat,
@@ -109,8 +112,7 @@ impl App {
         // Takes as long as the first look at the database, and needs nothing from it.
         let introspection = config.graphql.introspection;
         let schemas = tokio::task::spawn_blocking(move || graphql::build(introspection));
-        let origins = Origins::parse(&config.allowed_origins)
-            .map_err(|problem| invalid_setting("allowed_origins", problem))?;
+        let origins = check::origins(config)?;
         services::create_erasure_ledger(config)?;
         let certificate = ServerCertificate::load(config, &ambient).await?;
         check_settings(config, listener.address, &ambient)?;

@@ -19,10 +19,10 @@ pub use arguments::Cli;
 
 use self::{
     arguments::{Command, ConfigCommand, ServeArgs},
-    output::{CliResult, print},
+    output::{CliResult, RefusedConfig, print},
 };
 use crate::{
-    app::StartError,
+    app::{self, StartError},
     config::{self, Config, ConfigError},
     graphql,
 };
@@ -45,6 +45,7 @@ impl Cli {
                 loaded => loaded.map_err(RefusedConfig)?,
             },
         };
+        app::check_config(&config)?;
         let telemetry = logging::start(&config)?;
         let result = run(command, &config).await;
         telemetry.finish().await;
@@ -100,8 +101,3 @@ pub fn is_refused_config(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     error.is::<RefusedConfig>()
         || error.downcast_ref::<StartError>().is_some_and(StartError::is_refused_config)
 }
-
-/// The configuration cannot be read or contradicts itself.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct RefusedConfig(ConfigError);

@@ -6,6 +6,7 @@
 
 mod check;
 mod error;
+mod form;
 mod keys;
 mod load;
 mod reference;

@@ -7,7 +7,7 @@ use mimalloc::MiMalloc;
 use rustix::{fs::Mode, process::umask};
 use ticketwire::{
     cli::{Cli, is_refused_config},
-    domain::causes::with_other_causes,
+    domain::causes::with_causes,
 };
 use tokio::runtime::Runtime;
 
@@ -40,7 +40,7 @@ async fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Most errors already include the text of their cause.
-            eprintln!("ticketwire: {}", with_other_causes(&*error));
+            eprintln!("ticketwire: {}", with_causes(&*error));
             if is_refused_config(&*error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

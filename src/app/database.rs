@@ -40,6 +40,11 @@ pub struct ServerDatabase {
     unfinished: bool,
 }
 
+/// Returns whether the database would be an embedded one that does not exist yet.
+pub fn lacks_installation(config: &Config) -> bool {
+    config.embeds_database() && !embedded::exists(&embedded_settings(config))
+}
+
 impl ServerDatabase {
     /// Finds the configured database, or starts the embedded one and, the first time, fills it with
     /// demo data.

@@ -92,7 +92,7 @@ pub enum StartError {
         missing: usize,
     },
     /// A mail template cannot be used.
-    #[error(transparent)]
+    #[error("`mail.templates_dir` cannot be used: {0}")]
     Template(#[from] TemplateError),
     /// The address is in use or not this machine's.
     #[error("cannot listen on {address}: {cause}{}", listen_advice(cause))]

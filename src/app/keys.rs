@@ -8,7 +8,7 @@ use super::error::{StartError, invalid_setting, unusable_setting};
 use crate::{
     config::Config,
     crypto::seal::{KeyId, Keyring},
-    db::{Database, DbError, sealing_key},
+    db::{Database, DbError, embedded, sealing_key},
     domain::clock::Ambient,
 };
 
@@ -22,10 +22,21 @@ const SEALING_KEYS: &str = "security.sealing_keys";
 /// No keys are configured for your own database, or the keys cannot be used.
 pub(super) fn keyring(config: &Config, ambient: &Ambient) -> Result<Keyring, StartError> {
     parse(config, |file| {
-        fs::create_dir_all(file.parent().unwrap_or(file))
+        embedded::create_data_dir(&config.data_dir)
+            .and_then(|()| fs::create_dir_all(file.parent().unwrap_or(file)))
             .map_err(|error| unusable(file, &error))?;
         load_or_create_key(file, ambient)
     })
+}
+
+/// Checks the form of the configured keys.
+///
+/// # Errors
+/// A key that is too short, or none.
+pub(super) fn check(config: &Config) -> Result<(), StartError> {
+    let Some(keys) = &config.security.sealing_keys else { return Ok(()) };
+    Keyring::parse(keys.expose()).map_err(|problem| invalid_setting(SEALING_KEYS, problem))?;
+    Ok(())
 }
 
 /// Returns the keys as [`keyring`] does, and never creates one.

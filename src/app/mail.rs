@@ -8,8 +8,11 @@ use std::{
 };
 
 use chrono::TimeDelta;
+use lettre::message::Mailbox;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
+    certificate_chain::NO_CERTIFICATE,
     error::{StartError, invalid_setting, missing_setting, unusable_setting},
     keys::{keyring, load_or_create_key},
     links,
@@ -19,7 +22,7 @@ use crate::{
     config::{Config, LocaleName, Secret},
     crypto::signing::SigningKey,
     db::{
-        Database, category,
+        Database, category, embedded,
         installation::{self, MailRules},
     },
     domain::{account::Locale, clock::Ambient},
@@ -79,6 +82,24 @@ pub fn set_up(
     Ok(Some(MailSetup { parts, folder, rules }))
 }
 
+/// Checks the form of the settings of mail that are set.
+///
+/// # Errors
+/// An address, a URL or a key that cannot be used.
+pub(super) fn check(config: &Config) -> Result<(), StartError> {
+    staff_addresses(config)?;
+    if let Some(from) = &config.mail.from {
+        parse_from(from)?;
+    }
+    if let Some(url) = &config.mail.smtp_url {
+        SmtpServer::check_url(url.expose()).map_err(|it| invalid_setting("mail.smtp_url", it))?;
+    }
+    if let Some(key) = &config.mail.signing_key {
+        SigningKey::new(key.expose()).map_err(|problem| invalid_setting(SIGNING_KEY, problem))?;
+    }
+    Ok(())
+}
+
 /// Tells the installation about the start of this node: one that can send mail stores how mails are
 /// planned, and switches mail on if nobody has decided that yet. Logs whether mail is sent.
 ///
@@ -131,6 +152,9 @@ fn smtp_server(config: &Config, url: &Secret) -> Result<MailTransport, StartErro
         fs::read(path).map_err(|error| unusable_setting("mail.ca_file", failed(error)))
     };
     let trusted = config.mail.ca_file.as_ref().map(read).transpose()?;
+    if trusted.as_deref().is_some_and(|pem| CertificateDer::pem_slice_iter(pem).next().is_none()) {
+        return Err(unusable_setting("mail.ca_file", format!("cannot be used: {NO_CERTIFICATE}")));
+    }
     let settings = SmtpSettings {
         url: url.expose(),
         trusted: trusted.as_deref(),
@@ -147,9 +171,7 @@ fn composer(
     ambient: &Ambient,
     templates: Templates,
 ) -> Result<Composer, StartError> {
-    let from = parse_sender(sender(config)?).map_err(|_| {
-        invalid_setting("mail.from", "must be like Example Support <support@example.com>")
-    })?;
+    let from = parse_from(sender(config)?)?;
     if config.links.base_url.is_none() && !config.embeds_database() {
         return Err(missing_setting("links.base_url", "https://support.example.com"));
     }
@@ -163,6 +185,12 @@ fn composer(
         reset_link: links::reset_password(config, address),
         keys: keyring(config, ambient)?,
         key: SigningKey::new(&key).map_err(|problem| invalid_setting(SIGNING_KEY, problem))?,
+    })
+}
+
+fn parse_from(text: &str) -> Result<Mailbox, StartError> {
+    parse_sender(text).map_err(|_| {
+        invalid_setting("mail.from", "must be like Example Support <support@example.com>")
     })
 }
 
@@ -190,6 +218,8 @@ fn create_mail_folder(data_dir: &Path) -> Result<PathBuf, StartError> {
     let failed = |error: io::Error| {
         unusable_setting("data_dir", format!("cannot be used: {}: {error}", folder.display()))
     };
-    fs::create_dir_all(&folder).map_err(failed)?;
+    embedded::create_data_dir(data_dir)
+        .and_then(|()| fs::create_dir_all(&folder))
+        .map_err(failed)?;
     Ok(folder)
 }

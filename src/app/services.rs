@@ -128,7 +128,7 @@ pub(super) fn create_erasure_ledger(config: &Config) -> Result<(), StartError> {
 }
 
 /// Returns the folder that records erased accounts.
-pub(super) fn erasure_ledger(config: &Config) -> PathBuf {
+pub fn erasure_ledger(config: &Config) -> PathBuf {
     let configured = config.storage.erasure_ledger.clone();
     configured.unwrap_or_else(|| config.data_dir.join("erasures"))
 }

@@ -1,6 +1,9 @@
 //! Builds the storage of attachments from the configuration.
 
-use std::path::Path;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::error::{StartError, unusable_setting};
 use crate::{
@@ -32,6 +35,14 @@ pub fn set_up(config: &Config) -> Result<Option<Storage>, StartError> {
 /// `None` if the system does not say.
 pub fn free_bytes(folder: &Path) -> Option<u64> {
     storage::free_bytes(folder)
+}
+
+/// Checks that this process may write to a folder, or create it.
+///
+/// # Errors
+/// The folder, or the nearest one above it that exists, with the reason.
+pub fn check_writable(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+    storage::check_writable(folder)
 }
 
 /// Returns the settings of a bucket on the configured server.

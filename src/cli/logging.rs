@@ -21,8 +21,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use super::output::CliResult;
-use crate::config::{Config, LogFormat};
+use super::output::{CliResult, RefusedConfig};
+use crate::config::{Config, ConfigError, LogFormat};
 
 /// Libraries whose debug logs contain tokens, texts and the values in statements. They log at
 /// `info` at most, whatever the filter says.
@@ -50,8 +50,8 @@ impl Telemetry {
 
 /// Starts logging and tracing as configured.
 pub(super) fn start(config: &Config) -> CliResult<Telemetry> {
-    let filter =
-        EnvFilter::try_new(&config.log.filter).map_err(|error| format!("`log.filter`: {error}"))?;
+    let filter = EnvFilter::try_new(&config.log.filter)
+        .map_err(|error| refused("log.filter", format!("cannot be read: {error}")))?;
     let Some(endpoint) = &config.tracing.otlp_endpoint else {
         // The filter is global: spans that only traces need cost nothing.
         tracing_subscriber::registry()
@@ -97,6 +97,10 @@ where
     }
 }
 
+fn refused(key: &'static str, problem: String) -> RefusedConfig {
+    RefusedConfig(ConfigError::Value { key, problem })
+}
+
 /// Returns the source of traces, which sends them in the background.
 fn provider(endpoint: &str, sample_ratio: f64) -> CliResult<SdkTracerProvider> {
     // This fails if another part of the process has installed a provider, which is fine.
@@ -105,7 +109,8 @@ fn provider(endpoint: &str, sample_ratio: f64) -> CliResult<SdkTracerProvider> {
     let build = move || SpanExporter::builder().with_http().with_endpoint(endpoint).build();
     // The exporter's client blocks, so it must not be created by a thread of the runtime.
     let exporter = thread::spawn(build).join().map_err(|_| "tracing cannot be started")?;
-    let exporter = exporter.map_err(|error| format!("`tracing.otlp_endpoint`: {error}"))?;
+    let exporter = exporter
+        .map_err(|error| refused("tracing.otlp_endpoint", format!("cannot be used: {error}")))?;
     let resource = Resource::builder()
         .with_service_name("ticketwire")
         .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))

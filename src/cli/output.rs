@@ -8,12 +8,18 @@ use std::{
 use chrono::SecondsFormat;
 
 use crate::{
+    config::ConfigError,
     domain::{account::Role, clock::Timestamp},
     service::ServiceError,
 };
 
 /// The result of a command. The error's text is for the person at the terminal.
 pub(super) type CliResult<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The configuration cannot be read or contradicts itself.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(super) struct RefusedConfig(pub(super) ConfigError);
 
 /// Writes to standard output. A reader that has closed the pipe is not an error.
 pub(super) fn print(text: &str) -> CliResult {

@@ -1,10 +1,12 @@
 //! The rules for values that their types alone don't express.
 
 use config::Config as Values;
+use url::Url;
 
 use super::{error::ConfigError, settings::Config};
 
-const NOT_A_WEB_URL: &str = "must be an ASCII URL that starts with http:// or https://";
+const NOT_A_WEB_URL: &str =
+    "must be an ASCII URL that starts with http:// or https:// and names a host";
 
 /// Checks that every number is within the range of its key.
 ///
@@ -81,8 +83,15 @@ fn check_unused_files(config: &Config) -> Result<(), ConfigError> {
 
 fn check_storage(config: &Config) -> Result<(), ConfigError> {
     let s3 = &config.storage.s3;
+    let fits = s3.endpoint.as_deref().is_none_or(is_web_url);
+    require(fits, "storage.s3.endpoint", NOT_A_WEB_URL)?;
     if s3.bucket.is_none() {
-        return Ok(());
+        let is_unused = s3.endpoint.is_none()
+            && s3.region.is_none()
+            && s3.access_key.is_none()
+            && s3.secret_key.is_none();
+        let problem = "is required with the other keys of storage.s3";
+        return require(is_unused, "storage.s3.bucket", problem);
     }
     let problem = "cannot be combined with storage.s3.bucket: set only one of them";
     require(config.storage.folder.is_none(), "storage.folder", problem)?;
@@ -119,6 +128,8 @@ fn check_branding(config: &Config) -> Result<(), ConfigError> {
 
 fn check_links(config: &Config) -> Result<(), ConfigError> {
     let links = &config.links;
+    let fits = links.base_url.as_deref().is_none_or(|url| !url.contains(['?', '#']));
+    require(fits, "links.base_url", "must not contain ? or #")?;
     for (key, link, placeholder) in [
         ("links.base_url", &links.base_url, None),
         ("links.ticket", &links.ticket, Some("{number}")),
@@ -137,7 +148,11 @@ fn check_links(config: &Config) -> Result<(), ConfigError> {
 /// Whether a text can stand as a link in a mail: `<`, `>` and quotes would end it.
 fn is_web_url(text: &str) -> bool {
     let is_web = text.starts_with("https://") || text.starts_with("http://");
-    is_web && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte))
+    let has_host =
+        Url::parse(text).is_ok_and(|url| url.host_str().is_some_and(|it| !it.is_empty()));
+    is_web
+        && has_host
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>\"".contains(&byte))
 }
 
 fn require(fits: bool, key: &'static str, problem: impl Into<String>) -> Result<(), ConfigError> {

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The configuration file cannot be read.
-    #[error("cannot read the file {path}: {cause}")]
+    #[error("cannot read the configuration file `{path}`: {cause}")]
     File {
         /// The file's path.
         path: String,
@@ -12,8 +12,10 @@ pub enum ConfigError {
         cause: String,
     },
     /// The file of a secret cannot be read: maybe not yet.
-    #[error("cannot read the file of a secret, {path}: {cause}")]
+    #[error("cannot read the file `{path}` of a secret, which `{variable}` names: {cause}")]
     Secret {
+        /// The environment variable that names it.
+        variable: String,
         /// The file's path.
         path: String,
         /// The reason.
@@ -30,6 +32,14 @@ pub enum ConfigError {
         place: String,
         /// The key, or the environment variable.
         key: String,
+    },
+    /// A section that is written like a key.
+    #[error("`{section}` in {place} is a section: write [{section}], and its keys below that")]
+    Section {
+        /// The file.
+        place: String,
+        /// The section.
+        section: String,
     },
     /// A value that its key does not accept.
     #[error("`{key}` {problem}")]

@@ -12,6 +12,7 @@ use config::{Config as Values, ConfigError as ValueError, File, FileFormat};
 use super::{
     check::{check_ranges, check_rules},
     error::ConfigError,
+    form::{Given, check_form},
     keys::VARIABLE_PREFIX,
     settings::Config,
 };
@@ -54,11 +55,12 @@ impl Config {
         if let Some(path) = find_file(file, environment) {
             sources = sources.add_source(File::from_str(&read_file(&path)?, FileFormat::Toml));
         }
-        for (key, value) in read_environment(environment)? {
-            sources = sources.set_override(key, value).map_err(type_error)?;
-        }
-        for (key, value) in flags {
-            sources = sources.set_override(*key, value.clone()).map_err(type_error)?;
+        let of_flags = flags.iter().map(|(key, value)| (*key, value.clone()));
+        for (name, value) in read_environment(environment)?.into_iter().chain(of_flags) {
+            if let Some(key) = Self::keys().into_iter().find(|key| key.name == name) {
+                check_form(key, Given::Text(&value))?;
+            }
+            sources = sources.set_override(name, value).map_err(type_error)?;
         }
         let values = sources.build().map_err(type_error)?;
         let config: Self = values.clone().try_deserialize().map_err(type_error)?;
@@ -105,10 +107,17 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
     let table: toml::Table =
         text.parse().map_err(|error: toml::de::Error| failed(syntax_error(&text, &error)))?;
     let keys = Config::keys();
-    match key_names("", &table).into_iter().find(|name| keys.iter().all(|key| key.name != name)) {
-        Some(key) => Err(ConfigError::UnknownKey { place: path.display().to_string(), key }),
-        None => Ok(text),
+    for (name, value) in values("", &table) {
+        let place = || path.display().to_string();
+        match keys.iter().find(|key| key.name == name) {
+            Some(key) => check_form(key, Given::Toml(value))?,
+            None if keys.iter().any(|key| key.name.starts_with(&format!("{name}."))) => {
+                return Err(ConfigError::Section { place: place(), section: name });
+            }
+            None => return Err(ConfigError::UnknownKey { place: place(), key: name }),
+        }
     }
+    Ok(text)
 }
 
 /// Says where and why a file cannot be parsed. The error's own text has the whole line, which may
@@ -119,13 +128,13 @@ fn syntax_error(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}: {}", error.message())
 }
 
-/// Returns the names of the keys in a table, `prefix` before each.
-fn key_names(prefix: &str, table: &toml::Table) -> Vec<String> {
-    let names = table.iter().flat_map(|(name, value)| match value {
-        toml::Value::Table(section) => key_names(&format!("{prefix}{name}."), section),
-        _ => vec![format!("{prefix}{name}")],
+/// Returns the names of the keys in a table, `prefix` before each, with their values.
+fn values<'t>(prefix: &str, table: &'t toml::Table) -> Vec<(String, &'t toml::Value)> {
+    let values = table.iter().flat_map(|(name, value)| match value {
+        toml::Value::Table(section) => values(&format!("{prefix}{name}."), section),
+        _ => vec![(format!("{prefix}{name}"), value)],
     });
-    names.collect()
+    values.collect()
 }
 
 /// Returns the keys that the environment sets, with their values.
@@ -140,7 +149,7 @@ fn read_environment(
         } else if let Some(key) =
             keys.iter().find(|key| key.file_variable().as_ref() == Some(variable))
         {
-            values.push((key.name, read_secret(value)?));
+            values.push((key.name, read_secret(variable, value)?));
         } else if variable.starts_with(VARIABLE_PREFIX)
             && variable != FILE_VARIABLE
             && !is_of_kubernetes(variable, value)
@@ -162,11 +171,14 @@ fn is_of_kubernetes(variable: &str, value: &str) -> bool {
         || variable.ends_with("_PORT") && value.contains("://")
 }
 
-/// Returns the content of a secret's file, without the line break at its end.
-fn read_secret(path: &str) -> Result<String, ConfigError> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| ConfigError::Secret { path: path.to_owned(), cause: error.to_string() })?;
-    Ok(text.trim_end().to_owned())
+/// Returns the content of a secret's file, which a variable names, without the line break at its end.
+fn read_secret(variable: &str, path: &str) -> Result<String, ConfigError> {
+    let failed = |error: std::io::Error| ConfigError::Secret {
+        variable: variable.to_owned(),
+        path: path.to_owned(),
+        cause: error.to_string(),
+    };
+    Ok(fs::read_to_string(path).map_err(failed)?.trim_end().to_owned())
 }
 
 fn type_error(error: ValueError) -> ConfigError {

@@ -44,7 +44,21 @@ fn errors_name_the_key() {
         ("TICKETWIRE_BRANDING_COLOR", "red", "`branding.color` must be a color"),
         ("TICKETWIRE_BRANDING_COLOR", "#12345g", "`branding.color` must be a color"),
         ("TICKETWIRE_BRANDING_LOGO", "javascript:alert(1)", "`branding.logo` must be an ASCII"),
+        ("TICKETWIRE_LINKS_BASE_URL", "https://", "`links.base_url` must be an ASCII URL"),
+        ("TICKETWIRE_LINKS_BASE_URL", "https://a.example/?q", "`links.base_url` must not contain"),
+        ("TICKETWIRE_STORAGE_S3_REGION", "eu", "`storage.s3.bucket` is required"),
+        ("TICKETWIRE_STORAGE_S3_ENDPOINT", "minio", "`storage.s3.endpoint` must be"),
+        ("TICKETWIRE_PORTAL", "yes", "`portal` must be `true` or `false`"),
+        ("TICKETWIRE_PORTAL", "", "`portal` must be `true` or `false`"),
+        ("TICKETWIRE_DRAIN_SECONDS", "5.0", "`drain_seconds` must be a whole number"),
+        ("TICKETWIRE_DRAIN_SECONDS", "", "`drain_seconds` must be a whole number"),
+        ("TICKETWIRE_TRACING_SAMPLE_RATIO", "NaN", "`tracing.sample_ratio` must be a number"),
+        ("TICKETWIRE_LISTEN", "localhost:80", "`listen` must be an IP address and a port"),
+        ("TICKETWIRE_SECOND_FACTOR_STAFF", "must", "must be offered or required"),
+        ("TICKETWIRE_MAIL_STAFF_LOCALE", "de", "`mail.staff_locale` must be en or ru"),
+        ("TICKETWIRE_LOG_FORMAT", "xml", "`log.format` must be text or json"),
         ("DATABASE_URL_FILE", "/nowhere/at/all", "/nowhere/at/all"),
+        ("DATABASE_URL_FILE", "", "`DATABASE_URL_FILE`"),
     ] {
         let error = load(&[(variable, value)], &[]).unwrap_err();
         assert!(error.contains(expected), "{variable}={value}: {error}");
@@ -107,4 +121,31 @@ fn a_setting_that_is_not_valid_utf_8_is_refused_and_other_variables_are_ignored(
     assert!(load(b"TICKETWIRE_\xe9", b"x").is_err());
     assert_eq!(load(b"LS_COLORS", b"\xe9").unwrap(), []);
     assert_eq!(load(b"LS_COLORS", b"x").unwrap(), [("LS_COLORS".into(), "x".into())]);
+}
+
+#[test]
+fn a_file_has_values_of_the_types_of_their_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ticketwire.toml");
+    for (text, expected) in [
+        ("drain_seconds = 5.7", "`drain_seconds` must be a whole number"),
+        ("drain_seconds = true", "`drain_seconds` must be a whole number"),
+        ("drain_seconds = \"5\"", "`drain_seconds` must be a whole number"),
+        ("portal = \"yes\"", "`portal` must be `true` or `false`"),
+        ("portal = 1", "`portal` must be `true` or `false`"),
+        ("listen = 8080", "`listen` must be an IP address"),
+        ("mail = 3", "`mail` in "),
+        ("[security]\nsealing_keys = 12345", "`security.sealing_keys` must be a text in quotes"),
+        ("[log]\nformat = [\"json\"]", "`log.format` must be text or json"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let error = Config::from_sources(Some(&file), &[], &[]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    // Each choice of a key is known to the check of its form.
+    let text = "drain_seconds = 5\nportal = false\n[log]\nformat = \"json\"\n[tracing]\n\
+        sample_ratio = 1\n[second_factor]\nstaff = \"required\"\ncustomers = \"offered\"\n\
+        [mail]\nstaff_locale = \"ru\"";
+    fs::write(&file, text).unwrap();
+    Config::from_sources(Some(&file), &[], &[]).unwrap();
 }

@@ -2,13 +2,8 @@
 
 use std::{error::Error, iter};
 
-/// Returns the text of an error followed by those of its causes.
-pub fn with_causes(error: &dyn Error) -> String {
-    causes(error).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 /// Returns the text of an error followed by those of its causes that it does not contain already.
-pub fn with_other_causes(error: &dyn Error) -> String {
+pub fn with_causes(error: &dyn Error) -> String {
     causes(error).fold(error.to_string(), |text, cause| {
         if text.contains(&cause.to_string()) { text } else { format!("{text}: {cause}") }
     })
@@ -34,7 +29,6 @@ mod tests {
         let cause = |text, source| Some(Box::new(Failed { text, source }));
         let source = cause("connecting failed", cause("refused", cause("failed", None)));
         let error = Failed { text: "no database", source };
-        assert_eq!(with_causes(&error), "no database: connecting failed: refused: failed");
-        assert_eq!(with_other_causes(&error), "no database: connecting failed: refused");
+        assert_eq!(with_causes(&error), "no database: connecting failed: refused");
     }
 }

@@ -53,12 +53,22 @@ impl Hold {
 
     /// Returns whether no mail may be sent at `now`.
     pub(super) fn is_on(&self, now: Timestamp) -> bool {
+        self.pause_at(now).is_some_and(|pause| now < pause.ends)
+    }
+
+    /// Returns whether no mail has got through since the last pause, and those who met it have not all
+    /// tried again at `now`.
+    pub(super) fn is_known(&self, now: Timestamp) -> bool {
+        self.pause_at(now).is_some()
+    }
+
+    fn pause_at(&self, now: Timestamp) -> Option<Pause> {
         let mut current = self.current();
         if current.is_some_and(|pause| now >= pause.is_over_at) {
             *current = None;
             self.metrics.mail_held(false);
         }
-        current.is_some_and(|pause| now < pause.ends)
+        *current
     }
 
     /// Holds the senders back after an attempt that began at `attempt`. Returns when they may try

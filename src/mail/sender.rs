@@ -207,6 +207,12 @@ impl Sender {
             SendError::Transient(_) => {
                 self.defer(delivery, delivery.retry_at(now, jitter), &text).await
             }
+            // Others have got through since its last attempt: this mail causes the verdict.
+            SendError::Held { counts: true, .. }
+                if delivery.attempts > 1 && !self.hold.is_known(now) =>
+            {
+                self.defer(delivery, delivery.retry_at(now, jitter), &text).await
+            }
             SendError::Held { counts: true, .. } => {
                 // Later than the other mails, in case this one causes the verdict.
                 let pause = self.hold.begin(Cause::Verdict, times, &logged) - now;

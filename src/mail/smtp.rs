@@ -25,7 +25,7 @@ use tokio::time;
 use url::Url;
 
 use super::error::SendError;
-use crate::domain::causes::with_other_causes;
+use crate::domain::causes::with_causes;
 
 const URL_FORMAT: &str = "must look like smtp://user:password@host:587?tls=required (STARTTLS) or \
                           smtps://user:password@host (implicit TLS). Percent-encode special \
@@ -91,12 +91,19 @@ impl SmtpServer {
         let target = Target::parse(settings.url).ok_or(URL_FORMAT)?;
         let mut tls = TlsParameters::builder(target.host.clone());
         if let Some(pem) = settings.trusted {
-            let certificate =
-                Certificate::from_pem(pem).map_err(|error| with_other_causes(&error))?;
+            let certificate = Certificate::from_pem(pem).map_err(|error| with_causes(&error))?;
             tls = tls.add_root_certificate(certificate);
         }
-        let tls = tls.build().map_err(|error| with_other_causes(&error))?;
+        let tls = tls.build().map_err(|error| with_causes(&error))?;
         Ok(Self { target, tls, timeout: settings.timeout, idle: Mutex::default() })
+    }
+
+    /// Checks the form of a mail server's URL.
+    ///
+    /// # Errors
+    /// What the URL must look like.
+    pub fn check_url(url: &str) -> Result<(), &'static str> {
+        Target::parse(url).map(drop).ok_or(URL_FORMAT)
     }
 
     /// How long one attempt may take.
@@ -111,8 +118,7 @@ impl SmtpServer {
     /// # Errors
     /// Connecting, TLS or authentication failed, or the server refuses the sender.
     pub async fn check(&self, from: &Address) -> Result<(), SendError> {
-        let check = async {
-            let mut connection = self.connect().await?;
+        let ask = async |connection: &mut AsyncSmtpConnection| {
             let utf8 = (!from.to_string().is_ascii()).then_some(MailParameter::SmtpUtfEight);
             let mail = Mail::new(Some(from.clone()), utf8.into_iter().collect());
             connection.command(mail).await?;
@@ -124,7 +130,11 @@ impl SmtpServer {
             connection.command(Rset).await?;
             connection.quit().await
         };
-        let check = Box::pin(async { check.await.map(drop).map_err(about_session) });
+        let check = Box::pin(async {
+            let connected = self.connect().await;
+            let mut connection = connected.map_err(|error| self.about_connecting(&error))?;
+            ask(&mut connection).await.map(drop).map_err(about_session)
+        });
         time::timeout(self.timeout, check)
             .await
             .unwrap_or_else(|_| Err(SendError::Unreachable(self.no_answer())))
@@ -141,7 +151,7 @@ impl SmtpServer {
         let connected = time::timeout_at(deadline, self.connection()).await;
         let mut connection = connected
             .map_err(|_| SendError::Unreachable(self.no_answer()))?
-            .map_err(about_connecting)?;
+            .map_err(|error| self.about_connecting(&error))?;
         let sent = time::timeout_at(deadline, send_on(&mut connection, message)).await;
         match &sent {
             Ok(Ok(())) => self.idle().push((connection, Instant::now())),
@@ -152,8 +162,20 @@ impl SmtpServer {
         sent.unwrap_or_else(|_| Err(SendError::Transient(self.no_answer())))
     }
 
+    /// The error of connecting: a reply is a verdict about the session, and anything else means that
+    /// there is no connection.
+    fn about_connecting(&self, error: &SmtpError) -> SendError {
+        let text = with_causes(error);
+        if error.status().is_some() {
+            return SendError::Held { error: text, counts: false };
+        }
+        let Target { host, port, .. } = &self.target;
+        SendError::Unreachable(format!("{host}:{port}: {text}"))
+    }
+
     fn no_answer(&self) -> String {
-        format!("the mail server did not respond within {} s", self.timeout.as_secs())
+        let Target { host, port, .. } = &self.target;
+        format!("{host}:{port} did not respond within {} s", self.timeout.as_secs())
     }
 
     /// Returns an idle connection that is still alive, or a new one.
@@ -285,21 +307,12 @@ fn no_smtputf8(sender_is_ascii: bool) -> SendError {
     SendError::Held { error: error.into(), counts: false }
 }
 
-/// The error of connecting: a reply is a verdict about the session, and anything else means that
-/// there is no connection.
-fn about_connecting(error: SmtpError) -> SendError {
-    if error.status().is_some() {
-        return about_session(error);
-    }
-    SendError::Unreachable(with_other_causes(&error))
-}
-
 /// The error of a step before the mail server has seen anything of the mail: a reply is a verdict
 /// about the sender, the session or the day's quota, whatever its code is. Anything else, such as
 /// a connection that is lost, is no verdict.
 #[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn about_session(error: SmtpError) -> SendError {
-    let text = with_other_causes(&error);
+    let text = with_causes(&error);
     match error.status() {
         Some(_) => SendError::Held { error: text, counts: false },
         None => SendError::Transient(text),
@@ -309,7 +322,7 @@ fn about_session(error: SmtpError) -> SendError {
 /// The error of a step that names the recipient or contains the mail.
 #[expect(clippy::needless_pass_by_value, reason = "map_err passes it by value")]
 fn about_mail(error: SmtpError) -> SendError {
-    let text = with_other_causes(&error);
+    let text = with_causes(&error);
     if is_about_all(&error) {
         SendError::Held { error: text, counts: true }
     } else if error.is_permanent() {
@@ -320,7 +333,7 @@ fn about_mail(error: SmtpError) -> SendError {
 }
 
 fn is_about_all(error: &SmtpError) -> bool {
-    let text = with_other_causes(error);
+    let text = with_causes(error);
     error.status().is_some_and(|code| concerns_all_mails(code.into(), &text))
 }
 
@@ -337,7 +350,7 @@ fn concerns_all_mails(code: u16, text: &str) -> bool {
     let is_status = |line: &str| {
         let status = line.split_whitespace().next().unwrap_or_default();
         let detail = status.strip_prefix("4.").or_else(|| status.strip_prefix("5."));
-        detail.is_some_and(|detail| STATUSES_OF_SENDERS.contains(&detail))
+        detail.is_some_and(|it| STATUSES_OF_SENDERS.contains(&it) || is_exchange_ban(it))
     };
     if reply.lines().any(is_status) {
         return true;
@@ -346,6 +359,13 @@ fn concerns_all_mails(code: u16, text: &str) -> bool {
     let words = reply.split_whitespace().filter(|word| !word.contains('@'));
     let words = words.collect::<Vec<_>>().join(" ").to_lowercase();
     PHRASES_ABOUT_SENDERS.iter().any(|phrase| words.contains(phrase))
+}
+
+/// Whether the subject and detail of a status are one with which Exchange Online bans the sender's
+/// account, domain or address, or the client's.
+fn is_exchange_ban(detail: &str) -> bool {
+    let number = detail.strip_prefix("7.").and_then(|number| number.parse::<u16>().ok());
+    number.is_some_and(|it| matches!(it, 501..=503 | 511 | 606..=649 | 705 | 708))
 }
 
 /// The subject and detail of enhanced status codes (RFC 3463 and the IANA registry) that are about the
@@ -392,6 +412,7 @@ mod tests {
             (550, "5.7.1 Client does not have permissions to send as this sender"),
             (554, "5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.example"),
             (554, "Message rejected: Email address is not verified."),
+            (550, "5.7.606 Access denied, banned sending IP [192.0.2.1]"),
         ] {
             assert!(concerns_all_mails(code, text), "{code} {text}");
         }
@@ -402,6 +423,7 @@ mod tests {
             (552, "5.2.2 mailbox full, see ticket 15.4.51"),
             (550, "5.1.1 <relaying.denied@example.com>: no such user"),
             (550, "5.7.1 recipient's policy"),
+            (550, "5.7.507 Access denied, rejected by recipient"),
             (550, "5.1.1 unverified address: host mx.example said: 550 5.7.60 sender rejected"),
         ] {
             assert!(!concerns_all_mails(code, text), "{code} {text}");

@@ -18,7 +18,7 @@ use object_store::{
     GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload,
     aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
-use rustix::io::Errno;
+use rustix::{fs::Access, io::Errno};
 use tokio::fs;
 use uuid::Uuid;
 
@@ -291,6 +291,26 @@ pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
     let missing = |error: &Errno| matches!(*error, Errno::NOENT | Errno::NOTDIR);
     let disk = asked.find(|disk| disk.as_ref().err().is_none_or(|error| !missing(error)))?.ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Checks that this process may write to a folder, or create it.
+///
+/// # Errors
+/// The folder, or the nearest one above it that exists, with the reason.
+pub fn check_writable(folder: &std::path::Path) -> Result<(), (PathBuf, io::Error)> {
+    let failed = |folder: &std::path::Path, error| Err((folder.to_owned(), error));
+    let absolute = match std::path::absolute(folder) {
+        Ok(absolute) => absolute,
+        Err(error) => return failed(folder, error),
+    };
+    for existing in absolute.ancestors() {
+        match rustix::fs::access(existing, Access::WRITE_OK | Access::EXEC_OK) {
+            Err(Errno::NOENT) => {}
+            Err(error) => return failed(existing, error.into()),
+            Ok(()) => break,
+        }
+    }
+    Ok(())
 }
 
 /// Returns the id of a folder: the name of an empty folder in it, so that it contains no files but

@@ -133,6 +133,32 @@ async fn a_verdict_about_all_mails_holds_the_queue_back_at_whatever_step_it_come
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_meets_a_verdict_which_others_do_not_meet_holds_them_back_once() {
+    const VERDICT: Behaviour = Behaviour::Rcpt("554 5.7.1 <a@b>: Relay access denied");
+    let smtp = Smtp::start().await;
+    let server = start_with_metrics(&settings(&smtp.url())).await;
+    let (anna, boris) = (server.customer("Anna").await, server.agent("Boris").await);
+    smtp.script([VERDICT]);
+    let first = anna.create_ticket("First").await;
+    until_metric(&server, "ticketwire_mail_held", |held| held == 1.0).await;
+    let second = anna.create_ticket("Second").await;
+    server.quiet().await;
+    server.clock.advance(TimeDelta::seconds(15));
+    until_state(&boris, &second, "SENT").await;
+    until_metric(&server, "ticketwire_mail_held", |held| held == 0.0).await;
+    smtp.script([VERDICT]);
+    server.clock.advance(TimeDelta::minutes(2));
+    until(&boris, &first, "deferred", |mail| mail["attempts"] == 2 && mail["state"] == "QUEUED")
+        .await;
+    assert_eq!(metric(&server, "ticketwire_mail_held").await, Some(0.0));
+    let third = anna.create_ticket("Third").await;
+    until_state(&boris, &third, "SENT").await;
+    server.clock.advance(TimeDelta::minutes(3));
+    until_state(&boris, &first, "SENT").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_verdict_about_a_recipient_refuses_that_mail_only_and_staff_queue_it_again() {
     let desk = MailFixture::start().await;
     desk.smtp.script([Behaviour::Rcpt("550 5.1.1 no such user")]);

@@ -116,8 +116,17 @@ pub(super) async fn check_storage(config: &Config) -> Check {
     })
 }
 
-/// Checks the room on the disks of the folders that this node writes to.
+/// Checks the disks of the folders that this node writes to: that it may write to the ledger of
+/// erasures, and the room.
 pub(super) async fn check_disks(config: &Config) -> Check {
+    let ledger = app::erasure_ledger(config);
+    let written = spawn_blocking(move || storage::check_writable(&ledger)).await;
+    written.unwrap_or(Ok(())).map_err(|(folder, error)| {
+        Problem::new(
+            format!("{} cannot be written: {error}", folder.display()),
+            "make the user of the server its owner, or set `storage.erasure_ledger` to another folder",
+        )
+    })?;
     let mut folders = Vec::new();
     if let Ok(Some(storage)) = storage::set_up(config)
         && let Some(folder) = storage.folder()

@@ -17,8 +17,14 @@ const DNS_LIMIT: Duration = Duration::from_secs(4);
 /// What to do if the DNS does not answer.
 pub(super) const DNS_FIX: &str = "correct the DNS servers in /etc/resolv.conf";
 
+/// Before the first start there are no keys, and this command creates none.
+const NO_INSTALLATION: &str = "not asked: there is no installation yet";
+
 /// Checks the mail server: its greeting, TLS, authentication, and whether it accepts the sender.
 pub(super) async fn check_mail_server(config: &Config) -> Check {
+    if app::lacks_installation(config) {
+        return Ok(NO_INSTALLATION.into());
+    }
     let mail = mail::set_up(config, config.listen, &app::ambient());
     let unusable = |error| Problem::new(error, "correct the setting that the message names");
     let Some(mail) = mail.map_err(unusable)? else {
@@ -41,6 +47,9 @@ pub(super) async fn check_mail_server(config: &Config) -> Check {
 pub(super) async fn check_sender(config: &Config) -> Check {
     if config.mail.smtp_url.is_none() {
         return Ok("not asked: mail.smtp_url is not set".into());
+    }
+    if app::lacks_installation(config) {
+        return Ok(NO_INSTALLATION.into());
     }
     let Ok(Some(mail)) = mail::set_up(config, config.listen, &app::ambient()) else {
         return Ok("not asked: mail cannot be set up".into());
