@@ -18,7 +18,7 @@ use std::error::Error;
 pub use arguments::Cli;
 
 use self::{
-    arguments::{Command, ConfigCommand, ServeArgs},
+    arguments::{Command, ConfigCommand},
     output::{CliResult, RefusedConfig, print},
 };
 use crate::{
@@ -58,16 +58,20 @@ impl Cli {
         if let Some(folder) = &self.data_dir {
             flags.push(("data_dir", folder.to_str().ok_or("--data-dir is not UTF-8")?.to_owned()));
         }
-        let serve = match &self.command {
-            None => &self.serve,
-            Some(Command::Serve(serve)) => serve,
+        // Flags of the server may also stand before its command.
+        let before = &self.serve;
+        let own = match &self.command {
+            None => before,
+            Some(Command::Serve(own)) => own,
+            Some(_) if before.listen.is_some() || before.no_migrate => {
+                return Err("--listen and --no-migrate are flags of `ticketwire serve`".into());
+            }
             Some(_) => return Ok(flags),
         };
-        let ServeArgs { listen, no_migrate } = serve;
-        if let Some(listen) = listen {
+        if let Some(listen) = own.listen.as_ref().or(before.listen.as_ref()) {
             flags.push(("listen", listen.clone()));
         }
-        if *no_migrate {
+        if own.no_migrate || before.no_migrate {
             flags.push(("database.migrate", "false".to_owned()));
         }
         Ok(flags)

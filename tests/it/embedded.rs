@@ -207,6 +207,10 @@ async fn commands_print_help_and_unknown_variables_are_refused() {
     }
     let wrong = process::run(&["serve"], &[("TICKETWIRE_LISTNE", "x")], "").await;
     assert!(!wrong.success && wrong.stderr.contains("TICKETWIRE_LISTNE"), "{}", wrong.stderr);
+    let before = process::run(&["--listen", "192.0.2.1:1", "serve"], &[], "").await;
+    assert!(before.stderr.contains("cannot listen on 192.0.2.1:1"), "{}", before.stderr);
+    let other = process::run(&["--listen", "192.0.2.1:1", "migrate"], &[], "").await;
+    assert!(!other.success && other.stderr.contains("--listen"), "{}", other.stderr);
     let schema = process::run(&["schema"], &[], "").await;
     assert_eq!(schema.stdout, ticketwire::graphql::sdl());
 }
