@@ -57,11 +57,13 @@ impl<K> Page<K> {
         fetched.truncate(self.limit);
         match self.direction {
             Direction::Forward => {
-                Slice { items: fetched, has_previous: self.after.is_some(), has_next: more }
+                let has_next = more || self.before.is_some();
+                Slice { items: fetched, has_previous: self.after.is_some(), has_next }
             }
             Direction::Backward => {
                 fetched.reverse();
-                Slice { items: fetched, has_previous: more, has_next: self.before.is_some() }
+                let has_previous = more || self.after.is_some();
+                Slice { items: fetched, has_previous, has_next: self.before.is_some() }
             }
         }
     }

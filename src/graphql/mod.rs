@@ -23,6 +23,7 @@ mod handoff;
 mod id;
 mod input_types;
 pub mod json;
+mod limits;
 mod loader;
 mod merge;
 mod node;
@@ -71,20 +72,20 @@ pub use executor::{MutationProgress, RootFields, complete_root};
 pub use fan_out::{InjectedItem, SubscriptionSlot, can_fan_out};
 pub use id::GlobalId;
 pub use input_types::{InputTypes, is_upload};
+pub use limits::explain_limit;
 pub use operation::{operation_name, requested_operation, with_document};
 pub use session_cookie::{CookieChange, SessionCookie};
 pub use validation::{check_nulls, check_variables, write_whole_numbers};
 
-use self::{executor::Root, validation::Validation};
+use self::{
+    executor::Root,
+    limits::{MAX_COMPLEXITY, MAX_DEPTH},
+    validation::Validation,
+};
 
 /// The executable schema.
 pub type Schema = async_graphql::Schema<Root<Query>, Root<Mutation>, Subscription>;
 
-/// The deepest nesting of fields; `GraphiQL`'s introspection query needs 15.
-const MAX_DEPTH: usize = 20;
-/// The highest complexity of an operation: each field counts 1, and the fields of a list's
-/// items count once for each item that the list can have.
-const MAX_COMPLEXITY: usize = 20_000;
 /// The most directives on a field.
 const MAX_DIRECTIVES: usize = 8;
 

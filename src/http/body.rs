@@ -11,9 +11,14 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::{self, Instant};
 
-use super::{limits::BodyLimits, refusal::Refusal};
+use super::{
+    characters::{HALF_CHARACTER, whole_characters},
+    limits::BodyLimits,
+    refusal::Refusal,
+};
 use crate::metrics::{Limit, Metrics};
 
 /// The largest JSON body or websocket message, in bytes. The longest comment fits with every
@@ -152,9 +157,39 @@ pub fn parse_request(json: &[u8]) -> serde_json::Result<Request> {
     let RequestBody { query, operation_name, variables, extensions } =
         serde_json::from_slice(json)?;
     let mut request = Request::new(query).variables(variables);
-    request.operation_name = operation_name;
+    request.operation_name = operation_name.filter(|name| !name.is_empty());
     request.extensions = extensions;
     Ok(request)
+}
+
+/// Says what is wrong with a request that [`parse_request`] does not accept, as a sentence that begins
+/// with its name.
+pub fn problem(name: &str, json: &[u8]) -> String {
+    let value = match serde_json::from_slice(json) {
+        Ok(Value::Object(members)) => members,
+        Ok(_) => return format!("{name} must be a JSON object with a string `query`."),
+        Err(_) if str::from_utf8(json).is_ok_and(|it| whole_characters(it).is_some()) => {
+            return format!("{name} {HALF_CHARACTER}");
+        }
+        Err(error) => return format!("{name} is not valid JSON: {error}."),
+    };
+    let is = |member: &str, fits: fn(&Value) -> bool| {
+        value.get(member).is_none_or(|value| value.is_null() || fits(value))
+    };
+    match value.get("query") {
+        None => "The `query` is missing.".into(),
+        Some(query) if !query.is_string() => "The `query` must be a string.".into(),
+        Some(_) if !is("operationName", Value::is_string) => {
+            "The `operationName` must be a string.".into()
+        }
+        Some(_) if !is("variables", Value::is_object) => {
+            "The `variables` must be a JSON object.".into()
+        }
+        Some(_) if !is("extensions", Value::is_object) => {
+            "The `extensions` must be a JSON object.".into()
+        }
+        Some(_) => format!("{name} has a member twice."),
+    }
 }
 
 /// A request as JSON. async-graphql's own type has an empty `query` if it is missing.

@@ -300,10 +300,13 @@ async fn from_body(parts: Parts, body: Body) -> Result<GraphqlRequest, Refusal> 
         return Err(Refusal::batched());
     }
     let request = Request::from_parts(parts, Body::from(body.clone()));
-    let request = GraphQLRequest::<Refusal>::from_request(request, &()).await?.into_inner();
+    let refused = || Refusal::bad_request(body::problem("The body", &body));
+    let request = GraphQLRequest::<Refusal>::from_request(request, &()).await;
+    let mut request = request.map_err(|_| refused())?.into_inner();
     // An empty query is a document that cannot be parsed; a missing one is no request.
     if request.query.is_empty() && body::parse_request(&body).is_err() {
-        return Err(Refusal::bad_request("The `query` is missing."));
+        return Err(refused());
     }
+    request.operation_name = request.operation_name.filter(|name| !name.is_empty());
     Ok(request)
 }

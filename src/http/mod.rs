@@ -12,6 +12,7 @@ mod attachment;
 mod authentication;
 mod body;
 mod budgets;
+mod characters;
 mod connection;
 mod documents;
 mod execution;

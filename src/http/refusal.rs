@@ -111,10 +111,6 @@ impl From<ParseRequestError> for Refusal {
             ParseRequestError::PayloadTooLarge => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large.")
             }
-            ParseRequestError::InvalidRequest(cause) => Self::bad_request(format!(
-                "The body must be a JSON object with a string `query` and, optionally, `variables` \
-                 and `operationName`: {cause}."
-            )),
             _ => Self::bad_request("The body is not a GraphQL request."),
         }
     }

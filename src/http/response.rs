@@ -13,7 +13,7 @@ use super::{negotiation::MediaType, observe::RequestId, response_body};
 use crate::{
     domain::{budget::Exceeded, request},
     graphql::{
-        RETRY_AFTER_SECONDS, code, exceeded_response,
+        RETRY_AFTER_SECONDS, code, exceeded_response, explain_limit,
         json::{self, Sink},
     },
 };
@@ -45,6 +45,7 @@ pub fn is_request_error(response: &GraphqlResponse) -> bool {
 /// coercion of inputs, and the request's id on the server's own.
 pub fn complete_errors(errors: &mut [ServerError], id: Option<RequestId>) {
     for error in errors {
+        explain_limit(error);
         let extensions = error.extensions.get_or_insert_default();
         if extensions.get("code").is_none() {
             extensions.set("code", code::BAD_REQUEST);

@@ -151,12 +151,8 @@ fn parse_operations(text: &str) -> Result<Request, Refusal> {
     if text.trim_start().starts_with('[') {
         return Err(Refusal::batched());
     }
-    body::parse_request(text.as_bytes()).map_err(|_| {
-        Refusal::bad_request(
-            "The part `operations` must be a JSON object with a string `query` and, optionally, \
-             `variables` and `operationName`.",
-        )
-    })
+    let problem = |_| body::problem("The part `operations`", text.as_bytes());
+    body::parse_request(text.as_bytes()).map_err(|error| Refusal::bad_request(problem(error)))
 }
 
 fn parse_map(text: &str) -> Result<FileMap, Refusal> {

@@ -251,6 +251,12 @@ impl UserError {
         Self { field: vec![field], position: None, code, message: message.into() }
     }
 
+    /// Returns the same error about another field.
+    #[must_use]
+    pub fn at(self, field: &'static str) -> Self {
+        Self { field: vec![field], ..self }
+    }
+
     /// Creates an error about the input as a whole.
     pub fn of_input(code: UserErrorCode, message: impl Into<String>) -> Self {
         Self { field: vec![], position: None, code, message: message.into() }

@@ -333,7 +333,8 @@ pub(super) async fn attach(
         if !attachments::attach(db, uploader, file, position, (ticket, comment)).await? {
             let message = "A file is already attached to something else, or has been deleted. \
                            Upload it again.";
-            return Err(error(UserErrorCode::Expired, message).into());
+            // A file that was sent with the request is attached to nothing yet.
+            return Err(error(UserErrorCode::Expired, message).at("uploadedFileIds").into());
         }
     }
     Ok(())

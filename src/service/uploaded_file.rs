@@ -46,6 +46,7 @@ pub async fn keep(
 ) -> Result<UploadedFile, ServiceError> {
     let uploader = uploader(actor)?;
     let mut validation = Validation::default();
+    let file = Upload { outcome: file.outcome.map_err(|error| error.at("file")), ..file };
     upload::validate(&mut validation, std::slice::from_ref(&file));
     let (name, content) = validation.finish(file.outcome.ok())?;
     let kept = services

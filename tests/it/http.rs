@@ -66,6 +66,44 @@ async fn status_codes_depend_on_the_accepted_media_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_no_request_is_refused_with_what_is_wrong_with_it() {
+    let server = TestServer::start().await;
+    for (body, problem) in [
+        ("{", "The body is not valid JSON: EOF"),
+        ("null", "The body must be a JSON object"),
+        ("\"x\"", "The body must be a JSON object"),
+        ("{}", "The `query` is missing."),
+        (r#"{"query":null}"#, "The `query` must be a string."),
+        (r#"{"query":1}"#, "The `query` must be a string."),
+        (r#"{"query":"{ __typename }","variables":[]}"#, "The `variables` must be a JSON object."),
+        (r#"{"query":"{ __typename }","variables":"x"}"#, "The `variables` must be a JSON object."),
+        (r#"{"query":"{ __typename }","extensions":1}"#, "The `extensions` must be a JSON object."),
+        (
+            r#"{"query":"{ __typename }","operationName":5}"#,
+            "The `operationName` must be a string.",
+        ),
+        (r#"{"query":"{ __typename }","query":"{ a }"}"#, "The body has a member twice."),
+        ("{\"query\":\"\\ud800\"}", "The body contains half of a character"),
+    ] {
+        let reply = post_accepting(&server, NEW, body).await;
+        let message = reply.at("/errors/0/message").as_str().unwrap();
+        assert!(message.starts_with(problem), "{body}: {message}");
+    }
+    let unnamed = r#"{"query":"{ __typename }","operationName":""}"#;
+    assert_eq!(*post_accepting(&server, NEW, unnamed).await.at("/data/__typename"), "Query");
+    let complex =
+        "{ tickets(first: 100) { nodes { timeline(first: 100) { nodes { id cursor } } } } }";
+    let deep = "mergedInto { ".repeat(20) + "id" + &" }".repeat(20);
+    let deep = format!("{{ node(id: \"x\") {{ ... on Ticket {{ {deep} }} }} }}");
+    for (query, limit) in [(complex, "is more than 20000"), (&deep, "nested deeper than 20")] {
+        let reply = post_accepting(&server, NEW, &json!({ "query": query }).to_string()).await;
+        let message = reply.at("/errors/0/message").as_str().unwrap();
+        assert!(message.contains(limit), "{message}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn data_with_errors_is_a_partial_success() {
     let limit = [("limits.response_bytes", "65536".to_owned())];
     let server = TestServer::start_with(&limit).await;

@@ -106,7 +106,9 @@ async fn a_file_is_attached_once_and_only_by_its_uploader() {
     // The same key with the same input returns the same ticket; another ticket cannot have it.
     let second = anna.send(CREATE, json!({ "input": input })).await;
     assert_eq!(second.body, first.body);
-    assert_eq!(create(&anna, &[&file]).await.user_errors("createTicket"), ["EXPIRED"]);
+    let attached = create(&anna, &[&file]).await;
+    assert_eq!(attached.user_errors("createTicket"), ["EXPIRED"]);
+    assert_eq!(*attached.at("/data/createTicket/userErrors/0/field"), json!(["uploadedFileIds"]));
     assert_eq!(delete(&anna, &file).await.user_errors("deleteUploadedFile"), ["EXPIRED"]);
     let many = (0..30).map(|_| "nonsense").collect::<Vec<_>>();
     assert_eq!(create(&anna, &many).await.user_errors("createTicket"), ["TOO_MANY"]);
@@ -172,7 +174,9 @@ async fn files_of_a_draft_are_kept_for_a_week_and_do_not_count_against_other_upl
 async fn an_empty_file_a_surplus_one_and_one_of_a_stranger_are_not_kept() {
     let server = TestServer::start().await;
     let anna = server.customer("Anna").await;
-    assert_eq!(upload(&anna, "a.txt", b"").await.user_errors("uploadFile"), ["REQUIRED"]);
+    let empty = upload(&anna, "a.txt", b"").await;
+    assert_eq!(empty.user_errors("uploadFile"), ["REQUIRED"]);
+    assert_eq!(*empty.at("/data/uploadFile/userErrors/0/field"), json!(["file"]));
     let anonymous = Client::new(anna.address(), Some("tw_unknown".to_owned()));
     assert_eq!(upload(&anonymous, "a.txt", b"a").await.code(), "UNAUTHENTICATED");
     let by_hand = json!({ "input": { "file": "upload:0199a000-0000-7000-8000-000000000001" } });

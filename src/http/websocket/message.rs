@@ -9,10 +9,10 @@ use serde::{
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 
-use super::protocol::FromClient;
-
-const HALF_CHARACTER: &str = "The message contains half of a character: a text was cut in the \
-    middle of an emoji, for example. Send whole characters.";
+use super::{
+    super::characters::{HALF_CHARACTER, whole_characters},
+    protocol::FromClient,
+};
 
 /// A text from the client.
 pub enum Received {
@@ -40,50 +40,13 @@ pub fn read(text: &str) -> Result<Received, ()> {
     if let Some(Ok(message)) = whole_characters(text).map(|whole| serde_json::from_str(&whole)) {
         return Ok(match message {
             FromClient::Subscribe { id, .. } => {
-                Received::Unreadable { id, problem: HALF_CHARACTER.into() }
+                Received::Unreadable { id, problem: format!("The message {HALF_CHARACTER}") }
             }
             other => Received::Message(other),
         });
     }
     let id = operation_id(text).ok_or(())?;
     Ok(Received::Unreadable { id, problem: format!("The message is not valid JSON: {error}.") })
-}
-
-/// Replaces the halves of surrogate pairs that stand alone. Returns `None` if there are none.
-/// JSON's grammar allows them, but they are no characters.
-fn whole_characters(text: &str) -> Option<String> {
-    let (mut whole, mut rest, mut found) = (String::with_capacity(text.len()), text, false);
-    while let Some(start) = rest.find('\\') {
-        let escape = &rest[start..];
-        let first = unit(escape);
-        let second = escape.get(6..).and_then(unit);
-        let is_half = first.is_some_and(|unit| matches!(unit, 0xD800..=0xDFFF));
-        let is_pair = first.is_some_and(|unit| unit < 0xDC00)
-            && second.is_some_and(|unit| matches!(unit, 0xDC00..=0xDFFF));
-        let length = match first {
-            Some(_) if is_half && is_pair => 12,
-            Some(_) => 6,
-            // The backslash and the character that it escapes.
-            None => 1 + escape[1..].chars().next().map_or(0, char::len_utf8),
-        };
-        whole.push_str(&rest[..start]);
-        if is_half && !is_pair {
-            found = true;
-            whole.push('\u{FFFD}');
-        } else {
-            whole.push_str(&escape[..length]);
-        }
-        rest = &escape[length..];
-    }
-    whole.push_str(rest);
-    found.then_some(whole)
-}
-
-/// Returns the UTF-16 code unit that an escape stands for.
-fn unit(escape: &str) -> Option<u32> {
-    let digits = escape.strip_prefix("\\u")?.get(..4)?;
-    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
-    u32::from_str_radix(digits, 16).ok()
 }
 
 /// Returns the id of the operation that a broken message requests, if that can be recognised.
