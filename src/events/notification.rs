@@ -84,6 +84,8 @@ pub struct NotificationStream {
     waker: NotificationWaker,
     /// Whether there may be notifications after those that were read.
     unread: bool,
+    /// The epoch of the position. A rewind that this has not processed yet may have begun another.
+    epoch: i32,
     /// The position in the feed up to which notifications were delivered.
     position: i64,
     /// The late notifications that were delivered, until the position passes theirs.
@@ -138,6 +140,7 @@ impl EventLog {
             registration,
             waker,
             unread: false,
+            epoch: head.epoch,
             // Not the end of the feed: the notifications of its last events may not be stored yet.
             position: after
                 .map_or(notified_up_to, |after| after.notified_up_to.min(notified_up_to)),
@@ -196,6 +199,7 @@ impl NotificationStream {
                     if let Some(reason) = resync_after_rewind(self.position, pos) {
                         return Some(self.resync(reason));
                     }
+                    self.epoch = self.log.cursor().epoch;
                     // What was read may have been undone.
                     self.pending.clear();
                     self.unread = true;
@@ -286,7 +290,7 @@ impl NotificationStream {
     }
 
     fn cursor(&self) -> Cursor {
-        Cursor { epoch: self.log.cursor().epoch, pos: self.position }
+        Cursor { epoch: self.epoch, pos: self.position }
     }
 }
 
