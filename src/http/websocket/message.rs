@@ -116,7 +116,8 @@ mod tests {
             let text = format!(
                 r#"{{"id":"1","type":"subscribe","payload":{{"query":"{{a}}","variables":{{"b":"{half}"}}}}}}"#
             );
-            assert_eq!(unreadable(&text), Some(("1".into(), HALF_CHARACTER.into())), "{half}");
+            let problem = format!("The message {HALF_CHARACTER}");
+            assert_eq!(unreadable(&text), Some(("1".into(), problem)), "{half}");
         }
         for whole in ["\\ud83d\\udc4d", "\\\\ud83d", "\\u0041", "👍"] {
             let text = format!(
