@@ -266,6 +266,22 @@ async function losesOnlyTheExpiredFile(browser, { anna }) {
   await page.context().close();
 }
 
+async function sendsNothingWithoutAFileThatFailed(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Half of the files");
+  const picker = page.locator("input[type=file]");
+  await picker.setInputFiles([{ name: "empty.txt", mimeType: "text/plain", buffer: Buffer.alloc(0) }]);
+  await page.getByText("A file was not uploaded. Upload it again or remove it before you send.").waitFor();
+  await write(page, "See the file");
+  const again = page.getByRole("button", { name: "Upload empty.txt again" });
+  await until(() => again.evaluate((button) => button === document.activeElement), "its author is led to the file");
+  assert.equal(await field(page).inputValue(), "See the file");
+  assert.equal(await page.locator("article.letter").count(), 0);
+  await page.getByRole("button", { name: "Remove empty.txt" }).click();
+  await post(page).click();
+  await until(async () => (await anna.bodies(ticket)).includes("See the file"));
+  await page.context().close();
+}
+
 async function leavesATextToTheField(browser, { anna }) {
   const { page } = await openTicket(browser, anna, "A table");
   /** Offers a text to the field, with a picture of it or without. Returns whether the field may take the text. */
@@ -436,7 +452,8 @@ main("portal-drafts", async (browser) => {
   const people = { anna: await Person.signIn(CUSTOMER), jonas: await Person.signIn(OTHER_CUSTOMER), marta: await Person.signIn(AGENT), ilya: await Person.signIn(ADMIN) };
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
-    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile, leavesATextToTheField,
+    leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
+    sendsNothingWithoutAFileThatFailed, leavesATextToTheField,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;

@@ -98,6 +98,7 @@ const en = {
   "files.progress": "Uploading {name}",
   "files.waiting": "Files are still being uploaded.",
   "files.failed": "{name} was not uploaded. {reason}",
+  "files.notReady": "A file was not uploaded. Upload it again or remove it before you send.",
   "files.empty": "The file is empty.",
   "files.remove": "Remove {name}",
   "files.cancel": "Cancel {name}",

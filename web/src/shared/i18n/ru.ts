@@ -98,6 +98,7 @@ const ru: Catalogue = {
   "files.progress": "Загружается {name}",
   "files.waiting": "Файлы ещё загружаются.",
   "files.failed": "Файл {name} не загружен. {reason}",
+  "files.notReady": "Один из файлов не загружен. Загрузите его ещё раз или уберите, прежде чем отправлять.",
   "files.empty": "Файл пустой.",
   "files.remove": "Убрать {name}",
   "files.cancel": "Отменить загрузку {name}",
