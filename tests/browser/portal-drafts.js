@@ -282,6 +282,29 @@ async function sendsNothingWithoutAFileThatFailed(browser, { anna }) {
   await page.context().close();
 }
 
+async function uploadsManyFilesInTheirOrder(browser, { anna }) {
+  const { ticket, page } = await openTicket(browser, anna, "Many files");
+  const isUpload = (request) => (request.headers()["content-type"] ?? "").startsWith("multipart");
+  let [sending, most, refusals] = [0, 0, 2];
+  await page.route("**/graphql", async (route) => {
+    if (!isUpload(route.request())) return route.fallback();
+    most = Math.max(most, (sending += 1));
+    const refused = { errors: [{ message: "refused", extensions: { code: "RATE_LIMITED", retryAfterSeconds: 1 } }] };
+    if (refusals-- > 0) await route.fulfill({ json: refused });
+    else await route.fulfill({ response: await route.fetch() });
+    sending -= 1;
+  });
+  const names = Array.from({ length: 10 }, (_, index) => `file-${index}.txt`);
+  await page.locator("input[type=file]").setInputFiles(names.map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(name) })));
+  for (const name of names) await page.getByRole("button", { name: `Remove ${name}` }).waitFor();
+  assert.ok(most <= 3, `${most} files at once`);
+  await write(page, "In their order");
+  await until(async () => (await anna.bodies(ticket)).length === 1);
+  const [comment] = await anna.comments(ticket);
+  assert.deepEqual(comment.attachments.map(({ name }) => name), names);
+  await page.context().close();
+}
+
 async function leavesATextToTheField(browser, { anna }) {
   const { page } = await openTicket(browser, anna, "A table");
   /** Offers a text to the field, with a picture of it or without. Returns whether the field may take the text. */
@@ -453,7 +476,7 @@ main("portal-drafts", async (browser) => {
   const only = process.env.ONLY;
   for (const check of [keepsThePageWhileNothingIsStored, waitsInOrder, survivesTheEndOfASession, postsNothingForAnotherPerson,
     leavesNothingToTheNextPerson, isOneDraftInTwoTabs, looksForOldMessages, asksWhenOthersHaveCommented, losesOnlyTheExpiredFile,
-    sendsNothingWithoutAFileThatFailed, leavesATextToTheField,
+    sendsNothingWithoutAFileThatFailed, uploadsManyFilesInTheirOrder, leavesATextToTheField,
     showsARejectedRequestWithoutItsForm, saysThatARequestWasOpened, followsUpATicketOfARetiredCategory, offersASecondFactorToEachPerson,
     cutsNoTextThatIsTooLong, survivesChangesOfTheTicket]) {
     if (only && check.name !== only) continue;

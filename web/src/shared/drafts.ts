@@ -5,7 +5,8 @@ import type { Scalar } from "./api/document";
 export interface Draft {
   summary: string;
   body: string;
-  files: { id: string; name: string; size: number }[];
+  /** In the order in which they were chosen: `turn` grows. */
+  files: { id: string; name: string; size: number; turn?: number }[];
   /** The category of a new ticket. Left out until one is chosen. */
   categoryId?: string;
   /** The status that is set with an answer or a note. Left out if none is chosen. */
@@ -17,6 +18,12 @@ export interface Draft {
 }
 
 const PREFIX = "ticketwire:draft:";
+
+/** Returns where a file that was chosen at a turn stands among others. */
+export function placeOf(turn: number, files: readonly { turn?: number }[]): number {
+  const next = files.findIndex((other) => (other.turn ?? 0) > turn);
+  return next < 0 ? files.length : next;
+}
 
 /** Returns an empty draft with a key of its own. */
 export function emptyDraft(): Draft {

@@ -1,10 +1,20 @@
 // Files on their way into drafts. They arrive although their author has left the page.
+import { ApiError } from "./api/client";
+import { pause } from "./api/pause";
 import { upload } from "./api/upload";
 import { draftName } from "./drafts";
 import { sentence } from "./errors";
 import { leaving } from "./session.svelte";
 import { guardPage } from "./upgrade.svelte";
 import { attach } from "./writing.svelte";
+
+/** How many files are sent at once. The server receives few of one account at a time. */
+const MOST_AT_ONCE = 3;
+
+/** Files whose turn has not come. */
+const waiting: Upload[] = [];
+let sending = 0;
+let lastTurn = 0;
 
 /** A file that is not uploaded yet. */
 export class Upload {
@@ -14,6 +24,8 @@ export class Upload {
   failure = $state("");
   #abort = new AbortController();
   readonly #release = guardPage();
+  /** Its place among the files of the draft, those of earlier visits included. */
+  readonly turn = (lastTurn = Math.max(Date.now(), lastTurn + 1));
 
   constructor(
     /** The name of the draft that it belongs to. */
@@ -21,17 +33,30 @@ export class Upload {
     readonly file: File,
   ) {}
 
-  /** Uploads the file and adds it to the draft. */
-  async run(): Promise<void> {
+  get name(): string {
+    return this.file.name;
+  }
+
+  /** Uploads the file when its turn has come, and adds it to the draft. */
+  run(): void {
     this.failure = "";
-    this.#abort = new AbortController();
-    try {
-      const { id, name, size } = await upload(this.file, (part) => (this.part = part), this.#abort.signal);
-      if (!uploads.list.includes(this)) return;
-      attach(this.draft, { id, name, size });
-      this.drop();
-    } catch (error) {
-      this.failure = sentence(error);
+    waiting.push(this);
+    sendNext();
+  }
+
+  async send(): Promise<void> {
+    while (uploads.list.includes(this)) {
+      try {
+        this.#abort = new AbortController();
+        const { id, name, size } = await upload(this.file, (part) => (this.part = part), this.#abort.signal);
+        if (uploads.list.includes(this)) attach(this.draft, { id, name, size, turn: this.turn });
+        this.drop();
+      } catch (error) {
+        const seconds = error instanceof ApiError && error.retryAfterSeconds;
+        if (!seconds) return void (this.failure = sentence(error));
+        this.part = 0;
+        await pause(0, seconds);
+      }
     }
   }
 
@@ -46,12 +71,22 @@ export class Upload {
 /** The files of all drafts that are not uploaded yet. */
 export const uploads = $state({ list: [] as Upload[] });
 
+function sendNext(): void {
+  while (sending < MOST_AT_ONCE && waiting.length > 0) {
+    sending += 1;
+    void waiting.shift()!.send().finally(() => {
+      sending -= 1;
+      sendNext();
+    });
+  }
+}
+
 /** Begins to upload files for a draft. */
 export function startUploads(draft: string, files: Iterable<File>): void {
   for (const file of files) {
     const item = new Upload(draft, file);
     uploads.list.push(item);
-    void item.run();
+    item.run();
   }
 }
 

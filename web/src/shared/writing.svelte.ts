@@ -1,4 +1,4 @@
-import { emptyDraft, loadDraft, saveItem, type Draft } from "./drafts";
+import { emptyDraft, loadDraft, placeOf, saveItem, type Draft } from "./drafts";
 import { guardPage } from "./upgrade.svelte";
 
 /** The lengths that the server accepts, in characters. */
@@ -14,9 +14,10 @@ function excess(text: string, max: number): number {
 const shown = new Set<Writing>();
 
 /** Adds a file to a draft, whether or not this tab shows it. */
-export function attach(name: string, file: Draft["files"][number]): void {
+export function attach(name: string, file: Draft["files"][number] & { turn: number }): void {
   const writing = [...shown].find((other) => other.name === name) ?? new Writing(name);
-  writing.change({ files: [...writing.draft.files, file] });
+  const { files } = writing.draft;
+  writing.change({ files: files.toSpliced(placeOf(file.turn, files), 0, file) });
 }
 
 /** A field that a person writes in. Each change is stored at once, and seen by other tabs. */
