@@ -374,6 +374,28 @@ async function keepsTheStatusThatIsSetWithAnAnswer(browser, { anna }) {
   await page.context().close();
 }
 
+async function beginsWithANoteThatWasNotSent(browser, { anna }) {
+  const ticket = await anna.openTicket("A note that was begun");
+  const page = await openTicket(browser, AGENT, ticket);
+  const note = page.getByLabel("Your note. Only staff see it.");
+  await page.getByRole("button", { name: "Note for staff" }).click();
+  await note.fill("Half a note");
+  await page.reload();
+  await note.waitFor();
+  assert.equal(await note.inputValue(), "Half a note");
+  // One of both is shown, and the other is not forgotten.
+  await page.getByRole("button", { name: "Answer to the customer" }).click();
+  await page.getByRole("button", { name: /Note for staff.*not sent yet/ }).waitFor();
+  await field(page).fill("Half an answer");
+  await page.reload();
+  await field(page).waitFor();
+  await page.getByRole("button", { name: /Note for staff.*not sent yet/ }).click();
+  await note.fill("");
+  await page.getByRole("button", { name: /Answer to the customer.*not sent yet/ }).click();
+  await field(page).fill("");
+  await page.context().close();
+}
+
 async function keepsAFormOverAnUpgrade(browser) {
   const page = await work(browser, AGENT, "/admin?part=canned");
   await page.getByRole("button", { name: "New answer" }).click();
@@ -599,7 +621,7 @@ main("desk-rough", async (browser) => {
     showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
-    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
+    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {

@@ -62,6 +62,7 @@ const en = {
   "compose.kind": "To whom",
   "compose.toCustomer": "Answer to the customer (r)",
   "compose.toStaff": "Note for staff (n)",
+  "compose.begun": "not sent yet",
   "compose.answer": "Your answer. The customer gets it.",
   "compose.note": "Your note. Only staff see it.",
   "compose.send": "Send the answer",

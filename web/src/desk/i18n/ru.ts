@@ -53,6 +53,7 @@ const ru: { [K in keyof typeof en]: Translated<(typeof en)[K]> } = {
   "compose.kind": "Кому",
   "compose.toCustomer": "Ответ клиенту (r)",
   "compose.toStaff": "Заметка для своих (n)",
+  "compose.begun": "не отправлено",
   "compose.answer": "Ваш ответ. Его получит клиент.",
   "compose.note": "Ваша заметка. Её видят только сотрудники.",
   "compose.send": "Отправить ответ",
