@@ -374,6 +374,25 @@ async function keepsTheStatusThatIsSetWithAnAnswer(browser, { anna }) {
   await page.context().close();
 }
 
+async function findsWhatWasTypedLast(browser, { anna }) {
+  const [first, second] = [await anna.openTicket("A pelican"), await anna.openTicket("An ostrich")];
+  const page = await work(browser, AGENT, "/search?q=pelican");
+  const label = page.getByLabel("Words, a number, a name");
+  await page.getByRole("link", { name: first.number }).waitFor();
+  await label.fill("ostrich");
+  await page.keyboard.press("Enter");
+  await until(() => page.evaluate(() => document.activeElement.matches("main li a")));
+  assert.match(await page.evaluate(() => document.activeElement.textContent), new RegExp(second.number));
+  // The menu leads to an empty search, and the way back to the one before.
+  await page.getByRole("navigation").getByRole("link", { name: "Search" }).click();
+  await page.getByRole("link", { name: second.number }).waitFor({ state: "detached" });
+  assert.equal(await label.inputValue(), "");
+  await page.goBack();
+  await page.getByRole("link", { name: second.number }).waitFor();
+  assert.equal(await label.inputValue(), "ostrich");
+  await page.context().close();
+}
+
 async function beginsWithANoteThatWasNotSent(browser, { anna }) {
   const ticket = await anna.openTicket("A note that was begun");
   const page = await openTicket(browser, AGENT, ticket);
@@ -621,7 +640,8 @@ main("desk-rough", async (browser) => {
     showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
-    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
+    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast,
+    beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
   for (const check of checks) {
