@@ -393,6 +393,28 @@ async function findsWhatWasTypedLast(browser, { anna }) {
   await page.context().close();
 }
 
+async function breaksLongWords(browser, { anna, ilya }) {
+  const ticket = await anna.openTicket("W".repeat(240), "W".repeat(240));
+  await anna.openTicket("V".repeat(240));
+  const view = await ilya.mutate("createSavedView", { name: "v".repeat(80), isShared: true, filter: {} }, "savedView { id }");
+  const page = await openTicket(browser, AGENT, ticket);
+  await page.locator("input[type=file]").setInputFiles([{ name: `${"x".repeat(200)}.txt`, mimeType: "text/plain", buffer: Buffer.from("x") }]);
+  await page.getByRole("button", { name: /^Remove x/ }).waitFor();
+  const pages = [[`tickets/${ticket.number}`, /V{240}/], ["?view=open", /v{80}/], [`search?q=${ticket.number}`, /W{240}/], [`people/${encodeURIComponent(anna.id)}`, /W{240}/]];
+  for (const width of [320, 1280]) {
+    await page.setViewportSize({ width, height: 900 });
+    for (const [path, text] of pages) {
+      await page.goto(`${origin}desk${path.startsWith("?") ? "" : "/"}${path}`);
+      await page.getByText(text).first().waitFor();
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width, path);
+    }
+  }
+  await page.goto(`${origin}desk/tickets/${ticket.number}`);
+  await page.getByRole("button", { name: /^Remove x/ }).click();
+  await ilya.mutate("retireSavedView", { id: view.savedView.id });
+  await page.context().close();
+}
+
 async function beginsWithANoteThatWasNotSent(browser, { anna }) {
   const ticket = await anna.openTicket("A note that was begun");
   const page = await openTicket(browser, AGENT, ticket);
@@ -640,7 +662,7 @@ main("desk-rough", async (browser) => {
     showsAViewOfARetiredCategory, showsNoFiguresOfAnotherPeriod, namesAnUnknownPlaceholder, keepsAFormThatIsOpenedWhileItsListLoads,
     keepsANameThatIsTypedWhileAnotherChangeIsStored, choosesWhatFitsTheWholeText, leavesKeysToAnInputMethod, leavesEnterToLinksAndButtons,
     movesAgainWhileAMoveIsStored, reportsEachTicketOfABulkChange, leadsStaffToTheDesk, leavesAloneWhatHasLeftTheList, finishesAnUploadThatIsLeft,
-    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast,
+    showsEarlierEntriesOnce, showsARejectedNoteAndItsStatus, keepsTheStatusThatIsSetWithAnAnswer, findsWhatWasTypedLast, breaksLongWords,
     beginsWithANoteThatWasNotSent, keepsAFormOverAnUpgrade, sendsWhenTheServerIsBack,
     keepsTheNewTicketOfEachCustomer, leadsToATicketThatWasOpenedLate, followsAgainAfterAFailure, readsWhatStandsBesideATicketRarely,
     copiesATokenOrSaysThatItCannot, keepsTheTextOfAnAgentWhoIsDemoted];
