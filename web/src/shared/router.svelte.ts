@@ -45,6 +45,15 @@ export function query(): URLSearchParams {
   return new URLSearchParams(route.search);
 }
 
+/** Returns a path without escapes, or null if one is malformed: an address may be typed or cut off. */
+export function decode(path: string): string | null {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return null;
+  }
+}
+
 /** Returns the address of the current path with other parameters; an empty one is left out. */
 export function withQuery(changes: Record<string, string>): string {
   const params = query();

@@ -1,4 +1,5 @@
 import type { Component } from "svelte";
+import { decode } from "./router.svelte";
 
 /** A page is a component without props: it reads the address. */
 export type Page = Promise<{ default: Component }>;
@@ -12,7 +13,7 @@ export class Routes {
 
   /** Loads the page of a path. */
   load = (path: string): Page => {
-    const found = this.table.find(([pattern]) => pattern.test(path));
+    const found = decode(path) === null ? undefined : this.table.find(([pattern]) => pattern.test(path));
     return found ? found[1]() : import("./pages/NotFound.svelte");
   };
 
